@@ -1,0 +1,112 @@
+"""What a data set is in memory: cases, and the batches drawn from them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that could not be used."""
+
+    file: str
+    code: str  # "truncated", "empty", "too large", "not an image", "outside", ...
+    reason: str  # in the reader's language
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Pictures with labels, one row a case; files, groups and parts stand beside them."""
+
+    name: str
+    image: Tensor  # (N, C, H, W) uint8
+    label: Tensor  # (N,) int64
+    labels: tuple[str, ...]  # the classes' names
+    file: Sequence[str]  # each case's own name, as in split.csv
+    group: Sequence[str] = ()  # patient, subject, ...; () where each case stands for itself
+    part: Sequence[str] = ()  # "train", "val", "test" where the source says so, else ""
+    skipped: tuple[Skipped, ...] = ()
+    augment: tuple[str, ...] = ("shift", "mirror")  # what leaves the label true here
+    source: str = ""  # where it comes from
+    licence: str = ""
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    @property
+    def channels(self) -> int:
+        return self.image.shape[1]
+
+    @property
+    def side(self) -> int:
+        """Pixels; pictures are square."""
+        return self.image.shape[-1]
+
+    def only(self, chosen: Sequence[int] | Tensor) -> "Cases":
+        """The chosen rows, in that order."""
+        rows = torch.as_tensor(chosen, dtype=torch.long)
+
+        def pick(names: Sequence[str]) -> Sequence[str]:
+            return [names[i] for i in rows.tolist()] if names else ()
+
+        return replace(
+            self,
+            image=self.image[rows],
+            label=self.label[rows],
+            file=pick(self.file),
+            group=pick(self.group),
+            part=pick(self.part),
+        )
+
+
+@dataclass
+class Feed:
+    """Batches of some of the cases, as a system wants them.
+
+    ``prepare`` is the task's: it turns pictures (B, C, H, W) uint8 and labels (B,) into a batch.
+    The order, and what augmentation does, follow from ``seed`` and the step alone, so that a
+    resumed run sees what an unbroken one would have seen.
+    """
+
+    cases: Cases
+    prepare: Callable[[Tensor, Tensor], Any]
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def endless(self, size: int, start: int = 0) -> Iterator[Any]:
+        """Shuffled, augmented batches; every epoch sees each case once, the odd rest left out."""
+        size = min(size, len(self))
+        a_day = len(self) // size
+        shuffle, change = torch.Generator(), torch.Generator()
+        step = start
+        while True:
+            shuffle.manual_seed(self.seed * 1_000_003 + step // a_day)
+            order = torch.randperm(len(self), generator=shuffle)
+            for rows in order.split(size)[step % a_day : a_day]:
+                image = self.cases.image[rows]  # (B, C, H, W) uint8
+                if self.augment is not None:
+                    change.manual_seed(self.seed * 1_000_003 + step)
+                    image = self.augment(image, change)
+                yield self._batch(image, self.cases.label[rows])
+                step += 1
+
+    def once(self, size: int = 256) -> Iterator[Any]:
+        """Every case once, in order, as it is."""
+        for image, label in zip(
+            self.cases.image.split(size), self.cases.label.split(size), strict=True
+        ):
+            yield self._batch(image, label)
+
+    def all(self) -> Tensor:
+        """Every case at once, (N, ...), as ``prepare`` makes it."""
+        return torch.cat([batch[0] for batch in self.once(1024)])
+
+    def _batch(self, image: Tensor, label: Tensor) -> Any:
+        return self.prepare(image.to(self.device), label.to(self.device))

@@ -1,0 +1,144 @@
+"""Name -> file -> class. There is no list of systems to edit: a file in ``systems/`` is a system.
+
+``resnet`` is the file ``systems/classify/resnet.py`` at its size ``small``; ``resnet152`` and
+``yolo_n`` name a size too. What a table shows of a system is read from its source without
+importing it, so that ``souron list`` does not wait for torch.
+"""
+
+import ast
+import difflib
+import importlib
+import inspect
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import souron
+from souron.speaking import Trouble, _
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A system as its file describes it."""
+
+    name: str
+    task: str
+    idea: str  # English
+    ja: str  # Japanese
+    year: int
+    paper: str  # authors, title, year, as in the file
+    url: str
+    sizes: tuple[str, ...]
+    status: str
+    file: Path
+    about: str  # the whole docstring
+    weights: tuple[str, ...]  # the sizes with published weights
+
+
+def folders(part: str) -> list[Path]:
+    """Where files of that part (``"systems"``, ``"data"``) are looked for."""
+    return [Path(root) / part for root in souron.__path__]
+
+
+@lru_cache
+def entries() -> dict[str, Entry]:
+    """Every system, by name, in the order of task and year."""
+    found = [
+        describe(file)
+        for folder in folders("systems")
+        for file in sorted(folder.glob("*/*.py"))
+        if not file.name.startswith("_")
+    ]
+    return {entry.name: entry for entry in sorted(found, key=lambda e: (e.task, e.year, e.name))}
+
+
+def describe(file: Path) -> Entry:
+    """Read a system's file without running it."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    about = ast.get_docstring(tree) or ""
+    values: dict[str, ast.expr] = {}
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            for item in node.body:
+                if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name):
+                    values[item.targets[0].id] = item.value
+                elif isinstance(item, ast.AnnAssign) and item.value is not None:
+                    values[getattr(item.target, "id", "")] = item.value
+
+    def keys(name: str) -> tuple[str, ...]:
+        node = values.get(name)
+        assert node is None or isinstance(node, ast.Dict), f"{file}: {name} is a plain dict"
+        return tuple(ast.literal_eval(key) for key in node.keys if key) if node else ()
+
+    def value(name: str, default: Any) -> Any:
+        return ast.literal_eval(values[name]) if name in values else default
+
+    paragraphs = re.split(r"\n\s*\n", about)
+    paper = " ".join(paragraphs[1].split()) if len(paragraphs) > 1 else ""
+    url = re.search(r"https?://\S+", paper)
+    return Entry(
+        name=file.stem,
+        task=file.parent.name,
+        idea=about.partition("\n")[0],
+        ja=value("ja", ""),
+        year=value("year", 0),
+        paper=re.sub(r"\s*https?://\S+", "", paper),
+        url=url.group().rstrip(".") if url else "",
+        sizes=keys("SIZES"),
+        status=value("status", "faithful"),
+        file=file,
+        about=about,
+        weights=keys("WEIGHTS"),
+    )
+
+
+def split(name: str) -> tuple[Entry, str]:
+    """``"resnet152"`` -> the entry ``resnet`` and its size ``"152"``; without a size, ``"small"``."""
+    everything = entries()
+    if name in everything:
+        return everything[name], "small"
+    for entry in sorted(everything.values(), key=lambda e: -len(e.name)):
+        size = name.removeprefix(entry.name).lstrip("_-")
+        if name.startswith(entry.name) and size in entry.sizes:
+            return entry, size
+    known = [*everything, *(spell(e, size) for e in everything.values() for size in e.sizes)]
+    near = difflib.get_close_matches(name, known, 3, 0.5)
+    raise Trouble(
+        "system",
+        _("no system is named {name!r}").format(name=name),
+        expected=", ".join(near or everything),
+        fix=f"souron show {near[0]}" if near else "souron list",
+    )
+
+
+def spell(entry: Entry, size: str) -> str:
+    """The name of a system at a size: ``resnet152``, ``vit_tiny``, ``resnet`` for its small."""
+    if size == "small":
+        return entry.name
+    return entry.name + size if size[0].isdigit() else f"{entry.name}_{size}"
+
+
+def system(name: str) -> tuple[type, Any]:
+    """The class, and the config of the size that the name asks for. Imports torch."""
+    entry, size = split(name)
+    module = importlib.import_module(f"souron.systems.{entry.task}.{entry.name}")
+    found = the_class(module)
+    return found, found.SIZES[size]
+
+
+def the_class(module: ModuleType) -> Any:
+    """The one system that a file defines."""
+    from souron.system import System
+
+    own = [
+        thing
+        for thing in vars(module).values()
+        if inspect.isclass(thing)
+        and issubclass(thing, System)
+        and thing.__module__ == module.__name__
+    ]
+    assert len(own) == 1, f"{module.__name__} defines {len(own)} systems; one file, one system"
+    return own[0]

@@ -1,0 +1,135 @@
+"""What a run and a comparison leave behind: plain records that saving, reporting and the CLI share."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from souron.data.cases import Cases, Skipped
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure on test cases with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int  # cases (or groups, where cases come in groups)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Time and memory, foretold or spent."""
+
+    seconds: float  # of training
+    bytes: int  # peak resident memory of the process
+
+
+@dataclass
+class RunRecord:
+    """One run from data to measures. ``folder`` holds all of it as files."""
+
+    folder: Path
+    system: str  # as asked for: "resnet18"
+    data: str  # as asked for: "fashion", "photos/"
+    task: str
+    seed: int
+    config: dict[str, Any]
+    seen: dict[str, Any]
+    parameters: int
+    flops: int  # multiply-adds times two, of one forward pass of one case
+    measures: dict[str, Measure]  # on the test part
+    curve: list[
+        dict[str, float]
+    ]  # rows of results.csv: step, epoch, seconds, examples, losses, val
+    forecast: Cost
+    outcome: Cost
+    stopped: str  # "budget", "patience", "interrupted"
+    parts: dict[str, int]  # train, val, test -> cases
+    skipped: tuple[Skipped, ...] = ()
+    receipt: dict[str, Any] = field(default_factory=dict)  # versions, machine, data hash, options
+    test: Cases | None = None  # the test cases, for pictures
+    probability: Tensor | None = None  # (cases, labels) of the test cases, for classifiers
+    samples: Tensor | None = None  # (count, C, H, W) in -1..1, for generators
+    groups: Tensor | None = None  # (cases,) for groupings
+    model: Any = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``souron train --json`` prints."""
+        return {
+            "run": str(self.folder),
+            "system": self.system,
+            "data": self.data,
+            "measures": {name: asdict(measure) for name, measure in self.measures.items()},
+            "train_seconds": self.outcome.seconds,
+            "forecast": asdict(self.forecast),
+            "outcome": asdict(self.outcome),
+            "skipped": [asdict(skipped) for skipped in self.skipped],
+        }
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system in a comparison, over all seeds."""
+
+    system: str
+    measure: str
+    value: float
+    low: float
+    high: float
+    train_seconds: float  # mean over seeds
+    examples_seen: float  # mean over seeds
+    parameters: int
+    flops: int
+    seeds: tuple[float, ...]  # the measure of each seed
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Is ``a`` better than ``b``? ``difference`` > 0 speaks for ``a``, whichever way the measure goes."""
+
+    a: str
+    b: str
+    difference: float
+    low: float
+    high: float
+    verdict: str  # "better", "worse", "cannot tell"
+    cases_needed: int | None  # further test cases, where it cannot tell and cases are what lacks
+    seeds_needed: int | None  # further seeds, where seeds are what lacks
+
+
+@dataclass
+class ComparisonRecord:
+    folder: Path
+    task: str
+    data: str
+    budget: str
+    seeds: int
+    cases: int
+    measure: str
+    rows: list[Row]  # best first
+    verdicts: list[Verdict]  # each pair once
+    sentence: str
+    curves: dict[str, list[list[dict[str, float]]]]  # system -> a curve for each seed
+    scores: dict[str, Tensor]  # system -> (seeds, cases), the headline measure case by case
+    guesses: dict[str, Tensor]  # system -> (seeds, cases), the label each gave, for classifiers
+    report: Path
+    receipt: dict[str, Any]
+    skipped: tuple[Skipped, ...] = ()
+    test: Cases | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``souron compare --json`` prints."""
+        return {
+            "task": self.task,
+            "data": self.data,
+            "budget": self.budget,
+            "seeds": self.seeds,
+            "cases": self.cases,
+            "rows": [asdict(row) for row in self.rows],
+            "verdicts": [asdict(verdict) for verdict in self.verdicts],
+            "sentence": self.sentence,
+            "report": str(self.report),
+        }

@@ -1,0 +1,64 @@
+"""What souron says to people: two languages, and errors that say what to do next."""
+
+import gettext
+import locale
+import os
+from functools import lru_cache
+from pathlib import Path
+
+LANGUAGES = ("en", "ja")
+
+
+def language() -> str:
+    """``"en"`` or ``"ja"``: SOURON_LANG first, else the locale, else English."""
+    for wish in (os.environ.get("SOURON_LANG"), os.environ.get("LC_ALL"), os.environ.get("LC_MESSAGES"),
+                 os.environ.get("LANG"), locale.getlocale()[0]):  # fmt: skip
+        if wish:
+            return "ja" if wish.lower().startswith("ja") else "en"
+    return "en"
+
+
+def speak(wish: str) -> None:
+    """Choose the language of everything said from here on, in this process and its children."""
+    if wish not in LANGUAGES:
+        raise Trouble(
+            "language",
+            _("no such language: {wish}").format(wish=wish),
+            expected=", ".join(LANGUAGES),
+            fix="souron --lang ja ...",
+        )
+    os.environ["SOURON_LANG"] = wish
+
+
+@lru_cache
+def _translations(wish: str) -> gettext.NullTranslations:
+    return gettext.translation(
+        "souron", Path(__file__).parent / "locale", languages=[wish], fallback=True
+    )
+
+
+def _(message: str) -> str:
+    """The message in the reader's language. Fill its ``{fields}`` with ``.format`` afterwards."""
+    return _translations(language()).gettext(message)
+
+
+class Trouble(ValueError):
+    """An error that a person can mend: what was found, what was expected, what to do.
+
+    ``code`` is the same in every language; ``exit`` is the command line's exit code
+    (2 wrong usage, 3 data or files, 4 machine: memory, disk, missing fetch, 5 refused).
+    """
+
+    def __init__(
+        self, code: str, found: str, *, expected: str = "", fix: str = "", exit: int = 2
+    ) -> None:
+        super().__init__(found)
+        self.code, self.found, self.expected, self.fix, self.exit = code, found, expected, fix, exit
+
+    def __str__(self) -> str:
+        lines = [f"[{self.code}] {self.found}"]
+        if self.expected:
+            lines.append(_("  expected: {what}").format(what=self.expected))
+        if self.fix:
+            lines.append(_("  try:      {what}").format(what=self.fix))
+        return "\n".join(lines)

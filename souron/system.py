@@ -1,0 +1,67 @@
+"""The contract that every system keeps."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from souron.training import Data, Progress, Run, descend
+
+
+class System(nn.Module, ABC):
+    """Who answers: one AI system. Override the lowest rung that is enough.
+
+    1. ``forward``, and ``loss(batch)`` unless the task supplies it    one network, one loss
+    2. ``optimizers()`` and ``updates(batch, step)``                   networks that take turns
+    3. ``fit(data, run)``                                              no gradient at all
+
+    What a system learns lives in parameters and buffers, so that one way of saving serves all.
+    A system is built as ``Class(config, seen)``: ``config`` one of its ``SIZES``, ``seen`` what
+    its task tells it of the data (channels, side in pixels, label names, ...).
+    """
+
+    task: ClassVar[str]
+    measures: ClassVar[dict[str, Literal["higher", "lower"]]] = {}  # the first is the headline
+
+    SIZES: ClassVar[dict[str, Any]]
+    WEIGHTS: ClassVar[dict[str, str]] = {}  # size -> published weights, see saving.published
+    year: ClassVar[int]
+    ja: ClassVar[str]
+    status: ClassVar[Literal["faithful", "reduced", "pretrained"]] = "faithful"
+    needs_fit: ClassVar[bool] = True
+    channels_last: ClassVar[bool] = False  # True for convolutional networks: faster
+    clip: ClassVar[float | None] = None  # the largest gradient norm of an update
+
+    config: Any
+    seen: Any
+
+    def __init__(self, config: Any, seen: Any) -> None:
+        super().__init__()
+        self.config, self.seen = config, seen
+
+    def loss(self, batch: Any) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} needs loss(), updates() or fit()")
+
+    def updates(self, batch: Any, step: int) -> Iterator[tuple[str, Tensor]]:
+        """Yield ``(name, loss)``; that optimizer steps before the next loss is asked for."""
+        yield "model", self.loss(batch)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        learning = [weight for weight in self.parameters() if weight.requires_grad]
+        return {"model": torch.optim.AdamW(learning, lr=self.config.rate, weight_decay=0.05)}
+
+    def after_update(self, step: int) -> None:
+        """For what follows the weights without a gradient: averages, codebooks."""
+
+    def fit(self, data: Data, run: Run) -> Iterator[Progress]:
+        return descend(self, data, run)
+
+    @abstractmethod
+    def evaluate(self, data: Any) -> dict[str, Tensor]:
+        """Each measure case by case, (cases,), so that it can be resampled. See the task."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters(), next(self.buffers(), torch.empty(0))).device

@@ -1,0 +1,89 @@
+"""Classify: a picture in, labels out."""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.data.cases import Cases, Feed
+from souron.system import System
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a classifier must know of its data before it is built."""
+
+    channels: int
+    side: int  # pixels
+    labels: tuple[str, ...]
+    mean: tuple[float, ...] = (0.0,)  # of the training pictures in 0..1, a channel each
+    std: tuple[float, ...] = (1.0,)
+
+
+class Batch(NamedTuple):
+    image: Tensor  # (B, C, H, W), zero mean, unit variance over the training pictures
+    label: Tensor  # (B,)
+
+
+class Classifier(System):
+    """``forward`` maps pictures (B, C, H, W) to logits (B, labels); the rest follows from that."""
+
+    task = "classify"
+    measures = {"accuracy": "higher", "log loss": "lower"}
+    default_data = "digits"
+
+    head: ClassVar[str] = "fc"  # the layer that names the classes: new in transfer learning
+    seen: Seen
+
+    @staticmethod
+    def see(cases: Cases) -> Seen:
+        """What these (training) cases tell."""
+        pixels = cases.image[:: max(1, len(cases) // 5000)].float() / 255
+        mean = pixels.mean((0, 2, 3))
+        std = pixels.std((0, 2, 3)).clamp(min=1e-3)
+        return Seen(
+            cases.channels, cases.side, cases.labels, tuple(mean.tolist()), tuple(std.tolist())
+        )
+
+    def prepare(self, image: Tensor, label: Tensor) -> Batch:
+        """Pictures (B, C, H, W) uint8 -> normalised; channels last in memory where that is faster."""
+        channels, scale = len(self.seen.mean), torch.tensor(self.seen.std) * 255
+        shift = torch.tensor(self.seen.mean).to(image.device).view(1, channels, 1, 1) * 255
+        scale = scale.to(image.device).view(1, channels, 1, 1)
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return Batch(((image - shift) / scale).contiguous(memory_format=layout), label)
+
+    def loss(self, batch: Batch) -> Tensor:
+        return F.cross_entropy(self(batch.image), batch.label)
+
+    @torch.inference_mode()
+    def probabilities(self, data: Feed) -> Tensor:
+        """(cases, labels)"""
+        return torch.cat([self(batch.image).float().softmax(1).cpu() for batch in data.once()])
+
+    def evaluate(self, data: Feed) -> dict[str, Tensor]:
+        return score(self.probabilities(data), data.cases.label)
+
+    def freeze(self) -> None:
+        """Let only the head learn."""
+        self.requires_grad_(False)
+        self.get_submodule(self.head).requires_grad_(True)
+        self.frozen = True
+
+    def train(self, mode: bool = True) -> nn.Module:
+        """Frozen layers keep their statistics too."""
+        super().train(mode)
+        if mode and getattr(self, "frozen", False):
+            super().train(False)
+            self.get_submodule(self.head).train()
+        return self
+
+
+def score(probability: Tensor, label: Tensor) -> dict[str, Tensor]:
+    """Case by case, from probabilities (N, labels) and labels (N,)."""
+    return {
+        "accuracy": (probability.argmax(1) == label).float(),
+        "log loss": F.nll_loss(probability.clamp(min=1e-12).log(), label, reduction="none"),
+    }
