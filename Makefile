@@ -1,0 +1,42 @@
+# make tour: install and see it work.  make test: install and check everything.
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := .venv/souron-installed
+
+.PHONY: tour test lint unit docs locale benchmarks clean
+
+tour: $(SETUP)
+	-$(BIN)/souron fetch fashion
+	$(BIN)/souron tour
+
+test: lint unit docs
+
+lint: $(SETUP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(SETUP)
+	$(BIN)/pytest
+
+docs: $(SETUP)
+	$(BIN)/python docs/build.py
+
+locale: $(SETUP)  # after a message has changed: update locale/, then translate what is new
+	$(BIN)/python tests/messages.py --update
+
+benchmarks: .venv-bench/souron-installed
+
+$(SETUP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	touch $@
+
+.venv-bench/souron-installed: benchmarks/requirements.txt pyproject.toml
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --editable . --requirement benchmarks/requirements.txt
+	touch $@
+
+clean:
+	rm -rf .venv .venv-bench build *.egg-info docs/_build

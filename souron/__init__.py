@@ -1,11 +1,34 @@
 """souron (総論): every AI system of an overview lecture, on your own computer.
 
     import souron
-    model = souron.train("resnet18", data="photos/").model
+    model = souron.load("resnet")
+    model.train(data="photos/", budget="5min")
     model("cat.jpg").top5
-    souron.compare(["alexnet", "resnet18", "vit"], data="photos/", budget="5min", seeds=3)
+    souron.compare(["alexnet", "resnet", "vit"], data="photos/", budget="5min", seeds=3)
 
 Nothing heavy is imported until it is used.
 """
 
+from typing import Any
+
 __version__ = "0.1.0"
+
+PUBLIC = {
+    "load": "predicting",
+    "train": "running",
+    "evaluate": "running",
+    "compare": "comparing",
+    "Trouble": "speaking",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'souron' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"souron.{PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*PUBLIC, "__version__"]

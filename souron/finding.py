@@ -96,7 +96,7 @@ def describe(file: Path) -> Entry:
 
 
 def split(name: str) -> tuple[Entry, str]:
-    """``"resnet152"`` -> the entry ``resnet`` and its size ``"152"``; without a size, ``"small"``."""
+    """``"resnet152"`` -> the entry ``resnet`` and its size ``"152"``; ``"small"`` without one."""
     everything = entries()
     if name in everything:
         return everything[name], "small"

@@ -1,4 +1,4 @@
-"""What a run and a comparison leave behind: plain records that saving, reporting and the CLI share."""
+"""What a run and a comparison leave behind: records that saving, reporting and the CLI share."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -88,7 +88,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Is ``a`` better than ``b``? ``difference`` > 0 speaks for ``a``, whichever way the measure goes."""
+    """Is ``a`` better than ``b``? ``difference`` > 0 speaks for ``a``, whatever the measure."""
 
     a: str
     b: str

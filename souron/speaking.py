@@ -11,11 +11,9 @@ LANGUAGES = ("en", "ja")
 
 def language() -> str:
     """``"en"`` or ``"ja"``: SOURON_LANG first, else the locale, else English."""
-    for wish in (os.environ.get("SOURON_LANG"), os.environ.get("LC_ALL"), os.environ.get("LC_MESSAGES"),
-                 os.environ.get("LANG"), locale.getlocale()[0]):  # fmt: skip
-        if wish:
-            return "ja" if wish.lower().startswith("ja") else "en"
-    return "en"
+    named = (os.environ.get(name) for name in ("SOURON_LANG", "LC_ALL", "LC_MESSAGES", "LANG"))
+    wish = next(filter(None, named), None) or locale.getlocale()[0] or "en"
+    return "ja" if wish.lower().startswith("ja") else "en"
 
 
 def speak(wish: str) -> None:

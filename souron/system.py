@@ -32,6 +32,7 @@ class System(nn.Module, ABC):
     status: ClassVar[Literal["faithful", "reduced", "pretrained"]] = "faithful"
     needs_fit: ClassVar[bool] = True
     channels_last: ClassVar[bool] = False  # True for convolutional networks: faster
+    full_batch: ClassVar[bool] = False  # True where each step sees every case
     clip: ClassVar[float | None] = None  # the largest gradient norm of an update
 
     config: Any

@@ -5,7 +5,12 @@ https://arxiv.org/abs/1512.03385
 
     y = relu(F(x) + x)      F: 3x3 - 3x3, or in the deeper ones 1x1 - 3x3 - 1x1
 
-Differs from the paper: pictures under 64 pixels a side enter through one 3x3 convolution.
+A block only learns what to change about its input (the residual F). Doing nothing is easy, F = 0,
+so that more layers cannot make things worse, and the gradient passes along "+ x" unhindered.
+
+Differs from the paper: the deeper blocks halve the side in their 3x3 convolution, not in the first
+1x1, as torchvision's published weights do. Pictures under 64 pixels a side enter through one 3x3
+convolution with stride 1, without pooling.
 """
 
 from dataclasses import dataclass
@@ -18,9 +23,9 @@ from souron.tasks.classify import Classifier, Seen
 
 @dataclass(frozen=True)
 class Config:
-    depths: tuple[int, ...] = (2, 2, 2, 2)
-    width: int = 64
-    bottleneck: bool = False
+    depths: tuple[int, ...] = (2, 2, 2, 2)  # blocks of each stage
+    width: int = 64  # maps of the first stage; each next one has twice as many
+    bottleneck: bool = False  # 1x1 - 3x3 - 1x1 blocks, four times as wide outside
     rate: float = 1e-3
 
 
@@ -36,9 +41,11 @@ def skip(inward: int, outward: int, stride: int) -> nn.Module:
 
 
 class Basic(nn.Module):
+    """(B, inward, H, W) -> (B, width, H/stride, W/stride)"""
+
     widens = 1
 
-    def __init__(self, inward: int, width: int, stride: int):
+    def __init__(self, inward: int, width: int, stride: int) -> None:
         super().__init__()
         self.conv1, self.bn1 = convolution(inward, width, 3, stride), nn.BatchNorm2d(width)
         self.conv2, self.bn2 = convolution(width, width, 3), nn.BatchNorm2d(width)
@@ -51,9 +58,11 @@ class Basic(nn.Module):
 
 
 class Bottleneck(nn.Module):
+    """(B, inward, H, W) -> (B, 4 width, H/stride, W/stride); the 3x3 works on few maps"""
+
     widens = 4
 
-    def __init__(self, inward: int, width: int, stride: int):
+    def __init__(self, inward: int, width: int, stride: int) -> None:
         super().__init__()
         outward = self.widens * width
         self.conv1, self.bn1 = convolution(inward, width, 1), nn.BatchNorm2d(width)
@@ -71,18 +80,27 @@ class Bottleneck(nn.Module):
 class ResNet(Classifier):
     year = 2015
     ja = "スキップ接続があれば、層を百以上重ねても学習できる"
+    status = "faithful"
     channels_last = True
+    head = "fc"
     SIZES = {
-        "tiny": Config((1, 1, 1, 1), 8),
-        "small": Config((1, 1, 1, 1), 32),
+        "tiny": Config((1, 1, 1), 12, rate=5e-3),
+        "small": Config((2, 2, 2), 16, rate=5e-3),
         "18": Config(),
         "34": Config((3, 4, 6, 3)),
         "50": Config((3, 4, 6, 3), bottleneck=True),
         "101": Config((3, 4, 23, 3), bottleneck=True),
         "152": Config((3, 8, 36, 3), bottleneck=True),
     }
+    WEIGHTS = {
+        "18": "torchvision:ResNet18_Weights.IMAGENET1K_V1",
+        "34": "torchvision:ResNet34_Weights.IMAGENET1K_V1",
+        "50": "torchvision:ResNet50_Weights.IMAGENET1K_V1",
+        "101": "torchvision:ResNet101_Weights.IMAGENET1K_V1",
+        "152": "torchvision:ResNet152_Weights.IMAGENET1K_V1",
+    }
 
-    def __init__(self, config: Config, seen: Seen):
+    def __init__(self, config: Config, seen: Seen) -> None:
         super().__init__(config, seen)
         self.small_picture = seen.side < 64
         kernel, stride = (3, 1) if self.small_picture else (7, 2)
@@ -98,6 +116,9 @@ class ResNet(Classifier):
                 channels = block.widens * config.width << stage
             self.add_module(f"layer{stage + 1}", layer)
         self.fc = nn.Linear(channels, len(seen.labels))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, image: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(image)))  # (B, width, H/2, W/2), or H, W if small

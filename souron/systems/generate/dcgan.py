@@ -4,24 +4,29 @@ Radford, Metz, Chintala: Unsupervised Representation Learning with Deep Convolut
 https://arxiv.org/abs/1511.06434
 
     min_G max_D  E[log D(x)] + E[log(1 - D(G(z)))]      G is trained on -log D(G(z))
+    G: noise -> 4x4 -> 8x8 -> ... -> picture, each step a convolution that doubles the side
+    D: the same way back, each step a convolution that halves the side
 
-Differs from the paper: a 3x3 convolution meets the picture; any side of 4, 8, 16, ... pixels.
+Size `paper` is the published one at 64 pixels a side. Differs from the paper: any side of 8 pixels
+or more, by fewer or more steps that start from 4 to 7 pixels (28 = 7 * 2 * 2), and a last cut
+where no doubling meets the side.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from math import log2
+from math import ceil, log2
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.generate import Generator, Seen
+from souron.tasks.generate import Batch, Generator, Seen
 
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 64
+    width: int = 128  # channels next to the picture; doubled at every step away from it
     noise: int = 100
     rate: float = 2e-4
     momentum: float = 0.5
@@ -31,29 +36,35 @@ class DCGAN(Generator):
     year = 2015
     ja = "ノイズから画を描く網と、本物かどうかを見抜く網を競わせる"
     channels_last = True
-    SIZES = {"tiny": Config(8, 16, 2e-3), "small": Config(32), "paper": Config(128)}
+    SIZES = {"tiny": Config(8, 16, 2e-3), "small": Config(32), "paper": Config()}
 
     def __init__(self, config: Config, seen: Seen):
         super().__init__(config, seen)
-        widths = [config.width * 2**i for i in range(int(log2(seen.side // 4)) + 1)]
+        steps = int(log2(seen.side / 4))
+        widths = [config.width * 2**i for i in range(steps)]  # from the picture inwards
+        first = ceil(seen.side / 2**steps)  # pixels a side that doubling starts from
 
         self.generator = nn.Sequential(
-            nn.ConvTranspose2d(config.noise, widths[-1], 4)
-        )  # 1 -> 4 pixels a side
-        for wide, narrow in pairwise(reversed(widths)):
-            self.generator.extend(
-                [nn.BatchNorm2d(wide), nn.ReLU(), nn.ConvTranspose2d(wide, narrow, 4, 2, 1)]
-            )
-        self.generator.extend(
-            [nn.BatchNorm2d(widths[0]), nn.ReLU(), nn.Conv2d(widths[0], seen.channels, 3, 1, 1)]
+            nn.ConvTranspose2d(config.noise, widths[-1], first, bias=False),
+            nn.BatchNorm2d(widths[-1]),
+            nn.ReLU(),
         )
+        for wide, narrow in pairwise(reversed(widths)):
+            double = nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False)
+            self.generator.extend([double, nn.BatchNorm2d(narrow), nn.ReLU()])
+        self.generator.append(nn.ConvTranspose2d(widths[0], seen.channels, 4, 2, 1, bias=False))
 
-        self.critic = nn.Sequential(nn.Conv2d(seen.channels, widths[0], 3, 1, 1), nn.LeakyReLU(0.2))
+        self.critic = nn.Sequential(
+            nn.Conv2d(seen.channels, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(0.2)
+        )
         for narrow, wide in pairwise(widths):
-            self.critic.extend(
-                [nn.Conv2d(narrow, wide, 4, 2, 1), nn.BatchNorm2d(wide), nn.LeakyReLU(0.2)]
-            )
-        self.critic.append(nn.Conv2d(widths[-1], 1, 4))  # 4 pixels a side -> one opinion
+            halve = nn.Conv2d(narrow, wide, 4, 2, 1, bias=False)
+            self.critic.extend([halve, nn.BatchNorm2d(wide), nn.LeakyReLU(0.2)])
+        self.critic.append(nn.Conv2d(widths[-1], 1, seen.side >> steps, bias=False))
+
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.normal_(module.weight, 0, 0.02)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         betas = (self.config.momentum, 0.999)
@@ -62,9 +73,10 @@ class DCGAN(Generator):
             "generator": torch.optim.Adam(self.generator.parameters(), self.config.rate, betas),
         }
 
-    def updates(self, batch, step: int):
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         real = batch.image  # (B, C, H, W) in -1..1
         drawn = self.draw(len(real)).detach()
+        # softplus(-a) = -log D and softplus(a) = -log(1 - D), where D = sigmoid(a)
         yield (
             "critic",
             F.softplus(-self.critic(real)).mean() + F.softplus(self.critic(drawn)).mean(),
@@ -72,5 +84,6 @@ class DCGAN(Generator):
         yield "generator", F.softplus(-self.critic(self.draw(len(real)))).mean()
 
     def draw(self, count: int) -> Tensor:
-        noise = torch.randn(count, self.config.noise, 1, 1, device=self.device)
-        return self.generator(noise).tanh()  # (count, C, H, W)
+        noise = 2 * torch.rand(count, self.config.noise, 1, 1, device=self.device) - 1
+        picture = self.generator(noise).tanh()
+        return picture[..., : self.seen.side, : self.seen.side]  # (count, C, H, W)

@@ -1,0 +1,544 @@
+"""The commands: ``souron list``, ``show``, ``data``, ``train``, ``val``, ``predict``, ...
+
+Nothing here imports torch before a command needs it. Every option is understood as ``--epochs 5``
+and as ``epochs=5``.
+"""
+
+import ast
+import csv
+import errno
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.main
+from typer import Argument, Option
+
+import souron
+from souron import finding, looking, machine, options, parsing, showing
+from souron.reporting import units
+from souron.showing import N_, follow, note, print_json, screen, show
+from souron.speaking import Trouble, _
+
+UsageError: Any = typer.BadParameter.__base__  # of the click that this typer uses
+
+app = typer.Typer(
+    cls=showing.Commands,
+    help=N_("Every AI system of an overview lecture on your own computer."),
+    epilog=N_(
+        "Examples:\n"
+        "  souron tour\n"
+        "  souron train resnet data=photos/ budget=5min\n"
+        "  souron predict runs/classify/resnet-photos cat.jpg\n"
+        "  souron compare mlp cnn vit data=digits budget=10s seeds=3\n"
+        "\n"
+        "Exit codes:\n"
+        "  0    fine\n"
+        "  1    an error inside souron; SOURON_DEBUG=1 shows where\n"
+        "  2    wrong usage: a name, an option, a value\n"
+        "  3    data or files\n"
+        "  4    this machine: memory, disk, something to fetch first\n"
+        "  5    refused, and why\n"
+        "  130  interrupted; the work is kept\n"
+        "\n"
+        "Environment: SOURON_LANG (en, ja), SOURON_DATA (your data sets), SOURON_CACHE (what was "
+        "fetched)"
+    ),
+    pretty_exceptions_enable=False,
+)
+COMPLETION = (
+    N_("Install completion for the current shell."),
+    N_("Show completion for the current shell, to copy it or customize the installation."),
+)
+
+
+@app.callback()
+def everywhere() -> None:
+    pass
+
+
+def command(name: str, help: str, examples: str) -> Callable:
+    return app.command(name, cls=showing.Command, help=help, epilog=examples)
+
+
+command(
+    "list",
+    N_("Every system, by task: year, sizes, idea."),
+    "souron list\nsouron list --json\nsouron list --data",
+)(looking.list_)
+command(
+    "show",
+    N_("One system: idea, paper, sizes, structure with shapes, parameters and FLOPs."),
+    "souron show resnet\nsouron show resnet50 depth=2\nsouron show vit_b16 --json",
+)(looking.show_)
+command(
+    "data",
+    N_("One data set: counts, class balance, samples, what augmentation does."),
+    "souron data digits\nsouron data photos/ --open\nsouron data list.csv --json",
+)(looking.data_)
+command(
+    "fetch",
+    N_("Get data sets and published weights; the only command that uses the network."),
+    "souron fetch --list\nsouron fetch fashion\nsouron fetch --where",
+)(looking.fetch)
+command(
+    "doctor",
+    N_("This machine: processor, memory, disk, versions, data, weights, what can run."),
+    "souron doctor\nsouron doctor --json",
+)(looking.doctor)
+
+
+@command(
+    "train",
+    N_("Train a system on data, measure it on cases it never saw, write a report."),
+    "souron train cnn data=digits budget=10s\n"
+    "souron train resnet18 data=photos/ epochs=5 imgsz=64\n"
+    "souron train resnet18 data=photos/ pretrained=true freeze=true\n"
+    "souron train cnn data=digits rate=0.01     (any field of the system's Config)\n"
+    "souron train --resume",
+)
+def train(
+    context: typer.Context,
+    system: options.System = None,
+    model: options.Model = None,
+    data: options.Data = None,
+    budget: options.Budget = None,
+    epochs: options.Epochs = None,
+    time: options.Time = None,
+    seed: options.Seed = None,
+    imgsz: options.Side = None,
+    batch: options.Batch = None,
+    pretrained: options.Pretrained = None,
+    freeze: options.Freeze = False,
+    patience: options.Patience = None,
+    lr0: options.Rate = None,
+    augment: options.Augment = None,
+    name: options.Name = None,
+    project: options.Project = None,
+    resume: options.Resume = None,
+    device: options.Device = None,
+    workers: options.Workers = None,
+    fields: options.Fields = None,
+) -> None:
+    system = system or model or ""
+    resumed = folder_to_resume(resume, project, "train")
+    if resumed is None and not system:
+        raise parsing.missing("SYSTEM", "souron train cnn data=digits budget=10s")
+    config = chosen_fields(system, fields or [], context) if system else {}
+    given = said(
+        budget=one_budget(budget, epochs, time), seed=seed, side=imgsz, batch=batch,
+        pretrained=yes_or_no(pretrained), freeze=freeze, patience=patience, rate=lr0,
+        augment=augment, config=config, name=name, project=project, resume=resumed, device=device,
+    )  # fmt: skip
+    machine.calm_allocator()
+    use_cores(workers)
+    from souron import running
+
+    [record] = follow(running.training(system, data, **given))
+    if screen.json:
+        print_json(record.as_json())
+    else:
+        showing.run(record)
+
+
+def said(**options: Any) -> dict[str, Any]:
+    """The options that were given; the others keep their defaults further down."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def one_budget(budget: str | None, epochs: int | None, time: str | None) -> str | None:
+    if time is not None and re.fullmatch(r"[\d.]+", time):
+        time += "s"
+    given = [text for text in (budget, f"{epochs}ep" if epochs else None, time) if text]
+    if len(given) > 1:
+        raise Trouble(
+            "option",
+            _("{given} cannot go together").format(given=", ".join(given)),
+            expected=_("one of budget, epochs and time"),
+            fix=f"budget={given[0]}",
+        )
+    return given[0] if given else None
+
+
+def yes_or_no(text: str | None) -> bool | str | None:
+    """``"true"`` and ``"false"`` as what they say; anything else as it is."""
+    if text is None:
+        return None
+    return (
+        True if text.lower() in parsing.TRUE else False if text.lower() in parsing.FALSE else text
+    )
+
+
+def folder_to_resume(text: str | None, project: str | None, verb: str) -> str | None:
+    """The run to go on with, the latest unfinished one if no folder was named."""
+    wish = yes_or_no(text)
+    if not wish or isinstance(wish, str):
+        return wish or None
+    unfinished = [
+        file
+        for file in Path(project or "runs").glob("*/*/args.yaml")
+        if (file.parts[-3] == "compare") == (verb == "compare")
+        and not (file.parent / "receipt.json").exists()
+    ]
+    if not unfinished:
+        raise Trouble(
+            "resume",
+            _("no run in {folder} waits to be resumed").format(folder=project or "runs"),
+            expected=_("the folder of an interrupted run"),
+            fix=f"souron {verb} resume=FOLDER",
+            exit=3,
+        )
+    return str(max(unfinished, key=lambda file: file.stat().st_mtime).parent)
+
+
+def chosen_fields(system: str, given: list[str], context: typer.Context) -> dict[str, str]:
+    """``["width=32"]`` -> ``{"width": "32"}``, if the system's Config has such a field."""
+    entry, _size = finding.split(system)
+    tree = ast.parse(entry.file.read_text(encoding="utf-8"))
+    fields = [
+        item.target.id
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name == "Config"
+        for item in node.body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+    ]
+    chosen = dict(text.split("=", 1) for text in given)
+    for name in chosen:
+        if name not in fields:
+            raise parsing.unknown_option(
+                name, [*parsing.options_of(context.command), *fields], "train"
+            )
+    return chosen
+
+
+def use_cores(workers: int | None) -> None:
+    if workers is not None:
+        import torch
+
+        torch.set_num_threads(workers)
+
+
+@command(
+    "val",
+    N_("Measure a finished run again, on its own test cases or on other data."),
+    "souron val runs/classify/cnn-digits\nsouron val runs/classify/resnet-photos data=others/",
+)
+def val(
+    run: Annotated[
+        str | None,
+        Argument(metavar="RUN", help=N_("a run's folder"), autocompletion=options.complete_run),
+    ] = None,
+    model: options.Model = None,
+    data: options.Data = None,
+) -> None:
+    folder = run or model
+    if folder is None:
+        raise parsing.missing("RUN", "souron val runs/classify/cnn-digits")
+    machine.calm_allocator()
+    with screen.err.status(_("testing")):
+        from souron import running
+
+        found = running.evaluate(folder, data)
+    if screen.json:
+        measures = {name: asdict(measure) for name, measure in found.items()}
+        print_json({"run": folder, "data": data, "measures": measures})
+    else:
+        show(showing.measures(found))
+
+
+@command(
+    "predict",
+    N_("Label pictures: files, folders, globs."),
+    "souron predict runs/classify/resnet-photos cat.jpg\n"
+    'souron predict runs/classify/resnet-photos holidays/ "more/*.png" --csv > labels.csv\n'
+    "souron predict resnet50 cat.jpg pretrained=true\n"
+    "souron predict runs/classify/resnet-photos -- -odd-name-.jpg",
+)
+def predict(
+    system: Annotated[
+        str,
+        Argument(
+            metavar="RUN|SYSTEM", help=N_("a run's folder, or a system with pretrained=true"),
+            autocompletion=options.complete_system_or_run,
+        ),
+    ],
+    files: Annotated[
+        list[str] | None, Argument(metavar="FILES", help=N_("pictures, folders, globs"))
+    ] = None,
+    model: options.Model = None,
+    pretrained: Annotated[
+        bool, Option("--pretrained", help=N_("use the system's published weights"))
+    ] = False,
+    top: Annotated[
+        int, Option(min=1, metavar="N", help=N_("labels for each file; 5 if not said"))
+    ] = 5,
+    csv: Annotated[bool, Option("--csv", help=N_("print file,rank,label,probability"))] = False,
+) -> None:  # fmt: skip
+    wanted = [system, *(files or [])] if model else files or []
+    name = model or system
+    if not wanted:
+        raise parsing.missing("FILES", f"souron predict {name} cat.jpg")
+    machine.calm_allocator()
+    with screen.err.status(_("loading {name}").format(name=name)):
+        from souron import predicting
+
+        answers = predicting.predict(predicting.load(name, pretrained), wanted)
+    tell = tell_json if screen.json else tell_csv() if csv else tell_people
+    failed = total = 0
+    for file, answer in answers:
+        total += 1
+        if isinstance(answer, Trouble):
+            failed += 1
+            tell(str(file), [], answer)
+        else:
+            tell(str(file), best(answer, top), None)
+    if not total:
+        raise Trouble(
+            "no files",
+            _("nothing was found at {files}").format(files=" ".join(wanted)),
+            expected=_("pictures, folders with pictures, or globs that match some"),
+            exit=3,
+        )
+    if failed:
+        note(_("{failed} of {total} files could not be read").format(failed=failed, total=total))
+        raise typer.Exit(3)
+
+
+Guess = tuple[str, float]  # a label and its probability
+
+
+def best(answer: Any, top: int) -> list[Guess]:
+    """The likeliest labels first."""
+    pairs = zip(answer.labels, answer.probability, strict=True)
+    return sorted(pairs, key=lambda pair: -pair[1])[:top]
+
+
+def tell_json(file: str, guesses: list[Guess], trouble: Trouble | None) -> None:
+    if trouble:
+        print_json({"file": file, "error": f"[{trouble.code}] {trouble.found}"})
+    else:
+        labels = [{"label": label, "probability": p} for label, p in guesses]
+        print_json({"file": file, "labels": labels})
+
+
+def tell_csv() -> Callable:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["file", "rank", "label", "probability"])
+
+    def tell(file: str, guesses: list[Guess], trouble: Trouble | None) -> None:
+        if trouble:
+            showing.warn(f"{file}: [{trouble.code}] {trouble.found}")
+        for rank, (label, probability) in enumerate(guesses, 1):
+            writer.writerow([file, rank, label, f"{probability:.6f}"])
+
+    return tell
+
+
+def tell_people(file: str, guesses: list[Guess], trouble: Trouble | None) -> None:
+    if trouble:
+        showing.warn(f"{file}: [{trouble.code}] {trouble.found}")
+    else:
+        show(file, showing.likelihoods(guesses))
+
+
+@command(
+    "compare",
+    N_("Train systems at an equal budget on the same data; say which is better, or that it "
+       "cannot be told."),
+    "souron compare mlp cnn resnet data=digits budget=10s seeds=3\n"
+    "souron compare resnet18 vit data=photos/ budget=5min seeds=5 --json\n"
+    "souron compare --resume",
+)  # fmt: skip
+def compare(
+    systems: Annotated[
+        list[str] | None,
+        Argument(
+            metavar="SYSTEMS",
+            help=N_("two or more systems' names"),
+            autocompletion=options.complete_system,
+        ),
+    ] = None,
+    data: options.Data = None,
+    budget: options.Budget = None,
+    epochs: options.Epochs = None,
+    time: options.Time = None,
+    seeds: options.Seeds = None,
+    imgsz: options.Side = None,
+    batch: options.Batch = None,
+    pretrained: Annotated[
+        bool, Option("--pretrained", help=N_("start each from its published weights"))
+    ] = False,
+    freeze: options.Freeze = False,
+    augment: options.Augment = None,
+    name: options.Name = None,
+    project: options.Project = None,
+    resume: options.Resume = None,
+    device: options.Device = None,
+    workers: options.Workers = None,
+) -> None:
+    resumed = folder_to_resume(resume, project, "compare")
+    if resumed is None and not systems:
+        raise parsing.missing("SYSTEMS", "souron compare mlp cnn data=digits budget=10s seeds=3")
+    for system in systems or []:
+        finding.split(system)
+    given = said(
+        budget=one_budget(budget, epochs, time), seeds=seeds, side=imgsz, batch=batch,
+        pretrained=pretrained, freeze=freeze, augment=augment, name=name, project=project,
+        resume=resumed, device=device,
+    )  # fmt: skip
+    machine.calm_allocator()
+    use_cores(workers)
+    from souron import comparing
+
+    [record] = follow(comparing.comparing(systems or [], data, **given))
+    if screen.json:
+        print_json(record.as_json())
+    else:
+        showing.comparison(record)
+
+
+@command(
+    "tour",
+    N_("The lecture's first chapter in a few minutes: every classifier in one fair fight."),
+    "souron tour\nsouron tour data=photos/ budget=30s seeds=3",
+)
+def tour(
+    data: options.Data = None,
+    budget: options.Budget = None,
+    seeds: options.Seeds = None,
+    project: options.Project = None,
+) -> None:
+    machine.calm_allocator()
+    from souron import touring
+
+    given = said(data=data, budget=budget, seeds=seeds, project=project)
+    record = None
+    for record in follow(touring.touring(**given)):
+        if not screen.json:
+            tell_stop(record)
+    if screen.json and record is not None:
+        print_json(record.as_json())
+
+
+def tell_stop(record: Any) -> None:
+    """One stop of the tour: in short for a run, in full for the comparison."""
+    if hasattr(record, "verdicts"):
+        showing.comparison(record)
+        return
+    figures = ", ".join(
+        f"{units.called(name)} {units.measure(name, found.value)}"
+        for name, found in record.measures.items()
+    )
+    show(f"{record.system}: {figures or _('drawn')}  {record.folder / 'report.html'}")
+
+
+@command("version", N_("souron's version."), "souron version\nsouron version --json")
+def version() -> None:
+    if screen.json:
+        print_json({name: machine.installed(name) for name in machine.PACKAGES})
+    else:
+        show(f"souron {souron.__version__}")
+
+
+def run(words: Sequence[str]) -> int:
+    """One command line; the exit code. Messages go to stderr, results to stdout."""
+    screen.json = screen.quiet = False
+    try:
+        return obey(parsing.take_global(words))
+    except Trouble as trouble:
+        showing.show_trouble(trouble)
+        return trouble.exit
+    except (KeyboardInterrupt, typer.Abort):
+        showing.warn(_("interrupted"))
+        return 130
+    except BrokenPipeError:
+        # whoever read the output has seen enough; do not fail again when Python flushes it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("SOURON_DEBUG"):
+            traceback.print_exc()
+        named = as_trouble(error)
+        showing.show_trouble(named)
+        return named.exit
+
+
+def obey(words: list[str]) -> int:
+    command: Any = typer.main.get_command(app)
+    if not words:
+        words = ["--help"]
+    verb, rest = words[0], words[1:]
+    if verb == "--version":
+        verb = "version"
+    if not verb.startswith("-"):
+        if verb not in command.commands:
+            raise Trouble(
+                "command",
+                _("no command is named {name!r}").format(name=verb),
+                expected=parsing.near(verb, list(command.commands)),
+                fix="souron --help",
+            )
+        rest = parsing.rewrite(verb, command.commands[verb], rest)
+    try:
+        code = command.main([verb, *rest], prog_name="souron", standalone_mode=False)
+    except UsageError as error:
+        raise misused(error, verb, rest) from error
+    return code if isinstance(code, int) else 0
+
+
+def misused(error: Any, verb: str, words: list[str]) -> Trouble:
+    """What typer has to say, in souron's way."""
+    param = getattr(error, "param", None)
+    help = f"souron {verb} --help"
+    if param is None:
+        return Trouble("usage", error.format_message(), fix=help)
+    if param.param_type_name == "argument":
+        return parsing.missing(param.metavar or param.name, help)
+    name = param.opts[0].removeprefix("--")
+    value = next((w.partition("=")[2] for w in words if w.startswith(f"--{name}=")), "")
+    return Trouble(
+        "value",
+        _("{name}={value} is not understood").format(name=name, value=value),
+        expected=f"{name}={param.metavar}: {_(param.help)}",
+        fix=help,
+    )
+
+
+def as_trouble(error: Exception) -> Trouble:
+    """The machine's own limits in words; anything else is a mistake in souron."""
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return Trouble(
+            "memory",
+            _("there is not enough memory"),
+            expected=_("a smaller batch, side or size"),
+            fix="batch=32",
+            exit=4,
+        )
+    if isinstance(error, OSError):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return Trouble(
+            "disk full" if full else "file",
+            str(error),
+            expected=_("room on the disk") if full else _("a file or folder that can be used"),
+            exit=4 if full else 3,
+        )
+    return Trouble(
+        "bug",
+        f"{type(error).__name__}: {error}",
+        expected=_("this should not happen: it is a mistake in souron"),
+        fix=_("SOURON_DEBUG=1 souron ... shows where; please report it"),
+        exit=1,
+    )
+
+
+def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # a name that this terminal cannot write must not end the command
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(run(sys.argv[1:]))

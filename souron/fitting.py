@@ -1,0 +1,263 @@
+"""One system learning against a budget: what a run and a comparison share.
+
+``Fit`` drives the loop a slice at a time, so that whoever holds several can let them take turns.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from souron import machine, memory, saving
+from souron.budget import Budget, one_cycle, set_rate
+from souron.data.cases import Feed
+from souron.speaking import Trouble, _
+from souron.training import Progress, Run
+
+LOOKS = 20  # at most, at the validation cases
+PROBE_SECONDS = 2.0
+
+
+def autocast(device: torch.device) -> Callable[[], AbstractContextManager]:
+    """bf16 over fp32 weights where the machine computes it fast, see docs: performance."""
+    if device.type == "cuda" or (device.type == "cpu" and machine.bf16()):
+        return partial(torch.autocast, device.type, torch.bfloat16)
+    return nullcontext
+
+
+@dataclass
+class Fit:
+    """``go(seconds)`` trains that long, ``done`` says when the budget is used up."""
+
+    system: Any
+    data: Feed
+    val: Feed | None
+    budget: Budget
+    batch: int
+    patience: int = 0  # looks without improvement before it stops; 0: never
+
+    step: int = 0  # steps done
+    seconds: float = 0.0  # of training, without looks
+    curve: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None  # the weights of the best look
+    stopped: str = ""  # "", "budget", "patience"
+
+    def __post_init__(self) -> None:
+        self.batch = min(self.batch, len(self.data))
+        if self.system.full_batch:
+            self.batch = len(self.data)
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self._progress: Iterator[Progress] | None = None
+        self._resumed: dict[str, dict[str, Any]] | None = None
+        self._losses: dict[str, Tensor] = {}
+        self._random = torch.get_rng_state()
+
+    @property
+    def epoch_steps(self) -> int:
+        return max(1, len(self.data) // self.batch)
+
+    @property
+    def fraction(self) -> float:
+        """How much of the budget is used, 0..1."""
+        if self.done:
+            return 1.0
+        return self.budget.fraction(self.step, self.seconds, self.batch, len(self.data))
+
+    @property
+    def done(self) -> bool:
+        return bool(self.stopped)
+
+    @property
+    def seconds_left(self) -> float | None:
+        fraction = self.fraction
+        return self.seconds * (1 - fraction) / fraction if fraction > 0.01 else None
+
+    def go(self, seconds: float, asked_to_stop: Callable[[], bool] = lambda: False) -> None:
+        """Train for about ``seconds``, look at the validation cases when it is time to."""
+        if self.done:
+            return
+        outer = torch.get_rng_state()
+        torch.set_rng_state(self._random)
+        try:
+            self._go(self.seconds + seconds, asked_to_stop)
+        finally:
+            self._random = torch.get_rng_state()
+            torch.set_rng_state(outer)
+
+    def _go(self, until: float, asked_to_stop: Callable[[], bool]) -> None:
+        if self._progress is None:
+            self._progress = self.system.fit(self.data, self._run())
+        while self.seconds < until and not asked_to_stop():
+            begun = time.perf_counter()
+            progress = next(self._progress, None)
+            self.seconds += time.perf_counter() - begun
+            if progress is not None:
+                self.step = progress.step + 1
+                self._losses, self.optimizers = progress.losses, progress.optimizers
+            used_up = progress is None or self.fraction >= 1
+            if used_up or self._due():
+                self._look()
+            if used_up:
+                self.stopped = "budget"
+            if self.stopped:
+                self._progress = None
+                self.system.eval()
+                return
+
+    def _run(self) -> Run:
+        return Run(
+            steps=self.budget.steps(self.batch, len(self.data)),
+            batch=self.batch,
+            start=self.step,
+            resumed=self._resumed,
+            autocast=autocast(self.data.device),
+            schedule=lambda optimizer, step: set_rate(optimizer, one_cycle(self.fraction)),
+        )
+
+    def _due(self) -> bool:
+        """At every epoch's end where few epochs are counted, else at every 20th of the budget."""
+        if self.budget.unit == "epochs" and self.budget.amount <= LOOKS:
+            return self.step % self.epoch_steps == 0
+        return self.fraction * LOOKS >= len(self.curve) + 1
+
+    def _look(self) -> None:
+        row: dict[str, float] = {
+            "step": self.step,
+            "epoch": round(self.step / self.epoch_steps, 4),
+            "seconds": round(self.seconds, 4),
+            "examples": self.step * self.batch,
+        }
+        row |= {f"loss {name}": loss.item() for name, loss in self._losses.items()}
+        broken = [name for name, loss in self._losses.items() if not math.isfinite(loss.item())]
+        if broken:
+            raise Trouble(
+                "not finite",
+                _("the loss {name} is not finite at step {step}").format(
+                    name=broken[0], step=self.step
+                ),
+                expected=_("a finite loss"),
+                fix=_("a smaller learning rate: lr0={rate:g}").format(
+                    rate=getattr(self.system.config, "rate", 1e-3) / 10
+                ),
+                exit=1,
+            )
+        if self.val is not None and len(self.val) and self.system.measures:
+            values = look(self.system, self.val)
+            row |= {f"val {name}": value for name, value in values.items()}
+            self._remember(values)
+        self.curve.append(row)
+
+    def _remember(self, values: dict[str, float]) -> None:
+        """Keep the weights where the last measure that training follows is at its best so far."""
+        name = self.watched
+        sign = 1 if self.system.measures[name] == "higher" else -1
+        earlier = [sign * row[f"val {name}"] for row in self.curve]
+        if not earlier or sign * values[name] > max(earlier):
+            self.best = {n: t.detach().clone() for n, t in self.system.state_dict().items()}
+        elif self.patience and len(earlier) - earlier.index(max(earlier)) >= self.patience:
+            self.stopped = "patience"
+
+    @property
+    def watched(self) -> str:
+        """The measure that says which look was best: the headline."""
+        return next(iter(self.system.measures))
+
+    def keep(self, path: Path) -> None:
+        """Write all that going on needs."""
+        random = torch.get_rng_state()
+        torch.set_rng_state(self._random)
+        state = {name: getattr(self, name) for name in ("step", "seconds", "curve", "stopped")}
+        saving.write_checkpoint(path, self.system, self.optimizers, state)
+        torch.set_rng_state(random)
+
+    def go_on(self, path: Path, best: Path) -> None:
+        """Take up what ``keep`` wrote; ``best`` holds the best look's weights."""
+        self._resumed, state, self._random = saving.read_checkpoint(path, self.system)
+        for name, value in state.items():
+            setattr(self, name, value)
+        if best.exists():
+            self.best = saving.read_tensors(best)[0]
+
+    def use_best(self) -> None:
+        if self.best is not None:
+            self.system.load_state_dict(self.best)
+        self.system.eval()
+
+
+def look(system: Any, data: Feed) -> dict[str, float]:
+    """Each measure's mean over the cases; the system is left as it was, learning or not."""
+    learning = system.training
+    system.eval()
+    with torch.inference_mode(), autocast(data.device)():
+        values = {name: score.mean().item() for name, score in system.evaluate(data).items()}
+    system.train(learning)
+    return values
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a few steps of a copy showed."""
+
+    first: float  # seconds of the first step
+    step: float  # seconds of a later one
+    look: float  # seconds a case takes when looked at
+
+    def seconds(self, fit: Fit) -> float:
+        """Training seconds to come."""
+        if fit.budget.unit == "seconds":
+            return fit.budget.amount
+        return self.first + self.step * (fit.budget.steps(fit.batch, len(fit.data)) - 1)
+
+
+def probe(fit: Fit) -> Probe:
+    """Train a copy for two seconds or so. Raises Trouble where the run will not fit into memory."""
+    some = fit.data.cases.only(range(min(256, len(fit.data))))
+    few = Feed(some, fit.data.prepare, device=fit.data.device)
+    refuse_what_does_not_fit(fit, few)
+    with torch.random.fork_rng():
+        copied = Fit(copy.deepcopy(fit.system), fit.data, None, fit.budget, fit.batch)
+        times = [time.perf_counter()]
+        for progress in copied.system.fit(copied.data, copied._run()):
+            times.append(time.perf_counter())
+            copied.step = progress.step + 1
+            if len(times) > 4 and times[-1] - times[0] > PROBE_SECONDS:
+                break
+        begun = time.perf_counter()
+        if fit.system.measures:
+            look(copied.system, few)
+        seconds_a_case = (time.perf_counter() - begun) / len(some)
+    steps = [after - before for before, after in pairwise(times)]
+    return Probe(steps[0], median(steps[2:] or steps), seconds_a_case)
+
+
+def refuse_what_does_not_fit(fit: Fit, few: Feed) -> None:
+    """Raises Trouble with a batch that would fit, where this one does not."""
+    if fit.system.full_batch:
+        return
+    _total, free = machine.memory()
+    two = memory.of_a_step(fit.system, next(few.once(2)), 2)
+    four = memory.of_a_step(fit.system, next(few.once(4)), 4)
+    a_case = max(1, (four - two) // 2)
+    needed = two + a_case * (fit.batch - 2)
+    if needed <= free:
+        return
+    fits = 2 + (free - two) // a_case
+    raise Trouble(
+        "memory",
+        _("a step of {batch} cases needs {needed:.1f} GB, {free:.1f} GB are free").format(
+            batch=fit.batch, needed=needed / 1e9, free=free / 1e9
+        ),
+        expected=_("a run that fits into memory"),
+        fix=f"batch={fits // 2}" if fits >= 4 else _("a smaller size of the system, or imgsz"),
+        exit=4,
+    )

@@ -1,0 +1,50 @@
+"""Labels: what a classifier says of one picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A probability for each label."""
+
+    file: str
+    labels: Sequence[str]
+    probabilities: Tensor  # (labels,), sums to 1
+
+    @property
+    def top5(self) -> list[tuple[str, float]]:
+        """The five most probable labels with their probabilities, most probable first."""
+        values, places = self.probabilities.topk(min(5, len(self.labels)))
+        return [
+            (self.labels[i], p) for i, p in zip(places.tolist(), values.tolist(), strict=True)
+        ]
+
+    @property
+    def best(self) -> tuple[str, float]:
+        """The most probable label and its probability."""
+        return self.top5[0]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``souron predict --json`` prints."""
+        return {
+            "file": self.file,
+            "labels": [{"label": label, "probability": p} for label, p in self.top5],
+        }
+
+    def __str__(self) -> str:
+        return f"{self.file}: " + ", ".join(f"{label} {p:.1%}" for label, p in self.top5)
+
+    def _repr_html_(self) -> str:
+        """A bar for each of the top five, in a notebook."""
+        bars = "".join(
+            f"<tr><td>{escape(label)}</td><td style='text-align:right'>{p:.1%}</td>"
+            f"<td style='width:12em'><div style='background:#4477aa;height:0.8em;"
+            f"width:{p:.1%}'></div></td></tr>"
+            for label, p in self.top5
+        )
+        return f"<table><caption>{escape(self.file)}</caption>{bars}</table>"

@@ -1,0 +1,326 @@
+"""The commands that only look: ``list``, ``show``, ``data``, ``fetch`` and ``doctor``."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from souron import finding, machine, options, showing
+from souron.reporting import units
+from souron.showing import N_, print_json, screen, show
+from souron.speaking import Trouble, _
+
+ROWS = 40  # of a structure table, at most
+
+
+def list_(
+    data: Annotated[bool, Option("--data", help=N_("the data sets instead"))] = False,
+) -> None:
+    # flags only: for any other kind of parameter typer imports pydantic, and the list would wait
+    if data:
+        list_data()
+        return
+    entries = finding.entries().values()
+    if screen.json:
+        print_json([as_json(entry) for entry in entries])
+        return
+    year, sizes, idea = _("year"), _("sizes"), _("idea")
+    for name in dict.fromkeys(entry.task for entry in entries):
+        made = showing.table(_("name"), year, sizes, idea, title=name)
+        made.columns[2].min_width, made.columns[2].max_width = 16, 24
+        for entry in entries:
+            if entry.task == name:
+                text = options.about(entry)
+                if entry.status != "faithful":
+                    text += f" ({status(entry)})"
+                made.add_row(entry.name, str(entry.year), " ".join(entry.sizes), text)
+        show(made, "")
+    show(_("more on one: {command}").format(command="souron show resnet"))
+
+
+def list_data() -> None:
+    from souron.data import loading
+
+    entries = loading.names().values()
+    if screen.json:
+        print_json([
+            {"name": e.name, "task": e.task, "cases": e.cases, "idea": {"en": e.idea, "ja": e.ja},
+             "licence": e.licence, "source": e.source, "where": e.where()}
+            for e in entries
+        ])  # fmt: skip
+        return
+    cases = _("cases")
+    made = showing.table(_("name"), cases, _("what it is"), _("licence"), _("here"), right=(cases,))
+    for entry in entries:
+        here = _("yes") if entry.where() else f"souron fetch {entry.name}"
+        made.add_row(
+            entry.name, units.whole(entry.cases), options.about(entry), entry.licence, here
+        )  # fmt: skip
+    show(made, "", _("your own data: a folder with a sub-folder for each class, or a CSV"))
+
+
+def status(entry: finding.Entry) -> str:
+    return {
+        "faithful": _("faithful"),
+        "reduced": _("reduced"),
+        "pretrained": _("pretrained"),
+    }[entry.status]
+
+
+def as_json(entry: finding.Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "task": entry.task,
+        "year": entry.year,
+        "paper": entry.paper,
+        "url": entry.url,
+        "idea": {"en": entry.idea, "ja": entry.ja},
+        "sizes": list(entry.sizes),
+        "status": entry.status,
+    }
+
+
+def show_(
+    system: options.System,
+    depth: Annotated[
+        int | None,
+        Option(min=1, metavar="N", help=N_("levels of parts within parts; what fits if not said")),
+    ] = None,
+) -> None:
+    entry, size = finding.split(system or "")
+    machine.calm_allocator()
+    with screen.err.status(_("building {system} without numbers").format(system=system)):
+        from souron import structure
+
+        sizes: list[dict[str, Any]] = []
+        for each in entry.sizes:
+            model, seen = drawn(structure, entry, each)
+            sizes.append({
+                "size": each,
+                "name": finding.spell(entry, each),
+                "parameters": structure.parameters(model),
+                "flops": structure.flops(model, seen),
+                "input": structure.describe(seen),
+            })  # fmt: skip
+        model, seen = drawn(structure, entry, size)
+        if depth is None and not screen.json:
+            depth = structure.fitting(model, ROWS)
+        layers = structure.structure(model, seen, depth)
+    if screen.json:
+        print_json({
+            **as_json(entry), "sizes": sizes, "differs": differs(entry), "file": entry.file,
+            "structure": {"size": size, "layers": [asdict(layer) for layer in layers]},
+        })  # fmt: skip
+        return
+    show(showing.pairs(described(entry)), "")
+    parameters, operations = _("parameters"), _("FLOPs")
+    made = showing.table(
+        _("name"), parameters, operations, _("input"), title=_("Sizes"),
+        right=(parameters, operations),
+    )  # fmt: skip
+    for row in sizes:
+        made.add_row(
+            row["name"], units.whole(row["parameters"]), units.operations(row["flops"]),
+            shape(row["input"]),
+        )  # fmt: skip
+    show(made, "")
+    title = _("Structure of {name}").format(name=finding.spell(entry, size))
+    made = showing.table(
+        _("layer"), _("type"), _("gives out"), parameters, title=title, right=(parameters,)
+    )
+    for layer in layers:
+        made.add_row(layer.name or entry.name, layer.type, shape(layer.shape),
+                     units.whole(layer.parameters) if layer.parameters else "")  # fmt: skip
+    show(made)
+    assert depth is not None
+    if depth < structure.deepest(model):
+        deeper = f"souron show {system} depth={depth + 1}"
+        show("", _("more layers: {command}").format(command=deeper))
+
+
+def drawn(structure: Any, entry: finding.Entry, size: str) -> tuple[Any, Any]:
+    kind, config = finding.system(finding.spell(entry, size))
+    seen = structure.reference(entry, size)
+    return structure.blueprint(kind, config, seen), seen
+
+
+def described(entry: finding.Entry) -> list[tuple[str, str]]:
+    rows = [
+        (entry.name, options.about(entry)),
+        (_("paper"), entry.paper),
+        ("", entry.url),
+        (_("year"), str(entry.year)),
+        (_("task"), entry.task),
+        (_("status"), status(entry)),
+        (_("differs"), differs(entry)),
+        (_("file"), str(entry.file)),
+    ]
+    return [(name, text) for name, text in rows if text]
+
+
+def differs(entry: finding.Entry) -> str:
+    """The paragraph of a system's docstring that begins "Differs from the paper"."""
+    found = re.search(r"Differs from the paper[,:]?\s*(.*?)(\n\s*\n|\Z)", entry.about, re.DOTALL)
+    return " ".join(found[1].split()) if found else ""
+
+
+def shape(sides: Sequence[int] | None) -> str:
+    return "" if sides is None else " × ".join(map(str, sides)) or "1"
+
+
+def data_(
+    data: Annotated[
+        str,
+        Argument(
+            metavar="DATA", help=N_("a data set's name, a folder, or a CSV"),
+            autocompletion=options.complete_data,
+        ),
+    ],
+    imgsz: options.Side = None,
+    project: options.Project = None,
+    open: options.Open = False,
+) -> None:  # fmt: skip
+    machine.calm_allocator()
+    with screen.err.status(_("reading data")):
+        from souron.data import loading
+        from souron.reporting import report
+
+        cases = loading.load(data, imgsz)
+        folder = Path(project or "runs") / "data" / (Path(data).stem or "data")
+        page = report.data_page(cases, folder)
+    count = Counter(cases.label.tolist())
+    labels = {label: count[i] for i, label in enumerate(cases.labels)}
+    parts = {part or "-": n for part, n in Counter(cases.part).items()}
+    if screen.json:
+        print_json({
+            "data": data, "cases": len(cases), "labels": labels, "parts": parts,
+            "channels": cases.channels, "side": cases.side, "groups": len(set(cases.group)),
+            "skipped": [asdict(skipped) for skipped in cases.skipped],
+            "source": cases.source, "licence": cases.licence, "page": page,
+        })  # fmt: skip
+    else:
+        rows = [
+            (_("data"), cases.name),
+            (_("cases"), units.whole(len(cases))),
+            (_("pictures"), shape((cases.channels, cases.side, cases.side))),
+            (_("parts"), ", ".join(f"{part} {units.whole(n)}" for part, n in parts.items())),
+            (_("groups"), units.whole(len(set(cases.group))) if cases.group else ""),
+            (_("licence"), cases.licence),
+            (_("source"), cases.source),
+        ]
+        show(showing.pairs([row for row in rows if row[1]]), "", showing.bars(labels), "")
+        showing.skipped_files(cases.skipped)
+        show(_("page: {path}").format(path=page))
+    if open:
+        import webbrowser
+
+        webbrowser.open(page.absolute().as_uri())
+
+
+def fetch(
+    names: Annotated[
+        list[str] | None,
+        Argument(
+            metavar="[NAMES]", help=N_("what to fetch"), autocompletion=options.complete_fetchable
+        ),
+    ] = None,
+    every: Annotated[bool, Option("--all", help=N_("everything there is"))] = False,
+    listing: Annotated[bool, Option("--list", help=N_("what can be fetched"))] = False,
+    where: Annotated[bool, Option("--where", help=N_("where what is here lies"))] = False,
+) -> None:  # fmt: skip
+    from souron import fetching
+
+    items = fetching.fetchable()
+    if listing or where or not (names or every):
+        list_fetchable({name: items[name] for name in names or items if name in items})
+        return
+    wanted = list(items) if every else names or []
+    for name in wanted:
+        fetching.where(name)  # a wrong name, before anything is fetched
+    fetched, troubles = {}, []
+    for name in wanted:
+        try:
+            with showing.fetching_bar(name) as progress:
+                fetched[name] = fetching.fetch(name, progress)
+        except Trouble as trouble:
+            troubles.append(trouble)
+            if not screen.json:
+                showing.show_trouble(trouble)
+        else:
+            if not screen.json:
+                show(f"{name}: {fetched[name]}")
+    if screen.json:
+        failed = [{"code": each.code, "found": each.found} for each in troubles]
+        print_json({"fetched": fetched, "failed": failed})
+    if troubles:
+        raise typer.Exit(troubles[0].exit)
+
+
+def list_fetchable(items: dict[str, Any]) -> None:
+    from souron import fetching
+
+    here = {name: fetching.where(name) for name in items}
+    if screen.json:
+        print_json([{**asdict(item), "where": here[name]} for name, item in items.items()])
+        return
+    size = _("size")
+    made = showing.table(_("name"), _("kind"), size, _("licence"), _("where"), right=(size,))
+    for name, item in items.items():
+        made.add_row(
+            name,
+            _("data") if item.sort == "data" else _("weights"),
+            units.size(item.megabytes * 1e6) if item.megabytes else "",
+            item.licence,
+            str(here[name] or "–"),
+        )
+    show(made, "", _("fetch one: {command}").format(command="souron fetch NAME"))
+
+
+def doctor(project: options.Project = None) -> None:
+    with screen.err.status(_("looking at this machine")):
+        found = machine.checkup(Path(project or "runs"))
+    if screen.json:
+        print_json(found)
+    else:
+        show(showing.pairs(diagnosis(found)), "")
+        for text in found["troubles"]:
+            showing.warn(text)
+        if found["usable"]:
+            show(_("souron can work here; begin with: {command}").format(command="souron tour"))
+    if not found["usable"]:
+        raise typer.Exit(4)
+
+
+def diagnosis(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """A checkup in words."""
+    packages = {name: number or _("missing") for name, number in found["packages"].items()}
+    here = [name for name, place in found["data"].items() if place]
+    away = [name for name, place in found["data"].items() if not place]
+    return [
+        ("souron", packages.pop("souron")),
+        (_("versions"), ", ".join(
+            [f"Python {found['python']}", *(f"{n} {v}" for n, v in packages.items())])),
+        (_("platform"), found["platform"]),
+        (_("processor"), _("{name}; cores: {cores}, threads: {threads}").format(
+            name=found["processor"], cores=found["cores"], threads=found["threads"])),
+        (_("numbers"), _("bfloat16 where it is safe: this processor is made for it")
+            if found["bf16"] else _("float32: this processor has no fast bfloat16")),
+        (_("devices"), ", ".join(found["devices"])),
+        (_("memory"), _("{total}, {free} free").format(
+            total=units.size(found["memory"]), free=units.size(found["memory_free"]))),
+        (_("run folder"), _("{folder}, {free} free").format(
+            folder=found["folder"], free=units.size(found["disk_free"]))),
+        (_("Japanese"), found["japanese_font"] or _(
+            "no Japanese font: pictures show boxes; try: pip install matplotlib-fontja")),
+        (_("network"), _("forbidden by SOURON_OFFLINE") if found["offline"] else _(
+            "used by souron fetch alone")),
+        (_("data here"), " ".join(here)),
+        (_("data to fetch"), " ".join(away)),
+        (_("weights here"), " ".join(found["can_predict"]) or _("none; see souron fetch --list")),
+        (_("can train"), " ".join(found["can_train"])),
+    ]  # fmt: skip

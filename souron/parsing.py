@@ -1,0 +1,124 @@
+"""The words of a command line: ``epochs=5`` beside ``--epochs 5``, nearest matches."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from souron.showing import screen
+from souron.speaking import Trouble, _, speak
+
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+VALUE_OR_NOT = ("resume", "pretrained")  # true, false, or a run's folder
+
+
+def near(name: str, known: Sequence[str]) -> str:
+    """The names most like it, or all."""
+    return ", ".join(difflib.get_close_matches(name, known, 3, 0.6) or known)
+
+
+def unknown_option(name: str, known: Sequence[str], verb: str) -> Trouble:
+    return Trouble(
+        "option",
+        _("no option is named {name!r}").format(name=name),
+        expected=near(name, known),
+        fix=f"souron {verb} --help",
+    )
+
+
+def options_of(command: Any) -> dict[str, Any]:
+    """Option's name -> what typer knows of it."""
+    return {
+        text.removeprefix("--"): param
+        for param in command.params
+        if param.param_type_name == "option"
+        for text in param.opts
+        if text.startswith("--")
+    }
+
+
+def take_global(words: Sequence[str]) -> list[str]:
+    """Heed --json, --quiet and --lang wherever they stand; the other words."""
+    rest: list[str] = []
+    coming = iter(words)
+    for word in coming:
+        if word == "--":
+            return [*rest, word, *coming]
+        name, given, value = word.removeprefix("--").partition("=")
+        if name not in ("json", "quiet", "lang") or not (given or word.startswith("--")):
+            rest.append(word)
+        elif name == "lang":
+            speak(value if given else next(coming, ""))
+        else:
+            setattr(screen, name, truth(name, value) if given else True)
+    return rest
+
+
+def truth(name: str, value: str) -> bool:
+    if value.lower() not in TRUE + FALSE:
+        raise Trouble(
+            "value",
+            _("{name}={value} is not understood").format(name=name, value=value),
+            expected=f"{name}=true, {name}=false",
+        )
+    return value.lower() in TRUE
+
+
+def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
+    """``epochs=5`` and ``--epochs 5`` -> ``--epochs=5``, for options that the command has.
+
+    A word that is a file's or folder's name stays as it is, and so does what follows ``--``. Other
+    ``name=value`` become ``--set=name=value`` where the command takes fields of a Config. Raises
+    Trouble with the nearest match for a name that means nothing.
+    """
+    known = options_of(command)
+    takes_files = any(param.name == "files" for param in command.params)
+    shown = [name for name, param in known.items() if not getattr(param, "hidden", False)]
+    rest: list[str] = []
+    coming = list(reversed(words))
+    while coming:
+        word = coming.pop()
+        if word == "--":
+            return [*rest, word, *reversed(coming)]
+        dashed = word.startswith("--")
+        name, given, value = word.removeprefix("--").partition("=")
+        if word in ("--help", "-h"):
+            rest.append("--help")
+        elif word.startswith("-") and not dashed and word != "-":
+            raise Trouble(
+                "option",
+                _("no option is named {name!r}").format(name=word),
+                expected=", ".join(shown),
+                fix=_("put names that begin with a dash behind --"),
+            )
+        elif not dashed and (not given or not name.isidentifier() or Path(word).exists()):
+            rest.append(word)
+        elif name in known and known[name].is_flag:
+            rest += [f"--{name}"] if not given or truth(name, value) else []
+        elif name in known or "set" in known:
+            if not given:
+                value = following(name, coming)
+            rest.append(f"--{name}={value}" if name in known else f"--set={name}={value}")
+        elif not dashed and takes_files and not difflib.get_close_matches(name, shown, 1, 0.7):
+            rest.append(word)
+        else:
+            raise unknown_option(name, shown, verb)
+    return rest
+
+
+def following(name: str, coming: list[str]) -> str:
+    """The value of an option that was written without ``=``; taken off ``coming``."""
+    if name in VALUE_OR_NOT and not (coming and (Path(coming[-1]) / "args.yaml").exists()):
+        return "true"
+    if not coming:
+        raise Trouble(
+            "value",
+            _("{name} needs a value").format(name=name),
+            expected=f"{name}=...",
+        )
+    return coming.pop()
+
+
+def missing(argument: str, fix: str) -> Trouble:
+    found = _("{argument} is missing").format(argument=argument)
+    return Trouble("argument", found, expected=argument, fix=fix)

@@ -1,0 +1,610 @@
+"""Pictures for reports: each function returns a PNG as bytes and touches no global state.
+
+All are drawn dark on white, so that they read the same on a light page, on a dark one and on
+paper. No meaning rests on colour alone. Colours: Okabe, Ito: Color Universal Design (2008),
+https://jfly.uni-koeln.de/color/.
+"""
+
+import base64
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from PIL import Image
+from torch import Tensor
+
+from souron.records import Row, Verdict
+from souron.reporting import fonts, units
+from souron.speaking import _
+
+INK, FAINT, GRID, PAPER = "#1f2328", "#6a737d", "#e7e9ec", "#ffffff"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
+MARKS = "osD^vPX"
+BLUES = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#b5d4ea", "#3b8bc2", "#0b4a7d"])
+READABLE_CLASSES = 30  # more do not fit into one matrix
+DOTS = 192  # per inch: twice a screen's
+
+Curve = list[dict[str, float]]
+
+
+def uri(picture: bytes) -> str:
+    """A data URI of PNG or JPEG bytes."""
+    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+
+
+def line_style(index: int) -> dict[str, Any]:
+    """Colour and dashes; 28 lines stay apart."""
+    dashes = DASHES[index // len(COLOURS) % len(DASHES)]
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": dashes}
+
+
+def label(name: str, columns: int = 20) -> str:
+    """A foreign name, made fit for a picture."""
+    return fonts.drawable(fonts.short(name, columns))
+
+
+def learning_curves(
+    curves: Mapping[str, Sequence[Curve]],
+    measure: str,
+    against: str = "seconds",
+    budget: float | None = None,
+) -> bytes:
+    """Training losses, and the validation measure where there is one, against seconds or examples.
+
+    ``curves``: system -> a curve for each seed. ``budget`` in the unit of ``against`` is marked.
+    """
+    rows = [row for seeds in curves.values() for curve in seeds for row in curve]
+    losses = sorted({key for row in rows for key in row if key.startswith("loss ")})
+    looked = f"val {measure}"
+    has_measure = any(looked in row for row in rows)
+    figure = _figure(7.2, 2.9)
+    panels = figure.subplots(1, 1 + has_measure, squeeze=False)[0]
+
+    _style(panels[0], _against(against), _("training loss"))
+    plots = [(panels[0], key) for key in losses] + [(panels[-1], looked)] * has_measure
+    one = len(curves) == 1
+    for panel, key in plots:
+        place = losses.index(key) if one and key in losses else 0
+        for index, (system, seeds) in enumerate(curves.items()):
+            name = key.removeprefix("loss ") if one and len(losses) > 1 else system
+            for number, curve in enumerate(seeds):
+                points = [(row[against], row[key]) for row in curve if key in row]
+                panel.plot(
+                    *zip(*points, strict=True),
+                    **line_style(index + place),
+                    linewidth=1.6 if number == 0 else 0.8,
+                    alpha=1 if number == 0 else 0.6,
+                    label=label(name) if number == 0 else None,
+                    marker="." if one else "",
+                    markersize=4,
+                )
+    if has_measure:
+        _style(panels[-1], _against(against), _validation(measure))
+        _scale(panels[-1].yaxis, measure)
+        if one:
+            _mark_best(panels[-1], next(iter(curves.values()))[0], looked, against, measure)
+    for panel in panels:
+        panel.xaxis.set_major_locator(MaxNLocator(6))
+        if against == "examples":
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda n, _place: units.count(n)))
+        _mark_budget(panel, budget)
+        panel.margins(y=0.12)
+    if not one or len(losses) > 1:
+        _legend(figure, panels[0], min(len(curves) if not one else len(losses), 5))
+    return _png(figure)
+
+
+def _mark_best(panel: Axes, curve: Curve, key: str, against: str, measure: str) -> None:
+    """A ring where the weights that the run kept were found."""
+    looks = [row for row in curve if key in row]
+    best = (min if measure == "log loss" else max)(looks, key=lambda row: row[key])
+    panel.plot(best[against], best[key], "o", markersize=9, fillstyle="none", color=COLOURS[1])
+    text = _("best: {value}").format(value=units.measure(measure, best[key]))
+    right = best[against] > sum(panel.get_xlim()) / 2
+    panel.annotate(
+        text,
+        (best[against], best[key]),
+        (-8 if right else 8, -14),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        color=INK,
+        fontsize=8.5,
+    )
+
+
+def accuracy_over_seconds(
+    curves: Mapping[str, Sequence[Curve]], measure: str, budget: float | None = None
+) -> bytes:
+    """The validation measure against training seconds: mean over seeds, band from worst to best."""
+    figure = _figure(7.2, 4.2)
+    axes = figure.subplots()
+    _style(axes, _against("seconds"), _validation(measure))
+    _scale(axes.yaxis, measure)
+    ends = []
+    for index, (system, seeds) in enumerate(curves.items()):
+        lines = [
+            [(row["seconds"], row[f"val {measure}"]) for row in curve if f"val {measure}" in row]
+            for curve in seeds
+        ]
+        lines = [line for line in lines if line]
+        if not lines:
+            continue
+        first, last = max(line[0][0] for line in lines), min(line[-1][0] for line in lines)
+        grid = np.linspace(first, max(first, last), 100)
+        values = np.stack([np.interp(grid, *np.array(line).T) for line in lines])
+        mean, style = values.mean(0), line_style(index)
+        axes.plot(grid, mean, **style, linewidth=1.9)
+        axes.fill_between(
+            grid, values.min(0), values.max(0), color=style["color"], alpha=0.14, linewidth=0
+        )
+        ends.append((float(grid[-1]), float(mean[-1]), label(system), style["color"]))
+    _mark_budget(axes, budget)
+    _label_ends(figure, axes, ends)
+    return _png(figure)
+
+
+def _label_ends(figure: Figure, axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
+    """Names beside the lines' ends, moved apart where they would meet."""
+    figure.draw_without_rendering()
+    low, high = axes.get_ylim()
+    ends = sorted(ends, key=lambda end: end[1])
+    heights = _apart([y for _x, y, _name, _colour in ends], (high - low) / 20, low, high)
+    for (x, y, name, colour), height in zip(ends, heights, strict=True):
+        axes.annotate(
+            name,
+            (x, y),
+            (1.03, height),
+            textcoords=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=8.5,
+            color=INK,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.8, "relpos": (0, 0.5)},
+        )
+    axes.set_ylim(low, high)
+
+
+def _apart(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Rising values, moved as a pile around their middle until they lie ``gap`` apart."""
+    piles: list[list[float]] = []  # of values that had to be moved together
+    for value in values:
+        piles.append([value])
+        while len(piles) > 1 and _bottom(piles[-1], gap, low, high) < (
+            _bottom(piles[-2], gap, low, high) + gap * len(piles[-2])
+        ):
+            piles[-2:] = [piles[-2] + piles[-1]]
+    return [_bottom(pile, gap, low, high) + gap * k for pile in piles for k in range(len(pile))]
+
+
+def _bottom(pile: Sequence[float], gap: float, low: float, high: float) -> float:
+    height = gap * (len(pile) - 1)
+    return max(low, min(high - height, sum(pile) / len(pile) - height / 2))
+
+
+def confusion(matrix: Tensor, labels: Sequence[str]) -> bytes:
+    """Counts (truly, said) and the row's percentages; of many classes the most confused pairs."""
+    if len(labels) > READABLE_CLASSES:
+        return confused_pairs(matrix, labels)
+    n = len(labels)
+    share = (matrix / matrix.sum(1, keepdim=True).clamp(min=1)).numpy()
+    side = max(3.6, min(11.5, 1.6 + 0.52 * n))
+    figure = _figure(side + 0.6, side)
+    axes = figure.subplots()
+    _style(axes, _("said"), _("truly"))
+    axes.grid(visible=False)
+    axes.imshow(share, cmap=BLUES, vmin=0, vmax=1)
+    names = [label(name, 16 if n <= 15 else 12) for name in labels]
+    small = 8.5 if n <= 12 else 7 if n <= 20 else 6.5
+    upright = max(map(fonts.width, names)) * 0.075 < (side - 0.9) / n  # inches
+    axes.set_xticks(range(n), names, rotation=0 if upright else 45, fontsize=small)
+    if not upright:
+        for tick in axes.get_xticklabels():
+            tick.set(ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(n), names, fontsize=small)
+    for i, j in matrix.nonzero().tolist():
+        text = units.whole(matrix[i, j].item())
+        if n <= 12:
+            text += f"\n{100 * share[i, j]:.0f} %"
+        axes.text(
+            j,
+            i,
+            text,
+            ha="center",
+            va="center",
+            fontsize=small - 1,
+            color=PAPER if share[i, j] > 0.5 else INK,
+            linespacing=1.1,
+        )
+    return _png(figure)
+
+
+def confused_pairs(matrix: Tensor, labels: Sequence[str], most: int = 20) -> bytes:
+    """The pairs that are taken for each other most often, with the share of the true class."""
+    wrong = matrix.clone().fill_diagonal_(0)
+    order = wrong.flatten().argsort(descending=True)[:most]
+    pairs = [(i, j) for i, j in (divmod(k, len(labels)) for k in order.tolist()) if wrong[i, j] > 0]
+    figure = _figure(7.2, 0.9 + 0.27 * max(1, len(pairs)))
+    axes = figure.subplots()
+    _style(axes, _("cases"), "")
+    counts = [int(wrong[pair]) for pair in pairs]
+    axes.barh(range(len(pairs)), counts, color=COLOURS[0], height=0.66)
+    names = [f"{label(labels[i], 24)} → {label(labels[j], 24)}" for i, j in pairs]
+    axes.set_yticks(range(len(pairs)), names, fontsize=8)
+    for place, (count, (i, _j)) in enumerate(zip(counts, pairs, strict=True)):
+        share = units.percent(count / matrix[i].sum().item(), 0)
+        axes.text(count, place, f" {count} ({share})", va="center", fontsize=8, color=INK)
+    axes.invert_yaxis()
+    axes.margins(x=0.16)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=False, axis="y")
+    return _png(figure)
+
+
+def balance(parts: Mapping[str, Sequence[int]], labels: Sequence[str], most: int = 40) -> bytes:
+    """Cases of each class in each part, as bars; of many classes the largest."""
+    total = [sum(counts[k] for counts in parts.values()) for k in range(len(labels))]
+    order = range(len(labels))
+    if len(labels) > most:
+        order = sorted(order, key=lambda k: -total[k])[:most]  # type: ignore[assignment]
+    figure = _figure(7.2, 0.95 + 0.25 * len(order))
+    axes = figure.subplots()
+    _style(axes, _("cases"), "")
+    left = np.zeros(len(order))
+    shades = ("#0072b2", "#7fb8d8", "#d55e00")
+    for (part, counts), shade in zip(parts.items(), shades, strict=False):
+        widths = np.array([counts[k] for k in order])
+        axes.barh(range(len(order)), widths, left=left, color=shade, height=0.7, label=part)
+        left += widths
+    for place, k in enumerate(order):
+        axes.text(left[place], place, f" {total[k]:,}", va="center", fontsize=8, color=FAINT)
+    axes.set_yticks(range(len(order)), [label(labels[k]) for k in order], fontsize=8.5)
+    axes.invert_yaxis()
+    axes.margins(x=0.1, y=0.02)
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if len(parts) > 1:
+        _legend(figure, axes, len(parts))
+    return _png(figure)
+
+
+def histogram(
+    values: Tensor, name: str, unit: str = "", range_: tuple[float, float] | None = None
+) -> bytes:
+    """How often a value occurs; ``values`` (N,)."""
+    figure = _figure(7.2, 2.2)
+    axes = figure.subplots()
+    _style(axes, f"{name} ({unit})" if unit else name, _("share of the cases"))
+    _draw_histogram(axes, values, range_)
+    axes.grid(visible=False, axis="x")
+    return _png(figure)
+
+
+def pixels(image: Tensor) -> bytes:
+    """How often a pixel value occurs; ``image`` (N, C, H, W) uint8, a line for each channel."""
+    figure = _figure(7.2, 2.2)
+    axes = figure.subplots()
+    _draw_pixels(axes, image)
+    return _png(figure)
+
+
+def _draw_pixels(axes: Axes, image: Tensor) -> None:
+    _style(axes, _("pixel value (0 black, 255 full)"), _("share of pixels"))
+    some = image[:: max(1, len(image) // 2000)]
+    names = (_("red"), _("green"), _("blue")) if image.shape[1] == 3 else ("",)
+    hues = ("#c1272d", "#2e8b57", "#2467c9") if image.shape[1] == 3 else (COLOURS[0],)
+    for channel, (name, hue) in enumerate(zip(names, hues, strict=True)):
+        counts = torch.bincount(some[:, channel].flatten().long(), minlength=256)
+        share = counts.view(64, 4).sum(1) / counts.sum()
+        axes.stairs(share.numpy(), np.arange(65) * 4, color=hue, linewidth=1.4, label=name)
+        axes.stairs(share.numpy(), np.arange(65) * 4, color=hue, alpha=0.1, fill=True)
+    axes.set_xlim(0, 256)
+    axes.set_xticks((0, 64, 128, 192, 255))
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    if len(names) > 1:
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+
+
+def _draw_histogram(axes: Axes, values: Tensor, range_: tuple[float, float] | None) -> None:
+    counts, edges = np.histogram(values.numpy(), 40, range_)
+    axes.stairs(counts / max(1, counts.sum()), edges, fill=True, color=COLOURS[0], alpha=0.85)
+    axes.axvline(values.mean().item(), color=COLOURS[1], linewidth=1.2)
+    axes.text(
+        values.mean().item(),
+        0.98,
+        " " + _("mean {value}").format(value=f"{values.mean().item():.3g}"),
+        transform=axes.get_xaxis_transform(),
+        va="top",
+        fontsize=8.5,
+        color=INK,
+    )
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+
+
+def intervals(rows: Sequence[Row]) -> bytes:
+    """Each system's measure with its 95 % interval, best on top; small dots are the seeds."""
+    figure = _figure(7.2, 0.85 + 0.36 * len(rows))
+    axes = figure.subplots()
+    measure = rows[0].measure
+    _style(axes, _("{measure} on the test cases").format(measure=units.called(measure)), "")
+    _scale(axes.xaxis, measure)
+    for place, row in enumerate(rows):
+        axes.plot((row.low, row.high), (place, place), color=COLOURS[0], linewidth=2)
+        axes.plot(row.value, place, "o", color=COLOURS[0], markersize=7)
+        axes.plot(row.seeds, [place + 0.26] * len(row.seeds), "|", color=FAINT, markersize=5)
+    axes.set_yticks(range(len(rows)), [label(row.system) for row in rows], fontsize=9)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.margins(y=0.12)
+    return _png(figure)
+
+
+def complexity(rows: Sequence[Row]) -> bytes:
+    """The measure against parameters and against FLOPs, both on logarithmic axes."""
+    figure = _figure(7.2, 3.3)
+    panels: Sequence[tuple[str, Callable[[Row], int]]] = [
+        (_("parameters"), lambda row: row.parameters),
+        (_("FLOPs of one forward pass"), lambda row: row.flops),
+    ]
+    measure = rows[0].measure
+    for axes, (name, value) in zip(figure.subplots(1, 2, sharey=True), panels, strict=True):
+        _style(axes, name, "" if axes is figure.axes[1] else units.called(measure))
+        axes.set_xscale("log")
+        _scale(axes.yaxis, measure)
+        for index, row in enumerate(rows):
+            turn, place = divmod(index, len(COLOURS))
+            hue, mark = COLOURS[place], MARKS[(place + turn) % len(MARKS)]
+            at = max(1, value(row))
+            axes.plot((at, at), (row.low, row.high), color=hue, linewidth=1.2, alpha=0.7)
+            axes.plot(at, row.value, mark, color=hue, markersize=6, label=label(row.system))
+        axes.margins(x=0.12, y=0.1)
+    _legend(figure, figure.axes[0], min(len(rows), 5))
+    return _png(figure)
+
+
+def verdicts(pairs: Sequence[Verdict], systems: Sequence[str], measure: str) -> bytes:
+    """Is the row better than the column? ▲ better, ▼ worse, ≈ cannot tell; the difference below."""
+    signs = {"better": ("▲", "#cfe3f2"), "worse": ("▼", "#fbdcc6"), "cannot tell": ("≈", "#f1f2f4")}
+    turned = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
+    cells = {}
+    for pair in pairs:
+        cells[pair.a, pair.b] = (pair.verdict, pair.difference)
+        cells[pair.b, pair.a] = (turned[pair.verdict], -pair.difference)
+    n = len(systems)
+    figure = _figure(max(4.2, 1.6 + 0.86 * n), max(2.0, 0.9 + 0.56 * n))
+    axes = figure.subplots()
+    _style(axes, "", "")
+    axes.grid(visible=False)
+    for i, row in enumerate(systems):
+        for j, column in enumerate(systems):
+            if (row, column) not in cells:
+                continue
+            verdict, difference = cells[row, column]
+            sign, shade = signs[verdict]
+            axes.add_patch(_square(j, i, shade))
+            axes.text(j, i - 0.16, sign, ha="center", va="center", fontsize=11, color=INK)
+            text = units.difference(measure, difference).split(" ")[0]
+            axes.text(j, i + 0.24, text, ha="center", va="center", fontsize=7.5, color=INK)
+    names = [label(system, 14) for system in systems]
+    axes.set_xticks(range(n), names, fontsize=8.5, rotation=30 if n > 4 else 0)
+    if n > 4:
+        for tick in axes.get_xticklabels():
+            tick.set(ha="left", rotation_mode="anchor")
+    axes.xaxis.tick_top()
+    axes.set_yticks(range(n), names, fontsize=8.5)
+    axes.set_xlim(-0.5, n - 0.5)
+    axes.set_ylim(n - 0.5, -0.5)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return _png(figure)
+
+
+def _square(x: float, y: float, shade: str) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, facecolor=shade, edgecolor="none")
+
+
+def grid(
+    images: Sequence[Tensor] | Tensor, captions: Sequence[str] = (), columns: int = 8
+) -> bytes:
+    """Pictures (C, H, W) uint8 in rows, each with its caption."""
+    rows = math.ceil(len(images) / columns)
+    columns = min(columns, len(images))
+    figure = _figure(0.95 * columns, (1.15 if captions else 0.98) * rows)
+    for place, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.axis("off")
+        if place < len(images):
+            _show(axes, images[place])
+            if captions:
+                axes.set_title(label(captions[place], 13), fontsize=7, color=INK, pad=3)
+    return _png(figure)
+
+
+def sheet(images: Tensor, columns: int, gap: int = 1) -> Image.Image:
+    """Pictures (N, C, H, W) uint8 side by side on white, without captions."""
+    rows = math.ceil(len(images) / columns)
+    side_y, side_x = images.shape[-2:]
+    canvas = Image.new("RGB", (columns * (side_x + gap) - gap, rows * (side_y + gap) - gap), PAPER)
+    for place, image in enumerate(images):
+        row, column = divmod(place, columns)
+        canvas.paste(as_pil(image), (column * (side_x + gap), row * (side_y + gap)))
+    return canvas
+
+
+def samples(images: Tensor, columns: int = 10, width: int = 1100) -> bytes:
+    """A sheet of pictures (N, C, H, W) uint8 as a PNG, enlarged in whole steps where small."""
+    picture = sheet(images, min(columns, len(images)), gap=max(1, images.shape[-1] // 14))
+    factor = max(1, width // picture.width)
+    if picture.width > 2 * width:
+        picture = picture.resize((width, round(picture.height * width / picture.width)))
+    elif factor > 1:
+        picture = picture.resize(
+            (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
+        )
+    return _bytes(picture)
+
+
+def thumbnail(image: Tensor, side: int = 128) -> str:
+    """One picture (C, H, W) uint8 as a data URI, at most ``side`` pixels a side."""
+    picture = as_pil(image)
+    if max(picture.size) > side:
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return uri(_bytes(picture))
+
+
+def classes(chosen: Mapping[str, Tensor], counts: Sequence[int]) -> bytes:
+    """A row for each class or group: some of its pictures (N, C, H, W) uint8, and its size."""
+    figure = _figure(8.6, 0.6 + 0.45 * len(chosen))
+    _draw_classes(figure.subplots(1, 2, width_ratios=_CLASS_WIDTHS), chosen, counts)
+    return _png(figure)
+
+
+def overview(
+    chosen: Mapping[str, Tensor], counts: Sequence[int], image: Tensor, title: str
+) -> bytes:
+    """A data set at one glance: ``classes`` above ``pixels``."""
+    rows = 0.6 + 0.45 * len(chosen)
+    figure = _figure(8.6, rows + 2.3)
+    figure.suptitle(fonts.drawable(title), fontsize=11, color=INK)
+    halves: Any = figure.subfigures(2, 1, height_ratios=(rows, 2.0))
+    upper, lower = halves
+    _draw_classes(upper.subplots(1, 2, width_ratios=_CLASS_WIDTHS), chosen, counts)
+    _draw_pixels(lower.subplots(), image)
+    return _png(figure)
+
+
+_CLASS_WIDTHS = (3.2, 1)
+
+
+def _draw_classes(panels: Any, chosen: Mapping[str, Tensor], counts: Sequence[int]) -> None:
+    left, right = panels
+    columns = max(len(pictures) for pictures in chosen.values())
+    blank = torch.full_like(next(iter(chosen.values()))[:1], 255)
+    side = blank.shape[-1]
+    gap = max(1, side // 14)
+    rows = [
+        torch.cat([pictures, blank.expand(columns - len(pictures), -1, -1, -1)])
+        for pictures in chosen.values()
+    ]
+    height = len(rows) * (side + gap) - gap
+    middle = [k * (side + gap) + side / 2 for k in range(len(rows))]
+    _style(left, "", "")
+    left.grid(visible=False)
+    left.imshow(np.asarray(sheet(torch.cat(rows), columns, gap)), interpolation="nearest")
+    left.set_xticks([])
+    left.set_yticks(middle, [label(name, 18) for name in chosen], fontsize=8.5)
+    left.spines[:].set_visible(False)
+    left.tick_params(length=0)
+
+    _style(right, _("cases"), "")
+    right.barh(middle, counts, height=side * 0.6, color=COLOURS[0])
+    for place, number in zip(middle, counts, strict=True):
+        right.text(number, place, f" {number:,}", va="center", fontsize=8, color=FAINT)
+    right.set_ylim(height, 0)
+    right.set_yticks([])
+    right.margins(x=0.25)
+    right.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+    right.grid(visible=False, axis="y")
+
+
+def as_pil(image: Tensor) -> Image.Image:
+    """A picture (C, H, W) uint8; one channel is grey, of more than three the first is shown."""
+    array = image.cpu().numpy()
+    return Image.fromarray(array.transpose(1, 2, 0) if len(array) == 3 else array[0])
+
+
+def from_pil(picture: Image.Image) -> Tensor:
+    """(3, H, W) uint8."""
+    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+
+
+def _bytes(picture: Image.Image) -> bytes:
+    """PNG up to 64 pixels a side and for grey, where it is small; else JPEG."""
+    file = io.BytesIO()
+    if picture.mode == "L" or min(picture.size) <= 64 or len(picture.getcolors(4096) or ()) > 0:
+        picture.save(file, "PNG", optimize=True)
+    else:
+        picture.save(file, "JPEG", quality=88)
+    return file.getvalue()
+
+
+def _show(axes: Axes, image: Tensor) -> None:
+    axes.imshow(as_pil(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure((width, height), dpi=DOTS, facecolor=PAPER, layout="constrained")
+
+
+def _style(axes: Axes, x: str, y: str) -> None:
+    """Everything that would come from the reader's own matplotlib settings is said here."""
+    axes.set_facecolor(PAPER)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#b6bcc4")
+    axes.set_axisbelow(True)
+    axes.grid(visible=True, color=GRID, linewidth=0.7, linestyle="-")
+    axes.tick_params(
+        colors=FAINT, labelcolor=INK, labelsize=8.5, length=3, labelfontfamily=fonts.LATIN
+    )
+    axes.set_xlabel(x, color=INK, fontsize=9)
+    axes.set_ylabel(y, color=INK, fontsize=9)
+
+
+def _scale(axis: Any, measure: str) -> None:
+    if measure in units.SHARES:
+        axis.set_major_formatter(FuncFormatter(lambda share, _place: f"{100 * share:g} %"))
+
+
+def _against(what: str) -> str:
+    return _("training time (s)") if what == "seconds" else _("training examples seen")
+
+
+def _validation(measure: str) -> str:
+    return _("validation {measure}").format(measure=units.called(measure))
+
+
+def _mark_budget(axes: Axes, budget: float | None) -> None:
+    if budget is None:
+        return
+    axes.axvline(budget, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+    axes.text(
+        budget,
+        0.02,
+        _("budget") + " ",
+        transform=axes.get_xaxis_transform(),
+        ha="right",
+        fontsize=8,
+        color=FAINT,
+    )
+
+
+def _legend(figure: Figure, axes: Axes, columns: int) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        names,
+        loc="outside upper left",
+        ncols=columns,
+        frameon=False,
+        fontsize=8.5,
+        labelcolor=INK,
+        handlelength=2.6,
+    )
+
+
+def _png(figure: Figure) -> bytes:
+    for text in figure.findobj(Text):
+        text.set_fontfamily(fonts.families())
+    file = io.BytesIO()
+    figure.savefig(file, format="png", facecolor=PAPER)
+    return file.getvalue()

@@ -1,0 +1,177 @@
+"""What a data set looks like: ``data.html`` and ``data.png``."""
+
+from pathlib import Path
+from statistics import median
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from souron import saving
+from souron.data import augmenting
+from souron.data.cases import Cases
+from souron.reporting import pictures, units
+from souron.reporting.page import (
+    Fact,
+    Tile,
+    counts_of,
+    of_each_class,
+    page,
+    picture_size,
+    plot,
+    tile,
+    write,
+)
+from souron.speaking import _
+from souron.tasks.classify import Classifier
+
+MOST_CLASSES = 30  # shown, the largest
+MOST_MEASURED = 2000  # files, for their pictures' sizes
+SHOWN = 12  # of each class
+EXAMPLES = 3  # pictures that are followed through preparation and augmentation
+
+
+def data_page(cases: Cases, folder: Path) -> Path:
+    """Write ``data.html`` and ``data.png`` into ``folder``; the page's path. Raises Trouble."""
+    counts = counts_of(cases)
+    rows = of_each_class(cases, SHOWN)
+    largest = sorted(sorted(rows, key=lambda k: -counts[k])[:MOST_CLASSES])
+    chosen = {cases.labels[k]: cases.image[rows[k]] for k in largest}
+    shown = [counts[k] for k in largest]
+    with saving.atomically(folder / "data.png") as beside:
+        beside.write_bytes(pictures.overview(chosen, shown, cases.image, cases.name))
+
+    followed = [rows[k][0] for k in largest[:EXAMPLES]]
+    augmentation = [_augmented(cases, i) for i in followed] if cases.augment else []
+    headings = {
+        "classes": _("Classes"),
+        "sizes": _("Sizes and pixel values"),
+        "preparation": _("Preparation, step by step"),
+        "augmentation": _("Augmentation, step by step"),
+        "parts": _("Parts and groups"),
+        "skipped": _("Skipped files"),
+    }
+    parts = _parts(cases)
+    there = {"augmentation": augmentation, "parts": parts, "skipped": cases.skipped}
+    text = page(
+        "data.html",
+        title=cases.name,
+        eyebrow=_("data"),
+        facts=[
+            Fact(_("cases"), units.whole(len(cases))),
+            Fact(_("classes"), units.whole(len(cases.labels)), _uneven(shown)),
+            Fact(_("picture"), f"{cases.side} × {cases.side}", picture_size(cases)),
+            Fact(_("files skipped"), units.whole(len(cases.skipped))),
+        ],
+        contents=[(name, title) for name, title in headings.items() if there.get(name, True)],
+        headings=headings,
+        classes=plot(
+            pictures.classes(chosen, shown),
+            "; ".join(f"{cases.labels[k]} {counts[k]}" for k in largest),
+        ),
+        classes_caption=_("Of {all} classes, the {count} largest.").format(
+            all=len(cases.labels), count=len(largest)
+        )
+        if len(largest) < len(cases.labels)
+        else "",
+        sizes=_sizes(cases),
+        pixels=plot(pictures.pixels(cases.image), _("how often each pixel value occurs")),
+        preparation=[_prepared(cases, i) for i in followed],
+        augmentation=augmentation,
+        parts=parts,
+        skipped=cases.skipped,
+    )
+    return write(folder / "data.html", text)
+
+
+def _uneven(counts: list[int]) -> str:
+    return _("{least} to {most} cases each").format(
+        least=units.whole(min(counts)), most=units.whole(max(counts))
+    )
+
+
+def _original(cases: Cases, row: int) -> Image.Image | None:
+    """The file as it lies in the source's folder, where the source is a folder of pictures."""
+    path = Path(cases.source) / cases.file[row]
+    if not path.is_file():
+        return None
+    try:
+        return Image.open(path)
+    except (UnidentifiedImageError, OSError):
+        return None
+
+
+def _sizes(cases: Cases) -> list[tuple[str, str]]:
+    facts = [(_("pictures as souron uses them"), picture_size(cases))]
+    every = max(1, len(cases) // MOST_MEASURED)
+    sizes = []
+    for row in range(0, len(cases), every):
+        picture = _original(cases, row)
+        if picture is not None:
+            with picture:
+                sizes.append(picture.size)
+    if sizes:
+        wide, high = zip(*sizes, strict=True)
+        found = [(min(wide), min(high)), (median(wide), median(high)), (max(wide), max(high))]
+        least, middle, most = (f"{w:.0f} × {h:.0f}" for w, h in found)
+        facts.insert(
+            0,
+            (
+                _("files, width × height"),
+                _("from {least} to {most} pixels, median {middle}").format(
+                    least=least, most=most, middle=middle
+                ),
+            ),
+        )
+    image = cases.image[:: max(1, len(cases) // MOST_MEASURED)].float()
+    facts.append((_("mean of all pixels"), f"{image.mean().item():.1f}"))
+    facts.append((_("standard deviation"), f"{image.std().item():.1f}"))
+    facts.append((_("source"), cases.source or units.UNKNOWN))
+    facts.append((_("licence"), cases.licence or units.UNKNOWN))
+    return facts
+
+
+def _prepared(cases: Cases, row: int) -> list[Tile]:
+    """As read, resized, normalised."""
+    name, image = cases.labels[cases.label[row]], cases.image[row]
+    steps = []
+    picture = _original(cases, row)
+    if picture is not None:
+        with picture:
+            size = f"{picture.width} × {picture.height}"
+            picture.thumbnail((256, 256))
+            read = pictures.from_pil(picture)
+        steps.append(tile(read, name, (_("as read: {size}").format(size=size), name)))
+    steps.append(tile(image, name, (_("resized: {side} × {side}").format(side=cases.side), name)))
+    normal = _normalised(cases, image)
+    low, high = normal.min().item(), normal.max().item()
+    visible = ((normal - low) / max(high - low, 1e-6) * 255).to(torch.uint8)
+    lines = (
+        _("normalised: mean 0, deviation 1 over the data"),
+        _("here from {low} to {high}").format(low=f"{low:.1f}", high=f"{high:.1f}"),
+    )
+    return [*steps, tile(visible, name, lines)]
+
+
+def _normalised(cases: Cases, image: Tensor) -> Tensor:
+    seen = Classifier.see(cases)
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
+    return (image / 255 - mean) / std
+
+
+def _augmented(cases: Cases, row: int) -> list[Tile]:
+    name, image = cases.labels[cases.label[row]], cases.image[row]
+    return [
+        tile(image, name, (_("as it is"), name)),
+        *(tile(picture, step, (step,)) for step, picture in augmenting.steps(image, cases.augment)),
+    ]
+
+
+def _parts(cases: Cases) -> list[tuple[str, str]]:
+    facts = [
+        (part, _("{count} cases").format(count=units.whole(list(cases.part).count(part))))
+        for part in sorted(set(cases.part) - {""})
+    ]
+    if cases.group:
+        facts.append((_("groups, kept together"), units.whole(len(set(cases.group)))))
+    return facts

@@ -1,0 +1,105 @@
+"""Numbers as people read them: ``1.2 M``, ``3.4 GFLOP``, ``12 MB``, ``1 min 20 s``, ``93.2 %``."""
+
+import math
+
+from souron.speaking import _
+
+SHARES = frozenset({"accuracy"})  # measures in 0..1 that people read in percent
+UNKNOWN = "–"
+
+
+def count(number: float) -> str:
+    """Exact below ten thousand, then ``60 k``, ``1.2 M``, ``138 M``, ``1.5 B``."""
+    if not math.isfinite(number):
+        return UNKNOWN
+    return whole(number) if number < 9_999.5 else _scaled(number, ("", "k", "M", "B", "T"))
+
+
+def whole(number: float) -> str:
+    """Every digit: ``60,000``."""
+    return f"{round(number):,}"
+
+
+def operations(number: float) -> str:
+    """Floating-point operations: ``3.4 GFLOP``."""
+    scaled = _scaled(number, ("", "k", "M", "G", "T", "P"))
+    return f"{scaled}FLOP" if " " in scaled else f"{scaled} FLOP"
+
+
+def size(number: float) -> str:
+    """Bytes, in powers of a thousand: ``12 MB``."""
+    scaled = _scaled(number, ("", "k", "M", "G", "T", "P"))
+    return f"{scaled}B" if " " in scaled else f"{scaled} B"
+
+
+def _scaled(number: float, prefixes: tuple[str, ...]) -> str:
+    power = 0
+    while abs(number) >= 999.5 and power < len(prefixes) - 1:
+        number, power = number / 1000, power + 1
+    text = f"{number:.0f}" if abs(number) >= 99.95 or not power else f"{number:.1f}"
+    return f"{text.removesuffix('.0')} {prefixes[power]}" if power else text
+
+
+def seconds(duration: float) -> str:
+    """``0.42 s``, ``3.2 s``, ``42 s``, ``1 min 20 s``, ``2 h 5 min``."""
+    if not math.isfinite(duration):
+        return UNKNOWN
+    if duration < 0.995:
+        return _("{seconds} s").format(seconds=f"{duration:.2f}")
+    if duration < 9.95:
+        return _("{seconds} s").format(seconds=f"{duration:.1f}")
+    if duration < 59.5:
+        return _("{seconds} s").format(seconds=round(duration))
+    if duration < 3599.5:
+        minutes, rest = divmod(round(duration), 60)
+        return _("{minutes} min {seconds} s").format(minutes=minutes, seconds=rest)
+    hours, rest = divmod(round(duration / 60), 60)
+    return _("{hours} h {minutes} min").format(hours=hours, minutes=rest)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in 0..1: ``93.2 %``."""
+    return f"{100 * share:.{digits}f} %" if math.isfinite(share) else UNKNOWN
+
+
+def measure(name: str, value: float) -> str:
+    """A measure's value: a percentage where it is a share, else three digits."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    return percent(value) if name in SHARES else _three(value)
+
+
+def interval(name: str, low: float, high: float) -> str:
+    """``91.5–92.6 %``; negative ends are set apart: ``-0.12 to 0.34``."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return UNKNOWN
+    first, last = measure(name, low), measure(name, high)
+    if low < 0 or high < 0:
+        return _("{low} to {high}").format(low=first, high=last)
+    return f"{first.removesuffix(' %')}–{last}"
+
+
+def difference(name: str, value: float) -> str:
+    """With its sign; shares differ by percentage points: ``+1.2 points``."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    if name in SHARES:
+        points = round(100 * value, 1) + 0.0  # no minus before a zero
+        return _("{points} points").format(points=f"{points:+.1f}")
+    return f"{'+' if value >= 0 else ''}{_three(value)}"
+
+
+def called(name: str) -> str:
+    """A measure's name in the reader's language."""
+    return {
+        "accuracy": _("accuracy"),
+        "log loss": _("log loss"),
+        "silhouette": _("silhouette"),
+    }.get(name, name)
+
+
+def _three(value: float) -> str:
+    """Three significant digits, zeros kept, without an exponent where a person would write none."""
+    if value == 0 or not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.3g}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"

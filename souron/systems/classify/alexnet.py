@@ -1,0 +1,131 @@
+"""Big convolutional layers, ReLU and dropout: the network that began the era of deep learning.
+
+Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional Neural Networks
+(2012). https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks
+
+    picture - 5 convolutions, 3 poolings - 3 fully connected layers - logits
+
+The network was too large for one graphics card of 2012 and ran on two. Each card held half of
+the maps; only the third convolution and the fully connected layers looked at both halves:
+
+    device 1   conv1 - conv2 \\ / conv3 - conv4 - conv5 \\
+                              X                         > fc6 - fc7 - fc8
+    device 2   conv1 - conv2 / \\ conv3 - conv4 - conv5 /
+
+A convolution whose maps stay on their own device is one with ``groups=2``. The size ``merged`` is
+the later tower for one device, without the normalisation, as torchvision has it (Krizhevsky: One
+Weird Trick for Parallelizing Convolutional Neural Networks, 2014, https://arxiv.org/abs/1404.5997).
+
+Differs from the paper: weights start as He et al. (2015) propose, because a standard deviation of
+0.01 stalls narrow layers. Pictures under 64 pixels a side enter through a 5x5 convolution with
+stride 1, and the fully connected layers see a 3x3 grid of maps instead of 6x6. Maps under 4 pixels
+a side are not pooled.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.tasks.classify import Classifier, Seen
+
+
+@dataclass(frozen=True)
+class Config:
+    widths: tuple[int, ...] = (96, 256, 384, 384, 256)  # maps of each convolution
+    hidden: int = 4096
+    devices: int = 2
+    dropout: float = 0.5
+    rate: float = 3e-4
+
+
+class Pool(nn.Module):
+    """The largest of 3x3 in steps of 2, so that neighbouring windows overlap."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(x, 3, 2) if x.shape[-1] >= 4 else x
+
+
+class Normalise(nn.Module):
+    """Local response normalisation: a map is damped where its neighbours answer strongly.
+
+    b_i = a_i / (2 + 0.0001 sum_j a_j^2)^0.75      j: i - 2 ... i + 2, on the same device
+    """
+
+    neighbours: Tensor
+
+    def __init__(self, maps: int, devices: int) -> None:
+        super().__init__()
+        place = torch.arange(maps)
+        device = place // (maps // devices)
+        near = (place[:, None] - place).abs() <= 2
+        near &= device[:, None] == device
+        # the sum over neighbours is a 1x1 convolution with ones for weights
+        self.register_buffer("neighbours", near.float()[:, :, None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (2 + 1e-4 * F.conv2d(x * x, self.neighbours)) ** -0.75
+
+
+class AlexNet(Classifier):
+    year = 2012
+    ja = "大きな畳み込み層と ReLU とドロップアウトで、深層学習の時代を開いた"
+    status = "faithful"
+    channels_last = True
+    head = "classifier.6"
+    SIZES = {
+        "tiny": Config((16, 24, 32, 32, 24), 64, dropout=0.0, rate=2e-3),
+        "small": Config((32, 64, 96, 96, 64), 256, dropout=0.2, rate=1e-3),
+        "paper": Config(),
+        "merged": Config((64, 192, 384, 256, 256), devices=1),
+    }
+    WEIGHTS = {"merged": "torchvision:AlexNet_Weights.IMAGENET1K_V1"}
+
+    def __init__(self, config: Config, seen: Seen) -> None:
+        super().__init__(config, seen)
+        small_picture = seen.side < 64
+        kernel, stride = (5, 1) if small_picture else (11, 4)
+        self.grid = 3 if small_picture else 6
+        one, two, three, four, five = config.widths
+        apart = config.devices  # the groups of a convolution whose maps stay on their own device
+
+        def normalise(maps: int) -> list[nn.Module]:
+            return [Normalise(maps, apart)] if apart > 1 else []
+
+        self.features = nn.Sequential(
+            nn.Conv2d(seen.channels, one, kernel, stride, padding=2),
+            nn.ReLU(),
+            *normalise(one),
+            Pool(),
+            nn.Conv2d(one, two, 5, padding=2, groups=apart),
+            nn.ReLU(),
+            *normalise(two),
+            Pool(),
+            nn.Conv2d(two, three, 3, padding=1),  # the one convolution that sees both devices
+            nn.ReLU(),
+            nn.Conv2d(three, four, 3, padding=1, groups=apart),
+            nn.ReLU(),
+            nn.Conv2d(four, five, 3, padding=1, groups=apart),
+            nn.ReLU(),
+            Pool(),
+        )
+        self.classifier = nn.Sequential(
+            nn.Dropout(config.dropout),
+            nn.Linear(five * self.grid**2, config.hidden),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, config.hidden),
+            nn.ReLU(),
+            nn.Linear(config.hidden, len(seen.labels)),
+        )
+        for name, weight in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(weight)
+            else:
+                nn.init.kaiming_normal_(weight, nonlinearity="relu")
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.features(image)
+        x = F.adaptive_avg_pool2d(x, self.grid)  # (B, maps, grid, grid)
+        return self.classifier(x.flatten(1))  # (B, labels)

@@ -1,0 +1,123 @@
+"""Each layer reads the maps of all layers before it, so nothing has to be learnt twice.
+
+Huang, Liu, van der Maaten, Weinberger: Densely Connected Convolutional Networks (2016).
+https://arxiv.org/abs/1608.06993
+
+    x_l = H_l([x_0, x_1, ..., x_(l-1)])     H: (norm - ReLU - 1x1) - (norm - ReLU - 3x3)
+
+Where a residual network adds, this one places maps side by side. A layer contributes only a few
+new ones (the growth, k = 32); the 1x1 convolution first reduces all that came before to 4 k maps.
+Between the dense blocks a transition halves the maps and the side.
+
+Differs from the paper: pictures under 64 pixels a side enter through one 3x3 convolution, as in the
+paper's CIFAR networks, but with four blocks. Maps under 4 pixels a side are not pooled.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.tasks.classify import Classifier, Seen
+
+
+@dataclass(frozen=True)
+class Config:
+    depths: tuple[int, ...] = (6, 12, 24, 16)  # layers of each dense block
+    growth: int = 32  # maps that a layer adds
+    width: int = 64  # maps of the first convolution
+    rate: float = 1e-3
+
+
+class Layer(nn.Module):
+    """H: everything so far (B, inward, H, W) -> a few new maps (B, growth, H, W)."""
+
+    def __init__(self, inward: int, growth: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(inward)
+        self.conv1 = nn.Conv2d(inward, 4 * growth, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(4 * growth)
+        self.conv2 = nn.Conv2d(4 * growth, growth, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(F.relu(self.norm1(x)))
+        return self.conv2(F.relu(self.norm2(x)))
+
+
+class Block(nn.Module):
+    """(B, inward, H, W) -> (B, inward + depth growth, H, W): the input stands first, untouched."""
+
+    def __init__(self, inward: int, depth: int, growth: int) -> None:
+        super().__init__()
+        for i in range(depth):
+            self.add_module(f"denselayer{i + 1}", Layer(inward + i * growth, growth))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.children():
+            x = torch.cat([x, layer(x)], 1)
+        return x
+
+
+class Transition(nn.Module):
+    """Half of the maps, half of the side."""
+
+    def __init__(self, inward: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(inward)
+        self.conv = nn.Conv2d(inward, inward // 2, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(F.relu(self.norm(x)))
+        return F.avg_pool2d(x, 2) if x.shape[-1] >= 4 else x
+
+
+class DenseNet(Classifier):
+    year = 2016
+    ja = "どの層も、それより前のすべての層の特徴マップを読む"
+    status = "faithful"
+    channels_last = True
+    head = "classifier"
+    SIZES = {
+        "tiny": Config((2, 2, 2, 2), 6, 12, rate=5e-3),
+        "small": Config((2, 3, 4, 4), 12, 24, rate=3e-3),
+        "121": Config(),
+        "169": Config((6, 12, 32, 32)),
+        "201": Config((6, 12, 48, 32)),
+        "161": Config((6, 12, 36, 24), 48, 96),
+    }
+    WEIGHTS = {
+        "121": "torchvision:DenseNet121_Weights.IMAGENET1K_V1",
+        "169": "torchvision:DenseNet169_Weights.IMAGENET1K_V1",
+        "201": "torchvision:DenseNet201_Weights.IMAGENET1K_V1",
+        "161": "torchvision:DenseNet161_Weights.IMAGENET1K_V1",
+    }
+
+    def __init__(self, config: Config, seen: Seen) -> None:
+        super().__init__(config, seen)
+        channels = config.width
+        self.features = nn.Sequential()
+        if seen.side < 64:
+            first = nn.Conv2d(seen.channels, channels, 3, padding=1, bias=False)
+        else:
+            first = nn.Conv2d(seen.channels, channels, 7, 2, 3, bias=False)
+        self.features.add_module("conv0", first)
+        self.features.add_module("norm0", nn.BatchNorm2d(channels))
+        self.features.add_module("relu0", nn.ReLU())
+        if seen.side >= 64:
+            self.features.add_module("pool0", nn.MaxPool2d(3, 2, 1))
+        for i, depth in enumerate(config.depths, 1):
+            if i > 1:
+                self.features.add_module(f"transition{i - 1}", Transition(channels))
+                channels //= 2
+            self.features.add_module(f"denseblock{i}", Block(channels, depth, config.growth))
+            channels += depth * config.growth
+        self.features.add_module("norm5", nn.BatchNorm2d(channels))
+        self.classifier = nn.Linear(channels, len(seen.labels))
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = F.relu(self.features(image))  # (B, maps, H, W)
+        return self.classifier(x.mean((2, 3)))  # (B, labels)

@@ -1,0 +1,93 @@
+"""Any of the thousand published picture networks that the library timm collects, by its name.
+
+Wightman: PyTorch Image Models (2019). https://github.com/huggingface/pytorch-image-models
+
+    picture -> backbone of that name, with a new last layer -> one score a label
+
+The mechanism is timm's and not shown here: look at `resnet`, `vit`, ... for that. The option
+`backbone` picks the network, as in `backbone=convnext_tiny`, and may carry the tag of published
+weights, as in `backbone=resnet18.a1_in1k`; a few with several last layers are left out. Networks
+that take one size of picture only get theirs; for the others pictures under 32 pixels a side are
+enlarged to 32.
+"""
+
+import difflib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.speaking import Trouble, _
+from souron.tasks.classify import Classifier, Seen
+
+
+@dataclass(frozen=True)
+class Config:
+    backbone: str = "resnet18"
+    rate: float = 1e-3
+
+
+class Timm(Classifier):
+    year = 2019
+    ja = "ライブラリ timm が集めた千を超える画像モデルを、名前で呼び出して使う"
+    status = "pretrained"
+    channels_last = True
+    SIZES = {
+        "tiny": Config("test_efficientnet", 1e-2),
+        "small": Config("resnet18"),
+    }
+    WEIGHTS = {
+        "tiny": "timm:test_efficientnet.r160_in1k",
+        "small": "timm:resnet18.a1_in1k",
+    }
+
+    def __init__(self, config: Config, seen: Seen):
+        """Raises Trouble where timm has no network of that name, or none that fits here."""
+        super().__init__(config, seen)
+        self.published = look_up(config.backbone)
+        self.backbone = timm.create_model(
+            config.backbone, in_chans=seen.channels, num_classes=len(seen.labels)
+        )
+        fixed = self.published.fixed_input_size
+        self.side = self.published.input_size[-1] if fixed else max(32, seen.side)
+
+    @property
+    def head(self) -> str:  # type: ignore[override]  # each network has its own
+        return self.published.classifier
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image.shape[-1] != self.side:
+            image = F.interpolate(image, (self.side, self.side), mode="bilinear", antialias=True)
+        return self.backbone(image)  # (B, labels)
+
+    # its layers and weights go by timm's own names, so that published weights load
+    def get_submodule(self, target: str) -> nn.Module:
+        return self.backbone.get_submodule(target)
+
+    def state_dict(self, *args, **options):
+        return self.backbone.state_dict(*args, **options)
+
+    def load_state_dict(self, state_dict, strict: bool = True, assign: bool = False):
+        return self.backbone.load_state_dict(state_dict, strict, assign)
+
+
+@lru_cache
+def look_up(backbone: str) -> Any:
+    """What timm knows of a network: its own side of pictures, the name of its last layer."""
+    every = [*timm.list_models(), *timm.list_pretrained()]
+    known: dict[str, Any] = {name: timm.get_pretrained_cfg(name) for name in every}
+    usable = [name for name, about in known.items() if isinstance(about.classifier, str)]
+    if backbone in usable:
+        return known[backbone]
+    near = difflib.get_close_matches(backbone, usable, 3, 0.5)
+    raise Trouble(
+        "backbone",
+        _("timm has no network named {name!r} that ends in one layer for the labels").format(
+            name=backbone
+        ),
+        expected=", ".join(near) or "resnet18, convnext_tiny, vit_base_patch16_224, ...",
+        fix=f"backbone={near[0]}" if near else "backbone=resnet18",
+    )

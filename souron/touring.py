@@ -1,0 +1,47 @@
+"""The tour: the lecture's chapters in a few minutes, on the data that is there."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from souron import comparing, running
+from souron.data import loading
+from souron.running import Event
+from souron.speaking import _
+
+HISTORY = "mlp cnn alexnet vgg googlenet resnet densenet vit mlp_mixer"
+
+
+def touring(
+    *, budget: str = "8s", seeds: int = 2, data: str = "", project: str | Path = "runs"
+) -> Iterator[Event]:
+    """Three systems of three rungs on real digits, then the history of image classification.
+
+    The comparison runs on Fashion-MNIST where it is there, else on scikit-learn's digits. Each
+    stop of the tour ends with an event that carries its record; the last one is the comparison's.
+    """
+    digits = {"data": "digits", "project": project}
+    stops = (
+        (_("k-means: grouping digits"), running.training("kmeans", budget="30ep", **digits)),
+        (_("MLP: naming digits"), running.training("mlp", budget="3s", **digits)),
+        (_("DCGAN: drawing digits from noise"), running.training("dcgan", budget="20s", **digits)),
+        (
+            _("the history of image classification in one fair fight"),
+            comparing.comparing(
+                HISTORY.split(),
+                data or default_data(),
+                budget=budget,
+                seeds=seeds,
+                name="tour",
+                project=project,
+            ),
+        ),
+    )
+    for title, events in stops:
+        for event in events:
+            yield replace(event, text=f"{title} {event.text}".strip())
+
+
+def default_data() -> str:
+    """``fashion`` where it is there, else ``digits``."""
+    return "fashion" if loading.names()["fashion"].where() else "digits"

@@ -1,0 +1,46 @@
+"""What tests share: a folder of their own, English, a small set of real cases."""
+
+import os
+
+os.environ["SOURON_LANG"] = "en"
+os.environ["SOURON_OFFLINE"] = "1"
+
+import pytest
+import torch
+
+from souron.data.cases import Cases
+
+torch.set_num_threads(max(1, min(2, os.cpu_count() or 1)))
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """Runs and caches go to a folder that the test can throw away."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("SOURON_DATA", raising=False)
+    monkeypatch.setenv("SOURON_LANG", "en")
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def digits() -> Cases:
+    """1 797 real digits, (N, 1, 8, 8)."""
+    from souron.data.loading import load
+
+    return load("digits")
+
+
+@pytest.fixture
+def photos(tmp_path, digits):
+    """A folder of PNG files in three classes, 20 each, named as people name things."""
+    from souron.kinds.image import picture
+
+    folder = tmp_path / "photos"
+    for label, name in enumerate(("cat", "犬", "a 'third' one")):
+        (folder / name).mkdir(parents=True)
+        rows = (digits.label == label).nonzero()[:20, 0].tolist()
+        for i, row in enumerate(rows):
+            big = digits.image[row].repeat_interleave(3, 1).repeat_interleave(3, 2)
+            picture(big).save(folder / name / f"{i} 写真.png")
+    return folder

@@ -1,0 +1,83 @@
+"""The fair fight: equal for all, judged, resumed."""
+
+import json
+
+import pytest
+
+from souron import comparing, running
+from souron.speaking import Trouble
+
+
+def fight(*systems, **options):
+    return comparing.compare(systems, "digits", **{"budget": "3ep", "seeds": 2, **options})
+
+
+def test_the_json_has_the_promised_shape():
+    record = fight("mlp_tiny", "cnn_tiny")
+    shape = json.loads(json.dumps(record.as_json()))
+    assert shape.keys() == {"task", "data", "budget", "seeds", "cases", "rows", "verdicts",
+                            "sentence", "report"}  # fmt: skip
+    assert {"system", "measure", "value", "low", "high", "train_seconds", "examples_seen",
+            "parameters"} <= shape["rows"][0].keys()  # fmt: skip
+    assert {"a", "b", "difference", "low", "high", "verdict", "cases_needed"} <= shape["verdicts"][
+        0
+    ].keys()
+    assert shape["verdicts"][0]["verdict"] in ("better", "worse", "cannot tell")
+    assert shape["sentence"] and (record.folder / "report.html").exists()
+    receipt = json.loads((record.folder / "receipt.json").read_text(encoding="utf-8"))
+    assert receipt["command"].startswith("souron compare mlp_tiny cnn_tiny")
+
+
+def test_all_get_the_same_budget_and_the_same_cases():
+    record = fight("mlp_tiny", "cnn_tiny", "vit_tiny", budget="1000ex")
+    assert {row.examples_seen for row in record.rows} == {128 * 8}
+    assert {scores.shape for scores in record.scores.values()} == {(2, record.cases)}
+    assert len(record.verdicts) == 3
+
+
+def test_seconds_are_the_same_for_all():
+    record = fight("mlp_tiny", "resnet_tiny", budget="1s", seeds=1)
+    assert all(1 <= row.train_seconds < 1.6 for row in record.rows)
+    assert record.rows[0].examples_seen != record.rows[1].examples_seen
+
+
+def test_the_same_comparison_gives_the_same_figures():
+    one, two = fight("mlp_tiny", "cnn_tiny"), fight("mlp_tiny", "cnn_tiny")
+    assert [row.seeds for row in one.rows] == [row.seeds for row in two.rows]
+    assert one.sentence == two.sentence
+
+
+def test_an_interrupted_comparison_goes_on_with_the_next_round(monkeypatch):
+    whole = fight("mlp_tiny", "cnn_tiny", name="whole")
+    rounds = []
+    play = comparing.Contest.play_round
+
+    def stop_in_the_second(self, seed, folder):
+        rounds.append(seed)
+        if len(rounds) == 2:
+            raise running.Interrupted(folder)
+        yield from play(self, seed, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(comparing.Contest, "play_round", stop_in_the_second)
+        with pytest.raises(running.Interrupted) as interrupted:
+            fight("mlp_tiny", "cnn_tiny", name="broken")
+    resumed = comparing.compare(resume=interrupted.value.folder)
+    assert [row.seeds for row in resumed.rows] == [row.seeds for row in whole.rows]
+    assert resumed.sentence == whole.sentence
+
+
+@pytest.mark.parametrize(
+    "systems, code",
+    [(["mlp"], "systems"), (["mlp", "mlp"], "systems"), (["mlp", "kmeans"], "task"),
+     (["mlp", "resnte"], "system")],
+)  # fmt: skip
+def test_a_comparison_without_sense_is_refused(systems, code):
+    with pytest.raises(Trouble) as trouble:
+        fight(*systems)
+    assert trouble.value.code == code
+
+
+def test_an_order_of_systems_does_not_change_the_result():
+    one, two = fight("mlp_tiny", "cnn_tiny"), fight("cnn_tiny", "mlp_tiny")
+    assert {row.system: row.seeds for row in one.rows} == {row.system: row.seeds for row in two.rows}

@@ -1,0 +1,157 @@
+"""The contract, on every system that is found."""
+
+import copy
+from dataclasses import fields
+
+import pytest
+import torch
+
+from souron import finding, saving
+from souron.data.cases import Feed
+from souron.tasks.classify import Seen
+from souron.training import Run
+
+ENTRIES = finding.entries()
+
+
+@pytest.fixture(params=list(ENTRIES))
+def entry(request):
+    return ENTRIES[request.param]
+
+
+def make(entry, cases, size="tiny"):
+    kind = finding.system(finding.spell(entry, size))[0]
+    torch.manual_seed(0)
+    model = kind(kind.SIZES[size], kind.see(cases))
+    return model, Feed(cases, model.prepare, seed=1)
+
+
+def learn(model, data, steps, **run):
+    for progress in model.fit(data, Run(steps, 32, **run)):
+        assert all(loss.isfinite() for loss in progress.losses.values())
+    return model
+
+
+def weights(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def test_its_file_says_what_it_is(entry):
+    assert entry.idea.endswith(".") and len(entry.idea) < 90
+    assert entry.ja and any(ord(letter) > 0x3000 for letter in entry.ja)
+    assert 1950 < entry.year < 2100
+    assert str(entry.year) in entry.paper or entry.name == "timm"
+    assert entry.url.startswith("https://")
+    assert {"tiny", "small"} <= set(entry.sizes)
+    assert set(entry.weights) <= set(entry.sizes)
+    assert entry.status in ("faithful", "reduced", "pretrained")
+    assert "Differs from the paper" in entry.about or entry.status == "faithful"
+
+
+def test_its_file_is_short_and_its_config_flat(entry):
+    assert len(entry.file.read_text(encoding="utf-8").splitlines()) < 300
+    kind = finding.system(entry.name)[0]
+    for config in kind.SIZES.values():
+        assert len(fields(config)) <= 7
+        for item in fields(config):
+            value = getattr(config, item.name)
+            assert isinstance(value, int | float | str | bool | tuple), item.name
+
+
+def test_it_knows_its_task(entry):
+    assert finding.system(entry.name)[0].task == entry.task
+
+
+def test_learning_lowers_the_loss(entry, digits):
+    model, data = make(entry, digits.only(range(512)))
+    losses = [
+        sum(loss.item() for loss in progress.losses.values())
+        for progress in model.fit(data, Run(40, 64))
+    ]
+    if entry.task == "generate":  # two networks against each other: neither loss need fall
+        assert len(losses) == 40
+    else:
+        assert min(losses[-5:]) < losses[0]
+
+
+def test_stopping_leaves_it_ready_to_answer(entry, digits):
+    model, data = make(entry, digits.only(range(256)))
+    for _progress in model.fit(data, Run(100, 32)):
+        break
+    assert not model.training
+
+
+def test_two_fits_with_one_seed_are_equal_to_the_bit(entry, digits):
+    cases = digits.only(range(256))
+    (first, data), (second, same) = make(entry, cases), make(entry, cases)
+    for model, feed in ((first, data), (second, same)):
+        torch.manual_seed(5)
+        learn(model, feed, 4)
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name]), name
+
+
+def test_what_it_learns_survives_saving(entry, digits, tmp_path):
+    model, data = make(entry, digits.only(range(256)))
+    learn(model, data, 3)
+    args = {
+        "system": finding.spell(entry, "tiny"),
+        "config": saving.as_plain(model.config),
+        "seen": saving.as_plain(model.seen),
+        "data": "digits",
+    }
+    saving.write_args(tmp_path, args)
+    saving.write_tensors(tmp_path / "weights" / "best.safetensors", model.state_dict(), {})
+    again = saving.load(tmp_path)
+    assert type(again) is type(model) and not again.training
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+def test_it_measures_case_by_case(entry, digits):
+    model, data = make(entry, digits.only(range(64)))
+    learn(model, data, 2)
+    scores = model.evaluate(data)
+    assert list(scores) == list(model.measures)
+    assert all(values.shape == (64,) for values in scores.values())
+
+
+def test_updates_move_only_the_network_they_name(entry, digits):
+    model, data = make(entry, digits.only(range(64)))
+    if model.full_batch:
+        pytest.skip("no gradient")
+    model.train()
+    for name, loss in model.updates(next(data.endless(16)), 0):
+        own = {id(w) for group in model.optimizers()[name].param_groups for w in group["params"]}
+        before = copy.deepcopy(dict(model.named_parameters()))
+        optimizer = model.optimizers()[name]
+        optimizer.zero_grad()
+        loss.backward(inputs=[w for g in optimizer.param_groups for w in g["params"]])
+        optimizer.step()
+        for title, weight in model.named_parameters():
+            assert id(weight) in own or torch.equal(weight, before[title]), title
+
+
+CLASSIFIERS = [name for name, entry in ENTRIES.items() if entry.task == "classify"]
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("channels, side", [(1, 8), (1, 28), (3, 32), (3, 64)])
+@pytest.mark.parametrize("size", ["tiny", "small"])
+def test_a_classifier_takes_any_picture(name, channels, side, size):
+    kind = finding.system(name)[0]
+    seen = Seen(channels, side, ("a", "b", "c"), (0.5,) * channels, (0.2,) * channels)
+    model = kind(kind.SIZES[size], seen).eval()
+    with torch.inference_mode():
+        logits = model(torch.randn(2, channels, side, side))
+    assert logits.shape == (2, 3) and logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_freezing_leaves_all_but_the_head(name, digits):
+    model, data = make(ENTRIES[name], digits.only(range(128)))
+    model.freeze()
+    before = weights(model)
+    learn(model, data, 3)
+    moved = {n for n, tensor in model.state_dict().items() if not torch.equal(tensor, before[n])}
+    assert moved and all(name.startswith(model.head + ".") for name in moved), moved

@@ -1,0 +1,453 @@
+"""Fetching: from a server on this computer, a pretended Debian, and copies made by hand."""
+
+import hashlib
+import io
+import os
+import shutil
+import tarfile
+import threading
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import load_file, save_file
+
+from souron import fetching, finding
+from souron.data import loading
+from souron.speaking import Trouble
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache, no tools, no folders and no settings of the machine's own."""
+    for name in (
+        "SOURON_DATA",
+        "SOURON_WEIGHTS",
+        "SOURON_OFFLINE",
+        "XDG_CACHE_HOME",
+        "HF_ENDPOINT",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("SOURON_LANG", "en")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(loading, "INSTALLED", tmp_path / "installed")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    return tmp_path / "cache"
+
+
+class Site:
+    """A server on this computer: ``pages`` maps a path to its bytes."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.cut = False  # break off half-way
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                site.asked.append(self.path)
+                page = site.pages.get(self.path)
+                self.send_response(404 if page is None else 200)
+                self.send_header("Content-Length", str(len(page or b"")))
+                self.end_headers()
+                self.wfile.write((page or b"")[: len(page or b"") // 2 if site.cut else None])
+
+            def log_message(self, *_words):
+                """Nothing is printed."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def site():
+    site = Site()
+    thread = threading.Thread(target=partial(site.server.serve_forever, 0.01))
+    thread.start()
+    yield site
+    site.server.shutdown()
+    thread.join()
+    site.server.server_close()
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+@pytest.fixture
+def mnist(site, monkeypatch) -> dict[str, bytes]:
+    """MNIST's files on the server, under the addresses that torchvision is made to know."""
+    files = {f"{need}.gz": os.urandom(3000) for need in loading.names()["mnist"].needs}
+    site.pages |= {f"/mnist/{name}": content for name, content in files.items()}
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [f"{site.address}/mnist/"])
+    monkeypatch.setattr(
+        torchvision.datasets.MNIST,
+        "resources",
+        [(name, md5(content)) for name, content in files.items()],
+    )
+    return files
+
+
+def leftovers(cache: Path) -> list[str]:
+    return [str(file.relative_to(cache)) for file in cache.rglob("*") if file.is_file()]
+
+
+def test_everything_fetchable_is_listed_with_its_source():
+    items = fetching.fetchable()
+    assert "digits" not in items  # it is there already
+    assert items["fashion"].sort == "data" and items["fashion"].megabytes == 31
+    assert items["resnet18"].sort == "weights"
+    assert items["resnet18"].source == "torchvision:ResNet18_Weights.IMAGENET1K_V1"
+    assert items["mlp_mixer_b16"].source == "timm:mixer_b16_224.goog_in21k_ft_in1k"
+    for entry in finding.entries().values():
+        assert {finding.spell(entry, size) for size in entry.weights} <= items.keys()
+
+
+def test_a_data_set_comes_from_its_own_site(cache, mnist):
+    seen = []
+    assert fetching.where("mnist") is None
+    folder = fetching.fetch("mnist", lambda done, total: seen.append((done, total)))
+    assert folder == cache / "data/mnist" == fetching.where("mnist")
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == mnist
+    assert [done for done, _total in seen] == [3000, 6000, 9000, 12000]
+    assert [child.name for child in (cache / "data").iterdir()] == ["mnist"]
+
+
+def test_what_is_there_is_not_fetched_again(site, mnist):
+    first = fetching.fetch("mnist")
+    site.pages.clear()
+    assert fetching.fetch("mnist") == first
+    assert fetching.fetch("digits").name == "sklearn"
+
+
+def test_a_second_mirror_helps(site, mnist, monkeypatch):
+    mirrors = ["http://127.0.0.1:9/", f"{site.address}/gone/", f"{site.address}/mnist/"]
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", mirrors)
+    assert len(list(fetching.fetch("mnist").iterdir())) == 4
+
+
+def test_what_was_tampered_with_is_not_kept(cache, site, mnist):
+    site.pages["/mnist/t10k-labels-idx1-ubyte.gz"] = b"something else"
+    with pytest.raises(Trouble, match=r"t10k-labels.* is not what was published") as trouble:
+        fetching.fetch("mnist")
+    assert (trouble.value.code, trouble.value.exit) == ("checksum", 4)
+    assert leftovers(cache) == [] and fetching.where("mnist") is None
+
+
+def test_a_broken_connection_leaves_nothing(cache, site, mnist):
+    site.cut = True
+    with pytest.raises(Trouble, match="1,500 of 3,000") as trouble:
+        fetching.fetch("mnist")
+    assert trouble.value.code == "offline" and leftovers(cache) == []
+
+
+def test_an_interruption_leaves_nothing(cache, mnist):
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetching.fetch("mnist", interrupt)
+    assert leftovers(cache) == []
+
+
+def test_without_a_network_it_says_what_failed_and_where_to_copy(cache, monkeypatch):
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    with pytest.raises(
+        Trouble, match=r"127.0.0.1:9/train-images-idx3-ubyte.gz: .*refused"
+    ) as trouble:
+        fetching.fetch("mnist")
+    assert (trouble.value.code, trouble.value.exit) == ("offline", 4)
+    assert f"by hand into {cache / 'data/mnist'}: train-images-idx3" in trouble.value.expected
+    assert trouble.value.fix == "once online: souron fetch mnist"
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "fashion", "resnet18", "mlp_mixer_b16"])
+def test_offline_nothing_is_tried(monkeypatch, name):
+    def never(*_what, **_how):
+        pytest.fail("the network was touched")
+
+    monkeypatch.setenv("SOURON_OFFLINE", "1")
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    monkeypatch.setattr(fetching.urllib.request, "urlopen", never)
+    monkeypatch.setattr(fetching.subprocess, "Popen", never)
+    with pytest.raises(Trouble, match="SOURON_OFFLINE forbids") as trouble:
+        fetching.fetch(name)
+    assert trouble.value.code == "offline"
+
+
+def test_no_more_than_expected_is_read(tmp_path, site):
+    site.pages["/large"] = bytes(3_000_000)
+    with pytest.raises(fetching.Failed, match="longer than 1,000 bytes"):
+        fetching._download(f"{site.address}/large", tmp_path / "large", digest="md5:", limit=1000)
+    assert not (tmp_path / "large").exists()
+
+
+def test_unencrypted_addresses_need_a_checksum(tmp_path, site):
+    site.pages["/page"] = b"page"
+    with pytest.raises(fetching.Failed, match="neither encrypted nor has a checksum"):
+        fetching._download(f"{site.address}/page", tmp_path / "page")
+    assert not (tmp_path / "page").exists()
+
+
+def test_a_full_disk_is_noticed_before(cache, mnist, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2999))
+    with pytest.raises(Trouble) as trouble:
+        fetching.fetch("mnist")
+    assert (trouble.value.code, trouble.value.exit) == ("disk", 4) and leftovers(cache) == []
+
+
+def test_an_unwritable_cache_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(Trouble, match="cannot be written") as trouble:
+        fetching.fetch("mnist")
+    assert trouble.value.code == "unwritable" and "SOURON_CACHE" in trouble.value.expected
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(Trouble, match="'renset50'") as trouble:
+        fetching.fetch("renset50")
+    assert trouble.value.fix == "souron fetch resnet50"
+
+
+def tar(files: dict[str, bytes], mode: str = "w:gz") -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode=mode) as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return content.getvalue()
+
+
+def test_an_archive_put_by_hand_is_unpacked_offline(cache, monkeypatch):
+    needs = loading.names()["cifar10"].needs
+    files = {f"cifar-10-batches-bin/{need}": need.encode() for need in needs}
+    content = tar(
+        {**files, "../outside.bin": b"x", "../../data_batch_1.bin": b"inside all the same"}
+    )
+    entry = loading.names()["cifar10"]
+    fake = SimpleNamespace(
+        **{**vars(entry), "downloads": (entry.downloads[0], f"md5:{md5(content)}")}
+    )
+    fake.places, fake.where = entry.places, entry.where
+    monkeypatch.setitem(loading.names(), "cifar10", fake)
+    monkeypatch.setenv("SOURON_OFFLINE", "1")
+    (cache / "data/cifar10").mkdir(parents=True)
+    (cache / "data/cifar10/cifar-10-binary.tar.gz").write_bytes(content)
+
+    assert fetching.fetch("cifar10") == cache / "data/cifar10"
+    assert (cache / "data/cifar10/test_batch.bin").read_bytes() == b"test_batch.bin"
+    assert not list(cache.parent.rglob("outside.bin"))
+    assert len(list(cache.parent.rglob("data_batch_1.bin"))) == 1
+
+
+def test_an_archive_put_by_hand_is_checked(cache):
+    (cache / "data/cifar10").mkdir(parents=True)
+    (cache / "data/cifar10/cifar-10-binary.tar.gz").write_bytes(b"not it")
+    with pytest.raises(Trouble, match="is not what was published") as trouble:
+        fetching.fetch("cifar10")
+    assert trouble.value.code == "checksum"
+
+
+@pytest.fixture
+def debian(tmp_path, monkeypatch) -> Path:
+    """Commands that pretend: a package is a tar, which the file beside them holds."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "apt-get").write_text(
+        "#!/bin/sh\n"
+        f"test -f {tools}/package || {{ echo 'E: Unable to locate package' >&2; exit 100; }}\n"
+        'test "$2" = --print-uris && { echo "\'http://a/b.deb\' b.deb 5000 SHA256:00"; exit; }\n'
+        f"cp {tools}/package b.deb\n"
+    )
+    (tools / "dpkg-deb").write_text('#!/bin/sh\ntest "$1" = --fsys-tarfile && cat "$2"\n')
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(shutil, "which", lambda name: str(tools / name))
+    return tools
+
+
+def test_a_debian_package_is_unpacked_without_root(cache, debian):
+    files = {
+        "./usr/share/doc/tuxpaint-stamps-default/copyright": b"GPL-2",
+        "./usr/share/tuxpaint/stamps/animals/cat.png": b"cat",
+        "./usr/share/tuxpaint/stamps/animals/cat.txt": b"A cat.",
+        "./usr/share/tuxpaint/stamps/animals/cat.ogg": b"meow",
+        "./usr/share/tuxpaint/stamps/vehicles/car.png": b"car",
+        "./etc/other.png": b"",
+    }
+    (debian / "package").write_bytes(tar(files, "w"))
+    seen = []
+    folder = fetching.fetch("stamps", lambda done, total: seen.append((done, total)))
+    assert folder == cache / "data/stamps" == fetching.where("stamps")
+    assert sorted(leftovers(folder)) == [
+        "animals/cat.png", "animals/cat.txt", "copyright", "vehicles/car.png",
+    ]  # fmt: skip
+    assert seen[-1] == (5000, 5000)
+    assert [child.name for child in (cache / "data").iterdir()] == ["stamps"]
+
+
+def test_a_package_cannot_write_elsewhere(cache, debian):
+    evil = {"./usr/share/tuxpaint/stamps/../../../../../../evil.png": b"x"}
+    (debian / "package").write_bytes(tar(evil, "w"))
+    with pytest.raises(Trouble) as trouble:
+        fetching.fetch("stamps")
+    assert trouble.value.code == "offline" and not list(cache.parent.rglob("evil.png"))
+
+
+def test_where_debian_fails_the_own_site_is_asked(debian, site, monkeypatch):
+    files = {f"{need}.gz": need.encode() for need in loading.names()["fashion"].needs}
+    site.pages |= {f"/{name}": content for name, content in files.items()}
+    resources = [(name, md5(content)) for name, content in files.items()]
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", [f"{site.address}/"])
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "resources", resources)
+    assert len(list(fetching.fetch("fashion").iterdir())) == 4
+
+
+def test_all_that_failed_is_told(debian, monkeypatch):
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
+    with pytest.raises(Trouble, match=r"Unable to locate package; http://127.0.0.1:9/.*refused"):
+        fetching.fetch("fashion")
+
+
+STATE = {
+    "conv1.weight": torch.arange(6.0).view(2, 3).T,
+    "features.denselayer1.norm.1.weight": torch.ones(2),
+    "features.denselayer1.conv2.weight": torch.ones(3),
+}
+
+
+def pth(thing) -> tuple[str, bytes]:
+    """The file that torch.hub would publish: its name ends with the beginning of its checksum."""
+    content = io.BytesIO()
+    torch.save(thing, content)
+    digest = hashlib.sha256(content.getvalue()).hexdigest()
+    return f"resnet18-{digest[:8]}.pth", content.getvalue()
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """Let torchvision know of one file of weights only; returns its name and content."""
+
+    def publish(address: str, thing=STATE) -> tuple[str, bytes]:
+        name, content = pth(thing)
+        weight = SimpleNamespace(url=f"{address}/{name}")
+        monkeypatch.setattr(torchvision.models, "get_weight", lambda name: weight)
+        return name, content
+
+    return publish
+
+
+def test_torchvisions_weights_become_safetensors(cache, site, published):
+    name, content = published(site.address)
+    site.pages[f"/{name}"] = content
+    file = fetching.fetch("resnet18")
+    assert file == cache / "weights/ResNet18_Weights.IMAGENET1K_V1.safetensors"
+    assert leftovers(cache) == ["weights/ResNet18_Weights.IMAGENET1K_V1.safetensors"]
+    state = fetching.weights("resnet", "18")
+    assert torch.equal(state["conv1.weight"], STATE["conv1.weight"])
+    # DenseNet's old names are today's
+    assert {"features.denselayer1.norm1.weight", "features.denselayer1.conv2.weight"} < state.keys()
+
+
+def test_torchvisions_weights_are_checked(cache, site, published):
+    name, content = published(site.address)
+    site.pages[f"/{name}"] = content + b"more"
+    with pytest.raises(Trouble) as trouble:
+        fetching.fetch("resnet18")
+    assert trouble.value.code == "checksum" and leftovers(cache) == []
+
+
+@pytest.mark.parametrize("place", ["cache", "own folder", "torch.hub"])
+def test_weights_copied_by_hand_are_found(cache, tmp_path, monkeypatch, published, place):
+    name, content = published("https://nowhere.invalid")
+    monkeypatch.setenv("SOURON_WEIGHTS", str(tmp_path / "own"))
+    folder = {
+        "cache": cache / "weights",
+        "own folder": tmp_path / "own",
+        "torch.hub": tmp_path / "torch/hub/checkpoints",
+    }[place]
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(content)
+    assert fetching.where("resnet18") == folder / name == fetching.fetch("resnet18")
+    assert torch.equal(fetching.weights("resnet", "18")["conv1.weight"], STATE["conv1.weight"])
+
+
+def test_missing_weights_say_how_to_get_them(cache):
+    with pytest.raises(Trouble) as trouble:
+        fetching.weights("resnet", "18")
+    assert (trouble.value.code, trouble.value.exit) == ("fetch", 4)
+    assert trouble.value.fix == "souron fetch resnet18"
+    assert f"by hand into {cache / 'weights'}: resnet18-f37072fd.pth" in trouble.value.expected
+
+
+def test_a_size_without_published_weights_says_which_have_some():
+    with pytest.raises(Trouble, match="no published weights for resnet_tiny") as trouble:
+        fetching.weights("resnet", "tiny")
+    assert "resnet18" in trouble.value.expected
+
+
+def test_timms_weights_come_with_their_checksum(cache, tmp_path, site, monkeypatch):
+    save_file({"stem.weight": torch.ones(2)}, tmp_path / "model")
+    content = (tmp_path / "model").read_bytes()
+    sha = hashlib.sha256(content).hexdigest()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha}\nsize 1\n"
+    base = "/timm/mixer_b16_224.goog_in21k_ft_in1k"
+    site.pages[f"{base}/resolve/main/model.safetensors"] = content
+    site.pages[f"{base}/raw/main/model.safetensors"] = pointer.encode()
+    monkeypatch.setenv("HF_ENDPOINT", site.address)
+    monkeypatch.setattr(fetching, "ENCRYPTED", "http:")
+    file = fetching.fetch("mlp_mixer_b16")
+    assert load_file(file)["stem.weight"].tolist() == [1, 1]
+    assert fetching.weights("mlp_mixer", "b16").keys() == {"stem.weight"}
+    assert fetching.where("timm:mixer_b16_224.goog_in21k_ft_in1k") == file
+
+    file.unlink()
+    site.pages[f"{base}/resolve/main/model.safetensors"] = content + b"more"
+    with pytest.raises(Trouble) as trouble:
+        fetching.fetch("mlp_mixer_b16")
+    assert trouble.value.code == "checksum" and leftovers(cache) == []
+
+
+class Trap:
+    """Creates a file where somebody unpickles it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return (Path.touch, (self.file,))
+
+
+def test_weights_that_hold_code_run_nothing(tmp_path):
+    name, content = pth({"weight": Trap(tmp_path / "sprung")})
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Trouble, match="cannot be read") as trouble:
+        fetching.read_weights(tmp_path / name)
+    assert (trouble.value.code, trouble.value.exit) == ("corrupt", 3)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth", "resnet18-0123abcd.pth"])
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 not really", b"\x80\2 nor this" * 30])
+def test_damaged_weights_are_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Trouble) as trouble:
+        fetching.read_weights(tmp_path / name)
+    assert trouble.value.code == "corrupt" and str(tmp_path / name) in trouble.value.found
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    name, content = pth({"epoch": 3})
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Trouble, match="not a table of tensors"):
+        fetching.read_weights(tmp_path / name)

@@ -1,0 +1,478 @@
+"""The verdict keeps its promises on simulated outcomes whose truth is known."""
+
+import importlib.util
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from souron import judging
+from souron.judging import cases_needed, difference, interval, judge, proportion, seeds_needed
+from souron.records import Row
+
+_spec = importlib.util.spec_from_file_location(
+    "benchmark_verdict", Path(__file__).parents[1] / "benchmarks" / "verdict.py"
+)
+assert _spec is not None and _spec.loader is not None
+bench = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = bench  # dataclasses look their module up
+_spec.loader.exec_module(bench)
+World = bench.World
+
+TRIALS = 400
+
+
+def sampling_error(rate: float, trials: int = TRIALS) -> float:
+    """Three standard errors."""
+    return 3 * math.sqrt(rate * (1 - rate) / trials)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20240)
+
+
+def called_different(world, trials: int, rng: np.random.Generator) -> float:
+    return float(
+        np.concatenate(
+            [bench.souron(bench.simulate(world, part, rng), rng) for part in [50] * (trials // 50)]
+        ).mean()
+    )
+
+
+# two equal systems
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("cases", [100, 1000])
+def test_equal_systems_are_called_different_in_at_most_5_percent(seeds, cases, rng):
+    rates = [
+        called_different(World(seeds, cases, seed_sd, system_sd), TRIALS, rng)
+        for seed_sd in (0.05, 0.3)
+        for system_sd in (0.0, 1.0)
+    ]
+    assert max(rates) <= 0.05 + sampling_error(0.05)
+    assert np.mean(rates) <= 0.05 + sampling_error(0.05, 4 * TRIALS)
+    assert max(rates) > 0.01  # nor is it silent
+
+
+def test_the_simulation_exposes_the_paired_bootstrap_over_cases(rng):
+    scores = bench.simulate(World(3, 1000, 0.3, 0.0), 200, rng)
+    assert bench.paired_bootstrap(scores, rng).mean() > 0.2
+    assert bench.souron(scores, rng).mean() < 0.1
+
+
+def test_one_seed_speaks_of_two_networks_and_keeps_its_promise_there(rng):
+    for cases in (20, 100, 1000):
+        scores = bench.simulate(World(1, cases, 0.0, 1.0), TRIALS, rng)
+        found = [difference(a, b) for a, b in scores]
+        assert {one.scope for one in found} == {"networks"}
+        rate = np.mean([one.verdict != "cannot tell" for one in found])
+        assert rate <= 0.05 + sampling_error(0.05)
+
+
+@pytest.mark.parametrize("seed_sd", [0.05, 0.3])
+def test_among_five_equal_systems_any_false_verdict_is_as_rare(seed_sd, rng):
+    world = World(3, 300, seed_sd, 1.0, systems=5)
+    wrong = [
+        any(
+            verdict.verdict != "cannot tell"
+            for verdict in judge(dict(zip("abcde", scores, strict=True)))
+        )
+        for part in range(8)
+        for scores in bench.simulate(world, TRIALS // 8, rng)
+    ]
+    assert np.mean(wrong) <= 0.05 + sampling_error(0.05)
+
+
+# a true difference
+
+
+@pytest.mark.parametrize(
+    ("world", "loss"),
+    [
+        (World(5, 1000, 0.3, 0.0), 0.03),
+        (World(5, 1000, 0.05, 1.0), 0.05),
+        (World(5, 100, 0.3, 1.0), 0.05),
+        (World(3, 1000, 0.3, 1.0), 0.10),
+        (World(3, 100, 0.05, 1.0), 0.12),
+    ],
+    ids=str,
+)
+def test_a_true_difference_is_found_with_the_power_of_theory(world, loss, rng):
+    """``loss``: what it costs that the variances are estimated from few seeds."""
+    world = bench.with_power(world)
+    assert bench.power(world) == pytest.approx(0.8, abs=0.001)
+    found = called_different(world, TRIALS, rng)
+    assert 0.8 - loss - sampling_error(0.8) <= found <= 0.8 + sampling_error(0.8)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_difference_intervals_cover_the_truth(seeds, rng):
+    rates = []
+    for cases, seed_sd, system_sd in [(100, 0.3, 1.0), (1000, 0.3, 0.0), (1000, 0.05, 1.0)]:
+        world = World(seeds, cases, seed_sd, system_sd, gap=0.4)
+        true = bench.truth(world).difference
+        found = [
+            difference(a, b) for _ in range(4) for a, b in bench.simulate(world, TRIALS // 4, rng)
+        ]
+        rates.append(np.mean([one.low <= true <= one.high for one in found]))
+    assert min(rates) >= 0.95 - sampling_error(0.95)
+    assert np.mean(rates) >= 0.95 - sampling_error(0.95, 3 * TRIALS)
+    if seeds == 5:
+        assert max(rates) < 0.99
+
+
+def test_unequal_numbers_of_seeds_are_judged_alike(rng):
+    scores = bench.simulate(World(5, 300, 0.3, 1.0), TRIALS, rng)
+    wrong = [difference(a[:2], b).verdict != "cannot tell" for a, b in scores]
+    assert 0.005 < np.mean(wrong) <= 0.05 + sampling_error(0.05)
+
+
+def test_estimated_variances_are_right_on_average(rng):
+    world = World(5, 300, 0.2, 2.0, gap=0.5)  # no variance near 0, where it would be cut off
+    true = bench.truth(world)
+    found = [difference(a, b).variation for a, b in bench.simulate(world, TRIALS, rng)]
+    seeds = np.mean([one.seeds for one in found], axis=0)
+    noise = np.mean([one.noise for one in found], axis=0)
+    assert noise == pytest.approx(np.array(true.noise), rel=0.02)
+    assert seeds == pytest.approx(np.array(true.seeds) + noise / 300, rel=0.2)
+    assert np.mean([one.cases for one in found]) == pytest.approx(true.cases, rel=0.1)
+
+
+def test_a_lower_measure_can_be_the_better(rng):
+    loss = rng.random((3, 200))
+    assert difference(loss, loss + 0.3, higher_is_better=False).verdict == "better"
+    assert difference(loss, loss + 0.3).verdict == "worse"
+
+
+def test_exchanging_the_systems_changes_the_sign_only(rng):
+    a, b = bench.simulate(World(3, 200, 0.3, 1.0, gap=1.0), 1, rng)[0]
+    there, back = difference(a, b), difference(b, a)
+    assert (there.difference, there.low, there.high) == pytest.approx(
+        (-back.difference, -back.high, -back.low)
+    )
+    assert there.p == pytest.approx(back.p)
+
+
+# what is missing
+
+
+def planned(world, level: float = 0.95) -> judging.Difference:
+    """A comparison that estimated everything exactly right."""
+    true, n, k = bench.truth(world), world.cases, (world.seeds, world.seeds)
+    seeds = tuple(own + noise / n for own, noise in zip(true.seeds, true.noise, strict=True))
+    variation = judging.Variation(n, true.cases, k, seeds, true.noise, pseudo=1)
+    found = true.difference
+    return judging.Difference(found, found, found, 1, 0.95, 1, "trainings", variation).at(level)
+
+
+def test_with_the_cases_needed_the_difference_is_found_four_times_in_five(rng):
+    world = World(5, 100, 0.02, 1.0, gap=0.3)
+    found = planned(world)
+    assert found.verdict == "cannot tell"
+    more = cases_needed(found)
+    assert more is not None and more > 100
+    enough = replace(world, cases=world.cases + more)
+    assert called_different(enough, TRIALS, rng) == pytest.approx(0.8, abs=0.1)
+    half = replace(world, cases=world.cases + more // 2)
+    assert called_different(half, TRIALS, rng) < 0.7
+
+
+def test_with_the_seeds_needed_the_difference_is_found_four_times_in_five(rng):
+    world = World(3, 2000, 0.4, 0.0, gap=0.5)
+    found = planned(world)
+    assert found.verdict == "cannot tell"
+    more = seeds_needed(found)
+    assert more is not None and more > 2
+    enough = replace(world, seeds=world.seeds + more)
+    assert called_different(enough, 200, rng) == pytest.approx(0.8, abs=0.1)
+
+
+def test_where_seeds_are_what_varies_more_cases_do_not_help_and_the_other_way_round():
+    by_seeds = planned(World(3, 2000, 0.4, 0.0, gap=0.4))
+    assert cases_needed(by_seeds) is None and seeds_needed(by_seeds) is not None
+    by_cases = planned(World(5, 100, 0.02, 2.0, gap=0.3))
+    assert cases_needed(by_cases) is not None and seeds_needed(by_cases) is None
+
+
+def test_the_stricter_the_level_the_more_is_needed():
+    world = World(5, 100, 0.02, 1.0, gap=0.3)
+    once, corrected = cases_needed(planned(world)), cases_needed(planned(world, 0.99))
+    assert once is not None and corrected is not None and corrected > once
+
+
+def test_no_number_of_cases_settles_a_difference_of_nearly_nothing():
+    found = planned(World(3, 1000, 0.05, 1.0, gap=0.001))
+    assert cases_needed(found) is None and seeds_needed(found) is None
+
+
+# little to go by
+
+
+def test_two_copies_of_the_same_scores_cannot_be_told_apart(rng):
+    for scores in (
+        rng.integers(0, 2, (3, 50)),
+        rng.random((3, 50)),
+        rng.random((1, 50)),
+        np.ones((3, 10)),
+        np.full((2, 5), 0.3),
+        np.ones((1, 1)),
+        np.full((2, 1), 0.3),
+    ):
+        found = difference(scores, scores)
+        assert found.verdict == "cannot tell" and found.p == 1.0
+        assert found.difference == 0.0
+        assert cases_needed(found) is None and seeds_needed(found) is None
+
+
+def test_ten_cases_without_a_difference_do_not_prove_that_there_is_none():
+    found = difference(np.ones((1, 10)), np.ones((1, 10)))
+    assert found.low < -0.1 and found.high > 0.1
+
+
+def test_one_case_decides_nothing():
+    right = difference(np.ones((3, 1)), np.zeros((3, 1)))
+    assert (right.low, right.high, right.verdict) == (-1.0, 1.0, "cannot tell")
+    loss = difference([[0.1]], [[0.9]])
+    assert (loss.low, loss.high, loss.verdict) == (-math.inf, math.inf, "cannot tell")
+
+
+def test_one_seed_of_either_system_speaks_of_these_networks_and_asks_for_no_seeds(rng):
+    a, b = bench.simulate(World(3, 500, 0.05, 0.0, gap=0.1), 1, rng)[0]
+    for found in (difference(a[:1], b), difference(a[0], b[0])):
+        assert found.scope == "networks"
+        assert seeds_needed(found) is None
+    assert difference(a, b).scope == "trainings"
+
+
+def test_other_cases_or_groups_than_were_scored_are_refused():
+    with pytest.raises(ValueError, match="cannot be paired"):
+        difference(np.ones((2, 10)), np.ones((2, 11)))
+    with pytest.raises(ValueError, match="9 group names for 10 cases"):
+        interval(np.ones(10), groups=["p"] * 9)
+    with pytest.raises(ValueError, match="scores are"):
+        interval(np.ones((2, 2, 2)))
+
+
+# patients with several cases
+
+
+def patients(rng: np.random.Generator, trials: int, seeds: int):
+    """Scores (trials, 2, seeds, cases) that patients decide, and whose each case is."""
+    sizes = rng.integers(1, 9, 60)
+    group = np.repeat(np.arange(60), sizes)
+    ease = rng.standard_normal((trials, 2, 1, 60)) * 1.5 + 1
+    seed_sd = 0.2 if seeds > 1 else 0.0  # two networks as given, where there is one seed
+    odds = np.repeat(ease, sizes, axis=3) + seed_sd * rng.standard_normal((trials, 2, seeds, 1))
+    return (rng.random((trials, 2, seeds, len(group))) < bench.expit(odds)).astype(float), group
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_cases_of_one_patient_do_not_count_as_many(seeds, rng):
+    scores, group = patients(rng, TRIALS, seeds)
+    aware = np.mean([difference(a, b, groups=group).verdict != "cannot tell" for a, b in scores])
+    blind = np.mean([difference(a, b).verdict != "cannot tell" for a, b in scores])
+    assert aware <= 0.05 + sampling_error(0.05)
+    assert blind > aware + 0.05
+
+
+def test_an_interval_over_patients_covers_and_counts_patients(rng):
+    scores, group = patients(rng, TRIALS, 1)
+    node, weight = np.polynomial.hermite_e.hermegauss(60)
+    true = float(bench.expit(1 + 1.5 * node) @ weight / weight.sum())
+    names = [f"patient {number}" for number in group]
+    found = [interval(one[0, 0], groups=names) for one in scores]
+    assert {one.n for one in found} == {60}
+    rate = np.mean([one.low <= true <= one.high for one in found])
+    assert abs(rate - 0.95) <= sampling_error(0.95) + 0.01
+
+
+def test_groups_of_one_case_each_change_nothing(rng):
+    a, b = bench.simulate(World(3, 100, 0.3, 1.0, gap=1.0), 1, rng)[0]
+    single = np.arange(100)
+    assert difference(a, b, groups=single).low == pytest.approx(difference(a, b).low)
+    loss = rng.random(50)
+    assert interval(loss, groups=np.arange(50)).low == pytest.approx(interval(loss).low)
+
+
+# intervals of one system
+
+
+@pytest.mark.parametrize("n", [5, 20, 50, 100, 1000])
+def test_a_proportions_interval_covers_whatever_the_true_share(n):
+    """By summing over every possible outcome: nothing is left to chance."""
+    share = np.linspace(0.001, 0.999, 999)
+    outcome = np.arange(n + 1)
+    ends = [proportion(int(successes), n) for successes in outcome]
+    low, high = np.array([(one.low, one.high) for one in ends]).T[:, :, None]
+    cover = (binom.pmf(outcome[:, None], n, share) * ((low <= share) & (share <= high))).sum(0)
+    assert cover.min() >= 0.915
+    assert cover.mean() >= 0.9495
+
+
+def test_all_or_nothing_right_still_leaves_room():
+    assert interval(np.ones(10)) == judging.Measure(1.0, pytest.approx(0.7225, abs=1e-4), 1.0, 10)
+    assert interval(np.zeros(10)).high == pytest.approx(0.2775, abs=1e-4)
+    assert interval(np.ones((3, 10))).low == pytest.approx(0.7225, abs=1e-4)
+    assert interval([1.0]).low < 0.21
+    grouped = interval(np.ones(30), groups=np.arange(30) // 10)
+    assert grouped.low < 0.5 and grouped.n == 3
+    nothing = proportion(0, 0)
+    assert math.isnan(nothing.value) and (nothing.low, nothing.high, nothing.n) == (0.0, 1.0, 0)
+
+
+def test_a_proportions_interval_is_wilsons():
+    """Newcombe 1998, table I: 81 of 263."""
+    found = proportion(81, 263)
+    assert (found.low, found.high) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_a_systems_interval_holds_for_further_trainings_and_cases(seeds, rng):
+    world = World(seeds, 300, 0.3, 0.0)
+    true = bench.truth(world).accuracy[0]
+    found = [interval(scores[0]) for scores in bench.simulate(world, TRIALS, rng)]
+    rate = np.mean([one.low <= true <= one.high for one in found])
+    assert rate >= 0.95 - sampling_error(0.95)
+
+
+def test_a_mean_loss_has_students_interval(rng):
+    for n in (5, 30):
+        loss = rng.normal(2.0, 1.0, (2 * TRIALS, n))
+        found = [interval(one) for one in loss]
+        rate = np.mean([one.low <= 2.0 <= one.high for one in found])
+        assert abs(rate - 0.95) <= sampling_error(0.95, 2 * TRIALS)
+    assert interval([0.3]) == judging.Measure(0.3, -math.inf, math.inf, 1)
+
+
+# many systems
+
+
+def test_every_pair_is_judged_once_and_verdicts_agree_with_their_intervals(rng):
+    seen = set()
+    for gap in (0.5, 1.5):
+        for scores in bench.simulate(World(3, 300, 0.2, 1.0, gap=gap, systems=4), 20, rng):
+            verdicts = judge(dict(zip("abcd", scores, strict=True)), names=list("dcba"))
+            pairs = [(verdict.a, verdict.b) for verdict in verdicts]
+            assert pairs == [("d", "c"), ("d", "b"), ("d", "a"), ("c", "b"), ("c", "a"), ("b", "a")]
+            for one in verdicts:
+                expected = "better" if one.low > 0 else "worse" if one.high < 0 else "cannot tell"
+                assert one.verdict == expected
+                assert one.low <= one.difference <= one.high
+                if one.verdict != "cannot tell":
+                    assert one.cases_needed is None and one.seeds_needed is None
+                seen.add(one.verdict)
+    assert seen >= {"worse", "cannot tell"}
+
+
+def test_the_correction_is_holms(rng):
+    scores = dict(
+        zip("abcd", bench.simulate(World(5, 500, 0.1, 0.0, 1.0, 0.5, 4), 1, rng)[0], strict=True)
+    )
+    scores["b"] = scores["b"] * (rng.random((5, 500)) < 0.93)
+    verdicts = judge(scores)
+    p = sorted(difference(scores[one.a], scores[one.b]).p for one in verdicts)
+    rejected = 0
+    while rejected < len(p) and p[rejected] < 0.05 / (len(p) - rejected):
+        rejected += 1
+    assert 0 < rejected < len(p)
+    assert sum(one.verdict != "cannot tell" for one in verdicts) == rejected
+
+
+def test_needs_are_told_in_cases_even_where_patients_are_counted(rng):
+    a, b = bench.simulate(World(1, 400, 0.0, 0.0, gap=0.1), 1, rng)[0]
+    group = np.repeat(np.arange(100), 4)
+    found = difference(a, b, groups=group)
+    units = cases_needed(found)
+    (verdict,) = judge({"a": a, "b": b}, groups=group)
+    assert verdict.verdict == "cannot tell"
+    assert units is not None and verdict.cases_needed == 4 * units
+
+
+# the sentence
+
+
+def told(scores: dict[str, np.ndarray], seeds: int = 3, unit: str = "points") -> str:
+    ranked = sorted(scores, key=lambda name: -scores[name].mean())
+    rows = [
+        Row(name, "accuracy", float(scores[name].mean()), 0, 1, 1, 1, 1, 1, ()) for name in ranked
+    ]
+    cases = next(iter(scores.values())).shape[-1]
+    return judging.sentence(judge(scores), rows, seeds, cases, "accuracy", unit)
+
+
+@pytest.fixture(autouse=True)
+def english(monkeypatch):
+    monkeypatch.setenv("SOURON_LANG", "en")
+
+
+def steady(rng: np.random.Generator, *shares: float, seeds: int = 3, cases: int = 4000):
+    """Systems of these accuracies."""
+    names = ("vit", "cnn", "mlp", "vgg")
+    scores = [(rng.random((seeds, cases)) < share).astype(float) for share in shares]
+    return dict(zip(names, scores, strict=False))
+
+
+def test_the_sentence_names_the_better_of_two_with_difference_and_interval(rng):
+    said = told(steady(rng, 0.70, 0.90))
+    assert said.startswith("cnn is better than vit by ")
+    assert " points (" in said and "cannot tell" not in said
+
+
+def test_the_sentence_does_not_choose_between_equals(rng):
+    said = told(steady(rng, 0.90, 0.905))
+    assert "cannot tell which is better" in said
+    assert "4,000 test cases" in said
+
+
+def test_the_sentence_names_a_winner_only_if_it_beats_all(rng):
+    assert told(steady(rng, 0.7, 0.95, 0.8)).startswith(
+        "cnn is the best of 3: better than mlp, the second, by "
+    )
+    tied = told(steady(rng, 0.7, 0.9, 0.901))
+    assert " leads " in tied and "cannot tell it from " in tied and "vit" not in tied
+    every = told(steady(rng, 0.9, 0.9, 0.9))
+    assert "cannot tell it from any other of the 3" in every
+
+
+def test_the_sentence_says_what_is_needed():
+    rows = [Row(name, "accuracy", 0.9, 0, 1, 1, 1, 1, 1, ()) for name in ("a", "b")]
+
+    def said(cases: int | None, seeds_more: int | None, seeds: int = 3) -> str:
+        verdict = judging.Verdict("b", "a", -0.01, -0.03, 0.01, "cannot tell", cases, seeds_more)
+        return judging.sentence([verdict], rows, seeds, 1000, "accuracy", "points")
+
+    assert "a leads by 1.0 points (-1.0..3.0) on 1,000 test cases" in said(1234, None)
+    assert said(1234, None).endswith(
+        "About 1,300 more cases needed; more seeds alone would not settle it."
+    )
+    assert said(None, 4).endswith(
+        "More seeds needed, about 4 each; more cases alone would not settle it."
+    )
+    assert said(7, 1).endswith("About 7 more cases needed, or more seeds: about 1 each.")
+    assert "Neither 100 times the cases nor a hundred seeds" in said(None, None)
+    assert "One seed each" in said(500, None, seeds=1)
+    assert "more seeds" not in said(500, None, seeds=1)
+
+
+def test_one_seed_is_admitted_in_the_sentence(rng):
+    said = told(steady(rng, 0.7, 0.9, seeds=1), seeds=1)
+    assert said.startswith("cnn is better than vit") and "these trained networks only" in said
+
+
+def test_a_clear_difference_is_never_shown_as_zero():
+    rows = [Row(name, "accuracy", 0.9, 0, 1, 1, 1, 1, 1, ()) for name in ("a", "b")]
+    verdict = judging.Verdict("a", "b", 0.0012, 0.0002, 0.0022, "better", None, None)
+    assert "0.12 points (0.02..0.22)" in judging.sentence(
+        [verdict], rows, 3, 1000, "accuracy", "points"
+    )
+    assert "0.0012 (0.0002..0.0022)" in judging.sentence([verdict], rows, 3, 1000, "log loss")
+
+
+def test_a_system_alone_has_no_verdict(rng):
+    assert "ran alone" in told(steady(rng, 0.9))

@@ -1,0 +1,227 @@
+"""One run from data to report, resumed, interrupted, killed, refused."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from souron import fitting, running, saving
+from souron.records import Measure
+from souron.speaking import Trouble
+
+
+def fast(system="mlp_tiny", data="digits", **options):
+    return running.train(system, data, **{"budget": "2ep", "batch": 64, **options})
+
+
+def rows(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_is_a_folder_that_explains_itself(photos):
+    record = fast(data=str(photos))
+    folder = record.folder
+    assert folder.parts[:2] == ("runs", "classify")
+    for name in ("args.yaml", "results.csv", "split.csv", "predictions.csv", "report.html",
+                 "card.md", "receipt.json", "weights/best.safetensors",
+                 "weights/last.safetensors"):  # fmt: skip
+        assert (folder / name).stat().st_size > 0, name
+    assert not list(folder.rglob("*.part"))
+    split = rows(folder / "split.csv")
+    assert list(split[0]) == ["file", "label", "group", "part"]
+    assert {row["part"] for row in split} == {"train", "val", "test"}
+    assert len(split) == 60 == len({row["file"] for row in split})
+    receipt = json.loads((folder / "receipt.json").read_text(encoding="utf-8"))
+    assert receipt["forecast"].keys() == receipt["outcome"].keys() == {"seconds", "bytes"}
+    assert receipt["options"]["seed"] == 0 and receipt["data"]["hash"]
+    assert receipt["command"].startswith("souron train mlp_tiny")
+
+
+def test_the_json_has_the_promised_shape():
+    record = fast()
+    shape = json.loads(json.dumps(record.as_json()))
+    assert shape.keys() == {"run", "system", "data", "measures", "train_seconds", "forecast",
+                            "outcome", "skipped"}  # fmt: skip
+    assert shape["measures"].keys() == {"accuracy", "log loss"}
+    assert shape["measures"]["accuracy"].keys() == {"value", "low", "high", "n"}
+
+
+def test_it_learns_and_the_measure_is_of_unseen_cases():
+    record = fast(budget="12ep")
+    accuracy = record.measures["accuracy"]
+    assert accuracy.value > 0.8 and accuracy.low < accuracy.value < accuracy.high
+    split = rows(record.folder / "split.csv")
+    assert accuracy.n == sum(row["part"] == "test" for row in split)
+    told = rows(record.folder / "predictions.csv")
+    assert {row["file"] for row in told} == {r["file"] for r in split if r["part"] == "test"}
+    right = sum(row["label"] == row["predicted"] for row in told)
+    assert right / len(told) == pytest.approx(accuracy.value)
+
+
+def test_measuring_again_gives_the_same():
+    record = fast()
+    assert running.evaluate(record.folder) == record.measures
+    assert isinstance(record.measures["accuracy"], Measure)
+
+
+def test_one_seed_gives_one_result_and_another_another():
+    first, again, other = fast(), fast(), fast(seed=1)
+    assert first.measures == again.measures != other.measures
+    assert first.folder != again.folder
+
+
+def stop_after(fits, monkeypatch):
+    """Let training behave as if Ctrl-C came after so many slices."""
+    slices = []
+    go = fitting.Fit.go
+
+    def slow(self, seconds, asked_to_stop=lambda: False):
+        slices.append(self)
+        if len(slices) > fits:
+            os.kill(os.getpid(), signal.SIGINT)
+        go(self, 0.0 if len(slices) > fits else 0.02, asked_to_stop)
+
+    monkeypatch.setattr(fitting.Fit, "go", slow)
+
+
+@pytest.mark.parametrize("system", ["cnn_tiny", "alexnet_tiny", "airbench_tiny", "dcgan_tiny"])
+def test_a_resumed_run_equals_the_unbroken_one_to_the_bit(system, monkeypatch):
+    options = {"system": system, "budget": "2ep", "batch": 128}
+    whole = fast(**options)
+    with monkeypatch.context() as patch:
+        stop_after(3, patch)
+        with pytest.raises(running.Interrupted) as interrupted:
+            fast(**options)
+    folder = interrupted.value.folder
+    assert (folder / "weights" / "resume.safetensors").exists()
+    resumed = fast(resume=folder)
+    assert resumed.folder == folder
+    assert len(resumed.curve) == len(whole.curve)
+    for which in ("best", "last"):
+        one, _about = saving.read_tensors(whole.folder / "weights" / f"{which}.safetensors")
+        two, _about = saving.read_tensors(folder / "weights" / f"{which}.safetensors")
+        assert all(torch.equal(one[name], two[name]) for name in one)
+    assert resumed.measures == whole.measures
+
+
+def test_a_finished_run_is_not_resumed():
+    record = fast()
+    with pytest.raises(Trouble, match="finished already"):
+        fast(resume=record.folder)
+
+
+def test_a_run_killed_in_the_middle_opens_and_goes_on(tmp_path):
+    code = (
+        "from souron import running, fitting\n"
+        "running.KEEP_EVERY = 0.1\n"
+        "for event in running.training('mlp_tiny', 'digits', budget='60s', name='killed'):\n"
+        "    print(event.phase, flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    folder = tmp_path / "runs" / "classify" / "killed"
+    limit = time.monotonic() + 60
+    while not (folder / "weights" / "resume.safetensors").exists():
+        assert time.monotonic() < limit and process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert saving.read_args(folder)["system"] == "mlp_tiny"
+    model = running.build(saving.read_args(folder) | {"changes": {}}, running.load_data("digits"))
+    _optimizers, state, _random = saving.read_checkpoint(
+        folder / "weights" / "resume.safetensors", model
+    )
+    assert state["step"] > 0
+
+
+def test_a_checkpoint_of_another_system_is_refused(monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_after(2, patch)
+        with pytest.raises(running.Interrupted) as interrupted:
+            fast()
+    folder = interrupted.value.folder
+    args = saving.read_args(folder)
+    saving.write_args(folder, {**args, "system": "cnn_tiny"})
+    with pytest.raises(Trouble, match="another system"):
+        fast(resume=folder)
+
+
+def test_early_stopping_stops():
+    record = fast(budget="200ep", patience=3, rate=1e-9)
+    assert record.stopped == "patience" and record.curve[-1]["epoch"] < 200
+
+
+def test_transfer_from_an_own_run_keeps_the_body():
+    first = fast("cnn_tiny", budget="4ep")
+    second = fast("cnn_tiny", pretrained=str(first.folder), freeze=True, seed=5)
+    before, after = first.model.state_dict(), second.model.state_dict()
+    head = first.model.head + "."
+    for name in before:
+        assert torch.equal(before[name], after[name]) == (not name.startswith(head)), name
+
+
+def test_freezing_random_layers_is_refused():
+    with pytest.raises(Trouble, match="random layers"):
+        fast(freeze=True)
+
+
+def test_published_weights_that_are_not_there_say_how_to_get_them():
+    with pytest.raises(Trouble) as trouble:
+        fast("resnet18", pretrained=True)
+    assert trouble.value.fix == "souron fetch resnet18" and trouble.value.exit == 4
+
+
+def test_what_does_not_fit_into_memory_is_refused_with_what_fits(monkeypatch):
+    monkeypatch.setattr(fitting.machine, "memory", lambda: (10**7, 10**7))
+    with pytest.raises(Trouble) as trouble:
+        fast("cnn", side=32, batch=1024)
+    assert trouble.value.code == "memory" and trouble.value.exit == 4
+    fits = int(trouble.value.fix.removeprefix("batch="))
+    assert 1 < fits < 1024
+
+
+def test_a_loss_that_explodes_is_said_with_its_step():
+    with pytest.raises(Trouble, match="not finite at step") as trouble:
+        fast(rate=1e30, budget="5ep")
+    assert "lr0=" in trouble.value.fix
+
+
+def test_an_unwritable_project_is_said(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(Trouble) as trouble:
+        fast(project=tmp_path / "file")
+    assert trouble.value.code == "disk" and "project=" in trouble.value.fix
+
+
+def test_a_generator_shows_samples_and_a_grouping_groups():
+    drawn = fast("dcgan_tiny")
+    assert drawn.samples.shape == (64, 1, 8, 8) and drawn.measures == {}
+    assert (drawn.folder / "report.html").exists()
+    grouped = fast("kmeans", budget="20ep")
+    assert len(grouped.groups) == grouped.parts["test"]
+    assert 0 < grouped.measures["silhouette"].value < 1
+
+
+def test_a_broken_file_is_skipped_by_name_and_counted(photos):
+    (photos / "cat" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n1234")
+    record = fast(data=str(photos))
+    assert [skipped.file for skipped in record.skipped] == ["cat/broken.png"]
+    assert record.as_json()["skipped"][0]["code"]
+    assert "cat/broken.png" in (record.folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_other_data_is_measured_by_the_labels_names(photos):
+    record = fast(data=str(photos))
+    assert running.evaluate(record.folder, photos)["accuracy"].n == 60
+    (photos / "cat").rename(photos / "lion")
+    with pytest.raises(Trouble, match="does not know the labels lion"):
+        running.evaluate(record.folder, photos)

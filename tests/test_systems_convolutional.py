@@ -1,0 +1,274 @@
+"""AlexNet, VGG, GoogLeNet, ResNet, DenseNet: equal to their references, and able to learn."""
+
+from functools import lru_cache
+
+import pytest
+import torch
+import torchvision
+from sklearn.datasets import load_digits
+from torch import nn
+
+from souron.data.cases import Cases, Feed
+from souron.finding import split, system
+from souron.systems.classify import alexnet, densenet, googlenet
+from souron.tasks.classify import Batch, Seen
+from souron.training import Run
+
+FAMILIES = ("alexnet", "vgg", "googlenet", "resnet", "densenet")
+DIGITS = tuple("0123456789")
+IMAGENET = Seen(3, 224, tuple(str(i) for i in range(1000)))
+
+# name -> torchvision's name, parameters as published
+REFERENCES = {
+    "alexnet_merged": ("alexnet", 61_100_840),
+    "vgg16": ("vgg16", 138_357_544),
+    "vgg19": ("vgg19", 143_667_240),
+    "googlenet_paper": ("googlenet", 13_004_888),
+    "resnet18": ("resnet18", 11_689_512),
+    "resnet34": ("resnet34", 21_797_672),
+    "resnet50": ("resnet50", 25_557_032),
+    "resnet101": ("resnet101", 44_549_160),
+    "resnet152": ("resnet152", 60_192_808),
+    "densenet121": ("densenet121", 7_978_856),
+    "densenet169": ("densenet169", 14_149_480),
+    "densenet201": ("densenet201", 20_013_928),
+    "densenet161": ("densenet161", 28_681_000),
+}
+
+
+def build(name: str, seen: Seen) -> nn.Module:
+    found, config = system(name)
+    return found(config, seen).eval()
+
+
+def count(model: nn.Module) -> int:
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def alike(name: str) -> tuple[nn.Module, nn.Module]:
+    """The system and torchvision's, with torchvision's random weights loaded by name."""
+    settings = {"init_weights": False} if name.startswith("googlenet") else {}
+    if name.startswith("googlenet"):
+        settings["aux_logits"] = True
+    reference = torchvision.models.get_model(REFERENCES[name][0], weights=None, **settings).eval()
+    with torch.device("meta"):
+        ours = build(name, IMAGENET)
+    ours.load_state_dict(reference.state_dict(), strict=True, assign=True)
+    return ours, reference
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@torch.inference_mode()
+def test_outputs_and_parameters_equal_torchvisions(name):
+    torch.manual_seed(0)
+    ours, reference = alike(name)
+    image = torch.randn(1, 3, 224, 224)
+    torch.testing.assert_close(ours(image), reference(image), atol=1e-5, rtol=1e-5)
+    assert count(ours) == REFERENCES[name][1]
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_published_weights_belong_to_a_network_of_this_size(name):
+    found, _ = system(name)
+    library, weights = found.WEIGHTS[split(name)[1]].split(":")
+    assert library == "torchvision"
+    assert torchvision.models.get_weight(weights).meta["num_params"] in (
+        REFERENCES[name][1],
+        6_624_904,  # GoogLeNet's without the auxiliary heads, which its file holds nevertheless
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_are_offered_only_where_outputs_were_compared(family):
+    found, _ = system(family)
+    assert {f"{family}{size}" for size in found.WEIGHTS} == {
+        name.replace("_", "") for name in REFERENCES if name.startswith(family)
+    }
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("side", [8, 28, 33, 64])
+@torch.inference_mode()
+def test_small_sizes_take_any_side(family, side):
+    for size in ("tiny", "small"):
+        model = build(f"{family}_{size}" if size == "tiny" else family, Seen(2, side, DIGITS))
+        assert model(torch.randn(2, 2, side, side)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["alexnet_paper", "alexnet_merged", "vgg16", "googlenet_paper", "resnet50", "densenet121"],
+)
+def test_paper_sizes_take_small_pictures(name):
+    for side in (8, 28, 32, 63, 64, 96):
+        with torch.device("meta"):
+            model = build(name, Seen(1, side, DIGITS))
+            assert model(torch.randn(2, 1, side, side)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.inference_mode()
+def test_channels_last_gives_the_same_output(family):
+    torch.manual_seed(0)
+    model = build(family, Seen(1, 28, DIGITS))
+    image = torch.randn(4, 1, 28, 28)
+    before = model(image)
+    model = model.to(memory_format=torch.channels_last)
+    after = model(image.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_head_is_the_last_layer_and_alone_learns_when_frozen(family):
+    torch.manual_seed(0)
+    model = build(f"{family}_tiny", Seen(1, 16, DIGITS))
+    model.freeze()
+    model.train()
+    head = model.get_submodule(model.head)
+    assert head.out_features == 10
+    model.loss(Batch(torch.randn(4, 1, 16, 16), torch.arange(4))).backward()
+    moved = {name for name, weight in model.named_parameters() if weight.grad is not None}
+    assert moved == {f"{model.head}.weight", f"{model.head}.bias"}
+
+
+@lru_cache
+def digits() -> Cases:
+    """Scikit-learn's 1 797 digits of 8x8 pixels."""
+    bunch = load_digits()
+    image = torch.tensor(bunch.images * 255 / 16).round().to(torch.uint8)[:, None]
+    names = [str(i) for i in range(len(image))]
+    return Cases("digits", image, torch.tensor(bunch.target, dtype=torch.long), DIGITS, names)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tiny_learns_digits(family):
+    torch.manual_seed(0)
+    cases = digits()
+    train, test = cases.only(range(1400)), cases.only(range(1400, len(cases)))
+    found, config = system(f"{family}_tiny")
+    model = found(config, found.see(train)).to(memory_format=torch.channels_last)
+    assert count(model) < 100_000
+    steps = 120
+
+    def cycle(optimizer: torch.optim.Optimizer, step: int) -> None:
+        rate = config.rate * min((step + 1) / (steps * 0.25), (steps - step) / (steps * 0.75))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+
+    for _ in model.fit(Feed(train, model.prepare), Run(steps, batch=64, schedule=cycle)):
+        pass
+    assert model.evaluate(Feed(test, model.prepare))["accuracy"].mean() > 0.8
+
+
+# AlexNet
+
+
+def test_alexnet_has_the_parameters_of_the_two_devices():
+    with torch.device("meta"):
+        assert count(build("alexnet_paper", IMAGENET)) == 60_965_224
+
+
+@torch.inference_mode()
+def test_alexnet_keeps_maps_on_their_device_until_the_third_convolution():
+    torch.manual_seed(0)
+    model = build("alexnet_tiny", Seen(1, 28, DIGITS))
+    at = [i for i, layer in enumerate(model.features) if isinstance(layer, nn.Conv2d)]
+    first = model.features[: at[1]](torch.randn(1, 1, 28, 28))
+    changed = first.clone()
+    changed[:, first.shape[1] // 2 :] += 1  # only what the second device holds
+    second, other = (model.features[at[1] : at[2]](maps) for maps in (first, changed))
+    half = second.shape[1] // 2
+    assert torch.equal(second[:, :half], other[:, :half])
+    assert not torch.equal(second[:, half:], other[:, half:])
+    third, other = model.features[at[2]](second), model.features[at[2]](other)
+    assert not torch.equal(third[:, : third.shape[1] // 2], other[:, : third.shape[1] // 2])
+
+
+@torch.inference_mode()
+def test_alexnet_normalises_as_the_paper_says():
+    torch.manual_seed(0)
+    maps = 30 * torch.randn(2, 12, 5, 5)
+    # PyTorch divides alpha by the number of neighbours, the paper does not
+    reference = nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2)
+    torch.testing.assert_close(alexnet.Normalise(12, 1)(maps), reference(maps))
+    halves = torch.cat([reference(half) for half in maps.chunk(2, 1)], 1)
+    torch.testing.assert_close(alexnet.Normalise(12, 2)(maps), halves)
+
+
+# GoogLeNet
+
+
+@torch.inference_mode()
+def test_googlenet_auxiliaries_equal_torchvisions():
+    torch.manual_seed(0)
+    ours, reference = alike("googlenet_paper")
+    reference.training = True  # its auxiliaries speak, while dropout and statistics stay still
+    image = torch.randn(1, 3, 224, 224)
+    wanted = reference(image)
+    early, middle, late = ours.maps(image)
+    torch.testing.assert_close(ours.answer(late), wanted.logits, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.aux1(early), wanted.aux_logits1, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.aux2(middle), wanted.aux_logits2, atol=1e-5, rtol=1e-5)
+
+
+def test_googlenet_modules_have_the_parameters_of_the_papers_table():
+    with torch.device("meta"):
+        model = build("googlenet5x5", IMAGENET)
+    table = {"3a": 159, "3b": 380, "4a": 364, "4b": 437, "4c": 463, "4d": 580, "4e": 840,
+             "5a": 1072, "5b": 1388}  # thousands of 1 024, as printed  # fmt: skip
+    for name, thousands in table.items():
+        module = model.get_submodule(f"inception{name}")
+        weights = sum(w.numel() for n, w in module.named_parameters() if "conv" in n)
+        assert weights / 1024 == pytest.approx(thousands, rel=0.05), name
+
+
+def test_googlenet_adds_a_third_of_the_auxiliaries_in_training_only():
+    torch.manual_seed(0)
+    model = build("googlenet_tiny", Seen(1, 28, DIGITS))
+    batch = Batch(torch.randn(8, 1, 28, 28), torch.arange(8))
+    asked = []
+    for head in (model.aux1, model.aux2):
+        head.register_forward_hook(lambda module, inward, outward: asked.append(outward))
+
+    judge = nn.CrossEntropyLoss()
+    assert torch.equal(model.loss(batch), judge(model(batch.image), batch.label))
+    assert not asked
+
+    model.train()
+    for layer in model.modules():  # so that two passes see the same statistics
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eval()
+    loss = model.loss(batch)
+    assert len(asked) == 2
+    wanted = judge(model(batch.image), batch.label)
+    wanted = wanted + 0.3 * (judge(asked[0], batch.label) + judge(asked[1], batch.label))
+    torch.testing.assert_close(loss, wanted)
+
+
+@torch.inference_mode()
+def test_inception_places_four_views_side_by_side():
+    module = googlenet.Inception(5, 3, 2, 4, 6, 1, 7, 8).eval()
+    maps = torch.randn(1, 3, 9, 9)
+    together = module(maps)
+    assert together.shape == (1, 2 + 6 + 7 + 8, 9, 9)
+    assert torch.equal(together[:, :2], module.branch1(maps))
+    assert torch.equal(together[:, -8:], module.branch4(maps))
+
+
+# DenseNet
+
+
+@torch.inference_mode()
+def test_dense_block_hands_every_layer_all_maps_before_it():
+    torch.manual_seed(0)
+    block = densenet.Block(6, 3, 4).eval()
+    heard: list[torch.Tensor] = []
+    for layer in block.children():
+        layer.register_forward_hook(lambda module, inward, outward: heard.append(inward[0]))
+    maps = torch.randn(2, 6, 5, 5)
+    result = block(maps)
+    assert [each.shape[1] for each in heard] == [6, 10, 14]
+    assert result.shape == (2, 18, 5, 5)
+    assert torch.equal(result[:, :6], maps)
+    for each in heard:
+        assert torch.equal(result[:, : each.shape[1]], each)

@@ -1,0 +1,378 @@
+"""MLP, CNN, ViT, MLP-Mixer, timm, airbench, DCGAN, k-means: what each of them promises."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+from sklearn.cluster import KMeans as Reference
+from sklearn.datasets import load_digits
+from torch.nn import functional as F
+
+from souron.budget import one_cycle, set_rate
+from souron.data.cases import Cases, Feed
+from souron.speaking import Trouble
+from souron.systems.classify import airbench, cnn, mlp, mlp_mixer, vit
+from souron.systems.classify import timm as any_timm
+from souron.systems.generate.dcgan import DCGAN
+from souron.systems.group import kmeans
+from souron.tasks import classify, generate, group
+from souron.training import Run
+
+CLASSIFIERS = [
+    mlp.MLP,
+    cnn.CNN,
+    vit.ViT,
+    mlp_mixer.MLPMixer,
+    any_timm.Timm,
+    airbench.Airbench,
+]
+TEN = tuple("0123456789")
+THOUSAND = tuple(map(str, range(1000)))
+
+
+def digits(first: int, last: int, side: int = 8) -> Cases:
+    found = load_digits()
+    image = torch.tensor(found.images[first:last] / 16 * 255, dtype=torch.float32)[:, None]
+    if side != 8:
+        image = F.interpolate(image, (side, side), mode="bilinear")
+    return Cases(
+        "digits",
+        image.round().to(torch.uint8),
+        torch.tensor(found.target[first:last]),
+        TEN,
+        [str(i) for i in range(first, last)],
+    )
+
+
+def learn(system, cases: Cases, steps: int, batch: int = 64, start: int = 0, end: int | None = None):
+    run = Run(
+        end or steps,
+        batch,
+        start,
+        schedule=lambda optimizer, step: set_rate(optimizer, one_cycle(step / steps)),
+    )
+    return list(system.fit(Feed(cases, system.prepare), run))
+
+
+def count(system) -> int:
+    return sum(weight.numel() for weight in system.parameters())
+
+
+def at_size(kind, size: str, side: int = 224, channels: int = 3, labels=THOUSAND):
+    """Built without memory: for counting."""
+    with torch.device("meta"):
+        return kind(kind.SIZES[size], classify.Seen(channels, side, labels))
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_tiny_learns_digits(kind):
+    torch.manual_seed(0)
+    known = digits(0, 1400)
+    system = kind(kind.SIZES["tiny"], classify.Classifier.see(known))
+    learn(system, known, 120)
+    unseen = digits(1400, 1797)
+    right = system.evaluate(Feed(unseen, system.prepare))["accuracy"].mean()
+    assert right > 0.8
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+@pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 28), (1, 32), (3, 64), (1, 45)])
+def test_any_channels_and_side(kind, channels, side):
+    for size in ("tiny", "small"):
+        seen = classify.Seen(channels, side, ("a", "b", "c"))
+        system = kind(kind.SIZES[size], seen).eval()
+        with torch.inference_mode():
+            assert system(torch.randn(2, channels, side, side)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_freezing_leaves_the_head_alone_to_learn(kind):
+    system = kind(kind.SIZES["tiny"], classify.Seen(1, 8, TEN))
+    system.freeze()
+    system.train()
+    learning = [weight for weight in system.parameters() if weight.requires_grad]
+    head = system.get_submodule(system.head)
+    assert {id(weight) for weight in learning} == {id(weight) for weight in head.parameters()}
+    before = {name: tensor.clone() for name, tensor in system.state_dict().items()}
+    learn(system, digits(0, 128), 2)
+    after = system.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    allowed = {"whiten.weight", "whiten.bias", "whitened"}  # computed from the pictures
+    assert {name for name in moved if not name.startswith(system.head)} <= allowed
+    assert any(name.startswith(system.head) for name in moved)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "expected"),
+    [
+        (vit.ViT, "b16", 86_567_656),
+        (vit.ViT, "b32", 88_224_232),
+        (vit.ViT, "l16", 304_326_632),
+        (mlp_mixer.MLPMixer, "b16", 59_880_472),
+        (mlp_mixer.MLPMixer, "l16", 208_196_168),
+    ],
+)
+def test_published_count_of_parameters(kind, size, expected):
+    assert count(at_size(kind, size)) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "millions"), [("s32", 19), ("s16", 18), ("b32", 60), ("b16", 59), ("l32", 206),
+                           ("l16", 207), ("h14", 431)]
+)  # fmt: skip
+def test_mixer_has_the_millions_of_the_papers_table(size, millions):
+    # the table counts without the last layer, to within its rounding
+    body = at_size(mlp_mixer.MLPMixer, size)
+    head = body.get_submodule("head")
+    assert abs((count(body) - count(head)) / 1e6 - millions) < 1.01
+
+
+def test_lenet_5_has_its_usual_61706_parameters():
+    for side in (28, 32):
+        assert count(at_size(cnn.CNN, "paper", side, 1, TEN)) == 61_706
+
+
+def test_the_multilayer_perceptron_300_100_has_266610_parameters():
+    assert count(at_size(mlp.MLP, "paper", 28, 1, TEN)) == 266_610
+
+
+def test_lenet_5_equals_its_layers_written_out():
+    torch.manual_seed(0)
+    ours = cnn.CNN(cnn.CNN.SIZES["paper"], classify.Seen(1, 28, TEN))
+    first, second = ours.features[0], ours.features[3]
+    x = F.conv2d(torch.randn(2, 1, 28, 28), first.weight, first.bias, padding=2)
+    torch.manual_seed(0)
+    ours_again = cnn.CNN(cnn.CNN.SIZES["paper"], classify.Seen(1, 28, TEN))
+    image = torch.randn(2, 1, 28, 28)
+    x = F.avg_pool2d(F.conv2d(image, first.weight, first.bias, padding=2).tanh(), 2)
+    x = F.avg_pool2d(F.conv2d(x, second.weight, second.bias).tanh(), 2)
+    assert x.shape == (2, 16, 5, 5)
+    expected = ours_again.fc(ours_again.full(x.flatten(1)))
+    assert torch.allclose(ours_again(image), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", ["b16", "b32"])
+def test_vit_equals_torchvision(size):
+    torch.manual_seed(0)
+    reference = getattr(torchvision.models, f"vit_{size[0]}_{size[1:]}")(weights=None).eval()
+    torch.nn.init.normal_(reference.heads.head.weight, std=0.02)  # zero says nothing
+    ours = vit.ViT(vit.ViT.SIZES[size], classify.Seen(3, 224, THOUSAND)).eval()
+    ours.load_state_dict(reference.state_dict())
+    photo = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.allclose(ours(photo), reference(photo), atol=1e-5)
+
+
+def test_attention_is_the_equation():
+    torch.manual_seed(0)
+    attention = vit.Attention(16, 2)
+    x = torch.randn(1, 5, 16)
+    weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+    heads = []
+    for head in (slice(0, 8), slice(8, 16)):
+        q, k, v = ((x @ w.T + b)[..., head] for w, b in zip(weights, biases, strict=True))
+        heads.append((q @ k.transpose(1, 2) / 8**0.5).softmax(-1) @ v)
+    assert torch.allclose(attention(x), attention.out_proj(torch.cat(heads, -1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", ["s16", "b16"])
+def test_mixer_equals_timm(size):
+    torch.manual_seed(0)
+    reference = timm.create_model(f"mixer_{size}_224").eval()
+    torch.nn.init.normal_(reference.head.weight, std=0.02)  # zero says nothing
+    ours = mlp_mixer.MLPMixer(
+        mlp_mixer.MLPMixer.SIZES[size], classify.Seen(3, 224, THOUSAND)
+    ).eval()
+    ours.load_state_dict(reference.state_dict())
+    photo = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.allclose(ours(photo), reference(photo), atol=1e-5)
+
+
+def test_timm_takes_the_weights_of_the_network_it_names():
+    reference = timm.create_model("test_resnet", num_classes=3, in_chans=3).eval()
+    ours = any_timm.Timm(any_timm.Config("test_resnet"), classify.Seen(3, 32, ("a", "b", "c")))
+    ours.load_state_dict(reference.state_dict())
+    assert ours.state_dict().keys() == reference.state_dict().keys()
+    photo = torch.randn(1, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(ours.eval()(photo), reference(photo))
+
+
+def test_timm_gives_a_network_of_one_size_its_own_size():
+    ours = any_timm.Timm(any_timm.Config("test_vit"), classify.Seen(1, 28, ("a", "b")))
+    assert ours.side == 160
+    assert ours.head == "head"
+    assert ours(torch.randn(1, 1, 28, 28)).shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("resnt18", "resnet18"),
+        ("resnet18.nonsense", "resnet18"),
+        ("deit_tiny_distilled_patch16_224", "deit_tiny_patch16_224"),  # two last layers
+    ],
+)
+def test_timm_names_the_nearest_network(name, near):
+    with pytest.raises(Trouble) as trouble:
+        any_timm.Timm(any_timm.Config(name), classify.Seen(3, 32, ("a", "b")))
+    assert trouble.value.code == "backbone"
+    assert near in trouble.value.expected
+
+
+@pytest.mark.parametrize("shape", [(64, 32 * 9), (96, 96), (200, 27)])
+def test_orthogonal_brings_every_singular_value_near_one(shape):
+    torch.manual_seed(0)
+    matrix = torch.randn(shape) @ torch.diag(torch.logspace(-1, 1, shape[1]))
+    values = torch.linalg.svdvals(airbench.orthogonal(matrix, 7))
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+
+
+def test_whitening_leaves_patches_uncorrelated():
+    torch.manual_seed(0)
+    known = digits(0, 1400, 16)
+    system = airbench.Airbench(airbench.SIZES_FOR_TEST, classify.Classifier.see(known))
+    batch = next(iter(Feed(known, system.prepare).endless(1000)))
+    system.whiten_with(batch.image)
+    answers = system.whiten(batch.image).transpose(0, 1).flatten(1)
+    half = len(answers) // 2
+    assert torch.equal(answers[:half], -answers[half:])
+    assert torch.allclose(answers[:4].cov(), torch.eye(4), atol=0.1)
+
+
+def test_airbench_resumed_equals_unbroken():
+    known = digits(0, 512, 16)
+    seen = classify.Classifier.see(known)
+    config = airbench.Airbench.SIZES["tiny"]
+    torch.manual_seed(0)
+    unbroken = airbench.Airbench(config, seen)
+    learn(unbroken, known, 6)
+
+    torch.manual_seed(0)
+    broken = airbench.Airbench(config, seen)
+    last = learn(broken, known, 6, end=3)[-1]
+    saved = {name: optimizer.state_dict() for name, optimizer in last.optimizers.items()}
+    again = airbench.Airbench(config, seen)
+    again.load_state_dict(broken.state_dict())
+    run = Run(6, 64, 3, saved, schedule=lambda o, step: set_rate(o, one_cycle(step / 6)))
+    for _progress in again.fit(Feed(known, again.prepare), run):
+        pass
+    for name, tensor in unbroken.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+def test_airbench_at_the_papers_size_has_its_1970000_parameters():
+    system = at_size(airbench.Airbench, "paper", 32, 3, TEN)
+    assert round(count(system) / 1e6, 2) == 1.97
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 16), (1, 28), (3, 32), (1, 45), (3, 64)])
+def test_dcgan_draws_pictures_of_the_datas_size(channels, side):
+    system = DCGAN(DCGAN.SIZES["tiny"], generate.Seen(channels, side))
+    drawn = system.draw(2)
+    assert drawn.shape == (2, channels, side, side)
+    assert drawn.abs().max() <= 1
+    assert system.critic(drawn).shape == (2, 1, 1, 1)
+
+
+def test_dcgan_equals_the_known_counts():
+    """Width 64 is PyTorch's own example, https://github.com/pytorch/examples/tree/main/dcgan."""
+    with torch.device("meta"):
+        system = DCGAN(DCGAN.SIZES["paper"].__class__(width=64), generate.Seen(3, 64))
+    assert count(system.generator) == 3_576_704
+    assert count(system.critic) == 2_765_568
+
+
+def test_dcgan_at_the_papers_size_starts_from_1024_channels_and_small_weights():
+    system = DCGAN(DCGAN.SIZES["paper"], generate.Seen(3, 64))
+    first = system.generator[0].weight
+    assert first.shape == (100, 1024, 4, 4)
+    assert first.std().item() == pytest.approx(0.02, rel=0.05)
+
+
+def test_each_update_of_dcgan_moves_its_own_network_only():
+    torch.manual_seed(0)
+    system = DCGAN(DCGAN.SIZES["tiny"], generate.Seen(1, 16))
+    batch = generate.Batch(torch.rand(8, 1, 16, 16) * 2 - 1, torch.zeros(8))
+    optimizers = system.optimizers()
+
+    def weights() -> dict[str, list[torch.Tensor]]:
+        return {
+            name: [weight.detach().clone() for weight in system.get_submodule(name).parameters()]
+            for name in ("critic", "generator")
+        }
+
+    for name, loss in system.updates(batch, 0):
+        before = weights()
+        optimizers[name].zero_grad()
+        loss.backward(inputs=list(system.get_submodule(name).parameters()))
+        optimizers[name].step()
+        for other, after in weights().items():
+            same = [torch.equal(a, b) for a, b in zip(before[other], after, strict=True)]
+            assert not any(same) if other == name else all(same)
+
+
+def test_the_critic_of_dcgan_learns_to_tell_drawn_from_real():
+    torch.manual_seed(0)
+    known = digits(0, 1024, 16)
+    system = DCGAN(DCGAN.SIZES["tiny"], generate.Seen(1, 16))
+    steps = learn(system, known, 40)
+    losses = [progress.losses["critic"].item() for progress in steps]
+    assert np.mean(losses[-10:]) < np.mean(losses[:3]) - 0.3
+
+
+def points_of(cases: Cases) -> torch.Tensor:
+    return cases.image.flatten(1).float() / 255
+
+
+def test_inertia_never_rises_and_learning_ends_by_itself():
+    torch.manual_seed(0)
+    known = digits(0, 1797)
+    system = kmeans.KMeans(kmeans.KMeans.SIZES["small"], group.Grouper.see(known))
+    inertia = [progress.losses["inertia"].item() for progress in learn(system, known, 1000)]
+    assert 5 < len(inertia) < 200
+    assert all(after <= before + 1e-6 for before, after in pairwise(inertia))
+
+
+def test_kmeans_equals_scikit_learns():
+    known = digits(0, 1797)
+    points = points_of(known)
+    torch.manual_seed(3)
+    start = kmeans.far_apart(points, 10)
+    torch.manual_seed(3)
+    system = kmeans.KMeans(kmeans.Config(10), group.Grouper.see(known))
+    learn(system, known, 1000)
+    reference = Reference(10, init=start.numpy(), n_init=1, algorithm="lloyd", tol=0, max_iter=1000)
+    reference.fit(points.numpy())
+    distance = torch.cdist(points, system.centres).amin(1).square().sum().item()
+    assert distance == pytest.approx(reference.inertia_, rel=1e-4)
+    assert np.allclose(system.centres.numpy(), reference.cluster_centers_, atol=1e-4)
+
+
+def test_a_centre_without_points_moves_to_the_farthest_point():
+    points = torch.tensor([[0.0], [1.0], [2.0], [30.0]])
+    system = kmeans.KMeans(kmeans.Config(2), group.Seen(1))
+    system.centres.copy_(torch.tensor([[1.0], [1000.0]]))
+    system.move(points, system(points), (points - 1).square().sum(1))
+    assert system.centres.tolist() == [[1.0], [30.0]]
+
+
+def test_first_centres_are_different_points_far_apart():
+    torch.manual_seed(0)
+    blobs = torch.randn(300, 2) * 0.01 + torch.tensor([[0.0, 0], [10, 0], [0, 10]]).repeat(100, 1)
+    hits = sum(
+        len(torch.cdist(kmeans.far_apart(blobs, 3), blobs[:3]).argmin(1).unique()) == 3
+        for _trial in range(20)
+    )
+    assert hits == 20  # by chance alone it would be 2 in 9
+
+
+def test_more_groups_than_different_points_is_refused():
+    with pytest.raises(Trouble) as trouble:
+        kmeans.far_apart(torch.tensor([[0.0], [1.0]]).repeat(20, 1), 3)
+    assert (trouble.value.code, trouble.value.fix) == ("groups", "groups=2")

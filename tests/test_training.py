@@ -1,0 +1,127 @@
+"""The loop, the batches, the budget."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from souron.budget import Budget, one_cycle, set_rate
+from souron.data.cases import Feed
+from souron.speaking import Trouble
+from souron.training import Run, descend
+
+
+class Rivals(nn.Module):
+    """Two weights in one graph, updated in turns."""
+
+    clip = None
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+        self.seen_by_b = []
+
+    def optimizers(self):
+        return {
+            "a": torch.optim.SGD([self.a], lr=0.1),
+            "b": torch.optim.SGD([self.b], lr=0.1),
+        }
+
+    def updates(self, batch, step):
+        yield "a", (self.a * self.b).sum()
+        self.seen_by_b.append(self.a.item())
+        yield "b", (self.a * self.b).sum()
+
+    def after_update(self, step):
+        self.last = step
+
+
+ENDLESS = SimpleNamespace(endless=lambda size, start: iter(lambda: None, 1))
+
+
+def test_each_loss_moves_its_own_weights_and_the_next_sees_them_moved():
+    rivals = Rivals()
+    next(descend(rivals, ENDLESS, Run(1)))
+    assert rivals.a.item() == pytest.approx(0.9)  # moved by b = 1
+    assert rivals.seen_by_b == [pytest.approx(0.9)]
+    assert rivals.b.item() == pytest.approx(0.91)  # moved by a = 0.9
+
+
+def test_the_loop_counts_steps_from_its_start():
+    rivals = Rivals()
+    steps = [progress.step for progress in descend(rivals, ENDLESS, Run(5, start=2))]
+    assert steps == [2, 3, 4] and rivals.last == 4 and not rivals.training
+
+
+def test_losses_carry_no_graph():
+    progress = next(descend(Rivals(), ENDLESS, Run(1)))
+    assert all(not loss.requires_grad for loss in progress.losses.values())
+
+
+def test_an_epoch_shows_each_case_once(digits):
+    cases = digits.only(range(60))
+    feed = Feed(cases, lambda image, label: label)
+    batches = feed.endless(20)
+    for _epoch in range(2):
+        seen = torch.cat([next(batches) for _step in range(3)])
+        assert torch.equal(seen.sort().values, cases.label.sort().values)
+
+
+def test_a_feed_taken_up_again_goes_on_as_if_unbroken(digits):
+    def noisy(image, generator):
+        return image + torch.randint(0, 9, image.shape, generator=generator, dtype=torch.uint8)
+
+    feed = Feed(digits.only(range(50)), lambda image, label: (image, label), noisy, seed=3)
+    unbroken = [batch for batch, _i in zip(feed.endless(8), range(20), strict=False)]
+    again = feed.endless(8, start=13)
+    for image, label in unbroken[13:]:
+        other_image, other_label = next(again)
+        assert torch.equal(image, other_image) and torch.equal(label, other_label)
+
+
+def test_another_seed_gives_another_order(digits):
+    cases = digits.only(range(50))
+    first, second = (
+        next(Feed(cases, lambda image, label: label, seed=seed).endless(50)) for seed in (0, 1)
+    )
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    "text, amount, unit",
+    [("60s", 60, "seconds"), ("1.5min", 90, "seconds"), ("2h", 7200, "seconds"),
+     ("5ep", 5, "epochs"), ("20000ex", 20000, "examples"), (" 3 EP ", 3, "epochs")],
+)  # fmt: skip
+def test_a_budget_is_read(text, amount, unit):
+    budget = Budget.parse(text)
+    assert (budget.amount, budget.unit) == (amount, unit)
+    assert Budget.parse(str(budget)) == budget
+
+
+@pytest.mark.parametrize("text", ["", "60", "0s", "-5ep", "5 weeks", "ep5", "1e3s"])
+def test_what_is_no_budget_is_refused(text):
+    with pytest.raises(Trouble, match="not a budget"):
+        Budget.parse(text)
+
+
+def test_a_budget_knows_how_much_is_used():
+    assert Budget.parse("10s").fraction(1, 2.5, 128, 1000) == 0.25
+    assert Budget.parse("2ep").fraction(5, 99, 100, 1000) == 0.25
+    assert Budget.parse("1000ex").fraction(5, 99, 100, 50) == 0.5
+    assert Budget.parse("2ep").steps(128, 1000) == 14
+
+
+def test_the_rate_rises_and_falls():
+    factors = [one_cycle(i / 100) for i in range(101)]
+    top = factors.index(max(factors))
+    assert factors[0] < 0.02 and max(factors) <= 1 and factors[-1] == 0
+    assert factors[:top] == sorted(factors[:top])
+    assert factors[top:] == sorted(factors[top:], reverse=True)
+
+
+def test_setting_the_rate_twice_starts_from_the_first():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.4)
+    set_rate(optimizer, 0.5)
+    set_rate(optimizer, 0.25)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
