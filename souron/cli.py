@@ -64,7 +64,8 @@ def everywhere() -> None:
 
 
 def command(name: str, help: str, examples: str) -> Callable:
-    return app.command(name, cls=showing.Command, help=help, epilog=examples)
+    # without typer's own --help, for which it would import pydantic; ``obey`` answers it
+    return app.command(name, cls=showing.Command, help=help, epilog=examples, add_help_option=False)
 
 
 command(
@@ -209,11 +210,10 @@ def chosen_fields(system: str, given: list[str], context: typer.Context) -> dict
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
     ]
     chosen = dict(text.split("=", 1) for text in given)
+    known = [*parsing.shown(parsing.options_of(context.command)), *fields]
     for name in chosen:
         if name not in fields:
-            raise parsing.unknown_option(
-                name, [*parsing.options_of(context.command), *fields], "train"
-            )
+            raise parsing.unknown_option(name, known, "train")
     return chosen
 
 
@@ -315,7 +315,7 @@ Guess = tuple[str, float]  # a label and its probability
 
 def best(answer: Any, top: int) -> list[Guess]:
     """The likeliest labels first."""
-    pairs = zip(answer.labels, answer.probability, strict=True)
+    pairs = zip(answer.labels, map(float, answer.probabilities), strict=True)
     return sorted(pairs, key=lambda pair: -pair[1])[:top]
 
 
@@ -333,7 +333,7 @@ def tell_csv() -> Callable:
 
     def tell(file: str, guesses: list[Guess], trouble: Trouble | None) -> None:
         if trouble:
-            showing.warn(f"{file}: [{trouble.code}] {trouble.found}")
+            showing.warn(f"[{trouble.code}] {trouble.found}")
         for rank, (label, probability) in enumerate(guesses, 1):
             writer.writerow([file, rank, label, f"{probability:.6f}"])
 
@@ -342,7 +342,7 @@ def tell_csv() -> Callable:
 
 def tell_people(file: str, guesses: list[Guess], trouble: Trouble | None) -> None:
     if trouble:
-        showing.warn(f"{file}: [{trouble.code}] {trouble.found}")
+        showing.warn(f"[{trouble.code}] {trouble.found}")
     else:
         show(file, showing.likelihoods(guesses))
 
@@ -471,41 +471,45 @@ def run(words: Sequence[str]) -> int:
 
 def obey(words: list[str]) -> int:
     command: Any = typer.main.get_command(app)
-    if not words:
-        words = ["--help"]
-    verb, rest = words[0], words[1:]
-    if verb == "--version":
-        verb = "version"
-    if not verb.startswith("-"):
-        if verb not in command.commands:
-            raise Trouble(
-                "command",
-                _("no command is named {name!r}").format(name=verb),
-                expected=parsing.near(verb, list(command.commands)),
-                fix="souron --help",
-            )
-        rest = parsing.rewrite(verb, command.commands[verb], rest)
+    if os.environ.get("_SOURON_COMPLETE"):
+        command.main([], prog_name="souron")  # a shell asks for completions; does not return
+    words = ["version", *words[1:]] if words[:1] == ["--version"] else words or ["--help"]
+    verb, rest, name = words[0], words[1:], "souron"
+    if verb in command.commands:
+        # not through the group, for whose own options typer would import pydantic
+        command, name = command.commands[verb], f"souron {verb}"
+        words = parsing.rewrite(verb, command, rest)
+    elif not verb.startswith("-"):
+        raise Trouble(
+            "command",
+            _("no command is named {name!r}").format(name=verb),
+            expected=parsing.near(verb, list(command.commands)),
+            fix="souron --help",
+        )
+    if words in (["--help"], ["-h"]):
+        print(command.get_help(typer.Context(command, info_name=name)))
+        return 0
     try:
-        code = command.main([verb, *rest], prog_name="souron", standalone_mode=False)
+        code = command.main(words, prog_name=name, standalone_mode=False)
     except UsageError as error:
-        raise misused(error, verb, rest) from error
+        raise misused(error, name, words) from error
     return code if isinstance(code, int) else 0
 
 
-def misused(error: Any, verb: str, words: list[str]) -> Trouble:
+def misused(error: Any, name: str, words: list[str]) -> Trouble:
     """What typer has to say, in souron's way."""
     param = getattr(error, "param", None)
-    help = f"souron {verb} --help"
+    help = f"{name} --help"
     if param is None:
         return Trouble("usage", error.format_message(), fix=help)
     if param.param_type_name == "argument":
         return parsing.missing(param.metavar or param.name, help)
-    name = param.opts[0].removeprefix("--")
-    value = next((w.partition("=")[2] for w in words if w.startswith(f"--{name}=")), "")
+    option = param.opts[0].removeprefix("--")
+    value = next((w.partition("=")[2] for w in words if w.startswith(f"--{option}=")), "")
     return Trouble(
         "value",
-        _("{name}={value} is not understood").format(name=name, value=value),
-        expected=f"{name}={param.metavar}: {_(param.help)}",
+        _("{name}={value} is not understood").format(name=option, value=value),
+        expected=f"{option}={param.metavar}: {_(param.help)}",
         fix=help,
     )
 

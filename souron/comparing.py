@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from souron import finding, judging, memory, running, saving, structure
+from souron import finding, judging, machine, memory, running, saving, structure
 from souron.budget import Budget
 from souron.data import splitting
 from souron.data.cases import Cases, Feed
@@ -120,6 +120,7 @@ class Contest:
     def check(self) -> None:
         """Raises Trouble, before anything is loaded, where the wish makes no sense."""
         Budget.parse(self.args["budget"])
+        machine.device(self.args["device"])
         for system in self.systems:
             if finding.split(system)[0].task != "classify":
                 raise Trouble(

@@ -5,7 +5,6 @@ root needed), the publisher's own site. It lands whole or not at all. ``SOURON_O
 even to try; every failure names what failed and where a copy made by hand is looked for.
 """
 
-import ast
 import difflib
 import errno
 import hashlib
@@ -77,7 +76,7 @@ def fetchable() -> dict[str, Item]:
     weights = [
         Item(finding.spell(entry, size), "weights", entry.idea, entry.ja, source)
         for entry in finding.entries().values()
-        for size, source in _published(entry).items()
+        for size, source in entry.weights.items()
     ]
     return {item.name: item for item in [*data, *weights]}
 
@@ -103,6 +102,22 @@ def fetch(name: str, watch: Watch = nobody_watches) -> Path:
     return _fetch_weights(_item(name), watch)
 
 
+def normalisation(name: str, size: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation, a channel each, that the published weights were trained with."""
+    maker, _colon, source = finding.entries()[name].weights[size].partition(":")
+    if maker == "timm":
+        import timm
+
+        known = timm.get_pretrained_cfg(source)
+        return tuple(known.mean), tuple(known.std)
+    if source.startswith("GoogLeNet"):  # ported from TensorFlow: torchvision undoes ImageNet's
+        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    import torchvision
+
+    known = torchvision.models.get_weight(source).transforms()
+    return tuple(known.mean), tuple(known.std)
+
+
 def weights(name: str, size: str = "small") -> "dict[str, Tensor]":
     """Published weights of the system ``name`` at that size, by the publisher's own names.
 
@@ -110,7 +125,7 @@ def weights(name: str, size: str = "small") -> "dict[str, Tensor]":
     """
     entry = finding.entries()[name]
     system = finding.spell(entry, size)
-    sources = _published(entry)
+    sources = entry.weights
     if size not in sources:
         raise Trouble(
             "weights",
@@ -182,14 +197,6 @@ def _item(name: str) -> Item:
         expected=", ".join(near or everything),
         fix=f"souron fetch {near[0]}" if near else "souron fetch --list",
     )
-
-
-def _published(entry: finding.Entry) -> dict[str, str]:
-    """Size -> source of its published weights, read from the system's file without running it."""
-    for node in ast.walk(ast.parse(entry.file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "WEIGHTS":
-            return ast.literal_eval(node.value)
-    return {}
 
 
 def _weight_folders() -> list[Path]:
@@ -478,7 +485,7 @@ def _first(ways: Sequence[Callable[[], Path]]) -> Path:
 
 
 def _by_hand(files: str, folder: Path) -> str:
-    return _("a network, or copied by hand into {folder}: {files}").format(
+    return _("a network, or a copy made by hand in {folder}: {files}").format(
         folder=folder, files=files
     )
 

@@ -35,7 +35,7 @@ class Entry:
     status: str
     file: Path
     about: str  # the whole docstring
-    weights: tuple[str, ...]  # the sizes with published weights
+    weights: dict[str, str]  # size -> its published weights, as fetching names them
 
 
 def folders(part: str) -> list[Path]:
@@ -68,10 +68,8 @@ def describe(file: Path) -> Entry:
                 elif isinstance(item, ast.AnnAssign) and item.value is not None:
                     values[getattr(item.target, "id", "")] = item.value
 
-    def keys(name: str) -> tuple[str, ...]:
-        node = values.get(name)
-        assert node is None or isinstance(node, ast.Dict), f"{file}: {name} is a plain dict"
-        return tuple(ast.literal_eval(key) for key in node.keys if key) if node else ()
+    sizes = values.get("SIZES", ast.Dict([], []))
+    assert isinstance(sizes, ast.Dict), f"{file}: SIZES is a plain dict"
 
     def value(name: str, default: Any) -> Any:
         return ast.literal_eval(values[name]) if name in values else default
@@ -87,11 +85,11 @@ def describe(file: Path) -> Entry:
         year=value("year", 0),
         paper=re.sub(r"\s*https?://\S+", "", paper),
         url=url.group().rstrip(".") if url else "",
-        sizes=keys("SIZES"),
+        sizes=tuple(ast.literal_eval(key) for key in sizes.keys if key),
         status=value("status", "faithful"),
         file=file,
         about=about,
-        weights=keys("WEIGHTS"),
+        weights=value("WEIGHTS", {}),
     )
 
 
@@ -105,7 +103,7 @@ def split(name: str) -> tuple[Entry, str]:
         if name.startswith(entry.name) and size in entry.sizes:
             return entry, size
     known = [*everything, *(spell(e, size) for e in everything.values() for size in e.sizes)]
-    near = difflib.get_close_matches(name, known, 3, 0.5)
+    near = difflib.get_close_matches(name, dict.fromkeys(known), 3, 0.5)
     raise Trouble(
         "system",
         _("no system is named {name!r}").format(name=name),
@@ -121,7 +119,7 @@ def spell(entry: Entry, size: str) -> str:
     return entry.name + size if size[0].isdigit() else f"{entry.name}_{size}"
 
 
-def system(name: str) -> tuple[type, Any]:
+def system(name: str) -> tuple[Any, Any]:
     """The class, and the config of the size that the name asks for. Imports torch."""
     entry, size = split(name)
     module = importlib.import_module(f"souron.systems.{entry.task}.{entry.name}")

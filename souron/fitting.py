@@ -25,7 +25,7 @@ from souron.speaking import Trouble, _
 from souron.training import Progress, Run
 
 LOOKS = 20  # at most, at the validation cases
-PROBE_SECONDS = 2.0
+PROBE_STEPS, PROBE_SECONDS = 30, 2.0  # at most
 
 
 def autocast(device: torch.device) -> Callable[[], AbstractContextManager]:
@@ -220,7 +220,7 @@ class Probe:
 
 
 def probe(fit: Fit) -> Probe:
-    """Train a copy for two seconds or so. Raises Trouble where the run will not fit into memory."""
+    """Train a copy for a few steps. Raises Trouble where the run will not fit into memory."""
     some = fit.data.cases.only(range(min(256, len(fit.data))))
     few = Feed(some, fit.data.prepare, device=fit.data.device)
     refuse_what_does_not_fit(fit, few)
@@ -230,7 +230,8 @@ def probe(fit: Fit) -> Probe:
         for progress in copied.system.fit(copied.data, copied._run()):
             times.append(time.perf_counter())
             copied.step = progress.step + 1
-            if len(times) > 4 and times[-1] - times[0] > PROBE_SECONDS:
+            long = len(times) > PROBE_STEPS or times[-1] - times[0] > PROBE_SECONDS
+            if len(times) > 4 and (long or fit.budget.unit == "seconds"):
                 break
         begun = time.perf_counter()
         if fit.system.measures:

@@ -399,6 +399,8 @@ def _chance(found: Difference, n: Counts, more_seeds: Counts) -> Scores:
 def _variation(units: list[Scores], contrast: Scores, pseudo: int) -> Variation:
     """Of systems' scores, each (seeds, units), and their mean or difference (units,)."""
     n, k = len(contrast), tuple(len(table) for table in units)
+    if n + pseudo < 2:
+        return Variation(n, math.nan)
     between = float(contrast.var(ddof=1)) if n > 1 else 0.0
     if min(k) < 2 or n < 2:
         return Variation(n, between, pseudo=pseudo)

@@ -37,6 +37,11 @@ def options_of(command: Any) -> dict[str, Any]:
     }
 
 
+def shown(known: dict[str, Any]) -> list[str]:
+    """The options that help names."""
+    return [name for name, param in known.items() if not getattr(param, "hidden", False)]
+
+
 def take_global(words: Sequence[str]) -> list[str]:
     """Heed --json, --quiet and --lang wherever they stand; the other words."""
     rest: list[str] = []
@@ -73,7 +78,7 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
     """
     known = options_of(command)
     takes_files = any(param.name == "files" for param in command.params)
-    shown = [name for name, param in known.items() if not getattr(param, "hidden", False)]
+    names = shown(known)
     rest: list[str] = []
     coming = list(reversed(words))
     while coming:
@@ -83,12 +88,12 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
         dashed = word.startswith("--")
         name, given, value = word.removeprefix("--").partition("=")
         if word in ("--help", "-h"):
-            rest.append("--help")
+            return ["--help"]
         elif word.startswith("-") and not dashed and word != "-":
             raise Trouble(
                 "option",
                 _("no option is named {name!r}").format(name=word),
-                expected=", ".join(shown),
+                expected=", ".join(names),
                 fix=_("put names that begin with a dash behind --"),
             )
         elif not dashed and (not given or not name.isidentifier() or Path(word).exists()):
@@ -99,10 +104,10 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
             if not given:
                 value = following(name, coming)
             rest.append(f"--{name}={value}" if name in known else f"--set={name}={value}")
-        elif not dashed and takes_files and not difflib.get_close_matches(name, shown, 1, 0.7):
+        elif not dashed and takes_files and not difflib.get_close_matches(name, names, 1, 0.7):
             rest.append(word)
         else:
-            raise unknown_option(name, shown, verb)
+            raise unknown_option(name, names, verb)
     return rest
 
 

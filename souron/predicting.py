@@ -31,7 +31,8 @@ def load(name: str | Path, pretrained: bool = False) -> "Model":
 
     entry, size = finding.split(str(name))
     weights = fetching.weights(entry.name, size)
-    seen = Seen(3, 224, tuple(_IMAGENET_CATEGORIES), running.IMAGENET_MEAN, running.IMAGENET_STD)
+    mean, std = fetching.normalisation(entry.name, size)
+    seen = Seen(3, 224, tuple(_IMAGENET_CATEGORIES), mean, std)
     system = kind(config, seen)
     saving.fill(system, weights, Path(str(name)))
     return Model(str(name), system.eval())

@@ -93,6 +93,9 @@ def training(
     ``config`` changes fields of the system's config; ``resume`` goes on with a run's folder and
     takes every other option from there. Raises Trouble; Interrupted on Ctrl-C, with the work kept.
     """
+    Budget.parse(budget)
+    machine.device(device)
+    args: dict[str, Any]
     if resume is None:
         args = {
             "system": system, "data": str(data or _default_data(system)), "budget": budget,
@@ -216,12 +219,10 @@ def _from_published(system: str, kind: Any, config: Any, seen: Any) -> Any:
             expected=_("colour pictures"),
             exit=3,
         )
-    model = kind(config, replace(seen, mean=IMAGENET_MEAN, std=IMAGENET_STD))
+    mean, std = fetching.normalisation(entry.name, size)
+    model = kind(config, replace(seen, mean=mean, std=std))
     saving.fill(model, published, Path(entry.name), but=model.head)
     return model
-
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def _from_run(folder: Path, kind: Any, config: Any, seen: Any) -> Any:
@@ -352,8 +353,8 @@ def measure(record: RunRecord, test: Feed) -> None:
 def receipt(args: dict[str, Any], cases: Cases) -> dict[str, Any]:
     """What it takes to do this again, and to check that it is the same."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(cases.image.contiguous().numpy())
-    digest.update(cases.label.numpy())
+    digest.update(cases.image.contiguous().numpy().data)
+    digest.update(cases.label.numpy().data)
     return {
         "options": {name: value for name, value in args.items() if name != "seen"},
         "command": command("train", args),

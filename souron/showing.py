@@ -4,6 +4,7 @@ Results go to stdout, everything else to stderr.
 """
 
 import math
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -225,7 +226,7 @@ def run(record: Any) -> None:
     skipped_files(record.skipped)
     show(_("report: {path}").format(path=record.folder / "report.html"))
     if record.task == "classify":
-        show(_("use it: {command}").format(command=f"souron predict {record.folder} FILE"))
+        show(_("use it: {command}").format(command=f"souron predict {quoted(record.folder)} FILE"))
 
 
 def costs(forecast: Any, outcome: Any) -> None:
@@ -271,7 +272,7 @@ class Following:
         line = Table.grid(padding=(0, 1))
         bar = ProgressBar(1.0, event.fraction, width=24, pulse=event.fraction == 0)
         line.add_row(
-            Text(words(event), "bold"), bar, f"{100 * event.fraction:3.0f} %",
+            Text(words(event), "bold"), bar, percent(event),
             left(event), watched(event.values),
         )  # fmt: skip
         return Group(contest(event.rows), line) if event.rows else line
@@ -289,6 +290,10 @@ def words(event: Any) -> str:
     }
     phase = phases.get(event.phase, event.phase)
     return f"{phase}: {event.text}" if event.text and event.text != phase else phase
+
+
+def percent(event: Any) -> str:
+    return f"{100 * event.fraction:.0f} %" if event.fraction else ""
 
 
 def left(event: Any) -> str:
@@ -345,13 +350,18 @@ def follow(events: Iterable[Any]) -> Iterator[Any]:
         yield record
 
 
+def quoted(path: Path) -> str:
+    """For a command line that can be copied."""
+    return shlex.quote(str(path))
+
+
 def _tell_what_is_kept(folder: Path | None) -> None:
     if folder is None:
         warn(_("interrupted"))
         return
     verb = "compare" if folder.parent.name == "compare" else "train"
     warn(_("interrupted; the work so far is kept in {folder}").format(folder=folder))
-    warn(_("  go on: {command}").format(command=f"souron {verb} resume={folder}"))
+    warn(_("  go on: {command}").format(command=f"souron {verb} resume={quoted(folder)}"))
 
 
 @contextmanager
@@ -389,8 +399,7 @@ def _watcher() -> Iterator[Callable[[Any], None]]:
             now = time.monotonic()
             if event.phase != phase or now - printed > SECONDS_BETWEEN_LINES:
                 phase, printed = event.phase, now
-                percent = f"{100 * event.fraction:.0f} %" if event.fraction else ""
-                parts = [words(event), percent, left(event), watched(event.values)]
+                parts = [words(event), percent(event), left(event), watched(event.values)]
                 console.print("  ".join(part for part in parts if part), soft_wrap=True)
 
         yield write

@@ -26,7 +26,9 @@ class System(nn.Module, ABC):
     measures: ClassVar[dict[str, Literal["higher", "lower"]]] = {}  # the first is the headline
 
     SIZES: ClassVar[dict[str, Any]]
-    WEIGHTS: ClassVar[dict[str, str]] = {}  # size -> published weights, see saving.published
+    WEIGHTS: ClassVar[
+        dict[str, str]
+    ] = {}  # size -> published weights, as ``fetching.weights`` names them
     year: ClassVar[int]
     ja: ClassVar[str]
     status: ClassVar[Literal["faithful", "reduced", "pretrained"]] = "faithful"

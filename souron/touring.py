@@ -20,11 +20,16 @@ def touring(
     The comparison runs on Fashion-MNIST where it is there, else on scikit-learn's digits. Each
     stop of the tour ends with an event that carries its record; the last one is the comparison's.
     """
-    digits = {"data": "digits", "project": project}
     stops = (
-        (_("k-means: grouping digits"), running.training("kmeans", budget="30ep", **digits)),
-        (_("MLP: naming digits"), running.training("mlp", budget="3s", **digits)),
-        (_("DCGAN: drawing digits from noise"), running.training("dcgan", budget="20s", **digits)),
+        (
+            _("k-means: grouping digits"),
+            running.training("kmeans", "digits", budget="30ep", project=project),
+        ),
+        (_("MLP: naming digits"), running.training("mlp", "digits", budget="3s", project=project)),
+        (
+            _("DCGAN: drawing digits from noise"),
+            running.training("dcgan", "digits", budget="20s", project=project),
+        ),
         (
             _("the history of image classification in one fair fight"),
             comparing.comparing(

@@ -10,7 +10,7 @@ import torch
 
 from souron.data.cases import Cases
 
-torch.set_num_threads(max(1, min(2, os.cpu_count() or 1)))
+torch.set_num_threads(1)  # the tests themselves run side by side
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
+import huggingface_hub
 import pytest
 import torch
 import torchvision
@@ -38,6 +39,7 @@ def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(loading, "INSTALLED", tmp_path / "installed")
     monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_names: None)
     return tmp_path / "cache"
 
 
@@ -164,7 +166,7 @@ def test_without_a_network_it_says_what_failed_and_where_to_copy(cache, monkeypa
     ) as trouble:
         fetching.fetch("mnist")
     assert (trouble.value.code, trouble.value.exit) == ("offline", 4)
-    assert f"by hand into {cache / 'data/mnist'}: train-images-idx3" in trouble.value.expected
+    assert f"by hand in {cache / 'data/mnist'}: train-images-idx3" in trouble.value.expected
     assert trouble.value.fix == "once online: souron fetch mnist"
 
 
@@ -387,7 +389,7 @@ def test_missing_weights_say_how_to_get_them(cache):
         fetching.weights("resnet", "18")
     assert (trouble.value.code, trouble.value.exit) == ("fetch", 4)
     assert trouble.value.fix == "souron fetch resnet18"
-    assert f"by hand into {cache / 'weights'}: resnet18-f37072fd.pth" in trouble.value.expected
+    assert f"by hand in {cache / 'weights'}: resnet18-f37072fd.pth" in trouble.value.expected
 
 
 def test_a_size_without_published_weights_says_which_have_some():
@@ -416,6 +418,15 @@ def test_timms_weights_come_with_their_checksum(cache, tmp_path, site, monkeypat
     with pytest.raises(Trouble) as trouble:
         fetching.fetch("mlp_mixer_b16")
     assert trouble.value.code == "checksum" and leftovers(cache) == []
+
+
+def test_weights_that_another_program_has_fetched_are_found(tmp_path, monkeypatch):
+    theirs = {
+        ("timm/mixer_b16_224.goog_in21k_ft_in1k", "model.safetensors"): str(tmp_path / "blob")
+    }
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *names: theirs.get(names))
+    assert fetching.where("mlp_mixer_b16") == tmp_path / "blob"
+    assert fetching.where("mlp_mixer_l16") is None
 
 
 class Trap:

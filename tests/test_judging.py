@@ -235,11 +235,23 @@ def test_ten_cases_without_a_difference_do_not_prove_that_there_is_none():
     assert found.low < -0.1 and found.high > 0.1
 
 
+def test_seeds_that_agree_by_luck_do_not_pass_for_certainty(rng):
+    """Each system's trainings have the same mean, yet answer other cases rightly."""
+    one, other = np.arange(400) < 320, np.arange(400) < 300
+    a = np.stack([rng.permutation(one) for _ in range(2)])
+    b = np.stack([rng.permutation(other) for _ in range(2)])
+    found = difference(a, b)
+    assert found.variation.seeds == (0.0, 0.0)
+    variance, _freedom = found.variation.total()
+    assert variance >= sum(found.variation.noise) / (2 * 400)
+
+
 def test_one_case_decides_nothing():
     right = difference(np.ones((3, 1)), np.zeros((3, 1)))
     assert (right.low, right.high, right.verdict) == (-1.0, 1.0, "cannot tell")
     loss = difference([[0.1]], [[0.9]])
     assert (loss.low, loss.high, loss.verdict) == (-math.inf, math.inf, "cannot tell")
+    assert cases_needed(loss) is None
 
 
 def test_one_seed_of_either_system_speaks_of_these_networks_and_asks_for_no_seeds(rng):

@@ -47,14 +47,16 @@ def count(model: nn.Module) -> int:
 
 def alike(name: str) -> tuple[nn.Module, nn.Module]:
     """The system and torchvision's, with torchvision's random weights loaded by name."""
-    settings = {"init_weights": False} if name.startswith("googlenet") else {}
-    if name.startswith("googlenet"):
-        settings["aux_logits"] = True
-    reference = torchvision.models.get_model(REFERENCES[name][0], weights=None, **settings).eval()
+    settings = {"init_weights": False, "aux_logits": True} if name.startswith("googlenet") else {}
+    reference = torchvision.models.get_model(REFERENCES[name][0], weights=None, **settings)
+    for layer in reference.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = 1.0  # one look at pictures, else the deep outputs vanish or explode
+    reference.train()(torch.randn(4, 3, 64, 64))
     with torch.device("meta"):
         ours = build(name, IMAGENET)
     ours.load_state_dict(reference.state_dict(), strict=True, assign=True)
-    return ours, reference
+    return ours, reference.eval()
 
 
 @pytest.mark.parametrize("name", REFERENCES)
@@ -88,11 +90,11 @@ def test_weights_are_offered_only_where_outputs_were_compared(family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("side", [8, 28, 33, 64])
-@torch.inference_mode()
 def test_small_sizes_take_any_side(family, side):
-    for size in ("tiny", "small"):
-        model = build(f"{family}_{size}" if size == "tiny" else family, Seen(2, side, DIGITS))
-        assert model(torch.randn(2, 2, side, side)).shape == (2, 10)
+    for name in (family, f"{family}_tiny"):
+        with torch.device("meta"):
+            model = build(name, Seen(2, side, DIGITS))
+            assert model(torch.randn(2, 2, side, side)).shape == (2, 10)
 
 
 @pytest.mark.parametrize(
@@ -211,18 +213,21 @@ def test_googlenet_auxiliaries_equal_torchvisions():
     torch.testing.assert_close(ours.aux2(middle), wanted.aux_logits2, atol=1e-5, rtol=1e-5)
 
 
-def test_googlenet_modules_have_the_parameters_of_the_papers_table():
+def test_googlenet_with_5x5_kernels_has_the_parameters_of_the_papers_network():
     with torch.device("meta"):
         model = build("googlenet5x5", IMAGENET)
-    table = {"3a": 159, "3b": 380, "4a": 364, "4b": 437, "4c": 463, "4d": 580, "4e": 840,
-             "5a": 1072, "5b": 1388}  # thousands of 1 024, as printed  # fmt: skip
-    for name, thousands in table.items():
-        module = model.get_submodule(f"inception{name}")
-        weights = sum(w.numel() for n, w in module.named_parameters() if "conv" in n)
-        assert weights / 1024 == pytest.approx(thousands, rel=0.05), name
+    # the network of 2014 had biases where this one has batch normalisation's shift, and no scale
+    assert (
+        sum(
+            weight.numel()
+            for name, weight in model.named_parameters()
+            if not name.startswith("aux") and not name.endswith("bn.weight")
+        )
+        == 6_998_552
+    )
 
 
-def test_googlenet_adds_a_third_of_the_auxiliaries_in_training_only():
+def test_googlenet_adds_the_auxiliaries_times_0_3_in_training_only():
     torch.manual_seed(0)
     model = build("googlenet_tiny", Seen(1, 28, DIGITS))
     batch = Batch(torch.randn(8, 1, 28, 28), torch.arange(8))

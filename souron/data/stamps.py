@@ -1,4 +1,4 @@
-"""Cut-out photographs and drawings of things from animals to vehicles, in colour (Tux Paint).
+"""Cut-out photographs and drawings, from animals to vehicles, in colour (Tux Paint).
 
 Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
 
@@ -98,10 +98,10 @@ def _files(folder: Path) -> list[str]:
 def _read(folder: Path, file: str, side: int) -> Tensor | Skipped:
     """(3, side, side) uint8, on white"""
     try:
-        stamp = pictures.read(folder / file, folder).convert("RGBA")
+        stamp = pictures.read(folder / file, folder)
     except Trouble as trouble:
         return Skipped(file, trouble.code, trouble.found)
     longer = max(stamp.size)
-    ground = Image.new("RGBA", (longer, longer), "white")
-    ground.alpha_composite(stamp, ((longer - stamp.width) // 2, (longer - stamp.height) // 2))
-    return pictures.square(ground.convert("RGB"), side, 3)
+    ground = Image.new("RGB", (longer, longer), "white")
+    ground.paste(stamp, ((longer - stamp.width) // 2, (longer - stamp.height) // 2))
+    return pictures.square(ground, side, 3)

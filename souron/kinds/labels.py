@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from torch import Tensor
-
 
 @dataclass(frozen=True)
 class Labels:
@@ -14,15 +12,13 @@ class Labels:
 
     file: str
     labels: Sequence[str]
-    probabilities: Tensor  # (labels,), sums to 1
+    probabilities: Sequence[float]  # one a label, they sum to 1
 
     @property
     def top5(self) -> list[tuple[str, float]]:
         """The five most probable labels with their probabilities, most probable first."""
-        values, places = self.probabilities.topk(min(5, len(self.labels)))
-        return [
-            (self.labels[i], p) for i, p in zip(places.tolist(), values.tolist(), strict=True)
-        ]
+        pairs = zip(self.labels, map(float, self.probabilities), strict=True)
+        return sorted(pairs, key=lambda pair: -pair[1])[:5]
 
     @property
     def best(self) -> tuple[str, float]:

@@ -1,7 +1,7 @@
 """What every page is made of: one HTML file, pictures inside it, nothing from elsewhere."""
 
+import io
 import re
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -11,14 +11,18 @@ from typing import Any
 
 import jinja2
 from markupsafe import Markup
+from PIL import Image
 from torch import Tensor
 
 import souron
 from souron import saving
+from souron.budget import Budget
 from souron.data.cases import Cases
+from souron.kinds.image import picture
 from souron.reporting import pictures, units
 from souron.speaking import _, language
 
+SMALL_TEST = 100  # cases; fewer say little
 MOST_ITEMS = 12  # of a list in a receipt, such as label names
 
 
@@ -47,14 +51,16 @@ class Fact:
     detail: str = ""
 
 
-def plot(png: bytes, alt: str) -> Plot:
-    (wide,) = struct.unpack(">I", png[16:20])
-    return Plot(pictures.uri(png), alt, round(wide * 96 / pictures.DOTS))
+def plot(drawn: bytes, alt: str) -> Plot:
+    with Image.open(io.BytesIO(drawn)) as image:
+        wide = image.width
+    return Plot(pictures.uri(drawn), alt, round(wide * 96 / pictures.DOTS))
 
 
-def tile(image: Tensor, alt: str, lines: Sequence[str] = (), file: str = "") -> Tile:
-    """``image`` (C, H, W) uint8."""
-    return Tile(pictures.thumbnail(image), alt, image.shape[-1], tuple(lines), file)
+def tile(image: Tensor | Image.Image, alt: str, lines: Sequence[str] = (), file: str = "") -> Tile:
+    """``image`` (C, H, W) uint8, or any picture."""
+    shown = image if isinstance(image, Image.Image) else picture(image)
+    return Tile(pictures.thumbnail(shown), alt, max(shown.size), tuple(lines), file)
 
 
 def of_each_class(cases: Cases, count: int) -> dict[int, list[int]]:
@@ -73,8 +79,11 @@ def counts_of(cases: Cases) -> list[int]:
 
 
 def picture_size(cases: Cases) -> str:
-    colour = _("colour") if cases.channels == 3 else _("grey")
-    return _("{side} × {side} pixels, {colour}").format(side=cases.side, colour=colour)
+    return _("{side} × {side} pixels, {colour}").format(side=cases.side, colour=colour(cases))
+
+
+def colour(cases: Cases) -> str:
+    return _("colour") if cases.channels == 3 else _("grey")
 
 
 def flat(thing: Any, name: str = "") -> Iterator[tuple[str, str]]:
@@ -87,13 +96,38 @@ def flat(thing: Any, name: str = "") -> Iterator[tuple[str, str]]:
         shown = ", ".join(str(item) for item in thing[:MOST_ITEMS])
         yield name, f"{shown}, … (+{more})" if more > 0 else shown
     elif thing not in (None, ""):
-        in_bytes = re.search(r"(memory|memory_free|bytes)$", name) and isinstance(thing, int)
-        yield name, units.size(thing) if in_bytes else str(thing)
+        kind = name.rpartition(" ")[2]
+        if kind in ("memory", "memory_free", "bytes") and isinstance(thing, int):
+            yield name, units.size(thing)
+        elif kind == "seconds" and isinstance(thing, float):
+            yield name, units.seconds(thing)
+        else:
+            yield name, str(thing)
+
+
+def receipt(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """A receipt's parts, each with its rows; the command stands by itself."""
+    titles = {
+        "data": _("Data"),
+        "machine": _("Machine"),
+        "forecast": _("Forecast"),
+        "outcome": _("Outcome"),
+        "options": _("Options"),
+    }
+    order = [
+        *(key for key in titles if key in record),
+        *(key for key in record if key not in titles),
+    ]
+    return [
+        (titles.get(key, key), list(flat(record[key], "" if key in titles else key)))
+        for key in order
+        if key != "command"
+    ]
 
 
 @lru_cache
 def _pages() -> jinja2.Environment:
-    return _environment(autoescape=True)
+    return _environment(autoescape=True, finalize=_unbroken)
 
 
 @lru_cache
@@ -112,6 +146,11 @@ def _environment(**options: Any) -> jinja2.Environment:
     environment.globals.update(_=_)
     environment.filters["whole"] = units.whole
     return environment
+
+
+def _unbroken(text: Any) -> Any:
+    """No line may end between a number and its percent sign."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%") if isinstance(text, str) else text
 
 
 def _plain(text: Any) -> str:
@@ -141,3 +180,28 @@ def write(path: Path, text: str) -> Path:
     """Atomically; file names that are no valid text are shown with ``?``."""
     saving.write_text(path, text.encode("utf-8", "replace").decode("utf-8"))
     return path
+
+
+def task_name(task: str) -> str:
+    return {
+        "classify": _("classification"),
+        "generate": _("generation"),
+        "group": _("grouping"),
+    }.get(task, task)
+
+
+def budget_text(text: str) -> str:
+    budget = Budget.parse(text)
+    if budget.unit == "seconds" and budget.amount < 60:
+        return _("{seconds} s").format(seconds=f"{budget.amount:g}")
+    if budget.unit == "seconds":
+        return units.seconds(budget.amount)
+    if budget.unit == "epochs":
+        return _("{count} epochs").format(count=f"{budget.amount:g}")
+    return _("{count} examples").format(count=units.count(budget.amount))
+
+
+def few_cases(cases: int) -> str:
+    return _(
+        "Only {n} test cases: the interval is wide, and the next {n} may tell another story."
+    ).format(n=cases)

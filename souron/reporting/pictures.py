@@ -17,10 +17,17 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+)
 from PIL import Image
 from torch import Tensor
 
+from souron.kinds.image import picture
 from souron.records import Row, Verdict
 from souron.reporting import fonts, units
 from souron.speaking import _
@@ -327,6 +334,7 @@ def _draw_histogram(axes: Axes, values: Tensor, range_: tuple[float, float] | No
         fontsize=8.5,
         color=INK,
     )
+    axes.margins(y=0.25)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
 
 
@@ -359,6 +367,11 @@ def complexity(rows: Sequence[Row]) -> bytes:
     for axes, (name, value) in zip(figure.subplots(1, 2, sharey=True), panels, strict=True):
         _style(axes, name, "" if axes is figure.axes[1] else units.called(measure))
         axes.set_xscale("log")
+        values = [max(1, value(row)) for row in rows]
+        decades = max(values) > 20 * min(values)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1,) if decades else (1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _place: units.count(n)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         _scale(axes.yaxis, measure)
         for index, row in enumerate(rows):
             turn, place = divmod(index, len(COLOURS))
@@ -437,29 +450,29 @@ def sheet(images: Tensor, columns: int, gap: int = 1) -> Image.Image:
     canvas = Image.new("RGB", (columns * (side_x + gap) - gap, rows * (side_y + gap) - gap), PAPER)
     for place, image in enumerate(images):
         row, column = divmod(place, columns)
-        canvas.paste(as_pil(image), (column * (side_x + gap), row * (side_y + gap)))
+        canvas.paste(picture(image), (column * (side_x + gap), row * (side_y + gap)))
     return canvas
 
 
-def samples(images: Tensor, columns: int = 10, width: int = 1100) -> bytes:
+def samples(images: Tensor, columns: int = 8, width: int = 1100) -> bytes:
     """A sheet of pictures (N, C, H, W) uint8 as a PNG, enlarged in whole steps where small."""
-    picture = sheet(images, min(columns, len(images)), gap=max(1, images.shape[-1] // 14))
-    factor = max(1, width // picture.width)
-    if picture.width > 2 * width:
-        picture = picture.resize((width, round(picture.height * width / picture.width)))
+    whole = sheet(images, min(columns, len(images)), gap=max(1, images.shape[-1] // 14))
+    factor = max(1, width // whole.width)
+    if whole.width > 2 * width:
+        whole = whole.resize((width, round(whole.height * width / whole.width)))
     elif factor > 1:
-        picture = picture.resize(
-            (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
+        whole = whole.resize(
+            (whole.width * factor, whole.height * factor), Image.Resampling.NEAREST
         )
-    return _bytes(picture)
+    return _bytes(whole)
 
 
-def thumbnail(image: Tensor, side: int = 128) -> str:
-    """One picture (C, H, W) uint8 as a data URI, at most ``side`` pixels a side."""
-    picture = as_pil(image)
-    if max(picture.size) > side:
-        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return uri(_bytes(picture))
+def thumbnail(image: Image.Image, side: int = 128) -> str:
+    """A picture as a data URI, at most ``side`` pixels a side."""
+    if max(image.size) > side:
+        image = image.copy()
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return uri(_bytes(image))
 
 
 def classes(chosen: Mapping[str, Tensor], counts: Sequence[int]) -> bytes:
@@ -517,29 +530,26 @@ def _draw_classes(panels: Any, chosen: Mapping[str, Tensor], counts: Sequence[in
     right.grid(visible=False, axis="y")
 
 
-def as_pil(image: Tensor) -> Image.Image:
-    """A picture (C, H, W) uint8; one channel is grey, of more than three the first is shown."""
-    array = image.cpu().numpy()
-    return Image.fromarray(array.transpose(1, 2, 0) if len(array) == 3 else array[0])
+def signed(values: Tensor, most: float = 2.5) -> Tensor:
+    """Values around 0, (C, H, W), as a picture: blue below, white at 0, orange above."""
+    depth = values.mean(0).clamp(-most, most) / most  # (H, W)
+    ends = torch.tensor([[0, 114, 178], [213, 94, 0]]).float()
+    end = ends[(depth > 0).long()].permute(2, 0, 1)
+    return (255 + (end - 255) * depth.abs()).round().to(torch.uint8)
 
 
-def from_pil(picture: Image.Image) -> Tensor:
-    """(3, H, W) uint8."""
-    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
-
-
-def _bytes(picture: Image.Image) -> bytes:
+def _bytes(image: Image.Image) -> bytes:
     """PNG up to 64 pixels a side and for grey, where it is small; else JPEG."""
     file = io.BytesIO()
-    if picture.mode == "L" or min(picture.size) <= 64 or len(picture.getcolors(4096) or ()) > 0:
-        picture.save(file, "PNG", optimize=True)
+    if image.mode == "L" or min(image.size) <= 64 or len(image.getcolors(4096) or ()) > 0:
+        image.save(file, "PNG", optimize=True)
     else:
-        picture.save(file, "JPEG", quality=88)
+        image.save(file, "JPEG", quality=88)
     return file.getvalue()
 
 
 def _show(axes: Axes, image: Tensor) -> None:
-    axes.imshow(as_pil(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.imshow(picture(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
 
 
 def _figure(width: float, height: float) -> Figure:

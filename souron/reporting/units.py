@@ -20,6 +20,12 @@ def whole(number: float) -> str:
     return f"{round(number):,}"
 
 
+def roughly(number: int) -> str:
+    """Two digits, rounded up: 63,108 is ``64,000``."""
+    power = 10 ** max(len(str(number)) - 2, 0)
+    return whole(-(-number // power) * power)
+
+
 def operations(number: float) -> str:
     """Floating-point operations: ``3.4 GFLOP``."""
     scaled = _scaled(number, ("", "k", "M", "G", "T", "P"))
@@ -52,6 +58,8 @@ def seconds(duration: float) -> str:
         return _("{seconds} s").format(seconds=round(duration))
     if duration < 3599.5:
         minutes, rest = divmod(round(duration), 60)
+        if rest == 0:
+            return _("{minutes} min").format(minutes=minutes)
         return _("{minutes} min {seconds} s").format(minutes=minutes, seconds=rest)
     hours, rest = divmod(round(duration / 60), 60)
     return _("{hours} h {minutes} min").format(hours=hours, minutes=rest)
@@ -84,9 +92,18 @@ def difference(name: str, value: float) -> str:
     if not math.isfinite(value):
         return UNKNOWN
     if name in SHARES:
-        points = round(100 * value, 1) + 0.0  # no minus before a zero
-        return _("{points} points").format(points=f"{points:+.1f}")
+        digits = 1 if value == 0 or abs(value) >= 5e-4 else 2
+        points = round(100 * value, digits) + 0.0  # no minus before a zero
+        return _("{points} points").format(points=f"{points:+.{digits}f}")
     return f"{'+' if value >= 0 else ''}{_three(value)}"
+
+
+def differences(name: str, low: float, high: float) -> str:
+    """An interval of differences: ``-1.2 to +0.4 points``."""
+    first = difference(name, low)
+    if name in SHARES:
+        first = first.split(" ")[0]
+    return _("{low} to {high}").format(low=first, high=difference(name, high))
 
 
 def called(name: str) -> str:

@@ -1,10 +1,10 @@
 """Classify: a picture in, labels out."""
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from souron.data.cases import Cases, Feed
@@ -72,7 +72,7 @@ class Classifier(System):
         self.get_submodule(self.head).requires_grad_(True)
         self.frozen = True
 
-    def train(self, mode: bool = True) -> nn.Module:
+    def train(self, mode: bool = True) -> Self:
         """Frozen layers keep their statistics too."""
         super().train(mode)
         if mode and getattr(self, "frozen", False):

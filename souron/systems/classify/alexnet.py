@@ -75,8 +75,8 @@ class AlexNet(Classifier):
     channels_last = True
     head = "classifier.6"
     SIZES = {
-        "tiny": Config((16, 24, 32, 32, 24), 64, dropout=0.0, rate=2e-3),
-        "small": Config((32, 64, 96, 96, 64), 256, dropout=0.2, rate=1e-3),
+        "tiny": Config((16, 24, 32, 32, 24), 64, dropout=0.0, rate=5e-3),
+        "small": Config((32, 64, 96, 96, 64), 256, dropout=0.2, rate=2e-3),
         "paper": Config(),
         "merged": Config((64, 192, 384, 256, 256), devices=1),
     }

@@ -79,8 +79,8 @@ class DenseNet(Classifier):
     channels_last = True
     head = "classifier"
     SIZES = {
-        "tiny": Config((2, 2, 2, 2), 6, 12, rate=5e-3),
-        "small": Config((2, 3, 4, 4), 12, 24, rate=3e-3),
+        "tiny": Config((2, 2, 2, 2), 6, 12, rate=1e-2),
+        "small": Config((1, 2, 3, 4), 12, 16, rate=5e-3),
         "121": Config(),
         "169": Config((6, 12, 32, 32)),
         "201": Config((6, 12, 48, 32)),

@@ -106,8 +106,8 @@ class GoogLeNet(Classifier):
     channels_last = True
     head = "fc"
     SIZES = {
-        "tiny": Config(4, dropout=0.0, auxiliary_dropout=0.0, rate=5e-3),
-        "small": Config(8, dropout=0.1, rate=5e-3),
+        "tiny": Config(4, dropout=0.0, auxiliary_dropout=0.0, rate=1e-2),
+        "small": Config(8, dropout=0.2, rate=5e-3),
         "paper": Config(kernel=3, dropout=0.2),
         "5x5": Config(),
     }

@@ -9,7 +9,7 @@ https://arxiv.org/abs/2105.01601
 
 Sizes `s32` to `h14` are the paper's with timm's names, so that official weights load. Differs from
 the paper: no dropout and no stochastic depth; pictures too small for seven patches a side get
-smaller patches, and a border where the patches do not fill the side.
+smaller ones, of two pixels at least, and a border where they do not fill the side.
 """
 
 from dataclasses import dataclass
@@ -88,7 +88,7 @@ class MLPMixer(Classifier):
 
     def __init__(self, config: Config, seen: Seen):
         super().__init__(config, seen)
-        patch = min(config.patch, max(1, seen.side // 7))
+        patch = min(config.patch, max(2, seen.side // 7))
         grid = ceil(seen.side / patch)  # patches a side
         self.border = grid * patch - seen.side
 

@@ -28,7 +28,7 @@ class Config:
     width: int = 64  # maps of the first stage; they double up to eight times that
     hidden: int = 4096
     dropout: float = 0.5
-    rate: float = 3e-4
+    rate: float = 1e-4
 
 
 class Pool(nn.Module):
@@ -45,8 +45,8 @@ class VGG(Classifier):
     channels_last = True
     head = "classifier.6"
     SIZES = {
-        "tiny": Config((1, 1, 2), 12, 64, 0.0, 2e-3),
-        "small": Config((2, 2, 3, 3), 16, 256, 0.2, 1e-3),
+        "tiny": Config((1, 1, 2), 12, 64, 0.0, 5e-3),
+        "small": Config((2, 2, 3, 3), 16, 256, 0.2, 2e-3),
         "16": Config(),
         "19": Config((2, 2, 4, 4, 4)),
     }

@@ -7,8 +7,9 @@ Dosovitskiy and others: An Image is Worth 16x16 Words (2020). https://arxiv.org/
     attention(x) = softmax(q k' / sqrt(d)) v     q, k, v = three projections of x, d wide a head
 
 Sizes `b16`, `b32` and `l16` are the paper's with torchvision's names, so that official weights
-load. Differs from the paper: no dropout; pictures too small for seven patches a side get smaller
-patches, and a border where the patches do not fill the side.
+load. Differs from the paper: no dropout; positions start as large as the patches are (0.02 there),
+else short training sees a bag of patches; pictures too small for seven patches a side get smaller
+ones, of two pixels at least, and a border where they do not fill the side.
 """
 
 from collections import OrderedDict
@@ -77,7 +78,7 @@ class Layer(nn.Module):
 class Encoder(nn.Module):
     def __init__(self, config: Config, tokens: int):
         super().__init__()
-        self.pos_embedding = nn.Parameter(0.02 * torch.randn(1, tokens, config.width))
+        self.pos_embedding = nn.Parameter(torch.randn(1, tokens, config.width))
         self.layers = nn.Sequential()
         for i in range(config.layers):
             self.layers.add_module(f"encoder_layer_{i}", Layer(config))
@@ -94,7 +95,7 @@ class ViT(Classifier):
     clip = 1.0
     SIZES = {
         "tiny": Config(2, 2, 32, 64, rate=5e-3),
-        "small": Config(4, 4, 128, 256, rate=2e-3),
+        "small": Config(4, 4, 64, 128, rate=4e-3),
         "b16": Config(),
         "b32": Config(patch=32),
         "l16": Config(24, 16, 1024, 4096),
@@ -107,7 +108,7 @@ class ViT(Classifier):
 
     def __init__(self, config: Config, seen: Seen):
         super().__init__(config, seen)
-        patch = min(config.patch, max(1, seen.side // 7))
+        patch = min(config.patch, max(2, seen.side // 7))
         grid = ceil(seen.side / patch)  # patches a side
         self.border = grid * patch - seen.side
 

@@ -4,16 +4,17 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from souron import saving
 from souron.data import augmenting
 from souron.data.cases import Cases
+from souron.kinds import image
 from souron.reporting import pictures, units
 from souron.reporting.page import (
     Fact,
     Tile,
+    colour,
     counts_of,
     of_each_class,
     page,
@@ -60,7 +61,7 @@ def data_page(cases: Cases, folder: Path) -> Path:
         facts=[
             Fact(_("cases"), units.whole(len(cases))),
             Fact(_("classes"), units.whole(len(cases.labels)), _uneven(shown)),
-            Fact(_("picture"), f"{cases.side} × {cases.side}", picture_size(cases)),
+            Fact(_("picture"), f"{cases.side} × {cases.side}", colour(cases)),
             Fact(_("files skipped"), units.whole(len(cases.skipped))),
         ],
         contents=[(name, title) for name, title in headings.items() if there.get(name, True)],
@@ -90,15 +91,12 @@ def _uneven(counts: list[int]) -> str:
     )
 
 
-def _original(cases: Cases, row: int) -> Image.Image | None:
-    """The file as it lies in the source's folder, where the source is a folder of pictures."""
-    path = Path(cases.source) / cases.file[row]
-    if not path.is_file():
-        return None
-    try:
-        return Image.open(path)
-    except (UnidentifiedImageError, OSError):
-        return None
+def _file(cases: Cases, row: int) -> tuple[Path, Path] | None:
+    """The case's own file and the folder it must not leave, where the source is of files."""
+    source = Path(cases.source)
+    folder = source.parent if source.is_file() else source
+    path = folder / cases.file[row]
+    return (path, folder) if cases.source and path.is_file() else None
 
 
 def _sizes(cases: Cases) -> list[tuple[str, str]]:
@@ -106,9 +104,9 @@ def _sizes(cases: Cases) -> list[tuple[str, str]]:
     every = max(1, len(cases) // MOST_MEASURED)
     sizes = []
     for row in range(0, len(cases), every):
-        picture = _original(cases, row)
-        if picture is not None:
-            with picture:
+        file = _file(cases, row)
+        if file is not None:
+            with image.opened(*file) as picture:
                 sizes.append(picture.size)
     if sizes:
         wide, high = zip(*sizes, strict=True)
@@ -123,9 +121,9 @@ def _sizes(cases: Cases) -> list[tuple[str, str]]:
                 ),
             ),
         )
-    image = cases.image[:: max(1, len(cases) // MOST_MEASURED)].float()
-    facts.append((_("mean of all pixels"), f"{image.mean().item():.1f}"))
-    facts.append((_("standard deviation"), f"{image.std().item():.1f}"))
+    some = cases.image[::every].float()
+    facts.append((_("mean of all pixels"), f"{some.mean().item():.1f}"))
+    facts.append((_("standard deviation"), f"{some.std().item():.1f}"))
     facts.append((_("source"), cases.source or units.UNKNOWN))
     facts.append((_("licence"), cases.licence or units.UNKNOWN))
     return facts
@@ -133,37 +131,40 @@ def _sizes(cases: Cases) -> list[tuple[str, str]]:
 
 def _prepared(cases: Cases, row: int) -> list[Tile]:
     """As read, resized, normalised."""
-    name, image = cases.labels[cases.label[row]], cases.image[row]
+    name, pixels = cases.labels[cases.label[row]], cases.image[row]
     steps = []
-    picture = _original(cases, row)
-    if picture is not None:
-        with picture:
-            size = f"{picture.width} × {picture.height}"
-            picture.thumbnail((256, 256))
-            read = pictures.from_pil(picture)
-        steps.append(tile(read, name, (_("as read: {size}").format(size=size), name)))
-    steps.append(tile(image, name, (_("resized: {side} × {side}").format(side=cases.side), name)))
-    normal = _normalised(cases, image)
-    low, high = normal.min().item(), normal.max().item()
-    visible = ((normal - low) / max(high - low, 1e-6) * 255).to(torch.uint8)
+    file = _file(cases, row)
+    if file is not None:
+        picture = image.read(*file)
+        size = f"{picture.width} × {picture.height}"
+        steps.append(tile(picture, name, (_("as read: {size}").format(size=size), name)))
+    told = _("resized: {side} × {side}") if steps else _("as read: {side} × {side}")
+    steps.append(tile(pixels, name, (told.format(side=cases.side), name)))
+    normal = _normalised(cases, pixels)
     lines = (
-        _("normalised: mean 0, deviation 1 over the data"),
-        _("here from {low} to {high}").format(low=f"{low:.1f}", high=f"{high:.1f}"),
+        _("normalised: {low} to {high}").format(
+            low=f"{normal.min().item():.1f}", high=f"{normal.max().item():.1f}"
+        ),
+        name,
     )
-    return [*steps, tile(visible, name, lines)]
+    return [*steps, tile(pictures.signed(normal), name, lines)]
 
 
-def _normalised(cases: Cases, image: Tensor) -> Tensor:
+def _normalised(cases: Cases, pixels: Tensor) -> Tensor:
     seen = Classifier.see(cases)
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
-    return (image / 255 - mean) / std
+    return (pixels / 255 - mean) / std
 
 
 def _augmented(cases: Cases, row: int) -> list[Tile]:
-    name, image = cases.labels[cases.label[row]], cases.image[row]
+    name, pixels = cases.labels[cases.label[row]], cases.image[row]
+    told = augmenting.what()
     return [
-        tile(image, name, (_("as it is"), name)),
-        *(tile(picture, step, (step,)) for step, picture in augmenting.steps(image, cases.augment)),
+        tile(pixels, name, (_("as it is"), name)),
+        *(
+            tile(picture, step, (step, told.get(step, "")))
+            for step, picture in augmenting.steps(pixels, cases.augment)
+        ),
     ]
 
 

@@ -1,0 +1,282 @@
+"""Any folder of pictures: a sub-folder for each class, with or without train, val and test above.
+
+    photos/cat/1.jpg  photos/dog/2.jpg                 or    photos/train/cat/1.jpg  photos/test/...
+
+What cannot be used is skipped and reported by name; only a folder with nothing to learn from is
+refused.
+"""
+
+import difflib
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import psutil
+import torch
+from torch import Tensor
+
+from souron.data.cases import Cases, Skipped
+from souron.kinds import image as pictures
+from souron.kinds.image import readable
+from souron.speaking import Trouble, _
+
+SIDE = 64  # pixels, where the pictures have no common small size of their own
+MOST_FILES = 1_000_000
+LOOKED_AT = 2000  # headers read to find the size and the colours
+PARTS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+JUNK = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff",
+            ".ppm", ".pgm", ".pbm", ".pnm"}  # fmt: skip
+
+
+class Listed(NamedTuple):
+    """A file that should become a case."""
+
+    path: Path
+    file: str  # its name in ``Cases``: relative to the folder, with slashes
+    label: str
+    group: str = ""
+    part: str = ""
+
+
+def load(
+    path: Path, side: int | None = None, progress: Callable[[int, int], None] | None = None
+) -> Cases:
+    """The pictures under a folder, labelled by their class folder.
+
+    ``side``: pixels; None keeps the pictures' own where all have one size of at most 64 pixels,
+    else takes 64. Grey (one channel) where all pictures are, else RGB. ``progress`` hears of
+    files done and files in all. Raises Trouble where the folder is missing, has no picture or
+    only one class, or does not fit into memory.
+    """
+    if not path.is_dir():
+        raise missing(path)
+    skipped: list[Skipped] = []
+    files = sorted(_walk(path, skipped), key=lambda file: natural(file[1]))
+    listed = _label(files, skipped)
+    return gather(path, path, listed, skipped, side, progress)
+
+
+def missing(path: Path) -> Trouble:
+    """Where the path ends, and what lies there that is called nearly so."""
+    place = next((above for above in path.absolute().parents if above.is_dir()), Path("/"))
+    wanted = path.absolute().relative_to(place).parts[0]
+    names = sorted(readable(found.name) for found in place.iterdir())
+    near = difflib.get_close_matches(readable(wanted), names, 3, 0.4)
+    return Trouble(
+        "missing",
+        _("there is no {path}").format(path=readable(path)),
+        expected=", ".join(readable(place / name) for name in near)
+        or _("a folder with a sub-folder for each class"),
+        exit=3,
+    )
+
+
+def natural(name: str) -> list[str | int]:
+    """Sorts ``2.png`` before ``10.png``."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
+
+
+def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[tuple[Path, str]]:
+    """Every file with its name relative to ``folder``, hidden ones and known junk left out."""
+    count, waiting = 0, [folder]
+    while waiting:
+        here = waiting.pop()
+        try:
+            entries = list(os.scandir(here))
+        except OSError as error:
+            why = error.strerror or str(error)
+            skipped.append(Skipped(_relative(here, folder), "unreadable", why))
+            continue
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.name.startswith(".") or entry.name.lower() in JUNK:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(path)
+            elif path.is_dir():
+                # followed, a link within the folder would give each of its pictures twice
+                skipped.append(_linked(path, folder))
+            else:
+                count += 1
+                yield path, _relative(path, folder)
+        if count > MOST_FILES:
+            raise Trouble(
+                "too many files",
+                _("more than {count} files in {folder}").format(
+                    count=MOST_FILES, folder=readable(folder)
+                ),
+                expected=_("a folder that holds one data set"),
+                exit=3,
+            )
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return readable(path.relative_to(folder).as_posix())
+
+
+def _linked(path: Path, folder: Path) -> Skipped:
+    target = Path(os.path.realpath(path))
+    if target.is_relative_to(os.path.realpath(folder)):
+        return Skipped(_relative(path, folder), "duplicate", _("a link within the folder"))
+    return Skipped(_relative(path, folder), "outside", _("leads out of the folder"))
+
+
+def _label(files: Sequence[tuple[Path, str]], skipped: list[Skipped]) -> list[Listed]:
+    """Class and part of each file, from its place."""
+    places = [PurePosixPath(file).parts for _path, file in files]
+    above, has_parts = _layout([p for p in places if _has_suffix(p[-1])] or places)
+    listed = []
+    for (path, file), place in zip(files, places, strict=True):
+        place = place[above:]
+        part = PARTS.get(place[0].lower(), "") if has_parts else ""
+        place = place[1:] if part else place
+        if len(place) > 1 and (part or not has_parts):
+            listed.append(Listed(path, file, label=place[0], part=part))
+        elif _has_suffix(file):
+            skipped.append(Skipped(file, "no label", _("not in a class folder")))
+        else:
+            skipped.append(Skipped(file, "not an image", _("not a picture")))
+    return listed
+
+
+def _has_suffix(file: str) -> bool:
+    return PurePosixPath(file).suffix.lower() in SUFFIXES
+
+
+def _layout(places: Sequence[tuple[str, ...]]) -> tuple[int, bool]:
+    """How many folders stand above the classes or parts, and whether there are parts."""
+    above = 0
+    while places:
+        folders = {place[above] for place in places if len(place) > above + 1}
+        parts = {PARTS.get(folder.lower()) for folder in folders}
+        training = [p for p in places if PARTS.get(p[above].lower()) == "train"]
+        if (
+            training
+            and all(len(place) > above + 2 for place in training)  # a class called "train" has not
+            and (len(parts - {None}) > 1 or None not in parts)
+        ):
+            return above, True
+        if len(folders) > 1 or any(len(place) < above + 3 for place in places):
+            return above, False
+        above += 1
+    return 0, False
+
+
+def gather(
+    source: Path,
+    root: Path,
+    listed: Sequence[Listed],
+    skipped: Sequence[Skipped],
+    side: int | None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Cases:
+    """Read the listed files, which must lie under ``root``, into ``Cases``, in their order."""
+    image, failed = torch.empty(0), list(skipped)
+    kept: list[Listed] = []
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, pictures.quiet:
+        if listed:
+            channels, own = _look(listed, root, pool)
+            side = side or own
+            _check_memory(len(listed), channels, side)
+            image = torch.empty(len(listed), channels, side, side, dtype=torch.uint8)
+            wanted = side, channels
+            for start in range(0, len(listed), 64):
+                some = listed[start : start + 64]
+                for item, pixels in zip(
+                    some, pool.map(lambda item: _decode(item, root, *wanted), some), strict=True
+                ):
+                    if isinstance(pixels, Skipped):
+                        failed.append(pixels)
+                    else:
+                        image[len(kept)] = pixels
+                        kept.append(item)
+                if progress:
+                    progress(start + len(some), len(listed))
+    _check_classes(source, kept, failed)
+    labels = sorted({item.label for item in kept}, key=natural)
+    number = {label: i for i, label in enumerate(labels)}
+    return Cases(
+        name=readable(source.absolute().name),
+        image=image[: len(kept)],
+        label=torch.tensor([number[item.label] for item in kept]),
+        labels=tuple(labels),
+        file=[item.file for item in kept],
+        group=[item.group for item in kept] if any(item.group for item in kept) else (),
+        part=[item.part for item in kept] if any(item.part for item in kept) else (),
+        skipped=tuple(failed),
+        source=readable(source),
+    )
+
+
+def _look(listed: Sequence[Listed], root: Path, pool: ThreadPoolExecutor) -> tuple[int, int]:
+    """Channels and side, from the headers of at most ``LOOKED_AT`` files spread over all."""
+
+    def header(item: Listed) -> tuple[tuple[int, int], bool] | None:
+        try:
+            with pictures.opened(item.path, root) as image:
+                return image.size, pictures.grey(image)
+        except Trouble:
+            return None
+
+    spread = listed[:: -(-len(listed) // LOOKED_AT)]
+    seen = [found for found in pool.map(header, spread) if found]
+    sizes = {size for size, _grey in seen}
+    own = min(sizes.pop()) if len(sizes) == 1 and max(max(s) for s in sizes) <= SIDE else SIDE
+    return (1 if seen and all(grey for _size, grey in seen) else 3), own
+
+
+def _check_memory(count: int, channels: int, side: int) -> None:
+    """Half of what is free may be filled: the training part is copied out of it."""
+    free = psutil.virtual_memory().available // 2
+    if count * channels * side * side > free:
+        fits = int((free / (count * channels)) ** 0.5)
+        raise Trouble(
+            "memory",
+            _("{count} pictures of {side} x {side} pixels need {need} MB, {free} MB may be used")
+            .format(count=count, side=side, need=count * channels * side**2 // 10**6,
+                    free=free // 10**6),
+            expected=_("at most {side} pixels a side").format(side=fits),
+            fix=f"imgsz={fits}",
+            exit=4,
+        )  # fmt: skip
+
+
+def _decode(item: Listed, root: Path, side: int, channels: int) -> Tensor | Skipped:
+    try:
+        return pictures.square(pictures.read(item.path, root, about=side), side, channels)
+    except Trouble as trouble:
+        why = trouble.found.removeprefix(f"{readable(item.path)}: ")
+        return Skipped(item.file, trouble.code, why)
+
+
+def _check_classes(source: Path, kept: Sequence[Listed], skipped: Sequence[Skipped]) -> None:
+    count = Counter(item.label for item in kept)
+    if len(count) > 1:
+        return
+    lost = [f"{some.file}: {some.reason}" for some in skipped[:3]]
+    if not count:
+        found = _("no picture that can be used in {folder}").format(folder=readable(source))
+        code, found = "no image", "; ".join([found, *lost])
+    else:
+        [(label, number)] = count.items()
+        code = "one class"
+        found = _("1 class, {label!r}, with {number} pictures in {folder}").format(
+            label=label, number=number, folder=readable(source)
+        )
+    raise Trouble(
+        code,
+        found,
+        expected=_("at least two class folders with pictures, or two labels in a CSV"),
+        fix=_("one sub-folder for each class: {folder}/CLASS/PICTURE").format(
+            folder=readable(source if source.is_dir() else source.parent)
+        ),
+        exit=3,
+    )

@@ -1,0 +1,140 @@
+"""Changes of pictures: each does what its name says, by chance that can be repeated."""
+
+import math
+
+import pytest
+import torch
+from torch import Generator
+from torch.nn import functional as F
+
+from souron.data.augmenting import (
+    CHANGES,
+    augmentation,
+    brightness,
+    erase,
+    mirror,
+    rotate,
+    shift,
+    steps,
+    what,
+)
+from souron.speaking import Trouble
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randint(0, 256, shape, generator=seeded(1)).byte()
+
+
+def seeded(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("shape", [(16, 1, 8, 8), (5, 3, 33, 20), (1, 1, 28, 28)])
+def test_same_chance_same_pictures(name, shape):
+    image = noise(*shape)
+    before = image.clone()
+    once, again = (CHANGES[name](image, seeded()) for _i in range(2))
+    assert torch.equal(once, again)
+    assert once.shape == image.shape and once.dtype == torch.uint8 and once.is_contiguous()
+    assert torch.equal(image, before)
+    if len(image) > 1:
+        assert not torch.equal(once, CHANGES[name](image, seeded(2)))
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_picture_in_its_own_way(name):
+    image = noise(1, 3, 16, 16).expand(32, -1, -1, -1)
+    changed = CHANGES[name](image, seeded())
+    assert len(changed.unique(dim=0)) >= (2 if name == "mirror" else 8)
+
+
+def test_mirror():
+    image = noise(64, 3, 7, 9)
+    mirrored = mirror(image, seeded())
+    turned = [torch.equal(a, b.flip(2)) for a, b in zip(mirrored, image, strict=True)]
+    kept = [torch.equal(a, b) for a, b in zip(mirrored, image, strict=True)]
+    assert all(a != b for a, b in zip(turned, kept, strict=True))
+    assert 20 <= sum(turned) <= 44
+    assert torch.equal(mirror(mirrored, seeded()), image)
+
+
+def test_shift_is_a_slice_of_the_reflected_picture():
+    image = noise(200, 2, 20, 20)
+    wide = F.pad(image.float(), (2, 2, 2, 2), mode="reflect").byte()
+    found = set()
+    for moved, border in zip(shift(image, seeded()), wide, strict=True):
+        places = [
+            (y, x)
+            for y in range(5)
+            for x in range(5)
+            if torch.equal(moved, border[:, y : y + 20, x : x + 20])
+        ]
+        assert len(places) == 1
+        found.update(places)
+    assert len(found) == 25  # every move up to a tenth of 20 pixels
+
+
+def test_brightness_is_linear_within_bounds():
+    image = noise(50, 1, 16, 16)
+    changed = brightness(image, seeded())
+    for before, after in zip(image.float(), changed.float(), strict=True):
+        inner = (after > 0) & (after < 255)
+        x, y = before[inner], after[inner]
+        slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
+        assert 0.75**2 - 0.01 <= slope <= 1.25**2 + 0.01
+        assert (y - y.mean() - slope * (x - x.mean())).abs().max() < 1
+    dark = torch.zeros(4, 1, 4, 4, dtype=torch.uint8)
+    assert torch.equal(brightness(dark, seeded()), dark)
+
+
+def test_erase_covers_one_rectangle_with_the_mean():
+    image = noise(60, 3, 24, 24)
+    areas = []
+    for before, after in zip(image, erase(image, seeded()), strict=True):
+        mean = before.float().mean((1, 2)).round().byte()
+        covered = (after == mean[:, None, None]).all(0)
+        assert torch.equal(after[:, ~covered], before[:, ~covered])
+        rows, columns = covered.any(1).nonzero(), covered.any(0).nonzero()
+        height, width = rows.max() - rows.min() + 1, columns.max() - columns.min() + 1
+        assert covered.sum() >= height * width and max(height, width) <= 13
+        areas.append(int(covered.sum()))
+    assert max(areas) >= 100
+
+
+def test_rotate_keeps_the_middle_and_turns_what_is_round_it():
+    image = torch.zeros(40, 1, 41, 41, dtype=torch.uint8)
+    image[:, :, 20, :] = 255  # a level line
+    turned = rotate(image, seeded())
+    assert turned[:, 0, 20, 20].min() > 200
+    heights = torch.arange(41.0)[:, None]
+    angles = []
+    for picture in turned[:, 0].float():
+        place = (picture * heights).sum(0) / picture.sum(0)  # the line's height in each column
+        angles.append(math.degrees(math.atan2(float(place[35] - place[5]), 30)))
+    assert max(angles) <= 15.5 and min(angles) >= -15.5
+    assert max(angles) > 8 and min(angles) < -8
+
+
+def test_one_after_the_other():
+    image = noise(8, 1, 12, 12)
+    both = augmentation(("shift", "mirror"))
+    generator = seeded()
+    assert both is not None
+    assert torch.equal(both(image, seeded()), mirror(shift(image, generator), generator))
+    assert augmentation(()) is None
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(Trouble) as caught:
+        augmentation(["shift", "miror"])
+    assert caught.value.code == "augment" and caught.value.fix == "augment=mirror"
+
+
+def test_steps_show_each_change_at_work():
+    image = noise(3, 16, 16)
+    shown = steps(image, tuple(CHANGES))
+    assert [name for name, _picture in shown] == list(CHANGES) == list(what())
+    for (_name, picture), (_again, same) in zip(shown, steps(image, tuple(CHANGES)), strict=True):
+        assert picture.shape == image.shape and torch.equal(picture, same)
+        assert not torch.equal(picture, image)

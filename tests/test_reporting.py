@@ -1,0 +1,511 @@
+"""Reports and pictures: offline, escaped, readable, in two languages."""
+
+import html.parser
+import io
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+import yaml
+from matplotlib.ft2font import FT2Font
+from PIL import Image
+
+from souron import finding, judging
+from souron.data.cases import Cases, Skipped
+from souron.records import ComparisonRecord, Cost, Measure, Row, RunRecord, Verdict
+from souron.reporting import comparison_page, fonts, pictures, report, run_page, units
+from souron.speaking import Trouble
+
+HOSTILE = "<script>alert('x')</script>"
+LABELS = ("猫", HOSTILE, "$x^2$ & co", "とても長い名前のクラスですから省かれます")
+SYSTEMS = ("resnet18", "cnn", "<b>mlp</b>")
+OPEN = {"meta", "link", "br", "img", "hr", "input"}  # elements that need no end tag
+
+
+@pytest.fixture(scope="module")
+def cases() -> Cases:
+    random = torch.Generator().manual_seed(0)
+    label = torch.arange(60) % len(LABELS)
+    image = torch.randint(0, 40, (60, 1, 12, 12), generator=random, dtype=torch.uint8)
+    for i, k in enumerate(label.tolist()):
+        image[i, :, 3 * k : 3 * k + 3] += 200
+    return Cases(
+        name="写真",
+        image=image,
+        label=label,
+        labels=LABELS,
+        file=[f"写真/{i} <i>&.png" for i in range(60)],
+        skipped=(Skipped(f"{HOSTILE}.jpg", "truncated", "the file is cut short"),),
+        source="https://example.org/photos",
+        licence="CC0",
+    )
+
+
+def curve(top: float, looks: int = 6) -> list[dict[str, float]]:
+    return [
+        {"step": 10 * i, "epoch": i, "seconds": 2.0 * i, "examples": 600 * i,
+         "loss model": 2 / i, "val accuracy": top * (1 - 0.5**i)}
+        for i in range(1, looks + 1)
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def run(cases, tmp_path) -> RunRecord:
+    probability = torch.nn.functional.one_hot(cases.label, len(LABELS)).float() * 0.9 + 0.025
+    probability[:5] = probability[:5].roll(1, 1)  # five mistakes
+    return RunRecord(
+        folder=tmp_path / "run",
+        system="resnet18",
+        data="photos/",
+        task="classify",
+        seed=3,
+        config={"depths": [2, 2, 2, 2], "width": 64},
+        seen={"side": 12},
+        parameters=11_173_962,
+        flops=914_000_000,
+        measures={"accuracy": judging.proportion(55, 60), "log loss": Measure(0.3, 0.2, 0.4, 60)},
+        curve=curve(0.9),
+        forecast=Cost(10.0, 1_000_000_000),
+        outcome=Cost(12.0, 900_000_000),
+        stopped="budget",
+        parts={"train": 480, "val": 60, "test": 60},
+        skipped=cases.skipped,
+        receipt={
+            "options": {"budget": "12s"},
+            "command": "souron train resnet18 data='photos/<x>' budget=12s seed=3",
+            "data": {"hash": "0123abcd"},
+            "machine": {"packages": {"torch": "2.9"}, "memory": 16_000_000_000},
+        },
+        test=cases,
+        probability=probability,
+    )
+
+
+@pytest.fixture
+def comparison(cases, tmp_path) -> ComparisonRecord:
+    random = torch.Generator().manual_seed(1)
+    guesses = {}
+    for k, name in enumerate(SYSTEMS):
+        wrong = torch.rand(2, len(cases), generator=random) < 0.15 * (k + 1)
+        guesses[name] = torch.where(wrong, (cases.label + 1) % len(LABELS), cases.label)
+    scores = {name: (said == cases.label).float() for name, said in guesses.items()}
+    rows = [
+        Row(name, "accuracy", m.value, m.low, m.high, 30.0, 6e4, 10 ** (6 - k), 10 ** (8 - k),
+            tuple(scores[name].mean(1).tolist()))
+        for k, name in enumerate(SYSTEMS)
+        for m in [judging.interval(scores[name].numpy())]
+    ]  # fmt: skip
+    return ComparisonRecord(
+        folder=tmp_path / "compare",
+        task="classify",
+        data="photos/",
+        budget="30s",
+        seeds=2,
+        cases=len(cases),
+        measure="accuracy",
+        rows=rows,
+        verdicts=judging.judge({name: table.numpy() for name, table in scores.items()}),
+        sentence=f"resnet18 leads {SYSTEMS[2]}.",
+        curves={name: [curve(0.9 - k / 10), curve(0.85)] for k, name in enumerate(SYSTEMS)},
+        scores=scores,
+        guesses=guesses,
+        report=tmp_path / "compare" / "report.html",
+        receipt={"command": "souron compare resnet18 cnn", "options": {"batch": 128}},
+        skipped=cases.skipped,
+        test=cases,
+    )
+
+
+class Reader(html.parser.HTMLParser):
+    """Checks that tags balance and gathers what a browser would load, follow and show."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in OPEN:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def check_page(text: str, lang: str = "en") -> Reader:
+    """Well-formed, self-contained and accessible."""
+    reader = Reader(text)
+    assert not reader.all("script") and not reader.all("link") and not reader.all("iframe")
+    assert "url(" not in text and "@import" not in text
+    for tag, attributes in reader.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        if tag == "a":
+            assert re.match(r"https://|#", attributes["href"])
+        else:
+            assert "href" not in attributes
+        assert attributes.get("src", "data:").startswith("data:")
+    anchors = {attributes["id"] for _tag, attributes in reader.tags if "id" in attributes}
+    assert {a["href"][1:] for a in reader.all("a") if a["href"][0] == "#"} <= anchors
+    assert reader.all("html")[0]["lang"] == lang
+    assert reader.all("img") and all(image["alt"] for image in reader.all("img"))
+    assert all(head.get("scope") for head in reader.all("th"))
+    assert len(text) < 2_500_000
+    return reader
+
+
+def sections(text: str) -> list[str]:
+    return re.findall(r'<h2 id="(\w+)"', text)
+
+
+def test_a_classifiers_report_has_all_sections_and_only_itself(run):
+    path = report.run_report(run)
+    text = path.read_text(encoding="utf-8")
+    reader = check_page(text)
+    assert path == run.folder / "report.html"
+    assert sections(text) == ["learning", "confusion", "classes", "mistakes", "data", "forecast",
+                              "system", "receipt"]  # fmt: skip
+    assert HOSTILE in reader.text and HOSTILE not in text
+    assert "91.7 % of 60 test cases" in reader.text
+    assert "Only 60 test cases" in reader.text
+    assert "5 of 60 test cases are wrong" in reader.text
+    assert "souron train resnet18 data='photos/<x>' budget=12s seed=3" in reader.text
+    assert "0123abcd" in reader.text and "16 GB" in reader.text
+    assert "+20 %" in reader.text and "-10 %" in reader.text  # outcome against forecast
+    assert "the file is cut short" in reader.text
+    assert finding.entries()["resnet"].idea in reader.text
+
+
+def test_a_large_test_set_is_not_called_small(run):
+    text = report.run_report(replace(run, parts={**run.parts, "test": 100})).read_text("utf-8")
+    assert "the interval is wide" not in text
+
+
+def test_class_figures_are_sensitivity_and_precision_with_wilsons_interval(run):
+    rows = run_page._classes(run)
+    cat = rows[0]
+    # of 15 cats two are called otherwise; one other case is called a cat
+    assert (cat["name"], cat["n"], cat["recall"]["value"]) == ("猫", 15, 13 / 15)
+    assert cat["precision"]["value"] == 13 / 14
+    expected = judging.proportion(13, 15)
+    assert (cat["recall"]["low"], cat["recall"]["high"]) == (expected.low, expected.high)
+
+
+def test_a_class_that_never_occurs_has_no_figure(run):
+    labels = (*LABELS, "never")
+    probability = torch.cat([run.probability, torch.zeros(60, 1)], 1)
+    test = replace(run.test, labels=labels)
+    text = report.run_report(replace(run, test=test, probability=probability)).read_text("utf-8")
+    check_page(text)
+    assert run_page._classes(replace(run, test=test, probability=probability))[-1]["n"] == 0
+
+
+def test_mistakes_are_the_surest_first(run):
+    run.probability[2] = torch.tensor([0.0, 0.0, 0.0, 1.0])
+    tiles = run_page._mistakes(run)["tiles"]
+    assert len(tiles) == 5
+    assert tiles[0].file == run.test.file[2]
+    assert tiles[0].lines[1] == "truly: $x^2$ & co"
+
+
+def test_the_report_is_in_japanese_where_that_is_the_language(run, monkeypatch):
+    monkeypatch.setenv("SOURON_LANG", "ja")
+    reader = check_page(report.run_report(run).read_text(encoding="utf-8"), "ja")
+    assert finding.entries()["resnet"].ja in reader.text
+    assert finding.entries()["resnet"].ja in (run.folder / "card.md").read_text(encoding="utf-8")
+
+
+def test_every_text_of_the_pages_asks_for_its_translation(run, comparison, cases, monkeypatch):
+    """With a translation that marks what it touched, no other words but data are left."""
+    for module in [m for name, m in sys.modules.items() if name.startswith("souron.reporting")]:
+        if hasattr(module, "_"):
+            monkeypatch.setattr(module, "_", lambda message: f"⟦{message}⟧")
+    from souron.reporting import page
+
+    monkeypatch.setitem(page._pages().globals, "_", lambda message: f"⟦{message}⟧")
+    for path in (
+        report.run_report(run),
+        report.comparison_report(comparison),
+        report.data_page(cases, run.folder),
+    ):
+        text = path.read_text(encoding="utf-8")
+        for element in re.findall(r"<(?:h2|h3|dt|summary|figcaption|caption)\b[^>]*>([^<]+)", text):
+            named = element.strip() in {"accuracy", "log loss", ""}
+            assert named or "⟦" in element, element
+
+
+def test_the_report_is_replaced_in_one_step(run, monkeypatch):
+    report.run_report(run)
+    before = (run.folder / "report.html").read_bytes()
+    run.seed = 4
+    monkeypatch.setattr("pathlib.Path.replace", lambda *_paths: (_ for _ in ()).throw(OSError(28)))
+    with pytest.raises(Trouble, match="disk"):
+        report.run_report(run)
+    monkeypatch.undo()
+    assert (run.folder / "report.html").read_bytes() == before
+    assert sorted(p.name for p in run.folder.iterdir()) == ["card.md", "report.html"]
+
+
+def test_a_name_that_is_no_text_does_not_stop_the_report(run):
+    run.skipped = (Skipped("bad\udcff.png", "not an image", "no picture"),)
+    check_page(report.run_report(run).read_text(encoding="utf-8"))
+
+
+def test_balance_comes_from_the_split(run):
+    run.folder.mkdir()
+    rows = ["file,label,group,part", "a,猫,,train", "b,猫,,val", 'c,"$x^2$ & co",,test']
+    (run.folder / "split.csv").write_text("\n".join(rows), encoding="utf-8")
+    drawn = {}
+    with pytest.MonkeyPatch.context() as patch:
+        original = pictures.balance
+        patch.setattr(pictures, "balance", lambda parts, labels: drawn.update(parts) or original(
+            parts, labels))  # fmt: skip
+        report.run_report(run)
+    assert drawn == {"training": [1, 0, 0, 0], "validation": [1, 0, 0, 0], "test": [0, 0, 1, 0]}
+
+
+def test_a_generators_report_shows_samples(run, cases):
+    record = replace(run, system="dcgan", task="generate", measures={}, probability=None,
+                     samples=cases.image[:20] / 127.5 - 1)  # fmt: skip
+    text = report.run_report(record).read_text(encoding="utf-8")
+    check_page(text)
+    assert sections(text)[0] == "samples" and "confusion" not in sections(text)
+
+
+def test_samples_are_shown_as_they_were_drawn(cases):
+    sheet = Image.open(io.BytesIO(pictures.samples(cases.image[:1])))
+    factor = sheet.width // 12
+    pixels = torch.from_numpy(np.array(sheet.convert("L")))
+    assert torch.equal(pixels[::factor, ::factor], cases.image[0, 0])
+
+
+def test_a_groupings_report_shows_the_groups(run, cases):
+    kind, config = finding.system("kmeans_tiny")
+    model = kind(replace(config, groups=4), kind.see(cases))
+    model.centres.copy_(cases.image[:4].flatten(1) / 255)
+    record = replace(
+        run,
+        system="kmeans",
+        task="group",
+        measures={"silhouette": Measure(0.2, 0.1, 0.3, 60)},
+        probability=None,
+        groups=model(cases.image.flatten(1) / 255),
+        model=model,
+        curve=[],
+    )
+    text = report.run_report(record).read_text(encoding="utf-8")
+    reader = check_page(text)
+    assert sections(text)[0] == "groups" and "learning" not in sections(text)
+    assert "猫 (100 %)" in reader.text
+
+
+def test_the_card_is_markdown_with_metadata(run):
+    report.run_report(run)
+    text = (run.folder / "card.md").read_text(encoding="utf-8")
+    _nothing, metadata, body = text.split("---\n", 2)
+    assert yaml.safe_load(metadata) == {"library_name": "souron", "tags": ["classify", "resnet18"]}
+    headings = [line for line in body.splitlines() if line.startswith("## ")]
+    assert headings == ["## Intended use", "## Data", "## Measures", "## Limits",
+                        "## How to load it", "## How it was made", "## Citation"]  # fmt: skip
+    assert "| accuracy | 91.7 % | 81.9–96.4 % | 60 |" in body
+    assert "<script>" not in body
+    assert f"souron.load({str(run.folder)!r})" in body
+
+
+def test_a_comparisons_report_has_all_sections_and_only_itself(comparison):
+    path = report.comparison_report(comparison)
+    text = path.read_text(encoding="utf-8")
+    reader = check_page(text)
+    assert path == comparison.report
+    assert sections(text) == ["ranking", "verdicts", "time", "size", "learning", "disagreements",
+                              "equal", "receipt"]  # fmt: skip
+    assert comparison.sentence in reader.text and "<b>mlp</b>" not in text
+    assert text.index("resnet18 leads") < text.index("<h2")
+    assert "souron compare resnet18 cnn" in reader.text
+
+
+def test_a_comparison_of_what_is_not_classified_leaves_out_the_labels(comparison):
+    comparison.guesses, comparison.test = {}, None
+    text = report.comparison_report(comparison).read_text(encoding="utf-8")
+    check_page(text)
+    assert "disagreements" not in sections(text)
+
+
+def test_disagreements_show_what_each_system_said(comparison, cases):
+    comparison.guesses = {name: cases.label.repeat(3, 1) for name in SYSTEMS}
+    comparison.guesses["cnn"][:2, 7] = 0  # case 7 is truly label 3
+    shown = comparison_page._disagreements(comparison)
+    [tile] = shown["tiles"]
+    assert tile["file"] == cases.file[7]
+    assert tile["said"][1] == ("cnn", "猫 (2/3)", False)
+    assert tile["said"][0] == ("resnet18", LABELS[3][:14] + "…", True)
+    assert "98.3 % of the cases all say the same" in shown["caption"]
+
+
+@pytest.mark.parametrize(("cases_needed", "seeds_needed", "told"), [
+    (1234, 5, "about 1,300 more test cases, or 5 more seeds each"),
+    (40, None, "about 40 more test cases"),
+    (None, 7, "about 7 more seeds each; more cases alone will not do"),
+    (None, None, "too close: neither more cases nor more seeds within reason"),
+])  # fmt: skip
+def test_a_verdict_says_what_would_settle_it(cases_needed, seeds_needed, told):
+    verdict = Verdict("a", "b", 0.01, -0.02, 0.04, "cannot tell", cases_needed, seeds_needed)
+    pair = comparison_page._pair(verdict, "accuracy")
+    assert pair["needed"] == told
+    assert (pair["difference"], pair["interval"]) == ("+1.0 points", "-2.0 to +4.0 points")
+
+
+def test_a_notebook_shows_a_summary_without_a_style_of_its_own(run, comparison):
+    for text in (report.run_html(run), report.comparison_html(comparison)):
+        reader = Reader(text)
+        assert not reader.all("style") and not reader.all("script") and len(text) < 5000
+        assert "report.html" in reader.text
+    assert "91.7 %" in Reader(report.run_html(run)).text
+
+
+def test_the_data_page_shows_classes_preparation_and_augmentation(cases, tmp_path):
+    path = report.data_page(cases, tmp_path / "data")
+    text = path.read_text(encoding="utf-8")
+    reader = check_page(text)
+    assert sections(text) == ["classes", "sizes", "preparation", "augmentation", "skipped"]
+    assert "shift" in reader.text and "mirror" in reader.text
+    assert "15 to 15 cases each" in reader.text
+    with Image.open(tmp_path / "data" / "data.png") as image:
+        assert image.width > 1000
+
+
+def test_the_data_page_shows_files_as_they_were_read(photos, tmp_path):
+    from souron.data.loading import load
+
+    reader = check_page(report.data_page(load(photos, 16), tmp_path).read_text(encoding="utf-8"))
+    assert "as read: 24 × 24" in reader.text and "resized: 16 × 16" in reader.text
+    assert "from 24 × 24 to 24 × 24 pixels, median 24 × 24" in reader.text
+
+
+def test_many_classes_are_told_by_the_most_confused_pairs():
+    n = pictures.READABLE_CLASSES + 10
+    matrix = torch.eye(n).long() * 50
+    matrix[3, 5] = 9
+    labels = [f"種類{k}" for k in range(n)]
+    assert pictures.confusion(matrix, labels) == pictures.confused_pairs(matrix, labels)
+    few = Image.open(io.BytesIO(pictures.confusion(matrix[:30, :30], labels[:30])))
+    assert few.width == few.height + round(0.6 * pictures.DOTS)
+
+
+@pytest.mark.parametrize("picture", [
+    lambda names: pictures.confusion(torch.eye(len(names)).long(), names),
+    lambda names: pictures.balance({"訓練": [3] * len(names)}, names),
+    lambda names: pictures.grid(torch.zeros(len(names), 3, 8, 8, dtype=torch.uint8), names),
+    lambda names: pictures.classes(
+        {name: torch.zeros(2, 3, 8, 8, dtype=torch.uint8) for name in names}, [2] * len(names)),
+], ids=["confusion", "balance", "grid", "classes"])  # fmt: skip
+def test_names_of_any_kind_are_drawn_without_a_warning(picture):
+    drawn = picture(["猫と犬", "$\\frac{1}{$", "🙂", "한국어", "a\tb\nc", HOSTILE, "\udcff"])
+    assert drawn.startswith(b"\x89PNG")
+
+
+def test_japanese_letters_have_a_font_wherever_souron_is_installed():
+    assert fonts.shipped() is not None
+    assert fonts.drawable("猫の写真、カタカナ、漢字 ABC") == "猫の写真、カタカナ、漢字 ABC"
+    assert fonts.drawable("🙂 $x$") == r"□ \$x\$"
+    letters = FT2Font(str(fonts.shipped())).get_charmap()
+    assert all(ord(letter) in letters for letter in "総論あア、。・ー")
+
+
+def test_without_a_japanese_font_boxes_are_drawn(monkeypatch):
+    monkeypatch.setattr(fonts, "shipped", lambda: None)
+    monkeypatch.setattr(fonts, "INSTALLED", ())
+    fonts._files.cache_clear()
+    fonts._characters.cache_clear()
+    try:
+        assert fonts.families() == [fonts.LATIN]
+        assert fonts.drawable("猫 cat") == "□ cat"
+        assert pictures.confusion(torch.eye(2).long(), ["猫", "犬"])
+    finally:
+        fonts._files.cache_clear()
+        fonts._characters.cache_clear()
+
+
+def test_the_readers_own_matplotlib_settings_stay_and_do_not_matter(run):
+    code = """
+import matplotlib, sys
+before = matplotlib.rcParams.copy()
+from souron.reporting import pictures
+curve = [{"seconds": float(i), "examples": i, "loss model": 1 / i} for i in (1, 2, 3)]
+pictures.learning_curves({"a": [curve]}, "accuracy")
+assert matplotlib.rcParams.copy() == before and "matplotlib.pyplot" not in sys.modules
+assert "matplotlib_fontja" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+    plain = pictures.learning_curves({"a": [curve(0.9)]}, "accuracy")
+    dark = {"text.color": "white", "axes.facecolor": "black", "xtick.color": "white"}
+    with matplotlib.rc_context(dark):
+        assert pictures.learning_curves({"a": [curve(0.9)]}, "accuracy") == plain
+
+
+def test_labels_at_line_ends_lie_apart_and_inside():
+    heights = pictures._apart([0.1, 0.9, 0.9, 0.95], 0.1, 0, 1)
+    assert heights[0] == pytest.approx(0.1)
+    gaps = [above - below for below, above in pairwise(heights)]
+    assert min(gaps) == pytest.approx(0.1) and max(heights) <= 1
+    assert pictures._apart([0.0, 0.0], 0.2, 0, 1) == [0, 0.2]
+
+
+def test_the_band_of_seeds_needs_no_common_looks():
+    short = [{"seconds": 1.0, "val accuracy": 0.5}, {"seconds": 3.0, "val accuracy": 0.7}]
+    long = [{"seconds": 0.5 * i, "val accuracy": 0.1 * i} for i in range(1, 8)]
+    assert pictures.accuracy_over_seconds({"a": [short, long], "b": [[]]}, "accuracy", 3.0)
+
+
+@pytest.mark.parametrize(("said", "expected"), [
+    (units.count(950), "950"), (units.count(9_876), "9,876"), (units.count(60_000), "60 k"),
+    (units.count(999_960), "1 M"), (units.count(1_234_567), "1.2 M"),
+    (units.count(138_357_544), "138 M"), (units.count(1.5e9), "1.5 B"),
+    (units.whole(60_000), "60,000"), (units.roughly(63_108), "64,000"), (units.roughly(7), "7"),
+    (units.operations(3.4e9), "3.4 GFLOP"), (units.operations(12), "12 FLOP"),
+    (units.size(12_000_000), "12 MB"), (units.size(999), "999 B"), (units.size(1.34e9), "1.3 GB"),
+    (units.seconds(0.4213), "0.42 s"), (units.seconds(3.21), "3.2 s"),
+    (units.seconds(9.97), "10 s"),
+    (units.seconds(59.7), "1 min"), (units.seconds(80), "1 min 20 s"),
+    (units.seconds(7500), "2 h 5 min"), (units.seconds(float("inf")), "–"),
+    (units.percent(0.9324), "93.2 %"), (units.percent(0.07, 0), "7 %"),
+    (units.measure("accuracy", 1.0), "100.0 %"), (units.measure("log loss", 0.30012), "0.300"),
+    (units.measure("log loss", 12.345), "12.3"), (units.measure("log loss", 0), "0"),
+    (units.interval("accuracy", 0.915, 0.926), "91.5–92.6 %"),
+    (units.interval("silhouette", -0.1, 0.2), "-0.100 to 0.200"),
+    (units.difference("accuracy", 0.012), "+1.2 points"),
+    (units.difference("accuracy", -0.0000001), "+0.00 points"),
+    (units.difference("accuracy", 0.0002), "+0.02 points"),
+    (units.difference("log loss", -0.05), "-0.0500"),
+])  # fmt: skip
+def test_numbers_read_well(said, expected):
+    assert said == expected
+
+
+def test_units_need_nothing_heavy():
+    code = "import souron.reporting.units, sys, json; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "numpy", "matplotlib", "jinja2", "PIL"} & set(json.loads(done.stdout))
