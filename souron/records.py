@@ -56,6 +56,11 @@ class RunRecord:
     groups: Tensor | None = None  # (cases,) for groupings
     model: Any = None
 
+    def _repr_html_(self) -> str:
+        from souron.reporting.report import run_html
+
+        return run_html(self)
+
     def as_json(self) -> dict[str, Any]:
         """The object that ``souron train --json`` prints."""
         return {
@@ -119,6 +124,11 @@ class ComparisonRecord:
     receipt: dict[str, Any]
     skipped: tuple[Skipped, ...] = ()
     test: Cases | None = None
+
+    def _repr_html_(self) -> str:
+        from souron.reporting.report import comparison_html
+
+        return comparison_html(self)
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``souron compare --json`` prints."""

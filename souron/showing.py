@@ -192,7 +192,7 @@ def verdicts(record: Any) -> Table:
                 text = _("cannot tell; about {n} more seeds needed").format(n=each.seeds_needed)
         made.add_row(
             f"{each.a} – {each.b}", units.difference(record.measure, each.difference),
-            units.interval(record.measure, each.low, each.high), text,
+            units.differences(record.measure, each.low, each.high), text,
         )  # fmt: skip
     return made
 

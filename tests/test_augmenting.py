@@ -103,15 +103,15 @@ def test_erase_covers_one_rectangle_with_the_mean():
 
 
 def test_rotate_keeps_the_middle_and_turns_what_is_round_it():
-    image = torch.zeros(40, 1, 41, 41, dtype=torch.uint8)
-    image[:, :, 20, :] = 255  # a level line
+    image = torch.zeros(40, 1, 41, 61, dtype=torch.uint8)
+    image[:, :, 20, 10:51] = 255  # a level line
     turned = rotate(image, seeded())
-    assert turned[:, 0, 20, 20].min() > 200
+    assert turned[:, 0, 20, 30].min() > 200
     heights = torch.arange(41.0)[:, None]
     angles = []
     for picture in turned[:, 0].float():
         place = (picture * heights).sum(0) / picture.sum(0)  # the line's height in each column
-        angles.append(math.degrees(math.atan2(float(place[35] - place[5]), 30)))
+        angles.append(math.degrees(math.atan2(float(place[45] - place[15]), 30)))
     assert max(angles) <= 15.5 and min(angles) >= -15.5
     assert max(angles) > 8 and min(angles) < -8
 

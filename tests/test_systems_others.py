@@ -47,11 +47,10 @@ def digits(first: int, last: int, side: int = 8) -> Cases:
     )
 
 
-def learn(system, cases: Cases, steps: int, batch: int = 64, start: int = 0, end: int | None = None):
+def learn(system, cases: Cases, steps: int, batch: int = 64, end: int | None = None):
     run = Run(
         end or steps,
         batch,
-        start,
         schedule=lambda optimizer, step: set_rate(optimizer, one_cycle(step / steps)),
     )
     return list(system.fit(Feed(cases, system.prepare), run))
@@ -100,9 +99,8 @@ def test_freezing_leaves_the_head_alone_to_learn(kind):
     learn(system, digits(0, 128), 2)
     after = system.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    allowed = {"whiten.weight", "whiten.bias", "whitened"}  # computed from the pictures
-    assert {name for name in moved if not name.startswith(system.head)} <= allowed
-    assert any(name.startswith(system.head) for name in moved)
+    assert moved
+    assert all(name.startswith(system.head + ".") for name in moved)
 
 
 @pytest.mark.parametrize(
@@ -143,15 +141,12 @@ def test_lenet_5_equals_its_layers_written_out():
     torch.manual_seed(0)
     ours = cnn.CNN(cnn.CNN.SIZES["paper"], classify.Seen(1, 28, TEN))
     first, second = ours.features[0], ours.features[3]
-    x = F.conv2d(torch.randn(2, 1, 28, 28), first.weight, first.bias, padding=2)
-    torch.manual_seed(0)
-    ours_again = cnn.CNN(cnn.CNN.SIZES["paper"], classify.Seen(1, 28, TEN))
     image = torch.randn(2, 1, 28, 28)
     x = F.avg_pool2d(F.conv2d(image, first.weight, first.bias, padding=2).tanh(), 2)
     x = F.avg_pool2d(F.conv2d(x, second.weight, second.bias).tanh(), 2)
     assert x.shape == (2, 16, 5, 5)
-    expected = ours_again.fc(ours_again.full(x.flatten(1)))
-    assert torch.allclose(ours_again(image), expected, atol=1e-6)
+    expected = ours.fc(ours.full(x.flatten(1)))
+    assert torch.allclose(ours(image), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", ["b16", "b32"])
@@ -224,21 +219,24 @@ def test_timm_names_the_nearest_network(name, near):
     assert near in trouble.value.expected
 
 
-@pytest.mark.parametrize("shape", [(64, 32 * 9), (96, 96), (200, 27)])
+@pytest.mark.parametrize("shape", [(64, 32 * 9), (200, 27), (24, 25)])
 def test_orthogonal_brings_every_singular_value_near_one(shape):
     torch.manual_seed(0)
-    matrix = torch.randn(shape) @ torch.diag(torch.logspace(-1, 1, shape[1]))
-    values = torch.linalg.svdvals(airbench.orthogonal(matrix, 7))
-    assert values.min() > 0.5
-    assert values.max() < 1.3
+    u, _values, v = torch.linalg.svd(torch.randn(shape), full_matrices=False)
+    spread = torch.logspace(-1.5, 0, min(shape))  # the largest is thirty times the smallest
+    made = airbench.orthogonal(u * spread @ v)
+    values = torch.linalg.svdvals(made)
+    assert values.min() > 0.6
+    assert values.max() < 1.25
+    assert torch.nn.functional.cosine_similarity(made.flatten(), (u @ v).flatten(), 0) > 0.97
 
 
 def test_whitening_leaves_patches_uncorrelated():
     torch.manual_seed(0)
     known = digits(0, 1400, 16)
-    system = airbench.Airbench(airbench.SIZES_FOR_TEST, classify.Classifier.see(known))
+    system = airbench.Airbench(airbench.Airbench.SIZES["tiny"], classify.Classifier.see(known))
     batch = next(iter(Feed(known, system.prepare).endless(1000)))
-    system.whiten_with(batch.image)
+    system.whiten_for(batch.image)
     answers = system.whiten(batch.image).transpose(0, 1).flatten(1)
     half = len(answers) // 2
     assert torch.equal(answers[:half], -answers[half:])
@@ -271,7 +269,9 @@ def test_airbench_at_the_papers_size_has_its_1970000_parameters():
     assert round(count(system) / 1e6, 2) == 1.97
 
 
-@pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 16), (1, 28), (3, 32), (1, 45), (3, 64)])
+@pytest.mark.parametrize(
+    ("channels", "side"), [(1, 8), (3, 16), (1, 28), (3, 32), (1, 45), (3, 64)]
+)
 def test_dcgan_draws_pictures_of_the_datas_size(channels, side):
     system = DCGAN(DCGAN.SIZES["tiny"], generate.Seen(channels, side))
     drawn = system.draw(2)

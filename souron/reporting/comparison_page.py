@@ -138,7 +138,7 @@ def _ranking(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "seconds": units.seconds(row.train_seconds),
             "examples": units.count(row.examples_seen),
             "parameters": units.count(row.parameters),
-            "flops": units.operations(row.flops).removesuffix("FLOP").strip(),
+            "flops": units.scaled(row.flops),
         }
         for row in rows
     ]

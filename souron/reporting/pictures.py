@@ -370,7 +370,7 @@ def complexity(rows: Sequence[Row]) -> bytes:
         values = [max(1, value(row)) for row in rows]
         decades = max(values) > 20 * min(values)
         axes.xaxis.set_major_locator(LogLocator(subs=(1,) if decades else (1, 2, 5)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _place: units.count(n)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _place: units.scaled(n)))
         axes.xaxis.set_minor_formatter(NullFormatter())
         _scale(axes.yaxis, measure)
         for index, row in enumerate(rows):

@@ -32,6 +32,11 @@ def operations(number: float) -> str:
     return f"{scaled}FLOP" if " " in scaled else f"{scaled} FLOP"
 
 
+def scaled(number: float) -> str:
+    """With an SI prefix: ``900 M``, ``1 G``."""
+    return _scaled(number, ("", "k", "M", "G", "T", "P"))
+
+
 def size(number: float) -> str:
     """Bytes, in powers of a thousand: ``12 MB``."""
     scaled = _scaled(number, ("", "k", "M", "G", "T", "P"))

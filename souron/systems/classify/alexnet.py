@@ -1,4 +1,4 @@
-"""Big convolutional layers, ReLU and dropout: the network that began the era of deep learning.
+"""Large convolutions, ReLU and dropout: the network that began the age of deep learning.
 
 Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional Neural Networks
 (2012). https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks
@@ -8,9 +8,9 @@ Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional N
 The network was too large for one graphics card of 2012 and ran on two. Each card held half of
 the maps; only the third convolution and the fully connected layers looked at both halves:
 
-    device 1   conv1 - conv2 \\ / conv3 - conv4 - conv5 \\
-                              X                         > fc6 - fc7 - fc8
-    device 2   conv1 - conv2 / \\ conv3 - conv4 - conv5 /
+    device 1   conv1 - conv2 -+- conv3 - conv4 - conv5 -+
+                              |                         +- fc6 - fc7 - fc8
+    device 2   conv1 - conv2 -+- conv3 - conv4 - conv5 -+
 
 A convolution whose maps stay on their own device is one with ``groups=2``. The size ``merged`` is
 the later tower for one device, without the normalisation, as torchvision has it (Krizhevsky: One

@@ -3,11 +3,11 @@
 Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich: Going Deeper with
 Convolutions (2014). https://arxiv.org/abs/1409.4842
 
-    Inception:   1x1 ------------\\
-                 1x1 - 3x3 -------\\
-      x -------<                    > y = all maps, one behind the other
-                 1x1 - 5x5 -------/
-                 pooling - 1x1 --/
+    Inception:     +- 1x1 -----------+
+                   +- 1x1 - 3x3 -----+
+               x --+                 +-- y = the maps of all four, one behind the other
+                   +- 1x1 - 5x5 -----+
+                   +- pooling - 1x1 -+
 
 The 1x1 convolutions before the costly ones reduce the maps first, which makes 22 layers affordable.
 Two auxiliary heads half-way name the picture too, so that early layers get a short gradient:
