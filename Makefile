@@ -22,8 +22,8 @@ unit: $(SETUP)
 docs: $(SETUP)
 	$(BIN)/python docs/build.py
 
-locale: $(SETUP)  # after a message has changed: update locale/, then translate what is new
-	$(BIN)/python tests/messages.py --update
+locale: $(SETUP)  # after a message has changed; then translate what it names, and run it again
+	$(BIN)/python tests/messages.py
 
 benchmarks: .venv-bench/souron-installed
 

@@ -1,6 +1,7 @@
 """Build the site in both languages: ``make docs``. Warnings are errors.
 
-The pages of the systems are written from their files, so that they cannot fall behind.
+``python docs/build.py --update`` brings the translations in ``docs/locale`` up to date with the
+English pages; what is new or changed in them then waits for a translation.
 """
 
 import os
@@ -10,96 +11,59 @@ from pathlib import Path
 
 from sphinx.cmd.build import main as sphinx
 
+import pages
+
 HERE = Path(__file__).parent
 LANGUAGES = ("en", "ja")
+START = """<!doctype html>
+<meta charset="utf-8">
+<title>souron (総論)</title>
+<meta http-equiv="refresh" content="0; url=en/index.html">
+<p><a href="en/index.html">English</a> · <a href="ja/index.html" lang="ja">日本語</a></p>
+"""
 
 
 def main() -> int:
+    if sys.argv[1:] == ["--update"]:
+        return update()
+    described = pages.describe_all()
     for language in LANGUAGES:
         os.environ["SOURON_LANG"] = language
-        write_systems(HERE / "systems")
+        pages.write(HERE, described)
         out = HERE / "_build" / language
         shutil.rmtree(out, ignore_errors=True)
-        arguments = ["-q", "-W", "--keep-going", "-b", "html", "-D", f"language={language}"]
-        failed = sphinx([*arguments, str(HERE), str(out)])
-        if failed:
+        if failed := site("html", out, "-W", "--keep-going", "-D", f"language={language}"):
             return failed
         print(f"{out}/index.html")
+    (HERE / "_build" / "index.html").write_text(START, encoding="utf-8")
     return 0
 
 
-def write_systems(folder: Path) -> None:
-    """A page for each system, and the table of all of them."""
-    from souron import finding
-    from souron.speaking import _, language
-
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    entries = finding.entries()
-    idea = {e.name: e.ja if language() == "ja" else e.idea for e in entries.values()}
-    lines = [
-        f"# {_('The systems')}",
-        "",
-        f"| {_('system')} | {_('year')} | {_('idea')} | {_('task')} | {_('status')} |",
-        "|---|---|---|---|---|",
-        *(
-            f"| [{e.name}]({e.name}.md) | {e.year} | {idea[e.name]} | {e.task} | {e.status} |"
-            for e in entries.values()
-        ),
-        "",
-        "```{toctree}",
-        ":hidden:",
-        "",
-        *entries,
-        "```",
-    ]
-    (folder / "index.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for entry in entries.values():
-        (folder / f"{entry.name}.md").write_text(page(entry, folder), encoding="utf-8")
+def site(builder: str, out: Path, *options: str) -> int:
+    """Run Sphinx; its exit code. Its own record of what is built lies outside of the site."""
+    doctrees = HERE / "_build" / "doctrees"
+    shutil.rmtree(doctrees, ignore_errors=True)
+    return sphinx(["-q", "-E", "-b", builder, "-d", str(doctrees), *options, str(HERE), str(out)])
 
 
-def page(entry, folder: Path) -> str:
-    """One system: the idea, the paper, what its file says, its sizes, its shape."""
-    from souron import finding, structure
-    from souron.reporting import units
-    from souron.speaking import _, language
+def templates(out: Path) -> None:
+    """The messages of the hand-written pages, a ``.pot`` file for each, into ``out``."""
+    shutil.rmtree(out, ignore_errors=True)
+    hand_written = ",".join(("_build", "_templates", "locale", *pages.FOLDERS))
+    missing = "suppress_warnings=toc.excluded,toc.not_readable,myst.xref_missing"
+    sphinx([
+        "-Q", "-E", "-b", "gettext", "-d", str(out / "doctrees"),
+        "-D", f"exclude_patterns={hand_written}", "-D", missing, str(HERE), str(out),
+    ])  # fmt: skip
 
-    rows = []
-    for size in entry.sizes:
-        described = structure.at_size(entry.name, size)
-        rows.append(
-            f"| `{finding.spell(entry, size)}` | {units.count(described.parameters)} "
-            f"| {units.count(described.flops)} | {' x '.join(map(str, described.shape))} |"
-        )
-    first, _sep, rest = entry.about.partition("\n")
-    picture = draw(entry, folder)
-    return "\n".join(
-        [
-            f"# {entry.name}",
-            "",
-            entry.ja if language() == "ja" else first,
-            "",
-            f"[{entry.paper}]({entry.url})",
-            "",
-            f"![{_('the layers of {name}, from input to output').format(name=entry.name)}]({picture})",
-            "",
-            f"## {_('Sizes')}",
-            "",
-            f"| {_('name')} | {_('parameters')} | {_('FLOPs of one case')} | {_('input')} |",
-            "|---|---|---|---|",
-            *rows,
-            "",
-            f"## {_('What its file says')}",
-            "",
-            "```text",
-            entry.about,
-            "```",
-            "",
-            f"`souron show {entry.name}`, `souron/systems/{entry.task}/{entry.name}.py`, "
-            f"{_('status')}: {entry.status}",
-            "",
-        ]
-    )
+
+def update() -> int:
+    from sphinx_intl.basic import update as update_catalogs
+
+    out = HERE / "_build" / "gettext"
+    templates(out)
+    update_catalogs(str(HERE / "locale"), str(out), ["ja"], line_width=100)
+    return 0
 
 
 if __name__ == "__main__":

@@ -4,12 +4,24 @@ project = "souron"
 author = "the souron developers"
 copyright = "the souron developers"  # noqa: A001 (Sphinx's name)
 extensions = ["myst_parser"]
-myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
+highlight_language = "none"
 html_theme = "furo"
 html_title = "souron (総論)"
-html_static_path = ["_static"]
+templates_path = ["_templates"]
 html_show_sphinx = False
+html_copy_source = False
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/language.html",
+        "sidebar/search.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
 locale_dirs = ["locale"]
 gettext_compact = False
-exclude_patterns = ["_build", "locale", "README.md"]
+gettext_location = False  # so that a moved paragraph leaves its translation alone
+exclude_patterns = ["_build", "_templates", "locale"]

@@ -84,9 +84,10 @@ def predict(model: Model, files: Sequence[str | Path]) -> Iterator[tuple[Path, L
             fix=f"souron train {model.name}",
         )
     system = model.system.eval()
+    side = system.seen.side
     for path in find(files):
         try:
-            picture = image.square(image.read(path), system.seen.side, system.seen.channels)
+            picture = image.square(image.read(path, about=side), side, system.seen.channels)
         except Trouble as trouble:
             yield path, trouble
             continue

@@ -210,6 +210,15 @@ def _from_published(system: str, kind: Any, config: Any, seen: Any) -> Any:
 
     entry, size = finding.split(system)
     published = fetching.weights(entry.name, size)
+    if seen.side < 64:
+        raise Trouble(
+            "imgsz",
+            _(
+                "published weights want pictures of 64 pixels a side or more, these have {side}"
+            ).format(side=seen.side),
+            expected="imgsz=224",
+            fix="imgsz=224",
+        )
     if seen.channels != 3:
         raise Trouble(
             "channels",
@@ -221,14 +230,14 @@ def _from_published(system: str, kind: Any, config: Any, seen: Any) -> Any:
         )
     mean, std = fetching.normalisation(entry.name, size)
     model = kind(config, replace(seen, mean=mean, std=std))
-    saving.fill(model, published, Path(entry.name), but=model.head)
+    saving.fill(model, published, Path(entry.name), but=(model.head, *model.side_heads))
     return model
 
 
 def _from_run(folder: Path, kind: Any, config: Any, seen: Any) -> Any:
     other = saving.load(folder)
     model = kind(config, replace(seen, mean=other.seen.mean, std=other.seen.std))
-    saving.fill(model, other.state_dict(), folder, but=model.head)
+    saving.fill(model, other.state_dict(), folder, but=(model.head, *model.side_heads))
     return model
 
 

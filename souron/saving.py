@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -215,11 +215,12 @@ def load(folder: Path, which: str = "best") -> Any:
     return system.eval()
 
 
-def fill(system: Any, weights: dict[str, Tensor], path: Path, but: str = "") -> None:
-    """Load weights by name, all of them (``but`` those of the layer so named). Raises Trouble."""
+def fill(system: Any, weights: dict[str, Tensor], path: Path, but: Sequence[str] = ()) -> None:
+    """Load weights by name, all of them (``but`` those of the layers so named). Raises Trouble."""
+    left_out = tuple(f"{layer}." for layer in but)
     own = system.state_dict()
-    wanted = {n: t for n, t in own.items() if not (but and n.startswith(but + "."))}
-    given = {n: t for n, t in weights.items() if not (but and n.startswith(but + "."))}
+    wanted = {n: t for n, t in own.items() if not n.startswith(left_out)}
+    given = {n: t for n, t in weights.items() if not n.startswith(left_out)}
     differ = sorted(
         name
         for name in wanted.keys() | given.keys()

@@ -102,18 +102,20 @@ def test_erase_covers_one_rectangle_with_the_mean():
     assert max(areas) >= 100
 
 
-def test_rotate_keeps_the_middle_and_turns_what_is_round_it():
-    image = torch.zeros(40, 1, 41, 61, dtype=torch.uint8)
-    image[:, :, 20, 10:51] = 255  # a level line
-    turned = rotate(image, seeded())
-    assert turned[:, 0, 20, 30].min() > 200
-    heights = torch.arange(41.0)[:, None]
+def test_rotate_turns_upright_and_level_lines_alike_about_the_middle():
+    level, upright = torch.zeros(2, 40, 1, 41, 61, dtype=torch.uint8).unbind()
+    level[:, :, 20, 10:51] = 255
+    upright[:, :, 5:36, 30] = 255
+    heights, widths = torch.arange(41.0)[:, None], torch.arange(61.0)
     angles = []
-    for picture in turned[:, 0].float():
-        place = (picture * heights).sum(0) / picture.sum(0)  # the line's height in each column
-        angles.append(math.degrees(math.atan2(float(place[45] - place[15]), 30)))
-    assert max(angles) <= 15.5 and min(angles) >= -15.5
-    assert max(angles) > 8 and min(angles) < -8
+    for one, other in zip(rotate(level, seeded()), rotate(upright, seeded()), strict=True):
+        assert one[0, 20, 30] > 200 and other[0, 20, 30] > 200
+        height = (one[0] * heights).sum(0) / one[0].sum(0)  # the line's, in each column
+        width = (other[0] * widths).sum(1) / other[0].sum(1)
+        angles.append(math.degrees(math.atan2(float(height[45] - height[15]), 30)))
+        other_angle = math.degrees(math.atan2(float(width[10] - width[30]), 20))
+        assert abs(angles[-1] - other_angle) < 1
+    assert -15.5 <= min(angles) < -8 and 8 < max(angles) <= 15.5
 
 
 def test_one_after_the_other():

@@ -33,6 +33,7 @@ class Options:
     threads: int
     workers: int  # of a DataLoader
     looks: int  # tests an epoch
+    system: str  # souron's, in the table "own"
 
 
 def options() -> Options:
@@ -47,6 +48,7 @@ def options() -> Options:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--looks", type=int, default=1)
+    parser.add_argument("--system", default="airbench")
     return Options(**vars(parser.parse_args()))
 
 

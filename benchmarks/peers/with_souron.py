@@ -49,8 +49,8 @@ train, test = cases(data.train, data.train_label), cases(data.test, data.test_la
 if chosen.table == "same":
     kind, config, change = Small, None, None
 else:
-    kind, config = finding.system("airbench")
-    change = augmenting.augmentation(train.augment)
+    kind, config = finding.system(chosen.system)
+    change = augmenting.augmentation(("shift", "mirror"))  # what the data set names
 system = kind(config, kind.see(train))
 if system.channels_last:
     system.to(memory_format=torch.channels_last)

@@ -13,7 +13,7 @@ class Skipped:
     """A file that could not be used."""
 
     file: str
-    code: str  # "truncated", "empty", "too large", "not an image", "outside", ...
+    code: str  # "truncated", "empty file", "too large", "not an image", "outside", ...
     reason: str  # in the reader's language
 
 

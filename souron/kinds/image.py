@@ -95,7 +95,7 @@ def opened(path: Path, inside: Path | None = None) -> Iterator[Image.Image]:
             begins = stream.read(12)
             cut = begins[8:] == b"WEBP" and int.from_bytes(begins[4:8], "little") + 8 > size
             image = Image.open(stream, formats=FORMATS)
-            pass
+            _check_pixels(path, image)
             yield image
     except Trouble:
         raise

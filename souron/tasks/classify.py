@@ -35,6 +35,7 @@ class Classifier(System):
     default_data = "digits"
 
     head: ClassVar[str] = "fc"  # the layer that names the classes: new in transfer learning
+    side_heads: ClassVar[tuple[str, ...]] = ()  # further layers that name them
     seen: Seen
 
     @staticmethod

@@ -105,6 +105,7 @@ class GoogLeNet(Classifier):
     status = "faithful"
     channels_last = True
     head = "fc"
+    side_heads = ("aux1.fc2", "aux2.fc2")
     SIZES = {
         "tiny": Config(4, dropout=0.0, auxiliary_dropout=0.0, rate=1e-2),
         "small": Config(8, dropout=0.2, rate=5e-3),

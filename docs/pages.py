@@ -1,0 +1,263 @@
+"""The pages that are written from the code, so that they cannot fall behind it."""
+
+import contextlib
+import inspect
+import io
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diagram
+
+import souron
+from souron import comparing, finding, looking, options, predicting, records, running, structure
+from souron.data import cases, loading
+from souron.kinds import labels
+from souron.reporting import units
+from souron.speaking import Trouble, _
+
+FOLDERS = ("systems", "reference")
+ROOT = Path(souron.__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Size:
+    name: str  # "resnet18"
+    parameters: int
+    flops: int
+    shape: tuple[int, ...]  # of one case
+
+
+@dataclass(frozen=True)
+class Described:
+    """What both languages show of a system."""
+
+    entry: finding.Entry
+    sizes: list[Size]
+    drawn: str  # the size in the picture, as it is spelt
+    lines: list[list[diagram.Box]]
+
+
+def describe_all() -> list[Described]:
+    return [describe(entry) for entry in finding.entries().values()]
+
+
+def describe(entry: finding.Entry) -> Described:
+    """A system's sizes, and the boxes of its first size that was published; else of its small."""
+    sizes = []
+    for size in entry.sizes:
+        model, seen = looking.drawn(structure, entry, size)
+        counted = structure.parameters(model), structure.flops(model, seen)
+        sizes.append(Size(finding.spell(entry, size), *counted, structure.describe(seen)))
+    size = next((s for s in entry.sizes if s not in ("tiny", "small")), "small")
+    lines = diagram.boxes(*looking.drawn(structure, entry, size))
+    return Described(entry, sizes, finding.spell(entry, size), lines)
+
+
+def write(docs: Path, described: list[Described]) -> None:
+    """Every generated page, in the language of the moment."""
+    for name in FOLDERS:
+        shutil.rmtree(docs / name, ignore_errors=True)
+        (docs / name).mkdir()
+    for each in described:
+        diagram.draw(each.lines, docs / "systems" / f"{each.entry.name}.svg")
+        write_page(docs / "systems" / f"{each.entry.name}.md", system(each))
+    write_page(docs / "systems" / "index.md", systems([each.entry for each in described]))
+    write_page(docs / "reference" / "commands.md", commands())
+    write_page(docs / "reference" / "python.md", python())
+
+
+def write_page(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
+
+
+def table(heads: list[str], rows: list[list[str]], right: int = 0) -> str:
+    """A Markdown table; its last ``right`` columns hold numbers."""
+    bars = ["---"] * (len(heads) - right) + ["---:"] * right
+    lines = [heads, bars, *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def page(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def systems(entries: list[finding.Entry]) -> str:
+    """The table of all systems, a section for each task."""
+    parts = []
+    for task in dict.fromkeys(entry.task for entry in entries):
+        rows = [
+            [f"[{e.name}]({e.name}.md)", str(e.year), options.about(e), looking.status(e)]
+            for e in entries
+            if e.task == task
+        ]
+        parts += [f"## {task}", table([_("system"), _("year"), _("idea"), _("status")], rows)]
+    return page(
+        f"# {_('Systems')}",
+        _("Each system is one file that says what it is. These pages are made from the files."),
+        *parts,
+        "```{toctree}\n:hidden:\n\n" + "\n".join(entry.name for entry in entries) + "\n```",
+    )
+
+
+def system(described: Described) -> str:
+    """One system: the idea, the paper, its layers, its sizes, what its file says."""
+    entry = described.entry
+    facts = [
+        [_("paper"), f"[{entry.paper}]({entry.url})"],
+        [_("task"), entry.task],
+        [_("status"), looking.status(entry)],
+        [_("file"), f"`{entry.file.relative_to(entry.file.parents[3])}`"],
+    ]
+    sizes = [
+        [f"`{size.name}`", looking.shape(size.shape), units.count(size.parameters),
+         units.operations(size.flops)]
+        for size in described.sizes
+    ]  # fmt: skip
+    alt = _("The layers of {name} from input to output").format(name=described.drawn)
+    return page(
+        f"# {entry.name}",
+        options.about(entry),
+        table(["", ""], facts),
+        f"```console\n{tries(entry)}\n```",
+        f"## {_('Layers')}",
+        f"![{alt}]({entry.name}.svg)",
+        _("{name}, from input to output. Higher boxes have maps of more pixels, wider ones have "
+          "more maps. What is under a box is its name and the shape of what it gives out: maps × "
+          "height × width, tokens × width, or the length of a vector.").format(
+              name=f"`{described.drawn}`"),
+        f"## {_('Sizes')}",
+        table([_("name"), _("input"), _("parameters"), _("FLOPs")], sizes, right=2),
+        _("FLOPs are those of one forward pass of one case; a multiply-add counts as two."),
+        f"## {_('What its file says')}",
+        explained(entry),
+    )  # fmt: skip
+
+
+def tries(entry: finding.Entry) -> str:
+    """Commands to begin with."""
+    kind = finding.system(entry.name)[0]
+    lines = [f"$ souron show {entry.name}"]
+    if kind.needs_fit:
+        lines.append(f"$ souron train {entry.name} data={kind.default_data} budget=30s")
+    return "\n".join(lines)
+
+
+def explained(entry: finding.Entry) -> str:
+    """The docstring after its idea and paper, as Markdown; equations are indented in it."""
+    paragraphs = re.split(r"\n\s*\n", entry.about)[2:]
+    text = "\n\n".join(map(linked, paragraphs))
+    return text.replace("Differs from the paper", "**Differs from the paper**")
+
+
+def linked(text: str) -> str:
+    """Addresses as links, except in equations and diagrams."""
+    if text.startswith("    "):
+        return text
+    return re.sub(r"https?://[^\s()]*[^\s().,:;]", r"<\g<0>>", text)
+
+
+def commands() -> str:
+    """The command line's own help, a section for each command."""
+    import typer.main
+
+    from souron import cli
+
+    group: Any = typer.main.get_command(cli.app)
+    with contextlib.redirect_stdout(io.StringIO()):  # not a terminal: no colours
+        everything = group.get_help(typer.Context(group, info_name="souron"))
+    return page(
+        f"# {_('The command line')}",
+        _("What `souron --help` says:"),
+        f"```text\n{everything.strip()}\n```",
+        *(section(name, command) for name, command in group.commands.items()),
+    )
+
+
+def section(name: str, command: Any) -> str:
+    """One command: what it does, what it takes, examples."""
+    rows = []
+    for param in command.params:
+        if getattr(param, "hidden", False):
+            continue
+        if param.param_type_name == "argument":
+            shown = param.metavar
+        else:
+            option = param.opts[0].removeprefix("--")
+            shown = f"{option}={param.metavar}" if param.metavar else f"--{option}"
+        rows.append([f"`{shown}`", _(param.help)])
+    return page(
+        f"## souron {name}",
+        _(command.help),
+        table([_("option"), _("meaning")], rows) if rows else "",
+        f"```text\n{command.epilog}\n```" if command.epilog else "",
+    ).rstrip()
+
+
+def python() -> str:
+    """The public functions and what they return: signatures and docstrings."""
+    functions = [
+        ("souron.load", predicting.load, predicting.load),
+        ("souron.train", running.train, running.training),
+        ("souron.evaluate", running.evaluate, running.evaluate),
+        ("souron.compare", comparing.compare, comparing.comparing),
+    ]
+    model = predicting.Model
+    methods = [model.__call__, model.train, model.val]
+    returned = [
+        labels.Labels, records.RunRecord, records.Measure, records.Cost, records.ComparisonRecord,
+        records.Row, records.Verdict, cases.Cases,
+    ]  # fmt: skip
+    return page(
+        f"# {_('Python')}",
+        _("The names of `import souron`. Explanations are those of the source."),
+        *(function(name, shown, given) for name, shown, given in functions),
+        f"## {_('A model')}",
+        inspect.getdoc(model) or "",
+        *(method(each) for each in methods),
+        f"## {_('Data')}",
+        signature("souron.data.loading.load", loading.load),
+        f"## {_('What comes back')}",
+        *(fields(kind) for kind in returned),
+        f"## {_('Errors')}",
+        _("Every error that a person can mend is a `souron.Trouble`."),
+        inspect.getdoc(Trouble) or "",
+    )
+
+
+def function(name: str, shown: Callable, given: Callable) -> str:
+    """A function with the options of the generator that it runs to its end."""
+    returned = inspect.signature(shown).return_annotation
+    about = inspect.getdoc(given)
+    assert about is not None
+    return page(f"## {name}", signature(name, given, returned), about).rstrip()
+
+
+def method(shown: Callable) -> str:
+    name = "" if shown.__name__ == "__call__" else f".{shown.__name__}"
+    return page(signature(f"model{name}", shown), inspect.getdoc(shown) or "").rstrip()
+
+
+def signature(name: str, shown: Callable, returned: Any = None) -> str:
+    """As Python, a parameter on each line."""
+    found = inspect.signature(shown)
+    given = [parameter for parameter in found.parameters.values() if parameter.name != "self"]
+    lines = []
+    for parameter in given:
+        if parameter.kind == parameter.KEYWORD_ONLY and "    *," not in lines:
+            lines.append("    *,")
+        lines.append(f"    {parameter},")
+    returned = inspect.formatannotation(returned or found.return_annotation)
+    text = "\n".join([f"{name}(", *lines, f") -> {returned}"])
+    text = re.sub(r"\b(?:souron|pathlib|collections|typing)(?:\.\w+)*\.(?=[A-Z])", "", text)
+    return f"```python\n{text}\n```"
+
+
+def fields(kind: type) -> str:
+    """A record's class as far as its first method."""
+    source = inspect.getsource(kind)
+    source = re.split(r"\n\n    (?:@|def )", source)[0]
+    return f"### {kind.__name__}\n\n```python\n{source.strip()}\n```"
