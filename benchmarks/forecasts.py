@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -32,7 +33,7 @@ RUNS = [
 
 def train(run: str, folder: str, threads: int) -> dict[str, Any]:
     """The object that the run prints."""
-    command = [sys.executable, "-m", "souron", "train", *run.split()]
+    command = [str(Path(sys.executable).with_name("souron")), "train", *run.split()]
     asked = [*command, f"project={folder}", f"workers={threads}", "--json", "--quiet"]
     done = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)

@@ -8,6 +8,8 @@ the loop with the batches that it is fed, beside indexing the same bytes by hand
 command line runs (budget, rate, and whether to look) beside that same loop by hand.
 """
 
+# ruff: noqa: E402, the allocator is set before torch is imported
+
 import argparse
 import time
 from collections.abc import Callable, Iterator
@@ -64,11 +66,14 @@ def bare(system: Any, batches: Iterator[tuple[Any, Any]], scheduled: bool) -> Ca
 
 
 def by_hand(cases: Cases, system: Any, size: int) -> Iterator[tuple[Any, Any]]:
-    """Shuffled batches of the same bytes, normalised."""
-    shift, scale = 255 * system.seen.mean[0], 255 * system.seen.std[0]
+    """Shuffled batches of the same bytes, normalised, in the fewest and fastest calls."""
+    shift, scale = (
+        255 * torch.tensor(of).view(1, -1, 1, 1) for of in (system.seen.mean, system.seen.std)
+    )
     while True:
         for rows in torch.randperm(len(cases)).split(size)[: len(cases) // size]:
-            yield (cases.image[rows] - shift) / scale, cases.label[rows]
+            image = cases.image.index_select(0, rows).float().sub_(shift).div_(scale)
+            yield image, cases.label.index_select(0, rows)
 
 
 def looped(system: Any, data: Any, size: int) -> Callable[[int], None]:

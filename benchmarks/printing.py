@@ -41,7 +41,9 @@ def where(threads: int, *packages: str) -> str:
 
 def child(script: str | Path, *options: object, threads: int) -> str:
     """What a Python process of its own prints; its errors go to the terminal."""
-    environment = os.environ | {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    environment = os.environ | {
+        name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    }
     asked = [sys.executable, str(HERE / script), *map(str, options)]
     done = subprocess.run(asked, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout

@@ -12,6 +12,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import mean, median, stdev
 from typing import Any
 
@@ -77,27 +78,144 @@ def with_souron(system: Any, cases: Any, chosen: argparse.Namespace, tick: Calla
         tick(progress.losses["model"])
 
 
-def prepared(system: Any, cases: Any, chosen: argparse.Namespace) -> tuple[Any, Any, list[Any]]:
-    """All pictures as (N, 3, 64, 64) float32, the labels, and the rows of each batch as souron's."""
+def prepared(system: Any, cases: Any, chosen: argparse.Namespace) -> tuple[Any, list[Any]]:
+    """All pictures normalised, (N, 3, 64, 64) float32, and the rows of each of souron's batches."""
     import torch
 
     from souron.data.cases import Feed
 
-    feed = Feed(cases, lambda image, label: (image, label))
-    image = torch.cat([system.prepare(image, label).image for image, label in feed.once()])
-    numbered = torch.arange(len(cases)).view(-1, 1, 1, 1)
-    numbers = Cases_like(cases, numbered)
-    batches = Feed(numbers, lambda rows, label: rows.flatten(), seed=chosen.seed).endless(
-        chosen.batch
+    image = torch.cat([batch.image for batch in Feed(cases, system.prepare).once()]).contiguous()
+    numbered = replace(cases, image=torch.arange(len(cases)).view(-1, 1, 1, 1))
+    order = Feed(numbered, lambda row, label: row.flatten(), seed=chosen.seed).endless(chosen.batch)
+    return image, [next(order) for _step in range(chosen.steps)]
+
+
+def as_it_comes(system: Any) -> Any:
+    """The system's optimizer with PyTorch's own choice of how to compute a step."""
+    optimizer = system.optimizers()["model"]
+    for group in optimizer.param_groups:
+        group |= {name: None for name in ("fused", "foreach") if name in group}
+    return optimizer
+
+
+def with_plain(system: Any, cases: Any, chosen: argparse.Namespace, tick: Callable) -> None:
+    import torch
+
+    from souron.tasks.classify import Batch
+
+    image, order = prepared(system, cases, chosen)
+    optimizer = as_it_comes(system)
+    system.train()
+    for rows in order:
+        optimizer.zero_grad()
+        loss = system.loss(Batch(image[rows], cases.label[rows]))
+        loss.backward()
+        if system.clip is not None:
+            torch.nn.utils.clip_grad_norm_(system.parameters(), system.clip)
+        optimizer.step()
+        tick(loss)
+
+
+def with_lightning(system: Any, cases: Any, chosen: argparse.Namespace, tick: Callable) -> None:
+    import logging
+    import warnings
+
+    import lightning
+    from torch.utils.data import DataLoader, TensorDataset
+
+    from souron.tasks.classify import Batch
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    image, order = prepared(system, cases, chosen)
+
+    class Model(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.system = system
+
+        def training_step(self, batch: Any, i: int) -> Any:
+            return self.system.loss(Batch(*batch))
+
+        def configure_optimizers(self) -> Any:
+            return as_it_comes(system)
+
+        def on_train_batch_end(self, outputs: Any, batch: Any, i: int) -> None:
+            tick(outputs["loss"])
+
+    rows = [some.tolist() for some in order]
+    trainer = lightning.Trainer(
+        accelerator="cpu", max_epochs=1, gradient_clip_val=system.clip, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(Model(), DataLoader(TensorDataset(image, cases.label), batch_sampler=rows))
+
+
+LOOPS: dict[str, Callable] = {
+    "souron": with_souron, "plain": with_plain, "lightning": with_lightning,
+}  # fmt: skip
+
+
+def row(name: str, who: str, told: dict[str, list[dict[str, Any]]]) -> list[str]:
+    rates = {key: [one["rate"] for one in of] for key, of in told.items()}
+    losses = {key: [one["loss"] for one in of] for key, of in told.items()}
+    # the initial weights are the same seed by seed, so that differences are taken in pairs
+    apart = [a - b for a, b in zip(losses[who], losses["souron"], strict=True)]
+    noise = f"{stdev(losses[who]):.4f}" if len(apart) > 1 else "-"
+    return [
+        f"`{name}`",
+        CONTESTANTS[who],
+        spread(rates[who]),
+        f"{median(rates['souron']) / median(rates[who]):.2f}" if who != "souron" else "-",
+        spread(losses[who], 4),
+        f"{mean(apart):+.4f}" if who != "souron" else "-",
+        noise,
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    rows = [next(batches) for _step in range(chosen.steps)]
-    return image.contiguous(), cases.label, rows
+    parser.add_argument("--systems", default=",".join(SYSTEMS), type=lambda text: text.split(","))
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=machine.cores())
+    parser.add_argument("--contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.contestant:
+        print(json.dumps(contest(chosen.contestant, chosen.systems[0], chosen)))
+        return
+
+    rows = []
+    for name in chosen.systems:
+        told: dict[str, list[dict[str, Any]]] = {who: [] for who in CONTESTANTS}
+        for seed in range(chosen.seeds):
+            for who in CONTESTANTS:
+                said = child(
+                    "throughput.py",
+                    *("--contestant", who, "--systems", name, "--steps", chosen.steps),
+                    *("--batch", chosen.batch, "--threads", chosen.threads, "--seed", seed),
+                    threads=chosen.threads,
+                )
+                told[who].append(json.loads(said.splitlines()[-1]))
+                one = told[who][-1]
+                say(f"{name} {who} seed {seed}: {one['rate']:.1f} a second, loss {one['loss']:.3f}")
+        rows += [row(name, who, told) for who in CONTESTANTS]
+    head = [
+        "system", "loop", "pictures a second", "souron is faster by",
+        f"loss after {chosen.steps} steps", "apart from souron's", "a seed changes it by (sd)",
+    ]  # fmt: skip
+    print(table(head, rows))
+    print(
+        f"\nFashion-MNIST ({CASES} pictures, {SIDE}x{SIDE}, three channels), batch {chosen.batch},"
+    )
+    print(f"{chosen.seeds} seeds, median (least to most); the first {WARM} steps do not count.")
+    print("souron sets glibc's allocator as its command line does; the peers run as they come.")
+    print(where(chosen.threads, "souron", "lightning"))
 
 
-def Cases_like(cases: Any, image: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(cases, image=image)
-
-
-LOOPS: dict[str, Callable] = {"souron": with_souron}
+if __name__ == "__main__":
+    main()

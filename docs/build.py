@@ -9,11 +9,13 @@ import shutil
 import sys
 from pathlib import Path
 
+import pages
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po, write_po
 from sphinx.cmd.build import main as sphinx
 
-import pages
-
 HERE = Path(__file__).parent
+TRANSLATED = HERE / "locale" / "ja" / "LC_MESSAGES"
 LANGUAGES = ("en", "ja")
 START = """<!doctype html>
 <meta charset="utf-8">
@@ -58,12 +60,40 @@ def templates(out: Path) -> None:
 
 
 def update() -> int:
-    from sphinx_intl.basic import update as update_catalogs
-
+    """Bring the catalogues up to date, and name what waits for a translation."""
     out = HERE / "_build" / "gettext"
     templates(out)
-    update_catalogs(str(HERE / "locale"), str(out), ["ja"], line_width=100)
+    TRANSLATED.mkdir(parents=True, exist_ok=True)
+    for template in sorted(out.glob("*.pot")):
+        file = TRANSLATED / f"{template.stem}.po"
+        known = read(file) if file.exists() else Catalog("ja")
+        known.update(read(template))
+        page = Translations(fuzzy=False, header_comment="# souron")
+        for message in known:
+            if message.id:
+                page[message.id] = message
+                if message.fuzzy or not message.string:
+                    print(f"{file.name}: {message.id}")
+        with file.open("wb") as opened:
+            write_po(opened, page, width=100, ignore_obsolete=True, include_previous=True)
     return 0
+
+
+class Translations(Catalog):
+    """A catalogue without dates and versions, so that it changes with its messages only."""
+
+    mime_headers = [
+        ("Project-Id-Version", "souron"),
+        ("Language", "ja"),
+        ("MIME-Version", "1.0"),
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Transfer-Encoding", "8bit"),
+    ]
+
+
+def read(file: Path) -> Catalog:
+    with file.open("rb") as opened:
+        return read_po(opened)
 
 
 if __name__ == "__main__":

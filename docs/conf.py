@@ -2,12 +2,14 @@
 
 project = "souron"
 author = "the souron developers"
-copyright = "the souron developers"  # noqa: A001 (Sphinx's name)
+copyright = "the souron developers"
 extensions = ["myst_parser"]
 myst_heading_anchors = 3
 highlight_language = "none"
 html_theme = "furo"
 html_title = "souron (総論)"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
 templates_path = ["_templates"]
 html_show_sphinx = False
 html_copy_source = False

@@ -65,7 +65,9 @@ def boxes(model: Any, seen: Any) -> list[list[Box]]:
     if len(optimizers) == 1:
         return [line(model, calls, "")]
     # the order of the definition, which is the order of reading
-    return [line(model, calls, name) for name, _part in model.named_children() if name in optimizers]
+    return [
+        line(model, calls, name) for name, _part in model.named_children() if name in optimizers
+    ]
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def shown(model: nn.Module, calls: dict[str, Call], depth: int) -> Iterator[Box]
         if not name or level > depth or not ends or inside:
             continue
         kind = sort(part)
-        if kind == "other" and call.taken == call.given or "Norm" in type(part).__name__:
+        if (kind == "other" and call.taken == call.given) or "Norm" in type(part).__name__:
             continue
         yield Box(name, kind, call.given)
 
@@ -193,13 +195,12 @@ def draw_line(axes: Any, row: list[Box]) -> None:
             height = 0.12 + 0.88 * math.sqrt(side(box) / largest)
             depth = slant * height
         low, high, right = -height / 2, height / 2, x + width
-        lift = depth * 0.7
+        back, top = right + depth, high + depth * 0.7
         faces = {
             1.0: [(x, low), (right, low), (right, high), (x, high)],
-            1.25: [(x, high), (right, high), (right + depth, high + lift), (x + depth, high + lift)],
-            0.78: [(right, low), (right + depth, low + lift), (right + depth, high + lift),
-                   (right, high)],
-        }  # fmt: skip
+            1.25: [(x, high), (right, high), (back, top), (x + depth, top)],
+            0.78: [(right, low), (back, top - height), (back, top), (right, high)],
+        }
         for light, corners in faces.items():
             colour = shade(COLOURS[box.kind], light)
             axes.add_patch(Polygon(corners, facecolor=colour, edgecolor="white", linewidth=0.5))
@@ -207,7 +208,7 @@ def draw_line(axes: Any, row: list[Box]) -> None:
         name = short(box.name)
         axes.text(
             x + width / 2 + 0.08, -0.62, f"{name}\n{label}" if name else label,
-            rotation=50, rotation_mode="anchor", ha="right", va="center", fontsize=6.5,
+            rotation=50, rotation_mode="anchor", ha="right", va="center", fontsize=7,
         )  # fmt: skip
         x = right + max(gap, depth * 0.75)
     axes.set(xlim=(-0.5, max(x + 0.3, 4)), ylim=(-1.25, 0.9), aspect="equal")

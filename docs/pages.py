@@ -150,7 +150,7 @@ def explained(entry: finding.Entry) -> str:
     """The docstring after its idea and paper, as Markdown; equations are indented in it."""
     paragraphs = re.split(r"\n\s*\n", entry.about)[2:]
     text = "\n\n".join(map(linked, paragraphs))
-    return text.replace("Differs from the paper", "**Differs from the paper**")
+    return re.sub(r"(?:^|\s+)Differs from the paper", "\n\n**Differs from the paper**", text)
 
 
 def linked(text: str) -> str:
@@ -252,6 +252,7 @@ def signature(name: str, shown: Callable, returned: Any = None) -> str:
         lines.append(f"    {parameter},")
     returned = inspect.formatannotation(returned or found.return_annotation)
     text = "\n".join([f"{name}(", *lines, f") -> {returned}"])
+    text = re.sub(r"(?<=[ \[])'(\w+)'(?=$|\])", r"\1", text)
     text = re.sub(r"\b(?:souron|pathlib|collections|typing)(?:\.\w+)*\.(?=[A-Z])", "", text)
     return f"```python\n{text}\n```"
 

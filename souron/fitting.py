@@ -24,7 +24,7 @@ from souron.data.cases import Feed
 from souron.speaking import Trouble, _
 from souron.training import Progress, Run
 
-LOOKS = 20  # at most, at the validation cases
+LOOKS = 10  # at most, at the validation cases
 PROBE_STEPS, PROBE_SECONDS = 30, 2.0  # at most
 
 
@@ -125,7 +125,7 @@ class Fit:
         )
 
     def _due(self) -> bool:
-        """At every epoch's end where few epochs are counted, else at every 20th of the budget."""
+        """At every epoch's end where few epochs are counted, else at every tenth of the budget."""
         if self.budget.unit == "epochs" and self.budget.amount <= LOOKS:
             return self.step % self.epoch_steps == 0
         return self.fraction * LOOKS >= len(self.curve) + 1

@@ -25,7 +25,7 @@ from souron.fitting import Fit, probe
 from souron.records import Cost, Measure, RunRecord
 from souron.speaking import Trouble, _
 
-MOST_LOOKED_AT = 1000  # validation cases; more would take the time from training
+MOST_LOOKED_AT = 500  # validation cases; more would take the time from training
 SLICE = 0.25  # seconds between two events
 KEEP_EVERY = 20.0  # seconds between two checkpoints, at least
 SAMPLES = 64  # that a generator shows

@@ -13,7 +13,7 @@ HISTORY = "mlp cnn alexnet vgg googlenet resnet densenet vit mlp_mixer"
 
 
 def touring(
-    *, budget: str = "8s", seeds: int = 2, data: str = "", project: str | Path = "runs"
+    *, budget: str = "6s", seeds: int = 3, data: str = "", project: str | Path = "runs"
 ) -> Iterator[Event]:
     """Three systems of three rungs on real digits, then the history of image classification.
 
@@ -22,16 +22,16 @@ def touring(
     """
     stops = (
         (
-            _("k-means: grouping digits"),
+            _("grouping digits:"),
             running.training("kmeans", "digits", budget="30ep", project=project),
         ),
-        (_("MLP: naming digits"), running.training("mlp", "digits", budget="3s", project=project)),
+        (_("naming digits:"), running.training("mlp", "digits", budget="3s", project=project)),
         (
-            _("DCGAN: drawing digits from noise"),
-            running.training("dcgan", "digits", budget="20s", project=project),
+            _("drawing digits from noise:"),
+            running.training("dcgan", "digits", budget="15s", project=project),
         ),
         (
-            _("the history of image classification in one fair fight"),
+            _("fair fight:"),
             comparing.comparing(
                 HISTORY.split(),
                 data or default_data(),

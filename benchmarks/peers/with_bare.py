@@ -27,7 +27,7 @@ def run() -> None:
     for _epoch in range(chosen.epochs):
         for rows in torch.randperm(len(images)).split(chosen.batch)[:an_epoch]:
             optimizer.zero_grad()
-            loss = F.cross_entropy(network(images[rows]), labels[rows])
+            loss = F.cross_entropy(network(images.index_select(0, rows)), labels[rows])
             loss.backward()
             optimizer.step()
             scheduler.step()

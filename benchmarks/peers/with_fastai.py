@@ -6,6 +6,7 @@ fastai the reading of files.
 """
 
 from functools import partial
+from itertools import pairwise
 
 import networks
 import numpy as np
@@ -43,7 +44,7 @@ def simple_cnn() -> nn.Sequential:
     """Five convolutions of stride 2, as in the book."""
     widths = (1, 8, 16, 32, 64)
     layers: list[nn.Module] = []
-    for i, (inward, outward) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (inward, outward) in enumerate(pairwise(widths)):
         kernel = 5 if i == 0 else 3
         convolution = nn.Conv2d(inward, outward, kernel, stride=2, padding=kernel // 2)
         layers += [convolution, nn.BatchNorm2d(outward), nn.ReLU()]

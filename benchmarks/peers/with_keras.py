@@ -33,9 +33,7 @@ def small() -> keras.Model:
     start = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
     model = keras.Sequential([layers.Input((28, 28, 1))])
     for i, width in enumerate((32, 64, 128)):
-        model.add(
-            layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer=start)
-        )
+        model.add(layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer=start))
         model.add(layers.BatchNormalization(momentum=0.9, epsilon=1e-5))
         model.add(layers.ReLU())
         model.add(layers.MaxPooling2D() if i < 2 else layers.GlobalAveragePooling2D())

@@ -3,6 +3,8 @@
 Own recipe: what ``souron train airbench data=fashion`` does.
 """
 
+# ruff: noqa: E402, the allocator is set before torch is imported
+
 from souron import machine
 
 machine.calm_allocator()

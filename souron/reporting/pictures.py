@@ -162,6 +162,7 @@ def accuracy_over_seconds(
 
 def _label_ends(figure: Figure, axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
     """Names beside the lines' ends, moved apart where they would meet."""
+    _choose_fonts(figure)
     figure.draw_without_rendering()
     low, high = axes.get_ylim()
     ends = sorted(ends, key=lambda end: end[1])
@@ -612,9 +613,13 @@ def _legend(figure: Figure, axes: Axes, columns: int) -> None:
     )
 
 
-def _png(figure: Figure) -> bytes:
+def _choose_fonts(figure: Figure) -> None:
     for text in figure.findobj(Text):
         text.set_fontfamily(fonts.families())
+
+
+def _png(figure: Figure) -> bytes:
+    _choose_fonts(figure)
     file = io.BytesIO()
     figure.savefig(file, format="png", facecolor=PAPER)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Small filters slide over the picture, pooling forgets where exactly: a shift matters little.
+"""Small filters slide over the picture; pooling forgets where, so a shift matters little.
 
 LeCun, Bottou, Bengio, Haffner: Gradient-Based Learning Applied to Document Recognition (1998).
 https://doi.org/10.1109/5.726791

@@ -1,4 +1,4 @@
-"""Any of the thousand published picture networks that the library timm collects, by its name.
+"""Any of the thousand published networks that the library timm collects, by its name.
 
 Wightman: PyTorch Image Models (2019). https://github.com/huggingface/pytorch-image-models
 

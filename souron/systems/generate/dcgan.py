@@ -1,4 +1,4 @@
-"""Two convolutional networks compete: one draws from noise, the other tells drawn from real.
+"""Two convolutional networks compete: one draws from noise, one tells drawn from real.
 
 Radford, Metz, Chintala: Unsupervised Representation Learning with Deep Convolutional GANs (2015).
 https://arxiv.org/abs/1511.06434

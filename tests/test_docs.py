@@ -1,0 +1,132 @@
+"""The documentation: its snippets run, its pages hold what they should, its Japanese is whole."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from babel.messages.pofile import read_po
+
+from souron import cli, finding
+from souron.kinds.image import picture
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+FENCE = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def docs(monkeypatch):
+    """The modules that build the site."""
+    monkeypatch.syspath_prepend(DOCS)
+    yield
+    for name in ("build", "pages", "diagram"):
+        sys.modules.pop(name, None)
+
+
+def snippets(page):
+    return FENCE.findall(page.read_text(encoding="utf-8"))
+
+
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "README.ja.md",
+    *(page for page in sorted(DOCS.glob("*.md")) if snippets(page)),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_shows_works(page, photos, digits, capsys):
+    """Its blocks run in order, beside a folder ``photos/`` and a digit in ``photo.png``."""
+    picture(digits.image[0]).save("photo.png")
+    assert snippets(page)
+    for language, text in snippets(page):
+        if language == "python":
+            exec(compile(text, str(page), "exec"), {})
+            continue
+        for line in re.findall(r"^\$ souron (.*)$", text, re.MULTILINE):
+            code = cli.run(shlex.split(line))
+            assert code == 0, f"souron {line}\n{capsys.readouterr().err}"
+
+
+def test_the_readme_names_the_two_commands():
+    assert "$ make tour\n$ make test" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", finding.entries())
+def test_a_system_has_its_page_in_both_languages(name, docs, monkeypatch, tmp_path):
+    import diagram
+    import pages
+
+    entry = finding.entries()[name]
+    described = pages.describe(entry)
+    assert [size.name for size in described.sizes] == [finding.spell(entry, s) for s in entry.sizes]
+    for language, idea in (("en", entry.idea), ("ja", entry.ja)):
+        monkeypatch.setenv("SOURON_LANG", language)
+        text = pages.system(described)
+        assert idea in text and entry.url in text
+        assert all(f"`{size.name}`" in text for size in described.sizes)
+        assert f"[{name}]({name}.md)" in pages.systems([entry])
+    diagram.draw(described.lines, tmp_path / "layers.svg")
+    assert (tmp_path / "layers.svg").stat().st_size > 5000
+
+
+def test_a_picture_shows_the_layers_in_order_with_their_shapes(docs):
+    import pages
+
+    [row] = pages.describe(finding.entries()["cnn"]).lines
+    assert [(box.kind, box.shape) for box in row] == [
+        ("input", (1, 28, 28)), ("convolution", (6, 28, 28)), ("pooling", (6, 14, 14)),
+        ("convolution", (16, 10, 10)), ("pooling", (16, 5, 5)), ("connected", (120,)),
+        ("connected", (84,)), ("connected", (10,)),
+    ]  # fmt: skip
+    critic = pages.describe(finding.entries()["dcgan"]).lines[1]
+    assert critic[0].shape == (3, 64, 64) and critic[-1].shape == (1, 1, 1)
+
+
+def test_the_command_line_page_has_every_command_and_option(docs):
+    import pages
+
+    text = pages.commands()
+    for verb in ("list", "show", "data", "train", "val", "predict", "compare", "fetch", "doctor"):
+        assert f"\n## souron {verb}\n" in text
+    assert "`budget=B`" in text and "`--freeze`" in text and "\x1b" not in text
+
+
+def test_the_python_page_has_the_options_of_training(docs):
+    import pages
+
+    text = pages.python()
+    assert "souron.train(\n    system: str = ''," in text and "budget: str = '60s'" in text
+    assert "class RunRecord" in text and "model.val(" in text
+
+
+def test_the_japanese_of_the_hand_written_pages_is_whole_and_of_today(docs, tmp_path):
+    """``python docs/build.py --update`` brings new messages into the catalogues."""
+    import build
+
+    today = tmp_path / "today"
+    build.templates(today)
+    names = {file.stem for file in today.glob("*.pot")}
+    assert names == {page.stem for page in DOCS.glob("*.md")}
+    for name in sorted(names):
+        wanted = {message.id for message in catalog(today / f"{name}.pot") if message.id}
+        have = [m for m in catalog(DOCS / f"locale/ja/LC_MESSAGES/{name}.po") if m.id]
+        assert {message.id for message in have} == wanted, name
+        unfinished = [m.id for m in have if m.fuzzy or not m.string]
+        assert not unfinished, (name, unfinished)
+
+
+def test_a_translation_keeps_code_and_links():
+    """What stands in backticks, and where links lead, is the same in both languages."""
+    for file in (DOCS / "locale/ja/LC_MESSAGES").glob("*.po"):
+        for message in catalog(file):
+            for pattern in (r"`[^`]+`", r"\]\([^)]*\)", r"\{[^}]*\}"):
+                there = sorted(re.findall(pattern, message.string))
+                assert sorted(re.findall(pattern, message.id)) == there, (file.name, message.id)
+
+
+def catalog(file):
+    with file.open("rb") as opened:
+        return read_po(opened)

@@ -1,0 +1,137 @@
+"""Souron speaks two languages, and says the same in both."""
+
+import gettext
+import re
+from string import Formatter
+
+import messages
+import pytest
+import typer.main
+
+import souron.cli
+from souron import budget, finding, machine, parsing
+from souron.data import augmenting, loading
+from souron.reporting import pictures
+from souron.speaking import Trouble
+
+JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
+COMMANDS = list(typer.main.get_command(souron.cli.app).commands)
+CATALOGUE = {message.id: message for message in messages.translated() if message.id}
+
+
+def fields(text: str) -> set[tuple[str, str | None, str | None]]:
+    """Name, format and conversion of each ``{field}``."""
+    return {
+        (n, form, turned) for _text, n, form, turned in Formatter().parse(text) if n is not None
+    }
+
+
+def test_messages_are_found_wherever_they_stand():
+    code = 'f"{_(\'a\')} b"; _("c" "d").format(e=1); _(x or " "); N_("f"); other("g")'
+    assert set(messages.in_python(code)) == {"a", "cd", "f"}
+    page = "<p>{{ _('a') }}{% if b %}{{ m.c(d, _('e').format(f=1)) }}{% endif %}g {{ h('i') }}"
+    assert set(messages.in_template(page)) == {"a", "e"}
+
+
+def test_every_message_is_translated_and_no_other():
+    wanted = messages.extracted()
+    assert len(wanted) > 400
+    assert wanted - CATALOGUE.keys() == set(), "run make locale, and translate what it names"
+    assert CATALOGUE.keys() - wanted == set(), "run make locale"
+    assert [id for id, message in CATALOGUE.items() if not message.string or message.fuzzy] == []
+    assert not messages.translated().obsolete
+
+
+def test_translations_have_the_fields_of_their_messages():
+    differ = [id for id, message in CATALOGUE.items() if fields(id) != fields(message.string)]
+    assert differ == []
+
+
+def test_translations_are_indented_as_their_messages_are():
+    def indent(text):
+        return len(text) - len(text.lstrip(" "))
+
+    assert [id for id, found in CATALOGUE.items() if indent(id) != indent(found.string)] == []
+
+
+def test_translations_are_japanese():
+    """But for abbreviations and for what consists of fields, marks and names alone."""
+    plain = {id for id, message in CATALOGUE.items() if not JAPANESE.search(message.string)}
+    words = {id for id in plain if re.search(r"[A-Za-z]{3}", re.sub(r"{.*?}", "", id))}
+    assert words <= {"FLOPs", "Python"}
+
+
+def test_what_is_compiled_is_what_is_translated():
+    with messages.COMPILED.open("rb") as file:
+        compiled = dict(gettext.GNUTranslations(file)._catalog)
+    del compiled[""]  # the header
+    assert compiled == {id: message.string for id, message in CATALOGUE.items()}
+
+
+TROUBLES = [
+    lambda: finding.split("resnte"),
+    lambda: budget.Budget.parse("soon"),
+    lambda: loading.load("no-such-data"),
+    lambda: machine.device("abacus"),
+    lambda: augmenting.augmentation(["tilt"]),
+    lambda: parsing.take_global(["--lang", "tlh", "list"]),
+    lambda: souron.cli.one_budget("5s", 3, None),
+    lambda: souron.cli.folder_to_resume("true", "nowhere", "train"),
+    lambda: souron.cli.obey(["trian"]),
+    lambda: souron.cli.obey(["show", "resnet", "depht=2"]),
+    lambda: souron.cli.obey(["train", "mlp", "data=digits", "epochs=many"]),
+]
+
+
+@pytest.mark.parametrize("act", TROUBLES)
+def test_a_trouble_is_the_same_in_both_languages_but_for_its_words(act, monkeypatch):
+    told = {}
+    for language in ("en", "ja"):
+        monkeypatch.setenv("SOURON_LANG", language)
+        with pytest.raises(Trouble) as caught:
+            act()
+        told[language] = caught.value
+        text = str(caught.value)
+        assert text.startswith(f"[{caught.value.code}] ")
+        assert bool(JAPANESE.search(text)) == (language == "ja")
+    en, ja = told["en"], told["ja"]
+    assert (en.code, en.exit) == (ja.code, ja.exit)
+    assert en.found != ja.found
+    assert bool(en.expected) == bool(ja.expected) and bool(en.fix) == bool(ja.fix)
+    assert len(str(en).splitlines()) == len(str(ja).splitlines())
+
+
+def test_commands_answer_in_the_language_asked_for(capsys):
+    assert souron.cli.run(["--lang", "ja", "list"]) == 0
+    out = capsys.readouterr().out
+    assert "考え方" in out and "スキップ接続" in out and "resnet" in out
+    assert souron.cli.run(["--lang", "en", "list"]) == 0
+    assert not JAPANESE.search(capsys.readouterr().out)
+
+
+def test_an_error_is_told_in_japanese(capsys):
+    assert souron.cli.run(["--lang", "ja", "show", "resnte"]) == 2
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert seen.err.splitlines()[0] == "[system] 'resnte' というシステムはありません"
+    assert "対処: souron show resnet" in seen.err
+
+
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)], ids=" ".join)
+def test_help_in_japanese_holds_no_english_message(words, capsys):
+    assert souron.cli.run(["--lang", "ja", *words, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert JAPANESE.search(out) and "JSON" in out
+    # a translation broken over two lines is one text still, and so is a message
+    text = " ".join(out.split())
+    english = [id for id in CATALOGUE if id.count(" ") >= 2 and "{" not in id]
+    assert len(english) > 200
+    assert [id for id in english if " ".join(id.split()) in text] == []
+
+
+def test_a_picture_in_japanese_is_drawn_without_a_missing_letter(monkeypatch):
+    """Matplotlib warns of a letter that the font lacks, and here warnings are errors."""
+    monkeypatch.setenv("SOURON_LANG", "ja")
+    curve = [{"seconds": s, "loss all": 1 / s, "val accuracy": s / 4} for s in (1.0, 2.0, 3.0)]
+    assert pictures.accuracy_over_seconds({"mlp": [curve]}, "accuracy", budget=2.5)
+    assert pictures.learning_curves({"mlp": [curve]}, "accuracy", budget=2.5)
