@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from printing import say, table, where
+from printing import say, table, watched, where
 
 from souron import machine
 
@@ -35,7 +35,8 @@ def train(run: str, folder: str, threads: int) -> dict[str, Any]:
     """The object that the run prints."""
     command = [str(Path(sys.executable).with_name("souron")), "train", *run.split()]
     asked = [*command, f"project={folder}", f"workers={threads}", "--json", "--quiet"]
-    done = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True)
+    with watched():
+        done = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
 

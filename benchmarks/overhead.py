@@ -22,7 +22,7 @@ from souron import machine
 machine.calm_allocator()
 
 import torch
-from printing import say, table, where
+from printing import say, table, watched, where
 from torch.nn import functional as F
 
 from souron import finding
@@ -149,7 +149,8 @@ def main() -> None:
     }  # fmt: skip
     rows = []
     for name, (souron, plain) in pairs.items():
-        micro, ratio, low, high = compare(souron, plain, chosen.blocks, chosen.steps)
+        with watched():
+            micro, ratio, low, high = compare(souron, plain, chosen.blocks, chosen.steps)
         interval = f"{100 * (low - 1):+.1f} to {100 * (high - 1):+.1f}"
         rows.append([name, f"{micro:.0f}", f"{100 * (ratio - 1):+.1f}", interval])
     head = ["what", "barest loop, microseconds a step", "souron's takes more, %", "95 % interval"]

@@ -62,12 +62,12 @@ def boxes(model: Any, seen: Any) -> list[list[Box]]:
         kept = [Box(name, "kept", tuple(held.shape)) for name, held in model.named_buffers()]
         return [[Box("", "input", structure.describe(seen)), *kept]]
     optimizers = model.optimizers()
-    if len(optimizers) == 1:
-        return [line(model, calls, "")]
     # the order of the definition, which is the order of reading
-    return [
-        line(model, calls, name) for name, _part in model.named_children() if name in optimizers
-    ]
+    networks = [name for name, _part in model.named_children() if name in optimizers]
+    if not networks:
+        return [[Box("", "input", structure.describe(seen)), *line(model, calls, "")]]
+    lines = [line(model, calls, f"{name}.") for name in networks]
+    return [[Box("", "input", calls[row[0].name].taken), *row] for row in lines]
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,7 @@ def line(model: nn.Module, calls: dict[str, Call], network: str) -> list[Box]:
         rows = [row for row in shown(model, calls, depth) if row.name.startswith(network)]
         if len(rows) <= MOST:
             break
-    start = calls[rows[0].name].taken
-    return [Box("", "input", start), *rows]
+    return rows
 
 
 def shown(model: nn.Module, calls: dict[str, Call], depth: int) -> Iterator[Box]:
@@ -120,7 +119,8 @@ def shown(model: nn.Module, calls: dict[str, Call], depth: int) -> Iterator[Box]
         if not name or level > depth or not ends or inside:
             continue
         kind = sort(part)
-        if (kind == "other" and call.taken == call.given) or "Norm" in type(part).__name__:
+        idle = kind in ("other", "pooling") and call.taken == call.given
+        if idle or "Norm" in type(part).__name__:
             continue
         yield Box(name, kind, call.given)
 

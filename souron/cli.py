@@ -138,6 +138,7 @@ def train(
         augment=augment, config=config, name=name, project=project, resume=resumed, device=device,
     )  # fmt: skip
     machine.calm_allocator()
+    machine.share_cores()
     use_cores(workers)
     from souron import running
 
@@ -241,6 +242,7 @@ def val(
     if folder is None:
         raise parsing.missing("RUN", "souron val runs/classify/cnn-digits")
     machine.calm_allocator()
+    machine.share_cores()
     with screen.err.status(_("testing")):
         from souron import running
 
@@ -285,6 +287,7 @@ def predict(
     if not wanted:
         raise parsing.missing("FILES", f"souron predict {name} cat.jpg")
     machine.calm_allocator()
+    machine.share_cores()
     with screen.err.status(_("loading {name}").format(name=name)):
         from souron import predicting
 
@@ -393,6 +396,7 @@ def compare(
         resume=resumed, device=device,
     )  # fmt: skip
     machine.calm_allocator()
+    machine.share_cores()
     use_cores(workers)
     from souron import comparing
 
@@ -415,6 +419,7 @@ def tour(
     project: options.Project = None,
 ) -> None:
     machine.calm_allocator()
+    machine.share_cores()
     from souron import touring
 
     given = said(data=data, budget=budget, seeds=seeds, project=project)

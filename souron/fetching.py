@@ -108,8 +108,9 @@ def normalisation(name: str, size: str) -> tuple[tuple[float, ...], tuple[float,
     if maker == "timm":
         import timm
 
-        known = timm.get_pretrained_cfg(source)
-        return tuple(known.mean), tuple(known.std)
+        trained = timm.get_pretrained_cfg(source)
+        assert trained is not None, f"timm does not know {source}"
+        return tuple(trained.mean), tuple(trained.std)
     if source.startswith("GoogLeNet"):  # ported from TensorFlow: torchvision undoes ImageNet's
         return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     import torchvision

@@ -94,6 +94,7 @@ def show_(
 ) -> None:
     entry, size = finding.split(system or "")
     machine.calm_allocator()
+    machine.share_cores()
     with screen.err.status(_("building {system} without numbers").format(system=system)):
         from souron import structure
 
@@ -186,6 +187,7 @@ def data_(
     open: options.Open = False,
 ) -> None:  # fmt: skip
     machine.calm_allocator()
+    machine.share_cores()
     with screen.err.status(_("reading data")):
         from souron.data import loading
         from souron.reporting import report

@@ -20,6 +20,15 @@ LEAST_MEMORY, LEAST_DISK = 10**9, 5 * 10**8  # bytes, free
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
+def share_cores() -> None:
+    """Let idle threads of torch sleep soon instead of spinning, so that other programs may run.
+
+    Call it before torch is imported. Beside one other busy program, training with two threads was
+    up to ten times as fast.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
 def calm_allocator() -> bool:
     """Let glibc keep freed blocks instead of returning them at every training step.
 

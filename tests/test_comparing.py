@@ -80,4 +80,6 @@ def test_a_comparison_without_sense_is_refused(systems, code):
 
 def test_an_order_of_systems_does_not_change_the_result():
     one, two = fight("mlp_tiny", "cnn_tiny"), fight("cnn_tiny", "mlp_tiny")
-    assert {row.system: row.seeds for row in one.rows} == {row.system: row.seeds for row in two.rows}
+    assert {row.system: row.seeds for row in one.rows} == {
+        row.system: row.seeds for row in two.rows
+    }

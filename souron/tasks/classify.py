@@ -49,12 +49,13 @@ class Classifier(System):
         )
 
     def prepare(self, image: Tensor, label: Tensor) -> Batch:
-        """Pictures (B, C, H, W) uint8 -> normalised; channels last in memory where that is faster."""
-        channels, scale = len(self.seen.mean), torch.tensor(self.seen.std) * 255
-        shift = torch.tensor(self.seen.mean).to(image.device).view(1, channels, 1, 1) * 255
-        scale = scale.to(image.device).view(1, channels, 1, 1)
+        """Pictures (B, C, H, W) uint8 -> normalised, in the layout that the system computes in."""
+        mean, std = (
+            torch.tensor(values, device=image.device).view(1, -1, 1, 1) * 255
+            for values in (self.seen.mean, self.seen.std)
+        )
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        return Batch(((image - shift) / scale).contiguous(memory_format=layout), label)
+        return Batch(((image - mean) / std).contiguous(memory_format=layout), label)
 
     def loss(self, batch: Batch) -> Tensor:
         return F.cross_entropy(self(batch.image), batch.label)
