@@ -39,4 +39,4 @@ $(SETUP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv .venv-bench build *.egg-info docs/_build
+	rm -rf .venv .venv-bench build *.egg-info docs/_build docs/systems docs/reference

@@ -13,7 +13,7 @@ HISTORY = "mlp cnn alexnet vgg googlenet resnet densenet vit mlp_mixer"
 
 
 def touring(
-    *, budget: str = "6s", seeds: int = 3, data: str = "", project: str | Path = "runs"
+    *, budget: str = "5s", seeds: int = 3, data: str = "", project: str | Path = "runs"
 ) -> Iterator[Event]:
     """Three systems of three rungs on real digits, then the history of image classification.
 

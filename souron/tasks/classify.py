@@ -1,6 +1,7 @@
 """Classify: a picture in, labels out."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, NamedTuple, Self
 
 import torch
@@ -48,14 +49,20 @@ class Classifier(System):
             cases.channels, cases.side, cases.labels, tuple(mean.tolist()), tuple(std.tolist())
         )
 
+    @cached_property
+    def _scaling(self) -> tuple[Tensor, Tensor]:
+        """What is subtracted from bytes and what they are divided by, (1, C, 1, 1) each."""
+        return (
+            torch.tensor(self.seen.mean).view(1, -1, 1, 1) * 255,
+            torch.tensor(self.seen.std).view(1, -1, 1, 1) * 255,
+        )
+
     def prepare(self, image: Tensor, label: Tensor) -> Batch:
         """Pictures (B, C, H, W) uint8 -> normalised, in the layout that the system computes in."""
-        mean, std = (
-            torch.tensor(values, device=image.device).view(1, -1, 1, 1) * 255
-            for values in (self.seen.mean, self.seen.std)
-        )
+        shift, scale = (values.to(image.device) for values in self._scaling)
+        normalised = image.float().sub_(shift).div_(scale)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        return Batch(((image - mean) / std).contiguous(memory_format=layout), label)
+        return Batch(normalised.contiguous(memory_format=layout), label)
 
     def loss(self, batch: Batch) -> Tensor:
         return F.cross_entropy(self(batch.image), batch.label)

@@ -36,7 +36,7 @@ class DCGAN(Generator):
     year = 2015
     ja = "ノイズから画を描く網と、本物かどうかを見抜く網を競わせる"
     channels_last = True
-    SIZES = {"tiny": Config(8, 16, 2e-3), "small": Config(32), "paper": Config()}
+    SIZES = {"tiny": Config(8, 16, 2e-3), "small": Config(32, rate=1e-3), "paper": Config()}
 
     def __init__(self, config: Config, seen: Seen):
         super().__init__(config, seen)
