@@ -48,6 +48,8 @@ def descend(system, data: Data, run: Run) -> Iterator[Progress]:
     for name, state in (run.resumed or {}).items():
         optimizers[name].load_state_dict(state)
     weights = {name: trainable(optimizer) for name, optimizer in optimizers.items()}
+    # where several networks share a graph, the others stay as they are; naming one alone costs time
+    moved = weights if len(weights) > 1 else dict.fromkeys(weights)
     batches = data.endless(run.batch, run.start)
     system.train()
     try:
@@ -55,8 +57,7 @@ def descend(system, data: Data, run: Run) -> Iterator[Progress]:
             losses = {}
             for name, loss in outside(run.autocast, system.updates(batch, step)):
                 optimizers[name].zero_grad(set_to_none=True)
-                # the other networks in this graph stay as they are
-                loss.backward(inputs=weights[name])
+                loss.backward(inputs=moved[name])
                 if system.clip is not None:
                     nn.utils.clip_grad_norm_(weights[name], system.clip)
                 run.schedule(optimizers[name], step)

@@ -72,7 +72,7 @@ class MLPMixer(Classifier):
     clip = 1.0
     SIZES = {
         "tiny": Config(2, 32, 32, 64, rate=5e-3),
-        "small": Config(4, 128, 64, 256, rate=2e-3),
+        "small": Config(4, 64, 64, 256, rate=4e-3),
         "s32": Config(8, 512, 256, 2048, 32),
         "s16": Config(8, 512, 256, 2048),
         "b32": Config(patch=32),

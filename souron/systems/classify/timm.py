@@ -37,11 +37,11 @@ class Timm(Classifier):
     channels_last = True
     SIZES = {
         "tiny": Config("test_efficientnet", 1e-2),
-        "small": Config("resnet18"),
+        "small": Config("regnetx_002", 5e-3),
     }
     WEIGHTS = {
         "tiny": "timm:test_efficientnet.r160_in1k",
-        "small": "timm:resnet18.a1_in1k",
+        "small": "timm:regnetx_002.pycls_in1k",
     }
 
     def __init__(self, config: Config, seen: Seen):
