@@ -77,16 +77,17 @@ def test_one_seed_gives_one_result_and_another_another():
     assert first.folder != again.folder
 
 
-def stop_after(fits, monkeypatch):
-    """Let training behave as if Ctrl-C came after so many slices."""
+def stop_after(turns, monkeypatch):
+    """Let training behave as if Ctrl-C came after so many slices, of three steps each."""
     slices = []
     go = fitting.Fit.go
 
     def slow(self, seconds, asked_to_stop=lambda: False):
         slices.append(self)
-        if len(slices) > fits:
+        if len(slices) > turns:
             os.kill(os.getpid(), signal.SIGINT)
-        go(self, 0.0 if len(slices) > fits else 0.02, asked_to_stop)
+        end = self.step + 3
+        go(self, 1e9, lambda: asked_to_stop() or self.step >= end)
 
     monkeypatch.setattr(fitting.Fit, "go", slow)
 
