@@ -25,7 +25,7 @@ from souron.speaking import Trouble, _
 from souron.training import Progress, Run
 
 LOOKS = 10  # at most, at the validation cases
-PROBE_STEPS, PROBE_SECONDS = 30, 2.0  # at most
+PROBE_SECONDS = 1.5  # at most, and a quarter of the run's steps
 
 
 def autocast(device: torch.device) -> Callable[[], AbstractContextManager]:
@@ -208,15 +208,14 @@ def look(system: Any, data: Feed) -> dict[str, float]:
 class Probe:
     """What a few steps of a copy showed."""
 
-    first: float  # seconds of the first step
-    step: float  # seconds of a later one
+    step: float  # seconds of a step
     look: float  # seconds a case takes when looked at
 
     def seconds(self, fit: Fit) -> float:
         """Training seconds to come."""
         if fit.budget.unit == "seconds":
             return fit.budget.amount
-        return self.first + self.step * (fit.budget.steps(fit.batch, len(fit.data)) - 1)
+        return self.step * fit.budget.steps(fit.batch, len(fit.data))
 
 
 def probe(fit: Fit) -> Probe:
@@ -224,21 +223,24 @@ def probe(fit: Fit) -> Probe:
     some = fit.data.cases.only(range(min(256, len(fit.data))))
     few = Feed(some, fit.data.prepare, device=fit.data.device)
     refuse_what_does_not_fit(fit, few)
+    bounded = fit.budget.unit == "seconds"  # then a few steps show the memory, and time is known
     with torch.random.fork_rng():
         copied = Fit(copy.deepcopy(fit.system), fit.data, None, fit.budget, fit.batch)
+        few_steps = 4 if bounded else fit.budget.steps(fit.batch, len(fit.data)) // 4
         times = [time.perf_counter()]
         for progress in copied.system.fit(copied.data, copied._run()):
             times.append(time.perf_counter())
             copied.step = progress.step + 1
-            long = len(times) > PROBE_STEPS or times[-1] - times[0] > PROBE_SECONDS
-            if len(times) > 4 and (long or fit.budget.unit == "seconds"):
+            enough = len(times) > few_steps or times[-1] - times[0] > PROBE_SECONDS
+            if len(times) > 4 and enough:
                 break
         begun = time.perf_counter()
         if fit.system.measures:
             look(copied.system, few)
         seconds_a_case = (time.perf_counter() - begun) / len(some)
     steps = [after - before for before, after in pairwise(times)]
-    return Probe(steps[0], median(steps[2:] or steps), seconds_a_case)
+    # the first ones are slow: they set up what the run itself will find ready
+    return Probe(median(steps[len(steps) // 2 :]), seconds_a_case)
 
 
 def refuse_what_does_not_fit(fit: Fit, few: Feed) -> None:
