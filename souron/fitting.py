@@ -173,7 +173,10 @@ class Fit:
         return next(iter(self.system.measures))
 
     def keep(self, path: Path) -> None:
-        """Write all that going on needs."""
+        """Write all that going on needs. Before the first step there is nothing new to write: the
+        optimizers of a run taken up again are not yet there."""
+        if self._resumed and not self.optimizers:
+            return
         random = torch.get_rng_state()
         torch.set_rng_state(self._random)
         state = {name: getattr(self, name) for name in ("step", "seconds", "curve", "stopped")}

@@ -112,6 +112,20 @@ def test_a_resumed_run_equals_the_unbroken_one_to_the_bit(system, monkeypatch):
     assert resumed.measures == whole.measures
 
 
+def test_a_run_interrupted_again_before_its_first_step_loses_nothing(monkeypatch):
+    whole = fast("cnn_tiny")
+    with monkeypatch.context() as patch:
+        stop_after(3, patch)
+        with pytest.raises(running.Interrupted) as interrupted:
+            fast("cnn_tiny")
+    folder = interrupted.value.folder
+    with monkeypatch.context() as patch:
+        stop_after(0, patch)
+        with pytest.raises(running.Interrupted):
+            fast(resume=folder)
+    assert fast(resume=folder).measures == whole.measures
+
+
 def test_a_finished_run_is_not_resumed():
     record = fast()
     with pytest.raises(Trouble, match="finished already"):
