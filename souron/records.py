@@ -46,7 +46,7 @@ class RunRecord:
     ]  # rows of results.csv: step, epoch, seconds, examples, losses, val
     forecast: Cost
     outcome: Cost
-    stopped: str  # "budget", "patience", "interrupted"
+    stopped: str  # "budget", "patience"
     parts: dict[str, int]  # train, val, test -> cases
     skipped: tuple[Skipped, ...] = ()
     receipt: dict[str, Any] = field(default_factory=dict)  # versions, machine, data hash, options

@@ -104,10 +104,7 @@ def run_html(record: RunRecord) -> str:
 
 def _notes(record: RunRecord) -> list[str]:
     cases = record.parts.get("test", 0)
-    notes = [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
-    if record.stopped == "interrupted":
-        notes.append(_("The run was interrupted before its budget was used up."))
-    return notes
+    return [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
 
 
 def _headline(record: RunRecord) -> str:
@@ -194,7 +191,6 @@ def _curve(record: RunRecord) -> dict[str, Any] | None:
         why = {
             "budget": _("It stopped when its budget was used up."),
             "patience": _("It stopped early: the validation cases showed no more improvement."),
-            "interrupted": _("It was interrupted."),
         }.get(record.stopped, "")
     seen = _("{examples} examples, {epochs} epochs, {time}.").format(
         examples=units.count(last["examples"]),
