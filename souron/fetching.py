@@ -102,9 +102,9 @@ def fetch(name: str, watch: Watch = nobody_watches) -> Path:
     return _fetch_weights(_item(name), watch)
 
 
-def normalisation(name: str, size: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def normalisation(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation, a channel each, that the published weights were trained with."""
-    maker, _colon, source = finding.entries()[name].weights[size].partition(":")
+    maker, _colon, source = source.partition(":")
     if maker == "timm":
         import timm
 
@@ -119,29 +119,29 @@ def normalisation(name: str, size: str) -> tuple[tuple[float, ...], tuple[float,
     return tuple(known.mean), tuple(known.std)
 
 
-def weights(name: str, size: str = "small") -> "dict[str, Tensor]":
-    """Published weights of the system ``name`` at that size, by the publisher's own names.
+def weights(system: str, source: str) -> "dict[str, Tensor]":
+    """Published weights of a system, by the publisher's own names.
 
-    Raises Trouble where the system has none of that size, and where they were not fetched.
+    ``source`` is what the system's ``published`` says. Raises Trouble where it has none, and where
+    they were not fetched.
     """
-    entry = finding.entries()[name]
-    system = finding.spell(entry, size)
-    sources = entry.weights
-    if size not in sources:
+    if not source:
+        entry, _size = finding.split(system)
         raise Trouble(
             "weights",
             _("souron knows of no published weights for {system}").format(system=system),
-            expected=", ".join(finding.spell(entry, size) for size in sources)
+            expected=", ".join(finding.spell(entry, size) for size in entry.weights)
             or _("a system that has some: souron fetch --list"),
             fix="souron fetch --list",
         )
-    file = _weights_here(sources[size])
+    file = _weights_here(source)
     if file is None:
+        wanted = next((item.name for item in fetchable().values() if item.source == source), source)
         raise Trouble(
             "fetch",
             _("the published weights of {system} are not on this computer").format(system=system),
-            expected=_by_hand(_their_name(sources[size]), _weight_folders()[0]),
-            fix=f"souron fetch {system}",
+            expected=_by_hand(_their_name(source), _weight_folders()[0]),
+            fix=f"souron fetch {wanted}",
             exit=4,
         )
     return read_weights(file)

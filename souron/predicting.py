@@ -29,9 +29,9 @@ def load(name: str | Path, pretrained: bool = False) -> "Model":
 
     from souron.tasks.classify import Seen
 
-    entry, size = finding.split(str(name))
-    weights = fetching.weights(entry.name, size)
-    mean, std = fetching.normalisation(entry.name, size)
+    source = kind.published(finding.split(str(name))[1], config)
+    weights = fetching.weights(str(name), source)
+    mean, std = fetching.normalisation(source)
     seen = Seen(3, 224, tuple(_IMAGENET_CATEGORIES), mean, std)
     system = kind(config, seen)
     saving.fill(system, weights, Path(str(name)))

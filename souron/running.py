@@ -209,7 +209,8 @@ def _from_published(system: str, kind: Any, config: Any, seen: Any) -> Any:
     from souron import fetching
 
     entry, size = finding.split(system)
-    published = fetching.weights(entry.name, size)
+    source = kind.published(size, config)
+    published = fetching.weights(system, source)
     if seen.side < 64:
         raise Trouble(
             "imgsz",
@@ -228,7 +229,7 @@ def _from_published(system: str, kind: Any, config: Any, seen: Any) -> Any:
             expected=_("colour pictures"),
             exit=3,
         )
-    mean, std = fetching.normalisation(entry.name, size)
+    mean, std = fetching.normalisation(source)
     model = kind(config, replace(seen, mean=mean, std=std))
     saving.fill(model, published, Path(entry.name), but=(model.head, *model.side_heads))
     return model

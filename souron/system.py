@@ -28,7 +28,7 @@ class System(nn.Module, ABC):
     SIZES: ClassVar[dict[str, Any]]
     WEIGHTS: ClassVar[
         dict[str, str]
-    ] = {}  # size -> published weights, as ``fetching.weights`` names them
+    ] = {}  # size -> where its published weights are from: "torchvision:...", "timm:..."
     year: ClassVar[int]
     ja: ClassVar[str]
     status: ClassVar[Literal["faithful", "reduced", "pretrained"]] = "faithful"
@@ -43,6 +43,11 @@ class System(nn.Module, ABC):
     def __init__(self, config: Any, seen: Any) -> None:
         super().__init__()
         self.config, self.seen = config, seen
+
+    @classmethod
+    def published(cls, size: str, config: Any) -> str:
+        """Where the published weights of that size and config are from; "" where there are none."""
+        return cls.WEIGHTS.get(size, "")
 
     def loss(self, batch: Any) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} needs loss(), updates() or fit()")

@@ -17,8 +17,9 @@ import torch
 import torchvision
 from safetensors.torch import load_file, save_file
 
-from souron import fetching, finding
+from souron import fetching, finding, running
 from souron.data import loading
+from souron.data.cases import Cases
 from souron.speaking import Trouble
 
 
@@ -321,6 +322,8 @@ def test_all_that_failed_is_told(debian, monkeypatch):
         fetching.fetch("fashion")
 
 
+RESNET18 = "torchvision:ResNet18_Weights.IMAGENET1K_V1"
+MIXER = "mixer_b16_224.goog_in21k_ft_in1k"
 STATE = {
     "conv1.weight": torch.arange(6.0).view(2, 3).T,
     "features.denselayer1.norm.1.weight": torch.ones(2),
@@ -355,7 +358,7 @@ def test_torchvisions_weights_become_safetensors(cache, site, published):
     file = fetching.fetch("resnet18")
     assert file == cache / "weights/ResNet18_Weights.IMAGENET1K_V1.safetensors"
     assert leftovers(cache) == ["weights/ResNet18_Weights.IMAGENET1K_V1.safetensors"]
-    state = fetching.weights("resnet", "18")
+    state = fetching.weights("resnet18", RESNET18)
     assert torch.equal(state["conv1.weight"], STATE["conv1.weight"])
     # DenseNet's old names are today's
     assert {"features.denselayer1.norm1.weight", "features.denselayer1.conv2.weight"} < state.keys()
@@ -381,12 +384,12 @@ def test_weights_copied_by_hand_are_found(cache, tmp_path, monkeypatch, publishe
     folder.mkdir(parents=True)
     (folder / name).write_bytes(content)
     assert fetching.where("resnet18") == folder / name == fetching.fetch("resnet18")
-    assert torch.equal(fetching.weights("resnet", "18")["conv1.weight"], STATE["conv1.weight"])
+    assert torch.equal(fetching.weights("resnet18", RESNET18)["conv1.weight"], STATE["conv1.weight"])
 
 
 def test_missing_weights_say_how_to_get_them(cache):
     with pytest.raises(Trouble) as trouble:
-        fetching.weights("resnet", "18")
+        fetching.weights("resnet18", RESNET18)
     assert (trouble.value.code, trouble.value.exit) == ("fetch", 4)
     assert trouble.value.fix == "souron fetch resnet18"
     assert f"by hand in {cache / 'weights'}: resnet18-f37072fd.pth" in trouble.value.expected
@@ -394,8 +397,27 @@ def test_missing_weights_say_how_to_get_them(cache):
 
 def test_a_size_without_published_weights_says_which_have_some():
     with pytest.raises(Trouble, match="no published weights for resnet_tiny") as trouble:
-        fetching.weights("resnet", "tiny")
+        fetching.weights("resnet_tiny", "")
     assert "resnet18" in trouble.value.expected
+
+
+def test_a_timm_backbone_takes_its_own_weights(cache):
+    import timm
+
+    image = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)
+    cases = Cases("few", image, torch.tensor([0, 1, 0, 1]), ("a", "b"), tuple("wxyz"))
+    args = {"system": "timm", "changes": {"backbone": "test_resnet"}, "rate": None, "seed": 0,
+            "pretrained": "True", "freeze": True}  # fmt: skip
+    with pytest.raises(Trouble) as trouble:
+        running.build(args, cases)
+    assert trouble.value.fix == "souron fetch timm:test_resnet.r160_in1k"
+
+    published = timm.create_model("test_resnet").state_dict()
+    (cache / "weights").mkdir(parents=True)
+    save_file(published, cache / "weights/test_resnet.r160_in1k.safetensors")
+    mine = running.build(args, cases).state_dict()
+    same = {name for name in published if torch.equal(published[name], mine[name])}
+    assert set(published) - same == {"fc.weight", "fc.bias"}
 
 
 def test_timms_weights_come_with_their_checksum(cache, tmp_path, site, monkeypatch):
@@ -403,15 +425,15 @@ def test_timms_weights_come_with_their_checksum(cache, tmp_path, site, monkeypat
     content = (tmp_path / "model").read_bytes()
     sha = hashlib.sha256(content).hexdigest()
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha}\nsize 1\n"
-    base = "/timm/mixer_b16_224.goog_in21k_ft_in1k"
+    base = f"/timm/{MIXER}"
     site.pages[f"{base}/resolve/main/model.safetensors"] = content
     site.pages[f"{base}/raw/main/model.safetensors"] = pointer.encode()
     monkeypatch.setenv("HF_ENDPOINT", site.address)
     monkeypatch.setattr(fetching, "ENCRYPTED", "http:")
     file = fetching.fetch("mlp_mixer_b16")
     assert load_file(file)["stem.weight"].tolist() == [1, 1]
-    assert fetching.weights("mlp_mixer", "b16").keys() == {"stem.weight"}
-    assert fetching.where("timm:mixer_b16_224.goog_in21k_ft_in1k") == file
+    assert fetching.weights("mlp_mixer_b16", f"timm:{MIXER}").keys() == {"stem.weight"}
+    assert fetching.where(f"timm:{MIXER}") == file
 
     file.unlink()
     site.pages[f"{base}/resolve/main/model.safetensors"] = content + b"more"

@@ -54,6 +54,11 @@ class Timm(Classifier):
         fixed = self.published.fixed_input_size
         self.side = self.published.input_size[-1] if fixed else max(32, seen.side)
 
+    @classmethod
+    def published(cls, size: str, config: Config) -> str:
+        about = look_up(config.backbone)
+        return f"timm:{about.architecture}.{about.tag}" if about.tag else ""
+
     @property
     def head(self) -> str:  # type: ignore[override]  # each network has its own
         return self.published.classifier
