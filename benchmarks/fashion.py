@@ -51,9 +51,9 @@ class Recipe:
 # Where the rate does not depend on the length (Keras) or hardly (PyTorch, Lightning), one run of
 # the length in the documentation serves all targets; one-cycle schedules have a length for each.
 RECIPES = [
-    Recipe("souron", (0.90,), 1),
-    Recipe("souron", (0.92,), 3),
-    Recipe("souron", (0.93,), 7),
+    Recipe("souron", (0.90,), 1, ("--system", "airbench", "--augment", "none")),
+    Recipe("souron", (0.92,), 1, ("--system", "airbench_fine", "--augment", "none")),
+    Recipe("souron", (0.93,), 2, ("--system", "airbench_fine", "--augment", "mirror")),
     Recipe("pytorch", TARGETS, 14),
     Recipe("keras", TARGETS, 15),
     Recipe("fastai", (0.90,), 5),
@@ -131,7 +131,8 @@ def own(chosen: argparse.Namespace, seeds: list[int]) -> tuple[str, dict[str, li
             # the peers are tested more often, and the first test that is good enough counts
             more = ("--looks", "1" if recipe.who == "souron" else "4", *recipe.more)
             outcome = contest(recipe.who, seed, chosen, recipe.epochs, *more)
-            outcomes.setdefault(f"{recipe.who} {recipe.epochs}", []).append(outcome)
+            name = " ".join([recipe.who, str(recipe.epochs), *recipe.more])
+            outcomes.setdefault(name, []).append(outcome)
             for target in recipe.targets:
                 reached.setdefault((recipe.who, target), []).append(outcome.reached(target))
     rows = []
@@ -183,9 +184,9 @@ def main() -> None:
     parser.add_argument("table", choices=["same", "own"])
     parser.add_argument("--split", choices=["val", "test"], default="val")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=3, help="in the table 'same'")
+    parser.add_argument("--epochs", type=int, default=1, help="in the table 'same'")
     parser.add_argument("--batch", type=int, default=128, help="where the recipe says none")
-    parser.add_argument("--rate", type=float, default=3e-3, help="in the table 'same'")
+    parser.add_argument("--rate", type=float, default=1e-2, help="in the table 'same'")
     parser.add_argument("--cap", type=float, default=300.0, help="training seconds at most")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--workers", type=int, default=0, help="of DataLoaders")

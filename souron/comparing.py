@@ -2,11 +2,12 @@
 
 Every system gets the same split, the same augmentation, the same budget and the same seeds. Within
 a round (one seed) the systems train in short turns, so that a slow minute of the machine hits all
-of them alike. A finished round is kept: ``resume`` goes on with the next.
+of them alike. What was done is kept: ``resume`` goes on within the round.
 """
 
 import csv
 import shlex
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -57,8 +58,7 @@ def comparing(
 ) -> Iterator[Event]:
     """Train every system ``seeds`` times at the same ``budget`` and judge the differences.
 
-    Options as in ``running.training``. Raises Trouble; Interrupted on Ctrl-C, with the finished
-    rounds kept.
+    Options as in ``running.training``. Raises Trouble; Interrupted on Ctrl-C, with the work kept.
     """
     if resume is not None:
         folder = Path(resume)
@@ -79,7 +79,7 @@ def comparing(
         default = f"{Path(contest.args['data']).name}-{contest.args['budget']}"
         folder = saving.new_folder(folder, name or default)
         saving.write_args(folder, contest.args)
-        splitting.write(contest.parts, contest.everything, folder / "split.csv")
+        splitting.write(contest.split, contest.everything, folder / "split.csv")
 
     for seed in range(contest.args["seeds"]):
         kept = folder / "rounds" / f"{seed}.safetensors"
@@ -88,6 +88,7 @@ def comparing(
         else:
             yield from contest.play_round(seed, folder)
             contest.write_round(kept)
+            shutil.rmtree(kept.with_suffix(""), ignore_errors=True)
 
     yield Event("report")
     record = contest.judge(folder)
@@ -149,16 +150,12 @@ class Contest:
         return load_data(self.args["data"], side)
 
     @cached_property
-    def parts(self) -> splitting.Split:
+    def split(self) -> splitting.Split:
         return splitting.split(self.everything, seed=0)
 
     @cached_property
-    def train_cases(self) -> Cases:
-        return self.everything.only(self.parts.train)
-
-    @cached_property
-    def test_cases(self) -> Cases:
-        return self.everything.only(self.parts.test)
+    def parts(self) -> splitting.Parts:
+        return self.split.deal(self.everything)
 
     def of(self, system: str, seed: int) -> dict[str, Any]:
         """The options of that system's run."""
@@ -168,12 +165,12 @@ class Contest:
 
     def enter(self, system: str, seed: int) -> tuple[Fit, Feed]:
         args = self.of(system, seed)
-        model = running.build(args, self.train_cases)
-        return running.prepare(args, model, self.everything, self.parts)
+        model = running.build(args, self.parts.train)
+        return running.prepare(args, model, self.parts)
 
     def foretell(self) -> Iterator[Event]:
         """A few steps of each: what will it take?"""
-        seconds = 0.0
+        seconds, held = 0.0, []
         for i, system in enumerate(self.systems):
             yield Event("forecast", i / len(self.systems), text=system)
             fit, test = self.enter(system, 0)
@@ -182,7 +179,9 @@ class Contest:
             shown = probe(fit)
             looked_at = LOOKS * len(fit.val or ()) + len(test)
             seconds += shown.seconds(fit) + shown.look * looked_at
-        self.forecast = Cost(seconds * self.args["seeds"], memory.peak())
+            held.append(shown.held)
+        together = sum(held) - max(held)  # a round holds them all, the probe one at a time
+        self.forecast = Cost(seconds * self.args["seeds"], memory.peak() + together)
         yield Event("forecast", 1.0, values=asdict(self.forecast))
 
     def play_round(self, seed: int, folder: Path) -> Iterator[Event]:
@@ -191,12 +190,20 @@ class Contest:
         turn = seed % len(self.systems)  # another one begins each round
         order = self.systems[turn:] + self.systems[:turn]
         fits = {system: self.enter(system, seed) for system in order}
+        keeper = running.Keeper({
+            folder / "rounds" / str(seed) / system: fit for system, (fit, _test) in fits.items()
+        })  # fmt: skip
+        for weights, fit in keeper.fits.items():
+            if (weights / "resume.safetensors").exists():
+                fit.go_on(weights / "resume.safetensors", weights / "best.safetensors")
         while not all(fit.done for fit, _test in fits.values()):
             for system, (fit, _test) in fits.items():
                 if fit.done:
                     continue
                 with running.gentle_interrupt() as interrupt:
                     fit.go(TURN, interrupt.is_set)
+                    if interrupt.is_set() or keeper.due():
+                        keeper.keep()
                 if interrupt.is_set():
                     raise Interrupted(folder)
                 part = fmean(fit.fraction for fit, _test in fits.values())
@@ -240,7 +247,7 @@ class Contest:
             self.results[system].append(Result(score, guess, curve, seconds, examples))
 
     def judge(self, folder: Path) -> ComparisonRecord:
-        groups = list(self.test_cases.group) or None
+        groups = list(self.parts.test.group) or None
         scores = {
             system: torch.stack([result.score for result in results])
             for system, results in self.results.items()
@@ -258,12 +265,12 @@ class Contest:
             data=self.args["data"],
             budget=self.args["budget"],
             seeds=self.args["seeds"],
-            cases=len(self.test_cases),
+            cases=len(self.parts.test),
             measure="accuracy",
             rows=rows,
             verdicts=verdicts,
             sentence=judging.sentence(
-                verdicts, rows, self.args["seeds"], len(self.test_cases), _("accuracy"), "points"
+                verdicts, rows, self.args["seeds"], len(self.parts.test), _("accuracy"), "points"
             ),
             curves={name: [r.curve for r in results] for name, results in self.results.items()},
             scores=scores,
@@ -279,7 +286,7 @@ class Contest:
                 "outcome": asdict(Cost(self.spent, memory.peak())),
             },
             skipped=self.everything.skipped,
-            test=self.test_cases,
+            test=self.parts.test,
         )
 
     def _row(self, system: str, scores: Tensor, groups: list[str] | None) -> Row:

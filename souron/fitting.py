@@ -213,6 +213,7 @@ class Probe:
 
     step: float  # seconds of a step
     look: float  # seconds a case takes when looked at
+    held: int  # bytes that it keeps while another one trains
 
     def seconds(self, fit: Fit) -> float:
         """Training seconds to come."""
@@ -233,17 +234,18 @@ def probe(fit: Fit) -> Probe:
         times = [time.perf_counter()]
         for progress in copied.system.fit(copied.data, copied._run()):
             times.append(time.perf_counter())
-            copied.step = progress.step + 1
+            copied.step, copied.optimizers = progress.step + 1, progress.optimizers
             enough = len(times) > few_steps or times[-1] - times[0] > PROBE_SECONDS
             if len(times) > 4 and enough:
                 break
         begun = time.perf_counter()
         if fit.system.measures:
             look(copied.system, few)
+        held = memory.held(copied.system, copied.optimizers.values())
         seconds_a_case = (time.perf_counter() - begun) / len(some)
     steps = [after - before for before, after in pairwise(times)]
     # the first ones are slow: they set up what the run itself will find ready
-    return Probe(median(steps[len(steps) // 2 :]), seconds_a_case)
+    return Probe(median(steps[len(steps) // 2 :]), seconds_a_case, held)
 
 
 def refuse_what_does_not_fit(fit: Fit, few: Feed) -> None:

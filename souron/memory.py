@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import psutil
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 
 def forget_peak() -> None:
@@ -29,6 +31,20 @@ def peak() -> int:
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def held(system: Any, optimizers: Iterable[Optimizer]) -> int:
+    """Bytes that stay between two steps: weights twice (the best ones too), gradients, moments."""
+    weights = list(system.state_dict().values())
+    gradients = [weight.grad for weight in system.parameters() if weight.grad is not None]
+    moments = [
+        value
+        for optimizer in optimizers
+        for state in optimizer.state.values()
+        for value in state.values()
+        if torch.is_tensor(value)
+    ]
+    return sum(tensor.nbytes for tensor in [*weights, *weights, *gradients, *moments])
 
 
 def of_a_step(system: Any, batch: Any, cases: int) -> int:

@@ -8,7 +8,7 @@ import hashlib
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -118,9 +118,10 @@ def training(
 
     yield Event("data", text=str(args["data"]))
     everything = load_data(args["data"], args["side"] or _pretrained_side(args))
-    parts = splitting.split(everything, seed=0)
-    model = build(args, everything.only(parts.train))
-    fit, test = prepare(args, model, everything, parts)
+    split = splitting.split(everything, seed=0)
+    parts = split.deal(everything)
+    model = build(args, parts.train)
+    fit, test = prepare(args, model, parts)
 
     memory.forget_peak()
     yield Event("forecast", text=_("a few steps, to see what it will take"))
@@ -134,7 +135,7 @@ def training(
         default = f"{system}-{Path(str(args['data'])).name}"
         folder = saving.new_folder(Path(project) / entry.task, name or default)
         saving.write_args(folder, args)
-        splitting.write(parts, everything, folder / "split.csv")
+        splitting.write(split, everything, folder / "split.csv")
     elif (folder / "weights" / "resume.safetensors").exists():
         fit.go_on(folder / "weights" / "resume.safetensors", folder / "weights/best.safetensors")
 
@@ -155,7 +156,7 @@ def training(
         forecast=forecast,
         outcome=Cost(fit.seconds, memory.peak()),
         stopped=fit.stopped,
-        parts={part: len(getattr(parts, part)) for part in ("train", "val", "test")},
+        parts={name: len(part) for name, part in parts._asdict().items()},
         skipped=everything.skipped,
         test=test.cases,
         model=model,
@@ -242,24 +243,22 @@ def _from_run(folder: Path, kind: Any, config: Any, seen: Any) -> Any:
     return model
 
 
-def prepare(
-    args: dict[str, Any], model: Any, everything: Cases, parts: splitting.Split
-) -> tuple[Fit, Feed]:
+def prepare(args: dict[str, Any], model: Any, parts: splitting.Parts) -> tuple[Fit, Feed]:
     """The fit that is to run, and the test cases as the system wants them."""
     device = machine.device(args["device"])
     model.to(device)
     if model.channels_last:
         model.to(memory_format=torch.channels_last)
-    names = everything.augment if args["augment"] is None else _names(args["augment"])
+    names = parts.train.augment if args["augment"] is None else _names(args["augment"])
     change = augmenting.augmentation(names) if model.task == "classify" else None
 
-    def feed(rows: Sequence[int] | torch.Tensor, augment: Any = None) -> Feed:
-        return Feed(everything.only(rows), model.prepare, augment, args["seed"], device)
+    def feed(cases: Cases, augment: Any = None) -> Feed:
+        return Feed(cases, model.prepare, augment, args["seed"], device)
 
     fit = Fit(
         model,
         feed(parts.train, change),
-        feed(parts.val[:MOST_LOOKED_AT]),
+        feed(parts.val.only(range(min(MOST_LOOKED_AT, len(parts.val))))),
         Budget.parse(args["budget"]),
         args["batch"],
         args["patience"],
@@ -273,18 +272,14 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _learn(fit: Fit, folder: Path) -> Iterator[Event]:
     """Train to the end of the budget, keeping the work on the way and on Ctrl-C."""
-    weights = folder / "weights"
-    kept, looks = time.monotonic(), len(fit.curve)
+    keeper, looks = Keeper({folder / "weights": fit}), len(fit.curve)
     while not fit.done:
         with gentle_interrupt() as interrupt:
             fit.go(SLICE, interrupt.is_set)
             fresh = len(fit.curve) > looks
             stop = interrupt.is_set() and not fit.done
-            if stop or fit.done or time.monotonic() - kept > KEEP_EVERY:
-                begun = time.monotonic()
-                _keep(fit, weights)
-                # writing may take a tenth of the time at most
-                kept = time.monotonic() + 9 * (time.monotonic() - begun)
+            if stop or fit.done or keeper.due():
+                keeper.keep()
         if stop:
             raise Interrupted(folder)
         if fresh:
@@ -292,6 +287,24 @@ def _learn(fit: Fit, folder: Path) -> Iterator[Event]:
             looks = len(fit.curve)
         values = fit.curve[-1] if fit.curve else {}
         yield Event("train", fit.fraction, fit.seconds_left, values=values)
+
+
+@dataclass
+class Keeper:
+    """Writes down what going on needs, now and then."""
+
+    fits: dict[Path, Fit]  # by the folder of their weights
+    last: float = field(default_factory=time.monotonic)
+
+    def due(self) -> bool:
+        return time.monotonic() - self.last > KEEP_EVERY
+
+    def keep(self) -> None:
+        begun = time.monotonic()
+        for weights, fit in self.fits.items():
+            _keep(fit, weights)
+        # writing may take a tenth of the time at most
+        self.last = time.monotonic() + 9 * (time.monotonic() - begun)
 
 
 def _keep(fit: Fit, weights: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from interrupting import stop_after
 
 from souron import comparing, running
 from souron.speaking import Trouble
@@ -47,24 +48,27 @@ def test_the_same_comparison_gives_the_same_figures():
     assert one.sentence == two.sentence
 
 
-def test_an_interrupted_comparison_goes_on_with_the_next_round(monkeypatch):
-    whole = fight("mlp_tiny", "cnn_tiny", name="whole")
-    rounds = []
-    play = comparing.Contest.play_round
-
-    def stop_in_the_second(self, seed, folder):
-        rounds.append(seed)
-        if len(rounds) == 2:
-            raise running.Interrupted(folder)
-        yield from play(self, seed, folder)
-
+@pytest.mark.parametrize("turns", [0, 3, 8], ids=["at once", "first round", "second round"])
+def test_an_interrupted_comparison_goes_on_where_it_was(turns, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(comparing.Contest, "play_round", stop_in_the_second)
+        slices = stop_after(100, patch, steps=12)
+        whole = fight("mlp_tiny", "cnn_tiny", name="whole")
+    all_turns = len(slices)
+    with monkeypatch.context() as patch:
+        slices = stop_after(turns, patch, steps=12)
         with pytest.raises(running.Interrupted) as interrupted:
             fight("mlp_tiny", "cnn_tiny", name="broken")
-    resumed = comparing.compare(resume=interrupted.value.folder)
+    assert len(slices) == turns + 1
+    folder = interrupted.value.folder
+    with monkeypatch.context() as patch:
+        slices = stop_after(100, patch, steps=12)
+        resumed = comparing.compare(resume=folder)
+    assert len(slices) == all_turns - turns
     assert [row.seeds for row in resumed.rows] == [row.seeds for row in whole.rows]
     assert resumed.sentence == whole.sentence
+    assert sorted(p.name for p in (folder / "rounds").iterdir()) == [
+        "0.safetensors", "1.safetensors",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

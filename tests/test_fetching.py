@@ -384,7 +384,9 @@ def test_weights_copied_by_hand_are_found(cache, tmp_path, monkeypatch, publishe
     folder.mkdir(parents=True)
     (folder / name).write_bytes(content)
     assert fetching.where("resnet18") == folder / name == fetching.fetch("resnet18")
-    assert torch.equal(fetching.weights("resnet18", RESNET18)["conv1.weight"], STATE["conv1.weight"])
+    assert torch.equal(
+        fetching.weights("resnet18", RESNET18)["conv1.weight"], STATE["conv1.weight"]
+    )
 
 
 def test_missing_weights_say_how_to_get_them(cache):

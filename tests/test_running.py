@@ -2,14 +2,13 @@
 
 import csv
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
 
 import pytest
 import torch
+from interrupting import stop_after
 
 from souron import fitting, running, saving
 from souron.records import Measure
@@ -75,21 +74,6 @@ def test_one_seed_gives_one_result_and_another_another():
     first, again, other = fast(), fast(), fast(seed=1)
     assert first.measures == again.measures != other.measures
     assert first.folder != again.folder
-
-
-def stop_after(turns, monkeypatch):
-    """Let training behave as if Ctrl-C came after so many slices, of three steps each."""
-    slices = []
-    go = fitting.Fit.go
-
-    def slow(self, seconds, asked_to_stop=lambda: False):
-        slices.append(self)
-        if len(slices) > turns:
-            os.kill(os.getpid(), signal.SIGINT)
-        end = self.step + 3
-        go(self, 1e9, lambda: asked_to_stop() or self.step >= end)
-
-    monkeypatch.setattr(fitting.Fit, "go", slow)
 
 
 @pytest.mark.parametrize("system", ["cnn_tiny", "alexnet_tiny", "airbench_tiny", "dcgan_tiny"])

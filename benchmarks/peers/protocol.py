@@ -34,6 +34,7 @@ class Options:
     workers: int  # of a DataLoader
     looks: int  # tests an epoch
     system: str  # souron's, in the table "own"
+    augment: str  # what souron does to the training pictures there
 
 
 def options() -> Options:
@@ -49,6 +50,7 @@ def options() -> Options:
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--looks", type=int, default=1)
     parser.add_argument("--system", default="airbench")
+    parser.add_argument("--augment", default="mirror")
     return Options(**vars(parser.parse_args()))
 
 

@@ -52,7 +52,7 @@ if chosen.table == "same":
     kind, config, change = Small, None, None
 else:
     kind, config = finding.system(chosen.system)
-    change = augmenting.augmentation(("shift", "mirror"))  # what the data set names
+    change = augmenting.augmentation([] if chosen.augment == "none" else chosen.augment.split(","))
 system = kind(config, kind.see(train))
 if system.channels_last:
     system.to(memory_format=torch.channels_last)

@@ -18,9 +18,9 @@ Change = Callable[[Tensor, Generator], Tensor]
 
 
 def shift(image: Tensor, generator: Generator) -> Tensor:
-    """Move by up to a tenth of the side (at least a pixel); the border shows its reflection."""
+    """Move by up to a sixteenth of the side (at least a pixel); the border shows its reflection."""
     batch, _channels, height, width = image.shape
-    far = max(1, round(min(height, width) / 10))
+    far = max(1, round(min(height, width) / 16))
     moves = torch.randint(0, 2 * far + 1, (batch, 2), generator=generator).tolist()
     # slices in NumPy: two to four times as fast as gathering, see benchmarks/augmenting.py
     wide = F.pad(image, (far, far, far, far), mode="reflect").numpy()
@@ -90,7 +90,7 @@ CHANGES: dict[str, Change] = {
 def what() -> dict[str, str]:
     """What each does, in the reader's language."""
     return {
-        "shift": _("moved by up to a tenth of the side"),
+        "shift": _("moved by up to a sixteenth of the side"),
         "mirror": _("left and right exchanged, by chance"),
         "brightness": _("brightness and contrast up to a quarter more or less"),
         "erase": _("a square covered with the mean colour"),

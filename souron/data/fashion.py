@@ -41,7 +41,7 @@ def load(side: int | None = None) -> Cases:
         side,
         name="fashion",
         labels=labels,
-        augment=("shift", "mirror"),
+        augment=("mirror",),
         source=source,
         licence=licence,
     )

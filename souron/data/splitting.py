@@ -22,6 +22,12 @@ from souron.speaking import Trouble, _
 COLUMNS = ("file", "label", "group", "part")
 
 
+class Parts(NamedTuple):
+    train: Cases
+    val: Cases
+    test: Cases
+
+
 @dataclass(frozen=True)
 class Split:
     """Rows of ``Cases``, (n,) int64 each. Train and test rise; val is mixed, so that its first
@@ -32,6 +38,10 @@ class Split:
     test: Tensor
     leaks: int = 0  # cases outside train with the same pixels in another part, train first
     torn: int = 0  # groups that lie in more than one part
+
+    def deal(self, cases: Cases) -> Parts:
+        """A copy of each part's cases."""
+        return Parts(*(cases.only(rows) for rows in (self.train, self.val, self.test)))
 
 
 class Units(NamedTuple):

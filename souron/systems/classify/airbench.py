@@ -9,13 +9,14 @@ training pictures' patches, scaled to unit variance, each with both signs. The f
 by Muon (Jordan and others 2024, https://kellerjordan.github.io/posts/muon/): their step is the
 orthogonal matrix next to their momentum, so that every direction moves equally far.
 
-    M = U S V'  ->  O = U V'      by x <- a x + (b x x' + c (x x')^2) x, five times
+    M = U S V'  ->  O = U V'      by x <- a x + (b x x' + c (x x')^2) x, three times
 
 The size `paper` has the widths of the published airbench94, for 32 pixels a side.
 Differs from the paper: Muon, which came later, in place of stochastic gradient descent; no average
-of past weights, no second look at the mirrored picture. `tiny` and `small` are narrower and skip
-over the second convolution, as the paper's larger networks do; `small` takes patches of 4x4 at
-every second pixel, which leaves a quarter of the places to compute.
+of past weights, no second look at the mirrored picture. The others are narrower, skip over the
+second convolution, as the paper's larger networks do, and bend with ReLU, which learns as well here
+and is faster; `small` takes patches of 4x4 at every second pixel, which leaves a quarter of the
+places that `fine` computes.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -36,6 +37,7 @@ class Config:
     patch: int = 2  # pixels a side
     stride: int = 1  # pixels between patches
     residual: bool = False
+    relu: bool = False  # else GELU, as in the paper
     smoothing: float = 0.2  # of the labels
     rate: float = 0.12  # Muon's; in proportion to each bank of filters, whose norm is kept
 
@@ -64,25 +66,31 @@ class Muon(torch.optim.Optimizer):
                 weight.add_(move, alpha=-group["lr"])
 
 
-def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """U V' of the matrix (rows, columns) = U S V', nearly: singular values of 0.7 to 1.2.
+def orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
+    """U V' of the matrix (rows, columns) = U S V', roughly: small singular values stay below 1.
 
     Newton-Schulz iteration: the polynomial a s + b s^3 + c s^5 sends every singular value s
-    towards 1 and leaves U and V as they are. Nothing but products of matrices.
+    towards 1 and leaves U and V as they are. Each step multiplies x from the left by a polynomial
+    of x x', so that x itself, which is wide, is needed at the beginning and at the end only.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     x = wide / (wide.norm() + 1e-7)  # no singular value above 1
+    square, product = x @ x.T, torch.eye(len(x), device=x.device)
     for _step in range(steps):
-        square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
+        factor = torch.addmm(square, square, square, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        product = factor @ product
+        square = factor @ square @ factor
+    x = product @ x
     return x if wide is matrix else x.T
 
 
 class Stage(nn.Module):
-    def __init__(self, inward: int, width: int, halve: bool, residual: bool):
+    def __init__(self, inward: int, width: int, halve: bool, config: Config):
         super().__init__()
-        self.halve, self.residual = halve, residual
+        self.halve, self.residual = halve, config.residual
+        self.bend = F.relu if config.relu else F.gelu
         self.conv1 = nn.Conv2d(inward, width, 3, padding=1, bias=False)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.norm1, self.norm2 = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
@@ -95,9 +103,9 @@ class Stage(nn.Module):
         x = self.conv1(x)
         if self.halve and x.shape[-1] > 1:
             x = F.max_pool2d(x, 2)
-        x = F.gelu(self.norm1(x))
+        x = self.bend(self.norm1(x))
         y = self.norm2(self.conv2(x))
-        return F.gelu(x + y if self.residual else y)
+        return self.bend(x + y if self.residual else y)
 
 
 class Airbench(Classifier):
@@ -107,8 +115,9 @@ class Airbench(Classifier):
     channels_last = True
     head = "fc"
     SIZES = {
-        "tiny": Config((16, 32), 2, residual=True),
-        "small": Config((16, 32, 64, 128), 4, 2, residual=True),
+        "tiny": Config((16, 32), 2, residual=True, relu=True),
+        "small": Config((16, 32, 64, 128), 4, 2, residual=True, relu=True),
+        "fine": Config((16, 32, 64, 128), 2, residual=True, relu=True),
         "paper": Config(),
     }
 
@@ -124,12 +133,13 @@ class Airbench(Classifier):
         self.stages = nn.Sequential()
         for i, width in enumerate(config.widths):
             halve = i >= len(config.widths) - 3
-            self.stages.append(Stage(channels, width, halve, config.residual))
+            self.stages.append(Stage(channels, width, halve, config))
             channels = width
         self.fc = nn.Linear(channels, len(seen.labels), bias=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.stages(F.gelu(self.whiten(image)))  # (B, width, H, W)
+        bend = F.relu if self.config.relu else F.gelu
+        x = self.stages(bend(self.whiten(image)))  # (B, width, H, W)
         return self.fc(x.amax((2, 3))) / 9  # (B, labels); small, lest it be sure too early
 
     def loss(self, batch: Batch) -> Tensor:

@@ -47,12 +47,12 @@ class Timm(Classifier):
     def __init__(self, config: Config, seen: Seen):
         """Raises Trouble where timm has no network of that name, or none that fits here."""
         super().__init__(config, seen)
-        self.published = look_up(config.backbone)
+        self.about = look_up(config.backbone)
         self.backbone = timm.create_model(
             config.backbone, in_chans=seen.channels, num_classes=len(seen.labels)
         )
-        fixed = self.published.fixed_input_size
-        self.side = self.published.input_size[-1] if fixed else max(32, seen.side)
+        fixed = self.about.fixed_input_size
+        self.side = self.about.input_size[-1] if fixed else max(32, seen.side)
 
     @classmethod
     def published(cls, size: str, config: Config) -> str:
@@ -61,7 +61,7 @@ class Timm(Classifier):
 
     @property
     def head(self) -> str:  # type: ignore[override]  # each network has its own
-        return self.published.classifier
+        return self.about.classifier
 
     def forward(self, image: Tensor) -> Tensor:
         if image.shape[-1] != self.side:
