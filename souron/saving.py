@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from souron import finding
+from souron.jsoning import as_json
 from souron.speaking import Trouble, _
 
 
@@ -59,7 +60,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, thing: Any) -> None:
-    write_text(path, json.dumps(thing, ensure_ascii=False, indent=1) + "\n")
+    write_text(path, as_json(thing, indent=1) + "\n")
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 Results go to stdout, everything else to stderr.
 """
 
-import math
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from souron.jsoning import as_json
 from souron.reporting import units
 from souron.speaking import Trouble, _
 
@@ -78,17 +78,7 @@ def warn(text: str) -> None:
 
 def print_json(thing: Any) -> None:
     """One JSON value on one line of stdout; what is not a number there becomes null."""
-    import json
-
-    print(json.dumps(_finite(thing), ensure_ascii=False, default=str), flush=True)
-
-
-def _finite(thing: Any) -> Any:
-    if isinstance(thing, dict):
-        return {str(key): _finite(value) for key, value in thing.items()}
-    if isinstance(thing, list | tuple):
-        return [_finite(value) for value in thing]
-    return None if isinstance(thing, float) and not math.isfinite(thing) else thing
+    print(as_json(thing), flush=True)
 
 
 def show_trouble(trouble: Trouble) -> None:

@@ -1,6 +1,8 @@
 """A run as files: atomic, safe to read, honest about what is wrong."""
 
 import errno
+import json
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -141,3 +143,11 @@ def test_yaml_keeps_japanese_as_it_is(tmp_path):
     saving.write_args(tmp_path, {"data": "写真"})
     assert "写真" in (tmp_path / "args.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load((tmp_path / "args.yaml").read_text(encoding="utf-8")) == {"data": "写真"}
+
+
+def test_json_files_hold_null_where_a_figure_is_not_a_number(tmp_path):
+    saving.write_json(tmp_path / "a.json", {"low": -math.inf, "all": (1.5, math.nan)})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(name)) == {
+        "low": None, "all": [1.5, None],
+    }  # fmt: skip
