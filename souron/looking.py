@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from souron import finding, machine, options, showing
+from souron import finding, machine, options, parsing, showing
 from souron.reporting import units
 from souron.showing import N_, print_json, screen, show
 from souron.speaking import Trouble, _
@@ -178,23 +178,41 @@ def data_(
     data: Annotated[
         str,
         Argument(
-            metavar="DATA", help=N_("a data set's name, a folder, or a CSV"),
+            metavar="DATA", help=N_("a data set's name, a folder, or a CSV; or: check FOLDER"),
             autocompletion=options.complete_data,
         ),
     ],
+    folder: Annotated[
+        str | None, Argument(metavar="[FOLDER]", help=N_("the folder or CSV to check"))
+    ] = None,
     imgsz: options.Side = None,
+    group: options.Group = None,
+    fix: Annotated[
+        str | None,
+        Option(metavar="CSV", help=N_("after check: write a table without broken files and copies")),
+    ] = None,
     project: options.Project = None,
     open: options.Open = False,
 ) -> None:  # fmt: skip
     machine.calm_allocator()
     machine.share_cores()
+    if data == "check":
+        check(folder, group, fix, Path(project or "runs"), open)
+        return
+    if folder is not None:
+        raise Trouble(
+            "option",
+            _("one thing too many: {name}").format(name=folder),
+            expected=_("a data set, or: check FOLDER"),
+            fix=f"souron data check {folder}",
+        )
     with screen.err.status(_("reading data")):
         from souron.data import loading
         from souron.reporting import report
 
-        cases = loading.load(data, imgsz)
-        folder = Path(project or "runs") / "data" / (Path(data).stem or "data")
-        page = report.data_page(cases, folder)
+        cases = loading.load(data, imgsz, group)
+        place = Path(project or "runs") / "data" / (Path(data).stem or "data")
+        page = report.data_page(cases, place)
     count = Counter(cases.label.tolist())
     labels = {label: count[i] for i, label in enumerate(cases.labels)}
     parts = {part or "-": n for part, n in Counter(cases.part).items()}
@@ -211,7 +229,14 @@ def data_(
             (_("cases"), units.whole(len(cases))),
             (_("pictures"), shape((cases.channels, cases.side, cases.side))),
             (_("parts"), ", ".join(f"{part} {units.whole(n)}" for part, n in parts.items())),
-            (_("groups"), units.whole(len(set(cases.group))) if cases.group else ""),
+            (
+                _("groups"),
+                _("{count} ({how})").format(
+                    count=units.whole(len(set(cases.group))), how=cases.grouped
+                )
+                if cases.group
+                else "",
+            ),
             (_("licence"), cases.licence),
             (_("source"), cases.source),
         ]
@@ -219,9 +244,56 @@ def data_(
         showing.skipped_files(cases.skipped)
         show(_("page: {path}").format(path=page))
     if open:
-        import webbrowser
+        browse(page)
 
-        webbrowser.open(page.absolute().as_uri())
+
+def browse(page: Path) -> None:
+    import webbrowser
+
+    webbrowser.open(page.absolute().as_uri())
+
+
+def check(
+    folder: str | None, group: str | None, fix: str | None, project: Path, open: bool
+) -> None:
+    """The doctor of data. Exit code 3 where findings of severity "error" stand."""
+    if folder is None:
+        raise parsing.missing("FOLDER", "souron data check photos/")
+    with screen.err.status(_("reading data")) as status:
+        from souron.data import checking
+        from souron.reporting import report
+
+        def watch(doing: str, part: float) -> None:
+            status.update(f"{doing} {part:.0%}" if part else doing)
+
+        found = checking.check(folder, group, watch)
+        page = report.check_page(
+            found, project / "data" / (Path(folder).stem or "data") / "check.html"
+        )
+    if screen.json:
+        print_json({**found.as_json(), "page": page})
+    else:
+        named = {"error": _("error"), "warning": _("warning"), "hint": _("hint")}
+        made = showing.table(_("severity"), _("found"), _("what to do"))
+        for finding in found.findings:
+            shown = ", ".join(finding.files[:3]) + (", ..." if len(finding.files) > 3 else "")
+            made.add_row(
+                named[finding.severity],
+                "\n".join(filter(None, (f"[{finding.code}] {finding.message}", shown))),
+                finding.fix,
+            )
+        show(_("{files} files, {readable} readable").format(
+            files=units.whole(found.files), readable=units.whole(len(found.cases))))  # fmt: skip
+        show(made if found.findings else _("Nothing was found that would spoil a result."))
+        show(_("page: {path}").format(path=page))
+    if fix:
+        count = checking.manifest(found, Path(fix))
+        if not screen.json:
+            show(_("{path} lists {count} cases").format(path=fix, count=units.whole(count)))
+    if open:
+        browse(page)
+    if not found.clean:
+        raise typer.Exit(3)
 
 
 def fetch(

@@ -124,6 +124,19 @@ Augment = Annotated[
     str | None,
     Option(metavar="A", help=N_("what is done to training pictures: shift,mirror or none")),
 ]
+Group = Annotated[
+    str | None,
+    Option(
+        metavar="G",
+        help=N_("how to know a patient's pictures: a column, a pattern for file names, or none"),
+    ),
+]
+AllowLeak = Annotated[
+    bool,
+    Option(
+        "--allow-leak", help=N_("measure although training shares patients or pictures with it")
+    ),
+]
 Name = Annotated[str | None, Option(metavar="TEXT", help=N_("the run folder's name"))]
 Project = Annotated[
     str | None, Option(metavar="FOLDER", help=N_("where run folders go; runs if not said"))

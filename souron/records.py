@@ -49,6 +49,9 @@ class RunRecord:
     stopped: str  # "budget", "patience"
     parts: dict[str, int]  # train, val, test -> cases
     skipped: tuple[Skipped, ...] = ()
+    leaking: tuple[str, ...] = ()  # files outside training that another part shows too
+    torn: tuple[str, ...] = ()  # groups (patients) in more than one part
+    grouped: str = ""  # what groups were read from, in the reader's language
     receipt: dict[str, Any] = field(default_factory=dict)  # versions, machine, data hash, options
     test: Cases | None = None  # the test cases, for pictures
     probability: Tensor | None = None  # (cases, labels) of the test cases, for classifiers
@@ -123,6 +126,9 @@ class ComparisonRecord:
     report: Path
     receipt: dict[str, Any]
     skipped: tuple[Skipped, ...] = ()
+    leaking: tuple[str, ...] = ()  # as in RunRecord
+    torn: tuple[str, ...] = ()
+    grouped: str = ""
     test: Cases | None = None
 
     def _repr_html_(self) -> str:

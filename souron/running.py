@@ -8,7 +8,7 @@ import hashlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,9 +18,8 @@ import torch
 
 from souron import finding, machine, memory, saving, structure
 from souron.budget import Budget
-from souron.data import augmenting, splitting
+from souron.data import augmenting, duplicates, loading, splitting
 from souron.data.cases import Cases, Feed
-from souron.data.loading import load as load_data
 from souron.fitting import Fit, probe
 from souron.records import Cost, Measure, RunRecord
 from souron.speaking import Trouble, _
@@ -29,6 +28,8 @@ MOST_LOOKED_AT = 500  # validation cases; more would take the time from training
 SLICE = 0.25  # seconds between two events
 KEEP_EVERY = 20.0  # seconds between two checkpoints, at least
 SAMPLES = 64  # that a generator shows
+MOST_COMPARED = 20_000  # pictures that are looked through for copies of one another
+PUBLISHED_SIDE = 224  # pixels, of ImageNet's networks
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ def training(
     project: str | Path = "runs",
     resume: str | Path | None = None,
     device: str = "auto",
+    group: str | None = None,
+    allow_leak: bool = False,
 ) -> Iterator[Event]:
     """Train one system, measure it on cases it never saw, and write the run's folder.
 
@@ -91,7 +94,9 @@ def training(
     many looks at the validation cases without improvement; ``rate`` is the highest learning rate;
     ``augment`` names what is done to the training pictures (``"shift,mirror"``, ``"none"``);
     ``config`` changes fields of the system's config; ``resume`` goes on with a run's folder and
-    takes every other option from there. Raises Trouble; Interrupted on Ctrl-C, with the work kept.
+    takes every other option from there; ``group`` says how to know a patient's pictures (see
+    ``grouping``), which stay on one side of the split; ``allow_leak`` takes parts that share some.
+    Raises Trouble; Interrupted on Ctrl-C, with the work kept.
     """
     Budget.parse(budget)
     machine.device(device)
@@ -101,7 +106,7 @@ def training(
             "system": system, "data": str(data or _default_data(system)), "budget": budget,
             "seed": seed, "side": side, "batch": batch, "pretrained": str(pretrained),
             "freeze": freeze, "patience": patience, "rate": rate, "augment": augment,
-            "changes": config or {}, "device": device,
+            "changes": config or {}, "device": device, "group": group, "allow_leak": allow_leak,
         }  # fmt: skip
         folder = None
     else:
@@ -117,11 +122,11 @@ def training(
             )
 
     yield Event("data", text=str(args["data"]))
-    everything = load_data(args["data"], args["side"] or _pretrained_side(args))
-    split = splitting.split(everything, seed=0)
+    everything = cases_for(args)
+    split = divide(args, everything)
     parts = split.deal(everything)
     model = build(args, parts.train)
-    fit, test = prepare(args, model, parts)
+    fit, test = yield from entering(args, model, parts)
 
     memory.forget_peak()
     yield Event("forecast", text=_("a few steps, to see what it will take"))
@@ -158,11 +163,14 @@ def training(
         stopped=fit.stopped,
         parts={name: len(part) for name, part in parts._asdict().items()},
         skipped=everything.skipped,
-        test=test.cases,
+        leaking=split.leaking,
+        torn=split.torn,
+        grouped=everything.grouped,
+        test=parts.test,
         model=model,
     )
     yield Event("test", text=_("measuring on {n} cases it never saw").format(n=len(test)))
-    measure(record, test)
+    measure(record, fit.system, test)
     record.receipt = receipt(args, everything)
     yield Event("report", text=_("writing the report"))
     _write(record)
@@ -173,9 +181,30 @@ def _default_data(system: str) -> str:
     return finding.system(system)[0].default_data
 
 
-def _pretrained_side(args: dict[str, Any]) -> int | None:
-    """Published weights want the side they were trained at."""
-    return 224 if args["pretrained"] == "True" else None
+def cases_for(args: dict[str, Any]) -> Cases:
+    """The data that the options name. Published weights want colours, and the side of pictures that
+    they were trained at."""
+    published = args["pretrained"] == "True"
+    side = args["side"] or (PUBLISHED_SIDE if published else None)
+    cases = loading.load(args["data"], side, args.get("group"))
+    if published and cases.channels == 1:
+        cases = replace(cases, image=cases.image.expand(-1, 3, -1, -1))
+    return cases
+
+
+def divide(args: dict[str, Any], cases: Cases) -> splitting.Split:
+    """The split, the same for every seed. A folder's copies of one picture stay together; parts of
+    its own that share pictures or patients are refused unless the options allow them.
+
+    Known data sets are taken as published. Raises Trouble.
+    """
+    if str(args["data"]) in loading.names():
+        return splitting.split(cases, seed=0)
+    alike = duplicates.near(cases.image) if len(cases) <= MOST_COMPARED else ()
+    split = splitting.split(cases, seed=0, alike=alike)
+    if not args.get("allow_leak"):
+        splitting.refuse_leaks(split.leaking, split.torn)
+    return split
 
 
 def build(args: dict[str, Any], train_cases: Cases) -> Any:
@@ -241,6 +270,32 @@ def _from_run(folder: Path, kind: Any, config: Any, seen: Any) -> Any:
     model = kind(config, replace(seen, mean=other.seen.mean, std=other.seen.std))
     saving.fill(model, other.state_dict(), folder, but=(model.head, *model.side_heads))
     return model
+
+
+def entering(
+    args: dict[str, Any], model: Any, parts: splitting.Parts
+) -> Generator[Event, None, tuple[Fit, Feed]]:
+    """``prepare``; of a frozen model the last layer alone, over what the others see once and for
+    all, unless each look at a picture differs (augmentation)."""
+    from souron import probing
+
+    device = machine.device(args["device"])
+    model.to(device)
+    if not args["freeze"] or args["augment"] not in (None, "none"):
+        return prepare(args, model, parts)
+    if not probing.may(model, parts.train, device):
+        return prepare(args, model, parts)
+    found = []
+    for name, cases in parts._asdict().items():
+        text = _("what the frozen layers see: {part}").format(part=name)
+        for done, seen in probing.features(model, cases, device):
+            yield Event("features", done, text=text)
+            if seen is not None:
+                found.append(seen)
+    dealt = splitting.Parts(*(seen.cases for seen in found))
+    fit, test = prepare({**args, "augment": "none"}, probing.Head(model), dealt)
+    fit.seconds = found[0].seconds + found[1].seconds  # part of learning, also where they were kept
+    return fit, test
 
 
 def prepare(args: dict[str, Any], model: Any, parts: splitting.Parts) -> tuple[Fit, Feed]:
@@ -349,11 +404,10 @@ def write_results(path: Path, curve: list[dict[str, float]]) -> None:
 
 
 @torch.inference_mode()
-def measure(record: RunRecord, test: Feed) -> None:
-    """Fill in what the test cases say of the record's model."""
+def measure(record: RunRecord, model: Any, test: Feed) -> None:
+    """Fill in what the test cases, as the model wants them, say of it."""
     from souron import judging
 
-    model = record.model
     if model.task == "classify":
         from souron.tasks.classify import score
 
@@ -443,24 +497,52 @@ def _write_predictions(record: RunRecord) -> None:
             writer.writerow([name, names[truly], names[guess], round(p, 4)])
 
 
-def evaluate(folder: str | Path, data: str | Path | None = None) -> dict[str, Measure]:
-    """Measure a run again: on its own test cases, or on all cases of other data. Raises Trouble."""
+def evaluate(
+    folder: str | Path,
+    data: str | Path | None = None,
+    group: str | None = None,
+    allow_leak: bool = False,
+) -> dict[str, Measure]:
+    """Measure a run again: on its own test cases, or on all cases of other data.
+
+    Raises Trouble, also where other data holds pictures or patients that the run learnt from and
+    ``allow_leak`` is not said.
+    """
     folder = Path(folder)
     args = saving.read_args(folder)
     model = saving.load(folder)
     same = data is None or str(data) == str(args["data"])
-    cases = load_data(args["data"] if data is None else str(data), model.seen.side)
+    cases = loading.load(
+        args["data"] if data is None else str(data), model.seen.side, group or args.get("group")
+    )
     if same:
         cases = cases.only(splitting.read(folder / "split.csv", cases).test)
     elif model.task == "classify":
+        if not allow_leak:
+            splitting.refuse_leaks(*_learnt_from(folder, args, model, cases))
         cases = _with_labels_of(model, cases)
     record = RunRecord(
         folder, str(args["system"]), str(data or args["data"]), model.task, args["seed"],
         args["config"], args["seen"], 0, 0, {}, [], Cost(0, 0), Cost(0, 0), "", {},
         test=cases, model=model,
     )  # fmt: skip
-    measure(record, Feed(cases, model.prepare))
+    measure(record, model, Feed(cases, model.prepare))
     return record.measures
+
+
+def _learnt_from(
+    folder: Path, args: dict[str, Any], model: Any, cases: Cases
+) -> tuple[list[str], list[str]]:
+    """Files and groups of these cases that the run has learnt from, as far as can be known: its own
+    pictures must still be where they were."""
+    trained = splitting.read_groups(folder / "split.csv")
+    groups = sorted(set(cases.group) & trained)
+    try:
+        own = cases_for({**args, "side": model.seen.side})
+        split = splitting.read(folder / "split.csv", own)
+    except Trouble:
+        return [], groups
+    return splitting.shared(own.only(split.train), cases), groups
 
 
 def _with_labels_of(model: Any, cases: Cases) -> Cases:

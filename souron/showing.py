@@ -273,6 +273,7 @@ def words(event: Any) -> str:
     phases = {
         "data": _("reading data"),
         "forecast": _("forecast"),
+        "features": _("looking"),
         "train": _("training"),
         "test": _("testing"),
         "report": _("writing the report"),

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from souron.data.cases import Cases, Skipped
+from souron.data.grouping import groups
 from souron.kinds import image as pictures
 from souron.kinds.image import readable
 from souron.speaking import Trouble, _
@@ -47,13 +48,17 @@ class Listed(NamedTuple):
 
 
 def load(
-    path: Path, side: int | None = None, progress: Callable[[int, int], None] | None = None
+    path: Path,
+    side: int | None = None,
+    group: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Cases:
     """The pictures under a folder, labelled by their class folder.
 
     ``side``: pixels; None keeps the pictures' own where all have one size of at most 64 pixels,
-    else takes 64. Grey (one channel) where all pictures are, else RGB. ``progress`` hears of
-    files done and files in all. Raises Trouble where the folder is missing, has no picture or
+    else takes 64. Grey (one channel) where all pictures are, else RGB. ``group`` says where
+    patients are read from, see ``grouping``. ``progress`` hears of files done and files in all.
+    Raises Trouble where the folder is missing, has no picture or
     only one class, or does not fit into memory.
     """
     if not path.is_dir():
@@ -61,7 +66,7 @@ def load(
     skipped: list[Skipped] = []
     files = sorted(_walk(path, skipped), key=lambda file: natural(file[1]))
     listed = _label(files, skipped)
-    return gather(path, path, listed, skipped, side, progress)
+    return gather(path, path, listed, skipped, side, group, progress)
 
 
 def missing(path: Path) -> Trouble:
@@ -176,6 +181,7 @@ def gather(
     listed: Sequence[Listed],
     skipped: Sequence[Skipped],
     side: int | None,
+    group: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Cases:
     """Read the listed files, which must lie under ``root``, into ``Cases``, in their order."""
@@ -203,13 +209,17 @@ def gather(
     _check_classes(source, kept, failed)
     labels = sorted({item.label for item in kept}, key=natural)
     number = {label: i for i, label in enumerate(labels)}
+    found, how = [item.group for item in kept], _("a column of the table")
+    if not any(found):
+        found, how = groups([item.file for item in kept], [item.label for item in kept], group)
     return Cases(
         name=readable(source.absolute().name),
         image=image[: len(kept)],
         label=torch.tensor([number[item.label] for item in kept]),
         labels=tuple(labels),
         file=[item.file for item in kept],
-        group=[item.group for item in kept] if any(item.group for item in kept) else (),
+        group=found if any(found) else (),
+        grouped=how if any(found) else "",
         part=[item.part for item in kept] if any(item.part for item in kept) else (),
         skipped=tuple(failed),
         source=readable(source),

@@ -6,7 +6,7 @@ whatever the order of the files.
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -36,8 +36,8 @@ class Split:
     train: Tensor
     val: Tensor
     test: Tensor
-    leaks: int = 0  # cases outside train with the same pixels in another part, train first
-    torn: int = 0  # groups that lie in more than one part
+    leaking: tuple[str, ...] = ()  # files outside train that another part shows too, train first
+    torn: tuple[str, ...] = ()  # groups that lie in more than one part
 
     def deal(self, cases: Cases) -> Parts:
         """A copy of each part's cases."""
@@ -53,18 +53,26 @@ class Units(NamedTuple):
     labels: list[dict[int, int]]  # of each unit: label -> cases
 
 
-def split(cases: Cases, seed: int = 0, val: float = 0.15, test: float = 0.15) -> Split:
+def split(
+    cases: Cases,
+    seed: int = 0,
+    val: float = 0.15,
+    test: float = 0.15,
+    alike: Sequence[tuple[int, int]] = (),
+) -> Split:
     """Divide the cases; ``val`` and ``test`` are fractions.
 
-    Parts that the source gives stay as they are, even where they share pictures or groups; what is
-    shared is then counted in ``leaks`` and ``torn``. A part that the source does not give is drawn
-    from its training part: class by class as near to the fraction as whole groups allow, with at
-    least one case of each class where that leaves one for training. Raises Trouble where a part
+    Cases of one group stay together, and so do those with the same pixels and the pairs of rows in
+    ``alike`` (see ``duplicates``). Parts that the source gives stay as they are, even where they
+    share pictures or groups; what is shared is then named in ``leaking`` and ``torn``. A part that
+    the source does not give is drawn from its training part: class by class as near to the fraction
+    as whole groups allow, with at least one case of each class where that leaves one for training.
+    Raises Trouble where a part
     would be empty or a class would be missing from training.
     """
     part = list(cases.part) if cases.part else [""] * len(cases)
     given = set(part)
-    identical = _identical(cases)
+    identical = same_picture(cases, alike)
     units = _units(cases, identical, seed)
     free = []
     for unit in units.order:
@@ -146,35 +154,44 @@ def _key(name: str, seed: int | str) -> bytes:
     return blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
 
 
-def _identical(cases: Cases) -> list[int]:
-    """For each case, the first one with the same pixels."""
+def same_picture(cases: Cases, alike: Sequence[tuple[int, int]] = ()) -> list[int]:
+    """For each case, the first one that shows the same: its pixels, or a chain of ``alike``."""
     first: dict[bytes, int] = {}
-    return [
-        first.setdefault(blake2b(pixels, digest_size=16).digest(), i)
-        for i, pixels in enumerate(cases.image.flatten(1).contiguous().numpy())
-    ]
+    leader = [first.setdefault(digest, i) for i, digest in enumerate(_digests(cases))]
+    for i, j in alike:
+        _join(leader, i, j)
+    return [_top(leader, row) for row in range(len(leader))]
+
+
+def _digests(cases: Cases) -> Iterator[bytes]:
+    for pixels in cases.image.flatten(1).contiguous().numpy():
+        yield blake2b(pixels, digest_size=16).digest()
+
+
+def _top(leader: list[int], row: int) -> int:
+    while leader[row] != row:
+        leader[row] = leader[leader[row]]
+        row = leader[row]
+    return row
+
+
+def _join(leader: list[int], one: int, other: int) -> None:
+    one, other = _top(leader, one), _top(leader, other)
+    leader[max(one, other)] = min(one, other)
 
 
 def _units(cases: Cases, identical: Sequence[int], seed: int) -> Units:
     """Cases that share a group or pixels, directly or through others."""
     leader = list(identical)
-
-    def top(row: int) -> int:
-        while leader[row] != row:
-            leader[row] = leader[leader[row]]
-            row = leader[row]
-        return row
-
     first: dict[str, int] = {}
     for row, group in enumerate(cases.group):
         if group:
-            one, other = top(first.setdefault(group, row)), top(row)
-            leader[max(one, other)] = min(one, other)
+            _join(leader, first.setdefault(group, row), row)
 
     rows: dict[int, list[int]] = {}
     for row in range(len(leader)):
         if leader[row] != row:
-            first_row = top(row)
+            first_row = _top(leader, row)
             rows.setdefault(first_row, [first_row]).append(row)
     label = cases.label.tolist()
     ones = [{c: 1} for c in range(len(cases.labels))]  # shared: most units are one case
@@ -192,19 +209,19 @@ def _units(cases: Cases, identical: Sequence[int], seed: int) -> Units:
 def _as_split(cases: Cases, part: Sequence[str], identical: Sequence[int]) -> Split:
     rows = {name: [i for i, p in enumerate(part) if p == name] for name in ("train", "val", "test")}
     rows["val"].sort(key=lambda i: _key(cases.file[i], "val"))
-    leaks, seen = 0, set()
+    leaking: list[str] = []
+    seen: set[int] = set()
     for name in ("train", "val", "test"):
-        pixels = [identical[i] for i in rows[name]]
-        leaks += sum(p in seen for p in pixels)
-        seen.update(pixels)
+        leaking += [cases.file[i] for i in rows[name] if identical[i] in seen]
+        seen.update(identical[i] for i in rows[name])
     parts = defaultdict(set)
     for group, p in zip(cases.group, part, strict=False):
         if group:
             parts[group].add(p)
     return Split(
         **{name: torch.tensor(chosen, dtype=torch.long) for name, chosen in rows.items()},
-        leaks=leaks,
-        torn=sum(len(found) > 1 for found in parts.values()),
+        leaking=tuple(leaking),
+        torn=tuple(group for group, found in parts.items() if len(found) > 1),
     )
 
 
@@ -237,6 +254,28 @@ def _too_few(cases: Cases, units: int) -> Trouble:
         ),
         expected=_("at least one for training in each class, and two more"),
         fix=_("add cases, or folders train, val and test of your own"),
+        exit=3,
+    )
+
+
+def refuse_leaks(leaking: Sequence[str], torn: Sequence[str]) -> None:
+    """Raises Trouble where pictures or groups (patients) lie on both sides of the test."""
+    if not leaking and not torn:
+        return
+    found = []
+    if torn:
+        text = _("{count} groups (patients) are in training and in other parts: {names}")
+        found.append(text.format(count=len(torn), names=_some(torn)))
+    if leaking:
+        text = _("{count} pictures outside training show what another part shows: {names}")
+        found.append(text.format(count=len(leaking), names=_some(leaking)))
+    raise Trouble(
+        "leak",
+        "; ".join(found),
+        expected=_(
+            "parts that share neither a patient nor a picture; else the figures are too good"
+        ),
+        fix=_("no parts of your own (souron divides), or allow_leak=true: the report then says so"),
         exit=3,
     )
 
@@ -281,7 +320,19 @@ def read(path: Path, cases: Cases) -> Split:
     part = [listed[file]["part"] for file in cases.file]
     if set(part) - {"train", "val", "test", ""}:
         raise _mismatch(path, _("unknown parts: {names}").format(names=_some(sorted(set(part)))))
-    return _as_split(cases, part, _identical(cases))
+    return _as_split(cases, part, same_picture(cases))
+
+
+def read_groups(path: Path) -> set[str]:
+    """The groups that a split gave to training."""
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return {row["group"] for row in csv.DictReader(stream) if row["part"] == "train"} - {""}
+
+
+def shared(learnt: Cases, cases: Cases) -> list[str]:
+    """Files of ``cases`` with the pixels of a picture in ``learnt``."""
+    known = set(_digests(learnt))
+    return [name for name, own in zip(cases.file, _digests(cases), strict=True) if own in known]
 
 
 def _some(names: Sequence[str]) -> str:

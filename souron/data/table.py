@@ -21,9 +21,13 @@ COLUMNS = {
 
 
 def load(
-    path: Path, side: int | None = None, progress: Callable[[int, int], None] | None = None
+    path: Path,
+    side: int | None = None,
+    group: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Cases:
-    """The pictures that a CSV lists, in its order; ``side`` and ``progress`` as in ``folder``.
+    """The pictures that a CSV lists, in its order; ``side``, ``group`` and ``progress`` as in
+    ``folder``. ``group`` may also name a column.
 
     Rows whose file is missing, damaged, listed twice or outside the CSV's folder, or which have
     no label, are skipped and reported. Raises Trouble where the CSV cannot be read, lacks a
@@ -33,7 +37,7 @@ def load(
         raise missing(path)
     listed: dict[str, Listed] = {}
     skipped: list[Skipped] = []
-    for row in _rows(path):
+    for row in _rows(path, group):
         name = row["file"].strip()
         if not name:
             continue
@@ -48,10 +52,10 @@ def load(
         else:
             part = _part(row["part"].strip(), path)
             listed[file] = Listed(place, file, label, row["group"].strip(), part)
-    return gather(path, path.parent, list(listed.values()), skipped, side, progress)
+    return gather(path, path.parent, list(listed.values()), skipped, side, group, progress)
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _rows(path: Path, group: str | None) -> list[dict[str, str]]:
     """Rows with the keys of ``COLUMNS``, whatever the CSV calls its columns."""
     text = _text(path)
     first = text.partition("\n")[0]
@@ -66,6 +70,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
         column: next((header[alias] for alias in aliases if alias in header), None)
         for column, aliases in COLUMNS.items()
     }
+    if group is not None:  # another column, a pattern for the files' names, or none
+        names["group"] = header.get(group.lower())
     if names["file"] is None or names["label"] is None:
         raise Trouble(
             "columns",

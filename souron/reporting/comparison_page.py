@@ -16,6 +16,7 @@ from souron.reporting.page import (
     Fact,
     budget_text,
     few_cases,
+    leaks,
     page,
     plot,
     receipt,
@@ -69,7 +70,7 @@ def comparison_report(record: ComparisonRecord) -> Path:
         title=_("{count} systems on {data}").format(count=len(names), data=record.data),
         eyebrow=_("comparison at equal budget · {task}").format(task=task_name(record.task)),
         sentence=record.sentence,
-        notes=[few_cases(record.cases)] if record.cases < SMALL_TEST else [],
+        notes=[*leaks(record), *([few_cases(record.cases)] if record.cases < SMALL_TEST else [])],
         facts=[
             Fact(_("test cases"), units.whole(record.cases)),
             Fact(_("budget of each"), budget_text(record.budget)),

@@ -17,8 +17,10 @@ from torch import Tensor
 import souron
 from souron import saving
 from souron.budget import Budget
+from souron.data import loading
 from souron.data.cases import Cases
 from souron.kinds.image import picture
+from souron.records import ComparisonRecord, RunRecord
 from souron.reporting import pictures, units
 from souron.speaking import _, language
 
@@ -199,6 +201,20 @@ def budget_text(text: str) -> str:
     if budget.unit == "epochs":
         return _("{count} epochs").format(count=f"{budget.amount:g}")
     return _("{count} examples").format(count=units.count(budget.amount))
+
+
+def leaks(record: RunRecord | ComparisonRecord) -> list[str]:
+    """What stands on top of a report whose test shares something with training. Known data sets are
+    as published."""
+    leaking, torn = record.leaking, record.torn
+    if record.data in loading.names() or not (leaking or torn):
+        return []
+    return [
+        _(
+            "The figures are too good: {groups} groups (patients) and {pictures} pictures lie on "
+            "both sides of the split, which was allowed (allow_leak)."
+        ).format(groups=len(torn), pictures=len(leaking))
+    ]
 
 
 def few_cases(cases: int) -> str:

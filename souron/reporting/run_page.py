@@ -24,6 +24,7 @@ from souron.reporting.page import (
     card,
     few_cases,
     flat,
+    leaks,
     of_each_class,
     page,
     picture_size,
@@ -104,7 +105,8 @@ def run_html(record: RunRecord) -> str:
 
 def _notes(record: RunRecord) -> list[str]:
     cases = record.parts.get("test", 0)
-    return [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
+    few = [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
+    return [*leaks(record), *few]
 
 
 def _headline(record: RunRecord) -> str:
@@ -372,6 +374,7 @@ def _data_facts(record: RunRecord) -> list[tuple[str, str]]:
         facts += [
             (_("picture"), picture_size(record.test)),
             (_("classes"), units.whole(len(record.test.labels))),
+            (_("patients, known by"), record.grouped or _("nothing: each picture counts alone")),
             (_("source"), record.test.source or units.UNKNOWN),
             (_("licence"), record.test.licence or units.UNKNOWN),
         ]

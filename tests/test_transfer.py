@@ -1,0 +1,150 @@
+"""Transfer: published weights that come with the installation, a frozen network, its features."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from sklearn.datasets import load_sample_image
+from torch import nn
+
+from souron import comparing, fetching, finding, predicting, probing, running, saving
+from souron.data.cases import Cases, Feed
+from souron.kinds.image import picture
+from souron.tasks.classify import Seen
+
+IMAGENET = Seen(3, 224, tuple(str(i) for i in range(1000)))
+# parameters as the authors' table gives them, in millions, and exactly
+PUBLISHED = {"efficientnet_lite": 4_652_008, "efficientnet_lite1": 5_416_680,
+             "efficientnet_lite2": 6_092_072, "efficientnet_lite3": 8_197_096,
+             "efficientnet_lite4": 13_006_568}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize("number, name", enumerate(PUBLISHED))
+def test_efficientnet_lite_equals_the_reference(number, name):
+    torch.manual_seed(0)
+    kind, config = finding.system(name)
+    ours = kind(config, IMAGENET)
+    reference = timm.create_model(f"tf_efficientnet_lite{number}")
+    assert sum(weight.numel() for weight in ours.parameters()) == PUBLISHED[name]
+    # the same layers in the same order, by other names
+    theirs = reference.state_dict()
+    assert [t.shape for t in theirs.values()] == [t.shape for t in ours.state_dict().values()]
+    ours.load_state_dict(dict(zip(ours.state_dict(), theirs.values(), strict=True)))
+    image = torch.randn(1, 3, 96, 96)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            ours.eval()(image), reference.eval()(image), atol=1e-4, rtol=1e-4
+        )
+
+
+def test_the_weights_that_come_with_the_installation_know_a_palace(tmp_path):
+    file = tmp_path / "china.png"
+    picture(torch.from_numpy(load_sample_image("china.jpg").copy()).permute(2, 0, 1)).save(file)
+    answer = predicting.load("efficientnet_lite", pretrained=True)(file)
+    assert answer.top5[0][0] in ("palace", "monastery")
+    assert fetching.where("efficientnet_lite").name.endswith("-57934424.pth")
+
+
+def few(count: int = 48, side: int = 32, channels: int = 3) -> Cases:
+    """Bright pictures and dark ones."""
+    label = torch.arange(count) % 2
+    noise = torch.randint(0, 128, (count, channels, side, side)).byte()
+    return Cases("few", noise + (127 * label).byte().view(-1, 1, 1, 1), label, ("dark", "bright"),
+                 [f"{i}.png" for i in range(count)])  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite_tiny", "resnet_tiny", "vit_tiny"])
+def test_the_head_over_features_answers_as_the_whole(name):
+    torch.manual_seed(0)
+    cases = few()
+    kind, config = finding.system(name)
+    whole = kind(config, kind.see(cases)).eval()
+    assert probing.may(whole, cases, torch.device("cpu"))
+    *_progress, (done, seen) = probing.features(whole, cases, torch.device("cpu"))
+    assert done == 1 and seen.cases.image.ndim == 2
+    head = probing.Head(whole)
+    one = head.probabilities(Feed(seen.cases, head.prepare))
+    torch.testing.assert_close(
+        one, whole.probabilities(Feed(cases, whole.prepare)), atol=0.02, rtol=0
+    )
+    # a second look is read from the cache, and another picture is not
+    assert [done for done, _seen in probing.features(whole, cases, torch.device("cpu"))] == [1.0]
+    other = few()
+    assert len(list(probing.features(whole, other, torch.device("cpu")))) > 1
+
+
+def test_a_network_that_goes_on_after_its_last_layer_is_run_as_a_whole():
+    kind, config = finding.system("airbench_tiny")
+    cases = few()
+    system = kind(config, kind.see(cases))
+    nn.init.normal_(system.fc.weight, std=3.0)
+    assert not probing.may(system, cases, torch.device("cpu"))
+
+
+def test_a_frozen_run_saves_the_whole_network(photos):
+    first = running.train("resnet_tiny", photos, budget="2ep")
+    second = running.train(
+        "resnet_tiny", photos, budget="30ep", pretrained=str(first.folder), freeze=True
+    )
+    before = saving.read_tensors(first.folder / "weights/best.safetensors")[0]
+    after = saving.read_tensors(second.folder / "weights/best.safetensors")[0]
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"fc.weight", "fc.bias"}
+    assert running.evaluate(second.folder)["accuracy"] == second.measures["accuracy"]
+
+
+PATTERNS = {
+    "stripes": lambda u, v: np.sin(u),
+    "checks": lambda u, v: np.sign(np.sin(u) * np.sin(v)),
+    "rings": lambda u, v: np.sin(np.hypot(u, v)),
+    "dots": lambda u, v: np.cos(u) + np.cos(v) > 1,
+    "rays": lambda u, v: np.sin(8 * np.arctan2(v, u)),
+    "spiral": lambda u, v: np.sin(np.hypot(u, v) + 3 * np.arctan2(v, u)),
+    "waves": lambda u, v: np.sin(u + 2 * np.sin(v)),
+    "bricks": lambda u, v: np.minimum(
+        np.abs(np.sin(v)), np.abs(np.sin(u / 2 + 1.6 * (np.floor(v / np.pi) % 2)))) > 0.25,
+    "zigzag": lambda u, v: np.sin(u + 2 * np.abs((v / 3) % 2 - 1)),
+    "cross": lambda u, v: np.minimum(np.abs(u), np.abs(v)) < 1.5,
+}  # fmt: skip
+
+
+def textures(folder, count=40, side=64):
+    """Each in its own colours, turned, moved and stretched by chance."""
+    chance = np.random.default_rng(0)
+    y, x = np.mgrid[:side, :side] - side / 2
+    for name, pattern in PATTERNS.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            turn, scale = chance.uniform(0, 2 * np.pi), chance.uniform(0.3, 0.7)
+            left, up = chance.uniform(-15, 15, 2)
+            u = scale * ((x - left) * np.cos(turn) + (y - up) * np.sin(turn))
+            v = scale * ((y - up) * np.cos(turn) - (x - left) * np.sin(turn))
+            value = np.clip(pattern(u, v) * 0.5 + 0.5, 0, 1)[..., None]
+            one, other = chance.uniform(0, 255, (2, 3))
+            noise = chance.normal(0, 12, (side, side, 3))
+            pixels = np.clip(value * one + (1 - value) * other + noise, 0, 255).astype(np.uint8)
+            picture(torch.from_numpy(pixels).permute(2, 0, 1)).save(folder / name / f"{i}.png")
+    return folder
+
+
+def test_transfer_beats_learning_from_scratch_at_the_same_budget(tmp_path):
+    record = comparing.compare(
+        ["efficientnet_lite:frozen", "efficientnet_lite:scratch"],
+        textures(tmp_path / "textures"), budget="12s", seeds=2, side=64, batch=32,
+    )  # fmt: skip
+    best = record.rows[0]
+    assert best.system == "efficientnet_lite:frozen"
+    assert record.verdicts[0].verdict == "better"
+    assert best.train_seconds < 13
+
+
+def test_an_unknown_start_is_refused():
+    with pytest.raises(comparing.Trouble) as trouble:
+        comparing.compare(["resnet18:frosen", "mlp"], "digits")
+    assert "resnet18:frozen" in trouble.value.expected
