@@ -51,7 +51,9 @@ class Recipe:
 # Where the rate does not depend on the length (Keras) or hardly (PyTorch, Lightning), one run of
 # the length in the documentation serves all targets; one-cycle schedules have a length for each.
 RECIPES = [
-    Recipe("souron", (0.90,), 1, ("--system", "airbench", "--augment", "none")),
+    Recipe(
+        "souron", (0.90,), 2, ("--system", "airbench_quick", "--augment", "none", "--batch", "256")
+    ),
     Recipe("souron", (0.92,), 1, ("--system", "airbench_fine", "--augment", "none")),
     Recipe("souron", (0.93,), 2, ("--system", "airbench_fine", "--augment", "mirror")),
     Recipe("pytorch", TARGETS, 14),

@@ -15,8 +15,8 @@ The size `paper` has the widths of the published airbench94, for 32 pixels a sid
 Differs from the paper: Muon, which came later, in place of stochastic gradient descent; no average
 of past weights, no second look at the mirrored picture. The others are narrower, skip over the
 second convolution, as the paper's larger networks do, and bend with ReLU, which learns as well here
-and is faster; `small` takes patches of 4x4 at every second pixel, which leaves a quarter of the
-places that `fine` computes.
+and is faster; `quick` and `small` take patches of 4x4 at every second pixel, which leaves a quarter
+of the places that `fine` computes.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -116,6 +116,7 @@ class Airbench(Classifier):
     head = "fc"
     SIZES = {
         "tiny": Config((16, 32), 2, residual=True, relu=True),
+        "quick": Config((16, 32, 64), 4, 2, residual=True, relu=True),
         "small": Config((16, 32, 64, 128), 4, 2, residual=True, relu=True),
         "fine": Config((16, 32, 64, 128), 2, residual=True, relu=True),
         "paper": Config(),
