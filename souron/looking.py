@@ -189,7 +189,7 @@ def data_(
     group: options.Group = None,
     fix: Annotated[
         str | None,
-        Option(metavar="CSV", help=N_("after check: write a table without broken files and copies")),
+        Option(metavar="CSV", help=N_("after check: a new table without broken files and copies")),
     ] = None,
     project: options.Project = None,
     open: options.Open = False,
