@@ -1,0 +1,242 @@
+"""Patients in file names, copies of pictures, leaks, and the doctor of data."""
+
+import csv
+import json
+import shutil
+
+import pytest
+import torch
+from drawing import PATTERNS, textures
+from PIL import Image, ImageEnhance
+
+from souron import comparing, running
+from souron.data import checking, duplicates, folder, splitting, table
+from souron.data.grouping import groups
+from souron.speaking import Trouble
+
+
+@pytest.mark.parametrize(
+    "files, wish, expected",
+    [
+        (["a/p1_l.png", "a/p1_r.png", "b/p2_l.png", "b/p3_l.png"], None, ["p1", "p1", "p2", "p3"]),
+        (["a/x-Patient07-1.png", "a/x-patient07-2.png", "b/x-patient08-1.png",
+          "b/x-patient09-1.png"], None, ["patient07", "patient07", "patient08", "patient09"]),
+        (["a/1.png", "a/2.png", "b/3.png"], None, ["", "", ""]),
+        (["a/p1.png", "a/p2.png", "b/p3.png"], None, ["", "", ""]),  # each has one only
+        (["a/s1_1.png", "a/s1_2.png", "b/s2_1.png"], None, ["", "", ""]),  # two: too few
+        (["a/山田/1.png", "a/山田/2.png", "b/佐藤/1.png", "b/鈴木/1.png"], None,
+         ["山田", "山田", "佐藤", "鈴木"]),
+        (["a/k7-1.png", "a/k7-2.png", "b/k8-1.png"], r"(k\d+)-", ["k7", "k7", "k8"]),
+        (["a/p1_l.png", "a/p1_r.png", "b/p2_l.png", "b/p3_l.png"], "none", [""] * 4),
+    ],
+)  # fmt: skip
+def test_groups_are_read_from_names(files, wish, expected):
+    found = groups(files, [file[0] for file in files], wish)
+    assert found.names == expected
+    assert bool(found.how) == any(expected)
+
+
+@pytest.mark.parametrize("wish", ["(p", "xyz"])
+def test_a_pattern_that_finds_nothing_is_refused(wish):
+    with pytest.raises(Trouble) as trouble:
+        groups(["a/p1_1.png"], ["a"], wish)
+    assert trouble.value.code == "group"
+
+
+def test_a_column_of_the_table_names_the_patients(tmp_path):
+    textures(tmp_path, count=4)
+    lines = ["file,label,owner"] + [
+        f"{name}/{i}.png,{name},{name[0]}{i % 2}" for name in PATTERNS for i in range(4)
+    ]
+    (tmp_path / "list.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert table.load(tmp_path / "list.csv").group == ()
+    cases = table.load(tmp_path / "list.csv", group="owner")
+    assert cases.group[:4] == ["s0", "s1", "s0", "s1"]
+    assert table.load(tmp_path / "list.csv", group=r"/(\d)").group[:2] == ["0", "1"]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return textures(tmp_path_factory.mktemp("drawn") / "textures", count=20)
+
+
+CHANGES = {
+    "re-encoded": lambda image, path: image.save(path.with_suffix(".jpg"), quality=60),
+    "resized": lambda image, path: image.resize((51, 51)).save(path),
+    "brighter": lambda image, path: ImageEnhance.Brightness(image).enhance(1.2).save(path),
+    "grey levels": lambda image, path: ImageEnhance.Contrast(image).enhance(0.8).save(path),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_copies_are_found_and_other_pictures_are_not(drawn, tmp_path, change):
+    place = tmp_path / "both"
+    shutil.copytree(drawn, place)
+    copied = list(PATTERNS)[:5]
+    for name in copied:
+        for i in range(20):
+            CHANGES[change](Image.open(drawn / name / f"{i}.png"), place / name / f"copy {i}.png")
+    cases = folder.load(place, 64)
+    pairs = {frozenset((cases.file[i], cases.file[j])) for i, j in duplicates.near(cases.image)}
+    suffix = ".jpg" if change == "re-encoded" else ".png"
+    true = {
+        frozenset((f"{name}/{i}.png", f"{name}/copy {i}{suffix}"))
+        for name in copied for i in range(20)
+    }  # fmt: skip
+    assert len(pairs & true) >= 0.97 * len(true)
+    assert len(pairs - true) <= 1
+
+
+def with_parts(drawn, place, leaking=0, torn=0):
+    """Parts of their own; some test pictures are training pictures too."""
+    for name in ("rings", "waves"):
+        for i in range(16):
+            part = "train" if i < 10 else "val" if i < 13 else "test"
+            patient = f"p{i:02d}_1" if i < 16 - torn else f"p{i - 10:02d}_2"
+            (place / part / name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(drawn / name / f"{i}.png", place / part / name / f"{patient}.png")
+        for i in range(leaking):
+            shutil.copy(drawn / name / f"{i}.png", place / "test" / name / f"p{90 + i}_3.png")
+    return place
+
+
+def train(data, **options):
+    return running.train("mlp_tiny", data, budget="2ep", batch=8, **options)
+
+
+def test_pictures_on_both_sides_are_refused_unless_allowed(drawn, tmp_path):
+    data = with_parts(drawn, tmp_path / "leaky", leaking=2)
+    with pytest.raises(Trouble, match="4 pictures outside training") as trouble:
+        train(data)
+    assert (trouble.value.code, trouble.value.exit) == ("leak", 3)
+    with pytest.raises(Trouble, match="4 pictures outside training"):
+        comparing.compare(["mlp_tiny", "cnn_tiny"], data, budget="1ep", seeds=1)
+    record = train(data, allow_leak=True)
+    assert len(record.leaking) == 4
+    report = (record.folder / "report.html").read_text(encoding="utf-8")
+    assert report.index("The figures are too good") < report.index("<main>")
+
+
+def test_patients_on_both_sides_are_refused(drawn, tmp_path):
+    data = with_parts(drawn, tmp_path / "torn", torn=2)
+    with pytest.raises(Trouble, match=r"2 groups \(patients\) are in training"):
+        train(data)
+    assert train(data, group="none").torn == ()
+
+
+def test_without_parts_of_their_own_copies_and_patients_stay_together(drawn, tmp_path):
+    data = tmp_path / "plain"
+    for name in ("rings", "waves"):
+        (data / name).mkdir(parents=True)
+        for i in range(20):
+            for eye in "lr":
+                shutil.copy(drawn / name / f"{i}.png", data / name / f"{name[0]}_p{i}_{eye}.png")
+    cases = folder.load(data, 64)
+    assert len(set(cases.group)) == 20
+    found = running.divide({"data": str(data)}, cases)
+    parts = found.deal(cases)
+    assert not set(parts.train.group) & set(parts.test.group)
+    assert found.leaking == found.torn == ()
+
+
+def test_other_data_with_known_patients_or_pictures_is_refused(drawn, tmp_path):
+    record = train(with_parts(drawn, tmp_path / "own"))
+    other = tmp_path / "other"
+    for name in ("rings", "waves"):
+        (other / name).mkdir(parents=True)
+        for i in range(16, 20):
+            shutil.copy(drawn / name / f"{i}.png", other / name / f"q{i}.png")
+    assert running.evaluate(record.folder, other)["accuracy"].n == 8
+    shutil.copy(drawn / "rings/0.png", other / "rings/another name.png")
+    with pytest.raises(Trouble, match="1 pictures outside training") as trouble:
+        running.evaluate(record.folder, other)
+    assert trouble.value.code == "leak"
+    assert running.evaluate(record.folder, other, allow_leak=True)["accuracy"].n == 9
+
+
+def spoilt(drawn, place):
+    """A folder with one of every trouble."""
+    shutil.copytree(drawn, place)
+    (place / "rings" / "cut.png").write_bytes((place / "rings" / "0.png").read_bytes()[:200])
+    (place / "rings" / "empty.png").touch()
+    (place / "rings" / "page.html").write_text("<p>", encoding="utf-8")
+    shutil.copy(place / "rings" / "1.png", place / "rings" / "again.png")
+    shutil.copy(place / "rings" / "2.png", place / "waves" / "conflict.png")
+    Image.open(place / "dots" / "3.png").resize((400, 400)).save(place / "dots" / "large.png")
+    (place / "tiny").mkdir()
+    for i in range(2):
+        shutil.copy(place / "checks" / f"{i}.png", place / "tiny" / f"{i}.png")
+        (place / "checks" / f"{i}.png").unlink()
+    for file in (place / "zigzag").iterdir():  # all of one class are stripes of another size
+        Image.open(file).crop((0, 0, 40, 40)).save(file)
+    return place
+
+
+def test_the_doctor_finds_what_was_hidden(drawn, tmp_path):
+    place = spoilt(drawn, tmp_path / "spoilt")
+    before = {path: path.read_bytes() for path in place.rglob("*.*")}
+    found = checking.check(place)
+    codes = {finding.code: finding for finding in found.findings}
+    assert {"truncated", "empty file", "not an image", "duplicates", "label conflict", "odd size",
+            "tiny class", "imbalance", "no groups"} <= codes.keys()  # fmt: skip
+    assert codes["truncated"].files == ("rings/cut.png",)
+    assert set(codes["label conflict"].files) == {"rings/2.png", "waves/conflict.png"}
+    assert {"rings/1.png", "rings/again.png"} <= set(codes["duplicates"].files)
+    assert "dots/large.png" in codes["odd size"].files
+    assert [f.severity for f in found.findings] == sorted(
+        (f.severity for f in found.findings), key=("error", "warning", "hint").index
+    )
+    assert not found.clean
+    shape = json.loads(json.dumps(found.as_json()))
+    assert shape.keys() == {"files", "readable", "findings"}
+    assert shape["findings"][0].keys() == {"code", "severity", "files", "message", "fix"}
+
+    count = checking.manifest(found, place / "checked.csv")
+    with (place / "checked.csv").open(encoding="utf-8", newline="") as stream:
+        listed = {row["filename"] for row in csv.DictReader(stream)}
+    assert len(listed) == count
+    assert not {"rings/2.png", "waves/conflict.png", "rings/again.png"} & listed
+    assert "rings/1.png" in listed
+    assert before == {path: path.read_bytes() for path in before}
+    with pytest.raises(Trouble) as trouble:
+        checking.manifest(found, place / "checked.csv")
+    assert trouble.value.code == "exists"
+
+
+def test_a_clean_folder_is_clean(drawn):
+    found = checking.check(drawn)
+    assert found.clean
+    assert {finding.code for finding in found.findings} <= {"no groups"}
+
+
+@pytest.mark.parametrize("shortcut", ["size", "kind", "border"])
+def test_a_figure_that_tells_the_class_is_a_shortcut(drawn, tmp_path, shortcut):
+    for name in ("rings", "waves"):
+        (tmp_path / name).mkdir()
+        for i in range(20):
+            image = Image.open(drawn / name / f"{i}.png")
+            place = tmp_path / name / f"{i}.png"
+            if name == "waves" and shortcut == "size":
+                image = image.resize((80, 80))
+            if name == "waves" and shortcut == "kind":
+                place = place.with_suffix(".bmp")
+            if name == "waves" and shortcut == "border":
+                image.paste((255, 255, 255), (0, 0, 64, 3))
+                image.paste((255, 255, 255), (0, 61, 64, 64))
+            image.save(place)
+    told = [f.message for f in checking.check(tmp_path).findings if f.code == "shortcut"]
+    wanted = {"size": "width", "kind": "kind of file", "border": "brightness of the border"}
+    assert any(message.startswith(wanted[shortcut]) for message in told)
+
+
+def test_near_duplicates_keep_to_one_side():
+    torch.manual_seed(0)
+    image = torch.randint(0, 255, (40, 1, 16, 16)).byte()
+    from souron.data.cases import Cases
+
+    cases = Cases("few", image, torch.arange(40) % 2, ("a", "b"), [f"{i}.png" for i in range(40)])
+    plain = splitting.split(cases)
+    one, other = int(plain.train[0]), int(plain.test[0])
+    moved = splitting.split(cases, alike=[(one, other)])
+    part = {row: name for name in ("train", "val", "test") for row in getattr(moved, name).tolist()}
+    assert part[one] == part[other]
