@@ -47,6 +47,11 @@ class Head(Classifier):
     def prepare(self, image: Tensor, label: Tensor) -> Batch:
         return Batch(image, label)
 
+    def probabilities(self, data: Feed) -> Tensor:
+        """(cases, labels); of pictures the whole network's."""
+        pictures = data.cases.image.ndim == 4
+        return self._whole[0].probabilities(data) if pictures else super().probabilities(data)
+
     def state_dict(self, *args: Any, **options: Any) -> Any:
         return self._whole[0].state_dict(*args, **options)
 

@@ -286,15 +286,20 @@ def entering(
     if not probing.may(model, parts.train, device):
         return prepare(args, model, parts)
     found = []
-    for name, cases in parts._asdict().items():
-        text = _("what the frozen layers see: {part}").format(part=name)
+    for cases, text in (
+        (parts.train, _("what the frozen layers see in training")),
+        (parts.val, _("what the frozen layers see in validation")),
+    ):
         for done, seen in probing.features(model, cases, device):
             yield Event("features", done, text=text)
             if seen is not None:
                 found.append(seen)
-    dealt = splitting.Parts(*(seen.cases for seen in found))
-    fit, test = prepare({**args, "augment": "none"}, probing.Head(model), dealt)
-    fit.seconds = found[0].seconds + found[1].seconds  # part of learning, also where they were kept
+    train, val = (seen.cases for seen in found)
+    fit, _val = prepare(
+        {**args, "augment": "none"}, probing.Head(model), splitting.Parts(train, val, val)
+    )
+    fit.seconds = sum(seen.seconds for seen in found)  # part of learning, also where they were kept
+    _fit, test = prepare(args, model, parts)
     return fit, test
 
 

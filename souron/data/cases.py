@@ -27,12 +27,12 @@ class Cases:
     labels: tuple[str, ...]  # the classes' names
     file: Sequence[str]  # each case's own name, as in split.csv
     group: Sequence[str] = ()  # patient, subject, ...; () where each case stands for itself
-    grouped: str = ""  # what the groups were read from, in the reader's language
     part: Sequence[str] = ()  # "train", "val", "test" where the source says so, else ""
     skipped: tuple[Skipped, ...] = ()
     augment: tuple[str, ...] = ("shift", "mirror")  # what leaves the label true here
     source: str = ""  # where it comes from
     licence: str = ""
+    grouped: str = ""  # what the groups were read from, in the reader's language
 
     def __len__(self) -> int:
         return len(self.image)
