@@ -142,7 +142,7 @@ def train(
         budget=one_budget(budget, epochs, time), seed=seed, side=imgsz, batch=batch,
         pretrained=yes_or_no(pretrained), freeze=freeze, patience=patience, rate=lr0,
         augment=augment, config=config, name=name, project=project, resume=resumed, device=device,
-        group=group, allow_leak=allow_leak,
+        group=group, allow_leak=allow_leak or None,
     )  # fmt: skip
     machine.calm_allocator()
     machine.share_cores()
@@ -404,7 +404,7 @@ def compare(
     given = said(
         budget=one_budget(budget, epochs, time), seeds=seeds, side=imgsz, batch=batch,
         pretrained=pretrained, freeze=freeze, augment=augment, name=name, project=project,
-        resume=resumed, device=device, group=group, allow_leak=allow_leak,
+        resume=resumed, device=device, group=group, allow_leak=allow_leak or None,
     )  # fmt: skip
     machine.calm_allocator()
     machine.share_cores()

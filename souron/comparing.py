@@ -175,9 +175,13 @@ class Contest:
                 _("{system} begins in a way that souron does not know").format(system=system),
                 expected=", ".join(f"{name}:{known}" for known in STARTS),
             )
+        return {**self._all(), "system": name, "seed": seed, **STARTS.get(start, {})}
+
+    def _all(self) -> dict[str, Any]:
+        """The options in common, as a run has them."""
         return {
-            **self.args, "system": name, "seed": seed, "rate": None, "patience": 0, "changes": {},
-            **STARTS.get(start, {}),
+            **self.args, "system": " ".join(self.systems), "seed": 0, "rate": None, "patience": 0,
+            "changes": {},
         }  # fmt: skip
 
     def enter(self, system: str, seed: int) -> Generator[Event, None, tuple[Fit, Feed]]:
@@ -300,7 +304,7 @@ class Contest:
             },
             report=folder / "report.html",
             receipt={
-                **running.receipt(self.of(" ".join(self.systems), 0), self.everything),
+                **running.receipt(self._all(), self.everything),
                 "command": self.command(),
                 "forecast": asdict(self.forecast),
                 "outcome": asdict(Cost(self.spent, memory.peak())),

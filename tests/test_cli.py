@@ -616,7 +616,7 @@ def test_predict_says_when_a_glob_matches_nothing(souron_says: Said, pretend: An
 
 
 def test_val_measures_a_run(souron_says: Said, pretend: Any) -> None:
-    def evaluate(folder: str, data: Any) -> Any:
+    def evaluate(folder: str, data: Any, group: Any, allow_leak: bool) -> Any:
         return a_run(Path(folder)).measures
 
     pretend("running", evaluate=evaluate)

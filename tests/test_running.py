@@ -135,7 +135,9 @@ def test_a_run_killed_in_the_middle_opens_and_goes_on(tmp_path):
     process.wait()
     process.stdout.close()
     assert saving.read_args(folder)["system"] == "mlp_tiny"
-    model = running.build(saving.read_args(folder) | {"changes": {}}, running.load_data("digits"))
+    model = running.build(
+        saving.read_args(folder) | {"changes": {}}, running.loading.load("digits")
+    )
     _optimizers, state, _random = saving.read_checkpoint(
         folder / "weights" / "resume.safetensors", model
     )
