@@ -216,10 +216,10 @@ class Probe:
     held: int  # bytes that it keeps while another one trains
 
     def seconds(self, fit: Fit) -> float:
-        """Training seconds to come."""
+        """Training seconds in all."""
         if fit.budget.unit == "seconds":
             return fit.budget.amount
-        return self.step * fit.budget.steps(fit.batch, len(fit.data))
+        return fit.seconds + self.step * fit.budget.steps(fit.batch, len(fit.data))
 
 
 def probe(fit: Fit) -> Probe:
