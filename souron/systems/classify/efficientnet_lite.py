@@ -1,4 +1,4 @@
-"""Thin blocks that widen, look at each map by itself, and narrow again; depth, width, side in step.
+"""Thin blocks that widen, look at each map by itself, and narrow again; scaled by a rule.
 
 Tan, Le: EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks (2019).
 https://arxiv.org/abs/1905.11946
