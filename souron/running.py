@@ -455,6 +455,7 @@ def command(verb: str, args: dict[str, Any]) -> str:
     shown = {"budget": args["budget"], "seed": args["seed"], "imgsz": args["side"],
              "batch": args["batch"], "pretrained": args["pretrained"], "freeze": args["freeze"],
              "patience": args["patience"], "lr0": args["rate"], "augment": args["augment"],
+             "group": args.get("group"), "allow_leak": args.get("allow_leak"),
              **args["changes"]}  # fmt: skip
     options = [
         f"{name}={value}" for name, value in shown.items() if str(value) not in ("None", "False")

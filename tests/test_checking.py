@@ -128,6 +128,7 @@ def test_pictures_on_both_sides_are_refused_unless_allowed(drawn, tmp_path):
         comparing.compare(["mlp_tiny", "cnn_tiny"], data, budget="1ep", seeds=1)
     record = train(data, allow_leak=True)
     assert len(record.leaking) == 4
+    assert record.receipt["command"].endswith("allow_leak=True")
     report = (record.folder / "report.html").read_text(encoding="utf-8")
     assert report.index("The figures are too good") < report.index("<main>")
 

@@ -154,7 +154,8 @@ def _broken(cases: Cases) -> Iterator[Finding]:
 def _copies(cases: Cases, alike: Sequence[tuple[int, int]]) -> Iterator[Finding]:
     same = _families(splitting.same_picture(cases))
     close = _families(splitting.same_picture(cases, alike))
-    near = [rows for rows in close if rows not in same]
+    known = set(same)
+    near = [rows for rows in close if rows not in known]
     for code, families, message in (
         ("duplicates", same, _("{count} pictures are there more than once, the same to the pixel")),
         ("near duplicates", near,
