@@ -207,6 +207,9 @@ def test_the_doctor_finds_what_was_hidden(drawn, tmp_path):
     assert shape.keys() == {"files", "readable", "findings"}
     assert shape["findings"][0].keys() == {"code", "severity", "files", "message", "fix"}
 
+    with pytest.raises(Trouble) as trouble:
+        checking.manifest(found, tmp_path / "elsewhere.csv")
+    assert trouble.value.code == "outside"
     count = checking.manifest(found, place / "checked.csv")
     with (place / "checked.csv").open(encoding="utf-8", newline="") as stream:
         listed = {row["filename"] for row in csv.DictReader(stream)}

@@ -344,7 +344,16 @@ def _finding(
 
 def manifest(found: Checkup, path: Path) -> int:
     """Write a CSV (filename, label, group, part) beside the pictures: one of each copy, none whose
-    copies disagree on the label. How many cases it lists. Raises Trouble where ``path`` exists."""
+    copies disagree on the label. How many cases it lists. Raises Trouble where ``path`` exists, or
+    is not where its files' names begin."""
+    folder = root(found.cases)
+    if path.absolute().parent.resolve() != folder.absolute().resolve():
+        raise Trouble(
+            "outside",
+            _("{path} would not find the pictures that it names").format(path=path),
+            expected=_("a file in {folder}").format(folder=folder),
+            fix=f"--fix {folder / 'checked.csv'}",
+        )
     if path.exists():
         raise Trouble(
             "exists",
