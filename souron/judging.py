@@ -131,13 +131,15 @@ def interval(
     units = _units(scores, groups)
     value = float(scores.mean())
     variance, freedom = _variation([units], units.mean(0), pseudo=0).total()
-    n = units.shape[1]
+    n, drawn = scores.shape[1], units.shape[1]
+    count = n, None if groups is None else drawn
     if not _binary(scores):
-        return Measure(value, *_interval(value, variance, freedom, level), n)
+        return Measure(value, *_interval(value, variance, freedom, level), *count)
     if groups is None and len(scores) == 1:
         return proportion(int(scores.sum()), n, level)
-    alike = value * (1 - value) / variance if 0 < value < 1 and 0 < variance < math.inf else n
-    return Measure(value, *_wilson(value, min(alike, scores.size), _quantile(level, freedom)), n)
+    alike = value * (1 - value) / variance if 0 < value < 1 and 0 < variance < math.inf else drawn
+    ends = _wilson(value, min(alike, scores.size), _quantile(level, freedom))
+    return Measure(value, *ends, *count)
 
 
 def proportion(successes: int, n: int, level: float = 0.95) -> Measure:

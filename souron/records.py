@@ -16,7 +16,8 @@ class Measure:
     value: float
     low: float
     high: float
-    n: int  # cases (or groups, where cases come in groups)
+    n: int  # cases
+    groups: int | None = None  # patients, where cases come in groups: these were resampled
 
 
 @dataclass(frozen=True)

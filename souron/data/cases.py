@@ -1,6 +1,6 @@
 """What a data set is in memory: cases, and the batches drawn from them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ class Cases:
     """Pictures with labels, one row a case; files, groups and parts stand beside them."""
 
     name: str
-    image: Tensor  # (N, C, H, W) uint8
+    image: Tensor  # (N, C, H, W) in 0..255: uint8, or float32 where files hold finer steps
     label: Tensor  # (N,) int64
     labels: tuple[str, ...]  # the classes' names
     file: Sequence[str]  # each case's own name, as in split.csv
@@ -33,6 +33,8 @@ class Cases:
     source: str = ""  # where it comes from
     licence: str = ""
     grouped: str = ""  # what the groups were read from, in the reader's language
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # more that is known of
+    # each case, by name: "site", "sex", "device", "date", ...; "" where it is not known
 
     def __len__(self) -> int:
         return len(self.image)
@@ -60,6 +62,7 @@ class Cases:
             file=pick(self.file),
             group=pick(self.group),
             part=pick(self.part),
+            columns={name: pick(values) for name, values in self.columns.items()},
         )
 
 
@@ -67,7 +70,7 @@ class Cases:
 class Feed:
     """Batches of some of the cases, as a system wants them.
 
-    ``prepare`` is the task's: it turns pictures (B, C, H, W) uint8 and labels (B,) into a batch.
+    ``prepare`` is the task's: it turns pictures (B, C, H, W) and labels (B,) into a batch.
     The order, and what augmentation does, follow from ``seed`` and the step alone, so that a
     resumed run sees what an unbroken one would have seen.
     """
