@@ -84,8 +84,8 @@ def expected_error(probability: ArrayLike, label: ArrayLike, bins: int = 15) -> 
 
     From Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian
     Binning", 2015, https://doi.org/10.1609/aaai.v29i1.9602, with bins of equal count. It is too
-    high in small samples, since absolute values do not cancel: a perfectly calibrated system that is
-    right with probability p gets about 0.8 sqrt(bins p (1 - p) / n) on n cases, not 0; with
+    high in small samples, since absolute values do not cancel: a perfectly calibrated system that
+    is right with probability p gets about 0.8 sqrt(bins p (1 - p) / n) on n cases, not 0; with
     p = 0.8, n = 200 and 15 bins that is 0.09. Hence no interval; compare it at equal n only.
     Repeats are taken together. Raises ValueError without cases.
     """

@@ -116,7 +116,7 @@ def test_one_training_has_the_variance_of_delong_also_of_a_paired_difference(rng
 def test_patients_count_as_obuchowski_counts_them(rng):
     """Her variance, written from the paper's sums over clusters; equal to leading order."""
     patient = np.repeat(np.arange(150), rng.integers(1, 5, 150))
-    label = rng.random(len(patient)) < 0.4
+    label = (rng.random(150) < 0.4)[patient] ^ (rng.random(len(patient)) < 0.1)
     score = rng.normal(label, 0.7) + rng.normal(0, 0.7, 150)[patient]
     pair = score[label][:, None] - score[~label][None]
     won = (pair > 0) + 0.5 * (pair == 0)
