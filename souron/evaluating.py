@@ -13,7 +13,9 @@ from souron.records import Cost, Measure, RunRecord
 from souron.speaking import Trouble, _
 
 
-def evaluate(folder: str | Path, data: str | Path | None = None, **options: Any) -> dict[str, Measure]:
+def evaluate(
+    folder: str | Path, data: str | Path | None = None, **options: Any
+) -> dict[str, Measure]:
     """The measures of ``examine``. Takes the same options."""
     return examine(folder, data, **options).measures
 
@@ -47,9 +49,11 @@ def examine(
         test=cases, model=model,
     )  # fmt: skip
     crossed = (folder / "folds.csv").exists()
-    if same and not crossed:
-        cases = cases.only(splitting.read(folder / "split.csv", cases).test)
-    elif not same and model.task == "classify":
+    if same:
+        split = splitting.read(folder / "split.csv", cases)
+        order = splitting.read_order(folder / "folds.csv", cases) if crossed else split.test
+        cases = cases.only(order)
+    elif model.task == "classify":
         if not allow_leak:
             splitting.refuse_leaks(*_learnt_from(folder, args, model, cases))
         cases = _with_labels_of(model, cases)

@@ -137,6 +137,32 @@ AllowLeak = Annotated[
         "--allow-leak", help=N_("measure although training shares patients or pictures with it")
     ),
 ]
+Folds = Annotated[
+    int | None,
+    Option(
+        min=1, metavar="N",
+        help=N_("cross-validate in N folds; 5 where cases are few, 1 for a single split"),
+    ),
+]  # fmt: skip
+Repeats = Annotated[
+    int | None,
+    Option(min=1, metavar="N", help=N_("repeats of the cross-validation; 2 if not said")),
+]
+Positive = Annotated[
+    str | None, Option(metavar="CLASS", help=N_("the class that is to be found, such as a disease"))
+]
+Prevalence = Annotated[
+    float | None,
+    Option(metavar="X", help=N_("its share where the system will be used, for predictive values")),
+]
+Sensitivity = Annotated[
+    float | None,
+    Option(metavar="X", help=N_("what the threshold must reach on validation cases, such as 0.95")),
+]
+Window = Annotated[
+    str | None,
+    Option(metavar="C,W", help=N_("grey values of DICOM to show: centre,width; full; the file's")),
+]
 Name = Annotated[str | None, Option(metavar="TEXT", help=N_("the run folder's name"))]
 Project = Annotated[
     str | None, Option(metavar="FOLDER", help=N_("where run folders go; runs if not said"))

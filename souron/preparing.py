@@ -3,16 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from souron import finding, machine, saving
+from souron import finding, machine, probing, saving
 from souron.budget import Budget
 from souron.data import augmenting, duplicates, loading, splitting
 from souron.data.cases import Cases, Feed
 from souron.data.splitting import Parts, Plan
 from souron.fitting import Fit
+from souron.probing import Seen
 from souron.speaking import Trouble, _
 
 MOST_LOOKED_AT = 500  # validation cases; more would take the time from training
@@ -119,26 +120,16 @@ def _from_run(folder: Path, kind: Any, config: Any, seen: Any) -> Any:
     return model
 
 
-class Seeing(NamedTuple):
-    """What a frozen network sees of all cases."""
-
-    cases: Cases  # features (N, D) in place of pictures
-    seconds: float  # that it took
-
-
-def looking(args: dict[str, Any], cases: Cases, model: Any) -> Iterator[tuple[float, Seeing | None]]:
+def looking(args: dict[str, Any], cases: Cases, model: Any) -> Iterator[tuple[float, Seen | None]]:
     """Of a frozen model, what the layers below the last see, once and for all: how far it is,
     0..1, and at the end what was seen. Nothing where each training must look for itself: where
     layers learn, or each look at a picture differs (augmentation)."""
-    from souron import probing
-
     device = machine.device(args["device"])
     model.to(device)
     if not args["freeze"] or args["augment"] not in (None, "none"):
         return
     if probing.may(model, cases, device):
-        for done, seen in probing.features(model, cases, device):
-            yield done, Seeing(*seen) if seen is not None else None
+        yield from probing.features(model, cases, device)
 
 
 def enter(
@@ -146,13 +137,11 @@ def enter(
     model: Any,
     cases: Cases,
     split: splitting.Split,
-    seen: Seeing | None,
+    seen: Seen | None,
     trainings: int = 1,
 ) -> tuple[Fit, Parts]:
     """The fit that is to run, and the parts as the fit's system wants them: of a frozen model the
     last layer alone, over what ``looking`` saw for so many ``trainings``."""
-    from souron import probing
-
     if seen is None:
         parts = split.deal(cases)
         return prepare(args, model, parts), parts
@@ -185,5 +174,3 @@ def prepare(args: dict[str, Any], model: Any, parts: Parts) -> Fit:
 
 def _names(text: str) -> tuple[str, ...]:
     return () if text == "none" else tuple(name.strip() for name in text.split(","))
-
-

@@ -133,6 +133,9 @@ class ComparisonRecord:
     leaking: tuple[str, ...] = ()  # as in RunRecord
     torn: tuple[str, ...] = ()
     grouped: str = ""
+    folds: int = 1
+    auc_rows: list[Row] = field(default_factory=list)
+    auc_verdicts: list[Verdict] = field(default_factory=list)
     test: Cases | None = None
 
     def _repr_html_(self) -> str:
@@ -150,6 +153,10 @@ class ComparisonRecord:
             "cases": self.cases,
             "rows": [asdict(row) for row in self.rows],
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
+            "auc": {
+                "rows": [asdict(row) for row in self.auc_rows],
+                "verdicts": [asdict(verdict) for verdict in self.auc_verdicts],
+            },
             "sentence": self.sentence,
             "report": str(self.report),
         }

@@ -23,14 +23,23 @@ from souron.data import splitting
 from souron.data.cases import Cases, Feed
 from souron.data.splitting import Parts, Plan
 from souron.fitting import Fit, probe
-from souron.preparing import Seeing
+from souron.probing import Seen
 from souron.records import Cost, RunRecord
 from souron.speaking import Trouble, _
 
 SLICE = 0.25  # seconds between two events
 KEEP_EVERY = 20.0  # seconds between two checkpoints, at least
 SAMPLES = 64  # that a generator shows
-ALSO = ("group", "allow_leak", "folds", "repeats", "positive", "prevalence", "sensitivity", "window")
+ALSO = (
+    "group",
+    "allow_leak",
+    "folds",
+    "repeats",
+    "positive",
+    "prevalence",
+    "sensitivity",
+    "window",
+)
 
 
 @dataclass(frozen=True)
@@ -205,7 +214,7 @@ def _test(
     args: dict[str, Any],
     everything: Cases,
     plan: Plan,
-    seen: Seeing | None,
+    seen: Seen | None,
     parts: Parts,
 ) -> Iterator[Event]:
     """What the classifier, or each fold's, says of cases that it never saw, and how far to trust
@@ -234,12 +243,17 @@ def _test(
 
 
 def _tried(
-    trial: trusting.Trial, system: Any, parts: Parts, pictures: Cases, flops: int
+    trial: trusting.Trial,
+    system: Any,
+    parts: Parts,
+    pictures: Cases,
+    flops: int,
+    folds: int = 1,
 ) -> Generator[Event, None, trusting.Tested]:
     """Test, then disturb the pictures, then look at what the network looked at."""
     tested = trial.test(system, parts.val, parts.test)
     network = getattr(system, "whole", system)
-    for done in trial.strain(tested, network, pictures, flops):
+    for done in trial.strain(tested, network, pictures, flops, folds):
         yield Event("test", done, text=_("blurred, noisy, darker, turned pictures"))
     trial.look(tested, network, pictures)
     return tested
@@ -251,7 +265,7 @@ def _cross(
     answers: trusting.Answers,
     args: dict[str, Any],
     plan: Plan,
-    seen: Seeing | None,
+    seen: Seen | None,
 ) -> Iterator[Event]:
     """Train and test each fold of each repeat, and the first repeat's with fewer cases to learn
     from. What is done is kept, so that going on takes it up."""
@@ -272,8 +286,8 @@ def _cross(
             fit.use_best()
             if name.startswith("1-"):
                 pictures = everything.only(split.test)
-                share_of_work = record.flops * len(plan.repeats[0])
-                tested = yield from _tried(trial, fit.system, parts, pictures, share_of_work)
+                folds = len(plan.repeats[0])
+                tested = yield from _tried(trial, fit.system, parts, pictures, record.flops, folds)
             else:
                 tested = trial.test(fit.system, parts.val, parts.test)
             spent = fit.seconds

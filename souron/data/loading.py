@@ -153,7 +153,12 @@ def found(name: str) -> Path:
     return folder
 
 
-def load(name_or_path: str | Path, side: int | None = None, group: str | None = None) -> "Cases":
+def load(
+    name_or_path: str | Path,
+    side: int | None = None,
+    group: str | None = None,
+    window: str | None = None,
+) -> "Cases":
     """A data set by name, a folder with a sub-folder for each class, or a CSV.
 
     A data set's name goes before a folder of that name: write ``./digits`` for the folder, or give

@@ -163,9 +163,7 @@ def plan(
     return Plan(kept, found, fewer)
 
 
-def thin(
-    cases: Cases, one: Split, share: float, alike: Sequence[tuple[int, int]] = ()
-) -> Split:
+def thin(cases: Cases, one: Split, share: float, alike: Sequence[tuple[int, int]] = ()) -> Split:
     """The same split with a share of its training cases, whole groups of each class."""
     place = {row: i for i, row in enumerate(one.train.tolist())}
     pairs = [(place[i], place[j]) for i, j in alike if i in place and j in place]
@@ -436,6 +434,13 @@ def read(path: Path, cases: Cases) -> Split:
     if set(part) - {"train", "val", "test", ""}:
         raise _mismatch(path, _("unknown parts: {names}").format(names=_some(sorted(set(part)))))
     return _as_split(cases, part, same_picture(cases))
+
+
+def read_order(path: Path, cases: Cases) -> list[int]:
+    """The rows of ``cases`` in the order of a file that ``write_folds`` wrote."""
+    row = {file: i for i, file in enumerate(cases.file)}
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return [row[listed["file"]] for listed in csv.DictReader(stream)]
 
 
 def read_groups(path: Path) -> set[str]:
