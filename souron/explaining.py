@@ -5,10 +5,11 @@ via Gradient-based Localization (2017). https://arxiv.org/abs/1610.02391
 
     weight_c = mean over places of d(logit) / d(map_c)      heat = relu(sum_c weight_c map_c)
 
-The maps are the last ones that the answer comes from: the last activation, sum or convolution in
-the order of computing whose result is more than one place wide. They are found while the network
-computes, so that no system needs to name a layer, and activations that are not layers (``F.relu``)
-count too. Poolings do not: they only blur what came before.
+The maps are the last ones that all of the answer comes from: the last activation, sum or
+convolution in the order of computing whose result is more than one place wide, and which no skip
+connection leads around. They are found while the network computes, so that no system needs to name
+a layer, and activations that are not layers (``F.relu``) count too. Poolings do not: they only blur
+what came before.
 
 Networks that read a picture as a sentence of patches have no maps. There the last normalised
 patches are taken through which other patches, or the mean of all, still reach the answer, and each
@@ -110,34 +111,29 @@ def heat(system: Classifier, image: Tensor, label: Tensor) -> Tensor:
 def coarse(system: Classifier, image: Tensor, label: Tensor) -> Tensor:
     """``heat`` before it is enlarged and scaled: (B, h, w) float32 in the network's own grid."""
     batches = zip(image.split(BATCH), label.split(BATCH), strict=True)
-    return torch.cat([_coarse(system, *batch) for batch in batches])
+    with _asking(system):
+        return torch.cat([_coarse(system, *batch) for batch in batches])
 
 
 def method(system: Classifier) -> str | None:
     """How ``heat`` finds it, in the reader's language; None where the system has no places."""
     blank = torch.zeros(1, system.seen.channels, system.seen.side, system.seen.side)
-    _answer, found = _watched(system, blank)
-    if not found:
+    with _asking(system):
+        _answer, found = _watched(system, blank)
+        last = next(found, None)
+    if last is None:
         return None
-    if found[-1].kind == "tokens":
+    if last.kind == "tokens":
         return _("gradient times activation, patch by patch")
     return _("Grad-CAM at the last feature maps")
 
 
 def _coarse(system: Classifier, image: Tensor, label: Tensor) -> Tensor:
     answer, found = _watched(system, image)
-    if not found:
-        raise Trouble(
-            "heat",
-            _("{system} does not keep the places of a picture apart").format(
-                system=type(system).__name__
-            ),
-            expected=_("a system of convolutions or of patches, such as resnet or vit"),
-        )
     # pictures do not mix in evaluation mode, so that each gets the gradient of its own logit
     asked = answer.gather(1, label.to(answer.device)[:, None]).sum()
     spoken = None
-    for values, kind in reversed(found):
+    for values, kind in found:
         (slope,) = torch.autograd.grad(asked, values, retain_graph=True, allow_unused=True)
         if slope is None:
             continue
@@ -145,7 +141,14 @@ def _coarse(system: Classifier, image: Tensor, label: Tensor) -> Tensor:
         # after the last exchange between tokens, the patches no longer matter to the class token
         if kind != "tokens" or _places(slope, kind).any():
             break
-    assert spoken is not None, "what requires a gradient leads to the answer"
+    if spoken is None:
+        raise Trouble(
+            "heat",
+            _("{system} does not keep the places of a picture apart").format(
+                system=type(system).__name__
+            ),
+            expected=_("a system of convolutions or of patches, such as resnet or vit"),
+        )
     return spoken
 
 
@@ -172,28 +175,44 @@ def _grid(tokens: int) -> tuple[int, int]:
     return side, tokens - side**2
 
 
-def _watched(system: Classifier, image: Tensor) -> tuple[Tensor, list[Found]]:
-    """Logits (B, labels), and what was computed on the way to them."""
-    with (
-        _undisturbed(system),
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        torch.autocast(system.device.type, enabled=False),
-    ):
-        # frozen weights let gradients through only where the picture itself asks for one
-        image = image.detach().to(system.device, torch.float32, copy=True).requires_grad_()
-        with _Watching(image) as watching:
-            answer = system(image)
-    return answer, watching.found
+def _watched(system: Classifier, image: Tensor) -> tuple[Tensor, Iterator[Found]]:
+    """Logits (B, labels), and what they come from, the last first."""
+    # frozen weights let gradients through only where the picture itself asks for one
+    image = image.detach().to(system.device, torch.float32, copy=True).requires_grad_()
+    with _Watching(image) as watching:
+        answer = system(image)
+    found = reversed(watching.found)
+    # patches are always led around: each layer adds to them
+    return answer, (one for one in found if one.kind == "tokens" or _all_of(answer, one, image))
+
+
+def _all_of(answer: Tensor, one: Found, image: Tensor) -> bool:
+    """Does all that the answer knows of the picture pass here?"""
+    seen, ahead = {one.values.grad_fn}, [answer.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if getattr(node, "variable", None) is image:
+            return False
+        ahead += [before for before, _place in node.next_functions]
+    return True
 
 
 @contextmanager
-def _undisturbed(system: Classifier) -> Iterator[None]:
-    """In evaluation mode; afterwards each layer is in the mode in which it was."""
+def _asking(system: Classifier) -> Iterator[None]:
+    """In evaluation mode, float32 and with gradients, whatever goes on around; afterwards each
+    layer is in the mode in which it was."""
     before = [(module, module.training) for module in system.modules()]
     system.eval()
     try:
-        yield
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast(system.device.type, enabled=False),
+        ):
+            yield
     finally:
         for module, training in before:
             module.training = training

@@ -42,6 +42,9 @@ HEIGHTS = (0.0, 0.02, 0.06, 0.12, 0.22, 0.36, 0.48, 0.75, 0.93, 1.0)
 WIDTHS = (0.0, 0.55, 0.80, 0.94, 1.00, 0.90, 0.80, 0.58, 0.30, 0.0)
 CONTACT = 0.22  # where neighbours touch
 
+# of lesions: radius in half tooth widths, and how much darker they are
+SIZES, DEPTHS = (0.4, 0.6), (0.4, 0.6)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -98,50 +101,58 @@ def radiograph(one, chance, lesions, side=SIDE):
     down = down - chance.uniform(-0.1, 0.3) * across**2  # the biting plane is curved
 
     texture = _texture(np.random.default_rng(one.seed), side)
-    picture = np.full((side, side), 0.06)
-    bone = np.zeros((side, side))
-    teeth = []
+    texture = np.roll(texture, chance.integers(0, side, 2), (0, 1))
+    picture = np.full((side, side), 0.06, np.float32)
+    bone = np.zeros((side, side), np.float32)
+    teeth = []  # each with the box of pixels around it
     for row, direction in enumerate((-1, 1)):
         away = direction * down - chance.uniform(0.004, 0.012)  # from the biting plane
         mean = one.heights[row].mean()
         bone = np.maximum(bone, _soft((away - one.bone[row] * mean) * side / 4))
         centre = one.phase[row] - one.widths[row].sum()
         for k, (half, height) in enumerate(zip(one.widths[row], one.heights[row], strict=True)):
-            centre += half
-            teeth.append((row, k, (across - centre) / half, away / height, half, height))
-            centre += half
+            u, v = (across - centre - half) / half, away / height
+            near = (np.abs(u) < 1.3) & (v > -0.05) & (v < 1.05)
+            if near.any():
+                box = tuple(slice(i.min(), i.max() + 1) for i in np.nonzero(near))
+                teeth.append((box, u[box], v[box], half, height, one.fillings[row, k]))
+            centre += 2 * half
     picture += bone * one.dense * (0.75 + 0.5 * texture)
-    places = []  # where a lesion may be: tooth, side
-    for row, k, u, v, half, height in teeth:
-        inside = np.interp(v, HEIGHTS, WIDTHS, 0, 0) - np.abs(u)  # in half tooth widths
-        body = _soft(inside * half * side * zoom / 1.5)
-        thick = one.enamel * np.clip(1 - v / 0.42, 0, 1)
-        shell = _soft((np.minimum(inside, v * height / half) - thick) * half * side / 1.5)
-        enamel = (1 - shell) * (v < 0.42) * (v > -0.01)
-        pulp = _soft((0.22 - np.abs(u)) * half * side / 2) * _soft((v - 0.28) * height * side / 3)
-        value = 0.52 + 0.24 * enamel - 0.16 * pulp * (v < 0.95)
-        neck = np.exp(-(((v - 0.45) / 0.05) ** 2) - ((np.abs(u) - 0.8) / 0.12) ** 2)
-        value = value - 0.07 * neck  # looks like a lesion, and is none
-        if one.fillings[row, k]:
-            filled = (np.abs(u) < 0.4) & (v > 0.015) & (v < 0.13)
-            value = np.where(filled, 0.98, value)
-        picture = picture * (1 - body) + body * value
+    places = []  # where a lesion may be: on either side of a tooth
+    for box, u, v, half, height, filled in teeth:
+        value, body = tooth(u, v, half * side * zoom, height * side * zoom, one.enamel, filled)
+        picture[box] += body * (value - picture[box])
         for end in (-1, 1):
             spot = (u - 0.86 * end) ** 2 + ((v - CONTACT) * height / half) ** 2
-            row_, column = np.unravel_index(spot.argmin(), spot.shape)
-            margin = side // 16
-            if (
-                spot.min() < 0.01
-                and margin < min(row_, column) <= max(row_, column) < side - margin
-            ):
-                places.append((spot, body))
+            i, j = np.unravel_index(spot.argmin(), spot.shape)
+            i, j, margin = i + box[0].start, j + box[1].start, side // 16
+            if spot.min() < 0.01 and margin < min(i, j) <= max(i, j) < side - margin:
+                places.append((box, spot, body))
     for i in chance.permutation(len(places))[:lesions]:
-        spot, body = places[i]
-        size, depth = chance.uniform(0.22, 0.38), chance.uniform(0.22, 0.42)
-        picture = picture - depth * np.exp(-((spot / size**2) ** 1.5)) * body
+        box, spot, body = places[i]
+        size, depth = chance.uniform(*SIZES), chance.uniform(*DEPTHS)
+        picture[box] -= depth * np.exp(-((spot / size**2) ** 1.5)) * body
     shading = chance.normal(0, 0.08) * x + chance.normal(0, 0.08) * y
     picture = ndimage.gaussian_filter(picture, chance.uniform(0.6, 1.1)) * (1 + shading)
     return np.clip(picture * chance.uniform(0.9, 1.1), 0, 1)
+
+
+def tooth(u, v, half, height, thickness, filled):
+    """Grey values of a tooth, and how much of each pixel it covers: both as ``u``.
+
+    ``u`` across in half widths and ``v`` along from the biting edge in heights, of each pixel;
+    ``half`` and ``height`` in pixels; ``thickness`` of the enamel in half widths.
+    """
+    inside = np.interp(v, HEIGHTS, WIDTHS, 0, 0) - np.abs(u)  # from the surface, in half widths
+    depth = np.minimum(inside, v * height / half)
+    enamel = _soft((thickness * np.clip(1 - v / 0.42, 0, 1) - depth) * half / 1.5)
+    pulp = _soft((0.22 - np.abs(u)) * half / 2) * _soft((v - 0.28) * height / 3) * (v < 0.95)
+    neck = np.exp(-(((v - 0.45) / 0.05) ** 2) - ((np.abs(u) - 0.7) / 0.12) ** 2)
+    # at its neck a tooth is thin and looks darker, which is no lesion
+    value = 0.52 + 0.24 * enamel * (v < 0.42) - 0.16 * pulp - 0.1 * neck
+    if filled:
+        value = np.where((np.abs(u) < 0.4) & (v > 0.015) & (v < 0.13), 0.98, value)
+    return value, _soft(inside * half / 1.5)
 
 
 def _soft(distance):
@@ -153,7 +164,8 @@ def _texture(chance, side):
     """Trabecular bone: noise of two scales, 0..1."""
     fine = ndimage.gaussian_filter(chance.normal(0, 1, (side, side)), 1.6)
     coarse = ndimage.gaussian_filter(chance.normal(0, 1, (side, side)), 5)
-    return np.clip(0.5 + 0.2 * fine / fine.std() + 0.15 * coarse / coarse.std(), 0, 1)
+    mixed = 0.5 + 0.2 * fine / fine.std() + 0.15 * coarse / coarse.std()
+    return np.clip(mixed, 0, 1).astype(np.float32)
 
 
 def exposed(picture, site, chance):
@@ -227,7 +239,7 @@ def marked(picture):
 def write_png(path, picture, row, seed):
     """Grey of 16 bits; 4095 becomes 65535."""
     deep = (picture.astype(np.uint32) * 65535 // MOST).astype(np.uint16)
-    Image.fromarray(deep).save(path)
+    Image.fromarray(deep).save(path, compress_level=1)  # in a third of the time
 
 
 def write_dicom(path, picture, row, seed):
