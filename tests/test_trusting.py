@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 import radiographs
@@ -17,7 +18,8 @@ from souron.speaking import Trouble
 def clinic(tmp_path, monkeypatch):
     """A table of 60 small radiographs of 24 patients, in the working folder."""
     monkeypatch.chdir(tmp_path)
-    return radiographs.make(tmp_path / "clinic", patients=24, side=48) / "radiographs.csv"
+    radiographs.radiographs(tmp_path / "clinic", patients=24, side=48)
+    return tmp_path / "clinic" / "labels.csv"
 
 
 def train(data, **options):
@@ -117,21 +119,14 @@ def test_what_is_chosen_is_chosen_on_validation_cases(clinic):
     tested = trial.test(record.model, parts.val, parts.test)
     assert record.trust.thresholds == (tested.decision.threshold,) * 2
     flipped = parts.val.label.flip(0)
-    other = trial.decide(record.model, parts.val.__class__(**{**vars(parts.val), "label": flipped}))
+    other = trial.decide(record.model, replace(parts.val, label=flipped))
     assert other != tested.decision
 
 
 def test_the_report_has_every_section_and_no_more_than_json_says(clinic):
     record = train(clinic, prevalence=0.07)
     page = (record.folder / "report.html").read_text(encoding="utf-8")
-    for anchor in (
-        "discrimination",
-        "subgroups",
-        "calibration",
-        "looked_at",
-        "robustness",
-        "sizes",
-    ):
+    for anchor in trust_page.NAMES:
         assert f'id="{anchor}"' in page, anchor
     assert "7.0" in page
     told = json.loads(json.dumps(record.as_json(), default=str))
@@ -140,11 +135,9 @@ def test_the_report_has_every_section_and_no_more_than_json_says(clinic):
     assert {"site", "sex", "age"} <= columns and "date" not in columns
     assert told["calibration"]["before"]["brier"]["n"] > 0
     assert told["decision"]["positive"] == record.trust.positive
-    assert record.measures["positive predictive value"].value != pytest.approx(
-        evaluating.examine(record.folder, prevalence=0.5)
-        .measures["positive predictive value"]
-        .value
-    )
+    common = evaluating.examine(record.folder, prevalence=0.5)
+    name = "positive predictive value"
+    assert record.measures[name].value < common.measures[name].value
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -45,6 +45,7 @@ class Listed(NamedTuple):
     label: str
     group: str = ""
     part: str = ""
+    columns: Mapping[str, str] = {}  # see ``Cases.columns``
 
 
 def load(
@@ -64,7 +65,7 @@ def load(
     if not path.is_dir():
         raise missing(path)
     skipped: list[Skipped] = []
-    files = sorted(_walk(path, skipped), key=lambda file: natural(file[1]))
+    files = sorted(walk(path, skipped), key=lambda file: natural(file[1]))
     listed = _label(files, skipped)
     return gather(path, path, listed, skipped, side, group, progress)
 
@@ -89,7 +90,7 @@ def natural(name: str) -> list[str | int]:
     return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
 
 
-def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[tuple[Path, str]]:
+def walk(folder: Path, skipped: list[Skipped]) -> Iterator[tuple[Path, str]]:
     """Every file with its name relative to ``folder``, hidden ones and known junk left out."""
     count, waiting = 0, [folder]
     while waiting:
@@ -223,6 +224,10 @@ def gather(
         part=[item.part for item in kept] if any(item.part for item in kept) else (),
         skipped=tuple(failed),
         source=readable(source),
+        columns={
+            name: [item.columns.get(name, "") for item in kept]
+            for name in dict.fromkeys(name for item in kept for name in item.columns)
+        },
     )
 
 
