@@ -131,6 +131,13 @@ Group = Annotated[
         help=N_("how to know a patient's pictures: a column, a pattern for file names, or none"),
     ),
 ]
+Window = Annotated[
+    str | None,
+    Option(
+        metavar="C,W",
+        help=N_("DICOM: the values shown, center and width, or full; the file's own if not said"),
+    ),
+]
 AllowLeak = Annotated[
     bool,
     Option(

@@ -17,11 +17,12 @@ from torch.nn import functional as F
 COARSE, FINE = 16, 32  # pixels a side
 ALIKE_COARSE, ALIKE_FINE = 0.95, 0.97  # correlations
 FLAT = 2.0  # levels of 256; pictures that vary less are not compared: nothing is on them
+FLAT_DEEP = FLAT / 256  # where there are finer steps than bytes
 BLOCK = 2048
 
 
 def near(image: Tensor) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, of pictures (N, C, H, W) uint8 that are copies of one picture."""
+    """Pairs (i, j), i < j, of pictures (N, C, H, W) in 0..255 that are copies of one picture."""
     found: list[tuple[int, int]] = []
     for pairs in _candidates(thumbnails(image, COARSE)):  # (candidates, 2)
         one, other = (thumbnails(image[rows], FINE) for rows in pairs.T)
@@ -31,11 +32,11 @@ def near(image: Tensor) -> list[tuple[int, int]]:
 
 def thumbnails(image: Tensor, side: int) -> Tensor:
     """(N, C * side * side): each colour less its mean, of length 1; zero where it is flat."""
-    small = []
+    small, least = [], FLAT_DEEP if image.is_floating_point() else FLAT
     for some in image.split(1024):
         pixels = F.interpolate(some.float(), (side, side), mode="bilinear", antialias=True)
         pixels = (pixels - pixels.mean((2, 3), keepdim=True)).flatten(1)
-        flat = pixels.std(1, keepdim=True, correction=0) < FLAT
+        flat = pixels.std(1, keepdim=True, correction=0) < least
         small.append(F.normalize(pixels).masked_fill(flat, 0.0))
     return torch.cat(small)
 

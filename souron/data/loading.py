@@ -153,13 +153,19 @@ def found(name: str) -> Path:
     return folder
 
 
-def load(name_or_path: str | Path, side: int | None = None, group: str | None = None) -> "Cases":
+def load(
+    name_or_path: str | Path,
+    side: int | None = None,
+    group: str | None = None,
+    window: str | None = None,
+) -> "Cases":
     """A data set by name, a folder with a sub-folder for each class, or a CSV.
 
     A data set's name goes before a folder of that name: write ``./digits`` for the folder, or give
     a ``Path``. ``side`` is in pixels; None leaves data sets at their own. ``group`` says where
-    patients are read from in a folder or CSV, see ``grouping``. Raises Trouble where the
-    text names neither, where the data set was not fetched, and where files are unusable.
+    patients are read from in a folder or CSV, see ``grouping``; ``window`` how the values of DICOM
+    files become brightness, see ``dicom.Window``. Raises Trouble where the text names neither,
+    where the data set was not fetched, and where files are unusable.
     """
     if isinstance(name_or_path, str) and name_or_path in names():
         module = importlib.import_module(f"souron.data.{name_or_path}")
@@ -168,11 +174,11 @@ def load(name_or_path: str | Path, side: int | None = None, group: str | None = 
     if path.is_dir():
         from souron.data import folder
 
-        return folder.load(path, side, group)
+        return folder.load(path, side, group, window=window)
     if path.is_file() and path.suffix.lower() == ".csv":
         from souron.data import table
 
-        return table.load(path, side, group)
+        return table.load(path, side, group, window=window)
     raise _no_data(str(name_or_path), path)
 
 

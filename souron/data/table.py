@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -25,9 +26,11 @@ def load(
     side: int | None = None,
     group: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    window: str | None = None,
 ) -> Cases:
-    """The pictures that a CSV lists, in its order; ``side``, ``group`` and ``progress`` as in
-    ``folder``. ``group`` may also name a column.
+    """The pictures that a CSV lists, in its order; ``side``, ``group``, ``progress`` and
+    ``window`` as in ``folder``. ``group`` may also name a column. ``scan.dcm#3`` is the third frame
+    of a DICOM file.
 
     Rows whose file is missing, damaged, listed twice or outside the CSV's folder, or which have
     no label, are skipped and reported. Raises Trouble where the CSV cannot be read, lacks a
@@ -41,8 +44,11 @@ def load(
         name = row["file"].strip()
         if not name:
             continue
-        place = _find(path.parent, name)
+        place, frame = _find(path.parent, name), 0
+        if (framed := re.fullmatch(r"(.+)#([1-9]\d{0,4})", name)) and not os.path.lexists(place):
+            place, frame = _find(path.parent, framed[1]), int(framed[2])
         file = readable(Path(os.path.relpath(place, path.parent)).as_posix())
+        file += f"#{frame}" if frame else ""
         label = unicodedata.normalize("NFC", row["label"].strip())
         if not label:
             skipped.append(Skipped(file, "no label", _("the label is empty")))
@@ -51,8 +57,9 @@ def load(
             skipped.append(Skipped(file, "duplicate", why))
         else:
             part = _part(row["part"].strip(), path)
-            listed[file] = Listed(place, file, label, row["group"].strip(), part)
-    return gather(path, path.parent, list(listed.values()), skipped, side, group, progress)
+            listed[file] = Listed(place, file, label, row["group"].strip(), part, frame)
+    rows = list(listed.values())
+    return gather(path, path.parent, rows, skipped, side, group, progress, window)
 
 
 def _rows(path: Path, group: str | None) -> list[dict[str, str]]:
