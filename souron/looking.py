@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -178,15 +178,23 @@ def data_(
     data: Annotated[
         str,
         Argument(
-            metavar="DATA", help=N_("a data set's name, a folder, or a CSV; or: check FOLDER"),
+            metavar="DATA",
+            help=N_("a data set's name, a folder, or a CSV; or: check FOLDER; or: anonymise FOLDER "
+                    "OUT"),
             autocompletion=options.complete_data,
         ),
     ],
     folder: Annotated[
-        str | None, Argument(metavar="[FOLDER]", help=N_("the folder or CSV to check"))
+        str | None,
+        Argument(metavar="[FOLDER]", help=N_("the folder or CSV to check or anonymise")),
+    ] = None,
+    out: Annotated[
+        str | None,
+        Argument(metavar="[OUT]", help=N_("a new folder for the DICOM files without names")),
     ] = None,
     imgsz: options.Side = None,
     group: options.Group = None,
+    window: options.Window = None,
     fix: Annotated[
         str | None,
         Option(metavar="CSV", help=N_("after check: a new table without broken files and copies")),
@@ -196,21 +204,25 @@ def data_(
 ) -> None:  # fmt: skip
     machine.calm_allocator()
     machine.share_cores()
-    if data == "check":
+    if data == "anonymise":
+        anonymise(folder, out)
+        return
+    if data == "check" and out is None:
         check(folder, group, fix, Path(project or "runs"), open)
         return
     if folder is not None:
         raise Trouble(
             "option",
-            _("one thing too many: {name}").format(name=folder),
+            _("one thing too many: {name}").format(name=out or folder),
             expected=_("a data set, or: check FOLDER"),
             fix=f"souron data check {folder}",
         )
     with screen.err.status(_("reading data")):
-        from souron.data import loading
+        from souron.data import anonymising, loading
         from souron.reporting import report
 
-        cases = loading.load(data, imgsz, group)
+        cases = loading.load(data, imgsz, group, window)
+        held = anonymising.held(cases)
         place = Path(project or "runs") / "data" / (Path(data).stem or "data")
         page = report.data_page(cases, place)
     count = Counter(cases.label.tolist())
@@ -221,7 +233,7 @@ def data_(
             "data": data, "cases": len(cases), "labels": labels, "parts": parts,
             "channels": cases.channels, "side": cases.side, "groups": len(set(cases.group)),
             "skipped": [asdict(skipped) for skipped in cases.skipped],
-            "source": cases.source, "licence": cases.licence, "page": page,
+            "source": cases.source, "licence": cases.licence, "page": page, "identifying": held,
         })  # fmt: skip
     else:
         rows = [
@@ -239,12 +251,74 @@ def data_(
             ),
             (_("licence"), cases.licence),
             (_("source"), cases.source),
+            (_("identifying"), counted(held)),
         ]
         show(showing.pairs([row for row in rows if row[1]]), "", showing.bars(labels), "")
         showing.skipped_files(cases.skipped)
         show(_("page: {path}").format(path=page))
+        if held:
+            command = f"souron data anonymise {data} OUT"
+            show(_("a copy without what identifies: {command}").format(command=command))
     if open:
         browse(page)
+
+
+def counted(files: Mapping[str, int]) -> str:
+    """``PatientName 3, PatientID 3``: attributes of DICOM, and how many files hold them."""
+    return ", ".join(f"{keyword} {units.whole(count)}" for keyword, count in files.items())
+
+
+def anonymise(folder: str | None, out: str | None) -> None:
+    """A copy of a folder's DICOM files without what identifies. Exit code 3 without any."""
+    if folder is None or out is None:
+        missing = "OUT" if folder else "FOLDER"
+        raise parsing.missing(missing, "souron data anonymise scans/ scans-without-names/")
+    with screen.err.status(_("reading data")) as status:
+        from souron.data import anonymising
+
+        def watch(done: int, total: int) -> None:
+            status.update(f"{done}/{total}")
+
+        found = anonymising.anonymise(Path(folder), Path(out), watch)
+    if screen.json:
+        print_json({
+            "out": out, "files": found.files, "removed": found.removed, "folders": found.folders,
+            "skipped": [asdict(skipped) for skipped in found.skipped], "left_out": found.others,
+            "burned_in": {"said": found.said_burned_in, "likely": found.likely_burned_in},
+        })  # fmt: skip
+    else:
+        rows = [
+            (_("written"), _("{count} files in {out}").format(
+                count=units.whole(found.files), out=out)),
+            (_("removed"), counted(found.removed)),
+            (_("left out"), _("{count} files that are not DICOM").format(
+                count=units.whole(found.others)) if found.others else ""),
+            (_("folders"), ", ".join(found.folders)),
+        ]  # fmt: skip
+        show(showing.pairs([row for row in rows if row[1]]), "")
+        showing.skipped_files(found.skipped)
+        for text in warnings(found):
+            showing.warn(text)
+    if not found.files:
+        raise typer.Exit(3)
+
+
+def warnings(found: Any) -> list[str]:
+    """What an anonymised copy may still tell."""
+    told = []
+    if found.said_burned_in:
+        told.append(_("{count} files say that there is text in the picture; it stays").format(
+            count=units.whole(found.said_burned_in)))  # fmt: skip
+    if found.likely_burned_in:
+        told.append(_(
+            "{count} files are of kinds that often have text in the picture (ultrasound, photos, "
+            "captured screens); it stays: look at them").format(
+                count=units.whole(found.likely_burned_in)))  # fmt: skip
+    if found.folders:
+        told.append(_("the folders kept their names: see that they name no one"))
+    if found.files:
+        told.append(_("a PatientID became a pseudonym; who knows the ID can find its pseudonym"))
+    return told
 
 
 def browse(page: Path) -> None:

@@ -87,14 +87,16 @@ def predict(model: Model, files: Sequence[str | Path]) -> Iterator[tuple[Path, L
     side = system.seen.side
     for path in find(files):
         try:
-            picture = image.square(image.read(path, about=side), side, system.seen.channels)
+            frames = image.look(path).frames
+            for number, read in enumerate(image.frames(path, about=side), 1):
+                picture = image.square(read, side, system.seen.channels)
+                with torch.inference_mode():
+                    batch = system.prepare(picture[None], torch.zeros(1, dtype=torch.long))
+                    probability = system(batch.image).float().softmax(1)[0]
+                name = path if frames == 1 else path.with_name(f"{path.name}#{number}")
+                yield name, Labels(str(name), system.seen.labels, tuple(probability.tolist()))
         except Trouble as trouble:
             yield path, trouble
-            continue
-        with torch.inference_mode():
-            batch = system.prepare(picture[None], torch.zeros(1, dtype=torch.long))
-            probability = system(batch.image).float().softmax(1)[0]
-        yield path, Labels(str(path), system.seen.labels, tuple(probability.tolist()))
 
 
 def find(files: Sequence[str | Path]) -> Iterator[Path]:

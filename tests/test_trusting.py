@@ -53,9 +53,8 @@ def test_folds_share_no_patient_and_no_picture(clinic):
     for folds in plan.repeats:
         assert sorted(torch.cat([one.test for one in folds]).tolist()) == list(range(len(cases)))
         for one in folds:
-            parts = [
-                {cases.group[i] for i in rows.tolist()} for rows in (one.train, one.val, one.test)
-            ]
+            rows = [part.tolist() for part in (one.train, one.val, one.test)]
+            parts = [{cases.group[i] for i in part} for part in rows]
             assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
             held = [len({0, 5, 9} & set(part)) for part in rows]
             assert sorted(held) == [0, 0, 3]

@@ -1,7 +1,8 @@
 """Changes to training pictures that leave their label true, a whole batch at once.
 
-Each is a function of pictures (B, C, H, W) uint8 and a generator, and returns such pictures; every
-picture is changed in its own way, and the same state of the generator gives the same pictures.
+Each is a function of pictures (B, C, H, W), uint8 or float32 in 0..255, and a generator, and
+returns such pictures of the same kind; every picture is changed in its own way, and the same state
+of the generator gives the same pictures.
 """
 
 import difflib
@@ -44,9 +45,9 @@ def brightness(image: Tensor, generator: Generator) -> Tensor:
     """Brightness and contrast (about each picture's mean), each times 0.75 to 1.25."""
     factors = 0.75 + 0.5 * torch.rand(2, len(image), 1, 1, 1, generator=generator)
     bright, contrast = factors
-    pixels = image.float()
+    pixels = image.to(torch.float32, copy=True)
     offset = pixels.mean((1, 2, 3), keepdim=True) * (1 - contrast) * bright
-    return pixels.mul_(bright * contrast).add_(offset).round_().clamp_(0, 255).to(torch.uint8)
+    return _as(image, pixels.mul_(bright * contrast).add_(offset).clamp_(0, 255))
 
 
 def erase(image: Tensor, generator: Generator) -> Tensor:
@@ -60,7 +61,7 @@ def erase(image: Tensor, generator: Generator) -> Tensor:
     size = (0.25 + 0.25 * chance[0]) * min(height, width)
     top, left = chance[1] * height - size / 2, chance[2] * width - size / 2
     edges = torch.stack([top, top + size, left, left + size]).round().clamp(min=0).int()
-    mean = image.mean((2, 3), dtype=torch.float32).round().byte().view(batch, channels, 1, 1)
+    mean = _as(image, image.mean((2, 3), dtype=torch.float32)).view(batch, channels, 1, 1)
     covered = image.clone(memory_format=torch.contiguous_format)
     for there, colour, (y, y_end, x, x_end) in zip(
         covered.numpy(), mean.numpy(), edges.T.tolist(), strict=True
@@ -79,7 +80,12 @@ def rotate(image: Tensor, generator: Generator) -> Tensor:
     )
     grid = F.affine_grid(turn, list(image.shape), align_corners=False)
     turned = F.grid_sample(image.float(), grid, padding_mode="border", align_corners=False)
-    return turned.round_().to(torch.uint8)
+    return _as(image, turned)
+
+
+def _as(image: Tensor, changed: Tensor) -> Tensor:
+    """Rounded where the pictures are bytes; finer steps stay."""
+    return changed if image.is_floating_point() else changed.round_().to(torch.uint8)
 
 
 CHANGES: dict[str, Change] = {
@@ -113,7 +119,7 @@ def augmentation(names: Sequence[str]) -> Change | None:
 
 
 def steps(image: Tensor, names: Sequence[str]) -> list[tuple[str, Tensor]]:
-    """What each change alone makes of one picture (C, H, W) uint8; every time the same.
+    """What each change alone makes of one picture (C, H, W); every time the same.
 
     Chance may leave a picture as it is; the first draw that changes it is shown.
     """

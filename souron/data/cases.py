@@ -95,7 +95,7 @@ class Feed:
             order = torch.randperm(len(self), generator=shuffle)
             for rows in order.split(size)[step % a_day : a_day]:
                 # a tenth of the time that indexing by brackets takes
-                image = self.cases.image.index_select(0, rows)  # (B, C, H, W) uint8
+                image = self.cases.image.index_select(0, rows)  # (B, C, H, W) in 0..255
                 if self.augment is not None:
                     change.manual_seed(self.seed * 1_000_003 + step)
                     image = self.augment(image, change)

@@ -28,7 +28,8 @@ UNEVEN = 10.0  # times as many cases in the largest class as in the smallest
 ODD = 4.0  # times larger or smaller than the middle picture
 TELLS = 0.6  # of the way from chance to certainty: from there on a feature alone is suspicious
 FOLDS = 5
-BROKEN = ("truncated", "unreadable", "empty file", "too large", "missing", "outside")
+BROKEN = ("truncated", "unreadable", "empty file", "too large", "missing", "outside",
+          "no decoder", "no scale", "window")  # fmt: skip
 
 Severity = Literal["error", "warning", "hint"]
 
@@ -120,13 +121,12 @@ def headers(cases: Cases) -> Iterator[File | None]:
     folder = root(cases)
 
     def look(name: str) -> File | None:
-        path = folder / name
+        path, _frame = pictures.case_file(folder, name)
         try:
-            about = path.stat()
-            with pictures.opened(path, folder) as image:
-                colours = 1 if pictures.grey(image) else 3
-                return File(*image.size, about.st_size, colours, about.st_mtime / 86400,
-                            path.suffix.lower())  # fmt: skip
+            about, seen = path.stat(), pictures.look(path, folder)
+            colours = 1 if seen.grey else 3
+            return File(*seen.size, about.st_size, colours, about.st_mtime / 86400,
+                        path.suffix.lower())  # fmt: skip
         except (Trouble, OSError):
             return None
 

@@ -3,7 +3,8 @@
     photos/cat/1.jpg  photos/dog/2.jpg                 or    photos/train/cat/1.jpg  photos/test/...
 
 What cannot be used is skipped and reported by name; only a folder with nothing to learn from is
-refused.
+refused. Each frame of a DICOM file is a case, named ``file.dcm#3`` where there are several; frames
+of one patient, or else of one file, are a group.
 """
 
 import difflib
@@ -12,6 +13,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -21,6 +24,7 @@ from torch import Tensor
 
 from souron.data.cases import Cases, Skipped
 from souron.data.grouping import groups
+from souron.kinds import dicom
 from souron.kinds import image as pictures
 from souron.kinds.image import readable
 from souron.speaking import Trouble, _
@@ -35,6 +39,7 @@ PARTS = {
 JUNK = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff",
             ".ppm", ".pgm", ".pbm", ".pnm"}  # fmt: skip
+NAMED = SUFFIXES | set(pictures.DICOM)  # DICOM files often have no suffix, or a number for one
 
 
 class Listed(NamedTuple):
@@ -46,6 +51,15 @@ class Listed(NamedTuple):
     group: str = ""
     part: str = ""
     columns: Mapping[str, str] = {}  # see ``Cases.columns``
+    frame: int = 0  # of a DICOM file, from 1; 0 stands for all
+
+
+class Read(NamedTuple):
+    """A case as it was read."""
+
+    item: Listed
+    pixels: Tensor | Skipped
+    known: dicom.Known = dicom.Known()
 
 
 def load(
@@ -53,21 +67,23 @@ def load(
     side: int | None = None,
     group: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    window: str | None = None,
 ) -> Cases:
     """The pictures under a folder, labelled by their class folder.
 
     ``side``: pixels; None keeps the pictures' own where all have one size of at most 64 pixels,
     else takes 64. Grey (one channel) where all pictures are, else RGB. ``group`` says where
-    patients are read from, see ``grouping``. ``progress`` hears of files done and files in all.
-    Raises Trouble where the folder is missing, has no picture or
-    only one class, or does not fit into memory.
+    patients are read from, see ``grouping``; without it the PatientID of DICOM files goes before
+    names. ``progress`` hears of files done and files in all. ``window`` is for DICOM, see
+    ``dicom.Window``. Raises Trouble where the folder is missing, has no picture or only one class,
+    or does not fit into memory.
     """
     if not path.is_dir():
         raise missing(path)
     skipped: list[Skipped] = []
     files = sorted(walk(path, skipped), key=lambda file: natural(file[1]))
-    listed = _label(files, skipped)
-    return gather(path, path, listed, skipped, side, group, progress)
+    listed = labelled(files, skipped)
+    return gather(path, path, listed, skipped, side, group, progress, window)
 
 
 def missing(path: Path) -> Trouble:
@@ -135,7 +151,7 @@ def _linked(path: Path, folder: Path) -> Skipped:
     return Skipped(_relative(path, folder), "outside", _("leads out of the folder"))
 
 
-def _label(files: Sequence[tuple[Path, str]], skipped: list[Skipped]) -> list[Listed]:
+def labelled(files: Sequence[tuple[Path, str]], skipped: list[Skipped]) -> list[Listed]:
     """Class and part of each file, from its place."""
     places = [PurePosixPath(file).parts for _path, file in files]
     above, has_parts = _layout([p for p in places if _has_suffix(p[-1])] or places)
@@ -154,7 +170,7 @@ def _label(files: Sequence[tuple[Path, str]], skipped: list[Skipped]) -> list[Li
 
 
 def _has_suffix(file: str) -> bool:
-    return PurePosixPath(file).suffix.lower() in SUFFIXES
+    return PurePosixPath(file).suffix.lower() in NAMED
 
 
 def _layout(places: Sequence[tuple[str, ...]]) -> tuple[int, bool]:
@@ -184,35 +200,50 @@ def gather(
     side: int | None,
     group: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    window: str | None = None,
 ) -> Cases:
     """Read the listed files, which must lie under ``root``, into ``Cases``, in their order."""
+    dicom.Window.parse(window)
     image, failed = torch.empty(0), list(skipped)
     kept: list[Listed] = []
+    known: list[dicom.Known] = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, pictures.quiet:
         if listed:
-            channels, own = _look(listed, root, pool)
-            side = side or own
-            _check_memory(len(listed), channels, side)
-            image = torch.empty(len(listed), channels, side, side, dtype=torch.uint8)
-            wanted = side, channels
-            for start in range(0, len(listed), 64):
-                some = listed[start : start + 64]
-                for item, pixels in zip(
-                    some, pool.map(lambda item: _decode(item, root, *wanted), some), strict=True
-                ):
+            seen = _look(listed, root, pool)
+            side, channels = side or seen.side, seen.channels
+            count = sum(seen.frames)
+            _check_memory(count, channels, side, seen.deep)
+            kind = torch.float32 if seen.deep else torch.uint8
+            image = torch.empty(count, channels, side, side, dtype=kind)
+            decode = partial(_decode, root, side, channels, window)
+            files = list(zip(listed, seen.frames, strict=True))
+            for start in range(0, len(files), 64):
+                some = files[start : start + 64]
+                for item, pixels, about in chain.from_iterable(pool.map(decode, some)):
                     if isinstance(pixels, Skipped):
                         failed.append(pixels)
-                    else:
-                        image[len(kept)] = pixels
-                        kept.append(item)
+                        continue
+                    if pixels.is_floating_point() and not image.is_floating_point():
+                        _check_memory(count, channels, side, deep=True)
+                        image = image.float()
+                    image[len(kept)] = pixels
+                    kept.append(item)
+                    known.append(about)
                 if progress:
-                    progress(start + len(some), len(listed))
+                    progress(start + len(some), len(files))
     _check_classes(source, kept, failed)
     labels = sorted({item.label for item in kept}, key=natural)
     number = {label: i for i, label in enumerate(labels)}
     found, how = [item.group for item in kept], _("a column of the table")
+    if not any(found) and group is None and len({about.group for about in known} - {""}) > 1:
+        found, how = [about.group for about in known], _("PatientID of the DICOM files")
     if not any(found):
         found, how = groups([item.file for item in kept], [item.label for item in kept], group)
+    if group != "none" and any(item.frame for item in kept):  # at least a file's own stay together
+        found = [
+            name or item.file.rpartition("#")[0] for name, item in zip(found, kept, strict=True)
+        ]
+        how = how or _("the DICOM files with several frames")
     return Cases(
         name=readable(source.absolute().name),
         image=image[: len(kept)],
@@ -224,39 +255,62 @@ def gather(
         part=[item.part for item in kept] if any(item.part for item in kept) else (),
         skipped=tuple(failed),
         source=readable(source),
-        columns={
-            name: [item.columns.get(name, "") for item in kept]
-            for name in dict.fromkeys(name for item in kept for name in item.columns)
-        },
+        columns=_columns(kept, known),
     )
 
 
-def _look(listed: Sequence[Listed], root: Path, pool: ThreadPoolExecutor) -> tuple[int, int]:
-    """Channels and side, from the headers of at most ``LOOKED_AT`` files spread over all."""
+def _columns(kept: Sequence[Listed], known: Sequence[dicom.Known]) -> dict[str, list[str]]:
+    """What a table says of each case; of what it does not name, what DICOM headers tell."""
+    told = [
+        {**dict(zip(dicom.COLUMNS, about.columns, strict=True)), **item.columns}
+        for item, about in zip(kept, known, strict=True)
+    ]
+    names = dict.fromkeys(name for row in told for name in row)
+    made = {name: [row.get(name, "") for row in told] for name in names}
+    return {name: values for name, values in made.items() if any(values)}
 
-    def header(item: Listed) -> tuple[tuple[int, int], bool] | None:
+
+class Looked(NamedTuple):
+    channels: int
+    side: int  # pixels
+    deep: bool  # whether there are finer steps than bytes, as far as was looked
+    frames: list[int]  # of each listed file
+
+
+def _look(listed: Sequence[Listed], root: Path, pool: ThreadPoolExecutor) -> Looked:
+    """From the headers of at most ``LOOKED_AT`` files spread over all, and of every file that may
+    be DICOM by its name: only its header knows its frames."""
+
+    def header(item: Listed) -> pictures.Look | None:
         try:
-            with pictures.opened(item.path, root) as image:
-                return image.size, pictures.grey(image)
+            return pictures.look(item.path, root)
         except Trouble:
             return None
 
-    spread = listed[:: -(-len(listed) // LOOKED_AT)]
-    seen = [found for found in pool.map(header, spread) if found]
-    sizes = {size for size, _grey in seen}
+    step = -(-len(listed) // LOOKED_AT)
+    rows = [i for i, item in enumerate(listed)
+            if i % step == 0 or item.path.suffix.lower() not in SUFFIXES]  # fmt: skip
+    looks = dict(zip(rows, pool.map(header, [listed[i] for i in rows]), strict=True))
+    seen = [look for look in looks.values() if look]
+    sizes = {look.size for look in seen}
     own = min(sizes.pop()) if len(sizes) == 1 and max(max(s) for s in sizes) <= SIDE else SIDE
-    return (1 if seen and all(grey for _size, grey in seen) else 3), own
+    frames = [1] * len(listed)
+    for row, look in looks.items():
+        if look and not listed[row].frame:
+            frames[row] = look.frames
+    channels = 1 if seen and all(look.grey for look in seen) else 3
+    return Looked(channels, own, any(look.deep for look in seen), frames)
 
 
-def _check_memory(count: int, channels: int, side: int) -> None:
+def _check_memory(count: int, channels: int, side: int, deep: bool = False) -> None:
     """Half of what is free may be filled: the training part is copied out of it."""
-    free = psutil.virtual_memory().available // 2
-    if count * channels * side * side > free:
-        fits = int((free / (count * channels)) ** 0.5)
+    free, each = psutil.virtual_memory().available // 2, channels * (4 if deep else 1)  # bytes
+    if count * each * side * side > free:
+        fits = int((free / (count * each)) ** 0.5)
         raise Trouble(
             "memory",
             _("{count} pictures of {side} x {side} pixels need {need} MB, {free} MB may be used")
-            .format(count=count, side=side, need=count * channels * side**2 // 10**6,
+            .format(count=count, side=side, need=count * each * side**2 // 10**6,
                     free=free // 10**6),
             expected=_("at most {side} pixels a side").format(side=fits),
             fix=f"imgsz={fits}",
@@ -264,12 +318,43 @@ def _check_memory(count: int, channels: int, side: int) -> None:
         )  # fmt: skip
 
 
-def _decode(item: Listed, root: Path, side: int, channels: int) -> Tensor | Skipped:
+def _decode(
+    root: Path, side: int, channels: int, window: str | None, file_and_frames: tuple[Listed, int]
+) -> list[Read]:
+    """The file's picture, or that many frames of it, each by itself."""
+    item, frames = file_and_frames
     try:
-        return pictures.square(pictures.read(item.path, root, about=side), side, channels)
+        with pictures.opened(item.path, root) as file:
+            if isinstance(file, dicom.File):
+                return _decode_dicom(item, frames, file, side, channels, window)
+            pixels = pictures.square(pictures.upright(file, side), side, channels)
+            return [Read(item, pixels)]
     except Trouble as trouble:
-        why = trouble.found.removeprefix(f"{readable(item.path)}: ")
-        return Skipped(item.file, trouble.code, why)
+        return [Read(item, _skipped(item, trouble))]
+
+
+def _decode_dicom(
+    item: Listed, frames: int, file: dicom.File, side: int, channels: int, window: str | None
+) -> list[Read]:
+    count, known, read = file.look().frames, file.known(), []
+    if item.frame > count:
+        why = _("the file has {count} frames").format(count=count)
+        return [Read(item, Skipped(item.file, "missing", why))]
+    for frame in [item.frame] if item.frame else range(1, frames + 1):
+        one = item
+        if count > 1 and not item.frame:
+            one = item._replace(file=f"{item.file}#{frame}", frame=frame)
+        try:
+            pixels = pictures.square(file.frame(frame - 1, window), side, channels)
+            read.append(Read(one, pixels, known))
+        except Trouble as trouble:
+            read.append(Read(one, _skipped(one, trouble)))
+    return read
+
+
+def _skipped(item: Listed, trouble: Trouble) -> Skipped:
+    why = trouble.found.removeprefix(f"{readable(item.path)}: ")
+    return Skipped(item.file, trouble.code, why)
 
 
 def _check_classes(source: Path, kept: Sequence[Listed], skipped: Sequence[Skipped]) -> None:

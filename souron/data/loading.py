@@ -163,8 +163,9 @@ def load(
 
     A data set's name goes before a folder of that name: write ``./digits`` for the folder, or give
     a ``Path``. ``side`` is in pixels; None leaves data sets at their own. ``group`` says where
-    patients are read from in a folder or CSV, see ``grouping``. Raises Trouble where the
-    text names neither, where the data set was not fetched, and where files are unusable.
+    patients are read from in a folder or CSV, see ``grouping``; ``window`` how the values of DICOM
+    files become brightness, see ``dicom.Window``. Raises Trouble where the text names neither,
+    where the data set was not fetched, and where files are unusable.
     """
     if isinstance(name_or_path, str) and name_or_path in names():
         module = importlib.import_module(f"souron.data.{name_or_path}")
@@ -174,16 +175,16 @@ def load(
         from souron.data import folder, yolo
 
         if yolo.describes(path):
-            return yolo.load(path / yolo.NAME, side, group)
-        return folder.load(path, side, group)
+            return yolo.load(path / yolo.NAME, side, group, window=window)
+        return folder.load(path, side, group, window=window)
     if path.is_file() and path.suffix.lower() == ".csv":
         from souron.data import table
 
-        return table.load(path, side, group)
+        return table.load(path, side, group, window=window)
     if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
         from souron.data import yolo
 
-        return yolo.load(path, side, group)
+        return yolo.load(path, side, group, window=window)
     raise _no_data(str(name_or_path), path)
 
 

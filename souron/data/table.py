@@ -47,9 +47,11 @@ def load(
     side: int | None = None,
     group: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    window: str | None = None,
 ) -> Cases:
-    """The pictures that a CSV lists, in its order; ``side``, ``group`` and ``progress`` as in
-    ``folder``. ``group`` may also name a column.
+    """The pictures that a CSV lists, in its order; ``side``, ``group``, ``progress`` and
+    ``window`` as in ``folder``. ``group`` may also name a column. ``scan.dcm#3`` is the third frame
+    of a DICOM file.
 
     Rows whose file is missing, damaged, listed twice or outside the CSV's folder, or which have
     no label, are skipped and reported; what pandas and spreadsheets write where there is nothing
@@ -64,8 +66,11 @@ def load(
         name = row["file"].strip()
         if not name:
             continue
-        place = _find(path.parent, name)
+        place, frame = _find(path.parent, name), 0
+        if (framed := re.fullmatch(r"(.+)#([1-9]\d{0,4})", name)) and not os.path.lexists(place):
+            place, frame = _find(path.parent, framed[1]), int(framed[2])
         file = readable(Path(os.path.relpath(place, path.parent)).as_posix())
+        file += f"#{frame}" if frame else ""
         label, written = _value(row["label"]), row["label"].strip()
         if not label:
             why = _("the label is {label!r}").format(label=written) if written else ""
@@ -77,8 +82,9 @@ def load(
         else:
             further = {n: _value(row[n])[:LONGEST] for n in row if n not in COLUMNS}
             part = _part(_value(row["part"]), path)
-            listed[file] = Listed(place, file, label, _value(row["group"]), part, further)
-    return gather(path, path.parent, list(listed.values()), skipped, side, group, progress)
+            listed[file] = Listed(place, file, label, _value(row["group"]), part, further, frame)
+    rows = list(listed.values())
+    return gather(path, path.parent, rows, skipped, side, group, progress, window)
 
 
 def _rows(path: Path, group: str | None) -> list[dict[str, str]]:

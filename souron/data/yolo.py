@@ -39,9 +39,10 @@ def load(
     side: int | None = None,
     group: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    window: str | None = None,
 ) -> Cases:
-    """The pictures of the parts that the file names; ``side``, ``group`` and ``progress`` as in
-    ``folder``.
+    """The pictures of the parts that the file names; ``side``, ``group``, ``progress`` and
+    ``window`` as in ``folder``.
 
     Raises Trouble where the file cannot be read, where a folder is missing, is named for two parts
     or leads out of the file's own folder, and where fewer than two classes are left.
@@ -63,7 +64,7 @@ def load(
     if not listed:
         why = _("its parts have no class folders with pictures")
         raise _trouble(path, "no label", why, "train/CLASS/1.jpg")
-    cases = gather(path, path.parent, listed, skipped, side, group, progress)
+    cases = gather(path, path.parent, listed, skipped, side, group, progress, window)
     return _in_order(replace(cases, name=readable(path.absolute().parent.name)), names)
 
 

@@ -1,14 +1,19 @@
 """Pictures: read safely from any file, made square, shown.
 
-A file is what its first bytes say it is, whatever its name. It is read within limits, and what is
-wrong with it ends in a ``Trouble`` whose code is one of "missing", "outside", "empty file",
-"not an image", "too large", "truncated" and "unreadable".
+A file is what its first bytes say it is, whatever its name; DICOM is handed on to ``kinds.dicom``.
+It is read within limits, and what is wrong with it ends in a ``Trouble`` whose code is one of
+"missing", "outside", "empty file", "not an image", "too large", "truncated" and "unreadable", and
+for DICOM also "no pixels", "no decoder", "no scale" and "window".
+
+Grey values finer than bytes are kept: they are read as float32 (Pillow's mode "F") on the scale of
+bytes, 0..255, which is the same for every file of a kind. Pillow reads colours as bytes.
 """
 
 import base64
 import io
 import logging
 import os
+import re
 import stat
 import struct
 import threading
@@ -18,6 +23,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -26,10 +32,14 @@ from torch import Tensor
 
 from souron.speaking import Trouble, _
 
+if TYPE_CHECKING:
+    from souron.kinds.dicom import File
+
 MOST_PIXELS = 50_000_000
 MOST_BYTES = 200_000_000
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
+DICOM = (".dcm", ".dicom")  # names of files that may lack DICOM's own first bytes
 GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 # what Pillow's decoders raise on damaged files
@@ -37,6 +47,15 @@ DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, At
           ArithmeticError, RuntimeError, struct.error, zlib.error)  # fmt: skip
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints to stderr
+
+
+class Look(NamedTuple):
+    """What a file's header says of its picture."""
+
+    size: tuple[int, int]  # width and height, pixels
+    grey: bool
+    deep: bool = False  # finer steps than bytes
+    frames: int = 1
 
 
 class _Quiet:
@@ -82,8 +101,8 @@ def trouble(path: Path, code: str, why: str, expected: str = "") -> Trouble:
 
 
 @contextmanager
-def opened(path: Path, inside: Path | None = None) -> Iterator[Image.Image]:
-    """The picture with its header read and its limits checked, not yet decoded.
+def opened(path: Path, inside: Path | None = None) -> "Iterator[Image.Image | File]":
+    """The picture, or DICOM file, with its limits checked, not yet decoded.
 
     ``inside``: a folder that the file, links followed, must not leave. Raises Trouble, also for
     what goes wrong while the caller decodes.
@@ -92,10 +111,15 @@ def opened(path: Path, inside: Path | None = None) -> Iterator[Image.Image]:
     begins, cut = b"", False
     try:
         with quiet, path.open("rb") as stream:
-            begins = stream.read(12)
-            cut = begins[8:] == b"WEBP" and int.from_bytes(begins[4:8], "little") + 8 > size
+            begins = stream.read(132)
+            if _is_dicom(path, begins):
+                from souron.kinds import dicom
+
+                yield dicom.File(path)
+                return
+            cut = begins[8:12] == b"WEBP" and int.from_bytes(begins[4:8], "little") + 8 > size
             image = Image.open(stream, formats=FORMATS)
-            _check_pixels(path, image)
+            check_pixels(path, image.width, image.height)
             yield image
     except Trouble:
         raise
@@ -116,6 +140,12 @@ def opened(path: Path, inside: Path | None = None) -> Iterator[Image.Image]:
         raise trouble(
             path, "unreadable", _("cannot be decoded: {why}").format(why=error)
         ) from error
+
+
+def _is_dicom(path: Path, begins: bytes) -> bool:
+    if begins[128:] == b"DICM":
+        return True
+    return path.suffix.lower() in DICOM and not begins.startswith(SIGNATURES)
 
 
 def _check(path: Path, inside: Path | None) -> int:
@@ -144,14 +174,12 @@ def _check(path: Path, inside: Path | None) -> int:
     return about.st_size
 
 
-def _check_pixels(path: Path, image: Image.Image) -> None:
-    if image.width * image.height > MOST_PIXELS:
+def check_pixels(path: Path, width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
         raise trouble(
             path,
             "too large",
-            _("the picture has {width} x {height} pixels").format(
-                width=image.width, height=image.height
-            ),
+            _("the picture has {width} x {height} pixels").format(width=width, height=height),
             _limit(),
         )
 
@@ -160,24 +188,72 @@ def _limit() -> str:
     return _("at most {count} million pixels").format(count=MOST_PIXELS // 1_000_000)
 
 
-def read(path: Path, inside: Path | None = None, about: int | None = None) -> Image.Image:
-    """The picture in a file, upright, in mode ``"L"`` (grey) or ``"RGB"``; the first of several.
+def look(path: Path, inside: Path | None = None) -> Look:
+    """What the header says; nothing is decoded. Raises Trouble."""
+    with opened(path, inside) as file:
+        if isinstance(file, Image.Image):
+            return Look(file.size, grey(file), _deep(file))
+        return file.look()
+
+
+def read(
+    path: Path,
+    inside: Path | None = None,
+    about: int | None = None,
+    window: str | None = None,
+    frame: int = 0,
+) -> Image.Image:
+    """The picture in a file, upright, in mode ``"L"`` (grey), ``"F"`` (grey in finer steps, on the
+    same scale) or ``"RGB"``; the first of several, in DICOM any ``frame`` from 0.
 
     ``about``: the side in pixels that will be wanted; a large JPEG is then decoded at a half, a
-    quarter or an eighth of its size, never under twice that side. What is transparent becomes
-    white; 16 bits become 8 by the full range (65535 is white). Raises Trouble (see above).
+    quarter or an eighth of its size, never under twice that side. ``window`` is for DICOM, see
+    ``dicom.Window``. What is transparent becomes white. 16 bits go by their full range: 65535 is
+    white. Raises Trouble (see above).
     """
-    with opened(path, inside) as image:
-        if about is not None:
-            image.draft(None, (2 * about, 2 * about))  # only JPEG knows how
-        return plain(ImageOps.exif_transpose(image))
+    with opened(path, inside) as file:
+        if isinstance(file, Image.Image):
+            return upright(file, about)
+        return file.frame(frame, window)
+
+
+def frames(
+    path: Path, inside: Path | None = None, about: int | None = None, window: str | None = None
+) -> Iterator[Image.Image]:
+    """Each frame of a DICOM file, one after the other; of any other file the first picture.
+    Takes and raises what ``read`` does."""
+    with opened(path, inside) as file:
+        if isinstance(file, Image.Image):
+            yield upright(file, about)
+        else:
+            yield from (file.frame(number, window) for number in range(file.look().frames))
+
+
+def upright(image: Image.Image, about: int | None = None) -> Image.Image:
+    """An opened picture, decoded as ``read`` describes."""
+    if about is not None:
+        image.draft(None, (2 * about, 2 * about))  # only JPEG knows how
+    return plain(ImageOps.exif_transpose(image))
+
+
+class CaseFile(NamedTuple):
+    path: Path
+    frame: int  # from 0
+
+
+def case_file(folder: Path, name: str) -> CaseFile:
+    """Where a case lies: ``scan.dcm#3`` is the third frame of ``scan.dcm``."""
+    framed = re.fullmatch(r"(.+)#([1-9]\d{0,4})", name)
+    if framed is None or os.path.lexists(folder / name):
+        return CaseFile(folder / name, 0)
+    return CaseFile(folder / framed[1], int(framed[2]) - 1)
 
 
 def plain(image: Image.Image) -> Image.Image:
-    """Any mode as ``"L"`` or ``"RGB"``."""
+    """Any mode as ``"L"``, ``"F"`` or ``"RGB"``."""
     mode = "L" if grey(image) else "RGB"
-    if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_eight_bits(np.asarray(image)))
+    if _deep(image):
+        return Image.fromarray(_in_bytes(np.asarray(image)))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -193,20 +269,32 @@ def grey(image: Image.Image) -> bool:
     return image.mode in GREY
 
 
-def _eight_bits(deep: np.ndarray) -> np.ndarray:
-    """Grey values of 16 bits by their full range; of 32 bits or fractions, where they go beyond
-    0..65535 or stay within 0..1, from the darkest to the brightest."""
-    low, high = 0.0, 65535.0
-    if deep.dtype not in (np.uint16, np.dtype(">u2")):
-        deep = np.nan_to_num(deep.astype(np.float64))
-        if deep.min() < 0 or deep.max() > 65535 or deep.max() <= 1:
-            low, high = float(deep.min()), float(deep.max())
-    scale = 255 / (high - low) if high > low else 0.0
-    return ((deep - low) * scale + 0.5).astype(np.uint8)
+def _deep(image: Image.Image) -> bool:
+    return image.mode.startswith(("I", "F"))
+
+
+def _in_bytes(deep: np.ndarray) -> np.ndarray:
+    """Grey values (H, W) as float32 on the scale 0..255, all their levels kept.
+
+    Integers go by 16 bits, 65535 is 255. Fractions within 0..1 go by that range, 1 is 255; others
+    by 16 bits. What goes beyond has no scale that would be the same for every file: Trouble.
+    """
+    low, high = (float(deep.min()), float(deep.max())) if deep.size else (0.0, 0.0)
+    if not 0 <= low <= high <= 65535:  # also where a value is no number
+        raise ValueError(
+            _("grey values from {low:g} to {high:g}, and nothing says what black and white are")
+            .format(low=low, high=high)
+        )  # fmt: skip
+    if deep.dtype.kind == "f" and high <= 1:
+        return deep.astype(np.float32) * 255
+    return deep.astype(np.float32) / 257
 
 
 def square(image: Image.Image, side: int, channels: int) -> Tensor:
-    """(channels, side, side) uint8: the middle square, smoothly resized; 1 channel grey, 3 RGB."""
+    """(channels, side, side): the middle square, smoothly resized; 1 channel grey, 3 RGB.
+
+    uint8, or float32 on the same scale where the picture's mode is ``"F"``.
+    """
     short = min(image.size)
     left, top = (image.width - short) / 2, (image.height - short) / 2
     image = image.resize(
@@ -214,15 +302,27 @@ def square(image: Image.Image, side: int, channels: int) -> Tensor:
         Image.Resampling.BILINEAR,
         (left, top, left + short, top + short),
         reducing_gap=3.0,
-    ).convert("L" if channels == 1 else "RGB")
+    )
+    if image.mode == "F":
+        return torch.from_numpy(np.array(image)).expand(channels, side, side).contiguous()
+    image = image.convert("L" if channels == 1 else "RGB")
     pixels = np.asarray(image).reshape(side, side, channels)
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
 def picture(pixels: Tensor) -> Image.Image:
-    """The way back: (1 or 3, H, W) uint8 -> a picture."""
+    """The way back: (1 or 3, H, W) uint8, or float32 in 0..255, which is rounded -> a picture."""
+    if pixels.is_floating_point():
+        pixels = pixels.round().clamp(0, 255).byte()
     channels_last = pixels.cpu().permute(1, 2, 0).numpy()  # (H, W, C)
     return Image.fromarray(channels_last[..., 0] if len(pixels) == 1 else channels_last)
+
+
+def rounded(image: Image.Image) -> Image.Image:
+    """What ``read`` gave, in bytes, to be shown."""
+    if image.mode != "F":
+        return image
+    return Image.fromarray(np.asarray(image).round().clip(0, 255).astype(np.uint8))
 
 
 def png(image: Image.Image) -> bytes:

@@ -95,7 +95,7 @@ def _file(cases: Cases, row: int) -> tuple[Path, Path] | None:
     """The case's own file and the folder it must not leave, where the source is of files."""
     source = Path(cases.source)
     folder = source.parent if source.is_file() else source
-    path = folder / cases.file[row]
+    path, _frame = image.case_file(folder, cases.file[row])
     return (path, folder) if cases.source and path.is_file() else None
 
 
@@ -106,8 +106,7 @@ def _sizes(cases: Cases) -> list[tuple[str, str]]:
     for row in range(0, len(cases), every):
         file = _file(cases, row)
         if file is not None:
-            with image.opened(*file) as picture:
-                sizes.append(picture.size)
+            sizes.append(image.look(*file).size)
     if sizes:
         wide, high = zip(*sizes, strict=True)
         found = [(min(wide), min(high)), (median(wide), median(high)), (max(wide), max(high))]
@@ -135,7 +134,8 @@ def _prepared(cases: Cases, row: int) -> list[Tile]:
     steps = []
     file = _file(cases, row)
     if file is not None:
-        picture = image.read(*file)
+        frame = image.case_file(file[1], cases.file[row]).frame
+        picture = image.rounded(image.read(*file, frame=frame))
         size = f"{picture.width} × {picture.height}"
         steps.append(tile(picture, name, (_("as read: {size}").format(size=size), name)))
     told = _("resized: {side} × {side}") if steps else _("as read: {side} × {side}")

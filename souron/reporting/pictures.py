@@ -298,7 +298,7 @@ def histogram(
 
 
 def pixels(image: Tensor) -> bytes:
-    """How often a pixel value occurs; ``image`` (N, C, H, W) uint8, a line for each channel."""
+    """How often a pixel value occurs; ``image`` (N, C, H, W) in 0..255, a line for each channel."""
     figure = _figure(7.2, 2.2)
     axes = figure.subplots()
     _draw_pixels(axes, image)

@@ -58,9 +58,10 @@ class Classifier(System):
         )
 
     def prepare(self, image: Tensor, label: Tensor) -> Batch:
-        """Pictures (B, C, H, W) uint8 -> normalised, in the layout that the system computes in."""
+        """Pictures (B, C, H, W) in 0..255 -> normalised, in the layout that the system computes in.
+        They stay as they are."""
         shift, scale = (values.to(image.device) for values in self._scaling)
-        normalised = image.float().sub_(shift).div_(scale)
+        normalised = image.to(torch.float32, copy=True).sub_(shift).div_(scale)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return Batch(normalised.contiguous(memory_format=layout), label)
 
