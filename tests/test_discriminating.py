@@ -399,7 +399,7 @@ def test_every_interval_covers_where_patients_have_several_pictures(trainings, b
     """One cell of ``benchmarks/intervals.py``, reduced."""
     world = bench.World(300, 0.3, 0.85, trainings=trainings)
     sets = 250
-    figures, _ways, _positive = bench.coverage(world, sets, np.random.default_rng(5))
+    figures = bench.coverage(world, sets, np.random.default_rng(5)).figures
     assert set(figures) == set(bench.NAMES)
     for name, (aware, blind) in figures.items():
         assert aware.sets == sets
