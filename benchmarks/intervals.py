@@ -15,7 +15,8 @@ distribution, those of three labels from a million cases.
 
 A cell shows the share of sets whose 95 % interval holds the true value, in brackets that of the
 interval which takes every picture for a patient of its own. Sets in which a figure has no value (no
-positive case) do not count for it. A second table compares other ways to intervals of AUC and log loss.
+positive case) do not count for it. A second table compares other ways to intervals of AUC and of
+log loss.
 """
 
 import argparse
