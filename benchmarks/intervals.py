@@ -15,7 +15,8 @@ distribution, those of three labels from a million cases.
 
 A cell shows the share of sets whose 95 % interval holds the true value, in brackets that of the
 interval which takes every picture for a patient of its own. Sets in which a figure has no value (no
-positive case) do not count for it. A second table compares ways to an interval of AUC.
+positive case) do not count for it. A second table compares other ways to intervals of AUC and of
+log loss.
 """
 
 import argparse
@@ -175,8 +176,8 @@ def measures(drawn: Drawn, patients: bool) -> dict[str, Measure]:
     found = {
         "accuracy": judging.interval(right, groups),
         "AUC": discriminating.auc(p, label, groups),
-        "Brier": judging.interval(calibrating.brier(p, label), groups),
-        "log loss": judging.interval(loss, groups),
+        "Brier": judging.loss(calibrating.brier(p, label), groups),
+        "log loss": judging.loss(loss, groups),
     }
     if p.shape[2] > 2:
         return found
@@ -216,43 +217,62 @@ class Coverage:
         return self.held / self.sets if self.sets else math.nan
 
 
-def student(scores: Array, drawn: Drawn) -> tuple[float, float]:
+def student(scores: Array, patient: NDArray[np.int64]) -> tuple[float, float]:
     """The mean with Student's t: may leave 0..1, and is a point where nothing varies."""
-    variance, freedom = judging.spread(scores, drawn.patient)
+    value, (variance, freedom) = float(scores.mean()), judging.spread(scores, patient)
     half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(variance)
-    return float(scores.mean()) - half, float(scores.mean()) + half
+    return value - half, value + half
 
 
-def on_logits(scores: Array, drawn: Drawn) -> tuple[float, float]:
+def on_logits(scores: Array, patient: NDArray[np.int64]) -> tuple[float, float]:
     """Student's t on the logit: a point at 0 and 1."""
     value = float(scores.mean())
     if not 0 < value < 1:
         return value, value
-    low, high = student(scores, drawn)
+    low, high = student(scores, patient)
     half = (high - low) / 2 / (value * (1 - value))
     return float(expit(logit(value) - half)), float(expit(logit(value) + half))
 
 
-def souron(scores: Array, drawn: Drawn) -> tuple[float, float]:
-    found = discriminating.auc(drawn.probability, drawn.label, drawn.patient)
-    return found.low, found.high
+def effective_size(scores: Array, patient: NDArray[np.int64]) -> tuple[float, float]:
+    """Wilson's with the size that independent cases would have needed for the same variance, and
+    as many degrees of freedom as patients less one."""
+    value, (variance, freedom) = float(scores.mean()), judging.spread(scores, patient)
+    n = len(np.unique(patient))
+    size = value * (1 - value) / variance if 0 < value < 1 and 0 < variance < math.inf else n
+    square = float(stdtrit(freedom, (1 + LEVEL) / 2)) ** 2 / size
+    half = math.sqrt(square * (value * (1 - value) + square / 4))
+    return (value + square / 2 - half) / (1 + square), (value + square / 2 + half) / (1 + square)
 
 
-WAYS: dict[str, Callable[[Array, Drawn], tuple[float, float]]] = {
-    "Student": student,
-    "logit": on_logits,
-    "souron": souron,
+def logarithm(scores: Array, patient: NDArray[np.int64]) -> tuple[float, float]:
+    """Student's t on the logarithm, with as many degrees of freedom as patients less one."""
+    value = float(scores.mean())
+    low, high = student(scores, patient)
+    factor = math.exp((high - low) / 2 / value)
+    return value / factor, value * factor
+
+
+Way = Callable[[Array, NDArray[np.int64]], tuple[float, float]]
+WAYS: dict[str, dict[str, Way]] = {
+    "AUC": {"Student": student, "logit": on_logits, "Wilson": effective_size},
+    "log loss": {"Student": student, "logarithm": logarithm},
 }
 
 
-def coverage(
-    world: World, sets: int, rng: np.random.Generator
-) -> tuple[dict[str, tuple[Coverage, Coverage]], dict[str, Coverage], float]:
-    """Of each figure with its patients and without, of each way to an interval of AUC, and how many
-    patients have a case of label 1 in the mean."""
+@dataclass
+class Found:
+    """What the sets of a world gave."""
+
+    figures: dict[str, tuple[Coverage, Coverage]]  # with patients, and without
+    ways: dict[str, dict[str, Coverage]]  # of other ways to an interval
+    positive: float  # patients with a case of label 1, in the mean
+
+
+def coverage(world: World, sets: int, rng: np.random.Generator) -> Found:
     true = truth(world)
     figures = {name: (Coverage(), Coverage()) for name in NAMES if name in true}
-    ways = {name: Coverage() for name in WAYS}
+    ways = {name: {way: Coverage() for way in of} for name, of in WAYS.items()}
     positive = []
     for _set in range(sets):
         drawn = draw(world, rng)
@@ -260,11 +280,14 @@ def coverage(
         for i, patients in enumerate((True, False)):
             for name, found in measures(drawn, patients).items():
                 figures[name][i].count(found.low, found.high, found.value, true[name])
-        if len(np.unique(drawn.label)) > 1:
-            scores = discriminating.auc_scores(drawn.probability, drawn.label)
-            for name, way in WAYS.items():
-                ways[name].count(*way(scores, drawn), 0.0, true["AUC"])
-    return figures, ways, float(np.mean(positive))
+        p, label = drawn.probability, drawn.label
+        scores = {"log loss": -_log(p[:, np.arange(len(label)), label])}
+        if len(np.unique(label)) > 1:
+            scores["AUC"] = discriminating.auc_scores(p, label)
+        for name, values in scores.items():
+            for way, ends in WAYS[name].items():
+                ways[name][way].count(*ends(values, drawn.patient), 0.0, true[name])
+    return Found(figures, ways, float(np.mean(positive)))
 
 
 WORLDS = [
@@ -280,11 +303,20 @@ WORLDS = [
 ]
 
 
+FEW = 5  # positive patients; fewer cannot show how much they vary
+HEAD = ["what", "cases", "prevalence", "positive patients", "AUC"]
+
+
+def meets(rate: float, cases: int) -> bool:
+    return GOAL[cases][0] <= rate <= GOAL[cases][1]
+
+
 def shown(rate: float, cases: int) -> str:
     """In percent, with a mark where it is outside the goal."""
-    low, high = GOAL[cases]
-    mark = "" if low <= rate <= high else "!" if rate < low else "+"
-    return "-" if math.isnan(rate) else f"{100 * rate:.1f}{mark}"
+    if math.isnan(rate):
+        return "-"
+    mark = "" if meets(rate, cases) else "!" if rate < GOAL[cases][0] else "+"
+    return f"{100 * rate:.1f}{mark}"
 
 
 def about(world: World, positive: float) -> list[str]:
@@ -293,12 +325,9 @@ def about(world: World, positive: float) -> list[str]:
         f"label of a {of}, {world.labels} labels" + (", 3 trainings" * (world.trainings > 1)),
         str(world.cases),
         f"{world.prevalence:.2f}",
-        f"{positive:.1f}",
+        f"{positive:.1f}" + (" (too few)" * (positive < FEW)),
         f"{world.auc}",
     ]
-
-
-HEAD = ["what", "cases", "prevalence", "positive patients", "AUC"]
 
 
 def main() -> None:
@@ -309,38 +338,48 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     rng = np.random.default_rng(asked.seed)
-    rows, compared = [], []
-    met, cells = 0, 0
+    rows, compared, every = [], [], []
     begun = time.perf_counter()
     with watched():
         for world in WORLDS:
-            figures, ways, positive = coverage(world, asked.sets, rng)
-            row = about(world, positive)
+            found = coverage(world, asked.sets, rng)
+            row, other = about(world, found.positive), about(world, found.positive)
             for name in NAMES:
-                if name not in figures:
+                if name not in found.figures:
                     row.append("-")
                     continue
-                aware, blind = (found.rate for found in figures[name])
-                cells += 1
-                met += "!" not in shown(aware, world.cases) and "+" not in shown(aware, world.cases)
+                aware, blind = (one.rate for one in found.figures[name])
                 row.append(f"{shown(aware, world.cases)} ({100 * blind:.0f})")
+                every.append((aware, blind, world.cases, found.positive))
+            for name, of in found.ways.items():
+                other += [shown(way.rate, world.cases) for way in of.values()]
+                other.append(shown(found.figures[name][0].rate, world.cases))
             rows.append(row)
-            compared.append(
-                [*about(world, positive), *(shown(way.rate, world.cases) for way in ways.values())]
-            )
+            compared.append(other)
             say(" ".join(row))
     error = 100 * math.sqrt(LEVEL * (1 - LEVEL) / asked.sets)
     print(f"Share of {asked.sets} sets whose 95 % interval holds the true value, %, in brackets")
-    print(
-        f"where patients are ignored; standard error {error:.1f}. Goal: 93 to 97 %, with 60 cases"
-    )
-    print("91 to 98 %; ! below it, + above it.\n")
+    print(f"where patients are ignored; standard error {error:.1f}. Goal: 93 to 97 %, with 60")
+    print("cases 91 to 98 %; ! below it, + above it.\n")
     print(table([*HEAD, *NAMES], rows))
-    print(f'\nThe goal is met in {met} of {cells} cells. Predictive values "stated": at a')
-    print(f"prevalence of {STATED}. A row of few positive patients promises less than it says:")
-    print("few of them cannot show how much they vary.\n")
-    print("Ways to an interval of AUC, patients counted:\n")
-    print(table([*HEAD, *WAYS], compared))
+    told = {"All rows": 0, f"Rows with {FEW} positive patients or more": FEW}
+    print()
+    for what, least in told.items():
+        cells = [cell for cell in every if cell[3] >= least]
+        below = [aware for aware, _blind, cases, _n in cells if aware < GOAL[cases][0]]
+        above = [aware for aware, _blind, cases, _n in cells if aware > GOAL[cases][1]]
+        print(
+            f"{what}: {len(cells) - len(below) - len(above)} of {len(cells)} cells meet the goal,"
+        )
+        print(f"{len(above)} are above it (too cautious) and {len(below)} below it; the lowest is")
+        print(f"{100 * min(aware for aware, *_rest in cells):.1f} %. Without patients:")
+        naive = sum(meets(blind, cases) for _aware, blind, cases, _n in cells)
+        print(f"{naive} meet it, the lowest is {100 * min(b for _a, b, *_rest in cells):.1f} %.")
+    print(f'\nPredictive values "stated" are those at a prevalence of {STATED}. Fewer than {FEW}')
+    print("positive patients cannot show how much they vary, whatever the method.\n")
+    print("Other ways, patients counted:\n")
+    names = [f"{name}: {way}" for name, of in WAYS.items() for way in [*of, "souron"]]
+    print(table([*HEAD, *names], compared))
     print(f"\n{time.perf_counter() - begun:.0f} s in all.")
     print(where(1, "numpy", "scipy", "souron"))
 

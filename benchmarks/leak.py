@@ -34,7 +34,8 @@ from souron.kinds.image import picture
 from souron.records import Measure
 
 SIDE = 32
-LOOK, DAY, NOISE, SIGN = 22.0, 14.0, 12.0, 9.0  # levels of 256
+LOOK, DAY, NOISE, SIGN = 30.0, 10.0, 8.0, 24.0  # levels of 256
+WIDTH = 2.0  # pixels over which a texture is alike
 SHIFT = 1  # pixels that a patient's look moves from picture to picture, at most
 PICTURES = 6  # of each patient
 CORRELATION = 0.95  # from here on pictures count as near copies
@@ -69,11 +70,11 @@ def spot(rng: np.random.Generator) -> Array:
 
 def patient(rng: np.random.Generator, ill: bool) -> NDArray[np.uint8]:
     """One patient's pictures, (PICTURES, SIDE, SIDE)."""
-    look = LOOK * smooth(rng, SIDE, 1.5)
+    look = LOOK * smooth(rng, SIDE, WIDTH)
     shown = []
     for _picture in range(PICTURES):
         one = np.roll(look, rng.integers(-SHIFT, SHIFT + 1, 2), (0, 1))
-        one = one + DAY * smooth(rng, SIDE, 1.5) + NOISE * rng.standard_normal((SIDE, SIDE))
+        one = one + DAY * smooth(rng, SIDE, WIDTH) + NOISE * rng.standard_normal((SIDE, SIDE))
         one = 128 + one + SIGN * ill * spot(rng)
         shown.append(np.clip(np.rint(one), 0, 255).astype(np.uint8))
     return np.stack(shown)
@@ -132,10 +133,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--patients", type=int, default=100)
-    parser.add_argument("--new", type=int, default=300, help="patients that tell the truth")
+    parser.add_argument("--patients", type=int, default=140)
+    parser.add_argument("--new", type=int, default=200, help="patients that tell the truth")
     parser.add_argument("--system", default="cnn_tiny")
-    parser.add_argument("--budget", default="30ep")
+    parser.add_argument("--budget", default="60ep")
     asked = parser.parse_args()
     begun = time.perf_counter()
     rows = []
@@ -162,7 +163,7 @@ def main() -> None:
     print(table(head, rows))
     print(f"\nPicture by picture (group=none) overstates by {points(over['none'])},")
     print(f"patient by patient by {points(over['patients'])}: mean over {asked.seeds} seeds.\n")
-    print(f"{asked.patients} patients with {PICTURES} pictures of {SIDE}x{SIDE}, truth on ")
+    print(f"{asked.patients} patients with {PICTURES} pictures of {SIDE}x{SIDE}, truth on")
     print(f"{asked.new} new patients; {asked.system}, {asked.budget}.")
     print(f"Highest correlation of two pictures of a set: {highest:.2f} (near copies: above")
     print(f"{CORRELATION}); pairs that souron takes for copies: {copies}.")

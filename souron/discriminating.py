@@ -69,6 +69,10 @@ def auc(
 ) -> Measure:
     """The mean of ``auc_scores`` with an interval; ``groups`` (cases,) name the patients.
 
+    Never narrower than independent cases would have it whose scores have exponential distributions
+    (Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic
+    (ROC) curve", 1982, https://doi.org/10.1148/radiology.143.1.7063747): few misplaced cases say
+    little of how much an area near 1 varies.
     Where only one label occurs: not a number, 0 to 1, of no case.
     """
     truly = np.asarray(label)
@@ -78,9 +82,11 @@ def auc(
         if len(np.unique(truly)) > 1:
             raise
         return _unknown(groups)
-    present = np.unique(truly)
-    fewest = min(_patients(groups, truly == c) for c in present)
-    return judging.share(scores, groups, level, fewest)
+    chosen = np.unique(truly)[-1:] if np.asarray(probability).shape[-1] == 2 else np.unique(truly)
+    most = sum(_worth(None, truly == c) for c in chosen)
+    return judging.share(
+        scores, groups, level, most, sum(_worth(groups, truly == c) for c in chosen)
+    )
 
 
 def positive_class(labels: Sequence[str]) -> int:
@@ -248,6 +254,18 @@ def _factor(chosen: Truth) -> float:
     return math.sqrt(n * (n - 1) / (m * (m - 1))) if m > 1 else n / max(m, 1)
 
 
+def _worth(groups: Sequence[Any] | None, truly: Truth) -> float:
+    """The largest number of independent cases of a share that has the variance of an AUC.
+
+    Hanley and McNeil's variance is a (1 - a) (1 + (m - 1) u + (n - 1) v) / (m n), with u + v from
+    0.5 (a = 1) to 0.67; m - 1 and n - 1 are taken as their mean (Newcombe, "Confidence intervals
+    for an effect size measure based on the Mann-Whitney statistic. Part 2", 2006,
+    https://doi.org/10.1002/sim.2324). Of several areas the sizes add up, as if independent.
+    """
+    m, n = _patients(groups, truly), _patients(groups, ~truly)
+    return m * n / (1 + (m + n - 2) / 4)
+
+
 def _among(right: Truth, groups: Sequence[Any] | None, level: float) -> Measure:
     """The share of right (repeats, cases), of no case not a number."""
     if not right.shape[1]:
@@ -263,7 +281,7 @@ def _predictive(said: Truth, truly: Truth, groups: Sequence[Any] | None, level: 
         return judging.interval(truly[said[0]], _chosen(groups, said[0]), level)
     scores = threshold_scores(said, truly)["positive predictive value"]
     drawn = _patients(groups, np.any(said, axis=0))
-    found = judging.share(scores, groups, level, drawn)
+    found = judging.share(scores, groups, level, units=drawn)
     count = round(float(said.sum(1).mean()))
     return Measure(found.value, found.low, found.high, count, None if groups is None else drawn)
 

@@ -156,23 +156,53 @@ def share(
     scores: ArrayLike,
     groups: Sequence[Any] | None = None,
     level: float = 0.95,
-    units: int | None = None,
+    most: float = math.inf,
+    units: float | None = None,
 ) -> Measure:
     """A figure in 0..1 that is the mean of pseudo-scores (cases,) or (seeds, cases), as AUC is.
 
     Wilson's interval, with the sample size that independent cases would have needed for the same
-    variance, and Student's t. Where nothing varies (AUC = 1) that size is ``units``: the cases, or
-    patients, on which the figure rests, by default all of them.
+    variance. A variance that few units decide is itself unsure: the degrees of freedom are those
+    that the units' kurtosis leaves it (``_freedom``). ``most`` is the largest size that these cases
+    can be worth: the interval is never narrower than that of so many, so that a variance which is
+    small by luck does not pass for certainty. Where nothing varies (AUC = 1) the size is ``units``:
+    what the patients, or cases, can be worth, by default their number.
     """
     scores = _table(scores)
-    drawn = scores.shape[1] if groups is None else len(np.unique(np.asarray(groups)))
+    each = _units(scores, groups).mean(0)
+    drawn = len(each)
     value = min(max(float(scores.mean()), 0.0), 1.0)
     variance, freedom = spread(scores, groups)
-    alike = drawn if units is None else units
-    if 0 < value < 1 and 0 < variance < math.inf:
-        alike = value * (1 - value) / variance
-    ends = _wilson(value, alike, _quantile(level, freedom))
-    return Measure(value, *ends, scores.shape[1], None if groups is None else drawn)
+    varies = 0 < value < 1 and 0 < variance < math.inf
+    sure = most if varies else min(drawn if units is None else units, most)
+    low, high = _wilson(value, sure, _quantile(level, freedom)) if sure < math.inf else (1.0, 0.0)
+    if varies:
+        alike, few = value * (1 - value) / variance, _freedom(each, freedom)
+        ends = _wilson(value, alike, _quantile(level, few))
+        low, high = min(low, ends[0]), max(high, ends[1])
+    return Measure(value, low, high, scores.shape[1], None if groups is None else drawn)
+
+
+def loss(scores: ArrayLike, groups: Sequence[Any] | None = None, level: float = 0.95) -> Measure:
+    """The mean of scores (cases,) or (seeds, cases) of which none is negative and few are large.
+
+    Log loss and Brier's score are such: a sample without its few large ones has a small mean and a
+    small variance at once, and Student's interval then ends too low. This one is Student's for the
+    mean's logarithm, with the degrees of freedom that the units' kurtosis leaves the variance.
+    Raises ValueError where a score is negative.
+    """
+    scores = _table(scores)
+    if (scores < 0).any():
+        raise ValueError("a loss is not negative")
+    each = _units(scores, groups).mean(0)
+    value = float(scores.mean())
+    count = scores.shape[1], None if groups is None else len(each)
+    variance, freedom = spread(scores, groups)
+    if value == 0 or variance == math.inf:
+        return Measure(value, 0.0, math.inf if variance > 0 else 0.0, *count)
+    half = _quantile(level, _freedom(each, freedom)) * math.sqrt(variance) / value
+    factor = float(np.exp(min(half, 700.0)))
+    return Measure(value, value / factor, value * factor, *count)
 
 
 def proportion(successes: int, n: int, level: float = 0.95) -> Measure:
@@ -449,6 +479,20 @@ def _noise(table: Scores) -> float:
     """Variance of training and case together: what their means leave of (seeds, units)."""
     rest = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
     return float((rest**2).sum()) / ((table.shape[0] - 1) * (table.shape[1] - 1))
+
+
+def _freedom(units: Scores, freedom: float) -> float:
+    """What is left of the degrees of freedom where few of the units (n,) decide their variance.
+
+    A variance of n units with kurtosis k varies as one of 2 n / (k - 1) degrees of freedom does,
+    which is n for the normal distribution (O'Neill, "Some useful moment results in sampling
+    problems", 2014, https://doi.org/10.1080/00031305.2014.966589). At least 1.
+    """
+    square = (units - units.mean()) ** 2
+    if not square.any():
+        return freedom
+    kurtosis = float((square**2).mean() / square.mean() ** 2)
+    return max(min(freedom, 2 * len(units) / max(kurtosis - 1, 1e-9)), 1.0)
 
 
 def _units(scores: Scores, groups: Sequence[Any] | None) -> Scores:

@@ -189,6 +189,34 @@ def test_what_does_not_fit_is_refused():
         at_threshold([True, False], [True, False], prevalence=1.0)
 
 
+def test_a_share_without_a_bound_has_wilsons_interval_of_its_effective_size(rng):
+    """Of even scores, whose kurtosis takes nothing from the degrees of freedom."""
+    scores = np.tile([0.2, 0.8, 0.9], 400)
+    found = judging.share(scores)
+    variance, freedom = judging.spread(scores)
+    assert freedom == 1199 and variance == pytest.approx(scores.var(ddof=1) / 1200)
+    n, z = found.value * (1 - found.value) / variance, 1.9619
+    for end in (found.low, found.high):  # where the true share is a limit of what was found
+        assert abs(end - found.value) == pytest.approx(z * math.sqrt(end * (1 - end) / n), rel=1e-3)
+    bound = judging.share(scores, most=n / 4)
+    assert bound.high - bound.low == pytest.approx(2 * (found.high - found.low), rel=0.01)
+    assert judging.share(scores, most=4 * n) == found
+
+
+def test_a_variance_that_few_cases_decide_has_few_degrees_of_freedom():
+    rare = np.where(np.arange(200) < 3, 0.0, 0.9)
+    even = np.full(200, rare.mean()) + np.where(np.arange(200) % 2, 1, -1) * rare.std()
+    assert judging.spread(rare)[0] == pytest.approx(judging.spread(even)[0])
+    assert judging.share(rare).low < judging.share(even).low - 0.002
+
+
+def test_a_share_where_nothing_varies_rests_on_its_units():
+    assert judging.share(np.ones(30)).low == pytest.approx(judging.interval(np.ones((2, 30))).low)
+    found = judging.share(np.ones(30), groups=np.arange(30) // 3)
+    assert (found.n, found.groups, found.high) == (30, 10, 1.0)
+    assert found.low > judging.share(np.ones(30), np.arange(30) // 3, units=2).low
+
+
 # the positive class
 
 
@@ -399,7 +427,7 @@ def test_every_interval_covers_where_patients_have_several_pictures(trainings, b
     """One cell of ``benchmarks/intervals.py``, reduced."""
     world = bench.World(300, 0.3, 0.85, trainings=trainings)
     sets = 250
-    figures, _ways, _positive = bench.coverage(world, sets, np.random.default_rng(5))
+    figures = bench.coverage(world, sets, np.random.default_rng(5)).figures
     assert set(figures) == set(bench.NAMES)
     for name, (aware, blind) in figures.items():
         assert aware.sets == sets
