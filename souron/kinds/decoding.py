@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 
-SECONDS = 60.0  # for a frame; the largest take a few
+SECONDS = 30.0  # for a frame; the largest take a few
 MEMORY = 6 * 2**30  # bytes that a process may ask for, where the system can limit it
 
 
