@@ -42,6 +42,11 @@ class Budget:
     def __str__(self) -> str:
         return f"{self.amount:g}" + {"seconds": "s", "epochs": "ep", "examples": "ex"}[self.unit]
 
+    def share(self, trainings: int) -> "Budget":
+        """Of each of several trainings: an equal part of the seconds, else the same for each."""
+        amount = self.amount / trainings if self.unit == "seconds" else self.amount
+        return Budget(amount, self.unit)
+
     def fraction(self, step: int, seconds: float, batch: int, cases: int) -> float:
         """How much of it is used, 0..1, after ``step`` steps and ``seconds`` of training."""
         if self.unit == "seconds":

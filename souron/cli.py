@@ -130,6 +130,12 @@ def train(
     device: options.Device = None,
     group: options.Group = None,
     allow_leak: options.AllowLeak = False,
+    folds: options.Folds = None,
+    repeats: options.Repeats = None,
+    positive: options.Positive = None,
+    prevalence: options.Prevalence = None,
+    sensitivity: options.Sensitivity = None,
+    window: options.Window = None,
     workers: options.Workers = None,
     fields: options.Fields = None,
 ) -> None:
@@ -142,7 +148,8 @@ def train(
         budget=one_budget(budget, epochs, time), seed=seed, side=imgsz, batch=batch,
         pretrained=yes_or_no(pretrained), freeze=freeze, patience=patience, rate=lr0,
         augment=augment, config=config, name=name, project=project, resume=resumed, device=device,
-        group=group, allow_leak=allow_leak or None,
+        group=group, allow_leak=allow_leak or None, folds=folds, repeats=repeats,
+        positive=positive, prevalence=prevalence, sensitivity=sensitivity, window=window,
     )  # fmt: skip
     machine.calm_allocator()
     machine.share_cores()
@@ -246,6 +253,8 @@ def val(
     data: options.Data = None,
     group: options.Group = None,
     allow_leak: options.AllowLeak = False,
+    prevalence: options.Prevalence = None,
+    window: options.Window = None,
 ) -> None:
     folder = run or model
     if folder is None:
@@ -253,14 +262,15 @@ def val(
     machine.calm_allocator()
     machine.share_cores()
     with screen.err.status(_("testing")):
-        from souron import running
+        from souron import evaluating
 
-        found = running.evaluate(folder, data, group, allow_leak)
+        record = evaluating.examine(folder, data, group, allow_leak, prevalence, window)
     if screen.json:
-        measures = {name: asdict(measure) for name, measure in found.items()}
-        print_json({"run": folder, "data": data, "measures": measures})
+        measures = {name: asdict(measure) for name, measure in record.measures.items()}
+        told = record.trust.as_json() if record.trust is not None else {}
+        print_json({"run": folder, "data": data, "measures": measures, **told})
     else:
-        show(showing.measures(found))
+        show(showing.measures(record.measures))
 
 
 @command(
@@ -394,6 +404,8 @@ def compare(
     device: options.Device = None,
     group: options.Group = None,
     allow_leak: options.AllowLeak = False,
+    folds: options.Folds = None,
+    window: options.Window = None,
     workers: options.Workers = None,
 ) -> None:
     resumed = folder_to_resume(resume, project, "compare")
@@ -405,6 +417,7 @@ def compare(
         budget=one_budget(budget, epochs, time), seeds=seeds, side=imgsz, batch=batch,
         pretrained=pretrained, freeze=freeze, augment=augment, name=name, project=project,
         resume=resumed, device=device, group=group, allow_leak=allow_leak or None,
+        folds=folds, window=window,
     )  # fmt: skip
     machine.calm_allocator()
     machine.share_cores()

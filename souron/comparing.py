@@ -19,10 +19,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from souron import finding, judging, machine, memory, running, saving, structure
+from souron import (
+    discriminating,
+    finding,
+    judging,
+    machine,
+    memory,
+    preparing,
+    running,
+    saving,
+    structure,
+)
 from souron.budget import Budget
 from souron.data import splitting
 from souron.data.cases import Cases, Feed
+from souron.data.splitting import Parts
 from souron.fitting import LOOKS, Fit, probe
 from souron.records import ComparisonRecord, Cost, Row
 from souron.running import Event, Interrupted
@@ -61,6 +72,8 @@ def comparing(
     device: str = "auto",
     group: str | None = None,
     allow_leak: bool = False,
+    folds: int | None = None,
+    window: str | None = None,
 ) -> Iterator[Event]:
     """Train every system ``seeds`` times at the same ``budget`` and judge the differences.
 
@@ -76,7 +89,7 @@ def comparing(
             "systems": list(systems), "data": str(data or "digits"), "budget": budget,
             "seeds": seeds, "side": side, "batch": batch, "pretrained": str(pretrained),
             "freeze": freeze, "augment": augment, "device": device, "group": group,
-            "allow_leak": allow_leak,
+            "allow_leak": allow_leak, "folds": folds, "window": window,
         })  # fmt: skip
         contest.check()
         folder = Path(project) / "compare"
@@ -88,16 +101,16 @@ def comparing(
         default = f"{Path(contest.args['data']).name}-{contest.args['budget']}"
         folder = saving.new_folder(folder, name or default)
         saving.write_args(folder, contest.args)
-        splitting.write(contest.split, contest.everything, folder / "split.csv")
+        splitting.write(contest.plan.kept, contest.everything, folder / "split.csv")
+        if contest.plan.repeats:
+            splitting.write_folds(contest.plan, contest.everything, folder / "folds.csv")
 
-    for seed in range(contest.args["seeds"]):
-        kept = folder / "rounds" / f"{seed}.safetensors"
-        if kept.exists():
-            contest.read_round(kept)
-        else:
-            yield from contest.play_round(seed, folder)
-            contest.write_round(kept)
+    for number, (seed, split) in enumerate(contest.rounds):
+        kept = folder / "rounds" / f"{number}.safetensors"
+        if not kept.exists():
+            yield from contest.play_round(number, seed, split, kept)
             shutil.rmtree(kept.with_suffix(""), ignore_errors=True)
+        contest.read_round(kept, seed, split)
 
     yield Event("report")
     record = contest.judge(folder)
@@ -107,13 +120,16 @@ def comparing(
 
 @dataclass
 class Result:
-    """One system, one seed, on the test cases."""
+    """One system, one seed, on the test cases: of one training, or of each fold's."""
 
-    score: Tensor  # (cases,) the headline measure
-    guess: Tensor  # (cases,) the label given
+    probability: Tensor  # (cases, labels)
     curve: list[dict[str, float]]
-    seconds: float
-    examples: int
+    seconds: float = 0.0
+    examples: int = 0
+
+    def right(self, label: Tensor) -> Tensor:
+        """(cases,) the headline measure"""
+        return score(self.probability, label)["accuracy"]
 
 
 class Contest:
@@ -141,13 +157,13 @@ class Contest:
                     expected=_("systems of the task classify"),
                     fix="souron list",
                 )
-        if len(set(self.systems)) < 2 or len(set(self.systems)) < len(self.systems):
+        if not self.systems or len(set(self.systems)) < len(self.systems):
             raise Trouble(
                 "systems",
                 _("{count} systems to compare: {names}").format(
                     count=len(self.systems), names=" ".join(self.systems)
                 ),
-                expected=_("two or more, each once"),
+                expected=_("one or more, each once"),
                 fix="souron compare mlp cnn data=digits budget=10s seeds=3",
             )
         if self.args["seeds"] < 1:
@@ -156,15 +172,24 @@ class Contest:
     @cached_property
     def everything(self) -> Cases:
         published = any(self.of(system, 0)["pretrained"] == "True" for system in self.systems)
-        return running.cases_for({**self.args, "pretrained": str(published)})
+        return preparing.cases_for({**self.args, "pretrained": str(published)})
 
     @cached_property
-    def split(self) -> splitting.Split:
-        return running.divide(self.args, self.everything)
+    def plan(self) -> splitting.Plan:
+        return preparing.divide(self.args, self.everything, "classify", self.args["seeds"])
 
     @cached_property
-    def parts(self) -> splitting.Parts:
-        return self.split.deal(self.everything)
+    def rounds(self) -> list[tuple[int, splitting.Split]]:
+        """Seed and split of each: one a seed, or each fold of a seed's own repeat."""
+        repeats = self.plan.repeats or [[self.plan.kept]] * self.args["seeds"]
+        return [(seed, split) for seed, splits in enumerate(repeats) for split in splits]
+
+    @cached_property
+    def test(self) -> Cases:
+        """Each seed is tested on all of these."""
+        if self.plan.repeats:
+            return self.everything
+        return self.everything.only(self.plan.kept.test)
 
     def of(self, system: str, seed: int) -> dict[str, Any]:
         """The options of that entrant's run. ``resnet18:frozen`` says how it starts."""
@@ -184,44 +209,57 @@ class Contest:
             "changes": {},
         }  # fmt: skip
 
-    def enter(self, system: str, seed: int) -> Generator[Event, None, tuple[Fit, Feed]]:
+    def enter(
+        self, system: str, seed: int, split: splitting.Split
+    ) -> Generator[Event, None, tuple[Fit, Parts]]:
         args = self.of(system, seed)
-        model = running.build(args, self.parts.train)
-        return (yield from running.entering(args, model, self.parts))
+        trainings = len(self.rounds) // self.args["seeds"]
+        args["budget"] = str(Budget.parse(args["budget"]).share(trainings))
+        model = preparing.build(args, self.everything.only(split.train))
+        seen = None
+        for done, seen in preparing.looking(args, self.everything, model):  # noqa: B007
+            yield Event("features", done, text=_("what the frozen layers see"))
+        return preparing.enter(args, model, self.everything, split, seen, trainings)
 
     def foretell(self) -> Iterator[Event]:
         """A few steps of each: what will it take?"""
         seconds, held = 0.0, []
+        _seed, split = self.rounds[0]
         for i, system in enumerate(self.systems):
             yield Event("forecast", i / len(self.systems), text=system)
-            fit, test = yield from self.enter(system, 0)
-            model = running.build(self.of(system, 0), self.parts.train)
-            self.costs[system] = (structure.parameters(model), structure.flops(model, model.seen))
+            fit, parts = yield from self.enter(system, 0, split)
+            network = getattr(fit.system, "whole", fit.system)
+            self.costs[system] = (
+                structure.parameters(network),
+                structure.flops(network, network.seen),
+            )
             shown = probe(fit)
-            looked_at = LOOKS * len(fit.val or ()) + len(test)
+            looked_at = LOOKS * len(fit.val or ()) + len(parts.test)
             seconds += shown.seconds(fit) + shown.look * looked_at
             held.append(shown.held)
         together = sum(held) - max(held)  # a round holds them all, the probe one at a time
-        self.forecast = Cost(seconds * self.args["seeds"], memory.peak() + together)
+        self.forecast = Cost(seconds * len(self.rounds), memory.peak() + together)
         yield Event("forecast", 1.0, values=asdict(self.forecast))
 
-    def play_round(self, seed: int, folder: Path) -> Iterator[Event]:
-        """Train and test each system with one seed, in turns."""
+    def play_round(
+        self, number: int, seed: int, split: splitting.Split, kept: Path
+    ) -> Iterator[Event]:
+        """Train and test each system with one seed, in turns; write what they say."""
         begun = time.perf_counter()
-        turn = seed % len(self.systems)  # another one begins each round
+        turn = number % len(self.systems)  # another one begins each round
         order = self.systems[turn:] + self.systems[:turn]
-        fits = {}
+        fits: dict[str, tuple[Fit, Parts]] = {}
         for system in order:
-            fits[system] = yield from self.enter(system, seed)
+            fits[system] = yield from self.enter(system, seed, split)
         keeper = running.Keeper({
-            folder / "rounds" / str(seed) / system.replace(":", "-"): fit
-            for system, (fit, _test) in fits.items()
+            kept.with_suffix("") / system.replace(":", "-"): fit
+            for system, (fit, _parts) in fits.items()
         })  # fmt: skip
         for weights, fit in keeper.fits.items():
             if (weights / "resume.safetensors").exists():
                 fit.go_on(weights / "resume.safetensors", weights / "best.safetensors")
-        while not all(fit.done for fit, _test in fits.values()):
-            for system, (fit, _test) in fits.items():
+        while not all(fit.done for fit, _parts in fits.values()):
+            for system, (fit, _parts) in fits.items():
                 if fit.done:
                     continue
                 with running.gentle_interrupt() as interrupt:
@@ -229,77 +267,89 @@ class Contest:
                     if interrupt.is_set() or keeper.due():
                         keeper.keep()
                 if interrupt.is_set():
-                    raise Interrupted(folder)
-                part = fmean(fit.fraction for fit, _test in fits.values())
-                yield self._event("train", system, seed, part, fits)
-        for system, (fit, test) in fits.items():
-            yield self._event("test", system, seed, 1.0, fits)
-            self.results[system].append(_result(fit, test))
+                    raise Interrupted(kept.parent.parent)
+                part = fmean(fit.fraction for fit, _parts in fits.values())
+                yield self._event("train", system, number, part, fits)
+        said, about = {}, {}
+        for system, (fit, parts) in fits.items():
+            yield self._event("test", system, number, 1.0, fits)
+            fit.use_best()
+            device = getattr(fit.system, "whole", fit.system).device
+            said[system] = fit.system.probabilities(
+                Feed(parts.test, fit.system.prepare, device=device)
+            )
+            about[system] = [fit.curve, fit.seconds, fit.step * fit.batch]
         self.spent += time.perf_counter() - begun
+        saving.write_tensors(kept, said, about)
+
+    def read_round(self, kept: Path, seed: int, split: splitting.Split) -> None:
+        said, about = saving.read_tensors(kept)
+        rows = split.test if self.plan.repeats else slice(None)
+        for system, (curve, seconds, examples) in about.items():
+            results = self.results[system]
+            if len(results) == seed:
+                empty = torch.full((len(self.test), len(self.test.labels)), torch.nan)
+                results.append(Result(empty, curve))
+            results[seed].probability[rows] = said[system]
+            results[seed].seconds += seconds
+            results[seed].examples += examples
 
     def _event(
-        self, phase: str, system: str, seed: int, part: float, fits: dict[str, tuple[Fit, Feed]]
+        self, phase: str, system: str, number: int, part: float, fits: dict[str, tuple[Fit, Parts]]
     ) -> Event:
-        whole = (seed + part) / self.args["seeds"]
+        whole = (number + part) / len(self.rounds)
         rows = [
             {
                 "system": name,
-                "seed": seed,
+                "seed": self.rounds[number][0],
                 "seconds": fit.seconds,
                 "fraction": fit.fraction,
                 "val": fit.curve[-1].get(f"val {fit.watched}") if fit.curve else None,
-                "test": [result.score.mean().item() for result in self.results[name]],
+                "test": [self._so_far(result) for result in self.results[name]],
             }
-            for name, (fit, _test) in sorted(fits.items())
+            for name, (fit, _parts) in sorted(fits.items())
         ]
         left = self.forecast.seconds * (1 - whole)
-        return Event(phase, whole, left, f"{system}, {seed + 1}/{self.args['seeds']}", rows=rows)
+        return Event(phase, whole, left, f"{system}, {number + 1}/{len(self.rounds)}", rows=rows)
 
-    def write_round(self, path: Path) -> None:
-        tensors, about = {}, {}
-        for system, results in self.results.items():
-            result = results[-1]
-            tensors[f"{system}/score"] = result.score
-            tensors[f"{system}/guess"] = result.guess
-            about[system] = [result.curve, result.seconds, result.examples]
-        saving.write_tensors(path, tensors, about)
-
-    def read_round(self, path: Path) -> None:
-        tensors, about = saving.read_tensors(path)
-        for system, (curve, seconds, examples) in about.items():
-            score, guess = tensors[f"{system}/score"], tensors[f"{system}/guess"]
-            self.results[system].append(Result(score, guess, curve, seconds, examples))
+    def _so_far(self, result: Result) -> float:
+        """Accuracy on the cases that were tested."""
+        tested = result.probability[:, 0].isfinite()
+        return result.right(self.test.label)[tested].mean().item()
 
     def judge(self, folder: Path) -> ComparisonRecord:
-        groups = list(self.parts.test.group) or None
+        label, groups = self.test.label, list(self.test.group) or None
         scores = {
-            system: torch.stack([result.score for result in results])
+            system: torch.stack([result.right(label) for result in results])
             for system, results in self.results.items()
         }
-        rows = sorted(
-            (self._row(system, scores[system], groups) for system in self.systems),
-            key=lambda row: -row.value,
+        rows = self._rank("accuracy", {name: table.numpy() for name, table in scores.items()})
+        verdicts = judging.judge(
+            {row.system: scores[row.system].numpy() for row in rows}, groups=groups
         )
-        ranked = [row.system for row in rows]
-        arrays = {system: scores[system].numpy() for system in ranked}
-        verdicts = judging.judge(arrays, groups=groups)
+        areas = self._areas()
+        ranked = self._rank("AUC", areas)
         return ComparisonRecord(
             folder=folder,
             task="classify",
             data=self.args["data"],
             budget=self.args["budget"],
             seeds=self.args["seeds"],
-            cases=len(self.parts.test),
+            cases=len(self.test),
             measure="accuracy",
             rows=rows,
             verdicts=verdicts,
             sentence=judging.sentence(
-                verdicts, rows, self.args["seeds"], len(self.parts.test), _("accuracy"), "points"
+                verdicts, rows, self.args["seeds"], len(self.test), _("accuracy"), "points"
+            ),
+            auc_rows=ranked,
+            auc_verdicts=judging.judge(
+                {row.system: areas[row.system] for row in ranked}, groups=groups
             ),
             curves={name: [r.curve for r in results] for name, results in self.results.items()},
             scores=scores,
             guesses={
-                system: torch.stack([result.guess for result in results])
+                system: torch.stack([result.probability.argmax(1) for result in results])
                 for system, results in self.results.items()
             },
             report=folder / "report.html",
@@ -310,22 +360,40 @@ class Contest:
                 "outcome": asdict(Cost(self.spent, memory.peak())),
             },
             skipped=self.everything.skipped,
-            leaking=self.split.leaking,
-            torn=self.split.torn,
+            leaking=self.plan.kept.leaking,
+            torn=self.plan.kept.torn,
             grouped=self.everything.grouped,
-            test=self.parts.test,
+            folds=len(self.plan.repeats[0]) if self.plan.repeats else 1,
+            test=self.test,
         )
 
-    def _row(self, system: str, scores: Tensor, groups: list[str] | None) -> Row:
-        results = self.results[system]
-        measure = judging.interval(scores.numpy(), groups)
+    def _areas(self) -> dict[str, Any]:
+        """Each system's pseudo-scores (seeds, cases) of AUC; none where one class is tested."""
+        if len(self.test.label.unique()) < 2:
+            return {}
+        return {
+            system: discriminating.auc_scores(
+                torch.stack([result.probability for result in results]).double().numpy(),
+                self.test.label.numpy(),
+            )
+            for system, results in self.results.items()
+        }
+
+    def _rank(self, measure: str, tables: dict[str, Any]) -> list[Row]:
+        rows = [self._row(system, measure, table) for system, table in tables.items()]
+        return sorted(rows, key=lambda row: -row.value)
+
+    def _row(self, system: str, measure: str, scores: Any) -> Row:
+        results, groups = self.results[system], list(self.test.group) or None
+        make = judging.interval if measure == "accuracy" else judging.share
+        found = make(scores, groups)
         parameters, flops = self.costs[system]
         return Row(
             system=system,
-            measure="accuracy",
-            value=measure.value,
-            low=measure.low,
-            high=measure.high,
+            measure=measure,
+            value=found.value,
+            low=found.low,
+            high=found.high,
             train_seconds=fmean(result.seconds for result in results),
             examples_seen=fmean(result.examples for result in results),
             parameters=parameters,
@@ -342,18 +410,6 @@ class Contest:
             if name != "systems" and str(value) not in ("None", "False", "auto")
         ]
         return shlex.join(["souron", "compare", *self.systems, *options])
-
-
-def _result(fit: Fit, test: Feed) -> Result:
-    fit.use_best()
-    probability = fit.system.probabilities(test)
-    return Result(
-        score=score(probability, test.cases.label)["accuracy"],
-        guess=probability.argmax(1),
-        curve=fit.curve,
-        seconds=fit.seconds,
-        examples=fit.step * fit.batch,
-    )
 
 
 def _write(record: ComparisonRecord) -> None:

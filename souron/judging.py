@@ -142,6 +142,39 @@ def interval(
     return Measure(value, *ends, *count)
 
 
+def spread(scores: ArrayLike, groups: Sequence[Any] | None = None) -> tuple[float, float]:
+    """The variance of the mean of scores (cases,) or (seeds, cases), and its degrees of freedom.
+
+    With several seeds it holds for further trainings and further cases. Of one unit alone the
+    variance is infinite.
+    """
+    units = _units(_table(scores), groups)
+    return _variation([units], units.mean(0), pseudo=0).total()
+
+
+def share(
+    scores: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+    units: int | None = None,
+) -> Measure:
+    """A figure in 0..1 that is the mean of pseudo-scores (cases,) or (seeds, cases), as AUC is.
+
+    Wilson's interval, with the sample size that independent cases would have needed for the same
+    variance, and Student's t. Where nothing varies (AUC = 1) that size is ``units``: the cases, or
+    patients, on which the figure rests, by default all of them.
+    """
+    scores = _table(scores)
+    drawn = scores.shape[1] if groups is None else len(np.unique(np.asarray(groups)))
+    value = min(max(float(scores.mean()), 0.0), 1.0)
+    variance, freedom = spread(scores, groups)
+    alike = drawn if units is None else units
+    if 0 < value < 1 and 0 < variance < math.inf:
+        alike = value * (1 - value) / variance
+    ends = _wilson(value, alike, _quantile(level, freedom))
+    return Measure(value, *ends, scores.shape[1], None if groups is None else drawn)
+
+
 def proportion(successes: int, n: int, level: float = 0.95) -> Measure:
     """A share of n independent cases, as sensitivity is, with Wilson's interval.
 

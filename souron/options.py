@@ -131,18 +131,37 @@ Group = Annotated[
         help=N_("how to know a patient's pictures: a column, a pattern for file names, or none"),
     ),
 ]
-Window = Annotated[
-    str | None,
-    Option(
-        metavar="C,W",
-        help=N_("DICOM: the values shown, center and width, or full; the file's own if not said"),
-    ),
-]
 AllowLeak = Annotated[
     bool,
     Option(
         "--allow-leak", help=N_("measure although training shares patients or pictures with it")
     ),
+]
+Folds = Annotated[
+    int | None,
+    Option(
+        min=1, metavar="N",
+        help=N_("cross-validate in N folds; 5 where cases are few, 1 for a single split"),
+    ),
+]  # fmt: skip
+Repeats = Annotated[
+    int | None,
+    Option(min=1, metavar="N", help=N_("repeats of the cross-validation; 2 if not said")),
+]
+Positive = Annotated[
+    str | None, Option(metavar="CLASS", help=N_("the class that is to be found, such as a disease"))
+]
+Prevalence = Annotated[
+    float | None,
+    Option(metavar="X", help=N_("its share where the system will be used, for predictive values")),
+]
+Sensitivity = Annotated[
+    float | None,
+    Option(metavar="X", help=N_("what the threshold must reach on validation cases, such as 0.95")),
+]
+Window = Annotated[
+    str | None,
+    Option(metavar="C,W", help=N_("grey values of DICOM to show: centre,width; full; the file's")),
 ]
 Name = Annotated[str | None, Option(metavar="TEXT", help=N_("the run folder's name"))]
 Project = Annotated[

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from souron import fetching, finding, running, saving
+from souron import evaluating, fetching, finding, running, saving
 from souron.kinds import image
 from souron.kinds.labels import Labels
 from souron.records import Measure, RunRecord
@@ -63,14 +63,14 @@ class Model:
         return record
 
     def val(self, data: str | Path | None = None) -> dict[str, Measure]:
-        """``running.evaluate`` of this run. Raises Trouble before it was trained."""
+        """``evaluating.evaluate`` of this run. Raises Trouble before it was trained."""
         if self.folder is None:
             raise Trouble(
                 "not trained",
                 _("{name} has not been trained yet").format(name=self.name),
                 fix=f"model.train(data=...), souron train {self.name}",
             )
-        return running.evaluate(self.folder, data)
+        return evaluating.evaluate(self.folder, data)
 
     fit, evaluate = train, val
 

@@ -41,6 +41,10 @@ class Head(Classifier):
         self.layer = whole.get_submodule(whole.head)
         self._whole = [whole]  # in a list, so that it is not a layer of this network
 
+    @property
+    def whole(self) -> Classifier:
+        return self._whole[0]
+
     def forward(self, image: Tensor) -> Tensor:
         return self.layer(image)
 
@@ -50,13 +54,13 @@ class Head(Classifier):
     def probabilities(self, data: Feed) -> Tensor:
         """(cases, labels); of pictures the whole network's."""
         pictures = data.cases.image.ndim == 4
-        return self._whole[0].probabilities(data) if pictures else super().probabilities(data)
+        return self.whole.probabilities(data) if pictures else super().probabilities(data)
 
     def state_dict(self, *args: Any, **options: Any) -> Any:
-        return self._whole[0].state_dict(*args, **options)
+        return self.whole.state_dict(*args, **options)
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        return self._whole[0].load_state_dict(state_dict, strict, assign)
+        return self.whole.load_state_dict(state_dict, strict, assign)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ class RunRecord:
     probability: Tensor | None = None  # (cases, labels) of the test cases, for classifiers
     samples: Tensor | None = None  # (count, C, H, W) in -1..1, for generators
     groups: Tensor | None = None  # (cases,) for groupings
+    folds: int = 1  # of cross-validation, where cases are few
+    trust: Any = None  # trusting.Trust, for classifiers
     model: Any = None
 
     def _repr_html_(self) -> str:
@@ -76,6 +78,7 @@ class RunRecord:
             "forecast": asdict(self.forecast),
             "outcome": asdict(self.outcome),
             "skipped": [asdict(skipped) for skipped in self.skipped],
+            **(self.trust.as_json() if self.trust is not None else {}),
         }
 
 
@@ -130,6 +133,9 @@ class ComparisonRecord:
     leaking: tuple[str, ...] = ()  # as in RunRecord
     torn: tuple[str, ...] = ()
     grouped: str = ""
+    folds: int = 1
+    auc_rows: list[Row] = field(default_factory=list)
+    auc_verdicts: list[Verdict] = field(default_factory=list)
     test: Cases | None = None
 
     def _repr_html_(self) -> str:
@@ -147,6 +153,10 @@ class ComparisonRecord:
             "cases": self.cases,
             "rows": [asdict(row) for row in self.rows],
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
+            "auc": {
+                "rows": [asdict(row) for row in self.auc_rows],
+                "verdicts": [asdict(verdict) for verdict in self.auc_verdicts],
+            },
             "sentence": self.sentence,
             "report": str(self.report),
         }

@@ -5,31 +5,41 @@ the end.
 """
 
 import hashlib
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from souron import finding, machine, memory, saving, structure
+from souron import finding, machine, memory, preparing, saving, structure, trusting
 from souron.budget import Budget
-from souron.data import augmenting, duplicates, loading, splitting
+from souron.data import splitting
 from souron.data.cases import Cases, Feed
+from souron.data.splitting import Parts, Plan
 from souron.fitting import Fit, probe
-from souron.records import Cost, Measure, RunRecord
+from souron.probing import Seen
+from souron.records import Cost, RunRecord
 from souron.speaking import Trouble, _
 
-MOST_LOOKED_AT = 500  # validation cases; more would take the time from training
 SLICE = 0.25  # seconds between two events
 KEEP_EVERY = 20.0  # seconds between two checkpoints, at least
 SAMPLES = 64  # that a generator shows
-MOST_COMPARED = 20_000  # pictures that are looked through for copies of one another
-PUBLISHED_SIDE = 224  # pixels, of ImageNet's networks
+ALSO = (
+    "group",
+    "allow_leak",
+    "folds",
+    "repeats",
+    "positive",
+    "prevalence",
+    "sensitivity",
+    "window",
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,12 @@ def training(
     device: str = "auto",
     group: str | None = None,
     allow_leak: bool = False,
+    folds: int | None = None,
+    repeats: int | None = None,
+    positive: str | None = None,
+    prevalence: float | None = None,
+    sensitivity: float | None = None,
+    window: str | None = None,
 ) -> Iterator[Event]:
     """Train one system, measure it on cases it never saw, and write the run's folder.
 
@@ -95,11 +111,16 @@ def training(
     ``augment`` names what is done to the training pictures (``"shift,mirror"``, ``"none"``);
     ``config`` changes fields of the system's config; ``resume`` goes on with a run's folder and
     takes every other option from there; ``group`` says how to know a patient's pictures (see
-    ``grouping``), which stay on one side of the split; ``allow_leak`` takes parts that share some.
+    ``grouping``), which stay on one side of the split; ``allow_leak`` takes parts that share some;
+    ``folds`` and ``repeats`` cross-validate (by itself where cases are few, see ``splitting.plan``;
+    a budget of seconds is for all trainings together); ``positive`` is the class to be found,
+    ``prevalence`` its share where the system will be used, ``sensitivity`` what the threshold must
+    reach on validation cases (see ``trusting``); ``window`` is the grey values to show, for DICOM.
     Raises Trouble; Interrupted on Ctrl-C, with the work kept.
     """
     Budget.parse(budget)
     machine.device(device)
+    check_shares(prevalence=prevalence, sensitivity=sensitivity)
     args: dict[str, Any]
     if resume is None:
         args = {
@@ -107,6 +128,8 @@ def training(
             "seed": seed, "side": side, "batch": batch, "pretrained": str(pretrained),
             "freeze": freeze, "patience": patience, "rate": rate, "augment": augment,
             "changes": config or {}, "device": device, "group": group, "allow_leak": allow_leak,
+            "folds": folds, "repeats": repeats, "positive": positive, "prevalence": prevalence,
+            "sensitivity": sensitivity, "window": window,
         }  # fmt: skip
         folder = None
     else:
@@ -122,29 +145,34 @@ def training(
             )
 
     yield Event("data", text=str(args["data"]))
-    everything = cases_for(args)
-    split = divide(args, everything)
-    parts = split.deal(everything)
-    model = build(args, parts.train)
-    fit, test = yield from entering(args, model, parts)
+    everything = preparing.cases_for(args)
+    entry, _size = finding.split(str(args["system"]))
+    plan = preparing.divide(args, everything, entry.task)
+    each = {**args, "budget": str(Budget.parse(args["budget"]).share(plan.trainings))}
+    model = preparing.build(each, everything.only(plan.kept.train))
+    seen = None
+    for done, seen in preparing.looking(each, everything, model):  # noqa: B007
+        yield Event("features", done, text=_("what the frozen layers see"))
+    fit, parts = preparing.enter(each, model, everything, plan.kept, seen, plan.trainings)
 
     memory.forget_peak()
     yield Event("forecast", text=_("a few steps, to see what it will take"))
     shown = probe(fit)
-    forecast = Cost(shown.seconds(fit), memory.peak())
+    forecast = Cost(shown.seconds(fit) * plan.trainings, memory.peak())
     yield Event("forecast", 1.0, values=asdict(forecast))
 
     args |= {"seen": saving.as_plain(model.seen), "config": saving.as_plain(model.config)}
     if folder is None:
-        entry, _size = finding.split(system)
         default = f"{system}-{Path(str(args['data'])).name}"
         folder = saving.new_folder(Path(project) / entry.task, name or default)
         saving.write_args(folder, args)
-        splitting.write(split, everything, folder / "split.csv")
+        splitting.write(plan.kept, everything, folder / "split.csv")
+        if plan.repeats:
+            splitting.write_folds(plan, everything, folder / "folds.csv")
     elif (folder / "weights" / "resume.safetensors").exists():
         fit.go_on(folder / "weights" / "resume.safetensors", folder / "weights/best.safetensors")
 
-    yield from _learn(fit, folder)
+    yield from _learn(fit, folder, folder, plan.trainings)
     fit.use_best()
     record = RunRecord(
         folder=folder,
@@ -163,176 +191,124 @@ def training(
         stopped=fit.stopped,
         parts={name: len(part) for name, part in parts._asdict().items()},
         skipped=everything.skipped,
-        leaking=split.leaking,
-        torn=split.torn,
+        leaking=plan.kept.leaking,
+        torn=plan.kept.torn,
         grouped=everything.grouped,
-        test=parts.test,
+        test=everything.only(plan.kept.test),
         model=model,
     )
-    yield Event("test", text=_("measuring on {n} cases it never saw").format(n=len(test)))
-    measure(record, fit.system, test)
+    if model.task == "classify":
+        yield from _test(record, fit.system, each, everything, plan, seen, parts)
+    else:
+        yield Event("test", text=_("measuring on {n} cases it never saw").format(n=len(parts.test)))
+        measure(record, model, Feed(parts.test, model.prepare, device=model.device))
     record.receipt = receipt(args, everything)
     yield Event("report", text=_("writing the report"))
     _write(record)
     yield Event("done", 1.0, record=record)
 
 
+def _test(
+    record: RunRecord,
+    system: Any,
+    args: dict[str, Any],
+    everything: Cases,
+    plan: Plan,
+    seen: Seen | None,
+    parts: Parts,
+) -> Iterator[Event]:
+    """What the classifier, or each fold's, says of cases that it never saw, and how far to trust
+    it."""
+    positive = trusting.positive(args.get("positive"), everything.labels)
+    trial = trusting.Trial(positive, args.get("sensitivity"))
+    pictures = plan.kept.deal(everything)
+    if not plan.repeats:
+        yield Event(
+            "test", text=_("measuring on {n} cases it never saw").format(n=len(pictures.test))
+        )
+        tested = yield from _tried(trial, system, parts, pictures.test, record.flops)
+        answers = trusting.Answers.of(pictures.test, tested)
+    else:
+        kept = trial.decide(system, parts.val)
+        answers = trusting.Answers.none(everything, kept, len(plan.repeats))
+        yield from _cross(record, trial, answers, args, plan, seen)
+        record.parts |= {"test": len(everything)}
+        record.folds = len(plan.repeats[0])
+        record.test = everything
+    record.probability = answers.probability[0]
+    record.trust = trusting.trust(answers, trial, args.get("prevalence"))
+    record.measures = record.trust.measures
+    answers.write(record.folder / "answers.safetensors")
+    shutil.rmtree(record.folder / "folds", ignore_errors=True)
+
+
+def _tried(
+    trial: trusting.Trial,
+    system: Any,
+    parts: Parts,
+    pictures: Cases,
+    flops: int,
+    folds: int = 1,
+) -> Generator[Event, None, trusting.Tested]:
+    """Test, then disturb the pictures, then look at what the network looked at."""
+    tested = trial.test(system, parts.val, parts.test)
+    network = getattr(system, "whole", system)
+    for done in trial.strain(tested, network, pictures, flops, folds):
+        yield Event("test", done, text=_("blurred, noisy, darker, turned pictures"))
+    trial.look(tested, network, pictures)
+    return tested
+
+
+def _cross(
+    record: RunRecord,
+    trial: trusting.Trial,
+    answers: trusting.Answers,
+    args: dict[str, Any],
+    plan: Plan,
+    seen: Seen | None,
+) -> Iterator[Event]:
+    """Train and test each fold of each repeat, and the first repeat's with fewer cases to learn
+    from. What is done is kept, so that going on takes it up."""
+    everything, seconds = answers.cases, [record.outcome.seconds]
+    rounds = list(plan.rounds())
+    for number, (name, repeat, share, split) in enumerate(rounds, 1):
+        place = record.folder / "folds" / name
+        kept = place.with_suffix(".safetensors")
+        if kept.exists():
+            tested, spent = trusting.Tested.read(kept)
+        else:
+            mine = {**args, "seed": args["seed"] + 1000 * repeat}
+            model = preparing.build(mine, everything.only(split.train))
+            fit, parts = preparing.enter(mine, model, everything, split, seen, plan.trainings)
+            if (place / "weights" / "resume.safetensors").exists():
+                fit.go_on(place / "weights/resume.safetensors", place / "weights/best.safetensors")
+            yield from _learn(fit, place, record.folder, plan.trainings, number)
+            fit.use_best()
+            if name.startswith("1-"):
+                pictures = everything.only(split.test)
+                folds = len(plan.repeats[0])
+                tested = yield from _tried(trial, fit.system, parts, pictures, record.flops, folds)
+            else:
+                tested = trial.test(fit.system, parts.val, parts.test)
+            spent = fit.seconds
+            tested.write(kept, spent)
+            shutil.rmtree(place)
+        seconds.append(spent)
+        answers.add(tested, repeat, split, share)
+    record.outcome = Cost(sum(seconds), memory.peak())
+
+
 def _default_data(system: str) -> str:
     return finding.system(system)[0].default_data
 
 
-def cases_for(args: dict[str, Any]) -> Cases:
-    """The data that the options name. Published weights want colours, and the side of pictures that
-    they were trained at."""
-    published = args["pretrained"] == "True"
-    side = args["side"] or (PUBLISHED_SIDE if published else None)
-    cases = loading.load(args["data"], side, args.get("group"))
-    if published and cases.channels == 1:
-        cases = replace(cases, image=cases.image.expand(-1, 3, -1, -1))
-    return cases
-
-
-def divide(args: dict[str, Any], cases: Cases) -> splitting.Split:
-    """The split, the same for every seed. A folder's copies of one picture stay together; parts of
-    its own that share pictures or patients are refused unless the options allow them.
-
-    Known data sets are taken as published. Raises Trouble.
-    """
-    if str(args["data"]) in loading.names():
-        return splitting.split(cases, seed=0)
-    alike = duplicates.near(cases.image) if len(cases) <= MOST_COMPARED else ()
-    split = splitting.split(cases, seed=0, alike=alike)
-    if not args.get("allow_leak"):
-        splitting.refuse_leaks(split.leaking, split.torn)
-    return split
-
-
-def build(args: dict[str, Any], train_cases: Cases) -> Any:
-    """The system that the options ask for, its weights drawn with the seed or loaded."""
-    kind, config = finding.system(args["system"])
-    changes = dict(args["changes"])
-    if args["rate"] is not None:
-        changes["rate"] = args["rate"]
-    config = saving.override(config, changes)
-    torch.manual_seed(args["seed"])
-    seen = kind.see(train_cases)
-    pretrained = args["pretrained"]
-    if pretrained == "False":
-        model = kind(config, seen)
-    elif pretrained == "True":
-        model = _from_published(args["system"], kind, config, seen)
-    else:
-        model = _from_run(Path(pretrained), kind, config, seen)
-    if args["freeze"]:
-        if pretrained == "False":
-            raise Trouble(
-                "option",
-                _("freeze without pretrained would leave random layers as they are"),
-                expected="pretrained=true freeze=true",
-                exit=2,
-            )
-        model.freeze()
-    return model
-
-
-def _from_published(system: str, kind: Any, config: Any, seen: Any) -> Any:
-    from souron import fetching
-
-    entry, size = finding.split(system)
-    source = kind.published(size, config)
-    published = fetching.weights(system, source)
-    if seen.side < 64:
-        raise Trouble(
-            "imgsz",
-            _(
-                "published weights want pictures of 64 pixels a side or more, these have {side}"
-            ).format(side=seen.side),
-            expected="imgsz=224",
-            fix="imgsz=224",
-        )
-    if seen.channels != 3:
-        raise Trouble(
-            "channels",
-            _("published weights want pictures of 3 channels, these have {channels}").format(
-                channels=seen.channels
-            ),
-            expected=_("colour pictures"),
-            exit=3,
-        )
-    mean, std = fetching.normalisation(source)
-    model = kind(config, replace(seen, mean=mean, std=std))
-    saving.fill(model, published, Path(entry.name), but=(model.head, *model.side_heads))
-    return model
-
-
-def _from_run(folder: Path, kind: Any, config: Any, seen: Any) -> Any:
-    other = saving.load(folder)
-    model = kind(config, replace(seen, mean=other.seen.mean, std=other.seen.std))
-    saving.fill(model, other.state_dict(), folder, but=(model.head, *model.side_heads))
-    return model
-
-
-def entering(
-    args: dict[str, Any], model: Any, parts: splitting.Parts
-) -> Generator[Event, None, tuple[Fit, Feed]]:
-    """``prepare``; of a frozen model the last layer alone, over what the others see once and for
-    all, unless each look at a picture differs (augmentation)."""
-    from souron import probing
-
-    device = machine.device(args["device"])
-    model.to(device)
-    if not args["freeze"] or args["augment"] not in (None, "none"):
-        return prepare(args, model, parts)
-    if not probing.may(model, parts.train, device):
-        return prepare(args, model, parts)
-    found = []
-    for cases, text in (
-        (parts.train, _("what the frozen layers see in training")),
-        (parts.val, _("what the frozen layers see in validation")),
-    ):
-        for done, seen in probing.features(model, cases, device):
-            yield Event("features", done, text=text)
-            if seen is not None:
-                found.append(seen)
-    train, val = (seen.cases for seen in found)
-    fit, _val = prepare(
-        {**args, "augment": "none"}, probing.Head(model), splitting.Parts(train, val, val)
-    )
-    fit.seconds = sum(seen.seconds for seen in found)  # part of learning, also where they were kept
-    _fit, test = prepare(args, model, parts)
-    return fit, test
-
-
-def prepare(args: dict[str, Any], model: Any, parts: splitting.Parts) -> tuple[Fit, Feed]:
-    """The fit that is to run, and the test cases as the system wants them."""
-    device = machine.device(args["device"])
-    model.to(device)
-    if model.channels_last:
-        model.to(memory_format=torch.channels_last)
-    names = parts.train.augment if args["augment"] is None else _names(args["augment"])
-    change = augmenting.augmentation(names) if model.task == "classify" else None
-
-    def feed(cases: Cases, augment: Any = None) -> Feed:
-        return Feed(cases, model.prepare, augment, args["seed"], device)
-
-    fit = Fit(
-        model,
-        feed(parts.train, change),
-        feed(parts.val.only(range(min(MOST_LOOKED_AT, len(parts.val))))),
-        Budget.parse(args["budget"]),
-        args["batch"],
-        args["patience"],
-    )
-    return fit, feed(parts.test)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return () if text == "none" else tuple(name.strip() for name in text.split(","))
-
-
-def _learn(fit: Fit, folder: Path) -> Iterator[Event]:
-    """Train to the end of the budget, keeping the work on the way and on Ctrl-C."""
-    keeper, looks = Keeper({folder / "weights": fit}), len(fit.curve)
+def _learn(
+    fit: Fit, place: Path, folder: Path, trainings: int = 1, number: int = 0
+) -> Iterator[Event]:
+    """Train to the end of the budget, keeping the work in ``place`` on the way and on Ctrl-C;
+    ``number`` of so many ``trainings`` were done before, in the run's ``folder``."""
+    keeper, looks = Keeper({place / "weights": fit}), len(fit.curve)
+    text = "" if trainings == 1 else f"{number + 1}/{trainings}"
     while not fit.done:
         with gentle_interrupt() as interrupt:
             fit.go(SLICE, interrupt.is_set)
@@ -343,10 +319,13 @@ def _learn(fit: Fit, folder: Path) -> Iterator[Event]:
         if stop:
             raise Interrupted(folder)
         if fresh:
-            write_results(folder / "results.csv", fit.curve)
+            write_results(place / "results.csv", fit.curve)
             looks = len(fit.curve)
-        values = fit.curve[-1] if fit.curve else {}
-        yield Event("train", fit.fraction, fit.seconds_left, values=values)
+        values, part = fit.curve[-1] if fit.curve else {}, fit.fraction
+        left = fit.seconds_left
+        if left is not None:
+            left += (trainings - number - 1) * (fit.seconds + left)
+        yield Event("train", (number + part) / trainings, left, text, values)
 
 
 @dataclass
@@ -410,16 +389,10 @@ def write_results(path: Path, curve: list[dict[str, float]]) -> None:
 
 @torch.inference_mode()
 def measure(record: RunRecord, model: Any, test: Feed) -> None:
-    """Fill in what the test cases, as the model wants them, say of it."""
+    """Fill in what the test cases, as the model wants them, say of a generator or a grouping."""
     from souron import judging
 
-    if model.task == "classify":
-        from souron.tasks.classify import score
-
-        record.probability = model.probabilities(test)
-        scores = score(record.probability, test.cases.label)
-    else:
-        scores = model.evaluate(test)
+    scores = model.evaluate(test)
     if model.task == "generate":
         torch.manual_seed(record.seed)
         record.samples = model.draw(SAMPLES)
@@ -430,6 +403,17 @@ def measure(record: RunRecord, model: Any, test: Feed) -> None:
         name: judging.interval(values.numpy(), groups if len(values) == len(test) else None)
         for name, values in scores.items()
     }
+
+
+def check_shares(**shares: float | None) -> None:
+    """Raises Trouble where one is not between 0 and 1."""
+    for name, value in shares.items():
+        if value is not None and not 0 < value < 1:
+            raise Trouble(
+                "value",
+                _("{name}={value} is not understood").format(name=name, value=value),
+                expected=_("a share between 0 and 1, such as {name}=0.05").format(name=name),
+            )
 
 
 def receipt(args: dict[str, Any], cases: Cases) -> dict[str, Any]:
@@ -455,8 +439,7 @@ def command(verb: str, args: dict[str, Any]) -> str:
     shown = {"budget": args["budget"], "seed": args["seed"], "imgsz": args["side"],
              "batch": args["batch"], "pretrained": args["pretrained"], "freeze": args["freeze"],
              "patience": args["patience"], "lr0": args["rate"], "augment": args["augment"],
-             "group": args.get("group"), "allow_leak": args.get("allow_leak"),
-             **args["changes"]}  # fmt: skip
+             **{name: args.get(name) for name in ALSO}, **args["changes"]}  # fmt: skip
     options = [
         f"{name}={value}" for name, value in shown.items() if str(value) not in ("None", "False")
     ]
@@ -501,65 +484,3 @@ def _write_predictions(record: RunRecord) -> None:
             record.test.file, record.test.label.tolist(), said.tolist(), sure.tolist(), strict=True
         ):
             writer.writerow([name, names[truly], names[guess], round(p, 4)])
-
-
-def evaluate(
-    folder: str | Path,
-    data: str | Path | None = None,
-    group: str | None = None,
-    allow_leak: bool = False,
-) -> dict[str, Measure]:
-    """Measure a run again: on its own test cases, or on all cases of other data.
-
-    Raises Trouble, also where other data holds pictures or patients that the run learnt from and
-    ``allow_leak`` is not said.
-    """
-    folder = Path(folder)
-    args = saving.read_args(folder)
-    model = saving.load(folder)
-    same = data is None or str(data) == str(args["data"])
-    cases = loading.load(
-        args["data"] if data is None else str(data), model.seen.side, group or args.get("group")
-    )
-    if same:
-        cases = cases.only(splitting.read(folder / "split.csv", cases).test)
-    elif model.task == "classify":
-        if not allow_leak:
-            splitting.refuse_leaks(*_learnt_from(folder, args, model, cases))
-        cases = _with_labels_of(model, cases)
-    record = RunRecord(
-        folder, str(args["system"]), str(data or args["data"]), model.task, args["seed"],
-        args["config"], args["seen"], 0, 0, {}, [], Cost(0, 0), Cost(0, 0), "", {},
-        test=cases, model=model,
-    )  # fmt: skip
-    measure(record, model, Feed(cases, model.prepare))
-    return record.measures
-
-
-def _learnt_from(
-    folder: Path, args: dict[str, Any], model: Any, cases: Cases
-) -> tuple[list[str], list[str]]:
-    """Files and groups of these cases that the run has learnt from, as far as can be known: its own
-    pictures must still be where they were."""
-    trained = splitting.read_groups(folder / "split.csv")
-    groups = sorted(set(cases.group) & trained)
-    try:
-        own = cases_for({**args, "side": model.seen.side})
-        split = splitting.read(folder / "split.csv", own)
-    except Trouble:
-        return [], groups
-    return splitting.shared(own.only(split.train), cases), groups
-
-
-def _with_labels_of(model: Any, cases: Cases) -> Cases:
-    """The same cases, their labels numbered as the model numbers them. Raises Trouble."""
-    unknown = [label for label in cases.labels if label not in model.seen.labels]
-    if unknown:
-        raise Trouble(
-            "labels",
-            _("the model does not know the labels {labels}").format(labels=", ".join(unknown)),
-            expected=", ".join(model.seen.labels),
-            exit=3,
-        )
-    number = torch.tensor([model.seen.labels.index(label) for label in cases.labels])
-    return replace(cases, label=number[cases.label], labels=model.seen.labels)

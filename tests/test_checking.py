@@ -11,7 +11,7 @@ from drawing import PATTERNS, textures
 from PIL import Image, ImageEnhance
 from sklearn.datasets import load_sample_image
 
-from souron import comparing, running
+from souron import comparing, evaluating, preparing, running
 from souron.data import checking, duplicates, folder, splitting, table
 from souron.data.grouping import groups
 from souron.speaking import Trouble
@@ -149,7 +149,7 @@ def test_without_parts_of_their_own_copies_and_patients_stay_together(drawn, tmp
                 shutil.copy(drawn / name / f"{i}.png", data / name / f"{name[0]}_p{i}_{eye}.png")
     cases = folder.load(data, 64)
     assert len(set(cases.group)) == 20
-    found = running.divide({"data": str(data)}, cases)
+    found = preparing.divide({"data": str(data)}, cases, "classify").kept
     parts = found.deal(cases)
     assert not set(parts.train.group) & set(parts.test.group)
     assert found.leaking == found.torn == ()
@@ -162,12 +162,12 @@ def test_other_data_with_known_patients_or_pictures_is_refused(drawn, tmp_path):
         (other / name).mkdir(parents=True)
         for i in range(16, 20):
             shutil.copy(drawn / name / f"{i}.png", other / name / f"q{i}.png")
-    assert running.evaluate(record.folder, other)["accuracy"].n == 8
+    assert evaluating.evaluate(record.folder, other)["accuracy"].n == 8
     shutil.copy(drawn / "rings/0.png", other / "rings/another name.png")
     with pytest.raises(Trouble, match="1 pictures outside training") as trouble:
-        running.evaluate(record.folder, other)
+        evaluating.evaluate(record.folder, other)
     assert trouble.value.code == "leak"
-    assert running.evaluate(record.folder, other, allow_leak=True)["accuracy"].n == 9
+    assert evaluating.evaluate(record.folder, other, allow_leak=True)["accuracy"].n == 9
 
 
 def spoilt(drawn, place):

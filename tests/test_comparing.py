@@ -16,7 +16,7 @@ def fight(*systems, **options):
 def test_the_json_has_the_promised_shape():
     record = fight("mlp_tiny", "cnn_tiny")
     shape = json.loads(json.dumps(record.as_json()))
-    assert shape.keys() == {"task", "data", "budget", "seeds", "cases", "rows", "verdicts",
+    assert shape.keys() == {"task", "data", "budget", "seeds", "cases", "rows", "verdicts", "auc",
                             "sentence", "report"}  # fmt: skip
     assert {"system", "measure", "value", "low", "high", "train_seconds", "examples_seen",
             "parameters"} <= shape["rows"][0].keys()  # fmt: skip
@@ -73,7 +73,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(turns, monkeypatch):
 
 @pytest.mark.parametrize(
     "systems, code",
-    [(["mlp"], "systems"), (["mlp", "mlp"], "systems"), (["mlp", "kmeans"], "task"),
+    [([], "systems"), (["mlp", "mlp"], "systems"), (["mlp", "kmeans"], "task"),
      (["mlp", "resnte"], "system")],
 )  # fmt: skip
 def test_a_comparison_without_sense_is_refused(systems, code):

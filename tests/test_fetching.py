@@ -17,7 +17,7 @@ import torch
 import torchvision
 from safetensors.torch import load_file, save_file
 
-from souron import fetching, finding, running
+from souron import fetching, finding, preparing
 from souron.data import loading
 from souron.data.cases import Cases
 from souron.speaking import Trouble
@@ -411,13 +411,13 @@ def test_a_timm_backbone_takes_its_own_weights(cache):
     args = {"system": "timm", "changes": {"backbone": "test_resnet"}, "rate": None, "seed": 0,
             "pretrained": "True", "freeze": True}  # fmt: skip
     with pytest.raises(Trouble) as trouble:
-        running.build(args, cases)
+        preparing.build(args, cases)
     assert trouble.value.fix == "souron fetch timm:test_resnet.r160_in1k"
 
     published = timm.create_model("test_resnet").state_dict()
     (cache / "weights").mkdir(parents=True)
     save_file(published, cache / "weights/test_resnet.r160_in1k.safetensors")
-    mine = running.build(args, cases).state_dict()
+    mine = preparing.build(args, cases).state_dict()
     same = {name for name in published if torch.equal(published[name], mine[name])}
     assert set(published) - same == {"fc.weight", "fc.bias"}
 

@@ -7,7 +7,7 @@ from drawing import textures
 from sklearn.datasets import load_sample_image
 from torch import nn
 
-from souron import comparing, fetching, finding, predicting, probing, running, saving
+from souron import comparing, evaluating, fetching, finding, predicting, probing, running, saving
 from souron.data.cases import Cases, Feed
 from souron.kinds.image import picture
 from souron.tasks.classify import Seen
@@ -96,7 +96,7 @@ def test_a_frozen_run_saves_the_whole_network(photos):
     after = saving.read_tensors(second.folder / "weights/best.safetensors")[0]
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"fc.weight", "fc.bias"}
-    assert running.evaluate(second.folder)["accuracy"] == second.measures["accuracy"]
+    assert evaluating.evaluate(second.folder)["accuracy"] == second.measures["accuracy"]
 
 
 def test_transfer_beats_learning_from_scratch_at_the_same_budget(tmp_path):

@@ -11,7 +11,7 @@ import difflib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
@@ -51,6 +51,7 @@ class Listed(NamedTuple):
     group: str = ""
     part: str = ""
     frame: int = 0  # of a DICOM file, from 1; 0 stands for all
+    columns: Mapping[str, str] = {}  # see ``Cases.columns``
 
 
 class Read(NamedTuple):
@@ -254,14 +255,16 @@ def gather(
         part=[item.part for item in kept] if any(item.part for item in kept) else (),
         skipped=tuple(failed),
         source=readable(source),
-        columns=_columns(known),
+        columns=_columns(kept, known),
     )
 
 
-def _columns(known: Sequence[dicom.Known]) -> dict[str, list[str]]:
-    """What DICOM headers tell, where any does."""
+def _columns(kept: Sequence[Listed], known: Sequence[dicom.Known]) -> dict[str, list[str]]:
+    """What DICOM headers tell, where any does, and the table's own columns, which go first."""
     rows = zip(*(about.columns for about in known), strict=True)
-    return {name: list(row) for name, row in zip(dicom.COLUMNS, rows, strict=True) if any(row)}
+    told = {name: list(row) for name, row in zip(dicom.COLUMNS, rows, strict=True) if any(row)}
+    own = dict.fromkeys(name for item in kept for name in item.columns)
+    return told | {name: [item.columns.get(name, "") for item in kept] for name in own}
 
 
 class Looked(NamedTuple):

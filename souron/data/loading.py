@@ -159,7 +159,7 @@ def load(
     group: str | None = None,
     window: str | None = None,
 ) -> "Cases":
-    """A data set by name, a folder with a sub-folder for each class, or a CSV.
+    """A data set by name, a folder with a sub-folder for each class, a CSV, or a ``data.yaml``.
 
     A data set's name goes before a folder of that name: write ``./digits`` for the folder, or give
     a ``Path``. ``side`` is in pixels; None leaves data sets at their own. ``group`` says where
@@ -172,13 +172,19 @@ def load(
         return module.load(side)
     path = Path(name_or_path).expanduser()
     if path.is_dir():
-        from souron.data import folder
+        from souron.data import folder, yolo
 
+        if yolo.describes(path):
+            return yolo.load(path / yolo.NAME, side, group, window=window)
         return folder.load(path, side, group, window=window)
     if path.is_file() and path.suffix.lower() == ".csv":
         from souron.data import table
 
         return table.load(path, side, group, window=window)
+    if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
+        from souron.data import yolo
+
+        return yolo.load(path, side, group, window=window)
     raise _no_data(str(name_or_path), path)
 
 

@@ -7,7 +7,7 @@ whatever the order of the files.
 import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,9 @@ from souron.data.cases import Cases
 from souron.saving import atomically
 from souron.speaking import Trouble, _
 
+FEW = 400  # cases; of so few, one test part would say little
+FOLDS, REPEATS = 5, 2
+SHARES = (0.25, 0.5)  # of the training cases, to see what more of them would bring
 COLUMNS = ("file", "label", "group", "part")
 
 
@@ -102,6 +105,100 @@ def split(
     found = _as_split(cases, part, identical)
     _check_classes(cases, found)
     return found
+
+
+class Plan(NamedTuple):
+    """How a run divides its cases. Where they are few, every case is tested once a repeat, by a
+    training that has not seen it; the network that is kept learns from all of them."""
+
+    kept: Split  # of the network that is kept; its test part is empty where there are repeats
+    repeats: list[list[Split]]  # of each repeat the folds; none where one split is enough
+
+    fewer: dict[float, list[Split]] = {}  # the first repeat with a share of the training cases
+
+    @property
+    def trainings(self) -> int:
+        return 1 + len(list(self.rounds()))
+
+    def rounds(self) -> Iterator[tuple[str, int, float, Split]]:
+        """Each training to test: its name, its repeat, its share of the training cases."""
+        for repeat, folds in enumerate(self.repeats):
+            for fold, one in enumerate(folds, 1):
+                yield f"{repeat + 1}-{fold}", repeat, 1.0, one
+        for share, folds in self.fewer.items():
+            for fold, one in enumerate(folds, 1):
+                yield f"share{100 * share:.0f}-{fold}", 0, share, one
+
+
+def plan(
+    cases: Cases,
+    folds: int | None = None,
+    repeats: int = REPEATS,
+    alike: Sequence[tuple[int, int]] = (),
+) -> Plan:
+    """One split, or repeated cross-validation: of ``FEW`` cases or fewer without parts of their
+    own ``folds`` is ``FOLDS`` where it is not said; 1 is one split. Raises Trouble as ``split``,
+    and where cross-validation was asked for and cannot be."""
+    asked = folds is not None and folds > 1
+    if asked and cases.part:
+        raise Trouble(
+            "option",
+            _("{name} has parts of its own; cross-validation would mix them").format(
+                name=cases.name
+            ),
+            expected="folds=1",
+            fix="folds=1",
+        )
+    if not asked and (folds == 1 or cases.part or len(cases) > FEW):
+        return Plan(split(cases, alike=alike), [])
+    most = _most_folds(cases, alike)
+    wanted = min(folds or FOLDS, most) if not asked else folds or FOLDS
+    if wanted > most or most < 2:
+        if asked:
+            raise _too_few(cases, most)
+        return Plan(split(cases, alike=alike), [])
+    kept = split(cases, test=0.0, alike=alike)
+    found = [cross(cases, wanted, repeat, alike) for repeat in range(repeats)]
+    fewer = {share: [thin(cases, one, share, alike) for one in found[0]] for share in SHARES}
+    return Plan(kept, found, fewer)
+
+
+def thin(cases: Cases, one: Split, share: float, alike: Sequence[tuple[int, int]] = ()) -> Split:
+    """The same split with a share of its training cases, whole groups of each class."""
+    place = {row: i for i, row in enumerate(one.train.tolist())}
+    pairs = [(place[i], place[j]) for i, j in alike if i in place and j in place]
+    some = replace(cases.only(one.train), part=())
+    return replace(one, train=one.train[split(some, val=1 - share, test=0.0, alike=pairs).train])
+
+
+def cross(
+    cases: Cases, folds: int, seed: int = 0, alike: Sequence[tuple[int, int]] = ()
+) -> list[Split]:
+    """``folds`` splits, each case in the test part of one; stratified by label, whole groups.
+
+    Validation cases are drawn from what is left, as in ``split``.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    units = _units(cases, same_picture(cases, alike), seed)
+    rows = [row for unit in units.order for row in units.rows.get(unit, (unit,))]
+    member = [unit for unit in units.order for _row in units.rows.get(unit, (unit,))]
+    dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    found = []
+    for _rest, chosen in dealt.split(rows, cases.label[rows].numpy(), member):
+        part = [""] * len(cases)
+        for i in chosen.tolist():
+            part[rows[i]] = "test"
+        found.append(split(replace(cases, part=part), seed, alike=alike))
+    return found
+
+
+def _most_folds(cases: Cases, alike: Sequence[tuple[int, int]]) -> int:
+    """Each fold needs a unit of each class to test, and two to learn from and to validate."""
+    units = _units(cases, same_picture(cases, alike), 0)
+    count = Counter(label for unit in units.order for label in units.labels[unit])
+    fewest = min(count[label] for label in range(len(cases.labels)))
+    return fewest if fewest >= 4 else 0
 
 
 def _draw(units: dict[int, dict[int, int]], fraction: float, spare: bool) -> set[int]:
@@ -291,6 +388,22 @@ def write(split: Split, cases: Cases, path: Path) -> None:
             writer.writerow((cases.file[i], cases.labels[label], group, part.get(i, "")))
 
 
+def write_folds(plan: Plan, cases: Cases, path: Path) -> None:
+    """A CSV with the columns file, label, group, and for each repeat the fold (from 1) that tested
+    the case."""
+    fold = torch.zeros(len(cases), len(plan.repeats), dtype=torch.long)
+    for repeat, folds in enumerate(plan.repeats):
+        for number, one in enumerate(folds, 1):
+            fold[one.test, repeat] = number
+    names = [f"repeat {repeat}" for repeat in range(1, len(plan.repeats) + 1)]
+    with atomically(path) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("file", "label", "group", *names))
+        for i, label in enumerate(cases.label.tolist()):
+            group = cases.group[i] if cases.group else ""
+            writer.writerow((cases.file[i], cases.labels[label], group, *fold[i].tolist()))
+
+
 def read(path: Path, cases: Cases) -> Split:
     """The split that was written, for the same cases in any order.
 
@@ -321,6 +434,13 @@ def read(path: Path, cases: Cases) -> Split:
     if set(part) - {"train", "val", "test", ""}:
         raise _mismatch(path, _("unknown parts: {names}").format(names=_some(sorted(set(part)))))
     return _as_split(cases, part, same_picture(cases))
+
+
+def read_order(path: Path, cases: Cases) -> list[int]:
+    """The rows of ``cases`` in the order of a file that ``write_folds`` wrote."""
+    row = {file: i for i, file in enumerate(cases.file)}
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return [row[listed["file"]] for listed in csv.DictReader(stream)]
 
 
 def read_groups(path: Path) -> set[str]:

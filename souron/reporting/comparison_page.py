@@ -34,6 +34,7 @@ def comparison_report(record: ComparisonRecord) -> Path:
     headings = {
         "ranking": _("Ranking"),
         "verdicts": _("Every pair"),
+        "auc": _("Ranking by AUC"),
         "time": _("Against training time"),
         "size": _("Against size and computation"),
         "learning": _("Learning"),
@@ -63,6 +64,12 @@ def comparison_report(record: ComparisonRecord) -> Path:
             _("learning curves of all systems against training examples seen"),
         ),
         "disagreements": _disagreements(record),
+        "auc": {
+            "rows": _ranking(record.auc_rows),
+            "verdicts": [_pair(verdict, "AUC") for verdict in record.auc_verdicts],
+        }
+        if record.auc_rows
+        else None,
     }
     left_out = {"time" if name == "race" else name for name, part in parts.items() if not part}
     text = page(
@@ -240,6 +247,17 @@ def _equal(record: ComparisonRecord) -> list[tuple[str, str]]:
         (_("seeds"), _("{count}, the same for all, trained in turns").format(count=record.seeds)),
         (_("split"), _("the same, written to {file}").format(file="split.csv")),
         (_("test cases"), units.whole(record.cases)),
+        *(
+            [
+                (
+                    _("cross-validation"),
+                    _("{count} folds, every case tested once a seed").format(count=record.folds),
+                )
+            ]
+            if record.folds > 1
+            else []
+        ),
+        (_("patients, known by"), record.grouped or _("nothing: each picture counts alone")),
         (_("augmentation"), change or _("none")),
         *([(_("batch"), str(options["batch"]))] if "batch" in options else []),
     ]

@@ -28,7 +28,7 @@ from PIL import Image
 from torch import Tensor
 
 from souron.kinds.image import picture
-from souron.records import Row, Verdict
+from souron.records import Measure, Row, Verdict
 from souron.reporting import fonts, units
 from souron.speaking import _
 
@@ -39,6 +39,7 @@ MARKS = "osD^vPX"
 BLUES = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#b5d4ea", "#3b8bc2", "#0b4a7d"])
 READABLE_CLASSES = 30  # more do not fit into one matrix
 DOTS = 192  # per inch: twice a screen's
+LEAST_OVERLAY = 128  # pixels a side
 
 Curve = list[dict[str, float]]
 
@@ -623,3 +624,146 @@ def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", facecolor=PAPER)
     return file.getvalue()
+
+
+def overlay(image: Tensor, heat: Tensor) -> Image.Image:
+    """A picture (C, H, W) in 0..255 in grey, and over it where a network looked, (H, W) in 0..1.
+
+    The colours run from dark violet to bright yellow, for every eye and in print; where the heat
+    is 0 the picture shows through as it is. At least 128 pixels a side.
+    """
+    from matplotlib import colormaps
+
+    factor = math.ceil(LEAST_OVERLAY / min(heat.shape))
+    grey = image.float().mean(0).repeat_interleave(factor, 0).repeat_interleave(factor, 1)
+    wide = torch.nn.functional.interpolate(
+        heat.float()[None, None], grey.shape, mode="bilinear", align_corners=False
+    )[0, 0].clamp(0, 1)
+    colour = torch.from_numpy(colormaps["inferno"](wide.numpy())[..., :3]).float() * 255
+    cover = 0.75 * wide.sqrt()[..., None]  # (H, W, 1)
+    mixed = (1 - cover) * grey[..., None] + cover * colour  # (H, W, 3)
+    return picture(mixed.permute(2, 0, 1).round().clamp(0, 255).to(torch.uint8))
+
+
+def robustness(lines: Mapping[str, Sequence[Measure]], measure: str = "accuracy") -> bytes:
+    """A measure against the strength of each disturbance, with 95 % intervals.
+
+    ``lines``: the disturbance's name -> the measure undisturbed, then at each strength.
+    """
+    figure = _figure(7.2, 3.6)
+    axes = figure.subplots()
+    _style(axes, _("strength of the disturbance (0: none)"), units.called(measure))
+    _scale(axes.yaxis, measure)
+    for index, (name, values) in enumerate(lines.items()):
+        # side by side, so that intervals do not hide each other
+        aside = 0.05 * (index - (len(lines) - 1) / 2)
+        places = [level + (aside if level else 0.0) for level in range(len(values))]
+        _draw_measures(axes, places, values, index, label(name, 24))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(x=0.06, y=0.08)
+    _legend(figure, axes, min(len(lines), 4))
+    return _png(figure)
+
+
+def _draw_measures(
+    axes: Axes, places: Sequence[float], values: Sequence[Measure], index: int, name: str
+) -> None:
+    """A line through the values, an upright bar over each interval."""
+    style, mark = line_style(index), MARKS[index % len(MARKS)]
+    axes.vlines(
+        places,
+        [value.low for value in values],
+        [value.high for value in values],
+        color=style["color"],
+        linewidth=1,
+        alpha=0.6,
+    )
+    shown = [value.value for value in values]
+    axes.plot(places, shown, **style, marker=mark, markersize=5, linewidth=1.5, label=name)
+
+
+def reliability(
+    points: Mapping[str, Sequence[tuple[float, Measure]]], confidences: Mapping[str, Tensor]
+) -> bytes:
+    """Does what is said with 80 % confidence hold in 80 % of cases?
+
+    ``points``: a curve's name ("before", "after") -> for each bin of confidence, in 0..1, its mean
+    and the share of cases that held; ``confidences``: the same names -> (cases,) all of them, for
+    the histogram below. The dashed diagonal is perfect calibration.
+    """
+    figure = _figure(5.2, 5.4)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    _style(upper, "", _("share that held"))
+    _style(lower, _("confidence"), _("share of the cases"))
+    upper.plot((0, 1), (0, 1), color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+    for index, (name, curve) in enumerate(points.items()):
+        places, values = [place for place, _value in curve], [value for _place, value in curve]
+        _draw_measures(upper, places, values, index, label(name, 24))
+    for index, (name, sure) in enumerate(confidences.items()):
+        counts, edges = np.histogram(sure.numpy(), 20, (0, 1))
+        share = counts / max(1, counts.sum())
+        lower.stairs(share, edges, **line_style(index), linewidth=1.4, label=label(name, 24))
+        lower.stairs(share, edges, color=line_style(index)["color"], alpha=0.1, fill=True)
+    for axis in (upper.yaxis, lower.xaxis, lower.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    upper.set_xlim(-0.02, 1.02)
+    upper.set_ylim(-0.02, 1.02)
+    lower.set_ylim(bottom=0)
+    _legend(figure, upper, min(len(points), 3))
+    return _png(figure)
+
+
+def roc(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    point: tuple[float, float] | None = None,
+) -> bytes:
+    """Sensitivity against false alarms as the threshold moves; the ring is the chosen threshold.
+
+    ``curves``: name -> (false positive rates, true positive rates), both rising from 0 to 1;
+    ``point`` the two rates at the threshold. The dashed diagonal is what guessing gives.
+    """
+    figure = _figure(4.6, 4.4)
+    axes = figure.subplots()
+    _style(axes, _("false alarms (1 - specificity)"), _("sensitivity"))
+    axes.plot((0, 1), (0, 1), color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+    for index, (name, (false, true)) in enumerate(curves.items()):
+        axes.plot(false, true, **line_style(index), linewidth=1.8, label=label(name, 24))
+    if point is not None:
+        axes.plot(
+            *point, "o", markersize=9, fillstyle="none", color=INK, markeredgewidth=1.6,
+            linestyle="none", label=_("chosen threshold"),
+        )  # fmt: skip
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_aspect("equal")
+    _legend(figure, axes, 2)
+    return _png(figure)
+
+
+def learning_sizes(
+    sizes: Sequence[int],
+    values: Sequence[float],
+    lows: Sequence[float],
+    highs: Sequence[float],
+    measure: str = "accuracy",
+) -> bytes:
+    """A measure against the number of training cases, each step twice as many, with intervals.
+
+    ``sizes`` rising; ``values`` between ``lows`` and ``highs``, one for each size.
+    """
+    figure = _figure(7.2, 3.2)
+    axes = figure.subplots()
+    _style(axes, _("training cases"), _("{measure} on the test cases").format(
+        measure=units.called(measure)))  # fmt: skip
+    _scale(axes.yaxis, measure)
+    axes.set_xscale("log", base=2)
+    axes.fill_between(sizes, lows, highs, color=COLOURS[0], alpha=0.14, linewidth=0)
+    axes.vlines(sizes, lows, highs, color=COLOURS[0], linewidth=1.2, alpha=0.7)
+    axes.plot(sizes, values, color=COLOURS[0], marker="o", markersize=5, linewidth=1.6)
+    axes.set_xticks(sizes, [units.whole(size) for size in sizes])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.minorticks_off()
+    axes.margins(x=0.06, y=0.12)
+    return _png(figure)

@@ -15,7 +15,7 @@ from souron.budget import Budget
 from souron.data.cases import Cases, Feed
 from souron.judging import proportion
 from souron.records import Measure, RunRecord
-from souron.reporting import pictures, units
+from souron.reporting import pictures, trust_page, units
 from souron.reporting.page import (
     SMALL_TEST,
     Fact,
@@ -37,6 +37,7 @@ from souron.reporting.page import (
 from souron.speaking import Trouble, _, language
 
 MISTAKES = 24
+HEADLINES = ("accuracy", "AUC", "sensitivity", "specificity")  # of a classifier, on top
 SAMPLES = 20
 PARTS = ("train", "val", "test")
 
@@ -50,6 +51,12 @@ def run_report(record: RunRecord) -> Path:
     headings = {
         "samples": _("Samples"),
         "groups": _("Groups"),
+        "discrimination": _("How well it tells them apart"),
+        "subgroups": _("For whom"),
+        "calibration": _("How sure it may be of itself"),
+        "looked_at": _("Where it looked"),
+        "robustness": _("With worse pictures"),
+        "sizes": _("What more cases would bring"),
         "learning": _("Learning"),
         "confusion": _("What was taken for what"),
         "classes": _("Class by class"),
@@ -67,7 +74,9 @@ def run_report(record: RunRecord) -> Path:
         "classes": _classes(record),
         "mistakes": _mistakes(record),
     }
+    trust = trust_page.parts(record)
     shown = {"learning" if name == "curve" else name for name, part in parts.items() if part}
+    shown |= {name for name, part in trust.items() if part}
     shown |= {"data", "forecast", "system", "receipt"}
     text = page(
         "run.html",
@@ -83,6 +92,7 @@ def run_report(record: RunRecord) -> Path:
         system=_system(record),
         receipt=receipt(record.receipt),
         command=record.receipt.get("command", ""),
+        trust=trust,
         **parts,
     )
     return write(record.folder / "report.html", text)
@@ -106,7 +116,26 @@ def run_html(record: RunRecord) -> str:
 def _notes(record: RunRecord) -> list[str]:
     cases = record.parts.get("test", 0)
     few = [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
-    return [*leaks(record), *few]
+    return [*leaks(record), *few, *_unequal(record)]
+
+
+def _unequal(record: RunRecord) -> list[str]:
+    """Subgroups on which it does worse than on the others."""
+    if record.trust is None:
+        return []
+    whole = record.measures["accuracy"].value
+    worse = [
+        _("{value} ({column}): right on {share}").format(
+            value=group.value,
+            column=group.column,
+            share=units.percent(group.measures["accuracy"].value),
+        )
+        for group in record.trust.subgroups
+        if group.measures["accuracy"].high < whole and not group.small
+    ]
+    if not worse:
+        return []
+    return [_("It does worse for some: {groups}.").format(groups="; ".join(worse))]
 
 
 def _headline(record: RunRecord) -> str:
@@ -125,6 +154,13 @@ def _headline(record: RunRecord) -> str:
         "value": units.measure(name, measure.value),
         "interval": units.interval(name, measure.low, measure.high),
     }
+    if name == "accuracy" and record.folds > 1:
+        said["folds"] = str(record.folds)
+        return _(
+            "{system} is right on {value} of {test} cases of {data} (95 % interval {interval}), "
+            "each tested by trainings that never saw it ({folds}-fold cross-validation); the "
+            "network that is kept learnt from {train} cases."
+        ).format(**said)
     if name == "accuracy":
         return _(
             "{system} learnt from {train} cases of {data} in {time}, and is right on {value} of "
@@ -147,6 +183,7 @@ def _run_facts(record: RunRecord) -> list[Fact]:
             ),
         )
         for name, measure in record.measures.items()
+        if name in HEADLINES or record.trust is None
     ]
     examples = record.curve[-1].get("examples") if record.curve else None
     return [
@@ -360,6 +397,7 @@ def _data(record: RunRecord) -> dict[str, Any]:
         "facts": _data_facts(record),
         "skipped": record.skipped,
         "tiles": _some(test) if test is not None and record.task != "group" else [],
+        "ledger": trust_page.ledger(record.folder),
         "balance": _balance(record.folder / "split.csv", test) if test is not None else None,
     }
 

@@ -4,7 +4,16 @@ import math
 
 from souron.speaking import _
 
-SHARES = frozenset({"accuracy"})  # measures in 0..1 that people read in percent
+SHARES = frozenset(
+    {
+        "accuracy",
+        "sensitivity",
+        "specificity",
+        "positive predictive value",
+        "negative predictive value",
+        "balanced accuracy",
+    }
+)  # that people read in percent
 UNKNOWN = "–"
 
 
@@ -116,6 +125,13 @@ def called(name: str) -> str:
     return {
         "accuracy": _("accuracy"),
         "log loss": _("log loss"),
+        "AUC": _("AUC"),
+        "Brier score": _("Brier score"),
+        "sensitivity": _("sensitivity"),
+        "specificity": _("specificity"),
+        "positive predictive value": _("positive predictive value"),
+        "negative predictive value": _("negative predictive value"),
+        "balanced accuracy": _("balanced accuracy"),
         "silhouette": _("silhouette"),
     }.get(name, name)
 

@@ -1,0 +1,101 @@
+"""Measure a finished run again: on its own test cases, or on other data."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from souron import preparing, running, saving, trusting
+from souron.data import loading, splitting
+from souron.data.cases import Cases, Feed
+from souron.records import Cost, Measure, RunRecord
+from souron.speaking import Trouble, _
+
+
+def evaluate(
+    folder: str | Path, data: str | Path | None = None, **options: Any
+) -> dict[str, Measure]:
+    """The measures of ``examine``. Takes the same options."""
+    return examine(folder, data, **options).measures
+
+
+def examine(
+    folder: str | Path,
+    data: str | Path | None = None,
+    group: str | None = None,
+    allow_leak: bool = False,
+    prevalence: float | None = None,
+    window: str | None = None,
+) -> RunRecord:
+    """Measure a run again: on its own test cases, or on all cases of other data. The threshold and
+    the temperature stay as they were chosen on the run's validation cases.
+
+    Raises Trouble, also where other data holds pictures or patients that the run learnt from and
+    ``allow_leak`` is not said.
+    """
+    folder = Path(folder)
+    running.check_shares(prevalence=prevalence)
+    args = saving.read_args(folder)
+    model = saving.load(folder)
+    same = data is None or str(data) == str(args["data"])
+    cases = loading.load(
+        args["data"] if data is None else str(data), model.seen.side, group or args.get("group"),
+        window or args.get("window"),
+    )  # fmt: skip
+    record = RunRecord(
+        folder, str(args["system"]), str(data or args["data"]), model.task, args["seed"],
+        args["config"], args["seen"], 0, 0, {}, [], Cost(0, 0), Cost(0, 0), "", {},
+        test=cases, model=model,
+    )  # fmt: skip
+    crossed = (folder / "folds.csv").exists()
+    if same:
+        split = splitting.read(folder / "split.csv", cases)
+        order = splitting.read_order(folder / "folds.csv", cases) if crossed else split.test
+        cases = cases.only(order)
+    elif model.task == "classify":
+        if not allow_leak:
+            splitting.refuse_leaks(*_learnt_from(folder, args, model, cases))
+        cases = _with_labels_of(model, cases)
+    cases = preparing.coloured(cases, model.seen.channels)
+    record.test = cases
+    if model.task != "classify":
+        running.measure(record, model, Feed(cases, model.prepare))
+        return record
+    trial = trusting.Trial(trusting.positive(args.get("positive"), model.seen.labels))
+    answers = trusting.Answers.read(folder / "answers.safetensors", cases)
+    if not (same and crossed):
+        answers = trusting.Answers.of(cases, trial.again(model, cases, answers.kept))
+    record.probability = answers.probability[0]
+    record.trust = trusting.trust(answers, trial, prevalence or args.get("prevalence"))
+    record.measures = record.trust.measures
+    return record
+
+
+def _learnt_from(
+    folder: Path, args: dict[str, Any], model: Any, cases: Cases
+) -> tuple[list[str], list[str]]:
+    """Files and groups of these cases that the run has learnt from, as far as can be known: its own
+    pictures must still be where they were."""
+    trained = splitting.read_groups(folder / "split.csv")
+    groups = sorted(set(cases.group) & trained)
+    try:
+        own = preparing.cases_for({**args, "side": model.seen.side})
+        split = splitting.read(folder / "split.csv", own)
+    except Trouble:
+        return [], groups
+    return splitting.shared(own.only(split.train), cases), groups
+
+
+def _with_labels_of(model: Any, cases: Cases) -> Cases:
+    """The same cases, their labels numbered as the model numbers them. Raises Trouble."""
+    unknown = [label for label in cases.labels if label not in model.seen.labels]
+    if unknown:
+        raise Trouble(
+            "labels",
+            _("the model does not know the labels {labels}").format(labels=", ".join(unknown)),
+            expected=", ".join(model.seen.labels),
+            exit=3,
+        )
+    number = torch.tensor([model.seen.labels.index(label) for label in cases.labels])
+    return replace(cases, label=number[cases.label], labels=model.seen.labels)

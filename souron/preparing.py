@@ -1,0 +1,176 @@
+"""From options to what a training needs: cases, their split, the system, its feeds."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from souron import finding, machine, probing, saving
+from souron.budget import Budget
+from souron.data import augmenting, duplicates, loading, splitting
+from souron.data.cases import Cases, Feed
+from souron.data.splitting import Parts, Plan
+from souron.fitting import Fit
+from souron.probing import Seen
+from souron.speaking import Trouble, _
+
+MOST_LOOKED_AT = 500  # validation cases; more would take the time from training
+MOST_COMPARED = 20_000  # pictures that are looked through for copies of one another
+PUBLISHED_SIDE = 224  # pixels, of ImageNet's networks
+
+
+def cases_for(args: dict[str, Any]) -> Cases:
+    """The data that the options name. Published weights want colours, and the side of pictures that
+    they were trained at."""
+    published = args["pretrained"] == "True"
+    side = args["side"] or (PUBLISHED_SIDE if published else None)
+    cases = loading.load(args["data"], side, args.get("group"), args.get("window"))
+    return coloured(cases, 3) if published else cases
+
+
+def coloured(cases: Cases, channels: int) -> Cases:
+    """Grey pictures three times over, where a network wants three channels."""
+    if channels != 3 or cases.channels != 1:
+        return cases
+    return replace(cases, image=cases.image.expand(-1, 3, -1, -1))
+
+
+def divide(args: dict[str, Any], cases: Cases, task: str, repeats: int | None = None) -> Plan:
+    """The plan, the same for every seed. A folder's copies of one picture stay together; parts of
+    its own that share pictures or patients are refused unless the options allow them.
+
+    Known data sets are taken as published. Few cases are cross-validated, see ``splitting.plan``.
+    Raises Trouble.
+    """
+    folds = args.get("folds") if task == "classify" else 1
+    repeats = repeats or args.get("repeats") or splitting.REPEATS
+    if str(args["data"]) in loading.names():
+        return splitting.plan(cases, folds or 1, repeats)
+    alike = duplicates.near(cases.image) if len(cases) <= MOST_COMPARED else ()
+    plan = splitting.plan(cases, folds, repeats, alike)
+    if not args.get("allow_leak"):
+        splitting.refuse_leaks(plan.kept.leaking, plan.kept.torn)
+    return plan
+
+
+def build(args: dict[str, Any], train_cases: Cases) -> Any:
+    """The system that the options ask for, its weights drawn with the seed or loaded."""
+    kind, config = finding.system(args["system"])
+    changes = dict(args["changes"])
+    if args["rate"] is not None:
+        changes["rate"] = args["rate"]
+    config = saving.override(config, changes)
+    torch.manual_seed(args["seed"])
+    seen = kind.see(train_cases)
+    pretrained = args["pretrained"]
+    if pretrained == "False":
+        model = kind(config, seen)
+    elif pretrained == "True":
+        model = _from_published(args["system"], kind, config, seen)
+    else:
+        model = _from_run(Path(pretrained), kind, config, seen)
+    if args["freeze"]:
+        if pretrained == "False":
+            raise Trouble(
+                "option",
+                _("freeze without pretrained would leave random layers as they are"),
+                expected="pretrained=true freeze=true",
+                exit=2,
+            )
+        model.freeze()
+    return model
+
+
+def _from_published(system: str, kind: Any, config: Any, seen: Any) -> Any:
+    from souron import fetching
+
+    entry, size = finding.split(system)
+    source = kind.published(size, config)
+    published = fetching.weights(system, source)
+    if seen.side < 64:
+        raise Trouble(
+            "imgsz",
+            _(
+                "published weights want pictures of 64 pixels a side or more, these have {side}"
+            ).format(side=seen.side),
+            expected="imgsz=224",
+            fix="imgsz=224",
+        )
+    if seen.channels != 3:
+        raise Trouble(
+            "channels",
+            _("published weights want pictures of 3 channels, these have {channels}").format(
+                channels=seen.channels
+            ),
+            expected=_("colour pictures"),
+            exit=3,
+        )
+    mean, std = fetching.normalisation(source)
+    model = kind(config, replace(seen, mean=mean, std=std))
+    saving.fill(model, published, Path(entry.name), but=(model.head, *model.side_heads))
+    return model
+
+
+def _from_run(folder: Path, kind: Any, config: Any, seen: Any) -> Any:
+    other = saving.load(folder)
+    model = kind(config, replace(seen, mean=other.seen.mean, std=other.seen.std))
+    saving.fill(model, other.state_dict(), folder, but=(model.head, *model.side_heads))
+    return model
+
+
+def looking(args: dict[str, Any], cases: Cases, model: Any) -> Iterator[tuple[float, Seen | None]]:
+    """Of a frozen model, what the layers below the last see, once and for all: how far it is,
+    0..1, and at the end what was seen. Nothing where each training must look for itself: where
+    layers learn, or each look at a picture differs (augmentation)."""
+    device = machine.device(args["device"])
+    model.to(device)
+    if not args["freeze"] or args["augment"] not in (None, "none"):
+        return
+    if probing.may(model, cases, device):
+        yield from probing.features(model, cases, device)
+
+
+def enter(
+    args: dict[str, Any],
+    model: Any,
+    cases: Cases,
+    split: splitting.Split,
+    seen: Seen | None,
+    trainings: int = 1,
+) -> tuple[Fit, Parts]:
+    """The fit that is to run, and the parts as the fit's system wants them: of a frozen model the
+    last layer alone, over what ``looking`` saw for so many ``trainings``."""
+    if seen is None:
+        parts = split.deal(cases)
+        return prepare(args, model, parts), parts
+    parts = split.deal(seen.cases)
+    fit = prepare({**args, "augment": "none"}, probing.Head(model), parts)
+    learnt_from = (len(parts.train) + len(parts.val)) / len(cases)
+    fit.seconds = seen.seconds * learnt_from / trainings  # part of learning, also where kept
+    return fit, parts
+
+
+def prepare(args: dict[str, Any], model: Any, parts: Parts) -> Fit:
+    """The fit that is to run."""
+    device = machine.device(args["device"])
+    model.to(device)
+    if model.channels_last:
+        model.to(memory_format=torch.channels_last)
+    names = parts.train.augment if args["augment"] is None else _names(args["augment"])
+    change = augmenting.augmentation(names) if model.task == "classify" else None
+
+    looked_at = parts.val.only(range(min(MOST_LOOKED_AT, len(parts.val))))
+    return Fit(
+        model,
+        Feed(parts.train, model.prepare, change, args["seed"], device),
+        Feed(looked_at, model.prepare, device=device),
+        Budget.parse(args["budget"]),
+        args["batch"],
+        args["patience"],
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return () if text == "none" else tuple(name.strip() for name in text.split(","))

@@ -1,0 +1,180 @@
+"""What a run says of how far to trust it, and cross-validation where cases are few."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+import radiographs
+import torch
+
+from souron import comparing, evaluating, running, trusting
+from souron.data import loading, splitting, table
+from souron.reporting import trust_page
+from souron.speaking import Trouble
+
+
+@pytest.fixture
+def clinic(tmp_path, monkeypatch):
+    """A table of 60 small radiographs of 24 patients, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    radiographs.radiographs(tmp_path / "clinic", patients=24, side=48)
+    return tmp_path / "clinic" / "labels.csv"
+
+
+def train(data, **options):
+    given = {"budget": "6ep", "batch": 16, "side": 24, **options}
+    return running.train("cnn_tiny", str(data), **given)
+
+
+def test_few_cases_are_cross_validated_by_patient(clinic):
+    record = train(clinic)
+    cases = table.load(clinic, 24)
+    assert record.folds == splitting.FOLDS and record.measures["accuracy"].n == len(cases)
+    assert record.measures["accuracy"].groups == len(set(cases.group))
+    with (record.folder / "folds.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["file"] for row in rows} == set(cases.file)
+    for repeat in ("repeat 1", "repeat 2"):
+        assert {row[repeat] for row in rows} == set("12345")
+        where = {(row["group"], row[repeat]) for row in rows}
+        assert len(where) == len(set(cases.group)), "each patient in one fold"
+    assert len({row["part"] for row in csv.DictReader(
+        (record.folder / "split.csv").open(encoding="utf-8"))}) == 2  # fmt: skip
+    assert not (record.folder / "folds").exists()
+    again = evaluating.examine(record.folder)
+    assert again.measures == record.measures
+    assert again.trust.as_json() == record.trust.as_json()
+
+
+def test_folds_share_no_patient_and_no_picture(clinic):
+    cases = table.load(clinic, 24)
+    plan = splitting.plan(cases, alike=[(0, 5), (5, 9)])
+    for folds in plan.repeats:
+        assert sorted(torch.cat([one.test for one in folds]).tolist()) == list(range(len(cases)))
+        for one in folds:
+            parts = [
+                {cases.group[i] for i in rows.tolist()} for rows in (one.train, one.val, one.test)
+            ]
+            assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
+            held = [len({0, 5, 9} & set(part)) for part in rows]
+            assert sorted(held) == [0, 0, 3]
+    assert plan.repeats[0][0].test.tolist() != plan.repeats[1][0].test.tolist()
+    backwards = cases.only(list(range(len(cases)))[::-1])
+    mirrored = splitting.plan(backwards)
+    same = splitting.plan(cases)
+    for one, other in zip(same.repeats[0], mirrored.repeats[0], strict=True):
+        assert {cases.file[i] for i in one.test} == {backwards.file[i] for i in other.test}
+
+
+def test_one_split_where_it_is_asked_for_or_cases_are_many(clinic):
+    assert train(clinic, folds=1).folds == 1
+    digits = loading.load("digits")
+    assert not splitting.plan(digits).repeats
+    assert len(splitting.plan(digits, folds=3).repeats[0]) == 3
+
+
+def test_an_interrupted_cross_validation_goes_on_where_it_was(clinic, monkeypatch):
+    whole = train(clinic)
+    tested = []
+    original = trusting.Tested.write
+
+    def write(self, path, seconds):
+        original(self, path, seconds)
+        tested.append(path)
+        if len(tested) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(trusting.Tested, "write", write)
+    with pytest.raises(KeyboardInterrupt):
+        train(clinic, name="broken")
+    monkeypatch.setattr(trusting.Tested, "write", original)
+    folder = tested[0].parents[1]
+    kept = {path: path.stat().st_mtime_ns for path in tested}
+    events = list(running.training(resume=folder))
+    record = events[-1].record
+    assert all(not path.exists() for path in kept)
+    assert record.measures == whole.measures
+    assert torch.equal(record.probability, whole.probability)
+
+
+def test_five_runs_with_one_seed_are_equal_to_the_bit(clinic):
+    runs = [train(clinic, folds=1, budget="3ep") for _run in range(5)]
+    first = runs[0].model.state_dict()
+    for run in runs[1:]:
+        assert all(
+            torch.equal(first[name], value) for name, value in run.model.state_dict().items()
+        )
+        assert torch.equal(run.probability, runs[0].probability)
+        assert run.measures == runs[0].measures
+
+
+def test_what_is_chosen_is_chosen_on_validation_cases(clinic):
+    """Other labels of the test cases change the figures, neither threshold nor temperature."""
+    record = train(clinic, folds=1)
+    cases = table.load(clinic, 24)
+    split = splitting.read(record.folder / "split.csv", cases)
+    parts = split.deal(cases)
+    trial = trusting.Trial(trusting.positive(None, cases.labels))
+    tested = trial.test(record.model, parts.val, parts.test)
+    assert record.trust.thresholds == (tested.decision.threshold,) * 2
+    flipped = parts.val.label.flip(0)
+    other = trial.decide(record.model, replace(parts.val, label=flipped))
+    assert other != tested.decision
+
+
+def test_the_report_has_every_section_and_no_more_than_json_says(clinic):
+    record = train(clinic, prevalence=0.07)
+    page = (record.folder / "report.html").read_text(encoding="utf-8")
+    for anchor in trust_page.NAMES:
+        assert f'id="{anchor}"' in page, anchor
+    assert "7.0" in page
+    told = json.loads(json.dumps(record.as_json(), default=str))
+    assert told["measures"]["AUC"].keys() == {"value", "low", "high", "n", "groups"}
+    columns = {group["column"] for group in told["subgroups"]}
+    assert {"site", "sex", "age"} <= columns and "date" not in columns
+    assert told["calibration"]["before"]["brier"]["n"] > 0
+    assert told["decision"]["positive"] == record.trust.positive
+    common = evaluating.examine(record.folder, prevalence=0.5)
+    name = "positive predictive value"
+    assert record.measures[name].value < common.measures[name].value
+
+
+@pytest.mark.parametrize(
+    "options, code",
+    [({"prevalence": 5.0}, "value"), ({"sensitivity": 0.0}, "value"),
+     ({"positive": "opacty"}, "positive")],
+)  # fmt: skip
+def test_a_wish_without_sense_is_refused(clinic, options, code):
+    with pytest.raises(Trouble) as trouble:
+        train(clinic, **options)
+    assert trouble.value.code == code
+
+
+def test_a_table_with_parts_of_its_own_is_not_cross_validated(clinic):
+    lines = clinic.read_text(encoding="utf-8").splitlines()
+    patients = sorted({line.split(",")[2] for line in lines[1:]})
+    part = {name: ("test" if i % 4 == 0 else "train") for i, name in enumerate(patients)}
+    own = clinic.with_name("parts.csv")
+    own.write_text(
+        "\n".join([lines[0] + ",part", *(f"{x},{part[x.split(',')[2]]}" for x in lines[1:])])
+    )
+    assert train(own).folds == 1
+    with pytest.raises(Trouble) as trouble:
+        train(own, folds=5)
+    assert trouble.value.code == "option"
+
+
+def test_a_comparison_of_few_cases_tests_every_case_with_every_seed(clinic):
+    record = comparing.compare(
+        ["cnn_tiny", "mlp_tiny"], str(clinic), budget="2ep", seeds=2, batch=16, side=24
+    )
+    cases = table.load(clinic, 24)
+    assert record.folds == 5 and record.cases == len(cases)
+    assert record.scores["cnn_tiny"].shape == (2, len(cases))
+    assert all(table.isfinite().all() for table in record.scores.values())
+    assert [row.measure for row in record.auc_rows] == ["AUC", "AUC"]
+    assert len(record.auc_verdicts) == 1
+    assert 'id="auc"' in record.report.read_text(encoding="utf-8")
+    again = list(comparing.comparing(resume=record.folder))[-1].record
+    assert again.as_json()["rows"][0]["value"] == record.as_json()["rows"][0]["value"]
