@@ -21,6 +21,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from souron.speaking import _
+
 SECONDS = 30.0  # for a frame; the largest take a few
 MEMORY = 6 * 2**30  # bytes that a process may ask for, where the system can limit it
 
@@ -49,7 +51,7 @@ class Worker:
             _send(stdin, asked, coded)
             return _receive(stdout)
         except (OSError, ValueError, EOFError) as error:
-            raise ValueError("the decoder broke off or took too long") from error
+            raise ValueError(_("the decoder broke off or took too long")) from error
         finally:
             watch.cancel()
 
