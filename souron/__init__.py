@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 PUBLIC = {
     "load": "predicting",
     "train": "running",
-    "evaluate": "running",
+    "evaluate": "evaluating",
     "compare": "comparing",
     "Trouble": "speaking",
 }

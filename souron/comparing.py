@@ -318,7 +318,7 @@ class Contest:
         return result.right(self.test.label)[tested].mean().item()
 
     def judge(self, folder: Path) -> ComparisonRecord:
-        label, groups = self.test.label, list(self.test.group) or None
+        label, groups = self.test.label, self.test.units
         scores = {
             system: torch.stack([result.right(label) for result in results])
             for system, results in self.results.items()
@@ -384,7 +384,7 @@ class Contest:
         return sorted(rows, key=lambda row: -row.value)
 
     def _row(self, system: str, measure: str, scores: Any) -> Row:
-        results, groups = self.results[system], list(self.test.group) or None
+        results, groups = self.results[system], self.test.units
         make = judging.interval if measure == "accuracy" else judging.share
         found = make(scores, groups)
         parameters, flops = self.costs[system]

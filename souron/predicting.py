@@ -47,7 +47,8 @@ class Model:
     folder: Path | None = None
 
     def __call__(self, *files: str | Path) -> Any:
-        """What it says of each file: a ``Labels`` for one, a list for several. Raises Trouble."""
+        """What it says of each file: a ``Labels`` for one, a list for several files or
+        frames. Raises Trouble."""
         answers = []
         for _file, answer in predict(self, files):
             if isinstance(answer, Trouble):
@@ -75,7 +76,8 @@ class Model:
 
 
 def predict(model: Model, files: Sequence[str | Path]) -> Iterator[tuple[Path, Labels | Trouble]]:
-    """What ``model`` says of each file; an unreadable one gets its Trouble and stops nothing."""
+    """What ``model`` says of each file; an unreadable one gets its Trouble and stops nothing. Each
+    frame of a DICOM file with several gets an answer of its own, ``scan.dcm#3``."""
     if model.system is None or model.system.task != "classify":
         raise Trouble(
             "not trained",
@@ -85,10 +87,11 @@ def predict(model: Model, files: Sequence[str | Path]) -> Iterator[tuple[Path, L
         )
     system = model.system.eval()
     side = system.seen.side
+    window = saving.read_args(model.folder).get("window") if model.folder else None
     for path in find(files):
         try:
             frames = image.look(path).frames
-            for number, read in enumerate(image.frames(path, about=side), 1):
+            for number, read in enumerate(image.frames(path, about=side, window=window), 1):
                 picture = image.square(read, side, system.seen.channels)
                 with torch.inference_mode():
                     batch = system.prepare(picture[None], torch.zeros(1, dtype=torch.long))

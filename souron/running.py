@@ -398,9 +398,8 @@ def measure(record: RunRecord, model: Any, test: Feed) -> None:
         record.samples = model.draw(SAMPLES)
     if model.task == "group":
         record.groups = model(test.all())
-    groups = list(test.cases.group) or None
     record.measures = {
-        name: judging.interval(values.numpy(), groups if len(values) == len(test) else None)
+        name: judging.interval(values.numpy(), test.cases.units if len(values) == len(test) else None)
         for name, values in scores.items()
     }
 

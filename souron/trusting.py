@@ -293,7 +293,7 @@ def _calibration_json(found: Calibration) -> dict[str, Any]:
 def trust(answers: Answers, trial: Trial, prevalence: float | None = None) -> Trust:
     """What the answers come to. ``prevalence``: the positive class's share in later use."""
     cases = answers.cases
-    groups = list(cases.group) or None
+    groups = cases.units
     probability, label = answers.probability.numpy(), cases.label.numpy()
     found = trial.positive
     measures = _of(probability, label, groups)
@@ -341,8 +341,8 @@ def _of(
     return {
         "accuracy": judging.interval(tables["accuracy"], groups),
         "AUC": discriminating.auc(probability, label, groups),
-        "Brier score": judging.interval(brier, groups),
-        "log loss": judging.interval(tables["log loss"], groups),
+        "Brier score": judging.loss(brier, groups),
+        "log loss": judging.loss(tables["log loss"], groups),
     }
 
 
@@ -363,7 +363,7 @@ def _calibration(
     probability: NDArray[np.float64], label: NDArray[np.int64], groups: list[str] | None
 ) -> Calibration:
     return Calibration(
-        judging.interval(np.atleast_2d(calibrating.brier(probability, label)), groups),
+        judging.loss(np.atleast_2d(calibrating.brier(probability, label)), groups),
         calibrating.expected_error(probability, label),
         calibrating.curve(probability, label, groups=groups),
         probability[0].max(1),
@@ -374,7 +374,8 @@ def _subgroups(cases: Cases, probability: NDArray[np.float64]) -> Iterator[Subgr
     for column, values in cases.columns.items():
         for value, rows in _values(values):
             label = cases.label.numpy()[rows]
-            groups = [cases.group[row] for row in rows] if cases.group else None
+            units = cases.units
+            groups = [units[row] for row in rows] if units else None
             measures = _of(probability[:, rows], label, groups)
             chosen = {name: measures[name] for name in ("accuracy", "AUC")}
             patients = len(set(groups)) if groups else len(rows)

@@ -433,7 +433,7 @@ def test_train_json_is_one_object_and_nothing_else_on_stdout(
     assert set(found) == {
         "run", "system", "data", "measures", "train_seconds", "forecast", "outcome", "skipped",
     }  # fmt: skip
-    assert set(found["measures"]["accuracy"]) == {"value", "low", "high", "n"}
+    assert set(found["measures"]["accuracy"]) == {"value", "low", "high", "n", "groups"}
     assert "training" in err
     assert souron_says("train", "cnn", "--json", "--quiet")[2] == ""
 
@@ -616,10 +616,10 @@ def test_predict_says_when_a_glob_matches_nothing(souron_says: Said, pretend: An
 
 
 def test_val_measures_a_run(souron_says: Said, pretend: Any) -> None:
-    def evaluate(folder: str, data: Any, group: Any, allow_leak: bool) -> Any:
-        return a_run(Path(folder)).measures
+    def examine(folder: str, *options: Any) -> Any:
+        return a_run(Path(folder))
 
-    pretend("running", evaluate=evaluate)
+    pretend("evaluating", examine=examine)
     assert "91.2 %" in souron_says("val", "runs/x")[1]
     found = json.loads(souron_says("val", "runs/x", "data=d", "--json")[1])
     assert found["measures"]["accuracy"]["n"] == 360

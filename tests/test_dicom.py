@@ -30,7 +30,7 @@ from pydicom.uid import (
 
 from souron import cli
 from souron.data import anonymising, augmenting, checking, duplicates, folder, loading, table
-from souron.kinds import dicom
+from souron.kinds import decoding, dicom
 from souron.kinds import image as pictures
 from souron.speaking import Trouble
 from souron.tasks.classify import Classifier
@@ -695,3 +695,44 @@ def test_pydicom_is_imported_only_for_dicom():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["False", "False"]
+
+
+def shipped(name: str) -> bytes:
+    return (Path(pydicom.__file__).parent / "data" / "test_files" / name).read_bytes()
+
+
+def test_a_decoder_that_dies_takes_nothing_with_it(tmp_path, capfd):
+    """Damaged lossless JPEG and JPEG-LS, on which GDCM ends its process; then whole ones."""
+    chance = np.random.default_rng(0)
+    for name in ("MR_small_jpeg_ls_lossless.dcm", "SC_rgb_jpeg_gdcm.dcm"):
+        whole = shipped(name)
+        place = whole.index(b"\xe0\x7f\x10\x00")
+        for _trial in range(25):
+            damaged = bytearray(whole)
+            for _byte in range(chance.integers(1, 8)):
+                damaged[place + chance.integers(8, 400)] = chance.integers(256)
+            (tmp_path / "a.dcm").write_bytes(damaged)
+            try:
+                pictures.read(tmp_path / "a.dcm")
+            except Trouble as trouble:
+                assert trouble.code in ("unreadable", "truncated", "too large")
+        (tmp_path / "a.dcm").write_bytes(whole)
+        assert pictures.read(tmp_path / "a.dcm").getbbox()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_decoder_that_takes_too_long_is_stopped(tmp_path, monkeypatch):
+    (tmp_path / "a.dcm").write_bytes(shipped("JPEG2000.dcm"))
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "SECONDS", 0.0)
+        decoding.stop()
+        assert code(tmp_path / "a.dcm") == "unreadable"
+    assert pictures.read(tmp_path / "a.dcm").getbbox()
+
+
+def test_a_decoder_is_not_looked_for_in_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "a.dcm").write_bytes(shipped("JPEG2000.dcm"))
+    for name in ("pydicom.py", "gdcm.py", "json.py", "numpy.py"):
+        (tmp_path / name).write_text("raise SystemExit")
+    decoding.stop()
+    assert pictures.read(tmp_path / "a.dcm").getbbox()

@@ -299,7 +299,7 @@ def test_an_interval_over_patients_covers_and_counts_patients(rng):
     true = float(bench.expit(1 + 1.5 * node) @ weight / weight.sum())
     names = [f"patient {number}" for number in group]
     found = [interval(one[0, 0], groups=names) for one in scores]
-    assert {one.n for one in found} == {60}
+    assert {one.groups for one in found} == {60}
     rate = np.mean([one.low <= true <= one.high for one in found])
     assert abs(rate - 0.95) <= sampling_error(0.95) + 0.01
 
@@ -333,7 +333,7 @@ def test_all_or_nothing_right_still_leaves_room():
     assert interval(np.ones((3, 10))).low == pytest.approx(0.7225, abs=1e-4)
     assert interval([1.0]).low < 0.21
     grouped = interval(np.ones(30), groups=np.arange(30) // 10)
-    assert grouped.low < 0.5 and grouped.n == 3
+    assert grouped.low < 0.5 and (grouped.n, grouped.groups) == (30, 3)
     nothing = proportion(0, 0)
     assert math.isnan(nothing.value) and (nothing.low, nothing.high, nothing.n) == (0.0, 1.0, 0)
 

@@ -48,6 +48,14 @@ class Cases:
         """Pixels; pictures are square."""
         return self.image.shape[-1]
 
+    @property
+    def units(self) -> list[str] | None:
+        """What was drawn, for intervals: each case's group, of one without its own name; None where
+        every case stands for itself."""
+        if not any(self.group):
+            return None
+        return [group or f"\0{i}" for i, group in enumerate(self.group)]
+
     def only(self, chosen: Sequence[int] | Tensor) -> "Cases":
         """The chosen rows, in that order."""
         rows = torch.as_tensor(chosen, dtype=torch.long)

@@ -36,8 +36,9 @@ def near(image: Tensor) -> list[tuple[int, int]]:
     Of pictures that are all copies of one another there are as many pairs as join them, not every
     one: ten thousand times the same picture are 9999 pairs and not fifty million.
     """
-    if image.is_floating_point():
-        image = _stretched(image)
+    if image.is_floating_point() and len(image):  # finer steps may be faint: a CT by all its bits
+        low, high = image.aminmax()
+        image = (image - low) * (255 / (high - low).clamp(min=1e-6))
     found: list[tuple[int, int]] = []
     family = torch.arange(len(image))
     for pairs in _candidates(image):  # (candidates, 2)
@@ -87,12 +88,6 @@ def thumbnails(image: Tensor, side: int) -> Tensor:
     pixels = (pixels - pixels.mean((2, 3), keepdim=True)).flatten(1)
     flat = pixels.std(1, keepdim=True, correction=0) < FLAT
     return F.normalize(pixels).masked_fill(flat, 0.0)
-
-
-def _stretched(image: Tensor) -> Tensor:
-    """Each from black to white: of 4096 grey levels few may be in use."""
-    low, high = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)
-    return (image - low) * (255 / (high - low).clamp(min=1e-6))
 
 
 def _smaller(image: Tensor) -> Tensor:

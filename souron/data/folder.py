@@ -50,8 +50,8 @@ class Listed(NamedTuple):
     label: str
     group: str = ""
     part: str = ""
-    columns: Mapping[str, str] = {}  # see ``Cases.columns``
     frame: int = 0  # of a DICOM file, from 1; 0 stands for all
+    columns: Mapping[str, str] = {}  # see ``Cases.columns``
 
 
 class Read(NamedTuple):
@@ -260,14 +260,11 @@ def gather(
 
 
 def _columns(kept: Sequence[Listed], known: Sequence[dicom.Known]) -> dict[str, list[str]]:
-    """What a table says of each case; of what it does not name, what DICOM headers tell."""
-    told = [
-        {**dict(zip(dicom.COLUMNS, about.columns, strict=True)), **item.columns}
-        for item, about in zip(kept, known, strict=True)
-    ]
-    names = dict.fromkeys(name for row in told for name in row)
-    made = {name: [row.get(name, "") for row in told] for name in names}
-    return {name: values for name, values in made.items() if any(values)}
+    """What DICOM headers tell, where any does, and the table's own columns, which go first."""
+    rows = zip(*(about.columns for about in known), strict=True)
+    told = {name: list(row) for name, row in zip(dicom.COLUMNS, rows, strict=True) if any(row)}
+    own = dict.fromkeys(name for item in kept for name in item.columns)
+    return told | {name: [item.columns.get(name, "") for item in kept] for name in own}
 
 
 class Looked(NamedTuple):

@@ -82,7 +82,8 @@ def load(
         else:
             further = {n: _value(row[n])[:LONGEST] for n in row if n not in COLUMNS}
             part = _part(_value(row["part"]), path)
-            listed[file] = Listed(place, file, label, _value(row["group"]), part, further, frame)
+            group_of = _value(row["group"])
+            listed[file] = Listed(place, file, label, group_of, part, frame, further)
     rows = list(listed.values())
     return gather(path, path.parent, rows, skipped, side, group, progress, window)
 

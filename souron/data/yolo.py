@@ -20,7 +20,7 @@ import torch
 import yaml
 
 from souron.data.cases import Cases, Skipped
-from souron.data.folder import PARTS, SUFFIXES, Listed, gather, missing, natural, walk
+from souron.data.folder import NAMED, PARTS, Listed, gather, missing, natural, walk
 from souron.kinds.image import readable
 from souron.speaking import Trouble, _
 
@@ -57,7 +57,7 @@ def load(
             label = inside[0]
             label = label if label in names.values() else names.get(label, label)
             listed.append(Listed(place, file, label=label, part=part))
-        elif PurePosixPath(file).suffix.lower() in SUFFIXES:
+        elif PurePosixPath(file).suffix.lower() in NAMED:
             skipped.append(Skipped(file, "no label", _("not in a class folder")))
         else:
             skipped.append(Skipped(file, "not an image", _("not a picture")))

@@ -5,7 +5,8 @@
 DICOM PS3.3, C.7.6.3 (pixels), C.11.1 (modality LUT), C.11.2 (window).
 https://dicom.nema.org/medical/dicom/current/output/html/part03.html
 
-pydicom reads the file and calls a decoder for compressed pixels, one for each kind of compression.
+pydicom reads the file and calls a decoder for compressed pixels, one for each kind of compression;
+those in C and C++ run apart, see ``kinds.decoding``.
 Files are hostile: their sizes, frames, sequences and what unfolds from them are bounded. What is
 wrong ends in a ``Trouble`` whose codes ``kinds.image`` lists.
 """
@@ -25,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from souron.kinds import decoding
 from souron.kinds.image import MOST_BYTES, MOST_PIXELS, Look, check_pixels, trouble
 from souron.speaking import Trouble, _
 
@@ -55,6 +57,7 @@ DECODERS = {
     "1.2.840.10008.1.2.4.203": "pylibjpeg",
     RUNS: "pydicom",
 }
+APART = ("gdcm", "pylibjpeg")  # decoders that a damaged file can crash or keep busy for ever
 MODULES = ("BitsStored", "PixelRepresentation", "PhotometricInterpretation", "ModalityLUTSequence",
            "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction",
            "VOILUTSequence")  # fmt: skip
@@ -306,43 +309,57 @@ def stored(dataset: Any, number: int, path: Path) -> np.ndarray:
         if high not in (None, "") and bits and high != bits - 1:
             raise ValueError(f"HighBit = {high}, BitsStored = {bits}")
     if plugin:
-        check_coded(dataset, number, how, path)
-    if plugin == "gdcm":
-        hush()
+        coded = check_coded(dataset, number, how, path)
+    if plugin in APART:
+        array, kind = decoding.decode(how, plugin, coded, options(dataset))
+        return checked(array, kind)
     if "TransferSyntaxUID" not in getattr(dataset, "file_meta", {}):
         dataset.ensure_file_meta()
         dataset.file_meta.TransferSyntaxUID = how
     array, about = decoder.as_array(dataset, index=number, decoding_plugin=plugin)
-    kind = str(about["photometric_interpretation"])
+    return checked(array, str(about["photometric_interpretation"]))
+
+
+def options(dataset: Any) -> dict[str, Any]:
+    """What a decoder must know of one frame, as plain numbers and text."""
+    from pydicom.pixels import as_pixel_options
+
+    found = as_pixel_options(dataset, number_of_frames=1, pixel_keyword="PixelData")
+    found.pop("extended_offsets", None)
+    return {
+        name: value if isinstance(value, int) else str(value)
+        for name, value in found.items()
+        if value is not None
+    }
+
+
+def checked(array: np.ndarray, kind: str) -> np.ndarray:
     if array.ndim == 3 and kind not in ("RGB", "YBR_ICT", "YBR_RCT"):  # J2K's own become RGB
         raise ValueError(kind)
     return array
 
 
-def hush() -> None:
-    """Else GDCM prints to stderr what is wrong with a file."""
-    import gdcm
-
-    for name in ("DebugOff", "WarningOff", "ErrorOff"):
-        getattr(gdcm.Trace, name)()
-
-
-def check_coded(dataset: Any, number: int, how: str, path: Path) -> None:
-    """Refuse compressed pixels whose own header says another size, or which unfold to more."""
+def check_coded(dataset: Any, number: int, how: str, path: Path) -> bytes:
+    """A frame as it is compressed. Refuses one whose own header says another size, or which
+    unfolds to more."""
     from pydicom.encaps import get_frame
 
     frames = whole_number(dataset, "NumberOfFrames", 1)
     width, height = whole_number(dataset, "Columns"), whole_number(dataset, "Rows")
-    coded = get_frame(dataset.PixelData, number, number_of_frames=frames)
+    table = None
+    if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
+        table = dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths
+    coded = get_frame(dataset.PixelData, number, extended_offsets=table, number_of_frames=frames)
     if how == RUNS:
         most = width * height * dataset.BitsAllocated // 8 * dataset.SamplesPerPixel
         if 64 * len(coded) > MOST_RUNS and run_length(coded[64:], 2 * most) > 2 * most:
             raise trouble(path, "too large", _("the file unfolds to more than its picture"))
-        return
+        return coded
     size = coded_size(coded)
     if size != (width, height):
         found = " x ".join(map(str, size)) if size else "?"
         raise ValueError(f"{found} pixels are coded, {width} x {height} are expected")
+    return coded
 
 
 def coded_size(coded: bytes) -> tuple[int, int] | None:
