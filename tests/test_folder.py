@@ -404,6 +404,8 @@ def test_a_data_yaml_that_cannot_be_used(described, tmp_path, about, code):
         "a: &a [x]\nb: &b [*a, *a]\ntrain: learn\n",  # grows tenfold a line
         "train: !!python/object/apply:os.system [ls]\n",
         "train: " + "[" * 5000,
+        "train: learn\nx: " + "1:" * 10_000 + "1",  # a number to the base of 60
+        "train: [" + "learn," * 150_000 + "]",
         "train: [learn\n",
         "- learn\n",
         "train: learn\nx: 2001-99-99\n",
