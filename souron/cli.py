@@ -90,7 +90,8 @@ command(
 command(
     "fetch",
     N_("Get data sets and published weights; the only command that uses the network."),
-    "souron fetch --list\nsouron fetch fashion\nsouron fetch --where",
+    "souron fetch --list\nsouron fetch fashion\nsouron fetch --where\n"
+    "souron fetch --bundle usb/ fashion resnet50\nsouron fetch --verify usb/",
 )(looking.fetch)
 command(
     "doctor",

@@ -11,6 +11,7 @@ import hashlib
 import http.client
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -28,6 +29,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import psutil
+
 from souron import finding
 from souron.data import loading
 from souron.speaking import Trouble, _
@@ -41,6 +44,7 @@ PATIENCE = 30  # seconds without an answer
 PACKAGE_PATIENCE = 900  # seconds for a Debian package
 LARGEST = 4 << 30  # bytes of a file of weights
 CHUNK = 1 << 18
+STALE = 24 * 3600  # seconds after which a work folder is nobody's
 ENCRYPTED = "https:"
 
 
@@ -88,7 +92,7 @@ def where(name: str) -> Path | None:
     """Where a data set or the weights of a system lie on this computer, or None."""
     if name in loading.names():
         return loading.names()[name].where()
-    return _weights_here(_item(name).source)
+    return _weights_here(item(name).source)
 
 
 def fetch(name: str, watch: Watch = nobody_watches) -> Path:
@@ -102,7 +106,7 @@ def fetch(name: str, watch: Watch = nobody_watches) -> Path:
         return here
     if name in loading.names():
         return _fetch_data(loading.names()[name], watch)
-    return _fetch_weights(_item(name), watch)
+    return _fetch_weights(item(name), watch)
 
 
 def normalisation(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -162,7 +166,7 @@ def read_weights(file: Path) -> "dict[str, Tensor]":
     from safetensors.torch import load_file
 
     promised = re.search(r"-([0-9a-f]{8,64})\.pth$", file.name)
-    if promised and not _digest(file, "sha256").startswith(promised.group(1)):
+    if promised and not checksum(file).startswith(promised.group(1)):
         raise _unreadable(file, _("its content does not match the checksum in its name"))
     try:
         if file.suffix == ".safetensors":
@@ -192,7 +196,7 @@ def _unreadable(file: Path, why: str) -> Trouble:
     )
 
 
-def _item(name: str) -> Item:
+def item(name: str) -> Item:
     everything = fetchable()
     if name in everything:
         return everything[name]
@@ -264,7 +268,7 @@ def _in_package(package: str, inside: str) -> Iterator[Path]:
 def _fetch_weights(item: Item, watch: Watch) -> Path:
     folder = loading.cache() / "weights"
     maker, _colon, name = item.source.partition(":")
-    with _bench(folder) as bench:
+    with workbench(folder) as bench:
 
         def from_torchvision() -> Path:
             import torchvision
@@ -316,7 +320,7 @@ def _fetch_weights(item: Item, watch: Watch) -> Path:
 
 def _fetch_data(entry: loading.DataEntry, watch: Watch) -> Path:
     folder = loading.cache() / "data" / entry.name
-    with _bench(folder.parent) as bench:
+    with workbench(folder.parent) as bench:
         ways: list[Callable[[], Path]] = []
         if entry.debian and shutil.which("apt-get") and shutil.which("dpkg-deb"):
             ways.append(partial(_from_debian, entry, bench, watch))
@@ -350,7 +354,7 @@ def _from_debian(entry: loading.DataEntry, bench: Path, watch: Watch) -> Path:
     said = _run(["apt-get", "download", "--print-uris", package], bench, nobody_watches)
     announced = re.search(r"\.deb (\d+) ", said)
     total = int(announced.group(1)) if announced else 0
-    _room(bench, 3 * total)
+    room(bench, 3 * total)
     _run(["apt-get", "download", package], bench, lambda done, _total: watch(done, total))
     watch(total, total)
 
@@ -475,7 +479,7 @@ def _transfer(url: str, file: Path, watch: Watch, checked: bool, limit: int) -> 
             if not checked and not answer.url.startswith(ENCRYPTED):  # after redirections
                 raise Failed(_("{url} is neither encrypted nor has a checksum").format(url=url))
             total = int(answer.headers.get("Content-Length") or 0)
-            _room(file.parent, total)
+            room(file.parent, total)
             while done <= limit and (chunk := answer.read(CHUNK)):
                 done += out.write(chunk)
                 watch(done, total)
@@ -483,7 +487,7 @@ def _transfer(url: str, file: Path, watch: Watch, checked: bool, limit: int) -> 
         if isinstance(error, urllib.error.HTTPError):
             error.close()
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise _full(file.parent, total) from error
+            raise full(file.parent, total) from error
         raise Failed(f"{url}: {getattr(error, 'reason', None) or error}") from error
     if done > limit:
         raise Failed(_("{url} is longer than {limit:,} bytes").format(url=url, limit=limit))
@@ -532,11 +536,16 @@ def _allowed() -> None:
 
 
 @contextmanager
-def _bench(folder: Path) -> Iterator[Path]:
-    """A folder to work in, on the same disk as ``folder``, gone afterwards whatever happens."""
+def workbench(folder: Path) -> Iterator[Path]:
+    """A folder to work in, on the same disk as ``folder``, gone afterwards whatever happens.
+
+    What a killed process left behind in ``folder`` is removed first.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        bench = tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-")
+        _sweep(folder)
+        prefix = f".fetching-{_computer()}-{os.getpid()}-"
+        bench = tempfile.TemporaryDirectory(dir=folder, prefix=prefix)
     except OSError as error:
         raise Trouble(
             "unwritable",
@@ -550,12 +559,30 @@ def _bench(folder: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _room(folder: Path, needed: int) -> None:
+def _sweep(folder: Path) -> None:
+    """Remove work folders that are a day old, or whose process on this computer is gone."""
+    for bench in folder.glob(".fetching-*"):
+        told = re.fullmatch(r"\.fetching-(\w*)-(\d{1,9})-\w+", bench.name)
+        gone = told and told[1] == _computer() and not psutil.pid_exists(int(told[2]))
+        try:
+            old = time.time() - bench.lstat().st_mtime > STALE
+        except OSError:  # another process was faster
+            continue
+        if gone or old:
+            shutil.rmtree(bench, ignore_errors=True)
+
+
+def _computer() -> str:
+    """Its name, for folders that several computers share: each knows its own processes only."""
+    return re.sub(r"\W", "", platform.node())[:60]
+
+
+def room(folder: Path, needed: int) -> None:
     if shutil.disk_usage(folder).free < needed:
-        raise _full(folder, needed)
+        raise full(folder, needed)
 
 
-def _full(folder: Path, needed: int) -> Trouble:
+def full(folder: Path, needed: int) -> Trouble:
     return Trouble(
         "disk",
         _("the disk of {folder} is full").format(folder=folder),
@@ -568,9 +595,9 @@ def _full(folder: Path, needed: int) -> Trouble:
 
 def _matches(file: Path, digest: str) -> bool:
     method, _colon, promised = digest.partition(":")
-    return _digest(file, method).startswith(promised)
+    return checksum(file, method).startswith(promised)
 
 
-def _digest(file: Path, method: str) -> str:
+def checksum(file: Path, method: str = "sha256") -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, method).hexdigest()

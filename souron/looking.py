@@ -380,16 +380,28 @@ def fetch(
     every: Annotated[bool, Option("--all", help=N_("everything there is"))] = False,
     listing: Annotated[bool, Option("--list", help=N_("what can be fetched"))] = False,
     where: Annotated[bool, Option("--where", help=N_("where what is here lies"))] = False,
+    bundle: Annotated[
+        str | None,
+        Option(metavar="DIR", help=N_("a folder to carry away: the names, or all that is here")),
+    ] = None,
+    verify: Annotated[
+        str | None, Option(metavar="DIR", help=N_("check such a folder by its checksums"))
+    ] = None,
 ) -> None:  # fmt: skip
-    from souron import fetching
+    from souron import bundling, fetching
 
+    if verify is not None:
+        verify_bundle(Path(verify))
+        return
     items = fetching.fetchable()
-    if listing or where or not (names or every):
+    if listing or where or not (names or every or bundle):
         list_fetchable({name: items[name] for name in names or items if name in items})
         return
     wanted = list(items) if every else names or []
     for name in wanted:
         fetching.where(name)  # a wrong name, before anything is fetched
+    if bundle is not None:
+        bundling.refuse(Path(bundle))
     fetched, troubles = {}, []
     for name in wanted:
         try:
@@ -402,11 +414,41 @@ def fetch(
         else:
             if not screen.json:
                 show(f"{name}: {fetched[name]}")
+    made = None
+    if bundle is not None and not troubles:
+        with showing.fetching_bar(bundle) as progress:
+            made = bundling.bundle(Path(bundle), wanted, progress)
     if screen.json:
         failed = [{"code": each.code, "found": each.found} for each in troubles]
-        print_json({"fetched": fetched, "failed": failed})
+        carried = {"bundle": asdict(made)} if made else {}
+        print_json({"fetched": fetched, "failed": failed, **carried})
+    elif made:
+        show(_("{folder}: {names}; {files} files, {size}").format(
+            folder=made.folder, names=", ".join(made.names), files=units.whole(made.files),
+            size=units.size(made.bytes)))  # fmt: skip
+        show(_("on the other computer: {command}").format(
+            command=f"SOURON_CACHE={made.folder} souron fetch --where"))  # fmt: skip
     if troubles:
         raise typer.Exit(troubles[0].exit)
+
+
+def verify_bundle(folder: Path) -> None:
+    """Exit code 3 where a file differs from what its checksum says."""
+    from souron import bundling
+
+    with showing.fetching_bar(str(folder)) as progress:
+        files, differences = bundling.verify(folder, progress)
+    if screen.json:
+        print_json({"files": files, "differences": [asdict(each) for each in differences]})
+    elif differences:
+        named = {"missing": _("missing"), "changed": _("changed"), "added": _("added"),
+                 "outside": _("leads out of the folder")}  # fmt: skip
+        for each in differences:
+            show(f"{named[each.code]}: {each.file}")
+    else:
+        show(_("{files} files are as they were bundled").format(files=units.whole(files)))
+    if differences:
+        raise typer.Exit(3)
 
 
 def list_fetchable(items: dict[str, Any]) -> None:

@@ -399,7 +399,9 @@ def measure(record: RunRecord, model: Any, test: Feed) -> None:
     if model.task == "group":
         record.groups = model(test.all())
     record.measures = {
-        name: judging.interval(values.numpy(), test.cases.units if len(values) == len(test) else None)
+        name: judging.interval(
+            values.numpy(), test.cases.units if len(values) == len(test) else None
+        )
         for name, values in scores.items()
     }
 

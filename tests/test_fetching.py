@@ -2,10 +2,14 @@
 
 import hashlib
 import io
+import json
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 import threading
+import time
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +21,7 @@ import torch
 import torchvision
 from safetensors.torch import load_file, save_file
 
-from souron import fetching, finding, preparing
+from souron import bundling, fetching, finding, preparing
 from souron.data import loading
 from souron.data.cases import Cases
 from souron.speaking import Trouble
@@ -486,3 +490,183 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(Trouble, match="not a table of tensors"):
         fetching.read_weights(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "age", "stays"),
+    [
+        (".fetching-{computer}-{gone}-abc_1", 0, False),  # its process is gone
+        (".fetching-{computer}-{here}-abc_1", 0, True),
+        (".fetching-{computer}-{here}-abc_1", 2 * 24 * 3600, False),
+        (".fetching-another-{gone}-abc_1", 0, True),  # who knows what runs there
+        (".fetching-another-{gone}-abc_1", 2 * 24 * 3600, False),
+        (".fetching-abc", 0, True),
+        (".fetching-abc", 2 * 24 * 3600, False),
+        (".fetching-{computer}-99999999999999999999-a", 0, True),
+    ],
+)
+def test_work_folders_of_killed_processes_are_removed(cache, mnist, name, age, stays):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    name = name.format(computer=fetching._computer(), gone=process.pid, here=os.getpid())
+    bench = cache / "data" / name
+    bench.mkdir(parents=True)
+    (bench / "half").write_bytes(b"half")
+    os.utime(bench, times=(time.time() - age,) * 2)
+    fetching.fetch("mnist")
+    assert bench.exists() == stays
+
+
+def test_a_killed_fetch_leaves_nothing_that_the_next_does_not_remove(cache, mnist):
+    code = (
+        "import os, signal; from pathlib import Path; from souron import fetching\n"
+        f"with fetching.workbench(Path({str(cache / 'data')!r})) as bench:\n"
+        "    (bench / 'half').touch(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert [file.name for file in (cache / "data").rglob("*")][1:] == ["half"]
+    fetching.fetch("mnist")
+    assert [child.name for child in (cache / "data").iterdir()] == ["mnist"]
+
+
+@pytest.fixture
+def full(cache, mnist, site, published):
+    """A cache with a data set, another in the reader's own folder, and weights."""
+    fetching.fetch("mnist")
+    name, content = published(site.address)
+    site.pages[f"/{name}"] = content
+    fetching.fetch("resnet18")
+    return cache
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if
+            f.is_file()}  # fmt: skip
+
+
+def test_a_bundle_is_a_cache_for_another_computer(full, tmp_path, monkeypatch, mnist):
+    monkeypatch.setattr(fetching, "_in_package", lambda *_names: iter(()))
+    seen = []
+    made = bundling.bundle(tmp_path / "usb", watch=lambda done, total: seen.append((done, total)))
+    assert set(made.names) == {"mnist", "resnet18"} and seen[-1][0] == seen[-1][1] == made.bytes
+    held = everything(tmp_path / "usb")
+    weights = "weights/ResNet18_Weights.IMAGENET1K_V1.safetensors"
+    assert held.keys() == {
+        *(f"data/mnist/{name}" for name in mnist), weights, "README.md", "SHA256SUMS",
+    }  # fmt: skip
+    text = held["README.md"].decode()
+    assert "SOURON_CACHE" in text and "ライセンス" in text and "| mnist | 0.0 |" in text
+    assert bundling.verify(tmp_path / "usb") == (6, [])
+    if Path("/usr/bin/sha256sum").exists():
+        command = ["/usr/bin/sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+        subprocess.run(command, check=True, cwd=tmp_path / "usb")
+    shutil.rmtree(full)
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "usb"))
+    monkeypatch.setenv("SOURON_OFFLINE", "1")
+    assert fetching.fetch("mnist") == tmp_path / "usb/data/mnist"
+    assert torch.equal(
+        fetching.weights("resnet18", RESNET18)["conv1.weight"], STATE["conv1.weight"]
+    )
+    assert not list(tmp_path.glob(".fetching-*"))
+
+
+def test_a_bundle_of_names_only(full, tmp_path):
+    assert bundling.bundle(tmp_path / "usb", ["mnist", "digits"]).names == ("mnist",)
+    assert not (tmp_path / "usb/weights").exists()
+    with pytest.raises(Trouble) as trouble:
+        bundling.bundle(tmp_path / "other", ["mnist", "fashion"])
+    assert (trouble.value.code, trouble.value.fix) == ("fetch", "souron fetch fashion")
+    assert not (tmp_path / "other").exists()
+
+
+def test_stamps_are_bundled_as_the_package_holds_them(tmp_path):
+    place = loading.INSTALLED / "usr/share/tuxpaint/stamps"
+    for name in ("animals/cat.png", "animals/cat.txt", "animals/cat.ogg", "vehicles/car.png"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(name)
+    terms = loading.INSTALLED / "usr/share/doc/tuxpaint-stamps-default/copyright"
+    terms.parent.mkdir(parents=True)
+    terms.write_text("GPL-2")
+    bundling.bundle(tmp_path / "usb", ["stamps"])
+    assert sorted(everything(tmp_path / "usb/data/stamps")) == [
+        "animals/cat.png", "animals/cat.txt", "copyright", "vehicles/car.png",
+    ]  # fmt: skip
+
+
+def test_a_bundle_never_writes_into_a_folder_that_holds_something(full, tmp_path):
+    (tmp_path / "usb").mkdir()
+    bundling.bundle(tmp_path / "usb", ["mnist"])  # empty: it may
+    before = everything(tmp_path / "usb")
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("usb", "file", "link"):
+        with pytest.raises(Trouble) as trouble:
+            bundling.bundle(tmp_path / name, ["mnist"])
+        assert (trouble.value.code, trouble.value.exit) == ("exists", 5)
+    assert everything(tmp_path / "usb") == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_a_bundle_that_was_interrupted_leaves_nothing(full, tmp_path, error):
+    def interrupt(done, total):
+        raise error
+
+    with pytest.raises((KeyboardInterrupt, Trouble)) as caught:
+        bundling.bundle(tmp_path / "usb", ["mnist"], interrupt)
+    assert getattr(caught.value, "code", "disk") == "disk"
+    assert sorted(child.name for child in tmp_path.iterdir()) == ["cache"]
+
+
+def test_nothing_to_carry(tmp_path):
+    with pytest.raises(Trouble) as trouble:
+        bundling._items(["digits"])
+    assert trouble.value.code == "fetch" and "nothing to carry" in trouble.value.found
+
+
+def test_what_differs_from_the_checksums_is_named(full, tmp_path):
+    usb = tmp_path / "usb"
+    bundling.bundle(usb, ["mnist"])
+    names = sorted(name for name in everything(usb) if name.startswith("data"))
+    (usb / names[0]).write_bytes(b"other")
+    (usb / names[1]).unlink()
+    (usb / names[2]).unlink()
+    (usb / names[2]).symlink_to(full / names[2])  # the same content, but not in the bundle
+    (usb / "weights").mkdir()
+    (usb / "weights/evil.safetensors").touch()
+    with (usb / "SHA256SUMS").open("a") as stream:
+        stream.write(f"{'0' * 64}  ../cache/{names[0]}\n")
+        stream.write(f"{'0' * 64}  {full / names[0]}\n")
+    files, found = bundling.verify(usb)
+    assert files == 7
+    assert {(one.file, one.code) for one in found} == {
+        (names[0], "changed"), (names[1], "missing"), (names[2], "outside"),
+        ("weights/evil.safetensors", "added"), (f"../cache/{names[0]}", "outside"),
+        (str(full / names[0]), "outside"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [None, "", "nonsense\n", f"{'0' * 64}  a\n{'0' * 20}"])
+def test_a_folder_without_whole_checksums_is_no_bundle(tmp_path, text):
+    if text is not None:
+        (tmp_path / "SHA256SUMS").write_text(text)
+    with pytest.raises(Trouble) as trouble:
+        bundling.verify(tmp_path)
+    assert (trouble.value.code, trouble.value.exit) == ("bundle", 3)
+
+
+def test_the_command_bundles_and_verifies(full, tmp_path, capsys):
+    from souron import cli
+
+    usb = str(tmp_path / "usb")
+    assert cli.run(["fetch", "--bundle", usb, "mnist"]) == 0
+    assert "mnist; 5 files" in capsys.readouterr().out
+    assert cli.run(["fetch", f"verify={usb}"]) == 0
+    assert "5 files are as they were bundled" in capsys.readouterr().out
+    assert cli.run(["fetch", "--bundle", usb, "mnist"]) == 5
+    (tmp_path / "usb/README.md").write_text("other")
+    capsys.readouterr()
+    assert cli.run(["fetch", "--verify", usb, "--json"]) == 3
+    said = capsys.readouterr().out
+    assert json.loads(said) == {
+        "files": 5, "differences": [{"file": "README.md", "code": "changed"}],
+    }  # fmt: skip

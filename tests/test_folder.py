@@ -1,4 +1,4 @@
-"""Any folder of pictures, and the CSV that names them."""
+"""Any folder of pictures, the CSV and the ``data.yaml`` that name them."""
 
 import os
 from collections import namedtuple
@@ -6,9 +6,10 @@ from collections import namedtuple
 import numpy as np
 import psutil
 import pytest
+import yaml
 from PIL import Image
 
-from souron.data import folder, table
+from souron.data import folder, loading, table, yolo
 from souron.speaking import Trouble
 
 
@@ -255,8 +256,8 @@ def test_bad_rows_are_skipped(listed, tmp_path):
     cases = table.load(listed(text))
     assert list(cases.file) == ["pictures/0 写真.png", "pictures/1 写真.png"]
     assert [(s.file, s.code) for s in cases.skipped] == [
-        ("pictures/0 写真.png", "duplicate"), ("pictures/2 写真.png", "no label"),
-        ("../outside.png", "duplicate"), ("pictures/3 写真.png", "no label"),
+        ("pictures/0 写真.png", "label conflict"), ("pictures/2 写真.png", "no label"),
+        ("../outside.png", "label conflict"), ("pictures/3 写真.png", "no label"),
         ("pictures/gone.png", "missing"), ("../outside.png", "outside"),
     ]  # fmt: skip
     outside.unlink()
@@ -283,3 +284,134 @@ def test_bytes_that_are_no_text(listed, tmp_path):
     path.write_bytes(b"file,label\n\x81\xff,1\n")
     assert trouble(table.load, path).code == "unreadable"
     assert trouble(table.load, tmp_path / "lists.csv").code == "missing"
+
+
+def test_further_columns_are_kept_by_the_names_that_are_known(listed):
+    text = (
+        "患者ＩＤ,ファイル,ラベル,施設,性別,撮影日,メモ,Hospital\n"
+        "p1,pictures/0 写真.png,犬,東京,女,2024-05-01, a ,A\n"
+        f"NaN,pictures/1 写真.png,猫,,男,nan,{'x' * 300},B\n"
+    )
+    cases = table.load(listed(text))
+    assert list(cases.group) == ["p1", ""]
+    assert cases.columns == {
+        "site": ["東京", ""], "sex": ["女", "男"], "date": ["2024-05-01", ""],
+        "メモ": ["a", "x" * 200], "Hospital": ["A", "B"],
+    }  # fmt: skip
+    assert cases.only([1]).columns["sex"] == ["男"]
+
+
+def test_other_words_for_patients_are_no_further_columns(listed):
+    text = "file,label,patient,subject,owner\n" + "".join(
+        f"pictures/{i} 写真.png,{'ab'[i % 2]},p{i},s{i},o{i}\n" for i in range(4)
+    )
+    assert table.load(listed(text)).columns.keys() == {"owner"}
+    assert table.load(listed(text), group="owner").columns.keys() == set()
+    assert table.load(listed(text), group="none").columns.keys() == {"owner"}
+
+
+def test_a_table_has_at_most_twenty_further_columns(listed):
+    names = [f"c{i}" for i in range(30)]
+    rows = [f"pictures/{i} 写真.png,{i}," + ",".join("1" * 30) for i in range(2)]
+    cases = table.load(listed("\n".join([",".join(["file,label", *names]), *rows])))
+    assert list(cases.columns) == names[:20]
+
+
+def test_japanese_parts(listed):
+    cases = table.load(
+        listed("ファイル,クラス,区分\npictures/0 写真.png,a,学習\npictures/1 写真.png,b,テスト\n")
+    )
+    assert list(cases.part) == ["train", "test"]
+
+
+@pytest.fixture
+def described(tmp_path):
+    """Pictures in two parts under names of their own, and what writes a ``data.yaml``."""
+    root = tmp_path / "photos"
+    for part in ("learn", "check"):
+        for name in ("zebra", "cat"):
+            for i in range(2):
+                save(root / part / name / f"{i}.png", 10 * i)
+
+    def write(about, text=None):
+        (root / "data.yaml").write_text(text or yaml.safe_dump(about), encoding="utf-8")
+        return root / "data.yaml"
+
+    return write
+
+
+NAMED = {"path": ".", "train": "learn", "val": ["check"], "names": {0: "zebra", 1: "cat"}}
+
+
+def test_a_data_yaml(described):
+    path = described(NAMED)
+    cases = loading.load(path)
+    assert cases.labels == ("zebra", "cat") and cases.name == "photos"
+    assert cases.file[0] == "check/cat/0.png"
+    assert [cases.labels[c] for c in cases.label] == [f.split("/")[1] for f in cases.file]
+    assert list(cases.part) == ["val" if f.startswith("check") else "train" for f in cases.file]
+    assert loading.load(path.parent).labels == ("zebra", "cat")  # through it
+
+
+def test_classes_called_by_their_numbers(described):
+    path = described({"train": "learn", "names": ["ape", "dog"]})
+    (path.parent / "learn" / "zebra").rename(path.parent / "learn" / "1")
+    (path.parent / "learn" / "cat").rename(path.parent / "learn" / "0")
+    cases = yolo.load(path)
+    assert cases.labels == ("ape", "dog") and len(cases) == 4
+    assert {(f.split("/")[1], cases.labels[c]) for f, c in zip(cases.file, cases.label, strict=True)
+            } == {("0", "ape"), ("1", "dog")}  # fmt: skip
+
+
+def test_a_folder_with_classes_of_its_own_is_read_without_its_data_yaml(described, tmp_path):
+    root = described(NAMED).parent
+    for name in ("one", "two"):
+        save(root / name / "1.png")
+    assert set(loading.load(root).labels) == {"one", "two", "learn", "check"}
+
+
+@pytest.mark.parametrize(
+    ("about", "code"),
+    [
+        ({**NAMED, "path": "../photos/.."}, "outside"),
+        ({**NAMED, "path": "/"}, "outside"),
+        ({**NAMED, "train": "../photos/../elsewhere"}, "outside"),
+        ({**NAMED, "train": "link"}, "outside"),
+        ({**NAMED, "train": "gone"}, "missing"),
+        ({**NAMED, "val": "learn"}, "leak"),
+        ({**NAMED, "train": "data.yaml"}, "unreadable"),
+        ({**NAMED, "train": 7}, "unreadable"),
+        ({**NAMED, "train": ["learn", None]}, "unreadable"),
+        ({**NAMED, "names": "cat"}, "unreadable"),
+        ({**NAMED, "names": [["cat"]]}, "unreadable"),
+        ({**NAMED, "names": ["cat", "cat"]}, "unreadable"),
+        ({"names": ["cat"]}, "unreadable"),
+        ({**NAMED, "train": "learn/cat", "val": "check/cat"}, "no label"),
+    ],
+)
+def test_a_data_yaml_that_cannot_be_used(described, tmp_path, about, code):
+    for name in "ab":
+        save(tmp_path / "elsewhere" / name / "1.png")
+    path = described(about)
+    (path.parent / "link").symlink_to(tmp_path / "elsewhere")
+    error = trouble(loading.load, path)
+    assert (error.code, error.exit) == (code, 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x]\nb: &b [*a, *a]\ntrain: learn\n",  # grows tenfold a line
+        "train: !!python/object/apply:os.system [ls]\n",
+        "train: " + "[" * 5000,
+        "train: learn\nx: " + "1:" * 10_000 + "1",  # a number to the base of 60
+        "train: [" + "learn," * 150_000 + "]",
+        "train: [learn\n",
+        "- learn\n",
+        "train: learn\nx: 2001-99-99\n",
+        "train: learn\n#" + "x" * 1_000_000,
+    ],
+)
+def test_a_hostile_data_yaml(described, text):
+    error = trouble(loading.load, described(None, text))
+    assert error.code in ("unreadable", "too large") and len(error.found) < 600

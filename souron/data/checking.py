@@ -6,6 +6,7 @@ changed: ``manifest`` writes a new table that leaves out what is broken.
 
 import csv
 import io
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from PIL.ExifTags import IFD, Base
+from PIL.Image import Image
 
 from souron import saving
-from souron.data import duplicates, loading, splitting
+from souron.data import duplicates, lettering, loading, splitting
 from souron.data.cases import Cases
 from souron.kinds import image as pictures
 from souron.speaking import Trouble, _
@@ -30,6 +33,9 @@ TELLS = 0.6  # of the way from chance to certainty: from there on a feature alon
 FOLDS = 5
 BROKEN = ("truncated", "unreadable", "empty file", "too large", "missing", "outside",
           "no decoder", "no scale", "window")  # fmt: skip
+MOST_READ = 400  # pictures that are looked at for letters
+LONGEST = 200  # letters of what a header says
+DATE = re.compile(r"(\d{4})[-/.:年](\d\d?)[-/.:月](\d\d?)(?!\d)")
 
 Severity = Literal["error", "warning", "hint"]
 
@@ -83,6 +89,8 @@ class File:
     colours: int  # 1 grey, 3 colour
     day: float  # when it was changed
     kind: str  # ".jpg"
+    camera: str  # its maker and model, as the file says
+    taken: str  # when, as the file says: "2024:05:01 12:00:00"
 
 
 def check(
@@ -90,7 +98,8 @@ def check(
     group: str | None = None,
     watch: Callable[[str, float], None] = lambda doing, part: None,
 ) -> Checkup:
-    """Look through a folder or CSV. ``watch`` hears what is being done and how far it is, 0..1.
+    """Look through a folder, a CSV or a ``data.yaml``. ``watch`` hears what is being done and how
+    far it is, 0..1.
 
     Raises Trouble where nothing can be read at all.
     """
@@ -103,7 +112,7 @@ def check(
     about = list(headers(cases))
     parts: Sequence[Iterable[Finding]] = (
         _broken(cases), _copies(cases, alike), _patients(cases), _balance(cases),
-        _sizes(cases, about), _shortcuts(cases, about, watch),
+        _sizes(cases, about), _shortcuts(cases, about, watch), _lettering(cases, watch),
     )  # fmt: skip
     order = ("error", "warning", "hint")
     every = [finding for part in parts for finding in part]
@@ -126,7 +135,7 @@ def headers(cases: Cases) -> Iterator[File | None]:
             about, seen = path.stat(), pictures.look(path, folder)
             colours = 1 if seen.grey else 3
             return File(*seen.size, about.st_size, colours, about.st_mtime / 86400,
-                        path.suffix.lower())  # fmt: skip
+                        path.suffix.lower(), *_camera_of(path, folder))  # fmt: skip
         except (Trouble, OSError):
             return None
 
@@ -134,55 +143,74 @@ def headers(cases: Cases) -> Iterator[File | None]:
         yield from pool.map(look, cases.file)
 
 
+def _camera_of(path: Path, folder: Path) -> tuple[str, str]:
+    """Nothing of DICOM, whose device and date are columns of the cases."""
+    try:
+        with pictures.opened(path, folder) as image:
+            return _camera(image)
+    except Trouble:
+        return "", ""
+
+
+def _camera(image: Image) -> tuple[str, str]:
+    """Camera and date from the header's EXIF; the place (GPS) is not looked at."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return "", ""  # Pillow would decode all of it to look behind the pixels
+    try:
+        exif = image.getexif()
+        told = [exif.get(Base.Make), exif.get(Base.Model)]
+        date = exif.get_ifd(IFD.Exif).get(Base.DateTimeOriginal) or exif.get(Base.DateTime)
+    except pictures.DAMAGE:
+        return "", ""
+    camera = " ".join(str(name).strip("\0 ")[:LONGEST] for name in told if name)
+    return camera, str(date or "")[:LONGEST]
+
+
 def _broken(cases: Cases) -> Iterator[Finding]:
     by_code: dict[str, list[str]] = defaultdict(list)
     for skipped in cases.skipped:
         by_code[skipped.code].append(skipped.file)
+    fixes = {
+        "no label": _("a label for each; what has none is left out"),
+        "duplicate": _("nothing: each counts once"),
+        "label conflict": _("look at them and decide; the first label counts until then"),
+        **dict.fromkeys(BROKEN, _("copy them again from where they came, or take them out")),
+    }
     for code, files in sorted(by_code.items()):
-        broken = code in BROKEN
         yield Finding(
             code,
-            "error" if broken else "hint",
+            "error" if code in (*BROKEN, "label conflict") else "hint",
             tuple(files),
             _("{count} files cannot be used ({code})").format(count=len(files), code=code),
-            _("copy them again from where they came, or take them out")
-            if broken
-            else _("nothing, if they are not pictures of the data"),
+            fixes.get(code, _("nothing, if they are not pictures of the data")),
         )
 
 
 def _copies(cases: Cases, alike: Sequence[tuple[int, int]]) -> Iterator[Finding]:
     same = _families(splitting.same_picture(cases))
-    close = _families(splitting.same_picture(cases, alike))
     known = set(same)
-    near = [rows for rows in close if rows not in known]
-    for code, families, message in (
-        ("duplicates", same, _("{count} pictures are there more than once, the same to the pixel")),
-        ("near duplicates", near,
-         _("{count} pictures are copies of others, re-encoded, resized or brightened")),
-    ):  # fmt: skip
-        if families:
-            count = sum(len(rows) - 1 for rows in families)
-            yield _finding(cases, code, "warning", families, message.format(count=count),
-                           _("keep one of each: --fix"))  # fmt: skip
-    label, part = cases.label.tolist(), list(cases.part) or [""] * len(cases)
-    families = [*same, *near]
-    conflicts = [rows for rows in families if len({label[i] for i in rows}) > 1]
-    if conflicts:
-        yield _finding(
-            cases, "label conflict", "error", conflicts,
-            _("{count} pictures have copies with another label").format(
-                count=sum(map(len, conflicts))),
-            _("look at them and decide; --fix leaves them all out"),
-        )  # fmt: skip
-    leaks = [rows for rows in families if len({part[i] for i in rows}) > 1]
-    if leaks:
-        yield _finding(
-            cases, "leak", "error", leaks,
-            _("{count} pictures are in more than one of train, val and test").format(
-                count=len(leaks)),
-            _("move each with its copies into one part"),
-        )  # fmt: skip
+    near = [rows for rows in _families(splitting.same_picture(cases, alike)) if rows not in known]
+    yield from _about(
+        cases, "duplicates", "warning", same,
+        _("{count} pictures are there more than once, the same to the pixel"),
+        _("keep one of each: --fix"), count=sum(len(rows) - 1 for rows in same),
+    )  # fmt: skip
+    yield from _about(
+        cases, "near duplicates", "warning", near,
+        _("{count} pictures are copies of others, re-encoded, resized or brightened"),
+        _("keep one of each: --fix"), count=sum(len(rows) - 1 for rows in near),
+    )  # fmt: skip
+    conflicts = _differing([*same, *near], cases.label.tolist())
+    yield from _about(
+        cases, "label conflict", "error", conflicts,
+        _("{count} pictures have copies with another label"),
+        _("look at them and decide; --fix leaves them all out"), count=sum(map(len, conflicts)),
+    )  # fmt: skip
+    yield from _about(
+        cases, "leak", "error", _differing([*same, *near], cases.part),
+        _("{count} pictures are in more than one of train, val and test"),
+        _("move each with its copies into one part"),
+    )  # fmt: skip
 
 
 def _patients(cases: Cases) -> Iterator[Finding]:
@@ -193,30 +221,21 @@ def _patients(cases: Cases) -> Iterator[Finding]:
             _("a column named patient in a CSV, or group=PATTERN"),
         )  # fmt: skip
         return
-    members: dict[str, list[int]] = defaultdict(list)
-    for row, name in enumerate(cases.group):
-        if name:
-            members[name].append(row)
-    if cases.part:
-        torn = [tuple(rows) for rows in members.values() if len({cases.part[i] for i in rows}) > 1]
-        if torn:
-            yield _finding(
-                cases, "patient leak", "error", torn,
-                _("{count} patients are in more than one of train, val and test").format(
-                    count=len(torn)),
-                _("give all pictures of a patient to one part, or no parts: souron divides"),
-            )  # fmt: skip
+    patients = _families([name or row for row, name in enumerate(cases.group)])
     label = cases.label.tolist()
-    mixed = [tuple(rows) for rows in members.values() if len({label[i] for i in rows}) > 1]
-    if mixed:
-        yield _finding(
-            cases, "patient in classes", "hint", mixed,
-            _("{count} patients have pictures in more than one class").format(count=len(mixed)),
-            _("nothing, if that is how it is (left and right, before and after)"),
-        )  # fmt: skip
-    patients = [len({cases.group[i] for i, k in enumerate(label) if k == c})
-                for c in range(len(cases.labels))]  # fmt: skip
-    few = [name for name, count in zip(cases.labels, patients, strict=True) if count < FOLDS]
+    yield from _about(
+        cases, "patient leak", "error", _differing(patients, cases.part),
+        _("{count} patients are in more than one of train, val and test"),
+        _("give all pictures of a patient to one part, or no parts: souron divides"),
+    )  # fmt: skip
+    yield from _about(
+        cases, "patient in classes", "hint", _differing(patients, label),
+        _("{count} patients have pictures in more than one class"),
+        _("nothing, if that is how it is (left and right, before and after)"),
+    )  # fmt: skip
+    seen = set(zip(label, cases.group, strict=True))
+    number = Counter(c for c, _name in seen)
+    few = [name for c, name in enumerate(cases.labels) if number[c] < FOLDS]
     if few:
         yield Finding(
             "few patients", "warning", (),
@@ -250,51 +269,87 @@ def _sizes(cases: Cases, about: Sequence[File | None]) -> Iterator[Finding]:
     sides = np.array([(file.width * file.height) ** 0.5 if file else np.nan for file in about])
     middle = np.nanmedian(sides) if np.isfinite(sides).any() else np.nan
     odd = np.flatnonzero((sides > ODD * middle) | (sides < middle / ODD)).tolist()
-    if odd:
-        yield _finding(
-            cases, "odd size", "hint", [(row,) for row in odd],
-            _("{count} pictures are over {times:g} times larger or smaller than the middle one")
-            .format(count=len(odd), times=ODD),
-            _("look whether they belong here"),
-        )  # fmt: skip
+    yield from _about(
+        cases, "odd size", "hint", [(row,) for row in odd],
+        _("{count} pictures are over {times:g} times larger or smaller than the middle one"),
+        _("look whether they belong here"), times=ODD,
+    )  # fmt: skip
     kinds = Counter(file.colours for file in about if file)
-    if len(kinds) > 1:
-        fewer = min(kinds, key=lambda colours: kinds[colours])
-        rows = [(row,) for row, file in enumerate(about) if file and file.colours == fewer]
-        yield _finding(
-            cases, "mixed colours", "hint", rows,
-            _("{grey} grey pictures among {colour} in colour").format(
-                grey=kinds[1], colour=kinds[3]),
-            _("nothing, if both classes have both; else see the shortcuts"),
-        )  # fmt: skip
+    fewer = min(kinds, key=lambda colours: kinds[colours]) if len(kinds) > 1 else 0
+    yield from _about(
+        cases, "mixed colours", "hint",
+        [(row,) for row, file in enumerate(about) if file and file.colours == fewer],
+        _("{grey} grey pictures among {colour} in colour"),
+        _("nothing, if both classes have both; else see the shortcuts"),
+        grey=kinds[1], colour=kinds[3],
+    )  # fmt: skip
 
 
-def features(cases: Cases, about: Sequence[File | None]) -> dict[str, np.ndarray]:
-    """Figures of each case that have nothing to do with what it shows, (cases,) each."""
+def _lettering(cases: Cases, watch: Callable[[str, float], None]) -> Iterator[Finding]:
+    """Pictures with letters or marks burned in, of at most ``MOST_READ`` spread over all; and
+    those of which a column (of DICOM's attribute) says so."""
+    folder = root(cases)
+    looked = range(0, len(cases), -(-len(cases) // MOST_READ))
+
+    def look(row: int) -> tuple[list[lettering.Mark], tuple[int, int]]:
+        try:
+            image = pictures.read(folder / cases.file[row], folder, about=lettering.SIDE // 2)
+        except Trouble:
+            return [], (1, 1)
+        pixels = lettering.prepared(image)
+        return lettering.marks(pixels), pixels.shape[:2]
+
+    found = []
+    with ThreadPoolExecutor() as pool:
+        for i, seen in enumerate(pool.map(look, looked)):
+            watch(_("looking for letters"), i / len(looked))
+            found.append(seen)
+    marks, sizes = [some for some, _size in found], [size for _some, size in found]
+    lines = [i for i, some in enumerate(marks) if lettering.line(some)]
+    told = cases.columns.get(lettering.COLUMN, ())
+    rows = {looked[i] for i in (*lines, *lettering.repeated(marks, sizes))}
+    rows |= {row for row, value in enumerate(told) if value.upper() == "YES"}
+    yield from _about(
+        cases, "burned-in text", "hint", [(row,) for row in sorted(rows)],
+        _("{count} pictures seem to have letters or marks burned in ({looked} were looked at)"),
+        _("look: a name must not be there, and a mark that one class has is what will be learnt"),
+        looked=len(looked),
+    )  # fmt: skip
+
+
+def features(cases: Cases, about: Sequence[File | None]) -> dict[str, np.ndarray | Sequence[str]]:
+    """What is known of each case and has nothing to do with what it shows, (cases,) each: arrays
+    of numbers, or texts that name categories."""
     pixels = cases.image.float().mean(1).numpy()  # (N, H, W)
     edge = np.concatenate([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], 1)
-    kinds = sorted({file.kind for file in about if file})
 
-    def of(value: Callable[[File], float]) -> np.ndarray:
+    def number(value: Callable[[File], float]) -> np.ndarray:
         return np.array([value(file) if file else 0.0 for file in about])
 
+    def text(value: Callable[[File], str]) -> list[str]:
+        return [value(file) if file else "" for file in about]
+
     return {
-        _("width"): of(lambda file: file.width),
-        _("height"): of(lambda file: file.height),
-        _("bytes"): of(lambda file: file.bytes),
-        _("colour or grey"): of(lambda file: file.colours),
-        _("day of the file"): of(lambda file: round(file.day)),
-        _("kind of file"): of(lambda file: kinds.index(file.kind)),
+        _("width"): number(lambda file: file.width),
+        _("height"): number(lambda file: file.height),
+        _("bytes"): number(lambda file: file.bytes),
+        _("colour or grey"): number(lambda file: file.colours),
+        _("day of the file"): number(lambda file: round(file.day)),
+        _("kind of file"): text(lambda file: file.kind),
+        _("camera (EXIF)"): text(lambda file: file.camera),
+        _("date (EXIF)"): text(lambda file: file.taken),
         _("brightness"): pixels.mean((1, 2)),
         _("contrast"): pixels.std((1, 2)),
         _("brightness of the border"): edge.mean(1),
+        **{_("the column {name}").format(name=n): v for n, v in cases.columns.items()},
     }
 
 
 def _shortcuts(
     cases: Cases, about: Sequence[File | None], watch: Callable[[str, float], None]
 ) -> Iterator[Finding]:
-    """How well one such figure alone tells the label, on cases that it was not fitted to."""
+    """How well one such figure or category alone tells the label, on cases that it was not fitted
+    to."""
     label = cases.label.numpy()
     names = cases.group or [""] * len(cases)
     groups = [name or f"\0{i}" for i, name in enumerate(names)]  # without a group, one by itself
@@ -311,41 +366,95 @@ def _shortcuts(
             )  # fmt: skip
 
 
-def _told_by(values: np.ndarray, label: np.ndarray, groups: Sequence[Any]) -> float | None:
-    """0 chance, 1 certainty (balanced accuracy of a small tree); None where it cannot be told."""
+def _told_by(
+    values: np.ndarray | Sequence[str], label: np.ndarray, groups: Sequence[Any]
+) -> float | None:
+    """0 chance, 1 certainty (balanced accuracy of a small tree, or of a table of categories);
+    None where it cannot be told."""
     from sklearn.metrics import balanced_accuracy_score
     from sklearn.model_selection import GroupKFold, cross_val_predict
     from sklearn.tree import DecisionTreeClassifier
 
     classes = len(np.unique(label))
-    if len(set(groups)) < FOLDS or len(np.unique(values)) < 2:
+    if len(set(groups)) < FOLDS or len(set(values)) < 2:
         return None
-    tree = DecisionTreeClassifier(max_leaf_nodes=2 * classes, min_samples_leaf=3, random_state=0)
-    said = cross_val_predict(tree, values[:, None], label, groups=groups, cv=GroupKFold(FOLDS))
+    ways, numbers = [], values if isinstance(values, np.ndarray) else _numbers(values)
+    if not isinstance(values, np.ndarray):
+        ways.append(_by_category(values, label, groups))
+    if numbers is not None:
+        few = 2 * classes
+        tree = DecisionTreeClassifier(max_leaf_nodes=few, min_samples_leaf=3, random_state=0)
+        folds = GroupKFold(FOLDS)
+        ways.append(cross_val_predict(tree, numbers[:, None], label, groups=groups, cv=folds))
     chance = 1 / classes
-    return (balanced_accuracy_score(label, said) - chance) / (1 - chance)
+    told = max(balanced_accuracy_score(label, said) for said in ways)
+    return (told - chance) / (1 - chance)
 
 
-def _families(leader: Sequence[int]) -> list[tuple[int, ...]]:
+def _by_category(values: Sequence[str], label: np.ndarray, groups: Sequence[Any]) -> np.ndarray:
+    """(N,) The class that is most frequent in a case's category, for its size, among the other
+    folds' cases; a category that they lack says the first class."""
+    from sklearn.model_selection import GroupKFold
+
+    kind = np.unique(values, return_inverse=True)[1]
+    said = np.empty_like(label)
+    for train, test in GroupKFold(FOLDS).split(kind, label, groups):
+        count = np.zeros((kind.max() + 1, label.max() + 1))
+        np.add.at(count, (kind[train], label[train]), 1)
+        said[test] = (count / count.sum(0).clip(min=1)).argmax(1)[kind[test]]
+    return said
+
+
+def _numbers(values: Sequence[str]) -> np.ndarray | None:
+    """(N,) Numbers or dates as their ranks, what is missing as the least; None where some are
+    neither."""
+    found = list(map(_number, values))
+    if None in found:
+        return None
+    return np.unique(np.array(found, dtype=float), return_inverse=True)[1]
+
+
+def _number(text: str) -> float | None:
+    if not text:
+        return -np.inf
+    if date := DATE.match(text):
+        year, month, day = map(int, date.groups())
+        return (year * 12 + month) * 31 + day
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _families(leader: Sequence[Any]) -> list[tuple[int, ...]]:
     """Rows that share a leader, where they are more than one."""
-    members: dict[int, list[int]] = defaultdict(list)
+    members: dict[Any, list[int]] = defaultdict(list)
     for row, first in enumerate(leader):
         members[first].append(row)
     return [tuple(rows) for rows in members.values() if len(rows) > 1]
 
 
-def _finding(
+def _differing(families: Sequence[tuple[int, ...]], by: Sequence[Any]) -> list[tuple[int, ...]]:
+    """The families whose members differ in something, of which ``by`` may know nothing."""
+    return [rows for rows in families if len({by[i] for i in rows}) > 1] if len(by) else []
+
+
+def _about(
     cases: Cases, code: str, severity: Severity, rows: Sequence[tuple[int, ...]], message: str,
-    fix: str,
-) -> Finding:  # fmt: skip
-    files = tuple(cases.file[row] for family in rows for row in family)
-    return Finding(code, severity, files, message, fix, tuple(rows))
+    fix: str, **fields: Any,
+) -> Iterator[Finding]:  # fmt: skip
+    """The finding about families of rows, where there are any. ``count`` in the message is how
+    many families, unless ``fields`` says otherwise."""
+    if rows:
+        files = tuple(cases.file[row] for family in rows for row in family)
+        told = message.format(**{"count": len(rows), **fields})
+        yield Finding(code, severity, files, told, fix, tuple(rows))
 
 
 def manifest(found: Checkup, path: Path) -> int:
-    """Write a CSV (filename, label, group, part) beside the pictures: one of each copy, none whose
-    copies disagree on the label. How many cases it lists. Raises Trouble where ``path`` exists, or
-    is not where its files' names begin."""
+    """Write a CSV (filename, label, group, part, further columns) beside the pictures: one of each
+    copy, none whose copies disagree on the label. How many cases it lists. Raises Trouble where
+    ``path`` exists, or is not where its files' names begin."""
     folder = root(found.cases)
     if path.absolute().parent.resolve() != folder.absolute().resolve():
         raise Trouble(
@@ -371,12 +480,13 @@ def manifest(found: Checkup, path: Path) -> int:
                 out |= set(family[1:])
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("filename", "label", "group", "part"))
+    writer.writerow(("filename", "label", "group", "part", *cases.columns))
     kept = [row for row in range(len(cases)) if row not in out]
     label = cases.label.tolist()
     for row in kept:
         group = cases.group[row] if cases.group else ""
         part = cases.part[row] if cases.part else ""
-        writer.writerow((cases.file[row], cases.labels[label[row]], group, part))
+        further = [values[row] for values in cases.columns.values()]
+        writer.writerow((cases.file[row], cases.labels[label[row]], group, part, *further))
     saving.write_text(path, stream.getvalue())
     return len(kept)

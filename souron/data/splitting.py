@@ -183,9 +183,7 @@ def cross(
     units = _units(cases, same_picture(cases, alike), seed)
     rows = [row for unit in units.order for row in units.rows.get(unit, (unit,))]
     member = [
-        place
-        for place, unit in enumerate(units.order)
-        for _row in units.rows.get(unit, (unit,))
+        place for place, unit in enumerate(units.order) for _row in units.rows.get(unit, (unit,))
     ]  # numbered as the seed orders them: sklearn sorts them
     dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     found = []

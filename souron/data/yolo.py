@@ -27,6 +27,8 @@ from souron.speaking import Trouble, _
 NAME = "data.yaml"
 MOST_BYTES = 1_000_000
 DEEPEST = 20  # levels
+MOST_WORDS = 200_000
+LONGEST_WORD = 4096
 LONGEST = 200  # letters of a name
 OPEN = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken,
         yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken)  # fmt: skip
@@ -85,16 +87,19 @@ def describes(folder: Path) -> bool:
 
 def _read(path: Path) -> dict[Any, Any]:
     """The file's top level. It is looked at word by word before anything is built: what refers to
-    itself could grow without end, and what is nested deep could exhaust the stack."""
+    itself could grow without end, what is nested deep could exhaust the stack, and a number of a
+    million digits takes minutes."""
     if not path.is_file():
         raise missing(path)
     if path.stat().st_size > MOST_BYTES:
         raise _trouble(path, "too large", _("over {count} MB").format(count=MOST_BYTES // 10**6))
     try:
         text, depth = path.read_text(encoding="utf-8-sig"), 0
-        for token in yaml.scan(text):
+        for count, token in enumerate(yaml.scan(text)):
             depth += isinstance(token, OPEN) - isinstance(token, CLOSE)
-            if isinstance(token, yaml.AliasToken | yaml.TagToken) or depth > DEEPEST:
+            long = isinstance(token, yaml.ScalarToken) and len(token.value) > LONGEST_WORD
+            odd = isinstance(token, yaml.AliasToken | yaml.TagToken)
+            if odd or long or depth > DEEPEST or count > MOST_WORDS:
                 raise _trouble(path, "unreadable", _("more than a list of folders and names"))
         about = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # Trouble is a ValueError too
@@ -136,7 +141,7 @@ def _folders(about: dict[Any, Any], path: Path) -> dict[PurePosixPath, str]:
 
 
 def _text(value: Any, path: Path) -> str:
-    if not isinstance(value, str) or "\0" in value or len(value) > 4096:
+    if not isinstance(value, str) or "\0" in value or len(value) > LONGEST_WORD:
         raise _no_folder(path, str(type(value).__name__))
     return value.replace("\\", "/")
 
