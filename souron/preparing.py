@@ -120,16 +120,19 @@ def _from_run(folder: Path, kind: Any, config: Any, seen: Any) -> Any:
     return model
 
 
-def looking(args: dict[str, Any], cases: Cases, model: Any) -> Iterator[tuple[float, Seen | None]]:
+def looking(
+    args: dict[str, Any], cases: Cases, model: Any, exact: bool = False
+) -> Iterator[tuple[float, Seen | None]]:
     """Of a frozen model, what the layers below the last see, once and for all: how far it is,
     0..1, and at the end what was seen. Nothing where each training must look for itself: where
-    layers learn, or each look at a picture differs (augmentation)."""
+    layers learn, or each look at a picture differs (augmentation). ``exact``: in float32 throughout,
+    as a run is measured again."""
     device = machine.device(args["device"])
     model.to(device)
     if not args["freeze"] or args["augment"] not in (None, "none"):
         return
     if probing.may(model, cases, device):
-        yield from probing.features(model, cases, device)
+        yield from probing.features(model, cases, device, exact)
 
 
 def enter(

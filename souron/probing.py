@@ -24,8 +24,9 @@ from souron.data.cases import Cases, Feed
 from souron.fitting import autocast
 from souron.tasks.classify import Batch, Classifier
 
-KEPT = 20  # files of features in the cache; the oldest make room
-BATCH = 64
+KEPT = 30  # files of features in the cache; the oldest make room
+# pictures at once: few, as glibc returns large blocks and 64 then take 1.7 times as long (LOG.md)
+BATCH, BATCH_ON_CARDS = 16, 64
 
 
 class Head(Classifier):
@@ -70,19 +71,23 @@ class Seen:
 
 
 def features(
-    system: Classifier, cases: Cases, device: torch.device
+    system: Classifier, cases: Cases, device: torch.device, exact: bool = False
 ) -> Iterator[tuple[float, Seen | None]]:
-    """How much is done, 0..1, and at the end what was seen."""
-    file = loading.cache() / "features" / f"{_key(system, cases)}.safetensors"
+    """How much is done, 0..1, and at the end what was seen.
+
+    ``exact`` asks for float32, as measuring does, where training takes what is fastest.
+    """
+    file = loading.cache() / "features" / f"{_key(system, cases, exact)}.safetensors"
     if file.exists():
         file.touch()  # used last
         tensors, about = saving.read_tensors(file)
         yield 1.0, Seen(replace(cases, image=tensors["features"]), about["seconds"])
         return
     feed, found, begun = Feed(cases, system.prepare, device=device), [], time.perf_counter()
-    for batch in feed.once(BATCH):
-        found.append(seen_by_the_head(system, batch.image)[0].cpu())
-        yield min(0.99, len(found) * BATCH / len(cases)), None
+    size = BATCH if device.type == "cpu" else BATCH_ON_CARDS
+    for batch in feed.once(size):
+        found.append(seen_by_the_head(system, batch.image, exact)[0].cpu())
+        yield min(0.99, len(found) * size / len(cases)), None
     image, seconds = torch.cat(found), time.perf_counter() - begun
     saving.write_tensors(file, {"features": image}, {"seconds": seconds})
     for old in sorted(file.parent.glob("*.safetensors"), key=lambda f: -f.stat().st_mtime)[KEPT:]:
@@ -91,13 +96,16 @@ def features(
 
 
 @torch.no_grad()
-def seen_by_the_head(system: Classifier, image: Tensor) -> tuple[Tensor, Tensor]:
+def seen_by_the_head(
+    system: Classifier, image: Tensor, exact: bool = False
+) -> tuple[Tensor, Tensor]:
     """What the last layer is given (B, D), and the network's answer (B, labels)."""
     given: list[Tensor] = []
+    fast = autocast(image.device)
     layer = system.eval().get_submodule(system.head)
     handle = layer.register_forward_pre_hook(lambda _layer, inputs: given.append(inputs[0]))
     try:
-        with autocast(image.device)():
+        with torch.autocast(image.device.type, enabled=False) if exact else fast():
             answer = system(image)
     finally:
         handle.remove()
@@ -115,10 +123,11 @@ def may(system: Classifier, cases: Cases, device: torch.device) -> bool:
     return torch.allclose(alone, answer, atol=0.05, rtol=0.05)  # bfloat16 rounds
 
 
-def _key(system: Classifier, cases: Cases) -> str:
-    """Another network, or another picture, is another key."""
+def _key(system: Classifier, cases: Cases, exact: bool) -> str:
+    """Another network, another picture or another precision is another key."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(repr((type(system).__name__, system.config, system.seen.mean)).encode())
+    about = (type(system).__name__, system.config, system.seen.mean, system.seen.std, exact)
+    digest.update(repr(about).encode())
     head = f"{system.head}."
     for tensor in _below(system, head):
         digest.update(tensor.detach().cpu().contiguous().numpy().data)

@@ -151,7 +151,7 @@ def training(
     each = {**args, "budget": str(Budget.parse(args["budget"]).share(plan.trainings))}
     model = preparing.build(each, everything.only(plan.kept.train))
     seen = None
-    for done, seen in preparing.looking(each, everything, model):  # noqa: B007
+    for done, seen in preparing.looking(each, everything, model, not plan.repeats):  # noqa: B007
         yield Event("features", done, text=_("what the frozen layers see"))
     fit, parts = preparing.enter(each, model, everything, plan.kept, seen, plan.trainings)
 
