@@ -125,8 +125,8 @@ def looking(
 ) -> Iterator[tuple[float, Seen | None]]:
     """Of a frozen model, what the layers below the last see, once and for all: how far it is,
     0..1, and at the end what was seen. Nothing where each training must look for itself: where
-    layers learn, or each look at a picture differs (augmentation). ``exact``: in float32 throughout,
-    as a run is measured again."""
+    layers learn, or each look at a picture differs (augmentation). ``exact``: in float32, as
+    a run is measured again."""
     device = machine.device(args["device"])
     model.to(device)
     if not args["freeze"] or args["augment"] not in (None, "none"):

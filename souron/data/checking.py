@@ -147,7 +147,7 @@ def _camera_of(path: Path, folder: Path) -> tuple[str, str]:
     """Nothing of DICOM, whose device and date are columns of the cases."""
     try:
         with pictures.opened(path, folder) as image:
-            return _camera(image)
+            return _camera(image) if isinstance(image, Image) else ("", "")
     except Trouble:
         return "", ""
 
