@@ -59,6 +59,7 @@ class RunRecord:
     samples: Tensor | None = None  # (count, C, H, W) in -1..1, for generators
     groups: Tensor | None = None  # (cases,) for groupings
     folds: int = 1  # of cross-validation, where cases are few
+    trainings: int = 1  # that cross-validation took, with the network that is kept
     trust: Any = None  # trusting.Trust, for classifiers
     model: Any = None
 

@@ -233,7 +233,7 @@ def _test(
         answers = trusting.Answers.none(everything, kept, len(plan.repeats))
         yield from _cross(record, trial, answers, args, plan, seen)
         record.parts |= {"test": len(everything)}
-        record.folds = len(plan.repeats[0])
+        record.folds, record.trainings = len(plan.repeats[0]), plan.trainings
         record.test = everything
     record.probability = answers.probability[0]
     record.trust = trusting.trust(answers, trial, args.get("prevalence"))

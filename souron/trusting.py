@@ -111,11 +111,13 @@ class Trial:
         ]
         rows = torch.cat([ranked[0][: min(LOOKED_AT, int(wrong.sum()))],
                           ranked[1][: min(LOOKED_AT, int((~wrong).sum()))]])  # fmt: skip
-        chosen = test.only(rows)
-        batch = system.prepare(chosen.image.to(system.device), chosen.label.to(system.device))
-        heat = explaining.heat(system, batch.image, said[rows])
-        small = F.interpolate(heat[:, None], (HEAT_SIDE, HEAT_SIDE), mode="bilinear")
-        tested.rows, tested.heat = rows, small[:, 0]
+        maps = []
+        for row in rows.split(2):  # a graph of all that was computed is kept, and may be large
+            chosen = test.only(row)
+            batch = system.prepare(chosen.image.to(system.device), chosen.label.to(system.device))
+            heat = explaining.heat(system, batch.image, said[row])
+            maps.append(F.interpolate(heat[:, None], (HEAT_SIDE, HEAT_SIDE), mode="bilinear")[:, 0])
+        tested.rows, tested.heat = rows, torch.cat(maps)
 
 
 @torch.inference_mode()

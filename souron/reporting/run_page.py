@@ -191,11 +191,17 @@ def _run_facts(record: RunRecord) -> list[Fact]:
         Fact(
             _("training time"),
             units.seconds(record.outcome.seconds),
-            _("{count} examples seen").format(count=units.count(examples)) if examples else "",
+            _training_detail(record, examples),
         ),
         Fact(_("parameters"), units.count(record.parameters)),
         Fact(_("one forward pass"), units.operations(record.flops)),
     ]
+
+
+def _training_detail(record: RunRecord, examples: float | None) -> str:
+    if record.trainings > 1:
+        return _("of {count} trainings together").format(count=record.trainings)
+    return _("{count} examples seen").format(count=units.count(examples)) if examples else ""
 
 
 def _costs(record: RunRecord) -> list[dict[str, str]]:
@@ -219,7 +225,7 @@ def _curve(record: RunRecord) -> dict[str, Any] | None:
         return None
     measure = next(iter(record.measures), "")
     budget = record.receipt.get("options", {}).get("budget")
-    wish = Budget.parse(budget) if budget else None
+    wish = Budget.parse(budget).share(record.trainings) if budget else None
     last = record.curve[-1]
     limit = wish.amount if wish and wish.unit == "seconds" else None
     early = limit is not None and last["seconds"] < 0.9 * limit

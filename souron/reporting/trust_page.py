@@ -65,6 +65,12 @@ def _discrimination(record: RunRecord, trust: Trust) -> dict[str, Any]:
         "patients": any(row["groups"] for row in rows),
         "roc": curve,
         "threshold": _threshold(trust),
+        "caption": _("ROC curve: each threshold buys sensitivity with false alarms.")
+        if record.folds == 1
+        else _(
+            "ROC curve of the first repeat. The ring may lie beside it: each fold chose its own "
+            "threshold."
+        ),
         "predictive": [
             {
                 "prevalence": units.percent(share),
@@ -85,7 +91,7 @@ def _threshold(trust: Trust) -> str:
     ends = low if low == high else _("{low} to {high}").format(low=low, high=high)
     return _(
         "A case is called {label} from a probability of {threshold} on: chosen on validation cases "
-        "only, never on the test cases."
+        "only, never on the test cases. To look for another class: positive=CLASS"
     ).format(label=trust.positive, threshold=ends)
 
 
