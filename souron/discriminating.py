@@ -38,7 +38,8 @@ _Count = tuple[int, int | None]  # cases and patients
 NEGATIVE = {
     "0", "-", "absent", "absence", "benign", "control", "controls", "false", "good", "healthy",
     "intact", "neg", "negative", "no", "none", "normal", "ok", "sound", "unaffected", "without",
-    "なし", "ナシ", "無", "無し", "正常", "陰性", "健常", "健康", "良性", "対照", "良品", "いいえ", "健全",
+    "なし", "ナシ", "無", "無し", "正常", "陰性", "健常", "健康", "健全", "良性", "対照", "良品",
+    "いいえ",
 }  # fmt: skip
 DENYING = {"no", "non", "not", "without"}  # a name that begins so: "no finding", "non-tumour"
 ENDINGS = tuple(sorted(name for name in NEGATIVE if not name.isascii()))  # "異常なし"

@@ -49,8 +49,8 @@ def test_the_json_has_the_promised_shape():
     shape = json.loads(json.dumps(record.as_json()))
     assert shape.keys() >= {"run", "system", "data", "measures", "train_seconds", "forecast",
                             "outcome", "skipped"}  # fmt: skip
-    assert shape["measures"].keys() >= {"accuracy", "log loss"}
-    assert shape["measures"]["accuracy"].keys() == {"value", "low", "high", "n"}
+    assert shape["measures"].keys() == {"accuracy", "AUC", "Brier score", "log loss"}
+    assert shape["measures"]["accuracy"].keys() == {"value", "low", "high", "n", "groups"}
 
 
 def test_it_learns_and_the_measure_is_of_unseen_cases():
