@@ -366,8 +366,8 @@ def sentence(
         )
     else:
         told = _(
-            "{best} leads {second} by {difference} in {measure}, but on {cases} test cases we "
-            "cannot tell it from {like}."
+            "{best} is better than {beaten}. On {cases} test cases we cannot tell it from {like}: it "
+            "leads {second} by {difference} in {measure}."
         )
     said = [
         told.format(
@@ -375,7 +375,8 @@ def sentence(
             second=second,
             difference=_difference(*ends, unit),
             measure=measure,
-            like=_(", ").join(like),
+            like=_listed(like),
+            beaten=_listed([row.system for row in rows[1:] if row.system not in like]),
             cases=f"{cases:,}",
             count=len(rows),
         )
@@ -387,6 +388,13 @@ def sentence(
             _("One seed each: this speaks of these trained networks only, not of other trainings.")
         )
     return " ".join(said)
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    shown = _(", ").join(names[:most])
+    if len(names) <= most:
+        return shown
+    return _("{names} and {count} more").format(names=shown, count=len(names) - most)
 
 
 def _needed(verdict: Verdict, seeds: int) -> str:

@@ -514,6 +514,7 @@ def _card(record: RunRecord) -> str:
             n=units.whole(record.parts.get("test", 0)), data=record.data
         ),
         *_notes(record),
+        *trust_page.threshold(record),
         _("It is no medical device: no diagnosis may rest on it alone."),
     ]
     return card(

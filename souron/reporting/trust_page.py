@@ -95,6 +95,12 @@ def _threshold(trust: Trust) -> str:
     ).format(label=trust.positive, threshold=ends)
 
 
+def threshold(record: RunRecord) -> list[str]:
+    """What the model card says of it."""
+    told = _threshold(record.trust) if isinstance(record.trust, Trust) else ""
+    return [told] if told else []
+
+
 def _prevalence(trust: Trust) -> str:
     if trust.prevalence is not None:
         return _("The table above takes {share} of cases to be {label}, as was stated.").format(
