@@ -25,7 +25,7 @@ from souron.fitting import autocast
 from souron.tasks.classify import Batch, Classifier
 
 KEPT = 30  # files of features in the cache; the oldest make room
-# pictures at once: few, as glibc returns large blocks and 64 then take 1.7 times as long (LOG.md)
+# pictures at once: few, as glibc returns large blocks and 64 then took 1.7 times as long
 BATCH, BATCH_ON_CARDS = 16, 64
 
 
