@@ -52,11 +52,6 @@ class Head(Classifier):
     def prepare(self, image: Tensor, label: Tensor) -> Batch:
         return Batch(image, label)
 
-    def probabilities(self, data: Feed) -> Tensor:
-        """(cases, labels); of pictures the whole network's."""
-        pictures = data.cases.image.ndim == 4
-        return self.whole.probabilities(data) if pictures else super().probabilities(data)
-
     def state_dict(self, *args: Any, **options: Any) -> Any:
         return self.whole.state_dict(*args, **options)
 
