@@ -160,6 +160,8 @@ def training(
     memory.forget_peak()
     yield Event("forecast", text=_("a few steps, to see what it will take"))
     shown = probe(fit)
+    if entry.task == "classify":
+        trusting.Trial().rehearse(model, everything)
     forecast = Cost(shown.seconds(fit) * plan.trainings, memory.peak())
     yield Event("forecast", 1.0, values=asdict(forecast))
 
@@ -241,6 +243,7 @@ def _test(
     record.probability = answers.probability[0]
     record.trust = trusting.trust(answers, trial, args.get("prevalence"))
     record.measures = record.trust.measures
+    record.outcome = Cost(record.outcome.seconds, memory.peak())
     answers.write(record.folder / "answers.safetensors")
     shutil.rmtree(record.folder / "folds", ignore_errors=True)
 
@@ -298,7 +301,7 @@ def _cross(
             shutil.rmtree(place)
         seconds.append(spent)
         answers.add(tested, repeat, split, share)
-    record.outcome = Cost(sum(seconds), memory.peak())
+    record.outcome = Cost(sum(seconds), 0)
 
 
 def _default_data(system: str) -> str:

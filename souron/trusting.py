@@ -29,6 +29,7 @@ LOOKED_AT = 4  # hits, and as many misses, that are looked at in each test part
 HEAT_SIDE = 64  # pixels of a kept map
 PREVALENCES = (0.01, 0.05, 0.2, 0.5)
 MOST_VALUES = 8  # of a column that subgroups are made of
+REHEARSED = 16  # cases
 SMALL_GROUP = 20  # cases, or half as many patients, that say little
 
 
@@ -83,6 +84,11 @@ class Trial:
 
     def again(self, system: Any, test: Cases, decision: Decision) -> Tested:
         return Tested(torch.from_numpy(_said(system, test)), decision)
+
+    def rehearse(self, system: Any, cases: Cases) -> None:
+        """Once what testing does again and again, so that its memory can be foretold."""
+        some = cases.only(range(min(REHEARSED, len(cases))))
+        self.look(self.again(system, some, Decision()), system, some)
 
     def strain(
         self, tested: Tested, system: Any, test: Cases, flops: int, folds: int = 1

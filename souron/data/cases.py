@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-
 MOST_VALUES = 2_500_000  # of pictures that a network sees at once: 16 of 224 x 224 in colour
 
 
