@@ -13,7 +13,17 @@ from typing import Any
 import diagram
 
 import souron
-from souron import comparing, finding, looking, options, predicting, records, running, structure
+from souron import (
+    comparing,
+    evaluating,
+    finding,
+    looking,
+    options,
+    predicting,
+    records,
+    running,
+    structure,
+)
 from souron.data import cases, loading
 from souron.kinds import labels
 from souron.reporting import units
@@ -202,7 +212,7 @@ def python() -> str:
     functions = [
         ("souron.load", predicting.load, predicting.load),
         ("souron.train", running.train, running.training),
-        ("souron.evaluate", running.evaluate, running.evaluate),
+        ("souron.evaluate", evaluating.evaluate, evaluating.examine),
         ("souron.compare", comparing.compare, comparing.comparing),
     ]
     model = predicting.Model
