@@ -183,8 +183,10 @@ def with_captum(model: nn.Module, layer: nn.Module) -> Callable[[Any, Tensor, Te
     def explain(_system: Any, image: Tensor, label: Tensor) -> Maps:
         cam = LayerGradCam(model, layer)
         batches = zip(image.split(16), label.split(16), strict=True)
-        found = [cam.attribute(some, about, relu_attributions=True) for some, about in batches]
-        small = torch.cat(found).detach()
+        found = [  # detached at once: they hold on to all that the network computed
+            cam.attribute(some, about, relu_attributions=True).detach() for some, about in batches
+        ]
+        small = torch.cat(found)
         large = LayerAttribution.interpolate(small, image.shape[2:], "bilinear")
         return small[:, 0], large[:, 0]
 

@@ -9,6 +9,8 @@ from pictures in memory to a measured network: features, learning, test. The pic
 which is not counted.
 """
 
+# ruff: noqa: E402, the allocator is set before torch is imported
+
 import argparse
 import os
 import sys
@@ -19,11 +21,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from souron import machine
+
+machine.share_cores()
+machine.calm_allocator()
+
 import torch
 from pointing import returned, scenes, stamps
 from printing import HERE, say, table, watched, where
 
-from souron import judging, machine, running
+from souron import judging, running
 from souron.data import loading, splitting
 from souron.data.cases import Cases
 

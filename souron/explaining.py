@@ -33,7 +33,7 @@ from torch.overrides import TorchFunctionMode
 from souron.speaking import Trouble, _
 from souron.tasks.classify import Classifier
 
-BATCH = 16  # pictures; what the network computed of them is kept until the gradient is known
+BATCH = 8  # pictures; what the network computed of them is kept until the gradient is known
 
 # what makes maps, by the names that torch gives to its functions
 MAKES_MAPS = frozenset({

@@ -366,8 +366,8 @@ def sentence(
         )
     else:
         told = _(
-            "{best} is better than {beaten}. On {cases} test cases we cannot tell it from {like}: it "
-            "leads {second} by {difference} in {measure}."
+            "{best} is better than {beaten}. On {cases} test cases we cannot tell it from {like}: "
+            "it leads {second} by {difference} in {measure}."
         )
     said = [
         told.format(

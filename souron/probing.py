@@ -25,7 +25,7 @@ from souron.fitting import autocast
 from souron.tasks.classify import Batch, Classifier
 
 KEPT = 30  # files of features in the cache; the oldest make room
-# pictures at once: few, as glibc returns large blocks and 64 then take 1.7 times as long (LOG.md)
+# pictures at once: few, as glibc returns large blocks and 64 then took 1.7 times as long
 BATCH, BATCH_ON_CARDS = 16, 64
 
 
@@ -51,11 +51,6 @@ class Head(Classifier):
 
     def prepare(self, image: Tensor, label: Tensor) -> Batch:
         return Batch(image, label)
-
-    def probabilities(self, data: Feed) -> Tensor:
-        """(cases, labels); of pictures the whole network's."""
-        pictures = data.cases.image.ndim == 4
-        return self.whole.probabilities(data) if pictures else super().probabilities(data)
 
     def state_dict(self, *args: Any, **options: Any) -> Any:
         return self.whole.state_dict(*args, **options)

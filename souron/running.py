@@ -147,6 +147,8 @@ def training(
     yield Event("data", text=str(args["data"]))
     everything = preparing.cases_for(args)
     entry, _size = finding.split(str(args["system"]))
+    if entry.task == "classify":
+        trusting.positive(args.get("positive"), everything.labels)
     plan = preparing.divide(args, everything, entry.task)
     each = {**args, "budget": str(Budget.parse(args["budget"]).share(plan.trainings))}
     model = preparing.build(each, everything.only(plan.kept.train))
@@ -198,7 +200,10 @@ def training(
         model=model,
     )
     if model.task == "classify":
-        yield from _test(record, fit.system, each, everything, plan, seen, parts)
+        try:
+            yield from _test(record, fit.system, each, everything, plan, seen, parts)
+        except KeyboardInterrupt as stop:
+            raise Interrupted(folder) from stop
     else:
         yield Event("test", text=_("measuring on {n} cases it never saw").format(n=len(parts.test)))
         measure(record, model, Feed(parts.test, model.prepare, device=model.device))
@@ -221,13 +226,11 @@ def _test(
     it."""
     positive = trusting.positive(args.get("positive"), everything.labels)
     trial = trusting.Trial(positive, args.get("sensitivity"))
-    pictures = plan.kept.deal(everything)
     if not plan.repeats:
-        yield Event(
-            "test", text=_("measuring on {n} cases it never saw").format(n=len(pictures.test))
-        )
-        tested = yield from _tried(trial, system, parts, pictures.test, record.flops)
-        answers = trusting.Answers.of(pictures.test, tested)
+        pictures = everything.only(plan.kept.test)
+        yield Event("test", text=_("measuring on {n} cases it never saw").format(n=len(pictures)))
+        tested = yield from _tried(trial, system, parts, pictures, record.flops)
+        answers = trusting.Answers.of(pictures, tested)
     else:
         kept = trial.decide(system, parts.val)
         answers = trusting.Answers.none(everything, kept, len(plan.repeats))

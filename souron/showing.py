@@ -242,7 +242,9 @@ def skipped_files(skipped: Sequence[Any], most: int = 5) -> None:
 
 def comparison(record: Any) -> None:
     """What a comparison came to."""
-    show(record.sentence, "", ranking(record), "", verdicts(record), "")
+    show(record.sentence, "", ranking(record), "")
+    if record.verdicts:
+        show(verdicts(record), "")
     skipped_files(record.skipped)
     show(_("report: {path}").format(path=record.report))
 

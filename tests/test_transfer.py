@@ -79,23 +79,6 @@ def test_the_head_over_features_answers_as_the_whole(name):
     assert len(list(probing.features(whole, other, torch.device("cpu")))) > 1
 
 
-def test_pictures_that_were_measured_once_are_not_computed_again(monkeypatch):
-    cases = few()
-    kind, config = finding.system("resnet_tiny")
-    whole = kind(config, kind.see(cases)).eval()
-    head, feed = probing.Head(whole), Feed(cases, whole.prepare)
-    exact = whole.probabilities(feed)
-    with torch.autocast("cpu", torch.bfloat16):
-        once = head.probabilities(feed)  # in float32 nevertheless, but for the last layer
-    torch.testing.assert_close(once, exact, atol=0.02, rtol=0)
-    monkeypatch.setattr(kind, "forward", None)
-    again = head.probabilities(feed)
-    torch.testing.assert_close(again, exact, atol=1e-5, rtol=0)
-    with torch.no_grad():
-        whole.fc.weight.neg_()  # what is kept stands below the last layer
-    assert not torch.allclose(head.probabilities(feed), exact, atol=1e-3)
-
-
 def test_a_network_that_goes_on_after_its_last_layer_is_run_as_a_whole():
     kind, config = finding.system("airbench_tiny")
     cases = few()

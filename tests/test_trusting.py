@@ -85,10 +85,10 @@ def test_an_interrupted_cross_validation_goes_on_where_it_was(clinic, monkeypatc
             raise KeyboardInterrupt
 
     monkeypatch.setattr(trusting.Tested, "write", write)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(running.Interrupted) as stopped:
         train(clinic, name="broken")
     monkeypatch.setattr(trusting.Tested, "write", original)
-    folder = tested[0].parents[1]
+    folder = stopped.value.folder
     kept = {path: path.stat().st_mtime_ns for path in tested}
     events = list(running.training(resume=folder))
     record = events[-1].record
@@ -177,3 +177,12 @@ def test_a_comparison_of_few_cases_tests_every_case_with_every_seed(clinic):
     assert 'id="auc"' in record.report.read_text(encoding="utf-8")
     again = list(comparing.comparing(resume=record.folder))[-1].record
     assert again.as_json()["rows"][0]["value"] == record.as_json()["rows"][0]["value"]
+
+
+def test_five_seeds_of_one_system_show_their_spread(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    record = comparing.compare(["mlp_tiny"], "digits", budget="1ep", seeds=5)
+    [row] = record.rows
+    assert len(set(row.seeds)) > 1 and len(row.seeds) == 5 and not record.verdicts
+    assert row.low < row.value < row.high and min(row.seeds) < row.value < max(row.seeds)
+    assert "mlp_tiny" in record.report.read_text(encoding="utf-8")

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 
+MOST_VALUES = 2_500_000  # of pictures that a network sees at once: 16 of 224 x 224 in colour
+
+
 @dataclass(frozen=True)
 class Skipped:
     """A file that could not be used."""
@@ -110,8 +113,9 @@ class Feed:
                 yield self._batch(image, self.cases.label.index_select(0, rows))
                 step += 1
 
-    def once(self, size: int = 256) -> Iterator[Any]:
-        """Every case once, in order, as it is."""
+    def once(self, size: int | None = None) -> Iterator[Any]:
+        """Every case once, in order, as it is; large pictures fewer at a time."""
+        size = size or max(8, min(256, MOST_VALUES // max(1, self.cases.image[:1].numel())))
         for image, label in zip(
             self.cases.image.split(size), self.cases.label.split(size), strict=True
         ):

@@ -43,7 +43,7 @@ def comparison_report(record: ComparisonRecord) -> Path:
         "receipt": _("Receipt"),
     }
     measure, curves = record.measure, record.curves
-    budget = Budget.parse(record.budget)
+    budget = Budget.parse(record.budget).share(record.folds)  # the curves are of one training
     looked = any(f"val {measure}" in row for seeds in curves.values() for c in seeds for row in c)
     seconds = budget.amount if budget.unit == "seconds" else None
     examples = budget.amount if budget.unit == "examples" else None
@@ -74,7 +74,9 @@ def comparison_report(record: ComparisonRecord) -> Path:
     left_out = {"time" if name == "race" else name for name, part in parts.items() if not part}
     text = page(
         "comparison.html",
-        title=_("{count} systems on {data}").format(count=len(names), data=record.data),
+        title=_("{count} systems on {data}").format(count=len(names), data=record.data)
+        if len(names) > 1
+        else _("{system} on {data}").format(system=names[0], data=record.data),
         eyebrow=_("comparison at equal budget · {task}").format(task=task_name(record.task)),
         sentence=record.sentence,
         notes=[*leaks(record), *([few_cases(record.cases)] if record.cases < SMALL_TEST else [])],
