@@ -257,7 +257,8 @@ def data_(
         showing.skipped_files(cases.skipped)
         show(_("page: {path}").format(path=page))
         if held:
-            command = f"souron data anonymise {data} OUT"
+            place = Path(data)
+            command = f"souron data anonymise {place.parent if place.is_file() else data} OUT"
             show(_("a copy without what identifies: {command}").format(command=command))
     if open:
         browse(page)
