@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from printing import say, table, watched, where
 
-from souron import judging, running
+from souron import evaluating, judging, running
 from souron.data import duplicates, loading
 from souron.kinds.image import picture
 from souron.records import Measure
@@ -114,7 +114,7 @@ def measured(world: World, folder: Path, system: str, budget: str, group: str | 
             system, folder / "cases.csv", budget=budget, seed=world.seed, group=group,
             augment="none", project=folder / "runs", name=group or "patients",
         )  # fmt: skip
-        truth = running.evaluate(record.folder, new, group="patient")
+        truth = evaluating.evaluate(record.folder, new, group="patient")
     return record.measures["accuracy"], truth["accuracy"]
 
 

@@ -19,7 +19,8 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,10 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron import explaining, judging, machine, running
+from souron import explaining, judging, machine, preparing
 from souron.data import loading
 from souron.data.cases import Cases
-from souron.data.splitting import Parts
+from souron.data.splitting import Parts, Split
 
 CLASSES = 5  # of stamps, the largest
 TOLERANCE = 15 / 500  # of the side
@@ -99,15 +100,6 @@ def pasted(
     return np.asarray(scene), mask
 
 
-def returned(work: Generator[Any, None, Any]) -> Any:
-    """What a generator returns in the end."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as stop:
-            return stop.value
-
-
 def learnt(network: str, budget: str, parts: Parts) -> Any:
     frozen = network.endswith("frozen")
     args = {
@@ -115,8 +107,19 @@ def learnt(network: str, budget: str, parts: Parts) -> Any:
         "pretrained": str(frozen), "freeze": frozen, "patience": 0, "changes": {}, "device": "cpu",
         "augment": "none" if frozen else "shift,mirror",
     }  # fmt: skip
-    model = running.build(args, parts.train)
-    fit, _test = returned(running.entering(args, model, parts))
+    cases = replace(
+        parts.train,
+        image=torch.cat([part.image for part in parts]),
+        label=torch.cat([part.label for part in parts]),
+        file=[name for part in parts for name in part.file],
+    )
+    ends = [len(parts.train), len(parts.train) + len(parts.val)]
+    split = Split(*torch.arange(len(cases)).tensor_split(ends))
+    model = preparing.build(args, parts.train)
+    found = None
+    for _done, found in preparing.looking(args, cases, model):  # noqa: B007
+        pass
+    fit, _parts = preparing.enter(args, model, cases, split, found)
     while not fit.done:
         fit.go(5)
         say(f"{network}: {fit.fraction:.0%} trained")

@@ -16,7 +16,6 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,12 +26,12 @@ machine.share_cores()
 machine.calm_allocator()
 
 import torch
-from pointing import returned, scenes, stamps
+from pointing import scenes, stamps
 from printing import HERE, say, table, watched, where
 
-from souron import judging, running
+from souron import judging, preparing
 from souron.data import loading, splitting
-from souron.data.cases import Cases
+from souron.data.cases import Cases, Feed
 
 GOALS = {"cold": 60.0, "again": 3.0}  # seconds
 
@@ -45,8 +44,7 @@ def radiographs(count: int, side: int) -> Cases:
     with tempfile.TemporaryDirectory() as folder:
         drawn.radiographs(Path(folder) / "all", patients=round(count / 2.4))
         cases = loading.load(Path(folder) / "all" / "labels.csv", side)
-    cases = cases.only(range(min(count, len(cases))))
-    return replace(cases, image=cases.image.expand(-1, 3, -1, -1).contiguous())
+    return preparing.coloured(cases.only(range(min(count, len(cases)))), 3)
 
 
 def probe(cases: Cases, budget: str) -> tuple[float, float, float, Any]:
@@ -57,19 +55,20 @@ def probe(cases: Cases, budget: str) -> tuple[float, float, float, Any]:
         "augment": None,
     }  # fmt: skip
     times = [time.perf_counter()]
-    parts = splitting.split(cases, seed=0).deal(cases)
-    fit, test = returned(running.entering(args, running.build(args, parts.train), parts))
+    split = splitting.split(cases, seed=0)
+    model = preparing.build(args, cases.only(split.train))
+    *_progress, (_done, found) = preparing.looking(args, cases, model, exact=True)
+    fit, parts = preparing.enter(args, model, cases, split, found)
     times.append(time.perf_counter())
     while not fit.done:
         fit.go(60)
     fit.use_best()
     times.append(time.perf_counter())
     with torch.inference_mode():
-        right = fit.system.evaluate(test)["accuracy"]
+        right = fit.system.evaluate(Feed(parts.test, fit.system.prepare))["accuracy"]
     times.append(time.perf_counter())
     seen, learning, tested = (after - before for before, after in pairwise(times))
-    groups = list(test.cases.group) or None
-    return seen, learning, tested, judging.interval(right.numpy(), groups)
+    return seen, learning, tested, judging.interval(right.numpy(), parts.test.units)
 
 
 def main() -> None:
