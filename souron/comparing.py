@@ -216,9 +216,7 @@ class Contest:
         trainings = len(self.rounds) // self.args["seeds"]
         args["budget"] = str(Budget.parse(args["budget"]).share(trainings))
         model = preparing.build(args, self.everything.only(split.train))
-        seen = None
-        for done, seen in preparing.looking(args, self.everything, model):  # noqa: B007
-            yield Event("features", done, text=_("what the frozen layers see"))
+        seen = yield from running.looking(args, self.everything, model)
         return preparing.enter(args, model, self.everything, split, seen, trainings)
 
     def foretell(self) -> Iterator[Event]:
@@ -228,7 +226,7 @@ class Contest:
         for i, system in enumerate(self.systems):
             yield Event("forecast", i / len(self.systems), text=system)
             fit, parts = yield from self.enter(system, 0, split)
-            network = getattr(fit.system, "whole", fit.system)
+            network = fit.system.whole
             self.costs[system] = (
                 structure.parameters(network),
                 structure.flops(network, network.seen),
@@ -274,10 +272,8 @@ class Contest:
         for system, (fit, parts) in fits.items():
             yield self._event("test", system, number, 1.0, fits)
             fit.use_best()
-            device = getattr(fit.system, "whole", fit.system).device
-            said[system] = fit.system.probabilities(
-                Feed(parts.test, fit.system.prepare, device=device)
-            )
+            feed = Feed(parts.test, fit.system.prepare, device=fit.system.device)
+            said[system] = fit.system.probabilities(feed)
             about[system] = [fit.curve, fit.seconds, fit.step * fit.batch]
         self.spent += time.perf_counter() - begun
         saving.write_tensors(kept, said, about)

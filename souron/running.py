@@ -152,9 +152,7 @@ def training(
     plan = preparing.divide(args, everything, entry.task)
     each = {**args, "budget": str(Budget.parse(args["budget"]).share(plan.trainings))}
     model = preparing.build(each, everything.only(plan.kept.train))
-    seen = None
-    for done, seen in preparing.looking(each, everything, model, not plan.repeats):  # noqa: B007
-        yield Event("features", done, text=_("what the frozen layers see"))
+    seen = yield from looking(each, everything, model, exact=not plan.repeats)
     fit, parts = preparing.enter(each, model, everything, plan.kept, seen, plan.trainings)
 
     memory.forget_peak()
@@ -258,10 +256,9 @@ def _tried(
 ) -> Generator[Event, None, trusting.Tested]:
     """Test, then disturb the pictures, then look at what the network looked at."""
     tested = trial.test(system, parts.val, parts.test)
-    network = getattr(system, "whole", system)
-    for done in trial.strain(tested, network, pictures, flops, folds):
+    for done in trial.strain(tested, system.whole, pictures, flops, folds):
         yield Event("test", done, text=_("blurred, noisy, darker, turned pictures"))
-    trial.look(tested, network, pictures)
+    trial.look(tested, system.whole, pictures)
     return tested
 
 
@@ -302,6 +299,17 @@ def _cross(
         seconds.append(spent)
         answers.add(tested, repeat, split, share)
     record.outcome = Cost(sum(seconds), 0)
+
+
+def looking(
+    args: dict[str, Any], cases: Cases, model: Any, exact: bool = False
+) -> Generator[Event, None, Seen | None]:
+    """``preparing.looking`` as events; what was seen, or None."""
+    found = None
+    for done, seen in preparing.looking(args, cases, model, exact):
+        found = seen
+        yield Event("features", done, text=_("what the frozen layers see"))
+    return found
 
 
 def _default_data(system: str) -> str:

@@ -29,6 +29,8 @@ LOOKED_AT = 4  # hits, and as many misses, that are looked at in each test part
 HEAT_SIDE = 64  # pixels of a kept map
 PREVALENCES = (0.01, 0.05, 0.2, 0.5)
 MOST_VALUES = 8  # of a column that subgroups are made of
+ORDER = ("accuracy", "AUC", "sensitivity", "specificity", "positive predictive value",
+         "negative predictive value", "balanced accuracy", "Brier score", "log loss")  # fmt: skip
 REHEARSED = 16  # cases
 SMALL_GROUP = 20  # cases, or half as many patients, that say little
 
@@ -129,8 +131,8 @@ class Trial:
 @torch.inference_mode()
 def _said(system: Any, cases: Cases) -> NDArray[np.float64]:
     system.eval()
-    device = getattr(system, "whole", system).device
-    return system.probabilities(Feed(cases, system.prepare, device=device)).double().numpy()
+    feed = Feed(cases, system.prepare, device=system.device)
+    return system.probabilities(feed).double().numpy()
 
 
 def positive(wish: str | None, labels: Sequence[str]) -> int | None:
@@ -311,7 +313,7 @@ def trust(answers: Answers, trial: Trial, prevalence: float | None = None) -> Tr
         sure, truly = probability[..., found], label == found
         said = sure >= answers.threshold.numpy()
         at = discriminating.at_threshold(said, truly, groups, prevalence)
-        measures = {**dict(list(measures.items())[:2]), **at, **dict(list(measures.items())[2:])}
+        measures = {name: {**measures, **at}[name] for name in ORDER}
         for share in sorted({*PREVALENCES, *([prevalence] if prevalence else [])}):
             there = discriminating.at_threshold(said, truly, groups, share)
             at_share = [there[f"{sign} predictive value"] for sign in ("positive", "negative")]
@@ -379,10 +381,10 @@ def _calibration(
 
 
 def _subgroups(cases: Cases, probability: NDArray[np.float64]) -> Iterator[Subgroup]:
+    units = cases.units
     for column, values in cases.columns.items():
         for value, rows in _values(values):
             label = cases.label.numpy()[rows]
-            units = cases.units
             groups = [units[row] for row in rows] if units else None
             measures = _of(probability[:, rows], label, groups)
             chosen = {name: measures[name] for name in ("accuracy", "AUC")}

@@ -17,8 +17,6 @@ from souron.trusting import Calibration, Disturbed, Trust
 
 NAMES = ("discrimination", "subgroups", "calibration", "looked_at", "robustness", "sizes")
 LOOKED_AT = 8  # misses, and as many hits
-SHOWN = ("accuracy", "AUC", "sensitivity", "specificity", "positive predictive value",
-         "negative predictive value", "balanced accuracy", "Brier score")  # fmt: skip
 
 
 def parts(record: RunRecord) -> dict[str, Any]:
@@ -50,7 +48,7 @@ def _figure(name: str, measure: Measure) -> dict[str, Any]:
 
 
 def _discrimination(record: RunRecord, trust: Trust) -> dict[str, Any]:
-    rows = [_figure(name, trust.measures[name]) for name in SHOWN if name in trust.measures]
+    rows = [_figure(name, trust.measures[name]) for name in trust.measures if name != "log loss"]
     curve = None
     if trust.roc is not None:
         false, found = trust.roc
