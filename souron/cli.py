@@ -23,8 +23,8 @@ from typer import Argument, Option
 import souron
 from souron import finding, looking, machine, options, parsing, showing
 from souron.reporting import units
-from souron.showing import N_, follow, note, print_json, screen, show
-from souron.speaking import Trouble, _
+from souron.showing import follow, note, print_json, screen, show
+from souron.speaking import N_, Trouble, _
 
 UsageError: Any = typer.BadParameter.__base__  # of the click that this typer uses
 

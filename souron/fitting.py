@@ -122,6 +122,7 @@ class Fit:
             resumed=self._resumed,
             autocast=autocast(self.data.device),
             schedule=lambda optimizer, step: set_rate(optimizer, one_cycle(self.fraction)),
+            used=lambda step: self.fraction,
         )
 
     def _due(self) -> bool:

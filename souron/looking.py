@@ -12,8 +12,8 @@ from typer import Argument, Option
 
 from souron import finding, machine, options, parsing, showing
 from souron.reporting import units
-from souron.showing import N_, print_json, screen, show
-from souron.speaking import Trouble, _
+from souron.showing import print_json, screen, show
+from souron.speaking import N_, Trouble, _
 
 ROWS = 40  # of a structure table, at most
 

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from souron import finding
-from souron.showing import N_
-from souron.speaking import language
+from souron.speaking import N_, language
 
 
 def about(entry: Any) -> str:

@@ -26,6 +26,7 @@ from souron.fitting import Fit, probe
 from souron.probing import Seen
 from souron.records import Cost, RunRecord
 from souron.speaking import Trouble, _
+from souron.tasks.generate import Noise
 
 SLICE = 0.25  # seconds between two events
 KEEP_EVERY = 20.0  # seconds between two checkpoints, at least
@@ -408,8 +409,7 @@ def measure(record: RunRecord, model: Any, test: Feed) -> None:
 
     scores = model.evaluate(test)
     if model.task == "generate":
-        torch.manual_seed(record.seed)
-        record.samples = model.draw(SAMPLES)
+        record.samples = model.draw(Noise(record.seed, range(SAMPLES), model.device)).cpu()
     if model.task == "group":
         record.groups = model(test.all())
     record.measures = {

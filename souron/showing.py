@@ -25,11 +25,6 @@ BAR = "█"
 SECONDS_BETWEEN_LINES = 10  # where stderr is no terminal and a bar cannot be drawn
 
 
-def N_(message: str) -> str:
-    """Marks a message that ``_`` translates later, when it is shown."""
-    return message
-
-
 @dataclass
 class Screen:
     """Where things go, and how much of them."""

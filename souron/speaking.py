@@ -40,6 +40,11 @@ def _(message: str) -> str:
     return _translations(language()).gettext(message)
 
 
+def N_(message: str) -> str:
+    """Marks a message that ``_`` translates later, when it is shown."""
+    return message
+
+
 class Trouble(ValueError):
     """An error that a person can mend: what was found, what was expected, what to do.
 

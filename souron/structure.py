@@ -15,8 +15,7 @@ from souron import finding
 
 IMAGENET = (3, 224, 1000)  # channels, pixels a side, labels: what published sizes were made for
 SMALL = (1, 28, 10)
-GENERATED = {"tiny": (1, 32), "small": (1, 32)}  # channels, pixels a side
-GENERATED_BY_PAPERS = (3, 64)
+GENERATED = (1, 32, 10)  # channels, pixels a side, labels; see Generator.SHOWN
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,8 @@ def reference(entry: finding.Entry, size: str) -> Any:
     published = entry.weights and size not in ("tiny", "small")
     channels, side, labels = IMAGENET if published else SMALL
     if entry.task == "generate":
-        return seen(*GENERATED.get(size, GENERATED_BY_PAPERS))
+        channels, side, labels = system.SHOWN.get(size, GENERATED)
+        return seen(channels, side, tuple(map(str, range(labels))), (1 / labels,) * labels)
     if entry.task == "group":
         return seen(channels * side * side)
     return seen(channels, side, tuple(map(str, range(labels))))
@@ -59,8 +59,8 @@ def describe(seen: Any) -> tuple[int, ...]:
 @torch.no_grad()
 def try_once(model: Any, seen: Any) -> None:
     """Let a blueprint answer for one case, or draw one."""
-    if hasattr(model, "draw"):
-        model.draw(1)
+    if hasattr(model, "example"):
+        model.example()
     else:
         model(torch.empty(1, *describe(seen), device="meta"))
 

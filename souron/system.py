@@ -39,6 +39,7 @@ class System(nn.Module, ABC):
 
     config: Any
     seen: Any
+    used: float = 0.0  # how much of the budget training has used, 0..1, for what grows or cools
 
     def __init__(self, config: Any, seen: Any) -> None:
         super().__init__()

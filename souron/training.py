@@ -40,6 +40,7 @@ class Run:
     resumed: dict[str, dict] | None = None  # optimizer name -> its state
     autocast: Callable[[], AbstractContextManager] = nullcontext
     schedule: Callable[[Optimizer, int], None] = lambda optimizer, step: None
+    used: Callable[[int], float] | None = None  # step -> how much of the budget is used, 0..1
 
 
 def descend(system, data: Data, run: Run) -> Iterator[Progress]:
@@ -54,6 +55,7 @@ def descend(system, data: Data, run: Run) -> Iterator[Progress]:
     system.train()
     try:
         for step, batch in zip(range(run.start, run.steps), batches, strict=False):
+            system.used = run.used(step) if run.used else step / run.steps
             losses = {}
             for name, loss in outside(run.autocast, system.updates(batch, step)):
                 optimizers[name].zero_grad(set_to_none=True)

@@ -270,7 +270,7 @@ def test_airbench_at_the_papers_size_has_its_1970000_parameters():
 )
 def test_dcgan_draws_pictures_of_the_datas_size(channels, side):
     system = DCGAN(DCGAN.SIZES["tiny"], generate.Seen(channels, side))
-    drawn = system.draw(2)
+    drawn = system.draw(generate.Noise(0, range(2)))
     assert drawn.shape == (2, channels, side, side)
     assert drawn.abs().max() <= 1
     assert system.critic(drawn).shape == (2, 1, 1, 1)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.generate import Batch, Generator, Seen
+from souron.tasks.generate import Batch, Generator, Noise, Seen
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class DCGAN(Generator):
     ja = "ノイズから画を描く網と、本物かどうかを見抜く網を競わせる"
     channels_last = True
     SIZES = {"tiny": Config(8, 16, 2e-3), "small": Config(32, rate=1e-3), "paper": Config()}
+    SHOWN = {"paper": (3, 64, 1)}
 
     def __init__(self, config: Config, seen: Seen):
         super().__init__(config, seen)
@@ -75,15 +76,22 @@ class DCGAN(Generator):
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         real = batch.image  # (B, C, H, W) in -1..1
-        drawn = self.draw(len(real)).detach()
+        drawn = self.picture(self.noise(len(real))).detach()
         # softplus(-a) = -log D and softplus(a) = -log(1 - D), where D = sigmoid(a)
         yield (
             "critic",
             F.softplus(-self.critic(real)).mean() + F.softplus(self.critic(drawn)).mean(),
         )
-        yield "generator", F.softplus(-self.critic(self.draw(len(real)))).mean()
+        yield "generator", F.softplus(-self.critic(self.picture(self.noise(len(real))))).mean()
 
-    def draw(self, count: int) -> Tensor:
-        noise = 2 * torch.rand(count, self.config.noise, 1, 1, device=self.device) - 1
-        picture = self.generator(noise).tanh()
-        return picture[..., : self.seen.side, : self.seen.side]  # (count, C, H, W)
+    def noise(self, count: int) -> Tensor:
+        return 2 * torch.rand(count, self.config.noise, device=self.device) - 1
+
+    def picture(self, noise: Tensor) -> Tensor:
+        """(B, noise) -> (B, C, H, W) in -1..1"""
+        return self.generator(noise[..., None, None]).tanh()[
+            ..., : self.seen.side, : self.seen.side
+        ]
+
+    def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
+        yield self.picture(2 * noise.uniform(self.config.noise) - 1)
