@@ -390,7 +390,9 @@ def _left_out(values: Scores, count: int) -> Scores:
 
 def _summed(near: Index, values: Scores, count: int) -> Scores:
     """(count,): for each picture the values of those whose neighbour it is."""
-    return np.bincount(near.ravel(), np.repeat(values, near.shape[1]), minlength=count)
+    found = np.zeros(count)
+    np.add.at(found, near, values[:, None])
+    return found
 
 
 def _nearest(x: Matrix, count: int) -> tuple[Index, Matrix]:
