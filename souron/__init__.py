@@ -18,6 +18,7 @@ PUBLIC = {
     "train": "running",
     "evaluate": "evaluating",
     "compare": "comparing",
+    "generate": "generating",
     "Trouble": "speaking",
 }
 

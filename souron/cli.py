@@ -24,7 +24,7 @@ import souron
 from souron import finding, looking, machine, options, parsing, showing
 from souron.reporting import units
 from souron.showing import follow, note, print_json, screen, show
-from souron.speaking import N_, Trouble, _
+from souron.speaking import N_, Trouble, _, near, unknown_option
 
 UsageError: Any = typer.BadParameter.__base__  # of the click that this typer uses
 
@@ -137,6 +137,7 @@ def train(
     prevalence: options.Prevalence = None,
     sensitivity: options.Sensitivity = None,
     window: options.Window = None,
+    samples: options.Samples = None,
     workers: options.Workers = None,
     fields: options.Fields = None,
 ) -> None:
@@ -151,6 +152,7 @@ def train(
         augment=augment, config=config, name=name, project=project, resume=resumed, device=device,
         group=group, allow_leak=allow_leak or None, folds=folds, repeats=repeats,
         positive=positive, prevalence=prevalence, sensitivity=sensitivity, window=window,
+        samples=samples,
     )  # fmt: skip
     machine.calm_allocator()
     machine.share_cores()
@@ -229,7 +231,7 @@ def chosen_fields(system: str, given: list[str], context: typer.Context) -> dict
     known = [*parsing.shown(parsing.options_of(context.command)), *fields]
     for name in chosen:
         if name not in fields:
-            raise parsing.unknown_option(name, known, "train")
+            raise unknown_option(name, known, "souron train --help")
     return chosen
 
 
@@ -256,6 +258,7 @@ def val(
     allow_leak: options.AllowLeak = False,
     prevalence: options.Prevalence = None,
     window: options.Window = None,
+    samples: options.Samples = None,
 ) -> None:
     folder = run or model
     if folder is None:
@@ -265,10 +268,11 @@ def val(
     with screen.err.status(_("testing")):
         from souron import evaluating
 
-        record = evaluating.examine(folder, data, group, allow_leak, prevalence, window)
+        record = evaluating.examine(folder, data, group, allow_leak, prevalence, window, samples)
     if screen.json:
         measures = {name: asdict(measure) for name, measure in record.measures.items()}
-        told = record.trust.as_json() if record.trust is not None else {}
+        more = record.trust or record.appraisal
+        told = more.as_json() if more is not None else {}
         print_json({"run": folder, "data": data, "measures": measures, **told})
     else:
         show(showing.measures(record.measures))
@@ -371,6 +375,60 @@ def tell_people(file: str, guesses: list[Guess], trouble: Trouble | None) -> Non
 
 
 @command(
+    "generate",
+    N_("Draw pictures with a trained generator; the same seed gives the same pictures."),
+    "souron generate runs/generate/dcgan-digits n=64 seed=1\n"
+    "souron generate runs/generate/ddpm-fashion sampler=dpm steps=15 label=Coat\n"
+    "souron generate runs/generate/stylegan-fashion truncation=0.7 walk=8\n"
+    "souron generate runs/generate/image_gpt-fashion given=photo.png kept=0.5",
+)
+def generate(
+    run: Annotated[
+        str | None,
+        Argument(metavar="RUN", help=N_("a run's folder"), autocompletion=options.complete_run),
+    ] = None,
+    model: options.Model = None,
+    n: Annotated[int | None, Option(metavar="N", help=N_("pictures; 64 if not said"))] = None,
+    seed: options.Seed = None,
+    first: Annotated[
+        int | None, Option(metavar="N", help=N_("the first picture's number, to go on; 0"))
+    ] = None,
+    label: Annotated[
+        str | None, Option(metavar="CLASS", help=N_("draw this class; several with commas"))
+    ] = None,
+    given: Annotated[
+        str | None, Option(metavar="FILE", help=N_("a picture, folder or glob to complete"))
+    ] = None,
+    walk: Annotated[
+        int | None, Option(metavar="N", help=N_("also a moving picture that walks between N"))
+    ] = None,
+    out: Annotated[
+        str | None, Option(metavar="FOLDER", help=N_("where to; a new folder in RUN if not said"))
+    ] = None,
+    device: options.Device = None,
+    workers: options.Workers = None,
+    fields: options.Fields = None,
+) -> None:
+    folder = run or model
+    if folder is None:
+        raise parsing.missing("RUN", "souron generate runs/generate/dcgan-digits n=64")
+    given_options = said(
+        count=n, seed=seed, first=first, label=label, given=given, walk=walk, out=out,
+        device=device, **dict(field.split("=", 1) for field in fields or []),
+    )  # fmt: skip
+    machine.calm_allocator()
+    machine.share_cores()
+    use_cores(workers)
+    from souron import generating
+
+    [record] = follow(generating.generating(folder, **given_options))
+    if screen.json:
+        print_json(record.as_json())
+    else:
+        showing.drawn(record)
+
+
+@command(
     "compare",
     N_("Train systems at an equal budget on the same data; say which is better, or that it "
        "cannot be told."),
@@ -407,6 +465,7 @@ def compare(
     allow_leak: options.AllowLeak = False,
     folds: options.Folds = None,
     window: options.Window = None,
+    samples: options.Samples = None,
     workers: options.Workers = None,
 ) -> None:
     resumed = folder_to_resume(resume, project, "compare")
@@ -418,7 +477,7 @@ def compare(
         budget=one_budget(budget, epochs, time), seeds=seeds, side=imgsz, batch=batch,
         pretrained=pretrained, freeze=freeze, augment=augment, name=name, project=project,
         resume=resumed, device=device, group=group, allow_leak=allow_leak or None,
-        folds=folds, window=window,
+        folds=folds, window=window, samples=samples,
     )  # fmt: skip
     machine.calm_allocator()
     machine.share_cores()
@@ -513,7 +572,7 @@ def obey(words: list[str]) -> int:
         raise Trouble(
             "command",
             _("no command is named {name!r}").format(name=verb),
-            expected=parsing.near(verb, list(command.commands)),
+            expected=near(verb, list(command.commands)),
             fix="souron --help",
         )
     if words in (["--help"], ["-h"]):

@@ -10,17 +10,16 @@ import shlex
 import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from souron import (
-    discriminating,
+    appraising,
     finding,
     judging,
     machine,
@@ -32,13 +31,13 @@ from souron import (
 )
 from souron.budget import Budget
 from souron.data import splitting
-from souron.data.cases import Cases, Feed
+from souron.data.cases import Cases
 from souron.data.splitting import Parts
+from souron.examining import EXAMS, Exam, Result
 from souron.fitting import LOOKS, Fit, probe
-from souron.records import ComparisonRecord, Cost, Row
+from souron.records import ComparisonRecord, Cost, Ranking, Row
 from souron.running import Event, Interrupted
 from souron.speaking import Trouble, _
-from souron.tasks.classify import score
 
 TURN = 1.0  # seconds of training before the next system's turn
 STARTS = {
@@ -74,6 +73,7 @@ def comparing(
     allow_leak: bool = False,
     folds: int | None = None,
     window: str | None = None,
+    samples: int | None = None,
 ) -> Iterator[Event]:
     """Train every system ``seeds`` times at the same ``budget`` and judge the differences.
 
@@ -89,12 +89,14 @@ def comparing(
             "systems": list(systems), "data": str(data or "digits"), "budget": budget,
             "seeds": seeds, "side": side, "batch": batch, "pretrained": str(pretrained),
             "freeze": freeze, "augment": augment, "device": device, "group": group,
-            "allow_leak": allow_leak, "folds": folds, "window": window,
+            "allow_leak": allow_leak, "folds": folds, "window": window, "samples": samples,
         })  # fmt: skip
         contest.check()
         folder = Path(project) / "compare"
 
     yield Event("data", text=contest.args["data"])
+    for done, what in contest.exam.begin():
+        yield Event("features", done, text=what)
     memory.forget_peak()
     yield from contest.foretell()
     if resume is None:
@@ -118,20 +120,6 @@ def comparing(
     yield Event("done", 1.0, record=record)
 
 
-@dataclass
-class Result:
-    """One system, one seed, on the test cases: of one training, or of each fold's."""
-
-    probability: Tensor  # (cases, labels)
-    curve: list[dict[str, float]]
-    seconds: float = 0.0
-    examples: int = 0
-
-    def right(self, label: Tensor) -> Tensor:
-        """(cases,) the headline measure"""
-        return score(self.probability, label)["accuracy"]
-
-
 class Contest:
     """The systems, what they share, and their results so far."""
 
@@ -147,16 +135,15 @@ class Contest:
         """Raises Trouble, before anything is loaded, where the wish makes no sense."""
         Budget.parse(self.args["budget"])
         machine.device(self.args["device"])
-        for system in self.systems:
-            if finding.split(self.of(system, 0)["system"])[0].task != "classify":
-                raise Trouble(
-                    "task",
-                    _("{system} does not classify, and only classifiers are compared").format(
-                        system=system
-                    ),
-                    expected=_("systems of the task classify"),
-                    fix="souron list",
-                )
+        tasks = {system: self._task(system) for system in self.systems}
+        if len(set(tasks.values())) > 1 or not set(tasks.values()) <= EXAMS.keys():
+            told = ", ".join(f"{system} ({task})" for system, task in tasks.items())
+            raise Trouble(
+                "task",
+                _("these cannot be compared: {systems}").format(systems=told),
+                expected=_("systems of one of these tasks: {tasks}").format(tasks=", ".join(EXAMS)),
+                fix="souron list",
+            )
         if not self.systems or len(set(self.systems)) < len(self.systems):
             raise Trouble(
                 "systems",
@@ -169,6 +156,18 @@ class Contest:
         if self.args["seeds"] < 1:
             raise Trouble("option", f"seeds={self.args['seeds']}", expected="seeds >= 1")
 
+    def _task(self, system: str) -> str:
+        return finding.split(self.of(system, 0)["system"])[0].task
+
+    @cached_property
+    def task(self) -> str:
+        return self._task(self.systems[0])
+
+    @cached_property
+    def exam(self) -> Exam:
+        sample = self.args.get("samples") or appraising.SAMPLE
+        return EXAMS[self.task](self.everything, self.plan.kept, self.test, sample)
+
     @cached_property
     def everything(self) -> Cases:
         published = any(self.of(system, 0)["pretrained"] == "True" for system in self.systems)
@@ -176,7 +175,7 @@ class Contest:
 
     @cached_property
     def plan(self) -> splitting.Plan:
-        return preparing.divide(self.args, self.everything, "classify", self.args["seeds"])
+        return preparing.divide(self.args, self.everything, self.task, self.args["seeds"])
 
     @cached_property
     def rounds(self) -> list[tuple[int, splitting.Split]]:
@@ -217,7 +216,9 @@ class Contest:
         args["budget"] = str(Budget.parse(args["budget"]).share(trainings))
         model = preparing.build(args, self.everything.only(split.train))
         seen = yield from running.looking(args, self.everything, model)
-        return preparing.enter(args, model, self.everything, split, seen, trainings)
+        fit, parts = preparing.enter(args, model, self.everything, split, seen, trainings)
+        self.exam.watch(fit)
+        return fit, parts
 
     def foretell(self) -> Iterator[Event]:
         """A few steps of each: what will it take?"""
@@ -233,7 +234,7 @@ class Contest:
             )
             shown = probe(fit)
             looked_at = LOOKS * len(fit.val or ()) + len(parts.test)
-            seconds += shown.seconds(fit) + shown.look * looked_at
+            seconds += shown.seconds(fit) + shown.look * looked_at + self.exam.seconds(fit)
             held.append(shown.held)
         together = sum(held) - max(held)  # a round holds them all, the probe one at a time
         self.forecast = Cost(seconds * len(self.rounds), memory.peak() + together)
@@ -268,12 +269,15 @@ class Contest:
                     raise Interrupted(kept.parent.parent)
                 part = fmean(fit.fraction for fit, _parts in fits.values())
                 yield self._event("train", system, number, part, fits)
-        said, about = {}, {}
+        said: dict[str, Tensor] = {}
+        about = {}
         for system, (fit, parts) in fits.items():
-            yield self._event("test", system, number, 1.0, fits)
             fit.use_best()
-            feed = Feed(parts.test, fit.system.prepare, device=fit.system.device)
-            said[system] = fit.system.probabilities(feed)
+            answers: dict[str, Tensor] = {}
+            for so_far in self.exam.sit(fit, parts, seed):
+                answers = so_far
+                yield self._event("test", system, number, 1.0, fits)
+            said |= {f"{system}/{name}": answer for name, answer in answers.items()}
             about[system] = [fit.curve, fit.seconds, fit.step * fit.batch]
         self.spent += time.perf_counter() - begun
         saving.write_tensors(kept, said, about)
@@ -284,9 +288,14 @@ class Contest:
         for system, (curve, seconds, examples) in about.items():
             results = self.results[system]
             if len(results) == seed:
-                empty = torch.full((len(self.test), len(self.test.labels)), torch.nan)
-                results.append(Result(empty, curve))
-            results[seed].probability[rows] = said[system]
+                results.append(Result(curve))
+            prefix = f"{system}/"
+            answers = {
+                name.removeprefix(prefix): answer
+                for name, answer in said.items()
+                if name.startswith(prefix)
+            }
+            self.exam.enter(results[seed], answers, rows)
             results[seed].seconds += seconds
             results[seed].examples += examples
 
@@ -300,54 +309,42 @@ class Contest:
                 "seed": self.rounds[number][0],
                 "seconds": fit.seconds,
                 "fraction": fit.fraction,
-                "val": fit.curve[-1].get(f"val {fit.watched}") if fit.curve else None,
-                "test": [self._so_far(result) for result in self.results[name]],
+                "val": fit.curve[-1].get(f"val {self.exam.follows}") if fit.curve else None,
+                "test": [self.exam.so_far(result) for result in self.results[name]],
+                "measures": (self.exam.follows, self.exam.headline),
             }
             for name, (fit, _parts) in sorted(fits.items())
         ]
         left = self.forecast.seconds * (1 - whole)
         return Event(phase, whole, left, f"{system}, {number + 1}/{len(self.rounds)}", rows=rows)
 
-    def _so_far(self, result: Result) -> float:
-        """Accuracy on the cases that were tested."""
-        tested = result.probability[:, 0].isfinite()
-        return result.right(self.test.label)[tested].mean().item()
-
     def judge(self, folder: Path) -> ComparisonRecord:
-        label, groups = self.test.label, self.test.units
-        scores = {
-            system: torch.stack([result.right(label) for result in results])
-            for system, results in self.results.items()
-        }
-        rows = self._rank("accuracy", {name: table.numpy() for name, table in scores.items()})
-        verdicts = judging.judge(
-            {row.system: scores[row.system].numpy() for row in rows}, groups=groups
-        )
-        areas = self._areas()
-        ranked = self._rank("AUC", areas)
+        exam = self.exam
+        tables = {measure: scores for measure, scores in exam.mark(self.results).items() if scores}
+        rankings = {measure: self._rank(measure, scores) for measure, scores in tables.items()}
+        first = rankings.pop(exam.headline)
         return ComparisonRecord(
             folder=folder,
-            task="classify",
+            task=self.task,
             data=self.args["data"],
             budget=self.args["budget"],
             seeds=self.args["seeds"],
-            cases=len(self.test),
-            measure="accuracy",
-            rows=rows,
-            verdicts=verdicts,
+            cases=exam.cases,
+            measure=exam.headline,
+            rows=first.rows,
+            verdicts=first.verdicts,
             sentence=judging.sentence(
-                verdicts, rows, self.args["seeds"], len(self.test), _("accuracy"), "points"
+                first.verdicts,
+                first.rows,
+                self.args["seeds"],
+                exam.cases,
+                exam.called,
+                exam.unit,
             ),
-            auc_rows=ranked,
-            auc_verdicts=judging.judge(
-                {row.system: areas[row.system] for row in ranked}, groups=groups
-            ),
+            further=rankings,
+            follows=exam.follows,
             curves={name: [r.curve for r in results] for name, results in self.results.items()},
-            scores=scores,
-            guesses={
-                system: torch.stack([result.probability.argmax(1) for result in results])
-                for system, results in self.results.items()
-            },
+            scores=tables[exam.headline],
             report=folder / "report.html",
             receipt={
                 **running.receipt(self._all(), self.everything),
@@ -361,28 +358,19 @@ class Contest:
             grouped=self.everything.grouped,
             folds=len(self.plan.repeats[0]) if self.plan.repeats else 1,
             test=self.test,
+            **exam.shown(self.results),
         )
 
-    def _areas(self) -> dict[str, Any]:
-        """Each system's pseudo-scores (seeds, cases) of AUC; none where one class is tested."""
-        if len(self.test.label.unique()) < 2:
-            return {}
-        return {
-            system: discriminating.auc_scores(
-                torch.stack([result.probability for result in results]).double().numpy(),
-                self.test.label.numpy(),
-            )
-            for system, results in self.results.items()
-        }
-
-    def _rank(self, measure: str, tables: dict[str, Any]) -> list[Row]:
+    def _rank(self, measure: str, tables: dict[str, Any]) -> Ranking:
+        higher = self.exam.better[measure] == "higher"
         rows = [self._row(system, measure, table) for system, table in tables.items()]
-        return sorted(rows, key=lambda row: -row.value)
+        rows.sort(key=lambda row: row.value, reverse=higher)
+        ordered = {row.system: tables[row.system] for row in rows}
+        return Ranking(rows, judging.judge(ordered, higher, groups=self.exam.units))
 
     def _row(self, system: str, measure: str, scores: Any) -> Row:
-        results, groups = self.results[system], self.test.units
-        make = judging.interval if measure == "accuracy" else judging.share
-        found = make(scores, groups)
+        results = self.results[system]
+        found = self.exam.interval(measure, system, scores)
         parameters, flops = self.costs[system]
         return Row(
             system=system,
@@ -394,7 +382,7 @@ class Contest:
             examples_seen=fmean(result.examples for result in results),
             parameters=parameters,
             flops=flops,
-            seeds=tuple(scores.mean(1).tolist()),
+            seeds=self.exam.of_seeds(measure, results, scores),
         )
 
     def command(self) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from souron import preparing, running, saving, trusting
+from souron import appraising, preparing, running, saving, trusting
 from souron.data import loading, splitting
 from souron.data.cases import Cases, Feed
 from souron.records import Cost, Measure, RunRecord
@@ -27,6 +27,7 @@ def examine(
     allow_leak: bool = False,
     prevalence: float | None = None,
     window: str | None = None,
+    samples: int | None = None,
 ) -> RunRecord:
     """Measure a run again: on its own test cases, or on all cases of other data. The threshold and
     the temperature stay as they were chosen on the run's validation cases.
@@ -48,6 +49,9 @@ def examine(
         args["config"], args["seen"], 0, 0, {}, [], Cost(0, 0), Cost(0, 0), "", {},
         test=cases, model=model,
     )  # fmt: skip
+    if model.task == "generate":
+        _appraise(record, args, None if same else cases, samples)
+        return record
     crossed = (folder / "folds.csv").exists()
     if same:
         split = splitting.read(folder / "split.csv", cases)
@@ -70,6 +74,22 @@ def examine(
     record.trust = trusting.trust(answers, trial, prevalence or args.get("prevalence"))
     record.measures = record.trust.measures
     return record
+
+
+def _appraise(
+    record: RunRecord, args: dict[str, Any], others: Cases | None, samples: int | None
+) -> None:
+    """Draw again, and hold it against the run's own test cases or all of ``others``."""
+    count = samples or args.get("samples") or appraising.SAMPLE
+    own = preparing.cases_for({**args, "side": record.model.seen.side})
+    split = splitting.read(record.folder / "split.csv", own)
+    *_before, (_done, scale) = appraising.scale(own, split, count)
+    assert scale is not None, "it ends with the scale itself"
+    if others is not None:
+        none = own.only([])
+        scale = appraising.Scale.of(scale.eye, splitting.Parts(none, none, others), count)
+    record.test = scale.test
+    running.last(running.appraise(record, record.model, scale))
 
 
 def _learnt_from(

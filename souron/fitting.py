@@ -45,11 +45,13 @@ class Fit:
     budget: Budget
     batch: int
     patience: int = 0  # looks without improvement before it stops; 0: never
+    also: Callable[[Any], dict[str, float]] | None = None  # what more a look shows of the system
 
     step: int = 0  # steps done
     seconds: float = 0.0  # of training, without looks
     curve: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, Tensor] | None = None  # the weights of the best look
+    best: dict[str, Tensor] | None = None  # the weights of the best look, or of the last one where
+    # no measure says which is best
     stopped: str = ""  # "", "budget", "patience"
 
     def __post_init__(self) -> None:
@@ -104,6 +106,8 @@ class Fit:
             if progress is not None:
                 self.step = progress.step + 1
                 self._losses, self.optimizers = progress.losses, progress.optimizers
+                if self.data.device.type == "cpu":  # elsewhere asking means waiting
+                    self._check()
             used_up = progress is None or self.fraction >= 1
             if used_up or self._due():
                 self._look()
@@ -139,24 +143,35 @@ class Fit:
             "examples": self.step * self.batch,
         }
         row |= {f"loss {name}": loss.item() for name, loss in self._losses.items()}
-        broken = [name for name, loss in self._losses.items() if not math.isfinite(loss.item())]
-        if broken:
-            raise Trouble(
-                "not finite",
-                _("the loss {name} is not finite at step {step}").format(
-                    name=broken[0], step=self.step
-                ),
-                expected=_("a finite loss"),
-                fix=_("a smaller learning rate: lr0={rate:g}").format(
-                    rate=getattr(self.system.config, "rate", 1e-3) / 10
-                ),
-                exit=1,
-            )
+        self._check()
         if self.val is not None and len(self.val) and self.system.measures:
             values = look(self.system, self.val)
             row |= {f"val {name}": value for name, value in values.items()}
             self._remember(values)
+        elif self.step:
+            self.best = self._weights()
+        if self.also is not None:
+            row |= {f"val {name}": value for name, value in self.also(self.system).items()}
         self.curve.append(row)
+
+    def _check(self) -> None:
+        """Raises Trouble where a loss is infinite or not a number."""
+        for name, loss in self._losses.items():
+            if not math.isfinite(loss.item()):
+                raise Trouble(
+                    "not finite",
+                    _("the loss {name} is not finite at step {step}").format(
+                        name=name, step=self.step
+                    ),
+                    expected=_("a finite loss"),
+                    fix=_("a smaller learning rate: lr0={rate:g}").format(
+                        rate=getattr(self.system.config, "rate", 1e-3) / 10
+                    ),
+                    exit=1,
+                )
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {n: t.detach().clone() for n, t in self.system.state_dict().items()}
 
     def _remember(self, values: dict[str, float]) -> None:
         """Keep the weights where the last measure that training follows is at its best so far."""
@@ -164,7 +179,7 @@ class Fit:
         sign = 1 if self.system.measures[name] == "higher" else -1
         earlier = [sign * row[f"val {name}"] for row in self.curve]
         if not earlier or sign * values[name] > max(earlier):
-            self.best = {n: t.detach().clone() for n, t in self.system.state_dict().items()}
+            self.best = self._weights()
         elif self.patience and len(earlier) - earlier.index(max(earlier)) >= self.patience:
             self.stopped = "patience"
 

@@ -138,10 +138,24 @@ def show_(
         made.add_row(layer.name or entry.name, layer.type, shape(layer.shape),
                      units.whole(layer.parameters) if layer.parameters else "")  # fmt: skip
     show(made)
+    if entry.task == "generate":
+        from souron import drawing
+
+        known = drawing.options_of(type(model)).values()
+        rows = [(_option(each), _(each.choice.help)) for each in known]
+        if rows:
+            show("", _("What its drawing can be told (souron generate):"), showing.pairs(rows))
     assert depth is not None
     if depth < structure.deepest(model):
         deeper = f"souron show {system} depth={depth + 1}"
         show("", _("more layers: {command}").format(command=deeper))
+
+
+def _option(option: Any) -> str:
+    """``steps=15 (1..1000)``"""
+    default = "FILE" if option.default is None else option.default
+    allowed = f" ({option.allowed})" if option.allowed else ""
+    return f"{option.name}={default}{allowed}"
 
 
 def drawn(structure: Any, entry: finding.Entry, size: str) -> tuple[Any, Any]:

@@ -162,6 +162,10 @@ Window = Annotated[
     str | None,
     Option(metavar="C,W", help=N_("grey values of DICOM to show: centre,width; full; the file's")),
 ]
+Samples = Annotated[
+    int | None,
+    Option(min=3, metavar="N", help=N_("pictures that a generator is judged by; 500 if not said")),
+]
 Name = Annotated[str | None, Option(metavar="TEXT", help=N_("the run folder's name"))]
 Project = Annotated[
     str | None, Option(metavar="FOLDER", help=N_("where run folders go; runs if not said"))

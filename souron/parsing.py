@@ -6,24 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from souron.showing import screen
-from souron.speaking import Trouble, _, speak
+from souron.speaking import Trouble, _, speak, unknown_option
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 VALUE_OR_NOT = ("resume", "pretrained")  # true, false, or a run's folder
-
-
-def near(name: str, known: Sequence[str]) -> str:
-    """The names most like it, or all."""
-    return ", ".join(difflib.get_close_matches(name, known, 3, 0.6) or known)
-
-
-def unknown_option(name: str, known: Sequence[str], verb: str) -> Trouble:
-    return Trouble(
-        "option",
-        _("no option is named {name!r}").format(name=name),
-        expected=near(name, known),
-        fix=f"souron {verb} --help",
-    )
 
 
 def options_of(command: Any) -> dict[str, Any]:
@@ -83,6 +69,8 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
     coming = list(reversed(words))
     while coming:
         word = coming.pop()
+        if len(word) == 2 and word[0] == "-" and word[1] in known:  # -n 64
+            word = f"-{word}"
         if word == "--":
             return [*rest, word, *reversed(coming)]
         dashed = word.startswith("--")
@@ -107,7 +95,7 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
         elif not dashed and takes_files and not difflib.get_close_matches(name, names, 1, 0.7):
             rest.append(word)
         else:
-            raise unknown_option(name, names, verb)
+            raise unknown_option(name, names, f"souron {verb} --help")
     return rest
 
 

@@ -11,7 +11,7 @@ import torch
 from souron import evaluating, fetching, finding, running, saving
 from souron.kinds import image
 from souron.kinds.labels import Labels
-from souron.records import Measure, RunRecord
+from souron.records import DrawnRecord, Measure, RunRecord
 from souron.speaking import Trouble, _
 
 
@@ -64,13 +64,22 @@ class Model:
 
     def val(self, data: str | Path | None = None) -> dict[str, Measure]:
         """``evaluating.evaluate`` of this run. Raises Trouble before it was trained."""
+        return evaluating.evaluate(self._trained(), data)
+
+    def generate(self, count: int = 64, seed: int = 0, **options: Any) -> DrawnRecord:
+        """``generating.generate`` of this run. Raises Trouble before it was trained."""
+        from souron import generating
+
+        return generating.generate(self._trained(), count, seed, **options)
+
+    def _trained(self) -> Path:
         if self.folder is None:
             raise Trouble(
                 "not trained",
                 _("{name} has not been trained yet").format(name=self.name),
                 fix=f"model.train(data=...), souron train {self.name}",
             )
-        return evaluating.evaluate(self.folder, data)
+        return self.folder
 
     fit, evaluate = train, val
 

@@ -56,7 +56,8 @@ class RunRecord:
     receipt: dict[str, Any] = field(default_factory=dict)  # versions, machine, data hash, options
     test: Cases | None = None  # the test cases, for pictures
     probability: Tensor | None = None  # (cases, labels) of the test cases, for classifiers
-    samples: Tensor | None = None  # (count, C, H, W) in -1..1, for generators
+    appraisal: Any = None  # appraising.Appraisal, for generators
+    film: list[Tensor] = field(default_factory=list)  # (B, C, H, W) uint8 each: how it learnt
     groups: Tensor | None = None  # (cases,) for groupings
     folds: int = 1  # of cross-validation, where cases are few
     trainings: int = 1  # that cross-validation took, with the network that is kept
@@ -80,6 +81,37 @@ class RunRecord:
             "outcome": asdict(self.outcome),
             "skipped": [asdict(skipped) for skipped in self.skipped],
             **(self.trust.as_json() if self.trust is not None else {}),
+            **(self.appraisal.as_json() if self.appraisal is not None else {}),
+        }
+
+
+@dataclass
+class DrawnRecord:
+    """Pictures that a run drew, as files."""
+
+    folder: Path
+    run: Path
+    system: str
+    seed: int
+    count: int
+    seconds: float  # of drawing and writing
+    files: list[Path]  # the pictures', and what else was made of them
+
+    def _repr_html_(self) -> str:
+        from souron.reporting.report import drawn_html
+
+        return drawn_html(self)
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``souron generate --json`` prints."""
+        return {
+            "run": str(self.run),
+            "system": self.system,
+            "seed": self.seed,
+            "count": self.count,
+            "seconds": round(self.seconds, 3),
+            "folder": str(self.folder),
+            "files": [str(file) for file in self.files],
         }
 
 
@@ -113,6 +145,41 @@ class Verdict:
     seeds_needed: int | None  # further seeds, where seeds are what lacks
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """Systems by one measure."""
+
+    rows: list[Row]  # best first
+    verdicts: list[Verdict]  # each pair once
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "rows": [asdict(row) for row in self.rows],
+            "verdicts": [asdict(verdict) for verdict in self.verdicts],
+        }
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What compared generators drew, and what it was held against."""
+
+    eye: str  # the network that looked
+    sample: int  # pictures of each training, and real ones beside them
+    floor: dict[str, Measure]  # real pictures in place of drawn ones
+    real: Tensor  # (N, C, H, W)
+    drawn: dict[str, list[Tensor]]  # system -> (N, C, H, W) uint8 of each seed
+    seconds: dict[str, list[float]]  # system -> that a picture took, each seed
+    classes: dict[str, Any]  # system -> resembling.Classes of the first seed, or None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "eye": self.eye,
+            "samples": self.sample,
+            "floor": {name: asdict(measure) for name, measure in self.floor.items()},
+            "seconds_a_picture": self.seconds,
+        }
+
+
 @dataclass
 class ComparisonRecord:
     folder: Path
@@ -126,8 +193,7 @@ class ComparisonRecord:
     verdicts: list[Verdict]  # each pair once
     sentence: str
     curves: dict[str, list[list[dict[str, float]]]]  # system -> a curve for each seed
-    scores: dict[str, Tensor]  # system -> (seeds, cases), the headline measure case by case
-    guesses: dict[str, Tensor]  # system -> (seeds, cases), the label each gave, for classifiers
+    scores: dict[str, Any]  # system -> (seeds, cases), the headline measure case by case
     report: Path
     receipt: dict[str, Any]
     skipped: tuple[Skipped, ...] = ()
@@ -135,8 +201,11 @@ class ComparisonRecord:
     torn: tuple[str, ...] = ()
     grouped: str = ""
     folds: int = 1
-    auc_rows: list[Row] = field(default_factory=list)
-    auc_verdicts: list[Verdict] = field(default_factory=list)
+    further: dict[str, Ranking] = field(default_factory=dict)  # by further measures
+    follows: str = ""  # the measure that looks took while the systems trained
+    guesses: dict[str, Tensor] = field(default_factory=dict)  # system -> (seeds, cases), the label
+    # each gave, for classifiers
+    gallery: Gallery | None = None  # for generators
     test: Cases | None = None
 
     def _repr_html_(self) -> str:
@@ -154,10 +223,8 @@ class ComparisonRecord:
             "cases": self.cases,
             "rows": [asdict(row) for row in self.rows],
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
-            "auc": {
-                "rows": [asdict(row) for row in self.auc_rows],
-                "verdicts": [asdict(verdict) for verdict in self.auc_verdicts],
-            },
+            **{name.lower(): ranking.as_json() for name, ranking in self.further.items()},
+            **({"generation": self.gallery.as_json()} if self.gallery else {}),
             "sentence": self.sentence,
             "report": str(self.report),
         }

@@ -17,7 +17,17 @@ from typing import Any
 
 import torch
 
-from souron import finding, machine, memory, preparing, saving, structure, trusting
+from souron import (
+    appraising,
+    drawing,
+    finding,
+    machine,
+    memory,
+    preparing,
+    saving,
+    structure,
+    trusting,
+)
 from souron.budget import Budget
 from souron.data import splitting
 from souron.data.cases import Cases, Feed
@@ -26,11 +36,9 @@ from souron.fitting import Fit, probe
 from souron.probing import Seen
 from souron.records import Cost, RunRecord
 from souron.speaking import Trouble, _
-from souron.tasks.generate import Noise
 
 SLICE = 0.25  # seconds between two events
 KEEP_EVERY = 20.0  # seconds between two checkpoints, at least
-SAMPLES = 64  # that a generator shows
 ALSO = (
     "group",
     "allow_leak",
@@ -40,6 +48,7 @@ ALSO = (
     "prevalence",
     "sensitivity",
     "window",
+    "samples",
 )
 
 
@@ -52,16 +61,17 @@ class Event:
     seconds_left: float | None = None
     text: str = ""
     values: dict[str, float] = field(default_factory=dict)
+    picture: Any = None  # (B, C, H, W) uint8, what is drawn so far
     record: Any = None  # with the last event
     rows: list[dict[str, Any]] = field(default_factory=list)  # a comparison's live table
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C: the work is kept in ``folder``."""
+    """Ctrl-C: the work is kept in ``folder``; ``command`` goes on, where ``resume`` does not."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, command: str = "") -> None:
         super().__init__(str(folder))
-        self.folder = folder
+        self.folder, self.command = folder, command
 
 
 def train(system: str = "", data: str | Path | None = None, **options: Any) -> RunRecord:
@@ -102,6 +112,7 @@ def training(
     prevalence: float | None = None,
     sensitivity: float | None = None,
     window: str | None = None,
+    samples: int | None = None,
 ) -> Iterator[Event]:
     """Train one system, measure it on cases it never saw, and write the run's folder.
 
@@ -116,7 +127,8 @@ def training(
     ``folds`` and ``repeats`` cross-validate (by itself where cases are few, see ``splitting.plan``;
     a budget of seconds is for all trainings together); ``positive`` is the class to be found,
     ``prevalence`` its share where the system will be used, ``sensitivity`` what the threshold must
-    reach on validation cases (see ``trusting``); ``window`` is the grey values to show, for DICOM.
+    reach on validation cases (see ``trusting``); ``window`` is the grey values to show, for DICOM;
+    ``samples`` are the pictures that a generator is judged by.
     Raises Trouble; Interrupted on Ctrl-C, with the work kept.
     """
     Budget.parse(budget)
@@ -130,7 +142,7 @@ def training(
             "freeze": freeze, "patience": patience, "rate": rate, "augment": augment,
             "changes": config or {}, "device": device, "group": group, "allow_leak": allow_leak,
             "folds": folds, "repeats": repeats, "positive": positive, "prevalence": prevalence,
-            "sensitivity": sensitivity, "window": window,
+            "sensitivity": sensitivity, "window": window, "samples": samples,
         }  # fmt: skip
         folder = None
     else:
@@ -155,12 +167,18 @@ def training(
     model = preparing.build(each, everything.only(plan.kept.train))
     seen = yield from looking(each, everything, model, exact=not plan.repeats)
     fit, parts = preparing.enter(each, model, everything, plan.kept, seen, plan.trainings)
+    scale = None
+    if entry.task == "generate":
+        scale = yield from opening(everything, plan.kept, args.get("samples"))
+        fit.also = appraising.Watcher(scale, fit)
 
     memory.forget_peak()
     yield Event("forecast", text=_("a few steps, to see what it will take"))
     shown = probe(fit)
     if entry.task == "classify":
         trusting.Trial().rehearse(model, everything)
+    if scale is not None:
+        next(drawing.Sample.growing(model, len(scale.test), seed))  # so that its memory is foretold
     forecast = Cost(shown.seconds(fit) * plan.trainings, memory.peak())
     yield Event("forecast", 1.0, values=asdict(forecast))
 
@@ -175,7 +193,8 @@ def training(
     elif (folder / "weights" / "resume.safetensors").exists():
         fit.go_on(folder / "weights" / "resume.safetensors", folder / "weights/best.safetensors")
 
-    yield from _learn(fit, folder, folder, plan.trainings)
+    film = drawing.Film(folder / "weights" / "film.safetensors") if scale else None
+    yield from _learn(fit, folder, folder, plan.trainings, film=film)
     fit.use_best()
     record = RunRecord(
         folder=folder,
@@ -205,6 +224,9 @@ def training(
             yield from _test(record, fit.system, each, everything, plan, seen, parts)
         except KeyboardInterrupt as stop:
             raise Interrupted(folder) from stop
+    elif scale is not None:
+        record.film = film.frames if film else []
+        yield from appraise(record, model, scale)
     else:
         yield Event("test", text=_("measuring on {n} cases it never saw").format(n=len(parts.test)))
         measure(record, model, Feed(parts.test, model.prepare, device=model.device))
@@ -313,12 +335,38 @@ def looking(
     return found
 
 
+def opening(
+    cases: Cases, split: splitting.Split, samples: int | None
+) -> Generator[Event, None, appraising.Scale]:
+    """The scale that a generator's pictures are held against."""
+    found = None
+    for done, scale in appraising.scale(cases, split, samples or appraising.SAMPLE):
+        found = scale
+        yield Event("features", done, text=_("the network that looks at pictures"))
+    assert found is not None, "it ends with the scale itself"
+    return found
+
+
+def appraise(record: RunRecord, model: Any, scale: appraising.Scale) -> Iterator[Event]:
+    """Fill in how near what it draws comes to the test cases."""
+    for done, found in appraising.appraise(model, scale, record.seed):
+        record.appraisal = found
+        yield Event("test", done, text=_("drawing {n} pictures").format(n=len(scale.test)))
+    record.measures = record.appraisal.measures
+    record.outcome = Cost(record.outcome.seconds, memory.peak())
+
+
 def _default_data(system: str) -> str:
     return finding.system(system)[0].default_data
 
 
 def _learn(
-    fit: Fit, place: Path, folder: Path, trainings: int = 1, number: int = 0
+    fit: Fit,
+    place: Path,
+    folder: Path,
+    trainings: int = 1,
+    number: int = 0,
+    film: drawing.Film | None = None,
 ) -> Iterator[Event]:
     """Train to the end of the budget, keeping the work in ``place`` on the way and on Ctrl-C;
     ``number`` of so many ``trainings`` were done before, in the run's ``folder``."""
@@ -326,11 +374,17 @@ def _learn(
     text = "" if trainings == 1 else f"{number + 1}/{trainings}"
     while not fit.done:
         with gentle_interrupt() as interrupt:
-            fit.go(SLICE, interrupt.is_set)
+            try:
+                fit.go(SLICE, interrupt.is_set)
+            except Trouble as trouble:
+                raise keeper.saved(trouble) from trouble
+            frame = film.shoot(fit.system, fit.fraction, fit.seconds) if film else None
             fresh = len(fit.curve) > looks
             stop = interrupt.is_set() and not fit.done
             if stop or fit.done or keeper.due():
                 keeper.keep()
+                if film:
+                    film.keep()
         if stop:
             raise Interrupted(folder)
         if fresh:
@@ -340,7 +394,7 @@ def _learn(
         left = fit.seconds_left
         if left is not None:
             left += (trainings - number - 1) * (fit.seconds + left)
-        yield Event("train", (number + part) / trainings, left, text, values)
+        yield Event("train", (number + part) / trainings, left, text, values, frame)
 
 
 @dataclass
@@ -359,6 +413,18 @@ class Keeper:
             _keep(fit, weights)
         # writing may take a tenth of the time at most
         self.last = time.monotonic() + 9 * (time.monotonic() - begun)
+
+    def saved(self, trouble: Trouble) -> Trouble:
+        """What went wrong in training, and where the weights are that were good before."""
+        for weights, fit in self.fits.items():
+            if fit.best is not None:
+                saving.write_tensors(weights / "best.safetensors", fit.best, {})
+                kept = _("{why}; the weights of the last look at it are kept in {folder}")
+                told = kept.format(why=trouble.found, folder=weights)
+                return Trouble(
+                    trouble.code, told, expected=trouble.expected, fix=trouble.fix, exit=1
+                )
+        return trouble
 
 
 def _keep(fit: Fit, weights: Path) -> None:
@@ -404,12 +470,10 @@ def write_results(path: Path, curve: list[dict[str, float]]) -> None:
 
 @torch.inference_mode()
 def measure(record: RunRecord, model: Any, test: Feed) -> None:
-    """Fill in what the test cases, as the model wants them, say of a generator or a grouping."""
+    """Fill in what the test cases, as the model wants them, say of a grouping."""
     from souron import judging
 
     scores = model.evaluate(test)
-    if model.task == "generate":
-        record.samples = model.draw(Noise(record.seed, range(SAMPLES), model.device)).cpu()
     if model.task == "group":
         record.groups = model(test.all())
     record.measures = {
@@ -470,6 +534,8 @@ def _write(record: RunRecord) -> None:
     if record.probability is not None:
         _write_predictions(record)
     report.run_report(record)
+    if record.film:
+        _write_film(record)
     saving.write_json(
         record.folder / "receipt.json",
         {
@@ -481,7 +547,19 @@ def _write(record: RunRecord) -> None:
             **record.receipt,
         },
     )
-    (record.folder / "weights" / "resume.safetensors").unlink(missing_ok=True)
+    for name in ("resume", "film"):
+        (record.folder / "weights" / f"{name}.safetensors").unlink(missing_ok=True)
+
+
+def _write_film(record: RunRecord) -> None:
+    """``timelapse.webp``: the same pictures while it learnt."""
+    from souron.auditing import provenance
+    from souron.reporting.pictures import frames, moving
+
+    mark = provenance.mark(record.folder, saving.read_args(record.folder), 0)
+    first, options = moving(frames(record.film))
+    with saving.atomically(record.folder / "timelapse.webp") as beside:
+        provenance.save(first, beside, mark, format="WEBP", **options)
 
 
 def _write_predictions(record: RunRecord) -> None:

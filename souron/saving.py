@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from souron import finding
 from souron.jsoning import as_json
-from souron.speaking import Trouble, _
+from souron.speaking import Trouble, _, unknown_option
 
 
 @contextmanager
@@ -165,24 +165,18 @@ def _from_dict(record: type, values: Any) -> Any:
 
 def override(config: Any, changes: dict[str, Any]) -> Any:
     """A config with some fields changed; text is read as the field's own type. Raises Trouble."""
-    import difflib
     from dataclasses import replace
 
     known = {item.name: getattr(config, item.name) for item in fields(config)}
-    typed = {}
+    changed = {}
     for name, value in changes.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise Trouble(
-                "option",
-                _("no option is named {name!r}").format(name=name),
-                expected=", ".join(near or known),
-            )
-        typed[name] = _typed(name, value, known[name])
-    return replace(config, **typed)
+            raise unknown_option(name, list(known))
+        changed[name] = typed_as(name, value, known[name])
+    return replace(config, **changed)
 
 
-def _typed(name: str, value: Any, example: Any) -> Any:
+def typed_as(name: str, value: Any, example: Any) -> Any:
     """``value`` as the type of ``example``."""
     try:
         if isinstance(example, bool):

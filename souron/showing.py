@@ -212,6 +212,21 @@ def run(record: Any) -> None:
     show(_("report: {path}").format(path=record.folder / "report.html"))
     if record.task == "classify":
         show(_("use it: {command}").format(command=f"souron predict {quoted(record.folder)} FILE"))
+    if record.task == "generate":
+        show(_("use it: {command}").format(command=f"souron generate {quoted(record.folder)} n=64"))
+
+
+def drawn(record: Any) -> None:
+    """What a generator drew."""
+    show(
+        _("{count} pictures by {system}, seed {seed}, in {time} ({each} each)").format(
+            count=units.whole(record.count), system=record.system, seed=record.seed,
+            time=units.seconds(record.seconds), each=units.seconds(record.seconds / record.count),
+        ),
+        _("pictures: {path}").format(path=record.folder),
+    )  # fmt: skip
+    for file in record.files[record.count :]:
+        show(f"  {file.name}")
 
 
 def costs(forecast: Any, outcome: Any) -> None:
@@ -273,6 +288,7 @@ def words(event: Any) -> str:
         "features": _("looking"),
         "train": _("training"),
         "test": _("testing"),
+        "draw": _("drawing"),
         "report": _("writing the report"),
         "done": _("done"),
     }
@@ -331,7 +347,7 @@ def follow(events: Iterable[Any]) -> Iterator[Any]:
                     if record is not None:
                         break
         except KeyboardInterrupt as stop:
-            _tell_what_is_kept(getattr(stop, "folder", None))
+            _tell_what_is_kept(getattr(stop, "folder", None), getattr(stop, "command", ""))
             raise typer.Exit(130) from stop
         if record is None:
             return
@@ -343,13 +359,14 @@ def quoted(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def _tell_what_is_kept(folder: Path | None) -> None:
+def _tell_what_is_kept(folder: Path | None, command: str = "") -> None:
     if folder is None:
         warn(_("interrupted"))
         return
     verb = "compare" if folder.parent.name == "compare" else "train"
+    command = command or f"souron {verb} resume={quoted(folder)}"
     warn(_("interrupted; the work so far is kept in {folder}").format(folder=folder))
-    warn(_("  go on: {command}").format(command=f"souron {verb} resume={quoted(folder)}"))
+    warn(_("  go on: {command}").format(command=command))
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """What souron says to people: two languages, and errors that say what to do next."""
 
+import difflib
 import gettext
 import locale
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -65,3 +67,17 @@ class Trouble(ValueError):
         if self.fix:
             lines.append(_("  try:      {what}").format(what=self.fix))
         return "\n".join(lines)
+
+
+def near(name: str, known: Sequence[str]) -> str:
+    """The names most like it, or all."""
+    return ", ".join(difflib.get_close_matches(name, known, 3, 0.6) or known)
+
+
+def unknown_option(name: str, known: Sequence[str], fix: str = "") -> Trouble:
+    return Trouble(
+        "option",
+        _("no option is named {name!r}").format(name=name),
+        expected=near(name, known),
+        fix=fix,
+    )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
@@ -17,8 +18,9 @@ import yaml
 from matplotlib.ft2font import FT2Font
 from PIL import Image
 
-from souron import finding, judging
+from souron import appraising, finding, judging
 from souron.data.cases import Cases, Skipped
+from souron.data.splitting import Parts
 from souron.records import ComparisonRecord, Cost, Measure, Row, RunRecord, Verdict
 from souron.reporting import comparison_page, fonts, pictures, report, run_page, units
 from souron.speaking import Trouble
@@ -287,12 +289,35 @@ def test_balance_comes_from_the_split(run):
     assert drawn == {"training": [1, 0, 0, 0], "validation": [1, 0, 0, 0], "test": [0, 0, 1, 0]}
 
 
-def test_a_generators_report_shows_samples(run, cases):
-    record = replace(run, system="dcgan", task="generate", measures={}, probability=None,
-                     samples=cases.image[:20] / 127.5 - 1)  # fmt: skip
+def appraisal(cases, collapsed=False):
+    """Of pictures that are nearly the real ones, or one of them over and over."""
+    classes = torch.eye(len(cases.labels))
+    eye = SimpleNamespace(
+        labels=cases.labels,
+        name="an eye",
+        see=lambda image: (
+            image.flatten(1).float(),
+            classes[image[:, 0].float().mean(2).argmax(1) // 3],  # where the bright stripe lies
+        ),
+    )
+    scale = appraising.Scale.of(eye, Parts(cases, cases, cases), 12)
+    drawn = scale.test.image[:1].expand(12, -1, -1, -1) if collapsed else cases.image[:12]
+    found = scale.hold(drawn)
+    return appraising.Appraisal(scale, found, drawn.byte(), 0.01, dict(found.measures))
+
+
+@pytest.mark.parametrize("collapsed", [False, True])
+def test_a_generators_report_shows_samples_figures_and_how_it_learnt(run, cases, collapsed):
+    found = appraisal(cases, collapsed)
+    record = replace(
+        run, system="dcgan", task="generate", measures=found.measures, probability=None,
+        appraisal=found, film=[cases.image[:16].byte(), cases.image[1:17].byte()],
+    )  # fmt: skip
     text = report.run_report(record).read_text(encoding="utf-8")
     check_page(text)
-    assert sections(text)[0] == "samples" and "confusion" not in sections(text)
+    assert sections(text)[:4] == ["samples", "resemblance", "drawn_classes", "film"]
+    assert "confusion" not in sections(text) and "image/webp" in text
+    assert ("Mode collapse suspected" in text) == collapsed
 
 
 def test_samples_are_shown_as_they_were_drawn(cases):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from souron.budget import Budget
 from souron.records import ComparisonRecord, Row, Verdict
-from souron.reporting import fonts, pictures, units
+from souron.reporting import fonts, generation_page, pictures, units
 from souron.reporting.page import (
     SMALL_TEST,
     Fact,
@@ -24,17 +24,22 @@ from souron.reporting.page import (
     tile,
     write,
 )
-from souron.speaking import _
+from souron.speaking import N_, _
 
 DISAGREEMENTS = 12
+AUC = N_(
+    "How often a case of a class is ranked above one of another class, whatever the threshold; the "
+    "mean over the classes. Differences by DeLong's method, counting trainings and patients."
+)
 
 
 def comparison_report(record: ComparisonRecord) -> Path:
     """Write ``report.html`` into the comparison's folder; its path. Raises Trouble as above."""
     headings = {
+        "gallery": _("Side by side"),
         "ranking": _("Ranking"),
         "verdicts": _("Every pair"),
-        "auc": _("Ranking by AUC"),
+        "further": _("By further measures"),
         "time": _("Against training time"),
         "size": _("Against size and computation"),
         "learning": _("Learning"),
@@ -44,7 +49,8 @@ def comparison_report(record: ComparisonRecord) -> Path:
     }
     measure, curves = record.measure, record.curves
     budget = Budget.parse(record.budget).share(record.folds)  # the curves are of one training
-    looked = any(f"val {measure}" in row for seeds in curves.values() for c in seeds for row in c)
+    follows = record.follows or measure
+    looked = any(f"val {follows}" in row for seeds in curves.values() for c in seeds for row in c)
     seconds = budget.amount if budget.unit == "seconds" else None
     examples = budget.amount if budget.unit == "examples" else None
     names = [row.system for row in record.rows]
@@ -53,23 +59,27 @@ def comparison_report(record: ComparisonRecord) -> Path:
         "verdicts": [_pair(verdict, measure) for verdict in record.verdicts],
         "race": looked
         and plot(
-            pictures.accuracy_over_seconds(ordered, measure, seconds),
+            pictures.accuracy_over_seconds(ordered, follows, seconds),
             _("{measure} of each system against seconds of training").format(
-                measure=units.called(measure)
+                measure=units.called(follows)
             ),
         ),
         "learning": ordered
         and plot(
-            pictures.learning_curves(ordered, measure, "examples", examples),
+            pictures.learning_curves(ordered, follows, "examples", examples),
             _("learning curves of all systems against training examples seen"),
         ),
         "disagreements": _disagreements(record),
-        "auc": {
-            "rows": _ranking(record.auc_rows),
-            "verdicts": [_pair(verdict, "AUC") for verdict in record.auc_verdicts],
-        }
-        if record.auc_rows
-        else None,
+        "gallery": generation_page.gallery(record),
+        "further": [
+            {
+                "name": units.called(name),
+                "about": _(AUC) if name == "AUC" else "",
+                "rows": _ranking(ranking.rows),
+                "verdicts": [_pair(verdict, name) for verdict in ranking.verdicts],
+            }
+            for name, ranking in record.further.items()
+        ],
     }
     left_out = {"time" if name == "race" else name for name, part in parts.items() if not part}
     text = page(

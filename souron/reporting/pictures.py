@@ -8,7 +8,7 @@ https://jfly.uni-koeln.de/color/.
 import base64
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,9 +44,13 @@ LEAST_OVERLAY = 128  # pixels a side
 Curve = list[dict[str, float]]
 
 
+LOWER = ("log loss", "bits per dimension")  # measures that are better where they are lower
+FOLLOWED = "kernel distance"  # is looked at, but does not choose the weights
+
+
 def uri(picture: bytes) -> str:
-    """A data URI of PNG or JPEG bytes."""
-    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+    """A data URI of PNG, WebP or JPEG bytes."""
+    kind = {b"\x89PNG": "png", b"RIFF": "webp"}.get(picture[:4], "jpeg")
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
@@ -99,7 +103,7 @@ def learning_curves(
     if has_measure:
         _style(panels[-1], _against(against), _validation(measure))
         _scale(panels[-1].yaxis, measure)
-        if one:
+        if one and measure != FOLLOWED:
             _mark_best(panels[-1], next(iter(curves.values()))[0], looked, against, measure)
     for panel in panels:
         panel.xaxis.set_major_locator(MaxNLocator(6))
@@ -115,7 +119,7 @@ def learning_curves(
 def _mark_best(panel: Axes, curve: Curve, key: str, against: str, measure: str) -> None:
     """A ring where the weights that the run kept were found."""
     looks = [row for row in curve if key in row]
-    best = (min if measure == "log loss" else max)(looks, key=lambda row: row[key])
+    best = (min if measure in LOWER else max)(looks, key=lambda row: row[key])
     panel.plot(best[against], best[key], "o", markersize=9, fillstyle="none", color=COLOURS[1])
     text = _("best: {value}").format(value=units.measure(measure, best[key]))
     right = best[against] > sum(panel.get_xlim()) / 2
@@ -360,16 +364,23 @@ def intervals(rows: Sequence[Row]) -> bytes:
 
 def complexity(rows: Sequence[Row]) -> bytes:
     """The measure against parameters and against FLOPs, both on logarithmic axes."""
+    return against_cost(
+        rows,
+        {
+            _("parameters"): [max(1, row.parameters) for row in rows],
+            _("FLOPs of one forward pass"): [max(1, row.flops) for row in rows],
+        },
+    )
+
+
+def against_cost(rows: Sequence[Row], costs: Mapping[str, Sequence[float]]) -> bytes:
+    """The measure against each cost, row by row, on logarithmic axes."""
     figure = _figure(7.2, 3.3)
-    panels: Sequence[tuple[str, Callable[[Row], int]]] = [
-        (_("parameters"), lambda row: row.parameters),
-        (_("FLOPs of one forward pass"), lambda row: row.flops),
-    ]
     measure = rows[0].measure
-    for axes, (name, value) in zip(figure.subplots(1, 2, sharey=True), panels, strict=True):
-        _style(axes, name, "" if axes is figure.axes[1] else units.called(measure))
+    panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    for axes, (name, values) in zip(panels, costs.items(), strict=True):
+        _style(axes, name, units.called(measure) if axes is panels[0] else "")
         axes.set_xscale("log")
-        values = [max(1, value(row)) for row in rows]
         decades = max(values) > 20 * min(values)
         axes.xaxis.set_major_locator(LogLocator(subs=(1,) if decades else (1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _place: units.scaled(n)))
@@ -378,7 +389,7 @@ def complexity(rows: Sequence[Row]) -> bytes:
         for index, row in enumerate(rows):
             turn, place = divmod(index, len(COLOURS))
             hue, mark = COLOURS[place], MARKS[(place + turn) % len(MARKS)]
-            at = max(1, value(row))
+            at = values[index]
             axes.plot((at, at), (row.low, row.high), color=hue, linewidth=1.2, alpha=0.7)
             axes.plot(at, row.value, mark, color=hue, markersize=6, label=label(row.system))
         axes.margins(x=0.12, y=0.1)
@@ -766,4 +777,43 @@ def learning_sizes(
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.minorticks_off()
     axes.margins(x=0.06, y=0.12)
+    return _png(figure)
+
+
+def frames(film: Sequence[Tensor], columns: int = 4, width: int = 360) -> list[Image.Image]:
+    """Pictures (B, C, H, W) uint8 that change from one to the next, a sheet each."""
+    sheets = [sheet(frame, columns) for frame in film]
+    factor = max(1, width // sheets[0].width)
+    size = (sheets[0].width * factor, sheets[0].height * factor)
+    return [each.resize(size, Image.Resampling.NEAREST) for each in sheets]
+
+
+def moving(images: Sequence[Image.Image], milliseconds: int = 200) -> tuple[Image.Image, dict]:
+    """The first of them, and how Pillow saves them as one moving picture: the last one stays."""
+    first, *rest = images
+    times = [milliseconds] * len(rest) + [max(1000, milliseconds)]
+    return first, {"save_all": True, "append_images": rest, "duration": times, "loop": 0}
+
+
+def film(images: Sequence[Image.Image]) -> bytes:
+    """A moving WebP."""
+    stream = io.BytesIO()
+    first, options = moving(images)
+    first.save(stream, "WEBP", quality=80, **options)
+    return stream.getvalue()
+
+
+def shares(labels: Sequence[str], real: Sequence[float], drawn: Sequence[float]) -> bytes:
+    """How often each class occurs among real and drawn pictures."""
+    figure = _figure(7.2, 0.9 + 0.3 * len(labels))
+    axes = figure.subplots()
+    _style(axes, _("share of pictures"), "")
+    _scale(axes.xaxis, "accuracy")
+    for place, (name, values) in enumerate({_("real"): real, _("drawn"): drawn}.items()):
+        at = [i + 0.19 * (2 * place - 1) for i in range(len(labels))]
+        axes.barh(at, values, 0.36, color=COLOURS[place], label=name)
+    axes.set_yticks(range(len(labels)), [label(text) for text in labels], fontsize=9)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    _legend(figure, axes, 2)
     return _png(figure)

@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import torch
 from markupsafe import Markup
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from souron.budget import Budget
 from souron.data.cases import Cases, Feed
 from souron.judging import proportion
 from souron.records import Measure, RunRecord
-from souron.reporting import pictures, trust_page, units
+from souron.reporting import generation_page, pictures, trust_page, units
 from souron.reporting.page import (
     SMALL_TEST,
     Fact,
@@ -37,7 +36,10 @@ from souron.reporting.page import (
 from souron.speaking import Trouble, _, language
 
 MISTAKES = 24
-HEADLINES = ("accuracy", "AUC", "sensitivity", "specificity")  # of a classifier, on top
+HEADLINES = (  # of a classifier or a generator, on top
+    "accuracy", "AUC", "sensitivity", "specificity",
+    "Fréchet distance", "recall", "bits per dimension",
+)  # fmt: skip
 SAMPLES = 20
 PARTS = ("train", "val", "test")
 
@@ -50,6 +52,9 @@ def run_report(record: RunRecord) -> Path:
     write(record.folder / "card.md", _card(record))
     headings = {
         "samples": _("Samples"),
+        "resemblance": _("How near to real pictures"),
+        "drawn_classes": _("What it draws"),
+        "film": _("How it learnt to draw"),
         "groups": _("Groups"),
         "discrimination": _("How well it tells them apart"),
         "subgroups": _("For whom"),
@@ -67,7 +72,6 @@ def run_report(record: RunRecord) -> Path:
         "receipt": _("Receipt"),
     }
     parts: dict[str, Any] = {
-        "samples": _samples(record),
         "groups": _groups(record),
         "curve": _curve(record),
         "confusion": _confusion(record),
@@ -75,8 +79,9 @@ def run_report(record: RunRecord) -> Path:
         "mistakes": _mistakes(record),
     }
     trust = trust_page.parts(record)
+    generation = generation_page.parts(record)
     shown = {"learning" if name == "curve" else name for name, part in parts.items() if part}
-    shown |= {name for name, part in trust.items() if part}
+    shown |= {name for name, part in (trust | generation).items() if part}
     shown |= {"data", "forecast", "system", "receipt"}
     text = page(
         "run.html",
@@ -93,6 +98,7 @@ def run_report(record: RunRecord) -> Path:
         receipt=receipt(record.receipt),
         command=record.receipt.get("command", ""),
         trust=trust,
+        generation=generation,
         **parts,
     )
     return write(record.folder / "report.html", text)
@@ -116,7 +122,7 @@ def run_html(record: RunRecord) -> str:
 def _notes(record: RunRecord) -> list[str]:
     cases = record.parts.get("test", 0)
     few = [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
-    return [*leaks(record), *few, *_unequal(record)]
+    return [*leaks(record), *few, *_unequal(record), *generation_page.notes(record)]
 
 
 def _unequal(record: RunRecord) -> list[str]:
@@ -166,6 +172,12 @@ def _headline(record: RunRecord) -> str:
             "{system} learnt from {train} cases of {data} in {time}, and is right on {value} of "
             "{test} test cases it never saw (95 % interval {interval})."
         ).format(**said)
+    if record.appraisal is not None:
+        said["test"] = units.whole(measure.n)
+        return _(
+            "{system} learnt from {train} pictures of {data} in {time}; {measure} {value} (95 % "
+            "interval {interval}) between what it draws and {test} test pictures it never saw."
+        ).format(**said)
     return _(
         "{system} learnt from {train} cases of {data} in {time}; {measure} {value} on {test} test "
         "cases it never saw (95 % interval {interval})."
@@ -183,7 +195,7 @@ def _run_facts(record: RunRecord) -> list[Fact]:
             ),
         )
         for name, measure in record.measures.items()
-        if name in HEADLINES or record.trust is None
+        if name in HEADLINES or (record.trust is None and record.appraisal is None)
     ]
     examples = record.curve[-1].get("examples") if record.curve else None
     return [
@@ -223,7 +235,7 @@ def _costs(record: RunRecord) -> list[dict[str, str]]:
 def _curve(record: RunRecord) -> dict[str, Any] | None:
     if len(record.curve) < 2:
         return None
-    measure = next(iter(record.measures), "")
+    measure = pictures.FOLLOWED if record.appraisal else next(iter(record.measures), "")
     budget = record.receipt.get("options", {}).get("budget")
     wish = Budget.parse(budget).share(record.trainings) if budget else None
     last = record.curve[-1]
@@ -337,19 +349,6 @@ def _mistakes(record: RunRecord) -> dict[str, Any] | None:
             )
             for i in worst
         ],
-    }
-
-
-def _samples(record: RunRecord) -> dict[str, Any] | None:
-    if record.samples is None:
-        return None
-    image = ((record.samples.cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return {
-        "count": len(image),
-        "picture": plot(
-            pictures.samples(image),
-            _("{count} pictures drawn by {system}").format(count=len(image), system=record.system),
-        ),
     }
 
 
@@ -504,7 +503,7 @@ def _card(record: RunRecord) -> str:
             _("Sorting pictures like those of {data} into {count} classes: {labels}."),
             'model("picture.png").top5',
         ),
-        "generate": (_("Drawing pictures like those of {data}."), "model.system.draw(16)"),
+        "generate": (_("Drawing pictures like those of {data}."), "model.generate(16).folder"),
         "group": (_("Finding groups among pictures like those of {data}."), "model.system"),
     }
     use, usage = ways.get(record.task, (_("For {data}."), "model.system"))

@@ -12,6 +12,12 @@ SHARES = frozenset(
         "positive predictive value",
         "negative predictive value",
         "balanced accuracy",
+        "precision",
+        "recall",
+        "coverage",
+        "distance of class shares",
+        "certainty",
+        "share surely recognised",
     }
 )  # that people read in percent
 UNKNOWN = "–"
@@ -61,9 +67,11 @@ def _scaled(number: float, prefixes: tuple[str, ...]) -> str:
 
 
 def seconds(duration: float) -> str:
-    """``0.42 s``, ``3.2 s``, ``42 s``, ``1 min 20 s``, ``2 h 5 min``."""
+    """``3.1 ms``, ``0.42 s``, ``3.2 s``, ``42 s``, ``1 min 20 s``, ``2 h 5 min``."""
     if not math.isfinite(duration):
         return UNKNOWN
+    if 0 < duration < 0.00995:
+        return _("{milliseconds} ms").format(milliseconds=f"{1000 * duration:.2g}")
     if duration < 0.995:
         return _("{seconds} s").format(seconds=f"{duration:.2f}")
     if duration < 9.95:
@@ -133,7 +141,8 @@ def called(name: str) -> str:
         "negative predictive value": _("negative predictive value"),
         "balanced accuracy": _("balanced accuracy"),
         "silhouette": _("silhouette"),
-    }.get(name, name)
+        "bits per dimension": _("bits per dimension"),
+    }.get(name) or _(name)
 
 
 def _three(value: float) -> str:

@@ -122,17 +122,21 @@ class Generator(System):
         from ``noise``.
         """
 
+    def labels(self, noise: Noise) -> Tensor:
+        """(B,) classes, as often as the training pictures have them."""
+        return noise.choose(torch.tensor(self.seen.shares).expand(len(noise), -1).to(noise.device))
+
     def draw(self, noise: Noise, label: Tensor | None = None, **options: Any) -> Tensor:
-        """(B, C, H, W) in -1..1; without ``label``, of classes as often as the data has them."""
-        if label is None:
-            shares = torch.tensor(self.seen.shares).expand(len(noise), -1)
-            label = noise.choose(shares).to(self.device)
+        """(B, C, H, W) in -1..1, done; of the classes ``label`` (B,), else as the data has them."""
+        own = self.labels(noise)  # asked for or not, so that the rest of the noise stays the same
+        label = own if label is None else label.to(self.device)
         [drawn] = deque(self.drawing(noise, label, **options), maxlen=1)
         return drawn.clamp(-1, 1)
 
     def example(self) -> None:
         """One pass of what draws, for the table of its layers' shapes and operations."""
-        self.draw(Noise(0, [0], self.device), torch.zeros(1, dtype=torch.long, device=self.device))
+        label = torch.zeros(1, dtype=torch.long, device=self.device)
+        deque(self.drawing(Noise(0, [0], self.device), label), maxlen=0)
 
     def bits(self, batch: Batch) -> Tensor:
         """(B,) bits that a picture costs, for each of its C * H * W values in 0..255."""

@@ -1,0 +1,157 @@
+"""How good a generator's pictures are: the figures of its report.
+
+Real test pictures, as many as are drawn, are seen through a fixed network (``perceiving``) and held
+against the drawn ones (``resembling``). Beside them stands the floor: the same figures for real
+pictures that nothing has learnt from, which no generator needs to beat.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from souron import judging, perceiving, resembling
+from souron.data.cases import Cases, Feed
+from souron.data.splitting import Parts, Split
+from souron.drawing import Sample
+from souron.perceiving import Eye
+from souron.records import Measure
+from souron.resembling import Resemblance
+
+SAMPLE = 500  # pictures drawn, and real ones beside them
+AT_A_LOOK = 64  # pictures drawn at each look while it learns
+COLLAPSED = 0.1  # recall; what is less is called a suspected mode collapse
+HEADLINE = "Fréchet distance"
+
+
+@dataclass
+class Scale:
+    """Real pictures, seen once, that drawn ones are held against."""
+
+    eye: Eye
+    test: Cases  # the real pictures, as many as will be drawn
+    real: tuple[Tensor, Tensor | None]  # features (N, D), probabilities (N, labels), of test cases
+    watched: tuple[Tensor, Tensor | None]  # of validation cases, for looks while it learns
+    floor: Resemblance | None  # real beside real; None where there are too few pictures
+
+    @classmethod
+    def of(cls, eye: Eye, parts: Parts, count: int = SAMPLE) -> "Scale":
+        """``count`` pictures of each, or as many as there are."""
+        test, val = _mixed(parts.test), _mixed(parts.val)
+        count = min(count, len(test))
+        chosen = test.only(range(count))
+        others = torch.cat([val.image[:count], test.image[count : 2 * count]])[:count]
+        real = eye.see(chosen.image)
+        watched = eye.see(val.image[:count]) if len(val) else real
+        floor = None
+        if len(others) == count >= resembling.FEWEST:
+            floor = _resemble(eye, real, eye.see(others), chosen.units)
+        return cls(eye, chosen, real, watched, floor)
+
+    def hold(self, image: Tensor) -> Resemblance:
+        """Drawn pictures (M, C, H, W) uint8 against the test cases."""
+        return _resemble(self.eye, self.real, self.eye.see(image), self.test.units)
+
+    def look(self, image: Tensor) -> float:
+        """Kernel distance to validation cases, which few pictures do not bias."""
+        return resembling.kernel(self.watched[0].numpy(), self.eye.see(image)[0].numpy()).value
+
+
+@dataclass
+class Watcher:
+    """What a look shows while a generator learns; it may take a fifth of the training's time."""
+
+    scale: Scale
+    fit: Any
+    seconds: float = 0.0
+
+    def __call__(self, system: Any) -> dict[str, float]:
+        if self.seconds > self.fit.seconds / 5:
+            return {}
+        learning = system.training
+        *_before, sample = Sample.growing(system, AT_A_LOOK, seed=0)
+        system.train(learning)
+        self.seconds += sample.seconds * AT_A_LOOK
+        return {"kernel distance": self.scale.look(sample.image)}
+
+
+@dataclass
+class Appraisal:
+    """What was found of one trained generator."""
+
+    scale: Scale
+    resemblance: Resemblance
+    sample: Tensor  # (M, C, H, W) uint8
+    seconds: float  # that a picture took
+    measures: dict[str, Measure] = field(default_factory=dict)
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether mode collapse is suspected."""
+        recall = self.measures.get("recall")
+        return recall is not None and recall.value < COLLAPSED
+
+    def as_json(self) -> dict[str, Any]:
+        floor, classes = self.scale.floor, self.resemblance.classes
+        return {
+            "eye": self.scale.eye.name,
+            "samples": len(self.sample),
+            "seconds_a_picture": self.seconds,
+            "floor": {} if floor is None else {n: vars(m) for n, m in floor.measures.items()},
+            "classes": None if classes is None else {
+                label: {"real": real, "drawn": drawn}
+                for label, real, drawn in zip(
+                    classes.labels, classes.real, classes.drawn, strict=True
+                )
+            },
+            "mode_collapse_suspected": self.collapsed,
+        }  # fmt: skip
+
+
+def scale(everything: Cases, split: Split, count: int) -> Iterator[tuple[float, Scale | None]]:
+    """How far it is, 0..1, and at the end the scale, with an eye that learnt from the training
+    cases alone."""
+    for done, eye in perceiving.eye(everything, split.train):
+        yield 0.9 * done, None
+        if eye is not None:
+            yield 1.0, Scale.of(eye, split.deal(everything), count)
+
+
+def appraise(system: Any, scale: Scale, seed: int) -> Iterator[tuple[float, Appraisal | None]]:
+    """How far it is, 0..1, and at the end what was found."""
+    sample, count = Sample(torch.empty(0), 0.0), len(scale.test)
+    for so_far in Sample.growing(system, count, seed):
+        sample = so_far
+        yield 0.9 * len(sample.image) / count, None
+    found = scale.hold(sample.image)
+    measures = dict(found.measures)
+    measures |= {
+        name: judging.interval(bits.numpy(), scale.test.units)
+        for name, bits in likelihood(system, scale).items()
+    }
+    yield 1.0, Appraisal(scale, found, sample.image, sample.seconds, measures)
+
+
+def likelihood(system: Any, scale: Scale) -> dict[str, Tensor]:
+    """Bits per dimension of each real picture (N,), where the system can tell."""
+    return system.evaluate(Feed(scale.test, system.prepare, device=system.device))
+
+
+def _resemble(
+    eye: Eye,
+    real: tuple[Tensor, Tensor | None],
+    drawn: tuple[Tensor, Tensor | None],
+    units: list[str] | None,
+) -> Resemblance:
+    said = [None if part is None else part.numpy() for part in (real[1], drawn[1])]
+    return resembling.resemble(
+        real[0].numpy(), drawn[0].numpy(), said[0], said[1], eye.labels, units
+    )
+
+
+def _mixed(cases: Cases) -> Cases:
+    """In an order that no class and no folder decides, the same every time."""
+    order = torch.randperm(len(cases), generator=torch.Generator().manual_seed(0))
+    return cases.only(order)

@@ -1,0 +1,189 @@
+"""Let a generator draw: its options, as many pictures as are wanted, and the way between two."""
+
+import inspect
+import math
+import time
+import typing
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from souron import fitting, saving
+from souron.speaking import Trouble, _, unknown_option
+from souron.tasks.generate import Choice, Noise, Walk
+
+FRAMES = 30  # of a film, about
+IN_A_FRAME = 16  # pictures
+MOST_AT_ONCE = 64  # pictures
+MOST_VALUES = 64 * 3 * 64 * 64  # pixel values of as many; of larger pictures fewer at a time
+
+
+@dataclass(frozen=True)
+class Option:
+    """A keyword of a system's ``drawing``."""
+
+    name: str
+    default: Any  # None for a picture
+    choice: Choice
+
+    def read(self, text: Any) -> Any:
+        """The value that a text stands for. Raises Trouble."""
+        value = saving.typed_as(self.name, text, self.default)
+        low, high, among = self.choice.low, self.choice.high, self.choice.among
+        if (
+            (among and value not in among)
+            or (isinstance(value, float) and not math.isfinite(value))
+            or (low is not None and value < low)
+            or (high is not None and value > high)
+        ):
+            raise Trouble(
+                "value",
+                _("{name}={value} is not understood").format(name=self.name, value=text),
+                expected=self.allowed,
+            )
+        return value
+
+    @property
+    def allowed(self) -> str:
+        """``ddpm, ddim, dpm`` or ``1..1000``; "" where anything of its type is."""
+        if self.choice.among:
+            return ", ".join(self.choice.among)
+        ends = ["" if end is None else f"{end:g}" for end in (self.choice.low, self.choice.high)]
+        return "..".join(ends) if any(ends) else ""
+
+
+def options_of(system: Any) -> dict[str, Option]:
+    """What ``drawing`` of that class can be told beside noise and label, by name."""
+    hints = typing.get_type_hints(system.drawing, include_extras=True)
+    return {
+        name: Option(name, parameter.default, typing.get_args(hints[name])[-1])
+        for name, parameter in inspect.signature(system.drawing).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def read_options(system: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Texts as the system's ``drawing`` wants them. Raises Trouble for what it does not know."""
+    known = options_of(type(system))
+    for name in given:
+        if name not in known:
+            raise unknown_option(name, list(known), "souron generate --help")
+    return {
+        name: value if isinstance(value, Tensor) else known[name].read(value)
+        for name, value in given.items()
+    }
+
+
+def chunks(system: Any, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """The pictures' numbers, as many at a time as memory bears."""
+    size = max(1, min(MOST_AT_ONCE, MOST_VALUES // (system.seen.channels * system.seen.side**2)))
+    for start in range(0, len(numbers), size):
+        yield numbers[start : start + size]
+
+
+@torch.no_grad()
+def draw(
+    system: Any, noise: Noise, label: Tensor | None = None, **options: Any
+) -> Iterator[Tensor]:
+    """Pictures (B, C, H, W) uint8 on their way, the last are done; bfloat16 where it is fast.
+
+    ``label`` (B,) asks for classes; without it they come as often as the data has them.
+    """
+    system.eval()
+    own = system.labels(noise)  # asked for or not, so that the rest of the noise stays the same
+    label = own if label is None else label.to(system.device)
+    with fitting.autocast(system.device)():
+        for drawn in system.drawing(noise, label, **options):
+            yield as_bytes(drawn)
+
+
+def done(frames: Iterator[Tensor]) -> Tensor:
+    """The last of them."""
+    [last] = deque(frames, maxlen=1)
+    return last
+
+
+def as_bytes(drawn: Tensor) -> Tensor:
+    """(B, C, H, W) in -1..1 -> 0..255; what is no number becomes grey."""
+    values = (drawn.detach().float().cpu().nan_to_num(0).clamp(-1, 1) + 1) * 127.5
+    return values.round().to(torch.uint8)
+
+
+@dataclass
+class Sample:
+    """The first pictures of a seed."""
+
+    image: Tensor  # (N, C, H, W) uint8
+    seconds: float  # that a picture took, mean
+
+    @classmethod
+    def growing(cls, system: Any, count: int, seed: int, **options: Any) -> Iterator["Sample"]:
+        """The sample as it grows to ``count`` pictures."""
+        images: list[Tensor] = []
+        begun = time.perf_counter()
+        for numbers in chunks(system, range(count)):
+            images.append(done(draw(system, Noise(seed, numbers, system.device), **options)))
+            so_far = torch.cat(images)
+            yield cls(so_far, (time.perf_counter() - begun) / len(so_far))
+
+
+def walk(
+    system: Any,
+    seed: int,
+    stations: Sequence[int],
+    between: int,
+    label: Tensor | None = None,
+    **options: Any,
+) -> Iterator[Tensor]:
+    """Frames (C, H, W) uint8 of a way from picture to picture, ``between`` steps each, and back to
+    the first. ``stations`` are the pictures' numbers; ``label`` () is one class for the whole way,
+    by default that of the first picture."""
+    if label is None:
+        label = system.labels(Noise(seed, stations[:1], system.device))[0]
+    steps = [
+        (here, there, i / between)
+        for here, there in zip(stations, [*stations[1:], stations[0]], strict=True)
+        for i in range(between)
+    ]
+    for rows in chunks(system, range(len(steps))):
+        here, there, way = zip(*(steps[row] for row in rows), strict=True)
+        start, end = Noise(seed, here, system.device), Noise(seed, there, system.device)
+        yield from done(draw(system, Walk(start, end, way), label.expand(len(rows)), **options))
+
+
+@dataclass
+class Film:
+    """How the same pictures change while a generator learns, a frame now and then."""
+
+    path: Path  # of the file that going on needs
+    frames: list[Tensor] = field(default_factory=list)  # (B, C, H, W) uint8 each
+    seconds: float = 0.0  # that drawing them took
+
+    def __post_init__(self) -> None:
+        if self.path.exists():
+            kept, about = saving.read_tensors(self.path)
+            self.frames, self.seconds = list(kept["frames"]), about["seconds"]
+
+    def shoot(self, system: Any, used: float, seconds: float) -> Tensor | None:
+        """A new frame where one is due, ``used`` (0..1) of the budget and ``seconds`` into the
+        training, of which it may take a tenth; None where none is."""
+        due = used * FRAMES >= len(self.frames) and self.seconds <= seconds / 10
+        if not due and used < 1:
+            return None
+        begun = time.perf_counter()
+        learning = system.training
+        frame = done(draw(system, Noise(0, range(IN_A_FRAME), system.device)))
+        system.train(learning)
+        self.seconds += time.perf_counter() - begun
+        self.frames.append(frame)
+        return frame
+
+    def keep(self) -> None:
+        if self.frames:
+            about = {"seconds": self.seconds}
+            saving.write_tensors(self.path, {"frames": torch.stack(self.frames)}, about)

@@ -1,0 +1,263 @@
+"""Drawing: a picture's own noise, options, files, walks, films; what a user may get wrong."""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Annotated
+
+import pytest
+import torch
+from interrupting import stop_after
+from PIL import Image
+from torch import Tensor
+
+from souron import drawing, evaluating, generating, running, saving
+from souron.auditing import provenance
+from souron.speaking import Trouble
+from souron.tasks.generate import Choice, Generator, Noise, Seen, Walk
+
+
+class Painter(Generator):
+    """Paints its noise, in as many steps as are asked for."""
+
+    def __init__(self, shares=(0.5, 0.5)):
+        super().__init__(None, Seen(1, 8, ("a", "b"), shares))
+
+    def drawing(
+        self,
+        noise: Noise,
+        label: Tensor,
+        *,
+        steps: Annotated[int, Choice("how many", 1, 9)] = 1,
+        way: Annotated[str, Choice("which", among=("up", "down"))] = "up",
+        given: Annotated[Tensor | None, Choice("a picture")] = None,
+    ) -> Iterator[Tensor]:
+        start = noise.normal(1, 8, 8) * (1 if way == "up" else -1)
+        for step in range(steps):
+            yield start * (step + 1) / steps / 4
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    project = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURON_CACHE", str(project / "cache"))
+        return running.train("dcgan_tiny", "digits", budget="3ep", samples=60, project=project)
+
+
+def test_a_pictures_noise_is_its_own():
+    alone, beside = Noise(5, [7]), Noise(5, [3, 7, 9])
+    for shape in ((4,), (2, 3), ()):
+        assert torch.equal(alone.normal(*shape)[0], beside.normal(*shape)[1])
+    assert not torch.equal(Noise(5, [7]).normal(9), Noise(6, [7]).normal(9))
+    assert not torch.equal(Noise(0, [1]).normal(9), Noise(1, [0]).normal(9))
+
+
+def test_noise_is_normal_uniform_and_chooses_by_weight():
+    noise = Noise(1, range(4000))
+    normal, uniform = noise.normal(2), noise.uniform(2)
+    assert abs(normal.mean()) < 0.05 and abs(normal.std() - 1) < 0.05
+    assert uniform.min() >= 0 and uniform.max() <= 1 and abs(uniform.mean() - 0.5) < 0.02
+    chosen = noise.choose(torch.tensor([0.0, 3.0, 1.0, 0.0]).expand(4000, -1))
+    assert set(chosen.tolist()) == {1, 2}
+    assert abs((chosen == 1).double().mean() - 0.75) < 0.03
+
+
+def test_a_walk_ends_where_it_should_and_stays_noise_on_the_way():
+    def ends():
+        return Noise(0, range(3000)), Noise(0, range(3000, 6000))
+
+    a, b = (end.normal(2) for end in ends())
+    for way, expected in ((0.0, a), (1.0, b), (0.3, None)):
+        there = Walk(*ends(), [way] * 3000).normal(2)
+        if expected is not None:
+            assert torch.allclose(there, expected, atol=1e-6)
+        assert abs(there.std() - 1) < 0.05
+
+
+def test_classes_come_as_often_as_the_data_has_them():
+    painter = Painter((0.9, 0.1))
+    labels = painter.labels(Noise(0, range(2000)))
+    assert abs((labels == 0).double().mean() - 0.9) < 0.03
+
+
+def test_asking_for_a_class_leaves_the_rest_of_the_noise():
+    painter = Painter()
+    free = painter.draw(Noise(2, range(4)))
+    asked = painter.draw(Noise(2, range(4)), torch.zeros(4, dtype=torch.long))
+    assert torch.equal(free, asked)
+
+
+def test_options_are_read_from_the_signature():
+    known = drawing.options_of(Painter)
+    assert list(known) == ["steps", "way", "given"]
+    assert known["steps"].read("3") == 3 and known["steps"].allowed == "1..9"
+    assert drawing.read_options(Painter(), {"way": "down"}) == {"way": "down"}
+
+
+@pytest.mark.parametrize(
+    "given, code",
+    [({"steps": "0"}, "value"), ({"steps": "x"}, "option"), ({"way": "left"}, "value"),
+     ({"step": "3"}, "option")],
+)  # fmt: skip
+def test_options_without_sense_are_refused(given, code):
+    with pytest.raises(Trouble) as trouble:
+        drawing.read_options(Painter(), given)
+    assert trouble.value.code == code
+    assert trouble.value.expected
+
+
+def test_a_sample_grows_in_chunks_and_is_the_same_in_one():
+    *_, sample = drawing.Sample.growing(Painter(), 150, seed=3)
+    assert sample.image.shape == (150, 1, 8, 8) and sample.image.dtype == torch.uint8
+    whole = drawing.as_bytes(Painter().draw(Noise(3, range(150))))
+    assert torch.equal(sample.image, whole)
+
+
+def test_a_round_walk_begins_at_its_stations():
+    painter = Painter()
+    frames = torch.stack(list(drawing.walk(painter, 1, range(2, 5), 6)))
+    stations = drawing.as_bytes(painter.draw(Noise(1, [2, 3, 4])))
+    assert len(frames) == 18 and torch.equal(frames[::6], stations)
+
+
+def test_a_film_takes_a_tenth_of_the_time_and_goes_on(tmp_path):
+    film = drawing.Film(tmp_path / "film.safetensors")
+    assert film.shoot(Painter(), 0.0, 100.0) is not None
+    assert film.shoot(Painter(), 0.01, 100.0) is None  # the next is due at a thirtieth
+    assert film.shoot(Painter(), 0.5, 100.0) is not None
+    film.seconds = 20.0
+    assert film.shoot(Painter(), 0.9, 100.0) is None
+    film.keep()
+    again = drawing.Film(film.path)
+    assert again.seconds == 20.0 and torch.equal(again.frames[1], film.frames[1])
+
+
+def test_a_run_is_measured_against_the_floor_and_shows_how_it_learnt(run):
+    assert list(run.measures)[:4] == ["Fréchet distance", "kernel distance", "precision", "recall"]
+    floor = run.appraisal.scale.floor.measures
+    assert run.measures["Fréchet distance"].value > 2 * floor["Fréchet distance"].value
+    assert run.measures["Fréchet distance"].n == 60 and run.film
+    told = json.loads((run.folder / "receipt.json").read_text(encoding="utf-8"))
+    assert told["samples"] == 60 and set(told["classes"]) == set(map(str, range(10)))
+    assert "val kernel distance" in run.curve[0]
+
+
+def test_measuring_again_gives_the_same(run):
+    again = evaluating.evaluate(run.folder, samples=60)
+    assert again["Fréchet distance"].value == pytest.approx(
+        run.measures["Fréchet distance"].value, rel=1e-4
+    )
+
+
+def test_pictures_are_files_that_say_what_they_are(run, tmp_path):
+    out = tmp_path / "out"
+    record = generating.generate(run.folder, 5, 1, out=out, walk=2)
+    names = sorted(file.name for file in out.iterdir())
+    assert names == ["00000.png", "00001.png", "00002.png", "00003.png", "00004.png",
+                     "grid.png", "walk.webp"]  # fmt: skip
+    assert record.as_json()["files"] == [str(file) for file in record.files]
+    with Image.open(out / "00003.png") as picture:
+        assert picture.size == (8, 8)
+    mark = provenance.read(out / "00003.png")
+    assert mark.number == 3 and mark.seed == 1 and mark.system == "dcgan_tiny"
+    with Image.open(out / "walk.webp") as moving:
+        assert 2 < moving.n_frames <= 2 * generating.BETWEEN  # frames that are alike become one
+
+
+def test_the_same_seed_gives_the_same_pictures_and_first_goes_on(run, tmp_path):
+    whole = generating.generate(run.folder, 6, 4, out=tmp_path / "whole")
+    rest = generating.generate(run.folder, 2, 4, first=4, out=tmp_path / "rest")
+    for file in rest.files[:2]:
+        assert file.read_bytes() == (whole.folder / file.name).read_bytes()
+
+
+def test_no_picture_is_written_over(run, tmp_path):
+    generating.generate(run.folder, 2, 1, out=tmp_path / "here")
+    with pytest.raises(Trouble) as trouble:
+        generating.generate(run.folder, 3, 2, out=tmp_path / "here")
+    assert trouble.value.code == "exists"
+    again = generating.generate(run.folder, 2, 1)
+    assert again.folder != generating.generate(run.folder, 2, 1).folder
+
+
+def test_very_many_pictures_need_no_more_memory_and_lie_in_folders(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(generating, "A_FOLDER", 3)
+    monkeypatch.setattr(drawing, "MOST_AT_ONCE", 2)
+    record = generating.generate(run.folder, 7, 0, out=tmp_path / "many")
+    folders = sorted(file.name for file in record.folder.iterdir() if file.is_dir())
+    assert folders == ["0000", "0001", "0002"]
+    assert len(list(record.folder.glob("*/*.png"))) == 7
+
+
+@pytest.mark.parametrize(
+    "options, code",
+    [({"count": 0}, "value"), ({"count": 10**6 + 1}, "value"), ({"seed": -1}, "value"),
+     ({"walk": 1}, "value"), ({"label": "3"}, "label"), ({"given": "x.png"}, "given"),
+     ({"colour": "red"}, "option")],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused_before_anything_is_written(run, options, code):
+    before = sorted((run.folder / "pictures").glob("*"))
+    with pytest.raises(Trouble) as trouble:
+        generating.generate(run.folder, **options)
+    assert trouble.value.code == code
+    assert sorted((run.folder / "pictures").glob("*")) == before
+
+
+def test_a_classifier_does_not_draw(tmp_path):
+    record = running.train("mlp_tiny", "digits", budget="1ep", project=tmp_path)
+    with pytest.raises(Trouble) as trouble:
+        generating.generate(record.folder)
+    assert trouble.value.code == "task" and "dcgan" in trouble.value.fix
+
+
+def test_ctrl_c_keeps_what_was_drawn_and_says_how_to_go_on(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(drawing, "MOST_AT_ONCE", 2)
+    events = generating.generating(run.folder, 10, 1, out=tmp_path / "some")
+    for event in events:
+        if event.fraction >= 0.4:
+            break
+    with pytest.raises(running.Interrupted) as interrupted:
+        events.throw(KeyboardInterrupt)
+    assert len(list((tmp_path / "some").glob("0*.png"))) == 4
+    assert "n=6" in interrupted.value.command and "first=4" in interrupted.value.command
+
+
+def test_a_loss_that_is_no_number_names_its_step_and_keeps_the_last_good_weights(
+    monkeypatch, tmp_path
+):
+    from souron.systems.generate.dcgan import DCGAN
+
+    updates = DCGAN.updates
+
+    def broken(self, batch, step):
+        for name, loss in updates(self, batch, step):
+            yield name, loss * (math.nan if step == 30 and name == "generator" else 1)
+
+    monkeypatch.setattr(DCGAN, "updates", broken)
+    with pytest.raises(Trouble) as trouble:
+        running.train("dcgan_tiny", "digits", budget="9ep", samples=50, project=tmp_path)
+    assert trouble.value.code == "not finite"
+    assert "generator" in trouble.value.found and "step 31" in trouble.value.found
+    [folder] = (tmp_path / "generate").iterdir()
+    kept = saving.read_tensors(folder / "weights" / "best.safetensors")[0]
+    assert all(tensor.isfinite().all() for tensor in kept.values())
+    assert generating.generate(folder, 2).count == 2
+
+
+def test_an_interrupted_generator_goes_on_to_the_same_weights_and_film(tmp_path, monkeypatch):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    options = {"budget": "2ep", "samples": 50}
+    with monkeypatch.context() as patch:
+        stop_after(100, patch, steps=8)
+        unbroken = running.train("dcgan_tiny", "digits", **options, project=whole)
+    with monkeypatch.context() as patch:
+        stop_after(1, patch, steps=8)
+        with pytest.raises(running.Interrupted) as interrupted:
+            running.train("dcgan_tiny", "digits", **options, project=parts)
+    resumed = running.train(resume=interrupted.value.folder)
+    for name, tensor in unbroken.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+    assert not (resumed.folder / "weights" / "film.safetensors").exists()
+    with Image.open(resumed.folder / "timelapse.webp") as film:
+        assert 1 < film.n_frames <= len(resumed.film)  # frames that are alike become one
