@@ -72,5 +72,10 @@ class System(nn.Module, ABC):
         """Each measure case by case, (cases,), so that it can be resampled. See the task."""
 
     @property
+    def whole(self) -> "System":
+        """The network that takes what the task gives; see ``probing.Head``."""
+        return self
+
+    @property
     def device(self) -> torch.device:
         return next(self.parameters(), next(self.buffers(), torch.empty(0))).device

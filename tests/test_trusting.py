@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import radiographs
 import torch
@@ -171,10 +172,10 @@ def test_a_comparison_of_few_cases_tests_every_case_with_every_seed(clinic):
     cases = table.load(clinic, 24)
     assert record.folds == 5 and record.cases == len(cases)
     assert record.scores["cnn_tiny"].shape == (2, len(cases))
-    assert all(table.isfinite().all() for table in record.scores.values())
-    assert [row.measure for row in record.auc_rows] == ["AUC", "AUC"]
-    assert len(record.auc_verdicts) == 1
-    assert 'id="auc"' in record.report.read_text(encoding="utf-8")
+    assert all(np.isfinite(table).all() for table in record.scores.values())
+    assert [row.measure for row in record.further["AUC"].rows] == ["AUC", "AUC"]
+    assert len(record.further["AUC"].verdicts) == 1
+    assert 'id="further"' in record.report.read_text(encoding="utf-8")
     again = list(comparing.comparing(resume=record.folder))[-1].record
     assert again.as_json()["rows"][0]["value"] == record.as_json()["rows"][0]["value"]
 

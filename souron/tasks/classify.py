@@ -52,11 +52,6 @@ class Classifier(System):
             cases.channels, cases.side, cases.labels, tuple(mean.tolist()), tuple(std.tolist())
         )
 
-    @property
-    def whole(self) -> "Classifier":
-        """The network that takes pictures; see ``probing.Head``."""
-        return self
-
     @cached_property
     def _scaling(self) -> tuple[Tensor, Tensor]:
         """What is subtracted from bytes and what they are divided by, (1, C, 1, 1) each."""

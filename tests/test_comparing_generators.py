@@ -1,0 +1,78 @@
+"""GAN or diffusion? Generators at an equal budget, judged by what they draw."""
+
+import json
+
+import pytest
+import torch
+
+from souron import comparing
+from souron.data.loading import load
+from souron.systems.generate.dcgan import DCGAN
+from souron.tasks.generate import Noise
+
+
+def fight(*systems, **options):
+    options = {"budget": "2ep", "seeds": 2, "samples": 60, **options}
+    return comparing.compare(systems, "digits", **options)
+
+
+@pytest.fixture(scope="module")
+def fought(tmp_path_factory):
+    project = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURON_CACHE", str(project / "cache"))
+        yield fight("dcgan_tiny", "vae_tiny", project=project)
+
+
+def test_the_ranking_is_by_frechet_distance_lowest_first(fought):
+    assert fought.measure == "Fréchet distance" and fought.cases == 60
+    values = [row.value for row in fought.rows]
+    assert values == sorted(values) and len(fought.verdicts) == 1
+    [verdict] = fought.verdicts
+    assert verdict.difference == pytest.approx(values[1] - values[0])
+    assert "Fréchet distance, 60 pictures" in fought.sentence
+
+
+def test_every_measure_has_its_ranking_and_likelihood_only_those_that_know_it(fought):
+    assert {"kernel distance", "precision", "recall", "density", "coverage"} <= set(fought.further)
+    assert [row.system for row in fought.further["bits per dimension"].rows] == ["vae_tiny"]
+    recall = [row.value for row in fought.further["recall"].rows]
+    assert recall == sorted(recall, reverse=True)
+
+
+def test_the_report_shows_pictures_side_by_side_and_the_floor(fought):
+    text = fought.report.read_text(encoding="utf-8")
+    assert 'id="gallery"' in text and "floor: real pictures" in text
+    told = json.loads(json.dumps(fought.as_json()))
+    assert told["generation"]["samples"] == 60
+    assert told["generation"]["floor"]["Fréchet distance"]["value"] < told["rows"][0]["value"]
+    assert len(told["generation"]["seconds_a_picture"]["dcgan_tiny"]) == 2
+
+
+def test_pictures_shown_are_the_first_that_each_training_drew(fought):
+    [first, second] = fought.gallery.drawn["dcgan_tiny"]
+    assert first.shape == (60, 1, 8, 8) and not torch.equal(first, second)
+
+
+def test_an_exact_copy_of_the_data_reaches_the_floor_and_one_picture_does_not(
+    monkeypatch, tmp_path
+):
+    """A stand-in that draws training pictures is near; one that draws a single one has no recall."""
+    known = load("digits").image[:700].float() / 127.5 - 1
+
+    def copies(self, noise: Noise, label):
+        weight = torch.ones(len(noise), len(known), device=noise.device)
+        yield known.to(noise.device)[noise.choose(weight)]
+
+    monkeypatch.setattr(DCGAN, "drawing", copies)
+    near = fight("dcgan_tiny", seeds=1, budget="128ex", project=tmp_path / "copies")
+
+    def the_first(self, noise: Noise, label):
+        yield known[:1].expand(len(noise), -1, -1, -1).to(noise.device)
+
+    monkeypatch.setattr(DCGAN, "drawing", the_first)
+    far = fight("dcgan_tiny", seeds=1, budget="128ex", project=tmp_path / "one")
+    floor = near.gallery.floor["Fréchet distance"].value
+    assert near.rows[0].value < 3 * floor and far.rows[0].value > 10 * floor
+    assert near.further["recall"].rows[0].value > 0.6
+    assert far.further["recall"].rows[0].value < 0.1
