@@ -428,7 +428,8 @@ def _difference(value: float, low: float, high: float, unit: str) -> str:
     """``0.8 points (0.3..1.3)``, with as many digits as keep the ends off a zero they exclude."""
     if unit == "points":
         value, low, high = 100 * value, 100 * low, 100 * high
-    digits = 1 if unit == "points" else 3
+    large = max(abs(value), abs(low), abs(high))
+    digits = 1 if unit == "points" or large >= 10 else 3
     while digits < 8 and low * high > 0 and min(abs(low), abs(high)) < 0.5 * 10**-digits:
         digits += 1
     shown = {

@@ -15,6 +15,9 @@ from souron.speaking import _
 
 NAMES = ("samples", "resemblance", "drawn_classes", "film")
 SHOWN = 64  # pictures of a run
+IN_THE_TABLE = (  # of a comparison, which ranks by all the others too
+    "Fréchet distance", "kernel distance", "precision", "recall", "coverage", "bits per dimension",
+)  # fmt: skip
 IN_A_ROW = 12  # pictures of each system in a comparison
 
 
@@ -75,9 +78,7 @@ def gallery(record: ComparisonRecord) -> dict[str, Any] | None:
         *((name, _strip(shown.drawn[name][0], name)) for name in names),
         (_("real pictures"), _strip(shown.real, _("real pictures"))),
     ]
-    columns = [
-        name for name in rankings if name in ("bits per dimension", *shown.floor) or not shown.floor
-    ]
+    columns = [name for name in IN_THE_TABLE if name in rankings]
     return {
         "strips": strips,
         "columns": [units.called(name) for name in columns],

@@ -383,7 +383,8 @@ def against_cost(rows: Sequence[Row], costs: Mapping[str, Sequence[float]]) -> b
         axes.set_xscale("log")
         decades = max(values) > 20 * min(values)
         axes.xaxis.set_major_locator(LogLocator(subs=(1,) if decades else (1, 2, 5)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _place: units.scaled(n)))
+        form = units.scaled if min(values) >= 10 else "{:g}".format
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _place, form=form: form(n)))
         axes.xaxis.set_minor_formatter(NullFormatter())
         _scale(axes.yaxis, measure)
         for index, row in enumerate(rows):
