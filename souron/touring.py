@@ -4,20 +4,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from souron import comparing, running
+from souron import comparing, finding, running
 from souron.data import loading
 from souron.running import Event
 from souron.speaking import _
 
+SAMPLES = 200  # pictures that each generator is judged by
 HISTORY = "mlp cnn alexnet vgg googlenet resnet densenet vit mlp_mixer"
 
 
 def touring(
     *, budget: str = "5s", seeds: int = 3, data: str = "", project: str | Path = "runs"
 ) -> Iterator[Event]:
-    """Three systems of three rungs on real digits, then the history of image classification.
+    """Groups and names of real digits, every family that draws, the history of classification.
 
-    The comparison runs on Fashion-MNIST where it is there, else on scikit-learn's digits. Each
+    The last comparison runs on Fashion-MNIST where it is there, else on scikit-learn's digits. Each
     stop of the tour ends with an event that carries its record; the last one is the comparison's.
     """
     stops = (
@@ -27,8 +28,16 @@ def touring(
         ),
         (_("naming digits:"), running.training("mlp", "digits", budget="3s", project=project)),
         (
-            _("drawing digits from noise:"),
-            running.training("dcgan", "digits", budget="15s", project=project),
+            _("GAN or diffusion:"),
+            comparing.comparing(
+                [entry.name for entry in finding.entries().values() if entry.task == "generate"],
+                "digits",
+                budget=budget,
+                seeds=1,
+                samples=SAMPLES,
+                name="tour-generate",
+                project=project,
+            ),
         ),
         (
             _("fair fight:"),

@@ -1,0 +1,143 @@
+"""GAN or diffusion? Every generator on the same pictures at the same budget.
+
+    python benchmarks/generators.py --budget 10min --samples 1000
+
+Trains each at its size ``small`` on Fashion-MNIST through ``souron compare``, in turns, and prints
+the table: distances, recall, bits per dimension, what the fixed network takes the pictures for, and
+the time of a picture. Beside them what nobody should be near: an untrained copy of each, and the
+mean of the training pictures; and what nobody needs to beat: real pictures (the floor).
+
+``--resume FOLDER`` goes on with an interrupted comparison. ``--pictures FOLDER`` writes a strip of
+each system's first pictures, as its page in the documentation shows them.
+"""
+
+import argparse
+import contextlib
+import io
+from pathlib import Path
+
+import torch
+from printing import say, table, watched, where
+from torch import Tensor
+
+from souron import comparing, finding, preparing
+from souron.drawing import Sample
+from souron.records import ComparisonRecord
+from souron.reporting import pictures
+from souron.resembling import Resemblance
+
+MEASURES = ("Fréchet distance", "kernel distance", "precision", "recall", "coverage")
+SHOWN = 24  # pictures of a strip
+
+
+def main() -> None:
+    asked = arguments()
+    contest = comparing.Contest(options(asked))
+    with watched():
+        record = compare(asked)
+    for _done in contest.exam.begin():
+        pass
+    scale = contest.exam.scale
+    train = contest.everything.only(contest.plan.kept.train)
+    everything = {name: shown(record, name) for name in (row.system for row in record.rows)}
+    rows = [(name, *cells) for name, cells in everything.items()]
+    rows.append(("floor: real pictures", *(f"{record.gallery.floor[m].value:.3g}"
+                                           for m in MEASURES), "", "", "", ""))  # fmt: skip
+    mean = train.image.float().mean(0).round().byte()
+    rows.append(("mean picture", *figures(scale.hold(mean.expand(asked.samples, -1, -1, -1)))))
+    for name in asked.systems:
+        say(f"untrained {name}")
+        model = preparing.build(contest.of(name, 1000), train).eval()
+        rows.append((f"{name}, untrained", *figures(scale.hold(sample(model, asked.samples)))))
+    head = ("system", *MEASURES, "bits per dimension", "classes drawn", "surely recognised",
+            "a picture takes, ms")  # fmt: skip
+    print(table(head, rows))
+    print(f"\n{record.sentence}\n\nThe network that looks: {record.gallery.eye}.")
+    print(f"Report: {record.report}\n{where(torch.get_num_threads(), 'numpy', 'scipy')}")
+    if asked.pictures:
+        for name in everything:
+            strip(record.gallery.drawn[name][0], asked.pictures / f"{name}.png")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    generators = [e.name for e in finding.entries().values() if e.task == "generate"]
+    parser.add_argument("--systems", type=lambda text: text.split(","), default=generators)
+    parser.add_argument("--data", default="fashion")
+    parser.add_argument("--budget", default="10min")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--project", type=Path, default=Path("runs"))
+    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--pictures", type=Path)
+    return parser.parse_args()
+
+
+def options(asked: argparse.Namespace) -> dict[str, object]:
+    """Those of the comparison, as it notes them itself."""
+    return {
+        "systems": asked.systems, "data": asked.data, "budget": asked.budget, "side": None,
+        "seeds": asked.seeds, "batch": 128, "pretrained": "False", "freeze": False,
+        "augment": None, "device": "auto", "group": None, "allow_leak": False, "folds": None,
+        "window": None, "samples": asked.samples,
+    }  # fmt: skip
+
+
+def compare(asked: argparse.Namespace) -> ComparisonRecord:
+    record = None
+    events = (
+        comparing.comparing(resume=asked.resume)
+        if asked.resume
+        else comparing.comparing(
+            asked.systems, asked.data, budget=asked.budget, seeds=asked.seeds,
+            samples=asked.samples, project=asked.project, name=f"generators-{asked.budget}",
+        )
+    )  # fmt: skip
+    told = -1
+    for event in events:
+        record = event.record
+        if event.phase == "train" and int(20 * event.fraction) > told:
+            told = int(20 * event.fraction)
+            say(f"{event.fraction:.0%}, {event.seconds_left or 0:.0f} s left")
+    assert record is not None
+    return record
+
+
+def shown(record: ComparisonRecord, system: str) -> list[str]:
+    """A trained system's cells."""
+    found = []
+    rankings = {record.measure: record.rows}
+    rankings |= {name: ranking.rows for name, ranking in record.further.items()}
+    for measure in (*MEASURES, "bits per dimension"):
+        row = next((row for row in rankings.get(measure, ()) if row.system == system), None)
+        found.append(f"{row.value:.3g} ({row.low:.3g} to {row.high:.3g})" if row else "-")
+    classes = record.gallery.classes[system]
+    surely = next(row for row in rankings["share surely recognised"] if row.system == system).value
+    drawn = len(classes.labels) - len(classes.missing)
+    seconds = record.gallery.seconds[system]
+    return [*found, f"{drawn} of {len(classes.labels)}", f"{surely:.0%}",
+            f"{1000 * sum(seconds) / len(seconds):.2g}"]  # fmt: skip
+
+
+def figures(found: Resemblance) -> list[str]:
+    """The cells of what was not trained."""
+    cells = [f"{found.measures[measure].value:.3g}" for measure in MEASURES]
+    labels = found.classes.labels
+    surely = found.measures["share surely recognised"].value
+    return [*cells, "", f"{len(labels) - len(found.classes.missing)} of {len(labels)}",
+            f"{surely:.0%}", ""]  # fmt: skip
+
+
+def sample(model: torch.nn.Module, count: int) -> Tensor:
+    *_before, drawn = Sample.growing(model, count, seed=0)
+    return drawn.image
+
+
+def strip(image: Tensor, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(io.BytesIO(pictures.samples(image[:SHOWN], 12, width=720))) as drawn:
+        file.write_bytes(drawn.getvalue())
+
+
+if __name__ == "__main__":
+    main()
