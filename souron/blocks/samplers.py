@@ -1,0 +1,110 @@
+"""From noise to a picture, with what tells the clean picture in a noisy one.
+
+    x_t = a_t x_0 + s_t noise      a_t^2 = prod (1 - beta_i) for i up to t      s_t^2 = 1 - a_t^2
+
+A denoiser is any callable: (x_t (B, ...), t) -> its idea of x_0, (B, ...); t counts from 0.
+``kept`` are the a_t^2 of every t. Each sampler yields x at every stop of its way, the noise itself
+first; ``steps`` is how often it asks. Random numbers, where it needs some, come from ``normal``.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+Denoiser = Callable[[Tensor, int], Tensor]
+
+
+def linear(steps: int = 1000) -> Tensor:
+    """a_t^2 (steps,) in float64: beta from 0.0001 to 0.02 (Ho, Jain, Abbeel 2020)."""
+    betas = torch.linspace(1e-4, 0.02, steps, dtype=torch.float64, device="cpu")
+    return (1 - betas).cumprod(0)
+
+
+def cosine(steps: int = 1000) -> Tensor:
+    """a_t^2 (steps,) in float64, in proportion to cos^2 (Nichol, Dhariwal 2021).
+
+    https://arxiv.org/abs/2102.09672
+    """
+    time = torch.arange(steps + 1, dtype=torch.float64, device="cpu") / steps
+    square = ((time + 0.008) / 1.008 * math.pi / 2).cos().square()
+    return (square[1:] / square[:-1]).clamp(min=1 - 0.999).cumprod(0)
+
+
+def stops(total: int, steps: int) -> list[int]:
+    """``steps`` of the numbers below ``total``, downwards from the last, in proportion to a square:
+    dense where little noise is left and the picture's details are settled (Song, Meng, Ermon 2020,
+    appendix D.2). All numbers, where that many are asked for."""
+    upwards = [max(k, round(total * ((k + 1) / steps) ** 2) - 1) for k in range(steps)]
+    return upwards[::-1]
+
+
+def way(kept: Sequence[float], steps: int) -> Iterator[tuple[int, float, float]]:
+    """Each stop t, a_t^2, and a^2 of the stop after it: 1 at the end."""
+    at = stops(len(kept), min(steps, len(kept)))
+    for t, after in zip(at, [*at[1:], None], strict=True):
+        yield t, kept[t], 1.0 if after is None else kept[after]
+
+
+def ddpm(
+    denoise: Denoiser, kept: Sequence[float], steps: int, x: Tensor, normal: Callable[[], Tensor]
+) -> Iterator[Tensor]:
+    """Draw each x from what lies between the last one and the clean picture (Ho and others 2020,
+    equation 7); where stops are left out, beta is that of the whole leap."""
+    yield x
+    for t, now, after in way(kept, steps):
+        clean = denoise(x, t)
+        beta = 1 - now / after
+        of_clean = math.sqrt(after) * beta / (1 - now)
+        of_noisy = math.sqrt(now / after) * (1 - after) / (1 - now)
+        x = of_clean * clean + of_noisy * x
+        if after < 1:
+            x = x + math.sqrt((1 - after) / (1 - now) * beta) * normal()
+        yield x
+
+
+def ddim(
+    denoise: Denoiser, kept: Sequence[float], steps: int, x: Tensor, normal: Callable[[], Tensor]
+) -> Iterator[Tensor]:
+    """The noise that was found is put back, less of it: no chance (eta = 0).
+
+    Song, Meng, Ermon: Denoising Diffusion Implicit Models (2020), equation 12.
+    https://arxiv.org/abs/2010.02502
+    """
+    yield x
+    for t, now, after in way(kept, steps):
+        clean = denoise(x, t)
+        noise = (x - math.sqrt(now) * clean) / math.sqrt(1 - now)
+        x = math.sqrt(after) * clean + math.sqrt(1 - after) * noise
+        yield x
+
+
+def dpm(
+    denoise: Denoiser, kept: Sequence[float], steps: int, x: Tensor, normal: Callable[[], Tensor]
+) -> Iterator[Tensor]:
+    """DPM-Solver++ (2M): the clean picture is carried on in a straight line from its last two,
+    over l = log(a / s), and the differential equation solved exactly for that; no chance.
+
+    Lu and others: DPM-Solver++ (2022), algorithm 2. https://arxiv.org/abs/2211.01095
+    """
+    yield x
+    before: tuple[Tensor, float] | None = None  # the last clean picture, and the leap of l to here
+    for t, now, after in way(kept, steps):
+        clean = denoise(x, t)
+        if after == 1:  # l is infinite where no noise is left: what is clean is the picture
+            x = clean
+        else:
+            leap = (math.log(after / (1 - after)) - math.log(now / (1 - now))) / 2
+            ahead = clean
+            if before is not None:
+                ahead = clean + (clean - before[0]) * leap / (2 * before[1])
+            # exp(-leap) = s_after a_now / (a_after s_now)
+            x = math.sqrt((1 - after) / (1 - now)) * x - (
+                math.sqrt(after) * math.expm1(-leap) * ahead
+            )
+            before = clean, leap
+        yield x
+
+
+SAMPLERS = {"dpm": dpm, "ddim": ddim, "ddpm": ddpm}

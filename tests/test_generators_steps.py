@@ -1,0 +1,289 @@
+"""Pictures made step by step: diffusion and autoregression."""
+
+import copy
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+
+from souron import finding
+from souron.blocks import samplers
+from souron.blocks.samplers import SAMPLERS, cosine, linear
+from souron.blocks.unet import UNet
+from souron.data.cases import Feed
+from souron.tasks.generate import Batch, Noise, Seen
+from souron.training import Run
+
+
+def make(name, seen, **changed):
+    kind, config = finding.system(name)
+    torch.manual_seed(0)
+    return kind(type(config)(**{**vars(config), **changed}), seen).eval()
+
+
+# Reference: diffusers 0.42.1, DDPMScheduler(), DDIMScheduler() and DPMSolverMultistepScheduler(),
+# each with timestep_spacing="trailing" (DDIM with use_clipped_model_output, DPM with thresholding
+# at 1), 4 steps, from START in float64. The model's output is the noise in x whose clean picture is
+# 0.8 sin(2 x + t / 400); the noise that DDPM adds at its i-th step (from 1) is cos(i [0, 1, 2, 3]).
+START = torch.tensor([-1.2, -0.3, 0.4, 1.1], dtype=torch.float64)
+DIFFUSERS = {
+    "ddpm": [
+        [0.8655015, 0.5466638, -0.3762969, -0.9078021],
+        [1.0100068, -0.2494834, -0.4928797, 0.7422786],
+        [0.7975215, -0.3422581, 0.6758952, -0.2425163],
+        [0.6384387, -0.0495811, 0.7357558, 0.1096279],
+    ],
+    "ddim": [
+        [-1.1939979, -0.2604507, 0.3929347, 1.0569487],
+        [-1.2366533, -0.0749856, 0.4613272, 0.8818529],
+        [-1.2821073, 0.3181398, 0.6766673, 0.6881167],
+        [-0.7455959, 0.7613732, 0.7352698, 0.727859],
+    ],
+    "dpm": [
+        [-1.1939979, -0.2604507, 0.3929347, 1.0569486],
+        [-1.2754449, -0.0730824, 0.5020632, 0.8984162],
+        [-1.3977108, 0.3062994, 0.7372621, 0.8259607],
+        [-0.6593071, 0.7553446, 0.6917663, 0.6100015],
+    ],
+}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_sampler_steps_as_diffusers_does(name, monkeypatch):
+    monkeypatch.setattr(samplers, "stops", lambda total, steps: [999, 749, 499, 249])
+    numbers = iter(range(1, 9))
+    way = SAMPLERS[name](
+        lambda x, t: 0.8 * (2 * x + t / 400).sin(),
+        linear().tolist(),
+        4,
+        START,
+        lambda: (next(numbers) * torch.arange(4, dtype=torch.float64)).cos(),
+    )
+    first, *steps = way
+    assert torch.equal(first, START)
+    expected = torch.tensor(DIFFUSERS[name], dtype=torch.float64)
+    assert torch.allclose(torch.stack(steps), expected, rtol=0, atol=1e-5)
+
+
+def test_the_unet_is_that_of_diffusers():
+    # diffusers 0.42.1: UNet2DModel(in_channels=2, out_channels=2, block_out_channels=(8, 16),
+    # down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D",
+    # "UpBlock2D"), layers_per_block=1, norm_num_groups=2, num_class_embeds=4) and what is "cifar10"
+    # below, with the weights and pictures of this test
+    unet = UNet(2, 2, (8, 16), 1, (1,), labels=3)
+    weights = sorted(unet.named_parameters())
+    assert len(weights) == 145
+    with torch.no_grad():
+        for i, (_name, weight) in enumerate(weights):
+            numbers = torch.arange(weight.numel(), dtype=torch.float64) + i
+            weight.copy_(numbers.sin().view(weight.shape) / 4)
+        x = torch.arange(144, dtype=torch.float64).view(2, 2, 6, 6).cos().float()
+        out = unet(x, torch.tensor([3, 700]), torch.tensor([1, 3]))
+    expected = torch.tensor([[-0.307157, -0.012418], [-0.332168, 0.034125]])
+    assert torch.allclose(out[:, :, 2, 3], expected, rtol=0, atol=1e-5)
+
+
+def test_the_papers_unet_has_35_7_million_weights():
+    with torch.device("meta"):
+        model = make("ddpm_paper", Seen(3, 32))
+    # google/ddpm-cifar10-32 in diffusers: sample_size=32, block_out_channels=(128, 256, 256, 256),
+    # attention at the second level, freq_shift=1, flip_sin_to_cos=False, downsample_padding=0,
+    # norm_eps=1e-6, attention_head_dim=None
+    assert sum(weight.numel() for weight in model.network.parameters()) == 35_746_307
+
+
+def test_the_schedules_are_the_published_ones():
+    assert linear()[-1].item() == pytest.approx(4.0358e-5, rel=1e-3)  # Ho: a_T^2, about 4e-5
+    assert (1 - linear()[0]).item() == pytest.approx(1e-4)
+    middle = math.cos((0.5 + 0.008) / 1.008 * math.pi / 2) ** 2
+    none = math.cos(0.008 / 1.008 * math.pi / 2) ** 2
+    assert cosine()[499].item() == pytest.approx(middle / none)
+    assert (cosine().diff() < 0).all() and cosine()[-1] > 0
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("schedule", [linear, cosine])
+def test_with_a_perfect_denoiser_the_pictures_are_distributed_as_the_data(name, schedule):
+    """Of data that is normal, the clean picture expected in a noisy one is known."""
+    mean, variance, kept = 0.3, 0.25, schedule().tolist()
+
+    def denoise(x, t):
+        a = math.sqrt(kept[t])
+        return mean + a * variance / (kept[t] * variance + 1 - kept[t]) * (x - a * mean)
+
+    random = torch.Generator().manual_seed(0)
+    noise = torch.randn(20_000, generator=random, dtype=torch.float64)
+    way = SAMPLERS[name](
+        denoise, kept, {"ddpm": 300, "ddim": 300, "dpm": 60}[name], noise,
+        lambda: torch.randn(20_000, generator=random, dtype=torch.float64),
+    )  # fmt: skip
+    *_, drawn = way
+    assert drawn.mean().item() == pytest.approx(mean, abs=0.015)
+    assert drawn.std().item() == pytest.approx(math.sqrt(variance), abs=0.02)
+
+
+def test_dpm_is_more_exact_than_ddim_at_as_many_steps():
+    kept = linear().tolist()
+
+    def denoise(x, t):
+        a = math.sqrt(kept[t])
+        return 0.3 + a * 0.25 / (kept[t] * 0.25 + 1 - kept[t]) * (x - a * 0.3)
+
+    noise = torch.randn(2000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def done(name, steps):
+        *_, drawn = SAMPLERS[name](denoise, kept, steps, noise, lambda: noise)
+        return drawn
+
+    exact = done("ddim", 1000)
+    assert (done("dpm", 15) - exact).abs().mean() < (done("ddim", 15) - exact).abs().mean() / 2
+
+
+GREY = Seen(1, 8, ("a", "b", "c"), (0.5, 0.25, 0.25))
+
+
+def test_the_noisy_picture_has_the_closed_forms_mean_and_variance():
+    model = make("ddpm_tiny", GREY)
+    torch.manual_seed(0)
+    clean = torch.full((1, 1, 200, 200), 0.5)
+    for t in (0, 300, 999):
+        kept = model.kept[t]
+        noisy = model.noisy(clean, t)
+        assert noisy.mean().item() == pytest.approx(math.sqrt(kept) * 0.5, abs=0.02)
+        assert noisy.var().item() == pytest.approx(1 - kept, rel=0.03)
+
+
+def test_the_loss_is_of_the_noise_that_was_added(monkeypatch):
+    """A network that knows the clean picture finds the noise, at every step and label."""
+    model = make("ddpm_tiny", GREY).train()
+    image = torch.rand(64, 1, 8, 8) * 2 - 1
+    labels = []
+
+    def knows(network, noisy, step, label):
+        labels.append(label)
+        kept = torch.tensor(model.kept)[step].view(-1, 1, 1, 1)
+        return (noisy - kept.sqrt() * image) / (1 - kept).sqrt()
+
+    monkeypatch.setattr(model, "find", knows)
+    for _ in range(20):
+        assert model.loss(Batch(image, torch.ones(64, dtype=torch.long))).item() < 1e-6
+    hidden = (torch.stack(labels) == 3).float().mean().item()
+    assert hidden == pytest.approx(0.1, abs=0.035)
+    assert set(torch.stack(labels).unique().tolist()) == {1, 3}
+
+
+def test_the_bound_of_a_network_that_knows_the_picture_is_the_closed_form(monkeypatch):
+    model = make("ddpm_tiny", GREY)
+    image = (torch.randint(1, 255, (3, 1, 8, 8)) / 127.5 - 1).float()
+    label = torch.tensor([0, 1, 2])
+    monkeypatch.setattr(model, "clean", lambda noisy, t, label: image)
+    found = torch.stack([model.bits(Batch(image, label)) for _ in range(200)]).mean(0)
+    kept = torch.tensor(model.kept, dtype=torch.float64)
+    now, after = kept[1:], kept[:-1]
+    share = (1 - after) / (1 - now)  # of beta, the variance of what lies between
+    between = ((share - 1 - share.log()) / 2).sum()  # KL of two normals with one mean
+    end = (kept[-1] * image.square() - kept[-1] - (1 - kept[-1]).log()).flatten(1).mean(1) / 2
+    piece = math.erf(1 / 255 / math.sqrt(2 * (1 - model.kept[0])))
+    label_costs = -torch.tensor(model.seen.shares)[label].log() / 64
+    expected = (between + end.double() - math.log(piece) + label_costs) / math.log(2)
+    assert torch.allclose(found.double(), expected, rtol=0.02)
+
+
+def test_the_sampled_bound_is_that_of_all_steps():
+    model = make("ddpm_tiny", Seen(1, 8))
+    model.kept = cosine(50).tolist()
+    torch.nn.init.normal_(model.average.conv_out.weight, std=0.2)
+    image = torch.rand(32, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
+    label = torch.zeros(32, dtype=torch.long)
+    last = model.kept[-1]
+    end = (last * image.square() - last - math.log(1 - last)).flatten(1).sum(1) / 2
+    with torch.no_grad():
+        torch.manual_seed(0)
+        sampled = torch.stack([model.bits(Batch(image, label)) for _ in range(10)]).mean()
+        exact = model.decoding(image, model.noisy(image, 0), label) + end
+        for t in range(1, 50):
+            exact += model.leap(image, t, label)
+    exact = exact.mean() / (64 * math.log(2))
+    assert sampled.item() == pytest.approx(exact.item(), rel=0.05)
+
+
+def test_stops_are_all_steps_or_fewer():
+    assert samplers.stops(1000, 1000) == list(range(999, -1, -1))
+    for steps in (1, 2, 7, 20, 300, 999):
+        at = samplers.stops(1000, steps)
+        assert len(at) == steps and at[0] == 999 and at[-1] >= 0
+        assert all(before > after for before, after in pairwise(at))
+
+
+def test_the_decoder_shares_out_all_of_the_chance(monkeypatch):
+    """Over the 256 values of a pixel the probabilities add up to 1, wherever the network points."""
+    model = make("ddpm_tiny", Seen(1, 8))
+    values = (torch.arange(256) / 127.5 - 1).view(256, 1, 1, 1)
+    label = torch.zeros(256, dtype=torch.long)
+    for pointed in (-1.0, -0.998, 0.0, 0.3, 1.0):
+        monkeypatch.setattr(model, "clean", lambda x, t, label, p=pointed: torch.full_like(x, p))
+        chance = (-model.decoding(values, values, label)).exp()
+        assert chance.sum().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_guidance_leads_away_from_pictures_of_no_class(monkeypatch):
+    model = make("ddpm_tiny", GREY)
+    kept = model.kept[500]
+    monkeypatch.setattr(
+        model, "find",
+        lambda network, noisy, step, label: label.view(-1, 1, 1, 1) / 10 + 0 * noisy,
+    )  # fmt: skip
+    noisy, label = torch.zeros(1, 1, 8, 8), torch.tensor([1])
+
+    def found(guidance):
+        return (model.clean(noisy, 500, label, guidance) * -math.sqrt(kept / (1 - kept))).mean()
+
+    assert found(0).item() == pytest.approx(0.1)
+    assert found(2).item() == pytest.approx(0.1 + 2 * (0.1 - 0.3))  # the label 3 is none
+
+
+def test_the_class_and_the_samplers_change_the_picture_but_steps_do_not_change_its_beginning():
+    model = make("ddpm_tiny", GREY)
+    for weight in model.average.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+
+    def drawn(label=0, **options):
+        return list(model.drawing(Noise(3, [0, 1]), torch.tensor([label, 0]), **options))
+
+    plain = drawn(steps=5)
+    assert len(plain) == 6 and torch.equal(plain[0], drawn(steps=3, sampler="ddim")[0])
+    other = drawn(1, steps=5)
+    assert not torch.equal(plain[-1][0], other[-1][0])
+    assert torch.allclose(plain[-1][1], other[-1][1], atol=1e-5)
+    for change in ({"sampler": "ddim"}, {"sampler": "ddpm"}, {"guidance": 2.0}, {"steps": 9}):
+        assert not torch.allclose(plain[-1], drawn(**({"steps": 5} | change))[-1], atol=1e-3)
+    assert 20 <= len(drawn(steps=250)) <= 27
+
+
+@pytest.mark.parametrize("size", ["tiny", "small"])
+@pytest.mark.parametrize("channels, side, labels", [(1, 8, 1), (3, 28, 2), (1, 45, 3), (3, 64, 1)])
+def test_ddpm_takes_any_picture(size, channels, side, labels):
+    names = tuple("abc"[:labels])
+    model = make(f"ddpm_{size}", Seen(channels, side, names, (1 / labels,) * labels))
+    drawn = model.draw(Noise(0, [0]), steps=1)
+    assert drawn.shape == (1, channels, side, side) and drawn.isfinite().all()
+    model.train()
+    batch = Batch(torch.rand(1, channels, side, side), torch.zeros(1, dtype=torch.long))
+    assert model.loss(batch).item() == pytest.approx(1, abs=0.5)  # the network begins with zeros
+
+
+def test_ddpm_learns_and_its_average_follows(digits):
+    kind, config = finding.system("ddpm_tiny")
+    torch.manual_seed(0)
+    model = kind(config, kind.see(digits))
+    first = copy.deepcopy(model.average.state_dict())
+    data = Feed(digits, model.prepare)
+    losses = [progress.losses["model"].item() for progress in model.fit(data, Run(60, 64))]
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+    weights = dict(model.network.named_parameters())
+    for name, mean in model.average.named_parameters():
+        assert not mean.requires_grad
+        assert (mean - weights[name]).norm() < (first[name] - weights[name]).norm() or (
+            torch.equal(first[name], weights[name])
+        )
