@@ -1,0 +1,299 @@
+"""A GAN made large: told the class at every layer, held steady by bounding every layer.
+
+Brock, Donahue, Simonyan: Large Scale GAN Training for High Fidelity Natural Image Synthesis (2018).
+https://arxiv.org/abs/1809.11096
+
+    critic:    E max(0, 1 - D(x, y)) + E max(0, 1 + D(G(z, y), y))      generator: -E D(G(z, y), y)
+    D(x, y) = w h(x) + e(y) h(x)                           the critic's features, the class's vector
+    W -> W / sigma(W)                                      sigma: W's largest singular value
+    G's penalty: ||W W^T (1 - I)||^2                       filters that do not repeat each other
+
+Every block of the generator scales and shifts its features by the class's shared vector and by its
+own part of the noise. A moving average of the generator draws; its batch norm gathers statistics of
+its own. The noise may be truncated: `truncation` trades variety for quality. Spectral norm and
+projection: Miyato and others (2018). Self-attention: Zhang and others (2018).
+
+Size `paper` is the published one at 128 pixels a side. Differs from the paper: any side of 8 pixels
+or more, by fewer or more blocks that start from 4 to 7 pixels, a last cut where no doubling meets
+the side; attention always before the last block; drawn pictures get the real ones' classes.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, log2
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.speaking import N_
+from souron.tasks.generate import Batch, Choice, Generator, Noise, Seen
+
+ORTHOGONAL = 1e-4  # weight of the penalty
+GATHER = 8  # steps from one gathering of the average's statistics to the next
+double = nn.Upsample(scale_factor=2)  # each pixel twice, and each row
+
+
+@dataclass(frozen=True)
+class Config:
+    width: int = 96  # channels next to the picture; doubled at every step away from it, to 16 times
+    noise: int = 20  # numbers of noise for each block
+    vector: int = 128  # of the class, shared by all blocks
+    rate: float = 5e-5  # of the generator; the critic's is four times that
+    momentum: float = 0.0
+    turns: int = 2  # of the critic for one of the generator, each on its part of the batch
+    average: float = 0.9999
+
+
+Layer = nn.Conv2d | nn.Linear | nn.Embedding
+
+
+def spectral(layer: Layer) -> Tensor:
+    """W / sigma(W): sigma by power iteration, one step each time that the layer learns."""
+    if layer.training:
+        iterate(layer)
+    # the buffers move on before the way back asks for them
+    left, right = layer.get_buffer("left").clone(), layer.get_buffer("right").clone()
+    return layer.weight / (left[:, None] * layer.weight.flatten(1) * right).sum()
+
+
+@torch.no_grad()
+def iterate(layer: Layer) -> None:
+    left, right, matrix = (
+        layer.get_buffer("left"),
+        layer.get_buffer("right"),
+        layer.weight.flatten(1),
+    )
+    # products and sums instead of @, which autocast would round to 8 bits
+    left.copy_(F.normalize((matrix * right).sum(1), dim=0))
+    right.copy_(F.normalize((matrix.T * left).sum(1), dim=0))
+
+
+def start(layer: Layer) -> None:
+    """Orthogonal weights, and the singular vectors that power iteration goes on from."""
+    nn.init.orthogonal_(layer.weight)
+    rows, columns = layer.weight.flatten(1).shape
+    layer.register_buffer("left", torch.randn(rows))
+    layer.register_buffer("right", torch.randn(columns))
+    iterate(layer)
+
+
+class Conv(nn.Conv2d):
+    def __init__(self, wide: int, out: int, kernel: int, bias: bool = True):
+        super().__init__(wide, out, kernel, padding=kernel // 2, bias=bias)
+        start(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, spectral(self), self.bias)
+
+
+class Linear(nn.Linear):
+    def __init__(self, wide: int, out: int, bias: bool = True):
+        super().__init__(wide, out, bias)
+        start(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, spectral(self), self.bias)
+
+
+class ConditionalNorm(nn.Module):
+    """Batch norm whose gain and shift are told by the class and the noise."""
+
+    def __init__(self, channels: int, code: int):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.gain = Linear(code, channels, bias=False)
+        self.shift = Linear(code, channels, bias=False)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        gain, shift = 1 + self.gain(code), self.shift(code)  # (B, C)
+        return self.norm(x) * gain[..., None, None] + shift[..., None, None]
+
+
+class Attention(nn.Module):
+    """Every pixel adds what it finds at the pixels that are like it; at first nothing."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.query = Conv(channels, ceil(channels / 8), 1, bias=False)
+        self.key = Conv(channels, ceil(channels / 8), 1, bias=False)
+        self.value = Conv(channels, ceil(channels / 2), 1, bias=False)
+        self.out = Conv(ceil(channels / 2), channels, 1, bias=False)
+        self.share = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        query = self.query(x).flatten(2)  # (B, C / 8, H W)
+        key = F.max_pool2d(self.key(x), 2).flatten(2)  # (B, C / 8, H W / 4)
+        value = F.max_pool2d(self.value(x), 2).flatten(2)  # (B, C / 2, H W / 4)
+        likeness = (query.mT @ key).softmax(-1)  # (B, H W, H W / 4)
+        found = (value @ likeness.mT).unflatten(2, x.shape[2:])
+        return x + self.share * self.out(found)
+
+
+class Up(nn.Module):
+    """Twice the side."""
+
+    def __init__(self, wide: int, out: int, code: int):
+        super().__init__()
+        self.norm1, self.norm2 = ConditionalNorm(wide, code), ConditionalNorm(out, code)
+        self.conv1, self.conv2 = Conv(wide, out, 3), Conv(out, out, 3)
+        self.skip = Conv(wide, out, 1)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        y = self.conv1(double(self.norm1(x, code).relu()))
+        y = self.conv2(self.norm2(y, code).relu())
+        return y + double(self.skip(x))  # the same as doubling first, at a quarter of the cost
+
+
+class Down(nn.Module):
+    """Half the side, but in the last block."""
+
+    def __init__(self, wide: int, out: int, first: bool, last: bool):
+        super().__init__()
+        self.conv1, self.conv2 = Conv(wide, out, 3), Conv(out, out, 3)
+        self.skip = nn.Identity() if last and wide == out else Conv(wide, out, 1)
+        self.pool = nn.Identity() if last else nn.AvgPool2d(2)
+        self.first = first
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x if self.first else x.relu()
+        y = self.pool(self.conv2(self.conv1(y).relu()))
+        return y + self.skip(self.pool(x))
+
+
+class Painter(nn.Module):
+    """The generator: noise (B, N) and classes (B,) -> pictures (B, C, H, W)."""
+
+    def __init__(self, config: Config, seen: Seen, widths: list[int]):
+        super().__init__()
+        self.side, self.first = seen.side, ceil(seen.side / 2 ** (len(widths) - 1))
+        self.vector = nn.Embedding(len(seen.labels), config.vector)
+        self.start = Linear(config.noise, widths[-1] * self.first**2)
+        code = config.vector + config.noise
+        self.blocks = nn.ModuleList(Up(w, n, code) for w, n in pairwise(reversed(widths)))
+        self.attention = Attention(widths[1])
+        self.norm = nn.BatchNorm2d(widths[0])
+        self.out = Conv(widths[0], seen.channels, 3)
+
+    def forward(self, noise: Tensor, label: Tensor) -> Tensor:
+        vector = self.vector(label)
+        first, *parts = noise.chunk(len(self.blocks) + 1, 1)
+        x = self.start(first).unflatten(1, (-1, self.first, self.first))
+        for part, block in zip(parts, self.blocks, strict=True):
+            if block is self.blocks[-1]:
+                x = self.attention(x)
+            x = block(x, torch.cat([vector, part], 1))
+        x = self.out(self.norm(x).relu()).tanh()
+        return x[..., : self.side, : self.side]
+
+
+class Critic(nn.Module):
+    """Pictures (B, C, H, W) and classes (B,) -> (B,), above 0 for real ones of that class."""
+
+    def __init__(self, seen: Seen, widths: list[int]):
+        super().__init__()
+        ends = list(pairwise([seen.channels, *widths]))
+        self.blocks = nn.ModuleList(
+            Down(narrow, wide, i == 0, i == len(ends) - 1) for i, (narrow, wide) in enumerate(ends)
+        )
+        self.attention = Attention(widths[0])
+        self.score = Linear(widths[-1], 1)
+        self.vector = nn.Embedding(len(seen.labels), widths[-1])
+        start(self.vector)
+
+    def forward(self, image: Tensor, label: Tensor) -> Tensor:
+        x = self.attention(self.blocks[0](image))
+        for block in self.blocks[1:]:
+            x = block(x)
+        features = x.relu().float().sum((2, 3))  # (B, C)
+        vector = F.embedding(label, spectral(self.vector))
+        return self.score(features)[:, 0] + (vector * features).sum(1)
+
+
+def repetition(network: nn.Module) -> Tensor:
+    """||W W^T (1 - I)||^2 of every layer: what its filters have in common."""
+    total = []
+    for layer in network.modules():
+        if isinstance(layer, Conv | Linear):
+            matrix = layer.weight.flatten(1)  # (out, in)
+            # ||W W^T|| = ||W^T W||: the smaller of the two
+            gram = matrix @ matrix.T if len(matrix) < matrix.shape[1] else matrix.T @ matrix
+            total.append(gram.square().sum() - matrix.square().sum(1).square().sum())
+    return torch.stack(total).sum()
+
+
+class BigGAN(Generator):
+    year = 2018
+    ja = "大規模な GAN。全ての層に分類名を伝え、各層の伸び率を抑えて学習を安定させる"
+    conditional = True
+    channels_last = True
+    SIZES = {
+        "tiny": Config(8, 4, 8, 1e-3, turns=1, average=0.99),
+        "small": Config(16, 16, 32, 2e-4, turns=1, average=0.999),
+        "paper": Config(),
+    }
+    SHOWN = {"paper": (3, 128, 1000)}
+
+    def __init__(self, config: Config, seen: Seen):
+        super().__init__(config, seen)
+        steps = int(log2(seen.side / 4))
+        widths = [config.width * min(2**i, 16) for i in range(steps + 1)]  # from the picture inward
+        self.generator = Painter(config, seen, widths)
+        self.critic = Critic(seen, widths)
+        self.average = copy.deepcopy(self.generator).requires_grad_(False)
+        self.numbers = config.noise * (steps + 1)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        rate, betas = self.config.rate, (self.config.momentum, 0.999)
+        return {
+            "critic": torch.optim.Adam(self.critic.parameters(), 4 * rate, betas, eps=1e-6),
+            "generator": torch.optim.Adam(self.generator.parameters(), rate, betas, eps=1e-6),
+        }
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        images, labels = (whole.chunk(self.config.turns) for whole in batch)
+        for image, label in zip(images, labels, strict=True):
+            with torch.no_grad():
+                drawn = self.generator(self.noise(len(label)), label)
+            both = torch.cat([image, drawn.to(image.dtype)])
+            real, false = self.critic(both, torch.cat([label, label])).chunk(2)
+            yield "critic", (1 - real).relu().mean() + (1 + false).relu().mean()
+        drawn = self.generator(self.noise(len(batch.label)), batch.label)
+        with torch.autocast(self.device.type, enabled=False):  # a difference of large numbers
+            penalty = ORTHOGONAL * repetition(self.generator)
+        yield "generator", penalty - self.critic(drawn, batch.label).mean()
+
+    @torch.no_grad()
+    def after_update(self, step: int) -> None:
+        kept = min(self.config.average, (1 + step) / (10 + step))  # a young average is shorter
+        weights: list[Tensor] = [*self.generator.parameters()]
+        torch._foreach_lerp_(list(self.average.parameters()), weights, 1 - kept)
+        if step % GATHER == 0:
+            # the average is a network of its own: its features have other means and variances
+            norms = [part for part in self.average.modules() if isinstance(part, nn.BatchNorm2d)]
+            for norm in norms:
+                norm.momentum = max(0.1, 1 / (1 + step // GATHER))
+            shares = torch.tensor(self.seen.shares, device=self.device)
+            label = shares.multinomial(64, replacement=True)
+            self.average.train()(self.noise(len(label)), label)
+
+    def noise(self, count: int) -> Tensor:
+        return torch.randn(count, self.numbers, device=self.device)
+
+    def drawing(
+        self,
+        noise: Noise,
+        label: Tensor,
+        *,
+        truncation: Annotated[
+            float, Choice(N_("the farthest from 0 that noise may lie: small is less varied"), 0.01)
+        ] = 5.0,
+    ) -> Iterator[Tensor]:
+        # as often as within the bounds of a normal distribution, where it would be drawn again
+        low = torch.special.ndtr(torch.tensor(-truncation, dtype=torch.float64))
+        share = torch.special.ndtr(noise.normal(self.numbers).double())
+        within = torch.special.ndtri(low + share * (1 - 2 * low)).float()
+        yield self.average(within.clamp(-truncation, truncation), label)

@@ -1,0 +1,299 @@
+"""Layers that run backwards as well: it knows exactly how likely every picture is.
+
+Kingma, Dhariwal: Glow: Generative Flow with Invertible 1x1 Convolutions (2018).
+https://arxiv.org/abs/1807.03039
+
+    log p(x) = log N(z; 0, 1) + sum of log |det dh_i / dh_{i-1}|        x = h_0, ..., h_n = z
+    a step:  y = s x + b  ->  y = W x  ->  (x_1, x_2) -> (s(x_2) x_1 + t(x_2), x_2)
+    a level: fold 2x2 pixels into channels, steps, then half of the channels are done
+
+A picture's 256 steps of grey are filled with uniform noise (so the bits of the 8-bit picture are at
+most what is stated), and the halves that are done follow normal distributions whose mean and spread
+the other half tells (Dinh and others: Density Estimation Using Real NVP, 2016), so that the whole
+is one invertible map from the picture to as many standard normal numbers.
+
+Size `paper` is the published one for 32 pixels a side. Differs from the paper: any side, by fewer
+levels where a folded picture would have fewer than 4 pixels a side. Where a side is odd, its last
+row and column leave first, with a normal distribution that the rest of the picture tells: nothing
+is padded, and the likelihood stays exact.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.speaking import N_
+from souron.tasks.generate import Batch, Choice, Generator, Noise, Seen
+
+Change = tuple[Tensor, Tensor]  # what a layer gives out, and its log |det|, (B,) or ()
+
+
+@dataclass(frozen=True)
+class Config:
+    levels: int = 3
+    depth: int = 32  # steps of flow at every level
+    width: int = 512  # channels within each coupling's network
+    rate: float = 1e-3
+
+
+class Actnorm(nn.Module):
+    """y = s x + b for each channel; the first batch leaves with mean 0 and variance 1."""
+
+    ready: Tensor
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(channels))
+        self.shift = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("ready", torch.tensor(False))
+
+    def forward(self, x: Tensor) -> Change:
+        self.start(x)
+        y = torch.addcmul(over(self.shift), x, over(self.log_scale.exp()))
+        return y, self.log_scale.sum() * x[0, 0].numel()
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return (y - over(self.shift)) * over((-self.log_scale).exp())
+
+    @torch.no_grad()
+    def start(self, x: Tensor) -> None:
+        if not self.training or self.ready:
+            return
+        variance, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
+        # a channel that hardly changes, as in the corners of pictures, is not blown up for ever
+        scale = (variance + 1e-6).rsqrt()
+        self.log_scale.copy_(scale.log())
+        self.shift.copy_(-mean * scale)
+        self.ready.fill_(True)
+
+
+class NormedConv(nn.Conv2d):
+    """A convolution, then an actnorm: scaled weights and a bias do both at once."""
+
+    def __init__(self, channels: int, out: int, kernel: int):
+        super().__init__(channels, out, kernel, padding=kernel // 2, bias=False)
+        nn.init.normal_(self.weight, 0, 0.05)
+        self.norm = Actnorm(out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and not self.norm.ready:
+            self.norm.start(super().forward(x))
+        scale = self.norm.log_scale.exp()[:, None, None, None]
+        return self._conv_forward(x, scale * self.weight, self.norm.shift)
+
+
+class Mixing(nn.Module):
+    """y = W x at every pixel: a permutation of the channels that learns, and may do more."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(channels, channels)))
+
+    def forward(self, x: Tensor) -> Change:
+        y = F.conv2d(x, self.weight[..., None, None])
+        return y, self.weight.slogdet().logabsdet * x[0, 0].numel()
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return F.conv2d(y, self.weight.inverse()[..., None, None])
+
+
+class Coupling(nn.Module):
+    """y_1 = s(x_2) x_1 + t(x_2), y_2 = x_2; at first s is the same everywhere and t is 0."""
+
+    def __init__(self, channels: int, width: int):
+        super().__init__()
+        self.conv1 = NormedConv(channels // 2, width, 3)
+        self.conv2 = NormedConv(width, width, 1)
+        self.conv3 = zero(nn.Conv2d(width, channels, 3, padding=1))
+
+    def scale_and_shift(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """log s and t, each (B, C / 2, H, W)"""
+        within = self.conv2(self.conv1(x).relu()).relu()
+        scale, shift = self.conv3(within).to(x.dtype).chunk(2, 1)
+        # the authors' code: between 0 and 1, and 0.88 at first, so that training starts calmly
+        return F.logsigmoid(scale + 2), shift
+
+    def forward(self, x: Tensor) -> Change:
+        first, second = x.chunk(2, 1)
+        log_scale, shift = self.scale_and_shift(second)
+        first = torch.addcmul(shift, first, log_scale.exp())
+        return torch.cat([first, second], 1), log_scale.sum((1, 2, 3))
+
+    def inverse(self, y: Tensor) -> Tensor:
+        first, second = y.chunk(2, 1)
+        log_scale, shift = self.scale_and_shift(second)
+        return torch.cat([(first - shift) * (-log_scale).exp(), second], 1)
+
+
+class Rest(nn.Module):
+    """What leaves the flow <-> standard normal numbers, by a mean and a spread that what stays
+    tells."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = zero(nn.Conv2d(channels, 2 * channels, 3, padding=1))
+
+    def told(self, stays: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean and the logarithm of the spread."""
+        mean, log_spread = self.conv(stays).to(stays.dtype).chunk(2, 1)
+        return mean, log_spread
+
+    def forward(self, leaves: Tensor, stays: Tensor) -> Change:
+        mean, log_spread = self.told(stays)
+        return (leaves - mean) * (-log_spread).exp(), -log_spread.flatten(1).sum(1)
+
+    def inverse(self, normal: Tensor, stays: Tensor) -> Tensor:
+        mean, log_spread = self.told(stays)
+        return torch.addcmul(mean, normal, log_spread.exp())
+
+
+class Edge(Rest):
+    """The rest where a side is odd: the last row and column, by the pixels beside them."""
+
+    def told(self, stays: Tensor) -> tuple[Tensor, Tensor]:
+        near = F.pad(stays, (0, 1, 0, 1), mode="replicate")
+        mean, log_spread = super().told(near)
+        return edge(mean + near), edge(log_spread)
+
+
+class Level(nn.Module):
+    """(B, C, H, W) <-> what goes on to the next level and the normal numbers that are done."""
+
+    def __init__(self, channels: int, side: int, config: Config, last: bool):
+        super().__init__()
+        folded = 4 * channels
+        self.edge = Edge(channels) if side % 2 else None
+        self.steps: Any = nn.ModuleList()
+        for _ in range(config.depth):
+            self.steps.extend([Actnorm(folded), Mixing(folded), Coupling(folded, config.width)])
+        self.rest = None if last else Rest(folded // 2)
+        self.top = Actnorm(folded) if last else None  # one mean and spread for each channel
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        done, changes = [], []
+        if self.edge is not None:
+            leaves, x = edge(x), x[..., :-1, :-1]
+            normal, change = self.edge(leaves, x)
+            done, changes = [normal], [change]
+        x = F.pixel_unshuffle(x, 2)  # (B, 4 C, H / 2, W / 2)
+        for step in self.steps:
+            x, change = step(x)
+            changes.append(change)
+        if self.top is not None:
+            normal, change = self.top(x)
+        elif self.rest is not None:
+            x, leaves = x.chunk(2, 1)
+            normal, change = self.rest(leaves, x)
+        return x, [normal, *done], sum([*changes, change])
+
+    def inverse(self, x: Tensor, normal: Tensor, edges: Tensor | None = None) -> Tensor:
+        if self.rest is not None:
+            x = torch.cat([x, self.rest.inverse(normal, x)], 1)
+        elif self.top is not None:
+            x = self.top.inverse(normal)
+        for step in reversed(self.steps):
+            x = step.inverse(x)
+        x = F.pixel_shuffle(x, 2)
+        if self.edge is not None and edges is not None:
+            low, right = self.edge.inverse(edges, x).split([x.shape[-1] + 1, x.shape[-1]], -1)
+            x = torch.cat([torch.cat([x, right[..., None]], -1), low[..., None, :]], -2)
+        return x
+
+
+def over(channels: Tensor) -> Tensor:
+    """(C,) over pictures (B, C, H, W)"""
+    return channels[:, None, None]
+
+
+def edge(x: Tensor) -> Tensor:
+    """The last row, then the rest of the last column: (B, C, 2 H - 1)."""
+    return torch.cat([x[..., -1, :], x[..., :-1, -1]], -1)
+
+
+def zero(layer: nn.Conv2d) -> nn.Conv2d:
+    for weight in layer.parameters():
+        nn.init.zeros_(weight)
+    return layer
+
+
+class Glow(Generator):
+    year = 2018
+    ja = "逆向きにも計算できる層を重ね、どの画像についても尤度を厳密に求める"
+    likelihood = "exact"
+    measures = {"bits per dimension": "lower"}
+    channels_last = True
+    clip = 10.0
+    SIZES = {"tiny": Config(2, 2, 16, 2e-3), "small": Config(3, 6, 64), "paper": Config()}
+    SHOWN = {"paper": (3, 32, 1)}
+
+    def __init__(self, config: Config, seen: Seen):
+        super().__init__(config, seen)
+        channels, side = seen.channels, seen.side
+        self.shapes: list[list[tuple[int, ...]]] = []  # of the normal numbers that a level gives
+        self.levels: Any = nn.ModuleList()
+        for i in range(config.levels):
+            last = i == config.levels - 1 or side < 16
+            self.levels.append(Level(channels, side, config, last))
+            border = [(channels, 2 * side - 1)] if side % 2 else []
+            side //= 2
+            self.shapes.append([((4 if last else 2) * channels, side, side), *border])
+            channels *= 2
+            if last:
+                break
+
+    def forward(self, x: Tensor) -> tuple[list[list[Tensor]], Tensor]:
+        """(B, C, H, W) in -0.5..0.5 -> standard normal numbers of every level, log |det| (B,)"""
+        normal, total = [], x.new_zeros(len(x))
+        for level in self.levels:
+            x, done, change = level(x)
+            normal.append(done)
+            total = total + change
+        return normal, total
+
+    def inverse(self, normal: list[list[Tensor]]) -> Tensor:
+        x = torch.empty(0)
+        for level, done in zip(reversed(self.levels), reversed(normal), strict=True):
+            x = level.inverse(x, *done)
+        return x
+
+    def loss(self, batch: Batch) -> Tensor:
+        return self.cost(batch.image).mean()
+
+    def bits(self, batch: Batch) -> Tensor:
+        # of the network that draws, whose weights are not rounded
+        with torch.autocast(batch.image.device.type, enabled=False):
+            return self.cost(batch.image)
+
+    def cost(self, image: Tensor) -> Tensor:
+        """Pictures (B, C, H, W) in -1..1 -> bits for each value of the 8-bit picture, (B,)"""
+        grey = (127.5 * image.float() + 127.5).round()
+        normal, total = self((grey + torch.rand_like(grey)) / 256 - 0.5)
+        squares = sum(z.square().flatten(1).sum(1) for done in normal for z in done)
+        values = image[0].numel()
+        nats = 0.5 * squares + values * (0.5 * math.log(2 * math.pi) + math.log(256)) - total
+        return nats / (values * math.log(2))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"model": torch.optim.Adam(self.parameters(), self.config.rate)}
+
+    def drawing(
+        self,
+        noise: Noise,
+        label: Tensor,
+        *,
+        temperature: Annotated[
+            float, Choice(N_("spread of the noise: 0.7 draws likelier, smoother pictures"), 0, 2)
+        ] = 1.0,
+    ) -> Iterator[Tensor]:
+        normal = [[temperature * noise.normal(*s) for s in shapes] for shapes in self.shapes]
+        with torch.autocast(label.device.type, enabled=False):  # errors grow on the way back
+            grey = 256 * (self.inverse(normal) + 0.5)
+        yield (grey - 0.5) / 127.5 - 1
+
+    def example(self) -> None:
+        self(torch.empty(1, self.seen.channels, self.seen.side, self.seen.side, device=self.device))
