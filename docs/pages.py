@@ -17,6 +17,7 @@ from souron import (
     comparing,
     evaluating,
     finding,
+    generating,
     looking,
     options,
     predicting,
@@ -139,6 +140,7 @@ def system(described: Described) -> str:
           "more maps. What is under a box is its name and the shape of what it gives out: maps × "
           "height × width, tokens × width, or the length of a vector.").format(
               name=f"`{described.drawn}`"),
+        *samples(entry),
         f"## {_('Sizes')}",
         table([_("name"), _("input"), _("parameters"), _("FLOPs")], sizes, right=2),
         _("FLOPs are those of one forward pass of one case; a multiply-add counts as two."),
@@ -147,12 +149,29 @@ def system(described: Described) -> str:
     )  # fmt: skip
 
 
+def samples(entry: finding.Entry) -> list[str]:
+    """What a generator draws, if its strip is there."""
+    if not (ROOT / "docs" / "_static" / "generated" / f"{entry.name}.png").exists():
+        return []
+    alt = _("Pictures drawn by {name}, not chosen").format(name=entry.name)
+    return [
+        f"## {_('Samples')}",
+        f"![{alt}](../_static/generated/{entry.name}.png)",
+        _("The first pictures that it drew after learning from Fashion-MNIST, none chosen. "
+          "{command} trains all that draw and writes them; how long it learnt stands in the "
+          "benchmarks.").format(command="`python benchmarks/generators.py --pictures "
+                                        "docs/_static/generated`"),
+    ]  # fmt: skip
+
+
 def tries(entry: finding.Entry) -> str:
     """Commands to begin with."""
     kind = finding.system(entry.name)[0]
     lines = [f"$ souron show {entry.name}"]
     if kind.needs_fit:
         lines.append(f"$ souron train {entry.name} data={kind.default_data} budget=30s")
+    if entry.task == "generate":
+        lines.append(f"$ souron generate runs/generate/{entry.name}-{kind.default_data} n=64")
     return "\n".join(lines)
 
 
@@ -214,12 +233,14 @@ def python() -> str:
         ("souron.train", running.train, running.training),
         ("souron.evaluate", evaluating.evaluate, evaluating.examine),
         ("souron.compare", comparing.compare, comparing.comparing),
+        ("souron.generate", generating.generate, generating.generating),
     ]
     model = predicting.Model
-    methods = [model.__call__, model.train, model.val]
+    methods = [model.__call__, model.train, model.val, model.generate]
     returned = [
         labels.Labels, records.RunRecord, records.Measure, records.Cost, records.ComparisonRecord,
-        records.Row, records.Verdict, cases.Cases,
+        records.Row, records.Verdict, records.Ranking, records.Gallery, records.DrawnRecord,
+        cases.Cases,
     ]  # fmt: skip
     return page(
         f"# {_('Python')}",

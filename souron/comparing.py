@@ -171,7 +171,7 @@ class Contest:
     @cached_property
     def everything(self) -> Cases:
         published = any(self.of(system, 0)["pretrained"] == "True" for system in self.systems)
-        return preparing.cases_for({**self.args, "pretrained": str(published)})
+        return preparing.cases_for({**self.of(self.systems[0], 0), "pretrained": str(published)})
 
     @cached_property
     def plan(self) -> splitting.Plan:

@@ -17,16 +17,30 @@ from souron.probing import Seen
 from souron.speaking import Trouble, _
 
 MOST_LOOKED_AT = 500  # validation cases; more would take the time from training
+FEWEST_DRAWN_FROM = 20  # pictures, by a generator; with fewer no part can be held against another
 MOST_COMPARED = 20_000  # pictures that are looked through for copies of one another
 PUBLISHED_SIDE = 224  # pixels, of ImageNet's networks
 
 
 def cases_for(args: dict[str, Any]) -> Cases:
     """The data that the options name. Published weights want colours, and the side of pictures that
-    they were trained at."""
+    they were trained at; what draws needs no classes, but some pictures. Raises Trouble."""
+    draws = finding.split(args["system"])[0].task == "generate"
     published = args["pretrained"] == "True"
     side = args["side"] or (PUBLISHED_SIDE if published else None)
-    cases = loading.load(args["data"], side, args.get("group"), args.get("window"))
+    cases = loading.load(
+        args["data"], side, args.get("group"), args.get("window"), 1 if draws else 2
+    )
+    if draws and len(cases) < FEWEST_DRAWN_FROM:
+        raise Trouble(
+            "few pictures",
+            _("{count} pictures in {data}").format(count=len(cases), data=args["data"]),
+            expected=_("{count} or more, to learn what they have in common").format(
+                count=FEWEST_DRAWN_FROM
+            ),
+            fix=_("more pictures, or data=fashion"),
+            exit=3,
+        )
     return coloured(cases, 3) if published else cases
 
 

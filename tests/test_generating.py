@@ -13,6 +13,7 @@ from torch import Tensor
 
 from souron import drawing, evaluating, generating, running, saving
 from souron.auditing import provenance
+from souron.kinds import image as pictures
 from souron.speaking import Trouble
 from souron.tasks.generate import Choice, Generator, Noise, Seen, Walk
 
@@ -261,3 +262,54 @@ def test_an_interrupted_generator_goes_on_to_the_same_weights_and_film(tmp_path,
     assert not (resumed.folder / "weights" / "film.safetensors").exists()
     with Image.open(resumed.folder / "timelapse.webp") as film:
         assert 1 < film.n_frames <= len(resumed.film)  # frames that are alike become one
+
+
+@pytest.fixture
+def loose(tmp_path, digits):
+    """Pictures of mixed sizes and colours, in a folder without classes."""
+    folder = tmp_path / "loose 絵"
+    folder.mkdir()
+    for i in range(40):
+        picture = pictures.picture(digits.image[i]).resize((8 + i % 5, 8))
+        picture.convert("RGB" if i % 7 == 0 else "L").save(folder / f"{i}.png")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def test_a_folder_without_classes_is_drawn_from(loose, tmp_path):
+    record = running.train("dcgan_tiny", loose, budget="2ep", side=16, project=tmp_path)
+    assert record.model.seen.labels == ("loose 絵",) and record.model.seen.channels == 3
+    assert [skipped.file for skipped in record.skipped] == ["notes.txt"]
+    assert generating.generate(record.folder, 2).count == 2
+
+
+def test_one_class_folder_is_enough_to_draw_and_too_few_to_classify(loose, tmp_path):
+    above = tmp_path / "above"
+    above.mkdir()
+    loose.rename(above / "only")
+    record = running.train("vae_tiny", above, budget="1ep", side=8, project=tmp_path)
+    assert record.model.seen.labels == ("only",)
+    with pytest.raises(Trouble) as trouble:
+        running.train("mlp_tiny", above, budget="1ep", project=tmp_path)
+    assert trouble.value.code == "one class"
+
+
+@pytest.mark.parametrize("count", [1, 19])
+def test_too_few_pictures_are_refused(loose, tmp_path, count):
+    for file in sorted(loose.glob("*.png"))[count:]:
+        file.unlink()
+    with pytest.raises(Trouble) as trouble:
+        running.train("dcgan_tiny", loose, budget="1ep", project=tmp_path)
+    assert trouble.value.code == "few pictures" and f"{count} pictures" in trouble.value.found
+
+
+@pytest.mark.parametrize("system", ["biggan_tiny", "ddpm_tiny"])
+def test_a_class_with_a_single_picture_can_be_asked_for(loose, tmp_path, system):
+    classes = tmp_path / "classes"
+    for label, files in (("many", "1*.png"), ("more", "2*.png"), ("one", "3.png")):
+        (classes / label).mkdir(parents=True)
+        for file in loose.glob(files):
+            file.rename(classes / label / file.name)
+    record = running.train(system, classes, budget="2ep", side=8, project=tmp_path)
+    drawn = generating.generate(record.folder, 3, label="one,many")
+    assert drawn.count == 3

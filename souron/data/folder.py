@@ -68,8 +68,10 @@ def load(
     group: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     window: str | None = None,
+    fewest_classes: int = 2,
 ) -> Cases:
-    """The pictures under a folder, labelled by their class folder.
+    """The pictures under a folder, labelled by their class folder; where ``fewest_classes`` is 1,
+    a folder without class folders is one class.
 
     ``side``: pixels; None keeps the pictures' own where all have one size of at most 64 pixels,
     else takes 64. Grey (one channel) where all pictures are, else RGB. ``group`` says where
@@ -83,7 +85,11 @@ def load(
     skipped: list[Skipped] = []
     files = sorted(walk(path, skipped), key=lambda file: natural(file[1]))
     listed = labelled(files, skipped)
-    return gather(path, path, listed, skipped, side, group, progress, window)
+    if not listed and fewest_classes < 2:
+        skipped = [skip for skip in skipped if skip.code != "no label"]
+        label = readable(path.absolute().name)
+        listed = [Listed(place, file, label) for place, file in files if _has_suffix(file)]
+    return gather(path, path, listed, skipped, side, group, progress, window, fewest_classes)
 
 
 def missing(path: Path) -> Trouble:
@@ -201,6 +207,7 @@ def gather(
     group: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     window: str | None = None,
+    fewest_classes: int = 2,
 ) -> Cases:
     """Read the listed files, which must lie under ``root``, into ``Cases``, in their order."""
     dicom.Window.parse(window)
@@ -231,7 +238,7 @@ def gather(
                     known.append(about)
                 if progress:
                     progress(start + len(some), len(files))
-    _check_classes(source, kept, failed)
+    _check_classes(source, kept, failed, fewest_classes)
     labels = sorted({item.label for item in kept}, key=natural)
     number = {label: i for i, label in enumerate(labels)}
     found, how = [item.group for item in kept], _("a column of the table")
@@ -354,9 +361,11 @@ def _skipped(item: Listed, trouble: Trouble) -> Skipped:
     return Skipped(item.file, trouble.code, why)
 
 
-def _check_classes(source: Path, kept: Sequence[Listed], skipped: Sequence[Skipped]) -> None:
+def _check_classes(
+    source: Path, kept: Sequence[Listed], skipped: Sequence[Skipped], fewest: int
+) -> None:
     count = Counter(item.label for item in kept)
-    if len(count) > 1:
+    if len(count) >= fewest:
         return
     lost = [f"{some.file}: {some.reason}" for some in skipped[:3]]
     if not count:

@@ -158,14 +158,16 @@ def load(
     side: int | None = None,
     group: str | None = None,
     window: str | None = None,
+    fewest_classes: int = 2,
 ) -> "Cases":
     """A data set by name, a folder with a sub-folder for each class, a CSV, or a ``data.yaml``.
 
     A data set's name goes before a folder of that name: write ``./digits`` for the folder, or give
     a ``Path``. ``side`` is in pixels; None leaves data sets at their own. ``group`` says where
     patients are read from in a folder or CSV, see ``grouping``; ``window`` how the values of DICOM
-    files become brightness, see ``dicom.Window``. Raises Trouble where the text names neither,
-    where the data set was not fetched, and where files are unusable.
+    files become brightness, see ``dicom.Window``; ``fewest_classes`` is 1 for what needs none, see
+    ``folder``. Raises Trouble where the text names neither, where the data set was not fetched, and
+    where files are unusable.
     """
     if isinstance(name_or_path, str) and name_or_path in names():
         module = importlib.import_module(f"souron.data.{name_or_path}")
@@ -176,7 +178,7 @@ def load(
 
         if yolo.describes(path):
             return yolo.load(path / yolo.NAME, side, group, window=window)
-        return folder.load(path, side, group, window=window)
+        return folder.load(path, side, group, window=window, fewest_classes=fewest_classes)
     if path.is_file() and path.suffix.lower() == ".csv":
         from souron.data import table
 
