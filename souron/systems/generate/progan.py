@@ -1,0 +1,230 @@
+"""Two competing networks begin with tiny pictures and grow, a finer layer at a time.
+
+Karras, Aila, Laine, Lehtinen: Progressive Growing of GANs for Improved Quality, Stability, and
+Variation (2017).
+https://arxiv.org/abs/1710.10196
+
+    picture = (1 - a) * double(colours(x)) + a * colours(block(double(x)))    a: 0 -> 1, fade-in
+    L_D = E[D(drawn)] - E[D(real)] + 10 E[(|dD/dx| - 1)^2] + 0.001 E[D(real)^2]
+    L_G = -E[D(drawn)]                                    x: between a real and a drawn picture
+    weights w ~ N(0, 1) are used as w * sqrt(2 / fan_in), so that all layers learn equally fast
+    each pixel's features are divided by their root mean square
+
+The critic also sees how much the pictures of a batch differ (minibatch standard deviation).
+Pictures are drawn with a moving average of the generator's weights.
+
+Size `paper` is the published one at 1024 pixels a side. Differs from the paper: the side from which
+doubling starts is 4 to 8 pixels (28 = 7 * 2 * 2), and where no doubling meets the side, pictures
+are learnt with their edges repeated outwards and cut when drawn; each stage takes twice the budget
+of the one before it, since it costs more, with fade-in during the first half; the optimizer keeps
+its moments when a stage begins.
+"""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, log2, sqrt
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.tasks.generate import Batch, Generator, Noise, Seen
+
+FADE = 0.5  # of a stage's share of the budget
+
+
+@dataclass(frozen=True)
+class Config:
+    width: int = 16  # channels next to the picture; doubled at every step away from it
+    most: int = 512  # channels at most
+    noise: int = 512
+    rate: float = 1e-3
+    average: float = 0.99  # of the generator's weights: what each step leaves of the past
+    part: int = 16  # pictures of a batch that are learnt from at once
+
+
+class Conv(nn.Module):
+    """A convolution whose weights are scaled at every use, not once at the start."""
+
+    def __init__(self, inputs: int, outputs: int, side: int, padding: int = 0, gain: float = 2):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, side, side))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.padding, self.scale = padding, sqrt(gain / (inputs * side**2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
+
+
+class Spread(Conv):
+    """(B, C, 1, 1) -> (B, C', side, side): every place has weights of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv_transpose2d(x, (self.weight * self.scale).transpose(0, 1), self.bias)
+
+
+class PixelNorm(nn.Module):
+    """Each pixel's features divided by their root mean square, which needs float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        square = x.float().square().mean(1, keepdim=True)
+        return x * (square + 1e-8).rsqrt().to(x.dtype)
+
+
+class MinibatchDeviation(nn.Module):
+    """One more channel: the standard deviation over the batch, a mean of all features and places.
+    A generator that draws the same picture again and again is found out by it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x32 = x.float()
+        spread = ((x32 - x32.mean(0)).square().mean(0) + 1e-8).sqrt().mean()
+        return torch.cat([x, spread.to(x.dtype).expand(len(x), 1, *x.shape[2:])], 1)
+
+
+class Painter(nn.Module):
+    """Noise -> picture. ``grown`` 2.4: stage 3 is faded in by 0.4, later ones do not exist yet."""
+
+    def __init__(self, noise: int, widths: list[int], first: int, channels: int) -> None:
+        """``widths`` from the smallest pictures, ``first`` pixels a side, outwards."""
+        super().__init__()
+        after = nn.LeakyReLU(0.2), PixelNorm()
+        begin = Spread(noise, widths[0], first), *after, Conv(widths[0], widths[0], 3, 1), *after
+        self.blocks = nn.ModuleList([nn.Sequential(PixelNorm(), *begin)])
+        for wide, narrow in pairwise(widths):
+            finer = Conv(wide, narrow, 3, 1), *after, Conv(narrow, narrow, 3, 1), *after
+            self.blocks.append(nn.Sequential(nn.UpsamplingNearest2d(scale_factor=2), *finer))
+        self.colours = nn.ModuleList(Conv(width, channels, 1, gain=1) for width in widths)
+
+    def forward(self, noise: Tensor, grown: float) -> Tensor:
+        """(B, noise) -> (B, C, side, side) of the stage's side."""
+        stage = ceil(grown)
+        x = before = noise[..., None, None]
+        for block in self.blocks[: stage + 1]:
+            before, x = x, block(x)
+        picture = self.colours[stage](x)
+        if grown < stage:
+            coarse = double(self.colours[stage - 1](before))
+            picture = coarse.lerp(picture, grown - (stage - 1))
+        return picture
+
+
+class Critic(nn.Module):
+    """Picture -> (B,), high for real ones; it grows as the painter does, at its other end."""
+
+    def __init__(self, widths: list[int], first: int, channels: int) -> None:
+        super().__init__()
+        wide, after = widths[0], nn.LeakyReLU(0.2)
+        end = Conv(wide + 1, wide, 3, 1), after, Conv(wide, wide, first), after
+        last = Conv(wide, 1, 1, gain=1), nn.Flatten(0)
+        self.blocks = nn.ModuleList([nn.Sequential(MinibatchDeviation(), *end, *last)])
+        for wide, narrow in pairwise(widths):
+            coarser = Conv(narrow, narrow, 3, 1), after, Conv(narrow, wide, 3, 1), after
+            self.blocks.append(nn.Sequential(*coarser, nn.AvgPool2d(2)))
+        self.colours = nn.ModuleList(
+            nn.Sequential(Conv(channels, width, 1), after) for width in widths
+        )
+
+    def forward(self, picture: Tensor, grown: float) -> Tensor:
+        stage = ceil(grown)
+        x = self.colours[stage](picture)
+        for i in range(stage, -1, -1):
+            x = self.blocks[i](x)
+            if i == stage and grown < stage:
+                coarse = self.colours[stage - 1](F.avg_pool2d(picture, 2))
+                x = coarse.lerp(x, grown - (stage - 1))
+        return x
+
+
+class ProGAN(Generator):
+    year = 2017
+    ja = "小さな画から学び始め、層を足しながら少しずつ細かい画へ育てる"
+    channels_last = True
+    SIZES = {
+        "tiny": Config(8, 16, 16, 2e-3, part=32),
+        "small": Config(16, 64, 64, 2e-3, part=32),
+        "paper": Config(),
+    }
+    SHOWN = {"paper": (3, 1024, 1)}
+    grown: Tensor  # (), how many doublings there are by now; 2.4: the third is faded in by 0.4
+    used = 1.0  # until training begins: the memory that a step needs is that of the last stage
+
+    def __init__(self, config: Config, seen: Seen):
+        super().__init__(config, seen)
+        self.steps = int(log2(seen.side / 4))  # doublings
+        first = ceil(seen.side / 2**self.steps)  # pixels a side that doubling starts from
+        self.learnt = first * 2**self.steps  # pixels a side of what is learnt
+        widths = [min(config.width * 2**i, config.most) for i in range(self.steps, -1, -1)]
+        self.generator = Painter(config.noise, widths, first, seen.channels)
+        self.critic = Critic(widths, first, seen.channels)
+        self.average = deepcopy(self.generator).requires_grad_(False)
+        self.register_buffer("grown", torch.tensor(float(self.steps)))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        rate, betas = self.config.rate, (0.0, 0.99)
+        return {
+            "critic": torch.optim.Adam(self.critic.parameters(), rate, betas, eps=1e-8),
+            "generator": torch.optim.Adam(self.generator.parameters(), rate, betas, eps=1e-8),
+        }
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        grown = self.growth(self.used)
+        self.grown.fill_(grown)
+        # many small updates teach more than one large one
+        for part in batch.image.split(self.config.part):
+            real = self.at(part, grown)  # (B, C, side, side) of the stage
+            noise = torch.randn(2, len(real), self.config.noise, device=self.device)
+            drawn = self.generator(noise[0], grown).detach().float()
+            score = self.critic(real, grown).float()
+            wasserstein = self.critic(drawn, grown).float().mean() - score.mean()
+            drift = 1e-3 * score.square().mean()
+            yield "critic", wasserstein + drift + 10 * self.penalty(real, drawn, grown)
+            yield "generator", -self.critic(self.generator(noise[1], grown), grown).float().mean()
+
+    def growth(self, used: float) -> float:
+        """What ``grown`` is when so much of the budget, 0..1, is used."""
+        past = used * (2 ** (self.steps + 1) - 1) + 1  # in shares of stage 0, which begins at 1
+        stage = min(int(log2(past)), self.steps)  # it begins at 2^stage
+        within = past / 2**stage - 1  # 0..1 of this stage
+        return max(0.0, stage - 1 + min(1.0, within / FADE))
+
+    def at(self, real: Tensor, grown: float) -> Tensor:
+        """Real pictures as coarse as the stage's, and faded as the drawn ones are."""
+        stage = ceil(grown)
+        missing = self.learnt - self.seen.side
+        real = F.pad(real, (0, missing, 0, missing), mode="replicate")
+        real = F.avg_pool2d(real, 2 ** (self.steps - stage))
+        if grown < stage:
+            real = double(F.avg_pool2d(real, 2)).lerp(real, grown - (stage - 1))
+        return real
+
+    def penalty(self, real: Tensor, drawn: Tensor, grown: float) -> Tensor:
+        """How far the critic's slope between real and drawn pictures is from 1. Its gradient is a
+        second derivative, for which bfloat16 is too coarse."""
+        with torch.autocast(real.device.type, enabled=False):
+            way = torch.rand(len(real), 1, 1, 1, device=real.device)
+            between = real.lerp(drawn, way).requires_grad_()
+            score = self.critic(between, grown).sum()
+            [slope] = torch.autograd.grad(score, between, create_graph=True)
+            return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+
+    def after_update(self, step: int) -> None:
+        """The average follows fast at first, when there is little worth keeping."""
+        follow = 1 - min(self.config.average, (1 + step) / (10 + step))
+        for slow, fast in zip(self.average.parameters(), self.generator.parameters(), strict=True):
+            slow.lerp_(fast.detach(), follow)
+
+    def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
+        grown = float(self.grown)
+        picture = self.average(noise.normal(self.config.noise), grown)
+        whole = F.interpolate(picture, scale_factor=float(2 ** (self.steps - ceil(grown))))
+        yield whole[..., : self.seen.side, : self.seen.side]
+
+    def example(self) -> None:
+        """Fully grown: on the meta device the buffer that tells the stage holds no number."""
+        self.average(torch.zeros(1, self.config.noise, device=self.device), self.steps)
+
+
+def double(picture: Tensor) -> Tensor:
+    return F.interpolate(picture, scale_factor=2.0)

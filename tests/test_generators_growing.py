@@ -1,0 +1,355 @@
+"""ProGAN and StyleGAN: networks that grow, and networks that draw with a style."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from souron import drawing, finding, saving, structure
+from souron.data.cases import Feed
+from souron.tasks.generate import Batch, Noise, Seen
+from souron.training import Run
+
+
+def make(name: str, seen: Seen | None = None) -> Any:
+    kind, config = finding.system(name)
+    torch.manual_seed(0)
+    return kind(config, seen or Seen(1, 8))
+
+
+def blueprint(name: str) -> Any:
+    kind, config = finding.system(name)
+    return structure.blueprint(kind, config, Seen(*kind.SHOWN["paper"][:2]))
+
+
+def pictures(count: int, channels: int = 1, side: int = 8) -> Batch:
+    return Batch(torch.rand(count, channels, side, side) * 2 - 1, torch.zeros(count).long())
+
+
+def untied(model: Any) -> Any:
+    """Fresh noise strengths and biases are zero, and would hide what they do."""
+    for weight in model.parameters():
+        if weight.ndim < 2:
+            torch.nn.init.normal_(weight)
+    return model
+
+
+@pytest.mark.parametrize(
+    "name, generator, critic",
+    [
+        # as the authors' programs print them for 1024 x 1024 colour pictures
+        ("progan_paper", 23_079_115, 23_087_249),
+        ("stylegan_paper", 30_370_060, 29_012_513),
+    ],
+)
+def test_the_published_networks_have_as_many_weights(name, generator, critic):
+    model = blueprint(name)
+    assert structure.parameters(model.generator) == generator
+    assert structure.parameters(model.critic) == critic
+
+
+@pytest.mark.parametrize("name", ["progan", "stylegan"])
+@pytest.mark.parametrize("size", ["tiny", "small"])
+@pytest.mark.parametrize("channels, side", [(1, 8), (3, 9), (1, 28), (3, 45), (3, 64)])
+def test_any_picture_is_learnt_and_drawn(name, size, channels, side):
+    model = make(f"{name}_{size}", Seen(channels, side))
+    for count in (1, 2):
+        for _network, loss in model.updates(pictures(count, channels, side), 0):
+            loss.backward()
+            assert loss.isfinite()
+    drawn = model.draw(Noise(0, range(2)))
+    assert drawn.shape == (2, channels, side, side) and drawn.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["progan", "stylegan"])
+def test_pictures_are_drawn_with_the_mean_of_past_weights(name):
+    model = make(f"{name}_tiny")
+    before = model.draw(Noise(0, range(2)))
+    torch.nn.init.zeros_(model.generator.colours[-1].weight)
+    assert torch.equal(model.draw(Noise(0, range(2))), before)
+    model.after_update(0)
+    slow, fast = (network.colours[-1].weight for network in (model.average, model.generator))
+    start = make(f"{name}_tiny").average.colours[-1].weight
+    torch.testing.assert_close(slow, 0.1 * start)  # (1 + 0) / (10 + 0) stays after the first step
+    assert not slow.requires_grad and fast.requires_grad
+
+
+@pytest.mark.parametrize("name", ["progan", "stylegan"])
+def test_the_critic_learns_to_tell(name, digits):
+    model = make(f"{name}_tiny").train()
+    real = Feed(digits.only(range(256)), model.prepare, seed=1)
+    for _progress in model.fit(real, Run(8, 64)):
+        pass
+    score = {
+        "real": model.critic(real.all()[:64], *([1.0] if name == "progan" else [])),
+        "noise": model.critic(pictures(64).image, *([1.0] if name == "progan" else [])),
+    }
+    assert score["real"].mean() > score["noise"].mean()
+
+
+@pytest.mark.parametrize("name", ["progan", "stylegan"])
+def test_drawn_pictures_come_nearer_to_real_ones(name, digits):
+    model = make(f"{name}_tiny")
+    data = Feed(digits, model.prepare, seed=1)
+    mean = data.all().mean(0)
+
+    def distance() -> float:
+        with torch.no_grad():
+            return (model.draw(Noise(0, range(64))).mean(0) - mean).square().mean().item()
+
+    before = distance()
+    for _progress in model.fit(data, Run(20, 64)):
+        pass
+    assert distance() < 0.8 * before
+
+
+# ProGAN
+
+
+def test_stages_take_doubling_shares_and_fade_in_during_the_first_half():
+    model = make("progan_tiny", Seen(1, 28))  # 7, 14, 28 pixels: 1, 2 and 4 sevenths
+    for sevenths, grown in [
+        (0, 0), (0.9, 0), (1, 0), (1.5, 0.5), (2, 1), (2.9, 1), (3, 1), (4, 1.5), (5, 2), (7, 2)
+    ]:  # fmt: skip
+        assert model.growth(sevenths / 7) == pytest.approx(grown, abs=1e-9), sevenths
+    ways = [model.growth(i / 500) for i in range(501)]
+    assert all(0 <= later - earlier < 0.02 for earlier, later in pairwise(ways))
+
+
+def test_a_stage_begins_as_the_last_one_ended():
+    model = untied(make("progan_tiny", Seen(1, 28)))
+    noise = torch.randn(4, 16)
+    old, begun = model.generator(noise, 1.0), model.generator(noise, 1 + 1e-6)
+    assert old.shape[-1] == 14 and begun.shape[-1] == 28
+    torch.testing.assert_close(
+        begun, old.repeat_interleave(2, 2).repeat_interleave(2, 3), rtol=0, atol=1e-4
+    )
+    fine = torch.randn(4, 1, 28, 28)
+    torch.testing.assert_close(
+        model.critic(fine, 1 + 1e-6), model.critic(F.avg_pool2d(fine, 2), 1.0), rtol=1e-3, atol=1e-3
+    )
+    half, full = model.generator(noise, 1.5), model.generator(noise, 2.0)
+    torch.testing.assert_close(half, (begun + full) / 2, rtol=0, atol=1e-4)
+
+
+def test_real_pictures_fade_in_too():
+    model = make("progan_tiny", Seen(1, 28))
+    real = torch.randn(2, 1, 28, 28)
+    coarse = F.avg_pool2d(real, 2)
+    assert torch.equal(model.at(real, 2.0), real)
+    torch.testing.assert_close(model.at(real, 1.0), coarse)
+    doubled = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(model.at(real, 1.25), 0.75 * doubled + 0.25 * real)
+
+
+def test_the_stage_survives_saving(tmp_path, digits):
+    model = make("progan_tiny")
+    for _progress in model.fit(Feed(digits.only(range(64)), model.prepare), Run(10, 32)):
+        if model.used >= 0.5:
+            break
+    assert 0 < model.grown < 1
+    saving.write_tensors(tmp_path / "weights.safetensors", model.state_dict(), {})
+    again = make("progan_tiny")
+    again.load_state_dict(saving.read_tensors(tmp_path / "weights.safetensors")[0])
+    assert torch.equal(again.draw(Noise(3, [7])), model.draw(Noise(3, [7])))
+
+
+def test_layers_of_later_stages_wait():
+    model = make("progan_tiny", Seen(1, 28)).train()
+    model.used = 0.2  # 14 pixels
+    for name, loss in model.updates(pictures(4, side=28), 0):
+        network = getattr(model, name)
+        model.zero_grad()
+        loss.backward()
+        for stage, is_there in enumerate((True, True, False)):
+            gradients = [weight.grad for weight in network.blocks[stage].parameters()]
+            assert all((gradient is not None) is is_there for gradient in gradients)
+
+
+def test_the_penalty_asks_for_a_slope_of_one():
+    model = make("progan_tiny")
+    weight = torch.randn(64)
+    for length in (1.0, 3.0):
+        slope = length * weight / weight.norm()
+        model.critic = Linear(slope)
+        penalty = model.penalty(pictures(4).image, pictures(4).image, 1.0)
+        assert penalty.item() == pytest.approx((length - 1) ** 2, abs=1e-5)
+
+
+class Linear(torch.nn.Module):
+    """A critic whose slope is known."""
+
+    def __init__(self, slope: torch.Tensor) -> None:
+        super().__init__()
+        self.slope = torch.nn.Parameter(slope)
+
+    def forward(self, picture: torch.Tensor, grown: float = 0) -> torch.Tensor:
+        return picture.flatten(1) @ self.slope
+
+
+def test_layers_keep_the_size_of_what_passes():
+    """What the scale of the weights is for: features of unit variance stay so, however wide."""
+    model = make("progan_tiny")
+    layer = type(model.generator.blocks[1][1])
+    for inputs in (4, 64):
+        torch.manual_seed(0)
+        out = layer(inputs, 64, 3)(torch.randn(16, inputs, 12, 12))
+        assert out.std().item() == pytest.approx(2**0.5, rel=0.1)
+
+
+def test_pixel_norm_leaves_features_of_unit_size():
+    norm = make("progan_tiny").generator.blocks[0][0]
+    out = norm(7 * torch.randn(2, 16, 3, 3))
+    torch.testing.assert_close(out.square().mean(1), torch.ones(2, 3, 3), rtol=1e-4, atol=1e-4)
+
+
+def test_minibatch_deviation_sees_copies():
+    see = make("progan_tiny").critic.blocks[0][0]
+    same = torch.randn(1, 5, 4, 4).expand(6, -1, -1, -1)
+    varied = torch.randn(6, 5, 4, 4)
+    out = see(varied)
+    assert out.shape == (6, 6, 4, 4) and torch.equal(out[:, :5], varied)
+    torch.testing.assert_close(out[:, 5], varied.std(0, correction=0).mean().expand(6, 4, 4))
+    assert see(same)[:, 5].max() < 1e-3
+
+
+# StyleGAN
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_the_modulated_convolution_equals_the_loop_over_pictures(up):
+    torch.manual_seed(0)
+    conv = untied(make("stylegan_tiny")).generator.layers[1].conv
+    x, style = torch.randn(5, 16, 6, 6), torch.randn(5, 16)
+    expected = []
+    for one, scale in zip(x, conv.style(style), strict=True):
+        weight = conv.scale * conv.weight * scale[:, None, None]  # (out, in, 3, 3)
+        weight = weight / (weight.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
+        if up:
+            drawn = F.conv_transpose2d(one[None], weight.transpose(0, 1), stride=2)
+            drawn = filtered(drawn)
+        else:
+            drawn = F.conv2d(one[None], weight, padding=1)
+        expected.append(drawn[0] + conv.bias[:, None, None])
+    torch.testing.assert_close(conv(x, style, up=up), torch.stack(expected), rtol=1e-4, atol=1e-4)
+
+
+def filtered(x: torch.Tensor) -> torch.Tensor:
+    """Each channel by itself with 1, 3, 3, 1 in both directions, four times as bright."""
+    line = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
+    kernel = torch.outer(line, line)[None, None]
+    return torch.cat([F.conv2d(channel, kernel, padding=1) for channel in x.split(1, 1)], 1)
+
+
+def test_demodulation_keeps_unit_variance():
+    torch.manual_seed(0)
+    conv = make("stylegan_small", Seen(1, 28)).generator.layers[0].conv
+    out = conv(torch.randn(64, 64, 9, 9), 5 * torch.randn(64, 64))[..., 1:-1, 1:-1]
+    deviation = out.transpose(0, 1).flatten(1).std(1)
+    torch.testing.assert_close(deviation, torch.ones(64), rtol=0, atol=0.1)
+    plain = conv(torch.randn(64, 64, 9, 9), 5 * torch.randn(64, 64), plain=True)
+    assert plain.std() > 2
+
+
+def test_the_published_mapping_has_eight_layers_and_eighteen_styles():
+    generator = blueprint("stylegan_paper").generator
+    assert [tuple(layer.weight.shape) for layer in generator.mapping] == [(512, 512)] * 8
+    assert len(generator.layers) + 1 == 18
+
+
+def test_a_style_does_not_depend_on_the_length_of_its_noise():
+    generator = make("stylegan_tiny").generator
+    noise = torch.randn(3, 16)
+    torch.testing.assert_close(generator.style(noise), generator.style(9 * noise))
+
+
+def test_truncation_0_draws_one_style_for_all():
+    model = untied(make("stylegan_tiny"))
+    model.mean = torch.randn(16)
+    same = Same(Noise(0, range(4)))
+    drawn = model.draw(same, truncation=0.0)
+    assert torch.equal(drawn, drawn[:1].expand_as(drawn))
+    near, far = (model.draw(same, truncation=share) - drawn for share in (0.1, 1.0))
+    assert 0 < near.abs().mean() < far.abs().mean()
+
+
+class Same(Noise):
+    """Styles differ from picture to picture, what is added at the layers does not."""
+
+    def __init__(self, noise: Noise) -> None:
+        self.sources, self.device = noise.sources, noise.device
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        drawn = super().normal(*shape)
+        return drawn[:1].expand_as(drawn) if len(shape) == 3 else drawn
+
+
+def test_a_style_that_takes_over_from_the_start_is_all_there_is():
+    model = make("stylegan_tiny")
+    first, second = torch.randn(2, 3, 16)
+    layers = len(model.generator.layers) + 1
+
+    def drawn(begin: int) -> torch.Tensor:
+        styles = model.cross(first, second, torch.full((3,), begin))
+        return model.generator(styles, lambda side: torch.zeros(3, 1, side, side))
+
+    def alone(style: torch.Tensor) -> torch.Tensor:
+        styles = style[:, None].expand(-1, layers, -1)
+        return model.generator(styles, lambda side: torch.zeros(3, 1, side, side))
+
+    assert torch.equal(drawn(0), alone(second))
+    assert torch.equal(drawn(layers), alone(first))
+    assert not torch.equal(drawn(1), alone(second)) and not torch.equal(drawn(1), alone(first))
+
+
+def test_mixing_keeps_the_noise_and_the_first_layers():
+    model = untied(make("stylegan_tiny"))
+    layers = len(model.generator.layers) + 1
+    plain, late, early = (model.draw(Noise(0, range(3)), mix=mix) for mix in (0, layers - 1, 1))
+    assert torch.equal(model.draw(Noise(0, range(3)), mix=layers), plain)
+    assert (late - plain).abs().mean() < (early - plain).abs().mean()
+    assert (late - plain).abs().mean() > 0
+
+
+def test_the_options_are_read():
+    options = drawing.options_of(type(make("stylegan_tiny")))
+    assert {name: option.default for name, option in options.items()} == {
+        "truncation": 1.0, "mix": 0
+    }  # fmt: skip
+    assert (options["truncation"].choice.low, options["truncation"].choice.high) == (0, 2)
+
+
+def test_noise_draws_what_a_style_leaves_open():
+    model = untied(make("stylegan_tiny"))
+    styles = torch.randn(1, len(model.generator.layers) + 1, 16).expand(2, -1, -1)
+    still = model.generator(styles, lambda side: torch.zeros(2, 1, side, side))
+    moved = model.generator(styles, lambda side: torch.randn(2, 1, side, side))
+    assert torch.allclose(still[0], still[1])
+    assert not torch.allclose(moved[0], moved[1], atol=1e-3)
+
+
+def test_the_slope_of_a_linear_critic_is_its_weight():
+    model = make("stylegan_tiny")
+    weight = torch.randn(64)
+    model.critic = Linear(weight)
+    slope = model.slope(pictures(4).image)
+    torch.testing.assert_close(slope, weight.square().sum())
+    slope.backward()
+    torch.testing.assert_close(model.critic.slope.grad, 2 * weight)
+
+
+def test_the_slope_is_asked_for_in_every_16th_update():
+    model = make("stylegan_tiny").train()
+    many = [len(list(model.updates(pictures(4), step))) for step in range(33)]
+    assert [step for step, count in enumerate(many) if count == 3] == [0, 16, 32]
+    assert set(many) == {2, 3}
+
+
+def test_the_mean_style_is_followed_in_training():
+    model = make("stylegan_tiny").train()
+    for _ in range(100):
+        model.picture(8)
+    styles = model.generator.style(torch.randn(4096, 16)).mean(0)
+    torch.testing.assert_close(model.mean, (1 - 0.995**100) * styles, rtol=0, atol=0.1)
