@@ -91,6 +91,9 @@ class Eye:
     def see(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features (N, D) and probabilities (N, labels) or None of pictures (N, C, H, W) in 0..255,
         uint8 or float. A picture's own do not depend on those beside it."""
+        if not len(image):
+            none = torch.empty(0, len(self.labels)) if self.labels else None
+            return torch.empty(0, self.dimensions), none
         size = 256 if self.projection is None else probing.BATCH
         features, probability = [], []
         for some in image.split(size):
@@ -100,9 +103,6 @@ class Eye:
             features.append(seen[: len(some)])
             if logits is not None:
                 probability.append(logits[: len(some)].softmax(1))
-        if not features:
-            none = torch.empty(0, len(self.labels)) if self.labels else None
-            return torch.empty(0, self.dimensions), none
         return torch.cat(features), torch.cat(probability) if probability else None
 
     def features(self, image: Tensor) -> Tensor:
