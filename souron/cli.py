@@ -21,7 +21,7 @@ import typer.main
 from typer import Argument, Option
 
 import souron
-from souron import finding, looking, machine, options, parsing, showing
+from souron import finding, inspecting, looking, machine, options, parsing, showing
 from souron.reporting import units
 from souron.showing import follow, note, print_json, screen, show
 from souron.speaking import N_, Trouble, _, near, unknown_option
@@ -372,6 +372,15 @@ def tell_people(file: str, guesses: list[Guess], trouble: Trouble | None) -> Non
         showing.warn(f"[{trouble.code}] {trouble.found}")
     else:
         show(file, showing.likelihoods(guesses))
+
+
+command(
+    "audit",
+    N_("Whether a generator copies its training pictures; what it learnt from; who drew a picture."),
+    "souron audit memorisation runs/generate/dcgan-digits n=256\n"
+    "souron audit ledger runs/generate/dcgan-digits\n"
+    "souron audit provenance picture.png more/",
+)(inspecting.audit_)
 
 
 @command(
