@@ -232,7 +232,7 @@ class BigGAN(Generator):
     channels_last = True
     SIZES = {
         "tiny": Config(8, 4, 8, 1e-3, turns=1, average=0.99),
-        "small": Config(16, 16, 32, 2e-4, turns=1, average=0.999),
+        "small": Config(16, 16, 32, 5e-4, turns=1, average=0.999),
         "paper": Config(),
     }
     SHOWN = {"paper": (3, 128, 1000)}

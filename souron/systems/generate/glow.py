@@ -12,10 +12,10 @@ most what is stated), and the halves that are done follow normal distributions w
 the other half tells (Dinh and others: Density Estimation Using Real NVP, 2016), so that the whole
 is one invertible map from the picture to as many standard normal numbers.
 
-Size `paper` is the published one for 32 pixels a side. Differs from the paper: any side, by fewer
-levels where a folded picture would have fewer than 4 pixels a side. Where a side is odd, its last
-row and column leave first, with a normal distribution that the rest of the picture tells: nothing
-is padded, and the likelihood stays exact.
+Size `paper` is the published one for 32 pixels a side. Differs from the paper: scales and spreads
+are bounded by tanh, without which an early flow draws infinite numbers; any side, by fewer levels
+where a folded picture would be smaller than 4 pixels. Where a side is odd, its last row and column
+leave first, by a normal distribution that the rest tells: nothing is padded, the likelihood exact.
 """
 
 import math
@@ -62,7 +62,7 @@ class Actnorm(nn.Module):
 
     @torch.no_grad()
     def start(self, x: Tensor) -> None:
-        if not self.training or self.ready:
+        if self.ready or not self.training:
             return
         variance, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
         # a channel that hardly changes, as in the corners of pictures, is not blown up for ever
@@ -73,7 +73,7 @@ class Actnorm(nn.Module):
 
 
 class NormedConv(nn.Conv2d):
-    """A convolution, then an actnorm: scaled weights and a bias do both at once."""
+    """A convolution, then an actnorm: scaled weights and a bias do both."""
 
     def __init__(self, channels: int, out: int, kernel: int):
         super().__init__(channels, out, kernel, padding=kernel // 2, bias=False)
@@ -103,7 +103,7 @@ class Mixing(nn.Module):
 
 
 class Coupling(nn.Module):
-    """y_1 = s(x_2) x_1 + t(x_2), y_2 = x_2; at first s is the same everywhere and t is 0."""
+    """y_1 = s(x_2) x_1 + t(x_2), y_2 = x_2; at first s is 1 and t is 0."""
 
     def __init__(self, channels: int, width: int):
         super().__init__()
@@ -111,28 +111,26 @@ class Coupling(nn.Module):
         self.conv2 = NormedConv(width, width, 1)
         self.conv3 = zero(nn.Conv2d(width, channels, 3, padding=1))
 
-    def scale_and_shift(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def told(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """log s and t, each (B, C / 2, H, W)"""
         within = self.conv2(self.conv1(x).relu()).relu()
-        scale, shift = self.conv3(within).to(x.dtype).chunk(2, 1)
-        # the authors' code: between 0 and 1, and 0.88 at first, so that training starts calmly
-        return F.logsigmoid(scale + 2), shift
+        log_scale, shift = self.conv3(within).to(x.dtype).chunk(2, 1)
+        return bounded(log_scale, 2), shift
 
     def forward(self, x: Tensor) -> Change:
         first, second = x.chunk(2, 1)
-        log_scale, shift = self.scale_and_shift(second)
+        log_scale, shift = self.told(second)
         first = torch.addcmul(shift, first, log_scale.exp())
         return torch.cat([first, second], 1), log_scale.sum((1, 2, 3))
 
     def inverse(self, y: Tensor) -> Tensor:
         first, second = y.chunk(2, 1)
-        log_scale, shift = self.scale_and_shift(second)
+        log_scale, shift = self.told(second)
         return torch.cat([(first - shift) * (-log_scale).exp(), second], 1)
 
 
 class Rest(nn.Module):
-    """What leaves the flow <-> standard normal numbers, by a mean and a spread that what stays
-    tells."""
+    """What leaves <-> standard normal numbers, by a mean and a spread that what stays tells."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -141,7 +139,7 @@ class Rest(nn.Module):
     def told(self, stays: Tensor) -> tuple[Tensor, Tensor]:
         """The mean and the logarithm of the spread."""
         mean, log_spread = self.conv(stays).to(stays.dtype).chunk(2, 1)
-        return mean, log_spread
+        return mean, bounded(log_spread, 4)
 
     def forward(self, leaves: Tensor, stays: Tensor) -> Change:
         mean, log_spread = self.told(stays)
@@ -215,6 +213,11 @@ def edge(x: Tensor) -> Tensor:
     return torch.cat([x[..., -1, :], x[..., :-1, -1]], -1)
 
 
+def bounded(log_scale: Tensor, most: float) -> Tensor:
+    """Between -most and most: noise far from the training pictures must not grow without end."""
+    return most * (log_scale / most).tanh()
+
+
 def zero(layer: nn.Conv2d) -> nn.Conv2d:
     for weight in layer.parameters():
         nn.init.zeros_(weight)
@@ -228,7 +231,7 @@ class Glow(Generator):
     measures = {"bits per dimension": "lower"}
     channels_last = True
     clip = 10.0
-    SIZES = {"tiny": Config(2, 2, 16, 2e-3), "small": Config(3, 6, 64), "paper": Config()}
+    SIZES = {"tiny": Config(2, 2, 16, 2e-3), "small": Config(3, 6, 64, 2e-3), "paper": Config()}
     SHOWN = {"paper": (3, 32, 1)}
 
     def __init__(self, config: Config, seen: Seen):
@@ -236,15 +239,13 @@ class Glow(Generator):
         channels, side = seen.channels, seen.side
         self.shapes: list[list[tuple[int, ...]]] = []  # of the normal numbers that a level gives
         self.levels: Any = nn.ModuleList()
-        for i in range(config.levels):
-            last = i == config.levels - 1 or side < 16
+        count = min(config.levels, max(1, int(math.log2(side)) - 2))
+        for last in [False] * (count - 1) + [True]:
             self.levels.append(Level(channels, side, config, last))
             border = [(channels, 2 * side - 1)] if side % 2 else []
             side //= 2
             self.shapes.append([((4 if last else 2) * channels, side, side), *border])
             channels *= 2
-            if last:
-                break
 
     def forward(self, x: Tensor) -> tuple[list[list[Tensor]], Tensor]:
         """(B, C, H, W) in -0.5..0.5 -> standard normal numbers of every level, log |det| (B,)"""
@@ -265,8 +266,7 @@ class Glow(Generator):
         return self.cost(batch.image).mean()
 
     def bits(self, batch: Batch) -> Tensor:
-        # of the network that draws, whose weights are not rounded
-        with torch.autocast(batch.image.device.type, enabled=False):
+        with torch.autocast(batch.image.device.type, enabled=False):  # of the flow that draws
             return self.cost(batch.image)
 
     def cost(self, image: Tensor) -> Tensor:
@@ -287,7 +287,7 @@ class Glow(Generator):
         label: Tensor,
         *,
         temperature: Annotated[
-            float, Choice(N_("spread of the noise: 0.7 draws likelier, smoother pictures"), 0, 2)
+            float, Choice(N_("spread of the noise: 0.7 draws likelier, plainer pictures"), 0, 2)
         ] = 1.0,
     ) -> Iterator[Tensor]:
         normal = [[temperature * noise.normal(*s) for s in shapes] for shapes in self.shapes]
