@@ -6,7 +6,8 @@ generator on the same data:
 
 - Small grey pictures in classes (``fashion``, ``digits``): a classifier of souron's, trained on the
   training part alone, always with the same seed and the same number of examples, and kept in the
-  cache. Its features are what its last layer is given.
+  cache. Its features are what its last layer is given, divided by one number, so that their mean
+  square is 1 over the training pictures.
 - All others: the ImageNet backbone that comes with souron, which sees every picture at 112 pixels
   a side, grey ones three times over. Its 1280 features are turned into 128 by a fixed random
   projection, which keeps distances roughly (Johnson and Lindenstrauss, 1984): the Fréchet distance
@@ -46,9 +47,10 @@ LARGE = "efficientnet_lite"
 SIDE = 112  # pixels
 FEATURES = 128
 LEARNT_FROM = 5000  # pictures at most, by the linear layer
-PENALTY = 100.0  # on the layer's squared weights, of features with unit variance
+PENALTY = 20.0  # on the layer's squared weights, of features with unit variance
 
 LOOKED_AT = 5000  # held-out pictures at most
+SCALED_BY = 2000  # training pictures at most
 KEPT = 20  # files in the cache; the oldest make room
 
 
@@ -69,6 +71,7 @@ class Eye:
     accuracy: Measure | None = None  # on held-out pictures, where it names classes
     projection: Tensor | None = None  # (1280, FEATURES), of the backbone
     layer: Layer | None = None
+    scale: float = 1.0  # that features are divided by
 
     @property
     def dimensions(self) -> int:
@@ -116,10 +119,19 @@ class Eye:
     def _look(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         seen, logits = _seen(self.network, image)
         if self.projection is None:
-            return seen, logits
+            return seen / self.scale, logits
         if self.layer is not None:
             return seen @ self.projection, F.linear(seen, self.layer.weight, self.layer.bias)
         return seen @ self.projection, None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the cache holds of an eye."""
+
+    tensors: dict[str, Tensor]
+    accuracy: Measure | None
+    scale: float = 1.0
 
 
 def eye(cases: Cases, train_rows: Sequence[int] | Tensor) -> Iterator[tuple[float, Eye | None]]:
@@ -154,15 +166,17 @@ def _small(train: Cases, held_out: Cases) -> Iterator[tuple[float, Eye | None]]:
     found = Eye(network.eval(), train.name, len(train), train.labels)
     kept = _kept(file, network.state_dict())
     if kept is not None:
-        network.load_state_dict(kept[0])
-        yield 1.0, replace(found, accuracy=kept[1])
+        network.load_state_dict(kept.tensors)
+        yield 1.0, replace(found, accuracy=kept.accuracy, scale=kept.scale)
         return
     while not fit.done:
         fit.go(1.0)
         yield min(0.97, fit.fraction), None
-    accuracy = _accuracy(found, held_out)
-    _keep(file, network.state_dict(), accuracy)
-    yield 1.0, replace(found, accuracy=accuracy)
+    few = _evenly(train, SCALED_BY).image
+    scale = float(found.features(few).double().square().mean().sqrt()) or 1.0
+    kept = Kept(network.state_dict(), _accuracy(found, held_out), scale)
+    _keep(file, kept)
+    yield 1.0, replace(found, accuracy=kept.accuracy, scale=scale)
 
 
 def _large(train: Cases, held_out: Cases, classes: bool) -> Iterator[tuple[float, Eye | None]]:
@@ -185,7 +199,7 @@ def _large(train: Cases, held_out: Cases, classes: bool) -> Iterator[tuple[float
     file = _file(few, LARGE, SIDE, PENALTY, weights.name if weights else "")
     kept = _kept(file, wanted)
     if kept is not None:
-        yield 1.0, replace(found, layer=Layer(**kept[0]), accuracy=kept[1])
+        yield 1.0, replace(found, layer=Layer(**kept.tensors), accuracy=kept.accuracy)
         return
     seen = []
     for image in few.image.split(probing.BATCH):
@@ -194,7 +208,7 @@ def _large(train: Cases, held_out: Cases, classes: bool) -> Iterator[tuple[float
     layer = _learnt(torch.cat(seen), few.label, len(train.labels))
     found = replace(found, layer=layer)
     accuracy = _accuracy(found, held_out)
-    _keep(file, {"weight": layer.weight, "bias": layer.bias}, accuracy)
+    _keep(file, Kept({"weight": layer.weight, "bias": layer.bias}, accuracy))
     yield 1.0, replace(found, accuracy=accuracy)
 
 
@@ -283,20 +297,21 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _keep(file: Path, tensors: dict[str, Tensor], accuracy: Measure | None) -> None:
+def _keep(file: Path, kept: Kept) -> None:
+    accuracy = kept.accuracy
     about = {
-        "checksum": _checksum(tensors),
+        "checksum": _checksum(kept.tensors),
         "right": 0 if accuracy is None else round(accuracy.value * accuracy.n),
         "held_out": 0 if accuracy is None else accuracy.n,
+        "scale": kept.scale,
     }
-    saving.write_tensors(file, tensors, about)
+    saving.write_tensors(file, kept.tensors, about)
     for old in sorted(file.parent.glob("*.safetensors"), key=lambda f: -f.stat().st_mtime)[KEPT:]:
         old.unlink(missing_ok=True)
 
 
-def _kept(file: Path, wanted: dict[str, Tensor]) -> tuple[dict[str, Tensor], Measure | None] | None:
-    """The tensors and the accuracy that ``_keep`` wrote; None where there are none or they are
-    damaged."""
+def _kept(file: Path, wanted: dict[str, Tensor]) -> Kept | None:
+    """What ``_keep`` wrote; None where there is nothing, or it is damaged."""
     if not file.exists():
         return None
     try:
@@ -307,8 +322,10 @@ def _kept(file: Path, wanted: dict[str, Tensor]) -> tuple[dict[str, Tensor], Mea
         tensors[name].shape == wanted[name].shape and tensors[name].dtype == wanted[name].dtype
         for name in wanted
     )
-    if not alike or about.get("checksum") != _checksum(tensors):
+    said = about.keys() >= {"checksum", "right", "held_out", "scale"}
+    if not alike or not said or about["checksum"] != _checksum(tensors):
         return None
     file.touch()  # used last
     n = about["held_out"]
-    return tensors, judging.proportion(about["right"], n) if n else None
+    accuracy = judging.proportion(about["right"], n) if n else None
+    return Kept(tensors, accuracy, about["scale"])

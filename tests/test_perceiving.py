@@ -66,8 +66,10 @@ def test_a_small_grey_eye_reads_digits(read, digits):
 def test_the_features_are_what_its_last_layer_names_classes_by(read, digits):
     eye, _fractions = read
     features, probability = eye.see(digits.image[:50])
-    answer = eye.network.fc(features) / 9
+    answer = eye.network.fc(features * eye.scale) / 9
     torch.testing.assert_close(answer.softmax(1), probability)
+    train = eye.features(digits.image[:1200])
+    assert train.square().mean().item() == pytest.approx(1, rel=1e-5)
 
 
 def test_a_picture_is_seen_alike_in_whatever_company(read, digits):
