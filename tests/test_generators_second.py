@@ -71,6 +71,17 @@ def test_one_class_and_a_batch_of_one_are_enough(kind, count):
     assert model.eval().draw(Noise(0, [0])).isfinite().all()
 
 
+@pytest.mark.parametrize("kind", [biggan.BigGAN, glow.Glow])
+@pytest.mark.parametrize("size", ["small", "paper"])
+def test_its_layers_and_operations_are_told_without_numbers(kind, size):
+    channels, side, labels = kind.SHOWN.get(size, (1, 45, 2))
+    seen = Seen(channels, side, tuple(map(str, range(labels))), (1 / labels,) * labels)
+    model = structure.blueprint(kind, kind.SIZES[size], seen)
+    layers = structure.structure(model, seen)
+    assert sum(layer.parameters for layer in layers) == structure.parameters(model)
+    assert any(layer.shape for layer in layers) and structure.flops(model, seen) > 1e6
+
+
 # Glow
 
 

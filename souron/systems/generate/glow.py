@@ -62,7 +62,7 @@ class Actnorm(nn.Module):
 
     @torch.no_grad()
     def start(self, x: Tensor) -> None:
-        if self.ready or not self.training:
+        if not self.training or self.ready:
             return
         variance, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
         # a channel that hardly changes, as in the corners of pictures, is not blown up for ever
