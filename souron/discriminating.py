@@ -33,6 +33,7 @@ from souron.judging import Scores
 from souron.records import Measure
 
 Truth = NDArray[np.bool_]
+Whose = NDArray[Any] | None  # (repeats, cases), the training behind each answer
 _Count = tuple[int, int | None]  # cases and patients
 
 NEGATIVE = {
@@ -67,8 +68,10 @@ def auc(
     label: ArrayLike,
     groups: Sequence[Any] | None = None,
     level: float = 0.95,
+    trainings: ArrayLike | None = None,
 ) -> Measure:
-    """The mean of ``auc_scores`` with an interval; ``groups`` (cases,) name the patients.
+    """The mean of ``auc_scores`` with an interval; ``groups`` (cases,) name the patients,
+    ``trainings`` (repeats, cases) the training behind each answer (see ``judging.spread``).
 
     Never narrower than independent cases would have it whose scores have exponential distributions
     (Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic
@@ -85,9 +88,8 @@ def auc(
         return _unknown(groups)
     chosen = np.unique(truly)[-1:] if np.asarray(probability).shape[-1] == 2 else np.unique(truly)
     most = sum(_worth(None, truly == c) for c in chosen)
-    return judging.share(
-        scores, groups, level, most, sum(_worth(groups, truly == c) for c in chosen)
-    )
+    units = sum(_worth(groups, truly == c) for c in chosen)
+    return judging.share(scores, groups, level, most, units, trainings)
 
 
 def positive_class(labels: Sequence[str]) -> int:
@@ -179,10 +181,12 @@ def at_threshold(
     groups: Sequence[Any] | None = None,
     prevalence: float | None = None,
     level: float = 0.95,
+    trainings: ArrayLike | None = None,
 ) -> dict[str, Measure]:
     """What a threshold makes of the cases: sensitivity, specificity, predictive values, balance.
 
     ``said`` (cases,) or (repeats, cases): was the case called positive? ``truly`` (cases,): is it?
+    ``groups`` and ``trainings`` are those of ``auc``.
     The predictive values are those at ``prevalence``, by Bayes' rule from sensitivity and
     specificity, or without it the shares among the cases that were called so, of several repeats
     together. ``n`` counts the cases that a figure rests on: the positive ones for sensitivity,
@@ -193,15 +197,16 @@ def at_threshold(
     called, positive = _said_and_truth(said, truly)
     _check_prevalence(prevalence)
     right = called == positive
-    sensitivity = _among(right[:, positive], _chosen(groups, positive), level)
-    specificity = _among(right[:, ~positive], _chosen(groups, ~positive), level)
+    whose = None if trainings is None else np.asarray(trainings)
+    sensitivity = _among(right, positive, groups, level, whose)
+    specificity = _among(right, ~positive, groups, level, whose)
     both = positive.any() and not positive.all()
-    together = _correlation(right, positive, groups) if both else 0.0
+    together = _correlation(right, positive, groups, whose) if both else 0.0
     all_of_them = np.ones_like(positive)
     count = len(positive), None if groups is None else _patients(groups, all_of_them)
     if prevalence is None:
-        found = _predictive(called, positive, groups, level)
-        spared = _predictive(~called, ~positive, groups, level)
+        found = _predictive(called, positive, groups, level, whose)
+        spared = _predictive(~called, ~positive, groups, level, whose)
     else:
         found = _by_bayes(sensitivity, specificity, together, prevalence, count)
         spared = _by_bayes(specificity, sensitivity, together, 1 - prevalence, count)
@@ -267,22 +272,27 @@ def _worth(groups: Sequence[Any] | None, truly: Truth) -> float:
     return m * n / (1 + (m + n - 2) / 4)
 
 
-def _among(right: Truth, groups: Sequence[Any] | None, level: float) -> Measure:
-    """The share of right (repeats, cases), of no case not a number."""
-    if not right.shape[1]:
+def _among(
+    right: Truth, chosen: Truth, groups: Sequence[Any] | None, level: float, whose: Whose
+) -> Measure:
+    """The share of right (repeats, cases) among the chosen, of none not a number."""
+    if not chosen.any():
         return _unknown(groups)
-    return judging.interval(right, groups, level)
+    trainings = None if whose is None else whose[:, chosen]
+    return judging.interval(right[:, chosen], _chosen(groups, chosen), level, trainings)
 
 
-def _predictive(said: Truth, truly: Truth, groups: Sequence[Any] | None, level: float) -> Measure:
+def _predictive(
+    said: Truth, truly: Truth, groups: Sequence[Any] | None, level: float, whose: Whose
+) -> Measure:
     """The share of truly among said (repeats, cases)."""
     if not said.any():
         return _unknown(groups)
-    if len(said) == 1:
+    if len(said) == 1 and whose is None:
         return judging.interval(truly[said[0]], _chosen(groups, said[0]), level)
     scores = threshold_scores(said, truly)["positive predictive value"]
     drawn = _patients(groups, np.any(said, axis=0))
-    found = judging.share(scores, groups, level, units=drawn)
+    found = judging.share(scores, groups, level, units=drawn, trainings=whose)
     count = round(float(said.sum(1).mean()))
     return Measure(found.value, found.low, found.high, count, None if groups is None else drawn)
 
@@ -330,11 +340,11 @@ def _length(a: float, b: float, together: float) -> float:
     return math.sqrt(max(a * a + b * b + 2 * together * a * b, 0.0))
 
 
-def _correlation(right: Truth, truly: Truth, groups: Sequence[Any] | None) -> float:
+def _correlation(right: Truth, truly: Truth, groups: Sequence[Any] | None, whose: Whose) -> float:
     """Of the errors of sensitivity and specificity, by patients and trainings that share both."""
     one = _stretched(right.astype(float), truly)
     other = _stretched(right.astype(float), ~truly)
-    variances = [judging.spread(scores, groups)[0] for scores in (one, other, one + other)]
+    variances = [judging.spread(scores, groups, whose)[0] for scores in (one, other, one + other)]
     of_one, of_other, of_both = variances
     if not 0 < of_one * of_other < math.inf:
         return 0.0

@@ -116,7 +116,10 @@ class Difference:
 
 
 def interval(
-    scores: ArrayLike, groups: Sequence[Any] | None = None, level: float = 0.95
+    scores: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+    trainings: ArrayLike | None = None,
 ) -> Measure:
     """The mean of scores (cases,) or (seeds, cases) with an interval.
 
@@ -124,14 +127,15 @@ def interval(
     would have needed for the same variance (Korn and Graubard, "Confidence intervals for
     proportions with small expected number of positive counts estimated from survey data", 1998);
     others Student's t. Several seeds: the interval holds for further trainings and further cases.
-    ``groups`` (cases,) name the patient or source of each case. One case alone of a score that is
-    not 0 or 1 has an interval without end.
+    ``groups`` (cases,) name the patient or source of each case, ``trainings`` (seeds, cases) the
+    training that answered, see ``spread``. One case alone of a score that is not 0 or 1 has an
+    interval without end.
     """
     scores = _table(scores)
-    units = _units(scores, groups)
     value = float(scores.mean())
-    variance, freedom = _variation([units], units.mean(0), pseudo=0).total()
-    n, drawn = scores.shape[1], units.shape[1]
+    variance, freedom = spread(scores, groups, trainings)
+    n = scores.shape[1]
+    drawn = n if groups is None else len(np.unique(np.asarray(groups)))
     count = n, None if groups is None else drawn
     if not _binary(scores):
         return Measure(value, *_interval(value, variance, freedom, level), *count)
@@ -142,14 +146,22 @@ def interval(
     return Measure(value, *ends, *count)
 
 
-def spread(scores: ArrayLike, groups: Sequence[Any] | None = None) -> tuple[float, float]:
+def spread(
+    scores: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    trainings: ArrayLike | None = None,
+) -> tuple[float, float]:
     """The variance of the mean of scores (cases,) or (seeds, cases), and its degrees of freedom.
 
-    With several seeds it holds for further trainings and further cases. Of one unit alone the
-    variance is infinite.
+    With several seeds it holds for further trainings and further cases. ``trainings`` (seeds,
+    cases) names the training behind each score where a seed has several, as cross-validation has
+    one a fold. Of one unit alone the variance is infinite.
     """
-    units = _units(_table(scores), groups)
-    return _variation([units], units.mean(0), pseudo=0).total()
+    table = _table(scores)
+    units = _units(table, groups)
+    if trainings is None or units.shape[1] < 2:
+        return _variation([units], units.mean(0), pseudo=0).total()
+    return _crossed(table, units, groups, trainings)
 
 
 def share(
@@ -158,6 +170,7 @@ def share(
     level: float = 0.95,
     most: float = math.inf,
     units: float | None = None,
+    trainings: ArrayLike | None = None,
 ) -> Measure:
     """A figure in 0..1 that is the mean of pseudo-scores (cases,) or (seeds, cases), as AUC is.
 
@@ -172,7 +185,7 @@ def share(
     each = _units(scores, groups).mean(0)
     drawn = len(each)
     value = min(max(float(scores.mean()), 0.0), 1.0)
-    variance, freedom = spread(scores, groups)
+    variance, freedom = spread(scores, groups, trainings)
     varies = 0 < value < 1 and 0 < variance < math.inf
     sure = most if varies else min(drawn if units is None else units, most)
     low, high = _wilson(value, sure, _quantile(level, freedom)) if sure < math.inf else (1.0, 0.0)
@@ -183,7 +196,12 @@ def share(
     return Measure(value, low, high, scores.shape[1], None if groups is None else drawn)
 
 
-def loss(scores: ArrayLike, groups: Sequence[Any] | None = None, level: float = 0.95) -> Measure:
+def loss(
+    scores: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+    trainings: ArrayLike | None = None,
+) -> Measure:
     """The mean of scores (cases,) or (seeds, cases) of which none is negative and few are large.
 
     Log loss and Brier's score are such: a sample without its few large ones has a small mean and a
@@ -197,7 +215,7 @@ def loss(scores: ArrayLike, groups: Sequence[Any] | None = None, level: float = 
     each = _units(scores, groups).mean(0)
     value = float(scores.mean())
     count = scores.shape[1], None if groups is None else len(each)
-    variance, freedom = spread(scores, groups)
+    variance, freedom = spread(scores, groups, trainings)
     if value == 0 or variance == math.inf:
         return Measure(value, 0.0, math.inf if variance > 0 else 0.0, *count)
     half = _quantile(level, _freedom(each, freedom)) * math.sqrt(variance) / value
@@ -487,6 +505,54 @@ def _noise(table: Scores) -> float:
     """Variance of training and case together: what their means leave of (seeds, units)."""
     rest = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
     return float((rest**2).sum()) / ((table.shape[0] - 1) * (table.shape[1] - 1))
+
+
+def _crossed(
+    scores: Scores, units: Scores, groups: Sequence[Any] | None, trainings: ArrayLike
+) -> tuple[float, float]:
+    """``spread`` of cross-validation: scores (repeats, cases), as ``units`` (repeats, units).
+
+    A unit's score is a unit's own, plus its training's, plus noise. Different repeats of the same
+    unit tell the trainings apart, whatever the units are; where there is one repeat, the folds do.
+    The trainings' variance is what their squares exceed the noise by (Henderson, "Estimation of
+    variance and covariance components", 1953, method 3, https://doi.org/10.2307/3001853). All
+    trainings learn from one sample: how much they would differ together with another one, no
+    method sees.
+    """
+    repeats, n = units.shape
+    row = np.arange(repeats)[:, None]
+    who = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    names, which = np.unique(np.asarray(trainings), return_inverse=True)
+    by = np.zeros((repeats, n, len(names)))  # what each training says of each unit
+    np.add.at(by, (row, who, which.reshape(scores.shape)), n / scores.shape[1])
+    sums = np.zeros((repeats, n))
+    np.add.at(sums, (row, who), scores * n / scores.shape[1])
+    weight = by.mean((0, 1))  # of each training in the mean
+    size = by[0].sum(1, keepdims=True)  # (n, 1)
+    if repeats > 1:
+        own, left = by - by.mean(0), sums - sums.mean(0)
+    else:
+        own = by - size * (size * by[0]).sum(0) / (size**2).sum()
+        left = sums - size[:, 0] * (size[:, 0] @ sums[0]) / (size**2).sum()
+    seen = own.reshape(-1, len(names))
+    cross = seen.T @ seen
+    rank = int(np.linalg.matrix_rank(cross, hermitian=True))
+    pull = seen.T @ left.ravel()
+    squares = float(pull @ np.linalg.pinv(cross, rcond=1e-10, hermitian=True) @ pull)
+    spare = max(repeats - 1, 1) * n - (repeats == 1) - rank
+    noise = max(float((left**2).sum()) - squares, 0.0) / spare if spare > 0 else 0.0
+    between = float(units.mean(0).var(ddof=1))
+    trace = float(np.trace(cross))
+    if not rank or trace <= 0:
+        return between / n, n - 1.0
+    of_one = max(squares - rank * noise, 0.0) / trace  # variance of a training's mean
+    doubled = float(((by.mean(0) - size * weight) ** 2).sum()) / (n - 1) * of_one
+    cases = max(between - doubled, noise / repeats) / n
+    total = cases + float(weight @ weight) * of_one
+    doubt = cases**2 / (n - 1) + (float(weight @ weight) * squares / trace) ** 2 / rank
+    if doubt <= total**2 / MOST_FREEDOM:
+        return total, MOST_FREEDOM
+    return total, total**2 / doubt
 
 
 def _freedom(units: Scores, freedom: float) -> float:

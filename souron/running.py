@@ -281,7 +281,7 @@ def _cross(
         if kept.exists():
             tested, spent = trusting.Tested.read(kept)
         else:
-            mine = {**args, "seed": args["seed"] + 1000 * repeat}
+            mine = {**args, "seed": args["seed"] + number}
             model = preparing.build(mine, everything.only(split.train))
             fit, parts = preparing.enter(mine, model, everything, split, seen, plan.trainings)
             if (place / "weights" / "resume.safetensors").exists():
