@@ -46,12 +46,15 @@ DENYING = {"no", "non", "not", "without"}  # a name that begins so: "no finding"
 ENDINGS = tuple(sorted(name for name in NEGATIVE if not name.isascii()))  # "異常なし"
 
 
-def auc_scores(probability: ArrayLike, label: ArrayLike) -> Scores:
+def auc_scores(
+    probability: ArrayLike, label: ArrayLike, groups: Sequence[Any] | None = None
+) -> Scores:
     """Pseudo-scores (repeats, cases) whose mean is the area under the ROC curve.
 
     ``probability`` (cases, labels) or (repeats, cases, labels), ``label`` (cases,). Of two labels:
     how often a case of label 1 is above one of label 0, ties counting half. Of more: the mean over
-    the labels that occur of each against the rest. Raises ValueError where only one label occurs.
+    the labels that occur of each against the rest. ``groups`` (cases,) name the patients, of whom
+    few in a label make the spread wider. Raises ValueError where only one label occurs.
     """
     table, truly = _probabilities(probability, label)
     labels = table.shape[2]
@@ -59,7 +62,7 @@ def auc_scores(probability: ArrayLike, label: ArrayLike) -> Scores:
     if not present:
         raise ValueError("cases of one label only: there is nothing to tell apart")
     chosen = [1] if labels == 2 else present
-    each = [[_components(row[:, c], truly == c) for row in table] for c in chosen]
+    each = [[_components(row[:, c], truly == c, groups) for row in table] for c in chosen]
     return np.mean(each, axis=0)
 
 
@@ -81,7 +84,7 @@ def auc(
     """
     truly = np.asarray(label)
     try:
-        scores = auc_scores(probability, truly)
+        scores = auc_scores(probability, truly, groups)
     except ValueError:
         if len(np.unique(truly)) > 1:
             raise
@@ -89,7 +92,8 @@ def auc(
     chosen = np.unique(truly)[-1:] if np.asarray(probability).shape[-1] == 2 else np.unique(truly)
     most = sum(_worth(None, truly == c) for c in chosen)
     units = sum(_worth(groups, truly == c) for c in chosen)
-    return judging.share(scores, groups, level, most, units, trainings)
+    freedom = _freedom(scores.mean(0), truly, groups)
+    return judging.share(scores, groups, level, most, units, trainings, freedom)
 
 
 def positive_class(labels: Sequence[str]) -> int:
@@ -236,14 +240,28 @@ def roc(score: ArrayLike, truly: ArrayLike) -> tuple[Scores, Scores]:
     return np.concatenate([[0.0], false]), np.concatenate([[0.0], found])
 
 
-def _components(score: Scores, truly: Truth) -> Scores:
+def _freedom(scores: Scores, label: NDArray[Any], groups: Sequence[Any] | None) -> float:
+    """Of the variance that each label's patients add, by Satterthwaite: few of one label leave it
+    unsure, however many others there are."""
+    who = np.arange(len(label)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    away = scores - scores.mean()
+    total = doubt = 0.0
+    for c in np.unique(label):
+        of_each = np.bincount(who[label == c], away[label == c])
+        square, patients = float((of_each**2).sum()), len(np.unique(who[label == c]))
+        total += square
+        doubt += square**2 / max(patients - 1, 1)
+    return total**2 / doubt if doubt else math.inf
+
+
+def _components(score: Scores, truly: Truth, groups: Sequence[Any] | None) -> Scores:
     """(cases,): DeLong's structural components, stretched to a mean over all cases."""
     above = rankdata(score)
     above[truly] -= rankdata(score[truly])  # negatives below each positive
     above[~truly] -= rankdata(score[~truly])  # positives below each negative
     share = np.where(truly, above / (~truly).sum(), 1 - above / truly.sum())
     value = share[truly].mean()
-    factor = np.where(truly, _factor(truly), _factor(~truly))
+    factor = np.where(truly, _factor(truly, groups), _factor(~truly, groups))
     return value + factor * (share - value)
 
 
@@ -253,11 +271,12 @@ def _stretched(values: Scores, chosen: Truth) -> Scores:
     return value + np.where(chosen, _factor(chosen), 0.0) * (values - value)
 
 
-def _factor(chosen: Truth) -> float:
+def _factor(chosen: Truth, groups: Sequence[Any] | None = None) -> float:
     """Makes a deviation among the chosen cases one among all, with the variance of those m alone:
-    s^2 / m with m - 1 degrees of freedom."""
-    n, m = len(chosen), int(chosen.sum())
-    return math.sqrt(n * (n - 1) / (m * (m - 1))) if m > 1 else n / max(m, 1)
+    s^2 / m with m - 1 degrees of freedom, of cases or of the groups that they are of."""
+    share = len(chosen) / max(int(chosen.sum()), 1)
+    n, m = _patients(groups, np.ones_like(chosen)), _patients(groups, chosen)
+    return share * math.sqrt((n - 1) / n * m / (m - 1)) if m > 1 else share
 
 
 def _worth(groups: Sequence[Any] | None, truly: Truth) -> float:

@@ -46,6 +46,7 @@ POWER = 0.8  # the chance to find a difference that is as large as the one obser
 MOST_CASES = 100  # times the present cases: what needs more is no plan
 MOST_SEEDS = 100
 FEW = 3  # successes or failures too few for Wilson's interval
+MISSED = 1.3  # times that the kurtosis of losses is larger than a sample shows (by simulation)
 MOST_FREEDOM = 1e9  # from here on Student's t is the normal distribution
 
 Scores = NDArray[np.float64]
@@ -123,13 +124,15 @@ def interval(
 ) -> Measure:
     """The mean of scores (cases,) or (seeds, cases) with an interval.
 
-    Scores that are 0 or 1 get Wilson's interval, with the sample size that independent cases
-    would have needed for the same variance (Korn and Graubard, "Confidence intervals for
-    proportions with small expected number of positive counts estimated from survey data", 1998);
-    others Student's t. Several seeds: the interval holds for further trainings and further cases.
-    ``groups`` (cases,) name the patient or source of each case, ``trainings`` (seeds, cases) the
-    training that answered, see ``spread``. One case alone of a score that is not 0 or 1 has an
-    interval without end.
+    Scores that are 0 or 1 get Wilson's interval, with the sample size that independent cases would
+    have needed for the same variance (Korn and Graubard, "Confidence intervals for proportions with
+    small expected number of positive counts estimated from survey data", 1998); others Student's t.
+    Where groups or seeds make that variance, and few of them decide it, as a few misread patients
+    do, it is unsure: the degrees of freedom are the harmonic mean of those of the units and of
+    those that their kurtosis leaves (``_freedom``). Several seeds: the interval holds for further
+    trainings and further cases. ``groups`` (cases,) name the patient or source of each case,
+    ``trainings`` (seeds, cases) the training that answered, see ``spread``. One case alone of a
+    score that is not 0 or 1 has an interval without end.
     """
     scores = _table(scores)
     value = float(scores.mean())
@@ -141,7 +144,10 @@ def interval(
         return Measure(value, *_interval(value, variance, freedom, level), *count)
     if groups is None and len(scores) == 1:
         return proportion(int(scores.sum()), n, level)
-    alike = value * (1 - value) / variance if 0 < value < 1 and 0 < variance < math.inf else drawn
+    alike: float = drawn
+    if 0 < value < 1 and 0 < variance < math.inf:
+        alike = value * (1 - value) / variance
+        freedom = 2 / (1 / freedom + 1 / _freedom(_units(scores, groups).mean(0), freedom))
     ends = _wilson(value, min(alike, scores.size), _quantile(level, freedom))
     return Measure(value, *ends, *count)
 
@@ -171,6 +177,7 @@ def share(
     most: float = math.inf,
     units: float | None = None,
     trainings: ArrayLike | None = None,
+    freedom: float = math.inf,
 ) -> Measure:
     """A figure in 0..1 that is the mean of pseudo-scores (cases,) or (seeds, cases), as AUC is.
 
@@ -178,19 +185,22 @@ def share(
     variance. A variance that few units decide is itself unsure: the degrees of freedom are those
     that the units' kurtosis leaves it (``_freedom``). ``most`` is the largest size that these cases
     can be worth: the interval is never narrower than that of so many, so that a variance which is
-    small by luck does not pass for certainty. Where nothing varies (AUC = 1) the size is ``units``:
+    small by luck does not pass for certainty. ``freedom`` is the most that its caller knows the
+    variance to have. Where nothing varies (AUC = 1) the size is ``units``:
     what the patients, or cases, can be worth, by default their number.
     """
     scores = _table(scores)
     each = _units(scores, groups).mean(0)
     drawn = len(each)
     value = min(max(float(scores.mean()), 0.0), 1.0)
-    variance, freedom = spread(scores, groups, trainings)
+    variance, drawn_freedom = spread(scores, groups, trainings)
     varies = 0 < value < 1 and 0 < variance < math.inf
     sure = most if varies else min(drawn if units is None else units, most)
-    low, high = _wilson(value, sure, _quantile(level, freedom)) if sure < math.inf else (1.0, 0.0)
+    low, high = (
+        _wilson(value, sure, _quantile(level, drawn_freedom)) if sure < math.inf else (1.0, 0.0)
+    )
     if varies:
-        alike, few = value * (1 - value) / variance, _freedom(each, freedom)
+        alike, few = value * (1 - value) / variance, min(_freedom(each, drawn_freedom), freedom)
         ends = _wilson(value, alike, _quantile(level, few))
         low, high = min(low, ends[0]), max(high, ends[1])
     return Measure(value, low, high, scores.shape[1], None if groups is None else drawn)
@@ -206,7 +216,8 @@ def loss(
 
     Log loss and Brier's score are such: a sample without its few large ones has a small mean and a
     small variance at once, and Student's interval then ends too low. This one is Student's for the
-    mean's logarithm, with the degrees of freedom that the units' kurtosis leaves the variance.
+    mean's logarithm, with the degrees of freedom that the units' kurtosis leaves the variance; the
+    kurtosis of a sample that misses the large ones is too small, hence ``MISSED``.
     Raises ValueError where a score is negative.
     """
     scores = _table(scores)
@@ -218,7 +229,7 @@ def loss(
     variance, freedom = spread(scores, groups, trainings)
     if value == 0 or variance == math.inf:
         return Measure(value, 0.0, math.inf if variance > 0 else 0.0, *count)
-    half = _quantile(level, _freedom(each, freedom)) * math.sqrt(variance) / value
+    half = _quantile(level, _freedom(each, freedom, MISSED)) * math.sqrt(variance) / value
     factor = float(np.exp(min(half, 700.0)))
     return Measure(value, value / factor, value * factor, *count)
 
@@ -555,17 +566,18 @@ def _crossed(
     return total, total**2 / doubt
 
 
-def _freedom(units: Scores, freedom: float) -> float:
+def _freedom(units: Scores, freedom: float, missed: float = 1.0) -> float:
     """What is left of the degrees of freedom where few of the units (n,) decide their variance.
 
     A variance of n units with kurtosis k varies as one of 2 n / (k - 1) degrees of freedom does,
     which is n for the normal distribution (O'Neill, "Some useful moment results in sampling
-    problems", 2014, https://doi.org/10.1080/00031305.2014.966589). At least 1.
+    problems", 2014, https://doi.org/10.1080/00031305.2014.966589). ``missed``: times that k is
+    larger than in the sample. At least 1.
     """
     square = (units - units.mean()) ** 2
     if not square.any():
         return freedom
-    kurtosis = float((square**2).mean() / square.mean() ** 2)
+    kurtosis = missed * float((square**2).mean() / square.mean() ** 2)
     return max(min(freedom, 2 * len(units) / max(kurtosis - 1, 1e-9)), 1.0)
 
 

@@ -159,8 +159,11 @@ def training(
     memory.forget_peak()
     yield Event("forecast", text=_("a few steps, to see what it will take"))
     shown = probe(fit)
+    flops = structure.flops(model, model.seen)
     if entry.task == "classify":
-        trusting.Trial().rehearse(model, everything)
+        tested = everything.only((plan.repeats[0][0] if plan.repeats else plan.kept).test)
+        folds = len(plan.repeats[0]) if plan.repeats else 1
+        trusting.Trial().rehearse(model, tested, flops, folds)
     forecast = Cost(shown.seconds(fit) * plan.trainings, memory.peak())
     yield Event("forecast", 1.0, values=asdict(forecast))
 
@@ -186,7 +189,7 @@ def training(
         config=args["config"],
         seen=args["seen"],
         parameters=structure.parameters(model),
-        flops=structure.flops(model, model.seen),
+        flops=flops,
         measures={},
         curve=fit.curve,
         forecast=forecast,

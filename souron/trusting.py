@@ -7,6 +7,7 @@ chosen, threshold and temperature, is chosen on validation cases.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,13 @@ class Trial:
     def again(self, system: Any, test: Cases, decision: Decision) -> Tested:
         return Tested(torch.from_numpy(_said(system, test)), decision)
 
-    def rehearse(self, system: Any, cases: Cases) -> None:
+    def rehearse(self, system: Any, test: Cases, flops: int, folds: int = 1) -> None:
         """Once what testing does again and again, so that its memory can be foretold."""
-        some = cases.only(range(min(REHEARSED, len(cases))))
-        self.look(self.again(system, some, Decision()), system, some)
+        some = test.only(range(min(REHEARSED, len(test))))
+        tested = self.again(system, some, Decision())
+        self.look(tested, system, some)
+        for _done in islice(self.strain(tested, system, test, flops, folds), 2):
+            pass
 
     def strain(
         self, tested: Tested, system: Any, test: Cases, flops: int, folds: int = 1
