@@ -376,7 +376,7 @@ def tell_people(file: str, guesses: list[Guess], trouble: Trouble | None) -> Non
 
 command(
     "audit",
-    N_("Whether a generator copies its training pictures; what it learnt from; who drew a picture."),
+    N_("Whether a generator copies its training pictures; what it learnt from; who drew one."),
     "souron audit memorisation runs/generate/dcgan-digits n=256\n"
     "souron audit ledger runs/generate/dcgan-digits\n"
     "souron audit provenance picture.png more/",

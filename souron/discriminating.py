@@ -33,6 +33,7 @@ from souron.judging import Scores
 from souron.records import Measure
 
 Truth = NDArray[np.bool_]
+Whose = NDArray[Any] | None  # (repeats, cases), the training behind each answer
 _Count = tuple[int, int | None]  # cases and patients
 
 NEGATIVE = {
@@ -45,12 +46,15 @@ DENYING = {"no", "non", "not", "without"}  # a name that begins so: "no finding"
 ENDINGS = tuple(sorted(name for name in NEGATIVE if not name.isascii()))  # "異常なし"
 
 
-def auc_scores(probability: ArrayLike, label: ArrayLike) -> Scores:
+def auc_scores(
+    probability: ArrayLike, label: ArrayLike, groups: Sequence[Any] | None = None
+) -> Scores:
     """Pseudo-scores (repeats, cases) whose mean is the area under the ROC curve.
 
     ``probability`` (cases, labels) or (repeats, cases, labels), ``label`` (cases,). Of two labels:
     how often a case of label 1 is above one of label 0, ties counting half. Of more: the mean over
-    the labels that occur of each against the rest. Raises ValueError where only one label occurs.
+    the labels that occur of each against the rest. ``groups`` (cases,) name the patients, of whom
+    few in a label make the spread wider. Raises ValueError where only one label occurs.
     """
     table, truly = _probabilities(probability, label)
     labels = table.shape[2]
@@ -58,7 +62,7 @@ def auc_scores(probability: ArrayLike, label: ArrayLike) -> Scores:
     if not present:
         raise ValueError("cases of one label only: there is nothing to tell apart")
     chosen = [1] if labels == 2 else present
-    each = [[_components(row[:, c], truly == c) for row in table] for c in chosen]
+    each = [[_components(row[:, c], truly == c, groups) for row in table] for c in chosen]
     return np.mean(each, axis=0)
 
 
@@ -67,8 +71,10 @@ def auc(
     label: ArrayLike,
     groups: Sequence[Any] | None = None,
     level: float = 0.95,
+    trainings: ArrayLike | None = None,
 ) -> Measure:
-    """The mean of ``auc_scores`` with an interval; ``groups`` (cases,) name the patients.
+    """The mean of ``auc_scores`` with an interval; ``groups`` (cases,) name the patients,
+    ``trainings`` (repeats, cases) the training behind each answer (see ``judging.spread``).
 
     Never narrower than independent cases would have it whose scores have exponential distributions
     (Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic
@@ -78,16 +84,16 @@ def auc(
     """
     truly = np.asarray(label)
     try:
-        scores = auc_scores(probability, truly)
+        scores = auc_scores(probability, truly, groups)
     except ValueError:
         if len(np.unique(truly)) > 1:
             raise
         return _unknown(groups)
     chosen = np.unique(truly)[-1:] if np.asarray(probability).shape[-1] == 2 else np.unique(truly)
     most = sum(_worth(None, truly == c) for c in chosen)
-    return judging.share(
-        scores, groups, level, most, sum(_worth(groups, truly == c) for c in chosen)
-    )
+    units = sum(_worth(groups, truly == c) for c in chosen)
+    freedom = _freedom(scores.mean(0), truly, groups)
+    return judging.share(scores, groups, level, most, units, trainings, freedom)
 
 
 def positive_class(labels: Sequence[str]) -> int:
@@ -179,10 +185,12 @@ def at_threshold(
     groups: Sequence[Any] | None = None,
     prevalence: float | None = None,
     level: float = 0.95,
+    trainings: ArrayLike | None = None,
 ) -> dict[str, Measure]:
     """What a threshold makes of the cases: sensitivity, specificity, predictive values, balance.
 
     ``said`` (cases,) or (repeats, cases): was the case called positive? ``truly`` (cases,): is it?
+    ``groups`` and ``trainings`` are those of ``auc``.
     The predictive values are those at ``prevalence``, by Bayes' rule from sensitivity and
     specificity, or without it the shares among the cases that were called so, of several repeats
     together. ``n`` counts the cases that a figure rests on: the positive ones for sensitivity,
@@ -193,15 +201,16 @@ def at_threshold(
     called, positive = _said_and_truth(said, truly)
     _check_prevalence(prevalence)
     right = called == positive
-    sensitivity = _among(right[:, positive], _chosen(groups, positive), level)
-    specificity = _among(right[:, ~positive], _chosen(groups, ~positive), level)
+    whose = None if trainings is None else np.asarray(trainings)
+    sensitivity = _among(right, positive, groups, level, whose)
+    specificity = _among(right, ~positive, groups, level, whose)
     both = positive.any() and not positive.all()
-    together = _correlation(right, positive, groups) if both else 0.0
+    together = _correlation(right, positive, groups, whose) if both else 0.0
     all_of_them = np.ones_like(positive)
     count = len(positive), None if groups is None else _patients(groups, all_of_them)
     if prevalence is None:
-        found = _predictive(called, positive, groups, level)
-        spared = _predictive(~called, ~positive, groups, level)
+        found = _predictive(called, positive, groups, level, whose)
+        spared = _predictive(~called, ~positive, groups, level, whose)
     else:
         found = _by_bayes(sensitivity, specificity, together, prevalence, count)
         spared = _by_bayes(specificity, sensitivity, together, 1 - prevalence, count)
@@ -231,14 +240,28 @@ def roc(score: ArrayLike, truly: ArrayLike) -> tuple[Scores, Scores]:
     return np.concatenate([[0.0], false]), np.concatenate([[0.0], found])
 
 
-def _components(score: Scores, truly: Truth) -> Scores:
+def _freedom(scores: Scores, label: NDArray[Any], groups: Sequence[Any] | None) -> float:
+    """Of the variance that each label's patients add, by Satterthwaite: few of one label leave it
+    unsure, however many others there are."""
+    who = np.arange(len(label)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    away = scores - scores.mean()
+    total = doubt = 0.0
+    for c in np.unique(label):
+        of_each = np.bincount(who[label == c], away[label == c])
+        square, patients = float((of_each**2).sum()), len(np.unique(who[label == c]))
+        total += square
+        doubt += square**2 / max(patients - 1, 1)
+    return total**2 / doubt if doubt else math.inf
+
+
+def _components(score: Scores, truly: Truth, groups: Sequence[Any] | None) -> Scores:
     """(cases,): DeLong's structural components, stretched to a mean over all cases."""
     above = rankdata(score)
     above[truly] -= rankdata(score[truly])  # negatives below each positive
     above[~truly] -= rankdata(score[~truly])  # positives below each negative
     share = np.where(truly, above / (~truly).sum(), 1 - above / truly.sum())
     value = share[truly].mean()
-    factor = np.where(truly, _factor(truly), _factor(~truly))
+    factor = np.where(truly, _factor(truly, groups), _factor(~truly, groups))
     return value + factor * (share - value)
 
 
@@ -248,11 +271,12 @@ def _stretched(values: Scores, chosen: Truth) -> Scores:
     return value + np.where(chosen, _factor(chosen), 0.0) * (values - value)
 
 
-def _factor(chosen: Truth) -> float:
+def _factor(chosen: Truth, groups: Sequence[Any] | None = None) -> float:
     """Makes a deviation among the chosen cases one among all, with the variance of those m alone:
-    s^2 / m with m - 1 degrees of freedom."""
-    n, m = len(chosen), int(chosen.sum())
-    return math.sqrt(n * (n - 1) / (m * (m - 1))) if m > 1 else n / max(m, 1)
+    s^2 / m with m - 1 degrees of freedom, of cases or of the groups that they are of."""
+    share = len(chosen) / max(int(chosen.sum()), 1)
+    n, m = _patients(groups, np.ones_like(chosen)), _patients(groups, chosen)
+    return share * math.sqrt((n - 1) / n * m / (m - 1)) if m > 1 else share
 
 
 def _worth(groups: Sequence[Any] | None, truly: Truth) -> float:
@@ -267,22 +291,27 @@ def _worth(groups: Sequence[Any] | None, truly: Truth) -> float:
     return m * n / (1 + (m + n - 2) / 4)
 
 
-def _among(right: Truth, groups: Sequence[Any] | None, level: float) -> Measure:
-    """The share of right (repeats, cases), of no case not a number."""
-    if not right.shape[1]:
+def _among(
+    right: Truth, chosen: Truth, groups: Sequence[Any] | None, level: float, whose: Whose
+) -> Measure:
+    """The share of right (repeats, cases) among the chosen, of none not a number."""
+    if not chosen.any():
         return _unknown(groups)
-    return judging.interval(right, groups, level)
+    trainings = None if whose is None else whose[:, chosen]
+    return judging.interval(right[:, chosen], _chosen(groups, chosen), level, trainings)
 
 
-def _predictive(said: Truth, truly: Truth, groups: Sequence[Any] | None, level: float) -> Measure:
+def _predictive(
+    said: Truth, truly: Truth, groups: Sequence[Any] | None, level: float, whose: Whose
+) -> Measure:
     """The share of truly among said (repeats, cases)."""
     if not said.any():
         return _unknown(groups)
-    if len(said) == 1:
+    if len(said) == 1 and whose is None:
         return judging.interval(truly[said[0]], _chosen(groups, said[0]), level)
     scores = threshold_scores(said, truly)["positive predictive value"]
     drawn = _patients(groups, np.any(said, axis=0))
-    found = judging.share(scores, groups, level, units=drawn)
+    found = judging.share(scores, groups, level, units=drawn, trainings=whose)
     count = round(float(said.sum(1).mean()))
     return Measure(found.value, found.low, found.high, count, None if groups is None else drawn)
 
@@ -330,11 +359,11 @@ def _length(a: float, b: float, together: float) -> float:
     return math.sqrt(max(a * a + b * b + 2 * together * a * b, 0.0))
 
 
-def _correlation(right: Truth, truly: Truth, groups: Sequence[Any] | None) -> float:
+def _correlation(right: Truth, truly: Truth, groups: Sequence[Any] | None, whose: Whose) -> float:
     """Of the errors of sensitivity and specificity, by patients and trainings that share both."""
     one = _stretched(right.astype(float), truly)
     other = _stretched(right.astype(float), ~truly)
-    variances = [judging.spread(scores, groups)[0] for scores in (one, other, one + other)]
+    variances = [judging.spread(scores, groups, whose)[0] for scores in (one, other, one + other)]
     of_one, of_other, of_both = variances
     if not 0 < of_one * of_other < math.inf:
         return 0.0

@@ -46,6 +46,7 @@ POWER = 0.8  # the chance to find a difference that is as large as the one obser
 MOST_CASES = 100  # times the present cases: what needs more is no plan
 MOST_SEEDS = 100
 FEW = 3  # successes or failures too few for Wilson's interval
+MISSED = 1.3  # times that the kurtosis of losses is larger than a sample shows (by simulation)
 MOST_FREEDOM = 1e9  # from here on Student's t is the normal distribution
 
 Scores = NDArray[np.float64]
@@ -116,40 +117,57 @@ class Difference:
 
 
 def interval(
-    scores: ArrayLike, groups: Sequence[Any] | None = None, level: float = 0.95
+    scores: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+    trainings: ArrayLike | None = None,
 ) -> Measure:
     """The mean of scores (cases,) or (seeds, cases) with an interval.
 
-    Scores that are 0 or 1 get Wilson's interval, with the sample size that independent cases
-    would have needed for the same variance (Korn and Graubard, "Confidence intervals for
-    proportions with small expected number of positive counts estimated from survey data", 1998);
-    others Student's t. Several seeds: the interval holds for further trainings and further cases.
-    ``groups`` (cases,) name the patient or source of each case. One case alone of a score that is
-    not 0 or 1 has an interval without end.
+    Scores that are 0 or 1 get Wilson's interval, with the sample size that independent cases would
+    have needed for the same variance (Korn and Graubard, "Confidence intervals for proportions with
+    small expected number of positive counts estimated from survey data", 1998); others Student's t.
+    Where groups or seeds make that variance, and few of them decide it, as a few misread patients
+    do, it is unsure: the degrees of freedom are the harmonic mean of those of the units and of
+    those that their kurtosis leaves (``_freedom``). Several seeds: the interval holds for further
+    trainings and further cases. ``groups`` (cases,) name the patient or source of each case,
+    ``trainings`` (seeds, cases) the training that answered, see ``spread``. One case alone of a
+    score that is not 0 or 1 has an interval without end.
     """
     scores = _table(scores)
-    units = _units(scores, groups)
     value = float(scores.mean())
-    variance, freedom = _variation([units], units.mean(0), pseudo=0).total()
-    n, drawn = scores.shape[1], units.shape[1]
+    variance, freedom = spread(scores, groups, trainings)
+    n = scores.shape[1]
+    drawn = n if groups is None else len(np.unique(np.asarray(groups)))
     count = n, None if groups is None else drawn
     if not _binary(scores):
         return Measure(value, *_interval(value, variance, freedom, level), *count)
     if groups is None and len(scores) == 1:
         return proportion(int(scores.sum()), n, level)
-    alike = value * (1 - value) / variance if 0 < value < 1 and 0 < variance < math.inf else drawn
+    alike: float = drawn
+    if 0 < value < 1 and 0 < variance < math.inf:
+        alike = value * (1 - value) / variance
+        freedom = 2 / (1 / freedom + 1 / _freedom(_units(scores, groups).mean(0), freedom))
     ends = _wilson(value, min(alike, scores.size), _quantile(level, freedom))
     return Measure(value, *ends, *count)
 
 
-def spread(scores: ArrayLike, groups: Sequence[Any] | None = None) -> tuple[float, float]:
+def spread(
+    scores: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    trainings: ArrayLike | None = None,
+) -> tuple[float, float]:
     """The variance of the mean of scores (cases,) or (seeds, cases), and its degrees of freedom.
 
-    With several seeds it holds for further trainings and further cases. Of one unit alone the
-    variance is infinite.
+    With several seeds it holds for further trainings and further cases. ``trainings`` (seeds,
+    cases) names the training behind each score where a seed has several, as cross-validation has
+    one a fold. Of one unit alone the variance is infinite.
     """
-    units = _units(_table(scores), groups)
-    return _variation([units], units.mean(0), pseudo=0).total()
+    table = _table(scores)
+    units = _units(table, groups)
+    if trainings is None or units.shape[1] < 2:
+        return _variation([units], units.mean(0), pseudo=0).total()
+    return _crossed(table, units, groups, trainings)
 
 
 def share(
@@ -158,6 +176,8 @@ def share(
     level: float = 0.95,
     most: float = math.inf,
     units: float | None = None,
+    trainings: ArrayLike | None = None,
+    freedom: float = math.inf,
 ) -> Measure:
     """A figure in 0..1 that is the mean of pseudo-scores (cases,) or (seeds, cases), as AUC is.
 
@@ -165,30 +185,39 @@ def share(
     variance. A variance that few units decide is itself unsure: the degrees of freedom are those
     that the units' kurtosis leaves it (``_freedom``). ``most`` is the largest size that these cases
     can be worth: the interval is never narrower than that of so many, so that a variance which is
-    small by luck does not pass for certainty. Where nothing varies (AUC = 1) the size is ``units``:
+    small by luck does not pass for certainty. ``freedom`` is the most that its caller knows the
+    variance to have. Where nothing varies (AUC = 1) the size is ``units``:
     what the patients, or cases, can be worth, by default their number.
     """
     scores = _table(scores)
     each = _units(scores, groups).mean(0)
     drawn = len(each)
     value = min(max(float(scores.mean()), 0.0), 1.0)
-    variance, freedom = spread(scores, groups)
+    variance, drawn_freedom = spread(scores, groups, trainings)
     varies = 0 < value < 1 and 0 < variance < math.inf
     sure = most if varies else min(drawn if units is None else units, most)
-    low, high = _wilson(value, sure, _quantile(level, freedom)) if sure < math.inf else (1.0, 0.0)
+    low, high = (
+        _wilson(value, sure, _quantile(level, drawn_freedom)) if sure < math.inf else (1.0, 0.0)
+    )
     if varies:
-        alike, few = value * (1 - value) / variance, _freedom(each, freedom)
+        alike, few = value * (1 - value) / variance, min(_freedom(each, drawn_freedom), freedom)
         ends = _wilson(value, alike, _quantile(level, few))
         low, high = min(low, ends[0]), max(high, ends[1])
     return Measure(value, low, high, scores.shape[1], None if groups is None else drawn)
 
 
-def loss(scores: ArrayLike, groups: Sequence[Any] | None = None, level: float = 0.95) -> Measure:
+def loss(
+    scores: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+    trainings: ArrayLike | None = None,
+) -> Measure:
     """The mean of scores (cases,) or (seeds, cases) of which none is negative and few are large.
 
     Log loss and Brier's score are such: a sample without its few large ones has a small mean and a
     small variance at once, and Student's interval then ends too low. This one is Student's for the
-    mean's logarithm, with the degrees of freedom that the units' kurtosis leaves the variance.
+    mean's logarithm, with the degrees of freedom that the units' kurtosis leaves the variance; the
+    kurtosis of a sample that misses the large ones is too small, hence ``MISSED``.
     Raises ValueError where a score is negative.
     """
     scores = _table(scores)
@@ -197,10 +226,10 @@ def loss(scores: ArrayLike, groups: Sequence[Any] | None = None, level: float = 
     each = _units(scores, groups).mean(0)
     value = float(scores.mean())
     count = scores.shape[1], None if groups is None else len(each)
-    variance, freedom = spread(scores, groups)
+    variance, freedom = spread(scores, groups, trainings)
     if value == 0 or variance == math.inf:
         return Measure(value, 0.0, math.inf if variance > 0 else 0.0, *count)
-    half = _quantile(level, _freedom(each, freedom)) * math.sqrt(variance) / value
+    half = _quantile(level, _freedom(each, freedom, MISSED)) * math.sqrt(variance) / value
     factor = float(np.exp(min(half, 700.0)))
     return Measure(value, value / factor, value * factor, *count)
 
@@ -490,17 +519,66 @@ def _noise(table: Scores) -> float:
     return float((rest**2).sum()) / ((table.shape[0] - 1) * (table.shape[1] - 1))
 
 
-def _freedom(units: Scores, freedom: float) -> float:
+def _crossed(
+    scores: Scores, units: Scores, groups: Sequence[Any] | None, trainings: ArrayLike
+) -> tuple[float, float]:
+    """``spread`` of cross-validation: scores (repeats, cases), as ``units`` (repeats, units).
+
+    A unit's score is a unit's own, plus its training's, plus noise. Different repeats of the same
+    unit tell the trainings apart, whatever the units are; where there is one repeat, the folds do.
+    The trainings' variance is what their squares exceed the noise by (Henderson, "Estimation of
+    variance and covariance components", 1953, method 3, https://doi.org/10.2307/3001853). All
+    trainings learn from one sample: how much they would differ together with another one, no
+    method sees.
+    """
+    repeats, n = units.shape
+    row = np.arange(repeats)[:, None]
+    who = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    names, which = np.unique(np.asarray(trainings), return_inverse=True)
+    by = np.zeros((repeats, n, len(names)))  # what each training says of each unit
+    np.add.at(by, (row, who, which.reshape(scores.shape)), n / scores.shape[1])
+    sums = np.zeros((repeats, n))
+    np.add.at(sums, (row, who), scores * n / scores.shape[1])
+    weight = by.mean((0, 1))  # of each training in the mean
+    size = by[0].sum(1, keepdims=True)  # (n, 1)
+    if repeats > 1:
+        own, left = by - by.mean(0), sums - sums.mean(0)
+    else:
+        own = by - size * (size * by[0]).sum(0) / (size**2).sum()
+        left = sums - size[:, 0] * (size[:, 0] @ sums[0]) / (size**2).sum()
+    seen = own.reshape(-1, len(names))
+    cross = seen.T @ seen
+    rank = int(np.linalg.matrix_rank(cross, hermitian=True))
+    pull = seen.T @ left.ravel()
+    squares = float(pull @ np.linalg.pinv(cross, rcond=1e-10, hermitian=True) @ pull)
+    spare = max(repeats - 1, 1) * n - (repeats == 1) - rank
+    noise = max(float((left**2).sum()) - squares, 0.0) / spare if spare > 0 else 0.0
+    between = float(units.mean(0).var(ddof=1))
+    trace = float(np.trace(cross))
+    if not rank or trace <= 0:
+        return between / n, n - 1.0
+    of_one = max(squares - rank * noise, 0.0) / trace  # variance of a training's mean
+    doubled = float(((by.mean(0) - size * weight) ** 2).sum()) / (n - 1) * of_one
+    cases = max(between - doubled, noise / repeats) / n
+    total = cases + float(weight @ weight) * of_one
+    doubt = cases**2 / (n - 1) + (float(weight @ weight) * squares / trace) ** 2 / rank
+    if doubt <= total**2 / MOST_FREEDOM:
+        return total, MOST_FREEDOM
+    return total, total**2 / doubt
+
+
+def _freedom(units: Scores, freedom: float, missed: float = 1.0) -> float:
     """What is left of the degrees of freedom where few of the units (n,) decide their variance.
 
     A variance of n units with kurtosis k varies as one of 2 n / (k - 1) degrees of freedom does,
     which is n for the normal distribution (O'Neill, "Some useful moment results in sampling
-    problems", 2014, https://doi.org/10.1080/00031305.2014.966589). At least 1.
+    problems", 2014, https://doi.org/10.1080/00031305.2014.966589). ``missed``: times that k is
+    larger than in the sample. At least 1.
     """
     square = (units - units.mean()) ** 2
     if not square.any():
         return freedom
-    kurtosis = float((square**2).mean() / square.mean() ** 2)
+    kurtosis = missed * float((square**2).mean() / square.mean() ** 2)
     return max(min(freedom, 2 * len(units) / max(kurtosis - 1, 1e-9)), 1.0)
 
 

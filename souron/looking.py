@@ -222,7 +222,7 @@ def data_(
         anonymise(folder, out)
         return
     if data == "check" and out is None:
-        check(folder, group, fix, Path(project or "runs"), open)
+        check(folder, group, window, fix, Path(project or "runs"), open)
         return
     if folder is not None:
         raise Trouble(
@@ -299,6 +299,7 @@ def anonymise(folder: str | None, out: str | None) -> None:
         print_json({
             "out": out, "files": found.files, "removed": found.removed, "folders": found.folders,
             "skipped": [asdict(skipped) for skipped in found.skipped], "left_out": found.others,
+            "tables": found.tables,
             "burned_in": {"said": found.said_burned_in, "likely": found.likely_burned_in},
         })  # fmt: skip
     else:
@@ -308,6 +309,8 @@ def anonymise(folder: str | None, out: str | None) -> None:
             (_("removed"), counted(found.removed)),
             (_("left out"), _("{count} files that are not DICOM").format(
                 count=units.whole(found.others)) if found.others else ""),
+            (_("tables"), _("{count} with file, label, patient and part; other columns are left "
+                            "out").format(count=units.whole(found.tables)) if found.tables else ""),
             (_("folders"), ", ".join(found.folders)),
         ]  # fmt: skip
         show(showing.pairs([row for row in rows if row[1]]), "")
@@ -320,6 +323,8 @@ def anonymise(folder: str | None, out: str | None) -> None:
 
 def warnings(found: Any) -> list[str]:
     """What an anonymised copy may still tell."""
+    from souron.data import anonymising
+
     told = []
     if found.said_burned_in:
         told.append(_("{count} files say that there is text in the picture; it stays").format(
@@ -332,7 +337,11 @@ def warnings(found: Any) -> list[str]:
     if found.folders:
         told.append(_("the folders kept their names: see that they name no one"))
     if found.files:
-        told.append(_("a PatientID became a pseudonym; who knows the ID can find its pseudonym"))
+        told.append(_(
+            "a PatientID became a pseudonym, made with the secret in {file}: keep it, and keep it "
+            "out of the copy").format(file=anonymising.secret_file()))  # fmt: skip
+    if found.tables:
+        told.append(_("the labels are as they were: see that they name no one"))
     return told
 
 
@@ -343,7 +352,12 @@ def browse(page: Path) -> None:
 
 
 def check(
-    folder: str | None, group: str | None, fix: str | None, project: Path, open: bool
+    folder: str | None,
+    group: str | None,
+    window: str | None,
+    fix: str | None,
+    project: Path,
+    open: bool,
 ) -> None:
     """The doctor of data. Exit code 3 where findings of severity "error" stand."""
     if folder is None:
@@ -355,7 +369,7 @@ def check(
         def watch(doing: str, part: float) -> None:
             status.update(f"{doing} {part:.0%}" if part else doing)
 
-        found = checking.check(folder, group, watch)
+        found = checking.check(folder, group, watch, window)
         page = report.check_page(
             found, project / "data" / (Path(folder).stem or "data") / "check.html"
         )

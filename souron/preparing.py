@@ -62,7 +62,7 @@ def divide(args: dict[str, Any], cases: Cases, task: str, repeats: int | None = 
     repeats = repeats or args.get("repeats") or splitting.REPEATS
     if str(args["data"]) in loading.names():
         return splitting.plan(cases, folds or 1, repeats)
-    alike = duplicates.near(cases.image) if len(cases) <= MOST_COMPARED else ()
+    alike = duplicates.near(cases.stored) if len(cases) <= MOST_COMPARED else ()
     plan = splitting.plan(cases, folds, repeats, alike)
     if not args.get("allow_leak"):
         splitting.refuse_leaks(plan.kept.leaking, plan.kept.torn)

@@ -175,8 +175,11 @@ def training(
     memory.forget_peak()
     yield Event("forecast", text=_("a few steps, to see what it will take"))
     shown = probe(fit)
+    flops = structure.flops(model, model.seen)
     if entry.task == "classify":
-        trusting.Trial().rehearse(model, everything)
+        tested = everything.only((plan.repeats[0][0] if plan.repeats else plan.kept).test)
+        folds = len(plan.repeats[0]) if plan.repeats else 1
+        trusting.Trial().rehearse(model, tested, flops, folds)
     if scale is not None:
         next(drawing.Sample.growing(model, len(scale.test), seed))  # so that its memory is foretold
     forecast = Cost(shown.seconds(fit) * plan.trainings, memory.peak())
@@ -205,7 +208,7 @@ def training(
         config=args["config"],
         seen=args["seen"],
         parameters=structure.parameters(model),
-        flops=structure.flops(model, model.seen),
+        flops=flops,
         measures={},
         curve=fit.curve,
         forecast=forecast,
@@ -303,7 +306,7 @@ def _cross(
         if kept.exists():
             tested, spent = trusting.Tested.read(kept)
         else:
-            mine = {**args, "seed": args["seed"] + 1000 * repeat}
+            mine = {**args, "seed": args["seed"] + number}
             model = preparing.build(mine, everything.only(split.train))
             fit, parts = preparing.enter(mine, model, everything, split, seen, plan.trainings)
             if (place / "weights" / "resume.safetensors").exists():

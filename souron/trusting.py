@@ -7,6 +7,7 @@ chosen, threshold and temperature, is chosen on validation cases.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,13 @@ class Trial:
     def again(self, system: Any, test: Cases, decision: Decision) -> Tested:
         return Tested(torch.from_numpy(_said(system, test)), decision)
 
-    def rehearse(self, system: Any, cases: Cases) -> None:
+    def rehearse(self, system: Any, test: Cases, flops: int, folds: int = 1) -> None:
         """Once what testing does again and again, so that its memory can be foretold."""
-        some = cases.only(range(min(REHEARSED, len(cases))))
-        self.look(self.again(system, some, Decision()), system, some)
+        some = test.only(range(min(REHEARSED, len(test))))
+        tested = self.again(system, some, Decision())
+        self.look(tested, system, some)
+        for _done in islice(self.strain(tested, system, test, flops, folds), 2):
+            pass
 
     def strain(
         self, tested: Tested, system: Any, test: Cases, flops: int, folds: int = 1
@@ -159,6 +163,7 @@ class Answers:
     probability: Tensor  # (repeats, cases, labels)
     threshold: Tensor  # (repeats, cases): that of the training which was asked
     temperature: Tensor  # (repeats, cases)
+    training: Tensor  # (repeats, cases), its number
     fewer: dict[float, Tensor] = field(default_factory=dict)  # share of the training cases ->
     # (cases, labels), of the first repeat
     learnt_from: dict[float, int] = field(default_factory=dict)  # share -> cases, of a fold
@@ -177,7 +182,8 @@ class Answers:
     def none(cls, cases: Cases, kept: Decision, repeats: int) -> "Answers":
         shape = repeats, len(cases)
         empty = torch.full((*shape, len(cases.labels)), torch.nan, dtype=torch.float64)
-        return cls(cases, kept, empty, torch.full(shape, 0.5).double(), torch.ones(shape).double())
+        half, one = torch.full(shape, 0.5).double(), torch.ones(shape).double()
+        return cls(cases, kept, empty, half, one, torch.zeros(shape, dtype=torch.long))
 
     def add(self, tested: Tested, repeat: int, split: Split, share: float = 1.0) -> None:
         """Enter what one training, of a ``share`` of the cases, said of its test part."""
@@ -190,6 +196,7 @@ class Answers:
         self.probability[repeat, rows] = tested.probability
         self.threshold[repeat, rows] = tested.decision.threshold
         self.temperature[repeat, rows] = tested.decision.temperature
+        self.training[repeat, rows] = self.training.max() + 1
         if tested.right.numel():
             if not self.right.numel():
                 self.right = torch.full((len(tested.right), len(self.cases)), torch.nan)
@@ -198,7 +205,7 @@ class Answers:
         self.looked_at += list(zip(whole, tested.heat, strict=True))
 
     def write(self, path: Path) -> None:
-        names = ("probability", "threshold", "temperature", "right")
+        names = ("probability", "threshold", "temperature", "training", "right")
         tensors = {name: getattr(self, name) for name in names}
         tensors |= {f"fewer {share}": said for share, said in self.fewer.items()}
         saving.write_tensors(path, tensors, {
@@ -222,6 +229,7 @@ class Answers:
             tensors["probability"],
             tensors["threshold"],
             tensors["temperature"],
+            tensors["training"],
             fewer=fewer,
             learnt_from=learnt_from,
             right=tensors["right"],
@@ -306,16 +314,17 @@ def trust(answers: Answers, trial: Trial, prevalence: float | None = None) -> Tr
     groups = cases.units
     probability, label = answers.probability.numpy(), cases.label.numpy()
     found = trial.positive
-    measures = _of(probability, label, groups)
+    whose = None if int(answers.training.max()) < 2 else answers.training.numpy()
+    measures = _of(probability, label, groups, whose)
     predictive: list[tuple[float, Measure, Measure]] = []
     curve = None
     if found is not None:
         sure, truly = probability[..., found], label == found
         said = sure >= answers.threshold.numpy()
-        at = discriminating.at_threshold(said, truly, groups, prevalence)
+        at = discriminating.at_threshold(said, truly, groups, prevalence, trainings=whose)
         measures = {name: {**measures, **at}[name] for name in ORDER}
         for share in sorted({*PREVALENCES, *([prevalence] if prevalence else [])}):
-            there = discriminating.at_threshold(said, truly, groups, share)
+            there = discriminating.at_threshold(said, truly, groups, share, trainings=whose)
             at_share = [there[f"{sign} predictive value"] for sign in ("positive", "negative")]
             predictive.append((share, at_share[0], at_share[1]))
         if truly.any() and not truly.all():
@@ -329,9 +338,9 @@ def trust(answers: Answers, trial: Trial, prevalence: float | None = None) -> Tr
         prevalence=prevalence,
         predictive=predictive,
         roc=curve,
-        subgroups=list(_subgroups(cases, probability)),
-        before=_calibration(probability, label, groups),
-        after=_calibration(cooled, label, groups),
+        subgroups=list(_subgroups(cases, probability, whose)),
+        before=_calibration(probability, label, groups, measures["Brier score"]),
+        after=_calibration(cooled, label, groups, _brier(cooled, label, groups, whose)),
         temperatures=_ends(answers.temperature),
         disturbed=list(_disturbed(answers, groups)),
         sizes=sizes,
@@ -341,19 +350,30 @@ def trust(answers: Answers, trial: Trial, prevalence: float | None = None) -> Tr
 
 
 def _of(
-    probability: NDArray[np.float64], label: NDArray[np.int64], groups: list[str] | None
+    probability: NDArray[np.float64],
+    label: NDArray[np.int64],
+    groups: list[str] | None,
+    whose: NDArray[np.int64] | None,
 ) -> dict[str, Measure]:
-    """``probability`` (repeats, cases, labels)"""
+    """``probability`` (repeats, cases, labels), by the training ``whose`` (repeats, cases)"""
     truly = torch.from_numpy(label)
     each = [score(torch.from_numpy(one), truly) for one in probability]
     tables = {name: np.stack([one[name].numpy() for one in each]) for name in each[0]}
-    brier = np.atleast_2d(calibrating.brier(probability, label))
     return {
-        "accuracy": judging.interval(tables["accuracy"], groups),
-        "AUC": discriminating.auc(probability, label, groups),
-        "Brier score": judging.loss(brier, groups),
-        "log loss": judging.loss(tables["log loss"], groups),
+        "accuracy": judging.interval(tables["accuracy"], groups, trainings=whose),
+        "AUC": discriminating.auc(probability, label, groups, trainings=whose),
+        "Brier score": _brier(probability, label, groups, whose),
+        "log loss": judging.loss(tables["log loss"], groups, trainings=whose),
     }
+
+
+def _brier(
+    probability: NDArray[np.float64],
+    label: NDArray[np.int64],
+    groups: list[str] | None,
+    whose: NDArray[np.int64] | None,
+) -> Measure:
+    return judging.loss(calibrating.brier(probability, label), groups, trainings=whose)
 
 
 def _ends(values: Tensor) -> tuple[float, float]:
@@ -370,23 +390,29 @@ def _cooled(
 
 
 def _calibration(
-    probability: NDArray[np.float64], label: NDArray[np.int64], groups: list[str] | None
+    probability: NDArray[np.float64],
+    label: NDArray[np.int64],
+    groups: list[str] | None,
+    brier: Measure,
 ) -> Calibration:
     return Calibration(
-        judging.loss(np.atleast_2d(calibrating.brier(probability, label)), groups),
+        brier,
         calibrating.expected_error(probability, label),
         calibrating.curve(probability, label, groups=groups),
         probability[0].max(1),
     )
 
 
-def _subgroups(cases: Cases, probability: NDArray[np.float64]) -> Iterator[Subgroup]:
+def _subgroups(
+    cases: Cases, probability: NDArray[np.float64], whose: NDArray[np.int64] | None
+) -> Iterator[Subgroup]:
     units = cases.units
     for column, values in cases.columns.items():
         for value, rows in _values(values):
             label = cases.label.numpy()[rows]
             groups = [units[row] for row in rows] if units else None
-            measures = _of(probability[:, rows], label, groups)
+            asked = None if whose is None else whose[:, rows]
+            measures = _of(probability[:, rows], label, groups, asked)
             chosen = {name: measures[name] for name in ("accuracy", "AUC")}
             patients = len(set(groups)) if groups else len(rows)
             small = len(rows) < SMALL_GROUP or patients < SMALL_GROUP / 2

@@ -18,6 +18,7 @@ def own_folder(tmp_path, monkeypatch):
     """Runs and caches go to a folder that the test can throw away."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SOURON_SECRET", str(tmp_path / "secret of pseudonyms"))
     monkeypatch.delenv("SOURON_DATA", raising=False)
     monkeypatch.setenv("SOURON_LANG", "en")
     return tmp_path

@@ -1,11 +1,14 @@
 """Patients in file names, copies of pictures, leaks, and the doctor of data."""
 
 import csv
+import io
 import json
 import shutil
 from itertools import product
 
+import numpy as np
 import pytest
+import radiographs
 import torch
 from drawing import PATTERNS, textures
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
@@ -125,8 +128,36 @@ def test_a_fitted_picture_is_the_other_cut_off_where_it_is():
     one = 255 * torch.rand(3, 3, 16, 16, generator=chance)
     other = (1.4 * one - 20).clamp(0, 255)
     assert torch.allclose(duplicates.fitted(one, other), other, atol=0.5)
-    assert duplicates.alike(one, other).min() > 0.9999
+    assert duplicates.same(one, other, left=0.0).all()
     assert duplicates.fitted(one, 255 - one).count_nonzero() == 0  # a negative is no copy
+
+
+@pytest.mark.parametrize("strength", [6, 40])  # levels
+def test_fine_texture_is_known_again_after_jpeg_and_not_taken_for_another(strength):
+    """JPEG's levels are many beside those of a faint texture."""
+    chance = torch.Generator().manual_seed(0)
+    coarse = torch.randn(20, 1, 12, 12, generator=chance)
+    noise = coarse.repeat_interleave(6, 2).repeat_interleave(6, 3)[..., :64, :64]
+    noise = noise + torch.randn(20, 1, 64, 64, generator=chance)
+    image = (128 + strength * noise).clamp(0, 255).byte().expand(-1, 3, -1, -1)
+    copies = []
+    for one in image:
+        stream = io.BytesIO()
+        Image.fromarray(one.permute(1, 2, 0).numpy()).save(stream, "JPEG", quality=50)
+        copies.append(torch.from_numpy(np.asarray(Image.open(stream)).copy()).permute(2, 0, 1))
+    found = duplicates.near(torch.cat([image, torch.stack(copies)]))
+    assert found == [(i, i + 20) for i in range(20)]
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.25])
+def test_radiographs_of_different_patients_are_no_copies_even_where_they_are_faint(strength):
+    drawn = []
+    for patient in range(40):
+        chance = np.random.default_rng(patient)
+        picture = radiographs.radiograph(radiographs.jaw(chance), chance, 0, 64)
+        drawn.append(radiographs.exposed(picture, "A", chance) / radiographs.MOST)
+    image = torch.from_numpy(255 * strength * np.stack(drawn))[:, None]
+    assert duplicates.near(image.byte()) == []
 
 
 def with_parts(drawn, place, leaking=0, torn=0):

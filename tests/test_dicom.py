@@ -650,7 +650,7 @@ def test_anonymise_end_to_end(tmp_path, capsys):
         assert not [place for place in places if word.lower().encode() in place.lower()], word
 
     clean = pydicom.dcmread(out / "b" / "000001.dcm")
-    assert clean.PatientID == dicom.pseudonym(SECRETS["PatientID"])
+    assert clean.PatientID == dicom.pseudonym(SECRETS["PatientID"], anonymising.secret())
     assert clean.PatientIdentityRemoved == "YES" and clean.BodyPartExamined == "KNEE"
     assert clean.SOPInstanceUID == clean.file_meta.MediaStorageSOPInstanceUID
     assert anonymising.identifying(clean) == set()
@@ -664,8 +664,51 @@ def test_an_anonymised_copy_has_the_same_pictures_and_patients(tmp_path, capsys)
     assert "patient 1" not in said
     one, other = loading.load(root), loading.load(out)
     assert torch.equal(one.image, other.image) and torch.equal(one.label, other.label)
-    assert one.group == other.group and len(set(one.group)) == 6
+    assert len(set(zip(one.group, other.group, strict=True))) == len(set(one.group)) == 6
     assert anonymising.held(one)["PatientID"] == 6 and anonymising.held(other) == {}
+
+
+def test_a_pseudonym_cannot_be_found_by_trying_ids(tmp_path, monkeypatch, capsys):
+    """Without the secret; with it, a patient is the same in every copy."""
+    root = two_classes(tmp_path / "scans")
+    for name in ("one", "two"):
+        assert run("data", "anonymise", root, tmp_path / name) == 0
+    monkeypatch.setenv("SOURON_SECRET", str(tmp_path / "other secret"))
+    assert run("data", "anonymise", root, tmp_path / "three") == 0
+    real, one, two, three = (
+        loading.load(tmp_path / name).group for name in ("scans", "one", "two", "three")
+    )
+    assert one == two
+    assert not set(one) & set(real) and not set(one) & set(three)
+    secret = tmp_path / "other secret"
+    assert len(secret.read_text()) == 64 and secret.stat().st_mode & 0o077 == 0
+    assert not any("secret" in file.name for file in (tmp_path / "three").rglob("*"))
+
+
+def test_a_table_of_labels_comes_along_without_names(tmp_path, capsys):
+    root = tmp_path / "scans"
+    rows = ["file,label,patient,doctor,date,split"]
+    for i in range(12):
+        write(root / "images" / f"Yamada {i}.dcm", RAMP + np.uint16(i), PatientID=f"P-{i // 2}")
+        part = ("train", "val", "test")[i // 2 % 3]
+        rows.append(f"images/Yamada {i}.dcm,{'ab'[i % 2]},P-{i // 2},Sato,2024-01-0{i % 9},{part}")
+    rows.append("images/missing.dcm,a,P-9,Sato,2024-01-01,train")
+    (root / "Yamada.csv").write_text("\n".join(rows), encoding="cp932")
+    (root / "notes.csv").write_text("who,what\nYamada,asked", encoding="utf-8")
+    assert run("data", "anonymise", root, tmp_path / "out", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["tables"] == 1 and said["left_out"] == 1 and said["files"] == 12
+    made = tmp_path / "out" / "labels.csv"
+    text = made.read_text(encoding="utf-8")
+    assert text.splitlines()[0] == "filename,label,patient,part" and len(text.splitlines()) == 13
+    for secret in ("Yamada", "Sato", "2024", "P-"):
+        assert secret not in text
+    one, other = loading.load(root / "Yamada.csv"), loading.load(made)
+    assert torch.equal(one.image, other.image) and torch.equal(one.label, other.label)
+    assert list(one.part) == list(other.part) and not other.skipped
+    assert len(set(zip(one.group, other.group, strict=True))) == len(set(one.group)) == 6
+    alone = dicom.pseudonym("P-0", anonymising.secret())  # as in the DICOM files
+    assert other.group[0] == alone == pydicom.dcmread(made.parent / other.file[0]).PatientID
 
 
 def test_anonymise_refuses(tmp_path, capsys):
@@ -686,6 +729,8 @@ def test_the_window_reaches_the_cases(tmp_path):
     assert narrow.image.min() == 0 and narrow.image.max() == 255
     assert full.image.unique().numel() > 500 > narrow.image.unique().numel()
     assert torch.equal(loading.load(root, window="1000,100").image, narrow.image)
+    looked = [checking.check(root, window=window).cases.image for window in ("1000,100", "full")]
+    assert looked[0].max() == 255 and not torch.equal(*looked)
 
 
 def test_pydicom_is_imported_only_for_dicom():

@@ -353,6 +353,35 @@ def test_a_systems_interval_holds_for_further_trainings_and_cases(seeds, rng):
     assert rate >= 0.95 - sampling_error(0.95)
 
 
+@pytest.mark.parametrize("repeats", [1, 2, 5])
+@pytest.mark.parametrize("luck", [0.0, 0.3])
+def test_the_trainings_of_cross_validation_are_told_from_their_cases(repeats, luck, rng):
+    """The mean of the estimates is the variance, which two repeats alone would tell badly."""
+    folds, patients, means, found = 5, 60, [], []
+    for _set in range(600):
+        person = np.repeat(np.arange(patients), 2)
+        fold = np.stack([rng.permutation(patients) % folds for _ in range(repeats)])[:, person]
+        training = fold + folds * np.arange(repeats)[:, None]
+        scores = (
+            rng.standard_normal(patients)[person]
+            + luck * rng.standard_normal(folds * repeats)[training]
+        )
+        scores = scores + 0.5 * rng.standard_normal(scores.shape)
+        means.append(scores.mean())
+        found.append(judging.spread(scores, person, training))
+    variance, freedom = np.mean(found, axis=0)
+    # trainings' variance is not below 0, so that it is a little too large where there is none
+    most = {1: 1.6, 2: 1.15, 5: 1.15}[repeats]
+    assert 0.87 < variance / np.var(means) < most
+    assert freedom > (4 if repeats == 1 else 20)
+
+
+def test_one_training_a_repeat_is_what_seeds_are(rng):
+    scores = rng.standard_normal((3, 400)) + rng.standard_normal((3, 1))
+    whole = np.repeat(np.arange(3)[:, None], 400, axis=1)
+    assert judging.spread(scores, None, whole) == pytest.approx(judging.spread(scores), rel=0.01)
+
+
 def test_a_mean_loss_has_students_interval(rng):
     for n in (5, 30):
         loss = rng.normal(2.0, 1.0, (2 * TRIALS, n))

@@ -268,3 +268,36 @@ def test_labels_show_themselves():
     html = LABELS._repr_html_()
     assert "<dog>" not in html and "&lt;dog&gt;" in html and "<b>" not in html
     assert "width:50.0%" in html
+
+
+def png(rows, of, width=16, colours=0):
+    """Grey or colour, each row white; ``rows`` of the rows, and then the data ends as it should."""
+
+    def chunk(name, data):
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, of, 8, colours, 0, 0, 0)
+    data = zlib.compress(rows * (b"\0" + b"\xff" * width * (3 if colours else 1)))
+    chunks = chunk(b"IHDR", header), chunk(b"IDAT", data[:9]), chunk(b"IDAT", data[9:])
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("colours", [0, 2])
+def test_a_png_that_ends_early_is_no_black_picture(tmp_path, colours):
+    path = tmp_path / "short.png"
+    path.write_bytes(png(16, 16, colours=colours))
+    assert np.asarray(pictures.read(path)).min() == 255
+    path.write_bytes(png(15, 16, colours=colours))
+    with pytest.raises(Trouble) as trouble:
+        pictures.read(path)
+    assert trouble.value.code == "truncated"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("width", [1, 3, 13])
+def test_a_black_png_is_read(tmp_path, mode, width):
+    path = tmp_path / "black.png"
+    Image.new(mode, (width, 7), 0).save(path)
+    assert pictures.read(path).size == (width, 7)

@@ -5,12 +5,19 @@ Profile, as the package dicom-anonymizer lists them: DICOM PS3.15 (2026c), table
 https://dicom.nema.org/medical/dicom/current/output/html/part15.html#table_E.1-1
 
 Beyond the profile: what is unknown or private goes, at every depth; every person's name goes; what
-is kept is emptied where it repeats the patient's name or number. The PatientID becomes the
-pseudonym of ``kinds.dicom``, so that a patient's files stay together.
+is kept is emptied where it repeats the patient's name or number. The PatientID becomes a
+pseudonym, so that a patient's files stay together; it is made with a secret that stays on this
+computer (``secret``), so that nobody who holds the copy can try the IDs that there are.
+
+A CSV that names the files and their labels is written anew: file, label, patient, part. Its other
+columns are left out, as the profile leaves out dates, ages and institutions.
 """
 
 import contextlib
+import csv
 import io
+import os
+import secrets as chance
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +25,8 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from souron import saving
+from souron.data import table
 from souron.data.cases import Cases, Skipped
 from souron.data.folder import Listed, labelled, missing, natural, walk
 from souron.kinds import dicom
@@ -45,6 +54,7 @@ class Copied:
     folders: list[str] = field(default_factory=list)  # their names were kept
     skipped: list[Skipped] = field(default_factory=list)
     others: int = 0  # files that are not DICOM; left out
+    tables: int = 0  # of labels, written anew
     said_burned_in: int = 0  # files that say there is text in the picture
     likely_burned_in: int = 0  # others, of kinds of pictures where that is likely
 
@@ -125,6 +135,28 @@ def _is_dicom(path: Path, root: Path) -> bool:
         return isinstance(file, dicom.File)
 
 
+def secret_file() -> Path:
+    """Where the secret behind the pseudonyms is kept: SOURON_SECRET, else among this user's data.
+    The same secret gives a patient the same pseudonym in every copy."""
+    own = os.environ.get("SOURON_SECRET")
+    if own:
+        return Path(own).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("souron") / "secret"
+
+
+def secret() -> bytes:
+    """What pseudonyms are made with; made by chance where there is none yet."""
+    file = secret_file()
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with saving.atomically(file) as beside:
+            beside.touch(0o600)
+            beside.write_text(chance.token_hex(32), encoding="ascii")
+    return file.read_bytes().strip()[:64]
+
+
 def anonymise(
     folder: Path, out: Path, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Copied:
@@ -155,7 +187,17 @@ def anonymise(
     loose: list[Skipped] = []
     listed, inside = labelled(names, loose), {skipped.file for skipped in loose}
     listed += [Listed(path, file, "") for path, file in names if file in inside]
+    key = secret()
+    if out.resolve() in secret_file().resolve().parents:
+        raise Trouble(
+            "folder",
+            _("{path} would hold the secret behind the pseudonyms").format(
+                path=pictures.readable(out)
+            ),
+            expected=_("a new folder elsewhere"),
+        )
     out.mkdir(parents=True)
+    copied: dict[str, str] = {}  # place -> name in the copy
     numbers: Counter[PurePosixPath] = Counter()
     for count, item in enumerate(listed, 1):
         place = PurePosixPath(item.part, item.label)
@@ -164,8 +206,10 @@ def anonymise(
         try:
             if not _is_dicom(item.path, folder):
                 done.others += 1
-            elif _copy(item.path, target, done):
+            else:
+                _copy(item.path, target, key, done)
                 numbers[place] = number
+                copied[os.path.normpath(item.path)] = target.relative_to(out).as_posix()
         except Trouble as trouble:
             if trouble.code == "not an image":
                 done.others += 1
@@ -173,18 +217,44 @@ def anonymise(
                 why = trouble.found.removeprefix(f"{pictures.readable(item.path)}: ")
                 done.skipped.append(Skipped(item.file, trouble.code, why))
         progress(count, len(listed))
+    for path, _name in names:
+        if path.suffix.lower() == ".csv" and copied:
+            done.tables += _copy_table(path, out, copied, key, done.tables)
+    done.others -= done.tables
     done.folders = sorted(str(place) for place in numbers if str(place) != ".")
     return done
 
 
-def _copy(path: Path, target: Path, done: Copied) -> bool:
+def _copy_table(path: Path, out: Path, copied: dict[str, str], key: bytes, before: int) -> bool:
+    """One CSV, if it says the labels of files that were copied."""
+    try:
+        listed = table.listing(path, None, [])
+    except Trouble:  # a table of something else
+        return False
+    rows = []
+    for item in listed:
+        if name := copied.get(os.path.normpath(item.path)):
+            name += f"#{item.frame}" if item.frame else ""
+            rows.append([name, item.label, dicom.pseudonym(item.group, key), item.part])
+    if not rows:
+        return False
+    used = [i for i in range(4) if any(row[i] for row in rows)]
+    name = f"labels-{before + 1}.csv" if before else "labels.csv"
+    with (out / name).open("x", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        for row in (["filename", "label", "patient", "part"], *rows):
+            writer.writerow([row[i] for i in used])
+    return True
+
+
+def _copy(path: Path, target: Path, key: bytes, done: Copied) -> None:
     """One file; written only once it is clean."""
     dataset = dicom.read(path)
     with dicom.translated(path):
         had = identifying(dataset)
         burned = dicom.text(dataset, "BurnedInAnnotation").upper() == "YES"
         likely = dicom.text(dataset, "Modality").upper() in LIKELY
-        clean(dataset)
+        clean(dataset, key)
         stream = io.BytesIO()
         dataset.save_as(stream, enforce_file_format=True)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -194,16 +264,15 @@ def _copy(path: Path, target: Path, done: Copied) -> bool:
     done.removed.update(had)
     done.said_burned_in += burned
     done.likely_burned_in += likely and not burned
-    return True
 
 
-def clean(dataset: Any) -> None:
-    """Apply the profile to a dataset of pydicom, in place."""
+def clean(dataset: Any, key: bytes) -> None:
+    """Apply the profile to a dataset of pydicom, in place; ``key`` is behind the pseudonym."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import UID, generate_uid
 
     secrets = _secrets(dataset)
-    identity = dicom.pseudonym(dicom.text(dataset, "PatientID", 1000))
+    identity = dicom.pseudonym(dicom.text(dataset, "PatientID", 1000), key)
     how = dicom.syntax(dataset)
     _clean(dataset, secrets)
     dataset.PatientID = identity

@@ -51,6 +51,11 @@ class Cases:
         return self.image.shape[-1]
 
     @property
+    def stored(self) -> Tensor:
+        """The pictures as memory holds them: of a grey one three times over, one channel."""
+        return self.image[:, :1] if self.image.stride(1) == 0 else self.image
+
+    @property
     def units(self) -> list[str] | None:
         """What was drawn, for intervals: each case's group, of one without its own name; None where
         every case stands for itself."""
@@ -67,7 +72,7 @@ class Cases:
 
         return replace(
             self,
-            image=self.image[rows],
+            image=self.stored[rows].expand(-1, *self.image.shape[1:]),
             label=self.label[rows],
             file=pick(self.file),
             group=pick(self.group),

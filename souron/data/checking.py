@@ -97,17 +97,18 @@ def check(
     data: str | Path,
     group: str | None = None,
     watch: Callable[[str, float], None] = lambda doing, part: None,
+    window: str | None = None,
 ) -> Checkup:
     """Look through a folder, a CSV or a ``data.yaml``. ``watch`` hears what is being done and how
-    far it is, 0..1.
+    far it is, 0..1; ``window`` is the grey values to look at, for DICOM (see ``dicom.Window``).
 
     Raises Trouble where nothing can be read at all.
     """
     watch(_("reading the pictures"), 0.0)
-    cases = loading.load(Path(data), SIDE, group)
+    cases = loading.load(Path(data), SIDE, group, window)
     found = Checkup(cases, len(cases) + len(cases.skipped))
     watch(_("looking for copies"), 0.0)
-    alike = duplicates.near(cases.image) if len(cases) <= MOST_COMPARED else []
+    alike = duplicates.near(cases.stored) if len(cases) <= MOST_COMPARED else []
     watch(_("reading the files' headers"), 0.0)
     about = list(headers(cases))
     parts: Sequence[Iterable[Finding]] = (

@@ -10,6 +10,12 @@ the others as they would be after such a change (``CHANGES``), and the second lo
 change: a straight line from one picture's pixels to the other's, through those that are cut off in
 neither; the line is then cut off at black and white as the copy's pixels were.
 
+What JPEG changes is a few levels, whatever the picture shows. Where that is little or fine
+textured, such as grass, those levels break the correlation at many pixels. So a pair also counts as
+copies where the coarse look leaves no more than ``LEFT`` levels of difference. This holds for
+pictures of 8 bits: those of more have no such levels, and two patients' faint radiographs differ by
+as little.
+
 All pairs are compared, block by block, with no index: twenty thousand pictures are 200 million
 pairs, each some products of 768 numbers, seconds on two cores (``benchmarks/duplicates.py``).
 """
@@ -22,8 +28,15 @@ from torch.nn import functional as F
 
 COARSE, FINE, FITTED = 16, 32, 64  # pixels a side
 ALIKE_COARSE, ALIKE_FINE = 0.95, 0.97  # correlations
+ALIKE_FAINT = 0.9  # enough at the coarse look where no more than LEFT is left
+LEFT = 4.0  # levels of 256, root mean square; JPEG of quality 50 leaves less
 FLAT = 2.0  # levels of 256; pictures that vary less are not compared: nothing is on them
-CHANGES = (1.25, 0), (1.6, 0), (1.0, -64)  # contrast, levels; near enough to those between
+CHANGES = (
+    (1.25, 0),
+    (1.4, 0),
+    (1.6, 0),
+    (1.0, -64),
+)  # contrast, levels; near enough to those between
 CUT_OFF = 4.0, 251.0  # levels; beyond them a pixel may be cut off
 FEWEST = 0.01  # of the pixels must be cut off in neither picture, or no line is fitted
 CONTRAST = 2.5  # times more, or less, is no copy
@@ -36,32 +49,38 @@ def near(image: Tensor) -> list[tuple[int, int]]:
     Of pictures that are all copies of one another there are as many pairs as join them, not every
     one: ten thousand times the same picture are 9999 pairs and not fifty million.
     """
+    left = 0.0 if image.is_floating_point() else LEFT
     if image.is_floating_point() and len(image):  # finer steps may be faint: a CT by all its bits
         low, high = image.aminmax()
         image = (image - low) * (255 / (high - low).clamp(min=1e-6))
     found: list[tuple[int, int]] = []
     family = torch.arange(len(image))
-    for pairs in _candidates(image):  # (candidates, 2)
+    for pairs in _candidates(image, left):  # (candidates, 2)
         pairs = pairs[family[pairs[:, 0]] != family[pairs[:, 1]]]
         if len(pairs):
             one, other = (_smaller(image[rows]) for rows in pairs.T)
-            for i, j in pairs[alike(one, other) > ALIKE_FINE].tolist():
+            for i, j in pairs[same(one, other, left)].tolist():
                 if family[i] != family[j]:
                     found.append((i, j))
                     family[family == family[j]] = family[i].item()
     return sorted(found)
 
 
-def alike(one: Tensor, other: Tensor) -> Tensor:
-    """(N,) the correlations of pictures (N, C, H, W) float in 0..255, row by row: as they are, or
-    once the brightness of either is fitted to the other's, whichever is highest."""
-    mine, yours = thumbnails(one, FINE), thumbnails(other, FINE)
-    ways = (
-        (mine * yours).sum(1),
-        (thumbnails(fitted(one, other), FINE) * yours).sum(1),
-        (thumbnails(fitted(other, one), FINE) * mine).sum(1),
-    )
-    return torch.stack(ways).amax(0)
+def same(one: Tensor, other: Tensor, left: float = LEFT) -> Tensor:
+    """(N,) bool: are pictures (N, C, H, W) float in 0..255 copies, row by row? As they are, or once
+    the brightness of either is fitted to the other's; with up to ``left`` levels of difference."""
+    found = torch.zeros(len(one), dtype=torch.bool)
+    for mine, yours in ((one, other), (fitted(one, other), other), (fitted(other, one), one)):
+        found |= alike(mine, yours, FINE) > ALIKE_FINE
+        rough = alike(mine, yours, COARSE)
+        rest = contrast(yours) * (1 - rough.square()).clamp(min=0).sqrt()
+        found |= (rough > ALIKE_FAINT) & (rest < left)
+    return found
+
+
+def alike(one: Tensor, other: Tensor, side: int) -> Tensor:
+    """(N,) the correlations of pictures (N, C, H, W), row by row."""
+    return (thumbnails(one, side) * thumbnails(other, side)).sum(1)
 
 
 def fitted(one: Tensor, other: Tensor) -> Tensor:
@@ -84,10 +103,20 @@ def fitted(one: Tensor, other: Tensor) -> Tensor:
 
 def thumbnails(image: Tensor, side: int) -> Tensor:
     """(N, C * side * side): each colour less its mean, of length 1; zero where it is flat."""
-    pixels = F.interpolate(image.float(), (side, side), mode="bilinear", antialias=True)
-    pixels = (pixels - pixels.mean((2, 3), keepdim=True)).flatten(1)
+    pixels = _centred(image, side)
     flat = pixels.std(1, keepdim=True, correction=0) < FLAT
     return F.normalize(pixels).masked_fill(flat, 0.0)
+
+
+def contrast(image: Tensor) -> Tensor:
+    """(N,) the standard deviation of the coarse look's pixels, in levels."""
+    return _centred(image, COARSE).std(1, correction=0)
+
+
+def _centred(image: Tensor, side: int) -> Tensor:
+    """(N, C * side * side): each colour less its mean."""
+    pixels = F.interpolate(image.float(), (side, side), mode="bilinear", antialias=True)
+    return (pixels - pixels.mean((2, 3), keepdim=True)).flatten(1)
 
 
 def _smaller(image: Tensor) -> Tensor:
@@ -97,21 +126,29 @@ def _smaller(image: Tensor) -> Tensor:
     return F.interpolate(image.float(), (FITTED, FITTED), mode="bilinear", antialias=True)
 
 
-def _candidates(image: Tensor) -> Iterator[Tensor]:
-    """Pairs (n, 2) that correlate at a coarse look, at most ``BLOCK`` at once."""
+def _candidates(image: Tensor, left: float) -> Iterator[Tensor]:
+    """Pairs (n, 2) that are alike at a coarse look, at most ``BLOCK`` at once."""
 
-    def changed(contrast: float, levels: float) -> Tensor:
+    def changed(factor: float, levels: float) -> Tensor:
         return torch.cat([
-            thumbnails((contrast * _smaller(some) + levels).clamp(0, 255), COARSE).half()
+            thumbnails((factor * _smaller(some) + levels).clamp(0, 255), COARSE).half()
             for some in image.split(256)
         ])  # fmt: skip
 
-    plain, *others = [changed(*change) for change in ((1, 0), *CHANGES)] if len(image) else [image]
+    if not len(image):
+        return
+    plain, *others = [changed(*change) for change in ((1, 0), *CHANGES)]
+    faint = torch.cat([contrast(_smaller(some)) for some in image.split(256)])
+    # from which correlation on no more than ``left`` is left
+    enough = (1 - (left / faint).square()).clamp(min=0).sqrt().clamp(ALIKE_FAINT, ALIKE_COARSE)
     for start in range(0, len(plain), BLOCK):
         mine = [one[start : start + BLOCK].float() for one in (plain, *others)]
         for below in range(start, len(plain), BLOCK):
             yours = [one[below : below + BLOCK].float() for one in (plain, *others)]
-            close = mine[0] @ yours[0].T > ALIKE_COARSE
+            close = mine[0] @ yours[0].T
+            close = (close > enough[start : start + BLOCK, None]) & (
+                close > enough[below : below + BLOCK]
+            )
             for i in range(1, len(mine)):
                 close |= mine[0] @ yours[i].T > ALIKE_COARSE
                 close |= mine[i] @ yours[0].T > ALIKE_COARSE

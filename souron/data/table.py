@@ -58,10 +58,16 @@ def load(
     ("NaN", "None", "null", ...) is no label. Of further columns the first 20 are kept. Raises
     Trouble where the CSV cannot be read, lacks a column, or leaves fewer than two classes.
     """
+    skipped: list[Skipped] = []
+    rows = listing(path, group, skipped)
+    return gather(path, path.parent, rows, skipped, side, group, progress, window)
+
+
+def listing(path: Path, group: str | None, skipped: list[Skipped]) -> list[Listed]:
+    """The rows of a CSV that name a file and a label; no file is opened. Raises Trouble."""
     if not path.is_file():
         raise missing(path)
     listed: dict[str, Listed] = {}
-    skipped: list[Skipped] = []
     for row in _rows(path, group):
         name = row["file"].strip()
         if not name:
@@ -84,8 +90,7 @@ def load(
             part = _part(_value(row["part"]), path)
             group_of = _value(row["group"])
             listed[file] = Listed(place, file, label, group_of, part, frame, further)
-    rows = list(listed.values())
-    return gather(path, path.parent, rows, skipped, side, group, progress, window)
+    return list(listed.values())
 
 
 def _rows(path: Path, group: str | None) -> list[dict[str, str]]:

@@ -269,12 +269,12 @@ def text(dataset: Any, keyword: str, most: int = 64) -> str:
     return "".join(letter for letter in found if letter.isprintable()).strip()[:most]
 
 
-def pseudonym(identity: str) -> str:
-    """The same short name for the same PatientID everywhere. It does not say who it is, but whoever
-    guesses an identity can check the guess. A pseudonym stays as it is."""
+def pseudonym(identity: str, secret: bytes = b"") -> str:
+    """The same short name for the same PatientID everywhere. Without a ``secret`` (64 bytes at
+    most), whoever guesses an identity can check the guess. A pseudonym stays as it is."""
     if not identity or PSEUDONYM.fullmatch(identity):
         return identity
-    return f"souron-{blake2b(identity.encode(), digest_size=6).hexdigest()}"
+    return f"souron-{blake2b(identity.encode(), digest_size=6, key=secret).hexdigest()}"
 
 
 def syntax(dataset: Any) -> str:

@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -39,6 +39,9 @@ MOST_PIXELS = 50_000_000
 MOST_BYTES = 200_000_000
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
+# of an interlaced PNG, the first column and row of each pass, and the steps to the next ones
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+         (0, 1, 1, 2))  # fmt: skip
 DICOM = (".dcm", ".dicom")  # names of files that may lack DICOM's own first bytes
 GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -121,6 +124,8 @@ def opened(path: Path, inside: Path | None = None) -> "Iterator[Image.Image | Fi
             image = Image.open(stream, formats=FORMATS)
             check_pixels(path, image.width, image.height)
             yield image
+            if image.format == "PNG" and not image.tile and _ends_early(image, stream):
+                raise trouble(path, "truncated", _("the file is cut short"))
     except Trouble:
         raise
     except UnidentifiedImageError as error:
@@ -140,6 +145,37 @@ def opened(path: Path, inside: Path | None = None) -> "Iterator[Image.Image | Fi
         raise trouble(
             path, "unreadable", _("cannot be decoded: {why}").format(why=error)
         ) from error
+
+
+def _ends_early(image: Image.Image, stream: BinaryIO) -> bool:
+    """Does a decoded PNG lack rows, although its data ends as it should? Pillow leaves them black,
+    so that only a picture whose last row is black is looked at again."""
+    width, height = image.size
+    if np.asarray(image.crop((0, height - 1, width, height))).any():
+        return False
+    stream.seek(16)
+    header = struct.unpack(">IIBBBBB", stream.read(13))
+    width, height, bits, colours, _way, _filter, interlaced = header
+    bits *= {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colours]  # of a pixel
+    missing = 0  # bytes, of all rows with one that names each row's filter
+    for left, top, right, down in ADAM7 if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - left) // right), -(-(height - top) // down)
+        missing += rows * (1 + (columns * bits + 7) // 8) if min(columns, rows) > 0 else 0
+    stream.seek(8)
+    unfold = zlib.decompressobj()
+    while missing > 0 and len(head := stream.read(8)) == 8:
+        size = int.from_bytes(head[:4])
+        if head[4:] == b"IEND":
+            break
+        if head[4:] != b"IDAT":
+            stream.seek(size + 4, os.SEEK_CUR)
+            continue
+        coded = stream.read(size)
+        while coded and missing > 0 and not unfold.eof:
+            missing -= len(unfold.decompress(coded, 1 << 20))
+            coded = unfold.unconsumed_tail
+        stream.seek(4, os.SEEK_CUR)
+    return missing > 0
 
 
 def _is_dicom(path: Path, begins: bytes) -> bool:
