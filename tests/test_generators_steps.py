@@ -12,6 +12,7 @@ from souron.blocks import samplers
 from souron.blocks.samplers import SAMPLERS, cosine, linear
 from souron.blocks.unet import UNet
 from souron.data.cases import Feed
+from souron.systems.generate.image_gpt import k_means
 from souron.tasks.generate import Batch, Noise, Seen
 from souron.training import Run
 
@@ -51,7 +52,8 @@ DIFFUSERS = {
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_sampler_steps_as_diffusers_does(name, monkeypatch):
-    monkeypatch.setattr(samplers, "stops", lambda total, steps: [999, 749, 499, 249])
+    for stops in ("evenly", "evenly_in_noise"):  # diffusers' stops
+        monkeypatch.setattr(samplers, stops, lambda kept, steps: [999, 749, 499, 249])
     numbers = iter(range(1, 9))
     way = SAMPLERS[name](
         lambda x, t: 0.8 * (2 * x + t / 400).sin(),
@@ -208,12 +210,22 @@ def test_the_sampled_bound_is_that_of_all_steps():
     assert sampled.item() == pytest.approx(exact.item(), rel=0.05)
 
 
-def test_stops_are_all_steps_or_fewer():
-    assert samplers.stops(1000, 1000) == list(range(999, -1, -1))
+@pytest.mark.parametrize("schedule", [linear, cosine])
+@pytest.mark.parametrize("stops", [samplers.evenly, samplers.evenly_in_noise])
+def test_stops_are_all_steps_or_fewer(stops, schedule):
+    kept = schedule().tolist()
+    assert stops(kept, 1000) == list(range(999, -1, -1))
     for steps in (1, 2, 7, 20, 300, 999):
-        at = samplers.stops(1000, steps)
-        assert len(at) == steps and at[0] == 999 and at[-1] >= 0
+        at = stops(kept, steps)
+        assert len(at) == steps and at[0] >= 990 and at[-1] >= 0
         assert all(before > after for before, after in pairwise(at))
+
+
+def test_the_stops_of_dpm_halve_the_noise_again_and_again():
+    kept = linear().tolist()
+    ratio = [math.log(kept[t] / (1 - kept[t])) / 2 for t in samplers.evenly_in_noise(kept, 8)]
+    leaps = [after - before for before, after in pairwise(ratio)]
+    assert max(leaps[:-1]) == pytest.approx(min(leaps[:-1]), rel=0.25)  # t are whole numbers
 
 
 def test_the_decoder_shares_out_all_of_the_chance(monkeypatch):
@@ -279,7 +291,7 @@ def test_ddpm_learns_and_its_average_follows(digits):
     model = kind(config, kind.see(digits))
     first = copy.deepcopy(model.average.state_dict())
     data = Feed(digits, model.prepare)
-    losses = [progress.losses["model"].item() for progress in model.fit(data, Run(60, 64))]
+    losses = [progress.losses["model"].item() for progress in model.fit(data, Run(30, 64))]
     assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
     weights = dict(model.network.named_parameters())
     for name, mean in model.average.named_parameters():
@@ -287,3 +299,147 @@ def test_ddpm_learns_and_its_average_follows(digits):
         assert (mean - weights[name]).norm() < (first[name] - weights[name]).norm() or (
             torch.equal(first[name], weights[name])
         )
+
+
+def test_image_gpt_has_the_published_weights():
+    for size, millions in {"s": 76, "m": 455, "l": 1362}.items():  # the paper's section 3.3
+        with torch.device("meta"):
+            model = make(f"image_gpt_{size}", Seen(3, 32))
+        found = sum(weight.numel() for weight in model.parameters()) / 1e6
+        assert found == pytest.approx(millions, rel=0.01), size
+
+
+def noise_pictures(*shape):
+    random = torch.Generator().manual_seed(1)
+    return (torch.randint(256, shape, generator=random).float() / 255).square() * 2 - 1
+
+
+def knowing(seen, **changed):
+    """A small one that knows the colours of its pictures, with weights that make a difference."""
+    model = make("image_gpt_tiny", seen, **changed)
+    for name, weight in model.named_parameters():
+        if weight.dim() == 2:
+            torch.nn.init.normal_(weight, std=0.5 if "w" in name else 0.2)
+    image = noise_pictures(64, seen.channels, seen.side, seen.side)
+
+    class Same:
+        def endless(self, size, start=0):
+            while True:
+                yield Batch(image, torch.zeros(len(image), dtype=torch.long))
+
+    model.know(Same())
+    return model.eval()
+
+
+def chance(model, images):
+    """(B,) the probability of each picture."""
+    label = torch.zeros(len(images), dtype=torch.long)
+    with torch.no_grad():
+        return 2 ** (-model.bits(Batch(images, label)).double() * images[0].numel())
+
+
+VALUES = torch.arange(256) / 127.5 - 1
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_chances_of_all_pictures_of_one_pixel_add_up_to_one(channels):
+    model = knowing(Seen(channels, 1))
+    images = torch.cartesian_prod(*[VALUES] * channels).view(-1, channels, 1, 1)
+    assert chance(model, images).sum().item() == pytest.approx(1, abs=1e-4)
+
+
+def test_two_pixels_leave_their_chance_to_all_that_may_follow():
+    """p(x_1 x_2), from two tokens alone, is the sum of all pictures that go on from them."""
+    model = knowing(Seen(1, 2))
+    rest = torch.cartesian_prod(VALUES, VALUES)
+    first = [13, 200]
+    begun = torch.tensor(first) / 127.5 - 1
+    images = torch.cat([begun.expand(len(rest), 2), rest], 1).view(-1, 1, 2, 2)
+    with torch.no_grad():
+        cluster = model.foretold(model.tokens(images[:1]))[0, :2].softmax(-1)  # (2, K)
+    value = model.histogram[0][:, first].T  # (2, K)
+    expected = (cluster * value).sum(1).prod().item()
+    assert chance(model, images).sum().item() == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_drawing_with_and_without_cache_is_the_same(channels):
+    model = knowing(Seen(channels, 8)).double()
+    number = Noise(4, range(3)).uniform(64)
+    for first in (torch.empty(3, 0, dtype=torch.long), torch.randint(8, (3, 24))):
+        kept = torch.stack([t[:, -1] for t in model.growing(number, first, 0.8)])
+        again = torch.stack([t[:, -1] for t in model.growing(number, first, 0.8, cached=False)])
+        assert torch.equal(kept, again)
+        assert len(kept) == 64 - first.shape[1] and len(kept.unique()) > 3
+
+
+def test_a_pixel_sees_only_what_came_before():
+    model = knowing(Seen(1, 8))
+    tokens = torch.randint(8, (1, 64))
+    changed = tokens.clone()
+    changed[0, 30] = (tokens[0, 30] + 1) % 8
+    with torch.no_grad():
+        before, after = model.foretold(tokens), model.foretold(changed)
+    assert torch.equal(before[:, :31], after[:, :31])
+    assert not torch.allclose(before[:, 31:], after[:, 31:], atol=1e-3)
+
+
+def test_what_is_drawn_is_distributed_as_it_is_foretold():
+    model = knowing(Seen(1, 2))
+    with torch.no_grad():
+        expected = model.foretold(torch.zeros(1, 4, dtype=torch.long))[0, 0].softmax(-1)
+        noise = Noise(0, range(3000)).uniform(4)
+        first = next(model.growing(noise, torch.empty(3000, 0, dtype=torch.long)))[:, 0]
+        cold = next(model.growing(noise, torch.empty(3000, 0, dtype=torch.long), 0.01))[:, 0]
+    shares = torch.bincount(first, minlength=8) / 3000
+    assert torch.allclose(shares, expected, atol=0.04)
+    assert (cold == expected.argmax()).float().mean() > 0.95
+
+
+def test_the_upper_rows_of_a_given_picture_stay_and_the_lower_ones_are_drawn():
+    model = knowing(Seen(3, 8))
+    given, label = noise_pictures(2, 3, 8, 8), torch.zeros(2, dtype=torch.long)
+    for kept, rows in ((0.5, 4), (0.3, 2), (1.0, 8), (0.0, 0)):
+        way = list(model.drawing(Noise(2, [0, 1]), label, given=given, kept=kept))
+        for picture in way:
+            assert torch.equal(picture[:, :, :rows], given[:, :, :rows])
+        if rows < 8:
+            assert not torch.allclose(way[-1][:, :, rows:], given[:, :, rows:], atol=0.1)
+    other = [*model.drawing(Noise(2, [0, 1]), label, given=given.flip(0), kept=0.5)][-1]
+    same = [*model.drawing(Noise(2, [0, 1]), label, given=given, kept=0.5)][-1]
+    assert not torch.equal(other[:, :, 4:], same[:, :, 4:])
+
+
+def test_a_picture_grows_in_about_twenty_looks():
+    model = knowing(Seen(1, 8))
+    way = list(model.drawing(Noise(0, [5]), torch.zeros(1, dtype=torch.long)))
+    assert 16 <= len(way) <= 22
+    there = [int((picture != 0).sum()) for picture in way]
+    assert there[0] == 0 and there == sorted(there) and there[-1] == 64
+
+
+def test_the_clusters_are_those_of_the_pictures():
+    points = torch.tensor([[0.0], [2.0], [100.0], [104.0], [255.0]])
+    centres = k_means(points, torch.tensor([3.0, 1.0, 1.0, 3.0, 1.0]), 3)
+    assert torch.allclose(centres.sort(0).values.flatten(), torch.tensor([0.5, 103.0, 255.0]))
+    few = k_means(points, torch.ones(5), 9)  # more clusters than colours
+    assert set(few.flatten().tolist()) == set(points.flatten().tolist())
+
+
+def test_image_gpt_learns_its_clusters_once(digits):
+    kind, config = finding.system("image_gpt_tiny")
+    torch.manual_seed(0)
+    model = kind(config, kind.see(digits))
+    data = Feed(digits, model.prepare)
+    losses = [progress.losses["model"].item() for progress in model.fit(data, Run(25, 64))]
+    assert losses[-1] < 0.8 * losses[0]
+    assert model.known and torch.allclose(model.histogram.sum(-1), torch.ones(1))
+    tokens = model.tokens(next(data.once(300)).image)
+    near = model.picture(tokens) - next(data.once(300)).image
+    assert near.abs().mean() < 0.1  # of a range of 2, with 8 greys
+    palette = model.palette.clone()
+    bits = model.evaluate(Feed(digits.only(range(100)), model.prepare))["bits per dimension"]
+    assert 0.5 < bits.mean() < 6  # a picture of 17 greys; 8 without having learnt
+    other = Feed(digits.only(range(5)), model.prepare)
+    next(model.fit(other, Run(9, 5, start=8)))
+    assert torch.equal(model.palette, palette)

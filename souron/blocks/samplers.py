@@ -4,7 +4,8 @@
 
 A denoiser is any callable: (x_t (B, ...), t) -> its idea of x_0, (B, ...); t counts from 0.
 ``kept`` are the a_t^2 of every t. Each sampler yields x at every stop of its way, the noise itself
-first; ``steps`` is how often it asks. Random numbers, where it needs some, come from ``normal``.
+first; ``steps``, as many as there are t at most, is how often it asks. Random numbers, where it
+needs some, come from ``normal``.
 """
 
 import math
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 
 Denoiser = Callable[[Tensor, int], Tensor]
+
+LEAST = -5.06  # of log(a / s): the linear schedule's last, and enough
 
 
 def linear(steps: int = 1000) -> Tensor:
@@ -32,17 +35,27 @@ def cosine(steps: int = 1000) -> Tensor:
     return (square[1:] / square[:-1]).clamp(min=1 - 0.999).cumprod(0)
 
 
-def stops(total: int, steps: int) -> list[int]:
-    """``steps`` of the numbers below ``total``, downwards from the last, in proportion to a square:
-    dense where little noise is left and the picture's details are settled (Song, Meng, Ermon 2020,
-    appendix D.2). All numbers, where that many are asked for."""
-    upwards = [max(k, round(total * ((k + 1) / steps) ** 2) - 1) for k in range(steps)]
-    return upwards[::-1]
+def evenly(kept: Sequence[float], steps: int) -> list[int]:
+    """So many different t, downwards from the last at even distances."""
+    return [round(len(kept) * (1 - i / steps)) - 1 for i in range(steps)]
 
 
-def way(kept: Sequence[float], steps: int) -> Iterator[tuple[int, float, float]]:
+def evenly_in_noise(kept: Sequence[float], steps: int) -> list[int]:
+    """So many different t, downwards at even distances of l = log(a_t / s_t), from where almost
+    nothing of the picture is left (Lu and others 2022: best for small pictures)."""
+    l = [math.log(now / (1 - now)) / 2 for now in kept]
+    first = max(l[-1], LEAST)
+    at: list[int] = []
+    for i in range(steps):
+        wanted = first + (l[0] - first) * i / max(1, steps - 1)
+        nearest = min(range(len(l)), key=lambda t: abs(l[t] - wanted))
+        highest = at[-1] - 1 if at else len(l) - 1
+        at.append(max(steps - 1 - i, min(nearest, highest)))
+    return at
+
+
+def way(kept: Sequence[float], at: Sequence[int]) -> Iterator[tuple[int, float, float]]:
     """Each stop t, a_t^2, and a^2 of the stop after it: 1 at the end."""
-    at = stops(len(kept), min(steps, len(kept)))
     for t, after in zip(at, [*at[1:], None], strict=True):
         yield t, kept[t], 1.0 if after is None else kept[after]
 
@@ -53,7 +66,7 @@ def ddpm(
     """Draw each x from what lies between the last one and the clean picture (Ho and others 2020,
     equation 7); where stops are left out, beta is that of the whole leap."""
     yield x
-    for t, now, after in way(kept, steps):
+    for t, now, after in way(kept, evenly(kept, steps)):
         clean = denoise(x, t)
         beta = 1 - now / after
         of_clean = math.sqrt(after) * beta / (1 - now)
@@ -73,7 +86,7 @@ def ddim(
     https://arxiv.org/abs/2010.02502
     """
     yield x
-    for t, now, after in way(kept, steps):
+    for t, now, after in way(kept, evenly(kept, steps)):
         clean = denoise(x, t)
         noise = (x - math.sqrt(now) * clean) / math.sqrt(1 - now)
         x = math.sqrt(after) * clean + math.sqrt(1 - after) * noise
@@ -90,7 +103,7 @@ def dpm(
     """
     yield x
     before: tuple[Tensor, float] | None = None  # the last clean picture, and the leap of l to here
-    for t, now, after in way(kept, steps):
+    for t, now, after in way(kept, evenly_in_noise(kept, steps)):
         clean = denoise(x, t)
         if after == 1:  # l is infinite where no noise is left: what is clean is the picture
             x = clean

@@ -1,0 +1,298 @@
+"""A picture is written like a sentence: pixel by pixel, each foretold from those before it.
+
+Chen, Radford, Child, Wu, Jun, Luan, Sutskever: Generative Pretraining from Pixels (2020).
+https://proceedings.mlr.press/v119/chen20s.html
+
+    tokens = number of each pixel's colour cluster, row by row      p(x) = prod p(x_i | x_<i)
+    x = tokens E + positions      x = x + attention(norm(x))      x = x + mlp(norm(x))
+    p(x_i | x_<i) = softmax(head(norm(x)))_(i - 1)      attention sees what came before, no more
+
+The clusters are those of k-means on the first training pictures. Drawing keeps each layer's keys
+and values, so that a pixel costs one token, not all those before it again. A picture's likelihood
+is exact: each pixel's value is drawn from its cluster's histogram (add-one smoothed), channel by
+channel, so that p(value | before) = sum over clusters p(cluster | before) p(value | cluster).
+
+Sizes `s`, `m` and `l` are the paper's for 32 x 32 pixels of 512 colours. Differs from the paper:
+grey pictures have fewer clusters, of grey; positions begin as sines and cosines of row and column,
+else short training does not find the pixel above; a batch is learnt from in several updates, as
+each picture is as many lessons as it has pixels.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.speaking import N_
+from souron.tasks.generate import Batch, Choice, Generator, Noise, Seen
+from souron.training import Data, Progress, Run, descend
+
+SHOWN_STOPS = 20  # on the way to a picture
+LOOKED_AT = 16  # batches of 128 pictures, from which the clusters are made
+MOST_COLOURS = 16_384  # of those, for k-means
+ROUNDS = 20  # of k-means
+AT_ONCE = 16_384  # pixels whose nearest cluster is looked for
+
+
+@dataclass(frozen=True)
+class Config:
+    layers: int = 24
+    heads: int = 8
+    width: int = 512
+    colours: int = 512  # clusters
+    greys: int = 256  # clusters of grey pictures
+    pictures: int = 128  # at most, of each update
+    rate: float = 3e-3
+
+
+class Norm(nn.Module):
+    """Divides by the root of the mean square, without shifting, as the paper's code does."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight, 1e-5)
+
+
+class Attention(nn.Module):
+    def __init__(self, config: Config):
+        super().__init__()
+        self.heads = config.heads
+        self.c_attn = nn.Linear(config.width, 3 * config.width)  # q, k and v, stacked
+        self.c_proj = nn.Linear(config.width, config.width)
+
+    def forward(self, x: Tensor, cache: Tensor | None, done: int) -> Tensor:
+        """(B, n, width); ``cache`` (2, B, heads, T, d) holds keys and values of ``done`` tokens
+        before these, and takes up theirs."""
+        stacked = self.c_attn(x).unflatten(-1, (3, self.heads, -1))  # (B, n, 3, heads, d)
+        q, k, v = stacked.permute(2, 0, 3, 1, 4)  # (B, heads, n, d)
+        if cache is not None:
+            until = done + k.shape[2]
+            cache[0, :, :, done:until], cache[1, :, :, done:until] = k, v
+            k, v = cache[:, :, :, :until].to(q.dtype)
+        assert done == 0 or q.shape[2] == 1
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=q.shape[2] > 1)
+        return self.c_proj(mixed.transpose(1, 2).flatten(2))
+
+
+class Layer(nn.Module):
+    def __init__(self, config: Config):
+        super().__init__()
+        self.ln_1, self.attn = Norm(config.width), Attention(config)
+        self.ln_2 = Norm(config.width)
+        self.c_fc = nn.Linear(config.width, 4 * config.width)
+        self.c_proj = nn.Linear(4 * config.width, config.width)
+
+    def forward(self, x: Tensor, cache: Tensor | None, done: int) -> Tensor:
+        x = x + self.attn(self.ln_1(x), cache, done)
+        wide = self.c_fc(self.ln_2(x))
+        return x + self.c_proj(wide * (1.702 * wide).sigmoid())
+
+
+class ImageGPT(Generator):
+    year = 2020
+    ja = "画素を文章のように一つずつ、それまでの画素から次の色を予測して描く"
+    completes = True
+    likelihood = "exact"
+    measures = {"bits per dimension": "lower"}
+    clip = 1.0
+    SIZES = {
+        "tiny": Config(1, 2, 32, 16, 8, 32, 1e-2),
+        "small": Config(3, 2, 96, 64, 16, 32, 5e-3),
+        "s": Config(),
+        "m": Config(36, 8, 1024, rate=2e-3),
+        "l": Config(48, 16, 1536, rate=1e-3),
+    }
+    SHOWN = {"s": (3, 32, 1), "m": (3, 32, 1), "l": (3, 32, 1)}
+
+    palette: Tensor  # (K, C) in 0..255, each cluster's colour
+    histogram: Tensor  # (C, K, 256) the chance of each value in each cluster
+    known: Tensor  # () whether palette and histogram are the data's
+
+    def __init__(self, config: Config, seen: Seen):
+        super().__init__(config, seen)
+        self.clusters = config.greys if seen.channels == 1 else config.colours
+        self.length, width = seen.side**2, config.width
+        self.wte = nn.Embedding(self.clusters + 1, width)  # the last one stands before the picture
+        self.wpe = nn.Parameter(places(seen.side, width))  # (T, width)
+        self.h = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.ln_f, self.lm_head = Norm(width), nn.Linear(width, self.clusters, bias=False)
+        for name, weight in self.named_parameters():
+            if weight.dim() == 2 and name != "wpe":
+                # what is added to the residual stream begins smaller, the more layers there are
+                smaller = math.sqrt(2 * config.layers) if "c_proj" in name else 1
+                nn.init.normal_(weight, std=0.02 / smaller)
+            elif name.endswith("bias"):
+                nn.init.zeros_(weight)
+
+        evenly = torch.linspace(0, 255, self.clusters)[:, None].repeat(1, seen.channels)
+        self.register_buffer("palette", evenly)
+        flat = torch.full((seen.channels, self.clusters, 256), 1 / 256)
+        self.register_buffer("histogram", flat)
+        self.register_buffer("known", torch.tensor(False))
+
+    def fit(self, data: Data, run: Run) -> Iterator[Progress]:
+        if not self.known:
+            self.know(data)
+        yield from descend(self, data, run)
+
+    def know(self, data: Data) -> None:
+        """Clusters and histograms from the first training pictures; no chance in it."""
+        batches = data.endless(128)
+        images = torch.cat([next(batches).image for _ in range(LOOKED_AT)])
+        values = bytes_of(images).movedim(1, -1).flatten(0, -2)  # (N, C)
+        some = values[:: max(1, len(values) // MOST_COLOURS)] if values.shape[1] > 1 else values
+        colours, counts = some.unique(dim=0, return_counts=True)
+        self.palette.copy_(k_means(colours.float(), counts.float(), self.clusters))
+        cluster = self.nearest(values.float())
+        for channel, counted in enumerate(self.histogram):
+            pairs = torch.bincount(cluster * 256 + values[:, channel], minlength=counted.numel())
+            counted.copy_(pairs.view_as(counted) + 1)
+        self.histogram /= self.histogram.sum(-1, keepdim=True)
+        self.known.fill_(True)
+
+    def nearest(self, colours: Tensor) -> Tensor:
+        """(N, C) in 0..255 -> (N,) the cluster of each."""
+        return torch.cat([
+            (some[:, None] - self.palette).square().sum(-1).argmin(1)
+            for some in colours.split(AT_ONCE)
+        ])  # fmt: skip
+
+    def tokens(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) in -1..1 -> (B, T)"""
+        colours = (image.float() * 127.5 + 127.5).movedim(1, -1)  # (B, H, W, C)
+        return self.nearest(colours.flatten(0, 2)).view(len(image), self.length)
+
+    def picture(self, tokens: Tensor) -> Tensor:
+        """(B, n) -> (B, C, H, W) in -1..1; the pixels that are not yet there in middle grey."""
+        colours = torch.zeros(len(tokens), self.length, self.seen.channels, device=tokens.device)
+        colours[:, : tokens.shape[1]] = self.palette[tokens] / 127.5 - 1
+        side = self.seen.side
+        return colours.unflatten(1, (side, side)).movedim(-1, 1)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        betas = (0.9, 0.95)
+        weights = self.parameters()
+        return {"model": torch.optim.AdamW(weights, self.config.rate, betas, weight_decay=0.01)}
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        for tokens in self.tokens(batch.image).split(self.config.pictures):
+            yield "model", F.cross_entropy(self.foretold(tokens).flatten(0, 1), tokens.flatten())
+
+    def foretold(self, tokens: Tensor) -> Tensor:
+        """(B, T) -> (B, T, K) logits of each token from those before it."""
+        start = torch.full_like(tokens[:, :1], self.clusters)
+        return self.read(torch.cat([start, tokens[:, :-1]], 1))
+
+    def read(self, before: Tensor, cache: Tensor | None = None, done: int = 0) -> Tensor:
+        """(B, n) tokens from place ``done`` on -> (B, n, K) logits of what follows each."""
+        x = self.wte(before) + self.wpe[done : done + before.shape[1]]
+        for i, layer in enumerate(self.h):
+            x = layer(x, None if cache is None else cache[i], done)
+        return self.lm_head(self.ln_f(x)).float()
+
+    # on processors in float32: of few tokens, casting the weights takes longer than it saves
+    @torch.autocast("cpu", enabled=False)
+    def read_on(self, before: Tensor, cache: Tensor, done: int) -> Tensor:
+        return self.read(before, cache, done)
+
+    @torch.no_grad()
+    def growing(
+        self, chance: Tensor, first: Tensor, temperature: float = 1.0, cached: bool = True
+    ) -> Iterator[Tensor]:
+        """Tokens (B, n), one more each time, after ``first`` (B, n); ``chance`` (B, T) in 0..1 says
+        which. Without ``cached`` all those before are read again for each."""
+        count, done = len(first), 0
+        start = torch.full((count, 1), self.clusters, device=first.device)
+        before = torch.cat([start, first], 1)
+        wide = self.config.width // self.config.heads
+        shape = (len(self.h), 2, count, self.config.heads, self.length, wide)
+        cache = self.wpe.new_empty(shape) if cached else None
+        for at in range(first.shape[1], self.length):
+            if cache is None:
+                logits = self.read(before)[:, -1]
+            else:
+                logits = self.read_on(before[:, done:], cache, done)[:, -1]
+            done = at + 1
+            reach = (logits.double() / temperature).softmax(1).cumsum(1)
+            drawn = (reach <= chance[:, at, None].double() * reach[:, -1:]).sum(1)
+            before = torch.cat([before, drawn.clamp(max=self.clusters - 1)[:, None]], 1)
+            yield before[:, 1:]
+
+    def drawing(
+        self,
+        noise: Noise,
+        label: Tensor,
+        *,
+        temperature: Annotated[
+            float, Choice(N_("below 1 likelier pictures, above 1 more varied ones"), 0.01, 10)
+        ] = 1.0,
+        given: Annotated[Tensor | None, Choice(N_("the picture to be completed"))] = None,
+        kept: Annotated[
+            float, Choice(N_("how much of the given picture stays, from its top"), 0, 1)
+        ] = 0.5,
+    ) -> Iterator[Tensor]:
+        side = self.seen.side
+        rows = 0 if given is None else round(kept * side)
+        shown = torch.zeros(1, self.seen.channels, side, side) if given is None else given
+        shown = shown.to(self.device).expand(len(noise), -1, -1, -1)
+        first = self.tokens(shown)[:, : rows * side]
+
+        def drawn(tokens: Tensor) -> Tensor:
+            picture = self.picture(tokens)
+            picture[:, :, :rows] = shown[:, :, :rows]
+            return picture
+
+        yield drawn(first)
+        every = math.ceil(self.length / SHOWN_STOPS)
+        for tokens in self.growing(noise.uniform(self.length), first, temperature):
+            if tokens.shape[1] % every == 0 or tokens.shape[1] == self.length:
+                yield drawn(tokens)
+
+    def example(self) -> None:
+        self.foretold(torch.zeros(1, self.length, dtype=torch.long, device=self.device))
+
+    def bits(self, batch: Batch) -> Tensor:
+        chance = self.foretold(self.tokens(batch.image)).log_softmax(-1)  # (B, T, K)
+        values = bytes_of(batch.image).flatten(2)  # (B, C, T)
+        for channel, counted in enumerate(self.histogram):
+            chance = chance + counted.log().T[values[:, channel]]  # of (256, K)
+        return -chance.logsumexp(-1).sum(1) / (math.log(2) * values[0].numel())
+
+
+def bytes_of(image: Tensor) -> Tensor:
+    """-1..1 -> 0..255"""
+    return (image.float() * 127.5 + 127.5).round().clamp(0, 255).long()
+
+
+def places(side: int, width: int) -> Tensor:
+    """(side^2, width): sines and cosines of the row in one half, of the column in the other."""
+    quarter = width // 4
+    rate = 100 ** (-torch.arange(quarter) / quarter)
+    angle = torch.arange(side)[:, None] * rate  # (side, quarter)
+    waves = torch.cat([angle.sin(), angle.cos()], 1) * 0.1  # (side, width / 2)
+    rows = waves[:, None].expand(-1, side, -1)
+    return torch.cat([rows, rows.transpose(0, 1)], -1).flatten(0, 1)
+
+
+def k_means(points: Tensor, weight: Tensor, count: int) -> Tensor:
+    """Different points (N, C) that weigh (N,) -> (count, C) centres. They begin at the heaviest
+    point, then each at the farthest from those before; without chance, so that any run agrees."""
+    centres = points[weight.argmax()].expand(count, -1).clone()
+    distance = (points - centres[0]).square().sum(1)
+    for i in range(1, count):
+        centres[i] = points[distance.argmax()]
+        distance = distance.minimum((points - centres[i]).square().sum(1))
+    for _ in range(ROUNDS):
+        nearest = torch.cdist(points, centres).argmin(1)
+        mass = weight.new_zeros(count).index_add(0, nearest, weight)
+        total = torch.zeros_like(centres).index_add(0, nearest, points * weight[:, None])
+        there = mass > 0
+        centres[there] = total[there] / mass[there, None]
+    return centres
