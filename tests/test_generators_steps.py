@@ -443,3 +443,26 @@ def test_image_gpt_learns_its_clusters_once(digits):
     other = Feed(digits.only(range(5)), model.prepare)
     next(model.fit(other, Run(9, 5, start=8)))
     assert torch.equal(model.palette, palette)
+
+
+@pytest.mark.parametrize("size", ["tiny", "small"])
+@pytest.mark.parametrize("channels, side", [(1, 8), (3, 28), (1, 45), (3, 64)])
+def test_image_gpt_takes_any_picture(size, channels, side):
+    model = make(f"image_gpt_{size}", Seen(channels, side))
+    batch = Batch(noise_pictures(1, channels, side, side), torch.zeros(1, dtype=torch.long))
+    [(_name, loss)] = model.updates(batch, 0)
+    clusters = model.palette.shape[0]
+    assert loss.item() == pytest.approx(math.log(clusters), rel=0.1)  # it begins knowing nothing
+    with torch.no_grad():
+        assert model.bits(batch).item() == pytest.approx(8, abs=0.5)
+        pixel = next(model.growing(torch.rand(1, side**2), torch.empty(1, 0, dtype=torch.long)))
+    assert model.picture(pixel).shape == (1, channels, side, side)
+
+
+def test_a_batch_is_learnt_from_in_several_updates():
+    model = make("image_gpt_tiny", GREY, pictures=3)
+    batch = Batch(noise_pictures(7, 1, 8, 8), torch.zeros(7, dtype=torch.long))
+    assert len(list(model.updates(batch, 0))) == 3
+    with torch.no_grad():
+        alone = [model.bits(Batch(image[None], batch.label[:1])) for image in batch.image]
+        assert torch.allclose(model.bits(batch), torch.cat(alone), atol=1e-4)

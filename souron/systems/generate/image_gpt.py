@@ -177,9 +177,8 @@ class ImageGPT(Generator):
         return colours.unflatten(1, (side, side)).movedim(-1, 1)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        betas = (0.9, 0.95)
-        weights = self.parameters()
-        return {"model": torch.optim.AdamW(weights, self.config.rate, betas, weight_decay=0.01)}
+        rate, betas = self.config.rate, (0.9, 0.95)
+        return {"model": torch.optim.AdamW(self.parameters(), rate, betas, weight_decay=0.01)}
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         for tokens in self.tokens(batch.image).split(self.config.pictures):
@@ -211,15 +210,14 @@ class ImageGPT(Generator):
         count, done = len(first), 0
         start = torch.full((count, 1), self.clusters, device=first.device)
         before = torch.cat([start, first], 1)
-        wide = self.config.width // self.config.heads
-        shape = (len(self.h), 2, count, self.config.heads, self.length, wide)
+        heads, wide = self.config.heads, self.config.width // self.config.heads
+        shape = (len(self.h), 2, count, heads, self.length, wide)
         cache = self.wpe.new_empty(shape) if cached else None
         for at in range(first.shape[1], self.length):
-            if cache is None:
-                logits = self.read(before)[:, -1]
-            else:
-                logits = self.read_on(before[:, done:], cache, done)[:, -1]
-            done = at + 1
+            read = (
+                self.read(before) if cache is None else self.read_on(before[:, done:], cache, done)
+            )
+            logits, done = read[:, -1], at + 1
             reach = (logits.double() / temperature).softmax(1).cumsum(1)
             drawn = (reach <= chance[:, at, None].double() * reach[:, -1:]).sum(1)
             before = torch.cat([before, drawn.clamp(max=self.clusters - 1)[:, None]], 1)
@@ -259,10 +257,14 @@ class ImageGPT(Generator):
         self.foretold(torch.zeros(1, self.length, dtype=torch.long, device=self.device))
 
     def bits(self, batch: Batch) -> Tensor:
-        chance = self.foretold(self.tokens(batch.image)).log_softmax(-1)  # (B, T, K)
-        values = bytes_of(batch.image).flatten(2)  # (B, C, T)
-        for channel, counted in enumerate(self.histogram):
-            chance = chance + counted.log().T[values[:, channel]]  # of (256, K)
+        some = batch.image.split(self.config.pictures)  # there are K numbers for every pixel
+        return torch.cat([self.bits_of(image) for image in some])
+
+    def bits_of(self, image: Tensor) -> Tensor:
+        chance = self.foretold(self.tokens(image)).log_softmax(-1)  # (B, T, K)
+        values = bytes_of(image).flatten(2)  # (B, C, T)
+        for channel, counted in enumerate(self.histogram.log()):
+            chance = chance + counted.T[values[:, channel]]  # of (256, K)
         return -chance.logsumexp(-1).sum(1) / (math.log(2) * values[0].numel())
 
 
