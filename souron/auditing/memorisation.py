@@ -7,16 +7,18 @@ A picture x is judged by how much nearer its nearest training picture is than it
 Carlini and others: Extracting Training Data from Diffusion Models (2023).
 https://arxiv.org/abs/2301.13188   (with the mean; a few copies of t_1 leave the median as it is)
 
-A copy's ratio is near 0. The bare distance would not do: what is blurred lies near to everything.
-The distances are those of pixels and of what a fixed network sees, for copies that are no longer
-equal pixel by pixel (Somepalli and others: Diffusion Art or Digital Forgery?, 2022,
-https://arxiv.org/abs/2212.03860); mirrored or shifted by a pixel, a copy is a copy still.
+A copy's ratio is near 0. The bare distance would not do: what is smooth lies near to everything; the
+ratio shows far less of that, though not nothing (``Audit.grain``). The distances are those of
+pixels and of what a fixed network sees, for copies that are no longer equal pixel by pixel
+(Somepalli and others: Diffusion Art or Digital Forgery?, 2022, https://arxiv.org/abs/2212.03860);
+mirrored or shifted by a pixel, a copy is a copy still.
 
 How small a ratio is too small, real pictures say that the generator never saw, as in Meehan,
 Chaudhuri, Dasgupta: A Non-Parametric Test to Detect Data-Copying in Generative Models (2020),
-https://arxiv.org/abs/2004.05675. The threshold is the r-th smallest of their m ratios, where r / (m
-+ 1) is about ``LEVEL``. Of n pictures drawn from the same distribution, as many as a beta-binomial
-number with n, r and m + 1 - r lie below it, whatever the distribution; more are too many.
+https://arxiv.org/abs/2004.05675. The threshold is the r-th smallest of their m ratios, where
+r / (m + 1) is about ``LEVEL``. Of n pictures drawn from the same distribution, as many as a
+beta-binomial number with n, r and m + 1 - r lie below it, whatever the distribution; more are too
+many.
 """
 
 import itertools
@@ -48,6 +50,7 @@ MOST_CONTROL = 1000  # real pictures
 FEWEST_CONTROL, FEWEST_LEARNT = 5, 5
 MOST = 4000  # drawn pictures
 MOST_SEEN = 60_000  # training pictures that the fixed network sees
+SMOOTH = 0.7  # of the real pictures' grain; with less, flags are to be doubted
 FENCE = 3.0  # interquartile ranges below the lower quartile: far out, after Tukey
 QUERIES, KNOWN = 128, 2048  # pictures compared at once
 
@@ -185,6 +188,7 @@ class Audit:
     image: Tensor  # (N, C, H, W) uint8, drawn
     learnt: Cases
     held: Cases
+    grain: float  # of the drawn pictures, over that of the real ones; below 1 they are smoother
     copies: int  # held-out pictures left out of the control, as copies of training pictures
     found: list[Found]
     pairs: list[Pair]  # of every drawn picture, worst first
@@ -227,6 +231,7 @@ class Audit:
             "control_rate": real.value,
             "control_low": real.low,
             "control_high": real.high,
+            "grain": self.grain,
             "held_out_copies": self.copies,
             "copies": self.copies_too_much,
             "data_changed": self.changed,
@@ -309,6 +314,8 @@ def compare(
     _check(len(learnt), FEWEST_LEARNT, _("different training pictures"))
     order = torch.randperm(len(held), generator=torch.Generator().manual_seed(0))
     held = held.only(order[:MOST_CONTROL])
+    equal = set(splitting.shared(learnt, held))
+    held = held.only([i for i, file in enumerate(held.file) if file not in equal])
     _check(len(held), FEWEST_CONTROL, _("pictures it did not learn from"))
     own: list[Nearest] = []
     theirs: list[Nearest] = []
@@ -322,15 +329,14 @@ def compare(
         own.append(near.only(torch.arange(len(image))))
         theirs.append(near.only(torch.arange(len(image), len(both))))
     new = ~_copies(held.image, learnt.image, theirs[0], spaces[0])
-    _check(int(new.sum()), FEWEST_CONTROL, _("pictures it did not learn from"))
     ways = [
         Found(space, drawn, real.only(new), threshold(real.ratio[new]))
         for space, drawn, real in zip(spaces, own, theirs, strict=True)
     ]
-    yield 1.0, Audit(
-        "", "", "", 0, image, learnt, held.only(new.nonzero().flatten()), int((~new).sum()),
-        ways, _pairs(ways, learnt),
-    )  # fmt: skip
+    held = held.only(new.nonzero().flatten())
+    copies = len(equal) + int((~new).sum())
+    finer = (grain(image).median() / grain(held.image).median().clamp(min=1e-6)).item()
+    yield 1.0, Audit("", "", "", 0, image, learnt, held, finer, copies, ways, _pairs(ways, learnt))
 
 
 def rank_of(count: int) -> int:
@@ -340,6 +346,13 @@ def rank_of(count: int) -> int:
 
 def threshold(ratio: Tensor) -> float:
     return ratio.kthvalue(rank_of(len(ratio))).values.item()
+
+
+def grain(image: Tensor) -> Tensor:
+    """(N,) root mean square of what is finer than three pixels, in levels."""
+    values = image.float()
+    coarse = F.avg_pool2d(F.pad(values, (1, 1, 1, 1), "replicate"), 3, 1)
+    return (values - coarse).flatten(1).square().mean(1).sqrt()
 
 
 def _check(count: int, fewest: int, what: str) -> None:
@@ -413,16 +426,16 @@ class Crowd:
 
 
 def _copies(held: Tensor, learnt: Tensor, nearest: Nearest, space: Space) -> Tensor:
-    """(N,) held-out pictures that are copies of training pictures: equal, or alike but for their
-    brightness and far nearer than the others are. They would make the threshold 0."""
+    """(N,) held-out pictures that are copies of training pictures: alike but for their brightness,
+    and far nearer than the others are. They would make the threshold 0."""
     logs = nearest.ratio.clamp(min=1e-6).log()
     low, high = logs.quantile(torch.tensor([0.25, 0.75]))
-    far_out = (logs < low - FENCE * (high - low)).nonzero().flatten()
-    copies = nearest.distance == 0
-    for i in far_out.tolist():
+    copies = logs < low - FENCE * (high - low)
+    for i in copies.nonzero().flatten().tolist():
         change = space.changes[int(nearest.change[i])]
         mine, theirs = change.of(held[i : i + 1]), learnt[nearest.row[i]][None]
-        copies[i] |= duplicates.alike(mine.float(), theirs.float())[0] > duplicates.ALIKE_FINE
+        likeness = duplicates.alike(mine.float(), theirs.float(), duplicates.FINE)
+        copies[i] = likeness[0] > duplicates.ALIKE_FINE
     return copies
 
 

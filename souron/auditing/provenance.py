@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.sax.saxutils import quoteattr
 
 from PIL import ExifTags, Image, PngImagePlugin
 
@@ -113,7 +112,7 @@ def save(image: Image.Image, path: Path, mark: Mark, **options: Any) -> None:
 def xmp(mark: Mark) -> str:
     """The mark as an XMP packet (ISO 16684-1)."""
     own = "".join(
-        f" souron:{name}={quoteattr(str(value))}"
+        f' souron:{name}="{html.escape(str(value))}"'
         for name, value in asdict(mark).items()
         if value is not None and name != "digital_source_type"
     )
@@ -124,7 +123,7 @@ def xmp(mark: Mark) -> str:
         '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
         ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
         f' xmlns:souron="{SPACE}"'
-        f" xmp:CreatorTool={quoteattr(f'{mark.software} {mark.version}')}"
+        f' xmp:CreatorTool="{html.escape(f"{mark.software} {mark.version}")}"'
         f' Iptc4xmpExt:DigitalSourceType="{GENERATED}"{own}/>'
         '</rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
     )

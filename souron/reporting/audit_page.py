@@ -35,8 +35,8 @@ def audit_page(audit: Audit) -> Path:
     }
     if audit.ledger is None:
         del headings["ledger"]
-    flagged = [pair for pair in audit.pairs if pair.flagged]
-    shown = flagged[:FLAGGED] or audit.pairs[:NEAREST]
+    flagged = sum(pair.flagged for pair in audit.pairs)  # they come first
+    shown = audit.pairs[: max(NEAREST, min(flagged, FLAGGED))]
     text = page(
         "audit.html",
         title=_("Memorisation audit: {system} on {data}").format(
@@ -49,7 +49,7 @@ def audit_page(audit: Audit) -> Path:
         contents=list(headings.items()),
         headings=headings,
         pairs=[_pair(audit, pair) for pair in shown],
-        pairs_said=_pairs_said(audit, len(flagged), len(shown)),
+        pairs_said=_pairs_said(flagged, len(shown)),
         real=_real(audit),
         plot=plot(_curves(audit.found), _("how many pictures have a ratio of so much or less")),
         ways=[_way(audit, one) for one in audit.found],
@@ -92,20 +92,26 @@ def _notes(audit: Audit) -> list[str]:
     if audit.control.n < SMALL_TEST:
         notes.append(_("Only {count} real pictures serve as control: what is too near is known "
                        "roughly.").format(count=audit.control.n))  # fmt: skip
+    if audit.grain < memorisation.SMOOTH and any(pair.flagged for pair in audit.pairs):
+        notes.append(_("It draws more smoothly than real pictures are, and smooth pictures lie "
+                       "nearer to all others: some may be flagged that are no copies. Look at the "
+                       "pairs."))  # fmt: skip
     if audit.copies:
         notes.append(_("{count} pictures outside of training are copies of training pictures; they "
                        "were left out of the control.").format(count=audit.copies))  # fmt: skip
     return notes
 
 
-def _pairs_said(audit: Audit, flagged: int, shown: int) -> str:
+def _pairs_said(flagged: int, shown: int) -> str:
     if not flagged:
         return _("None is flagged. These {count} come nearest.").format(count=shown)
     if shown < flagged:
         return _("{flagged} are flagged, the worst {count} of them are shown.").format(
             flagged=flagged, count=shown
         )
-    return _("All {flagged} that are flagged, the worst first.").format(flagged=flagged)
+    return _("The nearest {count}, the worst first; {flagged} of them are flagged.").format(
+        flagged=flagged, count=shown
+    )
 
 
 def _pair(audit: Audit, pair: Pair) -> dict[str, Any]:
