@@ -11,6 +11,7 @@ The clusters are those of k-means on the first training pictures. Drawing keeps 
 and values, so that a pixel costs one token, not all those before it again. A picture's likelihood
 is exact: each pixel's value is drawn from its cluster's histogram (add-one smoothed), channel by
 channel, so that p(value | before) = sum over clusters p(cluster | before) p(value | cluster).
+What is drawn shows the cluster's own colour.
 
 Sizes `s`, `m` and `l` are the paper's for 32 x 32 pixels of 512 colours. Differs from the paper:
 grey pictures have fewer clusters, of grey; positions begin as sines and cosines of row and column,
@@ -181,13 +182,12 @@ class ImageGPT(Generator):
         return {"model": torch.optim.AdamW(self.parameters(), rate, betas, weight_decay=0.01)}
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        for tokens in self.tokens(batch.image).split(self.config.pictures):
-            yield "model", F.cross_entropy(self.foretold(tokens).flatten(0, 1), tokens.flatten())
+        for some in self.tokens(batch.image).split(self.config.pictures):
+            yield "model", F.cross_entropy(self.foretold(some).flatten(0, 1), some.flatten())
 
     def foretold(self, tokens: Tensor) -> Tensor:
         """(B, T) -> (B, T, K) logits of each token from those before it."""
-        start = torch.full_like(tokens[:, :1], self.clusters)
-        return self.read(torch.cat([start, tokens[:, :-1]], 1))
+        return self.read(F.pad(tokens[:, :-1], (1, 0), value=self.clusters))
 
     def read(self, before: Tensor, cache: Tensor | None = None, done: int = 0) -> Tensor:
         """(B, n) tokens from place ``done`` on -> (B, n, K) logits of what follows each."""
@@ -208,8 +208,7 @@ class ImageGPT(Generator):
         """Tokens (B, n), one more each time, after ``first`` (B, n); ``chance`` (B, T) in 0..1 says
         which. Without ``cached`` all those before are read again for each."""
         count, done = len(first), 0
-        start = torch.full((count, 1), self.clusters, device=first.device)
-        before = torch.cat([start, first], 1)
+        before = F.pad(first, (1, 0), value=self.clusters)
         heads, wide = self.config.heads, self.config.width // self.config.heads
         shape = (len(self.h), 2, count, heads, self.length, wide)
         cache = self.wpe.new_empty(shape) if cached else None
