@@ -69,7 +69,8 @@ def structure(model: nn.Module, seen: Any, depth: int | None = None) -> list[Lay
     """The layers of a blueprint with what each gives out for one case.
 
     ``depth`` 1 shows the outermost parts, 2 their parts, and so on; None every single layer.
-    The parameters of all rows add up to those of the model.
+    The parameters of all rows add up to those of the model; those of a moving average, which draws,
+    count where they are learnt.
     """
     shapes: dict[str, tuple[int, ...]] = {}
 
@@ -86,7 +87,7 @@ def structure(model: nn.Module, seen: Any, depth: int | None = None) -> list[Lay
     try_once(model, seen)
     for hook in hooks:
         hook.remove()
-    counted: set[int] = set()
+    counted = {id(weight) for weight in _copies(model)}
     return [
         Layer(name, type(part).__name__, shapes.get(name), _count(weights, counted))
         for name, part, weights in _parts(model, depth)
@@ -126,8 +127,16 @@ def fitting(model: nn.Module, rows: int) -> int:
 
 
 def parameters(model: nn.Module) -> int:
-    """How many numbers the system learns, frozen ones included."""
-    return sum(weight.numel() for weight in model.parameters())
+    """How many numbers the system learns, frozen ones included; what follows them, a part called
+    ``average``, is not counted again."""
+    copies = sum(weight.numel() for weight in _copies(model))
+    return sum(weight.numel() for weight in model.parameters()) - copies
+
+
+def _copies(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of a moving average: they follow those that learn."""
+    average = getattr(model, "average", None)
+    return list(average.parameters()) if isinstance(average, nn.Module) else []
 
 
 def flops(model: Any, seen: Any) -> int:
