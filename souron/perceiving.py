@@ -20,6 +20,7 @@ The eye computes on the processor in float32, whatever trains, so that its figur
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,7 @@ def _small(train: Cases, held_out: Cases) -> Iterator[tuple[float, Eye | None]]:
     config = replace(config, smoothing=0.0)
     examples = min(EXAMPLES, EPOCHS * len(train))
     file = _file(train, kind.__name__, config, examples, BATCH, SEED, machine.bf16())
-    with torch.random.fork_rng(devices=[]):
+    with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = kind(config, kind.see(train))
         network.to(memory_format=torch.channels_last)
@@ -170,10 +171,12 @@ def _small(train: Cases, held_out: Cases) -> Iterator[tuple[float, Eye | None]]:
         yield 1.0, replace(found, accuracy=kept.accuracy, scale=kept.scale)
         return
     while not fit.done:
-        fit.go(1.0)
+        with _one_thread():
+            fit.go(1.0)
         yield min(0.97, fit.fraction), None
     few = _evenly(train, SCALED_BY).image
-    scale = float(found.features(few).double().square().mean().sqrt()) or 1.0
+    with _one_thread():
+        scale = float(found.features(few).double().square().mean().sqrt()) or 1.0
     kept = Kept(network.state_dict(), _accuracy(found, held_out), scale)
     _keep(file, kept)
     yield 1.0, replace(found, accuracy=kept.accuracy, scale=scale)
@@ -210,6 +213,17 @@ def _large(train: Cases, held_out: Cases, classes: bool) -> Iterator[tuple[float
     accuracy = _accuracy(found, held_out)
     _keep(file, Kept({"weight": layer.weight, "bias": layer.bias}, accuracy))
     yield 1.0, replace(found, accuracy=accuracy)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums over several threads round in other ways, and learning makes much of it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _backbone() -> Any:

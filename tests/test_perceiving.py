@@ -100,7 +100,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(perceiving, "EXAMPLES", 640)
 
 
-def test_it_is_the_same_to_the_bit_whatever_was_random_before(quick, digits):
+def test_it_is_the_same_to_the_bit_whatever_was_random_before_and_with_two_threads(quick, digits):
     torch.manual_seed(1)
     before = torch.get_rng_state()
     one, _fractions = made(digits, range(600))
@@ -108,7 +108,13 @@ def test_it_is_the_same_to_the_bit_whatever_was_random_before(quick, digits):
     [file] = kept()
     file.unlink()
     torch.manual_seed(2)
-    other, _fractions = made(digits, range(600))
+    torch.set_num_threads(2)
+    try:
+        other, _fractions = made(digits, range(600))
+        assert torch.get_num_threads() == 2
+        assert torch.equal(one.features(digits.image), other.features(digits.image))
+    finally:
+        torch.set_num_threads(1)
     assert torch.equal(one.features(digits.image), other.features(digits.image))
 
 
