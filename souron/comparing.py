@@ -10,7 +10,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -366,7 +366,10 @@ class Contest:
         rows = [self._row(system, measure, table) for system, table in tables.items()]
         rows.sort(key=lambda row: row.value, reverse=higher)
         ordered = {row.system: tables[row.system] for row in rows}
-        return Ranking(rows, judging.judge(ordered, higher, groups=self.exam.units))
+        verdicts = judging.judge(ordered, higher, groups=self.exam.units)
+        if self.args["seeds"] == 1:  # then nothing is known of how trainings vary
+            verdicts = [replace(verdict, seeds_needed=None) for verdict in verdicts]
+        return Ranking(rows, verdicts)
 
     def _row(self, system: str, measure: str, scores: Any) -> Row:
         results = self.results[system]
