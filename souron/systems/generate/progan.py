@@ -143,7 +143,7 @@ class ProGAN(Generator):
     channels_last = True
     SIZES = {
         "tiny": Config(8, 16, 16, 2e-3, part=32),
-        "small": Config(16, 64, 64, 2e-3, part=32),
+        "small": Config(16, 64, 64, 4e-3, part=32),
         "paper": Config(),
     }
     SHOWN = {"paper": (3, 1024, 1)}

@@ -189,10 +189,11 @@ class Critic(nn.Module):
 class StyleGAN(Generator):
     year = 2019
     ja = "雑音から様式を作り、様式が各層の特徴の強さを決めて画を描く"
+    status = "reduced"
     channels_last = True
     SIZES = {
-        "tiny": Config(8, 16, 16, gamma=0.1),
-        "small": Config(16, 64, 64, gamma=0.1),
+        "tiny": Config(8, 16, 16, 4e-3, 0.01),
+        "small": Config(16, 64, 64, 4e-3, 0.01),
         "paper": Config(),
     }
     SHOWN = {"paper": (3, 1024, 1)}
@@ -211,10 +212,9 @@ class StyleGAN(Generator):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         rate, share = self.config.rate, EVERY / (EVERY + 1)  # R1 is an update more: each does less
-        critic, generator = self.critic.parameters(), self.generator.parameters()
         return {
-            "critic": torch.optim.Adam(critic, rate * share, (0.0, 0.99**share)),
-            "generator": torch.optim.Adam(generator, rate, (0.0, 0.99)),
+            "critic": torch.optim.Adam(self.critic.parameters(), share * rate, (0.0, 0.99**share)),
+            "generator": torch.optim.Adam(self.generator.parameters(), rate, (0.0, 0.99)),
         }
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
