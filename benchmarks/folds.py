@@ -152,7 +152,7 @@ def main() -> None:
         for world in WORLDS:
             true = truth(world)
             counts = {name: (Coverage(), Coverage()) for name in NAMES}
-            widths = {name: ([], []) for name in NAMES}
+            widths: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in NAMES}
             for _set in range(asked.sets):
                 score, label, patient, training = draw(world, rng)
                 for i, whose in enumerate((training, None)):
