@@ -16,7 +16,8 @@ Differs from the paper: Muon, which came later, in place of stochastic gradient 
 of past weights, no second look at the mirrored picture. The others are narrower, skip over the
 second convolution, as the paper's larger networks do, and bend with ReLU, which learns as well here
 and is faster; `quick` and `small` take patches of 4x4 at every second pixel, which leaves a quarter
-of the places that `fine` computes.
+of the places that `fine` computes. `quick` halves by the step of its convolutions and learns no
+biases in its first layer, so that nothing has to flow back to there: half the time of a step.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -38,6 +39,8 @@ class Config:
     stride: int = 1  # pixels between patches
     residual: bool = False
     relu: bool = False  # else GELU, as in the paper
+    strided: bool = False  # stages halve by the step of their first convolution, not by a maximum
+    biased: bool = True  # do the biases of the first layer learn? as in the paper
     smoothing: float = 0.2  # of the labels
     rate: float = 0.12  # Muon's; in proportion to each bank of filters, whose norm is kept
 
@@ -89,9 +92,10 @@ def orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
 class Stage(nn.Module):
     def __init__(self, inward: int, width: int, halve: bool, config: Config):
         super().__init__()
-        self.halve, self.residual = halve, config.residual
+        self.pool, self.residual = halve and not config.strided, config.residual
         self.bend = F.relu if config.relu else F.gelu
-        self.conv1 = nn.Conv2d(inward, width, 3, padding=1, bias=False)
+        step = 2 if halve and config.strided else 1
+        self.conv1 = nn.Conv2d(inward, width, 3, step, padding=1, bias=False)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.norm1, self.norm2 = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
         for norm in (self.norm1, self.norm2):
@@ -101,7 +105,7 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv1(x)
-        if self.halve and x.shape[-1] > 1:
+        if self.pool and x.shape[-1] > 1:
             x = F.max_pool2d(x, 2)
         x = self.bend(self.norm1(x))
         y = self.norm2(self.conv2(x))
@@ -116,7 +120,7 @@ class Airbench(Classifier):
     head = "fc"
     SIZES = {
         "tiny": Config((16, 32), 2, residual=True, relu=True),
-        "quick": Config((16, 32, 64), 4, 2, residual=True, relu=True),
+        "quick": Config((16, 32, 64), 4, 2, True, True, strided=True, biased=False),
         "small": Config((16, 32, 64, 128), 4, 2, residual=True, relu=True),
         "fine": Config((16, 32, 64, 128), 2, residual=True, relu=True),
         "paper": Config(),
@@ -130,6 +134,7 @@ class Airbench(Classifier):
         channels = 2 * seen.channels * config.patch**2
         self.whiten = nn.Conv2d(seen.channels, channels, config.patch, config.stride)
         self.whiten.weight.requires_grad_(False)
+        self.whiten.bias.requires_grad_(config.biased)
         self.register_buffer("whitened", torch.tensor(False))
         self.stages = nn.Sequential()
         for i, width in enumerate(config.widths):
