@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -47,7 +48,7 @@ def descend(system, data: Data, run: Run) -> Iterator[Progress]:
     """Gradient descent for any system. Stop iterating to stop training."""
     optimizers = system.optimizers()
     for name, state in (run.resumed or {}).items():
-        optimizers[name].load_state_dict(state)
+        take_up(optimizers[name], state)
     weights = {name: trainable(optimizer) for name, optimizer in optimizers.items()}
     # where several networks share a graph, the others stay as they are; naming one alone costs time
     moved = weights if len(weights) > 1 else dict.fromkeys(weights)
@@ -82,6 +83,19 @@ def outside(
         if update is None:
             return
         yield update
+
+
+def take_up(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Load ``state``, each moment in its weight's memory layout.
+
+    A file keeps no layout, and fused steps, which walk through memory, are silently wrong where the
+    two differ.
+    """
+    optimizer.load_state_dict(state)
+    for weight, kept in optimizer.state.items():
+        for name, moment in kept.items():
+            if torch.is_tensor(moment) and moment.shape == weight.shape:
+                kept[name] = torch.empty_like(weight, dtype=moment.dtype).copy_(moment)
 
 
 def trainable(optimizer: Optimizer) -> list[Tensor]:
