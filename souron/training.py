@@ -59,7 +59,8 @@ def descend(system, data: Data, run: Run) -> Iterator[Progress]:
             system.used = run.used(step) if run.used else step / run.steps
             losses = {}
             for name, loss in outside(run.autocast, system.updates(batch, step)):
-                optimizers[name].zero_grad(set_to_none=True)
+                for weight in weights[name]:  # zero_grad does as much, in tens of microseconds
+                    weight.grad = None
                 loss.backward(inputs=moved[name])
                 if system.clip is not None:
                     nn.utils.clip_grad_norm_(weights[name], system.clip)

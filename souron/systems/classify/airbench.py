@@ -16,8 +16,8 @@ Differs from the paper: Muon, which came later, in place of stochastic gradient 
 of past weights, no second look at the mirrored picture. The others are narrower, skip over the
 second convolution, as the paper's larger networks do, and bend with ReLU, which learns as well here
 and is faster; `quick` and `small` take patches of 4x4 at every second pixel, which leaves a quarter
-of the places that `fine` computes. `quick` halves by the step of its convolutions and learns no
-biases in its first layer, so that nothing has to flow back to there: half the time of a step.
+of the places that `fine` computes. A stage of `quick` is one convolution that steps by two, and its
+first layer learns no biases either, so that no gradient has to be computed there.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -39,8 +39,7 @@ class Config:
     stride: int = 1  # pixels between patches
     residual: bool = False
     relu: bool = False  # else GELU, as in the paper
-    strided: bool = False  # stages halve by the step of their first convolution, not by a maximum
-    biased: bool = True  # do the biases of the first layer learn? as in the paper
+    strided: bool = False  # a stage is one convolution that steps by two, and the first layer fixed
     smoothing: float = 0.2  # of the labels
     rate: float = 0.12  # Muon's; in proportion to each bank of filters, whose norm is kept
 
@@ -90,26 +89,36 @@ def orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
 
 
 class Stage(nn.Module):
+    """Two convolutions, a maximum between them that halves the side."""
+
     def __init__(self, inward: int, width: int, halve: bool, config: Config):
         super().__init__()
-        self.pool, self.residual = halve and not config.strided, config.residual
+        self.halve, self.residual = halve, config.residual
         self.bend = F.relu if config.relu else F.gelu
-        step = 2 if halve and config.strided else 1
-        self.conv1 = nn.Conv2d(inward, width, 3, step, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm1, self.norm2 = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
-        for norm in (self.norm1, self.norm2):
-            norm.weight.requires_grad_(False)
-        for convolution in (self.conv1, self.conv2):  # at first it passes on what it gets
-            nn.init.dirac_(convolution.weight.data[: convolution.in_channels])
+        self.conv1, self.conv2 = convolution(inward, width), convolution(width, width)
+        self.norm1, self.norm2 = norm(width), norm(width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv1(x)
-        if self.pool and x.shape[-1] > 1:
+        if self.halve and x.shape[-1] > 1:
             x = F.max_pool2d(x, 2)
         x = self.bend(self.norm1(x))
         y = self.norm2(self.conv2(x))
         return self.bend(x + y if self.residual else y)
+
+
+def convolution(inward: int, width: int, step: int = 1) -> nn.Conv2d:
+    """3x3; at first it passes on what it gets."""
+    made = nn.Conv2d(inward, width, 3, step, padding=1, bias=False)
+    nn.init.dirac_(made.weight.data[:inward])
+    return made
+
+
+def norm(width: int) -> nn.BatchNorm2d:
+    """Learns where values are centred, not how far they spread."""
+    made = nn.BatchNorm2d(width)
+    made.weight.requires_grad_(False)
+    return made
 
 
 class Airbench(Classifier):
@@ -120,7 +129,7 @@ class Airbench(Classifier):
     head = "fc"
     SIZES = {
         "tiny": Config((16, 32), 2, residual=True, relu=True),
-        "quick": Config((16, 32, 64), 4, 2, True, True, strided=True, biased=False),
+        "quick": Config((32, 64, 64), 4, 2, relu=True, strided=True, rate=0.16),
         "small": Config((16, 32, 64, 128), 4, 2, residual=True, relu=True),
         "fine": Config((16, 32, 64, 128), 2, residual=True, relu=True),
         "paper": Config(),
@@ -133,13 +142,17 @@ class Airbench(Classifier):
         super().__init__(config, seen)
         channels = 2 * seen.channels * config.patch**2
         self.whiten = nn.Conv2d(seen.channels, channels, config.patch, config.stride)
-        self.whiten.weight.requires_grad_(False)
-        self.whiten.bias.requires_grad_(config.biased)
+        for name, weight in self.whiten.named_parameters():
+            weight.requires_grad_(name == "bias" and not config.strided)
         self.register_buffer("whitened", torch.tensor(False))
         self.stages = nn.Sequential()
         for i, width in enumerate(config.widths):
             halve = i >= len(config.widths) - 3
-            self.stages.append(Stage(channels, width, halve, config))
+            if config.strided:
+                layers = convolution(channels, width, 2 if halve else 1), norm(width), nn.ReLU()
+                self.stages.append(nn.Sequential(*layers))
+            else:
+                self.stages.append(Stage(channels, width, halve, config))
             channels = width
         self.fc = nn.Linear(channels, len(seen.labels), bias=False)
 
