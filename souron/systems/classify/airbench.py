@@ -31,6 +31,8 @@ from torch.nn import functional as F
 from souron.tasks.classify import Batch, Classifier, Seen
 from souron.training import Data, Progress, Run
 
+SMOOTHING = 0.2  # of the labels
+
 
 @dataclass(frozen=True)
 class Config:
@@ -40,7 +42,6 @@ class Config:
     residual: bool = False
     relu: bool = False  # else GELU, as in the paper
     strided: bool = False  # a stage is one convolution that steps by two, and the first layer fixed
-    smoothing: float = 0.2  # of the labels
     rate: float = 0.12  # Muon's; in proportion to each bank of filters, whose norm is kept
 
 
@@ -162,8 +163,7 @@ class Airbench(Classifier):
         return self.fc(x.amax((2, 3))) / 9  # (B, labels); small, lest it be sure too early
 
     def loss(self, batch: Batch) -> Tensor:
-        smoothing = self.config.smoothing
-        return F.cross_entropy(self(batch.image), batch.label, label_smoothing=smoothing)
+        return F.cross_entropy(self(batch.image), batch.label, label_smoothing=SMOOTHING)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         rate = self.config.rate
