@@ -46,15 +46,16 @@ class Ready:
 
 
 def bare(system: Any, batches: Iterator[tuple[Any, Any]], scheduled: bool) -> Callable[[int], None]:
-    """The loop that one writes by hand."""
-    optimizer = system.optimizers()["model"]
+    """The loop that one writes by hand, in the same precision."""
+    optimizer, cast = system.optimizers()["model"], autocast(torch.device("cpu"))
     system.train()
     done = 0
 
     def steps(count: int) -> None:
         nonlocal done
         for image, label in islice(batches, count):
-            loss = F.cross_entropy(system(image), label)
+            with cast():
+                loss = F.cross_entropy(system(image), label)
             optimizer.zero_grad()
             loss.backward()
             if scheduled:

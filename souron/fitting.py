@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -31,7 +30,8 @@ PROBE_SECONDS = 1.5  # at most, and a quarter of the run's steps
 def autocast(device: torch.device) -> Callable[[], AbstractContextManager]:
     """bf16 over fp32 weights where the machine computes it fast, see docs: performance."""
     if device.type == "cuda" or (device.type == "cpu" and machine.bf16()):
-        return partial(torch.autocast, device.type, torch.bfloat16)
+        context = torch.autocast(device.type, torch.bfloat16)  # one for all: making it takes longer
+        return lambda: context
     return nullcontext
 
 
@@ -59,6 +59,7 @@ class Fit:
         if self.system.full_batch:
             self.batch = len(self.data)
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self._used = 0.0  # ``fraction`` after the last step: reckoned once a step
         self._progress: Iterator[Progress] | None = None
         self._resumed: dict[str, dict[str, Any]] | None = None
         self._losses: dict[str, Tensor] = {}
@@ -108,7 +109,8 @@ class Fit:
                 self._losses, self.optimizers = progress.losses, progress.optimizers
                 if self.data.device.type == "cpu":  # elsewhere asking means waiting
                     self._check()
-            used_up = progress is None or self.fraction >= 1
+            self._used = self.fraction
+            used_up = progress is None or self._used >= 1
             if used_up or self._due():
                 self._look()
             if used_up:
@@ -119,21 +121,22 @@ class Fit:
                 return
 
     def _run(self) -> Run:
+        self._used = self.fraction
         return Run(
             steps=self.budget.steps(self.batch, len(self.data)),
             batch=self.batch,
             start=self.step,
             resumed=self._resumed,
             autocast=autocast(self.data.device),
-            schedule=lambda optimizer, step: set_rate(optimizer, one_cycle(self.fraction)),
-            used=lambda step: self.fraction,
+            schedule=lambda optimizer, step: set_rate(optimizer, one_cycle(self._used)),
+            used=lambda step: self._used,
         )
 
     def _due(self) -> bool:
         """At every epoch's end where few epochs are counted, else at every tenth of the budget."""
         if self.budget.unit == "epochs" and self.budget.amount <= LOOKS:
             return self.step % self.epoch_steps == 0
-        return self.fraction * LOOKS >= len(self.curve) + 1
+        return self._used * LOOKS >= len(self.curve) + 1
 
     def _look(self) -> None:
         row: dict[str, float] = {

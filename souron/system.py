@@ -59,7 +59,8 @@ class System(nn.Module, ABC):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         learning = [weight for weight in self.parameters() if weight.requires_grad]
-        return {"model": torch.optim.AdamW(learning, lr=self.config.rate, weight_decay=0.05)}
+        rate = self.config.rate
+        return {"model": torch.optim.AdamW(learning, lr=rate, weight_decay=0.05, fused=True)}
 
     def after_update(self, step: int) -> None:
         """For what follows the weights without a gradient: averages, codebooks."""

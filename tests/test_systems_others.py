@@ -239,6 +239,20 @@ def test_whitening_leaves_patches_uncorrelated():
     assert torch.allclose(answers[:4].cov(), torch.eye(4), atol=0.1)
 
 
+@pytest.mark.parametrize(("size", "learns"), [("quick", False), ("tiny", True)])
+def test_nothing_flows_back_to_a_first_layer_that_does_not_learn(size, learns):
+    known = digits(0, 256, 28)
+    system = airbench.Airbench(airbench.Airbench.SIZES[size], classify.Classifier.see(known))
+    system.whiten_for(next(Feed(known, system.prepare).endless(256)).image)
+    before = {name: tensor.clone() for name, tensor in system.whiten.state_dict().items()}
+    learn(system, known, 3)
+    assert torch.equal(system.whiten.weight, before["weight"])
+    assert torch.equal(system.whiten.bias, before["bias"]) is not learns
+    seen = system.stages[0](system.whiten(torch.zeros(1, 1, 28, 28)))
+    assert {"quick": 7, "tiny": 13}[size] == seen.shape[-1]  # half of the 13 and 27 places
+    assert system.whiten(torch.zeros(1, 1, 28, 28)).requires_grad is learns
+
+
 def test_airbench_resumed_equals_unbroken():
     known = digits(0, 512, 16)
     seen = classify.Classifier.see(known)

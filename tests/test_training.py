@@ -1,5 +1,6 @@
 """The loop, the batches, the budget."""
 
+import copy
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 from souron.budget import Budget, one_cycle, set_rate
 from souron.data.cases import Feed
 from souron.speaking import Trouble
-from souron.training import Run, descend
+from souron.training import Run, descend, take_up
 
 
 class Rivals(nn.Module):
@@ -125,3 +126,34 @@ def test_setting_the_rate_twice_starts_from_the_first():
     set_rate(optimizer, 0.5)
     set_rate(optimizer, 0.25)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+def test_a_fused_step_is_right_after_moments_were_read_in_another_layout():
+    torch.manual_seed(0)
+    gradient = torch.randn(8, 4, 3, 3).to(memory_format=torch.channels_last)
+    start = torch.randn(8, 4, 3, 3).to(memory_format=torch.channels_last)
+
+    def step(optimizer, weight):
+        weight.grad = gradient.clone()
+        optimizer.step()
+
+    def fresh():
+        weight = nn.Parameter(start.clone())
+        return weight, torch.optim.AdamW([weight], lr=0.1, fused=True)
+
+    unbroken, optimizer = fresh()
+    step(optimizer, unbroken)
+    state = optimizer.state_dict()
+    state["state"] = {  # as a file gives it back
+        key: {name: moment.contiguous() for name, moment in kept.items()}
+        for key, kept in state["state"].items()
+    }
+    broken, other = fresh()
+    broken.data.copy_(unbroken.data)
+    take_up(other, copy.deepcopy(state))
+    for _step in range(3):
+        gradient = torch.randn(8, 4, 3, 3).to(memory_format=torch.channels_last)
+        step(optimizer, unbroken)
+        step(other, broken)
+    assert broken.stride() == unbroken.stride() != broken.contiguous().stride()
+    assert torch.equal(broken, unbroken)

@@ -16,7 +16,8 @@ Differs from the paper: Muon, which came later, in place of stochastic gradient 
 of past weights, no second look at the mirrored picture. The others are narrower, skip over the
 second convolution, as the paper's larger networks do, and bend with ReLU, which learns as well here
 and is faster; `quick` and `small` take patches of 4x4 at every second pixel, which leaves a quarter
-of the places that `fine` computes.
+of the places that `fine` computes. A stage of `quick` is one convolution that steps by two, and its
+first layer learns no biases either, so that no gradient has to be computed there.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +31,8 @@ from torch.nn import functional as F
 from souron.tasks.classify import Batch, Classifier, Seen
 from souron.training import Data, Progress, Run
 
+SMOOTHING = 0.2  # of the labels
+
 
 @dataclass(frozen=True)
 class Config:
@@ -38,7 +41,7 @@ class Config:
     stride: int = 1  # pixels between patches
     residual: bool = False
     relu: bool = False  # else GELU, as in the paper
-    smoothing: float = 0.2  # of the labels
+    strided: bool = False  # a stage is one convolution that steps by two, and the first layer fixed
     rate: float = 0.12  # Muon's; in proportion to each bank of filters, whose norm is kept
 
 
@@ -87,17 +90,14 @@ def orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
 
 
 class Stage(nn.Module):
+    """Two convolutions, a maximum between them that halves the side."""
+
     def __init__(self, inward: int, width: int, halve: bool, config: Config):
         super().__init__()
         self.halve, self.residual = halve, config.residual
         self.bend = F.relu if config.relu else F.gelu
-        self.conv1 = nn.Conv2d(inward, width, 3, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm1, self.norm2 = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
-        for norm in (self.norm1, self.norm2):
-            norm.weight.requires_grad_(False)
-        for convolution in (self.conv1, self.conv2):  # at first it passes on what it gets
-            nn.init.dirac_(convolution.weight.data[: convolution.in_channels])
+        self.conv1, self.conv2 = convolution(inward, width), convolution(width, width)
+        self.norm1, self.norm2 = norm(width), norm(width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv1(x)
@@ -108,6 +108,20 @@ class Stage(nn.Module):
         return self.bend(x + y if self.residual else y)
 
 
+def convolution(inward: int, width: int, step: int = 1) -> nn.Conv2d:
+    """3x3; at first it passes on what it gets."""
+    made = nn.Conv2d(inward, width, 3, step, padding=1, bias=False)
+    nn.init.dirac_(made.weight.data[:inward])
+    return made
+
+
+def norm(width: int) -> nn.BatchNorm2d:
+    """Learns where values are centred, not how far they spread."""
+    made = nn.BatchNorm2d(width)
+    made.weight.requires_grad_(False)
+    return made
+
+
 class Airbench(Classifier):
     year = 2024
     ja = "画像の小片を白色化し、更新を直交化して、数秒で学ぶように作った網"
@@ -116,7 +130,7 @@ class Airbench(Classifier):
     head = "fc"
     SIZES = {
         "tiny": Config((16, 32), 2, residual=True, relu=True),
-        "quick": Config((16, 32, 64), 4, 2, residual=True, relu=True),
+        "quick": Config((32, 64, 64), 4, 2, relu=True, strided=True, rate=0.16),
         "small": Config((16, 32, 64, 128), 4, 2, residual=True, relu=True),
         "fine": Config((16, 32, 64, 128), 2, residual=True, relu=True),
         "paper": Config(),
@@ -129,12 +143,17 @@ class Airbench(Classifier):
         super().__init__(config, seen)
         channels = 2 * seen.channels * config.patch**2
         self.whiten = nn.Conv2d(seen.channels, channels, config.patch, config.stride)
-        self.whiten.weight.requires_grad_(False)
+        for name, weight in self.whiten.named_parameters():
+            weight.requires_grad_(name == "bias" and not config.strided)
         self.register_buffer("whitened", torch.tensor(False))
         self.stages = nn.Sequential()
         for i, width in enumerate(config.widths):
             halve = i >= len(config.widths) - 3
-            self.stages.append(Stage(channels, width, halve, config))
+            if config.strided:
+                layers = convolution(channels, width, 2 if halve else 1), norm(width), nn.ReLU()
+                self.stages.append(nn.Sequential(*layers))
+            else:
+                self.stages.append(Stage(channels, width, halve, config))
             channels = width
         self.fc = nn.Linear(channels, len(seen.labels), bias=False)
 
@@ -144,8 +163,7 @@ class Airbench(Classifier):
         return self.fc(x.amax((2, 3))) / 9  # (B, labels); small, lest it be sure too early
 
     def loss(self, batch: Batch) -> Tensor:
-        smoothing = self.config.smoothing
-        return F.cross_entropy(self(batch.image), batch.label, label_smoothing=smoothing)
+        return F.cross_entropy(self(batch.image), batch.label, label_smoothing=SMOOTHING)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         rate = self.config.rate

@@ -51,10 +51,10 @@ class Attention(nn.Module):
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, T, d)
             for part in stacked.chunk(3, -1)
         )
-        # softmax(q k' / sqrt(d)) v, without keeping the (T, T) table; on a processor in float32, as
-        # bfloat16 is four times slower there for narrow heads
-        with torch.autocast("cpu", enabled=False):
-            mixed = F.scaled_dot_product_attention(q.float(), k.float(), v.float())
+        # written out, as scaled_dot_product_attention is slow in bfloat16 on a processor, above all
+        # for narrow heads
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, heads, T, T)
+        mixed = scores.softmax(-1) @ v  # (B, heads, T, d)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))  # (B, T, width)
 
 
