@@ -1,0 +1,205 @@
+"""The critic scores pictures instead of judging them, with a slope that is held at one.
+
+Gulrajani et al.: Improved Training of Wasserstein GANs (2017).
+https://arxiv.org/abs/1704.00028
+
+    critic:     E[D(G(z))] - E[D(x)] + 10 E[(|grad D(m)| - 1)^2],   m on the way from x to G(z)
+    generator:  -E[D(G(z))]
+    G: noise -> 4x4 -> blocks that double the side -> picture
+    D: picture -> blocks that halve the side -> two blocks -> mean over the places -> score
+
+Where the slope is at most one, the best critic's scores differ by the distance that pictures must
+be moved to turn the drawn ones into real ones; it falls smoothly while the generator learns. The
+critic moves five times as often. A batch is split, so that it sees other real pictures each time
+(a batch of 320 gives it the paper's 64), and the generator then draws twice as many as one part
+holds. No batch normalisation in the critic, since the slope is each picture's own.
+
+Size `paper` is the published residual network for CIFAR-10 without labels.
+Differs from the paper: any side of 8 pixels or more, by fewer or more blocks that start from 4 to
+7 pixels and a last cut where no doubling meets the side. Size `small` has blocks that are narrow
+next to the picture and smaller parts of a batch with two turns of the critic, so that the
+generator moves often; it draws with a moving average of the generator's weights (Yazici et al.:
+The Unusual Effectiveness of Averaging in GAN Training, 2018, https://arxiv.org/abs/1806.04498).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, log2
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from souron.tasks.generate import Batch, Generator, Noise, Seen
+
+PENALTY = 10.0
+
+
+@dataclass(frozen=True)
+class Config:
+    width: int = 128  # channels of the blocks next to the picture
+    growth: int = 1  # how many times wider they are at every half of the side
+    noise: int = 128
+    turns: int = 5  # of the critic, to one of the generator
+    parts: int = 5  # of a batch, each for one turn of the critic
+    rate: float = 2e-4
+    average: float = 0.0  # how much of the averaged weights an update keeps; 0: no average
+
+
+class Block(nn.Module):
+    """What ``residual`` changes is added to what ``shortcut`` lets through."""
+
+    def __init__(self, shortcut: nn.Module, *residual: nn.Module) -> None:
+        super().__init__()
+        self.shortcut, self.residual = shortcut, nn.Sequential(*residual)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.shortcut(image) + self.residual(image)
+
+
+class WGANGP(Generator):
+    year = 2017
+    ja = "本物らしさを点数で測る網の傾きを1に保ち、描く網を安定に学ばせる"
+    status = "reduced"
+    channels_last = True
+    averaged: Tensor  # the generator's weights and statistics in a row
+    SIZES = {
+        "tiny": Config(8, 1, 16, 2, 2, rate=2e-3, average=0.9),
+        "small": Config(16, 2, 64, 2, 8, rate=1e-3, average=0.99),
+        "paper": Config(),
+    }
+    SHOWN = {"paper": (3, 32, 1)}
+
+    def __init__(self, config: Config, seen: Seen) -> None:
+        super().__init__(config, seen)
+        doublings = int(log2(seen.side / 4))
+        halvings = max(1, int(log2(seen.side / 7)))
+        first = ceil(seen.side / 2**doublings)  # pixels a side that doubling starts from
+        widths = [config.width * config.growth**i for i in range(max(doublings, halvings))]
+        near, far, deep = widths[0], widths[doublings - 1], widths[halvings - 1]
+        inwards = [near, *widths[:doublings]]  # the last doubling keeps its width
+        self.generator = nn.Sequential(
+            nn.Linear(config.noise, far * first**2),
+            nn.Unflatten(1, (far, first, first)),
+            *(doubling(before, out) for before, out in pairwise(reversed(inwards))),
+            nn.BatchNorm2d(near),
+            nn.ReLU(),
+            nn.Conv2d(near, seen.channels, 3, padding=1),
+            nn.Tanh(),
+        )
+        self.critic = nn.Sequential(
+            halving(seen.channels, near, picture=True),
+            *(halving(before, out) for before, out in pairwise(widths[:halvings])),
+            *(Block(nn.Identity(), nn.ReLU(), *two(deep, deep, deep)) for _ in range(2)),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(deep, 1),
+        )
+        for module in self.modules():
+            if isinstance(module, Block):
+                for layer in module.residual:
+                    if isinstance(layer, nn.Conv2d):
+                        nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        self.register_buffer("averaged", self.learnt() if config.average else None)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        betas = (0.0, 0.9)
+        return {
+            "critic": torch.optim.Adam(self.critic.parameters(), self.config.rate, betas),
+            "generator": torch.optim.Adam(self.generator.parameters(), self.config.rate, betas),
+        }
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        parts = batch.image.chunk(self.config.parts)
+        for turn, real in enumerate(parts, 1):  # (B / parts, C, H, W) in -1..1
+            with torch.no_grad():
+                drawn = self.picture(self.noise(len(real)))
+            score, drawn_score = self.critic(torch.cat([real, drawn])).float().chunk(2)
+            penalty = slope_penalty(self.critic, real, drawn)
+            yield "critic", drawn_score.mean() - score.mean() + PENALTY * penalty
+            if turn % self.config.turns == 0 or turn == len(parts):
+                drawn = self.picture(self.noise(2 * len(real)))
+                yield "generator", -self.critic(drawn).float().mean()
+
+    def noise(self, count: int) -> Tensor:
+        return torch.randn(count, self.config.noise, device=self.device)
+
+    def picture(self, noise: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
+        """(B, noise) -> (B, C, H, W) in -1..1, by other ``weights`` where they are given"""
+        drawn = functional_call(self.generator, weights or {}, noise)
+        return drawn[..., : self.seen.side, : self.seen.side]
+
+    def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
+        yield self.picture(noise.normal(self.config.noise), self.averages())
+
+    def named(self) -> dict[str, Tensor]:
+        """The generator's weights and the statistics of its normalisation."""
+        tensors = self.generator.state_dict()
+        return {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+
+    def learnt(self) -> Tensor:
+        """All of them in a row, (values,)."""
+        return torch.cat([tensor.flatten() for tensor in self.named().values()])
+
+    def averages(self) -> dict[str, Tensor]:
+        """The moving average of each; none where there is no average."""
+        if not self.config.average:
+            return {}
+        named = self.named()
+        parts = self.averaged.split([tensor.numel() for tensor in named.values()])
+        return {
+            name: part.view_as(tensor)
+            for (name, tensor), part in zip(named.items(), parts, strict=True)
+        }
+
+    def after_update(self, step: int) -> None:
+        if self.config.average:
+            kept = min(self.config.average, step / (step + 10))  # the first ones are soon forgotten
+            self.averaged.lerp_(self.learnt(), 1 - kept)
+
+
+def two(before: int, between: int, out: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(before, between, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(between, out, 3, padding=1),
+    )
+
+
+def doubling(before: int, out: int) -> Block:
+    return Block(
+        nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(before, out, 1)),
+        nn.BatchNorm2d(before),
+        nn.ReLU(),
+        nn.Upsample(scale_factor=2),
+        nn.Conv2d(before, out, 3, padding=1),
+        nn.BatchNorm2d(out),
+        nn.ReLU(),
+        nn.Conv2d(out, out, 3, padding=1),
+    )
+
+
+def halving(before: int, out: int, *, picture: bool = False) -> Block:
+    """A picture goes in as it is. The shortcut's mean before its 1x1 convolution costs a quarter
+    of that after it, and gives the same."""
+    return Block(
+        nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(before, out, 1)),
+        nn.Identity() if picture else nn.ReLU(),
+        *two(before, out if picture else before, out),
+        nn.AvgPool2d(2),
+    )
+
+
+def slope_penalty(critic: nn.Module, real: Tensor, drawn: Tensor) -> Tensor:
+    """The mean of (|grad D| - 1)^2 at random places between ``real`` and ``drawn``, each
+    (B, C, H, W)."""
+    share = torch.rand(len(real), 1, 1, 1, device=real.device)
+    # the gradient of a gradient: bfloat16's error would be squared with it
+    with torch.autocast(real.device.type, enabled=False):
+        between = torch.lerp(real, drawn.float(), share).requires_grad_()
+        [slope] = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    return (slope.flatten(1).norm(dim=1) - 1).square().mean()

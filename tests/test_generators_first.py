@@ -1,0 +1,429 @@
+"""VAE, GAN, DCGAN and WGAN-GP: the bound under what it bounds, and what keeps a critic in check."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Normal, kl_divergence
+
+from souron.data.cases import Cases, Feed
+from souron.structure import parameters
+from souron.systems.generate import vae
+from souron.systems.generate.dcgan import DCGAN
+from souron.systems.generate.gan import GAN, Maxout
+from souron.systems.generate.vae import VAE
+from souron.systems.generate.wgan_gp import WGANGP, halving, slope_penalty
+from souron.tasks.generate import Batch, Generator, Noise, Seen, Walk
+from souron.training import Run
+
+GANS = [GAN, DCGAN, WGANGP]
+GREYS = torch.arange(256, dtype=torch.float64) / 127.5 - 1
+
+
+def made(kind, channels=1, side=8, size="tiny", **changed):
+    torch.manual_seed(0)
+    config = kind.SIZES[size]
+    return kind(type(config)(**{**vars(config), **changed}), Seen(channels, side)).eval()
+
+
+def at_paper_size(kind):
+    channels, side, _labels = kind.SHOWN["paper"]
+    with torch.device("meta"):
+        return kind(kind.SIZES["paper"], Seen(channels, side))
+
+
+def some(count, channels=1, side=8):
+    grey = torch.randint(256, (count, channels, side, side)).float()
+    return Batch(grey / 127.5 - 1, torch.zeros(count, dtype=torch.long))
+
+
+def learn(system: Generator, cases: Cases, steps: int, size: int = 64, **run) -> list[dict]:
+    torch.manual_seed(1)
+    return [
+        {name: loss.item() for name, loss in progress.losses.items()}
+        for progress in system.fit(Feed(cases, system.prepare, seed=1), Run(steps, size, **run))
+    ]
+
+
+def take_a_step(system: Generator, batch: Batch) -> None:
+    """As the loop would."""
+    optimizers = system.train().optimizers()
+    for name, loss in system.updates(batch, 0):
+        assert loss.isfinite()
+        optimizers[name].zero_grad()
+        loss.backward()
+        optimizers[name].step()
+    system.after_update(0)
+    system.eval()
+
+
+@pytest.mark.parametrize("kind", [VAE, *GANS])
+@pytest.mark.parametrize("size", ["tiny", "small"])
+@pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 13), (1, 28), (1, 45), (3, 64)])
+def test_any_picture_is_drawn_and_learnt_from_two(kind, size, channels, side):
+    system = made(kind, channels, side, size)
+    take_a_step(system, some(2, channels, side))
+    with torch.no_grad():
+        drawn = system.draw(Noise(0, range(2)))
+    assert drawn.shape == (2, channels, side, side)
+    assert drawn.isfinite().all() and drawn.abs().max() <= 1
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+@pytest.mark.parametrize("kind", [VAE, *GANS])
+def test_a_single_picture_is_enough_to_learn_from(kind):
+    system = made(kind)
+    before = [weight.clone() for weight in system.parameters()]
+    take_a_step(system, some(1))
+    after = system.parameters()
+    assert any(not torch.equal(a, b) for a, b in zip(after, before, strict=True))
+
+
+@pytest.mark.parametrize("kind", [VAE, *GANS])
+@torch.no_grad()
+def test_a_picture_is_the_same_alone_and_among_others(kind):
+    system = made(kind, side=16)
+    alone = system.draw(Noise(1, [7]))
+    among = system.draw(Noise(1, range(5, 9)))
+    torch.testing.assert_close(alone[0], among[2])
+    assert not torch.allclose(alone, system.draw(Noise(2, [7])))
+
+
+@pytest.mark.parametrize("kind", [VAE, *GANS])
+@torch.no_grad()
+def test_a_walk_ends_at_both_pictures(kind):
+    system = made(kind)
+    ends = system.draw(Noise(0, [0, 1]))
+    walk = Walk(Noise(0, [0] * 3), Noise(0, [1] * 3), [0.0, 0.5, 1.0])
+    label = torch.zeros(3, dtype=torch.long)
+    first, middle, last = system.draw(walk, label)
+    # the label is drawn first where none is given, so that these are asked for theirs
+    ends = [system.draw(Noise(0, [i]), label[:1])[0] for i in (0, 1)]
+    torch.testing.assert_close(first, ends[0], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(last, ends[1], atol=1e-4, rtol=1e-3)
+    assert not torch.allclose(middle, first) and not torch.allclose(middle, last)
+
+
+def test_the_shares_of_256_grey_values_add_up_to_one():
+    location = torch.tensor([-3.0, -1.0, -0.98, 0.0, 0.3, 1.0, 5.0], dtype=torch.float64)
+    for log_scale in (vae.NARROWEST, -5.0, -2.0, 0.0, 3.0):
+        scale = torch.full((1, 7), log_scale, dtype=torch.float64)
+        share = vae.log_likelihood(GREYS[:, None], location[None], scale).exp()
+        torch.testing.assert_close(share.sum(0), torch.ones(7, dtype=torch.float64))
+
+
+def test_a_grey_values_share_is_the_logistic_distributions_between_its_ends():
+    location, log_scale = torch.tensor(0.1).double(), torch.tensor(-2.0).double()
+    share = vae.log_likelihood(GREYS, location, log_scale).exp()
+
+    def below(value):
+        return torch.sigmoid((value - location) / log_scale.exp())
+
+    expected = below(GREYS + 1 / 255) - below(GREYS - 1 / 255)
+    expected[0], expected[-1] = below(GREYS[0] + 1 / 255), 1 - below(GREYS[-1] - 1 / 255)
+    torch.testing.assert_close(share, expected)
+
+
+def test_the_likelihood_of_what_is_nearly_impossible_is_finite_and_has_a_gradient():
+    location = torch.tensor([-1.0, 1.0, 50.0], requires_grad=True)
+    log_scale = torch.full((3,), vae.NARROWEST, requires_grad=True)
+    nats = vae.log_likelihood(torch.tensor([1.0, -1.0, 0.2]), location, log_scale)
+    nats.sum().backward()
+    # far away, the share falls by e for every scale
+    assert nats[0].item() == pytest.approx(-(2 - 1 / 255) * math.exp(7), rel=1e-5)
+    assert location.grad.isfinite().all() and log_scale.grad.isfinite().all()
+
+
+def test_the_divergence_is_torchs():
+    mean, spread = torch.randn(5, 3), torch.rand(5, 3) + 0.1
+    expected = kl_divergence(Normal(mean, spread), Normal(0.0, 1.0)).sum(1)
+    torch.testing.assert_close(vae.divergence(mean, spread), expected)
+    assert vae.divergence(torch.zeros(1, 3), torch.ones(1, 3)).item() == 0
+
+
+@pytest.fixture(scope="module")
+def one_number():
+    """A VAE of one latent number, which can be integrated: with each picture's log p(x), and how
+    far q(z | x) is from p(z | x), in nats."""
+    torch.manual_seed(0)
+    system = VAE(vae.Config(16, 1, 1), Seen(1, 3)).double().eval()
+    image = some(4, 1, 3).image.double()
+    z = torch.linspace(-9, 9, 20_001, dtype=torch.float64)
+    with torch.no_grad():
+        for weight in system.decoder.parameters():
+            weight *= 3  # so that z matters
+        drawn = vae.log_likelihood(
+            image.flatten(1), *(p[:, None] for p in system.decode(z[:, None]))
+        )
+        joint = drawn.sum(2) + Normal(0.0, 1.0).log_prob(z)[:, None]  # (z, B)
+        exact = joint.logsumexp(0) + (z[1] - z[0]).log()
+        mean, spread = system.encode(image)
+        q = Normal(mean.T, spread.T).log_prob(z[:, None])
+        gap = (q.exp() * (q - joint + exact)).sum(0) * (z[1] - z[0])
+    return system, image, exact, gap
+
+
+@torch.no_grad()
+def test_the_bound_lies_under_the_likelihood_by_what_the_encoder_misses(one_number):
+    system, image, exact, gap = one_number
+    assert (gap > 0.01).all()
+    torch.manual_seed(0)
+    many = Batch(image.repeat_interleave(20_000, 0), torch.zeros(0))
+    nats = -system.bits(many).view(4, -1) * image[0].numel() * math.log(2)
+    error = nats.std(1) / math.sqrt(nats.shape[1])
+    assert (nats.mean(1) < exact).all()
+    assert ((nats.mean(1) - (exact - gap)).abs() < 5 * error).all()
+
+
+@torch.no_grad()
+def test_more_samples_tighten_the_bound_up_to_the_likelihood(one_number):
+    system, image, exact, gap = one_number
+    torch.manual_seed(0)
+    many = Batch(image.repeat_interleave(200, 0), torch.zeros(0))
+    below = [
+        exact + system.bits(many, samples).view(4, -1).mean(1) * image[0].numel() * math.log(2)
+        for samples in (1, 5, 300)
+    ]
+    assert (below[0] > below[1]).all() and (below[1] > below[2]).all()
+    assert (below[2].abs() < 0.1 * gap).all()
+
+
+def test_the_latent_number_passes_its_gradient_to_the_encoder():
+    system = made(VAE)
+    system.loss(some(8)).backward()
+    assert all(weight.grad.abs().max() > 0 for weight in system.parameters())
+
+
+def test_bits_are_computed_in_full_precision():
+    system, batch = made(VAE), some(8)
+    bits = []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled):
+            bits.append(system.bits(batch))
+    assert torch.equal(*bits) and bits[0].dtype == torch.float32
+
+
+def test_a_vae_learns_bits_and_pictures(digits):
+    system = made(VAE)
+    known, held = digits.only(range(1500)), digits.only(range(1500, 1797))
+    feed = Feed(held, system.prepare)
+    before = system.evaluate(feed)["bits per dimension"]
+    learn(system, known, 250)
+    after = system.evaluate(feed)["bits per dimension"]
+    assert torch.equal(after, system.evaluate(feed)["bits per dimension"])
+    assert after.mean() < before.mean() - 1 and after.mean() < 6  # of 8 where nothing is known
+    [batch] = feed.once(297)
+    with torch.no_grad():
+        back = system.decode(system.encode(batch.image)[0])[0].clamp(-1, 1)
+    image = batch.image.flatten(1)
+    missed = (back - image).square().mean(1)
+    usual = (image.mean(0) - image).square().mean(1)
+    assert missed.mean() < 0.7 * usual.mean()
+
+
+@torch.no_grad()
+def test_temperature_spreads_pictures_and_grain_their_pixels():
+    system = made(VAE)
+    noise = [Noise(0, range(200)) for _ in range(4)]
+    cold = system.draw(noise[0], temperature=0.0)
+    assert torch.equal(cold, cold[:1].expand_as(cold))
+    usual, hot = system.draw(noise[1]), system.draw(noise[2], temperature=2.0)
+    assert 0 < usual.std(0).mean() < hot.std(0).mean()
+    grained = system.drawing(noise[3], torch.zeros(200), temperature=0.0, grain=1.0)
+    values = next(grained).flatten(1)
+    location, log_scale = system.decode(torch.zeros(1, 4))
+    # three quarters of a logistic distribution lie below location + log(3) scale
+    below = (values < location + math.log(3) * log_scale.exp()).float().mean()
+    assert below.item() == pytest.approx(0.75, abs=0.02)
+
+
+def test_a_vae_at_the_papers_size_has_500_hidden_units_on_each_side():
+    encoder = 784 * 500 + 500 + 2 * (500 * 20 + 20)
+    decoder = 20 * 500 + 500 + 2 * (500 * 784 + 784)
+    assert parameters(at_paper_size(VAE)) == encoder + decoder
+
+
+def test_the_paper_sizes_of_the_networks_that_compete():
+    """The layers of https://github.com/goodfeli/adversarial (mnist.yaml) and of appendix F of
+    https://arxiv.org/abs/1704.00028, counted by hand."""
+    gan, wgan = at_paper_size(GAN), at_paper_size(WGANGP)
+    assert parameters(gan.generator) == 101 * 1200 + 1201 * 1200 + 1201 * 784
+    assert parameters(gan.critic) == 785 * 1200 + 241 * 1200 + 241
+    convolution, shortcut, norm = 128 * 128 * 9 + 128, 128 * 128 + 128, 2 * 128
+    up = 2 * convolution + shortcut + 2 * norm
+    assert parameters(wgan.generator) == 129 * 2048 + 3 * up + norm + 128 * 3 * 9 + 3 == 1_204_483
+    first = (3 * 128 * 9 + 128) + convolution + (3 * 128 + 128)
+    assert parameters(wgan.critic) == first + 7 * convolution - convolution + shortcut + 129
+    assert [parameters(block) for block in wgan.critic[2:4]] == [2 * convolution] * 2
+
+
+def test_a_maxout_unit_is_the_largest_of_its_sums():
+    layer = Maxout(6, 4, 3)
+    value = torch.randn(5, 6)
+    sums = value @ layer.sums.weight.T + layer.sums.bias
+    for unit in range(4):
+        expected = torch.stack([sums[:, 3 * unit + i] for i in range(3)]).amax(0)
+        torch.testing.assert_close(layer(value)[:, unit], expected)
+
+
+def test_only_a_learning_critic_sees_through_dropout():
+    critic, image = made(GAN).critic, some(4).image.flatten(1)
+    assert torch.equal(critic(image), critic(image))
+    critic.train()
+    assert not torch.equal(critic(image), critic(image))
+
+
+@pytest.mark.parametrize("kind", [GAN, DCGAN])
+def test_a_critic_that_knows_nothing_loses_two_log_two(kind):
+    system = made(kind)
+    for weight in system.critic.parameters():
+        nn.init.zeros_(weight)
+    losses = dict(system.updates(some(4), 0))
+    assert losses["critic"].item() == pytest.approx(2 * math.log(2))
+    assert losses["generator"].item() == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("kind", GANS)
+def test_critics_learn_to_tell_and_generators_to_deceive(kind, digits):
+    system = made(kind)
+    real = system.prepare(digits.image, digits.label).image
+    distances = []
+    for steps in (2, 100):
+        learn(system, digits, steps, 32)
+        with torch.no_grad():
+            drawn = system.draw(Noise(0, range(256)))
+        distances.append((drawn.mean(0) - real.mean(0)).square().mean().sqrt().item())
+    assert distances[1] < 0.7 * distances[0]  # from grey to where digits are
+
+
+@pytest.mark.parametrize("kind", GANS)
+def test_the_average_is_of_every_update_and_the_one_that_draws(kind, digits):
+    system = made(kind, average=0.5)
+    total = nn.utils.parameters_to_vector(system.generator.parameters())
+    kept_by_hand = {n: w.detach().clone() for n, w in system.generator.named_parameters()}
+    feed = Feed(digits, system.prepare, seed=1)
+    for progress in system.fit(feed, Run(20, 16)):
+        kept = min(0.5, progress.step / (progress.step + 10))
+        for name, weight in system.generator.named_parameters():
+            kept_by_hand[name] = kept * kept_by_hand[name] + (1 - kept) * weight.detach()
+    with torch.no_grad():
+        drawn = system.draw(Noise(0, range(3)))
+        system.generator.load_state_dict(kept_by_hand, strict=False)
+        if kind is not GAN:  # the statistics are averaged as well
+            named = system.averages()
+            system.generator.load_state_dict(named, strict=False)
+            for name, weight in kept_by_hand.items():
+                torch.testing.assert_close(named[name], weight, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(drawn, plain(system), atol=1e-4, rtol=1e-3)
+    assert total.numel() == parameters(system.generator)
+    assert parameters(system) == total.numel() + parameters(system.critic)  # counted once
+
+
+def plain(system: Generator) -> torch.Tensor:
+    """What the generator draws without its average."""
+    again = type(system)(
+        type(system.config)(**{**vars(system.config), "average": 0.0}), system.seen
+    )
+    again.generator.load_state_dict(system.generator.state_dict())
+    return again.eval().draw(Noise(0, range(3)))
+
+
+@pytest.mark.parametrize("kind", GANS)
+def test_without_an_average_the_generator_itself_draws(kind, digits):
+    system = made(kind, average=0.0)
+    assert not any("averaged" in name for name in system.state_dict())
+    learn(system, digits, 3)
+    with torch.no_grad():
+        torch.testing.assert_close(system.draw(Noise(0, range(3))), plain(system))
+
+
+@pytest.mark.parametrize("kind", [VAE, *GANS])
+def test_going_on_after_a_stop_ends_where_an_unbroken_run_does(kind, digits):
+    unbroken, broken = made(kind), made(kind)
+    learn(unbroken, digits, 6)
+    torch.manual_seed(1)
+    feed = Feed(digits, broken.prepare, seed=1)
+    for progress in broken.fit(feed, Run(6, 64)):
+        if progress.step == 2:
+            break
+    saved = {name: o.state_dict() for name, o in progress.optimizers.items()}
+    random = torch.get_rng_state()
+    again = made(kind)
+    again.load_state_dict(broken.state_dict())
+    torch.set_rng_state(random)
+    for _progress in again.fit(feed, Run(6, 64, 3, saved)):
+        pass
+    for name, tensor in unbroken.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+class Linear(nn.Module):
+    """A critic whose slope is known."""
+
+    def __init__(self, *weight: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(weight))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image.flatten(1) @ self.weight
+
+
+def test_the_penalty_is_that_of_a_known_slope():
+    critic = Linear(3.0, 0.0, 0.0, 4.0)
+    real, drawn = some(6, 1, 2).image, some(6, 1, 2).image
+    with torch.autocast("cpu", torch.bfloat16):
+        penalty = slope_penalty(critic, real, drawn.bfloat16())
+    assert penalty.dtype == torch.float32 and penalty.item() == pytest.approx(16.0)
+    penalty.backward()  # of (|w| - 1)^2: 2 (|w| - 1) w / |w|
+    torch.testing.assert_close(critic.weight.grad, 8 * critic.weight.detach() / 5)
+
+
+def test_the_penalty_looks_between_the_pictures():
+    class Square(nn.Module):
+        def forward(self, image):
+            return image.square().sum((1, 2, 3)) / 2  # its slope is the picture itself
+
+    real, drawn = torch.zeros(4000, 1, 1, 1), torch.full((4000, 1, 1, 1), 3.0)
+    torch.manual_seed(0)
+    # slopes are uniform in 0..3: the mean of (s - 1)^2 is 1
+    assert slope_penalty(Square(), real, drawn).item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_best_linear_critic_leans_as_far_as_the_penalty_lets_it():
+    """Of slope s on pictures d apart: s d - 10 (s - 1)^2 is largest at s = 1 + d / 20."""
+    critic = Linear(0.5)
+    real, drawn = torch.ones(8, 1, 1, 1), -torch.ones(8, 1, 1, 1)
+    descent = torch.optim.SGD(critic.parameters(), 0.02)
+    for _step in range(60):
+        loss = critic(drawn).mean() - critic(real).mean() + 10 * slope_penalty(critic, real, drawn)
+        descent.zero_grad()
+        loss.backward()
+        descent.step()
+    assert critic.weight.item() == pytest.approx(1.1, abs=1e-3)
+
+
+def test_each_turn_of_the_critic_sees_other_real_pictures():
+    system, batch = made(WGANGP, turns=2, parts=5), some(23)
+    seen = []
+    system.critic.register_forward_hook(lambda module, given, out: seen.append(given[0]))
+    names = [name for name, _loss in system.updates(batch, 0)]
+    round_of_two = ["critic", "critic", "generator"]
+    assert names == [*round_of_two, *round_of_two, "critic", "generator"]
+    of_critic = [0, 2, 5, 7, 10]  # each turn also asks for slopes; the generator asks as well
+    halves = [seen[i][: len(seen[i]) // 2] for i in of_critic]
+    assert torch.equal(torch.cat(halves), batch.image)
+
+
+def test_a_mean_before_the_shortcuts_convolution_equals_the_one_after_it():
+    block = halving(4, 6)
+    mean, convolution = block.shortcut
+    image = torch.randn(2, 4, 8, 8)
+    torch.testing.assert_close(block.shortcut(image), mean(convolution(image)))
+
+
+def test_no_picture_changes_anothers_score():
+    system = made(WGANGP, side=16).train()
+    pictures = some(6, 1, 16).image
+    torch.testing.assert_close(system.critic(pictures)[:1], system.critic(pictures[:1]))
