@@ -153,13 +153,12 @@ def eye(cases: Cases, train_rows: Sequence[int] | Tensor) -> Iterator[tuple[floa
 
 def _small(train: Cases, held_out: Cases) -> Iterator[tuple[float, Eye | None]]:
     kind, config = finding.system(SMALL)
-    # smoothed labels would keep it from ever being sure
-    config = replace(config, smoothing=0.0)
     examples = min(EXAMPLES, EPOCHS * len(train))
     file = _file(train, kind.__name__, config, examples, BATCH, SEED, machine.bf16())
     with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = kind(config, kind.see(train))
+        network.smoothing = 0.0  # smoothed labels would keep it from ever being sure
         network.to(memory_format=torch.channels_last)
         change = augmenting.augmentation(train.augment)
         feed = Feed(train, network.prepare, change, SEED)

@@ -57,7 +57,7 @@ def test_pictures_shown_are_the_first_that_each_training_drew(fought):
 def test_an_exact_copy_of_the_data_reaches_the_floor_and_one_picture_does_not(
     monkeypatch, tmp_path
 ):
-    """A stand-in that draws training pictures is near; one that draws a single one has no recall."""
+    """What draws training pictures is near; what draws a single one has no recall."""
     known = load("digits").image[:700].float() / 127.5 - 1
 
     def copies(self, noise: Noise, label):

@@ -22,7 +22,7 @@ first layer learns no biases either, so that no gradient has to be computed ther
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +30,6 @@ from torch.nn import functional as F
 
 from souron.tasks.classify import Batch, Classifier, Seen
 from souron.training import Data, Progress, Run
-
-SMOOTHING = 0.2  # of the labels
 
 
 @dataclass(frozen=True)
@@ -128,6 +126,7 @@ class Airbench(Classifier):
     status = "reduced"
     channels_last = True
     head = "fc"
+    smoothing: ClassVar[float] = 0.2  # of the labels
     SIZES = {
         "tiny": Config((16, 32), 2, residual=True, relu=True),
         "quick": Config((32, 64, 64), 4, 2, relu=True, strided=True, rate=0.16),
@@ -163,7 +162,7 @@ class Airbench(Classifier):
         return self.fc(x.amax((2, 3))) / 9  # (B, labels); small, lest it be sure too early
 
     def loss(self, batch: Batch) -> Tensor:
-        return F.cross_entropy(self(batch.image), batch.label, label_smoothing=SMOOTHING)
+        return F.cross_entropy(self(batch.image), batch.label, label_smoothing=self.smoothing)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         rate = self.config.rate
