@@ -105,7 +105,7 @@ def ways(audit: Any) -> Any:
 def nearest(audit: Any) -> Any:
     from souron.reporting.audit_page import space_name
 
-    number, ratio, distance = _("drawn"), _("ratio"), _("distance")
+    number, ratio, distance = _("drawn picture"), _("ratio"), _("distance")
     made = showing.table(
         number, _("nearest training picture"), _("by"), distance, ratio, "",
         title=_("The nearest pairs"), right=(number, distance, ratio),

@@ -7,8 +7,8 @@ A picture x is judged by how much nearer its nearest training picture is than it
 Carlini and others: Extracting Training Data from Diffusion Models (2023).
 https://arxiv.org/abs/2301.13188   (with the mean; a few copies of t_1 leave the median as it is)
 
-A copy's ratio is near 0. The bare distance would not do: what is smooth lies near to everything; the
-ratio shows far less of that, though not nothing (``Audit.grain``). The distances are those of
+A copy's ratio is near 0. The bare distance would not do: what is smooth lies near to everything;
+the ratio shows far less of that, though not nothing (``Audit.grain``). The distances are those of
 pixels and of what a fixed network sees, for copies that are no longer equal pixel by pixel
 (Somepalli and others: Diffusion Art or Digital Forgery?, 2022, https://arxiv.org/abs/2212.03860);
 mirrored or shifted by a pixel, a copy is a copy still.
@@ -322,13 +322,13 @@ def compare(
     for number, space in enumerate(spaces):
         both = torch.cat([image.to(held.image.dtype), held.image])
         near = None
-        for done, found in _nearest(both, learnt.image, space):
+        for done, found in nearest(both, learnt.image, space):
             near = found
             yield (number + done) / len(spaces), None
         assert near is not None
         own.append(near.only(torch.arange(len(image))))
         theirs.append(near.only(torch.arange(len(image), len(both))))
-    new = ~_copies(held.image, learnt.image, theirs[0], spaces[0])
+    new = ~are_copies(held.image, learnt.image, theirs[0], spaces[0])
     ways = [
         Found(space, drawn, real.only(new), threshold(real.ratio[new]))
         for space, drawn, real in zip(spaces, own, theirs, strict=True)
@@ -366,7 +366,7 @@ def _check(count: int, fewest: int, what: str) -> None:
 
 
 @torch.inference_mode()
-def _nearest(image: Tensor, learnt: Tensor, space: Space) -> Iterator[tuple[float, Nearest | None]]:
+def nearest(image: Tensor, learnt: Tensor, space: Space) -> Iterator[tuple[float, Nearest | None]]:
     """How far it is, 0..1, and at the end the nearest of each picture (N, C, H, W).
 
     The training pictures are seen piece by piece, so that memory does not grow with them.
@@ -381,7 +381,7 @@ def _nearest(image: Tensor, learnt: Tensor, space: Space) -> Iterator[tuple[floa
         for crowd in crowds:
             crowd.meet(known, piece)
         yield done / (len(pieces) + 1), None
-    yield 1.0, Nearest(*map(torch.cat, zip(*(c.nearest(learnt, space) for c in crowds),
+    yield 1.0, Nearest(*map(torch.cat, zip(*(crowd.nearest(learnt, space) for crowd in crowds),
                                            strict=True)))  # fmt: skip
 
 
@@ -425,15 +425,15 @@ class Crowd:
         return row, distance, distance / typical.clamp(min=1e-6), change
 
 
-def _copies(held: Tensor, learnt: Tensor, nearest: Nearest, space: Space) -> Tensor:
+def are_copies(held: Tensor, learnt: Tensor, near: Nearest, space: Space) -> Tensor:
     """(N,) held-out pictures that are copies of training pictures: alike but for their brightness,
     and far nearer than the others are. They would make the threshold 0."""
-    logs = nearest.ratio.clamp(min=1e-6).log()
+    logs = near.ratio.clamp(min=1e-6).log()
     low, high = logs.quantile(torch.tensor([0.25, 0.75]))
     copies = logs < low - FENCE * (high - low)
     for i in copies.nonzero().flatten().tolist():
-        change = space.changes[int(nearest.change[i])]
-        mine, theirs = change.of(held[i : i + 1]), learnt[nearest.row[i]][None]
+        change = space.changes[int(near.change[i])]
+        mine, theirs = change.of(held[i : i + 1]), learnt[near.row[i]][None]
         likeness = duplicates.alike(mine.float(), theirs.float(), duplicates.FINE)
         copies[i] = likeness[0] > duplicates.ALIKE_FINE
     return copies

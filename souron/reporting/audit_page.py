@@ -191,7 +191,7 @@ def _curves(found: list[Found]) -> bytes:
         pictures._style(axes, _("ratio by {distance}").format(distance=space_name(one.space.name)),
                         _("share of the pictures"))  # fmt: skip
         for index, (name, near) in enumerate(
-            {_("drawn"): one.drawn, _("real"): one.control}.items()
+            {_("drawn pictures"): one.drawn, _("real pictures"): one.control}.items()
         ):
             ratio = near.ratio.sort().values
             share = torch.arange(1, len(ratio) + 1) / len(ratio)
