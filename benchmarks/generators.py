@@ -11,10 +11,17 @@ mean of the training pictures; and what nobody needs to beat: real pictures (the
 each system's first pictures, as its page in the documentation shows them.
 """
 
+# ruff: noqa: E402, the allocator is set before torch is imported
+
 import argparse
 import contextlib
 import io
 from pathlib import Path
+
+from souron import machine
+
+machine.share_cores()
+machine.calm_allocator()
 
 import torch
 from printing import say, table, watched, where

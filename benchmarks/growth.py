@@ -6,10 +6,17 @@ Every generator at its size ``small`` on random pictures in colour, a batch of 3
 steps after the first. Drawing is in batches of 16, as ``souron generate`` does it by default.
 """
 
+# ruff: noqa: E402, the allocator is set before torch is imported
+
 import argparse
 import time
 from itertools import pairwise
 from statistics import median
+
+from souron import machine
+
+machine.share_cores()
+machine.calm_allocator()
 
 import torch
 from printing import say, table, watched, where
