@@ -95,8 +95,9 @@ def comparing(
         folder = Path(project) / "compare"
 
     yield Event("data", text=contest.args["data"])
+    begun = time.monotonic()
     for done, what in contest.exam.begin():
-        yield Event("features", done, text=what)
+        yield Event("features", done, running.left(begun, done), what)
     memory.forget_peak()
     yield from contest.foretell()
     if resume is None:

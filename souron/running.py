@@ -342,21 +342,27 @@ def opening(
     cases: Cases, split: splitting.Split, samples: int | None
 ) -> Generator[Event, None, appraising.Scale]:
     """The scale that a generator's pictures are held against."""
-    found = None
+    found, begun, text = None, time.monotonic(), _("the network that looks at pictures")
     for done, scale in appraising.scale(cases, split, samples or appraising.SAMPLE):
         found = scale
-        yield Event("features", done, text=_("the network that looks at pictures"))
+        yield Event("features", done, left(begun, done), text)
     assert found is not None, "it ends with the scale itself"
     return found
 
 
 def appraise(record: RunRecord, model: Any, scale: appraising.Scale) -> Iterator[Event]:
     """Fill in how near what it draws comes to the test cases."""
+    begun, text = time.monotonic(), _("drawing {n} pictures").format(n=len(scale.test))
     for done, found in appraising.appraise(model, scale, record.seed):
         record.appraisal = found
-        yield Event("test", done, text=_("drawing {n} pictures").format(n=len(scale.test)))
+        yield Event("test", done, left(begun, done), text)
     record.measures = record.appraisal.measures
     record.outcome = Cost(record.outcome.seconds, memory.peak())
+
+
+def left(begun: float, done: float) -> float | None:
+    """Seconds, if it goes on at the pace of what is ``done`` (0..1) since ``begun``."""
+    return (time.monotonic() - begun) * (1 - done) / done if done > 0.01 else None
 
 
 def _default_data(system: str) -> str:
