@@ -7,17 +7,20 @@ so that a pixel and a thousand channels fit on one line. Vectors are bars as hig
 import math
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
 from souron import structure
 from souron.speaking import _
+from souron.tasks.generate import Batch
 
+BATCH = 32  # cases of an update: some systems learn from parts of them
 MOST = 26  # boxes on one line; deeper systems are drawn by their blocks
 
 COLOURS = {
@@ -76,7 +79,6 @@ class Call:
     given: tuple[int, ...]
 
 
-@torch.no_grad()
 def watched(model: nn.Module, seen: Any) -> dict[str, Call]:
     """What each part takes and gives for one case, in the order in which the parts finish."""
     calls: dict[str, Call] = {}
@@ -84,24 +86,34 @@ def watched(model: nn.Module, seen: Any) -> dict[str, Call]:
     def watch(name: str) -> Any:
         def note(part: nn.Module, taken: Any, given: Any) -> None:
             if isinstance(given, Tensor) and isinstance(taken[0], Tensor):
-                calls.setdefault(name, Call(tuple(taken[0].shape[1:]), tuple(given.shape[1:])))
+                shapes = (tuple(value.shape[1:]) or (1,) for value in (taken[0], given))
+                calls.setdefault(name, Call(*shapes))
 
         return note
 
     hooks = [part.register_forward_hook(watch(name)) for name, part in model.named_modules()]
     structure.try_once(model, seen)
-    if hasattr(model, "draw"):
-        picture = torch.empty(1, seen.channels, seen.side, seen.side, device="meta")
-        for _update in model.updates(SimpleNamespace(image=picture), 0):
-            pass
+    if model.task == "generate" and len(model.optimizers()) > 1:
+        learn_once(model, seen)
     for hook in hooks:
         hook.remove()
     return calls
 
 
+def learn_once(model: Any, seen: Any) -> None:
+    """One round of updates without numbers, so that each network is called by itself."""
+    picture = torch.zeros(BATCH, seen.channels, seen.side, seen.side, device="meta")
+    batch = Batch(picture, torch.zeros(BATCH, dtype=torch.long, device="meta"))
+    # autocast does not know the meta device
+    with mock.patch("torch.autocast", lambda *_about, **_more: nullcontext()):
+        for _update in model.train().updates(batch, 0):
+            pass
+    model.eval()
+
+
 def line(model: nn.Module, calls: dict[str, Call], network: str) -> list[Box]:
     """The parts of one network at the deepest level that fits on a line."""
-    for depth in range(structure.deepest(model), 0, -1):
+    for depth in range(structure.deepest(model), network.count("."), -1):
         rows = [row for row in shown(model, calls, depth) if row.name.startswith(network)]
         if len(rows) <= MOST:
             break
@@ -129,8 +141,9 @@ def blocks(model: nn.Module) -> set[str]:
     """The parts of a repeated type of the system's own: what is within need not be a sequence."""
     found = set()
     for name, parent in model.named_modules():
-        types = Counter(type(child) for child in parent.children())
-        for title, child in parent.named_children():
+        parts = {title: part for title, part in parent.named_children() if title != "average"}
+        types = Counter(map(type, parts.values()))
+        for title, child in parts.items():
             own = not type(child).__module__.startswith("torch.nn")
             if own and types[type(child)] > 1 and next(child.children(), None) is not None:
                 found.add(f"{name}.{title}".lstrip("."))
