@@ -57,6 +57,21 @@ class Option:
         return "..".join(ends) if any(ends) else ""
 
 
+def generator(folder: Path, args: Mapping[str, Any]) -> Any:
+    """The system that a run has trained to draw. Raises Trouble where it does something else."""
+    system = saving.load(folder)
+    if system.task != "generate":
+        raise Trouble(
+            "task",
+            _("{run} holds {system}, which does not draw").format(
+                run=folder, system=args["system"]
+            ),
+            expected=_("a generator's run"),
+            fix="souron train dcgan data=digits budget=60s",
+        )
+    return system
+
+
 def options_of(system: Any) -> dict[str, Option]:
     """What ``drawing`` of that class can be told beside noise and label, by name."""
     hints = typing.get_type_hints(system.drawing, include_extras=True)

@@ -62,14 +62,7 @@ def generating(
     """
     folder = Path(run)
     args = saving.read_args(folder)
-    system = saving.load(folder)
-    if system.task != "generate":
-        raise Trouble(
-            "task",
-            _("{run} holds {system}, which does not draw").format(run=run, system=args["system"]),
-            expected=_("a generator's run"),
-            fix="souron train dcgan data=digits budget=60s",
-        )
+    system = drawing.generator(folder, args)
     check(count, seed, first, walk)
     options = drawing.read_options(system.to(machine.device(device)), options)
     classes = numbers_of(system, label)

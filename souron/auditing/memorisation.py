@@ -263,14 +263,7 @@ def auditing(
             expected=f"1..{MOST}",
             fix="n=256",
         )
-    system = saving.load(folder)
-    if system.task != "generate":
-        raise Trouble(
-            "task",
-            _("{run} holds {system}, which does not draw").format(run=run, system=args["system"]),
-            expected=_("a generator's run"),
-            fix="souron train dcgan data=digits budget=60s",
-        )
+    system = drawing.generator(folder, args)
     system.to(machine.device(device))
     told = ledgers.read(folder)
     yield Event("data", text=str(args["data"]))

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from souron.blocks.averaging import follow, in_a_row, unrolled
 from souron.tasks.generate import Batch, Generator, Noise, Seen
 
 
@@ -76,7 +77,7 @@ class DCGAN(Generator):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.normal_(module.weight, 0, 0.02)
-        self.register_buffer("averaged", self.learnt() if config.average else None)
+        self.register_buffer("averaged", in_a_row(self.generator) if config.average else None)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         betas = (self.config.momentum, 0.999)
@@ -106,27 +107,10 @@ class DCGAN(Generator):
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
         yield self.picture(2 * noise.uniform(self.config.noise) - 1, self.averages())
 
-    def named(self) -> dict[str, Tensor]:
-        """The generator's weights and the statistics of its normalisation."""
-        tensors = self.generator.state_dict()
-        return {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
-
-    def learnt(self) -> Tensor:
-        """All of them in a row, (values,)."""
-        return torch.cat([tensor.flatten() for tensor in self.named().values()])
-
     def averages(self) -> dict[str, Tensor]:
-        """The moving average of each; none where there is no average."""
-        if not self.config.average:
-            return {}
-        named = self.named()
-        parts = self.averaged.split([tensor.numel() for tensor in named.values()])
-        return {
-            name: part.view_as(tensor)
-            for (name, tensor), part in zip(named.items(), parts, strict=True)
-        }
+        """The moving average of what the generator learnt; none where there is no average."""
+        return unrolled(self.averaged, self.generator) if self.config.average else {}
 
     def after_update(self, step: int) -> None:
         if self.config.average:
-            kept = min(self.config.average, step / (step + 10))  # the first ones are soon forgotten
-            self.averaged.lerp_(self.learnt(), 1 - kept)
+            follow(self.averaged, self.generator, self.config.average, step)

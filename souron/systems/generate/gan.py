@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from souron.blocks.averaging import follow, in_a_row, unrolled
 from souron.tasks.generate import Batch, Generator, Noise, Seen
 
 
@@ -82,7 +83,7 @@ class GAN(Generator):
             nn.Dropout(0.5),
             nn.Linear(config.units, 1),
         )
-        self.register_buffer("averaged", self.weights() if config.average else None)
+        self.register_buffer("averaged", in_a_row(self.generator) if config.average else None)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         betas = (self.config.momentum, 0.999)
@@ -104,23 +105,11 @@ class GAN(Generator):
     def noise(self, count: int) -> Tensor:
         return 2 * torch.rand(count, self.config.noise, device=self.device) - 1
 
-    @torch.no_grad()
-    def weights(self) -> Tensor:
-        """All of the generator's, in a row."""
-        return nn.utils.parameters_to_vector(self.generator.parameters())
-
     def after_update(self, step: int) -> None:
         if self.config.average:
-            kept = min(self.config.average, step / (step + 10))  # the first ones are soon forgotten
-            self.averaged.lerp_(self.weights(), 1 - kept)
+            follow(self.averaged, self.generator, self.config.average, step)
 
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
-        weights: dict[str, Tensor] = dict(self.generator.named_parameters())
-        if self.config.average:
-            parts = self.averaged.split([weight.numel() for weight in weights.values()])
-            weights = {
-                name: part.view_as(weight)
-                for (name, weight), part in zip(weights.items(), parts, strict=True)
-            }
+        weights = unrolled(self.averaged, self.generator) if self.config.average else {}
         drawn = functional_call(self.generator, weights, 2 * noise.uniform(self.config.noise) - 1)
         yield drawn.view(-1, self.seen.channels, self.seen.side, self.seen.side)

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from souron.blocks.averaging import follow, in_a_row, unrolled
 from souron.tasks.generate import Batch, Generator, Noise, Seen
 
 PENALTY = 10.0
@@ -104,7 +105,7 @@ class WGANGP(Generator):
                         nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-        self.register_buffer("averaged", self.learnt() if config.average else None)
+        self.register_buffer("averaged", in_a_row(self.generator) if config.average else None)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         betas = (0.0, 0.9)
@@ -136,30 +137,13 @@ class WGANGP(Generator):
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
         yield self.picture(noise.normal(self.config.noise), self.averages())
 
-    def named(self) -> dict[str, Tensor]:
-        """The generator's weights and the statistics of its normalisation."""
-        tensors = self.generator.state_dict()
-        return {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
-
-    def learnt(self) -> Tensor:
-        """All of them in a row, (values,)."""
-        return torch.cat([tensor.flatten() for tensor in self.named().values()])
-
     def averages(self) -> dict[str, Tensor]:
-        """The moving average of each; none where there is no average."""
-        if not self.config.average:
-            return {}
-        named = self.named()
-        parts = self.averaged.split([tensor.numel() for tensor in named.values()])
-        return {
-            name: part.view_as(tensor)
-            for (name, tensor), part in zip(named.items(), parts, strict=True)
-        }
+        """The moving average of what the generator learnt; none where there is no average."""
+        return unrolled(self.averaged, self.generator) if self.config.average else {}
 
     def after_update(self, step: int) -> None:
         if self.config.average:
-            kept = min(self.config.average, step / (step + 10))  # the first ones are soon forgotten
-            self.averaged.lerp_(self.learnt(), 1 - kept)
+            follow(self.averaged, self.generator, self.config.average, step)
 
 
 def two(before: int, between: int, out: int) -> tuple[nn.Module, ...]:
