@@ -4,15 +4,20 @@ import difflib
 import gettext
 import locale
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 
 LANGUAGES = ("en", "ja")
+_here: ContextVar[str] = ContextVar("language", default="")  # what ``speaking_in`` chose
 
 
 def language() -> str:
-    """``"en"`` or ``"ja"``: SOURON_LANG first, else the locale, else English."""
+    """``"en"`` or ``"ja"``: ``speaking_in`` first, then SOURON_LANG, the locale, English."""
+    if _here.get():
+        return _here.get()
     named = (os.environ.get(name) for name in ("SOURON_LANG", "LC_ALL", "LC_MESSAGES", "LANG"))
     wish = next(filter(None, named), None) or locale.getlocale()[0] or "en"
     return "ja" if wish.lower().startswith("ja") else "en"
@@ -28,6 +33,16 @@ def speak(wish: str) -> None:
             fix="souron --lang ja ...",
         )
     os.environ["SOURON_LANG"] = wish
+
+
+@contextmanager
+def speaking_in(wish: str) -> Iterator[None]:
+    """That language within the block, in this thread or task alone: a server answers many."""
+    token = _here.set(wish)
+    try:
+        yield
+    finally:
+        _here.reset(token)
 
 
 @lru_cache

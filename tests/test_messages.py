@@ -2,6 +2,7 @@
 
 import gettext
 import re
+import threading
 from string import Formatter
 
 import messages
@@ -9,7 +10,7 @@ import pytest
 import typer.main
 
 import souron.cli
-from souron import budget, finding, machine, parsing
+from souron import budget, finding, machine, parsing, speaking
 from souron.data import augmenting, loading
 from souron.reporting import pictures
 from souron.speaking import Trouble
@@ -135,3 +136,22 @@ def test_a_picture_in_japanese_is_drawn_without_a_missing_letter(monkeypatch):
     curve = [{"seconds": s, "loss all": 1 / s, "val accuracy": s / 4} for s in (1.0, 2.0, 3.0)]
     assert pictures.accuracy_over_seconds({"mlp": [curve]}, "accuracy", budget=2.5)
     assert pictures.learning_curves({"mlp": [curve]}, "accuracy", budget=2.5)
+
+
+def test_a_server_answers_each_in_its_own_language(monkeypatch):
+    monkeypatch.setenv("SOURON_LANG", "en")
+    spoken = {}
+
+    def answer(language: str) -> None:
+        with speaking.speaking_in(language):
+            barrier.wait()  # both are inside
+            spoken[language] = speaking._("the loss {name} is not finite at step {step}")
+
+    barrier = threading.Barrier(2)
+    threads = [threading.Thread(target=answer, args=[language]) for language in ("en", "ja")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not JAPANESE.search(spoken["en"]) and JAPANESE.search(spoken["ja"])
+    assert speaking.language() == "en"
