@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import diagram
-
 import souron
 from souron import (
     comparing,
@@ -27,7 +25,7 @@ from souron import (
 )
 from souron.data import cases, loading
 from souron.kinds import labels
-from souron.reporting import units
+from souron.reporting import diagram, units
 from souron.speaking import Trouble, _
 
 FOLDERS = ("systems", "reference")

@@ -75,6 +75,8 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
             return [*rest, word, *reversed(coming)]
         dashed = word.startswith("--")
         name, given, value = word.removeprefix("--").partition("=")
+        if (dashes := name.replace("_", "-")) in known:  # allow_leak=true
+            name = dashes
         if word in ("--help", "-h"):
             return ["--help"]
         elif word.startswith("-") and not dashed and word != "-":
@@ -84,7 +86,9 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
                 expected=", ".join(names),
                 fix=_("put names that begin with a dash behind --"),
             )
-        elif not dashed and (not given or not name.isidentifier() or Path(word).exists()):
+        elif not dashed and (
+            not given or not (name in known or name.isidentifier()) or Path(word).exists()
+        ):
             rest.append(word)
         elif name in known and known[name].is_flag:
             rest += [f"--{name}"] if not given or truth(name, value) else []

@@ -118,6 +118,8 @@ def rewritten(verb: str, line: str) -> list[str]:
         ("cnn freeze=true", ["cnn", "--freeze"]),
         ("cnn freeze=no", ["cnn"]),
         ("cnn --freeze", ["cnn", "--freeze"]),
+        ("cnn allow_leak=true", ["cnn", "--allow-leak"]),
+        ("cnn --allow-leak", ["cnn", "--allow-leak"]),
         ("cnn pretrained", ["cnn", "pretrained"]),
         ("cnn --pretrained data=d", ["cnn", "--pretrained=true", "--data=d"]),
         ("cnn pretrained=runs/x", ["cnn", "--pretrained=runs/x"]),
