@@ -6,12 +6,21 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from souron import finding
-from souron.speaking import N_, language
+from souron.speaking import N_, _, language
 
 
 def about(entry: Any) -> str:
     """A system's or data set's idea in the reader's language."""
     return entry.ja if language() == "ja" and entry.ja else entry.idea
+
+
+def task_name(task: str) -> str:
+    """What is asked, in the reader's language."""
+    return {
+        "classify": _("classification"),
+        "generate": _("generation"),
+        "group": _("grouping"),
+    }.get(task, task)
 
 
 def complete_system(incomplete: str) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from babel.messages.pofile import read_po
 
 from souron import cli, finding
 from souron.kinds.image import picture
+from souron.reporting import diagram
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -22,7 +23,7 @@ def docs(monkeypatch):
     """The modules that build the site."""
     monkeypatch.syspath_prepend(DOCS)
     yield
-    for name in ("build", "pages", "diagram"):
+    for name in ("build", "pages"):
         sys.modules.pop(name, None)
 
 
@@ -57,7 +58,6 @@ def test_the_readme_names_the_two_commands():
 
 @pytest.mark.parametrize("name", finding.entries())
 def test_a_system_has_its_page_in_both_languages(name, docs, monkeypatch, tmp_path):
-    import diagram
     import pages
 
     # the other sizes take long, and ``make docs`` builds them

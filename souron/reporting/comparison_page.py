@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from souron.budget import Budget
+from souron.options import task_name
 from souron.records import ComparisonRecord, Row, Verdict
 from souron.reporting import fonts, generation_page, pictures, units
 from souron.reporting.page import (
@@ -20,7 +21,6 @@ from souron.reporting.page import (
     page,
     plot,
     receipt,
-    task_name,
     tile,
     write,
 )

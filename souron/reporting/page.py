@@ -184,14 +184,6 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def task_name(task: str) -> str:
-    return {
-        "classify": _("classification"),
-        "generate": _("generation"),
-        "group": _("grouping"),
-    }.get(task, task)
-
-
 def budget_text(text: str) -> str:
     budget = Budget.parse(text)
     if budget.unit == "seconds" and budget.amount < 60:

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 from torch import Tensor
 
-from souron import finding
+from souron import finding, options
 from souron.budget import Budget
 from souron.data.cases import Cases, Feed
 from souron.judging import proportion
@@ -29,7 +29,6 @@ from souron.reporting.page import (
     picture_size,
     plot,
     receipt,
-    task_name,
     tile,
     write,
 )
@@ -86,7 +85,7 @@ def run_report(record: RunRecord) -> Path:
     text = page(
         "run.html",
         title=_("{system} on {data}").format(system=record.system, data=record.data),
-        eyebrow=task_name(record.task),
+        eyebrow=options.task_name(record.task),
         headline=_headline(record),
         notes=_notes(record),
         facts=_run_facts(record),
