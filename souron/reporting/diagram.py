@@ -167,8 +167,8 @@ def sort(part: nn.Module) -> str:
     return "pooling" if "Pool" in type(part).__name__ else "other"
 
 
-def draw(lines: list[list[Box]], file: Path) -> None:
-    """Write the picture as SVG."""
+def draw(lines: list[list[Box]], file: Path, words: bool = True) -> None:
+    """Write the picture as SVG, with the layers' names and shapes and a legend or without."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -183,16 +183,20 @@ def draw(lines: list[list[Box]], file: Path) -> None:
         "text.parse_math": False,
     }
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(9, 2.6 * len(lines) + 0.4), layout="constrained")
+        height = 2.6 * len(lines) + 0.4 if words else 1.9 * len(lines)
+        figure = Figure(figsize=(9, height), layout="constrained")
         for axes, row in zip(figure.subplots(len(lines), squeeze=False)[:, 0], lines, strict=True):
-            draw_line(axes, row)
+            draw_line(axes, row, words)
         kinds = dict.fromkeys(box.kind for row in lines for box in row)
         handles = [Patch(color=COLOURS[kind], label=meaning(kind)) for kind in kinds]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(kinds), frameon=False)
+        if words:
+            figure.legend(
+                handles=handles, loc="outside lower center", ncols=len(kinds), frameon=False
+            )
         FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
 
 
-def draw_line(axes: Any, row: list[Box]) -> None:
+def draw_line(axes: Any, row: list[Box], words: bool) -> None:
     from matplotlib.patches import Polygon
 
     largest = max((side(box) for box in row), default=1)
@@ -217,14 +221,15 @@ def draw_line(axes: Any, row: list[Box]) -> None:
         for light, corners in faces.items():
             colour = shade(COLOURS[box.kind], light)
             axes.add_patch(Polygon(corners, facecolor=colour, edgecolor="white", linewidth=0.5))
-        label = "×".join(map(str, box.shape))
-        name = short(box.name)
-        axes.text(
-            x + width / 2 + 0.08, -0.62, f"{name}\n{label}" if name else label,
-            rotation=50, rotation_mode="anchor", ha="right", va="center", fontsize=7,
-        )  # fmt: skip
+        if words:
+            label = "×".join(map(str, box.shape))
+            name = short(box.name)
+            axes.text(
+                x + width / 2 + 0.08, -0.62, f"{name}\n{label}" if name else label,
+                rotation=50, rotation_mode="anchor", ha="right", va="center", fontsize=7,
+            )  # fmt: skip
         x = right + max(gap, depth * 0.75)
-    axes.set(xlim=(-0.5, max(x + 0.3, 4)), ylim=(-1.25, 0.9), aspect="equal")
+    axes.set(xlim=(-0.5, max(x + 0.3, 4)), ylim=(-1.25 if words else -0.6, 0.9), aspect="equal")
     axes.axis("off")
 
 

@@ -1,0 +1,160 @@
+"""The studio: a local page for all that the command line does, in both languages.
+
+One server holds two Gradio apps, one a language, and a few routes of its own for pictures and for
+the files of runs. ``guard`` stands before all of them. Nothing is kept in the server that is not
+on the disk, so that ending it loses nothing.
+"""
+
+import functools
+import importlib
+import secrets
+import sys
+import threading
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from souron.studio.jobs import Jobs
+from souron.studio.roots import Roots
+
+from souron import speaking
+from souron.speaking import Trouble, _, speaking_in
+from souron.studio import guard
+from souron.studio.shared import PAGES, Studio
+
+STATIC = Path(__file__).parent / "static"
+MOST_UPLOADED = 2 * 10**9  # bytes of one file
+FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Hiragino Sans", "Noto Sans JP",
+         "Noto Sans CJK JP", "Yu Gothic UI", "Meiryo", "sans-serif"]  # fmt: skip
+MONO = ["ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
+
+
+def build(studio: Studio) -> Any:
+    """The Gradio app of one language, a route for each page."""
+    import gradio as gr
+
+    with speaking_in(studio.language):
+        with gr.Blocks(title="souron", analytics_enabled=False) as blocks:
+            _fill(replace(studio, blocks=blocks), PAGES[0])
+        for name in PAGES[1:]:
+            with blocks.route(name, f"/{name}", show_in_navbar=False):
+                _fill(replace(studio, blocks=blocks), name)
+    return blocks
+
+
+def _fill(studio: Studio, name: str) -> None:
+    import gradio as gr
+
+    from souron.studio import frame
+
+    gr.HTML(frame.head(studio, name), elem_id="head")
+    with gr.Column(elem_id="page"):
+        importlib.import_module(f"souron.studio.pages.{name}").page(studio)
+    gr.HTML(frame.foot(studio), elem_id="foot")
+
+
+def theme() -> Any:
+    """The colours of the reports, readable in the light and in the dark."""
+    import gradio as gr
+
+    accent = gr.themes.Color(
+        c50="#eef6fb", c100="#d8eaf5", c200="#b3d5eb", c300="#7cc0ee", c400="#3f94c8",
+        c500="#1a75ad", c600="#005a92", c700="#004c7b", c800="#003d63", c900="#002e4b",
+        c950="#001f33",
+    )  # fmt: skip
+    return gr.themes.Base(accent, gr.themes.colors.slate, gr.themes.colors.gray,
+                          font=FONTS, font_mono=MONO).set(
+        body_text_color_subdued="#4d5661", body_text_color_subdued_dark="#a9b3bd",
+        block_info_text_color="#4d5661", block_info_text_color_dark="#a9b3bd",
+        button_primary_background_fill="#005a92", button_primary_background_fill_hover="#004c7b",
+        button_primary_background_fill_dark="#1a75ad", button_primary_text_color="white",
+    )  # fmt: skip
+
+
+def application(
+    project: Path, roots: Sequence[Path] = (), *, port: int, token: str = "", lan: bool = False
+) -> tuple[Any, Jobs]:
+    """The whole ASGI application, guarded, and the queue of its jobs."""
+    guard.prepare(project / ".studio" / "temporary")  # before Gradio is imported
+    import gradio as gr
+    from fastapi import FastAPI
+
+    from souron.studio import files
+
+    jobs = Jobs(project)
+    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    places = Roots([Path.cwd(), project, *roots])
+    for language in speaking.LANGUAGES:
+        studio = Studio(project, places, jobs, language)
+        outer = gr.mount_gradio_app(
+            outer, build(studio), path=f"/{language}", footer_links=[], run_history=False,
+            ssr_mode=False, mcp_server=False, enable_monitoring=False, pwa=False, theme=theme(),
+            head=f'<script src="/static/studio.js" data-language="{language}"></script>'
+                 '<link rel="stylesheet" href="/static/studio.css">',
+            max_file_size=MOST_UPLOADED, show_error=True,
+            favicon_path=STATIC / "favicon.png",
+        )  # fmt: skip
+    files.add(outer, project, jobs)
+    return guard.Guard(outer, port=port, token=token, lan=lan, most_bytes=MOST_UPLOADED), jobs
+
+
+def start(
+    project: Path,
+    port: int = 7860,
+    roots: Sequence[Path] = (),
+    *,
+    browser: bool = True,
+    share_lan: bool = False,
+) -> None:
+    """Serve until Ctrl-C. Trainings go on; they are found again. Raises Trouble."""
+    import uvicorn
+
+    host = "0.0.0.0" if share_lan else "127.0.0.1"
+    token = secrets.token_urlsafe(24) if share_lan else ""
+    socket = listen(host, port)
+    port = socket.getsockname()[1]
+    app, jobs = application(project, roots, port=port, token=token, lan=share_lan)
+    settings = uvicorn.Config(app, log_level="warning", server_header=False, ws="none",
+                              timeout_graceful_shutdown=2)  # fmt: skip
+    server = uvicorn.Server(settings)
+    address = f"http://127.0.0.1:{port}/" + (f"?token={token}" if token else "")
+    print(_("souron studio: {address}   (Ctrl-C ends it; what trains goes on)").format(
+        address=address), flush=True)  # fmt: skip
+    for other in guard.addresses() if share_lan else []:
+        print(f"  http://{other}:{port}/?token={token}", flush=True)
+    if browser:
+        threading.Timer(0.5, functools.partial(webbrowser.open, address)).start()
+    threading.Thread(target=warm, daemon=True).start()
+    jobs.run()
+    try:
+        server.run([socket])
+    finally:
+        jobs.close()
+
+
+def listen(host: str, port: int) -> Any:
+    """The socket, or a Trouble where another program listens there."""
+    import socket
+
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    if sys.platform != "win32":
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((host, port))
+    except OSError as error:
+        made.close()
+        raise Trouble(
+            "port",
+            _("port {port} is taken: {why}").format(port=port, why=error.strerror or error),
+            expected=_("a port that no other program listens at"),
+            fix=f"souron studio port={port + 1}",
+            exit=4,
+        ) from error
+    return made
+
+
+def warm() -> None:
+    """Import what the first prediction needs while the reader looks at the first page."""
+    importlib.import_module("souron.predicting")

@@ -1,0 +1,135 @@
+"""The studio's own routes: pictures of systems and of jobs, and the files of runs.
+
+Nothing is served from outside the project's folder, and what a run wrote is shown without the right
+to run scripts.
+"""
+
+import mimetypes
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_STORED, ZipFile
+
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import FileResponse, Response
+from souron.studio.jobs import Jobs
+from starlette.background import BackgroundTask
+
+from souron import finding
+from souron.data import loading
+from souron.speaking import LANGUAGES, Trouble, speaking_in
+
+STATIC = Path(__file__).parent / "static"
+SHOWN = (".html", ".png", ".jpg", ".webp", ".gif", ".svg", ".csv", ".json", ".jsonl", ".yaml",
+         ".md", ".txt", ".wav", ".glb", ".obj", ".safetensors")  # fmt: skip
+SANDBOX = {"Content-Security-Policy":
+           "sandbox allow-popups; default-src 'none'; img-src data: 'self'; media-src data: 'self';"
+           " style-src 'unsafe-inline'; font-src data:; frame-ancestors 'self'",
+           "X-Content-Type-Options": "nosniff"}  # fmt: skip
+drawing = threading.Lock()  # matplotlib and torch's hooks: one picture at a time
+
+
+def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
+    """Give the application these routes, before the ones that take everything."""
+    known = len(app.router.routes)
+
+    @app.get("/static/{name}")
+    def static(name: str) -> Response:
+        return FileResponse(inside(STATIC, name), headers={"Cache-Control": "no-cache"})
+
+    @app.get("/favicon.ico")
+    def icon() -> Response:
+        return FileResponse(STATIC / "favicon.png")
+
+    @app.get("/picture/{name}.svg")
+    def picture(name: str) -> Response:
+        return FileResponse(layers(name), headers={"Cache-Control": "max-age=3600"})
+
+    @app.get("/job/{id}/curve.png")
+    def curve(id: str, lang: str = "en") -> Response:
+        return Response(drawn_curve(jobs, id, lang), media_type="image/png")
+
+    @app.get("/job/{id}/picture.png")
+    def sample(id: str) -> Response:
+        path = job(jobs, id).picture
+        if path is None:
+            raise HTTPException(404)
+        return FileResponse(path)
+
+    @app.get("/runs/{path:path}")
+    def file(path: str) -> Response:
+        found = inside(project, path)
+        if found.suffix.lower() not in SHOWN:
+            raise HTTPException(404)
+        kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
+        return FileResponse(found, media_type=kind, headers=SANDBOX)
+
+    @app.get("/export/{task}/{name}.zip")
+    def export(task: str, name: str) -> Response:
+        return packed(inside(project, f"{task}/{name}/args.yaml").parent)
+
+    added = app.router.routes[known:]
+    app.router.routes[:] = [*added, *app.router.routes[:known]]
+
+
+def inside(folder: Path, path: str) -> Path:
+    """A file below the folder, links followed; nothing hidden. Raises HTTPException 404."""
+    try:
+        found = (folder / path).resolve(strict=True)
+        below = found.relative_to(folder.resolve())
+    except (OSError, ValueError) as error:
+        raise HTTPException(404) from error
+    if not found.is_file() or any(part.startswith(".") for part in below.parts):
+        raise HTTPException(404)
+    return found
+
+
+def job(jobs: Jobs, id: str) -> Any:
+    try:
+        return jobs.get(id)
+    except Trouble as error:
+        raise HTTPException(404) from error
+
+
+def layers(name: str) -> Path:
+    """The picture of a system's layers, drawn once and kept until its file changes."""
+    entry = finding.entries().get(name)
+    if entry is None:
+        raise HTTPException(404)
+    kept = loading.cache() / "pictures" / f"{name}-{entry.file.stat().st_mtime_ns}.svg"
+    with drawing:
+        if not kept.exists():
+            from souron import looking, saving, structure
+            from souron.reporting import diagram
+
+            size = "small" if "small" in entry.sizes else entry.sizes[0]
+            lines = diagram.boxes(*looking.drawn(structure, entry, size))
+            with saving.atomically(kept) as beside:
+                diagram.draw(lines, beside, words=False)
+    return kept
+
+
+def drawn_curve(jobs: Jobs, id: str, language: str) -> bytes:
+    """Losses and the validation measure of a job so far."""
+    found = job(jobs, id)
+    rows = found.curve
+    if not rows or language not in LANGUAGES:
+        raise HTTPException(404)
+    from souron.reporting import pictures
+
+    measure = next((key[4:] for row in rows for key in row if key.startswith("val ")), "")
+    with drawing, speaking_in(language):
+        return pictures.learning_curves({" ".join(found.words[1:2]): [rows]}, measure)
+
+
+def packed(folder: Path) -> Response:
+    """All of a run's files as one zip, which is removed once it was sent."""
+    with tempfile.NamedTemporaryFile(suffix=".zip", delete=False) as file:
+        place = Path(file.name)
+    with ZipFile(place, "w", ZIP_STORED) as archive:
+        for each in sorted(folder.rglob("*")):
+            if each.is_file() and not each.is_symlink():
+                archive.write(each, Path(folder.name) / each.relative_to(folder))
+    done = BackgroundTask(place.unlink, missing_ok=True)
+    return FileResponse(place, filename=f"{folder.name}.zip", background=done)

@@ -1,0 +1,1 @@
+"""The studio's pages, one file each: a ``TITLE`` and ``page(studio)``, which builds it."""

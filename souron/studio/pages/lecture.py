@@ -1,0 +1,72 @@
+"""Every system of the lecture as a card: its idea, paper, year and picture; try, train, compare."""
+
+from itertools import groupby
+
+from markupsafe import Markup
+
+from souron import fetching, finding, looking, options
+from souron.speaking import N_, _
+from souron.studio.shared import COMPARED, Studio
+
+TITLE = N_("Lecture")
+
+
+def page(studio: Studio) -> None:
+    import gradio as gr
+
+    gr.HTML(
+        Markup("<h1>{}</h1><p>{}</p>").format(
+            _("Every system of the lecture, on this computer"),
+            _("Train one on your own pictures, compare several fairly, use what came out. Nothing "
+              "leaves this computer."),
+        )
+    )  # fmt: skip
+    gr.HTML(studio.says(lambda: cards(studio)))  # anew each time the page is opened
+
+
+def cards(studio: Studio) -> Markup:
+    """A section for each task, in the order of the years."""
+    sections = []
+    for task, entries in groupby(finding.entries().values(), lambda entry: entry.task):
+        shown = Markup("").join(card(studio, entry) for entry in entries)
+        sections.append(
+            Markup('<section aria-labelledby="{0}"><h2 id="{0}">{1}</h2><ul class="cards">{2}</ul>'
+                   "</section>").format(f"task-{task}", options.task_name(task), shown)
+        )  # fmt: skip
+    return Markup("").join(sections)
+
+
+def card(studio: Studio, entry: finding.Entry) -> Markup:
+    links = Markup("").join(
+        Markup('<a class="{}" href="{}" aria-label="{}: {}">{}</a>').format(
+            kind, address, entry.name, text, text
+        )
+        for text, address, kind in actions(studio, entry)
+    )
+    return Markup(
+        '<li class="card"><img loading="lazy" width="420" height="120" src="/picture/{name}.svg" '
+        'alt="{alt}"><h3>{name} <small>{year}</small></h3><p>{idea}</p>'
+        '<p class="paper">{paper} <span class="status">{status}</span></p>'
+        '<p class="actions">{links}</p></li>'
+    ).format(
+        name=entry.name,
+        alt=_("the layers of {name}").format(name=entry.name),
+        year=entry.year or "",
+        idea=options.about(entry),
+        paper=entry.paper,
+        status=looking.status(entry),
+        links=links,
+    )
+
+
+def actions(studio: Studio, entry: finding.Entry) -> list[tuple[str, str, str]]:
+    """Text, address and class of what can be done with a system."""
+    there: list[tuple[str, str, str]] = []
+    usable = [finding.spell(entry, size) for size in entry.weights]
+    ready = next((name for name in usable if fetching.where(name)), "")
+    if ready:
+        there.append((_("Try"), studio.url("use", system=ready), "first"))
+    there.append((_("Train"), studio.url("train", system=entry.name), "" if there else "first"))
+    if entry.task in COMPARED:
+        there.append((_("Compare"), studio.url("compare", systems=entry.name), ""))
+    return there

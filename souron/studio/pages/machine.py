@@ -1,0 +1,82 @@
+"""This machine: what it is and can do, what was fetched, and that nothing leaves it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+from souron.studio.jobs import Job
+
+from souron import fetching, looking, machine
+from souron.reporting import units
+from souron.speaking import N_, _
+from souron.studio.shared import Studio, same_thing, table
+from souron.studio.watching import Watch
+
+TITLE = N_("Machine")
+
+
+def page(studio: Studio) -> None:
+    import gradio as gr
+
+    gr.HTML(Markup("<h1>{}</h1>").format(_("This computer")))
+    gr.HTML(studio.says(lambda: found(studio)))
+    gr.HTML(
+        Markup("<h2>{}</h2><p>{}</p>").format(
+            _("What can be fetched"),
+            _("Only this uses the network, and only when the button is pressed. Everything else "
+              "works without one."),
+        )
+    )  # fmt: skip
+    listed = gr.HTML(studio.says(fetchable))
+    with gr.Row():
+        name = gr.Dropdown(away(), value=None, label=_("what to fetch"))
+        go = gr.Button(_("Fetch"), variant="primary")
+    watch = Watch(studio, lambda studio, job: fetched(job), ("fetch",))
+    gr.HTML(same_thing("souron doctor\nsouron fetch --list", "import souron.machine\n"
+                       "souron.machine.checkup()"))  # fmt: skip
+
+    def fetch(wanted: str | None) -> str:
+        return studio.jobs.start(["fetch", wanted or ""], studio.language, queued=False).id
+
+    go.click(studio.says(fetch), name, watch.job, show_progress="hidden")
+    watch.result.change(
+        studio.says(lambda: [fetchable(), gr.update(choices=away())]), None, [listed, name],
+        show_progress="hidden",
+    )  # fmt: skip
+
+
+def found(studio: Studio) -> Markup:
+    """What ``souron doctor`` says, its warnings first."""
+    checked = machine.checkup(studio.project)
+    troubles = Markup("").join(Markup("<li>{}</li>").format(text) for text in checked["troubles"])
+    rows = looking.diagnosis(checked)
+    return Markup('<ul class="troubles">{}</ul>{}').format(
+        troubles, table((_("what"), _("found")), rows, _("this computer"))
+    )
+
+
+def fetchable() -> Markup:
+    rows = [
+        (
+            item.name,
+            _("data") if item.sort == "data" else _("weights"),
+            units.size(item.megabytes * 1e6) if item.megabytes else "",
+            item.licence,
+            _("here") if fetching.where(item.name) else _("not here"),
+        )
+        for item in fetching.fetchable().values()
+    ]
+    return table((_("name"), _("kind"), _("size"), _("licence"), _("where")), rows)
+
+
+def away() -> list[str]:
+    """The names of what is not here yet."""
+    return [name for name in fetching.fetchable() if fetching.where(name) is None]
+
+
+def fetched(job: Job) -> Markup:
+    there: Mapping[str, Any] = (job.result or {}).get("fetched", {})
+    lines = Markup("").join(
+        Markup("<li>{}: <code>{}</code></li>").format(name, path) for name, path in there.items()
+    )
+    return Markup("<ul>{}</ul>").format(lines)

@@ -1,0 +1,129 @@
+"""What the studio's pages share: where things are, how a handler speaks, how HTML is written."""
+
+import functools
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from markupsafe import Markup
+from souron.studio.jobs import Job, Jobs
+from souron.studio.roots import Roots
+
+from souron.speaking import Trouble, _, speaking_in
+
+COMPARED = ("classify", "generate")  # tasks of which systems can be compared; examining has them
+PAGES = ("lecture", "data", "train", "compare", "use", "runs", "machine")
+
+
+@dataclass(frozen=True)
+class Studio:
+    """One language's studio."""
+
+    project: Path  # the folder of the runs
+    roots: Roots
+    jobs: Jobs
+    language: str
+    blocks: Any = None  # the Gradio app that is being built
+
+    def url(self, page: str, **query: Any) -> str:
+        """``/en/train?system=resnet``; what is empty is left out of the query."""
+        said = {name: value for name, value in query.items() if value not in (None, "")}
+        path = f"/{self.language}/" + ("" if page == PAGES[0] else page)
+        return f"{path}?{urlencode(said)}" if said else path
+
+    def file(self, path: Path) -> str:
+        """The address of a file of the project."""
+        return "/runs/" + quote(path.resolve().relative_to(self.project.resolve()).as_posix())
+
+    def opened(self, handler: Callable[[dict[str, str]], Any], outputs: Sequence[Any]) -> Any:
+        """What to do when the page is opened, with the query of its address."""
+        import gradio as gr
+
+        speaking = self.says(handler)
+
+        def ask(request: gr.Request) -> Any:
+            return speaking(dict(request.query_params))
+
+        return self.blocks.load(ask, None, outputs, show_progress="hidden")
+
+    def find(self, id: str) -> Job | None:
+        """The job of that id; None where there is none, as when it was forgotten elsewhere."""
+        try:
+            return self.jobs.get(id) if id else None
+        except Trouble:
+            return None
+
+    def says(self, handler: Callable) -> Callable:
+        """The handler as a page calls it: in the page's language, a Trouble as a message that
+        stays until it is closed."""
+        import gradio as gr
+
+        @functools.wraps(handler)
+        def speaking(*given: Any) -> Any:
+            with speaking_in(self.language):
+                try:
+                    return handler(*given)
+                except Trouble as error:
+                    told = trouble(error.code, error.found, error.expected, error.fix)
+                    title = _("This did not work")
+                    raise gr.Error(told, None, title=title, print_exception=False) from error
+
+        return speaking
+
+
+def trouble(code: str, found: str, expected: str = "", fix: str = "") -> Markup:
+    """What was found, what was expected, what to do."""
+    rows = [(_("found"), found), (_("expected"), expected), (_("try"), fix)]
+    lines = Markup("").join(
+        Markup("<dt>{}</dt><dd>{}</dd>").format(name, text) for name, text in rows if text
+    )
+    return Markup('<dl class="trouble">{}<dt>{}</dt><dd><code>{}</code></dd></dl>').format(
+        lines, _("code"), code
+    )
+
+
+def words(verb: str, names: Sequence[str], options: Mapping[str, Any]) -> list[str]:
+    """``["train", "cnn", "data=digits"]``; options that are not said are left out."""
+    said = [
+        f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in options.items()
+        if value not in (None, "", False)
+    ]
+    return [verb, *names, *said]
+
+
+def command(words: Sequence[str]) -> str:
+    return shlex.join(["souron", *words])
+
+
+def same_thing(command_line: str, python: str) -> Markup:
+    """The same as a command line and as Python, ready to copy."""
+    parts = [(_("on the command line"), command_line), (_("in Python"), python)]
+    blocks = Markup("").join(
+        Markup(
+            '<figure class="copy"><figcaption>{0}</figcaption><pre tabindex="0" aria-label="{0}">'
+            '{1}</pre><button type="button" data-copy>{2}</button></figure>'
+        ).format(title, text, _("copy"))
+        for title, text in parts
+    )
+    return Markup('<details class="same" open><summary>{}</summary>{}</details>').format(
+        _("The same without this page"), blocks
+    )
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "") -> Markup:
+    """Rows of texts or Markup; a wide one scrolls by itself."""
+    head = Markup("").join(Markup('<th scope="col">{}</th>').format(head) for head in heads)
+    body = Markup("").join(
+        Markup("<tr>{}</tr>").format(
+            Markup("").join(Markup("<td>{}</td>").format(cell) for cell in row)
+        )
+        for row in rows
+    )
+    return Markup(
+        '<div class="scroll" tabindex="0"><table><caption>{}</caption>'
+        "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
+    ).format(caption, head, body)

@@ -1,0 +1,40 @@
+// The studio's own script: language, light and dark, copying, labels that Gradio leaves out.
+"use strict";
+(() => {
+  const language = document.currentScript.dataset.language;
+  // Gradio takes the language of its own words from the browser; they are to match the page's
+  Object.defineProperty(navigator, "language", { get: () => language });
+  Object.defineProperty(navigator, "languages", { get: () => [language] });
+  document.documentElement.lang = language;
+  document.cookie = `language=${language};path=/;SameSite=Strict;max-age=31536000`;
+
+  const dark = () => localStorage.getItem("dark") ??
+    String(matchMedia("(prefers-color-scheme: dark)").matches);
+  const paint = () => document.body?.classList.toggle("dark", dark() === "true");
+  document.addEventListener("DOMContentLoaded", paint);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-dark], [data-copy], a[data-language]");
+    if (!button) return;
+    if (button.matches("[data-dark]")) {
+      localStorage.setItem("dark", String(dark() !== "true"));
+      paint();
+    } else if (button.matches("[data-copy]")) {
+      navigator.clipboard.writeText(button.parentElement.querySelector("pre").textContent);
+      button.classList.add("copied");
+      setTimeout(() => button.classList.remove("copied"), 1200);
+    } else {
+      button.href += location.search; // the same page in the other language
+    }
+  });
+
+  // what a screen reader needs and Gradio's components leave out
+  const mend = () => {
+    for (const table of document.querySelectorAll(".scroll[tabindex]")) {
+      table.setAttribute("role", "region");
+      table.setAttribute("aria-label", table.querySelector("caption")?.textContent || "table");
+    }
+  };
+  new MutationObserver(mend).observe(document.documentElement, { childList: true, subtree: true });
+})();
