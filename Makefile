@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/souron-installed
 
-.PHONY: tour test lint unit docs locale benchmarks clean
+.PHONY: tour test lint unit browser docs locale benchmarks clean
 
 tour: $(SETUP)
 	-$(BIN)/souron fetch fashion
@@ -16,8 +16,13 @@ lint: $(SETUP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: $(SETUP)
+unit: $(SETUP) browser
 	$(BIN)/pytest
+
+browser:  # for the tests of the studio's pages; without one they are skipped and say so
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update --quiet >/dev/null && apt-get install --yes --quiet --no-install-recommends chromium fonts-noto-cjk >/dev/null; } \
+	  || echo "no chromium: the tests in a browser will be skipped (apt-get install chromium)"
 
 docs: $(SETUP)
 	$(BIN)/python docs/build.py
