@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -107,6 +107,7 @@ command(
     "souron train resnet18 data=photos/ epochs=5 imgsz=64\n"
     "souron train resnet18 data=photos/ pretrained=true freeze=true\n"
     "souron train cnn data=digits rate=0.01     (any field of the system's Config)\n"
+    "souron train cnn data=digits epochs=20 --forecast\n"
     "souron train --resume",
 )
 def train(
@@ -139,6 +140,7 @@ def train(
     window: options.Window = None,
     samples: options.Samples = None,
     workers: options.Workers = None,
+    forecast: options.Forecast = False,
     fields: options.Fields = None,
 ) -> None:
     system = system or model or ""
@@ -159,11 +161,24 @@ def train(
     use_cores(workers)
     from souron import running
 
-    [record] = follow(running.training(system, data, **given))
+    events = running.training(system, data, **given)
+    if forecast:
+        foretell(events)
+        return
+    [record] = follow(events)
     if screen.json:
         print_json(record.as_json())
     else:
         showing.run(record)
+
+
+def foretell(events: Iterable[Any]) -> None:
+    """Say what it would take, and stop before a run is made."""
+    [found] = follow(showing.up_to_forecast(events))
+    if screen.json:
+        print_json(found.as_json())
+    else:
+        showing.forecast(found)
 
 
 def said(**options: Any) -> dict[str, Any]:
@@ -476,6 +491,7 @@ def compare(
     window: options.Window = None,
     samples: options.Samples = None,
     workers: options.Workers = None,
+    forecast: options.Forecast = False,
 ) -> None:
     resumed = folder_to_resume(resume, project, "compare")
     if resumed is None and not systems:
@@ -493,7 +509,11 @@ def compare(
     use_cores(workers)
     from souron import comparing
 
-    [record] = follow(comparing.comparing(systems or [], data, **given))
+    events = comparing.comparing(systems or [], data, **given)
+    if forecast:
+        foretell(events)
+        return
+    [record] = follow(events)
     if screen.json:
         print_json(record.as_json())
     else:
@@ -547,24 +567,37 @@ def version() -> None:
 def run(words: Sequence[str]) -> int:
     """One command line; the exit code. Messages go to stderr, results to stdout."""
     screen.json = screen.quiet = False
+    screen.journal = None
+    code = 1
+    trouble: Trouble | None = None
     try:
-        return obey(parsing.take_global(words))
+        code, trouble = attempt(words)
+        if trouble is not None:
+            showing.show_trouble(trouble)
+    finally:
+        if screen.journal is not None:
+            screen.journal.end(code, showing.error(trouble) if trouble else None)
+    return code
+
+
+def attempt(words: Sequence[str]) -> tuple[int, Trouble | None]:
+    """Obey; the exit code and what went wrong."""
+    try:
+        return obey(parsing.take_global(words)), None
     except Trouble as trouble:
-        showing.show_trouble(trouble)
-        return trouble.exit
+        return trouble.exit, trouble
     except (KeyboardInterrupt, typer.Abort):
         showing.warn(_("interrupted"))
-        return 130
+        return 130, None
     except BrokenPipeError:
         # whoever read the output has seen enough; do not fail again when Python flushes it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0, None
     except Exception as error:
         if os.environ.get("SOURON_DEBUG"):
             traceback.print_exc()
         named = as_trouble(error)
-        showing.show_trouble(named)
-        return named.exit
+        return named.exit, named
 
 
 def obey(words: list[str]) -> int:

@@ -36,7 +36,7 @@ from souron.data.splitting import Parts
 from souron.examining import EXAMS, Exam, Result
 from souron.fitting import LOOKS, Fit, probe
 from souron.records import ComparisonRecord, Cost, Ranking, Row
-from souron.running import Event, Interrupted
+from souron.running import Event, Forecast, Interrupted
 from souron.speaking import Trouble, _
 
 TURN = 1.0  # seconds of training before the next system's turn
@@ -54,6 +54,7 @@ def compare(
     return running.last(comparing(systems, data, **options))
 
 
+@running.in_folder
 def comparing(
     systems: Sequence[str] = (),
     data: str | Path | None = None,
@@ -94,7 +95,7 @@ def comparing(
         contest.check()
         folder = Path(project) / "compare"
 
-    yield Event("data", text=contest.args["data"])
+    yield Event("data", text=contest.args["data"], folder=None if resume is None else folder)
     begun = time.monotonic()
     for done, what in contest.exam.begin():
         yield Event("features", done, running.left(begun, done), what)
@@ -107,6 +108,7 @@ def comparing(
         splitting.write(contest.plan.kept, contest.everything, folder / "split.csv")
         if contest.plan.repeats:
             splitting.write_folds(contest.plan, contest.everything, folder / "folds.csv")
+    yield Event("train", folder=folder)
 
     for number, (seed, split) in enumerate(contest.rounds):
         kept = folder / "rounds" / f"{number}.safetensors"
@@ -223,7 +225,7 @@ class Contest:
 
     def foretell(self) -> Iterator[Event]:
         """A few steps of each: what will it take?"""
-        seconds, held = 0.0, []
+        each, held = {}, []
         _seed, split = self.rounds[0]
         for i, system in enumerate(self.systems):
             yield Event("forecast", i / len(self.systems), text=system)
@@ -235,11 +237,15 @@ class Contest:
             )
             shown = probe(fit)
             looked_at = LOOKS * len(fit.val or ()) + len(parts.test)
-            seconds += shown.seconds(fit) + shown.look * looked_at + self.exam.seconds(fit)
+            seconds = shown.seconds(fit) + shown.look * looked_at + self.exam.seconds(fit)
+            each[system] = seconds * len(self.rounds)
             held.append(shown.held)
         together = sum(held) - max(held)  # a round holds them all, the probe one at a time
-        self.forecast = Cost(seconds * len(self.rounds), memory.peak() + together)
-        yield Event("forecast", 1.0, values=asdict(self.forecast))
+        self.forecast = Cost(sum(each.values()), memory.peak() + together)
+        asked = {name: self.args[name] for name in ("systems", "data", "budget", "seeds")}
+        cases = {"train": len(split.train), "val": len(split.val), "test": len(self.test)}
+        told = Forecast(asked, self.forecast, cases, each)
+        yield Event("forecast", 1.0, values=asdict(self.forecast), forecast=told)
 
     def play_round(
         self, number: int, seed: int, split: splitting.Split, kept: Path
@@ -269,7 +275,11 @@ class Contest:
                 if interrupt.is_set():
                     raise Interrupted(kept.parent.parent)
                 part = fmean(fit.fraction for fit, _parts in fits.values())
-                yield self._event("train", system, number, part, fits)
+                try:
+                    yield self._event("train", system, number, part, fits)
+                except KeyboardInterrupt as interrupted:
+                    keeper.keep()
+                    raise Interrupted(kept.parent.parent) from interrupted
         said: dict[str, Tensor] = {}
         about = {}
         for system, (fit, parts) in fits.items():

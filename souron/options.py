@@ -179,5 +179,8 @@ Name = Annotated[str | None, Option(metavar="TEXT", help=N_("the run folder's na
 Project = Annotated[
     str | None, Option(metavar="FOLDER", help=N_("where run folders go; runs if not said"))
 ]
+Forecast = Annotated[
+    bool, Option("--forecast", help=N_("say what it would take, and stop before it starts"))
+]
 Fields = Annotated[list[str] | None, Option("--set", hidden=True)]
 Open = Annotated[bool, Option("--open", help=N_("open the page in the browser"))]

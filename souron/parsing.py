@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from souron.journal import Journal
 from souron.showing import screen
 from souron.speaking import Trouble, _, speak, unknown_option
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+EVERYWHERE = ("json", "quiet", "lang", "events")  # options of every command
 VALUE_OR_NOT = ("resume", "pretrained")  # true, false, or a run's folder
 
 
@@ -29,20 +31,29 @@ def shown(known: dict[str, Any]) -> list[str]:
 
 
 def take_global(words: Sequence[str]) -> list[str]:
-    """Heed --json, --quiet and --lang wherever they stand; the other words."""
+    """Heed --json, --quiet, --lang and --events wherever they stand; the other words."""
     rest: list[str] = []
     coming = iter(words)
     for word in coming:
         if word == "--":
             return [*rest, word, *coming]
-        name, given, value = word.removeprefix("--").partition("=")
-        if name not in ("json", "quiet", "lang") or not (given or word.startswith("--")):
+        _name, given, value = word.removeprefix("--").partition("=")
+        name = of_every_command(word)
+        if not name:
             rest.append(word)
         elif name == "lang":
             speak(value if given else next(coming, ""))
+        elif name == "events":
+            screen.journal = Journal(Path(value if given else next(coming, "")))
         else:
             setattr(screen, name, truth(name, value) if given else True)
     return rest
+
+
+def of_every_command(word: str) -> str:
+    """The name of an option that every command has, "" for any other word."""
+    name, given, _value = word.removeprefix("--").partition("=")
+    return name if name in EVERYWHERE and (given or word.startswith("--")) else ""
 
 
 def truth(name: str, value: str) -> bool:

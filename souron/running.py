@@ -4,16 +4,17 @@
 the end.
 """
 
+import functools
 import hashlib
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import torch
 
@@ -50,6 +51,22 @@ ALSO = (
     "window",
     "samples",
 )
+Given = ParamSpec("Given")
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run or a comparison would take."""
+
+    asked: dict[str, Any]  # system or systems, data, budget
+    cost: Cost
+    cases: dict[str, int]  # of each part
+    each: dict[str, float] = field(default_factory=dict)  # seconds of each system compared
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``souron train --forecast --json`` prints."""
+        each = {"each": self.each} if self.each else {}
+        return {**self.asked, "forecast": asdict(self.cost), "cases": self.cases, **each}
 
 
 @dataclass(frozen=True)
@@ -64,6 +81,8 @@ class Event:
     picture: Any = None  # (B, C, H, W) uint8, what is drawn so far
     record: Any = None  # with the last event
     rows: list[dict[str, Any]] = field(default_factory=list)  # a comparison's live table
+    folder: Path | None = None  # the run's or comparison's, once it is there
+    forecast: Forecast | None = None  # with the event after which files are written
 
 
 class Interrupted(KeyboardInterrupt):
@@ -72,6 +91,23 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, folder: Path, command: str = "") -> None:
         super().__init__(str(folder))
         self.folder, self.command = folder, command
+
+
+def in_folder(events: Callable[Given, Iterator[Event]]) -> Callable[Given, Iterator[Event]]:
+    """Let each event name the folder that an earlier one named."""
+
+    @functools.wraps(events)
+    def telling(*given: Given.args, **options: Given.kwargs) -> Iterator[Event]:
+        inner: Any = events(*given, **options)
+        folder = None
+        for event in inner:
+            folder = event.folder or folder
+            try:
+                yield replace(event, folder=folder)
+            except KeyboardInterrupt as stop:  # it met whoever watches; the work is to be kept
+                inner.throw(stop)
+
+    return telling
 
 
 def train(system: str = "", data: str | Path | None = None, **options: Any) -> RunRecord:
@@ -86,6 +122,7 @@ def last(events: Iterator[Event]) -> Any:
     return record
 
 
+@in_folder
 def training(
     system: str = "",
     data: str | Path | None = None,
@@ -157,7 +194,7 @@ def training(
                 exit=5,
             )
 
-    yield Event("data", text=str(args["data"]))
+    yield Event("data", text=str(args["data"]), folder=folder)
     everything = preparing.cases_for(args)
     entry, _size = finding.split(str(args["system"]))
     if entry.task == "classify":
@@ -183,7 +220,12 @@ def training(
     if scale is not None:
         next(drawing.Sample.growing(model, len(scale.test), seed))  # so that its memory is foretold
     forecast = Cost(shown.seconds(fit) * plan.trainings, memory.peak())
-    yield Event("forecast", 1.0, values=asdict(forecast))
+    cases = {name: len(part) for name, part in parts._asdict().items()}
+    if plan.repeats:
+        cases["test"] = len(everything)
+    asked = {name: args[name] for name in ("system", "data", "budget")}
+    told = Forecast(asked, forecast, cases)
+    yield Event("forecast", 1.0, values=asdict(forecast), forecast=told)
 
     args |= {"seen": saving.as_plain(model.seen), "config": saving.as_plain(model.config)}
     if folder is None:
@@ -195,6 +237,8 @@ def training(
             splitting.write_folds(plan, everything, folder / "folds.csv")
     elif (folder / "weights" / "resume.safetensors").exists():
         fit.go_on(folder / "weights" / "resume.safetensors", folder / "weights/best.safetensors")
+
+    yield Event("train", fit.fraction / plan.trainings, folder=folder)
 
     film = drawing.Film(folder / "weights" / "film.safetensors") if scale else None
     yield from _learn(fit, folder, folder, plan.trainings, film=film)
@@ -403,7 +447,13 @@ def _learn(
         left = fit.seconds_left
         if left is not None:
             left += (trainings - number - 1) * (fit.seconds + left)
-        yield Event("train", (number + part) / trainings, left, text, values, frame)
+        try:
+            yield Event("train", (number + part) / trainings, left, text, values, frame)
+        except KeyboardInterrupt as interrupted:
+            keeper.keep()
+            if film:
+                film.keep()
+            raise Interrupted(folder) from interrupted
 
 
 @dataclass

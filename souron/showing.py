@@ -7,7 +7,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from souron.journal import Journal
 from souron.jsoning import as_json
 from souron.reporting import units
 from souron.speaking import Trouble, _
@@ -31,6 +32,7 @@ class Screen:
 
     json: bool = False
     quiet: bool = False
+    journal: Journal | None = None  # of --events
 
     @property
     def out(self) -> Console:
@@ -84,16 +86,17 @@ def show_trouble(trouble: Trouble) -> None:
     for line in rest:
         loud.print(line, soft_wrap=True)
     if screen.json:
-        print_json(
-            {
-                "error": {
-                    "code": trouble.code,
-                    "found": trouble.found,
-                    "expected": trouble.expected,
-                    "try": trouble.fix,
-                }
-            }
-        )
+        print_json({"error": error(trouble)})
+
+
+def error(trouble: Trouble) -> dict[str, str]:
+    """A trouble as programs get it."""
+    return {
+        "code": trouble.code,
+        "found": trouble.found,
+        "expected": trouble.expected,
+        "try": trouble.fix,
+    }
 
 
 def table(*columns: str, title: str = "", right: Sequence[str] = ()) -> Table:
@@ -229,6 +232,26 @@ def drawn(record: Any) -> None:
         show(f"  {file.name}")
 
 
+def forecast(found: Any) -> None:
+    """What a run or a comparison would take."""
+    systems = found.asked.get("systems") or [found.asked["system"]]
+    show(
+        _("{system} on {data}: {train} cases to learn from, {test} to test").format(
+            system=", ".join(systems), data=found.asked["data"],
+            train=units.whole(found.cases["train"]), test=units.whole(found.cases["test"]),
+        ),
+        foretold(found.cost.seconds, found.cost.bytes),
+    )  # fmt: skip
+    if found.each:
+        show(_indented(pairs([(name, units.seconds(time)) for name, time in found.each.items()])))
+
+
+def foretold(seconds: float, bytes: float) -> str:
+    return _("forecast: {time}, {memory} of memory").format(
+        time=units.seconds(seconds), memory=units.size(bytes)
+    )
+
+
 def costs(forecast: Any, outcome: Any) -> None:
     names = _("forecast"), _("outcome")
     made = table("", *names, right=names)
@@ -336,22 +359,45 @@ def follow(events: Iterable[Any]) -> Iterator[Any]:
 
     After Ctrl-C says what is kept and how to go on, and ends with the exit code 130.
     """
-    events = iter(events)
+    events, event = iter(events), None
     while True:
         record = None
         try:
             with _watcher() as watch:
                 for event in events:
+                    if screen.journal is not None:
+                        screen.journal.tell(event)
                     watch(event)
                     record = event.record
                     if record is not None:
                         break
         except KeyboardInterrupt as stop:
-            _tell_what_is_kept(getattr(stop, "folder", None), getattr(stop, "command", ""))
+            told = _passed_on(stop, events)
+            folder = getattr(told, "folder", None) or getattr(event, "folder", None)
+            _tell_what_is_kept(folder, getattr(told, "command", ""))
             raise typer.Exit(130) from stop
         if record is None:
             return
         yield record
+
+
+def _passed_on(stop: KeyboardInterrupt, events: Any) -> KeyboardInterrupt:
+    """Ctrl-C that met this side: whoever works keeps what was done, and says where."""
+    try:
+        if hasattr(events, "throw"):
+            events.throw(stop)
+    except KeyboardInterrupt as told:
+        return told
+    return stop
+
+
+def up_to_forecast(events: Iterable[Any]) -> Iterator[Any]:
+    """The events until what it will take is known, as a record; nothing is written until then."""
+    for event in events:
+        if event.forecast is not None:
+            yield replace(event, record=event.forecast)
+            return
+        yield event
 
 
 def quoted(path: Path) -> str:
@@ -375,11 +421,8 @@ def _watcher() -> Iterator[Callable[[Any], None]]:
     console = screen.err
 
     def foretell(event: Any) -> None:
-        if event.phase == "forecast" and "bytes" in event.values:
-            text = _("forecast: {time}, {memory} of memory").format(
-                time=units.seconds(event.values["seconds"]),
-                memory=units.size(event.values["bytes"]),
-            )
+        if event.phase == "forecast" and "bytes" in event.values and event.record is None:
+            text = foretold(event.values["seconds"], event.values["bytes"])
             console.print(text, style="dim", soft_wrap=True)
 
     if screen.quiet:
@@ -475,6 +518,7 @@ def _everywhere(more: Sequence[Any] = ()) -> RenderableType:
         ("--json", _("print the result as JSON on stdout")),
         ("--quiet", _("no progress, no remarks")),
         ("--lang en|ja", _("the language of messages and reports")),
+        ("--events FILE", _("also write to FILE what happens, a JSON object a line")),
         *[(option.opts[0], _(option.help)) for option in more],
         ("--help", _("show this text")),
     ]
