@@ -16,15 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from souron.studio.jobs import Jobs
-from souron.studio.roots import Roots
-
 from souron import speaking
 from souron.speaking import Trouble, _, speaking_in
 from souron.studio import guard
+from souron.studio.jobs import Jobs
+from souron.studio.roots import Roots
 from souron.studio.shared import PAGES, Studio
 
-STATIC = Path(__file__).parent / "static"
 MOST_UPLOADED = 2 * 10**9  # bytes of one file
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Hiragino Sans", "Noto Sans JP",
          "Noto Sans CJK JP", "Yu Gothic UI", "Meiryo", "sans-serif"]  # fmt: skip
@@ -38,6 +36,7 @@ def build(studio: Studio) -> Any:
     with speaking_in(studio.language):
         with gr.Blocks(title="souron", analytics_enabled=False) as blocks:
             _fill(replace(studio, blocks=blocks), PAGES[0])
+        blocks.pages[0] = ("", "", False)  # the frame has a navigation of its own
         for name in PAGES[1:]:
             with blocks.route(name, f"/{name}", show_in_navbar=False):
                 _fill(replace(studio, blocks=blocks), name)
@@ -64,7 +63,7 @@ def theme() -> Any:
         c500="#1a75ad", c600="#005a92", c700="#004c7b", c800="#003d63", c900="#002e4b",
         c950="#001f33",
     )  # fmt: skip
-    return gr.themes.Base(accent, gr.themes.colors.slate, gr.themes.colors.gray,
+    return gr.themes.Base(primary_hue=accent, secondary_hue="slate", neutral_hue="gray",
                           font=FONTS, font_mono=MONO).set(
         body_text_color_subdued="#4d5661", body_text_color_subdued_dark="#a9b3bd",
         block_info_text_color="#4d5661", block_info_text_color_dark="#a9b3bd",
@@ -94,7 +93,6 @@ def application(
             head=f'<script src="/static/studio.js" data-language="{language}"></script>'
                  '<link rel="stylesheet" href="/static/studio.css">',
             max_file_size=MOST_UPLOADED, show_error=True,
-            favicon_path=STATIC / "favicon.png",
         )  # fmt: skip
     files.add(outer, project, jobs)
     return guard.Guard(outer, port=port, token=token, lan=lan, most_bytes=MOST_UPLOADED), jobs

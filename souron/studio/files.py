@@ -13,12 +13,12 @@ from zipfile import ZIP_STORED, ZipFile
 
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, Response
-from souron.studio.jobs import Jobs
 from starlette.background import BackgroundTask
 
 from souron import finding
 from souron.data import loading
 from souron.speaking import LANGUAGES, Trouble, speaking_in
+from souron.studio.jobs import Jobs
 
 STATIC = Path(__file__).parent / "static"
 SHOWN = (".html", ".png", ".jpg", ".webp", ".gif", ".svg", ".csv", ".json", ".jsonl", ".yaml",

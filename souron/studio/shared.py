@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
-from souron.studio.jobs import Job, Jobs
-from souron.studio.roots import Roots
 
 from souron.speaking import Trouble, _, speaking_in
+from souron.studio.jobs import Job, Jobs
+from souron.studio.roots import Roots
 
 COMPARED = ("classify", "generate")  # tasks of which systems can be compared; examining has them
 PAGES = ("lecture", "data", "train", "compare", "use", "runs", "machine")
@@ -37,6 +37,13 @@ class Studio:
     def file(self, path: Path) -> str:
         """The address of a file of the project."""
         return "/runs/" + quote(path.resolve().relative_to(self.project.resolve()).as_posix())
+
+    def address(self, path: Path) -> str:
+        """``file`` of an ordinary file that is there; "" of anything else."""
+        try:
+            return self.file(path) if path.is_file() else ""
+        except (OSError, ValueError):  # it leads out of the project
+            return ""
 
     def opened(self, handler: Callable[[dict[str, str]], Any], outputs: Sequence[Any]) -> Any:
         """What to do when the page is opened, with the query of its address."""
@@ -127,3 +134,23 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = ""
         '<div class="scroll" tabindex="0"><table><caption>{}</caption>'
         "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
     ).format(caption, head, body)
+
+
+def framed(address: str, title: str, alone: str) -> Markup:
+    """A file of the project within the page, without the right to run scripts, and by itself."""
+    return Markup(
+        '<p><a href="{0}" target="_blank" rel="noopener">{2}</a></p><iframe class="frame" '
+        'sandbox="allow-popups" loading="lazy" src="{0}" title="{1}"></iframe>'
+    ).format(address, title, alone)
+
+
+def here(address: str) -> Markup:
+    """Makes that the page's address, so that opening it again shows the same."""
+    return Markup('<span hidden data-address="{}"></span>').format(address)
+
+
+def status(*lines: str) -> Markup:
+    """What came of a button, read out."""
+    return Markup('<div role="status" class="outcome">{}</div>').format(
+        Markup("").join(Markup("<p>{}</p>").format(line) for line in lines)
+    )

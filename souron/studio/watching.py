@@ -6,14 +6,15 @@ nothing, and opening it again finds the job.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from markupsafe import Markup
-from souron.studio.jobs import Job
 
 from souron.reporting import units
-from souron.speaking import _
+from souron.speaking import Trouble, _
+from souron.studio.jobs import Job
 from souron.studio.shared import Studio, command, table, trouble
 
 ALIVE = ("waiting", "running")
@@ -76,11 +77,12 @@ class Watch:
         self.stop.click(says(self.ask_to_stop), self.job, self.live, show_progress="hidden")
         self.resume.click(says(self.go_on), self.job, self.job, show_progress="hidden")
 
-    def latest(self) -> str:
-        """The id of the newest job of this kind, so that a page opened again finds it."""
+    def latest(self, query: dict[str, str]) -> str:
+        """The id of the job that the address names, else of the one at work, else of the newest
+        one unless something else is asked for: a page opened again finds it."""
         mine = [job for job in self.studio.jobs.all() if self.belongs(job)]
-        alive = [job for job in mine if job.state in ALIVE]
-        return next((job.id for job in alive[-1:] or mine), "")
+        alive = [job for job in mine if job.state in ALIVE][-1:]
+        return query.get("job") or next((job.id for job in alive or mine if alive or not query), "")
 
     def belongs(self, job: Job) -> bool:
         return job.words[0] in self.verbs and "--forecast" not in job.words
@@ -255,7 +257,8 @@ class Forecast:
             return [gr.skip()] * 3
         found = (job.result or {}).get("forecast")
         said = job.trouble or {"code": job.state, "found": job.log[-500:]}
-        job.forget()
+        with suppress(Trouble):  # another tab was faster
+            job.forget()
         if found is None:
             text = trouble(said.get("code", ""), said.get("found", ""), said.get("expected", ""),
                            said.get("try", ""))  # fmt: skip

@@ -3,12 +3,12 @@
 from typing import Any
 
 from markupsafe import Markup
-from souron.studio.jobs import Job
 
-from souron import cli, finding, options
+from souron import cli, finding
 from souron.reporting import units
 from souron.speaking import N_, Trouble, _
 from souron.studio import forms
+from souron.studio.jobs import Job
 from souron.studio.shared import COMPARED, Studio, command, same_thing, table, words
 from souron.studio.watching import Forecast, Watch
 
@@ -81,7 +81,7 @@ def page(studio: Studio) -> None:
         lambda query: [
             beside(query["systems"]) if query.get("systems") else gr.skip(),
             query.get("data") or gr.skip(),
-            query.get("job") or watch.latest(),
+            watch.latest(query),
         ],
         [systems, data, watch.job],
     ).then(says(changed), form, same, show_progress="hidden").then(
@@ -89,10 +89,10 @@ def page(studio: Studio) -> None:
     )
 
 
-def choices() -> list[tuple[str, str]]:
-    """Every size of every system that can be compared, with its idea."""
+def choices() -> list[str]:
+    """Every size of every system that can be compared."""
     return [
-        (f"{finding.spell(entry, size)} – {options.about(entry)}", finding.spell(entry, size))
+        finding.spell(entry, size)
         for entry in finding.entries().values()
         if entry.task in COMPARED
         for size in entry.sizes

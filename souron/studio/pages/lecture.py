@@ -21,7 +21,8 @@ def page(studio: Studio) -> None:
               "leaves this computer."),
         )
     )  # fmt: skip
-    gr.HTML(studio.says(lambda: cards(studio)))  # anew each time the page is opened
+    shown = gr.HTML(cards(studio))
+    studio.opened(lambda _query: cards(studio), shown)  # weights may have come meanwhile
 
 
 def cards(studio: Studio) -> Markup:
@@ -43,11 +44,15 @@ def card(studio: Studio, entry: finding.Entry) -> Markup:
         )
         for text, address, kind in actions(studio, entry)
     )
+    return Markup('<li class="card">{}<p class="actions">{}</p></li>').format(about(entry), links)
+
+
+def about(entry: finding.Entry) -> Markup:
+    """A system's picture, idea and paper."""
     return Markup(
-        '<li class="card"><img loading="lazy" width="420" height="120" src="/picture/{name}.svg" '
-        'alt="{alt}"><h3>{name} <small>{year}</small></h3><p>{idea}</p>'
+        '<img loading="lazy" width="420" height="120" src="/picture/{name}.svg" alt="{alt}">'
+        "<h3>{name} <small>{year}</small></h3><p>{idea}</p>"
         '<p class="paper">{paper} <span class="status">{status}</span></p>'
-        '<p class="actions">{links}</p></li>'
     ).format(
         name=entry.name,
         alt=_("the layers of {name}").format(name=entry.name),
@@ -55,7 +60,6 @@ def card(studio: Studio, entry: finding.Entry) -> Markup:
         idea=options.about(entry),
         paper=entry.paper,
         status=looking.status(entry),
-        links=links,
     )
 
 

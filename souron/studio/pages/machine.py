@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
-from souron.studio.jobs import Job
 
 from souron import fetching, looking, machine
 from souron.reporting import units
 from souron.speaking import N_, _
+from souron.studio.jobs import Job
 from souron.studio.shared import Studio, same_thing, table
 from souron.studio.watching import Watch
 
@@ -19,7 +19,7 @@ def page(studio: Studio) -> None:
     import gradio as gr
 
     gr.HTML(Markup("<h1>{}</h1>").format(_("This computer")))
-    gr.HTML(studio.says(lambda: found(studio)))
+    checked = gr.HTML()
     gr.HTML(
         Markup("<h2>{}</h2><p>{}</p>").format(
             _("What can be fetched"),
@@ -27,13 +27,18 @@ def page(studio: Studio) -> None:
               "works without one."),
         )
     )  # fmt: skip
-    listed = gr.HTML(studio.says(fetchable))
+    listed = gr.HTML(fetchable())
     with gr.Row():
         name = gr.Dropdown(away(), value=None, label=_("what to fetch"))
         go = gr.Button(_("Fetch"), variant="primary")
     watch = Watch(studio, lambda studio, job: fetched(job), ("fetch",))
     gr.HTML(same_thing("souron doctor\nsouron fetch --list", "import souron.machine\n"
                        "souron.machine.checkup()"))  # fmt: skip
+
+    studio.opened(
+        lambda _query: [found(studio), fetchable(), gr.update(choices=away())],
+        [checked, listed, name],
+    )
 
     def fetch(wanted: str | None) -> str:
         return studio.jobs.start(["fetch", wanted or ""], studio.language, queued=False).id

@@ -3,12 +3,13 @@
 from typing import Any
 
 from markupsafe import Markup
-from souron.studio.jobs import Job
 
 from souron import cli, finding
 from souron.reporting import units
 from souron.speaking import N_, _
 from souron.studio import forms
+from souron.studio.jobs import Job
+from souron.studio.pages import lecture
 from souron.studio.shared import Studio, command, same_thing, table, words
 from souron.studio.watching import Forecast, Watch
 
@@ -64,6 +65,7 @@ def page(studio: Studio) -> None:
             form = [system, size, data, budget, start, config, *more]
             forecast = Forecast(studio, _("Start training"))
         with gr.Column(scale=3, min_width=320):
+            idea = gr.HTML(described(DEFAULT["system"]))
             watch = Watch(studio, outcome, ("train",))
     same = gr.HTML()
 
@@ -81,13 +83,14 @@ def page(studio: Studio) -> None:
         lambda name: gr.update(choices=sizes_of(name), value="small"), system, size,
         show_progress="hidden",
     )  # fmt: skip
+    system.change(says(described), system, idea, show_progress="hidden")
     forecast.connect(read, form, watch.job)
     studio.opened(
         lambda query: [
             query.get("system") or gr.skip(),
             gr.update(choices=sizes_of(query["system"])) if query.get("system") else gr.skip(),
             query.get("data") or gr.skip(),
-            query.get("job") or watch.latest(),
+            watch.latest(query),
         ],
         [system, size, data, watch.job],
     ).then(says(changed), form, same, show_progress="hidden").then(
@@ -97,6 +100,10 @@ def page(studio: Studio) -> None:
 
 def sizes_of(name: str) -> list[str]:
     return list(finding.split(name)[0].sizes)
+
+
+def described(name: str) -> Markup:
+    return Markup('<div class="card">{}</div>').format(lecture.about(finding.split(name)[0]))
 
 
 def asked(values: tuple[Any, ...], further: list[str]) -> tuple[str, dict[str, Any], list[str]]:

@@ -35,6 +35,11 @@
       table.setAttribute("role", "region");
       table.setAttribute("aria-label", table.querySelector("caption")?.textContent || "table");
     }
+    const address = document.querySelector("[data-address]")?.dataset.address;
+    if (address && address !== location.pathname + location.search) {
+      history.replaceState(null, "", address);
+    }
   };
   new MutationObserver(mend).observe(document.documentElement, { childList: true, subtree: true });
+  import("/static/folder.js"); // folders that are chosen or dropped
 })();

@@ -1,0 +1,127 @@
+"""Pictures of every page of the studio, in both languages, light and dark.
+
+    .venv/bin/python docs/screenshots.py
+
+In an empty folder it trains, compares and draws for some seconds, on digits and on a folder with
+things wrong in it; then a real Chromium visits each page. The pictures go to
+``docs/_static/studio/``: ``train.jpg``, ``train.ja.jpg``, ``train.dark.jpg``, ``train.ja.dark.jpg``.
+"""
+
+import io
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+import browsing  # noqa: E402
+from browsing import said  # noqa: E402
+
+SIZE = (1280, 1000)  # of a picture, at most as high as four of these
+
+
+def main() -> None:
+    place = ROOT / "docs" / "_static" / "studio"
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(Path(folder))
+        for language in ("en", "ja"):
+            with browsing.serving(Path(folder)) as server:
+                for dark in (False, True):
+                    with browsing.visiting(language, dark) as visit:
+                        for name, visits in VISITS.items():
+                            visits(visit.page, f"{server.address}/{language}/", language)
+                            ends = [name, *(["ja"] if language == "ja" else []),
+                                    *(["dark"] if dark else []), "jpg"]  # fmt: skip
+                            shoot(visit.page, place / ".".join(ends))
+                        assert not visit.outside, visit.outside
+
+
+def prepare(folder: Path) -> None:
+    """Runs and data to be seen."""
+    for words in (
+        ["train", "cnn", "data=digits", "budget=8s"],
+        ["train", "dcgan", "data=digits", "budget=30s"],
+        ["compare", "mlp", "cnn", "vit", "data=digits", "budget=4s", "seeds=3"],
+    ):
+        subprocess.run([sys.executable, "-m", "souron", *words, "--quiet"], cwd=folder, check=True)
+    from souron.data.loading import load
+    from souron.kinds.image import picture
+
+    digits = load("digits")
+    photos = folder / "photos"
+    for label, name in enumerate(("零", "one", "two")):
+        (photos / name).mkdir(parents=True)
+        for number, row in enumerate((digits.label == label).nonzero()[:40, 0].tolist()):
+            picture(digits.image[row]).resize((64, 64)).save(photos / name / f"{number}.png")
+    (photos / "one" / "broken.png").write_bytes(b"no picture")
+    shutil.copy(photos / "two" / "3.png", photos / "one" / "copy of 3.png")
+
+
+def shoot(page: Any, path: Path) -> None:
+    page.wait_for_timeout(700)
+    drawn = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+    cut = drawn.crop((0, 0, drawn.width, min(drawn.height, 2 * SIZE[1])))
+    cut.save(path, quality=82, optimize=True)
+
+
+def lecture(page: Any, studio: str, language: str) -> None:
+    page.goto(studio)
+    page.wait_for_selector("li.card")
+    page.wait_for_timeout(4000)  # the pictures of the layers
+
+
+def data(page: Any, studio: str, language: str) -> None:
+    page.goto(f"{studio}data?data=photos")
+    page.click(f"button:text-is('{said('Check', language)}')")
+    page.wait_for_selector("#page iframe")
+    page.wait_for_timeout(1000)
+
+
+def train(page: Any, studio: str, language: str) -> None:
+    page.goto(f"{studio}train?system=ddpm&data=digits")
+    go = f"button:text-is('{said('Start training', language)}'):not([disabled])"
+    page.click(go)
+    page.wait_for_selector("img.pixels")
+    page.wait_for_timeout(6000)
+
+
+def compare(page: Any, studio: str, language: str) -> None:
+    page.goto(f"{studio}compare?systems=mlp,cnn")
+    go = f"button:text-is('{said('Start comparing', language)}'):not([disabled])"
+    page.click(go)
+    page.wait_for_selector(".verdict", timeout=300_000)
+
+
+def use(page: Any, studio: str, language: str) -> None:
+    page.goto(f"{studio}use?system=efficientnet_lite")
+    page.click(f"button:text-is('{said('Predict', language)}')")
+    page.wait_for_timeout(6000)
+
+
+def runs(page: Any, studio: str, language: str) -> None:
+    page.goto(f"{studio}runs?run=runs/classify/cnn-digits")
+    page.wait_for_selector("#page iframe")
+    page.wait_for_timeout(1000)
+
+
+def machine(page: Any, studio: str, language: str) -> None:
+    page.goto(f"{studio}machine")
+    page.wait_for_selector("#page table")
+
+
+VISITS: dict[str, Callable[[Any, str, str], None]] = {
+    "lecture": lecture, "data": data, "train": train, "compare": compare, "use": use,
+    "runs": runs, "machine": machine,
+}  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

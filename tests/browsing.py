@@ -1,0 +1,128 @@
+"""A studio in a process of its own and a real Chromium to look at it, for tests and screenshots."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from souron.speaking import _translations, speaking_in
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+FLAGS = ("--disable-gpu", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--disable-quic",
+         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost")  # fmt: skip
+PATIENCE = 60_000  # milliseconds
+
+
+def said(message: str, language: str) -> str:
+    """What the studio says in that language."""
+    with speaking_in(language):
+        return _translations(language).gettext(message)
+
+
+@dataclass
+class Server:
+    """``souron studio`` in a folder of its own."""
+
+    folder: Path
+    options: tuple[str, ...] = ()
+    code: str = ""  # run in place of ``python -m souron``
+    process: Any = None
+    address: str = ""
+    lines: list[str] = field(default_factory=list)
+
+    def start(self) -> "Server":
+        environment = os.environ | {
+            "SOURON_LANG": "en",
+            "SOURON_CACHE": str(self.folder / "cache"),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        how = ["-c", self.code] if self.code else ["-m", "souron"]
+        words = [sys.executable, *how, "studio", "port=0", "--no-browser", *self.options]
+        self.process = subprocess.Popen(
+            words, cwd=self.folder, env=environment, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+                self.address = found.group()
+                break
+        else:
+            raise AssertionError("the studio did not start: " + "".join(self.lines))
+        threading.Thread(target=self.lines.extend, args=[self.process.stdout], daemon=True).start()
+        return self
+
+    def end(self, signal: int = 2) -> int:
+        self.process.send_signal(signal)
+        return self.process.wait(20)
+
+
+@contextmanager
+def serving(folder: Path, *options: str) -> Iterator[Server]:
+    server = Server(folder, options).start()
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.end()
+
+
+@dataclass
+class Visit:
+    """A browser of its own: what it asked for outside of this machine, what went wrong."""
+
+    page: Any
+    outside: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def visiting(language: str = "en", dark: bool = False, width: int = 1280) -> Iterator[Visit]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as player:
+        flags = [*FLAGS, *(["--no-sandbox"] if os.getuid() == 0 else [])]
+        browser = player.chromium.launch(executable_path=CHROMIUM, args=flags)
+        context = browser.new_context(
+            locale={"en": "en-US", "ja": "ja-JP"}[language],
+            color_scheme="dark" if dark else "light",
+            viewport={"width": width, "height": 900},
+            accept_downloads=True,
+        )
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        visit = Visit(page)
+
+        def asked(request: Any) -> None:
+            if not re.match(r"(https?://127\.0\.0\.1[:/]|data:|blob:)", request.url):
+                visit.outside.append(request.url)
+
+        def logged(message: Any) -> None:
+            if message.type == "error":
+                visit.errors.append(message.text)
+
+        page.on("request", asked)
+        page.on("console", logged)
+        page.on("pageerror", lambda error: visit.errors.append(str(error)))
+        yield visit
+        browser.close()
+
+
+def axe(visit: Visit, server: Server, language: str, name: str) -> list[dict[str, Any]]:
+    """What axe-core finds on a page: accessibility rules that are broken, with their impact."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    path = "" if name == "lecture" else name
+    visit.page.goto(f"{server.address}/{language}/{path}")
+    visit.page.wait_for_selector("h1")
+    visit.page.wait_for_timeout(1500)  # what comes after the first drawing
+    return Axe().run(visit.page).response["violations"]
