@@ -47,11 +47,9 @@ class Budget:
         amount = self.amount / trainings if self.unit == "seconds" else self.amount
         return Budget(amount, self.unit)
 
-    def fraction(self, step: int, seconds: float, batch: int, cases: int) -> float:
-        """How much of it is used, 0..1, after ``step`` steps and ``seconds`` of training."""
-        if self.unit == "seconds":
-            return min(1.0, seconds / self.amount)
-        return min(1.0, step / self.steps(batch, cases))
+    def fraction(self, step: int, seconds: float, steps: int) -> float:
+        """How much of it is used, 0..1, after ``step`` of ``steps`` steps, and ``seconds``."""
+        return min(1.0, seconds / self.amount if self.unit == "seconds" else step / steps)
 
     def steps(self, batch: int, cases: int) -> int:
         """Steps at most; a budget of seconds bounds none."""

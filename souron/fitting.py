@@ -58,6 +58,8 @@ class Fit:
         self.batch = min(self.batch, len(self.data))
         if self.system.full_batch:
             self.batch = len(self.data)
+        self.epoch_steps = max(1, len(self.data) // self.batch)
+        self.steps = self.budget.steps(self.batch, len(self.data))  # at most
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self._used = 0.0  # ``fraction`` after the last step: reckoned once a step
         self._progress: Iterator[Progress] | None = None
@@ -66,15 +68,9 @@ class Fit:
         self._random = torch.get_rng_state()
 
     @property
-    def epoch_steps(self) -> int:
-        return max(1, len(self.data) // self.batch)
-
-    @property
     def fraction(self) -> float:
         """How much of the budget is used, 0..1."""
-        if self.done:
-            return 1.0
-        return self.budget.fraction(self.step, self.seconds, self.batch, len(self.data))
+        return 1.0 if self.stopped else self.budget.fraction(self.step, self.seconds, self.steps)
 
     @property
     def done(self) -> bool:
@@ -100,6 +96,7 @@ class Fit:
     def _go(self, until: float, asked_to_stop: Callable[[], bool]) -> None:
         if self._progress is None:
             self._progress = self.system.fit(self.data, self._run())
+        at_once = self.data.device.type == "cpu"  # elsewhere asking for a loss means waiting
         while self.seconds < until and not asked_to_stop():
             begun = time.perf_counter()
             progress = next(self._progress, None)
@@ -107,7 +104,7 @@ class Fit:
             if progress is not None:
                 self.step = progress.step + 1
                 self._losses, self.optimizers = progress.losses, progress.optimizers
-                if self.data.device.type == "cpu":  # elsewhere asking means waiting
+                if at_once:
                     self._check()
             self._used = self.fraction
             used_up = progress is None or self._used >= 1
@@ -123,7 +120,7 @@ class Fit:
     def _run(self) -> Run:
         self._used = self.fraction
         return Run(
-            steps=self.budget.steps(self.batch, len(self.data)),
+            steps=self.steps,
             batch=self.batch,
             start=self.step,
             resumed=self._resumed,
@@ -238,7 +235,7 @@ class Probe:
         """Training seconds in all."""
         if fit.budget.unit == "seconds":
             return fit.budget.amount
-        return fit.seconds + self.step * fit.budget.steps(fit.batch, len(fit.data))
+        return fit.seconds + self.step * fit.steps
 
 
 def probe(fit: Fit) -> Probe:
@@ -249,7 +246,7 @@ def probe(fit: Fit) -> Probe:
     bounded = fit.budget.unit == "seconds"  # then a few steps show the memory, and time is known
     with torch.random.fork_rng():
         copied = Fit(copy.deepcopy(fit.system), fit.data, None, fit.budget, fit.batch)
-        few_steps = 4 if bounded else fit.budget.steps(fit.batch, len(fit.data)) // 4
+        few_steps = 4 if bounded else fit.steps // 4
         times = [time.perf_counter()]
         for progress in copied.system.fit(copied.data, copied._run()):
             times.append(time.perf_counter())

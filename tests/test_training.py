@@ -107,9 +107,9 @@ def test_what_is_no_budget_is_refused(text):
 
 
 def test_a_budget_knows_how_much_is_used():
-    assert Budget.parse("10s").fraction(1, 2.5, 128, 1000) == 0.25
-    assert Budget.parse("2ep").fraction(5, 99, 100, 1000) == 0.25
-    assert Budget.parse("1000ex").fraction(5, 99, 100, 50) == 0.5
+    assert Budget.parse("10s").fraction(1, 2.5, 10**12) == 0.25
+    assert Budget.parse("2ep").fraction(5, 99, 20) == 0.25
+    assert Budget.parse("1000ex").fraction(5, 99, 10) == 0.5
     assert Budget.parse("2ep").steps(128, 1000) == 14
 
 
