@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -295,13 +296,14 @@ def val(
 
 @command(
     "predict",
-    N_("Label pictures: files, folders, globs."),
+    N_("Ask a trained system about files: label pictures, or whatever it has learnt."),
     "souron predict runs/classify/resnet-photos cat.jpg\n"
     'souron predict runs/classify/resnet-photos holidays/ "more/*.png" --csv > labels.csv\n'
     "souron predict resnet50 cat.jpg pretrained=true\n"
     "souron predict runs/classify/resnet-photos -- -odd-name-.jpg",
 )
 def predict(
+    context: typer.Context,
     system: Annotated[
         str,
         Argument(
@@ -310,7 +312,8 @@ def predict(
         ),
     ],
     files: Annotated[
-        list[str] | None, Argument(metavar="FILES", help=N_("pictures, folders, globs"))
+        list[str] | None,
+        Argument(metavar="FILES", help=N_("files, folders, globs; name=value for its own options")),
     ] = None,
     model: options.Model = None,
     pretrained: Annotated[
@@ -320,9 +323,18 @@ def predict(
         int, Option(min=1, metavar="N", help=N_("labels for each file; 5 if not said"))
     ] = 5,
     csv: Annotated[bool, Option("--csv", help=N_("print file,rank,label,probability"))] = False,
+    out: Annotated[
+        str | None,
+        Option(
+            metavar="FOLDER",
+            help=N_("save the answers there; pictures, sounds and the like are saved anyway"),
+        ),
+    ] = None,
+    fields: options.Fields = None,
 ) -> None:  # fmt: skip
-    wanted = [system, *(files or [])] if model else files or []
     name = model or system
+    wanted = [system, *(files or [])] if model else files or []
+    wanted, chosen = chosen_options(name, wanted, fields or [], context)
     if not wanted:
         raise parsing.missing("FILES", f"souron predict {name} cat.jpg")
     machine.calm_allocator()
@@ -330,16 +342,18 @@ def predict(
     with screen.err.status(_("loading {name}").format(name=name)):
         from souron import predicting
 
-        answers = predicting.predict(predicting.load(name, pretrained), wanted)
+        answers = predicting.predict(predicting.load(name, pretrained), wanted, **chosen)
     tell = tell_json if screen.json else tell_csv() if csv else tell_people
+    place = Path(out) if out else None
     failed = total = 0
     for file, answer in answers:
         total += 1
-        if isinstance(answer, Trouble):
-            failed += 1
-            tell(str(file), [], answer)
-        else:
-            tell(str(file), best(answer, top), None)
+        failed += isinstance(answer, Trouble)
+        saved = None
+        if not isinstance(answer, Trouble) and (place or getattr(answer, "kept", False)):
+            place = place or place_of_answers(name)
+            saved = predicting.keep(answer, file, place)
+        tell(str(file), answer, top, saved)
     if not total:
         raise Trouble(
             "no files",
@@ -352,41 +366,102 @@ def predict(
         raise typer.Exit(3)
 
 
-Guess = tuple[str, float]  # a label and its probability
+def chosen_options(
+    name: str, words: list[str], fields: list[str], context: typer.Context
+) -> tuple[list[str], dict[str, str]]:
+    """The files among the words, and the system's own options, which may stand among them."""
+    told = dict(field.split("=", 1) for field in fields)
+    maybe = [word for word in words if "=" in word and not Path(word).exists()]
+    if not told and not maybe:
+        return words, {}
+    own = own_options(name)
+    for option in told:
+        if option not in own:
+            known = [*parsing.shown(parsing.options_of(context.command)), *own]
+            raise unknown_option(option, known, "souron predict --help")
+    files = []
+    for word in words:
+        option, _equals, value = word.partition("=")
+        if word not in maybe or (option not in own and not get_close_matches(option, own, 1, 0.7)):
+            files.append(word)
+        elif option in own:
+            told[option] = value
+        else:
+            raise unknown_option(option, list(own), f"souron show {name}")
+    return files, told
 
 
-def best(answer: Any, top: int) -> list[Guess]:
-    """The likeliest labels first."""
+def own_options(name: str) -> dict[str, Any]:
+    """What the system of that run, or of that name, can be told when it predicts."""
+    from souron import asking, saving
+
+    if (Path(name) / "args.yaml").exists():
+        name = str(saving.read_args(Path(name))["system"])
+    try:
+        asked = asking.ask(finding.system(name)[0])
+    except Trouble:  # loading it says what is wrong
+        return {}
+    return asked.options if asked else {}
+
+
+def place_of_answers(name: str) -> Path:
+    """A new folder, within the run where there is one."""
+    from souron import saving
+
+    run = Path(name)
+    return saving.new_folder(run if (run / "args.yaml").exists() else Path(), "answers")
+
+
+def best(answer: Any, top: int) -> list[tuple[str, float]]:
+    """The likeliest labels first, each with its probability."""
     pairs = zip(answer.labels, map(float, answer.probabilities), strict=True)
     return sorted(pairs, key=lambda pair: -pair[1])[:top]
 
 
-def tell_json(file: str, guesses: list[Guess], trouble: Trouble | None) -> None:
-    if trouble:
-        print_json({"file": file, "error": f"[{trouble.code}] {trouble.found}"})
+def are_labels(answer: Any) -> bool:
+    """Of labels the reader says how many; other kinds tell themselves."""
+    return hasattr(answer, "probabilities")
+
+
+def tell_json(file: str, answer: Any, top: int, saved: Path | None) -> None:
+    told: dict[str, Any]
+    if isinstance(answer, Trouble):
+        told = {"error": f"[{answer.code}] {answer.found}"}
+    elif are_labels(answer):
+        told = {"labels": [{"label": label, "probability": p} for label, p in best(answer, top)]}
     else:
-        labels = [{"label": label, "probability": p} for label, p in guesses]
-        print_json({"file": file, "labels": labels})
+        told = answer.as_json()
+    print_json({"file": file, **told, **({"saved": str(saved)} if saved else {})})
 
 
 def tell_csv() -> Callable:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["file", "rank", "label", "probability"])
 
-    def tell(file: str, guesses: list[Guess], trouble: Trouble | None) -> None:
-        if trouble:
-            showing.warn(f"[{trouble.code}] {trouble.found}")
-        for rank, (label, probability) in enumerate(guesses, 1):
+    def tell(file: str, answer: Any, top: int, saved: Path | None) -> None:
+        if isinstance(answer, Trouble):
+            showing.warn(f"[{answer.code}] {answer.found}")
+            return
+        if not are_labels(answer):
+            raise Trouble(
+                "option",
+                _("--csv lists labels, and this system gives none"),
+                expected="--json",
+                fix="out=FOLDER",
+            )
+        for rank, (label, probability) in enumerate(best(answer, top), 1):
             writer.writerow([file, rank, label, f"{probability:.6f}"])
 
     return tell
 
 
-def tell_people(file: str, guesses: list[Guess], trouble: Trouble | None) -> None:
-    if trouble:
-        showing.warn(f"[{trouble.code}] {trouble.found}")
-    else:
-        show(file, showing.likelihoods(guesses))
+def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
+    if isinstance(answer, Trouble):
+        showing.warn(f"[{answer.code}] {answer.found}")
+        return
+    show(file, showing.likelihoods(best(answer, top)) if are_labels(answer) else str(answer))
+    if saved:
+        show(_("saved: {path}").format(path=saved))
 
 
 command(

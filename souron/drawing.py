@@ -1,9 +1,6 @@
-"""Let a generator draw: its options, as many pictures as are wanted, and the way between two."""
+"""Let a generator draw: as many pictures as are wanted, and the way between two."""
 
-import inspect
-import math
 import time
-import typing
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,47 +11,13 @@ import torch
 from torch import Tensor
 
 from souron import fitting, saving
-from souron.speaking import Trouble, _, unknown_option
-from souron.tasks.generate import Choice, Noise, Walk
+from souron.speaking import Trouble, _
+from souron.tasks.generate import Noise, Walk
 
 FRAMES = 30  # of a film, about
 IN_A_FRAME = 16  # pictures
 MOST_AT_ONCE = 64  # pictures
 MOST_VALUES = 64 * 3 * 64 * 64  # pixel values of as many; of larger pictures fewer at a time
-
-
-@dataclass(frozen=True)
-class Option:
-    """A keyword of a system's ``drawing``."""
-
-    name: str
-    default: Any  # None for a picture
-    choice: Choice
-
-    def read(self, text: Any) -> Any:
-        """The value that a text stands for. Raises Trouble."""
-        value = saving.typed_as(self.name, text, self.default)
-        low, high, among = self.choice.low, self.choice.high, self.choice.among
-        if (
-            (among and value not in among)
-            or (isinstance(value, float) and not math.isfinite(value))
-            or (low is not None and value < low)
-            or (high is not None and value > high)
-        ):
-            raise Trouble(
-                "value",
-                _("{name}={value} is not understood").format(name=self.name, value=text),
-                expected=self.allowed,
-            )
-        return value
-
-    @property
-    def allowed(self) -> str:
-        """``ddpm, ddim, dpm`` or ``1..1000``; "" where anything of its type is."""
-        if self.choice.among:
-            return ", ".join(self.choice.among)
-        ends = ["" if end is None else f"{end:g}" for end in (self.choice.low, self.choice.high)]
-        return "..".join(ends) if any(ends) else ""
 
 
 def generator(folder: Path, args: Mapping[str, Any]) -> Any:
@@ -70,28 +33,6 @@ def generator(folder: Path, args: Mapping[str, Any]) -> Any:
             fix="souron train dcgan data=digits budget=60s",
         )
     return system
-
-
-def options_of(system: Any) -> dict[str, Option]:
-    """What ``drawing`` of that class can be told beside noise and label, by name."""
-    hints = typing.get_type_hints(system.drawing, include_extras=True)
-    return {
-        name: Option(name, parameter.default, typing.get_args(hints[name])[-1])
-        for name, parameter in inspect.signature(system.drawing).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-
-
-def read_options(system: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Texts as the system's ``drawing`` wants them. Raises Trouble for what it does not know."""
-    known = options_of(type(system))
-    for name in given:
-        if name not in known:
-            raise unknown_option(name, list(known), "souron generate --help")
-    return {
-        name: value if isinstance(value, Tensor) else known[name].read(value)
-        for name, value in given.items()
-    }
 
 
 def chunks(system: Any, numbers: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from souron import drawing, machine, predicting, running, saving
+from souron import asking, drawing, machine, predicting, running, saving
 from souron.auditing import provenance
 from souron.kinds import image as pictures
 from souron.records import DrawnRecord
@@ -64,10 +64,12 @@ def generating(
     args = saving.read_args(folder)
     system = drawing.generator(folder, args)
     check(count, seed, first, walk)
-    options = drawing.read_options(system.to(machine.device(device)), options)
+    system.to(machine.device(device))
+    known = asking.options_of(type(system).drawing)
+    options = asking.read_options(known, options, "souron generate --help")
     classes = numbers_of(system, label)
     shown = completed(system, given)
-    if shown is None and "given" in drawing.options_of(type(system)) and "kept" in options:
+    if shown is None and "given" in known and "kept" in options:
         raise Trouble("option", _("kept without given"), expected="given=photo.png kept=0.5")
     place = Path(out) if out else saving.new_folder(folder / "pictures", f"seed{seed}")
     mark = provenance.mark(folder, args, seed)

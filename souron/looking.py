@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -138,17 +138,25 @@ def show_(
         made.add_row(layer.name or entry.name, layer.type, shape(layer.shape),
                      units.whole(layer.parameters) if layer.parameters else "")  # fmt: skip
     show(made)
-    if entry.task == "generate":
-        from souron import drawing
-
-        known = drawing.options_of(type(model)).values()
-        rows = [(_option(each), _(each.choice.help)) for each in known]
-        if rows:
-            show("", _("What its drawing can be told (souron generate):"), showing.pairs(rows))
+    for title, known in told_to(type(model)):
+        show("", title, showing.pairs([(_option(each), _(each.choice.help)) for each in known]))
     assert depth is not None
     if depth < structure.deepest(model):
         deeper = f"souron show {system} depth={depth + 1}"
         show("", _("more layers: {command}").format(command=deeper))
+
+
+def told_to(kind: Any) -> Iterator[tuple[str, list[Any]]]:
+    """What that system can be told when it is used, with a heading."""
+    from souron import asking
+
+    asked = asking.ask(kind)
+    if asked and asked.options:
+        title = _("What its answering can be told (souron predict):")
+        yield title, list(asked.options.values())
+    drawing = asking.options_of(kind.drawing) if hasattr(kind, "drawing") else {}
+    if drawing:
+        yield _("What its drawing can be told (souron generate):"), list(drawing.values())
 
 
 def _option(option: Any) -> str:

@@ -70,8 +70,9 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
     """``epochs=5`` and ``--epochs 5`` -> ``--epochs=5``, for options that the command has.
 
     A word that is a file's or folder's name stays as it is, and so does what follows ``--``. Other
-    ``name=value`` become ``--set=name=value`` where the command takes fields of a Config. Raises
-    Trouble with the nearest match for a name that means nothing.
+    ``name=value`` become ``--set=name=value`` where the command takes a system's own options; where
+    it takes files too, those only that look like an option. Raises Trouble with the nearest match
+    for a name that means nothing.
     """
     known = options_of(command)
     takes_files = any(param.name == "files" for param in command.params)
@@ -88,6 +89,7 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
         name, given, value = word.removeprefix("--").partition("=")
         if (dashes := name.replace("_", "-")) in known:  # allow_leak=true
             name = dashes
+        near = difflib.get_close_matches(name, names, 1, 0.7)
         if word in ("--help", "-h"):
             return ["--help"]
         elif word.startswith("-") and not dashed and word != "-":
@@ -103,11 +105,11 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
             rest.append(word)
         elif name in known and known[name].is_flag:
             rest += [f"--{name}"] if not given or truth(name, value) else []
-        elif name in known or "set" in known:
+        elif name in known or ("set" in known and (dashed or near or not takes_files)):
             if not given:
                 value = following(name, coming)
             rest.append(f"--{name}={value}" if name in known else f"--set={name}={value}")
-        elif not dashed and takes_files and not difflib.get_close_matches(name, names, 1, 0.7):
+        elif not dashed and takes_files and not near:
             rest.append(word)
         else:
             raise unknown_option(name, names, f"souron {verb} --help")

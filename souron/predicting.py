@@ -1,6 +1,7 @@
 """Use a system: any run or published weights, on one's own files."""
 
 import glob
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,8 @@ from typing import Any
 
 import torch
 
-from souron import evaluating, fetching, finding, running, saving
-from souron.kinds import image
-from souron.kinds.labels import Labels
+from souron import asking, evaluating, fetching, finding, running, saving
+from souron.kinds.kind import Kind
 from souron.records import DrawnRecord, Measure, RunRecord
 from souron.speaking import Trouble, _
 
@@ -21,6 +21,8 @@ def load(name: str | Path, pretrained: bool = False) -> "Model":
     if (folder / "args.yaml").exists():
         return Model(str(name), saving.load(folder), folder)
     kind, config = finding.system(str(name))
+    if not kind.needs_fit:
+        return Model(str(name), kind(config, None).eval())
     if not pretrained:
         return Model(str(name))
     if kind.task != "classify":
@@ -46,15 +48,60 @@ class Model:
     system: Any = None  # None: nothing learnt yet
     folder: Path | None = None
 
-    def __call__(self, *files: str | Path) -> Any:
-        """What it says of each file: a ``Labels`` for one, a list for several files or
-        frames. Raises Trouble."""
+    def __call__(self, *given: str | Path | Kind, **options: Any) -> Any:
+        """What it says of each file, or of what is in memory: a ``Labels`` of a classifier for one,
+        a list for several files or frames. ``options`` are those of the system. Raises Trouble."""
         answers = []
-        for _file, answer in predict(self, files):
-            if isinstance(answer, Trouble):
-                raise answer
-            answers.append(answer)
+        for each in given:
+            if isinstance(each, Kind):
+                told = asking.read_options(self.asked.options, options, "souron predict --help")
+                answers.append(self.answer(each, **told))
+                continue
+            for _file, answer in predict(self, [each], **options):
+                if isinstance(answer, Trouble):
+                    raise answer
+                answers.append(answer)
         return answers[0] if len(answers) == 1 else answers
+
+    @property
+    def asked(self) -> asking.Asked:
+        """What it takes and gives. Raises Trouble where it cannot answer."""
+        if self.system is None:
+            raise Trouble(
+                "not trained",
+                _("{name} cannot answer: it has not learnt to").format(name=self.name),
+                expected=_("a run, or a system with pretrained=true"),
+                fix=f"souron train {self.name}",
+            )
+        asked = asking.ask(type(self.system))
+        if asked is None:
+            raise Trouble(
+                "task",
+                _("{name} answers nothing: it looks at no single case").format(name=self.name),
+                expected=_("a run of a system that does, such as a classifier's"),
+                fix="souron list",
+            )
+        return asked
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How files are read for it: what the kind's ``read`` takes."""
+        window = saving.read_args(self.folder).get("window") if self.folder else None
+        return self.system.reading() | ({"window": window} if window else {})
+
+    @torch.no_grad()
+    def answer(self, given: Kind, **options: Any) -> Kind:
+        """What it says of one thing. Raises Trouble for another kind than it takes."""
+        takes = self.asked.given
+        if not isinstance(given, takes):
+            raise Trouble(
+                "kind",
+                _("{name} was given a {kind}").format(
+                    name=self.name, kind=type(given).__name__.lower()
+                ),
+                expected=takes.__name__.lower(),
+            )
+        return self.system.eval().predict(given, **options)
 
     def train(self, data: str | Path | None = None, **options: Any) -> RunRecord:
         """``running.train`` of this system; the model is the trained one afterwards."""
@@ -84,38 +131,38 @@ class Model:
     fit, evaluate = train, val
 
 
-def predict(model: Model, files: Sequence[str | Path]) -> Iterator[tuple[Path, Labels | Trouble]]:
+def predict(
+    model: Model, files: Sequence[str | Path], **options: Any
+) -> Iterator[tuple[Path, Kind | Trouble]]:
     """What ``model`` says of each file; an unreadable one gets its Trouble and stops nothing. Each
     frame of a DICOM file with several gets an answer of its own, ``scan.dcm#3``."""
-    if model.system is None or model.system.task != "classify":
-        raise Trouble(
-            "not trained",
-            _("{name} cannot label pictures: it has not learnt to").format(name=model.name),
-            expected=_("a classifier's run, or a system with pretrained=true"),
-            fix=f"souron train {model.name}",
-        )
-    system = model.system.eval()
-    side = system.seen.side
-    window = saving.read_args(model.folder).get("window") if model.folder else None
-    for path in find(files):
+    asked = model.asked
+    told = asking.read_options(asked.options, options, "souron predict --help")
+    for path in find(files, asked.given.folders):
         try:
-            frames = image.look(path).frames
-            for number, read in enumerate(image.frames(path, about=side, window=window), 1):
-                picture = image.square(read, side, system.seen.channels)
-                with torch.inference_mode():
-                    batch = system.prepare(picture[None], torch.zeros(1, dtype=torch.long))
-                    probability = system(batch.image).float().softmax(1)[0]
-                name = path if frames == 1 else path.with_name(f"{path.name}#{number}")
-                yield name, Labels(str(name), system.seen.labels, tuple(probability.tolist()))
+            for given in asked.given.each(path, **model.reading):
+                yield Path(given.file), model.answer(given, **told)
         except Trouble as trouble:
             yield path, trouble
 
 
-def find(files: Sequence[str | Path]) -> Iterator[Path]:
-    """Files as they are, all files of a folder, what a glob matches; sorted within each."""
+def keep(answer: Kind, file: Path, folder: Path) -> Path:
+    """Save an answer under the name of the file that was asked about; nothing is overwritten."""
+    stem = re.sub(r"[^\w.#\-]+", "-", file.stem).strip("-.") or "answer"
+    for number in range(1, 100_000):
+        path = folder / (stem + (f"-{number}" if number > 1 else "") + answer.suffix)
+        if not path.exists():
+            answer.save(path)
+            return path
+    raise AssertionError("no free name for an answer")
+
+
+def find(files: Sequence[str | Path], folders: bool = False) -> Iterator[Path]:
+    """Files as they are, all files of a folder, what a glob matches; sorted within each.
+    ``folders``: a folder stands for itself."""
     for name in files:
         path = Path(name)
-        if path.is_dir():
+        if path.is_dir() and not folders:
             yield from sorted(p for p in path.rglob("*") if p.is_file() and p.name[0] != ".")
         elif path.exists() or not glob.has_magic(str(name)):
             yield path

@@ -4,8 +4,9 @@ import json
 import os
 import re
 import shutil
+import typing
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from souron import finding
+from souron.asking import typed_as
 from souron.jsoning import as_json
 from souron.speaking import Trouble, _, unknown_option
 
@@ -37,7 +39,8 @@ def atomically(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # where its folder is none, nothing is left either
+            beside.unlink(missing_ok=True)
 
 
 def cannot_write(path: Path, error: OSError) -> Trouble:
@@ -144,11 +147,8 @@ def build(args: dict[str, Any]) -> Any:
     return kind(config, seen)
 
 
-def _seen_class(kind: type) -> type:
-    import sys
-
-    task = next(base for base in kind.__mro__ if base.__module__.startswith("souron.tasks."))
-    return sys.modules[task.__module__].Seen
+def _seen_class(kind: Any) -> type:
+    return typing.get_type_hints(kind.see)["return"]
 
 
 def _from_dict(record: type, values: Any) -> Any:
@@ -174,24 +174,6 @@ def override(config: Any, changes: dict[str, Any]) -> Any:
             raise unknown_option(name, list(known))
         changed[name] = typed_as(name, value, known[name])
     return replace(config, **changed)
-
-
-def typed_as(name: str, value: Any, example: Any) -> Any:
-    """``value`` as the type of ``example``."""
-    try:
-        if isinstance(example, bool):
-            return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
-        if isinstance(example, tuple):
-            parts = value if isinstance(value, list | tuple) else str(value).split(",")
-            kind = type(example[0]) if example else str
-            return tuple(kind(part) for part in parts)
-        return type(example)(value)
-    except (ValueError, TypeError, KeyError) as error:
-        raise Trouble(
-            "option",
-            _("{name}={value} does not fit").format(name=name, value=value),
-            expected=f"{type(example).__name__}, {name}={example}",
-        ) from error
 
 
 def load(folder: Path, which: str = "best") -> Any:

@@ -17,6 +17,13 @@ class System(nn.Module, ABC):
     2. ``optimizers()`` and ``updates(batch, step)``                   networks that take turns
     3. ``fit(data, run)``                                              no gradient at all
 
+    Where one case can be asked about, ``predict`` answers; most tasks supply it:
+
+        def predict(self, picture: Picture, *, least: Annotated[float, Choice(...)] = 0.5) -> Boxes
+
+    Its annotations say which kinds go in and come out and what may be chosen; the command line and
+    the studio are drawn from them (``asking``). A system that answers nothing has none.
+
     What a system learns lives in parameters and buffers, so that one way of saving serves all.
     A system is built as ``Class(config, seen)``: ``config`` one of its ``SIZES``, ``seen`` what
     its task tells it of the data (channels, side in pixels, label names, ...).
@@ -61,6 +68,10 @@ class System(nn.Module, ABC):
         learning = [weight for weight in self.parameters() if weight.requires_grad]
         rate = self.config.rate
         return {"model": torch.optim.AdamW(learning, lr=rate, weight_decay=0.05, fused=True)}
+
+    def reading(self) -> dict[str, Any]:
+        """How files are read for ``predict``: what the kind's ``read`` takes."""
+        return {}
 
     def after_update(self, step: int) -> None:
         """For what follows the weights without a gradient: averages, codebooks."""

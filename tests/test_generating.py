@@ -11,11 +11,12 @@ from interrupting import stop_after
 from PIL import Image
 from torch import Tensor
 
-from souron import drawing, evaluating, generating, running, saving
+from souron import asking, drawing, evaluating, generating, running, saving
+from souron.asking import Choice
 from souron.auditing import provenance
 from souron.kinds import image as pictures
 from souron.speaking import Trouble
-from souron.tasks.generate import Choice, Generator, Noise, Seen, Walk
+from souron.tasks.generate import Generator, Noise, Seen, Walk
 
 
 class Painter(Generator):
@@ -90,10 +91,10 @@ def test_asking_for_a_class_leaves_the_rest_of_the_noise():
 
 
 def test_options_are_read_from_the_signature():
-    known = drawing.options_of(Painter)
+    known = asking.options_of(Painter.drawing)
     assert list(known) == ["steps", "way", "given"]
     assert known["steps"].read("3") == 3 and known["steps"].allowed == "1..9"
-    assert drawing.read_options(Painter(), {"way": "down"}) == {"way": "down"}
+    assert asking.read_options(known, {"way": "down"}) == {"way": "down"}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_options_are_read_from_the_signature():
 )  # fmt: skip
 def test_options_without_sense_are_refused(given, code):
     with pytest.raises(Trouble) as trouble:
-        drawing.read_options(Painter(), given)
+        asking.read_options(asking.options_of(Painter.drawing), given)
     assert trouble.value.code == code
     assert trouble.value.expected
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from souron import drawing, finding, saving, structure
+from souron import asking, finding, saving, structure
 from souron.data.cases import Feed
 from souron.tasks.generate import Batch, Noise, Seen
 from souron.training import Run
@@ -314,7 +314,7 @@ def test_mixing_keeps_the_noise_and_the_first_layers():
 
 
 def test_the_options_are_read():
-    options = drawing.options_of(type(make("stylegan_tiny")))
+    options = asking.options_of(type(make("stylegan_tiny")).drawing)
     assert {name: option.default for name, option in options.items()} == {
         "truncation": 1.0, "mix": 0
     }  # fmt: skip

@@ -110,7 +110,7 @@ def opened(path: Path, inside: Path | None = None) -> "Iterator[Image.Image | Fi
     ``inside``: a folder that the file, links followed, must not leave. Raises Trouble, also for
     what goes wrong while the caller decodes.
     """
-    size = _check(path, inside)
+    size = check_file(path, inside)
     begins, cut = b"", False
     try:
         with quiet, path.open("rb") as stream:
@@ -184,8 +184,13 @@ def _is_dicom(path: Path, begins: bytes) -> bool:
     return path.suffix.lower() in DICOM and not begins.startswith(SIGNATURES)
 
 
-def _check(path: Path, inside: Path | None) -> int:
-    """The file's bytes, once it is a file that may be opened."""
+def check_file(
+    path: Path,
+    inside: Path | None = None,
+    most: int = MOST_BYTES,
+    otherwise: str = "not an image",  # the code for what is no file
+) -> int:
+    """The file's bytes, once it is a file that may be opened. Raises Trouble."""
     if inside is not None and not Path(os.path.realpath(path)).is_relative_to(
         os.path.realpath(inside)
     ):
@@ -197,15 +202,15 @@ def _check(path: Path, inside: Path | None) -> int:
     except OSError as error:  # a loop of links, a folder that is closed to us
         raise trouble(path, "unreadable", error.strerror or str(error)) from error
     if not stat.S_ISREG(about.st_mode):
-        raise trouble(path, "not an image", _("not a file"))
+        raise trouble(path, otherwise, _("not a file"))
     if about.st_size == 0:
         raise trouble(path, "empty file", _("the file is empty"))
-    if about.st_size > MOST_BYTES:
+    if about.st_size > most:
         raise trouble(
             path,
             "too large",
             _("the file has {count} MB").format(count=about.st_size // 1_000_000),
-            _("at most {count} MB").format(count=MOST_BYTES // 1_000_000),
+            _("at most {count} MB").format(count=most // 1_000_000),
         )
     return about.st_size
 

@@ -3,12 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
+
+from souron.kinds import files
+from souron.kinds.kind import Kind
 
 
 @dataclass(frozen=True)
-class Labels:
+class Labels(Kind):
     """A probability for each label."""
+
+    widget = "labels"
+    suffix = ".csv"
 
     file: str
     labels: Sequence[str]
@@ -24,6 +31,12 @@ class Labels:
     def best(self) -> tuple[str, float]:
         """The most probable label and its probability."""
         return self.top5[0]
+
+    def save(self, path: Path) -> None:
+        """All labels, as ``label,probability``."""
+        files.ending(path, (".csv",))
+        pairs = zip(self.labels, map(float, self.probabilities), strict=True)
+        files.write(path, files.separated([("label", "probability"), *pairs]))
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``souron predict --json`` prints."""

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from souron.data.cases import Cases, Feed
+from souron.kinds.labels import Labels
+from souron.kinds.picture import Picture
 from souron.system import System
 
 MOST_LOOKED_AT = 60_000_000  # pixel values; more say no more of their mean
@@ -78,6 +80,17 @@ class Classifier(System):
 
     def evaluate(self, data: Feed) -> dict[str, Tensor]:
         return score(self.probabilities(data), data.cases.label)
+
+    def reading(self) -> dict[str, Any]:
+        return {"about": self.seen.side}
+
+    @torch.inference_mode()
+    def predict(self, picture: Picture) -> Labels:
+        """How probable each label is for the middle square of a picture."""
+        pixels = picture.square(self.seen.side, self.seen.channels)[None].to(self.device)
+        batch = self.prepare(pixels, torch.zeros(1, dtype=torch.long))
+        probability = self(batch.image).float().softmax(1)[0]
+        return Labels(picture.file, self.seen.labels, tuple(probability.tolist()))
 
     def freeze(self) -> None:
         """Let only the head learn."""

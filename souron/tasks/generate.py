@@ -29,16 +29,6 @@ class Batch(NamedTuple):
     label: Tensor  # (B,)
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What one option of ``drawing`` does and may be: the command line and the pages read it."""
-
-    help: str  # English, within ``N_()``
-    low: float | None = None
-    high: float | None = None
-    among: tuple[str, ...] = ()
-
-
 class Noise:
     """Random numbers, each picture's own: picture 7 of a seed stays the same however many others
     are drawn beside it."""
@@ -118,8 +108,8 @@ class Generator(System):
         """Yield pictures (B, C, H, W) in -1..1 on their way from ``noise``; the last are done.
 
         ``label`` (B,) is the class asked for; systems that are not ``conditional`` pass over it.
-        Options are keywords with a default, annotated with a ``Choice``. All random numbers come
-        from ``noise``.
+        Options are keywords with a default, annotated with an ``asking.Choice``. All random numbers
+        come from ``noise``.
         """
 
     def labels(self, noise: Noise) -> Tensor:

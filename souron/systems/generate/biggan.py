@@ -29,8 +29,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.asking import Choice
 from souron.speaking import N_
-from souron.tasks.generate import Batch, Choice, Generator, Noise, Seen
+from souron.tasks.generate import Batch, Generator, Noise, Seen
 
 ORTHOGONAL = 1e-4  # weight of the penalty
 GATHER = 8  # steps from one gathering of the average's statistics to the next

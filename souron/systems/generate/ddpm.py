@@ -28,10 +28,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from souron.asking import Choice
 from souron.blocks.samplers import SAMPLERS, cosine, linear
 from souron.blocks.unet import UNet
 from souron.speaking import N_
-from souron.tasks.generate import Batch, Choice, Generator, Noise, Seen
+from souron.tasks.generate import Batch, Generator, Noise, Seen
 
 HIDDEN = 0.1  # of the labels, in training
 SHOWN_STOPS = 20  # on the way to a picture, about

@@ -27,8 +27,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.asking import Choice
 from souron.speaking import N_
-from souron.tasks.generate import Batch, Choice, Generator, Noise, Seen
+from souron.tasks.generate import Batch, Generator, Noise, Seen
 
 Change = tuple[Tensor, Tensor]  # what a layer gives out, and its log |det|, (B,) or ()
 

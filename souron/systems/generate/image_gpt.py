@@ -28,8 +28,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.asking import Choice
 from souron.speaking import N_
-from souron.tasks.generate import Batch, Choice, Generator, Noise, Seen
+from souron.tasks.generate import Batch, Generator, Noise, Seen
 from souron.training import Data, Progress, Run, descend
 
 SHOWN_STOPS = 20  # on the way to a picture

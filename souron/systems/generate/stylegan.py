@@ -31,8 +31,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.asking import Choice
 from souron.speaking import N_
-from souron.tasks.generate import Batch, Choice, Generator, Noise, Seen
+from souron.tasks.generate import Batch, Generator, Noise, Seen
 
 EVERY = 16  # updates, R1 is asked
 AVERAGE = 0.99  # what each step leaves of the generator's past weights

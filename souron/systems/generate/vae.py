@@ -30,8 +30,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.asking import Choice
 from souron.speaking import N_
-from souron.tasks.generate import Batch, Choice, Generator, Noise, Seen
+from souron.tasks.generate import Batch, Generator, Noise, Seen
 
 NARROWEST = -7.0  # of a pixel's log scale: nearly all within one grey value
 

@@ -1,0 +1,96 @@
+"""Boxes: what a detector finds in a picture."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from souron.kinds import files, overlay
+from souron.kinds.kind import Kind
+from souron.kinds.picture import Picture, html
+from souron.speaking import _
+
+EDGES = ("left", "top", "right", "bottom")
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes(Kind):
+    """A box around each thing that was found, with its label and how sure it is."""
+
+    widget = "boxes"
+    suffix = ".png"
+
+    picture: Picture
+    box: Any  # (N, 4): left, top, right, bottom in the picture's pixels
+    labels: Sequence[str]  # of each box
+    scores: Sequence[float] = ()  # of each box in 0..1; () where there are none
+    found: overlay.Found = field(init=False)
+
+    def __post_init__(self) -> None:
+        box = files.rows_of(self.box, 4)
+        if (box[:, :2] > box[:, 2:]).any():
+            raise files.wrong(
+                _("boxes whose edges make no sense"), _("left, top, right, bottom in pixels")
+            )
+        object.__setattr__(self, "box", box)
+        object.__setattr__(self, "found", overlay.found(self.labels, self.scores, len(box)))
+
+    def drawn(self, least: float = 0.0, shown: Collection[str] | None = None) -> Image.Image:
+        """The picture with the boxes of that score or a better one, of the labels ``shown``."""
+        canvas = overlay.Canvas(self.picture)
+        for i in self.found.chosen(least, shown):
+            name = self.found.names[i]
+            canvas.box(self.box[i].tolist(), self.found.words(i), self.found.colour(name))
+        return canvas.image
+
+    def rows(self, least: float = 0.0, shown: Collection[str] | None = None) -> list[list[Any]]:
+        """What ``columns`` names of each of those boxes."""
+        return [
+            [self.found.words(i), *(round(edge, 1) for edge in self.box[i].tolist())]
+            for i in self.found.chosen(least, shown)
+        ]
+
+    @property
+    def columns(self) -> list[str]:
+        return [_("label"), _("left"), _("top"), _("right"), _("bottom")]
+
+    def save(self, path: Path) -> None:
+        """A picture with the boxes drawn, or their numbers as ``.json``."""
+        save_marked(self, path)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "boxes": [
+                {
+                    "label": name,
+                    "score": self.found.scores[i] if self.found.scores else None,
+                    **dict(zip(EDGES, (round(e, 2) for e in self.box[i].tolist()), strict=True)),
+                }
+                for i, name in enumerate(self.found.names)
+            ]
+        }
+
+    def __str__(self) -> str:
+        return counted(self.found.names)
+
+    def _repr_html_(self) -> str:
+        return html(self.drawn(), str(self)) + files.html_table(self.columns, self.rows(), "")
+
+
+def counted(names: Sequence[str]) -> str:
+    """``3 cat, 1 dog``"""
+    counts = Counter(names).most_common()
+    return ", ".join(f"{count} {name}" for name, count in counts) or _("nothing found")
+
+
+def save_marked(value: Any, path: Path) -> None:
+    """A picture with what was found drawn on it, or its numbers as ``.json``."""
+    if files.ending(path, (".png", ".jpg", ".jpeg", ".webp", ".json")) == ".json":
+        told = json.dumps(value.as_json(), ensure_ascii=False, indent=1)
+        files.write(path, told.encode())
+    else:
+        Picture(value.drawn()).save(path)

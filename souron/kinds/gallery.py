@@ -1,0 +1,102 @@
+"""Galleries: several pictures that belong together."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, Self
+
+from souron.kinds import files, image
+from souron.kinds.kind import Kind
+from souron.kinds.picture import Picture, html
+from souron.speaking import _
+
+MOST = 1000  # pictures
+MOST_PIXELS = 300_000_000  # of all of them
+IN_HTML = 24  # pictures
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery(Kind):
+    """Pictures in an order, each with a caption or none of them."""
+
+    widget = "gallery"
+    suffix = ""
+    formats = Picture.formats
+    kept = True
+    folders = True
+
+    pictures: Sequence[Picture]
+    captions: Sequence[str] = ()
+    file: str = ""
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.pictures) <= MOST:
+            raise files.wrong(_("{count} pictures").format(count=len(self.pictures)), f"1..{MOST}")
+        if self.captions and len(self.captions) != len(self.pictures):
+            raise files.wrong(
+                _("{names} names for {count} things").format(
+                    names=len(self.captions), count=len(self.pictures)
+                ),
+                _("a name for each"),
+            )
+
+    @classmethod
+    def read(cls, path: Path, **how: Any) -> Self:
+        """All pictures in a folder, in the order of their names, or the frames of a file."""
+        paths = [path]
+        if path.is_dir():
+            paths = sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != ".")
+        return cls.of(paths, str(path), **how)
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], file: str = "", **how: Any) -> Self:
+        """The pictures in these files. Raises Trouble, before it reads them, for too many."""
+        if not paths:
+            raise image.trouble(Path(file), "no files", _("a folder without pictures"))
+        pictures = tuple(_bounded(paths, how))
+        return cls(pictures, tuple(Path(picture.file).name for picture in pictures), file)
+
+    def save(self, path: Path) -> None:
+        """A folder with a PNG for each."""
+        for number, picture in enumerate(self.pictures, 1):
+            picture.save(path / f"{number:04}.png")
+
+    def as_json(self) -> dict[str, Any]:
+        captions = self.captions or [""] * len(self.pictures)
+        return {
+            "pictures": [
+                {**picture.as_json(), "caption": caption}
+                for picture, caption in zip(self.pictures, captions, strict=True)
+            ]
+        }
+
+    def __str__(self) -> str:
+        return _("{count} pictures").format(count=len(self.pictures))
+
+    def _repr_html_(self) -> str:
+        captions = self.captions or [""] * len(self.pictures)
+        return "".join(
+            f"<figure style='display:inline-block;max-width:12em;margin:4px'>"
+            f"{html(picture.image, caption or str(picture))}"
+            f"<figcaption>{escape(caption)}</figcaption></figure>"
+            for picture, caption in list(zip(self.pictures, captions, strict=True))[:IN_HTML]
+        )
+
+
+def _bounded(paths: Sequence[Path], how: dict[str, Any]) -> Iterator[Picture]:
+    """Each picture of each file, as long as memory bears it."""
+    count = pixels = 0
+    for path in paths:
+        for frame in image.frames(path, **how):
+            count, pixels = count + 1, pixels + frame.width * frame.height
+            if count > MOST or pixels > MOST_PIXELS:
+                raise image.trouble(
+                    path,
+                    "too large",
+                    _("there are too many pictures to hold at once"),
+                    _("at most {count}, and {pixels} million pixels in all").format(
+                        count=MOST, pixels=MOST_PIXELS // 1_000_000
+                    ),
+                )
+            yield Picture(frame, str(path))

@@ -1,0 +1,142 @@
+"""Masks: which pixels of a picture belong to what."""
+
+import io
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from souron.kinds import files, overlay
+from souron.kinds.kind import Kind
+from souron.kinds.picture import Picture, html
+from souron.speaking import _
+
+MOST_CLASSES = 256  # of a map: it is saved as a PNG of bytes
+NAMES = "souron:names"  # of the PNG's text
+
+
+@dataclass(frozen=True, eq=False)
+class Mask(Kind):
+    """A class for every pixel, or a mask for each object.
+
+    ``area`` (H, W) holds class numbers, and ``names`` is by class; a class without a name is ground
+    and is not drawn. ``area`` (N, H, W) holds a mask for each object, and ``names`` is by object.
+    """
+
+    widget = "mask"
+    suffix = ".png"
+    kept = True
+
+    picture: Picture
+    area: Any  # (H, W) whole numbers, or (N, H, W) bool
+    names: Sequence[str]
+    scores: Sequence[float] = ()  # of each object in 0..1; () where there are none
+    found: overlay.Found = field(init=False)
+    numbers: tuple[int, ...] = field(init=False)  # of the classes or objects in ``found``
+
+    def __post_init__(self) -> None:
+        area = np.asarray(self.area)
+        width, height = self.picture.size
+        if area.shape[-2:] != (height, width) or area.ndim not in (2, 3):
+            raise files.wrong(
+                _("a mask in the shape {shape}").format(shape=area.shape),
+                _("{height} rows of {width}, as the picture").format(height=height, width=width),
+            )
+        object.__setattr__(self, "area", self._map(area) if area.ndim == 2 else area.astype(bool))
+        if area.ndim == 2:
+            there = [n for n in np.unique(self.area).tolist() if self.names[n]]
+            found = overlay.found([self.names[n] for n in there], (), len(there))
+        else:
+            there = list(range(len(area)))
+            found = overlay.found(self.names, self.scores, len(area))
+        object.__setattr__(self, "found", found)
+        object.__setattr__(self, "numbers", tuple(there))
+
+    def _map(self, area: np.ndarray) -> np.ndarray:
+        whole = area.dtype.kind in "iub" and len(self.names) <= MOST_CLASSES
+        if not whole or area.min() < 0 or area.max() >= len(self.names):
+            raise files.wrong(
+                _("classes from {low:g} to {high:g}").format(low=area.min(), high=area.max()),
+                _("0..{most}, one for each name, at most {count}").format(
+                    most=len(self.names) - 1, count=MOST_CLASSES
+                ),
+            )
+        return area.astype(np.uint8)
+
+    def inside(self, place: int) -> np.ndarray:
+        """(H, W) bool: the pixels of what stands at that place of ``found``."""
+        number = self.numbers[place]
+        return self.area == number if self.area.ndim == 2 else self.area[number]
+
+    def drawn(self, least: float = 0.0, shown: Collection[str] | None = None) -> Image.Image:
+        """The picture with the areas of that score or a better one, of the names ``shown``."""
+        canvas = overlay.Canvas(self.picture)
+        for i in self.found.chosen(least, shown):
+            name = self.found.names[i]
+            canvas.area(self.inside(i), self.found.words(i), self.found.colour(name))
+        return canvas.image
+
+    @property
+    def columns(self) -> list[str]:
+        return [_("label"), _("pixels"), _("share")]
+
+    def rows(self, least: float = 0.0, shown: Collection[str] | None = None) -> list[list[Any]]:
+        """What ``columns`` names of each of those areas."""
+        made = []
+        for i in self.found.chosen(least, shown):
+            pixels = int(self.inside(i).sum())
+            made.append(
+                [self.found.words(i), pixels, f"{pixels / math.prod(self.picture.size):.1%}"]
+            )
+        return made
+
+    def save(self, path: Path) -> None:
+        """The numbers as a PNG with a palette: of the classes, or of the objects from 1 on, where
+        surer ones lie above others. The names are in its text."""
+        files.ending(path, (".png",))
+        numbers, names = self.area, list(self.names)
+        if numbers.ndim == 3:
+            numbers, names = self._stacked(), ["", *names]
+        shown = Image.fromarray(numbers, "P")
+        shown.putpalette([0, 0, 0, *(v for n in range(255) for v in overlay.colour(n))])
+        about = PngImagePlugin.PngInfo()
+        about.add_itxt(NAMES, "\n".join(names))
+        stream = io.BytesIO()
+        shown.save(stream, "PNG", pnginfo=about)
+        files.write(path, stream.getvalue())
+
+    def _stacked(self) -> np.ndarray:
+        count = len(self.area)
+        if count >= MOST_CLASSES:
+            raise files.wrong(
+                _("{count} objects in one mask").format(count=count),
+                _("at most {count}").format(count=MOST_CLASSES - 1),
+            )
+        numbers = np.zeros(self.area.shape[1:], np.uint8)
+        order = np.argsort(self.found.scores, kind="stable") if self.found.scores else range(count)
+        for i in order:
+            numbers[self.area[i]] = i + 1
+        return numbers
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "areas": [
+                {
+                    "label": name,
+                    "score": self.found.scores[i] if self.found.scores else None,
+                    "pixels": int(self.inside(i).sum()),
+                }
+                for i, name in enumerate(self.found.names)
+            ]
+        }
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{row[0]} {row[2]}" for row in self.rows())
+        return told or _("nothing found")
+
+    def _repr_html_(self) -> str:
+        return html(self.drawn(), str(self)) + files.html_table(self.columns, self.rows(), "")

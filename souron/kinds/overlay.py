@@ -1,0 +1,167 @@
+"""What is drawn over a picture: boxes, areas, points and their names.
+
+Nothing is told by colour alone: each mark bears its name. Colours: Okabe, Ito: Color Universal
+Design (2008), https://jfly.uni-koeln.de/color/.
+"""
+
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from souron.kinds import files, image
+from souron.kinds.picture import Picture
+from souron.speaking import _
+
+COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233),
+           (230, 159, 0), (240, 228, 66))  # fmt: skip
+LEAST = 512  # pixels of the longer side; smaller pictures are enlarged in whole steps
+LONGEST = 24  # columns of a name
+LIGHT = 140  # of 255: a colour above it bears black letters
+
+
+class Canvas:
+    """A picture in colour to draw on, ``scale`` times as large."""
+
+    def __init__(self, picture: Picture) -> None:
+        plain = image.rounded(picture.image).convert("RGB")
+        self.scale = max(1, LEAST // max(plain.size))
+        size = (plain.width * self.scale, plain.height * self.scale)
+        self.image = plain.resize(size, Image.Resampling.NEAREST)
+        self.line = max(2, max(size) // 250)  # pixels that a line is wide
+        self.draw = ImageDraw.Draw(self.image)
+
+    def box(self, corners: Sequence[float], name: str, colour: tuple[int, int, int]) -> None:
+        """``corners``: left, top, right, bottom in the picture's own pixels."""
+        left, top, right, bottom = (round(edge * self.scale) for edge in corners)
+        edges = (left, top, max(left, right), max(top, bottom))
+        self.draw.rectangle(edges, outline=colour, width=self.line)
+        self.name((left, top), name, colour)
+
+    def line_to(
+        self, start: Sequence[float], end: Sequence[float], colour: tuple[int, int, int]
+    ) -> None:
+        ends = [(x * self.scale, y * self.scale) for x, y in (start, end)]
+        self.draw.line(ends, fill=colour, width=self.line)
+
+    def dot(self, place: Sequence[float], name: str, colour: tuple[int, int, int]) -> None:
+        x, y = (edge * self.scale for edge in place)
+        reach = 2 * self.line
+        self.draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=colour,
+                          outline="white", width=max(1, self.line // 2))  # fmt: skip
+        self.name((round(x + 1.5 * reach), round(y)), name, colour)
+
+    def area(self, inside: np.ndarray, name: str, colour: tuple[int, int, int]) -> None:
+        """``inside`` (H, W) bool in the picture's own pixels: tinted, outlined and named."""
+        if not inside.any():
+            return
+        wide = inside.repeat(self.scale, 0).repeat(self.scale, 1)
+        pixels = np.array(self.image)
+        pixels[wide] = pixels[wide] // 2 + np.array(colour, np.uint8) // 2
+        pixels[_border(wide, self.line)] = colour
+        self.image = Image.fromarray(pixels)
+        self.draw = ImageDraw.Draw(self.image)
+        self.name(_within(wide), name, colour)
+
+    def name(self, place: tuple[int, int], text: str, colour: tuple[int, int, int]) -> None:
+        """The text on a ground of that colour, kept within the picture."""
+        if not text:
+            return
+        from souron.reporting import fonts
+
+        font = _font(max(12, max(self.image.size) // 40))
+        text = fonts.short(" ".join(text.split()), LONGEST)
+        _left, _top, right, bottom = self.draw.textbbox((0, 0), text, font)
+        width, height = round(right) + 4, round(bottom) + 4
+        x = max(0, min(place[0], self.image.width - width))
+        y = place[1] - height if place[1] >= height else place[1]
+        y = max(0, min(y, self.image.height - height))
+        self.draw.rectangle((x, y, x + width, y + height), fill=colour)
+        ink = "black" if sum(colour) / 3 > LIGHT else "white"
+        self.draw.text((x + 2, y + 2), text, ink, font)
+
+
+def colour(number: int) -> tuple[int, int, int]:
+    return COLOURS[number % len(COLOURS)]
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    from matplotlib import font_manager
+
+    from souron.reporting import fonts
+
+    file = fonts.shipped() or Path(font_manager.findfont(fonts.families()[-1]))
+    return ImageFont.truetype(str(file), size)
+
+
+def _border(inside: np.ndarray, width: int) -> np.ndarray:
+    """The pixels inside that lie at most ``width`` from the edge of an area."""
+    core = np.pad(inside, width)
+    for axis in (0, 1):
+        for step in (-width, width):
+            core = core & np.roll(core, step, axis)
+    return inside & ~core[width:-width, width:-width]
+
+
+def _within(inside: np.ndarray) -> tuple[int, int]:
+    """A pixel inside, near the middle of the area: x, y."""
+    rows, columns = inside.nonzero()
+    far = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
+    nearest = int(far.argmin())
+    return int(columns[nearest]), int(rows[nearest])
+
+
+class Found(NamedTuple):
+    """What is marked on a picture, one after the other."""
+
+    names: tuple[str, ...]
+    scores: tuple[float, ...]  # () where there are none
+
+    def chosen(self, least: float, shown: Collection[str] | None) -> list[int]:
+        """The numbers of those with that score or a better one, and a name among ``shown``."""
+        return [
+            i
+            for i, name in enumerate(self.names)
+            if (not self.scores or self.scores[i] >= least) and (shown is None or name in shown)
+        ]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Name -> how many, in the order in which they come."""
+        counted: dict[str, int] = {}
+        for name in self.names:
+            counted[name] = counted.get(name, 0) + 1
+        return counted
+
+    def colour(self, name: str) -> tuple[int, int, int]:
+        return colour(list(self.counts).index(name))
+
+    def words(self, number: int) -> str:
+        """``cat 93%``"""
+        return (
+            f"{self.names[number]} {self.scores[number]:.0%}"
+            if self.scores
+            else (self.names[number])
+        )
+
+
+def found(names: Sequence[str], scores: Sequence[float], count: int) -> Found:
+    """Checked: a name for each, and a score in 0..1 for each or for none. Raises Trouble."""
+    if len(names) != count:
+        raise files.wrong(
+            _("{names} names for {count} things").format(names=len(names), count=count),
+            _("a name for each"),
+        )
+    given = tuple(float(score) for score in scores)
+    if given and (len(given) != count or not all(0 <= score <= 1 for score in given)):
+        raise files.wrong(
+            _("{scores} scores for {count} things, from {low:g} to {high:g}").format(
+                scores=len(given), count=count, low=min(given), high=max(given)
+            ),
+            _("a score in 0..1 for each, or none"),
+        )
+    return Found(tuple(map(str, names)), given)

@@ -1,0 +1,91 @@
+"""Pictures as what goes into a system or comes out; ``kinds.image`` reads them."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, Self
+
+from PIL import Image
+from torch import Tensor
+
+from souron.kinds import files, image
+from souron.kinds.kind import Kind
+from souron.speaking import _
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
+SHOWN = 1024  # pixels of the longer side, in a notebook
+
+
+@dataclass(frozen=True, eq=False)
+class Picture(Kind):
+    """One picture, upright, in mode ``"L"``, ``"F"`` (grey in finer steps) or ``"RGB"``."""
+
+    widget = "picture"
+    suffix = ".png"
+    formats = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
+               ".dcm", ".dicom")  # fmt: skip
+    kept = True
+
+    image: Image.Image
+    file: str = ""
+
+    def __post_init__(self) -> None:
+        size, mode = self.image.size, self.image.mode
+        if min(size) < 1 or size[0] * size[1] > image.MOST_PIXELS:
+            raise files.wrong(
+                _("a picture of {width} x {height} pixels").format(width=size[0], height=size[1]),
+                _("at most {count} million pixels").format(count=image.MOST_PIXELS // 1_000_000),
+            )
+        if mode not in ("L", "F", "RGB"):
+            raise files.wrong(_("a picture in mode {mode}").format(mode=mode), "L, F, RGB")
+
+    @classmethod
+    def read(cls, path: Path, **how: Any) -> Self:
+        """``how`` is what ``image.read`` takes."""
+        return cls(image.read(path, **how), str(path))
+
+    @classmethod
+    def each(cls, path: Path, **how: Any) -> Iterator[Self]:
+        """Each frame of a DICOM file with several, as ``scan.dcm#3``; else the picture."""
+        several = image.look(path).frames > 1
+        for number, frame in enumerate(image.frames(path, **how), 1):
+            yield cls(frame, f"{path}#{number}" if several else str(path))
+
+    @classmethod
+    def of(cls, pixels: Tensor) -> Self:
+        """From (1 or 3, H, W), uint8 or floats in 0..255."""
+        return cls(image.picture(pixels))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.image.size
+
+    def square(self, side: int, channels: int) -> Tensor:
+        """(channels, side, side): see ``image.square``."""
+        return image.square(self.image, side, channels)
+
+    def save(self, path: Path) -> None:
+        kind = FORMATS[files.ending(path, FORMATS)]
+        stream = io.BytesIO()
+        image.rounded(self.image).save(stream, kind, quality=95)
+        files.write(path, stream.getvalue())
+
+    def as_json(self) -> dict[str, Any]:
+        return {"width": self.size[0], "height": self.size[1]}
+
+    def __str__(self) -> str:
+        return _("picture, {width} x {height} pixels").format(width=self.size[0],
+                                                              height=self.size[1])  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        return html(self.image, str(self))
+
+
+def html(shown: Image.Image, words: str) -> str:
+    """A picture within a page, and what it says to those who do not see it."""
+    small = image.rounded(shown).copy()
+    small.thumbnail((SHOWN, SHOWN))
+    return f"<img src='{image.data_uri(small)}' alt='{escape(words)}' style='max-width:100%'>"

@@ -1,0 +1,48 @@
+"""Texts."""
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, Self
+
+from souron.kinds import files
+from souron.kinds.kind import Kind
+from souron.reporting import units
+from souron.speaking import _
+
+MOST_LETTERS = 20_000_000
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    """A plain text in any language."""
+
+    widget = "text"
+    suffix = ".txt"
+    formats = (".txt", ".md")
+
+    text: str
+    file: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.text) > MOST_LETTERS:
+            raise files.wrong(
+                _("a text of {count} letters").format(count=units.count(len(self.text))),
+                _("at most {count}").format(count=units.count(MOST_LETTERS)),
+            )
+
+    @classmethod
+    def read(cls, path: Path, **how: Any) -> Self:
+        return cls(files.words(path), str(path))
+
+    def save(self, path: Path) -> None:
+        files.write(path, self.text.encode("utf-8", "replace"))
+
+    def as_json(self) -> dict[str, Any]:
+        return {"text": self.text}
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return f"<div style='white-space:pre-wrap'>{escape(self.text)}</div>"

@@ -1,0 +1,178 @@
+"""Systems of one file each, dropped in beside souron's own: one for every kind that comes out."""
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import souron
+from souron import finding, saving
+from souron.kinds.chat import Chat
+from souron.kinds.mesh import Mesh
+from souron.kinds.picture import Picture
+from souron.kinds.sound import Sound
+from souron.kinds.table import Table
+from souron.kinds.text import Text
+from souron.kinds.video import Video
+
+SOURCE = '''"""Answers {given} with {gives}.
+
+Somebody: A Paper (2020).
+https://example.org/paper
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import nn
+
+from souron.asking import Choice
+from souron.kinds.{given_file} import {given}
+from souron.kinds.{gives_file} import {gives_names}
+from souron.speaking import N_
+from souron.system import System
+
+
+@dataclass(frozen=True)
+class Config:
+    width: int = 1
+
+
+class Answerer(System):
+    task = "answer"
+    year = 2020
+    ja = "答えを返す"
+    SIZES = {{"tiny": Config(), "small": Config()}}
+    needs_fit = False
+
+    def evaluate(self, data):
+        return {{}}
+
+    def predict(
+        self,
+        given: {given},
+        *,
+        least: Annotated[float, Choice(N_("how sure it must be"), low=0, high=1)] = 0.25,
+        count: Annotated[int, Choice(N_("how many"), 1, 5)] = 2,
+        reach: Annotated[float, Choice(N_("how far"), low=0)] = 1,
+        way: Annotated[str, Choice(N_("which way"), among=("up", "down"))] = "up",
+        loud: Annotated[bool, Choice(N_("whether loud"))] = False,
+        word: Annotated[str, Choice(N_("what to say"))] = "<b>",
+    ) -> {gives}:
+        {body}
+'''
+
+BODIES = {  # what comes out -> from what, and how
+    "picture": ("picture", "return Picture(given.image.rotate(180 if way == 'down' else 0))"),
+    "labels": ("picture", "return Labels(given.file, [word, '猫'], [1 - least, least])"),
+    "boxes": (
+        "picture",
+        "found = [(word, 0.9), ('猫', 0.6), ('猫', 0.3)]\n"
+        "        sure = [(name, score) for name, score in found if score >= least][:count]\n"
+        "        box = [[i, 0, i + 4, given.size[1]] for i in range(len(sure))]\n"
+        "        return Boxes(given, box, [n for n, _s in sure], [s for _n, s in sure])",
+    ),
+    "mask": (
+        "picture",
+        "area = torch.zeros(given.size[1], given.size[0], dtype=torch.long)\n"
+        "        area[:3] = 1\n"
+        "        area[-3:] = 2\n"
+        "        return Mask(given, area, ['', word, '猫'])",
+    ),
+    "points": (
+        "picture",
+        "point = [[i, 2 * i] for i in range(count)]\n"
+        "        return Points(given, point, [word] * count, [least] * count, [(0, 1)])",
+    ),
+    "gallery": ("picture", "return Gallery([given] * count, [word] * count)"),
+    "video": ("video", "return Video(given.frames[::-1], given.rate)"),
+    "sound": ("sound", "return Sound(given.samples * (0.9 if loud else 0.1), given.rate)"),
+    "text": ("text", "return Text((given.text.upper() if loud else given.text) * count)"),
+    "chat": ("chat", "return given.said('assistant', word * count)"),
+    "mesh": ("mesh", "return Mesh(given.vertices * reach, given.faces)"),
+    "table": ("table", "return Table([*given.columns, word], [[*r, least] for r in given.rows])"),
+    "plot": ("sound", "return Plot([Series(word, range(5), given.mono[:5])], 'time (s)', '音圧')"),
+}
+
+
+def source(kind: str) -> str:
+    """The file of the system that gives such things."""
+    return written(BODIES[kind][0], kind, BODIES[kind][1])
+
+
+def written(given: str, gives: str, body: str) -> str:
+    """The file of a system from the names of its kinds and what its ``predict`` does."""
+    names = "Plot, Series" if gives == "plot" else gives.capitalize()
+    return SOURCE.format(
+        given=given.capitalize(), given_file=given, gives=gives.capitalize(), gives_file=gives,
+        gives_names=names, body=body,
+    )  # fmt: skip
+
+
+@contextmanager
+def dropped(folder: Path, sources: dict[str, str], task: str = "answer") -> Iterator[None]:
+    """Within the block, souron finds these files (name -> source) as its own systems."""
+    place = folder / "elsewhere" / "souron" / "systems" / task
+    place.mkdir(parents=True)
+    for name, text in sources.items():
+        (place / f"{name}.py").write_text(text, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(souron, "__path__", [*souron.__path__, str(place.parent.parent)])
+        finding.entries.cache_clear()
+        importlib.invalidate_caches()
+        try:
+            yield
+        finally:
+            for name in [name for name in sys.modules if f"souron.systems.{task}" in name]:
+                del sys.modules[name]
+    finding.entries.cache_clear()
+
+
+def made_run(folder: Path, name: str, system: Any, config: Any, seen: Any) -> Path:
+    """A run's folder with a system's weights as they are."""
+    args = {
+        "system": name, "data": "digits",
+        "config": saving.as_plain(config), "seen": saving.as_plain(seen),
+    }  # fmt: skip
+    saving.write_args(folder, args)
+    saving.write_tensors(folder / "weights" / "best.safetensors", system.state_dict(), {})
+    return folder
+
+
+def ramp(width: int = 40, height: int = 30) -> Picture:
+    pixels = np.indices((height, width)).sum(0) * 3
+    return Picture(Image.fromarray(pixels.astype(np.uint8)))
+
+
+def tone(seconds: float = 0.1, rate: int = 8000) -> Sound:
+    return Sound(0.5 * np.sin(np.arange(int(seconds * rate)) / 5), rate)
+
+
+def film(count: int = 4) -> Video:
+    frames = torch.arange(count)[:, None, None, None] * 40 + torch.zeros(1, 12, 16, 3)
+    return Video(frames.to(torch.uint8).numpy(), 8.0)
+
+
+def pyramid() -> Mesh:
+    return Mesh(
+        [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]
+    )
+
+
+EXAMPLES: dict[str, Callable[[], Any]] = {  # of what goes in
+    "picture": ramp,
+    "video": film,
+    "sound": tone,
+    "text": lambda: Text("こんにちは, world"),
+    "chat": lambda: Chat([("user", "やあ")]),
+    "mesh": pyramid,
+    "table": lambda: Table(["名前", "x"], [["あ, b", "1"], ["c", "2"]]),
+}

@@ -1,0 +1,702 @@
+"""Kinds beside labels: what they hold, files there and back, and whatever else lies in a file."""
+
+import io
+import json
+import random
+import re
+import struct
+import sys
+import types
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from dropping import film, pyramid, ramp, tone
+from PIL import Image
+from scipy.io import wavfile
+
+from souron.kinds import files, gallery, image, mesh, video
+from souron.kinds.boxes import Boxes
+from souron.kinds.chat import Chat, Turn
+from souron.kinds.gallery import Gallery
+from souron.kinds.kind import Kind
+from souron.kinds.labels import Labels
+from souron.kinds.mask import NAMES, Mask
+from souron.kinds.mesh import Mesh
+from souron.kinds.picture import Picture
+from souron.kinds.plot import Plot, Series
+from souron.kinds.points import Points
+from souron.kinds.sound import Sound
+from souron.kinds.table import Table
+from souron.kinds.text import Text
+from souron.kinds.video import Video
+from souron.speaking import Trouble
+
+HOSTILE = "<script>'\"&"  # in every place where a name can stand
+BOX = Boxes(ramp(), [[2, 3, 20, 15], [0, 0, 40, 30]], ["猫", HOSTILE], [0.9, 0.25])
+AREAS = Mask(ramp(), np.arange(30)[:, None] // 10 + np.zeros((30, 40), int), ["", "胃", HOSTILE])
+OBJECTS = Mask(ramp(), np.stack([AREAS.area >= 1, AREAS.area == 2]), ["a", HOSTILE], [0.5, 0.8])
+PLACES = Points(ramp(), [[5, 5], [30, 20]], ["S", HOSTILE], [0.4, 0.6], [(0, 1)])
+ALL = {
+    "picture": ramp(),
+    "labels": Labels(HOSTILE, ["猫", HOSTILE], [0.75, 0.25]),
+    "boxes": BOX,
+    "mask": AREAS,
+    "points": PLACES,
+    "gallery": Gallery([ramp(), ramp(8, 9)], ["猫", HOSTILE]),
+    "video": film(),
+    "sound": tone(),
+    "text": Text(HOSTILE),
+    "chat": Chat([("user", "猫"), ("assistant", HOSTILE)]),
+    "mesh": pyramid(),
+    "table": Table(["名前", HOSTILE], [["a", HOSTILE]]),
+    "plot": Plot([Series(HOSTILE, [0, 1], [1, 2])], "時間 (s)", HOSTILE, HOSTILE),
+}
+READ = [name for name, thing in ALL.items() if thing.formats]
+
+
+def refused(make) -> Trouble:
+    with pytest.raises(Trouble) as caught:
+        make()
+    assert caught.value.found and caught.value.expected and caught.value.exit == 3
+    return caught.value
+
+
+def test_these_are_all_kinds_and_each_has_a_widget_of_its_own():
+    assert {kind.widget for kind in Kind.__subclasses__()} == set(ALL)
+    assert all(thing.widget == name for name, thing in ALL.items())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_kind_tells_itself(name):
+    thing = ALL[name]
+    assert str(thing) and json.loads(json.dumps(thing.as_json(), ensure_ascii=False))
+    tags = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, about: tags.append((tag, dict(about)))
+    parser.feed(thing._repr_html_())
+    assert tags and "script" not in {tag for tag, _about in tags}
+    assert all(about.get("alt") for tag, about in tags if tag == "img")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_kind_knows_nothing_of_the_studio(name):
+    file = Path(sys.modules[type(ALL[name]).__module__].__file__)
+    assert "gradio" not in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_kind_is_saved_under_any_name(name, tmp_path):
+    thing = ALL[name]
+    path = tmp_path / "新しい" / f"結果 1{thing.suffix}"
+    thing.save(path)
+    if not thing.suffix:
+        assert len(list(path.iterdir())) == 2
+        return
+    assert path.stat().st_size > 0 and [path] == list(path.parent.iterdir())  # nothing beside it
+    if name not in ("text",):
+        assert refused(lambda: thing.save(tmp_path / "a.exe")).code == "format"
+
+
+def test_a_disk_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(Trouble) as trouble:
+        Text("a").save(tmp_path / "file" / "a.txt")
+    assert trouble.value.code == "disk" and trouble.value.exit == 4
+
+
+def same(first, second) -> bool:
+    fields = {
+        "picture": lambda t: np.asarray(t.image),
+        "gallery": lambda t: np.stack([np.asarray(p.image).mean() for p in t.pictures]),
+        "video": lambda t: t.frames,
+        "sound": lambda t: np.round(t.samples, 3),
+        "mesh": lambda t: np.sort(t.vertices[t.faces].reshape(-1, 9), 0),
+    }
+    get = fields.get(first.widget)
+    if get is None:
+        return first.as_json() == second.as_json()
+    return get(first).shape == get(second).shape and np.allclose(get(first), get(second), atol=2e-3)
+
+
+ROUND = [
+    ("picture", ".png"), ("gallery", ""), ("video", ".png"), ("sound", ".wav"), ("text", ".txt"),
+    ("chat", ".json"), ("mesh", ".obj"), ("mesh", ".stl"), ("mesh", ".ply"), ("table", ".csv"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, suffix", ROUND)
+def test_there_and_back(name, suffix, tmp_path):
+    path = tmp_path / f"写真 'a' #1{suffix}"
+    ALL[name].save(path)
+    read = type(ALL[name]).read(path)
+    assert same(read, ALL[name]) and read.file == str(path)
+
+
+def test_every_kind_that_is_read_goes_there_and_back():
+    assert {name for name, _suffix in ROUND} == set(READ)
+
+
+@pytest.mark.parametrize("name", READ)
+def test_what_is_no_such_file_ends_in_trouble(name, tmp_path):
+    kind = type(ALL[name])
+    (tmp_path / "empty").touch()
+    (tmp_path / "zeros").write_bytes(bytes(1000))
+    (tmp_path / "closed").symlink_to("closed")
+    (tmp_path / "folder").mkdir()
+    for path, codes in (
+        ("missing", {"missing"}), ("empty", {"empty file"}), ("closed", {"unreadable"}),
+        ("folder", {"unreadable", "not an image", "no files"}),
+        ("zeros", {"not an image", "not a sound", "not a text", "not JSON", "not a mesh"}),
+    ):  # fmt: skip
+        with pytest.raises(Trouble) as trouble:
+            kind.read(tmp_path / path)
+        assert trouble.value.code in codes and trouble.value.exit == 3, path
+
+
+@pytest.mark.parametrize("name", READ)
+def test_too_many_bytes_are_refused_before_they_are_read(name, tmp_path, monkeypatch):
+    with (tmp_path / "huge").open("wb") as stream:
+        stream.truncate(image.MOST_BYTES + 1)  # a hole, no disk
+    monkeypatch.setattr(type(tmp_path), "read_bytes", lambda path: pytest.fail("read"))
+    with pytest.raises(Trouble) as trouble:
+        type(ALL[name]).read(tmp_path / "huge")
+    assert trouble.value.code == "too large" and trouble.value.expected
+
+
+KNOWN = {
+    "truncated", "unreadable", "not an image", "too large", "not a sound", "not a text", "not JSON",
+    "not a chat", "not a mesh", "numbers", "empty file", "no decoder",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name, suffix", [pair for pair in ROUND if pair[1]])
+def test_damaged_files_end_in_trouble_and_nothing_else(name, suffix, tmp_path):
+    """Bytes changed and files cut: read, or refused with a known code; never another error."""
+    chance = random.Random(0)
+    path = tmp_path / f"damaged{suffix}"
+    ALL[name].save(path)
+    whole = path.read_bytes()
+    outcomes = set()
+    for trial in range(80):
+        damaged = bytearray(whole)
+        for _byte in range(chance.randint(1, 8)):
+            damaged[chance.randrange(min(len(damaged), 300))] = chance.randrange(256)
+        path.write_bytes(damaged[: chance.randrange(1, len(damaged) + 1)] if trial % 3 else damaged)
+        try:
+            type(ALL[name]).read(path)
+            outcomes.add("read")
+        except Trouble as trouble:
+            assert trouble.exit == (4 if trouble.code == "no decoder" else 3)
+            outcomes.add(trouble.code)
+    assert outcomes <= KNOWN | {"read"} and len(outcomes) >= 2
+
+
+def test_a_picture_has_a_size_and_a_mode():
+    assert ramp().size == (40, 30) and ramp().square(8, 3).shape == (3, 8, 8)
+    assert refused(lambda: Picture(Image.new("RGBA", (2, 2)))).code == "numbers"
+    assert refused(lambda: Picture(Image.new("L", (10_000, 5_001)))).code == "numbers"
+    made = Picture.of(torch.full((3, 4, 5), 300.0))
+    assert made.size == (5, 4) and made.image.getextrema() == ((255, 255),) * 3
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Boxes(ramp(), [[1, 2, 3]], ["a"]),
+        lambda: Boxes(ramp(), [[9, 0, 3, 5]], ["a"]),
+        lambda: Boxes(ramp(), [[0, 0, float("nan"), 5]], ["a"]),
+        lambda: Boxes(ramp(), [[0, 0, 3, 5]], ["a", "b"]),
+        lambda: Boxes(ramp(), [[0, 0, 3, 5]], ["a"], [1.5]),
+        lambda: Boxes(ramp(), [[0, 0, 3, 5]], ["a"], [float("nan")]),
+        lambda: Boxes(ramp(), [], [], [0.5]),
+        lambda: Boxes(ramp(), np.zeros((2, 8)), ["a"] * 4),
+        lambda: Mask(ramp(), np.zeros((40, 30), int), ["a"]),
+        lambda: Mask(ramp(), np.ones((30, 40), int), ["a"]),
+        lambda: Mask(ramp(), -np.ones((30, 40), int), ["a"]),
+        lambda: Mask(ramp(), np.zeros((30, 40)), ["a"]),
+        lambda: Mask(ramp(), np.zeros((2, 30, 40), bool), ["a"]),
+        lambda: Mask(ramp(), np.zeros((30, 40), int), ["a"] * 257),
+        lambda: Points(ramp(), [[1, 2, 3]], ["a"]),
+        lambda: Points(ramp(), [[1, 2]], ["a"], skeleton=[(0, 1)]),
+        lambda: Gallery([]),
+        lambda: Gallery([ramp()], ["a", "b"]),
+        lambda: Video(np.zeros((2, 3, 4), np.uint8), 5),
+        lambda: Video(np.zeros((2, 3, 4, 3)), 5),
+        lambda: Video(np.zeros((2, 3, 4, 3), np.uint8), 0),
+        lambda: Video(np.zeros((2, 3, 4, 3), np.uint8), float("nan")),
+        lambda: Sound(np.zeros(0), 8000),
+        lambda: Sound(np.zeros((2, 65)), 8000),
+        lambda: Sound([0.0, float("inf")], 8000),
+        lambda: Sound([0.0], 0),
+        lambda: Chat([("pirate", "arr")]),
+        lambda: Mesh([[0, 0, 0]], [[0, 0, 1]]),
+        lambda: Mesh([[0, 0, 0]], [[0, 0, -1]]),
+        lambda: Mesh([[0, 0, 0]], [[0.0, 0.0, 0.0]]),
+        lambda: Mesh([[0, 0, 0]], [[0, 0, 0, 0]]),
+        lambda: Mesh([[0, 0, float("inf")]], []),
+        lambda: Table([], []),
+        lambda: Table(["a", "b"], [["1"]]),
+        lambda: Plot([], "x", "y"),
+        lambda: Plot([Series("a", [1, 2], [1])], "x", "y"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(make):
+    assert refused(make).code == "numbers"
+
+
+def test_nothing_found_is_a_result_too():
+    for empty in (Boxes(ramp(), [], []), Points(ramp(), torch.zeros(0, 2), []),
+                  Mask(ramp(), np.zeros((0, 30, 40), bool), [])):  # fmt: skip
+        assert str(empty) == "nothing found" and empty.rows() == []
+        assert empty.drawn().size == (480, 360)
+
+
+def changed(before: Image.Image, after: Image.Image) -> np.ndarray:
+    return (np.asarray(before) != np.asarray(after)).any(-1)
+
+
+@pytest.mark.parametrize("marked", [BOX, AREAS, OBJECTS, PLACES], ids=lambda m: type(m).__name__)
+def test_what_is_drawn_can_be_chosen(marked):
+    plain = marked.drawn(shown=())
+    assert not changed(plain, marked.drawn(least=1.1)).any() or not marked.found.scores
+    first, second = marked.found.names
+    only_first, both = marked.drawn(shown=[first]), marked.drawn()
+    assert changed(plain, only_first).any() and changed(only_first, both).any()
+    assert len(marked.rows()) == 2 and len(marked.rows(shown=[second])) == 1
+    if marked.found.scores:
+        middle = sum(marked.found.scores) / 2
+        assert len(marked.rows(least=middle)) == 1
+
+
+def test_a_box_is_drawn_where_it_is():
+    scale = 12  # 40 x 30 pixels become 480 x 360
+    drawn = Boxes(ramp(), [[20, 15, 30, 25]], [""]).drawn()
+    rows, columns = changed(drawn, BOX.drawn(shown=())).nonzero()
+    assert (columns.min(), rows.min()) == (20 * scale, 15 * scale)
+    assert (columns.max(), rows.max()) == (30 * scale, 25 * scale)
+
+
+def test_a_colour_stays_with_its_name_whatever_is_chosen():
+    one = Boxes(ramp(), [[1, 1, 9, 9], [20, 15, 30, 25]], ["a", "b"])
+    both, alone = one.drawn(), one.drawn(shown=["b"])
+    assert both.getpixel((20 * 12, 20 * 12)) == alone.getpixel((20 * 12, 20 * 12)) == (213, 94, 0)
+
+
+def test_marks_outside_the_picture_are_drawn_as_far_as_they_reach():
+    assert Boxes(ramp(), [[-100, -50, 1e6, 1e6]], ["a"]).drawn().size == (480, 360)
+    assert Points(ramp(), [[-1e6, 1e6]], ["a"]).drawn().size == (480, 360)
+
+
+def test_areas_by_class_leave_the_ground_out_and_by_object_overlap():
+    assert AREAS.rows() == [["胃", 400, "33.3%"], [HOSTILE, 400, "33.3%"]]
+    assert [row[1] for row in OBJECTS.rows()] == [800, 400]
+    assert AREAS.as_json()["areas"][0] == {"label": "胃", "score": None, "pixels": 400}
+
+
+def test_a_saved_mask_holds_the_numbers_and_the_names(tmp_path):
+    AREAS.save(tmp_path / "classes.png")
+    with Image.open(tmp_path / "classes.png") as saved:
+        assert np.array_equal(np.array(saved), AREAS.area)
+        assert saved.text[NAMES].split("\n") == ["", "胃", HOSTILE]
+    OBJECTS.save(tmp_path / "objects.png")
+    with Image.open(tmp_path / "objects.png") as saved:
+        numbers = np.array(saved)
+    assert np.array_equal(numbers, OBJECTS.area[0].astype(int) + OBJECTS.area[1])
+    many = Mask(ramp(), np.zeros((256, 30, 40), bool), ["a"] * 256)
+    assert refused(lambda: many.save(tmp_path / "many.png")).code == "numbers"
+
+
+def test_found_things_are_saved_as_numbers_too(tmp_path):
+    for thing in (BOX, PLACES):
+        thing.save(tmp_path / "a.json")
+        assert json.loads((tmp_path / "a.json").read_text("utf-8")) == thing.as_json()
+    assert BOX.as_json()["boxes"][0] == {
+        "label": "猫", "score": pytest.approx(0.9), "left": 2, "top": 3, "right": 20, "bottom": 15,
+    }  # fmt: skip
+
+
+def test_a_gallery_is_a_folder_in_the_order_of_names(tmp_path):
+    for name, side in (("b.png", 9), ("a.png", 8), (".hidden.png", 7)):
+        ramp(side, side).save(tmp_path / name)
+    read = Gallery.read(tmp_path)
+    assert [p.size for p in read.pictures] == [(8, 8), (9, 9)]
+    assert read.captions == ("a.png", "b.png")
+
+
+def test_too_many_pictures_are_refused_on_the_way(tmp_path, monkeypatch):
+    ramp().save(tmp_path / "a.png")
+    monkeypatch.setattr(gallery, "MOST", 3)
+    with pytest.raises(Trouble) as trouble:
+        Gallery.of([tmp_path / "a.png"] * 1000)
+    assert trouble.value.code == "too large"
+    monkeypatch.setattr(gallery, "MOST_PIXELS", 40 * 30)
+    with pytest.raises(Trouble):
+        Gallery.of([tmp_path / "a.png"] * 2)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".gif", ".png"])
+def test_a_video_keeps_its_frames_and_its_rate(suffix, tmp_path):
+    film().save(tmp_path / f"動画{suffix}")
+    read = Video.read(tmp_path / f"動画{suffix}")
+    assert read.frames.shape == film().frames.shape
+    assert read.rate == pytest.approx(8, abs=0.5) and read.seconds == pytest.approx(0.5, abs=0.05)
+    assert np.abs(read.frames.astype(int) - film().frames).max() < 12
+    assert read.picture(2).size == (16, 12)
+
+
+def test_a_still_picture_is_a_video_of_one_frame(tmp_path):
+    ramp().save(tmp_path / "a.png")
+    read = Video.read(tmp_path / "a.png")
+    assert read.frames.shape == (1, 30, 40, 3) and read.rate == video.USUAL
+
+
+def test_a_video_is_bounded_before_it_is_in_memory(tmp_path, monkeypatch):
+    film(20).save(tmp_path / "a.gif")
+    decoded = []
+    colour = video._colour
+    monkeypatch.setattr(video, "_colour", lambda frame: decoded.append(1) or colour(frame))
+    monkeypatch.setattr(video, "MOST_FRAMES", 5)
+    with pytest.raises(Trouble) as trouble:
+        Video.read(tmp_path / "a.gif")
+    assert trouble.value.code == "too large" and len(decoded) == 6
+    monkeypatch.setattr(video, "MOST_FRAMES", 50)
+    monkeypatch.setattr(video, "MOST_PIXELS", 3 * 12 * 16)
+    with pytest.raises(Trouble) as trouble:
+        Video.read(tmp_path / "a.gif")
+    assert trouble.value.code == "too large"
+
+
+def test_pages_that_grow_are_refused_before_they_are_decoded(tmp_path):
+    first, second = Image.new("1", (8, 8)), Image.new("1", (9000, 9000))
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[second], compression="group4")
+    assert (tmp_path / "a.tif").stat().st_size < 100_000
+    with pytest.raises(Trouble) as trouble:
+        Video.read(tmp_path / "a.tif")
+    assert trouble.value.code == "unreadable"
+
+
+MP4 = b"\0\0\0\x18ftypmp42" + bytes(50)
+
+
+@pytest.mark.parametrize("begins", [MP4, b"\x1aE\xdf\xa3" + bytes(50), b"RIFF\0\0\0\0AVI LIST"])
+def test_without_a_decoder_a_video_says_what_is_missing(begins, tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "decodes", lambda: False)
+    (tmp_path / "a.mp4").write_bytes(begins)
+    with pytest.raises(Trouble) as trouble:
+        Video.read(tmp_path / "a.mp4")
+    assert (trouble.value.code, trouble.value.exit) == ("no decoder", 4)
+    assert "av" in trouble.value.fix
+
+
+class Stream:
+    """What ``av`` gives of a file: frames without end."""
+
+    width, height, average_rate = 16, 12, 25
+
+    def __init__(self, *given):
+        self.streams = types.SimpleNamespace(video=[self])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def decode(self, stream):
+        while True:
+            yield self
+
+    def to_ndarray(self, format):
+        assert format == "rgb24"
+        return np.zeros((12, 16, 3), np.uint8)
+
+
+def test_with_a_decoder_the_same_limits_hold(tmp_path, monkeypatch):
+    """``av`` itself is no dependency: a stand-in with its few names."""
+    stand_in = types.SimpleNamespace(open=Stream, FFmpegError=RuntimeError)
+    monkeypatch.setitem(sys.modules, "av", stand_in)
+    monkeypatch.setattr(video, "decodes", lambda: True)
+    monkeypatch.setattr(video, "MOST_FRAMES", 7)
+    (tmp_path / "a.mp4").write_bytes(MP4)
+    with pytest.raises(Trouble) as trouble:
+        Video.read(tmp_path / "a.mp4")
+    assert trouble.value.code == "too large"
+    monkeypatch.setattr(Stream, "decode", lambda self, stream: iter([self] * 5))
+    assert (Video.read(tmp_path / "a.mp4").rate, len(Video.read(tmp_path / "a.mp4").frames)) == (
+        25,
+        5,
+    )
+    monkeypatch.setattr(Stream, "decode", lambda self, stream: iter([1 / 0]))
+    with pytest.raises(Trouble) as trouble:
+        Video.read(tmp_path / "a.mp4")
+    assert trouble.value.code == "unreadable"
+    monkeypatch.setattr(Stream, "width", 10_000_000)
+    with pytest.raises(Trouble) as trouble:
+        Video.read(tmp_path / "a.mp4")
+    assert trouble.value.code == "too large"
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        np.array([0, 16384, -32768], np.int16),
+        np.array([0, 2**30, -(2**31)], np.int32),
+        np.array([128, 192, 0], np.uint8),
+        np.array([0, 0.5, -1], np.float32),
+        np.array([0, 0.5, -1], np.float64),
+    ],
+    ids=lambda samples: samples.dtype.name,
+)
+def test_samples_of_any_width_mean_the_same(samples, tmp_path):
+    wavfile.write(tmp_path / "a.wav", 8000, samples)
+    read = Sound.read(tmp_path / "a.wav")
+    assert read.samples.shape == (3, 1) and read.rate == 8000
+    assert read.samples[:, 0] == pytest.approx([0, 0.5, -1], abs=1e-4)
+
+
+def test_channels_are_kept_and_mixed_on_request(tmp_path):
+    stereo = Sound(np.stack([np.full(100, 0.5), np.full(100, -0.1)], 1), 44_100)
+    stereo.save(tmp_path / "a.wav")
+    read = Sound.read(tmp_path / "a.wav")
+    assert read.samples.shape == (100, 2)
+    assert read.mono == pytest.approx(np.full(100, 0.2), abs=1e-3)
+    loud = Sound([3.0, -3.0], 8000)
+    loud.save(tmp_path / "b.wav")
+    assert Sound.read(tmp_path / "b.wav").samples[:, 0] == pytest.approx([1, -1], abs=1e-3)
+
+
+def wav(size: int, channels: int = 1, data: bytes = bytes(200), align: int = 2) -> bytes:
+    about = struct.pack("<HHIIHH", 1, channels, 8000, 16_000, align, 16)
+    body = b"WAVEfmt " + struct.pack("<I", 16) + about + b"data" + struct.pack("<I", size) + data
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.parametrize(
+    "raw, code",
+    [
+        (wav(200)[:-50], "truncated"),
+        (wav(4_000_000_000, align=1), "unreadable"),
+        (wav(200, channels=0), "unreadable"),
+        (wav(200, channels=65_535), "unreadable"),
+        (wav(200, align=0), "unreadable"),
+        (wav(0, data=b""), "numbers"),
+        (b"RIFF\0\0\0\0WAVE", "unreadable"),
+        (b"ID3\x03" + bytes(500), "not a sound"),
+        (b"RIFF\x10\0\0\0WEBP" + bytes(500), "not a sound"),
+    ],
+)
+def test_sounds_whose_header_lies(raw, code, tmp_path):
+    (tmp_path / "a.wav").write_bytes(raw)
+    with pytest.raises(Trouble) as trouble:
+        Sound.read(tmp_path / "a.wav")
+    assert trouble.value.code == code
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ["写真、<b>".encode(), b"\xef\xbb\xbf" + "写真、<b>".encode(), "写真、<b>".encode("cp932"),
+     "写真、<b>".encode("utf-16")],
+)  # fmt: skip
+def test_texts_are_read_as_japan_writes_them(raw, tmp_path):
+    (tmp_path / "a.txt").write_bytes(raw)
+    assert Text.read(tmp_path / "a.txt").text == "写真、<b>"
+
+
+def test_what_is_no_text_is_refused(tmp_path):
+    for raw in (b"\xff\xfe\x00", bytes(range(256)), b"a\0b", b"\x80\x81\xff"):
+        (tmp_path / "a.txt").write_bytes(raw)
+        with pytest.raises(Trouble) as trouble:
+            Text.read(tmp_path / "a.txt")
+        assert trouble.value.code == "not a text"
+
+
+@pytest.mark.parametrize(
+    "text, code",
+    [
+        ("[" * 100_000, "not JSON"),
+        ('{"messages": ' + "1" * 5000 + "}", "not JSON"),
+        ("{", "not JSON"),
+        ("3", "not a chat"),
+        ('{"turns": []}', "not a chat"),
+        ('[{"role": "user"}]', "not a chat"),
+        ('[{"role": "user", "content": 3}]', "not a chat"),
+        ('[{"role": "pirate", "content": "arr"}]', "numbers"),
+    ],
+)
+def test_chats_that_are_none(text, code, tmp_path):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(Trouble) as trouble:
+        Chat.read(tmp_path / "a.json")
+    assert trouble.value.code == code
+
+
+def test_a_chat_grows_by_turns():
+    chat = Chat([("user", "やあ")])
+    longer = chat.said("assistant", "はい")
+    assert len(chat.turns) == 1 and longer.turns[1] == Turn("assistant", "はい")
+    assert str(longer) == "user: やあ\nassistant: はい"
+
+
+def test_tables_with_any_separator_and_quotes(tmp_path):
+    for separator in ",;\t":
+        (tmp_path / "a.csv").write_text(
+            f'名前{separator}"a ""b"""\n1{separator}"x\ny"\n\n2{separator}z\n', encoding="cp932"
+        )
+        read = Table.read(tmp_path / "a.csv")
+        assert read.columns == ("名前", 'a "b"')
+        assert read.rows == (("1", "x\ny"), ("2", "z"))
+        assert read.column("名前") == ["1", "2"]
+    assert refused(lambda: read.column("c")).code == "numbers"
+
+
+@pytest.mark.parametrize(
+    "text, code",
+    [("a,b\n1\n", "numbers"), ("\n\n", "empty file"), ("a\n" + "x" * 200_000, "unreadable")],
+)
+def test_tables_that_are_none(text, code, tmp_path):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(Trouble) as trouble:
+        Table.read(tmp_path / "a.csv")
+    assert trouble.value.code == code
+
+
+def test_a_table_of_too_many_values_is_refused_on_the_way(tmp_path, monkeypatch):
+    from souron.kinds import table
+
+    monkeypatch.setattr(table, "MOST_CELLS", 10)
+    (tmp_path / "a.csv").write_text("a,b\n" + "1,2\n" * 1000)
+    with pytest.raises(Trouble) as trouble:
+        Table.read(tmp_path / "a.csv")
+    assert trouble.value.code == "numbers"
+    long = Table(["a"], [[i] for i in range(9)])
+    monkeypatch.setattr(table, "SHOWN", 3)
+    assert str(long).splitlines() == ["a", "0", "1", "2", "and 6 more"]
+
+
+@pytest.mark.parametrize(
+    "text, faces",
+    [
+        ("v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf 1 2 3 4\n", [[0, 1, 2], [0, 2, 3]]),
+        ("# 日本\no a\nv 0 0 0 1\nv\t1 0 0\nv 1 1 0\nvn 0 0 1\nf 1/1/1 2//1 3/2\n", [[0, 1, 2]]),
+        ("v 0 0 0\nv 1 0 0\nv 1 1 0\nf -3 -2 -1\n", [[0, 1, 2]]),
+        ("v 0 0 0\n", []),
+    ],
+)
+def test_surfaces_as_people_write_them(text, faces, tmp_path):
+    (tmp_path / "a.obj").write_text(text, encoding="utf-8")
+    assert Mesh.read(tmp_path / "a.obj").faces.tolist() == faces
+
+
+@pytest.mark.parametrize(
+    "text, code",
+    [
+        ("v 0 0 0\nf 1 2 3\n", "numbers"),
+        ("v 0 0 0\nf 0 1 1\n", "unreadable"),
+        ("v 0 0 0\nf 1 1\n", "unreadable"),
+        ("v 0 0 0\nf 1 1 x\n", "unreadable"),
+        ("v 0 0\n", "numbers"),
+        ("v 0 0 0\nv 1 2\n", "unreadable"),
+        ("v nan 0 0\n", "numbers"),
+        ("v 0 0 0\nf 1 1 99999999999999999999\n", "unreadable"),
+        ("solid a\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\n", "truncated"),
+        ("solid a\nfacet\nvertex 0 0 0\nendsolid a\n", "unreadable"),
+        ("ply\nformat ascii 1.0\nelement vertex 9\nproperty float x\n", "truncated"),
+        ("ply\nformat ascii 1.0\nelement vertex 9\nproperty float x\nproperty float y\n"
+         "property float z\nend_header\n0 0 0\n", "truncated"),
+        ("ply\nformat ascii 1.0\nelement vertex 999999999\nend_header\n", "too large"),
+        ("ply\nformat ascii 1.0\nelement vertex -1\nend_header\n", "unreadable"),
+        ("ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nend_header\n0", "unreadable"),
+        ("ply\nformat binary_little_endian 1.0\nend_header\n", "unreadable"),
+        ("hello", "not a mesh"),
+    ],
+)  # fmt: skip
+def test_surfaces_that_are_none(text, code, tmp_path):
+    (tmp_path / "a").write_text(text)
+    with pytest.raises(Trouble) as trouble:
+        Mesh.read(tmp_path / "a")
+    assert trouble.value.code == code
+
+
+def test_a_surface_of_too_many_parts_is_refused_on_the_way(tmp_path, monkeypatch):
+    for suffix in (".obj", ".ply", ".stl"):
+        pyramid().save(tmp_path / f"a{suffix}")
+    monkeypatch.setattr(mesh, "MOST", 3)
+    for suffix in (".obj", ".ply", ".stl"):
+        with pytest.raises(Trouble) as trouble:
+            Mesh.read(tmp_path / f"a{suffix}")
+        assert trouble.value.code == "too large"
+
+
+def test_a_binary_stl_that_begins_as_text_and_one_cut_short(tmp_path):
+    pyramid().save(tmp_path / "a.stl")
+    raw = (tmp_path / "a.stl").read_bytes()
+    (tmp_path / "a.stl").write_bytes(b"solid facet".ljust(80) + raw[80:])
+    assert len(Mesh.read(tmp_path / "a.stl").faces) == 4
+    (tmp_path / "a.stl").write_bytes(raw[:-1])
+    with pytest.raises(Trouble) as trouble:
+        Mesh.read(tmp_path / "a.stl")
+    assert trouble.value.code == "truncated"
+
+
+def test_a_text_stl(tmp_path):
+    facets = "".join(
+        "facet normal 0 0 0\nouter loop\n"
+        + "".join(f"vertex {x:g} {y:g} {z:g}\n" for x, y, z in corners)
+        + "endloop\nendfacet\n"
+        for corners in pyramid().vertices[pyramid().faces]
+    )
+    (tmp_path / "a.stl").write_text(f"solid a\n{facets}endsolid a\n")
+    read = Mesh.read(tmp_path / "a.stl")
+    assert (len(read.vertices), len(read.faces)) == (4, 4)
+    assert read.extent == [1.0, 1.0, 1.0] and same(read, pyramid())
+
+
+def test_a_saved_stl_has_normals_that_point_outward(tmp_path):
+    pyramid().save(tmp_path / "a.stl")
+    triangles = np.frombuffer((tmp_path / "a.stl").read_bytes(), mesh.STL, offset=mesh.HEAD)
+    centre = pyramid().vertices.mean(0)
+    out = triangles["corner"].mean(1) - centre
+    assert ((triangles["normal"] * out).sum(1) > 0).all()
+    assert np.linalg.norm(triangles["normal"], axis=1) == pytest.approx(np.ones(4))
+
+
+def test_a_plot_in_japanese_is_drawn_without_a_missing_letter(tmp_path):
+    """Matplotlib warns of a letter that the font lacks, and here warnings are errors."""
+    plot = Plot(
+        [Series("学習 $x$", [0, 1, 2], [1, float("nan"), 3]), Series("one", [1], [2])],
+        "時間 (s)", "損失", "題",
+    )  # fmt: skip
+    for suffix in (".svg", ".png", ".csv"):
+        plot.save(tmp_path / f"図{suffix}")
+    assert (tmp_path / "図.svg").read_bytes().startswith(b"<?xml")
+    with Image.open(io.BytesIO(plot.drawn("png"))) as drawn:
+        assert drawn.width > 1000
+    assert (tmp_path / "図.csv").read_text("utf-8").splitlines()[:2] == [
+        "series,時間 (s),損失", "学習 $x$,0.0,1.0",
+    ]  # fmt: skip
+
+
+def test_a_plot_reaches_nothing_elsewhere():
+    drawn = ALL["plot"].drawn().decode()
+    links = re.findall(r'(?:href|src)="([^"]*)"', drawn)
+    assert all(link.startswith("#") for link in links)
+
+
+def test_labels_are_saved_all_of_them(tmp_path):
+    ALL["labels"].save(tmp_path / "a.csv")
+    read = Table.read(tmp_path / "a.csv")
+    assert read.columns == ("label", "probability") and read.rows[0] == ("猫", "0.75")
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    def closed(path):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "a.txt").write_text("secret")
+    monkeypatch.setattr(type(tmp_path), "read_bytes", closed)
+    with pytest.raises(Trouble) as trouble:
+        files.content(tmp_path / "a.txt")
+    assert trouble.value.code == "unreadable"
