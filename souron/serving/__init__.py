@@ -1,0 +1,1 @@
+"""``souron serve``: what ``souron predict --json`` says, over HTTP."""

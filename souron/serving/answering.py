@@ -1,0 +1,111 @@
+"""How a system answers over HTTP: a classifier many pictures together, any other one by one."""
+
+import base64
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from souron import predicting
+from souron.asking import Choice, Option
+from souron.kinds.kind import Kind
+from souron.kinds.picture import Picture
+from souron.speaking import N_, Trouble, _
+
+
+class Answering(Protocol):
+    """What the service asks of a system, in this order, for each thing in a file."""
+
+    options: dict[str, Option]  # what a request may say
+
+    def take(self, given: Any, said: dict[str, Any]) -> Any:
+        """In one of several threads: what the network gets."""
+
+    def network(self, taken: list[Any]) -> list[Any]:
+        """In the one thread that owns the network: an answer for each."""
+
+    def tell(self, answer: Any, said: dict[str, Any]) -> dict[str, Any]:
+        """What the request is told, beside the file's name."""
+
+
+class Classifying:
+    """In float32 as ``souron predict`` computes, and no layer looks at another picture: what else
+    goes through the network at the moment changes an answer by rounding alone."""
+
+    options = {"top": Option("top", 5, Choice(N_("labels for each file; 5 if not said"), low=1))}
+
+    def __init__(self, model: predicting.Model) -> None:
+        self.system = model.system.eval()
+        if self.system.channels_last:
+            self.system.to(memory_format=torch.channels_last)
+        self.labels = tuple(self.system.seen.labels)
+
+    def take(self, given: Picture, said: dict[str, Any]) -> Tensor:
+        """(C, H, W), uint8 or float32 in 0..255"""
+        return given.square(self.system.seen.side, self.system.seen.channels)
+
+    @torch.inference_mode()
+    def network(self, taken: list[Tensor]) -> list[Tensor]:
+        """Probabilities, (labels,) each."""
+        stack = torch.stack([pixels.float() for pixels in taken])
+        batch = self.system.prepare(stack, torch.zeros(len(stack), dtype=torch.long))
+        return list(self.system(batch.image).float().softmax(1))
+
+    def tell(self, answer: Tensor, said: dict[str, Any]) -> dict[str, Any]:
+        """The likeliest first; equals stay in the order of the labels."""
+        values, order = answer.sort(descending=True, stable=True)
+        top = said.get("top", self.options["top"].default)
+        labels = [
+            {"label": self.labels[row], "probability": value}
+            for row, value in zip(order[:top].tolist(), values[:top].tolist(), strict=True)
+        ]
+        return {"labels": labels}
+
+
+class Asking:
+    """Any system with ``predict``, as ``predicting`` asks it."""
+
+    def __init__(self, model: predicting.Model) -> None:
+        self.model, self.options = model, model.asked.options
+
+    def take(self, given: Kind, said: dict[str, Any]) -> tuple[Kind, dict[str, Any]]:
+        return given, said
+
+    def network(self, taken: list[tuple[Kind, dict[str, Any]]]) -> list[Kind]:
+        return [self.model.answer(given, **said) for given, said in taken]
+
+    def tell(self, answer: Kind, said: dict[str, Any]) -> dict[str, Any]:
+        """As JSON; what words cannot tell as a file too, in base64."""
+        return answer.as_json() | ({"content": content(answer)} if answer.kept else {})
+
+
+def content(answer: Kind) -> str:
+    """The file that ``save`` writes. It is gone before this returns."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"answer{answer.suffix}"
+        answer.save(path)
+        return base64.b64encode(path.read_bytes()).decode()
+
+
+def answering(model: predicting.Model) -> Answering:
+    """How that model answers. Raises Trouble where nothing can be asked of it."""
+    if getattr(model.system, "task", None) == "generate":
+        raise Trouble(
+            "task",
+            _("{name} draws pictures: it is not asked, file by file").format(name=model.name),
+            expected=_("a run of a system that answers, such as a classifier's"),
+            fix=f"souron generate {model.name}",
+            exit=5,
+        )
+    asked = model.asked
+    if asked.gives.kept and not asked.gives.suffix:
+        raise Trouble(
+            "task",
+            _("{name} answers with a folder").format(name=model.name),
+            expected=_("a run of a system that answers, such as a classifier's"),
+            fix=f"souron predict {model.name}",
+            exit=5,
+        )
+    return Classifying(model) if model.system.task == "classify" else Asking(model)

@@ -1,0 +1,67 @@
+"""The two pages of a server. They load nothing from elsewhere."""
+
+import json
+from typing import Any
+
+from souron.options import task_name
+from souron.reporting import page, units
+from souron.reporting.page import Fact
+from souron.serving.service import Service
+from souron.serving.uploads import MB
+from souron.speaking import _
+
+
+def start(service: Service, url: str, token: str = "") -> str:
+    """What is served here, a form to try it, and how a program asks."""
+    limits = service.limits
+    size = _("{count} MB").format(count=f"{limits.file / MB:g}")
+    facts = [
+        Fact(_("task"), task_name(service.task)),
+        Fact(_("largest file"), size),
+        Fact(_("files in a request"), units.whole(limits.files)),
+        Fact(_("answered so far"), units.whole(service.served)),
+    ]
+    curl = 'curl -H "Authorization: Bearer $TOKEN"' if token else "curl"
+    header = ', headers={"Authorization": f"Bearer {token}"}' if token else ""
+    examples = [
+        f"{curl} -F file=@cat.jpg -F file=@dog.jpg '{url}predict?top=3'",
+        f'import httpx\n\nfiles = [("file", open("cat.jpg", "rb"))]\n'
+        f'print(httpx.post("{url}predict", files=files{header}).json())',
+    ]
+    return page.page("serving.html", title=service.name, facts=facts, examples=examples)
+
+
+def docs(schema: dict[str, Any]) -> str:
+    """An OpenAPI schema to read."""
+    operations = [
+        operation(method, path, about)
+        for path, methods in schema["paths"].items()
+        for method, about in methods.items()
+    ]
+    title, lead = _("The interface"), schema["info"]["description"]
+    return page.page("serving_docs.html", title=title, lead=lead, operations=operations)
+
+
+def operation(method: str, path: str, about: dict[str, Any]) -> dict[str, Any]:
+    sent = about.get("requestBody", {}).get("content", {})
+    return {
+        "name": f"{method.upper()} {path}",
+        "about": [about["summary"], about.get("description", "")],
+        "address": [
+            (f"{path}?{each['name']}={each['schema'].get('default', '')}", each["description"])
+            for each in about.get("parameters", [])
+        ],
+        "sent": [(kind, shown(content["example"])) for kind, content in sent.items()],
+        "answers": [
+            (status, answer["description"], shown(example(answer)))
+            for status, answer in about["responses"].items()
+        ],
+    }
+
+
+def example(answer: dict[str, Any]) -> Any:
+    return next((c.get("example", "") for c in answer.get("content", {}).values()), "")
+
+
+def shown(thing: Any) -> str:
+    return thing if isinstance(thing, str) else json.dumps(thing, ensure_ascii=False, indent=1)
