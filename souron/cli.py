@@ -631,6 +631,103 @@ def tell_stop(record: Any) -> None:
     show(f"{record.system}: {figures or _('drawn')}  {record.folder / 'report.html'}")
 
 
+@command(
+    "serve",
+    N_("Answer programs over HTTP: the same as souron predict, for many at once."),
+    "souron serve runs/classify/resnet-photos\n"
+    "souron serve resnet50 pretrained=true port=8080\n"
+    "souron serve runs/classify/resnet-photos host=0.0.0.0 limit=100",
+)
+def serve(
+    system: Annotated[
+        str | None,
+        Argument(
+            metavar="RUN|SYSTEM", help=N_("a run's folder, or a system with pretrained=true"),
+            autocompletion=options.complete_system_or_run,
+        ),
+    ] = None,
+    model: options.Model = None,
+    pretrained: Annotated[
+        bool, Option("--pretrained", help=N_("use the system's published weights"))
+    ] = False,
+    host: Annotated[
+        str,
+        Option(metavar="ADDRESS", help=N_("127.0.0.1 if not said: this computer alone; others need "
+                                          "the token that is shown")),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, Option(min=0, max=65535, metavar="N", help=N_("8000 if not said; 0: any"))
+    ] = 8000,
+    workers: options.Workers = None,
+    batch: Annotated[
+        int | None,
+        Option(min=1, metavar="N", help=N_("cases through the network together; 32 if not said")),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        Option(min=0.1, metavar="S",
+               help=N_("seconds for a request to arrive, and for its answer; 30 if not said")),
+    ] = None,
+    limit: Annotated[
+        int | None, Option(min=1, metavar="MB", help=N_("the largest file; 20 if not said"))
+    ] = None,
+) -> None:  # fmt: skip
+    name = system or model
+    if name is None:
+        raise parsing.missing("RUN|SYSTEM", "souron serve runs/classify/resnet-photos")
+    machine.calm_allocator()
+    machine.share_cores()
+    use_cores(workers)
+    with screen.err.status(_("loading {name}").format(name=name)):
+        from souron import predicting
+        from souron.serving import server
+        from souron.serving.service import Limits, Service
+
+        limits = said(batch=batch, seconds=timeout, file=limit and limit * 1_000_000)
+        service = Service(predicting.load(name, pretrained), Limits(**limits))
+    server.serve(service, host, port, tell_address)
+
+
+def tell_address(addresses: list[str], token: str) -> None:
+    """Where a server answers, once it does."""
+    if screen.json:
+        print_json({"addresses": addresses, "token": token})
+        return
+    for address in addresses:
+        show(address + (f"?token={token}" if token else ""))
+    if token:
+        show(_("programs send: {header}").format(header=f"Authorization: Bearer {token}"))
+    note(_("Ctrl-C ends it, once what it has accepted is answered"))
+
+
+@command(
+    "studio",
+    N_("All of it in the browser, on this computer alone: look, train, compare, use."),
+    "souron studio\nsouron studio port=8000 root=/data/xrays\nsouron studio --share-lan",
+)
+def studio(
+    port: Annotated[
+        int, Option(min=0, max=65535, metavar="N", help=N_("7860 if not said; 0: any"))
+    ] = 7860,
+    root: Annotated[
+        list[str] | None,
+        Option(metavar="FOLDER", help=N_("a further folder that may be read; may be repeated")),
+    ] = None,
+    project: options.Project = None,
+    no_browser: Annotated[bool, Option("--no-browser", help=N_("only say the address"))] = False,
+    share_lan: Annotated[
+        bool,
+        Option("--share-lan", help=N_("also for other devices here, with the token that is shown")),
+    ] = False,
+) -> None:
+    from souron.studio import app as studio_app
+
+    roots = [Path(folder) for folder in root or []]
+    studio_app.start(
+        Path(project or "runs"), port, roots, browser=not no_browser, share_lan=share_lan
+    )
+
+
 @command("version", N_("souron's version."), "souron version\nsouron version --json")
 def version() -> None:
     if screen.json:
