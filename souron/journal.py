@@ -40,7 +40,7 @@ class Journal:
     def tell(self, event: Any) -> None:
         """A line for the event, later or never where the next one of its phase follows at once."""
         line = described(event)
-        if event.picture is not None and self._draw(event):
+        if event.picture is not None and event.folder and self._draw(event):
             line["picture"] = self.picture.name
         if event.phase != self._phase:
             self._release()
@@ -64,9 +64,10 @@ class Journal:
 
     def _write(self, line: dict[str, Any]) -> None:
         text = ("" if self._whole else "\n") + as_json(line) + "\n"
+        written = text.encode("utf-8", "surrogatepass")
         self._whole = False  # until it is: the disk may be full, Ctrl-C may come
         try:
-            self._whole = self._file.write(text.encode()) == len(text.encode())
+            self._whole = self._file.write(written) == len(written)
         except OSError:
             return
 
@@ -79,7 +80,7 @@ class Journal:
         [sheet] = pictures.frames([event.picture])
         try:
             args = saving.read_args(event.folder)
-            data, run = Path(str(args["data"])).name, ""  # the weights of now are not kept
+            data, run = Path(str(args["data"])).name, "unfinished"  # no weights of its own
             mark = Mark("souron", souron.__version__, args["system"], data, run, args["seed"])
             with saving.atomically(self.picture) as beside:
                 save(sheet, beside, mark, format="PNG")
