@@ -1,0 +1,149 @@
+"""What was said of one or more things, each beside the thing itself."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from souron import explaining, predicting
+from souron.kinds import image
+from souron.kinds.kind import Kind
+from souron.kinds.labels import Labels
+from souron.kinds.picture import Picture
+from souron.reporting import units
+from souron.speaking import Trouble, _
+from souron.studio.shared import trouble
+
+THUMBNAIL = 256  # pixels of the longer side
+SMALL = 64  # pixels; below, each one is to be seen
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was said of one thing."""
+
+    file: str  # where the thing lies
+    said: Kind | Trouble
+    picture: str = ""  # the thing, small, as the address of an <img>
+    pixelated: bool = False
+    looked: str = ""  # the same with where the network looked, or why that cannot be shown
+
+
+def told(error: Trouble, file: str = "") -> Markup:
+    """``file`` is where what was sent lies, which says nothing to whoever sent it."""
+    found = error.found.replace(image.readable(file), image.readable(Path(file).name))
+    return trouble(error.code, found if file else error.found, error.expected, error.fix)
+
+
+def answered(
+    model: predicting.Model, files: Iterable[Path], chosen: Mapping[str, Any]
+) -> Iterator[Answer]:
+    """What ``predicting.predict`` says of each file, with what the page shows of the file."""
+    for path in files:
+        try:
+            for given in model.asked.given.each(path, **model.reading):
+                yield beside(given, model.answer(given, **chosen))
+        except Trouble as error:
+            yield Answer(str(path), error)
+
+
+def beside(given: Kind, said: Kind) -> Answer:
+    if not isinstance(given, Picture):
+        return Answer(given.file, said)
+    small = image.rounded(given.image).copy()
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    return Answer(given.file, said, image.data_uri(small), max(small.size) < SMALL)
+
+
+def looked(model: predicting.Model, answer: Answer) -> str:
+    """The address of a picture of where the network looked; in words why there is none."""
+    import torch
+
+    from souron.reporting import pictures
+
+    if not isinstance(answer.said, Labels):
+        return "-"
+    system, path = model.system, Path(answer.file)
+    place = image.case_file(path.parent, path.name)
+    try:
+        given = Picture.read(place.path, frame=place.frame, **model.reading)
+        pixels = given.square(system.seen.side, system.seen.channels)
+        best = system.seen.labels.index(answer.said.best[0])
+        batch = system.prepare(pixels[None], torch.tensor([best]))
+        heat = explaining.heat(system, batch.image, batch.label)
+    except Trouble as error:
+        return error.found
+    return image.data_uri(pictures.overlay(pixels, heat[0]))
+
+
+def cards(answers: Sequence[Answer], top: float, look: bool) -> Markup:
+    """Each thing beside what was said of it."""
+    if not answers:
+        return Markup()
+    shown = Markup("").join(card(each, int(top), look) for each in answers)
+    return Markup('<p role="status"><strong>{}</strong></p><div class="answers">{}</div>').format(
+        summary(answers), shown
+    )
+
+
+def summary(answers: Sequence[Answer]) -> str:
+    """In one sentence, read out."""
+    failed = sum(isinstance(each.said, Trouble) for each in answers)
+    if failed:
+        return _("{failed} of {total} files could not be read").format(
+            failed=failed, total=len(answers)
+        )
+    if len(answers) == 1:
+        return short(answers[0].said)
+    return _("{count} answers").format(count=len(answers))
+
+
+def short(said: Kind | Trouble) -> str:
+    if isinstance(said, Labels):
+        label, share = said.best
+        return f"{label}: {units.percent(share)}"
+    return str(said)
+
+
+def card(answer: Answer, top: int, look: bool) -> Markup:
+    name = image.readable(Path(answer.file).name)
+    wrong = isinstance(answer.said, Trouble)
+    explained = look and answer.looked.startswith("data:")
+    picture = Markup('<img src="{}" alt="{}" class="{}">').format(
+        answer.looked if explained else answer.picture,
+        name,
+        "pixelated" if answer.pixelated else "",
+    )
+    remark = "" if wrong or explained or not look else answer.looked
+    return Markup(
+        '<figure class="answer">{}<div><figcaption>{}</figcaption>{}{}</div></figure>'
+    ).format(
+        picture if answer.picture else "",
+        name,
+        said(answer, top),
+        Markup("<p><small>{}</small></p>").format(remark) if remark else "",
+    )
+
+
+def said(answer: Answer, top: int) -> Markup:
+    if isinstance(answer.said, Trouble):
+        return told(answer.said, answer.file)
+    if isinstance(answer.said, Labels):
+        return bars(answer.said, top)
+    return Markup(answer.said._repr_html_())  # a kind escapes what it shows
+
+
+def bars(labels: Labels, top: int) -> Markup:
+    """The likeliest labels with their shares, also as lengths."""
+    pairs = zip(labels.labels, map(float, labels.probabilities), strict=True)
+    best = sorted(pairs, key=lambda pair: -pair[1])[:top]
+    rows = Markup("").join(
+        Markup(
+            '<tr><th scope="row">{}</th><td aria-hidden="true"><i style="width:{}%"></i></td>'
+            "<td>{}</td></tr>"
+        ).format(label, f"{100 * share:.1f}", units.percent(share))
+        for label, share in best
+    )
+    return Markup('<table class="shares">{}</table>').format(rows)

@@ -1,0 +1,110 @@
+"""Use what was trained: something goes in, an answer comes out; a generator draws.
+
+The form is built when something is chosen, by ``using``, which needs torch; this page does not.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from souron import fetching, finding, options
+from souron.speaking import N_, Trouble, _
+from souron.studio import binning, drawn, listing
+from souron.studio.drawn import QUIET, TOGETHER
+from souron.studio.shared import Studio
+from souron.studio.watching import Watch
+
+TITLE = N_("Use")
+LEARNS_NOTHING = re.compile(r"^    needs_fit\b.*= False$", re.MULTILINE)  # in a system's file
+
+
+def page(studio: Studio) -> None:
+    import gradio as gr
+
+    gr.HTML(
+        Markup("<h1>{}</h1><p>{}</p>").format(
+            _("Use what was trained"),
+            _("Ask a run, or a system with published weights, about something of your own. It "
+              "stays on this computer."),
+        )
+    )  # fmt: skip
+    chosen = gr.Dropdown([], value=None, label=_("run or system"))
+
+    empty = gr.HTML()
+
+    says = studio.says
+    build = gr.render(chosen, triggers=[chosen.change], **QUIET, **TOGETHER)
+    build(says(lambda name: use(studio, name, watch.job, same)))
+    watch = Watch(studio, drawn.outcome, ("generate",))
+    same = gr.HTML()
+    chosen.change(says(lambda name: drawn.latest(studio, name)), chosen, watch.job, **QUIET)
+    studio.opened(lambda query: offer(studio, query), [chosen, empty])
+
+
+def offer(studio: Studio, query: Mapping[str, str]) -> list[Any]:
+    """What can be chosen now; what the address asks for is chosen, else the newest run that answers
+    or draws. Then what is said where there is nothing."""
+    import gradio as gr
+
+    offered = choices(studio)
+    wanted = query.get("run") or query.get("system") or ""
+    if "run" in query:
+        try:
+            wanted = str(binning.find(studio.project, query["run"]))
+        except Trouble:
+            wanted = query["run"]  # choosing it tells what is wrong
+    if wanted and wanted not in [name for _shown, name in offered]:
+        offered.append((wanted, wanted))
+    if not offered:
+        return [gr.update(choices=[], value=None), nothing(studio)]
+    return [gr.update(choices=offered, value=wanted or first(studio, offered)), ""]
+
+
+def first(studio: Studio, offered: list[tuple[str, str]]) -> str:
+    """The name of the first that does something; of the first where none does."""
+    from souron.studio import using
+
+    names = [name for _shown, name in offered]
+    return next((name for name in names if using.works(studio.project, name)), names[0])
+
+
+def choices(studio: Studio) -> list[tuple[str, str]]:
+    """(shown, name) of every run that has learnt, newest first, then of systems that are ready."""
+    runs = [
+        (f"{run.name} – {', '.join(filter(None, facts))}", str(run.folder))
+        for run in listing.runs(studio.project)
+        if not run.compares and run.state != "damaged"
+        if (run.folder / "weights" / "best.safetensors").is_file()
+        if (facts := (*run.systems, run.data, str(run.result or "")))
+    ]
+    return [*runs, *ready()]
+
+
+def ready() -> list[tuple[str, str]]:
+    """Systems that can be used without a training: their published weights are on this computer, or
+    they learn nothing."""
+    found = []
+    for entry in finding.entries().values():
+        names = [finding.spell(entry, size) for size in entry.weights]
+        found += [
+            (f"{name} – {_('published weights')}", name) for name in names if fetching.where(name)
+        ]
+        if LEARNS_NOTHING.search(entry.file.read_text(encoding="utf-8")):
+            found.append((f"{entry.name} – {options.about(entry)}", entry.name))
+    return found
+
+
+def use(studio: Studio, name: str | None, job: Any, same: Any) -> None:
+    """See ``using.build``."""
+    if name:
+        from souron.studio import using
+
+        using.build(studio, name, job, same)
+
+
+def nothing(studio: Studio) -> Markup:
+    return Markup(
+        '<p role="status">{}</p><p class="actions"><a class="first" href="{}">{}</a></p>'
+    ).format(_("Nothing was trained here yet."), studio.url("train"), _("Train a system"))
