@@ -18,7 +18,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 FLAGS = ("--disable-gpu", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-quic",
          "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost")  # fmt: skip
+KEPT = Path(__file__).parent.parent / "build" / "studio"
 PATIENCE = 60_000  # milliseconds
+LEFT = ("AbortError", "Connection errored out")  # what Gradio says of a page that is left
 
 
 def said(message: str, language: str) -> str:
@@ -37,6 +39,7 @@ class Server:
     process: Any = None
     address: str = ""
     lines: list[str] = field(default_factory=list)
+    listener: Any = None
 
     def start(self) -> "Server":
         environment = os.environ | {
@@ -57,13 +60,19 @@ class Server:
                 self.address = found.group()
                 break
         else:
+            self.process.stdout.close()
+            self.process.wait()
             raise AssertionError("the studio did not start: " + "".join(self.lines))
-        threading.Thread(target=self.lines.extend, args=[self.process.stdout], daemon=True).start()
+        self.listener = threading.Thread(target=self.lines.extend, args=[self.process.stdout])
+        self.listener.start()
         return self
 
     def end(self, signal: int = 2) -> int:
         self.process.send_signal(signal)
-        return self.process.wait(20)
+        code = self.process.wait(20)
+        self.listener.join()
+        self.process.stdout.close()
+        return code
 
 
 @contextmanager
@@ -107,14 +116,25 @@ def visiting(language: str = "en", dark: bool = False, width: int = 1280) -> Ite
                 visit.outside.append(request.url)
 
         def logged(message: Any) -> None:
-            if message.type == "error":
+            if message.type == "error" and not any(part in message.text for part in LEFT):
                 visit.errors.append(message.text)
 
         page.on("request", asked)
         page.on("console", logged)
         page.on("pageerror", lambda error: visit.errors.append(str(error)))
-        yield visit
-        browser.close()
+        try:
+            yield visit
+        except Exception:
+            keep(page, "failed")
+            raise
+        finally:
+            browser.close()
+
+
+def keep(page: Any, name: str) -> None:
+    """A picture of the page in ``build/studio``."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=KEPT / f"{name}.png", full_page=True)
 
 
 def axe(visit: Visit, server: Server, language: str, name: str) -> list[dict[str, Any]]:

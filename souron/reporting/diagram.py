@@ -79,7 +79,7 @@ class Call:
     given: tuple[int, ...]
 
 
-def watched(model: nn.Module, seen: Any) -> dict[str, Call]:
+def watched(model: Any, seen: Any) -> dict[str, Call]:
     """What each part takes and gives for one case, in the order in which the parts finish."""
     calls: dict[str, Call] = {}
 
@@ -176,7 +176,7 @@ def draw(lines: list[list[Box]], file: Path, words: bool = True) -> None:
 
     from souron.reporting import fonts
 
-    style = {
+    style: Any = {
         "font.family": fonts.families(),
         "font.size": 8,
         "svg.hashsalt": "souron",

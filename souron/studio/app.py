@@ -8,8 +8,8 @@ on the disk, so that ending it loses nothing.
 import functools
 import importlib
 import secrets
-import sys
 import threading
+import warnings
 import webbrowser
 from collections.abc import Sequence
 from dataclasses import replace
@@ -76,7 +76,7 @@ def application(
     project: Path, roots: Sequence[Path] = (), *, port: int, token: str = "", lan: bool = False
 ) -> tuple[Any, Jobs]:
     """The whole ASGI application, guarded, and the queue of its jobs."""
-    guard.prepare(project / ".studio" / "temporary")  # before Gradio is imported
+    place = guard.prepare(project / ".studio" / "temporary")  # before Gradio is imported
     import gradio as gr
     from fastapi import FastAPI
 
@@ -85,6 +85,8 @@ def application(
     jobs = Jobs(project)
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     places = Roots([Path.cwd(), project, *roots])
+    # Gradio warns that it does not do what it is told not to do
+    warnings.filterwarnings("ignore", "SSR mode is not supported", UserWarning)
     for language in speaking.LANGUAGES:
         studio = Studio(project, places, jobs, language)
         outer = gr.mount_gradio_app(
@@ -95,7 +97,10 @@ def application(
             max_file_size=MOST_UPLOADED, show_error=True,
         )  # fmt: skip
     files.add(outer, project, jobs)
-    return guard.Guard(outer, port=port, token=token, lan=lan, most_bytes=MOST_UPLOADED), jobs
+    guarded = guard.Guard(
+        outer, port=port, token=token, lan=lan, place=place, most_bytes=MOST_UPLOADED
+    )
+    return guarded, jobs
 
 
 def start(
@@ -109,13 +114,14 @@ def start(
     """Serve until Ctrl-C. Trainings go on; they are found again. Raises Trouble."""
     import uvicorn
 
-    host = "0.0.0.0" if share_lan else "127.0.0.1"
     token = secrets.token_urlsafe(24) if share_lan else ""
-    socket = listen(host, port)
+    settings = uvicorn.Config(
+        nobody, host="0.0.0.0" if share_lan else "127.0.0.1", port=port, log_level="warning",
+        server_header=False, ws="none", proxy_headers=False, timeout_graceful_shutdown=2,
+    )  # fmt: skip
+    socket = listen(settings)
     port = socket.getsockname()[1]
-    app, jobs = application(project, roots, port=port, token=token, lan=share_lan)
-    settings = uvicorn.Config(app, log_level="warning", server_header=False, ws="none",
-                              timeout_graceful_shutdown=2)  # fmt: skip
+    settings.app, jobs = application(project, roots, port=port, token=token, lan=share_lan)
     server = uvicorn.Server(settings)
     address = f"http://127.0.0.1:{port}/" + (f"?token={token}" if token else "")
     print(_("souron studio: {address}   (Ctrl-C ends it; what trains goes on)").format(
@@ -132,25 +138,25 @@ def start(
         jobs.close()
 
 
-def listen(host: str, port: int) -> Any:
-    """The socket, or a Trouble where another program listens there."""
-    import socket
+async def nobody(_scope: Any, _receive: Any, _send: Any) -> None:
+    """Stands where the application will be once the port is known."""
 
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    if sys.platform != "win32":
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+def listen(settings: Any) -> Any:
+    """The socket, or a Trouble where another program listens there."""
     try:
-        made.bind((host, port))
-    except OSError as error:
-        made.close()
+        return settings.bind_socket()
+    except SystemExit as error:  # uvicorn's way to say so
+        why = error.__context__
         raise Trouble(
             "port",
-            _("port {port} is taken: {why}").format(port=port, why=error.strerror or error),
-            expected=_("a port that no other program listens at"),
-            fix=f"souron studio port={port + 1}",
+            _("nothing can listen at {host}, port {port}: {why}").format(
+                host=settings.host, port=settings.port, why=getattr(why, "strerror", "") or why
+            ),
+            expected=_("an address of this computer, and a port that no other program listens at"),
+            fix=f"souron studio port={settings.port + 1}",
             exit=4,
         ) from error
-    return made
 
 
 def warm() -> None:

@@ -16,6 +16,7 @@ from souron.studio.roots import Roots
 
 COMPARED = ("classify", "generate")  # tasks of which systems can be compared; examining has them
 PAGES = ("lecture", "data", "train", "compare", "use", "runs", "machine")
+QUIET: dict[str, Any] = {"show_progress": "hidden"}  # for events whose outcome shows at once
 
 
 @dataclass(frozen=True)

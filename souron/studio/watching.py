@@ -85,7 +85,7 @@ class Watch:
         return query.get("job") or next((job.id for job in alive or mine if alive or not query), "")
 
     def belongs(self, job: Job) -> bool:
-        return job.words[0] in self.verbs and "--forecast" not in job.words
+        return job.words[:1] in [[verb] for verb in self.verbs] and "--forecast" not in job.words
 
     def ask_to_stop(self, id: str) -> Any:
         job = self.studio.find(id)
@@ -107,7 +107,7 @@ class Watch:
                 return [gr.skip()] * len(self.parts)
             return ["", "", gr.update(visible=False), gr.update(visible=False), "", None]
         state = job.state
-        now = (id, state, len(job.curve), job.last.get("picture"), bool(job.last.get("rows")))
+        now = (id, state, len(job.curve), drawn_at(job), bool(job.last.get("rows")))
         if drawn == now:
             live = self.progress(job, state) if state in ALIVE else gr.skip()
             rest = [gr.skip()] * 5
@@ -133,9 +133,11 @@ class Watch:
         if state == "running" and left is not None:
             more.append(_("about {time} left").format(time=units.seconds(left)))
         if state == "running":
-            more.append(_("{time} so far").format(time=units.seconds(time.time() - job.made)))
+            more.append(
+                _("{time} so far").format(time=units.seconds(time.time() - (job.begun or job.made)))
+            )
         return Markup(
-            '<section class="job {state}"><h3 role="status">{doing}</h3>'
+            '<section class="job {state}"><div role="status"><h2>{doing}</h2></div>'
             '<div role="progressbar" aria-label="{doing}" aria-valuemin="0" aria-valuemax="100" '
             'aria-valuenow="{percent}"><i style="width:{percent}%"></i></div>'
             "<p>{more}</p><p><code>{command}</code></p></section>"
@@ -162,7 +164,7 @@ class Watch:
         if job.picture is not None:
             parts.append(
                 Markup('<img class="pixels" src="{}/picture.png?n={}" alt="{}">').format(
-                    address, round(1000 * float(job.last.get("time") or 0)), _("what it draws now")
+                    address, drawn_at(job), _("what it draws now")
                 )
             )
         return Markup("").join(parts)
@@ -176,6 +178,11 @@ class Watch:
                            said.get("try") or "")  # fmt: skip
         last = "\n".join(job.log.splitlines()[-LINES:])
         return Markup('<pre tabindex="0" class="log">{}</pre>').format(last)
+
+
+def drawn_at(job: Job) -> int:
+    """When its picture was last drawn anew; 0 before the first."""
+    return job.picture.stat().st_mtime_ns if job.picture else 0
 
 
 def told(values: dict[str, float]) -> str:
@@ -223,7 +230,7 @@ class Forecast:
         import gradio as gr
 
         says = self.studio.says
-        quiet = {"show_progress": "hidden"}
+        quiet: Any = {"show_progress": "hidden"}
         self.ask.click(says(self.ask_by_itself(read)), form, self.parts, **quiet)
         gr.Timer(0.5).tick(says(self.look), self.asked, self.parts, **quiet)
 

@@ -13,7 +13,7 @@ from souron.studio.shared import COMPARED, Studio, command, same_thing, table, w
 from souron.studio.watching import Forecast, Watch
 
 TITLE = N_("Compare")
-DEFAULT = {"systems": ["mlp", "cnn"], "data": "digits", "budget": "10s", "seeds": 3}
+DEFAULT: dict[str, Any] = {"systems": ["mlp", "cnn"], "data": "digits", "budget": "10s", "seeds": 3}
 BUDGETS = ("5s", "10s", "30s", "1min", "5min", "20min", "1ep", "5ep")
 HERE = ("systems", "data", "budget", "epochs", "time", "seeds")  # said in widgets of their own
 

@@ -22,7 +22,7 @@ def page(studio: Studio) -> None:
         )
     )  # fmt: skip
     shown = gr.HTML(cards(studio))
-    studio.opened(lambda _query: cards(studio), shown)  # weights may have come meanwhile
+    studio.opened(lambda _query: cards(studio), [shown])  # weights may have come meanwhile
 
 
 def cards(studio: Studio) -> Markup:
@@ -47,13 +47,14 @@ def card(studio: Studio, entry: finding.Entry) -> Markup:
     return Markup('<li class="card">{}<p class="actions">{}</p></li>').format(about(entry), links)
 
 
-def about(entry: finding.Entry) -> Markup:
+def about(entry: finding.Entry, heading: str = "h3") -> Markup:
     """A system's picture, idea and paper."""
     return Markup(
         '<img loading="lazy" width="420" height="120" src="/picture/{name}.svg" alt="{alt}">'
-        "<h3>{name} <small>{year}</small></h3><p>{idea}</p>"
+        "<{heading}>{name} <small>{year}</small></{heading}><p>{idea}</p>"
         '<p class="paper">{paper} <span class="status">{status}</span></p>'
     ).format(
+        heading=heading,
         name=entry.name,
         alt=_("the layers of {name}").format(name=entry.name),
         year=entry.year or "",

@@ -16,7 +16,7 @@ from souron.studio.watching import Forecast, Watch
 TITLE = N_("Train")
 DEFAULT = {"system": "cnn", "data": "digits", "budget": "20s"}
 BUDGETS = ("10s", "20s", "1min", "5min", "20min", "1h", "1ep", "5ep", "20ep")
-STARTS = {
+STARTS: dict[str, dict[str, bool]] = {
     "scratch": {},
     "transfer": {"pretrained": True, "freeze": True},
     "fine-tune": {"pretrained": True},
@@ -87,8 +87,7 @@ def page(studio: Studio) -> None:
     forecast.connect(read, form, watch.job)
     studio.opened(
         lambda query: [
-            query.get("system") or gr.skip(),
-            gr.update(choices=sizes_of(query["system"])) if query.get("system") else gr.skip(),
+            *named(query.get("system", "")),
             query.get("data") or gr.skip(),
             watch.latest(query),
         ],
@@ -98,12 +97,22 @@ def page(studio: Studio) -> None:
     )
 
 
+def named(wish: str) -> list[Any]:
+    """System and size of a name such as ``resnet18``, for their widgets. Raises Trouble."""
+    import gradio as gr
+
+    if not wish:
+        return [gr.skip(), gr.skip()]
+    entry, size = finding.split(wish)
+    return [entry.name, gr.update(choices=list(entry.sizes), value=size)]
+
+
 def sizes_of(name: str) -> list[str]:
     return list(finding.split(name)[0].sizes)
 
 
 def described(name: str) -> Markup:
-    return Markup('<div class="card">{}</div>').format(lecture.about(finding.split(name)[0]))
+    return Markup('<div class="card">{}</div>').format(lecture.about(finding.split(name)[0], "h2"))
 
 
 def asked(values: tuple[Any, ...], further: list[str]) -> tuple[str, dict[str, Any], list[str]]:

@@ -1,0 +1,203 @@
+"""The studio in a real Chromium: from data to a verdict, in both languages, and what may go wrong.
+
+Pictures of each step are kept in ``build/studio``.
+"""
+
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import browsing
+import pytest
+from browsing import keep, said
+
+import souron
+from souron.studio.shared import PAGES
+
+pytestmark = pytest.mark.skipif(
+    not browsing.CHROMIUM, reason="there is no Chromium here: apt-get install chromium"
+)
+
+
+@pytest.fixture
+def server(tmp_path):
+    with browsing.serving(tmp_path) as started:
+        yield started
+    assert not any("Traceback" in line for line in started.lines), "".join(started.lines)
+
+
+def button(text: str, language: str = "en") -> str:
+    """The button that says so, once it can be pressed."""
+    return f"button:text-is('{said(text, language)}'):not([disabled])"
+
+
+def nothing_wrong(visit) -> None:
+    """No request left the machine, and the browser had nothing to complain of."""
+    assert visit.outside == []
+    assert visit.errors == []
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_from_data_to_a_verdict(language, server, photos):
+    with browsing.visiting(language) as visit:
+        page, home = visit.page, f"{server.address}/{language}/"
+
+        archive = shutil.make_archive("写真", "zip", photos.parent, photos.name)
+        page.goto(f"{home}data")
+        page.locator("input[type=file]").first.set_input_files(archive)
+        page.wait_for_selector(".outcome")
+        page.click(button("Check", language))
+        page.wait_for_selector("#page iframe")
+        keep(page, f"{language}-1-doctor")
+
+        page.click(f"a:text-is('{said('Train on it', language)}')")
+        page.wait_for_selector(button("Start training", language))
+        page.get_by_label(said("budget", language)).first.fill("12s")
+        page.keyboard.press("Enter")
+        page.click(button("What will it take?", language))
+        page.click(button("Start training", language))
+        page.wait_for_selector("img.plot")
+        keep(page, f"{language}-2-training")
+        page.click(button("Stop, keep the work", language))
+        page.click(button("Go on", language))
+        page.wait_for_selector(f"text={said('What came out', language)}")
+        keep(page, f"{language}-3-trained")
+
+        page.click(f"a:text-is('{said('Use it', language)}')")
+        page.click(button("Predict", language))
+        page.wait_for_selector(".result :text('%'), [data-testid='label-output-value']")
+        keep(page, f"{language}-4-predicted")
+
+        page.goto(f"{home}compare?systems=mlp_tiny,cnn_tiny")
+        page.get_by_label(said("budget of each", language)).first.fill("1s")
+        page.keyboard.press("Enter")
+        page.click(button("What will it take?", language))
+        page.click(button("Start comparing", language))
+        page.wait_for_selector(".verdict")
+        assert "mlp_tiny" in page.inner_text(".verdict")
+        keep(page, f"{language}-5-verdict")
+
+        page.click(f"a:text-is('{said('Read the report', language)}')")
+        report = page.frame_locator("#page iframe").first
+        report.locator("h1").wait_for()
+        assert "mlp_tiny" in report.locator("body").inner_text()
+        keep(page, f"{language}-6-report")
+        nothing_wrong(visit)
+
+
+def test_the_first_result_takes_three_clicks(server):
+    with browsing.visiting() as visit:
+        page = visit.page
+        page.goto(server.address)  # which leads to the browser's language
+        assert page.url.endswith("/en/")
+        page.click("a:text-is('Try')")
+        page.click(button("Predict"))
+        page.wait_for_selector(":text('pagoda'), :text('palace'), :text('temple')")
+        nothing_wrong(visit)
+
+
+def test_a_training_outlives_the_page_and_the_server(tmp_path):
+    first = browsing.Server(tmp_path).start()
+    with browsing.visiting() as visit:
+        visit.page.goto(f"{first.address}/en/train?system=mlp")
+        visit.page.click(button("Start training"))
+        visit.page.wait_for_selector("img.plot")
+    first.end(signal.SIGKILL)
+    assert not list(tmp_path.glob("runs/classify/*/receipt.json"))  # it is still at work
+    with browsing.serving(tmp_path) as second, browsing.visiting() as visit:
+        visit.page.goto(f"{second.address}/en/train")
+        visit.page.wait_for_selector("text=What came out")
+        nothing_wrong(visit)
+    [receipt] = tmp_path.glob("runs/classify/*/receipt.json")
+    assert receipt.stat().st_size > 500
+
+
+def test_two_browsers_share_nothing_but_the_runs(server):
+    with browsing.visiting() as mine:
+        mine.page.goto(f"{server.address}/en/train?system=vit&data=fashion")
+        mine.page.wait_for_selector(":text('souron train vit data=fashion')")
+        other = mine.page.context.browser.new_context().new_page()
+        other.goto(f"{server.address}/en/train")
+        other.wait_for_selector(":text('souron train cnn data=digits')")
+        assert "vit" not in other.inner_text("#page .same")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_whole_and_accessible(name, server):
+    """In Japanese and dark, in English and light: nothing from outside, no finding of weight."""
+    for language, dark in (("en", False), ("ja", True)):
+        with browsing.visiting(language, dark) as visit:
+            found = browsing.axe(visit, server, language, name)
+            grave = [one for one in found if one["impact"] in ("serious", "critical")]
+            assert not grave, "\n".join(
+                f"{one['id']}: {node['html'][:200]}" for one in grave for node in one["nodes"][:3]
+            )
+            assert visit.page.evaluate("document.documentElement.lang") == language
+            assert visit.page.evaluate("document.body.classList.contains('dark')") == dark
+            nothing_wrong(visit)
+
+
+def test_a_page_fits_a_telephone(server):
+    with browsing.visiting(width=390) as visit:
+        for name in ("", *PAGES[1:]):
+            visit.page.goto(f"{server.address}/en/{name}")
+            visit.page.wait_for_selector("h1")
+            visit.page.wait_for_timeout(800)
+            wide = visit.page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= 390, f"{name} is {wide} pixels wide"
+
+
+def test_the_keyboard_is_enough(server):
+    with browsing.visiting() as visit:
+        page = visit.page
+        page.goto(f"{server.address}/en/train?system=mlp_tiny")
+        page.wait_for_selector(button("Start training"))
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        page.keyboard.press("Enter")
+        for _press in range(40):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.innerText") == "Start training":
+                break
+        page.keyboard.press("Enter")
+        page.wait_for_selector("section.job")
+
+
+def test_a_system_dropped_in_as_one_file_is_there(tmp_path):
+    text = (Path(souron.__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    source = text.split("```python\n", 1)[1].split("```", 1)[0]
+    place = tmp_path / "more" / "systems" / "classify"
+    place.mkdir(parents=True)
+    (place / "logistic.py").write_text(source, encoding="utf-8")
+    code = (
+        f"import souron; souron.__path__.append({str(tmp_path / 'more')!r}); "
+        "import souron.systems.classify as there; "
+        f"there.__path__.append({str(place)!r}); from souron.cli import main; main()"
+    )
+    server = browsing.Server(tmp_path, code=code).start()
+    try:
+        with browsing.visiting() as visit:
+            visit.page.goto(f"{server.address}/en/")
+            card = visit.page.locator("li.card", has_text="logistic")
+            card.get_by_text("Train", exact=True).click()
+            visit.page.wait_for_selector(":text('souron train logistic data=digits')")
+            nothing_wrong(visit)
+    finally:
+        server.end()
+
+
+def test_ctrl_c_ends_the_server_at_once(tmp_path):
+    server = browsing.Server(tmp_path).start()
+    with browsing.visiting() as visit:
+        visit.page.goto(f"{server.address}/en/train")
+        visit.page.wait_for_selector("h1")
+        begun = time.monotonic()
+        assert server.end() in (0, 130)
+        assert time.monotonic() - begun < 15
+
+
+def test_a_port_that_is_taken_is_said(server, tmp_path):
+    port = server.address.rpartition(":")[2]
+    with pytest.raises(AssertionError, match=f"port {port}: "):
+        browsing.Server(tmp_path, (f"port={port}",)).start()
