@@ -15,11 +15,16 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
 
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-dark], [data-copy], a[data-language]");
+    const button = event.target.closest("[data-dark], [data-copy], a[data-language], a.skip");
     if (!button) return;
     if (button.matches("[data-dark]")) {
       localStorage.setItem("dark", String(dark() !== "true"));
       paint();
+    } else if (button.matches(".skip")) {
+      event.preventDefault(); // the page's base would make it another address
+      const page = document.getElementById("page");
+      page.tabIndex = -1;
+      page.focus();
     } else if (button.matches("[data-copy]")) {
       navigator.clipboard.writeText(button.parentElement.querySelector("pre").textContent);
       button.classList.add("copied");
