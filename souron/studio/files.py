@@ -120,7 +120,17 @@ def drawn_curve(jobs: Jobs, id: str, language: str) -> bytes:
 
     measure = next((key[4:] for row in rows for key in row if key.startswith("val ")), "")
     with drawing, speaking_in(language):
-        return pictures.learning_curves({" ".join(found.words[1:2]): [rows]}, measure)
+        return pictures.learning_curves({" ".join(found.words[1:2]): trainings(rows)}, measure)
+
+
+def trainings(rows: list[dict[str, float]]) -> list[list[dict[str, float]]]:
+    """The rows of each training: of a cross-validation one begins after the other."""
+    each: list[list[dict[str, float]]] = []
+    for row in rows:
+        if not each or row.get("step", 0) <= each[-1][-1].get("step", 0):
+            each.append([])
+        each[-1].append(row)
+    return each
 
 
 def packed(folder: Path) -> Response:

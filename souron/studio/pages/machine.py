@@ -56,7 +56,7 @@ def found(studio: Studio) -> Markup:
     troubles = Markup("").join(Markup("<li>{}</li>").format(text) for text in checked["troubles"])
     rows = looking.diagnosis(checked)
     return Markup('<ul class="troubles">{}</ul>{}').format(
-        troubles, table((_("what"), _("found")), rows, _("this computer"))
+        troubles, table((_("what"), _("value")), rows, _("this computer"))
     )
 
 
