@@ -321,6 +321,7 @@ def test_door_for_a_server_of_programs():
     for headers, options in [
         ({}, {}),
         ({"origin": "http://evil.example"}, {"programs": True}),
+        ({"origin": "null"}, {"programs": True}),
         ({"sec-fetch-site": "cross-site"}, {"programs": True}),
         ({"authorization": "Bearer wrong"}, {"programs": True, "token": "s3cret"}),
     ]:

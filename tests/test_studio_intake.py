@@ -106,10 +106,16 @@ def with_names(tmp_path, names: list[bytes]) -> Path:
 
 @pytest.mark.parametrize("encoding", ["cp932", "utf-8"])
 def test_japanese_names_that_do_not_say_their_encoding(tmp_path, place, encoding):
-    wanted = {"表/ソ能十.png", "犬/写真 1.png"}  # in cp932 some of these end in a backslash
+    wanted = {"表/ソ能十.png", "犬/写真 1.png"}  # in cp932 some characters end in a backslash
     path = with_names(tmp_path, [f"資料/{name}".encode(encoding) for name in sorted(wanted)])
     done = intake.unpack([path], place)
     assert names(done.folder) == wanted and done.folder.name == "資料"
+
+
+def test_names_that_both_encodings_could_mean_are_utf8(tmp_path, place):
+    assert "猫/鳥猫.png".encode().decode("cp932")
+    done = intake.unpack([with_names(tmp_path, ["猫/鳥猫.png".encode(), b"a/1.png"])], place)
+    assert names(done.folder) == {"猫/鳥猫.png", "a/1.png"}
 
 
 def test_names_in_neither_encoding_are_kept_somehow(tmp_path, place):
@@ -379,8 +385,9 @@ def test_nothing_else_can_be_forgotten(tmp_path, place):
     done = intake.unpack([packed(tmp_path, {"a/1.png": PNG, "b/1.png": PNG})], place)
     (tmp_path / "precious").mkdir()
     (place / "link").symlink_to(tmp_path / "precious")
+    (place / "other").symlink_to(done.folder)
     (place / "file").write_bytes(b"")
-    inner = [place / name for name in ("..", "../precious", "link", "missing", "file")]
+    inner = [place / name for name in ("..", "../precious", "link", "other", "missing", "file")]
     for path in (tmp_path / "precious", place, *inner, done.folder / "a", done.folder / ".."):
         with pytest.raises(Trouble, match="outside"):
             intake.forget(path, place)

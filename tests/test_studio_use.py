@@ -458,7 +458,7 @@ def test_both_languages(studio, project, files):
                 form.several(list(map(str, files)), 5, False)[1],
                 form.one(None, None, 5, False)[1],
                 using.about(studio, form.source),
-                using.silent(studio, form.source),
+                using.silent(studio),
             )
     for english, japanese in zip(spoken["en"], spoken["ja"], strict=True):
         assert english != japanese
@@ -516,6 +516,15 @@ def test_its_options_are_widgets_and_words(studio, dropped, files):
     assert found == [] and "least=2.0" in cards
 
 
+@pytest.mark.parametrize("gives", dropping.BODIES)
+def test_what_is_to_be_filled_in_says_that_it_can_be(studio, dropped, gives):
+    form = form_of(studio, f"gives_{gives}")
+    inputs = [*form.form.inputs, form.files, form.folder, form.top, form.look]
+    assert all(part.get_config()["interactive"] for part in inputs)
+    for part in form.view.parts if form.view else []:
+        assert getattr(part, "interactive", False) is not None
+
+
 def test_a_chat_goes_on(studio, dropped):
     form = form_of(studio, "gives_chat")
     told = [option.default for option in form.asked.options.values()]
@@ -562,6 +571,11 @@ def test_a_generators_form_holds_its_own_options(draws):
     options = asking.options_of(using.find(draws.studio.project, draws.run).system.drawing)
     assert set(draws.own) == {name for name, each in options.items() if each.default is not None}
     assert set(draws.further) == {"first", "walk", "device"}
+
+
+def test_the_form_can_be_filled_in(draws):
+    inputs = [part for part in draws.studio.blocks.blocks.values() if "precision" in vars(part)]
+    assert inputs and all(part.get_config()["interactive"] for part in inputs)
 
 
 def test_what_the_form_proposes_is_the_command(draws, monkeypatch):
@@ -620,8 +634,8 @@ def test_what_answers_nothing_says_so_and_what_to_do(studio, project):
     source = using.find(project, str(record.folder))
     assert asking.ask(source.system) is None and not hasattr(source.system, "drawing")
     assert str(record.folder) in [name for _shown, name in use.choices(studio)]
-    shown = using.silent(studio, source)
-    assert "answers nothing" in shown and "/en/runs?run=" in shown
+    assert "answers nothing" in using.silent(studio)
+    assert "/en/runs?run=" in using.about(studio, source)
     assert not using.works(project, source.name) and using.works(project, run(project, "mlp"))
     assert use.offer(studio, {})[0]["value"] == run(project, "cnn")  # although it is the newest
 

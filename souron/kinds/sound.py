@@ -98,7 +98,7 @@ class Sound(Kind):
         return {"seconds": self.seconds, "rate": self.rate, "channels": self.samples.shape[1]}
 
     def __str__(self) -> str:
-        return _("sound, {time}, {rate} samples a second, {channels} channels").format(
+        return _("sound, {time}, {rate} samples a second, channels: {channels}").format(
             time=units.seconds(self.seconds), rate=self.rate, channels=self.samples.shape[1]
         )
 

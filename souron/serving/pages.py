@@ -23,12 +23,14 @@ def start(service: Service, url: str, token: str = "") -> str:
     ]
     curl = 'curl -H "Authorization: Bearer $TOKEN"' if token else "curl"
     header = ', headers={"Authorization": f"Bearer {token}"}' if token else ""
-    examples = [
-        f"{curl} -F file=@cat.jpg -F file=@dog.jpg '{url}predict?top=3'",
+    top = "?top=3" if "top" in service.answering.options else ""
+    ways = [
+        f"{curl} -F file=@cat.jpg -F file=@dog.jpg '{url}predict{top}'",
         f'import httpx\n\nfiles = [("file", open("cat.jpg", "rb"))]\n'
         f'print(httpx.post("{url}predict", files=files{header}).json())',
     ]
-    return page.page("serving.html", title=service.name, facts=facts, examples=examples)
+    accept = ",".join(service.kind.formats)
+    return page.page("serving.html", title=service.name, facts=facts, examples=ways, accept=accept)
 
 
 def docs(schema: dict[str, Any]) -> str:
@@ -53,14 +55,20 @@ def operation(method: str, path: str, about: dict[str, Any]) -> dict[str, Any]:
         ],
         "sent": [(kind, shown(content["example"])) for kind, content in sent.items()],
         "answers": [
-            (status, answer["description"], shown(example(answer)))
-            for status, answer in about["responses"].items()
+            (status, answer["description"]) for status, answer in about["responses"].items()
         ],
+        "examples": examples(about["responses"]),
     }
 
 
-def example(answer: dict[str, Any]) -> Any:
-    return next((c.get("example", "") for c in answer.get("content", {}).values()), "")
+def examples(responses: dict[str, Any]) -> list[tuple[str, str]]:
+    """The body that goes with a status; with several, where it is the same."""
+    found: dict[str, list[str]] = {}
+    for status, answer in responses.items():
+        for content in answer.get("content", {}).values():
+            if "example" in content:
+                found.setdefault(shown(content["example"]), []).append(status)
+    return [(", ".join(statuses), body) for body, statuses in found.items()]
 
 
 def shown(thing: Any) -> str:

@@ -58,7 +58,7 @@ class Drawing:
             more = [known[name].widget() for name in self.further]
         go = gr.Button(_("Draw"), variant="primary")
 
-        form, says = [count, seed, classes, given, *own, *more], studio.says
+        form, says = awake([count, seed, classes, given, *own, *more]), studio.says
         proposed = self.proposed()
         studio.blocks.load(says(lambda: self.the_same(*proposed)), None, same, **QUIET, **TOGETHER)
         for widget in form:
@@ -96,6 +96,15 @@ class Drawing:
             said["given"] = Path(said["given"]).name
         line = command(words("generate", [self.run], spelt(said)))
         return same_thing(line, forms.python("generate", repr(self.run), said, {"n": "count"}))
+
+
+def awake(components: Sequence[Any]) -> list[Any]:
+    """Components of a form that is built while a page is open can be filled in: a browser takes
+    those that hold something for mere output, unless they say otherwise themselves."""
+    for component in components:
+        if getattr(component, "interactive", False) is None:
+            component.interactive = True
+    return list(components)
 
 
 def place(sent: Any) -> str | None:

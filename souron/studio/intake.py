@@ -17,7 +17,7 @@ import time
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -316,7 +316,7 @@ def _top(entries: Sequence[Entry]) -> str:
 
 
 def _copy(entry: Entry, folder: Path, done: Unpacked) -> None:
-    """One file, if it is data. What a zip declares is not believed: bytes are counted."""
+    """One file, if it is data. Of a zip it gives no more bytes than were declared, and checked."""
     with entry.open() as source:
         content = source.read(LOOKED_AT)
         what = kind(content, entry.name)
@@ -325,14 +325,9 @@ def _copy(entry: Entry, folder: Path, done: Unpacked) -> None:
             return
         path = folder / entry.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        left = entry.size
         with path.open("xb") as target:
-            while content:
-                left -= len(content)
-                if left < 0:
-                    raise _too_much(entry.name, entry.size - left, entry.size)
-                target.write(content)
-                content = source.read(1 << 20)
+            target.write(content)
+            shutil.copyfileobj(source, target, 1 << 20)
     done.files += 1
 
 
@@ -380,8 +375,9 @@ def _tidy(place: Path) -> None:
     """Make ``place``; remove what was left in it when a server was killed."""
     place.mkdir(parents=True, exist_ok=True)
     for old in place.glob(f"{COMING}*"):
-        if not old.is_symlink() and old.stat().st_mtime < time.time() - STALE:
-            shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another upload tidies, too
+            if old.lstat().st_mtime < time.time() - STALE:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def _refused(code: str, found: str, *, expected: str = "", fix: str = "") -> Trouble:

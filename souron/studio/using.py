@@ -14,7 +14,7 @@ from souron.kinds.picture import Picture
 from souron.speaking import Trouble, _
 from souron.studio import answers, binning, samples, widgets
 from souron.studio.answers import Answer, told
-from souron.studio.drawn import QUIET, TOGETHER, Drawing, spelt
+from souron.studio.drawn import QUIET, TOGETHER, Drawing, awake, spelt
 from souron.studio.loaded import is_path, models
 from souron.studio.shared import Studio, command, here, same_thing, words
 from souron.tasks.classify import Classifier
@@ -89,7 +89,7 @@ def build(studio: Studio, name: str, job: Any, same: Any) -> None:
     elif hasattr(source.system, "drawing"):
         Drawing(studio, source.name, source.system, source.labels, job, same)
     else:
-        gr.HTML(silent(studio, source))
+        gr.HTML(silent(studio))
         studio.blocks.load(lambda: "", None, same, **QUIET, **TOGETHER)
 
 
@@ -115,17 +115,13 @@ def about(studio: Studio, source: Source) -> Markup:
     )
 
 
-def silent(studio: Studio, source: Source) -> Markup:
+def silent(studio: Studio) -> Markup:
     """Of a system that neither answers nor draws."""
-    ways = [
-        (studio.url("runs", run=source.name), _("Read the report")),
-        (studio.url("lecture"), _("All systems")),
-    ]
-    links = Markup("").join(Markup('<a href="{}">{}</a>').format(*way) for way in ways)
-    return Markup('<p role="status">{}</p><p class="actions">{}</p>').format(
+    return Markup('<p role="status">{}</p><p class="actions"><a href="{}">{}</a></p>').format(
         _("It answers nothing about a single case; what it found stands in its report. To ask "
           "about something of your own, choose another run, such as a classifier's."),
-        links,
+        studio.url("lecture"),
+        _("All systems"),
     )  # fmt: skip
 
 
@@ -171,21 +167,25 @@ class Predicting:
         explained = self.labels and issubclass(self.source.system, Classifier)
         self.answers = gr.State([], time_to_live=widgets.KEPT)
         with gr.Row(visible=self.labels):
-            most = max(2, min(MOST_BARS, len(self.source.labels) or MOST_BARS))
-            self.top = gr.Slider(
-                1, most, min(BARS, most), step=1, label=_("labels"),
-                info=_("so many of the likeliest"), min_width=220,
-            )  # fmt: skip
-            self.look = gr.Checkbox(
-                label=_("show what it looked at"), visible=explained, min_width=220,
-                info=_("where evidence was found, not whether it was the right evidence"),
-            )  # fmt: skip
+            with gr.Column(min_width=220):
+                most = max(2, min(MOST_BARS, len(self.source.labels) or MOST_BARS))
+                self.top = gr.Slider(
+                    1, most, min(BARS, most), step=1, label=_("labels"),
+                    info=_("so many of the likeliest"),
+                )  # fmt: skip
+            with gr.Column(min_width=220):
+                self.look = gr.Checkbox(
+                    label=_("show what it looked at"), visible=explained,
+                    info=_("where evidence was found, not whether it was the right evidence"),
+                )  # fmt: skip
         self.cards = gr.HTML()
         self.view = None if self.labels else widgets.shown(self.asked.gives)
 
     def _connect(self) -> None:
         says = self.studio.says
-        own = list(self.form.options.values())
+        own = awake(list(self.form.options.values()))
+        awake([self.form.given, self.files, self.folder, self.top, self.look])
+        awake(self.view.parts if self.view else [])
         told, shown = [*own, self.top, self.look], [self.answers, self.top, self.look]
         before = self.view.kept if self.view else self.answers
         outputs = [self.answers, self.cards, self.same, *(self.view.outputs if self.view else [])]

@@ -1,0 +1,402 @@
+"""Data: bring a folder, look at it, let the doctor check it, and go on to training.
+
+What comes in is unpacked into a folder of its own (``intake``). Looking and checking are the
+command ``souron data`` with the words that the page shows; the pages that it writes are shown here.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from souron import looking, options
+from souron.data import loading
+from souron.reporting import units
+from souron.speaking import N_, Trouble, _
+from souron.studio import binning, forms, intake
+from souron.studio.confirming import Confirm
+from souron.studio.data_shown import MOST_NAMED, READING, answered, outcome, subject
+from souron.studio.jobs import Job
+from souron.studio.shared import (
+    QUIET,
+    Studio,
+    command,
+    here,
+    same_thing,
+    status,
+    table,
+    trouble,
+    words,
+)
+from souron.studio.watching import Watch
+
+TITLE = N_("Data")
+DEFAULT = "digits"
+PYTHON = {"imgsz": "side"}
+
+
+def page(studio: Studio) -> None:
+    import gradio as gr
+
+    gr.HTML(
+        Markup("<h1>{}</h1><p>{}</p>").format(
+            _("Data"),
+            _("Pictures in a folder for each class, or listed in a CSV. They are copied to this "
+              "computer's own folder of runs, and go nowhere else."),
+        )
+    )  # fmt: skip
+    known = forms.fields(looking.data_)
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            files = gr.File(
+                file_count="multiple", label=_("a folder, a zip, or pictures: drop them here"),
+                elem_id="upload", height=140,
+            )  # fmt: skip
+            gr.HTML(folder_button())
+            came = gr.HTML()
+            data = gr.Dropdown(
+                choices(), value=DEFAULT, allow_custom_value=True, label=_("data"),
+                info=_("a data set's name, or the path of a folder or CSV on this computer"),
+            )  # fmt: skip
+            about = gr.HTML()
+            with gr.Accordion(_("How it is read"), open=False):
+                reading = [known[name].widget() for name in READING]
+            with gr.Row():
+                look = gr.Button(_("Look"), variant="primary")
+                check = gr.Button(_("Check"))
+            with gr.Accordion(_("Clean it, or anonymise it"), open=False):
+                clean = gr.Button(_("Check, and write a table without broken files and copies"))
+                out = gr.Textbox(
+                    label=_("folder for the anonymous copy"), placeholder=_("a new one here"),
+                    info=_("DICOM files without what says who somebody is"),
+                )  # fmt: skip
+                anonymise = gr.Button(_("Anonymise a copy"))
+        with gr.Column(scale=3, min_width=320):
+            watch = Looking(studio, outcome, ("data",))
+    uploads = Uploads(studio)
+    same = gr.HTML()
+
+    says = studio.says
+    form = [data, *reading]
+    of_files = [check, clean, anonymise]
+
+    def starting(line: Callable[..., list[str]]) -> Callable:
+        def start(*values: Any) -> str:
+            said = line(studio, *values)
+            return studio.jobs.start(said, studio.language, queued=False).id
+
+        return says(start)
+
+    look.click(starting(look_words), form, watch.job, **QUIET)
+    check.click(starting(check_words), form, watch.job, **QUIET)
+    clean.click(starting(clean_words), form, watch.job, **QUIET)
+    anonymise.click(starting(anonymise_words), [data, out], watch.job, **QUIET)
+
+    def chosen(*values: Any) -> list[Any]:
+        usable = gr.update(interactive=str(values[0] or "").strip() not in loading.names())
+        return [told(studio, values[0]), shown(studio, values), *[usable] * len(of_files)]
+
+    def bring(paths: Sequence[str] | None) -> list[Any]:
+        try:
+            folder, what = take(studio, paths or [])
+        except Trouble as error:
+            folder, what = gr.skip(), refused(error)
+        return [None, folder, what, *uploads.draw()]
+
+    for widget in form:
+        widget.change(says(chosen), form, [about, same, *of_files], **QUIET)
+    files.upload(
+        says(bring), files, [files, data, came, *uploads.parts], show_progress_on=came,
+        concurrency_limit=3,
+    )  # fmt: skip
+    studio.opened(
+        lambda query: [
+            gr.update(choices=choices(), value=query.get("data") or DEFAULT),
+            query.get("group") or gr.skip(),
+            query.get("window") or gr.skip(),
+            query.get("job") or latest(studio, query.get("data") or DEFAULT),
+            *uploads.draw(),
+        ],
+        [data, *reading[1:], watch.job, *uploads.parts],
+    ).then(says(chosen), form, [about, same, *of_files], **QUIET)
+
+
+def folder_button() -> Markup:
+    """The browser packs the folder; see ``static/folder.js``."""
+    return Markup(
+        '<div class="folder"><button type="button" data-folder="#upload" data-packing="{}" '
+        'data-many="{}" data-none="{}" data-failed="{}">{}</button><p role="status"></p></div>'
+    ).format(
+        _("{done} of {all} files are packed"),
+        _("These are too many files for the browser; write the folder's path below instead."),
+        _("There is no file in it."),
+        _("The folder cannot be read:"),
+        _("Choose a folder …"),
+    )
+
+
+def choices() -> list[tuple[str, str]]:
+    """Every data set by name, and whether it is here."""
+    return [
+        (f"{entry.name} – {options.about(entry)} ({where(entry)})", entry.name)
+        for entry in loading.names().values()
+    ]
+
+
+def where(entry: loading.DataEntry) -> str:
+    return _("here") if entry.where() else f"souron fetch {entry.name}"
+
+
+def told(studio: Studio, text: str | None) -> Markup:
+    """What is chosen, and whether it is there."""
+    name = (text or "").strip()
+    if entry := loading.names().get(name):
+        lines: list[str] = [
+            _("{count} cases; {licence}").format(
+                count=units.whole(entry.cases), licence=entry.licence
+            )
+        ]
+        if not entry.where():
+            link = Markup('<a href="{}">souron fetch {}</a>').format(studio.url("machine"), name)
+            lines.append(Markup("{} {}").format(_("It is to be fetched first:"), link))
+    else:
+        try:
+            path = Path(studio.roots.data(name))
+        except Trouble as error:
+            return refused(error)
+        there = path.exists()
+        lines = [str(path) if there else _("There is no {path}").format(path=path)]
+    told = Markup("").join(Markup("<p>{}</p>").format(line) for line in lines)
+    return Markup('<div role="status" class="faint">{}{}</div>').format(
+        told, here(studio.url("data", data=name))
+    )
+
+
+def refused(error: Trouble) -> Markup:
+    """A Trouble where it arose, read out."""
+    told = trouble(error.code, error.found, error.expected, error.fix)
+    return Markup('<div role="alert">{}</div>').format(told)
+
+
+def said(studio: Studio, text: str | None) -> str:
+    """The data as a command names it. Raises Trouble for a path outside of the roots."""
+    found = studio.roots.data((text or "").strip())
+    return found if found in loading.names() else spelt(Path(found))
+
+
+def spelt(path: Path) -> str:
+    """A path as short as it can be said without being taken for a name or an option."""
+    if path.is_relative_to(Path.cwd()):
+        short = path.relative_to(Path.cwd()).as_posix()
+        if re.fullmatch(r"[^-=.~][^=]*", short) and short not in reserved():
+            return short
+    return str(path)
+
+
+def reserved() -> set[str]:
+    return {*loading.names(), "check", "anonymise"}
+
+
+def path_of(studio: Studio, text: str | None) -> str:
+    """``said`` of a folder or table. Raises Trouble for a data set's name."""
+    name = said(studio, text)
+    if name in loading.names():
+        raise Trouble(
+            "data",
+            _("{name} is a known data set; the doctor looks at folders and tables").format(
+                name=name
+            ),
+            expected=_("a folder with a sub-folder for each class, or a CSV"),
+        )
+    return name
+
+
+def look_words(studio: Studio, *values: Any) -> list[str]:
+    data, *reading = values
+    asked = forms.chosen(READING, reading)
+    return words("data", [said(studio, data)], asked | project_of(studio))
+
+
+def check_words(studio: Studio, *values: Any, **more: Any) -> list[str]:
+    data, _side, *reading = values
+    asked = forms.chosen(READING[1:], reading)
+    return words("data", ["check", path_of(studio, data)], asked | more | project_of(studio))
+
+
+def clean_words(studio: Studio, *values: Any) -> list[str]:
+    """The table lies beside the pictures, whose names it holds."""
+    path = Path(path_of(studio, values[0]))
+    folder = path if path.is_dir() else path.parent
+    return check_words(studio, *values, fix=free(folder, "checked", ".csv"))
+
+
+def anonymise_words(studio: Studio, data: Any, out: Any) -> list[str]:
+    path = Path(path_of(studio, data))
+    folder = path if path.is_dir() else path.parent
+    if (out or "").strip():
+        target = spelt(studio.roots.check(out))
+    else:
+        name = intake.safe(f"{folder.absolute().name}-anonymous")
+        target = spelt(free(place(studio).absolute(), name))
+    return ["data", "anonymise", str(folder), target]
+
+
+def free(folder: Path, name: str, ending: str = "") -> Path:
+    """A name that nothing has in that folder: ``checked.csv``, ``checked-2.csv``."""
+    for number in range(1, 100_000):
+        path = folder / (f"{name}{ending}" if number == 1 else f"{name}-{number}{ending}")
+        if not path.exists() and not path.is_symlink():
+            return path
+    raise AssertionError("no free name")
+
+
+def project_of(studio: Studio) -> dict[str, str]:
+    """Where the command writes its page, unless that is where it does by itself."""
+    usual = studio.project.resolve() == Path("runs").resolve()
+    return {} if usual else {"project": str(studio.project)}
+
+
+def shown(studio: Studio, values: Sequence[Any]) -> Markup:
+    """The same as command lines and as Python."""
+    try:
+        lines = [command(look_words(studio, *values))]
+        name = said(studio, values[0])
+        if name not in loading.names():
+            lines.append(command(check_words(studio, *values)))
+    except Trouble:
+        return Markup()
+    asked = forms.chosen(READING, values[1:])
+    reading = [f"{PYTHON.get(option, option)}={value!r}" for option, value in asked.items()]
+    python = ["from souron.data import loading",
+              f"cases = loading.load({', '.join([repr(name), *reading])})"]  # fmt: skip
+    if name not in loading.names():
+        python[0] = "from souron.data import checking, loading"
+        doctor = [part for part in reading if not part.startswith("side=")]
+        python.append(f"checking.check({', '.join([repr(name), *doctor])}).findings")
+    return same_thing("\n".join(lines), "\n".join(python))
+
+
+class Looking(Watch):
+    """The doctor's findings are no failure of the job, though its exit code says that they are
+    grave."""
+
+    def progress(self, job: Job, state: str) -> str:
+        fine = state == "failed" and answered(job) and not job.trouble
+        return super().progress(job, "done" if fine else state)
+
+    def failure(self, job: Job, state: str) -> str:
+        if state != "failed" or not answered(job):
+            return super().failure(job, state)
+        why = super().failure(job, state) if job.trouble else Markup()
+        return Markup("{}{}").format(why, self.outcome(self.studio, job))
+
+
+def latest(studio: Studio, data: str) -> str:
+    """The id of the newest job about that data, so that a page opened again finds it."""
+    try:
+        name = said(studio, data)
+    except Trouble:
+        return ""
+    mine = (job for job in studio.jobs.all() if job.words[:1] == ["data"])
+    return next((job.id for job in mine if subject(job) == name), "")
+
+
+def place(studio: Studio) -> Path:
+    """Where uploads are unpacked."""
+    return studio.project / ".studio" / "uploads"
+
+
+def take(studio: Studio, paths: Iterable[str]) -> tuple[str, Markup]:
+    """Unpack what came; the data as a command names it, and what was left out. Raises Trouble."""
+    done = intake.unpack([Path(path) for path in paths], place(studio))
+    data = spelt(done.folder.absolute())
+    names = [
+        Markup("<li>{}: {}</li>").format(_(intake.WHY[why]), ", ".join(some[:MOST_NAMED]))
+        for why, some in done.skipped.items()
+    ]
+    left = Markup("<details><summary>{}</summary><ul>{}</ul></details>").format(
+        _("what was left out"), Markup("").join(names)
+    )
+    return data, Markup("{}{}").format(status(f"{done.folder.name}: {done}"), left if names else "")
+
+
+class Uploads:
+    """What was brought earlier: use it again, or remove it."""
+
+    def __init__(self, studio: Studio) -> None:
+        import gradio as gr
+
+        self.studio = studio
+        gr.HTML(Markup("<h2>{}</h2>").format(_("Brought earlier")))
+        told = gr.HTML()
+        self.listed = gr.HTML()
+        with gr.Column(visible=False) as self.column:
+            self.folder = gr.Dropdown([], allow_custom_value=True, label=_("upload"))
+            self.remove = Confirm(_("Remove …"), _("Delete for good"))
+        self.parts = [self.listed, self.column, self.folder]
+        self.remove.connect(
+            studio.says, self.ask, self.delete, [self.folder], [told, *self.parts]
+        )  # fmt: skip
+
+    def folders(self) -> list[Path]:
+        """Newest first; those that are still coming in are hidden."""
+        try:
+            there = [
+                path
+                for path in place(self.studio).iterdir()
+                if path.name[0] != "." and binning.is_folder(path)
+            ]
+            return sorted(there, key=lambda path: -path.stat().st_mtime)
+        except OSError:
+            return []
+
+    def draw(self) -> list[Any]:
+        """Values for ``parts``."""
+        import gradio as gr
+
+        found = self.folders()
+        names = [path.name for path in found]
+        rows = [
+            (
+                Markup('<a href="{}">{}</a>').format(
+                    self.studio.url("data", data=spelt(path.absolute())), path.name
+                ),
+                units.size(binning.weigh(path)),
+            )
+            for path in found
+        ]
+        return [
+            table((_("name"), _("size")), rows, _("newest first"))
+            if rows
+            else Markup("<p>{}</p>").format(_("Nothing was brought yet.")),
+            gr.update(visible=bool(found)),
+            gr.update(choices=names, value=names[0] if names else None),
+        ]
+
+    def named(self, name: str | None) -> Path:
+        """Raises Trouble where it was removed meanwhile."""
+        for path in self.folders():
+            if path.name == name:
+                return path
+        raise Trouble(
+            "missing",
+            _("there is no upload {name}").format(name=str(name)[:200]),
+            expected=_("an upload that is still there"),
+            exit=3,
+        )
+
+    def ask(self, name: str | None) -> list[Any]:
+        folder = self.named(name)
+        size = units.size(binning.weigh(folder))
+        return [_("Delete the upload {name} ({size}) for good?").format(
+            name=folder.name, size=size)]  # fmt: skip
+
+    def delete(self, name: str | None) -> list[Any]:
+        folder = self.named(name)
+        with self.studio.jobs.changing():
+            binning.refuse_used(self.studio.jobs, folder)
+            intake.forget(folder, place(self.studio))
+        told = status(_("The upload {name} is deleted.").format(name=folder.name))
+        return [told, *self.draw()]

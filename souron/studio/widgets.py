@@ -1,0 +1,544 @@
+"""A kind as something to fill in, and as something to look at.
+
+Kinds are known here by the name of their ``widget``, and no system is: what a page needs follows
+from ``asking.ask``.
+
+    form = widgets.form(asked)           # what goes in, and the options
+    view = widgets.shown(asked.gives)    # what comes out
+    button.click(answer, form.inputs, view.outputs)
+
+    def answer(*values):
+        given, options = form.read(values, **model.reading)
+        return view.update(model.answer(given, **options))
+
+What a view shows is kept in a ``gr.State``, which belongs to one browser session, so that its own
+switches (which classes, from which score on) draw anew without asking the system again.
+"""
+
+import functools
+import math
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from souron.asking import Asked, Option
+from souron.kinds import files, video
+from souron.kinds.chat import Chat
+from souron.kinds.gallery import Gallery
+from souron.kinds.kind import Kind
+from souron.kinds.text import MOST_LETTERS, Text
+from souron.reporting import units
+from souron.speaking import N_, Trouble, _, language, speaking_in
+
+NAMES = {
+    "picture": N_("picture"),
+    "labels": N_("labels"),
+    "boxes": N_("boxes"),
+    "mask": N_("areas"),
+    "points": N_("points"),
+    "gallery": N_("pictures"),
+    "video": N_("video"),
+    "sound": N_("sound"),
+    "text": N_("text"),
+    "chat": N_("chat"),
+    "mesh": N_("surface"),
+    "table": N_("table"),
+    "plot": N_("plot"),
+}
+KEPT = 3600  # seconds that a browser's last result is kept in memory
+STEPS = 100  # of a slider, about
+MOST_ROWS = 1000  # of a table that is shown
+TINY, LEAST_SIDE = 128, 256  # pixels: pictures that are enlarged, and to what
+MOST_LABELS = 20  # that are shown
+LINES = 4  # of a text box
+CONTENT = "<div style='margin-top: 1.6em'>${value}</div>"  # below the label
+TABLES = """
+table { width: 100%; border-collapse: collapse }
+table, tr, th, td { border: 0 }
+caption { text-align: left; padding: 4px 8px }
+th, td { padding: 4px 8px; text-align: left; overflow-wrap: anywhere }
+tr { border-bottom: 1px solid var(--border-color-primary) }
+"""
+BARS = """
+.bars th { font-weight: normal }
+.bars td:last-child { text-align: right; white-space: nowrap }
+.bars td:nth-child(2) { width: 50% }
+.bars .bar { background: #0072b2; height: 0.9em; min-width: 1px }
+"""
+CHAT = """
+[role=log] { overflow-wrap: anywhere }
+.turns { list-style: none; margin: 0; padding: 0 }
+.turns li { margin: 0 0 0.7em; padding: 0.5em 0.8em; max-width: 85%; border-radius: 0.6em;
+            border: 1px solid var(--border-color-primary) }
+.turns .user { margin-left: auto; background: var(--background-fill-secondary) }
+.turns div { white-space: pre-wrap }
+"""
+
+
+def given(kind: type[Kind], label: str = "") -> Any:
+    """The component to hand over such a thing. Within a ``gr.Blocks``."""
+    return GIVEN[kind.widget](kind, label or called(kind))
+
+
+def called(kind: type[Kind]) -> str:
+    """The kind's name in the reader's language."""
+    return _(NAMES[kind.widget])
+
+
+def _given_picture(kind: type[Kind], label: str) -> Any:
+    return _picture(label)
+
+
+def _picture(label: str) -> Any:
+    import gradio as gr
+
+    sources: Any = ["upload", "webcam", "clipboard"]
+    made = gr.Image(label=label, type="filepath", image_mode=None, sources=sources,
+                    buttons=["fullscreen"])  # fmt: skip
+    # Gradio would open the file itself, without limits: only its place is wanted
+    made.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
+    return made
+
+
+def _given_pictures(kind: type[Kind], label: str) -> Any:
+    import gradio as gr
+
+    return gr.Gallery(label=label, type="filepath", interactive=True, columns=4,
+                      object_fit="contain", sources=["upload", "clipboard"])  # fmt: skip
+
+
+def _given_video(kind: type[Kind], label: str) -> Any:
+    """With the camera where what it records can be read."""
+    import gradio as gr
+
+    if video.decodes():
+        return gr.Video(label=label, sources=["upload", "webcam"])
+    return _file(label, [end for end in kind.formats if end not in video.BY_AV])
+
+
+def _given_file(kind: type[Kind], label: str) -> Any:
+    return _file(label, kind.formats)
+
+
+def _file(label: str, ends: Sequence[str]) -> Any:
+    import gradio as gr
+
+    return gr.File(label=f"{label} ({', '.join(ends)})", file_types=list(ends))
+
+
+def _given_sound(kind: type[Kind], label: str) -> Any:
+    import gradio as gr
+
+    return gr.Audio(label=label, type="filepath", sources=["upload", "microphone"])
+
+
+def _given_text(kind: type[Kind], label: str) -> Any:
+    import gradio as gr
+
+    return gr.Textbox(label=label, lines=LINES, max_length=MOST_LETTERS)
+
+
+def _given_mesh(kind: type[Kind], label: str) -> Any:
+    import gradio as gr
+
+    return gr.Model3D(label=label)
+
+
+GIVEN: dict[str, Callable[[type[Kind], str], Any]] = {
+    "picture": _given_picture,
+    "gallery": _given_pictures,
+    "video": _given_video,
+    "sound": _given_sound,
+    "text": _given_text,
+    "chat": _given_text,
+    "mesh": _given_mesh,
+    "table": _given_file,
+}
+
+
+def taken(kind: type[Kind], value: Any, before: Kind | None = None, **reading: Any) -> Kind:
+    """What such a component handed over, as the kind.
+
+    ``before`` is the chat so far, to which a message is added; ``reading`` is what the kind's
+    ``read`` takes. Raises Trouble, also where there is nothing yet.
+    """
+    if value is None or (isinstance(value, str) and not value.strip()) or value == []:
+        raise Trouble(
+            "nothing given",
+            _("nothing was given yet"),
+            expected=called(kind),
+            exit=2,
+        )
+    if kind.widget == "text":
+        return Text(str(value))
+    if kind.widget == "chat":
+        chat = before if isinstance(before, Chat) else Chat(())
+        return chat.said("user", str(value))
+    if kind.widget == "gallery":
+        return Gallery.of([Path(path) for path, _caption in value], **reading)
+    read = kind.read(Path(value), **reading)
+    return replace(read, file=Path(value).name)  # type: ignore[type-var]
+
+
+def option(option: Option) -> Any:
+    """The component for one option. Within a ``gr.Blocks``."""
+    import gradio as gr
+
+    about: dict[str, Any] = {"label": option.name, "info": _(option.choice.help)}
+    low, high, value = option.choice.low, option.choice.high, option.default
+    if value is None:
+        return _picture(f"{option.name}: {about['info']}")
+    if option.choice.among:
+        return gr.Dropdown(list(option.choice.among), value=value, **about)
+    if isinstance(value, bool):
+        return gr.Checkbox(value, **about)
+    if isinstance(value, int | float):
+        whole = isinstance(value, int)
+        if low is not None and high is not None:
+            step = 1 if whole else _step(high - low)
+            return gr.Slider(low, high, value, step=step, **about)
+        return gr.Number(value, minimum=low, maximum=high, precision=0 if whole else None, **about)
+    if isinstance(value, tuple):
+        return gr.Textbox(",".join(map(str, value)), **about)
+    return gr.Textbox(str(value), **about)
+
+
+def _step(reach: float) -> float:
+    """A round number that goes into ``reach`` a hundred times or more."""
+    return 10.0 ** math.floor(math.log10(reach / STEPS) + 1e-9) if reach > 0 else 1.0
+
+
+@dataclass
+class Form:
+    """What a system wants to be given: a component for the thing and one for each option."""
+
+    asked: Asked
+    given: Any
+    options: dict[str, Any]  # by name
+
+    @property
+    def inputs(self) -> list[Any]:
+        return [self.given, *self.options.values()]
+
+    def read(
+        self, values: Sequence[Any], before: Kind | None = None, **reading: Any
+    ) -> tuple[Kind, dict[str, Any]]:
+        """What the components hold, as ``predict`` wants it. Raises Trouble."""
+        value, *chosen = values
+        options = {
+            name: self.asked.options[name].read(value)
+            for name, value in zip(self.options, chosen, strict=True)
+        }
+        return taken(self.asked.given, value, before, **reading), options
+
+
+def form(asked: Asked, label: str = "") -> Form:
+    """Within a ``gr.Blocks``."""
+    first = given(asked.given, label)
+    return Form(asked, first, {name: option(each) for name, each in asked.options.items()})
+
+
+@dataclass
+class View:
+    """The components that show a kind, built once, and what they become for a value."""
+
+    kept: Any  # gr.State: the value that is shown, of this browser session
+    parts: list[Any]
+    fill: Callable[[Any], list[Any]]  # a value -> an update for each part
+    empty: list[Any] = field(default_factory=list)  # an update for each part, for no value
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.kept, *self.parts]
+
+    def update(self, value: Kind | None) -> list[Any]:
+        """For ``outputs``: show this value; None clears."""
+        return [value, *(self.fill(value) if value is not None else self.empty)]
+
+
+def shown(kind: type[Kind], label: str = "") -> View:
+    """Build what shows such a thing. Within a ``gr.Blocks``."""
+    import gradio as gr
+
+    kept = gr.State(time_to_live=KEPT)
+    parts, fill = SHOWN[kind.widget](kept, label or called(kind))
+    wish = language()
+    empty = [gr.update(value="" if isinstance(p, gr.HTML) else None) for p in parts]
+    return View(kept, parts, functools.partial(_spoken, wish, fill), empty)
+
+
+def _spoken(wish: str, function: Callable, *given: Any) -> Any:
+    with speaking_in(wish):
+        return function(*given)
+
+
+def _heard(function: Callable) -> Callable:
+    """A view's own handler, in the language that the view was built in."""
+    wish = language()
+
+    @functools.wraps(function)
+    def speaking(*given: Any) -> Any:
+        return _spoken(wish, function, *given)
+
+    return speaking
+
+
+Built = tuple[list[Any], Callable[[Any], list[Any]]]  # parts, and what fills them
+
+
+def _html(label: str, css: str, **more: Any) -> Any:
+    import gradio as gr
+
+    return gr.HTML("", label=label, show_label=True, container=True, html_template=CONTENT,
+                   css_template=css, **more)  # fmt: skip
+
+
+def _shown_labels(kept: Any, label: str) -> Built:
+
+    def bars(value: Any) -> list[Any]:
+        pairs = zip(value.labels, map(float, value.probabilities), strict=True)
+        best = sorted(pairs, key=lambda pair: -pair[1])[:MOST_LABELS]
+        rows = "".join(
+            f"<tr><th scope='row'>{escape(str(name))}</th>"
+            f"<td aria-hidden='true'><div class='bar' style='width:{share:.1%}'></div></td>"
+            f"<td>{units.percent(share)}</td></tr>"
+            for name, share in best
+        )
+        return [f"<table class='bars'><caption>{escape(value.file)}</caption>{rows}</table>"]
+
+    return [_html(label, TABLES + BARS)], bars
+
+
+def _shown_picture(kept: Any, label: str) -> Built:
+    import gradio as gr
+
+    image = gr.Image(label=label, interactive=False, format="png", buttons=["download",
+                     "fullscreen"])  # fmt: skip
+    return [image], lambda value: [_image(value.image, str(value))]
+
+
+def _image(shown: Any, words: str) -> Any:
+    import gradio as gr
+
+    return gr.update(value=_seen(shown), alt_text=words)
+
+
+def _seen(shown: Any) -> Any:
+    """A tiny picture is enlarged in whole steps, so that each pixel stays a square."""
+    from souron.kinds.image import rounded
+
+    times = _times(max(shown.size))
+    return rounded(shown).resize((shown.width * times, shown.height * times), 0)
+
+
+def _times(side: int) -> int:
+    return LEAST_SIDE // side if side < TINY else 1
+
+
+def _shown_marked(kept: Any, label: str) -> Built:
+    """Boxes, areas and points: what is drawn can be chosen."""
+    import gradio as gr
+
+    image = gr.Image(label=label, interactive=False, format="png", buttons=["download",
+                     "fullscreen"])  # fmt: skip
+    least = gr.Slider(0, 1, 0, step=0.01, label=_("score from"), visible=False,
+                      info=_("what is less sure is not drawn"))  # fmt: skip
+    names = gr.CheckboxGroup([], label=_("show"), visible=False)
+    listed = _html(_("what was found"), TABLES)
+
+    @_heard
+    def drawn(value: Any, low: float, chosen: list[str]) -> list[Any]:
+        if value is None:  # the browser's last result was let go
+            return [gr.skip(), gr.skip()]
+        rows = value.rows(float(low or 0), chosen)
+        told = _("{count} of {all} are drawn").format(count=len(rows), all=len(value.found.names))
+        picture = _image(value.drawn(float(low or 0), chosen), f"{label}: {value}; {told}")
+        return [picture, files.html_table(value.columns, rows, told)]
+
+    def fill(value: Any) -> list[Any]:
+        counts = value.found.counts
+        picture, table = drawn(value, 0.0, list(counts))
+        choices = [(f"{name} ({count})", name) for name, count in counts.items()]
+        return [
+            picture,
+            gr.update(value=0.0, visible=bool(value.found.scores)),
+            gr.update(choices=choices, value=list(counts), visible=len(counts) > 1),
+            table,
+        ]
+
+    for switch in (least, names):
+        switch.input(drawn, [kept, least, names], [image, listed], show_progress="hidden",
+                     trigger_mode="always_last", api_visibility="private")  # fmt: skip
+    return [image, least, names, listed], fill
+
+
+def _shown_gallery(kept: Any, label: str) -> Built:
+    import gradio as gr
+
+    gallery = gr.Gallery(label=label, interactive=False, format="png", columns=4,
+                         object_fit="contain", buttons=["download", "fullscreen"])  # fmt: skip
+
+    def fill(value: Any) -> list[Any]:
+        captions = value.captions or [str(number + 1) for number in range(len(value.pictures))]
+        pairs = zip(value.pictures, captions, strict=True)
+        return [[(_seen(picture.image), caption) for picture, caption in pairs]]
+
+    return [gallery], fill
+
+
+def _shown_video(kept: Any, label: str) -> Built:
+    """Playing, or one frame that is chosen."""
+    import gradio as gr
+
+    image = gr.Image(label=label, interactive=False, format="png", buttons=["download",
+                     "fullscreen"])  # fmt: skip
+    plays = gr.Checkbox(True, label=_("play"), visible=False)
+    frame = gr.Slider(1, 2, 1, step=1, label=_("frame"), visible=False)
+
+    @_heard
+    def playing(value: Any, on: bool, number: float) -> Any:
+        if value is None:
+            return gr.skip()
+        if not on:
+            return chosen(value, number)[0]
+        times = _times(max(value.frames.shape[1:3]))
+        large = value.frames.repeat(times, 1).repeat(times, 2)
+        return gr.update(
+            value=str(_written(image, replace(value, frames=large))), alt_text=str(value)
+        )
+
+    @_heard
+    def chosen(value: Any, number: float) -> list[Any]:
+        if value is None:
+            return [gr.skip(), gr.skip()]
+        place = min(max(1, int(number)), len(value.frames))
+        words = _("{video}; frame {number}").format(video=value, number=place)
+        return [_image(value.picture(place - 1).image, words), False]
+
+    def fill(value: Any) -> list[Any]:
+        count = len(value.frames)
+        return [
+            playing(value, True, 1),
+            gr.update(value=True, visible=count > 1),
+            gr.update(value=1, maximum=max(2, count), visible=count > 1),
+        ]
+
+    how: Any = {"show_progress": "hidden", "api_visibility": "private"}
+    plays.input(playing, [kept, plays, frame], image, **how)
+    frame.input(chosen, [kept, frame], [image, plays], trigger_mode="always_last", **how)
+    return [image, plays, frame], fill
+
+
+def _written(component: Any, value: Kind, suffix: str = "") -> Path:
+    """The value as a file that the page may fetch, under a name that nobody can guess. Gradio
+    removes it with what else it keeps for the page."""
+    path = Path(component.GRADIO_CACHE) / secrets.token_hex(16) / f"souron{suffix or value.suffix}"
+    value.save(path)
+    return path
+
+
+def _shown_file(make: Callable[[str], Any], suffix: str) -> Callable[[Any, str], Built]:
+    """For what a component shows from a file that ends so."""
+
+    def build(kept: Any, label: str) -> Built:
+        component, words = make(label), _html_line()
+        return [component, words], lambda value: [
+            str(_written(component, value, suffix)), f"<p>{escape(str(value))}</p>",
+        ]  # fmt: skip
+
+    return build
+
+
+def _html_line() -> Any:
+    import gradio as gr
+
+    return gr.HTML()
+
+
+def _audio(label: str) -> Any:
+    import gradio as gr
+
+    return gr.Audio(label=label, interactive=False, buttons=["download"])
+
+
+def _model(label: str) -> Any:
+    import gradio as gr
+
+    return gr.Model3D(label=label, interactive=False)
+
+
+def _shown_text(kept: Any, label: str) -> Built:
+    import gradio as gr
+
+    box = gr.Textbox(label=label, interactive=False, lines=LINES, max_lines=20, buttons=["copy"])
+    return [box], lambda value: [value.text]
+
+
+def _shown_chat(kept: Any, label: str) -> Built:
+    """As plain text: what a model writes is no page, and loads nothing."""
+
+    names = {"user": _("you"), "assistant": _("answer")}
+
+    def fill(value: Any) -> list[Any]:
+        turns = "".join(
+            f"<li class='{turn.role}'><b>{escape(names[turn.role])}</b>"
+            f"<div>{escape(turn.text)}</div></li>"
+            for turn in value.turns
+            if turn.role in names  # what the system was told beforehand is not shown
+        )
+        name = escape(label)
+        return [f"<div role='log' aria-label='{name}'><ol class='turns'>{turns}</ol></div>"]
+
+    return [_html(label, CHAT, autoscroll=True, max_height=600)], fill
+
+
+def _shown_table(kept: Any, label: str) -> Built:
+    import gradio as gr
+
+    table = gr.Dataframe(label=label, interactive=False, datatype="str", wrap=True, type="array")
+
+    def fill(value: Any) -> list[Any]:
+        rows = [[str(cell) for cell in row] for row in value.rows[:MOST_ROWS]]
+        told = label
+        if len(value.rows) > MOST_ROWS:
+            told += " – " + _("the first {shown} of {all} rows").format(
+                shown=units.whole(MOST_ROWS), all=units.whole(len(value.rows))
+            )
+        held = {"headers": list(map(str, value.columns)), "data": rows}
+        return [gr.update(value=held, label=told)]
+
+    return [table], fill
+
+
+def _shown_plot(kept: Any, label: str) -> Built:
+    """The picture, and its numbers for those who do not see it."""
+
+    def fill(value: Any) -> list[Any]:
+        rows = value.rows()[:MOST_ROWS]
+        numbers = files.html_table(value.columns, rows, str(value))
+        return [
+            f"{value._repr_html_()}<details><summary>{escape(_('The numbers'))}</summary>"
+            f"<div style='overflow:auto;max-height:20em'>{numbers}</div></details>"
+        ]
+
+    return [_html(label, TABLES)], fill
+
+
+SHOWN: dict[str, Callable[[Any, str], Built]] = {
+    "picture": _shown_picture,
+    "labels": _shown_labels,
+    "boxes": _shown_marked,
+    "mask": _shown_marked,
+    "points": _shown_marked,
+    "gallery": _shown_gallery,
+    "video": _shown_video,
+    "sound": _shown_file(_audio, ".wav"),
+    "text": _shown_text,
+    "chat": _shown_chat,
+    "mesh": _shown_file(_model, ".stl"),
+    "table": _shown_table,
+    "plot": _shown_plot,
+}

@@ -1,0 +1,664 @@
+"""The studio's page of runs: listing, renaming, the bin, and the jobs."""
+
+import asyncio
+import errno
+import json
+import os
+import shutil
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from souron.speaking import LANGUAGES, Trouble, speaking_in
+from souron.studio import binning, listing, runs_shown
+from souron.studio.jobs import Jobs
+from souron.studio.pages import runs
+from souron.studio.roots import Roots
+from souron.studio.shared import Studio
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+PROJECT = Path("runs")  # the test's folder is where the studio was started
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+
+
+@pytest.fixture
+def jobs():
+    return Jobs(PROJECT)
+
+
+@pytest.fixture(params=LANGUAGES)
+def studio(request, jobs):
+    with speaking_in(request.param):
+        yield Studio(PROJECT, Roots([Path.cwd(), PROJECT]), jobs, request.param)
+
+
+def make(name="cnn-digits", task="classify", finished=True, **more):
+    """A run's folder."""
+    folder = PROJECT / task / name
+    folder.mkdir(parents=True)
+    system = {"systems": ["mlp", "cnn:frozen"]} if task == "compare" else {"system": "cnn"}
+    args = {**system, "data": "digits", **more}
+    (folder / "args.yaml").write_text(yaml.safe_dump(args, allow_unicode=True), encoding="utf-8")
+    (folder / "report.html").write_text("<h1>report</h1>")
+    if finished:
+        found = {"value": 0.972, "low": 0.96, "high": 0.98, "n": 300}
+        row = {"system": "mlp", "measure": "accuracy", **found}
+        told = {"rows": [row], "sentence": "mlp is better"} if task == "compare" else {
+            "measures": {"accuracy": found, "log loss": found}}  # fmt: skip
+        text = json.dumps({**told, "outcome": {"seconds": 12.0, "bytes": 10**6}})
+        (folder / "receipt.json").write_text(text)
+    return folder
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+def changed_at(folder, moment):
+    for path in (folder / "args.yaml", folder / "receipt.json"):
+        if path.exists():
+            os.utime(path, (moment, moment))
+
+
+def states():
+    return {run.name: run.state for run in listing.runs(PROJECT)}
+
+
+# listing
+
+
+def test_every_run_is_listed_the_newest_first_with_its_headline():
+    changed_at(make("old"), 1000)
+    changed_at(make("new", "compare"), 3000)
+    changed_at(make("going", finished=False), 2000)
+    newest, going, oldest = listing.runs(PROJECT)
+    assert [newest.name, going.name, oldest.name] == ["new", "going", "old"]
+    assert [newest.state, going.state, oldest.state] == ["finished", "unfinished", "finished"]
+    assert str(newest.result) == "mlp accuracy 97.2 % (96.0–98.0 %)"
+    assert newest.systems == ("mlp", "cnn:frozen") and newest.sentence == "mlp is better"
+    assert str(oldest.result) == "accuracy 97.2 % (96.0–98.0 %)" and oldest.seconds == 12
+    assert going.result is None
+
+
+def test_pages_of_data_and_hidden_folders_are_no_runs():
+    make()
+    (PROJECT / "data" / "digits").mkdir(parents=True)
+    (PROJECT / ".studio" / "jobs").mkdir(parents=True)
+    (PROJECT / "classify" / ".part").mkdir()
+    (PROJECT / "classify" / "file").write_text("")
+    assert list(states()) == ["cnn-digits"]
+
+
+def test_a_project_without_runs_is_empty(studio):
+    assert listing.runs(PROJECT) == []
+    assert "<table" not in runs_shown.all_runs(studio)
+
+
+def spoilt_args(folder):
+    (folder / "args.yaml").unlink()
+
+
+def no_yaml(folder):
+    (folder / "args.yaml").write_text("system: [")
+
+
+def a_list(folder):
+    (folder / "args.yaml").write_text("- 1\n- 2\n")
+
+
+def nothing_of_a_system(folder):
+    (folder / "args.yaml").write_text("data: digits\n")
+
+
+def systems_that_are_no_texts(folder):
+    (folder / "args.yaml").write_text("systems: [1, {}]\n")
+
+
+def no_text(folder):
+    (folder / "args.yaml").write_bytes(b"\xff\xfe\x00system")
+
+
+def too_large(folder):
+    (folder / "args.yaml").write_text("system: cnn\n" + "#" * listing.MOST_ARGS)
+
+
+def too_deep(folder):
+    (folder / "args.yaml").write_text("system: " + "[" * 5000)
+
+
+def a_link_out(folder):
+    (folder / "args.yaml").unlink()
+    Path("secret").write_text("system: cnn\ndata: secret\n")
+    (folder / "args.yaml").symlink_to(Path("secret").absolute())
+
+
+def a_pipe(folder):
+    (folder / "args.yaml").unlink()
+    os.mkfifo(folder / "args.yaml")
+
+
+def half_a_receipt(folder):
+    (folder / "receipt.json").write_text('{"measures": {"accur')
+
+
+def a_deep_receipt(folder):
+    (folder / "receipt.json").write_text("[" * 100_000)
+
+
+def a_receipt_that_is_a_folder(folder):
+    (folder / "receipt.json").unlink()
+    (folder / "receipt.json").mkdir()
+
+
+def a_receipt_that_leads_nowhere(folder):
+    (folder / "receipt.json").unlink()
+    (folder / "receipt.json").symlink_to("nowhere")
+
+
+DAMAGES = [
+    spoilt_args, no_yaml, a_list, nothing_of_a_system, systems_that_are_no_texts, no_text,
+    too_large, too_deep, pytest.param(a_link_out, marks=POSIX), pytest.param(a_pipe, marks=POSIX),
+    half_a_receipt, a_deep_receipt, a_receipt_that_is_a_folder,
+    pytest.param(a_receipt_that_leads_nowhere, marks=POSIX),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run_is_listed_as_damaged_and_spoils_no_other(studio, damage):
+    make("good")
+    damage(make("bad"))
+    assert states() == {"good": "finished", "bad": "damaged"}
+    bad = listing.read(PROJECT / "classify" / "bad")
+    assert bad.why and "secret" not in str(bad)
+    shown = runs_shown.all_runs(studio)
+    assert "good" in shown and "bad" in shown and runs_shown.run_state(bad) in shown
+    runs_shown.facts(studio, bad, None), runs_shown.report(studio, bad)
+    binning.throw(studio.jobs, PROJECT, binning.find(PROJECT, "classify/bad"))
+    assert states() == {"good": "finished"}
+
+
+@pytest.mark.parametrize(
+    "receipt",
+    [
+        {"measures": []},
+        {"measures": {"accuracy": 1}},
+        {"measures": {"accuracy": {"value": "high", "low": None}}, "outcome": []},
+        {"measures": {"": {"value": 10**400}}, "outcome": {"seconds": float("nan")}},
+        {"rows": [{}], "sentence": ["no"]},
+        {"rows": [1]},
+    ],
+)
+def test_a_receipt_may_hold_anything(studio, receipt):
+    folder = make()
+    (folder / "receipt.json").write_text(json.dumps(receipt))
+    assert "cnn-digits" in runs_shown.all_runs(studio)
+
+
+def test_a_run_that_changed_is_read_again():
+    folder = make()
+    assert listing.read(folder).data == "digits"
+    (folder / "args.yaml").write_text("system: mlp\ndata: photographs\n")
+    assert listing.read(folder).data == "photographs"
+
+
+@POSIX
+def test_hostile_names_are_text(studio):
+    folder = make(HOSTILE, data=HOSTILE, system=f"cnn{HOSTILE}")
+    (folder / "card.md").write_text(HOSTILE)
+    (folder / f"{HOSTILE}.html").write_text("")
+    run = listing.read(binning.find(PROJECT, folder))
+    shown = [
+        runs_shown.all_runs(studio), runs_shown.facts(studio, run, None),
+        runs_shown.report(studio, run), runs_shown.the_same(studio, str(folder)),
+    ]  # fmt: skip
+    assert all("<img" not in text for text in shown)
+    assert all("&lt;img" in text for text in shown)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ("", {"digits-a", "写真-b"}),
+        ("DIGITS", {"digits-a"}),
+        ("写真", {"写真-b"}),
+        ("ｃｎｎ", {"digits-a", "写真-b"}),  # as a Japanese keyboard may write it
+        ("digits nothing", set()),
+    ],
+)
+def test_the_filter_finds_each_of_its_words(wanted, names):
+    make("digits-a"), make("写真-b", data="photos")
+    assert {run.name for run in listing.runs(PROJECT) if runs_shown.fits(run, wanted)} == names
+
+
+def test_very_many_runs_are_cut_and_it_is_said(studio, monkeypatch):
+    monkeypatch.setattr(runs_shown, "MOST_ROWS", 2)
+    for number in range(3):
+        make(f"run{number}")
+    shown = runs_shown.all_runs(studio)
+    assert shown.count("<tr>") == 1 + 2 and "3" in shown.partition("</caption>")[0]
+
+
+# which folder
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["runs/classify/cnn-digits", "classify/cnn-digits", "runs/compare/../classify/cnn-digits"],
+)
+def test_a_run_is_found_as_the_command_line_names_it(named):
+    folder = make()
+    make("other", "compare")
+    assert binning.find(PROJECT, named) == folder
+    assert binning.find(PROJECT, Path(named).absolute() if "runs" in named else named) == folder
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["", ".", "..", "/", "runs", "classify", "runs/classify", "runs/classify/..", "../outside/run",
+     "outside/run", "runs/classify/cnn-digits/weights", "runs/.studio/bin", "runs/classify/.hidden",
+     "runs/classify/nothing", "runs/classify/file", "a\0b", "classify/\ud800", "x" * 5000],
+)  # fmt: skip
+def test_nothing_else_is_a_run(named):
+    (make() / "weights").mkdir()
+    for other in ("outside/run", "runs/.studio/bin", "runs/classify/.hidden"):
+        Path(other).mkdir(parents=True)
+    Path("runs/classify/file").write_text("")
+    with pytest.raises(Trouble, match="not a run"):
+        binning.find(PROJECT, named)
+
+
+@POSIX
+def test_a_link_is_no_run():
+    make()
+    Path("outside/task/run").mkdir(parents=True)
+    Path("runs/classify/link").symlink_to(Path("outside/task/run").absolute())
+    Path("runs/linked").symlink_to(Path("outside/task").absolute())
+    for named in ("classify/link", "linked/run"):
+        with pytest.raises(Trouble, match="not a run"):
+            binning.find(PROJECT, named)
+    assert list(states()) == ["cnn-digits"]
+
+
+# another name
+
+
+def test_a_renamed_run_keeps_all_it_has(jobs):
+    folder = make()
+    before = contents(folder)
+    now = binning.rename(jobs, folder, " 肺のレントゲン.2 ")
+    assert now == PROJECT / "classify" / "肺のレントゲン.2" and contents(now) == before
+    assert not folder.exists()
+
+
+def test_a_name_is_composed(jobs):
+    assert binning.rename(jobs, make(), "か\u3099").name == "が"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", ".", "..", ".hidden", "-dash", "a/b", "../up", "/etc", "a\\b", "a b", "a\0", "a\nb",
+     "dot.", HOSTILE, "x" * 101, "字" * 34, "a:b", "a*"],
+)  # fmt: skip
+def test_a_name_that_no_folder_should_have_is_refused(jobs, name):
+    folder = make()
+    before = contents(PROJECT / "classify")
+    with pytest.raises(Trouble, match=r"\[name\]"):
+        binning.rename(jobs, folder, name)
+    assert contents(PROJECT / "classify") == before
+
+
+@pytest.mark.parametrize("there", ["run", "folder", "file", "itself"])
+def test_no_run_is_renamed_over_another(jobs, there):
+    folder, name = make(), "taken"
+    match there:
+        case "run":
+            make("taken", data="mine")
+        case "folder":
+            (PROJECT / "classify" / "taken").mkdir()
+        case "file":
+            (PROJECT / "classify" / "taken").write_text("mine")
+        case "itself":
+            name = folder.name
+    before = contents(PROJECT / "classify")
+    with pytest.raises(Trouble, match="exists"):
+        binning.rename(jobs, folder, name)
+    assert contents(PROJECT / "classify") == before
+
+
+def test_of_two_that_want_one_name_one_gets_it():
+    """Without the lock, as two studios on one disk might."""
+    for attempt in range(30):
+        sources = [make(f"{side}{attempt}", data=side) for side in ("left", "right")]
+        target, together = PROJECT / "classify" / f"wanted{attempt}", threading.Barrier(2)
+
+        def go(source, target=target, together=together):
+            together.wait()
+            try:
+                binning.move(source, target)
+                return source
+            except Trouble as error:
+                assert error.code == "exists"
+                return None
+
+        with ThreadPoolExecutor(2) as pool:
+            winners = [source for source in pool.map(go, sources) if source]
+        assert len(winners) == 1
+        [loser] = [source for source in sources if source not in winners]
+        assert yaml.safe_load((target / "args.yaml").read_text())["data"] in winners[0].name
+        assert yaml.safe_load((loser / "args.yaml").read_text())["data"] in loser.name
+
+
+def test_a_run_that_is_gone_leaves_no_name_behind(jobs):
+    folder = make()
+    shutil.rmtree(folder)
+    with pytest.raises(Trouble, match="disk"):
+        binning.rename(jobs, folder, "other")
+    assert contents(PROJECT / "classify") == {}
+
+
+def test_where_the_disk_refuses_all_stays_as_it_was(jobs, monkeypatch):
+    folder = make()
+    before = contents(PROJECT / "classify")
+    monkeypatch.setattr(
+        Path, "rename", lambda *_: (_ for _ in ()).throw(OSError(errno.EXDEV, "other disk"))
+    )
+    for act in (
+        lambda: binning.rename(jobs, folder, "other"),
+        lambda: binning.throw(jobs, PROJECT, folder),
+    ):
+        with pytest.raises(Trouble, match="other disk"):
+            act()
+        assert contents(PROJECT / "classify") == before
+    assert binning.thrown(PROJECT) == []
+
+
+# the bin
+
+
+def test_what_is_deleted_can_be_put_back(jobs):
+    folder = make()
+    (folder / "weights").mkdir()
+    (folder / "weights" / "best.safetensors").write_bytes(b"0" * 1000)
+    before, size = contents(folder), binning.weigh(folder)
+    id = binning.throw(jobs, PROJECT, folder)
+    assert states() == {} and not folder.exists()
+    [there] = binning.thrown(PROJECT)
+    assert (there.id, there.task, there.name) == (id, "classify", "cnn-digits")
+    assert there.bytes == size > 1000
+    assert binning.put_back(PROJECT, id) == folder
+    assert contents(folder) == before and binning.thrown(PROJECT) == []
+
+
+def test_undo_goes_not_over_another(jobs):
+    id = binning.throw(jobs, PROJECT, make(data="old"))
+    other = make(data="new")
+    before = contents(other)
+    with pytest.raises(Trouble, match="exists"):
+        binning.put_back(PROJECT, id)
+    assert contents(other) == before and [one.id for one in binning.thrown(PROJECT)] == [id]
+    binning.rename(jobs, other, "renamed")
+    assert listing.read(binning.put_back(PROJECT, id)).data == "old"
+
+
+def test_two_of_one_name_are_both_in_the_bin(jobs):
+    ids = [binning.throw(jobs, PROJECT, make(data=data)) for data in ("first", "second")]
+    assert [one.id for one in binning.thrown(PROJECT)] == ids[::-1]
+    assert listing.read(binning.put_back(PROJECT, ids[0])).data == "first"
+
+
+def test_what_was_put_back_in_another_tab_is_not_in_the_bin(jobs):
+    id = binning.throw(jobs, PROJECT, make())
+    binning.put_back(PROJECT, id)
+    with pytest.raises(Trouble, match="missing"):
+        binning.put_back(PROJECT, id)
+
+
+@pytest.mark.parametrize(
+    "id",
+    ["", ".", "..", "../../runs", "20260101T000000000000-classify-../../../x", "\0",
+     "20260101T000000000000-..-x", "20260101T000000000000-classify-.x", "nothing"],
+)  # fmt: skip
+def test_only_what_is_in_the_bin_is_put_back_or_emptied(jobs, id):
+    binning.throw(jobs, PROJECT, make("thrown"))
+    make()
+    Path("x").mkdir()
+    before = contents(Path())
+    with pytest.raises(Trouble, match="missing"):
+        binning.put_back(PROJECT, id)
+    binning.empty(PROJECT, [id])
+    assert contents(Path()) == before
+
+
+def test_emptying_deletes_what_was_asked_for_and_no_more(jobs):
+    ids = [binning.throw(jobs, PROJECT, make(f"run{number}")) for number in range(3)]
+    binning.put_back(PROJECT, ids[0])  # meanwhile, in another tab
+    later = ids.pop()
+    binning.empty(PROJECT, ids)
+    assert [one.id for one in binning.thrown(PROJECT)] == [later]
+    assert states() == {"run0": "finished"}
+    assert [path.name for path in (PROJECT / binning.BIN).iterdir()] == [later]
+
+
+def test_what_a_broken_off_emptying_left_goes_with_the_next(jobs):
+    id = binning.throw(jobs, PROJECT, make())
+    place = PROJECT / binning.BIN
+    (place / id).rename(place / f".{id}")
+    assert binning.thrown(PROJECT) == []
+    binning.empty(PROJECT, [])
+    assert list(place.iterdir()) == []
+
+
+def test_what_cannot_be_deleted_is_said(jobs, monkeypatch):
+    id = binning.throw(jobs, PROJECT, make())
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(Trouble, match="disk"):
+        binning.empty(PROJECT, [id])
+
+
+@POSIX
+def test_links_within_a_run_are_not_followed(jobs):
+    Path("outside").mkdir()
+    Path("outside/mine").write_text("mine" * 1000)
+    folder = make()
+    (folder / "link").symlink_to(Path("outside").absolute())
+    assert binning.weigh(folder) < 4000
+    binning.empty(PROJECT, [binning.throw(jobs, PROJECT, folder)])
+    assert Path("outside/mine").exists()
+
+
+@POSIX
+def test_a_bin_that_leads_elsewhere_is_not_used(jobs):
+    folder = make()
+    Path("elsewhere").mkdir()
+    (PROJECT / ".studio").mkdir()
+    (PROJECT / binning.BIN).symlink_to(Path("elsewhere").absolute())
+    with pytest.raises(Trouble, match="outside"):
+        binning.throw(jobs, PROJECT, folder)
+    with pytest.raises(Trouble, match="outside"):
+        binning.empty(PROJECT, ["x"])
+    assert folder.exists() and list(Path("elsewhere").iterdir()) == []
+
+
+# runs that a job needs
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "resume=runs/classify/cnn-digits"],
+        ["val", "runs/classify/cnn-digits"],
+        ["train", "cnn", "data=digits", "pretrained=runs/classify/cnn-digits"],
+        ["predict", "runs/classify/../classify/cnn-digits/", "x.png"],
+    ],
+)
+def test_a_run_stays_where_it_is_while_a_job_needs_it(jobs, words):
+    folder = make()
+    other = make("other")
+    job = jobs.start(words, "en")
+    for act in (
+        lambda: binning.throw(jobs, PROJECT, folder),
+        lambda: binning.rename(jobs, folder, "renamed"),
+    ):
+        with pytest.raises(Trouble, match="in use"):
+            act()
+    binning.throw(jobs, PROJECT, other)
+    job.forget()
+    binning.throw(jobs, PROJECT, folder)
+
+
+def test_the_run_that_a_job_has_made_is_its_own(jobs):
+    folder = make(finished=False)
+    job = jobs.start(["train", "cnn", "data=digits"], "en")
+    event = {"time": 0, "phase": "train", "fraction": 0.1, "folder": str(folder)}
+    (job.place / "events.jsonl").write_text(json.dumps(event) + "\n")
+    assert binning.user_of(jobs, folder).id == job.id
+    with pytest.raises(Trouble, match="in use"):
+        binning.throw(jobs, PROJECT, folder)
+
+
+# the page
+
+
+def built(make):
+    """What ``make`` makes of the blocks of a page; Gradio wants an event loop for that."""
+    import gradio as gr
+
+    async def build():
+        with gr.Blocks() as blocks:
+            return make(blocks)
+
+    return asyncio.run(build())
+
+
+@pytest.fixture
+def parts(studio):
+    """The three parts of the page, outside of a browser."""
+    import gradio as gr
+
+    def make(blocks):
+        own, outcome = replace(studio, blocks=blocks), gr.HTML()
+        return runs.Shown(own, outcome), runs.Work(own, outcome), runs.Bin(own, outcome)
+
+    return built(make)
+
+
+def test_go_on_makes_one_job(parts, jobs):
+    shown, _work, _bin = parts
+    make(finished=False), make("both", "compare", finished=False), make("done")
+    assert 'href="' in shown.start("classify/cnn-digits")
+    shown.start("runs/compare/both")
+    assert [job.words for job in jobs.all()] == [
+        ["compare", "resume=runs/compare/both"], ["train", "resume=runs/classify/cnn-digits"],
+    ]  # fmt: skip
+    for run in ("classify/cnn-digits", "classify/done"):
+        with pytest.raises(Trouble, match=r"in use|resume"):
+            shown.start(run)
+    assert len(jobs.all()) == 2
+
+
+def test_delete_and_undo_on_the_page(parts):
+    shown, _work, bin = parts
+    make()
+    [question] = shown.ask_to_throw("classify/cnn-digits")
+    assert "cnn-digits" in question
+    told, run, id, undo = shown.throw("classify/cnn-digits")
+    assert "cnn-digits" in told and not run and undo["visible"]
+    assert bin.draw()[2]["choices"][0][1] == id
+    assert shown.draw("classify/cnn-digits")[0]["visible"]  # another tab, told that it is gone
+    told, run, *_rest = shown.put_back(id)
+    assert run == "runs/classify/cnn-digits" and not bin.draw()[1]["visible"]
+
+
+def test_the_bin_is_emptied_of_what_the_question_was_about(parts):
+    shown, _work, bin = parts
+    make("first"), make("second")
+    shown.throw("classify/first")
+    _question, asked = bin.ask()
+    shown.throw("classify/second")
+    bin.empty(asked)
+    assert [one.name for one in binning.thrown(PROJECT)] == ["second"]
+
+
+def test_a_waiting_job_leaves_the_queue_and_clearing_keeps_the_others(parts, jobs):
+    _shown, work, _bin = parts
+    first, second = (jobs.start(["train", "cnn", f"data={data}"], "en") for data in ("a", "b"))
+    work.clear(first.id)
+    assert [job.id for job in jobs.all()] == [second.id]
+    work.clear_all()
+    assert [job.id for job in jobs.all()] == [second.id]
+    work.stop(second.id)
+    assert second.state == "stopped"
+    work.clear_all()
+    assert jobs.all() == []
+    with pytest.raises(Trouble, match="job"):
+        work.clear(second.id)
+
+
+def test_the_list_of_jobs_is_drawn_anew_only_where_it_changed(parts, jobs):
+    import gradio as gr
+
+    _shown, work, _bin = parts
+    first = jobs.start(["train", "cnn", f"data={HOSTILE}"], "en")
+    listed, _row, choice, drawn = work.draw(None, None)
+    assert "<img" not in listed and choice["value"] == first.id
+    assert work.draw(drawn, first.id) == [gr.skip()] * 4
+    jobs.start(["train", "mlp", "data=digits"], "en")
+    assert work.draw(drawn, first.id)[2]["value"] == first.id  # what is chosen stays chosen
+
+
+def test_a_report_is_framed_without_the_right_to_scripts(studio):
+    folder = make("写真 <b>")
+    found = runs_shown.report(studio, listing.read(folder))
+    assert 'sandbox="allow-popups"' in found and "<b>" not in found
+    assert "/runs/classify/%E5%86%99%E7%9C%9F%20%3Cb%3E/report.html" in found
+
+
+@POSIX
+def test_a_report_that_leads_out_of_the_project_is_not_shown(studio):
+    folder = make()
+    Path("secret.html").write_text("secret")
+    for name in ("report.html", "card.md", "timelapse.webp", "audit.html"):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(Path("secret.html").absolute())
+    found = runs_shown.report(studio, listing.read(folder))
+    assert "iframe" not in found and "secret" not in found and "href" not in found
+
+
+def test_each_run_leads_on_by_what_it_is(studio):
+    def leads(folder):
+        return [address for _text, address in runs_shown.ways(studio, listing.read(folder))]
+
+    language = studio.language
+    finished, both, going = make(), make("c", "compare"), make("going", finished=False)
+    assert leads(finished)[0] == f"/{language}/use?run=runs%2Fclassify%2Fcnn-digits"
+    assert f"/{language}/compare?systems=mlp%2Ccnn%3Afrozen&data=digits" in leads(both)
+    assert not any("/use" in address for address in (*leads(both), *leads(going)))
+    assert "/export/classify/cnn-digits.zip" in leads(finished)
+    (going / "args.yaml").unlink()
+    assert leads(going) == [f"/{language}/runs"]
+
+
+def test_the_page_speaks_both_languages(jobs):
+    import gradio as gr
+
+    def texts(language):
+        def make(blocks):
+            runs.page(Studio(PROJECT, Roots([Path.cwd()]), jobs, language, blocks))
+            return blocks.blocks.values()
+
+        with speaking_in(language):
+            parts = built(make)
+        buttons = [part.value for part in parts if isinstance(part, gr.Button)]
+        return buttons + [part.label for part in parts if getattr(part, "label", None)]
+
+    english, japanese = texts("en"), texts("ja")
+    assert len(english) == len(japanese) > 10
+    assert [same for same in english if same in japanese] == []
