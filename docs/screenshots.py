@@ -4,7 +4,8 @@
 
 In an empty folder it trains, compares and draws for some seconds, on digits and on a folder with
 things wrong in it; then a real Chromium visits each page. The pictures go to
-``docs/_static/studio/``: ``train.jpg``, ``train.ja.jpg``, ``train.dark.jpg``, ``train.ja.dark.jpg``.
+``docs/_static/studio/``: of a page ``train.jpg``, ``train.ja.jpg``, ``train.dark.jpg`` and
+``train.ja.dark.jpg``.
 """
 
 import io

@@ -473,7 +473,8 @@ def _model(label: str) -> Any:
 def _shown_text(kept: Any, label: str) -> Built:
     import gradio as gr
 
-    box = gr.Textbox(label=label, interactive=False, lines=LINES, max_lines=20, buttons=["copy"])
+    # a button to copy it would take the label from the text: a label names what comes first in it
+    box = gr.Textbox(label=label, interactive=False, lines=LINES, max_lines=20)
     return [box], lambda value: [value.text]
 
 

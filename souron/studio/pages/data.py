@@ -64,15 +64,17 @@ def page(studio: Studio) -> None:
             with gr.Accordion(_("How it is read"), open=False):
                 reading = [known[name].widget() for name in READING]
             with gr.Row():
-                look = gr.Button(_("Look"), variant="primary")
-                check = gr.Button(_("Check"))
+                look = gr.Button(_("Look"), variant="primary", interactive=False)
+                check = gr.Button(_("Check"), interactive=False)
             with gr.Accordion(_("Clean it, or anonymise it"), open=False):
-                clean = gr.Button(_("Check, and write a table without broken files and copies"))
+                clean = gr.Button(
+                    _("Check, and write a table without broken files and copies"), interactive=False
+                )
                 out = gr.Textbox(
                     label=_("folder for the anonymous copy"), placeholder=_("a new one here"),
                     info=_("DICOM files without what says who somebody is"),
                 )  # fmt: skip
-                anonymise = gr.Button(_("Anonymise a copy"))
+                anonymise = gr.Button(_("Anonymise a copy"), interactive=False)
         with gr.Column(scale=3, min_width=320):
             watch = Looking(studio, outcome, ("data",))
     uploads = Uploads(studio)
@@ -80,7 +82,7 @@ def page(studio: Studio) -> None:
 
     says = studio.says
     form = [data, *reading]
-    of_files = [check, clean, anonymise]
+    buttons = [look, check, clean, anonymise]  # until the page knows what is asked for, they wait
 
     def starting(line: Callable[..., list[str]]) -> Callable:
         def start(*values: Any) -> str:
@@ -95,8 +97,9 @@ def page(studio: Studio) -> None:
     anonymise.click(starting(anonymise_words), [data, out], watch.job, **QUIET)
 
     def chosen(*values: Any) -> list[Any]:
-        usable = gr.update(interactive=str(values[0] or "").strip() not in loading.names())
-        return [told(studio, values[0]), shown(studio, values), *[usable] * len(of_files)]
+        files = str(values[0] or "").strip() not in loading.names()
+        usable = [gr.update(interactive=button is look or files) for button in buttons]
+        return [told(studio, values[0]), shown(studio, values), *usable]
 
     def bring(paths: Sequence[str] | None) -> list[Any]:
         try:
@@ -106,7 +109,7 @@ def page(studio: Studio) -> None:
         return [None, folder, what, *uploads.draw()]
 
     for widget in form:
-        widget.change(says(chosen), form, [about, same, *of_files], **QUIET)
+        widget.change(says(chosen), form, [about, same, *buttons], **QUIET)
     files.upload(
         says(bring), files, [files, data, came, *uploads.parts], show_progress_on=came,
         concurrency_limit=3,
@@ -120,7 +123,7 @@ def page(studio: Studio) -> None:
             *uploads.draw(),
         ],
         [data, *reading[1:], watch.job, *uploads.parts],
-    ).then(says(chosen), form, [about, same, *of_files], **QUIET)
+    ).then(says(chosen), form, [about, same, *buttons], **QUIET)
 
 
 def folder_button() -> Markup:
