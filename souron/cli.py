@@ -669,7 +669,7 @@ def serve(
                help=N_("seconds for a request to arrive, and for its answer; 30 if not said")),
     ] = None,
     limit: Annotated[
-        int | None, Option(min=1, metavar="MB", help=N_("the largest file; 20 if not said"))
+        int | None, Option(min=1, metavar="MB", help=N_("the largest file, in MB; 20 if not said"))
     ] = None,
 ) -> None:  # fmt: skip
     name = system or model

@@ -60,7 +60,7 @@ def looked(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
     return Markup("<h2>{}</h2>{}{}{}{}{}{}").format(
         _("What is in {data}").format(data=title(job)),
         onward(studio, job),
-        table((_("what"), _("found")), [row for row in facts if row[1]], _("this data")),
+        table((_("what"), _("value")), [row for row in facts if row[1]], _("this data")),
         identifying(counts(result.get("identifying"))),
         class_table(classes, count),
         files_left_out(result.get("skipped")),
@@ -263,7 +263,7 @@ def anonymised(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
     return Markup("<h2>{}</h2>{}{}<ul>{}</ul>{}").format(
         _("The anonymous copy"),
         link if result.get("files") else "",
-        table((_("what"), _("found")), [row for row in facts if row[1]], _("this copy")),
+        table((_("what"), _("value")), [row for row in facts if row[1]], _("this copy")),
         Markup("").join(Markup("<li>{}</li>").format(text) for text in warnings),
         files_left_out(result.get("skipped")),
     )

@@ -43,7 +43,7 @@ class Drawing:
             )
             seed = gr.Number(SEED, minimum=0, precision=0, label=_("seed"), info=known["seed"].help)
         classes = gr.Dropdown(
-            list(labels), value=[], multiselect=True, label=_("classes"),
+            list(labels), value=[], multiselect=True, label=_("Classes"),
             info=_("several take turns; none: as the data has them"),
             visible=bool(getattr(system, "conditional", False)),
         )  # fmt: skip

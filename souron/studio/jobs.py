@@ -54,6 +54,17 @@ ERROR = ("code", "found", "expected", "try")
 _children: dict[int, subprocess.Popen] = {}  # of this server, by their number: to be waited for
 
 
+def state_name(state: str) -> str:
+    return {
+        "waiting": _("waiting for its turn"),
+        "running": _("running"),
+        "done": _("done"),
+        "failed": _("failed"),
+        "stopped": _("stopped; the work is kept"),
+        "killed": _("ended from outside; what was kept can be resumed"),
+    }[state]
+
+
 class Jobs:
     """The jobs of a project. ``run`` starts those that wait, one at a time, in the order of their
     making. Several servers may do so on one project: each job is started once."""
@@ -410,7 +421,9 @@ class Job:
             if self.state not in ("stopped", "killed", "failed"):
                 raise Trouble(
                     "resume",
-                    _("this job has nothing to go on with: {state}").format(state=self.state),
+                    _("this job has nothing to go on with: {state}").format(
+                        state=state_name(self.state)
+                    ),
                     expected=_("a job that was stopped, or that ended too early"),
                     exit=5,
                 )

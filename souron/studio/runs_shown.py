@@ -11,10 +11,9 @@ from markupsafe import Markup
 from souron.reporting import units
 from souron.speaking import Trouble, _
 from souron.studio import binning, listing
-from souron.studio.jobs import Job
+from souron.studio.jobs import Job, state_name
 from souron.studio.listing import Run
 from souron.studio.shared import COMPARED, Studio, command, framed, same_thing, table
-from souron.studio.watching import state_name
 
 MOST_ROWS = 500  # of a table
 MOST_PICTURES = 12  # of a run

@@ -14,22 +14,10 @@ from markupsafe import Markup
 
 from souron.reporting import units
 from souron.speaking import Trouble, _
-from souron.studio.jobs import Job
+from souron.studio.jobs import ALIVE, Job, state_name
 from souron.studio.shared import Studio, command, table, trouble
 
-ALIVE = ("waiting", "running")
 LINES = 40  # of what the command said
-
-
-def state_name(state: str) -> str:
-    return {
-        "waiting": _("waiting for its turn"),
-        "running": _("running"),
-        "done": _("done"),
-        "failed": _("failed"),
-        "stopped": _("stopped; the work is kept"),
-        "killed": _("ended from outside; what was kept can be resumed"),
-    }[state]
 
 
 def phase_name(phase: str) -> str:

@@ -12,7 +12,7 @@ from souron.reporting import units
 from souron.speaking import N_, Trouble, _
 from souron.studio import binning, listing
 from souron.studio.confirming import NARROW, Confirm
-from souron.studio.jobs import ALIVE, Job
+from souron.studio.jobs import ALIVE, Job, state_name
 from souron.studio.runs_shown import (
     MOST_ROWS,
     all_runs,
@@ -23,7 +23,6 @@ from souron.studio.runs_shown import (
     verb,
 )
 from souron.studio.shared import QUIET, Studio, command, here, status, table
-from souron.studio.watching import state_name
 
 TITLE = N_("Runs")
 PAGES = {"train": "train", "compare": "compare", "tour": "compare", "data": "data"}  # of jobs
@@ -227,7 +226,7 @@ class Work:
 
     def table(self, jobs: list[tuple[Job, str]]) -> Markup:
         if not jobs:
-            return Markup("<p>{}</p>").format(_("No job waits or runs."))
+            return Markup("<p>{}</p>").format(_("There are no jobs."))
         rows = [
             (
                 state_name(state),
@@ -306,7 +305,7 @@ class Bin:
             for one in found
         ]  # fmt: skip
         told = (
-            table((_("name"), _("task"), _("deleted"), _("size")), rows, _("in the bin"))
+            table((_("name"), _("task"), _("deleted on"), _("size")), rows, _("in the bin"))
             if found
             else Markup("<p>{}</p>").format(_("The bin is empty."))
         )
