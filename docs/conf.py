@@ -1,5 +1,11 @@
 """The documentation site: English sources, Japanese through gettext."""
 
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.transforms import SphinxTransform
+
 project = "souron"
 author = "the souron developers"
 copyright = "the souron developers"
@@ -27,3 +33,24 @@ locale_dirs = ["locale"]
 gettext_compact = False
 gettext_location = False  # so that a moved paragraph leaves its translation alone
 exclude_patterns = ["_build", "_templates", "locale"]
+
+
+class Shades(SphinxTransform):
+    """A picture that has a dark one beside it gives way to that in the dark."""
+
+    default_priority = 900
+
+    def apply(self, **_options: Any) -> None:
+        for light in list(self.document.findall(nodes.image)):
+            path = Path(light["uri"])
+            uri = path.with_suffix(f".dark{path.suffix}").as_posix()
+            if (Path(self.env.srcdir) / uri).exists():
+                dark = light.deepcopy()
+                dark["uri"] = uri
+                light["classes"].append("only-light")
+                dark["classes"].append("only-dark")
+                light.parent.insert(light.parent.index(light) + 1, dark)
+
+
+def setup(app: Any) -> None:
+    app.add_transform(Shades)

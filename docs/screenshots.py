@@ -5,7 +5,7 @@
 In an empty folder it trains, compares and draws for some seconds, on digits and on a folder with
 things wrong in it; then a real Chromium visits each page. The pictures go to
 ``docs/_static/studio/``: of a page ``train.jpg``, ``train.ja.jpg``, ``train.dark.jpg`` and
-``train.ja.dark.jpg``.
+``train.dark.ja.jpg``.
 """
 
 import io
@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 import browsing  # noqa: E402
 from browsing import said  # noqa: E402
 
-SIZE = (1280, 1000)  # of a picture, at most as high as four of these
+HIGHEST = 1500  # pixels of a picture
 
 
 def main() -> None:
@@ -39,8 +39,8 @@ def main() -> None:
                     with browsing.visiting(language, dark) as visit:
                         for name, visits in VISITS.items():
                             visits(visit.page, f"{server.address}/{language}/", language)
-                            ends = [name, *(["ja"] if language == "ja" else []),
-                                    *(["dark"] if dark else []), "jpg"]  # fmt: skip
+                            ends = [name, *(["dark"] if dark else []),
+                                    *(["ja"] if language == "ja" else []), "jpg"]  # fmt: skip
                             shoot(visit.page, place / ".".join(ends))
                         assert not visit.outside, visit.outside
 
@@ -67,9 +67,11 @@ def prepare(folder: Path) -> None:
 
 
 def shoot(page: Any, path: Path) -> None:
-    page.wait_for_timeout(700)
+    for far in (1, 0.5, 0):  # what is loaded only when it comes into view
+        page.evaluate(f"scrollTo(0, {far} * document.documentElement.scrollHeight)")
+        page.wait_for_timeout(700)
     drawn = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
-    cut = drawn.crop((0, 0, drawn.width, min(drawn.height, 2 * SIZE[1])))
+    cut = drawn.crop((0, 0, drawn.width, min(drawn.height, HIGHEST)))
     cut.save(path, quality=82, optimize=True)
 
 
@@ -81,23 +83,25 @@ def lecture(page: Any, studio: str, language: str) -> None:
 
 def data(page: Any, studio: str, language: str) -> None:
     page.goto(f"{studio}data?data=photos")
-    page.click(f"button:text-is('{said('Check', language)}')")
+    page.click(f"button:text-is('{said('Check', language)}'):not([disabled])")
+    page.wait_for_selector("section.job:not(.done)")
+    page.wait_for_selector("section.job.done")
     page.wait_for_selector("#page iframe")
-    page.wait_for_timeout(1000)
 
 
 def train(page: Any, studio: str, language: str) -> None:
-    page.goto(f"{studio}train?system=ddpm&data=digits")
+    page.goto(f"{studio}train?system=dcgan&data=digits")
     go = f"button:text-is('{said('Start training', language)}'):not([disabled])"
     page.click(go)
     page.wait_for_selector("img.pixels")
-    page.wait_for_timeout(6000)
+    page.wait_for_timeout(13_000)
 
 
 def compare(page: Any, studio: str, language: str) -> None:
     page.goto(f"{studio}compare?systems=mlp,cnn")
     go = f"button:text-is('{said('Start comparing', language)}'):not([disabled])"
     page.click(go)
+    page.wait_for_selector("section.job:not(.done)")
     page.wait_for_selector(".verdict", timeout=300_000)
 
 
@@ -110,7 +114,6 @@ def use(page: Any, studio: str, language: str) -> None:
 def runs(page: Any, studio: str, language: str) -> None:
     page.goto(f"{studio}runs?run=runs/classify/cnn-digits")
     page.wait_for_selector("#page iframe")
-    page.wait_for_timeout(1000)
 
 
 def machine(page: Any, studio: str, language: str) -> None:

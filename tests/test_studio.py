@@ -123,6 +123,14 @@ def test_two_browsers_share_nothing_but_the_runs(server):
         assert "vit" not in other.inner_text("#page .same")
 
 
+@pytest.mark.parametrize("name", ["train", "compare"])
+def test_which_pictures_are_of_one_patient_is_told_to_the_next_page(name, server, photos):
+    """Else the parts that the doctor found clean would share patients after all."""
+    with browsing.visiting() as visit:
+        visit.page.goto(f"{server.address}/en/{name}?data={photos}&group=case[0-9]")
+        visit.page.locator("#page .same").get_by_text("group=case[0-9]").wait_for()
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_whole_and_accessible(name, server):
     """In Japanese and dark, in English and light: nothing from outside, no finding of weight."""

@@ -407,7 +407,7 @@ def test_the_page_speaks_both_languages():
             parts = built(make)
         buttons = [part.value for part in parts if isinstance(part, gr.Button)]
         named = [part.label for part in parts if getattr(part, "label", None)]
-        return buttons + [label for label in named if label not in data_shown.READING]
+        return buttons + [label for label in named if label not in data.READING]
 
     english, japanese = texts("en"), texts("ja")
     assert len(english) == len(japanese) > 10

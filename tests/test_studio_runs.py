@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import io
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import yaml
@@ -644,6 +646,38 @@ def test_each_run_leads_on_by_what_it_is(studio):
     assert "/export/classify/cnn-digits.zip" in leads(finished)
     (going / "args.yaml").unlink()
     assert leads(going) == [f"/{language}/runs"]
+
+
+def test_a_run_is_exported_whole_and_nothing_is_left_behind(jobs, monkeypatch, tmp_path):
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    from souron.studio import files
+
+    folder = make()
+    (folder / "pictures").mkdir()
+    (folder / "pictures" / "犬.png").write_bytes(b"picture")
+    (folder / "secret").symlink_to(Path("/etc/hostname"))
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(files.tempfile, "tempdir", str(place))
+    app = FastAPI()
+    files.add(app, PROJECT, jobs)
+    browser = TestClient(app)
+    sent = browser.get("/export/classify/cnn-digits.zip")
+    with ZipFile(io.BytesIO(sent.content)) as archive:
+        names = archive.namelist()
+        assert archive.read("cnn-digits/pictures/犬.png") == b"picture"
+    assert "cnn-digits/receipt.json" in names and "cnn-digits/secret" not in names
+    assert browser.get("/export/classify/nothing.zip").status_code == 404
+
+    def full(*_args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ZipFile, "write", full)
+    refused = browser.get("/export/classify/cnn-digits.zip")
+    assert refused.status_code == 507 and "No space left" in refused.text
+    assert list(place.iterdir()) == []
 
 
 def test_the_page_speaks_both_languages(jobs):

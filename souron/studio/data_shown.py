@@ -13,10 +13,10 @@ from markupsafe import Markup
 from souron import looking
 from souron.reporting import units
 from souron.speaking import _
+from souron.studio import forms
 from souron.studio.jobs import Job
 from souron.studio.shared import Studio, framed, table
 
-READING = ("imgsz", "group", "window")  # options of the command that say how data is read
 MOST_NAMED = 50  # classes, or files of a finding, in one list
 SEVERITIES = ("error", "warning", "hint")
 
@@ -139,7 +139,7 @@ def files_left_out(found: Any) -> Markup:
 def onward(studio: Studio, job: Job) -> Markup:
     """Train and compare on what was looked at, read in the same way."""
     said = [word.split("=", 1) for word in job.words if "=" in word]
-    reading = {name: value for name, value in said if name in READING[1:]}
+    reading = {name: value for name, value in said if name in forms.READING}
     wishes = [("train", _("Train on it"), "first"), ("compare", _("Compare on it"), "")]
     links = [
         Markup('<a class="{}" href="{}">{}</a>').format(

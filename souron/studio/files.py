@@ -134,12 +134,17 @@ def trainings(rows: list[dict[str, float]]) -> list[list[dict[str, float]]]:
 
 
 def packed(folder: Path) -> Response:
-    """All of a run's files as one zip, which is removed once it was sent."""
+    """All of a run's files as one zip, which is removed once it was sent. Raises HTTPException 507
+    where the disk is full."""
     with tempfile.NamedTemporaryFile(suffix=".zip", delete=False) as file:
         place = Path(file.name)
-    with ZipFile(place, "w", ZIP_STORED) as archive:
-        for each in sorted(folder.rglob("*")):
-            if each.is_file() and not each.is_symlink():
-                archive.write(each, Path(folder.name) / each.relative_to(folder))
+    try:
+        with ZipFile(place, "w", ZIP_STORED) as archive:
+            for each in sorted(folder.rglob("*")):
+                if each.is_file() and not each.is_symlink():
+                    archive.write(each, Path(folder.name) / each.relative_to(folder))
+    except OSError as error:
+        place.unlink(missing_ok=True)
+        raise HTTPException(507, f"{place.parent}: {error.strerror or error}") from error
     done = BackgroundTask(place.unlink, missing_ok=True)
     return FileResponse(place, filename=f"{folder.name}.zip", background=done)

@@ -12,6 +12,7 @@ from souron.speaking import _
 
 EVERYWHERE = ("resume", "set", "model", "workers", "open", "project", "events", "forecast", "json")
 # what a page says in another way, or does by itself
+READING = ("group", "window")  # how data is read, beside the size: one page tells it to the next
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,13 @@ def plain(kind: Any) -> type:
     """``int | None`` and ``list[str] | None`` -> what one of them is."""
     inner = [part for part in typing.get_args(kind) if part is not type(None)]
     return plain(inner[0]) if inner else kind
+
+
+def told(query: Mapping[str, str], names: Sequence[str]) -> list[Any]:
+    """For each widget: how the page that led here reads its data, or nothing new."""
+    import gradio as gr
+
+    return [query.get(name) or gr.skip() if name in READING else gr.skip() for name in names]
 
 
 def chosen(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:

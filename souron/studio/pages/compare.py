@@ -81,9 +81,10 @@ def page(studio: Studio) -> None:
         lambda query: [
             beside(query["systems"]) if query.get("systems") else gr.skip(),
             query.get("data") or gr.skip(),
+            *forms.told(query, list(further)),
             watch.latest(query),
         ],
-        [systems, data, watch.job],
+        [systems, data, *more, watch.job],
     ).then(says(changed), form, same, show_progress="hidden").then(
         says(forecast.ask_by_itself(read)), form, forecast.parts, show_progress="hidden"
     )

@@ -17,7 +17,7 @@ from souron.reporting import units
 from souron.speaking import N_, Trouble, _
 from souron.studio import binning, forms, intake
 from souron.studio.confirming import Confirm
-from souron.studio.data_shown import MOST_NAMED, READING, answered, outcome, subject
+from souron.studio.data_shown import MOST_NAMED, answered, outcome, subject
 from souron.studio.jobs import Job
 from souron.studio.shared import (
     QUIET,
@@ -35,6 +35,7 @@ from souron.studio.watching import Watch
 TITLE = N_("Data")
 DEFAULT = "digits"
 PYTHON = {"imgsz": "side"}
+READING = ("imgsz", *forms.READING)
 
 
 def page(studio: Studio) -> None:
@@ -117,12 +118,11 @@ def page(studio: Studio) -> None:
     studio.opened(
         lambda query: [
             gr.update(choices=choices(), value=query.get("data") or DEFAULT),
-            query.get("group") or gr.skip(),
-            query.get("window") or gr.skip(),
+            *forms.told(query, READING),
             query.get("job") or latest(studio, query.get("data") or DEFAULT),
             *uploads.draw(),
         ],
-        [data, *reading[1:], watch.job, *uploads.parts],
+        [data, *reading, watch.job, *uploads.parts],
     ).then(says(chosen), form, [about, same, *buttons], **QUIET)
 
 
@@ -224,7 +224,7 @@ def look_words(studio: Studio, *values: Any) -> list[str]:
 
 def check_words(studio: Studio, *values: Any, **more: Any) -> list[str]:
     data, _side, *reading = values
-    asked = forms.chosen(READING[1:], reading)
+    asked = forms.chosen(forms.READING, reading)
     return words("data", ["check", path_of(studio, data)], asked | more | project_of(studio))
 
 

@@ -89,9 +89,10 @@ def page(studio: Studio) -> None:
         lambda query: [
             *named(query.get("system", "")),
             query.get("data") or gr.skip(),
+            *forms.told(query, list(further)),
             watch.latest(query),
         ],
-        [system, size, data, watch.job],
+        [system, size, data, *more, watch.job],
     ).then(says(changed), form, same, show_progress="hidden").then(
         says(forecast.ask_by_itself(read)), form, forecast.parts, show_progress="hidden"
     )
