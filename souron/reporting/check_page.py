@@ -1,6 +1,7 @@
 """What the doctor of data found, with pictures."""
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def check_page(found: Checkup, path: Path) -> Path:
         "check.html",
         title=_("Doctor of data: {name}").format(name=found.cases.name),
         eyebrow=_("data"),
-        headline=headline(found),
+        headline=headline(finding.severity for finding in found.findings),
         facts=[
             Fact(_("files"), units.whole(found.files)),
             Fact(_("readable"), units.whole(len(found.cases))),
@@ -33,14 +34,17 @@ def check_page(found: Checkup, path: Path) -> Path:
     return write(path, text)
 
 
-def headline(found: Checkup) -> str:
-    count = Counter(finding.severity for finding in found.findings)
+def headline(severe: Iterable[Any]) -> str:
+    """One sentence about the severities of all findings."""
+    count = Counter(severe)
     if count["error"]:
-        return _("{count} findings would make a result wrong; mend them first.").format(
+        return _("Findings that would make a result wrong: {count}. Mend them first.").format(
             count=count["error"]
         )
     if count["warning"]:
-        return _("Nothing is wrong; {count} findings need a look.").format(count=count["warning"])
+        return _("Nothing is wrong. Findings that need a look: {count}.").format(
+            count=count["warning"]
+        )
     return _("Nothing was found that would spoil a result.")
 
 

@@ -3,7 +3,7 @@
 Names of classes and files are text of whoever made the data; nothing of it is taken for HTML.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import looking
-from souron.reporting import units
+from souron.reporting import check_page, units
 from souron.speaking import _
 from souron.studio import forms
 from souron.studio.jobs import Job
@@ -178,7 +178,7 @@ def checked(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
     findings = table((_("severity"), _("found"), _("what to do")), rows, told)
     return Markup("<h2>{}</h2><p><strong>{}</strong></p>{}{}{}{}").format(
         _("Doctor of data: {name}").format(name=title(job)),
-        headline(found),
+        check_page.headline(str(each.get("severity")) for each in found),
         cleaned(studio, job),
         findings if rows else Markup("<p>{}</p>").format(told),
         onward(studio, job),
@@ -195,20 +195,6 @@ def severity_name(severity: Any) -> Markup:
     return Markup('<strong class="{}">{}</strong>').format(
         severity if severity in named else "", named.get(severity, severity)
     )
-
-
-def headline(found: Sequence[Mapping[str, Any]]) -> str:
-    """As the doctor's page says it."""
-    severe = [each.get("severity") for each in found]
-    if "error" in severe:
-        return _("{count} findings would make a result wrong; mend them first.").format(
-            count=severe.count("error")
-        )
-    if "warning" in severe:
-        return _("Nothing is wrong; {count} findings need a look.").format(
-            count=severe.count("warning")
-        )
-    return _("Nothing was found that would spoil a result.")
 
 
 def file_list(files: Any) -> Markup:
