@@ -2,8 +2,8 @@
 
     .venv/bin/python docs/screenshots.py
 
-In an empty folder it trains, compares and draws for some seconds, on digits and on a folder with
-things wrong in it; then a real Chromium visits each page. The pictures go to
+In an empty folder for each language it trains, compares and draws for some seconds, on digits and
+on a folder with things wrong in it; then a real Chromium visits each page. The pictures go to
 ``docs/_static/studio/``: of a page ``train.jpg``, ``train.ja.jpg``, ``train.dark.jpg`` and
 ``train.dark.ja.jpg``.
 """
@@ -25,18 +25,19 @@ sys.path.insert(0, str(ROOT / "tests"))
 import browsing  # noqa: E402
 from browsing import said  # noqa: E402
 
-HIGHEST = 1500  # pixels of a picture
+WIDTH, HIGHEST = 1280, 1500  # pixels of a picture
 
 
 def main() -> None:
     place = ROOT / "docs" / "_static" / "studio"
     place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        prepare(Path(folder))
-        for language in ("en", "ja"):
+    for language in ("en", "ja"):
+        with tempfile.TemporaryDirectory() as folder:
+            prepare(Path(folder), language)
             with browsing.serving(Path(folder)) as server:
                 for dark in (False, True):
                     with browsing.visiting(language, dark) as visit:
+                        visit.page.set_viewport_size({"width": WIDTH, "height": HIGHEST})
                         for name, visits in VISITS.items():
                             visits(visit.page, f"{server.address}/{language}/", language)
                             ends = [name, *(["dark"] if dark else []),
@@ -45,14 +46,15 @@ def main() -> None:
                         assert not visit.outside, visit.outside
 
 
-def prepare(folder: Path) -> None:
-    """Runs and data to be seen."""
+def prepare(folder: Path, language: str) -> None:
+    """Runs and data to be seen, with reports in the language."""
     for words in (
         ["train", "cnn", "data=digits", "budget=8s"],
         ["train", "dcgan", "data=digits", "budget=30s"],
         ["compare", "mlp", "cnn", "vit", "data=digits", "budget=4s", "seeds=3"],
     ):
-        subprocess.run([sys.executable, "-m", "souron", *words, "--quiet"], cwd=folder, check=True)
+        asked = [sys.executable, "-m", "souron", *words, "--quiet", "--lang", language]
+        subprocess.run(asked, cwd=folder, check=True)
     from souron.data.loading import load
     from souron.kinds.image import picture
 
@@ -67,12 +69,11 @@ def prepare(folder: Path) -> None:
 
 
 def shoot(page: Any, path: Path) -> None:
-    for far in (1, 0.5, 0):  # what is loaded only when it comes into view
-        page.evaluate(f"scrollTo(0, {far} * document.documentElement.scrollHeight)")
-        page.wait_for_timeout(700)
-    drawn = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
-    cut = drawn.crop((0, 0, drawn.width, min(drawn.height, HIGHEST)))
-    cut.save(path, quality=82, optimize=True)
+    page.wait_for_timeout(1000)
+    end = page.evaluate("document.querySelector('#foot').getBoundingClientRect().bottom")
+    clip = {"x": 0, "y": 0, "width": WIDTH, "height": min(end, HIGHEST)}
+    picture = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
+    picture.save(path, quality=80, optimize=True)
 
 
 def lecture(page: Any, studio: str, language: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from zipfile import ZipFile
@@ -73,6 +74,17 @@ def meant(words):
 FORM = (None, "", "")  # imgsz, group, window
 
 # what comes in
+
+
+def test_the_studio_starts_without_what_it_needs_only_later(tmp_path):
+    """Else its first page would come seconds later."""
+    code = (
+        "import sys; from pathlib import Path; from souron.studio import app; "
+        "app.application(Path('runs'), port=7860); "
+        "sys.exit(' '.join({'torch', 'matplotlib', 'sklearn'} & sys.modules.keys()) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_an_upload_becomes_the_chosen_data_and_the_command_reads_it(studio, photos, capsys):

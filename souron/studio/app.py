@@ -26,6 +26,7 @@ from souron.studio.shared import PAGES, Studio
 MOST_UPLOADED = 2 * 10**9  # bytes of one file
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Hiragino Sans", "Noto Sans JP",
          "Noto Sans CJK JP", "Yu Gothic UI", "Meiryo", "sans-serif"]  # fmt: skip
+WARM = 3.0  # seconds after which the first page is there, and the cores are free
 MONO = ["ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 
 
@@ -130,7 +131,9 @@ def start(
         print(f"  http://{other}:{port}/?token={token}", flush=True)
     if browser:
         threading.Timer(0.5, functools.partial(webbrowser.open, address)).start()
-    threading.Thread(target=warm, daemon=True).start()
+    ready = threading.Timer(WARM, warm)
+    ready.daemon = True
+    ready.start()
     jobs.run()
     try:
         server.run([socket])
@@ -143,11 +146,13 @@ async def nobody(_scope: Any, _receive: Any, _send: Any) -> None:
 
 
 def listen(settings: Any) -> Any:
-    """The socket, or a Trouble where another program listens there."""
+    """The socket, where whoever comes early waits. Raises Trouble where another program listens."""
     try:
-        return settings.bind_socket()
-    except SystemExit as error:  # uvicorn's way to say so
-        why = error.__context__
+        bound = settings.bind_socket()
+        bound.listen(settings.backlog)
+        return bound
+    except (SystemExit, OSError) as error:  # the first is uvicorn's way to say so
+        why = error if isinstance(error, OSError) else error.__context__
         raise Trouble(
             "port",
             _("nothing can listen at {host}, port {port}: {why}").format(

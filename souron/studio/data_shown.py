@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import looking
-from souron.reporting import check_page, units
+from souron.reporting import units
 from souron.speaking import _
 from souron.studio import forms
 from souron.studio.jobs import Job
@@ -160,6 +160,8 @@ def written_page(studio: Studio, job: Job, title: str) -> Markup:
 
 def checked(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
     """The doctor's findings, the gravest first, with what to do."""
+    from souron.reporting import check_page  # with all that draws; the studio starts without it
+
     found = [each for each in result.get("findings") or [] if isinstance(each, dict)]
     found.sort(key=lambda each: rank(each.get("severity")))
     rows = [
