@@ -138,9 +138,10 @@ def predict(
     frame of a DICOM file with several gets an answer of its own, ``scan.dcm#3``."""
     asked = model.asked
     told = asking.read_options(asked.options, options, "souron predict --help")
+    reading = model.reading
     for path in find(files, asked.given.folders):
         try:
-            for given in asked.given.each(path, **model.reading):
+            for given in asked.given.each(path, **reading):
                 yield Path(given.file), model.answer(given, **told)
         except Trouble as trouble:
             yield path, trouble

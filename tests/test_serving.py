@@ -223,6 +223,26 @@ def test_what_comes_while_the_network_computes_goes_through_it_together():
     assert (batcher.batches, batcher.cases) == (3, 6)
 
 
+def test_two_batches_share_the_cores():
+    told, both = {}, threading.Barrier(2, timeout=30)
+
+    def network(cases):
+        both.wait()
+        told[cases[0]] = torch.get_num_threads()
+        return cases
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        batcher = Batcher(network, most=1, lanes=2)
+        asked = [batcher.put(case) for case in "ab"]
+        assert [each.result(30) for each in asked] == ["a", "b"]
+        batcher.close()
+    finally:
+        torch.set_num_threads(before)
+    assert sorted(told.values()) == [2, 4]  # the first began with all of them
+
+
 def test_a_picture_that_is_being_decoded_is_waited_for(monkeypatch):
     monkeypatch.setattr("souron.serving.batching.PATIENCE", 30)
     slow = Slow()

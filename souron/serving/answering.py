@@ -24,7 +24,7 @@ class Answering(Protocol):
         """In one of several threads: what the network gets."""
 
     def network(self, taken: list[Any]) -> list[Any]:
-        """In the one thread that owns the network: an answer for each."""
+        """In one of few threads: an answer for each."""
 
     def tell(self, answer: Any, said: dict[str, Any]) -> dict[str, Any]:
         """What the request is told, beside the file's name."""

@@ -2,30 +2,43 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
+
+import torch
 
 PATIENCE = 0.003  # seconds that a batch waits for files which are being decoded
 ROOM = 8  # batches that may wait; who decodes further ones waits with them
 
 
 class Batcher:
-    """One thread owns the network and answers whatever waits, up to ``most`` cases together.
+    """Answers whatever waits, up to ``most`` cases through the network together.
 
     While it computes, the next ones gather, so that batches grow with the load by themselves.
     An idle network begins at once: it waits for others only while some are known to be coming.
+
+    ``lanes`` batches are computed at a time and share the cores. Threads that compute one batch
+    wait for each other at every layer, all of them for the one that a decoder keeps from its core;
+    two batches do not wait for each other.
     """
 
-    def __init__(self, network: Callable[[list[Any]], Sequence[Any]], most: int) -> None:
+    def __init__(
+        self, network: Callable[[list[Any]], Sequence[Any]], most: int, lanes: int = 1
+    ) -> None:
         self.network, self.most = network, most
+        self.cores, self.busy = torch.get_num_threads(), 0  # busy: batches that are computed
         self.waiting: deque[tuple[Any, Future]] = deque()
         self.coming = 0  # files that are being decoded, or wait for that
         self.batches = self.cases = 0  # computed so far
         self.closing = False
         self.changed = threading.Condition()
-        self.thread = threading.Thread(target=self._work, name="network", daemon=True)
-        self.thread.start()
+        self.threads = [
+            threading.Thread(target=self._work, name="network", daemon=True) for _ in range(lanes)
+        ]
+        for thread in self.threads:
+            thread.start()
 
     def expect(self, decoding: Future) -> None:
         """More cases may come until that is done."""
@@ -43,11 +56,12 @@ class Batcher:
         return future
 
     def close(self) -> None:
-        """Answer what waits, then end the thread."""
+        """Answer what waits, then end the threads."""
         with self.changed:
             self.closing = True
             self.changed.notify_all()
-        self.thread.join()
+        for thread in self.threads:
+            thread.join()
 
     def _arrived(self, _decoding: Future) -> None:
         with self.changed:
@@ -79,7 +93,8 @@ class Batcher:
     def _answer(self, batch: list[tuple[Any, Future]]) -> None:
         """Where a batch fails, each alone: a case that cannot be answered spoils no other."""
         try:
-            answers = self.network([case for case, _future in batch])
+            with self._cores():
+                answers = self.network([case for case, _future in batch])
         except Exception as error:
             if len(batch) == 1:
                 batch[0][1].set_exception(error)
@@ -87,7 +102,20 @@ class Batcher:
                 for pair in batch:
                     self._answer([pair])
             return
-        self.batches += 1
-        self.cases += len(batch)
+        with self.changed:
+            self.batches += 1
+            self.cases += len(batch)
         for (_case, future), answer in zip(batch, answers, strict=True):
             future.set_result(answer)
+
+    @contextmanager
+    def _cores(self) -> Iterator[None]:
+        """This thread's share of them."""
+        with self.changed:
+            self.busy += 1
+            torch.set_num_threads(max(1, self.cores // self.busy))
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.busy -= 1

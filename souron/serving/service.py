@@ -1,4 +1,4 @@
-"""A trained system that answers many at once: decoding in several threads, one network."""
+"""A trained system that answers many at once: some threads decode, two own the network."""
 
 import asyncio
 import sys
@@ -9,12 +9,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
+import torch
+
 from souron import machine, predicting
 from souron.serving import uploads
 from souron.serving.answering import Classifying, answering
 from souron.serving.batching import Batcher
 from souron.serving.uploads import Limits
 from souron.speaking import Trouble, _
+
+LANES = 2  # batches that are computed side by side
 
 
 class Service:
@@ -24,9 +28,11 @@ class Service:
         self.answering = answering(model)
         self.name, self.task, self.limits = model.name, model.system.task, limits
         self.kind, self.reading = model.asked.given, model.reading
-        together = limits.batch if isinstance(self.answering, Classifying) else 1
+        several = isinstance(self.answering, Classifying)
+        together = limits.batch if several else 1
+        lanes = min(LANES, torch.get_num_threads()) if several else 1
         self.pool = ThreadPoolExecutor(machine.cores(), "decoding")
-        self.batcher = Batcher(self.answering.network, together)
+        self.batcher = Batcher(self.answering.network, together, lanes)
         self.begun = time.monotonic()
         self.requests = self.served = 0  # under way; answered
         self.held = 0  # bytes of the requests under way
