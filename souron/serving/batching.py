@@ -69,6 +69,7 @@ class Batcher:
             self.changed.notify_all()
 
     def _work(self) -> None:
+        torch.get_num_threads()  # only from here on a thread's number is its own
         while self._anything():
             batch = self._take()
             if batch:
