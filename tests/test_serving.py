@@ -21,20 +21,21 @@ import torch
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from torch import nn
 
 from souron import cli, predicting, running
 from souron.asking import Choice
 from souron.kinds.image import picture
 from souron.kinds.picture import Picture
 from souron.kinds.text import Text
-from souron.serving import api, server, uploads
-from souron.serving.answering import answering
+from souron.serving import answering, api, server, uploads
 from souron.serving.batching import Batcher
 from souron.serving.service import Service
 from souron.serving.uploads import Limits, Refusal
 from souron.speaking import Trouble
 from souron.studio import guard
 from souron.system import System
+from souron.tasks.classify import Seen
 
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 PORT = 8000
@@ -169,6 +170,37 @@ def test_an_answer_does_not_depend_on_what_else_is_asked(serving, digits):
     alone = torch.stack([service.answering.network([row])[0] for row in rows])
     assert together.max() > 0.5
     assert torch.allclose(together, alone, atol=1e-5, rtol=0)
+
+
+class Scaled(nn.Module):
+    """A convolution and a normalisation that has statistics of its own."""
+
+    def __init__(self, knows=True):
+        super().__init__()
+        self.seen, self.knows = Seen(3, 16, ("a", "b")), knows
+        self.conv, self.norm = nn.Conv2d(3, 2, 3, bias=False), nn.BatchNorm2d(2)
+        nn.init.uniform_(self.norm.running_mean)
+        nn.init.uniform_(self.norm.running_var, 1, 2)
+
+    def forward(self, image):
+        if not self.knows and image.mean() > 0:  # which way depends on the picture
+            image = image - 1
+        return self.norm(self.conv(image)).mean((2, 3))
+
+
+def test_normalisations_are_folded_into_convolutions():
+    network, image = Scaled().eval(), torch.rand(4, 3, 16, 16)
+    folded = answering.folded(network)
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in folded.modules())
+    assert torch.allclose(folded(image), network(image), atol=1e-5)
+
+
+def test_a_network_that_cannot_be_read_stays_as_it_is(monkeypatch):
+    network = Scaled(knows=False).eval()
+    assert answering.folded(network) is network
+    network = Scaled().eval()
+    monkeypatch.setattr(answering, "fused", lambda graph: lambda image: graph(image) + 0.01)
+    assert answering.folded(network) is network  # what came of it says something else
 
 
 def test_nothing_that_was_sent_touches_the_disk(serving, pictures):
@@ -567,10 +599,10 @@ def test_an_answer_that_words_cannot_tell_comes_as_a_file():
 
 def test_what_nothing_can_be_asked_of_is_refused():
     with pytest.raises(Trouble) as drawing:
-        answering(predicting.Model("runs/g", SimpleNamespace(task="generate")))
+        answering.answering(predicting.Model("runs/g", SimpleNamespace(task="generate")))
     assert drawing.value.fix == "souron generate runs/g"
     with pytest.raises(Trouble) as untrained:
-        answering(predicting.Model("cnn"))
+        answering.answering(predicting.Model("cnn"))
     assert untrained.value.code == "not trained"
 
 

@@ -1,6 +1,7 @@
 """A trained system that answers many at once: some threads decode, two own the network."""
 
 import asyncio
+import math
 import sys
 import time
 import traceback
@@ -29,8 +30,8 @@ class Service:
         self.name, self.task, self.limits = model.name, model.system.task, limits
         self.kind, self.reading = model.asked.given, model.reading
         several = isinstance(self.answering, Classifying)
-        together = limits.batch if several else 1
         lanes = min(LANES, torch.get_num_threads()) if several else 1
+        together = math.ceil(limits.batch / lanes) if several else 1
         self.pool = ThreadPoolExecutor(machine.cores(), "decoding")
         self.batcher = Batcher(self.answering.network, together, lanes)
         self.begun = time.monotonic()
