@@ -57,10 +57,10 @@ def where(threads: int, *packages: str) -> str:
     """The machine, the versions, and how busy others kept it meanwhile."""
     facts = machine.facts()
     versions = ", ".join(f"{name} {machine.installed(name)}" for name in ("torch", *packages))
-    bf16 = "with" if machine.bf16() else "without"
+    taken = "bfloat16" if machine.bf16() else "float32"
     lines = [
         f"{facts['processor']}, {facts['cores']} cores ({threads} threads used), "
-        f"{facts['memory'] / 1e9:.0f} GB, {bf16} bfloat16 instructions; {facts['platform']}; "
+        f"{facts['memory'] / 1e9:.0f} GB, {taken} in training; {facts['platform']}; "
         f"Python {facts['python']}, {versions}.",
         f"Other processes took {median(_others):.0%} of the cores in the median, "
         f"{max(_others):.0%} at most.",

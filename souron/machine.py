@@ -108,13 +108,21 @@ def memory() -> tuple[int, int]:
 
 
 def bf16() -> bool:
-    """Does the processor multiply bfloat16 matrices by itself (AVX512_BF16 or AMX)?
+    """Does the processor compute bfloat16 faster than float32: AMX, or AVX512_BF16 by AMD?
 
-    Elsewhere bfloat16 works but is slower than float32.
+    By Intel, AVX512_BF16 alone multiplies no faster than float32, and the changes of precision come
+    on top: ``benchmarks/precision.py``.
     """
     import torch
 
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    if torch.cpu._is_amx_tile_supported():
+        return True
+    return torch.cpu._is_avx512_bf16_supported() and "AuthenticAMD" in _vendor()
+
+
+def _vendor() -> str:
+    """In Windows among other words."""
+    return _from_cpuinfo("vendor_id") if sys.platform == "linux" else platform.processor()
 
 
 def _from_cpuinfo(key: str) -> str:

@@ -702,6 +702,23 @@ def test_a_folder_that_cannot_be_written_is_noticed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("amx", "avx512", "vendor", "faster"),
+    [
+        (True, True, "GenuineIntel", True),
+        (False, True, "GenuineIntel", False),  # multiplies no faster than in float32
+        (False, True, "AMD64 Family 25 Model 97 Stepping 2, AuthenticAMD", True),
+        (False, False, "AuthenticAMD", False),
+        (False, False, "", False),
+    ],
+)
+def test_bfloat16_where_it_is_faster(monkeypatch, amx, avx512, vendor, faster) -> None:
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: avx512)
+    monkeypatch.setattr(machine, "_vendor", lambda: vendor)
+    assert machine.bf16() is faster
+
+
 def test_facts_need_no_torch() -> None:
     done = fresh(
         "import sys; from souron import machine; found = machine.facts(); "
