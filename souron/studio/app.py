@@ -41,6 +41,9 @@ def build(studio: Studio) -> Any:
         for name in PAGES[1:]:
             with blocks.route(name, f"/{name}", show_in_navbar=False):
                 _fill(replace(studio, blocks=blocks), name)
+    for event in blocks.fns.values():
+        # each asks by itself: the queue throws away what is asked while its stream is closed
+        event.queue = False
     return blocks
 
 

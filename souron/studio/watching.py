@@ -15,7 +15,7 @@ from markupsafe import Markup
 from souron.reporting import units
 from souron.speaking import Trouble, _
 from souron.studio.jobs import ALIVE, Job, state_name
-from souron.studio.shared import Studio, command, table, trouble
+from souron.studio.shared import QUIET, Studio, command, table, trouble
 
 LINES = 40  # of what the command said
 
@@ -58,9 +58,7 @@ class Watch:
         self.parts = [self.live, self.pictures, self.stop, self.resume, self.result, drawn]
 
         says = self.studio.says
-        gr.Timer(1.0).tick(
-            says(self.update), [self.job, drawn], self.parts, show_progress="hidden"
-        )  # fmt: skip
+        gr.Timer(1.0).tick(says(self.update), [self.job, drawn], self.parts, **QUIET)
         self.job.change(says(self.update), [self.job, drawn], self.parts, show_progress="hidden")
         self.stop.click(says(self.ask_to_stop), self.job, self.live, show_progress="hidden")
         self.resume.click(says(self.go_on), self.job, self.job, show_progress="hidden")
@@ -220,7 +218,7 @@ class Forecast:
         says = self.studio.says
         quiet: Any = {"show_progress": "hidden"}
         self.ask.click(says(self.ask_by_itself(read)), form, self.parts, **quiet)
-        gr.Timer(0.5).tick(says(self.look), self.asked, self.parts, **quiet)
+        gr.Timer(0.5).tick(says(self.look), self.asked, self.parts, **QUIET)
 
         def begin(*values: Any) -> Any:
             return self.studio.jobs.start(read(*values), self.studio.language).id
