@@ -42,8 +42,9 @@ def build(studio: Studio) -> Any:
             with blocks.route(name, f"/{name}", show_in_navbar=False):
                 _fill(replace(studio, blocks=blocks), name)
     for event in blocks.fns.values():
-        # each asks by itself: the queue throws away what is asked while its stream is closed
-        event.queue = False
+        # The queue throws away what is asked while its stream closes, and without it a page does
+        # not show what went wrong: it is for what somebody pressed, which comes alone.
+        event.queue = any(kind in ("click", "submit") for _part, kind in event.targets)
     return blocks
 
 
