@@ -170,6 +170,8 @@ def test_the_keyboard_is_enough(server):
                 break
         page.keyboard.press("Enter")
         page.wait_for_selector("section.job")
+        assert page.locator("[role=listbox]").count() == 0  # no list stays open behind it
+        page.wait_for_selector(":text('souron train mlp_tiny data=digits')")
 
 
 def test_a_system_dropped_in_as_one_file_is_there(tmp_path):

@@ -5,8 +5,10 @@ the files of runs. ``guard`` stands before all of them. Nothing is kept in the s
 on the disk, so that ending it loses nothing.
 """
 
+import asyncio
 import functools
 import importlib
+import logging
 import secrets
 import threading
 import warnings
@@ -124,6 +126,7 @@ def start(
         nobody, host="0.0.0.0" if share_lan else "127.0.0.1", port=port, log_level="warning",
         server_header=False, ws="none", proxy_headers=False, timeout_graceful_shutdown=2,
     )  # fmt: skip
+    logging.getLogger("uvicorn.error").addFilter(unless_cancelled)
     socket = listen(settings)
     port = socket.getsockname()[1]
     settings.app, jobs = application(project, roots, port=port, token=token, lan=share_lan)
@@ -143,6 +146,14 @@ def start(
         server.run([socket])
     finally:
         jobs.close()
+
+
+def unless_cancelled(record: logging.LogRecord) -> bool:
+    """What is still asked when the server ends is cut off, which is no error."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (
+        isinstance(error, asyncio.CancelledError) or record.getMessage().startswith("Cancel ")
+    )
 
 
 async def nobody(_scope: Any, _receive: Any, _send: Any) -> None:

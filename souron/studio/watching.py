@@ -7,7 +7,7 @@ nothing, and opening it again finds the job.
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -195,20 +195,41 @@ def live_table(rows: list[dict[str, Any]]) -> Markup:
     return table(heads, body, _("so far"))
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a forecast was asked for."""
+
+    job: str = ""  # the one that finds out
+    words: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of it."""
+
+    asked: Asked = field(default_factory=Asked)
+    text: str = ""
+    ready: bool = False  # to be started
+    done: bool = False
+    fits: bool = False  # the form still holds what was asked
+
+
 class Forecast:
-    """Two buttons: what it would take, and go. The second is armed by the first's answer, and
-    disarmed by any change."""
+    """Two buttons: what it would take, and go, which can be pressed once that is known.
+
+    A page fills its form and asks in an order that nothing promises. Hence what stands there is
+    made anew, twice a second, of what was asked and what the form holds.
+    """
 
     def __init__(self, studio: Studio, go: str) -> None:
         import gradio as gr
 
         self.studio = studio
-        self.asked = gr.State("")  # the id of the job that finds out
+        self.asked = gr.State(Asked())
         self.told = gr.HTML(elem_classes="forecast")
         with gr.Row():
             self.ask = gr.Button(_("What will it take?"), variant="secondary")
             self.go = gr.Button(go, variant="primary", interactive=False)
-        self.parts = [self.asked, self.told, self.go]
 
     def connect(self, read: Callable[..., list[str]], form: list[Any], job: Any) -> None:
         """``read`` makes the command's words of what ``form`` holds; ``job`` takes the id of what
@@ -217,37 +238,41 @@ class Forecast:
 
         says = self.studio.says
         quiet: Any = {"show_progress": "hidden"}
-        self.ask.click(says(self.ask_by_itself(read)), form, self.parts, **quiet)
-        gr.Timer(0.5).tick(says(self.look), self.asked, self.parts, **QUIET)
+        found = gr.State(Found())
 
         def begin(*values: Any) -> Any:
             return self.studio.jobs.start(read(*values), self.studio.language).id
 
-        self.go.click(says(begin), form, job, **quiet).then(self.disarm, None, self.parts, **quiet)
+        def look(asked: Asked, before: Found, *values: Any) -> list[Any]:
+            found = before if before.asked == asked and before.done else self.look(asked)
+            with suppress(Trouble):
+                found = replace(found, fits=read(*values) == asked.words)
+            if found == before:
+                return [gr.skip()] * 3
+            text, ready = (found.text, found.ready) if found.fits else ("", False)
+            return [found, text, gr.update(interactive=ready)]
 
-    def disarm(self) -> list[Any]:
-        import gradio as gr
+        self.ask.click(says(self.asking(read)), form, self.asked, **quiet)
+        gr.Timer(0.5).tick(says(look), [self.asked, found, *form],
+                           [found, self.told, self.go], **QUIET)  # fmt: skip
+        self.go.click(says(begin), form, job, **quiet).then(Asked, None, self.asked, **quiet)
 
-        return ["", "", gr.update(interactive=False)]
-
-    def ask_by_itself(self, read: Callable[..., list[str]]) -> Callable[..., list[Any]]:
-        def ask(*values: Any) -> list[Any]:
-            import gradio as gr
-
-            wanted = [*read(*values), "--forecast"]
-            job = self.studio.jobs.start(wanted, self.studio.language, queued=False)
-            text = Markup('<p role="status">{}</p>').format(_("trying a few steps …"))
-            return [job.id, text, gr.update(interactive=False)]
+    def asking(self, read: Callable[..., list[str]]) -> Callable[..., Asked]:
+        def ask(*values: Any) -> Asked:
+            words = read(*values)
+            job = self.studio.jobs.start([*words, "--forecast"], self.studio.language, queued=False)
+            return Asked(job.id, words)
 
         return ask
 
-    def look(self, id: str) -> list[Any]:
-        """What the asking has found, once it has."""
-        import gradio as gr
-
-        job = self.studio.find(id)
-        if job is None or job.state in ALIVE:
-            return [gr.skip()] * 3
+    def look(self, asked: Asked) -> Found:
+        """What the asking has found so far."""
+        job = self.studio.find(asked.job)
+        if job is None:
+            return Found(asked)
+        if job.state in ALIVE:
+            text = Markup('<p role="status">{}</p>').format(_("trying a few steps …"))
+            return Found(asked, text)
         found = (job.result or {}).get("forecast")
         said = job.trouble or {"code": job.state, "found": job.log[-500:]}
         with suppress(Trouble):  # another tab was faster
@@ -255,10 +280,10 @@ class Forecast:
         if found is None:
             text = trouble(said.get("code", ""), said.get("found", ""), said.get("expected", ""),
                            said.get("try", ""))  # fmt: skip
-            return ["", text, gr.update(interactive=False)]
+            return Found(asked, text, done=True)
         text = Markup('<p role="status"><strong>{}</strong></p>').format(
             _("It will take about {time} and {memory} of memory.").format(
                 time=units.seconds(found["seconds"]), memory=units.size(found["bytes"])
             )
         )
-        return ["", text, gr.update(interactive=True)]
+        return Found(asked, text, ready=True, done=True)

@@ -75,7 +75,6 @@ def page(studio: Studio) -> None:
     says = studio.says
     for widget in form:
         widget.change(says(changed), form, same, show_progress="hidden")
-        widget.change(forecast.disarm, None, forecast.parts, show_progress="hidden")
     forecast.connect(read, form, watch.job)
     studio.opened(
         lambda query: [
@@ -86,7 +85,7 @@ def page(studio: Studio) -> None:
         ],
         [systems, data, *more, watch.job],
     ).then(says(changed), form, same, show_progress="hidden").then(
-        says(forecast.ask_by_itself(read)), form, forecast.parts, show_progress="hidden"
+        says(forecast.asking(read)), form, forecast.asked, show_progress="hidden"
     )
 
 

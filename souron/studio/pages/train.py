@@ -78,11 +78,7 @@ def page(studio: Studio) -> None:
     says = studio.says
     for widget in form:
         widget.change(says(changed), form, same, show_progress="hidden")
-        widget.change(forecast.disarm, None, forecast.parts, show_progress="hidden")
-    system.input(
-        lambda name: gr.update(choices=sizes_of(name), value="small"), system, size,
-        show_progress="hidden",
-    )  # fmt: skip
+    system.input(says(sized), [system, size], size, show_progress="hidden")
     system.change(says(described), system, idea, show_progress="hidden")
     forecast.connect(read, form, watch.job)
     studio.opened(
@@ -94,7 +90,7 @@ def page(studio: Studio) -> None:
         ],
         [system, size, data, *more, watch.job],
     ).then(says(changed), form, same, show_progress="hidden").then(
-        says(forecast.ask_by_itself(read)), form, forecast.parts, show_progress="hidden"
+        says(forecast.asking(read)), form, forecast.asked, show_progress="hidden"
     )
 
 
@@ -110,6 +106,14 @@ def named(wish: str) -> list[Any]:
 
 def sizes_of(name: str) -> list[str]:
     return list(finding.split(name)[0].sizes)
+
+
+def sized(name: str, size: str) -> Any:
+    """The sizes of a system, for their widget: the one that is chosen where there is such."""
+    import gradio as gr
+
+    sizes = sizes_of(name)
+    return gr.update(choices=sizes, value=size if size in sizes else "small")
 
 
 def described(name: str) -> Markup:

@@ -34,6 +34,12 @@
     }
   });
 
+  // Gradio opens a list again when its field is left with the keyboard
+  addEventListener("keydown", (event) => {
+    const field = event.target.matches?.("[role=combobox]");
+    if (field && ["Tab", "Shift"].includes(event.key)) event.stopImmediatePropagation();
+  }, true);
+
   // what a screen reader needs and Gradio's components leave out
   const mend = () => {
     for (const table of document.querySelectorAll(".scroll[tabindex]")) {
