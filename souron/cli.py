@@ -512,7 +512,7 @@ def generate(
     if folder is None:
         raise parsing.missing("RUN", "souron generate runs/generate/dcgan-digits n=64")
     given_options = said(
-        count=n, seed=seed, first=first, label=label, given=given, walk=walk, out=out,
+        n=n, seed=seed, first=first, label=label, given=given, walk=walk, out=out,
         device=device, **dict(field.split("=", 1) for field in fields or []),
     )  # fmt: skip
     machine.calm_allocator()

@@ -35,14 +35,14 @@ FRAME = 80  # milliseconds
 LONG_SIDE = 256  # pixels, to which small moving pictures are enlarged
 
 
-def generate(run: str | Path, count: int = 64, seed: int = 0, **options: Any) -> DrawnRecord:
+def generate(run: str | Path, n: int = 64, seed: int = 0, **options: Any) -> DrawnRecord:
     """Run ``generating`` to its end. Takes the same options."""
-    return running.last(generating(run, count, seed, **options))
+    return running.last(generating(run, n, seed, **options))
 
 
 def generating(
     run: str | Path,
-    count: int = 64,
+    n: int = 64,
     seed: int = 0,
     *,
     first: int = 0,
@@ -53,7 +53,7 @@ def generating(
     device: str = "auto",
     **options: Any,
 ) -> Iterator[Event]:
-    """Draw ``count`` pictures of the generator trained in the folder ``run``.
+    """Draw ``n`` pictures of the generator trained in the folder ``run``.
 
     ``first`` is the first picture's number, ``label`` the class asked for (several with commas
     take turns), ``given`` a picture, folder or glob to be completed, ``walk`` a number of pictures
@@ -63,7 +63,7 @@ def generating(
     folder = Path(run)
     args = saving.read_args(folder)
     system = drawing.generator(folder, args)
-    check(count, seed, first, walk)
+    check(n, seed, first, walk)
     system.to(machine.device(device))
     known = asking.options_of(type(system).drawing)
     options = asking.read_options(known, options, "souron generate --help")
@@ -87,7 +87,7 @@ def generating(
     begun = time.perf_counter()
     on_sheet: list[Tensor] = []
     way: list[Tensor] = []
-    every = range(first, first + count)
+    every = range(first, first + n)
     try:
         for numbers in drawing.chunks(system, every):
             last = torch.empty(0)
@@ -95,7 +95,7 @@ def generating(
             for last in drawing.draw(system, noise, **of(numbers)):
                 if numbers[0] == first:
                     way.append(last[:STEPS_OF])
-                yield Event("draw", record.count / count, text=str(place))
+                yield Event("draw", record.count / n, text=str(place))
             for number, image in zip(numbers, last, strict=True):
                 picture = pictures.picture(image)
                 write(file_of(place, number, every), picture, mark.of(number), record)
@@ -103,10 +103,10 @@ def generating(
                 on_sheet.append(last)
             record.count += len(numbers)
             record.seconds = time.perf_counter() - begun
-            left = record.seconds * (count - record.count) / record.count
-            yield Event("draw", record.count / count, left, str(place))
+            left = record.seconds * (n - record.count) / record.count
+            yield Event("draw", record.count / n, left, str(place))
     except KeyboardInterrupt as stop:
-        asked = {"n": count - record.count, "seed": seed, "first": first + record.count,
+        asked = {"n": n - record.count, "seed": seed, "first": first + record.count,
                  "label": label, "given": given, "out": place, **options}  # fmt: skip
         words = [f"{name}={value}" for name, value in asked.items() if value != ""]
         command = shlex.join(["souron", "generate", str(run), *words])
@@ -132,10 +132,10 @@ def generating(
     yield Event("done", 1.0, record=record)
 
 
-def check(count: int, seed: int, first: int, walk: int) -> None:
+def check(n: int, seed: int, first: int, walk: int) -> None:
     """Raises Trouble for numbers that make no sense."""
     for name, value, low, high in (
-        ("n", count, 1, MOST),
+        ("n", n, 1, MOST),
         ("seed", seed, 0, 2**31 - 1),
         ("first", first, 0, MOST),
         ("walk", walk, 0, 1000),

@@ -60,7 +60,7 @@ def audit_(
     if what == "ledger":
         ledger(Path(files[0]))
         return
-    given = {"count": n, "seed": seed, "device": device}
+    given = {"n": n, "seed": seed, "device": device}
     memorisation(Path(files[0]), {name: v for name, v in given.items() if v is not None}, open)
 
 

@@ -3,7 +3,7 @@
 import glob
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class Model:
     """A system to hold in one's hand: ``model("cat.jpg").top5``, ``model.train(data=...)``."""
 
     name: str
-    system: Any = None  # None: nothing learnt yet
+    system: Any = field(default=None, repr=False)  # None: nothing learnt yet
     folder: Path | None = None
 
     def __call__(self, *given: str | Path | Kind, **options: Any) -> Any:
@@ -113,11 +113,11 @@ class Model:
         """``evaluating.evaluate`` of this run. Raises Trouble before it was trained."""
         return evaluating.evaluate(self._trained(), data)
 
-    def generate(self, count: int = 64, seed: int = 0, **options: Any) -> DrawnRecord:
+    def generate(self, n: int = 64, seed: int = 0, **options: Any) -> DrawnRecord:
         """``generating.generate`` of this run. Raises Trouble before it was trained."""
         from souron import generating
 
-        return generating.generate(self._trained(), count, seed, **options)
+        return generating.generate(self._trained(), n, seed, **options)
 
     def _trained(self) -> Path:
         if self.folder is None:

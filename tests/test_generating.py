@@ -194,7 +194,7 @@ def test_very_many_pictures_need_no_more_memory_and_lie_in_folders(run, tmp_path
 
 @pytest.mark.parametrize(
     "options, code",
-    [({"count": 0}, "value"), ({"count": 10**6 + 1}, "value"), ({"seed": -1}, "value"),
+    [({"n": 0}, "value"), ({"n": 10**6 + 1}, "value"), ({"seed": -1}, "value"),
      ({"walk": 1}, "value"), ({"label": "3"}, "label"), ({"given": "x.png"}, "given"),
      ({"colour": "red"}, "option")],
 )  # fmt: skip

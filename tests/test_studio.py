@@ -113,6 +113,22 @@ def test_a_training_outlives_the_page_and_the_server(tmp_path):
     assert receipt.stat().st_size > 500
 
 
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_what_went_wrong_is_said_until_it_is_closed(language, server):
+    with browsing.visiting(language) as visit:
+        page = visit.page
+        page.goto(f"{server.address}/{language}/train?system=mlp_tiny")
+        page.get_by_label(said("data", language)).first.fill("/etc")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(":text('data=/etc')")
+        page.click(button("What will it take?", language))
+        wrong = page.get_by_role("alert").filter(has_text=said("This did not work", language))
+        wrong.locator("dl").get_by_text("/etc").first.wait_for()
+        keep(page, f"{language}-wrong")
+        wrong.get_by_label(said("close", language)).click()
+        wrong.wait_for(state="hidden")
+
+
 def test_two_browsers_share_nothing_but_the_runs(server):
     with browsing.visiting() as mine:
         mine.page.goto(f"{server.address}/en/train?system=vit&data=fashion")

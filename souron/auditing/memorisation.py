@@ -248,18 +248,16 @@ class Audit:
         }
 
 
-def auditing(
-    run: str | Path, count: int = 256, seed: int = 0, device: str = "auto"
-) -> Iterator[Event]:
-    """Draw ``count`` pictures of a generator's run and compare each with all that it learnt from,
+def auditing(run: str | Path, n: int = 256, seed: int = 0, device: str = "auto") -> Iterator[Event]:
+    """Draw ``n`` pictures of a generator's run and compare each with all that it learnt from,
     pixel by pixel and as the eye for these data sees them (``perceiving``). The last event carries
     the ``Audit``. Raises Trouble."""
     folder = Path(run)
     args = saving.read_args(folder)
-    if not 1 <= count <= MOST:
+    if not 1 <= n <= MOST:
         raise Trouble(
             "value",
-            _("{name}={value} is not understood").format(name="n", value=count),
+            _("{name}={value} is not understood").format(name="n", value=n),
             expected=f"1..{MOST}",
             fix="n=256",
         )
@@ -270,10 +268,10 @@ def auditing(
     cases = preparing.cases_for(args)
     split = splitting.read(folder / "split.csv", cases)
     image = torch.empty(0)
-    for sample in drawing.Sample.growing(system, count, seed):
+    for sample in drawing.Sample.growing(system, n, seed):
         image = sample.image
-        left = sample.seconds * (count - len(image))
-        yield Event("draw", len(image) / count, left)
+        left = sample.seconds * (n - len(image))
+        yield Event("draw", len(image) / n, left)
     eye = None
     for done, made in perceiving.eye(cases, split.train):
         eye = made

@@ -44,9 +44,7 @@ def build(studio: Studio) -> Any:
             with blocks.route(name, f"/{name}", show_in_navbar=False):
                 _fill(replace(studio, blocks=blocks), name)
     for event in blocks.fns.values():
-        # The queue throws away what is asked while its stream closes, and without it a page does
-        # not show what went wrong: it is for what somebody pressed, which comes alone.
-        event.queue = any(kind in ("click", "submit") for _part, kind in event.targets)
+        event.queue = False  # Gradio's queue throws away what is asked while its stream closes
     return blocks
 
 
@@ -97,8 +95,9 @@ def application(
     for language in speaking.LANGUAGES:
         studio = Studio(project, places, jobs, language)
         outer = gr.mount_gradio_app(
-            outer, build(studio), path=f"/{language}", footer_links=[], run_history=False,
-            ssr_mode=False, mcp_server=False, enable_monitoring=False, pwa=False, theme=theme(),
+            outer, build(studio), path=f"/{language}", root_path=f"/{language}",
+            footer_links=[], run_history=False, ssr_mode=False, mcp_server=False,
+            enable_monitoring=False, pwa=False, theme=theme(),
             head=f'<script src="/static/studio.js" data-language="{language}"></script>'
                  '<link rel="stylesheet" href="/static/studio.css">',
             max_file_size=MOST_UPLOADED, show_error=True,

@@ -18,7 +18,7 @@ COUNT, SEED = 16, 1  # that the form proposes
 SAID_HERE = ("run", "n", "seed", "label", "given", "out")  # of generate, in widgets of their own
 QUIET: dict[str, Any] = {"show_progress": "hidden"}
 # one name for the handlers of every form that is built, else Gradio keeps a queue for each
-TOGETHER: dict[str, Any] = {"concurrency_id": "use", "concurrency_limit": 10}
+DIRECT: dict[str, Any] = {"queue": False}  # for events of what is drawn anew; see app.build
 
 
 class Drawing:
@@ -60,10 +60,10 @@ class Drawing:
 
         form, says = awake([count, seed, classes, given, *own, *more]), studio.says
         proposed = self.proposed()
-        studio.blocks.load(says(lambda: self.the_same(*proposed)), None, same, **QUIET, **TOGETHER)
+        studio.blocks.load(says(lambda: self.the_same(*proposed)), None, same, **QUIET, **DIRECT)
         for widget in form:
-            widget.change(says(self.the_same), form, same, **QUIET, **TOGETHER)
-        go.click(says(self.begin), form, job, **QUIET, **TOGETHER)
+            widget.change(says(self.the_same), form, same, **QUIET, **DIRECT)
+        go.click(says(self.begin), form, job, **QUIET, **DIRECT)
 
     def proposed(self) -> list[Any]:
         """What the form holds at first."""
@@ -95,7 +95,7 @@ class Drawing:
         if "given" in said:
             said["given"] = Path(said["given"]).name
         line = command(words("generate", [self.run], spelt(said)))
-        return same_thing(line, forms.python("generate", repr(self.run), said, {"n": "count"}))
+        return same_thing(line, forms.python("generate", repr(self.run), said, {}))
 
 
 def awake(components: Sequence[Any]) -> list[Any]:

@@ -45,8 +45,13 @@ def title(name: str) -> str:
 
 
 def foot(studio: Studio) -> Markup:
-    return Markup("<footer><p>{}</p></footer>").format(
-        _("souron {version} · everything stays on this computer · runs are in {folder}").format(
-            version=souron.__version__, folder=studio.project
-        )
+    said = _("souron {version} · everything stays on this computer · runs are in {folder}")
+    return Markup(
+        '<footer><p>{said}</p></footer><aside id="wrong" role="alert" hidden>'
+        '<strong>{wrong}</strong><button type="button" data-close aria-label="{close}">×</button>'
+        "<div></div></aside>"
+    ).format(
+        said=said.format(version=souron.__version__, folder=studio.project),
+        wrong=_("This did not work"),
+        close=_("close"),
     )

@@ -76,8 +76,7 @@ class Studio:
                     return handler(*given)
                 except Trouble as error:
                     told = trouble(error.code, error.found, error.expected, error.fix)
-                    title = _("This did not work")
-                    raise gr.Error(told, None, title=title, print_exception=False) from error
+                    raise gr.Error(told, print_exception=False) from error
 
         return speaking
 

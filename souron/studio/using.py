@@ -14,7 +14,7 @@ from souron.kinds.picture import Picture
 from souron.speaking import Trouble, _
 from souron.studio import answers, binning, samples, widgets
 from souron.studio.answers import Answer, told
-from souron.studio.drawn import QUIET, TOGETHER, Drawing, awake, spelt
+from souron.studio.drawn import DIRECT, QUIET, Drawing, awake, spelt
 from souron.studio.loaded import is_path, models
 from souron.studio.shared import Studio, command, here, same_thing, words
 from souron.tasks.classify import Classifier
@@ -81,7 +81,7 @@ def build(studio: Studio, name: str, job: Any, same: Any) -> None:
         asked = asking.ask(source.system)
     except Trouble as error:
         gr.HTML(told(error))
-        studio.blocks.load(lambda: "", None, same, **QUIET, **TOGETHER)
+        studio.blocks.load(lambda: "", None, same, **QUIET, **DIRECT)
         return
     gr.HTML(about(studio, source))
     if asked is not None:
@@ -90,7 +90,7 @@ def build(studio: Studio, name: str, job: Any, same: Any) -> None:
         Drawing(studio, source.name, source.system, source.labels, job, same)
     else:
         gr.HTML(silent(studio))
-        studio.blocks.load(lambda: "", None, same, **QUIET, **TOGETHER)
+        studio.blocks.load(lambda: "", None, same, **QUIET, **DIRECT)
 
 
 def about(studio: Studio, source: Source) -> Markup:
@@ -195,16 +195,16 @@ class Predicting:
             (self.sampled, sampled),
             (self.loaded, self.cards),
         ):
-            self.studio.blocks.load(says(handler), None, parts, **QUIET, **TOGETHER)
-        self.ask_one.click(says(self.one), [before, self.form.given, *told], outputs, **TOGETHER)
-        self.ask_files.click(says(self.several), [self.files, *told], outputs, **TOGETHER)
-        self.ask_folder.click(says(self.all_of), [self.folder, *told], outputs, **TOGETHER)
+            self.studio.blocks.load(says(handler), None, parts, **QUIET, **DIRECT)
+        self.ask_one.click(says(self.one), [before, self.form.given, *told], outputs, **DIRECT)
+        self.ask_files.click(says(self.several), [self.files, *told], outputs, **DIRECT)
+        self.ask_folder.click(says(self.all_of), [self.folder, *told], outputs, **DIRECT)
         self.top.input(
-            says(answers.cards), shown, self.cards, trigger_mode="always_last", **QUIET, **TOGETHER
+            says(answers.cards), shown, self.cards, trigger_mode="always_last", **QUIET, **DIRECT
         )
-        self.look.input(says(self.look_again), shown, [self.answers, self.cards], **TOGETHER)
+        self.look.input(says(self.look_again), shown, [self.answers, self.cards], **DIRECT)
         for widget in own:
-            widget.change(says(self.told_again), own, self.same, **QUIET, **TOGETHER)
+            widget.change(says(self.told_again), own, self.same, **QUIET, **DIRECT)
 
     def sampled(self) -> list[Any]:
         """Something to try it on; then the button is armed."""

@@ -111,10 +111,7 @@ def page(studio: Studio) -> None:
 
     for widget in form:
         widget.change(says(chosen), form, [about, same, *buttons], **QUIET)
-    files.upload(
-        says(bring), files, [files, data, came, *uploads.parts], show_progress_on=came,
-        concurrency_limit=3,
-    )  # fmt: skip
+    files.upload(says(bring), files, [files, data, came, *uploads.parts], show_progress_on=came)
     studio.opened(
         lambda query: [
             gr.update(choices=choices(), value=query.get("data") or DEFAULT),

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from souron import fetching, finding, options
 from souron.speaking import N_, Trouble, _
 from souron.studio import binning, drawn, listing
-from souron.studio.drawn import QUIET, TOGETHER
+from souron.studio.drawn import DIRECT, QUIET
 from souron.studio.shared import Studio
 from souron.studio.watching import Watch
 
@@ -35,7 +35,7 @@ def page(studio: Studio) -> None:
     empty = gr.HTML()
 
     says = studio.says
-    build = gr.render(chosen, triggers=[chosen.change], **QUIET, **TOGETHER)
+    build = gr.render(chosen, triggers=[chosen.change], **QUIET, **DIRECT)
     build(says(lambda name: use(studio, name, watch.job, same)))
     watch = Watch(studio, drawn.outcome, ("generate",))
     same = gr.HTML()

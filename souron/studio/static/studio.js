@@ -15,9 +15,11 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
 
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-dark], [data-copy], a[data-language], a.skip");
+    const button = event.target.closest("button[data-dark], button[data-copy], button[data-close], a[data-language], a.skip");
     if (!button) return;
-    if (button.matches("[data-dark]")) {
+    if (button.matches("[data-close]")) {
+      button.parentElement.hidden = true;
+    } else if (button.matches("[data-dark]")) {
       localStorage.setItem("dark", String(dark() !== "true"));
       paint();
     } else if (button.matches(".skip")) {
@@ -39,6 +41,23 @@
     const field = event.target.matches?.("[role=combobox]");
     if (field && ["Tab", "Shift"].includes(event.key)) event.stopImmediatePropagation();
   }, true);
+
+  // what went wrong with what a page asked, which Gradio does not show; until it is closed
+  const complain = (answer) => {
+    const said = new DOMParser().parseFromString(answer.error ?? answer.detail ?? "", "text/html");
+    const wrong = document.getElementById("wrong");
+    const told = said.querySelector("dl.trouble") ?? said.body.textContent;
+    wrong.querySelector("div").replaceChildren(told);
+    wrong.hidden = false;
+  };
+  const ask = window.fetch;
+  window.fetch = async (...given) => {
+    const answer = await ask(...given);
+    if (!answer.ok && answer.url.includes("/run/predict")) {
+      answer.clone().json().then(complain, () => complain({}));
+    }
+    return answer;
+  };
 
   // what a screen reader needs and Gradio's components leave out
   const mend = () => {
