@@ -384,12 +384,11 @@ def check(
     if screen.json:
         print_json({**found.as_json(), "page": page})
     else:
-        named = {"error": _("error"), "warning": _("warning"), "hint": _("hint")}
         made = showing.table(_("severity"), _("found"), _("what to do"))
         for finding in found.findings:
             shown = ", ".join(finding.files[:3]) + (", ..." if len(finding.files) > 3 else "")
             made.add_row(
-                named[finding.severity],
+                units.severity(finding.severity),
                 "\n".join(filter(None, (f"[{finding.code}] {finding.message}", shown))),
                 finding.fix,
             )

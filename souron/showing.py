@@ -265,7 +265,7 @@ def costs(forecast: Any, outcome: Any) -> None:
 def skipped_files(skipped: Sequence[Any], most: int = 5) -> None:
     if not skipped:
         return
-    show(_("{n} files could not be used:").format(n=len(skipped)))
+    show(_("Files that could not be used: {count}").format(count=len(skipped)))
     for each in skipped[:most]:
         show(f"  {each.file}: {each.reason}")
     if len(skipped) > most:

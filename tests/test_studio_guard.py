@@ -185,9 +185,7 @@ def test_nobody_shares_without_a_token(studio):
      {"sec-fetch-site": "none"}, {},
      {"origin": "http://evil.example", "sec-fetch-site": "same-origin"}],
 )  # fmt: skip
-@pytest.mark.parametrize(
-    "path", ["queue/join", "upload", "cancel", "run/predict", "component_server"]
-)
+@pytest.mark.parametrize("path", ["run/predict", "upload", "component_server"])
 def test_nothing_is_written_from_elsewhere(studio, behind, headers, path):
     headers = {"content-type": "application/json", **headers}
     answer = post(studio(), f"/en/gradio_api/{path}", headers=headers)
@@ -200,7 +198,7 @@ def test_nothing_is_written_from_elsewhere(studio, behind, headers, path):
     "headers", [FROM_HERE, {"origin": OWN}, {"origin": "null", "sec-fetch-site": "same-origin"}]
 )
 def test_the_studios_own_pages_write(studio, behind, headers):
-    assert post(studio(), "/en/gradio_api/queue/join", b'{"data": []}', headers).status_code == 200
+    assert post(studio(), "/en/gradio_api/run/predict", b'{"data": []}', headers).status_code == 200
     assert behind.body == b'{"data": []}'
 
 
@@ -213,7 +211,7 @@ def test_other_sites_may_link_to_pages_and_read_nothing(studio, behind, site):
     behind.asked.clear()
     for path in (
         "/en/gradio_api/app_id",
-        "/en/gradio_api/queue/data",
+        "/en/gradio_api/upload_progress",
         "/en/assets/a.js",
         "/runs/a.html",
     ):
@@ -225,7 +223,13 @@ def test_other_sites_may_link_to_pages_and_read_nothing(studio, behind, site):
         ("no-cors", "script"),
     ):
         read = {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": dest}
-        for path in ("/en/", "/", "/en/assets/a.js", "/favicon.ico", "/en/gradio_api/queue/data"):
+        for path in (
+            "/en/",
+            "/",
+            "/en/assets/a.js",
+            "/favicon.ico",
+            "/en/gradio_api/upload_progress",
+        ):
             assert ask(studio(), path, headers=read).status_code == 403, (mode, path)
     assert ask(studio(), "/en/", headers={"origin": "http://evil.example"}).status_code == 403
     assert behind.asked == []
@@ -275,8 +279,8 @@ def test_with_a_token_everything_else_waits_for_it(studio, behind):
     for path in ("/", "/en", "/en/", "/en/train/", "/en/gradio_api/app_id", "/en/assets/a.js",
                  "/favicon.ico", "/runs/a.html", "/nothing", *wrong):  # fmt: skip
         assert ask(shared, path).status_code == 401, path
-    assert post(shared, "/en/gradio_api/queue/join").status_code == 401
-    assert post(shared, "/en/gradio_api/queue/join?token=s3cret").status_code == 401
+    assert post(shared, "/en/gradio_api/run/predict").status_code == 401
+    assert post(shared, "/en/gradio_api/run/predict?token=s3cret").status_code == 401
     assert ask(shared, "/en/", headers={"cookie": f"souron-{PORT}=wrong"}).status_code == 401
     assert ask(shared, "/en/", headers={"cookie": f"souron-{PORT}=é".encode()}).status_code == 401
     assert behind.asked == []
@@ -292,7 +296,7 @@ def test_the_token_becomes_a_cookie_and_leaves_the_address(studio):
     kept = {"cookie": answer.headers["set-cookie"].partition(";")[0]}
     assert ask(shared, "/en/", headers=kept).status_code == 200
     assert (
-        post(shared, "/en/gradio_api/queue/join", headers={**FROM_HERE, **kept}).status_code == 200
+        post(shared, "/en/gradio_api/run/predict", headers={**FROM_HERE, **kept}).status_code == 200
     )
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["referrer-policy"] == "no-referrer"
@@ -457,7 +461,7 @@ def test_bodies_are_bounded_by_route(studio, behind, monkeypatch):
     monkeypatch.setattr(guard, "MOST_SAID", 1000)
     small = studio(most_bytes=5000)
     value = json.dumps({"data": ["x" * 990]}).encode()
-    answer = post(small, "/en/gradio_api/queue/join", value)
+    answer = post(small, "/en/gradio_api/run/predict", value)
     assert answer.status_code == 413 and behind.asked == []
     assert post(small, "/en/gradio_api/upload", b"x" * 5000).status_code == 200
     assert post(small, "/en/gradio_api/upload", b"x" * 5001).status_code == 413
@@ -492,7 +496,7 @@ def test_a_stalled_request_is_cut_off_and_its_file_removed(studio, behind, place
     assert stalling(impatient, "/en/gradio_api/upload") == 408
     left = {path.name for path in place.iterdir()}
     assert left == {"tmpabcd1234.png", "kept", "tmpab", "tmpfolder01"}
-    assert stalling(impatient, "/en/gradio_api/queue/join") == 408
+    assert stalling(impatient, "/en/gradio_api/run/predict") == 408
     assert post(impatient, "/en/gradio_api/upload").status_code == 200  # nothing stays counted
 
 
@@ -632,7 +636,7 @@ def test_handlers_are_given_files_that_gradio_keeps_alone(studio, behind, place)
     fine = {"data": [file_data(place / "up.png", url="http://127.0.0.1/x"), {"path": "/etc/passwd"},
                      None, "http://evil.example", file_data(None), 3]}  # fmt: skip
     fine["data"][4]["path"] = None
-    assert post(studio(), "/en/gradio_api/queue/join", json.dumps(fine)).status_code == 200
+    assert post(studio(), "/en/gradio_api/run/predict", json.dumps(fine)).status_code == 200
     assert json.loads(behind.body) == fine
     behind.asked.clear()
     for text in ("/etc/passwd", "http://evil.example/a.png", "HTTPS://evil.example", "relative",
@@ -642,7 +646,7 @@ def test_handlers_are_given_files_that_gradio_keeps_alone(studio, behind, place)
             {"a": [[{"b": file_data(text)}]]},
             [{"image": file_data(text)}],
         ):
-            for path in ("queue/join", "run/predict", "component_server", "component_server/"):
+            for path in ("run/predict", "component_server", "component_server/"):
                 answer = post(studio(), f"/en/gradio_api/{path}", json.dumps({"data": data}))
                 assert answer.status_code == 403 and "not uploaded" in answer.text, (text, path)
     assert behind.asked == []
@@ -684,10 +688,10 @@ def test_a_path_cannot_hide_from_the_guard_behind_its_kind(studio, behind):
         "application/x",
     ):
         headers = {**FROM_HERE, "content-type": kind}
-        answer = post(studio(), "/en/gradio_api/queue/join", hidden, headers)
+        answer = post(studio(), "/en/gradio_api/run/predict", hidden, headers)
         assert answer.status_code == 403
     for broken in (b"{", b"[" * 100_000, b"\xff", b"{}{}"):
-        assert post(studio(), "/en/gradio_api/queue/join", broken).status_code == 400
+        assert post(studio(), "/en/gradio_api/run/predict", broken).status_code == 400
     assert behind.asked == []
 
 
@@ -803,12 +807,14 @@ def drawn_page(gr, folder: Path):
         asked = [text, picture, number, choice, table]
         go.click(answer, asked, out, api_name="answer")
         length = gr.Textbox(label="length", elem_id="length")
-        text.change(lambda text: str(len(text)), text, length, queue=False, api_name="length")
+        text.change(lambda text: str(len(text)), text, length, api_name="length")
         upload = gr.File(label="upload", file_count="multiple")
         names = gr.Textbox(label="names", elem_id="names")
         upload.upload(named, upload, names, api_name="names")
     with blocks.route("train", "/train", show_in_navbar=False):
         gr.HTML("<h1>Second</h1>")
+    for event in blocks.fns.values():
+        event.queue = False
     return blocks
 
 
@@ -842,8 +848,9 @@ def serve(folder: Path) -> None:
     outer.add_api_route("/favicon.ico", lambda: None, status_code=204)
     for language in ("en", "ja"):
         gr.mount_gradio_app(
-            outer, drawn_page(gr, folder), path=f"/{language}", footer_links=[], run_history=False,
-            ssr_mode=False, mcp_server=False, enable_monitoring=False, pwa=False,
+            outer, drawn_page(gr, folder), path=f"/{language}", root_path=f"/{language}",
+            footer_links=[], run_history=False, ssr_mode=False, mcp_server=False,
+            enable_monitoring=False, pwa=False,
             theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
         )  # fmt: skip
     mounted = next(route.app for route in outer.routes if getattr(route, "path", "") == "/en")
@@ -890,7 +897,7 @@ def client(served):
 
 
 def happens(client, name: str, data: list) -> dict:
-    """What a page does with an event, and what comes of it."""
+    """What a page asks with an event, and what comes of it."""
     config = (
         client.get("/en/").text.partition("window.gradio_config = ")[2].partition(";</script>")[0]
     )
@@ -902,14 +909,9 @@ def happens(client, name: str, data: list) -> dict:
         "event_data": None,
         "trigger_id": None,
     }
-    joined = client.post("/en/gradio_api/queue/join", json=asked)
-    joined.raise_for_status()
-    with client.stream("GET", "/en/gradio_api/queue/data?session_hash=abc") as lines:
-        for line in lines.iter_lines():
-            message = json.loads(line.removeprefix("data: ")) if line else {"msg": ""}
-            if message["msg"] == "process_completed":
-                return message
-    raise AssertionError("the event was lost")
+    answer = client.post("/en/gradio_api/run/predict", json=asked)
+    answer.raise_for_status()
+    return answer.json()
 
 
 def uploaded(client, content=b"1", name="a.txt") -> str:
@@ -924,7 +926,7 @@ def test_gradio_alone_would_give_away_any_file(served, tmp_path):
     (tmp_path / "secret.txt").write_text("secret")
     with httpx.Client(base_url=served.bare) as client:
         done = happens(client, "names", [[file_data(tmp_path / "secret.txt")]])
-        assert done["output"]["data"] == ["secret.txt"]
+        assert done["data"] == ["secret.txt"]
         [kept] = Path(served.place).glob("*/secret.txt")
         assert client.get(f"/en/gradio_api/file={kept}").text == "secret"
 
@@ -933,7 +935,7 @@ def test_events_and_uploads_work_behind_the_guard(client, served):
     path = uploaded(client)
     assert Path(path).is_relative_to(served.place)
     done = happens(client, "names", [[file_data(path)]])
-    assert done["success"] and done["output"]["data"] == ["a.txt"]
+    assert done["data"] == ["a.txt"]
     assert client.get(f"/en/gradio_api/file={path}").text == "1"
 
 
@@ -956,15 +958,10 @@ def test_pages_of_gradio_name_no_address_elsewhere(client, served):
 LEFT = {
     "GET /", "HEAD /", "GET /train", "GET /theme.css", "GET /assets/{path:path}",
     "GET /static/{path:path}", "GET /gradio_api/app_id", "GET /gradio_api/heartbeat/{session_hash}",
-    "GET /gradio_api/queue/data", "POST /gradio_api/queue/join", "POST /gradio_api/run/{api_name}",
-    "POST /gradio_api/run/{api_name}/", "POST /gradio_api/cancel", "POST /gradio_api/reset",
-    "POST /gradio_api/reset/", "POST /gradio_api/upload", "GET /gradio_api/upload_progress",
+    "POST /gradio_api/run/{api_name}", "POST /gradio_api/run/{api_name}/",
+    "POST /gradio_api/upload", "GET /gradio_api/upload_progress",
     "GET /gradio_api/file={path_or_url:path}", "HEAD /gradio_api/file={path_or_url:path}",
     "POST /gradio_api/component_server", "POST /gradio_api/component_server/",
-    "POST /gradio_api/stream/{event_id}", "POST /gradio_api/stream/{event_id}/close",
-    "GET /gradio_api/stream/{session_hash}/{run}/{component_id}/playlist-file",
-    "GET /gradio_api/stream/{session_hash}/{run}/{component_id}/playlist.m3u8",
-    "GET /gradio_api/stream/{session_hash}/{run}/{component_id}/{segment_id}.{ext}",
 }  # fmt: skip
 
 
@@ -1188,7 +1185,7 @@ async (url) => {
   const api = url + "/en/gradio_api";
   const quiet = {mode: "no-cors", credentials: "include"};
   const send = {...quiet, method: "POST", body: '{"data": []}'};
-  for (const way of ["queue/join", "run/predict", "cancel", "upload", "component_server"])
+  for (const way of ["run/predict", "upload", "component_server"])
     await fetch(`${api}/${way}`, send).catch(() => 0);
   const read = ["/en/", "/en/theme.css", "/en/gradio_api/app_id", "/en/gradio_api/heartbeat/abc"];
   for (const way of read) {
@@ -1196,7 +1193,7 @@ async (url) => {
     await fetch(url + way).catch(() => 0);
   }
   const json = {"Content-Type": "application/json"};
-  await fetch(api + "/queue/join", {...send, mode: "cors", headers: json})
+  await fetch(api + "/run/predict", {...send, mode: "cors", headers: json})
     .catch(() => 0);
   const add = (tag, values) =>
     document.body.append(Object.assign(document.createElement(tag), values));
@@ -1204,7 +1201,7 @@ async (url) => {
   add("img", {src: url + "/favicon.ico"});
   add("iframe", {src: url + "/en/"});
   add("iframe", {name: "hidden"});
-  add("form", {action: api + "/queue/join", method: "post", target: "hidden"});
+  add("form", {action: api + "/run/predict", method: "post", target: "hidden"});
   document.forms[0].submit();
   await new Promise((done) => setTimeout(done, 1000));
 }
@@ -1215,7 +1212,7 @@ def test_another_site_can_use_nothing_of_the_studio(served, page, elsewhere):
     page.goto(elsewhere.url)
     page.evaluate(USING, served.url)
     answers = [status for url, status in page.answered if url.startswith(served.url)]
-    assert len(answers) > 10 and set(answers) == {403}
+    assert len(answers) > 8 and set(answers) == {403}
     page.evaluate(USING, served.bare)  # what it could do without the guard
     assert 200 in [status for url, status in page.answered if url.startswith(served.bare)]
     page.evaluate("(url) => { location.href = url; }", f"{served.url}/en/")  # but may link to it

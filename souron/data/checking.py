@@ -182,7 +182,11 @@ def _broken(cases: Cases) -> Iterator[Finding]:
             code,
             "error" if code in (*BROKEN, "label conflict") else "hint",
             tuple(files),
-            _("{count} files cannot be used ({code})").format(count=len(files), code=code),
+            (
+                _("1 file cannot be used ({code})")
+                if len(files) == 1
+                else _("{count} files cannot be used ({code})")
+            ).format(count=len(files), code=code),
             fixes.get(code, _("nothing, if they are not pictures of the data")),
         )
 
@@ -195,11 +199,13 @@ def _copies(cases: Cases, alike: Sequence[tuple[int, int]]) -> Iterator[Finding]
         cases, "duplicates", "warning", same,
         _("{count} pictures are there more than once, the same to the pixel"),
         _("keep one of each: --fix"), count=sum(len(rows) - 1 for rows in same),
+        one=_("1 picture is there more than once, the same to the pixel"),
     )  # fmt: skip
     yield from _about(
         cases, "near duplicates", "warning", near,
         _("{count} pictures are copies of others, re-encoded, resized or brightened"),
         _("keep one of each: --fix"), count=sum(len(rows) - 1 for rows in near),
+        one=_("1 picture is a copy of another, re-encoded, resized or brightened"),
     )  # fmt: skip
     conflicts = _differing([*same, *near], cases.label.tolist())
     yield from _about(
@@ -211,6 +217,7 @@ def _copies(cases: Cases, alike: Sequence[tuple[int, int]]) -> Iterator[Finding]
         cases, "leak", "error", _differing([*same, *near], cases.part),
         _("{count} pictures are in more than one of train, val and test"),
         _("move each with its copies into one part"),
+        one=_("1 picture is in more than one of train, val and test"),
     )  # fmt: skip
 
 
@@ -228,11 +235,13 @@ def _patients(cases: Cases) -> Iterator[Finding]:
         cases, "patient leak", "error", _differing(patients, cases.part),
         _("{count} patients are in more than one of train, val and test"),
         _("give all pictures of a patient to one part, or no parts: souron divides"),
+        one=_("1 patient is in more than one of train, val and test"),
     )  # fmt: skip
     yield from _about(
         cases, "patient in classes", "hint", _differing(patients, label),
         _("{count} patients have pictures in more than one class"),
         _("nothing, if that is how it is (left and right, before and after)"),
+        one=_("1 patient has pictures in more than one class"),
     )  # fmt: skip
     seen = set(zip(label, cases.group, strict=True))
     number = Counter(c for c, _name in seen)
@@ -274,6 +283,7 @@ def _sizes(cases: Cases, about: Sequence[File | None]) -> Iterator[Finding]:
         cases, "odd size", "hint", [(row,) for row in odd],
         _("{count} pictures are over {times:g} times larger or smaller than the middle one"),
         _("look whether they belong here"), times=ODD,
+        one=_("1 picture is over {times:g} times larger or smaller than the middle one"),
     )  # fmt: skip
     kinds = Counter(file.colours for file in about if file)
     fewer = min(kinds, key=lambda colours: kinds[colours]) if len(kinds) > 1 else 0
@@ -315,6 +325,7 @@ def _lettering(cases: Cases, watch: Callable[[str, float], None]) -> Iterator[Fi
         _("{count} pictures seem to have letters or marks burned in ({looked} were looked at)"),
         _("look: a name must not be there, and a mark that one class has is what will be learnt"),
         looked=len(looked),
+        one=_("1 picture seems to have letters or marks burned in ({looked} were looked at)"),
     )  # fmt: skip
 
 
@@ -442,13 +453,14 @@ def _differing(families: Sequence[tuple[int, ...]], by: Sequence[Any]) -> list[t
 
 def _about(
     cases: Cases, code: str, severity: Severity, rows: Sequence[tuple[int, ...]], message: str,
-    fix: str, **fields: Any,
+    fix: str, one: str = "", **fields: Any,
 ) -> Iterator[Finding]:  # fmt: skip
     """The finding about families of rows, where there are any. ``count`` in the message is how
-    many families, unless ``fields`` says otherwise."""
+    many families, unless ``fields`` says otherwise; ``one`` is the message where that is 1."""
     if rows:
         files = tuple(cases.file[row] for family in rows for row in family)
-        told = message.format(**{"count": len(rows), **fields})
+        said = {"count": len(rows), **fields}
+        told = (one if one and said["count"] == 1 else message).format(**said)
         yield Finding(code, severity, files, told, fix, tuple(rows))
 
 

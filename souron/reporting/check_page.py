@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from souron.data.checking import Checkup, Finding, Severity
+from souron.data.checking import Checkup, Finding
 from souron.reporting import units
 from souron.reporting.page import Fact, Tile, page, tile, write
 from souron.speaking import _
@@ -16,8 +16,8 @@ MOST_FILES = 50
 
 def check_page(found: Checkup, path: Path) -> Path:
     """Write the page; its path. Raises Trouble where it cannot be written."""
-    count = Counter(finding.severity for finding in found.findings)
-    names = severities()
+    count: Counter[str] = Counter(finding.severity for finding in found.findings)
+    names = {"error": _("errors"), "warning": _("warnings"), "hint": _("hints")}
     text = page(
         "check.html",
         title=_("Doctor of data: {name}").format(name=found.cases.name),
@@ -48,14 +48,10 @@ def headline(severe: Iterable[Any]) -> str:
     return _("Nothing was found that would spoil a result.")
 
 
-def severities() -> dict[Severity, str]:
-    return {"error": _("errors"), "warning": _("warnings"), "hint": _("hints")}
-
-
 def _shown(found: Checkup, finding: Finding) -> dict[str, Any]:
     return {
         "code": finding.code,
-        "severity": severities()[finding.severity],
+        "severity": units.severity(finding.severity),
         "message": finding.message,
         "fix": finding.fix,
         "families": _families(found, finding),

@@ -150,3 +150,8 @@ def _three(value: float) -> str:
     if value == 0 or not 1e-4 <= abs(value) < 1e6:
         return f"{value:.3g}"
     return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def severity(name: str) -> str:
+    """Of a finding of the doctor of data."""
+    return {"error": _("error"), "warning": _("warning"), "hint": _("hint")}.get(name, name)

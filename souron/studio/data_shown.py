@@ -130,7 +130,7 @@ def files_left_out(found: Any) -> Markup:
         (each.get("file", ""), each.get("code", ""), each.get("reason", ""))
         for each in skipped[:MOST_NAMED]
     ]
-    told = _("{count} files cannot be used").format(count=units.whole(len(skipped)))
+    told = _("Files that could not be used: {count}").format(count=units.whole(len(skipped)))
     return Markup("<details><summary>{}</summary>{}</details>").format(
         told, table((_("file"), _("code"), _("why")), rows, told)
     )
@@ -193,10 +193,8 @@ def rank(severity: Any) -> int:
 
 
 def severity_name(severity: Any) -> Markup:
-    named = {"error": _("error"), "warning": _("warning"), "hint": _("hint")}
-    return Markup('<strong class="{}">{}</strong>').format(
-        severity if severity in named else "", named.get(severity, severity)
-    )
+    known = severity if severity in SEVERITIES else ""
+    return Markup('<strong class="{}">{}</strong>').format(known, units.severity(severity))
 
 
 def file_list(files: Any) -> Markup:
