@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from souron.training import Progress, Run
 
 LOOKS = 10  # at most, at the validation cases
 PROBE_SECONDS = 1.5  # at most, and a quarter of the run's steps
+GROWING = (0.1, 0.3, 0.5, 0.7, 0.9)  # places of the budget where a growing system is tried
 
 
 def autocast(device: torch.device) -> Callable[[], AbstractContextManager]:
@@ -247,21 +248,32 @@ def probe(fit: Fit) -> Probe:
     with torch.random.fork_rng():
         copied = Fit(copy.deepcopy(fit.system), fit.data, None, fit.budget, fit.batch)
         few_steps = 4 if bounded else fit.steps // 4
-        times = [time.perf_counter()]
-        for progress in copied.system.fit(copied.data, copied._run()):
-            times.append(time.perf_counter())
-            copied.step, copied.optimizers = progress.step + 1, progress.optimizers
-            enough = len(times) > few_steps or times[-1] - times[0] > PROBE_SECONDS
-            if len(times) > 4 and enough:
-                break
+        steps = copied.system.fit(copied.data, copied._run())
+        places = GROWING if fit.system.grows else (0.0,)
+        tried = [_tried(copied, steps, place, few_steps, len(places)) for place in places]
         begun = time.perf_counter()
         if fit.system.measures:
             look(copied.system, few)
         held = memory.held(copied.system, copied.optimizers.values())
         seconds_a_case = (time.perf_counter() - begun) / len(some)
-    steps = [after - before for before, after in pairwise(times)]
+    known = [seconds for seconds in tried if seconds is not None]
+    return Probe(mean(known), seconds_a_case, held)
+
+
+def _tried(
+    fit: Fit, steps: Iterator[Progress], place: float, most: int, share: int
+) -> float | None:
+    """Seconds of a step at that ``place`` of the budget, 0..1; None where no step is left."""
+    fit._used, times = place, [time.perf_counter()]
+    for progress in steps:
+        times.append(time.perf_counter())
+        fit.step, fit.optimizers = progress.step + 1, progress.optimizers
+        enough = len(times) > most / share or times[-1] - times[0] > PROBE_SECONDS / share
+        if len(times) > 4 and enough:
+            break
+    took = [after - before for before, after in pairwise(times)]
     # the first ones are slow: they set up what the run itself will find ready
-    return Probe(median(steps[len(steps) // 2 :]), seconds_a_case, held)
+    return median(took[len(took) // 2 :]) if took else None
 
 
 def refuse_what_does_not_fit(fit: Fit, few: Feed) -> None:

@@ -42,6 +42,7 @@ class System(nn.Module, ABC):
     needs_fit: ClassVar[bool] = True
     channels_last: ClassVar[bool] = False  # True for convolutional networks: faster
     full_batch: ClassVar[bool] = False  # True where each step sees every case
+    grows: ClassVar[bool] = False  # True where later steps cost more: see ``used``
     clip: ClassVar[float | None] = None  # the largest gradient norm of an update
 
     config: Any

@@ -238,7 +238,7 @@ def test_patients_in_two_classes_and_classes_of_one_patient(listed):
     rows = [f"写真/{i}.png,{label[i]},{patient[i]}" for i in range(12)]
     found = codes(listed(["file,label,patient", *rows]))
     assert found["patient in classes"].files == ("写真/0.png", "写真/1.png")
-    assert "1 patients" in found["patient in classes"].message
+    assert "1 patient " in found["patient in classes"].message
     assert found["few patients"].message.endswith("c")
 
 
@@ -321,5 +321,5 @@ def test_the_command_says_it_without_a_traceback(listed, capsys):
     path = listed(["file,label", "写真/0.png,a", "写真/1.png,b", "写真/gone.png,a", "../x.png,b"])
     assert cli.run(["data", "check", str(path)]) == 3
     seen = capsys.readouterr()
-    assert "[missing] 1 files" in seen.out and "[outside] 1 files" in seen.out
+    assert "[missing] 1 file " in seen.out and "[outside] 1 file " in seen.out
     assert "Traceback" not in seen.out + seen.err

@@ -783,6 +783,8 @@ def drawn_page(gr, folder: Path):
     import matplotlib.figure
     import numpy as np
 
+    from souron.studio.app import directly
+
     def answer(text, picture, number, choice, table):
         figure = matplotlib.figure.Figure(figsize=(2, 2))
         figure.subplots().plot([1, 2], [1, 2])
@@ -813,8 +815,7 @@ def drawn_page(gr, folder: Path):
         upload.upload(named, upload, names, api_name="names")
     with blocks.route("train", "/train", show_in_navbar=False):
         gr.HTML("<h1>Second</h1>")
-    for event in blocks.fns.values():
-        event.queue = False
+    directly(blocks)
     return blocks
 
 

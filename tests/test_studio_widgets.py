@@ -324,8 +324,11 @@ def served(blocks):
 
     from souron.studio import app, guard
 
-    outer = gr.mount_gradio_app(FastAPI(), blocks, path="/en", ssr_mode=False, mcp_server=False,
-                                pwa=False, theme=app.theme(), footer_links=[])  # fmt: skip
+    app.directly(blocks)
+    outer = gr.mount_gradio_app(
+        FastAPI(), blocks, path="/en", root_path="/en", ssr_mode=False, mcp_server=False,
+        pwa=False, theme=app.theme(), footer_links=[],
+    )  # fmt: skip
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     door = guard.Guard(outer, port=port, token="", lan=False, most_bytes=10**8)

@@ -1,12 +1,17 @@
-"""A moving average of what a generator has learnt, all in one row, which draws better than the last
-step does.
+"""A moving average of what a generator has learnt, which draws better than the last step does: all
+in one row, or a network of its own.
 
 Yazıcı, Foo, Winkler, Yap, Piliouras, Chandrasekhar: The Unusual Effectiveness of Averaging in GAN
 Training (2018). https://arxiv.org/abs/1806.04498
 """
 
+import copy
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def named(network: nn.Module) -> dict[str, Tensor]:
@@ -33,3 +38,16 @@ def unrolled(row: Tensor, network: nn.Module) -> dict[str, Tensor]:
 def follow(row: Tensor, network: nn.Module, most: float, step: int) -> None:
     """The row keeps ``most`` of itself; at first less, so that the first steps are forgotten."""
     row.lerp_(in_a_row(network), 1 - min(most, step / (step + 10)))
+
+
+def follower(network: Network) -> Network:
+    """A copy that does not learn by itself."""
+    return copy.deepcopy(network).requires_grad_(False)
+
+
+@torch.no_grad()
+def lead(average: nn.Module, network: nn.Module, most: float, step: int) -> None:
+    """The follower's weights keep ``most`` of themselves; at first less."""
+    kept = min(most, (1 + step) / (10 + step))
+    for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
+        slow.lerp_(fast, 1 - kept)

@@ -43,9 +43,14 @@ def build(studio: Studio) -> Any:
         for name in PAGES[1:]:
             with blocks.route(name, f"/{name}", show_in_navbar=False):
                 _fill(replace(studio, blocks=blocks), name)
-    for event in blocks.fns.values():
-        event.queue = False  # Gradio's queue throws away what is asked while its stream closes
+    directly(blocks)
     return blocks
+
+
+def directly(blocks: Any) -> None:
+    """Without Gradio's queue, which throws away what is asked while its stream closes."""
+    for event in blocks.fns.values():
+        event.queue = False
 
 
 def _fill(studio: Studio, name: str) -> None:

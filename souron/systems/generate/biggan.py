@@ -18,7 +18,6 @@ or more, by fewer or more blocks that start from 4 to 7 pixels, a last cut where
 the side; attention always before the last block; drawn pictures get the real ones' classes.
 """
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -30,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.asking import Choice
+from souron.blocks.averaging import follower, lead
 from souron.speaking import N_
 from souron.tasks.generate import Batch, Generator, Noise, Seen
 
@@ -244,7 +244,7 @@ class BigGAN(Generator):
         widths = [config.width * min(2**i, 16) for i in range(steps + 1)]  # from the picture inward
         self.generator = Painter(config, seen, widths)
         self.critic = Critic(seen, widths)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False)
+        self.average = follower(self.generator)
         self.numbers = config.noise * (steps + 1)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -269,9 +269,7 @@ class BigGAN(Generator):
 
     @torch.no_grad()
     def after_update(self, step: int) -> None:
-        kept = min(self.config.average, (1 + step) / (10 + step))  # a young average is shorter
-        weights: list[Tensor] = [*self.generator.parameters()]
-        torch._foreach_lerp_(list(self.average.parameters()), weights, 1 - kept)
+        lead(self.average, self.generator, self.config.average, step)
         if step % GATHER == 0:
             # the average is a network of its own: its features have other means and variances
             norms = [part for part in self.average.modules() if isinstance(part, nn.BatchNorm2d)]

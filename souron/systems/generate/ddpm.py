@@ -18,7 +18,6 @@ other sizes have betas from a cosine (Nichol, Dhariwal 2021, https://arxiv.org/a
 `small` takes two by two pixels as one with four channels.
 """
 
-import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from souron.asking import Choice
+from souron.blocks.averaging import follower, lead
 from souron.blocks.samplers import SAMPLERS, cosine, linear
 from souron.blocks.unet import UNet
 from souron.speaking import N_
@@ -73,7 +73,7 @@ class DDPM(Generator):
         self.network = UNet(
             channels, channels, widths, config.layers, (1,), self.classes, config.dropout
         )
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.average = follower(self.network)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"model": torch.optim.Adam(self.network.parameters(), self.config.rate)}
@@ -89,12 +89,8 @@ class DDPM(Generator):
         guess = self.find(self.network, noisy, step, label.masked_fill(hidden, self.classes))
         return F.mse_loss(guess.float(), noise)
 
-    @torch.no_grad()
     def after_update(self, step: int) -> None:
-        stays = min(0.9999, (1 + step) / (10 + step))
-        pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
-        for mean, weight in pairs:
-            mean.lerp_(weight, 1 - stays)
+        lead(self.average, self.network, 0.9999, step)
 
     def find(self, network: UNet, noisy: Tensor, step: Tensor, label: Tensor) -> Tensor:
         """The noise in (B, C, H, W), of steps (B,) from 0; label ``self.classes`` is none."""

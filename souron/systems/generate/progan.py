@@ -21,7 +21,6 @@ its moments when a stage begins.
 """
 
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, log2, sqrt
@@ -30,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.blocks.averaging import follower, lead
 from souron.tasks.generate import Batch, Generator, Noise, Seen
 
 FADE = 0.5  # of a stage's share of the budget
@@ -148,6 +148,7 @@ class ProGAN(Generator):
     }
     SHOWN = {"paper": (3, 1024, 1)}
     grown: Tensor  # (), how many doublings there are by now; 2.4: the third is faded in by 0.4
+    grows = True
     used = 1.0  # until training begins: the memory that a step needs is that of the last stage
 
     def __init__(self, config: Config, seen: Seen):
@@ -158,7 +159,7 @@ class ProGAN(Generator):
         widths = [min(config.width * 2**i, config.most) for i in range(self.steps, -1, -1)]
         self.generator = Painter(config.noise, widths, first, seen.channels)
         self.critic = Critic(widths, first, seen.channels)
-        self.average = deepcopy(self.generator).requires_grad_(False)
+        self.average = follower(self.generator)
         self.register_buffer("grown", torch.tensor(float(self.steps)))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -210,10 +211,7 @@ class ProGAN(Generator):
             return (slope.flatten(1).norm(dim=1) - 1).square().mean()
 
     def after_update(self, step: int) -> None:
-        """The average follows fast at first, when there is little worth keeping."""
-        follow = 1 - min(self.config.average, (1 + step) / (10 + step))
-        for slow, fast in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-            slow.lerp_(fast.detach(), follow)
+        lead(self.average, self.generator, self.config.average, step)
 
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
         grown = float(self.grown)

@@ -21,7 +21,6 @@ side, pictures are learnt with their edges repeated outwards and cut when drawn.
 """
 
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, log2, sqrt
@@ -32,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.asking import Choice
+from souron.blocks.averaging import follower, lead
 from souron.speaking import N_
 from souron.tasks.generate import Batch, Generator, Noise, Seen
 
@@ -208,7 +208,7 @@ class StyleGAN(Generator):
         widths = [min(config.width * 2**i, config.most) for i in range(steps + 1)]
         self.generator = Painter(config, widths[::-1], first, seen.channels)
         self.critic = Critic(widths, first, seen.channels)
-        self.average = deepcopy(self.generator).requires_grad_(False)
+        self.average = follower(self.generator)
         self.register_buffer("mean", torch.zeros(config.style))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -255,10 +255,7 @@ class StyleGAN(Generator):
             return slope.square().sum((1, 2, 3)).mean()
 
     def after_update(self, step: int) -> None:
-        """The average follows fast at first, when there is little worth keeping."""
-        follow = 1 - min(AVERAGE, (1 + step) / (10 + step))
-        for slow, fast in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-            slow.lerp_(fast.detach(), follow)
+        lead(self.average, self.generator, AVERAGE, step)
 
     def drawing(
         self,

@@ -1,0 +1,80 @@
+"""What ``clinic.md`` shows: its walk, printed, and its pictures, in both languages.
+
+    .venv/bin/python docs/clinic.py
+
+It draws the radiographs, says each command and what it prints, and puts the pictures of the pages
+into ``docs/_static/``. The budgets are epochs, so that both languages show the same figures.
+"""
+
+import io
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+import browsing  # noqa: E402
+
+RUN = "runs/classify/efficientnet_lite-checked.csv"
+COMMANDS = (
+    "data radiographs/labels.csv",
+    "data check radiographs/labels.csv --fix radiographs/checked.csv",
+    "train efficientnet_lite data=radiographs/checked.csv pretrained=true freeze=true "
+    "prevalence=0.2 epochs=20",
+    "compare efficientnet_lite:frozen cnn data=radiographs/checked.csv imgsz=160 budget=15s "
+    "seeds=3",
+    f"predict {RUN} radiographs/images/P0019_1.png",
+)
+TOPS = {"data": "runs/data/labels/data.html", "check": "runs/data/labels/check.html",
+        "report": f"{RUN}/report.html"}  # fmt: skip
+SPAN = """(name) => {
+  const next = document.querySelector(`#${name} ~ h2`);
+  return [document.getElementById(name), next].map((each) => each.getBoundingClientRect().top - 16);
+}"""
+SECTIONS = ("discrimination", "subgroups", "calibration", "looked_at", "robustness", "sizes")
+WIDTH, HIGH = 900, 919  # pixels of a page's top
+
+
+def main() -> None:
+    place = ROOT / "docs" / "_static"
+    for language, end in (("en", ""), ("ja", ".ja")):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            browsing.visiting(language, width=WIDTH) as visit,
+        ):
+            walk(Path(folder), language)
+            [compared] = Path(folder).glob("runs/compare/*/report.html")
+            for name, path in {**TOPS, "compare": compared}.items():
+                visit.page.goto((Path(folder) / path).as_uri())
+                whole(visit.page).crop((0, 0, WIDTH, HIGH)).save(place / f"clinic-{name}{end}.png")
+            visit.page.goto((Path(folder) / TOPS["report"]).as_uri())
+            for name in SECTIONS:
+                top, bottom = visit.page.evaluate(SPAN, name)
+                cut = whole(visit.page).crop((0, int(top), WIDTH, int(bottom)))
+                sort = "jpg" if name == "looked_at" else "png"
+                cut.save(place / f"clinic-{name.replace('_', '-')}{end}.{sort}")
+
+
+def walk(folder: Path, language: str) -> None:
+    """The commands, and what they say."""
+    drawing = [sys.executable, ROOT / "tests" / "radiographs.py", "radiographs", "--defects"]
+    subprocess.run(drawing, cwd=folder, check=True)
+    for command in COMMANDS:
+        print(f"$ souron {command}", flush=True)
+        words = [sys.executable, "-m", "souron", "--lang", language, *shlex.split(command)]
+        subprocess.run(words, cwd=folder, stderr=subprocess.DEVNULL)  # the doctor ends with 3
+        print(flush=True)
+
+
+def whole(page: Any) -> Image.Image:
+    return Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+
+
+if __name__ == "__main__":
+    main()
