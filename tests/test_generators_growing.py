@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from souron import asking, finding, saving, structure
+from souron import asking, finding, running, saving, structure
 from souron.data.cases import Feed
 from souron.tasks.generate import Batch, Noise, Seen
 from souron.training import Run
@@ -353,3 +353,19 @@ def test_the_mean_style_is_followed_in_training():
         model.picture(8)
     styles = model.generator.style(torch.randn(4096, 16)).mean(0)
     torch.testing.assert_close(model.mean, (1 - 0.995**100) * styles, rtol=0, atol=0.1)
+
+
+def test_a_forecast_tries_every_stage(monkeypatch):
+    """The first one costs least: a probe that saw no other would promise too much."""
+    kind = finding.system("progan_tiny")[0]
+    kind = finding.system("progan_tiny")[0]
+    growth, grown = kind.growth, []
+
+    def noted(self, used):
+        grown.append(growth(self, used))
+        return grown[-1]
+
+    monkeypatch.setattr(kind, "growth", noted)
+    begun = running.training("progan_tiny", "digits", budget="5ep")
+    assert any(event.forecast for event in begun)
+    assert {0.0, 0.5, 1.0} <= {round(stage, 6) for stage in grown}  # 4 pixels, fading in, 8
