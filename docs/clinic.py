@@ -26,7 +26,7 @@ COMMANDS = (
     "data radiographs/labels.csv",
     "data check radiographs/labels.csv --fix radiographs/checked.csv",
     "train efficientnet_lite data=radiographs/checked.csv pretrained=true freeze=true "
-    "prevalence=0.2 epochs=20",
+    "prevalence=0.2 epochs=200",
     "compare efficientnet_lite:frozen cnn data=radiographs/checked.csv imgsz=160 budget=15s "
     "seeds=3",
     f"predict {RUN} radiographs/images/P0019_1.png",

@@ -84,6 +84,13 @@ def generating(
             asked["given"] = shown[[i % len(shown) for i in numbers]].to(system.device)
         return asked
 
+    def rest(place: str | Path) -> str:
+        """The command that draws what is not drawn yet."""
+        asked = {"n": n - record.count, "seed": seed, "first": first + record.count,
+                 "label": label, "given": given, "out": place, **options}  # fmt: skip
+        words = [f"{name}={value}" for name, value in asked.items() if value != ""]
+        return shlex.join(["souron", "generate", str(run), *words])
+
     begun = time.perf_counter()
     on_sheet: list[Tensor] = []
     way: list[Tensor] = []
@@ -106,11 +113,11 @@ def generating(
             left = record.seconds * (n - record.count) / record.count
             yield Event("draw", record.count / n, left, str(place))
     except KeyboardInterrupt as stop:
-        asked = {"n": n - record.count, "seed": seed, "first": first + record.count,
-                 "label": label, "given": given, "out": place, **options}  # fmt: skip
-        words = [f"{name}={value}" for name, value in asked.items() if value != ""]
-        command = shlex.join(["souron", "generate", str(run), *words])
-        raise Interrupted(place, command) from stop
+        raise Interrupted(place, rest(place)) from stop
+    except Trouble as trouble:
+        if trouble.code == "disk":
+            trouble.fix = rest("FOLDER")
+        raise
 
     together = sheet(torch.cat(on_sheet)[:ON_A_SHEET], 8)
     write(place / "grid.png", enlarged(together), mark.of(None), record)

@@ -1,7 +1,11 @@
 """Drawing: a picture's own noise, options, files, walks, films; what a user may get wrong."""
 
+import errno
 import json
 import math
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -223,6 +227,43 @@ def test_ctrl_c_keeps_what_was_drawn_and_says_how_to_go_on(run, tmp_path, monkey
         events.throw(KeyboardInterrupt)
     assert len(list((tmp_path / "some").glob("0*.png"))) == 4
     assert "n=6" in interrupted.value.command and "first=4" in interrupted.value.command
+
+
+def test_a_full_disk_keeps_what_was_drawn_and_says_how_to_go_on(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(drawing, "MOST_AT_ONCE", 2)
+    save, saved = provenance.save, []
+
+    def full(image, path, *given, **options):
+        save(image, path, *given, **options)
+        saved.append(path)
+        if len(saved) > 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(provenance, "save", full)
+    with pytest.raises(Trouble) as trouble:
+        generating.generate(run.folder, 10, 1, out=tmp_path / "some")
+    assert trouble.value.code == "disk" and trouble.value.exit == 4
+    fix = trouble.value.fix
+    assert fix.endswith("n=6 seed=1 first=4 out=FOLDER")  # of whole batches, to another folder
+    names = sorted(file.name for file in (tmp_path / "some").iterdir())
+    assert len(names) == 5 and all(name.endswith(".png") for name in names)  # and no half one
+
+
+def test_a_killed_drawing_leaves_whole_pictures(run, tmp_path):
+    out = tmp_path / "many"
+    words = [sys.executable, "-m", "souron", "generate", run.folder, "n=50000", f"out={out}"]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(list(out.glob("*/*.png"))) < 300 and process.poll() is None:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    drawn = sorted(out.glob("*/*.png"))
+    assert 300 <= len(drawn) < 50000
+    for file in drawn:
+        with Image.open(file) as image:
+            image.load()
+    again = generating.generate(run.folder, 4, 0, first=7, out=tmp_path / "again")
+    assert again.files[0].read_bytes() == drawn[7].read_bytes()  # any of them can be drawn again
 
 
 def test_a_loss_that_is_no_number_names_its_step_and_keeps_the_last_good_weights(
