@@ -7,6 +7,7 @@ into ``docs/_static/``. The budgets are epochs, so that both languages show the 
 """
 
 import io
+import os
 import shlex
 import subprocess
 import sys
@@ -26,7 +27,7 @@ COMMANDS = (
     "data radiographs/labels.csv",
     "data check radiographs/labels.csv --fix radiographs/checked.csv",
     "train efficientnet_lite data=radiographs/checked.csv pretrained=true freeze=true "
-    "prevalence=0.2 epochs=200",
+    "prevalence=0.2 epochs=1000",
     "compare efficientnet_lite:frozen cnn data=radiographs/checked.csv imgsz=160 budget=15s "
     "seeds=3",
     f"predict {RUN} radiographs/images/P0019_1.png",
@@ -38,7 +39,7 @@ SPAN = """(name) => {
   return [document.getElementById(name), next].map((each) => each.getBoundingClientRect().top - 16);
 }"""
 SECTIONS = ("discrimination", "subgroups", "calibration", "looked_at", "robustness", "sizes")
-WIDTH, HIGH = 900, 919  # pixels of a page's top
+WIDTH, HIGH = 900, {"report": 690}  # pixels; others show 919 of their top
 
 
 def main() -> None:
@@ -52,13 +53,13 @@ def main() -> None:
             [compared] = Path(folder).glob("runs/compare/*/report.html")
             for name, path in {**TOPS, "compare": compared}.items():
                 visit.page.goto((Path(folder) / path).as_uri())
-                whole(visit.page).crop((0, 0, WIDTH, HIGH)).save(place / f"clinic-{name}{end}.png")
+                keep(whole(visit.page), 0, HIGH.get(name, 919), place / f"clinic-{name}{end}.png")
             visit.page.goto((Path(folder) / TOPS["report"]).as_uri())
             for name in SECTIONS:
                 top, bottom = visit.page.evaluate(SPAN, name)
-                cut = whole(visit.page).crop((0, int(top), WIDTH, int(bottom)))
-                sort = "jpg" if name == "looked_at" else "png"
-                cut.save(place / f"clinic-{name.replace('_', '-')}{end}.{sort}")
+                ending = "jpg" if name == "looked_at" else "png"
+                path = place / f"clinic-{name.replace('_', '-')}{end}.{ending}"
+                keep(whole(visit.page), top, bottom, path)
 
 
 def walk(folder: Path, language: str) -> None:
@@ -68,12 +69,19 @@ def walk(folder: Path, language: str) -> None:
     for command in COMMANDS:
         print(f"$ souron {command}", flush=True)
         words = [sys.executable, "-m", "souron", "--lang", language, *shlex.split(command)]
-        subprocess.run(words, cwd=folder, stderr=subprocess.DEVNULL)  # the doctor ends with 3
+        wide = os.environ | {"COLUMNS": "96"}
+        subprocess.run(words, cwd=folder, stderr=subprocess.DEVNULL, env=wide)
         print(flush=True)
 
 
 def whole(page: Any) -> Image.Image:
     return Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+
+
+def keep(picture: Image.Image, top: float, bottom: float, path: Path) -> None:
+    part = picture.crop((0, int(top), WIDTH, int(min(bottom, picture.height))))
+    part = part if path.suffix == ".jpg" else part.quantize(256)
+    part.save(path, optimize=True)
 
 
 if __name__ == "__main__":
