@@ -118,9 +118,11 @@ def test_what_went_wrong_is_said_until_it_is_closed(language, server):
     with browsing.visiting(language) as visit:
         page = visit.page
         page.goto(f"{server.address}/{language}/train?system=mlp_tiny")
+        go = page.locator(button("Start training", language))
+        go.wait_for()
         page.get_by_label(said("data", language)).first.fill("/etc")
         page.keyboard.press("Enter")
-        page.wait_for_selector(":text('data=/etc')")
+        go.wait_for(state="detached")  # the forecast was about other data
         page.click(button("What will it take?", language))
         wrong = page.get_by_role("alert").filter(has_text=said("This did not work", language))
         wrong.locator("dl").get_by_text("/etc").first.wait_for()

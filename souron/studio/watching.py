@@ -245,8 +245,10 @@ class Forecast:
 
         def look(asked: Asked, before: Found, *values: Any) -> list[Any]:
             found = before if before.asked == asked and before.done else self.look(asked)
+            fits = False
             with suppress(Trouble):
-                found = replace(found, fits=read(*values) == asked.words)
+                fits = read(*values) == asked.words
+            found = replace(found, fits=fits)
             if found == before:
                 return [gr.skip()] * 3
             text, ready = (found.text, found.ready) if found.fits else ("", False)

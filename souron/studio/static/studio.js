@@ -45,9 +45,12 @@
   // what went wrong with what a page asked, which Gradio does not show; until it is closed
   const complain = (answer) => {
     const said = new DOMParser().parseFromString(answer.error ?? answer.detail ?? "", "text/html");
+    const rows = [...said.querySelectorAll("dl.trouble > *")].map(({ localName, textContent }) =>
+      Object.assign(document.createElement(localName === "dt" ? "dt" : "dd"), { textContent }));
+    const list = Object.assign(document.createElement("dl"), { className: "trouble" });
+    list.append(...rows);
     const wrong = document.getElementById("wrong");
-    const told = said.querySelector("dl.trouble") ?? said.body.textContent;
-    wrong.querySelector("div").replaceChildren(told);
+    wrong.querySelector("div").replaceChildren(rows.length ? list : said.body.textContent);
     wrong.hidden = false;
   };
   const ask = window.fetch;
