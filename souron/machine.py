@@ -121,7 +121,7 @@ def bf16() -> bool:
 
 
 def _vendor() -> str:
-    """In Windows among other words."""
+    """The processor's maker; on Windows within a longer text."""
     return _from_cpuinfo("vendor_id") if sys.platform == "linux" else platform.processor()
 
 

@@ -11,14 +11,11 @@ from souron.reporting import units
 from souron.speaking import _
 from souron.studio import forms
 from souron.studio.jobs import Job
-from souron.studio.shared import Studio, command, same_thing, words
+from souron.studio.shared import DIRECT, QUIET, Studio, command, same_thing, words
 
 MOST_SHOWN = 64  # pictures of those that were drawn
 COUNT, SEED = 16, 1  # that the form proposes
 SAID_HERE = ("run", "n", "seed", "label", "given", "out")  # of generate, in widgets of their own
-QUIET: dict[str, Any] = {"show_progress": "hidden"}
-# one name for the handlers of every form that is built, else Gradio keeps a queue for each
-DIRECT: dict[str, Any] = {"queue": False}  # for events of what is drawn anew; see app.build
 
 
 class Drawing:

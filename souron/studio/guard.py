@@ -457,7 +457,7 @@ class Guard:
         turn: Any = nullcontext()
         if route.sort in ("call", "drawing") and not drawn:
             asked = self._check_call(await body.read())
-            if "/run/" in scope["path"]:
+            if route.sort == "call":
                 turn = self._turn(asked)
         answer = Answer(route, scope, body, send)
         upload = self._upload(length) if route.sort == "upload" else nullcontext()

@@ -17,6 +17,7 @@ from souron.studio.roots import Roots
 COMPARED = ("classify", "generate")  # tasks of which systems can be compared; examining has them
 PAGES = ("lecture", "data", "train", "compare", "use", "runs", "machine")
 QUIET: dict[str, Any] = {"show_progress": "hidden"}  # for events whose outcome shows at once
+DIRECT: dict[str, Any] = {"queue": False}  # for events of what is drawn anew; see app.directly
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from souron.kinds.picture import Picture
 from souron.speaking import Trouble, _
 from souron.studio import answers, binning, samples, widgets
 from souron.studio.answers import Answer, told
-from souron.studio.drawn import DIRECT, QUIET, Drawing, awake, spelt
+from souron.studio.drawn import Drawing, awake, spelt
 from souron.studio.loaded import is_path, models
-from souron.studio.shared import Studio, command, here, same_thing, words
+from souron.studio.shared import DIRECT, QUIET, Studio, command, here, same_thing, words
 from souron.tasks.classify import Classifier
 
 MOST_ANSWERS = 64  # on the page at once

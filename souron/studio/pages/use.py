@@ -12,8 +12,7 @@ from markupsafe import Markup
 from souron import fetching, finding, options
 from souron.speaking import N_, Trouble, _
 from souron.studio import binning, drawn, listing
-from souron.studio.drawn import DIRECT, QUIET
-from souron.studio.shared import Studio
+from souron.studio.shared import DIRECT, QUIET, Studio
 from souron.studio.watching import Watch
 
 TITLE = N_("Use")
