@@ -114,13 +114,18 @@ def page(studio: Studio) -> None:
     files.upload(says(bring), files, [files, data, came, *uploads.parts], show_progress_on=came)
     studio.opened(
         lambda query: [
-            gr.update(choices=choices(), value=query.get("data") or DEFAULT),
+            # without a wish nothing is chosen anew: somebody may have brought files meanwhile
+            gr.update(choices=choices(), **wished(query)),
             *forms.told(query, READING),
             query.get("job") or latest(studio, query.get("data") or DEFAULT),
             *uploads.draw(),
         ],
         [data, *reading, watch.job, *uploads.parts],
     ).then(says(chosen), form, [about, same, *buttons], **QUIET)
+
+
+def wished(query: dict[str, str]) -> dict[str, Any]:
+    return {"value": query["data"]} if query.get("data") else {}
 
 
 def folder_button() -> Markup:
