@@ -270,9 +270,10 @@ class Contest:
                     continue
                 with running.gentle_interrupt() as interrupt:
                     fit.go(TURN, interrupt.is_set)
-                    if interrupt.is_set() or keeper.due():
+                    if keeper.due():
                         keeper.keep()
                 if interrupt.is_set():
+                    keeper.keep()
                     raise Interrupted(kept.parent.parent)
                 part = fmean(fit.fraction for fit, _parts in fits.values())
                 try:

@@ -425,6 +425,12 @@ def _learn(
     ``number`` of so many ``trainings`` were done before, in the run's ``folder``."""
     keeper, looks = Keeper({place / "weights": fit}), len(fit.curve)
     text = "" if trainings == 1 else f"{number + 1}/{trainings}"
+
+    def keep() -> None:
+        keeper.keep()
+        if film:
+            film.keep()
+
     while not fit.done:
         with gentle_interrupt() as interrupt:
             try:
@@ -433,12 +439,10 @@ def _learn(
                 raise keeper.saved(trouble) from trouble
             frame = film.shoot(fit.system, fit.fraction, fit.seconds) if film else None
             fresh = len(fit.curve) > looks
-            stop = interrupt.is_set() and not fit.done
-            if stop or fit.done or keeper.due():
-                keeper.keep()
-                if film:
-                    film.keep()
-        if stop:
+            if fit.done or keeper.due():
+                keep()
+        if interrupt.is_set():
+            keep()
             raise Interrupted(folder)
         if fresh:
             write_results(place / "results.csv", fit.curve)
@@ -450,9 +454,7 @@ def _learn(
         try:
             yield Event("train", (number + part) / trainings, left, text, values, frame)
         except KeyboardInterrupt as interrupted:
-            keeper.keep()
-            if film:
-                film.keep()
+            keep()
             raise Interrupted(folder) from interrupted
 
 

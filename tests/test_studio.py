@@ -32,6 +32,15 @@ def button(text: str, language: str = "en") -> str:
     return f"button:text-is('{said(text, language)}'):not([disabled])"
 
 
+def set_budget(page, label: str, budget: str, start: str, language: str) -> None:
+    """Change the budget once the page's own forecast is there, and see that forecast go."""
+    go = page.locator(button(start, language))
+    go.wait_for()
+    page.get_by_label(said(label, language)).first.fill(budget)
+    page.keyboard.press("Enter")
+    go.wait_for(state="detached")
+
+
 def nothing_wrong(visit) -> None:
     """No request left the machine, and the browser had nothing to complain of."""
     assert visit.outside == []
@@ -52,9 +61,7 @@ def test_from_data_to_a_verdict(language, server, photos):
         keep(page, f"{language}-1-doctor")
 
         page.click(f"a:text-is('{said('Train on it', language)}')")
-        page.wait_for_selector(button("Start training", language))
-        page.get_by_label(said("budget", language)).first.fill("12s")
-        page.keyboard.press("Enter")
+        set_budget(page, "budget", "12s", "Start training", language)
         page.click(button("What will it take?", language))
         page.click(button("Start training", language))
         page.wait_for_selector("img.plot")
@@ -70,8 +77,7 @@ def test_from_data_to_a_verdict(language, server, photos):
         keep(page, f"{language}-4-predicted")
 
         page.goto(f"{home}compare?systems=mlp_tiny,cnn_tiny")
-        page.get_by_label(said("budget of each", language)).first.fill("1s")
-        page.keyboard.press("Enter")
+        set_budget(page, "budget of each", "1s", "Start comparing", language)
         page.click(button("What will it take?", language))
         page.click(button("Start comparing", language))
         page.wait_for_selector(".verdict")

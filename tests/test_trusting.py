@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import radiographs
 import torch
 
-from souron import comparing, evaluating, running, trusting
+from souron import comparing, evaluating, fitting, running, trusting
 from souron.data import loading, splitting, table
 from souron.reporting import trust_page
 from souron.speaking import Trouble
@@ -96,6 +97,24 @@ def test_an_interrupted_cross_validation_goes_on_where_it_was(clinic, monkeypatc
     assert all(not path.exists() for path in kept)
     assert record.measures == whole.measures
     assert torch.equal(record.probability, whole.probability)
+
+
+def test_ctrl_c_in_the_last_step_of_a_fold_stops_the_run(clinic, monkeypatch):
+    whole = train(clinic)
+    go, finished = fitting.Fit.go, []
+
+    def last_step(self, *given):
+        go(self, *given)
+        finished.extend([self] if self.done else [])
+        if len(finished) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch, pytest.raises(running.Interrupted) as stopped:
+        patch.setattr(fitting.Fit, "go", last_step)
+        train(clinic, name="broken")
+    assert len(finished) == 3
+    resumed = running.train(resume=stopped.value.folder)
+    assert torch.equal(resumed.probability, whole.probability)
 
 
 def test_five_runs_with_one_seed_are_equal_to_the_bit(clinic):
