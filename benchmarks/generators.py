@@ -7,8 +7,10 @@ the table: distances, recall, bits per dimension, what the fixed network takes t
 the time of a picture. Beside them what nobody should be near: an untrained copy of each, and the
 mean of the training pictures; and what nobody needs to beat: real pictures (the floor).
 
-``--resume FOLDER`` goes on with an interrupted comparison. ``--pictures FOLDER`` writes a strip of
-each system's first pictures, as its page in the documentation shows them.
+``--also ddpm:guidance=2 biggan:truncation=0.5`` lets the trained networks draw once more with such
+options. ``--resume FOLDER`` goes on with an interrupted comparison (``--also`` speaks of what this
+call has trained to the end). ``--pictures FOLDER`` writes a strip of each system's first pictures,
+as its page in the documentation shows them.
 """
 
 # ruff: noqa: E402, the allocator is set before torch is imported
@@ -16,7 +18,9 @@ each system's first pictures, as its page in the documentation shows them.
 import argparse
 import contextlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 from souron import machine
 
@@ -27,8 +31,10 @@ import torch
 from printing import say, table, watched, where
 from torch import Tensor
 
-from souron import comparing, finding, preparing
+from souron import comparing, examining, finding, preparing
+from souron.data.splitting import Parts
 from souron.drawing import Sample
+from souron.fitting import Fit
 from souron.records import ComparisonRecord
 from souron.reporting import pictures
 from souron.resembling import Resemblance
@@ -40,6 +46,7 @@ SHOWN = 24  # pictures of a strip
 def main() -> None:
     asked = arguments()
     contest = comparing.Contest(options(asked))
+    examining.EXAMS["generate"] = Keeping
     with watched():
         record = compare(asked)
     for _done in contest.exam.begin():
@@ -48,6 +55,11 @@ def main() -> None:
     train = contest.everything.only(contest.plan.kept.train)
     everything = {name: shown(record, name) for name in (row.system for row in record.rows)}
     rows = [(name, *cells) for name, cells in everything.items()]
+    for name, chosen in asked.also:
+        if name in Keeping.trained:
+            drawn = sample(Keeping.trained[name], asked.samples, **chosen)
+            told = ", ".join(f"{option}={value:g}" for option, value in chosen.items())
+            rows.append((f"{name}, {told}", *figures(scale.hold(drawn))))
     rows.append(("floor: real pictures", *(f"{record.gallery.floor[m].value:.3g}"
                                            for m in MEASURES), "", "", "", ""))  # fmt: skip
     mean = train.image.float().mean(0).round().byte()
@@ -66,6 +78,23 @@ def main() -> None:
             strip(record.gallery.drawn[name][0], asked.pictures / f"{name}.png")
 
 
+class Keeping(examining.Generation):
+    """Keeps the networks at hand that it has examined, the last seed's."""
+
+    trained: ClassVar[dict[str, Any]] = {}
+
+    def sit(self, fit: Fit, parts: Parts, seed: int) -> Iterator[dict[str, Tensor]]:
+        yield from super().sit(fit, parts, seed)
+        self.trained[type(fit.system).__module__.rpartition(".")[2]] = fit.system
+
+
+def also(text: str) -> tuple[str, dict[str, float]]:
+    """``ddpm:guidance=2,steps=40``"""
+    name, _colon, options = text.partition(":")
+    pairs = (option.partition("=") for option in options.split(","))
+    return name, {option: float(value) for option, _equals, value in pairs}
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     generators = [e.name for e in finding.entries().values() if e.task == "generate"]
@@ -75,6 +104,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--project", type=Path, default=Path("runs"))
+    parser.add_argument("--also", nargs="*", type=also, default=())
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--pictures", type=Path)
     return parser.parse_args()
@@ -135,8 +165,8 @@ def figures(found: Resemblance) -> list[str]:
             f"{surely:.0%}", ""]  # fmt: skip
 
 
-def sample(model: torch.nn.Module, count: int) -> Tensor:
-    *_before, drawn = Sample.growing(model, count, seed=0)
+def sample(model: Any, count: int, **options: float) -> Tensor:
+    *_before, drawn = Sample.growing(model, count, seed=0, **options)
     return drawn.image
 
 
