@@ -3,7 +3,9 @@
     python benchmarks/growth.py
 
 Every generator at its size ``small`` on random pictures in colour, a batch of 32; medians of a few
-steps after the first. Drawing is in batches of 16, as ``souron generate`` does it by default.
+steps after the first; of a system that grows while it learns, the mean over five places of its
+budget, drawing as at the last. Drawing is in batches of 16, as ``souron generate`` does it by
+default.
 """
 
 # ruff: noqa: E402, the allocator is set before torch is imported
@@ -11,7 +13,7 @@ steps after the first. Drawing is in batches of 16, as ``souron generate`` does 
 import argparse
 import time
 from itertools import pairwise
-from statistics import median
+from statistics import fmean, median
 
 from souron import machine
 
@@ -23,6 +25,7 @@ from printing import say, table, watched, where
 
 from souron import drawing, finding, fitting
 from souron.data.cases import Cases, Feed
+from souron.system import System
 from souron.tasks.generate import Noise
 from souron.training import Run
 
@@ -67,18 +70,24 @@ def cost(name: str, side: int, seconds: float) -> tuple[float, float]:
     if model.channels_last:
         model.to(memory_format=torch.channels_last)
     feed = Feed(cases, model.prepare)
-    times = [time.perf_counter()]
-    run = Run(10**6, BATCH, autocast=fitting.autocast(model.device))
-    for _progress in model.fit(feed, run):
-        times.append(time.perf_counter())
-        if len(times) > 4 and times[-1] - times[0] > seconds / 2:
-            break
-    steps = [after - before for before, after in pairwise(times[1:])]
+    places = fitting.GROWING if model.grows else (0.0,)
+    steps = [a_step(model, feed, place, seconds / 2 / len(places)) for place in places]
     begun, rounds = time.perf_counter(), 0
     while rounds == 0 or time.perf_counter() - begun < seconds / 2:
         drawing.done(drawing.draw(model, Noise(rounds, range(DRAWN))))
         rounds += 1
-    return median(steps) / BATCH, (time.perf_counter() - begun) / rounds / DRAWN
+    return fmean(steps) / BATCH, (time.perf_counter() - begun) / rounds / DRAWN
+
+
+def a_step(model: System, feed: Feed, place: float, seconds: float) -> float:
+    """Seconds of a step where so much of the budget, 0..1, is used."""
+    times = [time.perf_counter()]
+    autocast = fitting.autocast(model.device)
+    for _progress in model.fit(feed, Run(10**6, BATCH, autocast=autocast, used=lambda step: place)):
+        times.append(time.perf_counter())
+        if len(times) > 4 and times[-1] - times[0] > seconds:
+            break
+    return median(after - before for before, after in pairwise(times[1:]))
 
 
 if __name__ == "__main__":
