@@ -232,11 +232,14 @@ class Probe:
     look: float  # seconds a case takes when looked at
     held: int  # bytes that it keeps while another one trains
 
-    def seconds(self, fit: Fit) -> float:
-        """Training seconds in all."""
+    def seconds(self, fit: Fit, cases: int | None = None) -> float:
+        """Training seconds in all, with so many ``cases`` where they are not the fit's own."""
         if fit.budget.unit == "seconds":
             return fit.budget.amount
-        return fit.seconds + self.step * fit.steps
+        cases = len(fit.data) if cases is None else cases
+        batch = min(fit.batch, cases)
+        steps = fit.budget.steps(batch, cases)
+        return fit.seconds + self.step * batch / fit.batch * steps
 
 
 def probe(fit: Fit) -> Probe:

@@ -219,7 +219,8 @@ def training(
         trusting.Trial().rehearse(model, tested, flops, folds)
     if scale is not None:
         next(drawing.Sample.growing(model, len(scale.test), seed))  # so that its memory is foretold
-    forecast = Cost(shown.seconds(fit) * plan.trainings, memory.peak())
+    folds = sum(shown.seconds(fit, len(fold.train)) for *_name, fold in plan.rounds())
+    forecast = Cost(shown.seconds(fit) + folds, memory.peak())
     cases = {name: len(part) for name, part in parts._asdict().items()}
     if plan.repeats:
         cases["test"] = len(everything)

@@ -117,6 +117,21 @@ def test_ctrl_c_in_the_last_step_of_a_fold_stops_the_run(clinic, monkeypatch):
     assert torch.equal(resumed.probability, whole.probability)
 
 
+def test_the_forecast_counts_each_folds_own_steps(clinic, monkeypatch):
+    """Trainings with fewer cases take fewer steps, and smaller ones where a batch is not full."""
+    monkeypatch.setattr(running, "probe", lambda fit: fitting.Probe(step=1.0, look=0, held=0))
+    go, steps = fitting.Fit.go, []
+
+    def counted(self, *given):
+        go(self, *given)
+        steps.extend([self.step * self.batch / 16] if self.done else [])
+
+    monkeypatch.setattr(fitting.Fit, "go", counted)
+    record = train(clinic)
+    assert record.forecast.seconds == pytest.approx(sum(steps)) and len(set(steps)) > 2
+    assert train(clinic, budget="2s").forecast.seconds == pytest.approx(2)
+
+
 def test_five_runs_with_one_seed_are_equal_to_the_bit(clinic):
     runs = [train(clinic, folds=1, budget="3ep") for _run in range(5)]
     first = runs[0].model.state_dict()
