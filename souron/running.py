@@ -98,16 +98,26 @@ def in_folder(events: Callable[Given, Iterator[Event]]) -> Callable[Given, Itera
 
     @functools.wraps(events)
     def telling(*given: Given.args, **options: Given.kwargs) -> Iterator[Event]:
-        inner: Any = events(*given, **options)
         folder = None
-        for event in inner:
+
+        def named(event: Event) -> Event:
+            nonlocal folder
             folder = event.folder or folder
-            try:
-                yield replace(event, folder=folder)
-            except KeyboardInterrupt as stop:  # it met whoever watches; the work is to be kept
-                inner.throw(stop)
+            return replace(event, folder=folder)
+
+        yield from changed(events(*given, **options), named)
 
     return telling
+
+
+def changed(events: Any, change: Callable[[Event], Event]) -> Iterator[Event]:
+    """Each event as ``change`` makes it. Ctrl-C that meets whoever watches is passed on to whoever
+    works, so that the work is kept."""
+    for event in events:
+        try:
+            yield change(event)
+        except KeyboardInterrupt as stop:
+            events.throw(stop)
 
 
 def train(system: str = "", data: str | Path | None = None, **options: Any) -> RunRecord:
@@ -219,8 +229,8 @@ def training(
         trusting.Trial().rehearse(model, tested, flops, folds)
     if scale is not None:
         next(drawing.Sample.growing(model, len(scale.test), seed))  # so that its memory is foretold
-    folds = sum(shown.seconds(fit, len(fold.train)) for *_name, fold in plan.rounds())
-    forecast = Cost(shown.seconds(fit) + folds, memory.peak())
+    others = sum(shown.seconds(fit, len(fold.train)) for *_name, fold in plan.rounds())
+    forecast = Cost(shown.seconds(fit) + others, memory.peak())
     cases = {name: len(part) for name, part in parts._asdict().items()}
     if plan.repeats:
         cases["test"] = len(everything)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from souron import comparing, finding, running
@@ -52,8 +53,11 @@ def touring(
         ),
     )
     for title, events in stops:
-        for event in events:
-            yield replace(event, text=f"{title} {event.text}".strip())
+        yield from running.changed(events, partial(titled, title))
+
+
+def titled(title: str, event: Event) -> Event:
+    return replace(event, text=f"{title} {event.text}".strip())
 
 
 def default_data() -> str:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from interrupting import stop_after
 
-from souron import evaluating, fitting, preparing, running, saving
+from souron import evaluating, fitting, preparing, running, saving, touring
 from souron.data import loading
 from souron.records import Measure
 from souron.speaking import Trouble
@@ -109,6 +109,15 @@ def test_a_run_interrupted_again_before_its_first_step_loses_nothing(monkeypatch
         with pytest.raises(running.Interrupted):
             fast(resume=folder)
     assert fast(resume=folder).measures == whole.measures
+
+
+def test_ctrl_c_on_a_tour_keeps_the_work_of_the_stop():
+    events = touring.touring()
+    here = next(e for e in events if e.phase == "train" and e.values and "mlp" in e.folder.name)
+    with pytest.raises(running.Interrupted) as interrupted:
+        events.throw(KeyboardInterrupt)
+    assert interrupted.value.folder == here.folder
+    assert (here.folder / "weights" / "resume.safetensors").exists()
 
 
 def test_a_finished_run_is_not_resumed():
