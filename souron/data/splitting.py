@@ -70,8 +70,7 @@ def split(
     share pictures or groups; what is shared is then named in ``leaking`` and ``torn``. A part that
     the source does not give is drawn from its training part: class by class as near to the fraction
     as whole groups allow, with at least one case of each class where that leaves one for training.
-    Raises Trouble where a part
-    would be empty or a class would be missing from training.
+    Raises Trouble where a part would be empty or a class would be missing from training.
     """
     part = list(cases.part) if cases.part else [""] * len(cases)
     given = set(part)
