@@ -104,6 +104,7 @@ def visiting(language: str = "en", dark: bool = False, width: int = 1280) -> Ite
         context = browser.new_context(
             locale={"en": "en-US", "ja": "ja-JP"}[language],
             color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",  # colours on their way are neither of the two to be judged
             viewport={"width": width, "height": 900},
             accept_downloads=True,
         )

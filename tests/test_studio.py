@@ -162,7 +162,9 @@ def test_a_page_is_whole_and_accessible(name, server):
             found = browsing.axe(visit, server, language, name)
             grave = [one for one in found if one["impact"] in ("serious", "critical")]
             assert not grave, "\n".join(
-                f"{one['id']}: {node['html'][:200]}" for one in grave for node in one["nodes"][:3]
+                f"{one['id']}: {node['html'][:200]}\n{node['failureSummary']}"
+                for one in grave
+                for node in one["nodes"][:3]
             )
             assert visit.page.evaluate("document.documentElement.lang") == language
             assert visit.page.evaluate("document.body.classList.contains('dark')") == dark
