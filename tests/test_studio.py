@@ -5,6 +5,7 @@ Pictures of each step are kept in ``build/studio``.
 
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import browsing
@@ -228,6 +229,23 @@ def test_ctrl_c_ends_the_server_at_once(tmp_path):
         visit.page.goto(f"{server.address}/en/train")
         visit.page.wait_for_selector("h1")
         assert server.end() in (0, 130)
+
+
+def test_ctrl_c_says_nothing_of_the_answer_that_it_cuts_off(tmp_path):
+    code = (
+        "import time; from souron.studio import watching; "
+        "watching.Watch.latest = lambda self, query: print('asked') or time.sleep(6); "
+        "from souron.cli import main; main()"
+    )
+    server = browsing.Server(tmp_path, code=code).start()
+    with browsing.visiting() as visit:
+        visit.page.goto(f"{server.address}/en/train")
+        limit = time.monotonic() + 60
+        while "asked\n" not in server.lines:
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+        assert server.end() in (0, 130)
+    assert not any("Traceback" in line for line in server.lines), "".join(server.lines)
 
 
 def test_a_port_that_is_taken_is_said(server, tmp_path):

@@ -6,8 +6,10 @@ on the disk, so that ending it loses nothing.
 """
 
 import asyncio
+import contextlib
 import functools
 import importlib
+import io
 import logging
 import secrets
 import threading
@@ -147,9 +149,22 @@ def start(
     ready.start()
     jobs.run()
     try:
-        server.run([socket])
+        run(server, socket)
     finally:
         jobs.close()
+
+
+def run(server: Any, socket: Any) -> None:
+    """Until it is told to end. Gradio prints a traceback of each call that is then cut off."""
+    end = server.shutdown
+
+    async def shutdown(sockets: Any = None) -> None:
+        ending.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        await end(sockets)
+
+    server.shutdown = shutdown
+    with contextlib.ExitStack() as ending:
+        server.run([socket])
 
 
 def unless_cancelled(record: logging.LogRecord) -> bool:
