@@ -56,10 +56,12 @@ def main() -> None:
     everything = {name: shown(record, name) for name in (row.system for row in record.rows)}
     rows = [(name, *cells) for name, cells in everything.items()]
     for name, chosen in asked.also:
-        if name in Keeping.trained:
-            drawn = sample(Keeping.trained[name], asked.samples, **chosen)
-            told = ", ".join(f"{option}={value:g}" for option, value in chosen.items())
-            rows.append((f"{name}, {told}", *figures(scale.hold(drawn))))
+        if name not in Keeping.trained:
+            say(f"{name} was not trained by this call: left out")
+            continue
+        drawn = sample(Keeping.trained[name], asked.samples, **chosen)
+        told = ", ".join(f"{option}={value:g}" for option, value in chosen.items())
+        rows.append((f"{name}, {told}", *figures(scale.hold(drawn))))
     rows.append(("floor: real pictures", *(f"{record.gallery.floor[m].value:.3g}"
                                            for m in MEASURES), "", "", "", ""))  # fmt: skip
     mean = train.image.float().mean(0).round().byte()

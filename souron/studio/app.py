@@ -155,7 +155,8 @@ def start(
 
 
 def run(server: Any, socket: Any) -> None:
-    """Until it is told to end. Gradio prints a traceback of each call that is then cut off."""
+    """Until it is told to end. Then stderr is silent, to which Gradio would print a traceback of
+    each call that is cut off."""
     end = server.shutdown
 
     async def shutdown(sockets: Any = None) -> None:
