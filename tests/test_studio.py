@@ -92,6 +92,29 @@ def test_from_data_to_a_verdict(language, server, photos):
         nothing_wrong(visit)
 
 
+LATE = """
+const ask = window.fetch;
+window.fetch = async (address, asked) => {
+  if (asked?.body?.includes?.('"digits"')) await new Promise((go) => setTimeout(go, 2000));
+  return ask(address, asked);
+};
+"""  # what the page asks about the data that it opens with takes its time on the way
+
+
+def test_an_older_answer_does_not_take_the_place_of_a_newer_one(server, photos):
+    with browsing.visiting() as visit:
+        page = visit.page
+        page.add_init_script(LATE)
+        archive = shutil.make_archive("photos", "zip", photos.parent, photos.name)
+        with page.expect_response(lambda answer: '"digits"' in (answer.request.post_data or "")):
+            page.goto(f"{server.address}/en/data")
+            page.locator("input[type=file]").first.set_input_files(archive)
+        page.wait_for_selector(".outcome")
+        page.click(button("Check"))  # which nobody can press for data that is no folder
+        page.wait_for_selector("#page iframe")
+        nothing_wrong(visit)
+
+
 def test_the_first_result_takes_three_clicks(server):
     with browsing.visiting() as visit:
         page = visit.page

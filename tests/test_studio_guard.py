@@ -652,33 +652,6 @@ def test_handlers_are_given_files_that_gradio_keeps_alone(studio, behind, place)
     assert behind.asked == []
 
 
-def test_what_a_page_asks_is_answered_in_its_order(place):
-    """The first takes longest: it goes first all the same, and keeps no other page waiting."""
-    ended = []
-
-    async def behind(_scope, receive, send):
-        asked = json.loads((await receive())["body"])
-        await asyncio.sleep(asked["data"]["takes"])
-        ended.append((asked["session_hash"], asked["data"]["takes"]))
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-    async def go():
-        app = Guard(behind, port=PORT, place=place, pages=PAGES)
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url=OWN) as client:
-            asked = [("mine", 0.3), ("mine", 0.0), ("theirs", 0.1)]
-            await asyncio.gather(*[
-                client.post("/en/gradio_api/run/predict", headers=FROM_HERE,
-                            json={"session_hash": session, "data": {"takes": takes}})
-                for session, takes in asked
-            ])  # fmt: skip
-        return len(app._turns)
-
-    assert run(go()) == 0  # nothing is kept of pages that have gone
-    assert ended == [("theirs", 0.1), ("mine", 0.3), ("mine", 0.0)]
-
-
 def test_a_path_cannot_hide_from_the_guard_behind_its_kind(studio, behind):
     hidden = json.dumps({"data": [file_data("/etc/passwd")]}).replace("etc", "\\u0065tc").encode()
     for kind in (

@@ -29,7 +29,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
-from weakref import WeakValueDictionary
 
 import psutil
 from starlette.datastructures import Headers, MutableHeaders
@@ -394,7 +393,6 @@ class Guard:
         listed = [r._replace(path=f"/(?:{apps})/{r.path}") for r in known] + [*OF_THE_STUDIO, *own]
         self.routes = [(re.compile(route.path), route) for route in listed]
         self.moved = re.compile(f"/(?:(?:{apps})(?:/(?:{self.pages})/+)?)?")
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._coming: list[int] = []  # bytes of the uploads that come in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -454,17 +452,13 @@ class Guard:
         if length > body.most:
             raise Refused(413, _too_large(length, body.most))
         drawn = route.sort == "drawing" and "multipart/form-data" in headers.get("content-type", "")
-        turn: Any = nullcontext()
         if route.sort in ("call", "drawing") and not drawn:
-            asked = self._check_call(await body.read())
-            if route.sort == "call":
-                turn = self._turn(asked)
+            self._check_call(await body.read())
         answer = Answer(route, scope, body, send)
         upload = self._upload(length) if route.sort == "upload" else nullcontext()
         with upload:
             try:
-                async with turn:
-                    await self.app(self._told(route, scope), body.receive, answer.send)
+                await self.app(self._told(route, scope), body.receive, answer.send)
             except Exception:
                 if body.refused is None:
                     raise
@@ -480,13 +474,7 @@ class Guard:
             raise Refused(411, Trouble("length", _("the upload does not say how long it is")))
         return 0
 
-    def _turn(self, asked: Any) -> asyncio.Lock:
-        """What a page asks at once is answered in that order: else an older answer would take the
-        place of a newer one."""
-        session = str(asked.get("session_hash")) if isinstance(asked, dict) else ""
-        return self._turns.setdefault(session, asyncio.Lock())
-
-    def _check_call(self, body: bytes) -> Any:
+    def _check_call(self, body: bytes) -> None:
         """A handler is given no file but those that Gradio keeps: mounted in an application it
         does not check that itself, and it would fetch what is at an address elsewhere."""
         try:
@@ -505,7 +493,6 @@ class Guard:
                 if "meta" in thing and path and inside(self.place, str(path)) is None:
                     found = _("{path} was not uploaded to the studio")
                     raise Refused(403, Trouble("outside", found.format(path=path)))
-        return asked
 
     @contextmanager
     def _upload(self, length: int) -> Iterator[None]:

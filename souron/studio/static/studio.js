@@ -53,13 +53,24 @@
     wrong.querySelector("div").replaceChildren(rows.length ? list : said.body.textContent);
     wrong.hidden = false;
   };
+
+  // a page asks one thing after the other, each once the one before is answered as a whole: else an
+  // older answer could come later and take the place of a newer one
   const ask = window.fetch;
-  window.fetch = async (...given) => {
+  let before = Promise.resolve();
+  const askInTurn = async (...given) => {
     const answer = await ask(...given);
-    if (!answer.ok && answer.url.includes("/run/predict")) {
-      answer.clone().json().then(complain, () => complain({}));
+    const whole = await answer.clone().text();
+    if (!answer.ok) {
+      try { complain(JSON.parse(whole)); } catch { complain({}); }
     }
     return answer;
+  };
+  window.fetch = (...given) => {
+    if (!String(given[0].url ?? given[0]).includes("/run/predict")) return ask(...given);
+    const answered = before.then(() => askInTurn(...given));
+    before = answered.catch(() => {});
+    return answered;
   };
 
   // what a screen reader needs and Gradio's components leave out
