@@ -416,6 +416,14 @@ def test_each_turn_of_the_critic_sees_other_real_pictures():
     assert torch.equal(torch.cat(halves), batch.image)
 
 
+def test_each_part_of_a_batch_is_learnt_from_by_itself():
+    system, batch = made(DCGAN, parts=3), some(7)
+    seen = []
+    system.critic.register_forward_hook(lambda module, given, out: seen.append(given[0]))
+    assert [name for name, _loss in system.updates(batch, 0)] == 3 * ["critic", "generator"]
+    assert torch.equal(torch.cat(seen[::3]), batch.image)  # then two drawn ones
+
+
 def test_a_mean_before_the_shortcuts_convolution_equals_the_one_after_it():
     block = halving(4, 6)
     mean, convolution = block.shortcut

@@ -350,6 +350,19 @@ def test_the_critic_takes_its_turns_on_parts_of_the_batch(monkeypatch):
     assert torch.equal(torch.cat([seen[0][:3], seen[1][:3]]), batch.image)
 
 
+def test_each_part_of_the_batch_has_its_rounds(monkeypatch):
+    model = tiny(biggan.BigGAN, Seen(1, 8), turns=1, parts=3).train()
+    seen = []
+    plain = model.critic.forward
+    monkeypatch.setattr(
+        model.critic, "forward", lambda image, label: seen.append(image) or plain(image, label)
+    )
+    batch = Batch(torch.rand(6, 1, 8, 8) * 2 - 1, torch.zeros(6, dtype=torch.long))
+    assert [name for name, _loss in model.updates(batch, 0)] == 3 * ["critic", "generator"]
+    assert torch.equal(torch.cat([image[:2] for image in seen[::2]]), batch.image)
+    assert [len(image) for image in seen[1::2]] == [2, 2, 2]
+
+
 def test_truncation_bounds_the_noise_as_drawing_again_would(monkeypatch):
     model = tiny(biggan.BigGAN, Seen(1, 8)).eval()
     kept = []

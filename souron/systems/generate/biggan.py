@@ -45,7 +45,8 @@ class Config:
     vector: int = 128  # of the class, shared by all blocks
     rate: float = 5e-5  # of the generator; the critic's is four times that
     momentum: float = 0.0
-    turns: int = 2  # of the critic for one of the generator, each on its part of the batch
+    turns: int = 2  # of the critic for one of the generator, each on a piece of its own
+    parts: int = 1  # of a batch, one after the other, each for one turn of the generator
     average: float = 0.9999
 
 
@@ -233,7 +234,7 @@ class BigGAN(Generator):
     channels_last = True
     SIZES = {
         "tiny": Config(8, 4, 8, 1e-3, turns=1, average=0.99),
-        "small": Config(16, 16, 32, 5e-4, turns=1, average=0.999),
+        "small": Config(8, 16, 32, 1e-3, turns=1, parts=4, average=0.99),
         "paper": Config(),
     }
     SHOWN = {"paper": (3, 128, 1000)}
@@ -255,17 +256,23 @@ class BigGAN(Generator):
         }
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        images, labels = (whole.chunk(self.config.turns) for whole in batch)
+        images, labels = (whole.chunk(self.config.parts) for whole in batch)
         for image, label in zip(images, labels, strict=True):
+            yield from self.round(image, label)
+
+    def round(self, image: Tensor, label: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """The critic's turns and the generator's."""
+        pieces = zip(*(whole.chunk(self.config.turns) for whole in (image, label)), strict=True)
+        for piece, named in pieces:
             with torch.no_grad():
-                drawn = self.generator(self.noise(len(label)), label)
-            both = torch.cat([image, drawn.to(image.dtype)])
-            real, false = self.critic(both, torch.cat([label, label])).chunk(2)
+                drawn = self.generator(self.noise(len(named)), named)
+            both = torch.cat([piece, drawn.to(piece.dtype)])
+            real, false = self.critic(both, torch.cat([named, named])).chunk(2)
             yield "critic", (1 - real).relu().mean() + (1 + false).relu().mean()
-        drawn = self.generator(self.noise(len(batch.label)), batch.label)
+        drawn = self.generator(self.noise(len(label)), label)
         with torch.autocast(self.device.type, enabled=False):  # a difference of large numbers
             penalty = ORTHOGONAL * repetition(self.generator)
-        yield "generator", penalty - self.critic(drawn, batch.label).mean()
+        yield "generator", penalty - self.critic(drawn, label).mean()
 
     @torch.no_grad()
     def after_update(self, step: int) -> None:

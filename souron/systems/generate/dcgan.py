@@ -34,6 +34,7 @@ class Config:
     noise: int = 100
     rate: float = 2e-4
     momentum: float = 0.5
+    parts: int = 1  # of a batch, learnt from one after the other
     average: float = 0.0  # how much of the averaged weights an update keeps; 0: no average
 
 
@@ -45,7 +46,7 @@ class DCGAN(Generator):
     averaged: Tensor  # the generator's weights and statistics in a row
     SIZES = {
         "tiny": Config(8, 16, 2e-3, average=0.9),
-        "small": Config(32, rate=1e-3, average=0.99),
+        "small": Config(32, rate=5e-4, parts=4, average=0.99),
         "paper": Config(),
     }
     SHOWN = {"paper": (3, 64, 1)}
@@ -87,14 +88,15 @@ class DCGAN(Generator):
         }
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        real = batch.image  # (B, C, H, W) in -1..1
-        drawn = self.picture(self.noise(len(real))).detach()
-        # softplus(-a) = -log D and softplus(a) = -log(1 - D), where D = sigmoid(a)
-        yield (
-            "critic",
-            F.softplus(-self.critic(real)).mean() + F.softplus(self.critic(drawn)).mean(),
-        )
-        yield "generator", F.softplus(-self.critic(self.picture(self.noise(len(real))))).mean()
+        for real in batch.image.chunk(self.config.parts):  # (B / parts, C, H, W) in -1..1
+            drawn = self.picture(self.noise(len(real))).detach()
+            # softplus(-a) = -log D and softplus(a) = -log(1 - D), where D = sigmoid(a)
+            yield (
+                "critic",
+                F.softplus(-self.critic(real)).mean() + F.softplus(self.critic(drawn)).mean(),
+            )
+            drawn = self.picture(self.noise(len(real)))
+            yield "generator", F.softplus(-self.critic(drawn)).mean()
 
     def noise(self, count: int) -> Tensor:
         return 2 * torch.rand(count, self.config.noise, device=self.device) - 1

@@ -126,7 +126,7 @@ class DDPM(Generator):
         steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
         guidance: Annotated[
             float, Choice(N_("how strongly the class is insisted on; 0 is as learnt"), 0, 20)
-        ] = 0.5,
+        ] = 3.0,
     ) -> Iterator[Tensor]:
         shape = (self.seen.channels, self.seen.side, self.seen.side)
         way = SAMPLERS[sampler](
