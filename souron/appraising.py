@@ -22,6 +22,7 @@ from souron.resembling import Resemblance
 
 SAMPLE = 500  # pictures drawn, and real ones beside them
 AT_A_LOOK = 64  # pictures drawn at each look while it learns
+LOOKING = 0.2  # of its training's seconds that these may take
 COLLAPSED = 0.1  # recall; what is less is called a suspected mode collapse
 HEADLINE = "Fréchet distance"
 
@@ -61,14 +62,14 @@ class Scale:
 
 @dataclass
 class Watcher:
-    """What a look shows while a generator learns; it may take a fifth of the training's time."""
+    """What a look shows while a generator learns, as long as there is time for it."""
 
     scale: Scale
     fit: Any
     seconds: float = 0.0
 
     def __call__(self, system: Any) -> dict[str, float]:
-        if self.seconds > self.fit.seconds / 5:
+        if self.seconds > LOOKING * self.fit.seconds:
             return {}
         learning = system.training
         *_before, sample = Sample.growing(system, AT_A_LOOK, seed=0)

@@ -237,7 +237,8 @@ class Contest:
             )
             shown = probe(fit)
             looked_at = LOOKS * len(fit.val or ()) + len(parts.test)
-            seconds = shown.seconds(fit) + shown.look * looked_at + self.exam.seconds(fit)
+            training = shown.seconds(fit)
+            seconds = training + shown.look * looked_at + self.exam.seconds(fit, training)
             each[system] = seconds * len(self.rounds)
             held.append(shown.held)
         together = sum(held) - max(held)  # a round holds them all, the probe one at a time

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from souron import appraising, discriminating, judging, resembling
-from souron.appraising import AT_A_LOOK, Watcher
+from souron.appraising import AT_A_LOOK, LOOKING, Watcher
 from souron.data.cases import Cases, Feed
 from souron.data.splitting import Parts, Split
 from souron.drawing import Sample
@@ -59,8 +59,9 @@ class Exam(ABC):
         """Say what more looks are to show while it trains."""
         fit.also = None
 
-    def seconds(self, fit: Fit) -> float:
-        """What ``sit`` will take, beside a look at each test case."""
+    def seconds(self, fit: Fit, training: float) -> float:
+        """What ``watch`` and ``sit`` will take of a training of so many seconds, beside looks at
+        validation and test cases."""
         return 0.0
 
     @abstractmethod
@@ -173,10 +174,10 @@ class Generation(Exam):
     def watch(self, fit: Fit) -> None:
         fit.also = Watcher(self.scale, fit)
 
-    def seconds(self, fit: Fit) -> float:
+    def seconds(self, fit: Fit, training: float) -> float:
         [few] = Sample.growing(fit.system, 8, seed=0)
-        looks = LOOKS * AT_A_LOOK
-        return few.seconds * (looks + len(self.scale.test))
+        looks = min(few.seconds * LOOKS * AT_A_LOOK, LOOKING * training)
+        return looks + few.seconds * len(self.scale.test)
 
     def sit(self, fit: Fit, parts: Parts, seed: int) -> Iterator[dict[str, Tensor]]:
         for sample in Sample.growing(fit.system, len(self.scale.test), seed):

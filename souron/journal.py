@@ -38,10 +38,13 @@ class Journal:
         self._whole = True  # so is the last line, as far as is known
 
     def tell(self, event: Any) -> None:
-        """A line for the event, later or never where the next one of its phase follows at once."""
+        """A line for the event, later or never where the next one of its phase follows at once with
+        the same values."""
         line = described(event)
         if event.picture is not None and event.folder and self._draw(event):
             line["picture"] = self.picture.name
+        if self._held is not None and line.get("values") != self._held.get("values"):
+            self._release()
         if event.phase != self._phase:
             self._release()
             self._phase, self._written = event.phase, -math.inf

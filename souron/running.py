@@ -433,7 +433,8 @@ def _learn(
     film: drawing.Film | None = None,
 ) -> Iterator[Event]:
     """Train to the end of the budget, keeping the work in ``place`` on the way and on Ctrl-C;
-    ``number`` of so many ``trainings`` were done before, in the run's ``folder``."""
+    ``number`` of so many ``trainings`` were done before, in the run's ``folder``. What was seen
+    before an interruption is told again."""
     keeper, looks = Keeper({place / "weights": fit}), len(fit.curve)
     text = "" if trainings == 1 else f"{number + 1}/{trainings}"
 
@@ -442,6 +443,10 @@ def _learn(
         if film:
             film.keep()
 
+    def event(values: dict[str, float], left: float | None = None, frame: Any = None) -> Event:
+        return Event("train", (number + fit.fraction) / trainings, left, text, values, frame)
+
+    yield from map(event, fit.curve)
     while not fit.done:
         with gentle_interrupt() as interrupt:
             try:
@@ -449,7 +454,7 @@ def _learn(
             except Trouble as trouble:
                 raise keeper.saved(trouble) from trouble
             frame = film.shoot(fit.system, fit.fraction, fit.seconds) if film else None
-            fresh = len(fit.curve) > looks
+            fresh = fit.curve[looks:]
             if fit.done or keeper.due():
                 keep()
         if interrupt.is_set():
@@ -458,12 +463,13 @@ def _learn(
         if fresh:
             write_results(place / "results.csv", fit.curve)
             looks = len(fit.curve)
-        values, part = fit.curve[-1] if fit.curve else {}, fit.fraction
         left = fit.seconds_left
         if left is not None:
             left += (trainings - number - 1) * (fit.seconds + left)
         try:
-            yield Event("train", (number + part) / trainings, left, text, values, frame)
+            for row in fresh[:-1]:
+                yield event(row, left)
+            yield event(fit.curve[-1] if fit.curve else {}, left, frame)
         except KeyboardInterrupt as interrupted:
             keep()
             raise Interrupted(folder) from interrupted

@@ -1,12 +1,14 @@
 """GAN or diffusion? Generators at an equal budget, judged by what they draw."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from souron import comparing
+from souron import comparing, examining
 from souron.data.loading import load
+from souron.drawing import Sample
 from souron.systems.generate.dcgan import DCGAN
 from souron.tasks.generate import Noise
 
@@ -76,3 +78,14 @@ def test_an_exact_copy_of_the_data_reaches_the_floor_and_one_picture_does_not(
     assert near.rows[0].value < 3 * floor and far.rows[0].value > 10 * floor
     assert near.further["recall"].rows[0].value > 0.6
     assert far.further["recall"].rows[0].value < 0.1
+
+
+@pytest.mark.parametrize("training, looks", [(50, 10), (100_000, 1280)])
+def test_a_forecast_knows_that_looks_have_a_fifth_of_the_training_at_most(
+    training, looks, monkeypatch
+):
+    slow = Sample(torch.zeros(8, 1, 8, 8), seconds=2.0)  # a picture
+    monkeypatch.setattr(Sample, "growing", lambda *given, **more: [slow])
+    exam = examining.Generation(None, None, None, 100)
+    exam.scale = SimpleNamespace(test=range(100))
+    assert exam.seconds(SimpleNamespace(system=None), training) == looks + 200

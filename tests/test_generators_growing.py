@@ -358,7 +358,6 @@ def test_the_mean_style_is_followed_in_training():
 def test_a_forecast_tries_every_stage(monkeypatch):
     """The first one costs least: a probe that saw no other would promise too much."""
     kind = finding.system("progan_tiny")[0]
-    kind = finding.system("progan_tiny")[0]
     growth, grown = kind.growth, []
 
     def noted(self, used):

@@ -119,8 +119,12 @@ def test_a_comparison_names_its_folder_and_its_systems(file):
     assert [row["system"] for row in rows] == ["cnn_tiny", "mlp_tiny"]
 
 
-def event(number, phase="train"):
-    return Event(phase, number / 100, values={"step": number})
+def event(number, phase="train", step=0):
+    return Event(phase, number / 100, values={"step": step})
+
+
+def shares(file):
+    return [line.get("fraction") for line in lines(file)]
 
 
 def test_events_that_follow_at_once_are_left_out_but_the_last_of_each_phase(file, monkeypatch):
@@ -128,19 +132,41 @@ def test_events_that_follow_at_once_are_left_out_but_the_last_of_each_phase(file
     kept = Journal(file)
     for number in range(5):
         kept.tell(event(number))
-    assert [line["values"]["step"] for line in lines(file)] == [0]
+    assert shares(file) == [0]
     for number in range(5, 9):
         kept.tell(event(number, "test"))
-    assert [line["values"]["step"] for line in lines(file)] == [0, 4, 5]
+    assert shares(file) == [0, 0.04, 0.05]
     kept.end(0, None)
-    assert [line.get("values", {}).get("step") for line in lines(file)] == [0, 4, 5, 8, None]
+    assert shares(file) == [0, 0.04, 0.05, 0.08, None]
+
+
+def test_no_value_is_left_out(file, monkeypatch):
+    monkeypatch.setattr(journal, "BETWEEN", 1e9)
+    kept = Journal(file)
+    for number in range(6):
+        kept.tell(event(number, step=number // 2))
+    kept.end(0, None)
+    told = [line["values"]["step"] for line in lines(file)[:-1]]
+    assert told == [0, 0, 1, 2] and shares(file) == [0, 0.01, 0.03, 0.05, None]
+
+
+def test_what_was_seen_before_an_interruption_is_told_again(file, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(running.Interrupted):
+        stop_after(4, patch)
+        running.train("mlp_tiny", "digits", budget="4ep")
+    assert cli.run(["train", f"resume={RUN}", "--quiet", f"events={file}"]) == 0
+    told = [
+        line["values"] for line in lines(file) if line.get("phase") == "train" and "values" in line
+    ]
+    epochs = [values["epoch"] for values in told]
+    assert sorted(set(epochs)) == [1, 2, 3, 4] and epochs == sorted(epochs)
 
 
 def test_slow_events_are_all_there_at_once(file, monkeypatch):
     monkeypatch.setattr(journal, "BETWEEN", 0.0)
     kept = Journal(file)
     for number in range(5):
-        kept.tell(event(number))
+        kept.tell(event(number, step=number))
         assert lines(file)[-1]["values"]["step"] == number
     kept.end(0, None)
 
@@ -173,7 +199,8 @@ def test_what_is_drawn_lies_beside_marked_as_generated(file, tmp_path, monkeypat
         kept.tell(each)
     kept.end(0, None)
     told = [line.get("picture") for line in lines(file)]
-    assert told == [None, "e.jsonl.png", "e.jsonl.png", None]  # without a folder it has no origin
+    # without a folder it has no origin
+    assert told == [None, "e.jsonl.png", None, "e.jsonl.png", None]
     with Image.open(tmp_path / "e.jsonl.png") as image:
         assert image.getpixel((0, 0)) == (77, 77, 77)
         assert image.width == image.height > 200
