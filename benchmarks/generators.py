@@ -28,7 +28,7 @@ machine.share_cores()
 machine.calm_allocator()
 
 import torch
-from printing import say, table, watched, where
+from printing import line, say, table, watched, where
 from torch import Tensor
 
 from souron import comparing, examining, finding, preparing
@@ -40,6 +40,8 @@ from souron.reporting import pictures
 from souron.resembling import Resemblance
 
 MEASURES = ("Fréchet distance", "kernel distance", "precision", "recall", "coverage")
+HEAD = ("system", *MEASURES, "bits per dimension", "classes drawn", "surely recognised",
+        "a picture takes, ms")  # fmt: skip
 SHOWN = 24  # pictures of a strip
 
 
@@ -49,35 +51,40 @@ def main() -> None:
     examining.EXAMS["generate"] = Keeping
     with watched():
         record = compare(asked)
+    say(record.sentence)
+    everything = {name: shown(record, name) for name in (row.system for row in record.rows)}
+    if asked.pictures:
+        for name in everything:
+            strip(record.gallery.drawn[name][0], asked.pictures / f"{name}.png")
+    print(table(HEAD, [(name, *cells) for name, cells in everything.items()]), flush=True)
+    for row in beside(contest, record, asked):
+        print(line(row), flush=True)
+    print(f"\n{record.sentence}\n\nThe network that looks: {record.gallery.eye}.")
+    print(f"Report: {record.report}\n{where(torch.get_num_threads(), 'numpy', 'scipy')}")
+
+
+def beside(
+    contest: comparing.Contest, record: ComparisonRecord, asked: argparse.Namespace
+) -> Iterator[tuple[str, ...]]:
+    """Further rows: other options, real pictures, and what nobody should be near."""
     for _done in contest.exam.begin():
         pass
     scale = contest.exam.scale
     train = contest.everything.only(contest.plan.kept.train)
-    everything = {name: shown(record, name) for name in (row.system for row in record.rows)}
-    rows = [(name, *cells) for name, cells in everything.items()]
     for name, chosen in asked.also:
         if name not in Keeping.trained:
             say(f"{name} was not trained by this call: left out")
             continue
         drawn = sample(Keeping.trained[name], asked.samples, **chosen)
         told = ", ".join(f"{option}={value:g}" for option, value in chosen.items())
-        rows.append((f"{name}, {told}", *figures(scale.hold(drawn))))
-    rows.append(("floor: real pictures", *(f"{record.gallery.floor[m].value:.3g}"
-                                           for m in MEASURES), "", "", "", ""))  # fmt: skip
+        yield f"{name}, {told}", *figures(scale.hold(drawn))
+    floor = record.gallery.floor
+    yield "floor: real pictures", *(f"{floor[m].value:.3g}" for m in MEASURES), "", "", "", ""
     mean = train.image.float().mean(0).round().byte()
-    rows.append(("mean picture", *figures(scale.hold(mean.expand(asked.samples, -1, -1, -1)))))
+    yield "mean picture", *figures(scale.hold(mean.expand(asked.samples, -1, -1, -1)))
     for name in asked.systems:
-        say(f"untrained {name}")
         model = preparing.build(contest.of(name, 1000), train).eval()
-        rows.append((f"{name}, untrained", *figures(scale.hold(sample(model, asked.samples)))))
-    head = ("system", *MEASURES, "bits per dimension", "classes drawn", "surely recognised",
-            "a picture takes, ms")  # fmt: skip
-    print(table(head, rows))
-    print(f"\n{record.sentence}\n\nThe network that looks: {record.gallery.eye}.")
-    print(f"Report: {record.report}\n{where(torch.get_num_threads(), 'numpy', 'scipy')}")
-    if asked.pictures:
-        for name in everything:
-            strip(record.gallery.drawn[name][0], asked.pictures / f"{name}.png")
+        yield f"{name}, untrained", *figures(scale.hold(sample(model, asked.samples)))
 
 
 class Keeping(examining.Generation):

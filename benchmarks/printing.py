@@ -22,8 +22,11 @@ _others: list[float] = []  # share of the cores that other processes took, watch
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The first column to the left, the others to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join(map(line, [head, ["---", *["---:"] * (len(head) - 1)], *rows]))
+
+
+def line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
