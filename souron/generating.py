@@ -85,9 +85,10 @@ def generating(
         return asked
 
     def rest(place: str | Path) -> str:
-        """The command that draws what is not drawn yet."""
-        asked = {"n": n - record.count, "seed": seed, "first": first + record.count,
-                 "label": label, "given": given, "out": place, **options}  # fmt: skip
+        """The command that draws what is not drawn yet; all of it where only sheets are lacking."""
+        done = record.count if record.count < n else 0
+        asked = {"n": n - done, "seed": seed, "first": first + done, "label": label, "given": given,
+                 "walk": walk if walk and not done else "", "out": place, **options}  # fmt: skip
         words = [f"{name}={value}" for name, value in asked.items() if value != ""]
         return shlex.join(["souron", "generate", str(run), *words])
 
@@ -95,6 +96,26 @@ def generating(
     on_sheet: list[Tensor] = []
     way: list[Tensor] = []
     every = range(first, first + n)
+
+    def sheets() -> Iterator[Event]:
+        together = sheet(torch.cat(on_sheet)[:ON_A_SHEET], 8)
+        write(place / "grid.png", enlarged(together), mark.of(None), record)
+        if len(way) > 1:
+            moments = sorted({round(i * (len(way) - 1) / (MOMENTS - 1)) for i in range(MOMENTS)})
+            # a picture's way in a row
+            rows = torch.stack([way[i] for i in moments], 1).flatten(0, 1)
+            write(place / "steps.png", enlarged(sheet(rows, len(moments))), mark.of(None), record)
+            frames = [sheet(each, 4) for each in way]
+            write_moving(place / "steps.webp", frames, mark.of(None), record)
+        if walk:
+            yield Event("draw", 0.0, text=_("walk"))
+            asked = of([first])
+            if classes:
+                asked["label"] = asked["label"][0]
+            steps = drawing.walk(system, seed, range(first, first + walk), BETWEEN, **asked)
+            frames = [pictures.picture(image) for image in steps]
+            write_moving(place / "walk.webp", frames, mark.of(None), record)
+
     try:
         for numbers in drawing.chunks(system, every):
             last = torch.empty(0)
@@ -112,29 +133,14 @@ def generating(
             record.seconds = time.perf_counter() - begun
             left = record.seconds * (n - record.count) / record.count
             yield Event("draw", record.count / n, left, str(place))
+        yield from sheets()
     except KeyboardInterrupt as stop:
-        raise Interrupted(place, rest(place)) from stop
+        raise Interrupted(place, rest(place if record.count < n else "FOLDER")) from stop
     except Trouble as trouble:
         if trouble.code == "disk":
             trouble.fix = rest("FOLDER")
         raise
 
-    together = sheet(torch.cat(on_sheet)[:ON_A_SHEET], 8)
-    write(place / "grid.png", enlarged(together), mark.of(None), record)
-    if len(way) > 1:
-        moments = sorted({round(i * (len(way) - 1) / (MOMENTS - 1)) for i in range(MOMENTS)})
-        rows = torch.stack([way[i] for i in moments], 1).flatten(0, 1)  # a picture's way in a row
-        write(place / "steps.png", enlarged(sheet(rows, len(moments))), mark.of(None), record)
-        frames = [sheet(each, 4) for each in way]
-        write_moving(place / "steps.webp", frames, mark.of(None), record)
-    if walk:
-        yield Event("draw", 0.0, text=_("walk"))
-        asked = of([first])
-        if classes:
-            asked["label"] = asked["label"][0]
-        steps = drawing.walk(system, seed, range(first, first + walk), BETWEEN, **asked)
-        frames = [pictures.picture(image) for image in steps]
-        write_moving(place / "walk.webp", frames, mark.of(None), record)
     record.seconds = time.perf_counter() - begun
     yield Event("done", 1.0, record=record)
 

@@ -229,24 +229,29 @@ def test_ctrl_c_keeps_what_was_drawn_and_says_how_to_go_on(run, tmp_path, monkey
     assert "n=6" in interrupted.value.command and "first=4" in interrupted.value.command
 
 
-def test_a_full_disk_keeps_what_was_drawn_and_says_how_to_go_on(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "room, rest",
+    [(5, "n=6 seed=1 first=4 out=FOLDER"), (10, "n=10 seed=1 first=0 walk=2 out=FOLDER")],
+)  # whole batches, to another folder; and where only the sheets found no room, all of it
+def test_a_full_disk_keeps_what_was_drawn_and_says_how_to_go_on(
+    room, rest, run, tmp_path, monkeypatch
+):
     monkeypatch.setattr(drawing, "MOST_AT_ONCE", 2)
     save, saved = provenance.save, []
 
     def full(image, path, *given, **options):
         save(image, path, *given, **options)
         saved.append(path)
-        if len(saved) > 5:
+        if len(saved) > room:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(provenance, "save", full)
     with pytest.raises(Trouble) as trouble:
-        generating.generate(run.folder, 10, 1, out=tmp_path / "some")
+        generating.generate(run.folder, 10, 1, walk=2, out=tmp_path / "some")
     assert trouble.value.code == "disk" and trouble.value.exit == 4
-    fix = trouble.value.fix
-    assert fix.endswith("n=6 seed=1 first=4 out=FOLDER")  # of whole batches, to another folder
+    assert trouble.value.fix.endswith(rest)
     names = sorted(file.name for file in (tmp_path / "some").iterdir())
-    assert len(names) == 5 and all(name.endswith(".png") for name in names)  # and no half one
+    assert len(names) == room and all(name.endswith(".png") for name in names)  # and no half one
 
 
 def test_a_killed_drawing_leaves_whole_pictures(run, tmp_path):
