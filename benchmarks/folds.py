@@ -12,6 +12,12 @@ from the same cases is not simulated: no interval made from one set can see it.
 A cell shows the share of sets whose 95 % interval holds the true value, in brackets the interval's
 mean width in points; first each fold of each repeat as a training of its own, as souron counts,
 then each repeat as one training.
+
+    python benchmarks/folds.py pairs --sets 1000
+
+shows the same of two systems that are equally good, on the same folds: in how many sets they are
+called different, and how wide the interval of their difference is. Of a score's variance HARD is
+the case's, the same for both systems.
 """
 
 import argparse
@@ -29,6 +35,7 @@ from souron import calibrating, discriminating, judging
 from souron.records import Measure
 
 FOLDS = 5
+HARD = 0.4
 NAMES = ("accuracy", "AUC", "sensitivity", "specificity", "PPV", "NPV", "balanced", "Brier")
 
 Array = NDArray[np.float64]
@@ -138,15 +145,63 @@ WORLDS = [
 ]
 
 
+def pairs(sets: int, rng: np.random.Generator) -> None:
+    """Equal systems, right or wrong, judged with folds as trainings and with repeats."""
+    rows = []
+    for cases in GOAL:
+        for repeats in (1, 2, 3):
+            for luck in LUCK:
+                world = World(cases, 0.3, 0.9, *luck, repeats)
+                called, widths = np.zeros(2), np.zeros(2)
+                for _set in range(sets):
+                    _score, label, patient, training = draw(world, rng)
+                    hard = rng.standard_normal(len(label))[patient]
+                    hard = (hard + rng.standard_normal(len(label))) / math.sqrt(2)
+                    right = [answers(world, hard, label, training, rng) for _system in "ab"]
+                    for i, whose in enumerate((training, None)):
+                        found = judging.difference(*right, groups=patient, trainings=whose)
+                        called[i] += found.verdict != "cannot tell"
+                        widths[i] += found.high - found.low
+                row = [f"{repeats}", f"{cases}", f"{luck[0]}, {luck[1]}"]
+                row += [f"{100 * c / sets:.1f} ({100 * w / sets:.0f})"
+                        for c, w in zip(called, widths, strict=True)]  # fmt: skip
+                rows.append(row)
+                say(" | ".join(row))
+    print(table(["repeats", "cases", "luck", "folds as trainings", "repeats as trainings"], rows))
+
+
+def answers(
+    world: World,
+    hard: Array,
+    label: NDArray[np.int64],
+    training: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> NDArray[np.bool_]:
+    """(repeats, cases): whether a system of its own luck is right."""
+    own = math.sqrt(1 - HARD - NOISE) * rng.standard_normal(len(label))
+    noise = math.sqrt(NOISE) * rng.standard_normal(training.shape)
+    number = training.max() + 1
+    mean = world.mu + world.mean * rng.standard_normal(number)
+    shift = world.shift * rng.standard_normal(number)
+    score = math.sqrt(HARD) * hard + own + noise + mean[training] * label + shift[training]
+    return (score > world.mu / 2) == (label == 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("what", nargs="?", choices=("intervals", "pairs"), default="intervals")
     parser.add_argument("--sets", type=int, default=1000, help="of each row")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     rng = np.random.default_rng(asked.seed)
     begun = time.perf_counter()
+    if asked.what == "pairs":
+        with watched():
+            pairs(asked.sets, rng)
+        print(where(1, "numpy", "scipy", "souron"))
+        return
     rows = []
     with watched():
         for world in WORLDS:

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from souron import (
@@ -169,7 +170,8 @@ class Contest:
     @cached_property
     def exam(self) -> Exam:
         sample = self.args.get("samples") or appraising.SAMPLE
-        return EXAMS[self.task](self.everything, self.plan.kept, self.test, sample)
+        exam = EXAMS[self.task]
+        return exam(self.everything, self.plan.kept, self.test, sample, self.whose)
 
     @cached_property
     def everything(self) -> Cases:
@@ -192,6 +194,16 @@ class Contest:
         if self.plan.repeats:
             return self.everything
         return self.everything.only(self.plan.kept.test)
+
+    @cached_property
+    def whose(self) -> np.ndarray | None:
+        """(seeds, cases): which round tests each case, where a seed has several."""
+        if not self.plan.repeats:
+            return None
+        whose = np.zeros((self.args["seeds"], len(self.everything)), dtype=np.int64)
+        for number, (seed, split) in enumerate(self.rounds):
+            whose[seed, split.test] = number
+        return whose
 
     def of(self, system: str, seed: int) -> dict[str, Any]:
         """The options of that entrant's run. ``resnet18:frozen`` says how it starts."""
@@ -349,7 +361,7 @@ class Contest:
             sentence=judging.sentence(
                 first.verdicts,
                 first.rows,
-                self.args["seeds"],
+                len(self.rounds),
                 exam.cases,
                 exam.called,
                 exam.unit,
@@ -379,8 +391,8 @@ class Contest:
         rows = [self._row(system, measure, table) for system, table in tables.items()]
         rows.sort(key=lambda row: row.value, reverse=higher)
         ordered = {row.system: tables[row.system] for row in rows}
-        verdicts = judging.judge(ordered, higher, groups=self.exam.units)
-        if self.args["seeds"] == 1:  # then nothing is known of how trainings vary
+        verdicts = judging.judge(ordered, higher, groups=self.exam.units, trainings=self.exam.whose)
+        if len(self.rounds) == 1:  # then nothing is known of how trainings vary
             verdicts = [replace(verdict, seeds_needed=None) for verdict in verdicts]
         return Ranking(rows, verdicts)
 

@@ -42,10 +42,19 @@ class Exam(ABC):
     unit: ClassVar[str] = ""  # of the headline's differences: "points" where it is a share
     follows: ClassVar[str]  # the measure that looks at validation cases take while it trains
 
-    def __init__(self, everything: Cases, split: Split, test: Cases, sample: int) -> None:
+    def __init__(
+        self,
+        everything: Cases,
+        split: Split,
+        test: Cases,
+        sample: int,
+        whose: np.ndarray | None = None,
+    ) -> None:
         """``test`` are the cases that each seed is tested on, ``split`` the plan's own, ``sample``
-        how many pictures a generator is judged by."""
+        how many pictures a generator is judged by. ``whose`` (seeds, cases) is the number of the
+        training that is asked, where a seed has several, each for some of the cases."""
         self.everything, self.split, self.test, self.sample = everything, split, test, sample
+        self.whose = whose
 
     @property
     def headline(self) -> str:
@@ -81,7 +90,7 @@ class Exam(ABC):
         """Measure -> system -> scores (seeds, cases), whose mean is the measure."""
 
     def interval(self, measure: str, system: str, table: np.ndarray) -> Measure:
-        return judging.interval(table, self.units)
+        return judging.interval(table, self.units, trainings=self.whose)
 
     @property
     def units(self) -> list[str] | None:
@@ -149,7 +158,7 @@ class Classification(Exam):
 
     def interval(self, measure: str, system: str, table: np.ndarray) -> Measure:
         make = judging.share if measure == "AUC" else judging.interval
-        return make(table, self.units)
+        return make(table, self.units, trainings=self.whose)
 
     def shown(self, results: Mapping[str, Sequence[Result]]) -> dict[str, Any]:
         said = {

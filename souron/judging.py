@@ -87,8 +87,46 @@ class Variation:
         doubt = cases**2 / (n + self.pseudo - 1) + sum(
             part**2 / (count - 1) for part, count in zip(trainings, k, strict=True)
         )
-        sure = doubt <= total**2 / MOST_FREEDOM
-        return total, np.where(sure, MOST_FREEDOM, total**2 / np.where(sure, 1.0, doubt))
+        return total, _satterthwaite(total, doubt)
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """What makes a mean over repeated cross-validation vary, or a difference of two: each repeat
+    tests every case, each fold by a training of its own (``_crossed``)."""
+
+    n: int  # units: cases, or groups of cases
+    cases: float  # variance of a unit's mean, with a repeat's part of the noise, without trainings
+    repeats: int
+    noise: float = 0.0  # of training and case together, in one unit
+    training: float = 0.0  # variance of a training's mean
+    weight: float = 0.0  # sum of the squares of the trainings' shares in the mean
+    seen: float = 0.0  # mean square between trainings: theirs, and what noise adds to it
+    freedom: int = 1  # of that mean square
+    pseudo: int = 0  # as of a ``Variation``
+
+    @property
+    def k(self) -> tuple[int, ...]:
+        return self.repeats, self.repeats
+
+    def total(self) -> tuple[float, float]:
+        """The variance of the mean and its degrees of freedom."""
+        variance, freedom = self._combined(self.n, self.repeats)
+        return float(variance), float(freedom)
+
+    def expected(self, n: Counts, more_repeats: Counts) -> tuple[Scores, Scores]:
+        """The same of each of these numbers of units and of further repeats."""
+        return self._combined(n, self.repeats + more_repeats)
+
+    def _combined(self, n: Any, repeats: Any) -> tuple[Any, Any]:
+        times = repeats / self.repeats
+        own = max(self.cases - self.noise / self.repeats, 0.0)
+        cases = (own + self.noise / repeats) / n + self.pseudo / (n * (n + self.pseudo))
+        seen = self.training + (self.seen - self.training) * self.n / n
+        total = cases + self.weight / times * self.training
+        doubt = cases**2 / (n + self.pseudo - 1)
+        doubt = doubt + (self.weight / times * seen) ** 2 / (self.freedom * times)
+        return total, _satterthwaite(total, doubt)
 
 
 @dataclass(frozen=True)
@@ -102,7 +140,7 @@ class Difference:
     level: float
     freedom: float  # degrees of freedom
     scope: Literal["trainings", "networks"]  # "networks": one seed says nothing of another training
-    variation: Variation
+    variation: Variation | Crossed
     limit: float = math.inf  # no difference is larger
 
     @property
@@ -167,7 +205,7 @@ def spread(
     units = _units(table, groups)
     if trainings is None or units.shape[1] < 2:
         return _variation([units], units.mean(0), pseudo=0).total()
-    return _crossed(table, units, groups, trainings)
+    return _crossed(table, units, groups, trainings).total()
 
 
 def share(
@@ -258,11 +296,14 @@ def difference(
     level: float = 0.95,
     higher_is_better: bool = True,
     groups: Sequence[Any] | None = None,
+    trainings: ArrayLike | None = None,
 ) -> Difference:
     """How much better ``a`` is than ``b``, on the same cases.
 
     ``a`` (seeds, cases) and ``b`` (other seeds, same cases); ``groups`` (cases,). If either has
     one seed only, the scope is these trained networks: the interval counts cases, not trainings.
+    ``trainings`` (seeds, cases) names the training behind each score, of ``a`` and of ``b`` alike,
+    where a seed has several, as cross-validation has one a fold; the scope is trainings then.
     Raises ValueError if the cases are not as many.
     """
     a, b = _table(a), _table(b)
@@ -272,8 +313,12 @@ def difference(
         a, b = b, a
     binary = _binary(a) and _binary(b)
     units = [_units(a, groups), _units(b, groups)]
-    contrast = units[0].mean(0) - units[1].mean(0)
-    variation = _variation(units, contrast, pseudo=int(binary))
+    variation: Variation | Crossed
+    if trainings is None or units[0].shape[1] < 2:
+        contrast = units[0].mean(0) - units[1].mean(0)
+        variation = _variation(units, contrast, pseudo=int(binary))
+    else:
+        variation = _crossed(a - b, units[0] - units[1], groups, trainings, int(binary))
     found = float(a.mean() - b.mean())
     variance, freedom = variation.total()
     if variance > 0:
@@ -299,10 +344,12 @@ def judge(
     names: Sequence[str] | None = None,
     groups: Sequence[Any] | None = None,
     level: float = 0.95,
+    trainings: ArrayLike | None = None,
 ) -> list[Verdict]:
     """Every pair once, in the order of ``names`` (default: as in ``scores``).
 
-    ``scores`` maps a name to (seeds, cases). All verdicts together err with probability
+    ``scores`` maps a name to (seeds, cases); ``groups`` and ``trainings`` are those of
+    ``difference``. All verdicts together err with probability
     1 - level at most (Holm, "A simple sequentially rejective multiple test procedure", 1979,
     https://www.jstor.org/stable/4615733): the clearest difference of m is tested at
     (1 - level) / m, the next at (1 - level) / (m - 1), and so on until one fails. Each interval
@@ -312,7 +359,10 @@ def judge(
     """
     names = list(scores) if names is None else names
     pairs = list(combinations(names, 2))
-    found = [difference(scores[a], scores[b], level, higher_is_better, groups) for a, b in pairs]
+    found = [
+        difference(scores[a], scores[b], level, higher_is_better, groups, trainings)
+        for a, b in pairs
+    ]
     judged: dict[int, Difference] = {}
     left = len(pairs)
     for i in sorted(range(len(pairs)), key=lambda i: found[i].p):
@@ -520,9 +570,13 @@ def _noise(table: Scores) -> float:
 
 
 def _crossed(
-    scores: Scores, units: Scores, groups: Sequence[Any] | None, trainings: ArrayLike
-) -> tuple[float, float]:
-    """``spread`` of cross-validation: scores (repeats, cases), as ``units`` (repeats, units).
+    scores: Scores,
+    units: Scores,
+    groups: Sequence[Any] | None,
+    trainings: ArrayLike,
+    pseudo: int = 0,
+) -> Crossed:
+    """Of cross-validation: scores (repeats, cases), as ``units`` (repeats, units).
 
     A unit's score is a unit's own, plus its training's, plus noise. Different repeats of the same
     unit tell the trainings apart, whatever the units are; where there is one repeat, the folds do.
@@ -556,15 +610,19 @@ def _crossed(
     between = float(units.mean(0).var(ddof=1))
     trace = float(np.trace(cross))
     if not rank or trace <= 0:
-        return between / n, n - 1.0
-    of_one = max(squares - rank * noise, 0.0) / trace  # variance of a training's mean
+        return Crossed(n, between, repeats, pseudo=pseudo)
+    of_one = max(squares - rank * noise, 0.0) / trace
     doubled = float(((by.mean(0) - size * weight) ** 2).sum()) / (n - 1) * of_one
-    cases = max(between - doubled, noise / repeats) / n
-    total = cases + float(weight @ weight) * of_one
-    doubt = cases**2 / (n - 1) + (float(weight @ weight) * squares / trace) ** 2 / rank
-    if doubt <= total**2 / MOST_FREEDOM:
-        return total, MOST_FREEDOM
-    return total, total**2 / doubt
+    cases = max(between - doubled, noise / repeats)
+    share = float(weight @ weight)
+    return Crossed(n, cases, repeats, noise, of_one, share, squares / trace, rank, pseudo)
+
+
+def _satterthwaite(total: Any, doubt: Any) -> Any:
+    """Degrees of freedom of a variance ``total`` whose parts' squares, each over its own degrees,
+    add up to ``doubt``."""
+    sure = doubt <= total**2 / MOST_FREEDOM
+    return np.where(sure, MOST_FREEDOM, total**2 / np.where(sure, 1.0, doubt))
 
 
 def _freedom(units: Scores, freedom: float, missed: float = 1.0) -> float:

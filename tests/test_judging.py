@@ -382,6 +382,60 @@ def test_one_training_a_repeat_is_what_seeds_are(rng):
     assert judging.spread(scores, None, whole) == pytest.approx(judging.spread(scores), rel=0.01)
 
 
+def crossed(n, repeats, luck, gap, rng, folds=5):
+    """Right or wrong answers of two systems (repeats, cases), patients and trainings."""
+    person = np.repeat(np.arange(n // 2), 2)
+    fold = np.stack([rng.permutation(n // 2) % folds for _ in range(repeats)])[:, person]
+    training = fold + folds * np.arange(repeats)[:, None]
+    hard = 0.8 * rng.standard_normal(n // 2)[person] + 0.6 * rng.standard_normal(n)
+
+    def system(lead):
+        own = 0.5 * rng.standard_normal(n // 2)[person]
+        drawn = luck * rng.standard_normal(folds * repeats)[training]
+        score = hard + own + drawn + 0.5 * rng.standard_normal((repeats, n)) + lead
+        return (score > -0.7).astype(float)
+
+    return system(gap), system(0.0), person, training
+
+
+@pytest.mark.parametrize("repeats", [1, 2, 3])
+@pytest.mark.parametrize("luck", [0.0, 0.3, 0.6])
+def test_cross_validated_equals_are_called_different_in_at_most_5_percent(repeats, luck, rng):
+    false = 0
+    for _set in range(TRIALS):
+        a, b, person, training = crossed(200, repeats, luck, 0.0, rng)
+        false += difference(a, b, groups=person, trainings=training).verdict != "cannot tell"
+    assert false / TRIALS <= 0.05 + sampling_error(0.05)
+
+
+def test_folds_tell_more_of_trainings_than_repeats_alone(rng):
+    narrower, blind = [], 0
+    for _set in range(TRIALS // 4):
+        a, b, person, training = crossed(200, 2, 0.6, 0.0, rng)
+        ours = difference(a, b, groups=person, trainings=training)
+        narrower.append((ours.high - ours.low) / np.ptp(ends(difference(a, b, groups=person))))
+        one = difference(a[:1], b[:1], groups=person)
+        blind += one.scope == "networks" and one.verdict != "cannot tell"
+        assert difference(a[:1], b[:1], 0.95, True, person, training[:1]).scope == "trainings"
+    assert np.median(narrower) < 0.7
+    assert blind > 0.3 * TRIALS / 4  # one repeat that takes its folds for one network
+
+
+def ends(found):
+    return found.low, found.high
+
+
+def test_what_cross_validation_needs_is_foretold(rng):
+    """A variance for further cases and repeats is that of so many, in the mean."""
+    of = {}
+    for n, repeats in ((100, 2), (300, 2), (100, 4)):
+        found = [crossed(n, repeats, 0.6, 0.5, rng) for _set in range(TRIALS // 2)]
+        of[n, repeats] = [difference(a, b, 0.95, True, p, t).variation for a, b, p, t in found]
+    for (n, repeats), (units, more) in {(300, 2): (150, 0), (100, 4): (50, 2)}.items():
+        foretold = np.mean([one.expected(units, more)[0] for one in of[100, 2]])
+        assert foretold == pytest.approx(np.mean([v.total()[0] for v in of[n, repeats]]), rel=0.1)
+
+
 def test_a_mean_loss_has_students_interval(rng):
     for n in (5, 30):
         loss = rng.normal(2.0, 1.0, (2 * TRIALS, n))
