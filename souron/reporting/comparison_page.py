@@ -93,7 +93,15 @@ def comparison_report(record: ComparisonRecord) -> Path:
         facts=[
             Fact(_("test cases"), units.whole(record.cases)),
             Fact(_("budget of each"), budget_text(record.budget)),
-            Fact(_("trainings of each"), str(record.seeds), _("with different seeds")),
+            Fact(
+                _("trainings of each"),
+                units.whole(record.seeds * record.folds),
+                _("with different seeds")
+                if record.folds == 1
+                else _("{seeds} seeds, {folds} folds of each").format(
+                    seeds=record.seeds, folds=record.folds
+                ),
+            ),
         ],
         contents=[(name, title) for name, title in headings.items() if name not in left_out],
         headings=headings,
