@@ -3,15 +3,18 @@
     .venv/bin/python docs/clinic.py
 
 It draws the radiographs, says each command and what it prints, and puts the pictures of the pages
-into ``docs/_static/``. The budgets are epochs, so that both languages show the same figures.
+into ``docs/_static/``. Both languages show the same figures: the budget of the training is epochs,
+and the comparison, whose budget is seconds, is made once and told in the other language.
 """
 
 import io
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,30 +46,39 @@ WIDTH, HIGH = 900, {"report": 690}  # pixels; others show 919 of their top
 
 
 def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = Path(folder) / "en", Path(folder) / "ja"
+        walk(first, "en", COMMANDS)
+        photograph(first, "en", "")
+        [compared] = first.glob("runs/compare/*")
+        shutil.copytree(compared, second / compared.relative_to(first))
+        again = f"compare resume={compared.relative_to(first)}"
+        walk(second, "ja", [again if each.startswith("compare") else each for each in COMMANDS])
+        photograph(second, "ja", ".ja")
+
+
+def photograph(folder: Path, language: str, end: str) -> None:
+    """The pages that the walk wrote, whole or in sections."""
     place = ROOT / "docs" / "_static"
-    for language, end in (("en", ""), ("ja", ".ja")):
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            browsing.visiting(language, width=WIDTH) as visit,
-        ):
-            walk(Path(folder), language)
-            [compared] = Path(folder).glob("runs/compare/*/report.html")
-            for name, path in {**TOPS, "compare": compared}.items():
-                visit.page.goto((Path(folder) / path).as_uri())
-                keep(whole(visit.page), 0, HIGH.get(name, 919), place / f"clinic-{name}{end}.png")
-            visit.page.goto((Path(folder) / TOPS["report"]).as_uri())
-            for name in SECTIONS:
-                top, bottom = visit.page.evaluate(SPAN, name)
-                ending = "jpg" if name == "looked_at" else "png"
-                path = place / f"clinic-{name.replace('_', '-')}{end}.{ending}"
-                keep(whole(visit.page), top, bottom, path)
+    [compared] = folder.glob("runs/compare/*/report.html")
+    with browsing.visiting(language, width=WIDTH) as visit:
+        for name, path in {**TOPS, "compare": compared}.items():
+            visit.page.goto((folder / path).as_uri())
+            keep(whole(visit.page), 0, HIGH.get(name, 919), place / f"clinic-{name}{end}.png")
+        visit.page.goto((folder / TOPS["report"]).as_uri())
+        for name in SECTIONS:
+            top, bottom = visit.page.evaluate(SPAN, name)
+            ending = "jpg" if name == "looked_at" else "png"
+            path = place / f"clinic-{name.replace('_', '-')}{end}.{ending}"
+            keep(whole(visit.page), top, bottom, path)
 
 
-def walk(folder: Path, language: str) -> None:
+def walk(folder: Path, language: str, commands: Sequence[str]) -> None:
     """The commands, and what they say."""
+    folder.mkdir(exist_ok=True)
     drawing = [sys.executable, ROOT / "tests" / "radiographs.py", "radiographs", "--defects"]
     subprocess.run(drawing, cwd=folder, check=True)
-    for command in COMMANDS:
+    for command in commands:
         print(f"$ souron {command}", flush=True)
         words = [sys.executable, "-m", "souron", "--lang", language, *shlex.split(command)]
         wide = os.environ | {"COLUMNS": "96"}
