@@ -64,11 +64,8 @@ def spectral(layer: Layer) -> Tensor:
 
 @torch.no_grad()
 def iterate(layer: Layer) -> None:
-    left, right, matrix = (
-        layer.get_buffer("left"),
-        layer.get_buffer("right"),
-        layer.weight.flatten(1),
-    )
+    left, right = layer.get_buffer("left"), layer.get_buffer("right")
+    matrix = layer.weight.flatten(1)
     # products and sums instead of @, which autocast would round to 8 bits
     left.copy_(F.normalize((matrix * right).sum(1), dim=0))
     right.copy_(F.normalize((matrix.T * left).sum(1), dim=0))
@@ -256,23 +253,18 @@ class BigGAN(Generator):
         }
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        images, labels = (whole.chunk(self.config.parts) for whole in batch)
-        for image, label in zip(images, labels, strict=True):
-            yield from self.round(image, label)
-
-    def round(self, image: Tensor, label: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """The critic's turns and the generator's."""
-        pieces = zip(*(whole.chunk(self.config.turns) for whole in (image, label)), strict=True)
-        for piece, named in pieces:
-            with torch.no_grad():
-                drawn = self.generator(self.noise(len(named)), named)
-            both = torch.cat([piece, drawn.to(piece.dtype)])
-            real, false = self.critic(both, torch.cat([named, named])).chunk(2)
-            yield "critic", (1 - real).relu().mean() + (1 + false).relu().mean()
-        drawn = self.generator(self.noise(len(label)), label)
-        with torch.autocast(self.device.type, enabled=False):  # a difference of large numbers
-            penalty = ORTHOGONAL * repetition(self.generator)
-        yield "generator", penalty - self.critic(drawn, label).mean()
+        for image, label in zip(*(whole.chunk(self.config.parts) for whole in batch), strict=True):
+            pieces = (whole.chunk(self.config.turns) for whole in (image, label))
+            for piece, named in zip(*pieces, strict=True):
+                with torch.no_grad():
+                    drawn = self.generator(self.noise(len(named)), named)
+                both = torch.cat([piece, drawn.to(piece.dtype)])
+                real, false = self.critic(both, torch.cat([named, named])).chunk(2)
+                yield "critic", (1 - real).relu().mean() + (1 + false).relu().mean()
+            drawn = self.generator(self.noise(len(label)), label)
+            with torch.autocast(self.device.type, enabled=False):  # a difference of large numbers
+                penalty = ORTHOGONAL * repetition(self.generator)
+            yield "generator", penalty - self.critic(drawn, label).mean()
 
     @torch.no_grad()
     def after_update(self, step: int) -> None:
