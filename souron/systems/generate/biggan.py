@@ -15,7 +15,8 @@ projection: Miyato and others (2018). Self-attention: Zhang and others (2018).
 
 Size `paper` is the published one at 128 pixels a side. Differs from the paper: any side of 8 pixels
 or more, by fewer or more blocks that start from 4 to 7 pixels, a last cut where no doubling meets
-the side; attention always before the last block; drawn pictures get the real ones' classes.
+the side; attention always before the last block; drawn pictures get the real ones' classes; size
+`small` learns from a batch in parts, which makes more steps of it.
 """
 
 from collections.abc import Iterator

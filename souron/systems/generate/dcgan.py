@@ -11,7 +11,7 @@ Size `paper` is the published one at 64 pixels a side. Differs from the paper: a
 or more, by fewer or more steps that start from 4 to 7 pixels (28 = 7 * 2 * 2), and a last cut
 where no doubling meets the side; the smaller sizes draw with a moving average of the generator's
 weights (Yazici et al.: The Unusual Effectiveness of Averaging in GAN Training, 2018,
-https://arxiv.org/abs/1806.04498).
+https://arxiv.org/abs/1806.04498); `small` learns from a batch in parts, which makes more steps.
 """
 
 from collections.abc import Iterator
