@@ -45,7 +45,6 @@ class Config:
     noise: int = 20  # numbers of noise for each block
     vector: int = 128  # of the class, shared by all blocks
     rate: float = 5e-5  # of the generator; the critic's is four times that
-    momentum: float = 0.0
     turns: int = 2  # of the critic for one of the generator, each on a piece of its own
     parts: int = 1  # of a batch, one after the other, each for one turn of the generator
     average: float = 0.9999
@@ -247,7 +246,7 @@ class BigGAN(Generator):
         self.numbers = config.noise * (steps + 1)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        rate, betas = self.config.rate, (self.config.momentum, 0.999)
+        rate, betas = self.config.rate, (0.0, 0.999)
         return {
             "critic": torch.optim.Adam(self.critic.parameters(), 4 * rate, betas, eps=1e-6),
             "generator": torch.optim.Adam(self.generator.parameters(), rate, betas, eps=1e-6),
