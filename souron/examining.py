@@ -14,7 +14,7 @@ from souron.appraising import AT_A_LOOK, LOOKING, Watcher
 from souron.data.cases import Cases, Feed
 from souron.data.splitting import Parts, Split
 from souron.drawing import Sample
-from souron.fitting import LOOKS, Fit
+from souron.fitting import LOOKS, Fit, autocast
 from souron.records import Gallery, Measure
 from souron.resembling import Resemblance
 from souron.speaking import _
@@ -127,7 +127,9 @@ class Classification(Exam):
 
     def sit(self, fit: Fit, parts: Parts, seed: int) -> Iterator[dict[str, Tensor]]:
         feed = Feed(parts.test, fit.system.prepare, device=fit.system.device)
-        yield {"probability": fit.system.probabilities(feed)}
+        with autocast(feed.device)():
+            probability = fit.system.probabilities(feed)
+        yield {"probability": probability}
 
     def enter(self, result: Result, said: Mapping[str, Tensor], rows: Any) -> None:
         empty = torch.full((len(self.test), len(self.test.labels)), torch.nan)

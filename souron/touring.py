@@ -15,7 +15,7 @@ HISTORY = "mlp cnn alexnet vgg googlenet resnet densenet vit mlp_mixer"
 
 
 def touring(
-    *, budget: str = "5s", seeds: int = 3, data: str = "", project: str | Path = "runs"
+    *, budget: str = "4s", seeds: int = 3, data: str = "", project: str | Path = "runs"
 ) -> Iterator[Event]:
     """Groups and names of real digits, every family that draws, the history of classification.
 
