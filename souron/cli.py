@@ -597,7 +597,7 @@ def compare(
 
 @command(
     "tour",
-    N_("The lecture's first chapter in a few minutes: every classifier in one fair fight."),
+    N_("The lecture in minutes: digits grouped and named, generators and classifiers compared."),
     "souron tour\nsouron tour data=photos/ budget=30s seeds=3",
 )
 def tour(

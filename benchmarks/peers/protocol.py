@@ -16,7 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-FASHION = Path("/usr/share/datasets/fashion-mnist")
+PLACES = (  # of Fashion-MNIST: Debian's package, or what `souron fetch fashion` left
+    Path("/usr/share/datasets/fashion-mnist"),
+    Path.home() / ".cache/souron/data/fashion",
+)
 MEAN, STD = 0.2860, 0.3530  # of the 60 000 training pictures, in 0..1
 WARM = 0.15  # of the steps; then the rate falls in a straight line
 
@@ -73,7 +76,11 @@ def fashion(split: str) -> Fashion:
 
 
 def _idx(name: str, header: int) -> np.ndarray:
-    return np.frombuffer(gzip.open(FASHION / f"{name}.gz").read(), np.uint8, offset=header).copy()
+    for folder in PLACES:
+        if (folder / f"{name}.gz").exists():
+            whole = gzip.decompress((folder / f"{name}.gz").read_bytes())
+            return np.frombuffer(whole, np.uint8, offset=header).copy()
+    raise SystemExit("no Fashion-MNIST here: souron fetch fashion")
 
 
 def one_cycle(fraction: float) -> float:
