@@ -134,6 +134,7 @@ class Contest:
         self.costs: dict[str, tuple[int, int]] = {}  # parameters, FLOPs
         self.forecast = Cost(0.0, 0)
         self.spent = 0.0  # seconds, looks and tests among them
+        self._dealt: tuple[splitting.Split, Parts] | None = None
 
     def check(self) -> None:
         """Raises Trouble, before anything is loaded, where the wish makes no sense."""
@@ -231,9 +232,16 @@ class Contest:
         args["budget"] = str(Budget.parse(args["budget"]).share(trainings))
         model = preparing.build(args, self.everything.only(split.train))
         seen = yield from running.looking(args, self.everything, model)
-        fit, parts = preparing.enter(args, model, self.everything, split, seen, trainings)
+        dealt = self.deal(split) if seen is None else None
+        fit, parts = preparing.enter(args, model, self.everything, split, seen, trainings, dealt)
         self.exam.watch(fit)
         return fit, parts
+
+    def deal(self, split: splitting.Split) -> Parts:
+        """The cases' parts, one copy for all systems of a round."""
+        if self._dealt is None or self._dealt[0] is not split:
+            self._dealt = split, split.deal(self.everything)
+        return self._dealt[1]
 
     def foretell(self) -> Iterator[Event]:
         """A few steps of each: what will it take?"""

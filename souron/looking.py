@@ -288,7 +288,7 @@ def data_(
 
 def counted(files: Mapping[str, int]) -> str:
     """``PatientName 3, PatientID 3``: attributes of DICOM, and how many files hold them."""
-    return ", ".join(f"{keyword} {units.whole(count)}" for keyword, count in files.items())
+    return ", ".join(f"{keyword} {units.whole(count)}" for keyword, count in sorted(files.items()))
 
 
 def anonymise(folder: str | None, out: str | None) -> None:

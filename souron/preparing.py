@@ -156,11 +156,13 @@ def enter(
     split: splitting.Split,
     seen: Seen | None,
     trainings: int = 1,
+    dealt: Parts | None = None,
 ) -> tuple[Fit, Parts]:
     """The fit that is to run, and the parts as the fit's system wants them: of a frozen model the
-    last layer alone, over what ``looking`` saw for so many ``trainings``."""
+    last layer alone, over what ``looking`` saw for so many ``trainings``. ``dealt`` are the parts
+    of the cases, where several systems share one copy."""
     if seen is None:
-        parts = split.deal(cases)
+        parts = dealt or split.deal(cases)
         return prepare(args, model, parts), parts
     parts = split.deal(seen.cases)
     fit = prepare({**args, "augment": "none"}, probing.Head(model), parts)

@@ -42,6 +42,21 @@ def test_seconds_are_the_same_for_all():
     assert record.rows[0].examples_seen != record.rows[1].examples_seen
 
 
+def test_the_systems_of_a_round_share_one_copy_of_the_pictures():
+    record = fight("mlp_tiny", "cnn_tiny", seeds=1)
+    contest = comparing.Contest(saving.read_args(record.folder, ("systems", "data")))
+    [(seed, split)] = contest.rounds
+    learnt_from = []
+
+    def entering(system):
+        fit, _parts = yield from contest.enter(system, seed, split)
+        learnt_from.append(fit.data.cases.image.data_ptr())
+
+    for system in contest.systems:
+        assert list(entering(system)) == []
+    assert len(learnt_from) == 2 and len(set(learnt_from)) == 1
+
+
 def test_each_fold_counts_as_a_training(photos):
     record = comparing.compare(
         ["mlp_tiny", "cnn_tiny"], str(photos), budget="200ex", seeds=1, folds=3

@@ -159,6 +159,13 @@ def test_one_class(tmp_path):
     assert (
         "1 class, 'cat', with 2 pictures" in error.found and "two class folders" in error.expected
     )
+    assert "CLASS/PICTURE" in error.fix
+
+
+def test_one_class_beside_a_table(tmp_path):
+    save(tmp_path / "all pictures" / "1.png")
+    (tmp_path / "labels.csv").write_text("file,label\nall pictures/1.png,cat\n")
+    assert trouble(folder.load, tmp_path).fix == f"souron data {tmp_path / 'labels.csv'}"
 
 
 def test_nothing_to_load(tmp_path):

@@ -10,6 +10,7 @@ of one patient, or else of one file, are a group.
 import difflib
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -377,12 +378,15 @@ def _check_classes(
         found = _("1 class, {label!r}, with {number} pictures in {folder}").format(
             label=label, number=number, folder=readable(source)
         )
+    fix = _("one sub-folder for each class: {folder}/CLASS/PICTURE").format(
+        folder=readable(source if source.is_dir() else source.parent)
+    )
+    for table in sorted(source.glob("*.csv"))[:1]:
+        fix = f"souron data {shlex.quote(readable(table))}"
     raise Trouble(
         code,
         found,
         expected=_("at least two class folders with pictures, or two labels in a CSV"),
-        fix=_("one sub-folder for each class: {folder}/CLASS/PICTURE").format(
-            folder=readable(source if source.is_dir() else source.parent)
-        ),
+        fix=fix,
         exit=3,
     )
