@@ -381,8 +381,8 @@ def _check_classes(
     fix = _("one sub-folder for each class: {folder}/CLASS/PICTURE").format(
         folder=readable(source if source.is_dir() else source.parent)
     )
-    for table in sorted(source.glob("*.csv"))[:1]:
-        fix = f"souron data {shlex.quote(readable(table))}"
+    if tables := sorted(source.glob("*.csv")):  # they may name the classes
+        fix = f"souron data {shlex.quote(readable(tables[0]))}"
     raise Trouble(
         code,
         found,
