@@ -6,8 +6,9 @@ Patients have one to six pictures, as many of each. A picture's score is normal 
 mu where the label is positive; SHARED of its variance belongs to the patient, so that a patient's
 pictures are right or wrong together. Labels belong to patients ("of a patient"), or vary among a
 patient's pictures with an intraclass correlation of a half ("of a picture"). With three labels
-there is such a score for each, and the label's own is around mu. With several trainings, each has
-a mu of its own, and NOISE of a score's variance is new in each training.
+there is such a score for each, and the label's own is around mu. Where positive and negative cases
+are "unlike", the patient's part of their variance is UNLIKE. With several trainings, each has a mu
+of its own, and NOISE of a score's variance is new in each training.
 
 The system says what the scores' likelihood says, its logarithm BOLD times too large: it is too
 sure of itself. A case is called positive above mu / 2. True values follow from the normal
@@ -34,6 +35,7 @@ from souron import calibrating, discriminating, judging
 from souron.records import Measure
 
 SHARED = 0.4  # of a score's variance that belongs to the patient
+UNLIKE = (0.8, 0.1)  # the same of positive and of negative cases, where they differ
 NOISE = 0.2  # and to one training's view of one case, where there are several trainings
 TRAINING_SD = 0.15  # of mu between trainings
 BOLD = 1.5
@@ -55,6 +57,7 @@ class World:
     alike: float = 1.0  # correlation of the labels of a patient's pictures: 1 or 0.5
     labels: int = 2
     trainings: int = 1
+    unlike: bool = False  # positive and negative cases, in what belongs to the patient
 
     @property
     def mu(self) -> float:
@@ -77,9 +80,10 @@ def draw(world: World, rng: np.random.Generator) -> Drawn:
     patient = np.repeat(np.arange(n), rng.integers(1, MOST_PICTURES + 1, n))[:n]
     label = _labels(world, patient, rng)
     shape = (n, 1 if world.labels == 2 else world.labels)
-    kept = 1 - SHARED - (NOISE if world.trainings > 1 else 0)
-    score = math.sqrt(SHARED) * rng.standard_normal(shape)[patient]
-    score = score + math.sqrt(kept) * rng.standard_normal(shape)
+    shared = np.where(label == 1, *UNLIKE)[:, None] if world.unlike else np.full(shape, SHARED)
+    kept = 1 - shared - (NOISE if world.trainings > 1 else 0)
+    score = np.sqrt(shared) * rng.standard_normal(shape)[patient]
+    score = score + np.sqrt(kept) * rng.standard_normal(shape)
     score = np.repeat(score[None], world.trainings, axis=0)  # (trainings, cases, 1 or labels)
     mu = np.full((world.trainings, 1), world.mu)
     if world.trainings > 1:
@@ -300,6 +304,7 @@ WORLDS = [
     ),
     *(World(cases, 1 / 3, 0.9, labels=3) for cases in GOAL),
     *(World(cases, 0.3, 0.9, trainings=3) for cases in GOAL),
+    *(World(cases, common, 0.9, unlike=True) for common in (0.3, 0.1) for cases in GOAL),
 ]
 
 
@@ -322,7 +327,9 @@ def shown(rate: float, cases: int) -> str:
 def about(world: World, positive: float) -> list[str]:
     of = "patient" if world.alike == 1 else "picture"
     return [
-        f"label of a {of}, {world.labels} labels" + (", 3 trainings" * (world.trainings > 1)),
+        f"label of a {of}, {world.labels} labels"
+        + ", 3 trainings" * (world.trainings > 1)
+        + ", unlike" * world.unlike,
         str(world.cases),
         f"{world.prevalence:.2f}",
         f"{positive:.1f}" + (" (too few)" * (positive < FEW)),

@@ -19,6 +19,7 @@ from souron import judging
 from souron.judging import Scores
 
 COLDEST, HOTTEST = 0.05, 20.0
+SPREAD = 0.5  # of the logarithm of temperatures, before anything is known
 LEAST = 1e-12  # a probability; its logarithm is finite
 FEWEST = 10  # cases in a bin of the curve
 
@@ -37,20 +38,19 @@ class Bin:
 def temperature(probability: ArrayLike, label: ArrayLike) -> float:
     """The T with which ``cool`` has the lowest log loss, within 0.05..20, on validation cases.
 
-    ``probability`` (cases, labels), ``label`` (cases,). 1.0 where it cannot be told: without cases,
-    where all labels are always equally probable, and where every case is right, so that the lower
-    T, the lower the loss.
+    ``probability`` (cases, labels), ``label`` (cases,). Few cases can be told apart by luck, and
+    the lowest loss is then at no temperature at all; so T is the most probable one where ln T is
+    normal around 0 with the standard deviation ``SPREAD``, which decides among few cases and is
+    lost in many. 1.0 without cases, and where all labels are always equally probable.
+    ``benchmarks/temperature.py`` shows what it saves.
     """
     logits, truly = _logits(probability, label)
     row = np.arange(len(truly))
-    rest = logits - logits[row, truly][:, None]  # (cases, labels): above the true label, if > 0
-    if not len(truly) or rest.max() <= 0:
-        return 1.0
 
     def loss(log_t: float) -> float:
-        return -float(log_softmax(logits / np.exp(log_t), axis=1)[row, truly].mean())
+        said = log_softmax(logits / np.exp(log_t), axis=1)[row, truly].sum()
+        return (log_t / SPREAD) ** 2 / 2 - float(said)
 
-    # convex in 1 / T, so that there is one minimum in log T as well
     ends = float(np.log(COLDEST)), float(np.log(HOTTEST))
     found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x))

@@ -297,8 +297,7 @@ def _among(
     """The share of right (repeats, cases) among the chosen, of none not a number."""
     if not chosen.any():
         return _unknown(groups)
-    trainings = None if whose is None else whose[:, chosen]
-    return judging.interval(right[:, chosen], _chosen(groups, chosen), level, trainings)
+    return judging.interval(right, groups, level, whose, among=chosen)
 
 
 def _predictive(
@@ -308,7 +307,7 @@ def _predictive(
     if not said.any():
         return _unknown(groups)
     if len(said) == 1 and whose is None:
-        return judging.interval(truly[said[0]], _chosen(groups, said[0]), level)
+        return judging.interval(said == truly, groups, level, among=said[0])
     scores = threshold_scores(said, truly)["positive predictive value"]
     drawn = _patients(groups, np.any(said, axis=0))
     found = judging.share(scores, groups, level, units=drawn, trainings=whose)
@@ -369,10 +368,6 @@ def _correlation(right: Truth, truly: Truth, groups: Sequence[Any] | None, whose
         return 0.0
     found = (of_both - of_one - of_other) / (2 * math.sqrt(of_one * of_other))
     return min(max(found, -1.0), 1.0)
-
-
-def _chosen(groups: Sequence[Any] | None, chosen: Truth) -> Sequence[Any] | None:
-    return None if groups is None else list(np.asarray(groups)[chosen])
 
 
 def _patients(groups: Sequence[Any] | None, chosen: Truth) -> int:

@@ -45,6 +45,7 @@ from souron.speaking import _
 POWER = 0.8  # the chance to find a difference that is as large as the one observed
 MOST_CASES = 100  # times the present cases: what needs more is no plan
 MOST_SEEDS = 100
+LENT = 5  # groups that another label's count as, where they tell how alike cases are
 FEW = 3  # successes or failures too few for Wilson's interval
 MISSED = 1.3  # times that the kurtosis of losses is larger than a sample shows (by simulation)
 MOST_FREEDOM = 1e9  # from here on Student's t is the normal distribution
@@ -154,11 +155,52 @@ class Difference:
         return replace(self, low=max(low, -self.limit), high=min(high, self.limit), level=level)
 
 
+@dataclass(frozen=True)
+class _Alike:
+    """How alike the cases of a group are in whether they are right."""
+
+    n: int  # cases
+    more: float  # further cases in a case's group, in the mean
+    effect: float | None  # variance of their mean over that of independent cases; None: unknown
+    freedom: float
+
+    @classmethod
+    def of(
+        cls, scores: Scores, groups: Sequence[Any] | None, trainings: ArrayLike | None
+    ) -> "_Alike":
+        """Of scores (seeds, cases) that are 0 or 1."""
+        n, value = scores.shape[1], float(scores.mean())
+        _names, sizes = np.unique(range(n) if groups is None else groups, return_counts=True)
+        more = float((sizes**2).sum()) / n - 1
+        variance, freedom = spread(scores, groups, trainings)
+        if not (0 < value < 1 and 0 < variance < math.inf):
+            return cls(n, more, None, freedom)
+        freedom = 2 / (1 / freedom + 1 / _freedom(_units(scores, groups).mean(0), freedom))
+        return cls(n, more, variance * n / (value * (1 - value)), freedom)
+
+    def beside(self, other: "_Alike") -> "_Alike":
+        """With what the other label's cases say of it, whose groups count as ``LENT`` at most.
+
+        Both have one intraclass correlation, by assumption. Since it may be wrong, what the groups
+        themselves show is the least (``benchmarks/intervals.py`` breaks the assumption).
+        """
+        further = self.n * self.more + other.n * other.more
+        if self.effect is None or other.effect is None or further == 0:
+            return self
+        excess = self.n * (self.effect - 1) + other.n * (other.effect - 1)
+        effect = 1 + excess / further * self.more
+        lent = min(other.freedom, LENT)
+        freedom = self.freedom + lent
+        mixed = (self.freedom * self.effect + lent * effect) / freedom
+        return replace(self, effect=max(self.effect, mixed), freedom=freedom)
+
+
 def interval(
     scores: ArrayLike,
     groups: Sequence[Any] | None = None,
     level: float = 0.95,
     trainings: ArrayLike | None = None,
+    among: ArrayLike | None = None,
 ) -> Measure:
     """The mean of scores (cases,) or (seeds, cases) with an interval.
 
@@ -171,22 +213,31 @@ def interval(
     trainings and further cases. ``groups`` (cases,) name the patient or source of each case,
     ``trainings`` (seeds, cases) the training that answered, see ``spread``. One case alone of a
     score that is not 0 or 1 has an interval without end.
+
+    ``among`` (cases,): the mean is that of these cases, of which there is one at least, as
+    sensitivity is that of the positive ones. How alike the cases of a group are is then learnt
+    from the others, too (``_Alike.beside``): few groups alone say little of it.
     """
     scores = _table(scores)
+    beside = None
+    if among is not None:
+        chosen = np.asarray(among, dtype=bool)
+        beside = None if chosen.all() else _part(scores, groups, trainings, ~chosen)
+        scores, groups, trainings = _part(scores, groups, trainings, chosen)
     value = float(scores.mean())
-    variance, freedom = spread(scores, groups, trainings)
     n = scores.shape[1]
     drawn = n if groups is None else len(np.unique(np.asarray(groups)))
     count = n, None if groups is None else drawn
     if not _binary(scores):
+        variance, freedom = spread(scores, groups, trainings)
         return Measure(value, *_interval(value, variance, freedom, level), *count)
     if groups is None and len(scores) == 1:
         return proportion(int(scores.sum()), n, level)
-    alike: float = drawn
-    if 0 < value < 1 and 0 < variance < math.inf:
-        alike = value * (1 - value) / variance
-        freedom = 2 / (1 / freedom + 1 / _freedom(_units(scores, groups).mean(0), freedom))
-    ends = _wilson(value, min(alike, scores.size), _quantile(level, freedom))
+    alike = _Alike.of(scores, groups, trainings)
+    if beside is not None and groups is not None:
+        alike = alike.beside(_Alike.of(*beside))
+    size = drawn if alike.effect is None else n / alike.effect
+    ends = _wilson(value, min(size, scores.size), _quantile(level, alike.freedom))
     return Measure(value, *ends, *count)
 
 
@@ -638,6 +689,20 @@ def _freedom(units: Scores, freedom: float, missed: float = 1.0) -> float:
         return freedom
     kurtosis = missed * float((square**2).mean() / square.mean() ** 2)
     return max(min(freedom, 2 * len(units) / max(kurtosis - 1, 1e-9)), 1.0)
+
+
+def _part(
+    scores: Scores,
+    groups: Sequence[Any] | None,
+    trainings: ArrayLike | None,
+    chosen: NDArray[np.bool_],
+) -> tuple[Scores, Sequence[Any] | None, ArrayLike | None]:
+    """Scores, groups and trainings of the chosen cases."""
+    return (
+        scores[:, chosen],
+        None if groups is None else list(np.asarray(groups)[chosen]),
+        None if trainings is None else np.asarray(trainings)[:, chosen],
+    )
 
 
 def _units(scores: Scores, groups: Sequence[Any] | None) -> Scores:

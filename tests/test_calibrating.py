@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 from scipy.special import softmax
-from sklearn.metrics import brier_score_loss
+from scipy.stats import norm
+from sklearn.metrics import brier_score_loss, log_loss
 
 from souron import judging
-from souron.calibrating import brier, cool, curve, expected_error, temperature
+from souron.calibrating import SPREAD, brier, cool, curve, expected_error, temperature
 
 
 @pytest.fixture
@@ -33,15 +34,28 @@ def test_the_temperature_is_by_how_much_the_system_was_too_sure(bold, rng):
     assert temperature(probability, label) == pytest.approx(bold, rel=0.05)
 
 
-def test_the_temperature_has_the_lowest_log_loss(rng):
+def test_the_temperature_is_the_most_probable_one(rng):
     probability, label = said_and_true(rng, 100, bold=2.0)
 
-    def loss(t: float) -> float:
-        return -np.log(cool(probability, t)[np.arange(100), label]).mean()
+    def likely(t: float) -> float:
+        told = np.log(cool(probability, t)[np.arange(100), label]).sum()
+        return told + norm.logpdf(math.log(t), scale=SPREAD)
 
     best = temperature(probability, label)
-    assert all(loss(best) <= loss(t) + 1e-9 for t in np.geomspace(0.05, 20, 200))
-    assert loss(best) < loss(1.0)
+    assert all(likely(best) >= likely(t) - 1e-9 for t in np.geomspace(0.05, 20, 200))
+    assert likely(best) > likely(1.0)
+
+
+def test_luck_with_few_cases_does_not_make_a_system_certain(rng):
+    """All but one are right, the wrong one nearly so: the lowest loss is at the coldest."""
+    sure = np.append(np.full(44, 0.9), 0.4999)
+    probability = np.stack([1 - sure, sure], axis=1)
+    label = np.ones(45, int)
+    assert log_loss(label, cool(probability, 0.05)[:, 1], labels=[0, 1]) < 0.02
+    assert 0.4 < temperature(probability, label) < 1
+    assert 0.8 < temperature([[0.9, 0.1], [0.2, 0.8]], [0, 1]) < 1  # all right
+    many, truly = said_and_true(rng, 20_000, bold=2.0)
+    assert temperature(many, truly) == pytest.approx(2.0, rel=0.03)
 
 
 def test_cooling_leaves_the_order_and_undoes_itself(rng):
@@ -59,15 +73,14 @@ def test_cooling_leaves_the_order_and_undoes_itself(rng):
 
 
 def test_where_the_temperature_cannot_be_told_it_is_one():
-    assert temperature(np.zeros((0, 3)), []) == 1.0
-    assert temperature(np.full((4, 2), 0.5), [0, 1, 0, 1]) == 1.0
-    assert temperature([[0.9, 0.1], [0.2, 0.8]], [0, 1]) == 1.0  # always right: ever bolder
+    assert temperature(np.zeros((0, 3)), []) == pytest.approx(1.0)
+    assert temperature(np.full((4, 2), 0.5), [0, 1, 0, 1]) == pytest.approx(1.0)
 
 
 def test_the_temperature_stays_within_its_bounds():
-    assert temperature([[0.9, 0.1], [0.9, 0.1]], [1, 1]) == pytest.approx(20, rel=1e-3)
-    nearly = np.tile([[0.501, 0.499]], (1000, 1))
-    label = np.arange(1000) == 0
+    assert temperature([[0.99, 0.01]] * 5000, [1] * 5000) == pytest.approx(20, rel=1e-3)
+    nearly = np.tile([[0.501, 0.499]], (5000, 1))
+    label = np.arange(5000) == 0
     assert temperature(nearly, label.astype(int)) == pytest.approx(0.05, rel=1e-3)
     certain = temperature([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [0, 1, 1])
     assert 1 < certain <= 20

@@ -304,6 +304,61 @@ def test_an_interval_over_patients_covers_and_counts_patients(rng):
     assert abs(rate - 0.95) <= sampling_error(0.95) + 0.01
 
 
+def few_and_many(rng: np.random.Generator, few: float, many: float, trials: int = TRIALS):
+    """Right or wrong (trials, 1, cases) of 6 patients with 4 pictures and of 60 others, and who;
+    ``few`` and ``many`` of them are right in all pictures or in none."""
+
+    def right(patients: int, alike: float):
+        whole = rng.random((trials, 1, patients)) < 0.8
+        own = rng.random((trials, 1, 4 * patients)) < 0.8
+        whose = rng.random((trials, 1, patients)) < alike
+        return np.where(np.repeat(whose, 4, 2), np.repeat(whole, 4, 2), own).astype(float)
+
+    return np.concatenate([right(6, few), right(60, many)], axis=2), np.repeat(np.arange(66), 4)
+
+
+def width(found: list[judging.Measure]) -> float:
+    return float(np.mean([one.high - one.low for one in found]))
+
+
+def test_few_patients_learn_from_others_how_alike_their_pictures_are(rng):
+    scores, group = few_and_many(rng, few=0.5, many=0.5)
+    among = group < 6
+    alone = [interval(one[:, among], groups=group[among]) for one in scores]
+    beside = [interval(one, groups=group, among=among) for one in scores]
+    assert [one.value for one in beside] == pytest.approx([one.value for one in alone])
+    assert {(one.n, one.groups) for one in beside} == {(24, 6)}
+    assert width(beside) < 0.97 * width(alone)
+    for one in beside, alone:
+        assert np.mean([found.low <= 0.8 <= found.high for found in one]) >= 0.93
+    # many learn next to nothing from few, and independent cases nothing at all
+    few = interval(scores[0], groups=group, among=~among)
+    many = interval(scores[0][:, ~among], groups=group[~among])
+    assert (few.low, few.high) == pytest.approx((many.low, many.high), abs=0.01)
+    single = interval(scores[0], among=among)
+    assert single == interval(scores[0][:, among])
+
+
+def test_patients_more_alike_than_the_others_keep_their_own_spread(rng):
+    scores, group = few_and_many(rng, few=0.9, many=0.0)
+    among = group < 6
+    alone = [interval(one[:, among], groups=group[among]) for one in scores]
+    beside = [interval(one, groups=group, among=among) for one in scores]
+    assert np.mean([one.low <= 0.8 <= one.high for one in beside]) >= 0.93
+    assert width(beside) > 0.88 * width(alone)
+
+
+def test_where_nothing_varies_the_others_are_not_asked(rng):
+    scores, group = few_and_many(rng, few=0.5, many=0.0, trials=1)
+    among = group < 6
+    scores[0][:, among] = 1.0
+    for part in (among, ~among):
+        alone = interval(scores[0][:, part], groups=group[part])
+        assert interval(scores[0], groups=group, among=part) == alone
+    everyone = interval(scores[0], groups=group, among=np.ones(264, bool))
+    assert everyone == interval(scores[0], groups=group)
+
+
 def test_groups_of_one_case_each_change_nothing(rng):
     a, b = bench.simulate(World(3, 100, 0.3, 1.0, gap=1.0), 1, rng)[0]
     single = np.arange(100)
