@@ -234,7 +234,7 @@ def interval(
     if groups is None and len(scores) == 1:
         return proportion(int(scores.sum()), n, level)
     alike = _Alike.of(scores, groups, trainings)
-    if beside is not None and groups is not None:
+    if beside is not None:
         alike = alike.beside(_Alike.of(*beside))
     size = drawn if alike.effect is None else n / alike.effect
     ends = _wilson(value, min(size, scores.size), _quantile(level, alike.freedom))
