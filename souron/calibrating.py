@@ -51,6 +51,7 @@ def temperature(probability: ArrayLike, label: ArrayLike) -> float:
         said = log_softmax(logits / np.exp(log_t), axis=1)[row, truly].sum()
         return (log_t / SPREAD) ** 2 / 2 - float(said)
 
+    # both parts are convex in 1 / T down to T = 1 / e: there is one minimum above it
     ends = float(np.log(COLDEST)), float(np.log(HOTTEST))
     found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x))
