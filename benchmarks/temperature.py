@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from printing import table, watched, where
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from souron import calibrating
 
@@ -25,7 +25,6 @@ TRUE = (0.6, 1.0, 2.0)
 CASES = (20, 45, 150, 1000)
 KINDS = ((2, 1.8), (2, 2.7), (10, 2.5), (10, 4.0))  # labels, how far they lie apart
 NEW = 3000
-LEAST, MOST = 0.05, 20.0
 
 Array = NDArray[np.float64]
 Truth = NDArray[np.int64]
@@ -40,14 +39,13 @@ def draw(n: int, labels: int, apart: float, bold: float, rng: np.random.Generato
 
 
 def log_loss(probability: Array, label: Truth, t: float) -> float:
-    logits = np.log(np.maximum(probability, calibrating.LEAST))
-    return -float(log_softmax(logits / t, axis=1)[np.arange(len(label)), label].mean())
+    return -float(np.log(calibrating.cool(probability, t)[np.arange(len(label)), label]).mean())
 
 
 def lowest(probability: Array, label: Truth) -> float:
     if (probability.argmax(1) == label).all():
         return 1.0
-    ends = float(np.log(LEAST)), float(np.log(MOST))
+    ends = float(np.log(calibrating.COLDEST)), float(np.log(calibrating.HOTTEST))
     found = minimize_scalar(
         lambda log_t: log_loss(probability, label, np.exp(log_t)), bounds=ends, method="bounded"
     )
