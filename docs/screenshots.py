@@ -55,8 +55,8 @@ def prepare(folder: Path, language: str) -> None:
     ):
         asked = [sys.executable, "-m", "souron", *words, "--quiet", "--lang", language]
         subprocess.run(asked, cwd=folder, check=True)
-    from souron.data.loading import load
-    from souron.kinds.image import picture
+    from souron.data.load import load
+    from souron.kinds.codecs.image import picture
 
     digits = load("digits")
     photos = folder / "photos"

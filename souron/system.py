@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from souron.training import Data, Progress, Run, descend
+from souron.training.loop import Data, Progress, Run, descend
 
 
 class System(nn.Module, ABC):
@@ -22,7 +22,7 @@ class System(nn.Module, ABC):
         def predict(self, picture: Picture, *, least: Annotated[float, Choice(...)] = 0.5) -> Boxes
 
     Its annotations say which kinds go in and come out and what may be chosen; the command line and
-    the studio are drawn from them (``asking``). A system that answers nothing has none.
+    the studio are drawn from them (``signature``). A system that answers nothing has none.
 
     What a system learns lives in parameters and buffers, so that one way of saving serves all.
     A system is built as ``Class(config, seen)``: ``config`` one of its ``SIZES``, ``seen`` what
@@ -86,7 +86,7 @@ class System(nn.Module, ABC):
 
     @property
     def whole(self) -> "System":
-        """The network that takes what the task gives; see ``probing.Head``."""
+        """The network that takes what the task gives; see ``frozen.Head``."""
         return self
 
     @property

@@ -9,8 +9,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from souron.data import folder, loading, table, yolo
-from souron.speaking import Trouble
+from souron.data import load as data_load
+from souron.data.formats import csv_table, folder, yolo
+from souron.utils.messages import UserError
 
 
 def save(path, value=100, size=(12, 12), mode="RGB"):
@@ -23,8 +24,8 @@ def why(cases) -> dict[str, str]:
     return {skipped.file: skipped.code for skipped in cases.skipped}
 
 
-def trouble(load, path, **options) -> Trouble:
-    with pytest.raises(Trouble) as caught:
+def trouble(load, path, **options) -> UserError:
+    with pytest.raises(UserError) as caught:
         load(path, **options)
     return caught.value
 
@@ -239,7 +240,7 @@ def test_table(listed, encoding):
         '"pictures/0 写真.png","cat, big",p2,Validation\r\n'
         "pictures/3 写真.png,犬,,\r\n"
     )
-    cases = table.load(listed(text, encoding))
+    cases = csv_table.load(listed(text, encoding))
     assert list(cases.file) == ["pictures/1 写真.png", "pictures/0 写真.png", "pictures/3 写真.png"]
     assert [cases.labels[c] for c in cases.label] == ["犬", "cat, big", "犬"]
     assert list(cases.group) == ["p1", "p2", ""] and list(cases.part) == ["train", "val", ""]
@@ -247,7 +248,7 @@ def test_table(listed, encoding):
 
 
 def test_other_column_names_and_separators(listed):
-    cases = table.load(
+    cases = csv_table.load(
         listed("Patient_ID;Image; Class\nx;pictures\\0 写真.png;1\ny;pictures/1 写真.png;2\n")
     )
     assert cases.labels == ("1", "2") and list(cases.group) == ["x", "y"]
@@ -260,7 +261,7 @@ def test_bad_rows_are_skipped(listed, tmp_path):
         "./pictures/0 写真.png,b\npictures/2 写真.png,\n../outside.png,a\n"
         f"{outside},b\npictures/3 写真.png\n\n"
     )
-    cases = table.load(listed(text))
+    cases = csv_table.load(listed(text))
     assert list(cases.file) == ["pictures/0 写真.png", "pictures/1 写真.png"]
     assert [(s.file, s.code) for s in cases.skipped] == [
         ("pictures/0 写真.png", "label conflict"), ("pictures/2 写真.png", "no label"),
@@ -283,14 +284,14 @@ def test_bad_rows_are_skipped(listed, tmp_path):
     ],
 )
 def test_tables_that_cannot_be_used(listed, text, code):
-    assert trouble(table.load, listed(text)).code == code
+    assert trouble(csv_table.load, listed(text)).code == code
 
 
 def test_bytes_that_are_no_text(listed, tmp_path):
     path = listed("")
     path.write_bytes(b"file,label\n\x81\xff,1\n")
-    assert trouble(table.load, path).code == "unreadable"
-    assert trouble(table.load, tmp_path / "lists.csv").code == "missing"
+    assert trouble(csv_table.load, path).code == "unreadable"
+    assert trouble(csv_table.load, tmp_path / "lists.csv").code == "missing"
 
 
 def test_further_columns_are_kept_by_the_names_that_are_known(listed):
@@ -299,7 +300,7 @@ def test_further_columns_are_kept_by_the_names_that_are_known(listed):
         "p1,pictures/0 写真.png,犬,東京,女,2024-05-01, a ,A\n"
         f"NaN,pictures/1 写真.png,猫,,男,nan,{'x' * 300},B\n"
     )
-    cases = table.load(listed(text))
+    cases = csv_table.load(listed(text))
     assert list(cases.group) == ["p1", ""]
     assert cases.columns == {
         "site": ["東京", ""], "sex": ["女", "男"], "date": ["2024-05-01", ""],
@@ -312,20 +313,20 @@ def test_other_words_for_patients_are_no_further_columns(listed):
     text = "file,label,patient,subject,owner\n" + "".join(
         f"pictures/{i} 写真.png,{'ab'[i % 2]},p{i},s{i},o{i}\n" for i in range(4)
     )
-    assert table.load(listed(text)).columns.keys() == {"owner"}
-    assert table.load(listed(text), group="owner").columns.keys() == set()
-    assert table.load(listed(text), group="none").columns.keys() == {"owner"}
+    assert csv_table.load(listed(text)).columns.keys() == {"owner"}
+    assert csv_table.load(listed(text), group="owner").columns.keys() == set()
+    assert csv_table.load(listed(text), group="none").columns.keys() == {"owner"}
 
 
 def test_a_table_has_at_most_twenty_further_columns(listed):
     names = [f"c{i}" for i in range(30)]
     rows = [f"pictures/{i} 写真.png,{i}," + ",".join("1" * 30) for i in range(2)]
-    cases = table.load(listed("\n".join([",".join(["file,label", *names]), *rows])))
+    cases = csv_table.load(listed("\n".join([",".join(["file,label", *names]), *rows])))
     assert list(cases.columns) == names[:20]
 
 
 def test_japanese_parts(listed):
-    cases = table.load(
+    cases = csv_table.load(
         listed("ファイル,クラス,区分\npictures/0 写真.png,a,学習\npictures/1 写真.png,b,テスト\n")
     )
     assert list(cases.part) == ["train", "test"]
@@ -352,12 +353,12 @@ NAMED = {"path": ".", "train": "learn", "val": ["check"], "names": {0: "zebra", 
 
 def test_a_data_yaml(described):
     path = described(NAMED)
-    cases = loading.load(path)
+    cases = data_load.load(path)
     assert cases.labels == ("zebra", "cat") and cases.name == "photos"
     assert cases.file[0] == "check/cat/0.png"
     assert [cases.labels[c] for c in cases.label] == [f.split("/")[1] for f in cases.file]
     assert list(cases.part) == ["val" if f.startswith("check") else "train" for f in cases.file]
-    assert loading.load(path.parent).labels == ("zebra", "cat")  # through it
+    assert data_load.load(path.parent).labels == ("zebra", "cat")  # through it
 
 
 def test_classes_called_by_their_numbers(described):
@@ -374,7 +375,7 @@ def test_a_folder_with_classes_of_its_own_is_read_without_its_data_yaml(describe
     root = described(NAMED).parent
     for name in ("one", "two"):
         save(root / name / "1.png")
-    assert set(loading.load(root).labels) == {"one", "two", "learn", "check"}
+    assert set(data_load.load(root).labels) == {"one", "two", "learn", "check"}
 
 
 @pytest.mark.parametrize(
@@ -401,7 +402,7 @@ def test_a_data_yaml_that_cannot_be_used(described, tmp_path, about, code):
         save(tmp_path / "elsewhere" / name / "1.png")
     path = described(about)
     (path.parent / "link").symlink_to(tmp_path / "elsewhere")
-    error = trouble(loading.load, path)
+    error = trouble(data_load.load, path)
     assert (error.code, error.exit) == (code, 3)
 
 
@@ -420,5 +421,5 @@ def test_a_data_yaml_that_cannot_be_used(described, tmp_path, about, code):
     ],
 )
 def test_a_hostile_data_yaml(described, text):
-    error = trouble(loading.load, described(None, text))
+    error = trouble(data_load.load, described(None, text))
     assert error.code in ("unreadable", "too large") and len(error.found) < 600

@@ -8,26 +8,26 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from souron import perceiving
-from souron.data.cases import Cases
-from souron.data.loading import cache
+from souron.data.dataset import Dataset
+from souron.evaluation import embedding
+from souron.utils.files import cache_folder
 
 torch.set_num_threads(1)
 
 
 def made(cases, rows):
     """The eye, and how far it was at each event."""
-    *fractions, (last, eye) = perceiving.eye(cases, rows)
+    *fractions, (last, eye) = embedding.feature_extractor(cases, rows)
     assert last == 1.0 and eye is not None
     assert all(one is None for _done, one in fractions)
     return eye, [done for done, _one in fractions]
 
 
 def kept():
-    return sorted((cache() / "eyes").glob("*.safetensors"))
+    return sorted((cache_folder() / "eyes").glob("*.safetensors"))
 
 
-def colours(count: int, side: int, labels: int = 2) -> Cases:
+def colours(count: int, side: int, labels: int = 2) -> Dataset:
     """Pictures of stripes: class 0 upright and reddish, class 1 lying and bluish, ..."""
     rng = np.random.default_rng(0)
     label = torch.arange(count) % labels
@@ -37,7 +37,7 @@ def colours(count: int, side: int, labels: int = 2) -> Cases:
         picture = image[i].transpose(1, 2) if c % 2 else image[i]
         picture[c % 3, :, :: 2 + c // 2] += 180
     names = tuple(f"class {c}" for c in range(labels))
-    return Cases("stripes", image, label, names, [str(i) for i in range(count)])
+    return Dataset("stripes", image, label, names, [str(i) for i in range(count)])
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_other_channels_are_refused(read):
 @pytest.fixture
 def quick(monkeypatch):
     """A shorter training, for what does not need a good eye."""
-    monkeypatch.setattr(perceiving, "EXAMPLES", 640)
+    monkeypatch.setattr(embedding, "EXAMPLES", 640)
 
 
 def test_it_is_the_same_to_the_bit_whatever_was_random_before_and_with_two_threads(quick, digits):
@@ -125,7 +125,7 @@ def test_it_is_kept_and_read_again(quick, digits, monkeypatch):
     def train(*_args, **_named):
         raise AssertionError("it was kept")
 
-    monkeypatch.setattr(perceiving.Fit, "go", train)
+    monkeypatch.setattr(embedding.Fit, "go", train)
     other, fractions = made(digits, range(600))
     assert not fractions
     assert other.accuracy == one.accuracy and other.name == one.name
@@ -182,7 +182,7 @@ def test_it_learns_from_the_training_part_alone(quick, digits):
 def test_pictures_without_classes_go_to_the_backbone(channels, side):
     rng = np.random.default_rng(0)
     image = torch.tensor(rng.integers(0, 256, (6, channels, side, side)), dtype=torch.uint8)
-    cases = Cases("own", image, torch.zeros(6, dtype=torch.long), ("",), list("abcdef"))
+    cases = Dataset("own", image, torch.zeros(6, dtype=torch.long), ("",), list("abcdef"))
     eye, _fractions = made(cases, range(4))
     assert eye.accuracy is None and eye.labels == () and not kept()
     features, probability = eye.see(image)
@@ -206,16 +206,16 @@ def test_the_projection_keeps_distances_and_the_backbone_is_the_published_one():
     cases = colours(24, 32, labels=1)
     eye, _fractions = made(cases, range(10))
     narrow = torch.pdist(eye.features(cases.image))
-    wide = torch.pdist(perceiving._seen(eye.network, cases.image)[0])
+    wide = torch.pdist(embedding._seen(eye.network, cases.image)[0])
     assert (narrow / wide).mean() == pytest.approx(1, abs=0.1)
     columns = eye.projection.double()
     torch.testing.assert_close(
         columns.T @ columns, torch.eye(128).double() * 10, atol=1e-5, rtol=1e-5
     )
     # published weights, not drawn ones: the sum of the first layer's filters
-    from souron import fetching
+    from souron.hub import fetch
 
-    weights = fetching.weights("efficientnet_lite", eye.network.published("small", None))
+    weights = fetch.weights("efficientnet_lite", eye.network.published("small", None))
     assert torch.equal(eye.network.conv_stem.weight, weights["conv_stem.weight"])
 
 

@@ -8,16 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron.data.cases import Cases, Feed
+from souron.data.dataset import Dataset, Loader
 from souron.kinds.labels import Labels
 from souron.kinds.picture import Picture
+from souron.metrics.classification import score
 from souron.system import System
 
 MOST_LOOKED_AT = 60_000_000  # pixel values; more say no more of their mean
 
 
 @dataclass(frozen=True)
-class Seen:
+class Spec:
     """What a classifier must know of its data before it is built."""
 
     channels: int
@@ -41,16 +42,16 @@ class Classifier(System):
 
     head: ClassVar[str] = "fc"  # the layer that names the classes: new in transfer learning
     side_heads: ClassVar[tuple[str, ...]] = ()  # further layers that name them
-    seen: Seen
+    seen: Spec
 
     @staticmethod
-    def see(cases: Cases) -> Seen:
+    def see(cases: Dataset) -> Spec:
         """What these (training) cases tell."""
         every = max(1, len(cases) // 5000, cases.image.numel() // MOST_LOOKED_AT)
         pixels = cases.image[::every].float() / 255
         mean = pixels.mean((0, 2, 3))
         std = pixels.std((0, 2, 3)).clamp(min=1e-3)
-        return Seen(
+        return Spec(
             cases.channels, cases.side, cases.labels, tuple(mean.tolist()), tuple(std.tolist())
         )
 
@@ -74,11 +75,11 @@ class Classifier(System):
         return F.cross_entropy(self(batch.image), batch.label)
 
     @torch.inference_mode()
-    def probabilities(self, data: Feed) -> Tensor:
+    def probabilities(self, data: Loader) -> Tensor:
         """(cases, labels)"""
         return torch.cat([self(batch.image).float().softmax(1).cpu() for batch in data.once()])
 
-    def evaluate(self, data: Feed) -> dict[str, Tensor]:
+    def evaluate(self, data: Loader) -> dict[str, Tensor]:
         return score(self.probabilities(data), data.cases.label)
 
     def reading(self) -> dict[str, Any]:
@@ -105,11 +106,3 @@ class Classifier(System):
             super().train(False)
             self.get_submodule(self.head).train()
         return self
-
-
-def score(probability: Tensor, label: Tensor) -> dict[str, Tensor]:
-    """Case by case, from probabilities (N, labels) and labels (N,)."""
-    return {
-        "accuracy": (probability.argmax(1) == label).float(),
-        "log loss": F.nll_loss(probability.clamp(min=1e-12).log(), label, reduction="none"),
-    }

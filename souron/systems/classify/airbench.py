@@ -28,8 +28,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Batch, Classifier, Seen
-from souron.training import Data, Progress, Run
+from souron.tasks.classify import Batch, Classifier, Spec
+from souron.training.loop import Data, Progress, Run
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Airbench(Classifier):
     whitened: Tensor  # is the first layer computed?
     frozen = False
 
-    def __init__(self, config: Config, seen: Seen):
+    def __init__(self, config: Config, seen: Spec):
         super().__init__(config, seen)
         channels = 2 * seen.channels * config.patch**2
         self.whiten = nn.Conv2d(seen.channels, channels, config.patch, config.stride)

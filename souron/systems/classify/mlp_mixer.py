@@ -18,7 +18,7 @@ from math import ceil
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class MLPMixer(Classifier):
         "l16": "timm:mixer_l16_224.goog_in21k_ft_in1k",
     }
 
-    def __init__(self, config: Config, seen: Seen):
+    def __init__(self, config: Config, seen: Spec):
         super().__init__(config, seen)
         patch = min(config.patch, max(2, seen.side // 7))
         grid = ceil(seen.side / patch)  # patches a side

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class ResNet(Classifier):
         "152": "torchvision:ResNet152_Weights.IMAGENET1K_V1",
     }
 
-    def __init__(self, config: Config, seen: Seen) -> None:
+    def __init__(self, config: Config, seen: Spec) -> None:
         super().__init__(config, seen)
         self.small_picture = seen.side < 64
         kernel, stride = (3, 1) if self.small_picture else (7, 2)

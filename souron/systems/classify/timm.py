@@ -20,8 +20,8 @@ import timm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.speaking import Trouble, _
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
+from souron.utils.messages import UserError, _
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Timm(Classifier):
         "small": "timm:regnetx_002.pycls_in1k",
     }
 
-    def __init__(self, config: Config, seen: Seen):
-        """Raises Trouble where timm has no network of that name, or none that fits here."""
+    def __init__(self, config: Config, seen: Spec):
+        """Raises UserError where timm has no network of that name, or none that fits here."""
         super().__init__(config, seen)
         self.about = look_up(config.backbone)
         self.backbone = timm.create_model(
@@ -88,7 +88,7 @@ def look_up(backbone: str) -> Any:
     if backbone in usable:
         return known[backbone]
     near = difflib.get_close_matches(backbone, usable, 3, 0.5)
-    raise Trouble(
+    raise UserError(
         "backbone",
         _("timm has no network named {name!r} that ends in one layer for the labels").format(
             name=backbone

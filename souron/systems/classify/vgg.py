@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class VGG(Classifier):
         "19": "torchvision:VGG19_Weights.IMAGENET1K_V1",
     }
 
-    def __init__(self, config: Config, seen: Seen) -> None:
+    def __init__(self, config: Config, seen: Spec) -> None:
         super().__init__(config, seen)
         self.grid = 3 if seen.side < 64 else 7
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class ViT(Classifier):
         "l16": "torchvision:ViT_L_16_Weights.IMAGENET1K_V1",
     }
 
-    def __init__(self, config: Config, seen: Seen):
+    def __init__(self, config: Config, seen: Spec):
         super().__init__(config, seen)
         patch = min(config.patch, max(2, seen.side // 7))
         grid = ceil(seen.side / patch)  # patches a side

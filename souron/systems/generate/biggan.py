@@ -29,10 +29,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.asking import Choice
 from souron.blocks.averaging import follower, lead
-from souron.speaking import N_
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.kinds.signature import Choice
+from souron.tasks.generate import Batch, Generator, Noise, Spec
+from souron.utils.messages import N_
 
 ORTHOGONAL = 1e-4  # weight of the penalty
 GATHER = 8  # steps from one gathering of the average's statistics to the next
@@ -166,7 +166,7 @@ class Down(nn.Module):
 class Painter(nn.Module):
     """The generator: noise (B, N) and classes (B,) -> pictures (B, C, H, W)."""
 
-    def __init__(self, config: Config, seen: Seen, widths: list[int]):
+    def __init__(self, config: Config, seen: Spec, widths: list[int]):
         super().__init__()
         self.side, self.first = seen.side, ceil(seen.side / 2 ** (len(widths) - 1))
         self.vector = nn.Embedding(len(seen.labels), config.vector)
@@ -192,7 +192,7 @@ class Painter(nn.Module):
 class Critic(nn.Module):
     """Pictures (B, C, H, W) and classes (B,) -> (B,), above 0 for real ones of that class."""
 
-    def __init__(self, seen: Seen, widths: list[int]):
+    def __init__(self, seen: Spec, widths: list[int]):
         super().__init__()
         ends = list(pairwise([seen.channels, *widths]))
         self.blocks = nn.ModuleList(
@@ -236,7 +236,7 @@ class BigGAN(Generator):
     }
     SHOWN = {"paper": (3, 128, 1000)}
 
-    def __init__(self, config: Config, seen: Seen):
+    def __init__(self, config: Config, seen: Spec):
         super().__init__(config, seen)
         steps = int(log2(seen.side / 4))
         widths = [config.width * min(2**i, 16) for i in range(steps + 1)]  # from the picture inward

@@ -25,7 +25,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from souron.blocks.averaging import follow, in_a_row, unrolled
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.tasks.generate import Batch, Generator, Noise, Spec
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class DCGAN(Generator):
     }
     SHOWN = {"paper": (3, 64, 1)}
 
-    def __init__(self, config: Config, seen: Seen):
+    def __init__(self, config: Config, seen: Spec):
         super().__init__(config, seen)
         steps = int(log2(seen.side / 4))
         widths = [config.width * 2**i for i in range(steps)]  # from the picture inwards

@@ -27,12 +27,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron.asking import Choice
 from souron.blocks.averaging import follower, lead
 from souron.blocks.samplers import SAMPLERS, cosine, linear
 from souron.blocks.unet import UNet
-from souron.speaking import N_
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.kinds.signature import Choice
+from souron.tasks.generate import Batch, Generator, Noise, Spec
+from souron.utils.messages import N_
 
 HIDDEN = 0.1  # of the labels, in training
 SHOWN_STOPS = 20  # on the way to a picture, about
@@ -64,7 +64,7 @@ class DDPM(Generator):
     }
     SHOWN = {"paper": (3, 32, 1)}
 
-    def __init__(self, config: Config, seen: Seen):
+    def __init__(self, config: Config, seen: Spec):
         super().__init__(config, seen)
         self.classes = len(seen.labels) if len(seen.labels) > 1 else 0
         self.kept = (linear() if config.schedule == "linear" else cosine()).tolist()  # a_t^2

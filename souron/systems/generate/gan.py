@@ -25,7 +25,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from souron.blocks.averaging import follow, in_a_row, unrolled
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.tasks.generate import Batch, Generator, Noise, Spec
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class GAN(Generator):
     }
     SHOWN = {"paper": (1, 28, 10)}
 
-    def __init__(self, config: Config, seen: Seen) -> None:
+    def __init__(self, config: Config, seen: Spec) -> None:
         super().__init__(config, seen)
         values = seen.channels * seen.side**2
         self.generator = nn.Sequential(

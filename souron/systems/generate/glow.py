@@ -27,9 +27,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.asking import Choice
-from souron.speaking import N_
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.kinds.signature import Choice
+from souron.tasks.generate import Batch, Generator, Noise, Spec
+from souron.utils.messages import N_
 
 Change = tuple[Tensor, Tensor]  # what a layer gives out, and its log |det|, (B,) or ()
 
@@ -235,7 +235,7 @@ class Glow(Generator):
     SIZES = {"tiny": Config(2, 2, 16, 2e-3), "small": Config(3, 6, 64, 2e-3), "paper": Config()}
     SHOWN = {"paper": (3, 32, 1)}
 
-    def __init__(self, config: Config, seen: Seen):
+    def __init__(self, config: Config, seen: Spec):
         super().__init__(config, seen)
         channels, side = seen.channels, seen.side
         self.shapes: list[list[tuple[int, ...]]] = []  # of the normal numbers that a level gives

@@ -28,10 +28,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.asking import Choice
-from souron.speaking import N_
-from souron.tasks.generate import Batch, Generator, Noise, Seen
-from souron.training import Data, Progress, Run, descend
+from souron.kinds.signature import Choice
+from souron.tasks.generate import Batch, Generator, Noise, Spec
+from souron.training.loop import Data, Progress, Run, descend
+from souron.utils.messages import N_
 
 SHOWN_STOPS = 20  # on the way to a picture
 LOOKED_AT = 16  # batches of 128 pictures, from which the clusters are made
@@ -117,7 +117,7 @@ class ImageGPT(Generator):
     histogram: Tensor  # (C, K, 256) the chance of each value in each cluster
     known: Tensor  # () whether palette and histogram are the data's
 
-    def __init__(self, config: Config, seen: Seen):
+    def __init__(self, config: Config, seen: Spec):
         super().__init__(config, seen)
         self.clusters = config.greys if seen.channels == 1 else config.colours
         self.length, width = seen.side**2, config.width

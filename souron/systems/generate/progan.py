@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.averaging import follower, lead
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.tasks.generate import Batch, Generator, Noise, Spec
 
 FADE = 0.5  # of a stage's share of the budget
 
@@ -151,7 +151,7 @@ class ProGAN(Generator):
     grows = True
     used = 1.0  # until training begins: the memory that a step needs is that of the last stage
 
-    def __init__(self, config: Config, seen: Seen):
+    def __init__(self, config: Config, seen: Spec):
         super().__init__(config, seen)
         self.steps = int(log2(seen.side / 4))  # doublings
         first = ceil(seen.side / 2**self.steps)  # pixels a side that doubling starts from

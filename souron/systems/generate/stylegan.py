@@ -30,10 +30,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.asking import Choice
 from souron.blocks.averaging import follower, lead
-from souron.speaking import N_
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.kinds.signature import Choice
+from souron.tasks.generate import Batch, Generator, Noise, Spec
+from souron.utils.messages import N_
 
 EVERY = 16  # updates, R1 is asked
 AVERAGE = 0.99  # what each step leaves of the generator's past weights
@@ -200,7 +200,7 @@ class StyleGAN(Generator):
     SHOWN = {"paper": (3, 1024, 1)}
     mean: Tensor  # (style,) of styles
 
-    def __init__(self, config: Config, seen: Seen):
+    def __init__(self, config: Config, seen: Spec):
         super().__init__(config, seen)
         steps = int(log2(seen.side / 4))  # doublings
         first = ceil(seen.side / 2**steps)  # pixels a side of the constant

@@ -30,9 +30,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.asking import Choice
-from souron.speaking import N_
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.kinds.signature import Choice
+from souron.tasks.generate import Batch, Generator, Noise, Spec
+from souron.utils.messages import N_
 
 NARROWEST = -7.0  # of a pixel's log scale: nearly all within one grey value
 
@@ -58,7 +58,7 @@ class VAE(Generator):
     }
     SHOWN = {"paper": (1, 28, 10)}
 
-    def __init__(self, config: Config, seen: Seen) -> None:
+    def __init__(self, config: Config, seen: Spec) -> None:
         super().__init__(config, seen)
         self.values = seen.channels * seen.side**2  # of a picture
         widths = [config.hidden] * config.layers

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from souron.blocks.averaging import follow, in_a_row, unrolled
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.tasks.generate import Batch, Generator, Noise, Spec
 
 PENALTY = 10.0
 
@@ -72,7 +72,7 @@ class WGANGP(Generator):
     }
     SHOWN = {"paper": (3, 32, 1)}
 
-    def __init__(self, config: Config, seen: Seen) -> None:
+    def __init__(self, config: Config, seen: Spec) -> None:
         super().__init__(config, seen)
         doublings = int(log2(seen.side / 4))
         halvings = max(1, int(log2(seen.side / 7)))
@@ -179,7 +179,7 @@ def halving(before: int, out: int, *, picture: bool = False) -> Block:
 
 
 def slope_penalty(critic: nn.Module, real: Tensor, drawn: Tensor) -> Tensor:
-    """The mean of (|grad D| - 1)^2 at random places between ``real`` and ``drawn``, each
+    """The mean of (|grad D| - 1)^2 at random places between ``real`` and ``generate_form``, each
     (B, C, H, W)."""
     share = torch.rand(len(real), 1, 1, 1, device=real.device)
     # the gradient of a gradient: bfloat16's error would be squared with it
