@@ -82,7 +82,7 @@ def beside(
         yield f"{name}, {told}", *figures(scale.hold(drawn))
     floor = record.gallery.floor
     yield "floor: real pictures", *(f"{floor[m].value:.3g}" for m in MEASURES), "", "", "", ""
-    mean = train.image.float().mean(0).round().byte()
+    mean = train.input.float().mean(0).round().byte()
     yield "mean picture", *figures(scale.hold(mean.expand(asked.samples, -1, -1, -1)))
     for name in asked.systems:
         model = prepare.build(contest.of(name, 1000), train).eval()

@@ -68,10 +68,10 @@ def cost(name: str, side: int, seconds: float) -> tuple[float, float]:
     )
     kind, config = registry.load_system(name)
     torch.manual_seed(0)
-    model = kind(config, kind.see(cases))
+    model = kind(config, kind.spec_for(cases))
     if model.channels_last:
         model.to(memory_format=torch.channels_last)
-    feed = Loader(cases, model.prepare)
+    feed = model.loader(cases)
     places = forecast.GROWING if model.grows else (0.0,)
     steps = [a_step(model, feed, place, seconds / 2 / len(places)) for place in places]
     begun, rounds = time.perf_counter(), 0

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--data", default="fashion", help="a data set of grey pictures")
     cases = load.load(parser.parse_args().data)
     split = splits.plan(cases, 1, 1).kept
-    train, test = (cases.image[part] for part in (split.train, split.test))  # (N, 1, H, W)
+    train, test = (cases.input[part] for part in (split.train, split.test))  # (N, 1, H, W)
     bits = {
         "each pixel for itself": by_itself(train, test),
         "PNG": written(test, "PNG", optimize=True),

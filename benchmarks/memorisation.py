@@ -91,8 +91,8 @@ def main() -> None:
     held = held.only(torch.randperm(len(held))[: asked.held])
     spaces = [memorization.pixels(), memorization.features(eye(cases, split.train))]
     with watched():
-        real = pool(held.image, learnt, spaces)
-    new = ~memorization.are_copies(held.image, learnt.image, real[0][1], spaces[0])
+        real = pool(held.input, learnt, spaces)
+    new = ~memorization.are_copies(held.input, learnt.input, real[0][1], spaces[0])
     clean = [(space, near.only(new.nonzero().flatten())) for space, near in real]
     say(f"{int((~new).sum())} of {len(held)} held-out pictures are copies")
 
@@ -103,7 +103,7 @@ def main() -> None:
     print(f"False alarms, {asked.data}: {DRAWN} real pictures, {asked.trials} times\n")
     print(table(("in place of drawn ones", "flagged", "called copies"), rows))
 
-    some = learnt.image[torch.randint(len(learnt), (DRAWN,))]
+    some = learnt.input[torch.randint(len(learnt), (DRAWN,))]
     rows = []
     for name, change in CHANGES.items():
         say(name)
@@ -166,7 +166,7 @@ def pool(image: Tensor, learnt: Dataset, spaces: list[Space]) -> Pool:
         assert near is not None
         return near
 
-    return [(space, last(memorization.nearest(image, learnt.image, space))) for space in spaces]
+    return [(space, last(memorization.nearest(image, learnt.input, space))) for space in spaces]
 
 
 def found(pool: Pool, drawn: Tensor, control: Tensor) -> list[Found]:
@@ -229,10 +229,10 @@ def noticed(copied: Pool, real: Pool, share: float, trials: int = 200) -> float:
 def of_system(name: str, learnt: Dataset, held: Dataset, spaces: list[Space], budget: str) -> Audit:
     kind, config = registry.load_system(name)
     torch.manual_seed(0)
-    system = kind(config, kind.see(learnt))
+    system = kind(config, kind.spec_for(learnt))
     if system.channels_last:
         system.to(memory_format=torch.channels_last)
-    fit = Trainer(system, Loader(learnt, system.prepare), None, Budget.parse(budget), 128)
+    fit = Trainer(system, system.loader(learnt), None, Budget.parse(budget), 128)
     while not fit.done:
         fit.go(1.0)
     *_before, sample = Sample.growing(system, DRAWN, 0)

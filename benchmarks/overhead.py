@@ -69,12 +69,12 @@ def bare(system: Any, batches: Iterator[tuple[Any, Any]], scheduled: bool) -> Ca
 def by_hand(cases: Dataset, system: Any, size: int) -> Iterator[tuple[Any, Any]]:
     """Shuffled batches of the same bytes, normalised, in the fewest and fastest calls."""
     shift, scale = (
-        255 * torch.tensor(of).view(1, -1, 1, 1) for of in (system.seen.mean, system.seen.std)
+        255 * torch.tensor(of).view(1, -1, 1, 1) for of in (system.spec.mean, system.spec.std)
     )
     while True:
         for rows in torch.randperm(len(cases)).split(size)[: len(cases) // size]:
-            image = cases.image.index_select(0, rows).float().sub_(shift).div_(scale)
-            yield image, cases.label.index_select(0, rows)
+            image = cases.input.index_select(0, rows).float().sub_(shift).div_(scale)
+            yield image, cases.target.index_select(0, rows)
 
 
 def looped(system: Any, data: Any, size: int) -> Callable[[int], None]:
@@ -136,9 +136,9 @@ def main() -> None:
 
     def twin() -> Any:
         torch.manual_seed(0)
-        return kind(config, kind.see(cases))
+        return kind(config, kind.spec_for(cases))
 
-    size, feed = chosen.batch, Loader(cases, twin().prepare)
+    size, feed = chosen.batch, twin().loader(cases)
     batches = list(islice(feed.endless(size), 200))
     pairs = {
         "the loop, batches ready": (

@@ -53,7 +53,7 @@ NETWORKS = {
 def stamps() -> tuple[Path, dict[str, list[str]]]:
     """Where they lie, and the largest classes' files."""
     folder, cases = load.found("stamps"), load.load("stamps", 8)
-    names = [cases.labels[label] for label in cases.label.tolist()]
+    names = [cases.classes[label] for label in cases.target.tolist()]
     largest = [name for name, _count in Counter(names).most_common(CLASSES)]
     files = {name: [f for f, n in zip(cases.file, names, strict=True) if n == name]
              for name in sorted(largest)}  # fmt: skip
@@ -112,8 +112,8 @@ def learnt(network: str, budget: str, parts: Parts) -> Any:
     }  # fmt: skip
     cases = replace(
         parts.train,
-        image=torch.cat([part.image for part in parts]),
-        label=torch.cat([part.label for part in parts]),
+        input=torch.cat([part.image for part in parts]),
+        target=torch.cat([part.label for part in parts]),
         file=[name for part in parts for name in part.file],
     )
     ends = [len(parts.train), len(parts.train) + len(parts.val)]
@@ -258,7 +258,7 @@ def main() -> None:
 
 def play(network: str, system: Any, test: Dataset, masks: Tensor) -> list[list[str]]:
     """A line for each way to explain."""
-    image, label = system.prepare(test.image, test.label)
+    image, label = system.prepare(test.input, test.target)
     with torch.inference_mode():
         said = torch.cat([system(some).argmax(1) for some in image.split(64)])
     accuracy = (said == label).float().mean().item()

@@ -77,7 +77,7 @@ def built(name: str, seen: Spec, **changed: Any) -> Any:
 
 
 def draw(system: Any, count: int, **options: Any) -> Callable[[], Any]:
-    label = torch.arange(count) % len(system.seen.labels)
+    label = torch.arange(count) % len(system.spec.labels)
 
     def go() -> None:
         with torch.no_grad(), autocast(torch.device("cpu"))():

@@ -138,12 +138,12 @@ def plain(run: Path) -> None:
     from souron.runs import folder as run_folder
 
     model = run_folder.load(run).eval()
-    labels = model.seen.labels
+    labels = model.spec.labels
     transform = transforms.Compose([
         transforms.Resize(256),
         transforms.CenterCrop(SIDE),
         transforms.ToTensor(),
-        transforms.Normalize(model.seen.mean, model.seen.std),
+        transforms.Normalize(model.spec.mean, model.spec.std),
     ])  # fmt: skip
     app = FastAPI()
 

@@ -44,12 +44,12 @@ def contest(who: str, name: str, chosen: argparse.Namespace) -> dict[str, Any]:
 
     torch.set_num_threads(chosen.threads)
     few = load("fashion").only(range(CASES))
-    wide = torch.nn.functional.interpolate(few.image.float(), (SIDE, SIDE), mode="bilinear")
+    wide = torch.nn.functional.interpolate(few.input.float(), (SIDE, SIDE), mode="bilinear")
     image = wide.round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
-    cases = Dataset("fashion 64", image, few.label, few.labels, file=())
+    cases = Dataset("fashion 64", image, few.target, few.classes, file=())
     kind, config = registry.load_system(name)
     torch.manual_seed(chosen.seed)
-    system = kind(config, kind.see(cases))
+    system = kind(config, kind.spec_for(cases))
     torch.manual_seed(chosen.seed)
     ends, losses = [time.perf_counter()], []
 
@@ -72,7 +72,7 @@ def with_souron(system: Any, cases: Any, chosen: argparse.Namespace, tick: Calla
 
     if system.channels_last:
         system.to(memory_format=torch.channels_last)
-    feed = Loader(cases, system.prepare, seed=chosen.seed)
+    feed = system.loader(cases, seed=chosen.seed)
     run = Run(chosen.steps, chosen.batch, autocast=autocast(feed.device))
     for progress in system.fit(feed, run):
         tick(progress.losses["model"])
@@ -84,8 +84,8 @@ def prepared(system: Any, cases: Any, chosen: argparse.Namespace) -> tuple[Any, 
 
     from souron.data.dataset import Loader
 
-    image = torch.cat([batch.image for batch in Loader(cases, system.prepare).once()]).contiguous()
-    numbered = replace(cases, image=torch.arange(len(cases)).view(-1, 1, 1, 1))
+    image = torch.cat([batch.image for batch in system.loader(cases).once()]).contiguous()
+    numbered = replace(cases, input=torch.arange(len(cases)).view(-1, 1, 1, 1))
     order = Loader(numbered, lambda row, label: row.flatten(), seed=chosen.seed).endless(
         chosen.batch
     )
@@ -110,7 +110,7 @@ def with_plain(system: Any, cases: Any, chosen: argparse.Namespace, tick: Callab
     system.train()
     for rows in order:
         optimizer.zero_grad()
-        loss = system.loss(Batch(image[rows], cases.label[rows]))
+        loss = system.loss(Batch(image[rows], cases.target[rows]))
         loss.backward()
         if system.clip is not None:
             torch.nn.utils.clip_grad_norm_(system.parameters(), system.clip)
@@ -150,7 +150,7 @@ def with_lightning(system: Any, cases: Any, chosen: argparse.Namespace, tick: Ca
         accelerator="cpu", max_epochs=1, gradient_clip_val=system.clip, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
-    trainer.fit(Model(), DataLoader(TensorDataset(image, cases.label), batch_sampler=rows))
+    trainer.fit(Model(), DataLoader(TensorDataset(image, cases.target), batch_sampler=rows))
 
 
 LOOPS: dict[str, Callable] = {

@@ -1,21 +1,25 @@
-"""Name -> file -> class. There is no list of systems to edit: a file in ``systems/`` is a system.
+"""Name -> file -> class. There is no list to edit: a file in ``systems/`` is a system, a file in
+``tasks/`` a task, a file in ``report/sections/`` a task's part of the reports.
 
 ``resnet`` is the file ``systems/classify/resnet.py`` at its size ``small``; ``resnet152`` and
-``yolo_n`` name a size too. What a table shows of a system is read from its source without
-importing it, so that ``souron list`` does not wait for torch.
+``yolo_n`` name a size too. What a table shows of a system or a task is read from its
+source without importing it, so that ``souron list`` does not wait for torch.
 """
 
 import ast
 import difflib
 import importlib
+import importlib.util
 import inspect
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from souron.metrics.metric import Metric
 from souron.utils.files import package_folders
 from souron.utils.messages import UserError, _, language
 
@@ -38,6 +42,155 @@ class Entry:
     weights: dict[str, str]  # size -> its published weights, as fetching names them
 
 
+@dataclass(frozen=True)
+class OptionEntry:
+    """An option that only one task takes, as its ``Options`` describe it."""
+
+    name: str
+    type: str  # "int", "float", "str" or "bool"
+    default: Any
+    help: str  # English, the key of its translation
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """A task as its file describes it."""
+
+    name: str
+    title: str  # English, the key of its translation
+    metrics: tuple[Metric, ...]  # the first decides rankings
+    watches: str  # the metric of validation looks
+    default_data: str
+    formats: tuple[str, ...]
+    options: tuple[OptionEntry, ...]
+    not_compared: tuple[str, ...]  # options that ``souron compare`` does not take
+    file: Path
+
+
+@lru_cache
+def tasks() -> dict[str, TaskEntry]:
+    """Every task, by name. Imports nothing of them."""
+    files = [
+        file
+        for folder in package_folders("tasks")
+        for file in sorted(folder.glob("*.py"))
+        if not file.name.startswith("_")
+    ]
+    return {file.stem: describe_task(file) for file in files}
+
+
+def describe_task(file: Path) -> TaskEntry:
+    """Read a task's file without running it. Raises UserError where its class is not complete."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    own = [node for node in classes.values() if "Task" in map(ast.unparse, node.bases)]
+    if len(own) != 1:
+        raise _wrong_task(file, 1, _("{count} classes of Task").format(count=len(own)), "1")
+    values = _assigned(own[0])
+    for name in ("title", "takes", "gives", "metrics"):
+        if name not in values:
+            raise _wrong_task(file, own[0].lineno, _("no {name}").format(name=name), f"{name} = ")
+    try:
+        return TaskEntry(
+            name=file.stem,
+            title=_literal(values["title"]),
+            metrics=_literal(values["metrics"]),
+            watches=_literal(values["watches"]) if "watches" in values else "",
+            default_data=_literal(values["default_data"]) if "default_data" in values else "digits",
+            formats=_literal(values["formats"]) if "formats" in values else (),
+            options=tuple(_options(classes.get("Options"))),
+            not_compared=_literal(values["not_compared"]) if "not_compared" in values else (),
+            file=file,
+        )
+    except (ValueError, TypeError) as error:
+        raise _wrong_task(file, own[0].lineno, str(error), _("plain values")) from error
+
+
+def _wrong_task(file: Path, line: int, found: str, expected: str) -> UserError:
+    return UserError(
+        "task file",
+        _("{file}, line {line}: {found}").format(file=file, line=line, found=found),
+        expected=expected,
+        fix=_('see "Add a task" in CONTRIBUTING.md'),
+    )
+
+
+def _assigned(node: ast.ClassDef) -> dict[str, ast.expr]:
+    """What the body of a class assigns to names."""
+    values = {}
+    for item in node.body:
+        if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name):
+            values[item.targets[0].id] = item.value
+        elif isinstance(item, ast.AnnAssign) and item.value is not None:
+            values[getattr(item.target, "id", "")] = item.value
+    return values
+
+
+def _literal(node: ast.expr) -> Any:
+    """The value of constants, tuples, ``N_("text")`` and ``Metric(...)``. Raises ValueError."""
+    if isinstance(node, ast.Tuple):
+        return tuple(_literal(item) for item in node.elts)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        if node.func.id == "N_":
+            return _literal(node.args[0])
+        if node.func.id == "Metric":
+            named = {str(item.arg): _literal(item.value) for item in node.keywords}
+            return Metric(*map(_literal, node.args), **named)
+    return ast.literal_eval(node)
+
+
+def _options(node: ast.ClassDef | None) -> Iterator[OptionEntry]:
+    """``name: Annotated[int | None, Choice(N_("help"), low=1)] = None``, field by field."""
+    for item in node.body if node else ():
+        if not isinstance(item, ast.AnnAssign) or not isinstance(item.annotation, ast.Subscript):
+            continue
+        assert isinstance(item.annotation.slice, ast.Tuple)
+        kind, choice = item.annotation.slice.elts
+        assert isinstance(choice, ast.Call)
+        bounds = {str(word.arg): _literal(word.value) for word in choice.keywords}
+        yield OptionEntry(
+            name=getattr(item.target, "id", ""),
+            type=ast.unparse(kind).removesuffix(" | None"),
+            default=_literal(item.value) if item.value else None,
+            help=_literal(choice.args[0]),
+            low=bounds.get("low"),
+            high=bounds.get("high"),
+        )
+
+
+@lru_cache
+def metrics() -> dict[str, Metric]:
+    """Every metric of every task, by name."""
+    return {metric.name: metric for task in tasks().values() for metric in task.metrics}
+
+
+def metric(name: str) -> Metric:
+    """How a figure of that name is written; plain for a name that no task has."""
+    return metrics().get(name) or Metric(name)
+
+
+@lru_cache
+def load_task(name: str) -> Any:
+    """The task of that name. Imports torch."""
+    module = importlib.import_module(f"souron.tasks.{name}")
+    [kind] = (
+        thing
+        for thing in vars(module).values()
+        if inspect.isclass(thing)
+        and thing.__module__ == module.__name__
+        and hasattr(thing, "metrics")
+    )
+    return kind()
+
+
+def section(task: str) -> ModuleType | None:
+    """``report/sections/<task>.py``, a task's part of the reports; None where it has none."""
+    name = f"souron.report.sections.{task}"
+    return importlib.import_module(name) if importlib.util.find_spec(name) else None
+
+
 @lru_cache
 def entries() -> dict[str, Entry]:
     """Every system, by name, in the order of task and year."""
@@ -54,14 +207,12 @@ def describe(file: Path) -> Entry:
     """Read a system's file without running it."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     about = ast.get_docstring(tree) or ""
-    values: dict[str, ast.expr] = {}
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            for item in node.body:
-                if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name):
-                    values[item.targets[0].id] = item.value
-                elif isinstance(item, ast.AnnAssign) and item.value is not None:
-                    values[getattr(item.target, "id", "")] = item.value
+    values = {
+        name: value
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        for name, value in _assigned(node).items()
+    }
 
     sizes = values.get("SIZES", ast.Dict([], []))
     assert isinstance(sizes, ast.Dict), f"{file}: SIZES is a plain dict"
@@ -169,8 +320,4 @@ def about(entry: Any) -> str:
 
 def task_name(task: str) -> str:
     """What is asked, in the reader's language."""
-    return {
-        "classify": _("classification"),
-        "generate": _("generation"),
-        "cluster": _("clustering"),
-    }.get(task, task)
+    return _(tasks()[task].title) if task in tasks() else task

@@ -1,270 +1,200 @@
-"""What a comparison asks of every trained system, task by task, and how the answers are marked."""
+"""What is asked of a system. A file ``tasks/<name>.py`` with a subclass of ``Task`` is a task.
 
+It is found by its file's name, as systems are; nothing else is edited. The file holds the base
+class of its systems as well. What ``souron list``, a table or a command line must know of a task
+(``title``, ``metrics``, ``watches``, ``default_data``, ``formats``, ``Options``) is read from the
+source without running it, so these are plain values.
+"""
+
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from souron.data.dataset import Dataset, Loader
+from souron import registry
+from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.splits import Parts, Split
-from souron.evaluation import generation as generation_evaluation
-from souron.evaluation.generation import AT_A_LOOK, LOOKING, Gallery, Watcher
-from souron.evaluation.sampling import Sample
-from souron.metrics import classification, generation
-from souron.metrics.classification import score
-from souron.metrics.generation import Resemblance
+from souron.evaluation.answers import Answers, Setup, Step, Trainings
+from souron.kinds.kind import Kind
+from souron.metrics.metric import Metric
 from souron.stats import intervals
 from souron.stats.records import Measure
-from souron.training.trainer import LOOKS, Trainer, autocast
-from souron.utils.messages import _
+from souron.system import System
+from souron.training.trainer import Trainer
+from souron.utils.messages import UserError, _
 
-Better = Literal["higher", "lower"]
-Tables = dict[str, np.ndarray]  # system -> (seeds, cases)
-
-
-@dataclass
-class Result:
-    """One system, one seed: of one training, or of each fold's."""
-
-    curve: list[dict[str, float]]
-    answers: dict[str, Tensor] = field(default_factory=dict)
-    seconds: float = 0.0  # of training
-    examples: int = 0
-    resemblance: Resemblance | None = None  # of a generator's pictures
+Augment = Callable[[Rows, Generator], Rows]
+Scores = dict[str, Any]  # metric -> (seeds, cases) array, whose mean is the metric
 
 
-class Exam(ABC):
-    """One task's."""
+@dataclass(frozen=True)
+class NoOptions:
+    """A task without options of its own."""
 
-    better: ClassVar[Mapping[str, Better]]  # measure -> what is better; the first is the headline
-    unit: ClassVar[str] = ""  # of the headline's differences: "points" where it is a share
-    follows: ClassVar[str]  # the measure that looks at validation cases take while it trains
 
-    def __init__(
-        self,
-        everything: Dataset,
-        split: Split,
-        test: Dataset,
-        sample: int,
-        whose: np.ndarray | None = None,
-    ) -> None:
-        """``test`` are the cases that each seed is tested on, ``split`` the plan's own, ``sample``
-        how many pictures a generator is judged by. ``whose`` (seeds, cases) is the number of the
-        training that is asked, where a seed has several, each for some of the cases."""
-        self.everything, self.split, self.test, self.sample = everything, split, test, sample
-        self.whose = whose
+class Task(ABC):
+    """One question that systems answer: what goes in and out, and what an answer is worth.
 
-    @property
-    def headline(self) -> str:
-        return next(iter(self.better))
+    Data to system: ``check``, ``strata``, ``spec``, ``batch``, ``augmentation``. Trained system to
+    figures, on one path for ``train``, ``val``, ``compare``, cross-validation and resuming:
+    ``setup``, ``watch``, ``decide``, ``answer``, ``scores``, ``measures``, ``details``, ``result``.
+    """
 
-    def begin(self) -> Iterator[tuple[float, str]]:
-        """Whatever is needed before the first training; how far it is, 0..1, and what is done."""
-        return iter(())
+    title: ClassVar[str]  # N_("object detection")
+    takes: ClassVar[type[Kind] | None]  # None: nothing but noise
+    gives: ClassVar[type[Kind]]
+    metrics: ClassVar[tuple[Metric, ...]]  # the first decides the ranking
+    watches: ClassVar[str] = ""  # the metric of validation looks: it picks the checkpoint of every
+    # system alike; "" keeps the last weights
+    default_data: ClassVar[str] = "digits"
+    formats: ClassVar[tuple[str, ...]] = ("yolo", "folder", "csv_table")  # data/formats/<name>.py
+    not_compared: ClassVar[tuple[str, ...]] = ()  # options that a comparison does not take
+    Options: ClassVar[type] = NoOptions  # what only this task takes: ``Options`` of its file
+    Spec: ClassVar[type]  # what ``spec`` returns, a flat frozen dataclass: ``Spec`` of its file
+    held_out: ClassVar[bool] = True  # False: it describes the cases that it learns from
+    fewest_classes: ClassVar[int] = 1
+    needs_training_data: ClassVar[bool] = False  # ``setup`` learns something from it
+    augments: ClassVar[bool] = False  # training cases are changed unless ``augment=none``
 
-    def watch(self, fit: Trainer) -> None:
-        """Say what more looks are to show while it trains."""
-        fit.also = None
-
-    def seconds(self, fit: Trainer, training: float) -> float:
-        """What ``watch`` and ``sit`` will take of a training of so many seconds, beside looks at
-        validation and test cases."""
-        return 0.0
-
-    @abstractmethod
-    def sit(self, fit: Trainer, parts: Parts, seed: int) -> Iterator[dict[str, Tensor]]:
-        """What a trained system answers, as it comes; the last is all of it."""
-
-    @abstractmethod
-    def enter(self, result: Result, said: Mapping[str, Tensor], rows: Any) -> None:
-        """Note what was said of those rows of the test cases."""
-
-    @abstractmethod
-    def so_far(self, result: Result) -> float:
-        """The headline, of what is known of a seed."""
-
-    @abstractmethod
-    def mark(self, results: Mapping[str, Sequence[Result]]) -> dict[str, Tables]:
-        """Measure -> system -> scores (seeds, cases), whose mean is the measure."""
-
-    def interval(self, measure: str, system: str, table: np.ndarray) -> Measure:
-        return intervals.interval(table, self.units, trainings=self.whose)
+    def __init_subclass__(cls) -> None:
+        file = vars(sys.modules[cls.__module__])
+        cls.Options, cls.Spec = file.get("Options", NoOptions), file["Spec"]
 
     @property
-    def units(self) -> list[str] | None:
-        """Each scored case's patient."""
-        return self.test.units
+    def name(self) -> str:
+        return type(self).__module__.rpartition(".")[2]
 
-    @property
-    def cases(self) -> int:
-        """How many cases are scored."""
-        return len(self.test)
+    def metric(self, name: str) -> Metric:
+        return next(metric for metric in self.metrics if metric.name == name)
 
-    @property
-    def called(self) -> str:
-        """The headline in the reader's language."""
-        return _(self.headline)
+    # data -> system
 
-    def of_seeds(
-        self, measure: str, results: Sequence[Result], table: np.ndarray
-    ) -> tuple[float, ...]:
-        """The measure of each seed by itself."""
-        return tuple(table.mean(1).tolist())
+    def check(self, data: Dataset, options: Any) -> None:  # noqa: B027
+        """Raises UserError where the data or the options make no sense here."""
 
-    def shown(self, results: Mapping[str, Sequence[Result]]) -> dict[str, Any]:
-        """Fields of the ``ComparisonRecord`` that only this task has."""
+    def strata(self, data: Dataset) -> Tensor:
+        """(N,) int64: what a split keeps balanced between its parts."""
+        return torch.zeros(len(data), dtype=torch.long)
+
+    @abstractmethod
+    def spec(self, train: Dataset) -> Any:
+        """What a system must know of its training cases before it is built, a ``Spec``."""
+
+    @abstractmethod
+    def example(self, system: type[System], size: str) -> Any:
+        """The ``Spec`` that ``souron show`` builds a system of that size with."""
+
+    @abstractmethod
+    def batch(self, rows: Rows, spec: Any) -> Any:
+        """What ``System.loss`` takes, of some cases."""
+
+    def augmentation(self, names: Sequence[str]) -> Augment | None:
+        """Changes to training cases, boxes, masks and points moved with the pictures. Raises
+        UserError for unknown names."""
+        if names:
+            raise UserError(
+                "augment",
+                _("{task} changes no training cases").format(task=registry.task_name(self.name)),
+                expected="augment=none",
+            )
+        return None
+
+    def head(self, system: System) -> tuple[str, ...]:
+        """The layers that are new in transfer learning; () where there is none to keep the rest
+        of: then ``pretrained`` takes all weights, and ``freeze`` is refused."""
+        return ()
+
+    # trained system -> figures
+
+    def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
+        """What answers are computed and scored with, such as the network of a Fréchet distance:
+        a ``Setup`` with the last step."""
+        yield Step(1.0, result=Setup(options, data.only(split.test)))
+
+    def against(self, cases: Dataset, setup: Any) -> Any:
+        """The same setup for all of other cases."""
+        return replace(setup, test=cases)
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        """Metrics case by case, (cases,), of what training looks at."""
         return {}
 
+    def watch(self, trainer: Trainer, setup: Any, last: bool = False) -> dict[str, float]:
+        """The figures of one look while it learns; ``last``: the one at the end."""
+        if not trainer.val or not len(trainer.val):
+            return {}
+        return trainer.means(trainer.val)
 
-class Classification(Exam):
-    """Every test case, and the probability of each label."""
+    def decide(self, system: System, val: Dataset, setup: Any) -> dict[str, float]:
+        """What is chosen on validation cases, such as a threshold. It is kept with the run."""
+        return {}
 
-    better = {"accuracy": "higher", "AUC": "higher"}
-    unit = "points"
-    follows = "accuracy"
+    @abstractmethod
+    def answer(
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Any, seed: int
+    ) -> Iterator[Step]:
+        """``Answers`` about the test cases with the last step."""
 
-    def sit(self, fit: Trainer, parts: Parts, seed: int) -> Iterator[dict[str, Tensor]]:
-        feed = Loader(parts.test, fit.system.prepare, device=fit.system.device)
-        with autocast(feed.device)():
-            probability = fit.system.probabilities(feed)
-        yield {"probability": probability}
+    @abstractmethod
+    def scores(self, seeds: Sequence[Answers], setup: Any) -> Scores:
+        """Metric -> (seeds, cases) scores whose mean is the metric: right or wrong, log loss, the
+        jackknife's pseudo-values of an average precision or a Fréchet distance."""
 
-    def enter(self, result: Result, said: Mapping[str, Tensor], rows: Any) -> None:
-        empty = torch.full((len(self.test), len(self.test.labels)), torch.nan)
-        result.answers.setdefault("probability", empty)[rows] = said["probability"]
-
-    def so_far(self, result: Result) -> float:
-        tested = result.answers["probability"][:, 0].isfinite()
-        return self._right(result)[tested].mean().item()
-
-    def _right(self, result: Result) -> Tensor:
-        """(cases,)"""
-        return score(result.answers["probability"], self.test.label)["accuracy"]
-
-    def mark(self, results: Mapping[str, Sequence[Result]]) -> dict[str, Tables]:
-        accuracy = {
-            system: torch.stack([self._right(result) for result in seeds]).numpy()
-            for system, seeds in results.items()
+    def measures(
+        self, seeds: Sequence[Answers], setup: Any, training: Any = None
+    ) -> dict[str, Measure]:
+        """Each metric with its 95 % interval, which counts seeds, cases and patients.
+        ``training`` (seeds, cases) numbers the training of each answer where a seed has several."""
+        return {
+            name: intervals.interval(table, setup.test.units, trainings=training)
+            for name, table in self.scores(seeds, setup).items()
         }
-        areas = {
-            system: classification.auc_scores(
-                torch.stack([result.answers["probability"] for result in seeds]).double().numpy(),
-                self.test.label.numpy(),
-            )
-            for system, seeds in results.items()
-            if len(self.test.label.unique()) > 1
-        }
-        return {"accuracy": accuracy, "AUC": areas}
 
-    def interval(self, measure: str, system: str, table: np.ndarray) -> Measure:
-        make = intervals.share_interval if measure == "AUC" else intervals.interval
-        return make(table, self.units, trainings=self.whose)
+    def details(
+        self, system: System, answers: Answers, setup: Any, trainings: int = 1
+    ) -> Iterator[Step]:
+        """Further ``Answers``, for the report alone, with the last step; ``trainings`` of one
+        procedure share the time for it."""
+        yield Step(1.0, result={})
 
-    def shown(self, results: Mapping[str, Sequence[Result]]) -> dict[str, Any]:
-        said = {
-            system: torch.stack([result.answers["probability"].argmax(1) for result in seeds])
-            for system, seeds in results.items()
-        }
-        return {"guesses": said}
+    def result(self, trainings: Trainings, setup: Any) -> Any:
+        """What the report's section shows of a run. It may have ``as_json()``."""
+        return None
 
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Any) -> Any:
+        """What the report's section shows of a comparison: system -> the answers of each seed."""
+        return None
 
-class Generation(Exam):
-    """As many drawn pictures as there are real ones beside them."""
+    # around it
 
-    better = {**generation.BETTER, "bits per dimension": "lower"}
-    follows = "kernel distance"
+    def called(self, metric: str, setup: Any) -> str:
+        """A metric's name in the reader's language, with what it depends on."""
+        return self.metric(metric).title
 
-    def begin(self) -> Iterator[tuple[float, str]]:
-        for done, scale in generation_evaluation.reference_set(
-            self.everything, self.split, self.sample
-        ):
-            yield done, _("the network that looks at pictures")
-            if scale is not None:
-                self.scale = scale
+    def rehearse(self, system: System, setup: Any) -> None:  # noqa: B027
+        """Once what needs most memory of ``answer`` and ``details``, for the forecast."""
 
-    def watch(self, fit: Trainer) -> None:
-        fit.also = Watcher(self.scale, fit)
+    def seconds(self, trainer: Trainer, setup: Any, training: float) -> float:
+        """What ``watch`` and ``answer`` will take of a training of so many seconds, beside one
+        pass over the validation and test cases."""
+        return 0.0
 
-    def seconds(self, fit: Trainer, training: float) -> float:
-        [few] = Sample.growing(fit.system, 8, seed=0)
-        looks = min(few.seconds * LOOKS * AT_A_LOOK, LOOKING * training)
-        return looks + few.seconds * len(self.scale.test)
+    def film(self, path: Path) -> Any:
+        """A ``sampling.Film``, where pictures are drawn while it learns."""
+        return None
 
-    def sit(self, fit: Trainer, parts: Parts, seed: int) -> Iterator[dict[str, Tensor]]:
-        for sample in Sample.growing(fit.system, len(self.scale.test), seed):
-            said = {"drawn": sample.image, "seconds": torch.tensor([sample.seconds])}
-            yield said
-        yield said | generation_evaluation.likelihood(fit.system, self.scale)
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        """The rows of ``predictions.csv``, the header first; none by default."""
+        return iter(())
 
-    def enter(self, result: Result, said: Mapping[str, Tensor], rows: Any) -> None:
-        result.answers = dict(said)
-        result.resemblance = self.scale.hold(said["drawn"])
-
-    def so_far(self, result: Result) -> float:
-        assert result.resemblance is not None
-        return result.resemblance.measures[self.headline].value
-
-    def mark(self, results: Mapping[str, Sequence[Result]]) -> dict[str, Tables]:
-        self.trainings = {
-            system: [result.resemblance for result in seeds if result.resemblance is not None]
-            for system, seeds in results.items()
-        }
-        known = next(iter(self.trainings.values()))[0].measures
-        tables = {
-            measure: {
-                system: generation.table(trainings, measure)
-                for system, trainings in self.trainings.items()
-            }
-            for measure in known
-        }
-        tables["bits per dimension"] = {
-            system: torch.stack([result.answers["bits per dimension"] for result in seeds]).numpy()
-            for system, seeds in results.items()
-            if "bits per dimension" in seeds[0].answers
-        }
-        return tables
-
-    def interval(self, measure: str, system: str, table: np.ndarray) -> Measure:
-        if measure == "bits per dimension":
-            return intervals.interval(table, self.units)
-        return generation.over_trainings(self.trainings[system], self.units)[measure]
-
-    @property
-    def units(self) -> list[str] | None:
-        return self.scale.test.units
-
-    @property
-    def cases(self) -> int:
-        return len(self.scale.test)
-
-    @property
-    def called(self) -> str:
-        return next(iter(self.trainings.values()))[0].title(self.headline)
-
-    def of_seeds(
-        self, measure: str, results: Sequence[Result], table: np.ndarray
-    ) -> tuple[float, ...]:
-        # of one training the table's rows are parts of its pictures
-        return tuple(table.mean(1).tolist()) if len(results) > 1 else (float(table.mean()),)
-
-    def shown(self, results: Mapping[str, Sequence[Result]]) -> dict[str, Any]:
-        gallery = Gallery(
-            eye=self.scale.eye.name,
-            sample=len(self.scale.test),
-            floor=self.scale.floor.measures if self.scale.floor else {},
-            real=self.scale.test.image,
-            drawn={name: [r.answers["drawn"] for r in seeds] for name, seeds in results.items()},
-            seconds={
-                name: [r.answers["seconds"].item() for r in seeds]
-                for name, seeds in results.items()
-            },
-            classes={name: found[0].classes for name, found in self.trainings.items()},
-        )
-        return {"gallery": gallery}
+    def next_command(self, run: Path) -> str:
+        """What people do next with a trained run."""
+        return f"souron val {run}"
 
 
-EXAMS: dict[str, type[Exam]] = {"classify": Classification, "generate": Generation}
+__all__ = ["Answers", "Augment", "Parts", "Scores", "Setup", "Step", "Task", "Trainings"]

@@ -40,8 +40,8 @@ def photos(tmp_path, digits):
     folder = tmp_path / "photos"
     for label, name in enumerate(("cat", "犬", "a 'third' one")):
         (folder / name).mkdir(parents=True)
-        rows = (digits.label == label).nonzero()[:20, 0].tolist()
+        rows = (digits.target == label).nonzero()[:20, 0].tolist()
         for i, row in enumerate(rows):
-            big = digits.image[row].repeat_interleave(3, 1).repeat_interleave(3, 2)
+            big = digits.input[row].repeat_interleave(3, 1).repeat_interleave(3, 2)
             picture(big).save(folder / name / f"{i} 写真.png")
     return folder

@@ -149,8 +149,8 @@ def test_every_kind_of_the_house_is_answered_by_a_dropped_file():
 def test_a_classifier_says_what_it_said_of_a_picture_in_memory(digits, tmp_path):
     kind, config = registry.load_system("mlp_tiny")
     torch.manual_seed(0)
-    system = kind(config, kind.see(digits)).eval()
-    folder = made_run(tmp_path / "run", "mlp_tiny", system, config, system.seen)
+    system = kind(config, kind.spec_for(digits)).eval()
+    folder = made_run(tmp_path / "run", "mlp_tiny", system, config, system.spec)
     ramp().save(tmp_path / "a.png")
     model = models_api.load(folder)
     from_file, in_memory = model(tmp_path / "a.png"), model(ramp())
@@ -224,7 +224,7 @@ class Bright(System):
         bright = picture.square(min(picture.size), 1)[0] > self.threshold
         rows, columns = bright.nonzero(as_tuple=True)
         edges = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        return Boxes(picture, [[share * float(edge) for edge in edges]], self.seen.labels, [share])
+        return Boxes(picture, [[share * float(edge) for edge in edges]], self.spec.labels, [share])
 '''
 
 
@@ -233,10 +233,10 @@ def bright(tmp_path):
     """A run of a system that has learnt, and of a task that nothing else knows."""
     with dropped(tmp_path, {"bright": LEARNT}, "bright"):
         kind, config = registry.load_system("bright")
-        system = kind(config, kind.see(None))
+        system = kind(config, kind.spec_for(None))
         with torch.no_grad():
             system.threshold.fill_(100)
-        yield made_run(tmp_path / "runs" / "bright", "bright", system, config, system.seen)
+        yield made_run(tmp_path / "runs" / "bright", "bright", system, config, system.spec)
 
 
 @pytest.fixture

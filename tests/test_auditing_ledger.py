@@ -21,8 +21,8 @@ def photos(digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
     for label, name in enumerate(("cat", "犬", "a 'third' one")):
         (folder / name).mkdir()
-        for i, row in enumerate((digits.label == label).nonzero()[:20, 0].tolist()):
-            picture(digits.image[row]).save(folder / name / f"{i} 写真.png")
+        for i, row in enumerate((digits.target == label).nonzero()[:20, 0].tolist()):
+            picture(digits.input[row]).save(folder / name / f"{i} 写真.png")
     return folder
 
 

@@ -95,12 +95,12 @@ def test_a_change_moves_the_picture_and_repeats_its_edge():
 def test_a_changed_copy_is_found_with_its_original(changed, parts):
     learnt, held, _real = parts
     # away from the edge nothing is lost by shifting
-    learnt = replace(learnt, image=F.pad(learnt.image, (2, 2, 2, 2)))
-    held = replace(held, image=F.pad(held.image, (2, 2, 2, 2)))
-    audit = audited(changed.of(learnt.image[:40]), learnt, held)
+    learnt = replace(learnt, input=F.pad(learnt.input, (2, 2, 2, 2)))
+    held = replace(held, input=F.pad(held.input, (2, 2, 2, 2)))
+    audit = audited(changed.of(learnt.input[:40]), learnt, held)
     near = audit.found[0].drawn
     assert near.distance.max() == 0 and audit.flagged.value == 1
-    assert torch.equal(learnt.image[near.row], learnt.image[:40])
+    assert torch.equal(learnt.input[near.row], learnt.input[:40])
 
 
 def test_large_pictures_are_compared_small_and_noise_does_not_hide_them():
@@ -185,14 +185,14 @@ def test_smooth_pictures_lie_near_to_everything_and_most_are_not_taken_for_copie
 @pytest.mark.parametrize("levels, least", [(0, 1.0), (10, 0.99), (20, 0.6)])
 def test_noisy_copies_are_caught(levels, least, parts):
     learnt, held, _real = parts
-    audit = audited(noisy(some_of(learnt.image, DRAWN), levels), learnt, held)
+    audit = audited(noisy(some_of(learnt.input, DRAWN), levels), learnt, held)
     assert audit.copies_too_much and audit.flagged.value >= least
     assert memorization.sentence(audit).startswith("It copies: ")
 
 
 def test_a_few_copies_among_others_are_caught_and_come_first(parts):
     learnt, held, real = parts
-    image = torch.cat([real.image[:120], noisy(learnt.image[:8], 5)])
+    image = torch.cat([real.image[:120], noisy(learnt.input[:8], 5)])
     audit = audited(image, learnt, held)
     assert audit.copies_too_much
     assert {pair.picture for pair in audit.pairs[:8]} == set(range(120, 128))
@@ -215,10 +215,10 @@ def jpeg(image: Tensor) -> Tensor:
 
 def test_copies_among_the_held_out_do_not_spoil_the_control(parts):
     learnt, held, _real = parts
-    clean = audited(some_of(learnt.image, DRAWN), learnt, held)
-    copies = torch.stack([*learnt.image[:12], *(jpeg(one) for one in learnt.image[20:32])])
-    leaky = replace(held, image=torch.cat([copies, held.image[len(copies) :]]))
-    audit = audited(noisy(some_of(learnt.image, DRAWN), 10), learnt, leaky)
+    clean = audited(some_of(learnt.input, DRAWN), learnt, held)
+    copies = torch.stack([*learnt.input[:12], *(jpeg(one) for one in learnt.input[20:32])])
+    leaky = replace(held, input=torch.cat([copies, held.input[len(copies) :]]))
+    audit = audited(noisy(some_of(learnt.input, DRAWN), 10), learnt, leaky)
     assert audit.copies - clean.copies >= 20  # of 24; re-encoded ones may look like others
     assert audit.found[0].threshold > 0.8 * clean.found[0].threshold
     assert audit.copies_too_much and audit.flagged.value > 0.95
@@ -229,7 +229,7 @@ def test_pictures_that_training_repeats_are_caught_all_the_same(parts):
     """Where a picture's neighbourhood is that picture many times over, no ratio is small."""
     learnt, held, _real = parts
     rows = [*range(5)] * 80 + [*range(5, 300)]
-    audit = audited(noisy(some_of(learnt.image, DRAWN, of=5), 5), learnt.only(rows), held)
+    audit = audited(noisy(some_of(learnt.input, DRAWN, of=5), 5), learnt.only(rows), held)
     assert audit.flagged.value == 1 and len(audit.learnt) == 300
 
 
@@ -244,7 +244,7 @@ class Eyed:
 
 def test_what_the_eye_takes_for_a_copy_is_one(parts):
     learnt, held, _real = parts
-    negative = 255 - learnt.image[:64]
+    negative = 255 - learnt.input[:64]
     by_pixels = audited(negative, learnt, held)
     both = audited(negative, learnt, held, pixels(), memorization.features(Eyed()))
     assert not by_pixels.copies_too_much
@@ -270,9 +270,9 @@ def test_too_few_pictures_are_refused(learnt, held, parts):
 
 def test_flat_and_equal_pictures_divide_nothing_by_zero(parts):
     learnt, held, _real = parts
-    blank = learnt.image.clone()
+    blank = learnt.input.clone()
     blank[:60] = 0
-    audit = audited(torch.zeros_like(learnt.image[:8]), replace(learnt, image=blank), held)
+    audit = audited(torch.zeros_like(learnt.input[:8]), replace(learnt, input=blank), held)
     assert all(math.isfinite(pair.ratio) for pair in audit.pairs)
     assert audit.flagged.value == 1  # that one picture is given back
 
@@ -285,9 +285,9 @@ class Replay(Generator):
 
     def __init__(self, image: Tensor, levels: float, labels: tuple[str, ...]) -> None:
         torch.nn.Module.__init__(self)
-        self.seen = replace(
+        self.spec = replace(
             self.see(Dataset("", image, torch.zeros(len(image), dtype=torch.long), ("a",), [])),
-            labels=labels, shares=(1 / len(labels),) * len(labels),
+            classes=labels, shares=(1 / len(labels),) * len(labels),
         )  # fmt: skip
         self.register_buffer("image", image)
         self.levels = levels
@@ -306,17 +306,17 @@ def sample(system: Generator, count: int = DRAWN) -> Tensor:
 def test_a_generator_that_gives_back_fifty_pictures_is_caught(parts):
     learnt, held, real = parts
     few = learnt.only(range(50))
-    collapsed = audited(sample(Replay(few.image, 12, few.labels)), few, held)
+    collapsed = audited(sample(Replay(few.input, 12, few.classes)), few, held)
     assert collapsed.copies_too_much and collapsed.flagged.value > 0.9
-    fresh = audited(sample(Replay(real.image, 12, few.labels)), few, held)
+    fresh = audited(sample(Replay(real.image, 12, few.classes)), few, held)
     assert not fresh.copies_too_much
 
 
 def trained(name: str, learnt: Dataset, steps: int) -> Generator:
     kind, config = registry.load_system(name)
     torch.manual_seed(0)
-    system = kind(config, kind.see(learnt))
-    for _progress in system.fit(Loader(learnt, system.prepare, seed=1), Run(steps, 50)):
+    system = kind(config, kind.spec_for(learnt))
+    for _progress in system.fit(system.loader(learnt, seed=1), Run(steps, 50)):
         pass
     return system
 
@@ -411,7 +411,7 @@ def test_what_draws_nothing_is_refused(tmp_path, say):
 def test_the_page_escapes_names_and_shows_pairs(copying, parts, tmp_path):
     learnt, held, real = parts
     learnt = replace(learnt, file=[f"<script>{name}" for name in learnt.file])
-    image = some_of(learnt.image, 60) if copying else real.image[:60]
+    image = some_of(learnt.input, 60) if copying else real.image[:60]
     audit = audited(image, learnt, held, pixels(), memorization.features(Eyed()))
     audit.run, audit.system, audit.data = str(tmp_path), "<b>dcgan</b>", "写真"
     text = audit_page.audit_page(audit).read_text(encoding="utf-8")
@@ -426,9 +426,9 @@ def test_the_page_escapes_names_and_shows_pairs(copying, parts, tmp_path):
 
 def test_notes_say_what_makes_an_audit_less_sure(parts, tmp_path):
     learnt, held, real = parts
-    leaky = torch.cat([learnt.image[:3], held.image[:40]])
+    leaky = torch.cat([learnt.input[:3], held.input[:40]])
     rows = held.only(range(43))
-    audit = audited(real.image[:20], learnt, replace(rows, image=leaky))
+    audit = audited(real.image[:20], learnt, replace(rows, input=leaky))
     audit.run, audit.changed = str(tmp_path), True
     text = " ".join(audit_page.audit_page(audit).read_text(encoding="utf-8").split())
     assert "The data have changed since the run" in text

@@ -109,7 +109,7 @@ def test_copies_are_found_and_other_pictures_are_not(photographs, tmp_path, chan
     cases = folder.load(place, 64)
     pairs = {
         frozenset(f"{cases.file[i]}".partition(".")[0].replace("copy ", "") for i in pair)
-        for pair in duplicates.near(cases.image)
+        for pair in duplicates.near(cases.input)
     }
     found = sum(len(pair) == 1 for pair in pairs)
     assert found >= 0.97 * len(files)

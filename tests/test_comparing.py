@@ -53,7 +53,7 @@ def test_the_systems_of_a_round_share_one_copy_of_the_pictures():
 
     def entering(system):
         fit, _parts = yield from contest.enter(system, seed, split)
-        learnt_from.append(fit.data.cases.image.data_ptr())
+        learnt_from.append(fit.data.cases.input.data_ptr())
 
     for system in contest.systems:
         assert list(entering(system)) == []

@@ -103,9 +103,9 @@ def test_digits_are_scikit_learns():
 def test_mnist_files_are_read(cache, name, packed):
     written = write_mnist(cache / "data" / name, packed=packed)
     cases = load.load(name)
-    assert cases.image.shape == (30, 1, 28, 28)
-    assert np.array_equal(cases.image[:20, 0].numpy(), written)
-    assert cases.label.dtype == torch.int64 and cases.label[:12].tolist() == [*range(10), 0, 1]
+    assert cases.input.shape == (30, 1, 28, 28)
+    assert np.array_equal(cases.input[:20, 0].numpy(), written)
+    assert cases.target.dtype == torch.int64 and cases.target[:12].tolist() == [*range(10), 0, 1]
     assert cases.file[19:21] == ["train/00019", "test/00000"]
     assert cases.part == ["train"] * 20 + ["test"] * 10
     assert ("mirror" in cases.augment) == (name == "fashion")
@@ -113,8 +113,8 @@ def test_mnist_files_are_read(cache, name, packed):
 
 
 def test_fashion_names_its_classes_in_two_languages():
-    assert len(fashion.labels) == len(fashion.labels_ja) == 10
-    assert fashion.labels_ja[fashion.labels.index("sneaker")] == "スニーカー"
+    assert len(fashion.classes) == len(fashion.labels_ja) == 10
+    assert fashion.labels_ja[fashion.classes.index("sneaker")] == "スニーカー"
 
 
 def test_the_readers_own_folder_goes_before_the_cache_and_that_before_a_package(
@@ -204,10 +204,10 @@ def write_cifar(folder: Path) -> np.ndarray:
 def test_cifar10s_binary_version_is_read(cache, inside):
     records = write_cifar(cache / "data/cifar10" / inside)
     cases = load.load("cifar10")
-    assert cases.image.shape == (18, 3, 32, 32)
-    red, green = cases.image[7, 0, 0, 1], cases.image[7, 1, 0, 0]
+    assert cases.input.shape == (18, 3, 32, 32)
+    red, green = cases.input[7, 0, 0, 1], cases.input[7, 1, 0, 0]
     assert (red, green) == (records[7, 2], records[7, 1 + 1024])
-    assert cases.label.tolist() == records[:, 0].tolist()
+    assert cases.target.tolist() == records[:, 0].tolist()
     assert cases.file[14:16] == ["train/00014", "test/00000"]
     assert cases.part.count("test") == 3
 
@@ -261,13 +261,13 @@ def test_stamps_are_classed_by_folder_on_white(cache):
     write_stamps(cache / "data/stamps")
     (cache / "data/stamps/vehicles/auto/thing4.png").write_bytes(b"\x89PNG\r\n\x1a\n cut")
     cases = load.load("stamps")
-    assert cases.labels == ("mammals", "other animals", "vehicles")
-    assert cases.label.bincount().tolist() == [12, 11, 9]
+    assert cases.classes == ("mammals", "other animals", "vehicles")
+    assert cases.target.bincount().tolist() == [12, 11, 9]
     assert [skipped.file for skipped in cases.skipped] == ["vehicles/auto/thing4.png"]
-    assert cases.image.shape == (32, 3, 64, 64) and "animals/mammals/cats/thing0.png" in cases.file
-    corner, middle = cases.image[0, :, 0, 0], cases.image[0, :, 32, 32]
+    assert cases.input.shape == (32, 3, 64, 64) and "animals/mammals/cats/thing0.png" in cases.file
+    corner, middle = cases.input[0, :, 0, 0], cases.input[0, :, 32, 32]
     assert corner.tolist() == [255, 255, 255] and middle.tolist() == [200, 0, 0]
-    red = (cases.image[0, 1] < 128).nonzero()  # a bar twice as wide as high stays one
+    red = (cases.input[0, 1] < 128).nonzero()  # a bar twice as wide as high stays one
     assert (red.max(0).values - red.min(0).values + 1).tolist() == [16, 32]
     assert load.load("stamps", 32).side == 32
 
@@ -318,7 +318,7 @@ def write_photos(folder: Path) -> None:
 def test_a_folder_and_a_csv_are_data(tmp_path):
     write_photos(tmp_path / "photos")
     cases = load.load(str(tmp_path / "photos"), 12)
-    assert sorted(cases.labels) == ["犬", "猫"] and len(cases) == 6
+    assert sorted(cases.classes) == ["犬", "猫"] and len(cases) == 6
     rows = [f"photos/{label}/{i}.png,{label}" for label in "猫犬" for i in range(3)]
     (tmp_path / "list.csv").write_text("\n".join(["filename,label", *rows]), encoding="utf-8")
     assert len(load.load(tmp_path / "list.csv", 12)) == 6

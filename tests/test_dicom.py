@@ -110,8 +110,8 @@ def test_one_grey_level_of_sixteen_bits_stays(tmp_path, kind):
         (tmp_path / name).mkdir()
         Image.fromarray(np.full((9, 9), 40_000 + i, np.uint16)).save(tmp_path / name / f"1.{kind}")
     cases = folder.load(tmp_path)
-    assert cases.image.dtype == torch.float32 and cases.image.shape == (2, 1, 9, 9)
-    assert (cases.image[1] - cases.image[0]).unique().numpy() == pytest.approx(1 / 257, rel=0.01)
+    assert cases.input.dtype == torch.float32 and cases.input.shape == (2, 1, 9, 9)
+    assert (cases.input[1] - cases.input[0]).unique().numpy() == pytest.approx(1 / 257, rel=0.01)
     assert folder.load(tmp_path, side=5).image.unique().numel() == 2
 
 
@@ -135,8 +135,8 @@ def test_deep_and_shallow_files_together(tmp_path):
         patch.setattr(folder, "LOOKED_AT", 1)
         unseen = folder.load(tmp_path)
     for cases in (seen, unseen):
-        assert cases.image.dtype == torch.float32
-        values = dict(zip(cases.file, cases.image[:, 0, 0, 0].tolist(), strict=True))
+        assert cases.input.dtype == torch.float32
+        values = dict(zip(cases.file, cases.input[:, 0, 0, 0].tolist(), strict=True))
         assert values["a/2.png"] == 102 and values["b/9.png"] == pytest.approx(12_345 / 257)
 
 
@@ -173,12 +173,12 @@ def test_a_jpeg_in_cmyk_and_a_turned_one(tmp_path):
 
 def test_preparing_does_not_change_the_cases(tmp_path):
     cases = folder.load(two_classes(tmp_path))
-    before = cases.image.clone()
+    before = cases.input.clone()
     system = Classifier.__new__(Classifier)
     torch.nn.Module.__init__(system)
-    system.seen = Classifier.see(cases)
-    batch = system.prepare(cases.image, cases.label)
-    assert torch.equal(cases.image, before)
+    system.spec = Classifier.spec_for(cases)
+    batch = system.prepare(cases.input, cases.target)
+    assert torch.equal(cases.input, before)
     assert abs(batch.image.mean()) < 1e-4 and abs(batch.image.std() - 1) < 0.02
 
 
@@ -540,7 +540,7 @@ def test_each_frame_is_a_case(tmp_path):
     assert list(cases.file) == [*(f"a/movie.dcm#{i}" for i in (1, 2, 3)),
                                 *(f"b/movie#{i}" for i in (1, 2, 3)), "b/single.dcm"]  # fmt: skip
     assert cases.group == [dicom.pseudonym("x")] * 3 + ["b/movie"] * 3 + [dicom.pseudonym("y")]
-    step = cases.image[1] - cases.image[0]
+    step = cases.input[1] - cases.input[0]
     assert step.numpy() == pytest.approx(255 / 4095, rel=1e-3)
 
     found = check.check(tmp_path)
@@ -548,7 +548,7 @@ def test_each_frame_is_a_case(tmp_path):
     check.manifest(found, tmp_path / "checked.csv")
     again = csv_table.load(tmp_path / "checked.csv")
     rows = [list(cases.file).index(file) for file in again.file]
-    assert torch.equal(again.image, cases.only(rows).image)
+    assert torch.equal(again.input, cases.only(rows).image)
     assert again.group == [cases.group[i] for i in rows]
 
 
@@ -664,7 +664,7 @@ def test_an_anonymised_copy_has_the_same_pictures_and_patients(tmp_path, capsys)
     said = capsys.readouterr().err + capsys.readouterr().out
     assert "patient 1" not in said
     one, other = load.load(root), load.load(out)
-    assert torch.equal(one.image, other.image) and torch.equal(one.label, other.label)
+    assert torch.equal(one.image, other.input) and torch.equal(one.label, other.target)
     assert len(set(zip(one.group, other.group, strict=True))) == len(set(one.group)) == 6
     assert deidentify.held(one)["PatientID"] == 6 and deidentify.held(other) == {}
 
@@ -705,7 +705,7 @@ def test_a_table_of_labels_comes_along_without_names(tmp_path, capsys):
     for secret in ("Yamada", "Sato", "2024", "P-"):
         assert secret not in text
     one, other = load.load(root / "Yamada.csv"), load.load(made)
-    assert torch.equal(one.image, other.image) and torch.equal(one.label, other.label)
+    assert torch.equal(one.image, other.input) and torch.equal(one.label, other.target)
     assert list(one.part) == list(other.part) and not other.skipped
     assert len(set(zip(one.group, other.group, strict=True))) == len(set(one.group)) == 6
     alone = dicom.pseudonym("P-0", deidentify.secret())  # as in the DICOM files
@@ -728,9 +728,9 @@ def test_the_window_reaches_the_cases(tmp_path):
     root = two_classes(tmp_path, 2)
     narrow, full = (load.load(root, window=window) for window in ("1000,100", "full"))
     assert narrow.image.min() == 0 and narrow.image.max() == 255
-    assert full.image.unique().numel() > 500 > narrow.image.unique().numel()
+    assert full.input.unique().numel() > 500 > narrow.image.unique().numel()
     assert torch.equal(load.load(root, window="1000,100").image, narrow.image)
-    looked = [check.check(root, window=window).cases.image for window in ("1000,100", "full")]
+    looked = [check.check(root, window=window).cases.input for window in ("1000,100", "full")]
     assert looked[0].max() == 255 and not torch.equal(*looked)
 
 

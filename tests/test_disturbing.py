@@ -120,7 +120,7 @@ def bright_or_dark(count=60):
 def judge_of_brightness(cases):
     """Knows the threshold 70: right on all, and wrong once pictures are made much darker."""
     kind, config = registry.load_system("mlp_tiny")
-    system = kind(config, kind.see(cases))
+    system = kind(config, kind.spec_for(cases))
     with torch.no_grad():
         for weight in system.parameters():
             weight.zero_()

@@ -42,7 +42,7 @@ PAGES = [
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_shows_works(page, photos, digits, capsys):
     """Its blocks run in order, beside a folder ``photos/`` and a digit in ``photo.png``."""
-    picture(digits.image[0]).save("photo.png")
+    picture(digits.input[0]).save("photo.png")
     assert snippets(page)
     for language, text in snippets(page):
         if language == "python":

@@ -24,8 +24,8 @@ def entry(request):
 def make(entry, cases, size="tiny"):
     kind = registry.load_system(registry.full_name(entry, size))[0]
     torch.manual_seed(0)
-    model = kind(kind.SIZES[size], kind.see(cases))
-    return model, Loader(cases, model.prepare, seed=1)
+    model = kind(kind.SIZES[size], kind.spec_for(cases))
+    return model, model.loader(cases, seed=1)
 
 
 def learn(model, data, steps, **run):
@@ -99,7 +99,7 @@ def test_what_it_learns_survives_saving(entry, digits, tmp_path):
     args = {
         "system": registry.full_name(entry, "tiny"),
         "config": folder.as_plain(model.config),
-        "seen": folder.as_plain(model.seen),
+        "seen": folder.as_plain(model.spec),
         "data": "digits",
     }
     folder.write_args(tmp_path, args)

@@ -32,7 +32,7 @@ def make(name, side=32, channels=3, size="tiny"):
 
 
 def batch(system, count=3):
-    image = torch.randint(0, 256, (count, system.seen.channels, system.seen.side, system.seen.side))
+    image = torch.randint(0, 256, (count, system.spec.channels, system.spec.side, system.spec.side))
     label = torch.arange(count) % 3
     return system.prepare(image.byte(), label)
 

@@ -35,15 +35,15 @@ def test_class_folders(tmp_path):
         save(tmp_path / "cat" / name)
     save(tmp_path / "犬 dog" / "-rf '1'.png", 7)
     cases = folder.load(tmp_path)
-    assert cases.labels == ("cat", "犬 dog")
+    assert cases.classes == ("cat", "犬 dog")
     assert list(cases.file) == [
         "cat/2.png",
         "cat/10.png",
         "cat/deep/er/1.png",
         "犬 dog/-rf '1'.png",
     ]
-    assert cases.label.tolist() == [0, 0, 0, 1]
-    assert cases.image.shape == (4, 3, 12, 12) and cases.image[3, 0].unique().tolist() == [7]
+    assert cases.target.tolist() == [0, 0, 0, 1]
+    assert cases.input.shape == (4, 3, 12, 12) and cases.input[3, 0].unique().tolist() == [7]
     assert cases.part == () and cases.group == () and cases.skipped == ()
     assert cases.name == tmp_path.name
 
@@ -55,7 +55,7 @@ def test_parts(tmp_path, names):
         save(tmp_path / name / "a" / "1.png")
         save(tmp_path / name / "b" / "1.png")
     cases = folder.load(tmp_path)
-    assert cases.labels == ("a", "b")
+    assert cases.classes == ("a", "b")
     assert sorted(cases.part) == ["test", "test", "train", "train", "val", "val"]
     assert cases.part[[f.lower()[:2] for f in cases.file].index("va")] == "val"
 
@@ -81,7 +81,7 @@ def test_folders_above_the_classes(tmp_path, above):
     save(tmp_path / above / "a" / "1.png")
     save(tmp_path / above / "b" / "1.png")
     cases = folder.load(tmp_path)
-    assert cases.labels == ("a", "b") and cases.file[0] == f"{above}/a/1.png"
+    assert cases.classes == ("a", "b") and cases.file[0] == f"{above}/a/1.png"
 
 
 def test_bad_files_are_skipped_by_name(tmp_path):
@@ -115,8 +115,8 @@ def test_rows_stay_beside_their_files_when_some_are_skipped(tmp_path):
     seen = []
     cases = folder.load(tmp_path, progress=lambda done, total: seen.append((done, total)))
     numbers = [int(file[2:-4]) for file in cases.file]
-    assert cases.image[:, 0, 0, 0].tolist() == numbers
-    assert [cases.labels[c] for c in cases.label] == [file[0] for file in cases.file]
+    assert cases.input[:, 0, 0, 0].tolist() == numbers
+    assert [cases.classes[c] for c in cases.target] == [file[0] for file in cases.file]
     assert len(cases) + len(cases.skipped) == 150 and len(cases.skipped) == 21
     assert seen[-1] == (150, 150)
 
@@ -147,7 +147,7 @@ def test_names_from_other_systems(tmp_path):
     os.mkdir(cp932)  # noqa: PTH102
     os.rename(save(tmp_path / "x.png"), cp932 + "/x.png")  # noqa: PTH104
     cases = folder.load(tmp_path)
-    assert cases.labels == ("が", "猫") and list(cases.file) == ["が/1.png", "猫/x.png"]
+    assert cases.classes == ("が", "猫") and list(cases.file) == ["が/1.png", "猫/x.png"]
 
 
 def test_one_class(tmp_path):
@@ -199,7 +199,7 @@ def test_sixteen_bit_grey(tmp_path):
         (tmp_path / name).mkdir()
         Image.fromarray(np.full((8, 8), 51400, np.uint16)).save(tmp_path / name / "1.png")
     cases = folder.load(tmp_path)
-    assert cases.channels == 1 and cases.image.unique().tolist() == [200]
+    assert cases.channels == 1 and cases.input.unique().tolist() == [200]
 
 
 def test_what_does_not_fit_into_memory(tmp_path, monkeypatch):
@@ -242,16 +242,16 @@ def test_table(listed, encoding):
     )
     cases = csv_table.load(listed(text, encoding))
     assert list(cases.file) == ["pictures/1 写真.png", "pictures/0 写真.png", "pictures/3 写真.png"]
-    assert [cases.labels[c] for c in cases.label] == ["犬", "cat, big", "犬"]
+    assert [cases.classes[c] for c in cases.target] == ["犬", "cat, big", "犬"]
     assert list(cases.group) == ["p1", "p2", ""] and list(cases.part) == ["train", "val", ""]
-    assert cases.image[:, 0, 0, 0].tolist() == [40, 0, 120]
+    assert cases.input[:, 0, 0, 0].tolist() == [40, 0, 120]
 
 
 def test_other_column_names_and_separators(listed):
     cases = csv_table.load(
         listed("Patient_ID;Image; Class\nx;pictures\\0 写真.png;1\ny;pictures/1 写真.png;2\n")
     )
-    assert cases.labels == ("1", "2") and list(cases.group) == ["x", "y"]
+    assert cases.classes == ("1", "2") and list(cases.group) == ["x", "y"]
 
 
 def test_bad_rows_are_skipped(listed, tmp_path):
@@ -354,9 +354,9 @@ NAMED = {"path": ".", "train": "learn", "val": ["check"], "names": {0: "zebra", 
 def test_a_data_yaml(described):
     path = described(NAMED)
     cases = data_load.load(path)
-    assert cases.labels == ("zebra", "cat") and cases.name == "photos"
+    assert cases.classes == ("zebra", "cat") and cases.name == "photos"
     assert cases.file[0] == "check/cat/0.png"
-    assert [cases.labels[c] for c in cases.label] == [f.split("/")[1] for f in cases.file]
+    assert [cases.classes[c] for c in cases.target] == [f.split("/")[1] for f in cases.file]
     assert list(cases.part) == ["val" if f.startswith("check") else "train" for f in cases.file]
     assert data_load.load(path.parent).labels == ("zebra", "cat")  # through it
 
@@ -366,8 +366,8 @@ def test_classes_called_by_their_numbers(described):
     (path.parent / "learn" / "zebra").rename(path.parent / "learn" / "1")
     (path.parent / "learn" / "cat").rename(path.parent / "learn" / "0")
     cases = yolo.load(path)
-    assert cases.labels == ("ape", "dog") and len(cases) == 4
-    assert {(f.split("/")[1], cases.labels[c]) for f, c in zip(cases.file, cases.label, strict=True)
+    assert cases.classes == ("ape", "dog") and len(cases) == 4
+    assert {(f.split("/")[1], cases.classes[c]) for f, c in zip(cases.file, cases.target, strict=True)
             } == {("0", "ape"), ("1", "dog")}  # fmt: skip
 
 

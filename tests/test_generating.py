@@ -322,7 +322,7 @@ def loose(tmp_path, digits):
     folder = tmp_path / "loose 絵"
     folder.mkdir()
     for i in range(40):
-        picture = pictures.picture(digits.image[i]).resize((8 + i % 5, 8))
+        picture = pictures.picture(digits.input[i]).resize((8 + i % 5, 8))
         picture.convert("RGB" if i % 7 == 0 else "L").save(folder / f"{i}.png")
     (folder / "notes.txt").write_text("no picture")
     return folder
@@ -330,7 +330,7 @@ def loose(tmp_path, digits):
 
 def test_a_folder_without_classes_is_drawn_from(loose, tmp_path):
     record = train.train("dcgan_tiny", loose, budget="2ep", side=16, project=tmp_path)
-    assert record.model.seen.labels == ("loose 絵",) and record.model.seen.channels == 3
+    assert record.model.spec.labels == ("loose 絵",) and record.model.spec.channels == 3
     assert [skipped.file for skipped in record.skipped] == ["notes.txt"]
     assert generate.generate(record.folder, 2).count == 2
 
@@ -340,7 +340,7 @@ def test_one_class_folder_is_enough_to_draw_and_too_few_to_classify(loose, tmp_p
     above.mkdir()
     loose.rename(above / "only")
     record = train.train("vae_tiny", above, budget="1ep", side=8, project=tmp_path)
-    assert record.model.seen.labels == ("only",)
+    assert record.model.spec.labels == ("only",)
     with pytest.raises(UserError) as trouble:
         train.train("mlp_tiny", above, budget="1ep", project=tmp_path)
     assert trouble.value.code == "one class"

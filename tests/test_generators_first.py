@@ -43,7 +43,7 @@ def learn(system: Generator, cases: Dataset, steps: int, size: int = 64, **run) 
     torch.manual_seed(1)
     return [
         {name: loss.item() for name, loss in progress.losses.items()}
-        for progress in system.fit(Loader(cases, system.prepare, seed=1), Run(steps, size, **run))
+        for progress in system.fit(system.loader(cases, seed=1), Run(steps, size, **run))
     ]
 
 
@@ -209,7 +209,7 @@ def test_bits_are_computed_in_full_precision():
 def test_a_vae_learns_bits_and_pictures(digits):
     system = made(VAE)
     known, held = digits.only(range(1500)), digits.only(range(1500, 1797))
-    feed = Loader(held, system.prepare)
+    feed = system.loader(held)
     before = system.evaluate(feed)["bits per dimension"]
     learn(system, known, 250)
     after = system.evaluate(feed)["bits per dimension"]
@@ -289,7 +289,7 @@ def test_a_critic_that_knows_nothing_loses_two_log_two(kind):
 @pytest.mark.parametrize("kind", GANS)
 def test_critics_learn_to_tell_and_generators_to_deceive(kind, digits):
     system = made(kind)
-    real = system.prepare(digits.image, digits.label).image
+    real = system.prepare(digits.input, digits.target).image
     distances = []
     for steps in (2, 100):
         learn(system, digits, steps, 32)
@@ -304,7 +304,7 @@ def test_the_average_is_of_every_update_and_the_one_that_draws(kind, digits):
     system = made(kind, average=0.5)
     total = nn.utils.parameters_to_vector(system.generator.parameters())
     kept_by_hand = {n: w.detach().clone() for n, w in system.generator.named_parameters()}
-    feed = Loader(digits, system.prepare, seed=1)
+    feed = system.loader(digits, seed=1)
     for progress in system.fit(feed, Run(20, 16)):
         kept = min(0.5, progress.step / (progress.step + 10))
         for name, weight in system.generator.named_parameters():
@@ -325,7 +325,7 @@ def test_the_average_is_of_every_update_and_the_one_that_draws(kind, digits):
 def plain(system: Generator) -> torch.Tensor:
     """What the generator draws without its average."""
     again = type(system)(
-        type(system.config)(**{**vars(system.config), "average": 0.0}), system.seen
+        type(system.config)(**{**vars(system.config), "average": 0.0}), system.spec
     )
     again.generator.load_state_dict(system.generator.state_dict())
     return again.eval().draw(Noise(0, range(3)))
@@ -345,7 +345,7 @@ def test_going_on_after_a_stop_ends_where_an_unbroken_run_does(kind, digits):
     unbroken, broken = made(kind), made(kind)
     learn(unbroken, digits, 6)
     torch.manual_seed(1)
-    feed = Loader(digits, broken.prepare, seed=1)
+    feed = broken.loader(digits, seed=1)
     for progress in broken.fit(feed, Run(6, 64)):
         if progress.step == 2:
             break

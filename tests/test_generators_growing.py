@@ -97,7 +97,7 @@ def test_the_critic_learns_to_tell(name, digits):
 @pytest.mark.parametrize("name", ["progan", "stylegan"])
 def test_drawn_pictures_come_nearer_to_real_ones(name, digits):
     model = make(f"{name}_tiny")
-    data = Loader(digits, model.prepare, seed=1)
+    data = model.loader(digits, seed=1)
     mean = data.all().mean(0)
 
     def distance() -> float:

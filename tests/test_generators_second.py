@@ -36,9 +36,9 @@ def tiny(kind, seen, **changes):
 
 
 def taught(kind, cases, steps, batch=64):
-    model = tiny(kind, kind.see(cases))
+    model = tiny(kind, kind.spec_for(cases))
     torch.manual_seed(1)
-    for _progress in model.fit(Loader(cases, model.prepare, seed=1), Run(steps, batch)):
+    for _progress in model.fit(model.loader(cases, seed=1), Run(steps, batch)):
         pass
     return model
 
@@ -187,7 +187,7 @@ def test_the_first_batch_makes_it_the_normal_distribution_of_that_spread(grey, b
 
 def test_only_the_first_batch_starts_it_and_saving_remembers_that(digits):
     model = tiny(glow.Glow, Spec(1, 8))
-    batch = next(Loader(digits, model.prepare).once(64))
+    batch = next(model.loader(digits).once(64))
     fresh = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.eval().bits(batch)
     assert all(torch.equal(tensor, fresh[name]) for name, tensor in model.state_dict().items())
@@ -202,7 +202,7 @@ def test_only_the_first_batch_starts_it_and_saving_remembers_that(digits):
 
 def test_learning_lowers_the_bits_and_eight_bit_rounding_does_not_reach_them(flow, digits):
     cases = digits.only(range(600, 800))
-    data = Loader(cases, flow.prepare)
+    data = flow.loader(cases)
     learnt = flow.evaluate(data)["bits per dimension"]
     started = taught(glow.Glow, digits.only(range(512)), 1).evaluate(data)["bits per dimension"]
     assert learnt.mean() < started.mean() - 0.1

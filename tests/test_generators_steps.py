@@ -188,7 +188,7 @@ def test_the_bound_of_a_network_that_knows_the_picture_is_the_closed_form(monkey
     between = ((share - 1 - share.log()) / 2).sum()  # KL of two normals with one mean
     end = (kept[-1] * image.square() - kept[-1] - (1 - kept[-1]).log()).flatten(1).mean(1) / 2
     piece = math.erf(1 / 255 / math.sqrt(2 * (1 - model.kept[0])))
-    label_costs = -torch.tensor(model.seen.shares)[label].log() / 64
+    label_costs = -torch.tensor(model.spec.shares)[label].log() / 64
     expected = (between + end.double() - math.log(piece) + label_costs) / math.log(2)
     assert torch.allclose(found.double(), expected, rtol=0.02)
 
@@ -289,9 +289,9 @@ def test_ddpm_takes_any_picture(size, channels, side, labels):
 def test_ddpm_learns_and_its_average_follows(digits):
     kind, config = registry.load_system("ddpm_tiny")
     torch.manual_seed(0)
-    model = kind(config, kind.see(digits))
+    model = kind(config, kind.spec_for(digits))
     first = copy.deepcopy(model.average.state_dict())
-    data = Loader(digits, model.prepare)
+    data = model.loader(digits)
     losses = [progress.losses["model"].item() for progress in model.fit(data, Run(30, 64))]
     assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
     weights = dict(model.network.named_parameters())
@@ -430,8 +430,8 @@ def test_the_clusters_are_those_of_the_pictures():
 def test_image_gpt_learns_its_clusters_once(digits):
     kind, config = registry.load_system("image_gpt_tiny")
     torch.manual_seed(0)
-    model = kind(config, kind.see(digits))
-    data = Loader(digits, model.prepare)
+    model = kind(config, kind.spec_for(digits))
+    data = model.loader(digits)
     losses = [progress.losses["model"].item() for progress in model.fit(data, Run(25, 64))]
     assert losses[-1] < 0.8 * losses[0]
     assert model.known and torch.allclose(model.histogram.sum(-1), torch.ones(1))

@@ -100,7 +100,7 @@ def test_fifty_megapixels_of_nothing_are_read(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "zeros.png").write_bytes(png(10_000, 5_000, 5_000))
     cases = folder.load(tmp_path)
-    assert cases.skipped == () and cases.image[0].count_nonzero() == 0
+    assert cases.skipped == () and cases.input[0].count_nonzero() == 0
 
 
 def test_ten_thousand_files(tmp_path):
@@ -113,7 +113,7 @@ def test_ten_thousand_files(tmp_path):
         (tmp_path / f"{i}.png").unlink()
     cases = folder.load(tmp_path)
     assert len(cases) == 10_000 and cases.skipped == ()
-    assert cases.image[:, 0, 0, 0].tolist() == [
+    assert cases.input[:, 0, 0, 0].tolist() == [
         int(file[2:-4]) % 256 for file in cases.file
     ]  # fmt: skip
 
@@ -179,7 +179,7 @@ def test_encodings(listed, encoding):
         assert trouble.value.code == "unreadable"
         return
     cases = csv_table.load(path)
-    assert cases.labels == ("犬", "猫") and len(cases) == 12
+    assert cases.classes == ("犬", "猫") and len(cases) == 12
     assert cases.group[:3] == ["患者0", "患者0", "患者1"]
 
 
@@ -192,7 +192,7 @@ def test_lines_in_two_encodings(listed, ends):
         lines.append(text.encode("cp932" if i % 3 else "utf-8"))
     cases = csv_table.load(listed(ends.encode().join(lines)))
     assert len(cases) == 12 and cases.skipped == ()
-    assert [cases.labels[c] for c in cases.label] == ["猫", "犬"] * 6
+    assert [cases.classes[c] for c in cases.target] == ["猫", "犬"] * 6
     assert cases.columns == {"site": ["写真館", "ﾈｺ病院"] * 6}
 
 
@@ -222,7 +222,7 @@ def test_labels_that_are_none(listed, nothing):
     rows = [f"写真/{i}.png,{'ab'[i % 2]}" for i in range(10)]
     path = listed(["file,label", *rows, f"写真/10.png,{nothing}", f"写真/11.png,{nothing}"])
     cases = csv_table.load(path)
-    assert cases.labels == ("a", "b") and len(cases) == 10
+    assert cases.classes == ("a", "b") and len(cases) == 10
     assert why(cases) == {"写真/10.png": "no label", "写真/11.png": "no label"}
     assert nothing.strip() in cases.skipped[0].reason
     assert codes(path)["no label"].files == ("写真/10.png", "写真/11.png")
@@ -275,7 +275,7 @@ def test_nothing_outside_of_the_folder_is_read(listed, tmp_path, monkeypatch):
 
     monkeypatch.setattr(type(path), "open", watched)
     cases = csv_table.load(path)
-    assert len(cases) == 12 and int(cases.image.max()) < 250
+    assert len(cases) == 12 and int(cases.input.max()) < 250
     root = os.path.realpath(tmp_path / "set")
     assert len(opened) >= 24 and all(name.startswith(root + os.sep) for name in opened)
     assert len(cases.skipped) == len(away)  # nothing is lost
@@ -315,7 +315,7 @@ def test_a_data_yaml_may_name_thousands_of_classes(tmp_path):
     names = "\n".join(f"  {i}: class{i}" for i in range(3000))
     (tmp_path / "data.yaml").write_text(f"train: train\nnames:\n{names}\n", encoding="utf-8")
     cases = load.load(tmp_path / "data.yaml")
-    assert len(cases) == 2 and cases.labels == ("a", "b")
+    assert len(cases) == 2 and cases.classes == ("a", "b")
 
 
 def test_the_command_says_it_without_a_traceback(listed, capsys):

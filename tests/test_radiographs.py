@@ -51,7 +51,7 @@ def test_defects_are_there_and_found(tmp_path):
     assert len(rows(spoilt)) == len(rows(plain)) + 2
     cases = load.load(spoilt / "labels.csv", 128)
     assert [skipped.code for skipped in cases.skipped] == ["truncated"]
-    pairs = [sorted(cases.file[i] for i in pair) for pair in duplicates.near(cases.image)]
+    pairs = [sorted(cases.file[i] for i in pair) for pair in duplicates.near(cases.input)]
     first, second = (rows(plain)[i]["filename"] for i in (0, 1))
     assert [first, "images/Q0001_1.png"] in pairs and [second, "images/Q0002_1.png"] in pairs
     label = {row["filename"]: row["label"] for row in rows(spoilt)}

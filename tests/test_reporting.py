@@ -47,9 +47,9 @@ def cases() -> Dataset:
         image[i, :, 3 * k : 3 * k + 3] += 200
     return Dataset(
         name="写真",
-        image=image,
-        label=label,
-        labels=LABELS,
+        input=image,
+        target=label,
+        classes=LABELS,
         file=[f"写真/{i} <i>&.png" for i in range(60)],
         skipped=(Skipped(f"{HOSTILE}.jpg", "truncated", "the file is cut short"),),
         source="https://example.org/photos",
@@ -67,7 +67,7 @@ def curve(top: float, looks: int = 6) -> list[dict[str, float]]:
 
 @pytest.fixture
 def run(cases, tmp_path) -> RunRecord:
-    probability = torch.nn.functional.one_hot(cases.label, len(LABELS)).float() * 0.9 + 0.025
+    probability = torch.nn.functional.one_hot(cases.target, len(LABELS)).float() * 0.9 + 0.025
     probability[:5] = probability[:5].roll(1, 1)  # five mistakes
     return RunRecord(
         folder=tmp_path / "run",
@@ -106,8 +106,8 @@ def comparison(cases, tmp_path) -> ComparisonRecord:
     guesses = {}
     for k, name in enumerate(SYSTEMS):
         wrong = torch.rand(2, len(cases), generator=random) < 0.15 * (k + 1)
-        guesses[name] = torch.where(wrong, (cases.label + 1) % len(LABELS), cases.label)
-    scores = {name: (said == cases.label).float() for name, said in guesses.items()}
+        guesses[name] = torch.where(wrong, (cases.target + 1) % len(LABELS), cases.target)
+    scores = {name: (said == cases.target).float() for name, said in guesses.items()}
     rows = [
         Row(name, "accuracy", m.value, m.low, m.high, 30.0, 6e4, 10 ** (6 - k), 10 ** (8 - k),
             tuple(scores[name].mean(1).tolist()))
@@ -229,7 +229,7 @@ def test_class_figures_are_sensitivity_and_precision_with_wilsons_interval(run):
 def test_a_class_that_never_occurs_has_no_figure(run):
     labels = (*LABELS, "never")
     probability = torch.cat([run.probability, torch.zeros(60, 1)], 1)
-    test = replace(run.test, labels=labels)
+    test = replace(run.test, classes=labels)
     text = report.run_report(replace(run, test=test, probability=probability)).read_text("utf-8")
     check_page(text)
     assert run_report_page._classes(replace(run, test=test, probability=probability))[-1]["n"] == 0
@@ -301,9 +301,9 @@ def test_balance_comes_from_the_split(run):
 
 def appraisal(cases, collapsed=False):
     """Of pictures that are nearly the real ones, or one of them over and over."""
-    classes = torch.eye(len(cases.labels))
+    classes = torch.eye(len(cases.classes))
     eye = SimpleNamespace(
-        labels=cases.labels,
+        labels=cases.classes,
         name="an eye",
         see=lambda image: (
             image.flatten(1).float(),
@@ -311,7 +311,7 @@ def appraisal(cases, collapsed=False):
         ),
     )
     scale = generation.ReferenceSet.of(eye, Parts(cases, cases, cases), 12)
-    drawn = scale.test.image[:1].expand(12, -1, -1, -1) if collapsed else cases.image[:12]
+    drawn = scale.test.input[:1].expand(12, -1, -1, -1) if collapsed else cases.input[:12]
     found = scale.hold(drawn)
     return generation.GenerationResult(scale, found, drawn.byte(), 0.01, dict(found.measures))
 
@@ -321,7 +321,7 @@ def test_a_generators_report_shows_samples_figures_and_how_it_learnt(run, cases,
     found = appraisal(cases, collapsed)
     record = replace(
         run, system="dcgan", task="generate", measures=found.measures, probability=None,
-        appraisal=found, film=[cases.image[:16].byte(), cases.image[1:17].byte()],
+        appraisal=found, film=[cases.input[:16].byte(), cases.input[1:17].byte()],
     )  # fmt: skip
     text = report.run_report(record).read_text(encoding="utf-8")
     check_page(text)
@@ -331,23 +331,23 @@ def test_a_generators_report_shows_samples_figures_and_how_it_learnt(run, cases,
 
 
 def test_samples_are_shown_as_they_were_drawn(cases):
-    sheet = Image.open(io.BytesIO(plots.samples(cases.image[:1])))
+    sheet = Image.open(io.BytesIO(plots.samples(cases.input[:1])))
     factor = sheet.width // 12
     pixels = torch.from_numpy(np.array(sheet.convert("L")))
-    assert torch.equal(pixels[::factor, ::factor], cases.image[0, 0])
+    assert torch.equal(pixels[::factor, ::factor], cases.input[0, 0])
 
 
 def test_a_groupings_report_shows_the_groups(run, cases):
     kind, config = registry.load_system("kmeans_tiny")
-    model = kind(replace(config, groups=4), kind.see(cases))
-    model.centres.copy_(cases.image[:4].flatten(1) / 255)
+    model = kind(replace(config, groups=4), kind.spec_for(cases))
+    model.centres.copy_(cases.input[:4].flatten(1) / 255)
     record = replace(
         run,
         system="kmeans",
         task="cluster",
         measures={"silhouette": Measure(0.2, 0.1, 0.3, 60)},
         probability=None,
-        groups=model(cases.image.flatten(1) / 255),
+        groups=model(cases.input.flatten(1) / 255),
         model=model,
         curve=[],
     )
@@ -390,7 +390,7 @@ def test_a_comparison_of_what_is_not_classified_leaves_out_the_labels(comparison
 
 
 def test_disagreements_show_what_each_system_said(comparison, cases):
-    comparison.guesses = {name: cases.label.repeat(3, 1) for name in SYSTEMS}
+    comparison.guesses = {name: cases.target.repeat(3, 1) for name in SYSTEMS}
     comparison.guesses["cnn"][:2, 7] = 0  # case 7 is truly label 3
     shown = comparison_page._disagreements(comparison)
     [tile] = shown["tiles"]

@@ -83,8 +83,8 @@ def pictures(digits):
     found = {}
     for label in range(10):
         stream = io.BytesIO()
-        row = int((digits.label == label).nonzero()[0, 0])
-        picture(digits.image[row]).save(stream, "PNG")
+        row = int((digits.target == label).nonzero()[0, 0])
+        picture(digits.input[row]).save(stream, "PNG")
         found[f"{label} 数字.png"] = stream.getvalue()
     return found
 
@@ -166,7 +166,7 @@ def test_it_says_what_predict_says(way, files, run, serving, capsys):
 
 def test_an_answer_does_not_depend_on_what_else_is_asked(serving, digits):
     service, _app = serving()
-    rows = [digits.image[row] for row in range(40)]
+    rows = [digits.input[row] for row in range(40)]
     together = torch.stack(service.answering.network(rows))
     alone = torch.stack([service.answering.network([row])[0] for row in rows])
     assert together.max() > 0.5
@@ -178,7 +178,7 @@ class Scaled(nn.Module):
 
     def __init__(self, knows=True):
         super().__init__()
-        self.seen, self.knows = Spec(3, 16, ("a", "b")), knows
+        self.spec, self.knows = Spec(3, 16, ("a", "b")), knows
         self.conv, self.norm = nn.Conv2d(3, 2, 3, bias=False), nn.BatchNorm2d(2)
         nn.init.uniform_(self.norm.running_mean)
         nn.init.uniform_(self.norm.running_var, 1, 2)
@@ -229,12 +229,12 @@ class Slow:
 
     def __init__(self, network=None):
         self.go, self.began = threading.Event(), threading.Event()
-        self.network, self.seen = network, []
+        self.network, self.spec = network, []
 
     def __call__(self, pictures):
         self.began.set()
         assert self.go.wait(30)
-        self.seen.append(list(pictures))
+        self.spec.append(list(pictures))
         if self.network:
             return self.network(pictures)
         if "bad" in pictures:
@@ -251,7 +251,7 @@ def test_what_comes_while_the_network_computes_goes_through_it_together():
     rest[1].cancel()
     slow.go.set()
     batcher.close()
-    assert slow.seen == [[1], [2, 4, 5], [6, 7]]  # four were taken, one of them in vain
+    assert slow.spec == [[1], [2, 4, 5], [6, 7]]  # four were taken, one of them in vain
     assert first.result() == 2 and [each.result() for each in rest[2:]] == [8, 10, 12, 14]
     assert (batcher.batches, batcher.cases) == (3, 6)
 
@@ -287,7 +287,7 @@ def test_a_picture_that_is_being_decoded_is_waited_for(monkeypatch):
     second = batcher.put(2)
     assert not first.done()
     decoding.set_result(None)
-    assert second.result(30) == 4 and slow.seen == [[1, 2]]
+    assert second.result(30) == 4 and slow.spec == [[1, 2]]
     batcher.close()
 
 
@@ -450,7 +450,7 @@ def test_an_answer_that_takes_too_long_is_given_up(serving, pictures, monkeypatc
     assert (service.requests, service.held) == (0, 0)
     slow.go.set()
     service.close()
-    assert len(slow.seen) == 1  # the others were not computed in vain
+    assert len(slow.spec) == 1  # the others were not computed in vain
 
 
 def test_no_more_requests_than_may_wait(serving, pictures, monkeypatch):

@@ -189,12 +189,12 @@ def test_written_and_read_anywhere(tmp_path):
 def test_a_split_of_other_data_is_refused(tmp_path):
     cases, path = make([i % 2 for i in range(30)]), tmp_path / "split.csv"
     write(split(cases), cases, path)
-    changed = cases.label.clone()
+    changed = cases.target.clone()
     changed[4] = 1 - changed[4]
     for other, said in (
         (cases.only(range(29)), "f29.png"),
         (make([i % 2 for i in range(31)]), "f30.png"),
-        (replace(cases, label=changed), "f4.png"),
+        (replace(cases, target=changed), "f4.png"),
     ):
         with pytest.raises(UserError) as caught:
             read(path, other)

@@ -52,7 +52,7 @@ def files(digits, tmp_path):
     """Ten pictures of digits."""
     made = [tmp_path / f"{row}.png" for row in range(10)]
     for row, file in enumerate(made):
-        picture(digits.image[row]).save(file)
+        picture(digits.input[row]).save(file)
     return made
 
 
@@ -175,7 +175,7 @@ def test_their_bytes_are_bounded(project, files):
 
 def test_published_weights_are_loaded_too():
     with model_cache.Loaded().answering("efficientnet_lite") as model:
-        assert len(model.system.seen.labels) == 1000
+        assert len(model.system.spec.labels) == 1000
 
 
 DAMAGES = {
@@ -318,9 +318,9 @@ def test_the_sample_is_a_case_that_the_run_was_tested_on(studio, project, digits
     source = predict_form.find(project, run(project, "cnn"))
     found = samples.sample(Picture, source.folder, source.args, studio.roots)
     listed = (source.folder / "split.csv").read_text(encoding="utf-8")
-    assert f"\n{found.stem},{digits.labels[digits.label[int(found.stem)]]},,test\n" in listed
+    assert f"\n{found.stem},{digits.classes[digits.target[int(found.stem)]]},,test\n" in listed
     shown = Picture.read(found).square(8, 1)
-    assert shown.equal(digits.image[int(found.stem)])
+    assert shown.equal(digits.input[int(found.stem)])
 
 
 def test_the_sample_of_ones_own_pictures_is_one_of_their_files(studio, project, photos):

@@ -148,7 +148,7 @@ def test_tiny_learns_digits(family):
     cases = digits()
     train, test = cases.only(range(1400)), cases.only(range(1400, len(cases)))
     found, config = load_system(f"{family}_tiny")
-    model = found(config, found.see(train)).to(memory_format=torch.channels_last)
+    model = found(config, found.spec_for(train)).to(memory_format=torch.channels_last)
     assert count(model) < 100_000
     steps = 120
 
@@ -157,9 +157,9 @@ def test_tiny_learns_digits(family):
         for group in optimizer.param_groups:
             group["lr"] = rate
 
-    for _ in model.fit(Loader(train, model.prepare), Run(steps, batch=64, schedule=cycle)):
+    for _ in model.fit(model.loader(train), Run(steps, batch=64, schedule=cycle)):
         pass
-    assert model.evaluate(Loader(test, model.prepare))["accuracy"].mean() > 0.8
+    assert model.evaluate(model.loader(test))["accuracy"].mean() > 0.8
 
 
 # AlexNet

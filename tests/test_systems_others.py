@@ -54,7 +54,7 @@ def learn(system, cases: Dataset, steps: int, batch: int = 64, end: int | None =
         batch,
         schedule=lambda optimizer, step: set_rate(optimizer, one_cycle(step / steps)),
     )
-    return list(system.fit(Loader(cases, system.prepare), run))
+    return list(system.fit(system.loader(cases), run))
 
 
 def count(system) -> int:
@@ -71,10 +71,10 @@ def at_size(kind, size: str, side: int = 224, channels: int = 3, labels=THOUSAND
 def test_tiny_learns_digits(kind):
     torch.manual_seed(0)
     known = digits(0, 1400)
-    system = kind(kind.SIZES["tiny"], classify.Classifier.see(known))
+    system = kind(kind.SIZES["tiny"], classify.Classifier.spec_for(known))
     learn(system, known, 60 if kind is any_timm.Timm else 120)
     unseen = digits(1400, 1797)
-    right = system.evaluate(Loader(unseen, system.prepare))["accuracy"].mean()
+    right = system.evaluate(system.loader(unseen))["accuracy"].mean()
     assert right > 0.8
 
 
@@ -231,8 +231,8 @@ def test_orthogonal_brings_every_singular_value_near_one(shape):
 def test_whitening_leaves_patches_uncorrelated():
     torch.manual_seed(0)
     known = digits(0, 1400, 16)
-    system = airbench.Airbench(airbench.Airbench.SIZES["tiny"], classify.Classifier.see(known))
-    batch = next(iter(Loader(known, system.prepare).endless(1000)))
+    system = airbench.Airbench(airbench.Airbench.SIZES["tiny"], classify.Classifier.spec_for(known))
+    batch = next(iter(system.loader(known).endless(1000)))
     system.whiten_for(batch.image)
     answers = system.whiten(batch.image).transpose(0, 1).flatten(1)
     half = len(answers) // 2
@@ -243,8 +243,8 @@ def test_whitening_leaves_patches_uncorrelated():
 @pytest.mark.parametrize(("size", "learns"), [("quick", False), ("tiny", True)])
 def test_nothing_flows_back_to_a_first_layer_that_does_not_learn(size, learns):
     known = digits(0, 256, 28)
-    system = airbench.Airbench(airbench.Airbench.SIZES[size], classify.Classifier.see(known))
-    system.whiten_for(next(Loader(known, system.prepare).endless(256)).image)
+    system = airbench.Airbench(airbench.Airbench.SIZES[size], classify.Classifier.spec_for(known))
+    system.whiten_for(next(system.loader(known).endless(256)).image)
     before = {name: tensor.clone() for name, tensor in system.whiten.state_dict().items()}
     learn(system, known, 3)
     assert torch.equal(system.whiten.weight, before["weight"])
@@ -256,7 +256,7 @@ def test_nothing_flows_back_to_a_first_layer_that_does_not_learn(size, learns):
 
 def test_airbench_resumed_equals_unbroken():
     known = digits(0, 512, 16)
-    seen = classify.Classifier.see(known)
+    seen = classify.Classifier.spec_for(known)
     config = airbench.Airbench.SIZES["tiny"]
     torch.manual_seed(0)
     unbroken = airbench.Airbench(config, seen)
@@ -269,7 +269,7 @@ def test_airbench_resumed_equals_unbroken():
     again = airbench.Airbench(config, seen)
     again.load_state_dict(broken.state_dict())
     run = Run(6, 64, 3, saved, schedule=lambda o, step: set_rate(o, one_cycle(step / 6)))
-    for _progress in again.fit(Loader(known, again.prepare), run):
+    for _progress in again.fit(again.loader(known), run):
         pass
     for name, tensor in unbroken.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
@@ -338,13 +338,13 @@ def test_the_critic_of_dcgan_learns_to_tell_drawn_from_real():
 
 
 def points_of(cases: Dataset) -> torch.Tensor:
-    return cases.image.flatten(1).float() / 255
+    return cases.input.flatten(1).float() / 255
 
 
 def test_inertia_never_rises_and_learning_ends_by_itself():
     torch.manual_seed(0)
     known = digits(0, 1797)
-    system = kmeans.KMeans(kmeans.KMeans.SIZES["small"], cluster.Clusterer.see(known))
+    system = kmeans.KMeans(kmeans.KMeans.SIZES["small"], cluster.Clusterer.spec_for(known))
     inertia = [progress.losses["inertia"].item() for progress in learn(system, known, 1000)]
     assert 5 < len(inertia) < 200
     assert all(after <= before + 1e-6 for before, after in pairwise(inertia))
@@ -356,7 +356,7 @@ def test_kmeans_equals_scikit_learns():
     torch.manual_seed(3)
     start = kmeans.far_apart(points, 10)
     torch.manual_seed(3)
-    system = kmeans.KMeans(kmeans.Config(10), cluster.Clusterer.see(known))
+    system = kmeans.KMeans(kmeans.Config(10), cluster.Clusterer.spec_for(known))
     learn(system, known, 1000)
     reference = Reference(10, init=start.numpy(), n_init=1, algorithm="lloyd", tol=0, max_iter=1000)
     reference.fit(points.numpy())

@@ -66,7 +66,7 @@ def test_an_epoch_shows_each_case_once(digits):
     batches = feed.endless(20)
     for _epoch in range(2):
         seen = torch.cat([next(batches) for _step in range(3)])
-        assert torch.equal(seen.sort().values, cases.label.sort().values)
+        assert torch.equal(seen.sort().values, cases.target.sort().values)
 
 
 def test_a_feed_taken_up_again_goes_on_as_if_unbroken(digits):

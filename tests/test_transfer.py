@@ -68,14 +68,14 @@ def test_the_head_over_features_answers_as_the_whole(name):
     torch.manual_seed(0)
     cases = few()
     kind, config = registry.load_system(name)
-    whole = kind(config, kind.see(cases)).eval()
+    whole = kind(config, kind.spec_for(cases)).eval()
     assert frozen.may(whole, cases, torch.device("cpu"))
     *_progress, (done, seen) = frozen.features(whole, cases, torch.device("cpu"))
-    assert done == 1 and seen.cases.image.ndim == 2
+    assert done == 1 and seen.cases.input.ndim == 2
     head = frozen.Head(whole)
-    one = head.probabilities(Loader(seen.cases, head.prepare))
+    one = head.probabilities(head.loader(seen.cases))
     torch.testing.assert_close(
-        one, whole.probabilities(Loader(cases, whole.prepare)), atol=0.02, rtol=0
+        one, whole.probabilities(whole.loader(cases)), atol=0.02, rtol=0
     )
     # a second look is read from the cache, and another picture is not
     assert [done for done, _seen in frozen.features(whole, cases, torch.device("cpu"))] == [1.0]
@@ -86,7 +86,7 @@ def test_the_head_over_features_answers_as_the_whole(name):
 def test_a_network_that_goes_on_after_its_last_layer_is_run_as_a_whole():
     kind, config = registry.load_system("airbench_tiny")
     cases = few()
-    system = kind(config, kind.see(cases))
+    system = kind(config, kind.spec_for(cases))
     nn.init.normal_(system.fc.weight, std=3.0)
     assert not frozen.may(system, cases, torch.device("cpu"))
 

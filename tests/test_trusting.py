@@ -154,11 +154,11 @@ def test_what_is_chosen_is_chosen_on_validation_cases(clinic):
     cases = csv_table.load(clinic, 24)
     split = splits.read(record.folder / "split.csv", cases)
     parts = split.deal(cases)
-    trial = classification.Trial(classification.positive(None, cases.labels))
+    trial = classification.Trial(classification.positive(None, cases.classes))
     tested = trial.test(record.model, parts.val, parts.test)
     assert record.trust.thresholds == (tested.decision.threshold,) * 2
-    flipped = parts.val.label.flip(0)
-    other = trial.decide(record.model, replace(parts.val, label=flipped))
+    flipped = parts.val.target.flip(0)
+    other = trial.decide(record.model, replace(parts.val, target=flipped))
     assert other != tested.decision
 
 

@@ -54,11 +54,11 @@ if chosen.table == "same":
 else:
     kind, config = registry.load_system(chosen.system)
     change = transforms.augmentation([] if chosen.augment == "none" else chosen.augment.split(","))
-system = kind(config, kind.see(train))
+system = kind(config, kind.spec_for(train))
 if system.channels_last:
     system.to(memory_format=torch.channels_last)
-feed = Loader(train, system.prepare, change, chosen.seed)
-unseen = Loader(test, system.prepare)
+feed = system.loader(train, change, chosen.seed)
+unseen = system.loader(test)
 an_epoch = len(train) // chosen.batch
 steps = an_epoch * chosen.epochs
 clock = protocol.Clock(chosen, an_epoch, lambda: trainer.look(system, unseen)["accuracy"])

@@ -269,8 +269,8 @@ def auditing(run: str | Path, n: int = 256, seed: int = 0, device: str = "auto")
     system.to(hardware.device(device))
     told = ledgers.read(folder)
     yield Event("data", text=str(args["data"]))
-    cases = prepare.cases_for(args)
-    split = splits.read(folder / "split.csv", cases)
+    cases = prepare.dataset_for(args)
+    split = prepare.read_split(folder, cases, prepare.task_of(args))
     image = torch.empty(0)
     for sample in sampling.Sample.growing(system, n, seed):
         image = sample.image
@@ -315,22 +315,22 @@ def compare(
     own: list[Nearest] = []
     theirs: list[Nearest] = []
     for number, space in enumerate(spaces):
-        both = torch.cat([image.to(held.image.dtype), held.image])
+        both = torch.cat([image.to(held.input.dtype), held.input])
         near = None
-        for done, found in nearest(both, learnt.image, space):
+        for done, found in nearest(both, learnt.input, space):
             near = found
             yield (number + done) / len(spaces), None
         assert near is not None
         own.append(near.only(torch.arange(len(image))))
         theirs.append(near.only(torch.arange(len(image), len(both))))
-    new = ~are_copies(held.image, learnt.image, theirs[0], spaces[0])
+    new = ~are_copies(held.input, learnt.input, theirs[0], spaces[0])
     ways = [
         Found(space, drawn, real.only(new), threshold(real.ratio[new]))
         for space, drawn, real in zip(spaces, own, theirs, strict=True)
     ]
     held = held.only(new.nonzero().flatten())
     copies = len(equal) + int((~new).sum())
-    finer = (grain(image).median() / grain(held.image).median().clamp(min=1e-6)).item()
+    finer = (grain(image).median() / grain(held.input).median().clamp(min=1e-6)).item()
     yield 1.0, Audit("", "", "", 0, image, learnt, held, finer, copies, ways, _pairs(ways, learnt))
 
 

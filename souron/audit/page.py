@@ -120,7 +120,7 @@ def _pair(audit: Audit, pair: Pair) -> dict[str, Any]:
     distance = _distance(pair.space, pair.distance)
     return {
         "left": _shown(audit.image[pair.picture]),
-        "right": _shown(audit.learnt.image[pair.row]),
+        "right": _shown(audit.learnt.input[pair.row]),
         "left_alt": _("drawn picture {number}").format(number=pair.picture),
         "right_alt": _("training picture {file}").format(file=pair.file),
         "lines": [
@@ -145,8 +145,8 @@ def _real(audit: Audit) -> list[dict[str, Any]]:
         change = str(one.space.changes[int(near.change[i])])
         said = _distance(one.space.name, near.distance[i].item())
         made.append({
-            "left": _shown(audit.held.image[i]),
-            "right": _shown(audit.learnt.image[row]),
+            "left": _shown(audit.held.input[i]),
+            "right": _shown(audit.learnt.input[row]),
             "left_alt": _("real picture {file}").format(file=audit.held.file[i]),
             "right_alt": _("training picture {file}").format(file=file),
             "lines": [

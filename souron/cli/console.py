@@ -17,6 +17,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from souron import registry
 from souron.runs.journal import Journal
 from souron.utils import units
 from souron.utils.files import as_json
@@ -129,9 +130,9 @@ def measures(found: dict[str, Any]) -> Table:
     made = table(_("measure"), value, span, cases, right=(value, span, cases))
     for name, m in found.items():
         made.add_row(
-            units.called(name),
-            units.measure(name, m.value),
-            units.interval(name, m.low, m.high),
+            registry.metric(name).title,
+            registry.metric(name).text(m.value),
+            registry.metric(name).interval(m.low, m.high),
             units.whole(m.n),
         )
     return made
@@ -150,14 +151,14 @@ def likelihoods(guesses: Sequence[tuple[str, float]], width: int = 20) -> Table:
 
 def ranking(record: Any) -> Table:
     """A comparison's systems, best first."""
-    value, span, trained = units.called(record.measure), _("95 % interval"), _("trained")
+    value, span, trained = registry.metric(record.measure).title, _("95 % interval"), _("trained")
     seen, parameters = _("examples"), _("parameters")
     made = table("", _("system"), value, span, trained, seen, parameters,
                  right=("", value, span, trained, seen, parameters))  # fmt: skip
     for place, row in enumerate(record.rows, 1):
         made.add_row(
-            str(place), row.system, units.measure(row.measure, row.value),
-            units.interval(row.measure, row.low, row.high), units.seconds(row.train_seconds),
+            str(place), row.system, registry.metric(row.measure).text(row.value),
+            registry.metric(row.measure).interval(row.low, row.high), units.seconds(row.train_seconds),
             units.count(row.examples_seen), units.count(row.parameters),
         )  # fmt: skip
     return made
@@ -179,8 +180,8 @@ def verdicts(record: Any) -> Table:
             elif each.seeds_needed:
                 text = _("cannot tell; about {n} more seeds needed").format(n=each.seeds_needed)
         made.add_row(
-            f"{each.a} – {each.b}", units.difference(record.measure, each.difference),
-            units.differences(record.measure, each.low, each.high), text,
+            f"{each.a} – {each.b}", registry.metric(record.measure).difference(each.difference),
+            registry.metric(record.measure).differences(each.low, each.high), text,
         )  # fmt: skip
     return made
 
@@ -334,7 +335,7 @@ def watched(values: dict[str, float]) -> str:
     for name, value in values.items():
         if name.startswith("val "):
             plain = name.removeprefix("val ")
-            return f"{units.called(plain)} {units.measure(plain, value)}"
+            return f"{registry.metric(plain).title} {registry.metric(plain).text(value)}"
     return ""
 
 
@@ -348,8 +349,8 @@ def contest(rows: list[dict[str, Any]]) -> Table:
         made.add_row(
             row["system"],
             units.seconds(row.get("seconds", 0.0)),
-            "" if value is None else units.measure("accuracy", value),
-            "  ".join(units.measure("accuracy", value) for value in row.get("test", ())),
+            "" if value is None else registry.metric("accuracy").text(value),
+            "  ".join(registry.metric("accuracy").text(value) for value in row.get("test", ())),
         )
     return made
 

@@ -77,8 +77,8 @@ def data_(
         held = deidentify.held(cases)
         place = Path(project or "runs") / "data" / (Path(data).stem or "data")
         page = report.data_page(cases, place)
-    count = Counter(cases.label.tolist())
-    labels = {label: count[i] for i, label in enumerate(cases.labels)}
+    count = Counter(cases.target.tolist())
+    labels = {label: count[i] for i, label in enumerate(cases.classes)}
     parts = {part or "-": n for part, n in Counter(cases.part).items()}
     if screen.json:
         print_json({

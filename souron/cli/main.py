@@ -17,12 +17,14 @@ import typer.main
 from typer import Argument, Option
 
 import souron
+from souron import registry
 from souron.cli import arguments, audit, console, data, fetch, inspect, predict, train
 from souron.cli import options as cli_options
 from souron.cli.app import UsageError, app, command
 from souron.cli.console import follow, note, print_json, screen, show
 from souron.cli.train import given_options, use_cores
-from souron.utils import hardware, units
+from souron.runs.options import TourOptions
+from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
 COMMANDS = inspect, data, fetch, train, predict, audit  # each registers its own
@@ -33,17 +35,13 @@ COMMANDS = inspect, data, fetch, train, predict, audit  # each registers its own
     N_("The lecture in minutes: digits grouped and named, generators and classifiers compared."),
     "souron tour\nsouron tour data=photos/ budget=30s seeds=3",
 )
-def tour(
-    data: cli_options.Data = None,
-    budget: cli_options.Budget = None,
-    seeds: cli_options.Seeds = None,
-    project: cli_options.Project = None,
-) -> None:
+@cli_options.takes(TourOptions)
+def tour(data: cli_options.Data = None, **options: Any) -> None:
     hardware.calm_allocator()
     hardware.share_cores()
     from souron.runs import tour as runs_tour
 
-    given = given_options(data=data, budget=budget, seeds=seeds, project=project)
+    given = cli_options.given({"data": data, **options})
     record = None
     for record in follow(runs_tour.touring(**given)):
         if not screen.json:
@@ -58,7 +56,7 @@ def tell_stop(record: Any) -> None:
         console.comparison(record)
         return
     figures = ", ".join(
-        f"{units.called(name)} {units.measure(name, found.value)}"
+        f"{registry.metric(name).title} {registry.metric(name).text(found.value)}"
         for name, found in record.measures.items()
     )
     show(f"{record.system}: {figures or _('drawn')}  {record.folder / 'report.html'}")

@@ -1,12 +1,15 @@
 """The options that several commands share, and what a shell completes them with."""
 
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
 from souron import registry
 from souron.registry import about
+from souron.runs.options import ON_THE_COMMAND_LINE, Field, all_fields
 from souron.utils.messages import N_
 
 
@@ -62,10 +65,6 @@ Data = Annotated[
         autocompletion=complete_data,
     ),
 ]
-Budget = Annotated[
-    str | None,
-    Option(metavar="B", help=N_("how much to train: 60s, 5min, 1h, 5ep, 20000ex; 60s if not said")),
-]
 Epochs = Annotated[
     int | None, Option(min=1, metavar="N", help=N_("passes over the training cases: epochs=5"))
 ]
@@ -75,21 +74,6 @@ Time = Annotated[
 Seed = Annotated[
     int | None, Option(min=0, metavar="N", help=N_("what chance starts from; 0 if not said"))
 ]
-Seeds = Annotated[
-    int | None, Option(min=1, metavar="N", help=N_("runs of each system; 3 if not said"))
-]
-Batch = Annotated[
-    int | None, Option(min=1, metavar="N", help=N_("cases in one step; 128 if not said"))
-]
-Side = Annotated[
-    int | None,
-    Option(
-        "--imgsz",
-        min=4,
-        metavar="N",
-        help=N_("the pictures' side in pixels; the data's own if not said"),
-    ),
-]
 Device = Annotated[str | None, Option(metavar="X", help=N_("auto, cpu, cuda, cuda:1, mps"))]
 Workers = Annotated[
     int | None, Option(min=1, metavar="N", help=N_("cores to use; all if not said"))
@@ -97,27 +81,6 @@ Workers = Annotated[
 Resume = Annotated[
     str | None,
     Option(metavar="RUN", help=N_("go on with an interrupted run; without a folder the latest")),
-]
-Pretrained = Annotated[
-    str | None,
-    Option(metavar="true|RUN", help=N_("start from published weights, or from those of a run")),
-]
-Freeze = Annotated[
-    bool, Option("--freeze", help=N_("let only the last layer learn (transfer learning)"))
-]
-Patience = Annotated[
-    int | None,
-    Option(min=0, metavar="N", help=N_("stop after N looks without improvement; 0 never")),
-]
-Rate = Annotated[
-    float | None,
-    Option(
-        "--lr0", metavar="X", help=N_("the highest learning rate; the system's own if not said")
-    ),
-]
-Augment = Annotated[
-    str | None,
-    Option(metavar="A", help=N_("what is done to training pictures: shift,mirror or none")),
 ]
 Group = Annotated[
     str | None,
@@ -132,42 +95,70 @@ AllowLeak = Annotated[
         "--allow-leak", help=N_("measure although training shares patients or pictures with it")
     ),
 ]
-Folds = Annotated[
-    int | None,
-    Option(
-        min=1, metavar="N",
-        help=N_("cross-validate in N folds; 5 where cases are few, 1 for a single split"),
-    ),
-]  # fmt: skip
-Repeats = Annotated[
-    int | None,
-    Option(min=1, metavar="N", help=N_("repeats of the cross-validation; 2 if not said")),
-]
-Positive = Annotated[
-    str | None, Option(metavar="CLASS", help=N_("the class that is to be found, such as a disease"))
-]
-Prevalence = Annotated[
-    float | None,
-    Option(metavar="X", help=N_("its share where the system will be used, for predictive values")),
-]
-Sensitivity = Annotated[
-    float | None,
-    Option(metavar="X", help=N_("what the threshold must reach on validation cases, such as 0.95")),
-]
 Window = Annotated[
     str | None,
     Option(metavar="C,W", help=N_("grey values of DICOM to show: centre,width; full; the file's")),
 ]
-Samples = Annotated[
-    int | None,
-    Option(min=3, metavar="N", help=N_("pictures that a generator is judged by; 500 if not said")),
-]
-Name = Annotated[str | None, Option(metavar="TEXT", help=N_("the run folder's name"))]
-Project = Annotated[
-    str | None, Option(metavar="FOLDER", help=N_("where run folders go; runs if not said"))
-]
 Forecast = Annotated[
     bool, Option("--forecast", help=N_("say what it would take, and stop before it starts"))
 ]
+Side = Annotated[
+    int | None,
+    Option(
+        "--imgsz",
+        min=4,
+        metavar="N",
+        help=N_("the pictures' side in pixels; the data's own if not said"),
+    ),
+]
+Project = Annotated[
+    str | None, Option(metavar="FOLDER", help=N_("where run folders go; runs if not said"))
+]
 Fields = Annotated[list[str] | None, Option("--set", hidden=True)]
 Open = Annotated[bool, Option("--open", help=N_("open the page in the browser"))]
+
+
+def takes(options: type) -> Callable[[Callable], Callable]:
+    """Give a command the options of a dataclass and of the tasks, after its own; it gets them as
+    keywords, None where they were not given."""
+
+    def extended(command: Callable) -> Callable:
+        own = [
+            parameter
+            for parameter in inspect.signature(command).parameters.values()
+            if parameter.kind is not parameter.VAR_KEYWORD
+        ]
+        further = [_parameter(field) for field in all_fields(options)]
+        command.__signature__ = inspect.Signature([*own, *further])  # type: ignore[attr-defined]
+        command.__annotations__ = {one.name: one.annotation for one in [*own, *further]}
+        return command
+
+    return extended
+
+
+def _parameter(field: Field) -> inspect.Parameter:
+    name = f"--{field.word.replace('_', '-')}"
+    metavar = field.metavar or {int: "N", float: "X"}.get(field.type, "TEXT")
+    kind: Any = bool
+    if field.type is bool:
+        info = Option(name, help=field.help)
+    else:
+        low = field.low if field.type is int else None
+        kind = field.type | None
+        info = Option(name, metavar=metavar, help=field.help, min=low)
+    return inspect.Parameter(
+        field.word,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False if field.type is bool else None,
+        annotation=Annotated[kind, info],
+    )
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """By their names in Python, without those that were not given."""
+    names = {word: name for name, word in ON_THE_COMMAND_LINE.items()}
+    return {
+        names.get(word, word): value
+        for word, value in options.items()
+        if value is not None and value is not False
+    }

@@ -18,6 +18,7 @@ from souron.cli import options as cli_options
 from souron.cli.app import command
 from souron.cli.console import follow, note, print_json, screen, show
 from souron.cli.train import given_options, use_cores
+from souron.runs.options import EvaluateOptions
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
 
@@ -27,6 +28,7 @@ from souron.utils.messages import N_, UserError, _, unknown_option
     N_("Measure a finished run again, on its own test cases or on other data."),
     "souron val runs/classify/cnn-digits\nsouron val runs/classify/resnet-photos data=others/",
 )
+@cli_options.takes(EvaluateOptions)
 def val(
     run: Annotated[
         str | None,
@@ -34,11 +36,7 @@ def val(
     ] = None,
     model: cli_options.Model = None,
     data: cli_options.Data = None,
-    group: cli_options.Group = None,
-    allow_leak: cli_options.AllowLeak = False,
-    prevalence: cli_options.Prevalence = None,
-    window: cli_options.Window = None,
-    samples: cli_options.Samples = None,
+    **options: Any,
 ) -> None:
     folder = run or model
     if folder is None:
@@ -48,11 +46,10 @@ def val(
     with screen.err.status(_("testing")):
         from souron.runs import evaluate
 
-        record = evaluate.examine(folder, data, group, allow_leak, prevalence, window, samples)
+        record = evaluate.examine(folder, data, **cli_options.given(options))
     if screen.json:
         measures = {name: asdict(measure) for name, measure in record.measures.items()}
-        more = record.trust or record.appraisal
-        told = more.as_json() if more is not None else {}
+        told = record.details.as_json() if hasattr(record.details, "as_json") else {}
         print_json({"run": folder, "data": data, "measures": measures, **told})
     else:
         show(console.measures(record.measures))

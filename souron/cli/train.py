@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 import typer.main
-from typer import Argument, Option
+from typer import Argument
 
 from souron import registry
 from souron.cli import arguments, console
 from souron.cli import options as cli_options
 from souron.cli.app import command
 from souron.cli.console import follow, print_json, screen
+from souron.runs.options import CompareOptions, TrainOptions
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
 
@@ -29,52 +30,28 @@ from souron.utils.messages import N_, UserError, _, unknown_option
     "souron train cnn data=digits epochs=20 --forecast\n"
     "souron train --resume",
 )
+@cli_options.takes(TrainOptions)
 def train(
     context: typer.Context,
     system: cli_options.System = None,
     model: cli_options.Model = None,
     data: cli_options.Data = None,
-    budget: cli_options.Budget = None,
     epochs: cli_options.Epochs = None,
     time: cli_options.Time = None,
-    seed: cli_options.Seed = None,
-    imgsz: cli_options.Side = None,
-    batch: cli_options.Batch = None,
-    pretrained: cli_options.Pretrained = None,
-    freeze: cli_options.Freeze = False,
-    patience: cli_options.Patience = None,
-    lr0: cli_options.Rate = None,
-    augment: cli_options.Augment = None,
-    name: cli_options.Name = None,
-    project: cli_options.Project = None,
     resume: cli_options.Resume = None,
-    device: cli_options.Device = None,
-    group: cli_options.Group = None,
-    allow_leak: cli_options.AllowLeak = False,
-    folds: cli_options.Folds = None,
-    repeats: cli_options.Repeats = None,
-    positive: cli_options.Positive = None,
-    prevalence: cli_options.Prevalence = None,
-    sensitivity: cli_options.Sensitivity = None,
-    window: cli_options.Window = None,
-    samples: cli_options.Samples = None,
     workers: cli_options.Workers = None,
     forecast: cli_options.Forecast = False,
     fields: cli_options.Fields = None,
+    **options: Any,
 ) -> None:
     system = system or model or ""
-    resumed = folder_to_resume(resume, project, "train")
+    resumed = folder_to_resume(resume, options["project"], "train")
     if resumed is None and not system:
         raise arguments.missing("SYSTEM", "souron train cnn data=digits budget=10s")
     config = chosen_fields(system, fields or [], context) if system else {}
-    given = given_options(
-        budget=one_budget(budget, epochs, time), seed=seed, side=imgsz, batch=batch,
-        pretrained=yes_or_no(pretrained), freeze=freeze, patience=patience, rate=lr0,
-        augment=augment, config=config, name=name, project=project, resume=resumed, device=device,
-        group=group, allow_leak=allow_leak or None, folds=folds, repeats=repeats,
-        positive=positive, prevalence=prevalence, sensitivity=sensitivity, window=window,
-        samples=samples,
-    )  # fmt: skip
+    options["budget"] = one_budget(options["budget"], epochs, time)
+    options["pretrained"] = yes_or_no(options["pretrained"])
+    given = cli_options.given({**options, "config": config, "resume": resumed})
     hardware.calm_allocator()
     hardware.share_cores()
     use_cores(workers)
@@ -188,6 +165,7 @@ def use_cores(workers: int | None) -> None:
     "souron compare resnet18 vit data=photos/ budget=5min seeds=5 --json\n"
     "souron compare --resume",
 )  # fmt: skip
+@cli_options.takes(CompareOptions)
 def compare(
     systems: Annotated[
         list[str] | None,
@@ -198,40 +176,20 @@ def compare(
         ),
     ] = None,
     data: cli_options.Data = None,
-    budget: cli_options.Budget = None,
     epochs: cli_options.Epochs = None,
     time: cli_options.Time = None,
-    seeds: cli_options.Seeds = None,
-    imgsz: cli_options.Side = None,
-    batch: cli_options.Batch = None,
-    pretrained: Annotated[
-        bool, Option("--pretrained", help=N_("start each from its published weights"))
-    ] = False,
-    freeze: cli_options.Freeze = False,
-    augment: cli_options.Augment = None,
-    name: cli_options.Name = None,
-    project: cli_options.Project = None,
     resume: cli_options.Resume = None,
-    device: cli_options.Device = None,
-    group: cli_options.Group = None,
-    allow_leak: cli_options.AllowLeak = False,
-    folds: cli_options.Folds = None,
-    window: cli_options.Window = None,
-    samples: cli_options.Samples = None,
     workers: cli_options.Workers = None,
     forecast: cli_options.Forecast = False,
+    **options: Any,
 ) -> None:
-    resumed = folder_to_resume(resume, project, "compare")
+    resumed = folder_to_resume(resume, options["project"], "compare")
     if resumed is None and not systems:
         raise arguments.missing("SYSTEMS", "souron compare mlp cnn data=digits budget=10s seeds=3")
     for system in systems or []:
         registry.find(system.partition(":")[0])
-    given = given_options(
-        budget=one_budget(budget, epochs, time), seeds=seeds, side=imgsz, batch=batch,
-        pretrained=pretrained, freeze=freeze, augment=augment, name=name, project=project,
-        resume=resumed, device=device, group=group, allow_leak=allow_leak or None,
-        folds=folds, window=window, samples=samples,
-    )  # fmt: skip
+    options["budget"] = one_budget(options["budget"], epochs, time)
+    given = cli_options.given({**options, "resume": resumed})
     hardware.calm_allocator()
     hardware.share_cores()
     use_cores(workers)

@@ -207,7 +207,7 @@ def _copies(cases: Dataset, alike: Sequence[tuple[int, int]]) -> Iterator[Findin
         _("keep one of each: --fix"), count=sum(len(rows) - 1 for rows in near),
         one=_("1 picture is a copy of another, re-encoded, resized or brightened"),
     )  # fmt: skip
-    conflicts = _differing([*same, *near], cases.label.tolist())
+    conflicts = _differing([*same, *near], cases.target.tolist())
     yield from _about(
         cases, "label conflict", "error", conflicts,
         _("{count} pictures have copies with another label"),
@@ -230,7 +230,7 @@ def _patients(cases: Dataset) -> Iterator[Finding]:
         )  # fmt: skip
         return
     patients = _families([name or row for row, name in enumerate(cases.group)])
-    label = cases.label.tolist()
+    label = cases.target.tolist()
     yield from _about(
         cases, "patient leak", "error", _differing(patients, cases.part),
         _("{count} patients are in more than one of train, val and test"),
@@ -245,7 +245,7 @@ def _patients(cases: Dataset) -> Iterator[Finding]:
     )  # fmt: skip
     seen = set(zip(label, cases.group, strict=True))
     number = Counter(c for c, _name in seen)
-    few = [name for c, name in enumerate(cases.labels) if number[c] < FOLDS]
+    few = [name for c, name in enumerate(cases.classes) if number[c] < FOLDS]
     if few:
         yield Finding(
             "few patients", "warning", (),
@@ -256,8 +256,8 @@ def _patients(cases: Dataset) -> Iterator[Finding]:
 
 
 def _balance(cases: Dataset) -> Iterator[Finding]:
-    counts = Counter(cases.label.tolist())
-    tiny = [cases.labels[c] for c, count in counts.items() if count < TINY]
+    counts = Counter(cases.target.tolist())
+    tiny = [cases.classes[c] for c, count in counts.items() if count < TINY]
     if tiny:
         yield Finding(
             "tiny class", "warning", (),
@@ -332,7 +332,7 @@ def _lettering(cases: Dataset, watch: Callable[[str, float], None]) -> Iterator[
 def features(cases: Dataset, about: Sequence[File | None]) -> dict[str, np.ndarray | Sequence[str]]:
     """What is known of each case and has nothing to do with what it shows, (cases,) each: arrays
     of numbers, or texts that name categories."""
-    pixels = cases.image.float().mean(1).numpy()  # (N, H, W)
+    pixels = cases.input.float().mean(1).numpy()  # (N, H, W)
     edge = np.concatenate([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], 1)
 
     def number(value: Callable[[File], float]) -> np.ndarray:
@@ -362,7 +362,7 @@ def _shortcuts(
 ) -> Iterator[Finding]:
     """How well one such figure or category alone tells the label, on cases that it was not fitted
     to."""
-    label = cases.label.numpy()
+    label = cases.target.numpy()
     names = cases.group or [""] * len(cases)
     groups = [name or f"\0{i}" for i, name in enumerate(names)]  # without a group, one by itself
     named = features(cases, about)
@@ -495,11 +495,11 @@ def manifest(found: Checkup, path: Path) -> int:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("filename", "label", "group", "part", *cases.columns))
     kept = [row for row in range(len(cases)) if row not in out]
-    label = cases.label.tolist()
+    label = cases.target.tolist()
     for row in kept:
         group = cases.group[row] if cases.group else ""
         part = cases.part[row] if cases.part else ""
         further = [values[row] for values in cases.columns.values()]
-        writer.writerow((cases.file[row], cases.labels[label[row]], group, part, *further))
+        writer.writerow((cases.file[row], cases.classes[label[row]], group, part, *further))
     file_utils.write_text(path, stream.getvalue())
     return len(kept)

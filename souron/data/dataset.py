@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from hashlib import blake2b
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,19 +20,90 @@ class Skipped:
     reason: str  # in the reader's language
 
 
+class Rows(NamedTuple):
+    """Some cases' input and target, as memory holds them."""
+
+    input: Any
+    target: Any
+
+
+class ListColumn:
+    """A column whose entries differ in shape: tensors, texts, whatever the task reads. It has what
+    is asked of a tensor along its first axis."""
+
+    def __init__(self, entries: Sequence[Any]) -> None:
+        self.entries = list(entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, place: int | slice) -> Any:
+        found = self.entries[place]
+        return ListColumn(found) if isinstance(place, slice) else found
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.entries),)
+
+    def index_select(self, _dim: int, rows: Tensor) -> "ListColumn":
+        return ListColumn([self.entries[row] for row in rows.tolist()])
+
+    def split(self, size: int) -> list["ListColumn"]:
+        return [self[start : start + size] for start in range(0, len(self), size)]
+
+    def to(self, device: torch.device) -> "ListColumn":
+        moved = [entry.to(device) if isinstance(entry, Tensor) else entry for entry in self.entries]
+        return ListColumn(moved)
+
+
+Column = Tensor | ListColumn
+
+
+def digest(column: Any, hasher: Any) -> None:
+    """Enter a column into a ``hashlib`` hasher: another entry is another digest."""
+    if isinstance(column, Tensor):
+        for some in column.split(1024):
+            hasher.update(some.contiguous().numpy().data)
+    elif column is not None:
+        for entry in column:
+            _digest_entry(entry, hasher)
+
+
+def digests(column: Any) -> Iterator[bytes]:
+    """16 bytes of each entry: equal where the entries are."""
+    if isinstance(column, Tensor):
+        for row in column.flatten(1).contiguous().numpy():
+            yield blake2b(row, digest_size=16).digest()
+        return
+    for entry in column:
+        hasher = blake2b(digest_size=16)
+        _digest_entry(entry, hasher)
+        yield hasher.digest()
+
+
+def _digest_entry(entry: Any, hasher: Any) -> None:
+    if isinstance(entry, Tensor):
+        hasher.update(repr(tuple(entry.shape)).encode())
+        hasher.update(entry.contiguous().numpy().data)
+    else:
+        hasher.update(repr(entry).encode())
+
+
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures with labels, one row a case; files, groups and parts stand beside them."""
+    """Cases, one row each: what goes into a system and what should come out of it. Files, groups
+    and parts stand beside them."""
 
     name: str
-    image: Tensor  # (N, C, H, W) in 0..255: uint8, or float32 where files hold finer steps
-    label: Tensor  # (N,) int64
-    labels: tuple[str, ...]  # the classes' names
+    input: Any  # a Column; of pictures (N, C, H, W) in 0..255: uint8, or float32 where files hold
+    # finer steps
+    target: Any  # a Column; of classes (N,) int64. None where nothing is known
+    classes: tuple[str, ...]  # the classes' names
     file: Sequence[str]  # each case's own name, as in split.csv
     group: Sequence[str] = ()  # patient, subject, ...; () where each case stands for itself
     part: Sequence[str] = ()  # "train", "val", "test" where the source says so, else ""
     skipped: tuple[Skipped, ...] = ()
-    augment: tuple[str, ...] = ("shift", "mirror")  # what leaves the label true here
+    augment: tuple[str, ...] = ("shift", "mirror")  # what leaves the target true here
     source: str = ""  # where it comes from
     licence: str = ""
     grouped: str = ""  # what the groups were read from, in the reader's language
@@ -39,21 +111,22 @@ class Dataset:
     # each case, by name: "site", "sex", "device", "date", ...; "" where it is not known
 
     def __len__(self) -> int:
-        return self.image.shape[0]  # a fifth of the time that len() takes
+        return self.input.shape[0]  # a fifth of the time that len() takes
 
     @property
     def channels(self) -> int:
-        return self.image.shape[1]
+        return self.input.shape[1]
 
     @property
     def side(self) -> int:
-        """Pixels; pictures are square."""
-        return self.image.shape[-1]
+        """Pixels of square pictures."""
+        return self.input.shape[-1]
 
     @property
-    def stored(self) -> Tensor:
-        """The pictures as memory holds them: of a grey one three times over, one channel."""
-        return self.image[:, :1] if self.image.stride(1) == 0 else self.image
+    def stored(self) -> Any:
+        """The input as memory holds it: of a grey picture three times over, one channel."""
+        repeated = isinstance(self.input, Tensor) and self.input.ndim == 4
+        return self.input[:, :1] if repeated and self.input.stride(1) == 0 else self.input
 
     @property
     def units(self) -> list[str] | None:
@@ -70,10 +143,13 @@ class Dataset:
         def pick(names: Sequence[str]) -> Sequence[str]:
             return [names[i] for i in rows.tolist()] if names else ()
 
+        image = self.stored.index_select(0, rows)
+        if self.stored is not self.input:
+            image = image.expand(-1, *self.input.shape[1:])
         return replace(
             self,
-            image=self.stored[rows].expand(-1, *self.image.shape[1:]),
-            label=self.label[rows],
+            input=image,
+            target=None if self.target is None else self.target.index_select(0, rows),
             file=pick(self.file),
             group=pick(self.group),
             part=pick(self.part),
@@ -85,14 +161,14 @@ class Dataset:
 class Loader:
     """Batches of some of the cases, as a system wants them.
 
-    ``prepare`` is the task's: it turns pictures (B, C, H, W) and labels (B,) into a batch.
-    The order, and what augmentation does, follow from ``seed`` and the step alone, so that a
-    resumed run sees what an unbroken one would have seen.
+    ``batch`` makes a batch of ``Rows`` (``System.batch``). The order, and what augmentation does,
+    follow from ``seed`` and the step alone, so that a resumed run sees what an unbroken one would
+    have seen.
     """
 
     cases: Dataset
-    prepare: Callable[[Tensor, Tensor], Any]
-    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    batch: Callable[[Rows], Any]
+    augment: Callable[[Rows, torch.Generator], Rows] | None = None
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
@@ -110,24 +186,34 @@ class Loader:
             order = torch.randperm(len(self), generator=shuffle)
             for rows in order.split(size)[step % a_day : a_day]:
                 # a tenth of the time that indexing by brackets takes
-                image = self.cases.image.index_select(0, rows)  # (B, C, H, W) in 0..255
+                some = Rows(
+                    self.cases.input.index_select(0, rows),
+                    None if self.cases.target is None else self.cases.target.index_select(0, rows),
+                )
                 if self.augment is not None:
                     change.manual_seed(self.seed * 1_000_003 + step)
-                    image = self.augment(image, change)
-                yield self._batch(image, self.cases.label.index_select(0, rows))
+                    some = self.augment(some, change)
+                yield self._batch(some)
                 step += 1
 
     def once(self, size: int | None = None) -> Iterator[Any]:
         """Every case once, in order, as it is; large pictures fewer at a time."""
-        size = size or max(8, min(256, MOST_VALUES // max(1, self.cases.image[:1].numel())))
-        for image, label in zip(
-            self.cases.image.split(size), self.cases.label.split(size), strict=True
-        ):
-            yield self._batch(image, label)
+        size = size or self._fitting()
+        inputs = self.cases.input.split(size)
+        targets = (
+            [None] * len(inputs) if self.cases.target is None else self.cases.target.split(size)
+        )
+        for image, target in zip(inputs, targets, strict=True):
+            yield self._batch(Rows(image, target))
 
     def all(self) -> Tensor:
-        """Every case at once, (N, ...), as ``prepare`` makes it."""
+        """Every case at once, (N, ...), as ``batch`` makes it."""
         return torch.cat([batch[0] for batch in self.once(1024)])
 
-    def _batch(self, image: Tensor, label: Tensor) -> Any:
-        return self.prepare(image.to(self.device), label.to(self.device))
+    def _fitting(self) -> int:
+        first = self.cases.input[0]
+        values = first.numel() if isinstance(first, Tensor) else 1
+        return max(8, min(256, MOST_VALUES // max(1, values)))
+
+    def _batch(self, rows: Rows) -> Any:
+        return self.batch(Rows(*(None if part is None else part.to(self.device) for part in rows)))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from souron.data.dataset import Dataset
+from souron.data.dataset import Dataset, digests
 from souron.utils.files import atomically
 from souron.utils.messages import UserError, _
 
@@ -45,6 +45,12 @@ class Split:
     def deal(self, cases: Dataset) -> Parts:
         """A copy of each part's cases."""
         return Parts(*(cases.only(rows) for rows in (self.train, self.val, self.test)))
+
+
+def everything(cases: Dataset) -> Split:
+    """All cases to learn from and to describe, where nothing is predicted of others."""
+    rows = torch.arange(len(cases))
+    return Split(rows, rows[:0], rows)
 
 
 class Units(NamedTuple):
@@ -151,8 +157,8 @@ def plan(
     if not asked and (folds == 1 or cases.part or len(cases) > FEW):
         return Plan(split(cases, alike=alike), [])
     # all that follows asks of the pictures is which are the same
-    marks = torch.frombuffer(bytearray(b"".join(_digests(cases))), dtype=torch.uint8)
-    cases = replace(cases, image=marks.view(len(cases), 1, 1, -1))
+    marks = torch.frombuffer(bytearray(b"".join(digests(cases.stored))), dtype=torch.uint8)
+    cases = replace(cases, input=marks.view(len(cases), 1, 1, -1))
     most = _most_folds(cases, alike)
     wanted = min(folds or FOLDS, most) if not asked else folds or FOLDS
     if wanted > most or most < 2:
@@ -189,7 +195,7 @@ def cross(
     ]  # numbered as the seed orders them: sklearn sorts them
     dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     found = []
-    for _rest, chosen in dealt.split(rows, cases.label[rows].numpy(), member):
+    for _rest, chosen in dealt.split(rows, cases.target[rows].numpy(), member):
         part = [""] * len(cases)
         for i in chosen.tolist():
             part[rows[i]] = "test"
@@ -201,7 +207,7 @@ def _most_folds(cases: Dataset, alike: Sequence[tuple[int, int]]) -> int:
     """Each fold needs a unit of each class to test, and two to learn from and to validate."""
     units = _units(cases, same_picture(cases, alike), 0)
     count = Counter(label for unit in units.order for label in units.labels[unit])
-    fewest = min(count[label] for label in range(len(cases.labels)))
+    fewest = min(count[label] for label in range(len(cases.classes)))
     return fewest if fewest >= 4 else 0
 
 
@@ -258,15 +264,10 @@ def _key(name: str, seed: int | str) -> bytes:
 def same_picture(cases: Dataset, alike: Sequence[tuple[int, int]] = ()) -> list[int]:
     """For each case, the first one that shows the same: its pixels, or a chain of ``alike``."""
     first: dict[bytes, int] = {}
-    leader = [first.setdefault(digest, i) for i, digest in enumerate(_digests(cases))]
+    leader = [first.setdefault(digest, i) for i, digest in enumerate(digests(cases.stored))]
     for i, j in alike:
         _join(leader, i, j)
     return [_top(leader, row) for row in range(len(leader))]
-
-
-def _digests(cases: Dataset) -> Iterator[bytes]:
-    for pixels in cases.stored.flatten(1).contiguous().numpy():
-        yield blake2b(pixels, digest_size=16).digest()
 
 
 def _top(leader: list[int], row: int) -> int:
@@ -294,8 +295,8 @@ def _units(cases: Dataset, identical: Sequence[int], seed: int) -> Units:
         if leader[row] != row:
             first_row = _top(leader, row)
             rows.setdefault(first_row, [first_row]).append(row)
-    label = cases.label.tolist()
-    ones = [{c: 1} for c in range(len(cases.labels))]  # shared: most units are one case
+    label = cases.target.tolist()
+    ones = [{c: 1} for c in range(len(cases.classes))]  # shared: most units are one case
     labels: list[dict[int, int]] = [ones[c] for c in label]
     name = list(cases.file)
     for unit, members in rows.items():
@@ -334,9 +335,9 @@ def _check_classes(cases: Dataset, found: Split) -> None:
             expected=_("a part called train"),
             exit=3,
         )
-    unlearnt = set(cases.label.tolist()) - set(cases.label[found.train].tolist())
+    unlearnt = set(cases.target.tolist()) - set(cases.target[found.train].tolist())
     if unlearnt:
-        names = ", ".join(cases.labels[c] for c in sorted(unlearnt))
+        names = ", ".join(cases.classes[c] for c in sorted(unlearnt))
         raise UserError(
             "class not in train",
             _("{name} has no training case of: {labels}").format(name=cases.name, labels=names),
@@ -351,7 +352,7 @@ def _too_few(cases: Dataset, units: int) -> UserError:
     return UserError(
         "too few cases",
         _("{name} has {count} {what} in {labels} classes to divide").format(
-            name=cases.name, count=units, what=what, labels=len(cases.labels)
+            name=cases.name, count=units, what=what, labels=len(cases.classes)
         ),
         expected=_("at least one for training in each class, and two more"),
         fix=_("add cases, or folders train, val and test of your own"),
@@ -387,9 +388,9 @@ def write(split: Split, cases: Dataset, path: Path) -> None:
     with atomically(path) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for i, label in enumerate(cases.label.tolist()):
+        for i, label in enumerate(cases.target.tolist()):
             group = cases.group[i] if cases.group else ""
-            writer.writerow((cases.file[i], cases.labels[label], group, part.get(i, "")))
+            writer.writerow((cases.file[i], cases.classes[label], group, part.get(i, "")))
 
 
 def write_folds(plan: Plan, cases: Dataset, path: Path) -> None:
@@ -403,9 +404,9 @@ def write_folds(plan: Plan, cases: Dataset, path: Path) -> None:
     with atomically(path) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("file", "label", "group", *names))
-        for i, label in enumerate(cases.label.tolist()):
+        for i, label in enumerate(cases.target.tolist()):
             group = cases.group[i] if cases.group else ""
-            writer.writerow((cases.file[i], cases.labels[label], group, *fold[i].tolist()))
+            writer.writerow((cases.file[i], cases.classes[label], group, *fold[i].tolist()))
 
 
 def read(path: Path, cases: Dataset) -> Split:
@@ -431,7 +432,7 @@ def read(path: Path, cases: Dataset) -> Split:
                 gone=len(gone), name=cases.name, new=len(new), files=_some([*sorted(gone), *new])
             ),
         )
-    labels = [cases.labels[c] for c in cases.label.tolist()]
+    labels = [cases.classes[c] for c in cases.target.tolist()]
     moved = [f for f, name in zip(cases.file, labels, strict=True) if listed[f]["label"] != name]
     if moved:
         raise _mismatch(path, _("other labels than now: {files}").format(files=_some(moved)))
@@ -456,8 +457,10 @@ def read_groups(path: Path) -> set[str]:
 
 def shared(learnt: Dataset, cases: Dataset) -> list[str]:
     """Files of ``cases`` with the pixels of a picture in ``learnt``."""
-    known = set(_digests(learnt))
-    return [name for name, own in zip(cases.file, _digests(cases), strict=True) if own in known]
+    known = set(digests(learnt.stored))
+    return [
+        name for name, own in zip(cases.file, digests(cases.stored), strict=True) if own in known
+    ]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from souron.data.dataset import Dataset, Loader
+from souron.data.dataset import Dataset
 from souron.kinds.codecs.image import picture
 from souron.utils.messages import UserError, _
 
@@ -162,9 +162,9 @@ def robustness(
         for level in range(1, len(strengths) + 1):
             changed = [
                 disturb(image, name, level, seed)
-                for seed, image in enumerate(chosen.image.split(BATCH))
+                for seed, image in enumerate(chosen.input.split(BATCH))
             ]
-            yield name, level, _right(system, replace(chosen, image=torch.cat(changed)))
+            yield name, level, _right(system, replace(chosen, input=torch.cat(changed)))
 
 
 def steps() -> int:
@@ -176,10 +176,10 @@ def _right(system: "Classifier", cases: Dataset) -> Tensor:
     learning = system.training
     system.eval()
     try:
-        said = system.probabilities(Loader(cases, system.prepare, device=system.device)).argmax(1)
+        said = system.probabilities(system.loader(cases, device=system.device)).argmax(1)
     finally:
         system.train(learning)
-    return (said == cases.label).float()
+    return (said == cases.target).float()
 
 
 def _strengths(name: str) -> tuple[float, float, float]:

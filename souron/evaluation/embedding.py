@@ -31,12 +31,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from souron import registry
-from souron.data import transforms
-from souron.data.dataset import Dataset, Loader
+from souron.data.dataset import Dataset, Rows
 from souron.hub import fetch
 from souron.stats import intervals
 from souron.stats.records import Measure
-from souron.tasks.classify import Classifier, Spec
 from souron.training import checkpoint, frozen
 from souron.training.budget import Budget
 from souron.training.trainer import Trainer
@@ -69,7 +67,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    network: Classifier
+    network: Any
     data: str  # what it learnt to tell apart: "fashion"; "" for ImageNet
     count: int  # of the data's pictures that it learnt from, 0 where none
     labels: tuple[str, ...]  # that ``probabilities`` has; () where none
@@ -83,7 +81,7 @@ class FeatureExtractor:
         """Features of a picture."""
         if self.projection is not None:
             return self.projection.shape[1]
-        return int(self.network.get_submodule(self.network.head).in_features)  # type: ignore[arg-type]
+        return int(self.network.get_submodule(self.network.head).in_features)
 
     @property
     def name(self) -> str:
@@ -150,7 +148,7 @@ def feature_extractor(
     """
     rows = torch.as_tensor(train_rows, dtype=torch.long)
     train, held_out = cases.only(rows), cases.only(_others(len(cases), rows))
-    classes = len(torch.unique(train.label)) > 1
+    classes = len(torch.unique(train.target)) > 1
     small = cases.channels == 1 and cases.side <= SMALL_SIDE
     if classes and small and len(train) >= ENOUGH:
         yield from _small(train, held_out)
@@ -164,13 +162,13 @@ def _small(train: Dataset, held_out: Dataset) -> Iterator[tuple[float, FeatureEx
     file = _file(train, kind.__name__, config, examples, BATCH, SEED, hardware.bf16())
     with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        network = kind(config, kind.see(train))
+        network = kind(config, kind.spec_for(train))
         network.smoothing = 0.0  # smoothed labels would keep it from ever being sure
         network.to(memory_format=torch.channels_last)
-        change = transforms.augmentation(train.augment)
-        feed = Loader(train, network.prepare, change, SEED)
+        change = registry.load_task("classify").augmentation(train.augment)
+        feed = network.loader(train, change, SEED)
         fit = Trainer(network, feed, None, Budget(examples, "examples"), BATCH)
-    found = FeatureExtractor(network.eval(), train.name, len(train), train.labels)
+    found = FeatureExtractor(network.eval(), train.name, len(train), train.classes)
     kept = _kept(file, network.state_dict())
     if kept is not None:
         network.load_state_dict(kept.tensors)
@@ -180,7 +178,7 @@ def _small(train: Dataset, held_out: Dataset) -> Iterator[tuple[float, FeatureEx
         with _one_thread():
             fit.go(1.0)
         yield min(0.97, fit.fraction), None
-    few = _evenly(train, SCALED_BY).image
+    few = _evenly(train, SCALED_BY).input
     with _one_thread():
         scale = float(found.features(few).double().square().mean().sqrt()) or 1.0
     kept = Kept(network.state_dict(), _accuracy(found, held_out), scale)
@@ -203,10 +201,10 @@ def _large(
         yield 1.0, found
         return
     few = _evenly(train, LEARNT_FROM)
-    found = replace(found, data=train.name, count=len(few), labels=train.labels)
+    found = replace(found, data=train.name, count=len(few), labels=train.classes)
     wanted = {
-        "weight": torch.empty(len(train.labels), wide),
-        "bias": torch.empty(len(train.labels)),
+        "weight": torch.empty(len(train.classes), wide),
+        "bias": torch.empty(len(train.classes)),
     }
     weights = fetch.where(LARGE)
     file = _file(few, LARGE, SIDE, PENALTY, weights.name if weights else "")
@@ -215,10 +213,10 @@ def _large(
         yield 1.0, replace(found, layer=Layer(**kept.tensors), accuracy=kept.accuracy)
         return
     seen = []
-    for image in few.image.split(frozen.BATCH):
+    for image in few.input.split(frozen.BATCH):
         seen.append(_seen(network, image)[0])
         yield 0.7 * len(seen) * frozen.BATCH / (len(few) + frozen.BATCH), None
-    layer = _learnt(torch.cat(seen), few.label, len(train.labels))
+    layer = _learnt(torch.cat(seen), few.target, len(train.classes))
     found = replace(found, layer=layer)
     accuracy = _accuracy(found, held_out)
     _keep(file, Kept({"weight": layer.weight, "bias": layer.bias}, accuracy))
@@ -242,15 +240,15 @@ def _backbone() -> Any:
     weights = fetch.weights(LARGE, source)
     mean, std = fetch.normalisation(source)
     with torch.random.fork_rng(devices=[]):
-        network = kind(config, Spec(3, SIDE, ("",), mean, std))
+        network = kind(config, registry.load_task("classify").Spec(3, SIDE, ("",), mean, std))
     checkpoint.fill(network, weights, Path(LARGE), but=(network.head,))
     return network.eval().to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
-def _seen(network: Classifier, image: Tensor) -> tuple[Tensor, Tensor]:
+def _seen(network: Any, image: Tensor) -> tuple[Tensor, Tensor]:
     """What the last layer is given (B, D), and its answer, of pictures (B, C, H, W) in 0..255."""
-    wanted = network.seen
+    wanted = network.spec
     if image.shape[1] == 1 and wanted.channels == 3:
         image = image.expand(-1, 3, -1, -1)
     if image.shape[1] != wanted.channels:
@@ -259,7 +257,7 @@ def _seen(network: Classifier, image: Tensor) -> tuple[Tensor, Tensor]:
     if image.shape[2:] != (wanted.side, wanted.side):
         size = (wanted.side, wanted.side)
         image = F.interpolate(image, size=size, mode="bilinear", antialias=True)
-    batch = network.prepare(image, torch.zeros(len(image), dtype=torch.long))
+    batch = network.batch(Rows(image, None))
     return frozen.seen_by_the_head(network, batch.image, exact=True)
 
 
@@ -285,9 +283,9 @@ def _accuracy(found: FeatureExtractor, held_out: Dataset) -> Measure | None:
     few = _evenly(held_out, LOOKED_AT)
     if not len(few):
         return None
-    probability = found.probabilities(few.image)
+    probability = found.probabilities(few.input)
     assert probability is not None, "an eye with labels names them"
-    return intervals.proportion_interval(int((probability.argmax(1) == few.label).sum()), len(few))
+    return intervals.proportion_interval(int((probability.argmax(1) == few.target).sum()), len(few))
 
 
 def _evenly(cases: Dataset, most: int) -> Dataset:
@@ -305,11 +303,11 @@ def _others(count: int, rows: Tensor) -> Tensor:
 def _file(cases: Dataset, *about: Any) -> Path:
     """Where an eye is kept: other pictures, labels or settings are another file."""
     digest = hashlib.blake2b(digest_size=16)
-    shape = tuple(cases.image.shape), cases.image.dtype, len(cases.labels), cases.augment
+    shape = tuple(cases.input.shape), cases.input.dtype, len(cases.classes), cases.augment
     digest.update(repr((about, shape, torch.__version__)).encode())
-    for some in cases.image.split(1024):
+    for some in cases.input.split(1024):
         digest.update(some.contiguous().numpy().data)
-    digest.update(cases.label.numpy().data)
+    digest.update(cases.target.numpy().data)
     return files.cache_folder() / "eyes" / f"{digest.hexdigest()}.safetensors"
 
 

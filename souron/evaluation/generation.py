@@ -5,90 +5,86 @@ against the drawn ones (``generation``). Beside them stands the floor: the same 
 pictures that nothing has learnt from, which no generator needs to beat.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from souron.data.dataset import Dataset, Loader
+from souron.data.dataset import Dataset
 from souron.data.splits import Parts, Split
 from souron.evaluation import embedding
+from souron.evaluation.answers import Answers, Setup
 from souron.evaluation.embedding import FeatureExtractor
 from souron.evaluation.sampling import Sample
 from souron.metrics import generation
 from souron.metrics.generation import Resemblance
-from souron.stats import intervals
 from souron.stats.records import Measure
 
 SAMPLE = 500  # pictures drawn, and real ones beside them
 AT_A_LOOK = 64  # pictures drawn at each look while it learns
 LOOKING = 0.2  # of its training's seconds that these may take
 COLLAPSED = 0.1  # recall; what is less is called a suspected mode collapse
-HEADLINE = "Fréchet distance"
 
 
 @dataclass
-class ReferenceSet:
-    """Real pictures, seen once, that drawn ones are held against."""
+class ReferenceSet(Setup):
+    """Real pictures, seen once, that drawn ones are compared with. ``test`` holds as many as will
+    be drawn."""
 
-    eye: FeatureExtractor
-    test: Dataset  # the real pictures, as many as will be drawn
-    real: tuple[Tensor, Tensor | None]  # features (N, D), probabilities (N, labels), of test cases
-    watched: tuple[Tensor, Tensor | None]  # of validation cases, for looks while it learns
-    floor: Resemblance | None  # real beside real; None where there are too few pictures
+    extractor: FeatureExtractor = field(kw_only=True)
+    real: tuple[Tensor, Tensor | None] = field(kw_only=True)  # features (N, D), probabilities
+    # (N, labels), of the test pictures
+    watched: tuple[Tensor, Tensor | None] = field(kw_only=True)  # of validation pictures
+    floor: Resemblance | None = field(kw_only=True)  # real pictures beside real ones; None where
+    # there are too few
+    looked: float = 0.0  # seconds that looks at one training have taken
+    _known: list[tuple[Answers, Resemblance]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, eye: FeatureExtractor, parts: Parts, count: int = SAMPLE) -> "ReferenceSet":
+    def of(
+        cls, extractor: FeatureExtractor, parts: Parts, count: int = SAMPLE, options: Any = None
+    ) -> "ReferenceSet":
         """``count`` pictures of each, or as many as there are."""
-        test, val = _mixed(parts.test), _mixed(parts.val)
+        test, val = _shuffled(parts.test), _shuffled(parts.val)
         count = min(count, len(test))
         chosen = test.only(range(count))
-        others = torch.cat([val.image[:count], test.image[count : 2 * count]])[:count]
-        real = eye.see(chosen.image)
-        watched = eye.see(val.image[:count]) if len(val) else real
+        others = torch.cat([val.input[:count], test.input[count : 2 * count]])[:count]
+        real = extractor.see(chosen.input)
+        watched = extractor.see(val.input[:count]) if len(val) else real
         floor = None
         if len(others) == count >= generation.FEWEST:
-            floor = _resemble(eye, real, eye.see(others), chosen.units)
-        return cls(eye, chosen, real, watched, floor)
+            floor = _resemble(extractor, real, extractor.see(others), chosen.units)
+        return cls(options, chosen, extractor=extractor, real=real, watched=watched, floor=floor)
 
-    def hold(self, image: Tensor) -> Resemblance:
-        """Drawn pictures (M, C, H, W) uint8 against the test cases."""
-        return _resemble(self.eye, self.real, self.eye.see(image), self.test.units)
+    def resemblance(self, answers: Answers) -> Resemblance:
+        """How near the drawn pictures come to the test pictures, computed once."""
+        for known, found in self._known:
+            if known is answers:
+                return found
+        features, probability = answers["features"], answers.get("probability")
+        assert isinstance(features, Tensor)
+        assert probability is None or isinstance(probability, Tensor)
+        found = _resemble(self.extractor, self.real, (features, probability), self.test.units)
+        self._known.append((answers, found))
+        return found
 
-    def look(self, image: Tensor) -> float:
-        """Kernel distance to validation cases, which few pictures do not bias."""
-        return generation.kernel(self.watched[0].numpy(), self.eye.see(image)[0].numpy()).value
-
-
-@dataclass
-class Watcher:
-    """What a look shows while a generator learns, as long as there is time for it."""
-
-    scale: ReferenceSet
-    fit: Any
-    seconds: float = 0.0
-
-    def __call__(self, system: Any) -> dict[str, float]:
-        if self.seconds > LOOKING * self.fit.seconds:
-            return {}
-        learning = system.training
-        *_before, sample = Sample.growing(system, AT_A_LOOK, seed=0)
-        system.train(learning)
-        self.seconds += sample.seconds * AT_A_LOOK
-        return {"kernel distance": self.scale.look(sample.image)}
+    def kernel_distance(self, image: Tensor) -> float:
+        """Of pictures (N, C, H, W) to validation pictures; few pictures do not bias it."""
+        seen = self.extractor.see(image)[0]
+        return generation.kernel(self.watched[0].numpy(), seen.numpy()).value
 
 
 @dataclass
 class GenerationResult:
-    """What was found of one trained generator."""
+    """What the report says of one trained generator."""
 
-    scale: ReferenceSet
+    reference: ReferenceSet
     resemblance: Resemblance
     sample: Tensor  # (M, C, H, W) uint8
     seconds: float  # that a picture took
-    measures: dict[str, Measure] = field(default_factory=dict)
+    measures: dict[str, Measure]
 
     @property
     def collapsed(self) -> bool:
@@ -97,9 +93,9 @@ class GenerationResult:
         return recall is not None and recall.value < COLLAPSED
 
     def as_json(self) -> dict[str, Any]:
-        floor, classes = self.scale.floor, self.resemblance.classes
+        floor, classes = self.reference.floor, self.resemblance.classes
         return {
-            "eye": self.scale.eye.name,
+            "eye": self.reference.extractor.name,
             "samples": len(self.sample),
             "seconds_a_picture": self.seconds,
             "floor": {} if floor is None else {n: vars(m) for n, m in floor.measures.items()},
@@ -114,54 +110,59 @@ class GenerationResult:
 
 
 def reference_set(
-    everything: Dataset, split: Split, count: int
+    everything: Dataset, split: Split, count: int, options: Any = None
 ) -> Iterator[tuple[float, ReferenceSet | None]]:
-    """How far it is, 0..1, and at the end the scale, with an eye that learnt from the training
-    cases alone."""
-    for done, eye in embedding.feature_extractor(everything, split.train):
+    """How far it is, 0..1, and at the end the reference set; its feature extractor learnt from the
+    training cases alone."""
+    for done, extractor in embedding.feature_extractor(everything, split.train):
         yield 0.9 * done, None
-        if eye is not None:
-            yield 1.0, ReferenceSet.of(eye, split.deal(everything), count)
+        if extractor is not None:
+            yield 1.0, ReferenceSet.of(extractor, split.deal(everything), count, options)
 
 
-def appraise(
-    system: Any, scale: ReferenceSet, seed: int
-) -> Iterator[tuple[float, GenerationResult | None]]:
-    """How far it is, 0..1, and at the end what was found."""
-    sample, count = Sample(torch.empty(0), 0.0), len(scale.test)
-    for so_far in Sample.growing(system, count, seed):
-        sample = so_far
-        yield 0.9 * len(sample.image) / count, None
-    found = scale.hold(sample.image)
-    measures = dict(found.measures)
-    measures |= {
-        name: intervals.interval(bits.numpy(), scale.test.units)
-        for name, bits in likelihood(system, scale).items()
+def answers_of(sample: Sample, reference: ReferenceSet) -> Answers:
+    """Drawn pictures as answers: pixels, features, and what the extractor takes them for."""
+    features, probability = reference.extractor.see(sample.image)
+    return {
+        "image": sample.image,
+        "seconds": torch.full((len(sample.image),), sample.seconds),
+        "features": features,
+        **({} if probability is None else {"probability": probability}),
     }
-    yield 1.0, GenerationResult(scale, found, sample.image, sample.seconds, measures)
-
-
-def likelihood(system: Any, scale: ReferenceSet) -> dict[str, Tensor]:
-    """Bits per dimension of each real picture (N,), where the system can tell."""
-    return system.evaluate(Loader(scale.test, system.prepare, device=system.device))
 
 
 def _resemble(
-    eye: FeatureExtractor,
+    extractor: FeatureExtractor,
     real: tuple[Tensor, Tensor | None],
     drawn: tuple[Tensor, Tensor | None],
     units: list[str] | None,
 ) -> Resemblance:
     said = [None if part is None else part.numpy() for part in (real[1], drawn[1])]
     return generation.resemble(
-        real[0].numpy(), drawn[0].numpy(), said[0], said[1], eye.labels, units
+        real[0].numpy(), drawn[0].numpy(), said[0], said[1], extractor.labels, units
     )
 
 
-def _mixed(cases: Dataset) -> Dataset:
+def _shuffled(cases: Dataset) -> Dataset:
     """In an order that no class and no folder decides, the same every time."""
     order = torch.randperm(len(cases), generator=torch.Generator().manual_seed(0))
     return cases.only(order)
+
+
+def gallery(answers: Mapping[str, Sequence[Answers]], reference: ReferenceSet) -> "Gallery":
+    """What compared generators drew: system -> the answers of each seed."""
+    return Gallery(
+        eye=reference.extractor.name,
+        sample=len(reference.test),
+        floor=reference.floor.measures if reference.floor else {},
+        real=reference.test.input,
+        drawn={name: [seed["image"] for seed in seeds] for name, seeds in answers.items()},  # type: ignore[misc]
+        seconds={
+            name: [float(seed["seconds"][0]) for seed in seeds]
+            for name, seeds in answers.items()
+        },
+        classes={name: reference.resemblance(seeds[0]).classes for name, seeds in answers.items()},
+    )
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,10 @@ class Gallery:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "eye": self.eye,
-            "samples": self.sample,
-            "floor": {name: asdict(measure) for name, measure in self.floor.items()},
-            "seconds_a_picture": self.seconds,
+            "generation": {
+                "eye": self.eye,
+                "samples": self.sample,
+                "floor": {name: asdict(measure) for name, measure in self.floor.items()},
+                "seconds_a_picture": self.seconds,
+            }
         }

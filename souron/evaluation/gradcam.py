@@ -119,7 +119,7 @@ def coarse(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
 
 def method(system: "Classifier") -> str | None:
     """How ``heat`` finds it, in the reader's language; None where the system has no places."""
-    blank = torch.zeros(1, system.seen.channels, system.seen.side, system.seen.side)
+    blank = torch.zeros(1, system.spec.channels, system.spec.side, system.spec.side)
     with _asking(system):
         _answer, found = _watched(system, blank)
         last = next(found, None)

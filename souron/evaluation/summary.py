@@ -29,18 +29,9 @@ class Layer:
 
 
 def reference(entry: registry.Entry, size: str) -> Any:
-    """What the system of that size is shown with: ImageNet's pictures for a size that has
-    published relatives, small grey pictures of ten labels for the others."""
-    system: Any = registry.load_system(registry.full_name(entry, size))[0]
-    seen = system.see.__annotations__["return"]
-    published = entry.weights and size not in ("tiny", "small")
-    channels, side, labels = IMAGENET if published else SMALL
-    if entry.task == "generate":
-        channels, side, labels = system.SHOWN.get(size, GENERATED)
-        return seen(channels, side, tuple(map(str, range(labels))), (1 / labels,) * labels)
-    if entry.task == "cluster":
-        return seen(channels * side * side)
-    return seen(channels, side, tuple(map(str, range(labels))))
+    """The ``Spec`` that the system of that size is shown with."""
+    system = registry.load_system(registry.full_name(entry, size))[0]
+    return registry.load_task(entry.task).example(system, size)
 
 
 def blueprint(system: type, config: Any, seen: Any) -> Any:

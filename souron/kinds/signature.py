@@ -30,6 +30,7 @@ class Choice:
     low: float | None = None
     high: float | None = None
     among: tuple[str, ...] = ()
+    metavar: str = ""  # stands for the value in a help text
 
 
 @dataclass(frozen=True)

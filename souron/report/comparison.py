@@ -1,13 +1,10 @@
 """The report of a comparison."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
+from souron import registry
 from souron.registry import task_name
 from souron.report import plots
 from souron.report.page import (
@@ -19,19 +16,16 @@ from souron.report.page import (
     page,
     plot,
     receipt,
-    tile,
     write,
 )
-from souron.report.sections import generate
 from souron.stats.records import Row, Verdict
 from souron.training.budget import Budget
-from souron.utils import fonts, units
+from souron.utils import units
 from souron.utils.messages import N_, _
 
 if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord
 
-DISAGREEMENTS = 12
 AUC = N_(
     "How often a case of a class is ranked above one of another class, whatever the threshold; the "
     "mean over the classes. Differences by DeLong's method, counting trainings and patients."
@@ -41,17 +35,17 @@ AUC = N_(
 def comparison_report(record: "ComparisonRecord") -> Path:
     """Write ``report.html`` into the comparison's folder; its path. Raises UserError as above."""
     headings = {
-        "gallery": _("Side by side"),
         "ranking": _("Ranking"),
         "verdicts": _("Every pair"),
         "further": _("By further measures"),
         "time": _("Against training time"),
         "size": _("Against size and computation"),
         "learning": _("Learning"),
-        "disagreements": _("Where they disagree"),
         "equal": _("What was equal"),
         "receipt": _("Receipt"),
     }
+    module = registry.section(record.task)
+    sections = module.comparison(record) if module and hasattr(module, "comparison") else []
     measure, curves = record.measure, record.curves
     budget = Budget.parse(record.budget).share(record.folds)  # the curves are of one training
     follows = record.follows or measure
@@ -66,7 +60,7 @@ def comparison_report(record: "ComparisonRecord") -> Path:
         and plot(
             plots.accuracy_over_seconds(ordered, follows, seconds),
             _("{measure} of each system against seconds of training").format(
-                measure=units.called(follows)
+                measure=registry.metric(follows).title
             ),
         ),
         "learning": ordered
@@ -74,11 +68,9 @@ def comparison_report(record: "ComparisonRecord") -> Path:
             plots.learning_curves(ordered, follows, "examples", examples),
             _("learning curves of all systems against training examples seen"),
         ),
-        "disagreements": _disagreements(record),
-        "gallery": generate.gallery(record),
         "further": [
             {
-                "name": units.called(name),
+                "name": registry.metric(name).title,
                 "about": _(AUC) if name == "AUC" else "",
                 "rows": _ranking(ranking.rows),
                 "verdicts": [_pair(verdict, name) for verdict in ranking.verdicts],
@@ -108,16 +100,20 @@ def comparison_report(record: "ComparisonRecord") -> Path:
                 ),
             ),
         ],
-        contents=[(name, title) for name, title in headings.items() if name not in left_out],
+        contents=[
+            *((section.name, section.title) for section in sections),
+            *((name, title) for name, title in headings.items() if name not in left_out),
+        ],
+        sections=sections,
         headings=headings,
-        measure=units.called(measure),
+        measure=registry.metric(measure).title,
         cases=units.whole(record.cases),
         rows=_ranking(record.rows),
         intervals=plot(
             plots.intervals(record.rows),
             "; ".join(
-                f"{row.system} {units.measure(measure, row.value)} "
-                f"({units.interval(measure, row.low, row.high)})"
+                f"{row.system} {registry.metric(measure).text(row.value)} "
+                f"({registry.metric(measure).interval(row.low, row.high)})"
                 for row in record.rows
             ),
         ),
@@ -129,7 +125,7 @@ def comparison_report(record: "ComparisonRecord") -> Path:
         complexity=plot(
             plots.complexity(record.rows),
             _("{measure} against parameters and against FLOPs").format(
-                measure=units.called(measure)
+                measure=registry.metric(measure).title
             ),
         ),
         equal=_equal(record),
@@ -147,7 +143,7 @@ def comparison_html(record: "ComparisonRecord") -> str:
         (row["system"], row["value"], row["interval"], row["seconds"], row["parameters"])
         for row in _ranking(record.rows)
     ]
-    measure = units.called(record.measure)
+    measure = registry.metric(record.measure).title
     return page(
         "notebook.html",
         headline=record.sentence,
@@ -163,9 +159,9 @@ def _ranking(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [
         {
             "system": row.system,
-            "value": units.measure(row.measure, row.value),
-            "interval": units.interval(row.measure, row.low, row.high),
-            "seeds": units.interval(row.measure, min(row.seeds), max(row.seeds))
+            "value": registry.metric(row.measure).text(row.value),
+            "interval": registry.metric(row.measure).interval(row.low, row.high),
+            "seeds": registry.metric(row.measure).interval(min(row.seeds), max(row.seeds))
             if len(row.seeds) > 1
             else units.UNKNOWN,
             "seconds": units.seconds(row.train_seconds),
@@ -189,8 +185,8 @@ def _pair(verdict: Verdict, measure: str) -> dict[str, str]:
         "b": b,
         "kind": kind,
         "verdict": told,
-        "difference": units.difference(measure, verdict.difference),
-        "interval": units.differences(measure, verdict.low, verdict.high),
+        "difference": registry.metric(measure).difference(verdict.difference),
+        "interval": registry.metric(measure).differences(verdict.low, verdict.high),
         "needed": _needed(verdict),
     }
 
@@ -208,58 +204,6 @@ def _needed(verdict: Verdict) -> str:
     else:
         told = _("too close: neither more cases nor more seeds within reason")
     return told.format(cases=cases, seeds=verdict.seeds_needed)
-
-
-def _disagreements(record: "ComparisonRecord") -> dict[str, Any] | None:
-    """The cases on which the systems' answers spread most, with what each said."""
-    test, names = record.test, [row.system for row in record.rows if row.system in record.guesses]
-    if test is None or len(names) < 2:
-        return None
-    answers = torch.stack([record.guesses[name].mode(0).values for name in names])  # (S, cases)
-    right = answers == test.label
-    spread = _spread(torch.cat([record.guesses[name] for name in names]), len(test.labels))
-    apart = (answers != answers[0]).any(0)
-    order = (spread + apart).argsort(descending=True, stable=True)[:DISAGREEMENTS].tolist()
-    told = _(
-        "On {agree} of the cases all say the same. All are right on {right}, all are wrong on "
-        "{wrong}. Below, the cases on which the answers differ most; of several trainings, the "
-        "most frequent answer."
-    ).format(
-        agree=units.percent(1 - apart.float().mean().item()),
-        right=units.percent(right.all(0).float().mean().item()),
-        wrong=units.percent((~right).all(0).float().mean().item()),
-    )
-    tiles = []
-    for i in order:
-        if not apart[i]:
-            continue
-        picture = tile(test.image[i], _("test case {file}").format(file=test.file[i]))
-        tiles.append({
-            "uri": picture.uri,
-            "alt": picture.alt,
-            "side": picture.side,
-            "file": test.file[i],
-            "truly": test.labels[test.label[i]],
-            "said": [
-                (name, _voice(record.guesses[name][:, i], test.labels), bool(right[s, i]))
-                for s, name in enumerate(names)
-            ],
-        })  # fmt: skip
-    return {"caption": told, "tiles": tiles}
-
-
-def _spread(guesses: Tensor, labels: int) -> Tensor:
-    """Entropy of the answers to each case, 0..1; ``guesses`` (answers, cases)."""
-    share = torch.stack([(guesses == label).float().mean(0) for label in range(labels)])
-    return -(share * share.clamp(min=1e-9).log()).sum(0) / math.log(max(2, labels))
-
-
-def _voice(said: Tensor, labels: Sequence[str]) -> str:
-    """``cat``, or ``cat (2/3)`` where not all trainings say so."""
-    most = int(said.mode().values)
-    agreeing = int((said == most).sum())
-    name = fonts.short(labels[most], 30)
-    return name if agreeing == len(said) else f"{name} ({agreeing}/{len(said)})"
 
 
 def _equal(record: "ComparisonRecord") -> list[tuple[str, str]]:

@@ -69,7 +69,7 @@ def _families(found: Checkup, finding: Finding) -> list[list[Tile]]:
             break
         left -= len(rows)
         shown.append([
-            tile(cases.image[i], cases.file[i], _lines(found, i), cases.file[i]) for i in rows
+            tile(cases.input[i], cases.file[i], _lines(found, i), cases.file[i]) for i in rows
         ])  # fmt: skip
     if all(len(family) == 1 for family in shown):  # nothing belongs together: one row of pictures
         return [[one for family in shown for one in family]] if shown else []
@@ -80,4 +80,4 @@ def _lines(found: Checkup, row: int) -> tuple[str, ...]:
     cases = found.cases
     group = cases.group[row] if cases.group else ""
     part = cases.part[row] if cases.part else ""
-    return tuple(filter(None, (cases.labels[cases.label[row]], group, part)))
+    return tuple(filter(None, (cases.classes[cases.target[row]], group, part)))

@@ -6,6 +6,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from souron import registry
 from souron.data import transforms
 from souron.data.dataset import Dataset
 from souron.kinds.codecs import image
@@ -22,7 +23,6 @@ from souron.report.page import (
     tile,
     write,
 )
-from souron.tasks.classify import Classifier
 from souron.utils import files, units
 from souron.utils.messages import _
 
@@ -37,10 +37,10 @@ def data_page(cases: Dataset, folder: Path) -> Path:
     counts = counts_of(cases)
     rows = of_each_class(cases, SHOWN)
     largest = sorted(sorted(rows, key=lambda k: -counts[k])[:MOST_CLASSES])
-    chosen = {cases.labels[k]: cases.image[rows[k]] for k in largest}
+    chosen = {cases.classes[k]: cases.input[rows[k]] for k in largest}
     shown = [counts[k] for k in largest]
     with files.atomically(folder / "data.png") as beside:
-        beside.write_bytes(plots.overview(chosen, shown, cases.image, cases.name))
+        beside.write_bytes(plots.overview(chosen, shown, cases.input, cases.name))
 
     followed = [rows[k][0] for k in largest[:EXAMPLES]]
     augmentation = [_augmented(cases, i) for i in followed] if cases.augment else []
@@ -60,7 +60,7 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         eyebrow=_("data"),
         facts=[
             Fact(_("cases"), units.whole(len(cases))),
-            Fact(_("classes"), units.whole(len(cases.labels)), _uneven(shown)),
+            Fact(_("classes"), units.whole(len(cases.classes)), _uneven(shown)),
             Fact(_("picture"), f"{cases.side} × {cases.side}", colour(cases)),
             Fact(_("files skipped"), units.whole(len(cases.skipped))),
         ],
@@ -68,15 +68,15 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         headings=headings,
         classes=plot(
             plots.classes(chosen, shown),
-            "; ".join(f"{cases.labels[k]} {counts[k]}" for k in largest),
+            "; ".join(f"{cases.classes[k]} {counts[k]}" for k in largest),
         ),
         classes_caption=_("Of {all} classes, the {count} largest.").format(
-            all=len(cases.labels), count=len(largest)
+            all=len(cases.classes), count=len(largest)
         )
-        if len(largest) < len(cases.labels)
+        if len(largest) < len(cases.classes)
         else "",
         sizes=_sizes(cases),
-        pixels=plot(plots.pixels(cases.image), _("how often each pixel value occurs")),
+        pixels=plot(plots.pixels(cases.input), _("how often each pixel value occurs")),
         preparation=[_prepared(cases, i) for i in followed],
         augmentation=augmentation,
         parts=parts,
@@ -120,7 +120,7 @@ def _sizes(cases: Dataset) -> list[tuple[str, str]]:
                 ),
             ),
         )
-    some = cases.image[::every].float()
+    some = cases.input[::every].float()
     facts.append((_("mean of all pixels"), f"{some.mean().item():.1f}"))
     facts.append((_("standard deviation"), f"{some.std().item():.1f}"))
     facts.append((_("source"), cases.source or units.UNKNOWN))
@@ -130,7 +130,7 @@ def _sizes(cases: Dataset) -> list[tuple[str, str]]:
 
 def _prepared(cases: Dataset, row: int) -> list[Tile]:
     """As read, resized, normalised."""
-    name, pixels = cases.labels[cases.label[row]], cases.image[row]
+    name, pixels = cases.classes[cases.target[row]], cases.input[row]
     steps = []
     file = _file(cases, row)
     if file is not None:
@@ -151,13 +151,13 @@ def _prepared(cases: Dataset, row: int) -> list[Tile]:
 
 
 def _normalised(cases: Dataset, pixels: Tensor) -> Tensor:
-    seen = Classifier.see(cases)
+    seen = registry.load_task("classify").spec(cases)
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
     return (pixels / 255 - mean) / std
 
 
 def _augmented(cases: Dataset, row: int) -> list[Tile]:
-    name, pixels = cases.labels[cases.label[row]], cases.image[row]
+    name, pixels = cases.classes[cases.target[row]], cases.input[row]
     told = transforms.what()
     return [
         tile(pixels, name, (_("as it is"), name)),

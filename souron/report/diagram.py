@@ -16,8 +16,9 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
+from souron.data.dataset import Rows
 from souron.evaluation import summary
-from souron.tasks.generate import Batch
+from souron.system import System
 from souron.utils.messages import _
 
 BATCH = 32  # cases of an update: some systems learn from parts of them
@@ -93,7 +94,7 @@ def watched(model: Any, seen: Any) -> dict[str, Call]:
 
     hooks = [part.register_forward_hook(watch(name)) for name, part in model.named_modules()]
     summary.try_once(model, seen)
-    if model.task == "generate" and len(model.optimizers()) > 1:
+    if type(model).updates is not System.updates and len(model.optimizers()) > 1:
         learn_once(model, seen)
     for hook in hooks:
         hook.remove()
@@ -103,7 +104,7 @@ def watched(model: Any, seen: Any) -> dict[str, Call]:
 def learn_once(model: Any, seen: Any) -> None:
     """One round of updates without numbers, so that each network is called by itself."""
     picture = torch.zeros(BATCH, seen.channels, seen.side, seen.side, device="meta")
-    batch = Batch(picture, torch.zeros(BATCH, dtype=torch.long, device="meta"))
+    batch = model.batch(Rows(picture, torch.zeros(BATCH, dtype=torch.long, device="meta")))
     # autocast does not know the meta device
     with mock.patch("torch.autocast", lambda *_about, **_more: nullcontext()):
         for _update in model.train().updates(batch, 0):

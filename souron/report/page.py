@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
@@ -70,8 +70,8 @@ def tile(image: Tensor | Image.Image, alt: str, lines: Sequence[str] = (), file:
 def of_each_class(cases: Dataset, count: int) -> dict[int, list[int]]:
     """The first ``count`` cases of each class that has any: label -> rows."""
     rows = {}
-    for label in range(len(cases.labels)):
-        found = (cases.label == label).nonzero().flatten()[:count].tolist()
+    for label in range(len(cases.classes)):
+        found = (cases.target == label).nonzero().flatten()[:count].tolist()
         if found:
             rows[label] = found
     return rows
@@ -79,7 +79,7 @@ def of_each_class(cases: Dataset, count: int) -> dict[int, list[int]]:
 
 def counts_of(cases: Dataset) -> list[int]:
     """Cases of each class."""
-    return cases.label.bincount(minlength=len(cases.labels)).tolist()
+    return cases.target.bincount(minlength=len(cases.classes)).tolist()
 
 
 def picture_size(cases: Dataset) -> str:
@@ -163,6 +163,22 @@ def _plain(text: Any) -> str:
         return text
     line = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_\[\]|>#])", r"\\\1", line)
+
+
+class Section(NamedTuple):
+    """One part of a report."""
+
+    name: str  # the link to it
+    title: str
+    html: Markup
+
+
+def section(name: str, title: str, template: str, part: Any) -> list[Section]:
+    """What the macro ``name`` of a template makes of ``part``; nothing of an empty one."""
+    if not part:
+        return []
+    macro = getattr(_pages().get_template(template).module, name)
+    return [Section(name, title, Markup(macro(part)))]
 
 
 def page(template: str, **context: Any) -> str:

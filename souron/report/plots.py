@@ -24,6 +24,7 @@ from matplotlib.ticker import (
 from PIL import Image
 from torch import Tensor
 
+from souron import registry
 from souron.kinds.codecs.animation import _bytes, _show, sheet
 from souron.kinds.codecs.image import picture
 from souron.stats.records import Measure, Row, Verdict
@@ -49,10 +50,6 @@ READABLE_CLASSES = 30  # more do not fit into one matrix
 LEAST_OVERLAY = 128  # pixels a side
 
 Curve = list[dict[str, float]]
-
-
-LOWER = ("log loss", "bits per dimension")  # measures that are better where they are lower
-FOLLOWED = "kernel distance"  # is looked at, but does not choose the weights
 
 
 def learning_curves(
@@ -93,7 +90,7 @@ def learning_curves(
     if has_measure:
         _style(panels[-1], _against(against), _validation(measure))
         _scale(panels[-1].yaxis, measure)
-        if one and measure != FOLLOWED:
+        if one:
             _mark_best(panels[-1], next(iter(curves.values()))[0], looked, against, measure)
     for panel in panels:
         panel.xaxis.set_major_locator(MaxNLocator(6))
@@ -109,9 +106,11 @@ def learning_curves(
 def _mark_best(panel: Axes, curve: Curve, key: str, against: str, measure: str) -> None:
     """A ring where the weights that the run kept were found."""
     looks = [row for row in curve if key in row]
-    best = (min if measure in LOWER else max)(looks, key=lambda row: row[key])
+    best = (max if registry.metric(measure).higher_is_better else min)(
+        looks, key=lambda row: row[key]
+    )
     panel.plot(best[against], best[key], "o", markersize=9, fillstyle="none", color=COLOURS[1])
-    text = _("best: {value}").format(value=units.measure(measure, best[key]))
+    text = _("best: {value}").format(value=registry.metric(measure).text(best[key]))
     right = best[against] > sum(panel.get_xlim()) / 2
     panel.annotate(
         text,
@@ -339,7 +338,9 @@ def intervals(rows: Sequence[Row]) -> bytes:
     figure = _figure(7.2, 0.85 + 0.36 * len(rows))
     axes = figure.subplots()
     measure = rows[0].measure
-    _style(axes, _("{measure} on the test cases").format(measure=units.called(measure)), "")
+    _style(
+        axes, _("{measure} on the test cases").format(measure=registry.metric(measure).title), ""
+    )
     _scale(axes.xaxis, measure)
     for place, row in enumerate(rows):
         axes.plot((row.low, row.high), (place, place), color=COLOURS[0], linewidth=2)
@@ -369,7 +370,7 @@ def against_cost(rows: Sequence[Row], costs: Mapping[str, Sequence[float]]) -> b
     measure = rows[0].measure
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     for axes, (name, values) in zip(panels, costs.items(), strict=True):
-        _style(axes, name, units.called(measure) if axes is panels[0] else "")
+        _style(axes, name, registry.metric(measure).title if axes is panels[0] else "")
         axes.set_xscale("log")
         decades = max(values) > 20 * min(values)
         axes.xaxis.set_major_locator(LogLocator(subs=(1,) if decades else (1, 2, 5)))
@@ -409,7 +410,7 @@ def verdicts(pairs: Sequence[Verdict], systems: Sequence[str], measure: str) -> 
             sign, shade = signs[verdict]
             axes.add_patch(_square(j, i, shade))
             axes.text(j, i - 0.16, sign, ha="center", va="center", fontsize=11, color=INK)
-            text = units.difference(measure, difference).split(" ")[0]
+            text = registry.metric(measure).difference(difference).split(" ")[0]
             axes.text(j, i + 0.24, text, ha="center", va="center", fontsize=7.5, color=INK)
     names = [label(system, 14) for system in systems]
     axes.set_xticks(range(n), names, fontsize=8.5, rotation=30 if n > 4 else 0)
@@ -524,7 +525,7 @@ def signed(values: Tensor, most: float = 2.5) -> Tensor:
 
 
 def _scale(axis: Any, measure: str) -> None:
-    if measure in units.SHARES:
+    if registry.metric(measure).unit == "share":
         axis.set_major_formatter(FuncFormatter(lambda share, _place: f"{100 * share:g} %"))
 
 
@@ -533,7 +534,7 @@ def _against(what: str) -> str:
 
 
 def _validation(measure: str) -> str:
-    return _("validation {measure}").format(measure=units.called(measure))
+    return _("validation {measure}").format(measure=registry.metric(measure).title)
 
 
 def _mark_budget(axes: Axes, budget: float | None) -> None:
@@ -577,7 +578,7 @@ def robustness(lines: Mapping[str, Sequence[Measure]], measure: str = "accuracy"
     """
     figure = _figure(7.2, 3.6)
     axes = figure.subplots()
-    _style(axes, _("strength of the disturbance (0: none)"), units.called(measure))
+    _style(axes, _("strength of the disturbance (0: none)"), registry.metric(measure).title)
     _scale(axes.yaxis, measure)
     for index, (name, values) in enumerate(lines.items()):
         # side by side, so that intervals do not hide each other
@@ -681,7 +682,7 @@ def learning_sizes(
     figure = _figure(7.2, 3.2)
     axes = figure.subplots()
     _style(axes, _("training cases"), _("{measure} on the test cases").format(
-        measure=units.called(measure)))  # fmt: skip
+        measure=registry.metric(measure).title))  # fmt: skip
     _scale(axes.yaxis, measure)
     axes.set_xscale("log", base=2)
     axes.fill_between(sizes, lows, highs, color=COLOURS[0], alpha=0.14, linewidth=0)

@@ -3,8 +3,8 @@
 from souron.report.comparison import comparison_html, comparison_report
 from souron.report.data_check import check_page
 from souron.report.dataset import data_page
+from souron.report.drawn import drawn_html
 from souron.report.run import run_html, run_report
-from souron.report.sections.generate import drawn_html
 
 __all__ = [
     "check_page",

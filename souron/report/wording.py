@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from souron.stats.records import Row, Verdict
 from souron.stats.verdict import MOST_CASES
+from souron.utils import units
 from souron.utils.messages import _
 
 
@@ -17,8 +18,8 @@ def sentence(
 ) -> str:
     """What to say on top of a report.
 
-    ``rows`` best first; ``measure`` in the reader's language; ``unit`` ``"points"`` where the
-    measure is a share of 1, so that differences are percentage points.
+    ``rows`` best first; ``measure`` in the reader's language; ``unit`` is the metric's:
+    differences of shares are percentage points.
     """
     best = rows[0].system
     if len(rows) == 1:
@@ -86,7 +87,7 @@ def _listed(names: Sequence[str], most: int = 3) -> str:
 
 def _needed(verdict: Verdict, seeds: int) -> str:
     more = {
-        "cases": _about(verdict.cases_needed or 0),
+        "cases": units.roughly(verdict.cases_needed or 0),
         "seeds": verdict.seeds_needed,
         "times": MOST_CASES,
     }
@@ -105,18 +106,12 @@ def _needed(verdict: Verdict, seeds: int) -> str:
     return told.format(**more)
 
 
-def _about(number: int) -> str:
-    """Two digits, rounded up: 1234 -> ``1,300``."""
-    power = 10 ** max(len(str(number)) - 2, 0)
-    return f"{-(-number // power) * power:,}"
-
-
 def _difference(value: float, low: float, high: float, unit: str) -> str:
     """``0.8 points (0.3..1.3)``, with as many digits as keep the ends off a zero they exclude."""
-    if unit == "points":
+    if unit == "share":
         value, low, high = 100 * value, 100 * low, 100 * high
     large = max(abs(value), abs(low), abs(high))
-    digits = 1 if unit == "points" or large >= 10 else 3
+    digits = 1 if unit == "share" or large >= 10 else 3
     while digits < 8 and low * high > 0 and min(abs(low), abs(high)) < 0.5 * 10**-digits:
         digits += 1
     shown = {
@@ -125,7 +120,7 @@ def _difference(value: float, low: float, high: float, unit: str) -> str:
         "high": f"{round(high, digits) + 0:.{digits}f}",
         "unit": unit,
     }
-    if unit == "points":
+    if unit == "share":
         return _("{value} points ({low}..{high})").format(**shown)
     if unit:
         return _("{value} {unit} ({low}..{high})").format(**shown)

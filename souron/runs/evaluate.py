@@ -7,13 +7,19 @@ from typing import Any
 import torch
 
 from souron.data import load, splits
-from souron.data.dataset import Dataset, Loader
-from souron.evaluation import classification, generation
-from souron.runs import events, prepare, train
+from souron.data.dataset import Dataset
+from souron.evaluation.answers import Trainings
+from souron.runs import fit as run_fit
 from souron.runs import folder as run_folder
+from souron.runs import options as run_options
+from souron.runs import prepare
+from souron.runs.options import EvaluateOptions
 from souron.runs.record import Cost, RunRecord
 from souron.stats.records import Measure
+from souron.task import Task
 from souron.utils.messages import UserError, _
+
+ANSWERS = "answers.safetensors"
 
 
 def evaluate(
@@ -23,102 +29,105 @@ def evaluate(
     return examine(folder, data, **options).measures
 
 
-def examine(
-    folder: str | Path,
-    data: str | Path | None = None,
-    group: str | None = None,
-    allow_leak: bool = False,
-    prevalence: float | None = None,
-    window: str | None = None,
-    samples: int | None = None,
-) -> RunRecord:
-    """Measure a run again: on its own test cases, or on all cases of other data. The threshold and
-    the temperature stay as they were chosen on the run's validation cases.
+def examine(folder: str | Path, data: str | Path | None = None, **options: Any) -> RunRecord:
+    """Measure a run again: on its own test cases, or on all cases of other data. What was chosen on
+    the run's validation cases, such as a threshold, stays.
+
+    ``options`` are ``group``, ``allow_leak`` and ``window`` as in ``train``, and those of the task,
+    such as ``prevalence`` or ``samples``.
 
     Raises UserError, also where other data holds pictures or patients that the run learnt from and
     ``allow_leak`` is not said.
     """
     folder = Path(folder)
-    train.check_shares(prevalence=prevalence)
+    run_options.check_shares(prevalence=options.get("prevalence"))
     args = run_folder.read_args(folder)
-    model = run_folder.load(folder)
+    task = prepare.task_of(args)
+    given, further = run_options.read(EvaluateOptions, options, "souron val --help")
+    common = {name: value for name, value in given.items() if value}
+    args |= run_options.of_task(task.name, further)
+    chosen = prepare.task_options(args, task)
+    system = run_folder.load(folder)
     same = data is None or str(data) == str(args["data"])
-    cases = load.load(
-        args["data"] if data is None else str(data), model.seen.side, group or args.get("group"),
-        window or args.get("window"),
-    )  # fmt: skip
+    cases = _cases(args | common, args["data"] if same else str(data), system, task)
     record = RunRecord(
-        folder, str(args["system"]), str(data or args["data"]), model.task, args["seed"],
+        folder, str(args["system"]), str(data or args["data"]), task.name, args["seed"],
         args["config"], args["seen"], 0, 0, {}, [], Cost(0, 0), Cost(0, 0), "", {},
-        test=cases, model=model,
+        test=cases, model=system,
     )  # fmt: skip
-    if model.task == "generate":
-        _appraise(record, args, None if same else cases, samples)
-        return record
-    crossed = (folder / "folds.csv").exists()
     if same:
-        split = splits.read(folder / "split.csv", cases)
-        order = splits.read_order(folder / "folds.csv", cases) if crossed else split.test
-        cases = cases.only(order)
-    elif model.task == "classify":
-        if not allow_leak:
-            splits.refuse_leaks(*_learnt_from(folder, args, model, cases))
-        cases = _with_labels_of(model, cases)
-    cases = prepare.coloured(cases, model.seen.channels)
-    record.test = cases
-    if model.task != "classify":
-        train.measure(record, model, Loader(cases, model.prepare))
-        return record
-    trial = classification.Trial(classification.positive(args.get("positive"), model.seen.labels))
-    answers = classification.Answers.read(folder / "answers.safetensors", cases)
-    if not (same and crossed):
-        answers = classification.Answers.of(cases, trial.again(model, cases, answers.kept))
-    record.probability = answers.probability[0]
-    record.trust = classification.trust(answers, trial, prevalence or args.get("prevalence"))
-    record.measures = record.trust.measures
+        own, split = cases, prepare.read_split(folder, cases, task)
+    else:
+        if not common.get("allow_leak"):
+            splits.refuse_leaks(*_learnt_from(folder, args, system, cases, task))
+        cases = _with_classes_of(system, cases)
+        rows = torch.arange(len(cases))
+        own, split = cases, splits.Split(rows[:0], rows[:0], rows)
+        if task.needs_training_data:
+            own = _cases(args, args["data"], system, task)
+            split = prepare.read_split(folder, own, task)
+    *_before, step = task.setup(own, split, chosen)
+    setup = step.result if same else task.against(cases, step.result)
+    if same and (folder / "folds.csv").exists():
+        order = splits.read_order(folder / "folds.csv", cases)
+        setup.test = cases.only(order)
+        trainings = Trainings.read(folder / ANSWERS, setup.test)
+    else:
+        trainings = _answered_again(folder, task, system, setup, args)
+    record.test = setup.test
+    record.answers, record.details = trainings.answers, task.result(trainings, setup)
+    record.measures = task.measures(trainings.answers, setup, trainings.training_of)
     return record
 
 
-def _appraise(
-    record: RunRecord, args: dict[str, Any], others: Dataset | None, samples: int | None
-) -> None:
-    """Draw again, and hold it against the run's own test cases or all of ``others``."""
-    count = samples or args.get("samples") or generation.SAMPLE
-    own = prepare.cases_for({**args, "side": record.model.seen.side})
-    split = splits.read(record.folder / "split.csv", own)
-    *_before, (_done, scale) = generation.reference_set(own, split, count)
-    assert scale is not None, "it ends with the scale itself"
-    if others is not None:
-        none = own.only([])
-        scale = generation.ReferenceSet.of(scale.eye, splits.Parts(none, none, others), count)
-    record.test = scale.test
-    events.last(train.appraise(record, record.model, scale))
+def _cases(args: dict[str, Any], data: str, system: Any, task: Task) -> Dataset:
+    side = getattr(system.spec, "side", args["side"])
+    found = load.load(data, side, args.get("group"), args.get("window"), 1)
+    return prepare.coloured(found, getattr(system.spec, "channels", 0))
+
+
+def _answered_again(
+    folder: Path, task: Task, system: Any, setup: Any, args: dict[str, Any]
+) -> Trainings:
+    """The kept network's answers about the test cases, with what was chosen when it was trained."""
+    decision: dict[str, float] = {}
+    if (folder / ANSWERS).exists():
+        decision = Trainings.read(folder / ANSWERS, setup.test.only([])).decision
+    events = run_fit.answer(task, system, setup.test, decision, setup, args["seed"], details=False)
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            return Trainings.of_one(setup.test, end.value, decision)
 
 
 def _learnt_from(
-    folder: Path, args: dict[str, Any], model: Any, cases: Dataset
+    folder: Path, args: dict[str, Any], system: Any, cases: Dataset, task: Task
 ) -> tuple[list[str], list[str]]:
     """Files and groups of these cases that the run has learnt from, as far as can be known: its own
     pictures must still be where they were."""
     trained = splits.read_groups(folder / "split.csv")
     groups = sorted(set(cases.group) & trained)
     try:
-        own = prepare.cases_for({**args, "side": model.seen.side})
-        split = splits.read(folder / "split.csv", own)
+        own = _cases(args, args["data"], system, task)
+        split = prepare.read_split(folder, own, task)
     except UserError:
         return [], groups
     return splits.shared(own.only(split.train), cases), groups
 
 
-def _with_labels_of(model: Any, cases: Dataset) -> Dataset:
-    """The same cases, their labels numbered as the model numbers them. Raises UserError."""
-    unknown = [label for label in cases.labels if label not in model.seen.labels]
+def _with_classes_of(system: Any, cases: Dataset) -> Dataset:
+    """The same cases, their classes numbered as the system numbers them. Raises UserError."""
+    labels = getattr(system.spec, "labels", None)
+    if labels is None or cases.target is None:
+        return cases
+    unknown = [label for label in cases.classes if label not in labels]
     if unknown:
         raise UserError(
             "labels",
             _("the model does not know the labels {labels}").format(labels=", ".join(unknown)),
-            expected=", ".join(model.seen.labels),
+            expected=", ".join(labels),
             exit=3,
         )
-    number = torch.tensor([model.seen.labels.index(label) for label in cases.labels])
-    return replace(cases, label=number[cases.label], labels=model.seen.labels)
+    number = torch.tensor([labels.index(label) for label in cases.classes])
+    return replace(cases, target=number[cases.target], classes=tuple(labels))

@@ -180,13 +180,13 @@ def numbers_of(system: Any, label: str) -> list[int]:
             fix=_("leave label out"),
         )
     for name in names:
-        if name not in system.seen.labels:
+        if name not in system.spec.labels:
             raise UserError(
                 "label",
                 _("no class is named {name!r}").format(name=name),
-                expected=", ".join(system.seen.labels),
+                expected=", ".join(system.spec.labels),
             )
-    return [system.seen.labels.index(name) for name in names]
+    return [system.spec.labels.index(name) for name in names]
 
 
 def completed(system: Any, given: str | Path) -> Tensor | None:
@@ -200,7 +200,7 @@ def completed(system: Any, given: str | Path) -> Tensor | None:
             expected="image_gpt",
             fix="souron train image_gpt data=digits",
         )
-    side, channels = system.seen.side, system.seen.channels
+    side, channels = system.spec.side, system.spec.channels
     read = [
         pictures.square(pictures.read(path, about=side), side, channels)
         for path in files.find_files([given])

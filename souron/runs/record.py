@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from souron.data.dataset import Dataset, Skipped
-from souron.evaluation.generation import Gallery
+from souron.evaluation.answers import Answers
 from souron.stats.records import Measure, Ranking, Row, Verdict
 
 
@@ -46,13 +46,11 @@ class RunRecord:
     grouped: str = ""  # what groups were read from, in the reader's language
     receipt: dict[str, Any] = field(default_factory=dict)  # versions, machine, data hash, options
     test: Dataset | None = None  # the test cases, for pictures
-    probability: Tensor | None = None  # (cases, labels) of the test cases, for classifiers
-    appraisal: Any = None  # appraising.Appraisal, for generators
+    answers: list[Answers] = field(default_factory=list)  # one a repeat, about the test cases
+    details: Any = None  # what the task's section of the report shows; ``as_json`` where it has one
     film: list[Tensor] = field(default_factory=list)  # (B, C, H, W) uint8 each: how it learnt
-    groups: Tensor | None = None  # (cases,) for groupings
     folds: int = 1  # of cross-validation, where cases are few
     trainings: int = 1  # that cross-validation took, with the network that is kept
-    trust: Any = None  # trusting.Trust, for classifiers
     model: Any = None
 
     def _repr_html_(self) -> str:
@@ -71,8 +69,7 @@ class RunRecord:
             "forecast": asdict(self.forecast),
             "outcome": asdict(self.outcome),
             "skipped": [asdict(skipped) for skipped in self.skipped],
-            **(self.trust.as_json() if self.trust is not None else {}),
-            **(self.appraisal.as_json() if self.appraisal is not None else {}),
+            **(self.details.as_json() if hasattr(self.details, "as_json") else {}),
         }
 
 
@@ -129,9 +126,7 @@ class ComparisonRecord:
     folds: int = 1
     further: dict[str, Ranking] = field(default_factory=dict)  # by further measures
     follows: str = ""  # the measure that looks took while the systems trained
-    guesses: dict[str, Tensor] = field(default_factory=dict)  # system -> (seeds, cases), the label
-    # each gave, for classifiers
-    gallery: Gallery | None = None  # for generators
+    details: Any = None  # what the task's section of the report shows
     test: Dataset | None = None
 
     def _repr_html_(self) -> str:
@@ -150,7 +145,7 @@ class ComparisonRecord:
             "rows": [asdict(row) for row in self.rows],
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
             **{name.lower(): ranking.as_json() for name, ranking in self.further.items()},
-            **({"generation": self.gallery.as_json()} if self.gallery else {}),
+            **(self.details.as_json() if hasattr(self.details, "as_json") else {}),
             "sentence": self.sentence,
             "report": str(self.report),
         }

@@ -44,12 +44,12 @@ class Classifying:
         self.system = model.system.eval()
         if self.system.channels_last:
             self.system.to(memory_format=torch.channels_last)
-        self.labels = tuple(self.system.seen.labels)
+        self.labels = tuple(self.system.spec.labels)
         self.folded = folded(self.system)
 
     def take(self, given: Picture, said: dict[str, Any]) -> Tensor:
         """(C, H, W), uint8 or float32 in 0..255"""
-        return given.square(self.system.seen.side, self.system.seen.channels)
+        return given.square(self.system.spec.side, self.system.spec.channels)
 
     @torch.inference_mode()
     def network(self, taken: list[Tensor]) -> list[Tensor]:
@@ -74,7 +74,7 @@ def folded(system: Any) -> Any:
     convolutions before them; as it is where it has none, or cannot be told apart layer by layer."""
     if not any(isinstance(part, nn.BatchNorm2d) for part in system.modules()):
         return system
-    seen = system.seen
+    seen = system.spec
     given = torch.rand(
         2, seen.channels, seen.side, seen.side, generator=torch.Generator().manual_seed(0)
     )

@@ -70,8 +70,8 @@ def looked(model: models_api.Model, answer: Answer) -> str:
     place = image.case_file(path.parent, path.name)
     try:
         given = Picture.read(place.path, frame=place.frame, **model.reading)
-        pixels = given.square(system.seen.side, system.seen.channels)
-        best = system.seen.labels.index(answer.said.best[0])
+        pixels = given.square(system.spec.side, system.spec.channels)
+        best = system.spec.labels.index(answer.said.best[0])
         batch = system.prepare(pixels[None], torch.tensor([best]))
         heat = gradcam.heat(system, batch.image, batch.label)
     except UserError as error:

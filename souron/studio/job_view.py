@@ -12,6 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from souron import registry
 from souron.studio.jobs import ALIVE, Job, state_name
 from souron.studio.shared import QUIET, Studio, command, table, trouble
 from souron.utils import units
@@ -187,8 +188,10 @@ def live_table(rows: list[dict[str, Any]]) -> Markup:
         (
             row["system"],
             units.seconds(row["seconds"]),
-            "" if row["val"] is None else units.measure(follows, row["val"]),
-            "  ".join(units.measure(headline, value) for value in row["test"] if value is not None),
+            "" if row["val"] is None else registry.metric(follows).text(row["val"]),
+            "  ".join(
+                registry.metric(headline).text(value) for value in row["test"] if value is not None
+            ),
         )
         for row in rows
     ]

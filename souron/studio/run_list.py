@@ -40,8 +40,8 @@ class Result:
     def __str__(self) -> str:
         if not self.measure:
             return ""
-        told = f"{units.called(self.measure)} {units.measure(self.measure, self.value)}"
-        between = units.interval(self.measure, self.low, self.high)
+        told = f"{registry.metric(self.measure).title} {registry.metric(self.measure).text(self.value)}"
+        between = registry.metric(self.measure).interval(self.low, self.high)
         return " ".join(filter(None, (self.system, told, f"({between})")))
 
 

@@ -58,7 +58,7 @@ def tested(kind: type[Kind], folder: Path, data: str, place: Path, roots: Roots)
     path = place / (re.sub(r"[^\w.\-]+", "-", name) + ".png")
     if not path.exists():
         cases = load.load(data)
-        Picture.of(cases.image[list(cases.file).index(name)]).save(path)
+        Picture.of(cases.input[list(cases.file).index(name)]).save(path)
     return path
 
 

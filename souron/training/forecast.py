@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import mean, median
 from typing import Any
@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from souron.data.dataset import Loader
-from souron.training import forecast
 from souron.training.loop import Progress
-from souron.training.trainer import Trainer, look
+from souron.training.trainer import Trainer
 from souron.utils import hardware
 from souron.utils.messages import UserError, _
 
@@ -44,7 +43,7 @@ class Probe:
 def probe(fit: Trainer) -> Probe:
     """Train a copy for a few steps. Raises UserError where the run will not fit into memory."""
     some = fit.data.cases.only(range(min(256, len(fit.data))))
-    few = Loader(some, fit.data.prepare, device=fit.data.device)
+    few = replace(fit.data, cases=some, augment=None)
     refuse_what_does_not_fit(fit, few)
     bounded = fit.budget.unit == "seconds"  # then a few steps show the memory, and time is known
     with torch.random.fork_rng():
@@ -54,12 +53,13 @@ def probe(fit: Trainer) -> Probe:
         places = GROWING if fit.system.grows else (0.0,)
         tried = [_tried(copied, steps, place, few_steps, len(places)) for place in places]
         begun = time.perf_counter()
-        if fit.system.measures:
-            look(copied.system, few)
-        held = forecast.held(copied.system, copied.optimizers.values())
+        if fit.task is not None:
+            copied.task = fit.task
+            copied.means(few)
+        kept = held(copied.system, copied.optimizers.values())
         seconds_a_case = (time.perf_counter() - begun) / len(some)
     known = [seconds for seconds in tried if seconds is not None]
-    return Probe(mean(known), seconds_a_case, held)
+    return Probe(mean(known), seconds_a_case, kept)
 
 
 def _tried(
@@ -83,8 +83,8 @@ def refuse_what_does_not_fit(fit: Trainer, few: Loader) -> None:
     if fit.system.full_batch:
         return
     _total, free = hardware.memory()
-    two = forecast.of_a_step(fit.system, next(few.once(2)), 2)
-    four = forecast.of_a_step(fit.system, next(few.once(4)), 4)
+    two = of_a_step(fit.system, next(few.once(2)), 2)
+    four = of_a_step(fit.system, next(few.once(4)), 4)
     a_case = max(1, (four - two) // 2)
     needed = two + a_case * (fit.batch - 2)
     if needed <= free:

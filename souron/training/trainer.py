@@ -43,7 +43,10 @@ class Trainer:
     budget: Budget
     batch: int
     patience: int = 0  # looks without improvement before it stops; 0: never
-    also: Callable[[Any], dict[str, float]] | None = None  # what more a look shows of the system
+    task: Any = None  # says what a look at the validation cases shows, and which figure picks the
+    # checkpoint; None keeps the last weights
+    setup: Any = None  # the task's own
+    look_seconds: float = 0.0  # that looks have taken, where ``Task.watch`` counts them
 
     step: int = 0  # steps done
     seconds: float = 0.0  # of training, without looks
@@ -107,7 +110,7 @@ class Trainer:
             self._used = self.fraction
             used_up = progress is None or self._used >= 1
             if used_up or self._due():
-                self._look()
+                self._look(last=used_up)
             if used_up:
                 self.stopped = "budget"
             if self.stopped:
@@ -133,7 +136,7 @@ class Trainer:
             return self.step % self.epoch_steps == 0
         return self._used * LOOKS >= len(self.curve) + 1
 
-    def _look(self) -> None:
+    def _look(self, last: bool) -> None:
         row: dict[str, float] = {
             "step": self.step,
             "epoch": round(self.step / self.epoch_steps, 4),
@@ -142,14 +145,9 @@ class Trainer:
         }
         row |= {f"loss {name}": loss.item() for name, loss in self._losses.items()}
         self._check()
-        if self.val is not None and len(self.val) and self.system.measures:
-            values = look(self.system, self.val)
-            row |= {f"val {name}": value for name, value in values.items()}
-            self._remember(values)
-        elif self.step:
-            self.best = self._weights()
-        if self.also is not None:
-            row |= {f"val {name}": value for name, value in self.also(self.system).items()}
+        figures = self.task.watch(self, self.setup, last) if self.task else {}
+        row |= {f"val {name}": value for name, value in figures.items()}
+        self._keep_best(figures)
         self.curve.append(row)
 
     def _check(self) -> None:
@@ -171,20 +169,32 @@ class Trainer:
     def _weights(self) -> dict[str, Tensor]:
         return {n: t.detach().clone() for n, t in self.system.state_dict().items()}
 
-    def _remember(self, values: dict[str, float]) -> None:
-        """Keep the weights where the last measure that training follows is at its best so far."""
-        name = self.watched
-        sign = 1 if self.system.measures[name] == "higher" else -1
-        earlier = [sign * row[f"val {name}"] for row in self.curve]
-        if not earlier or sign * values[name] > max(earlier):
+    def _keep_best(self, figures: dict[str, float]) -> None:
+        """Keep the weights where the watched metric is at its best so far; the last ones as long as
+        it was never measured."""
+        watched = self.task.metric(self.task.watches) if self.task and self.task.watches else None
+        column = f"val {watched.name}" if watched else ""
+        sign = 1 if watched and watched.higher_is_better else -1
+        earlier = [sign * row[column] for row in self.curve if column in row]
+        if watched is None or watched.name not in figures:
+            if not earlier and self.step:
+                self.best = self._weights()
+            return
+        if not earlier or sign * figures[watched.name] > max(earlier):
             self.best = self._weights()
         elif self.patience and len(earlier) - earlier.index(max(earlier)) >= self.patience:
             self.stopped = "patience"
 
-    @property
-    def watched(self) -> str:
-        """The measure that says which look was best: the headline."""
-        return next(iter(self.system.measures))
+    def means(self, data: Loader) -> dict[str, float]:
+        """The mean of each metric that ``Task.validate`` knows, over the cases, in the precision
+        of training; the system is left as it was, learning or not."""
+        learning = self.system.training
+        self.system.eval()
+        with torch.inference_mode(), autocast(data.device)():
+            found = self.task.validate(self.system, data).items()
+            values = {name: score.mean().item() for name, score in found}
+        self.system.train(learning)
+        return values
 
     def keep(self, path: Path) -> None:
         """Write all that going on needs. Before the first step there is nothing new to write: the
@@ -209,13 +219,3 @@ class Trainer:
         if self.best is not None:
             self.system.load_state_dict(self.best)
         self.system.eval()
-
-
-def look(system: Any, data: Loader) -> dict[str, float]:
-    """Each measure's mean over the cases; the system is left as it was, learning or not."""
-    learning = system.training
-    system.eval()
-    with torch.inference_mode(), autocast(data.device)():
-        values = {name: score.mean().item() for name, score in system.evaluate(data).items()}
-    system.train(learning)
-    return values

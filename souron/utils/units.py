@@ -4,22 +4,6 @@ import math
 
 from souron.utils.messages import _
 
-SHARES = frozenset(
-    {
-        "accuracy",
-        "sensitivity",
-        "specificity",
-        "positive predictive value",
-        "negative predictive value",
-        "balanced accuracy",
-        "precision",
-        "recall",
-        "coverage",
-        "distance of class shares",
-        "certainty",
-        "share surely recognised",
-    }
-)  # that people read in percent
 UNKNOWN = "–"
 
 
@@ -92,57 +76,42 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %" if math.isfinite(share) else UNKNOWN
 
 
-def measure(name: str, value: float) -> str:
-    """A measure's value: a percentage where it is a share, else three digits."""
+def measure(unit: str, value: float) -> str:
+    """A measure's value: a percentage where its unit is ``"share"``, else three digits and the
+    unit."""
     if not math.isfinite(value):
         return UNKNOWN
-    return percent(value) if name in SHARES else _three(value)
+    return percent(value) if unit == "share" else f"{_three(value)} {unit}".rstrip()
 
 
-def interval(name: str, low: float, high: float) -> str:
+def interval(unit: str, low: float, high: float) -> str:
     """``91.5–92.6 %``; negative ends are set apart: ``-0.12 to 0.34``."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return UNKNOWN
-    first, last = measure(name, low), measure(name, high)
+    suffix = " %" if unit == "share" else f" {unit}" if unit else ""
+    first, last = measure(unit, low), measure(unit, high)
     if low < 0 or high < 0:
         return _("{low} to {high}").format(low=first, high=last)
-    return f"{first.removesuffix(' %')}–{last}"
+    return f"{first.removesuffix(suffix)}–{last}"
 
 
-def difference(name: str, value: float) -> str:
+def difference(unit: str, value: float) -> str:
     """With its sign; shares differ by percentage points: ``+1.2 points``."""
     if not math.isfinite(value):
         return UNKNOWN
-    if name in SHARES:
+    if unit == "share":
         digits = 1 if value == 0 or abs(value) >= 5e-4 else 2
         points = round(100 * value, digits) + 0.0  # no minus before a zero
         return _("{points} points").format(points=f"{points:+.{digits}f}")
-    return f"{'+' if value >= 0 else ''}{_three(value)}"
+    return f"{'+' if value >= 0 else ''}{_three(value)} {unit}".rstrip()
 
 
-def differences(name: str, low: float, high: float) -> str:
+def differences(unit: str, low: float, high: float) -> str:
     """An interval of differences: ``-1.2 to +0.4 points``."""
-    first = difference(name, low)
-    if name in SHARES:
+    first = difference(unit, low)
+    if unit == "share":
         first = first.split(" ")[0]
-    return _("{low} to {high}").format(low=first, high=difference(name, high))
-
-
-def called(name: str) -> str:
-    """A measure's name in the reader's language."""
-    return {
-        "accuracy": _("accuracy"),
-        "log loss": _("log loss"),
-        "AUC": _("AUC"),
-        "Brier score": _("Brier score"),
-        "sensitivity": _("sensitivity"),
-        "specificity": _("specificity"),
-        "positive predictive value": _("positive predictive value"),
-        "negative predictive value": _("negative predictive value"),
-        "balanced accuracy": _("balanced accuracy"),
-        "silhouette": _("silhouette"),
-        "bits per dimension": _("bits per dimension"),
-    }.get(name) or _(name)
+    return _("{low} to {high}").format(low=first, high=difference(unit, high))
 
 
 def _three(value: float) -> str:

@@ -254,9 +254,9 @@ def gather(
         how = how or _("the DICOM files with several frames")
     return Dataset(
         name=readable(source.absolute().name),
-        image=image[: len(kept)],
-        label=torch.tensor([number[item.label] for item in kept]),
-        labels=tuple(labels),
+        input=image[: len(kept)],
+        target=torch.tensor([number[item.label] for item in kept]),
+        classes=tuple(labels),
         file=[item.file for item in kept],
         group=found if any(found) else (),
         grouped=how if any(found) else "",

@@ -56,7 +56,7 @@ def load(folder: Path, side: int | None, **about) -> Dataset:
     everything = torch.from_numpy(np.concatenate(images))[:, None]  # (N, 1, H, W)
     answers = torch.from_numpy(np.concatenate(labels)).long()
     known(answers, len(about["labels"]), folder)
-    return Dataset(image=resized(everything, side), label=answers, file=files, part=parts, **about)
+    return Dataset(input=resized(everything, side), target=answers, file=files, part=parts, **about)
 
 
 def known(label: Tensor, count: int, where: Path) -> None:

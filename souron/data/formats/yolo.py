@@ -181,10 +181,10 @@ def _part(file: PurePosixPath, folders: dict[PurePosixPath, str]) -> tuple[str, 
 
 def _in_order(cases: Dataset, names: dict[str, str]) -> Dataset:
     """The classes in the order of ``names``, those that it lacks behind them."""
-    known = [name for name in names.values() if name in cases.labels]
-    labels = (*known, *(label for label in cases.labels if label not in known))
-    number = torch.tensor([labels.index(label) for label in cases.labels])
-    return replace(cases, labels=labels, label=number[cases.label])
+    known = [name for name in names.values() if name in cases.classes]
+    labels = (*known, *(label for label in cases.classes if label not in known))
+    number = torch.tensor([labels.index(label) for label in cases.classes])
+    return replace(cases, classes=labels, target=number[cases.target])
 
 
 def _no_folder(path: Path, what: str) -> UserError:

@@ -74,9 +74,9 @@ def load(side: int | None = None) -> Dataset:
     idx.known(label, len(labels), folder)
     return Dataset(
         name="cifar10",
-        image=resized(table[:, 1:].reshape(-1, 3, 32, 32), side),
-        label=label,
-        labels=labels,
+        input=resized(table[:, 1:].reshape(-1, 3, 32, 32), side),
+        target=label,
+        classes=labels,
         file=files,
         part=parts,
         augment=("shift", "mirror"),

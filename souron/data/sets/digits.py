@@ -26,9 +26,9 @@ def load(side: int | None = None) -> Dataset:
     image = torch.tensor(pixels).view(-1, 1, 8, 8) * (255 / 16)
     return Dataset(
         name="digits",
-        image=resized(image.round().to(torch.uint8), side),
-        label=torch.tensor(label),
-        labels=tuple("0123456789"),
+        input=resized(image.round().to(torch.uint8), side),
+        target=torch.tensor(label),
+        classes=tuple("0123456789"),
         file=[f"{i:05d}" for i in range(len(label))],
         augment=("shift",),
         source=source,

@@ -46,9 +46,9 @@ def load(side: int | None = None) -> Dataset:
     whole = [i for i, picture in enumerate(read) if isinstance(picture, Tensor)]
     return Dataset(
         name="stamps",
-        image=torch.stack([picture for picture in read if isinstance(picture, Tensor)]),
-        label=torch.tensor([labels.index(label[files[i]]) for i in whole]),
-        labels=labels,
+        input=torch.stack([picture for picture in read if isinstance(picture, Tensor)]),
+        target=torch.tensor([labels.index(label[files[i]]) for i in whole]),
+        classes=labels,
         file=[files[i] for i in whole],
         skipped=tuple(picture for picture in read if isinstance(picture, Skipped)),
         augment=("shift", "mirror"),

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from souron import registry
 from souron.evaluation.generation import Gallery, GenerationResult
 from souron.kinds.codecs import animation
 from souron.metrics.generation import Classes
 from souron.report import plots
-from souron.report.page import Plot, page, plot
+from souron.report.page import Plot, Section, plot, section
 from souron.stats.records import Measure, Ranking
 from souron.utils import units
 from souron.utils.messages import _
 
 if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, DrawnRecord, RunRecord
+    from souron.runs.record import ComparisonRecord, RunRecord
 
-NAMES = ("samples", "resemblance", "drawn_classes", "film")
+TEMPLATE = "generate.html"
 SHOWN = 64  # pictures of a run
 IN_THE_TABLE = (  # of a comparison, which ranks by all the others too
     "Fréchet distance", "kernel distance", "precision", "recall", "coverage", "bits per dimension",
@@ -26,57 +27,84 @@ IN_THE_TABLE = (  # of a comparison, which ranks by all the others too
 IN_A_ROW = 12  # pictures of each system in a comparison
 
 
-def parts(record: "RunRecord") -> dict[str, Any]:
-    """What the template ``generation.html`` shows; nothing of systems that do not draw."""
-    found = record.appraisal
-    if not isinstance(found, GenerationResult):
-        return dict.fromkeys(NAMES)
-    floor = found.scale.floor.measures if found.scale.floor else {}
-    return {
-        "samples": {
-            "drawn": _sheet(found.sample, _("pictures drawn by {system}"), record.system),
-            "real": _sheet(found.scale.test.image, _("real pictures of {data}"), record.data),
-            "each": units.seconds(found.seconds),
-        },
-        "resemblance": {
-            "eye": found.scale.eye.name,
-            "count": units.whole(len(found.sample)),
-            "rows": [_row(name, measure, floor) for name, measure in found.measures.items()],
-        },
-        "drawn_classes": _classes(found.resemblance.classes),
-        "film": plot(
-            animation.film(animation.frames(record.film)), _("the same pictures while it learnt")
-        )
-        if len(record.film) > 1
-        else None,
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says of a generator."""
+    result: GenerationResult = record.details
+    reference = result.reference
+    floor = reference.floor.measures if reference.floor else {}
+    film = len(record.film) > 1 and plot(
+        animation.film(animation.frames(record.film)), _("the same pictures while it learnt")
+    )
+    samples = {
+        "drawn": _sheet(result.sample, _("pictures drawn by {system}"), record.system),
+        "real": _sheet(reference.test.input, _("real pictures of {data}"), record.data),
+        "each": units.seconds(result.seconds),
     }
+    resemblance = {
+        "eye": reference.extractor.name,
+        "count": units.whole(len(result.sample)),
+        "rows": [_row(name, measure, floor) for name, measure in result.measures.items()],
+    }
+    parts = (
+        ("samples", _("Samples"), samples),
+        ("resemblance", _("How near to real pictures"), resemblance),
+        ("drawn_classes", _("What it draws"), _classes(result.resemblance.classes)),
+        ("film", _("How it learnt to draw"), film),
+    )
+    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    """What compared generators drew, side by side."""
+    return section("gallery", _("Side by side"), TEMPLATE, gallery(record))
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    name, measure = next(iter(record.measures.items()))
+    metric = registry.metric(name)
+    return _(
+        "{system} learnt from {train} pictures of {data} in {time}; {measure} {value} (95 % "
+        "interval {interval}) between what it draws and {test} test pictures it never saw."
+    ).format(
+        system=record.system,
+        data=record.data,
+        train=units.whole(record.parts.get("train", 0)),
+        test=units.whole(measure.n),
+        time=units.seconds(record.outcome.seconds),
+        measure=metric.title,
+        value=metric.text(measure.value),
+        interval=metric.interval(measure.low, measure.high),
+    )
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    text = _("Drawing pictures like those of {data}.").format(data=record.data)
+    return text, "model.generate(16).folder"
 
 
 def notes(record: "RunRecord") -> list[str]:
     """What stands on top of the report."""
-    found = record.appraisal
-    if not isinstance(found, GenerationResult):
-        return []
-    said = []
-    if found.collapsed:
-        said.append(
+    result: GenerationResult = record.details
+    texts = []
+    if result.collapsed:
+        texts.append(
             _("Mode collapse suspected: recall {recall}. It draws few kinds of pictures.").format(
-                recall=units.percent(found.measures["recall"].value)
+                recall=units.percent(result.measures["recall"].value)
             )
         )
-    classes = found.resemblance.classes
+    classes = result.resemblance.classes
     if classes is not None and classes.missing:
-        said.append(
+        texts.append(
             _("Classes of which it drew none: {labels}.").format(labels=", ".join(classes.missing))
         )
-    return said
+    return texts
 
 
-def gallery(record: "ComparisonRecord") -> dict[str, Any] | None:
+def gallery(record: "ComparisonRecord") -> dict[str, Any]:
     """What compared generators drew, at random and side by side, and their figures in one table."""
-    shown = record.gallery
-    if shown is None:
-        return None
+    shown: Gallery = record.details
     rankings = {record.measure: Ranking(record.rows, record.verdicts), **record.further}
     names = [row.system for row in record.rows]
     strips = [
@@ -86,7 +114,7 @@ def gallery(record: "ComparisonRecord") -> dict[str, Any] | None:
     columns = [name for name in IN_THE_TABLE if name in rankings]
     return {
         "strips": strips,
-        "columns": [units.called(name) for name in columns],
+        "columns": [registry.metric(name).title for name in columns],
         "rows": [(name, [_of(rankings[c], name) for c in columns], _each(shown, name))
                  for name in names],
         "floor": [_value(name, shown.floor.get(name)) for name in columns],
@@ -103,40 +131,24 @@ def gallery(record: "ComparisonRecord") -> dict[str, Any] | None:
                 },
             ),
             _("{measure} against what training and drawing cost").format(
-                measure=units.called(record.measure)
+                measure=registry.metric(record.measure).title
             ),
         ),
     }  # fmt: skip
 
 
-def drawn_html(record: "DrawnRecord") -> str:
-    """The sheet of what was drawn, for a notebook."""
-    sheet = record.folder / "grid.png"
-    return page(
-        "notebook.html",
-        headline=_("{count} pictures by {system}, seed {seed}").format(
-            count=units.whole(record.count), system=record.system, seed=record.seed
-        ),
-        columns=(),
-        rows=(),
-        picture=plot(sheet.read_bytes(), _("pictures drawn by {system}").format(
-            system=record.system)),
-        path=record.folder,
-    )  # fmt: skip
-
-
 def _row(name: str, measure: Measure, floor: Mapping[str, Measure]) -> dict[str, Any]:
     return {
-        "name": units.called(name),
-        "text": units.measure(name, measure.value),
-        "interval": units.interval(name, measure.low, measure.high),
+        "name": registry.metric(name).title,
+        "text": registry.metric(name).text(measure.value),
+        "interval": registry.metric(name).interval(measure.low, measure.high),
         "floor": _value(name, floor.get(name)),
         "n": measure.n,
     }
 
 
 def _value(name: str, measure: Measure | None) -> str:
-    return units.UNKNOWN if measure is None else units.measure(name, measure.value)
+    return units.UNKNOWN if measure is None else registry.metric(name).text(measure.value)
 
 
 def _of(ranking: Ranking, system: str) -> tuple[str, str]:
@@ -144,8 +156,8 @@ def _of(ranking: Ranking, system: str) -> tuple[str, str]:
     for row in ranking.rows:
         if row.system == system:
             return (
-                units.measure(row.measure, row.value),
-                units.interval(row.measure, row.low, row.high),
+                registry.metric(row.measure).text(row.value),
+                registry.metric(row.measure).interval(row.low, row.high),
             )
     return units.UNKNOWN, ""
 

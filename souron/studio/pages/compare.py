@@ -122,15 +122,15 @@ def outcome(studio: Studio, job: Job) -> str:
         (
             place,
             row["system"],
-            units.measure(row["measure"], row["value"]),
-            units.interval(row["measure"], row["low"], row["high"]),
+            registry.metric(row["measure"]).text(row["value"]),
+            registry.metric(row["measure"]).interval(row["low"], row["high"]),
             units.seconds(row["train_seconds"]),
             units.count(row["parameters"]),
         )
         for place, row in enumerate(result.get("rows", []), 1)
         if row["value"] is not None
     ]
-    measure = units.called((rows and result["rows"][0]["measure"]) or "")
+    measure = registry.metric((rows and result["rows"][0]["measure"]) or "").title
     heads = ("", _("system"), measure, _("95 % interval"), _("trained"), _("parameters"))
     folder = result.get("report", "").rpartition("/")[0]
     return Markup(

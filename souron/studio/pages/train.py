@@ -153,9 +153,9 @@ def outcome(studio: Studio, job: Job) -> str:
     run = result.get("run", "")
     rows = [
         (
-            units.called(name),
-            units.measure(name, found["value"]),
-            units.interval(name, found["low"], found["high"]),
+            registry.metric(name).title,
+            registry.metric(name).text(found["value"]),
+            registry.metric(name).interval(found["low"], found["high"]),
             units.whole(found["n"]),
         )
         for name, found in result.get("measures", {}).items()

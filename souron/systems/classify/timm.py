@@ -44,15 +44,15 @@ class Timm(Classifier):
         "small": "timm:regnetx_002.pycls_in1k",
     }
 
-    def __init__(self, config: Config, seen: Spec):
+    def __init__(self, config: Config, spec: Spec):
         """Raises UserError where timm has no network of that name, or none that fits here."""
-        super().__init__(config, seen)
+        super().__init__(config, spec)
         self.about = look_up(config.backbone)
         self.backbone = timm.create_model(
-            config.backbone, in_chans=seen.channels, num_classes=len(seen.labels)
+            config.backbone, in_chans=spec.channels, num_classes=len(spec.labels)
         )
         fixed = self.about.fixed_input_size
-        self.side = self.about.input_size[-1] if fixed else max(32, seen.side)
+        self.side = self.about.input_size[-1] if fixed else max(32, spec.side)
 
     @classmethod
     def published(cls, size: str, config: Config) -> str:

@@ -35,9 +35,9 @@ class KMeans(Clusterer):
 
     centres: Tensor  # (groups, features)
 
-    def __init__(self, config: Config, seen: Spec):
-        super().__init__(config, seen)
-        self.register_buffer("centres", torch.zeros(config.groups, seen.features))
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        self.register_buffer("centres", torch.zeros(config.groups, spec.features))
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         """Raises UserError where the points differ too little for so many groups."""

@@ -58,9 +58,9 @@ class VAE(Generator):
     }
     SHOWN = {"paper": (1, 28, 10)}
 
-    def __init__(self, config: Config, seen: Spec) -> None:
-        super().__init__(config, seen)
-        self.values = seen.channels * seen.side**2  # of a picture
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.values = spec.channels * spec.side**2  # of a picture
         widths = [config.hidden] * config.layers
         self.encoder = connected([self.values, *widths], 2 * config.latent)
         self.decoder = connected([config.latent, *widths], 2 * self.values)
@@ -114,7 +114,7 @@ class VAE(Generator):
         location, log_scale = self.decode(temperature * noise.normal(self.config.latent))
         share = noise.uniform(self.values).clamp(1e-6, 1 - 1e-6)
         value = location + grain * log_scale.exp() * share.logit()
-        yield value.view(-1, self.seen.channels, self.seen.side, self.seen.side)
+        yield value.view(-1, self.spec.channels, self.spec.side, self.spec.side)
 
 
 def connected(widths: list[int], out: int) -> nn.Sequential:
