@@ -66,7 +66,7 @@ def probe(cases: Dataset, budget: str) -> tuple[float, float, float, Any]:
     fit.use_best()
     times.append(time.perf_counter())
     with torch.inference_mode():
-        right = fit.system.evaluate(fit.system.loader(parts.test))["accuracy"]
+        right = fit.system.validate(fit.system.loader(parts.test))["accuracy"]
     times.append(time.perf_counter())
     seen, learning, tested = (after - before for before, after in pairwise(times))
     return seen, learning, tested, intervals.interval(right.numpy(), parts.test.units)

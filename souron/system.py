@@ -96,6 +96,10 @@ class System(nn.Module, ABC):
         """Batches of these cases as the system wants them."""
         return Loader(data, self.batch, augment, seed, device or self.device)
 
+    def validate(self, data: Loader) -> dict[str, Tensor]:
+        """Metrics case by case, (cases,), as its task computes them."""
+        return registry.load_task(self.task).validate(self, data)
+
     def reading(self) -> dict[str, Any]:
         """How files are read for ``predict``: what the kind's ``read`` takes."""
         return {}

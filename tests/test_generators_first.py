@@ -210,10 +210,10 @@ def test_a_vae_learns_bits_and_pictures(digits):
     system = made(VAE)
     known, held = digits.only(range(1500)), digits.only(range(1500, 1797))
     feed = system.loader(held)
-    before = system.evaluate(feed)["bits per dimension"]
+    before = system.validate(feed)["bits per dimension"]
     learn(system, known, 250)
-    after = system.evaluate(feed)["bits per dimension"]
-    assert torch.equal(after, system.evaluate(feed)["bits per dimension"])
+    after = system.validate(feed)["bits per dimension"]
+    assert torch.equal(after, system.validate(feed)["bits per dimension"])
     assert after.mean() < before.mean() - 1 and after.mean() < 6  # of 8 where nothing is known
     [batch] = feed.once(297)
     with torch.no_grad():

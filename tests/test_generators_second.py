@@ -203,11 +203,11 @@ def test_only_the_first_batch_starts_it_and_saving_remembers_that(digits):
 def test_learning_lowers_the_bits_and_eight_bit_rounding_does_not_reach_them(flow, digits):
     cases = digits.only(range(600, 800))
     data = flow.loader(cases)
-    learnt = flow.evaluate(data)["bits per dimension"]
+    learnt = flow.validate(data)["bits per dimension"]
     started = taught(glow.Glow, digits.only(range(512)), 1).evaluate(data)["bits per dimension"]
     assert learnt.mean() < started.mean() - 0.1
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(flow.evaluate(data)["bits per dimension"], learnt)
+        assert torch.equal(flow.validate(data)["bits per dimension"], learnt)
 
 
 def test_temperature_is_the_spread_of_the_noise(flow):

@@ -439,7 +439,7 @@ def test_image_gpt_learns_its_clusters_once(digits):
     near = model.picture(tokens) - next(data.once(300)).image
     assert near.abs().mean() < 0.1  # of a range of 2, with 8 greys
     palette = model.palette.clone()
-    bits = model.evaluate(Loader(digits.only(range(100)), model.prepare))["bits per dimension"]
+    bits = model.validate(Loader(digits.only(range(100)), model.prepare))["bits per dimension"]
     assert 0.5 < bits.mean() < 6  # a picture of 17 greys; 8 without having learnt
     other = Loader(digits.only(range(5)), model.prepare)
     next(model.fit(other, Run(9, 5, start=8)))

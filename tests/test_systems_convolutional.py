@@ -159,7 +159,7 @@ def test_tiny_learns_digits(family):
 
     for _ in model.fit(model.loader(train), Run(steps, batch=64, schedule=cycle)):
         pass
-    assert model.evaluate(model.loader(test))["accuracy"].mean() > 0.8
+    assert model.validate(model.loader(test))["accuracy"].mean() > 0.8
 
 
 # AlexNet

@@ -74,7 +74,7 @@ def test_tiny_learns_digits(kind):
     system = kind(kind.SIZES["tiny"], classify.Classifier.spec_for(known))
     learn(system, known, 60 if kind is any_timm.Timm else 120)
     unseen = digits(1400, 1797)
-    right = system.evaluate(system.loader(unseen))["accuracy"].mean()
+    right = system.validate(system.loader(unseen))["accuracy"].mean()
     assert right > 0.8
 
 

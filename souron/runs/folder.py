@@ -1,6 +1,5 @@
 """A run as a folder: every file is written beside its place and then moved there in one step."""
 
-import typing
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -52,12 +51,8 @@ def build(args: dict[str, Any]) -> Any:
     """The system that ``args`` describe, untrained."""
     kind, config = registry.load_system(str(args["system"]))
     config = override(config, args["config"])
-    seen = _from_dict(_seen_class(kind), args["seen"])
-    return kind(config, seen)
-
-
-def _seen_class(kind: Any) -> type:
-    return typing.get_type_hints(kind.see)["return"]
+    spec = registry.load_task(kind.task).Spec
+    return kind(config, _from_dict(spec, args["seen"]))
 
 
 def _from_dict(record: type, values: Any) -> Any:
