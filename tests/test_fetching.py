@@ -519,8 +519,8 @@ def test_work_folders_of_killed_processes_are_removed(cache, mnist, name, age, s
 
 def test_a_killed_fetch_leaves_nothing_that_the_next_does_not_remove(cache, mnist):
     code = (
-        "import os, signal; from pathlib import Path; from souron import fetching\n"
-        f"with fetching.workbench(Path({str(cache / 'data')!r})) as bench:\n"
+        "import os, signal; from pathlib import Path; from souron.hub import fetch\n"
+        f"with fetch.workbench(Path({str(cache / 'data')!r})) as bench:\n"
         "    (bench / 'half').touch(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)
