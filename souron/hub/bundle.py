@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+import pooch
+
 from souron.data import load
 from souron.hub import fetch
-from souron.hub.fetch import Item, Watch, nobody_watches
+from souron.hub.fetch import Item, Progress, no_progress
 from souron.utils.messages import UserError, _
 
 SUMS, README = "SHA256SUMS", "README.md"
@@ -70,7 +72,7 @@ class Difference:
     code: Literal["missing", "changed", "added", "outside"]
 
 
-def bundle(folder: Path, names: Sequence[str] = (), watch: Watch = nobody_watches) -> Bundle:
+def bundle(folder: Path, names: Sequence[str] = (), watch: Progress = no_progress) -> Bundle:
     """Copy the named data sets and weights, or all that are on this computer, into a new folder.
 
     Raises UserError where the folder holds something, where a named thing was not fetched, where
@@ -89,8 +91,8 @@ def bundle(folder: Path, names: Sequence[str] = (), watch: Watch = nobody_watche
         done += count
         watch(done, total)
 
-    with fetch.workbench(folder.absolute().parent) as bench:
-        fetch.room(bench, total)
+    with fetch.work_folder(folder.absolute().parent) as bench:
+        fetch.check_room(bench, total)
         made, sums = bench / "bundle", {}
         try:
             made.mkdir()
@@ -102,7 +104,7 @@ def bundle(folder: Path, names: Sequence[str] = (), watch: Watch = nobody_watche
                 for name, item in items.items()
             ]
             (made / README).write_text(ABOUT + "".join(rows), encoding="utf-8", newline="\n")
-            sums[README] = fetch.checksum(made / README)
+            sums[README] = pooch.file_hash(made / README)
             lines = [f"{digest}  {name}\n" for name, digest in sorted(sums.items())]
             (made / SUMS).write_text("".join(lines), encoding="utf-8", newline="\n")
             if folder.exists():
@@ -110,7 +112,7 @@ def bundle(folder: Path, names: Sequence[str] = (), watch: Watch = nobody_watche
             made.replace(folder)
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                raise fetch.full(folder.absolute().parent, total) from error
+                raise fetch.full_disk(folder.absolute().parent, total) from error
             raise UserError(
                 "unwritable",
                 _("{folder} cannot be written: {why}").format(
@@ -193,7 +195,7 @@ def _copy(source: Path, target: Path, advance: Callable[[int], None]) -> str:
     return digest.hexdigest()
 
 
-def verify(folder: Path, watch: Watch = nobody_watches) -> tuple[int, list[Difference]]:
+def verify(folder: Path, watch: Progress = no_progress) -> tuple[int, list[Difference]]:
     """How many files the checksums name, and what differs from them, by name.
 
     Raises UserError where the folder has no list of checksums, or a damaged one.
@@ -208,7 +210,7 @@ def verify(folder: Path, watch: Watch = nobody_watches) -> tuple[int, list[Diffe
             found.append(Difference(name, "outside"))
         elif not place.is_file():
             found.append(Difference(name, "missing"))
-        elif fetch.checksum(place) != digest:
+        elif pooch.file_hash(place) != digest:
             found.append(Difference(name, "changed"))
     for here, _folders, files in os.walk(folder):
         for file in files:
