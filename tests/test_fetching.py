@@ -552,7 +552,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 def test_a_bundle_is_a_cache_for_another_computer(full, tmp_path, monkeypatch, mnist):
     monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
     seen = []
-    made = bundle.bundle(tmp_path / "usb", watch=lambda done, total: seen.append((done, total)))
+    made = bundle.bundle(tmp_path / "usb", progress=lambda done, total: seen.append((done, total)))
     assert set(made.names) == {"mnist", "resnet18"} and seen[-1][0] == seen[-1][1] == made.bytes
     held = everything(tmp_path / "usb")
     file = "weights/ResNet18_Weights.IMAGENET1K_V1.safetensors"
