@@ -26,7 +26,7 @@ from souron import registry
 from souron.audit import memorization
 from souron.audit.memorization import Audit, Change, Found, Nearest, Space
 from souron.data import load, splits
-from souron.data.dataset import Dataset, Loader
+from souron.data.dataset import Dataset
 from souron.evaluation import embedding
 from souron.evaluation.sampling import Sample
 from souron.kinds.codecs.image import picture

@@ -30,7 +30,7 @@ from pointing import scenes, stamps
 from printing import HERE, say, table, watched, where
 
 from souron.data import load, splits
-from souron.data.dataset import Dataset, Loader
+from souron.data.dataset import Dataset
 from souron.runs import prepare
 from souron.stats import intervals
 

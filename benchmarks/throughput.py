@@ -66,7 +66,6 @@ def contest(who: str, name: str, chosen: argparse.Namespace) -> dict[str, Any]:
 def with_souron(system: Any, cases: Any, chosen: argparse.Namespace, tick: Callable) -> None:
     import torch
 
-    from souron.data.dataset import Loader
     from souron.training.loop import Run
     from souron.training.trainer import autocast
 

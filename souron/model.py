@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from souron import registry
-from souron.hub import fetch
+from souron.hub import weights
 from souron.kinds import signature
 from souron.kinds.kind import Kind
 from souron.runs import evaluate as run_evaluate
@@ -39,11 +39,11 @@ def load(name: str | Path, pretrained: bool = False) -> "Model":
     from souron.tasks.classify import Spec
 
     source = kind.published(registry.find(str(name))[1], config)
-    weights = fetch.weights(str(name), source)
-    mean, std = fetch.normalisation(source)
+    published = weights.weights(str(name), source)
+    mean, std = weights.normalisation(source)
     seen = Spec(3, 224, tuple(_IMAGENET_CATEGORIES), mean, std)
     system = kind(config, seen)
-    checkpoint.fill(system, weights, Path(str(name)))
+    checkpoint.fill(system, published, Path(str(name)))
     return Model(str(name), system.eval())
 
 

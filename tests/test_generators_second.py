@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from souron import registry
-from souron.data.dataset import Loader
 from souron.evaluation import summary
 from souron.evaluation.sampling import Noise
 from souron.systems.generate import biggan, glow

@@ -213,9 +213,9 @@ def test_the_projection_keeps_distances_and_the_backbone_is_the_published_one():
         columns.T @ columns, torch.eye(128).double() * 10, atol=1e-5, rtol=1e-5
     )
     # published weights, not drawn ones: the sum of the first layer's filters
-    from souron.hub import fetch
+    from souron.hub import weights
 
-    weights = fetch.weights("efficientnet_lite", eye.network.published("small", None))
+    weights = weights.weights("efficientnet_lite", eye.network.published("small", None))
     assert torch.equal(eye.network.conv_stem.weight, weights["conv_stem.weight"])
 
 

@@ -132,7 +132,15 @@ def test_nothing_runs_code_from_a_file(file):
 def test_only_the_hub_touches_the_network(file):
     if file.parent.name == "hub":
         return
-    network = {"urllib.request", "http.client", "socket", "requests", "httpx", "huggingface_hub"}
+    network = {
+        "urllib.request",
+        "http.client",
+        "socket",
+        "requests",
+        "httpx",
+        "huggingface_hub",
+        "pooch",
+    }
     assert not network & imports(file)
 
 

@@ -8,7 +8,7 @@ import torchvision
 from sklearn.datasets import load_digits
 from torch import nn
 
-from souron.data.dataset import Dataset, Loader
+from souron.data.dataset import Dataset
 from souron.registry import find, load_system
 from souron.systems.classify import alexnet, densenet, googlenet
 from souron.tasks.classify import Batch, Spec

@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans as Reference
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from souron.data.dataset import Dataset, Loader
+from souron.data.dataset import Dataset
 from souron.evaluation import sampling
 from souron.systems.classify import airbench, cnn, mlp, mlp_mixer, vit
 from souron.systems.classify import timm as any_timm

@@ -8,7 +8,7 @@ from sklearn.datasets import load_sample_image
 from torch import nn
 
 from souron import model, registry
-from souron.data.dataset import Dataset, Loader
+from souron.data.dataset import Dataset
 from souron.hub import fetch
 from souron.kinds.codecs.image import picture
 from souron.runs import compare, evaluate, train
@@ -74,9 +74,7 @@ def test_the_head_over_features_answers_as_the_whole(name):
     assert done == 1 and seen.cases.input.ndim == 2
     head = frozen.Head(whole)
     one = head.probabilities(head.loader(seen.cases))
-    torch.testing.assert_close(
-        one, whole.probabilities(whole.loader(cases)), atol=0.02, rtol=0
-    )
+    torch.testing.assert_close(one, whole.probabilities(whole.loader(cases)), atol=0.02, rtol=0)
     # a second look is read from the cache, and another picture is not
     assert [done for done, _seen in frozen.features(whole, cases, torch.device("cpu"))] == [1.0]
     other = few()

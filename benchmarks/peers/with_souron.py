@@ -16,7 +16,7 @@ from torch import Tensor
 
 from souron import registry
 from souron.data import transforms
-from souron.data.dataset import Dataset, Loader
+from souron.data.dataset import Dataset
 from souron.tasks.classify import Classifier, Spec
 from souron.training import trainer
 from souron.training.budget import one_cycle, set_rate

@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 from souron import registry
 from souron.data.dataset import Dataset, Rows
-from souron.hub import fetch
+from souron.hub import fetch, weights
 from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.training import checkpoint, frozen
@@ -206,8 +206,8 @@ def _large(
         "weight": torch.empty(len(train.classes), wide),
         "bias": torch.empty(len(train.classes)),
     }
-    weights = fetch.where(LARGE)
-    file = _file(few, LARGE, SIDE, PENALTY, weights.name if weights else "")
+    place = fetch.where(LARGE)
+    file = _file(few, LARGE, SIDE, PENALTY, place.name if place else "")
     kept = _kept(file, wanted)
     if kept is not None:
         yield 1.0, replace(found, layer=Layer(**kept.tensors), accuracy=kept.accuracy)
@@ -237,11 +237,11 @@ def _one_thread() -> Iterator[None]:
 def _backbone() -> Any:
     kind, config = registry.load_system(LARGE)
     source = kind.published("small", config)
-    weights = fetch.weights(LARGE, source)
-    mean, std = fetch.normalisation(source)
+    published = weights.weights(LARGE, source)
+    mean, std = weights.normalisation(source)
     with torch.random.fork_rng(devices=[]):
         network = kind(config, registry.load_task("classify").Spec(3, SIDE, ("",), mean, std))
-    checkpoint.fill(network, weights, Path(LARGE), but=(network.head,))
+    checkpoint.fill(network, published, Path(LARGE), but=(network.head,))
     return network.eval().to(memory_format=torch.channels_last)
 
 

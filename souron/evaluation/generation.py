@@ -158,8 +158,7 @@ def gallery(answers: Mapping[str, Sequence[Answers]], reference: ReferenceSet) -
         real=reference.test.input,
         drawn={name: [seed["image"] for seed in seeds] for name, seeds in answers.items()},  # type: ignore[misc]
         seconds={
-            name: [float(seed["seconds"][0]) for seed in seeds]
-            for name, seeds in answers.items()
+            name: [float(seed["seconds"][0]) for seed in seeds] for name, seeds in answers.items()
         },
         classes={name: reference.resemblance(seeds[0]).classes for name, seeds in answers.items()},
     )

@@ -46,19 +46,19 @@ MAKES_TOKENS = "layer_norm"
 MOST_EXTRA_TOKENS = 8  # before the patches: class, distillation, registers
 
 
-class Found(NamedTuple):
+class Activation(NamedTuple):
     """What was computed on the way, where it still has places."""
 
     values: Tensor
     kind: str  # "maps" (B, C, h, w), "maps last" (B, h, w, C), "tokens" (B, extra + h w, D)
 
 
-class _Watching(TorchFunctionMode):
-    """Remembers what a network computes, in order."""
+class _Recorder(TorchFunctionMode):
+    """Keeps what a network computes, in order."""
 
     def __init__(self, image: Tensor) -> None:
         super().__init__()
-        self.image, self.found = image, list[Found]()
+        self.image, self.activations = image, list[Activation]()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
@@ -67,7 +67,7 @@ class _Watching(TorchFunctionMode):
         if isinstance(result, Tensor) and result.requires_grad:
             kind = self._kind(getattr(func, "__name__", ""), result)
             if kind:
-                self.found.append(Found(result, kind))
+                self.activations.append(Activation(result, kind))
         return result
 
     def _kind(self, name: str, result: Tensor) -> str:
@@ -113,16 +113,16 @@ def heat(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
 def coarse(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
     """``heat`` before it is enlarged and scaled: (B, h, w) float32 in the network's own grid."""
     batches = zip(image.split(BATCH), label.split(BATCH), strict=True)
-    with _asking(system):
+    with _evaluating(system):
         return torch.cat([_coarse(system, *batch) for batch in batches])
 
 
 def method(system: "Classifier") -> str | None:
     """How ``heat`` finds it, in the reader's language; None where the system has no places."""
     blank = torch.zeros(1, system.spec.channels, system.spec.side, system.spec.side)
-    with _asking(system):
-        _answer, found = _watched(system, blank)
-        last = next(found, None)
+    with _evaluating(system):
+        _logits, activations = _activations(system, blank)
+        last = next(activations, None)
     if last is None:
         return None
     if last.kind == "tokens":
@@ -131,19 +131,19 @@ def method(system: "Classifier") -> str | None:
 
 
 def _coarse(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
-    answer, found = _watched(system, image)
+    logits, activations = _activations(system, image)
     # pictures do not mix in evaluation mode, so that each gets the gradient of its own logit
-    asked = answer.gather(1, label.to(answer.device)[:, None]).sum()
-    spoken = None
-    for values, kind in found:
-        (slope,) = torch.autograd.grad(asked, values, retain_graph=True, allow_unused=True)
+    logit = logits.gather(1, label.to(logits.device)[:, None]).sum()
+    evidence = None
+    for values, kind in activations:
+        (slope,) = torch.autograd.grad(logit, values, retain_graph=True, allow_unused=True)
         if slope is None:
             continue
-        spoken = _spoken(values.detach(), slope, kind)
+        evidence = _evidence(values.detach(), slope, kind)
         # after the last exchange between tokens, the patches no longer matter to the class token
         if kind != "tokens" or _places(slope, kind).any():
             break
-    if spoken is None:
+    if evidence is None:
         raise UserError(
             "heat",
             _("{system} does not keep the places of a picture apart").format(
@@ -151,10 +151,10 @@ def _coarse(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
             ),
             expected=_("a system of convolutions or of patches, such as resnet or vit"),
         )
-    return spoken
+    return evidence
 
 
-def _spoken(values: Tensor, slope: Tensor, kind: str) -> Tensor:
+def _evidence(values: Tensor, slope: Tensor, kind: str) -> Tensor:
     """Evidence of each place, (B, h, w) on the processor."""
     values, slope = _places(values, kind), _places(slope, kind)
     weight = slope if kind == "tokens" else slope.mean((2, 3), keepdim=True)
@@ -177,25 +177,27 @@ def _grid(tokens: int) -> tuple[int, int]:
     return side, tokens - side**2
 
 
-def _watched(system: "Classifier", image: Tensor) -> tuple[Tensor, Iterator[Found]]:
+def _activations(system: "Classifier", image: Tensor) -> tuple[Tensor, Iterator[Activation]]:
     """Logits (B, labels), and what they come from, the last first."""
     # frozen weights let gradients through only where the picture itself asks for one
     image = image.detach().to(system.device, torch.float32, copy=True).requires_grad_()
-    with _Watching(image) as watching:
-        answer = system(image)
-    found = reversed(watching.found)
+    with _Recorder(image) as recorder:
+        logits = system(image)
+    activations = reversed(recorder.activations)
     # patches are always led around: each layer adds to them
-    return answer, (one for one in found if one.kind == "tokens" or _all_of(answer, one, image))
+    return logits, (
+        one for one in activations if one.kind == "tokens" or _all_of(logits, one, image)
+    )
 
 
-def _all_of(answer: Tensor, one: Found, image: Tensor) -> bool:
-    """Does all that the answer knows of the picture pass here?"""
-    seen, ahead = {one.values.grad_fn}, [answer.grad_fn]
+def _all_of(logits: Tensor, one: Activation, image: Tensor) -> bool:
+    """Does all that the logits know of the picture pass here?"""
+    visited, ahead = {one.values.grad_fn}, [logits.grad_fn]
     while ahead:
         node = ahead.pop()
-        if node is None or node in seen:
+        if node is None or node in visited:
             continue
-        seen.add(node)
+        visited.add(node)
         if getattr(node, "variable", None) is image:
             return False
         ahead += [before for before, _place in node.next_functions]
@@ -203,7 +205,7 @@ def _all_of(answer: Tensor, one: Found, image: Tensor) -> bool:
 
 
 @contextmanager
-def _asking(system: "Classifier") -> Iterator[None]:
+def _evaluating(system: "Classifier") -> Iterator[None]:
     """In evaluation mode, float32 and with gradients, whatever goes on around; afterwards each
     layer is in the mode in which it was."""
     before = [(module, module.training) for module in system.modules()]

@@ -13,19 +13,21 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
+
+import pooch
 
 from souron.data import load
 from souron.hub import fetch
-from souron.hub.fetch import Item, Watch, nobody_watches
+from souron.hub.fetch import Item, Progress, no_progress
 from souron.utils.messages import UserError, _
 
 SUMS, README = "SHA256SUMS", "README.md"
 MOST_BYTES = 50_000_000  # of SHA256SUMS
-LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+LINE = r"([0-9a-f]{64}) [ *](.+)(?:\n|$)"
 
 # both languages stand in the folder, whoever reads it
 ABOUT = """\
@@ -70,7 +72,7 @@ class Difference:
     code: Literal["missing", "changed", "added", "outside"]
 
 
-def bundle(folder: Path, names: Sequence[str] = (), watch: Watch = nobody_watches) -> Bundle:
+def bundle(folder: Path, names: Sequence[str] = (), progress: Progress = no_progress) -> Bundle:
     """Copy the named data sets and weights, or all that are on this computer, into a new folder.
 
     Raises UserError where the folder holds something, where a named thing was not fetched, where
@@ -78,31 +80,38 @@ def bundle(folder: Path, names: Sequence[str] = (), watch: Watch = nobody_watche
     """
     refuse(folder)
     items = _items(names)
-    content = {name: _content(item) for name, item in items.items()}
-    size = {
-        name: sum(file.stat().st_size for file in files.values()) for name, files in content.items()
-    }
-    total, done = sum(size.values()), 0
+    files = {name: _files(item) for name, item in items.items()}
+    size = {name: sum(f.stat().st_size for f in files[name].values()) for name in items}
+    parent, total, done = folder.absolute().parent, sum(size.values()), 0
 
-    def advance(count: int) -> None:
+    def copy(source: Path, target: Path) -> str:
+        """The SHA-256 of what was read, so that an error in writing does not pass for right."""
         nonlocal done
-        done += count
-        watch(done, total)
+        digest = hashlib.sha256()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with source.open("rb") as content, target.open("xb") as out:
+            while chunk := content.read(fetch.CHUNK):
+                digest.update(chunk)
+                done += out.write(chunk)
+                progress(done, total)
+        return digest.hexdigest()
 
-    with fetch.workbench(folder.absolute().parent) as bench:
-        fetch.room(bench, total)
-        made, sums = bench / "bundle", {}
+    with fetch.work_folder(parent) as work:
+        fetch.check_room(parent, total)
+        made = work / "bundle"
         try:
             made.mkdir()
-            for files in content.values():
-                for name, source in files.items():
-                    sums[name] = _copy(source, made / name, advance)
+            sums = {
+                target: copy(source, made / target)
+                for sources in files.values()
+                for target, source in sources.items()
+            }
             rows = [
                 f"| {name} | {size[name] / 1e6:,.1f} | {item.licence or '-'} | {item.source} |\n"
                 for name, item in items.items()
             ]
             (made / README).write_text(ABOUT + "".join(rows), encoding="utf-8", newline="\n")
-            sums[README] = fetch.checksum(made / README)
+            sums[README] = pooch.file_hash(made / README)
             lines = [f"{digest}  {name}\n" for name, digest in sorted(sums.items())]
             (made / SUMS).write_text("".join(lines), encoding="utf-8", newline="\n")
             if folder.exists():
@@ -110,7 +119,7 @@ def bundle(folder: Path, names: Sequence[str] = (), watch: Watch = nobody_watche
             made.replace(folder)
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                raise fetch.full(folder.absolute().parent, total) from error
+                raise fetch.full_disk(parent, total) from error
             raise UserError(
                 "unwritable",
                 _("{folder} cannot be written: {why}").format(
@@ -135,7 +144,7 @@ def refuse(folder: Path) -> None:
 
 
 def _items(names: Sequence[str]) -> dict[str, Item]:
-    """What is to be carried; data sets that come with a package are on the other computer too."""
+    """What is copied; data sets that come with a package are on the other computer too."""
     if names:
         shipped = {entry.name for entry in load.names().values() if entry.ships_with}
         items = {name: fetch.item(name) for name in names if name not in shipped}
@@ -155,7 +164,7 @@ def _items(names: Sequence[str]) -> dict[str, Item]:
     return items
 
 
-def _content(item: Item) -> dict[str, Path]:
+def _files(item: Item) -> dict[str, Path]:
     """Place in the bundle -> file on this computer."""
     here = fetch.where(item.name)
     assert here is not None, item.name
@@ -165,80 +174,58 @@ def _content(item: Item) -> dict[str, Path]:
         own = f"{name}.safetensors" if maker == "timm" else here.name
         return {f"weights/{own}": here}
     entry = load.names()[item.name]
-    if any((here / need).is_dir() for need in entry.needs):
-        files = [file for file in sorted(here.rglob("*")) if file.name.endswith(entry.keeps)]
-    else:
-        files = [_plain_or_zipped(here / need) for need in entry.needs]
-    found = {file.relative_to(here).as_posix(): file for file in files if file.is_file()}
+    files = {
+        name: here / name
+        for name in _below(here)
+        if name.partition("/")[0].removesuffix(".gz") in entry.needs and name.endswith(entry.keeps)
+    }
     package = entry.debian[0] if entry.debian else ""
     for terms in (load.INSTALLED / "usr/share/doc" / package, here):
         if (terms / "copyright").is_file():
-            found["copyright"] = terms / "copyright"
-    return {f"data/{item.name}/{name}": file for name, file in found.items()}
+            files["copyright"] = terms / "copyright"
+    return {f"data/{item.name}/{name}": file for name, file in files.items()}
 
 
-def _plain_or_zipped(file: Path) -> Path:
-    return file if file.exists() else file.with_name(f"{file.name}.gz")
+def _below(folder: Path) -> list[str]:
+    """The files in a folder and its folders, as SHA256SUMS names them."""
+    files = (Path(here, name) for here, _folders, names in os.walk(folder) for name in names)
+    return [file.relative_to(folder).as_posix() for file in files]
 
 
-def _copy(source: Path, target: Path, advance: Callable[[int], None]) -> str:
-    """Copy a file; its SHA-256."""
-    digest = hashlib.sha256()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with source.open("rb") as content, target.open("xb") as out:
-        while chunk := content.read(fetch.CHUNK):
-            out.write(chunk)
-            digest.update(chunk)
-            advance(len(chunk))
-    return digest.hexdigest()
-
-
-def verify(folder: Path, watch: Watch = nobody_watches) -> tuple[int, list[Difference]]:
+def verify(folder: Path, progress: Progress = no_progress) -> tuple[int, list[Difference]]:
     """How many files the checksums name, and what differs from them, by name.
 
     Raises UserError where the folder has no list of checksums, or a damaged one.
     """
     sums = _sums(folder)
     root = Path(os.path.realpath(folder))
-    found = []
+    differences = [Difference(name, "added") for name in {*_below(folder)} - {*sums, SUMS}]
     for i, (name, digest) in enumerate(sums.items()):
-        watch(i, len(sums))
-        place = Path(os.path.realpath(root / name))
-        if PurePosixPath(name).is_absolute() or not place.is_relative_to(root):
-            found.append(Difference(name, "outside"))
-        elif not place.is_file():
-            found.append(Difference(name, "missing"))
-        elif fetch.checksum(place) != digest:
-            found.append(Difference(name, "changed"))
-    for here, _folders, files in os.walk(folder):
-        for file in files:
-            name = Path(here, file).relative_to(folder).as_posix()
-            if name not in sums and name != SUMS:
-                found.append(Difference(name, "added"))
-    return len(sums), sorted(found, key=lambda one: one.file)
+        progress(i, len(sums))
+        file = Path(os.path.realpath(root / name))
+        if Path(name).is_absolute() or not file.is_relative_to(root):
+            differences.append(Difference(name, "outside"))
+        elif not file.is_file():
+            differences.append(Difference(name, "missing"))
+        elif pooch.file_hash(file) != digest:
+            differences.append(Difference(name, "changed"))
+    return len(sums), sorted(differences, key=lambda difference: difference.file)
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """File -> its SHA-256, as the folder's list says."""
-    file = folder / SUMS
+    """File -> its SHA-256, as the folder's list says. Raises UserError."""
     try:
-        if file.stat().st_size > MOST_BYTES:
-            raise _no_bundle(folder, _("{name} is too long").format(name=SUMS))
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else None
-        raise _no_bundle(folder, f"{SUMS}: {why or error}") from error
-    read = [LINE.fullmatch(line) for line in lines]
-    sums = {match[2]: match[1] for match in read if match}
-    if not sums or len(sums) < len(lines):
-        raise _no_bundle(folder, _("{name} is damaged").format(name=SUMS))
-    return sums
-
-
-def _no_bundle(folder: Path, why: str) -> UserError:
-    return UserError(
-        "bundle",
-        _("{folder} is no bundle: {why}").format(folder=folder, why=why),
-        expected=_("a folder that souron fetch --bundle has made"),
-        exit=3,
-    )
+        if (folder / SUMS).stat().st_size > MOST_BYTES:
+            raise ValueError(_("{name} is too long").format(name=SUMS))
+        text = (folder / SUMS).read_text(encoding="utf-8")
+        if not re.fullmatch(f"(?:{LINE})+", text):
+            raise ValueError(_("{name} is damaged").format(name=SUMS))
+    except (OSError, ValueError) as error:
+        why = f"{SUMS}: {error.strerror}" if isinstance(error, OSError) else error
+        raise UserError(
+            "bundle",
+            _("{folder} is no bundle: {why}").format(folder=folder, why=why),
+            expected=_("a folder that souron fetch --bundle has made"),
+            exit=3,
+        ) from error
+    return {name: digest for digest, name in re.findall(LINE, text)}

@@ -12,33 +12,33 @@ from souron.utils.hardware import bf16, devices, facts
 from souron.utils.messages import _
 
 
-def diagnosis(found: dict[str, Any]) -> list[tuple[str, str]]:
+def diagnosis(machine: dict[str, Any]) -> list[tuple[str, str]]:
     """A checkup in words."""
-    packages = {name: number or _("missing") for name, number in found["packages"].items()}
-    here = [name for name, place in found["data"].items() if place]
-    away = [name for name, place in found["data"].items() if not place]
+    packages = {name: number or _("missing") for name, number in machine["packages"].items()}
+    here = [name for name, place in machine["data"].items() if place]
+    away = [name for name, place in machine["data"].items() if not place]
     return [
         ("souron", packages.pop("souron")),
         (_("versions"), ", ".join(
-            [f"Python {found['python']}", *(f"{n} {v}" for n, v in packages.items())])),
-        (_("platform"), found["platform"]),
+            [f"Python {machine['python']}", *(f"{n} {v}" for n, v in packages.items())])),
+        (_("platform"), machine["platform"]),
         (_("processor"), _("{name}; cores: {cores}, threads: {threads}").format(
-            name=found["processor"], cores=found["cores"], threads=found["threads"])),
+            name=machine["processor"], cores=machine["cores"], threads=machine["threads"])),
         (_("numbers"), _("bfloat16 where it is safe: this processor is made for it")
-            if found["bf16"] else _("float32: this processor has no fast bfloat16")),
-        (_("devices"), ", ".join(found["devices"])),
+            if machine["bf16"] else _("float32: this processor has no fast bfloat16")),
+        (_("devices"), ", ".join(machine["devices"])),
         (_("memory"), _("{total}, {free} free").format(
-            total=units.size(found["memory"]), free=units.size(found["memory_free"]))),
+            total=units.size(machine["memory"]), free=units.size(machine["memory_free"]))),
         (_("run folder"), _("{folder}, {free} free").format(
-            folder=found["folder"], free=units.size(found["disk_free"]))),
-        (_("Japanese"), found["japanese_font"] or _(
+            folder=machine["folder"], free=units.size(machine["disk_free"]))),
+        (_("Japanese"), machine["japanese_font"] or _(
             "no Japanese font: pictures show boxes; try: pip install matplotlib-fontja")),
-        (_("network"), _("forbidden by SOURON_OFFLINE") if found["offline"] else _(
+        (_("network"), _("forbidden by SOURON_OFFLINE") if machine["offline"] else _(
             "used by souron fetch alone")),
         (_("data here"), " ".join(here)),
         (_("data to fetch"), " ".join(away)),
-        (_("weights here"), " ".join(found["can_predict"]) or _("none; see souron fetch --list")),
-        (_("can train"), " ".join(found["can_train"])),
+        (_("weights here"), " ".join(machine["can_predict"]) or _("none; see souron fetch --list")),
+        (_("can train"), " ".join(machine["can_train"])),
     ]  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def diagnose(project: Path) -> dict[str, Any]:
     from souron.hub import fetch
     from souron.utils import files, fonts
 
-    found = facts()
+    machine = facts()
     there = next(folder for folder in [project, *project.absolute().parents] if folder.exists())
     writable, room = can_write(there), shutil.disk_usage(there).free
     items = fetch.fetchable().values()
@@ -65,13 +65,13 @@ def diagnose(project: Path) -> dict[str, Any]:
     hindrances = [
         (not writable, _("nothing can be written in {folder}").format(folder=there)),
         (room < LEAST_DISK, _("less than {gigabytes} GB of disk are free").format(gigabytes=0.5)),
-        (found["memory_free"] < LEAST_MEMORY,
+        (machine["memory_free"] < LEAST_MEMORY,
          _("less than {gigabytes} GB of memory are free").format(gigabytes=1)),
     ]  # fmt: skip
     troubles = [text for hinders, text in hindrances if hinders]
     japanese = [family for family in fonts.families() if family != fonts.LATIN]
     return {
-        **found,
+        **machine,
         "threads": torch.get_num_threads(),
         "bf16": bf16(),
         "devices": devices(),

@@ -106,7 +106,7 @@ def _too_many(count: int) -> UserError:
 
 
 def _reader(path: Path, raw: bytes) -> Callable[[bytes], Parts]:
-    """Told by the content; by the name only where text could be either."""
+    """By the content; by the name only where text could be either."""
     if raw.startswith(b"ply"):
         return _from_ply
     count = struct.unpack("<I", raw[80:84])[0] if len(raw) >= HEAD else -1
@@ -176,8 +176,8 @@ def _joined(corners: np.ndarray) -> Parts:
 
 
 def _from_ply(raw: bytes) -> Parts:
-    head, ended, body = raw.partition(b"end_header")
-    if not ended:
+    head, end, body = raw.partition(b"end_header")
+    if not end:
         raise UserError("truncated", _("the file is cut short"), exit=3)
     heading = list(_lines(head))
     if [b"format", b"ascii", b"1.0"] not in heading:
@@ -187,17 +187,17 @@ def _from_ply(raw: bytes) -> Parts:
     for name, count, properties in _elements(heading):
         if count > MOST:
             raise _too_many(count)
-        taken = [words for _number, words in zip(range(count), rows, strict=False)]
-        if len(taken) < count:
+        lines = [words for _number, words in zip(range(count), rows, strict=False)]
+        if len(lines) < count:
             raise UserError("truncated", _("the file is cut short"), exit=3)
         if name == b"vertex":
             places = [properties.index(axis) for axis in (b"x", b"y", b"z")]
-            vertices = np.array([[words[p] for p in places] for words in taken], np.float32)
+            vertices = np.array([[words[p] for p in places] for words in lines], np.float32)
         elif name == b"face":
             faces = np.array(
                 [
                     triangle
-                    for words in taken
+                    for words in lines
                     for triangle in _fan(list(map(int, words[1 : int(words[0]) + 1])))
                 ],
                 np.int64,

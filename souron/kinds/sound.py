@@ -18,7 +18,7 @@ from souron.utils.messages import UserError, _
 MOST_CHANNELS = 64
 MOST_RATE = 768_000  # samples a second
 IN_HTML = 20_000_000  # bytes; a longer sound is only named
-UNSAID = (0, 0xFFFFFFFF)  # sizes in the header of what was written as it came
+UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # sizes in the header of what was written as it came
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Sound(Kind):
         if raw[:4] not in (b"RIFF", b"RIFX", b"RF64") or raw[8:12] != b"WAVE":
             raise limits.trouble(path, "not a sound", _("not a sound that is read here"), "WAV")
         size = int.from_bytes(raw[4:8], "big" if raw[:4] == b"RIFX" else "little")
-        if size + 8 > len(raw) and size not in UNSAID:
+        if size + 8 > len(raw) and size not in UNKNOWN_SIZES:
             raise limits.trouble(path, "truncated", _("the file is cut short"))
         try:
             with limits.quiet:

@@ -133,11 +133,11 @@ def _freeze(model: Any, pretrained: str) -> None:
 
 
 def _from_published(system: str, kind: Any, config: Any, spec: Any) -> Any:
-    from souron.hub import fetch
+    from souron.hub import weights
 
     entry, size = registry.find(system)
     source = kind.published(size, config)
-    published = fetch.weights(system, source)
+    published = weights.weights(system, source)
     if spec.side < FEWEST_PIXELS:
         raise UserError(
             "imgsz",
@@ -156,7 +156,7 @@ def _from_published(system: str, kind: Any, config: Any, spec: Any) -> Any:
             expected=_("colour pictures"),
             exit=3,
         )
-    mean, std = fetch.normalisation(source)
+    mean, std = weights.normalisation(source)
     model = kind(config, replace(spec, mean=mean, std=std))
     new = registry.load_task(model.task).head(model)
     checkpoint.fill(model, published, Path(entry.name), but=new)

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
-from souron.hub import fetch
+from souron.hub import fetch, weights
 from souron.kinds import signature
 from souron.kinds.picture import Picture
 from souron.runs import folder as run_folder
@@ -56,7 +56,7 @@ def find(project: Path, name: str) -> Source:
         if system.needs_fit:
             source = entry.weights.get(size, "")
             if not source or fetch.where(source) is None:
-                fetch.weights(name, source)  # tells how to get them
+                weights.weights(name, source)  # tells how to get them
         return Source(name, system, entry)
     folder = trash.find(project, name)
     args = run_folder.read_args(folder)
