@@ -52,7 +52,7 @@ def test_the_systems_of_a_round_share_one_copy_of_the_pictures():
     learnt_from = []
 
     def entering(system):
-        fit, _parts = yield from contest.enter(system, seed, split)
+        fit = (yield from contest.enter(system, seed, split)).trainer
         learnt_from.append(fit.data.cases.input.data_ptr())
 
     for system in contest.systems:
@@ -66,7 +66,7 @@ def test_each_fold_counts_as_a_training(photos):
     )
     assert "One seed each" not in record.sentence
     contest = compare.Comparison(run_folder.read_args(record.folder, ("systems", "data")))
-    whose = contest.whose
+    whose = contest.training_of
     assert [len(set(row)) for row in whose.tolist()] == [3]
     for number, (seed, split) in enumerate(contest.rounds):
         assert (whose[seed, split.test] == number).all()

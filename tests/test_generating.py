@@ -146,7 +146,7 @@ def test_a_film_takes_a_tenth_of_the_time_and_goes_on(tmp_path):
 
 def test_a_run_is_measured_against_the_floor_and_shows_how_it_learnt(run):
     assert list(run.measures)[:4] == ["Fréchet distance", "kernel distance", "precision", "recall"]
-    floor = run.appraisal.scale.floor.measures
+    floor = run.details.reference.floor.measures
     assert run.measures["Fréchet distance"].value > 2 * floor["Fréchet distance"].value
     assert run.measures["Fréchet distance"].n == 60 and run.film
     told = json.loads((run.folder / "receipt.json").read_text(encoding="utf-8"))

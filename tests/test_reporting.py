@@ -228,7 +228,7 @@ def test_class_figures_are_sensitivity_and_precision_with_wilsons_interval(run):
 
 def test_a_class_that_never_occurs_has_no_figure(run):
     labels = (*LABELS, "never")
-    probability = torch.cat([run.probability, torch.zeros(60, 1)], 1)
+    probability = torch.cat([run.answers[0]["probability"], torch.zeros(60, 1)], 1)
     test = replace(run.test, classes=labels)
     text = report.run_report(replace(run, test=test, probability=probability)).read_text("utf-8")
     check_page(text)
@@ -236,7 +236,7 @@ def test_a_class_that_never_occurs_has_no_figure(run):
 
 
 def test_mistakes_are_the_surest_first(run):
-    run.probability[2] = torch.tensor([0.0, 0.0, 0.0, 1.0])
+    run.answers[0]["probability"][2] = torch.tensor([0.0, 0.0, 0.0, 1.0])
     tiles = run_report_page._mistakes(run)["tiles"]
     assert len(tiles) == 5
     assert tiles[0].file == run.test.file[2]

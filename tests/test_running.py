@@ -15,7 +15,7 @@ from souron.runs import evaluate, prepare, tour, train
 from souron.runs import events as runs_events
 from souron.runs import folder as run_folder
 from souron.stats.records import Measure
-from souron.training import checkpoint, trainer
+from souron.training import checkpoint, forecast
 from souron.utils import files
 from souron.utils.messages import UserError
 
@@ -132,8 +132,8 @@ def test_a_finished_run_is_not_resumed():
 
 def test_a_run_killed_in_the_middle_opens_and_goes_on(tmp_path):
     code = (
-        "from souron.runs import train\n"
-        "train.KEEP_EVERY = 0.1\n"
+        "from souron.runs import fit, train\n"
+        "fit.KEEP_EVERY = 0.1\n"
         "for event in train.training('mlp_tiny', 'digits', budget='60s', name='killed'):\n"
         "    print(event.phase, flush=True)\n"
     )
@@ -194,7 +194,7 @@ def test_published_weights_that_are_not_there_say_how_to_get_them():
 
 
 def test_what_does_not_fit_into_memory_is_refused_with_what_fits(monkeypatch):
-    monkeypatch.setattr(trainer.machine, "memory", lambda: (10**7, 10**7))
+    monkeypatch.setattr(forecast.hardware, "memory", lambda: (10**7, 10**7))
     with pytest.raises(UserError) as trouble:
         fast("cnn", side=32, batch=1024)
     assert trouble.value.code == "memory" and trouble.value.exit == 4
@@ -217,7 +217,7 @@ def test_an_unwritable_project_is_said(tmp_path):
 
 def test_a_grouping_groups():
     grouped = fast("kmeans", budget="20ep")
-    assert len(grouped.groups) == grouped.parts["test"]
+    assert len(grouped.answers[0]["cluster"]) == grouped.parts["test"]
     assert 0 < grouped.measures["silhouette"].value < 1
 
 

@@ -62,7 +62,7 @@ def test_losses_carry_no_graph():
 
 def test_an_epoch_shows_each_case_once(digits):
     cases = digits.only(range(60))
-    feed = Loader(cases, lambda image, label: label)
+    feed = Loader(cases, lambda rows: rows.target)
     batches = feed.endless(20)
     for _epoch in range(2):
         seen = torch.cat([next(batches) for _step in range(3)])
@@ -70,10 +70,12 @@ def test_an_epoch_shows_each_case_once(digits):
 
 
 def test_a_feed_taken_up_again_goes_on_as_if_unbroken(digits):
-    def noisy(image, generator):
-        return image + torch.randint(0, 9, image.shape, generator=generator, dtype=torch.uint8)
+    def noisy(rows, generator):
+        shape = rows.input.shape
+        noise = torch.randint(0, 9, shape, generator=generator, dtype=torch.uint8)
+        return rows._replace(input=rows.input + noise)
 
-    feed = Loader(digits.only(range(50)), lambda image, label: (image, label), noisy, seed=3)
+    feed = Loader(digits.only(range(50)), lambda rows: rows, noisy, seed=3)
     unbroken = [batch for batch, _i in zip(feed.endless(8), range(20), strict=False)]
     again = feed.endless(8, start=13)
     for image, label in unbroken[13:]:
@@ -84,7 +86,7 @@ def test_a_feed_taken_up_again_goes_on_as_if_unbroken(digits):
 def test_another_seed_gives_another_order(digits):
     cases = digits.only(range(50))
     first, second = (
-        next(Loader(cases, lambda image, label: label, seed=seed).endless(50)) for seed in (0, 1)
+        next(Loader(cases, lambda rows: rows.target, seed=seed).endless(50)) for seed in (0, 1)
     )
     assert not torch.equal(first, second)
 

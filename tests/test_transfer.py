@@ -72,7 +72,7 @@ def test_the_head_over_features_answers_as_the_whole(name):
     assert frozen.may(whole, cases, torch.device("cpu"))
     *_progress, (done, seen) = frozen.features(whole, cases, torch.device("cpu"))
     assert done == 1 and seen.cases.input.ndim == 2
-    head = frozen.Head(whole)
+    head = whole.head_alone()
     one = head.probabilities(head.loader(seen.cases))
     torch.testing.assert_close(one, whole.probabilities(whole.loader(cases)), atol=0.02, rtol=0)
     # a second look is read from the cache, and another picture is not

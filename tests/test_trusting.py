@@ -13,8 +13,7 @@ import torch
 from souron.data import load, splits
 from souron.data.formats import csv_table
 from souron.evaluation import classification
-from souron.report.sections import classify
-from souron.runs import compare, evaluate
+from souron.runs import compare, crossval, evaluate
 from souron.runs import events as runs_events
 from souron.runs import train as run_train
 from souron.training import forecast, trainer
@@ -51,7 +50,7 @@ def test_few_cases_are_cross_validated_by_patient(clinic):
     assert not (record.folder / "folds").exists()
     again = evaluate.examine(record.folder)
     assert again.measures == record.measures
-    assert again.trust.as_json() == record.trust.as_json()
+    assert again.details.as_json() == record.details.as_json()
 
 
 def test_folds_share_no_patient_and_no_picture(clinic):
@@ -83,25 +82,25 @@ def test_one_split_where_it_is_asked_for_or_cases_are_many(clinic):
 def test_an_interrupted_cross_validation_goes_on_where_it_was(clinic, monkeypatch):
     whole = train(clinic)
     tested = []
-    original = classification.Tested.write
+    original = crossval.files.write_tensors
 
-    def write(self, path, seconds):
-        original(self, path, seconds)
-        tested.append(path)
-        if len(tested) == 4:
-            raise KeyboardInterrupt
+    def write(path, tensors, about):
+        original(path, tensors, about)
+        if "probability" in tensors:
+            tested.append(path)
+            if len(tested) == 4:
+                raise KeyboardInterrupt
 
-    monkeypatch.setattr(classification.Tested, "write", write)
-    with pytest.raises(runs_events.Interrupted) as stopped:
+    with monkeypatch.context() as patch, pytest.raises(runs_events.Interrupted) as stopped:
+        patch.setattr(crossval.files, "write_tensors", write)
         train(clinic, name="broken")
-    monkeypatch.setattr(classification.Tested, "write", original)
     folder = stopped.value.folder
     kept = {path: path.stat().st_mtime_ns for path in tested}
     events = list(run_train.training(resume=folder))
     record = events[-1].record
     assert all(not path.exists() for path in kept)
     assert record.measures == whole.measures
-    assert torch.equal(record.probability, whole.probability)
+    assert torch.equal(record.answers[0]["probability"], whole.answers[0]["probability"])
 
 
 def test_ctrl_c_in_the_last_step_of_a_fold_stops_the_run(clinic, monkeypatch):
@@ -119,7 +118,7 @@ def test_ctrl_c_in_the_last_step_of_a_fold_stops_the_run(clinic, monkeypatch):
         train(clinic, name="broken")
     assert len(finished) == 3
     resumed = run_train.train(resume=stopped.value.folder)
-    assert torch.equal(resumed.probability, whole.probability)
+    assert torch.equal(resumed.answers[0]["probability"], whole.answers[0]["probability"])
 
 
 def test_the_forecast_counts_each_folds_own_steps(clinic, monkeypatch):
@@ -144,7 +143,7 @@ def test_five_runs_with_one_seed_are_equal_to_the_bit(clinic):
         assert all(
             torch.equal(first[name], value) for name, value in run.model.state_dict().items()
         )
-        assert torch.equal(run.probability, runs[0].probability)
+        assert torch.equal(run.answers[0]["probability"], runs[0].answers[0]["probability"])
         assert run.measures == runs[0].measures
 
 
@@ -154,18 +153,24 @@ def test_what_is_chosen_is_chosen_on_validation_cases(clinic):
     cases = csv_table.load(clinic, 24)
     split = splits.read(record.folder / "split.csv", cases)
     parts = split.deal(cases)
-    trial = classification.Trial(classification.positive(None, cases.classes))
-    tested = trial.test(record.model, parts.val, parts.test)
-    assert record.trust.thresholds == (tested.decision.threshold,) * 2
-    flipped = parts.val.target.flip(0)
-    other = trial.decide(record.model, replace(parts.val, target=flipped))
-    assert other != tested.decision
+    positive = classification.positive(None, cases.classes)
+    chosen = classification.decide(record.model, parts.val, positive, None)
+    assert record.details.thresholds == (chosen["threshold"],) * 2
+    flipped = replace(parts.val, target=parts.val.target.flip(0))
+    assert classification.decide(record.model, flipped, positive, None) != chosen
 
 
 def test_the_report_has_every_section_and_no_more_than_json_says(clinic):
     record = train(clinic, prevalence=0.07)
     page = (record.folder / "report.html").read_text(encoding="utf-8")
-    for anchor in classify.NAMES:
+    for anchor in [
+        "discrimination",
+        "confusion",
+        "subgroups",
+        "calibration",
+        "robustness",
+        "sizes",
+    ]:
         assert f'id="{anchor}"' in page, anchor
     assert "7.0" in page
     told = json.loads(json.dumps(record.as_json(), default=str))
@@ -173,7 +178,7 @@ def test_the_report_has_every_section_and_no_more_than_json_says(clinic):
     columns = {group["column"] for group in told["subgroups"]}
     assert {"site", "sex", "age"} <= columns and "date" not in columns
     assert told["calibration"]["before"]["brier"]["n"] > 0
-    assert told["decision"]["positive"] == record.trust.positive
+    assert told["decision"]["positive"] == record.details.positive
     common = evaluate.examine(record.folder, prevalence=0.5)
     name = "positive predictive value"
     assert record.measures[name].value < common.measures[name].value

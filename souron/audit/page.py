@@ -188,9 +188,9 @@ def _way(audit: Audit, one: Found) -> dict[str, str]:
 
 def _curves(found: list[Found]) -> bytes:
     """For each distance, the share of drawn and of real pictures up to each ratio."""
-    figure = plotting._figure(3.6 * max(2, len(found)), 2.7)
+    figure = plotting.new_figure(3.6 * max(2, len(found)), 2.7)
     for axes, one in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
-        plotting._style(axes, _("ratio by {distance}").format(distance=space_name(one.space.name)),
+        plotting.style_axes(axes, _("ratio by {distance}").format(distance=space_name(one.space.name)),
                         _("share of the pictures"))  # fmt: skip
         for index, (name, near) in enumerate(
             {_("drawn pictures"): one.drawn, _("real pictures"): one.control}.items()
@@ -205,8 +205,8 @@ def _curves(found: list[Found]) -> bytes:
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.02)
         plots._scale(axes.yaxis, "accuracy")
-    plotting._legend(figure, figure.axes[0], 2)
-    return plotting._png(figure)
+    plotting.add_legend(figure, figure.axes[0], 2)
+    return plotting.as_png(figure)
 
 
 def _ledger(told: Datasheet) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Setup:
 
     options: Any  # the task's own
     test: Dataset  # the cases that are answered and scored
+    steps: int = 0  # of the training that is asked
     fast: bool = False  # in the precision of training instead of float32
 
 

@@ -36,13 +36,13 @@ from souron.utils.plotting import (
     INK,
     MARKS,
     PAPER,
-    _choose_fonts,
-    _figure,
-    _legend,
-    _png,
-    _style,
+    add_legend,
+    as_png,
+    choose_fonts,
     label,
     line_style,
+    new_figure,
+    style_axes,
 )
 
 BLUES = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#b5d4ea", "#3b8bc2", "#0b4a7d"])
@@ -66,10 +66,10 @@ def learning_curves(
     losses = sorted({key for row in rows for key in row if key.startswith("loss ")})
     looked = f"val {measure}"
     has_measure = any(looked in row for row in rows)
-    figure = _figure(7.2, 2.9)
+    figure = new_figure(7.2, 2.9)
     panels = figure.subplots(1, 1 + has_measure, squeeze=False)[0]
 
-    _style(panels[0], _against(against), _("training loss"))
+    style_axes(panels[0], _against(against), _("training loss"))
     plots = [(panels[0], key) for key in losses] + [(panels[-1], looked)] * has_measure
     one = len(curves) == 1
     for panel, key in plots:
@@ -88,7 +88,7 @@ def learning_curves(
                     markersize=4,
                 )
     if has_measure:
-        _style(panels[-1], _against(against), _validation(measure))
+        style_axes(panels[-1], _against(against), _validation(measure))
         _scale(panels[-1].yaxis, measure)
         if one:
             _mark_best(panels[-1], next(iter(curves.values()))[0], looked, against, measure)
@@ -99,8 +99,8 @@ def learning_curves(
         _mark_budget(panel, budget)
         panel.margins(y=0.12)
     if not one or len(losses) > 1:
-        _legend(figure, panels[0], min(len(curves) if not one else len(losses), 5))
-    return _png(figure)
+        add_legend(figure, panels[0], min(len(curves) if not one else len(losses), 5))
+    return as_png(figure)
 
 
 def _mark_best(panel: Axes, curve: Curve, key: str, against: str, measure: str) -> None:
@@ -127,9 +127,9 @@ def accuracy_over_seconds(
     curves: Mapping[str, Sequence[Curve]], measure: str, budget: float | None = None
 ) -> bytes:
     """The validation measure against training seconds: mean over seeds, band from worst to best."""
-    figure = _figure(7.2, 4.2)
+    figure = new_figure(7.2, 4.2)
     axes = figure.subplots()
-    _style(axes, _against("seconds"), _validation(measure))
+    style_axes(axes, _against("seconds"), _validation(measure))
     _scale(axes.yaxis, measure)
     ends = []
     for index, (system, seeds) in enumerate(curves.items()):
@@ -151,12 +151,12 @@ def accuracy_over_seconds(
         ends.append((float(grid[-1]), float(mean[-1]), label(system), style["color"]))
     _mark_budget(axes, budget)
     _label_ends(figure, axes, ends)
-    return _png(figure)
+    return as_png(figure)
 
 
 def _label_ends(figure: Figure, axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
     """Names beside the lines' ends, moved apart where they would meet."""
-    _choose_fonts(figure)
+    choose_fonts(figure)
     figure.draw_without_rendering()
     low, high = axes.get_ylim()
     ends = sorted(ends, key=lambda end: end[1])
@@ -199,9 +199,9 @@ def confusion(matrix: Tensor, labels: Sequence[str]) -> bytes:
     n = len(labels)
     share = (matrix / matrix.sum(1, keepdim=True).clamp(min=1)).numpy()
     side = max(3.6, min(11.5, 1.6 + 0.52 * n))
-    figure = _figure(side + 0.6, side)
+    figure = new_figure(side + 0.6, side)
     axes = figure.subplots()
-    _style(axes, _("said"), _("truly"))
+    style_axes(axes, _("said"), _("truly"))
     axes.grid(visible=False)
     axes.imshow(share, cmap=BLUES, vmin=0, vmax=1)
     names = [label(name, 16 if n <= 15 else 12) for name in labels]
@@ -226,7 +226,7 @@ def confusion(matrix: Tensor, labels: Sequence[str]) -> bytes:
             color=PAPER if share[i, j] > 0.5 else INK,
             linespacing=1.1,
         )
-    return _png(figure)
+    return as_png(figure)
 
 
 def confused_pairs(matrix: Tensor, labels: Sequence[str], most: int = 20) -> bytes:
@@ -234,9 +234,9 @@ def confused_pairs(matrix: Tensor, labels: Sequence[str], most: int = 20) -> byt
     wrong = matrix.clone().fill_diagonal_(0)
     order = wrong.flatten().argsort(descending=True)[:most]
     pairs = [(i, j) for i, j in (divmod(k, len(labels)) for k in order.tolist()) if wrong[i, j] > 0]
-    figure = _figure(7.2, 0.9 + 0.27 * max(1, len(pairs)))
+    figure = new_figure(7.2, 0.9 + 0.27 * max(1, len(pairs)))
     axes = figure.subplots()
-    _style(axes, _("cases"), "")
+    style_axes(axes, _("cases"), "")
     counts = [int(wrong[pair]) for pair in pairs]
     axes.barh(range(len(pairs)), counts, color=COLOURS[0], height=0.66)
     names = [f"{label(labels[i], 24)} → {label(labels[j], 24)}" for i, j in pairs]
@@ -248,7 +248,7 @@ def confused_pairs(matrix: Tensor, labels: Sequence[str], most: int = 20) -> byt
     axes.margins(x=0.16)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=False, axis="y")
-    return _png(figure)
+    return as_png(figure)
 
 
 def balance(parts: Mapping[str, Sequence[int]], labels: Sequence[str], most: int = 40) -> bytes:
@@ -257,9 +257,9 @@ def balance(parts: Mapping[str, Sequence[int]], labels: Sequence[str], most: int
     order = range(len(labels))
     if len(labels) > most:
         order = sorted(order, key=lambda k: -total[k])[:most]  # type: ignore[assignment]
-    figure = _figure(7.2, 0.95 + 0.25 * len(order))
+    figure = new_figure(7.2, 0.95 + 0.25 * len(order))
     axes = figure.subplots()
-    _style(axes, _("cases"), "")
+    style_axes(axes, _("cases"), "")
     left = np.zeros(len(order))
     shades = ("#0072b2", "#7fb8d8", "#d55e00")
     for (part, counts), shade in zip(parts.items(), shades, strict=False):
@@ -274,32 +274,32 @@ def balance(parts: Mapping[str, Sequence[int]], labels: Sequence[str], most: int
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if len(parts) > 1:
-        _legend(figure, axes, len(parts))
-    return _png(figure)
+        add_legend(figure, axes, len(parts))
+    return as_png(figure)
 
 
 def histogram(
     values: Tensor, name: str, unit: str = "", range_: tuple[float, float] | None = None
 ) -> bytes:
     """How often a value occurs; ``values`` (N,)."""
-    figure = _figure(7.2, 2.2)
+    figure = new_figure(7.2, 2.2)
     axes = figure.subplots()
-    _style(axes, f"{name} ({unit})" if unit else name, _("share of the cases"))
+    style_axes(axes, f"{name} ({unit})" if unit else name, _("share of the cases"))
     _draw_histogram(axes, values, range_)
     axes.grid(visible=False, axis="x")
-    return _png(figure)
+    return as_png(figure)
 
 
 def pixels(image: Tensor) -> bytes:
     """How often a pixel value occurs; ``image`` (N, C, H, W) in 0..255, a line for each channel."""
-    figure = _figure(7.2, 2.2)
+    figure = new_figure(7.2, 2.2)
     axes = figure.subplots()
     _draw_pixels(axes, image)
-    return _png(figure)
+    return as_png(figure)
 
 
 def _draw_pixels(axes: Axes, image: Tensor) -> None:
-    _style(axes, _("pixel value (0 black, 255 full)"), _("share of pixels"))
+    style_axes(axes, _("pixel value (0 black, 255 full)"), _("share of pixels"))
     some = image[:: max(1, len(image) // 2000)]
     names = (_("red"), _("green"), _("blue")) if image.shape[1] == 3 else ("",)
     hues = ("#c1272d", "#2e8b57", "#2467c9") if image.shape[1] == 3 else (COLOURS[0],)
@@ -335,10 +335,10 @@ def _draw_histogram(axes: Axes, values: Tensor, range_: tuple[float, float] | No
 
 def intervals(rows: Sequence[Row]) -> bytes:
     """Each system's measure with its 95 % interval, best on top; small dots are the seeds."""
-    figure = _figure(7.2, 0.85 + 0.36 * len(rows))
+    figure = new_figure(7.2, 0.85 + 0.36 * len(rows))
     axes = figure.subplots()
     measure = rows[0].measure
-    _style(
+    style_axes(
         axes, _("{measure} on the test cases").format(measure=registry.metric(measure).title), ""
     )
     _scale(axes.xaxis, measure)
@@ -350,7 +350,7 @@ def intervals(rows: Sequence[Row]) -> bytes:
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.margins(y=0.12)
-    return _png(figure)
+    return as_png(figure)
 
 
 def complexity(rows: Sequence[Row]) -> bytes:
@@ -366,11 +366,11 @@ def complexity(rows: Sequence[Row]) -> bytes:
 
 def against_cost(rows: Sequence[Row], costs: Mapping[str, Sequence[float]]) -> bytes:
     """The measure against each cost, row by row, on logarithmic axes."""
-    figure = _figure(7.2, 3.3)
+    figure = new_figure(7.2, 3.3)
     measure = rows[0].measure
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     for axes, (name, values) in zip(panels, costs.items(), strict=True):
-        _style(axes, name, registry.metric(measure).title if axes is panels[0] else "")
+        style_axes(axes, name, registry.metric(measure).title if axes is panels[0] else "")
         axes.set_xscale("log")
         decades = max(values) > 20 * min(values)
         axes.xaxis.set_major_locator(LogLocator(subs=(1,) if decades else (1, 2, 5)))
@@ -385,8 +385,8 @@ def against_cost(rows: Sequence[Row], costs: Mapping[str, Sequence[float]]) -> b
             axes.plot((at, at), (row.low, row.high), color=hue, linewidth=1.2, alpha=0.7)
             axes.plot(at, row.value, mark, color=hue, markersize=6, label=label(row.system))
         axes.margins(x=0.12, y=0.1)
-    _legend(figure, figure.axes[0], min(len(rows), 5))
-    return _png(figure)
+    add_legend(figure, figure.axes[0], min(len(rows), 5))
+    return as_png(figure)
 
 
 def verdicts(pairs: Sequence[Verdict], systems: Sequence[str], measure: str) -> bytes:
@@ -398,9 +398,9 @@ def verdicts(pairs: Sequence[Verdict], systems: Sequence[str], measure: str) -> 
         cells[pair.a, pair.b] = (pair.verdict, pair.difference)
         cells[pair.b, pair.a] = (turned[pair.verdict], -pair.difference)
     n = len(systems)
-    figure = _figure(max(4.2, 1.6 + 0.86 * n), max(2.0, 0.9 + 0.56 * n))
+    figure = new_figure(max(4.2, 1.6 + 0.86 * n), max(2.0, 0.9 + 0.56 * n))
     axes = figure.subplots()
-    _style(axes, "", "")
+    style_axes(axes, "", "")
     axes.grid(visible=False)
     for i, row in enumerate(systems):
         for j, column in enumerate(systems):
@@ -423,7 +423,7 @@ def verdicts(pairs: Sequence[Verdict], systems: Sequence[str], measure: str) -> 
     axes.set_ylim(n - 0.5, -0.5)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return _png(figure)
+    return as_png(figure)
 
 
 def _square(x: float, y: float, shade: str) -> Any:
@@ -438,14 +438,14 @@ def grid(
     """Pictures (C, H, W) uint8 in rows, each with its caption."""
     rows = math.ceil(len(images) / columns)
     columns = min(columns, len(images))
-    figure = _figure(0.95 * columns, (1.15 if captions else 0.98) * rows)
+    figure = new_figure(0.95 * columns, (1.15 if captions else 0.98) * rows)
     for place, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.axis("off")
         if place < len(images):
             _show(axes, images[place])
             if captions:
                 axes.set_title(label(captions[place], 13), fontsize=7, color=INK, pad=3)
-    return _png(figure)
+    return as_png(figure)
 
 
 def samples(images: Tensor, columns: int = 8, width: int = 1100) -> bytes:
@@ -463,9 +463,9 @@ def samples(images: Tensor, columns: int = 8, width: int = 1100) -> bytes:
 
 def classes(chosen: Mapping[str, Tensor], counts: Sequence[int]) -> bytes:
     """A row for each class or group: some of its pictures (N, C, H, W) uint8, and its size."""
-    figure = _figure(8.6, 0.6 + 0.45 * len(chosen))
+    figure = new_figure(8.6, 0.6 + 0.45 * len(chosen))
     _draw_classes(figure.subplots(1, 2, width_ratios=_CLASS_WIDTHS), chosen, counts)
-    return _png(figure)
+    return as_png(figure)
 
 
 def overview(
@@ -473,13 +473,13 @@ def overview(
 ) -> bytes:
     """A data set at one glance: ``classes`` above ``pixels``."""
     rows = 0.6 + 0.45 * len(chosen)
-    figure = _figure(8.6, rows + 2.3)
+    figure = new_figure(8.6, rows + 2.3)
     figure.suptitle(fonts.drawable(title), fontsize=11, color=INK)
     halves: Any = figure.subfigures(2, 1, height_ratios=(rows, 2.0))
     upper, lower = halves
     _draw_classes(upper.subplots(1, 2, width_ratios=_CLASS_WIDTHS), chosen, counts)
     _draw_pixels(lower.subplots(), image)
-    return _png(figure)
+    return as_png(figure)
 
 
 _CLASS_WIDTHS = (3.2, 1)
@@ -497,7 +497,7 @@ def _draw_classes(panels: Any, chosen: Mapping[str, Tensor], counts: Sequence[in
     ]
     height = len(rows) * (side + gap) - gap
     middle = [k * (side + gap) + side / 2 for k in range(len(rows))]
-    _style(left, "", "")
+    style_axes(left, "", "")
     left.grid(visible=False)
     left.imshow(np.asarray(sheet(torch.cat(rows), columns, gap)), interpolation="nearest")
     left.set_xticks([])
@@ -505,7 +505,7 @@ def _draw_classes(panels: Any, chosen: Mapping[str, Tensor], counts: Sequence[in
     left.spines[:].set_visible(False)
     left.tick_params(length=0)
 
-    _style(right, _("cases"), "")
+    style_axes(right, _("cases"), "")
     right.barh(middle, counts, height=side * 0.6, color=COLOURS[0])
     for place, number in zip(middle, counts, strict=True):
         right.text(number, place, f" {number:,}", va="center", fontsize=8, color=FAINT)
@@ -576,9 +576,9 @@ def robustness(lines: Mapping[str, Sequence[Measure]], measure: str = "accuracy"
 
     ``lines``: the disturbance's name -> the measure undisturbed, then at each strength.
     """
-    figure = _figure(7.2, 3.6)
+    figure = new_figure(7.2, 3.6)
     axes = figure.subplots()
-    _style(axes, _("strength of the disturbance (0: none)"), registry.metric(measure).title)
+    style_axes(axes, _("strength of the disturbance (0: none)"), registry.metric(measure).title)
     _scale(axes.yaxis, measure)
     for index, (name, values) in enumerate(lines.items()):
         # side by side, so that intervals do not hide each other
@@ -587,8 +587,8 @@ def robustness(lines: Mapping[str, Sequence[Measure]], measure: str = "accuracy"
         _draw_measures(axes, places, values, index, label(name, 24))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.06, y=0.08)
-    _legend(figure, axes, min(len(lines), 4))
-    return _png(figure)
+    add_legend(figure, axes, min(len(lines), 4))
+    return as_png(figure)
 
 
 def _draw_measures(
@@ -617,10 +617,10 @@ def reliability(
     and the share of cases that held; ``confidences``: the same names -> (cases,) all of them, for
     the histogram below. The dashed diagonal is perfect calibration.
     """
-    figure = _figure(5.2, 5.4)
+    figure = new_figure(5.2, 5.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    _style(upper, "", _("share that held"))
-    _style(lower, _("confidence"), _("share of the cases"))
+    style_axes(upper, "", _("share that held"))
+    style_axes(lower, _("confidence"), _("share of the cases"))
     upper.plot((0, 1), (0, 1), color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
     for index, (name, curve) in enumerate(points.items()):
         places, values = [place for place, _value in curve], [value for _place, value in curve]
@@ -635,8 +635,8 @@ def reliability(
     upper.set_xlim(-0.02, 1.02)
     upper.set_ylim(-0.02, 1.02)
     lower.set_ylim(bottom=0)
-    _legend(figure, upper, min(len(points), 3))
-    return _png(figure)
+    add_legend(figure, upper, min(len(points), 3))
+    return as_png(figure)
 
 
 def roc(
@@ -648,9 +648,9 @@ def roc(
     ``curves``: name -> (false positive rates, true positive rates), both rising from 0 to 1;
     ``point`` the two rates at the threshold. The dashed diagonal is what guessing gives.
     """
-    figure = _figure(4.6, 4.4)
+    figure = new_figure(4.6, 4.4)
     axes = figure.subplots()
-    _style(axes, _("false alarms (1 - specificity)"), _("sensitivity"))
+    style_axes(axes, _("false alarms (1 - specificity)"), _("sensitivity"))
     axes.plot((0, 1), (0, 1), color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
     for index, (name, (false, true)) in enumerate(curves.items()):
         axes.plot(false, true, **line_style(index), linewidth=1.8, label=label(name, 24))
@@ -664,8 +664,8 @@ def roc(
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
     axes.set_aspect("equal")
-    _legend(figure, axes, 2)
-    return _png(figure)
+    add_legend(figure, axes, 2)
+    return as_png(figure)
 
 
 def learning_sizes(
@@ -679,9 +679,9 @@ def learning_sizes(
 
     ``sizes`` rising; ``values`` between ``lows`` and ``highs``, one for each size.
     """
-    figure = _figure(7.2, 3.2)
+    figure = new_figure(7.2, 3.2)
     axes = figure.subplots()
-    _style(axes, _("training cases"), _("{measure} on the test cases").format(
+    style_axes(axes, _("training cases"), _("{measure} on the test cases").format(
         measure=registry.metric(measure).title))  # fmt: skip
     _scale(axes.yaxis, measure)
     axes.set_xscale("log", base=2)
@@ -692,14 +692,14 @@ def learning_sizes(
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.minorticks_off()
     axes.margins(x=0.06, y=0.12)
-    return _png(figure)
+    return as_png(figure)
 
 
 def shares(labels: Sequence[str], real: Sequence[float], drawn: Sequence[float]) -> bytes:
     """How often each class occurs among real and drawn pictures."""
-    figure = _figure(7.2, 0.9 + 0.3 * len(labels))
+    figure = new_figure(7.2, 0.9 + 0.3 * len(labels))
     axes = figure.subplots()
-    _style(axes, _("share of pictures"), "")
+    style_axes(axes, _("share of pictures"), "")
     _scale(axes.xaxis, "accuracy")
     for place, (name, values) in enumerate({_("real"): real, _("drawn"): drawn}.items()):
         at = [i + 0.19 * (2 * place - 1) for i in range(len(labels))]
@@ -707,5 +707,5 @@ def shares(labels: Sequence[str], real: Sequence[float], drawn: Sequence[float])
     axes.set_yticks(range(len(labels)), [label(text) for text in labels], fontsize=9)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    _legend(figure, axes, 2)
-    return _png(figure)
+    add_legend(figure, axes, 2)
+    return as_png(figure)

@@ -108,6 +108,9 @@ def training(
     fit, parts = entrant.trainer, entrant.parts
     fit.setup = setup = yield from follow("features", task.setup(everything, plan.kept, chosen))
 
+    if plan.repeats:
+        setup.test = everything  # each case is tested by the fold that never saw it
+
     hardware.forget_peak()
     yield Event("forecast", text=_("a few steps, to see what it will take"))
     tried = probe(fit)
@@ -181,9 +184,9 @@ def _test(
 ) -> Iterator[Event]:
     """Fill in what the system, or each fold's, answers about cases that it never saw."""
     setup = fit.setup
+    setup.steps = fit.step
     decision = task.decide(fit.system, parts.val, setup)
     if plan.repeats:
-        setup.test = record.test = everything
         trainings = Trainings.empty(everything, decision, len(plan.repeats))
         spent = [record.outcome.seconds]
         rounds = crossval.rounds(record.folder, trainings, args, plan, computed, setup)

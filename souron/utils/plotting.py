@@ -34,11 +34,11 @@ def label(name: str, columns: int = 20) -> str:
     return fonts.drawable(fonts.short(name, columns))
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     return Figure((width, height), dpi=DOTS, facecolor=PAPER, layout="constrained")
 
 
-def _style(axes: Axes, x: str, y: str) -> None:
+def style_axes(axes: Axes, x: str, y: str) -> None:
     """Everything that would come from the reader's own matplotlib settings is said here."""
     axes.set_facecolor(PAPER)
     axes.spines[["top", "right"]].set_visible(False)
@@ -52,7 +52,7 @@ def _style(axes: Axes, x: str, y: str) -> None:
     axes.set_ylabel(y, color=INK, fontsize=9)
 
 
-def _legend(figure: Figure, axes: Axes, columns: int) -> None:
+def add_legend(figure: Figure, axes: Axes, columns: int) -> None:
     handles, names = axes.get_legend_handles_labels()
     figure.legend(
         handles,
@@ -66,13 +66,13 @@ def _legend(figure: Figure, axes: Axes, columns: int) -> None:
     )
 
 
-def _choose_fonts(figure: Figure) -> None:
+def choose_fonts(figure: Figure) -> None:
     for text in figure.findobj(Text):
         text.set_fontfamily(fonts.families())
 
 
-def _png(figure: Figure) -> bytes:
-    _choose_fonts(figure)
+def as_png(figure: Figure) -> bytes:
+    choose_fonts(figure)
     file = io.BytesIO()
     figure.savefig(file, format="png", facecolor=PAPER)
     return file.getvalue()
