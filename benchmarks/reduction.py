@@ -138,7 +138,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
 
     digits = load("digits")
-    points = digits.image.flatten(1).float() / 255
+    points = digits.input.flatten(1).float() / 255
     rows = []
     for name, made in maps(asked.threads).items():
         found = list(measured(name, made, points, asked.seeds, asked.threads))
@@ -156,7 +156,7 @@ def main() -> None:
             figures = [silhouette(points, labels) for labels, _, _ in found]
             near = [float(figure.scores.mean()) for figure in figures]
             noise = [float(figure.noise) / len(points) for figure in figures]
-            rand = [adjusted_rand(labels, digits.label) for labels, _, _ in found]
+            rand = [adjusted_rand(labels, digits.target) for labels, _, _ in found]
             times = [[one[i] for one in found] for i in (1, 2)]
             rows.append([name, *(spread(v, 3) for v in (near, noise, rand)),
                          *(spread(t, 2) for t in times)])  # fmt: skip

@@ -243,7 +243,7 @@ def python() -> str:
         inspect.getdoc(model) or "",
         *(method(each) for each in methods),
         f"## {_('Data')}",
-        signature("souron.data.loading.load", load.load),
+        signature("souron.data.load.load", load.load),
         f"## {_('What comes back')}",
         *(fields(kind) for kind in returned),
         f"## {_('Errors')}",

@@ -36,11 +36,11 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from souron.asking import Choice
 from souron.kinds.{given_file} import {given}
 from souron.kinds.{gives_file} import {gives_names}
-from souron.speaking import N_
+from souron.kinds.signature import Choice
 from souron.system import System
+from souron.utils.messages import N_
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,6 @@ class Answerer(System):
     ja = "答えを返す"
     SIZES = {{"tiny": Config(), "small": Config()}}
     needs_fit = False
-
-    def evaluate(self, data):
-        return {{}}
 
     def predict(
         self,

@@ -221,9 +221,7 @@ def spoil(rows, pictures, ending):
     rows.append(replace(rows[0], filename=f"images/Q0001_1.{ending}", patient="Q0001"))
     pictures.append(copied)
     other = LABELS[1 - LABELS.index(rows[1].label)]
-    rows.append(
-        replace(rows[1], filename=f"images/Q0002_1.{ending}", patient="Q0002", target=other)
-    )
+    rows.append(replace(rows[1], filename=f"images/Q0002_1.{ending}", patient="Q0002", label=other))
     pictures.append(np.clip(1.04 * near + 40, 0, MOST).round().astype(np.uint16))
     for i, row in enumerate(rows[3:-2], 3):
         if row.site == "B" and row.label == "caries":

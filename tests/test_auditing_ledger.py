@@ -10,7 +10,7 @@ import pytest
 from souron.audit import datasheet
 from souron.cli import main
 from souron.kinds.codecs.image import picture
-from souron.report.sections import classify
+from souron.report import run as run_page
 from souron.runs import train as run_train
 from souron.utils.messages import UserError
 
@@ -53,7 +53,7 @@ def test_it_counts_what_the_split_holds(run, photos):
 
 
 def test_its_fingerprints_are_those_of_the_report(run):
-    shown = [row["fingerprint"] for row in classify.ledger(run)]
+    shown = [row["fingerprint"] for row in run_page.ledger(run)]
     assert [part.hash for part in datasheet.read(run).parts if part.cases] == shown
 
 

@@ -61,9 +61,9 @@ def some_of(image: Tensor, count: int, of: int | None = None) -> Tensor:
 def test_the_ratio_is_that_of_its_definition(parts):
     learnt, held, real = parts
     space = replace(pixels(), changes=(Change(),))
-    near = audited(real.image, learnt, held, space).found[0].drawn
+    near = audited(real.input, learnt, held, space).found[0].drawn
     kept = learnt.only(sorted(set(splits.same_picture(learnt))))
-    x, t = (one.image.flatten(1).double().numpy() for one in (real, kept))
+    x, t = (one.input.flatten(1).double().numpy() for one in (real, kept))
     apart = cdist(x, t) / math.sqrt(x.shape[1])
     nearest = np.sort(apart, 1)[:, : memorization.NEIGHBOURS]
     typical = nearest[:, memorization.NEIGHBOURS // 2 - 1]  # the lower median
@@ -74,10 +74,10 @@ def test_the_ratio_is_that_of_its_definition(parts):
 
 def test_pieces_of_the_training_pictures_are_as_good_as_the_whole(parts, monkeypatch):
     learnt, held, real = parts
-    whole = audited(real.image, learnt, held).found[0].drawn
+    whole = audited(real.input, learnt, held).found[0].drawn
     monkeypatch.setattr(memorization, "KNOWN", 37)
     monkeypatch.setattr(memorization, "QUERIES", 11)
-    pieces = audited(real.image, learnt, held).found[0].drawn
+    pieces = audited(real.input, learnt, held).found[0].drawn
     assert torch.equal(whole.row, pieces.row) and torch.equal(whole.change, pieces.change)
     assert torch.allclose(whole.ratio, pieces.ratio, atol=1e-5)
 
@@ -162,7 +162,7 @@ def test_one_more_flagged_is_less_likely_by_chance():
 
 
 def test_real_pictures_are_no_copies(parts):
-    audit = audited(parts[2].image, *parts[:2])
+    audit = audited(parts[2].input, *parts[:2])
     assert not audit.copies_too_much and audit.flagged.value < 0.04
     assert memorization.sentence(audit).startswith("No sign of copying on 128 pictures")
 
@@ -192,7 +192,7 @@ def test_noisy_copies_are_caught(levels, least, parts):
 
 def test_a_few_copies_among_others_are_caught_and_come_first(parts):
     learnt, held, real = parts
-    image = torch.cat([real.image[:120], noisy(learnt.input[:8], 5)])
+    image = torch.cat([real.input[:120], noisy(learnt.input[:8], 5)])
     audit = audited(image, learnt, held)
     assert audit.copies_too_much
     assert {pair.picture for pair in audit.pairs[:8]} == set(range(120, 128))
@@ -203,7 +203,7 @@ def test_a_few_copies_among_others_are_caught_and_come_first(parts):
 
 def test_with_fewer_pictures_more_could_go_unnoticed(parts):
     learnt, held, real = parts
-    few, many = (audited(real.image[:n], learnt, held).flagged.high for n in (16, DRAWN))
+    few, many = (audited(real.input[:n], learnt, held).flagged.high for n in (16, DRAWN))
     assert few > 2 * many
 
 
@@ -256,7 +256,7 @@ def test_what_the_eye_takes_for_a_copy_is_one(parts):
 def test_of_very_many_training_pictures_the_eye_sees_some(parts, monkeypatch):
     learnt, held, real = parts
     monkeypatch.setattr(memorization, "MOST_SEEN", 100)
-    audit = audited(real.image, learnt, held, memorization.features(Eyed()))
+    audit = audited(real.input, learnt, held, memorization.features(Eyed()))
     rows = audit.found[0].drawn.row
     assert len(rows.unique()) > 30 and rows.max() > 200
 
@@ -264,7 +264,7 @@ def test_of_very_many_training_pictures_the_eye_sees_some(parts, monkeypatch):
 @pytest.mark.parametrize("learnt, held", [(4, 50), (50, 4)])
 def test_too_few_pictures_are_refused(learnt, held, parts):
     with pytest.raises(UserError, match="there are 4") as caught:
-        audited(parts[2].image, parts[0].only(range(learnt)), parts[1].only(range(held)))
+        audited(parts[2].input, parts[0].only(range(learnt)), parts[1].only(range(held)))
     assert caught.value.exit == 3
 
 
@@ -286,7 +286,7 @@ class Replay(Generator):
     def __init__(self, image: Tensor, levels: float, labels: tuple[str, ...]) -> None:
         torch.nn.Module.__init__(self)
         self.spec = replace(
-            self.see(Dataset("", image, torch.zeros(len(image), dtype=torch.long), ("a",), [])),
+            self.spec_for(Dataset("", image, torch.zeros(len(image), dtype=torch.long), ("a",), [])),
             classes=labels, shares=(1 / len(labels),) * len(labels),
         )  # fmt: skip
         self.register_buffer("image", image)
@@ -308,7 +308,7 @@ def test_a_generator_that_gives_back_fifty_pictures_is_caught(parts):
     few = learnt.only(range(50))
     collapsed = audited(sample(Replay(few.input, 12, few.classes)), few, held)
     assert collapsed.copies_too_much and collapsed.flagged.value > 0.9
-    fresh = audited(sample(Replay(real.image, 12, few.classes)), few, held)
+    fresh = audited(sample(Replay(real.input, 12, few.classes)), few, held)
     assert not fresh.copies_too_much
 
 
@@ -411,7 +411,7 @@ def test_what_draws_nothing_is_refused(tmp_path, say):
 def test_the_page_escapes_names_and_shows_pairs(copying, parts, tmp_path):
     learnt, held, real = parts
     learnt = replace(learnt, file=[f"<script>{name}" for name in learnt.file])
-    image = some_of(learnt.input, 60) if copying else real.image[:60]
+    image = some_of(learnt.input, 60) if copying else real.input[:60]
     audit = audited(image, learnt, held, pixels(), memorization.features(Eyed()))
     audit.run, audit.system, audit.data = str(tmp_path), "<b>dcgan</b>", "写真"
     text = audit_page.audit_page(audit).read_text(encoding="utf-8")
@@ -428,7 +428,7 @@ def test_notes_say_what_makes_an_audit_less_sure(parts, tmp_path):
     learnt, held, real = parts
     leaky = torch.cat([learnt.input[:3], held.input[:40]])
     rows = held.only(range(43))
-    audit = audited(real.image[:20], learnt, replace(rows, input=leaky))
+    audit = audited(real.input[:20], learnt, replace(rows, input=leaky))
     audit.run, audit.changed = str(tmp_path), True
     text = " ".join(audit_page.audit_page(audit).read_text(encoding="utf-8").split())
     assert "The data have changed since the run" in text

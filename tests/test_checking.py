@@ -117,7 +117,7 @@ def test_copies_are_found_and_other_pictures_are_not(photographs, tmp_path, chan
 
 
 def test_of_many_copies_as_many_pairs_as_join_them(photographs):
-    one, other = folder.load(photographs, 64).image[:2]
+    one, other = folder.load(photographs, 64).input[:2]
     image = torch.stack([one] * 50 + [other] * 30)
     pairs = duplicates.near(image)
     assert len(pairs) == 49 + 29

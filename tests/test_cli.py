@@ -714,7 +714,7 @@ def test_bfloat16_where_it_is_faster(monkeypatch, amx, avx512, vendor, faster) -
 
 def test_facts_need_no_torch() -> None:
     done = fresh(
-        "import sys; from souron import machine; found = machine.facts(); "
+        "import sys; from souron.utils import hardware; found = hardware.facts(); "
         "assert found['cores'] >= 1 and found['processor'] and found['packages']['torch']; "
         "assert 'torch' not in sys.modules"
     )
@@ -753,7 +753,7 @@ def test_shells_complete_systems_and_options_without_torch() -> None:
     def complete(line: str) -> str:
         words = line.split(" ")
         done = fresh(
-            "import sys; from souron import cli; sys.argv = ['souron']\n"
+            "import sys; from souron.cli import main as cli; sys.argv = ['souron']\n"
             "try: cli.main()\nfinally: assert 'torch' not in sys.modules",
             _SOURON_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1),
         )  # fmt: skip

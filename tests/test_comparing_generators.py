@@ -60,7 +60,7 @@ def test_an_exact_copy_of_the_data_reaches_the_floor_and_one_picture_does_not(
     monkeypatch, tmp_path
 ):
     """What draws training pictures is near; what draws a single one has no recall."""
-    known = load("digits").image[:700].float() / 127.5 - 1
+    known = load("digits").input[:700].float() / 127.5 - 1
 
     def copies(self, noise: Noise, label):
         weight = torch.ones(len(noise), len(known), device=noise.device)

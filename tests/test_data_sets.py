@@ -73,8 +73,8 @@ def test_every_data_set_says_what_it_is(entry):
 
 
 def test_a_data_set_is_added_by_one_file(tmp_path, monkeypatch):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "twelfth.py").write_text(
+    (tmp_path / "data" / "sets").mkdir(parents=True)
+    (tmp_path / "data" / "sets" / "twelfth.py").write_text(
         '"""A twelfth."""\ntask = "classify"\ncases = 3\n'
     )
     monkeypatch.setattr(souron, "__path__", [*souron.__path__, str(tmp_path)])
@@ -91,9 +91,9 @@ def test_digits_are_scikit_learns():
 
     theirs = load_digits()
     ours = load.load("digits")
-    assert ours.image.shape == (1797, 1, 8, 8) and ours.image.dtype == torch.uint8
-    assert ours.image.max() == 255 and ours.label.tolist() == theirs.target.tolist()
-    assert np.allclose(ours.image[:, 0].numpy() / 255 * 16, theirs.images, atol=0.04)
+    assert ours.input.shape == (1797, 1, 8, 8) and ours.input.dtype == torch.uint8
+    assert ours.input.max() == 255 and ours.target.tolist() == theirs.target.tolist()
+    assert np.allclose(ours.input[:, 0].numpy() / 255 * 16, theirs.images, atol=0.04)
     assert len(set(ours.file)) == 1797 and ours.part == () and ours.augment == ("shift",)
     assert load.names()["digits"].where().name == "sklearn"
 
@@ -113,8 +113,8 @@ def test_mnist_files_are_read(cache, name, packed):
 
 
 def test_fashion_names_its_classes_in_two_languages():
-    assert len(fashion.classes) == len(fashion.labels_ja) == 10
-    assert fashion.labels_ja[fashion.classes.index("sneaker")] == "スニーカー"
+    assert len(fashion.labels) == len(fashion.labels_ja) == 10
+    assert fashion.labels_ja[fashion.labels.index("sneaker")] == "スニーカー"
 
 
 def test_the_readers_own_folder_goes_before_the_cache_and_that_before_a_package(

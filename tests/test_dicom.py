@@ -30,6 +30,7 @@ from pydicom.uid import (
 
 from souron.cli import main
 from souron.data import check, deidentify, duplicates, load, transforms
+from souron.data.dataset import Rows
 from souron.data.formats import csv_table, folder
 from souron.kinds.codecs import dicom, dicom_worker
 from souron.kinds.codecs import image as pictures
@@ -112,7 +113,7 @@ def test_one_grey_level_of_sixteen_bits_stays(tmp_path, kind):
     cases = folder.load(tmp_path)
     assert cases.input.dtype == torch.float32 and cases.input.shape == (2, 1, 9, 9)
     assert (cases.input[1] - cases.input[0]).unique().numpy() == pytest.approx(1 / 257, rel=0.01)
-    assert folder.load(tmp_path, side=5).image.unique().numel() == 2
+    assert folder.load(tmp_path, side=5).input.unique().numel() == 2
 
 
 def test_all_levels_of_sixteen_bits_stay_apart(tmp_path):
@@ -128,7 +129,7 @@ def test_deep_and_shallow_files_together(tmp_path):
         path = tmp_path / "ab"[i % 2] / f"{i}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(np.full((8, 8), 100 + i, np.uint8)).save(path)
-    assert folder.load(tmp_path).image.dtype == torch.uint8
+    assert folder.load(tmp_path).input.dtype == torch.uint8
     Image.fromarray(np.full((8, 8), 12_345, np.uint16)).save(tmp_path / "b" / "9.png")
     seen = folder.load(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
@@ -177,7 +178,7 @@ def test_preparing_does_not_change_the_cases(tmp_path):
     system = Classifier.__new__(Classifier)
     torch.nn.Module.__init__(system)
     system.spec = Classifier.spec_for(cases)
-    batch = system.prepare(cases.input, cases.target)
+    batch = system.batch(Rows(cases.input, cases.target))
     assert torch.equal(cases.input, before)
     assert abs(batch.image.mean()) < 1e-4 and abs(batch.image.std() - 1) < 0.02
 
@@ -548,7 +549,7 @@ def test_each_frame_is_a_case(tmp_path):
     check.manifest(found, tmp_path / "checked.csv")
     again = csv_table.load(tmp_path / "checked.csv")
     rows = [list(cases.file).index(file) for file in again.file]
-    assert torch.equal(again.input, cases.only(rows).image)
+    assert torch.equal(again.input, cases.only(rows).input)
     assert again.group == [cases.group[i] for i in rows]
 
 
@@ -664,7 +665,7 @@ def test_an_anonymised_copy_has_the_same_pictures_and_patients(tmp_path, capsys)
     said = capsys.readouterr().err + capsys.readouterr().out
     assert "patient 1" not in said
     one, other = load.load(root), load.load(out)
-    assert torch.equal(one.image, other.input) and torch.equal(one.label, other.target)
+    assert torch.equal(one.input, other.input) and torch.equal(one.target, other.target)
     assert len(set(zip(one.group, other.group, strict=True))) == len(set(one.group)) == 6
     assert deidentify.held(one)["PatientID"] == 6 and deidentify.held(other) == {}
 
@@ -705,7 +706,7 @@ def test_a_table_of_labels_comes_along_without_names(tmp_path, capsys):
     for secret in ("Yamada", "Sato", "2024", "P-"):
         assert secret not in text
     one, other = load.load(root / "Yamada.csv"), load.load(made)
-    assert torch.equal(one.image, other.input) and torch.equal(one.label, other.target)
+    assert torch.equal(one.input, other.input) and torch.equal(one.target, other.target)
     assert list(one.part) == list(other.part) and not other.skipped
     assert len(set(zip(one.group, other.group, strict=True))) == len(set(one.group)) == 6
     alone = dicom.pseudonym("P-0", deidentify.secret())  # as in the DICOM files
@@ -727,15 +728,15 @@ def test_anonymise_refuses(tmp_path, capsys):
 def test_the_window_reaches_the_cases(tmp_path):
     root = two_classes(tmp_path, 2)
     narrow, full = (load.load(root, window=window) for window in ("1000,100", "full"))
-    assert narrow.image.min() == 0 and narrow.image.max() == 255
-    assert full.input.unique().numel() > 500 > narrow.image.unique().numel()
-    assert torch.equal(load.load(root, window="1000,100").image, narrow.image)
+    assert narrow.input.min() == 0 and narrow.input.max() == 255
+    assert full.input.unique().numel() > 500 > narrow.input.unique().numel()
+    assert torch.equal(load.load(root, window="1000,100").input, narrow.input)
     looked = [check.check(root, window=window).cases.input for window in ("1000,100", "full")]
     assert looked[0].max() == 255 and not torch.equal(*looked)
 
 
 def test_pydicom_is_imported_only_for_dicom():
-    script = ("import sys, souron.cli, souron.data.folder; "
+    script = ("import sys, souron.cli.main, souron.data.formats.folder; "
               "print('pydicom' in sys.modules, 'dicomanonymizer' in sys.modules)")  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

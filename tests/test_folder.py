@@ -186,12 +186,12 @@ def test_a_missing_folder_names_the_nearest(tmp_path):
 def test_side_and_channels(tmp_path):
     save(tmp_path / "a" / "1.png", 3, mode="L")
     save(tmp_path / "b" / "1.png", 3, mode="L")
-    assert folder.load(tmp_path).image.shape == (2, 1, 12, 12)
-    assert folder.load(tmp_path, side=20).image.shape == (2, 1, 20, 20)
+    assert folder.load(tmp_path).input.shape == (2, 1, 12, 12)
+    assert folder.load(tmp_path, side=20).input.shape == (2, 1, 20, 20)
     save(tmp_path / "b" / "2.png", 3, size=(12, 14))
-    assert folder.load(tmp_path).image.shape == (3, 3, 64, 64)
+    assert folder.load(tmp_path).input.shape == (3, 3, 64, 64)
     save(tmp_path / "b" / "2.png", 3, size=(100, 100), mode="L")
-    assert folder.load(tmp_path).image.shape == (3, 1, 64, 64)
+    assert folder.load(tmp_path).input.shape == (3, 1, 64, 64)
 
 
 def test_sixteen_bit_grey(tmp_path):

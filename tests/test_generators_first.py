@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from souron.data.dataset import Dataset
+from souron.data.dataset import Dataset, Rows
 from souron.evaluation.sampling import Noise, Walk
 from souron.evaluation.summary import parameters
 from souron.systems.generate import vae
@@ -289,7 +289,7 @@ def test_a_critic_that_knows_nothing_loses_two_log_two(kind):
 @pytest.mark.parametrize("kind", GANS)
 def test_critics_learn_to_tell_and_generators_to_deceive(kind, digits):
     system = made(kind)
-    real = system.prepare(digits.input, digits.target).image
+    real = system.batch(Rows(digits.input, digits.target)).image
     distances = []
     for steps in (2, 100):
         learn(system, digits, steps, 32)

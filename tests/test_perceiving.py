@@ -158,10 +158,10 @@ def test_other_data_is_another_eye(quick, digits):
     made(digits, range(600))
     made(digits, range(601))
     changed = replace(digits, input=digits.input.clone())
-    changed.image[5, 0, 4, 4] += 1
+    changed.input[5, 0, 4, 4] += 1
     made(changed, range(600))
     assert len(kept()) == 3
-    changed.image[1500, 0, 4, 4] += 1  # held out: nothing is learnt from it
+    changed.input[1500, 0, 4, 4] += 1  # held out: nothing is learnt from it
     made(changed, range(600))
     assert len(kept()) == 3
 
@@ -172,8 +172,8 @@ def test_it_learns_from_the_training_part_alone(quick, digits):
     [file] = kept()
     file.unlink()
     spoilt = replace(digits, input=digits.input.clone(), target=digits.target.clone())
-    spoilt.image[600:] = 0
-    spoilt.label[600:] = 0
+    spoilt.input[600:] = 0
+    spoilt.target[600:] = 0
     other, _fractions = made(spoilt, range(600))
     assert torch.equal(one.features(digits.input), other.features(digits.input))
 

@@ -51,7 +51,7 @@ def learn(kind, points: Tensor, config=None, steps: int = 10**9):
 @pytest.fixture(scope="module")
 def points(digits) -> Tensor:
     """300 digits, (N, 64)."""
-    return digits.image[:300].flatten(1).float() / 255
+    return digits.input[:300].flatten(1).float() / 255
 
 
 # every system
@@ -227,7 +227,7 @@ def test_tsne_divergence_is_as_low_as_scikit_learns(points):
 
 
 def test_tsne_draws_a_map_to_be_trusted(digits):
-    points = digits.image[:600].flatten(1).float() / 255
+    points = digits.input[:600].flatten(1).float() / 255
     system, _losses = learn(tsne.TSNE, points, tsne.Config(steps=300))
     assert trustworthiness(points, system.places).mean() > 0.985
     assert continuity(points, system.places).mean() > 0.98
@@ -295,7 +295,7 @@ def test_umap_pushes_random_points_apart():
 
 
 def test_umap_draws_a_map_to_be_trusted(digits):
-    points = digits.image[:600].flatten(1).float() / 255
+    points = digits.input[:600].flatten(1).float() / 255
     system, _losses = learn(umap.UMAP, points, umap.Config(steps=150))
     assert trustworthiness(points, system.places).mean() > 0.97
     assert continuity(points, system.places).mean() > 0.97

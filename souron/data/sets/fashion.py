@@ -40,7 +40,7 @@ def load(side: int | None = None) -> Dataset:
         found("fashion"),
         side,
         name="fashion",
-        labels=labels,
+        classes=labels,
         augment=("mirror",),
         source=source,
         licence=licence,

@@ -30,7 +30,7 @@ def load(side: int | None = None) -> Dataset:
         found("mnist"),
         side,
         name="mnist",
-        labels=tuple("0123456789"),
+        classes=tuple("0123456789"),
         augment=("shift",),
         source=source,
         licence=licence,
