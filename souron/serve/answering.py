@@ -11,6 +11,7 @@ from torch.fx import GraphModule, Node, symbolic_trace
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from souron import model as models_api
+from souron.data.dataset import Rows
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice, Option
@@ -55,7 +56,7 @@ class Classifying:
     def network(self, taken: list[Tensor]) -> list[Tensor]:
         """Probabilities, (labels,) each."""
         stack = torch.stack([pixels.float() for pixels in taken])
-        batch = self.system.prepare(stack, torch.zeros(len(stack), dtype=torch.long))
+        batch = self.system.batch(Rows(stack, None))
         return list(self.folded(batch.image).float().softmax(1))
 
     def tell(self, answer: Tensor, said: dict[str, Any]) -> dict[str, Any]:
