@@ -25,7 +25,7 @@ import json, os, signal, sys, time
 from pathlib import Path
 from types import SimpleNamespace
 
-from souron.journal import Journal
+from souron.runs.journal import Journal
 
 verb, _json, events, *words = sys.argv[1:]
 journal = Journal(Path(events.removeprefix("--events=")))
@@ -78,13 +78,14 @@ end(0)
 # the real command, which after three slices of training waits for Ctrl-C
 HELD = """
 import os, signal, time
-from souron import fitting, running
+from souron.runs import train as running
+from souron.training import trainer
 from souron.__main__ import hear_interrupts
-from souron.cli import main
+from souron.cli.main import main
 
 hear_interrupts()
 running.KEEP_EVERY = 0
-go, slices = fitting.Fit.go, []
+go, slices = trainer.Trainer.go, []
 
 
 def slow(self, seconds, asked_to_stop=lambda: False):
@@ -95,7 +96,7 @@ def slow(self, seconds, asked_to_stop=lambda: False):
         time.sleep(0.05)
 
 
-fitting.Fit.go = slow
+trainer.Trainer.go = slow
 main()
 """
 
