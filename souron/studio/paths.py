@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from souron.data import load
@@ -127,6 +128,24 @@ class Roots:
             fix=_("souron studio --root FOLDER, with the folder that holds it"),
             exit=3,
         )
+
+
+def is_folder(path: Path) -> bool:
+    """A folder itself, not a link to one."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except (OSError, ValueError):  # a zero byte, half a letter
+        return False
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all its files, links not followed."""
+    total = 0
+    for place, _folders, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(place, name).lstat().st_size
+    return total
 
 
 def _resolved(path: Path) -> Path:

@@ -9,6 +9,7 @@ import math
 import stat
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,9 +18,9 @@ from typing import Any, Literal
 import yaml
 
 from souron import registry
-from souron.studio import trash
+from souron.studio.paths import folder_size, is_folder
 from souron.utils import units
-from souron.utils.messages import _
+from souron.utils.messages import UserError, _
 
 MOST_ARGS, MOST_RECEIPT = 10**6, 2 * 10**7  # bytes
 LONGEST = 200  # characters of what a file says
@@ -87,9 +88,29 @@ def folders(project: Path) -> Iterator[Path]:
 
 def _below(folder: Path) -> list[Path]:
     try:
-        return [p for p in folder.iterdir() if p.name[0] != "." and trash.is_folder(p)]
+        return [p for p in folder.iterdir() if p.name[0] != "." and is_folder(p)]
     except OSError:
         return []
+
+
+def find(project: Path, named: str | Path) -> Path:
+    """The folder ``project/task/name`` of a run or comparison, named as the command line does or
+    as ``task/name``. Raises UserError for what leads elsewhere, is hidden, or a link."""
+    for path in (Path(named), project / named):
+        with suppress(OSError, ValueError, RuntimeError):
+            task = path.parent.resolve()
+            inside = task.parent == project.resolve() and path.name != ".."
+            if inside and not path.name.startswith(".") and not task.name.startswith("."):
+                folder = project / task.name / path.name
+                if is_folder(folder):
+                    return folder
+    raise UserError(
+        "not a run",
+        _("there is no run {name}").format(name=str(named)[:200]),
+        expected=_("one of the folders in {folder}").format(folder=project),
+        fix="ls runs/*",
+        exit=3,
+    )
 
 
 def read(folder: Path) -> Run:
@@ -213,7 +234,7 @@ def weight(run: Run) -> int:
 
 @lru_cache(4096)
 def _weight(folder: Path, made: float, minute: int) -> int:
-    return trash.weigh(folder)
+    return folder_size(folder)
 
 
 def task_name(task: str) -> str:

@@ -115,7 +115,7 @@ def the_same(studio: Studio, named: str) -> Markup:
     """The same as a command line and as Python."""
     project = str(studio.project)
     try:
-        run = run_list.read(trash.find(studio.project, named)) if named else None
+        run = run_list.read(run_list.find(studio.project, named)) if named else None
     except UserError:
         run = None
     if run is None or run.state == "damaged":

@@ -20,6 +20,7 @@ from souron.studio.confirm import Confirm
 from souron.studio.data_view import MOST_NAMED, answered, outcome, subject
 from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
+from souron.studio.paths import folder_size, is_folder
 from souron.studio.shared import (
     QUIET,
     Studio,
@@ -353,7 +354,7 @@ class Uploads:
             there = [
                 path
                 for path in place(self.studio).iterdir()
-                if path.name[0] != "." and trash.is_folder(path)
+                if path.name[0] != "." and is_folder(path)
             ]
             return sorted(there, key=lambda path: -path.stat().st_mtime)
         except OSError:
@@ -370,7 +371,7 @@ class Uploads:
                 Markup('<a href="{}">{}</a>').format(
                     self.studio.url("data", data=spelt(path.absolute())), path.name
                 ),
-                units.size(trash.weigh(path)),
+                units.size(folder_size(path)),
             )
             for path in found
         ]
@@ -394,11 +395,11 @@ class Uploads:
             exit=3,
         )
 
-    def ask(self, name: str | None) -> list[Any]:
+    def ask(self, name: str | None) -> str:
         folder = self.named(name)
-        size = units.size(trash.weigh(folder))
-        return [_("Delete the upload {name} ({size}) for good?").format(
-            name=folder.name, size=size)]  # fmt: skip
+        return _("Delete the upload {name} ({size}) for good?").format(
+            name=folder.name, size=units.size(folder_size(folder))
+        )
 
     def delete(self, name: str | None) -> list[Any]:
         folder = self.named(name)
