@@ -36,10 +36,10 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from souron.asking import Choice
+from souron.kinds.signature import Choice
 from souron.kinds.{given_file} import {given}
 from souron.kinds.{gives_file} import {gives_names}
-from souron.speaking import N_
+from souron.utils.messages import N_
 from souron.system import System
 
 
