@@ -5,6 +5,7 @@ command ``souron data`` with the words that the page shows; the pages that it wr
 """
 
 import re
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,9 @@ def page(studio: Studio) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             files = gr.File(
-                file_count="multiple", label=_("a folder, a zip, or pictures: drop them here"),
-                elem_id="upload", height=140,
+                file_count="multiple", label=_("a zip of a folder, or pictures and tables"),
+                height=140,
             )  # fmt: skip
-            gr.HTML(folder_button())
             came = gr.HTML()
             data = gr.Dropdown(
                 choices(), value=DEFAULT, allow_custom_value=True, label=_("data"),
@@ -129,20 +129,6 @@ def page(studio: Studio) -> None:
 
 def wished(query: dict[str, str]) -> dict[str, Any]:
     return {"value": query["data"]} if query.get("data") else {}
-
-
-def folder_button() -> Markup:
-    """The browser packs the folder; see ``static/folder.js``."""
-    return Markup(
-        '<div class="folder"><button type="button" data-folder="#upload" data-packing="{}" '
-        'data-many="{}" data-none="{}" data-failed="{}">{}</button><p role="status"></p></div>'
-    ).format(
-        _("{done} of {all} files are packed"),
-        _("These are too many files for the browser; write the folder's path below instead."),
-        _("There is no file in it."),
-        _("The folder cannot be read:"),
-        _("Choose a folder …"),
-    )
 
 
 def choices() -> list[tuple[str, str]]:
@@ -321,7 +307,9 @@ def take(studio: Studio, paths: Iterable[str]) -> tuple[str, Markup]:
     done = studio_uploads.unpack([Path(path) for path in paths], place(studio))
     data = spelt(done.folder.absolute())
     names = [
-        Markup("<li>{}: {}</li>").format(_(studio_uploads.WHY[why]), ", ".join(some[:MOST_NAMED]))
+        Markup("<li>{}: {}</li>").format(
+            _(studio_uploads.LEFT_OUT[why]), ", ".join(some[:MOST_NAMED])
+        )
         for why, some in done.skipped.items()
     ]
     left = Markup("<details><summary>{}</summary><ul>{}</ul></details>").format(
@@ -405,6 +393,6 @@ class Uploads:
         folder = self.named(name)
         with self.studio.jobs.changing():
             trash.refuse_used(self.studio.jobs, folder)
-            studio_uploads.forget(folder, place(self.studio))
+            shutil.rmtree(folder)
         told = status(_("The upload {name} is deleted.").format(name=folder.name))
         return [told, *self.draw()]
