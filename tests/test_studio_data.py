@@ -46,8 +46,7 @@ def packed(folder, name="写真.zip"):
 def ended(studio, words, result, code=0, error=None):
     """A job that ended so."""
     job = studio.jobs.start(words, studio.language)
-    about = json.loads((job.place / "job.json").read_text())
-    jobs.write(job.place / "job.json", {**about, "over": "failed" if code else "done"})
+    job.note["over"] = "failed" if code else "done"
     jobs.write(job.place / "result.json", result)
     said = {"error": error} if error else {}
     line = json.dumps({"time": 0, "ended": code, **said})

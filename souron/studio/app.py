@@ -22,7 +22,7 @@ from typing import Any
 
 from souron.serve import access
 from souron.studio import security
-from souron.studio.jobs import Jobs
+from souron.studio.jobs import Jobs, only_server
 from souron.studio.paths import Roots
 from souron.studio.shared import PAGES, Studio
 from souron.utils import messages
@@ -122,6 +122,11 @@ def start(
     share_lan: bool = False,
 ) -> None:
     """Serve until Ctrl-C. Trainings go on; they are found again. Raises UserError."""
+    with only_server(project):
+        _start(project, port, roots, browser, share_lan)
+
+
+def _start(project: Path, port: int, roots: Sequence[Path], browser: bool, share_lan: bool) -> None:
     import uvicorn
 
     token = secrets.token_urlsafe(24) if share_lan else ""
