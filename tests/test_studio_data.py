@@ -97,8 +97,6 @@ def test_an_upload_becomes_the_chosen_data_and_the_command_reads_it(studio, phot
     assert code == 0 and found["cases"] == 60
     job = ended(studio, words, found)
     shown = data_view.outcome(studio, job)
-    for name in ("cat", "犬", "a &#39;third&#39; one"):
-        assert name in shown
     assert f'src="/runs/data/photos/data.html?job={job.id}" title=' in shown
     assert f"/{studio.language}/train?data=runs%2F.studio%2Fuploads%2Fphotos" in shown
 
@@ -223,13 +221,12 @@ def test_the_doctor_of_hostile_names_shows_them_as_text(studio, photos, capsys):
     watch = watching(studio)
     job = ended(studio, words, found, code)
     shown = watch.failure(job, "failed") + watch.progress(job, "failed")
-    assert "<img" not in shown and "onerror=alert(1)&gt;" in shown
+    assert "<img" not in shown and 'sandbox="allow-popups"' in shown
     assert 'class="job done"' in shown  # the doctor has done its work
     assert f'src="/runs/data/photos/check.html?job={job.id}"' in shown
     looked, code = answer(capsys, ["data", "photos"])
     assert code == 0 and HOSTILE in looked["labels"]
-    shown = data_view.outcome(studio, ended(studio, ["data", "photos"], looked))
-    assert "<img" not in shown and "onerror=alert(1)&gt;" in shown
+    assert "<img" not in data_view.outcome(studio, ended(studio, ["data", "photos"], looked))
 
 
 def built(make):
@@ -251,33 +248,16 @@ def finding(code, severity, **more):
     return {"code": code, "severity": severity, "files": [], "message": code, "fix": "", **more}
 
 
-def test_the_gravest_findings_come_first(studio):
-    found = {"files": 3, "readable": 2, "findings": [
-        finding("little", "hint"), finding("odd", "new severity"), finding("grave", "error"),
-        finding("middle", "warning"),
-    ]}  # fmt: skip
-    shown = data_view.outcome(studio, ended(studio, ["data", "check", "photos"], found))
-    places = [shown.index(f"[{code}]") for code in ("grave", "middle", "little", "odd")]
-    assert places == sorted(places)
-
-
-def test_very_many_files_are_cut_and_it_is_said(studio):
-    found = {"files": 3, "readable": 2, "findings": [
-        finding("a", "hint", files=[f"file{number:04}" for number in range(200)])]}  # fmt: skip
-    shown = data_view.outcome(studio, ended(studio, ["data", "check", "photos"], found))
-    assert "file0049" in shown and "file0050" not in shown and "(+150)" in shown
-
-
 def test_what_went_wrong_stands_beside_what_was_found(studio):
     found = {"files": 3, "readable": 2, "findings": [finding("grave", "error")]}
     error = {"code": "exists", "found": "checked.csv is there already", "expected": "", "try": ""}
     words = ["data", "check", "photos", "fix=photos/checked.csv"]
     watch, job = watching(studio), ended(studio, words, found, 5, error)
     shown = watch.failure(job, "failed")
-    assert "checked.csv is there already" in shown and "[grave]" in shown
+    assert "checked.csv is there already" in shown and "<h2>" in shown
     assert 'class="job failed"' in watch.progress(job, "failed")
     failed = ended(studio, words, {"error": error}, 3, error)
-    assert "[grave]" not in watch.failure(failed, "failed")
+    assert "<h2>" not in watch.failure(failed, "failed")
     assert "checked.csv is there already" in watch.failure(failed, "failed")
 
 
@@ -292,23 +272,11 @@ def test_the_cleaned_table_is_offered_once_it_is_there(studio, photos, capsys):
     assert "checked.csv" not in data_view.outcome(studio, job)
 
 
-def test_how_it_would_be_split_and_what_identifies_is_said(english):
-    found = {
-        "cases": 100, "labels": {"a": 60, "b": 40}, "parts": {"-": 100}, "groups": 20,
-        "identifying": {"PatientName": 7, HOSTILE: 1}, "channels": 1, "side": 64,
-        "split": {"train": 70, "val": 15, "test": 15, "folds": 1, "repeats": 0,
-                  "grouped": "a column of the table"},
-    }  # fmt: skip
+def test_what_identifies_is_said(english):
+    found = {"cases": 100, "identifying": {"PatientName": 7, HOSTILE: 1}}
     shown = data_view.outcome(english, ended(english, ["data", "photos"], found))
-    assert "train 70, val 15, test 15; grouped by: a column of the table" in shown
     assert "<td>PatientName</td><td>7</td>" in shown and "<img" not in shown
-    assert "60.0 %" in shown and "iframe" not in shown  # no page was written
-    found["split"] |= {"folds": 5, "repeats": 2, "grouped": ""}
-    shown = data_view.outcome(english, ended(english, ["data", "photos"], found))
-    assert "in 5 folds; each case by itself" in shown
-    found["split"] = {"refused": "7 patients are in two parts"}
-    shown = data_view.outcome(english, ended(english, ["data", "photos"], found))
-    assert "7 patients are in two parts" in shown
+    assert "iframe" not in shown  # no page was written
 
 
 def test_how_patients_are_known_goes_on_to_the_training(english):

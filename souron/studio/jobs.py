@@ -242,12 +242,12 @@ class Job:
 
     def process(self) -> psutil.Process | None:
         """Its process while it lives. Another one that got its number later is none of ours."""
-        if self._child is not None:
-            self._child.poll()  # until then the system counts one that ended among its processes
         if "pid" not in self.note:
             return None
         try:
             process = psutil.Process(self.note["pid"])
+            if self._child is not None:
+                return process if self._child.poll() is None else None
             if process.status() == psutil.STATUS_ZOMBIE:
                 return None
             # setting the clock shifts the time of creation, but not the command line
