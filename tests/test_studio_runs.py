@@ -132,7 +132,7 @@ def no_text(folder):
 
 
 def too_large(folder):
-    (folder / "args.yaml").write_text("system: cnn\n" + "#" * run_list.MOST_ARGS)
+    (folder / "args.yaml").write_text("system: cnn\n" + "#" * run_list.MOST_BYTES[".yaml"])
 
 
 def too_deep(folder):

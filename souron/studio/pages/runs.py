@@ -186,7 +186,7 @@ class Work:
         """New values for ``parts``, where something changed since; what is chosen stays so."""
         import gradio as gr
 
-        jobs = [(job, job.state) for job in self.studio.jobs.all()]
+        jobs = [(j, j.state) for j in self.studio.jobs.all() if "--forecast" not in j.words]
         now = [(job.id, state) for job, state in jobs]
         if drawn is not None and [tuple(each) for each in drawn] == now:
             return [gr.skip()] * 4
