@@ -101,19 +101,6 @@ def test_an_upload_becomes_the_chosen_data_and_the_command_reads_it(studio, phot
     assert f"/{studio.language}/train?data=runs%2F.studio%2Fuploads%2Fphotos" in shown
 
 
-def test_what_is_no_data_is_refused_and_leaves_nothing(studio):
-    Path("broken.zip").write_bytes(b"PK\x03\x04 nothing of a zip")
-    with pytest.raises(UserError):
-        data.take(studio, ["broken.zip"])
-    assert list(data.place(studio).iterdir()) == []
-
-
-def test_pages_in_another_project_are_looked_for_there(english):
-    other = Studio(Path("elsewhere"), english.roots, english.jobs, "en")
-    assert data.look_words(other, "digits", *FORM) == ["data", "digits", "project=elsewhere"]
-    assert data.look_words(english, "digits", *FORM) == ["data", "digits"]
-
-
 # words
 
 

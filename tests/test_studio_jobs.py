@@ -212,13 +212,6 @@ def test_one_server_at_a_time_works_on_a_project(tmp_path):
         pass
 
 
-def test_a_job_that_need_not_queue_starts_at_once(jobs):
-    waiting = jobs.start(["train", "hold"], "en")
-    job = jobs.start(["data", "digits"], "en", queued=False)
-    assert ended(job) == "done"
-    assert waiting.state == "waiting"
-
-
 def test_waiting_jobs_survive_the_server(jobs, opened, tmp_path, monkeypatch):
     job = jobs.start(["train", "cnn"], "en")
     other = opened()
@@ -292,12 +285,6 @@ def test_only_a_second_stop_after_a_grace_ends_a_process_that_does_not_listen(jo
     assert ended(job) == "killed"
     job.stop()
     assert job.state == "killed"
-
-
-def test_a_process_that_was_stopped_before_it_could_say_so_counts_as_stopped(jobs):
-    job = jobs.start(["train", "die"], "en", queued=False)
-    change(job, stopped=time.time())
-    assert ended(job) == "stopped"
 
 
 def test_a_process_that_died_and_one_that_failed_say_why(jobs):
@@ -445,11 +432,6 @@ def test_words_behind_a_double_dash_are_files(jobs):
     assert jobs.start(words, "en").words == words
 
 
-def test_an_unknown_language_is_refused(jobs):
-    with pytest.raises(UserError, match="no such language"):
-        jobs.start(["train", "cnn"], "fr")
-
-
 def test_words_that_changed_on_the_disk_are_checked_again(jobs, opened):
     job = jobs.start(["train", "cnn"], "en")
     change(job, words=["studio", "--share-lan"])
@@ -526,14 +508,6 @@ def test_of_gigabytes_only_the_end_is_read(jobs):
             file.write(b"\n" + end.encode())
     assert job.state == "stopped" and job.last["phase"] == "test"
     assert len(job.log) == module.MOST_LOG and job.log.endswith("last words\n")
-
-
-def test_the_curve_is_bounded(jobs, monkeypatch):
-    monkeypatch.setattr(module, "MOST_ROWS", 100)
-    job = jobs.start(["train", "cnn"], "en")
-    rows = [{"phase": "train", "values": {"step": step, "loss": None}} for step in range(2000)]
-    damage(job, "events.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    assert job.curve == [{"step": step} for step in range(100)]
 
 
 def test_what_is_no_object_is_no_result(jobs):
@@ -654,13 +628,6 @@ def test_trouble_of_the_real_command_is_the_jobs(opened):
     job = opened().start(["train", "mlp_tiny", "data=nowhere/"], "en", queued=False)
     assert ended(job) == "failed"
     assert "nowhere" in job.trouble["found"] and job.trouble["code"] and job.result is None
-
-
-def test_a_forecast_is_a_job_as_well(opened):
-    words = ["train", "mlp_tiny", "data=digits", "budget=2ep", "--forecast"]
-    job = opened().start(words, "en", queued=False)
-    assert ended(job) == "done"
-    assert job.result["forecast"]["seconds"] > 0 and job.folder is None
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 import send2trash
 import yaml
 
-from souron.studio import paths, run_list, run_view, trash
+from souron.studio import run_list, run_view, trash
 from souron.studio.jobs import Jobs
 from souron.studio.pages import runs
 from souron.studio.paths import Roots
@@ -100,11 +100,6 @@ def test_pages_of_data_and_hidden_folders_are_no_runs():
     (PROJECT / "classify" / ".part").mkdir()
     (PROJECT / "classify" / "file").write_text("")
     assert list(states()) == ["cnn-digits"]
-
-
-def test_a_project_without_runs_is_empty(studio):
-    assert run_list.runs(PROJECT) == []
-    assert "<table" not in run_view.all_runs(studio)
 
 
 def spoilt_args(folder):
@@ -242,14 +237,6 @@ def test_the_filter_finds_each_of_its_words(wanted, names):
     assert {run.name for run in run_list.runs(PROJECT) if run_view.fits(run, wanted)} == names
 
 
-def test_very_many_runs_are_cut_and_it_is_said(studio, monkeypatch):
-    monkeypatch.setattr(run_view, "MOST_ROWS", 2)
-    for number in range(3):
-        make(f"run{number}")
-    shown = run_view.all_runs(studio)
-    assert shown.count("<tr>") == 1 + 2 and "3" in shown.partition("</caption>")[0]
-
-
 # which folder
 
 
@@ -300,10 +287,6 @@ def test_a_renamed_run_keeps_all_it_has(jobs):
     now = trash.rename(jobs, folder, " 肺のレントゲン.2 ")
     assert now == PROJECT / "classify" / "肺のレントゲン.2" and contents(now) == before
     assert not folder.exists()
-
-
-def test_a_name_is_composed(jobs):
-    assert trash.rename(jobs, make(), "か\u3099").name == "が"
 
 
 @pytest.mark.parametrize(
@@ -358,14 +341,6 @@ def test_of_two_that_want_one_name_one_gets_it(jobs, monkeypatch):
         [loser] = [source for source in sources if source != winner]
         assert run_list.read(target).data in winner.name
         assert run_list.read(loser).data in loser.name
-
-
-def test_a_run_that_is_gone_leaves_no_name_behind(jobs):
-    folder = make()
-    shutil.rmtree(folder)
-    with pytest.raises(UserError, match="disk"):
-        trash.rename(jobs, folder, "other")
-    assert contents(PROJECT / "classify") == {}
 
 
 def test_where_the_disk_refuses_all_stays_as_it_was(jobs, monkeypatch):
@@ -430,15 +405,6 @@ def bin_holds(monkeypatch):
 
     monkeypatch.setattr(send2trash, "send2trash", to_bin)
     return gone
-
-
-@POSIX
-def test_the_size_of_a_run_follows_no_link():
-    Path("outside").mkdir()
-    Path("outside/mine").write_text("mine" * 1000)
-    folder = make()
-    (folder / "link").symlink_to(Path("outside").absolute())
-    assert paths.folder_size(folder) < 4000
 
 
 # runs that a job needs
@@ -541,18 +507,6 @@ def test_a_waiting_job_leaves_the_queue_and_clearing_keeps_the_others(parts, job
     assert jobs.all() == []
     with pytest.raises(UserError, match="job"):
         work.clear(second.id)
-
-
-def test_the_list_of_jobs_is_drawn_anew_only_where_it_changed(parts, jobs):
-    import gradio as gr
-
-    _shown, work = parts
-    first = jobs.start(["train", "cnn", f"data={HOSTILE}"], "en")
-    listed, _row, choice, drawn = work.draw(None, None)
-    assert "<img" not in listed and choice["value"] == first.id
-    assert work.draw(drawn, first.id) == [gr.skip()] * 4
-    jobs.start(["train", "mlp", "data=digits"], "en")
-    assert work.draw(drawn, first.id)[2]["value"] == first.id  # what is chosen stays chosen
 
 
 def test_a_report_is_framed_without_the_right_to_scripts(studio):

@@ -3,9 +3,7 @@
 import asyncio
 import base64
 import hashlib
-import html
 import http.server
-import io
 import json
 import os
 import re
@@ -21,7 +19,6 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from PIL import Image
 
 from souron.serve import access
 from souron.studio import security
@@ -202,6 +199,11 @@ def test_the_studios_own_pages_write(studio, behind, headers):
     assert behind.body == b'{"data": []}'
 
 
+NO_PAGES = ("/en/gradio_api/app_id", "/en/gradio_api/upload_progress", "/en/assets/a.js",
+            "/runs/a.html", "/favicon.ico")  # fmt: skip
+READING = (("no-cors", "image"), ("cors", "empty"), ("navigate", "iframe"), ("no-cors", "script"))
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_other_sites_may_link_to_pages_and_read_nothing(studio, behind, site):
     link = {"sec-fetch-site": site, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
@@ -209,27 +211,11 @@ def test_other_sites_may_link_to_pages_and_read_nothing(studio, behind, site):
         assert ask(studio(), path, headers=link).status_code == 200
     assert ask(studio(), "/", headers=link).status_code == 307
     behind.asked.clear()
-    for path in (
-        "/en/gradio_api/app_id",
-        "/en/gradio_api/upload_progress",
-        "/en/assets/a.js",
-        "/runs/a.html",
-    ):
+    for path in NO_PAGES:
         assert ask(studio(), path, headers=link).status_code == 403
-    for mode, dest in (
-        ("no-cors", "image"),
-        ("cors", "empty"),
-        ("navigate", "iframe"),
-        ("no-cors", "script"),
-    ):
+    for mode, dest in READING:
         read = {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": dest}
-        for path in (
-            "/en/",
-            "/",
-            "/en/assets/a.js",
-            "/favicon.ico",
-            "/en/gradio_api/upload_progress",
-        ):
+        for path in ("/en/", "/", *NO_PAGES):
             assert ask(studio(), path, headers=read).status_code == 403, (mode, path)
     assert ask(studio(), "/en/", headers={"origin": "http://evil.example"}).status_code == 403
     assert behind.asked == []
@@ -419,13 +405,6 @@ def test_the_cookie_goes_before_the_browser_and_lang_before_both(studio):
     assert ask(studio(), "/", headers=headers).headers["location"] == "/en/"
 
 
-def test_messages_come_in_the_readers_language(studio):
-    english = ask(studio(), "/nothing", headers={"accept-language": "en"}).text
-    japanese = ask(studio(), "/nothing", headers={"accept-language": "ja"}).text
-    assert ask(studio(), "/ja/nothing", headers={"accept-language": "en"}).text != english
-    assert "/nothing" in english and "/nothing" in japanese and "ありません" in japanese
-
-
 def test_messages_for_browsers_are_escaped(studio):
     path = "/%3Cscript%3Ealert(1)%3C/script%3E"
     answer = ask(studio(), path, headers={"accept": "text/html", "accept-language": "ja"})
@@ -611,46 +590,16 @@ def test_headers_of_pages(studio, behind):
     assert ask(studio(), "/static/studio.js").headers["cache-control"] == "no-cache"
 
 
-def test_a_page_that_is_no_page_passes(studio, behind):
-    behind.answer = (500, {"content-type": "text/plain"}, b"failed")
-    assert ask(studio(), "/en/").text == "failed"
-    behind.answer = (200, {"content-type": "text/html", "content-length": "5"}, b"")
-    assert ask(studio(), "/en/", "HEAD").headers["content-length"] == "5"
-
-
 # a real Gradio behind real servers
 
 
-def drawn_page(gr, folder: Path):
-    """A page with what the studio uses."""
-    import matplotlib.figure
-    import numpy as np
-
+def drawn_page(gr):
+    """A page with an event and an upload; the widgets have a test of their own behind the guard."""
     from souron.studio.app import directly
 
-    def answer(text, picture, number, choice, table):
-        figure = matplotlib.figure.Figure(figsize=(2, 2))
-        figure.subplots().plot([1, 2], [1, 2])
-        tone = (8000, np.sin(np.arange(4000) / 5).astype("float32"))
-        pictures = [(Image.new("RGB", (32, 32), (tone, 0, 0)), str(tone)) for tone in (1, 2)]
-        said = html.escape(f"{text} {picture.size} {number} {choice} {table.size}")
-        words = f"<b id='done'>{said}</b>"
-        return words, figure, pictures, str(folder / "mesh.obj"), tone, table, str(folder / "a.csv")
-
-    (folder / "mesh.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
-    (folder / "a.csv").write_text("a,b\n1,2\n")
     with gr.Blocks(title="souron", analytics_enabled=False) as blocks:
         gr.HTML("<h1>First</h1>")
         text = gr.Textbox(label="text")
-        picture = gr.Image(label="picture", type="pil")
-        number = gr.Slider(0, 10, value=3, step=1, label="number")
-        choice = gr.Dropdown(["one", "two"], value="one", label="choice")
-        table = gr.Dataframe(headers=["a", "b"], value=[[1, 2]], label="table")
-        go = gr.Button("Go")
-        out = [gr.HTML(), gr.Plot(), gr.Gallery(label="gallery"), gr.Model3D(), gr.Audio(),
-               gr.Dataframe(headers=["a", "b"], interactive=False), gr.File()]  # fmt: skip
-        asked = [text, picture, number, choice, table]
-        go.click(answer, asked, out, api_name="answer")
         length = gr.Textbox(label="length", elem_id="length")
         text.change(lambda text: str(len(text)), text, length, api_name="length")
         upload = gr.File(label="upload", file_count="multiple")
@@ -688,7 +637,7 @@ def serve(folder: Path) -> None:
     outer.add_api_route("/favicon.ico", lambda: None, status_code=204)
     for language in ("en", "ja"):
         gr.mount_gradio_app(
-            outer, drawn_page(gr, folder), path=f"/{language}", root_path=f"/{language}",
+            outer, drawn_page(gr), path=f"/{language}", root_path=f"/{language}",
             footer_links=[], run_history=False, ssr_mode=False, mcp_server=False,
             enable_monitoring=False, pwa=False,
             theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
@@ -815,11 +764,6 @@ def test_the_routes_of_gradio_that_are_left(served):
     assert left == LEFT
 
 
-def test_an_upload_that_is_too_large_is_told_so(client):
-    answer = client.post("/en/gradio_api/upload", files={"files": ("a", bytes(2_000_000))})
-    assert answer.status_code == 413 and "1 MB" in answer.text
-
-
 def test_prepare_makes_a_private_folder_and_forgets_those_of_the_dead(tmp_path, monkeypatch):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -908,34 +852,6 @@ def complaints(page) -> list[str]:
 def settled(page) -> None:
     page.wait_for_selector("h1")
     page.wait_for_load_state("networkidle")
-
-
-def test_a_page_with_all_kinds_works_under_the_policy(served, page):
-    page.goto(f"{served.url}/en/")
-    page.get_by_label("text", exact=True).fill("a < b & c")
-    buffer = io.BytesIO()
-    Image.new("RGB", (20, 10), "red").save(buffer, "PNG")
-    picture = {"name": "写真.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
-    page.locator("input[type=file]").first.set_input_files(picture)
-    page.wait_for_selector("img[src*='file=']")
-    page.get_by_role("spinbutton").first.fill("7")
-    page.get_by_label("choice").click()
-    page.get_by_role("option", name="two").click()
-    page.wait_for_function("document.querySelector('#length :is(input, textarea)').value === '9'")
-    page.get_by_role("button", name="Go", exact=True).click()
-    page.wait_for_selector("#done")
-    assert page.locator("#done").inner_text() == "a < b & c (20, 10) 7 two 2"
-    page.wait_for_selector("canvas")
-    page.wait_for_selector("a[href*='a.csv'], a[download]")
-    page.wait_for_function(
-        "[...document.images].length >= 4 && [...document.images].every(i => i.naturalWidth > 0)"
-    )
-    page.wait_for_load_state("load")
-    assert complaints(page) == []
-    assert {
-        httpx.URL(url).host for url in page.asked if not url.startswith(("data:", "blob:"))
-    } == {"127.0.0.1"}
-    assert [url for url, status in page.answered if status >= 400] == []
 
 
 @pytest.mark.parametrize("path", ["/en/train", "/en/train/", "/ja/train?a=1", "/ja"])

@@ -84,12 +84,6 @@ def test_several_files_are_a_folder(tmp_path, place):
     assert (tmp_path / "1.png").exists()  # the upload itself is somebody else's
 
 
-def test_one_picture_is_a_folder_too(tmp_path, place):
-    (tmp_path / "scan.png").write_bytes(PNG)
-    done = uploads.unpack([tmp_path / "scan.png"], place)
-    assert done.folder.name == "scan" and names(done.folder) == {"scan.png"}
-
-
 def with_names(tmp_path, names: list[bytes]) -> Path:
     """A zip of pictures with these bytes for names, and no word on their encoding."""
     stand_ins = {bytes([65 + i]) * len(name): name for i, name in enumerate(names)}
@@ -113,11 +107,6 @@ def test_names_that_both_encodings_could_mean_are_utf8(tmp_path, place):
     assert names(done.folder) == {"猫/鳥猫.png", "a/1.png"}
 
 
-def test_names_in_neither_encoding_are_kept_somehow(tmp_path, place):
-    done = uploads.unpack([with_names(tmp_path, [b"a/\x82\xff.png", b"b/1.png"])], place)
-    assert done.files == 2 and "b/1.png" in names(done.folder)
-
-
 def test_what_macos_adds_is_left_out_and_names_are_composed(tmp_path, place):
     name = unicodedata.normalize("NFD", "が/ぱ.png")
     files = {
@@ -128,13 +117,6 @@ def test_what_macos_adds_is_left_out_and_names_are_composed(tmp_path, place):
     }
     done = uploads.unpack([packed(tmp_path, files)], place)
     assert names(done.folder) == {"が/ぱ.png"} and len(done.skipped["junk"]) == 3
-
-
-def test_names_with_wide_spaces_and_a_point_in_front_of_all(tmp_path, place):
-    files = {"./a\u3000b/1\u202f2.png": PNG, "./b/1.png": PNG, "./c/..png": PNG}
-    done = uploads.unpack([packed(tmp_path, files)], place)
-    assert names(done.folder) == {"a\u3000b/1\u202f2.png", "b/1.png"}
-    assert done.skipped == {"junk": ["c/..png"]}
 
 
 @pytest.mark.parametrize(
@@ -243,11 +225,6 @@ def test_a_password_is_named(tmp_path, place):
 
     trouble = refused([edited(path, lock)], place, "encrypted")
     assert "password" in trouble.found and "photos.zip" in trouble.found
-
-
-def test_a_zip_by_its_name_alone(tmp_path, place):
-    (tmp_path / "a.zip").write_bytes(PNG)
-    assert "a.zip" in refused([tmp_path / "a.zip"], place, "archive").found
 
 
 @pytest.mark.parametrize("cut", [20, 200, 2000])

@@ -374,7 +374,7 @@ class Job:
         if process is not None and stopped is None:
             process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))
             self._note(stopped=time.time())
-        elif process is not None and time.time() - stopped >= GRACE:
+        elif process is not None and time.time() - self.note["stopped"] >= GRACE:
             process.kill()
             self._note(killed=time.time())
 
