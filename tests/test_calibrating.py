@@ -9,7 +9,7 @@ from scipy.stats import norm
 from sklearn.metrics import brier_score_loss, log_loss
 
 from souron.metrics.calibration import SPREAD, brier, cool, curve, expected_error, temperature
-from souron.stats import intervals, verdict
+from souron.stats import intervals, records
 
 
 @pytest.fixture
