@@ -3,7 +3,6 @@
 import ipaddress
 import math
 import secrets
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -22,46 +21,45 @@ SECONDS_TO_CLOSE = 5  # for connections whose responses are being sent
 def serve(service: Service, host: str, port: int, tell: Callable[[list[str], str], None]) -> None:
     """Serve until a signal comes. ``tell`` gets the addresses and the token ("" where only this
     computer can connect). Raises UserError where nothing can listen there."""
-    try:
-        listener = listen(host, port)
-        port = listener.getsockname()[1]
-        shared = not is_loopback(host)
-        token = secrets.token_urlsafe(24) if shared else ""
-        config = uvicorn.Config(
-            Gate(service, access.Door(port, token=token, lan=shared, programs=True)),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_graceful_shutdown=math.ceil(service.limits.seconds) + SECONDS_TO_CLOSE,
-        )
+    shared = not is_loopback(host)
+    token = secrets.token_urlsafe(24) if shared else ""
+    gate = Gate(service, access.Door(port, token=token, lan=shared, programs=True))
+
+    def started(port: int) -> None:
+        gate.door = access.Door(port, token=token, lan=shared, programs=True)  # it was perhaps 0
         name = f"[{host}]" if ":" in host else host
         names = ["127.0.0.1", *access.addresses()] if host in EVERYWHERE else [name]
         tell([f"http://{name}:{port}/" for name in names], token)
-        Server(config).run([listener])
-    finally:
-        service.close()
 
-
-def listen(host: str, port: int) -> socket.socket:
-    """Connections wait from here on until the server runs."""
+    config = uvicorn.Config(
+        gate,
+        host=host,
+        port=port,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=math.ceil(service.limits.seconds) + SECONDS_TO_CLOSE,
+    )
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, dualstack_ipv6=host == "::")
-    except OSError as error:
+        Server(config, started).run()
+    except SystemExit as error:  # uvicorn cannot listen there
+        why: Any = error.__context__
         raise UserError(
             "port",
             _("nothing can listen at {host}, port {port}: {why}").format(
-                host=host, port=port, why=error.strerror or error
+                host=host, port=port, why=getattr(why, "strerror", "") or why
             ),
             expected=_("an address of this computer, and a port that no other program listens at"),
             fix=f"port={port + 1}",
             exit=4,
         ) from error
+    finally:
+        service.close()
 
 
 def is_loopback(host: str) -> bool:
@@ -73,6 +71,17 @@ def is_loopback(host: str) -> bool:
 
 
 class Server(uvicorn.Server):
+    """Calls ``started`` with its port. It opens the socket itself: one of ``Config.bind_socket``
+    lacks TCP_NODELAY, and each response would wait 40 ms for an acknowledgement."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[int], None]) -> None:
+        super().__init__(config)
+        self.on_start = started
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        self.on_start(self.servers[0].sockets[0].getsockname()[1])
+
     def handle_exit(self, sig: int, frame: Any) -> None:
         """A second signal ends it at once. uvicorn would raise the signal again afterwards; here
         the exit code is 0."""
