@@ -11,7 +11,7 @@ from markupsafe import Markup
 from souron.studio import run_list, trash
 from souron.studio.jobs import Job, state_name
 from souron.studio.run_list import Run
-from souron.studio.shared import COMPARED, Studio, command, framed, same_thing, table
+from souron.studio.shared import Studio, command, framed, same_thing, table
 from souron.utils import units
 from souron.utils.messages import UserError, _
 
@@ -50,7 +50,7 @@ def ways(studio: Studio, run: Run) -> list[tuple[str, str]]:
     found = []
     if run.state == "finished" and not run.compares:
         found.append((_("Use it"), studio.url("use", run=run.folder)))
-    if run.state != "damaged" and (run.compares or run.task in COMPARED):
+    if run.state != "damaged" and (run.compares or run.task in registry.tasks()):
         again = studio.url("compare", systems=",".join(run.systems), data=run.data)
         found.append((_("Compare again"), again))
     if (run.folder / "args.yaml").is_file():
