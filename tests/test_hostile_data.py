@@ -199,7 +199,7 @@ def test_lines_in_two_encodings(listed, ends):
 def test_half_width_katakana_is_not_taken_for_utf_8(listed):
     rows = [f"写真/{i}.png,{('ﾈｺ', 'ｲﾇ')[i % 2]}" for i in range(12)]
     assert "ﾈｺ".encode("cp932").decode("utf-8") == "Ⱥ"
-    assert csv_table.load(listed(["file,label", *rows], "cp932")).labels == ("ｲﾇ", "ﾈｺ")
+    assert csv_table.load(listed(["file,label", *rows], "cp932")).classes == ("ｲﾇ", "ﾈｺ")
 
 
 def test_missing_files_and_rows_twice_are_named_and_counted(listed):
@@ -230,7 +230,7 @@ def test_labels_that_are_none(listed, nothing):
 
 def test_none_in_small_letters_is_a_class(listed):
     rows = [f"写真/{i}.png,{('none', 'caries')[i % 2]}" for i in range(12)]
-    assert csv_table.load(listed(["file,label", *rows])).labels == ("caries", "none")
+    assert csv_table.load(listed(["file,label", *rows])).classes == ("caries", "none")
 
 
 def test_patients_in_two_classes_and_classes_of_one_patient(listed):

@@ -14,7 +14,7 @@ from souron.report import wording
 from souron.stats import variance as stats_variance
 from souron.stats import verdict as stats_verdict
 from souron.stats.intervals import interval, proportion_interval
-from souron.stats.records import Row
+from souron.stats.records import Measure, Row
 from souron.stats.verdict import cases_needed, difference, judge, seeds_needed
 
 _spec = importlib.util.spec_from_file_location(
@@ -322,7 +322,7 @@ def few_and_many(rng: np.random.Generator, few: float, many: float, trials: int 
     return np.concatenate([right(6, few), right(60, many)], axis=2), np.repeat(np.arange(66), 4)
 
 
-def width(found: list[stats_verdict.Measure]) -> float:
+def width(found: list[Measure]) -> float:
     return float(np.mean([one.high - one.low for one in found]))
 
 
@@ -388,7 +388,7 @@ def test_a_proportions_interval_covers_whatever_the_true_share(n):
 
 
 def test_all_or_nothing_right_still_leaves_room():
-    assert interval(np.ones(10)) == stats_verdict.Measure(
+    assert interval(np.ones(10)) == Measure(
         1.0, pytest.approx(0.7225, abs=1e-4), 1.0, 10
     )
     assert interval(np.zeros(10)).high == pytest.approx(0.2775, abs=1e-4)
@@ -506,7 +506,7 @@ def test_a_mean_loss_has_students_interval(rng):
         found = [interval(one) for one in loss]
         rate = np.mean([one.low <= 2.0 <= one.high for one in found])
         assert abs(rate - 0.95) <= sampling_error(0.95, 2 * TRIALS)
-    assert interval([0.3]) == stats_verdict.Measure(0.3, -math.inf, math.inf, 1)
+    assert interval([0.3]) == Measure(0.3, -math.inf, math.inf, 1)
 
 
 # many systems
@@ -556,7 +556,7 @@ def test_needs_are_told_in_cases_even_where_patients_are_counted(rng):
 # the sentence
 
 
-def told(scores: dict[str, np.ndarray], seeds: int = 3, unit: str = "points") -> str:
+def told(scores: dict[str, np.ndarray], seeds: int = 3, unit: str = "share") -> str:
     ranked = sorted(scores, key=lambda name: -scores[name].mean())
     rows = [
         Row(name, "accuracy", float(scores[name].mean()), 0, 1, 1, 1, 1, 1, ()) for name in ranked
@@ -606,7 +606,7 @@ def test_the_sentence_says_what_is_needed():
         verdict = stats_verdict.Verdict(
             "b", "a", -0.01, -0.03, 0.01, "cannot tell", cases, seeds_more
         )
-        return wording.sentence([verdict], rows, seeds, 1000, "accuracy", "points")
+        return wording.sentence([verdict], rows, seeds, 1000, "accuracy", "share")
 
     assert "a leads by 1.0 points (-1.0..3.0) on 1,000 test cases" in said(1234, None)
     assert said(1234, None).endswith(
@@ -630,7 +630,7 @@ def test_a_clear_difference_is_never_shown_as_zero():
     rows = [Row(name, "accuracy", 0.9, 0, 1, 1, 1, 1, 1, ()) for name in ("a", "b")]
     verdict = stats_verdict.Verdict("a", "b", 0.0012, 0.0002, 0.0022, "better", None, None)
     assert "0.12 points (0.02..0.22)" in wording.sentence(
-        [verdict], rows, 3, 1000, "accuracy", "points"
+        [verdict], rows, 3, 1000, "accuracy", "share"
     )
     assert "0.0012 (0.0002..0.0022)" in wording.sentence([verdict], rows, 3, 1000, "log loss")
 

@@ -85,9 +85,9 @@ def error_code(response):
 @pytest.fixture(scope="module")
 def pictures(digits):
     """Names and PNG files of ten digits, 0 to 9."""
-    rows = [int((digits.label == label).nonzero()[0, 0]) for label in range(10)]
+    rows = [int((digits.target == label).nonzero()[0, 0]) for label in range(10)]
     return {
-        f"{label} 数字.png": saved(picture(digits.image[row])) for label, row in enumerate(rows)
+        f"{label} 数字.png": saved(picture(digits.input[row])) for label, row in enumerate(rows)
     }
 
 
@@ -151,7 +151,7 @@ def test_predictions_are_those_of_souron_predict(body, pictures, run, serving, c
 
 def test_a_prediction_does_not_depend_on_its_batch(serving, digits):
     service, _app = serving()
-    rows = [digits.image[row] for row in range(40)]
+    rows = [digits.input[row] for row in range(40)]
     together = torch.stack(service.predictor.predict(rows))
     alone = torch.stack([service.predictor.predict([row])[0] for row in rows])
     assert together.max() > 0.5

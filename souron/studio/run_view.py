@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from souron import registry
 from souron.studio import run_list, trash
 from souron.studio.jobs import Job, state_name
 from souron.studio.run_list import Run
