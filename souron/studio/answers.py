@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import model as models_api
+from souron.data.dataset import Rows
 from souron.evaluation import gradcam
 from souron.kinds.codecs import image, limits
 from souron.kinds.kind import Kind
@@ -72,8 +73,8 @@ def looked(model: models_api.Model, answer: Answer) -> str:
         given = Picture.read(place.path, frame=place.frame, **model.reading)
         pixels = given.square(system.spec.side, system.spec.channels)
         best = system.spec.labels.index(answer.said.best[0])
-        batch = system.prepare(pixels[None], torch.tensor([best]))
-        heat = gradcam.heat(system, batch.image, batch.label)
+        batch = system.batch(Rows(pixels[None], None))
+        heat = gradcam.heat(system, batch.image, torch.tensor([best]))
     except UserError as error:
         return error.found
     return image.data_uri(plots.overlay(pixels, heat[0]))
