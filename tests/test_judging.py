@@ -388,9 +388,7 @@ def test_a_proportions_interval_covers_whatever_the_true_share(n):
 
 
 def test_all_or_nothing_right_still_leaves_room():
-    assert interval(np.ones(10)) == Measure(
-        1.0, pytest.approx(0.7225, abs=1e-4), 1.0, 10
-    )
+    assert interval(np.ones(10)) == Measure(1.0, pytest.approx(0.7225, abs=1e-4), 1.0, 10)
     assert interval(np.zeros(10)).high == pytest.approx(0.2775, abs=1e-4)
     assert interval(np.ones((3, 10))).low == pytest.approx(0.7225, abs=1e-4)
     assert interval([1.0]).low < 0.21

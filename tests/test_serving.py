@@ -161,7 +161,7 @@ def test_a_prediction_does_not_depend_on_its_batch(serving, digits):
 class Scaled(nn.Sequential):
     """A convolution and a batch normalization with statistics of its own."""
 
-    seen = Spec(3, 16, ("a", "b"))
+    spec = Spec(3, 16, ("a", "b"))
 
     def __init__(self):
         super().__init__(nn.Conv2d(3, 2, 3, bias=False), nn.BatchNorm2d(2))

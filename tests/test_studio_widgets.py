@@ -175,7 +175,7 @@ def test_every_option_of_the_house_has_a_component():
             for method in filter(None, methods):
                 for option in signature.options_of(method).values():
                     made = widgets.option(option)
-                    assert made.target.startswith(option.name)
+                    assert made.label.startswith(option.name)
                     assert option.default is None or made.value == option.default
 
 

@@ -61,6 +61,7 @@ def beside(given: Kind, said: Kind) -> Answer:
 
 def looked(model: models_api.Model, answer: Answer) -> str:
     """The address of a picture of where the network looked; in words why there is none."""
+    import torch
 
     from souron.report import plots
 
@@ -73,7 +74,7 @@ def looked(model: models_api.Model, answer: Answer) -> str:
         pixels = given.square(system.spec.side, system.spec.channels)
         best = system.spec.labels.index(answer.said.best[0])
         batch = system.batch(Rows(pixels[None], None))
-        heat = gradcam.heat(system, batch.image, batch.label)
+        heat = gradcam.heat(system, batch.image, torch.tensor([best]))
     except UserError as error:
         return error.found
     return image.data_uri(plots.overlay(pixels, heat[0]))
