@@ -97,6 +97,7 @@ def comparing(
         folder = Path(project) / "compare"
 
     yield Event("data", text=contest.args["data"], folder=None if resume is None else folder)
+    contest.everything = yield from running.reading(contest.wanted())
     begun = time.monotonic()
     for done, what in contest.exam.begin():
         yield Event("features", done, running.left(begun, done), what)
@@ -176,8 +177,12 @@ class Contest:
 
     @cached_property
     def everything(self) -> Cases:
+        return preparing.cases_for(self.wanted())
+
+    def wanted(self) -> dict[str, Any]:
+        """The options that say which data, and at which side."""
         published = any(self.of(system, 0)["pretrained"] == "True" for system in self.systems)
-        return preparing.cases_for({**self.of(self.systems[0], 0), "pretrained": str(published)})
+        return {**self.of(self.systems[0], 0), "pretrained": str(published)}
 
     @cached_property
     def plan(self) -> splitting.Plan:

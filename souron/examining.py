@@ -252,7 +252,7 @@ class Generation(Exam):
             eye=self.scale.eye.name,
             sample=len(self.scale.test),
             floor=self.scale.floor.measures if self.scale.floor else {},
-            real=self.scale.test.image,
+            real=self.scale.test.image[:],
             drawn={name: [r.answers["drawn"] for r in seeds] for name, seeds in results.items()},
             seconds={
                 name: [r.answers["seconds"].item() for r in seeds]

@@ -1,6 +1,6 @@
 """From options to what a training needs: cases, their split, the system, its feeds."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from souron import finding, machine, probing, saving
 from souron.budget import Budget
 from souron.data import augmenting, duplicates, loading, splitting
 from souron.data.cases import Cases, Feed
+from souron.data.column import Sketch
+from souron.data.folder import Large
 from souron.data.splitting import Parts, Plan
 from souron.fitting import Fit
 from souron.probing import Seen
@@ -22,15 +24,22 @@ MOST_COMPARED = 20_000  # pictures that are looked through for copies of one ano
 PUBLISHED_SIDE = 224  # pixels, of ImageNet's networks
 
 
-def cases_for(args: dict[str, Any]) -> Cases:
+def cases_for(
+    args: dict[str, Any],
+    progress: Callable[[int, int], None] | None = None,
+    large: Large = "decode",
+) -> Cases:
     """The data that the options name. Published weights want colours, and the side of pictures that
-    they were trained at; what draws needs no classes, but some pictures. Raises Trouble."""
-    draws = finding.split(args["system"])[0].task == "generate"
+    they were trained at; what draws needs no classes, but some pictures; what groups wants all of
+    them at once, in memory. ``progress`` and ``large`` as in ``loading``. Raises Trouble."""
+    task = finding.split(args["system"])[0].task
+    draws = task == "generate"
     published = args["pretrained"] == "True"
     side = args["side"] or (PUBLISHED_SIDE if published else None)
     cases = loading.load(
-        args["data"], side, args.get("group"), args.get("window"), 1 if draws else 2
-    )
+        args["data"], side, args.get("group"), args.get("window"), 1 if draws else 2, progress,
+        "refuse" if task == "group" else large,
+    )  # fmt: skip
     if draws and len(cases) < FEWEST_DRAWN_FROM:
         raise Trouble(
             "few pictures",
@@ -62,9 +71,10 @@ def divide(args: dict[str, Any], cases: Cases, task: str, repeats: int | None = 
     repeats = repeats or args.get("repeats") or splitting.REPEATS
     if str(args["data"]) in loading.names():
         return splitting.plan(cases, folds or 1, repeats)
-    alike = duplicates.near(cases.stored) if len(cases) <= MOST_COMPARED else ()
+    foretold = isinstance(cases.image, Sketch)  # nothing is known of its pictures
+    alike = duplicates.near(cases.stored) if len(cases) <= MOST_COMPARED and not foretold else ()
     plan = splitting.plan(cases, folds, repeats, alike)
-    if not args.get("allow_leak"):
+    if not args.get("allow_leak") and not foretold:
         splitting.refuse_leaks(plan.kept.leaking, plan.kept.torn)
     return plan
 
@@ -146,7 +156,19 @@ def looking(
     if not args["freeze"] or args["augment"] not in (None, "none"):
         return
     if probing.may(model, cases, device):
+        if isinstance(cases.image, Sketch):
+            yield 1.0, _foreseen(model, cases, cases.image, device)
+            return
         yield from probing.features(model, cases, device, exact)
+
+
+def _foreseen(model: Any, cases: Cases, sketch: Sketch, device: torch.device) -> Seen:
+    """What the layers see of a few pictures in place of all, and how long all will take."""
+    few = cases.only(range(min(len(sketch.few), len(cases))))
+    *_before, (_done, seen) = probing.features(model, few, device)
+    assert seen is not None, "it ends with what was seen"
+    image: Any = Sketch(seen.cases.image, len(cases))
+    return Seen(replace(cases, image=image), seen.seconds * len(cases) / len(few))
 
 
 def enter(

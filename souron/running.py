@@ -11,10 +11,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, NamedTuple, ParamSpec
 
 import torch
 
@@ -32,6 +34,8 @@ from souron import (
 from souron.budget import Budget
 from souron.data import splitting
 from souron.data.cases import Cases, Feed
+from souron.data.column import Sketch
+from souron.data.folder import Large
 from souron.data.splitting import Parts, Plan
 from souron.fitting import Fit, probe
 from souron.probing import Seen
@@ -39,6 +43,7 @@ from souron.records import Cost, RunRecord
 from souron.speaking import Trouble, _
 
 SLICE = 0.25  # seconds between two events
+TELLS_TIME = 2.0  # seconds that reading takes before it says how long it will
 KEEP_EVERY = 20.0  # seconds between two checkpoints, at least
 ALSO = (
     "group",
@@ -62,11 +67,15 @@ class Forecast:
     cost: Cost
     cases: dict[str, int]  # of each part
     each: dict[str, float] = field(default_factory=dict)  # seconds of each system compared
+    decoding: Cost | None = None  # once, before: seconds, and bytes of the disk; None where memory
+    # has room for the pictures, or where they were decoded before
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``souron train --forecast --json`` prints."""
-        each = {"each": self.each} if self.each else {}
-        return {**self.asked, "forecast": asdict(self.cost), "cases": self.cases, **each}
+        further: dict[str, Any] = {"each": self.each} if self.each else {}
+        if self.decoding is not None:
+            further["decoding"] = asdict(self.decoding)
+        return {**self.asked, "forecast": asdict(self.cost), "cases": self.cases, **further}
 
 
 @dataclass(frozen=True)
@@ -205,19 +214,12 @@ def training(
             )
 
     yield Event("data", text=str(args["data"]), folder=folder)
-    everything = preparing.cases_for(args)
+    everything = yield from reading(args, "sketch")
+    foretold = isinstance(everything.image, Sketch)  # the pictures are still to be decoded
     entry, _size = finding.split(str(args["system"]))
     if entry.task == "classify":
         trusting.positive(args.get("positive"), everything.labels)
-    plan = preparing.divide(args, everything, entry.task)
-    each = {**args, "budget": str(Budget.parse(args["budget"]).share(plan.trainings))}
-    model = preparing.build(each, everything.only(plan.kept.train))
-    seen = yield from looking(each, everything, model, exact=not plan.repeats)
-    fit, parts = preparing.enter(each, model, everything, plan.kept, seen, plan.trainings)
-    scale = None
-    if entry.task == "generate":
-        scale = yield from opening(everything, plan.kept, args.get("samples"))
-        fit.also = appraising.Watcher(scale, fit)
+    plan, each, model, seen, fit, parts, scale = yield from _ready(args, everything)
 
     memory.forget_peak()
     yield Event("forecast", text=_("a few steps, to see what it will take"))
@@ -227,16 +229,23 @@ def training(
         tested = everything.only((plan.repeats[0][0] if plan.repeats else plan.kept).test)
         folds = len(plan.repeats[0]) if plan.repeats else 1
         trusting.Trial().rehearse(model, tested, flops, folds)
-    if scale is not None:
-        next(drawing.Sample.growing(model, len(scale.test), seed))  # so that its memory is foretold
+    if entry.task == "generate":  # so that its memory is foretold
+        drawn = len(scale.test) if scale else min(len(parts.test), samples or appraising.SAMPLE)
+        next(drawing.Sample.growing(model, drawn, seed))
     others = sum(shown.seconds(fit, len(fold.train)) for *_name, fold in plan.rounds())
     forecast = Cost(shown.seconds(fit) + others, memory.peak())
     cases = {name: len(part) for name, part in parts._asdict().items()}
     if plan.repeats:
         cases["test"] = len(everything)
     asked = {name: args[name] for name in ("system", "data", "budget")}
-    told = Forecast(asked, forecast, cases)
+    decoding = None
+    if isinstance(everything.image, Sketch):
+        decoding = Cost(everything.image.seconds, everything.image.bytes)
+    told = Forecast(asked, forecast, cases, decoding=decoding)
     yield Event("forecast", 1.0, values=asdict(forecast), forecast=told)
+    if foretold:
+        everything = yield from reading(args)
+        plan, each, model, seen, fit, parts, scale = yield from _ready(args, everything)
 
     args |= {"seen": saving.as_plain(model.seen), "config": saving.as_plain(model.config)}
     if folder is None:
@@ -292,6 +301,58 @@ def training(
     yield Event("report", text=_("writing the report"))
     _write(record)
     yield Event("done", 1.0, record=record)
+
+
+class _Ready(NamedTuple):
+    """What a training needs."""
+
+    plan: Plan
+    each: dict[str, Any]  # the options of one of its trainings
+    model: Any
+    seen: Seen | None
+    fit: Fit
+    parts: Parts
+    scale: appraising.Scale | None  # for generators, once their pictures can be read
+
+
+def _ready(args: dict[str, Any], everything: Cases) -> Generator[Event, None, _Ready]:
+    task = finding.split(str(args["system"]))[0].task
+    plan = preparing.divide(args, everything, task)
+    each = {**args, "budget": str(Budget.parse(args["budget"]).share(plan.trainings))}
+    model = preparing.build(each, everything.only(plan.kept.train))
+    seen = yield from looking(each, everything, model, exact=not plan.repeats)
+    fit, parts = preparing.enter(each, model, everything, plan.kept, seen, plan.trainings)
+    scale = None
+    if task == "generate" and not isinstance(everything.image, Sketch):
+        scale = yield from opening(everything, plan.kept, args.get("samples"))
+        fit.also = appraising.Watcher(scale, fit)
+    return _Ready(plan, each, model, seen, fit, parts, scale)
+
+
+class _Stopped(Exception):
+    """Nobody waits for the pictures any more."""
+
+
+def reading(args: dict[str, Any], large: Large = "decode") -> Generator[Event, None, Cases]:
+    """``preparing.cases_for`` as events. Another thread reads, so that whoever watches sees how far
+    it is; where watching ends, reading does too."""
+    done, stop, begun = [0, 1], threading.Event(), time.monotonic()
+
+    def told(files: int, of: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+        done[:] = files, of
+
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(copy_context().run, preparing.cases_for, args, told, large)
+        try:
+            while not wait([job], SLICE).done:
+                part = done[0] / done[1]
+                soon = time.monotonic() - begun < TELLS_TIME
+                yield Event("data", part, None if soon else left(begun, part), str(args["data"]))
+        finally:
+            stop.set()
+        return job.result()
 
 
 def _test(
@@ -576,7 +637,8 @@ def check_shares(**shares: float | None) -> None:
 def receipt(args: dict[str, Any], cases: Cases) -> dict[str, Any]:
     """What it takes to do this again, and to check that it is the same."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(cases.image.contiguous().numpy().data)
+    for some in cases.image.split(1024):
+        digest.update(some.contiguous().numpy().data)
     digest.update(cases.label.numpy().data)
     return {
         "options": {name: value for name, value in args.items() if name != "seen"},

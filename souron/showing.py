@@ -242,6 +242,8 @@ def forecast(found: Any) -> None:
         ),
         foretold(found.cost.seconds, found.cost.bytes),
     )  # fmt: skip
+    if found.decoding is not None:
+        show(decoding(found.decoding))
     if found.each:
         show(_indented(pairs([(name, units.seconds(time)) for name, time in found.each.items()])))
 
@@ -249,6 +251,13 @@ def forecast(found: Any) -> None:
 def foretold(seconds: float, bytes: float) -> str:
     return _("forecast: {time}, {memory} of memory").format(
         time=units.seconds(seconds), memory=units.size(bytes)
+    )
+
+
+def decoding(cost: Any) -> str:
+    """Pictures that memory has no room for."""
+    return _("before: the pictures are decoded once into a file of {size}, in {time}").format(
+        size=units.size(cost.bytes), time=units.seconds(cost.seconds)
     )
 
 
@@ -424,6 +433,8 @@ def _watcher() -> Iterator[Callable[[Any], None]]:
         if event.phase == "forecast" and "bytes" in event.values and event.record is None:
             text = foretold(event.values["seconds"], event.values["bytes"])
             console.print(text, style="dim", soft_wrap=True)
+            if event.forecast is not None and event.forecast.decoding is not None:
+                console.print(decoding(event.forecast.decoding), style="dim", soft_wrap=True)
 
     if screen.quiet:
         yield lambda event: None

@@ -311,7 +311,7 @@ def compare(
     own: list[Nearest] = []
     theirs: list[Nearest] = []
     for number, space in enumerate(spaces):
-        both = torch.cat([image.to(held.image.dtype), held.image])
+        both = torch.cat([image.to(held.image.dtype), held.image[:]])
         near = None
         for done, found in nearest(both, learnt.image, space):
             near = found
@@ -326,7 +326,7 @@ def compare(
     ]
     held = held.only(new.nonzero().flatten())
     copies = len(equal) + int((~new).sum())
-    finer = (grain(image).median() / grain(held.image).median().clamp(min=1e-6)).item()
+    finer = (grain(image).median() / grain(held.image[:]).median().clamp(min=1e-6)).item()
     yield 1.0, Audit("", "", "", 0, image, learnt, held, finer, copies, ways, _pairs(ways, learnt))
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from souron.data.column import Column
+
 MOST_VALUES = 2_500_000  # of pictures that a network sees at once: 16 of 224 x 224 in colour
 
 
@@ -24,7 +26,8 @@ class Cases:
     """Pictures with labels, one row a case; files, groups and parts stand beside them."""
 
     name: str
-    image: Tensor  # (N, C, H, W) in 0..255: uint8, or float32 where files hold finer steps
+    image: Tensor  # (N, C, H, W) in 0..255: uint8, or float32 where files hold finer steps; a
+    # ``Column`` stands in for it where memory has no room
     label: Tensor  # (N,) int64
     labels: tuple[str, ...]  # the classes' names
     file: Sequence[str]  # each case's own name, as in split.csv
@@ -53,6 +56,8 @@ class Cases:
     @property
     def stored(self) -> Tensor:
         """The pictures as memory holds them: of a grey one three times over, one channel."""
+        if isinstance(self.image, Column):
+            return self.image.stored
         return self.image[:, :1] if self.image.stride(1) == 0 else self.image
 
     @property
@@ -64,15 +69,19 @@ class Cases:
         return [group or f"\0{i}" for i, group in enumerate(self.group)]
 
     def only(self, chosen: Sequence[int] | Tensor) -> "Cases":
-        """The chosen rows, in that order."""
+        """The chosen rows, in that order. Of a column no picture is read."""
         rows = torch.as_tensor(chosen, dtype=torch.long)
 
         def pick(names: Sequence[str]) -> Sequence[str]:
             return [names[i] for i in rows.tolist()] if names else ()
 
+        if isinstance(self.image, Column):
+            image = self.image.only(rows)
+        else:
+            image = self.stored[rows].expand(-1, *self.image.shape[1:])
         return replace(
             self,
-            image=self.stored[rows].expand(-1, *self.image.shape[1:]),
+            image=image,
             label=self.label[rows],
             file=pick(self.file),
             group=pick(self.group),

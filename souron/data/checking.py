@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL.ExifTags import IFD, Base
 from PIL.Image import Image
+from torch import Tensor
 
 from souron import saving
 from souron.data import duplicates, lettering, loading, splitting
@@ -332,8 +333,9 @@ def _lettering(cases: Cases, watch: Callable[[str, float], None]) -> Iterator[Fi
 def features(cases: Cases, about: Sequence[File | None]) -> dict[str, np.ndarray | Sequence[str]]:
     """What is known of each case and has nothing to do with what it shows, (cases,) each: arrays
     of numbers, or texts that name categories."""
-    pixels = cases.image.float().mean(1).numpy()  # (N, H, W)
-    edge = np.concatenate([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], 1)
+    brightness, contrast, border = map(
+        np.concatenate, zip(*map(_brightness, cases.image.split(1024)), strict=True)
+    )
 
     def number(value: Callable[[File], float]) -> np.ndarray:
         return np.array([value(file) if file else 0.0 for file in about])
@@ -350,11 +352,18 @@ def features(cases: Cases, about: Sequence[File | None]) -> dict[str, np.ndarray
         _("kind of file"): text(lambda file: file.kind),
         _("camera (EXIF)"): text(lambda file: file.camera),
         _("date (EXIF)"): text(lambda file: file.taken),
-        _("brightness"): pixels.mean((1, 2)),
-        _("contrast"): pixels.std((1, 2)),
-        _("brightness of the border"): edge.mean(1),
+        _("brightness"): brightness,
+        _("contrast"): contrast,
+        _("brightness of the border"): border,
         **{_("the column {name}").format(name=n): v for n, v in cases.columns.items()},
     }
+
+
+def _brightness(image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and standard deviation of pictures (N, C, H, W), and the mean of their border, (N,)."""
+    pixels = image.float().mean(1).numpy()  # (N, H, W)
+    edge = np.concatenate([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], 1)
+    return pixels.mean((1, 2)), pixels.std((1, 2)), edge.mean(1)
 
 
 def _shortcuts(

@@ -17,12 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import psutil
 import torch
 from torch import Tensor
 
+from souron.data import cache
 from souron.data.cases import Cases, Skipped
 from souron.data.grouping import groups
 from souron.kinds import dicom
@@ -40,7 +41,12 @@ PARTS = {
 JUNK = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff",
             ".ppm", ".pgm", ".pbm", ".pnm"}  # fmt: skip
+NOTHING_KNOWN = dicom.Known()
 NAMED = SUFFIXES | set(pictures.DICOM)  # DICOM files often have no suffix, or a number for one
+
+# what is done with pictures that memory has no room for: Trouble; decoded once into a file (see
+# ``cache``); or a few of them stand for all, to foretell what that will take
+Large = Literal["refuse", "decode", "sketch"]
 
 
 class Listed(NamedTuple):
@@ -60,7 +66,7 @@ class Read(NamedTuple):
 
     item: Listed
     pixels: Tensor | Skipped
-    known: dicom.Known = dicom.Known()
+    known: dicom.Known = NOTHING_KNOWN
 
 
 def load(
@@ -70,6 +76,7 @@ def load(
     progress: Callable[[int, int], None] | None = None,
     window: str | None = None,
     fewest_classes: int = 2,
+    large: Large = "refuse",
 ) -> Cases:
     """The pictures under a folder, labelled by their class folder; where ``fewest_classes`` is 1,
     a folder without class folders is one class.
@@ -78,8 +85,8 @@ def load(
     else takes 64. Grey (one channel) where all pictures are, else RGB. ``group`` says where
     patients are read from, see ``grouping``; without it the PatientID of DICOM files goes before
     names. ``progress`` hears of files done and files in all. ``window`` is for DICOM, see
-    ``dicom.Window``. Raises Trouble where the folder is missing, has no picture or only one class,
-    or does not fit into memory.
+    ``dicom.Window``; ``large`` see ``Large``. Raises Trouble where the folder is missing, has no
+    picture or only one class, or does not fit into memory.
     """
     if not path.is_dir():
         raise missing(path)
@@ -90,7 +97,7 @@ def load(
         skipped = [skip for skip in skipped if skip.code != "no label"]
         label = readable(path.absolute().name)
         listed = [Listed(place, file, label) for place, file in files if _has_suffix(file)]
-    return gather(path, path, listed, skipped, side, group, progress, window, fewest_classes)
+    return gather(path, path, listed, skipped, side, group, progress, window, fewest_classes, large)
 
 
 def missing(path: Path) -> Trouble:
@@ -209,6 +216,7 @@ def gather(
     progress: Callable[[int, int], None] | None = None,
     window: str | None = None,
     fewest_classes: int = 2,
+    large: Large = "refuse",
 ) -> Cases:
     """Read the listed files, which must lie under ``root``, into ``Cases``, in their order."""
     dicom.Window.parse(window)
@@ -220,25 +228,33 @@ def gather(
             seen = _look(listed, root, pool)
             side, channels = side or seen.side, seen.channels
             count = sum(seen.frames)
-            _check_memory(count, channels, side, seen.deep)
-            kind = torch.float32 if seen.deep else torch.uint8
-            image = torch.empty(count, channels, side, side, dtype=kind)
-            decode = partial(_decode, root, side, channels, window)
-            files = list(zip(listed, seen.frames, strict=True))
-            for start in range(0, len(files), 64):
-                some = files[start : start + 64]
-                for item, pixels, about in chain.from_iterable(pool.map(decode, some)):
-                    if isinstance(pixels, Skipped):
-                        failed.append(pixels)
-                        continue
-                    if pixels.is_floating_point() and not image.is_floating_point():
-                        _check_memory(count, channels, side, deep=True)
-                        image = image.float()
-                    image[len(kept)] = pixels
-                    kept.append(item)
-                    known.append(about)
-                if progress:
-                    progress(start + len(some), len(files))
+            if large != "refuse" and cache.needed(count, channels, side, seen.deep):
+                job = _job(source, root, listed, seen, side, window)
+                done = cache.decoded(job, progress) if large == "decode" else cache.sketch(job)
+                image, failed = cast(Tensor, done.image), failed + done.skipped
+                for place, _row, file, frame, told, _digest in done.kept:
+                    kept.append(listed[place]._replace(file=file, frame=frame))
+                    known.append(dicom.Known(*told))
+            else:
+                _check_memory(count, channels, side, seen.deep)
+                kind = torch.float32 if seen.deep else torch.uint8
+                image = torch.empty(count, channels, side, side, dtype=kind)
+                decode = reader(root, side, channels, window)
+                files = list(zip(listed, seen.frames, strict=True))
+                for start in range(0, len(files), 64):
+                    some = files[start : start + 64]
+                    for item, pixels, about in chain.from_iterable(pool.map(decode, some)):
+                        if isinstance(pixels, Skipped):
+                            failed.append(pixels)
+                            continue
+                        if pixels.is_floating_point() and not image.is_floating_point():
+                            _check_memory(count, channels, side, deep=True)
+                            image = image.float()
+                        image[len(kept)] = pixels
+                        kept.append(item)
+                        known.append(about)
+                    if progress:
+                        progress(start + len(some), len(files))
     _check_classes(source, kept, failed, fewest_classes)
     labels = sorted({item.label for item in kept}, key=natural)
     number = {label: i for i, label in enumerate(labels)}
@@ -254,7 +270,7 @@ def gather(
         how = how or _("the DICOM files with several frames")
     return Cases(
         name=readable(source.absolute().name),
-        image=image[: len(kept)],
+        image=image[: len(kept)] if isinstance(image, Tensor) else image,
         label=torch.tensor([number[item.label] for item in kept]),
         labels=tuple(labels),
         file=[item.file for item in kept],
@@ -321,6 +337,28 @@ def _check_memory(count: int, channels: int, side: int, deep: bool = False) -> N
             fix=f"imgsz={fits}",
             exit=4,
         )  # fmt: skip
+
+
+def reader(
+    root: Path, side: int, channels: int, window: str | None
+) -> Callable[[tuple[Listed, int]], list[Read]]:
+    """What decodes one file: its picture, or that many frames of it, each by itself."""
+    return partial(_decode, root, side, channels, window)
+
+
+def _job(
+    source: Path,
+    root: Path,
+    listed: Sequence[Listed],
+    seen: Looked,
+    side: int,
+    window: str | None,
+) -> cache.Job:
+    files = tuple(
+        cache.Listing(item.path, item.file, item.frame, frames)
+        for item, frames in zip(listed, seen.frames, strict=True)
+    )
+    return cache.Job(source, root, files, side, seen.channels, window, seen.deep)
 
 
 def _decode(

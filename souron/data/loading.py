@@ -23,6 +23,7 @@ import difflib
 import importlib
 import importlib.util
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -33,6 +34,7 @@ from souron.speaking import Trouble, _
 
 if TYPE_CHECKING:
     from souron.data.cases import Cases
+    from souron.data.folder import Large
 
 INSTALLED = Path("/")  # where Debian's packages lie once they are installed
 
@@ -159,6 +161,8 @@ def load(
     group: str | None = None,
     window: str | None = None,
     fewest_classes: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+    large: "Large" = "decode",
 ) -> "Cases":
     """A data set by name, a folder with a sub-folder for each class, a CSV, or a ``data.yaml``.
 
@@ -166,8 +170,10 @@ def load(
     a ``Path``. ``side`` is in pixels; None leaves data sets at their own. ``group`` says where
     patients are read from in a folder or CSV, see ``grouping``; ``window`` how the values of DICOM
     files become brightness, see ``dicom.Window``; ``fewest_classes`` is 1 for what needs none, see
-    ``folder``. Raises Trouble where the text names neither, where the data set was not fetched, and
-    where files are unusable.
+    ``folder``; ``progress`` hears of files done and files in all. Pictures that memory has no room
+    for are decoded once into a file, see ``cache``; other wishes for ``large``: ``folder``. Raises
+    Trouble where the text names neither, where the data set was not fetched, and where files are
+    unusable.
     """
     if isinstance(name_or_path, str) and name_or_path in names():
         module = importlib.import_module(f"souron.data.{name_or_path}")
@@ -177,16 +183,16 @@ def load(
         from souron.data import folder, yolo
 
         if yolo.describes(path):
-            return yolo.load(path / yolo.NAME, side, group, window=window)
-        return folder.load(path, side, group, window=window, fewest_classes=fewest_classes)
+            return yolo.load(path / yolo.NAME, side, group, progress, window, large)
+        return folder.load(path, side, group, progress, window, fewest_classes, large)
     if path.is_file() and path.suffix.lower() == ".csv":
         from souron.data import table
 
-        return table.load(path, side, group, window=window)
+        return table.load(path, side, group, progress, window, large)
     if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
         from souron.data import yolo
 
-        return yolo.load(path, side, group, window=window)
+        return yolo.load(path, side, group, progress, window, large)
     raise _no_data(str(name_or_path), path)
 
 
