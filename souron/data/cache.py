@@ -48,6 +48,7 @@ LOOKED_AT = 16  # rows whose pixels are held against their digest before a file 
 SPARE = 200 * 2**20  # bytes of the disk that are left free
 ABOUT_EACH = 200  # bytes of what is told of a picture
 PROBE_SECONDS, MOST_PROBED = 1.0, 256  # to foretell how long decoding takes
+STARTING = 3.0  # seconds until the processes that decode are ready
 TYPES = {"uint8": torch.uint8, "float32": torch.float32}
 
 
@@ -253,7 +254,7 @@ def sketch(job: Job) -> Outcome:
     image = torch.stack([one.float() for one in few]) if few else torch.zeros(1, *job.shape)
     deep = job.deep or any(one.is_floating_point() for one in few)
     job = replace(job, deep=deep)
-    seconds = each * job.count / min(machine.cores(), workers.MOST)
+    seconds = STARTING + each * job.count / min(machine.cores(), workers.MOST)
     kept = [
         Decoded(i, -1, f"{each.file}#{n}" if each.frames > 1 else each.file, n or each.frame, [])
         for i, each in enumerate(job.files)
