@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -117,10 +118,8 @@ def decoding(
             for chunk in chunks:
                 yield decode(task, chunk, stream)
         return
-    workers = [Worker(task) for _number in range(count)]
+    workers: list[Worker] = []
     idle: SimpleQueue[Worker] = SimpleQueue()
-    for worker in workers:
-        idle.put(worker)
 
     def ask(chunk: Sequence[Wanted]) -> list[Decoded]:
         worker = idle.get()
@@ -131,6 +130,9 @@ def decoding(
 
     pool = ThreadPoolExecutor(count)  # threads that wait for the workers' answers
     try:
+        for _number in range(count):
+            workers.append(Worker(task))
+            idle.put(workers[-1])
         yield from pool.map(ask, chunks)
     finally:
         for worker in workers:
@@ -151,7 +153,8 @@ class Worker:
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="ascii",
             env={**os.environ, "PYTHONPATH": paths},
         )  # fmt: skip
-        self._tell({**asdict(task), "language": language()})
+        with suppress(OSError):  # it has ended already: ``decode`` says so
+            self._tell({**asdict(task), "language": language()})
 
     def decode(self, chunk: Sequence[Wanted]) -> list[Decoded]:
         try:
@@ -183,7 +186,8 @@ class Worker:
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
-                stream.close()
+                with suppress(OSError):  # what it was told last has not reached it
+                    stream.close()
 
 
 def _packed(error: Exception) -> dict[str, Any]:
