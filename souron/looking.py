@@ -239,11 +239,14 @@ def data_(
             expected=_("a data set, or: check FOLDER"),
             fix=f"souron data check {folder}",
         )
-    with screen.err.status(_("reading data")):
+    with screen.err.status(_("reading data")) as status:
         from souron.data import anonymising, loading
         from souron.reporting import report
 
-        cases = loading.load(data, imgsz, group, window)
+        def told(done: int, total: int) -> None:
+            status.update(f"{_('reading data')} {done / total:.0%}")
+
+        cases = loading.load(data, imgsz, group, window, progress=told)
         held = anonymising.held(cases)
         place = Path(project or "runs") / "data" / (Path(data).stem or "data")
         page = report.data_page(cases, place)

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from test_dicom import noise, two_classes, write
 
-from souron import cli, preparing, running, showing
+from souron import cli, machine, preparing, running, showing
 from souron.data import cache, checking, duplicates, folder, loading, splitting, workers
 from souron.data.cases import Feed
 from souron.data.column import Column, Sketch
@@ -664,3 +664,30 @@ def test_what_reading_raises_reaches_whoever_watches(tmp_path):
     with pytest.raises(Trouble) as caught:
         running.last(running.training("cnn_tiny", tmp_path / "nothing"))
     assert caught.value.code in ("missing", "data")
+
+
+def test_the_next_batch_is_fetched_while_one_is_worked_on(tmp_path, monkeypatch):
+    cases, wanted, read = loading.load(colours(tmp_path / "data")), [], []
+    monkeypatch.setattr(os, "posix_fadvise", lambda file, place, count, how: wanted.append(place))
+    into = cache.File.read
+    monkeypatch.setattr(
+        cache.File, "read", lambda self, to, place: (read.append(place), into(self, to, place))[1]
+    )
+    batches = Feed(cases, lambda image, label: image).endless(1)
+    for number in range(11):
+        next(batches)
+        assert wanted[number] not in read  # it was asked for before it was read
+    next(batches)
+    assert sorted(wanted) == sorted(read[1:]) and len(read) == 12
+
+
+def test_what_a_container_keeps_of_files_is_not_taken(tmp_path, monkeypatch):
+    for name, text in {
+        "memory.max": "8000000000", "memory.current": "7000000000",
+        "memory.stat": "anon 900\ninactive_file 5000000000\nactive_file 1000000000\n",
+    }.items():  # fmt: skip
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(machine, "Path", lambda path: tmp_path / Path(path).name)
+    free = SimpleNamespace(total=16 * 10**9, available=15 * 10**9)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    assert machine.memory() == (8 * 10**9, 7 * 10**9)

@@ -34,7 +34,7 @@ from scipy.stats import betabinom
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron import drawing, judging, machine, perceiving, preparing, running, saving
+from souron import drawing, judging, machine, perceiving, running, saving
 from souron.auditing import ledger as ledgers
 from souron.data import duplicates, splitting
 from souron.data.cases import Cases
@@ -265,7 +265,7 @@ def auditing(run: str | Path, n: int = 256, seed: int = 0, device: str = "auto")
     system.to(machine.device(device))
     told = ledgers.read(folder)
     yield Event("data", text=str(args["data"]))
-    cases = preparing.cases_for(args)
+    cases = yield from running.reading(args)
     split = splitting.read(folder / "split.csv", cases)
     image = torch.empty(0)
     for sample in drawing.Sample.growing(system, n, seed):

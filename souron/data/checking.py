@@ -105,8 +105,11 @@ def check(
 
     Raises Trouble where nothing can be read at all.
     """
-    watch(_("reading the pictures"), 0.0)
-    cases = loading.load(Path(data), SIDE, group, window)
+    text = _("reading the pictures")
+    watch(text, 0.0)
+    cases = loading.load(
+        Path(data), SIDE, group, window, progress=lambda done, total: watch(text, done / total)
+    )
     found = Checkup(cases, len(cases) + len(cases.skipped))
     watch(_("looking for copies"), 0.0)
     alike = duplicates.near(cases.stored) if len(cases) <= MOST_COMPARED else []

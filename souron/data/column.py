@@ -55,6 +55,9 @@ class Column(ABC):
         """The chosen rows in that order; nothing is read."""
         return self._with(self.rows[rows], self.channels)
 
+    def soon(self, rows: Tensor) -> None:  # noqa: B027, most have nothing to prepare
+        """These rows will be asked for next: they may be fetched while others are worked on."""
+
     def expand(self, *sizes: int) -> Self:
         """Grey pictures three times over: ``expand(-1, 3, -1, -1)``."""
         assert self.of_each[0] in (1, sizes[1]), "only one channel can be repeated"
