@@ -215,7 +215,6 @@ def training(
 
     yield Event("data", text=str(args["data"]), folder=folder)
     everything = yield from reading(args, "sketch")
-    foretold = isinstance(everything.image, Sketch)  # the pictures are still to be decoded
     entry, _size = finding.split(str(args["system"]))
     if entry.task == "classify":
         trusting.positive(args.get("positive"), everything.labels)
@@ -238,12 +237,13 @@ def training(
     if plan.repeats:
         cases["test"] = len(everything)
     asked = {name: args[name] for name in ("system", "data", "budget")}
-    decoding = None
-    if isinstance(everything.image, Sketch):
+    values, decoding = asdict(forecast), None
+    if isinstance(everything.image, Sketch):  # the pictures are still to be decoded
         decoding = Cost(everything.image.seconds, everything.image.bytes)
+        values |= {f"decoding {name}": value for name, value in asdict(decoding).items()}
     told = Forecast(asked, forecast, cases, decoding=decoding)
-    yield Event("forecast", 1.0, values=asdict(forecast), forecast=told)
-    if foretold:
+    yield Event("forecast", 1.0, values=values, forecast=told)
+    if decoding is not None:
         everything = yield from reading(args)
         plan, each, model, seen, fit, parts, scale = yield from _ready(args, everything)
 
@@ -334,22 +334,22 @@ class _Stopped(Exception):
 
 
 def reading(args: dict[str, Any], large: Large = "decode") -> Generator[Event, None, Cases]:
-    """``preparing.cases_for`` as events. Another thread reads, so that whoever watches sees how far
-    it is; where watching ends, reading does too."""
-    done, stop, begun = [0, 1], threading.Event(), time.monotonic()
+    """``preparing.cases_for`` as events, where it takes long. Another thread reads, so that whoever
+    watches sees how far it is; where watching ends, reading does too."""
+    part, stop, begun = None, threading.Event(), time.monotonic()
 
     def told(files: int, of: int) -> None:
+        nonlocal part
         if stop.is_set():
             raise _Stopped
-        done[:] = files, of
+        part = files / of
 
     with ThreadPoolExecutor(1) as pool:
         job = pool.submit(copy_context().run, preparing.cases_for, args, told, large)
         try:
             while not wait([job], SLICE).done:
-                part = done[0] / done[1]
-                soon = time.monotonic() - begun < TELLS_TIME
-                yield Event("data", part, None if soon else left(begun, part), str(args["data"]))
+                if part is not None and time.monotonic() - begun > TELLS_TIME:
+                    yield Event("data", part, left(begun, part), str(args["data"]))
         finally:
             stop.set()
         return job.result()

@@ -243,7 +243,7 @@ def forecast(found: Any) -> None:
         foretold(found.cost.seconds, found.cost.bytes),
     )  # fmt: skip
     if found.decoding is not None:
-        show(decoding(found.decoding))
+        show(decoding(found.decoding.seconds, found.decoding.bytes))
     if found.each:
         show(_indented(pairs([(name, units.seconds(time)) for name, time in found.each.items()])))
 
@@ -254,10 +254,10 @@ def foretold(seconds: float, bytes: float) -> str:
     )
 
 
-def decoding(cost: Any) -> str:
+def decoding(seconds: float, bytes: float) -> str:
     """Pictures that memory has no room for."""
     return _("before: the pictures are decoded once into a file of {size}, in {time}").format(
-        size=units.size(cost.bytes), time=units.seconds(cost.seconds)
+        size=units.size(bytes), time=units.seconds(seconds)
     )
 
 
@@ -433,8 +433,9 @@ def _watcher() -> Iterator[Callable[[Any], None]]:
         if event.phase == "forecast" and "bytes" in event.values and event.record is None:
             text = foretold(event.values["seconds"], event.values["bytes"])
             console.print(text, style="dim", soft_wrap=True)
-            if event.forecast is not None and event.forecast.decoding is not None:
-                console.print(decoding(event.forecast.decoding), style="dim", soft_wrap=True)
+            if "decoding bytes" in event.values:
+                text = decoding(event.values["decoding seconds"], event.values["decoding bytes"])
+                console.print(text, style="dim", soft_wrap=True)
 
     if screen.quiet:
         yield lambda event: None

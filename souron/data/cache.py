@@ -98,12 +98,14 @@ class Job:
         made_by = [metadata.version(name) for name in ("pillow", "pydicom")]
         about = (VERSION, made_by, self.shape, self.window, os.path.realpath(self.root))
         digest.update(repr(about).encode("utf-8", "surrogateescape"))
+        above = os.fspath(self.root)  # a folder may be called by several names
         for path, file, frame, frames in self.files:
             size, changed = -1, -1
             with suppress(OSError):
                 stat = path.stat()
                 size, changed = stat.st_size, stat.st_mtime_ns
-            told = f"\0{os.fspath(path)}\0{file}\0{frame}\0{frames}\0{size}\0{changed}"
+            below = os.fspath(path).removeprefix(above)
+            told = f"\0{below}\0{file}\0{frame}\0{frames}\0{size}\0{changed}"
             digest.update(told.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
