@@ -96,7 +96,7 @@ class Job:
         """Other files, or the same read in another way, are another key."""
         digest = hashlib.blake2b(digest_size=DIGEST)
         made_by = [metadata.version(name) for name in ("pillow", "pydicom")]
-        about = (VERSION, made_by, self.shape, self.window, os.path.realpath(self.root))
+        about = (VERSION, made_by, self.shape, self.window)
         digest.update(repr(about).encode("utf-8", "surrogateescape"))
         above = os.fspath(self.root)  # a folder may be called by several names
         for path, file, frame, frames in self.files:
