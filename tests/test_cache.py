@@ -697,3 +697,21 @@ def test_what_a_container_keeps_of_files_is_not_taken(tmp_path, monkeypatch):
     free = SimpleNamespace(total=16 * 10**9, available=15 * 10**9)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     assert machine.memory() == (8 * 10**9, 7 * 10**9)
+
+
+def test_a_disk_that_takes_a_part_of_a_write(tmp_path):
+    """As it does where it is nearly full."""
+    taken = bytearray(20)
+
+    class Slow:
+        def seek(self, place):
+            self.place = place
+
+        def write(self, data):
+            some = bytes(data[:3])
+            taken[self.place : self.place + len(some)] = some
+            self.place += len(some)
+            return len(some)
+
+    workers._write(Slow(), 5, memoryview(b"ten bytes!"))
+    assert bytes(taken) == bytes(5) + b"ten bytes!" + bytes(5)
