@@ -16,7 +16,7 @@ import torchvision
 from torch import Tensor
 from torchvision.transforms import v2
 
-from souron.data.augmenting import augmentation
+from souron.data.transforms import augmentation
 
 ROUNDS = 60
 THEIRS: dict[str, Callable[[int], list]] = {

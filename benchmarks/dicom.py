@@ -18,9 +18,9 @@ import pydicom
 from printing import table, watched, where
 from pydicom.pixels import apply_color_lut, apply_modality_lut
 
-from souron.kinds import image
-from souron.kinds.dicom import File
-from souron.speaking import Trouble
+from souron.kinds.codecs import image
+from souron.kinds.codecs.dicom import File
+from souron.utils.messages import UserError
 
 FOLDER = Path(pydicom.__file__).parent / "data"
 
@@ -32,7 +32,7 @@ def ours(path: Path) -> list[np.ndarray] | str:
             if not isinstance(file, File):
                 return "not DICOM"
             return [file.values(number) for number in range(file.look().frames)]
-    except Trouble as trouble:
+    except UserError as trouble:
         return trouble.code
     except Exception as error:
         return f"crash: {type(error).__name__}"

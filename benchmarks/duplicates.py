@@ -27,9 +27,9 @@ from PIL import Image
 from printing import table, watched, where
 from torch import Tensor
 
-from souron.data import duplicates, loading
-from souron.kinds import image as pictures
-from souron.kinds.image import picture
+from souron.data import duplicates, load
+from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs.image import picture
 
 SIDE = 64
 
@@ -123,7 +123,7 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=20_000, help="pictures, for the time")
     chosen = parser.parse_args()
-    sets = {"stamps": loading.load("stamps", SIDE).image, "patches": patches()}
+    sets = {"stamps": load.load("stamps", SIDE).image, "patches": patches()}
     with watched():
         generator = torch.Generator().manual_seed(0)
         noise = torch.randint(0, 256, (chosen.count, 3, 8, 8), generator=generator).byte()

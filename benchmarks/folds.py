@@ -31,8 +31,9 @@ from numpy.typing import NDArray
 from printing import say, table, watched, where
 from scipy.special import expit, logit, ndtr, ndtri
 
-from souron import calibrating, discriminating, judging
-from souron.records import Measure
+from souron.metrics import calibration, classification
+from souron.stats import intervals, verdict
+from souron.stats.records import Measure
 
 FOLDS = 5
 HARD = 0.4
@@ -125,16 +126,16 @@ def measures(
     positive = chance(world, score)
     p = np.stack([1 - positive, positive], axis=2)
     right = (p.argmax(2) == label).astype(float)
-    at = discriminating.at_threshold(score > world.mu / 2, label == 1, patient, trainings=training)
+    at = classification.at_threshold(score > world.mu / 2, label == 1, patient, trainings=training)
     return {
-        "accuracy": judging.interval(right, patient, trainings=training),
-        "AUC": discriminating.auc(p, label, patient, trainings=training),
+        "accuracy": intervals.interval(right, patient, trainings=training),
+        "AUC": classification.auc(p, label, patient, trainings=training),
         "sensitivity": at["sensitivity"],
         "specificity": at["specificity"],
         "PPV": at["positive predictive value"],
         "NPV": at["negative predictive value"],
         "balanced": at["balanced accuracy"],
-        "Brier": judging.loss(calibrating.brier(p, label), patient, trainings=training),
+        "Brier": intervals.loss_interval(calibration.brier(p, label), patient, trainings=training),
     }
 
 
@@ -159,7 +160,7 @@ def pairs(sets: int, rng: np.random.Generator) -> None:
                     hard = (hard + rng.standard_normal(len(label))) / math.sqrt(2)
                     right = [answers(world, hard, label, training, rng) for _system in "ab"]
                     for i, whose in enumerate((training, None)):
-                        found = judging.difference(*right, groups=patient, trainings=whose)
+                        found = verdict.difference(*right, groups=patient, trainings=whose)
                         called[i] += found.verdict != "cannot tell"
                         widths[i] += found.high - found.low
                 row = [f"{repeats}", f"{cases}", f"{luck[0]}, {luck[1]}"]

@@ -17,7 +17,7 @@ from typing import Any
 
 from printing import say, table, watched, where
 
-from souron import machine
+from souron.utils import hardware
 
 RUNS = [
     "mlp data=digits batch=32 epochs=30",
@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--threads", type=int, default=machine.cores())
+    parser.add_argument("--threads", type=int, default=hardware.cores())
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--first", type=int, default=len(RUNS), help="only so many of the runs")
     chosen = parser.parse_args()

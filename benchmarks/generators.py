@@ -22,22 +22,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from souron import machine
+from souron.utils import hardware
 
-machine.share_cores()
-machine.calm_allocator()
+hardware.share_cores()
+hardware.calm_allocator()
 
 import torch
 from printing import line, say, table, watched, where
 from torch import Tensor
 
-from souron import comparing, examining, finding, preparing
-from souron.data.splitting import Parts
-from souron.drawing import Sample
-from souron.fitting import Fit
-from souron.records import ComparisonRecord
-from souron.reporting import pictures
-from souron.resembling import Resemblance
+from souron import registry, task
+from souron.data.splits import Parts
+from souron.evaluation.sampling import Sample
+from souron.metrics.generation import Resemblance
+from souron.report import plots
+from souron.runs import compare as run_compare
+from souron.runs import prepare
+from souron.runs.record import ComparisonRecord
+from souron.training.trainer import Trainer
 
 MEASURES = ("Fréchet distance", "kernel distance", "precision", "recall", "coverage")
 HEAD = ("system", *MEASURES, "bits per dimension", "classes drawn", "surely recognised",
@@ -47,8 +49,8 @@ SHOWN = 24  # pictures of a strip
 
 def main() -> None:
     asked = arguments()
-    contest = comparing.Contest(options(asked))
-    examining.EXAMS["generate"] = Keeping
+    contest = run_compare.Comparison(options(asked))
+    task.EXAMS["generate"] = Keeping
     with watched():
         record = compare(asked)
     say(record.sentence)
@@ -64,7 +66,7 @@ def main() -> None:
 
 
 def beside(
-    contest: comparing.Contest, record: ComparisonRecord, asked: argparse.Namespace
+    contest: run_compare.Comparison, record: ComparisonRecord, asked: argparse.Namespace
 ) -> Iterator[tuple[str, ...]]:
     """Further rows: other options, real pictures, and what nobody should be near."""
     for _done in contest.exam.begin():
@@ -80,19 +82,19 @@ def beside(
         yield f"{name}, {told}", *figures(scale.hold(drawn))
     floor = record.gallery.floor
     yield "floor: real pictures", *(f"{floor[m].value:.3g}" for m in MEASURES), "", "", "", ""
-    mean = train.image.float().mean(0).round().byte()
+    mean = train.input.float().mean(0).round().byte()
     yield "mean picture", *figures(scale.hold(mean.expand(asked.samples, -1, -1, -1)))
     for name in asked.systems:
-        model = preparing.build(contest.of(name, 1000), train).eval()
+        model = prepare.build(contest.of(name, 1000), train).eval()
         yield f"{name}, untrained", *figures(scale.hold(sample(model, asked.samples)))
 
 
-class Keeping(examining.Generation):
+class Keeping(task.Generation):
     """Keeps the networks at hand that it has examined, the last seed's."""
 
     trained: ClassVar[dict[str, Any]] = {}
 
-    def sit(self, fit: Fit, parts: Parts, seed: int) -> Iterator[dict[str, Tensor]]:
+    def sit(self, fit: Trainer, parts: Parts, seed: int) -> Iterator[dict[str, Tensor]]:
         yield from super().sit(fit, parts, seed)
         self.trained[type(fit.system).__module__.rpartition(".")[2]] = fit.system
 
@@ -106,7 +108,7 @@ def also(text: str) -> tuple[str, dict[str, float]]:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    generators = [e.name for e in finding.entries().values() if e.task == "generate"]
+    generators = [e.name for e in registry.entries().values() if e.task == "generate"]
     parser.add_argument("--systems", type=lambda text: text.split(","), default=generators)
     parser.add_argument("--data", default="fashion")
     parser.add_argument("--budget", default="10min")
@@ -132,9 +134,9 @@ def options(asked: argparse.Namespace) -> dict[str, object]:
 def compare(asked: argparse.Namespace) -> ComparisonRecord:
     record = None
     events = (
-        comparing.comparing(resume=asked.resume)
+        run_compare.comparing(resume=asked.resume)
         if asked.resume
-        else comparing.comparing(
+        else run_compare.comparing(
             asked.systems, asked.data, budget=asked.budget, seeds=asked.seeds,
             samples=asked.samples, project=asked.project, name=f"generators-{asked.budget}",
         )
@@ -181,7 +183,7 @@ def sample(model: Any, count: int, **options: float) -> Tensor:
 
 def strip(image: Tensor, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.closing(io.BytesIO(pictures.samples(image[:SHOWN], 12, width=720))) as drawn:
+    with contextlib.closing(io.BytesIO(plots.samples(image[:SHOWN], 12, width=720))) as drawn:
         file.write_bytes(drawn.getvalue())
 
 

@@ -15,26 +15,28 @@ import time
 from itertools import pairwise
 from statistics import fmean, median
 
-from souron import machine
+from souron.utils import hardware
 
-machine.share_cores()
-machine.calm_allocator()
+hardware.share_cores()
+hardware.calm_allocator()
 
 import torch
 from printing import say, table, watched, where
 
-from souron import drawing, finding, fitting
-from souron.data.cases import Cases, Feed
+from souron import registry
+from souron.data.dataset import Dataset, Loader
+from souron.evaluation import sampling
+from souron.evaluation.sampling import Noise
 from souron.system import System
-from souron.tasks.generate import Noise
-from souron.training import Run
+from souron.training import forecast, trainer
+from souron.training.loop import Run
 
 SIDES = (16, 32, 64)
 BATCH, DRAWN = 32, 16
 
 
 def main() -> None:
-    generators = [e.name for e in finding.entries().values() if e.task == "generate"]
+    generators = [e.name for e in registry.entries().values() if e.task == "generate"]
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--systems", type=lambda text: text.split(","), default=generators)
     parser.add_argument("--seconds", type=float, default=8.0, help="of each cell, about")
@@ -57,32 +59,32 @@ def main() -> None:
 def cost(name: str, side: int, seconds: float) -> tuple[float, float]:
     """Seconds of a step and of drawing, a picture each."""
     generator = torch.Generator().manual_seed(0)
-    cases = Cases(
+    cases = Dataset(
         "random",
         torch.randint(0, 256, (8 * BATCH, 3, side, side), dtype=torch.uint8, generator=generator),
         torch.arange(8 * BATCH) % 10,
         tuple("0123456789"),
         [str(i) for i in range(8 * BATCH)],
     )
-    kind, config = finding.system(name)
+    kind, config = registry.load_system(name)
     torch.manual_seed(0)
-    model = kind(config, kind.see(cases))
+    model = kind(config, kind.spec_for(cases))
     if model.channels_last:
         model.to(memory_format=torch.channels_last)
-    feed = Feed(cases, model.prepare)
-    places = fitting.GROWING if model.grows else (0.0,)
+    feed = model.loader(cases)
+    places = forecast.GROWING if model.grows else (0.0,)
     steps = [a_step(model, feed, place, seconds / 2 / len(places)) for place in places]
     begun, rounds = time.perf_counter(), 0
     while rounds == 0 or time.perf_counter() - begun < seconds / 2:
-        drawing.done(drawing.draw(model, Noise(rounds, range(DRAWN))))
+        sampling.done(sampling.draw(model, Noise(rounds, range(DRAWN))))
         rounds += 1
     return fmean(steps) / BATCH, (time.perf_counter() - begun) / rounds / DRAWN
 
 
-def a_step(model: System, feed: Feed, place: float, seconds: float) -> float:
+def a_step(model: System, feed: Loader, place: float, seconds: float) -> float:
     """Seconds of a step where so much of the budget, 0..1, is used."""
     times = [time.perf_counter()]
-    autocast = fitting.autocast(model.device)
+    autocast = trainer.autocast(model.device)
     for _progress in model.fit(feed, Run(10**6, BATCH, autocast=autocast, used=lambda step: place)):
         times.append(time.perf_counter())
         if len(times) > 4 and times[-1] - times[0] > seconds:

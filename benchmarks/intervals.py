@@ -31,8 +31,10 @@ from numpy.typing import NDArray
 from printing import say, table, watched, where
 from scipy.special import expit, logit, ndtr, ndtri, softmax, stdtrit
 
-from souron import calibrating, discriminating, judging
-from souron.records import Measure
+from souron.metrics import calibration, classification
+from souron.stats import intervals
+from souron.stats import variance as stats_variance
+from souron.stats.records import Measure
 
 SHARED = 0.4  # of a score's variance that belongs to the patient
 UNLIKE = (0.8, 0.1)  # the same of positive and of negative cases, where they differ
@@ -161,14 +163,14 @@ def _truth_of_many(world: World) -> dict[str, float]:
     row = np.arange(len(large.label))
     return {
         "accuracy": float((large.probability[0].argmax(1) == large.label).mean()),
-        "AUC": float(discriminating.auc_scores(large.probability, large.label).mean()),
-        "Brier": float(calibrating.brier(large.probability, large.label).mean()),
+        "AUC": float(classification.auc_scores(large.probability, large.label).mean()),
+        "Brier": float(calibration.brier(large.probability, large.label).mean()),
         "log loss": float(-_log(large.probability[0][row, large.label]).mean()),
     }
 
 
 def _log(probability: Array) -> Array:
-    return np.log(np.maximum(probability, calibrating.LEAST))
+    return np.log(np.maximum(probability, calibration.LEAST))
 
 
 def measures(drawn: Drawn, patients: bool) -> dict[str, Measure]:
@@ -178,15 +180,15 @@ def measures(drawn: Drawn, patients: bool) -> dict[str, Measure]:
     right = (p.argmax(2) == label).astype(float)
     loss = -_log(p[:, np.arange(len(label)), label])
     found = {
-        "accuracy": judging.interval(right, groups),
-        "AUC": discriminating.auc(p, label, groups),
-        "Brier": judging.loss(calibrating.brier(p, label), groups),
-        "log loss": judging.loss(loss, groups),
+        "accuracy": intervals.interval(right, groups),
+        "AUC": classification.auc(p, label, groups),
+        "Brier": intervals.loss_interval(calibration.brier(p, label), groups),
+        "log loss": intervals.loss_interval(loss, groups),
     }
     if p.shape[2] > 2:
         return found
-    sample = discriminating.at_threshold(drawn.said, label == 1, groups)
-    stated = discriminating.at_threshold(drawn.said, label == 1, groups, STATED)
+    sample = classification.at_threshold(drawn.said, label == 1, groups)
+    stated = classification.at_threshold(drawn.said, label == 1, groups, STATED)
     return found | {
         "sensitivity": sample["sensitivity"],
         "specificity": sample["specificity"],
@@ -223,7 +225,7 @@ class Coverage:
 
 def student(scores: Array, patient: NDArray[np.int64]) -> tuple[float, float]:
     """The mean with Student's t: may leave 0..1, and is a point where nothing varies."""
-    value, (variance, freedom) = float(scores.mean()), judging.spread(scores, patient)
+    value, (variance, freedom) = float(scores.mean()), stats_variance.spread(scores, patient)
     half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(variance)
     return value - half, value + half
 
@@ -241,7 +243,7 @@ def on_logits(scores: Array, patient: NDArray[np.int64]) -> tuple[float, float]:
 def effective_size(scores: Array, patient: NDArray[np.int64]) -> tuple[float, float]:
     """Wilson's with the size that independent cases would have needed for the same variance, and
     as many degrees of freedom as patients less one."""
-    value, (variance, freedom) = float(scores.mean()), judging.spread(scores, patient)
+    value, (variance, freedom) = float(scores.mean()), stats_variance.spread(scores, patient)
     n = len(np.unique(patient))
     size = value * (1 - value) / variance if 0 < value < 1 and 0 < variance < math.inf else n
     square = float(stdtrit(freedom, (1 + LEVEL) / 2)) ** 2 / size
@@ -287,7 +289,7 @@ def coverage(world: World, sets: int, rng: np.random.Generator) -> Found:
         p, label = drawn.probability, drawn.label
         scores = {"log loss": -_log(p[:, np.arange(len(label)), label])}
         if len(np.unique(label)) > 1:
-            scores["AUC"] = discriminating.auc_scores(p, label)
+            scores["AUC"] = classification.auc_scores(p, label)
         for name, values in scores.items():
             for way, ends in WAYS[name].items():
                 ways[name][way].count(*ends(values, drawn.patient), 0.0, true[name])

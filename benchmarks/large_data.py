@@ -28,10 +28,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from souron import machine
+from souron.utils import hardware
 
-machine.share_cores()
-machine.calm_allocator()
+hardware.share_cores()
+hardware.calm_allocator()
 
 import numpy as np
 import psutil
@@ -39,9 +39,9 @@ import torch
 from PIL import Image
 from printing import child, say, spread, table, where
 
-from souron import memory, preparing, running
-from souron.data import cache, loading, splitting
-from souron.fitting import Fit
+from souron.data import cache, load, splits
+from souron.runs import prepare, train
+from souron.training.trainer import Trainer
 
 BASES = 64  # pictures that are encoded; files are variations of them
 QUANTISED = b"\xff\xdb"  # begins a JPEG's table of quantisation: 64 numbers, the finest detail last
@@ -102,7 +102,7 @@ def whole(args: argparse.Namespace) -> dict[str, Any]:
     watch.start()
     phases: dict[str, float] = {}
     last, phase = begun, "data"
-    for event in running.training(
+    for event in train.training(
         args.system, args.folder / "pictures", side=args.side, batch=args.batch,
         budget=f"{args.seconds:g}s", project=args.folder / "runs", name="large",
     ):  # fmt: skip
@@ -119,7 +119,7 @@ def whole(args: argparse.Namespace) -> dict[str, Any]:
     assert told is not None
     decoding = told.decoding
     return {
-        "phases": phases, "peak": memory.peak(), **watch.most,
+        "phases": phases, "peak": hardware.peak(), **watch.most,
         "foretold": decoding.seconds if decoding else None,
         "disk": sum(file.stat().st_size for file in cache.folder().glob("*.pictures")),
         "examples": record.curve[-1]["examples"], "trained": record.outcome.seconds,
@@ -135,18 +135,18 @@ def speed(args: argparse.Namespace) -> dict[str, Any]:
         "changes": {}, "device": "auto", "augment": None, "side": args.side,
     }  # fmt: skip
     cache.SHARE_OF_MEMORY = 0.0
-    cases = loading.load(args.folder / "pictures", args.side)
-    _total, free = machine.memory()
+    cases = load.load(args.folder / "pictures", args.side)
+    _total, free = hardware.memory()
     most = int(free / 5 / (cases.channels * args.side**2))
     some = cases.only(range(min(most, len(cases))))
     from dataclasses import replace
 
-    ways = {"file": some, "memory": replace(some, image=some.image[:])}
-    split = splitting.split(some)
-    fits: dict[str, Fit] = {}
+    ways = {"file": some, "memory": replace(some, input=some.input[:])}
+    split = splits.split(some)
+    fits: dict[str, Trainer] = {}
     for name, mine in ways.items():
         parts = split.deal(mine)
-        fits[name] = preparing.prepare(options, preparing.build(options, parts.train), parts)
+        fits[name] = prepare.trainer(options, prepare.build(options, parts.train), parts)
     del ways
     rates: dict[str, list[float]] = {name: [] for name in fits}
     for turn in range(TURNS + 1):
@@ -169,7 +169,7 @@ def speed(args: argparse.Namespace) -> dict[str, Any]:
     return {"count": len(some), "rates": rates, "alone": alone, "equal": equal}
 
 
-def first_batches(fit: Fit) -> list[torch.Tensor]:
+def first_batches(fit: Trainer) -> list[torch.Tensor]:
     batches = fit.data.endless(fit.batch)
     return [next(batches).image for _number in range(3)]
 
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of training in the whole run")
     parser.add_argument("--system", default="cnn_tiny")
     parser.add_argument("--folder", type=Path, help="for the pictures and the cache; a new one")
-    parser.add_argument("--threads", type=int, default=machine.cores())
+    parser.add_argument("--threads", type=int, default=hardware.cores())
     parser.add_argument("--part", choices=("whole", "speed"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.part:

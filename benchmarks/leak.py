@@ -28,10 +28,11 @@ import torch
 from numpy.typing import NDArray
 from printing import say, table, watched, where
 
-from souron import evaluating, judging, running
-from souron.data import duplicates, loading
-from souron.kinds.image import picture
-from souron.records import Measure
+from souron.data import duplicates, load
+from souron.kinds.codecs.image import picture
+from souron.runs import evaluate, train
+from souron.stats import intervals
+from souron.stats.records import Measure
 
 SIDE = 32
 LOOK, DAY, NOISE, SIGN = 30.0, 10.0, 8.0, 24.0  # levels of 256
@@ -101,7 +102,7 @@ def write(world: World, folder: Path) -> Path:
 
 def highest_correlation(path: Path) -> tuple[int, float]:
     """Pairs that souron takes for copies, and the highest correlation of two thumbnails."""
-    image = loading.load(str(path)).image
+    image = load.load(str(path)).image
     small = duplicates.thumbnails(image, duplicates.COARSE)
     alike = (small @ small.T).fill_diagonal_(-1)
     return len(duplicates.near(image)), float(alike.max())
@@ -110,11 +111,11 @@ def highest_correlation(path: Path) -> tuple[int, float]:
 def measured(world: World, folder: Path, system: str, budget: str, group: str | None, new: Path):
     """Accuracy as measured on the test part, and on the patients of another CSV."""
     with contextlib.redirect_stdout(io.StringIO()):
-        record = running.train(
+        record = train.train(
             system, folder / "cases.csv", budget=budget, seed=world.seed, group=group,
             augment="none", project=folder / "runs", name=group or "patients",
         )  # fmt: skip
-        truth = evaluating.evaluate(record.folder, new, group="patient")
+        truth = evaluate.evaluate(record.folder, new, group="patient")
     return record.measures["accuracy"], truth["accuracy"]
 
 
@@ -124,7 +125,7 @@ def percent(found: Measure) -> str:
 
 def points(values: list[float]) -> str:
     """The mean over the seeds with Student's interval."""
-    mean = judging.interval(np.array(values) * 100)
+    mean = intervals.interval(np.array(values) * 100)
     return f"{mean.value:+.1f} points ({mean.low:+.1f} to {mean.high:+.1f})"
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from printing import table
 
-from souron.data import lettering, loading
-from souron.kinds import image as pictures
+from souron.data import burned_in_text, load
+from souron.kinds.codecs import image as pictures
 
 SIDE = 512
 TEXTS = ("TANAKA HANAKO", "2024-05-01", "M/63Y 120kV", "ID 00482913")
@@ -56,7 +56,7 @@ def photographs() -> Iterator[Image.Image]:
 
 def stamps() -> Iterator[Image.Image]:
     """On white, at least 512 pixels on the longer side."""
-    folder = loading.found("stamps")
+    folder = load.found("stamps")
     for file in sorted(folder.rglob("*.png")):
         image = pictures.read(file, folder).convert("RGB")
         if min(image.size) >= 64:
@@ -87,7 +87,7 @@ def lettered(
 
 
 def found(image: Image.Image) -> bool:
-    return lettering.line(lettering.marks(lettering.prepared(image.copy())))
+    return burned_in_text.line(burned_in_text.marks(burned_in_text.prepared(image.copy())))
 
 
 def rate(hits: list[bool]) -> str:
@@ -113,8 +113,10 @@ def main() -> None:
         fill = (255, 255, 255) if name == "photographs" else (0, 0, 0)
         marked = [lettered(i, "R", fill, None, random.Random(1)) for i in some[:60]]
         mixed = [*marked, *some[60:]]
-        seen = [lettering.prepared(image.copy()) for image in mixed]
-        shared = lettering.repeated(list(map(lettering.marks, seen)), [s.shape[:2] for s in seen])
+        seen = [burned_in_text.prepared(image.copy()) for image in mixed]
+        shared = burned_in_text.repeated(
+            list(map(burned_in_text.marks, seen)), [s.shape[:2] for s in seen]
+        )
         hits = [i in shared for i in range(len(mixed))]
         rows.append([name, "an R at one place in 60", rate(hits[:60])])
         rows.append([name, "the others among them", rate(hits[60:] or [False])])

@@ -18,7 +18,7 @@ from PIL import Image
 from printing import table
 from torch import Tensor
 
-from souron.data import loading, splitting
+from souron.data import load, splits
 
 AT_ONCE = 500  # pictures in a file: WebP allows 16 383 pixels a side
 
@@ -26,9 +26,9 @@ AT_ONCE = 500  # pictures in a file: WebP allows 16 383 pixels a side
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", default="fashion", help="a data set of grey pictures")
-    cases = loading.load(parser.parse_args().data)
-    split = splitting.plan(cases, 1, 1).kept
-    train, test = (cases.image[part] for part in (split.train, split.test))  # (N, 1, H, W)
+    cases = load.load(parser.parse_args().data)
+    split = splits.plan(cases, 1, 1).kept
+    train, test = (cases.input[part] for part in (split.train, split.test))  # (N, 1, H, W)
     bits = {
         "each pixel for itself": by_itself(train, test),
         "PNG": written(test, "PNG", optimize=True),

@@ -22,15 +22,17 @@ from printing import say, table, watched, where
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron import finding, machine, perceiving
-from souron.auditing import memorisation
-from souron.auditing.memorisation import Audit, Change, Found, Nearest, Space
-from souron.budget import Budget
-from souron.data import loading, splitting
-from souron.data.cases import Cases, Feed
-from souron.drawing import Sample
-from souron.fitting import Fit
-from souron.kinds.image import picture
+from souron import registry
+from souron.audit import memorization
+from souron.audit.memorization import Audit, Change, Found, Nearest, Space
+from souron.data import load, splits
+from souron.data.dataset import Dataset
+from souron.evaluation import embedding
+from souron.evaluation.sampling import Sample
+from souron.kinds.codecs.image import picture
+from souron.training.budget import Budget
+from souron.training.trainer import Trainer
+from souron.utils import hardware
 
 DRAWN, FEW = 256, 50
 SHARES = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
@@ -79,18 +81,18 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
 
 def main() -> None:
     asked = arguments()
-    machine.share_cores()
+    hardware.share_cores()
     torch.manual_seed(0)
-    cases = loading.load(asked.data, asked.side)
-    split = splitting.plan(cases, 1, 1).kept
+    cases = load.load(asked.data, asked.side)
+    split = splits.plan(cases, 1, 1).kept
     learnt = cases.only(split.train)
-    learnt = learnt.only(sorted(set(splitting.same_picture(learnt))))
+    learnt = learnt.only(sorted(set(splits.same_picture(learnt))))
     held = cases.only(torch.cat([split.val, split.test]))
     held = held.only(torch.randperm(len(held))[: asked.held])
-    spaces = [memorisation.pixels(), memorisation.features(eye(cases, split.train))]
+    spaces = [memorization.pixels(), memorization.features(eye(cases, split.train))]
     with watched():
-        real = pool(held.image, learnt, spaces)
-    new = ~memorisation.are_copies(held.image, learnt.image, real[0][1], spaces[0])
+        real = pool(held.input, learnt, spaces)
+    new = ~memorization.are_copies(held.input, learnt.input, real[0][1], spaces[0])
     clean = [(space, near.only(new.nonzero().flatten())) for space, near in real]
     say(f"{int((~new).sum())} of {len(held)} held-out pictures are copies")
 
@@ -101,7 +103,7 @@ def main() -> None:
     print(f"False alarms, {asked.data}: {DRAWN} real pictures, {asked.trials} times\n")
     print(table(("in place of drawn ones", "flagged", "called copies"), rows))
 
-    some = learnt.image[torch.randint(len(learnt), (DRAWN,))]
+    some = learnt.input[torch.randint(len(learnt), (DRAWN,))]
     rows = []
     for name, change in CHANGES.items():
         say(name)
@@ -148,15 +150,15 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def eye(cases: Cases, rows: Tensor) -> perceiving.Eye:
+def eye(cases: Dataset, rows: Tensor) -> embedding.FeatureExtractor:
     made = None
-    for _done, found in perceiving.eye(cases, rows):
+    for _done, found in embedding.feature_extractor(cases, rows):
         made = found
     assert made is not None
     return made
 
 
-def pool(image: Tensor, learnt: Cases, spaces: list[Space]) -> Pool:
+def pool(image: Tensor, learnt: Dataset, spaces: list[Space]) -> Pool:
     def last(events: Iterator[tuple[float, Nearest | None]]) -> Nearest:
         near = None
         for _done, found in events:
@@ -164,26 +166,26 @@ def pool(image: Tensor, learnt: Cases, spaces: list[Space]) -> Pool:
         assert near is not None
         return near
 
-    return [(space, last(memorisation.nearest(image, learnt.image, space))) for space in spaces]
+    return [(space, last(memorization.nearest(image, learnt.input, space))) for space in spaces]
 
 
 def found(pool: Pool, drawn: Tensor, control: Tensor) -> list[Found]:
     return [
         Found(space, near.only(drawn), near.only(control),
-              memorisation.threshold(near.ratio[control]))
+              memorization.threshold(near.ratio[control]))
         for space, near in pool
     ]  # fmt: skip
 
 
 def called(ways: list[Found]) -> bool:
-    return any(one.chance * len(ways) < memorisation.DOUBT for one in ways)
+    return any(one.chance * len(ways) < memorization.DOUBT for one in ways)
 
 
 def halves(count: int) -> tuple[Tensor, Tensor]:
     """Rows that stand for drawn pictures, and of the control."""
     order = torch.randperm(count)
     drawn = min(DRAWN, count // 2)
-    return order[:drawn], order[drawn:][: memorisation.MOST_CONTROL]
+    return order[:drawn], order[drawn:][: memorization.MOST_CONTROL]
 
 
 def false_alarms(real: Pool, trials: int) -> tuple[str, str]:
@@ -197,7 +199,7 @@ def false_alarms(real: Pool, trials: int) -> tuple[str, str]:
 
 def power(copied: Pool, real: Pool) -> tuple[str, ...]:
     _drawn, control = halves(len(real[0][1].ratio))
-    limits = [memorisation.threshold(near.ratio[control]) for _space, near in real]
+    limits = [memorization.threshold(near.ratio[control]) for _space, near in real]
     flags = torch.stack([
         near.ratio <= limit for (_space, near), limit in zip(copied, limits, strict=True)
     ])  # fmt: skip
@@ -218,23 +220,23 @@ def noticed(copied: Pool, real: Pool, share: float, trials: int = 200) -> float:
             parts = zip(vars(mine.only(copies)).values(),
                         vars(theirs.only(drawn[len(copies) :])).values(), strict=True)  # fmt: skip
             mixed = Nearest(*map(torch.cat, parts))
-            limit = memorisation.threshold(theirs.ratio[control])
+            limit = memorization.threshold(theirs.ratio[control])
             ways.append(Found(space, mixed, theirs.only(control), limit))
         hits += called(ways)
     return hits / trials
 
 
-def of_system(name: str, learnt: Cases, held: Cases, spaces: list[Space], budget: str) -> Audit:
-    kind, config = finding.system(name)
+def of_system(name: str, learnt: Dataset, held: Dataset, spaces: list[Space], budget: str) -> Audit:
+    kind, config = registry.load_system(name)
     torch.manual_seed(0)
-    system = kind(config, kind.see(learnt))
+    system = kind(config, kind.spec_for(learnt))
     if system.channels_last:
         system.to(memory_format=torch.channels_last)
-    fit = Fit(system, Feed(learnt, system.prepare), None, Budget.parse(budget), 128)
+    fit = Trainer(system, system.loader(learnt), None, Budget.parse(budget), 128)
     while not fit.done:
         fit.go(1.0)
     *_before, sample = Sample.growing(system, DRAWN, 0)
-    *_before, (_done, audit) = memorisation.compare(sample.image, learnt, held, spaces)
+    *_before, (_done, audit) = memorization.compare(sample.image, learnt, held, spaces)
     assert audit is not None
     return audit
 

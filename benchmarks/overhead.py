@@ -17,20 +17,20 @@ from itertools import cycle, islice
 from statistics import median
 from typing import Any
 
-from souron import machine
+from souron.utils import hardware
 
-machine.calm_allocator()
+hardware.calm_allocator()
 
 import torch
 from printing import say, table, watched, where
 from torch.nn import functional as F
 
-from souron import finding
-from souron.budget import Budget, one_cycle, set_rate
-from souron.data.cases import Cases, Feed
-from souron.data.loading import load
-from souron.fitting import Fit, autocast
-from souron.training import Run, descend
+from souron import registry
+from souron.data.dataset import Dataset, Loader
+from souron.data.load import load
+from souron.training.budget import Budget, one_cycle, set_rate
+from souron.training.loop import Run, descend
+from souron.training.trainer import Trainer, autocast
 
 FOREVER = 10**9  # steps
 
@@ -66,15 +66,15 @@ def bare(system: Any, batches: Iterator[tuple[Any, Any]], scheduled: bool) -> Ca
     return steps
 
 
-def by_hand(cases: Cases, system: Any, size: int) -> Iterator[tuple[Any, Any]]:
+def by_hand(cases: Dataset, system: Any, size: int) -> Iterator[tuple[Any, Any]]:
     """Shuffled batches of the same bytes, normalised, in the fewest and fastest calls."""
     shift, scale = (
-        255 * torch.tensor(of).view(1, -1, 1, 1) for of in (system.seen.mean, system.seen.std)
+        255 * torch.tensor(of).view(1, -1, 1, 1) for of in (system.spec.mean, system.spec.std)
     )
     while True:
         for rows in torch.randperm(len(cases)).split(size)[: len(cases) // size]:
-            image = cases.image.index_select(0, rows).float().sub_(shift).div_(scale)
-            yield image, cases.label.index_select(0, rows)
+            image = cases.input.index_select(0, rows).float().sub_(shift).div_(scale)
+            yield image, cases.target.index_select(0, rows)
 
 
 def looped(system: Any, data: Any, size: int) -> Callable[[int], None]:
@@ -87,9 +87,9 @@ def looped(system: Any, data: Any, size: int) -> Callable[[int], None]:
     return steps
 
 
-def commanded(system: Any, feed: Feed, size: int) -> Callable[[int], None]:
+def commanded(system: Any, feed: Loader, size: int) -> Callable[[int], None]:
     """As ``souron train`` does it, a slice of time after the other."""
-    fit = Fit(system, feed, None, Budget(FOREVER * size, "examples"), size)
+    fit = Trainer(system, feed, None, Budget(FOREVER * size, "examples"), size)
 
     def steps(count: int) -> None:
         last = fit.step + count
@@ -127,18 +127,18 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--blocks", type=int, default=60)
     parser.add_argument("--steps", type=int, default=100, help="in a block")
-    parser.add_argument("--threads", type=int, default=machine.cores())
+    parser.add_argument("--threads", type=int, default=hardware.cores())
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
 
     cases = load(chosen.data)
-    kind, config = finding.system(chosen.system)
+    kind, config = registry.load_system(chosen.system)
 
     def twin() -> Any:
         torch.manual_seed(0)
-        return kind(config, kind.see(cases))
+        return kind(config, kind.spec_for(cases))
 
-    size, feed = chosen.batch, Feed(cases, twin().prepare)
+    size, feed = chosen.batch, twin().loader(cases)
     batches = list(islice(feed.endless(size), 200))
     pairs = {
         "the loop, batches ready": (

@@ -32,10 +32,13 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron import explaining, judging, machine, preparing
-from souron.data import loading
-from souron.data.cases import Cases
-from souron.data.splitting import Parts, Split
+from souron.data import load
+from souron.data.dataset import Dataset
+from souron.data.splits import Parts, Split
+from souron.evaluation import gradcam
+from souron.runs import prepare
+from souron.stats import intervals
+from souron.utils import hardware
 
 CLASSES = 5  # of stamps, the largest
 TOLERANCE = 15 / 500  # of the side
@@ -49,8 +52,8 @@ NETWORKS = {
 
 def stamps() -> tuple[Path, dict[str, list[str]]]:
     """Where they lie, and the largest classes' files."""
-    folder, cases = loading.found("stamps"), loading.load("stamps", 8)
-    names = [cases.labels[label] for label in cases.label.tolist()]
+    folder, cases = load.found("stamps"), load.load("stamps", 8)
+    names = [cases.classes[label] for label in cases.target.tolist()]
     largest = [name for name, _count in Counter(names).most_common(CLASSES)]
     files = {name: [f for f, n in zip(cases.file, names, strict=True) if n == name]
              for name in sorted(largest)}  # fmt: skip
@@ -59,7 +62,7 @@ def stamps() -> tuple[Path, dict[str, list[str]]]:
 
 def scenes(
     folder: Path, files: dict[str, list[str]], count: int, side: int, seed: int
-) -> tuple[Cases, Tensor]:
+) -> tuple[Dataset, Tensor]:
     """Pictures with one stamp each, and where it lies: (count, side, side) bool."""
     chance = np.random.default_rng(seed)
     names, opened = sorted(files), dict[str, Image.Image]()
@@ -76,7 +79,7 @@ def scenes(
         labels.append(label)
     image = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
     number = [f"{i}.png" for i in range(count)]
-    cases = Cases("scenes", image, torch.tensor(labels), tuple(names), number)
+    cases = Dataset("scenes", image, torch.tensor(labels), tuple(names), number)
     return cases, torch.from_numpy(np.stack(masks))
 
 
@@ -109,17 +112,17 @@ def learnt(network: str, budget: str, parts: Parts) -> Any:
     }  # fmt: skip
     cases = replace(
         parts.train,
-        image=torch.cat([part.image for part in parts]),
-        label=torch.cat([part.label for part in parts]),
+        input=torch.cat([part.image for part in parts]),
+        target=torch.cat([part.label for part in parts]),
         file=[name for part in parts for name in part.file],
     )
     ends = [len(parts.train), len(parts.train) + len(parts.val)]
     split = Split(*torch.arange(len(cases)).tensor_split(ends))
-    model = preparing.build(args, parts.train)
+    model = prepare.build(args, parts.train)
     found = None
-    for _done, found in preparing.looking(args, cases, model):  # noqa: B007
+    for _done, found in prepare.looking(args, cases, model):  # noqa: B007
         pass
-    fit, _parts = preparing.enter(args, model, cases, split, found)
+    fit, _parts = prepare.enter(args, model, cases, split, found)
     while not fit.done:
         fit.go(5)
         say(f"{network}: {fit.fraction:.0%} trained")
@@ -159,7 +162,7 @@ Maps = tuple[Tensor, Tensor]  # small (B, h, w) as computed, large (B, H, W)
 
 
 def with_souron(system: Any, image: Tensor, label: Tensor) -> Maps:
-    return explaining.coarse(system, image, label), explaining.heat(system, image, label)
+    return gradcam.coarse(system, image, label), gradcam.heat(system, image, label)
 
 
 def with_grad_cam(model: nn.Module, layer: nn.Module) -> Callable[[Any, Tensor, Tensor], Maps]:
@@ -220,7 +223,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--threads", type=int, default=machine.cores())
+    parser.add_argument("--threads", type=int, default=hardware.cores())
     parser.add_argument("--networks", default=";".join(NETWORKS))
     parser.add_argument("--scenes", type=float, default=1.0, help="times as many scenes")
     chosen = parser.parse_args()
@@ -253,9 +256,9 @@ def main() -> None:
     print(where(chosen.threads, "souron", "grad-cam", "captum"))
 
 
-def play(network: str, system: Any, test: Cases, masks: Tensor) -> list[list[str]]:
+def play(network: str, system: Any, test: Dataset, masks: Tensor) -> list[list[str]]:
     """A line for each way to explain."""
-    image, label = system.prepare(test.image, test.label)
+    image, label = system.prepare(test.input, test.target)
     with torch.inference_mode():
         said = torch.cat([system(some).argmax(1) for some in image.split(64)])
     accuracy = (said == label).float().mean().item()
@@ -274,14 +277,14 @@ def play(network: str, system: Any, test: Cases, masks: Tensor) -> list[list[str
             ours, own, took = small, large, took / 2  # it was asked for both
         off = ((small - ours).abs().amax((1, 2)) / ours.amax((1, 2)).clamp(min=1e-12)).max()
         same = alike(own, large)
-        share = judging.interval(hits(large, masks))
+        share = intervals.interval(hits(large, masks))
         rows.append([
             f"{network} ({accuracy:.0%})", name, percent(share),
             f"{np.median(same):.4f} ({min(same):.4f})", f"{off:.0e} of the highest", f"{took:.1f}",
         ])  # fmt: skip
     middle = torch.zeros_like(own)
     middle[:, own.shape[1] // 2, own.shape[2] // 2] = 1
-    share = judging.interval(hits(middle, masks))
+    share = intervals.interval(hits(middle, masks))
     rows.append([network, "the middle", percent(share), "-", "-", "-"])
     return rows
 

@@ -11,15 +11,15 @@ import argparse
 import time
 from collections.abc import Callable
 
-from souron import machine
+from souron.utils import hardware
 
-machine.calm_allocator()
+hardware.calm_allocator()
 
 import torch
 from printing import spread, table, watched, where
 
-from souron import finding
-from souron.tasks.classify import Seen
+from souron import registry
+from souron.tasks.classify import Spec
 
 SYSTEMS = {"cnn": 28, "resnet18": 64, "vit": 64}  # and the side of their pictures
 
@@ -27,8 +27,8 @@ SYSTEMS = {"cnn": 28, "resnet18": 64, "vit": 64}  # and the side of their pictur
 def step(name: str, side: int, batch: int) -> Callable[[bool], float]:
     """Does one, in bfloat16 if asked; its seconds."""
     torch.manual_seed(0)
-    kind, config = finding.system(name)
-    seen = Seen(3, side, tuple("0123456789"), (0.5,) * 3, (0.2,) * 3)
+    kind, config = registry.load_system(name)
+    seen = Spec(3, side, tuple("0123456789"), (0.5,) * 3, (0.2,) * 3)
     system = kind(config, seen).train()
     layout = torch.channels_last if system.channels_last else torch.contiguous_format
     system.to(memory_format=layout)
@@ -67,7 +67,7 @@ def main() -> None:
             spread([1000 * s for s in half], 1), spread(ratio, 2),
         ])  # fmt: skip
     print(table(["system", "float32, ms", "bfloat16, ms", "bfloat16 is faster by"], rows))
-    taken = "bfloat16" if machine.bf16() else "float32"
+    taken = "bfloat16" if hardware.bf16() else "float32"
     print(f"\nBatch {chosen.batch}; median (least to most). souron trains in {taken} here.")
     print(where(torch.get_num_threads()))
 

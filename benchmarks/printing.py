@@ -12,7 +12,7 @@ from statistics import median
 
 import psutil
 
-from souron import machine
+from souron.utils import hardware
 
 HERE = Path(__file__).parent
 BUSY = 0.05  # of the cores: what other processes may take before figures are doubted
@@ -58,9 +58,9 @@ def watched() -> Iterator[None]:
 
 def where(threads: int, *packages: str) -> str:
     """The machine, the versions, and how busy others kept it meanwhile."""
-    facts = machine.facts()
-    versions = ", ".join(f"{name} {machine.installed(name)}" for name in ("torch", *packages))
-    taken = "bfloat16" if machine.bf16() else "float32"
+    facts = hardware.facts()
+    versions = ", ".join(f"{name} {hardware.installed(name)}" for name in ("torch", *packages))
+    taken = "bfloat16" if hardware.bf16() else "float32"
     lines = [
         f"{facts['processor']}, {facts['cores']} cores ({threads} threads used), "
         f"{facts['memory'] / 1e9:.0f} GB, {taken} in training; {facts['platform']}; "

@@ -20,34 +20,35 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from souron import machine
+from souron.utils import hardware
 
-machine.share_cores()
-machine.calm_allocator()
+hardware.share_cores()
+hardware.calm_allocator()
 
 import torch
 from pointing import scenes, stamps
 from printing import HERE, say, table, watched, where
 
-from souron import judging, preparing
-from souron.data import loading, splitting
-from souron.data.cases import Cases, Feed
+from souron.data import load, splits
+from souron.data.dataset import Dataset
+from souron.runs import prepare
+from souron.stats import intervals
 
 GOALS = {"cold": 60.0, "again": 3.0}  # seconds
 
 
-def radiographs(count: int, side: int) -> Cases:
+def radiographs(count: int, side: int) -> Dataset:
     """Drawn, written, read: grey pictures in three channels, with patients."""
     sys.path.insert(0, str(HERE.parent / "tests"))
     import radiographs as drawn
 
     with tempfile.TemporaryDirectory() as folder:
         drawn.radiographs(Path(folder) / "all", patients=round(count / 2.4))
-        cases = loading.load(Path(folder) / "all" / "labels.csv", side)
-    return preparing.coloured(cases.only(range(min(count, len(cases)))), 3)
+        cases = load.load(Path(folder) / "all" / "labels.csv", side)
+    return prepare.coloured(cases.only(range(min(count, len(cases)))), 3)
 
 
-def probe(cases: Cases, budget: str) -> tuple[float, float, float, Any]:
+def probe(cases: Dataset, budget: str) -> tuple[float, float, float, Any]:
     """Seconds until the features are there, of learning and of the test; accuracy."""
     args = {
         "system": "efficientnet_lite", "budget": budget, "seed": 0, "batch": 64, "rate": None,
@@ -55,27 +56,27 @@ def probe(cases: Cases, budget: str) -> tuple[float, float, float, Any]:
         "augment": None,
     }  # fmt: skip
     times = [time.perf_counter()]
-    split = splitting.split(cases, seed=0)
-    model = preparing.build(args, cases.only(split.train))
-    *_progress, (_done, found) = preparing.looking(args, cases, model, exact=True)
-    fit, parts = preparing.enter(args, model, cases, split, found)
+    split = splits.split(cases, seed=0)
+    model = prepare.build(args, cases.only(split.train))
+    *_progress, (_done, found) = prepare.looking(args, cases, model, exact=True)
+    fit, parts = prepare.enter(args, model, cases, split, found)
     times.append(time.perf_counter())
     while not fit.done:
         fit.go(60)
     fit.use_best()
     times.append(time.perf_counter())
     with torch.inference_mode():
-        right = fit.system.evaluate(Feed(parts.test, fit.system.prepare))["accuracy"]
+        right = fit.system.validate(fit.system.loader(parts.test))["accuracy"]
     times.append(time.perf_counter())
     seen, learning, tested = (after - before for before, after in pairwise(times))
-    return seen, learning, tested, judging.interval(right.numpy(), parts.test.units)
+    return seen, learning, tested, intervals.interval(right.numpy(), parts.test.units)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--threads", type=int, default=machine.cores())
+    parser.add_argument("--threads", type=int, default=hardware.cores())
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--budget", default="30ep")

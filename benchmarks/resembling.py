@@ -31,8 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 from printing import table, watched, where
 
-from souron import judging, resembling
-from souron.resembling import Resemblance
+from souron.metrics import generation
+from souron.metrics.generation import Resemblance
+from souron.stats import verdict
 
 DIMENSIONS, CLUSTERS = 32, 6
 SIZES = (500, 1000)
@@ -90,7 +91,7 @@ def coverage(world: World, n: int, sets: int, seed: int) -> dict[str, dict[str, 
         for _set in range(sets):
             real = world.draw(n, rng, GENERATORS["equal"])
             drawn = world.draw(n, rng, generator)
-            found.append(resembling.resemble(real[0], drawn[0], real[1], drawn[1]))
+            found.append(generation.resemble(real[0], drawn[0], real[1], drawn[1]))
         for key in found[0].measures:
             measures = [one.measures[key] for one in found]
             values = np.array([one.value for one in measures])
@@ -117,7 +118,7 @@ def trained(
         by = Generator(scale + varies * rng.standard_normal())
         moved = varies * rng.standard_normal((CLUSTERS, DIMENSIONS))
         drawn = world.draw(len(real[0]), rng, by, moved)
-        found.append(resembling.resemble(real[0], drawn[0], real[1], drawn[1]))
+        found.append(generation.resemble(real[0], drawn[0], real[1], drawn[1]))
     return found
 
 
@@ -132,9 +133,9 @@ def verdicts(world: World, n: int, trials: int, seed: int) -> dict[str, dict[str
             real = world.draw(n, rng, GENERATORS["equal"])
             a, b, c = (trained(world, k, real, scale, rng) for scale in (0.7, 0.7, 0.78))
             for key in a[0].figures:
-                scores = [resembling.table(one, key) for one in (a, b, c)]
-                wrong[key].append(judging.difference(*scores[:2]).verdict != "cannot tell")
-                right[key].append(judging.difference(*scores[1:]).verdict != "cannot tell")
+                scores = [generation.table(one, key) for one in (a, b, c)]
+                wrong[key].append(verdict.difference(*scores[:2]).verdict != "cannot tell")
+                right[key].append(verdict.difference(*scores[1:]).verdict != "cannot tell")
         for key in wrong:
             cells[key][f"k = {k}"] = (
                 f"{100 * np.mean(wrong[key]):.1f} ({100 * np.mean(right[key]):.0f})"

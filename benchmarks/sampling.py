@@ -21,22 +21,23 @@ from importlib.util import find_spec
 from itertools import product
 from typing import Any
 
-from souron import machine
+from souron.utils import hardware
 
-machine.calm_allocator()
+hardware.calm_allocator()
 
 import torch
 from printing import say, spread, table, watched, where
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron import finding
+from souron import registry
 from souron.blocks import samplers
-from souron.fitting import autocast
-from souron.tasks.generate import Batch, Noise, Seen
-from souron.training import Run, descend
+from souron.evaluation.sampling import Noise
+from souron.tasks.generate import Batch, Spec
+from souron.training.loop import Run, descend
+from souron.training.trainer import autocast
 
-GREY, COLOUR = Seen(1, 28, tuple("0123456789"), (0.1,) * 10), Seen(3, 32)
+GREY, COLOUR = Spec(1, 28, tuple("0123456789"), (0.1,) * 10), Spec(3, 32)
 STEPS = (4, 20, 50, 1000)  # that divide 1000: diffusers' DDIM takes others for the nearest
 
 
@@ -69,14 +70,14 @@ def finish(steps: Iterable[Any]) -> Any:
     return last
 
 
-def built(name: str, seen: Seen, **changed: Any) -> Any:
-    kind, config = finding.system(name)
+def built(name: str, seen: Spec, **changed: Any) -> Any:
+    kind, config = registry.load_system(name)
     torch.manual_seed(0)
     return kind(type(config)(**{**vars(config), **changed}), seen).eval()
 
 
 def draw(system: Any, count: int, **options: Any) -> Callable[[], Any]:
-    label = torch.arange(count) % len(system.seen.labels)
+    label = torch.arange(count) % len(system.spec.labels)
 
     def go() -> None:
         with torch.no_grad(), autocast(torch.device("cpu"))():
@@ -202,7 +203,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=64, help="pictures that the samplers draw")
     parser.add_argument("--grown", type=int, default=8, help="pictures that Image GPT draws")
     parser.add_argument("--batch", type=int, default=32, help="of a training step")
-    parser.add_argument("--threads", type=int, default=machine.cores())
+    parser.add_argument("--threads", type=int, default=hardware.cores())
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     there = find_spec("diffusers") is not None

@@ -38,8 +38,8 @@ from urllib.parse import urlsplit
 import psutil
 from printing import say, spread, table, watched, where
 
-from souron import machine
-from souron.budget import Budget
+from souron.training.budget import Budget
+from souron.utils import hardware
 
 CLIENTS = (1, 8, 32)
 SERVERS = {
@@ -58,25 +58,30 @@ def save_run(folder: Path, photos: Path) -> None:
     sure of something, and of something else for each photograph: else every answer were right."""
     import torch
 
-    from souron import finding, saving
-    from souron.kinds import image
-    from souron.tasks.classify import Seen
+    from souron import registry
+    from souron.kinds.codecs import image as image_codec
+    from souron.runs import folder as run_folder
+    from souron.tasks.classify import Spec
+    from souron.utils import files as file_utils
 
     torch.manual_seed(0)
-    kind, config = finding.system("resnet18")
+    kind, config = registry.load_system("resnet18")
     labels = tuple(f"class {number}" for number in range(LABELS))
-    seen = Seen(3, SIDE, labels, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    seen = Spec(3, SIDE, labels, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     system = kind(config, seen).eval()
-    pictures = [image.square(image.read(f, about=SIDE), SIDE, 3) for f in sorted(photos.iterdir())]
+    pictures = [
+        image_codec.square(image_codec.read(f, about=SIDE), SIDE, 3)
+        for f in sorted(photos.iterdir())
+    ]
     with torch.inference_mode():
         logits = system(system.prepare(torch.stack(pictures), torch.zeros(CUTS)).image)
         more = 5 / logits.std(0).mean()
         system.fc.bias.copy_((system.fc.bias - logits.mean(0)) * more)
         system.fc.weight.mul_(more)
-    args = {"system": "resnet18", "data": "none", "config": saving.as_plain(config),
-            "seen": saving.as_plain(seen)}  # fmt: skip
-    saving.write_args(folder, args)
-    saving.write_tensors(folder / "weights" / "best.safetensors", system.state_dict(), {})
+    args = {"system": "resnet18", "data": "none", "config": run_folder.as_plain(config),
+            "seen": run_folder.as_plain(seen)}  # fmt: skip
+    run_folder.write_args(folder, args)
+    file_utils.write_tensors(folder / "weights" / "best.safetensors", system.state_dict(), {})
 
 
 def photographs(folder: Path) -> None:
@@ -96,7 +101,7 @@ def photographs(folder: Path) -> None:
 def expected(run: Path, photos: Path) -> dict[str, list[dict[str, Any]]]:
     """What ``souron predict --json`` says of each."""
     words = ["predict", str(run), str(photos), "--json", "--quiet"]
-    asked = [sys.executable, "-c", "from souron.cli import main; main()", *words]
+    asked = [sys.executable, "-c", "from souron.cli.main import main; main()", *words]
     done = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True)
     told = map(json.loads, done.stdout.splitlines())
     return {Path(each["file"]).name: each["labels"] for each in told}
@@ -110,7 +115,7 @@ def serving(who: str, run: Path, threads: int, *more: str) -> Iterator[tuple[str
     else:
         words = ["serve", str(run), "port=0", "--json", f"workers={threads}", *more]
         words += ["batch=1"] if who == "single" else []
-        asked = [sys.executable, "-c", "from souron.cli import main; main()", *words]
+        asked = [sys.executable, "-c", "from souron.cli.main import main; main()", *words]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     process = subprocess.Popen(asked, stdout=subprocess.PIPE, env=environment, text=True)
     assert process.stdout is not None
@@ -130,15 +135,15 @@ def plain(run: Path) -> None:
     from PIL import Image
     from torchvision import transforms
 
-    from souron import saving
+    from souron.runs import folder as run_folder
 
-    model = saving.load(run).eval()
-    labels = model.seen.labels
+    model = run_folder.load(run).eval()
+    labels = model.spec.labels
     transform = transforms.Compose([
         transforms.Resize(256),
         transforms.CenterCrop(SIDE),
         transforms.ToTensor(),
-        transforms.Normalize(model.seen.mean, model.seen.std),
+        transforms.Normalize(model.spec.mean, model.spec.std),
     ])  # fmt: skip
     app = FastAPI()
 
@@ -452,7 +457,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10.0, help="a turn of one server")
-    parser.add_argument("--threads", type=int, default=machine.cores())
+    parser.add_argument("--threads", type=int, default=hardware.cores())
     parser.add_argument("--soak", metavar="TIME", help="misuse the server for so long: 10min")
     for hidden, count in (("--plain", 1), ("--load", 4), ("--misuse", 6)):
         parser.add_argument(hidden, nargs=count, help=argparse.SUPPRESS)

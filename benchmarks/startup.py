@@ -13,7 +13,7 @@ import time
 
 from printing import say, spread, table, watched, where
 
-from souron import machine
+from souron.utils import hardware
 
 COMMANDS = {
     "`souron --help`": ("-m", "souron", "--help"),
@@ -40,7 +40,7 @@ def main() -> None:
         (what, spread(seconds[what], 2), goal) for what, goal in zip(COMMANDS, GOALS, strict=True)
     ]
     print(table(("what", "seconds", "goal: under"), rows))
-    print(f"\n{where(machine.cores(), 'typer', 'rich')}")
+    print(f"\n{where(hardware.cores(), 'typer', 'rich')}")
 
 
 if __name__ == "__main__":

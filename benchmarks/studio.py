@@ -21,8 +21,9 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 
 import browsing
 
-from souron import finding, machine
+from souron import registry
 from souron.studio.shared import PAGES
+from souron.utils import hardware
 
 CARDS = 60
 STEPS, PIXELS = 40, 600  # of scrolling
@@ -61,11 +62,13 @@ def scrolling(folder: Path) -> tuple[int, float]:
     """Cards, and the longest layout in milliseconds while they scroll by."""
     made = folder / "more" / "systems" / "classify"
     made.mkdir(parents=True)
-    source = finding.entries()["mlp"].file.read_text(encoding="utf-8")
-    for number in range(CARDS - len(finding.entries())):
+    source = registry.entries()["mlp"].file.read_text(encoding="utf-8")
+    for number in range(CARDS - len(registry.entries())):
         (made / f"copy{number}.py").write_text(source, encoding="utf-8")
     start = f"import souron; souron.__path__.append({str(folder / 'more')!r}); "
-    server = browsing.Server(folder, code=start + "from souron.cli import main; main()").start()
+    server = browsing.Server(
+        folder, code=start + "from souron.cli.main import main; main()"
+    ).start()
     try:
         with browsing.visiting() as visit:
             page = visit.page
@@ -154,7 +157,7 @@ def main() -> None:
         f"\n{chosen.starts} starts with an empty cache, median (least to most). What others "
         "took was measured before and after."
     )
-    print(where(machine.cores(), "souron", "gradio"))
+    print(where(hardware.cores(), "souron", "gradio"))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from printing import table, watched, where
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
-from souron import calibrating
+from souron.metrics import calibration
 
 TRUE = (0.6, 1.0, 2.0)
 CASES = (20, 45, 150, 1000)
@@ -39,13 +39,13 @@ def draw(n: int, labels: int, apart: float, bold: float, rng: np.random.Generato
 
 
 def log_loss(probability: Array, label: Truth, t: float) -> float:
-    return -float(np.log(calibrating.cool(probability, t)[np.arange(len(label)), label]).mean())
+    return -float(np.log(calibration.cool(probability, t)[np.arange(len(label)), label]).mean())
 
 
 def lowest(probability: Array, label: Truth) -> float:
     if (probability.argmax(1) == label).all():
         return 1.0
-    ends = float(np.log(calibrating.COLDEST)), float(np.log(calibrating.HOTTEST))
+    ends = float(np.log(calibration.COLDEST)), float(np.log(calibration.HOTTEST))
     found = minimize_scalar(
         lambda log_t: log_loss(probability, label, np.exp(log_t)), bounds=ends, method="bounded"
     )
@@ -55,7 +55,7 @@ def lowest(probability: Array, label: Truth) -> float:
 WAYS: dict[str, Callable[[Array, Truth], float]] = {
     "left at 1": lambda _probability, _label: 1.0,
     "lowest loss": lowest,
-    "souron": calibrating.temperature,
+    "souron": calibration.temperature,
 }
 
 

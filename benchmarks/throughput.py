@@ -18,7 +18,7 @@ from typing import Any
 
 from printing import child, say, spread, table, where
 
-from souron import machine
+from souron.utils import hardware
 
 CONTESTANTS = {
     "souron": "souron's loop",
@@ -34,22 +34,22 @@ WARM = 5  # steps that do not count
 def contest(who: str, name: str, chosen: argparse.Namespace) -> dict[str, Any]:
     """Train here and now: the seconds of each step after the first few, and its loss."""
     if who == "souron":
-        machine.calm_allocator()
+        hardware.calm_allocator()
 
     import torch
 
-    from souron import finding
-    from souron.data.cases import Cases
-    from souron.data.loading import load
+    from souron import registry
+    from souron.data.dataset import Dataset
+    from souron.data.load import load
 
     torch.set_num_threads(chosen.threads)
     few = load("fashion").only(range(CASES))
-    wide = torch.nn.functional.interpolate(few.image.float(), (SIDE, SIDE), mode="bilinear")
+    wide = torch.nn.functional.interpolate(few.input.float(), (SIDE, SIDE), mode="bilinear")
     image = wide.round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
-    cases = Cases("fashion 64", image, few.label, few.labels, file=())
-    kind, config = finding.system(name)
+    cases = Dataset("fashion 64", image, few.target, few.classes, file=())
+    kind, config = registry.load_system(name)
     torch.manual_seed(chosen.seed)
-    system = kind(config, kind.see(cases))
+    system = kind(config, kind.spec_for(cases))
     torch.manual_seed(chosen.seed)
     ends, losses = [time.perf_counter()], []
 
@@ -66,13 +66,12 @@ def contest(who: str, name: str, chosen: argparse.Namespace) -> dict[str, Any]:
 def with_souron(system: Any, cases: Any, chosen: argparse.Namespace, tick: Callable) -> None:
     import torch
 
-    from souron.data.cases import Feed
-    from souron.fitting import autocast
-    from souron.training import Run
+    from souron.training.loop import Run
+    from souron.training.trainer import autocast
 
     if system.channels_last:
         system.to(memory_format=torch.channels_last)
-    feed = Feed(cases, system.prepare, seed=chosen.seed)
+    feed = system.loader(cases, seed=chosen.seed)
     run = Run(chosen.steps, chosen.batch, autocast=autocast(feed.device))
     for progress in system.fit(feed, run):
         tick(progress.losses["model"])
@@ -82,11 +81,13 @@ def prepared(system: Any, cases: Any, chosen: argparse.Namespace) -> tuple[Any, 
     """All pictures normalised, (N, 3, 64, 64) float32, and the rows of each of souron's batches."""
     import torch
 
-    from souron.data.cases import Feed
+    from souron.data.dataset import Loader
 
-    image = torch.cat([batch.image for batch in Feed(cases, system.prepare).once()]).contiguous()
-    numbered = replace(cases, image=torch.arange(len(cases)).view(-1, 1, 1, 1))
-    order = Feed(numbered, lambda row, label: row.flatten(), seed=chosen.seed).endless(chosen.batch)
+    image = torch.cat([batch.image for batch in system.loader(cases).once()]).contiguous()
+    numbered = replace(cases, input=torch.arange(len(cases)).view(-1, 1, 1, 1))
+    order = Loader(numbered, lambda row, label: row.flatten(), seed=chosen.seed).endless(
+        chosen.batch
+    )
     return image, [next(order) for _step in range(chosen.steps)]
 
 
@@ -108,7 +109,7 @@ def with_plain(system: Any, cases: Any, chosen: argparse.Namespace, tick: Callab
     system.train()
     for rows in order:
         optimizer.zero_grad()
-        loss = system.loss(Batch(image[rows], cases.label[rows]))
+        loss = system.loss(Batch(image[rows], cases.target[rows]))
         loss.backward()
         if system.clip is not None:
             torch.nn.utils.clip_grad_norm_(system.parameters(), system.clip)
@@ -148,7 +149,7 @@ def with_lightning(system: Any, cases: Any, chosen: argparse.Namespace, tick: Ca
         accelerator="cpu", max_epochs=1, gradient_clip_val=system.clip, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
-    trainer.fit(Model(), DataLoader(TensorDataset(image, cases.label), batch_sampler=rows))
+    trainer.fit(Model(), DataLoader(TensorDataset(image, cases.target), batch_sampler=rows))
 
 
 LOOPS: dict[str, Callable] = {
@@ -181,7 +182,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=machine.cores())
+    parser.add_argument("--threads", type=int, default=hardware.cores())
     parser.add_argument("--contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     chosen = parser.parse_args()

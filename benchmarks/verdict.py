@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, nctdtr, stdtr, stdtrit
 
-from souron import judging
+from souron.stats import verdict
 
 CASE_SD = 1.5
 NOISE_SD = 1.2
@@ -189,7 +189,7 @@ def _student(scores: Array, parts, freedoms: list[int]) -> Array:
 
 def souron(scores: Array, rng: np.random.Generator) -> Array:
     """judging.difference: the same, and never less than the noise alone makes."""
-    return np.array([judging.difference(a, b).verdict != "cannot tell" for a, b in scores[:, :2]])
+    return np.array([verdict.difference(a, b).verdict != "cannot tell" for a, b in scores[:, :2]])
 
 
 METHODS = {

@@ -11,22 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import souron
-from souron import (
-    comparing,
-    evaluating,
-    finding,
-    generating,
-    looking,
-    options,
-    predicting,
-    records,
-    running,
-    structure,
-)
-from souron.data import cases, loading
+from souron import model as models_api
+from souron import registry
+from souron.cli import inspect as cli_inspect
+from souron.data import dataset, load
+from souron.evaluation import generation, summary
 from souron.kinds import labels
-from souron.reporting import diagram, units
-from souron.speaking import Trouble, _
+from souron.report import diagram
+from souron.runs import compare, evaluate, generate, record, train
+from souron.stats import records
+from souron.utils import units
+from souron.utils.messages import UserError, _
 
 FOLDERS = ("systems", "reference")
 ROOT = Path(souron.__file__).parent.parent
@@ -44,26 +39,26 @@ class Size:
 class Described:
     """What both languages show of a system."""
 
-    entry: finding.Entry
+    entry: registry.Entry
     sizes: list[Size]
     drawn: str  # the size in the picture, as it is spelt
     lines: list[list[diagram.Box]]
 
 
 def describe_all() -> list[Described]:
-    return [describe(entry) for entry in finding.entries().values()]
+    return [describe(entry) for entry in registry.entries().values()]
 
 
-def describe(entry: finding.Entry) -> Described:
+def describe(entry: registry.Entry) -> Described:
     """A system's sizes, and the boxes of its first size that was published; else of its small."""
     sizes = []
     for size in entry.sizes:
-        model, seen = looking.drawn(structure, entry, size)
-        counted = structure.parameters(model), structure.flops(model, seen)
-        sizes.append(Size(finding.spell(entry, size), *counted, structure.describe(seen)))
+        model, seen = summary.drawn(summary, entry, size)
+        counted = summary.parameters(model), summary.flops(model, seen)
+        sizes.append(Size(registry.full_name(entry, size), *counted, summary.describe(seen)))
     size = next((s for s in entry.sizes if s not in ("tiny", "small")), "small")
-    lines = diagram.boxes(*looking.drawn(structure, entry, size))
-    return Described(entry, sizes, finding.spell(entry, size), lines)
+    lines = diagram.boxes(*summary.drawn(summary, entry, size))
+    return Described(entry, sizes, registry.full_name(entry, size), lines)
 
 
 def write(docs: Path, described: list[Described]) -> None:
@@ -94,12 +89,12 @@ def page(*parts: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def systems(entries: list[finding.Entry]) -> str:
+def systems(entries: list[registry.Entry]) -> str:
     """The table of all systems, a section for each task."""
     parts = []
     for task in dict.fromkeys(entry.task for entry in entries):
         rows = [
-            [f"[{e.name}]({e.name}.md)", str(e.year), options.about(e), looking.status(e)]
+            [f"[{e.name}]({e.name}.md)", str(e.year), registry.about(e), registry.status(e)]
             for e in entries
             if e.task == task
         ]
@@ -118,18 +113,18 @@ def system(described: Described) -> str:
     facts = [
         [_("paper"), f"[{entry.paper}]({entry.url})"],
         [_("task"), entry.task],
-        [_("status"), looking.status(entry)],
+        [_("status"), registry.status(entry)],
         [_("file"), f"`{entry.file.relative_to(entry.file.parents[3])}`"],
     ]
     sizes = [
-        [f"`{size.name}`", looking.shape(size.shape), units.count(size.parameters),
+        [f"`{size.name}`", cli_inspect.shape(size.shape), units.count(size.parameters),
          units.operations(size.flops)]
         for size in described.sizes
     ]  # fmt: skip
     alt = _("The layers of {name} from input to output").format(name=described.drawn)
     return page(
         f"# {entry.name}",
-        options.about(entry),
+        registry.about(entry),
         table(["", ""], facts),
         f"```console\n{tries(entry)}\n```",
         f"## {_('Layers')}",
@@ -147,7 +142,7 @@ def system(described: Described) -> str:
     )  # fmt: skip
 
 
-def samples(entry: finding.Entry) -> list[str]:
+def samples(entry: registry.Entry) -> list[str]:
     """What a generator draws, if its strip is there."""
     if not (ROOT / "docs" / "_static" / "generated" / f"{entry.name}.png").exists():
         return []
@@ -162,9 +157,9 @@ def samples(entry: finding.Entry) -> list[str]:
     ]  # fmt: skip
 
 
-def tries(entry: finding.Entry) -> str:
+def tries(entry: registry.Entry) -> str:
     """Commands to begin with."""
-    kind = finding.system(entry.name)[0]
+    kind = registry.load_system(entry.name)[0]
     lines = [f"$ souron show {entry.name}"]
     if kind.needs_fit:
         lines.append(f"$ souron train {entry.name} data={kind.default_data} budget=30s")
@@ -173,7 +168,7 @@ def tries(entry: finding.Entry) -> str:
     return "\n".join(lines)
 
 
-def explained(entry: finding.Entry) -> str:
+def explained(entry: registry.Entry) -> str:
     """The docstring after its idea and paper, as Markdown; equations are indented in it."""
     paragraphs = re.split(r"\n\s*\n", entry.about)[2:]
     text = "\n\n".join(map(linked, paragraphs))
@@ -191,9 +186,9 @@ def commands() -> str:
     """The command line's own help, a section for each command."""
     import typer.main
 
-    from souron import cli
+    from souron.cli import app
 
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = typer.main.get_command(app.app)
     with contextlib.redirect_stdout(io.StringIO()):  # not a terminal: no colours
         everything = group.get_help(typer.Context(group, info_name="souron"))
     return page(
@@ -227,18 +222,18 @@ def section(name: str, command: Any) -> str:
 def python() -> str:
     """The public functions and what they return: signatures and docstrings."""
     functions = [
-        ("souron.load", predicting.load, predicting.load),
-        ("souron.train", running.train, running.training),
-        ("souron.evaluate", evaluating.evaluate, evaluating.examine),
-        ("souron.compare", comparing.compare, comparing.comparing),
-        ("souron.generate", generating.generate, generating.generating),
+        ("souron.load", models_api.load, models_api.load),
+        ("souron.train", train.train, train.training),
+        ("souron.evaluate", evaluate.evaluate, evaluate.examine),
+        ("souron.compare", compare.compare, compare.comparing),
+        ("souron.generate", generate.generate, generate.generating),
     ]
-    model = predicting.Model
+    model = models_api.Model
     methods = [model.__call__, model.train, model.val, model.generate]
     returned = [
-        labels.Labels, records.RunRecord, records.Measure, records.Cost, records.ComparisonRecord,
-        records.Row, records.Verdict, records.Ranking, records.Gallery, records.DrawnRecord,
-        cases.Cases,
+        labels.Labels, record.RunRecord, records.Measure, record.Cost, record.ComparisonRecord,
+        records.Row, records.Verdict, records.Ranking, generation.Gallery, record.DrawnRecord,
+        dataset.Dataset,
     ]  # fmt: skip
     return page(
         f"# {_('Python')}",
@@ -248,12 +243,12 @@ def python() -> str:
         inspect.getdoc(model) or "",
         *(method(each) for each in methods),
         f"## {_('Data')}",
-        signature("souron.data.loading.load", loading.load),
+        signature("souron.data.load.load", load.load),
         f"## {_('What comes back')}",
         *(fields(kind) for kind in returned),
         f"## {_('Errors')}",
-        _("Every error that a person can mend is a `souron.Trouble`."),
-        inspect.getdoc(Trouble) or "",
+        _("Every error that a person can mend is a `souron.UserError`."),
+        inspect.getdoc(UserError) or "",
     )
 
 

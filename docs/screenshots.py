@@ -55,15 +55,15 @@ def prepare(folder: Path, language: str) -> None:
     ):
         asked = [sys.executable, "-m", "souron", *words, "--quiet", "--lang", language]
         subprocess.run(asked, cwd=folder, check=True)
-    from souron.data.loading import load
-    from souron.kinds.image import picture
+    from souron.data.load import load
+    from souron.kinds.codecs.image import picture
 
     digits = load("digits")
     photos = folder / "photos"
     for label, name in enumerate(("零", "one", "two")):
         (photos / name).mkdir(parents=True)
-        for number, row in enumerate((digits.label == label).nonzero()[:40, 0].tolist()):
-            picture(digits.image[row]).resize((64, 64)).save(photos / name / f"{number}.png")
+        for number, row in enumerate((digits.target == label).nonzero()[:40, 0].tolist()):
+            picture(digits.input[row]).resize((64, 64)).save(photos / name / f"{number}.png")
     (photos / "one" / "broken.png").write_bytes(b"no picture")
     shutil.copy(photos / "two" / "3.png", photos / "one" / "copy of 3.png")
 

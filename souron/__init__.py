@@ -14,12 +14,12 @@ from typing import Any
 __version__ = "0.1.0"
 
 PUBLIC = {
-    "load": "predicting",
-    "train": "running",
-    "evaluate": "evaluating",
-    "compare": "comparing",
-    "generate": "generating",
-    "Trouble": "speaking",
+    "load": "model",
+    "train": "runs.train",
+    "evaluate": "runs.evaluate",
+    "compare": "runs.compare",
+    "generate": "runs.generate",
+    "UserError": "utils.messages",
 }
 
 

@@ -18,6 +18,6 @@ def hear_interrupts() -> None:
 
 if __name__ == "__main__":
     hear_interrupts()
-    from souron.cli import main
+    from souron.cli.main import main
 
     main()

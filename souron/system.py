@@ -1,13 +1,15 @@
 """The contract that every system keeps."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from abc import ABC
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from souron.training import Data, Progress, Run, descend
+from souron import registry
+from souron.data.dataset import Dataset, Loader, Rows
+from souron.training.loop import Data, Progress, Run, descend
 
 
 class System(nn.Module, ABC):
@@ -22,16 +24,14 @@ class System(nn.Module, ABC):
         def predict(self, picture: Picture, *, least: Annotated[float, Choice(...)] = 0.5) -> Boxes
 
     Its annotations say which kinds go in and come out and what may be chosen; the command line and
-    the studio are drawn from them (``asking``). A system that answers nothing has none.
+    the studio are drawn from them (``signature``). A system that answers nothing has none.
 
     What a system learns lives in parameters and buffers, so that one way of saving serves all.
-    A system is built as ``Class(config, seen)``: ``config`` one of its ``SIZES``, ``seen`` what
-    its task tells it of the data (channels, side in pixels, label names, ...).
+    A system is built as ``Class(config, spec)``: ``config`` one of its ``SIZES``, ``spec`` what
+    its task tells it of the data (channels, side in pixels, class names, ...).
     """
 
     task: ClassVar[str]
-    measures: ClassVar[dict[str, Literal["higher", "lower"]]] = {}  # the first is the headline
-
     SIZES: ClassVar[dict[str, Any]]
     WEIGHTS: ClassVar[
         dict[str, str]
@@ -46,12 +46,12 @@ class System(nn.Module, ABC):
     clip: ClassVar[float | None] = None  # the largest gradient norm of an update
 
     config: Any
-    seen: Any
+    spec: Any
     used: float = 0.0  # how much of the budget training has used, 0..1, for what grows or cools
 
-    def __init__(self, config: Any, seen: Any) -> None:
+    def __init__(self, config: Any, spec: Any) -> None:
         super().__init__()
-        self.config, self.seen = config, seen
+        self.config, self.spec = config, spec
 
     @classmethod
     def published(cls, size: str, config: Any) -> str:
@@ -70,25 +70,55 @@ class System(nn.Module, ABC):
         rate = self.config.rate
         return {"model": torch.optim.AdamW(learning, lr=rate, weight_decay=0.05, fused=True)}
 
-    def reading(self) -> dict[str, Any]:
-        """How files are read for ``predict``: what the kind's ``read`` takes."""
-        return {}
-
     def after_update(self, step: int) -> None:
         """For what follows the weights without a gradient: averages, codebooks."""
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         return descend(self, data, run)
 
-    @abstractmethod
-    def evaluate(self, data: Any) -> dict[str, Tensor]:
-        """Each measure case by case, (cases,), so that it can be resampled. See the task."""
+    @classmethod
+    def spec_for(cls, train: Dataset) -> Any:
+        """What its task tells it of these training cases."""
+        return registry.load_task(cls.task).spec(train)
+
+    def batch(self, rows: Rows) -> Any:
+        """What ``loss`` takes, of some cases, in the layout that the system computes in."""
+        batch = registry.load_task(self.task).batch(rows, self.spec)
+        return in_channels_last(batch) if self.channels_last else batch
+
+    def loader(
+        self,
+        data: Dataset,
+        augment: Callable[[Rows, Generator], Rows] | None = None,
+        seed: int = 0,
+        device: torch.device | None = None,
+    ) -> Loader:
+        """Batches of these cases as the system wants them."""
+        return Loader(data, self.batch, augment, seed, device or self.device)
+
+    def validate(self, data: Loader) -> dict[str, Tensor]:
+        """Metrics case by case, (cases,), as its task computes them."""
+        return registry.load_task(self.task).validate(self, data)
+
+    def reading(self) -> dict[str, Any]:
+        """How files are read for ``predict``: what the kind's ``read`` takes."""
+        return {}
 
     @property
     def whole(self) -> "System":
-        """The network that takes what the task gives; see ``probing.Head``."""
+        """The network that takes what the task gives; see ``classify.Head``."""
         return self
 
     @property
     def device(self) -> torch.device:
         return next(self.parameters(), next(self.buffers(), torch.empty(0))).device
+
+
+def in_channels_last(batch: Any) -> Any:
+    """A batch whose pictures lie in memory pixel by pixel, as fast convolutions want them."""
+    return type(batch)(*(
+        part.contiguous(memory_format=torch.channels_last)
+        if isinstance(part, Tensor) and part.ndim == 4
+        else part
+        for part in batch
+    ))  # fmt: skip

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from souron.speaking import _translations, speaking_in
+from souron.utils.messages import _translations, use_language
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 FLAGS = ("--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -25,7 +25,7 @@ LEFT = ("AbortError", "Connection errored out")  # what Gradio says of a page th
 
 def said(message: str, language: str) -> str:
     """What the studio says in that language."""
-    with speaking_in(language):
+    with use_language(language):
         return _translations(language).gettext(message)
 
 

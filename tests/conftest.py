@@ -8,7 +8,7 @@ os.environ["SOURON_OFFLINE"] = "1"
 import pytest
 import torch
 
-from souron.data.cases import Cases
+from souron.data.dataset import Dataset
 
 torch.set_num_threads(1)  # the tests themselves run side by side
 
@@ -25,9 +25,9 @@ def own_folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def digits() -> Cases:
+def digits() -> Dataset:
     """1 797 real digits, (N, 1, 8, 8)."""
-    from souron.data.loading import load
+    from souron.data.load import load
 
     return load("digits")
 
@@ -35,13 +35,13 @@ def digits() -> Cases:
 @pytest.fixture
 def photos(tmp_path, digits):
     """A folder of PNG files in three classes, 20 each, named as people name things."""
-    from souron.kinds.image import picture
+    from souron.kinds.codecs.image import picture
 
     folder = tmp_path / "photos"
     for label, name in enumerate(("cat", "犬", "a 'third' one")):
         (folder / name).mkdir(parents=True)
-        rows = (digits.label == label).nonzero()[:20, 0].tolist()
+        rows = (digits.target == label).nonzero()[:20, 0].tolist()
         for i, row in enumerate(rows):
-            big = digits.image[row].repeat_interleave(3, 1).repeat_interleave(3, 2)
+            big = digits.input[row].repeat_interleave(3, 1).repeat_interleave(3, 2)
             picture(big).save(folder / name / f"{i} 写真.png")
     return folder

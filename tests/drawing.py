@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from souron.kinds.image import picture
+from souron.kinds.codecs.image import picture
 
 PATTERNS = {
     "stripes": lambda u, v: np.sin(u),

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import souron
-from souron import finding, saving
+from souron import registry
 from souron.kinds.chat import Chat
 from souron.kinds.mesh import Mesh
 from souron.kinds.picture import Picture
@@ -21,6 +21,8 @@ from souron.kinds.sound import Sound
 from souron.kinds.table import Table
 from souron.kinds.text import Text
 from souron.kinds.video import Video
+from souron.runs import folder as run_folder
+from souron.utils import files
 
 SOURCE = '''"""Answers {given} with {gives}.
 
@@ -34,11 +36,11 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from souron.asking import Choice
 from souron.kinds.{given_file} import {given}
 from souron.kinds.{gives_file} import {gives_names}
-from souron.speaking import N_
+from souron.kinds.signature import Choice
 from souron.system import System
+from souron.utils.messages import N_
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,6 @@ class Answerer(System):
     ja = "答えを返す"
     SIZES = {{"tiny": Config(), "small": Config()}}
     needs_fit = False
-
-    def evaluate(self, data):
-        return {{}}
 
     def predict(
         self,
@@ -126,24 +125,24 @@ def dropped(folder: Path, sources: dict[str, str], task: str = "answer") -> Iter
         (place / f"{name}.py").write_text(text, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(souron, "__path__", [*souron.__path__, str(place.parent.parent)])
-        finding.entries.cache_clear()
+        registry.entries.cache_clear()
         importlib.invalidate_caches()
         try:
             yield
         finally:
             for name in [name for name in sys.modules if f"souron.systems.{task}" in name]:
                 del sys.modules[name]
-    finding.entries.cache_clear()
+    registry.entries.cache_clear()
 
 
 def made_run(folder: Path, name: str, system: Any, config: Any, seen: Any) -> Path:
     """A run's folder with a system's weights as they are."""
     args = {
         "system": name, "data": "digits",
-        "config": saving.as_plain(config), "seen": saving.as_plain(seen),
+        "config": run_folder.as_plain(config), "seen": run_folder.as_plain(seen),
     }  # fmt: skip
-    saving.write_args(folder, args)
-    saving.write_tensors(folder / "weights" / "best.safetensors", system.state_dict(), {})
+    run_folder.write_args(folder, args)
+    files.write_tensors(folder / "weights" / "best.safetensors", system.state_dict(), {})
     return folder
 
 

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from souron import fitting
+from souron.training import trainer
 
 
 def stop_after(turns, monkeypatch, steps=3):
@@ -11,8 +11,8 @@ def stop_after(turns, monkeypatch, steps=3):
 
     Returns the slices as they come.
     """
-    slices: list[fitting.Fit] = []
-    go = fitting.Fit.go
+    slices: list[trainer.Trainer] = []
+    go = trainer.Trainer.go
 
     def slow(self, seconds, asked_to_stop=lambda: False):
         slices.append(self)
@@ -21,5 +21,5 @@ def stop_after(turns, monkeypatch, steps=3):
         end = self.step + steps
         go(self, 1e9, lambda: asked_to_stop() or self.step >= end)
 
-    monkeypatch.setattr(fitting.Fit, "go", slow)
+    monkeypatch.setattr(trainer.Trainer, "go", slow)
     return slices

@@ -18,7 +18,7 @@ from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [*(ROOT / "souron").rglob("*.py"), *(ROOT / "docs").glob("*.py")]
-TEMPLATES = ROOT / "souron" / "reporting" / "templates"
+TEMPLATES = ROOT / "souron" / "report" / "templates"
 TRANSLATED = ROOT / "souron" / "locale" / "ja" / "LC_MESSAGES" / "souron.po"
 COMPILED = TRANSLATED.with_suffix(".mo")
 MARKS = ("_", "N_")

@@ -12,15 +12,18 @@ from dropping import BODIES, EXAMPLES, dropped, film, made_run, pyramid, ramp, s
 from PIL import Image
 
 import souron
-from souron import asking, cli, finding, predicting
-from souron.asking import Choice
+from souron import model as models_api
+from souron import registry
+from souron.cli import main
+from souron.kinds import signature
 from souron.kinds.boxes import Boxes
 from souron.kinds.labels import Labels
 from souron.kinds.picture import Picture
+from souron.kinds.signature import Choice
 from souron.kinds.sound import Sound
 from souron.kinds.text import Text
 from souron.kinds.video import Video
-from souron.speaking import Trouble
+from souron.utils.messages import UserError
 
 HOUSE = Path(souron.__file__).parent
 
@@ -34,7 +37,7 @@ def systems(tmp_path):
 
 @pytest.mark.parametrize("kind", BODIES)
 def test_a_dropped_file_says_what_it_can_be_asked(kind, systems):
-    asked = asking.ask(finding.system(f"{kind}er")[0])
+    asked = signature.signature(registry.load_system(f"{kind}er")[0])
     assert asked is not None
     assert (asked.given.widget, asked.gives.widget) == (BODIES[kind][0], kind)
     assert list(asked.options) == ["least", "count", "reach", "way", "loud", "word"]
@@ -47,21 +50,21 @@ def test_a_dropped_file_says_what_it_can_be_asked(kind, systems):
 @pytest.mark.parametrize("kind", BODIES)
 def test_a_dropped_file_answers(kind, systems, tmp_path):
     given = EXAMPLES[BODIES[kind][0]]()
-    model = predicting.load(f"{kind}er")
+    model = models_api.load(f"{kind}er")
     told = {"least": "0.5", "count": 2, "loud": "true"}
     in_memory = model(given, **told)
     assert in_memory.widget == kind
     file = tmp_path / f"写真 1{given.suffix}"
     given.save(file)
-    [(name, from_file)] = predicting.predict(model, [file], **told)
+    [(name, from_file)] = models_api.predict(model, [file], **told)
     assert name == file and type(from_file) is type(in_memory)
     assert from_file.as_json().keys() == in_memory.as_json().keys()
 
 
 def test_options_are_read_as_their_types(systems):
-    known = asking.ask(finding.system("texter")[0]).options
+    known = signature.signature(registry.load_system("texter")[0]).options
     given = {"least": "0.5", "count": "3", "way": "down", "loud": "false", "word": "7"}
-    assert asking.read_options(known, given) == {
+    assert signature.read_options(known, given) == {
         "least": 0.5, "count": 3, "way": "down", "loud": False, "word": "7",
     }  # fmt: skip
     assert known["count"].read(3.0) == 3  # a page's number
@@ -75,19 +78,21 @@ def test_options_are_read_as_their_types(systems):
      ("loud", "perhaps", "option"), ("reach", "-1", "value"), ("lesat", "0.5", "option")],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused_and_says_what_would(systems, name, text, code):
-    with pytest.raises(Trouble) as trouble:
-        asking.read_options(asking.ask(finding.system("texter")[0]).options, {name: text})
+    with pytest.raises(UserError) as trouble:
+        signature.read_options(
+            signature.signature(registry.load_system("texter")[0]).options, {name: text}
+        )
     assert trouble.value.code == code and trouble.value.expected
 
 
 def test_what_answers_nothing_says_so():
     for name in ("kmeans", "vae", "ddpm"):
-        system = finding.system(name)[0]
-        assert asking.ask(system) is None
-    seen = finding.system("kmeans")[0].see.__globals__["Seen"](4)
-    kind, config = finding.system("kmeans")
-    with pytest.raises(Trouble) as trouble:
-        predicting.Model("kmeans", kind(config, seen))("photo.png")
+        system = registry.load_system(name)[0]
+        assert signature.signature(system) is None
+    seen = registry.load_system("kmeans")[0].see.__globals__["Seen"](4)
+    kind, config = registry.load_system("kmeans")
+    with pytest.raises(UserError) as trouble:
+        models_api.Model("kmeans", kind(config, seen))("photo.png")
     assert trouble.value.code == "task" and trouble.value.expected
 
 
@@ -108,7 +113,7 @@ class Broken:
 @pytest.mark.parametrize("method", [name for name in vars(Broken) if name[0] != "_"])
 def test_a_signature_that_nothing_could_be_drawn_from_is_refused(method):
     with pytest.raises(AssertionError):
-        asking.ask(type("Strange", (), {"predict": vars(Broken)[method]}))
+        signature.signature(type("Strange", (), {"predict": vars(Broken)[method]}))
 
 
 def test_every_predict_of_the_house_can_be_read():
@@ -121,9 +126,9 @@ def test_every_predict_of_the_house_can_be_read():
         if isinstance(node, ast.FunctionDef) and node.name == "predict"
     }
     reached = set()
-    for name in finding.entries():
-        system = finding.system(name)[0]
-        asked = asking.ask(system)
+    for name in registry.entries():
+        system = registry.load_system(name)[0]
+        asked = signature.signature(system)
         if asked is None:
             continue
         reached.add(Path(system.predict.__code__.co_filename) if not hasattr(
@@ -142,12 +147,12 @@ def test_every_kind_of_the_house_is_answered_by_a_dropped_file():
 
 
 def test_a_classifier_says_what_it_said_of_a_picture_in_memory(digits, tmp_path):
-    kind, config = finding.system("mlp_tiny")
+    kind, config = registry.load_system("mlp_tiny")
     torch.manual_seed(0)
-    system = kind(config, kind.see(digits)).eval()
-    folder = made_run(tmp_path / "run", "mlp_tiny", system, config, system.seen)
+    system = kind(config, kind.spec_for(digits)).eval()
+    folder = made_run(tmp_path / "run", "mlp_tiny", system, config, system.spec)
     ramp().save(tmp_path / "a.png")
-    model = predicting.load(folder)
+    model = models_api.load(folder)
     from_file, in_memory = model(tmp_path / "a.png"), model(ramp())
     assert isinstance(from_file, Labels) and from_file.file == str(tmp_path / "a.png")
     assert from_file.probabilities == in_memory.probabilities
@@ -158,8 +163,8 @@ def test_a_classifier_says_what_it_said_of_a_picture_in_memory(digits, tmp_path)
 
 
 def test_a_model_refuses_another_kind(systems):
-    with pytest.raises(Trouble) as trouble:
-        predicting.load("texter")(ramp())
+    with pytest.raises(UserError) as trouble:
+        models_api.load("texter")(ramp())
     assert trouble.value.code == "kind" and trouble.value.expected == "text"
 
 
@@ -219,7 +224,7 @@ class Bright(System):
         bright = picture.square(min(picture.size), 1)[0] > self.threshold
         rows, columns = bright.nonzero(as_tuple=True)
         edges = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        return Boxes(picture, [[share * float(edge) for edge in edges]], self.seen.labels, [share])
+        return Boxes(picture, [[share * float(edge) for edge in edges]], self.spec.labels, [share])
 '''
 
 
@@ -227,11 +232,11 @@ class Bright(System):
 def bright(tmp_path):
     """A run of a system that has learnt, and of a task that nothing else knows."""
     with dropped(tmp_path, {"bright": LEARNT}, "bright"):
-        kind, config = finding.system("bright")
-        system = kind(config, kind.see(None))
+        kind, config = registry.load_system("bright")
+        system = kind(config, kind.spec_for(None))
         with torch.no_grad():
             system.threshold.fill_(100)
-        yield made_run(tmp_path / "runs" / "bright", "bright", system, config, system.seen)
+        yield made_run(tmp_path / "runs" / "bright", "bright", system, config, system.spec)
 
 
 @pytest.fixture
@@ -243,18 +248,18 @@ def spot(tmp_path):
 
 
 def test_predict_tells_the_boxes_of_a_run(bright, spot, capsys):
-    assert cli.run(["predict", str(bright), str(spot), "--json"]) == 0
+    assert main.run(["predict", str(bright), str(spot), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told == {
         "file": str(spot),
         "boxes": [{"label": "bright", "score": 1.0, "left": 6.0, "top": 4.0, "right": 12.0,
                    "bottom": 9.0}],
     }  # fmt: skip
-    assert cli.run(["predict", str(bright), str(spot), "share=0.5", "out=found"]) == 0
+    assert main.run(["predict", str(bright), str(spot), "share=0.5", "out=found"]) == 0
     out = capsys.readouterr().out
     assert "1 bright" in out and str(Path("found") / "点-1.png") in out
     assert Picture.read(Path("found") / "点-1.png").size == (500, 500)
-    assert cli.run(["predict", str(bright), str(spot), "--share", "0.5", "--json"]) == 0
+    assert main.run(["predict", str(bright), str(spot), "--share", "0.5", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["boxes"][0]["right"] == 6.0
 
 
@@ -264,25 +269,25 @@ def test_predict_tells_the_boxes_of_a_run(bright, spot, capsys):
      (["--tpo=3"], "option", "top"), (["--csv"], "option", "--json")],
 )  # fmt: skip
 def test_predict_answers_wrong_words_with_what_is_near(bright, spot, capsys, words, code, expected):
-    assert cli.run(["predict", str(bright), str(spot), *words]) == 2
+    assert main.run(["predict", str(bright), str(spot), *words]) == 2
     err = capsys.readouterr().err
     assert err.startswith(f"[{code}]") and expected in err
 
 
 def test_a_file_may_look_like_an_option(bright, spot, capsys):
     spot.rename("share=1.png")
-    assert cli.run(["predict", str(bright), "share=1.png", "--json"]) == 0
+    assert main.run(["predict", str(bright), "share=1.png", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["file"] == "share=1.png"
-    assert cli.run(["predict", str(bright), "other=1.png", "--json"]) == 3
+    assert main.run(["predict", str(bright), "other=1.png", "--json"]) == 3
     assert "[missing]" in json.loads(capsys.readouterr().out)["error"]
 
 
 def test_predict_tells_texts_and_keeps_them_on_request(systems, tmp_path, capsys):
     Text("やあ").save(tmp_path / "a.txt")
-    assert cli.run(["predict", "texter", "a.txt", "count=3"]) == 0
+    assert main.run(["predict", "texter", "a.txt", "count=3"]) == 0
     assert capsys.readouterr().out == "a.txt\nやあやあやあ\n"
     assert not list(tmp_path.glob("answers*"))
-    assert cli.run(["predict", "texter", "a.txt", "--json", "out=here"]) == 0
+    assert main.run(["predict", "texter", "a.txt", "--json", "out=here"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told == {"file": "a.txt", "text": "やあやあ", "saved": str(Path("here") / "a.txt")}
     assert (tmp_path / "here" / "a.txt").read_text(encoding="utf-8") == "やあやあ"
@@ -292,13 +297,13 @@ def test_predict_saves_sounds_unasked_and_overwrites_nothing(systems, tmp_path, 
     for folder in ("a", "b"):
         tone().save(tmp_path / folder / "tone.wav")
     (tmp_path / "a" / "broken.wav").write_bytes(b"RIFF")
-    assert cli.run(["predict", "sounder", "a", "b/tone.wav", "loud=true", "--json"]) == 3
+    assert main.run(["predict", "sounder", "a", "b/tone.wav", "loud=true", "--json"]) == 3
     broken, first, second = map(json.loads, capsys.readouterr().out.splitlines())
     assert "[not a sound]" in broken["error"]
     assert (first["saved"], second["saved"]) == ("answers/tone.wav", "answers/tone-2.wav")
     kept = Sound.read(Path(first["saved"]))
     assert np.abs(kept.samples).max() == pytest.approx(0.45, abs=0.01)
-    assert cli.run(["predict", "sounder", "b/tone.wav", "--json"]) == 0
+    assert main.run(["predict", "sounder", "b/tone.wav", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["saved"] == "answers-2/tone.wav"
 
 
@@ -307,16 +312,16 @@ def test_a_folder_is_one_gallery(tmp_path, capsys):
         ramp().save(tmp_path / "photos" / f"{number}.png")
     counter = written("gallery", "text", "return Text(str(given))")
     with dropped(tmp_path, {"counter": counter}):
-        assert cli.run(["predict", "counter", "photos", "--json"]) == 0
+        assert main.run(["predict", "counter", "photos", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"file": "photos", "text": "3 pictures"}
 
 
 def test_show_says_what_predict_can_be_told(bright, capsys):
-    from souron import looking
+    from souron.cli import inspect
 
-    [(title, options)] = looking.told_to(finding.system("bright")[0])
+    [(title, options)] = inspect.told_to(registry.load_system("bright")[0])
     assert "souron predict" in title and [option.name for option in options] == ["share"]
-    [(title, options)] = looking.told_to(finding.system("vae")[0])
+    [(title, options)] = inspect.told_to(registry.load_system("vae")[0])
     assert "souron generate" in title and options
 
 
@@ -326,9 +331,9 @@ def test_files_that_only_look_alike_are_told_apart(systems, tmp_path):
         example.save(tmp_path / name)
     Path("a.obj").rename("a.png")
     Path("b.webp").rename("b.wav")
-    assert predicting.load("mesher")("a.png", reach=2).extent == [2.0, 2.0, 2.0]
-    assert isinstance(predicting.load("videoer")("b.wav"), Video)
-    with pytest.raises(Trouble) as trouble:
-        predicting.load("boxeser")("a.png")
+    assert models_api.load("mesher")("a.png", reach=2).extent == [2.0, 2.0, 2.0]
+    assert isinstance(models_api.load("videoer")("b.wav"), Video)
+    with pytest.raises(UserError) as trouble:
+        models_api.load("boxeser")("a.png")
     assert trouble.value.code == "not an image"
-    assert isinstance(predicting.load("boxeser")("b.wav"), Boxes)
+    assert isinstance(models_api.load("boxeser")("b.wav"), Boxes)

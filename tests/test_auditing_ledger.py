@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from souron import cli, running
-from souron.auditing import ledger
-from souron.kinds.image import picture
-from souron.reporting import trust_page
-from souron.speaking import Trouble
+from souron.audit import datasheet
+from souron.cli import main
+from souron.kinds.codecs.image import picture
+from souron.report import run as run_page
+from souron.runs import train as run_train
+from souron.utils.messages import UserError
 
 
 @pytest.fixture(scope="module")
@@ -20,15 +21,15 @@ def photos(digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
     for label, name in enumerate(("cat", "犬", "a 'third' one")):
         (folder / name).mkdir()
-        for i, row in enumerate((digits.label == label).nonzero()[:20, 0].tolist()):
-            picture(digits.image[row]).save(folder / name / f"{i} 写真.png")
+        for i, row in enumerate((digits.target == label).nonzero()[:20, 0].tolist()):
+            picture(digits.input[row]).save(folder / name / f"{i} 写真.png")
     return folder
 
 
 @pytest.fixture(scope="module")
 def trained(photos, tmp_path_factory):
     place = tmp_path_factory.mktemp("runs")
-    return running.train("mlp_tiny", photos, budget="600ex", folds=1, project=place).folder
+    return run_train.train("mlp_tiny", photos, budget="600ex", folds=1, project=place).folder
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def run(trained, tmp_path):
 
 
 def test_it_counts_what_the_split_holds(run, photos):
-    told = ledger.read(run)
+    told = datasheet.read(run)
     with (run / "split.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert told.system == "mlp_tiny" and told.data == str(photos) and told.started_from == ""
@@ -52,38 +53,38 @@ def test_it_counts_what_the_split_holds(run, photos):
 
 
 def test_its_fingerprints_are_those_of_the_report(run):
-    shown = [row["fingerprint"] for row in trust_page.ledger(run)]
-    assert [part.hash for part in ledger.read(run).parts if part.cases] == shown
+    shown = [row["fingerprint"] for row in run_page.ledger(run)]
+    assert [part.hash for part in datasheet.read(run).parts if part.cases] == shown
 
 
 def test_another_label_is_another_fingerprint(run):
-    before = ledger.read(run).parts[0].hash
+    before = datasheet.read(run).parts[0].hash
     text = (run / "split.csv").read_text(encoding="utf-8")
     (run / "split.csv").write_text(text.replace(",cat,", ",dog,"), encoding="utf-8")
-    after = ledger.read(run)
+    after = datasheet.read(run)
     assert after.parts[0].hash != before and "dog" in after.parts[0].classes
 
 
 def test_weights_that_training_began_with_are_named(run, photos, tmp_path):
-    again = running.train("mlp_tiny", photos, budget="300ex", pretrained=run, folds=1,
+    again = run_train.train("mlp_tiny", photos, budget="300ex", pretrained=run, folds=1,
                           project=tmp_path / "more").folder  # fmt: skip
-    assert ledger.read(again).started_from == str(run)
+    assert datasheet.read(again).started_from == str(run)
 
 
 def test_the_command_shows_it_to_people_and_to_programs(run, capsys):
-    assert cli.run(["audit", "ledger", str(run)]) == 0
+    assert main.run(["audit", "ledger", str(run)]) == 0
     out, err = capsys.readouterr()
     assert "licence" in out and "not stated" in out and "犬" in out and "split.csv" in out
     assert "no licence is stated" in err
-    assert cli.run(["audit", "ledger", str(run), "--json"]) == 0
+    assert main.run(["audit", "ledger", str(run), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["parts"][0]["classes"]["cat"] > 0 and len(told["parts"][0]["files"]) > 30
     assert {"source", "licence", "hash", "cases", "started_from"} <= told.keys()
 
 
 def test_a_known_data_set_has_source_and_licence(tmp_path):
-    folder = running.train("mlp_tiny", "digits", budget="600ex", project=tmp_path).folder
-    told = ledger.read(folder)
+    folder = run_train.train("mlp_tiny", "digits", budget="600ex", project=tmp_path).folder
+    told = datasheet.read(folder)
     assert told.licence == "CC-BY-4.0" and told.source.startswith("https://")
 
 
@@ -105,6 +106,6 @@ def test_a_damaged_run_ends_in_a_message(name, text, run):
         (run / name).unlink()
     else:
         (run / name).write_text(text)
-    with pytest.raises(Trouble) as caught:
-        ledger.read(run)
+    with pytest.raises(UserError) as caught:
+        datasheet.read(run)
     assert caught.value.exit == 3

@@ -13,31 +13,34 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron import cli, drawing, finding, running
-from souron.auditing import memorisation
-from souron.auditing.memorisation import Audit, Change, Found, Nearest, Space, pixels
-from souron.data import splitting
-from souron.data.cases import Cases, Feed
-from souron.kinds.image import picture
-from souron.reporting import audit_page
-from souron.speaking import Trouble
+from souron import registry
+from souron.audit import memorization
+from souron.audit import page as audit_page
+from souron.audit.memorization import Audit, Change, Found, Nearest, Space, pixels
+from souron.cli import main
+from souron.data import splits
+from souron.data.dataset import Dataset
+from souron.evaluation import sampling
+from souron.kinds.codecs.image import picture
+from souron.runs import train
 from souron.tasks.generate import Generator
-from souron.training import Run
+from souron.training.loop import Run
+from souron.utils.messages import UserError
 
 DRAWN = 128
 
 
 @pytest.fixture(scope="module")
-def parts(digits) -> tuple[Cases, Cases, Cases]:
+def parts(digits) -> tuple[Dataset, Dataset, Dataset]:
     """What is learnt from, what is held out, and further real pictures that nobody learnt from."""
-    split = splitting.plan(digits, 1, 1).kept
+    split = splits.plan(digits, 1, 1).kept
     others = torch.cat([split.val, split.test])
     order = others[torch.randperm(len(others), generator=torch.Generator().manual_seed(5))]
     return digits.only(split.train), digits.only(order[DRAWN:]), digits.only(order[:DRAWN])
 
 
-def audited(image: Tensor, learnt: Cases, held: Cases, *spaces: Space) -> Audit:
-    *_before, (done, audit) = memorisation.compare(image, learnt, held, spaces or [pixels()])
+def audited(image: Tensor, learnt: Dataset, held: Dataset, *spaces: Space) -> Audit:
+    *_before, (done, audit) = memorization.compare(image, learnt, held, spaces or [pixels()])
     assert done == 1.0 and audit is not None
     return audit
 
@@ -58,12 +61,12 @@ def some_of(image: Tensor, count: int, of: int | None = None) -> Tensor:
 def test_the_ratio_is_that_of_its_definition(parts):
     learnt, held, real = parts
     space = replace(pixels(), changes=(Change(),))
-    near = audited(real.image, learnt, held, space).found[0].drawn
-    kept = learnt.only(sorted(set(splitting.same_picture(learnt))))
-    x, t = (one.image.flatten(1).double().numpy() for one in (real, kept))
+    near = audited(real.input, learnt, held, space).found[0].drawn
+    kept = learnt.only(sorted(set(splits.same_picture(learnt))))
+    x, t = (one.input.flatten(1).double().numpy() for one in (real, kept))
     apart = cdist(x, t) / math.sqrt(x.shape[1])
-    nearest = np.sort(apart, 1)[:, : memorisation.NEIGHBOURS]
-    typical = nearest[:, memorisation.NEIGHBOURS // 2 - 1]  # the lower median
+    nearest = np.sort(apart, 1)[:, : memorization.NEIGHBOURS]
+    typical = nearest[:, memorization.NEIGHBOURS // 2 - 1]  # the lower median
     assert np.allclose(near.distance, nearest[:, 0], atol=1e-3)
     assert np.allclose(near.ratio, nearest[:, 0] / typical, atol=1e-4)
     assert np.array_equal(near.row, apart.argmin(1))
@@ -71,10 +74,10 @@ def test_the_ratio_is_that_of_its_definition(parts):
 
 def test_pieces_of_the_training_pictures_are_as_good_as_the_whole(parts, monkeypatch):
     learnt, held, real = parts
-    whole = audited(real.image, learnt, held).found[0].drawn
-    monkeypatch.setattr(memorisation, "KNOWN", 37)
-    monkeypatch.setattr(memorisation, "QUERIES", 11)
-    pieces = audited(real.image, learnt, held).found[0].drawn
+    whole = audited(real.input, learnt, held).found[0].drawn
+    monkeypatch.setattr(memorization, "KNOWN", 37)
+    monkeypatch.setattr(memorization, "QUERIES", 11)
+    pieces = audited(real.input, learnt, held).found[0].drawn
     assert torch.equal(whole.row, pieces.row) and torch.equal(whole.change, pieces.change)
     assert torch.allclose(whole.ratio, pieces.ratio, atol=1e-5)
 
@@ -92,18 +95,18 @@ def test_a_change_moves_the_picture_and_repeats_its_edge():
 def test_a_changed_copy_is_found_with_its_original(changed, parts):
     learnt, held, _real = parts
     # away from the edge nothing is lost by shifting
-    learnt = replace(learnt, image=F.pad(learnt.image, (2, 2, 2, 2)))
-    held = replace(held, image=F.pad(held.image, (2, 2, 2, 2)))
-    audit = audited(changed.of(learnt.image[:40]), learnt, held)
+    learnt = replace(learnt, input=F.pad(learnt.input, (2, 2, 2, 2)))
+    held = replace(held, input=F.pad(held.input, (2, 2, 2, 2)))
+    audit = audited(changed.of(learnt.input[:40]), learnt, held)
     near = audit.found[0].drawn
     assert near.distance.max() == 0 and audit.flagged.value == 1
-    assert torch.equal(learnt.image[near.row], learnt.image[:40])
+    assert torch.equal(learnt.input[near.row], learnt.input[:40])
 
 
 def test_large_pictures_are_compared_small_and_noise_does_not_hide_them():
     random = torch.Generator().manual_seed(0)
     image = F.interpolate(torch.rand(90, 3, 9, 9, generator=random) * 255, (96, 96)).byte()
-    cases = Cases("x", image, torch.zeros(90, dtype=torch.long), ("a",), [*map(str, range(90))])
+    cases = Dataset("x", image, torch.zeros(90, dtype=torch.long), ("a",), [*map(str, range(90))])
     audit = audited(noisy(image[:10], 30), cases.only(range(50)), cases.only(range(50, 90)))
     assert audit.flagged.value == 1
     assert [pair.file for pair in sorted(audit.pairs, key=lambda p: p.picture)] == [
@@ -116,9 +119,9 @@ def test_large_pictures_are_compared_small_and_noise_does_not_hide_them():
 
 @pytest.mark.parametrize("control, rank", [(5, 1), (99, 1), (199, 2), (1000, 10)])
 def test_the_threshold_leaves_about_one_in_a_hundred_below(control, rank):
-    assert memorisation.rank_of(control) == rank
+    assert memorization.rank_of(control) == rank
     ratio = torch.randperm(control).float()
-    assert memorisation.threshold(ratio) == rank - 1
+    assert memorization.threshold(ratio) == rank - 1
 
 
 def of_ratios(drawn: Tensor, control: Tensor) -> Found:
@@ -126,7 +129,7 @@ def of_ratios(drawn: Tensor, control: Tensor) -> Found:
         none = torch.zeros(len(ratio), dtype=torch.long)
         return Nearest(none, ratio, ratio, none)
 
-    return Found(pixels(), near(drawn), near(control), memorisation.threshold(control))
+    return Found(pixels(), near(drawn), near(control), memorization.threshold(control))
 
 
 @pytest.mark.parametrize("drawn, control", [(64, 60), (256, 300)])
@@ -159,9 +162,9 @@ def test_one_more_flagged_is_less_likely_by_chance():
 
 
 def test_real_pictures_are_no_copies(parts):
-    audit = audited(parts[2].image, *parts[:2])
+    audit = audited(parts[2].input, *parts[:2])
     assert not audit.copies_too_much and audit.flagged.value < 0.04
-    assert memorisation.sentence(audit).startswith("No sign of copying on 128 pictures")
+    assert memorization.sentence(audit).startswith("No sign of copying on 128 pictures")
 
 
 def test_smooth_pictures_lie_near_to_everything_and_most_are_not_taken_for_copies(tmp_path):
@@ -170,11 +173,11 @@ def test_smooth_pictures_lie_near_to_everything_and_most_are_not_taken_for_copie
     random = torch.Generator().manual_seed(2)
     smooth = F.interpolate(torch.rand(600, 1, 3, 3, generator=random) * 200, (16, 16)) + 25
     real = noisy(smooth, 40)
-    cases = Cases("x", real, torch.zeros(600, dtype=torch.long), ("a",), [*map(str, range(600))])
+    cases = Dataset("x", real, torch.zeros(600, dtype=torch.long), ("a",), [*map(str, range(600))])
     audit = audited(smooth[500:].byte(), cases.only(range(400)), cases.only(range(400, 500)))
     drawn, control = audit.found[0].drawn, audit.found[0].control
     assert (drawn.distance < control.distance.quantile(0.01)).float().mean() > 0.9
-    assert audit.flagged.value < 0.3 and audit.grain < memorisation.SMOOTH
+    assert audit.flagged.value < 0.3 and audit.grain < memorization.SMOOTH
     audit.run = str(tmp_path)
     assert "It draws more smoothly" in audit_page.audit_page(audit).read_text(encoding="utf-8")
 
@@ -182,14 +185,14 @@ def test_smooth_pictures_lie_near_to_everything_and_most_are_not_taken_for_copie
 @pytest.mark.parametrize("levels, least", [(0, 1.0), (10, 0.99), (20, 0.6)])
 def test_noisy_copies_are_caught(levels, least, parts):
     learnt, held, _real = parts
-    audit = audited(noisy(some_of(learnt.image, DRAWN), levels), learnt, held)
+    audit = audited(noisy(some_of(learnt.input, DRAWN), levels), learnt, held)
     assert audit.copies_too_much and audit.flagged.value >= least
-    assert memorisation.sentence(audit).startswith("It copies: ")
+    assert memorization.sentence(audit).startswith("It copies: ")
 
 
 def test_a_few_copies_among_others_are_caught_and_come_first(parts):
     learnt, held, real = parts
-    image = torch.cat([real.image[:120], noisy(learnt.image[:8], 5)])
+    image = torch.cat([real.input[:120], noisy(learnt.input[:8], 5)])
     audit = audited(image, learnt, held)
     assert audit.copies_too_much
     assert {pair.picture for pair in audit.pairs[:8]} == set(range(120, 128))
@@ -200,7 +203,7 @@ def test_a_few_copies_among_others_are_caught_and_come_first(parts):
 
 def test_with_fewer_pictures_more_could_go_unnoticed(parts):
     learnt, held, real = parts
-    few, many = (audited(real.image[:n], learnt, held).flagged.high for n in (16, DRAWN))
+    few, many = (audited(real.input[:n], learnt, held).flagged.high for n in (16, DRAWN))
     assert few > 2 * many
 
 
@@ -212,10 +215,10 @@ def jpeg(image: Tensor) -> Tensor:
 
 def test_copies_among_the_held_out_do_not_spoil_the_control(parts):
     learnt, held, _real = parts
-    clean = audited(some_of(learnt.image, DRAWN), learnt, held)
-    copies = torch.stack([*learnt.image[:12], *(jpeg(one) for one in learnt.image[20:32])])
-    leaky = replace(held, image=torch.cat([copies, held.image[len(copies) :]]))
-    audit = audited(noisy(some_of(learnt.image, DRAWN), 10), learnt, leaky)
+    clean = audited(some_of(learnt.input, DRAWN), learnt, held)
+    copies = torch.stack([*learnt.input[:12], *(jpeg(one) for one in learnt.input[20:32])])
+    leaky = replace(held, input=torch.cat([copies, held.input[len(copies) :]]))
+    audit = audited(noisy(some_of(learnt.input, DRAWN), 10), learnt, leaky)
     assert audit.copies - clean.copies >= 20  # of 24; re-encoded ones may look like others
     assert audit.found[0].threshold > 0.8 * clean.found[0].threshold
     assert audit.copies_too_much and audit.flagged.value > 0.95
@@ -226,7 +229,7 @@ def test_pictures_that_training_repeats_are_caught_all_the_same(parts):
     """Where a picture's neighbourhood is that picture many times over, no ratio is small."""
     learnt, held, _real = parts
     rows = [*range(5)] * 80 + [*range(5, 300)]
-    audit = audited(noisy(some_of(learnt.image, DRAWN, of=5), 5), learnt.only(rows), held)
+    audit = audited(noisy(some_of(learnt.input, DRAWN, of=5), 5), learnt.only(rows), held)
     assert audit.flagged.value == 1 and len(audit.learnt) == 300
 
 
@@ -241,9 +244,9 @@ class Eyed:
 
 def test_what_the_eye_takes_for_a_copy_is_one(parts):
     learnt, held, _real = parts
-    negative = 255 - learnt.image[:64]
+    negative = 255 - learnt.input[:64]
     by_pixels = audited(negative, learnt, held)
-    both = audited(negative, learnt, held, pixels(), memorisation.features(Eyed()))
+    both = audited(negative, learnt, held, pixels(), memorization.features(Eyed()))
     assert not by_pixels.copies_too_much
     assert both.copies_too_much and both.flagged.value == 1
     assert {pair.space for pair in both.pairs} == {"features"}
@@ -252,24 +255,24 @@ def test_what_the_eye_takes_for_a_copy_is_one(parts):
 
 def test_of_very_many_training_pictures_the_eye_sees_some(parts, monkeypatch):
     learnt, held, real = parts
-    monkeypatch.setattr(memorisation, "MOST_SEEN", 100)
-    audit = audited(real.image, learnt, held, memorisation.features(Eyed()))
+    monkeypatch.setattr(memorization, "MOST_SEEN", 100)
+    audit = audited(real.input, learnt, held, memorization.features(Eyed()))
     rows = audit.found[0].drawn.row
     assert len(rows.unique()) > 30 and rows.max() > 200
 
 
 @pytest.mark.parametrize("learnt, held", [(4, 50), (50, 4)])
 def test_too_few_pictures_are_refused(learnt, held, parts):
-    with pytest.raises(Trouble, match="there are 4") as caught:
-        audited(parts[2].image, parts[0].only(range(learnt)), parts[1].only(range(held)))
+    with pytest.raises(UserError, match="there are 4") as caught:
+        audited(parts[2].input, parts[0].only(range(learnt)), parts[1].only(range(held)))
     assert caught.value.exit == 3
 
 
 def test_flat_and_equal_pictures_divide_nothing_by_zero(parts):
     learnt, held, _real = parts
-    blank = learnt.image.clone()
+    blank = learnt.input.clone()
     blank[:60] = 0
-    audit = audited(torch.zeros_like(learnt.image[:8]), replace(learnt, image=blank), held)
+    audit = audited(torch.zeros_like(learnt.input[:8]), replace(learnt, input=blank), held)
     assert all(math.isfinite(pair.ratio) for pair in audit.pairs)
     assert audit.flagged.value == 1  # that one picture is given back
 
@@ -282,9 +285,9 @@ class Replay(Generator):
 
     def __init__(self, image: Tensor, levels: float, labels: tuple[str, ...]) -> None:
         torch.nn.Module.__init__(self)
-        self.seen = replace(
-            self.see(Cases("", image, torch.zeros(len(image), dtype=torch.long), ("a",), [])),
-            labels=labels, shares=(1 / len(labels),) * len(labels),
+        self.spec = replace(
+            self.spec_for(Dataset("", image, torch.zeros(len(image), dtype=torch.long), ("a",), [])),
+            classes=labels, shares=(1 / len(labels),) * len(labels),
         )  # fmt: skip
         self.register_buffer("image", image)
         self.levels = levels
@@ -296,24 +299,24 @@ class Replay(Generator):
 
 
 def sample(system: Generator, count: int = DRAWN) -> Tensor:
-    *_before, drawn = drawing.Sample.growing(system, count, 0)
+    *_before, drawn = sampling.Sample.growing(system, count, 0)
     return drawn.image
 
 
 def test_a_generator_that_gives_back_fifty_pictures_is_caught(parts):
     learnt, held, real = parts
     few = learnt.only(range(50))
-    collapsed = audited(sample(Replay(few.image, 12, few.labels)), few, held)
+    collapsed = audited(sample(Replay(few.input, 12, few.classes)), few, held)
     assert collapsed.copies_too_much and collapsed.flagged.value > 0.9
-    fresh = audited(sample(Replay(real.image, 12, few.labels)), few, held)
+    fresh = audited(sample(Replay(real.input, 12, few.classes)), few, held)
     assert not fresh.copies_too_much
 
 
-def trained(name: str, learnt: Cases, steps: int) -> Generator:
-    kind, config = finding.system(name)
+def trained(name: str, learnt: Dataset, steps: int) -> Generator:
+    kind, config = registry.load_system(name)
     torch.manual_seed(0)
-    system = kind(config, kind.see(learnt))
-    for _progress in system.fit(Feed(learnt, system.prepare, seed=1), Run(steps, 50)):
+    system = kind(config, kind.spec_for(learnt))
+    for _progress in system.fit(system.loader(learnt, seed=1), Run(steps, 50)):
         pass
     return system
 
@@ -340,7 +343,7 @@ def run(tmp_path_factory):
     place = tmp_path_factory.mktemp("audited")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOURON_CACHE", str(place / "cache"))
-        record = running.train("dcgan_tiny", "digits", budget="12000ex", project=place)
+        record = train.train("dcgan_tiny", "digits", budget="12000ex", project=place)
     return record.folder
 
 
@@ -349,7 +352,7 @@ def say(run, monkeypatch, capsys):
     monkeypatch.setenv("SOURON_CACHE", str(run.parents[1] / "cache"))
 
     def said(*words: str) -> tuple[int, str, str]:
-        code = cli.run(["audit", *words])
+        code = main.run(["audit", *words])
         return code, *capsys.readouterr()
 
     return said
@@ -390,7 +393,7 @@ def test_numbers_that_make_no_sense_are_refused(count, run, say):
 
 
 def test_what_draws_nothing_is_refused(tmp_path, say):
-    folder = running.train("mlp_tiny", "digits", budget="1000ex", project=tmp_path).folder
+    folder = train.train("mlp_tiny", "digits", budget="1000ex", project=tmp_path).folder
     code, _out, err = say("memorisation", str(folder))
     assert code == 2 and "does not draw" in err
     code, _out, err = say("memorisation", str(tmp_path / "nowhere"))
@@ -408,8 +411,8 @@ def test_what_draws_nothing_is_refused(tmp_path, say):
 def test_the_page_escapes_names_and_shows_pairs(copying, parts, tmp_path):
     learnt, held, real = parts
     learnt = replace(learnt, file=[f"<script>{name}" for name in learnt.file])
-    image = some_of(learnt.image, 60) if copying else real.image[:60]
-    audit = audited(image, learnt, held, pixels(), memorisation.features(Eyed()))
+    image = some_of(learnt.input, 60) if copying else real.input[:60]
+    audit = audited(image, learnt, held, pixels(), memorization.features(Eyed()))
     audit.run, audit.system, audit.data = str(tmp_path), "<b>dcgan</b>", "写真"
     text = audit_page.audit_page(audit).read_text(encoding="utf-8")
     assert "<script" not in text and "<b>dcgan" not in text and "写真" in text
@@ -423,9 +426,9 @@ def test_the_page_escapes_names_and_shows_pairs(copying, parts, tmp_path):
 
 def test_notes_say_what_makes_an_audit_less_sure(parts, tmp_path):
     learnt, held, real = parts
-    leaky = torch.cat([learnt.image[:3], held.image[:40]])
+    leaky = torch.cat([learnt.input[:3], held.input[:40]])
     rows = held.only(range(43))
-    audit = audited(real.image[:20], learnt, replace(rows, image=leaky))
+    audit = audited(real.input[:20], learnt, replace(rows, input=leaky))
     audit.run, audit.changed = str(tmp_path), True
     text = " ".join(audit_page.audit_page(audit).read_text(encoding="utf-8").split())
     assert "The data have changed since the run" in text

@@ -11,11 +11,12 @@ import torch
 from PIL import Image, PngImagePlugin
 
 import souron
-from souron import cli, saving
-from souron.auditing import provenance
-from souron.auditing.provenance import GENERATED, Mark
-from souron.kinds import image as pictures
-from souron.speaking import Trouble
+from souron.cli import main
+from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import provenance
+from souron.kinds.codecs.provenance import GENERATED, Mark
+from souron.utils import files as file_utils
+from souron.utils.messages import UserError
 
 MARK = Mark("souron", "0.1.0", "dcgan_small", '写真 & <b> "x"', "0123456789abcdef", 3, 7)
 KINDS = ("png", "jpg", "webp", "gif")
@@ -103,7 +104,7 @@ def test_what_others_say_of_a_picture_is_passed_on(tmp_path):
 
 
 def test_a_format_without_a_place_for_it_is_refused(tmp_path):
-    with pytest.raises(Trouble, match="no mark") as caught:
+    with pytest.raises(UserError, match="no mark") as caught:
         provenance.save(drawn(), tmp_path / "one.bmp", MARK)
     assert caught.value.fix == "one.png" and not (tmp_path / "one.bmp").exists()
     provenance.save(drawn(), tmp_path / "one.part", MARK, format="PNG")
@@ -114,12 +115,12 @@ def test_the_mark_of_a_run_names_its_weights_and_not_where_its_data_lie(tmp_path
     args = {"system": "dcgan_tiny", "data": "/home/tanaka/患者/scans/"}
     (tmp_path / "weights").mkdir()
     weights = tmp_path / "weights" / "best.safetensors"
-    saving.write_tensors(weights, {"a": torch.zeros(3)}, {})
+    file_utils.write_tensors(weights, {"a": torch.zeros(3)}, {})
     mark = provenance.mark(tmp_path, args, 5)
     assert (mark.system, mark.data, mark.seed, mark.number) == ("dcgan_tiny", "scans", 5, None)
     assert (mark.software, mark.version, mark.generated) == ("souron", souron.__version__, True)
     assert len(mark.run) == 16 and provenance.mark(tmp_path, args, 5) == mark
-    saving.write_tensors(weights, {"a": torch.ones(3)}, {})
+    file_utils.write_tensors(weights, {"a": torch.ones(3)}, {})
     assert provenance.mark(tmp_path, args, 5).run != mark.run
 
 
@@ -166,7 +167,7 @@ def test_fields_of_strangers_are_cut_and_cannot_steer_a_terminal(tmp_path):
 def test_a_text_that_unpacks_without_end_is_not_unpacked(tmp_path):
     with_texts(tmp_path / "bomb.png", "x" * 20_000_000, compress=True)
     assert (tmp_path / "bomb.png").stat().st_size < 100_000
-    with pytest.raises(Trouble) as caught:
+    with pytest.raises(UserError) as caught:
         provenance.read(tmp_path / "bomb.png")
     assert caught.value.exit == 3
 
@@ -178,7 +179,7 @@ def chunk(name: bytes, body: bytes) -> bytes:
 def test_a_picture_with_too_many_pixels_is_refused(tmp_path):
     head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     (tmp_path / "wide.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head))
-    with pytest.raises(Trouble) as caught:
+    with pytest.raises(UserError) as caught:
         provenance.read(tmp_path / "wide.png")
     assert caught.value.exit == 3
 
@@ -198,12 +199,12 @@ def test_damaged_files_end_in_a_message_or_in_nothing(kind, tmp_path):
         path.write_bytes(raw)
         try:
             provenance.read(path)
-        except Trouble as trouble:
+        except UserError as trouble:
             assert trouble.exit == 3
 
 
 def say(capsys, *words: str) -> tuple[int, str, str]:
-    code = cli.run(["audit", "provenance", *words])
+    code = main.run(["audit", "provenance", *words])
     return code, *capsys.readouterr()
 
 
@@ -241,7 +242,7 @@ def test_without_a_file_it_says_what_is_missing(tmp_path, capsys):
     assert code == 2 and "FILES is missing" in err
     code, _out, err = say(capsys, str(tmp_path / "*.png"))
     assert code == 3 and "nothing was found" in err
-    code = cli.run(["audit", "provenence", "a.png"])
+    code = main.run(["audit", "provenence", "a.png"])
     assert code == 2 and "memorisation, provenance, ledger" in capsys.readouterr().err
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Generator
 from torch.nn import functional as F
 
-from souron.data.augmenting import (
+from souron.data.transforms import (
     CHANGES,
     augmentation,
     brightness,
@@ -18,7 +18,7 @@ from souron.data.augmenting import (
     steps,
     what,
 )
-from souron.speaking import Trouble
+from souron.utils.messages import UserError
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -128,7 +128,7 @@ def test_one_after_the_other():
 
 
 def test_an_unknown_name_gets_the_nearest():
-    with pytest.raises(Trouble) as caught:
+    with pytest.raises(UserError) as caught:
         augmentation(["shift", "miror"])
     assert caught.value.code == "augment" and caught.value.fix == "augment=mirror"
 

@@ -8,8 +8,8 @@ from scipy.special import softmax
 from scipy.stats import norm
 from sklearn.metrics import brier_score_loss, log_loss
 
-from souron import judging
-from souron.calibrating import SPREAD, brier, cool, curve, expected_error, temperature
+from souron.metrics.calibration import SPREAD, brier, cool, curve, expected_error, temperature
+from souron.stats import intervals, verdict
 
 
 @pytest.fixture
@@ -123,8 +123,8 @@ def test_brier_of_repeats_is_each_ones_own(rng):
 def test_a_mean_of_which_few_are_large_is_covered_better_than_by_students_t(cases, least, rng):
     trials, true = 1500, float(np.exp(0.5 * 1.2**2))
     drawn = np.exp(1.2 * rng.standard_normal((trials, cases)))
-    held = [one.low <= true <= one.high for one in map(judging.loss, drawn)]
-    student = [one.low <= true <= one.high for one in map(judging.interval, drawn)]
+    held = [one.low <= true <= one.high for one in map(intervals.loss_interval, drawn)]
+    student = [one.low <= true <= one.high for one in map(intervals.interval, drawn)]
     assert np.mean(held) > np.mean(student) + 0.02
     assert np.mean(held) >= least - 3 * math.sqrt(least * (1 - least) / trials)
     assert np.mean(held) < 0.98
@@ -132,23 +132,23 @@ def test_a_mean_of_which_few_are_large_is_covered_better_than_by_students_t(case
 
 def test_a_mean_losss_interval_scales_with_it_and_counts_patients(rng):
     scores = rng.exponential(1.0, 120)
-    found = judging.loss(scores)
-    scaled = judging.loss(7 * scores)
+    found = intervals.loss_interval(scores)
+    scaled = intervals.loss_interval(7 * scores)
     assert (scaled.low, scaled.high) == pytest.approx((7 * found.low, 7 * found.high))
     assert found.low * found.high == pytest.approx(found.value**2)
-    patients = judging.loss(np.repeat(scores, 4), groups=np.repeat(np.arange(120), 4))
+    patients = intervals.loss_interval(np.repeat(scores, 4), groups=np.repeat(np.arange(120), 4))
     assert (patients.low, patients.n, patients.groups) == (pytest.approx(found.low), 480, 120)
-    again = judging.loss(np.stack([scores] * 3))
+    again = intervals.loss_interval(np.stack([scores] * 3))
     assert again.low == pytest.approx(found.low, rel=0.05)
 
 
 def test_little_says_little_of_a_mean_loss():
-    assert judging.loss([0.3]) == judging.Measure(0.3, 0.0, math.inf, 1)
-    assert judging.loss([0.0, 0.0]) == judging.Measure(0.0, 0.0, 0.0, 2)
-    two = judging.loss([0.1, 0.9])
+    assert intervals.loss_interval([0.3]) == verdict.Measure(0.3, 0.0, math.inf, 1)
+    assert intervals.loss_interval([0.0, 0.0]) == verdict.Measure(0.0, 0.0, 0.0, 2)
+    two = intervals.loss_interval([0.1, 0.9])
     assert two.low < 0.001 and two.high > 10
     with pytest.raises(ValueError, match="not negative"):
-        judging.loss([0.1, -0.1])
+        intervals.loss_interval([0.1, -0.1])
 
 
 # error and curve

@@ -14,10 +14,12 @@ from drawing import PATTERNS, textures
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 from sklearn.datasets import load_sample_image
 
-from souron import comparing, evaluating, preparing, running
-from souron.data import checking, duplicates, folder, splitting, table
-from souron.data.grouping import groups
-from souron.speaking import Trouble
+from souron.data import check, duplicates, splits
+from souron.data.formats import csv_table, folder
+from souron.data.patients import groups
+from souron.runs import compare, evaluate, prepare
+from souron.runs import train as run_train
+from souron.utils.messages import UserError
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ def test_groups_are_read_from_names(files, wish, expected):
 
 @pytest.mark.parametrize("wish", ["(p", "xyz"])
 def test_a_pattern_that_finds_nothing_is_refused(wish):
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         groups(["a/p1_1.png"], ["a"], wish)
     assert trouble.value.code == "group"
 
@@ -54,10 +56,10 @@ def test_a_column_of_the_table_names_the_patients(tmp_path):
         f"{name}/{i}.png,{name},{name[0]}{i % 2}" for name in PATTERNS for i in range(4)
     ]
     (tmp_path / "list.csv").write_text("\n".join(lines), encoding="utf-8")
-    assert table.load(tmp_path / "list.csv").group == ()
-    cases = table.load(tmp_path / "list.csv", group="owner")
+    assert csv_table.load(tmp_path / "list.csv").group == ()
+    cases = csv_table.load(tmp_path / "list.csv", group="owner")
     assert cases.group[:4] == ["s0", "s1", "s0", "s1"]
-    assert table.load(tmp_path / "list.csv", group=r"/(\d)").group[:2] == ["0", "1"]
+    assert csv_table.load(tmp_path / "list.csv", group=r"/(\d)").group[:2] == ["0", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +109,7 @@ def test_copies_are_found_and_other_pictures_are_not(photographs, tmp_path, chan
     cases = folder.load(place, 64)
     pairs = {
         frozenset(f"{cases.file[i]}".partition(".")[0].replace("copy ", "") for i in pair)
-        for pair in duplicates.near(cases.image)
+        for pair in duplicates.near(cases.input)
     }
     found = sum(len(pair) == 1 for pair in pairs)
     assert found >= 0.97 * len(files)
@@ -115,7 +117,7 @@ def test_copies_are_found_and_other_pictures_are_not(photographs, tmp_path, chan
 
 
 def test_of_many_copies_as_many_pairs_as_join_them(photographs):
-    one, other = folder.load(photographs, 64).image[:2]
+    one, other = folder.load(photographs, 64).input[:2]
     image = torch.stack([one] * 50 + [other] * 30)
     pairs = duplicates.near(image)
     assert len(pairs) == 49 + 29
@@ -174,16 +176,16 @@ def with_parts(drawn, place, leaking=0, torn=0):
 
 
 def train(data, **options):
-    return running.train("mlp_tiny", data, budget="2ep", batch=8, **options)
+    return run_train.train("mlp_tiny", data, budget="2ep", batch=8, **options)
 
 
 def test_pictures_on_both_sides_are_refused_unless_allowed(drawn, tmp_path):
     data = with_parts(drawn, tmp_path / "leaky", leaking=2)
-    with pytest.raises(Trouble, match="4 pictures outside training") as trouble:
+    with pytest.raises(UserError, match="4 pictures outside training") as trouble:
         train(data)
     assert (trouble.value.code, trouble.value.exit) == ("leak", 3)
-    with pytest.raises(Trouble, match="4 pictures outside training"):
-        comparing.compare(["mlp_tiny", "cnn_tiny"], data, budget="1ep", seeds=1)
+    with pytest.raises(UserError, match="4 pictures outside training"):
+        compare.compare(["mlp_tiny", "cnn_tiny"], data, budget="1ep", seeds=1)
     record = train(data, allow_leak=True)
     assert len(record.leaking) == 4
     assert record.receipt["command"].endswith("allow_leak=True")
@@ -193,7 +195,7 @@ def test_pictures_on_both_sides_are_refused_unless_allowed(drawn, tmp_path):
 
 def test_patients_on_both_sides_are_refused(drawn, tmp_path):
     data = with_parts(drawn, tmp_path / "torn", torn=2)
-    with pytest.raises(Trouble, match=r"2 groups \(patients\) are in training"):
+    with pytest.raises(UserError, match=r"2 groups \(patients\) are in training"):
         train(data)
     assert train(data, group="none").torn == ()
 
@@ -207,7 +209,7 @@ def test_without_parts_of_their_own_copies_and_patients_stay_together(drawn, tmp
                 shutil.copy(drawn / name / f"{i}.png", data / name / f"{name[0]}_p{i}_{eye}.png")
     cases = folder.load(data, 64)
     assert len(set(cases.group)) == 20
-    found = preparing.divide({"data": str(data)}, cases, "classify").kept
+    found = prepare.divide({"data": str(data)}, cases, "classify").kept
     parts = found.deal(cases)
     assert not set(parts.train.group) & set(parts.test.group)
     assert found.leaking == found.torn == ()
@@ -220,12 +222,12 @@ def test_other_data_with_known_patients_or_pictures_is_refused(drawn, tmp_path):
         (other / name).mkdir(parents=True)
         for i in range(16, 20):
             shutil.copy(drawn / name / f"{i}.png", other / name / f"q{i}.png")
-    assert evaluating.evaluate(record.folder, other)["accuracy"].n == 8
+    assert evaluate.evaluate(record.folder, other)["accuracy"].n == 8
     shutil.copy(drawn / "rings/0.png", other / "rings/another name.png")
-    with pytest.raises(Trouble, match="1 pictures outside training") as trouble:
-        evaluating.evaluate(record.folder, other)
+    with pytest.raises(UserError, match="1 pictures outside training") as trouble:
+        evaluate.evaluate(record.folder, other)
     assert trouble.value.code == "leak"
-    assert evaluating.evaluate(record.folder, other, allow_leak=True)["accuracy"].n == 9
+    assert evaluate.evaluate(record.folder, other, allow_leak=True)["accuracy"].n == 9
 
 
 def spoilt(drawn, place):
@@ -249,7 +251,7 @@ def spoilt(drawn, place):
 def test_the_doctor_finds_what_was_hidden(drawn, tmp_path):
     place = spoilt(drawn, tmp_path / "spoilt")
     before = {path: path.read_bytes() for path in place.rglob("*.*")}
-    found = checking.check(place)
+    found = check.check(place)
     codes = {finding.code: finding for finding in found.findings}
     assert {"truncated", "empty file", "not an image", "duplicates", "label conflict", "odd size",
             "tiny class", "imbalance", "no groups"} <= codes.keys()  # fmt: skip
@@ -265,23 +267,23 @@ def test_the_doctor_finds_what_was_hidden(drawn, tmp_path):
     assert shape.keys() == {"files", "readable", "findings"}
     assert shape["findings"][0].keys() == {"code", "severity", "files", "message", "fix"}
 
-    with pytest.raises(Trouble) as trouble:
-        checking.manifest(found, tmp_path / "elsewhere.csv")
+    with pytest.raises(UserError) as trouble:
+        check.manifest(found, tmp_path / "elsewhere.csv")
     assert trouble.value.code == "outside"
-    count = checking.manifest(found, place / "checked.csv")
+    count = check.manifest(found, place / "checked.csv")
     with (place / "checked.csv").open(encoding="utf-8", newline="") as stream:
         listed = {row["filename"] for row in csv.DictReader(stream)}
     assert len(listed) == count
     assert not {"rings/2.png", "waves/conflict.png", "rings/again.png"} & listed
     assert "rings/1.png" in listed
     assert before == {path: path.read_bytes() for path in before}
-    with pytest.raises(Trouble) as trouble:
-        checking.manifest(found, place / "checked.csv")
+    with pytest.raises(UserError) as trouble:
+        check.manifest(found, place / "checked.csv")
     assert trouble.value.code == "exists"
 
 
 def test_a_clean_folder_is_clean(drawn):
-    found = checking.check(drawn)
+    found = check.check(drawn)
     assert found.clean
     assert {finding.code for finding in found.findings} <= {"no groups"}
 
@@ -301,7 +303,7 @@ def test_a_figure_that_tells_the_class_is_a_shortcut(drawn, tmp_path, shortcut):
                 image.paste((255, 255, 255), (0, 0, 64, 3))
                 image.paste((255, 255, 255), (0, 61, 64, 64))
             image.save(place)
-    told = [f.message for f in checking.check(tmp_path).findings if f.code == "shortcut"]
+    told = [f.message for f in check.check(tmp_path).findings if f.code == "shortcut"]
     wanted = {"size": "width", "kind": "kind of file", "border": "brightness of the border"}
     assert any(message.startswith(wanted[shortcut]) for message in told)
 
@@ -329,16 +331,16 @@ def test_a_column_that_tells_the_class_is_a_shortcut(drawn, tmp_path):
         "id": lambda name, i: f"{name[0]}{i}",
         "age": lambda name, i: str(40 + 7 * i % 20),
     }
-    found = checking.check(listed(drawn, tmp_path, columns))
+    found = check.check(listed(drawn, tmp_path, columns))
     told = [f.message for f in found.findings if f.code == "shortcut"]
     named = {name for name in columns if any(m.startswith(f"the column {name} ") for m in told)}
     assert named == {"site", "date", "score"}
 
 
 def test_a_manifest_keeps_the_columns(drawn, tmp_path):
-    found = checking.check(listed(drawn, tmp_path, {"site": lambda name, i: f"s{i % 3}"}))
-    checking.manifest(found, tmp_path / "checked.csv")
-    assert table.load(tmp_path / "checked.csv").columns == found.cases.columns
+    found = check.check(listed(drawn, tmp_path, {"site": lambda name, i: f"s{i % 3}"}))
+    check.manifest(found, tmp_path / "checked.csv")
+    assert csv_table.load(tmp_path / "checked.csv").columns == found.cases.columns
 
 
 def test_the_camera_that_exif_names_is_a_shortcut(drawn, tmp_path):
@@ -350,7 +352,7 @@ def test_the_camera_that_exif_names_is_a_shortcut(drawn, tmp_path):
             exif[0x0132] = f"2024:05:{i + 1:02d} 10:00:00"
             image = Image.open(drawn / name / f"{i}.png")
             image.save(tmp_path / name / f"{i}.jpg", exif=exif)
-    told = [f.message for f in checking.check(tmp_path).findings if f.code == "shortcut"]
+    told = [f.message for f in check.check(tmp_path).findings if f.code == "shortcut"]
     assert any(message.startswith("camera (EXIF) alone") for message in told)
     assert not any(message.startswith("date (EXIF)") for message in told)
 
@@ -379,7 +381,7 @@ def scans(tmp_path_factory):
 
 
 def in_text(place):
-    found = checking.check(place)
+    found = check.check(place)
     return {file for f in found.findings if f.code == "burned-in text" for file in f.files}
 
 
@@ -416,11 +418,11 @@ def test_a_column_may_say_that_letters_are_there(drawn, tmp_path):
 def test_near_duplicates_keep_to_one_side():
     torch.manual_seed(0)
     image = torch.randint(0, 255, (40, 1, 16, 16)).byte()
-    from souron.data.cases import Cases
+    from souron.data.dataset import Dataset
 
-    cases = Cases("few", image, torch.arange(40) % 2, ("a", "b"), [f"{i}.png" for i in range(40)])
-    plain = splitting.split(cases)
+    cases = Dataset("few", image, torch.arange(40) % 2, ("a", "b"), [f"{i}.png" for i in range(40)])
+    plain = splits.split(cases)
     one, other = int(plain.train[0]), int(plain.test[0])
-    moved = splitting.split(cases, alike=[(one, other)])
+    moved = splits.split(cases, alike=[(one, other)])
     part = {row: name for name in ("train", "val", "test") for row in getattr(moved, name).tolist()}
     assert part[one] == part[other]

@@ -18,10 +18,14 @@ import typer.main
 from rich.console import Console
 
 import souron
-from souron import cli, finding, machine, parsing, showing
-from souron.speaking import Trouble
+from souron import registry
+from souron.cli import app, arguments, main
+from souron.cli import console as cli_console
+from souron.hub import doctor
+from souron.utils import hardware
+from souron.utils.messages import UserError
 
-COMMANDS: Any = typer.main.get_command(cli.app)
+COMMANDS: Any = typer.main.get_command(app.app)
 
 
 @dataclass
@@ -54,7 +58,7 @@ def souron_says(capsys: pytest.CaptureFixture[str]) -> Said:
     """Runs a command line: exit code, stdout, stderr."""
 
     def say(*words: str) -> tuple[int, str, str]:
-        code = cli.run(words)
+        code = main.run(words)
         return code, *capsys.readouterr()
 
     return say
@@ -83,7 +87,7 @@ def fresh(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("words", [["--help"], ["list"], ["list", "--json"], ["train", "--help"]])
 def test_looking_around_does_not_import_torch(words: list[str]) -> None:
     done = fresh(
-        f"import sys; from souron.cli import run; code = run({words!r}); "
+        f"import sys; from souron.cli.main import run; code = run({words!r}); "
         "heavy = {'torch', 'numpy', 'matplotlib', 'pydantic'} & set(sys.modules); "
         "sys.exit(code or (str(heavy) if heavy else 0))"
     )
@@ -91,7 +95,7 @@ def test_looking_around_does_not_import_torch(words: list[str]) -> None:
 
 
 def rewritten(verb: str, line: str) -> list[str]:
-    return parsing.rewrite(verb, COMMANDS.commands[verb], shlex.split(line))
+    return arguments.rewrite(verb, COMMANDS.commands[verb], shlex.split(line))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +199,7 @@ def test_trouble_is_an_object_on_stdout_with_json(souron_says: Said) -> None:
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 4, "memory"),
         (OSError(errno.ENOSPC, "No space left on device"), 4, "disk full"),
         (PermissionError(errno.EACCES, "Permission denied", "runs"), 3, "file"),
-        (Trouble("leak", "cases on both sides", exit=5), 5, "leak"),
+        (UserError("leak", "cases on both sides", exit=5), 5, "leak"),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
@@ -236,7 +240,7 @@ def test_every_command_explains_itself(souron_says: Said, name: str) -> None:
     code, out, err = souron_says(name, "--help")
     assert (code, err) == (0, "")
     assert "Examples:" in out
-    for option in parsing.shown(parsing.options_of(COMMANDS.commands[name])):
+    for option in arguments.shown(arguments.options_of(COMMANDS.commands[name])):
         assert option in out
 
 
@@ -245,7 +249,7 @@ def test_examples_of_the_help_are_understood(name: str) -> None:
     for example in COMMANDS.commands[name].epilog.splitlines():
         words = shlex.split(example.partition("  ")[0].partition(" > ")[0])
         assert words[:2] == ["souron", name]
-        rest = parsing.rewrite(name, COMMANDS.commands[name], parsing.take_global(words[2:]))
+        rest = arguments.rewrite(name, COMMANDS.commands[name], arguments.take_global(words[2:]))
         COMMANDS.commands[name].make_context(name, rest)
 
 
@@ -253,7 +257,7 @@ def test_list_json_has_every_system(souron_says: Said) -> None:
     code, out, err = souron_says("list", "--json")
     found = {entry["name"]: entry for entry in json.loads(out)}
     assert (code, err) == (0, "")
-    assert list(found) == list(finding.entries())
+    assert list(found) == list(registry.entries())
     resnet = found["resnet"]
     assert set(resnet) == {"name", "task", "year", "paper", "url", "idea", "sizes", "status"}
     assert (resnet["task"], resnet["year"]) == ("classify", 2015)
@@ -272,7 +276,7 @@ def test_list_fits_the_terminal(
     monkeypatch.setenv("COLUMNS", columns)
     _code, out, _err = souron_says("list", "--lang", language)
     assert max(map(cell_len, out.splitlines())) <= int(columns)
-    assert all(name in out for name in finding.entries())
+    assert all(name in out for name in registry.entries())
 
 
 def test_language_can_be_chosen_anywhere_in_the_line(souron_says: Said) -> None:
@@ -311,42 +315,43 @@ def test_show_is_a_table_for_people(souron_says: Said) -> None:
 
 
 def test_structure_of_a_known_network() -> None:
-    from souron import structure
+    from souron.evaluation import summary
 
-    entry, size = finding.split("resnet18")
-    system, config = finding.system("resnet18")
-    seen = structure.reference(entry, size)
-    model = structure.blueprint(system, config, seen)
-    assert structure.parameters(model) == 11_689_512
+    entry, size = registry.find("resnet18")
+    system, config = registry.load_system("resnet18")
+    seen = summary.reference(entry, size)
+    model = summary.blueprint(system, config, seen)
+    assert summary.parameters(model) == 11_689_512
     # torchvision's table says 1.81 G multiply-adds
-    assert structure.flops(model, seen) == pytest.approx(2 * 1.814e9, rel=1e-3)
+    assert summary.flops(model, seen) == pytest.approx(2 * 1.814e9, rel=1e-3)
     for depth in (1, 2, None):
-        layers = structure.structure(model, seen, depth)
+        layers = summary.structure(model, seen, depth)
         assert sum(layer.parameters for layer in layers) == 11_689_512
     layers = {layer.name: layer for layer in layers}
     assert layers["conv1"].shape == (64, 112, 112)
     assert layers["layer4.1.conv2"].shape == (512, 7, 7)
     assert layers["fc"].parameters == 513_000
-    assert len(structure.structure(model, seen, structure.fitting(model, 20))) <= 20
+    assert len(summary.structure(model, seen, summary.fitting(model, 20))) <= 20
 
 
 def test_flops_leave_the_model_as_it_is() -> None:
-    from souron import structure
+    from souron.evaluation import summary
 
-    entry, size = finding.split("cnn_tiny")
-    system, config = finding.system("cnn_tiny")
-    seen = structure.reference(entry, size)
+    entry, size = registry.find("cnn_tiny")
+    system, config = registry.load_system("cnn_tiny")
+    seen = summary.reference(entry, size)
     model = system(config, seen).train()
-    assert structure.flops(model, seen) == structure.flops(
-        structure.blueprint(system, config, seen), seen
+    assert summary.flops(model, seen) == summary.flops(
+        summary.blueprint(system, config, seen), seen
     )
     assert model.training
     assert model.device.type == "cpu"
 
 
 def a_run(folder: Path) -> Any:
-    from souron.data.cases import Skipped
-    from souron.records import Cost, Measure, RunRecord
+    from souron.data.dataset import Skipped
+    from souron.runs.record import Cost, RunRecord
+    from souron.stats.records import Measure
 
     return RunRecord(
         folder=folder, system="cnn", data="digits", task="classify", seed=0, config={}, seen={},
@@ -428,7 +433,7 @@ def test_train_json_is_one_object_and_nothing_else_on_stdout(
 
 
 def test_json_has_null_where_a_number_is_none(capsys: pytest.CaptureFixture[str]) -> None:
-    showing.print_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": Path("x")})
+    cli_console.print_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": Path("x")})
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5], "c": "x"}
 
 
@@ -476,7 +481,8 @@ def test_resume_without_a_folder_takes_the_latest_unfinished_run(
 
 
 def a_comparison() -> Any:
-    from souron.records import ComparisonRecord, Row, Verdict
+    from souron.runs.record import ComparisonRecord
+    from souron.stats.records import Row, Verdict
 
     rows = [
         Row(name, "accuracy", value, value - 0.01, value + 0.01, 10.0, 20_000.0, 50_000, 10**6, ())
@@ -547,7 +553,7 @@ def test_compare_json_is_the_object_that_was_promised(souron_says: Said, pretend
 
 
 def test_the_live_line_says_what_runs_and_how_long() -> None:
-    following = showing.Following()
+    following = cli_console.Following()
     console = Console(width=100, record=True, file=io.StringIO())
     row = {"system": "cnn", "seed": 0, "seconds": 3.0, "fraction": 0.3, "val": 0.9, "test": [0.8]}
     following.event = Event("train", 0.3, 80.0, "cnn, 1/3", rows=[row])
@@ -567,7 +573,7 @@ class Answer:
 def predictor(pretend: Any) -> None:
     def predict(model: Any, files: list[str]) -> Any:
         for file in files:
-            broken = Trouble("truncated", f"{file}: ends too early", exit=3)
+            broken = UserError("truncated", f"{file}: ends too early", exit=3)
             yield Path(file), broken if "bad" in file else Answer()
 
     pretend("predicting", load=lambda name, pretrained: name, predict=predict)
@@ -633,15 +639,15 @@ def test_tour_shows_each_stop_as_it_comes(souron_says: Said, pretend: Any) -> No
 def test_fetch_goes_on_after_a_failure_and_says_so(
     souron_says: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from souron import fetching
+    from souron.hub import fetch as hub_fetch
 
     def fetch(name: str, watch: Any) -> Path:
         watch(1, 2)
         if name == "mnist":
-            raise Trouble("offline", "no way there", exit=4)
+            raise UserError("offline", "no way there", exit=4)
         return Path("cache") / name
 
-    monkeypatch.setattr(fetching, "fetch", fetch)
+    monkeypatch.setattr(hub_fetch, "fetch", fetch)
     code, out, err = souron_says("fetch", "mnist", "fashion")
     assert code == 4
     assert "fashion: cache/fashion" in out
@@ -672,11 +678,11 @@ def test_doctor_says_what_this_machine_can_do(
     assert found["usable"]
     assert found["data"]["digits"]
     assert found["memory"] >= found["memory_free"] > 0
-    assert set(found["can_train"]) == set(finding.entries())
-    assert found["packages"]["torch"] == machine.installed("torch")
+    assert set(found["can_train"]) == set(registry.entries())
+    assert found["packages"]["torch"] == hardware.installed("torch")
     _code, out, _err = souron_says("doctor")
     assert "souron tour" in out
-    monkeypatch.setattr(machine, "can_write", lambda folder: False)
+    monkeypatch.setattr(doctor, "can_write", lambda folder: False)
     code, out, err = souron_says("doctor")
     assert code == 4
     assert "souron tour" not in out
@@ -684,8 +690,8 @@ def test_doctor_says_what_this_machine_can_do(
 
 
 def test_a_folder_that_cannot_be_written_is_noticed(tmp_path: Path) -> None:
-    assert machine.can_write(tmp_path)
-    assert not machine.can_write(tmp_path / "missing")
+    assert doctor.can_write(tmp_path)
+    assert not doctor.can_write(tmp_path / "missing")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -702,13 +708,13 @@ def test_a_folder_that_cannot_be_written_is_noticed(tmp_path: Path) -> None:
 def test_bfloat16_where_it_is_faster(monkeypatch, amx, avx512, vendor, faster) -> None:
     monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: avx512)
-    monkeypatch.setattr(machine, "_vendor", lambda: vendor)
-    assert machine.bf16() is faster
+    monkeypatch.setattr(hardware, "_vendor", lambda: vendor)
+    assert hardware.bf16() is faster
 
 
 def test_facts_need_no_torch() -> None:
     done = fresh(
-        "import sys; from souron import machine; found = machine.facts(); "
+        "import sys; from souron.utils import hardware; found = hardware.facts(); "
         "assert found['cores'] >= 1 and found['processor'] and found['packages']['torch']; "
         "assert 'torch' not in sys.modules"
     )
@@ -716,10 +722,10 @@ def test_facts_need_no_torch() -> None:
 
 
 def test_an_unknown_device_is_answered_with_those_there_are() -> None:
-    assert machine.device("cpu").type == "cpu"
-    assert machine.device("auto").type in ("cpu", "cuda", "mps")
-    with pytest.raises(Trouble, match="no device 'tpu'") as caught:
-        machine.device("tpu")
+    assert hardware.device("cpu").type == "cpu"
+    assert hardware.device("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(UserError, match="no device 'tpu'") as caught:
+        hardware.device("tpu")
     assert "cpu" in caught.value.expected
     assert caught.value.exit == 4
 
@@ -728,26 +734,26 @@ def test_an_unknown_device_is_answered_with_those_there_are() -> None:
 def test_the_calm_allocator_keeps_big_blocks() -> None:
     """A freed block of 200 MB stays with the process, ready to be used again."""
     code = (
-        "from souron import machine; import ctypes, psutil; {}; c = ctypes.CDLL(None); "
+        "from souron.utils import hardware; import ctypes, psutil; {}; c = ctypes.CDLL(None); "
         "c.malloc.restype = ctypes.c_void_p; p = c.malloc(ctypes.c_size_t(200_000_000)); "
         "ctypes.memset(p, 1, 200_000_000); c.free(ctypes.c_void_p(p)); "
         "print(psutil.Process().memory_info().rss)"
     )
-    assert int(fresh(code.format("assert machine.calm_allocator()")).stdout) > 200_000_000
+    assert int(fresh(code.format("assert hardware.calm_allocator()")).stdout) > 200_000_000
     assert int(fresh(code.format("pass")).stdout) < 200_000_000
 
 
 def test_version(souron_says: Said) -> None:
     assert souron_says("version")[:2] == (0, f"souron {souron.__version__}\n")
     assert souron_says("--version")[1] == f"souron {souron.__version__}\n"
-    assert json.loads(souron_says("version", "--json")[1])["torch"] == machine.installed("torch")
+    assert json.loads(souron_says("version", "--json")[1])["torch"] == hardware.installed("torch")
 
 
 def test_shells_complete_systems_and_options_without_torch() -> None:
     def complete(line: str) -> str:
         words = line.split(" ")
         done = fresh(
-            "import sys; from souron import cli; sys.argv = ['souron']\n"
+            "import sys; from souron.cli import main as cli; sys.argv = ['souron']\n"
             "try: cli.main()\nfinally: assert 'torch' not in sys.modules",
             _SOURON_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1),
         )  # fmt: skip
@@ -762,7 +768,7 @@ def test_shells_complete_systems_and_options_without_torch() -> None:
 
 def test_output_that_nobody_reads_to_the_end_is_no_error() -> None:
     done = subprocess.run(
-        f"{shlex.quote(sys.executable)} -c 'from souron.cli import main; main()' list | head -1",
+        f"{shlex.quote(sys.executable)} -m souron list | head -1",
         shell=True, capture_output=True, text=True,
     )  # fmt: skip
     assert done.stderr == ""

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import pytest
 import radiographs
 
-from souron import cli
-from souron.reporting import trust_page
+from souron.cli import main
+from souron.report.sections import classify
 
 PAGE = Path(__file__).parent.parent / "docs" / "clinic.md"
 RUN = "runs/classify/efficientnet_lite-checked.csv"
@@ -73,7 +73,7 @@ def walk(tmp_path_factory):
             given = shlex.split(command)
             out, err = io.StringIO(), io.StringIO()
             with redirect_stdout(out), redirect_stderr(err):
-                code = cli.run(given if "--json" in given else [*given, "--json"])
+                code = main.run(given if "--json" in given else [*given, "--json"])
             said[name] = Said(code, out.getvalue(), err.getvalue())
     return folder, said
 
@@ -145,7 +145,7 @@ def test_training_cross_validates_by_patient_and_writes_every_section(walk):
         assert len(folds) > 20 and all(len(found) == 1 for found in folds.values())
         assert set().union(*folds.values()) == set("12345")
     page = (folder / RUN / "report.html").read_text(encoding="utf-8")
-    for section in (*trust_page.NAMES, "data", "forecast", "receipt"):
+    for section in (*classify.NAMES, "data", "forecast", "receipt"):
         assert f'id="{section}"' in page, section
     assert re.search(r"20\.0\s%\sof cases", page)
     told = said["train"].told

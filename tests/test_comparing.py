@@ -5,12 +5,15 @@ import json
 import pytest
 from interrupting import stop_after
 
-from souron import comparing, judging, running, saving
-from souron.speaking import Trouble
+from souron.runs import compare, events
+from souron.runs import folder as run_folder
+from souron.stats import intervals
+from souron.stats import verdict as stats_verdict
+from souron.utils.messages import UserError
 
 
 def fight(*systems, **options):
-    return comparing.compare(systems, "digits", **{"budget": "3ep", "seeds": 2, **options})
+    return compare.compare(systems, "digits", **{"budget": "3ep", "seeds": 2, **options})
 
 
 def test_the_json_has_the_promised_shape():
@@ -44,13 +47,13 @@ def test_seconds_are_the_same_for_all():
 
 def test_the_systems_of_a_round_share_one_copy_of_the_pictures():
     record = fight("mlp_tiny", "cnn_tiny", seeds=1)
-    contest = comparing.Contest(saving.read_args(record.folder, ("systems", "data")))
+    contest = compare.Comparison(run_folder.read_args(record.folder, ("systems", "data")))
     [(seed, split)] = contest.rounds
     learnt_from = []
 
     def entering(system):
-        fit, _parts = yield from contest.enter(system, seed, split)
-        learnt_from.append(fit.data.cases.image.data_ptr())
+        fit = (yield from contest.enter(system, seed, split)).trainer
+        learnt_from.append(fit.data.cases.input.data_ptr())
 
     for system in contest.systems:
         assert list(entering(system)) == []
@@ -58,20 +61,20 @@ def test_the_systems_of_a_round_share_one_copy_of_the_pictures():
 
 
 def test_each_fold_counts_as_a_training(photos):
-    record = comparing.compare(
+    record = compare.compare(
         ["mlp_tiny", "cnn_tiny"], str(photos), budget="200ex", seeds=1, folds=3
     )
     assert "One seed each" not in record.sentence
-    contest = comparing.Contest(saving.read_args(record.folder, ("systems", "data")))
-    whose = contest.whose
+    contest = compare.Comparison(run_folder.read_args(record.folder, ("systems", "data")))
+    whose = contest.training_of
     assert [len(set(row)) for row in whose.tolist()] == [3]
     for number, (seed, split) in enumerate(contest.rounds):
         assert (whose[seed, split.test] == number).all()
     [verdict] = record.verdicts
-    [again] = judging.judge(record.scores, names=[verdict.a, verdict.b], trainings=whose)
+    [again] = stats_verdict.judge(record.scores, names=[verdict.a, verdict.b], trainings=whose)
     assert (again.low, again.high) == (verdict.low, verdict.high)
     for row in record.rows:
-        found = judging.interval(record.scores[row.system], trainings=whose)
+        found = intervals.interval(record.scores[row.system], trainings=whose)
         assert (row.low, row.high) == (found.low, found.high)
 
 
@@ -89,13 +92,13 @@ def test_an_interrupted_comparison_goes_on_where_it_was(turns, monkeypatch):
     all_turns = len(slices)
     with monkeypatch.context() as patch:
         slices = stop_after(turns, patch, steps=12)
-        with pytest.raises(running.Interrupted) as interrupted:
+        with pytest.raises(events.Interrupted) as interrupted:
             fight("mlp_tiny", "cnn_tiny", name="broken")
     assert len(slices) == turns + 1
     folder = interrupted.value.folder
     with monkeypatch.context() as patch:
         slices = stop_after(100, patch, steps=12)
-        resumed = comparing.compare(resume=folder)
+        resumed = compare.compare(resume=folder)
     assert len(slices) == all_turns - turns
     assert [row.seeds for row in resumed.rows] == [row.seeds for row in whole.rows]
     assert resumed.sentence == whole.sentence
@@ -110,7 +113,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(turns, monkeypatch):
      (["mlp", "resnte"], "system")],
 )  # fmt: skip
 def test_a_comparison_without_sense_is_refused(systems, code):
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         fight(*systems)
     assert trouble.value.code == code
 

@@ -6,16 +6,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from souron import comparing, examining
-from souron.data.loading import load
-from souron.drawing import Sample
+from souron import task
+from souron.data.load import load
+from souron.evaluation.sampling import Noise, Sample
+from souron.runs import compare
 from souron.systems.generate.dcgan import DCGAN
-from souron.tasks.generate import Noise
 
 
 def fight(*systems, **options):
     options = {"budget": "2ep", "seeds": 2, "samples": 60, **options}
-    return comparing.compare(systems, "digits", **options)
+    return compare.compare(systems, "digits", **options)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_an_exact_copy_of_the_data_reaches_the_floor_and_one_picture_does_not(
     monkeypatch, tmp_path
 ):
     """What draws training pictures is near; what draws a single one has no recall."""
-    known = load("digits").image[:700].float() / 127.5 - 1
+    known = load("digits").input[:700].float() / 127.5 - 1
 
     def copies(self, noise: Noise, label):
         weight = torch.ones(len(noise), len(known), device=noise.device)
@@ -86,6 +86,6 @@ def test_a_forecast_knows_that_looks_have_a_fifth_of_the_training_at_most(
 ):
     slow = Sample(torch.zeros(8, 1, 8, 8), seconds=2.0)  # a picture
     monkeypatch.setattr(Sample, "growing", lambda *given, **more: [slow])
-    exam = examining.Generation(None, None, None, 100)
+    exam = task.Generation(None, None, None, 100)
     exam.scale = SimpleNamespace(test=range(100))
     assert exam.seconds(SimpleNamespace(system=None), training) == looks + 200

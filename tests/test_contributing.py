@@ -11,7 +11,9 @@ import pytest
 import test_every_system as contract
 
 import souron
-from souron import cli, comparing, finding, running
+from souron import registry
+from souron.cli import main
+from souron.runs import compare, train
 
 ROOT = Path(__file__).parent.parent
 NAME = "logistic"
@@ -30,23 +32,23 @@ def example(tmp_path, monkeypatch):
     file.write_text(code[1], encoding="utf-8")
 
     monkeypatch.setattr(souron, "__path__", [*souron.__path__, str(extra)])
-    finding.entries.cache_clear()
+    registry.entries.cache_clear()
     importlib.invalidate_caches()
-    yield finding.entries()[NAME]
+    yield registry.entries()[NAME]
     sys.modules.pop(f"souron.systems.classify.{NAME}", None)
     monkeypatch.undo()
-    finding.entries.cache_clear()
+    registry.entries.cache_clear()
 
 
 def test_it_is_found_and_listed(example, capsys):
     assert example.task == "classify" and example.year == 1958
-    assert cli.run(["list", "--json"]) == 0
+    assert main.run(["list", "--json"]) == 0
     listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
     assert listed[NAME]["idea"] == {"en": example.idea, "ja": example.ja}
 
 
 def test_it_is_shown(example, capsys):
-    assert cli.run(["show", NAME, "--json"]) == 0
+    assert main.run(["show", NAME, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["idea"]["en"] == example.idea
     parameters = {size["name"]: size["parameters"] for size in shown["sizes"]}
@@ -54,13 +56,13 @@ def test_it_is_shown(example, capsys):
 
 
 def test_it_learns(example):
-    record = running.train(NAME, "digits", budget="8ep")
+    record = train.train(NAME, "digits", budget="8ep")
     assert record.measures["accuracy"].value > 0.7
     assert (record.folder / "report.html").exists()
 
 
 def test_it_takes_part_in_a_comparison(example):
-    record = comparing.compare([NAME, "mlp_tiny"], "digits", budget="1ep", seeds=2)
+    record = compare.compare([NAME, "mlp_tiny"], "digits", budget="1ep", seeds=2)
     assert {row.system for row in record.rows} == {NAME, "mlp_tiny"}
     assert len(record.verdicts) == 1
 
@@ -71,7 +73,7 @@ def test_it_gets_its_page(example, monkeypatch):
 
     text = pages.system(pages.describe(example))
     assert example.idea in text and "softmax(W x + b)" in text
-    assert f"[{NAME}]({NAME}.md)" in pages.systems(list(finding.entries().values()))
+    assert f"[{NAME}]({NAME}.md)" in pages.systems(list(registry.entries().values()))
 
 
 CHECKS = {
@@ -97,4 +99,4 @@ def test_it_keeps_the_contract(check, example, digits, tmp_path, monkeypatch):
 
 
 def test_afterwards_it_is_gone():
-    assert NAME not in finding.entries()
+    assert NAME not in registry.entries()

@@ -14,9 +14,11 @@ import torch
 from PIL import Image
 
 import souron
-from souron.data import cifar10, fashion, idx, loading, stamps
-from souron.data.resizing import resized
-from souron.speaking import Trouble
+from souron.data import load
+from souron.data.formats import idx
+from souron.data.sets import cifar10, fashion, stamps
+from souron.data.transforms import resized
+from souron.utils.messages import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +27,7 @@ def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("SOURON_DATA", raising=False)
     monkeypatch.setenv("SOURON_LANG", "en")
-    monkeypatch.setattr(loading, "INSTALLED", tmp_path / "installed")
+    monkeypatch.setattr(load, "INSTALLED", tmp_path / "installed")
     return tmp_path / "cache"
 
 
@@ -53,15 +55,15 @@ def write_mnist(folder: Path, train: int = 20, test: int = 10, packed: bool = Tr
 
 def test_describing_the_data_sets_imports_no_torch():
     code = (
-        "import sys; from souron.data import loading\n"
-        "assert {'digits', 'fashion', 'mnist', 'cifar10', 'stamps'} <= set(loading.names())\n"
-        "[entry.where() for entry in loading.names().values()]\n"
+        "import sys; from souron.data import load\n"
+        "assert {'digits', 'fashion', 'mnist', 'cifar10', 'stamps'} <= set(load.names())\n"
+        "[entry.where() for entry in load.names().values()]\n"
         "sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("entry", loading.names().values(), ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", load.names().values(), ids=lambda entry: entry.name)
 def test_every_data_set_says_what_it_is(entry):
     assert 20 < len(entry.idea) < 90 and entry.ja and entry.licence and entry.task == "classify"
     assert entry.source.startswith("http") and entry.cases > 900
@@ -71,43 +73,43 @@ def test_every_data_set_says_what_it_is(entry):
 
 
 def test_a_data_set_is_added_by_one_file(tmp_path, monkeypatch):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "twelfth.py").write_text(
+    (tmp_path / "data" / "sets").mkdir(parents=True)
+    (tmp_path / "data" / "sets" / "twelfth.py").write_text(
         '"""A twelfth."""\ntask = "classify"\ncases = 3\n'
     )
     monkeypatch.setattr(souron, "__path__", [*souron.__path__, str(tmp_path)])
-    loading.names.cache_clear()
+    load.names.cache_clear()
     try:
-        assert loading.names()["twelfth"].idea == "A twelfth."
+        assert load.names()["twelfth"].idea == "A twelfth."
     finally:
         monkeypatch.undo()
-        loading.names.cache_clear()
+        load.names.cache_clear()
 
 
 def test_digits_are_scikit_learns():
     from sklearn.datasets import load_digits
 
     theirs = load_digits()
-    ours = loading.load("digits")
-    assert ours.image.shape == (1797, 1, 8, 8) and ours.image.dtype == torch.uint8
-    assert ours.image.max() == 255 and ours.label.tolist() == theirs.target.tolist()
-    assert np.allclose(ours.image[:, 0].numpy() / 255 * 16, theirs.images, atol=0.04)
+    ours = load.load("digits")
+    assert ours.input.shape == (1797, 1, 8, 8) and ours.input.dtype == torch.uint8
+    assert ours.input.max() == 255 and ours.target.tolist() == theirs.target.tolist()
+    assert np.allclose(ours.input[:, 0].numpy() / 255 * 16, theirs.images, atol=0.04)
     assert len(set(ours.file)) == 1797 and ours.part == () and ours.augment == ("shift",)
-    assert loading.names()["digits"].where().name == "sklearn"
+    assert load.names()["digits"].where().name == "sklearn"
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["gz", "raw"])
 @pytest.mark.parametrize("name", ["fashion", "mnist"])
 def test_mnist_files_are_read(cache, name, packed):
     written = write_mnist(cache / "data" / name, packed=packed)
-    cases = loading.load(name)
-    assert cases.image.shape == (30, 1, 28, 28)
-    assert np.array_equal(cases.image[:20, 0].numpy(), written)
-    assert cases.label.dtype == torch.int64 and cases.label[:12].tolist() == [*range(10), 0, 1]
+    cases = load.load(name)
+    assert cases.input.shape == (30, 1, 28, 28)
+    assert np.array_equal(cases.input[:20, 0].numpy(), written)
+    assert cases.target.dtype == torch.int64 and cases.target[:12].tolist() == [*range(10), 0, 1]
     assert cases.file[19:21] == ["train/00019", "test/00000"]
     assert cases.part == ["train"] * 20 + ["test"] * 10
     assert ("mirror" in cases.augment) == (name == "fashion")
-    assert loading.load(name, 14).image.shape == (30, 1, 14, 14)
+    assert load.load(name, 14).image.shape == (30, 1, 14, 14)
 
 
 def test_fashion_names_its_classes_in_two_languages():
@@ -118,7 +120,7 @@ def test_fashion_names_its_classes_in_two_languages():
 def test_the_readers_own_folder_goes_before_the_cache_and_that_before_a_package(
     cache, tmp_path, monkeypatch
 ):
-    entry = loading.names()["fashion"]
+    entry = load.names()["fashion"]
     assert entry.where() is None
     write_mnist(tmp_path / "installed/usr/share/datasets/fashion-mnist")
     assert entry.where() == tmp_path / "installed/usr/share/datasets/fashion-mnist"
@@ -130,8 +132,8 @@ def test_the_readers_own_folder_goes_before_the_cache_and_that_before_a_package(
 
 
 def test_what_was_not_fetched_says_how_to_get_it(cache):
-    with pytest.raises(Trouble) as trouble:
-        loading.load("fashion")
+    with pytest.raises(UserError) as trouble:
+        load.load("fashion")
     assert (trouble.value.code, trouble.value.exit) == ("fetch", 4)
     assert trouble.value.fix == "souron fetch fashion"
     assert str(cache / "data/fashion") in trouble.value.expected
@@ -158,7 +160,7 @@ DAMAGED = {
 @pytest.mark.parametrize(("content", "code"), DAMAGED.values(), ids=DAMAGED.keys())
 def test_a_damaged_idx_file_is_named(tmp_path, content, code):
     (tmp_path / "file").write_bytes(content)
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         idx.read(tmp_path / "file", 3)
     assert (trouble.value.code, trouble.value.exit) == (code, 3)
     assert str(tmp_path / "file") in trouble.value.found
@@ -169,7 +171,7 @@ def test_a_bomb_is_not_unpacked(tmp_path):
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(header + bytes(100_000_000), 1))
     tracemalloc.start()
     try:
-        with pytest.raises(Trouble, match="goes on after"):
+        with pytest.raises(UserError, match="goes on after"):
             idx.read(tmp_path / "bomb.gz", 3)
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
@@ -181,11 +183,11 @@ def test_labels_must_fit_the_pictures(cache):
     write_mnist(folder)
     labels = folder / "t10k-labels-idx1-ubyte.gz"
     labels.write_bytes(gzip.compress(as_idx(np.zeros(9, np.uint8))))
-    with pytest.raises(Trouble, match="10 test pictures, but 9 labels"):
-        loading.load("mnist")
+    with pytest.raises(UserError, match="10 test pictures, but 9 labels"):
+        load.load("mnist")
     labels.write_bytes(gzip.compress(as_idx(np.full(10, 10, np.uint8))))
-    with pytest.raises(Trouble, match="label 10"):
-        loading.load("mnist")
+    with pytest.raises(UserError, match="label 10"):
+        load.load("mnist")
 
 
 def write_cifar(folder: Path) -> np.ndarray:
@@ -201,11 +203,11 @@ def write_cifar(folder: Path) -> np.ndarray:
 @pytest.mark.parametrize("inside", cifar10.inside)
 def test_cifar10s_binary_version_is_read(cache, inside):
     records = write_cifar(cache / "data/cifar10" / inside)
-    cases = loading.load("cifar10")
-    assert cases.image.shape == (18, 3, 32, 32)
-    red, green = cases.image[7, 0, 0, 1], cases.image[7, 1, 0, 0]
+    cases = load.load("cifar10")
+    assert cases.input.shape == (18, 3, 32, 32)
+    red, green = cases.input[7, 0, 0, 1], cases.input[7, 1, 0, 0]
     assert (red, green) == (records[7, 2], records[7, 1 + 1024])
-    assert cases.label.tolist() == records[:, 0].tolist()
+    assert cases.target.tolist() == records[:, 0].tolist()
     assert cases.file[14:16] == ["train/00014", "test/00000"]
     assert cases.part.count("test") == 3
 
@@ -214,8 +216,8 @@ def test_cifar10_cut_short_is_named(cache):
     write_cifar(cache / "data/cifar10")
     file = cache / "data/cifar10/data_batch_3.bin"
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(Trouble, match=r"data_batch_3\.bin") as trouble:
-        loading.load("cifar10")
+    with pytest.raises(UserError, match=r"data_batch_3\.bin") as trouble:
+        load.load("cifar10")
     assert trouble.value.code == "truncated"
 
 
@@ -228,8 +230,8 @@ def test_cifar10s_pickles_are_never_opened(cache, tmp_path):
     folder.mkdir(parents=True)
     for name in ("data_batch_1", "test_batch"):
         (folder / name).write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(Trouble, match="version for Python") as trouble:
-        loading.load("cifar10")
+    with pytest.raises(UserError, match="version for Python") as trouble:
+        load.load("cifar10")
     assert trouble.value.code == "pickle" and "cifar-10-binary.tar.gz" in trouble.value.expected
     assert not (tmp_path / "sprung").exists()
 
@@ -258,16 +260,16 @@ def write_stamps(folder: Path) -> None:
 def test_stamps_are_classed_by_folder_on_white(cache):
     write_stamps(cache / "data/stamps")
     (cache / "data/stamps/vehicles/auto/thing4.png").write_bytes(b"\x89PNG\r\n\x1a\n cut")
-    cases = loading.load("stamps")
-    assert cases.labels == ("mammals", "other animals", "vehicles")
-    assert cases.label.bincount().tolist() == [12, 11, 9]
+    cases = load.load("stamps")
+    assert cases.classes == ("mammals", "other animals", "vehicles")
+    assert cases.target.bincount().tolist() == [12, 11, 9]
     assert [skipped.file for skipped in cases.skipped] == ["vehicles/auto/thing4.png"]
-    assert cases.image.shape == (32, 3, 64, 64) and "animals/mammals/cats/thing0.png" in cases.file
-    corner, middle = cases.image[0, :, 0, 0], cases.image[0, :, 32, 32]
+    assert cases.input.shape == (32, 3, 64, 64) and "animals/mammals/cats/thing0.png" in cases.file
+    corner, middle = cases.input[0, :, 0, 0], cases.input[0, :, 32, 32]
     assert corner.tolist() == [255, 255, 255] and middle.tolist() == [200, 0, 0]
-    red = (cases.image[0, 1] < 128).nonzero()  # a bar twice as wide as high stays one
+    red = (cases.input[0, 1] < 128).nonzero()  # a bar twice as wide as high stays one
     assert (red.max(0).values - red.min(0).values + 1).tolist() == [16, 32]
-    assert loading.load("stamps", 32).side == 32
+    assert load.load("stamps", 32).side == 32
 
 
 def test_stamps_have_captions_in_two_languages(cache):
@@ -290,20 +292,20 @@ def test_resizing_keeps_what_is_flat_and_averages_what_is_fine():
 
 
 def test_a_misspelt_name_gets_the_nearest():
-    with pytest.raises(Trouble) as trouble:
-        loading.load("fasion")
+    with pytest.raises(UserError) as trouble:
+        load.load("fasion")
     assert "near: fashion" in trouble.value.expected
     assert (trouble.value.fix, trouble.value.exit) == ("souron data fashion", 3)
-    with pytest.raises(Trouble) as trouble:
-        loading.load("写真/胸部")
+    with pytest.raises(UserError) as trouble:
+        load.load("写真/胸部")
     assert "one sub-folder per class" in trouble.value.expected
     assert trouble.value.fix == "souron list --data"
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "photos.zip").write_bytes(b"PK")
-    with pytest.raises(Trouble, match=r"photos\.zip.*does not take"):
-        loading.load(tmp_path / "photos.zip")
+    with pytest.raises(UserError, match=r"photos\.zip.*does not take"):
+        load.load(tmp_path / "photos.zip")
 
 
 def write_photos(folder: Path) -> None:
@@ -315,16 +317,16 @@ def write_photos(folder: Path) -> None:
 
 def test_a_folder_and_a_csv_are_data(tmp_path):
     write_photos(tmp_path / "photos")
-    cases = loading.load(str(tmp_path / "photos"), 12)
-    assert sorted(cases.labels) == ["犬", "猫"] and len(cases) == 6
+    cases = load.load(str(tmp_path / "photos"), 12)
+    assert sorted(cases.classes) == ["犬", "猫"] and len(cases) == 6
     rows = [f"photos/{label}/{i}.png,{label}" for label in "猫犬" for i in range(3)]
     (tmp_path / "list.csv").write_text("\n".join(["filename,label", *rows]), encoding="utf-8")
-    assert len(loading.load(tmp_path / "list.csv", 12)) == 6
+    assert len(load.load(tmp_path / "list.csv", 12)) == 6
 
 
 def test_a_name_goes_before_a_folder_of_that_name(tmp_path, monkeypatch):
     write_photos(tmp_path / "digits")
     monkeypatch.chdir(tmp_path)
-    assert len(loading.load("digits")) == 1797
-    assert len(loading.load("./digits", 12)) == 6
-    assert len(loading.load(Path("digits"), 12)) == 6
+    assert len(load.load("digits")) == 1797
+    assert len(load.load("./digits", 12)) == 6
+    assert len(load.load(Path("digits"), 12)) == 6

@@ -28,12 +28,14 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from souron import cli
-from souron.data import anonymising, augmenting, checking, duplicates, folder, loading, table
-from souron.kinds import decoding, dicom
-from souron.kinds import image as pictures
-from souron.speaking import Trouble
+from souron.cli import main
+from souron.data import check, deidentify, duplicates, load, transforms
+from souron.data.dataset import Rows
+from souron.data.formats import csv_table, folder
+from souron.kinds.codecs import dicom, dicom_worker
+from souron.kinds.codecs import image as pictures
 from souron.tasks.classify import Classifier
+from souron.utils.messages import UserError
 
 SECRETS = {
     "PatientName": "Yamada^Hanako", "PatientID": "KRK-4711-99", "PatientBirthDate": "19610217",
@@ -86,7 +88,7 @@ def shown(path, **options) -> np.ndarray:
 
 
 def code(path, **options) -> str:
-    with pytest.raises(Trouble) as caught:
+    with pytest.raises(UserError) as caught:
         pictures.read(path, **options)
     return caught.value.code
 
@@ -109,9 +111,9 @@ def test_one_grey_level_of_sixteen_bits_stays(tmp_path, kind):
         (tmp_path / name).mkdir()
         Image.fromarray(np.full((9, 9), 40_000 + i, np.uint16)).save(tmp_path / name / f"1.{kind}")
     cases = folder.load(tmp_path)
-    assert cases.image.dtype == torch.float32 and cases.image.shape == (2, 1, 9, 9)
-    assert (cases.image[1] - cases.image[0]).unique().numpy() == pytest.approx(1 / 257, rel=0.01)
-    assert folder.load(tmp_path, side=5).image.unique().numel() == 2
+    assert cases.input.dtype == torch.float32 and cases.input.shape == (2, 1, 9, 9)
+    assert (cases.input[1] - cases.input[0]).unique().numpy() == pytest.approx(1 / 257, rel=0.01)
+    assert folder.load(tmp_path, side=5).input.unique().numel() == 2
 
 
 def test_all_levels_of_sixteen_bits_stay_apart(tmp_path):
@@ -127,22 +129,22 @@ def test_deep_and_shallow_files_together(tmp_path):
         path = tmp_path / "ab"[i % 2] / f"{i}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(np.full((8, 8), 100 + i, np.uint8)).save(path)
-    assert folder.load(tmp_path).image.dtype == torch.uint8
+    assert folder.load(tmp_path).input.dtype == torch.uint8
     Image.fromarray(np.full((8, 8), 12_345, np.uint16)).save(tmp_path / "b" / "9.png")
     seen = folder.load(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folder, "LOOKED_AT", 1)
         unseen = folder.load(tmp_path)
     for cases in (seen, unseen):
-        assert cases.image.dtype == torch.float32
-        values = dict(zip(cases.file, cases.image[:, 0, 0, 0].tolist(), strict=True))
+        assert cases.input.dtype == torch.float32
+        values = dict(zip(cases.file, cases.input[:, 0, 0, 0].tolist(), strict=True))
         assert values["a/2.png"] == 102 and values["b/9.png"] == pytest.approx(12_345 / 257)
 
 
 def test_deep_pictures_take_four_bytes(tmp_path, monkeypatch):
     two_classes(tmp_path, 1)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: namedtuple("m", "available")(40_000))
-    with pytest.raises(Trouble) as caught:
+    with pytest.raises(UserError) as caught:
         folder.load(tmp_path, side=64)
     assert caught.value.code == "memory" and caught.value.fix == "imgsz=50"
     assert folder.load(tmp_path, side=50).side == 50
@@ -172,19 +174,19 @@ def test_a_jpeg_in_cmyk_and_a_turned_one(tmp_path):
 
 def test_preparing_does_not_change_the_cases(tmp_path):
     cases = folder.load(two_classes(tmp_path))
-    before = cases.image.clone()
+    before = cases.input.clone()
     system = Classifier.__new__(Classifier)
     torch.nn.Module.__init__(system)
-    system.seen = Classifier.see(cases)
-    batch = system.prepare(cases.image, cases.label)
-    assert torch.equal(cases.image, before)
+    system.spec = Classifier.spec_for(cases)
+    batch = system.batch(Rows(cases.input, cases.target))
+    assert torch.equal(cases.input, before)
     assert abs(batch.image.mean()) < 1e-4 and abs(batch.image.std() - 1) < 0.02
 
 
 def test_augmentation_keeps_fine_steps():
     image = torch.rand(16, 1, 12, 12, generator=torch.Generator().manual_seed(1)) * 255
     before = image.clone()
-    for name, change in augmenting.CHANGES.items():
+    for name, change in transforms.CHANGES.items():
         changed = change(image, torch.Generator().manual_seed(0))
         assert changed.dtype == torch.float32 and not torch.equal(changed, image), name
         assert changed.min() >= 0 and changed.max() <= 255
@@ -308,10 +310,10 @@ def test_an_enhanced_file_scales_frame_by_frame(tmp_path):
 @pytest.mark.parametrize("text", ["40", "40,", "a,b", "40,0", "nan,5", "1,inf", "1,2,3", ""])
 def test_windows_that_make_no_sense(tmp_path, text):
     path = write(tmp_path / "a.dcm")
-    with pytest.raises(Trouble) as caught:
+    with pytest.raises(UserError) as caught:
         pictures.read(path, window=text)
     assert caught.value.code == "window" and caught.value.exit == 2
-    with pytest.raises(Trouble):
+    with pytest.raises(UserError):
         folder.load(tmp_path, window=text)
 
 
@@ -412,7 +414,7 @@ def test_damaged_files_end_in_trouble_and_nothing_else(tmp_path, capfd):
                 warnings.simplefilter("ignore")
                 try:
                     assert pictures.read(tmp_path / "a.dcm").mode in ("L", "F", "RGB")
-                except Trouble as trouble:
+                except UserError as trouble:
                     codes.add(trouble.code)
     assert len(codes) > 2 and codes <= {
         "truncated", "unreadable", "too large", "no pixels", "no decoder", "window", "no scale",
@@ -487,7 +489,7 @@ def test_every_file_that_pydicom_ships(capfd):
                     count = file.look().frames
                     ours = [file.values(number) for number in range(count)]
                     assert pictures.square(file.frame(0, "full"), 8, 1).shape == (1, 8, 8)
-            except Trouble as trouble:
+            except UserError as trouble:
                 assert trouble.found and theirs is None, (path.name, trouble.found)
                 continue
             for mine, frame in zip(ours, theirs if count > 1 else [theirs], strict=True):
@@ -521,7 +523,7 @@ def test_patients_and_columns_without_names(tmp_path):
     (tmp_path / "list.csv").write_text(
         "file,label,patient\n" + "".join(f"{file},{file[0]},p{i}\n" for i, file in
                                          enumerate(cases.file)))  # fmt: skip
-    assert table.load(tmp_path / "list.csv").group == [f"p{i}" for i in range(6)]
+    assert csv_table.load(tmp_path / "list.csv").group == [f"p{i}" for i in range(6)]
 
 
 def test_the_same_patient_has_the_same_pseudonym_everywhere():
@@ -539,15 +541,15 @@ def test_each_frame_is_a_case(tmp_path):
     assert list(cases.file) == [*(f"a/movie.dcm#{i}" for i in (1, 2, 3)),
                                 *(f"b/movie#{i}" for i in (1, 2, 3)), "b/single.dcm"]  # fmt: skip
     assert cases.group == [dicom.pseudonym("x")] * 3 + ["b/movie"] * 3 + [dicom.pseudonym("y")]
-    step = cases.image[1] - cases.image[0]
+    step = cases.input[1] - cases.input[0]
     assert step.numpy() == pytest.approx(255 / 4095, rel=1e-3)
 
-    found = checking.check(tmp_path)
-    assert all(checking.headers(found.cases))
-    checking.manifest(found, tmp_path / "checked.csv")
-    again = table.load(tmp_path / "checked.csv")
+    found = check.check(tmp_path)
+    assert all(check.headers(found.cases))
+    check.manifest(found, tmp_path / "checked.csv")
+    again = csv_table.load(tmp_path / "checked.csv")
     rows = [list(cases.file).index(file) for file in again.file]
-    assert torch.equal(again.image, cases.only(rows).image)
+    assert torch.equal(again.input, cases.only(rows).input)
     assert again.group == [cases.group[i] for i in rows]
 
 
@@ -565,7 +567,7 @@ def test_one_patient_id_for_all_says_nothing(tmp_path):
 
 
 def run(*words) -> int:
-    return cli.run([str(word) for word in words])
+    return main.run([str(word) for word in words])
 
 
 def test_predicting_dicom(tmp_path, capsys):
@@ -640,7 +642,7 @@ def test_anonymise_end_to_end(tmp_path, capsys):
     assert files[0] == "a/000001.dcm" and files[-1].startswith("b/00000")
     assert told["left_out"] == 1 and told["burned_in"] == {"said": 1, "likely": 1}
     assert {one["file"] for one in told["skipped"]} <= {f"a/{name}" for name in bad}
-    assert told["removed"]["PatientName"] == 6 and told["removed"][anonymising.PRIVATE] == 4
+    assert told["removed"]["PatientName"] == 6 and told["removed"][deidentify.PRIVATE] == 4
 
     words = [*SECRETS.values(), *SECRETS["PatientName"].split("^"), "ACME"]
     places = [said.encode(), *((out / file).read_bytes() for file in files)]
@@ -650,10 +652,10 @@ def test_anonymise_end_to_end(tmp_path, capsys):
         assert not [place for place in places if word.lower().encode() in place.lower()], word
 
     clean = pydicom.dcmread(out / "b" / "000001.dcm")
-    assert clean.PatientID == dicom.pseudonym(SECRETS["PatientID"], anonymising.secret())
+    assert clean.PatientID == dicom.pseudonym(SECRETS["PatientID"], deidentify.secret())
     assert clean.PatientIdentityRemoved == "YES" and clean.BodyPartExamined == "KNEE"
     assert clean.SOPInstanceUID == clean.file_meta.MediaStorageSOPInstanceUID
-    assert anonymising.identifying(clean) == set()
+    assert deidentify.identifying(clean) == set()
     assert run("data", "anonymise", root, out) == 5  # it is there already
 
 
@@ -662,10 +664,10 @@ def test_an_anonymised_copy_has_the_same_pictures_and_patients(tmp_path, capsys)
     assert run("data", "anonymise", root, out) == 0
     said = capsys.readouterr().err + capsys.readouterr().out
     assert "patient 1" not in said
-    one, other = loading.load(root), loading.load(out)
-    assert torch.equal(one.image, other.image) and torch.equal(one.label, other.label)
+    one, other = load.load(root), load.load(out)
+    assert torch.equal(one.input, other.input) and torch.equal(one.target, other.target)
     assert len(set(zip(one.group, other.group, strict=True))) == len(set(one.group)) == 6
-    assert anonymising.held(one)["PatientID"] == 6 and anonymising.held(other) == {}
+    assert deidentify.held(one)["PatientID"] == 6 and deidentify.held(other) == {}
 
 
 def test_a_pseudonym_cannot_be_found_by_trying_ids(tmp_path, monkeypatch, capsys):
@@ -676,7 +678,7 @@ def test_a_pseudonym_cannot_be_found_by_trying_ids(tmp_path, monkeypatch, capsys
     monkeypatch.setenv("SOURON_SECRET", str(tmp_path / "other secret"))
     assert run("data", "anonymise", root, tmp_path / "three") == 0
     real, one, two, three = (
-        loading.load(tmp_path / name).group for name in ("scans", "one", "two", "three")
+        load.load(tmp_path / name).group for name in ("scans", "one", "two", "three")
     )
     assert one == two
     assert not set(one) & set(real) and not set(one) & set(three)
@@ -703,11 +705,11 @@ def test_a_table_of_labels_comes_along_without_names(tmp_path, capsys):
     assert text.splitlines()[0] == "filename,label,patient,part" and len(text.splitlines()) == 13
     for secret in ("Yamada", "Sato", "2024", "P-"):
         assert secret not in text
-    one, other = loading.load(root / "Yamada.csv"), loading.load(made)
-    assert torch.equal(one.image, other.image) and torch.equal(one.label, other.label)
+    one, other = load.load(root / "Yamada.csv"), load.load(made)
+    assert torch.equal(one.input, other.input) and torch.equal(one.target, other.target)
     assert list(one.part) == list(other.part) and not other.skipped
     assert len(set(zip(one.group, other.group, strict=True))) == len(set(one.group)) == 6
-    alone = dicom.pseudonym("P-0", anonymising.secret())  # as in the DICOM files
+    alone = dicom.pseudonym("P-0", deidentify.secret())  # as in the DICOM files
     assert other.group[0] == alone == pydicom.dcmread(made.parent / other.file[0]).PatientID
 
 
@@ -725,16 +727,16 @@ def test_anonymise_refuses(tmp_path, capsys):
 
 def test_the_window_reaches_the_cases(tmp_path):
     root = two_classes(tmp_path, 2)
-    narrow, full = (loading.load(root, window=window) for window in ("1000,100", "full"))
-    assert narrow.image.min() == 0 and narrow.image.max() == 255
-    assert full.image.unique().numel() > 500 > narrow.image.unique().numel()
-    assert torch.equal(loading.load(root, window="1000,100").image, narrow.image)
-    looked = [checking.check(root, window=window).cases.image for window in ("1000,100", "full")]
+    narrow, full = (load.load(root, window=window) for window in ("1000,100", "full"))
+    assert narrow.input.min() == 0 and narrow.input.max() == 255
+    assert full.input.unique().numel() > 500 > narrow.input.unique().numel()
+    assert torch.equal(load.load(root, window="1000,100").input, narrow.input)
+    looked = [check.check(root, window=window).cases.input for window in ("1000,100", "full")]
     assert looked[0].max() == 255 and not torch.equal(*looked)
 
 
 def test_pydicom_is_imported_only_for_dicom():
-    script = ("import sys, souron.cli, souron.data.folder; "
+    script = ("import sys, souron.cli.main, souron.data.formats.folder; "
               "print('pydicom' in sys.modules, 'dicomanonymizer' in sys.modules)")  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -759,7 +761,7 @@ def test_a_decoder_that_dies_takes_nothing_with_it(tmp_path, capfd):
             (tmp_path / "a.dcm").write_bytes(damaged)
             try:
                 pictures.read(tmp_path / "a.dcm")
-            except Trouble as trouble:
+            except UserError as trouble:
                 assert trouble.code in ("unreadable", "truncated", "too large")
         (tmp_path / "a.dcm").write_bytes(whole)
         assert pictures.read(tmp_path / "a.dcm").getbbox()
@@ -769,8 +771,8 @@ def test_a_decoder_that_dies_takes_nothing_with_it(tmp_path, capfd):
 def test_a_decoder_that_takes_too_long_is_stopped(tmp_path, monkeypatch):
     (tmp_path / "a.dcm").write_bytes(shipped("JPEG2000.dcm"))
     with monkeypatch.context() as patch:
-        patch.setattr(decoding, "SECONDS", 0.0)
-        decoding.stop()
+        patch.setattr(dicom_worker, "SECONDS", 0.0)
+        dicom_worker.stop()
         assert code(tmp_path / "a.dcm") == "unreadable"
     assert pictures.read(tmp_path / "a.dcm").getbbox()
 
@@ -779,5 +781,5 @@ def test_a_decoder_is_not_looked_for_in_the_current_folder(tmp_path, monkeypatch
     (tmp_path / "a.dcm").write_bytes(shipped("JPEG2000.dcm"))
     for name in ("pydicom.py", "gdcm.py", "json.py", "numpy.py"):
         (tmp_path / name).write_text("raise SystemExit")
-    decoding.stop()
+    dicom_worker.stop()
     assert pictures.read(tmp_path / "a.dcm").getbbox()

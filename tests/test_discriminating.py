@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from souron import judging
-from souron.discriminating import (
+from souron.metrics.classification import (
     at_threshold,
     auc,
     auc_scores,
@@ -19,6 +18,8 @@ from souron.discriminating import (
     roc,
     threshold_scores,
 )
+from souron.stats import intervals, verdict
+from souron.stats import variance as stats_variance
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -107,8 +108,8 @@ def test_one_training_has_the_variance_of_delong_also_of_a_paired_difference(rng
     first, second = rng.normal(label, 1.0), np.round(rng.normal(0.5 * label, 1.0), 1)
     one, other, variance, of_difference = delong(first, second, label)
     a, b = auc_scores(two(first), label), auc_scores(two(second), label)
-    assert judging.spread(a)[0] == pytest.approx(variance)
-    found = judging.difference(a, b)
+    assert stats_variance.spread(a)[0] == pytest.approx(variance)
+    found = verdict.difference(a, b)
     assert found.difference == pytest.approx(one - other)
     assert found.variation.total()[0] == pytest.approx(of_difference)
 
@@ -130,8 +131,8 @@ def test_patients_count_as_obuchowski_counts_them(rng):
     s11 = 150 / 149 * (by_patient[0] * by_patient[1]).sum()
     expected = s10 / m + s01 / n + 2 * s11 / (m * n)
     scores = auc_scores(two(score), label)
-    assert judging.spread(scores, patient)[0] == pytest.approx(expected, rel=0.02)
-    assert judging.spread(scores)[0] < 0.9 * expected
+    assert stats_variance.spread(scores, patient)[0] == pytest.approx(expected, rel=0.02)
+    assert stats_variance.spread(scores)[0] < 0.9 * expected
 
 
 def test_auc_knows_the_order_only_and_turns_with_the_labels(rng):
@@ -192,29 +193,31 @@ def test_what_does_not_fit_is_refused():
 def test_a_share_without_a_bound_has_wilsons_interval_of_its_effective_size(rng):
     """Of even scores, whose kurtosis takes nothing from the degrees of freedom."""
     scores = np.tile([0.2, 0.8, 0.9], 400)
-    found = judging.share(scores)
-    variance, freedom = judging.spread(scores)
+    found = intervals.share_interval(scores)
+    variance, freedom = stats_variance.spread(scores)
     assert freedom == 1199 and variance == pytest.approx(scores.var(ddof=1) / 1200)
     n, z = found.value * (1 - found.value) / variance, 1.9619
     for end in (found.low, found.high):  # where the true share is a limit of what was found
         assert abs(end - found.value) == pytest.approx(z * math.sqrt(end * (1 - end) / n), rel=1e-3)
-    bound = judging.share(scores, most=n / 4)
+    bound = intervals.share_interval(scores, most=n / 4)
     assert bound.high - bound.low == pytest.approx(2 * (found.high - found.low), rel=0.01)
-    assert judging.share(scores, most=4 * n) == found
+    assert intervals.share_interval(scores, most=4 * n) == found
 
 
 def test_a_variance_that_few_cases_decide_has_few_degrees_of_freedom():
     rare = np.where(np.arange(200) < 3, 0.0, 0.9)
     even = np.full(200, rare.mean()) + np.where(np.arange(200) % 2, 1, -1) * rare.std()
-    assert judging.spread(rare)[0] == pytest.approx(judging.spread(even)[0])
-    assert judging.share(rare).low < judging.share(even).low - 0.002
+    assert stats_variance.spread(rare)[0] == pytest.approx(stats_variance.spread(even)[0])
+    assert intervals.share_interval(rare).low < intervals.share_interval(even).low - 0.002
 
 
 def test_a_share_where_nothing_varies_rests_on_its_units():
-    assert judging.share(np.ones(30)).low == pytest.approx(judging.interval(np.ones((2, 30))).low)
-    found = judging.share(np.ones(30), groups=np.arange(30) // 3)
+    assert intervals.share_interval(np.ones(30)).low == pytest.approx(
+        intervals.interval(np.ones((2, 30))).low
+    )
+    found = intervals.share_interval(np.ones(30), groups=np.arange(30) // 3)
     assert (found.n, found.groups, found.high) == (30, 10, 1.0)
-    assert found.low > judging.share(np.ones(30), np.arange(30) // 3, units=2).low
+    assert found.low > intervals.share_interval(np.ones(30), np.arange(30) // 3, units=2).low
 
 
 # the positive class
@@ -311,8 +314,8 @@ def test_figures_of_a_table_by_hand():
     assert values == [
         (8 / 10, 10), (24 / 30, 30), (8 / 14, 14), (24 / 26, 26), (pytest.approx(0.8), 40)
     ]  # fmt: skip
-    assert found["sensitivity"] == judging.proportion(8, 10)
-    assert found["positive predictive value"] == judging.proportion(8, 14)
+    assert found["sensitivity"] == intervals.proportion_interval(8, 10)
+    assert found["positive predictive value"] == intervals.proportion_interval(8, 14)
     stated = at_threshold(SAID, TRULY, prevalence=0.01)
     assert stated["positive predictive value"].value == pytest.approx(0.008 / (0.008 + 0.198))
     assert stated["negative predictive value"].value == pytest.approx(0.792 / (0.792 + 0.002))
@@ -343,9 +346,9 @@ def test_their_spread_is_the_delta_methods(prevalence):
         # d PPV: prevalence (1 - prevalence) ((1 - sp) d se + se d sp) / P(positive)^2
         inner = 0.09 * math.sqrt(0.2**2 * se + 0.8**2 * sp)
         expected = (inner / (0.1 * 0.8 + 0.9 * 0.2) ** 2) ** 2
-    found = judging.spread(scores["positive predictive value"])[0]
+    found = stats_variance.spread(scores["positive predictive value"])[0]
     assert found == pytest.approx(expected, rel=0.01)
-    balanced = judging.spread(scores["balanced accuracy"])[0]
+    balanced = stats_variance.spread(scores["balanced accuracy"])[0]
     assert balanced == pytest.approx((se + sp) / 4, rel=0.01)
     one = at_threshold(said, truly, prevalence=prevalence)["positive predictive value"]
     assert (one.high - one.low) / (2 * 1.96) == pytest.approx(math.sqrt(found), rel=0.02)

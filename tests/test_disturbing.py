@@ -8,12 +8,13 @@ import pytest
 import torch
 from scipy import ndimage
 
-from souron import finding, judging
-from souron.data.cases import Cases
-from souron.disturbing import DISTURBANCES, disturb, robustness, some, steps, what
-from souron.records import Measure
-from souron.reporting import pictures
-from souron.speaking import Trouble
+from souron import registry
+from souron.data.dataset import Dataset
+from souron.evaluation.corruptions import DISTURBANCES, disturb, robustness, some, steps, what
+from souron.report import plots
+from souron.stats import verdict
+from souron.stats.records import Measure
+from souron.utils.messages import UserError
 
 
 def noise(*shape):
@@ -93,11 +94,11 @@ def test_rotation_is_by_the_angle_about_the_middle():
 
 
 def test_what_is_unknown_is_refused():
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         disturb(noise(1, 1, 8, 8), "blurr", 1)
     assert trouble.value.fix == "blur"
     for level in (-1, 4):
-        with pytest.raises(Trouble):
+        with pytest.raises(UserError):
             disturb(noise(1, 1, 8, 8), "blur", level)
 
 
@@ -113,13 +114,13 @@ def bright_or_dark(count=60):
     label = torch.arange(count) % 2
     image = (40 + 60 * label).view(-1, 1, 1, 1).expand(-1, 1, 16, 16).byte()
     files, patients = [f"{i}.png" for i in range(count)], [f"p{i // 3}" for i in range(count)]
-    return Cases("few", image.contiguous(), label, ("dark", "bright"), files, group=patients)
+    return Dataset("few", image.contiguous(), label, ("dark", "bright"), files, group=patients)
 
 
 def judge_of_brightness(cases):
     """Knows the threshold 70: right on all, and wrong once pictures are made much darker."""
-    kind, config = finding.system("mlp_tiny")
-    system = kind(config, kind.see(cases))
+    kind, config = registry.load_system("mlp_tiny")
+    system = kind(config, kind.spec_for(cases))
     with torch.no_grad():
         for weight in system.parameters():
             weight.zero_()
@@ -141,7 +142,7 @@ def test_robustness_is_case_by_case_and_leaves_the_system_as_it_was():
     assert right["darker", 3].tolist() == [1.0, 0.0] * 30
     assert right["brighter", 3].tolist() == [0.0, 1.0] * 30
     assert right["rotation", 3].mean() == 1
-    drop = judging.difference(right["", 0].numpy(), right["darker", 3].numpy(), groups=cases.group)
+    drop = verdict.difference(right["", 0].numpy(), right["darker", 3].numpy(), groups=cases.group)
     assert drop.difference == 0.5 and drop.verdict == "better"
 
 
@@ -171,12 +172,12 @@ def test_the_plots_are_drawn_without_a_warning(language, monkeypatch):
     sure = torch.rand(50, generator=torch.Generator().manual_seed(0))
     points = list(zip((0.2, 0.5, 0.8), measures(0.3, 0.4, 0.9), strict=True))
     drawn = [
-        pictures.robustness({name: measures(0.9, 0.8, 0.6, 0.5) for name in names}),
-        pictures.reliability({"before": points, "補正後": points[:1]},
+        plots.robustness({name: measures(0.9, 0.8, 0.6, 0.5) for name in names}),
+        plots.reliability({"before": points, "補正後": points[:1]},
                              {"before": sure, "補正後": sure**2}),
-        pictures.roc({"resnet": ((0, 0.1, 1), (0, 0.8, 1))}, (0.1, 0.8)),
-        pictures.roc({"resnet": ((0, 1), (0, 1))}),
-        pictures.learning_sizes([25, 50, 100, 200], [0.6, 0.7, 0.75, 0.8], [0.5, 0.65, 0.7, 0.77],
+        plots.roc({"resnet": ((0, 0.1, 1), (0, 0.8, 1))}, (0.1, 0.8)),
+        plots.roc({"resnet": ((0, 1), (0, 1))}),
+        plots.learning_sizes([25, 50, 100, 200], [0.6, 0.7, 0.75, 0.8], [0.5, 0.65, 0.7, 0.77],
                                 [0.7, 0.8, 0.8, 0.83]),
     ]  # fmt: skip
     assert all(picture.startswith(b"\x89PNG") for picture in drawn)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from babel.messages.pofile import read_po
 
-from souron import cli, finding
-from souron.kinds.image import picture
-from souron.reporting import diagram
+from souron import registry
+from souron.cli import main
+from souron.kinds.codecs.image import picture
+from souron.report import diagram
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -41,14 +42,14 @@ PAGES = [
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_shows_works(page, photos, digits, capsys):
     """Its blocks run in order, beside a folder ``photos/`` and a digit in ``photo.png``."""
-    picture(digits.image[0]).save("photo.png")
+    picture(digits.input[0]).save("photo.png")
     assert snippets(page)
     for language, text in snippets(page):
         if language == "python":
             exec(compile(text, str(page), "exec"), {})
             continue
         for line in re.findall(r"^\$ souron (.*)$", text, re.MULTILINE):
-            code = cli.run(shlex.split(line))
+            code = main.run(shlex.split(line))
             assert code == 0, f"souron {line}\n{capsys.readouterr().err}"
 
 
@@ -56,12 +57,12 @@ def test_the_readme_names_the_two_commands():
     assert "$ make tour\n$ make test" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", finding.entries())
+@pytest.mark.parametrize("name", registry.entries())
 def test_a_system_has_its_page_in_both_languages(name, docs, monkeypatch, tmp_path):
     import pages
 
     # the other sizes take long, and ``make docs`` builds them
-    entry = replace(finding.entries()[name], sizes=("tiny", "small"))
+    entry = replace(registry.entries()[name], sizes=("tiny", "small"))
     described = pages.describe(entry)
     for language, idea in (("en", entry.idea), ("ja", entry.ja)):
         monkeypatch.setenv("SOURON_LANG", language)
@@ -76,13 +77,13 @@ def test_a_system_has_its_page_in_both_languages(name, docs, monkeypatch, tmp_pa
 def test_a_picture_shows_the_layers_in_order_with_their_shapes(docs):
     import pages
 
-    [row] = pages.describe(finding.entries()["cnn"]).lines
+    [row] = pages.describe(registry.entries()["cnn"]).lines
     assert [(box.kind, box.shape) for box in row] == [
         ("input", (1, 28, 28)), ("convolution", (6, 28, 28)), ("pooling", (6, 14, 14)),
         ("convolution", (16, 10, 10)), ("pooling", (16, 5, 5)), ("connected", (120,)),
         ("connected", (84,)), ("connected", (10,)),
     ]  # fmt: skip
-    critic = pages.describe(finding.entries()["dcgan"]).lines[1]
+    critic = pages.describe(registry.entries()["dcgan"]).lines[1]
     assert critic[0].shape == (3, 64, 64) and critic[-1].shape == (1, 1, 1)
 
 

@@ -6,12 +6,13 @@ from dataclasses import fields
 import pytest
 import torch
 
-from souron import finding, saving
-from souron.data.cases import Feed
-from souron.tasks.classify import Seen
-from souron.training import Run
+from souron import registry
+from souron.runs import folder
+from souron.tasks.classify import Spec
+from souron.training.loop import Run
+from souron.utils import files
 
-ENTRIES = finding.entries()
+ENTRIES = registry.entries()
 
 
 @pytest.fixture(params=list(ENTRIES))
@@ -20,10 +21,10 @@ def entry(request):
 
 
 def make(entry, cases, size="tiny"):
-    kind = finding.system(finding.spell(entry, size))[0]
+    kind = registry.load_system(registry.full_name(entry, size))[0]
     torch.manual_seed(0)
-    model = kind(kind.SIZES[size], kind.see(cases))
-    return model, Feed(cases, model.prepare, seed=1)
+    model = kind(kind.SIZES[size], kind.spec_for(cases))
+    return model, model.loader(cases, seed=1)
 
 
 def learn(model, data, steps, **run):
@@ -50,7 +51,7 @@ def test_its_file_says_what_it_is(entry):
 
 def test_its_file_is_short_and_its_config_flat(entry):
     assert len(entry.file.read_text(encoding="utf-8").splitlines()) <= 300
-    kind = finding.system(entry.name)[0]
+    kind = registry.load_system(entry.name)[0]
     for config in kind.SIZES.values():
         assert len(fields(config)) <= 7
         for item in fields(config):
@@ -59,7 +60,7 @@ def test_its_file_is_short_and_its_config_flat(entry):
 
 
 def test_it_knows_its_task(entry):
-    assert finding.system(entry.name)[0].task == entry.task
+    assert registry.load_system(entry.name)[0].task == entry.task
 
 
 def test_learning_lowers_the_loss(entry, digits):
@@ -95,14 +96,14 @@ def test_what_it_learns_survives_saving(entry, digits, tmp_path):
     model, data = make(entry, digits.only(range(256)))
     learn(model, data, 3)
     args = {
-        "system": finding.spell(entry, "tiny"),
-        "config": saving.as_plain(model.config),
-        "seen": saving.as_plain(model.seen),
+        "system": registry.full_name(entry, "tiny"),
+        "config": folder.as_plain(model.config),
+        "seen": folder.as_plain(model.spec),
         "data": "digits",
     }
-    saving.write_args(tmp_path, args)
-    saving.write_tensors(tmp_path / "weights" / "best.safetensors", model.state_dict(), {})
-    again = saving.load(tmp_path)
+    folder.write_args(tmp_path, args)
+    files.write_tensors(tmp_path / "weights" / "best.safetensors", model.state_dict(), {})
+    again = folder.load(tmp_path)
     assert type(again) is type(model) and not again.training
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
@@ -111,8 +112,8 @@ def test_what_it_learns_survives_saving(entry, digits, tmp_path):
 def test_it_measures_case_by_case(entry, digits):
     model, data = make(entry, digits.only(range(64)))
     learn(model, data, 2)
-    scores = model.evaluate(data)
-    assert list(scores) == list(model.measures)
+    scores = model.validate(data)
+    assert set(scores) <= {metric.name for metric in registry.load_task(entry.task).metrics}
     assert all(values.shape == (64,) for values in scores.values())
 
 
@@ -139,8 +140,8 @@ CLASSIFIERS = [name for name, entry in ENTRIES.items() if entry.task == "classif
 @pytest.mark.parametrize("channels, side", [(1, 8), (1, 28), (3, 32), (3, 64)])
 @pytest.mark.parametrize("size", ["tiny", "small"])
 def test_a_classifier_takes_any_picture(name, channels, side, size):
-    kind = finding.system(name)[0]
-    seen = Seen(channels, side, ("a", "b", "c"), (0.5,) * channels, (0.2,) * channels)
+    kind = registry.load_system(name)[0]
+    seen = Spec(channels, side, ("a", "b", "c"), (0.5,) * channels, (0.2,) * channels)
     model = kind(kind.SIZES[size], seen).eval()
     with torch.inference_mode():
         logits = model(torch.randn(2, channels, side, side))

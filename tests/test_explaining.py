@@ -9,21 +9,22 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from souron import explaining, finding
-from souron.explaining import coarse, heat, method
-from souron.reporting.pictures import overlay
-from souron.speaking import Trouble
-from souron.tasks.classify import Classifier, Seen
+from souron import registry
+from souron.evaluation import gradcam
+from souron.evaluation.gradcam import coarse, heat, method
+from souron.report.plots import overlay
+from souron.tasks.classify import Classifier, Spec
+from souron.utils.messages import UserError
 
-CLASSIFIERS = [name for name, entry in finding.entries().items() if entry.task == "classify"]
+CLASSIFIERS = [name for name, entry in registry.entries().items() if entry.task == "classify"]
 WITHOUT_PLACES = {"mlp"}
 PATCHES = {"vit", "mlp_mixer"}
 
 
 def make(name, side=32, channels=3, size="tiny"):
     torch.manual_seed(0)
-    kind = finding.system(name)[0]
-    seen = Seen(channels, side, ("a", "b", "c"), (0.5,) * channels, (0.25,) * channels)
+    kind = registry.load_system(name)[0]
+    seen = Spec(channels, side, ("a", "b", "c"), (0.5,) * channels, (0.25,) * channels)
     system = kind(kind.SIZES[size], seen).eval()
     for weight in system.get_submodule(system.head).parameters():
         nn.init.normal_(weight)  # some start at zero, and then nothing speaks for anything
@@ -31,7 +32,7 @@ def make(name, side=32, channels=3, size="tiny"):
 
 
 def batch(system, count=3):
-    image = torch.randint(0, 256, (count, system.seen.channels, system.seen.side, system.seen.side))
+    image = torch.randint(0, 256, (count, system.spec.channels, system.spec.side, system.spec.side))
     label = torch.arange(count) % 3
     return system.prepare(image.byte(), label)
 
@@ -60,9 +61,7 @@ def test_every_system_shows_where_it_looks_and_stays_as_it_was(name, size, froze
     assert all(weight.grad is None for weight in system.parameters())
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     assert not any(getattr(module, kind) for module in system.modules() for kind in hooks)
-    assert (method(system) != explaining._("Grad-CAM at the last feature maps")) == (
-        name in PATCHES
-    )
+    assert (method(system) != gradcam._("Grad-CAM at the last feature maps")) == (name in PATCHES)
 
 
 @pytest.mark.parametrize("name", ["cnn", "resnet", "densenet", "vit", "mlp_mixer"])
@@ -75,7 +74,7 @@ def test_pictures_of_any_side(name, side, channels):
 def test_a_picture_alone_is_explained_as_in_a_batch():
     for name in ("resnet", "vit"):
         system = make(name)
-        image, label = batch(system, explaining.BATCH + 3)
+        image, label = batch(system, gradcam.BATCH + 3)
         together = heat(system, image, label)
         alone = torch.cat(
             [heat(system, image[i : i + 1], label[i : i + 1]) for i in range(len(label))]
@@ -143,7 +142,7 @@ class Spot(Classifier):
     """Says "bright" of a picture where any place is bright, "dark" where any is dark."""
 
     def __init__(self):
-        super().__init__(None, Seen(1, 32, ("bright", "dark")))
+        super().__init__(None, Spec(1, 32, ("bright", "dark")))
         self.fc = nn.Linear(2, 2, bias=False)
         nn.init.eye_(self.fc.weight)
 
@@ -174,7 +173,7 @@ def test_nothing_is_shown_where_nothing_speaks_for_the_class():
 def test_a_system_without_places_says_so():
     system = make("mlp")
     assert method(system) is None
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         heat(system, *batch(system))
     assert trouble.value.code == "heat" and "resnet" in trouble.value.expected
 
@@ -191,10 +190,10 @@ def test_a_system_without_places_says_so():
 def test_networks_of_timm(backbone):
     if not timm.is_model(backbone):
         pytest.skip("this timm does not have it")
-    kind = finding.system("timm")[0]
+    kind = registry.load_system("timm")[0]
     torch.manual_seed(0)
     config = type(kind.SIZES["tiny"])(backbone)
-    system = kind(config, Seen(3, 64, ("a", "b"))).eval()
+    system = kind(config, Spec(3, 64, ("a", "b"))).eval()
     system.requires_grad_(False)
     found = heat(system, *batch(system, 2))
     assert found.shape == (2, 64, 64) and found.isfinite().all() and found.max() == 1

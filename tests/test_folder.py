@@ -9,8 +9,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from souron.data import folder, loading, table, yolo
-from souron.speaking import Trouble
+from souron.data import load as data_load
+from souron.data.formats import csv_table, folder, yolo
+from souron.utils.messages import UserError
 
 
 def save(path, value=100, size=(12, 12), mode="RGB"):
@@ -23,8 +24,8 @@ def why(cases) -> dict[str, str]:
     return {skipped.file: skipped.code for skipped in cases.skipped}
 
 
-def trouble(load, path, **options) -> Trouble:
-    with pytest.raises(Trouble) as caught:
+def trouble(load, path, **options) -> UserError:
+    with pytest.raises(UserError) as caught:
         load(path, **options)
     return caught.value
 
@@ -34,15 +35,15 @@ def test_class_folders(tmp_path):
         save(tmp_path / "cat" / name)
     save(tmp_path / "犬 dog" / "-rf '1'.png", 7)
     cases = folder.load(tmp_path)
-    assert cases.labels == ("cat", "犬 dog")
+    assert cases.classes == ("cat", "犬 dog")
     assert list(cases.file) == [
         "cat/2.png",
         "cat/10.png",
         "cat/deep/er/1.png",
         "犬 dog/-rf '1'.png",
     ]
-    assert cases.label.tolist() == [0, 0, 0, 1]
-    assert cases.image.shape == (4, 3, 12, 12) and cases.image[3, 0].unique().tolist() == [7]
+    assert cases.target.tolist() == [0, 0, 0, 1]
+    assert cases.input.shape == (4, 3, 12, 12) and cases.input[3, 0].unique().tolist() == [7]
     assert cases.part == () and cases.group == () and cases.skipped == ()
     assert cases.name == tmp_path.name
 
@@ -54,7 +55,7 @@ def test_parts(tmp_path, names):
         save(tmp_path / name / "a" / "1.png")
         save(tmp_path / name / "b" / "1.png")
     cases = folder.load(tmp_path)
-    assert cases.labels == ("a", "b")
+    assert cases.classes == ("a", "b")
     assert sorted(cases.part) == ["test", "test", "train", "train", "val", "val"]
     assert cases.part[[f.lower()[:2] for f in cases.file].index("va")] == "val"
 
@@ -80,7 +81,7 @@ def test_folders_above_the_classes(tmp_path, above):
     save(tmp_path / above / "a" / "1.png")
     save(tmp_path / above / "b" / "1.png")
     cases = folder.load(tmp_path)
-    assert cases.labels == ("a", "b") and cases.file[0] == f"{above}/a/1.png"
+    assert cases.classes == ("a", "b") and cases.file[0] == f"{above}/a/1.png"
 
 
 def test_bad_files_are_skipped_by_name(tmp_path):
@@ -114,8 +115,8 @@ def test_rows_stay_beside_their_files_when_some_are_skipped(tmp_path):
     seen = []
     cases = folder.load(tmp_path, progress=lambda done, total: seen.append((done, total)))
     numbers = [int(file[2:-4]) for file in cases.file]
-    assert cases.image[:, 0, 0, 0].tolist() == numbers
-    assert [cases.labels[c] for c in cases.label] == [file[0] for file in cases.file]
+    assert cases.input[:, 0, 0, 0].tolist() == numbers
+    assert [cases.classes[c] for c in cases.target] == [file[0] for file in cases.file]
     assert len(cases) + len(cases.skipped) == 150 and len(cases.skipped) == 21
     assert seen[-1] == (150, 150)
 
@@ -146,7 +147,7 @@ def test_names_from_other_systems(tmp_path):
     os.mkdir(cp932)  # noqa: PTH102
     os.rename(save(tmp_path / "x.png"), cp932 + "/x.png")  # noqa: PTH104
     cases = folder.load(tmp_path)
-    assert cases.labels == ("が", "猫") and list(cases.file) == ["が/1.png", "猫/x.png"]
+    assert cases.classes == ("が", "猫") and list(cases.file) == ["が/1.png", "猫/x.png"]
 
 
 def test_one_class(tmp_path):
@@ -185,12 +186,12 @@ def test_a_missing_folder_names_the_nearest(tmp_path):
 def test_side_and_channels(tmp_path):
     save(tmp_path / "a" / "1.png", 3, mode="L")
     save(tmp_path / "b" / "1.png", 3, mode="L")
-    assert folder.load(tmp_path).image.shape == (2, 1, 12, 12)
-    assert folder.load(tmp_path, side=20).image.shape == (2, 1, 20, 20)
+    assert folder.load(tmp_path).input.shape == (2, 1, 12, 12)
+    assert folder.load(tmp_path, side=20).input.shape == (2, 1, 20, 20)
     save(tmp_path / "b" / "2.png", 3, size=(12, 14))
-    assert folder.load(tmp_path).image.shape == (3, 3, 64, 64)
+    assert folder.load(tmp_path).input.shape == (3, 3, 64, 64)
     save(tmp_path / "b" / "2.png", 3, size=(100, 100), mode="L")
-    assert folder.load(tmp_path).image.shape == (3, 1, 64, 64)
+    assert folder.load(tmp_path).input.shape == (3, 1, 64, 64)
 
 
 def test_sixteen_bit_grey(tmp_path):
@@ -198,7 +199,7 @@ def test_sixteen_bit_grey(tmp_path):
         (tmp_path / name).mkdir()
         Image.fromarray(np.full((8, 8), 51400, np.uint16)).save(tmp_path / name / "1.png")
     cases = folder.load(tmp_path)
-    assert cases.channels == 1 and cases.image.unique().tolist() == [200]
+    assert cases.channels == 1 and cases.input.unique().tolist() == [200]
 
 
 def test_what_does_not_fit_into_memory(tmp_path, monkeypatch):
@@ -239,18 +240,18 @@ def test_table(listed, encoding):
         '"pictures/0 写真.png","cat, big",p2,Validation\r\n'
         "pictures/3 写真.png,犬,,\r\n"
     )
-    cases = table.load(listed(text, encoding))
+    cases = csv_table.load(listed(text, encoding))
     assert list(cases.file) == ["pictures/1 写真.png", "pictures/0 写真.png", "pictures/3 写真.png"]
-    assert [cases.labels[c] for c in cases.label] == ["犬", "cat, big", "犬"]
+    assert [cases.classes[c] for c in cases.target] == ["犬", "cat, big", "犬"]
     assert list(cases.group) == ["p1", "p2", ""] and list(cases.part) == ["train", "val", ""]
-    assert cases.image[:, 0, 0, 0].tolist() == [40, 0, 120]
+    assert cases.input[:, 0, 0, 0].tolist() == [40, 0, 120]
 
 
 def test_other_column_names_and_separators(listed):
-    cases = table.load(
+    cases = csv_table.load(
         listed("Patient_ID;Image; Class\nx;pictures\\0 写真.png;1\ny;pictures/1 写真.png;2\n")
     )
-    assert cases.labels == ("1", "2") and list(cases.group) == ["x", "y"]
+    assert cases.classes == ("1", "2") and list(cases.group) == ["x", "y"]
 
 
 def test_bad_rows_are_skipped(listed, tmp_path):
@@ -260,7 +261,7 @@ def test_bad_rows_are_skipped(listed, tmp_path):
         "./pictures/0 写真.png,b\npictures/2 写真.png,\n../outside.png,a\n"
         f"{outside},b\npictures/3 写真.png\n\n"
     )
-    cases = table.load(listed(text))
+    cases = csv_table.load(listed(text))
     assert list(cases.file) == ["pictures/0 写真.png", "pictures/1 写真.png"]
     assert [(s.file, s.code) for s in cases.skipped] == [
         ("pictures/0 写真.png", "label conflict"), ("pictures/2 写真.png", "no label"),
@@ -283,14 +284,14 @@ def test_bad_rows_are_skipped(listed, tmp_path):
     ],
 )
 def test_tables_that_cannot_be_used(listed, text, code):
-    assert trouble(table.load, listed(text)).code == code
+    assert trouble(csv_table.load, listed(text)).code == code
 
 
 def test_bytes_that_are_no_text(listed, tmp_path):
     path = listed("")
     path.write_bytes(b"file,label\n\x81\xff,1\n")
-    assert trouble(table.load, path).code == "unreadable"
-    assert trouble(table.load, tmp_path / "lists.csv").code == "missing"
+    assert trouble(csv_table.load, path).code == "unreadable"
+    assert trouble(csv_table.load, tmp_path / "lists.csv").code == "missing"
 
 
 def test_further_columns_are_kept_by_the_names_that_are_known(listed):
@@ -299,7 +300,7 @@ def test_further_columns_are_kept_by_the_names_that_are_known(listed):
         "p1,pictures/0 写真.png,犬,東京,女,2024-05-01, a ,A\n"
         f"NaN,pictures/1 写真.png,猫,,男,nan,{'x' * 300},B\n"
     )
-    cases = table.load(listed(text))
+    cases = csv_table.load(listed(text))
     assert list(cases.group) == ["p1", ""]
     assert cases.columns == {
         "site": ["東京", ""], "sex": ["女", "男"], "date": ["2024-05-01", ""],
@@ -312,20 +313,20 @@ def test_other_words_for_patients_are_no_further_columns(listed):
     text = "file,label,patient,subject,owner\n" + "".join(
         f"pictures/{i} 写真.png,{'ab'[i % 2]},p{i},s{i},o{i}\n" for i in range(4)
     )
-    assert table.load(listed(text)).columns.keys() == {"owner"}
-    assert table.load(listed(text), group="owner").columns.keys() == set()
-    assert table.load(listed(text), group="none").columns.keys() == {"owner"}
+    assert csv_table.load(listed(text)).columns.keys() == {"owner"}
+    assert csv_table.load(listed(text), group="owner").columns.keys() == set()
+    assert csv_table.load(listed(text), group="none").columns.keys() == {"owner"}
 
 
 def test_a_table_has_at_most_twenty_further_columns(listed):
     names = [f"c{i}" for i in range(30)]
     rows = [f"pictures/{i} 写真.png,{i}," + ",".join("1" * 30) for i in range(2)]
-    cases = table.load(listed("\n".join([",".join(["file,label", *names]), *rows])))
+    cases = csv_table.load(listed("\n".join([",".join(["file,label", *names]), *rows])))
     assert list(cases.columns) == names[:20]
 
 
 def test_japanese_parts(listed):
-    cases = table.load(
+    cases = csv_table.load(
         listed("ファイル,クラス,区分\npictures/0 写真.png,a,学習\npictures/1 写真.png,b,テスト\n")
     )
     assert list(cases.part) == ["train", "test"]
@@ -352,12 +353,12 @@ NAMED = {"path": ".", "train": "learn", "val": ["check"], "names": {0: "zebra", 
 
 def test_a_data_yaml(described):
     path = described(NAMED)
-    cases = loading.load(path)
-    assert cases.labels == ("zebra", "cat") and cases.name == "photos"
+    cases = data_load.load(path)
+    assert cases.classes == ("zebra", "cat") and cases.name == "photos"
     assert cases.file[0] == "check/cat/0.png"
-    assert [cases.labels[c] for c in cases.label] == [f.split("/")[1] for f in cases.file]
+    assert [cases.classes[c] for c in cases.target] == [f.split("/")[1] for f in cases.file]
     assert list(cases.part) == ["val" if f.startswith("check") else "train" for f in cases.file]
-    assert loading.load(path.parent).labels == ("zebra", "cat")  # through it
+    assert data_load.load(path.parent).labels == ("zebra", "cat")  # through it
 
 
 def test_classes_called_by_their_numbers(described):
@@ -365,8 +366,8 @@ def test_classes_called_by_their_numbers(described):
     (path.parent / "learn" / "zebra").rename(path.parent / "learn" / "1")
     (path.parent / "learn" / "cat").rename(path.parent / "learn" / "0")
     cases = yolo.load(path)
-    assert cases.labels == ("ape", "dog") and len(cases) == 4
-    assert {(f.split("/")[1], cases.labels[c]) for f, c in zip(cases.file, cases.label, strict=True)
+    assert cases.classes == ("ape", "dog") and len(cases) == 4
+    assert {(f.split("/")[1], cases.classes[c]) for f, c in zip(cases.file, cases.target, strict=True)
             } == {("0", "ape"), ("1", "dog")}  # fmt: skip
 
 
@@ -374,7 +375,7 @@ def test_a_folder_with_classes_of_its_own_is_read_without_its_data_yaml(describe
     root = described(NAMED).parent
     for name in ("one", "two"):
         save(root / name / "1.png")
-    assert set(loading.load(root).labels) == {"one", "two", "learn", "check"}
+    assert set(data_load.load(root).labels) == {"one", "two", "learn", "check"}
 
 
 @pytest.mark.parametrize(
@@ -401,7 +402,7 @@ def test_a_data_yaml_that_cannot_be_used(described, tmp_path, about, code):
         save(tmp_path / "elsewhere" / name / "1.png")
     path = described(about)
     (path.parent / "link").symlink_to(tmp_path / "elsewhere")
-    error = trouble(loading.load, path)
+    error = trouble(data_load.load, path)
     assert (error.code, error.exit) == (code, 3)
 
 
@@ -420,5 +421,5 @@ def test_a_data_yaml_that_cannot_be_used(described, tmp_path, about, code):
     ],
 )
 def test_a_hostile_data_yaml(described, text):
-    error = trouble(loading.load, described(None, text))
+    error = trouble(data_load.load, described(None, text))
     assert error.code in ("unreadable", "too large") and len(error.found) < 600

@@ -15,19 +15,24 @@ from interrupting import stop_after
 from PIL import Image
 from torch import Tensor
 
-from souron import asking, drawing, evaluating, generating, running, saving
-from souron.asking import Choice
-from souron.auditing import provenance
-from souron.kinds import image as pictures
-from souron.speaking import Trouble
-from souron.tasks.generate import Generator, Noise, Seen, Walk
+from souron.evaluation import sampling
+from souron.evaluation.sampling import Noise, Walk
+from souron.kinds import signature
+from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import provenance
+from souron.kinds.signature import Choice
+from souron.runs import evaluate, generate, train
+from souron.runs import events as runs_events
+from souron.tasks.generate import Generator, Spec
+from souron.utils import files as file_utils
+from souron.utils.messages import UserError
 
 
 class Painter(Generator):
     """Paints its noise, in as many steps as are asked for."""
 
     def __init__(self, shares=(0.5, 0.5)):
-        super().__init__(None, Seen(1, 8, ("a", "b"), shares))
+        super().__init__(None, Spec(1, 8, ("a", "b"), shares))
 
     def drawing(
         self,
@@ -48,7 +53,7 @@ def run(tmp_path_factory):
     project = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOURON_CACHE", str(project / "cache"))
-        return running.train("dcgan_tiny", "digits", budget="3ep", samples=60, project=project)
+        return train.train("dcgan_tiny", "digits", budget="3ep", samples=60, project=project)
 
 
 def test_a_pictures_noise_is_its_own():
@@ -95,10 +100,10 @@ def test_asking_for_a_class_leaves_the_rest_of_the_noise():
 
 
 def test_options_are_read_from_the_signature():
-    known = asking.options_of(Painter.drawing)
+    known = signature.options_of(Painter.drawing)
     assert list(known) == ["steps", "way", "given"]
     assert known["steps"].read("3") == 3 and known["steps"].allowed == "1..9"
-    assert asking.read_options(known, {"way": "down"}) == {"way": "down"}
+    assert signature.read_options(known, {"way": "down"}) == {"way": "down"}
 
 
 @pytest.mark.parametrize(
@@ -107,41 +112,41 @@ def test_options_are_read_from_the_signature():
      ({"step": "3"}, "option")],
 )  # fmt: skip
 def test_options_without_sense_are_refused(given, code):
-    with pytest.raises(Trouble) as trouble:
-        asking.read_options(asking.options_of(Painter.drawing), given)
+    with pytest.raises(UserError) as trouble:
+        signature.read_options(signature.options_of(Painter.drawing), given)
     assert trouble.value.code == code
     assert trouble.value.expected
 
 
 def test_a_sample_grows_in_chunks_and_is_the_same_in_one():
-    *_, sample = drawing.Sample.growing(Painter(), 150, seed=3)
+    *_, sample = sampling.Sample.growing(Painter(), 150, seed=3)
     assert sample.image.shape == (150, 1, 8, 8) and sample.image.dtype == torch.uint8
-    whole = drawing.as_bytes(Painter().draw(Noise(3, range(150))))
+    whole = sampling.as_bytes(Painter().draw(Noise(3, range(150))))
     assert torch.equal(sample.image, whole)
 
 
 def test_a_round_walk_begins_at_its_stations():
     painter = Painter()
-    frames = torch.stack(list(drawing.walk(painter, 1, range(2, 5), 6)))
-    stations = drawing.as_bytes(painter.draw(Noise(1, [2, 3, 4])))
+    frames = torch.stack(list(sampling.walk(painter, 1, range(2, 5), 6)))
+    stations = sampling.as_bytes(painter.draw(Noise(1, [2, 3, 4])))
     assert len(frames) == 18 and torch.equal(frames[::6], stations)
 
 
 def test_a_film_takes_a_tenth_of_the_time_and_goes_on(tmp_path):
-    film = drawing.Film(tmp_path / "film.safetensors")
+    film = sampling.Film(tmp_path / "film.safetensors")
     assert film.shoot(Painter(), 0.0, 100.0) is not None
     assert film.shoot(Painter(), 0.01, 100.0) is None  # the next is due at a thirtieth
     assert film.shoot(Painter(), 0.5, 100.0) is not None
     film.seconds = 20.0
     assert film.shoot(Painter(), 0.9, 100.0) is None
     film.keep()
-    again = drawing.Film(film.path)
+    again = sampling.Film(film.path)
     assert again.seconds == 20.0 and torch.equal(again.frames[1], film.frames[1])
 
 
 def test_a_run_is_measured_against_the_floor_and_shows_how_it_learnt(run):
     assert list(run.measures)[:4] == ["Fréchet distance", "kernel distance", "precision", "recall"]
-    floor = run.appraisal.scale.floor.measures
+    floor = run.details.reference.floor.measures
     assert run.measures["Fréchet distance"].value > 2 * floor["Fréchet distance"].value
     assert run.measures["Fréchet distance"].n == 60 and run.film
     told = json.loads((run.folder / "receipt.json").read_text(encoding="utf-8"))
@@ -150,7 +155,7 @@ def test_a_run_is_measured_against_the_floor_and_shows_how_it_learnt(run):
 
 
 def test_measuring_again_gives_the_same(run):
-    again = evaluating.evaluate(run.folder, samples=60)
+    again = evaluate.evaluate(run.folder, samples=60)
     assert again["Fréchet distance"].value == pytest.approx(
         run.measures["Fréchet distance"].value, rel=1e-4
     )
@@ -158,7 +163,7 @@ def test_measuring_again_gives_the_same(run):
 
 def test_pictures_are_files_that_say_what_they_are(run, tmp_path):
     out = tmp_path / "out"
-    record = generating.generate(run.folder, 5, 1, out=out, walk=2)
+    record = generate.generate(run.folder, 5, 1, out=out, walk=2)
     names = sorted(file.name for file in out.iterdir())
     assert names == ["00000.png", "00001.png", "00002.png", "00003.png", "00004.png",
                      "grid.png", "walk.webp"]  # fmt: skip
@@ -168,29 +173,29 @@ def test_pictures_are_files_that_say_what_they_are(run, tmp_path):
     mark = provenance.read(out / "00003.png")
     assert mark.number == 3 and mark.seed == 1 and mark.system == "dcgan_tiny"
     with Image.open(out / "walk.webp") as moving:
-        assert 2 < moving.n_frames <= 2 * generating.BETWEEN  # frames that are alike become one
+        assert 2 < moving.n_frames <= 2 * generate.BETWEEN  # frames that are alike become one
 
 
 def test_the_same_seed_gives_the_same_pictures_and_first_goes_on(run, tmp_path):
-    whole = generating.generate(run.folder, 6, 4, out=tmp_path / "whole")
-    rest = generating.generate(run.folder, 2, 4, first=4, out=tmp_path / "rest")
+    whole = generate.generate(run.folder, 6, 4, out=tmp_path / "whole")
+    rest = generate.generate(run.folder, 2, 4, first=4, out=tmp_path / "rest")
     for file in rest.files[:2]:
         assert file.read_bytes() == (whole.folder / file.name).read_bytes()
 
 
 def test_no_picture_is_written_over(run, tmp_path):
-    generating.generate(run.folder, 2, 1, out=tmp_path / "here")
-    with pytest.raises(Trouble) as trouble:
-        generating.generate(run.folder, 3, 2, out=tmp_path / "here")
+    generate.generate(run.folder, 2, 1, out=tmp_path / "here")
+    with pytest.raises(UserError) as trouble:
+        generate.generate(run.folder, 3, 2, out=tmp_path / "here")
     assert trouble.value.code == "exists"
-    again = generating.generate(run.folder, 2, 1)
-    assert again.folder != generating.generate(run.folder, 2, 1).folder
+    again = generate.generate(run.folder, 2, 1)
+    assert again.folder != generate.generate(run.folder, 2, 1).folder
 
 
 def test_very_many_pictures_need_no_more_memory_and_lie_in_folders(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(generating, "A_FOLDER", 3)
-    monkeypatch.setattr(drawing, "MOST_AT_ONCE", 2)
-    record = generating.generate(run.folder, 7, 0, out=tmp_path / "many")
+    monkeypatch.setattr(generate, "A_FOLDER", 3)
+    monkeypatch.setattr(sampling, "MOST_AT_ONCE", 2)
+    record = generate.generate(run.folder, 7, 0, out=tmp_path / "many")
     folders = sorted(file.name for file in record.folder.iterdir() if file.is_dir())
     assert folders == ["0000", "0001", "0002"]
     assert len(list(record.folder.glob("*/*.png"))) == 7
@@ -204,26 +209,26 @@ def test_very_many_pictures_need_no_more_memory_and_lie_in_folders(run, tmp_path
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused_before_anything_is_written(run, options, code):
     before = sorted((run.folder / "pictures").glob("*"))
-    with pytest.raises(Trouble) as trouble:
-        generating.generate(run.folder, **options)
+    with pytest.raises(UserError) as trouble:
+        generate.generate(run.folder, **options)
     assert trouble.value.code == code
     assert sorted((run.folder / "pictures").glob("*")) == before
 
 
 def test_a_classifier_does_not_draw(tmp_path):
-    record = running.train("mlp_tiny", "digits", budget="1ep", project=tmp_path)
-    with pytest.raises(Trouble) as trouble:
-        generating.generate(record.folder)
+    record = train.train("mlp_tiny", "digits", budget="1ep", project=tmp_path)
+    with pytest.raises(UserError) as trouble:
+        generate.generate(record.folder)
     assert trouble.value.code == "task" and "dcgan" in trouble.value.fix
 
 
 def test_ctrl_c_keeps_what_was_drawn_and_says_how_to_go_on(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(drawing, "MOST_AT_ONCE", 2)
-    events = generating.generating(run.folder, 10, 1, out=tmp_path / "some")
+    monkeypatch.setattr(sampling, "MOST_AT_ONCE", 2)
+    events = generate.generating(run.folder, 10, 1, out=tmp_path / "some")
     for event in events:
         if event.fraction >= 0.4:
             break
-    with pytest.raises(running.Interrupted) as interrupted:
+    with pytest.raises(runs_events.Interrupted) as interrupted:
         events.throw(KeyboardInterrupt)
     assert len(list((tmp_path / "some").glob("0*.png"))) == 4
     assert "n=6" in interrupted.value.command and "first=4" in interrupted.value.command
@@ -236,7 +241,7 @@ def test_ctrl_c_keeps_what_was_drawn_and_says_how_to_go_on(run, tmp_path, monkey
 def test_a_full_disk_keeps_what_was_drawn_and_says_how_to_go_on(
     room, rest, run, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(drawing, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(sampling, "MOST_AT_ONCE", 2)
     save, saved = provenance.save, []
 
     def full(image, path, *given, **options):
@@ -246,8 +251,8 @@ def test_a_full_disk_keeps_what_was_drawn_and_says_how_to_go_on(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(provenance, "save", full)
-    with pytest.raises(Trouble) as trouble:
-        generating.generate(run.folder, 10, 1, walk=2, out=tmp_path / "some")
+    with pytest.raises(UserError) as trouble:
+        generate.generate(run.folder, 10, 1, walk=2, out=tmp_path / "some")
     assert trouble.value.code == "disk" and trouble.value.exit == 4
     assert trouble.value.fix.endswith(rest)
     names = sorted(file.name for file in (tmp_path / "some").iterdir())
@@ -267,7 +272,7 @@ def test_a_killed_drawing_leaves_whole_pictures(run, tmp_path):
     for file in drawn:
         with Image.open(file) as image:
             image.load()
-    again = generating.generate(run.folder, 4, 0, first=7, out=tmp_path / "again")
+    again = generate.generate(run.folder, 4, 0, first=7, out=tmp_path / "again")
     assert again.files[0].read_bytes() == drawn[7].read_bytes()  # any of them can be drawn again
 
 
@@ -283,14 +288,14 @@ def test_a_loss_that_is_no_number_names_its_step_and_keeps_the_last_good_weights
             yield name, loss * (math.nan if step == 30 and name == "generator" else 1)
 
     monkeypatch.setattr(DCGAN, "updates", broken)
-    with pytest.raises(Trouble) as trouble:
-        running.train("dcgan_tiny", "digits", budget="9ep", samples=50, project=tmp_path)
+    with pytest.raises(UserError) as trouble:
+        train.train("dcgan_tiny", "digits", budget="9ep", samples=50, project=tmp_path)
     assert trouble.value.code == "not finite"
     assert "generator" in trouble.value.found and "step 31" in trouble.value.found
     [folder] = (tmp_path / "generate").iterdir()
-    kept = saving.read_tensors(folder / "weights" / "best.safetensors")[0]
+    kept = file_utils.read_tensors(folder / "weights" / "best.safetensors")[0]
     assert all(tensor.isfinite().all() for tensor in kept.values())
-    assert generating.generate(folder, 2).count == 2
+    assert generate.generate(folder, 2).count == 2
 
 
 def test_an_interrupted_generator_goes_on_to_the_same_weights_and_film(tmp_path, monkeypatch):
@@ -298,12 +303,12 @@ def test_an_interrupted_generator_goes_on_to_the_same_weights_and_film(tmp_path,
     options = {"budget": "2ep", "samples": 50}
     with monkeypatch.context() as patch:
         stop_after(100, patch, steps=8)
-        unbroken = running.train("dcgan_tiny", "digits", **options, project=whole)
+        unbroken = train.train("dcgan_tiny", "digits", **options, project=whole)
     with monkeypatch.context() as patch:
         stop_after(1, patch, steps=8)
-        with pytest.raises(running.Interrupted) as interrupted:
-            running.train("dcgan_tiny", "digits", **options, project=parts)
-    resumed = running.train(resume=interrupted.value.folder)
+        with pytest.raises(runs_events.Interrupted) as interrupted:
+            train.train("dcgan_tiny", "digits", **options, project=parts)
+    resumed = train.train(resume=interrupted.value.folder)
     for name, tensor in unbroken.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name
     assert not (resumed.folder / "weights" / "film.safetensors").exists()
@@ -317,27 +322,27 @@ def loose(tmp_path, digits):
     folder = tmp_path / "loose 絵"
     folder.mkdir()
     for i in range(40):
-        picture = pictures.picture(digits.image[i]).resize((8 + i % 5, 8))
+        picture = pictures.picture(digits.input[i]).resize((8 + i % 5, 8))
         picture.convert("RGB" if i % 7 == 0 else "L").save(folder / f"{i}.png")
     (folder / "notes.txt").write_text("no picture")
     return folder
 
 
 def test_a_folder_without_classes_is_drawn_from(loose, tmp_path):
-    record = running.train("dcgan_tiny", loose, budget="2ep", side=16, project=tmp_path)
-    assert record.model.seen.labels == ("loose 絵",) and record.model.seen.channels == 3
+    record = train.train("dcgan_tiny", loose, budget="2ep", side=16, project=tmp_path)
+    assert record.model.spec.labels == ("loose 絵",) and record.model.spec.channels == 3
     assert [skipped.file for skipped in record.skipped] == ["notes.txt"]
-    assert generating.generate(record.folder, 2).count == 2
+    assert generate.generate(record.folder, 2).count == 2
 
 
 def test_one_class_folder_is_enough_to_draw_and_too_few_to_classify(loose, tmp_path):
     above = tmp_path / "above"
     above.mkdir()
     loose.rename(above / "only")
-    record = running.train("vae_tiny", above, budget="1ep", side=8, project=tmp_path)
-    assert record.model.seen.labels == ("only",)
-    with pytest.raises(Trouble) as trouble:
-        running.train("mlp_tiny", above, budget="1ep", project=tmp_path)
+    record = train.train("vae_tiny", above, budget="1ep", side=8, project=tmp_path)
+    assert record.model.spec.labels == ("only",)
+    with pytest.raises(UserError) as trouble:
+        train.train("mlp_tiny", above, budget="1ep", project=tmp_path)
     assert trouble.value.code == "one class"
 
 
@@ -345,8 +350,8 @@ def test_one_class_folder_is_enough_to_draw_and_too_few_to_classify(loose, tmp_p
 def test_too_few_pictures_are_refused(loose, tmp_path, count):
     for file in sorted(loose.glob("*.png"))[count:]:
         file.unlink()
-    with pytest.raises(Trouble) as trouble:
-        running.train("dcgan_tiny", loose, budget="1ep", project=tmp_path)
+    with pytest.raises(UserError) as trouble:
+        train.train("dcgan_tiny", loose, budget="1ep", project=tmp_path)
     assert trouble.value.code == "few pictures" and f"{count} pictures" in trouble.value.found
 
 
@@ -357,6 +362,6 @@ def test_a_class_with_a_single_picture_can_be_asked_for(loose, tmp_path, system)
         (classes / label).mkdir(parents=True)
         for file in loose.glob(files):
             file.rename(classes / label / file.name)
-    record = running.train(system, classes, budget="2ep", side=8, project=tmp_path)
-    drawn = generating.generate(record.folder, 3, label="one,many")
+    record = train.train(system, classes, budget="2ep", side=8, project=tmp_path)
+    drawn = generate.generate(record.folder, 3, label="one,many")
     assert drawn.count == 3

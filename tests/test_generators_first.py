@@ -7,15 +7,16 @@ import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from souron.data.cases import Cases, Feed
-from souron.structure import parameters
+from souron.data.dataset import Dataset, Rows
+from souron.evaluation.sampling import Noise, Walk
+from souron.evaluation.summary import parameters
 from souron.systems.generate import vae
 from souron.systems.generate.dcgan import DCGAN
 from souron.systems.generate.gan import GAN, Maxout
 from souron.systems.generate.vae import VAE
 from souron.systems.generate.wgan_gp import WGANGP, halving, slope_penalty
-from souron.tasks.generate import Batch, Generator, Noise, Seen, Walk
-from souron.training import Run
+from souron.tasks.generate import Batch, Generator, Spec
+from souron.training.loop import Run
 
 GANS = [GAN, DCGAN, WGANGP]
 GREYS = torch.arange(256, dtype=torch.float64) / 127.5 - 1
@@ -24,13 +25,13 @@ GREYS = torch.arange(256, dtype=torch.float64) / 127.5 - 1
 def made(kind, channels=1, side=8, size="tiny", **changed):
     torch.manual_seed(0)
     config = kind.SIZES[size]
-    return kind(type(config)(**{**vars(config), **changed}), Seen(channels, side)).eval()
+    return kind(type(config)(**{**vars(config), **changed}), Spec(channels, side)).eval()
 
 
 def at_paper_size(kind):
     channels, side, _labels = kind.SHOWN["paper"]
     with torch.device("meta"):
-        return kind(kind.SIZES["paper"], Seen(channels, side))
+        return kind(kind.SIZES["paper"], Spec(channels, side))
 
 
 def some(count, channels=1, side=8):
@@ -38,11 +39,11 @@ def some(count, channels=1, side=8):
     return Batch(grey / 127.5 - 1, torch.zeros(count, dtype=torch.long))
 
 
-def learn(system: Generator, cases: Cases, steps: int, size: int = 64, **run) -> list[dict]:
+def learn(system: Generator, cases: Dataset, steps: int, size: int = 64, **run) -> list[dict]:
     torch.manual_seed(1)
     return [
         {name: loss.item() for name, loss in progress.losses.items()}
-        for progress in system.fit(Feed(cases, system.prepare, seed=1), Run(steps, size, **run))
+        for progress in system.fit(system.loader(cases, seed=1), Run(steps, size, **run))
     ]
 
 
@@ -147,7 +148,7 @@ def one_number():
     """A VAE of one latent number, which can be integrated: with each picture's log p(x), and how
     far q(z | x) is from p(z | x), in nats."""
     torch.manual_seed(0)
-    system = VAE(vae.Config(16, 1, 1), Seen(1, 3)).double().eval()
+    system = VAE(vae.Config(16, 1, 1), Spec(1, 3)).double().eval()
     image = some(4, 1, 3).image.double()
     z = torch.linspace(-9, 9, 20_001, dtype=torch.float64)
     with torch.no_grad():
@@ -208,11 +209,11 @@ def test_bits_are_computed_in_full_precision():
 def test_a_vae_learns_bits_and_pictures(digits):
     system = made(VAE)
     known, held = digits.only(range(1500)), digits.only(range(1500, 1797))
-    feed = Feed(held, system.prepare)
-    before = system.evaluate(feed)["bits per dimension"]
+    feed = system.loader(held)
+    before = system.validate(feed)["bits per dimension"]
     learn(system, known, 250)
-    after = system.evaluate(feed)["bits per dimension"]
-    assert torch.equal(after, system.evaluate(feed)["bits per dimension"])
+    after = system.validate(feed)["bits per dimension"]
+    assert torch.equal(after, system.validate(feed)["bits per dimension"])
     assert after.mean() < before.mean() - 1 and after.mean() < 6  # of 8 where nothing is known
     [batch] = feed.once(297)
     with torch.no_grad():
@@ -288,7 +289,7 @@ def test_a_critic_that_knows_nothing_loses_two_log_two(kind):
 @pytest.mark.parametrize("kind", GANS)
 def test_critics_learn_to_tell_and_generators_to_deceive(kind, digits):
     system = made(kind)
-    real = system.prepare(digits.image, digits.label).image
+    real = system.batch(Rows(digits.input, digits.target)).image
     distances = []
     for steps in (2, 100):
         learn(system, digits, steps, 32)
@@ -303,7 +304,7 @@ def test_the_average_is_of_every_update_and_the_one_that_draws(kind, digits):
     system = made(kind, average=0.5)
     total = nn.utils.parameters_to_vector(system.generator.parameters())
     kept_by_hand = {n: w.detach().clone() for n, w in system.generator.named_parameters()}
-    feed = Feed(digits, system.prepare, seed=1)
+    feed = system.loader(digits, seed=1)
     for progress in system.fit(feed, Run(20, 16)):
         kept = min(0.5, progress.step / (progress.step + 10))
         for name, weight in system.generator.named_parameters():
@@ -324,7 +325,7 @@ def test_the_average_is_of_every_update_and_the_one_that_draws(kind, digits):
 def plain(system: Generator) -> torch.Tensor:
     """What the generator draws without its average."""
     again = type(system)(
-        type(system.config)(**{**vars(system.config), "average": 0.0}), system.seen
+        type(system.config)(**{**vars(system.config), "average": 0.0}), system.spec
     )
     again.generator.load_state_dict(system.generator.state_dict())
     return again.eval().draw(Noise(0, range(3)))
@@ -344,7 +345,7 @@ def test_going_on_after_a_stop_ends_where_an_unbroken_run_does(kind, digits):
     unbroken, broken = made(kind), made(kind)
     learn(unbroken, digits, 6)
     torch.manual_seed(1)
-    feed = Feed(digits, broken.prepare, seed=1)
+    feed = broken.loader(digits, seed=1)
     for progress in broken.fit(feed, Run(6, 64)):
         if progress.step == 2:
             break

@@ -7,21 +7,26 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from souron import asking, finding, running, saving, structure
-from souron.data.cases import Feed
-from souron.tasks.generate import Batch, Noise, Seen
-from souron.training import Run
+from souron import registry
+from souron.data.dataset import Loader
+from souron.evaluation import summary
+from souron.evaluation.sampling import Noise
+from souron.kinds import signature
+from souron.runs import train
+from souron.tasks.generate import Batch, Spec
+from souron.training.loop import Run
+from souron.utils import files
 
 
-def make(name: str, seen: Seen | None = None) -> Any:
-    kind, config = finding.system(name)
+def make(name: str, seen: Spec | None = None) -> Any:
+    kind, config = registry.load_system(name)
     torch.manual_seed(0)
-    return kind(config, seen or Seen(1, 8))
+    return kind(config, seen or Spec(1, 8))
 
 
 def blueprint(name: str) -> Any:
-    kind, config = finding.system(name)
-    return structure.blueprint(kind, config, Seen(*kind.SHOWN["paper"][:2]))
+    kind, config = registry.load_system(name)
+    return summary.blueprint(kind, config, Spec(*kind.SHOWN["paper"][:2]))
 
 
 def pictures(count: int, channels: int = 1, side: int = 8) -> Batch:
@@ -46,15 +51,15 @@ def untied(model: Any) -> Any:
 )
 def test_the_published_networks_have_as_many_weights(name, generator, critic):
     model = blueprint(name)
-    assert structure.parameters(model.generator) == generator
-    assert structure.parameters(model.critic) == critic
+    assert summary.parameters(model.generator) == generator
+    assert summary.parameters(model.critic) == critic
 
 
 @pytest.mark.parametrize("name", ["progan", "stylegan"])
 @pytest.mark.parametrize("size", ["tiny", "small"])
 @pytest.mark.parametrize("channels, side", [(1, 8), (3, 9), (1, 28), (3, 45), (3, 64)])
 def test_any_picture_is_learnt_and_drawn(name, size, channels, side):
-    model = make(f"{name}_{size}", Seen(channels, side))
+    model = make(f"{name}_{size}", Spec(channels, side))
     for count in (1, 2):
         for _network, loss in model.updates(pictures(count, channels, side), 0):
             loss.backward()
@@ -79,7 +84,7 @@ def test_pictures_are_drawn_with_the_mean_of_past_weights(name):
 @pytest.mark.parametrize("name", ["progan", "stylegan"])
 def test_the_critic_learns_to_tell(name, digits):
     model = make(f"{name}_tiny").train()
-    real = Feed(digits.only(range(256)), model.prepare, seed=1)
+    real = Loader(digits.only(range(256)), model.prepare, seed=1)
     for _progress in model.fit(real, Run(8, 64)):
         pass
     score = {
@@ -92,7 +97,7 @@ def test_the_critic_learns_to_tell(name, digits):
 @pytest.mark.parametrize("name", ["progan", "stylegan"])
 def test_drawn_pictures_come_nearer_to_real_ones(name, digits):
     model = make(f"{name}_tiny")
-    data = Feed(digits, model.prepare, seed=1)
+    data = model.loader(digits, seed=1)
     mean = data.all().mean(0)
 
     def distance() -> float:
@@ -109,7 +114,7 @@ def test_drawn_pictures_come_nearer_to_real_ones(name, digits):
 
 
 def test_stages_take_doubling_shares_and_fade_in_during_the_first_half():
-    model = make("progan_tiny", Seen(1, 28))  # 7, 14, 28 pixels: 1, 2 and 4 sevenths
+    model = make("progan_tiny", Spec(1, 28))  # 7, 14, 28 pixels: 1, 2 and 4 sevenths
     for sevenths, grown in [
         (0, 0), (0.9, 0), (1, 0), (1.5, 0.5), (2, 1), (2.9, 1), (3, 1), (4, 1.5), (5, 2), (7, 2)
     ]:  # fmt: skip
@@ -119,7 +124,7 @@ def test_stages_take_doubling_shares_and_fade_in_during_the_first_half():
 
 
 def test_a_stage_begins_as_the_last_one_ended():
-    model = untied(make("progan_tiny", Seen(1, 28)))
+    model = untied(make("progan_tiny", Spec(1, 28)))
     noise = torch.randn(4, 16)
     old, begun = model.generator(noise, 1.0), model.generator(noise, 1 + 1e-6)
     assert old.shape[-1] == 14 and begun.shape[-1] == 28
@@ -135,7 +140,7 @@ def test_a_stage_begins_as_the_last_one_ended():
 
 
 def test_real_pictures_fade_in_too():
-    model = make("progan_tiny", Seen(1, 28))
+    model = make("progan_tiny", Spec(1, 28))
     real = torch.randn(2, 1, 28, 28)
     coarse = F.avg_pool2d(real, 2)
     assert torch.equal(model.at(real, 2.0), real)
@@ -146,18 +151,18 @@ def test_real_pictures_fade_in_too():
 
 def test_the_stage_survives_saving(tmp_path, digits):
     model = make("progan_tiny")
-    for _progress in model.fit(Feed(digits.only(range(64)), model.prepare), Run(10, 32)):
+    for _progress in model.fit(Loader(digits.only(range(64)), model.prepare), Run(10, 32)):
         if model.used >= 0.5:
             break
     assert 0 < model.grown < 1
-    saving.write_tensors(tmp_path / "weights.safetensors", model.state_dict(), {})
+    files.write_tensors(tmp_path / "weights.safetensors", model.state_dict(), {})
     again = make("progan_tiny")
-    again.load_state_dict(saving.read_tensors(tmp_path / "weights.safetensors")[0])
+    again.load_state_dict(files.read_tensors(tmp_path / "weights.safetensors")[0])
     assert torch.equal(again.draw(Noise(3, [7])), model.draw(Noise(3, [7])))
 
 
 def test_layers_of_later_stages_wait():
-    model = make("progan_tiny", Seen(1, 28)).train()
+    model = make("progan_tiny", Spec(1, 28)).train()
     model.used = 0.2  # 14 pixels
     for name, loss in model.updates(pictures(4, side=28), 0):
         network = getattr(model, name)
@@ -245,7 +250,7 @@ def filtered(x: torch.Tensor) -> torch.Tensor:
 
 def test_demodulation_keeps_unit_variance():
     torch.manual_seed(0)
-    conv = make("stylegan_small", Seen(1, 28)).generator.layers[0].conv
+    conv = make("stylegan_small", Spec(1, 28)).generator.layers[0].conv
     out = conv(torch.randn(64, 64, 9, 9), 5 * torch.randn(64, 64))[..., 1:-1, 1:-1]
     deviation = out.transpose(0, 1).flatten(1).std(1)
     torch.testing.assert_close(deviation, torch.ones(64), rtol=0, atol=0.1)
@@ -314,7 +319,7 @@ def test_mixing_keeps_the_noise_and_the_first_layers():
 
 
 def test_the_options_are_read():
-    options = asking.options_of(type(make("stylegan_tiny")).drawing)
+    options = signature.options_of(type(make("stylegan_tiny")).drawing)
     assert {name: option.default for name, option in options.items()} == {
         "truncation": 1.0, "mix": 0
     }  # fmt: skip
@@ -357,7 +362,7 @@ def test_the_mean_style_is_followed_in_training():
 
 def test_a_forecast_tries_every_stage(monkeypatch):
     """The first one costs least: a probe that saw no other would promise too much."""
-    kind = finding.system("progan_tiny")[0]
+    kind = registry.load_system("progan_tiny")[0]
     growth, grown = kind.growth, []
 
     def noted(self, used):
@@ -365,6 +370,6 @@ def test_a_forecast_tries_every_stage(monkeypatch):
         return grown[-1]
 
     monkeypatch.setattr(kind, "growth", noted)
-    begun = running.training("progan_tiny", "digits", budget="5ep")
+    begun = train.training("progan_tiny", "digits", budget="5ep")
     assert any(event.forecast for event in begun)
     assert {0.0, 0.5, 1.0} <= {round(stage, 6) for stage in grown}  # 4 pixels, fading in, 8

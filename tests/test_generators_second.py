@@ -10,11 +10,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from souron import finding, structure
-from souron.data.cases import Feed
+from souron import registry
+from souron.evaluation import summary
+from souron.evaluation.sampling import Noise
 from souron.systems.generate import biggan, glow
-from souron.tasks.generate import Batch, Noise, Seen
-from souron.training import Run
+from souron.tasks.generate import Batch, Spec
+from souron.training.loop import Run
 
 SIDES = [(1, 8), (3, 28), (1, 45), (3, 64)]
 
@@ -34,9 +35,9 @@ def tiny(kind, seen, **changes):
 
 
 def taught(kind, cases, steps, batch=64):
-    model = tiny(kind, kind.see(cases))
+    model = tiny(kind, kind.spec_for(cases))
     torch.manual_seed(1)
-    for _progress in model.fit(Feed(cases, model.prepare, seed=1), Run(steps, batch)):
+    for _progress in model.fit(model.loader(cases, seed=1), Run(steps, batch)):
         pass
     return model
 
@@ -50,7 +51,7 @@ def flow(digits):
 @pytest.mark.parametrize("size", ["tiny", "small"])
 @pytest.mark.parametrize("channels, side", SIDES)
 def test_any_picture(kind, size, channels, side):
-    model = kind(kind.SIZES[size], Seen(channels, side, ("a", "b"), (0.5, 0.5))).eval()
+    model = kind(kind.SIZES[size], Spec(channels, side, ("a", "b"), (0.5, 0.5))).eval()
     with torch.inference_mode():
         drawn = model.draw(Noise(0, range(2)), torch.tensor([0, 1]))
     assert drawn.shape == (2, channels, side, side) and drawn.isfinite().all()
@@ -59,7 +60,7 @@ def test_any_picture(kind, size, channels, side):
 @pytest.mark.parametrize("kind", [biggan.BigGAN, glow.Glow])
 @pytest.mark.parametrize("count", [1, 3])
 def test_one_class_and_a_batch_of_one_are_enough(kind, count):
-    model = tiny(kind, Seen(1, 8)).train()
+    model = tiny(kind, Spec(1, 8)).train()
     batch = Batch(torch.rand(count, 1, 8, 8) * 2 - 1, torch.zeros(count, dtype=torch.long))
     optimizers = model.optimizers()
     for name, loss in model.updates(batch, 0):
@@ -75,11 +76,11 @@ def test_one_class_and_a_batch_of_one_are_enough(kind, count):
 @pytest.mark.parametrize("size", ["small", "paper"])
 def test_its_layers_and_operations_are_told_without_numbers(kind, size):
     channels, side, labels = kind.SHOWN.get(size, (1, 45, 2))
-    seen = Seen(channels, side, tuple(map(str, range(labels))), (1 / labels,) * labels)
-    model = structure.blueprint(kind, kind.SIZES[size], seen)
-    layers = structure.structure(model, seen)
-    assert sum(layer.parameters for layer in layers) == structure.parameters(model)
-    assert any(layer.shape for layer in layers) and structure.flops(model, seen) > 1e6
+    seen = Spec(channels, side, tuple(map(str, range(labels))), (1 / labels,) * labels)
+    model = summary.blueprint(kind, kind.SIZES[size], seen)
+    layers = summary.structure(model, seen)
+    assert sum(layer.parameters for layer in layers) == summary.parameters(model)
+    assert any(layer.shape for layer in layers) and summary.flops(model, seen) > 1e6
 
 
 # Glow
@@ -125,7 +126,7 @@ def test_what_leaves_the_flow_is_a_normal_distribution_told_by_what_stays(layer)
 @pytest.mark.parametrize("side", [8, 17, 18])  # one level; an edge at the first; at the second
 def test_the_whole_flow_is_one_invertible_map(side):
     torch.manual_seed(0)
-    model = disturbed(glow.Glow(glow.Config(2, 1, 4), Seen(1, side)).double(), 0.1)
+    model = disturbed(glow.Glow(glow.Config(2, 1, 4), Spec(1, side)).double(), 0.1)
     x = torch.randn(1, 1, side, side, dtype=torch.float64)
 
     def flat(x):
@@ -138,7 +139,7 @@ def test_the_whole_flow_is_one_invertible_map(side):
 
 @pytest.mark.parametrize("channels, side", SIDES)
 def test_the_way_back_from_a_picture_leads_to_it(channels, side):
-    model = tiny(glow.Glow, Seen(channels, side)).train()
+    model = tiny(glow.Glow, Spec(channels, side)).train()
     x = torch.rand(4, channels, side, side) - 0.5
     with torch.no_grad():
         model(x)  # starts the actnorms
@@ -156,7 +157,7 @@ def test_a_taught_flow_gives_back_the_noise_that_it_draws_from(flow):
 
 def test_its_density_integrates_to_one():
     torch.manual_seed(0)
-    model = disturbed(glow.Glow(glow.Config(1, 2, 4), Seen(1, 2)), 0.2)
+    model = disturbed(glow.Glow(glow.Config(1, 2, 4), Spec(1, 2)), 0.2)
     points = model.inverse([[torch.randn(4000, 4, 1, 1)]]).detach().flatten(1)
     wide = torch.distributions.MultivariateNormal(points.mean(0), 1.5 * points.T.cov())
     x = wide.sample((100_000,))
@@ -176,7 +177,7 @@ def test_its_density_integrates_to_one():
     ],
 )  # fmt: skip
 def test_the_first_batch_makes_it_the_normal_distribution_of_that_spread(grey, bits):
-    model = tiny(glow.Glow, Seen(1, 8)).train()
+    model = tiny(glow.Glow, Spec(1, 8)).train()
     first, other = (Batch(grey() / 127.5 - 1, torch.zeros(512)) for _ in range(2))
     with torch.no_grad():
         model.loss(first)
@@ -184,15 +185,15 @@ def test_the_first_batch_makes_it_the_normal_distribution_of_that_spread(grey, b
 
 
 def test_only_the_first_batch_starts_it_and_saving_remembers_that(digits):
-    model = tiny(glow.Glow, Seen(1, 8))
-    batch = next(Feed(digits, model.prepare).once(64))
+    model = tiny(glow.Glow, Spec(1, 8))
+    batch = next(model.loader(digits).once(64))
     fresh = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.eval().bits(batch)
     assert all(torch.equal(tensor, fresh[name]) for name, tensor in model.state_dict().items())
     model.train().loss(batch)
     started = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     assert not torch.equal(started["levels.0.steps.0.shift"], fresh["levels.0.steps.0.shift"])
-    again = tiny(glow.Glow, Seen(1, 8)).train()
+    again = tiny(glow.Glow, Spec(1, 8)).train()
     again.load_state_dict(started)
     again.loss(Batch(-batch.image, batch.label))
     assert all(torch.equal(tensor, started[name]) for name, tensor in again.state_dict().items())
@@ -200,12 +201,12 @@ def test_only_the_first_batch_starts_it_and_saving_remembers_that(digits):
 
 def test_learning_lowers_the_bits_and_eight_bit_rounding_does_not_reach_them(flow, digits):
     cases = digits.only(range(600, 800))
-    data = Feed(cases, flow.prepare)
-    learnt = flow.evaluate(data)["bits per dimension"]
+    data = flow.loader(cases)
+    learnt = flow.validate(data)["bits per dimension"]
     started = taught(glow.Glow, digits.only(range(512)), 1).evaluate(data)["bits per dimension"]
     assert learnt.mean() < started.mean() - 0.1
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(flow.evaluate(data)["bits per dimension"], learnt)
+        assert torch.equal(flow.validate(data)["bits per dimension"], learnt)
 
 
 def test_temperature_is_the_spread_of_the_noise(flow):
@@ -218,7 +219,7 @@ def test_temperature_is_the_spread_of_the_noise(flow):
 
 
 def test_glow_has_the_published_number_of_parameters():
-    model = structure.blueprint(glow.Glow, glow.Config(), Seen(3, 32))
+    model = summary.blueprint(glow.Glow, glow.Config(), Spec(3, 32))
     expected = 0
     for channels in (12, 24, 48):  # folded, at the three levels
         network = 9 * channels // 2 * 512 + 512**2 + 9 * 512 * channels + 4 * 512 + channels
@@ -226,7 +227,7 @@ def test_glow_has_the_published_number_of_parameters():
     for half in (6, 12):
         expected += 9 * half * 2 * half + 2 * half
     expected += 2 * 48
-    assert structure.parameters(model) == expected == pytest.approx(44e6, rel=0.01)
+    assert summary.parameters(model) == expected == pytest.approx(44e6, rel=0.01)
 
 
 # BigGAN
@@ -234,10 +235,10 @@ def test_glow_has_the_published_number_of_parameters():
 
 def test_biggan_has_the_published_numbers_of_parameters():
     labels = tuple(map(str, range(1000)))
-    seen = Seen(3, 128, labels, (0.001,) * 1000)
-    model = structure.blueprint(biggan.BigGAN, biggan.Config(), seen)
-    assert structure.parameters(model.generator) == 70_433_988
-    assert structure.parameters(model.critic) == 87_982_370
+    seen = Spec(3, 128, labels, (0.001,) * 1000)
+    model = summary.blueprint(biggan.BigGAN, biggan.Config(), seen)
+    assert summary.parameters(model.generator) == 70_433_988
+    assert summary.parameters(model.critic) == 87_982_370
 
 
 @pytest.mark.parametrize(
@@ -318,7 +319,7 @@ def test_attention_starts_as_nothing_and_then_finds_what_is_alike():
 
 def test_the_critic_adds_how_well_features_fit_the_class():
     torch.manual_seed(0)
-    model = tiny(biggan.BigGAN, Seen(1, 8, ("a", "b", "c"), (0.3, 0.3, 0.4))).eval()
+    model = tiny(biggan.BigGAN, Spec(1, 8, ("a", "b", "c"), (0.3, 0.3, 0.4))).eval()
     kept = []
     model.critic.score.register_forward_hook(lambda layer, given, out: kept.append(given[0]))
     image = torch.rand(3, 1, 8, 8) * 2 - 1
@@ -328,7 +329,7 @@ def test_the_critic_adds_how_well_features_fit_the_class():
 
 
 def test_the_losses_are_hinges(monkeypatch):
-    model = tiny(biggan.BigGAN, Seen(1, 8)).train()
+    model = tiny(biggan.BigGAN, Spec(1, 8)).train()
     batch = Batch(torch.rand(2, 1, 8, 8) * 2 - 1, torch.zeros(2, dtype=torch.long))
     given = [torch.tensor([0.5, 3.0, -2.0, 0.0]), torch.tensor([0.25, 0.75])]
     monkeypatch.setattr(model.critic, "forward", lambda image, label: given.pop(0))
@@ -339,7 +340,7 @@ def test_the_losses_are_hinges(monkeypatch):
 
 
 def test_the_critic_takes_its_turns_on_parts_of_the_batch(monkeypatch):
-    model = tiny(biggan.BigGAN, Seen(1, 8), turns=2).train()
+    model = tiny(biggan.BigGAN, Spec(1, 8), turns=2).train()
     seen = []
     plain = model.critic.forward
     monkeypatch.setattr(
@@ -351,7 +352,7 @@ def test_the_critic_takes_its_turns_on_parts_of_the_batch(monkeypatch):
 
 
 def test_each_part_of_the_batch_has_its_rounds(monkeypatch):
-    model = tiny(biggan.BigGAN, Seen(1, 8), turns=1, parts=3).train()
+    model = tiny(biggan.BigGAN, Spec(1, 8), turns=1, parts=3).train()
     seen = []
     plain = model.critic.forward
     monkeypatch.setattr(
@@ -364,7 +365,7 @@ def test_each_part_of_the_batch_has_its_rounds(monkeypatch):
 
 
 def test_truncation_bounds_the_noise_as_drawing_again_would(monkeypatch):
-    model = tiny(biggan.BigGAN, Seen(1, 8)).eval()
+    model = tiny(biggan.BigGAN, Spec(1, 8)).eval()
     kept = []
     draws = lambda noise, label: kept.append(noise) or torch.zeros(len(noise), 1, 8, 8)  # noqa: E731
     monkeypatch.setattr(model.average, "forward", draws)
@@ -382,7 +383,7 @@ def test_truncation_bounds_the_noise_as_drawing_again_would(monkeypatch):
 
 
 def test_the_average_follows_the_generator():
-    model = tiny(biggan.BigGAN, Seen(1, 8)).train()
+    model = tiny(biggan.BigGAN, Spec(1, 8)).train()
     before = [weight.clone() for weight in model.average.parameters()]
     disturbed(model.generator)
     model.after_update(10_001)
@@ -393,7 +394,7 @@ def test_the_average_follows_the_generator():
 
 
 def test_the_average_draws_with_statistics_of_its_own():
-    model = tiny(biggan.BigGAN, Seen(1, 8)).train()
+    model = tiny(biggan.BigGAN, Spec(1, 8)).train()
     disturbed(model.average, 0.2)
     noise, label = torch.randn(256, model.numbers), torch.zeros(256, dtype=torch.long)
     off = []
@@ -410,7 +411,7 @@ def test_the_average_draws_with_statistics_of_its_own():
 
 def test_a_class_asked_for_is_the_class_drawn():
     torch.manual_seed(0)
-    seen = Seen(1, 8, ("dark", "bright"), (0.5, 0.5))
+    seen = Spec(1, 8, ("dark", "bright"), (0.5, 0.5))
     model = tiny(biggan.BigGAN, seen).train()
     optimizers = model.optimizers()
     for step in range(60):
@@ -429,8 +430,8 @@ def test_a_class_asked_for_is_the_class_drawn():
 
 def test_blocks_double_from_four_to_seven_pixels():
     for side, widths in ((8, 2), (28, 3), (45, 4), (64, 5), (128, 6)):
-        seen = Seen(1, side, ("a",), (1.0,))
-        model = structure.blueprint(biggan.BigGAN, biggan.Config(width=4), seen)
+        seen = Spec(1, side, ("a",), (1.0,))
+        model = summary.blueprint(biggan.BigGAN, biggan.Config(width=4), seen)
         assert len(model.generator.blocks) + 1 == widths
         assert 4 <= model.generator.first <= 7
         ins = [block.conv1.in_channels for block in model.generator.blocks]
@@ -438,5 +439,5 @@ def test_blocks_double_from_four_to_seven_pixels():
 
 
 def test_they_are_found_by_name():
-    assert finding.system("biggan")[0] is biggan.BigGAN
-    assert finding.system("glow")[0] is glow.Glow
+    assert registry.load_system("biggan")[0] is biggan.BigGAN
+    assert registry.load_system("glow")[0] is glow.Glow

@@ -7,18 +7,19 @@ from itertools import pairwise
 import pytest
 import torch
 
-from souron import finding
+from souron import registry
 from souron.blocks import samplers
 from souron.blocks.samplers import SAMPLERS, cosine, linear
 from souron.blocks.unet import UNet
-from souron.data.cases import Feed
+from souron.data.dataset import Loader
+from souron.evaluation.sampling import Noise
 from souron.systems.generate.image_gpt import k_means
-from souron.tasks.generate import Batch, Noise, Seen
-from souron.training import Run
+from souron.tasks.generate import Batch, Spec
+from souron.training.loop import Run
 
 
 def make(name, seen, **changed):
-    kind, config = finding.system(name)
+    kind, config = registry.load_system(name)
     torch.manual_seed(0)
     return kind(type(config)(**{**vars(config), **changed}), seen).eval()
 
@@ -88,7 +89,7 @@ def test_the_unet_is_that_of_diffusers():
 
 def test_the_papers_unet_has_35_7_million_weights():
     with torch.device("meta"):
-        model = make("ddpm_paper", Seen(3, 32))
+        model = make("ddpm_paper", Spec(3, 32))
     # google/ddpm-cifar10-32 in diffusers: sample_size=32, block_out_channels=(128, 256, 256, 256),
     # attention at the second level, freq_shift=1, flip_sin_to_cos=False, downsample_padding=0,
     # norm_eps=1e-6, attention_head_dim=None
@@ -142,7 +143,7 @@ def test_dpm_is_more_exact_than_ddim_at_as_many_steps():
     assert (done("dpm", 15) - exact).abs().mean() < (done("ddim", 15) - exact).abs().mean() / 2
 
 
-GREY = Seen(1, 8, ("a", "b", "c"), (0.5, 0.25, 0.25))
+GREY = Spec(1, 8, ("a", "b", "c"), (0.5, 0.25, 0.25))
 
 
 def test_the_noisy_picture_has_the_closed_forms_mean_and_variance():
@@ -187,13 +188,13 @@ def test_the_bound_of_a_network_that_knows_the_picture_is_the_closed_form(monkey
     between = ((share - 1 - share.log()) / 2).sum()  # KL of two normals with one mean
     end = (kept[-1] * image.square() - kept[-1] - (1 - kept[-1]).log()).flatten(1).mean(1) / 2
     piece = math.erf(1 / 255 / math.sqrt(2 * (1 - model.kept[0])))
-    label_costs = -torch.tensor(model.seen.shares)[label].log() / 64
+    label_costs = -torch.tensor(model.spec.shares)[label].log() / 64
     expected = (between + end.double() - math.log(piece) + label_costs) / math.log(2)
     assert torch.allclose(found.double(), expected, rtol=0.02)
 
 
 def test_the_sampled_bound_is_that_of_all_steps():
-    model = make("ddpm_tiny", Seen(1, 8))
+    model = make("ddpm_tiny", Spec(1, 8))
     model.kept = cosine(50).tolist()
     torch.nn.init.normal_(model.average.conv_out.weight, std=0.2)
     image = torch.rand(32, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
@@ -230,7 +231,7 @@ def test_the_stops_of_dpm_halve_the_noise_again_and_again():
 
 def test_the_decoder_shares_out_all_of_the_chance(monkeypatch):
     """Over the 256 values of a pixel the probabilities add up to 1, wherever the network points."""
-    model = make("ddpm_tiny", Seen(1, 8))
+    model = make("ddpm_tiny", Spec(1, 8))
     values = (torch.arange(256) / 127.5 - 1).view(256, 1, 1, 1)
     label = torch.zeros(256, dtype=torch.long)
     for pointed in (-1.0, -0.998, 0.0, 0.3, 1.0):
@@ -277,7 +278,7 @@ def test_the_class_and_the_samplers_change_the_picture_but_steps_do_not_change_i
 @pytest.mark.parametrize("channels, side, labels", [(1, 8, 1), (3, 28, 2), (1, 45, 3), (3, 64, 1)])
 def test_ddpm_takes_any_picture(size, channels, side, labels):
     names = tuple("abc"[:labels])
-    model = make(f"ddpm_{size}", Seen(channels, side, names, (1 / labels,) * labels))
+    model = make(f"ddpm_{size}", Spec(channels, side, names, (1 / labels,) * labels))
     drawn = model.draw(Noise(0, [0]), steps=1)
     assert drawn.shape == (1, channels, side, side) and drawn.isfinite().all()
     model.train()
@@ -286,11 +287,11 @@ def test_ddpm_takes_any_picture(size, channels, side, labels):
 
 
 def test_ddpm_learns_and_its_average_follows(digits):
-    kind, config = finding.system("ddpm_tiny")
+    kind, config = registry.load_system("ddpm_tiny")
     torch.manual_seed(0)
-    model = kind(config, kind.see(digits))
+    model = kind(config, kind.spec_for(digits))
     first = copy.deepcopy(model.average.state_dict())
-    data = Feed(digits, model.prepare)
+    data = model.loader(digits)
     losses = [progress.losses["model"].item() for progress in model.fit(data, Run(30, 64))]
     assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
     weights = dict(model.network.named_parameters())
@@ -304,7 +305,7 @@ def test_ddpm_learns_and_its_average_follows(digits):
 def test_image_gpt_has_the_published_weights():
     for size, millions in {"s": 76, "m": 455, "l": 1362}.items():  # the paper's section 3.3
         with torch.device("meta"):
-            model = make(f"image_gpt_{size}", Seen(3, 32))
+            model = make(f"image_gpt_{size}", Spec(3, 32))
         found = sum(weight.numel() for weight in model.parameters()) / 1e6
         assert found == pytest.approx(millions, rel=0.01), size
 
@@ -343,14 +344,14 @@ VALUES = torch.arange(256) / 127.5 - 1
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_the_chances_of_all_pictures_of_one_pixel_add_up_to_one(channels):
-    model = knowing(Seen(channels, 1))
+    model = knowing(Spec(channels, 1))
     images = torch.cartesian_prod(*[VALUES] * channels).view(-1, channels, 1, 1)
     assert chance(model, images).sum().item() == pytest.approx(1, abs=1e-4)
 
 
 def test_two_pixels_leave_their_chance_to_all_that_may_follow():
     """p(x_1 x_2), from two tokens alone, is the sum of all pictures that go on from them."""
-    model = knowing(Seen(1, 2))
+    model = knowing(Spec(1, 2))
     rest = torch.cartesian_prod(VALUES, VALUES)
     first = [13, 200]
     begun = torch.tensor(first) / 127.5 - 1
@@ -364,7 +365,7 @@ def test_two_pixels_leave_their_chance_to_all_that_may_follow():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_drawing_with_and_without_cache_is_the_same(channels):
-    model = knowing(Seen(channels, 8)).double()
+    model = knowing(Spec(channels, 8)).double()
     number = Noise(4, range(3)).uniform(64)
     for first in (torch.empty(3, 0, dtype=torch.long), torch.randint(8, (3, 24))):
         kept = torch.stack([t[:, -1] for t in model.growing(number, first, 0.8)])
@@ -374,7 +375,7 @@ def test_drawing_with_and_without_cache_is_the_same(channels):
 
 
 def test_a_pixel_sees_only_what_came_before():
-    model = knowing(Seen(1, 8))
+    model = knowing(Spec(1, 8))
     tokens = torch.randint(8, (1, 64))
     changed = tokens.clone()
     changed[0, 30] = (tokens[0, 30] + 1) % 8
@@ -385,7 +386,7 @@ def test_a_pixel_sees_only_what_came_before():
 
 
 def test_what_is_drawn_is_distributed_as_it_is_foretold():
-    model = knowing(Seen(1, 2))
+    model = knowing(Spec(1, 2))
     with torch.no_grad():
         expected = model.foretold(torch.zeros(1, 4, dtype=torch.long))[0, 0].softmax(-1)
         noise = Noise(0, range(3000)).uniform(4)
@@ -397,7 +398,7 @@ def test_what_is_drawn_is_distributed_as_it_is_foretold():
 
 
 def test_the_upper_rows_of_a_given_picture_stay_and_the_lower_ones_are_drawn():
-    model = knowing(Seen(3, 8))
+    model = knowing(Spec(3, 8))
     given, label = noise_pictures(2, 3, 8, 8), torch.zeros(2, dtype=torch.long)
     for kept, rows in ((0.5, 4), (0.3, 2), (1.0, 8), (0.0, 0)):
         way = list(model.drawing(Noise(2, [0, 1]), label, given=given, kept=kept))
@@ -411,7 +412,7 @@ def test_the_upper_rows_of_a_given_picture_stay_and_the_lower_ones_are_drawn():
 
 
 def test_a_picture_grows_in_about_twenty_looks():
-    model = knowing(Seen(1, 8))
+    model = knowing(Spec(1, 8))
     way = list(model.drawing(Noise(0, [5]), torch.zeros(1, dtype=torch.long)))
     assert 16 <= len(way) <= 22
     there = [int((picture != 0).sum()) for picture in way]
@@ -427,10 +428,10 @@ def test_the_clusters_are_those_of_the_pictures():
 
 
 def test_image_gpt_learns_its_clusters_once(digits):
-    kind, config = finding.system("image_gpt_tiny")
+    kind, config = registry.load_system("image_gpt_tiny")
     torch.manual_seed(0)
-    model = kind(config, kind.see(digits))
-    data = Feed(digits, model.prepare)
+    model = kind(config, kind.spec_for(digits))
+    data = model.loader(digits)
     losses = [progress.losses["model"].item() for progress in model.fit(data, Run(25, 64))]
     assert losses[-1] < 0.8 * losses[0]
     assert model.known and torch.allclose(model.histogram.sum(-1), torch.ones(1))
@@ -438,9 +439,9 @@ def test_image_gpt_learns_its_clusters_once(digits):
     near = model.picture(tokens) - next(data.once(300)).image
     assert near.abs().mean() < 0.1  # of a range of 2, with 8 greys
     palette = model.palette.clone()
-    bits = model.evaluate(Feed(digits.only(range(100)), model.prepare))["bits per dimension"]
+    bits = model.validate(Loader(digits.only(range(100)), model.prepare))["bits per dimension"]
     assert 0.5 < bits.mean() < 6  # a picture of 17 greys; 8 without having learnt
-    other = Feed(digits.only(range(5)), model.prepare)
+    other = Loader(digits.only(range(5)), model.prepare)
     next(model.fit(other, Run(9, 5, start=8)))
     assert torch.equal(model.palette, palette)
 
@@ -448,7 +449,7 @@ def test_image_gpt_learns_its_clusters_once(digits):
 @pytest.mark.parametrize("size", ["tiny", "small"])
 @pytest.mark.parametrize("channels, side", [(1, 8), (3, 28), (1, 45), (3, 64)])
 def test_image_gpt_takes_any_picture(size, channels, side):
-    model = make(f"image_gpt_{size}", Seen(channels, side))
+    model = make(f"image_gpt_{size}", Spec(channels, side))
     batch = Batch(noise_pictures(1, channels, side, side), torch.zeros(1, dtype=torch.long))
     [(_name, loss)] = model.updates(batch, 0)
     clusters = model.palette.shape[0]

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from souron import cli
-from souron.data import checking, folder, loading, table
-from souron.speaking import Trouble
+from souron.cli import main
+from souron.data import check, load
+from souron.data.formats import csv_table, folder
+from souron.utils.messages import UserError
 
 
 def save(path, value=100, size=(12, 12), mode="RGB"):
@@ -89,7 +90,7 @@ def test_bombs_and_broken_headers_are_skipped_by_name(tmp_path, kind):
     assert list(cases.file) == ["a/1.png", "b/1.png"]
     assert why(cases).keys() == {"a/bad.png"}
     assert why(cases)["a/bad.png"] in (expected, *expected.split(" or "))
-    found = {finding.code: finding for finding in checking.check(tmp_path).findings}
+    found = {finding.code: finding for finding in check.check(tmp_path).findings}
     assert found[why(cases)["a/bad.png"]].files == ("a/bad.png",)
     assert found[why(cases)["a/bad.png"]].severity == "error"
 
@@ -99,7 +100,7 @@ def test_fifty_megapixels_of_nothing_are_read(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "zeros.png").write_bytes(png(10_000, 5_000, 5_000))
     cases = folder.load(tmp_path)
-    assert cases.skipped == () and cases.image[0].count_nonzero() == 0
+    assert cases.skipped == () and cases.input[0].count_nonzero() == 0
 
 
 def test_ten_thousand_files(tmp_path):
@@ -112,7 +113,7 @@ def test_ten_thousand_files(tmp_path):
         (tmp_path / f"{i}.png").unlink()
     cases = folder.load(tmp_path)
     assert len(cases) == 10_000 and cases.skipped == ()
-    assert cases.image[:, 0, 0, 0].tolist() == [
+    assert cases.input[:, 0, 0, 0].tolist() == [
         int(file[2:-4]) % 256 for file in cases.file
     ]  # fmt: skip
 
@@ -144,7 +145,7 @@ def test_a_page_among_the_pictures(tmp_path):
     (tmp_path / "b" / name).write_text("no picture", encoding="utf-8")
     assert why(folder.load(tmp_path)) == {"a/index.html": "not an image", f"b/{name}":
                                           "not an image"}  # fmt: skip
-    assert cli.run(["data", "check", str(tmp_path)]) == 0
+    assert main.run(["data", "check", str(tmp_path)]) == 0
     [page] = (tmp_path / "runs").rglob("check.html")
     text = page.read_text(encoding="utf-8")
     assert "index.html" in text and "onerror=alert" in text and "<img src=x" not in text
@@ -164,8 +165,8 @@ def listed(tmp_path):
     return write
 
 
-def codes(path) -> dict[str, checking.Finding]:
-    return {finding.code: finding for finding in checking.check(path).findings}
+def codes(path) -> dict[str, check.Finding]:
+    return {finding.code: finding for finding in check.check(path).findings}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp932", "utf-16", "utf-16-le"])
@@ -173,12 +174,12 @@ def test_encodings(listed, encoding):
     rows = [f"写真/{i}.png,{'猫犬'[i % 2]},患者{i // 2}" for i in range(12)]
     path = listed(["ファイル,ラベル,患者", *rows], encoding)
     if encoding == "utf-16-le":  # without the mark in front
-        with pytest.raises(Trouble) as trouble:
-            table.load(path)
+        with pytest.raises(UserError) as trouble:
+            csv_table.load(path)
         assert trouble.value.code == "unreadable"
         return
-    cases = table.load(path)
-    assert cases.labels == ("犬", "猫") and len(cases) == 12
+    cases = csv_table.load(path)
+    assert cases.classes == ("犬", "猫") and len(cases) == 12
     assert cases.group[:3] == ["患者0", "患者0", "患者1"]
 
 
@@ -189,23 +190,23 @@ def test_lines_in_two_encodings(listed, ends):
     for i in range(12):
         text = f"写真/{i}.png,{'猫犬'[i % 2]},{'ﾈｺ病院' if i % 2 else '写真館'}"
         lines.append(text.encode("cp932" if i % 3 else "utf-8"))
-    cases = table.load(listed(ends.encode().join(lines)))
+    cases = csv_table.load(listed(ends.encode().join(lines)))
     assert len(cases) == 12 and cases.skipped == ()
-    assert [cases.labels[c] for c in cases.label] == ["猫", "犬"] * 6
+    assert [cases.classes[c] for c in cases.target] == ["猫", "犬"] * 6
     assert cases.columns == {"site": ["写真館", "ﾈｺ病院"] * 6}
 
 
 def test_half_width_katakana_is_not_taken_for_utf_8(listed):
     rows = [f"写真/{i}.png,{('ﾈｺ', 'ｲﾇ')[i % 2]}" for i in range(12)]
     assert "ﾈｺ".encode("cp932").decode("utf-8") == "Ⱥ"
-    assert table.load(listed(["file,label", *rows], "cp932")).labels == ("ｲﾇ", "ﾈｺ")
+    assert csv_table.load(listed(["file,label", *rows], "cp932")).labels == ("ｲﾇ", "ﾈｺ")
 
 
 def test_missing_files_and_rows_twice_are_named_and_counted(listed):
     rows = [f"写真/{i}.png,{'ab'[i % 2]}" for i in range(12)]
     path = listed(["file,label", *rows, "写真/gone.png,a", "写真/away.png,b", rows[0], rows[0],
                    "写真/1.png,a"])  # fmt: skip
-    cases = table.load(path)
+    cases = csv_table.load(path)
     assert len(cases) == 12 and len(cases) + len(cases.skipped) == 17
     found = codes(path)
     assert found["missing"].files == ("写真/gone.png", "写真/away.png")
@@ -220,8 +221,8 @@ def test_missing_files_and_rows_twice_are_named_and_counted(listed):
 def test_labels_that_are_none(listed, nothing):
     rows = [f"写真/{i}.png,{'ab'[i % 2]}" for i in range(10)]
     path = listed(["file,label", *rows, f"写真/10.png,{nothing}", f"写真/11.png,{nothing}"])
-    cases = table.load(path)
-    assert cases.labels == ("a", "b") and len(cases) == 10
+    cases = csv_table.load(path)
+    assert cases.classes == ("a", "b") and len(cases) == 10
     assert why(cases) == {"写真/10.png": "no label", "写真/11.png": "no label"}
     assert nothing.strip() in cases.skipped[0].reason
     assert codes(path)["no label"].files == ("写真/10.png", "写真/11.png")
@@ -229,7 +230,7 @@ def test_labels_that_are_none(listed, nothing):
 
 def test_none_in_small_letters_is_a_class(listed):
     rows = [f"写真/{i}.png,{('none', 'caries')[i % 2]}" for i in range(12)]
-    assert table.load(listed(["file,label", *rows])).labels == ("caries", "none")
+    assert csv_table.load(listed(["file,label", *rows])).labels == ("caries", "none")
 
 
 def test_patients_in_two_classes_and_classes_of_one_patient(listed):
@@ -244,7 +245,7 @@ def test_patients_in_two_classes_and_classes_of_one_patient(listed):
 
 def test_patients_that_are_not_known_stand_for_themselves(listed):
     rows = [f"写真/{i}.png,{'ab'[i % 2]},{'p1' if i < 2 else 'NaN'}" for i in range(12)]
-    cases = table.load(listed(["file,label,patient", *rows]))
+    cases = csv_table.load(listed(["file,label,patient", *rows]))
     assert cases.group == ["p1", "p1", *[""] * 10]
 
 
@@ -273,8 +274,8 @@ def test_nothing_outside_of_the_folder_is_read(listed, tmp_path, monkeypatch):
         return plain(self, *args, **options)
 
     monkeypatch.setattr(type(path), "open", watched)
-    cases = table.load(path)
-    assert len(cases) == 12 and int(cases.image.max()) < 250
+    cases = csv_table.load(path)
+    assert len(cases) == 12 and int(cases.input.max()) < 250
     root = os.path.realpath(tmp_path / "set")
     assert len(opened) >= 24 and all(name.startswith(root + os.sep) for name in opened)
     assert len(cases.skipped) == len(away)  # nothing is lost
@@ -283,9 +284,9 @@ def test_nothing_outside_of_the_folder_is_read(listed, tmp_path, monkeypatch):
 
 
 def test_a_table_within_its_own_limits(listed, monkeypatch):
-    monkeypatch.setattr(table, "MOST_BYTES", 100)
-    with pytest.raises(Trouble) as trouble:
-        table.load(listed(["file,label", "写真/0.png,a" * 20]))
+    monkeypatch.setattr(csv_table, "MOST_BYTES", 100)
+    with pytest.raises(UserError) as trouble:
+        csv_table.load(listed(["file,label", "写真/0.png,a" * 20]))
     assert trouble.value.code == "unreadable"
 
 
@@ -301,8 +302,8 @@ def test_odd_tables_end_in_cases_or_in_trouble(listed, header):
         rows = "\n".join(f"写真/{i}.png,{'ab'[i % 2]},x" for i in range(4)).encode()
         path = listed(header.encode() + b"\n" + rows + b"\n" + noise)
         try:
-            cases = loading.load(path)
-        except Trouble as trouble:
+            cases = load.load(path)
+        except UserError as trouble:
             assert trouble.code in ("unreadable", "columns", "no image", "one class")
         else:
             assert len(cases) >= 2
@@ -313,13 +314,13 @@ def test_a_data_yaml_may_name_thousands_of_classes(tmp_path):
         save(tmp_path / "train" / name / "1.png")
     names = "\n".join(f"  {i}: class{i}" for i in range(3000))
     (tmp_path / "data.yaml").write_text(f"train: train\nnames:\n{names}\n", encoding="utf-8")
-    cases = loading.load(tmp_path / "data.yaml")
-    assert len(cases) == 2 and cases.labels == ("a", "b")
+    cases = load.load(tmp_path / "data.yaml")
+    assert len(cases) == 2 and cases.classes == ("a", "b")
 
 
 def test_the_command_says_it_without_a_traceback(listed, capsys):
     path = listed(["file,label", "写真/0.png,a", "写真/1.png,b", "写真/gone.png,a", "../x.png,b"])
-    assert cli.run(["data", "check", str(path)]) == 3
+    assert main.run(["data", "check", str(path)]) == 3
     seen = capsys.readouterr()
     assert "[missing] 1 file " in seen.out and "[outside] 1 file " in seen.out
     assert "Traceback" not in seen.out + seen.err

@@ -14,11 +14,15 @@ import torch
 from interrupting import stop_after
 from PIL import Image
 
-from souron import cli, journal, running, saving
-from souron.auditing import provenance
-from souron.journal import Journal
-from souron.running import Event
-from souron.speaking import Trouble
+from souron.cli import main
+from souron.kinds.codecs import provenance
+from souron.runs import events as runs_events
+from souron.runs import folder as run_folder
+from souron.runs import journal, train
+from souron.runs.events import Event
+from souron.runs.journal import Journal
+from souron.utils import files
+from souron.utils.messages import UserError
 
 FAST = ("data=digits", "budget=2ep", "--quiet")
 RUN = Path("runs/classify/mlp_tiny-digits")
@@ -35,7 +39,7 @@ def lines(file):
 
 def test_every_event_of_a_training_is_a_line_and_the_last_says_how_it_ended(file):
     before = time.time()
-    assert cli.run(["train", "mlp_tiny", *FAST, "--events", str(file)]) == 0
+    assert main.run(["train", "mlp_tiny", *FAST, "--events", str(file)]) == 0
     *events, end = lines(file)
     assert (end["ended"], "error" in end) == (0, False)
     assert all(before <= event["time"] <= time.time() for event in events)
@@ -53,12 +57,12 @@ def test_every_event_of_a_training_is_a_line_and_the_last_says_how_it_ended(file
 
 def test_lines_are_added_to_what_is_there(file):
     file.write_text('{"mine": 1}\n')
-    assert cli.run(["list", "--quiet", f"--events={file}"]) == 0
+    assert main.run(["list", "--quiet", f"--events={file}"]) == 0
     assert [set(line) for line in lines(file)] == [{"mine"}, {"time", "ended"}]
 
 
 def test_what_went_wrong_is_in_the_last_line(file, capsys):
-    assert cli.run(["train", "mlp_tiny", "data=nowhere/", f"events={file}", "--json"]) == 3
+    assert main.run(["train", "mlp_tiny", "data=nowhere/", f"events={file}", "--json"]) == 3
     printed = json.loads(capsys.readouterr().out)["error"]
     assert lines(file)[-1]["ended"] == 3
     assert lines(file)[-1]["error"] == printed and printed["code"]
@@ -66,14 +70,14 @@ def test_what_went_wrong_is_in_the_last_line(file, capsys):
 
 def test_a_file_that_cannot_be_written_is_said_before_anything_begins(tmp_path, capsys):
     for place in (tmp_path / "no folder" / "e.jsonl", tmp_path, ""):
-        assert cli.run(["train", "mlp_tiny", *FAST, "--events", str(place)]) == 3
+        assert main.run(["train", "mlp_tiny", *FAST, "--events", str(place)]) == 3
         assert capsys.readouterr().err.startswith("[events]")
     assert not Path("runs").exists()
 
 
 def test_ctrl_c_is_the_last_line_too(file, monkeypatch):
     slices = stop_after(2, monkeypatch)
-    assert cli.run(["train", "mlp_tiny", *FAST, f"events={file}"]) == 130
+    assert main.run(["train", "mlp_tiny", *FAST, f"events={file}"]) == 130
     *_before, last, end = lines(file)
     assert (end["ended"], "error" in end) == (130, False)
     assert last["folder"] == str(RUN) and len(slices) == 3
@@ -91,24 +95,24 @@ def test_ctrl_c_that_meets_whoever_watches_loses_nothing(verb, file, monkeypatch
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(Journal, "tell", interrupted)
-    assert cli.run([verb, "mlp_tiny", *FAST, f"events={file}"]) == 130
+    assert main.run([verb, "mlp_tiny", *FAST, f"events={file}"]) == 130
     [kept] = Path("runs").rglob("resume.safetensors")
-    assert saving.read_tensors(kept)[1]["state"]["step"] == 9  # three slices of three steps
+    assert files.read_tensors(kept)[1]["state"]["step"] == 9  # three slices of three steps
     assert f"souron {verb} resume={seen[-1].folder}" in capsys.readouterr().err
     assert lines(file)[-1]["ended"] == 130
 
 
 def test_a_run_that_goes_on_names_its_folder_from_the_first_event(monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(running.Interrupted):
+    with monkeypatch.context() as patch, pytest.raises(runs_events.Interrupted):
         stop_after(2, patch)
-        running.train("mlp_tiny", "digits", budget="2ep")
-    events = list(running.training(resume=RUN))
+        train.train("mlp_tiny", "digits", budget="2ep")
+    events = list(train.training(resume=RUN))
     assert {event.folder for event in events} == {RUN}
 
 
 def test_a_comparison_names_its_folder_and_its_systems(file):
     words = ["compare", "mlp_tiny", "cnn_tiny", "data=digits", "budget=1ep", "seeds=1", "--quiet"]
-    assert cli.run([*words, f"events={file}"]) == 0
+    assert main.run([*words, f"events={file}"]) == 0
     *events, end = lines(file)
     assert end["ended"] == 0
     place = str(Path("runs/compare/digits-1ep"))
@@ -151,10 +155,10 @@ def test_no_value_is_left_out(file, monkeypatch):
 
 
 def test_what_was_seen_before_an_interruption_is_told_again(file, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(running.Interrupted):
+    with monkeypatch.context() as patch, pytest.raises(runs_events.Interrupted):
         stop_after(4, patch)
-        running.train("mlp_tiny", "digits", budget="4ep")
-    assert cli.run(["train", f"resume={RUN}", "--quiet", f"events={file}"]) == 0
+        train.train("mlp_tiny", "digits", budget="4ep")
+    assert main.run(["train", f"resume={RUN}", "--quiet", f"events={file}"]) == 0
     told = [
         line["values"] for line in lines(file) if line.get("phase") == "train" and "values" in line
     ]
@@ -192,7 +196,7 @@ def test_what_is_drawn_lies_beside_marked_as_generated(file, tmp_path, monkeypat
     monkeypatch.setattr(journal, "BETWEEN", 1e9)
     folder = tmp_path / "run"
     args = {"system": "dcgan_tiny", "data": "some/photos", "seed": 3, "seen": {}, "config": {}}
-    saving.write_args(folder, args)
+    run_folder.write_args(folder, args)
     kept = Journal(file)
     shown = Event("train", 0.5, picture=torch.full((16, 1, 8, 8), 77, dtype=torch.uint8))
     for each in (shown, replace(shown, folder=folder), event(50), replace(shown, folder=folder)):
@@ -212,7 +216,7 @@ def test_what_is_drawn_lies_beside_marked_as_generated(file, tmp_path, monkeypat
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /dev/full")
 def test_a_full_disk_does_not_end_the_training():
-    assert cli.run(["train", "mlp_tiny", *FAST, "--events", "/dev/full"]) == 0
+    assert main.run(["train", "mlp_tiny", *FAST, "--events", "/dev/full"]) == 0
     assert (RUN / "receipt.json").exists()
 
 
@@ -246,7 +250,7 @@ def test_lines_after_a_full_disk_are_whole_again(file):
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_a_forecast_says_what_a_training_would_take_and_writes_nothing(options, capsys):
-    assert cli.run(["train", "mlp_tiny", *FAST, "--forecast", *options]) == 0
+    assert main.run(["train", "mlp_tiny", *FAST, "--forecast", *options]) == 0
     out, err = capsys.readouterr()
     assert err == "" and not Path("runs").exists()
     if not options:
@@ -262,7 +266,7 @@ def test_a_forecast_says_what_a_training_would_take_and_writes_nothing(options, 
 
 def test_a_forecast_of_a_comparison_says_what_each_takes(capsys):
     words = ["compare", "mlp_tiny", "cnn_tiny", "data=digits", "seeds=2", "forecast=true"]
-    assert cli.run([*words, "budget=3s", "--json", "--quiet"]) == 0
+    assert main.run([*words, "budget=3s", "--json", "--quiet"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert not Path("runs").exists()
     assert (found["systems"], found["seeds"]) == (["mlp_tiny", "cnn_tiny"], 2)
@@ -270,7 +274,7 @@ def test_a_forecast_of_a_comparison_says_what_each_takes(capsys):
     assert found["each"].keys() == {"mlp_tiny", "cnn_tiny"}
     assert all(seconds >= 6 for seconds in found["each"].values())  # two seeds of three seconds
     assert sum(found["each"].values()) == pytest.approx(found["forecast"]["seconds"])
-    assert cli.run([*words, "budget=3s", "--quiet"]) == 0
+    assert main.run([*words, "budget=3s", "--quiet"]) == 0
     out = capsys.readouterr().out
     assert "mlp_tiny, cnn_tiny on digits" in out and "forecast: " in out
 
@@ -278,7 +282,7 @@ def test_a_forecast_of_a_comparison_says_what_each_takes(capsys):
 def test_the_forecast_is_that_of_the_run_itself(monkeypatch):
     """The same events come from one generator, asked to stop early."""
     events = []
-    for each in running.training("mlp_tiny", "digits", budget="2ep"):
+    for each in train.training("mlp_tiny", "digits", budget="2ep"):
         events.append(each)
         if each.forecast is not None:
             break
@@ -288,7 +292,7 @@ def test_the_forecast_is_that_of_the_run_itself(monkeypatch):
 
 
 def test_a_forecast_of_what_does_not_fit_is_refused(monkeypatch, capsys):
-    monkeypatch.setattr(running, "probe", lambda fit: (_ for _ in ()).throw(
-        Trouble("memory", "too large", exit=4)))  # fmt: skip
-    assert cli.run(["train", "mlp_tiny", *FAST, "--forecast", "--json"]) == 4
+    monkeypatch.setattr(train, "probe", lambda fit: (_ for _ in ()).throw(
+        UserError("memory", "too large", exit=4)))  # fmt: skip
+    assert main.run(["train", "mlp_tiny", *FAST, "--forecast", "--json"]) == 4
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "memory"

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from souron import judging
-from souron.judging import cases_needed, difference, interval, judge, proportion, seeds_needed
-from souron.records import Row
+from souron.report import wording
+from souron.stats import variance as stats_variance
+from souron.stats import verdict as stats_verdict
+from souron.stats.intervals import interval, proportion_interval
+from souron.stats.records import Row
+from souron.stats.verdict import cases_needed, difference, judge, seeds_needed
 
 _spec = importlib.util.spec_from_file_location(
     "benchmark_verdict", Path(__file__).parents[1] / "benchmarks" / "verdict.py"
@@ -162,13 +165,15 @@ def test_exchanging_the_systems_changes_the_sign_only(rng):
 # what is missing
 
 
-def planned(world, level: float = 0.95) -> judging.Difference:
+def planned(world, level: float = 0.95) -> stats_verdict.Difference:
     """A comparison that estimated everything exactly right."""
     true, n, k = bench.truth(world), world.cases, (world.seeds, world.seeds)
     seeds = tuple(own + noise / n for own, noise in zip(true.seeds, true.noise, strict=True))
-    variation = judging.Variation(n, true.cases, k, seeds, true.noise, pseudo=1)
+    variation = stats_variance.Variation(n, true.cases, k, seeds, true.noise, pseudo=1)
     found = true.difference
-    return judging.Difference(found, found, found, 1, 0.95, 1, "trainings", variation).at(level)
+    return stats_verdict.Difference(found, found, found, 1, 0.95, 1, "trainings", variation).at(
+        level
+    )
 
 
 def test_with_the_cases_needed_the_difference_is_found_four_times_in_five(rng):
@@ -317,7 +322,7 @@ def few_and_many(rng: np.random.Generator, few: float, many: float, trials: int 
     return np.concatenate([right(6, few), right(60, many)], axis=2), np.repeat(np.arange(66), 4)
 
 
-def width(found: list[judging.Measure]) -> float:
+def width(found: list[stats_verdict.Measure]) -> float:
     return float(np.mean([one.high - one.low for one in found]))
 
 
@@ -375,7 +380,7 @@ def test_a_proportions_interval_covers_whatever_the_true_share(n):
     """By summing over every possible outcome: nothing is left to chance."""
     share = np.linspace(0.001, 0.999, 999)
     outcome = np.arange(n + 1)
-    ends = [proportion(int(successes), n) for successes in outcome]
+    ends = [proportion_interval(int(successes), n) for successes in outcome]
     low, high = np.array([(one.low, one.high) for one in ends]).T[:, :, None]
     cover = (binom.pmf(outcome[:, None], n, share) * ((low <= share) & (share <= high))).sum(0)
     assert cover.min() >= 0.915
@@ -383,19 +388,21 @@ def test_a_proportions_interval_covers_whatever_the_true_share(n):
 
 
 def test_all_or_nothing_right_still_leaves_room():
-    assert interval(np.ones(10)) == judging.Measure(1.0, pytest.approx(0.7225, abs=1e-4), 1.0, 10)
+    assert interval(np.ones(10)) == stats_verdict.Measure(
+        1.0, pytest.approx(0.7225, abs=1e-4), 1.0, 10
+    )
     assert interval(np.zeros(10)).high == pytest.approx(0.2775, abs=1e-4)
     assert interval(np.ones((3, 10))).low == pytest.approx(0.7225, abs=1e-4)
     assert interval([1.0]).low < 0.21
     grouped = interval(np.ones(30), groups=np.arange(30) // 10)
     assert grouped.low < 0.5 and (grouped.n, grouped.groups) == (30, 3)
-    nothing = proportion(0, 0)
+    nothing = proportion_interval(0, 0)
     assert math.isnan(nothing.value) and (nothing.low, nothing.high, nothing.n) == (0.0, 1.0, 0)
 
 
 def test_a_proportions_interval_is_wilsons():
     """Newcombe 1998, table I: 81 of 263."""
-    found = proportion(81, 263)
+    found = proportion_interval(81, 263)
     assert (found.low, found.high) == pytest.approx((0.2553, 0.3662), abs=1e-4)
 
 
@@ -423,7 +430,7 @@ def test_the_trainings_of_cross_validation_are_told_from_their_cases(repeats, lu
         )
         scores = scores + 0.5 * rng.standard_normal(scores.shape)
         means.append(scores.mean())
-        found.append(judging.spread(scores, person, training))
+        found.append(stats_variance.spread(scores, person, training))
     variance, freedom = np.mean(found, axis=0)
     # trainings' variance is not below 0, so that it is a little too large where there is none
     most = {1: 1.6, 2: 1.15, 5: 1.15}[repeats]
@@ -434,7 +441,9 @@ def test_the_trainings_of_cross_validation_are_told_from_their_cases(repeats, lu
 def test_one_training_a_repeat_is_what_seeds_are(rng):
     scores = rng.standard_normal((3, 400)) + rng.standard_normal((3, 1))
     whole = np.repeat(np.arange(3)[:, None], 400, axis=1)
-    assert judging.spread(scores, None, whole) == pytest.approx(judging.spread(scores), rel=0.01)
+    assert stats_variance.spread(scores, None, whole) == pytest.approx(
+        stats_variance.spread(scores), rel=0.01
+    )
 
 
 def crossed(n, repeats, luck, gap, rng, folds=5):
@@ -497,7 +506,7 @@ def test_a_mean_loss_has_students_interval(rng):
         found = [interval(one) for one in loss]
         rate = np.mean([one.low <= 2.0 <= one.high for one in found])
         assert abs(rate - 0.95) <= sampling_error(0.95, 2 * TRIALS)
-    assert interval([0.3]) == judging.Measure(0.3, -math.inf, math.inf, 1)
+    assert interval([0.3]) == stats_verdict.Measure(0.3, -math.inf, math.inf, 1)
 
 
 # many systems
@@ -553,7 +562,7 @@ def told(scores: dict[str, np.ndarray], seeds: int = 3, unit: str = "points") ->
         Row(name, "accuracy", float(scores[name].mean()), 0, 1, 1, 1, 1, 1, ()) for name in ranked
     ]
     cases = next(iter(scores.values())).shape[-1]
-    return judging.sentence(judge(scores), rows, seeds, cases, "accuracy", unit)
+    return wording.sentence(judge(scores), rows, seeds, cases, "accuracy", unit)
 
 
 @pytest.fixture(autouse=True)
@@ -594,8 +603,10 @@ def test_the_sentence_says_what_is_needed():
     rows = [Row(name, "accuracy", 0.9, 0, 1, 1, 1, 1, 1, ()) for name in ("a", "b")]
 
     def said(cases: int | None, seeds_more: int | None, seeds: int = 3) -> str:
-        verdict = judging.Verdict("b", "a", -0.01, -0.03, 0.01, "cannot tell", cases, seeds_more)
-        return judging.sentence([verdict], rows, seeds, 1000, "accuracy", "points")
+        verdict = stats_verdict.Verdict(
+            "b", "a", -0.01, -0.03, 0.01, "cannot tell", cases, seeds_more
+        )
+        return wording.sentence([verdict], rows, seeds, 1000, "accuracy", "points")
 
     assert "a leads by 1.0 points (-1.0..3.0) on 1,000 test cases" in said(1234, None)
     assert said(1234, None).endswith(
@@ -617,11 +628,11 @@ def test_one_seed_is_admitted_in_the_sentence(rng):
 
 def test_a_clear_difference_is_never_shown_as_zero():
     rows = [Row(name, "accuracy", 0.9, 0, 1, 1, 1, 1, 1, ()) for name in ("a", "b")]
-    verdict = judging.Verdict("a", "b", 0.0012, 0.0002, 0.0022, "better", None, None)
-    assert "0.12 points (0.02..0.22)" in judging.sentence(
+    verdict = stats_verdict.Verdict("a", "b", 0.0012, 0.0002, 0.0022, "better", None, None)
+    assert "0.12 points (0.02..0.22)" in wording.sentence(
         [verdict], rows, 3, 1000, "accuracy", "points"
     )
-    assert "0.0012 (0.0002..0.0022)" in judging.sentence([verdict], rows, 3, 1000, "log loss")
+    assert "0.0012 (0.0002..0.0022)" in wording.sentence([verdict], rows, 3, 1000, "log loss")
 
 
 def test_a_system_alone_has_no_verdict(rng):

@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from souron.kinds import image as pictures
+from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import limits
 from souron.kinds.labels import Labels
-from souron.speaking import Trouble
+from souron.utils.messages import UserError
 
 RAMP = np.stack(
     [np.tile(np.arange(40) * 6, (30, 1)), np.full((30, 40), 90), np.full((30, 40), 200)], 2
@@ -23,7 +24,7 @@ RAMP = np.stack(
 
 
 def code(path: Path, **options) -> str:
-    with pytest.raises(Trouble) as caught:
+    with pytest.raises(UserError) as caught:
         pictures.read(path, **options)
     assert caught.value.exit == 3
     return caught.value.code
@@ -92,7 +93,7 @@ def test_damaged_files_end_in_trouble_and_nothing_else(tmp_path, capfd):
             path.write_bytes(damaged)
             try:
                 assert pictures.read(path).mode in ("L", "F", "RGB")
-            except Trouble as trouble:
+            except UserError as trouble:
                 codes.add(trouble.code)
     assert codes <= {"truncated", "unreadable", "not an image", "too large"}
     assert len(codes) >= 3
@@ -119,7 +120,7 @@ def test_a_hundred_megapixels_are_refused_before_decoding(tmp_path, monkeypatch)
 
 def test_too_many_bytes(tmp_path):
     with (tmp_path / "a.png").open("wb") as stream:
-        stream.truncate(pictures.MOST_BYTES + 1)  # a hole, no disk
+        stream.truncate(limits.MOST_BYTES + 1)  # a hole, no disk
     assert code(tmp_path / "a.png") == "too large"
 
 
@@ -226,7 +227,7 @@ def test_warnings_come_back_after_threads():
 
     def work():
         for _i in range(200):
-            with pictures.quiet:
+            with limits.quiet:
                 warnings.warn("not heard", stacklevel=1)
 
     threads = [threading.Thread(target=work) for _i in range(4)]
@@ -240,10 +241,10 @@ def test_warnings_come_back_after_threads():
 
 
 def test_names_for_people():
-    assert pictures.readable("か\u3099") == "が"
+    assert limits.readable("か\u3099") == "が"
     from_windows = "写真".encode("cp932").decode("utf-8", "surrogateescape")
-    assert pictures.readable(from_windows) == "写真"
-    pictures.readable("\udcff\udcfe").encode()  # never fails to encode
+    assert limits.readable(from_windows) == "写真"
+    limits.readable("\udcff\udcfe").encode()  # never fails to encode
 
 
 LABELS = Labels("a <b>.png", ["cat", "<dog>", "c", "d", "e", "f"], [0.1, 0.5, 0.2, 0.1, 0.06, 0.04])
@@ -290,7 +291,7 @@ def test_a_png_that_ends_early_is_no_black_picture(tmp_path, colours):
     path.write_bytes(png(16, 16, colours=colours))
     assert np.asarray(pictures.read(path)).min() == 255
     path.write_bytes(png(15, 16, colours=colours))
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         pictures.read(path)
     assert trouble.value.code == "truncated"
 

@@ -17,9 +17,10 @@ from dropping import film, pyramid, ramp, tone
 from PIL import Image
 from scipy.io import wavfile
 
-from souron.kinds import files, gallery, image, mesh, video
+from souron.kinds import files, gallery, mesh, video
 from souron.kinds.boxes import Boxes
 from souron.kinds.chat import Chat, Turn
+from souron.kinds.codecs import limits
 from souron.kinds.gallery import Gallery
 from souron.kinds.kind import Kind
 from souron.kinds.labels import Labels
@@ -32,7 +33,7 @@ from souron.kinds.sound import Sound
 from souron.kinds.table import Table
 from souron.kinds.text import Text
 from souron.kinds.video import Video
-from souron.speaking import Trouble
+from souron.utils.messages import UserError
 
 HOSTILE = "<script>'\"&"  # in every place where a name can stand
 BOX = Boxes(ramp(), [[2, 3, 20, 15], [0, 0, 40, 30]], ["猫", HOSTILE], [0.9, 0.25])
@@ -57,8 +58,8 @@ ALL = {
 READ = [name for name, thing in ALL.items() if thing.formats]
 
 
-def refused(make) -> Trouble:
-    with pytest.raises(Trouble) as caught:
+def refused(make) -> UserError:
+    with pytest.raises(UserError) as caught:
         make()
     assert caught.value.found and caught.value.expected and caught.value.exit == 3
     return caught.value
@@ -102,7 +103,7 @@ def test_a_kind_is_saved_under_any_name(name, tmp_path):
 
 def test_a_disk_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         Text("a").save(tmp_path / "file" / "a.txt")
     assert trouble.value.code == "disk" and trouble.value.exit == 4
 
@@ -151,7 +152,7 @@ def test_what_is_no_such_file_ends_in_trouble(name, tmp_path):
         ("folder", {"unreadable", "not an image", "no files"}),
         ("zeros", {"not an image", "not a sound", "not a text", "not JSON", "not a mesh"}),
     ):  # fmt: skip
-        with pytest.raises(Trouble) as trouble:
+        with pytest.raises(UserError) as trouble:
             kind.read(tmp_path / path)
         assert trouble.value.code in codes and trouble.value.exit == 3, path
 
@@ -159,9 +160,9 @@ def test_what_is_no_such_file_ends_in_trouble(name, tmp_path):
 @pytest.mark.parametrize("name", READ)
 def test_too_many_bytes_are_refused_before_they_are_read(name, tmp_path, monkeypatch):
     with (tmp_path / "huge").open("wb") as stream:
-        stream.truncate(image.MOST_BYTES + 1)  # a hole, no disk
+        stream.truncate(limits.MOST_BYTES + 1)  # a hole, no disk
     monkeypatch.setattr(type(tmp_path), "read_bytes", lambda path: pytest.fail("read"))
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         type(ALL[name]).read(tmp_path / "huge")
     assert trouble.value.code == "too large" and trouble.value.expected
 
@@ -188,7 +189,7 @@ def test_damaged_files_end_in_trouble_and_nothing_else(name, suffix, tmp_path):
         try:
             type(ALL[name]).read(path)
             outcomes.add("read")
-        except Trouble as trouble:
+        except UserError as trouble:
             assert trouble.exit == (4 if trouble.code == "no decoder" else 3)
             outcomes.add(trouble.code)
     assert outcomes <= KNOWN | {"read"} and len(outcomes) >= 2
@@ -199,7 +200,7 @@ def test_a_picture_has_a_size_and_a_mode():
     assert refused(lambda: Picture(Image.new("RGBA", (2, 2)))).code == "numbers"
     assert refused(lambda: Picture(Image.new("L", (10_000, 5_001)))).code == "numbers"
     made = Picture.of(torch.full((3, 4, 5), 300.0))
-    assert made.size == (5, 4) and made.image.getextrema() == ((255, 255),) * 3
+    assert made.size == (5, 4) and made.input.getextrema() == ((255, 255),) * 3
 
 
 @pytest.mark.parametrize(
@@ -329,11 +330,11 @@ def test_a_gallery_is_a_folder_in_the_order_of_names(tmp_path):
 def test_too_many_pictures_are_refused_on_the_way(tmp_path, monkeypatch):
     ramp().save(tmp_path / "a.png")
     monkeypatch.setattr(gallery, "MOST", 3)
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         Gallery.of([tmp_path / "a.png"] * 1000)
     assert trouble.value.code == "too large"
     monkeypatch.setattr(gallery, "MOST_PIXELS", 40 * 30)
-    with pytest.raises(Trouble):
+    with pytest.raises(UserError):
         Gallery.of([tmp_path / "a.png"] * 2)
 
 
@@ -359,12 +360,12 @@ def test_a_video_is_bounded_before_it_is_in_memory(tmp_path, monkeypatch):
     colour = video._colour
     monkeypatch.setattr(video, "_colour", lambda frame: decoded.append(1) or colour(frame))
     monkeypatch.setattr(video, "MOST_FRAMES", 5)
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         Video.read(tmp_path / "a.gif")
     assert trouble.value.code == "too large" and len(decoded) == 6
     monkeypatch.setattr(video, "MOST_FRAMES", 50)
     monkeypatch.setattr(video, "MOST_PIXELS", 3 * 12 * 16)
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         Video.read(tmp_path / "a.gif")
     assert trouble.value.code == "too large"
 
@@ -373,7 +374,7 @@ def test_pages_that_grow_are_refused_before_they_are_decoded(tmp_path):
     first, second = Image.new("1", (8, 8)), Image.new("1", (9000, 9000))
     first.save(tmp_path / "a.tif", save_all=True, append_images=[second], compression="group4")
     assert (tmp_path / "a.tif").stat().st_size < 100_000
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         Video.read(tmp_path / "a.tif")
     assert trouble.value.code == "unreadable"
 
@@ -385,7 +386,7 @@ MP4 = b"\0\0\0\x18ftypmp42" + bytes(50)
 def test_without_a_decoder_a_video_says_what_is_missing(begins, tmp_path, monkeypatch):
     monkeypatch.setattr(video, "decodes", lambda: False)
     (tmp_path / "a.mp4").write_bytes(begins)
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         Video.read(tmp_path / "a.mp4")
     assert (trouble.value.code, trouble.value.exit) == ("no decoder", 4)
     assert "av" in trouble.value.fix
@@ -421,7 +422,7 @@ def test_with_a_decoder_the_same_limits_hold(tmp_path, monkeypatch):
     monkeypatch.setattr(video, "decodes", lambda: True)
     monkeypatch.setattr(video, "MOST_FRAMES", 7)
     (tmp_path / "a.mp4").write_bytes(MP4)
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         Video.read(tmp_path / "a.mp4")
     assert trouble.value.code == "too large"
     monkeypatch.setattr(Stream, "decode", lambda self, stream: iter([self] * 5))
@@ -430,11 +431,11 @@ def test_with_a_decoder_the_same_limits_hold(tmp_path, monkeypatch):
         5,
     )
     monkeypatch.setattr(Stream, "decode", lambda self, stream: iter([1 / 0]))
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         Video.read(tmp_path / "a.mp4")
     assert trouble.value.code == "unreadable"
     monkeypatch.setattr(Stream, "width", 10_000_000)
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         Video.read(tmp_path / "a.mp4")
     assert trouble.value.code == "too large"
 
@@ -490,7 +491,7 @@ def wav(size: int, channels: int = 1, data: bytes = bytes(200), align: int = 2) 
 )
 def test_sounds_whose_header_lies(raw, code, tmp_path):
     (tmp_path / "a.wav").write_bytes(raw)
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         Sound.read(tmp_path / "a.wav")
     assert trouble.value.code == code
 
@@ -508,7 +509,7 @@ def test_texts_are_read_as_japan_writes_them(raw, tmp_path):
 def test_what_is_no_text_is_refused(tmp_path):
     for raw in (b"\xff\xfe\x00", bytes(range(256)), b"a\0b", b"\x80\x81\xff"):
         (tmp_path / "a.txt").write_bytes(raw)
-        with pytest.raises(Trouble) as trouble:
+        with pytest.raises(UserError) as trouble:
             Text.read(tmp_path / "a.txt")
         assert trouble.value.code == "not a text"
 
@@ -528,7 +529,7 @@ def test_what_is_no_text_is_refused(tmp_path):
 )
 def test_chats_that_are_none(text, code, tmp_path):
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         Chat.read(tmp_path / "a.json")
     assert trouble.value.code == code
 
@@ -558,7 +559,7 @@ def test_tables_with_any_separator_and_quotes(tmp_path):
 )
 def test_tables_that_are_none(text, code, tmp_path):
     (tmp_path / "a.csv").write_text(text)
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         Table.read(tmp_path / "a.csv")
     assert trouble.value.code == code
 
@@ -568,7 +569,7 @@ def test_a_table_of_too_many_values_is_refused_on_the_way(tmp_path, monkeypatch)
 
     monkeypatch.setattr(table, "MOST_CELLS", 10)
     (tmp_path / "a.csv").write_text("a,b\n" + "1,2\n" * 1000)
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         Table.read(tmp_path / "a.csv")
     assert trouble.value.code == "numbers"
     long = Table(["a"], [[i] for i in range(9)])
@@ -615,7 +616,7 @@ def test_surfaces_as_people_write_them(text, faces, tmp_path):
 )  # fmt: skip
 def test_surfaces_that_are_none(text, code, tmp_path):
     (tmp_path / "a").write_text(text)
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         Mesh.read(tmp_path / "a")
     assert trouble.value.code == code
 
@@ -625,7 +626,7 @@ def test_a_surface_of_too_many_parts_is_refused_on_the_way(tmp_path, monkeypatch
         pyramid().save(tmp_path / f"a{suffix}")
     monkeypatch.setattr(mesh, "MOST", 3)
     for suffix in (".obj", ".ply", ".stl"):
-        with pytest.raises(Trouble) as trouble:
+        with pytest.raises(UserError) as trouble:
             Mesh.read(tmp_path / f"a{suffix}")
         assert trouble.value.code == "too large"
 
@@ -636,7 +637,7 @@ def test_a_binary_stl_that_begins_as_text_and_one_cut_short(tmp_path):
     (tmp_path / "a.stl").write_bytes(b"solid facet".ljust(80) + raw[80:])
     assert len(Mesh.read(tmp_path / "a.stl").faces) == 4
     (tmp_path / "a.stl").write_bytes(raw[:-1])
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         Mesh.read(tmp_path / "a.stl")
     assert trouble.value.code == "truncated"
 
@@ -697,6 +698,6 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
 
     (tmp_path / "a.txt").write_text("secret")
     monkeypatch.setattr(type(tmp_path), "read_bytes", closed)
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         files.content(tmp_path / "a.txt")
     assert trouble.value.code == "unreadable"

@@ -9,14 +9,18 @@ import messages
 import pytest
 import typer.main
 
-import souron.cli
-from souron import budget, finding, machine, parsing, speaking
-from souron.data import augmenting, loading
-from souron.reporting import pictures
-from souron.speaking import Trouble
+import souron.cli.main
+from souron import registry
+from souron.cli import arguments
+from souron.data import load, transforms
+from souron.report import plots
+from souron.training import budget
+from souron.utils import hardware
+from souron.utils import messages as utils_messages
+from souron.utils.messages import UserError
 
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
-COMMANDS = list(typer.main.get_command(souron.cli.app).commands)
+COMMANDS = list(typer.main.get_command(souron.cli.main.app).commands)
 CATALOGUE = {message.id: message for message in messages.translated() if message.id}
 
 
@@ -70,17 +74,17 @@ def test_what_is_compiled_is_what_is_translated():
 
 
 TROUBLES = [
-    lambda: finding.split("resnte"),
+    lambda: registry.find("resnte"),
     lambda: budget.Budget.parse("soon"),
-    lambda: loading.load("no-such-data"),
-    lambda: machine.device("abacus"),
-    lambda: augmenting.augmentation(["tilt"]),
-    lambda: parsing.take_global(["--lang", "tlh", "list"]),
-    lambda: souron.cli.one_budget("5s", 3, None),
-    lambda: souron.cli.folder_to_resume("true", "nowhere", "train"),
-    lambda: souron.cli.obey(["trian"]),
-    lambda: souron.cli.obey(["show", "resnet", "depht=2"]),
-    lambda: souron.cli.obey(["train", "mlp", "data=digits", "epochs=many"]),
+    lambda: load.load("no-such-data"),
+    lambda: hardware.device("abacus"),
+    lambda: transforms.augmentation(["tilt"]),
+    lambda: arguments.take_global(["--lang", "tlh", "list"]),
+    lambda: souron.cli.train.one_budget("5s", 3, None),
+    lambda: souron.cli.train.folder_to_resume("true", "nowhere", "train"),
+    lambda: souron.cli.main.obey(["trian"]),
+    lambda: souron.cli.main.obey(["show", "resnet", "depht=2"]),
+    lambda: souron.cli.main.obey(["train", "mlp", "data=digits", "epochs=many"]),
 ]
 
 
@@ -89,7 +93,7 @@ def test_a_trouble_is_the_same_in_both_languages_but_for_its_words(act, monkeypa
     told = {}
     for language in ("en", "ja"):
         monkeypatch.setenv("SOURON_LANG", language)
-        with pytest.raises(Trouble) as caught:
+        with pytest.raises(UserError) as caught:
             act()
         told[language] = caught.value
         text = str(caught.value)
@@ -103,15 +107,15 @@ def test_a_trouble_is_the_same_in_both_languages_but_for_its_words(act, monkeypa
 
 
 def test_commands_answer_in_the_language_asked_for(capsys):
-    assert souron.cli.run(["--lang", "ja", "list"]) == 0
+    assert souron.cli.main.run(["--lang", "ja", "list"]) == 0
     out = capsys.readouterr().out
     assert "考え方" in out and "スキップ接続" in out and "resnet" in out
-    assert souron.cli.run(["--lang", "en", "list"]) == 0
+    assert souron.cli.main.run(["--lang", "en", "list"]) == 0
     assert not JAPANESE.search(capsys.readouterr().out)
 
 
 def test_an_error_is_told_in_japanese(capsys):
-    assert souron.cli.run(["--lang", "ja", "show", "resnte"]) == 2
+    assert souron.cli.main.run(["--lang", "ja", "show", "resnte"]) == 2
     seen = capsys.readouterr()
     assert seen.out == ""
     assert seen.err.splitlines()[0] == "[system] 'resnte' というシステムはありません"
@@ -120,7 +124,7 @@ def test_an_error_is_told_in_japanese(capsys):
 
 @pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)], ids=" ".join)
 def test_help_in_japanese_holds_no_english_message(words, capsys):
-    assert souron.cli.run(["--lang", "ja", *words, "--help"]) == 0
+    assert souron.cli.main.run(["--lang", "ja", *words, "--help"]) == 0
     out = capsys.readouterr().out
     assert JAPANESE.search(out) and "JSON" in out
     # a translation broken over two lines is one text still, and so is a message
@@ -134,8 +138,8 @@ def test_a_picture_in_japanese_is_drawn_without_a_missing_letter(monkeypatch):
     """Matplotlib warns of a letter that the font lacks, and here warnings are errors."""
     monkeypatch.setenv("SOURON_LANG", "ja")
     curve = [{"seconds": s, "loss all": 1 / s, "val accuracy": s / 4} for s in (1.0, 2.0, 3.0)]
-    assert pictures.accuracy_over_seconds({"mlp": [curve]}, "accuracy", budget=2.5)
-    assert pictures.learning_curves({"mlp": [curve]}, "accuracy", budget=2.5)
+    assert plots.accuracy_over_seconds({"mlp": [curve]}, "accuracy", budget=2.5)
+    assert plots.learning_curves({"mlp": [curve]}, "accuracy", budget=2.5)
 
 
 def test_a_server_answers_each_in_its_own_language(monkeypatch):
@@ -143,9 +147,9 @@ def test_a_server_answers_each_in_its_own_language(monkeypatch):
     spoken = {}
 
     def answer(language: str) -> None:
-        with speaking.speaking_in(language):
+        with utils_messages.use_language(language):
             barrier.wait()  # both are inside
-            spoken[language] = speaking._("the loss {name} is not finite at step {step}")
+            spoken[language] = utils_messages._("the loss {name} is not finite at step {step}")
 
     barrier = threading.Barrier(2)
     threads = [threading.Thread(target=answer, args=[language]) for language in ("en", "ja")]
@@ -154,4 +158,4 @@ def test_a_server_answers_each_in_its_own_language(monkeypatch):
     for thread in threads:
         thread.join()
     assert not JAPANESE.search(spoken["en"]) and JAPANESE.search(spoken["ja"])
-    assert speaking.language() == "en"
+    assert utils_messages.language() == "en"

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from radiographs import HEADER, JAPANESE, LABELS, radiographs
 
-from souron.data import duplicates, loading
+from souron.data import duplicates, load
 
 
 def rows(folder):
@@ -41,7 +41,7 @@ def test_pictures_are_twelve_bits_deep_and_patients_stay_themselves(tmp_path):
         deep = np.asarray(image)
     assert deep.dtype == np.uint16 and deep.shape == (64, 64) and deep.max() > 30_000
     assert set(np.unique(deep)) <= {value * 65535 // 4095 for value in range(4096)}
-    cases = loading.load(folder / "labels.csv", 64)
+    cases = load.load(folder / "labels.csv", 64)
     assert len(cases) == len(listed) and len(set(cases.group)) == 30 and not cases.skipped
 
 
@@ -49,9 +49,9 @@ def test_defects_are_there_and_found(tmp_path):
     plain = radiographs(tmp_path / "plain", 24, side=128)
     spoilt = radiographs(tmp_path / "spoilt", 24, side=128, defects=True)
     assert len(rows(spoilt)) == len(rows(plain)) + 2
-    cases = loading.load(spoilt / "labels.csv", 128)
+    cases = load.load(spoilt / "labels.csv", 128)
     assert [skipped.code for skipped in cases.skipped] == ["truncated"]
-    pairs = [sorted(cases.file[i] for i in pair) for pair in duplicates.near(cases.image)]
+    pairs = [sorted(cases.file[i] for i in pair) for pair in duplicates.near(cases.input)]
     first, second = (rows(plain)[i]["filename"] for i in (0, 1))
     assert [first, "images/Q0001_1.png"] in pairs and [second, "images/Q0002_1.png"] in pairs
     label = {row["filename"]: row["label"] for row in rows(spoilt)}

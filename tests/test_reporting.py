@@ -18,12 +18,19 @@ import yaml
 from matplotlib.ft2font import FT2Font
 from PIL import Image
 
-from souron import appraising, finding, judging
-from souron.data.cases import Cases, Skipped
-from souron.data.splitting import Parts
-from souron.records import ComparisonRecord, Cost, Measure, Row, RunRecord, Verdict
-from souron.reporting import comparison_page, fonts, pictures, report, run_page, units
-from souron.speaking import Trouble
+from souron import registry
+from souron.data.dataset import Dataset, Skipped
+from souron.data.splits import Parts
+from souron.evaluation import generation
+from souron.report import comparison as comparison_page
+from souron.report import plots, report
+from souron.report import run as run_report_page
+from souron.runs.record import ComparisonRecord, Cost, RunRecord
+from souron.stats import intervals
+from souron.stats import verdict as stats_verdict
+from souron.stats.records import Measure, Row, Verdict
+from souron.utils import fonts, plotting, units
+from souron.utils.messages import UserError
 
 HOSTILE = "<script>alert('x')</script>"
 LABELS = ("猫", HOSTILE, "$x^2$ & co", "とても長い名前のクラスですから省かれます")
@@ -32,17 +39,17 @@ OPEN = {"meta", "link", "br", "img", "hr", "input"}  # elements that need no end
 
 
 @pytest.fixture(scope="module")
-def cases() -> Cases:
+def cases() -> Dataset:
     random = torch.Generator().manual_seed(0)
     label = torch.arange(60) % len(LABELS)
     image = torch.randint(0, 40, (60, 1, 12, 12), generator=random, dtype=torch.uint8)
     for i, k in enumerate(label.tolist()):
         image[i, :, 3 * k : 3 * k + 3] += 200
-    return Cases(
+    return Dataset(
         name="写真",
-        image=image,
-        label=label,
-        labels=LABELS,
+        input=image,
+        target=label,
+        classes=LABELS,
         file=[f"写真/{i} <i>&.png" for i in range(60)],
         skipped=(Skipped(f"{HOSTILE}.jpg", "truncated", "the file is cut short"),),
         source="https://example.org/photos",
@@ -60,7 +67,7 @@ def curve(top: float, looks: int = 6) -> list[dict[str, float]]:
 
 @pytest.fixture
 def run(cases, tmp_path) -> RunRecord:
-    probability = torch.nn.functional.one_hot(cases.label, len(LABELS)).float() * 0.9 + 0.025
+    probability = torch.nn.functional.one_hot(cases.target, len(LABELS)).float() * 0.9 + 0.025
     probability[:5] = probability[:5].roll(1, 1)  # five mistakes
     return RunRecord(
         folder=tmp_path / "run",
@@ -72,7 +79,10 @@ def run(cases, tmp_path) -> RunRecord:
         seen={"side": 12},
         parameters=11_173_962,
         flops=914_000_000,
-        measures={"accuracy": judging.proportion(55, 60), "log loss": Measure(0.3, 0.2, 0.4, 60)},
+        measures={
+            "accuracy": intervals.proportion_interval(55, 60),
+            "log loss": Measure(0.3, 0.2, 0.4, 60),
+        },
         curve=curve(0.9),
         forecast=Cost(10.0, 1_000_000_000),
         outcome=Cost(12.0, 900_000_000),
@@ -96,13 +106,13 @@ def comparison(cases, tmp_path) -> ComparisonRecord:
     guesses = {}
     for k, name in enumerate(SYSTEMS):
         wrong = torch.rand(2, len(cases), generator=random) < 0.15 * (k + 1)
-        guesses[name] = torch.where(wrong, (cases.label + 1) % len(LABELS), cases.label)
-    scores = {name: (said == cases.label).float() for name, said in guesses.items()}
+        guesses[name] = torch.where(wrong, (cases.target + 1) % len(LABELS), cases.target)
+    scores = {name: (said == cases.target).float() for name, said in guesses.items()}
     rows = [
         Row(name, "accuracy", m.value, m.low, m.high, 30.0, 6e4, 10 ** (6 - k), 10 ** (8 - k),
             tuple(scores[name].mean(1).tolist()))
         for k, name in enumerate(SYSTEMS)
-        for m in [judging.interval(scores[name].numpy())]
+        for m in [intervals.interval(scores[name].numpy())]
     ]  # fmt: skip
     return ComparisonRecord(
         folder=tmp_path / "compare",
@@ -113,7 +123,7 @@ def comparison(cases, tmp_path) -> ComparisonRecord:
         cases=len(cases),
         measure="accuracy",
         rows=rows,
-        verdicts=judging.judge({name: table.numpy() for name, table in scores.items()}),
+        verdicts=stats_verdict.judge({name: table.numpy() for name, table in scores.items()}),
         sentence=f"resnet18 leads {SYSTEMS[2]}.",
         curves={name: [curve(0.9 - k / 10), curve(0.85)] for k, name in enumerate(SYSTEMS)},
         scores=scores,
@@ -198,7 +208,7 @@ def test_a_classifiers_report_has_all_sections_and_only_itself(run):
     assert "0123abcd" in reader.text and "16 GB" in reader.text
     assert "+20 %" in reader.text and "-10 %" in reader.text  # outcome against forecast
     assert "the file is cut short" in reader.text
-    assert finding.entries()["resnet"].idea in reader.text
+    assert registry.entries()["resnet"].idea in reader.text
 
 
 def test_a_large_test_set_is_not_called_small(run):
@@ -207,27 +217,27 @@ def test_a_large_test_set_is_not_called_small(run):
 
 
 def test_class_figures_are_sensitivity_and_precision_with_wilsons_interval(run):
-    rows = run_page._classes(run)
+    rows = run_report_page._classes(run)
     cat = rows[0]
     # of 15 cats two are called otherwise; one other case is called a cat
     assert (cat["name"], cat["n"], cat["recall"]["value"]) == ("猫", 15, 13 / 15)
     assert cat["precision"]["value"] == 13 / 14
-    expected = judging.proportion(13, 15)
+    expected = intervals.proportion_interval(13, 15)
     assert (cat["recall"]["low"], cat["recall"]["high"]) == (expected.low, expected.high)
 
 
 def test_a_class_that_never_occurs_has_no_figure(run):
     labels = (*LABELS, "never")
-    probability = torch.cat([run.probability, torch.zeros(60, 1)], 1)
-    test = replace(run.test, labels=labels)
+    probability = torch.cat([run.answers[0]["probability"], torch.zeros(60, 1)], 1)
+    test = replace(run.test, classes=labels)
     text = report.run_report(replace(run, test=test, probability=probability)).read_text("utf-8")
     check_page(text)
-    assert run_page._classes(replace(run, test=test, probability=probability))[-1]["n"] == 0
+    assert run_report_page._classes(replace(run, test=test, probability=probability))[-1]["n"] == 0
 
 
 def test_mistakes_are_the_surest_first(run):
-    run.probability[2] = torch.tensor([0.0, 0.0, 0.0, 1.0])
-    tiles = run_page._mistakes(run)["tiles"]
+    run.answers[0]["probability"][2] = torch.tensor([0.0, 0.0, 0.0, 1.0])
+    tiles = run_report_page._mistakes(run)["tiles"]
     assert len(tiles) == 5
     assert tiles[0].file == run.test.file[2]
     assert tiles[0].lines[1] == "truly: $x^2$ & co"
@@ -236,16 +246,16 @@ def test_mistakes_are_the_surest_first(run):
 def test_the_report_is_in_japanese_where_that_is_the_language(run, monkeypatch):
     monkeypatch.setenv("SOURON_LANG", "ja")
     reader = check_page(report.run_report(run).read_text(encoding="utf-8"), "ja")
-    assert finding.entries()["resnet"].ja in reader.text
-    assert finding.entries()["resnet"].ja in (run.folder / "card.md").read_text(encoding="utf-8")
+    assert registry.entries()["resnet"].ja in reader.text
+    assert registry.entries()["resnet"].ja in (run.folder / "card.md").read_text(encoding="utf-8")
 
 
 def test_every_text_of_the_pages_asks_for_its_translation(run, comparison, cases, monkeypatch):
     """With a translation that marks what it touched, no other words but data are left."""
-    for module in [m for name, m in sys.modules.items() if name.startswith("souron.reporting")]:
+    for module in [m for name, m in sys.modules.items() if name.startswith("souron.report")]:
         if hasattr(module, "_"):
             monkeypatch.setattr(module, "_", lambda message: f"⟦{message}⟧")
-    from souron.reporting import page
+    from souron.report import page
 
     monkeypatch.setitem(page._pages().globals, "_", lambda message: f"⟦{message}⟧")
     for path in (
@@ -264,7 +274,7 @@ def test_the_report_is_replaced_in_one_step(run, monkeypatch):
     before = (run.folder / "report.html").read_bytes()
     run.seed = 4
     monkeypatch.setattr("pathlib.Path.replace", lambda *_paths: (_ for _ in ()).throw(OSError(28)))
-    with pytest.raises(Trouble, match="disk"):
+    with pytest.raises(UserError, match="disk"):
         report.run_report(run)
     monkeypatch.undo()
     assert (run.folder / "report.html").read_bytes() == before
@@ -282,8 +292,8 @@ def test_balance_comes_from_the_split(run):
     (run.folder / "split.csv").write_text("\n".join(rows), encoding="utf-8")
     drawn = {}
     with pytest.MonkeyPatch.context() as patch:
-        original = pictures.balance
-        patch.setattr(pictures, "balance", lambda parts, labels: drawn.update(parts) or original(
+        original = plots.balance
+        patch.setattr(plots, "balance", lambda parts, labels: drawn.update(parts) or original(
             parts, labels))  # fmt: skip
         report.run_report(run)
     assert drawn == {"training": [1, 0, 0, 0], "validation": [1, 0, 0, 0], "test": [0, 0, 1, 0]}
@@ -291,19 +301,19 @@ def test_balance_comes_from_the_split(run):
 
 def appraisal(cases, collapsed=False):
     """Of pictures that are nearly the real ones, or one of them over and over."""
-    classes = torch.eye(len(cases.labels))
+    classes = torch.eye(len(cases.classes))
     eye = SimpleNamespace(
-        labels=cases.labels,
+        labels=cases.classes,
         name="an eye",
         see=lambda image: (
             image.flatten(1).float(),
             classes[image[:, 0].float().mean(2).argmax(1) // 3],  # where the bright stripe lies
         ),
     )
-    scale = appraising.Scale.of(eye, Parts(cases, cases, cases), 12)
-    drawn = scale.test.image[:1].expand(12, -1, -1, -1) if collapsed else cases.image[:12]
+    scale = generation.ReferenceSet.of(eye, Parts(cases, cases, cases), 12)
+    drawn = scale.test.input[:1].expand(12, -1, -1, -1) if collapsed else cases.input[:12]
     found = scale.hold(drawn)
-    return appraising.Appraisal(scale, found, drawn.byte(), 0.01, dict(found.measures))
+    return generation.GenerationResult(scale, found, drawn.byte(), 0.01, dict(found.measures))
 
 
 @pytest.mark.parametrize("collapsed", [False, True])
@@ -311,7 +321,7 @@ def test_a_generators_report_shows_samples_figures_and_how_it_learnt(run, cases,
     found = appraisal(cases, collapsed)
     record = replace(
         run, system="dcgan", task="generate", measures=found.measures, probability=None,
-        appraisal=found, film=[cases.image[:16].byte(), cases.image[1:17].byte()],
+        appraisal=found, film=[cases.input[:16].byte(), cases.input[1:17].byte()],
     )  # fmt: skip
     text = report.run_report(record).read_text(encoding="utf-8")
     check_page(text)
@@ -321,23 +331,23 @@ def test_a_generators_report_shows_samples_figures_and_how_it_learnt(run, cases,
 
 
 def test_samples_are_shown_as_they_were_drawn(cases):
-    sheet = Image.open(io.BytesIO(pictures.samples(cases.image[:1])))
+    sheet = Image.open(io.BytesIO(plots.samples(cases.input[:1])))
     factor = sheet.width // 12
     pixels = torch.from_numpy(np.array(sheet.convert("L")))
-    assert torch.equal(pixels[::factor, ::factor], cases.image[0, 0])
+    assert torch.equal(pixels[::factor, ::factor], cases.input[0, 0])
 
 
 def test_a_groupings_report_shows_the_groups(run, cases):
-    kind, config = finding.system("kmeans_tiny")
-    model = kind(replace(config, groups=4), kind.see(cases))
-    model.centres.copy_(cases.image[:4].flatten(1) / 255)
+    kind, config = registry.load_system("kmeans_tiny")
+    model = kind(replace(config, groups=4), kind.spec_for(cases))
+    model.centres.copy_(cases.input[:4].flatten(1) / 255)
     record = replace(
         run,
         system="kmeans",
-        task="group",
+        task="cluster",
         measures={"silhouette": Measure(0.2, 0.1, 0.3, 60)},
         probability=None,
-        groups=model(cases.image.flatten(1) / 255),
+        groups=model(cases.input.flatten(1) / 255),
         model=model,
         curve=[],
     )
@@ -380,7 +390,7 @@ def test_a_comparison_of_what_is_not_classified_leaves_out_the_labels(comparison
 
 
 def test_disagreements_show_what_each_system_said(comparison, cases):
-    comparison.guesses = {name: cases.label.repeat(3, 1) for name in SYSTEMS}
+    comparison.guesses = {name: cases.target.repeat(3, 1) for name in SYSTEMS}
     comparison.guesses["cnn"][:2, 7] = 0  # case 7 is truly label 3
     shown = comparison_page._disagreements(comparison)
     [tile] = shown["tiles"]
@@ -423,7 +433,7 @@ def test_the_data_page_shows_classes_preparation_and_augmentation(cases, tmp_pat
 
 
 def test_the_data_page_shows_files_as_they_were_read(photos, tmp_path):
-    from souron.data.loading import load
+    from souron.data.load import load
 
     reader = check_page(report.data_page(load(photos, 16), tmp_path).read_text(encoding="utf-8"))
     assert "as read: 24 × 24" in reader.text and "resized: 16 × 16" in reader.text
@@ -431,20 +441,20 @@ def test_the_data_page_shows_files_as_they_were_read(photos, tmp_path):
 
 
 def test_many_classes_are_told_by_the_most_confused_pairs():
-    n = pictures.READABLE_CLASSES + 10
+    n = plots.READABLE_CLASSES + 10
     matrix = torch.eye(n).long() * 50
     matrix[3, 5] = 9
     labels = [f"種類{k}" for k in range(n)]
-    assert pictures.confusion(matrix, labels) == pictures.confused_pairs(matrix, labels)
-    few = Image.open(io.BytesIO(pictures.confusion(matrix[:30, :30], labels[:30])))
-    assert few.width == few.height + round(0.6 * pictures.DOTS)
+    assert plots.confusion(matrix, labels) == plots.confused_pairs(matrix, labels)
+    few = Image.open(io.BytesIO(plots.confusion(matrix[:30, :30], labels[:30])))
+    assert few.width == few.height + round(0.6 * plotting.DOTS)
 
 
 @pytest.mark.parametrize("picture", [
-    lambda names: pictures.confusion(torch.eye(len(names)).long(), names),
-    lambda names: pictures.balance({"訓練": [3] * len(names)}, names),
-    lambda names: pictures.grid(torch.zeros(len(names), 3, 8, 8, dtype=torch.uint8), names),
-    lambda names: pictures.classes(
+    lambda names: plots.confusion(torch.eye(len(names)).long(), names),
+    lambda names: plots.balance({"訓練": [3] * len(names)}, names),
+    lambda names: plots.grid(torch.zeros(len(names), 3, 8, 8, dtype=torch.uint8), names),
+    lambda names: plots.classes(
         {name: torch.zeros(2, 3, 8, 8, dtype=torch.uint8) for name in names}, [2] * len(names)),
 ], ids=["confusion", "balance", "grid", "classes"])  # fmt: skip
 def test_names_of_any_kind_are_drawn_without_a_warning(picture):
@@ -468,7 +478,7 @@ def test_without_a_japanese_font_boxes_are_drawn(monkeypatch):
     try:
         assert fonts.families() == [fonts.LATIN]
         assert fonts.drawable("猫 cat") == "□ cat"
-        assert pictures.confusion(torch.eye(2).long(), ["猫", "犬"])
+        assert plots.confusion(torch.eye(2).long(), ["猫", "犬"])
     finally:
         fonts._files.cache_clear()
         fonts._characters.cache_clear()
@@ -485,24 +495,24 @@ assert matplotlib.rcParams.copy() == before and "matplotlib.pyplot" not in sys.m
 assert "matplotlib_fontja" not in sys.modules
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
-    plain = pictures.learning_curves({"a": [curve(0.9)]}, "accuracy")
+    plain = plots.learning_curves({"a": [curve(0.9)]}, "accuracy")
     dark = {"text.color": "white", "axes.facecolor": "black", "xtick.color": "white"}
     with matplotlib.rc_context(dark):
-        assert pictures.learning_curves({"a": [curve(0.9)]}, "accuracy") == plain
+        assert plots.learning_curves({"a": [curve(0.9)]}, "accuracy") == plain
 
 
 def test_labels_at_line_ends_lie_apart_and_inside():
-    heights = pictures._apart([0.1, 0.9, 0.9, 0.95], 0.1, 0, 1)
+    heights = plots._apart([0.1, 0.9, 0.9, 0.95], 0.1, 0, 1)
     assert heights[0] == pytest.approx(0.1)
     gaps = [above - below for below, above in pairwise(heights)]
     assert min(gaps) == pytest.approx(0.1) and max(heights) <= 1
-    assert pictures._apart([0.0, 0.0], 0.2, 0, 1) == [0, 0.2]
+    assert plots._apart([0.0, 0.0], 0.2, 0, 1) == [0, 0.2]
 
 
 def test_the_band_of_seeds_needs_no_common_looks():
     short = [{"seconds": 1.0, "val accuracy": 0.5}, {"seconds": 3.0, "val accuracy": 0.7}]
     long = [{"seconds": 0.5 * i, "val accuracy": 0.1 * i} for i in range(1, 8)]
-    assert pictures.accuracy_over_seconds({"a": [short, long], "b": [[]]}, "accuracy", 3.0)
+    assert plots.accuracy_over_seconds({"a": [short, long], "b": [[]]}, "accuracy", 3.0)
 
 
 @pytest.mark.parametrize(("said", "expected"), [
@@ -531,6 +541,6 @@ def test_numbers_read_well(said, expected):
 
 
 def test_units_need_nothing_heavy():
-    code = "import souron.reporting.units, sys, json; print(json.dumps(list(sys.modules)))"
+    code = "import souron.utils.units, sys, json; print(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "numpy", "matplotlib", "jinja2", "PIL"} & set(json.loads(done.stdout))

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from souron import judging, resembling
-from souron.resembling import Figure
+from souron.metrics import generation
+from souron.metrics.generation import Figure
+from souron.stats import variance as stats_variance
+from souron.stats import verdict
 
 
 @pytest.fixture
@@ -55,10 +57,10 @@ def naive(key, real, drawn):
 
 def figure(key, real, drawn):
     if key == "Fréchet distance":
-        return resembling.frechet(real, drawn)
+        return generation.frechet(real, drawn)
     if key == "kernel distance":
-        return resembling.kernel(real, drawn)
-    return resembling.neighbourhoods(real, drawn)[key]
+        return generation.kernel(real, drawn)
+    return generation.neighbourhoods(real, drawn)[key]
 
 
 NEAREST = ("precision", "recall", "density", "coverage")
@@ -71,10 +73,10 @@ def by_roots(a_mean, a, b_mean, b):
 
 def test_frechet_distance_is_the_published_formula(rng):
     real, drawn = pair(rng)
-    found = resembling.frechet(real, drawn).value
+    found = generation.frechet(real, drawn).value
     args = (real.mean(0), np.cov(real.T), drawn.mean(0), np.cov(drawn.T))
     assert found == pytest.approx(by_roots(*args), rel=1e-9)
-    assert found == pytest.approx(resembling.frechet(drawn, real).value, rel=1e-12)
+    assert found == pytest.approx(generation.frechet(drawn, real).value, rel=1e-12)
 
 
 def test_frechet_distance_of_normal_distributions_is_known(rng):
@@ -83,28 +85,28 @@ def test_frechet_distance_of_normal_distributions_is_known(rng):
     real = s * rng.standard_normal((100_000, 3))
     drawn = apart + t * rng.standard_normal((100_000, 3))
     true = float((apart**2).sum() + ((s - t) ** 2).sum())
-    assert resembling.frechet(real, drawn).value == pytest.approx(true, rel=0.02)
+    assert generation.frechet(real, drawn).value == pytest.approx(true, rel=0.02)
 
 
 def test_frechet_distance_with_fewer_pictures_than_features(rng):
     """Covariances without an inverse: two sets in planes at right angles have nothing in common."""
     real, drawn = np.zeros((4, 30)), np.zeros((5, 30))
     real[:, :3], drawn[:, 10:14] = rng.standard_normal((4, 3)), rng.standard_normal((5, 4))
-    far = resembling.frechet(real, drawn)
+    far = generation.frechet(real, drawn)
     away = ((real.mean(0) - drawn.mean(0)) ** 2).sum()
     assert far.value == pytest.approx(away + real.var(0, ddof=1).sum() + drawn.var(0, ddof=1).sum())
     few, others = rng.standard_normal((10, 40)), rng.standard_normal((12, 40))
-    found = resembling.frechet(few, others)
+    found = generation.frechet(few, others)
     turned = np.linalg.qr(rng.standard_normal((40, 40)))[0]
-    assert found.value == pytest.approx(resembling.frechet(few @ turned, others @ turned).value)
-    assert resembling.frechet(few, few).value == pytest.approx(0, abs=1e-10)
+    assert found.value == pytest.approx(generation.frechet(few @ turned, others @ turned).value)
+    assert generation.frechet(few, few).value == pytest.approx(0, abs=1e-10)
     assert np.isfinite(found.real).all()
 
 
 def test_frechet_influence_is_the_derivative_by_a_pictures_weight(rng):
     real, drawn = pair(rng, 30, 25, 3)
-    found = resembling.frechet(real, drawn)
-    mirrored = resembling.frechet(drawn, real)
+    found = generation.frechet(real, drawn)
+    mirrored = generation.frechet(drawn, real)
     np.testing.assert_allclose(found.drawn, mirrored.real, atol=1e-9)
     n, step = len(real), 1e-5
     other = drawn.mean(0), np.cov(drawn.T)
@@ -146,9 +148,9 @@ def test_influences_are_what_leaving_out_each_picture_does(rng, key):
 
 def test_chunks_do_not_matter(rng, monkeypatch):
     real, drawn = pair(rng, 40, 33)
-    whole = resembling.resemble(real, drawn)
-    monkeypatch.setattr(resembling, "ROWS", 7)
-    parts = resembling.resemble(real, drawn)
+    whole = generation.resemble(real, drawn)
+    monkeypatch.setattr(generation, "ROWS", 7)
+    parts = generation.resemble(real, drawn)
     for key, one in whole.figures.items():
         assert parts.figures[key].value == pytest.approx(one.value, rel=1e-9), key
         np.testing.assert_allclose(parts.figures[key].real, one.real, atol=1e-7)
@@ -158,7 +160,7 @@ def test_equal_distributions_are_at_the_floor(rng):
     """Of equal ones the kernel distance is 0 in the mean, density 1, and of n pictures about
     1 - 2^-k is covered (Naeem and others 2020)."""
     sets = [
-        resembling.resemble(rng.standard_normal((150, 8)), rng.standard_normal((150, 8)))
+        generation.resemble(rng.standard_normal((150, 8)), rng.standard_normal((150, 8)))
         for _set in range(40)
     ]
 
@@ -177,8 +179,8 @@ def test_mode_collapse_shows_in_recall_and_coverage_and_not_in_precision(rng):
     real = modes[rng.integers(0, 8, 400)] + rng.standard_normal((400, 6))
     all_modes = modes[rng.integers(0, 8, 400)] + rng.standard_normal((400, 6))
     one_mode = modes[0] + 0.5 * rng.standard_normal((400, 6))
-    good = resembling.resemble(real, all_modes).measures
-    collapsed = resembling.resemble(real, one_mode).measures
+    good = generation.resemble(real, all_modes).measures
+    collapsed = generation.resemble(real, one_mode).measures
     assert collapsed["precision"].value > 0.95
     assert good["recall"].value > 0.7 and collapsed["recall"].value < 0.12
     assert good["coverage"].value > 0.9 and collapsed["coverage"].value < 0.2
@@ -189,13 +191,13 @@ def test_mode_collapse_shows_in_recall_and_coverage_and_not_in_precision(rng):
 def test_one_picture_over_and_over_has_no_recall(rng):
     real = rng.standard_normal((120, 5))
     same = np.repeat(real[:1] + 0.01, 120, 0)
-    found = resembling.resemble(real, same).measures
+    found = generation.resemble(real, same).measures
     assert found["recall"].value == 0 and 0 < found["recall"].high < 0.05
     assert all(math.isfinite(m.low) and m.low <= m.value <= m.high for m in found.values())
 
 
 def test_noise_far_from_all_has_no_precision(rng):
-    found = resembling.resemble(rng.standard_normal((120, 5)), 50 + rng.standard_normal((120, 5)))
+    found = generation.resemble(rng.standard_normal((120, 5)), 50 + rng.standard_normal((120, 5)))
     for key in NEAREST:
         assert found.measures[key].value == 0 == found.measures[key].low
 
@@ -210,7 +212,7 @@ def test_shares_of_classes_and_how_sure_the_eye_is(rng):
     real, drawn = pair(rng, 40, 60)
     says = chances([0] * 20 + [1] * 10 + [2] * 10, 3)
     of_drawn = np.concatenate([chances([0] * 45, 3), chances([1] * 15, 3, 0.6)])
-    found = resembling.resemble(real, drawn, says, of_drawn, ("cat", "犬", "owl"))
+    found = generation.resemble(real, drawn, says, of_drawn, ("cat", "犬", "owl"))
     assert found.classes.real == (0.5, 0.25, 0.25) and found.classes.drawn == (0.75, 0.25, 0)
     assert found.classes.missing == ("owl",)
     assert found.measures["distance of class shares"].value == pytest.approx(0.25)
@@ -219,14 +221,14 @@ def test_shares_of_classes_and_how_sure_the_eye_is(rng):
     # half of what is 1 where too few are drawn, -1 where too many; less its mean
     influence = found.figures["distance of class shares"].real
     np.testing.assert_allclose(influence, [-0.375] * 20 + [0.125] * 10 + [0.625] * 10)
-    assert list(found.measures) == list(resembling.BETTER)
+    assert list(found.measures) == list(generation.BETTER)
     assert not found.figures["certainty"].real.any()
 
 
 def test_a_class_too_rare_to_be_expected_is_not_missing(rng):
     real, drawn = pair(rng, 100, 100)
     says = chances([0] * 97 + [1] * 3, 2)
-    found = resembling.resemble(real, drawn, says, chances([0] * 100, 2))
+    found = generation.resemble(real, drawn, says, chances([0] * 100, 2))
     assert found.classes.missing == ()
 
 
@@ -235,15 +237,15 @@ def test_pseudo_scores_have_the_value_as_their_mean(rng, n, m):
     real, drawn = pair(rng, n, m, 6)
     labels = rng.integers(0, 3, n + m)
     says = chances(labels, 3)
-    found = resembling.resemble(real, drawn, says[:n], says[n:])
-    assert set(found.measures) == set(found.figures) == set(resembling.BETTER)
+    found = generation.resemble(real, drawn, says[:n], says[n:])
+    assert set(found.measures) == set(found.figures) == set(generation.BETTER)
     for key, measure in found.measures.items():
         scores = found.scores(key)
         assert scores.shape == (n,) and measure.n == n and measure.groups is None
         assert scores.mean() == pytest.approx(measure.value, abs=1e-9), key
         assert found.figures[key].drawn.mean() == pytest.approx(0, abs=1e-9)
         assert measure.low <= measure.value <= measure.high
-        alone = resembling.table([found], key)
+        alone = generation.table([found], key)
         assert alone.shape == (min(20, m), n)
         assert alone.mean() == pytest.approx(measure.value, abs=1e-9)
 
@@ -253,7 +255,7 @@ def test_both_samples_count_in_an_interval():
     more = replace(few, drawn=np.tile([-2.0, 2.0], 200))
 
     def half(figure):
-        found = resembling.measure("kernel distance", figure)
+        found = generation.measure("kernel distance", figure)
         return (found.high - found.low) / 2
 
     assert half(few) == pytest.approx(1.96 * math.sqrt(1 / 100), rel=0.01)
@@ -263,8 +265,8 @@ def test_both_samples_count_in_an_interval():
 def test_patients_widen_an_interval():
     """Pictures of a patient that are all alike say no more than one of them."""
     figure = Figure(0.0, np.repeat(np.tile([-1.0, 1.0], 25), 4), np.zeros(300))
-    alone = resembling.measure("kernel distance", figure)
-    grouped = resembling.measure("kernel distance", figure, np.repeat(np.arange(50), 4).tolist())
+    alone = generation.measure("kernel distance", figure)
+    grouped = generation.measure("kernel distance", figure, np.repeat(np.arange(50), 4).tolist())
     assert grouped.groups == 50 and grouped.n == 200
     ratio = (grouped.high - grouped.low) / (alone.high - alone.low)
     assert ratio == pytest.approx(2, rel=0.03)
@@ -273,7 +275,7 @@ def test_patients_widen_an_interval():
 def test_the_variance_of_shares_is_near_the_true_one(rng):
     """Not the jackknife's, which is several times as large."""
     sets = [
-        resembling.neighbourhoods(rng.standard_normal((250, 12)), rng.standard_normal((250, 12)))
+        generation.neighbourhoods(rng.standard_normal((250, 12)), rng.standard_normal((250, 12)))
         for _set in range(60)
     ]
     for key in ("precision", "recall", "coverage"):
@@ -287,17 +289,17 @@ def test_verdict_between_a_good_and_a_poor_generator_and_between_equal_ones(rng)
     real = rng.standard_normal((300, 6))
 
     def trainings(scale, k=3):
-        return [resembling.resemble(real, scale * rng.standard_normal((300, 6))) for _k in range(k)]
+        return [generation.resemble(real, scale * rng.standard_normal((300, 6))) for _k in range(k)]
 
     good, poor, same = trainings(1.0), trainings(0.5), trainings(0.5)
     for key in ("Fréchet distance", "kernel distance", "recall", "coverage"):
-        higher = resembling.BETTER[key] == "higher"
+        higher = generation.BETTER[key] == "higher"
         scores = {
-            name: resembling.table(of, key)
+            name: generation.table(of, key)
             for name, of in (("good", good), ("poor", poor), ("same", same))
         }
         assert scores["good"].shape == (3, 300)
-        found = {(v.a, v.b): v.verdict for v in judging.judge(scores, higher)}
+        found = {(v.a, v.b): v.verdict for v in verdict.judge(scores, higher)}
         assert found["good", "poor"] == "better", key
         assert found["poor", "same"] == "cannot tell", key
 
@@ -305,35 +307,35 @@ def test_verdict_between_a_good_and_a_poor_generator_and_between_equal_ones(rng)
 def test_one_training_alone_counts_what_drawing_adds(rng):
     """Where the real pictures count for nothing, the drawn ones still do."""
     figure = Figure(0.5, np.zeros(40), rng.permutation(np.tile([-0.5, 0.5], 1000)))
-    one = resembling.Resemblance({}, {"certainty": figure}, 40, 2000)
-    rows = resembling.table([one], "certainty")
-    variance, freedom = judging.spread(rows)
+    one = generation.Resemblance({}, {"certainty": figure}, 40, 2000)
+    rows = generation.table([one], "certainty")
+    variance, freedom = stats_variance.spread(rows)
     assert math.sqrt(variance) == pytest.approx(0.5 / math.sqrt(2000), rel=0.4)
-    assert freedom == pytest.approx(resembling.PARTS - 1)
+    assert freedom == pytest.approx(generation.PARTS - 1)
 
 
 def test_figures_over_trainings(rng):
     real = rng.standard_normal((100, 4))
-    found = [resembling.resemble(real, s + rng.standard_normal((90, 4))) for s in (0.0, 0.2, 0.4)]
-    over = resembling.over_trainings(found)
+    found = [generation.resemble(real, s + rng.standard_normal((90, 4))) for s in (0.0, 0.2, 0.4)]
+    over = generation.over_trainings(found)
     for key, measure in over.items():
         mean = np.mean([one.measures[key].value for one in found])
         assert measure.value == pytest.approx(mean) and measure.low <= mean <= measure.high
     width = over["Fréchet distance"].high - over["Fréchet distance"].low
     assert width > max(m.high - m.low for m in (f.measures["Fréchet distance"] for f in found))
-    assert resembling.over_trainings(found[:1]) == found[0].measures
+    assert generation.over_trainings(found[:1]) == found[0].measures
 
 
 def test_the_number_of_pictures_is_part_of_the_name(rng):
     real, drawn = pair(rng, 40, 40)
-    assert resembling.resemble(real, drawn).title("recall") == "recall, 40 pictures"
-    found = resembling.resemble(np.tile(real, (30, 1)), drawn)
+    assert generation.resemble(real, drawn).title("recall") == "recall, 40 pictures"
+    found = generation.resemble(np.tile(real, (30, 1)), drawn)
     assert found.title("recall") == "recall, 40 pictures beside 1,200 real ones"
 
 
 @pytest.mark.parametrize("n, m", [(3, 3), (4, 9), (5, 5), (6, 8), (7, 5)])
 def test_few_pictures(rng, n, m):
-    found = resembling.resemble(*pair(rng, n, m)).measures
+    found = generation.resemble(*pair(rng, n, m)).measures
     assert ("precision" in found) == (min(n, m) >= 5)
     assert ("coverage" in found) == (n >= 7)
     assert all(
@@ -352,10 +354,10 @@ def test_few_pictures(rng, n, m):
 )
 def test_what_cannot_be_compared_is_refused(real, drawn):
     with pytest.raises(ValueError):
-        resembling.resemble(real, drawn)
+        generation.resemble(real, drawn)
 
 
 def test_answers_of_other_pictures_are_refused(rng):
     real, drawn = pair(rng, 20, 20)
     with pytest.raises(ValueError, match="answers"):
-        resembling.resemble(real, drawn, chances([0] * 19, 2), chances([0] * 20, 2))
+        generation.resemble(real, drawn, chances([0] * 19, 2), chances([0] * 20, 2))

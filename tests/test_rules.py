@@ -14,19 +14,42 @@ import souron
 HOUSE = Path(souron.__file__).parent
 FILES = sorted(p for p in HOUSE.rglob("*.py") if "__pycache__" not in p.parts)
 SYSTEMS = [p for p in FILES if p.parent.parent.name == "systems"]
+FLOORS = (
+    "stats utils metrics kinds data registry blocks training hub evaluation system task report "
+    "tasks systems runs audit model serve studio cli"
+).split()  # noqa: SIM905
 MACHINERY = {"torch", "torchvision", "timm"}
 
 
+def name_of(file: Path) -> str:
+    """``souron/data/load.py`` -> ``souron.data.load``"""
+    parts = file.relative_to(HOUSE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(file) for file in FILES}
+
+
 def imports(file: Path) -> set[str]:
-    """The modules that a file imports, at the top or within a function."""
+    """The modules that a file imports when it runs, at the top or within a function."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    typing_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and getattr(block.test, "id", "") == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
     names = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            if node.module.count(".") == 0:
-                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+            own = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= own & MODULES or {node.module}
+            if not own <= MODULES and node.module != "souron":
+                names.add(node.module)
     return names
 
 
@@ -42,7 +65,7 @@ def test_a_system_imports_machinery_and_the_contract_only(file):
         first, *rest = name.split(".")
         if first == "souron":
             assert not rest or rest[0] in ("system", "tasks", "kinds", "blocks", "training",
-                                           "asking", "speaking"), name  # fmt: skip
+                                           "utils"), name  # fmt: skip
         else:
             assert first in MACHINERY or first in sys.stdlib_module_names, name
 
@@ -52,11 +75,50 @@ def test_nothing_imports_a_system_by_name(file):
     assert not any(name.startswith("souron.systems") for name in imports(file))
 
 
-def test_imports_run_one_way():
-    order = ["cli", "touring", "comparing", "running", "fitting", "training"]
-    for lower, name in enumerate(order):
-        for higher in order[:lower]:
-            assert f"souron.{higher}" not in imports(HOUSE / f"{name}.py"), (name, higher)
+def floor(module: str) -> str:
+    """The folder, or the file of the root, that a module of souron lies in."""
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_imports_run_downward(file):
+    if file.parent == HOUSE and file.stem.startswith("__"):  # the public names, lazily
+        return
+    here = FLOORS.index(floor(name_of(file)))
+    for name in imports(file):
+        if name.startswith("souron."):
+            assert FLOORS.index(floor(name)) <= here, f"{file} imports {name} from a higher floor"
+
+
+def test_no_files_import_each_other_in_a_circle():
+    """Tarjan: Depth-First Search and Linear Graph Algorithms (1972)."""
+    modules = {name_of(file): imports(file) for file in FILES}
+    order: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    path: list[str] = []
+
+    def visit(module: str) -> None:
+        order[module] = lowest[module] = len(order)
+        path.append(module)
+        for name in (modules[module] & modules.keys()) - {module}:
+            if name not in order:
+                visit(name)
+            if name in path:
+                lowest[module] = min(lowest[module], lowest[name])
+        if lowest[module] == order[module]:
+            circle = path[path.index(module) :]
+            del path[path.index(module) :]
+            assert len(circle) == 1, circle
+
+    for module in modules:
+        if module not in order:
+            visit(module)
+
+
+def test_the_root_holds_only_what_needs_no_folder():
+    files = sorted(file.name for file in HOUSE.glob("*.py"))
+    expected = ["__init__", "__main__", "model", "registry", "system", "task"]
+    assert files == [f"{name}.py" for name in expected]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda p: p.stem)
@@ -67,10 +129,18 @@ def test_nothing_runs_code_from_a_file(file):
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda p: p.stem)
-def test_only_fetching_touches_the_network(file):
-    if file.stem == "fetching":
+def test_only_the_hub_touches_the_network(file):
+    if file.parent.name == "hub":
         return
-    network = {"urllib.request", "http.client", "socket", "requests", "httpx", "huggingface_hub"}
+    network = {
+        "urllib.request",
+        "http.client",
+        "socket",
+        "requests",
+        "httpx",
+        "huggingface_hub",
+        "pooch",
+    }
     assert not network & imports(file)
 
 

@@ -10,14 +10,16 @@ import torch
 import yaml
 from torch import nn
 
-from souron import saving
-from souron.speaking import Trouble
+from souron.runs import folder as run_folder
+from souron.training import checkpoint
+from souron.utils import files
+from souron.utils.messages import UserError
 
 
 def test_what_stood_there_stays_when_writing_fails(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), saving.atomically(path) as beside:
+    with pytest.raises(RuntimeError), files.atomically(path) as beside:
         beside.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
@@ -26,7 +28,7 @@ def test_what_stood_there_stays_when_writing_fails(tmp_path):
 def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(Trouble) as trouble, saving.atomically(path) as beside:
+    with pytest.raises(UserError) as trouble, files.atomically(path) as beside:
         beside.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert trouble.value.code == "disk" and trouble.value.exit == 4
@@ -35,49 +37,49 @@ def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path):
 
 
 def test_a_taken_name_is_never_used_again(tmp_path):
-    folders = [saving.new_folder(tmp_path, "run") for _i in range(3)]
+    folders = [files.new_folder(tmp_path, "run") for _i in range(3)]
     assert [folder.name for folder in folders] == ["run", "run-2", "run-3"]
 
 
 @pytest.mark.parametrize("name", ["../../etc", "a/b", "..", "", "写真 と 'q'"])
 def test_a_name_never_leads_out_of_the_project(tmp_path, name):
-    folder = saving.new_folder(tmp_path / "project", name)
+    folder = files.new_folder(tmp_path / "project", name)
     assert folder.parent == tmp_path / "project" and not folder.name.startswith((".", "-"))
 
 
 def test_args_that_would_run_code_are_refused(tmp_path):
     (tmp_path / "args.yaml").write_text("!!python/object/apply:os.system ['touch broken']")
-    with pytest.raises(Trouble, match="not a run"):
-        saving.read_args(tmp_path)
+    with pytest.raises(UserError, match="not a run"):
+        run_folder.read_args(tmp_path)
     assert not (tmp_path / "broken").exists()
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "system: resnet", "\x00\x01"])
 def test_a_folder_that_is_no_run_says_so(tmp_path, text):
     (tmp_path / "args.yaml").write_text(text)
-    with pytest.raises(Trouble) as trouble:
-        saving.read_args(tmp_path)
+    with pytest.raises(UserError) as trouble:
+        run_folder.read_args(tmp_path)
     assert trouble.value.code == "not a run" and trouble.value.expected
 
 
 def test_a_missing_folder_is_no_run(tmp_path):
-    with pytest.raises(Trouble, match=r"no args\.yaml there"):
-        saving.read_args(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"no args\.yaml there"):
+        run_folder.read_args(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense" * 9, b"\x80\x04K\x01."])
 def test_a_broken_weights_file_says_so(tmp_path, content):
     path = tmp_path / "w.safetensors"
     path.write_bytes(content)
-    with pytest.raises(Trouble, match="cannot be read"):
-        saving.read_tensors(path)
+    with pytest.raises(UserError, match="cannot be read"):
+        files.read_tensors(path)
 
 
 def test_weights_of_another_system_are_refused(tmp_path):
     model = nn.Linear(2, 3)
     model.config = "Config()"
-    with pytest.raises(Trouble, match="another system") as trouble:
-        saving.fill(model, {"weight": torch.zeros(9, 9), "bias": torch.zeros(3)}, tmp_path)
+    with pytest.raises(UserError, match="another system") as trouble:
+        checkpoint.fill(model, {"weight": torch.zeros(9, 9), "bias": torch.zeros(3)}, tmp_path)
     assert "1 of 2" in str(trouble.value)
 
 
@@ -91,7 +93,7 @@ class Config:
 
 
 def test_options_are_read_as_the_fields_type():
-    changed = saving.override(
+    changed = run_folder.override(
         Config(), {"width": "16", "rate": "0.5", "deep": "true", "depths": "1,2,3", "name": "y"}
     )
     assert changed == Config(16, 0.5, True, (1, 2, 3), "y")
@@ -99,13 +101,13 @@ def test_options_are_read_as_the_fields_type():
 
 @pytest.mark.parametrize("name, value", [("width", "many"), ("deep", "perhaps"), ("depths", "a")])
 def test_an_option_that_does_not_fit_is_refused(name, value):
-    with pytest.raises(Trouble, match="does not fit"):
-        saving.override(Config(), {name: value})
+    with pytest.raises(UserError, match="does not fit"):
+        run_folder.override(Config(), {name: value})
 
 
 def test_an_unknown_option_gets_the_nearest():
-    with pytest.raises(Trouble) as trouble:
-        saving.override(Config(), {"widht": 3})
+    with pytest.raises(UserError) as trouble:
+        run_folder.override(Config(), {"widht": 3})
     assert trouble.value.expected == "width"
 
 
@@ -118,12 +120,12 @@ def test_a_checkpoint_brings_back_everything(tmp_path):
     optimizer.step()
     path = tmp_path / "resume.safetensors"
     torch.manual_seed(7)
-    saving.write_checkpoint(path, model, {"model": optimizer}, {"step": 1})
+    checkpoint.write_checkpoint(path, model, {"model": optimizer}, {"step": 1})
     after = torch.rand(3)
 
     again = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
     again.config = None
-    states, state, random = saving.read_checkpoint(path, again)
+    states, state, random = checkpoint.read_checkpoint(path, again)
     other = torch.optim.AdamW(again.parameters(), lr=0.5)
     other.load_state_dict(states["model"])
     torch.set_rng_state(random)
@@ -140,13 +142,13 @@ def test_a_checkpoint_brings_back_everything(tmp_path):
 
 
 def test_yaml_keeps_japanese_as_it_is(tmp_path):
-    saving.write_args(tmp_path, {"data": "写真"})
+    run_folder.write_args(tmp_path, {"data": "写真"})
     assert "写真" in (tmp_path / "args.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load((tmp_path / "args.yaml").read_text(encoding="utf-8")) == {"data": "写真"}
 
 
 def test_json_files_hold_null_where_a_figure_is_not_a_number(tmp_path):
-    saving.write_json(tmp_path / "a.json", {"low": -math.inf, "all": (1.5, math.nan)})
+    files.write_json(tmp_path / "a.json", {"low": -math.inf, "all": (1.5, math.nan)})
     text = (tmp_path / "a.json").read_text(encoding="utf-8")
     assert json.loads(text, parse_constant=lambda name: pytest.fail(name)) == {
         "low": None, "all": [1.5, None],

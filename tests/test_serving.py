@@ -23,19 +23,20 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from torch import nn
 
-from souron import cli, predicting, running
-from souron.asking import Choice
-from souron.kinds.image import picture
+from souron import model
+from souron.cli import main
+from souron.kinds.codecs.image import picture
 from souron.kinds.picture import Picture
+from souron.kinds.signature import Choice
 from souron.kinds.text import Text
-from souron.serving import answering, api, server, uploads
-from souron.serving.batching import Batcher
-from souron.serving.service import Service
-from souron.serving.uploads import Limits, Refusal
-from souron.speaking import Trouble
-from souron.studio import guard
+from souron.runs import train
+from souron.serve import access, answering, api, server, uploads
+from souron.serve.batching import Batcher
+from souron.serve.service import Service
+from souron.serve.uploads import Limits, Refusal
 from souron.system import System
-from souron.tasks.classify import Seen
+from souron.tasks.classify import Spec
+from souron.utils.messages import UserError
 
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 PORT = 8000
@@ -46,7 +47,7 @@ BASE = f"http://127.0.0.1:{PORT}"
 def run(tmp_path_factory):
     """A run of a small convolutional network."""
     project = tmp_path_factory.mktemp("serving")
-    return str(running.train("cnn_tiny", "digits", budget="10ep", project=str(project)).folder)
+    return str(train.train("cnn_tiny", "digits", budget="10ep", project=str(project)).folder)
 
 
 @pytest.fixture
@@ -55,9 +56,9 @@ def serving(run):
     services = []
 
     def serve(**limits):
-        service = Service(predicting.load(run), Limits(**limits))
+        service = Service(model.load(run), Limits(**limits))
         services.append(service)
-        app = api.application(service, guard.Door(PORT, programs=True))
+        app = api.application(service, access.Door(PORT, programs=True))
         return service, app
 
     yield serve
@@ -82,8 +83,8 @@ def pictures(digits):
     found = {}
     for label in range(10):
         stream = io.BytesIO()
-        row = int((digits.label == label).nonzero()[0, 0])
-        picture(digits.image[row]).save(stream, "PNG")
+        row = int((digits.target == label).nonzero()[0, 0])
+        picture(digits.input[row]).save(stream, "PNG")
         found[f"{label} 数字.png"] = stream.getvalue()
     return found
 
@@ -145,7 +146,7 @@ def files(pictures, tmp_path):
 
 @pytest.mark.parametrize("way", ["form", "json"])
 def test_it_says_what_predict_says(way, files, run, serving, capsys):
-    assert cli.run(["predict", run, *files, "--json", "top=3"]) == 3  # three cannot be read
+    assert main.run(["predict", run, *files, "--json", "top=3"]) == 3  # three cannot be read
     expected = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     _service, app = serving()
     given = {"files": form(files)} if way == "form" else {"json": in_json(files)}
@@ -165,7 +166,7 @@ def test_it_says_what_predict_says(way, files, run, serving, capsys):
 
 def test_an_answer_does_not_depend_on_what_else_is_asked(serving, digits):
     service, _app = serving()
-    rows = [digits.image[row] for row in range(40)]
+    rows = [digits.input[row] for row in range(40)]
     together = torch.stack(service.answering.network(rows))
     alone = torch.stack([service.answering.network([row])[0] for row in rows])
     assert together.max() > 0.5
@@ -177,7 +178,7 @@ class Scaled(nn.Module):
 
     def __init__(self, knows=True):
         super().__init__()
-        self.seen, self.knows = Seen(3, 16, ("a", "b")), knows
+        self.spec, self.knows = Spec(3, 16, ("a", "b")), knows
         self.conv, self.norm = nn.Conv2d(3, 2, 3, bias=False), nn.BatchNorm2d(2)
         nn.init.uniform_(self.norm.running_mean)
         nn.init.uniform_(self.norm.running_var, 1, 2)
@@ -228,12 +229,12 @@ class Slow:
 
     def __init__(self, network=None):
         self.go, self.began = threading.Event(), threading.Event()
-        self.network, self.seen = network, []
+        self.network, self.spec = network, []
 
     def __call__(self, pictures):
         self.began.set()
         assert self.go.wait(30)
-        self.seen.append(list(pictures))
+        self.spec.append(list(pictures))
         if self.network:
             return self.network(pictures)
         if "bad" in pictures:
@@ -250,7 +251,7 @@ def test_what_comes_while_the_network_computes_goes_through_it_together():
     rest[1].cancel()
     slow.go.set()
     batcher.close()
-    assert slow.seen == [[1], [2, 4, 5], [6, 7]]  # four were taken, one of them in vain
+    assert slow.spec == [[1], [2, 4, 5], [6, 7]]  # four were taken, one of them in vain
     assert first.result() == 2 and [each.result() for each in rest[2:]] == [8, 10, 12, 14]
     assert (batcher.batches, batcher.cases) == (3, 6)
 
@@ -276,7 +277,7 @@ def test_two_batches_share_the_cores():
 
 
 def test_a_picture_that_is_being_decoded_is_waited_for(monkeypatch):
-    monkeypatch.setattr("souron.serving.batching.PATIENCE", 30)
+    monkeypatch.setattr("souron.serve.batching.PATIENCE", 30)
     slow = Slow()
     slow.go.set()
     batcher = Batcher(slow, most=4)
@@ -286,7 +287,7 @@ def test_a_picture_that_is_being_decoded_is_waited_for(monkeypatch):
     second = batcher.put(2)
     assert not first.done()
     decoding.set_result(None)
-    assert second.result(30) == 4 and slow.seen == [[1, 2]]
+    assert second.result(30) == 4 and slow.spec == [[1, 2]]
     batcher.close()
 
 
@@ -304,7 +305,7 @@ def test_a_picture_that_fails_spoils_no_other():
 
 
 def test_who_brings_too_many_pictures_waits(monkeypatch):
-    monkeypatch.setattr("souron.serving.batching.ROOM", 1)
+    monkeypatch.setattr("souron.serve.batching.ROOM", 1)
     slow = Slow()
     batcher = Batcher(slow, most=2)
     batcher.put(1)
@@ -449,7 +450,7 @@ def test_an_answer_that_takes_too_long_is_given_up(serving, pictures, monkeypatc
     assert (service.requests, service.held) == (0, 0)
     slow.go.set()
     service.close()
-    assert len(slow.seen) == 1  # the others were not computed in vain
+    assert len(slow.spec) == 1  # the others were not computed in vain
 
 
 def test_no_more_requests_than_may_wait(serving, pictures, monkeypatch):
@@ -524,8 +525,8 @@ def test_openapi_describes_what_there_is(serving):
 
 
 def test_others_need_the_token(run):
-    service = Service(predicting.load(run), Limits())
-    app = api.application(service, guard.Door(PORT, token="secret", lan=True, programs=True))
+    service = Service(model.load(run), Limits())
+    app = api.application(service, access.Door(PORT, token="secret", lan=True, programs=True))
     refused = ask(app, "GET", "/health")
     assert (refused.status_code, refused.json()["error"]["code"]) == (401, "token")
     known = {"authorization": "Bearer secret"}
@@ -569,8 +570,8 @@ class Painting(Shouting):
 
 
 def serve_system(kind):
-    service = Service(predicting.Model(kind.__name__, kind(None, None)), Limits())
-    return service, api.application(service, guard.Door(PORT, programs=True))
+    service = Service(model.Model(kind.__name__, kind(None, None)), Limits())
+    return service, api.application(service, access.Door(PORT, programs=True))
 
 
 def test_any_system_that_answers_is_served(capsys):
@@ -598,11 +599,11 @@ def test_an_answer_that_words_cannot_tell_comes_as_a_file():
 
 
 def test_what_nothing_can_be_asked_of_is_refused():
-    with pytest.raises(Trouble) as drawing:
-        answering.answering(predicting.Model("runs/g", SimpleNamespace(task="generate")))
+    with pytest.raises(UserError) as drawing:
+        answering.answering(model.Model("runs/g", SimpleNamespace(task="generate")))
     assert drawing.value.fix == "souron generate runs/g"
-    with pytest.raises(Trouble) as untrained:
-        answering.answering(predicting.Model("cnn"))
+    with pytest.raises(UserError) as untrained:
+        answering.answering(model.Model("cnn"))
     assert untrained.value.code == "not trained"
 
 
@@ -610,7 +611,7 @@ def test_a_port_that_is_taken_is_told(run, capsys):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        assert cli.run(["serve", run, f"port={other.getsockname()[1]}"]) == 4
+        assert main.run(["serve", run, f"port={other.getsockname()[1]}"]) == 4
     assert capsys.readouterr().err.startswith("[port] ")
 
 
@@ -691,7 +692,7 @@ def test_a_server_serves_many_and_cuts_off_who_is_too_slow(process, pictures, ru
 def ask_predict(run, name, content, capsys):
     with open(name, "wb") as file:  # noqa: PTH123
         file.write(content)
-    assert cli.run(["predict", run, name, "top=1", "--json"]) == 0
+    assert main.run(["predict", run, name, "top=1", "--json"]) == 0
     return json.loads(capsys.readouterr().out)["labels"]
 
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from souron.data.cases import Cases
-from souron.data.splitting import Split, read, split, write
-from souron.speaking import Trouble
+from souron.data.dataset import Dataset
+from souron.data.splits import Split, read, split, write
+from souron.utils.messages import UserError
 
 SEEDS = range(12)
 
 
-def make(labels, group=(), part=(), same=()) -> Cases:
+def make(labels, group=(), part=(), same=()) -> Dataset:
     """Different pictures with these labels; ``same`` are pairs of rows with equal pixels."""
     numbers = torch.arange(len(labels))
     image = torch.stack([numbers % 256, numbers // 256], 1).byte().view(-1, 1, 1, 2)
@@ -22,7 +22,7 @@ def make(labels, group=(), part=(), same=()) -> Cases:
         image[one] = image[other]
     names = tuple(f"c{i}" for i in range(max(labels) + 1))
     files = [f"f{i}.png" for i in range(len(labels))]
-    return Cases("made", image, torch.tensor(labels), names, files, group, part)
+    return Dataset("made", image, torch.tensor(labels), names, files, group, part)
 
 
 def where(found: Split, count: int) -> list[str]:
@@ -162,7 +162,7 @@ def test_four_patients(seed):
     ],
 )
 def test_what_cannot_be_divided(cases, code):
-    with pytest.raises(Trouble) as caught:
+    with pytest.raises(UserError) as caught:
         split(cases)
     assert caught.value.code == code and caught.value.exit == 3
 
@@ -189,21 +189,21 @@ def test_written_and_read_anywhere(tmp_path):
 def test_a_split_of_other_data_is_refused(tmp_path):
     cases, path = make([i % 2 for i in range(30)]), tmp_path / "split.csv"
     write(split(cases), cases, path)
-    changed = cases.label.clone()
+    changed = cases.target.clone()
     changed[4] = 1 - changed[4]
     for other, said in (
         (cases.only(range(29)), "f29.png"),
         (make([i % 2 for i in range(31)]), "f30.png"),
-        (replace(cases, label=changed), "f4.png"),
+        (replace(cases, target=changed), "f4.png"),
     ):
-        with pytest.raises(Trouble) as caught:
+        with pytest.raises(UserError) as caught:
             read(path, other)
         assert caught.value.code == "split" and said in caught.value.found
     for text in ("", "a,b\n1,2\n", "file,label,group,part\nf0.png,c0,,fold1\n"):
         path.write_text(text)
-        with pytest.raises(Trouble, match=r"\[split\]"):
+        with pytest.raises(UserError, match=r"\[split\]"):
             read(path, make([0]))
-    with pytest.raises(Trouble, match=r"\[split\]"):
+    with pytest.raises(UserError, match=r"\[split\]"):
         read(tmp_path / "gone.csv", cases)
 
 
@@ -214,7 +214,7 @@ def test_a_class_with_a_single_case_is_learnt_from():
 
 def test_seventy_thousand_cases_are_split():
     image = torch.randint(0, 256, (70_000, 1, 28, 28), dtype=torch.uint8)
-    cases = Cases("big", image, torch.randint(0, 10, (70_000,)), tuple("abcdefghij"),
+    cases = Dataset("big", image, torch.randint(0, 10, (70_000,)), tuple("abcdefghij"),
                   [f"{i}.png" for i in range(70_000)])  # fmt: skip
     found = split(cases)
     sizes = [len(found.train), len(found.val), len(found.test)]

@@ -232,7 +232,7 @@ def test_a_system_dropped_in_as_one_file_is_there(tmp_path):
     code = (
         f"import souron; souron.__path__.append({str(tmp_path / 'more')!r}); "
         "import souron.systems.classify as there; "
-        f"there.__path__.append({str(place)!r}); from souron.cli import main; main()"
+        f"there.__path__.append({str(place)!r}); from souron.cli.main import main; main()"
     )
     server = browsing.Server(tmp_path, code=code).start()
     try:
@@ -256,9 +256,9 @@ def test_ctrl_c_ends_the_server_at_once(tmp_path):
 
 def test_ctrl_c_says_nothing_of_the_answer_that_it_cuts_off(tmp_path):
     code = (
-        "import time; from souron.studio import watching; "
-        "watching.Watch.latest = lambda self, query: print('asked') or time.sleep(6); "
-        "from souron.cli import main; main()"
+        "import time; from souron.studio import job_view; "
+        "job_view.Watch.latest = lambda self, query: print('asked') or time.sleep(6); "
+        "from souron.cli.main import main; main()"
     )
     server = browsing.Server(tmp_path, code=code).start()
     with browsing.visiting() as visit:

@@ -11,14 +11,14 @@ from zipfile import ZipFile
 import pytest
 import typer.main
 
-from souron import cli, parsing
-from souron.data import loading
-from souron.speaking import LANGUAGES, Trouble, speaking_in
-from souron.studio import data_shown, jobs
+from souron.cli import app, arguments, main
+from souron.data import load
+from souron.studio import data_view, jobs
 from souron.studio.jobs import Jobs
 from souron.studio.pages import data
-from souron.studio.roots import Roots
+from souron.studio.paths import Roots
 from souron.studio.shared import Studio
+from souron.utils.messages import LANGUAGES, UserError, use_language
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 PROJECT = Path("runs")
@@ -27,7 +27,7 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such 
 
 @pytest.fixture(params=LANGUAGES)
 def studio(request):
-    with speaking_in(request.param):
+    with use_language(request.param):
         yield Studio(PROJECT, Roots([Path.cwd(), PROJECT]), Jobs(PROJECT), request.param)
 
 
@@ -58,14 +58,14 @@ def ended(studio, words, result, code=0, error=None):
 def answer(capsys, words):
     """What the command prints for the studio, and its exit code."""
     capsys.readouterr()
-    code = cli.run([words[0], "--json", *words[1:]])
+    code = main.run([words[0], "--json", *words[1:]])
     return json.loads(capsys.readouterr().out.splitlines()[0]), code
 
 
 def meant(words):
     """How the command line takes the words: arguments and options."""
-    command = typer.main.get_command(cli.app).commands["data"]
-    rest = parsing.rewrite("data", command, parsing.take_global(words[1:]))
+    command = typer.main.get_command(app.app).commands["data"]
+    rest = arguments.rewrite("data", command, arguments.take_global(words[1:]))
     return [word for word in rest if not word.startswith("--")], [
         word for word in rest if word.startswith("--")
     ]
@@ -97,7 +97,7 @@ def test_an_upload_becomes_the_chosen_data_and_the_command_reads_it(studio, phot
     found, code = answer(capsys, words)
     assert code == 0 and found["cases"] == 60
     job = ended(studio, words, found)
-    shown = data_shown.outcome(studio, job)
+    shown = data_view.outcome(studio, job)
     for name in ("cat", "犬", "a &#39;third&#39; one"):
         assert name in shown
     assert f'src="/runs/data/photos/data.html?job={job.id}" title=' in shown
@@ -106,7 +106,7 @@ def test_an_upload_becomes_the_chosen_data_and_the_command_reads_it(studio, phot
 
 def test_what_is_no_data_is_refused_and_leaves_nothing(studio):
     Path("broken.zip").write_bytes(b"PK\x03\x04 nothing of a zip")
-    with pytest.raises(Trouble):
+    with pytest.raises(UserError):
         data.take(studio, ["broken.zip"])
     assert list(data.place(studio).iterdir()) == []
 
@@ -166,15 +166,15 @@ def test_no_folder_is_taken_for_an_option_or_a_name(english, name):
 @pytest.mark.parametrize("line", [data.look_words, data.check_words, data.clean_words])
 def test_nothing_outside_of_the_roots_becomes_a_job(english, line, text):
     Path("../outside").mkdir(exist_ok=True)
-    with pytest.raises(Trouble, match=r"\[(outside|path)\]"):
+    with pytest.raises(UserError, match=r"\[(outside|path)\]"):
         line(english, text, *FORM)
-    with pytest.raises(Trouble, match=r"\[(outside|path)\]"):
+    with pytest.raises(UserError, match=r"\[(outside|path)\]"):
         data.anonymise_words(english, text, "")
 
 
 def test_the_doctor_is_not_asked_about_a_known_data_set(studio):
     for line in (data.check_words, data.clean_words):
-        with pytest.raises(Trouble, match=r"\[data\]"):
+        with pytest.raises(UserError, match=r"\[data\]"):
             line(studio, "digits", *FORM)
 
 
@@ -198,7 +198,7 @@ def test_the_anonymous_copy_is_a_new_folder_within_the_roots(english, photos):
     assert data.anonymise_words(english, "photos", "copy")[-1] == "copy"
     (photos / "labels.csv").write_text("filename,label\n")
     assert data.anonymise_words(english, "photos/labels.csv", "copy")[2] == "photos"
-    with pytest.raises(Trouble, match="outside"):
+    with pytest.raises(UserError, match="outside"):
         data.anonymise_words(english, "photos", "/tmp/copy")
 
 
@@ -229,7 +229,7 @@ def test_the_doctor_of_hostile_names_shows_them_as_text(studio, photos, capsys):
     assert f'src="/runs/data/photos/check.html?job={job.id}"' in shown
     looked, code = answer(capsys, ["data", "photos"])
     assert code == 0 and HOSTILE in looked["labels"]
-    shown = data_shown.outcome(studio, ended(studio, ["data", "photos"], looked))
+    shown = data_view.outcome(studio, ended(studio, ["data", "photos"], looked))
     assert "<img" not in shown and "onerror=alert(1)&gt;" in shown
 
 
@@ -245,7 +245,7 @@ def built(make):
 
 
 def watching(studio):
-    return built(lambda blocks: data.Looking(studio, data_shown.outcome, ("data",)))
+    return built(lambda blocks: data.Looking(studio, data_view.outcome, ("data",)))
 
 
 def finding(code, severity, **more):
@@ -257,7 +257,7 @@ def test_the_gravest_findings_come_first(studio):
         finding("little", "hint"), finding("odd", "new severity"), finding("grave", "error"),
         finding("middle", "warning"),
     ]}  # fmt: skip
-    shown = data_shown.outcome(studio, ended(studio, ["data", "check", "photos"], found))
+    shown = data_view.outcome(studio, ended(studio, ["data", "check", "photos"], found))
     places = [shown.index(f"[{code}]") for code in ("grave", "middle", "little", "odd")]
     assert places == sorted(places)
 
@@ -265,7 +265,7 @@ def test_the_gravest_findings_come_first(studio):
 def test_very_many_files_are_cut_and_it_is_said(studio):
     found = {"files": 3, "readable": 2, "findings": [
         finding("a", "hint", files=[f"file{number:04}" for number in range(200)])]}  # fmt: skip
-    shown = data_shown.outcome(studio, ended(studio, ["data", "check", "photos"], found))
+    shown = data_view.outcome(studio, ended(studio, ["data", "check", "photos"], found))
     assert "file0049" in shown and "file0050" not in shown and "(+150)" in shown
 
 
@@ -286,11 +286,11 @@ def test_the_cleaned_table_is_offered_once_it_is_there(studio, photos, capsys):
     words = data.clean_words(studio, "photos", *FORM)
     found, _code = answer(capsys, words)
     job = ended(studio, words, found)
-    shown = data_shown.outcome(studio, job)
+    shown = data_view.outcome(studio, job)
     assert f'href="/{studio.language}/data?data=photos%2Fchecked.csv"' in shown
     answer(capsys, data.look_words(studio, "photos/checked.csv", *FORM))
     Path("photos/checked.csv").unlink()
-    assert "checked.csv" not in data_shown.outcome(studio, job)
+    assert "checked.csv" not in data_view.outcome(studio, job)
 
 
 def test_how_it_would_be_split_and_what_identifies_is_said(english):
@@ -300,15 +300,15 @@ def test_how_it_would_be_split_and_what_identifies_is_said(english):
         "split": {"train": 70, "val": 15, "test": 15, "folds": 1, "repeats": 0,
                   "grouped": "a column of the table"},
     }  # fmt: skip
-    shown = data_shown.outcome(english, ended(english, ["data", "photos"], found))
+    shown = data_view.outcome(english, ended(english, ["data", "photos"], found))
     assert "train 70, val 15, test 15; grouped by: a column of the table" in shown
     assert "<td>PatientName</td><td>7</td>" in shown and "<img" not in shown
     assert "60.0 %" in shown and "iframe" not in shown  # no page was written
     found["split"] |= {"folds": 5, "repeats": 2, "grouped": ""}
-    shown = data_shown.outcome(english, ended(english, ["data", "photos"], found))
+    shown = data_view.outcome(english, ended(english, ["data", "photos"], found))
     assert "in 5 folds; each case by itself" in shown
     found["split"] = {"refused": "7 patients are in two parts"}
-    shown = data_shown.outcome(english, ended(english, ["data", "photos"], found))
+    shown = data_view.outcome(english, ended(english, ["data", "photos"], found))
     assert "7 patients are in two parts" in shown
 
 
@@ -316,7 +316,7 @@ def test_how_patients_are_known_goes_on_to_the_training(english):
     job = ended(
         english, ["data", "photos", "imgsz=8", "group=p(\\d+)", "window=full"], {"cases": 1}
     )
-    shown = data_shown.outcome(english, job)
+    shown = data_view.outcome(english, job)
     assert "/en/train?data=photos&amp;group=p%28%5Cd%2B%29&amp;window=full" in shown
 
 
@@ -327,7 +327,7 @@ def test_an_anonymous_copy_says_what_was_taken_out_and_what_stays(studio):
         "left_out": 1, "tables": 0, "burned_in": {"said": 1, "likely": 0},
     }  # fmt: skip
     words = ["data", "anonymise", "scans", "runs/.studio/uploads/copy"]
-    shown = data_shown.outcome(studio, ended(studio, words, found))
+    shown = data_view.outcome(studio, ended(studio, words, found))
     assert "PatientName 3" in shown and "<img" not in shown
     assert "data?data=runs%2F.studio%2Fuploads%2Fcopy" in shown
     none = {**found, "files": 0, "removed": {}, "folders": []}
@@ -346,7 +346,7 @@ def test_a_page_opened_again_finds_the_newest_job_about_its_data(english, photos
 
 
 def test_it_is_said_which_data_sets_are_here(studio, monkeypatch):
-    monkeypatch.setattr(loading, "INSTALLED", Path("nowhere"))
+    monkeypatch.setattr(load, "INSTALLED", Path("nowhere"))
     named = {name: text for text, name in data.choices()}
     assert "souron fetch mnist" in named["mnist"] and "souron fetch" not in named["digits"]
     assert "/machine" in data.told(studio, "mnist") and "/machine" not in data.told(
@@ -381,14 +381,14 @@ def test_an_upload_is_listed_and_can_be_removed(studio, uploads, photos):
     uploads.delete("photos")
     assert not folder.exists() and second.exists()
     assert [path.name for path in data.place(studio).iterdir()] == ["photos-2"]
-    with pytest.raises(Trouble, match="missing"):
+    with pytest.raises(UserError, match="missing"):
         uploads.delete("photos")
 
 
 def test_an_upload_that_a_job_reads_stays(studio, uploads, photos):
     folder = brought(studio, photos)
     job = studio.jobs.start(["train", "cnn", f"data={folder}"], "en")
-    with pytest.raises(Trouble, match="in use"):
+    with pytest.raises(UserError, match="in use"):
         uploads.delete("photos")
     assert Path(folder).is_dir()
     job.forget()
@@ -402,7 +402,7 @@ def test_only_an_upload_is_removed(studio, uploads, name):
     (place / ".coming-x").mkdir(parents=True)
     Path("outside").mkdir()
     (place / "link").symlink_to(Path("outside").absolute())
-    with pytest.raises(Trouble, match="missing"):
+    with pytest.raises(UserError, match="missing"):
         uploads.delete(name)
     assert Path("outside").is_dir() and (place / ".coming-x").is_dir()
 
@@ -415,7 +415,7 @@ def test_the_page_speaks_both_languages():
             data.page(Studio(PROJECT, Roots([Path.cwd()]), Jobs(PROJECT), language, blocks))
             return blocks.blocks.values()
 
-        with speaking_in(language):
+        with use_language(language):
             parts = built(make)
         buttons = [part.value for part in parts if isinstance(part, gr.Button)]
         named = [part.label for part in parts if getattr(part, "label", None)]

@@ -23,8 +23,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from souron.studio import guard
-from souron.studio.guard import Door, Guard, Refused, Route
+from souron.serve import access
+from souron.studio import security
+from souron.studio.security import Door, Guard, Refused, Route
 
 PORT = 7860
 OWN = f"http://127.0.0.1:{PORT}"
@@ -152,9 +153,9 @@ def test_shared_on_the_network_it_has_the_computers_own_names_too(studio, monkey
     address = namedtuple("address", "address")
     wired = ("192.168.1.5", "52:54:00:12:34:56", "fe80::1%eth0", "2001:db8::5")
     found = {"lo": [address("127.0.0.1")], "eth0": list(map(address, wired))}
-    monkeypatch.setattr(guard.psutil, "net_if_addrs", lambda: found)
-    monkeypatch.setattr(guard.platform, "node", lambda: "Desk")
-    assert guard.addresses() == ["192.168.1.5", "[2001:db8::5]"]
+    monkeypatch.setattr(access.psutil, "net_if_addrs", lambda: found)
+    monkeypatch.setattr(access.platform, "node", lambda: "Desk")
+    assert access.addresses() == ["192.168.1.5", "[2001:db8::5]"]
     shared = studio(lan=True, token="secret")
     told = {"authorization": "Bearer secret"}
     for name in ("192.168.1.5", "[2001:db8::5]", "desk", "desk.local", "localhost"):
@@ -458,7 +459,7 @@ def test_slashes_at_the_end(studio, behind, path, leads):
 
 
 def test_bodies_are_bounded_by_route(studio, behind, monkeypatch):
-    monkeypatch.setattr(guard, "MOST_SAID", 1000)
+    monkeypatch.setattr(security, "MOST_SAID", 1000)
     small = studio(most_bytes=5000)
     value = json.dumps({"data": ["x" * 990]}).encode()
     answer = post(small, "/en/gradio_api/run/predict", value)
@@ -501,7 +502,7 @@ def test_a_stalled_request_is_cut_off_and_its_file_removed(studio, behind, place
 
 
 def test_a_dribbling_request_is_cut_off_too(studio, monkeypatch):
-    monkeypatch.setattr(guard.time, "monotonic", iter(range(0, 10_000, 10)).__next__)
+    monkeypatch.setattr(security.time, "monotonic", iter(range(0, 10_000, 10)).__next__)
     assert (
         stalling(studio(patience=30), "/en/gradio_api/upload", parts=[b"x"] * 1000, length=10)
         == 408
@@ -669,7 +670,7 @@ def test_a_path_cannot_hide_from_the_guard_behind_its_kind(studio, behind):
 
 
 def test_drawings_may_be_large_and_are_no_json(studio, behind, monkeypatch):
-    monkeypatch.setattr(guard, "MOST_SAID", 1000)
+    monkeypatch.setattr(security, "MOST_SAID", 1000)
     headers = {**FROM_HERE, "content-type": "multipart/form-data; boundary=x"}
     assert (
         post(studio(), "/en/gradio_api/component_server", b"x" * 5000, headers).status_code == 200
@@ -815,7 +816,7 @@ def serve(folder: Path) -> None:
     import uvicorn
     from fastapi import FastAPI
 
-    told = {"place": str(guard.prepare(folder / "temporary"))}
+    told = {"place": str(security.prepare(folder / "temporary"))}
     import gradio as gr
 
     outer = FastAPI()
@@ -985,11 +986,11 @@ def test_prepare_makes_a_private_folder_and_forgets_those_of_the_dead(tmp_path, 
     (tmp_path / f"gradio-{ended.pid}-x").mkdir()
     (tmp_path / "gradio-x-y").mkdir()
     monkeypatch.setattr(os, "environ", {"GRADIO_ALLOWED_PATHS": "/"})
-    folder = guard.prepare(tmp_path)
+    folder = security.prepare(tmp_path)
     assert os.environ["GRADIO_TEMP_DIR"] == str(folder)
     assert "GRADIO_ALLOWED_PATHS" not in os.environ
     assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False" and os.environ["HF_HUB_OFFLINE"] == "1"
-    other = guard.prepare(tmp_path)
+    other = security.prepare(tmp_path)
     assert {p.name for p in tmp_path.glob("gradio-*")} == {folder.name, other.name, "gradio-x-y"}
     if os.name != "nt":
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700

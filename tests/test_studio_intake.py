@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from souron.speaking import Trouble
-from souron.studio import intake
+from souron.studio import uploads
+from souron.utils.messages import UserError
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
@@ -40,9 +40,9 @@ def names(folder: Path) -> set[str]:
 
 
 def refused(files, place, code):
-    """The Trouble; and nothing is left behind."""
-    with pytest.raises(Trouble) as caught:
-        intake.unpack(files, place)
+    """The UserError; and nothing is left behind."""
+    with pytest.raises(UserError) as caught:
+        uploads.unpack(files, place)
     assert caught.value.code == code, str(caught.value)
     assert not place.exists() or list(place.iterdir()) == []
     assert caught.value.expected or code == "disk"
@@ -61,7 +61,7 @@ def test_a_zip_becomes_a_folder_without_its_top_folder(tmp_path, place):
         "my photos/犬/1 つ.jpg": JPEG,
         "my photos/labels.csv": b"a,b",
     }
-    done = intake.unpack([packed(tmp_path, files)], place)
+    done = uploads.unpack([packed(tmp_path, files)], place)
     assert done.folder == place / "my-photos" and done.files == 3 and done.skipped == {}
     assert names(done.folder) == {"cat/1.png", "犬/1 つ.jpg", "labels.csv"}
     assert (done.folder / "cat/1.png").read_bytes() == PNG
@@ -72,8 +72,8 @@ def test_a_zip_becomes_a_folder_without_its_top_folder(tmp_path, place):
 
 def test_without_one_top_folder_the_zip_gives_the_name(tmp_path, place):
     path = packed(tmp_path, {"cat/1.png": PNG, "dog/1.png": PNG}, "ねこと いぬ.zip")
-    assert intake.unpack([path], place).folder.name == "ねこと-いぬ"
-    assert intake.unpack([path], place).folder.name == "ねこと-いぬ-2"
+    assert uploads.unpack([path], place).folder.name == "ねこと-いぬ"
+    assert uploads.unpack([path], place).folder.name == "ねこと-いぬ-2"
 
 
 def test_files_with_relative_names(tmp_path, place):
@@ -82,7 +82,7 @@ def test_files_with_relative_names(tmp_path, place):
     given = {
         f"pets/{name}": tmp_path / str(i) for i, name in enumerate(("a/1.png", "b/1.jpg", "x.exe"))
     }
-    done = intake.unpack(given, place)
+    done = uploads.unpack(given, place)
     assert done.folder == place / "pets" and names(done.folder) == {"a/1.png", "b/1.jpg"}
     assert done.skipped == {"program": ["x.exe"]}
     assert "programs: 1" in str(done) and "2 files" in str(done)
@@ -91,7 +91,7 @@ def test_files_with_relative_names(tmp_path, place):
 
 def test_one_picture_is_a_folder_too(tmp_path, place):
     (tmp_path / "scan.png").write_bytes(PNG)
-    done = intake.unpack([tmp_path / "scan.png"], place)
+    done = uploads.unpack([tmp_path / "scan.png"], place)
     assert done.folder.name == "scan" and names(done.folder) == {"scan.png"}
 
 
@@ -108,18 +108,18 @@ def with_names(tmp_path, names: list[bytes]) -> Path:
 def test_japanese_names_that_do_not_say_their_encoding(tmp_path, place, encoding):
     wanted = {"表/ソ能十.png", "犬/写真 1.png"}  # in cp932 some characters end in a backslash
     path = with_names(tmp_path, [f"資料/{name}".encode(encoding) for name in sorted(wanted)])
-    done = intake.unpack([path], place)
+    done = uploads.unpack([path], place)
     assert names(done.folder) == wanted and done.folder.name == "資料"
 
 
 def test_names_that_both_encodings_could_mean_are_utf8(tmp_path, place):
     assert "猫/鳥猫.png".encode().decode("cp932")
-    done = intake.unpack([with_names(tmp_path, ["猫/鳥猫.png".encode(), b"a/1.png"])], place)
+    done = uploads.unpack([with_names(tmp_path, ["猫/鳥猫.png".encode(), b"a/1.png"])], place)
     assert names(done.folder) == {"猫/鳥猫.png", "a/1.png"}
 
 
 def test_names_in_neither_encoding_are_kept_somehow(tmp_path, place):
-    done = intake.unpack([with_names(tmp_path, [b"a/\x82\xff.png", b"b/1.png"])], place)
+    done = uploads.unpack([with_names(tmp_path, [b"a/\x82\xff.png", b"b/1.png"])], place)
     assert done.files == 2 and "b/1.png" in names(done.folder)
 
 
@@ -131,13 +131,13 @@ def test_what_macos_adds_is_left_out_and_names_are_composed(tmp_path, place):
         "top/.DS_Store": b"x",
         "top/Thumbs.db": b"x",
     }
-    done = intake.unpack([packed(tmp_path, files)], place)
+    done = uploads.unpack([packed(tmp_path, files)], place)
     assert names(done.folder) == {"が/ぱ.png"} and len(done.skipped["junk"]) == 3
 
 
 def test_names_with_wide_spaces_and_a_point_in_front_of_all(tmp_path, place):
     files = {"./a\u3000b/1\u202f2.png": PNG, "./b/1.png": PNG, "./c/..png": PNG}
-    done = intake.unpack([packed(tmp_path, files)], place)
+    done = uploads.unpack([packed(tmp_path, files)], place)
     assert names(done.folder) == {"a\u3000b/1\u202f2.png", "b/1.png"}
     assert done.skipped == {"junk": ["c/..png"]}
 
@@ -198,9 +198,9 @@ def test_two_uploads_of_one_name(tmp_path, place):
 
 def test_a_bomb_is_refused_before_it_unpacks(tmp_path, place, monkeypatch):
     path = packed(tmp_path, {"a/zeros.png": PNG + bytes(5_000_000)})
-    assert intake.unpack([path], place).files == 1  # a small one may be as empty as it likes
-    intake.forget(place / "a", place)
-    monkeypatch.setattr(intake, "FREE", 1_000_000)
+    assert uploads.unpack([path], place).files == 1  # a small one may be as empty as it likes
+    uploads.forget(place / "a", place)
+    monkeypatch.setattr(uploads, "FREE", 1_000_000)
     refused([path], place, "bomb")
 
 
@@ -227,11 +227,11 @@ def test_limits_of_count_size_and_sum(tmp_path, place, monkeypatch):
     for name, most, code in (("MOST_FILES", 9, "too many files"), ("LARGEST", 1000, "too large"),
                              ("MOST_BYTES", 10_000, "too large")):  # fmt: skip
         with monkeypatch.context() as patch:
-            patch.setattr(intake, name, most)
+            patch.setattr(uploads, name, most)
             refused([path], place, code)
             (tmp_path / "1").write_bytes(PNG + bytes(1000))
             refused({f"a/{i}.png": tmp_path / "1" for i in range(10)}, place, code)
-    assert intake.unpack([path], place).files == 10
+    assert uploads.unpack([path], place).files == 10
 
 
 def test_a_table_of_contents_that_would_fill_the_memory(tmp_path, place):
@@ -319,7 +319,7 @@ def test_only_data_is_kept_and_the_rest_is_counted(tmp_path, place):
         "junk": {".n.png": PNG, "o/.git/p.png": PNG},
     }  # fmt: skip
     everything = kept | {name: content for some in left.values() for name, content in some.items()}
-    done = intake.unpack([packed(tmp_path, everything)], place)
+    done = uploads.unpack([packed(tmp_path, everything)], place)
     assert names(done.folder) == set(kept) and done.files == len(kept)
     assert {why: set(files) for why, files in done.skipped.items()} == {
         why: set(files) for why, files in left.items()
@@ -339,7 +339,7 @@ def test_a_full_disk_is_named_before_and_while_writing(tmp_path, place, monkeypa
     path = packed(tmp_path, {"a/1.png": PNG, "a/2.png": PNG})
     usage = namedtuple("usage", "total used free")
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "disk_usage", lambda _path: usage(1, 1, intake.SPARE))
+        patch.setattr(shutil, "disk_usage", lambda _path: usage(1, 1, uploads.SPARE))
         assert "MB" in refused([path], place, "disk").found
     opened = Path.open
 
@@ -356,11 +356,11 @@ def test_a_full_disk_is_named_before_and_while_writing(tmp_path, place, monkeypa
 
 def test_what_a_killed_server_left_is_removed_after_a_day(tmp_path, place):
     for name in ("old", "new"):
-        (place / f"{intake.COMING}{name}").mkdir(parents=True)
-    day = time.time() - intake.STALE - 60
-    os.utime(place / f"{intake.COMING}old", (day, day))
-    intake.unpack([packed(tmp_path, {"a.png": PNG})], place)
-    assert {path.name for path in place.iterdir()} == {f"{intake.COMING}new", "photos"}
+        (place / f"{uploads.COMING}{name}").mkdir(parents=True)
+    day = time.time() - uploads.STALE - 60
+    os.utime(place / f"{uploads.COMING}old", (day, day))
+    uploads.unpack([packed(tmp_path, {"a.png": PNG})], place)
+    assert {path.name for path in place.iterdir()} == {f"{uploads.COMING}new", "photos"}
 
 
 @pytest.mark.parametrize(
@@ -371,24 +371,24 @@ def test_what_a_killed_server_left_is_removed_after_a_day(tmp_path, place):
      ("か\u3099", "が"), ("a\0b", "a-b")],
 )  # fmt: skip
 def test_the_folders_name_can_be_read_and_typed(title, name):
-    assert intake.safe(title) == name
+    assert uploads.safe(title) == name
 
 
 def test_an_upload_is_forgotten(tmp_path, place):
-    done = intake.unpack([packed(tmp_path, {"a.png": PNG})], place)
-    other = intake.unpack([packed(tmp_path, {"a.png": PNG})], place)
-    intake.forget(done.folder, place)
+    done = uploads.unpack([packed(tmp_path, {"a.png": PNG})], place)
+    other = uploads.unpack([packed(tmp_path, {"a.png": PNG})], place)
+    uploads.forget(done.folder, place)
     assert list(place.iterdir()) == [other.folder]
 
 
 def test_nothing_else_can_be_forgotten(tmp_path, place):
-    done = intake.unpack([packed(tmp_path, {"a/1.png": PNG, "b/1.png": PNG})], place)
+    done = uploads.unpack([packed(tmp_path, {"a/1.png": PNG, "b/1.png": PNG})], place)
     (tmp_path / "precious").mkdir()
     (place / "link").symlink_to(tmp_path / "precious")
     (place / "other").symlink_to(done.folder)
     (place / "file").write_bytes(b"")
     inner = [place / name for name in ("..", "../precious", "link", "other", "missing", "file")]
     for path in (tmp_path / "precious", place, *inner, done.folder / "a", done.folder / ".."):
-        with pytest.raises(Trouble, match="outside"):
-            intake.forget(path, place)
+        with pytest.raises(UserError, match="outside"):
+            uploads.forget(path, place)
     assert (tmp_path / "precious").is_dir() and names(done.folder) == {"a/1.png", "b/1.png"}

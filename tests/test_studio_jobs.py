@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from souron.speaking import Trouble
 from souron.studio import jobs as module
 from souron.studio.jobs import Job, Jobs
+from souron.utils.messages import UserError
 
 PATIENCE = 120  # seconds until something that should happen counts as missing
 
@@ -359,7 +359,7 @@ def test_what_is_done_or_runs_does_not_go_on(jobs):
     running = holding(jobs)
     ended(done)
     for job in (done, running, jobs.start(["train", "cnn"], "en")):
-        with pytest.raises(Trouble, match="nothing to go on with"):
+        with pytest.raises(UserError, match="nothing to go on with"):
             job.resume()
 
 
@@ -367,14 +367,14 @@ def test_a_job_is_forgotten_and_its_run_is_not(jobs, tmp_path):
     folder = tmp_path / "runs" / "work"
     folder.mkdir(parents=True)
     job = holding(jobs, "hold", "folder=runs/work")
-    with pytest.raises(Trouble, match="is running"):
+    with pytest.raises(UserError, match="is running"):
         job.forget()
     job.stop()
     ended(job)
     job.forget()
     assert not job.place.exists() and folder.is_dir()
     assert jobs.all() == []
-    with pytest.raises(Trouble, match="no such job"):
+    with pytest.raises(UserError, match="no such job"):
         jobs.get(job.id)
     waiting = jobs.start(["train", "note", "1"], "en")
     waiting.forget()
@@ -405,7 +405,7 @@ HOSTILE = [
 @pytest.mark.parametrize("id", HOSTILE, ids=lambda id: repr(id)[:20])
 def test_an_id_that_is_no_plain_name_is_refused(jobs, id):
     jobs.start(["train", "cnn"], "en")
-    with pytest.raises(Trouble, match="no such job") as refused:
+    with pytest.raises(UserError, match="no such job") as refused:
         jobs.get(id)
     assert len(str(refused.value)) < 300
 
@@ -414,7 +414,7 @@ def test_a_link_is_no_job(jobs, tmp_path):
     job = jobs.start(["train", "cnn"], "en")
     link = jobs.folder / "000009-0123abcd"
     link.symlink_to(job.place, target_is_directory=True)
-    with pytest.raises(Trouble, match="no such job"):
+    with pytest.raises(UserError, match="no such job"):
         jobs.get(link.name)
     assert [each.id for each in jobs.all()] == [job.id]
 
@@ -430,7 +430,7 @@ def test_a_link_is_no_job(jobs, tmp_path):
     ids=lambda words: " ".join(words)[:30],
 )  # fmt: skip
 def test_words_that_no_page_may_run_are_refused(jobs, words):
-    with pytest.raises(Trouble):
+    with pytest.raises(UserError):
         jobs.start(words, "en", queued=False)
     assert jobs.all() == []
 
@@ -441,7 +441,7 @@ def test_words_behind_a_double_dash_are_files(jobs):
 
 
 def test_an_unknown_language_is_refused(jobs):
-    with pytest.raises(Trouble, match="no such language"):
+    with pytest.raises(UserError, match="no such language"):
         jobs.start(["train", "cnn"], "fr")
 
 
@@ -614,7 +614,7 @@ def full(*given):
 def test_a_full_disk_is_said_and_does_not_end_the_queue(jobs, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module, "write", full)
-        with pytest.raises(Trouble, match="No space left") as refused:
+        with pytest.raises(UserError, match="No space left") as refused:
             jobs.start(["train", "cnn"], "en")
         assert (refused.value.code, refused.value.exit) == ("disk", 4)
     assert jobs.all() == []
@@ -651,7 +651,7 @@ def test_a_process_that_cannot_be_noted_is_not_left_alone(jobs, monkeypatch):
 def test_stopping_works_on_a_full_disk(jobs, monkeypatch):
     job = holding(jobs)
     monkeypatch.setattr(module, "write", full)
-    with pytest.raises(Trouble, match="No space left"):
+    with pytest.raises(UserError, match="No space left"):
         job.stop()
     assert ended(job) == "stopped"
 
@@ -669,7 +669,7 @@ def test_a_lock_that_another_holds_is_said(jobs, opened, monkeypatch):
     )
     with held:
         assert held.stdout.readline() == b"held\n"
-        with pytest.raises(Trouble, match="another studio"):
+        with pytest.raises(UserError, match="another studio"):
             jobs.start(["train", "cnn"], "en")
         with pytest.raises(TimeoutError):
             jobs.advance()
@@ -789,8 +789,8 @@ def test_what_a_server_in_the_background_started_can_be_stopped(leads):
     job keeps to it."""
     code = (
         "import runpy, signal, sys\n"
-        "from souron import cli\n"
-        "cli.main = lambda: print(signal.getsignal(signal.SIGINT) is not signal.SIG_IGN)\n"
+        "from souron.cli import main\n"
+        "main.main = lambda: print(signal.getsignal(signal.SIGINT) is not signal.SIG_IGN)\n"
         "runpy.run_module('souron', run_name='__main__')\n"
     )
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from souron.speaking import Trouble
-from souron.studio.roots import Roots
+from souron.studio.paths import Roots
+from souron.utils.messages import UserError
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def roots(place):
 
 
 def refused(roots, text, code="outside"):
-    with pytest.raises(Trouble) as caught:
+    with pytest.raises(UserError) as caught:
         roots.check(text)
     assert caught.value.code == code
     return caught.value
@@ -127,14 +127,14 @@ def test_a_data_set_goes_before_a_folder_of_its_name(roots, place):
     assert roots.data("digits") == "digits"
     assert roots.data("./digits") == str(place / "start/digits")
     assert roots.data("photos") == str(place / "start/photos")
-    with pytest.raises(Trouble, match="outside"):
+    with pytest.raises(UserError, match="outside"):
         roots.data("../secret")
 
 
 def test_the_words_of_a_command_stay_within_the_roots(roots):
     roots.command(["train", "resnet18", "data=digits", "budget=10min", "--json", "project=runs"])
     for word in ("data=/etc", "--data=/etc", "/etc/passwd", "project=../x", "data=~/x", "../x"):
-        with pytest.raises(Trouble, match="outside"):
+        with pytest.raises(UserError, match="outside"):
             roots.command(["train", "cnn", word])
 
 
@@ -146,5 +146,5 @@ def test_patterns_stand_for_files_within_the_roots(roots, place):
     assert roots.files(["photos"]) == [first, second]
     assert roots.files(["photos/*.png", "photos/*/*", "photos/2.png"]) == [first, second]
     for pattern in ("photos/*.jpg", "photos/out/*", "../secret/*", "/etc/*"):
-        with pytest.raises(Trouble):
+        with pytest.raises(UserError):
             roots.files([pattern])

@@ -16,12 +16,12 @@ from zipfile import ZipFile
 import pytest
 import yaml
 
-from souron.speaking import LANGUAGES, Trouble, speaking_in
-from souron.studio import binning, listing, runs_shown
+from souron.studio import run_list, run_view, trash
 from souron.studio.jobs import Jobs
 from souron.studio.pages import runs
-from souron.studio.roots import Roots
+from souron.studio.paths import Roots
 from souron.studio.shared import Studio
+from souron.utils.messages import LANGUAGES, UserError, use_language
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 PROJECT = Path("runs")  # the test's folder is where the studio was started
@@ -35,7 +35,7 @@ def jobs():
 
 @pytest.fixture(params=LANGUAGES)
 def studio(request, jobs):
-    with speaking_in(request.param):
+    with use_language(request.param):
         yield Studio(PROJECT, Roots([Path.cwd(), PROJECT]), jobs, request.param)
 
 
@@ -71,7 +71,7 @@ def changed_at(folder, moment):
 
 
 def states():
-    return {run.name: run.state for run in listing.runs(PROJECT)}
+    return {run.name: run.state for run in run_list.runs(PROJECT)}
 
 
 # listing
@@ -81,7 +81,7 @@ def test_every_run_is_listed_the_newest_first_with_its_headline():
     changed_at(make("old"), 1000)
     changed_at(make("new", "compare"), 3000)
     changed_at(make("going", finished=False), 2000)
-    newest, going, oldest = listing.runs(PROJECT)
+    newest, going, oldest = run_list.runs(PROJECT)
     assert [newest.name, going.name, oldest.name] == ["new", "going", "old"]
     assert [newest.state, going.state, oldest.state] == ["finished", "unfinished", "finished"]
     assert str(newest.result) == "mlp accuracy 97.2 % (96.0–98.0 %)"
@@ -100,8 +100,8 @@ def test_pages_of_data_and_hidden_folders_are_no_runs():
 
 
 def test_a_project_without_runs_is_empty(studio):
-    assert listing.runs(PROJECT) == []
-    assert "<table" not in runs_shown.all_runs(studio)
+    assert run_list.runs(PROJECT) == []
+    assert "<table" not in run_view.all_runs(studio)
 
 
 def spoilt_args(folder):
@@ -129,7 +129,7 @@ def no_text(folder):
 
 
 def too_large(folder):
-    (folder / "args.yaml").write_text("system: cnn\n" + "#" * listing.MOST_ARGS)
+    (folder / "args.yaml").write_text("system: cnn\n" + "#" * run_list.MOST_ARGS)
 
 
 def too_deep(folder):
@@ -178,12 +178,12 @@ def test_a_damaged_run_is_listed_as_damaged_and_spoils_no_other(studio, damage):
     make("good")
     damage(make("bad"))
     assert states() == {"good": "finished", "bad": "damaged"}
-    bad = listing.read(PROJECT / "classify" / "bad")
+    bad = run_list.read(PROJECT / "classify" / "bad")
     assert bad.why and "secret" not in str(bad)
-    shown = runs_shown.all_runs(studio)
-    assert "good" in shown and "bad" in shown and runs_shown.run_state(bad) in shown
-    runs_shown.facts(studio, bad, None), runs_shown.report(studio, bad)
-    binning.throw(studio.jobs, PROJECT, binning.find(PROJECT, "classify/bad"))
+    shown = run_view.all_runs(studio)
+    assert "good" in shown and "bad" in shown and run_view.run_state(bad) in shown
+    run_view.facts(studio, bad, None), run_view.report(studio, bad)
+    trash.throw(studio.jobs, PROJECT, trash.find(PROJECT, "classify/bad"))
     assert states() == {"good": "finished"}
 
 
@@ -201,14 +201,14 @@ def test_a_damaged_run_is_listed_as_damaged_and_spoils_no_other(studio, damage):
 def test_a_receipt_may_hold_anything(studio, receipt):
     folder = make()
     (folder / "receipt.json").write_text(json.dumps(receipt))
-    assert "cnn-digits" in runs_shown.all_runs(studio)
+    assert "cnn-digits" in run_view.all_runs(studio)
 
 
 def test_a_run_that_changed_is_read_again():
     folder = make()
-    assert listing.read(folder).data == "digits"
+    assert run_list.read(folder).data == "digits"
     (folder / "args.yaml").write_text("system: mlp\ndata: photographs\n")
-    assert listing.read(folder).data == "photographs"
+    assert run_list.read(folder).data == "photographs"
 
 
 @POSIX
@@ -216,10 +216,10 @@ def test_hostile_names_are_text(studio):
     folder = make(HOSTILE, data=HOSTILE, system=f"cnn{HOSTILE}")
     (folder / "card.md").write_text(HOSTILE)
     (folder / f"{HOSTILE}.html").write_text("")
-    run = listing.read(binning.find(PROJECT, folder))
+    run = run_list.read(trash.find(PROJECT, folder))
     shown = [
-        runs_shown.all_runs(studio), runs_shown.facts(studio, run, None),
-        runs_shown.report(studio, run), runs_shown.the_same(studio, str(folder)),
+        run_view.all_runs(studio), run_view.facts(studio, run, None),
+        run_view.report(studio, run), run_view.the_same(studio, str(folder)),
     ]  # fmt: skip
     assert all("<img" not in text for text in shown)
     assert all("&lt;img" in text for text in shown)
@@ -237,14 +237,14 @@ def test_hostile_names_are_text(studio):
 )
 def test_the_filter_finds_each_of_its_words(wanted, names):
     make("digits-a"), make("写真-b", data="photos")
-    assert {run.name for run in listing.runs(PROJECT) if runs_shown.fits(run, wanted)} == names
+    assert {run.name for run in run_list.runs(PROJECT) if run_view.fits(run, wanted)} == names
 
 
 def test_very_many_runs_are_cut_and_it_is_said(studio, monkeypatch):
-    monkeypatch.setattr(runs_shown, "MOST_ROWS", 2)
+    monkeypatch.setattr(run_view, "MOST_ROWS", 2)
     for number in range(3):
         make(f"run{number}")
-    shown = runs_shown.all_runs(studio)
+    shown = run_view.all_runs(studio)
     assert shown.count("<tr>") == 1 + 2 and "3" in shown.partition("</caption>")[0]
 
 
@@ -258,8 +258,8 @@ def test_very_many_runs_are_cut_and_it_is_said(studio, monkeypatch):
 def test_a_run_is_found_as_the_command_line_names_it(named):
     folder = make()
     make("other", "compare")
-    assert binning.find(PROJECT, named) == folder
-    assert binning.find(PROJECT, Path(named).absolute() if "runs" in named else named) == folder
+    assert trash.find(PROJECT, named) == folder
+    assert trash.find(PROJECT, Path(named).absolute() if "runs" in named else named) == folder
 
 
 @pytest.mark.parametrize(
@@ -273,8 +273,8 @@ def test_nothing_else_is_a_run(named):
     for other in ("outside/run", "runs/.studio/bin", "runs/classify/.hidden"):
         Path(other).mkdir(parents=True)
     Path("runs/classify/file").write_text("")
-    with pytest.raises(Trouble, match="not a run"):
-        binning.find(PROJECT, named)
+    with pytest.raises(UserError, match="not a run"):
+        trash.find(PROJECT, named)
 
 
 @POSIX
@@ -284,8 +284,8 @@ def test_a_link_is_no_run():
     Path("runs/classify/link").symlink_to(Path("outside/task/run").absolute())
     Path("runs/linked").symlink_to(Path("outside/task").absolute())
     for named in ("classify/link", "linked/run"):
-        with pytest.raises(Trouble, match="not a run"):
-            binning.find(PROJECT, named)
+        with pytest.raises(UserError, match="not a run"):
+            trash.find(PROJECT, named)
     assert list(states()) == ["cnn-digits"]
 
 
@@ -295,13 +295,13 @@ def test_a_link_is_no_run():
 def test_a_renamed_run_keeps_all_it_has(jobs):
     folder = make()
     before = contents(folder)
-    now = binning.rename(jobs, folder, " 肺のレントゲン.2 ")
+    now = trash.rename(jobs, folder, " 肺のレントゲン.2 ")
     assert now == PROJECT / "classify" / "肺のレントゲン.2" and contents(now) == before
     assert not folder.exists()
 
 
 def test_a_name_is_composed(jobs):
-    assert binning.rename(jobs, make(), "か\u3099").name == "が"
+    assert trash.rename(jobs, make(), "か\u3099").name == "が"
 
 
 @pytest.mark.parametrize(
@@ -312,8 +312,8 @@ def test_a_name_is_composed(jobs):
 def test_a_name_that_no_folder_should_have_is_refused(jobs, name):
     folder = make()
     before = contents(PROJECT / "classify")
-    with pytest.raises(Trouble, match=r"\[name\]"):
-        binning.rename(jobs, folder, name)
+    with pytest.raises(UserError, match=r"\[name\]"):
+        trash.rename(jobs, folder, name)
     assert contents(PROJECT / "classify") == before
 
 
@@ -330,8 +330,8 @@ def test_no_run_is_renamed_over_another(jobs, there):
         case "itself":
             name = folder.name
     before = contents(PROJECT / "classify")
-    with pytest.raises(Trouble, match="exists"):
-        binning.rename(jobs, folder, name)
+    with pytest.raises(UserError, match="exists"):
+        trash.rename(jobs, folder, name)
     assert contents(PROJECT / "classify") == before
 
 
@@ -344,9 +344,9 @@ def test_of_two_that_want_one_name_one_gets_it():
         def go(source, target=target, together=together):
             together.wait()
             try:
-                binning.move(source, target)
+                trash.move(source, target)
                 return source
-            except Trouble as error:
+            except UserError as error:
                 assert error.code == "exists"
                 return None
 
@@ -361,8 +361,8 @@ def test_of_two_that_want_one_name_one_gets_it():
 def test_a_run_that_is_gone_leaves_no_name_behind(jobs):
     folder = make()
     shutil.rmtree(folder)
-    with pytest.raises(Trouble, match="disk"):
-        binning.rename(jobs, folder, "other")
+    with pytest.raises(UserError, match="disk"):
+        trash.rename(jobs, folder, "other")
     assert contents(PROJECT / "classify") == {}
 
 
@@ -373,13 +373,13 @@ def test_where_the_disk_refuses_all_stays_as_it_was(jobs, monkeypatch):
         Path, "rename", lambda *_: (_ for _ in ()).throw(OSError(errno.EXDEV, "other disk"))
     )
     for act in (
-        lambda: binning.rename(jobs, folder, "other"),
-        lambda: binning.throw(jobs, PROJECT, folder),
+        lambda: trash.rename(jobs, folder, "other"),
+        lambda: trash.throw(jobs, PROJECT, folder),
     ):
-        with pytest.raises(Trouble, match="other disk"):
+        with pytest.raises(UserError, match="other disk"):
             act()
         assert contents(PROJECT / "classify") == before
-    assert binning.thrown(PROJECT) == []
+    assert trash.thrown(PROJECT) == []
 
 
 # the bin
@@ -389,38 +389,38 @@ def test_what_is_deleted_can_be_put_back(jobs):
     folder = make()
     (folder / "weights").mkdir()
     (folder / "weights" / "best.safetensors").write_bytes(b"0" * 1000)
-    before, size = contents(folder), binning.weigh(folder)
-    id = binning.throw(jobs, PROJECT, folder)
+    before, size = contents(folder), trash.weigh(folder)
+    id = trash.throw(jobs, PROJECT, folder)
     assert states() == {} and not folder.exists()
-    [there] = binning.thrown(PROJECT)
+    [there] = trash.thrown(PROJECT)
     assert (there.id, there.task, there.name) == (id, "classify", "cnn-digits")
     assert there.bytes == size > 1000
-    assert binning.put_back(PROJECT, id) == folder
-    assert contents(folder) == before and binning.thrown(PROJECT) == []
+    assert trash.put_back(PROJECT, id) == folder
+    assert contents(folder) == before and trash.thrown(PROJECT) == []
 
 
 def test_undo_goes_not_over_another(jobs):
-    id = binning.throw(jobs, PROJECT, make(data="old"))
+    id = trash.throw(jobs, PROJECT, make(data="old"))
     other = make(data="new")
     before = contents(other)
-    with pytest.raises(Trouble, match="exists"):
-        binning.put_back(PROJECT, id)
-    assert contents(other) == before and [one.id for one in binning.thrown(PROJECT)] == [id]
-    binning.rename(jobs, other, "renamed")
-    assert listing.read(binning.put_back(PROJECT, id)).data == "old"
+    with pytest.raises(UserError, match="exists"):
+        trash.put_back(PROJECT, id)
+    assert contents(other) == before and [one.id for one in trash.thrown(PROJECT)] == [id]
+    trash.rename(jobs, other, "renamed")
+    assert run_list.read(trash.put_back(PROJECT, id)).data == "old"
 
 
 def test_two_of_one_name_are_both_in_the_bin(jobs):
-    ids = [binning.throw(jobs, PROJECT, make(data=data)) for data in ("first", "second")]
-    assert [one.id for one in binning.thrown(PROJECT)] == ids[::-1]
-    assert listing.read(binning.put_back(PROJECT, ids[0])).data == "first"
+    ids = [trash.throw(jobs, PROJECT, make(data=data)) for data in ("first", "second")]
+    assert [one.id for one in trash.thrown(PROJECT)] == ids[::-1]
+    assert run_list.read(trash.put_back(PROJECT, ids[0])).data == "first"
 
 
 def test_what_was_put_back_in_another_tab_is_not_in_the_bin(jobs):
-    id = binning.throw(jobs, PROJECT, make())
-    binning.put_back(PROJECT, id)
-    with pytest.raises(Trouble, match="missing"):
-        binning.put_back(PROJECT, id)
+    id = trash.throw(jobs, PROJECT, make())
+    trash.put_back(PROJECT, id)
+    with pytest.raises(UserError, match="missing"):
+        trash.put_back(PROJECT, id)
 
 
 @pytest.mark.parametrize(
@@ -429,40 +429,40 @@ def test_what_was_put_back_in_another_tab_is_not_in_the_bin(jobs):
      "20260101T000000000000-..-x", "20260101T000000000000-classify-.x", "nothing"],
 )  # fmt: skip
 def test_only_what_is_in_the_bin_is_put_back_or_emptied(jobs, id):
-    binning.throw(jobs, PROJECT, make("thrown"))
+    trash.throw(jobs, PROJECT, make("thrown"))
     make()
     Path("x").mkdir()
     before = contents(Path())
-    with pytest.raises(Trouble, match="missing"):
-        binning.put_back(PROJECT, id)
-    binning.empty(PROJECT, [id])
+    with pytest.raises(UserError, match="missing"):
+        trash.put_back(PROJECT, id)
+    trash.empty(PROJECT, [id])
     assert contents(Path()) == before
 
 
 def test_emptying_deletes_what_was_asked_for_and_no_more(jobs):
-    ids = [binning.throw(jobs, PROJECT, make(f"run{number}")) for number in range(3)]
-    binning.put_back(PROJECT, ids[0])  # meanwhile, in another tab
+    ids = [trash.throw(jobs, PROJECT, make(f"run{number}")) for number in range(3)]
+    trash.put_back(PROJECT, ids[0])  # meanwhile, in another tab
     later = ids.pop()
-    binning.empty(PROJECT, ids)
-    assert [one.id for one in binning.thrown(PROJECT)] == [later]
+    trash.empty(PROJECT, ids)
+    assert [one.id for one in trash.thrown(PROJECT)] == [later]
     assert states() == {"run0": "finished"}
-    assert [path.name for path in (PROJECT / binning.BIN).iterdir()] == [later]
+    assert [path.name for path in (PROJECT / trash.BIN).iterdir()] == [later]
 
 
 def test_what_a_broken_off_emptying_left_goes_with_the_next(jobs):
-    id = binning.throw(jobs, PROJECT, make())
-    place = PROJECT / binning.BIN
+    id = trash.throw(jobs, PROJECT, make())
+    place = PROJECT / trash.BIN
     (place / id).rename(place / f".{id}")
-    assert binning.thrown(PROJECT) == []
-    binning.empty(PROJECT, [])
+    assert trash.thrown(PROJECT) == []
+    trash.empty(PROJECT, [])
     assert list(place.iterdir()) == []
 
 
 def test_what_cannot_be_deleted_is_said(jobs, monkeypatch):
-    id = binning.throw(jobs, PROJECT, make())
+    id = trash.throw(jobs, PROJECT, make())
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
-    with pytest.raises(Trouble, match="disk"):
-        binning.empty(PROJECT, [id])
+    with pytest.raises(UserError, match="disk"):
+        trash.empty(PROJECT, [id])
 
 
 @POSIX
@@ -471,8 +471,8 @@ def test_links_within_a_run_are_not_followed(jobs):
     Path("outside/mine").write_text("mine" * 1000)
     folder = make()
     (folder / "link").symlink_to(Path("outside").absolute())
-    assert binning.weigh(folder) < 4000
-    binning.empty(PROJECT, [binning.throw(jobs, PROJECT, folder)])
+    assert trash.weigh(folder) < 4000
+    trash.empty(PROJECT, [trash.throw(jobs, PROJECT, folder)])
     assert Path("outside/mine").exists()
 
 
@@ -481,11 +481,11 @@ def test_a_bin_that_leads_elsewhere_is_not_used(jobs):
     folder = make()
     Path("elsewhere").mkdir()
     (PROJECT / ".studio").mkdir()
-    (PROJECT / binning.BIN).symlink_to(Path("elsewhere").absolute())
-    with pytest.raises(Trouble, match="outside"):
-        binning.throw(jobs, PROJECT, folder)
-    with pytest.raises(Trouble, match="outside"):
-        binning.empty(PROJECT, ["x"])
+    (PROJECT / trash.BIN).symlink_to(Path("elsewhere").absolute())
+    with pytest.raises(UserError, match="outside"):
+        trash.throw(jobs, PROJECT, folder)
+    with pytest.raises(UserError, match="outside"):
+        trash.empty(PROJECT, ["x"])
     assert folder.exists() and list(Path("elsewhere").iterdir()) == []
 
 
@@ -506,14 +506,14 @@ def test_a_run_stays_where_it_is_while_a_job_needs_it(jobs, words):
     other = make("other")
     job = jobs.start(words, "en")
     for act in (
-        lambda: binning.throw(jobs, PROJECT, folder),
-        lambda: binning.rename(jobs, folder, "renamed"),
+        lambda: trash.throw(jobs, PROJECT, folder),
+        lambda: trash.rename(jobs, folder, "renamed"),
     ):
-        with pytest.raises(Trouble, match="in use"):
+        with pytest.raises(UserError, match="in use"):
             act()
-    binning.throw(jobs, PROJECT, other)
+    trash.throw(jobs, PROJECT, other)
     job.forget()
-    binning.throw(jobs, PROJECT, folder)
+    trash.throw(jobs, PROJECT, folder)
 
 
 def test_the_run_that_a_job_has_made_is_its_own(jobs):
@@ -521,9 +521,9 @@ def test_the_run_that_a_job_has_made_is_its_own(jobs):
     job = jobs.start(["train", "cnn", "data=digits"], "en")
     event = {"time": 0, "phase": "train", "fraction": 0.1, "folder": str(folder)}
     (job.place / "events.jsonl").write_text(json.dumps(event) + "\n")
-    assert binning.user_of(jobs, folder).id == job.id
-    with pytest.raises(Trouble, match="in use"):
-        binning.throw(jobs, PROJECT, folder)
+    assert trash.user_of(jobs, folder).id == job.id
+    with pytest.raises(UserError, match="in use"):
+        trash.throw(jobs, PROJECT, folder)
 
 
 # the page
@@ -561,7 +561,7 @@ def test_go_on_makes_one_job(parts, jobs):
         ["compare", "resume=runs/compare/both"], ["train", "resume=runs/classify/cnn-digits"],
     ]  # fmt: skip
     for run in ("classify/cnn-digits", "classify/done"):
-        with pytest.raises(Trouble, match=r"in use|resume"):
+        with pytest.raises(UserError, match=r"in use|resume"):
             shown.start(run)
     assert len(jobs.all()) == 2
 
@@ -586,7 +586,7 @@ def test_the_bin_is_emptied_of_what_the_question_was_about(parts):
     _question, asked = bin.ask()
     shown.throw("classify/second")
     bin.empty(asked)
-    assert [one.name for one in binning.thrown(PROJECT)] == ["second"]
+    assert [one.name for one in trash.thrown(PROJECT)] == ["second"]
 
 
 def test_a_waiting_job_leaves_the_queue_and_clearing_keeps_the_others(parts, jobs):
@@ -600,7 +600,7 @@ def test_a_waiting_job_leaves_the_queue_and_clearing_keeps_the_others(parts, job
     assert second.state == "stopped"
     work.clear_all()
     assert jobs.all() == []
-    with pytest.raises(Trouble, match="job"):
+    with pytest.raises(UserError, match="job"):
         work.clear(second.id)
 
 
@@ -618,7 +618,7 @@ def test_the_list_of_jobs_is_drawn_anew_only_where_it_changed(parts, jobs):
 
 def test_a_report_is_framed_without_the_right_to_scripts(studio):
     folder = make("写真 <b>")
-    found = runs_shown.report(studio, listing.read(folder))
+    found = run_view.report(studio, run_list.read(folder))
     assert 'sandbox="allow-popups"' in found and "<b>" not in found
     assert "/runs/classify/%E5%86%99%E7%9C%9F%20%3Cb%3E/report.html" in found
 
@@ -630,13 +630,13 @@ def test_a_report_that_leads_out_of_the_project_is_not_shown(studio):
     for name in ("report.html", "card.md", "timelapse.webp", "audit.html"):
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(Path("secret.html").absolute())
-    found = runs_shown.report(studio, listing.read(folder))
+    found = run_view.report(studio, run_list.read(folder))
     assert "iframe" not in found and "secret" not in found and "href" not in found
 
 
 def test_each_run_leads_on_by_what_it_is(studio):
     def leads(folder):
-        return [address for _text, address in runs_shown.ways(studio, listing.read(folder))]
+        return [address for _text, address in run_view.ways(studio, run_list.read(folder))]
 
     language = studio.language
     finished, both, going = make(), make("c", "compare"), make("going", finished=False)
@@ -688,7 +688,7 @@ def test_the_page_speaks_both_languages(jobs):
             runs.page(Studio(PROJECT, Roots([Path.cwd()]), jobs, language, blocks))
             return blocks.blocks.values()
 
-        with speaking_in(language):
+        with use_language(language):
             parts = built(make)
         buttons = [part.value for part in parts if isinstance(part, gr.Button)]
         return buttons + [part.label for part in parts if getattr(part, "label", None)]

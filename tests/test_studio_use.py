@@ -15,16 +15,19 @@ import dropping
 import gradio as gr
 import pytest
 
-from souron import asking, predicting, running, saving
-from souron.kinds.image import picture
+from souron import model as models_api
+from souron.kinds import signature
+from souron.kinds.codecs.image import picture
 from souron.kinds.picture import Picture
-from souron.speaking import LANGUAGES, Trouble, speaking_in
-from souron.studio import answers, guard, loaded, samples, using
-from souron.studio.drawn import Drawing, latest, outcome
+from souron.runs import train
+from souron.studio import answers, model_cache, predict_form, samples, security
+from souron.studio.generate_form import Drawing, latest, outcome
 from souron.studio.jobs import Jobs
 from souron.studio.pages import use
-from souron.studio.roots import Roots
+from souron.studio.paths import Roots
 from souron.studio.shared import Studio
+from souron.utils import files as file_utils
+from souron.utils.messages import LANGUAGES, UserError, use_language
 
 PATIENCE = 120  # seconds until something that should happen counts as missing
 
@@ -34,7 +37,7 @@ def trained(tmp_path_factory):
     """A folder of runs that stays as it is: two classifiers of digits."""
     project = tmp_path_factory.mktemp("project")
     for system, seed in (("mlp_tiny", 0), ("cnn_tiny", 1)):
-        running.train(system, "digits", budget="2ep", seed=seed, project=project)
+        train.train(system, "digits", budget="2ep", seed=seed, project=project)
     return project
 
 
@@ -49,7 +52,7 @@ def files(digits, tmp_path):
     """Ten pictures of digits."""
     made = [tmp_path / f"{row}.png" for row in range(10)]
     for row, file in enumerate(made):
-        picture(digits.image[row]).save(file)
+        picture(digits.input[row]).save(file)
     return made
 
 
@@ -64,18 +67,18 @@ def said(answers):
 
 def counting(monkeypatch):
     """The names that ``predicting.load`` was asked for."""
-    asked, load = [], predicting.load
+    asked, load = [], models_api.load
 
     def counted(name, *options, **more):
         asked.append(name)
         return load(name, *options, **more)
 
-    monkeypatch.setattr(predicting, "load", counted)
+    monkeypatch.setattr(models_api, "load", counted)
     return asked
 
 
 def test_a_model_is_loaded_once(project, files, monkeypatch):
-    asked, models = counting(monkeypatch), loaded.Loaded()
+    asked, models = counting(monkeypatch), model_cache.Loaded()
     name = run(project, "mlp")
     first, again = models.predict(name, files), models.predict(name, files)
     assert asked == [name] and said(first) == said(again)
@@ -83,9 +86,9 @@ def test_a_model_is_loaded_once(project, files, monkeypatch):
 
 def test_what_threads_ask_side_by_side_is_answered_as_one_by_one(project, files, monkeypatch):
     names = [run(project, "mlp"), run(project, "cnn")]
-    alone = {name: said(predicting.predict(predicting.load(name), files)) for name in names}
+    alone = {name: said(models_api.predict(models_api.load(name), files)) for name in names}
     assert alone[names[0]] != alone[names[1]]
-    asked, models = counting(monkeypatch), loaded.Loaded()
+    asked, models = counting(monkeypatch), model_cache.Loaded()
     together = threading.Barrier(10)
 
     def ask(number):
@@ -101,7 +104,7 @@ def test_what_threads_ask_side_by_side_is_answered_as_one_by_one(project, files,
 
 
 def test_a_model_answers_one_thread_at_a_time(project):
-    models, name = loaded.Loaded(), run(project, "mlp")
+    models, name = model_cache.Loaded(), run(project, "mlp")
     inside, waited = threading.Event(), threading.Event()
 
     def ask():
@@ -118,34 +121,34 @@ def test_a_model_answers_one_thread_at_a_time(project):
 
 
 def test_another_model_answers_meanwhile(project, files):
-    models = loaded.Loaded()
+    models = model_cache.Loaded()
     with models.answering(run(project, "mlp")), ThreadPoolExecutor(1) as threads:
         assert threads.submit(models.predict, run(project, "cnn"), files[:1]).result(60)
 
 
 def test_a_run_that_was_trained_again_is_read_again(project, files):
-    models, name = loaded.Loaded(), run(project, "mlp")
+    models, name = model_cache.Loaded(), run(project, "mlp")
     before = said(models.predict(name, files))
-    other = running.train("mlp_tiny", "digits", budget="1ep", seed=7, project=project)
+    other = train.train("mlp_tiny", "digits", budget="1ep", seed=7, project=project)
     shutil.rmtree(name)
     shutil.copytree(other.folder, name)
     after = said(models.predict(name, files))
-    assert after == said(predicting.predict(predicting.load(name), files)) != before
+    assert after == said(models_api.predict(models_api.load(name), files)) != before
 
 
 def test_weights_put_in_their_place_in_the_same_instant_are_noticed(project, files):
-    models, name = loaded.Loaded(), run(project, "mlp")
+    models, name = model_cache.Loaded(), run(project, "mlp")
     before = said(models.predict(name, files))
     path = Path(name) / "weights" / "best.safetensors"
     old = path.stat()
-    weights, about = saving.read_tensors(path)
-    saving.write_tensors(path, {key: -tensor for key, tensor in weights.items()}, about)
+    weights, about = file_utils.read_tensors(path)
+    file_utils.write_tensors(path, {key: -tensor for key, tensor in weights.items()}, about)
     os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
     assert said(models.predict(name, files)) != before
 
 
 def test_few_models_stay(project, files):
-    models = loaded.Loaded(most=1)
+    models = model_cache.Loaded(most=1)
     for system in ("mlp", "cnn", "mlp"):
         models.predict(run(project, system), files[:1])
     assert list(models.places) == [run(project, "mlp")]
@@ -154,7 +157,7 @@ def test_few_models_stay(project, files):
 def test_the_one_asked_last_stays_longest(project, files):
     names = [run(project, "mlp"), run(project, "cnn"), str(project / "classify" / "third")]
     shutil.copytree(names[0], names[2])
-    models = loaded.Loaded(most=2)
+    models = model_cache.Loaded(most=2)
     for name in (names[0], names[1], names[0], names[2]):
         models.predict(name, files[:1])
     assert list(models.places) == [names[0], names[2]]
@@ -162,17 +165,17 @@ def test_the_one_asked_last_stays_longest(project, files):
 
 def test_their_bytes_are_bounded(project, files):
     names = [run(project, "mlp"), run(project, "cnn")]
-    sizes = [loaded.size(predicting.load(name)) for name in names]
+    sizes = [model_cache.size(models_api.load(name)) for name in names]
     for most, stay in ((sum(sizes), names), (sum(sizes) - 1, names[1:]), (1, names[1:])):
-        models = loaded.Loaded(most_bytes=most)
+        models = model_cache.Loaded(most_bytes=most)
         for name in names:
             models.predict(name, files[:1])
         assert list(models.places) == stay
 
 
 def test_published_weights_are_loaded_too():
-    with loaded.Loaded().answering("efficientnet_lite") as model:
-        assert len(model.system.seen.labels) == 1000
+    with model_cache.Loaded().answering("efficientnet_lite") as model:
+        assert len(model.system.spec.labels) == 1000
 
 
 DAMAGES = {
@@ -191,7 +194,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_run_says_so_and_is_mended_by_another_training(project, files, damage):
-    models, name = loaded.Loaded(), run(project, "mlp")
+    models, name = model_cache.Loaded(), run(project, "mlp")
     whole = said(models.predict(name, files))
     path, content = Path(name) / DAMAGES[damage][0], DAMAGES[damage][1]
     kept = path.read_bytes()
@@ -199,7 +202,7 @@ def test_a_damaged_run_says_so_and_is_mended_by_another_training(project, files,
         path.unlink()
     else:
         path.write_bytes(content)
-    with pytest.raises(Trouble) as caught:
+    with pytest.raises(UserError) as caught:
         models.predict(name, files)
     assert caught.value.found
     path.write_bytes(kept)
@@ -213,7 +216,7 @@ def test_a_damaged_run_says_so_and_is_mended_by_another_training(project, files,
 def studio(project, tmp_path, monkeypatch):
     """A studio without a browser, its page within a Gradio app."""
     kept = {"GRADIO_TEMP_DIR": str(project / ".studio" / "temporary")}
-    for name, value in (guard.QUIET | kept).items():
+    for name, value in (security.QUIET | kept).items():
         monkeypatch.setenv(name, value)
 
     places = Roots([tmp_path, project])
@@ -232,11 +235,13 @@ def looped(make):
 
 def form_of(studio, name):
     """The form to ask it, as the page builds it."""
-    source = using.find(studio.project, name)
+    source = predict_form.find(studio.project, name)
 
     def make():
         with studio.blocks:
-            return using.Predicting(studio, source, asking.ask(source.system), gr.HTML())
+            return predict_form.Predicting(
+                studio, source, signature.signature(source.system), gr.HTML()
+            )
 
     return looped(make)
 
@@ -260,8 +265,8 @@ def test_what_the_address_asks_for_is_chosen(studio, project):
 def test_what_is_not_there_is_chosen_too_so_that_it_is_told_why(studio):
     update, _said = use.offer(studio, {"run": "classify/gone"})
     assert update["value"] == "classify/gone" == update["choices"][-1][1]
-    with pytest.raises(Trouble, match="no run"):
-        using.find(studio.project, "classify/gone")
+    with pytest.raises(UserError, match="no run"):
+        predict_form.find(studio.project, "classify/gone")
 
 
 def test_comparisons_and_runs_that_cannot_be_used_are_not_offered(studio, project):
@@ -283,16 +288,16 @@ def test_where_there_is_nothing_it_says_what_to_do(studio, monkeypatch):
     "name", ["../classify/x", "/etc/passwd", ".studio/jobs", "a\0/b", "classify/..", "no_such", ""]
 )
 def test_a_name_leads_to_a_run_or_a_system_and_nowhere_else(studio, name):
-    with pytest.raises(Trouble):
-        using.find(studio.project, name)
+    with pytest.raises(UserError):
+        predict_form.find(studio.project, name)
 
 
 def test_a_system_without_weights_here_says_how_to_get_them(studio):
-    with pytest.raises(Trouble) as caught:
-        using.find(studio.project, "resnet18")
+    with pytest.raises(UserError) as caught:
+        predict_form.find(studio.project, "resnet18")
     assert "souron fetch resnet18" in caught.value.fix
-    with pytest.raises(Trouble, match="no published weights"):
-        using.find(studio.project, "cnn")
+    with pytest.raises(UserError, match="no published weights"):
+        predict_form.find(studio.project, "cnn")
 
 
 def test_one_click_gives_the_first_answer(studio, project):
@@ -302,7 +307,7 @@ def test_one_click_gives_the_first_answer(studio, project):
     assert armed["interactive"] and form.loaded() == gr.skip()
     assert Path(picture_file).is_relative_to(os.environ["GRADIO_TEMP_DIR"])
     found, cards, same = form.one(None, picture_file, 5, False)
-    [(_file, expected)] = predicting.predict(predicting.load(name), [picture_file])
+    [(_file, expected)] = models_api.predict(models_api.load(name), [picture_file])
     assert found[0].said.as_json()["labels"] == expected.as_json()["labels"]
     assert expected.best[0] in cards and cards.count("<tr>") == 5
     assert f"souron predict {name} {Path(picture_file).name}" in same
@@ -310,17 +315,17 @@ def test_one_click_gives_the_first_answer(studio, project):
 
 
 def test_the_sample_is_a_case_that_the_run_was_tested_on(studio, project, digits):
-    source = using.find(project, run(project, "cnn"))
+    source = predict_form.find(project, run(project, "cnn"))
     found = samples.sample(Picture, source.folder, source.args, studio.roots)
     listed = (source.folder / "split.csv").read_text(encoding="utf-8")
-    assert f"\n{found.stem},{digits.labels[digits.label[int(found.stem)]]},,test\n" in listed
+    assert f"\n{found.stem},{digits.classes[digits.target[int(found.stem)]]},,test\n" in listed
     shown = Picture.read(found).square(8, 1)
-    assert shown.equal(digits.image[int(found.stem)])
+    assert shown.equal(digits.input[int(found.stem)])
 
 
 def test_the_sample_of_ones_own_pictures_is_one_of_their_files(studio, project, photos):
-    record = running.train("mlp_tiny", str(photos), budget="1ep", folds=1, project=project)
-    source = using.find(project, str(record.folder))
+    record = train.train("mlp_tiny", str(photos), budget="1ep", folds=1, project=project)
+    source = predict_form.find(project, str(record.folder))
     found = samples.sample(Picture, source.folder, source.args, studio.roots)
     assert found.read_bytes() in [file.read_bytes() for file in photos.rglob(found.name)]
     elsewhere = Roots([project / "classify"])  # the pictures lie outside now
@@ -341,7 +346,7 @@ def test_several_files_are_answered_as_the_command_does(studio, project, files):
     form = form_of(studio, name)
     found, cards, _same = form.several(list(map(str, files)), 3, False)
     assert [(each.file, each.said.as_json()) for each in found] == said(
-        predicting.predict(predicting.load(name), files)
+        models_api.predict(models_api.load(name), files)
     )
     assert cards.count("<figure") == 10 and cards.count("<tr>") == 30
 
@@ -349,7 +354,7 @@ def test_several_files_are_answered_as_the_command_does(studio, project, files):
 def test_more_labels_are_shown_without_asking_again(studio, project, files, monkeypatch):
     form = form_of(studio, run(project, "mlp"))
     found, _cards, _same = form.several([str(files[0])], 1, False)
-    monkeypatch.setattr(predicting.Model, "answer", None)
+    monkeypatch.setattr(models_api.Model, "answer", None)
     for top in (1, 4, 10, 20):
         assert answers.cards(found, top, False).count("<tr>") == min(top, 10)
 
@@ -364,7 +369,7 @@ def test_a_folder_is_answered_whole_and_only_within_the_roots(studio, project, p
 
 
 def test_the_page_shows_so_many_and_names_the_command_for_all(studio, project, photos, monkeypatch):
-    monkeypatch.setattr(using, "MOST_ANSWERS", 7)
+    monkeypatch.setattr(predict_form, "MOST_ANSWERS", 7)
     found, cards, _same = form_of(studio, run(project, "mlp")).all_of("photos", 5, False)
     assert len(found) == 7 and "first 7" in cards
 
@@ -388,7 +393,7 @@ def test_a_hostile_file_gets_its_trouble_and_the_page_goes_on(studio, project, f
     assert found == [] and "trouble" in cards and "<img" not in cards
     assert str(hostile.parent) not in cards
     found, cards, _same = form.several([str(hostile), str(files[1])], 5, True)
-    assert isinstance(found[0].said, Trouble) and cards.count("<figure") == 2
+    assert isinstance(found[0].said, UserError) and cards.count("<figure") == 2
     assert "<script" not in cards and "onerror=alert(1)>" not in cards.replace("&gt;", "")
     assert form.one(None, str(files[1]), 5, False)[0][0].said.best
 
@@ -453,12 +458,12 @@ def test_both_languages(studio, project, files):
     form = form_of(studio, run(project, "cnn"))
     spoken = {}
     for language in LANGUAGES:
-        with speaking_in(language):
+        with use_language(language):
             spoken[language] = (
                 form.several(list(map(str, files)), 5, False)[1],
                 form.one(None, None, 5, False)[1],
-                using.about(studio, form.source),
-                using.silent(studio),
+                predict_form.about(studio, form.source),
+                predict_form.silent(studio),
             )
     for english, japanese in zip(spoken["en"], spoken["ja"], strict=True):
         assert english != japanese
@@ -548,7 +553,7 @@ def test_several_answers_of_any_kind_stand_side_by_side(studio, dropped, files):
 def drawing(tmp_path_factory):
     """A generator's run that knows classes and has options."""
     project = tmp_path_factory.mktemp("drawing")
-    return running.train("ddpm_tiny", "digits", budget="1ep", project=project, samples=3).folder
+    return train.train("ddpm_tiny", "digits", budget="1ep", project=project, samples=3).folder
 
 
 @pytest.fixture
@@ -556,7 +561,7 @@ def draws(studio, drawing, project):
     """Its form."""
     folder = project / "generate" / drawing.name
     shutil.copytree(drawing, folder)
-    source = using.find(project, str(folder))
+    source = predict_form.find(project, str(folder))
     assert source.labels == list("0123456789")
 
     def make():
@@ -568,7 +573,9 @@ def draws(studio, drawing, project):
 
 
 def test_a_generators_form_holds_its_own_options(draws):
-    options = asking.options_of(using.find(draws.studio.project, draws.run).system.drawing)
+    options = signature.options_of(
+        predict_form.find(draws.studio.project, draws.run).system.drawing
+    )
     assert set(draws.own) == {name for name, each in options.items() if each.default is not None}
     assert set(draws.further) == {"first", "walk", "device"}
 
@@ -604,7 +611,7 @@ def test_what_is_changed_is_said_as_text_that_the_command_takes(draws):
     same = draws.the_same(*values)
     assert "label=3,7" in same and "given=given.png" in same and "steps=5" in same
     values[place] = 0
-    with pytest.raises(Trouble):
+    with pytest.raises(UserError):
         draws.read(*values)
 
 
@@ -630,13 +637,15 @@ def test_pictures_elsewhere_are_not_linked(studio, tmp_path, files):
 
 
 def test_what_answers_nothing_says_so_and_what_to_do(studio, project):
-    record = running.train("kmeans", "digits", budget="1ep", project=project)
-    source = using.find(project, str(record.folder))
-    assert asking.ask(source.system) is None and not hasattr(source.system, "drawing")
+    record = train.train("kmeans", "digits", budget="1ep", project=project)
+    source = predict_form.find(project, str(record.folder))
+    assert signature.signature(source.system) is None and not hasattr(source.system, "drawing")
     assert str(record.folder) in [name for _shown, name in use.choices(studio)]
-    assert "answers nothing" in using.silent(studio)
-    assert "/en/runs?run=" in using.about(studio, source)
-    assert not using.works(project, source.name) and using.works(project, run(project, "mlp"))
+    assert "answers nothing" in predict_form.silent(studio)
+    assert "/en/runs?run=" in predict_form.about(studio, source)
+    assert not predict_form.works(project, source.name) and predict_form.works(
+        project, run(project, "mlp")
+    )
     assert use.offer(studio, {})[0]["value"] == run(project, "cnn")  # although it is the newest
 
 
@@ -646,10 +655,10 @@ def test_the_page_is_built(studio, project, language):
     studio = replace(studio, language=language)
 
     def make():
-        with speaking_in(language), studio.blocks:
+        with use_language(language), studio.blocks:
             use.page(studio)
             for name in [*(name for _shown, name in use.choices(studio)), "classify/gone"]:
-                using.build(studio, name, gr.State(""), gr.HTML())
+                predict_form.build(studio, name, gr.State(""), gr.HTML())
         return str(studio.blocks.get_config_file())
 
     shown = looped(make)

@@ -20,18 +20,20 @@ from gradio.state_holder import SessionState
 from PIL import Image
 from playwright.sync_api import expect
 
-from souron import asking, finding, predicting
-from souron.asking import Choice, Option
+from souron import model as models_api
+from souron import registry
+from souron.kinds import signature
 from souron.kinds.boxes import Boxes
 from souron.kinds.chat import Chat
 from souron.kinds.gallery import Gallery
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
+from souron.kinds.signature import Choice, Option
 from souron.kinds.table import Table
 from souron.kinds.text import Text
 from souron.kinds.video import Video
-from souron.speaking import Trouble, speaking_in
 from souron.studio import widgets
+from souron.utils.messages import UserError, use_language
 
 for name in BODIES:
     importlib.import_module(f"souron.kinds.{name}")
@@ -115,7 +117,7 @@ def value_of(update):
 
 @pytest.mark.parametrize("kind", BODIES)
 def test_a_dropped_system_gets_a_form_that_answers_and_a_view(kind, systems):
-    page = trying(predicting.load(f"{kind}er"))
+    page = trying(models_api.load(f"{kind}er"))
     took = page.form.asked.given.widget
     _kept, first, *rest = ask(page, sent(page.form.given, took))
     shown = value_of(first)
@@ -143,7 +145,7 @@ def test_a_dropped_system_gets_a_form_that_answers_and_a_view(kind, systems):
 
 
 def test_a_form_has_a_component_for_each_option(systems):
-    form = trying(predicting.load("texter")).form
+    form = trying(models_api.load("texter")).form
     made = form.options
     least = made["least"]
     assert isinstance(least, gr.Slider)
@@ -167,13 +169,13 @@ def test_a_slider_goes_in_round_steps(low, high, step):
 
 def test_every_option_of_the_house_has_a_component():
     with gr.Blocks():
-        for name in finding.entries():
-            system = finding.system(name)[0]
+        for name in registry.entries():
+            system = registry.load_system(name)[0]
             methods = [getattr(system, verb, None) for verb in ("predict", "drawing")]
             for method in filter(None, methods):
-                for option in asking.options_of(method).values():
+                for option in signature.options_of(method).values():
                     made = widgets.option(option)
-                    assert made.label.startswith(option.name)
+                    assert made.target.startswith(option.name)
                     assert option.default is None or made.value == option.default
 
 
@@ -201,16 +203,16 @@ def test_widgets_know_kinds_and_no_system():
 
 
 def test_components_speak_the_language_they_are_built_in(systems):
-    with speaking_in("ja"), gr.Blocks():
+    with use_language("ja"), gr.Blocks():
         view = widgets.shown(Boxes)
         assert view.parts[0].label == widgets.called(Boxes) != "boxes"
-    found = predicting.load("boxeser")(EXAMPLES["picture"]())
+    found = models_api.load("boxeser")(EXAMPLES["picture"]())
     english = [value_of(update) for update in view.fill(found)]
     assert "find" not in english[3] and re.search("[\u3040-\u30ff]", english[3])
 
 
 def test_what_is_shown_is_redrawn_without_asking_again(systems, monkeypatch):
-    page = trying(predicting.load("boxeser"))
+    page = trying(models_api.load("boxeser"))
     session = SessionState(page.blocks)
     _kept, image, least, names, listed = ask(
         page, sent(page.form.given, "picture"), [0.0, 3, 1, "up", False, "<b>"], session
@@ -219,7 +221,7 @@ def test_what_is_shown_is_redrawn_without_asking_again(systems, monkeypatch):
     assert names["choices"] == [["<b> (1)", "<b>"], ["猫 (2)", "猫"]]
     assert names["value"] == ["<b>", "猫"]
     assert "3 of 3" in listed and "&lt;b&gt;" in listed and "<b>" not in listed
-    monkeypatch.setattr(predicting.Model, "answer", lambda *given: pytest.fail("asked again"))
+    monkeypatch.setattr(models_api.Model, "answer", lambda *given: pytest.fail("asked again"))
     kept, slider, boxes = page.view.kept, page.view.parts[1], page.view.parts[2]
     assert isinstance(session[kept._id], Boxes)
     for part in (slider, boxes):
@@ -230,7 +232,7 @@ def test_what_is_shown_is_redrawn_without_asking_again(systems, monkeypatch):
 
 
 def test_two_browsers_do_not_see_each_other(systems):
-    page = trying(predicting.load("boxeser"))
+    page = trying(models_api.load("boxeser"))
     one, other = SessionState(page.blocks), SessionState(page.blocks)
     ask(page, sent(page.form.given, "picture"), session=one)
     kept = page.view.kept._id
@@ -240,7 +242,7 @@ def test_two_browsers_do_not_see_each_other(systems):
 
 
 def test_a_chat_goes_on_in_its_own_browser(systems):
-    page = trying(predicting.load("chater"))
+    page = trying(models_api.load("chater"))
     one, other = SessionState(page.blocks), SessionState(page.blocks)
     for turns in (2, 4):
         _kept, said = ask(page, "やあ", session=one)
@@ -249,7 +251,7 @@ def test_a_chat_goes_on_in_its_own_browser(systems):
 
 
 def test_a_video_plays_or_stands_at_a_frame(systems):
-    page = trying(predicting.load("videoer"))
+    page = trying(models_api.load("videoer"))
     session = SessionState(page.blocks)
     _kept, image, plays, frame = ask(page, sent(page.form.given, "video"), session=session)
     assert value_of(image)["path"].endswith(".webp") and plays["visible"] and frame["maximum"] == 4
@@ -267,7 +269,7 @@ def test_a_video_plays_or_stands_at_a_frame(systems):
 @pytest.mark.parametrize("kind", sorted(widgets.GIVEN))
 @pytest.mark.parametrize("nothing", [None, "", "  ", []])
 def test_nothing_given_is_said(kind, nothing):
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         widgets.taken(KINDS[kind], nothing)
     assert trouble.value.code == "nothing given" and trouble.value.expected
 
@@ -296,7 +298,7 @@ def test_a_hostile_upload_ends_in_trouble_whatever_its_name(kind, tmp_path):
         else (component.data_model([{"image": as_payload(file)}]))
     )
     handed = component.preprocess(payload)
-    with pytest.raises(Trouble):
+    with pytest.raises(UserError):
         widgets.taken(KINDS[kind], handed)
 
 
@@ -309,7 +311,7 @@ def test_a_table_shows_its_first_rows(monkeypatch):
 
 
 def test_a_value_that_was_kept_too_long_changes_nothing(systems):
-    page = trying(predicting.load("videoer"))
+    page = trying(models_api.load("videoer"))
     number = handler(page, page.view.parts[1])
     assert call(page.blocks, number, [None, True, 1], SessionState(page.blocks)) == [
         {"__type__": "update"}
@@ -322,7 +324,7 @@ def served(blocks):
     import uvicorn
     from fastapi import FastAPI
 
-    from souron.studio import app, guard
+    from souron.studio import app, security
 
     app.directly(blocks)
     outer = gr.mount_gradio_app(
@@ -331,7 +333,7 @@ def served(blocks):
     )  # fmt: skip
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    door = guard.Guard(outer, port=port, token="", lan=False, most_bytes=10**8)
+    door = security.Guard(outer, port=port, token="", lan=False, most_bytes=10**8)
     server = uvicorn.Server(uvicorn.Config(door, log_level="error", ws="none"))
     thread = threading.Thread(target=server.run, args=[[listening]], daemon=True)
     thread.start()
@@ -356,13 +358,13 @@ UPLOADED = """part => {
 @pytest.fixture
 def all_of_them(systems, tmp_path):
     """One page with a system for every kind, and its address."""
-    from souron.studio import guard
+    from souron.studio import security
 
-    guard.prepare(tmp_path / "gradio")
+    security.prepare(tmp_path / "gradio")
     with gr.Blocks(analytics_enabled=False, title="widgets") as blocks:
         for kind in BODIES:
             with gr.Column(elem_id=kind):
-                model = predicting.load(f"{kind}er")
+                model = models_api.load(f"{kind}er")
                 form = widgets.form(model.asked, label=f"give {kind}")
                 button = gr.Button(f"ask {kind}")
                 view = widgets.shown(model.asked.gives, label=f"answer {kind}")

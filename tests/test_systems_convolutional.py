@@ -8,15 +8,15 @@ import torchvision
 from sklearn.datasets import load_digits
 from torch import nn
 
-from souron.data.cases import Cases, Feed
-from souron.finding import split, system
+from souron.data.dataset import Dataset
+from souron.registry import find, load_system
 from souron.systems.classify import alexnet, densenet, googlenet
-from souron.tasks.classify import Batch, Seen
-from souron.training import Run
+from souron.tasks.classify import Batch, Spec
+from souron.training.loop import Run
 
 FAMILIES = ("alexnet", "vgg", "googlenet", "resnet", "densenet")
 DIGITS = tuple("0123456789")
-IMAGENET = Seen(3, 224, tuple(str(i) for i in range(1000)))
+IMAGENET = Spec(3, 224, tuple(str(i) for i in range(1000)))
 
 # name -> torchvision's name, parameters as published
 REFERENCES = {
@@ -36,8 +36,8 @@ REFERENCES = {
 }
 
 
-def build(name: str, seen: Seen) -> nn.Module:
-    found, config = system(name)
+def build(name: str, seen: Spec) -> nn.Module:
+    found, config = load_system(name)
     return found(config, seen).eval()
 
 
@@ -71,8 +71,8 @@ def test_outputs_and_parameters_equal_torchvisions(name):
 
 @pytest.mark.parametrize("name", REFERENCES)
 def test_published_weights_belong_to_a_network_of_this_size(name):
-    found, _ = system(name)
-    library, weights = found.WEIGHTS[split(name)[1]].split(":")
+    found, _ = load_system(name)
+    library, weights = found.WEIGHTS[find(name)[1]].split(":")
     assert library == "torchvision"
     assert torchvision.models.get_weight(weights).meta["num_params"] in (
         REFERENCES[name][1],
@@ -82,7 +82,7 @@ def test_published_weights_belong_to_a_network_of_this_size(name):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_weights_are_offered_only_where_outputs_were_compared(family):
-    found, _ = system(family)
+    found, _ = load_system(family)
     assert {f"{family}{size}" for size in found.WEIGHTS} == {
         name.replace("_", "") for name in REFERENCES if name.startswith(family)
     }
@@ -93,7 +93,7 @@ def test_weights_are_offered_only_where_outputs_were_compared(family):
 def test_small_sizes_take_any_side(family, side):
     for name in (family, f"{family}_tiny"):
         with torch.device("meta"):
-            model = build(name, Seen(2, side, DIGITS))
+            model = build(name, Spec(2, side, DIGITS))
             assert model(torch.randn(2, 2, side, side)).shape == (2, 10)
 
 
@@ -104,7 +104,7 @@ def test_small_sizes_take_any_side(family, side):
 def test_paper_sizes_take_small_pictures(name):
     for side in (8, 28, 32, 63, 64, 96):
         with torch.device("meta"):
-            model = build(name, Seen(1, side, DIGITS))
+            model = build(name, Spec(1, side, DIGITS))
             assert model(torch.randn(2, 1, side, side)).shape == (2, 10)
 
 
@@ -112,7 +112,7 @@ def test_paper_sizes_take_small_pictures(name):
 @torch.inference_mode()
 def test_channels_last_gives_the_same_output(family):
     torch.manual_seed(0)
-    model = build(family, Seen(1, 28, DIGITS))
+    model = build(family, Spec(1, 28, DIGITS))
     image = torch.randn(4, 1, 28, 28)
     before = model(image)
     model = model.to(memory_format=torch.channels_last)
@@ -123,7 +123,7 @@ def test_channels_last_gives_the_same_output(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_head_is_the_last_layer_and_alone_learns_when_frozen(family):
     torch.manual_seed(0)
-    model = build(f"{family}_tiny", Seen(1, 16, DIGITS))
+    model = build(f"{family}_tiny", Spec(1, 16, DIGITS))
     model.freeze()
     model.train()
     head = model.get_submodule(model.head)
@@ -134,12 +134,12 @@ def test_head_is_the_last_layer_and_alone_learns_when_frozen(family):
 
 
 @lru_cache
-def digits() -> Cases:
+def digits() -> Dataset:
     """Scikit-learn's 1 797 digits of 8x8 pixels."""
     bunch = load_digits()
     image = torch.tensor(bunch.images * 255 / 16).round().to(torch.uint8)[:, None]
     names = [str(i) for i in range(len(image))]
-    return Cases("digits", image, torch.tensor(bunch.target, dtype=torch.long), DIGITS, names)
+    return Dataset("digits", image, torch.tensor(bunch.target, dtype=torch.long), DIGITS, names)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -147,8 +147,8 @@ def test_tiny_learns_digits(family):
     torch.manual_seed(0)
     cases = digits()
     train, test = cases.only(range(1400)), cases.only(range(1400, len(cases)))
-    found, config = system(f"{family}_tiny")
-    model = found(config, found.see(train)).to(memory_format=torch.channels_last)
+    found, config = load_system(f"{family}_tiny")
+    model = found(config, found.spec_for(train)).to(memory_format=torch.channels_last)
     assert count(model) < 100_000
     steps = 120
 
@@ -157,9 +157,9 @@ def test_tiny_learns_digits(family):
         for group in optimizer.param_groups:
             group["lr"] = rate
 
-    for _ in model.fit(Feed(train, model.prepare), Run(steps, batch=64, schedule=cycle)):
+    for _ in model.fit(model.loader(train), Run(steps, batch=64, schedule=cycle)):
         pass
-    assert model.evaluate(Feed(test, model.prepare))["accuracy"].mean() > 0.8
+    assert model.validate(model.loader(test))["accuracy"].mean() > 0.8
 
 
 # AlexNet
@@ -173,7 +173,7 @@ def test_alexnet_has_the_parameters_of_the_two_devices():
 @torch.inference_mode()
 def test_alexnet_keeps_maps_on_their_device_until_the_third_convolution():
     torch.manual_seed(0)
-    model = build("alexnet_tiny", Seen(1, 28, DIGITS))
+    model = build("alexnet_tiny", Spec(1, 28, DIGITS))
     at = [i for i, layer in enumerate(model.features) if isinstance(layer, nn.Conv2d)]
     first = model.features[: at[1]](torch.randn(1, 1, 28, 28))
     changed = first.clone()
@@ -229,7 +229,7 @@ def test_googlenet_with_5x5_kernels_has_the_parameters_of_the_papers_network():
 
 def test_googlenet_adds_the_auxiliaries_times_0_3_in_training_only():
     torch.manual_seed(0)
-    model = build("googlenet_tiny", Seen(1, 28, DIGITS))
+    model = build("googlenet_tiny", Spec(1, 28, DIGITS))
     batch = Batch(torch.randn(8, 1, 28, 28), torch.arange(8))
     asked = []
     for head in (model.aux1, model.aux2):

@@ -11,15 +11,16 @@ from sklearn.cluster import KMeans as Reference
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from souron.budget import one_cycle, set_rate
-from souron.data.cases import Cases, Feed
-from souron.speaking import Trouble
+from souron.data.dataset import Dataset
+from souron.evaluation import sampling
 from souron.systems.classify import airbench, cnn, mlp, mlp_mixer, vit
 from souron.systems.classify import timm as any_timm
+from souron.systems.cluster import kmeans
 from souron.systems.generate.dcgan import DCGAN
-from souron.systems.group import kmeans
-from souron.tasks import classify, generate, group
-from souron.training import Run
+from souron.tasks import classify, cluster, generate
+from souron.training.budget import one_cycle, set_rate
+from souron.training.loop import Run
+from souron.utils.messages import UserError
 
 CLASSIFIERS = [
     mlp.MLP,
@@ -33,12 +34,12 @@ TEN = tuple("0123456789")
 THOUSAND = tuple(map(str, range(1000)))
 
 
-def digits(first: int, last: int, side: int = 8) -> Cases:
+def digits(first: int, last: int, side: int = 8) -> Dataset:
     found = load_digits()
     image = torch.tensor(found.images[first:last] / 16 * 255, dtype=torch.float32)[:, None]
     if side != 8:
         image = F.interpolate(image, (side, side), mode="bilinear")
-    return Cases(
+    return Dataset(
         "digits",
         image.round().to(torch.uint8),
         torch.tensor(found.target[first:last]),
@@ -47,13 +48,13 @@ def digits(first: int, last: int, side: int = 8) -> Cases:
     )
 
 
-def learn(system, cases: Cases, steps: int, batch: int = 64, end: int | None = None):
+def learn(system, cases: Dataset, steps: int, batch: int = 64, end: int | None = None):
     run = Run(
         end or steps,
         batch,
         schedule=lambda optimizer, step: set_rate(optimizer, one_cycle(step / steps)),
     )
-    return list(system.fit(Feed(cases, system.prepare), run))
+    return list(system.fit(system.loader(cases), run))
 
 
 def count(system) -> int:
@@ -63,17 +64,17 @@ def count(system) -> int:
 def at_size(kind, size: str, side: int = 224, channels: int = 3, labels=THOUSAND):
     """Built without memory: for counting."""
     with torch.device("meta"):
-        return kind(kind.SIZES[size], classify.Seen(channels, side, labels))
+        return kind(kind.SIZES[size], classify.Spec(channels, side, labels))
 
 
 @pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_tiny_learns_digits(kind):
     torch.manual_seed(0)
     known = digits(0, 1400)
-    system = kind(kind.SIZES["tiny"], classify.Classifier.see(known))
+    system = kind(kind.SIZES["tiny"], classify.Classifier.spec_for(known))
     learn(system, known, 60 if kind is any_timm.Timm else 120)
     unseen = digits(1400, 1797)
-    right = system.evaluate(Feed(unseen, system.prepare))["accuracy"].mean()
+    right = system.validate(system.loader(unseen))["accuracy"].mean()
     assert right > 0.8
 
 
@@ -81,7 +82,7 @@ def test_tiny_learns_digits(kind):
 @pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 28), (1, 32), (3, 64), (1, 45)])
 def test_any_channels_and_side(kind, channels, side):
     for size in ("tiny", "small"):
-        seen = classify.Seen(channels, side, ("a", "b", "c"))
+        seen = classify.Spec(channels, side, ("a", "b", "c"))
         system = kind(kind.SIZES[size], seen).eval()
         with torch.inference_mode():
             assert system(torch.randn(2, channels, side, side)).shape == (2, 3)
@@ -89,7 +90,7 @@ def test_any_channels_and_side(kind, channels, side):
 
 @pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_freezing_leaves_the_head_alone_to_learn(kind):
-    system = kind(kind.SIZES["tiny"], classify.Seen(1, 8, TEN))
+    system = kind(kind.SIZES["tiny"], classify.Spec(1, 8, TEN))
     system.freeze()
     system.train()
     learning = [weight for weight in system.parameters() if weight.requires_grad]
@@ -139,7 +140,7 @@ def test_the_multilayer_perceptron_300_100_has_266610_parameters():
 
 def test_lenet_5_equals_its_layers_written_out():
     torch.manual_seed(0)
-    ours = cnn.CNN(cnn.CNN.SIZES["paper"], classify.Seen(1, 28, TEN))
+    ours = cnn.CNN(cnn.CNN.SIZES["paper"], classify.Spec(1, 28, TEN))
     first, second = ours.features[0], ours.features[3]
     image = torch.randn(2, 1, 28, 28)
     x = F.avg_pool2d(F.conv2d(image, first.weight, first.bias, padding=2).tanh(), 2)
@@ -185,7 +186,7 @@ def test_mixer_equals_timm():
 
 def test_timm_takes_the_weights_of_the_network_it_names():
     reference = timm.create_model("test_resnet", num_classes=3, in_chans=3).eval()
-    ours = any_timm.Timm(any_timm.Config("test_resnet"), classify.Seen(3, 32, ("a", "b", "c")))
+    ours = any_timm.Timm(any_timm.Config("test_resnet"), classify.Spec(3, 32, ("a", "b", "c")))
     ours.load_state_dict(reference.state_dict())
     assert ours.state_dict().keys() == reference.state_dict().keys()
     photo = torch.randn(1, 3, 32, 32)
@@ -194,7 +195,7 @@ def test_timm_takes_the_weights_of_the_network_it_names():
 
 
 def test_timm_gives_a_network_of_one_size_its_own_size():
-    ours = any_timm.Timm(any_timm.Config("test_vit"), classify.Seen(1, 28, ("a", "b")))
+    ours = any_timm.Timm(any_timm.Config("test_vit"), classify.Spec(1, 28, ("a", "b")))
     assert ours.side == 160
     assert ours.head == "head"
     assert ours(torch.randn(1, 1, 28, 28)).shape == (1, 2)
@@ -209,8 +210,8 @@ def test_timm_gives_a_network_of_one_size_its_own_size():
     ],
 )
 def test_timm_names_the_nearest_network(name, near):
-    with pytest.raises(Trouble) as trouble:
-        any_timm.Timm(any_timm.Config(name), classify.Seen(3, 32, ("a", "b")))
+    with pytest.raises(UserError) as trouble:
+        any_timm.Timm(any_timm.Config(name), classify.Spec(3, 32, ("a", "b")))
     assert trouble.value.code == "backbone"
     assert near in trouble.value.expected
 
@@ -230,8 +231,8 @@ def test_orthogonal_brings_every_singular_value_near_one(shape):
 def test_whitening_leaves_patches_uncorrelated():
     torch.manual_seed(0)
     known = digits(0, 1400, 16)
-    system = airbench.Airbench(airbench.Airbench.SIZES["tiny"], classify.Classifier.see(known))
-    batch = next(iter(Feed(known, system.prepare).endless(1000)))
+    system = airbench.Airbench(airbench.Airbench.SIZES["tiny"], classify.Classifier.spec_for(known))
+    batch = next(iter(system.loader(known).endless(1000)))
     system.whiten_for(batch.image)
     answers = system.whiten(batch.image).transpose(0, 1).flatten(1)
     half = len(answers) // 2
@@ -242,8 +243,8 @@ def test_whitening_leaves_patches_uncorrelated():
 @pytest.mark.parametrize(("size", "learns"), [("quick", False), ("tiny", True)])
 def test_nothing_flows_back_to_a_first_layer_that_does_not_learn(size, learns):
     known = digits(0, 256, 28)
-    system = airbench.Airbench(airbench.Airbench.SIZES[size], classify.Classifier.see(known))
-    system.whiten_for(next(Feed(known, system.prepare).endless(256)).image)
+    system = airbench.Airbench(airbench.Airbench.SIZES[size], classify.Classifier.spec_for(known))
+    system.whiten_for(next(system.loader(known).endless(256)).image)
     before = {name: tensor.clone() for name, tensor in system.whiten.state_dict().items()}
     learn(system, known, 3)
     assert torch.equal(system.whiten.weight, before["weight"])
@@ -255,7 +256,7 @@ def test_nothing_flows_back_to_a_first_layer_that_does_not_learn(size, learns):
 
 def test_airbench_resumed_equals_unbroken():
     known = digits(0, 512, 16)
-    seen = classify.Classifier.see(known)
+    seen = classify.Classifier.spec_for(known)
     config = airbench.Airbench.SIZES["tiny"]
     torch.manual_seed(0)
     unbroken = airbench.Airbench(config, seen)
@@ -268,7 +269,7 @@ def test_airbench_resumed_equals_unbroken():
     again = airbench.Airbench(config, seen)
     again.load_state_dict(broken.state_dict())
     run = Run(6, 64, 3, saved, schedule=lambda o, step: set_rate(o, one_cycle(step / 6)))
-    for _progress in again.fit(Feed(known, again.prepare), run):
+    for _progress in again.fit(again.loader(known), run):
         pass
     for name, tensor in unbroken.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
@@ -283,8 +284,8 @@ def test_airbench_at_the_papers_size_has_its_1970000_parameters():
     ("channels", "side"), [(1, 8), (3, 16), (1, 28), (3, 32), (1, 45), (3, 64)]
 )
 def test_dcgan_draws_pictures_of_the_datas_size(channels, side):
-    system = DCGAN(DCGAN.SIZES["tiny"], generate.Seen(channels, side))
-    drawn = system.draw(generate.Noise(0, range(2)))
+    system = DCGAN(DCGAN.SIZES["tiny"], generate.Spec(channels, side))
+    drawn = system.draw(sampling.Noise(0, range(2)))
     assert drawn.shape == (2, channels, side, side)
     assert drawn.abs().max() <= 1
     assert system.critic(drawn).shape == (2, 1, 1, 1)
@@ -293,13 +294,13 @@ def test_dcgan_draws_pictures_of_the_datas_size(channels, side):
 def test_dcgan_equals_the_known_counts():
     """Width 64 is PyTorch's own example, https://github.com/pytorch/examples/tree/main/dcgan."""
     with torch.device("meta"):
-        system = DCGAN(DCGAN.SIZES["paper"].__class__(width=64), generate.Seen(3, 64))
+        system = DCGAN(DCGAN.SIZES["paper"].__class__(width=64), generate.Spec(3, 64))
     assert count(system.generator) == 3_576_704
     assert count(system.critic) == 2_765_568
 
 
 def test_dcgan_at_the_papers_size_starts_from_1024_channels_and_small_weights():
-    system = DCGAN(DCGAN.SIZES["paper"], generate.Seen(3, 64))
+    system = DCGAN(DCGAN.SIZES["paper"], generate.Spec(3, 64))
     first = system.generator[0].weight
     assert first.shape == (100, 1024, 4, 4)
     assert first.std().item() == pytest.approx(0.02, rel=0.05)
@@ -307,7 +308,7 @@ def test_dcgan_at_the_papers_size_starts_from_1024_channels_and_small_weights():
 
 def test_each_update_of_dcgan_moves_its_own_network_only():
     torch.manual_seed(0)
-    system = DCGAN(DCGAN.SIZES["tiny"], generate.Seen(1, 16))
+    system = DCGAN(DCGAN.SIZES["tiny"], generate.Spec(1, 16))
     batch = generate.Batch(torch.rand(8, 1, 16, 16) * 2 - 1, torch.zeros(8))
     optimizers = system.optimizers()
 
@@ -330,20 +331,20 @@ def test_each_update_of_dcgan_moves_its_own_network_only():
 def test_the_critic_of_dcgan_learns_to_tell_drawn_from_real():
     torch.manual_seed(0)
     known = digits(0, 1024, 16)
-    system = DCGAN(DCGAN.SIZES["tiny"], generate.Seen(1, 16))
+    system = DCGAN(DCGAN.SIZES["tiny"], generate.Spec(1, 16))
     steps = learn(system, known, 40)
     losses = [progress.losses["critic"].item() for progress in steps]
     assert np.mean(losses[-10:]) < np.mean(losses[:3]) - 0.3
 
 
-def points_of(cases: Cases) -> torch.Tensor:
-    return cases.image.flatten(1).float() / 255
+def points_of(cases: Dataset) -> torch.Tensor:
+    return cases.input.flatten(1).float() / 255
 
 
 def test_inertia_never_rises_and_learning_ends_by_itself():
     torch.manual_seed(0)
     known = digits(0, 1797)
-    system = kmeans.KMeans(kmeans.KMeans.SIZES["small"], group.Grouper.see(known))
+    system = kmeans.KMeans(kmeans.KMeans.SIZES["small"], cluster.Clusterer.spec_for(known))
     inertia = [progress.losses["inertia"].item() for progress in learn(system, known, 1000)]
     assert 5 < len(inertia) < 200
     assert all(after <= before + 1e-6 for before, after in pairwise(inertia))
@@ -355,7 +356,7 @@ def test_kmeans_equals_scikit_learns():
     torch.manual_seed(3)
     start = kmeans.far_apart(points, 10)
     torch.manual_seed(3)
-    system = kmeans.KMeans(kmeans.Config(10), group.Grouper.see(known))
+    system = kmeans.KMeans(kmeans.Config(10), cluster.Clusterer.spec_for(known))
     learn(system, known, 1000)
     reference = Reference(10, init=start.numpy(), n_init=1, algorithm="lloyd", tol=0, max_iter=1000)
     reference.fit(points.numpy())
@@ -366,7 +367,7 @@ def test_kmeans_equals_scikit_learns():
 
 def test_a_centre_without_points_moves_to_the_farthest_point():
     points = torch.tensor([[0.0], [1.0], [2.0], [30.0]])
-    system = kmeans.KMeans(kmeans.Config(2), group.Seen(1))
+    system = kmeans.KMeans(kmeans.Config(2), cluster.Spec(1))
     system.centres.copy_(torch.tensor([[1.0], [1000.0]]))
     system.move(points, system(points), (points - 1).square().sum(1))
     assert system.centres.tolist() == [[1.0], [30.0]]
@@ -383,6 +384,6 @@ def test_first_centres_are_different_points_far_apart():
 
 
 def test_more_groups_than_different_points_is_refused():
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         kmeans.far_apart(torch.tensor([[0.0], [1.0]]).repeat(20, 1), 3)
     assert (trouble.value.code, trouble.value.fix) == ("groups", "groups=2")

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from souron.budget import Budget, one_cycle, set_rate
-from souron.data.cases import Feed
-from souron.speaking import Trouble
-from souron.training import Run, descend, take_up
+from souron.data.dataset import Loader
+from souron.training.budget import Budget, one_cycle, set_rate
+from souron.training.loop import Run, descend, load_optimizer_state
+from souron.utils.messages import UserError
 
 
 class Rivals(nn.Module):
@@ -62,18 +62,20 @@ def test_losses_carry_no_graph():
 
 def test_an_epoch_shows_each_case_once(digits):
     cases = digits.only(range(60))
-    feed = Feed(cases, lambda image, label: label)
+    feed = Loader(cases, lambda rows: rows.target)
     batches = feed.endless(20)
     for _epoch in range(2):
         seen = torch.cat([next(batches) for _step in range(3)])
-        assert torch.equal(seen.sort().values, cases.label.sort().values)
+        assert torch.equal(seen.sort().values, cases.target.sort().values)
 
 
 def test_a_feed_taken_up_again_goes_on_as_if_unbroken(digits):
-    def noisy(image, generator):
-        return image + torch.randint(0, 9, image.shape, generator=generator, dtype=torch.uint8)
+    def noisy(rows, generator):
+        shape = rows.input.shape
+        noise = torch.randint(0, 9, shape, generator=generator, dtype=torch.uint8)
+        return rows._replace(input=rows.input + noise)
 
-    feed = Feed(digits.only(range(50)), lambda image, label: (image, label), noisy, seed=3)
+    feed = Loader(digits.only(range(50)), lambda rows: rows, noisy, seed=3)
     unbroken = [batch for batch, _i in zip(feed.endless(8), range(20), strict=False)]
     again = feed.endless(8, start=13)
     for image, label in unbroken[13:]:
@@ -84,7 +86,7 @@ def test_a_feed_taken_up_again_goes_on_as_if_unbroken(digits):
 def test_another_seed_gives_another_order(digits):
     cases = digits.only(range(50))
     first, second = (
-        next(Feed(cases, lambda image, label: label, seed=seed).endless(50)) for seed in (0, 1)
+        next(Loader(cases, lambda rows: rows.target, seed=seed).endless(50)) for seed in (0, 1)
     )
     assert not torch.equal(first, second)
 
@@ -102,7 +104,7 @@ def test_a_budget_is_read(text, amount, unit):
 
 @pytest.mark.parametrize("text", ["", "60", "0s", "-5ep", "5 weeks", "ep5", "1e3s"])
 def test_what_is_no_budget_is_refused(text):
-    with pytest.raises(Trouble, match="not a budget"):
+    with pytest.raises(UserError, match="not a budget"):
         Budget.parse(text)
 
 
@@ -150,7 +152,7 @@ def test_a_fused_step_is_right_after_moments_were_read_in_another_layout():
     }
     broken, other = fresh()
     broken.data.copy_(unbroken.data)
-    take_up(other, copy.deepcopy(state))
+    load_optimizer_state(other, copy.deepcopy(state))
     for _step in range(3):
         gradient = torch.randn(8, 4, 3, 3).to(memory_format=torch.channels_last)
         step(optimizer, unbroken)

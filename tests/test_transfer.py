@@ -7,12 +7,16 @@ from drawing import textures
 from sklearn.datasets import load_sample_image
 from torch import nn
 
-from souron import comparing, evaluating, fetching, finding, predicting, probing, running, saving
-from souron.data.cases import Cases, Feed
-from souron.kinds.image import picture
-from souron.tasks.classify import Seen
+from souron import model, registry
+from souron.data.dataset import Dataset
+from souron.hub import fetch
+from souron.kinds.codecs.image import picture
+from souron.runs import compare, evaluate, train
+from souron.tasks.classify import Spec
+from souron.training import frozen
+from souron.utils import files
 
-IMAGENET = Seen(3, 224, tuple(str(i) for i in range(1000)))
+IMAGENET = Spec(3, 224, tuple(str(i) for i in range(1000)))
 # parameters as the authors' table gives them, in millions, and exactly
 PUBLISHED = {"efficientnet_lite": 4_652_008, "efficientnet_lite1": 5_416_680,
              "efficientnet_lite2": 6_092_072, "efficientnet_lite3": 8_197_096,
@@ -28,7 +32,7 @@ def own_cache(tmp_path, monkeypatch):
 @pytest.mark.parametrize("number, name", [*enumerate(PUBLISHED)])
 def test_efficientnet_lite_equals_the_reference(number, name):
     torch.manual_seed(0)
-    kind, config = finding.system(name)
+    kind, config = registry.load_system(name)
     ours = kind(config, IMAGENET)
     reference = timm.create_model(f"tf_efficientnet_lite{number}")
     assert sum(weight.numel() for weight in ours.parameters()) == PUBLISHED[name]
@@ -46,16 +50,16 @@ def test_efficientnet_lite_equals_the_reference(number, name):
 def test_the_weights_that_come_with_the_installation_know_a_palace(tmp_path):
     file = tmp_path / "china.png"
     picture(torch.from_numpy(load_sample_image("china.jpg").copy()).permute(2, 0, 1)).save(file)
-    answer = predicting.load("efficientnet_lite", pretrained=True)(file)
+    answer = model.load("efficientnet_lite", pretrained=True)(file)
     assert answer.top5[0][0] in ("palace", "monastery")
-    assert fetching.where("efficientnet_lite").name.endswith("-57934424.pth")
+    assert fetch.where("efficientnet_lite").name.endswith("-57934424.pth")
 
 
-def few(count: int = 48, side: int = 32, channels: int = 3) -> Cases:
+def few(count: int = 48, side: int = 32, channels: int = 3) -> Dataset:
     """Bright pictures and dark ones."""
     label = torch.arange(count) % 2
     noise = torch.randint(0, 128, (count, channels, side, side)).byte()
-    return Cases("few", noise + (127 * label).byte().view(-1, 1, 1, 1), label, ("dark", "bright"),
+    return Dataset("few", noise + (127 * label).byte().view(-1, 1, 1, 1), label, ("dark", "bright"),
                  [f"{i}.png" for i in range(count)])  # fmt: skip
 
 
@@ -63,44 +67,42 @@ def few(count: int = 48, side: int = 32, channels: int = 3) -> Cases:
 def test_the_head_over_features_answers_as_the_whole(name):
     torch.manual_seed(0)
     cases = few()
-    kind, config = finding.system(name)
-    whole = kind(config, kind.see(cases)).eval()
-    assert probing.may(whole, cases, torch.device("cpu"))
-    *_progress, (done, seen) = probing.features(whole, cases, torch.device("cpu"))
-    assert done == 1 and seen.cases.image.ndim == 2
-    head = probing.Head(whole)
-    one = head.probabilities(Feed(seen.cases, head.prepare))
-    torch.testing.assert_close(
-        one, whole.probabilities(Feed(cases, whole.prepare)), atol=0.02, rtol=0
-    )
+    kind, config = registry.load_system(name)
+    whole = kind(config, kind.spec_for(cases)).eval()
+    assert frozen.may(whole, cases, torch.device("cpu"))
+    *_progress, (done, seen) = frozen.features(whole, cases, torch.device("cpu"))
+    assert done == 1 and seen.cases.input.ndim == 2
+    head = whole.head_alone()
+    one = head.probabilities(head.loader(seen.cases))
+    torch.testing.assert_close(one, whole.probabilities(whole.loader(cases)), atol=0.02, rtol=0)
     # a second look is read from the cache, and another picture is not
-    assert [done for done, _seen in probing.features(whole, cases, torch.device("cpu"))] == [1.0]
+    assert [done for done, _seen in frozen.features(whole, cases, torch.device("cpu"))] == [1.0]
     other = few()
-    assert len(list(probing.features(whole, other, torch.device("cpu")))) > 1
+    assert len(list(frozen.features(whole, other, torch.device("cpu")))) > 1
 
 
 def test_a_network_that_goes_on_after_its_last_layer_is_run_as_a_whole():
-    kind, config = finding.system("airbench_tiny")
+    kind, config = registry.load_system("airbench_tiny")
     cases = few()
-    system = kind(config, kind.see(cases))
+    system = kind(config, kind.spec_for(cases))
     nn.init.normal_(system.fc.weight, std=3.0)
-    assert not probing.may(system, cases, torch.device("cpu"))
+    assert not frozen.may(system, cases, torch.device("cpu"))
 
 
 def test_a_frozen_run_saves_the_whole_network(photos):
-    first = running.train("resnet_tiny", photos, budget="2ep")
-    second = running.train(
+    first = train.train("resnet_tiny", photos, budget="2ep")
+    second = train.train(
         "resnet_tiny", photos, budget="30ep", pretrained=str(first.folder), freeze=True
     )
-    before = saving.read_tensors(first.folder / "weights/best.safetensors")[0]
-    after = saving.read_tensors(second.folder / "weights/best.safetensors")[0]
+    before = files.read_tensors(first.folder / "weights/best.safetensors")[0]
+    after = files.read_tensors(second.folder / "weights/best.safetensors")[0]
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"fc.weight", "fc.bias"}
-    assert evaluating.evaluate(second.folder)["accuracy"] == second.measures["accuracy"]
+    assert evaluate.evaluate(second.folder)["accuracy"] == second.measures["accuracy"]
 
 
 def test_transfer_beats_learning_from_scratch_at_the_same_budget(tmp_path):
-    record = comparing.compare(
+    record = compare.compare(
         ["efficientnet_lite:frozen", "efficientnet_lite:scratch"],
         textures(tmp_path / "textures"), budget="12s", seeds=2, side=64, batch=32,
     )  # fmt: skip
@@ -111,6 +113,6 @@ def test_transfer_beats_learning_from_scratch_at_the_same_budget(tmp_path):
 
 
 def test_an_unknown_start_is_refused():
-    with pytest.raises(comparing.Trouble) as trouble:
-        comparing.compare(["resnet18:frosen", "mlp"], "digits")
+    with pytest.raises(compare.UserError) as trouble:
+        compare.compare(["resnet18:frosen", "mlp"], "digits")
     assert "resnet18:frozen" in trouble.value.expected

@@ -10,10 +10,14 @@ import pytest
 import radiographs
 import torch
 
-from souron import comparing, evaluating, fitting, running, trusting
-from souron.data import loading, splitting, table
-from souron.reporting import trust_page
-from souron.speaking import Trouble
+from souron.data import load, splits
+from souron.data.formats import csv_table
+from souron.evaluation import classification
+from souron.runs import compare, crossval, evaluate
+from souron.runs import events as runs_events
+from souron.runs import train as run_train
+from souron.training import forecast, trainer
+from souron.utils.messages import UserError
 
 
 @pytest.fixture
@@ -26,13 +30,13 @@ def clinic(tmp_path, monkeypatch):
 
 def train(data, **options):
     given = {"budget": "6ep", "batch": 16, "side": 24, **options}
-    return running.train("cnn_tiny", str(data), **given)
+    return run_train.train("cnn_tiny", str(data), **given)
 
 
 def test_few_cases_are_cross_validated_by_patient(clinic):
     record = train(clinic)
-    cases = table.load(clinic, 24)
-    assert record.folds == splitting.FOLDS and record.measures["accuracy"].n == len(cases)
+    cases = csv_table.load(clinic, 24)
+    assert record.folds == splits.FOLDS and record.measures["accuracy"].n == len(cases)
     assert record.measures["accuracy"].groups == len(set(cases.group))
     with (record.folder / "folds.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -44,14 +48,14 @@ def test_few_cases_are_cross_validated_by_patient(clinic):
     split = (record.folder / "split.csv").read_text(encoding="utf-8").splitlines()
     assert {line.rpartition(",")[2] for line in split[1:]} == {"train", "val"}
     assert not (record.folder / "folds").exists()
-    again = evaluating.examine(record.folder)
+    again = evaluate.examine(record.folder)
     assert again.measures == record.measures
-    assert again.trust.as_json() == record.trust.as_json()
+    assert again.details.as_json() == record.details.as_json()
 
 
 def test_folds_share_no_patient_and_no_picture(clinic):
-    cases = table.load(clinic, 24)
-    plan = splitting.plan(cases, alike=[(0, 5), (5, 9)])
+    cases = csv_table.load(clinic, 24)
+    plan = splits.plan(cases, alike=[(0, 5), (5, 9)])
     for folds in plan.repeats:
         assert sorted(torch.cat([one.test for one in folds]).tolist()) == list(range(len(cases)))
         for one in folds:
@@ -62,46 +66,46 @@ def test_folds_share_no_patient_and_no_picture(clinic):
             assert sorted(held) == [0, 0, 3]
     assert plan.repeats[0][0].test.tolist() != plan.repeats[1][0].test.tolist()
     backwards = cases.only(list(range(len(cases)))[::-1])
-    mirrored = splitting.plan(backwards)
-    same = splitting.plan(cases)
+    mirrored = splits.plan(backwards)
+    same = splits.plan(cases)
     for one, other in zip(same.repeats[0], mirrored.repeats[0], strict=True):
         assert {cases.file[i] for i in one.test} == {backwards.file[i] for i in other.test}
 
 
 def test_one_split_where_it_is_asked_for_or_cases_are_many(clinic):
     assert train(clinic, folds=1).folds == 1
-    digits = loading.load("digits")
-    assert not splitting.plan(digits).repeats
-    assert len(splitting.plan(digits, folds=3).repeats[0]) == 3
+    digits = load.load("digits")
+    assert not splits.plan(digits).repeats
+    assert len(splits.plan(digits, folds=3).repeats[0]) == 3
 
 
 def test_an_interrupted_cross_validation_goes_on_where_it_was(clinic, monkeypatch):
     whole = train(clinic)
     tested = []
-    original = trusting.Tested.write
+    original = crossval.files.write_tensors
 
-    def write(self, path, seconds):
-        original(self, path, seconds)
-        tested.append(path)
-        if len(tested) == 4:
-            raise KeyboardInterrupt
+    def write(path, tensors, about):
+        original(path, tensors, about)
+        if "probability" in tensors:
+            tested.append(path)
+            if len(tested) == 4:
+                raise KeyboardInterrupt
 
-    monkeypatch.setattr(trusting.Tested, "write", write)
-    with pytest.raises(running.Interrupted) as stopped:
+    with monkeypatch.context() as patch, pytest.raises(runs_events.Interrupted) as stopped:
+        patch.setattr(crossval.files, "write_tensors", write)
         train(clinic, name="broken")
-    monkeypatch.setattr(trusting.Tested, "write", original)
     folder = stopped.value.folder
     kept = {path: path.stat().st_mtime_ns for path in tested}
-    events = list(running.training(resume=folder))
+    events = list(run_train.training(resume=folder))
     record = events[-1].record
     assert all(not path.exists() for path in kept)
     assert record.measures == whole.measures
-    assert torch.equal(record.probability, whole.probability)
+    assert torch.equal(record.answers[0]["probability"], whole.answers[0]["probability"])
 
 
 def test_ctrl_c_in_the_last_step_of_a_fold_stops_the_run(clinic, monkeypatch):
     whole = train(clinic)
-    go, finished = fitting.Fit.go, []
+    go, finished = trainer.Trainer.go, []
 
     def last_step(self, *given):
         go(self, *given)
@@ -109,24 +113,24 @@ def test_ctrl_c_in_the_last_step_of_a_fold_stops_the_run(clinic, monkeypatch):
         if len(finished) == 3:
             signal.raise_signal(signal.SIGINT)
 
-    with monkeypatch.context() as patch, pytest.raises(running.Interrupted) as stopped:
-        patch.setattr(fitting.Fit, "go", last_step)
+    with monkeypatch.context() as patch, pytest.raises(runs_events.Interrupted) as stopped:
+        patch.setattr(trainer.Trainer, "go", last_step)
         train(clinic, name="broken")
     assert len(finished) == 3
-    resumed = running.train(resume=stopped.value.folder)
-    assert torch.equal(resumed.probability, whole.probability)
+    resumed = run_train.train(resume=stopped.value.folder)
+    assert torch.equal(resumed.answers[0]["probability"], whole.answers[0]["probability"])
 
 
 def test_the_forecast_counts_each_folds_own_steps(clinic, monkeypatch):
     """Trainings with fewer cases take fewer steps, and smaller ones where a batch is not full."""
-    monkeypatch.setattr(running, "probe", lambda fit: fitting.Probe(step=1.0, look=0, held=0))
-    go, steps = fitting.Fit.go, []
+    monkeypatch.setattr(run_train, "probe", lambda fit: forecast.Probe(step=1.0, look=0, held=0))
+    go, steps = trainer.Trainer.go, []
 
     def counted(self, *given):
         go(self, *given)
         steps.extend([self.step * self.batch / 16] if self.done else [])
 
-    monkeypatch.setattr(fitting.Fit, "go", counted)
+    monkeypatch.setattr(trainer.Trainer, "go", counted)
     record = train(clinic)
     assert record.forecast.seconds == pytest.approx(sum(steps)) and len(set(steps)) > 2
     assert train(clinic, budget="2s").forecast.seconds == pytest.approx(2)
@@ -139,28 +143,34 @@ def test_five_runs_with_one_seed_are_equal_to_the_bit(clinic):
         assert all(
             torch.equal(first[name], value) for name, value in run.model.state_dict().items()
         )
-        assert torch.equal(run.probability, runs[0].probability)
+        assert torch.equal(run.answers[0]["probability"], runs[0].answers[0]["probability"])
         assert run.measures == runs[0].measures
 
 
 def test_what_is_chosen_is_chosen_on_validation_cases(clinic):
     """Other labels of the test cases change the figures, neither threshold nor temperature."""
     record = train(clinic, folds=1)
-    cases = table.load(clinic, 24)
-    split = splitting.read(record.folder / "split.csv", cases)
+    cases = csv_table.load(clinic, 24)
+    split = splits.read(record.folder / "split.csv", cases)
     parts = split.deal(cases)
-    trial = trusting.Trial(trusting.positive(None, cases.labels))
-    tested = trial.test(record.model, parts.val, parts.test)
-    assert record.trust.thresholds == (tested.decision.threshold,) * 2
-    flipped = parts.val.label.flip(0)
-    other = trial.decide(record.model, replace(parts.val, label=flipped))
-    assert other != tested.decision
+    positive = classification.positive(None, cases.classes)
+    chosen = classification.decide(record.model, parts.val, positive, None)
+    assert record.details.thresholds == (chosen["threshold"],) * 2
+    flipped = replace(parts.val, target=parts.val.target.flip(0))
+    assert classification.decide(record.model, flipped, positive, None) != chosen
 
 
 def test_the_report_has_every_section_and_no_more_than_json_says(clinic):
     record = train(clinic, prevalence=0.07)
     page = (record.folder / "report.html").read_text(encoding="utf-8")
-    for anchor in trust_page.NAMES:
+    for anchor in [
+        "discrimination",
+        "confusion",
+        "subgroups",
+        "calibration",
+        "robustness",
+        "sizes",
+    ]:
         assert f'id="{anchor}"' in page, anchor
     assert "7.0" in page
     told = json.loads(json.dumps(record.as_json(), default=str))
@@ -168,8 +178,8 @@ def test_the_report_has_every_section_and_no_more_than_json_says(clinic):
     columns = {group["column"] for group in told["subgroups"]}
     assert {"site", "sex", "age"} <= columns and "date" not in columns
     assert told["calibration"]["before"]["brier"]["n"] > 0
-    assert told["decision"]["positive"] == record.trust.positive
-    common = evaluating.examine(record.folder, prevalence=0.5)
+    assert told["decision"]["positive"] == record.details.positive
+    common = evaluate.examine(record.folder, prevalence=0.5)
     name = "positive predictive value"
     assert record.measures[name].value < common.measures[name].value
 
@@ -180,7 +190,7 @@ def test_the_report_has_every_section_and_no_more_than_json_says(clinic):
      ({"positive": "opacty"}, "positive")],
 )  # fmt: skip
 def test_a_wish_without_sense_is_refused(clinic, options, code):
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         train(clinic, **options)
     assert trouble.value.code == code
 
@@ -194,29 +204,29 @@ def test_a_table_with_parts_of_its_own_is_not_cross_validated(clinic):
         "\n".join([lines[0] + ",part", *(f"{x},{part[x.split(',')[2]]}" for x in lines[1:])])
     )
     assert train(own).folds == 1
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(UserError) as trouble:
         train(own, folds=5)
     assert trouble.value.code == "option"
 
 
 def test_a_comparison_of_few_cases_tests_every_case_with_every_seed(clinic):
-    record = comparing.compare(
+    record = compare.compare(
         ["cnn_tiny", "mlp_tiny"], str(clinic), budget="2ep", seeds=2, batch=16, side=24
     )
-    cases = table.load(clinic, 24)
+    cases = csv_table.load(clinic, 24)
     assert record.folds == 5 and record.cases == len(cases)
     assert record.scores["cnn_tiny"].shape == (2, len(cases))
     assert all(np.isfinite(table).all() for table in record.scores.values())
     assert [row.measure for row in record.further["AUC"].rows] == ["AUC", "AUC"]
     assert len(record.further["AUC"].verdicts) == 1
     assert 'id="further"' in record.report.read_text(encoding="utf-8")
-    again = list(comparing.comparing(resume=record.folder))[-1].record
+    again = list(compare.comparing(resume=record.folder))[-1].record
     assert again.as_json()["rows"][0]["value"] == record.as_json()["rows"][0]["value"]
 
 
 def test_five_seeds_of_one_system_show_their_spread(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    record = comparing.compare(["mlp_tiny"], "digits", budget="1ep", seeds=5)
+    record = compare.compare(["mlp_tiny"], "digits", budget="1ep", seeds=5)
     [row] = record.rows
     assert len(set(row.seeds)) > 1 and len(row.seeds) == 5 and not record.verdicts
     assert row.low < row.value < row.high and min(row.seeds) < row.value < max(row.seeds)

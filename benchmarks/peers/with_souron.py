@@ -5,21 +5,22 @@ Own recipe: what ``souron train airbench data=fashion`` does.
 
 # ruff: noqa: E402, the allocator is set before torch is imported
 
-from souron import machine
+from souron.utils import hardware
 
-machine.calm_allocator()
+hardware.calm_allocator()
 
 import protocol
 import torch
 from networks import small
 from torch import Tensor
 
-from souron import finding, fitting
-from souron.budget import one_cycle, set_rate
-from souron.data import augmenting
-from souron.data.cases import Cases, Feed
-from souron.tasks.classify import Classifier, Seen
-from souron.training import Run
+from souron import registry
+from souron.data import transforms
+from souron.data.dataset import Dataset
+from souron.tasks.classify import Classifier, Spec
+from souron.training import trainer
+from souron.training.budget import one_cycle, set_rate
+from souron.training.loop import Run
 
 
 class Small(Classifier):
@@ -27,7 +28,7 @@ class Small(Classifier):
 
     channels_last = True
 
-    def __init__(self, config: None, seen: Seen) -> None:
+    def __init__(self, config: None, seen: Spec) -> None:
         super().__init__(config, seen)
         self.network = small()
 
@@ -38,9 +39,9 @@ class Small(Classifier):
         return {"model": torch.optim.Adam(self.parameters(), lr=chosen.rate)}
 
 
-def cases(pixels, labels) -> Cases:
+def cases(pixels, labels) -> Dataset:
     image, label = torch.from_numpy(pixels)[:, None], torch.from_numpy(labels).long()
-    return Cases("fashion", image, label, tuple("0123456789"), file=())
+    return Dataset("fashion", image, label, tuple("0123456789"), file=())
 
 
 chosen = protocol.options()
@@ -51,23 +52,23 @@ train, test = cases(data.train, data.train_label), cases(data.test, data.test_la
 if chosen.table == "same":
     kind, config, change = Small, None, None
 else:
-    kind, config = finding.system(chosen.system)
-    change = augmenting.augmentation([] if chosen.augment == "none" else chosen.augment.split(","))
-system = kind(config, kind.see(train))
+    kind, config = registry.load_system(chosen.system)
+    change = transforms.augmentation([] if chosen.augment == "none" else chosen.augment.split(","))
+system = kind(config, kind.spec_for(train))
 if system.channels_last:
     system.to(memory_format=torch.channels_last)
-feed = Feed(train, system.prepare, change, chosen.seed)
-unseen = Feed(test, system.prepare)
+feed = system.loader(train, change, chosen.seed)
+unseen = system.loader(test)
 an_epoch = len(train) // chosen.batch
 steps = an_epoch * chosen.epochs
-clock = protocol.Clock(chosen, an_epoch, lambda: fitting.look(system, unseen)["accuracy"])
+clock = protocol.Clock(chosen, an_epoch, lambda: trainer.look(system, unseen)["accuracy"])
 
 
 def run() -> None:
     plan = Run(
         steps,
         chosen.batch,
-        autocast=fitting.autocast(feed.device),
+        autocast=trainer.autocast(feed.device),
         schedule=lambda optimizer, step: set_rate(optimizer, one_cycle(step / steps)),
     )
     for _progress in system.fit(feed, plan):

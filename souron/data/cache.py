@@ -33,13 +33,14 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from souron import machine
-from souron.data import loading, workers
-from souron.data.cases import Skipped
-from souron.data.column import Column, Sketch
-from souron.data.workers import Decoded, Task, Wanted
-from souron.kinds.image import readable
-from souron.speaking import Trouble, _
+from souron.data import decoding, workers
+from souron.data.column import LazyColumn, Sketch
+from souron.data.dataset import Skipped
+from souron.data.workers import Decoded, Recipe, Wanted
+from souron.kinds.codecs.limits import readable
+from souron.utils import hardware
+from souron.utils.files import cache_folder
+from souron.utils.messages import UserError, _
 
 SHARE_OF_MEMORY = 1 / 3  # of what is free, that pictures may fill; the parts are copied out of it
 MAGIC, VERSION, START = b"souron pictures\n", 1, 4096
@@ -120,24 +121,24 @@ class Job:
 
 
 class Outcome(NamedTuple):
-    """What ``folder.gather`` makes cases of."""
+    """What ``folder.gather`` makes a ``Dataset`` of."""
 
-    image: Column
+    image: LazyColumn
     kept: list[Decoded]  # of each picture in ``image``
     skipped: list[Skipped]
 
 
 def folder() -> Path:
-    return loading.cache() / "decoded"
+    return cache_folder() / "decoded"
 
 
 def needed(count: int, channels: int, side: int, deep: bool) -> bool:
     """Would the pictures take too much of the memory that is free?"""
-    _total, free = machine.memory()
+    _total, free = hardware.memory()
     return count * channels * side**2 * (4 if deep else 1) > free * SHARE_OF_MEMORY
 
 
-class OnDisk(Column):
+class OnDisk(LazyColumn):
     """Pictures in a cache file."""
 
     def __init__(self, path: Path, about: dict[str, Any], marks: bytes, rows: Tensor) -> None:
@@ -179,11 +180,11 @@ class File:
         weakref.finalize(self, os.close, self.number)
 
     def read(self, into: memoryview, place: int) -> None:
-        """Fill ``into`` from ``place`` on. Raises Trouble where the file ends before."""
+        """Fill ``into`` from ``place`` on. Raises UserError where the file ends before."""
         while len(into):
             count = self._some(into, place)
             if count == 0:
-                raise Trouble(
+                raise UserError(
                     "cut short",
                     _("{path} was cut short while it was read").format(path=self.path),
                     expected=_("a cache file that nobody changes"),
@@ -247,14 +248,12 @@ def sketch(job: Job) -> Outcome:
     long it will take; nothing is written."""
     if (before := opened(job)) is not None:
         return before
-    from souron.data import folder as reading
-
-    read_file = reading.reader(job.root, job.side, job.channels, job.window)
+    read_file = decoding.reader(job.root, job.side, job.channels, job.window)
     step = -(-len(job.files) // MOST_PROBED)
     few: list[Tensor] = []
     begun, tried = time.perf_counter(), 0
     for path, file, frame, _frames in job.files[::step]:
-        item = reading.Listed(path, file, "", frame=frame)
+        item = decoding.Listed(path, file, "", frame=frame)
         few += [read.pixels for read in read_file((item, 1)) if isinstance(read.pixels, Tensor)]
         tried += 1
         if time.perf_counter() - begun > PROBE_SECONDS:
@@ -263,7 +262,7 @@ def sketch(job: Job) -> Outcome:
     image = torch.stack([one.float() for one in few]) if few else torch.zeros(1, *job.shape)
     deep = job.deep or any(one.is_floating_point() for one in few)
     job = replace(job, deep=deep)
-    seconds = STARTING + each * job.count / min(machine.cores(), workers.MOST)
+    seconds = STARTING + each * job.count / min(hardware.cores(), workers.MOST)
     kept = [
         Decoded(i, -1, f"{each.file}#{n}" if each.frames > 1 else each.file, n or each.frame, [])
         for i, each in enumerate(job.files)
@@ -275,7 +274,7 @@ def sketch(job: Job) -> Outcome:
 
 def decoded(job: Job, progress: Callable[[int, int], None] | None = None) -> Outcome:
     """All pictures, from the cache file; it is made where there is none. ``progress`` hears of
-    files done and files in all. Raises Trouble where the disk has no room."""
+    files done and files in all. Raises UserError where the disk has no room."""
     told = progress or (lambda done, total: None)
     with _alone(job.place, lambda: told(0, len(job.files))):
         if (before := opened(job)) is not None:  # perhaps by whom we waited for
@@ -290,7 +289,7 @@ def decoded(job: Job, progress: Callable[[int, int], None] | None = None) -> Out
             _make(job, key, told)
         made = opened(job)
     if made is None:
-        raise Trouble(
+        raise UserError(
             "changed",
             _("pictures in {folder} changed while they were decoded").format(
                 folder=readable(job.source)
@@ -352,9 +351,9 @@ def _decoding(
             zip(firsts[:-1], job.files, strict=True)
         )
     ]
-    task = Task(os.fspath(job.root), job.side, job.channels, job.window, job.deep,
+    recipe = Recipe(os.fspath(job.root), job.side, job.channels, job.window, job.deep,
                 os.fspath(beside), START)  # fmt: skip
-    done, chunks = 0, workers.decoding(task, wanted)
+    done, chunks = 0, workers.decoding(recipe, wanted)
     try:
         for some in chunks:
             yield some
@@ -403,14 +402,14 @@ def _sync_folder(place: Path) -> None:
 
 
 def _make_room(job: Job) -> None:
-    """Raises Trouble where the disk has no room, also without the pictures of other data, of which
-    the longest unused go first."""
+    """Raises UserError where the disk has no room, also without the pictures of other data, of
+    which the longest unused go first."""
     place = job.place
     others = [file for file in place.parent.glob("*.pictures") if file != place]
     others.sort(key=lambda file: file.stat().st_mtime)
     free = shutil.disk_usage(place.parent).free
     if free + sum(map(_taken, [place, *others])) < job.bytes + SPARE:
-        raise Trouble(
+        raise UserError(
             "disk",
             _("{count} pictures of {side} x {side} pixels take {need} MB once they are decoded, "
               "{free} MB are free in {folder}").format(
@@ -437,10 +436,10 @@ def _taken(file: Path) -> int:
     return 0
 
 
-def cannot_write(path: Path, error: OSError) -> Trouble:
+def cannot_write(path: Path, error: OSError) -> UserError:
     place = next(above for above in path.absolute().parents if above.exists())
     free = shutil.disk_usage(place).free
-    return Trouble(
+    return UserError(
         "disk",
         _("cannot write {path}: {why} ({free} MB free)").format(
             path=path, why=error.strerror or error, free=free // 2**20

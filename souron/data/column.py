@@ -1,6 +1,6 @@
-"""The pictures of ``Cases`` where they are not a tensor in memory.
+"""The input of a ``Dataset`` where it is not a tensor in memory.
 
-A column answers as a tensor (N, C, H, W) does for what ``Cases`` and those who use it ask: its
+A column answers as a tensor (N, C, H, W) does for what ``Dataset`` and those who use it ask: its
 shape, rows by brackets, ``index_select`` and ``split``. Each of these reads the rows asked for and
 gives a tensor of its own. ``only`` chooses rows and reads nothing. ``image[:]`` is a tensor of all
 rows, whether ``image`` is a column or a tensor: for parts known to be small.
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 
-class Column(ABC):
+class LazyColumn(ABC):
     """Pictures (N, C, H, W) in 0..255, read as they are asked for."""
 
     dtype: torch.dtype
@@ -36,6 +36,10 @@ class Column(ABC):
     @property
     def shape(self) -> torch.Size:
         return torch.Size((len(self.rows), self.channels, *self.of_each[1:]))
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
 
     @property
     def stored(self) -> Self:
@@ -92,7 +96,7 @@ class Column(ABC):
         return other
 
 
-class Sketch(Column):
+class Sketch(LazyColumn):
     """A few pictures that stand for all, to foretell what a run will take before all are decoded:
     picture ``i`` is number ``i`` modulo their count. No two count as the same."""
 

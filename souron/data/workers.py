@@ -21,8 +21,12 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO, NamedTuple
 
-from souron import machine
-from souron.speaking import Trouble, _, language, speaking_in
+import torch
+
+from souron.data import decoding as one_file
+from souron.data.dataset import Skipped
+from souron.utils import hardware
+from souron.utils.messages import UserError, _, language, use_language
 
 MOST = 16  # processes; more wait for the disk
 FEWEST = 500  # files; fewer are decoded before a process has started, which takes two seconds
@@ -30,7 +34,7 @@ CHUNK = 32  # files that a worker is given at once
 
 
 @dataclass(frozen=True)
-class Task:
+class Recipe:
     """What is the same for all files."""
 
     root: str  # the folder that no file may leave
@@ -48,7 +52,7 @@ class Task:
 
 
 class Wanted(NamedTuple):
-    """A file to be decoded; see ``folder.Listed``."""
+    """A file to be decoded; see ``decoding.Listed``."""
 
     number: int  # among all files
     row: int  # of the cache file, of its first picture
@@ -73,28 +77,24 @@ class Finer(Exception):
     """A picture has finer steps than bytes, and rows of bytes were begun."""
 
 
-def decode(task: Task, wanted: Sequence[Wanted], stream: BinaryIO) -> list[Decoded]:
+def decode(recipe: Recipe, wanted: Sequence[Wanted], stream: BinaryIO) -> list[Decoded]:
     """Write these files' pictures to their rows. Raises Finer, and OSError where writing fails."""
-    import torch
-
-    from souron.data import folder
-    from souron.data.cases import Skipped
-
-    found, read_file = [], folder.reader(Path(task.root), task.side, task.channels, task.window)
+    root, found = Path(recipe.root), []
+    read_file = one_file.reader(root, recipe.side, recipe.channels, recipe.window)
     for number, first, path, file, frame, frames in wanted:
-        item = folder.Listed(Path(path), file, "", frame=frame)
+        item = one_file.Listed(Path(path), file, "", frame=frame)
         for row, read in enumerate(read_file((item, frames)), first):
             pixels, one = read.pixels, read.item
             if isinstance(pixels, Skipped):
                 why = [pixels.code, pixels.reason]
                 found.append(Decoded(number, -1, one.file, one.frame, why))
                 continue
-            if pixels.is_floating_point() and not task.deep:
+            if pixels.is_floating_point() and not recipe.deep:
                 raise Finer
-            values = pixels.to(torch.float32 if task.deep else torch.uint8).contiguous().numpy()
-            _write(stream, task.start + row * task.row, values.data.cast("B"))
+            values = pixels.to(torch.float32 if recipe.deep else torch.uint8).contiguous().numpy()
+            _write(stream, recipe.start + row * recipe.row, values.data.cast("B"))
             digest = hashlib.blake2b(values.data, digest_size=16).hexdigest()
-            told = list(read.known) if read.known != folder.NOTHING_KNOWN else []
+            told = list(read.known) if read.known != one_file.NOTHING_KNOWN else []
             found.append(Decoded(number, row, one.file, one.frame, told, digest))
     return found
 
@@ -107,16 +107,16 @@ def _write(stream: BinaryIO, place: int, data: memoryview) -> None:
 
 
 def decoding(
-    task: Task, wanted: Sequence[Wanted], most: int | None = None
+    recipe: Recipe, wanted: Sequence[Wanted], most: int | None = None
 ) -> Iterator[list[Decoded]]:
     """Decode all files; yields what came of each ``CHUNK`` of them, in order. Few files, or one
     core, need no other process. ``most``: processes. Raises as ``decode``."""
     chunks = [wanted[i : i + CHUNK] for i in range(0, len(wanted), CHUNK)]
-    count = min(most or min(machine.cores(), MOST), len(chunks))
+    count = min(most or min(hardware.cores(), MOST), len(chunks))
     if count < 2 or len(wanted) < FEWEST:
-        with Path(task.place).open("r+b", buffering=0) as stream:
+        with Path(recipe.place).open("r+b", buffering=0) as stream:
             for chunk in chunks:
-                yield decode(task, chunk, stream)
+                yield decode(recipe, chunk, stream)
         return
     workers: list[Worker] = []
     idle: SimpleQueue[Worker] = SimpleQueue()
@@ -131,7 +131,7 @@ def decoding(
     pool = ThreadPoolExecutor(count)  # threads that wait for the workers' answers
     try:
         for _number in range(count):
-            workers.append(Worker(task))
+            workers.append(Worker(recipe))
             idle.put(workers[-1])
         yield from pool.map(ask, chunks)
     finally:
@@ -143,7 +143,7 @@ def decoding(
 
 
 class Worker:
-    def __init__(self, task: Task) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         house = str(Path(__file__).parents[2])
         before = os.environ.get("PYTHONPATH")
         paths = os.pathsep.join([house, before] if before else [house])
@@ -154,7 +154,7 @@ class Worker:
             env={**os.environ, "PYTHONPATH": paths},
         )  # fmt: skip
         with suppress(OSError):  # it has ended already: ``decode`` says so
-            self._tell({**asdict(task), "language": language()})
+            self._tell({**asdict(recipe), "language": language()})
 
     def decode(self, chunk: Sequence[Wanted]) -> list[Decoded]:
         try:
@@ -164,7 +164,7 @@ class Worker:
         except OSError:
             answer = None
         if answer is None:  # a decoder in C has brought it down, or memory ran out
-            raise Trouble(
+            raise UserError(
                 "decoding",
                 _("decoding broke off at one of {count} files, from {first} to {last}").format(
                     count=len(chunk), first=chunk[0].file, last=chunk[-1].file
@@ -209,17 +209,17 @@ def _unpacked(answer: dict[str, Any]) -> Exception:
 def serve() -> None:
     """A worker's life: a task in the first line, a chunk in each line that follows."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    machine.calm_allocator()
+    hardware.calm_allocator()
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # what libraries print is no answer
     told = json.loads(sys.stdin.readline())
     tongue = told.pop("language")
-    task = Task(**told)
-    with speaking_in(tongue), Path(task.place).open("r+b", buffering=0) as stream:
+    recipe = Recipe(**told)
+    with use_language(tongue), Path(recipe.place).open("r+b", buffering=0) as stream:
         for line in sys.stdin:
             answer: Any
             try:
-                answer = decode(task, [Wanted(*each) for each in json.loads(line)], stream)
+                answer = decode(recipe, [Wanted(*each) for each in json.loads(line)], stream)
             except Exception as error:  # told to whoever asked, who raises it
                 answer = _packed(error)
             answers.write(json.dumps(answer) + "\n")

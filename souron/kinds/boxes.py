@@ -12,7 +12,7 @@ from PIL import Image
 from souron.kinds import files, overlay
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture, html
-from souron.speaking import _
+from souron.utils.messages import _
 
 EDGES = ("left", "top", "right", "bottom")
 

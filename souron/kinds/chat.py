@@ -7,10 +7,11 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from souron.kinds import files, image
+from souron.kinds import files
+from souron.kinds.codecs import limits
 from souron.kinds.kind import Kind
 from souron.kinds.text import MOST_LETTERS
-from souron.speaking import _
+from souron.utils.messages import _
 
 ROLES = ("system", "user", "assistant")
 MOST_TURNS = 10_000
@@ -51,7 +52,7 @@ class Chat(Kind):
         told = files.parsed(path)
         told = told.get("messages") if isinstance(told, dict) else told
         if not isinstance(told, list) or not all(map(_is_turn, told)):
-            raise image.trouble(
+            raise limits.trouble(
                 path, "not a chat", _("not a list of messages"),
                 '{"messages": [{"role": "user", "content": "..."}]}',
             )  # fmt: skip

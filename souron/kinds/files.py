@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from souron.kinds.image import MOST_BYTES, check_file, trouble
-from souron.saving import atomically
-from souron.speaking import Trouble, _
+from souron.kinds.codecs.limits import MOST_BYTES, check_file, trouble
+from souron.utils.files import atomically
+from souron.utils.messages import UserError, _
 
 MOST_TEXT = 50_000_000  # bytes
 
 
 def content(path: Path, most: int = MOST_BYTES) -> bytes:
-    """All of a file. Raises Trouble: "missing", "empty file", "too large", "unreadable"."""
+    """All of a file. Raises UserError: "missing", "empty file", "too large", "unreadable"."""
     check_file(path, most=most, otherwise="unreadable")
     try:
         return path.read_bytes()
@@ -27,7 +27,7 @@ def content(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def words(path: Path, most: int = MOST_TEXT) -> str:
-    """The text in a file: UTF-8, UTF-16 with its mark, or Shift_JIS. Raises Trouble, also "not a
+    """The text in a file: UTF-8, UTF-16 with its mark, or Shift_JIS. Raises UserError, also "not a
     text"."""
     raw = content(path, most)
     try:
@@ -50,23 +50,23 @@ def _decoded(raw: bytes) -> str:
 
 
 def parsed(path: Path, most: int = MOST_TEXT) -> Any:
-    """The JSON in a file. Raises Trouble, also "not JSON"."""
+    """The JSON in a file. Raises UserError, also "not JSON"."""
     try:
         return json.loads(words(path, most))
-    except Trouble:
+    except UserError:
         raise
     except (ValueError, RecursionError) as error:
         raise trouble(path, "not JSON", str(error)) from error
 
 
 def write(path: Path, written: bytes) -> None:
-    """Raises Trouble where the disk is full or the folder cannot be written."""
+    """Raises UserError where the disk is full or the folder cannot be written."""
     with atomically(path) as beside:
         beside.write_bytes(written)
 
 
 def ending(path: Path, known: Collection[str]) -> str:
-    """The end of a name that is to be written, in small letters. Raises Trouble for others."""
+    """The end of a name that is to be written, in small letters. Raises UserError for others."""
     suffix = path.suffix.lower()
     if suffix not in known:
         raise trouble(
@@ -78,13 +78,13 @@ def ending(path: Path, known: Collection[str]) -> str:
     return suffix
 
 
-def wrong(found: str, expected: str) -> Trouble:
+def wrong(found: str, expected: str) -> UserError:
     """For numbers that make no sense."""
-    return Trouble("numbers", found, expected=expected, exit=3)
+    return UserError("numbers", found, expected=expected, exit=3)
 
 
 def rows_of(values: Any, width: int) -> np.ndarray:
-    """(N, width) finite numbers as float32. Raises Trouble."""
+    """(N, width) finite numbers as float32. Raises UserError."""
     array = np.asarray(values, np.float32)
     if array.size == 0:
         return np.zeros((0, width), np.float32)

@@ -6,10 +6,11 @@ from html import escape
 from pathlib import Path
 from typing import Any, Self
 
-from souron.kinds import files, image
+from souron.kinds import files
+from souron.kinds.codecs import image, limits
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture, html
-from souron.speaking import _
+from souron.utils.messages import _
 
 MOST = 1000  # pictures
 MOST_PIXELS = 300_000_000  # of all of them
@@ -51,9 +52,9 @@ class Gallery(Kind):
 
     @classmethod
     def of(cls, paths: Sequence[Path], file: str = "", **how: Any) -> Self:
-        """The pictures in these files. Raises Trouble, before it reads them, for too many."""
+        """The pictures in these files. Raises UserError, before it reads them, for too many."""
         if not paths:
-            raise image.trouble(Path(file), "no files", _("a folder without pictures"))
+            raise limits.trouble(Path(file), "no files", _("a folder without pictures"))
         pictures = tuple(_bounded(paths, how))
         return cls(pictures, tuple(Path(picture.file).name for picture in pictures), file)
 
@@ -91,7 +92,7 @@ def _bounded(paths: Sequence[Path], how: dict[str, Any]) -> Iterator[Picture]:
         for frame in image.frames(path, **how):
             count, pixels = count + 1, pixels + frame.width * frame.height
             if count > MOST or pixels > MOST_PIXELS:
-                raise image.trouble(
+                raise limits.trouble(
                     path,
                     "too large",
                     _("there are too many pictures to hold at once"),

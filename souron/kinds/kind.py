@@ -26,7 +26,7 @@ class Kind(ABC):
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
-        """The thing in a file, within limits, whatever lies in it. Raises Trouble."""
+        """The thing in a file, within limits, whatever lies in it. Raises UserError."""
         raise NotImplementedError(f"{cls.__name__} is not read from files")
 
     @classmethod
@@ -36,7 +36,7 @@ class Kind(ABC):
 
     @abstractmethod
     def save(self, path: Path) -> None:
-        """Write it to a file whose name says the format. Raises Trouble."""
+        """Write it to a file whose name says the format. Raises UserError."""
 
     @abstractmethod
     def as_json(self) -> dict[str, Any]: ...

@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 from souron.kinds import files, overlay
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture, html
-from souron.speaking import _
+from souron.utils.messages import _
 
 MOST_CLASSES = 256  # of a map: it is saved as a PNG of bytes
 NAMES = "souron:names"  # of the PNG's text

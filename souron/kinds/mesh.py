@@ -13,10 +13,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from souron.kinds import files, image
+from souron.kinds import files
+from souron.kinds.codecs import image, limits
 from souron.kinds.kind import Kind
-from souron.reporting import units
-from souron.speaking import Trouble, _
+from souron.utils import units
+from souron.utils.messages import UserError, _
 
 MOST = 3_000_000  # vertices, and triangles
 MOST_BYTES = 200_000_000
@@ -57,15 +58,15 @@ class Mesh(Kind):
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
-        """An OBJ, STL or PLY file, whatever its name says. Raises Trouble."""
+        """An OBJ, STL or PLY file, whatever its name says. Raises UserError."""
         raw = files.content(path, MOST_BYTES)
         try:
             vertices, faces = _reader(path, raw)(raw)
             return cls(vertices, faces, str(path))
-        except Trouble as trouble:
-            raise image.trouble(path, trouble.code, trouble.found, trouble.expected) from trouble
+        except UserError as trouble:
+            raise limits.trouble(path, trouble.code, trouble.found, trouble.expected) from trouble
         except image.DAMAGE as error:
-            raise image.trouble(
+            raise limits.trouble(
                 path, "unreadable", _("cannot be decoded: {why}").format(why=error)
             ) from error
 
@@ -95,8 +96,8 @@ class Mesh(Kind):
 Parts = tuple[np.ndarray, np.ndarray]  # vertices and faces
 
 
-def _too_many(count: int) -> Trouble:
-    return Trouble(
+def _too_many(count: int) -> UserError:
+    return UserError(
         "too large",
         _("the surface has {count} parts").format(count=units.whole(count)),
         expected=_("at most {count}").format(count=units.whole(MOST)),
@@ -105,7 +106,7 @@ def _too_many(count: int) -> Trouble:
 
 
 def _reader(path: Path, raw: bytes) -> Callable[[bytes], Parts]:
-    """Told by the content; by the name only where text could be either."""
+    """By the content; by the name only where text could be either."""
     if raw.startswith(b"ply"):
         return _from_ply
     count = struct.unpack("<I", raw[80:84])[0] if len(raw) >= HEAD else -1
@@ -116,8 +117,8 @@ def _reader(path: Path, raw: bytes) -> Callable[[bytes], Parts]:
     if b"\0" not in raw[:10_000] and any(words[:1] == [b"v"] for words in _lines(raw[:200_000])):
         return _from_obj
     if path.suffix.lower() == ".stl" and count > 0:
-        raise Trouble("truncated", _("the file is cut short"), exit=3)
-    raise Trouble("not a mesh", _("not a surface that is read here"), expected="OBJ, STL, PLY")
+        raise UserError("truncated", _("the file is cut short"), exit=3)
+    raise UserError("not a mesh", _("not a surface that is read here"), expected="OBJ, STL, PLY")
 
 
 def _lines(raw: bytes) -> Iterator[list[bytes]]:
@@ -162,7 +163,7 @@ def _from_text_stl(raw: bytes) -> Parts:
             if len(corners) > 3 * MOST:
                 raise _too_many(len(corners) // 3)
     if not raw.rstrip().splitlines()[-1].lstrip().lower().startswith(b"endsolid"):
-        raise Trouble("truncated", _("the file is cut short"), exit=3)
+        raise UserError("truncated", _("the file is cut short"), exit=3)
     return _joined(np.array(corners, np.float32).reshape(-1, 3))
 
 
@@ -175,28 +176,28 @@ def _joined(corners: np.ndarray) -> Parts:
 
 
 def _from_ply(raw: bytes) -> Parts:
-    head, ended, body = raw.partition(b"end_header")
-    if not ended:
-        raise Trouble("truncated", _("the file is cut short"), exit=3)
+    head, end, body = raw.partition(b"end_header")
+    if not end:
+        raise UserError("truncated", _("the file is cut short"), exit=3)
     heading = list(_lines(head))
     if [b"format", b"ascii", b"1.0"] not in heading:
-        raise Trouble("unreadable", _("a PLY file that is not text"), expected="format ascii 1.0")
+        raise UserError("unreadable", _("a PLY file that is not text"), expected="format ascii 1.0")
     rows = (words for words in _lines(body) if words)
     vertices, faces = np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64)
     for name, count, properties in _elements(heading):
         if count > MOST:
             raise _too_many(count)
-        taken = [words for _number, words in zip(range(count), rows, strict=False)]
-        if len(taken) < count:
-            raise Trouble("truncated", _("the file is cut short"), exit=3)
+        lines = [words for _number, words in zip(range(count), rows, strict=False)]
+        if len(lines) < count:
+            raise UserError("truncated", _("the file is cut short"), exit=3)
         if name == b"vertex":
             places = [properties.index(axis) for axis in (b"x", b"y", b"z")]
-            vertices = np.array([[words[p] for p in places] for words in taken], np.float32)
+            vertices = np.array([[words[p] for p in places] for words in lines], np.float32)
         elif name == b"face":
             faces = np.array(
                 [
                     triangle
-                    for words in taken
+                    for words in lines
                     for triangle in _fan(list(map(int, words[1 : int(words[0]) + 1])))
                 ],
                 np.int64,

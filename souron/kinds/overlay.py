@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from souron.kinds import files, image
+from souron.kinds import files
+from souron.kinds.codecs import image
 from souron.kinds.picture import Picture
-from souron.speaking import _
+from souron.utils.messages import _
 
 COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233),
            (230, 159, 0), (240, 228, 66))  # fmt: skip
@@ -70,7 +71,7 @@ class Canvas:
         """The text on a ground of that colour, kept within the picture."""
         if not text:
             return
-        from souron.reporting import fonts
+        from souron.utils import fonts
 
         font = _font(max(12, max(self.image.size) // 40))
         text = fonts.short(" ".join(text.split()), LONGEST)
@@ -92,7 +93,7 @@ def colour(number: int) -> tuple[int, int, int]:
 def _font(size: int) -> ImageFont.FreeTypeFont:
     from matplotlib import font_manager
 
-    from souron.reporting import fonts
+    from souron.utils import fonts
 
     file = fonts.shipped() or Path(font_manager.findfont(fonts.families()[-1]))
     return ImageFont.truetype(str(file), size)
@@ -150,7 +151,7 @@ class Found(NamedTuple):
 
 
 def found(names: Sequence[str], scores: Sequence[float], count: int) -> Found:
-    """Checked: a name for each, and a score in 0..1 for each or for none. Raises Trouble."""
+    """Checked: a name for each, and a score in 0..1 for each or for none. Raises UserError."""
     if len(names) != count:
         raise files.wrong(
             _("{names} names for {count} things").format(names=len(names), count=count),

@@ -10,9 +10,11 @@ from typing import Any, Self
 from PIL import Image
 from torch import Tensor
 
-from souron.kinds import files, image
+from souron.kinds import files
+from souron.kinds.codecs import image as image_codec
+from souron.kinds.codecs import limits
 from souron.kinds.kind import Kind
-from souron.speaking import _
+from souron.utils.messages import _
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
 SHOWN = 1024  # pixels of the longer side, in a notebook
@@ -33,10 +35,10 @@ class Picture(Kind):
 
     def __post_init__(self) -> None:
         size, mode = self.image.size, self.image.mode
-        if min(size) < 1 or size[0] * size[1] > image.MOST_PIXELS:
+        if min(size) < 1 or size[0] * size[1] > limits.MOST_PIXELS:
             raise files.wrong(
                 _("a picture of {width} x {height} pixels").format(width=size[0], height=size[1]),
-                _("at most {count} million pixels").format(count=image.MOST_PIXELS // 1_000_000),
+                _("at most {count} million pixels").format(count=limits.MOST_PIXELS // 1_000_000),
             )
         if mode not in ("L", "F", "RGB"):
             raise files.wrong(_("a picture in mode {mode}").format(mode=mode), "L, F, RGB")
@@ -44,19 +46,19 @@ class Picture(Kind):
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
         """``how`` is what ``image.read`` takes."""
-        return cls(image.read(path, **how), str(path))
+        return cls(image_codec.read(path, **how), str(path))
 
     @classmethod
     def each(cls, path: Path, **how: Any) -> Iterator[Self]:
         """Each frame of a DICOM file with several, as ``scan.dcm#3``; else the picture."""
-        several = image.look(path).frames > 1
-        for number, frame in enumerate(image.frames(path, **how), 1):
+        several = image_codec.look(path).frames > 1
+        for number, frame in enumerate(image_codec.frames(path, **how), 1):
             yield cls(frame, f"{path}#{number}" if several else str(path))
 
     @classmethod
     def of(cls, pixels: Tensor) -> Self:
         """From (1 or 3, H, W), uint8 or floats in 0..255."""
-        return cls(image.picture(pixels))
+        return cls(image_codec.picture(pixels))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -65,12 +67,12 @@ class Picture(Kind):
 
     def square(self, side: int, channels: int) -> Tensor:
         """(channels, side, side): see ``image.square``."""
-        return image.square(self.image, side, channels)
+        return image_codec.square(self.image, side, channels)
 
     def save(self, path: Path) -> None:
         kind = FORMATS[files.ending(path, FORMATS)]
         stream = io.BytesIO()
-        image.rounded(self.image).save(stream, kind, quality=95)
+        image_codec.rounded(self.image).save(stream, kind, quality=95)
         files.write(path, stream.getvalue())
 
     def as_json(self) -> dict[str, Any]:
@@ -86,6 +88,6 @@ class Picture(Kind):
 
 def html(shown: Image.Image, words: str) -> str:
     """A picture within a page, and what it says to those who do not see it."""
-    small = image.rounded(shown).copy()
+    small = image_codec.rounded(shown).copy()
     small.thumbnail((SHOWN, SHOWN))
-    return f"<img src='{image.data_uri(small)}' alt='{escape(words)}' style='max-width:100%'>"
+    return f"<img src='{image_codec.data_uri(small)}' alt='{escape(words)}' style='max-width:100%'>"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from souron.kinds import files
 from souron.kinds.kind import Kind
-from souron.speaking import _
+from souron.utils.messages import _
 
 MOST_POINTS = 1_000_000
 MOST_SERIES = 28  # more cannot be told apart
@@ -60,29 +60,29 @@ class Plot(Kind):
         from matplotlib.figure import Figure
         from matplotlib.text import Text
 
-        from souron.reporting import fonts, pictures
+        from souron.utils import fonts, plotting
 
-        figure = Figure(SIZE, dpi=pictures.DOTS, facecolor=pictures.PAPER, layout="constrained")
+        figure = Figure(SIZE, dpi=plotting.DOTS, facecolor=plotting.PAPER, layout="constrained")
         axes = figure.subplots()
-        axes.set_facecolor(pictures.PAPER)
+        axes.set_facecolor(plotting.PAPER)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(pictures.FAINT)
-        axes.grid(visible=True, color=pictures.GRID, linewidth=0.7)
-        axes.tick_params(colors=pictures.FAINT, labelcolor=pictures.INK, labelsize=8.5)
+        axes.spines[["left", "bottom"]].set_color(plotting.FAINT)
+        axes.grid(visible=True, color=plotting.GRID, linewidth=0.7)
+        axes.tick_params(colors=plotting.FAINT, labelcolor=plotting.INK, labelsize=8.5)
         for number, (name, x, y) in enumerate(self.series):
-            style = pictures.line_style(number)
+            style = plotting.line_style(number)
             single = "." if len(x) == 1 else ""  # a line of one point would not be seen
-            axes.plot(x, y, label=pictures.label(name), linewidth=1.6, marker=single, **style)
-        axes.set_xlabel(fonts.drawable(self.x), color=pictures.INK, fontsize=9)
-        axes.set_ylabel(fonts.drawable(self.y), color=pictures.INK, fontsize=9)
-        axes.set_title(fonts.drawable(self.title), color=pictures.INK, fontsize=10)
+            axes.plot(x, y, label=plotting.label(name), linewidth=1.6, marker=single, **style)
+        axes.set_xlabel(fonts.drawable(self.x), color=plotting.INK, fontsize=9)
+        axes.set_ylabel(fonts.drawable(self.y), color=plotting.INK, fontsize=9)
+        axes.set_title(fonts.drawable(self.title), color=plotting.INK, fontsize=10)
         if len(self.series) > 1 or self.series[0].name:
-            axes.legend(frameon=False, fontsize=8.5, labelcolor=pictures.INK)
+            axes.legend(frameon=False, fontsize=8.5, labelcolor=plotting.INK)
         for text in figure.findobj(Text):
             text.set_fontfamily(fonts.families())
         stream = io.BytesIO()
         about = {"Date": None} if kind == "svg" else {}
-        figure.savefig(stream, format=kind, facecolor=pictures.PAPER, metadata=about)
+        figure.savefig(stream, format=kind, facecolor=plotting.PAPER, metadata=about)
         return stream.getvalue()
 
     def save(self, path: Path) -> None:

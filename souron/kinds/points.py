@@ -11,7 +11,7 @@ from souron.kinds import files, overlay
 from souron.kinds.boxes import save_marked
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture, html
-from souron.speaking import _
+from souron.utils.messages import _
 
 
 @dataclass(frozen=True, eq=False)

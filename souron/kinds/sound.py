@@ -9,15 +9,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from souron.kinds import files, image
+from souron.kinds import files
+from souron.kinds.codecs import image, limits
 from souron.kinds.kind import Kind
-from souron.reporting import units
-from souron.speaking import Trouble, _
+from souron.utils import units
+from souron.utils.messages import UserError, _
 
 MOST_CHANNELS = 64
 MOST_RATE = 768_000  # samples a second
 IN_HTML = 20_000_000  # bytes; a longer sound is only named
-UNSAID = (0, 0xFFFFFFFF)  # sizes in the header of what was written as it came
+UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # sizes in the header of what was written as it came
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,24 +52,24 @@ class Sound(Kind):
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
-        """A WAV file of whole numbers or fractions. Raises Trouble."""
+        """A WAV file of whole numbers or fractions. Raises UserError."""
         from scipy.io import wavfile
 
         raw = files.content(path)
         if raw[:4] not in (b"RIFF", b"RIFX", b"RF64") or raw[8:12] != b"WAVE":
-            raise image.trouble(path, "not a sound", _("not a sound that is read here"), "WAV")
+            raise limits.trouble(path, "not a sound", _("not a sound that is read here"), "WAV")
         size = int.from_bytes(raw[4:8], "big" if raw[:4] == b"RIFX" else "little")
-        if size + 8 > len(raw) and size not in UNSAID:
-            raise image.trouble(path, "truncated", _("the file is cut short"))
+        if size + 8 > len(raw) and size not in UNKNOWN_SIZES:
+            raise limits.trouble(path, "truncated", _("the file is cut short"))
         try:
-            with image.quiet:
+            with limits.quiet:
                 rate, samples = wavfile.read(io.BytesIO(raw))
             return cls(_as_fractions(samples), int(rate), str(path))
-        except Trouble as trouble:
-            raise image.trouble(path, trouble.code, trouble.found, trouble.expected) from trouble
+        except UserError as trouble:
+            raise limits.trouble(path, trouble.code, trouble.found, trouble.expected) from trouble
         # a header may ask for any amount; without a chunk SciPy stumbles over its own names
         except (*image.DAMAGE, MemoryError, NameError) as error:
-            raise image.trouble(
+            raise limits.trouble(
                 path, "unreadable", _("cannot be decoded: {why}").format(why=error)
             ) from error
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from souron.kinds import files, image
+from souron.kinds import files
+from souron.kinds.codecs import limits
 from souron.kinds.kind import Kind
-from souron.reporting import units
-from souron.speaking import _
+from souron.utils import units
+from souron.utils.messages import _
 
 MOST_CELLS = 5_000_000
 MOST_COLUMNS = 10_000
@@ -54,15 +55,15 @@ class Table(Kind):
                 rows += [row] if row else []
                 _check(len(rows), len(rows[0]) if rows else 1, cells)
         except csv.Error as error:
-            raise image.trouble(
+            raise limits.trouble(
                 path, "unreadable", _("cannot be read as a CSV: {why}").format(why=error)
             ) from error
         if not rows:
-            raise image.trouble(path, "empty file", _("a table without a heading"))
+            raise limits.trouble(path, "empty file", _("a table without a heading"))
         return cls(tuple(rows[0]), tuple(map(tuple, rows[1:])), str(path))
 
     def column(self, name: str) -> list[Any]:
-        """The values of a column. Raises Trouble where none has that name."""
+        """The values of a column. Raises UserError where none has that name."""
         if name not in self.columns:
             raise files.wrong(
                 _("no column is named {name!r}").format(name=name), ", ".join(self.columns)
@@ -93,7 +94,7 @@ class Table(Kind):
 
 
 def _check(rows: int, columns: int, cells: int = 0) -> None:
-    """Raises Trouble for a table that is too large, or is none."""
+    """Raises UserError for a table that is too large, or is none."""
     if not 1 <= columns <= MOST_COLUMNS or max(cells, rows * columns) > MOST_CELLS:
         raise files.wrong(
             _("{rows} rows of {columns}").format(rows=rows, columns=columns),

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from souron.kinds import files
 from souron.kinds.kind import Kind
-from souron.reporting import units
-from souron.speaking import _
+from souron.utils import units
+from souron.utils.messages import _
 
 MOST_LETTERS = 20_000_000
 

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from PIL import Image
 
-from souron.kinds import files, image
+from souron.kinds import files
+from souron.kinds.codecs import image, limits
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
-from souron.speaking import Trouble, _
+from souron.utils.messages import UserError, _
 
 MOST_FRAMES = 5000
 MOST_PIXELS = 150_000_000  # of all frames
@@ -38,7 +39,7 @@ class Video(Kind):
 
     widget = "video"
     suffix = ".webp"
-    formats = (*FORMATS, *BY_AV, *image.DICOM)
+    formats = (*FORMATS, *BY_AV, *limits.DICOM)
     kept = True
 
     frames: Any  # (T, H, W, 3) uint8
@@ -60,11 +61,11 @@ class Video(Kind):
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
-        """``how``: a ``window`` for DICOM. Raises Trouble, also "no decoder"."""
+        """``how``: a ``window`` for DICOM. Raises UserError, also "no decoder"."""
         coming = _by_av(path) if _needs_av(path) else _by_pillow(path, **how)
         frames = list(_within_limits(path, coming))
         if not frames:
-            raise image.trouble(path, "unreadable", _("there is no frame in it"))
+            raise limits.trouble(path, "unreadable", _("there is no frame in it"))
         known = [frame.seconds for frame in frames if frame.seconds > 0]
         rate = len(known) / sum(known) if known else USUAL
         return cls(np.stack([frame.pixels for frame in frames]), min(rate, 1000.0), str(path))
@@ -96,23 +97,23 @@ class Video(Kind):
         )
 
     def _repr_html_(self) -> str:
-        from souron.reporting import pictures
+        from souron.utils import plotting
 
         stream = io.BytesIO()
         first, *rest = (Image.fromarray(frame) for frame in self.frames)
         first.save(stream, "WEBP", save_all=True, append_images=rest, loop=0,
                    duration=round(1000 / self.rate))  # fmt: skip
-        return f"<img src='{pictures.uri(stream.getvalue())}' alt='{escape(str(self))}'>"
+        return f"<img src='{plotting.uri(stream.getvalue())}' alt='{escape(str(self))}'>"
 
 
 def _needs_av(path: Path) -> bool:
     """By its first bytes: MP4 or MOV, WebM or MKV, AVI."""
-    image.check_file(path, otherwise="unreadable")
+    limits.check_file(path, otherwise="unreadable")
     try:
         with path.open("rb") as stream:
             begins = stream.read(12)
     except OSError as error:
-        raise image.trouble(path, "unreadable", error.strerror or str(error)) from error
+        raise limits.trouble(path, "unreadable", error.strerror or str(error)) from error
     avi = begins[:4] == b"RIFF" and begins[8:] == b"AVI "
     return avi or begins[4:8] == b"ftyp" or begins.startswith(b"\x1aE\xdf\xa3")
 
@@ -122,7 +123,7 @@ def _within_limits(path: Path, frames: Iterator[Frame]) -> Iterator[Frame]:
     for count, frame in enumerate(frames, 1):
         pixels += frame.pixels.shape[0] * frame.pixels.shape[1]
         if count > MOST_FRAMES or pixels > MOST_PIXELS:
-            raise image.trouble(
+            raise limits.trouble(
                 path,
                 "too large",
                 _("the video is too long to hold at once"),
@@ -137,8 +138,8 @@ def _within_limits(path: Path, frames: Iterator[Frame]) -> Iterator[Frame]:
         yield frame
 
 
-def _uneven(path: Path) -> Trouble:
-    return image.trouble(path, "unreadable", _("its frames differ in size"))
+def _uneven(path: Path) -> UserError:
+    return limits.trouble(path, "unreadable", _("its frames differ in size"))
 
 
 def _by_pillow(path: Path, window: str | None = None) -> Iterator[Frame]:
@@ -170,9 +171,9 @@ def decodes() -> bool:
 
 def _by_av(path: Path) -> Iterator[Frame]:
     if not decodes():
-        raise Trouble(
+        raise UserError(
             "no decoder",
-            _("{path}: nothing here reads such videos").format(path=image.readable(path)),
+            _("{path}: nothing here reads such videos").format(path=limits.readable(path)),
             expected=", ".join(FORMATS),
             fix="pip install av",
             exit=4,
@@ -182,13 +183,13 @@ def _by_av(path: Path) -> Iterator[Frame]:
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            image.check_pixels(path, stream.width, stream.height)
+            limits.check_pixels(path, stream.width, stream.height)
             each = float(1 / stream.average_rate) if stream.average_rate else 0.0
             for frame in container.decode(stream):
                 yield Frame(frame.to_ndarray(format="rgb24"), each)
-    except Trouble:
+    except UserError:
         raise
     except (av.FFmpegError, *image.DAMAGE) as error:
-        raise image.trouble(
+        raise limits.trouble(
             path, "unreadable", _("cannot be decoded: {why}").format(why=error)
         ) from error

@@ -7,14 +7,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron import explaining, predicting
-from souron.kinds import image
+from souron import model as models_api
+from souron.evaluation import gradcam
+from souron.kinds.codecs import image, limits
 from souron.kinds.kind import Kind
 from souron.kinds.labels import Labels
 from souron.kinds.picture import Picture
-from souron.reporting import units
-from souron.speaking import Trouble, _
 from souron.studio.shared import trouble
+from souron.utils import units
+from souron.utils.messages import UserError, _
 
 THUMBNAIL = 256  # pixels of the longer side
 SMALL = 64  # pixels; below, each one is to be seen
@@ -25,27 +26,27 @@ class Answer:
     """What was said of one thing."""
 
     file: str  # where the thing lies
-    said: Kind | Trouble
+    said: Kind | UserError
     picture: str = ""  # the thing, small, as the address of an <img>
     pixelated: bool = False
     looked: str = ""  # the same with where the network looked, or why that cannot be shown
 
 
-def told(error: Trouble, file: str = "") -> Markup:
+def told(error: UserError, file: str = "") -> Markup:
     """``file`` is where what was sent lies, which says nothing to whoever sent it."""
-    found = error.found.replace(image.readable(file), image.readable(Path(file).name))
+    found = error.found.replace(limits.readable(file), limits.readable(Path(file).name))
     return trouble(error.code, found if file else error.found, error.expected, error.fix)
 
 
 def answered(
-    model: predicting.Model, files: Iterable[Path], chosen: Mapping[str, Any]
+    model: models_api.Model, files: Iterable[Path], chosen: Mapping[str, Any]
 ) -> Iterator[Answer]:
-    """What ``predicting.predict`` says of each file, with what the page shows of the file."""
+    """What ``model.predict`` says of each file, with what the page shows of the file."""
     for path in files:
         try:
             for given in model.asked.given.each(path, **model.reading):
                 yield beside(given, model.answer(given, **chosen))
-        except Trouble as error:
+        except UserError as error:
             yield Answer(str(path), error)
 
 
@@ -57,11 +58,11 @@ def beside(given: Kind, said: Kind) -> Answer:
     return Answer(given.file, said, image.data_uri(small), max(small.size) < SMALL)
 
 
-def looked(model: predicting.Model, answer: Answer) -> str:
+def looked(model: models_api.Model, answer: Answer) -> str:
     """The address of a picture of where the network looked; in words why there is none."""
     import torch
 
-    from souron.reporting import pictures
+    from souron.report import plots
 
     if not isinstance(answer.said, Labels):
         return "-"
@@ -69,13 +70,13 @@ def looked(model: predicting.Model, answer: Answer) -> str:
     place = image.case_file(path.parent, path.name)
     try:
         given = Picture.read(place.path, frame=place.frame, **model.reading)
-        pixels = given.square(system.seen.side, system.seen.channels)
-        best = system.seen.labels.index(answer.said.best[0])
+        pixels = given.square(system.spec.side, system.spec.channels)
+        best = system.spec.labels.index(answer.said.best[0])
         batch = system.prepare(pixels[None], torch.tensor([best]))
-        heat = explaining.heat(system, batch.image, batch.label)
-    except Trouble as error:
+        heat = gradcam.heat(system, batch.image, batch.label)
+    except UserError as error:
         return error.found
-    return image.data_uri(pictures.overlay(pixels, heat[0]))
+    return image.data_uri(plots.overlay(pixels, heat[0]))
 
 
 def cards(answers: Sequence[Answer], top: float, look: bool) -> Markup:
@@ -90,7 +91,7 @@ def cards(answers: Sequence[Answer], top: float, look: bool) -> Markup:
 
 def summary(answers: Sequence[Answer]) -> str:
     """In one sentence, read out."""
-    failed = sum(isinstance(each.said, Trouble) for each in answers)
+    failed = sum(isinstance(each.said, UserError) for each in answers)
     if failed:
         return _("{failed} of {total} files could not be read").format(
             failed=failed, total=len(answers)
@@ -100,7 +101,7 @@ def summary(answers: Sequence[Answer]) -> str:
     return _("{count} answers").format(count=len(answers))
 
 
-def short(said: Kind | Trouble) -> str:
+def short(said: Kind | UserError) -> str:
     if isinstance(said, Labels):
         label, share = said.best
         return f"{label}: {units.percent(share)}"
@@ -108,8 +109,8 @@ def short(said: Kind | Trouble) -> str:
 
 
 def card(answer: Answer, top: int, look: bool) -> Markup:
-    name = image.readable(Path(answer.file).name)
-    wrong = isinstance(answer.said, Trouble)
+    name = limits.readable(Path(answer.file).name)
+    wrong = isinstance(answer.said, UserError)
     explained = look and answer.looked.startswith("data:")
     picture = Markup('<img src="{}" alt="{}" class="{}">').format(
         answer.looked if explained else answer.picture,
@@ -128,7 +129,7 @@ def card(answer: Answer, top: int, look: bool) -> Markup:
 
 
 def said(answer: Answer, top: int) -> Markup:
-    if isinstance(answer.said, Trouble):
+    if isinstance(answer.said, UserError):
         return told(answer.said, answer.file)
     if isinstance(answer.said, Labels):
         return bars(answer.said, top)

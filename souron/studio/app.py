@@ -1,7 +1,7 @@
 """The studio: a local page for all that the command line does, in both languages.
 
 One server holds two Gradio apps, one a language, and a few routes of its own for pictures and for
-the files of runs. ``guard`` stands before all of them. Nothing is kept in the server that is not
+the files of runs. ``security`` stands before all of them. Nothing is kept in the server that is not
 on the disk, so that ending it loses nothing.
 """
 
@@ -20,12 +20,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from souron import speaking
-from souron.speaking import Trouble, _, speaking_in
-from souron.studio import guard
+from souron.serve import access
+from souron.studio import security
 from souron.studio.jobs import Jobs
-from souron.studio.roots import Roots
+from souron.studio.paths import Roots
 from souron.studio.shared import PAGES, Studio
+from souron.utils import messages
+from souron.utils.messages import UserError, _, use_language
 
 MOST_UPLOADED = 2 * 10**9  # bytes of one file
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Hiragino Sans", "Noto Sans JP",
@@ -38,7 +39,7 @@ def build(studio: Studio) -> Any:
     """The Gradio app of one language, a route for each page."""
     import gradio as gr
 
-    with speaking_in(studio.language):
+    with use_language(studio.language):
         with gr.Blocks(title="souron", analytics_enabled=False) as blocks:
             _fill(replace(studio, blocks=blocks), PAGES[0])
         blocks.pages[0] = ("", "", False)  # the frame has a navigation of its own
@@ -58,12 +59,12 @@ def directly(blocks: Any) -> None:
 def _fill(studio: Studio, name: str) -> None:
     import gradio as gr
 
-    from souron.studio import frame
+    from souron.studio import layout
 
-    gr.HTML(frame.head(studio, name), elem_id="head")
+    gr.HTML(layout.head(studio, name), elem_id="head")
     with gr.Column(elem_id="page"):
         importlib.import_module(f"souron.studio.pages.{name}").page(studio)
-    gr.HTML(frame.foot(studio), elem_id="foot")
+    gr.HTML(layout.foot(studio), elem_id="foot")
 
 
 def theme() -> Any:
@@ -88,7 +89,7 @@ def application(
     project: Path, roots: Sequence[Path] = (), *, port: int, token: str = "", lan: bool = False
 ) -> tuple[Any, Jobs]:
     """The whole ASGI application, guarded, and the queue of its jobs."""
-    place = guard.prepare(project / ".studio" / "temporary")  # before Gradio is imported
+    place = security.prepare(project / ".studio" / "temporary")  # before Gradio is imported
     import gradio as gr
     from fastapi import FastAPI
 
@@ -99,7 +100,7 @@ def application(
     places = Roots([Path.cwd(), project, *roots])
     # Gradio warns that it does not do what it is told not to do
     warnings.filterwarnings("ignore", "SSR mode is not supported", UserWarning)
-    for language in speaking.LANGUAGES:
+    for language in messages.LANGUAGES:
         studio = Studio(project, places, jobs, language)
         outer = gr.mount_gradio_app(
             outer, build(studio), path=f"/{language}", root_path=f"/{language}",
@@ -110,7 +111,7 @@ def application(
             max_file_size=MOST_UPLOADED, show_error=True,
         )  # fmt: skip
     files.add(outer, project, jobs)
-    guarded = guard.Guard(
+    guarded = security.Guard(
         outer, port=port, token=token, lan=lan, place=place, most_bytes=MOST_UPLOADED
     )
     return guarded, jobs
@@ -124,7 +125,7 @@ def start(
     browser: bool = True,
     share_lan: bool = False,
 ) -> None:
-    """Serve until Ctrl-C. Trainings go on; they are found again. Raises Trouble."""
+    """Serve until Ctrl-C. Trainings go on; they are found again. Raises UserError."""
     import uvicorn
 
     token = secrets.token_urlsafe(24) if share_lan else ""
@@ -140,7 +141,7 @@ def start(
     address = f"http://127.0.0.1:{port}/" + (f"?token={token}" if token else "")
     print(_("souron studio: {address}   (Ctrl-C ends it; what trains goes on)").format(
         address=address), flush=True)  # fmt: skip
-    for other in guard.addresses() if share_lan else []:
+    for other in access.addresses() if share_lan else []:
         print(f"  http://{other}:{port}/?token={token}", flush=True)
     if browser:
         threading.Timer(0.5, functools.partial(webbrowser.open, address)).start()
@@ -181,14 +182,15 @@ async def nobody(_scope: Any, _receive: Any, _send: Any) -> None:
 
 
 def listen(settings: Any) -> Any:
-    """The socket, where whoever comes early waits. Raises Trouble where another program listens."""
+    """The socket, where whoever comes early waits. Raises UserError where another program
+    listens."""
     try:
         bound = settings.bind_socket()
         bound.listen(settings.backlog)
         return bound
     except (SystemExit, OSError) as error:  # the first is uvicorn's way to say so
         why = error if isinstance(error, OSError) else error.__context__
-        raise Trouble(
+        raise UserError(
             "port",
             _("nothing can listen at {host}, port {port}: {why}").format(
                 host=settings.host, port=settings.port, why=getattr(why, "strerror", "") or why
@@ -201,4 +203,4 @@ def listen(settings: Any) -> Any:
 
 def warm() -> None:
     """Import what the first prediction needs while the reader looks at the first page."""
-    importlib.import_module("souron.predicting")
+    importlib.import_module("souron.model")

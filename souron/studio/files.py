@@ -15,10 +15,10 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, Response
 from starlette.background import BackgroundTask
 
-from souron import finding
-from souron.data import loading
-from souron.speaking import LANGUAGES, Trouble, speaking_in
+from souron import registry
 from souron.studio.jobs import Jobs
+from souron.utils import files
+from souron.utils.messages import LANGUAGES, UserError, use_language
 
 STATIC = Path(__file__).parent / "static"
 SHOWN = (".html", ".png", ".jpg", ".webp", ".gif", ".svg", ".csv", ".json", ".jsonl", ".yaml",
@@ -88,24 +88,24 @@ def inside(folder: Path, path: str) -> Path:
 def job(jobs: Jobs, id: str) -> Any:
     try:
         return jobs.get(id)
-    except Trouble as error:
+    except UserError as error:
         raise HTTPException(404) from error
 
 
 def layers(name: str) -> Path:
     """The picture of a system's layers, drawn once and kept until its file changes."""
-    entry = finding.entries().get(name)
+    entry = registry.entries().get(name)
     if entry is None:
         raise HTTPException(404)
-    kept = loading.cache() / "pictures" / f"{name}-{entry.file.stat().st_mtime_ns}.svg"
+    kept = files.cache_folder() / "pictures" / f"{name}-{entry.file.stat().st_mtime_ns}.svg"
     with drawing:
         if not kept.exists():
-            from souron import looking, saving, structure
-            from souron.reporting import diagram
+            from souron.evaluation import summary
+            from souron.report import diagram
 
             size = "small" if "small" in entry.sizes else entry.sizes[0]
-            lines = diagram.boxes(*looking.drawn(structure, entry, size))
-            with saving.atomically(kept) as beside:
+            lines = diagram.boxes(*summary.drawn(summary, entry, size))
+            with files.atomically(kept) as beside:
                 diagram.draw(lines, beside, words=False)
     return kept
 
@@ -116,11 +116,11 @@ def drawn_curve(jobs: Jobs, id: str, language: str) -> bytes:
     rows = found.curve
     if not rows or language not in LANGUAGES:
         raise HTTPException(404)
-    from souron.reporting import pictures
+    from souron.report import plots
 
     measure = next((key[4:] for row in rows for key in row if key.startswith("val ")), "")
-    with drawing, speaking_in(language):
-        return pictures.learning_curves({" ".join(found.words[1:2]): trainings(rows)}, measure)
+    with drawing, use_language(language):
+        return plots.learning_curves({" ".join(found.words[1:2]): trainings(rows)}, measure)
 
 
 def trainings(rows: list[dict[str, float]]) -> list[list[dict[str, float]]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.models import ArgumentInfo, OptionInfo
 
-from souron.speaking import _
+from souron.utils.messages import _
 
 EVERYWHERE = ("resume", "set", "model", "workers", "open", "project", "events", "forecast", "json")
 # what a page says in another way, or does by itself

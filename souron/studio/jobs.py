@@ -25,9 +25,9 @@ from typing import Any, BinaryIO
 import psutil
 from filelock import FileLock, Timeout
 
-from souron import parsing
-from souron.jsoning import as_json
-from souron.speaking import LANGUAGES, Trouble, _, near, unknown_option
+from souron.cli import arguments
+from souron.utils.files import as_json
+from souron.utils.messages import LANGUAGES, UserError, _, near, unknown_option
 
 COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "souron")  # -P: no module from this folder
 VERBS = ("train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour")
@@ -79,7 +79,7 @@ class Jobs:
 
     def start(self, words: Sequence[str], language: str, *, queued: bool = True) -> "Job":
         """A new job that does what ``souron`` does with these words, such as ``["train", "cnn"]``:
-        when its turn comes, or at once. Raises Trouble for words that no page may run, and where
+        when its turn comes, or at once. Raises UserError for words that no page may run, and where
         the disk is full."""
         check(words, language)
         return self.add(list(words), language, queued, Path.cwd())
@@ -106,13 +106,13 @@ class Jobs:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Within the block no other thread and no other server changes jobs. Raises Trouble."""
+        """Within the block no other thread and no other server changes jobs. Raises UserError."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._lock.acquire(PATIENCE):
                 yield
         except Timeout as error:
-            raise Trouble(
+            raise UserError(
                 "busy",
                 _("another studio holds the jobs in {folder}").format(folder=self.folder),
                 expected=_("an answer within {seconds:.0f} seconds").format(seconds=PATIENCE),
@@ -120,7 +120,7 @@ class Jobs:
             ) from error
         except OSError as error:
             why = error.strerror or error
-            raise Trouble(
+            raise UserError(
                 "disk",
                 _("{path} cannot be written: {why}").format(path=self.folder, why=why),
                 expected=_("a folder that can be written, with room for the run"),
@@ -132,9 +132,9 @@ class Jobs:
         return [self._job(id) for id in reversed(self._ids())]
 
     def get(self, id: str) -> "Job":
-        """Raises Trouble where there is no such job."""
+        """Raises UserError where there is no such job."""
         if not is_id(id) or not is_folder(self.folder / id):
-            raise Trouble(
+            raise UserError(
                 "job",
                 _("there is no such job: {id!r}").format(id=str(id)[:40]),
                 expected=_("one of the {count} jobs here").format(count=len(self._ids())),
@@ -173,7 +173,9 @@ class Jobs:
 
     def _serve(self) -> None:
         while not self._closing:
-            with suppress(Trouble, OSError):  # of the lock or the disk: the next look may do better
+            with suppress(
+                UserError, OSError
+            ):  # of the lock or the disk: the next look may do better
                 self.advance()
             self._wake.wait(PAUSE)
             self._wake.clear()
@@ -345,7 +347,7 @@ class Job:
         try:
             check(words, language)
             child = self._spawn(words, language)
-        except Trouble as error:
+        except UserError as error:
             self._note(trouble=trouble(error.code, error.found, error.expected, error.fix))
             return
         except (OSError, ValueError) as error:
@@ -392,7 +394,7 @@ class Job:
 
     def stop(self) -> None:
         """Ask its process to keep the work and end; asked again after ``GRACE``, end it. A waiting
-        job will not start. Raises Trouble."""
+        job will not start. Raises UserError."""
         with self.jobs.changing():
             if self.state == "waiting":
                 self._note(stopped=time.time())
@@ -411,7 +413,7 @@ class Job:
 
     def resume(self) -> "Job":
         """A new job that goes on with what this one kept, or begins again where it kept nothing.
-        Raises Trouble unless it was stopped, killed or failed."""
+        Raises UserError unless it was stopped, killed or failed."""
         with self.jobs.changing():
             next_one = self._about.get("resumed")
             if is_id(next_one) and is_folder(self.jobs.folder / str(next_one)):
@@ -419,7 +421,7 @@ class Job:
                 if going.state in ALIVE:  # asked twice
                     return going
             if self.state not in ("stopped", "killed", "failed"):
-                raise Trouble(
+                raise UserError(
                     "resume",
                     _("this job has nothing to go on with: {state}").format(
                         state=state_name(self.state)
@@ -443,10 +445,10 @@ class Job:
         return [words[0], f"resume={folder}", *cores]  # the folder knows all the other options
 
     def forget(self) -> None:
-        """Remove the job's folder; never the run's. Raises Trouble while it runs."""
+        """Remove the job's folder; never the run's. Raises UserError while it runs."""
         with self.jobs.changing():
             if self.process() is not None:
-                raise Trouble(
+                raise UserError(
                     "running",
                     _("this job is running"),
                     expected=_("a job that is over; stop it first"),
@@ -535,29 +537,29 @@ def event_of(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(words: Sequence[str], language: str) -> None:
-    """Raises Trouble for words that no page may run."""
+    """Raises UserError for words that no page may run."""
     verb = words[0] if words else ""
     if verb not in VERBS:
-        raise Trouble(
+        raise UserError(
             "command",
             _("no command is named {name!r}").format(name=verb),
             expected=near(verb, VERBS),
             fix="souron --help",
         )
     if language not in LANGUAGES:
-        raise Trouble(
+        raise UserError(
             "language",
             _("no such language: {wish}").format(wish=language),
             expected=", ".join(LANGUAGES),
         )
     if sum(map(len, words)) > LONGEST or any("\0" in word for word in words):
-        raise Trouble(
+        raise UserError(
             "value",
             _("these words are no command line"),
             expected=_("{count} characters at most, none of them zero").format(count=LONGEST),
         )
     for word in words[: words.index("--") if "--" in words else None]:
-        if parsing.of_every_command(word):  # a job says these by itself
+        if arguments.of_every_command(word):  # a job says these by itself
             raise unknown_option(word, (), f"souron {verb} --help")
 
 

@@ -9,13 +9,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from souron.data import loading
-from souron.jsoning import as_json
-from souron.kinds import image
+from souron.data import load
+from souron.kinds.codecs import image
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
-from souron.speaking import Trouble
-from souron.studio.roots import Roots
+from souron.studio.paths import Roots
+from souron.utils.files import as_json
+from souron.utils.messages import UserError
 
 NOT_A_FILE = ("text", "chat", "gallery")  # widgets that hand over something else
 
@@ -35,7 +35,7 @@ def sample(
     try:
         if folder is not None:
             found = tested(kind, folder, str(args["data"]), place, roots)
-    except (Trouble, OSError, ValueError):  # the data is gone, moved, or not the same any more
+    except (UserError, OSError, ValueError):  # the data is gone, moved, or not the same any more
         pass
     if found is None and kind.widget == "picture":
         package = importlib.util.find_spec("sklearn")
@@ -45,11 +45,11 @@ def sample(
 
 
 def tested(kind: type[Kind], folder: Path, data: str, place: Path, roots: Roots) -> Path | None:
-    """The first case of the run's test part. Raises Trouble, OSError, ValueError."""
+    """The first case of the run's test part. Raises UserError, OSError, ValueError."""
     name = first_tested(folder / "split.csv")
     if not name:
         return None
-    if data not in loading.names():
+    if data not in load.names():
         base = Path(data) if Path(data).is_dir() else Path(data).parent
         path = roots.check(image.case_file(base, name).path)
         return copied(path, place) if path.suffix.lower() in kind.formats else None
@@ -57,8 +57,8 @@ def tested(kind: type[Kind], folder: Path, data: str, place: Path, roots: Roots)
         return None
     path = place / (re.sub(r"[^\w.\-]+", "-", name) + ".png")
     if not path.exists():
-        cases = loading.load(data)
-        Picture.of(cases.image[list(cases.file).index(name)]).save(path)
+        cases = load.load(data)
+        Picture.of(cases.input[list(cases.file).index(name)]).save(path)
     return path
 
 

@@ -10,9 +10,9 @@ from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
-from souron.speaking import Trouble, _, speaking_in
 from souron.studio.jobs import Job, Jobs
-from souron.studio.roots import Roots
+from souron.studio.paths import Roots
+from souron.utils.messages import UserError, _, use_language
 
 COMPARED = ("classify", "generate")  # tasks of which systems can be compared; examining has them
 PAGES = ("lecture", "data", "train", "compare", "use", "runs", "machine")
@@ -62,20 +62,20 @@ class Studio:
         """The job of that id; None where there is none, as when it was forgotten elsewhere."""
         try:
             return self.jobs.get(id) if id else None
-        except Trouble:
+        except UserError:
             return None
 
     def says(self, handler: Callable) -> Callable:
-        """The handler as a page calls it: in the page's language, a Trouble as a message that
+        """The handler as a page calls it: in the page's language, a UserError as a message that
         stays until it is closed."""
         import gradio as gr
 
         @functools.wraps(handler)
         def speaking(*given: Any) -> Any:
-            with speaking_in(self.language):
+            with use_language(self.language):
                 try:
                     return handler(*given)
-                except Trouble as error:
+                except UserError as error:
                     told = trouble(error.code, error.found, error.expected, error.fix)
                     raise gr.Error(told, print_exception=False) from error
 

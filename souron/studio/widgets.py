@@ -1,7 +1,7 @@
 """A kind as something to fill in, and as something to look at.
 
 Kinds are known here by the name of their ``widget``, and no system is: what a page needs follows
-from ``asking.ask``.
+from ``signature.signature``.
 
     form = widgets.form(asked)           # what goes in, and the options
     view = widgets.shown(asked.gives)    # what comes out
@@ -24,14 +24,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from souron.asking import Asked, Option
 from souron.kinds import files, video
 from souron.kinds.chat import Chat
 from souron.kinds.gallery import Gallery
 from souron.kinds.kind import Kind
+from souron.kinds.signature import Option, Signature
 from souron.kinds.text import MOST_LETTERS, Text
-from souron.reporting import units
-from souron.speaking import N_, Trouble, _, language, speaking_in
+from souron.utils import units
+from souron.utils.messages import N_, UserError, _, language, use_language
 
 NAMES = {
     "picture": N_("picture"),
@@ -163,10 +163,10 @@ def taken(kind: type[Kind], value: Any, before: Kind | None = None, **reading: A
     """What such a component handed over, as the kind.
 
     ``before`` is the chat so far, to which a message is added; ``reading`` is what the kind's
-    ``read`` takes. Raises Trouble, also where there is nothing yet.
+    ``read`` takes. Raises UserError, also where there is nothing yet.
     """
     if value is None or (isinstance(value, str) and not value.strip()) or value == []:
-        raise Trouble(
+        raise UserError(
             "nothing given",
             _("nothing was given yet"),
             expected=called(kind),
@@ -215,7 +215,7 @@ def _step(reach: float) -> float:
 class Form:
     """What a system wants to be given: a component for the thing and one for each option."""
 
-    asked: Asked
+    asked: Signature
     given: Any
     options: dict[str, Any]  # by name
 
@@ -226,7 +226,7 @@ class Form:
     def read(
         self, values: Sequence[Any], before: Kind | None = None, **reading: Any
     ) -> tuple[Kind, dict[str, Any]]:
-        """What the components hold, as ``predict`` wants it. Raises Trouble."""
+        """What the components hold, as ``predict`` wants it. Raises UserError."""
         value, *chosen = values
         options = {
             name: self.asked.options[name].read(value)
@@ -235,7 +235,7 @@ class Form:
         return taken(self.asked.given, value, before, **reading), options
 
 
-def form(asked: Asked, label: str = "") -> Form:
+def form(asked: Signature, label: str = "") -> Form:
     """Within a ``gr.Blocks``."""
     first = given(asked.given, label)
     return Form(asked, first, {name: option(each) for name, each in asked.options.items()})
@@ -271,7 +271,7 @@ def shown(kind: type[Kind], label: str = "") -> View:
 
 
 def _spoken(wish: str, function: Callable, *given: Any) -> Any:
-    with speaking_in(wish):
+    with use_language(wish):
         return function(*given)
 
 
@@ -328,7 +328,7 @@ def _image(shown: Any, words: str) -> Any:
 
 def _seen(shown: Any) -> Any:
     """A tiny picture is enlarged in whole steps, so that each pixel stays a square."""
-    from souron.kinds.image import rounded
+    from souron.kinds.codecs.image import rounded
 
     times = _times(max(shown.size))
     return rounded(shown).resize((shown.width * times, shown.height * times), 0)

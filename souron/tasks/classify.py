@@ -1,23 +1,36 @@
 """Classify: a picture in, labels out."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, Self
+from functools import lru_cache
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron.data.cases import Cases, Feed
+from souron.data import transforms
+from souron.data.dataset import Dataset, Loader, Rows
+from souron.evaluation import classification, summary
+from souron.evaluation.classification import ClassificationResult
 from souron.kinds.labels import Labels
 from souron.kinds.picture import Picture
+from souron.kinds.signature import Choice
+from souron.metrics.classification import auc_scores, score
+from souron.metrics.metric import Metric
+from souron.stats.records import Measure
 from souron.system import System
+from souron.task import Answers, Augment, Scores, Setup, Step, Task, Trainings
+from souron.training.trainer import autocast
+from souron.utils.messages import N_, _
 
 MOST_LOOKED_AT = 60_000_000  # pixel values; more say no more of their mean
+REHEARSED = 16  # cases
 
 
 @dataclass(frozen=True)
-class Seen:
+class Spec:
     """What a classifier must know of its data before it is built."""
 
     channels: int
@@ -36,61 +49,28 @@ class Classifier(System):
     """``forward`` maps pictures (B, C, H, W) to logits (B, labels); the rest follows from that."""
 
     task = "classify"
-    measures = {"accuracy": "higher", "log loss": "lower"}
-    default_data = "digits"
 
     head: ClassVar[str] = "fc"  # the layer that names the classes: new in transfer learning
     side_heads: ClassVar[tuple[str, ...]] = ()  # further layers that name them
-    seen: Seen
-
-    @staticmethod
-    def see(cases: Cases) -> Seen:
-        """What these (training) cases tell."""
-        every = max(1, len(cases) // 5000, cases.image.numel() // MOST_LOOKED_AT)
-        pixels = cases.image[::every].float() / 255
-        mean = pixels.mean((0, 2, 3))
-        std = pixels.std((0, 2, 3)).clamp(min=1e-3)
-        return Seen(
-            cases.channels, cases.side, cases.labels, tuple(mean.tolist()), tuple(std.tolist())
-        )
-
-    @cached_property
-    def _scaling(self) -> tuple[Tensor, Tensor]:
-        """What is subtracted from bytes and what they are divided by, (1, C, 1, 1) each."""
-        return (
-            torch.tensor(self.seen.mean).view(1, -1, 1, 1) * 255,
-            torch.tensor(self.seen.std).view(1, -1, 1, 1) * 255,
-        )
-
-    def prepare(self, image: Tensor, label: Tensor) -> Batch:
-        """Pictures (B, C, H, W) in 0..255 -> normalised, in the layout that the system computes in.
-        They stay as they are."""
-        shift, scale = (values.to(image.device) for values in self._scaling)
-        normalised = image.to(torch.float32, copy=True).sub_(shift).div_(scale)
-        layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        return Batch(normalised.contiguous(memory_format=layout), label)
+    spec: Spec
 
     def loss(self, batch: Batch) -> Tensor:
         return F.cross_entropy(self(batch.image), batch.label)
 
     @torch.inference_mode()
-    def probabilities(self, data: Feed) -> Tensor:
+    def probabilities(self, data: Loader) -> Tensor:
         """(cases, labels)"""
         return torch.cat([self(batch.image).float().softmax(1).cpu() for batch in data.once()])
 
-    def evaluate(self, data: Feed) -> dict[str, Tensor]:
-        return score(self.probabilities(data), data.cases.label)
-
     def reading(self) -> dict[str, Any]:
-        return {"about": self.seen.side}
+        return {"about": self.spec.side}
 
     @torch.inference_mode()
     def predict(self, picture: Picture) -> Labels:
         """How probable each label is for the middle square of a picture."""
-        pixels = picture.square(self.seen.side, self.seen.channels)[None].to(self.device)
-        batch = self.prepare(pixels, torch.zeros(1, dtype=torch.long))
-        probability = self(batch.image).float().softmax(1)[0]
-        return Labels(picture.file, self.seen.labels, tuple(probability.tolist()))
+        pixels = picture.square(self.spec.side, self.spec.channels)[None].to(self.device)
+        probability = self(self.batch(Rows(pixels, None)).image).float().softmax(1)[0]
+        return Labels(picture.file, self.spec.labels, tuple(probability.tolist()))
 
     def freeze(self) -> None:
         """Let only the head learn."""
@@ -106,10 +86,213 @@ class Classifier(System):
             self.get_submodule(self.head).train()
         return self
 
+    def head_alone(self) -> "Head":
+        """The last layer, which learns over the features that the frozen ones compute."""
+        return Head(self)
 
-def score(probability: Tensor, label: Tensor) -> dict[str, Tensor]:
-    """Case by case, from probabilities (N, labels) and labels (N,)."""
-    return {
-        "accuracy": (probability.argmax(1) == label).float(),
-        "log loss": F.nll_loss(probability.clamp(min=1e-12).log(), label, reduction="none"),
-    }
+
+class Head(Classifier):
+    """The last layer of a classifier, over features (B, D) in place of pictures.
+
+    Its weights go by the whole network's names, so that what is saved is the whole network.
+    """
+
+    def __init__(self, whole: Classifier) -> None:
+        super().__init__(whole.config, whole.spec)
+        self.layer = whole.get_submodule(whole.head)
+        self._whole = [whole]  # in a list, so that it is not a layer of this network
+
+    @property
+    def whole(self) -> Classifier:
+        return self._whole[0]
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.layer(image)
+
+    def state_dict(self, *args: Any, **options: Any) -> Any:
+        return self.whole.state_dict(*args, **options)
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        return self.whole.load_state_dict(state_dict, strict, assign)
+
+
+@dataclass(frozen=True)
+class Options:
+    folds: Annotated[
+        int | None,
+        Choice(N_("cross-validate in N folds; 5 where cases are few, 1 for a single split"), low=1),
+    ] = None
+    repeats: Annotated[
+        int | None, Choice(N_("repeats of the cross-validation; 2 if not said"), low=1)
+    ] = None
+    positive: Annotated[
+        str | None, Choice(N_("the class that is to be found, such as a disease"))
+    ] = None
+    prevalence: Annotated[
+        float | None,
+        Choice(N_("its share where the system will be used, for predictive values"), low=0, high=1),
+    ] = None
+    sensitivity: Annotated[
+        float | None,
+        Choice(
+            N_("what the threshold must reach on validation cases, such as 0.95"), low=0, high=1
+        ),
+    ] = None
+
+
+class Classification(Task):
+    """The probability of each label for every test case."""
+
+    title = N_("classification")
+    takes = Picture
+    gives = Labels
+    metrics = (
+        Metric(N_("accuracy"), unit="share", headline=True),
+        Metric(N_("AUC"), headline=True),
+        Metric(N_("sensitivity"), unit="share", headline=True),
+        Metric(N_("specificity"), unit="share", headline=True),
+        Metric(N_("positive predictive value"), unit="share"),
+        Metric(N_("negative predictive value"), unit="share"),
+        Metric(N_("balanced accuracy"), unit="share"),
+        Metric(N_("Brier score"), higher_is_better=False),
+        Metric(N_("log loss"), higher_is_better=False),
+    )
+    watches = "accuracy"
+    not_compared = ("repeats", "positive", "prevalence", "sensitivity")
+    fewest_classes = 2
+    augments = True
+
+    def check(self, data: Dataset, options: Options) -> None:
+        classification.positive(options.positive, data.classes)
+
+    def strata(self, data: Dataset) -> Tensor:
+        return data.target
+
+    def spec(self, train: Dataset) -> Spec:
+        every = max(1, len(train) // 5000, train.input.numel() // MOST_LOOKED_AT)
+        pixels = train.input[::every].float() / 255
+        mean = pixels.mean((0, 2, 3))
+        std = pixels.std((0, 2, 3)).clamp(min=1e-3)
+        return Spec(
+            train.channels, train.side, train.classes, tuple(mean.tolist()), tuple(std.tolist())
+        )
+
+    def example(self, system: type[System], size: str) -> Spec:
+        published = system.WEIGHTS and size not in ("tiny", "small")
+        channels, side, labels = summary.IMAGENET if published else summary.SMALL
+        return Spec(channels, side, tuple(map(str, range(labels))))
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        """Pictures (B, C, H, W) in 0..255 -> normalised. Features (B, D) of a frozen network stay
+        as they are."""
+        if rows.input.ndim == 2:
+            return Batch(rows.input, rows.target)
+        shift, scale = _scaling(spec, rows.input.device)
+        image = rows.input.to(torch.float32, copy=True).sub_(shift).div_(scale)
+        return Batch(image, rows.target)
+
+    def augmentation(self, names: Sequence[str]) -> Augment | None:
+        change = transforms.augmentation(names)
+        if change is None:
+            return None
+        return lambda rows, generator: rows._replace(input=change(rows.input, generator))
+
+    def head(self, system: System) -> tuple[str, ...]:
+        assert isinstance(system, Classifier)
+        return (system.head, *system.side_heads)
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        assert isinstance(system, Classifier)
+        return score(system.probabilities(data), data.cases.target)
+
+    def decide(self, system: System, val: Dataset, setup: Setup) -> dict[str, float]:
+        positive = self._positive(setup)
+        return classification.decide(system, val, positive, setup.options.sensitivity)
+
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: Setup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        if setup.fast:
+            with autocast(system.device)():
+                probability = classification.probabilities(system, test)
+        else:
+            probability = classification.probabilities(system, test)
+        chosen = {
+            name: torch.full((len(test),), value).double() for name, value in decision.items()
+        }
+        yield Step(1.0, result={"probability": torch.from_numpy(probability), **chosen})
+
+    def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
+        probability, label = classification.stacked(seeds), setup.test.target
+        right = [score(torch.from_numpy(one), label)["accuracy"].numpy() for one in probability]
+        found: Scores = {"accuracy": np.stack(right)}
+        if len(label.unique()) > 1:
+            found["AUC"] = auc_scores(probability, label.numpy())
+        return found
+
+    def measures(
+        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
+    ) -> dict[str, Measure]:
+        positive, prevalence = self._positive(setup), setup.options.prevalence
+        found = classification.measures(seeds, setup.test, positive, prevalence, training)
+        return {metric.name: found[metric.name] for metric in self.metrics if metric.name in found}
+
+    def details(
+        self, system: System, answers: Answers, setup: Setup, trainings: int = 1
+    ) -> Iterator[Step]:
+        flops = summary.flops(system, system.spec)
+        text = _("blurred, noisy, darker, turned pictures")
+        found: Answers = {}
+        for done, right in classification.robustness(system, setup.test, flops, trainings):
+            if right is not None:
+                found["right"] = right
+            yield Step(0.9 * done, text)
+        heat = classification.heat_maps(system, answers, setup.test)
+        if heat is not None:
+            found["heat"] = heat
+        yield Step(1.0, text, found)
+
+    def result(self, trainings: Trainings, setup: Setup) -> ClassificationResult:
+        positive, prevalence = self._positive(setup), setup.options.prevalence
+        return classification.result(trainings, positive, prevalence)
+
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> Any:
+        said = {name: torch.from_numpy(classification.stacked(seeds)).argmax(2)
+                for name, seeds in answers.items()}  # fmt: skip
+        return classification.ComparedLabels(said)
+
+    def rehearse(self, system: System, setup: Setup) -> None:
+        some = setup.test.only(range(min(REHEARSED, len(setup.test))))
+        few = Setup(setup.options, some)
+        *_before, step = self.answer(system, some, {}, few)
+        next(self.details(system, step.result, few))
+        classification.heat_maps(system, step.result, some)
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        probability = answers["probability"]
+        assert isinstance(probability, Tensor)
+        yield "file", "label", "predicted", "probability"
+        sure, predicted = probability.max(1)
+        for row, name in enumerate(test.file):
+            guess, true = int(predicted[row]), int(test.target[row])
+            yield name, test.classes[true], test.classes[guess], round(sure[row].item(), 4)
+
+    def next_command(self, run: Any) -> str:
+        return f"souron predict {run} FILE"
+
+    def _positive(self, setup: Setup) -> int | None:
+        return classification.positive(setup.options.positive, setup.test.classes)
+
+
+@lru_cache(maxsize=8)
+def _scaling(spec: Spec, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What is subtracted from bytes and what they are divided by, (1, C, 1, 1) each."""
+    return (
+        torch.tensor(spec.mean, device=device).view(1, -1, 1, 1) * 255,
+        torch.tensor(spec.std, device=device).view(1, -1, 1, 1) * 255,
+    )

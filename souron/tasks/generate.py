@@ -1,21 +1,38 @@
 """Generate: nothing but noise in, pictures out."""
 
-import math
+import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from souron.data.cases import Cases, Feed
+from souron.data.column import Sketch
+from souron.data.dataset import Dataset, Loader, Rows
+from souron.data.splits import Parts, Split
+from souron.evaluation import generation, summary
+from souron.evaluation.generation import GenerationResult, ReferenceSet
+from souron.evaluation.sampling import Film, Noise, Sample
+from souron.kinds.gallery import Gallery
+from souron.kinds.signature import Choice
+from souron.metrics.generation import over_trainings, table
+from souron.metrics.metric import Metric
+from souron.stats import intervals
+from souron.stats.records import Measure
 from souron.system import System
+from souron.task import Answers, Scores, Setup, Step, Task, Trainings
+from souron.training.trainer import LOOKS, Trainer
+from souron.utils.messages import N_, UserError, _
+
+FEWEST_DRAWN_FROM = 20  # pictures; with fewer no part can be compared with another
 
 
 @dataclass(frozen=True)
-class Seen:
+class Spec:
     """What a generator must know of its data before it is built."""
 
     channels: int
@@ -27,54 +44,6 @@ class Seen:
 class Batch(NamedTuple):
     image: Tensor  # (B, C, H, W) in -1..1
     label: Tensor  # (B,)
-
-
-class Noise:
-    """Random numbers, each picture's own: picture 7 of a seed stays the same however many others
-    are drawn beside it."""
-
-    def __init__(
-        self, seed: int, numbers: Sequence[int], device: torch.device | str = "cpu"
-    ) -> None:
-        # the generator takes 32 bits; within a seed no two pictures share them
-        start = (seed * 2_654_435_761 + 0x9E3779B9) % 2**32
-        self.sources = [torch.Generator().manual_seed((start + i) % 2**32) for i in numbers]
-        self.device = device
-
-    def __len__(self) -> int:
-        return len(self.sources)
-
-    def normal(self, *shape: int) -> Tensor:
-        """(B, *shape), standard normal."""
-        drawn = [torch.randn(shape, generator=source) for source in self.sources]
-        return torch.stack(drawn).to(self.device)
-
-    def uniform(self, *shape: int) -> Tensor:
-        """(B, *shape) in 0..1."""
-        return torch.special.ndtr(self.normal(*shape))
-
-    def choose(self, weight: Tensor) -> Tensor:
-        """(B,) a column of each row of ``weight`` (B, K), not negative, as often as it weighs."""
-        reach = weight.double().cumsum(1)
-        drawn = self.uniform().double()[:, None] * reach[:, -1:]
-        return (reach <= drawn).sum(1).clamp(max=weight.shape[1] - 1)
-
-
-class Walk(Noise):
-    """On the way from one picture's noise to another's; every point of it is noise as good as the
-    ends, since cos(a) x + sin(a) y of two normal numbers is a normal number."""
-
-    def __init__(self, start: Noise, end: Noise, way: Sequence[float]) -> None:
-        """``way`` (B,): 0 is the start, 1 the end."""
-        self.start, self.end, self.way = start, end, torch.tensor(way) * (math.pi / 2)
-        self.device = start.device
-
-    def __len__(self) -> int:
-        return len(self.way)
-
-    def normal(self, *shape: int) -> Tensor:
-        angle = self.way.to(self.device).view(-1, *[1] * len(shape))
-        return angle.cos() * self.start.normal(*shape) + angle.sin() * self.end.normal(*shape)
 
 
 class Generator(System):
@@ -91,30 +60,20 @@ class Generator(System):
     likelihood: ClassVar[Literal["", "exact", "bound"]] = ""
     SHOWN: ClassVar[dict[str, tuple[int, int, int]]] = {}  # size -> channels, side, labels of the
     # paper's pictures, for the table of a size's layers
-    seen: Seen
-
-    @staticmethod
-    def see(cases: Cases) -> Seen:
-        count = torch.bincount(cases.label, minlength=len(cases.labels)).double()
-        shares = (count / count.sum()).tolist()
-        return Seen(cases.channels, cases.side, tuple(cases.labels), tuple(shares))
-
-    def prepare(self, image: Tensor, label: Tensor) -> Batch:
-        """Pictures (B, C, H, W) in 0..255 -> -1..1."""
-        return Batch(image.float() / 127.5 - 1, label)
+    seen: Spec
 
     @abstractmethod
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
         """Yield pictures (B, C, H, W) in -1..1 on their way from ``noise``; the last are done.
 
         ``label`` (B,) is the class asked for; systems that are not ``conditional`` pass over it.
-        Options are keywords with a default, annotated with an ``asking.Choice``. All random numbers
-        come from ``noise``.
+        Options are keywords with a default, annotated with an ``signature.Choice``. All random
+        numbers come from ``noise``.
         """
 
     def labels(self, noise: Noise) -> Tensor:
         """(B,) classes, as often as the training pictures have them."""
-        return noise.choose(torch.tensor(self.seen.shares).expand(len(noise), -1).to(noise.device))
+        return noise.choose(torch.tensor(self.spec.shares).expand(len(noise), -1).to(noise.device))
 
     def draw(self, noise: Noise, label: Tensor | None = None, **options: Any) -> Tensor:
         """(B, C, H, W) in -1..1, done; of the classes ``label`` (B,), else as the data has them."""
@@ -132,13 +91,161 @@ class Generator(System):
         """(B,) bits that a picture costs, for each of its C * H * W values in 0..255."""
         raise NotImplementedError(f"{type(self).__name__} does not know how likely a picture is")
 
-    @torch.no_grad()
-    def evaluate(self, data: Feed) -> dict[str, Tensor]:
-        """Bits per dimension, where there is a likelihood. How good the pictures are takes more
-        than one picture: see ``generating``."""
-        if not self.likelihood:
+
+@dataclass(frozen=True)
+class Options:
+    samples: Annotated[
+        int | None, Choice(N_("pictures that a generator is judged by; 500 if not said"), low=3)
+    ] = None
+
+
+class Generation(Task):
+    """As many drawn pictures as there are real test pictures beside them."""
+
+    title = N_("generation")
+    takes = None
+    gives = Gallery
+    metrics = (
+        Metric(N_("Fréchet distance"), higher_is_better=False, headline=True),
+        Metric(N_("kernel distance"), higher_is_better=False),
+        Metric(N_("precision"), unit="share"),
+        Metric(N_("recall"), unit="share", headline=True),
+        Metric(N_("density")),
+        Metric(N_("coverage"), unit="share"),
+        Metric(N_("distance of class shares"), higher_is_better=False, unit="share"),
+        Metric(N_("certainty"), unit="share"),
+        Metric(N_("share surely recognised"), unit="share"),
+        Metric(N_("bits per dimension"), higher_is_better=False, headline=True),
+    )
+    watches = "kernel distance"
+    needs_training_data = True
+
+    def check(self, data: Dataset, options: Options) -> None:
+        if len(data) < FEWEST_DRAWN_FROM:
+            raise UserError(
+                "few pictures",
+                _("{count} pictures in {data}").format(count=len(data), data=data.name),
+                expected=_("{count} or more, to learn what they have in common").format(
+                    count=FEWEST_DRAWN_FROM
+                ),
+                fix=_("more pictures, or data=fashion"),
+                exit=3,
+            )
+
+    def strata(self, data: Dataset) -> Tensor:
+        return data.target
+
+    def spec(self, train: Dataset) -> Spec:
+        count = torch.bincount(train.target, minlength=len(train.classes)).double()
+        shares = (count / count.sum()).tolist()
+        return Spec(train.channels, train.side, tuple(train.classes), tuple(shares))
+
+    def example(self, system: type[System], size: str) -> Spec:
+        assert issubclass(system, Generator)
+        channels, side, labels = system.SHOWN.get(size, summary.GENERATED)
+        return Spec(channels, side, tuple(map(str, range(labels))), (1 / labels,) * labels)
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        """Pictures (B, C, H, W) in 0..255 -> -1..1."""
+        return Batch(rows.input.float() / 127.5 - 1, rows.target)
+
+    def setup(self, data: Dataset, split: Split, options: Options) -> Iterator[Step]:
+        count = options.samples or generation.SAMPLE
+        if isinstance(data.input, Sketch):  # nothing to compare with: enough to foretell drawing
+            yield Step(1.0, result=Setup(options, data.only(split.test[:count])))
+            return
+        for done, reference in generation.reference_set(data, split, count, options):
+            yield Step(done, _("the feature extractor"), reference)
+
+    def against(self, cases: Dataset, setup: ReferenceSet) -> ReferenceSet:
+        none = cases.only([])
+        count = setup.options.samples or generation.SAMPLE
+        parts = Parts(none, none, cases)
+        return ReferenceSet.of(setup.extractor, parts, count, setup.options)
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        """Bits per dimension, where there is a likelihood."""
+        assert isinstance(system, Generator)
+        if not system.likelihood:
             return {}
-        with torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # bounds are estimated by chance: always the same
-            bits = [self.bits(batch).float().cpu() for batch in data.once()]
+            bits = [system.bits(batch).float().cpu() for batch in data.once()]
         return {"bits per dimension": torch.cat(bits)}
+
+    def watch(self, trainer: Trainer, setup: ReferenceSet, last: bool = False) -> dict[str, float]:
+        """The kernel distance of a few pictures, as long as there is time for them."""
+        figures = super().watch(trainer, setup, last)
+        if not last and trainer.look_seconds > generation.LOOKING * trainer.seconds:
+            return figures
+        begun, learning = time.perf_counter(), trainer.system.training
+        *_before, sample = Sample.growing(trainer.system, generation.AT_A_LOOK, seed=0)
+        trainer.system.train(learning)
+        figures["kernel distance"] = setup.kernel_distance(sample.image)
+        trainer.look_seconds += time.perf_counter() - begun
+        return figures
+
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: ReferenceSet,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        count = len(setup.test)
+        text = _("drawing {n} pictures").format(n=count)
+        for sample in Sample.growing(system, count, seed):
+            yield Step(0.9 * len(sample.image) / count, text)
+        answers = generation.answers_of(sample, setup)
+        yield Step(1.0, text, answers | self.validate(system, system.loader(setup.test)))
+
+    def scores(self, seeds: Sequence[Answers], setup: ReferenceSet) -> Scores:
+        trainings = [setup.resemblance(answers) for answers in seeds]
+        found: Scores = {name: table(trainings, name) for name in trainings[0].measures}
+        if "bits per dimension" in seeds[0]:
+            bits = [seed["bits per dimension"] for seed in seeds]
+            found["bits per dimension"] = torch.stack(bits).numpy()  # type: ignore[arg-type]
+        return found
+
+    def measures(
+        self, seeds: Sequence[Answers], setup: ReferenceSet, training: Any = None
+    ) -> dict[str, Measure]:
+        trainings = [setup.resemblance(answers) for answers in seeds]
+        units = setup.test.units
+        found = dict(trainings[0].measures if len(seeds) == 1 else over_trainings(trainings, units))
+        if "bits per dimension" in seeds[0]:
+            bits = self.scores(seeds, setup)["bits per dimension"]
+            found["bits per dimension"] = intervals.interval(bits, units)
+        return found
+
+    def result(self, trainings: Trainings, setup: ReferenceSet) -> GenerationResult:
+        [answers] = trainings.answers
+        image, seconds = answers["image"], answers["seconds"]
+        assert isinstance(image, Tensor) and isinstance(seconds, Tensor)
+        found, measures = setup.resemblance(answers), self.measures([answers], setup)
+        return GenerationResult(setup, found, image, float(seconds[0]), measures)
+
+    def compared(
+        self, answers: Mapping[str, Sequence[Answers]], setup: ReferenceSet
+    ) -> generation.Gallery:
+        return generation.gallery(answers, setup)
+
+    def called(self, metric: str, setup: ReferenceSet) -> str:
+        """With the number of pictures that a distance depends on."""
+        count = len(setup.test)
+        return _("{name}, {n} pictures").format(name=super().called(metric, setup), n=f"{count:,}")
+
+    def rehearse(self, system: System, setup: ReferenceSet) -> None:
+        next(Sample.growing(system, len(setup.test), seed=0))
+
+    def seconds(self, trainer: Trainer, setup: ReferenceSet, training: float) -> float:
+        [few] = Sample.growing(trainer.system, 8, seed=0)
+        looks = min(few.seconds * LOOKS * generation.AT_A_LOOK, generation.LOOKING * training)
+        return looks + few.seconds * len(setup.test)
+
+    def film(self, path: Path) -> Film:
+        return Film(path)
+
+    def next_command(self, run: Path) -> str:
+        return f"souron generate {run}"

@@ -4,13 +4,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron import cli, finding
-from souron.reporting import units
-from souron.speaking import N_, Trouble, _
+from souron import registry
+from souron.cli import train
 from souron.studio import forms
+from souron.studio.job_view import Forecast, Watch
 from souron.studio.jobs import Job
 from souron.studio.shared import COMPARED, Studio, command, same_thing, table, words
-from souron.studio.watching import Forecast, Watch
+from souron.utils import units
+from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Compare")
 DEFAULT: dict[str, Any] = {"systems": ["mlp", "cnn"], "data": "digits", "budget": "10s", "seeds": 3}
@@ -28,7 +29,7 @@ def page(studio: Studio) -> None:
               "does; where it cannot tell, it says how many more cases it would take."),
         )
     )  # fmt: skip
-    known = forms.fields(cli.compare)
+    known = forms.fields(train.compare)
     further = {name: field for name, field in known.items() if name not in HERE}
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
@@ -59,7 +60,7 @@ def page(studio: Studio) -> None:
         names, asked = wish(values, list(further))
         studio.roots.data(asked["data"])
         if not names:
-            raise Trouble(
+            raise UserError(
                 "systems",
                 _("no system is chosen"),
                 expected=_("two or more systems' names"),
@@ -92,8 +93,8 @@ def page(studio: Studio) -> None:
 def choices() -> list[str]:
     """Every size of every system that can be compared."""
     return [
-        finding.spell(entry, size)
-        for entry in finding.entries().values()
+        registry.full_name(entry, size)
+        for entry in registry.entries().values()
         if entry.task in COMPARED
         for size in entry.sizes
     ]
@@ -102,8 +103,8 @@ def choices() -> list[str]:
 def beside(asked: str) -> list[str]:
     """The systems asked for; a single one gets another of its task to be compared with."""
     names = [name for name in asked.split(",") if name]
-    task = finding.split(names[0].partition(":")[0])[0].task
-    others = [entry.name for entry in finding.entries().values() if entry.task == task]
+    task = registry.find(names[0].partition(":")[0])[0].task
+    others = [entry.name for entry in registry.entries().values() if entry.task == task]
     return names if len(names) > 1 else [*names, *[n for n in others if n != names[0]][:1]]
 
 
@@ -121,15 +122,15 @@ def outcome(studio: Studio, job: Job) -> str:
         (
             place,
             row["system"],
-            units.measure(row["measure"], row["value"]),
-            units.interval(row["measure"], row["low"], row["high"]),
+            registry.metric(row["measure"]).text(row["value"]),
+            registry.metric(row["measure"]).interval(row["low"], row["high"]),
             units.seconds(row["train_seconds"]),
             units.count(row["parameters"]),
         )
         for place, row in enumerate(result.get("rows", []), 1)
         if row["value"] is not None
     ]
-    measure = units.called((rows and result["rows"][0]["measure"]) or "")
+    measure = registry.metric((rows and result["rows"][0]["measure"]) or "").title
     heads = ("", _("system"), measure, _("95 % interval"), _("trained"), _("parameters"))
     folder = result.get("report", "").rpartition("/")[0]
     return Markup(

@@ -1,6 +1,6 @@
 """Data: bring a folder, look at it, let the doctor check it, and go on to training.
 
-What comes in is unpacked into a folder of its own (``intake``). Looking and checking are the
+What comes in is unpacked into a folder of its own (``uploads``). Looking and checking are the
 command ``souron data`` with the words that the page shows; the pages that it writes are shown here.
 """
 
@@ -11,13 +11,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron import looking, options
-from souron.data import loading
-from souron.reporting import units
-from souron.speaking import N_, Trouble, _
-from souron.studio import binning, forms, intake
-from souron.studio.confirming import Confirm
-from souron.studio.data_shown import MOST_NAMED, answered, outcome, subject
+from souron import registry
+from souron.cli import data as cli_data
+from souron.data import load
+from souron.studio import forms, trash
+from souron.studio import uploads as studio_uploads
+from souron.studio.confirm import Confirm
+from souron.studio.data_view import MOST_NAMED, answered, outcome, subject
+from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
 from souron.studio.shared import (
     QUIET,
@@ -30,7 +31,8 @@ from souron.studio.shared import (
     trouble,
     words,
 )
-from souron.studio.watching import Watch
+from souron.utils import units
+from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Data")
 DEFAULT = "digits"
@@ -48,7 +50,7 @@ def page(studio: Studio) -> None:
               "computer's own folder of runs, and go nowhere else."),
         )
     )  # fmt: skip
-    known = forms.fields(looking.data_)
+    known = forms.fields(cli_data.data_)
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             files = gr.File(
@@ -98,14 +100,14 @@ def page(studio: Studio) -> None:
     anonymise.click(starting(anonymise_words), [data, out], watch.job, **QUIET)
 
     def chosen(*values: Any) -> list[Any]:
-        files = str(values[0] or "").strip() not in loading.names()
+        files = str(values[0] or "").strip() not in load.names()
         usable = [gr.update(interactive=button is look or files) for button in buttons]
         return [told(studio, values[0]), shown(studio, values), *usable]
 
     def bring(paths: Sequence[str] | None) -> list[Any]:
         try:
             folder, what = take(studio, paths or [])
-        except Trouble as error:
+        except UserError as error:
             folder, what = gr.skip(), refused(error)
         return [None, folder, what, *uploads.draw()]
 
@@ -145,19 +147,19 @@ def folder_button() -> Markup:
 def choices() -> list[tuple[str, str]]:
     """Every data set by name, and whether it is here."""
     return [
-        (f"{entry.name} – {options.about(entry)} ({where(entry)})", entry.name)
-        for entry in loading.names().values()
+        (f"{entry.name} – {registry.about(entry)} ({where(entry)})", entry.name)
+        for entry in load.names().values()
     ]
 
 
-def where(entry: loading.DataEntry) -> str:
+def where(entry: load.DataEntry) -> str:
     return _("here") if entry.where() else f"souron fetch {entry.name}"
 
 
 def told(studio: Studio, text: str | None) -> Markup:
     """What is chosen, and whether it is there."""
     name = (text or "").strip()
-    if entry := loading.names().get(name):
+    if entry := load.names().get(name):
         lines: list[str] = [
             _("{count} cases; {licence}").format(
                 count=units.whole(entry.cases), licence=entry.licence
@@ -169,7 +171,7 @@ def told(studio: Studio, text: str | None) -> Markup:
     else:
         try:
             path = Path(studio.roots.data(name))
-        except Trouble as error:
+        except UserError as error:
             return refused(error)
         there = path.exists()
         lines = [str(path) if there else _("There is no {path}").format(path=path)]
@@ -179,16 +181,16 @@ def told(studio: Studio, text: str | None) -> Markup:
     )
 
 
-def refused(error: Trouble) -> Markup:
-    """A Trouble where it arose, read out."""
+def refused(error: UserError) -> Markup:
+    """A UserError where it arose, read out."""
     told = trouble(error.code, error.found, error.expected, error.fix)
     return Markup('<div role="alert">{}</div>').format(told)
 
 
 def said(studio: Studio, text: str | None) -> str:
-    """The data as a command names it. Raises Trouble for a path outside of the roots."""
+    """The data as a command names it. Raises UserError for a path outside of the roots."""
     found = studio.roots.data((text or "").strip())
-    return found if found in loading.names() else spelt(Path(found))
+    return found if found in load.names() else spelt(Path(found))
 
 
 def spelt(path: Path) -> str:
@@ -201,14 +203,14 @@ def spelt(path: Path) -> str:
 
 
 def reserved() -> set[str]:
-    return {*loading.names(), "check", "anonymise"}
+    return {*load.names(), "check", "anonymise"}
 
 
 def path_of(studio: Studio, text: str | None) -> str:
-    """``said`` of a folder or table. Raises Trouble for a data set's name."""
+    """``said`` of a folder or table. Raises UserError for a data set's name."""
     name = said(studio, text)
-    if name in loading.names():
-        raise Trouble(
+    if name in load.names():
+        raise UserError(
             "data",
             _("{name} is a known data set; the doctor looks at folders and tables").format(
                 name=name
@@ -243,7 +245,7 @@ def anonymise_words(studio: Studio, data: Any, out: Any) -> list[str]:
     if (out or "").strip():
         target = spelt(studio.roots.check(out))
     else:
-        name = intake.safe(f"{folder.absolute().name}-anonymous")
+        name = studio_uploads.safe(f"{folder.absolute().name}-anonymous")
         target = spelt(free(place(studio).absolute(), name))
     return ["data", "anonymise", str(folder), target]
 
@@ -268,18 +270,18 @@ def shown(studio: Studio, values: Sequence[Any]) -> Markup:
     try:
         lines = [command(look_words(studio, *values))]
         name = said(studio, values[0])
-        if name not in loading.names():
+        if name not in load.names():
             lines.append(command(check_words(studio, *values)))
-    except Trouble:
+    except UserError:
         return Markup()
     asked = forms.chosen(READING, values[1:])
     reading = [f"{PYTHON.get(option, option)}={value!r}" for option, value in asked.items()]
-    python = ["from souron.data import loading",
-              f"cases = loading.load({', '.join([repr(name), *reading])})"]  # fmt: skip
-    if name not in loading.names():
-        python[0] = "from souron.data import checking, loading"
+    python = ["from souron.data import load",
+              f"dataset = load.load({', '.join([repr(name), *reading])})"]  # fmt: skip
+    if name not in load.names():
+        python[0] = "from souron.data import check, load"
         doctor = [part for part in reading if not part.startswith("side=")]
-        python.append(f"checking.check({', '.join([repr(name), *doctor])}).findings")
+        python.append(f"check.check({', '.join([repr(name), *doctor])}).findings")
     return same_thing("\n".join(lines), "\n".join(python))
 
 
@@ -302,7 +304,7 @@ def latest(studio: Studio, data: str) -> str:
     """The id of the newest job about that data, so that a page opened again finds it."""
     try:
         name = said(studio, data)
-    except Trouble:
+    except UserError:
         return ""
     mine = (job for job in studio.jobs.all() if job.words[:1] == ["data"])
     return next((job.id for job in mine if subject(job) == name), "")
@@ -314,11 +316,11 @@ def place(studio: Studio) -> Path:
 
 
 def take(studio: Studio, paths: Iterable[str]) -> tuple[str, Markup]:
-    """Unpack what came; the data as a command names it, and what was left out. Raises Trouble."""
-    done = intake.unpack([Path(path) for path in paths], place(studio))
+    """Unpack what came; the data as a command names it, and what was left out. Raises UserError."""
+    done = studio_uploads.unpack([Path(path) for path in paths], place(studio))
     data = spelt(done.folder.absolute())
     names = [
-        Markup("<li>{}: {}</li>").format(_(intake.WHY[why]), ", ".join(some[:MOST_NAMED]))
+        Markup("<li>{}: {}</li>").format(_(studio_uploads.WHY[why]), ", ".join(some[:MOST_NAMED]))
         for why, some in done.skipped.items()
     ]
     left = Markup("<details><summary>{}</summary><ul>{}</ul></details>").format(
@@ -351,7 +353,7 @@ class Uploads:
             there = [
                 path
                 for path in place(self.studio).iterdir()
-                if path.name[0] != "." and binning.is_folder(path)
+                if path.name[0] != "." and trash.is_folder(path)
             ]
             return sorted(there, key=lambda path: -path.stat().st_mtime)
         except OSError:
@@ -368,7 +370,7 @@ class Uploads:
                 Markup('<a href="{}">{}</a>').format(
                     self.studio.url("data", data=spelt(path.absolute())), path.name
                 ),
-                units.size(binning.weigh(path)),
+                units.size(trash.weigh(path)),
             )
             for path in found
         ]
@@ -381,11 +383,11 @@ class Uploads:
         ]
 
     def named(self, name: str | None) -> Path:
-        """Raises Trouble where it was removed meanwhile."""
+        """Raises UserError where it was removed meanwhile."""
         for path in self.folders():
             if path.name == name:
                 return path
-        raise Trouble(
+        raise UserError(
             "missing",
             _("there is no upload {name}").format(name=str(name)[:200]),
             expected=_("an upload that is still there"),
@@ -394,14 +396,14 @@ class Uploads:
 
     def ask(self, name: str | None) -> list[Any]:
         folder = self.named(name)
-        size = units.size(binning.weigh(folder))
+        size = units.size(trash.weigh(folder))
         return [_("Delete the upload {name} ({size}) for good?").format(
             name=folder.name, size=size)]  # fmt: skip
 
     def delete(self, name: str | None) -> list[Any]:
         folder = self.named(name)
         with self.studio.jobs.changing():
-            binning.refuse_used(self.studio.jobs, folder)
-            intake.forget(folder, place(self.studio))
+            trash.refuse_used(self.studio.jobs, folder)
+            studio_uploads.forget(folder, place(self.studio))
         told = status(_("The upload {name} is deleted.").format(name=folder.name))
         return [told, *self.draw()]

@@ -4,9 +4,10 @@ from itertools import groupby
 
 from markupsafe import Markup
 
-from souron import fetching, finding, looking, options
-from souron.speaking import N_, _
+from souron import registry
+from souron.hub import fetch
 from souron.studio.shared import COMPARED, Studio
+from souron.utils.messages import N_, _
 
 TITLE = N_("Lecture")
 
@@ -28,16 +29,16 @@ def page(studio: Studio) -> None:
 def cards(studio: Studio) -> Markup:
     """A section for each task, in the order of the years."""
     sections = []
-    for task, entries in groupby(finding.entries().values(), lambda entry: entry.task):
+    for task, entries in groupby(registry.entries().values(), lambda entry: entry.task):
         shown = Markup("").join(card(studio, entry) for entry in entries)
         sections.append(
             Markup('<section aria-labelledby="{0}"><h2 id="{0}">{1}</h2><ul class="cards">{2}</ul>'
-                   "</section>").format(f"task-{task}", options.task_name(task), shown)
+                   "</section>").format(f"task-{task}", registry.task_name(task), shown)
         )  # fmt: skip
     return Markup("").join(sections)
 
 
-def card(studio: Studio, entry: finding.Entry) -> Markup:
+def card(studio: Studio, entry: registry.Entry) -> Markup:
     links = Markup("").join(
         Markup('<a class="{}" href="{}" aria-label="{}: {}">{}</a>').format(
             kind, address, entry.name, text, text
@@ -47,7 +48,7 @@ def card(studio: Studio, entry: finding.Entry) -> Markup:
     return Markup('<li class="card">{}<p class="actions">{}</p></li>').format(about(entry), links)
 
 
-def about(entry: finding.Entry, heading: str = "h3") -> Markup:
+def about(entry: registry.Entry, heading: str = "h3") -> Markup:
     """A system's picture, idea and paper."""
     return Markup(
         '<img loading="lazy" width="420" height="120" src="/picture/{name}.svg" alt="{alt}">'
@@ -58,17 +59,17 @@ def about(entry: finding.Entry, heading: str = "h3") -> Markup:
         name=entry.name,
         alt=_("the layers of {name}").format(name=entry.name),
         year=entry.year or "",
-        idea=options.about(entry),
+        idea=registry.about(entry),
         paper=entry.paper,
-        status=looking.status(entry),
+        status=registry.status(entry),
     )
 
 
-def actions(studio: Studio, entry: finding.Entry) -> list[tuple[str, str, str]]:
+def actions(studio: Studio, entry: registry.Entry) -> list[tuple[str, str, str]]:
     """Text, address and class of what can be done with a system."""
     there: list[tuple[str, str, str]] = []
-    usable = [finding.spell(entry, size) for size in entry.weights]
-    ready = next((name for name in usable if fetching.where(name)), "")
+    usable = [registry.full_name(entry, size) for size in entry.weights]
+    ready = next((name for name in usable if fetch.where(name)), "")
     if ready:
         there.append((_("Try"), studio.url("use", system=ready), "first"))
     there.append((_("Train"), studio.url("train", system=entry.name), "" if there else "first"))

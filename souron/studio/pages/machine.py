@@ -5,12 +5,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron import fetching, looking, machine
-from souron.reporting import units
-from souron.speaking import N_, _
+from souron.hub import doctor
+from souron.hub import fetch as hub_fetch
+from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
 from souron.studio.shared import Studio, same_thing, table
-from souron.studio.watching import Watch
+from souron.utils import units
+from souron.utils.messages import N_, _
 
 TITLE = N_("Machine")
 
@@ -32,8 +33,8 @@ def page(studio: Studio) -> None:
         name = gr.Dropdown(away(), value=None, label=_("what to fetch"))
         go = gr.Button(_("Fetch"), variant="primary")
     watch = Watch(studio, lambda studio, job: fetched(job), ("fetch",))
-    gr.HTML(same_thing("souron doctor\nsouron fetch --list", "import souron.machine\n"
-                       "souron.machine.checkup()"))  # fmt: skip
+    gr.HTML(same_thing("souron doctor\nsouron fetch --list", "import souron.hub.doctor\n"
+                       "souron.hub.doctor.diagnose()"))  # fmt: skip
 
     studio.opened(
         lambda _query: [found(studio), fetchable(), gr.update(choices=away())],
@@ -52,9 +53,9 @@ def page(studio: Studio) -> None:
 
 def found(studio: Studio) -> Markup:
     """What ``souron doctor`` says, its warnings first."""
-    checked = machine.checkup(studio.project)
+    checked = doctor.diagnose(studio.project)
     troubles = Markup("").join(Markup("<li>{}</li>").format(text) for text in checked["troubles"])
-    rows = looking.diagnosis(checked)
+    rows = doctor.diagnosis(checked)
     return Markup('<ul class="troubles">{}</ul>{}').format(
         troubles, table((_("what"), _("value")), rows, _("this computer"))
     )
@@ -67,16 +68,16 @@ def fetchable() -> Markup:
             _("data") if item.sort == "data" else _("weights"),
             units.size(item.megabytes * 1e6) if item.megabytes else "",
             item.licence,
-            _("here") if fetching.where(item.name) else _("not here"),
+            _("here") if hub_fetch.where(item.name) else _("not here"),
         )
-        for item in fetching.fetchable().values()
+        for item in hub_fetch.fetchable().values()
     ]
     return table((_("name"), _("kind"), _("size"), _("licence"), _("where")), rows)
 
 
 def away() -> list[str]:
     """The names of what is not here yet."""
-    return [name for name in fetching.fetchable() if fetching.where(name) is None]
+    return [name for name in hub_fetch.fetchable() if hub_fetch.where(name) is None]
 
 
 def fetched(job: Job) -> Markup:

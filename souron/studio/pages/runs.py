@@ -8,21 +8,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron.reporting import units
-from souron.speaking import N_, Trouble, _
-from souron.studio import binning, listing
-from souron.studio.confirming import NARROW, Confirm
+from souron.studio import run_list, trash
+from souron.studio.confirm import NARROW, Confirm
 from souron.studio.jobs import ALIVE, Job, state_name
-from souron.studio.runs_shown import (
-    MOST_ROWS,
-    all_runs,
-    facts,
-    moment,
-    report,
-    the_same,
-    verb,
-)
+from souron.studio.run_view import MOST_ROWS, all_runs, facts, moment, report, the_same, verb
 from souron.studio.shared import QUIET, Studio, command, here, status, table
+from souron.utils import units
+from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Runs")
 PAGES = {"train": "train", "compare": "compare", "tour": "compare", "data": "data"}  # of jobs
@@ -114,11 +106,11 @@ class Shown:
         if not run:
             return [hidden, "", hidden, hidden, "", ""]
         try:
-            found = listing.read(binning.find(self.studio.project, run))
-        except Trouble as error:
+            found = run_list.read(trash.find(self.studio.project, run))
+        except UserError as error:
             told = Markup('<p role="status">{}</p>').format(error.found)
             return [gr.update(visible=True), told, hidden, hidden, "", ""]
-        busy = binning.user_of(self.studio.jobs, found.folder)
+        busy = trash.user_of(self.studio.jobs, found.folder)
         return [
             gr.update(visible=True),
             facts(self.studio, found, busy),
@@ -130,16 +122,16 @@ class Shown:
 
     def start(self, run: str) -> str:
         """Go on with an interrupted run."""
-        found = listing.read(binning.find(self.studio.project, run))
+        found = run_list.read(trash.find(self.studio.project, run))
         if found.state != "unfinished":
-            raise Trouble(
+            raise UserError(
                 "resume",
                 _("{name} has nothing to go on with").format(name=found.name),
                 expected=_("a run that was interrupted"),
                 exit=5,
             )
         with self.studio.jobs.changing():
-            binning.refuse_used(self.studio.jobs, found.folder)
+            trash.refuse_used(self.studio.jobs, found.folder)
             words = [verb(found), f"resume={found.folder}"]
             job = self.studio.jobs.start(words, self.studio.language)
         link = Markup('<a href="{}">{}</a>').format(
@@ -148,23 +140,23 @@ class Shown:
         return status(_("{name} goes on.").format(name=found.name), link)
 
     def give_name(self, run: str, name: str) -> list[Any]:
-        before = binning.find(self.studio.project, run)
-        now = binning.rename(self.studio.jobs, before, name)
+        before = trash.find(self.studio.project, run)
+        now = trash.rename(self.studio.jobs, before, name)
         told = _("{before} is called {now} now.").format(before=before.name, now=now.name)
         return [status(told, here(self.studio.url("runs", run=now))), str(now)]
 
     def ask_to_throw(self, run: str) -> list[Any]:
-        folder = binning.find(self.studio.project, run)
-        binning.refuse_used(self.studio.jobs, folder)
-        size = units.size(binning.weigh(folder))
+        folder = trash.find(self.studio.project, run)
+        trash.refuse_used(self.studio.jobs, folder)
+        size = units.size(trash.weigh(folder))
         return [_("Delete {name} ({size})? From the bin it can be put back.").format(
             name=folder.name, size=size)]  # fmt: skip
 
     def throw(self, run: str) -> list[Any]:
         import gradio as gr
 
-        folder = binning.find(self.studio.project, run)
-        id = binning.throw(self.studio.jobs, self.studio.project, folder)
+        folder = trash.find(self.studio.project, run)
+        id = trash.throw(self.studio.jobs, self.studio.project, folder)
         told = _("{name} is in the bin.").format(name=folder.name)
         page = here(self.studio.url("runs"))
         return [status(told, page), "", id, gr.update(visible=True)]
@@ -172,7 +164,7 @@ class Shown:
     def put_back(self, id: str) -> list[Any]:
         import gradio as gr
 
-        folder = binning.put_back(self.studio.project, id)
+        folder = trash.put_back(self.studio.project, id)
         told = _("{name} is back.").format(name=folder.name)
         page = here(self.studio.url("runs", run=folder))
         return [status(told, page), str(folder), "", gr.update(visible=False)]
@@ -297,10 +289,10 @@ class Bin:
         """Values for ``parts``."""
         import gradio as gr
 
-        found = binning.thrown(self.studio.project)
-        choices = [(f"{one.name} ({listing.task_name(one.task)})", one.id) for one in found]
+        found = trash.thrown(self.studio.project)
+        choices = [(f"{one.name} ({run_list.task_name(one.task)})", one.id) for one in found]
         rows = [
-            (one.name, listing.task_name(one.task), moment(one.when.timestamp()),
+            (one.name, run_list.task_name(one.task), moment(one.when.timestamp()),
              units.size(one.bytes))
             for one in found
         ]  # fmt: skip
@@ -318,18 +310,18 @@ class Bin:
         ]
 
     def put_back(self, id: str | None) -> str:
-        folder = binning.put_back(self.studio.project, id or "")
+        folder = trash.put_back(self.studio.project, id or "")
         link = Markup('<a href="{}">{}</a>').format(
             self.studio.url("runs", run=folder), folder.name
         )
         return status(_("{name} is back.").format(name=folder.name), link)
 
     def ask(self) -> list[Any]:
-        found = binning.thrown(self.studio.project)
+        found = trash.thrown(self.studio.project)
         size = units.size(sum(one.bytes for one in found))
         text = _("Delete {count} runs ({size}) for good?").format(count=len(found), size=size)
         return [text, [one.id for one in found]]
 
     def empty(self, ids: list[str]) -> str:
-        binning.empty(self.studio.project, ids)
+        trash.empty(self.studio.project, ids)
         return status(_("{count} runs are deleted for good.").format(count=len(ids)))

@@ -4,14 +4,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron import cli, finding
-from souron.reporting import units
-from souron.speaking import N_, _
+from souron import registry
+from souron.cli import train
 from souron.studio import forms
+from souron.studio.job_view import Forecast, Watch
 from souron.studio.jobs import Job
 from souron.studio.pages import lecture
 from souron.studio.shared import Studio, command, same_thing, table, words
-from souron.studio.watching import Forecast, Watch
+from souron.utils import units
+from souron.utils.messages import N_, _
 
 TITLE = N_("Train")
 DEFAULT = {"system": "cnn", "data": "digits", "budget": "20s"}
@@ -37,12 +38,12 @@ def page(studio: Studio) -> None:
     import gradio as gr
 
     gr.HTML(Markup("<h1>{}</h1>").format(_("Train a system")))
-    known = forms.fields(cli.train)
+    known = forms.fields(train.train)
     further = {name: field for name, field in known.items() if name not in HERE}
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             system = gr.Dropdown(
-                list(finding.entries()), value=DEFAULT["system"], label=_("system")
+                list(registry.entries()), value=DEFAULT["system"], label=_("system")
             )
             size = gr.Dropdown(
                 sizes_of(DEFAULT["system"]), value="small", label=_("size"),
@@ -95,17 +96,17 @@ def page(studio: Studio) -> None:
 
 
 def named(wish: str) -> list[Any]:
-    """System and size of a name such as ``resnet18``, for their widgets. Raises Trouble."""
+    """System and size of a name such as ``resnet18``, for their widgets. Raises UserError."""
     import gradio as gr
 
     if not wish:
         return [gr.skip(), gr.skip()]
-    entry, size = finding.split(wish)
+    entry, size = registry.find(wish)
     return [entry.name, gr.update(choices=list(entry.sizes), value=size)]
 
 
 def sizes_of(name: str) -> list[str]:
-    return list(finding.split(name)[0].sizes)
+    return list(registry.find(name)[0].sizes)
 
 
 def sized(name: str, size: str) -> Any:
@@ -117,19 +118,19 @@ def sized(name: str, size: str) -> Any:
 
 
 def described(name: str) -> Markup:
-    return Markup('<div class="card">{}</div>').format(lecture.about(finding.split(name)[0], "h2"))
+    return Markup('<div class="card">{}</div>').format(lecture.about(registry.find(name)[0], "h2"))
 
 
 def asked(values: tuple[Any, ...], further: list[str]) -> tuple[str, dict[str, Any], list[str]]:
     """The system, the options and the config's fields that a form holds."""
     system, size, data, budget, start, config, *more = values
-    entry, _size = finding.split(system)
+    entry, _size = registry.find(system)
     options = {"data": data, "budget": budget, **STARTS[start], **forms.chosen(further, more)}
-    return finding.spell(entry, size or "small"), options, (config or "").split()
+    return registry.full_name(entry, size or "small"), options, (config or "").split()
 
 
 def line(studio: Studio, values: tuple[Any, ...], further: list[str]) -> list[str]:
-    """The words of the command. Raises Trouble for data outside the roots."""
+    """The words of the command. Raises UserError for data outside the roots."""
     system, options, config = asked(values, further)
     studio.roots.data(options["data"])
     return [*words("train", [system], options), *config]
@@ -152,9 +153,9 @@ def outcome(studio: Studio, job: Job) -> str:
     run = result.get("run", "")
     rows = [
         (
-            units.called(name),
-            units.measure(name, found["value"]),
-            units.interval(name, found["low"], found["high"]),
+            registry.metric(name).title,
+            registry.metric(name).text(found["value"]),
+            registry.metric(name).interval(found["low"], found["high"]),
             units.whole(found["n"]),
         )
         for name, found in result.get("measures", {}).items()

@@ -1,6 +1,7 @@
 """Use what was trained: something goes in, an answer comes out; a generator draws.
 
-The form is built when something is chosen, by ``using``, which needs torch; this page does not.
+The form is built when something is chosen, by ``predict_form``, which needs torch; this page does
+not.
 """
 
 import re
@@ -9,11 +10,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron import fetching, finding, options
-from souron.speaking import N_, Trouble, _
-from souron.studio import binning, drawn, listing
+from souron import registry
+from souron.hub import fetch
+from souron.studio import generate_form, run_list, trash
+from souron.studio.job_view import Watch
 from souron.studio.shared import DIRECT, QUIET, Studio
-from souron.studio.watching import Watch
+from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Use")
 LEARNS_NOTHING = re.compile(r"^    needs_fit\b.*= False$", re.MULTILINE)  # in a system's file
@@ -36,9 +38,9 @@ def page(studio: Studio) -> None:
     says = studio.says
     build = gr.render(chosen, triggers=[chosen.change], **QUIET, **DIRECT)
     build(says(lambda name: use(studio, name, watch.job, same)))
-    watch = Watch(studio, drawn.outcome, ("generate",))
+    watch = Watch(studio, generate_form.outcome, ("generate",))
     same = gr.HTML()
-    chosen.change(says(lambda name: drawn.latest(studio, name)), chosen, watch.job, **QUIET)
+    chosen.change(says(lambda name: generate_form.latest(studio, name)), chosen, watch.job, **QUIET)
     studio.opened(lambda query: offer(studio, query), [chosen, empty])
 
 
@@ -51,8 +53,8 @@ def offer(studio: Studio, query: Mapping[str, str]) -> list[Any]:
     wanted = query.get("run") or query.get("system") or ""
     if "run" in query:
         try:
-            wanted = str(binning.find(studio.project, query["run"]))
-        except Trouble:
+            wanted = str(trash.find(studio.project, query["run"]))
+        except UserError:
             wanted = query["run"]  # choosing it tells what is wrong
     if wanted and wanted not in [name for _shown, name in offered]:
         offered.append((wanted, wanted))
@@ -63,17 +65,17 @@ def offer(studio: Studio, query: Mapping[str, str]) -> list[Any]:
 
 def first(studio: Studio, offered: list[tuple[str, str]]) -> str:
     """The name of the first that does something; of the first where none does."""
-    from souron.studio import using
+    from souron.studio import predict_form
 
     names = [name for _shown, name in offered]
-    return next((name for name in names if using.works(studio.project, name)), names[0])
+    return next((name for name in names if predict_form.works(studio.project, name)), names[0])
 
 
 def choices(studio: Studio) -> list[tuple[str, str]]:
     """(shown, name) of every run that has learnt, newest first, then of systems that are ready."""
     runs = [
         (f"{run.name} – {', '.join(filter(None, facts))}", str(run.folder))
-        for run in listing.runs(studio.project)
+        for run in run_list.runs(studio.project)
         if not run.compares and run.state != "damaged"
         if (run.folder / "weights" / "best.safetensors").is_file()
         if (facts := (*run.systems, run.data, str(run.result or "")))
@@ -85,22 +87,22 @@ def ready() -> list[tuple[str, str]]:
     """Systems that can be used without a training: their published weights are on this computer, or
     they learn nothing."""
     found = []
-    for entry in finding.entries().values():
-        names = [finding.spell(entry, size) for size in entry.weights]
+    for entry in registry.entries().values():
+        names = [registry.full_name(entry, size) for size in entry.weights]
         found += [
-            (f"{name} – {_('published weights')}", name) for name in names if fetching.where(name)
+            (f"{name} – {_('published weights')}", name) for name in names if fetch.where(name)
         ]
         if LEARNS_NOTHING.search(entry.file.read_text(encoding="utf-8")):
-            found.append((f"{entry.name} – {options.about(entry)}", entry.name))
+            found.append((f"{entry.name} – {registry.about(entry)}", entry.name))
     return found
 
 
 def use(studio: Studio, name: str | None, job: Any, same: Any) -> None:
-    """See ``using.build``."""
+    """See ``predict_form.build``."""
     if name:
-        from souron.studio import using
+        from souron.studio import predict_form
 
-        using.build(studio, name, job, same)
+        predict_form.build(studio, name, job, same)
 
 
 def nothing(studio: Studio) -> Markup:

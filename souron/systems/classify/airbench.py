@@ -28,8 +28,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Batch, Classifier, Seen
-from souron.training import Data, Progress, Run
+from souron.tasks.classify import Batch, Classifier, Spec
+from souron.training.loop import Data, Progress, Run
 
 
 @dataclass(frozen=True)
@@ -138,10 +138,10 @@ class Airbench(Classifier):
     whitened: Tensor  # is the first layer computed?
     frozen = False
 
-    def __init__(self, config: Config, seen: Seen):
-        super().__init__(config, seen)
-        channels = 2 * seen.channels * config.patch**2
-        self.whiten = nn.Conv2d(seen.channels, channels, config.patch, config.stride)
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        channels = 2 * spec.channels * config.patch**2
+        self.whiten = nn.Conv2d(spec.channels, channels, config.patch, config.stride)
         for name, weight in self.whiten.named_parameters():
             weight.requires_grad_(name == "bias" and not config.strided)
         self.register_buffer("whitened", torch.tensor(False))
@@ -154,7 +154,7 @@ class Airbench(Classifier):
             else:
                 self.stages.append(Stage(channels, width, halve, config))
             channels = width
-        self.fc = nn.Linear(channels, len(seen.labels), bias=False)
+        self.fc = nn.Linear(channels, len(spec.labels), bias=False)
 
     def forward(self, image: Tensor) -> Tensor:
         bend = F.relu if self.config.relu else F.gelu

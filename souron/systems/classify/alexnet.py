@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class AlexNet(Classifier):
     }
     WEIGHTS = {"merged": "torchvision:AlexNet_Weights.IMAGENET1K_V1"}
 
-    def __init__(self, config: Config, seen: Seen) -> None:
-        super().__init__(config, seen)
-        small_picture = seen.side < 64
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        small_picture = spec.side < 64
         kernel, stride = (5, 1) if small_picture else (11, 4)
         self.grid = 3 if small_picture else 6
         one, two, three, four, five = config.widths
@@ -94,7 +94,7 @@ class AlexNet(Classifier):
             return [Normalise(maps, apart)] if apart > 1 else []
 
         self.features = nn.Sequential(
-            nn.Conv2d(seen.channels, one, kernel, stride, padding=2),
+            nn.Conv2d(spec.channels, one, kernel, stride, padding=2),
             nn.ReLU(),
             *normalise(one),
             Pool(),
@@ -117,7 +117,7 @@ class AlexNet(Classifier):
             nn.Dropout(config.dropout),
             nn.Linear(config.hidden, config.hidden),
             nn.ReLU(),
-            nn.Linear(config.hidden, len(seen.labels)),
+            nn.Linear(config.hidden, len(spec.labels)),
         )
         for name, weight in self.named_parameters():
             if name.endswith("bias"):

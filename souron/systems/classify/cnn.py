@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class CNN(Classifier):
         "paper": Config(),
     }
 
-    def __init__(self, config: Config, seen: Seen):
-        super().__init__(config, seen)
-        self.features, channels = nn.Sequential(), seen.channels
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        self.features, channels = nn.Sequential(), spec.channels
         for maps in config.maps:
             self.features.extend(self.stage(channels, maps))
             channels = maps
@@ -56,7 +56,7 @@ class CNN(Classifier):
             bend = nn.ReLU() if config.modern else nn.Tanh()
             self.full.extend([nn.Linear(width, hidden), bend])
             width = hidden
-        self.fc = nn.Linear(width, len(seen.labels))
+        self.fc = nn.Linear(width, len(spec.labels))
 
     def stage(self, inward: int, maps: int) -> list[nn.Module]:
         kernel = self.config.kernel

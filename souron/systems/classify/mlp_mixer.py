@@ -18,7 +18,7 @@ from math import ceil
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,17 @@ class MLPMixer(Classifier):
         "l16": "timm:mixer_l16_224.goog_in21k_ft_in1k",
     }
 
-    def __init__(self, config: Config, seen: Seen):
-        super().__init__(config, seen)
-        patch = min(config.patch, max(2, seen.side // 7))
-        grid = ceil(seen.side / patch)  # patches a side
-        self.border = grid * patch - seen.side
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        patch = min(config.patch, max(2, spec.side // 7))
+        grid = ceil(spec.side / patch)  # patches a side
+        self.border = grid * patch - spec.side
 
-        self.stem = Stem(seen.channels, config.width, patch)
+        self.stem = Stem(spec.channels, config.width, patch)
         self.blocks = nn.Sequential(*(Block(config, grid**2) for _ in range(config.layers)))
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         # timm's name for this layer is the contract's for the name of this layer
-        self._modules["head"] = nn.Linear(config.width, len(seen.labels))
+        self._modules["head"] = nn.Linear(config.width, len(spec.labels))
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.stem(F.pad(image, (0, self.border, 0, self.border)))  # (B, places, width)

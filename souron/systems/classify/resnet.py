@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,14 @@ class ResNet(Classifier):
         "152": "torchvision:ResNet152_Weights.IMAGENET1K_V1",
     }
 
-    def __init__(self, config: Config, seen: Seen) -> None:
-        super().__init__(config, seen)
-        self.small_picture = seen.side < 64
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.small_picture = spec.side < 64
         kernel, stride = (3, 1) if self.small_picture else (7, 2)
         block = Bottleneck if config.bottleneck else Basic
 
         channels = config.width
-        self.conv1 = convolution(seen.channels, channels, kernel, stride)
+        self.conv1 = convolution(spec.channels, channels, kernel, stride)
         self.bn1 = nn.BatchNorm2d(channels)
         for stage, depth in enumerate(config.depths):
             layer = nn.Sequential()
@@ -115,7 +115,7 @@ class ResNet(Classifier):
                 layer.append(block(channels, config.width << stage, 2 if stage and i == 0 else 1))
                 channels = block.widens * config.width << stage
             self.add_module(f"layer{stage + 1}", layer)
-        self.fc = nn.Linear(channels, len(seen.labels))
+        self.fc = nn.Linear(channels, len(spec.labels))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -20,8 +20,8 @@ import timm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.speaking import Trouble, _
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
+from souron.utils.messages import UserError, _
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class Timm(Classifier):
         "small": "timm:regnetx_002.pycls_in1k",
     }
 
-    def __init__(self, config: Config, seen: Seen):
-        """Raises Trouble where timm has no network of that name, or none that fits here."""
-        super().__init__(config, seen)
+    def __init__(self, config: Config, spec: Spec):
+        """Raises UserError where timm has no network of that name, or none that fits here."""
+        super().__init__(config, spec)
         self.about = look_up(config.backbone)
         self.backbone = timm.create_model(
-            config.backbone, in_chans=seen.channels, num_classes=len(seen.labels)
+            config.backbone, in_chans=spec.channels, num_classes=len(spec.labels)
         )
         fixed = self.about.fixed_input_size
-        self.side = self.about.input_size[-1] if fixed else max(32, seen.side)
+        self.side = self.about.input_size[-1] if fixed else max(32, spec.side)
 
     @classmethod
     def published(cls, size: str, config: Config) -> str:
@@ -88,7 +88,7 @@ def look_up(backbone: str) -> Any:
     if backbone in usable:
         return known[backbone]
     near = difflib.get_close_matches(backbone, usable, 3, 0.5)
-    raise Trouble(
+    raise UserError(
         "backbone",
         _("timm has no network named {name!r} that ends in one layer for the labels").format(
             name=backbone

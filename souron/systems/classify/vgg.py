@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class VGG(Classifier):
         "19": "torchvision:VGG19_Weights.IMAGENET1K_V1",
     }
 
-    def __init__(self, config: Config, seen: Seen) -> None:
-        super().__init__(config, seen)
-        self.grid = 3 if seen.side < 64 else 7
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.grid = 3 if spec.side < 64 else 7
 
         self.features = nn.Sequential()
-        channels = seen.channels
+        channels = spec.channels
         for stage, depth in enumerate(config.depths):
             width = min(config.width << stage, 8 * config.width)
             for _ in range(depth):
@@ -75,7 +75,7 @@ class VGG(Classifier):
             nn.Linear(config.hidden, config.hidden),
             nn.ReLU(),
             nn.Dropout(config.dropout),
-            nn.Linear(config.hidden, len(seen.labels)),
+            nn.Linear(config.hidden, len(spec.labels)),
         )
         for name, weight in self.named_parameters():
             if name.endswith("bias"):

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.tasks.classify import Classifier, Seen
+from souron.tasks.classify import Classifier, Spec
 
 
 @dataclass(frozen=True)
@@ -108,19 +108,19 @@ class ViT(Classifier):
         "l16": "torchvision:ViT_L_16_Weights.IMAGENET1K_V1",
     }
 
-    def __init__(self, config: Config, seen: Seen):
-        super().__init__(config, seen)
-        patch = min(config.patch, max(2, seen.side // 7))
-        grid = ceil(seen.side / patch)  # patches a side
-        self.border = grid * patch - seen.side
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        patch = min(config.patch, max(2, spec.side // 7))
+        grid = ceil(spec.side / patch)  # patches a side
+        self.border = grid * patch - spec.side
 
-        self.conv_proj = nn.Conv2d(seen.channels, config.width, patch, patch)
+        self.conv_proj = nn.Conv2d(spec.channels, config.width, patch, patch)
         self.class_token = nn.Parameter(torch.zeros(1, 1, config.width))
         self.encoder = Encoder(config, 1 + grid**2)
-        head = nn.Linear(config.width, len(seen.labels))
+        head = nn.Linear(config.width, len(spec.labels))
         self.heads = nn.Sequential(OrderedDict(head=head))
 
-        nn.init.trunc_normal_(self.conv_proj.weight, std=(seen.channels * patch**2) ** -0.5)
+        nn.init.trunc_normal_(self.conv_proj.weight, std=(spec.channels * patch**2) ** -0.5)
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
 

@@ -29,10 +29,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.asking import Choice
 from souron.blocks.averaging import follower, lead
-from souron.speaking import N_
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.kinds.signature import Choice
+from souron.tasks.generate import Batch, Generator, Noise, Spec
+from souron.utils.messages import N_
 
 ORTHOGONAL = 1e-4  # weight of the penalty
 GATHER = 8  # steps from one gathering of the average's statistics to the next
@@ -166,16 +166,16 @@ class Down(nn.Module):
 class Painter(nn.Module):
     """The generator: noise (B, N) and classes (B,) -> pictures (B, C, H, W)."""
 
-    def __init__(self, config: Config, seen: Seen, widths: list[int]):
+    def __init__(self, config: Config, spec: Spec, widths: list[int]):
         super().__init__()
-        self.side, self.first = seen.side, ceil(seen.side / 2 ** (len(widths) - 1))
-        self.vector = nn.Embedding(len(seen.labels), config.vector)
+        self.side, self.first = spec.side, ceil(spec.side / 2 ** (len(widths) - 1))
+        self.vector = nn.Embedding(len(spec.labels), config.vector)
         self.start = Linear(config.noise, widths[-1] * self.first**2)
         code = config.vector + config.noise
         self.blocks = nn.ModuleList(Up(w, n, code) for w, n in pairwise(reversed(widths)))
         self.attention = Attention(widths[1])
         self.norm = nn.BatchNorm2d(widths[0])
-        self.out = Conv(widths[0], seen.channels, 3)
+        self.out = Conv(widths[0], spec.channels, 3)
 
     def forward(self, noise: Tensor, label: Tensor) -> Tensor:
         vector = self.vector(label)
@@ -192,15 +192,15 @@ class Painter(nn.Module):
 class Critic(nn.Module):
     """Pictures (B, C, H, W) and classes (B,) -> (B,), above 0 for real ones of that class."""
 
-    def __init__(self, seen: Seen, widths: list[int]):
+    def __init__(self, spec: Spec, widths: list[int]):
         super().__init__()
-        ends = list(pairwise([seen.channels, *widths]))
+        ends = list(pairwise([spec.channels, *widths]))
         self.blocks = nn.ModuleList(
             Down(narrow, wide, i == 0, i == len(ends) - 1) for i, (narrow, wide) in enumerate(ends)
         )
         self.attention = Attention(widths[0])
         self.score = Linear(widths[-1], 1)
-        self.vector = nn.Embedding(len(seen.labels), widths[-1])
+        self.vector = nn.Embedding(len(spec.labels), widths[-1])
         start(self.vector)
 
     def forward(self, image: Tensor, label: Tensor) -> Tensor:
@@ -236,12 +236,12 @@ class BigGAN(Generator):
     }
     SHOWN = {"paper": (3, 128, 1000)}
 
-    def __init__(self, config: Config, seen: Seen):
-        super().__init__(config, seen)
-        steps = int(log2(seen.side / 4))
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        steps = int(log2(spec.side / 4))
         widths = [config.width * min(2**i, 16) for i in range(steps + 1)]  # from the picture inward
-        self.generator = Painter(config, seen, widths)
-        self.critic = Critic(seen, widths)
+        self.generator = Painter(config, spec, widths)
+        self.critic = Critic(spec, widths)
         self.average = follower(self.generator)
         self.numbers = config.noise * (steps + 1)
 
@@ -274,7 +274,7 @@ class BigGAN(Generator):
             norms = [part for part in self.average.modules() if isinstance(part, nn.BatchNorm2d)]
             for norm in norms:
                 norm.momentum = max(0.1, 1 / (1 + step // GATHER))
-            shares = torch.tensor(self.seen.shares, device=self.device)
+            shares = torch.tensor(self.spec.shares, device=self.device)
             label = shares.multinomial(64, replacement=True)
             self.average.train()(self.noise(len(label)), label)
 

@@ -25,7 +25,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from souron.blocks.averaging import follow, in_a_row, unrolled
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.tasks.generate import Batch, Generator, Noise, Spec
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class DCGAN(Generator):
     }
     SHOWN = {"paper": (3, 64, 1)}
 
-    def __init__(self, config: Config, seen: Seen):
-        super().__init__(config, seen)
-        steps = int(log2(seen.side / 4))
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        steps = int(log2(spec.side / 4))
         widths = [config.width * 2**i for i in range(steps)]  # from the picture inwards
-        first = ceil(seen.side / 2**steps)  # pixels a side that doubling starts from
+        first = ceil(spec.side / 2**steps)  # pixels a side that doubling starts from
 
         self.generator = nn.Sequential(
             nn.ConvTranspose2d(config.noise, widths[-1], first, bias=False),
@@ -65,15 +65,15 @@ class DCGAN(Generator):
         for wide, narrow in pairwise(reversed(widths)):
             double = nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False)
             self.generator.extend([double, nn.BatchNorm2d(narrow), nn.ReLU()])
-        self.generator.append(nn.ConvTranspose2d(widths[0], seen.channels, 4, 2, 1, bias=False))
+        self.generator.append(nn.ConvTranspose2d(widths[0], spec.channels, 4, 2, 1, bias=False))
 
         self.critic = nn.Sequential(
-            nn.Conv2d(seen.channels, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(0.2)
+            nn.Conv2d(spec.channels, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(0.2)
         )
         for narrow, wide in pairwise(widths):
             halve = nn.Conv2d(narrow, wide, 4, 2, 1, bias=False)
             self.critic.extend([halve, nn.BatchNorm2d(wide), nn.LeakyReLU(0.2)])
-        self.critic.append(nn.Conv2d(widths[-1], 1, seen.side >> steps, bias=False))
+        self.critic.append(nn.Conv2d(widths[-1], 1, spec.side >> steps, bias=False))
 
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -104,7 +104,7 @@ class DCGAN(Generator):
     def picture(self, noise: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         """(B, noise) -> (B, C, H, W) in -1..1, by other ``weights`` where they are given"""
         drawn = functional_call(self.generator, weights or {}, noise[..., None, None])
-        return drawn.tanh()[..., : self.seen.side, : self.seen.side]
+        return drawn.tanh()[..., : self.spec.side, : self.spec.side]
 
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
         yield self.picture(2 * noise.uniform(self.config.noise) - 1, self.averages())

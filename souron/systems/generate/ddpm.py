@@ -27,12 +27,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron.asking import Choice
 from souron.blocks.averaging import follower, lead
 from souron.blocks.samplers import SAMPLERS, cosine, linear
 from souron.blocks.unet import UNet
-from souron.speaking import N_
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.kinds.signature import Choice
+from souron.tasks.generate import Batch, Generator, Noise, Spec
+from souron.utils.messages import N_
 
 HIDDEN = 0.1  # of the labels, in training
 SHOWN_STOPS = 20  # on the way to a picture, about
@@ -64,11 +64,11 @@ class DDPM(Generator):
     }
     SHOWN = {"paper": (3, 32, 1)}
 
-    def __init__(self, config: Config, seen: Seen):
-        super().__init__(config, seen)
-        self.classes = len(seen.labels) if len(seen.labels) > 1 else 0
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        self.classes = len(spec.labels) if len(spec.labels) > 1 else 0
         self.kept = (linear() if config.schedule == "linear" else cosine()).tolist()  # a_t^2
-        channels = seen.channels * config.patch**2
+        channels = spec.channels * config.patch**2
         widths = [config.width * multiple for multiple in config.multiples]
         self.network = UNet(
             channels, channels, widths, config.layers, (1,), self.classes, config.dropout
@@ -128,7 +128,7 @@ class DDPM(Generator):
             float, Choice(N_("how strongly the class is insisted on; 0 is as learnt"), 0, 20)
         ] = 3.0,
     ) -> Iterator[Tensor]:
-        shape = (self.seen.channels, self.seen.side, self.seen.side)
+        shape = (self.spec.channels, self.spec.side, self.spec.side)
         way = SAMPLERS[sampler](
             lambda noisy, t: self.clean(noisy, t, label, guidance),
             self.kept,
@@ -142,7 +142,7 @@ class DDPM(Generator):
                 yield x
 
     def example(self) -> None:
-        shape = (1, self.seen.channels, self.seen.side, self.seen.side)
+        shape = (1, self.spec.channels, self.spec.side, self.spec.side)
         noisy = torch.zeros(shape, device=self.device)
         first = torch.zeros(1, dtype=torch.long, device=self.device)
         self.find(self.average, noisy, first, first)
@@ -165,7 +165,7 @@ class DDPM(Generator):
             t = 1 + min(int((reach < place).sum()), total - 2)
             chance = weight[t - 1] / weight.sum()
             nats = nats + self.leap(x, t, label) / (STRATA * float(chance))
-        share = torch.tensor(self.seen.shares, device=x.device).clamp(min=1e-6)
+        share = torch.tensor(self.spec.shares, device=x.device).clamp(min=1e-6)
         nats = nats - share[label].log()
         return nats / (math.log(2) * x[0].numel())
 

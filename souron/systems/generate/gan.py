@@ -25,7 +25,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from souron.blocks.averaging import follow, in_a_row, unrolled
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.tasks.generate import Batch, Generator, Noise, Spec
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class GAN(Generator):
     }
     SHOWN = {"paper": (1, 28, 10)}
 
-    def __init__(self, config: Config, seen: Seen) -> None:
-        super().__init__(config, seen)
-        values = seen.channels * seen.side**2
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        values = spec.channels * spec.side**2
         self.generator = nn.Sequential(
             nn.Linear(config.noise, config.width),
             nn.ReLU(),
@@ -112,4 +112,4 @@ class GAN(Generator):
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
         weights = unrolled(self.averaged, self.generator) if self.config.average else {}
         drawn = functional_call(self.generator, weights, 2 * noise.uniform(self.config.noise) - 1)
-        yield drawn.view(-1, self.seen.channels, self.seen.side, self.seen.side)
+        yield drawn.view(-1, self.spec.channels, self.spec.side, self.spec.side)

@@ -27,9 +27,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.asking import Choice
-from souron.speaking import N_
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.kinds.signature import Choice
+from souron.tasks.generate import Batch, Generator, Noise, Spec
+from souron.utils.messages import N_
 
 Change = tuple[Tensor, Tensor]  # what a layer gives out, and its log |det|, (B,) or ()
 
@@ -235,9 +235,9 @@ class Glow(Generator):
     SIZES = {"tiny": Config(2, 2, 16, 2e-3), "small": Config(3, 6, 64, 2e-3), "paper": Config()}
     SHOWN = {"paper": (3, 32, 1)}
 
-    def __init__(self, config: Config, seen: Seen):
-        super().__init__(config, seen)
-        channels, side = seen.channels, seen.side
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        channels, side = spec.channels, spec.side
         self.shapes: list[list[tuple[int, ...]]] = []  # of the normal numbers that a level gives
         self.levels: Any = nn.ModuleList()
         count = min(config.levels, max(1, int(math.log2(side)) - 2))
@@ -297,4 +297,4 @@ class Glow(Generator):
         yield (grey - 0.5) / 127.5 - 1
 
     def example(self) -> None:
-        self(torch.empty(1, self.seen.channels, self.seen.side, self.seen.side, device=self.device))
+        self(torch.empty(1, self.spec.channels, self.spec.side, self.spec.side, device=self.device))

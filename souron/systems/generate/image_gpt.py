@@ -28,10 +28,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.asking import Choice
-from souron.speaking import N_
-from souron.tasks.generate import Batch, Generator, Noise, Seen
-from souron.training import Data, Progress, Run, descend
+from souron.kinds.signature import Choice
+from souron.tasks.generate import Batch, Generator, Noise, Spec
+from souron.training.loop import Data, Progress, Run, descend
+from souron.utils.messages import N_
 
 SHOWN_STOPS = 20  # on the way to a picture
 LOOKED_AT = 16  # batches of 128 pictures, from which the clusters are made
@@ -117,12 +117,12 @@ class ImageGPT(Generator):
     histogram: Tensor  # (C, K, 256) the chance of each value in each cluster
     known: Tensor  # () whether palette and histogram are the data's
 
-    def __init__(self, config: Config, seen: Seen):
-        super().__init__(config, seen)
-        self.clusters = config.greys if seen.channels == 1 else config.colours
-        self.length, width = seen.side**2, config.width
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        self.clusters = config.greys if spec.channels == 1 else config.colours
+        self.length, width = spec.side**2, config.width
         self.wte = nn.Embedding(self.clusters + 1, width)  # the last one stands before the picture
-        self.wpe = nn.Parameter(places(seen.side, width))  # (T, width)
+        self.wpe = nn.Parameter(places(spec.side, width))  # (T, width)
         self.h = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.ln_f, self.lm_head = Norm(width), nn.Linear(width, self.clusters, bias=False)
         for name, weight in self.named_parameters():
@@ -133,9 +133,9 @@ class ImageGPT(Generator):
             elif name.endswith("bias"):
                 nn.init.zeros_(weight)
 
-        evenly = torch.linspace(0, 255, self.clusters)[:, None].repeat(1, seen.channels)
+        evenly = torch.linspace(0, 255, self.clusters)[:, None].repeat(1, spec.channels)
         self.register_buffer("palette", evenly)
-        flat = torch.full((seen.channels, self.clusters, 256), 1 / 256)
+        flat = torch.full((spec.channels, self.clusters, 256), 1 / 256)
         self.register_buffer("histogram", flat)
         self.register_buffer("known", torch.tensor(False))
 
@@ -173,9 +173,9 @@ class ImageGPT(Generator):
 
     def picture(self, tokens: Tensor) -> Tensor:
         """(B, n) -> (B, C, H, W) in -1..1; the pixels that are not yet there in middle grey."""
-        colours = torch.zeros(len(tokens), self.length, self.seen.channels, device=tokens.device)
+        colours = torch.zeros(len(tokens), self.length, self.spec.channels, device=tokens.device)
         colours[:, : tokens.shape[1]] = self.palette[tokens] / 127.5 - 1
-        side = self.seen.side
+        side = self.spec.side
         return colours.unflatten(1, (side, side)).movedim(-1, 1)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -236,9 +236,9 @@ class ImageGPT(Generator):
             float, Choice(N_("how much of the given picture stays, from its top"), 0, 1)
         ] = 0.5,
     ) -> Iterator[Tensor]:
-        side = self.seen.side
+        side = self.spec.side
         rows = 0 if given is None else round(kept * side)
-        shown = torch.zeros(1, self.seen.channels, side, side) if given is None else given
+        shown = torch.zeros(1, self.spec.channels, side, side) if given is None else given
         shown = shown.to(self.device).expand(len(noise), -1, -1, -1)
         first = self.tokens(shown)[:, : rows * side]
 

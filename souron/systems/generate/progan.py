@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.averaging import follower, lead
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.tasks.generate import Batch, Generator, Noise, Spec
 
 FADE = 0.5  # of a stage's share of the budget
 
@@ -151,14 +151,14 @@ class ProGAN(Generator):
     grows = True
     used = 1.0  # until training begins: the memory that a step needs is that of the last stage
 
-    def __init__(self, config: Config, seen: Seen):
-        super().__init__(config, seen)
-        self.steps = int(log2(seen.side / 4))  # doublings
-        first = ceil(seen.side / 2**self.steps)  # pixels a side that doubling starts from
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        self.steps = int(log2(spec.side / 4))  # doublings
+        first = ceil(spec.side / 2**self.steps)  # pixels a side that doubling starts from
         self.learnt = first * 2**self.steps  # pixels a side of what is learnt
         widths = [min(config.width * 2**i, config.most) for i in range(self.steps, -1, -1)]
-        self.generator = Painter(config.noise, widths, first, seen.channels)
-        self.critic = Critic(widths, first, seen.channels)
+        self.generator = Painter(config.noise, widths, first, spec.channels)
+        self.critic = Critic(widths, first, spec.channels)
         self.average = follower(self.generator)
         self.register_buffer("grown", torch.tensor(float(self.steps)))
 
@@ -193,7 +193,7 @@ class ProGAN(Generator):
     def at(self, real: Tensor, grown: float) -> Tensor:
         """Real pictures as coarse as the stage's, and faded as the drawn ones are."""
         stage = ceil(grown)
-        missing = self.learnt - self.seen.side
+        missing = self.learnt - self.spec.side
         real = F.pad(real, (0, missing, 0, missing), mode="replicate")
         real = F.avg_pool2d(real, 2 ** (self.steps - stage))
         if grown < stage:
@@ -217,7 +217,7 @@ class ProGAN(Generator):
         grown = float(self.grown)
         picture = self.average(noise.normal(self.config.noise), grown)
         whole = F.interpolate(picture, scale_factor=float(2 ** (self.steps - ceil(grown))))
-        yield whole[..., : self.seen.side, : self.seen.side]
+        yield whole[..., : self.spec.side, : self.spec.side]
 
     def example(self) -> None:
         """Fully grown: on the meta device the buffer that tells the stage holds no number."""

@@ -30,10 +30,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.asking import Choice
 from souron.blocks.averaging import follower, lead
-from souron.speaking import N_
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.kinds.signature import Choice
+from souron.tasks.generate import Batch, Generator, Noise, Spec
+from souron.utils.messages import N_
 
 EVERY = 16  # updates, R1 is asked
 AVERAGE = 0.99  # what each step leaves of the generator's past weights
@@ -200,14 +200,14 @@ class StyleGAN(Generator):
     SHOWN = {"paper": (3, 1024, 1)}
     mean: Tensor  # (style,) of styles
 
-    def __init__(self, config: Config, seen: Seen):
-        super().__init__(config, seen)
-        steps = int(log2(seen.side / 4))  # doublings
-        first = ceil(seen.side / 2**steps)  # pixels a side of the constant
-        self.missing = first * 2**steps - seen.side  # pixels to what is learnt
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        steps = int(log2(spec.side / 4))  # doublings
+        first = ceil(spec.side / 2**steps)  # pixels a side of the constant
+        self.missing = first * 2**steps - spec.side  # pixels to what is learnt
         widths = [min(config.width * 2**i, config.most) for i in range(steps + 1)]
-        self.generator = Painter(config, widths[::-1], first, seen.channels)
-        self.critic = Critic(widths, first, seen.channels)
+        self.generator = Painter(config, widths[::-1], first, spec.channels)
+        self.critic = Critic(widths, first, spec.channels)
         self.average = follower(self.generator)
         self.register_buffer("mean", torch.zeros(config.style))
 
@@ -274,7 +274,7 @@ class StyleGAN(Generator):
         begin = torch.full((len(noise),), mix or len(self.average.layers) + 1, device=self.device)
         styles = self.cross(first, second, begin)
         picture = self.average(styles, lambda side: noise.normal(1, side, side))
-        yield picture[..., : self.seen.side, : self.seen.side]
+        yield picture[..., : self.spec.side, : self.spec.side]
 
 
 def activate(x: Tensor) -> Tensor:

@@ -30,9 +30,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.asking import Choice
-from souron.speaking import N_
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.kinds.signature import Choice
+from souron.tasks.generate import Batch, Generator, Noise, Spec
+from souron.utils.messages import N_
 
 NARROWEST = -7.0  # of a pixel's log scale: nearly all within one grey value
 
@@ -58,9 +58,9 @@ class VAE(Generator):
     }
     SHOWN = {"paper": (1, 28, 10)}
 
-    def __init__(self, config: Config, seen: Seen) -> None:
-        super().__init__(config, seen)
-        self.values = seen.channels * seen.side**2  # of a picture
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.values = spec.channels * spec.side**2  # of a picture
         widths = [config.hidden] * config.layers
         self.encoder = connected([self.values, *widths], 2 * config.latent)
         self.decoder = connected([config.latent, *widths], 2 * self.values)
@@ -114,7 +114,7 @@ class VAE(Generator):
         location, log_scale = self.decode(temperature * noise.normal(self.config.latent))
         share = noise.uniform(self.values).clamp(1e-6, 1 - 1e-6)
         value = location + grain * log_scale.exp() * share.logit()
-        yield value.view(-1, self.seen.channels, self.seen.side, self.seen.side)
+        yield value.view(-1, self.spec.channels, self.spec.side, self.spec.side)
 
 
 def connected(widths: list[int], out: int) -> nn.Sequential:

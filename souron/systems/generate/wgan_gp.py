@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from souron.blocks.averaging import follow, in_a_row, unrolled
-from souron.tasks.generate import Batch, Generator, Noise, Seen
+from souron.tasks.generate import Batch, Generator, Noise, Spec
 
 PENALTY = 10.0
 
@@ -72,11 +72,11 @@ class WGANGP(Generator):
     }
     SHOWN = {"paper": (3, 32, 1)}
 
-    def __init__(self, config: Config, seen: Seen) -> None:
-        super().__init__(config, seen)
-        doublings = int(log2(seen.side / 4))
-        halvings = max(1, int(log2(seen.side / 7)))
-        first = ceil(seen.side / 2**doublings)  # pixels a side that doubling starts from
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        doublings = int(log2(spec.side / 4))
+        halvings = max(1, int(log2(spec.side / 7)))
+        first = ceil(spec.side / 2**doublings)  # pixels a side that doubling starts from
         widths = [config.width * config.growth**i for i in range(max(doublings, halvings))]
         near, far, deep = widths[0], widths[doublings - 1], widths[halvings - 1]
         inwards = [near, *widths[:doublings]]  # the last doubling keeps its width
@@ -86,11 +86,11 @@ class WGANGP(Generator):
             *(doubling(before, out) for before, out in pairwise(reversed(inwards))),
             nn.BatchNorm2d(near),
             nn.ReLU(),
-            nn.Conv2d(near, seen.channels, 3, padding=1),
+            nn.Conv2d(near, spec.channels, 3, padding=1),
             nn.Tanh(),
         )
         self.critic = nn.Sequential(
-            halving(seen.channels, near, picture=True),
+            halving(spec.channels, near, picture=True),
             *(halving(before, out) for before, out in pairwise(widths[:halvings])),
             *(Block(nn.Identity(), nn.ReLU(), *two(deep, deep, deep)) for _ in range(2)),
             nn.ReLU(),
@@ -132,7 +132,7 @@ class WGANGP(Generator):
     def picture(self, noise: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         """(B, noise) -> (B, C, H, W) in -1..1, by other ``weights`` where they are given"""
         drawn = functional_call(self.generator, weights or {}, noise)
-        return drawn[..., : self.seen.side, : self.seen.side]
+        return drawn[..., : self.spec.side, : self.spec.side]
 
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
         yield self.picture(noise.normal(self.config.noise), self.averages())
@@ -179,7 +179,7 @@ def halving(before: int, out: int, *, picture: bool = False) -> Block:
 
 
 def slope_penalty(critic: nn.Module, real: Tensor, drawn: Tensor) -> Tensor:
-    """The mean of (|grad D| - 1)^2 at random places between ``real`` and ``drawn``, each
+    """The mean of (|grad D| - 1)^2 at random places between ``real`` and ``generate_form``, each
     (B, C, H, W)."""
     share = torch.rand(len(real), 1, 1, 1, device=real.device)
     # the gradient of a gradient: bfloat16's error would be squared with it

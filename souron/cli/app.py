@@ -1,0 +1,51 @@
+"""The application that every command registers with."""
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+import typer.main
+
+from souron.cli import console
+from souron.utils.messages import N_
+
+UsageError: Any = typer.BadParameter.__base__  # of the click that this typer uses
+
+app = typer.Typer(
+    cls=console.Commands,
+    help=N_("Every AI system of an overview lecture on your own computer."),
+    epilog=N_(
+        "Examples:\n"
+        "  souron tour\n"
+        "  souron train resnet data=photos/ budget=5min\n"
+        "  souron predict runs/classify/resnet-photos cat.jpg\n"
+        "  souron compare mlp cnn vit data=digits budget=10s seeds=3\n"
+        "\n"
+        "Exit codes:\n"
+        "  0    fine\n"
+        "  1    an error inside souron; SOURON_DEBUG=1 shows where\n"
+        "  2    wrong usage: a name, an option, a value\n"
+        "  3    data or files\n"
+        "  4    this machine: memory, disk, something to fetch first\n"
+        "  5    refused, and why\n"
+        "  130  interrupted; the work is kept\n"
+        "\n"
+        "Environment: SOURON_LANG (en, ja), SOURON_DATA (your data sets), SOURON_CACHE (what was "
+        "fetched)"
+    ),
+    pretty_exceptions_enable=False,
+)
+COMPLETION = (
+    N_("Install completion for the current shell."),
+    N_("Show completion for the current shell, to copy it or customize the installation."),
+)
+
+
+@app.callback()
+def everywhere() -> None:
+    pass
+
+
+def command(name: str, help: str, examples: str) -> Callable:
+    # without typer's own --help, for which it would import pydantic; ``obey`` answers it
+    return app.command(name, cls=console.Command, help=help, epilog=examples, add_help_option=False)

@@ -1,0 +1,544 @@
+"""How the command line looks: help, tables, progress bars, messages.
+
+Results go to stdout, everything else to stderr.
+"""
+
+import shlex
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import typer
+import typer.core
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from souron import registry
+from souron.runs.journal import Journal
+from souron.utils import units
+from souron.utils.files import as_json
+from souron.utils.messages import UserError, _
+
+BAR = "█"
+SECONDS_BETWEEN_LINES = 10  # where stderr is no terminal and a bar cannot be drawn
+
+
+@dataclass
+class Screen:
+    """Where things go, and how much of them."""
+
+    json: bool = False
+    quiet: bool = False
+    journal: Journal | None = None  # of --events
+
+    @property
+    def out(self) -> Console:
+        return Console(markup=False, highlight=False, emoji=False)
+
+    @property
+    def err(self) -> Console:
+        return Console(stderr=True, markup=False, highlight=False, emoji=False, quiet=self.quiet)
+
+
+screen = Screen()
+
+
+def show(*things: RenderableType) -> None:
+    """A result for people, on stdout. Long paths are not broken, so that they can be copied."""
+    for thing in things:
+        print(_drawn(thing), flush=True)
+
+
+def _drawn(thing: RenderableType) -> str:
+    """As text, for this terminal; without blanks at the ends of lines where it is none."""
+    console = screen.out
+    with console.capture() as captured:
+        console.print(thing, soft_wrap=isinstance(thing, str))
+    lines = captured.get().rstrip("\n").split("\n")
+    return "\n".join(lines if console.is_terminal else map(str.rstrip, lines))
+
+
+def note(text: str) -> None:
+    """A remark on stderr, unless --quiet."""
+    screen.err.print(text, style="dim", soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """What went wrong with one file, on stderr even with --quiet."""
+    Console(stderr=True, markup=False, highlight=False, emoji=False).print(
+        text, style="yellow", soft_wrap=True
+    )
+
+
+def print_json(thing: Any) -> None:
+    """One JSON value on one line of stdout; what is not a number there becomes null."""
+    print(as_json(thing), flush=True)
+
+
+def show_trouble(trouble: UserError) -> None:
+    """On stderr in words, and with --json on stdout as an object too."""
+    first, *rest = str(trouble).splitlines()
+    loud = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    loud.print(first, style="bold red", soft_wrap=True)
+    for line in rest:
+        loud.print(line, soft_wrap=True)
+    if screen.json:
+        print_json({"error": error(trouble)})
+
+
+def error(trouble: UserError) -> dict[str, str]:
+    """A trouble as programs get it."""
+    return {
+        "code": trouble.code,
+        "found": trouble.found,
+        "expected": trouble.expected,
+        "try": trouble.fix,
+    }
+
+
+def table(*columns: str, title: str = "", right: Sequence[str] = ()) -> Table:
+    """An open table; the columns named in ``right`` hold numbers."""
+    made = Table(title=title or None, box=None, pad_edge=False, header_style="bold",
+                 title_justify="left", title_style="bold")  # fmt: skip
+    for column in columns:
+        made.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column in right,
+        )
+    return made
+
+
+def pairs(rows: Sequence[tuple[str, RenderableType]]) -> Table:
+    """Names and what they stand for, without a heading."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        grid.add_row(name, value)
+    return grid
+
+
+def measures(found: dict[str, Any]) -> Table:
+    """``Measure`` records with their intervals."""
+    value, span, cases = _("value"), _("95 % interval"), _("test cases")
+    made = table(_("measure"), value, span, cases, right=(value, span, cases))
+    for name, m in found.items():
+        made.add_row(
+            registry.metric(name).title,
+            registry.metric(name).text(m.value),
+            registry.metric(name).interval(m.low, m.high),
+            units.whole(m.n),
+        )
+    return made
+
+
+def likelihoods(guesses: Sequence[tuple[str, float]], width: int = 20) -> Table:
+    """Labels and how likely they are, with bars."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(justify="right", width=9)
+    grid.add_column(width=width)
+    grid.add_column(overflow="fold")
+    for label, probability in guesses:
+        grid.add_row(units.percent(probability), BAR * round(width * probability), label)
+    return grid
+
+
+def ranking(record: Any) -> Table:
+    """A comparison's systems, best first."""
+    value, span, trained = registry.metric(record.measure).title, _("95 % interval"), _("trained")
+    seen, parameters = _("examples"), _("parameters")
+    made = table("", _("system"), value, span, trained, seen, parameters,
+                 right=("", value, span, trained, seen, parameters))  # fmt: skip
+    for place, row in enumerate(record.rows, 1):
+        made.add_row(
+            str(place), row.system, registry.metric(row.measure).text(row.value),
+            registry.metric(row.measure).interval(row.low, row.high), units.seconds(row.train_seconds),
+            units.count(row.examples_seen), units.count(row.parameters),
+        )  # fmt: skip
+    return made
+
+
+def verdicts(record: Any) -> Table:
+    """Each pair of a comparison, and whether one is better."""
+    difference, span = _("difference"), _("interval")
+    made = table(_("pair"), difference, span, _("verdict"), right=(difference, span))
+    for each in record.verdicts:
+        better = each.a if each.verdict == "better" else each.b
+        text = _("{system} is better").format(system=better)
+        if each.verdict == "cannot tell":
+            text = _("cannot tell")
+            if each.cases_needed:
+                text = _("cannot tell; about {n} more cases needed").format(
+                    n=units.count(each.cases_needed)
+                )
+            elif each.seeds_needed:
+                text = _("cannot tell; about {n} more seeds needed").format(n=each.seeds_needed)
+        made.add_row(
+            f"{each.a} – {each.b}", registry.metric(record.measure).difference(each.difference),
+            registry.metric(record.measure).differences(each.low, each.high), text,
+        )  # fmt: skip
+    return made
+
+
+def bars(amounts: dict[str, int], width: int = 30, most: int = 50) -> Table:
+    """How many of each, as bars."""
+    largest = max(amounts.values(), default=1)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(overflow="ellipsis", no_wrap=True)
+    grid.add_column(justify="right")
+    grid.add_column()
+    for name, amount in list(amounts.items())[:most]:
+        grid.add_row(name, units.whole(amount), BAR * max(1, round(width * amount / largest)))
+    if len(amounts) > most:
+        grid.add_row(_("and {n} more").format(n=len(amounts) - most), "", "")
+    return grid
+
+
+def run(record: Any) -> None:
+    """What a run came to."""
+    show(
+        _("{system} on {data}: {train} cases to learn from, {test} to test").format(
+            system=record.system, data=record.data,
+            train=units.whole(record.parts["train"]), test=units.whole(record.parts["test"]),
+        ),
+        "",
+    )  # fmt: skip
+    if record.measures:
+        show(measures(record.measures), "")
+    costs(record.forecast, record.outcome)
+    skipped_files(record.skipped)
+    show(_("report: {path}").format(path=record.folder / "report.html"))
+    if record.task == "classify":
+        show(_("use it: {command}").format(command=f"souron predict {quoted(record.folder)} FILE"))
+    if record.task == "generate":
+        show(_("use it: {command}").format(command=f"souron generate {quoted(record.folder)} n=64"))
+
+
+def drawn(record: Any) -> None:
+    """What a generator drew."""
+    show(
+        _("{count} pictures by {system}, seed {seed}, in {time} ({each} each)").format(
+            count=units.whole(record.count), system=record.system, seed=record.seed,
+            time=units.seconds(record.seconds), each=units.seconds(record.seconds / record.count),
+        ),
+        _("pictures: {path}").format(path=record.folder),
+    )  # fmt: skip
+    for file in record.files[record.count :]:
+        show(f"  {file.name}")
+
+
+def forecast(found: Any) -> None:
+    """What a run or a comparison would take."""
+    systems = found.asked.get("systems") or [found.asked["system"]]
+    show(
+        _("{system} on {data}: {train} cases to learn from, {test} to test").format(
+            system=", ".join(systems), data=found.asked["data"],
+            train=units.whole(found.cases["train"]), test=units.whole(found.cases["test"]),
+        ),
+        foretold(found.cost.seconds, found.cost.bytes),
+    )  # fmt: skip
+    if found.decoding is not None:
+        show(decoding(found.decoding.seconds, found.decoding.bytes))
+    if found.each:
+        show(_indented(pairs([(name, units.seconds(time)) for name, time in found.each.items()])))
+
+
+def foretold(seconds: float, bytes: float) -> str:
+    return _("forecast: {time}, {memory} of memory").format(
+        time=units.seconds(seconds), memory=units.size(bytes)
+    )
+
+
+def decoding(seconds: float, bytes: float) -> str:
+    """Pictures that memory has no room for."""
+    return _("before: the pictures are decoded once into a file of {size}, in {time}").format(
+        size=units.size(bytes), time=units.seconds(seconds)
+    )
+
+
+def costs(forecast: Any, outcome: Any) -> None:
+    names = _("forecast"), _("outcome")
+    made = table("", *names, right=names)
+    made.add_row(
+        _("training time"), units.seconds(forecast.seconds), units.seconds(outcome.seconds)
+    )
+    made.add_row(_("memory"), units.size(forecast.bytes), units.size(outcome.bytes))
+    show(made, "")
+
+
+def skipped_files(skipped: Sequence[Any], most: int = 5) -> None:
+    if not skipped:
+        return
+    show(_("Files that could not be used: {count}").format(count=len(skipped)))
+    for each in skipped[:most]:
+        show(f"  {each.file}: {each.reason}")
+    if len(skipped) > most:
+        show("  " + _("and {n} more").format(n=len(skipped) - most))
+    show("")
+
+
+def comparison(record: Any) -> None:
+    """What a comparison came to."""
+    show(record.sentence, "", ranking(record), "")
+    if record.verdicts:
+        show(verdicts(record), "")
+    skipped_files(record.skipped)
+    show(_("report: {path}").format(path=record.report))
+
+
+class Following:
+    """The latest event as a line with a bar; for a comparison with its table above."""
+
+    def __init__(self) -> None:
+        self.event: Any = None
+
+    def __rich__(self) -> RenderableType:
+        from rich.progress_bar import ProgressBar
+
+        event = self.event
+        if event is None:
+            return ""
+        line = Table.grid(padding=(0, 1))
+        bar = ProgressBar(1.0, event.fraction, width=24, pulse=event.fraction == 0)
+        line.add_row(
+            Text(words(event), "bold"), bar, percent(event),
+            left(event), watched(event.values),
+        )  # fmt: skip
+        return Group(contest(event.rows), line) if event.rows else line
+
+
+def words(event: Any) -> str:
+    """What is going on: the phase, and what it is busy with."""
+    phases = {
+        "data": _("reading data"),
+        "forecast": _("forecast"),
+        "features": _("looking"),
+        "train": _("training"),
+        "test": _("testing"),
+        "draw": _("drawing"),
+        "report": _("writing the report"),
+        "done": _("done"),
+    }
+    phase = phases.get(event.phase, event.phase)
+    return f"{phase}: {event.text}" if event.text and event.text != phase else phase
+
+
+def percent(event: Any) -> str:
+    return f"{100 * event.fraction:.0f} %" if event.fraction else ""
+
+
+def left(event: Any) -> str:
+    if event.seconds_left is None:
+        return ""
+    return _("{time} left").format(time=units.seconds(event.seconds_left))
+
+
+def watched(values: dict[str, float]) -> str:
+    """The validation figure, where there is one."""
+    for name, value in values.items():
+        if name.startswith("val "):
+            plain = name.removeprefix("val ")
+            return f"{registry.metric(plain).title} {registry.metric(plain).text(value)}"
+    return ""
+
+
+def contest(rows: list[dict[str, Any]]) -> Table:
+    """A comparison while it runs."""
+    system, trained = _("system"), _("trained")
+    now, tests = _("validation"), _("tested, seed by seed")
+    made = table(system, trained, now, tests, right=(trained, now))
+    for row in rows:
+        value = row.get("val")
+        made.add_row(
+            row["system"],
+            units.seconds(row.get("seconds", 0.0)),
+            "" if value is None else registry.metric("accuracy").text(value),
+            "  ".join(registry.metric("accuracy").text(value) for value in row.get("test", ())),
+        )
+    return made
+
+
+def follow(events: Iterable[Any]) -> Iterator[Any]:
+    """Draw events as they come; each record that one carries, with the drawing out of the way.
+
+    After Ctrl-C says what is kept and how to go on, and ends with the exit code 130.
+    """
+    events, event = iter(events), None
+    while True:
+        record = None
+        try:
+            with _watcher() as watch:
+                for event in events:
+                    if screen.journal is not None:
+                        screen.journal.tell(event)
+                    watch(event)
+                    record = event.record
+                    if record is not None:
+                        break
+        except KeyboardInterrupt as stop:
+            told = _passed_on(stop, events)
+            folder = getattr(told, "folder", None) or getattr(event, "folder", None)
+            _tell_what_is_kept(folder, getattr(told, "command", ""))
+            raise typer.Exit(130) from stop
+        if record is None:
+            return
+        yield record
+
+
+def _passed_on(stop: KeyboardInterrupt, events: Any) -> KeyboardInterrupt:
+    """Ctrl-C that met this side: whoever works keeps what was done, and says where."""
+    try:
+        if hasattr(events, "throw"):
+            events.throw(stop)
+    except KeyboardInterrupt as told:
+        return told
+    return stop
+
+
+def up_to_forecast(events: Iterable[Any]) -> Iterator[Any]:
+    """The events until what it will take is known, as a record; nothing is written until then."""
+    for event in events:
+        if event.forecast is not None:
+            yield replace(event, record=event.forecast)
+            return
+        yield event
+
+
+def quoted(path: Path) -> str:
+    """For a command line that can be copied."""
+    return shlex.quote(str(path))
+
+
+def _tell_what_is_kept(folder: Path | None, command: str = "") -> None:
+    if folder is None:
+        warn(_("interrupted"))
+        return
+    verb = "compare" if folder.parent.name == "compare" else "train"
+    command = command or f"souron {verb} resume={quoted(folder)}"
+    warn(_("interrupted; the work so far is kept in {folder}").format(folder=folder))
+    warn(_("  go on: {command}").format(command=command))
+
+
+@contextmanager
+def _watcher() -> Iterator[Callable[[Any], None]]:
+    """What draws one event: a bar on a terminal, a line now and then elsewhere, else nothing."""
+    console = screen.err
+
+    def foretell(event: Any) -> None:
+        if event.phase == "forecast" and "bytes" in event.values and event.record is None:
+            text = foretold(event.values["seconds"], event.values["bytes"])
+            console.print(text, style="dim", soft_wrap=True)
+            if "decoding bytes" in event.values:
+                text = decoding(event.values["decoding seconds"], event.values["decoding bytes"])
+                console.print(text, style="dim", soft_wrap=True)
+
+    if screen.quiet:
+        yield lambda event: None
+    elif console.is_terminal:
+        from rich.live import Live
+
+        following = Following()
+        with Live(following, console=console, transient=True, refresh_per_second=8):
+
+            def draw(event: Any) -> None:
+                following.event = event
+                foretell(event)
+
+            yield draw
+    else:
+        phase, printed = "", 0.0
+
+        def write(event: Any) -> None:
+            nonlocal phase, printed
+            foretell(event)
+            now = time.monotonic()
+            if event.phase != phase or now - printed > SECONDS_BETWEEN_LINES:
+                phase, printed = event.phase, now
+                parts = [words(event), percent(event), left(event), watched(event.values)]
+                console.print("  ".join(part for part in parts if part), soft_wrap=True)
+
+        yield write
+
+
+@contextmanager
+def fetching_bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for bytes: call it with (done, total)."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(24), DownloadColumn(),
+               TimeRemainingColumn(compact=True))  # fmt: skip
+    with Progress(*columns, console=screen.err, disable=screen.quiet) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total or None)
+
+
+class Command(typer.core.TyperCommand):
+    """A command whose help speaks the reader's language. Its epilog holds examples, one a line."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        formatter.write("\n".join(map(_drawn, self._help(ctx))))
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        return _(self.help) if self.help else ""
+
+    def _help(self, ctx: Any) -> list[RenderableType]:
+        arguments: list[Any] = [p for p in self.params if p.param_type_name == "argument"]
+        options = [
+            p for p in self.params if p.param_type_name == "option" and not getattr(p, "hidden", 0)
+        ]
+        names = [argument.metavar or argument.name.upper() for argument in arguments]
+        usage = [ctx.command_path, *names, *([_("[option=value ...]")] if options else [])]
+        parts: list[RenderableType] = [Text(" ".join(usage), "bold"), "", _(self.help or " "), ""]
+        if arguments:
+            parts += [pairs([(a.metavar, _(a.help or " ")) for a in arguments]), ""]
+        if options:
+            heading = _("Options, as epochs=5 or as --epochs 5:")
+            parts += [Text(heading, "bold"), _indented(pairs([_row(o) for o in options])), ""]
+        parts += [_everywhere(), ""]
+        if self.epilog:
+            examples = "\n".join(self.epilog.splitlines())
+            parts += [Text(_("Examples:"), "bold"), _indented(examples), ""]
+        return parts
+
+
+class Commands(typer.core.TyperGroup):
+    """The help of ``souron`` itself."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        rows = [(name, command.get_short_help_str()) for name, command in self.commands.items()]
+        own: list[Any] = [p for p in self.params if p.name.endswith("completion")]
+        parts: list[RenderableType] = [
+            Text(_("souron COMMAND ... [option=value ...]"), "bold"), "", _(self.help or " "), "",
+            Text(_("Commands:"), "bold"), _indented(pairs(rows)), "",
+            _everywhere(own), "", _(self.epilog or " "), "",
+        ]  # fmt: skip
+        formatter.write("\n".join(map(_drawn, parts)))
+
+
+def _row(option: Any) -> tuple[str, str]:
+    name = option.opts[0].removeprefix("--")
+    return (f"{name}={option.metavar}" if option.metavar else name, _(option.help or " "))
+
+
+def _everywhere(more: Sequence[Any] = ()) -> RenderableType:
+    rows = [
+        ("--json", _("print the result as JSON on stdout")),
+        ("--quiet", _("no progress, no remarks")),
+        ("--lang en|ja", _("the language of messages and reports")),
+        ("--events FILE", _("also write to FILE what happens, a JSON object a line")),
+        *[(option.opts[0], _(option.help)) for option in more],
+        ("--help", _("show this text")),
+    ]
+    return Group(Text(_("With every command:"), "bold"), _indented(pairs(rows)))
+
+
+def _indented(thing: RenderableType) -> RenderableType:
+    from rich.padding import Padding
+
+    return Padding(thing, (0, 0, 0, 2))

@@ -1,0 +1,210 @@
+"""``souron data``: look at a data set, check it, de-identify it."""
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Argument, Option
+
+from souron.cli import arguments, console, options
+from souron.cli.app import command
+from souron.cli.console import print_json, screen, show
+from souron.cli.inspect import shape
+from souron.data.deidentify import counted, warnings
+from souron.utils import hardware, units
+from souron.utils.messages import N_, UserError, _
+
+
+@command(
+    "data",
+    N_(
+        "One data set: counts, class balance, samples, what augmentation does; with check, what "
+        "is wrong with it."
+    ),
+    "souron data digits\nsouron data photos/ --open\nsouron data list.csv --json\n"
+    "souron data check photos/\nsouron data check photos/ --fix photos/checked.csv",
+)
+def data_(
+    data: Annotated[
+        str,
+        Argument(
+            metavar="DATA",
+            help=N_("a data set's name, a folder, or a CSV; or: check FOLDER; or: anonymise FOLDER "
+                    "OUT"),
+            autocompletion=options.complete_data,
+        ),
+    ],
+    folder: Annotated[
+        str | None,
+        Argument(metavar="[FOLDER]", help=N_("the folder or CSV to check or anonymise")),
+    ] = None,
+    out: Annotated[
+        str | None,
+        Argument(metavar="[OUT]", help=N_("a new folder for the DICOM files without names")),
+    ] = None,
+    imgsz: options.Side = None,
+    group: options.Group = None,
+    window: options.Window = None,
+    fix: Annotated[
+        str | None,
+        Option(metavar="CSV", help=N_("after check: a new table without broken files and copies")),
+    ] = None,
+    project: options.Project = None,
+    open: options.Open = False,
+) -> None:  # fmt: skip
+    hardware.calm_allocator()
+    hardware.share_cores()
+    if data == "anonymise":
+        anonymise(folder, out)
+        return
+    if data == "check" and out is None:
+        check(folder, group, window, fix, Path(project or "runs"), open)
+        return
+    if folder is not None:
+        raise UserError(
+            "option",
+            _("one thing too many: {name}").format(name=out or folder),
+            expected=_("a data set, or: check FOLDER"),
+            fix=f"souron data check {folder}",
+        )
+    with screen.err.status(_("reading data")) as status:
+        from souron.data import deidentify, load
+        from souron.report import report
+
+        def told(done: int, total: int) -> None:
+            status.update(f"{_('reading data')} {done / total:.0%}")
+
+        cases = load.load(data, imgsz, group, window, progress=told)
+        held = deidentify.held(cases)
+        place = Path(project or "runs") / "data" / (Path(data).stem or "data")
+        page = report.data_page(cases, place)
+    count = Counter(cases.target.tolist())
+    labels = {label: count[i] for i, label in enumerate(cases.classes)}
+    parts = {part or "-": n for part, n in Counter(cases.part).items()}
+    if screen.json:
+        print_json({
+            "data": data, "cases": len(cases), "labels": labels, "parts": parts,
+            "channels": cases.channels, "side": cases.side, "groups": len(set(cases.group)),
+            "skipped": [asdict(skipped) for skipped in cases.skipped],
+            "source": cases.source, "licence": cases.licence, "page": page, "identifying": held,
+        })  # fmt: skip
+    else:
+        rows = [
+            (_("data"), cases.name),
+            (_("cases"), units.whole(len(cases))),
+            (_("pictures"), shape((cases.channels, cases.side, cases.side))),
+            (_("parts"), ", ".join(f"{part} {units.whole(n)}" for part, n in parts.items())),
+            (
+                _("groups"),
+                _("{count} ({how})").format(
+                    count=units.whole(len(set(cases.group))), how=cases.grouped
+                )
+                if cases.group
+                else "",
+            ),
+            (_("licence"), cases.licence),
+            (_("source"), cases.source),
+            (_("identifying"), counted(held)),
+        ]
+        show(console.pairs([row for row in rows if row[1]]), "", console.bars(labels), "")
+        console.skipped_files(cases.skipped)
+        show(_("page: {path}").format(path=page))
+        if held:
+            place = Path(data)
+            command = f"souron data anonymise {place.parent if place.is_file() else data} OUT"
+            show(_("a copy without what identifies: {command}").format(command=command))
+    if open:
+        browse(page)
+
+
+def anonymise(folder: str | None, out: str | None) -> None:
+    """A copy of a folder's DICOM files without what identifies. Exit code 3 without any."""
+    if folder is None or out is None:
+        missing = "OUT" if folder else "FOLDER"
+        raise arguments.missing(missing, "souron data anonymise scans/ scans-without-names/")
+    with screen.err.status(_("reading data")) as status:
+        from souron.data import deidentify
+
+        def watch(done: int, total: int) -> None:
+            status.update(f"{done}/{total}")
+
+        found = deidentify.anonymise(Path(folder), Path(out), watch)
+    if screen.json:
+        print_json({
+            "out": out, "files": found.files, "removed": found.removed, "folders": found.folders,
+            "skipped": [asdict(skipped) for skipped in found.skipped], "left_out": found.others,
+            "tables": found.tables,
+            "burned_in": {"said": found.said_burned_in, "likely": found.likely_burned_in},
+        })  # fmt: skip
+    else:
+        rows = [
+            (_("written"), _("{count} files in {out}").format(
+                count=units.whole(found.files), out=out)),
+            (_("removed"), counted(found.removed)),
+            (_("left out"), _("{count} files that are not DICOM").format(
+                count=units.whole(found.others)) if found.others else ""),
+            (_("tables"), _("{count} with file, label, patient and part; other columns are left "
+                            "out").format(count=units.whole(found.tables)) if found.tables else ""),
+            (_("folders"), ", ".join(found.folders)),
+        ]  # fmt: skip
+        show(console.pairs([row for row in rows if row[1]]), "")
+        console.skipped_files(found.skipped)
+        for text in warnings(found):
+            console.warn(text)
+    if not found.files:
+        raise typer.Exit(3)
+
+
+def browse(page: Path) -> None:
+    import webbrowser
+
+    webbrowser.open(page.absolute().as_uri())
+
+
+def check(
+    folder: str | None,
+    group: str | None,
+    window: str | None,
+    fix: str | None,
+    project: Path,
+    open: bool,
+) -> None:
+    """The doctor of data. Exit code 3 where findings of severity "error" stand."""
+    if folder is None:
+        raise arguments.missing("FOLDER", "souron data check photos/")
+    with screen.err.status(_("reading data")) as status:
+        from souron.data import check as data_check
+        from souron.report import report
+
+        def watch(doing: str, part: float) -> None:
+            status.update(f"{doing} {part:.0%}" if part else doing)
+
+        found = data_check.check(folder, group, watch, window)
+        page = report.check_page(
+            found, project / "data" / (Path(folder).stem or "data") / "check.html"
+        )
+    if screen.json:
+        print_json({**found.as_json(), "page": page})
+    else:
+        made = console.table(_("severity"), _("found"), _("what to do"))
+        for finding in found.findings:
+            shown = ", ".join(finding.files[:3]) + (", ..." if len(finding.files) > 3 else "")
+            made.add_row(
+                units.severity(finding.severity),
+                "\n".join(filter(None, (f"[{finding.code}] {finding.message}", shown))),
+                finding.fix,
+            )
+        show(_("{files} files, {readable} readable").format(
+            files=units.whole(found.files), readable=units.whole(len(found.cases))))  # fmt: skip
+        show(made if found.findings else _("Nothing was found that would spoil a result."))
+        show(_("page: {path}").format(path=page))
+    if fix:
+        count = data_check.manifest(found, Path(fix))
+        if not screen.json:
+            show(_("{path} lists {count} cases").format(path=fix, count=units.whole(count)))
+    if open:
+        browse(page)
+    if not found.clean:
+        raise typer.Exit(3)

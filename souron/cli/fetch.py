@@ -1,0 +1,122 @@
+"""``souron fetch``: data sets and published weights, from the network or a bundle."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from souron.cli import console, options
+from souron.cli.app import command
+from souron.cli.console import print_json, screen, show
+from souron.utils import units
+from souron.utils.messages import N_, UserError, _
+
+
+@command(
+    "fetch",
+    N_("Get data sets and published weights; the only command that uses the network."),
+    "souron fetch --list\nsouron fetch fashion\nsouron fetch --where\n"
+    "souron fetch --bundle usb/ fashion resnet50\nsouron fetch --verify usb/",
+)
+def fetch(
+    names: Annotated[
+        list[str] | None,
+        Argument(
+            metavar="[NAMES]", help=N_("what to fetch"), autocompletion=options.complete_fetchable
+        ),
+    ] = None,
+    every: Annotated[bool, Option("--all", help=N_("everything there is"))] = False,
+    listing: Annotated[bool, Option("--list", help=N_("what can be fetched"))] = False,
+    where: Annotated[bool, Option("--where", help=N_("where what is here lies"))] = False,
+    bundle: Annotated[
+        str | None,
+        Option(metavar="DIR", help=N_("a folder to carry away: the names, or all that is here")),
+    ] = None,
+    verify: Annotated[
+        str | None, Option(metavar="DIR", help=N_("check such a folder by its checksums"))
+    ] = None,
+) -> None:  # fmt: skip
+    from souron.hub import bundle as hub_bundle
+    from souron.hub import fetch as hub_fetch
+
+    if verify is not None:
+        verify_bundle(Path(verify))
+        return
+    items = hub_fetch.fetchable()
+    if listing or where or not (names or every or bundle):
+        list_fetchable({name: items[name] for name in names or items if name in items})
+        return
+    wanted = list(items) if every else names or []
+    for name in wanted:
+        hub_fetch.where(name)  # a wrong name, before anything is fetched
+    if bundle is not None:
+        hub_bundle.refuse(Path(bundle))
+    fetched, troubles = {}, []
+    for name in wanted:
+        try:
+            with console.fetching_bar(name) as progress:
+                fetched[name] = hub_fetch.fetch(name, progress)
+        except UserError as trouble:
+            troubles.append(trouble)
+            if not screen.json:
+                console.show_trouble(trouble)
+        else:
+            if not screen.json:
+                show(f"{name}: {fetched[name]}")
+    made = None
+    if bundle is not None and not troubles:
+        with console.fetching_bar(bundle) as progress:
+            made = hub_bundle.bundle(Path(bundle), wanted, progress)
+    if screen.json:
+        failed = [{"code": each.code, "found": each.found} for each in troubles]
+        carried = {"bundle": asdict(made)} if made else {}
+        print_json({"fetched": fetched, "failed": failed, **carried})
+    elif made:
+        show(_("{folder}: {names}; {files} files, {size}").format(
+            folder=made.folder, names=", ".join(made.names), files=units.whole(made.files),
+            size=units.size(made.bytes)))  # fmt: skip
+        show(_("on the other computer: {command}").format(
+            command=f"SOURON_CACHE={made.folder} souron fetch --where"))  # fmt: skip
+    if troubles:
+        raise typer.Exit(troubles[0].exit)
+
+
+def verify_bundle(folder: Path) -> None:
+    """Exit code 3 where a file differs from what its checksum says."""
+    from souron.hub import bundle as hub_bundle
+
+    with console.fetching_bar(str(folder)) as progress:
+        files, differences = hub_bundle.verify(folder, progress)
+    if screen.json:
+        print_json({"files": files, "differences": [asdict(each) for each in differences]})
+    elif differences:
+        named = {"missing": _("missing"), "changed": _("changed"), "added": _("added"),
+                 "outside": _("leads out of the folder")}  # fmt: skip
+        for each in differences:
+            show(f"{named[each.code]}: {each.file}")
+    else:
+        show(_("{files} files are as they were bundled").format(files=units.whole(files)))
+    if differences:
+        raise typer.Exit(3)
+
+
+def list_fetchable(items: dict[str, Any]) -> None:
+    from souron.hub import fetch as hub_fetch
+
+    here = {name: hub_fetch.where(name) for name in items}
+    if screen.json:
+        print_json([{**asdict(item), "where": here[name]} for name, item in items.items()])
+        return
+    size = _("size")
+    made = console.table(_("name"), _("kind"), size, _("licence"), _("where"), right=(size,))
+    for name, item in items.items():
+        made.add_row(
+            name,
+            _("data") if item.sort == "data" else _("weights"),
+            units.size(item.megabytes * 1e6) if item.megabytes else "",
+            item.licence,
+            str(here[name] or "–"),
+        )
+    show(made, "", _("fetch one: {command}").format(command="souron fetch NAME"))

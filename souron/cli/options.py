@@ -1,0 +1,164 @@
+"""The options that several commands share, and what a shell completes them with."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument, Option
+
+from souron import registry
+from souron.registry import about
+from souron.runs.options import ON_THE_COMMAND_LINE, Field, all_fields
+from souron.utils.messages import N_
+
+
+def complete_system(incomplete: str) -> list[tuple[str, str]]:
+    names = {
+        registry.full_name(entry, size): about(entry)
+        for entry in registry.entries().values()
+        for size in entry.sizes
+    }
+    return [(name, idea) for name, idea in names.items() if name.startswith(incomplete)]
+
+
+def complete_data(incomplete: str) -> list[tuple[str, str]]:
+    from souron.data import load
+
+    entries = load.names().values()
+    return [(entry.name, about(entry)) for entry in entries if entry.name.startswith(incomplete)]
+
+
+def complete_run(incomplete: str) -> list[str]:
+    runs = [str(file.parent) for file in Path("runs").glob("*/*/args.yaml")]
+    return [run for run in sorted(runs) if run.startswith(incomplete)]
+
+
+def complete_system_or_run(incomplete: str) -> list[tuple[str, str]]:
+    runs = [(run, "") for run in complete_run(incomplete)]
+    return [*complete_system(incomplete), *runs]
+
+
+def complete_fetchable(incomplete: str) -> list[str]:
+    from souron.hub import fetch
+
+    return [name for name in fetch.fetchable() if name.startswith(incomplete)]
+
+
+System = Annotated[
+    str | None,
+    Argument(
+        metavar="SYSTEM",
+        help=N_("a system's name, with or without a size: resnet, resnet18"),
+        autocompletion=complete_system,
+    ),
+]
+Model = Annotated[
+    str | None,
+    Option("--model", "--system", metavar="SYSTEM", help=N_("the system, as an option")),
+]
+Data = Annotated[
+    str | None,
+    Option(
+        metavar="D",
+        help=N_("a data set's name, a folder with a sub-folder for each class, or a CSV"),
+        autocompletion=complete_data,
+    ),
+]
+Epochs = Annotated[
+    int | None, Option(min=1, metavar="N", help=N_("passes over the training cases: epochs=5"))
+]
+Time = Annotated[
+    str | None, Option(metavar="T", help=N_("training time: 90 (seconds), 90s, 5min, 1h"))
+]
+Seed = Annotated[
+    int | None, Option(min=0, metavar="N", help=N_("what chance starts from; 0 if not said"))
+]
+Device = Annotated[str | None, Option(metavar="X", help=N_("auto, cpu, cuda, cuda:1, mps"))]
+Workers = Annotated[
+    int | None, Option(min=1, metavar="N", help=N_("cores to use; all if not said"))
+]
+Resume = Annotated[
+    str | None,
+    Option(metavar="RUN", help=N_("go on with an interrupted run; without a folder the latest")),
+]
+Group = Annotated[
+    str | None,
+    Option(
+        metavar="G",
+        help=N_("how to know a patient's pictures: a column, a pattern for file names, or none"),
+    ),
+]
+AllowLeak = Annotated[
+    bool,
+    Option(
+        "--allow-leak", help=N_("measure although training shares patients or pictures with it")
+    ),
+]
+Window = Annotated[
+    str | None,
+    Option(metavar="C,W", help=N_("grey values of DICOM to show: centre,width; full; the file's")),
+]
+Forecast = Annotated[
+    bool, Option("--forecast", help=N_("say what it would take, and stop before it starts"))
+]
+Side = Annotated[
+    int | None,
+    Option(
+        "--imgsz",
+        min=4,
+        metavar="N",
+        help=N_("the pictures' side in pixels; the data's own if not said"),
+    ),
+]
+Project = Annotated[
+    str | None, Option(metavar="FOLDER", help=N_("where run folders go; runs if not said"))
+]
+Fields = Annotated[list[str] | None, Option("--set", hidden=True)]
+Open = Annotated[bool, Option("--open", help=N_("open the page in the browser"))]
+
+
+def takes(options: type) -> Callable[[Callable], Callable]:
+    """Give a command the options of a dataclass and of the tasks, after its own; it gets them as
+    keywords, None where they were not given."""
+
+    def extended(command: Callable) -> Callable:
+        own = [
+            parameter
+            for parameter in inspect.signature(command).parameters.values()
+            if parameter.kind is not parameter.VAR_KEYWORD
+        ]
+        further = [_parameter(field) for field in all_fields(options)]
+        command.__signature__ = inspect.Signature([*own, *further])  # type: ignore[attr-defined]
+        command.__annotations__ = {one.name: one.annotation for one in [*own, *further]}
+        return command
+
+    return extended
+
+
+def _parameter(field: Field) -> inspect.Parameter:
+    name = f"--{field.word.replace('_', '-')}"
+    metavar = field.metavar or {int: "N", float: "X"}.get(field.type, "TEXT")
+    kind: Any = bool
+    if field.type is bool:
+        info = Option(name, help=field.help)
+    else:
+        low = field.low if field.type is int else None
+        kind = field.type | None
+        info = Option(name, metavar=metavar, help=field.help, min=low)
+    return inspect.Parameter(
+        field.word,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False if field.type is bool else None,
+        annotation=Annotated[kind, info],
+    )
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """By their names in Python, without those that were not given."""
+    names = {word: name for name, word in ON_THE_COMMAND_LINE.items()}
+    return {
+        names.get(word, word): value
+        for word, value in options.items()
+        if value is not None and value is not False
+    }

@@ -1,0 +1,280 @@
+"""The commands that use a trained system: ``souron val``, ``predict`` and ``generate``."""
+
+import csv
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.main
+from typer import Argument, Option
+
+from souron import registry
+from souron.cli import arguments, console
+from souron.cli import options as cli_options
+from souron.cli.app import command
+from souron.cli.console import follow, note, print_json, screen, show
+from souron.cli.train import given_options, use_cores
+from souron.runs.options import EvaluateOptions
+from souron.utils import hardware
+from souron.utils.messages import N_, UserError, _, unknown_option
+
+
+@command(
+    "val",
+    N_("Measure a finished run again, on its own test cases or on other data."),
+    "souron val runs/classify/cnn-digits\nsouron val runs/classify/resnet-photos data=others/",
+)
+@cli_options.takes(EvaluateOptions)
+def val(
+    run: Annotated[
+        str | None,
+        Argument(metavar="RUN", help=N_("a run's folder"), autocompletion=cli_options.complete_run),
+    ] = None,
+    model: cli_options.Model = None,
+    data: cli_options.Data = None,
+    **options: Any,
+) -> None:
+    folder = run or model
+    if folder is None:
+        raise arguments.missing("RUN", "souron val runs/classify/cnn-digits")
+    hardware.calm_allocator()
+    hardware.share_cores()
+    with screen.err.status(_("testing")):
+        from souron.runs import evaluate
+
+        record = evaluate.examine(folder, data, **cli_options.given(options))
+    if screen.json:
+        measures = {name: asdict(measure) for name, measure in record.measures.items()}
+        told = record.details.as_json() if hasattr(record.details, "as_json") else {}
+        print_json({"run": folder, "data": data, "measures": measures, **told})
+    else:
+        show(console.measures(record.measures))
+
+
+@command(
+    "predict",
+    N_("Ask a trained system about files: label pictures, or whatever it has learnt."),
+    "souron predict runs/classify/resnet-photos cat.jpg\n"
+    'souron predict runs/classify/resnet-photos holidays/ "more/*.png" --csv > labels.csv\n'
+    "souron predict resnet50 cat.jpg pretrained=true\n"
+    "souron predict runs/classify/resnet-photos -- -odd-name-.jpg",
+)
+def predict(
+    context: typer.Context,
+    system: Annotated[
+        str,
+        Argument(
+            metavar="RUN|SYSTEM", help=N_("a run's folder, or a system with pretrained=true"),
+            autocompletion=cli_options.complete_system_or_run,
+        ),
+    ],
+    files: Annotated[
+        list[str] | None,
+        Argument(metavar="FILES", help=N_("files, folders, globs; name=value for its own options")),
+    ] = None,
+    model: cli_options.Model = None,
+    pretrained: Annotated[
+        bool, Option("--pretrained", help=N_("use the system's published weights"))
+    ] = False,
+    top: Annotated[
+        int, Option(min=1, metavar="N", help=N_("labels for each file; 5 if not said"))
+    ] = 5,
+    csv: Annotated[bool, Option("--csv", help=N_("print file,rank,label,probability"))] = False,
+    out: Annotated[
+        str | None,
+        Option(
+            metavar="FOLDER",
+            help=N_("save the answers there; pictures, sounds and the like are saved anyway"),
+        ),
+    ] = None,
+    fields: cli_options.Fields = None,
+) -> None:  # fmt: skip
+    name = model or system
+    wanted = [system, *(files or [])] if model else files or []
+    wanted, chosen = chosen_options(name, wanted, fields or [], context)
+    if not wanted:
+        raise arguments.missing("FILES", f"souron predict {name} cat.jpg")
+    hardware.calm_allocator()
+    hardware.share_cores()
+    with screen.err.status(_("loading {name}").format(name=name)):
+        from souron import model as models_api
+
+        answers = models_api.predict(models_api.load(name, pretrained), wanted, **chosen)
+    tell = tell_json if screen.json else tell_csv() if csv else tell_people
+    place = Path(out) if out else None
+    failed = total = 0
+    for file, answer in answers:
+        total += 1
+        failed += isinstance(answer, UserError)
+        saved = None
+        if not isinstance(answer, UserError) and (place or getattr(answer, "kept", False)):
+            place = place or place_of_answers(name)
+            saved = models_api.keep(answer, file, place)
+        tell(str(file), answer, top, saved)
+    if not total:
+        raise UserError(
+            "no files",
+            _("nothing was found at {files}").format(files=" ".join(wanted)),
+            expected=_("pictures, folders with pictures, or globs that match some"),
+            exit=3,
+        )
+    if failed:
+        note(_("{failed} of {total} files could not be read").format(failed=failed, total=total))
+        raise typer.Exit(3)
+
+
+def chosen_options(
+    name: str, words: list[str], fields: list[str], context: typer.Context
+) -> tuple[list[str], dict[str, str]]:
+    """The files among the words, and the system's own options, which may stand among them."""
+    told = dict(field.split("=", 1) for field in fields)
+    maybe = [word for word in words if "=" in word and not Path(word).exists()]
+    if not told and not maybe:
+        return words, {}
+    own = own_options(name)
+    for option in told:
+        if option not in own:
+            known = [*arguments.shown(arguments.options_of(context.command)), *own]
+            raise unknown_option(option, known, "souron predict --help")
+    files = []
+    for word in words:
+        option, _equals, value = word.partition("=")
+        if word not in maybe or (option not in own and not get_close_matches(option, own, 1, 0.7)):
+            files.append(word)
+        elif option in own:
+            told[option] = value
+        else:
+            raise unknown_option(option, list(own), f"souron show {name}")
+    return files, told
+
+
+def own_options(name: str) -> dict[str, Any]:
+    """What the system of that run, or of that name, can be told when it predicts."""
+    from souron.kinds import signature
+    from souron.runs import folder as run_folder
+
+    if (Path(name) / "args.yaml").exists():
+        name = str(run_folder.read_args(Path(name))["system"])
+    try:
+        asked = signature.signature(registry.load_system(name)[0])
+    except UserError:  # loading it says what is wrong
+        return {}
+    return asked.options if asked else {}
+
+
+def place_of_answers(name: str) -> Path:
+    """A new folder, within the run where there is one."""
+    from souron.utils import files as file_utils
+
+    run = Path(name)
+    return file_utils.new_folder(run if (run / "args.yaml").exists() else Path(), "answers")
+
+
+def best(answer: Any, top: int) -> list[tuple[str, float]]:
+    """The likeliest labels first, each with its probability."""
+    pairs = zip(answer.labels, map(float, answer.probabilities), strict=True)
+    return sorted(pairs, key=lambda pair: -pair[1])[:top]
+
+
+def are_labels(answer: Any) -> bool:
+    """Of labels the reader says how many; other kinds tell themselves."""
+    return hasattr(answer, "probabilities")
+
+
+def tell_json(file: str, answer: Any, top: int, saved: Path | None) -> None:
+    told: dict[str, Any]
+    if isinstance(answer, UserError):
+        told = {"error": f"[{answer.code}] {answer.found}"}
+    elif are_labels(answer):
+        told = {"labels": [{"label": label, "probability": p} for label, p in best(answer, top)]}
+    else:
+        told = answer.as_json()
+    print_json({"file": file, **told, **({"saved": str(saved)} if saved else {})})
+
+
+def tell_csv() -> Callable:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["file", "rank", "label", "probability"])
+
+    def tell(file: str, answer: Any, top: int, saved: Path | None) -> None:
+        if isinstance(answer, UserError):
+            console.warn(f"[{answer.code}] {answer.found}")
+            return
+        if not are_labels(answer):
+            raise UserError(
+                "option",
+                _("--csv lists labels, and this system gives none"),
+                expected="--json",
+                fix="out=FOLDER",
+            )
+        for rank, (label, probability) in enumerate(best(answer, top), 1):
+            writer.writerow([file, rank, label, f"{probability:.6f}"])
+
+    return tell
+
+
+def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
+    if isinstance(answer, UserError):
+        console.warn(f"[{answer.code}] {answer.found}")
+        return
+    show(file, console.likelihoods(best(answer, top)) if are_labels(answer) else str(answer))
+    if saved:
+        show(_("saved: {path}").format(path=saved))
+
+
+@command(
+    "generate",
+    N_("Draw pictures with a trained generator; the same seed gives the same pictures."),
+    "souron generate runs/generate/dcgan-digits n=64 seed=1\n"
+    "souron generate runs/generate/ddpm-fashion sampler=dpm steps=15 label=Coat\n"
+    "souron generate runs/generate/stylegan-fashion truncation=0.7 walk=8\n"
+    "souron generate runs/generate/image_gpt-fashion given=photo.png kept=0.5",
+)
+def generate(
+    run: Annotated[
+        str | None,
+        Argument(metavar="RUN", help=N_("a run's folder"), autocompletion=cli_options.complete_run),
+    ] = None,
+    model: cli_options.Model = None,
+    n: Annotated[int | None, Option(metavar="N", help=N_("pictures; 64 if not said"))] = None,
+    seed: cli_options.Seed = None,
+    first: Annotated[
+        int | None, Option(metavar="N", help=N_("the first picture's number, to go on; 0"))
+    ] = None,
+    label: Annotated[
+        str | None, Option(metavar="CLASS", help=N_("draw this class; several with commas"))
+    ] = None,
+    given: Annotated[
+        str | None, Option(metavar="FILE", help=N_("a picture, folder or glob to complete"))
+    ] = None,
+    walk: Annotated[
+        int | None, Option(metavar="N", help=N_("also a moving picture that walks between N"))
+    ] = None,
+    out: Annotated[
+        str | None, Option(metavar="FOLDER", help=N_("where to; a new folder in RUN if not said"))
+    ] = None,
+    device: cli_options.Device = None,
+    workers: cli_options.Workers = None,
+    fields: cli_options.Fields = None,
+) -> None:
+    folder = run or model
+    if folder is None:
+        raise arguments.missing("RUN", "souron generate runs/generate/dcgan-digits n=64")
+    options = given_options(
+        n=n, seed=seed, first=first, label=label, given=given, walk=walk, out=out,
+        device=device, **dict(field.split("=", 1) for field in fields or []),
+    )  # fmt: skip
+    hardware.calm_allocator()
+    hardware.share_cores()
+    use_cores(workers)
+    from souron.runs import generate as run_generate
+
+    [record] = follow(run_generate.generating(folder, **options))
+    if screen.json:
+        print_json(record.as_json())
+    else:
+        console.drawn(record)

@@ -1,0 +1,206 @@
+"""The commands that train: ``souron train`` and ``souron compare``."""
+
+import ast
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.main
+from typer import Argument
+
+from souron import registry
+from souron.cli import arguments, console
+from souron.cli import options as cli_options
+from souron.cli.app import command
+from souron.cli.console import follow, print_json, screen
+from souron.runs.options import CompareOptions, TrainOptions
+from souron.utils import hardware
+from souron.utils.messages import N_, UserError, _, unknown_option
+
+
+@command(
+    "train",
+    N_("Train a system on data, measure it on cases it never saw, write a report."),
+    "souron train cnn data=digits budget=10s\n"
+    "souron train resnet18 data=photos/ epochs=5 imgsz=64\n"
+    "souron train resnet18 data=photos/ pretrained=true freeze=true\n"
+    "souron train cnn data=digits rate=0.01     (any field of the system's Config)\n"
+    "souron train cnn data=digits epochs=20 --forecast\n"
+    "souron train --resume",
+)
+@cli_options.takes(TrainOptions)
+def train(
+    context: typer.Context,
+    system: cli_options.System = None,
+    model: cli_options.Model = None,
+    data: cli_options.Data = None,
+    epochs: cli_options.Epochs = None,
+    time: cli_options.Time = None,
+    resume: cli_options.Resume = None,
+    workers: cli_options.Workers = None,
+    forecast: cli_options.Forecast = False,
+    fields: cli_options.Fields = None,
+    **options: Any,
+) -> None:
+    system = system or model or ""
+    resumed = folder_to_resume(resume, options["project"], "train")
+    if resumed is None and not system:
+        raise arguments.missing("SYSTEM", "souron train cnn data=digits budget=10s")
+    config = chosen_fields(system, fields or [], context) if system else {}
+    options["budget"] = one_budget(options["budget"], epochs, time)
+    options["pretrained"] = yes_or_no(options["pretrained"])
+    given = cli_options.given({**options, "config": config, "resume": resumed})
+    hardware.calm_allocator()
+    hardware.share_cores()
+    use_cores(workers)
+    from souron.runs import train as run_train
+
+    events = run_train.training(system, data, **given)
+    if forecast:
+        show_forecast(events)
+        return
+    [record] = follow(events)
+    if screen.json:
+        print_json(record.as_json())
+    else:
+        console.run(record)
+
+
+def show_forecast(events: Iterable[Any]) -> None:
+    """Say what it would take, and stop before a run is made."""
+    [found] = follow(console.up_to_forecast(events))
+    if screen.json:
+        print_json(found.as_json())
+    else:
+        console.forecast(found)
+
+
+def given_options(**options: Any) -> dict[str, Any]:
+    """The options that were given; the others keep their defaults further down."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def one_budget(budget: str | None, epochs: int | None, time: str | None) -> str | None:
+    if time is not None and re.fullmatch(r"[\d.]+", time):
+        time += "s"
+    given = [text for text in (budget, f"{epochs}ep" if epochs else None, time) if text]
+    if len(given) > 1:
+        raise UserError(
+            "option",
+            _("{given} cannot go together").format(given=", ".join(given)),
+            expected=_("one of budget, epochs and time"),
+            fix=f"budget={given[0]}",
+        )
+    return given[0] if given else None
+
+
+def yes_or_no(text: str | None) -> bool | str | None:
+    """``"true"`` and ``"false"`` as what they say; anything else as it is."""
+    if text is None:
+        return None
+    return (
+        True
+        if text.lower() in arguments.TRUE
+        else False
+        if text.lower() in arguments.FALSE
+        else text
+    )
+
+
+def folder_to_resume(text: str | None, project: str | None, verb: str) -> str | None:
+    """The run to go on with, the latest unfinished one if no folder was named."""
+    wish = yes_or_no(text)
+    if not wish or isinstance(wish, str):
+        return wish or None
+    unfinished = [
+        file
+        for file in Path(project or "runs").glob("*/*/args.yaml")
+        if (file.parts[-3] == "compare") == (verb == "compare")
+        and not (file.parent / "receipt.json").exists()
+    ]
+    if not unfinished:
+        raise UserError(
+            "resume",
+            _("no run in {folder} waits to be resumed").format(folder=project or "runs"),
+            expected=_("the folder of an interrupted run"),
+            fix=f"souron {verb} resume=FOLDER",
+            exit=3,
+        )
+    return str(max(unfinished, key=lambda file: file.stat().st_mtime).parent)
+
+
+def chosen_fields(system: str, given: list[str], context: typer.Context) -> dict[str, str]:
+    """``["width=32"]`` -> ``{"width": "32"}``, if the system's Config has such a field."""
+    entry, _size = registry.find(system)
+    tree = ast.parse(entry.file.read_text(encoding="utf-8"))
+    fields = [
+        item.target.id
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name == "Config"
+        for item in node.body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+    ]
+    chosen = dict(text.split("=", 1) for text in given)
+    known = [*arguments.shown(arguments.options_of(context.command)), *fields]
+    for name in chosen:
+        if name not in fields:
+            raise unknown_option(name, known, "souron train --help")
+    return chosen
+
+
+def use_cores(workers: int | None) -> None:
+    if workers is not None:
+        import torch
+
+        torch.set_num_threads(workers)
+
+
+@command(
+    "compare",
+    N_("Train systems at an equal budget on the same data; say which is better, or that it "
+       "cannot be told."),
+    "souron compare mlp cnn resnet data=digits budget=10s seeds=3\n"
+    "souron compare resnet18 vit data=photos/ budget=5min seeds=5 --json\n"
+    "souron compare --resume",
+)  # fmt: skip
+@cli_options.takes(CompareOptions)
+def compare(
+    systems: Annotated[
+        list[str] | None,
+        Argument(
+            metavar="SYSTEMS",
+            help=N_("two or more systems' names"),
+            autocompletion=cli_options.complete_system,
+        ),
+    ] = None,
+    data: cli_options.Data = None,
+    epochs: cli_options.Epochs = None,
+    time: cli_options.Time = None,
+    resume: cli_options.Resume = None,
+    workers: cli_options.Workers = None,
+    forecast: cli_options.Forecast = False,
+    **options: Any,
+) -> None:
+    resumed = folder_to_resume(resume, options["project"], "compare")
+    if resumed is None and not systems:
+        raise arguments.missing("SYSTEMS", "souron compare mlp cnn data=digits budget=10s seeds=3")
+    for system in systems or []:
+        registry.find(system.partition(":")[0])
+    options["budget"] = one_budget(options["budget"], epochs, time)
+    given = cli_options.given({**options, "resume": resumed})
+    hardware.calm_allocator()
+    hardware.share_cores()
+    use_cores(workers)
+    from souron.runs import compare as run_compare
+
+    events = run_compare.comparing(systems or [], data, **given)
+    if forecast:
+        show_forecast(events)
+        return
+    [record] = follow(events)
+    if screen.json:
+        print_json(record.as_json())
+    else:
+        console.comparison(record)

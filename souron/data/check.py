@@ -1,0 +1,517 @@
+"""The doctor of data: what in a folder of pictures would spoil a result, before anything is learnt.
+
+Each finding has a code that stays, names the files it is about, and says what to do. Nothing is
+changed: ``manifest`` writes a new table that leaves out what is broken.
+"""
+
+import csv
+import io
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL.ExifTags import IFD, Base
+from PIL.Image import Image
+from torch import Tensor
+
+from souron.data import burned_in_text, duplicates, load, splits
+from souron.data.dataset import Dataset
+from souron.kinds.codecs import image as pictures
+from souron.utils import files as file_utils
+from souron.utils.messages import UserError, _
+
+SIDE = 64  # pixels at which pictures are compared
+MOST_COMPARED = 20_000  # pictures
+TINY = 10  # cases of a class that say nothing of it
+UNEVEN = 10.0  # times as many cases in the largest class as in the smallest
+ODD = 4.0  # times larger or smaller than the middle picture
+TELLS = 0.6  # of the way from chance to certainty: from there on a feature alone is suspicious
+FOLDS = 5
+BROKEN = ("truncated", "unreadable", "empty file", "too large", "missing", "outside",
+          "no decoder", "no scale", "window")  # fmt: skip
+MOST_READ = 400  # pictures that are looked at for letters
+LONGEST = 200  # letters of what a header says
+DATE = re.compile(r"(\d{4})[-/.:年](\d\d?)[-/.:月](\d\d?)(?!\d)")
+
+Severity = Literal["error", "warning", "hint"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    code: str
+    severity: Severity
+    files: tuple[str, ...]
+    message: str  # in the reader's language
+    fix: str
+    rows: tuple[tuple[int, ...], ...] = ()  # of the cases, those that belong together in a tuple
+
+
+@dataclass
+class Checkup:
+    """What was looked at, and what was found."""
+
+    cases: Dataset
+    files: int
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return all(finding.severity != "error" for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "files": self.files,
+            "readable": len(self.cases),
+            "findings": [
+                {
+                    "code": finding.code,
+                    "severity": finding.severity,
+                    "files": list(finding.files),
+                    "message": finding.message,
+                    "fix": finding.fix,
+                }
+                for finding in self.findings
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class File:
+    """What a file is without its picture's meaning: these must not tell the label."""
+
+    width: int
+    height: int
+    bytes: int
+    colours: int  # 1 grey, 3 colour
+    day: float  # when it was changed
+    kind: str  # ".jpg"
+    camera: str  # its maker and model, as the file says
+    taken: str  # when, as the file says: "2024:05:01 12:00:00"
+
+
+def check(
+    data: str | Path,
+    group: str | None = None,
+    watch: Callable[[str, float], None] = lambda doing, part: None,
+    window: str | None = None,
+) -> Checkup:
+    """Look through a folder, a CSV or a ``data.yaml``. ``watch`` hears what is being done and how
+    far it is, 0..1; ``window`` is the grey values to look at, for DICOM (see ``dicom.Window``).
+
+    Raises UserError where nothing can be read at all.
+    """
+    text = _("reading the pictures")
+    watch(text, 0.0)
+    cases = load.load(
+        Path(data), SIDE, group, window, progress=lambda done, total: watch(text, done / total)
+    )
+    found = Checkup(cases, len(cases) + len(cases.skipped))
+    watch(_("looking for copies"), 0.0)
+    alike = duplicates.near(cases.stored) if len(cases) <= MOST_COMPARED else []
+    watch(_("reading the files' headers"), 0.0)
+    about = list(headers(cases))
+    parts: Sequence[Iterable[Finding]] = (
+        _broken(cases), _copies(cases, alike), _patients(cases), _balance(cases),
+        _sizes(cases, about), _shortcuts(cases, about, watch), _lettering(cases, watch),
+    )  # fmt: skip
+    order = ("error", "warning", "hint")
+    every = [finding for part in parts for finding in part]
+    found.findings = sorted(every, key=lambda finding: order.index(finding.severity))
+    return found
+
+
+def root(cases: Dataset) -> Path:
+    """The folder that the files' names begin in."""
+    source = Path(cases.source)
+    return source if source.is_dir() else source.parent
+
+
+def headers(cases: Dataset) -> Iterator[File | None]:
+    folder = root(cases)
+
+    def look(name: str) -> File | None:
+        path, _frame = pictures.case_file(folder, name)
+        try:
+            about, seen = path.stat(), pictures.look(path, folder)
+            colours = 1 if seen.grey else 3
+            return File(*seen.size, about.st_size, colours, about.st_mtime / 86400,
+                        path.suffix.lower(), *_camera_of(path, folder))  # fmt: skip
+        except (UserError, OSError):
+            return None
+
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(look, cases.file)
+
+
+def _camera_of(path: Path, folder: Path) -> tuple[str, str]:
+    """Nothing of DICOM, whose device and date are columns of the cases."""
+    try:
+        with pictures.opened(path, folder) as image:
+            return _camera(image) if isinstance(image, Image) else ("", "")
+    except UserError:
+        return "", ""
+
+
+def _camera(image: Image) -> tuple[str, str]:
+    """Camera and date from the header's EXIF; the place (GPS) is not looked at."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return "", ""  # Pillow would decode all of it to look behind the pixels
+    try:
+        exif = image.getexif()
+        told = [exif.get(Base.Make), exif.get(Base.Model)]
+        date = exif.get_ifd(IFD.Exif).get(Base.DateTimeOriginal) or exif.get(Base.DateTime)
+    except pictures.DAMAGE:
+        return "", ""
+    camera = " ".join(str(name).strip("\0 ")[:LONGEST] for name in told if name)
+    return camera, str(date or "")[:LONGEST]
+
+
+def _broken(cases: Dataset) -> Iterator[Finding]:
+    by_code: dict[str, list[str]] = defaultdict(list)
+    for skipped in cases.skipped:
+        by_code[skipped.code].append(skipped.file)
+    fixes = {
+        "no label": _("a label for each; what has none is left out"),
+        "duplicate": _("nothing: each counts once"),
+        "label conflict": _("look at them and decide; the first label counts until then"),
+        **dict.fromkeys(BROKEN, _("copy them again from where they came, or take them out")),
+    }
+    for code, files in sorted(by_code.items()):
+        yield Finding(
+            code,
+            "error" if code in (*BROKEN, "label conflict") else "hint",
+            tuple(files),
+            (
+                _("1 file cannot be used ({code})")
+                if len(files) == 1
+                else _("{count} files cannot be used ({code})")
+            ).format(count=len(files), code=code),
+            fixes.get(code, _("nothing, if they are not pictures of the data")),
+        )
+
+
+def _copies(cases: Dataset, alike: Sequence[tuple[int, int]]) -> Iterator[Finding]:
+    same = _families(splits.same_picture(cases))
+    known = set(same)
+    near = [rows for rows in _families(splits.same_picture(cases, alike)) if rows not in known]
+    yield from _about(
+        cases, "duplicates", "warning", same,
+        _("{count} pictures are there more than once, the same to the pixel"),
+        _("keep one of each: --fix"), count=sum(len(rows) - 1 for rows in same),
+        one=_("1 picture is there more than once, the same to the pixel"),
+    )  # fmt: skip
+    yield from _about(
+        cases, "near duplicates", "warning", near,
+        _("{count} pictures are copies of others, re-encoded, resized or brightened"),
+        _("keep one of each: --fix"), count=sum(len(rows) - 1 for rows in near),
+        one=_("1 picture is a copy of another, re-encoded, resized or brightened"),
+    )  # fmt: skip
+    conflicts = _differing([*same, *near], cases.target.tolist())
+    yield from _about(
+        cases, "label conflict", "error", conflicts,
+        _("{count} pictures have copies with another label"),
+        _("look at them and decide; --fix leaves them all out"), count=sum(map(len, conflicts)),
+    )  # fmt: skip
+    yield from _about(
+        cases, "leak", "error", _differing([*same, *near], cases.part),
+        _("{count} pictures are in more than one of train, val and test"),
+        _("move each with its copies into one part"),
+        one=_("1 picture is in more than one of train, val and test"),
+    )  # fmt: skip
+
+
+def _patients(cases: Dataset) -> Iterator[Finding]:
+    if not cases.group:
+        yield Finding(
+            "no groups", "hint", (),
+            _("nothing says which pictures are of one patient; each counts as a case of its own"),
+            _("a column named patient in a CSV, or group=PATTERN"),
+        )  # fmt: skip
+        return
+    patients = _families([name or row for row, name in enumerate(cases.group)])
+    label = cases.target.tolist()
+    yield from _about(
+        cases, "patient leak", "error", _differing(patients, cases.part),
+        _("{count} patients are in more than one of train, val and test"),
+        _("give all pictures of a patient to one part, or no parts: souron divides"),
+        one=_("1 patient is in more than one of train, val and test"),
+    )  # fmt: skip
+    yield from _about(
+        cases, "patient in classes", "hint", _differing(patients, label),
+        _("{count} patients have pictures in more than one class"),
+        _("nothing, if that is how it is (left and right, before and after)"),
+        one=_("1 patient has pictures in more than one class"),
+    )  # fmt: skip
+    seen = set(zip(label, cases.group, strict=True))
+    number = Counter(c for c, _name in seen)
+    few = [name for c, name in enumerate(cases.classes) if number[c] < FOLDS]
+    if few:
+        yield Finding(
+            "few patients", "warning", (),
+            _("fewer than {count} patients in: {labels}").format(
+                count=FOLDS, labels=", ".join(few)),
+            _("more patients; more pictures of the same ones help little"),
+        )  # fmt: skip
+
+
+def _balance(cases: Dataset) -> Iterator[Finding]:
+    counts = Counter(cases.target.tolist())
+    tiny = [cases.classes[c] for c, count in counts.items() if count < TINY]
+    if tiny:
+        yield Finding(
+            "tiny class", "warning", (),
+            _("fewer than {count} pictures in: {labels}").format(
+                count=TINY, labels=", ".join(sorted(tiny))),
+            _("more pictures, or join classes"),
+        )  # fmt: skip
+    most, least = max(counts.values()), min(counts.values())
+    if most >= UNEVEN * least:
+        yield Finding(
+            "imbalance", "warning", (),
+            _("the largest class has {most} pictures, the smallest {least}").format(
+                most=most, least=least),
+            _("read sensitivity class by class, not accuracy"),
+        )  # fmt: skip
+
+
+def _sizes(cases: Dataset, about: Sequence[File | None]) -> Iterator[Finding]:
+    sides = np.array([(file.width * file.height) ** 0.5 if file else np.nan for file in about])
+    middle = np.nanmedian(sides) if np.isfinite(sides).any() else np.nan
+    odd = np.flatnonzero((sides > ODD * middle) | (sides < middle / ODD)).tolist()
+    yield from _about(
+        cases, "odd size", "hint", [(row,) for row in odd],
+        _("{count} pictures are over {times:g} times larger or smaller than the middle one"),
+        _("look whether they belong here"), times=ODD,
+        one=_("1 picture is over {times:g} times larger or smaller than the middle one"),
+    )  # fmt: skip
+    kinds = Counter(file.colours for file in about if file)
+    fewer = min(kinds, key=lambda colours: kinds[colours]) if len(kinds) > 1 else 0
+    yield from _about(
+        cases, "mixed colours", "hint",
+        [(row,) for row, file in enumerate(about) if file and file.colours == fewer],
+        _("{grey} grey pictures among {colour} in colour"),
+        _("nothing, if both classes have both; else see the shortcuts"),
+        grey=kinds[1], colour=kinds[3],
+    )  # fmt: skip
+
+
+def _lettering(cases: Dataset, watch: Callable[[str, float], None]) -> Iterator[Finding]:
+    """Pictures with letters or marks burned in, of at most ``MOST_READ`` spread over all; and
+    those of which a column (of DICOM's attribute) says so."""
+    folder = root(cases)
+    looked = range(0, len(cases), -(-len(cases) // MOST_READ))
+
+    def look(row: int) -> tuple[list[burned_in_text.Mark], tuple[int, int]]:
+        try:
+            image = pictures.read(folder / cases.file[row], folder, about=burned_in_text.SIDE // 2)
+        except UserError:
+            return [], (1, 1)
+        pixels = burned_in_text.prepared(image)
+        return burned_in_text.marks(pixels), pixels.shape[:2]
+
+    found = []
+    with ThreadPoolExecutor() as pool:
+        for i, seen in enumerate(pool.map(look, looked)):
+            watch(_("looking for letters"), i / len(looked))
+            found.append(seen)
+    marks, sizes = [some for some, _size in found], [size for _some, size in found]
+    lines = [i for i, some in enumerate(marks) if burned_in_text.line(some)]
+    told = cases.columns.get(burned_in_text.COLUMN, ())
+    rows = {looked[i] for i in (*lines, *burned_in_text.repeated(marks, sizes))}
+    rows |= {row for row, value in enumerate(told) if value.upper() == "YES"}
+    yield from _about(
+        cases, "burned-in text", "hint", [(row,) for row in sorted(rows)],
+        _("{count} pictures seem to have letters or marks burned in ({looked} were looked at)"),
+        _("look: a name must not be there, and a mark that one class has is what will be learnt"),
+        looked=len(looked),
+        one=_("1 picture seems to have letters or marks burned in ({looked} were looked at)"),
+    )  # fmt: skip
+
+
+def features(cases: Dataset, about: Sequence[File | None]) -> dict[str, np.ndarray | Sequence[str]]:
+    """What is known of each case and has nothing to do with what it shows, (cases,) each: arrays
+    of numbers, or texts that name categories."""
+    brightness, contrast, border = map(
+        np.concatenate, zip(*map(_brightness, cases.input.split(1024)), strict=True)
+    )
+
+    def number(value: Callable[[File], float]) -> np.ndarray:
+        return np.array([value(file) if file else 0.0 for file in about])
+
+    def text(value: Callable[[File], str]) -> list[str]:
+        return [value(file) if file else "" for file in about]
+
+    return {
+        _("width"): number(lambda file: file.width),
+        _("height"): number(lambda file: file.height),
+        _("bytes"): number(lambda file: file.bytes),
+        _("colour or grey"): number(lambda file: file.colours),
+        _("day of the file"): number(lambda file: round(file.day)),
+        _("kind of file"): text(lambda file: file.kind),
+        _("camera (EXIF)"): text(lambda file: file.camera),
+        _("date (EXIF)"): text(lambda file: file.taken),
+        _("brightness"): brightness,
+        _("contrast"): contrast,
+        _("brightness of the border"): border,
+        **{_("the column {name}").format(name=n): v for n, v in cases.columns.items()},
+    }
+
+
+def _brightness(image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and standard deviation of pictures (N, C, H, W), and the mean of their border, (N,)."""
+    pixels = image.float().mean(1).numpy()  # (N, H, W)
+    edge = np.concatenate([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], 1)
+    return pixels.mean((1, 2)), pixels.std((1, 2)), edge.mean(1)
+
+
+def _shortcuts(
+    cases: Dataset, about: Sequence[File | None], watch: Callable[[str, float], None]
+) -> Iterator[Finding]:
+    """How well one such figure or category alone tells the label, on cases that it was not fitted
+    to."""
+    label = cases.target.numpy()
+    names = cases.group or [""] * len(cases)
+    groups = [name or f"\0{i}" for i, name in enumerate(names)]  # without a group, one by itself
+    named = features(cases, about)
+    for i, (name, values) in enumerate(named.items()):
+        watch(_("looking for shortcuts"), i / len(named))
+        told = _told_by(values, label, groups)
+        if told is not None and told > TELLS:
+            yield Finding(
+                "shortcut", "warning", (),
+                _("{name} alone tells the class: {told:.0%} of the way from chance to certainty")
+                .format(name=name, told=told),
+                _("make it alike in all classes, else that is what will be learnt"),
+            )  # fmt: skip
+
+
+def _told_by(
+    values: np.ndarray | Sequence[str], label: np.ndarray, groups: Sequence[Any]
+) -> float | None:
+    """0 chance, 1 certainty (balanced accuracy of a small tree, or of a table of categories);
+    None where it cannot be told."""
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.tree import DecisionTreeClassifier
+
+    classes = len(np.unique(label))
+    if len(set(groups)) < FOLDS or len(set(values)) < 2:
+        return None
+    ways, numbers = [], values if isinstance(values, np.ndarray) else _numbers(values)
+    if not isinstance(values, np.ndarray):
+        ways.append(_by_category(values, label, groups))
+    if numbers is not None:
+        few = 2 * classes
+        tree = DecisionTreeClassifier(max_leaf_nodes=few, min_samples_leaf=3, random_state=0)
+        folds = GroupKFold(FOLDS)
+        ways.append(cross_val_predict(tree, numbers[:, None], label, groups=groups, cv=folds))
+    chance = 1 / classes
+    told = max(balanced_accuracy_score(label, said) for said in ways)
+    return (told - chance) / (1 - chance)
+
+
+def _by_category(values: Sequence[str], label: np.ndarray, groups: Sequence[Any]) -> np.ndarray:
+    """(N,) The class that is most frequent in a case's category, for its size, among the other
+    folds' cases; a category that they lack says the first class."""
+    from sklearn.model_selection import GroupKFold
+
+    kind = np.unique(values, return_inverse=True)[1]
+    said = np.empty_like(label)
+    for train, test in GroupKFold(FOLDS).split(kind, label, groups):
+        count = np.zeros((kind.max() + 1, label.max() + 1))
+        np.add.at(count, (kind[train], label[train]), 1)
+        said[test] = (count / count.sum(0).clip(min=1)).argmax(1)[kind[test]]
+    return said
+
+
+def _numbers(values: Sequence[str]) -> np.ndarray | None:
+    """(N,) Numbers or dates as their ranks, what is missing as the least; None where some are
+    neither."""
+    found = list(map(_number, values))
+    if None in found:
+        return None
+    return np.unique(np.array(found, dtype=float), return_inverse=True)[1]
+
+
+def _number(text: str) -> float | None:
+    if not text:
+        return -np.inf
+    if date := DATE.match(text):
+        year, month, day = map(int, date.groups())
+        return (year * 12 + month) * 31 + day
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _families(leader: Sequence[Any]) -> list[tuple[int, ...]]:
+    """Rows that share a leader, where they are more than one."""
+    members: dict[Any, list[int]] = defaultdict(list)
+    for row, first in enumerate(leader):
+        members[first].append(row)
+    return [tuple(rows) for rows in members.values() if len(rows) > 1]
+
+
+def _differing(families: Sequence[tuple[int, ...]], by: Sequence[Any]) -> list[tuple[int, ...]]:
+    """The families whose members differ in something, of which ``by`` may know nothing."""
+    return [rows for rows in families if len({by[i] for i in rows}) > 1] if len(by) else []
+
+
+def _about(
+    cases: Dataset, code: str, severity: Severity, rows: Sequence[tuple[int, ...]], message: str,
+    fix: str, one: str = "", **fields: Any,
+) -> Iterator[Finding]:  # fmt: skip
+    """The finding about families of rows, where there are any. ``count`` in the message is how
+    many families, unless ``fields`` says otherwise; ``one`` is the message where that is 1."""
+    if rows:
+        files = tuple(cases.file[row] for family in rows for row in family)
+        said = {"count": len(rows), **fields}
+        told = (one if one and said["count"] == 1 else message).format(**said)
+        yield Finding(code, severity, files, told, fix, tuple(rows))
+
+
+def manifest(found: Checkup, path: Path) -> int:
+    """Write a CSV (filename, label, group, part, further columns) beside the pictures: one of each
+    copy, none whose copies disagree on the label. How many cases it lists. Raises UserError where
+    ``path`` exists, or is not where its files' names begin."""
+    folder = root(found.cases)
+    if path.absolute().parent.resolve() != folder.absolute().resolve():
+        raise UserError(
+            "outside",
+            _("{path} would not find the pictures that it names").format(path=path),
+            expected=_("a file in {folder}").format(folder=folder),
+            fix=f"--fix {folder / 'checked.csv'}",
+        )
+    if path.exists():
+        raise UserError(
+            "exists",
+            _("{path} is there already").format(path=path),
+            expected=_("a new file"),
+            fix="--fix OTHER.csv",
+            exit=5,
+        )
+    cases, out = found.cases, set()
+    for finding in found.findings:
+        for family in finding.rows:
+            if finding.code == "label conflict":
+                out |= set(family)
+            elif finding.code in ("duplicates", "near duplicates"):
+                out |= set(family[1:])
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("filename", "label", "group", "part", *cases.columns))
+    kept = [row for row in range(len(cases)) if row not in out]
+    label = cases.target.tolist()
+    for row in kept:
+        group = cases.group[row] if cases.group else ""
+        part = cases.part[row] if cases.part else ""
+        further = [values[row] for values in cases.columns.values()]
+        writer.writerow((cases.file[row], cases.classes[label[row]], group, part, *further))
+    file_utils.write_text(path, stream.getvalue())
+    return len(kept)

@@ -1,0 +1,232 @@
+"""What a data set is in memory: cases, and the batches drawn from them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from itertools import repeat
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from souron.data.column import LazyColumn
+
+MOST_VALUES = 2_500_000  # of pictures that a network sees at once: 16 of 224 x 224 in colour
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that could not be used."""
+
+    file: str
+    code: str  # "truncated", "empty file", "too large", "not an image", "outside", ...
+    reason: str  # in the reader's language
+
+
+class Rows(NamedTuple):
+    """Some cases' input and target, as memory holds them."""
+
+    input: Any
+    target: Any
+
+
+class ListColumn:
+    """A column whose entries differ in shape: tensors, texts, whatever the task reads. It has what
+    is asked of a tensor along its first axis."""
+
+    def __init__(self, entries: Sequence[Any]) -> None:
+        self.entries = list(entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, place: int | slice) -> Any:
+        found = self.entries[place]
+        return ListColumn(found) if isinstance(place, slice) else found
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.entries),)
+
+    def index_select(self, _dim: int, rows: Tensor) -> "ListColumn":
+        return ListColumn([self.entries[row] for row in rows.tolist()])
+
+    def split(self, size: int) -> list["ListColumn"]:
+        return [self[start : start + size] for start in range(0, len(self), size)]
+
+    def to(self, device: torch.device) -> "ListColumn":
+        moved = [entry.to(device) if isinstance(entry, Tensor) else entry for entry in self.entries]
+        return ListColumn(moved)
+
+
+Column = Tensor | ListColumn | LazyColumn
+
+
+def digest(column: Any, hasher: Any) -> None:
+    """Enter a column into a ``hashlib`` hasher: another entry is another digest."""
+    if isinstance(column, Tensor | LazyColumn):
+        for some in column.split(1024):
+            hasher.update(some.contiguous().numpy().data)
+    elif column is not None:
+        for entry in column:
+            _digest_entry(entry, hasher)
+
+
+def digests(column: Any) -> Iterator[bytes]:
+    """16 bytes of each entry: equal where the entries are."""
+    if isinstance(column, LazyColumn):
+        yield from column.digests()
+        return
+    if isinstance(column, Tensor):
+        for row in column.flatten(1).contiguous().numpy():
+            yield blake2b(row, digest_size=16).digest()
+        return
+    for entry in column:
+        hasher = blake2b(digest_size=16)
+        _digest_entry(entry, hasher)
+        yield hasher.digest()
+
+
+def _digest_entry(entry: Any, hasher: Any) -> None:
+    if isinstance(entry, Tensor):
+        hasher.update(repr(tuple(entry.shape)).encode())
+        hasher.update(entry.contiguous().numpy().data)
+    else:
+        hasher.update(repr(entry).encode())
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Cases, one row each: what goes into a system and what should come out of it. Files, groups
+    and parts stand beside them."""
+
+    name: str
+    input: Any  # a Column; of pictures (N, C, H, W) in 0..255: uint8, or float32 where files hold
+    # finer steps; a ``LazyColumn`` where memory has no room
+    target: Any  # a Column; of classes (N,) int64. None where nothing is known
+    classes: tuple[str, ...]  # the classes' names
+    file: Sequence[str]  # each case's own name, as in split.csv
+    group: Sequence[str] = ()  # patient, subject, ...; () where each case stands for itself
+    part: Sequence[str] = ()  # "train", "val", "test" where the source says so, else ""
+    skipped: tuple[Skipped, ...] = ()
+    augment: tuple[str, ...] = ("shift", "mirror")  # what leaves the target true here
+    source: str = ""  # where it comes from
+    licence: str = ""
+    grouped: str = ""  # what the groups were read from, in the reader's language
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # more that is known of
+    # each case, by name: "site", "sex", "device", "date", ...; "" where it is not known
+
+    def __len__(self) -> int:
+        return self.input.shape[0]  # a fifth of the time that len() takes
+
+    @property
+    def channels(self) -> int:
+        return self.input.shape[1]
+
+    @property
+    def side(self) -> int:
+        """Pixels of square pictures."""
+        return self.input.shape[-1]
+
+    @property
+    def stored(self) -> Any:
+        """The input as memory holds it: of a grey picture three times over, one channel."""
+        if isinstance(self.input, LazyColumn):
+            return self.input.stored
+        repeated = isinstance(self.input, Tensor) and self.input.ndim == 4
+        return self.input[:, :1] if repeated and self.input.stride(1) == 0 else self.input
+
+    @property
+    def units(self) -> list[str] | None:
+        """What was drawn, for intervals: each case's group, of one without its own name; None where
+        every case stands for itself."""
+        if not any(self.group):
+            return None
+        return [group or f"\0{i}" for i, group in enumerate(self.group)]
+
+    def only(self, chosen: Sequence[int] | Tensor) -> "Dataset":
+        """The chosen rows, in that order. Of a ``LazyColumn`` nothing is read."""
+        rows = torch.as_tensor(chosen, dtype=torch.long)
+
+        def pick(names: Sequence[str]) -> Sequence[str]:
+            return [names[i] for i in rows.tolist()] if names else ()
+
+        return replace(
+            self,
+            input=self._inputs(rows),
+            target=None if self.target is None else self.target.index_select(0, rows),
+            file=pick(self.file),
+            group=pick(self.group),
+            part=pick(self.part),
+            columns={name: pick(values) for name, values in self.columns.items()},
+        )
+
+    def _inputs(self, rows: Tensor) -> Any:
+        if isinstance(self.input, LazyColumn):
+            return self.input.only(rows)
+        stored = self.stored
+        chosen = stored.index_select(0, rows)
+        return chosen if stored is self.input else chosen.expand(-1, *self.input.shape[1:])
+
+
+@dataclass
+class Loader:
+    """Batches of some of the cases, as a system wants them.
+
+    ``batch`` makes a batch of ``Rows`` (``System.batch``). The order, and what augmentation does,
+    follow from ``seed`` and the step alone, so that a resumed run sees what an unbroken one would
+    have seen.
+    """
+
+    cases: Dataset
+    batch: Callable[[Rows], Any]
+    augment: Callable[[Rows, torch.Generator], Rows] | None = None
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def endless(self, size: int, start: int = 0) -> Iterator[Any]:
+        """Shuffled, augmented batches; every epoch sees each case once, the odd rest left out."""
+        size = min(size, len(self))
+        a_day = len(self) // size
+        shuffle, change = torch.Generator(), torch.Generator()
+        step = start
+        while True:
+            shuffle.manual_seed(self.seed * 1_000_003 + step // a_day)
+            order = torch.randperm(len(self), generator=shuffle)
+            batches = order.split(size)[step % a_day : a_day]
+            for rows, following in zip(batches, [*batches[1:], None], strict=True):
+                if following is not None and isinstance(self.cases.input, LazyColumn):
+                    self.cases.input.soon(following)
+                # a tenth of the time that indexing by brackets takes
+                some = Rows(
+                    self.cases.input.index_select(0, rows),
+                    None if self.cases.target is None else self.cases.target.index_select(0, rows),
+                )
+                if self.augment is not None:
+                    change.manual_seed(self.seed * 1_000_003 + step)
+                    some = self.augment(some, change)
+                yield self._batch(some)
+                step += 1
+
+    def once(self, size: int | None = None) -> Iterator[Any]:
+        """Every case once, in order, as it is; large pictures fewer at a time."""
+        size = size or self._fitting()
+        target = self.cases.target
+        targets = repeat(None) if target is None else target.split(size)
+        for image, target in zip(self.cases.input.split(size), targets, strict=False):
+            yield self._batch(Rows(image, target))
+
+    def all(self) -> Tensor:
+        """Every case at once, (N, ...), as ``batch`` makes it."""
+        return torch.cat([batch[0] for batch in self.once(1024)])
+
+    def _fitting(self) -> int:
+        first = self.cases.input[0]
+        values = first.numel() if isinstance(first, Tensor) else 1
+        return max(8, min(256, MOST_VALUES // max(1, values)))
+
+    def _batch(self, rows: Rows) -> Any:
+        return self.batch(Rows(*(None if part is None else part.to(self.device) for part in rows)))

@@ -1,0 +1,356 @@
+"""What in DICOM files says who somebody is, and a copy of a folder without it.
+
+The attributes and what is done to each are those of the Basic Application Level Confidentiality
+Profile, as the package dicom-anonymizer lists them: DICOM PS3.15 (2026c), table E.1-1.
+https://dicom.nema.org/medical/dicom/current/output/html/part15.html#table_E.1-1
+
+Beyond the profile: what is unknown or private goes, at every depth; every person's name goes; what
+is kept is emptied where it repeats the patient's name or number. The PatientID becomes a
+pseudonym, so that a patient's files stay together; it is made with a secret that stays on this
+computer (``secret``), so that nobody who holds the copy can try the IDs that there are.
+
+A CSV that names the files and their labels is written anew: file, label, patient, part. Its other
+columns are left out, as the profile leaves out dates, ages and institutions.
+"""
+
+import contextlib
+import csv
+import io
+import os
+import secrets as chance
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from souron.data.dataset import Dataset, Skipped
+from souron.data.decoding import Listed
+from souron.data.formats import csv_table
+from souron.data.formats.folder import labelled, missing, natural, walk
+from souron.kinds.codecs import dicom, limits
+from souron.kinds.codecs import image as pictures
+from souron.utils import files as file_utils
+from souron.utils import units
+from souron.utils.messages import UserError, _
+
+EDITION = "dicomfields_2026c"
+PRIVATE = "private attributes"
+PATIENT_ID = 0x00100020
+SECONDARY = "1.2.840.10008.5.1.4.1.1.7"  # a picture of no particular kind
+LIKELY = ("US", "XC", "SC")  # modalities whose pictures often have text in them
+DUMMIES = ("", "0", "ANONYMIZED", "000Y", "00010101", "000000.00", "00010101010101.000000+0000",
+           "http://anonymized.invalid", "b'Anonymized'", "b''")  # fmt: skip
+NEW_UID = "2.25."  # the root of random identifiers
+TEXTS = ("AE", "CS", "LO", "LT", "SH", "ST", "UC", "UT", "UR")  # kinds of attributes
+SHORTEST = 4  # letters of a name or number that is looked for elsewhere
+
+
+@dataclass
+class Copied:
+    """What ``anonymise`` did."""
+
+    files: int = 0
+    removed: Counter[str] = field(default_factory=Counter)  # keyword -> files that had it
+    folders: list[str] = field(default_factory=list)  # their names were kept
+    skipped: list[Skipped] = field(default_factory=list)
+    others: int = 0  # files that are not DICOM; left out
+    tables: int = 0  # of labels, written anew
+    said_burned_in: int = 0  # files that say there is text in the picture
+    likely_burned_in: int = 0  # others, of kinds of pictures where that is likely
+
+
+@lru_cache
+def actions() -> dict[tuple[int, ...], Callable[[Any, Any], None]]:
+    """Tag -> what the profile does to it. A tag with two masks behind it stands for many."""
+    from dicomanonymizer.simpledicomanonymizer import initialize_actions
+
+    return initialize_actions(EDITION)
+
+
+def action(tag: Any) -> Callable[[Any, Any], None] | None:
+    found = actions().get((tag.group, tag.element))
+    if found is None:
+        for each, act in _ranges():
+            group, element, group_mask, element_mask = each
+            if (tag.group & group_mask, tag.element & element_mask) == (group, element):
+                return act
+    return found
+
+
+@lru_cache
+def _ranges() -> list[tuple[tuple[int, ...], Callable[[Any, Any], None]]]:
+    return [(tag, act) for tag, act in actions().items() if len(tag) == 4]
+
+
+def identifying(dataset: Any) -> set[str]:
+    """The keywords of the profile's attributes that hold something, at every depth; ``PRIVATE``
+    where there are private ones. Never what they hold."""
+    return set(_identifying(dataset, ""))
+
+
+def _identifying(dataset: Any, within: str) -> Iterator[str]:
+    for tag in list(dataset.keys()):
+        if tag.is_private:
+            yield PRIVATE
+            continue
+        try:
+            element = dataset[tag]
+            value, kind = element.value, element.VR
+        except Exception:  # a damaged value is no name that could be read
+            continue
+        name = within or (element.keyword if action(tag) else "")
+        if kind == "SQ":
+            for item in value:
+                yield from _identifying(item, name)
+        elif name and not _is_dummy(tag, value):
+            yield name
+
+
+def _is_dummy(tag: Any, value: Any) -> bool:
+    shown = "" if value is None else str(value)
+    if tag == PATIENT_ID and dicom.PSEUDONYM.fullmatch(shown):
+        return True
+    several = value if isinstance(value, list | tuple) else [shown]
+    return shown in DUMMIES or all(str(each).startswith(NEW_UID) for each in several)
+
+
+def held(cases: Dataset) -> dict[str, int]:
+    """Which identifying attributes the DICOM files of a folder or CSV hold: keyword -> files, the
+    most first."""
+    source = Path(cases.source)
+    if not cases.source or not source.exists():
+        return {}
+    root = source if source.is_dir() else source.parent
+    paths = {pictures.case_file(root, name).path for name in cases.file}
+    count: Counter[str] = Counter()
+    for path in sorted(paths):
+        with contextlib.suppress(UserError, OSError):
+            if _is_dicom(path, root):
+                count.update(identifying(dicom.read(path, pixels=False)))
+    return dict(sorted(count.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _is_dicom(path: Path, root: Path) -> bool:
+    with pictures.opened(path, root) as file:
+        return isinstance(file, dicom.File)
+
+
+def secret_file() -> Path:
+    """Where the secret behind the pseudonyms is kept: SOURON_SECRET, else among this user's data.
+    The same secret gives a patient the same pseudonym in every copy."""
+    own = os.environ.get("SOURON_SECRET")
+    if own:
+        return Path(own).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("souron") / "secret"
+
+
+def secret() -> bytes:
+    """What pseudonyms are made with; made by chance where there is none yet."""
+    file = secret_file()
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file_utils.atomically(file) as beside:
+            beside.touch(0o600)
+            beside.write_text(chance.token_hex(32), encoding="ascii")
+    return file.read_bytes().strip()[:64]
+
+
+def anonymise(
+    folder: Path, out: Path, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Copied:
+    """Write what ``folder`` holds of DICOM pictures to ``out``, a new folder, without the
+    attributes that identify; the class and part folders stay, the files become numbers.
+
+    ``folder`` is only read. Files that are not DICOM, and DICOM files without a picture, are left
+    out. Text within the pictures stays. Raises UserError where ``folder`` is missing or ``out`` is
+    there already or lies within ``folder``.
+    """
+    if not folder.is_dir():
+        raise missing(folder)
+    if out.exists() or out.is_symlink():
+        raise UserError(
+            "exists",
+            _("{path} is there already").format(path=limits.readable(out)),
+            expected=_("a new folder"),
+            exit=5,
+        )
+    if out.absolute().resolve().is_relative_to(folder.absolute().resolve()):
+        raise UserError(
+            "folder",
+            _("{path} lies within the folder that is copied").format(path=limits.readable(out)),
+            expected=_("a new folder elsewhere"),
+        )
+    done = Copied()
+    names = sorted(walk(folder, done.skipped), key=lambda file: natural(file[1]))
+    loose: list[Skipped] = []
+    listed, inside = labelled(names, loose), {skipped.file for skipped in loose}
+    listed += [Listed(path, file, "") for path, file in names if file in inside]
+    key = secret()
+    if out.resolve() in secret_file().resolve().parents:
+        raise UserError(
+            "folder",
+            _("{path} would hold the secret behind the pseudonyms").format(
+                path=limits.readable(out)
+            ),
+            expected=_("a new folder elsewhere"),
+        )
+    out.mkdir(parents=True)
+    copied: dict[str, str] = {}  # place -> name in the copy
+    numbers: Counter[PurePosixPath] = Counter()
+    for count, item in enumerate(listed, 1):
+        place = PurePosixPath(item.part, item.label)
+        number = numbers[place] + 1
+        target = out / place / f"{number:06}.dcm"
+        try:
+            if not _is_dicom(item.path, folder):
+                done.others += 1
+            else:
+                _copy(item.path, target, key, done)
+                numbers[place] = number
+                copied[os.path.normpath(item.path)] = target.relative_to(out).as_posix()
+        except UserError as trouble:
+            if trouble.code == "not an image":
+                done.others += 1
+            else:
+                why = trouble.found.removeprefix(f"{limits.readable(item.path)}: ")
+                done.skipped.append(Skipped(item.file, trouble.code, why))
+        progress(count, len(listed))
+    for path, _name in names:
+        if path.suffix.lower() == ".csv" and copied:
+            done.tables += _copy_table(path, out, copied, key, done.tables)
+    done.others -= done.tables
+    done.folders = sorted(str(place) for place in numbers if str(place) != ".")
+    return done
+
+
+def _copy_table(path: Path, out: Path, copied: dict[str, str], key: bytes, before: int) -> bool:
+    """One CSV, if it says the labels of files that were copied."""
+    try:
+        listed = csv_table.listing(path, None, [])
+    except UserError:  # a table of something else
+        return False
+    rows = []
+    for item in listed:
+        if name := copied.get(os.path.normpath(item.path)):
+            name += f"#{item.frame}" if item.frame else ""
+            rows.append([name, item.label, dicom.pseudonym(item.group, key), item.part])
+    if not rows:
+        return False
+    used = [i for i in range(4) if any(row[i] for row in rows)]
+    name = f"labels-{before + 1}.csv" if before else "labels.csv"
+    with (out / name).open("x", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        for row in (["filename", "label", "patient", "part"], *rows):
+            writer.writerow([row[i] for i in used])
+    return True
+
+
+def _copy(path: Path, target: Path, key: bytes, done: Copied) -> None:
+    """One file; written only once it is clean."""
+    dataset = dicom.read(path)
+    with dicom.translated(path):
+        had = identifying(dataset)
+        burned = dicom.text(dataset, "BurnedInAnnotation").upper() == "YES"
+        likely = dicom.text(dataset, "Modality").upper() in LIKELY
+        clean(dataset, key)
+        stream = io.BytesIO()
+        dataset.save_as(stream, enforce_file_format=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("xb") as file:
+        file.write(stream.getvalue())
+    done.files += 1
+    done.removed.update(had)
+    done.said_burned_in += burned
+    done.likely_burned_in += likely and not burned
+
+
+def clean(dataset: Any, key: bytes) -> None:
+    """Apply the profile to a dataset of pydicom, in place; ``key`` is behind the pseudonym."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID, generate_uid
+
+    secrets = _secrets(dataset)
+    identity = dicom.pseudonym(dicom.text(dataset, "PatientID", 1000), key)
+    how = dicom.syntax(dataset)
+    _clean(dataset, secrets)
+    dataset.PatientID = identity
+    dataset.PatientIdentityRemoved = "YES"
+    dataset.DeidentificationMethod = "DICOM PS3.15 Basic Application Level Confidentiality Profile"
+    dataset.SOPInstanceUID = dataset.get("SOPInstanceUID") or generate_uid(None)
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = UID(how)
+    meta.MediaStorageSOPClassUID = UID(dataset.get("SOPClassUID") or SECONDARY)
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta, dataset.preamble = meta, b"\0" * 128
+
+
+def _secrets(dataset: Any) -> set[str]:
+    """The patient's names and numbers, in small letters."""
+    found = {dicom.text(dataset, name) for name in ("PatientID", "AccessionNumber")}
+    found |= set(dicom.text(dataset, "PatientName").replace("=", "^").replace(" ", "^").split("^"))
+    return {secret.lower() for secret in found if len(secret) >= SHORTEST}
+
+
+def _clean(dataset: Any, secrets: set[str]) -> None:
+    for tag in list(dataset.keys()):
+        if tag.is_private or tag.group in (0x0000, 0xFFFC) or tag.element == 0:
+            del dataset[tag]
+            continue
+        try:
+            element, act = dataset[tag], action(tag)
+            unknown = element.VR == "UN" or not element.keyword
+            if unknown and act is None:
+                del dataset[tag]  # nobody knows what it says
+                continue
+            if act is not None:
+                act(dataset, (tag.group, tag.element))
+            if tag not in dataset:
+                continue
+            element = dataset[tag]
+            if element.VR == "SQ":
+                for item in element.value:
+                    _clean(item, secrets)
+            elif element.VR == "PN" or (element.VR in TEXTS and _repeats(element.value, secrets)):
+                element.value = ""
+        except Exception:  # damaged, or of a kind that has no dummy
+            if tag in dicom.PIXELS:
+                raise
+            del dataset[tag]
+
+
+def _repeats(value: Any, secrets: set[str]) -> bool:
+    said = str(value).lower()
+    return any(secret in said for secret in secrets)
+
+
+def counted(files: Mapping[str, int]) -> str:
+    """``PatientName 3, PatientID 3``: attributes of DICOM, and how many files hold them."""
+    return ", ".join(f"{keyword} {units.whole(count)}" for keyword, count in sorted(files.items()))
+
+
+def warnings(found: Any) -> list[str]:
+    """What an anonymised copy may still tell."""
+    from souron.data import deidentify
+
+    told = []
+    if found.said_burned_in:
+        told.append(_("{count} files say that there is text in the picture; it stays").format(
+            count=units.whole(found.said_burned_in)))  # fmt: skip
+    if found.likely_burned_in:
+        told.append(_(
+            "{count} files are of kinds that often have text in the picture (ultrasound, photos, "
+            "captured screens); it stays: look at them").format(
+                count=units.whole(found.likely_burned_in)))  # fmt: skip
+    if found.folders:
+        told.append(_("the folders kept their names: see that they name no one"))
+    if found.files:
+        told.append(_(
+            "a PatientID became a pseudonym, made with the secret in {file}: keep it, and keep it "
+            "out of the copy").format(file=deidentify.secret_file()))  # fmt: skip
+    if found.tables:
+        told.append(_("the labels are as they were: see that they name no one"))
+    return told

@@ -1,0 +1,218 @@
+"""A CSV that names pictures: ``filename,label[,group][,part]``, files relative to the CSV.
+
+Every further column is kept as ``Cases.columns``: where a case comes from, of what sex and age
+its patient is, which device took it. The columns' names may be English or Japanese.
+"""
+
+import csv
+import io
+import os
+import re
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from souron.data.dataset import Dataset, Skipped
+from souron.data.decoding import Listed
+from souron.data.formats.folder import PARTS, Large, gather, missing
+from souron.kinds.codecs.limits import readable
+from souron.utils.messages import UserError, _
+
+# names as _key makes them: small letters, no spaces, hyphens and underscores
+COLUMNS = {
+    "file": ("filename", "file", "image", "path", "filepath", "imagepath", "ファイル", "ファイル名",
+             "画像", "画像名", "画像ファイル", "パス"),
+    "label": ("label", "class", "target", "ラベル", "クラス", "正解", "分類", "診断", "診断名"),
+    "group": ("group", "patient", "patientid", "subject", "subjectid", "患者", "患者id", "患者番号",
+              "症例", "症例id", "症例番号", "被験者", "被験者id"),
+    "part": ("part", "split", "分割", "区分"),
+}  # fmt: skip
+FURTHER = {
+    "site": ("site", "hospital", "facility", "institution", "施設", "施設名", "病院", "病院名",
+             "医療機関"),
+    "sex": ("sex", "gender", "性別"),
+    "age": ("age", "年齢"),
+    "device": ("device", "machine", "scanner", "機種", "機器", "装置", "撮影装置"),
+    "date": ("date", "日付", "撮影日", "検査日"),
+}  # fmt: skip
+MOST_FURTHER = 20  # columns
+LONGEST = 200  # letters of a value in a further column
+NOTHING = ("", "nan", "NaN", "NAN", "NA", "N/A", "#N/A", "<NA>", "None", "null", "NULL")
+PARTS_JA = {"学習": "train", "訓練": "train", "検証": "val", "テスト": "test", "評価": "test"}
+MOST_BYTES = 200_000_000
+
+
+def load(
+    path: Path,
+    side: int | None = None,
+    group: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    window: str | None = None,
+    large: Large = "refuse",
+) -> Dataset:
+    """The pictures that a CSV lists, in its order; ``side``, ``group``, ``progress``,
+    ``window`` and ``large`` as in ``folder``. ``group`` may also name a column. ``scan.dcm#3`` is
+    the third frame of a DICOM file.
+
+    Rows whose file is missing, damaged, listed twice or outside the CSV's folder, or which have
+    no label, are skipped and reported; what pandas and spreadsheets write where there is nothing
+    ("NaN", "None", "null", ...) is no label. Of further columns the first 20 are kept. Raises
+    UserError where the CSV cannot be read, lacks a column, or leaves fewer than two classes.
+    """
+    skipped: list[Skipped] = []
+    rows = listing(path, group, skipped)
+    return gather(path, path.parent, rows, skipped, side, group, progress, window, large=large)
+
+
+def listing(path: Path, group: str | None, skipped: list[Skipped]) -> list[Listed]:
+    """The rows of a CSV that name a file and a label; no file is opened. Raises UserError."""
+    if not path.is_file():
+        raise missing(path)
+    listed: dict[str, Listed] = {}
+    for row in _rows(path, group):
+        name = row["file"].strip()
+        if not name:
+            continue
+        place, frame = _find(path.parent, name), 0
+        if (framed := re.fullmatch(r"(.+)#([1-9]\d{0,4})", name)) and not os.path.lexists(place):
+            place, frame = _find(path.parent, framed[1]), int(framed[2])
+        file = readable(Path(os.path.relpath(place, path.parent)).as_posix())
+        file += f"#{frame}" if frame else ""
+        label, written = _value(row["label"]), row["label"].strip()
+        if not label:
+            why = _("the label is {label!r}").format(label=written) if written else ""
+            skipped.append(Skipped(file, "no label", why or _("the label is empty")))
+        elif file in listed:
+            code = "duplicate" if listed[file].label == label else "label conflict"
+            why = _("listed before, as {label!r}").format(label=listed[file].label)
+            skipped.append(Skipped(file, code, why))
+        else:
+            further = {n: _value(row[n])[:LONGEST] for n in row if n not in COLUMNS}
+            part = _part(_value(row["part"]), path)
+            group_of = _value(row["group"])
+            listed[file] = Listed(place, file, label, group_of, part, frame, further)
+    return list(listed.values())
+
+
+def _rows(path: Path, group: str | None) -> list[dict[str, str]]:
+    """Rows with the keys of ``COLUMNS`` and the further columns' names, whatever the CSV calls
+    its columns."""
+    text = _text(path)
+    first = text.partition("\n")[0]
+    separator = max(",;\t", key=first.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, restval="")
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise _unreadable(path, str(error)) from error
+    header = {_key(name): name for name in reader.fieldnames or ()}
+    names = {
+        column: next((header[alias] for alias in aliases if alias in header), None)
+        for column, aliases in COLUMNS.items()
+    }
+    if group is not None:  # another column, a pattern for the files' names, or none
+        names["group"] = header.get(_key(group))
+    if names["file"] is None or names["label"] is None:
+        raise UserError(
+            "columns",
+            _("{path} has the columns: {names}").format(
+                path=readable(path), names=first.strip()[:200]
+            ),
+            expected="filename,label[,group][,part]",
+            fix=_("name the columns in the first line"),
+            exit=3,
+        )
+    wanted = names | _further(header, names)
+    return [{c: row[name] if name else "" for c, name in wanted.items()} for row in rows]
+
+
+def _further(header: dict[str, str], names: dict[str, str | None]) -> dict[str, str]:
+    """Our name -> the CSV's, of the columns beyond ``COLUMNS``; other words for patients are no
+    further columns, for they would tell the label of every picture but a patient's first."""
+    found: dict[str, str] = {}
+    for key, name in header.items():
+        known = next((ours for ours, aliases in FURTHER.items() if key in aliases), "")
+        ours = unicodedata.normalize("NFC", name.strip())[:LONGEST]
+        ours = known if known and known not in found else ours
+        if key and name not in names.values() and key not in COLUMNS["group"] and ours not in names:
+            found.setdefault(ours, name)
+    return dict(list(found.items())[:MOST_FURTHER])
+
+
+def _key(name: str) -> str:
+    """``"Patient ID"`` and ``"patient_id"`` are one name, and so are ``"患者ＩＤ"`` and
+    ``"患者ID"``."""
+    return re.sub(r"[\s_\-]", "", unicodedata.normalize("NFKC", name)).lower()
+
+
+def _value(text: Any) -> str:
+    """Composed Unicode; "" for what stands for nothing."""
+    text = unicodedata.normalize("NFC", text.strip())
+    return "" if text in NOTHING else text
+
+
+def _text(path: Path) -> str:
+    if path.stat().st_size > MOST_BYTES:
+        raise _unreadable(path, _("over {count} MB").format(count=MOST_BYTES // 1_000_000))
+    raw = path.read_bytes()
+    try:
+        if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            text = raw.decode("utf-16")
+        else:
+            text = _decoded(raw.removeprefix(b"\xef\xbb\xbf"))
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, _("neither UTF-8 nor Shift_JIS")) from error
+    if "\0" in text:
+        raise _unreadable(path, _("neither UTF-8 nor Shift_JIS"))
+    return text
+
+
+def _decoded(raw: bytes) -> str:
+    """UTF-8, else line by line UTF-8 or Shift_JIS: tables that were put together are both.
+
+    All of such a file may decode as Shift_JIS by chance, its UTF-8 into nonsense; so a line's
+    UTF-8 goes first, unless it holds letters of two bytes there, which Japanese has none of:
+    half-width katakana in Shift_JIS can look like them.
+    """
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return "".join(map(_line, raw.splitlines(keepends=True)))
+
+
+def _line(raw: bytes) -> str:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("cp932")
+    return raw.decode("cp932") if re.search("[\u0080-\u07ff]", text) else text
+
+
+def _unreadable(path: Path, why: str) -> UserError:
+    return UserError(
+        "unreadable",
+        _("{path} cannot be read as a CSV: {why}").format(path=readable(path), why=why),
+        expected=_("text in UTF-8, separated by commas"),
+        exit=3,
+    )
+
+
+def _find(folder: Path, name: str) -> Path:
+    """The file, also where the CSV writes backslashes or composes its Unicode otherwise."""
+    spellings = [name, name.replace("\\", "/")]
+    spellings += [unicodedata.normalize(form, spellings[1]) for form in ("NFC", "NFD")]
+    places = [Path(os.path.normpath(folder / spelling)) for spelling in spellings]
+    return next((place for place in places if os.path.lexists(place)), places[1])
+
+
+def _part(name: str, path: Path) -> str:
+    known = PARTS | PARTS_JA
+    if name and name.lower() not in known:
+        raise UserError(
+            "part",
+            _("{path} names the part {name!r}").format(path=readable(path), name=name[:LONGEST]),
+            expected="train, val, test",
+            exit=3,
+        )
+    return known.get(name.lower(), "")

@@ -1,0 +1,198 @@
+"""``data.yaml``, in which tools around YOLO name a data set's parts and classes, read for
+classification: each part is a folder with a sub-folder for each class.
+
+    path: .                    relative to this file; nothing outside of its folder is read
+    train: train               a folder, or a list of folders; val and test likewise
+    val: valid
+    names: {0: cat, 1: dog}    or a list: the classes in their order; a sub-folder is called by a
+                               name or by its number
+
+The form: https://docs.ultralytics.com/datasets/
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+import yaml
+
+from souron.data.dataset import Dataset, Skipped
+from souron.data.decoding import Listed
+from souron.data.formats.folder import NAMED, PARTS, Large, gather, missing, natural, walk
+from souron.kinds.codecs.limits import readable
+from souron.utils.messages import UserError, _
+
+NAME = "data.yaml"
+MOST_BYTES = 1_000_000
+DEEPEST = 20  # levels
+MOST_WORDS = 200_000
+LONGEST_WORD = 4096
+LONGEST = 200  # letters of a name
+OPEN = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken,
+        yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken)  # fmt: skip
+CLOSE = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+BESIDE = {*PARTS, "images", "labels"}  # folders that are no class where a data.yaml stands
+
+
+def load(
+    path: Path,
+    side: int | None = None,
+    group: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    window: str | None = None,
+    large: Large = "refuse",
+) -> Dataset:
+    """The pictures of the parts that the file names; ``side``, ``group``, ``progress``,
+    ``window`` and ``large`` as in ``folder``.
+
+    Raises UserError where the file cannot be read, where a folder is missing, is named for two
+    parts or leads out of the file's own folder, and where fewer than two classes are left.
+    """
+    about = _read(path)
+    folders, names = _folders(about, path), _names(about, path)
+    listed: list[Listed] = []
+    skipped: list[Skipped] = []
+    for place, file in sorted(_below(path, folders, skipped), key=lambda found: natural(found[1])):
+        part, inside = _part(PurePosixPath(file), folders)
+        if len(inside) > 1:
+            label = inside[0]
+            label = label if label in names.values() else names.get(label, label)
+            listed.append(Listed(place, file, label=label, part=part))
+        elif PurePosixPath(file).suffix.lower() in NAMED:
+            skipped.append(Skipped(file, "no label", _("not in a class folder")))
+        else:
+            skipped.append(Skipped(file, "not an image", _("not a picture")))
+    if not listed:
+        why = _("its parts have no class folders with pictures")
+        raise _trouble(path, "no label", why, "train/CLASS/1.jpg")
+    cases = gather(path, path.parent, listed, skipped, side, group, progress, window, large=large)
+    return _in_order(replace(cases, name=readable(path.absolute().parent.name)), names)
+
+
+def describes(folder: Path) -> bool:
+    """Whether a folder is to be read through its ``data.yaml``: one that names parts of it, where
+    fewer than two other folders could be classes."""
+    file = folder / NAME
+    if not file.is_file():
+        return False
+    try:
+        named = {place.parts[0] for place in _folders(_read(file), file) if place.parts}
+    except UserError:
+        return False
+    inside = {entry.name for entry in os.scandir(folder) if entry.is_dir()}
+    others = {n for n in inside - named if n.lower() not in BESIDE and not n.startswith(".")}
+    return len(others) < 2
+
+
+def _read(path: Path) -> dict[Any, Any]:
+    """The file's top level. It is looked at word by word before anything is built: what refers to
+    itself could grow without end, what is nested deep could exhaust the stack, and a number of a
+    million digits takes minutes."""
+    if not path.is_file():
+        raise missing(path)
+    if path.stat().st_size > MOST_BYTES:
+        raise _trouble(path, "too large", _("over {count} MB").format(count=MOST_BYTES // 10**6))
+    try:
+        text, depth = path.read_text(encoding="utf-8-sig"), 0
+        for count, token in enumerate(yaml.scan(text)):
+            depth += isinstance(token, OPEN) - isinstance(token, CLOSE)
+            long = isinstance(token, yaml.ScalarToken) and len(token.value) > LONGEST_WORD
+            odd = isinstance(token, yaml.AliasToken | yaml.TagToken)
+            if odd or long or depth > DEEPEST or count > MOST_WORDS:
+                raise _trouble(path, "unreadable", _("more than a list of folders and names"))
+        about = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # UserError is a ValueError too
+        if isinstance(error, UserError):
+            raise
+        why = " ".join(str(error).split())[:LONGEST]
+        raise _trouble(path, "unreadable", _("not YAML: {why}").format(why=why)) from error
+    if not isinstance(about, dict) or not about.get("train"):
+        raise _trouble(path, "unreadable", _("it names no folder for train"), "train: FOLDER")
+    return about
+
+
+def _folders(about: dict[Any, Any], path: Path) -> dict[PurePosixPath, str]:
+    """Folder, relative to the file's own and with links followed -> its part."""
+    root = Path(os.path.realpath(path.parent))
+    base = _text(about.get("path") or ".", path)
+    found: dict[PurePosixPath, str] = {}
+    for part in ("train", "val", "test"):
+        told = about.get(part) or []
+        for name in told if isinstance(told, list) else [told]:
+            wanted = root / base / _text(name, path)
+            place = Path(os.path.realpath(wanted))
+            if not place.is_relative_to(root):
+                raise _trouble(
+                    path, "outside", _("{part}: {folder} leads out of the folder").format(
+                        part=part, folder=readable(_text(name, path))), readable(root),
+                )  # fmt: skip
+            if not place.exists():
+                raise missing(wanted)
+            if not place.is_dir():
+                raise _no_folder(path, _text(name, path))
+            inside = PurePosixPath(readable(place.relative_to(root).as_posix()))
+            if found.setdefault(inside, part) != part:
+                raise _trouble(
+                    path, "leak", _("{folder} is named for {one} and for {other}").format(
+                        folder=readable(inside), one=found[inside], other=part),
+                )  # fmt: skip
+    return found
+
+
+def _text(value: Any, path: Path) -> str:
+    if not isinstance(value, str) or "\0" in value or len(value) > LONGEST_WORD:
+        raise _no_folder(path, str(type(value).__name__))
+    return value.replace("\\", "/")
+
+
+def _names(about: dict[Any, Any], path: Path) -> dict[str, str]:
+    """The class's number, as text -> its name, in order."""
+    told = about.get("names") or {}
+    told = dict(enumerate(told)) if isinstance(told, list) else told
+    if not isinstance(told, dict) or not all(
+        isinstance(key, int | str) and isinstance(name, str | int) for key, name in told.items()
+    ):
+        raise _trouble(path, "unreadable", _("names is no list of names"), "names: [cat, dog]")
+    named = {readable(str(key)): readable(str(name))[:LONGEST] for key, name in told.items()}
+    if len(set(named.values())) < len(named):
+        raise _trouble(path, "unreadable", _("two classes have one name"), "names: [cat, dog]")
+    return named
+
+
+def _below(
+    path: Path, folders: dict[PurePosixPath, str], skipped: list[Skipped]
+) -> Iterator[tuple[Path, str]]:
+    """The files within the parts' folders, with their names relative to the file's own folder."""
+    lost: list[Skipped] = []
+    for place, file in walk(path.parent, lost):
+        if _part(PurePosixPath(file), folders)[0]:
+            yield place, file
+    skipped += [some for some in lost if _part(PurePosixPath(some.file), folders)[0]]
+
+
+def _part(file: PurePosixPath, folders: dict[PurePosixPath, str]) -> tuple[str, tuple[str, ...]]:
+    """The part of a file and its place within that part's folder; "" where it lies in none."""
+    for folder in file.parents:  # the nearest first
+        if folder in folders:
+            return folders[folder], file.relative_to(folder).parts
+    return "", ()
+
+
+def _in_order(cases: Dataset, names: dict[str, str]) -> Dataset:
+    """The classes in the order of ``names``, those that it lacks behind them."""
+    known = [name for name in names.values() if name in cases.classes]
+    labels = (*known, *(label for label in cases.classes if label not in known))
+    number = torch.tensor([labels.index(label) for label in cases.classes])
+    return replace(cases, classes=labels, target=number[cases.target])
+
+
+def _no_folder(path: Path, what: str) -> UserError:
+    why = _("{what} is not a folder").format(what=readable(what[:LONGEST]))
+    return _trouble(path, "unreadable", why, "train: FOLDER")
+
+
+def _trouble(path: Path, code: str, why: str, expected: str = "") -> UserError:
+    return UserError(code, f"{readable(path)}: {why}", expected=expected, exit=3)

@@ -1,0 +1,212 @@
+"""A data set's name, or a path, -> cases. There is no list of data sets to edit: a file with a
+``task`` in ``data/`` is a data set.
+
+Such a file says in its docstring's first line what the data is, and in constants what is known of
+it without opening it, so that ``souron list --data`` does not wait for torch::
+
+    ja = "..."                 the first line in Japanese
+    task, licence, source      "classify", "MIT", "https://..."
+    cases = 70_000             about how many
+    needs = ("test.bin",)      what must lie in its folder; an IDX file may be gzipped
+    inside = ("", "raw")       sub-folders that may hold it
+    debian = ("package", "usr/share/there")    the Debian package that has it
+    keeps = (".png", ".txt")                   of that package, where not everything is needed
+    downloads = "torchvision:MNIST"            or an archive: ("https://...", "md5:...")
+    megabytes = 31             to fetch
+    ships_with = "sklearn"     the Python package that contains it, where nothing is to be fetched
+
+and has ``load(side: int | None = None) -> Cases``; ``None`` is the pictures' own side.
+"""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from souron.utils import files
+from souron.utils.messages import UserError, _
+
+if TYPE_CHECKING:
+    from souron.data.dataset import Dataset
+    from souron.data.formats.folder import Large
+from souron.utils.files import cache_folder
+
+INSTALLED = Path("/")  # where Debian's packages lie once they are installed
+
+
+@dataclass(frozen=True)
+class DataEntry:
+    """A data set as its file describes it."""
+
+    name: str
+    idea: str  # English
+    ja: str  # Japanese
+    task: str
+    licence: str
+    source: str
+    cases: int  # about
+    needs: tuple[str, ...]
+    inside: tuple[str, ...]
+    debian: tuple[str, str] | None
+    keeps: tuple[str, ...]
+    downloads: Any
+    megabytes: int
+    ships_with: str
+    file: Path
+
+    def places(self) -> list[Path]:
+        """The folders where it is looked for, first the reader's own, then the cache."""
+        own = os.environ.get("SOURON_DATA")
+        places = [Path(own).expanduser() / self.name] if own else []
+        places.append(cache_folder() / "data" / self.name)
+        return [*places, INSTALLED / self.debian[1]] if self.debian else places
+
+    def where(self) -> Path | None:
+        """The folder that holds it, or None. Looks at names only, opens nothing."""
+        if self.ships_with:
+            package = importlib.util.find_spec(self.ships_with)
+            return Path(package.origin).parent if package and package.origin else None
+        folders = (place / part for place in self.places() for part in self.inside)
+        return next((folder for folder in folders if self.complete(folder)), None)
+
+    def complete(self, folder: Path) -> bool:
+        """Is all that the data set needs in that folder?"""
+        return all(
+            (folder / need).exists()
+            or (need.endswith("-ubyte") and (folder / f"{need}.gz").exists())
+            for need in self.needs
+        )
+
+
+@lru_cache
+def names() -> dict[str, DataEntry]:
+    """Every data set, by name, the smallest first. Imports nothing of them."""
+    found = [
+        entry
+        for folder in files.package_folders("data/sets")
+        for file in sorted(folder.glob("*.py"))
+        if (entry := describe(file))
+    ]
+    return {entry.name: entry for entry in sorted(found, key=lambda e: (e.cases, e.name))}
+
+
+def describe(file: Path) -> DataEntry | None:
+    """Read a data set's file without running it; None where the file is not a data set."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    values = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    if "task" not in values:
+        return None
+
+    def value(name: str, default: Any) -> Any:
+        return ast.literal_eval(values[name]) if name in values else default
+
+    return DataEntry(
+        name=file.stem,
+        idea=(ast.get_docstring(tree) or "").partition("\n")[0],
+        ja=value("ja", ""),
+        task=value("task", ""),
+        licence=value("licence", ""),
+        source=value("source", ""),
+        cases=value("cases", 0),
+        needs=value("needs", ()),
+        inside=value("inside", ("",)),
+        debian=value("debian", None),
+        keeps=value("keeps", ("",)),
+        downloads=value("downloads", None),
+        megabytes=value("megabytes", 0),
+        ships_with=value("ships_with", ""),
+        file=file,
+    )
+
+
+def found(name: str) -> Path:
+    """The folder of a data set, for its own ``load``; raises UserError where it was not fetched."""
+    entry = names()[name]
+    folder = entry.where()
+    if folder is None:
+        raise UserError(
+            "fetch",
+            _("the data set {name} is not on this computer").format(name=name),
+            expected=_("{files} in one of: {places}").format(
+                files=", ".join(entry.needs), places=", ".join(map(str, entry.places()))
+            ),
+            fix=f"souron fetch {name}",
+            exit=4,
+        )
+    return folder
+
+
+def load(
+    name_or_path: str | Path,
+    side: int | None = None,
+    group: str | None = None,
+    window: str | None = None,
+    fewest_classes: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+    large: "Large" = "decode",
+) -> "Dataset":
+    """A data set by name, a folder with a sub-folder for each class, a CSV, or a ``data.yaml``.
+
+    A data set's name goes before a folder of that name: write ``./digits`` for the folder, or give
+    a ``Path``. ``side`` is in pixels; None leaves data sets at their own. ``group`` says where
+    patients are read from in a folder or CSV, see ``patients``; ``window`` how the values of DICOM
+    files become brightness, see ``dicom.Window``; ``fewest_classes`` is 1 for what needs none, see
+    ``folder``; ``progress`` hears of files done and files in all. Pictures that memory has no room
+    for are decoded once into a file, see ``cache``; other wishes for ``large``: ``folder``. Raises
+    UserError where the text names neither, where the data set was not fetched, and where files are
+    unusable.
+    """
+    if isinstance(name_or_path, str) and name_or_path in names():
+        module = importlib.import_module(f"souron.data.sets.{name_or_path}")
+        return module.load(side)
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        from souron.data.formats import folder as folder_format
+        from souron.data.formats import yolo
+
+        if yolo.describes(path):
+            return yolo.load(path / yolo.NAME, side, group, progress, window, large)
+        return folder_format.load(path, side, group, progress, window, fewest_classes, large)
+    if path.is_file() and path.suffix.lower() == ".csv":
+        from souron.data.formats import csv_table
+
+        return csv_table.load(path, side, group, progress, window, large)
+    if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
+        from souron.data.formats import yolo
+
+        return yolo.load(path, side, group, progress, window, large)
+    raise _no_data(str(name_or_path), path)
+
+
+def _no_data(text: str, path: Path) -> UserError:
+    expected = _(
+        "a data set (souron list --data), a folder with one sub-folder per class, or a CSV"
+    )
+    if path.exists():
+        return UserError(
+            "data",
+            _("{path!r} is a file that souron does not take as data").format(path=text),
+            expected=expected,
+            fix=_("unpack it, and give the folder"),
+            exit=3,
+        )
+    near = difflib.get_close_matches(text.lower(), names(), 3, 0.5)
+    return UserError(
+        "data",
+        _("{text!r} is neither a data set, nor a folder, nor a CSV").format(text=text),
+        expected=_("{what}; near: {near}").format(what=expected, near=", ".join(near))
+        if near
+        else expected,
+        fix=f"souron data {near[0]}" if near else "souron list --data",
+        exit=3,
+    )

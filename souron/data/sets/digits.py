@@ -1,0 +1,36 @@
+"""Handwritten digits of 13 people, tiny and grey: the data that is always there.
+
+Alpaydin, Kaynak: Optical Recognition of Handwritten Digits (1998).
+https://doi.org/10.24432/C50P49
+
+The 1 797 test pictures of that set, 8x8 pixels of 17 greys, as scikit-learn ships them.
+"""
+
+import torch
+
+from souron.data.dataset import Dataset
+from souron.data.transforms import resized
+
+ja = "13 人が手で書いた数字の、ごく小さな灰色の画像。いつでも手元にあるデータ"
+task = "classify"
+licence = "CC-BY-4.0"
+source = "https://doi.org/10.24432/C50P49"
+cases = 1_797
+ships_with = "sklearn"
+
+
+def load(side: int | None = None) -> Dataset:
+    from sklearn.datasets import load_digits
+
+    pixels, label = load_digits(return_X_y=True)  # (N, 64) in 0..16, (N,)
+    image = torch.tensor(pixels).view(-1, 1, 8, 8) * (255 / 16)
+    return Dataset(
+        name="digits",
+        input=resized(image.round().to(torch.uint8), side),
+        target=torch.tensor(label),
+        classes=tuple("0123456789"),
+        file=[f"{i:05d}" for i in range(len(label))],
+        augment=("shift",),
+        source=source,
+        licence=licence,
+    )

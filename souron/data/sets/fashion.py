@@ -1,0 +1,47 @@
+"""Clothes, shoes and bags from a shop's catalogue, small and grey (Fashion-MNIST).
+
+Xiao, Rasul, Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
+Algorithms (2017). https://arxiv.org/abs/1708.07747
+
+60 000 pictures to learn from, 10 000 to test, 28x28 pixels of 256 greys, ten classes.
+"""
+
+from souron.data.dataset import Dataset
+from souron.data.formats import idx
+from souron.data.load import found
+
+ja = "通販カタログの服・靴・かばんの小さな灰色の画像 (Fashion-MNIST)"
+task = "classify"
+licence = "MIT"
+source = "https://github.com/zalandoresearch/fashion-mnist"
+cases = 70_000
+needs = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+debian = ("dataset-fashion-mnist", "usr/share/datasets/fashion-mnist")
+downloads = "torchvision:FashionMNIST"
+megabytes = 31
+
+labels = (
+    "T-shirt/top", "trouser", "pullover", "dress", "coat",
+    "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
+labels_ja = (
+    "Tシャツ", "ズボン", "セーター", "ワンピース", "コート",
+    "サンダル", "シャツ", "スニーカー", "かばん", "ショートブーツ",
+)  # fmt: skip
+
+
+def load(side: int | None = None) -> Dataset:
+    return idx.load(
+        found("fashion"),
+        side,
+        name="fashion",
+        classes=labels,
+        augment=("mirror",),
+        source=source,
+        licence=licence,
+    )

@@ -1,0 +1,178 @@
+"""What trained systems answered about the test cases, gathered over seeds and folds."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from souron.data.dataset import Dataset
+from souron.utils import files
+
+
+class Sparse(NamedTuple):
+    """Values of some of the cases only."""
+
+    rows: Tensor  # (n,) int64, which cases
+    values: Tensor  # (n, ...)
+
+
+Answers = dict[str, Tensor | Sparse]
+"""What one trained system says of the test cases, by name; the first axis counts the cases."""
+
+
+@dataclass
+class Setup:
+    """What answers are computed and scored with. Tasks that need more have a subclass."""
+
+    options: Any  # the task's own
+    test: Dataset  # the cases that are answered and scored
+    steps: int = 0  # of the training that is asked
+    fast: bool = False  # in the precision of training instead of float32
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a longer computation is."""
+
+    done: float  # 0..1
+    text: str = ""  # what is being done, in the reader's language
+    result: Any = None  # with the last one
+
+
+def flatten(answers: Answers) -> dict[str, Tensor]:
+    """As tensors alone, for a file: a ``Sparse`` becomes ``name/rows`` and ``name/values``."""
+    flat: dict[str, Tensor] = {}
+    for name, values in answers.items():
+        if isinstance(values, Sparse):
+            flat |= {f"{name}/rows": values.rows, f"{name}/values": values.values}
+        else:
+            flat[name] = values
+    return flat
+
+
+def unflatten(flat: Mapping[str, Tensor]) -> Answers:
+    """What ``flatten`` was given."""
+    sparse = {name.removesuffix("/rows") for name in flat if name.endswith("/rows")}
+    dense = {name: values for name, values in flat.items() if "/" not in name}
+    return dense | {name: Sparse(flat[f"{name}/rows"], flat[f"{name}/values"]) for name in sparse}
+
+
+def scatter(whole: Answers, part: Answers, rows: Tensor, cases: int) -> None:
+    """Enter the answers about the cases ``rows`` (n,) into those about all ``cases``."""
+    for name, values in part.items():
+        if isinstance(values, Sparse):
+            there = Sparse(rows[values.rows], values.values)
+            before = whole.get(name)
+            if isinstance(before, Sparse):
+                there = Sparse(*(torch.cat(pair) for pair in zip(before, there, strict=True)))
+            whole[name] = there
+            continue
+        if name not in whole:
+            empty = torch.nan if values.dtype.is_floating_point else 0
+            whole[name] = torch.full((cases, *values.shape[1:]), empty, dtype=values.dtype)
+        target = whole[name]
+        assert isinstance(target, Tensor)
+        target[rows] = values
+
+
+@dataclass
+class Trainings:
+    """The answers of all trainings of one procedure: one, or each fold of each repeat. Every case
+    is answered by a training that never saw it."""
+
+    test: Dataset
+    answers: list[Answers]  # one a repeat
+    training: Tensor  # (repeats, cases) int64, which training answered
+    decision: dict[str, float]  # of the network that is kept, see ``Task.decide``
+    fewer: dict[float, Answers] = field(default_factory=dict)  # share of the training cases ->
+    # answers, of the first repeat
+    learnt_from: dict[float, int] = field(default_factory=dict)  # share -> training cases of a fold
+
+    @classmethod
+    def empty(cls, test: Dataset, decision: dict[str, float], repeats: int = 1) -> "Trainings":
+        training = torch.zeros((repeats, len(test)), dtype=torch.long)
+        return cls(test, [{} for _repeat in range(repeats)], training, decision)
+
+    @classmethod
+    def of_one(cls, test: Dataset, answers: Answers, decision: dict[str, float]) -> "Trainings":
+        """One training's, about all of the test cases."""
+        made = cls.empty(test, decision)
+        made.add(answers, torch.arange(len(test)))
+        return made
+
+    def add(
+        self, answers: Answers, rows: Tensor, repeat: int = 0, share: float = 1.0, train: int = 0
+    ) -> None:
+        """Enter what one training, of a ``share`` of the training cases, answered about ``rows``;
+        it learnt from ``train`` cases."""
+        self.learnt_from.setdefault(share, train)
+        if share < 1:
+            scatter(self.fewer.setdefault(share, {}), answers, rows, len(self.test))
+            return
+        scatter(self.answers[repeat], answers, rows, len(self.test))
+        self.training[repeat, rows] = self.training.max() + 1
+
+    @property
+    def training_of(self) -> Any:
+        """(repeats, cases) array: the training of each answer; None where there was only one."""
+        return self.training.numpy() if int(self.training.max()) > 1 else None
+
+    def write(self, path: Path) -> None:
+        tensors = {"training": self.training}
+        for repeat, answers in enumerate(self.answers):
+            tensors |= {f"{repeat}:{name}": held for name, held in flatten(answers).items()}
+        for share, answers in self.fewer.items():
+            tensors |= {f"fewer {share}:{name}": held for name, held in flatten(answers).items()}
+        files.write_tensors(path, tensors, {
+            "decision": self.decision, "learnt_from": list(self.learnt_from.items()),
+        })  # fmt: skip
+
+    @classmethod
+    def read(cls, path: Path, test: Dataset) -> "Trainings":
+        """``test`` in the order of when it was written. Raises UserError."""
+        tensors, about = files.read_tensors(path)
+        if "kept" in about:
+            tensors, about = _converted(tensors, about)
+        made = cls.empty(test, about["decision"], len(tensors["training"]))
+        made.training = tensors["training"]
+        made.learnt_from = dict(about["learnt_from"])
+        for place, group in _grouped(tensors):
+            if place.startswith("fewer "):
+                made.fewer[float(place.removeprefix("fewer "))] = unflatten(group)
+            else:
+                made.answers[int(place)] = unflatten(group)
+        return made
+
+
+def _grouped(tensors: dict[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    places = dict.fromkeys(name.partition(":")[0] for name in tensors if ":" in name)
+    for place in places:
+        prefix = f"{place}:"
+        yield (
+            place,
+            {
+                name.removeprefix(prefix): values
+                for name, values in tensors.items()
+                if name.startswith(prefix)
+            },
+        )
+
+
+def _converted(
+    tensors: dict[str, Tensor], about: dict[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A classifier's file of souron 0.1.0: (repeats, cases) tensors, ``right`` (steps, cases)."""
+    made = {"training": tensors["training"]}
+    for repeat in range(len(tensors["training"])):
+        for name in ("probability", "threshold", "temperature"):
+            made[f"{repeat}:{name}"] = tensors[name][repeat]
+    if tensors["right"].numel():
+        rows = tensors["right"][0].isfinite().nonzero().flatten()
+        made |= {"0:right/rows": rows, "0:right/values": tensors["right"][:, rows].T.contiguous()}
+    for name, values in tensors.items():
+        if name.startswith("fewer "):
+            made[f"{name}:probability"] = values
+    return made, {"decision": about["kept"], "learnt_from": about["learnt_from"]}

@@ -1,0 +1,194 @@
+"""What a worse camera or another site does to pictures, and how much of the accuracy it costs.
+
+Hendrycks, Dietterich: Benchmarking Neural Network Robustness to Common Corruptions and
+Perturbations (2019). https://arxiv.org/abs/1903.12261
+
+    blurred, noisy, too dark, too bright, turned, compressed: each in three strengths
+
+A network that is used elsewhere meets pictures that are a little different from those it learnt
+from. This says in advance which differences it minds. Pictures are changed on the scale 0..255 on
+which ``Dataset`` hold them; the same seed gives the same pictures.
+"""
+
+import difflib
+import io
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from souron.data.dataset import Dataset
+from souron.kinds.codecs.image import picture
+from souron.utils.messages import UserError, _
+
+if TYPE_CHECKING:
+    from souron.tasks.classify import Classifier
+
+BATCH = 64  # pictures that are changed at once
+
+DISTURBANCES: dict[str, tuple[float, float, float]] = {
+    "blur": (0.005, 0.01, 0.02),  # standard deviation of the Gaussian, in sides of the picture
+    "noise": (8, 16, 32),  # standard deviation, in levels of 255
+    "darker": (0.8, 0.6, 0.4),  # what is left of the brightness
+    "brighter": (1.2, 1.5, 2.0),  # times the brightness; what exceeds white is lost
+    "rotation": (5, 10, 20),  # degrees, either way by chance
+    "compression": (50, 20, 8),  # JPEG quality of 100
+}
+
+
+def blur(image: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Blurred by a Gaussian, borders reflected."""
+    side = min(image.shape[2:])
+    sigma = strength * side
+    radius = min(math.ceil(3 * sigma), side - 1)  # a reflection is less than a side wide
+    away = torch.arange(-radius, radius + 1, device=image.device) / sigma
+    weight = (-(away**2) / 2).exp()
+    row = (weight / weight.sum()).expand(image.shape[1], 1, 1, -1)  # (C, 1, 1, 2 radius + 1)
+    wide = F.pad(image, (radius, radius, radius, radius), mode="reflect")
+    level = F.conv2d(wide, row, groups=image.shape[1])
+    return F.conv2d(level, row.transpose(2, 3), groups=image.shape[1])
+
+
+def noise(image: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Every pixel off by its own amount."""
+    return image + strength * torch.randn(image.shape, generator=generator).to(image.device)
+
+
+def brightness(image: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Darker or brighter, black stays black."""
+    return image * strength
+
+
+def rotation(image: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Turned about the middle, one way or the other; the border is stretched."""
+    sign = 2.0 * torch.randint(0, 2, (len(image),), generator=generator) - 1
+    angle = math.radians(strength) * sign
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    height, width = image.shape[2:]
+    turn = torch.stack([cos, -sin * height / width, zero, sin * width / height, cos, zero], 1)
+    grid = F.affine_grid(turn.view(-1, 2, 3), list(image.shape), align_corners=False)
+    return F.grid_sample(image, grid.to(image.device), padding_mode="border", align_corners=False)
+
+
+def compression(image: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Written as JPEG and read again, channel by channel unless there are three."""
+    channels = 3 if image.shape[1] == 3 else 1
+    sheets = image.round().clamp(0, 255).to(torch.uint8).flatten(0, 1).unflatten(0, (-1, channels))
+    read = torch.stack([_through_jpeg(sheet, round(strength)) for sheet in sheets.cpu()])
+    return read.view(image.shape).to(image.device, torch.float32)
+
+
+def _through_jpeg(pixels: Tensor, quality: int) -> Tensor:
+    """(1 or 3, H, W) uint8 -> the same"""
+    file = io.BytesIO()
+    picture(pixels).save(file, "JPEG", quality=quality)
+    with Image.open(file, formats=["JPEG"]) as image:
+        values = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    channels, height, width = pixels.shape
+    return values.view(height, width, channels).permute(2, 0, 1)
+
+
+_WAYS: dict[str, Callable[[Tensor, float, Generator], Tensor]] = {
+    "blur": blur, "noise": noise, "darker": brightness, "brighter": brightness,
+    "rotation": rotation, "compression": compression,
+}  # fmt: skip
+
+
+def disturb(image: Tensor, name: str, level: int, seed: int = 0) -> Tensor:
+    """Pictures (B, C, H, W) in 0..255, uint8 or float32, disturbed: same shape and dtype.
+
+    ``level`` 1, 2 or 3 picks the strength from ``DISTURBANCES``; 0 leaves them as they are.
+    Raises UserError for an unknown name or level.
+    """
+    strengths = _strengths(name)
+    if level not in range(len(strengths) + 1):
+        raise UserError(
+            "disturbance",
+            _("there is no strength {level}").format(level=level),
+            expected="0, 1, 2, 3",
+        )
+    if level == 0:
+        return image.clone()
+    generator = Generator().manual_seed(seed)
+    changed = _WAYS[name](image.float(), strengths[level - 1], generator).clamp_(0, 255)
+    return changed if image.is_floating_point() else changed.round_().to(torch.uint8)
+
+
+def what() -> dict[str, tuple[str, tuple[str, str, str]]]:
+    """Each disturbance's name and its three strengths with units, in the reader's language."""
+    called = {
+        "blur": (_("blurred"), _("blurred over {percent:g} % of the side")),
+        "noise": (_("noisy"), _("noise of {strength:g} levels of 255")),
+        "darker": (_("darker"), _("{percent:g} % of the brightness")),
+        "brighter": (_("brighter"), _("{percent:g} % of the brightness")),
+        "rotation": (_("turned"), _("turned by {strength:g} degrees")),
+        "compression": (_("compressed"), _("JPEG of quality {strength:g} of 100")),
+    }
+    told = {}
+    for name, (title, text) in called.items():
+        light, middle, strong = (
+            text.format(strength=strength, percent=round(100 * strength, 6))
+            for strength in DISTURBANCES[name]
+        )
+        told[name] = title, (light, middle, strong)
+    return told
+
+
+def some(cases: Dataset, most: int = 200) -> Dataset:
+    """At most so many of the cases, drawn by chance, always the same ones, in their order."""
+    if len(cases) <= most:
+        return cases
+    order = torch.randperm(len(cases), generator=Generator().manual_seed(0))
+    return cases.only(order[:most].sort().values)
+
+
+def robustness(
+    system: "Classifier", cases: Dataset, most: int = 200
+) -> Iterator[tuple[str, int, Tensor]]:
+    """Yields (name, level, right) for every disturbance and strength, ("", 0, right) first.
+
+    ``right`` is (cases,) float32, 1 where the system named the class: of ``some(cases, most)``,
+    always in the same order, so that ``verdict.difference`` can pair it with the first one, and
+    ``intervals.interval`` take the groups of those cases. There are ``steps()`` of them.
+    """
+    chosen = some(cases, most)
+    yield "", 0, _right(system, chosen)
+    for name, strengths in DISTURBANCES.items():
+        for level in range(1, len(strengths) + 1):
+            changed = [
+                disturb(image, name, level, seed)
+                for seed, image in enumerate(chosen.input.split(BATCH))
+            ]
+            yield name, level, _right(system, replace(chosen, input=torch.cat(changed)))
+
+
+def steps() -> int:
+    """How often ``robustness`` yields."""
+    return 1 + sum(map(len, DISTURBANCES.values()))
+
+
+def _right(system: "Classifier", cases: Dataset) -> Tensor:
+    learning = system.training
+    system.eval()
+    try:
+        said = system.probabilities(system.loader(cases, device=system.device)).argmax(1)
+    finally:
+        system.train(learning)
+    return (said == cases.target).float()
+
+
+def _strengths(name: str) -> tuple[float, float, float]:
+    if name in DISTURBANCES:
+        return DISTURBANCES[name]
+    near = difflib.get_close_matches(name, DISTURBANCES, 1, 0.4)
+    raise UserError(
+        "disturbance",
+        _("no disturbance is named {name!r}").format(name=name),
+        expected=", ".join(DISTURBANCES),
+        fix=near[0] if near else "blur",
+    )

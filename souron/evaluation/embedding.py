@@ -1,0 +1,353 @@
+"""The eye: a fixed network through which drawn pictures are compared with real ones.
+
+Pixels say little of how alike two pictures look; what a network that learnt to tell things apart
+makes of them says more. The eye never learns from drawn pictures, and is the same for every
+generator on the same data:
+
+- Small grey pictures in classes (``fashion``, ``digits``): a classifier of souron's, trained on the
+  training part alone, always with the same seed and the same number of examples, and kept in the
+  cache. Its features are what its last layer is given, divided by one number, so that their mean
+  square is 1 over the training pictures.
+- All others: the ImageNet backbone that comes with souron, which sees every picture at 112 pixels
+  a side, grey ones three times over. Its 1280 features are turned into 128 by a fixed random
+  projection, which keeps distances roughly (Johnson and Lindenstrauss, 1984): the Fréchet distance
+  of some hundred pictures then finds changes that it misses among 1280. Where there are classes, a
+  linear layer over the 1280 learns them from the training part, as in ``frozen``.
+
+The eye computes on the processor in float32, whatever trains, so that its figures are the same.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from souron import registry
+from souron.data.dataset import Dataset, Rows
+from souron.hub import fetch, weights
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.training import checkpoint, frozen
+from souron.training.budget import Budget
+from souron.training.trainer import Trainer
+from souron.utils import files, hardware
+from souron.utils.messages import UserError, _
+
+SMALL = "airbench_fine"
+SMALL_SIDE = 32  # pixels, at most
+ENOUGH = 500  # training pictures for a classifier of its own
+EXAMPLES, EPOCHS, BATCH, SEED = 60_000, 15, 128, 0
+
+LARGE = "efficientnet_lite"
+SIDE = 112  # pixels
+FEATURES = 128
+LEARNT_FROM = 5000  # pictures at most, by the linear layer
+PENALTY = 20.0  # on the layer's squared weights, of features with unit variance
+
+LOOKED_AT = 5000  # held-out pictures at most
+SCALED_BY = 2000  # training pictures at most
+KEPT = 20  # files in the cache; the oldest make room
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The linear layer over the backbone's 1280 features."""
+
+    weight: Tensor  # (labels, 1280)
+    bias: Tensor  # (labels,)
+
+
+@dataclass(frozen=True)
+class FeatureExtractor:
+    network: Any
+    data: str  # what it learnt to tell apart: "fashion"; "" for ImageNet
+    count: int  # of the data's pictures that it learnt from, 0 where none
+    labels: tuple[str, ...]  # that ``probabilities`` has; () where none
+    accuracy: Measure | None = None  # on held-out pictures, where it names classes
+    projection: Tensor | None = None  # (1280, FEATURES), of the backbone
+    layer: Layer | None = None
+    scale: float = 1.0  # that features are divided by
+
+    @property
+    def dimensions(self) -> int:
+        """Features of a picture."""
+        if self.projection is not None:
+            return self.projection.shape[1]
+        return int(self.network.get_submodule(self.network.head).in_features)
+
+    @property
+    def name(self) -> str:
+        """Which network, trained on what, for people."""
+        if self.projection is None:
+            return _("{system}, trained on {n} pictures of {data}; {features} features").format(
+                system=SMALL, n=f"{self.count:,}", data=self.data, features=self.dimensions
+            )
+        return _("{system}, trained on ImageNet; {features} features").format(
+            system=LARGE, features=self.dimensions
+        )
+
+    def see(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Features (N, D) and probabilities (N, labels) or None of pictures (N, C, H, W) in 0..255,
+        uint8 or float. A picture's own do not depend on those beside it."""
+        if not len(image):
+            none = torch.empty(0, len(self.labels)) if self.labels else None
+            return torch.empty(0, self.dimensions), none
+        size = 256 if self.projection is None else frozen.BATCH
+        features, probability = [], []
+        for some in image.split(size):
+            # always as many at once: other numbers of pictures are rounded in other ways
+            whole = torch.cat([some, some[-1:].expand(size - len(some), -1, -1, -1)])
+            seen, logits = self._look(whole)
+            features.append(seen[: len(some)])
+            if logits is not None:
+                probability.append(logits[: len(some)].softmax(1))
+        return torch.cat(features), torch.cat(probability) if probability else None
+
+    def features(self, image: Tensor) -> Tensor:
+        """(N, D) float32 of pictures (N, C, H, W) in 0..255."""
+        return self.see(image)[0]
+
+    def probabilities(self, image: Tensor) -> Tensor | None:
+        """(N, labels) of pictures (N, C, H, W) in 0..255; None where the data has no classes."""
+        return self.see(image)[1]
+
+    def _look(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        seen, logits = _seen(self.network, image)
+        if self.projection is None:
+            return seen / self.scale, logits
+        if self.layer is not None:
+            return seen @ self.projection, F.linear(seen, self.layer.weight, self.layer.bias)
+        return seen @ self.projection, None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the cache holds of an eye."""
+
+    tensors: dict[str, Tensor]
+    accuracy: Measure | None
+    scale: float = 1.0
+
+
+def feature_extractor(
+    cases: Dataset, train_rows: Sequence[int] | Tensor
+) -> Iterator[tuple[float, FeatureExtractor | None]]:
+    """How much is done, 0..1, and at the end the eye for these cases.
+
+    It learns from ``train_rows`` alone, or is taken from the cache, where it is kept; a file that
+    is damaged is made again. Raises UserError where the backbone's weights are not on this
+    computer.
+    """
+    rows = torch.as_tensor(train_rows, dtype=torch.long)
+    train, held_out = cases.only(rows), cases.only(_others(len(cases), rows))
+    classes = len(torch.unique(train.target)) > 1
+    small = cases.channels == 1 and cases.side <= SMALL_SIDE
+    if classes and small and len(train) >= ENOUGH:
+        yield from _small(train, held_out)
+    else:
+        yield from _large(train, held_out, classes)
+
+
+def _small(train: Dataset, held_out: Dataset) -> Iterator[tuple[float, FeatureExtractor | None]]:
+    kind, config = registry.load_system(SMALL)
+    examples = min(EXAMPLES, EPOCHS * len(train))
+    file = _file(train, kind.__name__, config, examples, BATCH, SEED, hardware.bf16())
+    with _one_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        network = kind(config, kind.spec_for(train))
+        network.smoothing = 0.0  # smoothed labels would keep it from ever being sure
+        network.to(memory_format=torch.channels_last)
+        change = registry.load_task("classify").augmentation(train.augment)
+        feed = network.loader(train, change, SEED)
+        fit = Trainer(network, feed, None, Budget(examples, "examples"), BATCH)
+    found = FeatureExtractor(network.eval(), train.name, len(train), train.classes)
+    kept = _kept(file, network.state_dict())
+    if kept is not None:
+        network.load_state_dict(kept.tensors)
+        yield 1.0, replace(found, accuracy=kept.accuracy, scale=kept.scale)
+        return
+    while not fit.done:
+        with _one_thread():
+            fit.go(1.0)
+        yield min(0.97, fit.fraction), None
+    few = _evenly(train, SCALED_BY).input
+    with _one_thread():
+        scale = float(found.features(few).double().square().mean().sqrt()) or 1.0
+    kept = Kept(network.state_dict(), _accuracy(found, held_out), scale)
+    _keep(file, kept)
+    yield 1.0, replace(found, accuracy=kept.accuracy, scale=scale)
+
+
+def _large(
+    train: Dataset, held_out: Dataset, classes: bool
+) -> Iterator[tuple[float, FeatureExtractor | None]]:
+    network = _backbone()
+    wide = network.fc.in_features
+    drawn = np.random.default_rng(SEED).standard_normal((wide, FEATURES))
+    # orthogonal columns, stretched so that distances stay as they are in the mean
+    projection = np.linalg.qr(drawn)[0] * math.sqrt(wide / FEATURES)
+    found = FeatureExtractor(
+        network, "", 0, (), projection=torch.tensor(projection, dtype=torch.float32)
+    )
+    if not classes:
+        yield 1.0, found
+        return
+    few = _evenly(train, LEARNT_FROM)
+    found = replace(found, data=train.name, count=len(few), labels=train.classes)
+    wanted = {
+        "weight": torch.empty(len(train.classes), wide),
+        "bias": torch.empty(len(train.classes)),
+    }
+    place = fetch.where(LARGE)
+    file = _file(few, LARGE, SIDE, PENALTY, place.name if place else "")
+    kept = _kept(file, wanted)
+    if kept is not None:
+        yield 1.0, replace(found, layer=Layer(**kept.tensors), accuracy=kept.accuracy)
+        return
+    seen = []
+    for image in few.input.split(frozen.BATCH):
+        seen.append(_seen(network, image)[0])
+        yield 0.7 * len(seen) * frozen.BATCH / (len(few) + frozen.BATCH), None
+    layer = _learnt(torch.cat(seen), few.target, len(train.classes))
+    found = replace(found, layer=layer)
+    accuracy = _accuracy(found, held_out)
+    _keep(file, Kept({"weight": layer.weight, "bias": layer.bias}, accuracy))
+    yield 1.0, replace(found, accuracy=accuracy)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums over several threads round in other ways, and learning makes much of it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _backbone() -> Any:
+    kind, config = registry.load_system(LARGE)
+    source = kind.published("small", config)
+    published = weights.weights(LARGE, source)
+    mean, std = weights.normalisation(source)
+    with torch.random.fork_rng(devices=[]):
+        network = kind(config, registry.load_task("classify").Spec(3, SIDE, ("",), mean, std))
+    checkpoint.fill(network, published, Path(LARGE), but=(network.head,))
+    return network.eval().to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def _seen(network: Any, image: Tensor) -> tuple[Tensor, Tensor]:
+    """What the last layer is given (B, D), and its answer, of pictures (B, C, H, W) in 0..255."""
+    wanted = network.spec
+    if image.shape[1] == 1 and wanted.channels == 3:
+        image = image.expand(-1, 3, -1, -1)
+    if image.shape[1] != wanted.channels:
+        raise ValueError(f"pictures of {image.shape[1]} channels, not {wanted.channels}")
+    image = image.float()
+    if image.shape[2:] != (wanted.side, wanted.side):
+        size = (wanted.side, wanted.side)
+        image = F.interpolate(image, size=size, mode="bilinear", antialias=True)
+    batch = network.batch(Rows(image, None))
+    return frozen.seen_by_the_head(network, batch.image, exact=True)
+
+
+def _learnt(features: Tensor, label: Tensor, labels: int) -> Layer:
+    """Logistic regression over features (N, 1280); a label that does not occur is never said."""
+    from sklearn.linear_model import LogisticRegression
+
+    x = features.double().numpy()
+    mean, std = x.mean(0), x.std(0) + 1e-6
+    regression = LogisticRegression(C=1 / PENALTY, max_iter=500)
+    regression.fit((x - mean) / std, label.numpy())
+    theirs, bias = regression.coef_ / std, regression.intercept_
+    bias = bias - theirs @ mean
+    if len(regression.classes_) == 2:
+        theirs, bias = np.concatenate([0 * theirs, theirs]), np.concatenate([0 * bias, bias])
+    weight, shift = torch.zeros(labels, x.shape[1]), torch.full((labels,), -1e4)
+    weight[regression.classes_] = torch.tensor(theirs, dtype=torch.float32)
+    shift[regression.classes_] = torch.tensor(bias, dtype=torch.float32)
+    return Layer(weight, shift)
+
+
+def _accuracy(found: FeatureExtractor, held_out: Dataset) -> Measure | None:
+    few = _evenly(held_out, LOOKED_AT)
+    if not len(few):
+        return None
+    probability = found.probabilities(few.input)
+    assert probability is not None, "an eye with labels names them"
+    return intervals.proportion_interval(int((probability.argmax(1) == few.target).sum()), len(few))
+
+
+def _evenly(cases: Dataset, most: int) -> Dataset:
+    if len(cases) <= most:
+        return cases
+    return cases.only(torch.linspace(0, len(cases) - 1, most).long())
+
+
+def _others(count: int, rows: Tensor) -> Tensor:
+    free = torch.ones(count, dtype=torch.bool)
+    free[rows] = False
+    return free.nonzero()[:, 0]
+
+
+def _file(cases: Dataset, *about: Any) -> Path:
+    """Where an eye is kept: other pictures, labels or settings are another file."""
+    digest = hashlib.blake2b(digest_size=16)
+    shape = tuple(cases.input.shape), cases.input.dtype, len(cases.classes), cases.augment
+    digest.update(repr((about, shape, torch.__version__)).encode())
+    for some in cases.input.split(1024):
+        digest.update(some.contiguous().numpy().data)
+    digest.update(cases.target.numpy().data)
+    return files.cache_folder() / "eyes" / f"{digest.hexdigest()}.safetensors"
+
+
+def _checksum(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _keep(file: Path, kept: Kept) -> None:
+    accuracy = kept.accuracy
+    about = {
+        "checksum": _checksum(kept.tensors),
+        "right": 0 if accuracy is None else round(accuracy.value * accuracy.n),
+        "held_out": 0 if accuracy is None else accuracy.n,
+        "scale": kept.scale,
+    }
+    files.write_tensors(file, kept.tensors, about)
+    for old in sorted(file.parent.glob("*.safetensors"), key=lambda f: -f.stat().st_mtime)[KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def _kept(file: Path, wanted: dict[str, Tensor]) -> Kept | None:
+    """What ``_keep`` wrote; None where there is nothing, or it is damaged."""
+    if not file.exists():
+        return None
+    try:
+        tensors, about = files.read_tensors(file)
+    except UserError:
+        return None
+    alike = tensors.keys() == wanted.keys() and all(
+        tensors[name].shape == wanted[name].shape and tensors[name].dtype == wanted[name].dtype
+        for name in wanted
+    )
+    said = about.keys() >= {"checksum", "right", "held_out", "scale"}
+    if not alike or not said or about["checksum"] != _checksum(tensors):
+        return None
+    file.touch()  # used last
+    n = about["held_out"]
+    accuracy = intervals.proportion_interval(about["right"], n) if n else None
+    return Kept(tensors, accuracy, about["scale"])

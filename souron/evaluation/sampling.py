@@ -1,0 +1,178 @@
+"""Let a generator draw: as many pictures as are wanted, and the way between two."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from souron.training import trainer
+from souron.utils import files
+
+FRAMES = 30  # of a film, about
+IN_A_FRAME = 16  # pictures
+MOST_AT_ONCE = 64  # pictures
+MOST_VALUES = 64 * 3 * 64 * 64  # pixel values of as many; of larger pictures fewer at a time
+
+
+class Noise:
+    """Random numbers, each picture's own: picture 7 of a seed stays the same however many others
+    are drawn beside it."""
+
+    def __init__(
+        self, seed: int, numbers: Sequence[int], device: torch.device | str = "cpu"
+    ) -> None:
+        # the generator takes 32 bits; within a seed no two pictures share them
+        start = (seed * 2_654_435_761 + 0x9E3779B9) % 2**32
+        self.sources = [torch.Generator().manual_seed((start + i) % 2**32) for i in numbers]
+        self.device = device
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def normal(self, *shape: int) -> Tensor:
+        """(B, *shape), standard normal."""
+        drawn = [torch.randn(shape, generator=source) for source in self.sources]
+        return torch.stack(drawn).to(self.device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """(B, *shape) in 0..1."""
+        return torch.special.ndtr(self.normal(*shape))
+
+    def choose(self, weight: Tensor) -> Tensor:
+        """(B,) a column of each row of ``weight`` (B, K), not negative, as often as it weighs."""
+        reach = weight.double().cumsum(1)
+        drawn = self.uniform().double()[:, None] * reach[:, -1:]
+        return (reach <= drawn).sum(1).clamp(max=weight.shape[1] - 1)
+
+
+class Walk(Noise):
+    """On the way from one picture's noise to another's; every point of it is noise as good as the
+    ends, since cos(a) x + sin(a) y of two normal numbers is a normal number."""
+
+    def __init__(self, start: Noise, end: Noise, way: Sequence[float]) -> None:
+        """``way`` (B,): 0 is the start, 1 the end."""
+        self.start, self.end, self.way = start, end, torch.tensor(way) * (math.pi / 2)
+        self.device = start.device
+
+    def __len__(self) -> int:
+        return len(self.way)
+
+    def normal(self, *shape: int) -> Tensor:
+        angle = self.way.to(self.device).view(-1, *[1] * len(shape))
+        return angle.cos() * self.start.normal(*shape) + angle.sin() * self.end.normal(*shape)
+
+
+def chunks(system: Any, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """The pictures' numbers, as many at a time as memory bears."""
+    size = max(1, min(MOST_AT_ONCE, MOST_VALUES // (system.spec.channels * system.spec.side**2)))
+    for start in range(0, len(numbers), size):
+        yield numbers[start : start + size]
+
+
+@torch.no_grad()
+def draw(
+    system: Any, noise: Noise, label: Tensor | None = None, **options: Any
+) -> Iterator[Tensor]:
+    """Pictures (B, C, H, W) uint8 on their way, the last are done; bfloat16 where it is fast.
+
+    ``label`` (B,) asks for classes; without it they come as often as the data has them.
+    """
+    system.eval()
+    own = system.labels(noise)  # asked for or not, so that the rest of the noise stays the same
+    label = own if label is None else label.to(system.device)
+    with trainer.autocast(system.device)():
+        for drawn in system.drawing(noise, label, **options):
+            yield as_bytes(drawn)
+
+
+def done(frames: Iterator[Tensor]) -> Tensor:
+    """The last of them."""
+    [last] = deque(frames, maxlen=1)
+    return last
+
+
+def as_bytes(drawn: Tensor) -> Tensor:
+    """(B, C, H, W) in -1..1 -> 0..255; what is no number becomes grey."""
+    values = (drawn.detach().float().cpu().nan_to_num(0).clamp(-1, 1) + 1) * 127.5
+    return values.round().to(torch.uint8)
+
+
+@dataclass
+class Sample:
+    """The first pictures of a seed."""
+
+    image: Tensor  # (N, C, H, W) uint8
+    seconds: float  # that a picture took, mean
+
+    @classmethod
+    def growing(cls, system: Any, count: int, seed: int, **options: Any) -> Iterator["Sample"]:
+        """The sample as it grows to ``count`` pictures."""
+        images: list[Tensor] = []
+        begun = time.perf_counter()
+        for numbers in chunks(system, range(count)):
+            images.append(done(draw(system, Noise(seed, numbers, system.device), **options)))
+            so_far = torch.cat(images)
+            yield cls(so_far, (time.perf_counter() - begun) / len(so_far))
+
+
+def walk(
+    system: Any,
+    seed: int,
+    stations: Sequence[int],
+    between: int,
+    label: Tensor | None = None,
+    **options: Any,
+) -> Iterator[Tensor]:
+    """Frames (C, H, W) uint8 of a way from picture to picture, ``between`` steps each, and back to
+    the first. ``stations`` are the pictures' numbers; ``label`` () is one class for the whole way,
+    by default that of the first picture."""
+    if label is None:
+        label = system.labels(Noise(seed, stations[:1], system.device))[0]
+    steps = [
+        (here, there, i / between)
+        for here, there in zip(stations, [*stations[1:], stations[0]], strict=True)
+        for i in range(between)
+    ]
+    for rows in chunks(system, range(len(steps))):
+        here, there, way = zip(*(steps[row] for row in rows), strict=True)
+        start, end = Noise(seed, here, system.device), Noise(seed, there, system.device)
+        yield from done(draw(system, Walk(start, end, way), label.expand(len(rows)), **options))
+
+
+@dataclass
+class Film:
+    """How the same pictures change while a generator learns, a frame now and then."""
+
+    path: Path  # of the file that going on needs
+    frames: list[Tensor] = field(default_factory=list)  # (B, C, H, W) uint8 each
+    seconds: float = 0.0  # that drawing them took
+
+    def __post_init__(self) -> None:
+        if self.path.exists():
+            kept, about = files.read_tensors(self.path)
+            self.frames, self.seconds = list(kept["frames"]), about["seconds"]
+
+    def shoot(self, system: Any, used: float, seconds: float) -> Tensor | None:
+        """A new frame where one is due, ``used`` (0..1) of the budget and ``seconds`` into the
+        training, of which it may take a tenth; None where none is."""
+        due = used * FRAMES >= len(self.frames) and self.seconds <= seconds / 10
+        if not due and used < 1:
+            return None
+        begun = time.perf_counter()
+        learning = system.training
+        frame = done(draw(system, Noise(0, range(IN_A_FRAME), system.device)))
+        system.train(learning)
+        self.seconds += time.perf_counter() - begun
+        self.frames.append(frame)
+        return frame
+
+    def keep(self) -> None:
+        if self.frames:
+            about = {"seconds": self.seconds}
+            files.write_tensors(self.path, {"frames": torch.stack(self.frames)}, about)

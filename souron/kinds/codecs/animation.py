@@ -1,0 +1,68 @@
+"""Sheets of pictures and moving pictures."""
+
+import io
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from PIL import Image
+from torch import Tensor
+
+from souron.kinds.codecs.image import picture
+from souron.utils.plotting import PAPER, uri
+
+
+def sheet(images: Tensor, columns: int, gap: int = 1) -> Image.Image:
+    """Pictures (N, C, H, W) uint8 side by side on white, without captions."""
+    rows = math.ceil(len(images) / columns)
+    side_y, side_x = images.shape[-2:]
+    canvas = Image.new("RGB", (columns * (side_x + gap) - gap, rows * (side_y + gap) - gap), PAPER)
+    for place, image in enumerate(images):
+        row, column = divmod(place, columns)
+        canvas.paste(picture(image), (column * (side_x + gap), row * (side_y + gap)))
+    return canvas
+
+
+def thumbnail(image: Image.Image, side: int = 128) -> str:
+    """A picture as a data URI, at most ``side`` pixels a side."""
+    if max(image.size) > side:
+        image = image.copy()
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return uri(_bytes(image))
+
+
+def _bytes(image: Image.Image) -> bytes:
+    """PNG up to 64 pixels a side and for grey, where it is small; else JPEG."""
+    file = io.BytesIO()
+    if image.mode == "L" or min(image.size) <= 64 or len(image.getcolors(4096) or ()) > 0:
+        image.save(file, "PNG", optimize=True)
+    else:
+        image.save(file, "JPEG", quality=88)
+    return file.getvalue()
+
+
+def _show(axes: Axes, image: Tensor) -> None:
+    axes.imshow(picture(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+
+
+def frames(film: Sequence[Tensor], columns: int = 4, width: int = 360) -> list[Image.Image]:
+    """Pictures (B, C, H, W) uint8 that change from one to the next, a sheet each."""
+    sheets = [sheet(frame, columns) for frame in film]
+    factor = max(1, width // sheets[0].width)
+    size = (sheets[0].width * factor, sheets[0].height * factor)
+    return [each.resize(size, Image.Resampling.NEAREST) for each in sheets]
+
+
+def moving(images: Sequence[Image.Image], milliseconds: int = 200) -> tuple[Image.Image, dict]:
+    """The first of them, and how Pillow saves them as one moving picture: the last one stays."""
+    first, *rest = images
+    times = [milliseconds] * len(rest) + [max(1000, milliseconds)]
+    return first, {"save_all": True, "append_images": rest, "duration": times, "loop": 0}
+
+
+def film(images: Sequence[Image.Image]) -> bytes:
+    """A moving WebP."""
+    stream = io.BytesIO()
+    first, options = moving(images)
+    first.save(stream, "WEBP", quality=80, **options)
+    return stream.getvalue()

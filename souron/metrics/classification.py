@@ -1,0 +1,434 @@
+"""How well a system tells one class from another: AUC, and what a threshold makes of it.
+
+These figures are no means over cases. Each gets pseudo-scores, one a case, whose mean over the
+cases is the figure and whose spread is its influence function, so that ``verdict`` can count
+patients, trainings and paired differences as it does for accuracy:
+
+- AUC: a positive case's share of the negatives below it, a negative's share of the positives above
+  it, stretched to one mean over all cases. With one training and independent cases the variance
+  is that of DeLong, DeLong and Clarke-Pearson ("Comparing the areas under two or more correlated
+  receiver operating characteristic curves", 1988, https://doi.org/10.2307/2531595), with patients
+  to leading order that of Obuchowski ("Nonparametric analysis of clustered ROC curve data", 1997,
+  https://doi.org/10.2307/2533958).
+- Ratios, as the predictive values are: the delta method.
+
+Figures that are made of sensitivity and specificity take their intervals from those of the two
+(MOVER: Donner and Zou, "Closed-form confidence intervals for functions of the normal mean and
+standard deviation", 2012, https://doi.org/10.1177/0962280210383082), which stay within 0..1 and
+hold where nothing was missed. ``benchmarks/intervals.py`` shows by simulation what they cover.
+"""
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+from torch import Tensor
+from torch.nn import functional as F
+
+from souron.stats import intervals, variance
+from souron.stats.records import Measure
+from souron.stats.variance import Scores
+
+Truth = NDArray[np.bool_]
+Whose = NDArray[Any] | None  # (repeats, cases), the training behind each answer
+_Count = tuple[int, int | None]  # cases and patients
+
+NEGATIVE = {
+    "0", "-", "absent", "absence", "benign", "control", "controls", "false", "good", "healthy",
+    "intact", "neg", "negative", "no", "none", "normal", "ok", "sound", "unaffected", "without",
+    "なし", "ナシ", "無", "無し", "正常", "陰性", "健常", "健康", "健全", "良性", "対照", "良品",
+    "いいえ",
+}  # fmt: skip
+DENYING = {"no", "non", "not", "without"}  # a name that begins so: "no finding", "non-tumour"
+ENDINGS = tuple(sorted(name for name in NEGATIVE if not name.isascii()))  # "異常なし"
+
+
+def auc_scores(
+    probability: ArrayLike, label: ArrayLike, groups: Sequence[Any] | None = None
+) -> Scores:
+    """Pseudo-scores (repeats, cases) whose mean is the area under the ROC curve.
+
+    ``probability`` (cases, labels) or (repeats, cases, labels), ``label`` (cases,). Of two labels:
+    how often a case of label 1 is above one of label 0, ties counting half. Of more: the mean over
+    the labels that occur of each against the rest. ``groups`` (cases,) name the patients, of whom
+    few in a label make the spread wider. Raises ValueError where only one label occurs.
+    """
+    table, truly = _probabilities(probability, label)
+    labels = table.shape[2]
+    present = [c for c in range(labels) if 0 < (truly == c).sum() < len(truly)]
+    if not present:
+        raise ValueError("cases of one label only: there is nothing to tell apart")
+    chosen = [1] if labels == 2 else present
+    each = [[_components(row[:, c], truly == c, groups) for row in table] for c in chosen]
+    return np.mean(each, axis=0)
+
+
+def auc(
+    probability: ArrayLike,
+    label: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+    trainings: ArrayLike | None = None,
+) -> Measure:
+    """The mean of ``auc_scores`` with an interval; ``groups`` (cases,) name the patients,
+    ``trainings`` (repeats, cases) the training behind each answer (see ``variance.spread``).
+
+    Never narrower than independent cases would have it whose scores have exponential distributions
+    (Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic
+    (ROC) curve", 1982, https://doi.org/10.1148/radiology.143.1.7063747): few misplaced cases say
+    little of how much an area near 1 varies.
+    Where only one label occurs: not a number, 0 to 1, of no case.
+    """
+    truly = np.asarray(label)
+    try:
+        scores = auc_scores(probability, truly, groups)
+    except ValueError:
+        if len(np.unique(truly)) > 1:
+            raise
+        return _unknown(groups)
+    chosen = np.unique(truly)[-1:] if np.asarray(probability).shape[-1] == 2 else np.unique(truly)
+    most = sum(_worth(None, truly == c) for c in chosen)
+    units = sum(_worth(groups, truly == c) for c in chosen)
+    freedom = _freedom(scores.mean(0), truly, groups)
+    return intervals.share_interval(scores, groups, level, most, units, trainings, freedom)
+
+
+def positive_class(labels: Sequence[str]) -> int:
+    """Which of two labels is the one that is to be found: 1, unless that reads as its absence.
+
+    ``("normal", "tumour")`` -> 1, ``("melanoma", "benign")`` -> 0, ``("異常", "異常なし")`` -> 0.
+    Raises ValueError unless there are two labels.
+    """
+    if len(labels) != 2:
+        raise ValueError(f"one of two labels is positive, not one of {len(labels)}")
+    first, second = map(_denial, labels)
+    return 0 if second > first else 1
+
+
+def choose_threshold(
+    probability: ArrayLike, truly: ArrayLike, sensitivity: float | None = None
+) -> float:
+    """The threshold from which on a case is said to be positive, chosen on validation cases.
+
+    ``probability`` (cases,) of the positive class, ``truly`` (cases,) whether it is. Without
+    ``sensitivity`` the one with the highest sensitivity + specificity (Youden, "Index for rating
+    diagnostic tests", 1950), and of several the one nearest to 0.5; else the highest one that
+    finds this share of the positive cases. It lies midway between two values that occur, the
+    lowest midway between 0 and the least. 0.5 where a class is missing. Apply it in float64, as
+    ``probability >= threshold``. Raises ValueError where the sensitivity is not in 0..1.
+    """
+    score, positive = _scores_and_truth(probability, truly)
+    if sensitivity is not None and not 0 <= sensitivity <= 1:
+        raise ValueError(f"a sensitivity is in 0..1, not {sensitivity}")
+    if positive.all() or not positive.any():
+        return 0.5
+    value = np.unique(score)
+    below = np.concatenate([[min(0.0, value[0])], value[:-1]])
+    middle = below + (value - below) / 2
+    cut = np.where(middle > below, middle, value)  # neighbours in float64 have no middle
+    found = 1 - np.searchsorted(np.sort(score[positive]), cut) / positive.sum()
+    spared = np.searchsorted(np.sort(score[~positive]), cut) / (~positive).sum()
+    if sensitivity is not None:
+        return float(cut[found >= sensitivity - 1e-12].max())
+    youden = found + spared
+    best = cut[youden >= youden.max() - 1e-12]
+    return float(best[np.argmin(abs(best - 0.5))])
+
+
+def threshold_scores(
+    said: ArrayLike, truly: ArrayLike, prevalence: float | None = None
+) -> dict[str, Scores]:
+    """Pseudo-scores (repeats, cases) of ``at_threshold``'s figures, for ``verdict.difference``.
+
+    A figure that no case speaks of is left out. Raises ValueError where the prevalence is not
+    between 0 and 1.
+    """
+    called, positive = _said_and_truth(said, truly)
+    _check_prevalence(prevalence)
+    right = (called == positive).astype(float)
+    found: dict[str, Scores] = {}
+    if positive.any():
+        found["sensitivity"] = _stretched(right, positive)
+    if not positive.all():
+        found["specificity"] = _stretched(right, ~positive)
+    if prevalence is None:
+        for name, chosen in (
+            ("positive predictive value", called),
+            ("negative predictive value", ~called),
+        ):
+            if chosen.any():
+                value = right[chosen].mean()
+                found[name] = value + chosen / chosen.mean() * (right - value)
+    if not positive.any() or positive.all():
+        return found
+    hits, passes = found["sensitivity"], found["specificity"]
+    if prevalence is not None:
+        for name, one, other, common in (
+            ("positive predictive value", hits, passes, prevalence),
+            ("negative predictive value", passes, hits, 1 - prevalence),
+        ):
+            good, bad = common * one.mean(), (1 - common) * (1 - other.mean())
+            if good + bad > 0:
+                away = bad * common * (one - one.mean())
+                away = away + good * (1 - common) * (other - other.mean())
+                found[name] = good / (good + bad) + away / (good + bad) ** 2
+    found["balanced accuracy"] = (hits + passes) / 2
+    return found
+
+
+def at_threshold(
+    said: ArrayLike,
+    truly: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    prevalence: float | None = None,
+    level: float = 0.95,
+    trainings: ArrayLike | None = None,
+) -> dict[str, Measure]:
+    """What a threshold makes of the cases: sensitivity, specificity, predictive values, balance.
+
+    ``said`` (cases,) or (repeats, cases): was the case called positive? ``truly`` (cases,): is it?
+    ``groups`` and ``trainings`` are those of ``auc``.
+    The predictive values are those at ``prevalence``, by Bayes' rule from sensitivity and
+    specificity, or without it the shares among the cases that were called so, of several repeats
+    together. ``n`` counts the cases that a figure rests on: the positive ones for sensitivity,
+    those called positive (in the mean of the repeats) for the positive predictive value. A figure
+    of no case is not a number, 0 to 1. Raises ValueError where the prevalence is not between 0
+    and 1.
+    """
+    called, positive = _said_and_truth(said, truly)
+    _check_prevalence(prevalence)
+    right = called == positive
+    whose = None if trainings is None else np.asarray(trainings)
+    sensitivity = _among(right, positive, groups, level, whose)
+    specificity = _among(right, ~positive, groups, level, whose)
+    both = positive.any() and not positive.all()
+    together = _correlation(right, positive, groups, whose) if both else 0.0
+    all_of_them = np.ones_like(positive)
+    count = len(positive), None if groups is None else _patients(groups, all_of_them)
+    if prevalence is None:
+        found = _predictive(called, positive, groups, level, whose)
+        spared = _predictive(~called, ~positive, groups, level, whose)
+    else:
+        found = _by_bayes(sensitivity, specificity, together, prevalence, count)
+        spared = _by_bayes(specificity, sensitivity, together, 1 - prevalence, count)
+    return {
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "positive predictive value": found,
+        "negative predictive value": spared,
+        "balanced accuracy": _balanced(sensitivity, specificity, together, count),
+    }
+
+
+def roc(score: ArrayLike, truly: ArrayLike) -> tuple[Scores, Scores]:
+    """The curve's points, from (0, 0) to (1, 1): false positive rates and sensitivities, (points,).
+
+    One point for each value that occurs in ``score`` (cases,), so that ties make a slope. Raises
+    ValueError where a class is missing.
+    """
+    score, positive = _scores_and_truth(score, truly)
+    if positive.all() or not positive.any():
+        raise ValueError("a ROC curve needs positive and negative cases")
+    cut = np.unique(score)[::-1]
+    alarms = np.sort(score[~positive])
+    hits = np.sort(score[positive])
+    false = 1 - np.searchsorted(alarms, cut) / len(alarms)
+    found = 1 - np.searchsorted(hits, cut) / len(hits)
+    return np.concatenate([[0.0], false]), np.concatenate([[0.0], found])
+
+
+def _freedom(scores: Scores, label: NDArray[Any], groups: Sequence[Any] | None) -> float:
+    """Of the variance that each label's patients add, by Satterthwaite: few of one label leave it
+    unsure, however many others there are."""
+    who = np.arange(len(label)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    away = scores - scores.mean()
+    total = doubt = 0.0
+    for c in np.unique(label):
+        of_each = np.bincount(who[label == c], away[label == c])
+        square, patients = float((of_each**2).sum()), len(np.unique(who[label == c]))
+        total += square
+        doubt += square**2 / max(patients - 1, 1)
+    return total**2 / doubt if doubt else math.inf
+
+
+def _components(score: Scores, truly: Truth, groups: Sequence[Any] | None) -> Scores:
+    """(cases,): DeLong's structural components, stretched to a mean over all cases."""
+    above = rankdata(score)
+    above[truly] -= rankdata(score[truly])  # negatives below each positive
+    above[~truly] -= rankdata(score[~truly])  # positives below each negative
+    share = np.where(truly, above / (~truly).sum(), 1 - above / truly.sum())
+    value = share[truly].mean()
+    factor = np.where(truly, _factor(truly, groups), _factor(~truly, groups))
+    return value + factor * (share - value)
+
+
+def _stretched(values: Scores, chosen: Truth) -> Scores:
+    """(repeats, cases): the mean of ``values`` over the chosen cases as one over all cases."""
+    value = values[:, chosen].mean(1, keepdims=True)
+    return value + np.where(chosen, _factor(chosen), 0.0) * (values - value)
+
+
+def _factor(chosen: Truth, groups: Sequence[Any] | None = None) -> float:
+    """Makes a deviation among the chosen cases one among all, with the variance of those m alone:
+    s^2 / m with m - 1 degrees of freedom, of cases or of the groups that they are of."""
+    share = len(chosen) / max(int(chosen.sum()), 1)
+    n, m = _patients(groups, np.ones_like(chosen)), _patients(groups, chosen)
+    return share * math.sqrt((n - 1) / n * m / (m - 1)) if m > 1 else share
+
+
+def _worth(groups: Sequence[Any] | None, truly: Truth) -> float:
+    """The largest number of independent cases of a share that has the variance of an AUC.
+
+    Hanley and McNeil's variance is a (1 - a) (1 + (m - 1) u + (n - 1) v) / (m n), with u + v from
+    0.5 (a = 1) to 0.67; m - 1 and n - 1 are taken as their mean (Newcombe, "Confidence intervals
+    for an effect size measure based on the Mann-Whitney statistic. Part 2", 2006,
+    https://doi.org/10.1002/sim.2324). Of several areas the sizes add up, as if independent.
+    """
+    m, n = _patients(groups, truly), _patients(groups, ~truly)
+    return m * n / (1 + (m + n - 2) / 4)
+
+
+def _among(
+    right: Truth, chosen: Truth, groups: Sequence[Any] | None, level: float, whose: Whose
+) -> Measure:
+    """The share of right (repeats, cases) among the chosen, of none not a number."""
+    if not chosen.any():
+        return _unknown(groups)
+    return intervals.interval(right, groups, level, whose, among=chosen)
+
+
+def _predictive(
+    said: Truth, truly: Truth, groups: Sequence[Any] | None, level: float, whose: Whose
+) -> Measure:
+    """The share of truly among said (repeats, cases)."""
+    if not said.any():
+        return _unknown(groups)
+    if len(said) == 1 and whose is None:
+        return intervals.interval(said == truly, groups, level, among=said[0])
+    scores = threshold_scores(said, truly)["positive predictive value"]
+    drawn = _patients(groups, np.any(said, axis=0))
+    found = intervals.share_interval(scores, groups, level, units=drawn, trainings=whose)
+    count = round(float(said.sum(1).mean()))
+    return Measure(found.value, found.low, found.high, count, None if groups is None else drawn)
+
+
+def _balanced(one: Measure, other: Measure, together: float, count: _Count) -> Measure:
+    """The mean of two shares whose errors correlate by ``together``."""
+    if math.isnan(one.value + other.value):
+        return Measure(math.nan, 0.0, 1.0, *count)
+    low = _length(one.value - one.low, other.value - other.low, together) / 2
+    high = _length(one.high - one.value, other.high - other.value, together) / 2
+    value = (one.value + other.value) / 2
+    return Measure(value, max(value - low, 0.0), min(value + high, 1.0), *count)
+
+
+def _by_bayes(
+    hits: Measure, passes: Measure, together: float, prevalence: float, count: _Count
+) -> Measure:
+    """The predictive value of what ``hits`` names, as common as ``prevalence`` says.
+
+    ``hits`` of those that have it are called so, ``1 - passes`` of the others.
+    """
+    if math.isnan(hits.value + passes.value):
+        return Measure(math.nan, 0.0, 1.0, *count)
+    wrong = Measure(1 - passes.value, 1 - passes.high, 1 - passes.low, passes.n)
+    odds = prevalence / (1 - prevalence)
+    low = odds * _least_ratio(hits, wrong, -together)
+    turned = _least_ratio(wrong, hits, -together) / odds
+    right = prevalence * hits.value
+    called = right + (1 - prevalence) * wrong.value
+    value = right / called if called > 0 else math.nan
+    return Measure(value, low / (1 + low) if low < math.inf else 1.0, 1 / (1 + turned), *count)
+
+
+def _least_ratio(top: Measure, bottom: Measure, together: float) -> float:
+    """The lower end of top / bottom: where top - ratio * bottom, with its interval, reaches 0."""
+    down, up = top.value - top.low, bottom.high - bottom.value
+    a = (bottom.value - up) * (bottom.value + up)
+    b = top.value * bottom.value - together * down * up
+    c = (top.value - down) * (top.value + down)
+    below = b + math.sqrt(max(b * b - a * c, 0.0))
+    return max(c, 0.0) / below if below > 0 else 0.0
+
+
+def _length(a: float, b: float, together: float) -> float:
+    return math.sqrt(max(a * a + b * b + 2 * together * a * b, 0.0))
+
+
+def _correlation(right: Truth, truly: Truth, groups: Sequence[Any] | None, whose: Whose) -> float:
+    """Of the errors of sensitivity and specificity, by patients and trainings that share both."""
+    one = _stretched(right.astype(float), truly)
+    other = _stretched(right.astype(float), ~truly)
+    variances = [variance.spread(scores, groups, whose)[0] for scores in (one, other, one + other)]
+    of_one, of_other, of_both = variances
+    if not 0 < of_one * of_other < math.inf:
+        return 0.0
+    found = (of_both - of_one - of_other) / (2 * math.sqrt(of_one * of_other))
+    return min(max(found, -1.0), 1.0)
+
+
+def _patients(groups: Sequence[Any] | None, chosen: Truth) -> int:
+    """How many there are among the chosen cases, which are patients of their own without groups."""
+    return int(chosen.sum()) if groups is None else len(np.unique(np.asarray(groups)[chosen]))
+
+
+def _unknown(groups: Sequence[Any] | None) -> Measure:
+    return Measure(math.nan, 0.0, 1.0, 0, None if groups is None else 0)
+
+
+def _denial(label: str) -> int:
+    """How surely a label says that nothing is there: 3, 2, 1 or 0."""
+    name = unicodedata.normalize("NFKC", label).strip().casefold()
+    words = [word for word in re.split(r"[\W_]+", name) if word]
+    if name in NEGATIVE:
+        return 3
+    if NEGATIVE.intersection(words) or name.endswith(ENDINGS):
+        return 2
+    return int(bool(words) and words[0] in DENYING)
+
+
+def _probabilities(probability: ArrayLike, label: ArrayLike) -> tuple[Scores, NDArray[np.int64]]:
+    """(repeats, cases, labels) and (cases,)."""
+    table = np.asarray(probability, dtype=np.float64)
+    table = table[None] if table.ndim == 2 else table
+    truly = np.asarray(label)
+    if table.ndim != 3 or truly.shape != table.shape[1:2] or not table.size:
+        raise ValueError(f"probabilities {table.shape} do not fit labels {truly.shape}")
+    if not np.isfinite(table).all():
+        raise ValueError("probabilities must be finite")
+    return table, truly
+
+
+def _scores_and_truth(score: ArrayLike, truly: ArrayLike) -> tuple[Scores, Truth]:
+    values, positive = np.asarray(score, dtype=np.float64), np.asarray(truly, dtype=bool)
+    if values.ndim != 1 or values.shape != positive.shape:
+        raise ValueError(f"scores {values.shape} do not fit the truth {positive.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError("scores must be finite")
+    return values, positive
+
+
+def _said_and_truth(said: ArrayLike, truly: ArrayLike) -> tuple[Truth, Truth]:
+    called = np.atleast_2d(np.asarray(said, dtype=bool))
+    positive = np.asarray(truly, dtype=bool)
+    if called.ndim != 2 or positive.shape != called.shape[1:]:
+        raise ValueError(f"answers {called.shape} do not fit the truth {positive.shape}")
+    return called, positive
+
+
+def _check_prevalence(prevalence: float | None) -> None:
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise ValueError(f"a prevalence is between 0 and 1, not {prevalence}")
+
+
+def score(probability: Tensor, label: Tensor) -> dict[str, Tensor]:
+    """Case by case, from probabilities (N, labels) and labels (N,)."""
+    return {
+        "accuracy": (probability.argmax(1) == label).float(),
+        "log loss": F.nll_loss(probability.clamp(min=1e-12).log(), label, reduction="none"),
+    }

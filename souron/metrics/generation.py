@@ -1,0 +1,535 @@
+"""How near drawn pictures are to real ones: distances and shares of two samples of features.
+
+Both samples are drawn by chance, the real pictures and the generator's, and both count. Each figure
+gets influences, one a picture, whose mean is 0 and whose spread says how much the choice of
+pictures matters: of the real ones and of the drawn ones. The variance is the sum of both parts.
+A figure's value plus the real pictures' influences are its pseudo-scores, one a real picture, so
+that ``verdict`` can say which of two generators is better on the same real pictures: what drawing
+adds is part of what their trainings add.
+
+- Fréchet distance: the squared distance of two normal distributions (Heusel, Ramsauer,
+  Unterthiner, Nessler and Hochreiter, "GANs Trained by a Two Time-Scale Update Rule Converge to a
+  Local Nash Equilibrium", 2017, https://arxiv.org/abs/1706.08500). It is too large by about as
+  much as two samples of the same pictures differ: that is the floor, and it depends on the number
+  of pictures. Intervals are for the distance at this number of pictures.
+- Kernel distance: squared maximum mean discrepancy, polynomial kernel, without such a bias
+  (Bińkowski, Sutherland, Arbel and Gretton, "Demystifying MMD GANs", 2018,
+  https://arxiv.org/abs/1801.01401).
+- Precision and recall: shares of pictures among the other sort's nearest neighbours (Kynkäänniemi,
+  Karras, Laine, Lehtinen and Aila, "Improved Precision and Recall Metric for Assessing Generative
+  Models", 2019, https://arxiv.org/abs/1904.06991).
+- Density and coverage: the same with real neighbourhoods alone (Naeem, Oh, Uh, Choi and Yoo,
+  "Reliable Fidelity and Diversity Metrics for Generative Models", 2020,
+  https://arxiv.org/abs/2002.09797).
+
+The influences of the last four and of the kernel distance are what leaving out each picture in turn
+does (the jackknife: Efron and Stein, "The Jackknife Estimate of Variance", 1981,
+https://doi.org/10.1214/aos/1176345462, who show that it errs towards too large a variance; near the
+floor by up to a factor of two); those of the Fréchet distance are its derivative. Of precision,
+recall and coverage it is several times too large, as neighbours change together: there they are
+lessened to what blocks of the pictures vary by. ``benchmarks/resembling.py`` shows what the
+intervals cover.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, stdtrit
+
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.stats.variance import Scores
+from souron.utils.messages import N_, _
+
+NEIGHBOURS = 3  # of precision and recall, as in the paper
+MORE_NEIGHBOURS = 5  # of density and coverage, as in the paper
+FEWEST = 3  # pictures of each sort
+ROWS = 512  # of a table of distances at once
+BLOCKS, SMALLEST_BLOCK, LARGEST_BLOCK = 3, 20, 1000  # parts of the pictures, and pictures in one
+MIXED = 8  # times that they are dealt into blocks
+FREEDOM = 12  # degrees of freedom of a variance from them, by simulation
+SURE = 0.8
+EXPECTED = 5  # pictures of a class: where none of so many is drawn, that is no chance
+PARTS = 20  # of one training's drawn pictures, to see how they vary
+
+Matrix = NDArray[np.float64]  # (N, D)
+Index = NDArray[np.int64]
+
+BETTER: dict[str, Literal["higher", "lower"]] = {
+    N_("Fréchet distance"): "lower",
+    N_("kernel distance"): "lower",
+    N_("precision"): "higher",
+    N_("recall"): "higher",
+    N_("density"): "higher",
+    N_("coverage"): "higher",
+    N_("distance of class shares"): "lower",
+    N_("certainty"): "higher",
+    N_("share surely recognised"): "higher",
+}
+SHARES = (
+    "precision", "recall", "coverage", "distance of class shares", "certainty",
+    "share surely recognised",
+)  # fmt: skip
+OF_BLOCKS = ("precision", "recall", "coverage")
+POSITIVE = ("Fréchet distance", "density")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of two samples, and what each picture adds to it. The influences' means are 0."""
+
+    value: float
+    real: Scores  # (n,)
+    drawn: Scores  # (m,)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """How often each class occurs, as the eye labels real and drawn pictures."""
+
+    labels: tuple[str, ...]
+    real: tuple[float, ...]  # shares of 1
+    drawn: tuple[float, ...]
+    missing: tuple[str, ...]  # none drawn, though at least EXPECTED were to be expected
+
+
+@dataclass(frozen=True)
+class Resemblance:
+    """How near m drawn pictures are to n real ones. Keys are those of ``BETTER``, in its order;
+    what cannot be said (no classes, too few pictures for neighbours) is left out."""
+
+    measures: dict[str, Measure]
+    figures: dict[str, Figure]
+    n: int
+    m: int
+    classes: Classes | None = None
+
+    def scores(self, key: str) -> Scores:
+        """(n,): pseudo-scores of the real pictures, whose mean is the value."""
+        figure = self.figures[key]
+        return figure.value + figure.real
+
+    def title(self, key: str) -> str:
+        """The figure's name for people, with the number of pictures that it depends on."""
+        name = _(key)
+        if self.n == self.m:
+            return _("{name}, {n} pictures").format(name=name, n=f"{self.n:,}")
+        return _("{name}, {m} pictures beside {n} real ones").format(
+            name=name, n=f"{self.n:,}", m=f"{self.m:,}"
+        )
+
+
+def resemble(
+    real: ArrayLike,
+    drawn: ArrayLike,
+    real_probability: ArrayLike | None = None,
+    drawn_probability: ArrayLike | None = None,
+    labels: Sequence[str] = (),
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+) -> Resemblance:
+    """Every figure of real features (n, D) and drawn ones (m, D).
+
+    Probabilities (n, labels) and (m, labels) are what the eye makes of the same pictures;
+    ``labels`` their names. ``groups`` (n,) name the patient of each real picture. The floor is the
+    same call with real pictures, which neither the eye nor ``real`` has seen, in place of drawn
+    ones, and as many. Raises ValueError where features are not finite, do not fit, or are of fewer
+    than three pictures.
+    """
+    x, y = _features(real, drawn)
+    figures = {"Fréchet distance": frechet(x, y), "kernel distance": kernel(x, y)}
+    figures |= neighbourhoods(x, y)
+    classes = None
+    if real_probability is not None and drawn_probability is not None:
+        p, q = _features(real_probability, drawn_probability)
+        if len(p) != len(x) or len(q) != len(y):
+            raise ValueError(f"{len(p)} and {len(q)} answers for {len(x)} and {len(y)} pictures")
+        classes, of_classes = labelled(p, q, labels)
+        figures |= of_classes
+    measures = {key: measure(key, figure, groups, level) for key, figure in figures.items()}
+    return Resemblance(measures, figures, len(x), len(y), classes)
+
+
+def measure(
+    key: str, figure: Figure, groups: Sequence[Any] | None = None, level: float = 0.95
+) -> Measure:
+    """The figure with an interval that counts both samples; ``groups`` (n,) of the real pictures.
+
+    Student's; for shares of 1 Wilson's, with the sample size of the same variance; for what cannot
+    be negative Student's for the logarithm.
+    """
+    n, m = len(figure.real), len(figure.drawn)
+    # one sample of n + m, in which each part has the variance of its own mean
+    parts = figure.real * ((n + m) / n), figure.drawn * ((n + m) / m)
+    scores = figure.value + np.concatenate(parts)
+    named = None if groups is None else [*((0, g) for g in groups), *((1, j) for j in range(m))]
+    together = None if named is None else _numbered(named)
+    if key in OF_BLOCKS:
+        level = 2 * float(ndtr(stdtrit(FREEDOM, (1 + level) / 2))) - 1
+    if key in SHARES:
+        found = intervals.share_interval(scores, together, level, units=min(n, m))
+    else:
+        found = intervals.interval(scores, together, level)
+    if key in POSITIVE:
+        found = _positive(found)
+    low, high = min(found.low, figure.value), max(found.high, figure.value)
+    return Measure(figure.value, low, high, n, None if groups is None else len(set(groups)))
+
+
+def table(trainings: Sequence[Resemblance], key: str) -> Scores:
+    """(trainings, n): pseudo-scores of one generator for ``verdict.judge``, all of the same n real
+    pictures.
+
+    Of one training alone (PARTS, n), each row with the influence of a part of its drawn pictures:
+    what drawing adds is known then, what training adds is not.
+    """
+    if len(trainings) > 1:
+        return np.stack([one.scores(key) for one in trainings])
+    [one] = trainings
+    drawn = one.figures[key].drawn
+    parts = min(PARTS, len(drawn))
+    # as many in each part, so that the rows' mean is the value
+    order = drawn[: len(drawn) // parts * parts].reshape(-1, parts)
+    return one.scores(key) + (order.mean(0) - order.mean())[:, None]
+
+
+def over_trainings(
+    trainings: Sequence[Resemblance], groups: Sequence[Any] | None = None, level: float = 0.95
+) -> dict[str, Measure]:
+    """Each figure's mean over one generator's trainings, with an interval that holds for further
+    trainings, further real and further drawn pictures. Of one training: its own."""
+    if len(trainings) == 1:
+        return trainings[0].measures
+    found = {}
+    for key in trainings[0].measures:
+        scores = table(trainings, key)
+        way = intervals.share_interval if key in SHARES else intervals.interval
+        one = way(scores, groups, level)
+        found[key] = _positive(one) if key in POSITIVE else one
+    return found
+
+
+def frechet(real: ArrayLike, drawn: ArrayLike) -> Figure:
+    """|mean - mean|^2 + tr(A + B - 2 (A B)^(1/2)) of the covariances A and B.
+
+    tr (A B)^(1/2) is the sum of the singular values of R_b R_a', where A = R_a' R_a: no root of a
+    matrix is taken and none inverted, so that it is as exact with fewer pictures than features,
+    where A has no inverse. The distance of so few is mostly floor: it falls as they become more.
+    """
+    x, y = _features(real, drawn)
+    n, m = len(x), len(y)
+    x_mean, y_mean = x.mean(0), y.mean(0)
+    apart = x_mean - y_mean
+    x, y = x - x_mean, y - y_mean
+    of_x, root_x = np.linalg.qr(x)  # x = of_x @ root_x
+    of_y, root_y = np.linalg.qr(y)
+    left, singular, right = np.linalg.svd(root_y @ root_x.T, full_matrices=False)
+    scale = math.sqrt((n - 1) * (m - 1))
+    spread_x, spread_y = (x**2).sum(1) / (n - 1), (y**2).sum(1) / (m - 1)
+    value = float(apart @ apart + spread_x.sum() + spread_y.sum() - 2 * singular.sum() / scale)
+
+    def influence(centred: Matrix, spread: Scores, shared: Scores, away: Scores) -> Scores:
+        each = len(centred) * (spread - shared / scale)
+        found = 2 * centred @ away + each
+        return found - found.mean()
+
+    # x' T x for the T with T A T = B, the way that carries one normal distribution to the other
+    shared_x = ((of_x @ right.T) ** 2) @ singular
+    shared_y = ((of_y @ left) ** 2) @ singular
+    return Figure(
+        max(value, 0.0),
+        influence(x, spread_x, shared_x, apart),
+        influence(y, spread_y, shared_y, -apart),
+    )
+
+
+def kernel(real: ArrayLike, drawn: ArrayLike) -> Figure:
+    """Unbiased squared maximum mean discrepancy with (x'y / D + 1)^3. Equal ones: 0 in the mean."""
+    x, y = _features(real, drawn)
+    n, m = len(x), len(y)
+    own_x, own_y = _kernel_sums(x, x), _kernel_sums(y, y)
+    own_x -= ((x**2).sum(1) / x.shape[1] + 1) ** 3  # no picture beside itself
+    own_y -= ((y**2).sum(1) / y.shape[1] + 1) ** 3
+    across_x, across_y = _kernel_sums(x, y), _kernel_sums(y, x)
+    across = across_x.sum()
+    within = own_x.sum() / (n * (n - 1)), own_y.sum() / (m * (m - 1))
+    value = sum(within) - 2 * across / (n * m)
+
+    def without(own: Scores, other: Scores, count: int, others: int) -> Scores:
+        """The parts of the figure that change without each picture."""
+        alone = (own.sum() - 2 * own) / ((count - 1) * (count - 2))
+        return alone - 2 * (across - other) / ((count - 1) * others)
+
+    return Figure(
+        float(value),
+        _left_out(without(own_x, across_x, n, m), n),
+        _left_out(without(own_y, across_y, m, n), m),
+    )
+
+
+def neighbourhoods(real: ArrayLike, drawn: ArrayLike) -> dict[str, Figure]:
+    """Precision, recall, density and coverage; those for which there are enough pictures.
+
+    A picture's ball reaches to its k-th nearest of its own sort, itself not counted. Distances are
+    computed ROWS at a time.
+    """
+    x, y = _features(real, drawn)
+    y = y - x.mean(0)  # distances stay, their rounding is less
+    x = x - x.mean(0)
+    least = min(len(x), len(y))
+    found: dict[str, Figure] = {}
+    if least < NEIGHBOURS + 2:
+        return found
+    most = min(MORE_NEIGHBOURS, len(x) - 2)
+    near_x, reach_x = _nearest(x, max(NEIGHBOURS, most) + 1)
+    near_y, reach_y = _nearest(y, NEIGHBOURS + 1)
+
+    inside, change = _inside(x, y, near_x, reach_x)
+    value = float(inside.mean())
+    found["precision"] = Figure(value, _left_out(change / len(y), len(x)), inside - value)
+    inside, change = _inside(y, x, near_y, reach_y)
+    value = float(inside.mean())
+    found["recall"] = Figure(value, inside - value, _left_out(change / len(x), len(y)))
+    if len(x) >= MORE_NEIGHBOURS + 2:
+        found |= _density_and_coverage(x, y, near_x, reach_x)
+    return _lessened(found, _of_blocks(x, y))
+
+
+def labelled(
+    real: ArrayLike, drawn: ArrayLike, labels: Sequence[str] = ()
+) -> tuple[Classes, dict[str, Figure]]:
+    """Shares of the classes, and figures, of what the eye says of real and drawn pictures.
+
+    Probabilities (n, labels) and (m, labels). The distance of the shares is their total variation:
+    the share of pictures that would have to change their class. Real pictures are labelled by the
+    eye too, so that its errors are on both sides.
+    """
+    p, q = _features(real, drawn)
+    n, m, count = len(p), len(q), p.shape[1]
+    says_p, says_q = np.eye(count)[p.argmax(1)], np.eye(count)[q.argmax(1)]
+    share_p, share_q = says_p.mean(0), says_q.mean(0)
+    way = np.sign(share_q - share_p) / 2
+    sure = q.max(1)
+    surely = (sure > SURE).astype(float)
+    nothing = np.zeros(n)
+    figures = {
+        "distance of class shares": Figure(
+            float(abs(share_q - share_p).sum() / 2),
+            -(says_p - share_p) @ way,
+            (says_q - share_q) @ way,
+        ),
+        "certainty": Figure(float(sure.mean()), nothing, sure - sure.mean()),
+        "share surely recognised": Figure(float(surely.mean()), nothing, surely - surely.mean()),
+    }
+    names = tuple(labels) or tuple(str(c) for c in range(count))
+    lacking = (share_q == 0) & (share_p * m >= EXPECTED)
+    missing = tuple(name for name, lacks in zip(names, lacking, strict=True) if lacks)
+    return Classes(names, tuple(share_p.tolist()), tuple(share_q.tolist()), missing), figures
+
+
+def _lessened(figures: dict[str, Figure], variance: dict[str, float]) -> dict[str, Figure]:
+    """The same with influences that make up these variances, where those are less.
+
+    The jackknife counts what neighbours do together once for each of them. A picture's own being
+    inside or not stays as it is: that part is exact.
+    """
+    found = dict(figures)
+    for key, wanted in variance.items():
+        figure = figures[key]
+        real, drawn = _variance(figure.real), _variance(figure.drawn)
+        exact = {"precision": drawn, "recall": real}.get(key, 0.0)
+        # neighbours are covered together, if anything: never less than of independent pictures
+        wanted = max(wanted, figure.value * (1 - figure.value) / len(figure.real))
+        guessed = real + drawn - exact
+        if not guessed > 0:
+            continue
+        factor = math.sqrt(min(max((wanted - exact) / guessed, 0.0), 1.0))
+        found[key] = Figure(
+            figure.value,
+            figure.real * (1.0 if key == "recall" else factor),
+            figure.drawn * (1.0 if key == "precision" else factor),
+        )
+    return found
+
+
+def _of_blocks(x: Matrix, y: Matrix) -> dict[str, float]:
+    """The variances of precision, recall and coverage, from how they vary between blocks of the
+    pictures: each is a mean over neighbourhoods, so that its variance falls with their number
+    (Penrose and Yukich, "Central limit theorems for some graphs in computational geometry", 2001,
+    https://doi.org/10.1214/aoap/1015345393). Nothing where blocks would be too small."""
+    least = min(len(x), len(y))
+    blocks = max(BLOCKS, math.ceil(max(len(x), len(y)) / LARGEST_BLOCK))
+    if least < blocks * SMALLEST_BLOCK:
+        return {}
+    mixing = np.random.default_rng(0)
+    few_x, few_y = x.astype(np.float32), y.astype(np.float32)
+    seen = []
+    for _repeat in range(MIXED):
+        of_x, of_y = mixing.permutation(len(x)), mixing.permutation(len(y))
+        parts = [(few_x[of_x[b::blocks]], few_y[of_y[b::blocks]]) for b in range(blocks)]
+        shares = [_shares(*part) for part in parts]
+        seen.append(np.var(shares, axis=0, ddof=1) / blocks)
+    return dict(
+        zip(("precision", "recall", "coverage"), np.mean(seen, axis=0).tolist(), strict=True)
+    )
+
+
+def _shares(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, float, float]:
+    """Precision, recall and coverage of a few pictures, all distances at once."""
+    own_x, own_y, across = _table(x, x), _table(y, y), _table(x, y)
+    # a picture is its own nearest
+    reach_x = np.partition(own_x, (NEIGHBOURS, MORE_NEIGHBOURS), axis=1)
+    reach_y = np.partition(own_y, NEIGHBOURS, axis=1)[:, NEIGHBOURS]
+    precision = (across <= reach_x[:, [NEIGHBOURS]]).any(0).mean()
+    recall = (across <= reach_y).any(1).mean()
+    coverage = (across.min(1) <= reach_x[:, MORE_NEIGHBOURS]).mean()
+    return float(precision), float(recall), float(coverage)
+
+
+def _table(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(len(a), len(b)) squared distances."""
+    return (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * (a @ b.T)
+
+
+def _variance(influence: Scores) -> float:
+    """Of the influences' mean."""
+    return float(influence.var(ddof=1)) / len(influence)
+
+
+def _density_and_coverage(x: Matrix, y: Matrix, near: Index, reach: Matrix) -> dict[str, Figure]:
+    n, m, k = len(x), len(y), MORE_NEIGHBOURS
+    radius, further = reach[:, k - 1], reach[:, k]
+    balls = np.zeros(m)  # that a drawn picture lies in
+    held, more = np.zeros(n), np.zeros(n)  # drawn pictures in a ball, and if it reached further
+    nearest, second, which = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
+    for rows, square in _squares(x, y):
+        within = square <= radius[rows, None]
+        balls += within.sum(0)
+        held[rows] = within.sum(1)
+        more[rows] = (square <= further[rows, None]).sum(1)
+        two = np.argpartition(square, 1, axis=1)[:, :2]
+        low = np.take_along_axis(square, two, 1)
+        order = low.argmin(1)
+        line = np.arange(len(low))
+        nearest[rows], second[rows] = low[line, order], low[line, 1 - order]
+        which[rows] = two[line, order]
+
+    density = float(balls.mean() / k)
+    grown = _summed(near[:, :k], more - held, n)
+    covered = nearest <= radius
+    newly = _summed(near[:, :k], (~covered & (nearest <= further)).astype(float), n)
+    coverage = float(covered.mean())
+    without = (covered.sum() - covered + newly) / (n - 1)
+    alone = covered & (second > radius)  # covered by one drawn picture only
+    lost = np.bincount(which[alone], minlength=m).astype(float)
+    return {
+        "density": Figure(density, _left_out((grown - held) / (k * m), n), balls / k - density),
+        "coverage": Figure(coverage, _left_out(without, n), _left_out(-lost / n, m)),
+    }
+
+
+def _inside(centre: Matrix, point: Matrix, near: Index, reach: Matrix) -> tuple[Scores, Scores]:
+    """Which points (m,) lie in the ball of any centre, 1 or 0, and how many more would without each
+    of the centres (n,): its own ball is gone then, and those whose neighbour it was reach further.
+    """
+    k = NEIGHBOURS
+    near, radius, further = near[:, :k], reach[:, k - 1], reach[:, k]
+    balls, which = np.zeros(len(point), dtype=np.int64), np.zeros(len(point), dtype=np.int64)
+    for rows, square in _squares(centre, point):
+        within = square <= radius[rows, None]
+        balls += within.sum(0)
+        which += np.arange(rows.start, rows.start + len(square)) @ within
+    change = np.zeros(len(centre))
+    # a point in two balls or more stays within one whichever centre goes
+    [few] = np.nonzero(balls <= 1)
+    owner = np.where(balls == 1, which, -1)[few]
+    np.subtract.at(change, owner[owner >= 0], 1.0)
+    pairs = []  # of a point and a centre without which it would be inside
+    for rows, square in _squares(centre, point[few]):
+        shell = (square > radius[rows, None]) & (square <= further[rows, None])
+        ball, at = np.nonzero(shell)
+        pairs.append(np.repeat(at, k) * len(centre) + near[rows][ball].ravel())
+    if pairs:
+        at, gone = np.divmod(np.unique(np.concatenate(pairs)), len(centre))
+        helps = (owner[at] < 0) | (owner[at] == gone)
+        np.add.at(change, gone[helps], 1.0)
+    return (balls > 0).astype(np.float64), change
+
+
+def _left_out(values: Scores, count: int) -> Scores:
+    """Influences (count,) from the figure without each picture, up to a constant."""
+    found = -(count - 1) * values
+    return found - found.mean()
+
+
+def _summed(near: Index, values: Scores, count: int) -> Scores:
+    """(count,): for each picture the values of those whose neighbour it is."""
+    found = np.zeros(count)
+    np.add.at(found, near, values[:, None])
+    return found
+
+
+def _nearest(x: Matrix, count: int) -> tuple[Index, Matrix]:
+    """The nearest others of each row, nearest first, (n, count), and their squared distances."""
+    near, reach = np.empty((len(x), count), dtype=np.int64), np.empty((len(x), count))
+    for rows, square in _squares(x, x):
+        line = np.arange(len(square))
+        square[line, line + rows.start] = np.inf
+        found = np.argpartition(square, count - 1, axis=1)[:, :count]
+        distance = np.take_along_axis(square, found, 1)
+        order = distance.argsort(1, kind="stable")
+        near[rows] = np.take_along_axis(found, order, 1)
+        reach[rows] = np.take_along_axis(distance, order, 1)
+    return near, reach
+
+
+def _squares(a: Matrix, b: Matrix) -> Iterator[tuple[slice, Matrix]]:
+    """Squared distances of some rows of ``a`` to all of ``b``, (rows, len(b)), and which rows."""
+    of_b = (b**2).sum(1)
+    for start in range(0, len(a), ROWS):
+        some = a[start : start + ROWS]
+        square = some @ b.T
+        square *= -2
+        square += (some**2).sum(1)[:, None]
+        square += of_b
+        yield slice(start, start + len(some)), np.maximum(square, 0, out=square)
+
+
+def _kernel_sums(a: Matrix, b: Matrix) -> Scores:
+    """(len(a),): the kernel of each row of ``a``, summed over ``b``."""
+    sums = np.empty(len(a))
+    for start in range(0, len(a), ROWS):
+        near = a[start : start + ROWS] @ b.T
+        near /= a.shape[1]
+        near += 1
+        sums[start : start + ROWS] = np.einsum("ij,ij,ij->i", near, near, near)
+    return sums
+
+
+def _positive(found: Measure) -> Measure:
+    """The interval of a figure that is not negative: that of its logarithm."""
+    half = (found.high - found.low) / 2
+    if found.value <= 0:
+        return replace(found, low=0.0, high=half)
+    factor = math.exp(min(half / found.value, 700.0))
+    return replace(found, low=found.value / factor, high=found.value * factor)
+
+
+def _numbered(names: Sequence[Any]) -> list[int]:
+    number: dict[Any, int] = {}
+    return [number.setdefault(name, len(number)) for name in names]
+
+
+def _features(real: ArrayLike, drawn: ArrayLike) -> tuple[Matrix, Matrix]:
+    x, y = np.asarray(real, dtype=np.float64), np.asarray(drawn, dtype=np.float64)
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise ValueError(f"features {x.shape} and {y.shape} do not fit")
+    if min(len(x), len(y)) < FEWEST:
+        raise ValueError(f"{FEWEST} pictures of each sort or more, not {len(x)} and {len(y)}")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("features must be finite")
+    return x, y

@@ -1,0 +1,166 @@
+"""Use a system: any run or published weights, on one's own files."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from souron import registry
+from souron.hub import weights
+from souron.kinds import signature
+from souron.kinds.kind import Kind
+from souron.runs import evaluate as run_evaluate
+from souron.runs import folder as run_folder
+from souron.runs import train as run_train
+from souron.runs.record import DrawnRecord, RunRecord
+from souron.stats.records import Measure
+from souron.training import checkpoint
+from souron.utils.files import find_files
+from souron.utils.messages import UserError, _
+
+
+def load(name: str | Path, pretrained: bool = False) -> "Model":
+    """A run's folder, or a system's name; ``pretrained`` brings its published weights."""
+    folder = Path(name)
+    if (folder / "args.yaml").exists():
+        return Model(str(name), run_folder.load(folder), folder)
+    kind, config = registry.load_system(str(name))
+    if not kind.needs_fit:
+        return Model(str(name), kind(config, None).eval())
+    if not pretrained:
+        return Model(str(name))
+    if kind.task != "classify":
+        raise UserError("task", _("{name} has no published weights").format(name=name))
+    from torchvision.models._meta import _IMAGENET_CATEGORIES
+
+    from souron.tasks.classify import Spec
+
+    source = kind.published(registry.find(str(name))[1], config)
+    published = weights.weights(str(name), source)
+    mean, std = weights.normalisation(source)
+    seen = Spec(3, 224, tuple(_IMAGENET_CATEGORIES), mean, std)
+    system = kind(config, seen)
+    checkpoint.fill(system, published, Path(str(name)))
+    return Model(str(name), system.eval())
+
+
+@dataclass
+class Model:
+    """A system to hold in one's hand: ``model("cat.jpg").top5``, ``model.train(data=...)``."""
+
+    name: str
+    system: Any = field(default=None, repr=False)  # None: nothing learnt yet
+    folder: Path | None = None
+
+    def __call__(self, *given: str | Path | Kind, **options: Any) -> Any:
+        """What it says of each file, or of what is in memory: a ``Labels`` of a classifier for one,
+        a list for several files or frames. ``options`` are those of the system. Raises
+        UserError."""
+        answers = []
+        for each in given:
+            if isinstance(each, Kind):
+                told = signature.read_options(self.asked.options, options, "souron predict --help")
+                answers.append(self.answer(each, **told))
+                continue
+            for _file, answer in predict(self, [each], **options):
+                if isinstance(answer, UserError):
+                    raise answer
+                answers.append(answer)
+        return answers[0] if len(answers) == 1 else answers
+
+    @property
+    def asked(self) -> signature.Signature:
+        """What it takes and gives. Raises UserError where it cannot answer."""
+        if self.system is None:
+            raise UserError(
+                "not trained",
+                _("{name} cannot answer: it has not learnt to").format(name=self.name),
+                expected=_("a run, or a system with pretrained=true"),
+                fix=f"souron train {self.name}",
+            )
+        asked = signature.signature(type(self.system))
+        if asked is None:
+            raise UserError(
+                "task",
+                _("{name} answers nothing: it looks at no single case").format(name=self.name),
+                expected=_("a run of a system that does, such as a classifier's"),
+                fix="souron list",
+            )
+        return asked
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How files are read for it: what the kind's ``read`` takes."""
+        window = run_folder.read_args(self.folder).get("window") if self.folder else None
+        return self.system.reading() | ({"window": window} if window else {})
+
+    @torch.no_grad()
+    def answer(self, given: Kind, **options: Any) -> Kind:
+        """What it says of one thing. Raises UserError for another kind than it takes."""
+        takes = self.asked.given
+        if not isinstance(given, takes):
+            raise UserError(
+                "kind",
+                _("{name} was given a {kind}").format(
+                    name=self.name, kind=type(given).__name__.lower()
+                ),
+                expected=takes.__name__.lower(),
+            )
+        return self.system.eval().predict(given, **options)
+
+    def train(self, data: str | Path | None = None, **options: Any) -> RunRecord:
+        """``train.train`` of this system; the model is the trained one afterwards."""
+        record = run_train.train(self.name, data, **options)
+        self.system, self.folder = record.model, record.folder
+        return record
+
+    def val(self, data: str | Path | None = None) -> dict[str, Measure]:
+        """``evaluate.evaluate`` of this run. Raises UserError before it was trained."""
+        return run_evaluate.evaluate(self._trained(), data)
+
+    def generate(self, n: int = 64, seed: int = 0, **options: Any) -> DrawnRecord:
+        """``generate.generate`` of this run. Raises UserError before it was trained."""
+        from souron.runs import generate as run_generate
+
+        return run_generate.generate(self._trained(), n, seed, **options)
+
+    def _trained(self) -> Path:
+        if self.folder is None:
+            raise UserError(
+                "not trained",
+                _("{name} has not been trained yet").format(name=self.name),
+                fix=f"model.train(data=...), souron train {self.name}",
+            )
+        return self.folder
+
+    fit, evaluate = train, val
+
+
+def predict(
+    model: Model, files: Sequence[str | Path], **options: Any
+) -> Iterator[tuple[Path, Kind | UserError]]:
+    """What ``model`` says of each file; an unreadable one gets its UserError and stops nothing.
+    Each frame of a DICOM file with several gets an answer of its own, ``scan.dcm#3``."""
+    asked = model.asked
+    told = signature.read_options(asked.options, options, "souron predict --help")
+    reading = model.reading
+    for path in find_files(files, asked.given.folders):
+        try:
+            for given in asked.given.each(path, **reading):
+                yield Path(given.file), model.answer(given, **told)
+        except UserError as trouble:
+            yield path, trouble
+
+
+def keep(answer: Kind, file: Path, folder: Path) -> Path:
+    """Save an answer under the name of the file that was asked about; nothing is overwritten."""
+    stem = re.sub(r"[^\w.#\-]+", "-", file.stem).strip("-.") or "answer"
+    for number in range(1, 100_000):
+        path = folder / (stem + (f"-{number}" if number > 1 else "") + answer.suffix)
+        if not path.exists():
+            answer.save(path)
+            return path
+    raise AssertionError("no free name for an answer")

@@ -1,0 +1,323 @@
+"""Name -> file -> class. There is no list to edit: a file in ``systems/`` is a system, a file in
+``tasks/`` a task, a file in ``report/sections/`` a task's part of the reports.
+
+``resnet`` is the file ``systems/classify/resnet.py`` at its size ``small``; ``resnet152`` and
+``yolo_n`` name a size too. What a table shows of a system or a task is read from its
+source without importing it, so that ``souron list`` does not wait for torch.
+"""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from souron.metrics.metric import Metric
+from souron.utils.files import package_folders
+from souron.utils.messages import UserError, _, language
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A system as its file describes it."""
+
+    name: str
+    task: str
+    idea: str  # English
+    ja: str  # Japanese
+    year: int
+    paper: str  # authors, title, year, as in the file
+    url: str
+    sizes: tuple[str, ...]
+    status: str
+    file: Path
+    about: str  # the whole docstring
+    weights: dict[str, str]  # size -> its published weights, as fetching names them
+
+
+@dataclass(frozen=True)
+class OptionEntry:
+    """An option that only one task takes, as its ``Options`` describe it."""
+
+    name: str
+    type: str  # "int", "float", "str" or "bool"
+    default: Any
+    help: str  # English, the key of its translation
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """A task as its file describes it."""
+
+    name: str
+    title: str  # English, the key of its translation
+    metrics: tuple[Metric, ...]  # the first decides rankings
+    watches: str  # the metric of validation looks
+    default_data: str
+    formats: tuple[str, ...]
+    options: tuple[OptionEntry, ...]
+    not_compared: tuple[str, ...]  # options that ``souron compare`` does not take
+    file: Path
+
+
+@lru_cache
+def tasks() -> dict[str, TaskEntry]:
+    """Every task, by name. Imports nothing of them."""
+    files = [
+        file
+        for folder in package_folders("tasks")
+        for file in sorted(folder.glob("*.py"))
+        if not file.name.startswith("_")
+    ]
+    return {file.stem: describe_task(file) for file in files}
+
+
+def describe_task(file: Path) -> TaskEntry:
+    """Read a task's file without running it. Raises UserError where its class is not complete."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    own = [node for node in classes.values() if "Task" in map(ast.unparse, node.bases)]
+    if len(own) != 1:
+        raise _wrong_task(file, 1, _("{count} classes of Task").format(count=len(own)), "1")
+    values = _assigned(own[0])
+    for name in ("title", "takes", "gives", "metrics"):
+        if name not in values:
+            raise _wrong_task(file, own[0].lineno, _("no {name}").format(name=name), f"{name} = ")
+    try:
+        return TaskEntry(
+            name=file.stem,
+            title=_literal(values["title"]),
+            metrics=_literal(values["metrics"]),
+            watches=_literal(values["watches"]) if "watches" in values else "",
+            default_data=_literal(values["default_data"]) if "default_data" in values else "digits",
+            formats=_literal(values["formats"]) if "formats" in values else (),
+            options=tuple(_options(classes.get("Options"))),
+            not_compared=_literal(values["not_compared"]) if "not_compared" in values else (),
+            file=file,
+        )
+    except (ValueError, TypeError) as error:
+        raise _wrong_task(file, own[0].lineno, str(error), _("plain values")) from error
+
+
+def _wrong_task(file: Path, line: int, found: str, expected: str) -> UserError:
+    return UserError(
+        "task file",
+        _("{file}, line {line}: {found}").format(file=file, line=line, found=found),
+        expected=expected,
+        fix=_('see "Add a task" in CONTRIBUTING.md'),
+    )
+
+
+def _assigned(node: ast.ClassDef) -> dict[str, ast.expr]:
+    """What the body of a class assigns to names."""
+    values = {}
+    for item in node.body:
+        if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name):
+            values[item.targets[0].id] = item.value
+        elif isinstance(item, ast.AnnAssign) and item.value is not None:
+            values[getattr(item.target, "id", "")] = item.value
+    return values
+
+
+def _literal(node: ast.expr) -> Any:
+    """The value of constants, tuples, ``N_("text")`` and ``Metric(...)``. Raises ValueError."""
+    if isinstance(node, ast.Tuple):
+        return tuple(_literal(item) for item in node.elts)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        if node.func.id == "N_":
+            return _literal(node.args[0])
+        if node.func.id == "Metric":
+            named = {str(item.arg): _literal(item.value) for item in node.keywords}
+            return Metric(*map(_literal, node.args), **named)
+    return ast.literal_eval(node)
+
+
+def _options(node: ast.ClassDef | None) -> Iterator[OptionEntry]:
+    """``name: Annotated[int | None, Choice(N_("help"), low=1)] = None``, field by field."""
+    for item in node.body if node else ():
+        if not isinstance(item, ast.AnnAssign) or not isinstance(item.annotation, ast.Subscript):
+            continue
+        assert isinstance(item.annotation.slice, ast.Tuple)
+        kind, choice = item.annotation.slice.elts
+        assert isinstance(choice, ast.Call)
+        bounds = {str(word.arg): _literal(word.value) for word in choice.keywords}
+        yield OptionEntry(
+            name=getattr(item.target, "id", ""),
+            type=ast.unparse(kind).removesuffix(" | None"),
+            default=_literal(item.value) if item.value else None,
+            help=_literal(choice.args[0]),
+            low=bounds.get("low"),
+            high=bounds.get("high"),
+        )
+
+
+@lru_cache
+def metrics() -> dict[str, Metric]:
+    """Every metric of every task, by name."""
+    return {metric.name: metric for task in tasks().values() for metric in task.metrics}
+
+
+def metric(name: str) -> Metric:
+    """How a figure of that name is written; plain for a name that no task has."""
+    return metrics().get(name) or Metric(name)
+
+
+@lru_cache
+def load_task(name: str) -> Any:
+    """The task of that name. Imports torch."""
+    module = importlib.import_module(f"souron.tasks.{name}")
+    [kind] = (
+        thing
+        for thing in vars(module).values()
+        if inspect.isclass(thing)
+        and thing.__module__ == module.__name__
+        and hasattr(thing, "metrics")
+    )
+    return kind()
+
+
+def section(task: str) -> ModuleType | None:
+    """``report/sections/<task>.py``, a task's part of the reports; None where it has none."""
+    name = f"souron.report.sections.{task}"
+    return importlib.import_module(name) if importlib.util.find_spec(name) else None
+
+
+@lru_cache
+def entries() -> dict[str, Entry]:
+    """Every system, by name, in the order of task and year."""
+    found = [
+        describe(file)
+        for folder in package_folders("systems")
+        for file in sorted(folder.glob("*/*.py"))
+        if not file.name.startswith("_")
+    ]
+    return {entry.name: entry for entry in sorted(found, key=lambda e: (e.task, e.year, e.name))}
+
+
+def describe(file: Path) -> Entry:
+    """Read a system's file without running it."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    about = ast.get_docstring(tree) or ""
+    values = {
+        name: value
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        for name, value in _assigned(node).items()
+    }
+
+    sizes = values.get("SIZES", ast.Dict([], []))
+    assert isinstance(sizes, ast.Dict), f"{file}: SIZES is a plain dict"
+
+    def value(name: str, default: Any) -> Any:
+        return ast.literal_eval(values[name]) if name in values else default
+
+    paragraphs = re.split(r"\n\s*\n", about)
+    paper = " ".join(paragraphs[1].split()) if len(paragraphs) > 1 else ""
+    url = re.search(r"https?://\S+", paper)
+    return Entry(
+        name=file.stem,
+        task=file.parent.name,
+        idea=about.partition("\n")[0],
+        ja=value("ja", ""),
+        year=value("year", 0),
+        paper=re.sub(r"\s*https?://\S+", "", paper),
+        url=url.group().rstrip(".") if url else "",
+        sizes=tuple(ast.literal_eval(key) for key in sizes.keys if key),
+        status=value("status", "faithful"),
+        file=file,
+        about=about,
+        weights=value("WEIGHTS", {}),
+    )
+
+
+def find(name: str) -> tuple[Entry, str]:
+    """``"resnet152"`` -> the entry ``resnet`` and its size ``"152"``; ``"small"`` without one."""
+    everything = entries()
+    if name in everything:
+        return everything[name], "small"
+    for entry in sorted(everything.values(), key=lambda e: -len(e.name)):
+        size = name.removeprefix(entry.name).lstrip("_-")
+        if name.startswith(entry.name) and size in entry.sizes:
+            return entry, size
+    known = [*everything, *(full_name(e, size) for e in everything.values() for size in e.sizes)]
+    near = difflib.get_close_matches(name, dict.fromkeys(known), 3, 0.5)
+    raise UserError(
+        "system",
+        _("no system is named {name!r}").format(name=name),
+        expected=", ".join(near or everything),
+        fix=f"souron show {near[0]}" if near else "souron list",
+    )
+
+
+def full_name(entry: Entry, size: str) -> str:
+    """The name of a system at a size: ``resnet152``, ``vit_tiny``, ``resnet`` for its small."""
+    if size == "small":
+        return entry.name
+    return entry.name + size if size[0].isdigit() else f"{entry.name}_{size}"
+
+
+def load_system(name: str) -> tuple[Any, Any]:
+    """The class, and the config of the size that the name asks for. Imports torch."""
+    entry, size = find(name)
+    module = importlib.import_module(f"souron.systems.{entry.task}.{entry.name}")
+    found = system_class(module)
+    return found, found.SIZES[size]
+
+
+def system_class(module: ModuleType) -> Any:
+    """The one system that a file defines."""
+    own = [
+        thing
+        for thing in vars(module).values()
+        if inspect.isclass(thing)
+        and hasattr(thing, "SIZES")
+        and thing.__module__ == module.__name__
+    ]
+    assert len(own) == 1, f"{module.__name__} defines {len(own)} systems; one file, one system"
+    return own[0]
+
+
+def status(entry: Entry) -> str:
+    return {
+        "faithful": _("faithful"),
+        "reduced": _("reduced"),
+        "pretrained": _("pretrained"),
+    }[entry.status]
+
+
+def entry_as_json(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "task": entry.task,
+        "year": entry.year,
+        "paper": entry.paper,
+        "url": entry.url,
+        "idea": {"en": entry.idea, "ja": entry.ja},
+        "sizes": list(entry.sizes),
+        "status": entry.status,
+    }
+
+
+def differs(entry: Entry) -> str:
+    """The paragraph of a system's docstring that begins "Differs from the paper"."""
+    found = re.search(r"Differs from the paper[,:]?\s*(.*?)(\n\s*\n|\Z)", entry.about, re.DOTALL)
+    return " ".join(found[1].split()) if found else ""
+
+
+def about(entry: Any) -> str:
+    """A system's or data set's idea in the reader's language."""
+    return entry.ja if language() == "ja" and entry.ja else entry.idea
+
+
+def task_name(task: str) -> str:
+    """What is asked, in the reader's language."""
+    return _(tasks()[task].title) if task in tasks() else task

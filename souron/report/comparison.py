@@ -1,0 +1,232 @@
+"""The report of a comparison."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from souron import registry
+from souron.registry import task_name
+from souron.report import plots
+from souron.report.page import (
+    SMALL_TEST,
+    Fact,
+    budget_text,
+    few_cases,
+    leaks,
+    page,
+    plot,
+    receipt,
+    write,
+)
+from souron.stats.records import Row, Verdict
+from souron.training.budget import Budget
+from souron.utils import units
+from souron.utils.messages import N_, _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord
+
+AUC = N_(
+    "How often a case of a class is ranked above one of another class, whatever the threshold; the "
+    "mean over the classes. Differences by DeLong's method, counting trainings and patients."
+)
+
+
+def comparison_report(record: "ComparisonRecord") -> Path:
+    """Write ``report.html`` into the comparison's folder; its path. Raises UserError as above."""
+    headings = {
+        "ranking": _("Ranking"),
+        "verdicts": _("Every pair"),
+        "further": _("By further measures"),
+        "time": _("Against training time"),
+        "size": _("Against size and computation"),
+        "learning": _("Learning"),
+        "equal": _("What was equal"),
+        "receipt": _("Receipt"),
+    }
+    module = registry.section(record.task)
+    sections = module.comparison(record) if module and hasattr(module, "comparison") else []
+    measure, curves = record.measure, record.curves
+    budget = Budget.parse(record.budget).share(record.folds)  # the curves are of one training
+    follows = record.follows or measure
+    looked = any(f"val {follows}" in row for seeds in curves.values() for c in seeds for row in c)
+    seconds = budget.amount if budget.unit == "seconds" else None
+    examples = budget.amount if budget.unit == "examples" else None
+    names = [row.system for row in record.rows]
+    ordered = {name: curves[name] for name in names if any(curves.get(name, ()))}
+    parts: dict[str, Any] = {
+        "verdicts": [_pair(verdict, measure) for verdict in record.verdicts],
+        "race": looked
+        and plot(
+            plots.accuracy_over_seconds(ordered, follows, seconds),
+            _("{measure} of each system against seconds of training").format(
+                measure=registry.metric(follows).title
+            ),
+        ),
+        "learning": ordered
+        and plot(
+            plots.learning_curves(ordered, follows, "examples", examples),
+            _("learning curves of all systems against training examples seen"),
+        ),
+        "further": [
+            {
+                "name": registry.metric(name).title,
+                "about": _(AUC) if name == "AUC" else "",
+                "rows": _ranking(ranking.rows),
+                "verdicts": [_pair(verdict, name) for verdict in ranking.verdicts],
+            }
+            for name, ranking in record.further.items()
+        ],
+    }
+    left_out = {"time" if name == "race" else name for name, part in parts.items() if not part}
+    text = page(
+        "comparison.html",
+        title=_("{count} systems on {data}").format(count=len(names), data=record.data)
+        if len(names) > 1
+        else _("{system} on {data}").format(system=names[0], data=record.data),
+        eyebrow=_("comparison at equal budget · {task}").format(task=task_name(record.task)),
+        sentence=record.sentence,
+        notes=[*leaks(record), *([few_cases(record.cases)] if record.cases < SMALL_TEST else [])],
+        facts=[
+            Fact(_("test cases"), units.whole(record.cases)),
+            Fact(_("budget of each"), budget_text(record.budget)),
+            Fact(
+                _("trainings of each"),
+                units.whole(record.seeds * record.folds),
+                _("with different seeds")
+                if record.folds == 1
+                else _("{seeds} seeds, {folds} folds of each").format(
+                    seeds=record.seeds, folds=record.folds
+                ),
+            ),
+        ],
+        contents=[
+            *((section.name, section.title) for section in sections),
+            *((name, title) for name, title in headings.items() if name not in left_out),
+        ],
+        sections=sections,
+        headings=headings,
+        measure=registry.metric(measure).title,
+        cases=units.whole(record.cases),
+        rows=_ranking(record.rows),
+        intervals=plot(
+            plots.intervals(record.rows),
+            "; ".join(
+                f"{row.system} {registry.metric(measure).text(row.value)} "
+                f"({registry.metric(measure).interval(row.low, row.high)})"
+                for row in record.rows
+            ),
+        ),
+        matrix=record.verdicts
+        and plot(
+            plots.verdicts(record.verdicts, names, measure),
+            _("every system against every other; the table below says the same in words"),
+        ),
+        complexity=plot(
+            plots.complexity(record.rows),
+            _("{measure} against parameters and against FLOPs").format(
+                measure=registry.metric(measure).title
+            ),
+        ),
+        equal=_equal(record),
+        skipped=record.skipped,
+        receipt=receipt(record.receipt),
+        command=record.receipt.get("command", ""),
+        **parts,
+    )
+    return write(record.folder / "report.html", text)
+
+
+def comparison_html(record: "ComparisonRecord") -> str:
+    """A few lines of HTML about a comparison, for a notebook."""
+    rows = [
+        (row["system"], row["value"], row["interval"], row["seconds"], row["parameters"])
+        for row in _ranking(record.rows)
+    ]
+    measure = registry.metric(record.measure).title
+    return page(
+        "notebook.html",
+        headline=record.sentence,
+        columns=(
+            _("system"), measure, _("95 % interval"), _("training time"), _("parameters")
+        ),
+        rows=rows,
+        path=record.folder / "report.html",
+    )  # fmt: skip
+
+
+def _ranking(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    return [
+        {
+            "system": row.system,
+            "value": registry.metric(row.measure).text(row.value),
+            "interval": registry.metric(row.measure).interval(row.low, row.high),
+            "seeds": registry.metric(row.measure).interval(min(row.seeds), max(row.seeds))
+            if len(row.seeds) > 1
+            else units.UNKNOWN,
+            "seconds": units.seconds(row.train_seconds),
+            "examples": units.count(row.examples_seen),
+            "parameters": units.count(row.parameters),
+            "flops": units.scaled(row.flops),
+        }
+        for row in rows
+    ]
+
+
+def _pair(verdict: Verdict, measure: str) -> dict[str, str]:
+    a, b = verdict.a, verdict.b
+    told, kind = {
+        "better": (_("▲ {a} is better than {b}").format(a=a, b=b), "better"),
+        "worse": (_("▼ {a} is worse than {b}").format(a=a, b=b), "worse"),
+        "cannot tell": (_("≈ cannot tell"), "faint"),
+    }[verdict.verdict]
+    return {
+        "a": a,
+        "b": b,
+        "kind": kind,
+        "verdict": told,
+        "difference": registry.metric(measure).difference(verdict.difference),
+        "interval": registry.metric(measure).differences(verdict.low, verdict.high),
+        "needed": _needed(verdict),
+    }
+
+
+def _needed(verdict: Verdict) -> str:
+    if verdict.verdict != "cannot tell":
+        return ""
+    cases = units.roughly(verdict.cases_needed) if verdict.cases_needed else ""
+    if cases and verdict.seeds_needed:
+        told = _("about {cases} more test cases, or {seeds} more seeds each")
+    elif cases:
+        told = _("about {cases} more test cases")
+    elif verdict.seeds_needed:
+        told = _("about {seeds} more seeds each; more cases alone will not do")
+    else:
+        told = _("too close: neither more cases nor more seeds within reason")
+    return told.format(cases=cases, seeds=verdict.seeds_needed)
+
+
+def _equal(record: "ComparisonRecord") -> list[tuple[str, str]]:
+    options: Mapping[str, Any] = record.receipt.get("options", {})
+    change = options.get("augment")
+    if change is None and record.test is not None:
+        change = ", ".join(record.test.augment)
+    return [
+        (_("budget"), budget_text(record.budget)),
+        (_("seeds"), _("{count}, the same for all, trained in turns").format(count=record.seeds)),
+        (_("split"), _("the same, written to {file}").format(file="split.csv")),
+        (_("test cases"), units.whole(record.cases)),
+        *(
+            [
+                (
+                    _("cross-validation"),
+                    _("{count} folds, every case tested once a seed").format(count=record.folds),
+                )
+            ]
+            if record.folds > 1
+            else []
+        ),
+        (_("patients, known by"), record.grouped or _("nothing: each picture counts alone")),
+        (_("augmentation"), change or _("none")),
+        *([(_("batch"), str(options["batch"]))] if "batch" in options else []),
+    ]

@@ -1,0 +1,83 @@
+"""What the doctor of data found, with pictures."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from souron.data.check import Checkup, Finding
+from souron.report.page import Fact, Tile, page, tile, write
+from souron.utils import units
+from souron.utils.messages import _
+
+MOST_PICTURES = 24  # of a finding
+MOST_FILES = 50
+
+
+def check_page(found: Checkup, path: Path) -> Path:
+    """Write the page; its path. Raises UserError where it cannot be written."""
+    count: Counter[str] = Counter(finding.severity for finding in found.findings)
+    names = {"error": _("errors"), "warning": _("warnings"), "hint": _("hints")}
+    text = page(
+        "check.html",
+        title=_("Doctor of data: {name}").format(name=found.cases.name),
+        eyebrow=_("data"),
+        headline=headline(finding.severity for finding in found.findings),
+        facts=[
+            Fact(_("files"), units.whole(found.files)),
+            Fact(_("readable"), units.whole(len(found.cases))),
+            *(Fact(name, units.whole(count[severity])) for severity, name in names.items()),
+        ],
+        contents=[(f"f{i}", finding.code) for i, finding in enumerate(found.findings)],
+        findings=[_shown(found, finding) for finding in found.findings],
+    )
+    return write(path, text)
+
+
+def headline(severe: Iterable[Any]) -> str:
+    """One sentence about the severities of all findings."""
+    count = Counter(severe)
+    if count["error"]:
+        return _("Findings that would make a result wrong: {count}. Mend them first.").format(
+            count=count["error"]
+        )
+    if count["warning"]:
+        return _("Nothing is wrong. Findings that need a look: {count}.").format(
+            count=count["warning"]
+        )
+    return _("Nothing was found that would spoil a result.")
+
+
+def _shown(found: Checkup, finding: Finding) -> dict[str, Any]:
+    return {
+        "code": finding.code,
+        "severity": units.severity(finding.severity),
+        "message": finding.message,
+        "fix": finding.fix,
+        "families": _families(found, finding),
+        "files": finding.files[:MOST_FILES] if not finding.rows else (),
+        "more": max(0, len(finding.files) - MOST_FILES) if not finding.rows else 0,
+    }
+
+
+def _families(found: Checkup, finding: Finding) -> list[list[Tile]]:
+    """The pictures, those that belong together in one list."""
+    cases, shown, left = found.cases, [], MOST_PICTURES
+    for family in finding.rows:
+        rows = family[: max(2, min(len(family), left))]
+        if left <= 0:
+            break
+        left -= len(rows)
+        shown.append([
+            tile(cases.input[i], cases.file[i], _lines(found, i), cases.file[i]) for i in rows
+        ])  # fmt: skip
+    if all(len(family) == 1 for family in shown):  # nothing belongs together: one row of pictures
+        return [[one for family in shown for one in family]] if shown else []
+    return shown
+
+
+def _lines(found: Checkup, row: int) -> tuple[str, ...]:
+    cases = found.cases
+    group = cases.group[row] if cases.group else ""
+    part = cases.part[row] if cases.part else ""
+    return tuple(filter(None, (cases.classes[cases.target[row]], group, part)))

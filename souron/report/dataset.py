@@ -1,0 +1,178 @@
+"""What a data set looks like: ``data.html`` and ``data.png``."""
+
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from souron import registry
+from souron.data import transforms
+from souron.data.dataset import Dataset
+from souron.kinds.codecs import image
+from souron.report import plots
+from souron.report.page import (
+    Fact,
+    Tile,
+    colour,
+    counts_of,
+    of_each_class,
+    page,
+    picture_size,
+    plot,
+    tile,
+    write,
+)
+from souron.utils import files, units
+from souron.utils.messages import _
+
+MOST_CLASSES = 30  # shown, the largest
+MOST_MEASURED = 2000  # files, for their pictures' sizes
+SHOWN = 12  # of each class
+EXAMPLES = 3  # pictures that are followed through preparation and augmentation
+
+
+def data_page(cases: Dataset, folder: Path) -> Path:
+    """Write ``data.html`` and ``data.png`` into ``folder``; the page's path. Raises UserError."""
+    counts = counts_of(cases)
+    rows = of_each_class(cases, SHOWN)
+    largest = sorted(sorted(rows, key=lambda k: -counts[k])[:MOST_CLASSES])
+    chosen = {cases.classes[k]: cases.input[rows[k]] for k in largest}
+    shown = [counts[k] for k in largest]
+    with files.atomically(folder / "data.png") as beside:
+        beside.write_bytes(plots.overview(chosen, shown, cases.input, cases.name))
+
+    followed = [rows[k][0] for k in largest[:EXAMPLES]]
+    augmentation = [_augmented(cases, i) for i in followed] if cases.augment else []
+    headings = {
+        "classes": _("Classes"),
+        "sizes": _("Sizes and pixel values"),
+        "preparation": _("Preparation, step by step"),
+        "augmentation": _("Augmentation, step by step"),
+        "parts": _("Parts and groups"),
+        "skipped": _("Skipped files"),
+    }
+    parts = _parts(cases)
+    there = {"augmentation": augmentation, "parts": parts, "skipped": cases.skipped}
+    text = page(
+        "data.html",
+        title=cases.name,
+        eyebrow=_("data"),
+        facts=[
+            Fact(_("cases"), units.whole(len(cases))),
+            Fact(_("classes"), units.whole(len(cases.classes)), _uneven(shown)),
+            Fact(_("picture"), f"{cases.side} × {cases.side}", colour(cases)),
+            Fact(_("files skipped"), units.whole(len(cases.skipped))),
+        ],
+        contents=[(name, title) for name, title in headings.items() if there.get(name, True)],
+        headings=headings,
+        classes=plot(
+            plots.classes(chosen, shown),
+            "; ".join(f"{cases.classes[k]} {counts[k]}" for k in largest),
+        ),
+        classes_caption=_("Of {all} classes, the {count} largest.").format(
+            all=len(cases.classes), count=len(largest)
+        )
+        if len(largest) < len(cases.classes)
+        else "",
+        sizes=_sizes(cases),
+        pixels=plot(plots.pixels(cases.input), _("how often each pixel value occurs")),
+        preparation=[_prepared(cases, i) for i in followed],
+        augmentation=augmentation,
+        parts=parts,
+        skipped=cases.skipped,
+    )
+    return write(folder / "data.html", text)
+
+
+def _uneven(counts: list[int]) -> str:
+    return _("{least} to {most} cases each").format(
+        least=units.whole(min(counts)), most=units.whole(max(counts))
+    )
+
+
+def _file(cases: Dataset, row: int) -> tuple[Path, Path] | None:
+    """The case's own file and the folder it must not leave, where the source is of files."""
+    source = Path(cases.source)
+    folder = source.parent if source.is_file() else source
+    path, _frame = image.case_file(folder, cases.file[row])
+    return (path, folder) if cases.source and path.is_file() else None
+
+
+def _sizes(cases: Dataset) -> list[tuple[str, str]]:
+    facts = [(_("pictures as souron uses them"), picture_size(cases))]
+    every = max(1, len(cases) // MOST_MEASURED)
+    sizes = []
+    for row in range(0, len(cases), every):
+        file = _file(cases, row)
+        if file is not None:
+            sizes.append(image.look(*file).size)
+    if sizes:
+        wide, high = zip(*sizes, strict=True)
+        found = [(min(wide), min(high)), (median(wide), median(high)), (max(wide), max(high))]
+        least, middle, most = (f"{w:.0f} × {h:.0f}" for w, h in found)
+        facts.insert(
+            0,
+            (
+                _("files, width × height"),
+                _("from {least} to {most} pixels, median {middle}").format(
+                    least=least, most=most, middle=middle
+                ),
+            ),
+        )
+    some = cases.input[::every].float()
+    facts.append((_("mean of all pixels"), f"{some.mean().item():.1f}"))
+    facts.append((_("standard deviation"), f"{some.std().item():.1f}"))
+    facts.append((_("source"), cases.source or units.UNKNOWN))
+    facts.append((_("licence"), cases.licence or units.UNKNOWN))
+    return facts
+
+
+def _prepared(cases: Dataset, row: int) -> list[Tile]:
+    """As read, resized, normalised."""
+    name, pixels = cases.classes[cases.target[row]], cases.input[row]
+    steps = []
+    file = _file(cases, row)
+    if file is not None:
+        frame = image.case_file(file[1], cases.file[row]).frame
+        picture = image.rounded(image.read(*file, frame=frame))
+        size = f"{picture.width} × {picture.height}"
+        steps.append(tile(picture, name, (_("as read: {size}").format(size=size), name)))
+    told = _("resized: {side} × {side}") if steps else _("as read: {side} × {side}")
+    steps.append(tile(pixels, name, (told.format(side=cases.side), name)))
+    normal = _normalised(cases, pixels)
+    lines = (
+        _("normalised: {low} to {high}").format(
+            low=f"{normal.min().item():.1f}", high=f"{normal.max().item():.1f}"
+        ),
+        name,
+    )
+    return [*steps, tile(plots.signed(normal), name, lines)]
+
+
+def _normalised(cases: Dataset, pixels: Tensor) -> Tensor:
+    seen = registry.load_task("classify").spec(cases)
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
+    return (pixels / 255 - mean) / std
+
+
+def _augmented(cases: Dataset, row: int) -> list[Tile]:
+    name, pixels = cases.classes[cases.target[row]], cases.input[row]
+    told = transforms.what()
+    return [
+        tile(pixels, name, (_("as it is"), name)),
+        *(
+            tile(picture, step, (step, told.get(step, "")))
+            for step, picture in transforms.steps(pixels, cases.augment)
+        ),
+    ]
+
+
+def _parts(cases: Dataset) -> list[tuple[str, str]]:
+    facts = [
+        (part, _("{count} cases").format(count=units.whole(list(cases.part).count(part))))
+        for part in sorted(set(cases.part) - {""})
+    ]
+    if cases.group:
+        facts.append((_("groups, kept together"), units.whole(len(set(cases.group)))))
+    return facts

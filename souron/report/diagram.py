@@ -1,0 +1,257 @@
+"""A system as a picture: its layers as boxes from input to output.
+
+A box is as high as the square root of its maps' side and as wide as the logarithm of their number,
+so that a pixel and a thousand channels fit on one line. Vectors are bars as high as they are long.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+
+from souron.data.dataset import Rows
+from souron.evaluation import summary
+from souron.system import System
+from souron.utils.messages import _
+
+BATCH = 32  # cases of an update: some systems learn from parts of them
+MOST = 26  # boxes on one line; deeper systems are drawn by their blocks
+
+COLOURS = {
+    "input": "#b8bcc2",
+    "convolution": "#4c8bbf",
+    "convolutions": "#2f6391",
+    "pooling": "#d9a441",
+    "connected": "#5aa469",
+    "mixing": "#3d7a4a",
+    "attention": "#b0588d",
+    "kept": "#8a6fb3",
+    "other": "#8d9199",
+}
+
+
+@dataclass(frozen=True)
+class Box:
+    name: str  # as in the weights file: "layer1.0"
+    kind: str  # a key of COLOURS
+    shape: tuple[int, ...]  # of what comes out for one case
+
+
+def meaning(kind: str) -> str:
+    """What a colour stands for, in the reader's language."""
+    return {
+        "input": _("input"),
+        "convolution": _("convolution"),
+        "convolutions": _("block of convolutions"),
+        "pooling": _("pooling"),
+        "connected": _("fully connected"),
+        "mixing": _("block of fully connected layers"),
+        "attention": _("block with attention"),
+        "kept": _("kept points"),
+        "other": _("other"),
+    }[kind]
+
+
+def boxes(model: Any, seen: Any) -> list[list[Box]]:
+    """The lines to draw of a blueprint: one, or one for each network that has its own optimizer."""
+    calls = watched(model, seen)
+    if not any(True for _weight in model.parameters()):
+        kept = [Box(name, "kept", tuple(held.shape)) for name, held in model.named_buffers()]
+        return [[Box("", "input", summary.describe(seen)), *kept]]
+    optimizers = model.optimizers()
+    # the order of the definition, which is the order of reading
+    networks = [name for name, _part in model.named_children() if name in optimizers]
+    if not networks:
+        return [[Box("", "input", summary.describe(seen)), *line(model, calls, "")]]
+    lines = [line(model, calls, f"{name}.") for name in networks]
+    return [[Box("", "input", calls[row[0].name].taken), *row] for row in lines]
+
+
+@dataclass(frozen=True)
+class Call:
+    taken: tuple[int, ...]
+    given: tuple[int, ...]
+
+
+def watched(model: Any, seen: Any) -> dict[str, Call]:
+    """What each part takes and gives for one case, in the order in which the parts finish."""
+    calls: dict[str, Call] = {}
+
+    def watch(name: str) -> Any:
+        def note(part: nn.Module, taken: Any, given: Any) -> None:
+            if isinstance(given, Tensor) and isinstance(taken[0], Tensor):
+                shapes = (tuple(value.shape[1:]) or (1,) for value in (taken[0], given))
+                calls.setdefault(name, Call(*shapes))
+
+        return note
+
+    hooks = [part.register_forward_hook(watch(name)) for name, part in model.named_modules()]
+    summary.try_once(model, seen)
+    if type(model).updates is not System.updates and len(model.optimizers()) > 1:
+        learn_once(model, seen)
+    for hook in hooks:
+        hook.remove()
+    return calls
+
+
+def learn_once(model: Any, seen: Any) -> None:
+    """One round of updates without numbers, so that each network is called by itself."""
+    picture = torch.zeros(BATCH, seen.channels, seen.side, seen.side, device="meta")
+    batch = model.batch(Rows(picture, torch.zeros(BATCH, dtype=torch.long, device="meta")))
+    # autocast does not know the meta device
+    with mock.patch("torch.autocast", lambda *_about, **_more: nullcontext()):
+        for _update in model.train().updates(batch, 0):
+            pass
+    model.eval()
+
+
+def line(model: nn.Module, calls: dict[str, Call], network: str) -> list[Box]:
+    """The parts of one network at the deepest level that fits on a line."""
+    for depth in range(summary.deepest(model), network.count("."), -1):
+        rows = [row for row in shown(model, calls, depth) if row.name.startswith(network)]
+        if len(rows) <= MOST:
+            break
+    return rows
+
+
+def shown(model: nn.Module, calls: dict[str, Call], depth: int) -> Iterator[Box]:
+    """The parts down to a depth that learn or change the shape; no norms, no bends."""
+    parts = dict(model.named_modules())
+    closed = blocks(model)
+    for name, call in calls.items():
+        level, part = name.count(".") + 1, parts[name]
+        ends = level == depth or name in closed or next(part.children(), None) is None
+        inside = any(name.startswith(f"{block}.") for block in closed)
+        if not name or level > depth or not ends or inside:
+            continue
+        kind = sort(part)
+        idle = kind in ("other", "pooling") and call.taken == call.given
+        if idle or "Norm" in type(part).__name__:
+            continue
+        yield Box(name, kind, call.given)
+
+
+def blocks(model: nn.Module) -> set[str]:
+    """The parts of a repeated type of the system's own: what is within need not be a sequence."""
+    found = set()
+    for name, parent in model.named_modules():
+        parts = {title: part for title, part in parent.named_children() if title != "average"}
+        types = Counter(map(type, parts.values()))
+        for title, child in parts.items():
+            own = not type(child).__module__.startswith("torch.nn")
+            if own and types[type(child)] > 1 and next(child.children(), None) is not None:
+                found.add(f"{name}.{title}".lstrip("."))
+    return found
+
+
+def sort(part: nn.Module) -> str:
+    """The kind of a layer, or what a block of layers is made of."""
+    if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
+        return "convolution"
+    if isinstance(part, nn.Linear):
+        return "connected"
+    within = list(part.modules())
+    if any("Attention" in type(each).__name__ for each in within):
+        return "attention"
+    convolving = sum(isinstance(each, nn.Conv2d | nn.ConvTranspose2d) for each in within)
+    if convolving:
+        return "convolution" if convolving == 1 else "convolutions"
+    if any(isinstance(each, nn.Linear) for each in within):
+        return "mixing"
+    return "pooling" if "Pool" in type(part).__name__ else "other"
+
+
+def draw(lines: list[list[Box]], file: Path, words: bool = True) -> None:
+    """Write the picture as SVG, with the layers' names and shapes and a legend or without."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    from souron.utils import fonts
+
+    style: Any = {
+        "font.family": fonts.families(),
+        "font.size": 8,
+        "svg.hashsalt": "souron",
+        "text.parse_math": False,
+    }
+    with matplotlib.rc_context(style):
+        height = 2.6 * len(lines) + 0.4 if words else 1.9 * len(lines)
+        figure = Figure(figsize=(9, height), layout="constrained")
+        for axes, row in zip(figure.subplots(len(lines), squeeze=False)[:, 0], lines, strict=True):
+            draw_line(axes, row, words)
+        kinds = dict.fromkeys(box.kind for row in lines for box in row)
+        handles = [Patch(color=COLOURS[kind], label=meaning(kind)) for kind in kinds]
+        if words:
+            figure.legend(
+                handles=handles, loc="outside lower center", ncols=len(kinds), frameon=False
+            )
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
+
+
+def draw_line(axes: Any, row: list[Box], words: bool) -> None:
+    from matplotlib.patches import Polygon
+
+    largest = max((side(box) for box in row), default=1)
+    longest = max((box.shape[0] for box in row if len(box.shape) == 1), default=1)
+    gap, slant = 0.16, 0.28
+    x = 0.0
+    for box in row:
+        if len(box.shape) == 1:
+            width, depth = 0.07, 0.05
+            height = 0.15 + 0.75 * math.log1p(box.shape[0]) / math.log1p(max(longest, 4096))
+        else:
+            width = 0.05 + 0.05 * math.log2(channels(box))
+            height = 0.12 + 0.88 * math.sqrt(side(box) / largest)
+            depth = slant * height
+        low, high, right = -height / 2, height / 2, x + width
+        back, top = right + depth, high + depth * 0.7
+        faces = {
+            1.0: [(x, low), (right, low), (right, high), (x, high)],
+            1.25: [(x, high), (right, high), (back, top), (x + depth, top)],
+            0.78: [(right, low), (back, top - height), (back, top), (right, high)],
+        }
+        for light, corners in faces.items():
+            colour = shade(COLOURS[box.kind], light)
+            axes.add_patch(Polygon(corners, facecolor=colour, edgecolor="white", linewidth=0.5))
+        if words:
+            label = "×".join(map(str, box.shape))
+            name = short(box.name)
+            axes.text(
+                x + width / 2 + 0.08, -0.62, f"{name}\n{label}" if name else label,
+                rotation=50, rotation_mode="anchor", ha="right", va="center", fontsize=7,
+            )  # fmt: skip
+        x = right + max(gap, depth * 0.75)
+    axes.set(xlim=(-0.5, max(x + 0.3, 4)), ylim=(-1.25 if words else -0.6, 0.9), aspect="equal")
+    axes.axis("off")
+
+
+def channels(box: Box) -> int:
+    """How many maps, or how wide a token."""
+    return box.shape[0] if len(box.shape) == 3 else box.shape[-1]
+
+
+def side(box: Box) -> float:
+    """Of the maps in pixels; of tokens the side of the square that they would fill."""
+    return math.sqrt(math.prod(box.shape) / channels(box)) if len(box.shape) > 1 else 1
+
+
+def short(name: str) -> str:
+    """The last part of a name, and the one before it where the last is a number."""
+    *_before, parent, last = ["", *name.split(".")]
+    return f"{parent}.{last}" if last.isdigit() and parent else last
+
+
+def shade(colour: str, light: float) -> tuple[float, ...]:
+    """A colour made lighter (above 1) or darker (below 1)."""
+    from matplotlib.colors import to_rgb
+
+    return tuple(min(1.0, value * light) for value in to_rgb(colour))

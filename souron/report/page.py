@@ -1,0 +1,233 @@
+"""What every page is made of: one HTML file, pictures inside it, nothing from elsewhere."""
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jinja2
+from markupsafe import Markup
+from PIL import Image
+from torch import Tensor
+
+import souron
+from souron.data import load
+from souron.data.dataset import Dataset
+from souron.kinds.codecs import animation
+from souron.kinds.codecs.image import picture
+from souron.training.budget import Budget
+from souron.utils import files, plotting, units
+from souron.utils.messages import _, language
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+SMALL_TEST = 100  # cases; fewer say little
+MOST_ITEMS = 12  # of a list in a receipt, such as label names
+
+
+@dataclass(frozen=True)
+class Plot:
+    uri: str
+    alt: str
+    width: int  # CSS pixels
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A small picture with lines of text below."""
+
+    uri: str
+    alt: str
+    side: int  # pixels
+    lines: tuple[str, ...] = ()
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Fact:
+    name: str
+    value: str
+    detail: str = ""
+
+
+def plot(drawn: bytes, alt: str) -> Plot:
+    with Image.open(io.BytesIO(drawn)) as image:
+        wide = image.width
+    return Plot(plotting.uri(drawn), alt, round(wide * 96 / plotting.DOTS))
+
+
+def tile(image: Tensor | Image.Image, alt: str, lines: Sequence[str] = (), file: str = "") -> Tile:
+    """``image`` (C, H, W) uint8, or any picture."""
+    shown = image if isinstance(image, Image.Image) else picture(image)
+    return Tile(animation.thumbnail(shown), alt, max(shown.size), tuple(lines), file)
+
+
+def of_each_class(cases: Dataset, count: int) -> dict[int, list[int]]:
+    """The first ``count`` cases of each class that has any: label -> rows."""
+    rows = {}
+    for label in range(len(cases.classes)):
+        found = (cases.target == label).nonzero().flatten()[:count].tolist()
+        if found:
+            rows[label] = found
+    return rows
+
+
+def counts_of(cases: Dataset) -> list[int]:
+    """Cases of each class."""
+    return cases.target.bincount(minlength=len(cases.classes)).tolist()
+
+
+def picture_size(cases: Dataset) -> str:
+    return _("{side} × {side} pixels, {colour}").format(side=cases.side, colour=colour(cases))
+
+
+def colour(cases: Dataset) -> str:
+    return _("colour") if cases.channels == 3 else _("grey")
+
+
+def flat(thing: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Nested dicts as rows: ``machine · cores``, ``2``. Empty values are left out."""
+    if isinstance(thing, Mapping):
+        for key, value in thing.items():
+            yield from flat(value, f"{name} · {key}" if name else str(key))
+    elif isinstance(thing, list | tuple):
+        more = len(thing) - MOST_ITEMS
+        shown = ", ".join(str(item) for item in thing[:MOST_ITEMS])
+        yield name, f"{shown}, … (+{more})" if more > 0 else shown
+    elif thing not in (None, ""):
+        kind = name.rpartition(" ")[2]
+        if kind in ("memory", "memory_free", "bytes") and isinstance(thing, int):
+            yield name, units.size(thing)
+        elif kind == "seconds" and isinstance(thing, float):
+            yield name, units.seconds(thing)
+        else:
+            yield name, str(thing)
+
+
+def receipt(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """A receipt's parts, each with its rows; the command stands by itself."""
+    titles = {
+        "data": _("Data"),
+        "machine": _("Machine"),
+        "forecast": _("Forecast"),
+        "outcome": _("Outcome"),
+        "options": _("Options"),
+    }
+    order = [
+        *(key for key in titles if key in record),
+        *(key for key in record if key not in titles),
+    ]
+    return [
+        (titles.get(key, key), list(flat(record[key], "" if key in titles else key)))
+        for key in order
+        if key != "command"
+    ]
+
+
+@lru_cache
+def _pages() -> jinja2.Environment:
+    return _environment(autoescape=True, finalize=_unbroken)
+
+
+@lru_cache
+def _cards() -> jinja2.Environment:
+    return _environment(autoescape=False, finalize=_plain)
+
+
+def _environment(**options: Any) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        **options,
+    )
+    environment.globals.update(_=_)
+    environment.filters["whole"] = units.whole
+    return environment
+
+
+def _unbroken(text: Any) -> Any:
+    """No line may end between a number and its percent sign."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%") if isinstance(text, str) else text
+
+
+def _plain(text: Any) -> str:
+    """Text that Markdown and the HTML in it leave as it is; Markup is trusted."""
+    if isinstance(text, Markup):
+        return text
+    line = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*_\[\]|>#])", r"\\\1", line)
+
+
+class Section(NamedTuple):
+    """One part of a report."""
+
+    name: str  # the link to it
+    title: str
+    html: Markup
+
+
+def section(name: str, title: str, template: str, part: Any) -> list[Section]:
+    """What the macro ``name`` of a template makes of ``part``; nothing of an empty one."""
+    if not part:
+        return []
+    macro = getattr(_pages().get_template(template).module, name)
+    return [Section(name, title, Markup(macro(part)))]
+
+
+def page(template: str, **context: Any) -> str:
+    """An HTML page in the reader's language."""
+    context |= {
+        "language": language(),
+        "version": souron.__version__,
+        "day": date.today().isoformat(),
+    }
+    return _pages().get_template(template).render(context)
+
+
+def card(template: str, **context: Any) -> str:
+    """A Markdown page in the reader's language."""
+    return _cards().get_template(template).render(context)
+
+
+def write(path: Path, text: str) -> Path:
+    """Atomically; file names that are no valid text are shown with ``?``."""
+    files.write_text(path, text.encode("utf-8", "replace").decode("utf-8"))
+    return path
+
+
+def budget_text(text: str) -> str:
+    budget = Budget.parse(text)
+    if budget.unit == "seconds" and budget.amount < 60:
+        return _("{seconds} s").format(seconds=f"{budget.amount:g}")
+    if budget.unit == "seconds":
+        return units.seconds(budget.amount)
+    if budget.unit == "epochs":
+        return _("{count} epochs").format(count=f"{budget.amount:g}")
+    return _("{count} examples").format(count=units.count(budget.amount))
+
+
+def leaks(record: "RunRecord | ComparisonRecord") -> list[str]:
+    """What stands on top of a report whose test shares something with training. Known data sets are
+    as published."""
+    leaking, torn = record.leaking, record.torn
+    if record.data in load.names() or not (leaking or torn):
+        return []
+    return [
+        _(
+            "The figures are too good: {groups} groups (patients) and {pictures} pictures lie on "
+            "both sides of the split, which was allowed (allow_leak)."
+        ).format(groups=len(torn), pictures=len(leaking))
+    ]
+
+
+def few_cases(cases: int) -> str:
+    return _(
+        "Only {n} test cases: the interval is wide, and the next {n} may tell another story."
+    ).format(n=cases)

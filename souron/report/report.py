@@ -1,0 +1,17 @@
+"""The reports: one offline HTML file for a run, a comparison or a data set."""
+
+from souron.report.comparison import comparison_html, comparison_report
+from souron.report.data_check import check_page
+from souron.report.dataset import data_page
+from souron.report.drawn import drawn_html
+from souron.report.run import run_html, run_report
+
+__all__ = [
+    "check_page",
+    "comparison_html",
+    "comparison_report",
+    "data_page",
+    "drawn_html",
+    "run_html",
+    "run_report",
+]

@@ -1,0 +1,392 @@
+"""The report of one run, and its model card."""
+
+import csv
+import re
+from collections import Counter, defaultdict
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from souron import registry
+from souron.data.dataset import Dataset
+from souron.report import plots
+from souron.report.page import (
+    SMALL_TEST,
+    Fact,
+    Plot,
+    Tile,
+    card,
+    few_cases,
+    flat,
+    leaks,
+    of_each_class,
+    page,
+    picture_size,
+    plot,
+    receipt,
+    tile,
+    write,
+)
+from souron.training.budget import Budget
+from souron.utils import units
+from souron.utils.messages import UserError, _, language
+
+if TYPE_CHECKING:
+    from souron.runs.record import RunRecord
+
+SAMPLES = 20
+PARTS = ("train", "val", "test")
+
+
+def run_report(record: "RunRecord") -> Path:
+    """Write ``report.html`` and ``card.md`` into the run's folder; the report's path.
+
+    Sections without data are left out. Raises UserError where the folder cannot be written.
+    """
+    write(record.folder / "card.md", _card(record))
+    sections = _of_task(record, "run")
+    headings = {
+        "learning": _("Training"),
+        "data": _("Data"),
+        "forecast": _("Forecast and outcome"),
+        "system": _("The system"),
+        "receipt": _("Receipt"),
+    }
+    curve = _curve(record)
+    contents = [(section.name, section.title) for section in sections]
+    contents += [item for item in headings.items() if item[0] != "learning" or curve]
+    text = page(
+        "run.html",
+        title=_("{system} on {data}").format(system=record.system, data=record.data),
+        eyebrow=registry.task_name(record.task),
+        headline=_headline(record),
+        notes=_notes(record),
+        facts=_run_facts(record),
+        contents=contents,
+        sections=sections,
+        curve=curve,
+        headings=headings,
+        data=_data(record),
+        costs=_costs(record),
+        system=_system(record),
+        receipt=receipt(record.receipt),
+        command=record.receipt.get("command", ""),
+    )
+    return write(record.folder / "report.html", text)
+
+
+def _of_task(record: "RunRecord", part: str) -> list[Any]:
+    """What the task's section says: ``report/sections/<task>.py``, where it has such a part."""
+    module = registry.section(record.task)
+    return getattr(module, part)(record) if module is not None and hasattr(module, part) else []
+
+
+def run_html(record: "RunRecord") -> str:
+    """A few lines of HTML about a run, for a notebook."""
+    rows = [
+        (
+            registry.metric(name).title,
+            registry.metric(name).text(m.value),
+            registry.metric(name).interval(m.low, m.high),
+            m.n,
+        )
+        for name, m in record.measures.items()
+    ]
+    return page(
+        "notebook.html",
+        headline=_headline(record),
+        columns=(_("measure"), _("value"), _("95 % interval"), "n"),
+        rows=rows,
+        path=record.folder / "report.html",
+    )
+
+
+def _notes(record: "RunRecord") -> list[str]:
+    cases = record.parts.get("test", 0)
+    few = [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
+    return [*leaks(record), *few, *_of_task(record, "notes")]
+
+
+def _headline(record: "RunRecord") -> str:
+    if record.measures and (own := _of_task(record, "headline")):
+        return str(own)
+    said = {
+        "system": record.system,
+        "data": record.data,
+        "train": units.whole(record.parts.get("train", 0)),
+        "test": units.whole(record.parts.get("test", 0)),
+        "time": units.seconds(record.outcome.seconds),
+    }
+    if not record.measures:
+        return _("{system} learnt from {train} cases of {data} in {time}.").format(**said)
+    name, measure = next(iter(record.measures.items()))
+    metric = registry.metric(name)
+    return _(
+        "{system} learnt from {train} cases of {data} in {time}; {measure} {value} on {test} test "
+        "cases it never saw (95 % interval {interval})."
+    ).format(
+        **said,
+        measure=metric.title,
+        value=metric.text(measure.value),
+        interval=metric.interval(measure.low, measure.high),
+    )
+
+
+def _run_facts(record: "RunRecord") -> list[Fact]:
+    facts = [
+        Fact(
+            registry.metric(name).title,
+            registry.metric(name).text(measure.value),
+            _("{interval}, n = {n}").format(
+                interval=registry.metric(name).interval(measure.low, measure.high),
+                n=units.whole(measure.n),
+            ),
+        )
+        for name, measure in record.measures.items()
+        if registry.metric(name).headline
+    ]
+    examples = record.curve[-1].get("examples") if record.curve else None
+    return [
+        *facts,
+        Fact(
+            _("training time"),
+            units.seconds(record.outcome.seconds),
+            _training_detail(record, examples),
+        ),
+        Fact(_("parameters"), units.count(record.parameters)),
+        Fact(_("one forward pass"), units.operations(record.flops)),
+    ]
+
+
+def _training_detail(record: "RunRecord", examples: float | None) -> str:
+    if record.trainings > 1:
+        return _("of {count} trainings together").format(count=record.trainings)
+    return _("{count} examples seen").format(count=units.count(examples)) if examples else ""
+
+
+def _costs(record: "RunRecord") -> list[dict[str, str]]:
+    forecast, outcome = record.forecast, record.outcome
+    return [
+        {
+            "name": name,
+            "forecast": form(before),
+            "outcome": form(after),
+            "difference": f"{100 * (after / before - 1):+.0f} %" if before > 0 else units.UNKNOWN,
+        }
+        for name, form, before, after in (
+            (_("training time"), units.seconds, forecast.seconds, outcome.seconds),
+            (_("peak memory"), units.size, forecast.bytes, outcome.bytes),
+        )
+    ]
+
+
+def _curve(record: "RunRecord") -> dict[str, Any] | None:
+    if len(record.curve) < 2:
+        return None
+    measure = registry.tasks()[record.task].watches or next(iter(record.measures), "")
+    budget = record.receipt.get("options", {}).get("budget")
+    wish = Budget.parse(budget).share(record.trainings) if budget else None
+    last = record.curve[-1]
+    limit = wish.amount if wish and wish.unit == "seconds" else None
+    early = limit is not None and last["seconds"] < 0.9 * limit
+    if record.stopped == "budget" and early:
+        limit = None
+        why = _("It came to its end before the budget was used up.")
+    else:
+        why = {
+            "budget": _("It stopped when its budget was used up."),
+            "patience": _("It stopped early: the validation cases showed no more improvement."),
+        }.get(record.stopped, "")
+    seen = _("{examples} examples, {epochs} epochs, {time}.").format(
+        examples=units.count(last["examples"]),
+        epochs=f"{last['epoch']:.3g}",
+        time=units.seconds(last["seconds"]),
+    )
+    return {
+        "picture": plot(
+            plots.learning_curves(
+                {record.system: [record.curve]},
+                measure,
+                budget=limit,
+            ),
+            _("training loss, and what the validation cases showed, against seconds"),
+        ),
+        "caption": f"{seen} {why}",
+    }
+
+
+def _data(record: "RunRecord") -> dict[str, Any]:
+    test = record.test
+    return {
+        "facts": _data_facts(record),
+        "skipped": record.skipped,
+        "tiles": _some(test) if test is not None else [],
+        "ledger": ledger(record.folder),
+        "balance": _balance(record.folder / "split.csv", test) if test is not None else None,
+    }
+
+
+def _data_facts(record: "RunRecord") -> list[tuple[str, str]]:
+    facts = [(_("name"), record.data)]
+    for part in PARTS:
+        if part in record.parts:
+            cases = _("{count} cases").format(count=units.whole(record.parts[part]))
+            facts.append((_part(part), cases))
+    if record.test is not None:
+        facts += [
+            (_("picture"), picture_size(record.test)),
+            (_("classes"), units.whole(len(record.test.classes))),
+            (_("patients, known by"), record.grouped or _("nothing: each picture counts alone")),
+            (_("source"), record.test.source or units.UNKNOWN),
+            (_("licence"), record.test.licence or units.UNKNOWN),
+        ]
+    return [*facts, (_("files skipped"), units.whole(len(record.skipped)))]
+
+
+def _part(part: str) -> str:
+    return {"train": _("training"), "val": _("validation"), "test": _("test")}[part]
+
+
+def _some(test: Dataset) -> list[Tile]:
+    """Cases of every class, as many of each as there is room for."""
+    each = max(1, SAMPLES // max(1, len(test.classes)))
+    rows = [row for found in of_each_class(test, each).values() for row in found][:SAMPLES]
+    return [
+        tile(test.input[i], test.classes[test.target[i]], (test.classes[test.target[i]],))
+        for i in rows
+    ]
+
+
+def _balance(split: Path, test: Dataset) -> Plot | None:
+    """Cases of each class in each part, from ``split.csv``; else of the test part."""
+    if split.exists():
+        with split.open(newline="", encoding="utf-8") as file:
+            counted = Counter((row["part"], row["label"]) for row in csv.DictReader(file))
+    else:
+        counted = Counter(("test", test.classes[label]) for label in test.target.tolist())
+    here = {part for part, _label in counted}
+    parts = {
+        _part(part): [counted[part, label] for label in test.classes]
+        for part in PARTS
+        if part in here
+    }
+    if not parts:
+        return None
+    return plot(plots.balance(parts, test.classes), _("cases of each class in each part"))
+
+
+def _entry(system: str) -> registry.Entry | None:
+    """The system's file; None where it is not installed here."""
+    try:
+        return registry.find(system)[0]
+    except UserError:
+        return None
+
+
+def _system(record: "RunRecord") -> dict[str, Any]:
+    facts = [
+        (_("name"), record.system),
+        (_("parameters"), units.whole(record.parameters)),
+        (_("one forward pass"), units.operations(record.flops)),
+    ]
+    config = list(flat({**record.config, "seed": record.seed}))
+    entry = _entry(record.system)
+    if entry is None:
+        return {"idea": "", "facts": facts, "config": config, "paper": "", "url": "", "about": ""}
+    facts[1:1] = [(_("year"), str(entry.year)), (_("status"), _status(entry.status))]
+    return {
+        "idea": _idea(entry),
+        "facts": facts,
+        "config": config,
+        "paper": entry.paper,
+        "url": entry.url,
+        "about": entry.about,
+    }
+
+
+def _idea(entry: registry.Entry) -> str:
+    return entry.ja if language() == "ja" and entry.ja else entry.idea
+
+
+def _status(status: str) -> str:
+    return {
+        "faithful": _("faithful to the paper"),
+        "reduced": _("reduced"),
+        "pretrained": _("pretrained"),
+    }.get(status, status)
+
+
+def _card(record: "RunRecord") -> str:
+    entry = _entry(record.system)
+    use, usage = _of_task(record, "use") or (
+        _("For {data}.").format(data=record.data),
+        "model.system",
+    )
+    limits = [
+        _("It was measured on {n} cases of {data} only; other sources may differ.").format(
+            n=units.whole(record.parts.get("test", 0)), data=record.data
+        ),
+        *_notes(record),
+        *_of_task(record, "limits"),
+        _("It is no medical device: no diagnosis may rest on it alone."),
+    ]
+    return card(
+        "card.md",
+        title=_("{system} on {data}").format(system=record.system, data=record.data),
+        task=Markup(re.sub(r"\W", "-", record.task)),
+        system=Markup(re.sub(r"[^\w.-]", "-", record.system)),
+        headline=_headline(record),
+        system_idea=_idea(entry) if entry else "",
+        use=use,
+        data=_data_facts(record),
+        measures=[
+            {
+                "name": registry.metric(name).title,
+                "value": registry.metric(name).text(m.value),
+                "interval": registry.metric(name).interval(m.low, m.high),
+                "n": units.whole(m.n),
+            }
+            for name, m in record.measures.items()
+        ],
+        limits=limits,
+        folder_text=Markup(repr(str(record.folder))),
+        usage=Markup(usage),
+        command=Markup(" ".join(record.receipt.get("command", "").split())),
+        made=[
+            (_("training time"), units.seconds(record.outcome.seconds)),
+            (_("parameters"), units.whole(record.parameters)),
+            (_("one forward pass"), units.operations(record.flops)),
+            (_("seed"), str(record.seed)),
+        ],
+        paper=f"{entry.paper} {entry.url}" if entry else "",
+    )
+
+
+def ledger(folder: Path) -> list[dict[str, Any]]:
+    """What each part of the data held, from ``split.csv``: cases, patients, classes, and a
+    fingerprint of the files' names and labels."""
+    path = folder / "split.csv"
+    if not path.exists():
+        return []
+    rows: dict[str, list[dict[str, str]]] = defaultdict(list)
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            rows[row["part"]].append(row)
+    called = {"train": _("training"), "val": _("validation"), "test": _("test")}
+    made = []
+    for part in (name for name in called if rows[name]):
+        held = rows[part]
+        names = "\n".join(sorted(f"{row['file']}\t{row['label']}" for row in held))
+        classes = Counter(row["label"] for row in held).most_common()
+        shown = ", ".join(f"{label} {units.whole(count)}" for label, count in classes[:12])
+        patients = len({row["group"] for row in held} - {""})
+        made.append({
+            "part": called[part],
+            "cases": len(held),
+            "patients": units.whole(patients) if patients else units.UNKNOWN,
+            "classes": shown + (", …" if len(classes) > 12 else ""),
+            "fingerprint": blake2b(names.encode(), digest_size=6).hexdigest(),
+        })  # fmt: skip
+    return made

@@ -1,0 +1,454 @@
+"""What the reports say of classifiers: how far to trust them, and where they disagree."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from souron import registry
+from souron.data.dataset import Dataset
+from souron.evaluation import corruptions, gradcam
+from souron.evaluation.classification import Calibration, ClassificationResult, Disturbed
+from souron.kinds.codecs import animation
+from souron.report import plots
+from souron.report.page import Section, Tile, plot, section, tile
+from souron.stats.intervals import proportion_interval
+from souron.stats.records import Measure
+from souron.utils import fonts, units
+from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "classify.html"
+
+LOOKED_AT = 8  # misses, and as many hits
+MISTAKES = 24
+DISAGREEMENTS = 12
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says of a classifier."""
+    result, probability, test = record.details, _probability(record), record.test
+    assert test is not None
+    parts = (
+        ("discrimination", _("Discrimination"), _discrimination(record, result)),
+        ("confusion", _("Confusion matrix"), _confusion(test, probability)),
+        ("classes", _("Class by class"), _classes(test, probability)),
+        ("mistakes", _("The most confident mistakes"), _mistakes(test, probability)),
+        ("subgroups", _("Subgroups"), _subgroups(result)),
+        ("calibration", _("Calibration"), _calibration(result)),
+        ("looked_at", _("Grad-CAM"), _looked_at(record, result, probability)),
+        ("robustness", _("Robustness"), _robustness(result.disturbed)),
+        ("sizes", _("Learning curve"), _sizes(result)),
+    )
+    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    """Where compared classifiers disagree."""
+    part = _disagreements(record)
+    return section("disagreements", _("Where they disagree"), TEMPLATE, part)
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    measure = record.measures["accuracy"]
+    said = {
+        "system": record.system,
+        "data": record.data,
+        "train": units.whole(record.parts.get("train", 0)),
+        "test": units.whole(record.parts.get("test", 0)),
+        "time": units.seconds(record.outcome.seconds),
+        "value": registry.metric("accuracy").text(measure.value),
+        "interval": registry.metric("accuracy").interval(measure.low, measure.high),
+        "folds": str(record.folds),
+    }
+    if record.folds > 1:
+        return _(
+            "{system} is right on {value} of {test} cases of {data} (95 % interval {interval}), "
+            "each tested by trainings that never saw it ({folds}-fold cross-validation); the "
+            "network that is kept learnt from {train} cases."
+        ).format(**said)
+    return _(
+        "{system} learnt from {train} cases of {data} in {time}, and is right on {value} of "
+        "{test} test cases it never saw (95 % interval {interval})."
+    ).format(**said)
+
+
+def notes(record: "RunRecord") -> list[str]:
+    """Subgroups on which it does worse than on the others."""
+    whole = record.measures["accuracy"].value
+    worse = [
+        _("{value} ({column}): right on {share}").format(
+            value=group.value,
+            column=group.column,
+            share=units.percent(group.measures["accuracy"].value),
+        )
+        for group in record.details.subgroups
+        if group.measures["accuracy"].high < whole and not group.small
+    ]
+    if not worse:
+        return []
+    return [_("It does worse for some: {groups}.").format(groups="; ".join(worse))]
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    labels = record.test.classes if record.test is not None else ()
+    text = _("Sorting pictures like those of {data} into {count} classes: {labels}.")
+    return text.format(
+        data=record.data,
+        count=len(labels),
+        labels=", ".join(labels[:20]) + (", …" if len(labels) > 20 else ""),
+    ), 'model("picture.png").top5'
+
+
+def limits(record: "RunRecord") -> list[str]:
+    """What the model card says of the threshold."""
+    text = _threshold(record.details)
+    return [text] if text else []
+
+
+def _probability(record: "RunRecord") -> Tensor:
+    probability = record.answers[0]["probability"]
+    assert isinstance(probability, Tensor)
+    return probability
+
+
+def _figure(name: str, measure: Measure) -> dict[str, Any]:
+    return {
+        "name": registry.metric(name).title,
+        "value": measure.value,
+        "low": measure.low,
+        "high": measure.high,
+        "text": registry.metric(name).text(measure.value),
+        "interval": registry.metric(name).interval(measure.low, measure.high),
+        "n": measure.n,
+        "groups": measure.groups,
+    }
+
+
+def _discrimination(record: "RunRecord", trust: ClassificationResult) -> dict[str, Any]:
+    rows = [_figure(name, trust.measures[name]) for name in trust.measures if name != "log loss"]
+    curve = None
+    if trust.roc is not None:
+        false, found = trust.roc
+        at = trust.measures
+        point = 1 - at["specificity"].value, at["sensitivity"].value
+        curve = plot(
+            plots.roc({record.system: (false.tolist(), found.tolist())}, point),
+            _("sensitivity against false alarms; the ring is the chosen threshold"),
+        )
+    return {
+        "rows": rows,
+        "patients": any(row["groups"] for row in rows),
+        "roc": curve,
+        "threshold": _threshold(trust),
+        "caption": _("ROC curve: each threshold buys sensitivity with false alarms.")
+        if record.folds == 1
+        else _(
+            "ROC curve of the first repeat. The ring may lie beside it: each fold chose its own "
+            "threshold."
+        ),
+        "predictive": [
+            {
+                "prevalence": units.percent(share),
+                "found": _figure("positive predictive value", found),
+                "spared": _figure("negative predictive value", spared),
+                "stated": share == trust.prevalence,
+            }
+            for share, found, spared in trust.predictive
+        ],
+        "prevalence": _prevalence(trust),
+    }
+
+
+def _threshold(trust: ClassificationResult) -> str:
+    if not trust.positive:
+        return ""
+    low, high = (units.percent(end, 1) for end in trust.thresholds)
+    ends = low if low == high else _("{low} to {high}").format(low=low, high=high)
+    return _(
+        "A case is called {label} from a probability of {threshold} on: chosen on validation cases "
+        "only, never on the test cases. To look for another class: positive=CLASS"
+    ).format(label=trust.positive, threshold=ends)
+
+
+def _prevalence(trust: ClassificationResult) -> str:
+    if trust.prevalence is not None:
+        return _("The table above takes {share} of cases to be {label}, as was stated.").format(
+            share=units.percent(trust.prevalence), label=trust.positive
+        )
+    return _(
+        "The table above has the share of {label} among these cases; where it is rarer, fewer of "
+        "the alarms are right. State it: prevalence=0.05"
+    ).format(label=trust.positive)
+
+
+def _subgroups(trust: ClassificationResult) -> list[dict[str, Any]]:
+    return [
+        {
+            "column": group.column,
+            "value": group.value,
+            "accuracy": _figure("accuracy", group.measures["accuracy"]),
+            "auc": _figure("AUC", group.measures["AUC"]),
+            "small": group.small,
+        }
+        for group in trust.subgroups
+    ]
+
+
+def _calibration(trust: ClassificationResult) -> dict[str, Any]:
+    both = {_("before"): trust.before, _("after"): trust.after}
+    low, high = (f"{end:.2f}" for end in trust.temperatures)
+    points = {
+        name: [(one.confidence, Measure(one.share, one.low, one.high, one.n)) for one in made.curve]
+        for name, made in both.items()
+    }
+    sure = {name: torch.from_numpy(made.confidence) for name, made in both.items()}
+    return {
+        "picture": plot(
+            plots.reliability(points, sure),
+            _("how often what was said came true, by how surely it was said"),
+        ),
+        "rows": [_calibration_row(name, made) for name, made in both.items()],
+        "temperature": low if low == high else _("{low} to {high}").format(low=low, high=high),
+    }
+
+
+def _calibration_row(name: str, made: Calibration) -> dict[str, Any]:
+    return {
+        "name": name,
+        "brier": _figure("Brier score", made.brier),
+        "error": units.percent(made.error),
+    }
+
+
+def _looked_at(
+    record: "RunRecord", trust: ClassificationResult, probability: Tensor
+) -> dict[str, Any] | None:
+    test = record.test
+    if not trust.looked_at or test is None:
+        return None
+    sure, said = probability.max(1)
+    right = said == test.target
+    misses: list[tuple[int, torch.Tensor]] = []
+    hits: list[tuple[int, torch.Tensor]] = []
+    for row, heat in sorted(trust.looked_at, key=lambda found: -sure[found[0]].item()):
+        (hits if right[row] else misses).append((row, heat))
+
+    def tiles(chosen: list[tuple[int, torch.Tensor]]) -> list[Tile]:
+        return [
+            Tile(
+                animation.thumbnail(plots.overlay(test.input[row], heat), 160),
+                _("test case {file}").format(file=test.file[row]),
+                160,
+                (
+                    _("said: {label} ({probability})").format(
+                        label=test.classes[said[row]],
+                        probability=units.percent(sure[row].item(), 0),
+                    ),
+                    _("truly: {label}").format(label=test.classes[test.target[row]]),
+                ),
+                test.file[row],
+            )
+            for row, heat in chosen[:LOOKED_AT]
+        ]
+
+    return {
+        "method": gradcam.method(record.model),
+        "misses": tiles(misses),
+        "hits": tiles(hits),
+    }
+
+
+def _robustness(disturbed: list[Disturbed]) -> dict[str, Any] | None:
+    if not disturbed:
+        return None
+    told = corruptions.what()
+    plain = disturbed[0].accuracy
+    lines: dict[str, list[Measure]] = defaultdict(lambda: [plain])
+    rows = []
+    for one in disturbed[1:]:
+        title, strengths = told[one.name]
+        lines[title].append(one.accuracy)
+        assert one.loss is not None
+        lost = one.loss
+        rows.append({
+            "name": strengths[one.level - 1],
+            "accuracy": _figure("accuracy", one.accuracy),
+            "loss": registry.metric("accuracy").difference(lost.difference),
+            "interval": registry.metric("accuracy").differences(lost.low, lost.high),
+            "kind": "worse" if lost.verdict == "worse" else "faint",
+            "verdict": _("worse") if lost.verdict == "worse" else _("cannot tell")
+            if lost.verdict == "cannot tell" else _("better"),
+        })  # fmt: skip
+    return {
+        "picture": plot(
+            plots.robustness(lines), _("accuracy against the strength of each disturbance")
+        ),
+        "rows": rows,
+        "n": plain.n,
+    }
+
+
+def _sizes(trust: ClassificationResult) -> dict[str, Any] | None:
+    if not trust.sizes or trust.more is None:
+        return None
+    sizes, found = zip(*trust.sizes, strict=True)
+    more = trust.more
+    gain = registry.metric("accuracy").difference(more.difference)
+    ends = registry.metric("accuracy").differences(more.low, more.high)
+    if more.verdict == "better":
+        told = _(
+            "The second half of the training cases brought {gain} ({interval}): more cases would "
+            "probably help."
+        )
+    else:
+        told = _(
+            "The second half of the training cases brought {gain} ({interval}): whether more cases "
+            "would help cannot be told."
+        )
+    return {
+        "picture": plot(
+            plots.learning_sizes(
+                sizes,
+                [m.value for m in found],
+                [m.low for m in found],
+                [m.high for m in found],
+            ),
+            _("accuracy against the number of training cases"),
+        ),
+        "sentence": told.format(gain=gain, interval=ends),
+    }
+
+
+def _table(test: Dataset, probability: Tensor) -> Tensor:
+    """Counts (y_true, y_pred) of the test cases."""
+    n = len(test.classes)
+    return (test.target * n + probability.argmax(1)).bincount(minlength=n * n).view(n, n)
+
+
+def _confusion(test: Dataset, probability: Tensor) -> dict[str, Any]:
+    matrix, labels = _table(test, probability), test.classes
+    caption = (
+        _("Rows: the true class. Columns: the predicted class. Percentages are of the row.")
+        if len(labels) <= plots.READABLE_CLASSES
+        else _(
+            "Of {count} classes, the pairs that were confused most often: true → predicted."
+        ).format(count=len(labels))
+    )
+    alt = _("{right} of {all} cases on the diagonal").format(
+        right=units.whole(matrix.trace().item()), all=units.whole(matrix.sum().item())
+    )
+    return {"picture": plot(plots.confusion(matrix, labels), alt), "caption": caption}
+
+
+def _classes(test: Dataset, probability: Tensor) -> list[dict[str, Any]]:
+    matrix = _table(test, probability)
+    truly, said, right = matrix.sum(1).tolist(), matrix.sum(0).tolist(), matrix.diag().tolist()
+    return [
+        {
+            "name": name,
+            "n": truly[k],
+            "recall": _share(proportion_interval(right[k], truly[k])),
+            "precision": _share(proportion_interval(right[k], said[k])),
+        }
+        for k, name in enumerate(test.classes)
+    ]
+
+
+def _share(share: Measure) -> dict[str, Any]:
+    if share.n == 0:
+        return {"n": 0, "text": units.UNKNOWN, "interval": ""}
+    return {
+        "n": share.n,
+        "text": units.percent(share.value),
+        "interval": registry.metric("accuracy").interval(share.low, share.high),
+        "value": share.value,
+        "low": share.low,
+        "high": share.high,
+    }
+
+
+def _mistakes(test: Dataset, probability: Tensor) -> dict[str, Any] | None:
+    sure, said = probability.max(1)
+    wrong = (said != test.target).nonzero().flatten()
+    worst = wrong[sure[wrong].argsort(descending=True, stable=True)[:MISTAKES]].tolist()
+    if not worst:
+        return None
+    caption = _("{wrong} of {all} test cases are wrong; these with the highest probability.")
+    return {
+        "caption": caption.format(wrong=units.whole(len(wrong)), all=units.whole(len(test))),
+        "tiles": [
+            tile(
+                test.input[i],
+                _("test case {file}").format(file=test.file[i]),
+                (
+                    _("said: {label} ({probability})").format(
+                        label=test.classes[said[i]], probability=units.percent(sure[i].item(), 0)
+                    ),
+                    _("truly: {label}").format(label=test.classes[test.target[i]]),
+                ),
+                test.file[i],
+            )
+            for i in worst
+        ],
+    }
+
+
+def _disagreements(record: "ComparisonRecord") -> dict[str, Any] | None:
+    """The cases on which the systems' answers spread most, with what each said."""
+    predicted = record.details.predicted
+    test, names = record.test, [row.system for row in record.rows if row.system in predicted]
+    if test is None or len(names) < 2:
+        return None
+    answers = torch.stack([predicted[name].mode(0).values for name in names])  # (S, cases)
+    right = answers == test.target
+    spread = _spread(torch.cat([predicted[name] for name in names]), len(test.classes))
+    apart = (answers != answers[0]).any(0)
+    order = (spread + apart).argsort(descending=True, stable=True)[:DISAGREEMENTS].tolist()
+    told = _(
+        "On {agree} of the cases all say the same. All are right on {right}, all are wrong on "
+        "{wrong}. Below, the cases on which the answers differ most; of several trainings, the "
+        "most frequent answer."
+    ).format(
+        agree=units.percent(1 - apart.float().mean().item()),
+        right=units.percent(right.all(0).float().mean().item()),
+        wrong=units.percent((~right).all(0).float().mean().item()),
+    )
+    tiles = []
+    for i in order:
+        if not apart[i]:
+            continue
+        picture = tile(test.input[i], _("test case {file}").format(file=test.file[i]))
+        tiles.append({
+            "uri": picture.uri,
+            "alt": picture.alt,
+            "side": picture.side,
+            "file": test.file[i],
+            "truly": test.classes[test.target[i]],
+            "said": [
+                (name, _voice(predicted[name][:, i], test.classes), bool(right[s, i]))
+                for s, name in enumerate(names)
+            ],
+        })  # fmt: skip
+    return {"caption": told, "tiles": tiles}
+
+
+def _spread(guesses: Tensor, labels: int) -> Tensor:
+    """Entropy of the answers to each case, 0..1; ``guesses`` (answers, cases)."""
+    share = torch.stack([(guesses == label).float().mean(0) for label in range(labels)])
+    return -(share * share.clamp(min=1e-9).log()).sum(0) / math.log(max(2, labels))
+
+
+def _voice(said: Tensor, labels: Sequence[str]) -> str:
+    """``cat``, or ``cat (2/3)`` where not all trainings say so."""
+    most = int(said.mode().values)
+    agreeing = int((said == most).sum())
+    name = fonts.short(labels[most], 30)
+    return name if agreeing == len(said) else f"{name} ({agreeing}/{len(said)})"

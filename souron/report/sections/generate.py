@@ -1,0 +1,193 @@
+"""The parts of a run's and a comparison's report that say how good drawn pictures are."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from souron import registry
+from souron.evaluation.generation import Gallery, GenerationResult
+from souron.kinds.codecs import animation
+from souron.metrics.generation import Classes
+from souron.report import plots
+from souron.report.page import Plot, Section, plot, section
+from souron.stats.records import Measure, Ranking
+from souron.utils import units
+from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "generate.html"
+SHOWN = 64  # pictures of a run
+IN_THE_TABLE = (  # of a comparison, which ranks by all the others too
+    "Fréchet distance", "kernel distance", "precision", "recall", "coverage", "bits per dimension",
+)  # fmt: skip
+IN_A_ROW = 12  # pictures of each system in a comparison
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says of a generator."""
+    result: GenerationResult = record.details
+    reference = result.reference
+    floor = reference.floor.measures if reference.floor else {}
+    film = len(record.film) > 1 and plot(
+        animation.film(animation.frames(record.film)), _("the same pictures while it learnt")
+    )
+    samples = {
+        "drawn": _sheet(result.sample, _("pictures drawn by {system}"), record.system),
+        "real": _sheet(reference.test.input, _("real pictures of {data}"), record.data),
+        "each": units.seconds(result.seconds),
+    }
+    resemblance = {
+        "eye": reference.extractor.name,
+        "count": units.whole(len(result.sample)),
+        "rows": [_row(name, measure, floor) for name, measure in result.measures.items()],
+    }
+    parts = (
+        ("samples", _("Samples"), samples),
+        ("resemblance", _("How near to real pictures"), resemblance),
+        ("drawn_classes", _("What it draws"), _classes(result.resemblance.classes)),
+        ("film", _("How it learnt to draw"), film),
+    )
+    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    """What compared generators drew, side by side."""
+    return section("gallery", _("Side by side"), TEMPLATE, gallery(record))
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    name, measure = next(iter(record.measures.items()))
+    metric = registry.metric(name)
+    return _(
+        "{system} learnt from {train} pictures of {data} in {time}; {measure} {value} (95 % "
+        "interval {interval}) between what it draws and {test} test pictures it never saw."
+    ).format(
+        system=record.system,
+        data=record.data,
+        train=units.whole(record.parts.get("train", 0)),
+        test=units.whole(measure.n),
+        time=units.seconds(record.outcome.seconds),
+        measure=metric.title,
+        value=metric.text(measure.value),
+        interval=metric.interval(measure.low, measure.high),
+    )
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    text = _("Drawing pictures like those of {data}.").format(data=record.data)
+    return text, "model.generate(16).folder"
+
+
+def notes(record: "RunRecord") -> list[str]:
+    """What stands on top of the report."""
+    result: GenerationResult = record.details
+    texts = []
+    if result.collapsed:
+        texts.append(
+            _("Mode collapse suspected: recall {recall}. It draws few kinds of pictures.").format(
+                recall=units.percent(result.measures["recall"].value)
+            )
+        )
+    classes = result.resemblance.classes
+    if classes is not None and classes.missing:
+        texts.append(
+            _("Classes of which it drew none: {labels}.").format(labels=", ".join(classes.missing))
+        )
+    return texts
+
+
+def gallery(record: "ComparisonRecord") -> dict[str, Any]:
+    """What compared generators drew, at random and side by side, and their figures in one table."""
+    shown: Gallery = record.details
+    rankings = {record.measure: Ranking(record.rows, record.verdicts), **record.further}
+    names = [row.system for row in record.rows]
+    strips = [
+        *((name, _strip(shown.drawn[name][0], name)) for name in names),
+        (_("real pictures"), _strip(shown.real, _("real pictures"))),
+    ]
+    columns = [name for name in IN_THE_TABLE if name in rankings]
+    return {
+        "strips": strips,
+        "columns": [registry.metric(name).title for name in columns],
+        "rows": [(name, [_of(rankings[c], name) for c in columns], _each(shown, name))
+                 for name in names],
+        "floor": [_value(name, shown.floor.get(name)) for name in columns],
+        "eye": shown.eye,
+        "count": units.whole(shown.sample),
+        "cost": plot(
+            plots.against_cost(
+                record.rows,
+                {
+                    _("seconds of training"): [row.train_seconds for row in record.rows],
+                    _("seconds for a picture"): [
+                        max(1e-6, _mean(shown.seconds[row.system])) for row in record.rows
+                    ],
+                },
+            ),
+            _("{measure} against what training and drawing cost").format(
+                measure=registry.metric(record.measure).title
+            ),
+        ),
+    }  # fmt: skip
+
+
+def _row(name: str, measure: Measure, floor: Mapping[str, Measure]) -> dict[str, Any]:
+    return {
+        "name": registry.metric(name).title,
+        "text": registry.metric(name).text(measure.value),
+        "interval": registry.metric(name).interval(measure.low, measure.high),
+        "floor": _value(name, floor.get(name)),
+        "n": measure.n,
+    }
+
+
+def _value(name: str, measure: Measure | None) -> str:
+    return units.UNKNOWN if measure is None else registry.metric(name).text(measure.value)
+
+
+def _of(ranking: Ranking, system: str) -> tuple[str, str]:
+    """A system's value, and its interval."""
+    for row in ranking.rows:
+        if row.system == system:
+            return (
+                registry.metric(row.measure).text(row.value),
+                registry.metric(row.measure).interval(row.low, row.high),
+            )
+    return units.UNKNOWN, ""
+
+
+def _each(shown: Gallery, system: str) -> str:
+    return units.seconds(_mean(shown.seconds[system]))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _sheet(image: Tensor, alt: str, name: str) -> Plot:
+    return plot(plots.samples(_bytes(image[:SHOWN])), alt.format(system=name, data=name))
+
+
+def _strip(image: Tensor, alt: str) -> Plot:
+    return plot(plots.samples(_bytes(image[:IN_A_ROW]), IN_A_ROW, width=900), alt)
+
+
+def _bytes(image: Tensor) -> Tensor:
+    return image if image.dtype == torch.uint8 else image.round().clamp(0, 255).to(torch.uint8)
+
+
+def _classes(found: Classes | None) -> dict[str, Any] | None:
+    if found is None or len(found.labels) < 2:
+        return None
+    most = sorted(range(len(found.labels)), key=lambda k: -found.real[k])
+    rows = [(found.labels[k], found.real[k], found.drawn[k]) for k in most]
+    rows = rows[: plots.READABLE_CLASSES]
+    labels, real, drawn = zip(*rows, strict=True)
+    alt = "; ".join(f"{name}: {units.percent(r)}, {units.percent(d)}" for name, r, d in rows)
+    return {"picture": plot(plots.shares(labels, real, drawn), alt)}

@@ -1,0 +1,127 @@
+"""The verdict of a comparison as one sentence."""
+
+from collections.abc import Sequence
+
+from souron.stats.records import Row, Verdict
+from souron.stats.verdict import MOST_CASES
+from souron.utils import units
+from souron.utils.messages import _
+
+
+def sentence(
+    verdicts: Sequence[Verdict],
+    rows: Sequence[Row],
+    seeds: int,
+    cases: int,
+    measure: str,
+    unit: str = "",
+) -> str:
+    """What to say on top of a report.
+
+    ``rows`` best first; ``measure`` in the reader's language; ``unit`` is the metric's:
+    differences of shares are percentage points.
+    """
+    best = rows[0].system
+    if len(rows) == 1:
+        return _("{system} ran alone: there is nothing to compare it with.").format(system=best)
+    beside = {
+        (verdict.b if verdict.a == best else verdict.a): verdict
+        for verdict in verdicts
+        if best in (verdict.a, verdict.b)
+    }
+    like = [row.system for row in rows[1:] if beside[row.system].verdict == "cannot tell"]
+    second = like[0] if like else rows[1].system
+    lead = beside[second]
+    ends = (lead.difference, lead.low, lead.high)
+    if lead.a != best:
+        ends = (-lead.difference, -lead.high, -lead.low)
+    if len(rows) == 2 and not like:
+        told = _("{best} is better than {second} by {difference} in {measure}.")
+    elif len(rows) == 2:
+        told = _(
+            "{best} or {second}: cannot tell which is better. In {measure}, {best} leads by "
+            "{difference} on {cases} test cases."
+        )
+    elif not like:
+        told = _(
+            "{best} is the best of {count}: better than {second}, the second, by {difference} "
+            "in {measure}."
+        )
+    elif len(like) == len(rows) - 1:
+        told = _(
+            "{best} leads {second} by {difference} in {measure}, but on {cases} test cases we "
+            "cannot tell it from any other of the {count}."
+        )
+    else:
+        told = _(
+            "{best} is better than {beaten}. On {cases} test cases we cannot tell it from {like}: "
+            "it leads {second} by {difference} in {measure}."
+        )
+    said = [
+        told.format(
+            best=best,
+            second=second,
+            difference=_difference(*ends, unit),
+            measure=measure,
+            like=_listed(like),
+            beaten=_listed([row.system for row in rows[1:] if row.system not in like]),
+            cases=f"{cases:,}",
+            count=len(rows),
+        )
+    ]
+    if like:
+        said.append(_needed(lead, seeds))
+    if seeds == 1:
+        said.append(
+            _("One seed each: this speaks of these trained networks only, not of other trainings.")
+        )
+    return " ".join(said)
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    shown = _(", ").join(names[:most])
+    if len(names) <= most:
+        return shown
+    return _("{names} and {count} more").format(names=shown, count=len(names) - most)
+
+
+def _needed(verdict: Verdict, seeds: int) -> str:
+    more = {
+        "cases": units.roughly(verdict.cases_needed or 0),
+        "seeds": verdict.seeds_needed,
+        "times": MOST_CASES,
+    }
+    if verdict.cases_needed and verdict.seeds_needed:
+        told = _("About {cases} more cases needed, or more seeds: about {seeds} each.")
+    elif verdict.seeds_needed:
+        told = _("More seeds needed, about {seeds} each; more cases alone would not settle it.")
+    elif verdict.cases_needed and seeds > 1:
+        told = _("About {cases} more cases needed; more seeds alone would not settle it.")
+    elif verdict.cases_needed:
+        told = _("About {cases} more cases needed.")
+    elif seeds > 1:
+        told = _("Neither {times} times the cases nor a hundred seeds alone would settle it.")
+    else:
+        told = _("Not even {times} times the cases would settle it.")
+    return told.format(**more)
+
+
+def _difference(value: float, low: float, high: float, unit: str) -> str:
+    """``0.8 points (0.3..1.3)``, with as many digits as keep the ends off a zero they exclude."""
+    if unit == "share":
+        value, low, high = 100 * value, 100 * low, 100 * high
+    large = max(abs(value), abs(low), abs(high))
+    digits = 1 if unit == "share" or large >= 10 else 3
+    while digits < 8 and low * high > 0 and min(abs(low), abs(high)) < 0.5 * 10**-digits:
+        digits += 1
+    shown = {
+        "value": f"{round(value, digits) + 0:.{digits}f}",
+        "low": f"{round(low, digits) + 0:.{digits}f}",
+        "high": f"{round(high, digits) + 0:.{digits}f}",
+        "unit": unit,
+    }
+    if unit == "share":
+        return _("{value} points ({low}..{high})").format(**shown)
+    if unit:
+        return _("{value} {unit} ({low}..{high})").format(**shown)
+    return _("{value} ({low}..{high})").format(**shown)

@@ -1,0 +1,495 @@
+"""Many systems at an equal budget -> one table with a verdict.
+
+Every system gets the same split, the same augmentation, the same budget and the same seeds. Within
+a round (one seed) the systems train in short turns, so that a slow minute of the machine hits all
+of them alike. What was done is kept: ``resume`` goes on within the round.
+"""
+
+import csv
+import shlex
+import shutil
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from souron import registry
+from souron.data import splits
+from souron.data.dataset import Dataset
+from souron.data.splits import Parts
+from souron.evaluation import summary
+from souron.evaluation.answers import Answers, flatten, scatter, unflatten
+from souron.report import wording
+from souron.runs import events as run_events
+from souron.runs import fit as run_fit
+from souron.runs import folder as run_folder
+from souron.runs import options as run_options
+from souron.runs import prepare
+from souron.runs import train as run_train
+from souron.runs.events import Event, Forecast, Interrupted
+from souron.runs.options import CompareOptions
+from souron.runs.prepare import Entrant
+from souron.runs.reading import reading
+from souron.runs.record import ComparisonRecord, Cost
+from souron.stats import verdict as stats_verdict
+from souron.stats.records import Measure, Ranking, Row
+from souron.task import Task
+from souron.training.budget import Budget
+from souron.training.forecast import probe
+from souron.training.trainer import LOOKS, Trainer
+from souron.utils import files, hardware
+from souron.utils.messages import UserError, _
+
+TURN = 1.0  # seconds of training before the next system's turn
+STARTS = {
+    "scratch": {"pretrained": "False", "freeze": False},
+    "pretrained": {"pretrained": "True", "freeze": False},
+    "frozen": {"pretrained": "True", "freeze": True},
+}
+
+
+@run_options.takes(CompareOptions)
+def compare(
+    systems: Sequence[str] = (), data: str | Path | None = None, **options: Any
+) -> ComparisonRecord:
+    """Run ``comparing`` to its end. Takes the same options."""
+    return run_events.last(comparing(systems, data, **options))
+
+
+@run_events.in_folder
+@run_options.takes(CompareOptions)
+def comparing(
+    systems: Sequence[str] = (),
+    data: str | Path | None = None,
+    *,
+    resume: str | Path | None = None,
+    **options: Any,
+) -> Iterator[Event]:
+    """Train every system ``seeds`` times at the same ``budget`` and judge the differences.
+
+    Options as in ``train.training``; ``"resnet18:frozen"``, ``":pretrained"`` and ``":scratch"``
+    say how one of the systems starts, whatever the others do. Raises UserError; Interrupted on
+    Ctrl-C, with the work kept.
+    """
+    common, own = run_options.read(CompareOptions, options, "souron compare --help")
+    if resume is not None:
+        folder = Path(resume)
+        wanted = ("systems", "data", "budget", "seeds")
+        comparison = Comparison(run_folder.read_args(folder, wanted))
+    else:
+        comparison = Comparison({
+            "systems": list(systems), "data": str(data or "digits"),
+            **{n: value for n, value in common.items() if n not in run_options.NOT_KEPT},
+            "pretrained": str(common["pretrained"]), **own,
+        })  # fmt: skip
+        comparison.check()
+        folder = Path(common["project"]) / "compare"
+
+    yield Event("data", text=comparison.args["data"], folder=None if resume is None else folder)
+    comparison.everything = yield from reading(comparison.wanted())
+    comparison.setup = yield from run_fit.follow("features", comparison.steps_of_setup())
+    hardware.forget_peak()
+    yield from comparison.foretell()
+    if resume is None:
+        default = f"{Path(comparison.args['data']).name}-{comparison.args['budget']}"
+        folder = files.new_folder(folder, common["name"] or default)
+        run_folder.write_args(folder, comparison.args)
+        prepare.write_plan(folder, comparison.plan, comparison.everything, comparison.task)
+    yield Event("train", folder=folder)
+
+    for number, (seed, split) in enumerate(comparison.rounds):
+        kept = folder / "rounds" / f"{number}.safetensors"
+        if not kept.exists():
+            yield from comparison.play_round(number, seed, split, kept)
+            shutil.rmtree(kept.with_suffix(""), ignore_errors=True)
+        comparison.read_round(kept, seed, split)
+
+    yield Event("report")
+    record = comparison.judge(folder)
+    _write(record)
+    yield Event("done", 1.0, record=record)
+
+
+@dataclass
+class Result:
+    """One system, one seed: of one training, or of each fold's."""
+
+    curve: list[dict[str, float]]
+    answers: Answers = field(default_factory=dict)  # about the test cases
+    tested: list[float] = field(default_factory=list)  # the first metric, of each training
+    seconds: float = 0.0  # of training
+    examples: int = 0
+
+
+class Comparison:
+    """The systems, what they share, and their results so far."""
+
+    def __init__(self, args: dict[str, Any]) -> None:
+        self.args = args
+        self.systems: list[str] = args["systems"]
+        self.results: dict[str, list[Result]] = {system: [] for system in self.systems}
+        self.costs: dict[str, tuple[int, int]] = {}  # parameters, FLOPs
+        self.forecast = Cost(0.0, 0)
+        self.spent = 0.0  # seconds, looks and tests among them
+        self.setup: Any = None  # the task's, see ``steps_of_setup``
+        self._dealt: tuple[splits.Split, Parts] | None = None
+
+    def check(self) -> None:
+        """Raises UserError, before anything is loaded, where the wish makes no sense."""
+        Budget.parse(self.args["budget"])
+        hardware.device(self.args["device"])
+        if not self.systems or len(set(self.systems)) < len(self.systems):
+            raise UserError(
+                "systems",
+                _("{count} systems to compare: {names}").format(
+                    count=len(self.systems), names=" ".join(self.systems)
+                ),
+                expected=_("one or more, each once"),
+                fix="souron compare mlp cnn data=digits budget=10s seeds=3",
+            )
+        tasks = {system: self._task(system) for system in self.systems}
+        if len(set(tasks.values())) > 1:
+            given = ", ".join(f"{system} ({task})" for system, task in tasks.items())
+            raise UserError(
+                "task",
+                _("these cannot be compared: {systems}").format(systems=given),
+                expected=_("systems of one task"),
+                fix="souron list",
+            )
+        if self.args["seeds"] < 1:
+            raise UserError("option", f"seeds={self.args['seeds']}", expected="seeds >= 1")
+        prepare.task_options(self.args, self.task)
+        for name in registry.tasks()[self.task.name].not_compared:
+            if self.args.get(name) is not None:
+                raise UserError(
+                    "option",
+                    _("a comparison takes no {name}").format(name=f"{name}={self.args[name]}"),
+                    fix="souron compare --help",
+                )
+
+    def _task(self, system: str) -> str:
+        return registry.find(self.of(system, 0)["system"])[0].task
+
+    @cached_property
+    def task(self) -> Task:
+        return registry.load_task(self._task(self.systems[0]))
+
+    @property
+    def metric(self) -> str:
+        """The one that decides."""
+        return self.task.metrics[0].name
+
+    @cached_property
+    def everything(self) -> Dataset:
+        return prepare.dataset_for(self.wanted())
+
+    def wanted(self) -> dict[str, Any]:
+        """The options that say which data, and at which side."""
+        published = any(self.of(system, 0)["pretrained"] == "True" for system in self.systems)
+        return {**self.of(self.systems[0], 0), "pretrained": str(published)}
+
+    @cached_property
+    def plan(self) -> splits.Plan:
+        return prepare.divide(self.args, self.everything, self.args["seeds"])
+
+    def steps_of_setup(self) -> Iterator[Any]:
+        """``Task.setup``, for all cases that are tested."""
+        options = prepare.task_options(self.args, self.task)
+        for step in self.task.setup(self.everything, self.plan.kept, options):
+            if step.result is not None:
+                step.result.fast = True
+                if self.plan.repeats:
+                    step.result.test = self.everything
+            yield step
+
+    @cached_property
+    def rounds(self) -> list[tuple[int, splits.Split]]:
+        """Seed and split of each: one a seed, or each fold of a seed's own repeat."""
+        repeats = self.plan.repeats or [[self.plan.kept]] * self.args["seeds"]
+        return [(seed, split) for seed, splits in enumerate(repeats) for split in splits]
+
+    @cached_property
+    def training_of(self) -> np.ndarray | None:
+        """(seeds, cases): which round tests each case, where a seed has several."""
+        if not self.plan.repeats:
+            return None
+        training = np.zeros((self.args["seeds"], len(self.everything)), dtype=np.int64)
+        for number, (seed, split) in enumerate(self.rounds):
+            training[seed, split.test] = number
+        return training
+
+    def of(self, system: str, seed: int) -> dict[str, Any]:
+        """The options of that entrant's run. ``resnet18:frozen`` says how it starts."""
+        name, _colon, start = system.partition(":")
+        if start and start not in STARTS:
+            raise UserError(
+                "option",
+                _("{system} begins in a way that souron does not know").format(system=system),
+                expected=", ".join(f"{name}:{known}" for known in STARTS),
+            )
+        return {**self._all(), "system": name, "seed": seed, **STARTS.get(start, {})}
+
+    def _all(self) -> dict[str, Any]:
+        """The options in common, as a run has them."""
+        return {
+            **self.args, "system": " ".join(self.systems), "seed": 0, "rate": None, "patience": 0,
+            "changes": {},
+        }  # fmt: skip
+
+    def enter(self, system: str, seed: int, split: splits.Split) -> Generator[Event, None, Entrant]:
+        args = self.of(system, seed)
+        trainings = len(self.rounds) // self.args["seeds"]
+        args["budget"] = str(Budget.parse(args["budget"]).share(trainings))
+        model = prepare.build(args, self.everything.only(split.train))
+        computed = yield from run_fit.features(args, self.everything, model)
+        dealt = self.deal(split) if computed is None else None
+        entrant = prepare.enter(args, model, self.everything, split, computed, trainings, dealt)
+        entrant.trainer.setup = self.setup
+        return entrant
+
+    def deal(self, split: splits.Split) -> Parts:
+        """The cases' parts, one copy for all systems of a round."""
+        if self._dealt is None or self._dealt[0] is not split:
+            self._dealt = split, split.deal(self.everything)
+        return self._dealt[1]
+
+    def foretell(self) -> Iterator[Event]:
+        """A few steps of each: what will it take?"""
+        each, held = {}, []
+        _seed, split = self.rounds[0]
+        for i, system in enumerate(self.systems):
+            yield Event("forecast", i / len(self.systems), text=system)
+            entrant = yield from self.enter(system, 0, split)
+            fit = entrant.trainer
+            network = fit.system.whole
+            self.costs[system] = (
+                summary.parameters(network),
+                summary.flops(network, network.spec),
+            )
+            tried = probe(fit)
+            looked_at = LOOKS * len(fit.val or ()) + len(entrant.parts.test)
+            training = tried.seconds(fit)
+            further = self.task.seconds(fit, self.setup, training)
+            each[system] = (training + tried.look * looked_at + further) * len(self.rounds)
+            held.append(tried.held)
+        together = sum(held) - max(held)  # a round holds them all, the probe one at a time
+        self.forecast = Cost(sum(each.values()), hardware.peak() + together)
+        asked = {name: self.args[name] for name in ("systems", "data", "budget", "seeds")}
+        cases = {"train": len(split.train), "val": len(split.val), "test": len(self.setup.test)}
+        told = Forecast(asked, self.forecast, cases, each)
+        yield Event("forecast", 1.0, values=asdict(self.forecast), forecast=told)
+
+    def play_round(
+        self, number: int, seed: int, split: splits.Split, kept: Path
+    ) -> Iterator[Event]:
+        """Train and test each system with one seed, in turns; write what they say."""
+        begun = time.perf_counter()
+        turn = number % len(self.systems)  # another one begins each round
+        order = self.systems[turn:] + self.systems[:turn]
+        entrants: dict[str, Entrant] = {}
+        for system in order:
+            entrants[system] = yield from self.enter(system, seed, split)
+        fits = {system: entrant.trainer for system, entrant in entrants.items()}
+        keeper = run_fit.Keeper({
+            kept.with_suffix("") / system.replace(":", "-"): fit for system, fit in fits.items()
+        })  # fmt: skip
+        for weights, fit in keeper.fits.items():
+            if (weights / "resume.safetensors").exists():
+                fit.go_on(weights / "resume.safetensors", weights / "best.safetensors")
+        while not all(fit.done for fit in fits.values()):
+            for system, fit in fits.items():
+                if fit.done:
+                    continue
+                with run_fit.gentle_interrupt() as interrupt:
+                    fit.go(TURN, interrupt.is_set)
+                    if keeper.due():
+                        keeper.keep()
+                if interrupt.is_set():
+                    keeper.keep()
+                    raise Interrupted(kept.parent.parent)
+                part = fmean(fit.fraction for fit in fits.values())
+                try:
+                    yield self._event("train", system, number, part, fits)
+                except KeyboardInterrupt as interrupted:
+                    keeper.keep()
+                    raise Interrupted(kept.parent.parent) from interrupted
+        setup = self.setup_of(split)
+        tensors: dict[str, Tensor] = {}
+        about = {}
+        for system, entrant in entrants.items():
+            fit, parts = entrant.trainer, entrant.parts
+            fit.use_best()
+            decision = self.task.decide(fit.system, parts.val, setup)
+            answers: Answers = {}
+            for step in self.task.answer(fit.system, parts.test, decision, setup, seed):
+                answers = step.result
+                yield self._event("test", system, number, 1.0, fits)
+            tensors |= {f"{system}/{name}": held for name, held in flatten(answers).items()}
+            about[system] = [fit.curve, fit.seconds, fit.step * fit.batch]
+        self.spent += time.perf_counter() - begun
+        files.write_tensors(kept, tensors, about)
+
+    def setup_of(self, split: splits.Split) -> Any:
+        """The setup with the test cases of one round."""
+        if not self.plan.repeats:
+            return self.setup
+        return replace(self.setup, test=self.everything.only(split.test))
+
+    def read_round(self, kept: Path, seed: int, split: splits.Split) -> None:
+        tensors, about = files.read_tensors(kept)
+        setup = self.setup_of(split)
+        for system, (curve, seconds, examples) in about.items():
+            results = self.results[system]
+            if len(results) == seed:
+                results.append(Result(curve))
+            result, prefix = results[seed], f"{system}/"
+            answers = unflatten({
+                name.removeprefix(prefix): held
+                for name, held in tensors.items()
+                if name.startswith(prefix)
+            })  # fmt: skip
+            if self.plan.repeats:
+                scatter(result.answers, answers, split.test, len(self.everything))
+            else:
+                result.answers = answers
+            result.tested.append(float(self.task.scores([answers], setup)[self.metric].mean()))
+            result.seconds += seconds
+            result.examples += examples
+
+    def _event(
+        self, phase: str, system: str, number: int, part: float, fits: dict[str, Trainer]
+    ) -> Event:
+        whole = (number + part) / len(self.rounds)
+        watches = self.task.watches
+        rows = [
+            {
+                "system": name,
+                "seed": self.rounds[number][0],
+                "seconds": fit.seconds,
+                "fraction": fit.fraction,
+                "val": next((row[f"val {watches}"] for row in reversed(fit.curve)
+                             if f"val {watches}" in row), None),
+                "test": [fmean(result.tested) for result in self.results[name]],
+                "measures": (watches, self.metric),
+            }
+            for name, fit in sorted(fits.items())
+        ]  # fmt: skip
+        left = self.forecast.seconds * (1 - whole)
+        return Event(phase, whole, left, f"{system}, {number + 1}/{len(self.rounds)}", rows=rows)
+
+    def judge(self, folder: Path) -> ComparisonRecord:
+        task, setup = self.task, self.setup
+        answers = {
+            system: [result.answers for result in results]
+            for system, results in self.results.items()
+        }
+        measures = {
+            system: task.measures(seeds, setup, self.training_of)
+            for system, seeds in answers.items()
+        }
+        tables: dict[str, dict[str, Any]] = {}
+        for system, seeds in answers.items():
+            for name, table in task.scores(seeds, setup).items():
+                tables.setdefault(name, {})[system] = table
+        rankings = {name: self._rank(name, table, measures) for name, table in tables.items()}
+        first = rankings.pop(self.metric)
+        return ComparisonRecord(
+            folder=folder,
+            task=task.name,
+            data=self.args["data"],
+            budget=self.args["budget"],
+            seeds=self.args["seeds"],
+            cases=len(setup.test),
+            measure=self.metric,
+            rows=first.rows,
+            verdicts=first.verdicts,
+            sentence=wording.sentence(
+                first.verdicts,
+                first.rows,
+                len(self.rounds),
+                len(setup.test),
+                task.called(self.metric, setup),
+                task.metrics[0].unit,
+            ),
+            further=rankings,
+            follows=task.watches,
+            curves={name: [r.curve for r in results] for name, results in self.results.items()},
+            scores=tables[self.metric],
+            report=folder / "report.html",
+            receipt={
+                **run_train.receipt(self._all(), self.everything),
+                "command": self.command(),
+                "forecast": asdict(self.forecast),
+                "outcome": asdict(Cost(self.spent, hardware.peak())),
+            },
+            skipped=self.everything.skipped,
+            leaking=self.plan.kept.leaking,
+            torn=self.plan.kept.torn,
+            grouped=self.everything.grouped,
+            folds=len(self.plan.repeats[0]) if self.plan.repeats else 1,
+            details=task.compared(answers, setup),
+            test=setup.test,
+        )
+
+    def _rank(
+        self, name: str, tables: dict[str, Any], measures: dict[str, dict[str, Measure]]
+    ) -> Ranking:
+        higher = self.task.metric(name).higher_is_better
+        rows = [
+            self._row(system, name, table, measures[system][name])
+            for system, table in tables.items()
+        ]
+        rows.sort(key=lambda row: row.value, reverse=higher)
+        ordered = {row.system: tables[row.system] for row in rows}
+        verdicts = stats_verdict.judge(
+            ordered, higher, groups=self.setup.test.units, trainings=self.training_of
+        )
+        if len(self.rounds) == 1:  # then nothing is known of how trainings vary
+            verdicts = [replace(verdict, seeds_needed=None) for verdict in verdicts]
+        return Ranking(rows, verdicts)
+
+    def _row(self, system: str, name: str, scores: Any, measure: Measure) -> Row:
+        results = self.results[system]
+        parameters, flops = self.costs[system]
+        # one training's rows may be parts of its pictures
+        seeds = scores.mean(1).tolist() if len(results) > 1 else [float(scores.mean())]
+        return Row(
+            system=system,
+            measure=name,
+            value=measure.value,
+            low=measure.low,
+            high=measure.high,
+            train_seconds=fmean(result.seconds for result in results),
+            examples_seen=fmean(result.examples for result in results),
+            parameters=parameters,
+            flops=flops,
+            seeds=tuple(seeds),
+        )
+
+    def command(self) -> str:
+        """The command line that does this again."""
+        names = run_options.ON_THE_COMMAND_LINE
+        options = [
+            f"{names.get(name, name)}={value}"
+            for name, value in self.args.items()
+            if name != "systems" and str(value) not in ("None", "False", "auto")
+        ]
+        return shlex.join(["souron", "compare", *self.systems, *options])
+
+
+def _write(record: ComparisonRecord) -> None:
+    from souron.report import report
+
+    path = record.folder / "results.csv"
+    with files.atomically(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(asdict(record.rows[0])))
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in record.rows)
+    report.comparison_report(record)
+    files.write_json(record.folder / "receipt.json", {**record.as_json(), **record.receipt})

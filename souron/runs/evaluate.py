@@ -1,0 +1,133 @@
+"""Measure a finished run again: on its own test cases, or on other data."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from souron.data import load, splits
+from souron.data.dataset import Dataset
+from souron.evaluation.answers import Trainings
+from souron.runs import fit as run_fit
+from souron.runs import folder as run_folder
+from souron.runs import options as run_options
+from souron.runs import prepare
+from souron.runs.options import EvaluateOptions
+from souron.runs.record import Cost, RunRecord
+from souron.stats.records import Measure
+from souron.task import Task
+from souron.utils.messages import UserError, _
+
+ANSWERS = "answers.safetensors"
+
+
+def evaluate(
+    folder: str | Path, data: str | Path | None = None, **options: Any
+) -> dict[str, Measure]:
+    """The measures of ``examine``. Takes the same options."""
+    return examine(folder, data, **options).measures
+
+
+def examine(folder: str | Path, data: str | Path | None = None, **options: Any) -> RunRecord:
+    """Measure a run again: on its own test cases, or on all cases of other data. What was chosen on
+    the run's validation cases, such as a threshold, stays.
+
+    ``options`` are ``group``, ``allow_leak`` and ``window`` as in ``train``, and those of the task,
+    such as ``prevalence`` or ``samples``.
+
+    Raises UserError, also where other data holds pictures or patients that the run learnt from and
+    ``allow_leak`` is not said.
+    """
+    folder = Path(folder)
+    run_options.check_shares(prevalence=options.get("prevalence"))
+    args = run_folder.read_args(folder)
+    task = prepare.task_of(args)
+    given, further = run_options.read(EvaluateOptions, options, "souron val --help")
+    common = {name: value for name, value in given.items() if value}
+    args |= run_options.of_task(task.name, further)
+    chosen = prepare.task_options(args, task)
+    system = run_folder.load(folder)
+    same = data is None or str(data) == str(args["data"])
+    cases = _cases(args | common, args["data"] if same else str(data), system, task)
+    record = RunRecord(
+        folder, str(args["system"]), str(data or args["data"]), task.name, args["seed"],
+        args["config"], args["seen"], 0, 0, {}, [], Cost(0, 0), Cost(0, 0), "", {},
+        test=cases, model=system,
+    )  # fmt: skip
+    if same:
+        own, split = cases, prepare.read_split(folder, cases, task)
+    else:
+        if not common.get("allow_leak"):
+            splits.refuse_leaks(*_learnt_from(folder, args, system, cases, task))
+        cases = _with_classes_of(system, cases)
+        rows = torch.arange(len(cases))
+        own, split = cases, splits.Split(rows[:0], rows[:0], rows)
+        if task.needs_training_data:
+            own = _cases(args, args["data"], system, task)
+            split = prepare.read_split(folder, own, task)
+    *_before, step = task.setup(own, split, chosen)
+    setup = step.result if same else task.against(cases, step.result)
+    if same and (folder / "folds.csv").exists():
+        order = splits.read_order(folder / "folds.csv", cases)
+        setup.test = cases.only(order)
+        trainings = Trainings.read(folder / ANSWERS, setup.test)
+    else:
+        trainings = _answered_again(folder, task, system, setup, args)
+    record.test = setup.test
+    record.answers, record.details = trainings.answers, task.result(trainings, setup)
+    record.measures = task.measures(trainings.answers, setup, trainings.training_of)
+    return record
+
+
+def _cases(args: dict[str, Any], data: str, system: Any, task: Task) -> Dataset:
+    side = getattr(system.spec, "side", args["side"])
+    found = load.load(data, side, args.get("group"), args.get("window"), 1)
+    return prepare.coloured(found, getattr(system.spec, "channels", 0))
+
+
+def _answered_again(
+    folder: Path, task: Task, system: Any, setup: Any, args: dict[str, Any]
+) -> Trainings:
+    """The kept network's answers about the test cases, with what was chosen when it was trained."""
+    decision: dict[str, float] = {}
+    if (folder / ANSWERS).exists():
+        decision = Trainings.read(folder / ANSWERS, setup.test.only([])).decision
+    events = run_fit.answer(task, system, setup.test, decision, setup, args["seed"], details=False)
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            return Trainings.of_one(setup.test, end.value, decision)
+
+
+def _learnt_from(
+    folder: Path, args: dict[str, Any], system: Any, cases: Dataset, task: Task
+) -> tuple[list[str], list[str]]:
+    """Files and groups of these cases that the run has learnt from, as far as can be known: its own
+    pictures must still be where they were."""
+    trained = splits.read_groups(folder / "split.csv")
+    groups = sorted(set(cases.group) & trained)
+    try:
+        own = _cases(args, args["data"], system, task)
+        split = prepare.read_split(folder, own, task)
+    except UserError:
+        return [], groups
+    return splits.shared(own.only(split.train), cases), groups
+
+
+def _with_classes_of(system: Any, cases: Dataset) -> Dataset:
+    """The same cases, their classes numbered as the system numbers them. Raises UserError."""
+    labels = getattr(system.spec, "labels", None)
+    if labels is None or cases.target is None:
+        return cases
+    unknown = [label for label in cases.classes if label not in labels]
+    if unknown:
+        raise UserError(
+            "labels",
+            _("the model does not know the labels {labels}").format(labels=", ".join(unknown)),
+            expected=", ".join(labels),
+            exit=3,
+        )
+    number = torch.tensor([labels.index(label) for label in cases.classes])
+    return replace(cases, target=number[cases.target], classes=tuple(labels))

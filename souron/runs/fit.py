@@ -1,0 +1,183 @@
+"""One training under way: learning with the work kept, then the answers of the trained system."""
+
+import signal
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from souron.data.dataset import Dataset
+from souron.evaluation.answers import Answers, Step
+from souron.runs import prepare
+from souron.runs.events import Event, Interrupted, left
+from souron.task import Task
+from souron.training.frozen import Features
+from souron.training.trainer import Trainer
+from souron.utils import files
+from souron.utils.messages import UserError, _
+
+SLICE = 0.25  # seconds between two events
+KEEP_EVERY = 20.0  # seconds between two checkpoints, at least
+
+
+def answer(
+    task: Task,
+    system: Any,
+    test: Dataset,
+    decision: dict[str, float],
+    setup: Any,
+    seed: int,
+    trainings: int = 1,
+    details: bool = True,
+) -> Generator[Event, None, Answers]:
+    """The answers of one trained system about its test cases, with those for the report alone."""
+    answers = yield from follow("test", task.answer(system, test, decision, setup, seed))
+    if details:
+        further = task.details(system.whole, answers, setup, trainings)
+        answers = answers | (yield from follow("test", further))
+    return answers
+
+
+def follow(phase: str, steps: Iterator[Step]) -> Generator[Event, None, Any]:
+    """Steps as events with the time left; the result of the last one."""
+    begun, result = time.monotonic(), None
+    for step in steps:
+        result = step.result
+        if step.text:
+            yield Event(phase, step.done, left(begun, step.done), step.text)
+    return result
+
+
+def features(
+    args: dict[str, Any], data: Dataset, model: Any, exact: bool = False
+) -> Generator[Event, None, Features | None]:
+    """``prepare.features`` as events; the features, or None."""
+    computed = None
+    for done, computed in prepare.features(args, data, model, exact):  # noqa: B007
+        yield Event("features", done, text=_("the features of the frozen layers"))
+    return computed
+
+
+def learn(
+    fit: Trainer,
+    place: Path,
+    folder: Path,
+    trainings: int = 1,
+    number: int = 0,
+    film: Any = None,
+) -> Iterator[Event]:
+    """Train to the end of the budget, keeping the work in ``place`` on the way and on Ctrl-C;
+    ``number`` of so many ``trainings`` were done before, in the run's ``folder``. What was seen
+    before an interruption is told again."""
+    keeper, looks = Keeper({place / "weights": fit}), len(fit.curve)
+    text = "" if trainings == 1 else f"{number + 1}/{trainings}"
+
+    def keep() -> None:
+        keeper.keep()
+        if film:
+            film.keep()
+
+    def event(values: dict[str, float], left: float | None = None, frame: Any = None) -> Event:
+        return Event("train", (number + fit.fraction) / trainings, left, text, values, frame)
+
+    yield from map(event, fit.curve)
+    while not fit.done:
+        with gentle_interrupt() as interrupt:
+            try:
+                fit.go(SLICE, interrupt.is_set)
+            except UserError as trouble:
+                raise keeper.saved(trouble) from trouble
+            frame = film.shoot(fit.system, fit.fraction, fit.seconds) if film else None
+            fresh = fit.curve[looks:]
+            if fit.done or keeper.due():
+                keep()
+        if interrupt.is_set():
+            keep()
+            raise Interrupted(folder)
+        if fresh:
+            write_results(place / "results.csv", fit.curve)
+            looks = len(fit.curve)
+        left = fit.seconds_left
+        if left is not None:
+            left += (trainings - number - 1) * (fit.seconds + left)
+        try:
+            for row in fresh[:-1]:
+                yield event(row, left)
+            yield event(fit.curve[-1] if fit.curve else {}, left, frame)
+        except KeyboardInterrupt as interrupted:
+            keep()
+            raise Interrupted(folder) from interrupted
+
+
+@dataclass
+class Keeper:
+    """Writes down what going on needs, now and then."""
+
+    fits: dict[Path, Trainer]  # by the folder of their weights
+    last: float = field(default_factory=time.monotonic)
+
+    def due(self) -> bool:
+        return time.monotonic() - self.last > KEEP_EVERY
+
+    def keep(self) -> None:
+        begun = time.monotonic()
+        for weights, fit in self.fits.items():
+            _keep(fit, weights)
+        # writing may take a tenth of the time at most
+        self.last = time.monotonic() + 9 * (time.monotonic() - begun)
+
+    def saved(self, trouble: UserError) -> UserError:
+        """What went wrong in training, and where the weights are that were good before."""
+        for weights, fit in self.fits.items():
+            if fit.best is not None:
+                files.write_tensors(weights / "best.safetensors", fit.best, {})
+                kept = _("{why}; the weights of the last look at it are kept in {folder}")
+                told = kept.format(why=trouble.found, folder=weights)
+                return UserError(
+                    trouble.code, told, expected=trouble.expected, fix=trouble.fix, exit=1
+                )
+        return trouble
+
+
+def _keep(fit: Trainer, weights: Path) -> None:
+    if fit.best is not None:
+        files.write_tensors(weights / "best.safetensors", fit.best, {})
+    if fit.done:
+        current = fit.system.state_dict()
+        files.write_tensors(weights / "last.safetensors", current, {})
+        if fit.best is None:
+            files.write_tensors(weights / "best.safetensors", current, {})
+    fit.keep(weights / "resume.safetensors")
+
+
+@contextmanager
+def gentle_interrupt() -> Iterator[threading.Event]:
+    """The first Ctrl-C asks for a stop between two steps; a second one stops at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def write_results(path: Path, curve: list[dict[str, float]]) -> None:
+    import csv
+
+    columns = list(dict.fromkeys(column for row in curve for column in row))
+    with files.atomically(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(curve)

@@ -1,0 +1,104 @@
+"""A run as a folder: every file is written beside its place and then moved there in one step."""
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from souron import registry
+from souron.kinds.signature import typed_as
+from souron.training.checkpoint import fill
+from souron.utils.files import read_tensors, write_text
+from souron.utils.messages import UserError, _, unknown_option
+
+
+def write_args(folder: Path, args: dict[str, Any]) -> None:
+    write_text(folder / "args.yaml", yaml.safe_dump(args, allow_unicode=True, sort_keys=False))
+
+
+OF_A_RUN = ("system", "data", "seen", "config")
+
+
+def read_args(folder: Path, wanted: tuple[str, ...] = OF_A_RUN) -> dict[str, Any]:
+    """What a run or comparison was made with. Raises UserError where ``folder`` is none."""
+    path = folder / "args.yaml"
+    try:
+        args = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(
+            "not a run",
+            _("{folder} is not a run: {why}").format(folder=folder, why=_reason(error, path)),
+            expected=_("a folder made by souron train, with args.yaml and weights/"),
+            fix="ls runs/*",
+            exit=3,
+        ) from error
+    if not isinstance(args, dict) or not args.keys() >= set(wanted):
+        raise UserError(
+            "not a run",
+            _("{path} does not describe a run").format(path=path),
+            expected=", ".join(wanted),
+            exit=3,
+        )
+    return args
+
+
+def _reason(error: Exception, path: Path) -> str:
+    return _("no {file} there").format(file=path.name) if not path.exists() else str(error)
+
+
+def build(args: dict[str, Any]) -> Any:
+    """The system that ``args`` describe, untrained."""
+    kind, config = registry.load_system(str(args["system"]))
+    config = override(config, args["config"])
+    spec = registry.load_task(kind.task).Spec
+    return kind(config, _from_dict(spec, args["seen"]))
+
+
+def _from_dict(record: type, values: Any) -> Any:
+    names = {item.name for item in fields(record)}
+    if not isinstance(values, dict) or set(values) != names:
+        raise UserError(
+            "not a run",
+            _("the run describes its data as {found}").format(found=values),
+            expected=", ".join(sorted(names)),
+            exit=3,
+        )
+    return record(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+def override(config: Any, changes: dict[str, Any]) -> Any:
+    """A config with some fields changed; text is read as the field's own type. Raises UserError."""
+    from dataclasses import replace
+
+    known = {item.name: getattr(config, item.name) for item in fields(config)}
+    changed = {}
+    for name, value in changes.items():
+        if name not in known:
+            raise unknown_option(name, list(known))
+        changed[name] = typed_as(name, value, known[name])
+    return replace(config, **changed)
+
+
+def load(folder: Path, which: str = "best") -> Any:
+    """The system of a run with its learnt weights, ready to answer."""
+    args = read_args(folder)
+    system = build(args)
+    path = folder / "weights" / f"{which}.safetensors"
+    if not path.exists():
+        raise UserError(
+            "not finished",
+            _("{folder} holds no weights yet").format(folder=folder),
+            fix=f"souron train resume={folder}",
+            exit=3,
+        )
+    fill(system, read_tensors(path)[0], path)
+    return system.eval()
+
+
+def as_plain(record: Any) -> dict[str, Any]:
+    """A dataclass as YAML- and JSON-able values."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(record).items()
+    }

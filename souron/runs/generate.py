@@ -1,0 +1,257 @@
+"""``souron generate``: pictures of a trained generator as files, each marked as generated.
+
+Beside the single pictures: a sheet of the first ones, their way out of the noise where a system
+takes several steps, and a walk from picture to picture where one is asked for. Files are written
+as they come, so that a million needs no more memory than sixty-four; what was drawn before Ctrl-C
+stays, and picture 7 of a seed is always the same, so that ``first=`` goes on.
+"""
+
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from souron.evaluation import sampling
+from souron.evaluation.sampling import Noise
+from souron.kinds import signature
+from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import provenance
+from souron.kinds.codecs.animation import moving, sheet
+from souron.runs import events
+from souron.runs import folder as run_folder
+from souron.runs import generate as run_generate
+from souron.runs.events import Event, Interrupted
+from souron.runs.record import DrawnRecord
+from souron.utils import files, hardware
+from souron.utils.messages import UserError, _
+
+MOST = 1_000_000  # pictures of one command
+A_FOLDER = 1000  # pictures; more get folders of so many
+ON_A_SHEET = 64
+STEPS_OF = 8  # pictures whose way out of the noise is shown
+MOMENTS = 10  # of that way
+BETWEEN = 12  # steps of a walk between two pictures
+FRAME = 80  # milliseconds
+LONG_SIDE = 256  # pixels, to which small moving pictures are enlarged
+
+
+def generate(run: str | Path, n: int = 64, seed: int = 0, **options: Any) -> DrawnRecord:
+    """Run ``generating`` to its end. Takes the same options."""
+    return events.last(generating(run, n, seed, **options))
+
+
+def generating(
+    run: str | Path,
+    n: int = 64,
+    seed: int = 0,
+    *,
+    first: int = 0,
+    label: str = "",
+    given: str | Path = "",
+    walk: int = 0,
+    out: str | Path = "",
+    device: str = "auto",
+    **options: Any,
+) -> Iterator[Event]:
+    """Draw ``n`` pictures of the generator trained in the folder ``run``.
+
+    ``first`` is the first picture's number, ``label`` the class asked for (several with commas
+    take turns), ``given`` a picture, folder or glob to be completed, ``walk`` a number of pictures
+    to walk between, ``out`` the folder to write to (by default a new one in the run's); further
+    ``options`` are those of the system's ``drawing``. Raises UserError.
+    """
+    folder = Path(run)
+    args = run_folder.read_args(folder)
+    system = run_generate.generator(folder, args)
+    check(n, seed, first, walk)
+    system.to(hardware.device(device))
+    known = signature.options_of(type(system).drawing)
+    options = signature.read_options(known, options, "souron generate --help")
+    classes = numbers_of(system, label)
+    shown = completed(system, given)
+    if shown is None and "given" in known and "kept" in options:
+        raise UserError("option", _("kept without given"), expected="given=photo.png kept=0.5")
+    place = Path(out) if out else files.new_folder(folder / "pictures", f"seed{seed}")
+    mark = provenance.mark(folder, args, seed)
+    record = DrawnRecord(place, folder, str(args["system"]), seed, 0, 0.0, [])
+
+    def of(numbers: Sequence[int]) -> dict[str, Any]:
+        """What those pictures are asked to be."""
+        asked = dict(options)
+        if classes:
+            asked["label"] = torch.tensor([classes[i % len(classes)] for i in numbers])
+        if shown is not None:
+            asked["given"] = shown[[i % len(shown) for i in numbers]].to(system.device)
+        return asked
+
+    def rest(place: str | Path) -> str:
+        """The command that draws what is not drawn yet; all of it where only sheets are lacking."""
+        done = record.count if record.count < n else 0
+        asked = {"n": n - done, "seed": seed, "first": first + done, "label": label, "given": given,
+                 "walk": walk if walk and not done else "", "out": place, **options}  # fmt: skip
+        words = [f"{name}={value}" for name, value in asked.items() if value != ""]
+        return shlex.join(["souron", "generate", str(run), *words])
+
+    begun = time.perf_counter()
+    on_sheet: list[Tensor] = []
+    way: list[Tensor] = []
+    every = range(first, first + n)
+
+    def sheets() -> Iterator[Event]:
+        together = sheet(torch.cat(on_sheet)[:ON_A_SHEET], 8)
+        write(place / "grid.png", enlarged(together), mark.of(None), record)
+        if len(way) > 1:
+            moments = sorted({round(i * (len(way) - 1) / (MOMENTS - 1)) for i in range(MOMENTS)})
+            # a picture's way in a row
+            rows = torch.stack([way[i] for i in moments], 1).flatten(0, 1)
+            write(place / "steps.png", enlarged(sheet(rows, len(moments))), mark.of(None), record)
+            frames = [sheet(each, 4) for each in way]
+            write_moving(place / "steps.webp", frames, mark.of(None), record)
+        if walk:
+            yield Event("draw", 0.0, text=_("walk"))
+            asked = of([first])
+            if classes:
+                asked["label"] = asked["label"][0]
+            steps = sampling.walk(system, seed, range(first, first + walk), BETWEEN, **asked)
+            frames = [pictures.picture(image) for image in steps]
+            write_moving(place / "walk.webp", frames, mark.of(None), record)
+
+    try:
+        for numbers in sampling.chunks(system, every):
+            last = torch.empty(0)
+            noise = Noise(seed, numbers, system.device)
+            for last in sampling.draw(system, noise, **of(numbers)):
+                if numbers[0] == first:
+                    way.append(last[:STEPS_OF])
+                yield Event("draw", record.count / n, text=str(place))
+            for number, image in zip(numbers, last, strict=True):
+                picture = pictures.picture(image)
+                write(file_of(place, number, every), picture, mark.of(number), record)
+            if sum(map(len, on_sheet)) < ON_A_SHEET:
+                on_sheet.append(last)
+            record.count += len(numbers)
+            record.seconds = time.perf_counter() - begun
+            left = record.seconds * (n - record.count) / record.count
+            yield Event("draw", record.count / n, left, str(place))
+        yield from sheets()
+    except KeyboardInterrupt as stop:
+        raise Interrupted(place, rest(place if record.count < n else "FOLDER")) from stop
+    except UserError as trouble:
+        if trouble.code == "disk":
+            trouble.fix = rest("FOLDER")
+        raise
+
+    record.seconds = time.perf_counter() - begun
+    yield Event("done", 1.0, record=record)
+
+
+def check(n: int, seed: int, first: int, walk: int) -> None:
+    """Raises UserError for numbers that make no sense."""
+    for name, value, low, high in (
+        ("n", n, 1, MOST),
+        ("seed", seed, 0, 2**31 - 1),
+        ("first", first, 0, MOST),
+        ("walk", walk, 0, 1000),
+    ):
+        if not low <= value <= high:
+            raise UserError(
+                "value",
+                _("{name}={value} is not understood").format(name=name, value=value),
+                expected=f"{low}..{high}",
+                fix=f"{name}={min(max(value, low), high)}",
+            )
+    if walk == 1:
+        raise UserError("value", "walk=1", expected=_("two pictures or more to walk between"))
+
+
+def numbers_of(system: Any, label: str) -> list[int]:
+    """The classes asked for. Raises UserError where the system knows none of that name."""
+    names = [name.strip() for name in label.split(",") if name.strip()]
+    if names and not system.conditional:
+        raise UserError(
+            "label",
+            _("{system} draws without being told a class").format(system=type(system).__name__),
+            expected=_("a conditional system, such as ddpm or biggan"),
+            fix=_("leave label out"),
+        )
+    for name in names:
+        if name not in system.spec.labels:
+            raise UserError(
+                "label",
+                _("no class is named {name!r}").format(name=name),
+                expected=", ".join(system.spec.labels),
+            )
+    return [system.spec.labels.index(name) for name in names]
+
+
+def completed(system: Any, given: str | Path) -> Tensor | None:
+    """Pictures (N, C, H, W) in -1..1 that are to be completed."""
+    if not given:
+        return None
+    if not system.completes:
+        raise UserError(
+            "given",
+            _("{system} cannot complete a picture").format(system=type(system).__name__),
+            expected="image_gpt",
+            fix="souron train image_gpt data=digits",
+        )
+    side, channels = system.spec.side, system.spec.channels
+    read = [
+        pictures.square(pictures.read(path, about=side), side, channels)
+        for path in files.find_files([given])
+    ]
+    if not read:
+        raise UserError("no files", _("nothing was found at {files}").format(files=given), exit=3)
+    return torch.stack(read).float() / 127.5 - 1
+
+
+def file_of(place: Path, number: int, every: range) -> Path:
+    """``00007.png``; of very many in a folder of its thousand."""
+    name = f"{number:05}.png"
+    return place / f"{number // A_FOLDER:04}" / name if len(every) > A_FOLDER else place / name
+
+
+def write(path: Path, image: Image.Image, mark: Any, record: DrawnRecord, **options: Any) -> None:
+    """A marked picture, in place of no other."""
+    if path.exists():
+        raise UserError(
+            "exists",
+            _("{path} is there already").format(path=path),
+            expected=_("a folder without pictures of these numbers"),
+            fix="out=FOLDER",
+            exit=5,
+        )
+    with files.atomically(path) as beside:
+        provenance.save(image, beside, mark, format=path.suffix[1:].upper(), **options)
+    record.files.append(path)
+
+
+def write_moving(path: Path, frames: Sequence[Image.Image], mark: Any, record: DrawnRecord) -> None:
+    first, options = moving([enlarged(frame) for frame in frames], FRAME)
+    write(path, first, mark, record, **options)
+
+
+def enlarged(image: Image.Image) -> Image.Image:
+    """In whole steps, so that each pixel stays a square."""
+    factor = max(1, LONG_SIDE * (1 + (image.width > LONG_SIDE)) // max(image.size))
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+
+
+def generator(folder: Path, args: Mapping[str, Any]) -> Any:
+    """The system that a run has trained to draw. Raises UserError where it does something else."""
+    system = run_folder.load(folder)
+    if system.task != "generate":
+        raise UserError(
+            "task",
+            _("{run} holds {system}, which does not draw").format(
+                run=folder, system=args["system"]
+            ),
+            expected=_("a generator's run"),
+            fix="souron train dcgan data=digits budget=60s",
+        )
+    return system

@@ -1,0 +1,106 @@
+"""What a command does, as JSON objects in a file, one a line: for programs that watch it.
+
+Each line is written at once and stands for one ``events.Event``; the last line says how the
+command ended. Watching must not cost the work: where the file cannot take a line, that line is
+missing, and the command goes on.
+"""
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import souron
+from souron.utils.files import as_json
+from souron.utils.messages import UserError, _
+
+BETWEEN = 0.1  # seconds between two lines of one phase, at least
+
+
+class Journal:
+    """Appends to ``path``; a picture of what is drawn meanwhile lies in ``picture``."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises UserError where ``path`` cannot be written."""
+        try:
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise UserError(
+                "events",
+                _("{path} cannot be written: {why}").format(path=path, why=error.strerror or error),
+                expected=_("a file that can be written"),
+                fix="--events events.jsonl",
+                exit=3,
+            ) from error
+        self.picture = path.with_name(f"{path.name}.png")
+        self._phase, self._written = "", -math.inf
+        self._held: dict[str, Any] | None = None  # the latest event, which came too soon
+        self._whole = True  # so is the last line, as far as is known
+
+    def tell(self, event: Any) -> None:
+        """A line for the event, later or never where the next one of its phase follows at once with
+        the same values."""
+        line = described(event)
+        if event.picture is not None and event.folder and self._draw(event):
+            line["picture"] = self.picture.name
+        if self._held is not None and line.get("values") != self._held.get("values"):
+            self._release()
+        if event.phase != self._phase:
+            self._release()
+            self._phase, self._written = event.phase, -math.inf
+        self._held = line
+        if "picture" in line or time.monotonic() - self._written >= BETWEEN:
+            self._release()
+            self._written = time.monotonic()
+
+    def end(self, code: int, error: dict[str, str] | None) -> None:
+        """The last line: the exit code, and what went wrong."""
+        self._release()
+        why = {"error": error} if error else {}
+        self._write({"time": time.time(), "ended": code, **why})
+        self._file.close()
+
+    def _release(self) -> None:
+        if self._held is not None:
+            self._write(self._held)
+            self._held = None
+
+    def _write(self, line: dict[str, Any]) -> None:
+        text = ("" if self._whole else "\n") + as_json(line) + "\n"
+        written = text.encode("utf-8", "surrogatepass")
+        self._whole = False  # until it is: the disk may be full, Ctrl-C may come
+        try:
+            self._whole = self._file.write(written) == len(written)
+        except OSError:
+            return
+
+    def _draw(self, event: Any) -> bool:
+        """A sheet of what the event shows, marked as generated; whether that could be written."""
+        from souron.kinds.codecs import animation
+        from souron.kinds.codecs.provenance import Mark, save
+        from souron.runs import folder as run_folder
+        from souron.utils import files
+
+        [sheet] = animation.frames([event.picture])
+        try:
+            args = run_folder.read_args(event.folder)
+            data, run = Path(str(args["data"])).name, "unfinished"  # no weights of its own
+            mark = Mark("souron", souron.__version__, args["system"], data, run, args["seed"])
+            with files.atomically(self.picture) as beside:
+                save(sheet, beside, mark, format="PNG")
+        except UserError:
+            return False
+        return True
+
+
+def described(event: Any) -> dict[str, Any]:
+    """What is set of an event, as a line says it."""
+    folder = str(event.folder) if event.folder else None
+    more = {"seconds_left": event.seconds_left, "text": event.text, "values": event.values,
+            "rows": event.rows, "folder": folder}  # fmt: skip
+    return {
+        "time": time.time(),
+        "phase": event.phase,
+        "fraction": event.fraction,
+        **{name: value for name, value in more.items() if value not in (None, "", {}, [])},
+    }

@@ -1,0 +1,231 @@
+"""The options of ``train`` and ``compare``, said once: the Python API, the command line and the
+studio's forms are made from these dataclasses, and from the ``Options`` of each task."""
+
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+
+from souron import registry
+from souron.kinds.signature import Choice
+from souron.utils.messages import N_, UserError, _, unknown_option
+
+Budget = Annotated[
+    str, Choice(N_("how much to train: 60s, 5min, 1h, 5ep, 20000ex; 60s if not said"), metavar="B")
+]
+Side = Annotated[
+    int | None, Choice(N_("the pictures' side in pixels; the data's own if not said"), low=4)
+]
+Batch = Annotated[int, Choice(N_("cases in one step; 128 if not said"), low=1)]
+Augment = Annotated[
+    str | None,
+    Choice(N_("what is done to training pictures: shift,mirror or none"), metavar="A"),
+]
+Device = Annotated[str, Choice(N_("auto, cpu, cuda, cuda:1, mps"), metavar="X")]
+Group = Annotated[
+    str | None,
+    Choice(
+        N_("how to know a patient's pictures: a column, a pattern for file names, or none"),
+        metavar="G",
+    ),
+]
+AllowLeak = Annotated[
+    bool, Choice(N_("measure although training shares patients or pictures with it"))
+]
+Window = Annotated[
+    str | None,
+    Choice(N_("grey values of DICOM to show: centre,width; full; the file's"), metavar="C,W"),
+]
+Freeze = Annotated[bool, Choice(N_("let only the last layer learn (transfer learning)"))]
+Seeds = Annotated[int, Choice(N_("runs of each system; 3 if not said"), low=1)]
+Name = Annotated[str, Choice(N_("the run folder's name"))]
+Project = Annotated[str, Choice(N_("where run folders go; runs if not said"), metavar="FOLDER")]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What ``souron.train`` takes beside a system and data; more are the task's own."""
+
+    budget: Budget = "60s"
+    seed: Annotated[int, Choice(N_("random seed; 0 if not said"), low=0)] = 0
+    side: Side = None
+    batch: Batch = 128
+    pretrained: Annotated[
+        str | None,
+        Choice(N_("start from published weights, or from those of a run"), metavar="true|RUN"),
+    ] = None
+    freeze: Freeze = False
+    patience: Annotated[
+        int, Choice(N_("early stopping: validations without improvement; 0 never"), low=0)
+    ] = 0
+    rate: Annotated[
+        float | None, Choice(N_("the highest learning rate; the system's own if not said"))
+    ] = None
+    augment: Augment = None
+    name: Name = ""
+    project: Project = "runs"
+    device: Device = "auto"
+    group: Group = None
+    allow_leak: AllowLeak = False
+    window: Window = None
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What ``souron.compare`` takes beside systems and data; more are the task's own."""
+
+    budget: Budget = "60s"
+    seeds: Seeds = 3
+    side: Side = None
+    batch: Batch = 128
+    pretrained: Annotated[bool, Choice(N_("start each from its published weights"))] = False
+    freeze: Freeze = False
+    augment: Augment = None
+    name: Name = ""
+    project: Project = "runs"
+    device: Device = "auto"
+    group: Group = None
+    allow_leak: AllowLeak = False
+    window: Window = None
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What ``souron.evaluate`` takes beside a run and data; more are the task's own."""
+
+    group: Group = None
+    allow_leak: AllowLeak = False
+    window: Window = None
+
+
+@dataclass(frozen=True)
+class TourOptions:
+    """What ``souron tour`` takes beside data."""
+
+    budget: Budget = "4s"
+    seeds: Seeds = 3
+    project: Project = "runs"
+
+
+NOT_KEPT = ("name", "project")  # say where a run lies, not what it is
+ON_THE_COMMAND_LINE = {"side": "imgsz", "rate": "lr0"}  # known by these names
+
+
+@dataclass(frozen=True)
+class Field:
+    """One option, for whoever draws a form or a command line from it."""
+
+    name: str  # in Python
+    type: type
+    default: Any
+    help: str  # English, the key of its translation
+    metavar: str = ""
+    low: float | None = None
+    tasks: tuple[str, ...] = ()  # that take it; () every one
+
+    @property
+    def word(self) -> str:
+        """Its name on the command line."""
+        return ON_THE_COMMAND_LINE.get(self.name, self.name)
+
+
+def all_fields(options: type) -> list[Field]:
+    """The options of a verb, those of the tasks after the common ones."""
+    return [*_common(options), *([] if options is TourOptions else task_fields(options))]
+
+
+def _common(options: type) -> Iterator[Field]:
+    hints = typing.get_type_hints(options, include_extras=True)
+    for item in fields(options):
+        kind, choice = typing.get_args(hints[item.name])
+        [plain, *_none] = typing.get_args(kind) or (kind,)
+        yield Field(item.name, plain, item.default, choice.help, choice.metavar, choice.low)
+
+
+def task_fields(options: type) -> list[Field]:
+    """What only some tasks take. Imports no torch."""
+    found: dict[str, Field] = {}
+    for task in registry.tasks().values():
+        for option in task.options:
+            if options is CompareOptions and option.name in task.not_compared:
+                continue
+            tasks = (*(found[option.name].tasks if option.name in found else ()), task.name)
+            kind = {"int": int, "float": float, "bool": bool}.get(option.type, str)
+            found[option.name] = Field(
+                option.name, kind, option.default, option.help, "", option.low, tasks
+            )
+    return list(found.values())
+
+
+def read(
+    options: type, given: Mapping[str, Any], fix: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The common options with their defaults, and those given for the task. Raises UserError for
+    an unknown name."""
+    common = {item.name: item.default for item in fields(options)}
+    own = {field.name for field in task_fields(options)}
+    for name, value in given.items():
+        if name not in common and name not in own:
+            raise unknown_option(name, [*common, *own], fix)
+        if name in common and value is not None:
+            common[name] = value
+    return common, {name: given[name] for name in own if given.get(name) is not None}
+
+
+def of_task(task: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The task's own options among a run's arguments. Raises UserError for one of another task."""
+    entry = registry.tasks()[task]
+    known = [option.name for option in entry.options]
+    for field in task_fields(TrainOptions):
+        value = args.get(field.name)
+        if value not in (None, field.default) and field.name not in known:
+            raise UserError(
+                "option",
+                _("{task} takes no {name}").format(
+                    task=registry.task_name(task), name=f"{field.name}={value}"
+                ),
+                expected=_("options of {tasks} only there").format(
+                    tasks=", ".join(map(registry.task_name, field.tasks))
+                ),
+                fix=f"souron train --help  ({', '.join(known)})"
+                if known
+                else "souron train --help",
+                exit=2,
+            )
+    return {name: args[name] for name in known if args.get(name) is not None}
+
+
+def takes(options: type) -> Callable[[Callable], Callable]:
+    """Let ``help()`` and the documentation show a function's ``**options`` one by one."""
+
+    def shown(function: Callable) -> Callable:
+        parameters = [
+            parameter
+            for parameter in inspect.signature(function).parameters.values()
+            if parameter.kind is not parameter.VAR_KEYWORD
+        ]
+        parameters += [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=field.type if field.default is not None else field.type | None,
+            )
+            for field in all_fields(options)
+        ]
+        function.__signature__ = inspect.signature(function).replace(parameters=parameters)  # type: ignore[attr-defined]
+        return function
+
+    return shown
+
+
+def check_shares(**shares: float | None) -> None:
+    """Raises UserError where one is not between 0 and 1."""
+    for name, value in shares.items():
+        if value is not None and not 0 < value < 1:
+            raise UserError(
+                "value",
+                _("{name}={value} is not understood").format(name=name, value=value),
+                expected=_("a share between 0 and 1, such as {name}=0.05").format(name=name),
+            )

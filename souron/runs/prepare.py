@@ -1,0 +1,297 @@
+"""From options to what a training needs: cases, their split, the system, its batches."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from souron import registry
+from souron.data import duplicates, load, splits
+from souron.data.column import LazyColumn, Sketch
+from souron.data.dataset import Dataset
+from souron.data.formats.folder import Large
+from souron.data.splits import Parts, Plan
+from souron.runs import folder as run_folder
+from souron.runs import options as run_options
+from souron.task import Task
+from souron.training import checkpoint, frozen
+from souron.training.budget import Budget
+from souron.training.frozen import Features
+from souron.training.trainer import Trainer
+from souron.utils import hardware
+from souron.utils.messages import UserError, _
+
+MOST_LOOKED_AT = 500  # validation cases; more would take the time from training
+MOST_COMPARED = 20_000  # pictures that are looked through for copies of one another
+PUBLISHED_SIDE = 224  # pixels, of ImageNet's networks
+FEWEST_PIXELS = 64  # a side, that published weights make sense with
+
+
+def task_of(args: Mapping[str, Any]) -> Task:
+    """The task of the system, or of the first of several, that the arguments name."""
+    system = args["system"] if "system" in args else args["systems"][0].partition(":")[0]
+    return registry.load_task(registry.find(str(system))[0].task)
+
+
+def task_options(args: Mapping[str, Any], task: Task) -> Any:
+    """The task's own options. Raises UserError where an argument is another task's."""
+    return task.Options(**run_options.of_task(task.name, args))
+
+
+def dataset_for(
+    args: dict[str, Any],
+    progress: Callable[[int, int], None] | None = None,
+    large: Large = "decode",
+) -> Dataset:
+    """The data that the options name. Published weights want colours, and the side of pictures that
+    they were trained at; what describes a whole data set wants all of it at once, in memory.
+    ``progress`` and ``large`` as in ``load``. Raises UserError."""
+    task = task_of(args)
+    published = args["pretrained"] == "True"
+    side = args["side"] or (PUBLISHED_SIDE if published else None)
+    data = load.load(
+        args["data"], side, args.get("group"), args.get("window"), task.fewest_classes, progress,
+        large if task.held_out else "refuse",
+    )  # fmt: skip
+    task.check(data, task_options(args, task))
+    return coloured(data, 3) if published else data
+
+
+def coloured(data: Dataset, channels: int) -> Dataset:
+    """Grey pictures three times over, where a network wants three channels."""
+    if channels != 3 or data.channels != 1:
+        return data
+    return replace(data, input=data.input.expand(-1, 3, -1, -1))
+
+
+def divide(args: dict[str, Any], data: Dataset, repeats: int | None = None) -> Plan:
+    """The plan, the same for every seed. A folder's copies of one picture stay together; parts of
+    its own that share pictures or patients are refused unless the options allow them.
+
+    Known data sets are taken as published. Few cases are cross-validated, see ``splits.plan``.
+    Raises UserError.
+    """
+    task = task_of(args)
+    options = task_options(args, task)
+    if not task.held_out:
+        return Plan(splits.everything(data), [])
+    folds = getattr(options, "folds", 1)
+    repeats = repeats or getattr(options, "repeats", None) or splits.REPEATS
+    balanced = with_strata(data, task)
+    if str(args["data"]) in load.names():
+        return splits.plan(balanced, folds or 1, repeats)
+    alike = _near_duplicates(data)
+    plan = splits.plan(balanced, folds, repeats, alike)
+    if not args.get("allow_leak") and not isinstance(data.input, Sketch):
+        splits.refuse_leaks(plan.kept.leaking, plan.kept.torn)
+    return plan
+
+
+def _near_duplicates(data: Dataset) -> Sequence[tuple[int, int]]:
+    """Pairs of rows that show the same picture; none of what is no picture, or of very many, or
+    where pictures are still to be read."""
+    stored = data.stored
+    pictures = isinstance(stored, torch.Tensor | LazyColumn) and stored.ndim == 4
+    if not pictures or isinstance(stored, Sketch) or len(data) > MOST_COMPARED:
+        return ()
+    return duplicates.near(stored)
+
+
+def with_strata(data: Dataset, task: Task) -> Dataset:
+    """The cases with what a split balances as their target, for ``splits``."""
+    strata = task.strata(data)
+    return data if strata is data.target else replace(data, target=strata, classes=("",))
+
+
+def build(args: dict[str, Any], train: Dataset) -> Any:
+    """The system that the options ask for, its weights drawn with the seed or loaded."""
+    kind, config = registry.load_system(args["system"])
+    changes = dict(args["changes"])
+    if args["rate"] is not None:
+        changes["rate"] = args["rate"]
+    config = run_folder.override(config, changes)
+    torch.manual_seed(args["seed"])
+    spec = kind.spec_for(train)
+    pretrained = args["pretrained"]
+    if pretrained == "False":
+        model = kind(config, spec)
+    elif pretrained == "True":
+        model = _from_published(args["system"], kind, config, spec)
+    else:
+        model = _from_run(Path(pretrained), kind, config, spec)
+    if args["freeze"]:
+        _freeze(model, pretrained)
+    return model
+
+
+def _freeze(model: Any, pretrained: str) -> None:
+    if pretrained == "False":
+        raise UserError(
+            "option",
+            _("freeze without pretrained would leave random layers as they are"),
+            expected="pretrained=true freeze=true",
+            exit=2,
+        )
+    if not registry.load_task(model.task).head(model):
+        raise UserError(
+            "option",
+            _("{task} has no last layer that could learn alone").format(
+                task=registry.task_name(model.task)
+            ),
+            expected=_("freeze=true with a classifier"),
+            exit=2,
+        )
+    model.freeze()
+
+
+def _from_published(system: str, kind: Any, config: Any, spec: Any) -> Any:
+    from souron.hub import weights
+
+    entry, size = registry.find(system)
+    source = kind.published(size, config)
+    published = weights.weights(system, source)
+    if spec.side < FEWEST_PIXELS:
+        raise UserError(
+            "imgsz",
+            _(
+                "published weights want pictures of 64 pixels a side or more, these have {side}"
+            ).format(side=spec.side),
+            expected="imgsz=224",
+            fix="imgsz=224",
+        )
+    if spec.channels != 3:
+        raise UserError(
+            "channels",
+            _("published weights want pictures of 3 channels, these have {channels}").format(
+                channels=spec.channels
+            ),
+            expected=_("colour pictures"),
+            exit=3,
+        )
+    mean, std = weights.normalisation(source)
+    model = kind(config, replace(spec, mean=mean, std=std))
+    new = registry.load_task(model.task).head(model)
+    checkpoint.fill(model, published, Path(entry.name), but=new)
+    return model
+
+
+def _from_run(folder: Path, kind: Any, config: Any, spec: Any) -> Any:
+    """The weights of another run, all but the task's new layers; pictures as that run saw them."""
+    other = run_folder.load(folder)
+    if other.task != kind.task:
+        raise UserError(
+            "pretrained",
+            _("{folder} is a run of {task}").format(
+                folder=folder, task=registry.task_name(other.task)
+            ),
+            expected=_("a run of {task}").format(task=registry.task_name(kind.task)),
+            exit=3,
+        )
+    seen = {name: getattr(other.spec, name) for name in ("mean", "std") if hasattr(spec, name)}
+    model = kind(config, replace(spec, **seen))
+    new = registry.load_task(model.task).head(model)
+    checkpoint.fill(model, other.state_dict(), folder, but=new)
+    return model
+
+
+def features(
+    args: dict[str, Any], data: Dataset, model: Any, exact: bool = False
+) -> Iterator[tuple[float, Features | None]]:
+    """Compute a frozen network's features once: how far it is, 0..1, and the features at the end.
+
+    Nothing where each training must run the network itself: where its layers learn, or where each
+    pass over a picture differs (augmentation). ``exact``: in float32, as a run is measured again.
+    """
+    device = hardware.device(args["device"])
+    model.to(device)
+    if not args["freeze"] or args["augment"] not in (None, "none"):
+        return
+    if frozen.may(model, data, device):
+        if isinstance(data.input, Sketch):
+            yield 1.0, _foreseen(model, data, data.input, device)
+            return
+        yield from frozen.features(model, data, device, exact)
+
+
+def _foreseen(model: Any, data: Dataset, sketch: Sketch, device: torch.device) -> Features:
+    """The features of a few pictures in place of all, and how long all will take."""
+    few = data.only(range(min(len(sketch.few), len(data))))
+    *_before, (_done, computed) = frozen.features(model, few, device)
+    assert computed is not None, "it ends with the features"
+    column = Sketch(computed.cases.input, len(data))
+    return Features(replace(data, input=column), computed.seconds * len(data) / len(few))
+
+
+@dataclass
+class Entrant:
+    """One training that is about to begin."""
+
+    trainer: Trainer
+    parts: Parts  # as the trainer's system wants them: of a frozen network, its features
+
+
+def enter(
+    args: dict[str, Any],
+    model: Any,
+    data: Dataset,
+    split: splits.Split,
+    computed: Features | None,
+    trainings: int = 1,
+    dealt: Parts | None = None,
+) -> Entrant:
+    """The training that is to run: of a frozen model the last layer alone, over features that were
+    ``computed`` for so many ``trainings``. ``dealt`` are the parts of the cases, where several
+    systems share one copy."""
+    if computed is None:
+        parts = dealt or split.deal(data)
+        return Entrant(trainer(args, model, parts), parts)
+    parts = split.deal(computed.cases)
+    made = trainer({**args, "augment": "none"}, model.head_alone(), parts)
+    learnt_from = (len(parts.train) + len(parts.val)) / len(data)
+    made.seconds = computed.seconds * learnt_from / trainings  # part of learning, also where kept
+    return Entrant(made, parts)
+
+
+def trainer(args: dict[str, Any], model: Any, parts: Parts) -> Trainer:
+    """A system, its batches and its budget."""
+    device = hardware.device(args["device"])
+    model.to(device)
+    if model.channels_last:
+        model.to(memory_format=torch.channels_last)
+    task = registry.load_task(model.task)
+    change = None
+    if args["augment"] is not None:
+        change = task.augmentation(_names(args["augment"]))
+    elif task.augments:
+        change = task.augmentation(parts.train.augment)
+    watched = parts.val.only(range(min(MOST_LOOKED_AT, len(parts.val))))
+    return Trainer(
+        model,
+        model.loader(parts.train, change, args["seed"], device),
+        model.loader(watched, device=device),
+        Budget.parse(args["budget"]),
+        args["batch"],
+        args["patience"],
+        task,
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return () if text == "none" else tuple(name.strip() for name in text.split(","))
+
+
+def write_plan(folder: Path, plan: Plan, data: Dataset, task: Task) -> None:
+    """``split.csv``, and ``folds.csv`` where there are folds."""
+    balanced = with_strata(data, task)
+    splits.write(plan.kept, balanced, folder / "split.csv")
+    if plan.repeats:
+        splits.write_folds(plan, balanced, folder / "folds.csv")
+
+
+def read_split(folder: Path, data: Dataset, task: Task) -> splits.Split:
+    """The split of a run. Raises UserError where the data is not what it was made of."""
+    if not task.held_out:
+        return splits.everything(data)
+    return splits.read(folder / "split.csv", with_strata(data, task))

@@ -1,0 +1,151 @@
+"""What a run and a comparison leave behind: records that saving, reporting and the CLI share."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from souron.data.dataset import Dataset, Skipped
+from souron.evaluation.answers import Answers
+from souron.stats.records import Measure, Ranking, Row, Verdict
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Time and memory, foretold or spent."""
+
+    seconds: float  # of training
+    bytes: int  # peak resident memory of the process
+
+
+@dataclass
+class RunRecord:
+    """One run from data to measures. ``folder`` holds all of it as files."""
+
+    folder: Path
+    system: str  # as asked for: "resnet18"
+    data: str  # as asked for: "fashion", "photos/"
+    task: str
+    seed: int
+    config: dict[str, Any]
+    seen: dict[str, Any]
+    parameters: int
+    flops: int  # multiply-adds times two, of one forward pass of one case
+    measures: dict[str, Measure]  # on the test part
+    curve: list[
+        dict[str, float]
+    ]  # rows of results.csv: step, epoch, seconds, examples, losses, val
+    forecast: Cost
+    outcome: Cost
+    stopped: str  # "budget", "patience"
+    parts: dict[str, int]  # train, val, test -> cases
+    skipped: tuple[Skipped, ...] = ()
+    leaking: tuple[str, ...] = ()  # files outside training that another part shows too
+    torn: tuple[str, ...] = ()  # groups (patients) in more than one part
+    grouped: str = ""  # what groups were read from, in the reader's language
+    receipt: dict[str, Any] = field(default_factory=dict)  # versions, machine, data hash, options
+    test: Dataset | None = None  # the test cases, for pictures
+    answers: list[Answers] = field(default_factory=list)  # one a repeat, about the test cases
+    details: Any = None  # what the task's section of the report shows; ``as_json`` where it has one
+    film: list[Tensor] = field(default_factory=list)  # (B, C, H, W) uint8 each: how it learnt
+    folds: int = 1  # of cross-validation, where cases are few
+    trainings: int = 1  # that cross-validation took, with the network that is kept
+    model: Any = None
+
+    def _repr_html_(self) -> str:
+        from souron.report.report import run_html
+
+        return run_html(self)
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``souron train --json`` prints."""
+        return {
+            "run": str(self.folder),
+            "system": self.system,
+            "data": self.data,
+            "measures": {name: asdict(measure) for name, measure in self.measures.items()},
+            "train_seconds": self.outcome.seconds,
+            "forecast": asdict(self.forecast),
+            "outcome": asdict(self.outcome),
+            "skipped": [asdict(skipped) for skipped in self.skipped],
+            **(self.details.as_json() if hasattr(self.details, "as_json") else {}),
+        }
+
+
+@dataclass
+class DrawnRecord:
+    """Pictures that a run drew, as files."""
+
+    folder: Path
+    run: Path
+    system: str
+    seed: int
+    count: int
+    seconds: float  # of drawing and writing
+    files: list[Path]  # the pictures', and what else was made of them
+
+    def _repr_html_(self) -> str:
+        from souron.report.report import drawn_html
+
+        return drawn_html(self)
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``souron generate --json`` prints."""
+        return {
+            "run": str(self.run),
+            "system": self.system,
+            "seed": self.seed,
+            "count": self.count,
+            "seconds": round(self.seconds, 3),
+            "folder": str(self.folder),
+            "files": [str(file) for file in self.files],
+        }
+
+
+@dataclass
+class ComparisonRecord:
+    folder: Path
+    task: str
+    data: str
+    budget: str
+    seeds: int
+    cases: int
+    measure: str
+    rows: list[Row]  # best first
+    verdicts: list[Verdict]  # each pair once
+    sentence: str
+    curves: dict[str, list[list[dict[str, float]]]]  # system -> a curve for each seed
+    scores: dict[str, Any]  # system -> (seeds, cases), the headline measure case by case
+    report: Path
+    receipt: dict[str, Any]
+    skipped: tuple[Skipped, ...] = ()
+    leaking: tuple[str, ...] = ()  # as in RunRecord
+    torn: tuple[str, ...] = ()
+    grouped: str = ""
+    folds: int = 1
+    further: dict[str, Ranking] = field(default_factory=dict)  # by further measures
+    follows: str = ""  # the measure that looks took while the systems trained
+    details: Any = None  # what the task's section of the report shows
+    test: Dataset | None = None
+
+    def _repr_html_(self) -> str:
+        from souron.report.report import comparison_html
+
+        return comparison_html(self)
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``souron compare --json`` prints."""
+        return {
+            "task": self.task,
+            "data": self.data,
+            "budget": self.budget,
+            "seeds": self.seeds,
+            "cases": self.cases,
+            "rows": [asdict(row) for row in self.rows],
+            "verdicts": [asdict(verdict) for verdict in self.verdicts],
+            **{name.lower(): ranking.as_json() for name, ranking in self.further.items()},
+            **(self.details.as_json() if hasattr(self.details, "as_json") else {}),
+            "sentence": self.sentence,
+            "report": str(self.report),
+        }

@@ -1,0 +1,67 @@
+"""The tour: the lecture's chapters in a few minutes, on the data that is there."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from souron import registry
+from souron.data import load
+from souron.runs import compare, train
+from souron.runs import events as runs_events
+from souron.runs.events import Event
+from souron.utils.messages import _
+
+SAMPLES = 200  # pictures that each generator is judged by
+HISTORY = "mlp cnn alexnet vgg googlenet resnet densenet vit mlp_mixer"
+
+
+def touring(
+    *, budget: str = "4s", seeds: int = 3, data: str = "", project: str | Path = "runs"
+) -> Iterator[Event]:
+    """Groups and names of real digits, every family that draws, the history of classification.
+
+    The last comparison runs on Fashion-MNIST where it is there, else on scikit-learn's digits. Each
+    stop of the tour ends with an event that carries its record; the last one is the comparison's.
+    """
+    stops = (
+        (
+            _("grouping digits:"),
+            train.training("kmeans", "digits", budget="30ep", project=project),
+        ),
+        (_("naming digits:"), train.training("mlp", "digits", budget="3s", project=project)),
+        (
+            _("GAN or diffusion:"),
+            compare.comparing(
+                [entry.name for entry in registry.entries().values() if entry.task == "generate"],
+                "digits",
+                budget=budget,
+                seeds=1,
+                samples=SAMPLES,
+                name="tour-generate",
+                project=project,
+            ),
+        ),
+        (
+            _("fair fight:"),
+            compare.comparing(
+                HISTORY.split(),
+                data or default_data(),
+                budget=budget,
+                seeds=seeds,
+                name="tour",
+                project=project,
+            ),
+        ),
+    )
+    for title, events in stops:
+        yield from runs_events.changed(events, partial(titled, title))
+
+
+def titled(title: str, event: Event) -> Event:
+    return replace(event, text=f"{title} {event.text}".strip())
+
+
+def default_data() -> str:
+    """``fashion`` where it is there, else ``digits``."""
+    return "fashion" if load.names()["fashion"].where() else "digits"

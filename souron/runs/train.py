@@ -1,0 +1,316 @@
+"""One run from data to report: forecast, split, fit, measure, save.
+
+``training`` is a generator of events, so that whoever watches draws the bar; ``train`` runs it to
+the end.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Generator, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from souron import registry
+from souron.data import splits
+from souron.data.column import Sketch
+from souron.data.dataset import Dataset, digest
+from souron.data.splits import Plan
+from souron.evaluation import summary
+from souron.evaluation.answers import Trainings
+from souron.runs import crossval, prepare
+from souron.runs import folder as run_folder
+from souron.runs import options as run_options
+from souron.runs.events import Event, Forecast, Interrupted, in_folder, last
+from souron.runs.fit import answer, features, follow, learn, write_results
+from souron.runs.options import TrainOptions
+from souron.runs.reading import reading
+from souron.runs.record import Cost, RunRecord
+from souron.task import Task
+from souron.training.budget import Budget
+from souron.training.forecast import probe
+from souron.training.frozen import Features
+from souron.training.trainer import Trainer
+from souron.utils import files, hardware
+from souron.utils.messages import UserError, _
+
+
+@run_options.takes(TrainOptions)
+def train(system: str = "", data: str | Path | None = None, **options: Any) -> RunRecord:
+    """Run ``training`` to its end. Takes the same options."""
+    return last(training(system, data, **options))
+
+
+@in_folder
+@run_options.takes(TrainOptions)
+def training(
+    system: str = "",
+    data: str | Path | None = None,
+    *,
+    config: dict[str, Any] | None = None,
+    resume: str | Path | None = None,
+    **options: Any,
+) -> Iterator[Event]:
+    """Train one system, measure it on cases it never saw, and write the run's folder.
+
+    ``options`` are the fields of ``TrainOptions`` and those of the task's ``Options``: ``budget``
+    is ``"60s"``, ``"5min"``, ``"5ep"`` or ``"20000ex"``; ``side`` the pictures' side in pixels (the
+    data's own by default); ``pretrained`` starts from published weights, or from those of another
+    run's folder; ``freeze`` lets only the last layer learn; ``patience`` stops after so many
+    validations without improvement; ``rate`` is the highest learning rate; ``augment`` names what
+    is done to the training pictures (``"shift,mirror"``, ``"none"``); ``group`` says how to know a
+    patient's pictures (see ``patients``), which stay on one side of the split; ``allow_leak`` takes
+    parts that share some; ``window`` is the grey values to show, for DICOM. ``config`` changes
+    fields of the system's config; ``resume`` goes on with a run's folder and takes every other
+    option from there.
+
+    Of classifiers ``folds`` and ``repeats`` cross-validate (by itself where cases are few, see
+    ``splits.plan``; a budget of seconds is for all trainings together); ``positive`` is the class
+    to be found, ``prevalence`` its share where the system will be used, ``sensitivity`` what the
+    threshold must reach on validation cases. Of generators ``samples`` are the pictures that they
+    are judged by.
+
+    Raises UserError, also for an option of another task; Interrupted on Ctrl-C, with the work kept.
+    """
+    common, own = run_options.read(TrainOptions, options, "souron train --help")
+    Budget.parse(common["budget"])
+    hardware.device(common["device"])
+    run_options.check_shares(**{n: own.get(n) for n in ("prevalence", "sensitivity")})
+    if resume is None:
+        args: dict[str, Any] = {
+            "system": system,
+            "data": str(data or _default_data(system)),
+            **{n: value for n, value in common.items() if n not in run_options.NOT_KEPT},
+            "pretrained": str(common["pretrained"] or False),
+            "changes": config or {},
+            **own,
+        }
+        folder = None
+    else:
+        folder = Path(resume)
+        args = run_folder.read_args(folder)
+        if (folder / "receipt.json").exists():
+            raise UserError(
+                "finished",
+                _("{folder} is finished already").format(folder=folder),
+                expected=_("a run that was interrupted"),
+                fix=f"souron val {folder}",
+                exit=5,
+            )
+    task = prepare.task_of(args)
+    prepare.task_options(args, task)  # an option of another task is told before data is read
+
+    yield Event("data", text=str(args["data"]), folder=folder)
+    everything = yield from reading(args, "sketch")
+    plan, each, model, computed, fit, parts = yield from _ready(task, args, everything)
+
+    hardware.forget_peak()
+    yield Event("forecast", text=_("a few steps, to see what it will take"))
+    tried = probe(fit)
+    task.rehearse(model, fit.setup)
+    others = sum(tried.seconds(fit, len(fold.train)) for *_name, fold in plan.rounds())
+    forecast = Cost(tried.seconds(fit) + others, hardware.peak())
+    counts = {name: len(part) for name, part in parts._asdict().items()}
+    if plan.repeats:
+        counts["test"] = len(everything)
+    asked = {name: args[name] for name in ("system", "data", "budget")}
+    values, decoding = asdict(forecast), None
+    if isinstance(everything.input, Sketch):  # the pictures are still to be decoded
+        decoding = Cost(everything.input.seconds, everything.input.bytes)
+        values |= {f"decoding {name}": value for name, value in asdict(decoding).items()}
+    told = Forecast(asked, forecast, counts, decoding=decoding)
+    yield Event("forecast", 1.0, values=values, forecast=told)
+    if decoding is not None:
+        everything = yield from reading(args)
+        plan, each, model, computed, fit, parts = yield from _ready(task, args, everything)
+
+    args |= {"seen": run_folder.as_plain(model.spec), "config": run_folder.as_plain(model.config)}
+    if folder is None:
+        default = f"{system}-{Path(str(args['data'])).name}"
+        folder = files.new_folder(Path(common["project"]) / task.name, common["name"] or default)
+        run_folder.write_args(folder, args)
+        prepare.write_plan(folder, plan, everything, task)
+    elif (folder / "weights" / "resume.safetensors").exists():
+        fit.go_on(folder / "weights" / "resume.safetensors", folder / "weights/best.safetensors")
+
+    yield Event("train", fit.fraction / plan.trainings, folder=folder)
+
+    film = task.film(folder / "weights" / "film.safetensors")
+    yield from learn(fit, folder, folder, plan.trainings, film=film)
+    fit.use_best()
+    record = RunRecord(
+        folder=folder,
+        system=str(args["system"]),
+        data=str(args["data"]),
+        task=task.name,
+        seed=args["seed"],
+        config=args["config"],
+        seen=args["seen"],
+        parameters=summary.parameters(model),
+        flops=summary.flops(model, model.spec),
+        measures={},
+        curve=fit.curve,
+        forecast=forecast,
+        outcome=Cost(fit.seconds, hardware.peak()),
+        stopped=fit.stopped,
+        parts=counts,
+        skipped=everything.skipped,
+        leaking=plan.kept.leaking,
+        torn=plan.kept.torn,
+        grouped=everything.grouped,
+        test=fit.setup.test,
+        film=film.frames if film else [],
+        model=model,
+    )
+    try:
+        yield from _test(record, task, fit, parts, each, everything, plan, computed)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(folder) from stop
+    record.receipt = receipt(args, everything)
+    yield Event("report", text=_("writing the report"))
+    _write(record)
+    yield Event("done", 1.0, record=record)
+
+
+class _Ready(NamedTuple):
+    """What a training needs."""
+
+    plan: Plan
+    each: dict[str, Any]  # the options of one of its trainings
+    model: Any
+    computed: Features | None
+    fit: Trainer
+    parts: splits.Parts
+
+
+def _ready(task: Task, args: dict[str, Any], everything: Dataset) -> Generator[Event, None, _Ready]:
+    plan = prepare.divide(args, everything)
+    each = {**args, "budget": str(Budget.parse(args["budget"]).share(plan.trainings))}
+    model = prepare.build(each, everything.only(plan.kept.train))
+    computed = yield from features(each, everything, model, exact=not plan.repeats)
+    entrant = prepare.enter(each, model, everything, plan.kept, computed, plan.trainings)
+    options = prepare.task_options(args, task)
+    setup = yield from follow("features", task.setup(everything, plan.kept, options))
+    if plan.repeats:
+        setup.test = everything  # each case is tested by the fold that never saw it
+    entrant.trainer.setup = setup
+    return _Ready(plan, each, model, computed, entrant.trainer, entrant.parts)
+
+
+def _test(
+    record: RunRecord,
+    task: Task,
+    fit: Trainer,
+    parts: splits.Parts,
+    args: dict[str, Any],
+    everything: Dataset,
+    plan: Plan,
+    computed: Features | None,
+) -> Iterator[Event]:
+    """Fill in what the system, or each fold's, answers about cases that it never saw."""
+    setup = fit.setup
+    setup.steps = fit.step
+    decision = task.decide(fit.system, parts.val, setup)
+    if plan.repeats:
+        trainings = Trainings.empty(everything, decision, len(plan.repeats))
+        spent = [record.outcome.seconds]
+        rounds = crossval.rounds(record.folder, trainings, args, plan, computed, setup)
+        for event in rounds:
+            yield event
+            spent += [event.values["spent"]] if "spent" in event.values else []
+        record.folds, record.trainings = len(plan.repeats[0]), plan.trainings
+        record.outcome = Cost(sum(spent), 0)
+    else:
+        yield Event("test", text=_("measuring on {n} cases it never saw").format(n=len(setup.test)))
+        answers = yield from answer(task, fit.system, parts.test, decision, setup, record.seed)
+        trainings = Trainings.of_one(setup.test, answers, decision)
+    record.answers, record.details = trainings.answers, task.result(trainings, setup)
+    record.measures = task.measures(trainings.answers, setup, trainings.training_of)
+    record.outcome = Cost(record.outcome.seconds, hardware.peak())
+    trainings.write(record.folder / "answers.safetensors")
+    shutil.rmtree(record.folder / "folds", ignore_errors=True)
+
+
+def _default_data(system: str) -> str:
+    return registry.tasks()[registry.find(system)[0].task].default_data
+
+
+def receipt(args: dict[str, Any], data: Dataset) -> dict[str, Any]:
+    """What it takes to do this again, and to check that it is the same."""
+    hasher = hashlib.blake2b(digest_size=16)
+    digest(data.input, hasher)
+    digest(data.target, hasher)
+    return {
+        "options": {name: value for name, value in args.items() if name != "seen"},
+        "command": command("train", args),
+        "data": {
+            "name": data.name, "cases": len(data), "hash": hasher.hexdigest(),
+            "source": data.source, "licence": data.licence,
+        },
+        "machine": hardware.facts(),
+    }  # fmt: skip
+
+
+def command(verb: str, args: dict[str, Any]) -> str:
+    """The command line that does this again."""
+    import shlex
+
+    fields = [
+        field
+        for field in run_options.all_fields(TrainOptions)
+        if field.name not in run_options.NOT_KEPT and field.name != "device"
+    ]
+    given = {field.word: args.get(field.name) for field in fields} | args["changes"]
+    options = [
+        f"{name}={value}" for name, value in given.items() if str(value) not in ("None", "False")
+    ]
+    words = ["souron", verb, args["system"], f"data={args['data']}", *options]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def _write(record: RunRecord) -> None:
+    """The files that end a run; ``receipt.json`` last, it says that all the others are there."""
+    from souron.report import report
+
+    write_results(record.folder / "results.csv", record.curve)
+    _write_predictions(record)
+    report.run_report(record)
+    if record.film:
+        _write_film(record)
+    files.write_json(
+        record.folder / "receipt.json",
+        {
+            **record.as_json(),
+            "parameters": record.parameters,
+            "flops": record.flops,
+            "stopped": record.stopped,
+            "parts": record.parts,
+            **record.receipt,
+        },
+    )
+    for name in ("resume", "film"):
+        (record.folder / "weights" / f"{name}.safetensors").unlink(missing_ok=True)
+
+
+def _write_film(record: RunRecord) -> None:
+    """``timelapse.webp``: the same pictures while it learnt."""
+    from souron.kinds.codecs import provenance
+    from souron.kinds.codecs.animation import frames, moving
+
+    mark = provenance.mark(record.folder, run_folder.read_args(record.folder), 0)
+    first, options = moving(frames(record.film))
+    with files.atomically(record.folder / "timelapse.webp") as beside:
+        provenance.save(first, beside, mark, format="WEBP", **options)
+
+
+def _write_predictions(record: RunRecord) -> None:
+    """``predictions.csv``: what was answered about each test case."""
+    import csv
+
+    assert record.test is not None
+    rows = list(registry.load_task(record.task).table(record.answers[0], record.test))
+    if not rows:
+        return
+    path = record.folder / "predictions.csv"
+    with files.atomically(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)

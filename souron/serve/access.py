@@ -1,0 +1,197 @@
+"""Who may ask a server of souron: requests to its own address, from its own pages, with its token.
+
+Any page that is open in the same browser can send requests to this computer. ``Door`` lets those in
+that are addressed to this server and not to a name that was made to lead here (DNS rebinding), come
+from its own pages, and carry the token where it is shared.
+"""
+
+import hmac
+import html
+import ipaddress
+import platform
+from contextlib import suppress
+from urllib.parse import parse_qsl, quote, urlencode
+
+import psutil
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
+from starlette.types import Scope
+
+from souron.utils.messages import LANGUAGES, UserError, _, language
+
+READ, WRITE = ("GET", "HEAD"), ("POST",)
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+INERT = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
+    "media-src data:; frame-ancestors 'self'; sandbox"
+)
+SAID = "default-src 'none'; frame-ancestors 'none'"  # a page that leads on, which none may frame
+REFUSAL = (
+    '<!doctype html><html lang="{language}"><meta charset="utf-8"><title>souron</title>'
+    "<pre>{text}</pre></html>"
+)
+
+
+class Refused(Exception):
+    """A request that is not served: the status that says so, and why."""
+
+    def __init__(self, status: int, trouble: UserError) -> None:
+        super().__init__(trouble.found)
+        self.status, self.trouble = status, trouble
+
+    def answer(self, scope: Scope) -> Response:
+        """JSON to what sent JSON, a page to a browser that opens one, otherwise text."""
+        headers, text = Headers(scope=scope), str(self.trouble)
+        kept = {"Content-Security-Policy": INERT, "Cache-Control": "no-store",
+                "X-Content-Type-Options": "nosniff"}  # fmt: skip
+        if headers.get("content-type", "").startswith("application/json"):
+            return JSONResponse({"detail": text}, self.status, kept)
+        if "text/html" in headers.get("accept", ""):
+            page = REFUSAL.format(language=language(), text=html.escape(text))
+            return HTMLResponse(page, self.status, kept)
+        return PlainTextResponse(text, self.status, kept)
+
+
+def wished(scope: Scope, lang: str = "") -> str:
+    """The language to answer in: the path's, ``lang``, the reader's cookie, the browser's first."""
+    headers = Headers(scope=scope)
+    first = scope["path"].split("/")[1:2]
+    cookie = cookie_parser(headers.get("cookie", "")).get("language", "")
+    said = [*first, lang, cookie]
+    return next((one for one in said if one in LANGUAGES), preferred(headers))
+
+
+def preferred(headers: Headers) -> str:
+    """Of the languages in Accept-Language, the most liked that we speak; English otherwise."""
+    liked, best = "en", 0.0
+    for part in headers.get("accept-language", "").split(","):
+        name, _semicolon, quality = part.replace(" ", "").lower().partition(";q=")
+        try:
+            weight = float(quality or 1)
+        except ValueError:
+            continue
+        if weight > best and name.partition("-")[0] in LANGUAGES:
+            liked, best = name.partition("-")[0], weight
+    return liked
+
+
+def addresses() -> list[str]:
+    """Where this computer is found by others, as it is written in an address."""
+    found = []
+    for interface in psutil.net_if_addrs().values():
+        for item in interface:
+            with suppress(ValueError):  # a hardware address
+                number = ipaddress.ip_address(item.address.partition("%")[0])
+                if not number.is_loopback and not number.is_link_local:
+                    found.append(f"[{number}]" if number.version == 6 else str(number))
+    return found
+
+
+class Door:
+    """Who may come in. ``check`` raises Refused, or returns what to answer at once, or None.
+
+    With ``lan`` this computer's own addresses and name are its names too. With a ``token``, who
+    opens an address that ends in ``?token=...`` gets a cookie; programs may send it as
+    ``Authorization: Bearer ...`` instead. ``programs``: what sends neither Origin nor
+    Sec-Fetch-Site, which every browser does, may write too.
+    """
+
+    def __init__(
+        self, port: int, *, token: str = "", lan: bool = False, programs: bool = False
+    ) -> None:
+        self.port, self.token, self.lan, self.programs = port, token, lan, programs
+        self.cookie = f"souron-{port}"  # a browser sends cookies to every port of a computer
+
+    def check(self, scope: Scope, *, linked: bool = False) -> Response | None:
+        """``linked``: pages elsewhere may link to it."""
+        headers = Headers(scope=scope)
+        self._check_host(headers)
+        self._check_site(scope, headers, linked)
+        return self._check_token(scope, headers)
+
+    def _check_host(self, headers: Headers) -> None:
+        hosts = [host.lower() for host in headers.getlist("host")]
+        if len(hosts) != 1 or not self._is_own(hosts[0]):
+            raise Refused(
+                421,
+                UserError(
+                    "host",
+                    _("{host} is not the address of this server").format(host=", ".join(hosts)),
+                    expected=f"http://127.0.0.1:{self.port}, http://localhost:{self.port}",
+                ),
+            )
+
+    def _is_own(self, host: str) -> bool:
+        name, colon, port = host.rpartition(":") if host[-1:] != "]" else (host, "", "")
+        if not colon:
+            name, port = host, "80"
+        if port != str(self.port):
+            return False
+        return name in LOOPBACK or (self.lan and name in _known())
+
+    def _check_site(self, scope: Scope, headers: Headers, linked: bool) -> None:
+        site, origin = headers.get("sec-fetch-site", ""), headers.get("origin", "")
+        if origin == "null" and site == "same-origin":  # for Referrer-Policy: no-referrer
+            origin = ""
+        own = origin == f"{scope.get('scheme', 'http')}://{headers['host'].lower()}"
+        if scope["method"] in READ:
+            opened = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest"))
+            follows = linked and opened == ("navigate", "document")
+            fine = (own or not origin) and (site in ("", "same-origin", "none") or follows)
+        else:
+            fine = own if origin else site == "same-origin" or (self.programs and not site)
+        if not fine:
+            found = _("a page of {origin} may not ask this server")
+            where = origin or _("another site")
+            raise Refused(403, UserError("origin", found.format(origin=where)))
+
+    def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
+        if not self.token:
+            return None
+        asked = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        said = [value for name, value in asked if name == "token"]
+        if scope["method"] in READ and any(map(self._is_token, said)):
+            rest = urlencode([item for item in asked if item[0] != "token"])
+            return self._let_in(scope, headers, rest)
+        shown = headers.get("authorization", "").removeprefix("Bearer ")
+        cookie = cookie_parser(headers.get("cookie", "")).get(self.cookie, "")
+        if self._is_token(shown) or self._is_token(cookie):
+            return None
+        raise Refused(
+            401,
+            UserError(
+                "token",
+                _("this server answers only those who know its token"),
+                expected=_("the whole address that stands in the terminal: ...?token=..."),
+            ),
+        )
+
+    def _is_token(self, said: str) -> bool:
+        return hmac.compare_digest(said.encode(), self.token.encode())
+
+    def _let_in(self, scope: Scope, headers: Headers, query: str) -> Response:
+        """The cookie, and on to the same address without the token. A browser is led there by a
+        page: where it came from elsewhere, it would follow a redirection without the cookie."""
+        where = "/" + quote(scope["path"]).lstrip("/") + (f"?{query}" if query else "")
+        if "text/html" in headers.get("accept", ""):
+            refresh = f'<meta http-equiv="refresh" content="0;url={html.escape(where)}">'
+            response: Response = HTMLResponse(refresh, headers={"Content-Security-Policy": SAID})
+        else:
+            response = RedirectResponse(where, 303)
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.set_cookie(self.cookie, self.token, httponly=True, samesite="strict")
+        return response
+
+
+def _known() -> set[str]:
+    """Under which names others on the network find this computer."""
+    name = platform.node().lower()
+    return {*addresses(), *({name, f"{name}.local"} if name else ())}

@@ -1,0 +1,243 @@
+"""How much scores vary: between trainings, between cases, between groups of cases."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
+
+LENT = 5  # groups that another label's count as, where they tell how alike cases are
+MOST_FREEDOM = 1e9  # from here on Student's t is the normal distribution
+
+Scores = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Variation:
+    """What makes a mean over trainings and cases, or a difference of two, vary."""
+
+    n: int  # units: cases, or groups of cases
+    cases: float  # variance of a unit's mean (difference), without the noise
+    k: tuple[int, ...] = ()  # seeds of each system; none where the trained networks are as given
+    seeds: tuple[float, ...] = ()  # variance of a training's mean over n units, with noise / n
+    noise: tuple[float, ...] = ()  # of training and case together, in one unit
+    pseudo: int = 0  # 1 where scores are 0 or 1: a unit half won, half lost is added
+
+    def total(self) -> tuple[float, float]:
+        """The variance of the mean and its degrees of freedom."""
+        if self.n + self.pseudo < 2:
+            return math.inf, 1.0
+        variance, freedom = self._combined(self.seeds, self.n, self.k)
+        return float(variance), float(freedom)
+
+    def expected(self, n: Counts, more_seeds: Counts) -> tuple[Scores, Scores]:
+        """The same of each of these numbers of units and of further seeds."""
+        seeds = [
+            max(between - noise / self.n, 0) + noise / n
+            for between, noise in zip(self.seeds, self.noise, strict=True)
+        ]
+        return self._combined(seeds, n, [k + more_seeds for k in self.k])
+
+    def _combined(self, seeds: Any, n: Any, k: Any) -> tuple[Any, Any]:
+        trainings = [between / count for between, count in zip(seeds, k, strict=True)]
+        least = sum(noise / count for noise, count in zip(self.noise, k, strict=True)) / n
+        cases = self.cases / n + self.pseudo / (n * (n + self.pseudo))
+        total = np.maximum(sum(trainings), least) + cases
+        doubt = cases**2 / (n + self.pseudo - 1) + sum(
+            part**2 / (count - 1) for part, count in zip(trainings, k, strict=True)
+        )
+        return total, _satterthwaite(total, doubt)
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """What makes a mean over repeated cross-validation vary, or a difference of two: each repeat
+    tests every case, each fold by a training of its own (``_crossed``)."""
+
+    n: int  # units: cases, or groups of cases
+    cases: float  # variance of a unit's mean, with a repeat's part of the noise, without trainings
+    repeats: int
+    noise: float = 0.0  # of training and case together, in one unit
+    training: float = 0.0  # variance of a training's mean
+    weight: float = 0.0  # sum of the squares of the trainings' shares in the mean
+    seen: float = 0.0  # mean square between trainings: theirs, and what noise adds to it
+    freedom: int = 1  # of that mean square
+    pseudo: int = 0  # as of a ``Variation``
+
+    @property
+    def k(self) -> tuple[int, ...]:
+        return self.repeats, self.repeats
+
+    def total(self) -> tuple[float, float]:
+        """The variance of the mean and its degrees of freedom."""
+        variance, freedom = self._combined(self.n, self.repeats)
+        return float(variance), float(freedom)
+
+    def expected(self, n: Counts, more_repeats: Counts) -> tuple[Scores, Scores]:
+        """The same of each of these numbers of units and of further repeats."""
+        return self._combined(n, self.repeats + more_repeats)
+
+    def _combined(self, n: Any, repeats: Any) -> tuple[Any, Any]:
+        times = repeats / self.repeats
+        own = max(self.cases - self.noise / self.repeats, 0.0)
+        cases = (own + self.noise / repeats) / n + self.pseudo / (n * (n + self.pseudo))
+        seen = self.training + (self.seen - self.training) * self.n / n
+        total = cases + self.weight / times * self.training
+        doubt = cases**2 / (n + self.pseudo - 1)
+        doubt = doubt + (self.weight / times * seen) ** 2 / (self.freedom * times)
+        return total, _satterthwaite(total, doubt)
+
+
+def spread(
+    scores: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    trainings: ArrayLike | None = None,
+) -> tuple[float, float]:
+    """The variance of the mean of scores (cases,) or (seeds, cases), and its degrees of freedom.
+
+    With several seeds it holds for further trainings and further cases. ``trainings`` (seeds,
+    cases) names the training behind each score where a seed has several, as cross-validation has
+    one a fold. Of one unit alone the variance is infinite.
+    """
+    table = _table(scores)
+    units = _units(table, groups)
+    if trainings is None or units.shape[1] < 2:
+        return _variation([units], units.mean(0), pseudo=0).total()
+    return _crossed(table, units, groups, trainings).total()
+
+
+def _variation(units: list[Scores], contrast: Scores, pseudo: int) -> Variation:
+    """Of systems' scores, each (seeds, units), and their mean or difference (units,)."""
+    n, k = len(contrast), tuple(len(table) for table in units)
+    if n + pseudo < 2:
+        return Variation(n, math.nan)
+    between = float(contrast.var(ddof=1)) if n > 1 else 0.0
+    if min(k) < 2 or n < 2:
+        return Variation(n, between, pseudo=pseudo)
+    seeds = tuple(float(table.mean(1).var(ddof=1)) for table in units)
+    noise = tuple(_noise(table) for table in units)
+    mixed = sum(own / count for own, count in zip(noise, k, strict=True))
+    return Variation(n, max(between - mixed, 0.0), k, seeds, noise, pseudo)
+
+
+def _noise(table: Scores) -> float:
+    """Variance of training and case together: what their means leave of (seeds, units)."""
+    rest = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
+    return float((rest**2).sum()) / ((table.shape[0] - 1) * (table.shape[1] - 1))
+
+
+def _crossed(
+    scores: Scores,
+    units: Scores,
+    groups: Sequence[Any] | None,
+    trainings: ArrayLike,
+    pseudo: int = 0,
+) -> Crossed:
+    """Of cross-validation: scores (repeats, cases), as ``units`` (repeats, units).
+
+    A unit's score is a unit's own, plus its training's, plus noise. Different repeats of the same
+    unit tell the trainings apart, whatever the units are; where there is one repeat, the folds do.
+    The trainings' variance is what their squares exceed the noise by (Henderson, "Estimation of
+    variance and covariance components", 1953, method 3, https://doi.org/10.2307/3001853). All
+    trainings learn from one sample: how much they would differ together with another one, no
+    method sees.
+    """
+    repeats, n = units.shape
+    row = np.arange(repeats)[:, None]
+    who = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    names, which = np.unique(np.asarray(trainings), return_inverse=True)
+    by = np.zeros((repeats, n, len(names)))  # what each training says of each unit
+    np.add.at(by, (row, who, which.reshape(scores.shape)), n / scores.shape[1])
+    sums = np.zeros((repeats, n))
+    np.add.at(sums, (row, who), scores * n / scores.shape[1])
+    weight = by.mean((0, 1))  # of each training in the mean
+    size = by[0].sum(1, keepdims=True)  # (n, 1)
+    if repeats > 1:
+        own, left = by - by.mean(0), sums - sums.mean(0)
+    else:
+        own = by - size * (size * by[0]).sum(0) / (size**2).sum()
+        left = sums - size[:, 0] * (size[:, 0] @ sums[0]) / (size**2).sum()
+    seen = own.reshape(-1, len(names))
+    cross = seen.T @ seen
+    rank = int(np.linalg.matrix_rank(cross, hermitian=True))
+    pull = seen.T @ left.ravel()
+    squares = float(pull @ np.linalg.pinv(cross, rcond=1e-10, hermitian=True) @ pull)
+    spare = max(repeats - 1, 1) * n - (repeats == 1) - rank
+    noise = max(float((left**2).sum()) - squares, 0.0) / spare if spare > 0 else 0.0
+    between = float(units.mean(0).var(ddof=1))
+    trace = float(np.trace(cross))
+    if not rank or trace <= 0:
+        return Crossed(n, between, repeats, pseudo=pseudo)
+    of_one = max(squares - rank * noise, 0.0) / trace
+    doubled = float(((by.mean(0) - size * weight) ** 2).sum()) / (n - 1) * of_one
+    cases = max(between - doubled, noise / repeats)
+    share = float(weight @ weight)
+    return Crossed(n, cases, repeats, noise, of_one, share, squares / trace, rank, pseudo)
+
+
+def _satterthwaite(total: Any, doubt: Any) -> Any:
+    """Degrees of freedom of a variance ``total`` whose parts' squares, each over its own degrees,
+    add up to ``doubt``."""
+    sure = doubt <= total**2 / MOST_FREEDOM
+    return np.where(sure, MOST_FREEDOM, total**2 / np.where(sure, 1.0, doubt))
+
+
+def _freedom(units: Scores, freedom: float, missed: float = 1.0) -> float:
+    """What is left of the degrees of freedom where few of the units (n,) decide their variance.
+
+    A variance of n units with kurtosis k varies as one of 2 n / (k - 1) degrees of freedom does,
+    which is n for the normal distribution (O'Neill, "Some useful moment results in sampling
+    problems", 2014, https://doi.org/10.1080/00031305.2014.966589). ``missed``: times that k is
+    larger than in the sample. At least 1.
+    """
+    square = (units - units.mean()) ** 2
+    if not square.any():
+        return freedom
+    kurtosis = missed * float((square**2).mean() / square.mean() ** 2)
+    return max(min(freedom, 2 * len(units) / max(kurtosis - 1, 1e-9)), 1.0)
+
+
+def _part(
+    scores: Scores,
+    groups: Sequence[Any] | None,
+    trainings: ArrayLike | None,
+    chosen: NDArray[np.bool_],
+) -> tuple[Scores, Sequence[Any] | None, ArrayLike | None]:
+    """Scores, groups and trainings of the chosen cases."""
+    return (
+        scores[:, chosen],
+        None if groups is None else list(np.asarray(groups)[chosen]),
+        None if trainings is None else np.asarray(trainings)[:, chosen],
+    )
+
+
+def _units(scores: Scores, groups: Sequence[Any] | None) -> Scores:
+    """(seeds, cases) -> (seeds, units), with the same mean over units as over cases."""
+    if groups is None:
+        return scores
+    if len(groups) != scores.shape[1]:
+        raise ValueError(f"{len(groups)} group names for {scores.shape[1]} cases")
+    names, member = np.unique(np.asarray(groups), return_inverse=True)
+    sizes = np.bincount(member, minlength=len(names))
+    sums = np.stack([np.bincount(member, row, minlength=len(names)) for row in scores])
+    mean = scores.mean(1, keepdims=True)
+    return mean + (sums - sizes * mean) * len(names) / scores.shape[1]
+
+
+def _table(scores: ArrayLike) -> Scores:
+    table = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    if table.ndim != 2 or not table.size:
+        raise ValueError(f"scores are (cases,) or (seeds, cases), not {table.shape}")
+    return table
+
+
+def _binary(scores: Scores) -> bool:
+    return bool(((scores == 0) | (scores == 1)).all())
+
+
+def _quantile(level: float, freedom: float) -> float:
+    return float(stdtrit(freedom, (1 + level) / 2))

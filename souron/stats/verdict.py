@@ -1,0 +1,217 @@
+"""The statistics behind a verdict: which system is better, and how sure may one be?
+
+Two things vary when a system is measured: its training (seeds) and the test cases. Moreover
+systems differ in *which* cases they get right, and the same system trained twice does, too. With
+``scores`` of shape (seeds, cases), a difference of two means therefore varies by
+
+    v = seeds_a / k_a + seeds_b / k_b + cases / n
+
+- ``seeds``: variance of the trainings' means over the cases. It holds the noise that
+  training and cases make together, ``noise / n``, once.
+- ``cases``: variance over cases of the seeds' mean difference, less that same noise (else it
+  would count twice). At least 0.
+- v is never less than the noise alone makes: two seeds may agree by luck.
+- Satterthwaite's degrees of freedom turn sqrt(v) into an interval of Student's t.
+
+This is the analysis of readers and cases in radiology (Hillis, "A comparison of denominator
+degrees of freedom methods for multiple observer ROC analysis", 2007,
+https://doi.org/10.1002/sim.2532), with trainings for readers, each nested in its system.
+``benchmarks/verdict.py`` shows by simulation that it keeps its promise where the paired bootstrap
+over cases does not.
+
+Where cases come in groups (patients), the group is the unit that was drawn: a group's score is its
+share in the mean over all cases, linearised as for a ratio (Cochran, "Sampling Techniques", 3rd
+edition, 1977, section 6.3). Groups of equal size count with their own mean.
+
+Right or wrong, 0 or 1, says little on few cases: there, one case won and one lost are added to the
+variance, half each (Agresti and Min, "Effects and non-effects of paired identical observations in
+comparing proportions with binary matched-pairs data", 2004, https://doi.org/10.1002/sim.1589), so
+that ten cases without a difference do not prove that there is none.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import nctdtr, stdtr, stdtrit
+
+from souron.stats.intervals import _interval
+from souron.stats.records import Verdict
+from souron.stats.variance import (
+    Counts,
+    Crossed,
+    Scores,
+    Variation,
+    _binary,
+    _crossed,
+    _table,
+    _units,
+    _variation,
+)
+
+POWER = 0.8  # the chance to find a difference that is as large as the one observed
+MOST_CASES = 100  # times the present cases: what needs more is no plan
+MOST_SEEDS = 100
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better ``a`` is than ``b``: > 0 speaks for ``a``, whichever way the measure goes."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    level: float
+    freedom: float  # degrees of freedom
+    scope: Literal["trainings", "networks"]  # "networks": one seed says nothing of another training
+    variation: Variation | Crossed
+    limit: float = math.inf  # no difference is larger
+
+    @property
+    def verdict(self) -> Literal["better", "worse", "cannot tell"]:
+        return "better" if self.low > 0 else "worse" if self.high < 0 else "cannot tell"
+
+    def at(self, level: float) -> "Difference":
+        """The same with an interval of another level."""
+        variance, freedom = self.variation.total()
+        low, high = _interval(self.difference, variance, freedom, level)
+        return replace(self, low=max(low, -self.limit), high=min(high, self.limit), level=level)
+
+
+def difference(
+    a: ArrayLike,
+    b: ArrayLike,
+    level: float = 0.95,
+    higher_is_better: bool = True,
+    groups: Sequence[Any] | None = None,
+    trainings: ArrayLike | None = None,
+) -> Difference:
+    """How much better ``a`` is than ``b``, on the same cases.
+
+    ``a`` (seeds, cases) and ``b`` (other seeds, same cases); ``groups`` (cases,). If either has
+    one seed only, the scope is these trained networks: the interval counts cases, not trainings.
+    ``trainings`` (seeds, cases) names the training behind each score, of ``a`` and of ``b`` alike,
+    where a seed has several, as cross-validation has one a fold; the scope is trainings then.
+    Raises ValueError if the cases are not as many.
+    """
+    a, b = _table(a), _table(b)
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"scores of {a.shape[1]} and of {b.shape[1]} cases cannot be paired")
+    if not higher_is_better:
+        a, b = b, a
+    binary = _binary(a) and _binary(b)
+    units = [_units(a, groups), _units(b, groups)]
+    variation: Variation | Crossed
+    if trainings is None or units[0].shape[1] < 2:
+        contrast = units[0].mean(0) - units[1].mean(0)
+        variation = _variation(units, contrast, pseudo=int(binary))
+    else:
+        variation = _crossed(a - b, units[0] - units[1], groups, trainings, int(binary))
+    found = float(a.mean() - b.mean())
+    variance, freedom = variation.total()
+    if variance > 0:
+        p = 2 * float(stdtr(freedom, -abs(found) / math.sqrt(variance)))
+    else:
+        p = 0.0 if found else 1.0
+    return Difference(
+        found,
+        found,
+        found,
+        p,
+        level,
+        freedom,
+        "trainings" if variation.k else "networks",
+        variation,
+        1.0 if binary else math.inf,
+    ).at(level)
+
+
+def judge(
+    scores: Mapping[str, ArrayLike],
+    higher_is_better: bool = True,
+    names: Sequence[str] | None = None,
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+    trainings: ArrayLike | None = None,
+) -> list[Verdict]:
+    """Every pair once, in the order of ``names`` (default: as in ``scores``).
+
+    ``scores`` maps a name to (seeds, cases); ``groups`` and ``trainings`` are those of
+    ``difference``. All verdicts together err with probability
+    1 - level at most (Holm, "A simple sequentially rejective multiple test procedure", 1979,
+    https://www.jstor.org/stable/4615733): the clearest difference of m is tested at
+    (1 - level) / m, the next at (1 - level) / (m - 1), and so on until one fails. Each interval
+    has the level at which its difference was tested, that of the first failure for all the rest;
+    so verdict and interval always agree, and each interval covers with at least ``level``.
+    Needs speak of further cases, at the present number of cases to a group.
+    """
+    names = list(scores) if names is None else names
+    pairs = list(combinations(names, 2))
+    found = [
+        difference(scores[a], scores[b], level, higher_is_better, groups, trainings)
+        for a, b in pairs
+    ]
+    judged: dict[int, Difference] = {}
+    left = len(pairs)
+    for i in sorted(range(len(pairs)), key=lambda i: found[i].p):
+        judged[i] = found[i].at(1 - (1 - level) / left)
+        if judged[i].verdict != "cannot tell":
+            left -= 1
+    size = 1.0 if groups is None else len(groups) / len(np.unique(np.asarray(groups)))
+    return [_verdict(a, b, judged[i], size) for i, (a, b) in enumerate(pairs)]
+
+
+def cases_needed(found: Difference, power: float = POWER) -> int | None:
+    """Further units with which a difference as large as this one would be found.
+
+    None where a hundredfold of them would not do: the seeds' variance stays, or the
+    difference is practically zero. Takes the difference and its variances as if they were true:
+    a guide for planning, not a promise.
+    """
+    n = found.variation.n
+    further = np.unique((np.geomspace(1, MOST_CASES, 120) * n).astype(int))[1:] - n
+    enough = _chance(found, n + further, np.zeros_like(further)) >= power
+    return int(further[enough][0]) if enough.any() else None
+
+
+def seeds_needed(found: Difference, power: float = POWER) -> int | None:
+    """Further seeds, of each of the two, with which a difference like this one would be found.
+
+    None where a hundred would not do, and where there was one seed only: nothing is known then
+    of how trainings vary.
+    """
+    if not found.variation.k:
+        return None
+    further = np.arange(1, MOST_SEEDS)
+    enough = _chance(found, np.full_like(further, found.variation.n), further) >= power
+    return int(further[enough][0]) if enough.any() else None
+
+
+def _verdict(a: str, b: str, found: Difference, size: float) -> Verdict:
+    cases = seeds = None
+    if found.verdict == "cannot tell":
+        cases, seeds = cases_needed(found), seeds_needed(found)
+    return Verdict(
+        a,
+        b,
+        found.difference,
+        found.low,
+        found.high,
+        found.verdict,
+        None if cases is None else math.ceil(cases * size),
+        seeds,
+    )
+
+
+def _chance(found: Difference, n: Counts, more_seeds: Counts) -> Scores:
+    """To find this difference, if it is true, with so many units and further seeds."""
+    variance, freedom = found.variation.expected(n, more_seeds)
+    reach = stdtrit(freedom, (1 + found.level) / 2)
+    # a difference without variance is found for certain, and so is one far out of reach
+    away = abs(found.difference) / np.sqrt(np.maximum(variance, 1e-30))
+    return 1 - nctdtr(freedom, np.minimum(away, 2 * reach + 10), reach)

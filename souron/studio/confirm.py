@@ -1,0 +1,50 @@
+"""A button that asks before it does something."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from souron.studio.shared import QUIET
+from souron.utils.messages import _
+
+NARROW: dict[str, Any] = {"scale": 0, "min_width": 180}  # a button as wide as its words
+
+
+class Confirm:
+    """A button, and once it is pressed a question with two more: do it, or leave it."""
+
+    def __init__(self, ask: str, do: str) -> None:
+        import gradio as gr
+
+        self.button = gr.Button(ask, variant="stop", **NARROW)
+        with gr.Column(visible=False) as self.asked:
+            self.question = gr.HTML()
+            with gr.Row():
+                self.yes = gr.Button(do, variant="stop", **NARROW)
+                self.no = gr.Button(_("Leave it as it is"), **NARROW)
+
+    def connect(
+        self,
+        says: Callable,
+        question: Callable[..., Sequence[Any]],
+        do: Callable[..., Any],
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        kept: Sequence[Any] = (),
+    ) -> Any:
+        """``question`` takes ``inputs`` and gives a text, and values for the states ``kept``;
+        ``do`` takes both. The event after which it is done."""
+        import gradio as gr
+
+        def ask(*values: Any) -> list[Any]:
+            text, *more = question(*values)
+            return [gr.update(visible=True), Markup('<p role="alert">{}</p>').format(text), *more]
+
+        def hide() -> Any:
+            return gr.update(visible=False)
+
+        self.button.click(says(ask), list(inputs), [self.asked, self.question, *kept], **QUIET)
+        self.no.click(hide, None, self.asked, **QUIET)
+        self.yes.click(hide, None, self.asked, **QUIET)
+        return self.yes.click(says(do), [*inputs, *kept], list(outputs), **QUIET)

@@ -1,0 +1,160 @@
+"""What a generator is to draw, as a form; a job draws it; and what was drawn."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from souron.cli import predict
+from souron.kinds import signature
+from souron.studio import forms
+from souron.studio.jobs import Job
+from souron.studio.shared import DIRECT, QUIET, Studio, command, same_thing, words
+from souron.utils import units
+from souron.utils.messages import _
+
+MOST_SHOWN = 64  # pictures of those that were drawn
+COUNT, SEED = 16, 1  # that the form proposes
+SAID_HERE = ("run", "n", "seed", "label", "given", "out")  # of generate, in widgets of their own
+
+
+class Drawing:
+    """The form of one run. ``job`` takes the id of the job that draws, ``same`` what does the same
+    without the page."""
+
+    def __init__(
+        self, studio: Studio, run: str, system: Any, labels: Sequence[str], job: Any, same: Any
+    ) -> None:
+        import gradio as gr
+
+        from souron.studio import widgets
+
+        self.studio, self.run = studio, run
+        options = signature.options_of(system.drawing)
+        self.own = {name: each for name, each in options.items() if each.default is not None}
+        known = forms.fields(predict.generate)
+        self.further = [name for name in known if name not in SAID_HERE]
+        with gr.Row():
+            count = gr.Number(
+                COUNT, minimum=1, precision=0, label=_("pictures"), info=_("how many to draw")
+            )
+            seed = gr.Number(SEED, minimum=0, precision=0, label=_("seed"), info=known["seed"].help)
+        classes = gr.Dropdown(
+            list(labels), value=[], multiselect=True, label=_("Classes"),
+            info=_("several take turns; none: as the data has them"),
+            visible=bool(getattr(system, "conditional", False)),
+        )  # fmt: skip
+        given = gr.Image(
+            label=_("a picture to complete"), type="filepath", image_mode=None, height=240,
+            sources=["upload", "clipboard"], visible=bool(getattr(system, "completes", False)),
+        )  # fmt: skip
+        # Gradio would open the file itself, without limits: only its place is wanted
+        given.preprocess = place  # type: ignore[method-assign, assignment]
+        own = [widgets.option(each) for each in self.own.values()]
+        with gr.Accordion(_("More options"), open=False):
+            more = [known[name].widget() for name in self.further]
+        go = gr.Button(_("Draw"), variant="primary")
+
+        form, says = awake([count, seed, classes, given, *own, *more]), studio.says
+        proposed = self.proposed()
+        studio.blocks.load(says(lambda: self.the_same(*proposed)), None, same, **QUIET, **DIRECT)
+        for widget in form:
+            widget.change(says(self.the_same), form, same, **QUIET, **DIRECT)
+        go.click(says(self.begin), form, job, **QUIET, **DIRECT)
+
+    def proposed(self) -> list[Any]:
+        """What the form holds at first."""
+        own = [option.default for option in self.own.values()]
+        return [COUNT, SEED, [], None, *own, *[None] * len(self.further)]
+
+    def read(self, *values: Any) -> dict[str, Any]:
+        """The options that are not as they are by themselves. Raises UserError."""
+        count, seed, labels, given, *rest = values
+        own, more = rest[: len(self.own)], rest[len(self.own) :]
+        pairs = zip(self.own.values(), own, strict=True)
+        read = {option.name: option.read(value) for option, value in pairs}
+        return {
+            "n": count,
+            "seed": seed,
+            **({"label": ",".join(labels)} if labels else {}),
+            **({"given": given} if given else {}),
+            **{name: value for name, value in read.items() if value != self.own[name].default},
+            **forms.chosen(self.further, more),
+        }
+
+    def begin(self, *values: Any) -> str:
+        line = words("generate", [self.run], spelt(self.read(*values)))
+        return self.studio.jobs.start(line, self.studio.language, queued=False).id
+
+    def the_same(self, *values: Any) -> Markup:
+        """The same as a command line and as Python."""
+        said = self.read(*values)
+        if "given" in said:
+            said["given"] = Path(said["given"]).name
+        line = command(words("generate", [self.run], spelt(said)))
+        return same_thing(line, forms.python("generate", repr(self.run), said, {}))
+
+
+def awake(components: Sequence[Any]) -> list[Any]:
+    """Components of a form that is built while a page is open can be filled in: a browser takes
+    those that hold something for mere output, unless they say otherwise themselves."""
+    for component in components:
+        if getattr(component, "interactive", False) is None:
+            component.interactive = True
+    return list(components)
+
+
+def place(sent: Any) -> str | None:
+    """Of the file that was sent."""
+    return sent.path if sent else None
+
+
+def spelt(options: Mapping[str, Any]) -> dict[str, str]:
+    """As the command line takes them."""
+    return {name: spell(value) for name, value in options.items()}
+
+
+def spell(value: Any) -> str:
+    """As the command line takes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def latest(studio: Studio, name: str | None) -> str:
+    """The last job that drew, or draws, with that run; "" where none did."""
+    jobs = (job for job in studio.jobs.all() if job.words[:2] == ["generate", name])
+    return next((job.id for job in jobs), "")
+
+
+def outcome(studio: Studio, job: Job) -> Markup:
+    """What is made of many pictures first, then each."""
+    result = job.result or {}
+    files = [Path(file) for file in result.get("files", [])]
+    single = [file for file in files if file.stem.isdecimal()]
+    together = [file for file in files if file not in single]
+    return Markup(
+        '<h2>{}</h2><p>{}</p><div class="drawn large">{}</div><div class="drawn">{}</div>'
+    ).format(
+        _("What it drew"),
+        _("{count} pictures in {time}, each marked as generated. They are in {folder}.").format(
+            count=units.whole(result.get("count", 0)),
+            time=units.seconds(result.get("seconds", 0)),
+            folder=result.get("folder", ""),
+        ),
+        linked(studio, together),
+        linked(studio, single[:MOST_SHOWN]),
+    )
+
+
+def linked(studio: Studio, files: list[Path]) -> Markup:
+    """Each picture as a link to its file; those that are gone are left out."""
+    return Markup("").join(
+        Markup(
+            '<a href="{0}" target="_blank" rel="noopener"><img loading="lazy" src="{0}" alt="{1}">'
+            "</a>"
+        ).format(address, file.name)
+        for file in files
+        if (address := studio.address(file))
+    )

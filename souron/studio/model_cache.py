@@ -1,0 +1,125 @@
+"""Trained systems in the server's memory: few, fresh, and each asked by one thread at a time."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from souron import model as models_api
+from souron import registry
+from souron.cli import main
+from souron.hub import fetch
+from souron.runs import folder
+from souron.utils.messages import UserError, _
+
+MOST = 4  # models
+MOST_BYTES = 2 * 10**9  # of all their weights; a single larger one is held alone
+
+
+@dataclass
+class Place:
+    """Where one model stands, or will."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)  # held while it loads or answers
+    model: models_api.Model | None = None
+    stamp: tuple[Any, ...] = ()  # of the files that it was read from
+    bytes: int = 0
+
+
+class Loaded:
+    """The models that were asked last. A run that was trained again is read again."""
+
+    def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
+        self.most, self.most_bytes = most, most_bytes
+        self.places: OrderedDict[str, Place] = OrderedDict()  # the last one asked last
+        self.guard = threading.Lock()  # of ``places``; never held while a model loads or answers
+
+    @contextmanager
+    def answering(self, name: str) -> Iterator[models_api.Model]:
+        """The model of a run's folder, or of a system with its published weights, for this thread
+        alone. Raises UserError where there is none, or a damaged one."""
+        with self.guard:
+            place = self.places.setdefault(name, Place())
+            self.places.move_to_end(name)
+        with place.lock:
+            now = stamp(name)
+            if place.model is None or place.stamp != now:
+                place.model, place.bytes = None, 0  # two of a size may be too much
+                place.model = read(name)
+                place.stamp, place.bytes = now, size(place.model)
+                self._make_room()
+            yield place.model
+
+    def predict(
+        self, name: str, files: Sequence[str | Path], **options: Any
+    ) -> list[tuple[Path, Any]]:
+        """``model.predict`` of that model: each file with its answer or UserError."""
+        with self.answering(name) as model:
+            return list(models_api.predict(model, files, **options))
+
+    def _make_room(self) -> None:
+        """Let go of those that were not asked for longest; who is being answered keeps theirs."""
+        with self.guard:
+            while len(self.places) > 1 and (
+                len(self.places) > self.most
+                or sum(place.bytes for place in self.places.values()) > self.most_bytes
+            ):
+                self.places.popitem(last=False)
+
+
+def is_path(name: str) -> bool:
+    """Runs are named by their folders; a system's name is none."""
+    return bool({"/", "\\"} & set(name))
+
+
+def stamp(name: str) -> tuple[Any, ...]:
+    """What changes when the files change that a model is read from. Raises UserError for a system
+    that there is not."""
+    seen = []
+    for file in files_of(name):
+        with suppress(OSError):  # it is missing, or was removed just now: reading it tells why
+            seen.append(file.stat())
+    return tuple((about.st_mtime_ns, about.st_size, about.st_ino) for about in seen)
+
+
+def files_of(name: str) -> list[Path]:
+    if is_path(name):
+        return [Path(name) / "args.yaml", Path(name) / "weights" / "best.safetensors"]
+    entry, size = registry.find(name)
+    weights = fetch.where(entry.weights[size]) if size in entry.weights else None
+    return [weights] if weights else []
+
+
+def read(name: str) -> models_api.Model:
+    """Load it. Raises UserError, whatever is wrong with the files."""
+    try:
+        if is_path(name):
+            folder.read_args(Path(name))  # tells what is missing there
+        return models_api.load(name, pretrained=not is_path(name))
+    except UserError:
+        raise
+    except Exception as error:  # damaged files can make the reader stumble in any way
+        known = main.as_trouble(error)
+        if known.code != "bug":
+            raise known from error
+        raise UserError(
+            "damaged run",
+            _("{name} cannot be loaded: {why}").format(name=name, why=known.found),
+            expected=_("a folder made by souron train, with args.yaml and weights/"),
+            fix=_("train it again"),
+            exit=3,
+        ) from error
+
+
+def size(model: models_api.Model) -> int:
+    """Bytes of its weights."""
+    if model.system is None:
+        return 0
+    tensors = model.system.state_dict().values()
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+models = Loaded()  # of this server

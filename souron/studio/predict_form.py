@@ -1,0 +1,359 @@
+"""The form for what was chosen, built from what its ``predict`` or its ``drawing`` takes
+(``signature``), so that a new system needs nothing here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from souron import registry
+from souron.hub import fetch, weights
+from souron.kinds import signature
+from souron.kinds.picture import Picture
+from souron.runs import folder as run_folder
+from souron.studio import answers, samples, trash, widgets
+from souron.studio.answers import Answer, told
+from souron.studio.generate_form import Drawing, awake, spelt
+from souron.studio.model_cache import is_path, models
+from souron.studio.shared import DIRECT, QUIET, Studio, command, here, same_thing, words
+from souron.tasks.classify import Classifier
+from souron.utils.messages import UserError, _
+
+MOST_ANSWERS = 64  # on the page at once
+MOST_NAMED = 3  # files, in the command that does the same
+MOST_BARS, BARS = 20, 5  # labels of an answer
+IN_BROWSERS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is used: a run, a system with its published weights, or one that learns nothing."""
+
+    name: str  # as on the command line
+    system: Any  # its class
+    entry: registry.Entry
+    folder: Path | None = None  # of a run
+    args: Mapping[str, Any] = field(default_factory=dict)  # of a run
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes that a run knows."""
+        return [str(label) for label in self.args.get("seen", {}).get("labels", ())]
+
+    @property
+    def pretrained(self) -> bool:
+        return self.folder is None and self.system.needs_fit
+
+
+def find(project: Path, name: str) -> Source:
+    """What a name stands for. Raises UserError."""
+    if not is_path(name):
+        entry, size = registry.find(name)
+        system = registry.load_system(name)[0]
+        if system.needs_fit:
+            source = entry.weights.get(size, "")
+            if not source or fetch.where(source) is None:
+                weights.weights(name, source)  # tells how to get them
+        return Source(name, system, entry)
+    folder = trash.find(project, name)
+    args = run_folder.read_args(folder)
+    wanted = str(args["system"])
+    system, entry = registry.load_system(wanted)[0], registry.find(wanted)[0]
+    return Source(str(folder), system, entry, folder, args)
+
+
+def works(project: Path, name: str) -> bool:
+    """Does it answer, or draw?"""
+    try:
+        system = find(project, name).system
+    except UserError:
+        return False
+    return hasattr(system, "predict") or hasattr(system, "drawing")
+
+
+def build(studio: Studio, name: str, job: Any, same: Any) -> None:
+    """Build what there is to do with it. ``job`` takes the id of a job that draws, ``same`` what
+    does the same without the page."""
+    import gradio as gr
+
+    try:
+        source = find(studio.project, name)
+        asked = signature.signature(source.system)
+    except UserError as error:
+        gr.HTML(told(error))
+        studio.blocks.load(lambda: "", None, same, **QUIET, **DIRECT)
+        return
+    gr.HTML(about(studio, source))
+    if asked is not None:
+        Predicting(studio, source, asked, same)
+    elif hasattr(source.system, "drawing"):
+        Drawing(studio, source.name, source.system, source.labels, job, same)
+    else:
+        gr.HTML(silent(studio))
+        studio.blocks.load(lambda: "", None, same, **QUIET, **DIRECT)
+
+
+def about(studio: Studio, source: Source) -> Markup:
+    """What it is, what it learnt from, its report."""
+    query, learnt, report = {"system": source.name}, _("it learns nothing"), ""
+    if source.pretrained:
+        learnt = _("with its published weights")
+    elif source.folder is not None:
+        query, learnt = (
+            {"run": source.name},
+            _("trained on {data}").format(data=source.args["data"]),
+        )
+        report = studio.address(source.folder / "report.html") and studio.url("runs", **query)
+    return Markup("<p><strong>{}</strong> – {} ({}) {}</p>{}").format(
+        source.args.get("system", source.name),
+        registry.about(source.entry),
+        learnt,
+        Markup('<a class="whole" href="{}">{}</a>').format(report, _("Read the report"))
+        if report
+        else "",
+        here(studio.url("use", **query)),
+    )
+
+
+def silent(studio: Studio) -> Markup:
+    """Of a system that neither answers nor draws."""
+    return Markup('<p role="status">{}</p><p class="actions"><a href="{}">{}</a></p>').format(
+        _("It answers nothing about a single case; what it found stands in its report. To ask "
+          "about something of your own, choose another run, such as a classifier's."),
+        studio.url("lecture"),
+        _("All systems"),
+    )  # fmt: skip
+
+
+class Predicting:
+    """One thing is given, several files, or a folder; and what is said of it."""
+
+    def __init__(
+        self, studio: Studio, source: Source, asked: signature.Signature, same: Any
+    ) -> None:
+        import gradio as gr
+
+        self.studio, self.source, self.asked, self.same = studio, source, asked, same
+        self.labels = asked.gives.widget == "labels"
+        with gr.Row():
+            with gr.Column(scale=2, min_width=320, elem_classes="given"):
+                self._build_question()
+            with gr.Column(scale=3, min_width=320, elem_classes="result"):
+                self._build_answer()
+        self._connect()
+
+    def _build_question(self) -> None:
+        import gradio as gr
+
+        kind = self.asked.given
+        own = {name: widgets.option(each) for name, each in self.asked.options.items()}
+        with gr.Tabs(selected="one") as self.tabs:
+            with gr.Tab(widgets.called(kind), id="one"):
+                self.form = widgets.Form(self.asked, widgets.given(kind), own)
+                self.ask_one = gr.Button(_("Predict"), variant="primary", interactive=False)
+            with gr.Tab(_("files"), id="files"):
+                self.files = gr.File(label=", ".join(kind.formats), file_count="multiple")
+                # Gradio would leave an empty file behind for each: only their places are wanted
+                self.files.preprocess = places  # type: ignore[method-assign, assignment]
+                self.ask_files = gr.Button(_("Predict each"), variant="primary")
+            with gr.Tab(_("a folder"), id="folder"):
+                self.folder = gr.Textbox(
+                    label=_("a folder on this computer"), placeholder="photos/",
+                    info=_("or a pattern such as photos/*.png"),
+                )  # fmt: skip
+                self.ask_folder = gr.Button(_("Predict each"), variant="primary")
+
+    def _build_answer(self) -> None:
+        import gradio as gr
+
+        explained = self.labels and issubclass(self.source.system, Classifier)
+        self.answers = gr.State([], time_to_live=widgets.KEPT)
+        with gr.Row(visible=self.labels):
+            with gr.Column(min_width=220):
+                most = max(2, min(MOST_BARS, len(self.source.labels) or MOST_BARS))
+                self.top = gr.Slider(
+                    1, most, min(BARS, most), step=1, label=_("labels"),
+                    info=_("so many of the likeliest"),
+                )  # fmt: skip
+            with gr.Column(min_width=220):
+                self.look = gr.Checkbox(
+                    label=_("show what it looked at"), visible=explained,
+                    info=_("where evidence was found, not whether it was the right evidence"),
+                )  # fmt: skip
+        self.cards = gr.HTML()
+        self.view = None if self.labels else widgets.shown(self.asked.gives)
+
+    def _connect(self) -> None:
+        says = self.studio.says
+        own = awake(list(self.form.options.values()))
+        awake([self.form.given, self.files, self.folder, self.top, self.look])
+        awake(self.view.parts if self.view else [])
+        told, shown = [*own, self.top, self.look], [self.answers, self.top, self.look]
+        before = self.view.kept if self.view else self.answers
+        outputs = [self.answers, self.cards, self.same, *(self.view.outputs if self.view else [])]
+        sampled = [self.ask_one, self.tabs, self.form.given, self.files]
+        for handler, parts in (
+            (lambda: self.the_same({}), self.same),
+            (self.sampled, sampled),
+            (self.loaded, self.cards),
+        ):
+            self.studio.blocks.load(says(handler), None, parts, **QUIET, **DIRECT)
+        self.ask_one.click(says(self.one), [before, self.form.given, *told], outputs, **DIRECT)
+        self.ask_files.click(says(self.several), [self.files, *told], outputs, **DIRECT)
+        self.ask_folder.click(says(self.all_of), [self.folder, *told], outputs, **DIRECT)
+        self.top.input(
+            says(answers.cards), shown, self.cards, trigger_mode="always_last", **QUIET, **DIRECT
+        )
+        self.look.input(says(self.look_again), shown, [self.answers, self.cards], **DIRECT)
+        for widget in own:
+            widget.change(says(self.told_again), own, self.same, **QUIET, **DIRECT)
+
+    def sampled(self) -> list[Any]:
+        """Something to try it on; then the button is armed."""
+        import gradio as gr
+
+        source, kind, armed = self.source, self.asked.given, gr.update(interactive=True)
+        found = samples.sample(kind, source.folder, source.args, self.studio.roots)
+        if found is None:
+            return [armed, gr.skip(), gr.skip(), gr.skip()]
+        if kind.widget == "picture" and found.suffix.lower() not in IN_BROWSERS:
+            return [armed, gr.update(selected="files"), gr.skip(), [str(found)]]
+        return [armed, gr.skip(), str(found), gr.skip()]
+
+    def loaded(self) -> Any:
+        """The model is loaded ahead, so that the first answer comes soon; what is wrong with it."""
+        import gradio as gr
+
+        try:
+            with models.answering(self.source.name):
+                return gr.skip()
+        except UserError as error:
+            return told(error)
+
+    def one(self, before: Any, value: Any, *values: Any) -> list[Any]:
+        """The answer about what the form holds; ``before`` is the answer that is shown."""
+        *own, top, look = values
+        try:
+            with models.answering(self.source.name) as model:
+                known = before if isinstance(before, self.asked.given) else None
+                given, chosen = self.form.read([value, *own], known, **model.reading)
+                said = model.answer(given, **chosen)
+            if self.view:
+                return [[], "", self.the_same(self.changed(own)), *self.view.update(said)]
+            found = answers.beside(given, said)
+            if isinstance(given, Picture):  # its name alone is known, and it may be read again
+                found = replace(found, file=str(value))
+            return self.shown([found], own, top, look)
+        except UserError as error:
+            return self.refused(error, str(value))
+
+    def several(self, files: Sequence[str] | None, *values: Any) -> list[Any]:
+        """The answer about each file that was sent."""
+        return self.each([Path(file) for file in files or []], "", *values)
+
+    def all_of(self, text: str, *values: Any) -> list[Any]:
+        """The answer about each file of a folder."""
+        roots, whole = self.studio.roots, self.asked.given.folders
+        try:
+            found = [roots.check(text)] if whole else roots.files([text])
+        except UserError as error:
+            return self.refused(error)
+        return self.each(found, text, *values)
+
+    def each(self, files: list[Path], text: str, *values: Any) -> list[Any]:
+        """The answer about each file; ``text`` is the folder that was named."""
+        *own, top, look = values
+        try:
+            if not files:
+                raise UserError(
+                    "nothing given",
+                    _("nothing was given yet"),
+                    expected=", ".join(self.asked.given.formats),
+                )
+            chosen = self.chosen(own)
+            with models.answering(self.source.name) as model:
+                found = list(islice(answers.answered(model, files, chosen), MOST_ANSWERS))
+            return self.shown(found, own, top, look, text, len(files))
+        except UserError as error:
+            return self.refused(error)
+
+    def shown(
+        self,
+        found: list[Answer],
+        own: Sequence[Any],
+        top: float,
+        look: bool,
+        text: str = "",
+        count: int = 1,
+    ) -> list[Any]:
+        """Every output, for answers on cards. Raises UserError."""
+        found = self.looked_at(found) if look else found
+        more = Markup("<p>{}</p>").format(
+            _("These are the first {shown}; the command line below answers about all.").format(
+                shown=len(found)
+            )
+        )
+        cards = answers.cards(found, top, look) + (more if len(found) < count else "")
+        named = [text] if text else [Path(each.file).name for each in found[:MOST_NAMED]]
+        return [found, cards, self.the_same(self.changed(own), named), *self._cleared()]
+
+    def refused(self, error: UserError, file: str = "") -> list[Any]:
+        """Every output, where there is no answer."""
+        import gradio as gr
+
+        return [[], told(error, file), gr.skip(), *self._cleared()]
+
+    def _cleared(self) -> list[Any]:
+        return self.view.update(None) if self.view else []
+
+    def look_again(self, found: list[Answer], top: float, look: bool) -> list[Any]:
+        """The same answers, with where the network looked."""
+        found = self.looked_at(found) if look else found
+        return [found, answers.cards(found, top, look)]
+
+    def looked_at(self, found: list[Answer]) -> list[Answer]:
+        if all(each.looked for each in found):
+            return found
+        with models.answering(self.source.name) as model:
+            return [
+                each if each.looked else replace(each, looked=answers.looked(model, each))
+                for each in found
+            ]
+
+    def chosen(self, values: Sequence[Any]) -> dict[str, Any]:
+        """What the option widgets hold, as ``predict`` wants it. Raises UserError."""
+        pairs = zip(self.asked.options.values(), values, strict=True)
+        return {option.name: option.read(value) for option, value in pairs}
+
+    def changed(self, values: Sequence[Any]) -> dict[str, Any]:
+        """Those that are not as they are by themselves. Raises UserError."""
+        chosen = self.chosen(values)
+        known = self.asked.options
+        return {name: value for name, value in chosen.items() if value != known[name].default}
+
+    def told_again(self, *values: Any) -> Markup:
+        return self.the_same(self.changed(values))
+
+    def the_same(self, changed: Mapping[str, Any], files: Sequence[str] = ()) -> Markup:
+        """The same as a command line, as Python, and over HTTP."""
+        name, published = self.source.name, {"pretrained": self.source.pretrained}
+        kind = self.asked.given
+        names = files or ["cat.jpg" if kind.widget == "picture" else f"file{kind.formats[0]}"]
+        loaded = f"{name!r}, pretrained=True" if self.source.pretrained else repr(name)
+        said = [*map(repr, names), *(f"{key}={value!r}" for key, value in changed.items())]
+        return Markup("{}<p>{} <code>{}</code></p>").format(
+            same_thing(
+                command(words("predict", [name, *names], {**spelt(changed), **published})),
+                f"import souron\nmodel = souron.load({loaded})\nprint(model({', '.join(said)}))",
+            ),
+            _("For other programs, over HTTP:"),
+            command(words("serve", [name], published)),
+        )
+
+
+def places(sent: Any) -> list[str]:
+    """Of the files that were sent."""
+    return [each.path for each in sent] if sent else []

@@ -1,0 +1,214 @@
+"""A run as the studio shows it: a row of the list, its report, and where to go from there."""
+
+import time
+import unicodedata
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from souron.studio import run_list, trash
+from souron.studio.jobs import Job, state_name
+from souron.studio.run_list import Run
+from souron.studio.shared import COMPARED, Studio, command, framed, same_thing, table
+from souron.utils import units
+from souron.utils.messages import UserError, _
+
+MOST_ROWS = 500  # of a table
+MOST_PICTURES = 12  # of a run
+MOST_CARD = 10**5  # characters
+
+
+def facts(studio: Studio, run: Run, busy: Job | None) -> Markup:
+    """What it is, and where to from here."""
+    links = Markup("").join(
+        Markup('<a class="{}" href="{}"{}>{}</a>').format(
+            "" if place else "first", address, Markup(" download") if "/export/" in address else "",
+            text,
+        )
+        for place, (text, address) in enumerate(ways(studio, run))
+    )  # fmt: skip
+    told = [run.why and _("It is damaged: {why}").format(why=run.why), run.sentence]
+    if busy is not None:
+        told.append(_("A job works with it: {words}").format(words=command(busy.words)))
+    return Markup('<h2>{} <small>{}</small></h2>{}{}<p class="actions">{}</p>').format(
+        run.name,
+        run_list.task_name(run.task),
+        Markup("").join(Markup("<p>{}</p>").format(text) for text in told if text),
+        table(heads()[1:], [row(studio, run, busy)[1:]], _("this run")),
+        links,
+    )
+
+
+def ways(studio: Studio, run: Run) -> list[tuple[str, str]]:
+    """What can be done with it elsewhere: text and address."""
+    found = []
+    if run.state == "finished" and not run.compares:
+        found.append((_("Use it"), studio.url("use", run=run.folder)))
+    if run.state != "damaged" and (run.compares or run.task in COMPARED):
+        again = studio.url("compare", systems=",".join(run.systems), data=run.data)
+        found.append((_("Compare again"), again))
+    if (run.folder / "args.yaml").is_file():
+        address = f"/export/{quote(run.task, safe='')}/{quote(run.name, safe='')}.zip"
+        found.append((_("Export as zip"), address))
+    return [*found, (_("All runs"), studio.url("runs"))]
+
+
+def report(studio: Studio, run: Run) -> Markup:
+    """Its report, what it drew, its card."""
+    parts = []
+    if address := studio.address(run.folder / "report.html"):
+        title = _("Report of {name}").format(name=run.name)
+        parts.append(framed(address, title, _("The report alone")))
+    elif run.state == "finished":
+        parts.append(Markup("<p>{}</p>").format(_("It has no report.")))
+    parts.append(further_pages(studio, run))
+    drawn = ["timelapse.webp", *reversed(some(run.folder, "pictures/*/grid.png", MOST_PICTURES))]
+    for name in drawn:
+        if address := studio.address(run.folder / name):
+            about = _("how it learnt to draw") if name == "timelapse.webp" else _("what it drew")
+            parts.append(
+                Markup(
+                    '<figure><img class="pixels" loading="lazy" src="{}" alt="{}">'
+                    "<figcaption>{}</figcaption></figure>"
+                ).format(address, about, name)
+            )
+    if card := text_of(run.folder / "card.md"):
+        parts.append(
+            Markup('<details><summary>{}</summary><pre class="log" tabindex="0">{}</pre></details>')
+            .format(_("Its card"), card)
+        )  # fmt: skip
+    return Markup("").join(parts)
+
+
+def further_pages(studio: Studio, run: Run) -> Markup:
+    """Links to what was found out about it later, such as an audit."""
+    links = [
+        Markup('<a href="{}" target="_blank" rel="noopener">{}</a>').format(address, name)
+        for name in some(run.folder, "*.html", MOST_PICTURES)
+        if name != "report.html" and (address := studio.address(run.folder / name))
+    ]
+    return Markup('<p class="actions">{}</p>').format(Markup("").join(links)) if links else Markup()
+
+
+def some(folder: Path, pattern: str, most: int) -> list[str]:
+    """Names of files in a folder, the last ``most`` of them."""
+    try:
+        return sorted(path.relative_to(folder).as_posix() for path in folder.glob(pattern))[-most:]
+    except OSError:
+        return []
+
+
+def text_of(path: Path) -> str:
+    """The beginning of a text; "" where there is none."""
+    try:
+        if path.is_symlink() or not path.is_file():
+            return ""
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(MOST_CARD)
+    except OSError:
+        return ""
+
+
+def the_same(studio: Studio, named: str) -> Markup:
+    """The same as a command line and as Python."""
+    project = str(studio.project)
+    try:
+        run = run_list.read(trash.find(studio.project, named)) if named else None
+    except UserError:
+        run = None
+    if run is None or run.state == "damaged":
+        listed = f'sorted(Path({project!r}).glob("*/*/receipt.json"))'
+        return same_thing(f"ls {project}/*", f"from pathlib import Path\n{listed}")
+    folder = str(run.folder)
+    if run.state == "unfinished":
+        python = f"souron.{verb(run)}(resume={folder!r})"
+        return same_thing(command([verb(run), f"resume={folder}"]), f"import souron\n{python}")
+    if run.compares:
+        words = ["compare", *run.systems, f"data={run.data}"]
+        python = f"souron.compare({list(run.systems)!r}, data={run.data!r})"
+        return same_thing(command(words), f"import souron\n{python}")
+    python = f"import souron\nmodel = souron.load({folder!r})\nmodel.val()"
+    return same_thing(command(["val", folder]), python)
+
+
+def verb(run: Run) -> str:
+    """The command that makes such a run."""
+    return "compare" if run.compares else "train"
+
+
+def heads() -> tuple[str, ...]:
+    return (_("name"), _("system"), _("data"), _("measure"), _("when"), _("trained"), _("size"),
+            _("state"))  # fmt: skip
+
+
+def row(studio: Studio, run: Run, busy: Job | None = None) -> tuple[Any, ...]:
+    link = Markup('<a href="{}">{}</a><br><small>{}</small>').format(
+        studio.url("runs", run=run.folder), run.name, run_list.task_name(run.task)
+    )
+    return (
+        link,
+        ", ".join(run.systems),
+        run.data,
+        str(run.result or ""),
+        moment(run.made),
+        units.seconds(run.seconds) if run.seconds is not None else "",
+        units.size(run_list.weight(run)),
+        state_name(busy.state) if busy is not None and unfinished(run) else run_state(run),
+    )
+
+
+def unfinished(run: Run) -> bool:
+    return run.state == "unfinished"
+
+
+def moment(seconds: float) -> Markup:
+    told = time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    return Markup("<time>{}</time>").format(told)
+
+
+def run_state(run: Run) -> str:
+    return {
+        "finished": _("finished"),
+        "unfinished": _("not finished"),
+        "damaged": _("damaged"),
+    }[run.state]
+
+
+def all_runs(studio: Studio, wanted: str = "") -> Markup:
+    """Every run that the words fit, newest first."""
+    found = [run for run in run_list.runs(studio.project) if fits(run, wanted)]
+    if not found:
+        return Markup('<p role="status">{}</p>').format(
+            _("No run is like that.") if wanted.strip() else _("Nothing was trained here yet.")
+        )
+    rows = [
+        row(studio, run, trash.user_of(studio.jobs, run.folder) if unfinished(run) else None)
+        for run in found[:MOST_ROWS]
+    ]
+    told = _("{count} runs").format(count=units.whole(len(found)))
+    if len(found) > MOST_ROWS:
+        told = _("the newest {most} of {count} runs; the filter finds the others").format(
+            most=MOST_ROWS, count=units.whole(len(found))
+        )
+    return table(heads(), rows, told)
+
+
+def fits(run: Run, wanted: str) -> bool:
+    """Does what is shown of it hold each of the words?"""
+    told = (
+        run.name,
+        run.task,
+        run_list.task_name(run.task),
+        *run.systems,
+        run.data,
+        run_state(run),
+    )
+    text = plain(" ".join(told))
+    return all(word in text for word in plain(wanted).split())
+
+
+def plain(text: str) -> str:
+    """Wide and narrow, large and small letters are alike."""
+    return unicodedata.normalize("NFKC", text).casefold()

@@ -1,0 +1,170 @@
+"""Joins the two nearest clusters, again and again: a tree that can be cut at any height.
+
+Ward: Hierarchical Grouping to Optimize an Objective Function (1963).
+https://doi.org/10.1080/01621459.1963.10500845
+
+    d(A, B) = sqrt(2 |A| |B| / (|A| + |B|)) |mean_A - mean_B|    ward: what joining adds to the
+                                                                squares within clusters is d^2 / 2
+    d(A, B) = mean, largest or smallest d(a, b)                 average, complete, single
+
+When A and B are joined, the distance to every other C follows from d(A, C), d(B, C) and d(A, B)
+(Lance, Williams 1967, https://doi.org/10.1093/comjnl/9.4.373). From any cluster, go to its
+nearest, from there to that one's nearest, until two are each other's nearest: these are joined.
+This nearest-neighbour chain finds the same tree as searching all pairs every time, in N^2 steps
+(Murtagh 1983, https://doi.org/10.1093/comjnl/26.4.354).
+
+The tree is kept, so that one training answers for any number of clusters: `cut(groups)`.
+Differs from the paper: other linkages than Ward's, too. A new point gets the label of the training
+point nearest to it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from souron.blocks.neighbours import nearest
+from souron.tasks.cluster import Clusterer, Spec
+from souron.training.loop import Data, Progress, Run
+from souron.utils.messages import UserError, _
+
+MOST = 10_000  # points: every pair's distance is held, 800 MB
+LINKAGES = ("ward", "average", "complete", "single")
+
+
+@dataclass(frozen=True)
+class Config:
+    groups: int = 10
+    linkage: str = "ward"
+
+
+class Hierarchical(Clusterer):
+    year = 1963
+    ja = "最も近い二つのクラスタの併合を繰り返し、好きな高さで切れる樹形図を作る"
+    SIZES = {"tiny": Config(3), "small": Config()}
+
+    points: Tensor  # (cases, features)
+    tree: Tensor  # (cases - 1, 4) float64 as scipy's linkage: both clusters, distance, points
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        assert config.linkage in LINKAGES, config.linkage
+        self.register_buffer("points", torch.zeros(spec.cases, spec.features))
+        self.register_buffer("tree", torch.zeros(max(spec.cases - 1, 0), 4, dtype=torch.float64))
+
+    def fit(self, data: Data, run: Run) -> Iterator[Progress]:
+        """A step is a joining. Stopped early, what is joined so far answers.
+
+        Raises UserError where there are more than ``MOST`` points."""
+        points = data.all()  # (N, D)
+        count = len(points)
+        if count > MOST:
+            raise UserError(
+                "too many points",
+                _("{found} points").format(found=count),
+                expected=_("at most {most}, for every pair is visited").format(most=MOST),
+                fix="system=hdbscan",
+                exit=4,
+            )
+        self.points.copy_(points)
+        joined: list[tuple[int, int, float]] = []  # two points, one of each cluster, and distance
+        for step, pair in zip(range(run.steps), chain(points, self.config.linkage), strict=False):
+            joined.append(pair)
+            if step >= run.start:  # a resumed run joins again what it had joined
+                left = torch.tensor(1 - len(joined) / count)
+                # sorting at every step would take N^2 log N
+                if len(joined) == min(count - 1, run.steps) or (step + 1) % (count // 10 + 1) == 0:
+                    self.tree.copy_(sorted_tree(joined, count))
+                yield Progress(step, {"clusters left": left})
+
+    def cut(self, groups: int) -> Tensor:
+        """Labels (cases,) for that many clusters, numbered by their first points.
+
+        More clusters where the tree is not finished."""
+        done = self.tree[self.tree[:, 3] > 0]
+        count = len(self.points)
+        parent = list(range(count + len(done)))
+        for row, (one, other) in enumerate(done[: max(0, count - groups), :2].long().tolist()):
+            parent[one] = parent[other] = count + row
+        for node in reversed(range(len(parent))):  # parents have larger numbers
+            parent[node] = parent[parent[node]]
+        numbers: dict[int, int] = {}
+        labels = [numbers.setdefault(root, len(numbers)) for root in parent[:count]]
+        return torch.tensor(labels, device=self.device)
+
+    def forward(self, points: Tensor) -> Tensor:
+        labels = self.cut(self.config.groups)
+        if torch.equal(points, self.points):
+            return labels
+        return labels[nearest(points, self.points, 1)[1][:, 0]]  # (N,)
+
+
+def chain(points: Tensor, linkage: str) -> Iterator[tuple[int, int, float]]:
+    """Points (N, D) -> the N - 1 pairs that are joined, each named by one of its points.
+
+    They come in the order in which the chain finds them, not in the order of distance."""
+    exact = "donot_use_mm_for_euclid_dist"
+    distance = torch.cdist(points.double(), points.double(), compute_mode=exact)  # (N, N)
+    distance.fill_diagonal_(torch.inf)
+    size = torch.ones(len(points), dtype=torch.float64, device=points.device)
+    alive = torch.ones(len(points), dtype=torch.bool, device=points.device)
+    path: list[int] = []
+    for _joining in range(len(points) - 1):
+        if not path:
+            path.append(int(alive.int().argmax()))
+        while True:
+            row = distance[path[-1]]
+            near = int(row.argmin())
+            # of equally near ones the one before in the path, or the chain could go in a circle
+            if len(path) > 1 and row[path[-2]] <= row[near]:
+                break
+            path.append(near)
+        gone, kept = path.pop(), path.pop()
+        apart = distance[gone, kept]
+        yield gone, kept, float(apart)
+
+        merged = lance_williams(distance[gone], distance[kept], apart, size, gone, kept, linkage)
+        alive[gone] = False
+        merged[~alive] = torch.inf
+        merged[kept] = torch.inf
+        distance[kept], distance[:, kept] = merged, merged
+        distance[gone], distance[:, gone] = torch.inf, torch.inf
+        size[kept] += size[gone]
+
+
+def lance_williams(
+    first: Tensor, second: Tensor, apart: Tensor, size: Tensor, a: int, b: int, linkage: str
+) -> Tensor:
+    """Distances (N,) of all from A and from B -> from both joined."""
+    if linkage == "single":
+        return first.minimum(second)
+    if linkage == "complete":
+        return first.maximum(second)
+    if linkage == "average":
+        return (size[a] * first + size[b] * second) / (size[a] + size[b])
+    square = (size[a] + size) * first**2 + (size[b] + size) * second**2 - size * apart**2
+    return (square / (size[a] + size[b] + size)).clamp(min=0).sqrt()
+
+
+def sorted_tree(joined: list[tuple[int, int, float]], count: int) -> Tensor:
+    """The joinings in order of distance, (count - 1, 4): both clusters' numbers, distance, points.
+
+    The points are 0..count-1, and row r makes cluster count + r. Rows without a joining are 0."""
+    parent, size = list(range(2 * count)), [1] * count + [0] * count
+
+    def cluster(point: int) -> int:
+        while parent[point] != point:
+            parent[point] = parent[parent[point]]  # halves the way for the next time
+            point = parent[point]
+        return point
+
+    rows = []
+    for made, (one, other, distance) in enumerate(sorted(joined, key=lambda pair: pair[2]), count):
+        low, high = sorted((cluster(one), cluster(other)))
+        parent[low] = parent[high] = made
+        size[made] = size[low] + size[high]
+        rows.append((low, high, distance, size[made]))
+    tree = torch.zeros(count - 1, 4, dtype=torch.float64)
+    tree[: len(rows)] = torch.tensor(rows, dtype=torch.float64).view(-1, 4)
+    return tree

@@ -1,0 +1,181 @@
+"""Joins each point to its neighbours and draws that graph: edges pull, random pairs push.
+
+McInnes, Healy, Melville: UMAP: Uniform Manifold Approximation and Projection for Dimension
+Reduction (2018). https://arxiv.org/abs/1802.03426
+
+    w_i->j = exp(-max(0, d_ij - rho_i) / sigma_i)       the k nearest; rho_i: to the very nearest
+    sum_j w_i->j = log2 k                               gives sigma_i, each point's own unit
+    w_ij = w_i->j + w_j->i - w_i->j w_j->i              fuzzy union: one of both is enough
+    q_ij = 1 / (1 + a |y_i - y_j|^2b)                   a, b: q falls from 1 where min_dist ends
+    minimise  - sum w_ij log q_ij - sum (1 - w_ij) log(1 - q_ij)
+
+The second sum goes over all pairs. Negative sampling takes its place: whenever an edge pulls, its
+point is pushed away from 5 points drawn by chance. So the time grows with the edges, not with the
+pairs. Read the map for who is whose neighbour; a cluster's size and distances between clusters say
+little, and points without any structure show islands, too (compare `shuffled_columns`).
+
+Differs from the paper: starts from PCA, not from the Laplacian's eigenvectors, and keeps as much of
+the whole (Kobak, Linderman 2021, https://doi.org/10.1038/s41587-020-00809-z). Edges move in small
+batches in place of one by one. Neighbours are found exactly. A new point comes to the mean of its
+training neighbours' places, weighted by w_i->j.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from souron.blocks.neighbours import nearest, neighbours
+from souron.tasks.reduce import Reducer, Spec
+from souron.training.loop import Data, Progress, Run
+
+NEAR = 1e-3  # added to the squared distance of a push, which is endless at 0
+FURTHEST = 4.0  # that one edge moves a coordinate
+
+
+@dataclass(frozen=True)
+class Config:
+    neighbours: int = 15
+    min_dist: float = 0.1
+    steps: int = 300
+    negatives: int = 5
+    dims: int = 2
+
+
+class UMAP(Reducer):
+    year = 2018
+    ja = "近傍点を結んだグラフを作り、辺は引き、無作為に選んだ点は押して平面に描く"
+    SIZES = {"tiny": Config(10, steps=60), "small": Config()}
+
+    points: Tensor  # (cases, features)
+    places: Tensor  # (cases, dims)
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.register_buffer("points", torch.zeros(spec.cases, spec.features))
+        self.register_buffer("places", torch.zeros(spec.cases, config.dims))
+        self.curve = curve(config.min_dist)
+
+    def fit(self, data: Data, run: Run) -> Iterator[Progress]:
+        """One step pulls each edge as often as its weight says: the heaviest ones every time."""
+        points = data.all()  # (N, D)
+        if run.start == 0:
+            self.points.copy_(points)
+            self.places.copy_(principal(points, self.config.dims))
+        edges, weight = graph(points, self.config.neighbours)
+        chance = weight / weight.max()
+        steps = min(run.steps, self.config.steps)
+        for step in range(run.start, steps):
+            chosen = edges[:, torch.rand_like(chance) < chance]
+            chosen = chosen[:, torch.randperm(chosen.shape[1], device=points.device)]
+            losses = [
+                self.move(batch, 1 - step / steps)
+                # each point is in about one edge of a batch, so that pulls do not add up
+                for batch in chosen.split(max(1, len(points) // 2), dim=1)
+            ]
+            yield Progress(step, {"cross entropy": torch.stack(losses).mean()})
+
+    def move(self, edges: Tensor, rate: float) -> Tensor:
+        """Pull the ends of the edges (2, E) together, push their first ends from random points.
+
+        Returns the mean cross entropy of these edges and pairs."""
+        a, b = self.curve
+        first, second = edges
+        apart = self.places[first] - self.places[second]  # (E, dims)
+        square = apart.square().sum(1, keepdim=True).clamp(min=1e-12)
+        power = a * square**b
+        pull = (-2 * b * power / square / (1 + power) * apart).clamp(-FURTHEST, FURTHEST)
+        loss = power.log1p().mean()
+
+        source = first.repeat(self.config.negatives)
+        other = torch.randint(len(self.places), source.shape, device=source.device)
+        apart = self.places[source] - self.places[other]  # 0 where a point has drawn itself
+        square = apart.square().sum(1, keepdim=True)
+        power = a * square**b
+        push = 2 * b / (NEAR + square) / (1 + power) * apart
+        push = push.clamp(-FURTHEST, FURTHEST)
+        loss = loss - self.config.negatives * (power / (1 + power)).clamp(min=1e-4).log().mean()
+
+        ends = torch.cat([first, second, source])
+        moves = torch.cat([pull, -pull, push]) * rate
+        for dim in range(moves.shape[1]):
+            self.places[:, dim].index_add_(0, ends, moves[:, dim].contiguous())
+        return loss
+
+    def forward(self, points: Tensor) -> Tensor:
+        if torch.equal(points, self.points):
+            return self.places.clone()
+        distance, index = nearest(points, self.points, self.config.neighbours)
+        weight = memberships(distance)
+        weight = weight / weight.sum(1, keepdim=True)
+        places = (weight[..., None] * self.places[index]).sum(1)  # (N, dims)
+        return torch.where(distance[:, :1] == 0, self.places[index[:, 0]], places)
+
+
+def principal(points: Tensor, dims: int) -> Tensor:
+    """Places (N, dims) on the first principal components, within -10 .. 10."""
+    centred = points - points.mean(0)
+    left, scale, right = torch.linalg.svd(centred, full_matrices=False)
+    sign = right.gather(1, right.abs().argmax(1, keepdim=True)).sign().T  # (1, components)
+    places = (left * scale * sign)[:, :dims]
+    places = torch.nn.functional.pad(places, (0, dims - places.shape[1]))
+    return places / places.abs().max().clamp(min=1e-12) * 10
+
+
+def memberships(distance: Tensor) -> Tensor:
+    """Distances (N, k) of the k nearest, smallest first -> w_i->j (N, k), rows of sum log2 k.
+
+    The unit sigma_i of each row is found by bisection of all rows together. Where many
+    neighbours are equally near a row's sum may stay above log2 k."""
+    beyond = distance - distance[:, :1]  # the nearest has weight 1
+    unit = beyond.mean(1, keepdim=True).clamp(min=1e-12)
+    low, high = torch.full_like(unit, -20.0), torch.full_like(unit, 20.0)  # log2 of sigma / unit
+    target = math.log2(max(2, distance.shape[1]))
+    for _try in range(40):
+        middle = (low + high) / 2
+        small = (-beyond / (unit * middle.exp2())).exp().sum(1, keepdim=True) < target
+        low, high = torch.where(small, middle, low), torch.where(small, high, middle)
+    return (-beyond / (unit * ((low + high) / 2).exp2())).exp()
+
+
+def graph(points: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Points (N, D) -> edges (2, E), each in both directions, and their weights (E,) in 0..1."""
+    distance, index = neighbours(points, k)
+    weight = memberships(distance)
+    count = len(points)
+    rows = torch.arange(count, device=points.device)[:, None].expand_as(index)
+    one_way = torch.stack([rows.flatten(), index.flatten()])  # i -> j
+    both = torch.cat([one_way, one_way.flip(0)], 1)
+    pairs, place = (both[0] * count + both[1]).unique(return_inverse=True)
+    sides = torch.zeros(2, len(pairs), device=points.device)
+    sides[0, place[: index.numel()]] = weight.flatten()
+    sides[1, place[index.numel() :]] = weight.flatten()
+    union = sides[0] + sides[1] - sides[0] * sides[1]
+    return torch.stack([pairs // count, pairs % count]), union
+
+
+def curve(min_dist: float) -> tuple[float, float]:
+    """a, b for which 1 / (1 + a d^2b) is nearest to: 1 up to min_dist, then exp(min_dist - d).
+
+    Least squares over d in 0..3 by Gauss and Newton, damped (Levenberg, Marquardt)."""
+    d = torch.linspace(0, 3, 300, dtype=torch.float64)[1:]
+    target = (min_dist - d).exp().clamp(max=1)
+    found = torch.zeros(2, dtype=torch.float64)  # log a, log b
+
+    def fall(at: Tensor) -> Tensor:
+        return 1 / (1 + at[0].exp() * d ** (2 * at[1].exp()))
+
+    damping = 1e-2
+    for _try in range(100):
+        q = fall(found)
+        by_log_a = -q * (1 - q)
+        slope = torch.stack([by_log_a, by_log_a * 2 * found[1].exp() * d.log()], 1)  # (299, 2)
+        square = slope.T @ slope
+        down = slope.T @ (q - target)
+        tried = found - torch.linalg.solve(square + damping * square.diag().diag(), down)
+        better = (fall(tried) - target).square().sum() < (q - target).square().sum()
+        found, damping = (tried, damping / 3) if better else (found, damping * 3)
+        damping = min(damping, 1e6)
+    return float(found[0].exp()), float(found[1].exp())

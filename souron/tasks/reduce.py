@@ -1,0 +1,134 @@
+"""Reduce: points of many features in, places in a few dimensions out: a map of the data."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from souron.data.dataset import Dataset, Rows
+from souron.data.splits import Split
+from souron.evaluation.whole import Points, as_points, evenly, learn_anew, moments
+from souron.kinds.picture import Picture
+from souron.kinds.points import Points as Places
+from souron.metrics import reduction
+from souron.metrics.metric import Metric
+from souron.system import System
+from souron.task import Answers, Scores, Setup, Step, Task
+from souron.utils.messages import N_, UserError, _
+
+MOST = 5000  # points that are measured: each is compared with each
+FEWEST = 20
+SEED = 0  # of the shuffled columns
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a reduction must know of its data before it is built."""
+
+    features: int
+    cases: int  # to learn from: places are learnt case by case
+    mean: tuple[float, ...] = ()  # of each column of a table; () for pictures
+    std: tuple[float, ...] = ()
+
+
+class Batch(NamedTuple):
+    point: Tensor  # (B, features): pictures in 0..1, columns of a table standardised
+
+
+class Reducer(System):
+    """``forward`` maps points (N, features) to places (N, dims); of a training point to its own."""
+
+    task = "reduce"
+    full_batch = True
+    spec: Spec
+
+    def example(self) -> None:
+        """It has no layers whose shapes a table could show."""
+
+
+class Reduction(Task):
+    """Where each case lies on the map. Nothing is predicted of others: the map describes the cases
+    that it was made of."""
+
+    title = N_("dimension reduction")
+    takes = Picture
+    gives = Places
+    metrics = (
+        Metric(N_("trustworthiness"), headline=True),
+        Metric(N_("continuity"), headline=True),
+        Metric(N_("trustworthiness, columns shuffled")),
+        Metric(N_("continuity, columns shuffled")),
+    )
+    formats = ("yolo", "folder", "csv_table", "vectors")
+    held_out = False
+
+    def check(self, data: Dataset, options: Any) -> None:
+        if len(data) < FEWEST:
+            raise UserError(
+                "few cases",
+                _("{count} cases in {data}").format(count=len(data), data=data.name),
+                expected=_("{count} or more").format(count=FEWEST),
+                exit=3,
+            )
+
+    def spec(self, train: Dataset) -> Spec:
+        return Spec(train.input[0].numel(), len(train), *moments(train))
+
+    def example(self, system: type[System], size: str) -> Spec:
+        return Spec(28 * 28, 100)
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        return Batch(as_points(rows.input, spec.mean, spec.std))
+
+    def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
+        yield Step(1.0, result=Setup(options, data.only(evenly(len(data), MOST))))
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: Setup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        points = system.loader(setup.test).all()
+        yield Step(1.0, result=_measured(points, system(points)))
+
+    def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
+        return {
+            metric.name: torch.stack([seed[metric.name] for seed in seeds]).numpy()  # type: ignore[misc]
+            for metric in self.metrics
+            if all(metric.name in seed for seed in seeds)
+        }
+
+    def details(
+        self, system: System, answers: Answers, setup: Setup, trainings: int = 1
+    ) -> Iterator[Step]:
+        """The same on columns shuffled one by one, in which there is nothing to see."""
+        text = _("the same with shuffled columns")
+        points = system.loader(setup.test).all()
+        generator = torch.Generator().manual_seed(SEED)
+        shuffled = reduction.shuffled_columns(points, generator)
+        spec = replace(system.spec, cases=len(shuffled))
+        for done, twin in learn_anew(system, spec, Points(shuffled), setup.steps):
+            yield Step(0.9 * done, text)
+        with torch.inference_mode():
+            found = _measured(shuffled, twin(shuffled))
+        yield Step(1.0, text, {
+            f"{name}, columns shuffled": values for name, values in found.items()
+        })  # fmt: skip
+
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> Any:
+        """The map of the first seed of each."""
+        return {system: seeds[0]["place"] for system, seeds in answers.items()}
+
+
+def _measured(points: Tensor, places: Tensor) -> Answers:
+    return {
+        "place": places,
+        "trustworthiness": reduction.trustworthiness(points, places),
+        "continuity": reduction.continuity(points, places),
+    }

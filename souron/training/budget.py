@@ -1,0 +1,76 @@
+"""How long to train: seconds, epochs or examples, and the learning rate that follows from it."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from torch.optim import Optimizer
+
+from souron.utils.messages import UserError, _
+
+UNITS = {
+    "s": ("seconds", 1.0),
+    "sec": ("seconds", 1.0),
+    "min": ("seconds", 60.0),
+    "h": ("seconds", 3600.0),
+    "ep": ("epochs", 1.0),
+    "epochs": ("epochs", 1.0),
+    "ex": ("examples", 1.0),
+    "examples": ("examples", 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    amount: float
+    unit: Literal["seconds", "epochs", "examples"]
+
+    @classmethod
+    def parse(cls, text: str) -> "Budget":
+        """``"60s"``, ``"5min"``, ``"1h"``, ``"5ep"``, ``"20000ex"``. Raises UserError."""
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", text.lower())
+        if match is None or match[2] not in UNITS or float(match[1]) <= 0:
+            raise UserError(
+                "budget",
+                _("not a budget: {text!r}").format(text=text),
+                expected="60s, 5min, 1h, 5ep, 20000ex",
+                fix="budget=60s",
+            )
+        unit, factor = UNITS[match[2]]
+        return cls(float(match[1]) * factor, unit)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        return f"{self.amount:g}" + {"seconds": "s", "epochs": "ep", "examples": "ex"}[self.unit]
+
+    def share(self, trainings: int) -> "Budget":
+        """Of each of several trainings: an equal part of the seconds, else the same for each."""
+        amount = self.amount / trainings if self.unit == "seconds" else self.amount
+        return Budget(amount, self.unit)
+
+    def fraction(self, step: int, seconds: float, steps: int) -> float:
+        """How much of it is used, 0..1, after ``step`` of ``steps`` steps, and ``seconds``."""
+        return min(1.0, seconds / self.amount if self.unit == "seconds" else step / steps)
+
+    def steps(self, batch: int, cases: int) -> int:
+        """Steps at most; a budget of seconds bounds none."""
+        if self.unit == "seconds":
+            return 10**12
+        if self.unit == "examples":
+            return max(1, round(self.amount / batch))
+        return max(1, round(self.amount * max(1, cases // batch)))
+
+
+WARM = 0.15  # of the budget
+
+
+def one_cycle(fraction: float) -> float:
+    """The learning rate's factor: up in a straight line, then down to nothing.
+
+    Smith, Topin: Super-Convergence (2018). https://arxiv.org/abs/1708.07120
+    """
+    return min((fraction + 1e-3) / WARM, (1 - fraction) / (1 - WARM), 1.0)
+
+
+def set_rate(optimizer: Optimizer, factor: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor

@@ -1,0 +1,70 @@
+"""Checkpoints: a system's weights, its optimizers and the random state in one file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from souron.utils.files import read_tensors, write_tensors
+from souron.utils.messages import UserError, _
+
+
+def fill(system: Any, weights: dict[str, Tensor], path: Path, but: Sequence[str] = ()) -> None:
+    """Load weights by name, all of them (``but`` those of the layers so named). Raises
+    UserError."""
+    left_out = tuple(f"{layer}." for layer in but)
+    own = system.state_dict()
+    wanted = {n: t for n, t in own.items() if not n.startswith(left_out)}
+    given = {n: t for n, t in weights.items() if not n.startswith(left_out)}
+    differ = sorted(
+        name
+        for name in wanted.keys() | given.keys()
+        if name not in wanted or name not in given or wanted[name].shape != given[name].shape
+    )
+    if differ:
+        raise UserError(
+            "other system",
+            _(
+                "{path} holds another system's weights: {count} of {all} do not fit, as {first}"
+            ).format(path=path, count=len(differ), all=len(wanted | given), first=differ[0]),
+            expected=type(system).__name__ + f" {system.config}",
+            exit=3,
+        )
+    system.load_state_dict(given, strict=False)
+
+
+def write_checkpoint(
+    path: Path, system: Any, optimizers: dict[str, Optimizer], state: dict[str, Any]
+) -> None:
+    """All that going on needs, in one file: weights, optimizers, the random state, ``state``."""
+    tensors = {f"weights/{name}": tensor for name, tensor in system.state_dict().items()}
+    groups = {}
+    for title, optimizer in optimizers.items():
+        held = optimizer.state_dict()
+        groups[title] = held["param_groups"]
+        for index, values in held["state"].items():
+            for key, value in values.items():
+                if value is not None:
+                    tensors[f"optimizer/{title}/{index}/{key}"] = torch.as_tensor(value)
+    tensors["random"] = torch.get_rng_state()
+    write_tensors(path, tensors, {"state": state, "groups": groups})
+
+
+def read_checkpoint(
+    path: Path, system: Any
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any], Tensor]:
+    """Fill the system; return the optimizers' states, ``state`` and the random state."""
+    tensors, about = read_tensors(path)
+    weights = {n.removeprefix("weights/"): t for n, t in tensors.items() if n[:8] == "weights/"}
+    fill(system, weights, path)
+    optimizers: dict[str, dict[str, Any]] = {
+        title: {"state": {}, "param_groups": groups} for title, groups in about["groups"].items()
+    }
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer/"):
+            _part, title, index, key = name.split("/", 3)
+            optimizers[title]["state"].setdefault(int(index), {})[key] = tensor
+    return optimizers, about["state"], tensors["random"]

@@ -1,0 +1,140 @@
+"""What a training will take: time and memory, from a few steps of a copy."""
+
+import copy
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import mean, median
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from souron.data.dataset import Loader
+from souron.training.loop import Progress
+from souron.training.trainer import Trainer
+from souron.utils import hardware
+from souron.utils.messages import UserError, _
+
+PROBE_SECONDS = 1.5  # at most, and a quarter of the run's steps
+GROWING = (0.1, 0.3, 0.5, 0.7, 0.9)  # places of the budget where a growing system is tried
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a few steps of a copy showed."""
+
+    step: float  # seconds of a step
+    look: float  # seconds a case takes when looked at
+    held: int  # bytes that it keeps while another one trains
+
+    def seconds(self, fit: Trainer, cases: int | None = None) -> float:
+        """Training seconds in all, with so many ``cases`` where they are not the fit's own."""
+        if fit.budget.unit == "seconds":
+            return fit.budget.amount
+        cases = len(fit.data) if cases is None else cases
+        batch = min(fit.batch, cases)
+        steps = fit.budget.steps(batch, cases)
+        return fit.seconds + self.step * batch / fit.batch * steps
+
+
+def probe(fit: Trainer) -> Probe:
+    """Train a copy for a few steps. Raises UserError where the run will not fit into memory."""
+    some = fit.data.cases.only(range(min(256, len(fit.data))))
+    few = replace(fit.data, cases=some, augment=None)
+    refuse_what_does_not_fit(fit, few)
+    bounded = fit.budget.unit == "seconds"  # then a few steps show the memory, and time is known
+    with torch.random.fork_rng():
+        copied = Trainer(copy.deepcopy(fit.system), fit.data, None, fit.budget, fit.batch)
+        few_steps = 4 if bounded else fit.steps // 4
+        steps = copied.system.fit(copied.data, copied._run())
+        places = GROWING if fit.system.grows else (0.0,)
+        tried = [_tried(copied, steps, place, few_steps, len(places)) for place in places]
+        begun = time.perf_counter()
+        if fit.task is not None:
+            copied.task = fit.task
+            copied.means(few)
+        kept = held(copied.system, copied.optimizers.values())
+        seconds_a_case = (time.perf_counter() - begun) / len(some)
+    known = [seconds for seconds in tried if seconds is not None]
+    return Probe(mean(known), seconds_a_case, kept)
+
+
+def _tried(
+    fit: Trainer, steps: Iterator[Progress], place: float, most: int, share: int
+) -> float | None:
+    """Seconds of a step at that ``place`` of the budget, 0..1; None where no step is left."""
+    fit._used, times = place, [time.perf_counter()]
+    for progress in steps:
+        times.append(time.perf_counter())
+        fit.step, fit.optimizers = progress.step + 1, progress.optimizers
+        enough = len(times) > most / share or times[-1] - times[0] > PROBE_SECONDS / share
+        if len(times) > 4 and enough:
+            break
+    took = [after - before for before, after in pairwise(times)]
+    # the first ones are slow: they set up what the run itself will find ready
+    return median(took[len(took) // 2 :]) if took else None
+
+
+def refuse_what_does_not_fit(fit: Trainer, few: Loader) -> None:
+    """Raises UserError with a batch that would fit, where this one does not."""
+    if fit.system.full_batch:
+        return
+    _total, free = hardware.memory()
+    two = of_a_step(fit.system, next(few.once(2)), 2)
+    four = of_a_step(fit.system, next(few.once(4)), 4)
+    a_case = max(1, (four - two) // 2)
+    needed = two + a_case * (fit.batch - 2)
+    if needed <= free:
+        return
+    fits = 2 + (free - two) // a_case
+    raise UserError(
+        "memory",
+        _("a step of {batch} cases needs {needed:.1f} GB, {free:.1f} GB are free").format(
+            batch=fit.batch, needed=needed / 1e9, free=free / 1e9
+        ),
+        expected=_("a run that fits into memory"),
+        fix=f"batch={fits // 2}" if fits >= 4 else _("a smaller size of the system, or imgsz"),
+        exit=4,
+    )
+
+
+def held(system: Any, optimizers: Iterable[Optimizer]) -> int:
+    """Bytes that stay between two steps: weights twice (the best ones too), gradients, moments."""
+    weights = list(system.state_dict().values())
+    gradients = [weight.grad for weight in system.parameters() if weight.grad is not None]
+    moments = [
+        value
+        for optimizer in optimizers
+        for state in optimizer.state.values()
+        for value in state.values()
+        if torch.is_tensor(value)
+    ]
+    return sum(tensor.nbytes for tensor in [*weights, *weights, *gradients, *moments])
+
+
+def of_a_step(system: Any, batch: Any, cases: int) -> int:
+    """Bytes that one training step on ``cases`` cases adds to the weights themselves.
+
+    ``batch`` is a small batch; what its forward pass keeps for the way back is counted and scaled
+    up, and each weight that learns adds its gradient and two moments.
+    """
+    tried = copy.deepcopy(system).train()
+    weights = {weight.data_ptr() for weight in tried.parameters()}
+    held: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        if tensor.data_ptr() not in weights:
+            held[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    most = 0
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        for _name, loss in tried.updates(batch, 0):
+            most = max(most, sum(held.values()))
+            del loss
+            held.clear()
+    learning = sum(4 * weight.numel() for weight in tried.parameters() if weight.requires_grad)
+    return 3 * learning + most * cases // len(batch[0])

@@ -1,0 +1,101 @@
+"""Transfer learning with a frozen network: what it sees is computed once, one layer learns.
+
+Alain, Bengio: Understanding intermediate layers using linear classifier probes (2016).
+https://arxiv.org/abs/1610.01644
+
+As the layers below the last never change, neither do their answers to a picture: they are computed
+once, kept in the cache, and the last layer alone goes through them again and again. Where pictures
+are augmented, or where the network does more after its last layer, this does not hold, and the
+network is run as any other.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from souron.data.dataset import Dataset, digest
+from souron.training.trainer import autocast
+from souron.utils import files
+
+KEPT = 30  # files of features in the cache; the oldest make room
+# pictures at once: few, as glibc returns large blocks and 64 then took 1.7 times as long
+BATCH, BATCH_ON_CARDS = 16, 64
+
+
+@dataclass(frozen=True)
+class Features:
+    cases: Dataset  # with features (N, D) in place of pictures
+    seconds: float  # that it took to compute them, today or when they were kept
+
+
+def features(
+    system: Any, cases: Dataset, device: torch.device, exact: bool = False
+) -> Iterator[tuple[float, Features | None]]:
+    """How much is done, 0..1, and at the end what was seen.
+
+    ``exact`` asks for float32, as measuring does, where training takes what is fastest.
+    """
+    file = files.cache_folder() / "features" / f"{_key(system, cases, exact)}.safetensors"
+    if file.exists():
+        file.touch()  # used last
+        tensors, about = files.read_tensors(file)
+        yield 1.0, Features(replace(cases, input=tensors["features"]), about["seconds"])
+        return
+    feed, found, begun = system.loader(cases, device=device), [], time.perf_counter()
+    size = BATCH if device.type == "cpu" else BATCH_ON_CARDS
+    for batch in feed.once(size):
+        found.append(seen_by_the_head(system, batch.image, exact)[0].cpu())
+        yield min(0.99, len(found) * size / len(cases)), None
+    image, seconds = torch.cat(found), time.perf_counter() - begun
+    files.write_tensors(file, {"features": image}, {"seconds": seconds})
+    for old in sorted(file.parent.glob("*.safetensors"), key=lambda f: -f.stat().st_mtime)[KEPT:]:
+        old.unlink(missing_ok=True)
+    yield 1.0, Features(replace(cases, input=image), seconds)
+
+
+@torch.no_grad()
+def seen_by_the_head(system: Any, image: Tensor, exact: bool = False) -> tuple[Tensor, Tensor]:
+    """What the last layer is given (B, D), and the network's answer (B, labels)."""
+    given: list[Tensor] = []
+    fast = autocast(image.device)
+    layer = system.eval().get_submodule(system.head)
+    handle = layer.register_forward_pre_hook(lambda _layer, inputs: given.append(inputs[0]))
+    try:
+        with torch.autocast(image.device.type, enabled=False) if exact else fast():
+            answer = system(image)
+    finally:
+        handle.remove()
+    return given[0].float(), answer.float()
+
+
+def may(system: Any, cases: Dataset, device: torch.device) -> bool:
+    """Is the last layer the last thing that the network does, and do vectors reach it?"""
+    batch = next(system.loader(cases.only(range(min(4, len(cases)))), device=device).once())
+    vectors, answer = seen_by_the_head(system, batch.image)
+    if vectors.ndim != 2:
+        return False
+    with torch.no_grad():
+        alone = system.get_submodule(system.head)(vectors)
+    return torch.allclose(alone, answer, atol=0.05, rtol=0.05)  # bfloat16 rounds
+
+
+def _key(system: Any, cases: Dataset, exact: bool) -> str:
+    """Another network, another picture or another precision is another key."""
+    hasher = hashlib.blake2b(digest_size=16)
+    about = (type(system).__name__, system.config, system.spec.mean, system.spec.std, exact)
+    hasher.update(repr(about).encode())
+    head = f"{system.head}."
+    for tensor in _below(system, head):
+        hasher.update(tensor.detach().cpu().contiguous().numpy().data)
+    hasher.update(repr(tuple(cases.input.shape)).encode())
+    digest(cases.stored, hasher)
+    return hasher.hexdigest()
+
+
+def _below(system: Any, head: str) -> Iterator[Tensor]:
+    return (tensor for name, tensor in system.state_dict().items() if not name.startswith(head))

@@ -1,0 +1,221 @@
+"""One system learning against a budget: what a run and a comparison share.
+
+``Trainer`` drives the loop a slice at a time, so that whoever holds several can let them take
+turns.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from souron.data.dataset import Loader
+from souron.training import checkpoint
+from souron.training.budget import Budget, one_cycle, set_rate
+from souron.training.loop import Progress, Run
+from souron.utils import files, hardware
+from souron.utils.messages import UserError, _
+
+LOOKS = 10  # at most, at the validation cases
+
+
+def autocast(device: torch.device) -> Callable[[], AbstractContextManager]:
+    """bf16 over fp32 weights where the machine computes it fast, see docs: performance."""
+    if device.type == "cuda" or (device.type == "cpu" and hardware.bf16()):
+        context = torch.autocast(device.type, torch.bfloat16)  # one for all: making it takes longer
+        return lambda: context
+    return nullcontext
+
+
+@dataclass
+class Trainer:
+    """``go(seconds)`` trains that long, ``done`` says when the budget is used up."""
+
+    system: Any
+    data: Loader
+    val: Loader | None
+    budget: Budget
+    batch: int
+    patience: int = 0  # looks without improvement before it stops; 0: never
+    task: Any = None  # says what a look at the validation cases shows, and which figure picks the
+    # checkpoint; None keeps the last weights
+    setup: Any = None  # the task's own
+    look_seconds: float = 0.0  # that looks have taken, where ``Task.watch`` counts them
+
+    step: int = 0  # steps done
+    seconds: float = 0.0  # of training, without looks
+    curve: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None  # the weights of the best look, or of the last one where
+    # no measure says which is best
+    stopped: str = ""  # "", "budget", "patience"
+
+    def __post_init__(self) -> None:
+        self.batch = min(self.batch, len(self.data))
+        if self.system.full_batch:
+            self.batch = len(self.data)
+        self.epoch_steps = max(1, len(self.data) // self.batch)
+        self.steps = self.budget.steps(self.batch, len(self.data))  # at most
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self._used = 0.0  # ``fraction`` after the last step: reckoned once a step
+        self._progress: Iterator[Progress] | None = None
+        self._resumed: dict[str, dict[str, Any]] | None = None
+        self._losses: dict[str, Tensor] = {}
+        self._random = torch.get_rng_state()
+
+    @property
+    def fraction(self) -> float:
+        """How much of the budget is used, 0..1."""
+        return 1.0 if self.stopped else self.budget.fraction(self.step, self.seconds, self.steps)
+
+    @property
+    def done(self) -> bool:
+        return bool(self.stopped)
+
+    @property
+    def seconds_left(self) -> float | None:
+        fraction = self.fraction
+        return self.seconds * (1 - fraction) / fraction if fraction > 0.01 else None
+
+    def go(self, seconds: float, asked_to_stop: Callable[[], bool] = lambda: False) -> None:
+        """Train for about ``seconds``, look at the validation cases when it is time to."""
+        if self.done:
+            return
+        outer = torch.get_rng_state()
+        torch.set_rng_state(self._random)
+        try:
+            self._go(self.seconds + seconds, asked_to_stop)
+        finally:
+            self._random = torch.get_rng_state()
+            torch.set_rng_state(outer)
+
+    def _go(self, until: float, asked_to_stop: Callable[[], bool]) -> None:
+        if self._progress is None:
+            self._progress = self.system.fit(self.data, self._run())
+        at_once = self.data.device.type == "cpu"  # elsewhere asking for a loss means waiting
+        while self.seconds < until and not asked_to_stop():
+            begun = time.perf_counter()
+            progress = next(self._progress, None)
+            self.seconds += time.perf_counter() - begun
+            if progress is not None:
+                self.step = progress.step + 1
+                self._losses, self.optimizers = progress.losses, progress.optimizers
+                if at_once:
+                    self._check()
+            self._used = self.fraction
+            used_up = progress is None or self._used >= 1
+            if used_up or self._due():
+                self._look(last=used_up)
+            if used_up:
+                self.stopped = "budget"
+            if self.stopped:
+                self._progress = None
+                self.system.eval()
+                return
+
+    def _run(self) -> Run:
+        self._used = self.fraction
+        return Run(
+            steps=self.steps,
+            batch=self.batch,
+            start=self.step,
+            resumed=self._resumed,
+            autocast=autocast(self.data.device),
+            schedule=lambda optimizer, step: set_rate(optimizer, one_cycle(self._used)),
+            used=lambda step: self._used,
+        )
+
+    def _due(self) -> bool:
+        """At every epoch's end where few epochs are counted, else at every tenth of the budget."""
+        if self.budget.unit == "epochs" and self.budget.amount <= LOOKS:
+            return self.step % self.epoch_steps == 0
+        return self._used * LOOKS >= len(self.curve) + 1
+
+    def _look(self, last: bool) -> None:
+        row: dict[str, float] = {
+            "step": self.step,
+            "epoch": round(self.step / self.epoch_steps, 4),
+            "seconds": round(self.seconds, 4),
+            "examples": self.step * self.batch,
+        }
+        row |= {f"loss {name}": loss.item() for name, loss in self._losses.items()}
+        self._check()
+        figures = self.task.watch(self, self.setup, last) if self.task else {}
+        row |= {f"val {name}": value for name, value in figures.items()}
+        self._keep_best(figures)
+        self.curve.append(row)
+
+    def _check(self) -> None:
+        """Raises UserError where a loss is infinite or not a number."""
+        for name, loss in self._losses.items():
+            if not math.isfinite(loss.item()):
+                raise UserError(
+                    "not finite",
+                    _("the loss {name} is not finite at step {step}").format(
+                        name=name, step=self.step
+                    ),
+                    expected=_("a finite loss"),
+                    fix=_("a smaller learning rate: lr0={rate:g}").format(
+                        rate=getattr(self.system.config, "rate", 1e-3) / 10
+                    ),
+                    exit=1,
+                )
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {n: t.detach().clone() for n, t in self.system.state_dict().items()}
+
+    def _keep_best(self, figures: dict[str, float]) -> None:
+        """Keep the weights where the watched metric is at its best so far; the last ones as long as
+        it was never measured."""
+        watched = self.task.metric(self.task.watches) if self.task and self.task.watches else None
+        column = f"val {watched.name}" if watched else ""
+        sign = 1 if watched and watched.higher_is_better else -1
+        earlier = [sign * row[column] for row in self.curve if column in row]
+        if watched is None or watched.name not in figures:
+            if not earlier and self.step:
+                self.best = self._weights()
+            return
+        if not earlier or sign * figures[watched.name] > max(earlier):
+            self.best = self._weights()
+        elif self.patience and len(earlier) - earlier.index(max(earlier)) >= self.patience:
+            self.stopped = "patience"
+
+    def means(self, data: Loader) -> dict[str, float]:
+        """The mean of each metric that ``Task.validate`` knows, over the cases, in the precision
+        of training; the system is left as it was, learning or not."""
+        learning = self.system.training
+        self.system.eval()
+        with torch.inference_mode(), autocast(data.device)():
+            found = self.task.validate(self.system, data).items()
+            values = {name: score.mean().item() for name, score in found}
+        self.system.train(learning)
+        return values
+
+    def keep(self, path: Path) -> None:
+        """Write all that going on needs. Before the first step there is nothing new to write: the
+        optimizers of a run taken up again are not yet there."""
+        if self._resumed and not self.optimizers:
+            return
+        random = torch.get_rng_state()
+        torch.set_rng_state(self._random)
+        state = {name: getattr(self, name) for name in ("step", "seconds", "curve", "stopped")}
+        checkpoint.write_checkpoint(path, self.system, self.optimizers, state)
+        torch.set_rng_state(random)
+
+    def go_on(self, path: Path, best: Path) -> None:
+        """Take up what ``keep`` wrote; ``best`` holds the best look's weights."""
+        self._resumed, state, self._random = checkpoint.read_checkpoint(path, self.system)
+        for name, value in state.items():
+            setattr(self, name, value)
+        if best.exists():
+            self.best = files.read_tensors(best)[0]
+
+    def use_best(self) -> None:
+        if self.best is not None:
+            self.system.load_state_dict(self.best)
+        self.system.eval()

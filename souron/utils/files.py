@@ -1,0 +1,148 @@
+"""Files written whole or not at all, JSON without NaN, tensors, and which files a pattern names."""
+
+import glob
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import souron
+from souron.utils.messages import UserError, _
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def cache_folder() -> Path:
+    """The folder for what was fetched: SOURON_CACHE, else where the system keeps caches."""
+    own = os.environ.get("SOURON_CACHE")
+    if own:
+        return Path(own).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("souron")
+
+
+def package_folders(part: str) -> list[Path]:
+    """Where files of that part (``"systems"``, ``"data"``) are looked for."""
+    return [Path(root) / part for root in souron.__path__]
+
+
+def as_json(thing: Any, indent: int | None = None) -> str:
+    """``thing`` as JSON text; what is not a finite number there becomes null."""
+    return json.dumps(_finite(thing), ensure_ascii=False, default=str, indent=indent)
+
+
+def _finite(thing: Any) -> Any:
+    if isinstance(thing, dict):
+        return {str(key): _finite(value) for key, value in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [_finite(value) for value in thing]
+    return None if isinstance(thing, float) and not math.isfinite(thing) else thing
+
+
+def find_files(files: Sequence[str | Path], folders: bool = False) -> Iterator[Path]:
+    """Files as they are, all files of a folder, what a glob matches; sorted within each.
+    ``folders``: a folder stands for itself."""
+    for name in files:
+        path = Path(name)
+        if path.is_dir() and not folders:
+            yield from sorted(p for p in path.rglob("*") if p.is_file() and p.name[0] != ".")
+        elif path.exists() or not glob.has_magic(str(name)):
+            yield path
+        else:
+            # unlike Path.glob it takes patterns that begin at the root
+            yield from sorted(map(Path, glob.glob(str(name), recursive=True)))  # noqa: PTH207
+
+
+@contextmanager
+def atomically(path: Path) -> Iterator[Path]:
+    """Yield a place beside ``path`` to write to; what stands there at the end becomes ``path``.
+
+    Raises UserError where the disk is full or the folder cannot be written; ``path`` is then as it
+    was before.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        beside.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        with suppress(OSError):  # where its folder is none, nothing is left either
+            beside.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    place = next((folder for folder in path.parents if folder.exists()), Path())
+    free = shutil.disk_usage(place).free
+    return UserError(
+        "disk",
+        _("cannot write {path}: {why} ({free} MB free)").format(
+            path=path, why=error.strerror or error, free=free // 2**20
+        ),
+        expected=_("a folder that can be written, with room for the run"),
+        fix="project=FOLDER",
+        exit=4,
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    with atomically(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, thing: Any) -> None:
+    write_text(path, as_json(thing, indent=1) + "\n")
+
+
+def write_tensors(path: Path, tensors: "dict[str, Tensor]", about: dict[str, Any]) -> None:
+    """Tensors and a JSON-able dict in one safetensors file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomically(path) as beside:
+        try:
+            save_file(whole, beside, {"souron": json.dumps(about, ensure_ascii=False)})
+        except SafetensorError as error:  # it hides the OSError of a full disk
+            raise OSError(str(error)) from error
+
+
+def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+    """The tensors of a safetensors file and what stands beside them. Raises UserError."""
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
+
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get("souron", "{}"))
+        return load_file(path), about
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            "weights file",
+            _("{path} cannot be read: {why}").format(path=path, why=error),
+            expected=_("a safetensors file that souron wrote"),
+            exit=3,
+        ) from error
+
+
+def new_folder(project: Path, name: str) -> Path:
+    """Make ``project/name``, or ``name-2``, ``name-3``, ... where that is taken."""
+    name = re.sub(r"[^\w.\-]+", "-", name).strip("-.") or "run"
+    for number in range(1, 100_000):
+        folder = project / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+    raise AssertionError("no free name for a run")

@@ -1,0 +1,193 @@
+"""What this computer is and can do: facts for receipts and for ``souron doctor``."""
+
+import ctypes
+import os
+import platform
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from souron.utils.messages import UserError, _
+
+PACKAGES = ("souron", "torch", "torchvision", "timm", "numpy", "scikit-learn", "pillow")
+
+# numbers of glibc's malloc.h
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+
+
+def share_cores() -> None:
+    """Let idle threads of torch sleep soon instead of spinning, so that other programs may run.
+
+    Call it before torch is imported. Beside one other busy program, training with two threads was
+    up to ten times as fast.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def calm_allocator() -> bool:
+    """Let glibc keep freed blocks instead of returning them at every training step.
+
+    Call it before torch is imported: a small convolutional network then trains 1.4 to 1.7 times
+    as fast. Says whether this is glibc and it was done.
+    """
+    if sys.platform != "linux":
+        return False
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "gnu_get_libc_version"):
+        return False
+    never, padding = -1, 64 * 2**20
+    return all(
+        [
+            library.mallopt(M_MMAP_MAX, 0),
+            library.mallopt(M_TRIM_THRESHOLD, never),
+            library.mallopt(M_TOP_PAD, padding),
+        ]
+    )
+
+
+def facts() -> dict[str, Any]:
+    """Software, processor and memory (bytes) of this machine. Does not import torch."""
+    total, free = memory()
+    return {
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: installed(name) for name in PACKAGES},
+        "processor": processor(),
+        "cores": cores(),
+        "memory": total,
+        "memory_free": free,
+    }
+
+
+def installed(package: str) -> str | None:
+    """The version of an installed package, without importing it."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def processor() -> str:
+    """The processor's name, as its maker spells it."""
+    if sys.platform == "linux":
+        name = _from_cpuinfo("model name")
+        if name:
+            return name
+    if sys.platform == "darwin":
+        asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    return platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory() -> tuple[int, int]:
+    """Bytes in all and bytes free for this process, within its container if it is in one."""
+    import psutil
+
+    machine = psutil.virtual_memory()
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if not limit.exists() or limit.read_text().strip() == "max":
+        return machine.total, machine.available
+    allowed = int(limit.read_text())
+    held = max(0, int(used.read_text()) - _given_back())
+    return min(machine.total, allowed), min(machine.available, max(0, allowed - held))
+
+
+def _given_back() -> int:
+    """Bytes of files that the container keeps in memory, and gives back when it needs them."""
+    about = Path("/sys/fs/cgroup/memory.stat")
+    if not about.exists():
+        return 0
+    told = dict(line.split() for line in about.read_text().splitlines())
+    return int(told.get("inactive_file", 0)) + int(told.get("active_file", 0))
+
+
+def bf16() -> bool:
+    """Does the processor compute bfloat16 faster than float32: AMX, or AVX512_BF16 by AMD?
+
+    By Intel, AVX512_BF16 alone multiplies no faster than float32, and the changes of precision come
+    on top: ``benchmarks/precision.py``.
+    """
+    import torch
+
+    if torch.cpu._is_amx_tile_supported():
+        return True
+    return torch.cpu._is_avx512_bf16_supported() and "AuthenticAMD" in _vendor()
+
+
+def _vendor() -> str:
+    """The processor's maker; on Windows within a longer text."""
+    return _from_cpuinfo("vendor_id") if sys.platform == "linux" else platform.processor()
+
+
+def _from_cpuinfo(key: str) -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith(key):
+            return line.partition(":")[2].strip()
+    return ""
+
+
+def devices() -> list[str]:
+    """What PyTorch can compute on here, the processor first."""
+    import torch
+
+    there = ["cpu"]
+    if torch.cuda.is_available():
+        there += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        there.append("mps")
+    return there
+
+
+def device(wish: str) -> Any:
+    """``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` -> torch.device.
+
+    ``auto`` is the first graphics card, else the processor. Raises UserError where there is no such
+    device.
+    """
+    import torch
+
+    there = devices()
+    if wish == "auto":
+        return torch.device("cuda" if "cuda" in there else there[-1])
+    if wish not in there:
+        raise UserError(
+            "device",
+            _("this machine has no device {wish!r}").format(wish=wish),
+            expected=", ".join(["auto", *there]),
+            fix="device=auto",
+            exit=4,
+        )
+    return torch.device(wish)
+
+
+def forget_peak() -> None:
+    """Let ``peak`` speak of what comes from here on (Linux; elsewhere of the whole process)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak() -> int:
+    """Bytes of resident memory that this process held at most."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

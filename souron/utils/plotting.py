@@ -1,0 +1,78 @@
+"""The style that all plots share: colours, fonts, lines that differ in more than colour."""
+
+import base64
+import io
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from souron.utils import fonts
+
+INK, FAINT, GRID, PAPER = "#1f2328", "#6a737d", "#e7e9ec", "#ffffff"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
+MARKS = "osD^vPX"
+DOTS = 192  # per inch: twice a screen's
+
+
+def uri(picture: bytes) -> str:
+    """A data URI of PNG, WebP or JPEG bytes."""
+    kind = {b"\x89PNG": "png", b"RIFF": "webp"}.get(picture[:4], "jpeg")
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+
+
+def line_style(index: int) -> dict[str, Any]:
+    """Colour and dashes; 28 lines stay apart."""
+    dashes = DASHES[index // len(COLOURS) % len(DASHES)]
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": dashes}
+
+
+def label(name: str, columns: int = 20) -> str:
+    """A foreign name, made fit for a picture."""
+    return fonts.drawable(fonts.short(name, columns))
+
+
+def new_figure(width: float, height: float) -> Figure:
+    return Figure((width, height), dpi=DOTS, facecolor=PAPER, layout="constrained")
+
+
+def style_axes(axes: Axes, x: str, y: str) -> None:
+    """Everything that would come from the reader's own matplotlib settings is said here."""
+    axes.set_facecolor(PAPER)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#b6bcc4")
+    axes.set_axisbelow(True)
+    axes.grid(visible=True, color=GRID, linewidth=0.7, linestyle="-")
+    axes.tick_params(
+        colors=FAINT, labelcolor=INK, labelsize=8.5, length=3, labelfontfamily=fonts.LATIN
+    )
+    axes.set_xlabel(x, color=INK, fontsize=9)
+    axes.set_ylabel(y, color=INK, fontsize=9)
+
+
+def add_legend(figure: Figure, axes: Axes, columns: int) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        names,
+        loc="outside upper left",
+        ncols=columns,
+        frameon=False,
+        fontsize=8.5,
+        labelcolor=INK,
+        handlelength=2.6,
+    )
+
+
+def choose_fonts(figure: Figure) -> None:
+    for text in figure.findobj(Text):
+        text.set_fontfamily(fonts.families())
+
+
+def as_png(figure: Figure) -> bytes:
+    choose_fonts(figure)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", facecolor=PAPER)
+    return file.getvalue()

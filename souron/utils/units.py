@@ -1,0 +1,126 @@
+"""Numbers as people read them: ``1.2 M``, ``3.4 GFLOP``, ``12 MB``, ``1 min 20 s``, ``93.2 %``."""
+
+import math
+
+from souron.utils.messages import _
+
+UNKNOWN = "–"
+
+
+def count(number: float) -> str:
+    """Exact below ten thousand, then ``60 k``, ``1.2 M``, ``138 M``, ``1.5 B``."""
+    if not math.isfinite(number):
+        return UNKNOWN
+    return whole(number) if number < 9_999.5 else _scaled(number, ("", "k", "M", "B", "T"))
+
+
+def whole(number: float) -> str:
+    """Every digit: ``60,000``."""
+    return f"{round(number):,}"
+
+
+def roughly(number: int) -> str:
+    """Two digits, rounded up: 63,108 is ``64,000``."""
+    power = 10 ** max(len(str(number)) - 2, 0)
+    return whole(-(-number // power) * power)
+
+
+def operations(number: float) -> str:
+    """Floating-point operations: ``3.4 GFLOP``."""
+    scaled = _scaled(number, ("", "k", "M", "G", "T", "P"))
+    return f"{scaled}FLOP" if " " in scaled else f"{scaled} FLOP"
+
+
+def scaled(number: float) -> str:
+    """With an SI prefix: ``900 M``, ``1 G``."""
+    return _scaled(number, ("", "k", "M", "G", "T", "P"))
+
+
+def size(number: float) -> str:
+    """Bytes, in powers of a thousand: ``12 MB``."""
+    scaled = _scaled(number, ("", "k", "M", "G", "T", "P"))
+    return f"{scaled}B" if " " in scaled else f"{scaled} B"
+
+
+def _scaled(number: float, prefixes: tuple[str, ...]) -> str:
+    power = 0
+    while abs(number) >= 999.5 and power < len(prefixes) - 1:
+        number, power = number / 1000, power + 1
+    text = f"{number:.0f}" if abs(number) >= 99.95 or not power else f"{number:.1f}"
+    return f"{text.removesuffix('.0')} {prefixes[power]}" if power else text
+
+
+def seconds(duration: float) -> str:
+    """``3.1 ms``, ``0.42 s``, ``3.2 s``, ``42 s``, ``1 min 20 s``, ``2 h 5 min``."""
+    if not math.isfinite(duration):
+        return UNKNOWN
+    if 0 < duration < 0.00995:
+        return _("{milliseconds} ms").format(milliseconds=f"{1000 * duration:.2g}")
+    if duration < 0.995:
+        return _("{seconds} s").format(seconds=f"{duration:.2f}")
+    if duration < 9.95:
+        return _("{seconds} s").format(seconds=f"{duration:.1f}")
+    if duration < 59.5:
+        return _("{seconds} s").format(seconds=round(duration))
+    if duration < 3599.5:
+        minutes, rest = divmod(round(duration), 60)
+        if rest == 0:
+            return _("{minutes} min").format(minutes=minutes)
+        return _("{minutes} min {seconds} s").format(minutes=minutes, seconds=rest)
+    hours, rest = divmod(round(duration / 60), 60)
+    return _("{hours} h {minutes} min").format(hours=hours, minutes=rest)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in 0..1: ``93.2 %``."""
+    return f"{100 * share:.{digits}f} %" if math.isfinite(share) else UNKNOWN
+
+
+def measure(unit: str, value: float) -> str:
+    """A measure's value: a percentage where its unit is ``"share"``, else three digits and the
+    unit."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    return percent(value) if unit == "share" else f"{_three(value)} {unit}".rstrip()
+
+
+def interval(unit: str, low: float, high: float) -> str:
+    """``91.5–92.6 %``; negative ends are set apart: ``-0.12 to 0.34``."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return UNKNOWN
+    suffix = " %" if unit == "share" else f" {unit}" if unit else ""
+    first, last = measure(unit, low), measure(unit, high)
+    if low < 0 or high < 0:
+        return _("{low} to {high}").format(low=first, high=last)
+    return f"{first.removesuffix(suffix)}–{last}"
+
+
+def difference(unit: str, value: float) -> str:
+    """With its sign; shares differ by percentage points: ``+1.2 points``."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    if unit == "share":
+        digits = 1 if value == 0 or abs(value) >= 5e-4 else 2
+        points = round(100 * value, digits) + 0.0  # no minus before a zero
+        return _("{points} points").format(points=f"{points:+.{digits}f}")
+    return f"{'+' if value >= 0 else ''}{_three(value)} {unit}".rstrip()
+
+
+def differences(unit: str, low: float, high: float) -> str:
+    """An interval of differences: ``-1.2 to +0.4 points``."""
+    first = difference(unit, low)
+    if unit == "share":
+        first = first.split(" ")[0]
+    return _("{low} to {high}").format(low=first, high=difference(unit, high))
+
+
+def _three(value: float) -> str:
+    """Three significant digits, zeros kept, without an exponent where a person would write none."""
+    if value == 0 or not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.3g}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def severity(name: str) -> str:
+    """Of a finding of the doctor of data."""
+    return {"error": _("error"), "warning": _("warning"), "hint": _("hint")}.get(name, name)
