@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.data import load
-from souron.data.dataset import Dataset
+from souron.data.dataset import Dataset, Rows
 from souron.data.splits import Parts, Split
 from souron.evaluation import gradcam
 from souron.runs import prepare
@@ -258,7 +258,7 @@ def main() -> None:
 
 def play(network: str, system: Any, test: Dataset, masks: Tensor) -> list[list[str]]:
     """A line for each way to explain."""
-    image, label = system.prepare(test.input, test.target)
+    image, label = system.batch(Rows(test.input, test.target))
     with torch.inference_mode():
         said = torch.cat([system(some).argmax(1) for some in image.split(64)])
     accuracy = (said == label).float().mean().item()

@@ -23,6 +23,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,7 @@ from urllib.parse import urlsplit
 import psutil
 from printing import say, spread, table, watched, where
 
+from souron.data.dataset import Rows
 from souron.training.budget import Budget
 from souron.utils import hardware
 
@@ -74,7 +76,7 @@ def save_run(folder: Path, photos: Path) -> None:
         for f in sorted(photos.iterdir())
     ]
     with torch.inference_mode():
-        logits = system(system.prepare(torch.stack(pictures), torch.zeros(CUTS)).image)
+        logits = system(system.batch(Rows(torch.stack(pictures), None)).image)
         more = 5 / logits.std(0).mean()
         system.fc.bias.copy_((system.fc.bias - logits.mean(0)) * more)
         system.fc.weight.mul_(more)
@@ -160,6 +162,9 @@ def plain(run: Path) -> None:
 
     config = uvicorn.Config(app, port=0, log_level="warning")
     listener = config.bind_socket()
+    listener.setsockopt(
+        socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+    )  # as uvicorn's command line has it
     print(json.dumps({"addresses": [f"http://127.0.0.1:{listener.getsockname()[1]}/"]}), flush=True)
     uvicorn.Server(config).run([listener])
 
@@ -380,10 +385,10 @@ class Misuse:
             self.count["broken off by the client"] += 1
 
     async def late(self) -> None:
-        """A byte now and then: 408."""
+        """A byte of the body now and then: 504."""
         async with connected(self.url) as (reader, writer):
             whole = as_form(self.url, self.some())
-            begin = self.chance.choice((10, whole.index(b"\r\n\r\n") + 100))
+            begin = whole.index(b"\r\n\r\n") + 100
             writer.write(whole[:begin])
             telling = asyncio.ensure_future(heard(reader))
             until = time.monotonic() + 3 * self.patience

@@ -69,6 +69,40 @@ class Answerer(System):
         {body}
 '''
 
+TASK = '''"""A task that only these systems have."""
+
+from dataclasses import dataclass
+
+from souron.task import Task
+
+
+@dataclass(frozen=True)
+class Spec:
+    labels: tuple[str, ...] = ("bright",)
+
+
+class Answering(Task):
+    title = "answering"
+    takes = None
+    gives = None
+    metrics = ()
+
+    def spec(self, train):
+        return Spec()
+
+    def example(self, system, size):
+        return Spec()
+
+    def batch(self, rows, spec):
+        return rows
+
+    def answer(self, system, test, decision, setup, seed=0):
+        return iter(())
+
+    def scores(self, seeds, setup):
+        return {}
+'''
+
 BODIES = {  # what comes out -> from what, and how
     "picture": ("picture", "return Picture(given.image.rotate(180 if way == 'down' else 0))"),
     "labels": ("picture", "return Labels(given.file, [word, '猫'], [1 - least, least])"),
@@ -123,16 +157,26 @@ def dropped(folder: Path, sources: dict[str, str], task: str = "answer") -> Iter
     place.mkdir(parents=True)
     for name, text in sources.items():
         (place / f"{name}.py").write_text(text, encoding="utf-8")
+    tasks = place.parent.parent / "tasks"
+    tasks.mkdir()
+    (tasks / f"{task}.py").write_text(TASK, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(souron, "__path__", [*souron.__path__, str(place.parent.parent)])
-        registry.entries.cache_clear()
+        forget()
         importlib.invalidate_caches()
         try:
             yield
         finally:
-            for name in [name for name in sys.modules if f"souron.systems.{task}" in name]:
+            mine = (f"souron.systems.{task}", f"souron.tasks.{task}")
+            for name in [name for name in sys.modules if name.startswith(mine)]:
                 del sys.modules[name]
-    registry.entries.cache_clear()
+    forget()
+
+
+def forget() -> None:
+    """Let the registry look at the folders anew."""
+    for known in (registry.entries, registry.tasks, registry.metrics, registry.load_task):
+        known.cache_clear()
 
 
 def made_run(folder: Path, name: str, system: Any, config: Any, seen: Any) -> Path:

@@ -15,6 +15,7 @@ import souron
 from souron import model as models_api
 from souron import registry
 from souron.cli import main
+from souron.data.dataset import Rows
 from souron.kinds import signature
 from souron.kinds.boxes import Boxes
 from souron.kinds.labels import Labels
@@ -89,7 +90,7 @@ def test_what_answers_nothing_says_so():
     for name in ("kmeans", "vae", "ddpm"):
         system = registry.load_system(name)[0]
         assert signature.signature(system) is None
-    seen = registry.load_system("kmeans")[0].see.__globals__["Seen"](4)
+    seen = registry.load_task("cluster").Spec(4)
     kind, config = registry.load_system("kmeans")
     with pytest.raises(UserError) as trouble:
         models_api.Model("kmeans", kind(config, seen))("photo.png")
@@ -142,7 +143,7 @@ def test_every_predict_of_the_house_can_be_read():
 
 def test_every_kind_of_the_house_is_answered_by_a_dropped_file():
     files = {file.stem for file in (HOUSE / "kinds").glob("*.py")}
-    shared = {"__init__", "kind", "files", "image", "dicom", "decoding", "overlay"}
+    shared = {"__init__", "kind", "files", "signature", "overlay"}
     assert files - shared == set(BODIES)
 
 
@@ -158,7 +159,7 @@ def test_a_classifier_says_what_it_said_of_a_picture_in_memory(digits, tmp_path)
     assert from_file.probabilities == in_memory.probabilities
     assert model.reading == {"about": 8}
     with torch.inference_mode():
-        batch = system.prepare(ramp().square(8, 1)[None], torch.zeros(1).long())
+        batch = system.batch(Rows(ramp().square(8, 1)[None], None))
         assert in_memory.probabilities == tuple(system(batch.image).softmax(1)[0].tolist())
 
 
@@ -180,21 +181,17 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from souron.asking import Choice
 from souron.kinds.boxes import Boxes
 from souron.kinds.picture import Picture
-from souron.speaking import N_
+from souron.kinds.signature import Choice
 from souron.system import System
+from souron.tasks.bright import Spec
+from souron.utils.messages import N_
 
 
 @dataclass(frozen=True)
 class Config:
     width: int = 1
-
-
-@dataclass(frozen=True)
-class Seen:
-    labels: tuple[str, ...]
 
 
 class Bright(System):
@@ -203,16 +200,9 @@ class Bright(System):
     ja = "明るいところを囲む"
     SIZES = {"tiny": Config(), "small": Config()}
 
-    def __init__(self, config: Config, seen: Seen) -> None:
-        super().__init__(config, seen)
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
         self.threshold = nn.Parameter(torch.tensor(0.0))
-
-    @staticmethod
-    def see(cases) -> Seen:
-        return Seen(("bright",))
-
-    def evaluate(self, data):
-        return {}
 
     def predict(
         self,

@@ -287,7 +287,7 @@ class Replay(Generator):
         torch.nn.Module.__init__(self)
         self.spec = replace(
             self.spec_for(Dataset("", image, torch.zeros(len(image), dtype=torch.long), ("a",), [])),
-            classes=labels, shares=(1 / len(labels),) * len(labels),
+            labels=labels, shares=(1 / len(labels),) * len(labels),
         )  # fmt: skip
         self.register_buffer("image", image)
         self.levels = levels

@@ -9,7 +9,7 @@ from scipy.stats import norm
 from sklearn.metrics import brier_score_loss, log_loss
 
 from souron.metrics.calibration import SPREAD, brier, cool, curve, expected_error, temperature
-from souron.stats import intervals, verdict
+from souron.stats import intervals, records
 
 
 @pytest.fixture
@@ -143,8 +143,8 @@ def test_a_mean_losss_interval_scales_with_it_and_counts_patients(rng):
 
 
 def test_little_says_little_of_a_mean_loss():
-    assert intervals.loss_interval([0.3]) == verdict.Measure(0.3, 0.0, math.inf, 1)
-    assert intervals.loss_interval([0.0, 0.0]) == verdict.Measure(0.0, 0.0, 0.0, 2)
+    assert intervals.loss_interval([0.3]) == records.Measure(0.3, 0.0, math.inf, 1)
+    assert intervals.loss_interval([0.0, 0.0]) == records.Measure(0.0, 0.0, 0.0, 2)
     two = intervals.loss_interval([0.1, 0.9])
     assert two.low < 0.001 and two.high > 10
     with pytest.raises(ValueError, match="not negative"):

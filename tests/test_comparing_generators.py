@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from souron import task
+from souron import registry
 from souron.data.load import load
 from souron.evaluation.sampling import Noise, Sample
 from souron.runs import compare
@@ -52,7 +52,7 @@ def test_the_report_shows_pictures_side_by_side_and_the_floor(fought):
 
 
 def test_pictures_shown_are_the_first_that_each_training_drew(fought):
-    [first, second] = fought.gallery.drawn["dcgan_tiny"]
+    [first, second] = fought.details.drawn["dcgan_tiny"]
     assert first.shape == (60, 1, 8, 8) and not torch.equal(first, second)
 
 
@@ -74,7 +74,7 @@ def test_an_exact_copy_of_the_data_reaches_the_floor_and_one_picture_does_not(
 
     monkeypatch.setattr(DCGAN, "drawing", the_first)
     far = fight("dcgan_tiny", seeds=1, budget="128ex", project=tmp_path / "one")
-    floor = near.gallery.floor["Fréchet distance"].value
+    floor = near.details.floor["Fréchet distance"].value
     assert near.rows[0].value < 3 * floor and far.rows[0].value > 10 * floor
     assert near.further["recall"].rows[0].value > 0.6
     assert far.further["recall"].rows[0].value < 0.1
@@ -86,6 +86,6 @@ def test_a_forecast_knows_that_looks_have_a_fifth_of_the_training_at_most(
 ):
     slow = Sample(torch.zeros(8, 1, 8, 8), seconds=2.0)  # a picture
     monkeypatch.setattr(Sample, "growing", lambda *given, **more: [slow])
-    exam = task.Generation(None, None, None, 100)
-    exam.scale = SimpleNamespace(test=range(100))
-    assert exam.seconds(SimpleNamespace(system=None), training) == looks + 200
+    task = registry.load_task("generate")
+    setup = SimpleNamespace(test=range(100))
+    assert task.seconds(SimpleNamespace(system=None), setup, training) == looks + 200

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from souron import registry
+from souron.data.dataset import Rows
 from souron.evaluation import gradcam
 from souron.evaluation.gradcam import coarse, heat, method
 from souron.report.plots import overlay
@@ -34,7 +35,7 @@ def make(name, side=32, channels=3, size="tiny"):
 def batch(system, count=3):
     image = torch.randint(0, 256, (count, system.spec.channels, system.spec.side, system.spec.side))
     label = torch.arange(count) % 3
-    return system.prepare(image.byte(), label)
+    return system.batch(Rows(image.byte(), label))
 
 
 @pytest.mark.parametrize("frozen", [False, True])

@@ -8,7 +8,6 @@ import torch
 from torch.nn import functional as F
 
 from souron import registry
-from souron.data.dataset import Loader
 from souron.evaluation import summary
 from souron.evaluation.sampling import Noise
 from souron.kinds import signature
@@ -84,7 +83,7 @@ def test_pictures_are_drawn_with_the_mean_of_past_weights(name):
 @pytest.mark.parametrize("name", ["progan", "stylegan"])
 def test_the_critic_learns_to_tell(name, digits):
     model = make(f"{name}_tiny").train()
-    real = Loader(digits.only(range(256)), model.prepare, seed=1)
+    real = model.loader(digits.only(range(256)), seed=1)
     for _progress in model.fit(real, Run(8, 64)):
         pass
     score = {
@@ -151,7 +150,7 @@ def test_real_pictures_fade_in_too():
 
 def test_the_stage_survives_saving(tmp_path, digits):
     model = make("progan_tiny")
-    for _progress in model.fit(Loader(digits.only(range(64)), model.prepare), Run(10, 32)):
+    for _progress in model.fit(model.loader(digits.only(range(64))), Run(10, 32)):
         if model.used >= 0.5:
             break
     assert 0 < model.grown < 1

@@ -11,7 +11,6 @@ from souron import registry
 from souron.blocks import samplers
 from souron.blocks.samplers import SAMPLERS, cosine, linear
 from souron.blocks.unet import UNet
-from souron.data.dataset import Loader
 from souron.evaluation.sampling import Noise
 from souron.systems.generate.image_gpt import k_means
 from souron.tasks.generate import Batch, Spec
@@ -439,9 +438,9 @@ def test_image_gpt_learns_its_clusters_once(digits):
     near = model.picture(tokens) - next(data.once(300)).image
     assert near.abs().mean() < 0.1  # of a range of 2, with 8 greys
     palette = model.palette.clone()
-    bits = model.validate(Loader(digits.only(range(100)), model.prepare))["bits per dimension"]
+    bits = model.validate(model.loader(digits.only(range(100))))["bits per dimension"]
     assert 0.5 < bits.mean() < 6  # a picture of 17 greys; 8 without having learnt
-    other = Loader(digits.only(range(5)), model.prepare)
+    other = model.loader(digits.only(range(5)))
     next(model.fit(other, Run(9, 5, start=8)))
     assert torch.equal(model.palette, palette)
 

@@ -16,7 +16,7 @@ FILES = sorted(p for p in HOUSE.rglob("*.py") if "__pycache__" not in p.parts)
 SYSTEMS = [p for p in FILES if p.parent.parent.name == "systems"]
 FLOORS = (
     "stats utils metrics kinds data registry blocks training hub evaluation system task report "
-    "tasks systems runs audit model serve studio cli"
+    "tasks systems runs audit model serve cli studio"
 ).split()  # noqa: SIM905
 MACHINERY = {"torch", "torchvision", "timm"}
 

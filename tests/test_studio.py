@@ -271,7 +271,10 @@ def test_ctrl_c_says_nothing_of_the_answer_that_it_cuts_off(tmp_path):
     assert not any("Traceback" in line for line in server.lines), "".join(server.lines)
 
 
-def test_a_port_that_is_taken_is_said(server, tmp_path):
+def test_a_port_or_a_folder_that_is_taken_is_said(server, tmp_path):
     port = server.address.rpartition(":")[2]
+    with pytest.raises(AssertionError, match="another studio is open for runs"):
+        browsing.Server(tmp_path).start()
+    (tmp_path / "other").mkdir()
     with pytest.raises(AssertionError, match=f"port {port}: "):
-        browsing.Server(tmp_path, (f"port={port}",)).start()
+        browsing.Server(tmp_path / "other", (f"port={port}",)).start()

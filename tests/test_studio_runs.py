@@ -1,4 +1,4 @@
-"""The studio's page of runs: listing, renaming, the bin, and the jobs."""
+"""The studio's page of runs: the list, another name, the bin, and the jobs."""
 
 import asyncio
 import errno
@@ -6,14 +6,17 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+import send2trash
 import yaml
 
 from souron.studio import run_list, run_view, trash
@@ -99,11 +102,6 @@ def test_pages_of_data_and_hidden_folders_are_no_runs():
     assert list(states()) == ["cnn-digits"]
 
 
-def test_a_project_without_runs_is_empty(studio):
-    assert run_list.runs(PROJECT) == []
-    assert "<table" not in run_view.all_runs(studio)
-
-
 def spoilt_args(folder):
     (folder / "args.yaml").unlink()
 
@@ -129,7 +127,7 @@ def no_text(folder):
 
 
 def too_large(folder):
-    (folder / "args.yaml").write_text("system: cnn\n" + "#" * run_list.MOST_ARGS)
+    (folder / "args.yaml").write_text("system: cnn\n" + "#" * run_list.MOST_BYTES[".yaml"])
 
 
 def too_deep(folder):
@@ -183,8 +181,7 @@ def test_a_damaged_run_is_listed_as_damaged_and_spoils_no_other(studio, damage):
     shown = run_view.all_runs(studio)
     assert "good" in shown and "bad" in shown and run_view.run_state(bad) in shown
     run_view.facts(studio, bad, None), run_view.report(studio, bad)
-    trash.throw(studio.jobs, PROJECT, trash.find(PROJECT, "classify/bad"))
-    assert states() == {"good": "finished"}
+    assert trash.rename(studio.jobs, bad.folder, "renamed").is_dir()
 
 
 @pytest.mark.parametrize(
@@ -216,7 +213,7 @@ def test_hostile_names_are_text(studio):
     folder = make(HOSTILE, data=HOSTILE, system=f"cnn{HOSTILE}")
     (folder / "card.md").write_text(HOSTILE)
     (folder / f"{HOSTILE}.html").write_text("")
-    run = run_list.read(trash.find(PROJECT, folder))
+    run = run_list.read(run_list.find(PROJECT, folder))
     shown = [
         run_view.all_runs(studio), run_view.facts(studio, run, None),
         run_view.report(studio, run), run_view.the_same(studio, str(folder)),
@@ -240,14 +237,6 @@ def test_the_filter_finds_each_of_its_words(wanted, names):
     assert {run.name for run in run_list.runs(PROJECT) if run_view.fits(run, wanted)} == names
 
 
-def test_very_many_runs_are_cut_and_it_is_said(studio, monkeypatch):
-    monkeypatch.setattr(run_view, "MOST_ROWS", 2)
-    for number in range(3):
-        make(f"run{number}")
-    shown = run_view.all_runs(studio)
-    assert shown.count("<tr>") == 1 + 2 and "3" in shown.partition("</caption>")[0]
-
-
 # which folder
 
 
@@ -258,8 +247,8 @@ def test_very_many_runs_are_cut_and_it_is_said(studio, monkeypatch):
 def test_a_run_is_found_as_the_command_line_names_it(named):
     folder = make()
     make("other", "compare")
-    assert trash.find(PROJECT, named) == folder
-    assert trash.find(PROJECT, Path(named).absolute() if "runs" in named else named) == folder
+    assert run_list.find(PROJECT, named) == folder
+    assert run_list.find(PROJECT, Path(named).absolute() if "runs" in named else named) == folder
 
 
 @pytest.mark.parametrize(
@@ -274,7 +263,7 @@ def test_nothing_else_is_a_run(named):
         Path(other).mkdir(parents=True)
     Path("runs/classify/file").write_text("")
     with pytest.raises(UserError, match="not a run"):
-        trash.find(PROJECT, named)
+        run_list.find(PROJECT, named)
 
 
 @POSIX
@@ -285,7 +274,7 @@ def test_a_link_is_no_run():
     Path("runs/linked").symlink_to(Path("outside/task").absolute())
     for named in ("classify/link", "linked/run"):
         with pytest.raises(UserError, match="not a run"):
-            trash.find(PROJECT, named)
+            run_list.find(PROJECT, named)
     assert list(states()) == ["cnn-digits"]
 
 
@@ -298,10 +287,6 @@ def test_a_renamed_run_keeps_all_it_has(jobs):
     now = trash.rename(jobs, folder, " 肺のレントゲン.2 ")
     assert now == PROJECT / "classify" / "肺のレントゲン.2" and contents(now) == before
     assert not folder.exists()
-
-
-def test_a_name_is_composed(jobs):
-    assert trash.rename(jobs, make(), "か\u3099").name == "が"
 
 
 @pytest.mark.parametrize(
@@ -335,8 +320,9 @@ def test_no_run_is_renamed_over_another(jobs, there):
     assert contents(PROJECT / "classify") == before
 
 
-def test_of_two_that_want_one_name_one_gets_it():
-    """Without the lock, as two studios on one disk might."""
+def test_of_two_that_want_one_name_one_gets_it(jobs, monkeypatch):
+    """Without the lock, as two programs on one disk might."""
+    monkeypatch.setattr(jobs, "changing", nullcontext)
     for attempt in range(30):
         sources = [make(f"{side}{attempt}", data=side) for side in ("left", "right")]
         target, together = PROJECT / "classify" / f"wanted{attempt}", threading.Barrier(2)
@@ -344,149 +330,81 @@ def test_of_two_that_want_one_name_one_gets_it():
         def go(source, target=target, together=together):
             together.wait()
             try:
-                trash.move(source, target)
+                trash.rename(jobs, source, target.name)
                 return source
             except UserError as error:
                 assert error.code == "exists"
                 return None
 
         with ThreadPoolExecutor(2) as pool:
-            winners = [source for source in pool.map(go, sources) if source]
-        assert len(winners) == 1
-        [loser] = [source for source in sources if source not in winners]
-        assert yaml.safe_load((target / "args.yaml").read_text())["data"] in winners[0].name
-        assert yaml.safe_load((loser / "args.yaml").read_text())["data"] in loser.name
-
-
-def test_a_run_that_is_gone_leaves_no_name_behind(jobs):
-    folder = make()
-    shutil.rmtree(folder)
-    with pytest.raises(UserError, match="disk"):
-        trash.rename(jobs, folder, "other")
-    assert contents(PROJECT / "classify") == {}
+            [winner] = [source for source in pool.map(go, sources) if source]
+        [loser] = [source for source in sources if source != winner]
+        assert run_list.read(target).data in winner.name
+        assert run_list.read(loser).data in loser.name
 
 
 def test_where_the_disk_refuses_all_stays_as_it_was(jobs, monkeypatch):
     folder = make()
     before = contents(PROJECT / "classify")
-    monkeypatch.setattr(
-        Path, "rename", lambda *_: (_ for _ in ()).throw(OSError(errno.EXDEV, "other disk"))
-    )
-    for act in (
-        lambda: trash.rename(jobs, folder, "other"),
-        lambda: trash.throw(jobs, PROJECT, folder),
-    ):
-        with pytest.raises(UserError, match="other disk"):
-            act()
-        assert contents(PROJECT / "classify") == before
-    assert trash.thrown(PROJECT) == []
+    monkeypatch.setattr(Path, "rename", refusing)
+    with pytest.raises(UserError, match="other disk"):
+        trash.rename(jobs, folder, "other")
+    assert contents(PROJECT / "classify") == before
+
+
+def refusing(*_given):
+    raise OSError(errno.EXDEV, "other disk")
 
 
 # the bin
 
 
-def test_what_is_deleted_can_be_put_back(jobs):
-    folder = make()
-    (folder / "weights").mkdir()
-    (folder / "weights" / "best.safetensors").write_bytes(b"0" * 1000)
-    before, size = contents(folder), trash.weigh(folder)
-    id = trash.throw(jobs, PROJECT, folder)
-    assert states() == {} and not folder.exists()
-    [there] = trash.thrown(PROJECT)
-    assert (there.id, there.task, there.name) == (id, "classify", "cnn-digits")
-    assert there.bytes == size > 1000
-    assert trash.put_back(PROJECT, id) == folder
-    assert contents(folder) == before and trash.thrown(PROJECT) == []
-
-
-def test_undo_goes_not_over_another(jobs):
-    id = trash.throw(jobs, PROJECT, make(data="old"))
-    other = make(data="new")
-    before = contents(other)
-    with pytest.raises(UserError, match="exists"):
-        trash.put_back(PROJECT, id)
-    assert contents(other) == before and [one.id for one in trash.thrown(PROJECT)] == [id]
-    trash.rename(jobs, other, "renamed")
-    assert run_list.read(trash.put_back(PROJECT, id)).data == "old"
-
-
-def test_two_of_one_name_are_both_in_the_bin(jobs):
-    ids = [trash.throw(jobs, PROJECT, make(data=data)) for data in ("first", "second")]
-    assert [one.id for one in trash.thrown(PROJECT)] == ids[::-1]
-    assert run_list.read(trash.put_back(PROJECT, ids[0])).data == "first"
-
-
-def test_what_was_put_back_in_another_tab_is_not_in_the_bin(jobs):
-    id = trash.throw(jobs, PROJECT, make())
-    trash.put_back(PROJECT, id)
-    with pytest.raises(UserError, match="missing"):
-        trash.put_back(PROJECT, id)
-
-
-@pytest.mark.parametrize(
-    "id",
-    ["", ".", "..", "../../runs", "20260101T000000000000-classify-../../../x", "\0",
-     "20260101T000000000000-..-x", "20260101T000000000000-classify-.x", "nothing"],
-)  # fmt: skip
-def test_only_what_is_in_the_bin_is_put_back_or_emptied(jobs, id):
-    trash.throw(jobs, PROJECT, make("thrown"))
-    make()
-    Path("x").mkdir()
-    before = contents(Path())
-    with pytest.raises(UserError, match="missing"):
-        trash.put_back(PROJECT, id)
-    trash.empty(PROJECT, [id])
-    assert contents(Path()) == before
-
-
-def test_emptying_deletes_what_was_asked_for_and_no_more(jobs):
-    ids = [trash.throw(jobs, PROJECT, make(f"run{number}")) for number in range(3)]
-    trash.put_back(PROJECT, ids[0])  # meanwhile, in another tab
-    later = ids.pop()
-    trash.empty(PROJECT, ids)
-    assert [one.id for one in trash.thrown(PROJECT)] == [later]
-    assert states() == {"run0": "finished"}
-    assert [path.name for path in (PROJECT / trash.BIN).iterdir()] == [later]
-
-
-def test_what_a_broken_off_emptying_left_goes_with_the_next(jobs):
-    id = trash.throw(jobs, PROJECT, make())
-    place = PROJECT / trash.BIN
-    (place / id).rename(place / f".{id}")
-    assert trash.thrown(PROJECT) == []
-    trash.empty(PROJECT, [])
-    assert list(place.iterdir()) == []
-
-
-def test_what_cannot_be_deleted_is_said(jobs, monkeypatch):
-    id = trash.throw(jobs, PROJECT, make())
-    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
-    with pytest.raises(UserError, match="disk"):
-        trash.empty(PROJECT, [id])
-
-
-@POSIX
-def test_links_within_a_run_are_not_followed(jobs):
-    Path("outside").mkdir()
-    Path("outside/mine").write_text("mine" * 1000)
-    folder = make()
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the bin is elsewhere there")
+def test_what_is_deleted_lies_whole_in_the_desktops_own_bin(tmp_path):
+    """In a process of its own, since the place of the bin is read once."""
+    folder, home = make(), tmp_path / "home"
+    home.mkdir()
     (folder / "link").symlink_to(Path("outside").absolute())
-    assert trash.weigh(folder) < 4000
-    trash.empty(PROJECT, [trash.throw(jobs, PROJECT, folder)])
-    assert Path("outside/mine").exists()
+    Path("outside").mkdir()
+    Path("outside/mine").write_text("mine")
+    before = contents(folder)
+    code = (
+        "from pathlib import Path; from souron.studio import trash; "
+        "from souron.studio.jobs import Jobs; "
+        f"trash.to_bin(Jobs(Path('runs')), Path({str(folder)!r}))"
+    )
+    place = {"HOME": str(home), "XDG_DATA_HOME": str(home / "share")}
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | place)
+    assert not folder.exists() and Path("outside/mine").exists()
+    [kept] = [path for path in tmp_path.rglob("cnn-digits") if path.parent.name == "files"]
+    assert contents(kept) == before
 
 
-@POSIX
-def test_a_bin_that_leads_elsewhere_is_not_used(jobs):
+@pytest.mark.parametrize("error", [OSError("no bin"), PermissionError(errno.EACCES, "no bin")])
+def test_where_there_is_no_bin_nothing_is_deleted(jobs, monkeypatch, error):
+    def no_bin(_path):
+        raise error
+
+    monkeypatch.setattr(send2trash, "send2trash", no_bin)
     folder = make()
-    Path("elsewhere").mkdir()
-    (PROJECT / ".studio").mkdir()
-    (PROJECT / trash.BIN).symlink_to(Path("elsewhere").absolute())
-    with pytest.raises(UserError, match="outside"):
-        trash.throw(jobs, PROJECT, folder)
-    with pytest.raises(UserError, match="outside"):
-        trash.empty(PROJECT, ["x"])
-    assert folder.exists() and list(Path("elsewhere").iterdir()) == []
+    before = contents(folder)
+    with pytest.raises(UserError, match="no bin") as refused:
+        trash.to_bin(jobs, folder)
+    assert refused.value.expected and str(folder) in refused.value.fix
+    assert contents(folder) == before
+
+
+@pytest.fixture
+def bin_holds(monkeypatch):
+    """Stands for the desktop's bin; the folders that went there."""
+    gone: list[Path] = []
+
+    def to_bin(path):
+        gone.append(Path(path))
+        shutil.rmtree(path)
+
+    monkeypatch.setattr(send2trash, "send2trash", to_bin)
+    return gone
 
 
 # runs that a job needs
@@ -501,19 +419,20 @@ def test_a_bin_that_leads_elsewhere_is_not_used(jobs):
         ["predict", "runs/classify/../classify/cnn-digits/", "x.png"],
     ],
 )
-def test_a_run_stays_where_it_is_while_a_job_needs_it(jobs, words):
+def test_a_run_stays_where_it_is_while_a_job_needs_it(jobs, words, bin_holds):
     folder = make()
     other = make("other")
     job = jobs.start(words, "en")
     for act in (
-        lambda: trash.throw(jobs, PROJECT, folder),
+        lambda: trash.to_bin(jobs, folder),
         lambda: trash.rename(jobs, folder, "renamed"),
     ):
         with pytest.raises(UserError, match="in use"):
             act()
-    trash.throw(jobs, PROJECT, other)
+    trash.to_bin(jobs, other)
     job.forget()
-    trash.throw(jobs, PROJECT, folder)
+    trash.to_bin(jobs, folder)
+    assert bin_holds == [other.resolve(), folder.resolve()]
 
 
 def test_the_run_that_a_job_has_made_is_its_own(jobs):
@@ -523,7 +442,7 @@ def test_the_run_that_a_job_has_made_is_its_own(jobs):
     (job.place / "events.jsonl").write_text(json.dumps(event) + "\n")
     assert trash.user_of(jobs, folder).id == job.id
     with pytest.raises(UserError, match="in use"):
-        trash.throw(jobs, PROJECT, folder)
+        trash.to_bin(jobs, folder)
 
 
 # the page
@@ -542,18 +461,18 @@ def built(make):
 
 @pytest.fixture
 def parts(studio):
-    """The three parts of the page, outside of a browser."""
+    """The two parts of the page, outside of a browser."""
     import gradio as gr
 
     def make(blocks):
         own, outcome = replace(studio, blocks=blocks), gr.HTML()
-        return runs.Shown(own, outcome), runs.Work(own, outcome), runs.Bin(own, outcome)
+        return runs.Shown(own, outcome), runs.Work(own, outcome)
 
     return built(make)
 
 
 def test_go_on_makes_one_job(parts, jobs):
-    shown, _work, _bin = parts
+    shown, _work = parts
     make(finished=False), make("both", "compare", finished=False), make("done")
     assert 'href="' in shown.start("classify/cnn-digits")
     shown.start("runs/compare/both")
@@ -566,31 +485,17 @@ def test_go_on_makes_one_job(parts, jobs):
     assert len(jobs.all()) == 2
 
 
-def test_delete_and_undo_on_the_page(parts):
-    shown, _work, bin = parts
-    make()
-    [question] = shown.ask_to_throw("classify/cnn-digits")
-    assert "cnn-digits" in question
-    told, run, id, undo = shown.throw("classify/cnn-digits")
-    assert "cnn-digits" in told and not run and undo["visible"]
-    assert bin.draw()[2]["choices"][0][1] == id
+def test_delete_on_the_page(parts, bin_holds):
+    shown, _work = parts
+    folder = make().resolve()
+    assert "cnn-digits" in shown.ask_to_delete("classify/cnn-digits") and folder.is_dir()
+    told, run = shown.to_bin("classify/cnn-digits")
+    assert "cnn-digits" in told and not run and bin_holds == [folder]
     assert shown.draw("classify/cnn-digits")[0]["visible"]  # another tab, told that it is gone
-    told, run, *_rest = shown.put_back(id)
-    assert run == "runs/classify/cnn-digits" and not bin.draw()[1]["visible"]
-
-
-def test_the_bin_is_emptied_of_what_the_question_was_about(parts):
-    shown, _work, bin = parts
-    make("first"), make("second")
-    shown.throw("classify/first")
-    _question, asked = bin.ask()
-    shown.throw("classify/second")
-    bin.empty(asked)
-    assert [one.name for one in trash.thrown(PROJECT)] == ["second"]
 
 
 def test_a_waiting_job_leaves_the_queue_and_clearing_keeps_the_others(parts, jobs):
-    _shown, work, _bin = parts
+    _shown, work = parts
     first, second = (jobs.start(["train", "cnn", f"data={data}"], "en") for data in ("a", "b"))
     work.clear(first.id)
     assert [job.id for job in jobs.all()] == [second.id]
@@ -602,18 +507,6 @@ def test_a_waiting_job_leaves_the_queue_and_clearing_keeps_the_others(parts, job
     assert jobs.all() == []
     with pytest.raises(UserError, match="job"):
         work.clear(second.id)
-
-
-def test_the_list_of_jobs_is_drawn_anew_only_where_it_changed(parts, jobs):
-    import gradio as gr
-
-    _shown, work, _bin = parts
-    first = jobs.start(["train", "cnn", f"data={HOSTILE}"], "en")
-    listed, _row, choice, drawn = work.draw(None, None)
-    assert "<img" not in listed and choice["value"] == first.id
-    assert work.draw(drawn, first.id) == [gr.skip()] * 4
-    jobs.start(["train", "mlp", "data=digits"], "en")
-    assert work.draw(drawn, first.id)[2]["value"] == first.id  # what is chosen stays chosen
 
 
 def test_a_report_is_framed_without_the_right_to_scripts(studio):

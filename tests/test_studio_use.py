@@ -77,13 +77,6 @@ def counting(monkeypatch):
     return asked
 
 
-def test_a_model_is_loaded_once(project, files, monkeypatch):
-    asked, models = counting(monkeypatch), model_cache.Loaded()
-    name = run(project, "mlp")
-    first, again = models.predict(name, files), models.predict(name, files)
-    assert asked == [name] and said(first) == said(again)
-
-
 def test_what_threads_ask_side_by_side_is_answered_as_one_by_one(project, files, monkeypatch):
     names = [run(project, "mlp"), run(project, "cnn")]
     alone = {name: said(models_api.predict(models_api.load(name), files)) for name in names}
@@ -147,13 +140,6 @@ def test_weights_put_in_their_place_in_the_same_instant_are_noticed(project, fil
     assert said(models.predict(name, files)) != before
 
 
-def test_few_models_stay(project, files):
-    models = model_cache.Loaded(most=1)
-    for system in ("mlp", "cnn", "mlp"):
-        models.predict(run(project, system), files[:1])
-    assert list(models.places) == [run(project, "mlp")]
-
-
 def test_the_one_asked_last_stays_longest(project, files):
     names = [run(project, "mlp"), run(project, "cnn"), str(project / "classify" / "third")]
     shutil.copytree(names[0], names[2])
@@ -171,11 +157,6 @@ def test_their_bytes_are_bounded(project, files):
         for name in names:
             models.predict(name, files[:1])
         assert list(models.places) == stay
-
-
-def test_published_weights_are_loaded_too():
-    with model_cache.Loaded().answering("efficientnet_lite") as model:
-        assert len(model.system.spec.labels) == 1000
 
 
 DAMAGES = {
@@ -437,13 +418,6 @@ def test_a_network_without_places_says_so(studio, project, files):
     assert "does not keep the places" in cards and found[0].picture in cards
 
 
-def test_asking_where_it_looked_changes_no_answer(studio, project, files):
-    form = form_of(studio, run(project, "cnn"))
-    first = form.several([str(files[0])], 5, True)[0]
-    again = form.several([str(files[0])], 5, False)[0]
-    assert first[0].said == again[0].said
-
-
 def test_published_weights_are_used_by_their_name(studio):
     form = form_of(studio, "efficientnet_lite")
     china = form.sampled()[2]
@@ -538,14 +512,6 @@ def test_a_chat_goes_on(studio, dropped):
     assert [turn.text for turn in second.turns if turn.role == "user"] == ["a", "b"]
 
 
-def test_several_answers_of_any_kind_stand_side_by_side(studio, dropped, files):
-    form = form_of(studio, "gives_boxes")
-    told = [option.default for option in form.asked.options.values()]
-    outputs = form.several(list(map(str, files[:2])), *told, 5, False)
-    assert outputs[1].count("<figure") == 2 and outputs[3] is None
-    assert "&lt;b&gt;" in outputs[1] and "<b>" not in outputs[1]
-
-
 # generators, and what neither answers nor draws
 
 
@@ -578,11 +544,6 @@ def test_a_generators_form_holds_its_own_options(draws):
     )
     assert set(draws.own) == {name for name, each in options.items() if each.default is not None}
     assert set(draws.further) == {"first", "walk", "device"}
-
-
-def test_the_form_can_be_filled_in(draws):
-    inputs = [part for part in draws.studio.blocks.blocks.values() if "precision" in vars(part)]
-    assert inputs and all(part.get_config()["interactive"] for part in inputs)
 
 
 def test_what_the_form_proposes_is_the_command(draws, monkeypatch):

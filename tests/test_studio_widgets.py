@@ -333,7 +333,7 @@ def served(blocks):
     )  # fmt: skip
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    door = security.Guard(outer, port=port, token="", lan=False, most_bytes=10**8)
+    door = security.Guard(outer, port=port)
     server = uvicorn.Server(uvicorn.Config(door, log_level="error", ws="none"))
     thread = threading.Thread(target=server.run, args=[[listening]], daemon=True)
     thread.start()

@@ -5,6 +5,7 @@ and as ``epochs=5``.
 """
 
 import errno
+import importlib
 import os
 import sys
 import traceback
@@ -151,7 +152,7 @@ def studio(
         Option("--share-lan", help=N_("also for other devices here, with the token that is shown")),
     ] = False,
 ) -> None:
-    from souron.studio import app as studio_app
+    studio_app = importlib.import_module("souron.studio.app")  # a form over these commands
 
     roots = [Path(folder) for folder in root or []]
     studio_app.start(

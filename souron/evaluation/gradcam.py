@@ -92,7 +92,7 @@ class _Recorder(TorchFunctionMode):
 def heat(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
     """Where each picture speaks for a class: (B, H, W) float32 in 0..1, on the processor.
 
-    ``image`` (B, C, H, W) as ``system.prepare`` gives it; ``label`` (B,) int64, the class that is
+    ``image`` (B, C, H, W) as ``system.batch`` gives it; ``label`` (B,) int64, the class that is
     asked about. Each picture is scaled to its own maximum; all is 0 where nothing speaks for the
     class. The system is asked in evaluation mode and float32, and left as it was; its weights may
     be frozen. Raises UserError where the system has no places to point at (see ``method``).

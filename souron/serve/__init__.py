@@ -1,1 +1,1 @@
-"""``souron serve``: what ``souron predict --json`` says, over HTTP."""
+"""``souron serve``: the predictions of ``souron predict --json`` over HTTP."""

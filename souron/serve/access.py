@@ -1,4 +1,4 @@
-"""Who may ask a server of souron: requests to its own address, from its own pages, with its token.
+"""Which requests a server accepts: to its own address, from its own pages, with its token.
 
 Any page that is open in the same browser can send requests to this computer. ``Door`` lets those in
 that are addressed to this server and not to a name that was made to lead here (DNS rebinding), come
@@ -32,7 +32,7 @@ INERT = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
     "media-src data:; frame-ancestors 'self'; sandbox"
 )
-SAID = "default-src 'none'; frame-ancestors 'none'"  # a page that leads on, which none may frame
+CLOSED = "default-src 'none'; frame-ancestors 'none'"  # of a page that redirects
 REFUSAL = (
     '<!doctype html><html lang="{language}"><meta charset="utf-8"><title>souron</title>'
     "<pre>{text}</pre></html>"
@@ -49,14 +49,14 @@ class Refused(Exception):
     def answer(self, scope: Scope) -> Response:
         """JSON to what sent JSON, a page to a browser that opens one, otherwise text."""
         headers, text = Headers(scope=scope), str(self.trouble)
-        kept = {"Content-Security-Policy": INERT, "Cache-Control": "no-store",
+        safe = {"Content-Security-Policy": INERT, "Cache-Control": "no-store",
                 "X-Content-Type-Options": "nosniff"}  # fmt: skip
         if headers.get("content-type", "").startswith("application/json"):
-            return JSONResponse({"detail": text}, self.status, kept)
+            return JSONResponse({"detail": text}, self.status, safe)
         if "text/html" in headers.get("accept", ""):
             page = REFUSAL.format(language=language(), text=html.escape(text))
-            return HTMLResponse(page, self.status, kept)
-        return PlainTextResponse(text, self.status, kept)
+            return HTMLResponse(page, self.status, safe)
+        return PlainTextResponse(text, self.status, safe)
 
 
 def wished(scope: Scope, lang: str = "") -> str:
@@ -64,13 +64,13 @@ def wished(scope: Scope, lang: str = "") -> str:
     headers = Headers(scope=scope)
     first = scope["path"].split("/")[1:2]
     cookie = cookie_parser(headers.get("cookie", "")).get("language", "")
-    said = [*first, lang, cookie]
-    return next((one for one in said if one in LANGUAGES), preferred(headers))
+    chosen = [*first, lang, cookie]
+    return next((one for one in chosen if one in LANGUAGES), preferred(headers))
 
 
 def preferred(headers: Headers) -> str:
-    """Of the languages in Accept-Language, the most liked that we speak; English otherwise."""
-    liked, best = "en", 0.0
+    """Of souron's languages, the one that Accept-Language prefers; English otherwise."""
+    chosen, best = "en", 0.0
     for part in headers.get("accept-language", "").split(","):
         name, _semicolon, quality = part.replace(" ", "").lower().partition(";q=")
         try:
@@ -78,24 +78,24 @@ def preferred(headers: Headers) -> str:
         except ValueError:
             continue
         if weight > best and name.partition("-")[0] in LANGUAGES:
-            liked, best = name.partition("-")[0], weight
-    return liked
+            chosen, best = name.partition("-")[0], weight
+    return chosen
 
 
 def addresses() -> list[str]:
-    """Where this computer is found by others, as it is written in an address."""
-    found = []
+    """This computer's addresses in its networks, as a URL writes them."""
+    numbers = []
     for interface in psutil.net_if_addrs().values():
         for item in interface:
             with suppress(ValueError):  # a hardware address
                 number = ipaddress.ip_address(item.address.partition("%")[0])
                 if not number.is_loopback and not number.is_link_local:
-                    found.append(f"[{number}]" if number.version == 6 else str(number))
-    return found
+                    numbers.append(f"[{number}]" if number.version == 6 else str(number))
+    return numbers
 
 
 class Door:
-    """Who may come in. ``check`` raises Refused, or returns what to answer at once, or None.
+    """Access control. ``check`` raises Refused, or returns a response to send at once, or None.
 
     With ``lan`` this computer's own addresses and name are its names too. With a ``token``, who
     opens an address that ends in ``?token=...`` gets a cookie; programs may send it as
@@ -155,14 +155,14 @@ class Door:
     def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
         if not self.token:
             return None
-        asked = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        said = [value for name, value in asked if name == "token"]
-        if scope["method"] in READ and any(map(self._is_token, said)):
-            rest = urlencode([item for item in asked if item[0] != "token"])
-            return self._let_in(scope, headers, rest)
-        shown = headers.get("authorization", "").removeprefix("Bearer ")
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        tokens = [value for name, value in query if name == "token"]
+        if scope["method"] in READ and any(map(self._is_token, tokens)):
+            rest = urlencode([item for item in query if item[0] != "token"])
+            return self._set_cookie(scope, headers, rest)
+        bearer = headers.get("authorization", "").removeprefix("Bearer ")
         cookie = cookie_parser(headers.get("cookie", "")).get(self.cookie, "")
-        if self._is_token(shown) or self._is_token(cookie):
+        if self._is_token(bearer) or self._is_token(cookie):
             return None
         raise Refused(
             401,
@@ -173,16 +173,16 @@ class Door:
             ),
         )
 
-    def _is_token(self, said: str) -> bool:
-        return hmac.compare_digest(said.encode(), self.token.encode())
+    def _is_token(self, text: str) -> bool:
+        return hmac.compare_digest(text.encode(), self.token.encode())
 
-    def _let_in(self, scope: Scope, headers: Headers, query: str) -> Response:
-        """The cookie, and on to the same address without the token. A browser is led there by a
-        page: where it came from elsewhere, it would follow a redirection without the cookie."""
+    def _set_cookie(self, scope: Scope, headers: Headers, query: str) -> Response:
+        """Set the cookie and redirect to the same address without the token. For a browser a page
+        does it: coming from another site, it would follow a 303 without the cookie."""
         where = "/" + quote(scope["path"]).lstrip("/") + (f"?{query}" if query else "")
         if "text/html" in headers.get("accept", ""):
             refresh = f'<meta http-equiv="refresh" content="0;url={html.escape(where)}">'
-            response: Response = HTMLResponse(refresh, headers={"Content-Security-Policy": SAID})
+            response: Response = HTMLResponse(refresh, headers={"Content-Security-Policy": CLOSED})
         else:
             response = RedirectResponse(where, 303)
         response.headers["Cache-Control"] = "no-store"
@@ -192,6 +192,6 @@ class Door:
 
 
 def _known() -> set[str]:
-    """Under which names others on the network find this computer."""
+    """The names under which others on the network reach this computer."""
     name = platform.node().lower()
     return {*addresses(), *({name, f"{name}.local"} if name else ())}

@@ -1,32 +1,34 @@
-"""The HTTP interface: its routes, its errors in the reader's language, its two pages."""
+"""The HTTP API: its routes, their schema, and errors in the reader's language."""
 
 import asyncio
 import sys
+import time
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+import souron
 from souron.kinds import signature
-from souron.serve import access, openapi, pages, uploads
+from souron.registry import task_name
+from souron.report import page
+from souron.serve import access, uploads
 from souron.serve.service import Service
-from souron.serve.uploads import Limits, Refusal
 from souron.utils.files import as_json
-from souron.utils.messages import N_, UserError, _, language, use_language
+from souron.utils.messages import LANGUAGES, UserError, _, language, use_language
 
-PREDICT, PAGES = "/predict", ("/", "/docs")
-CLOSE = {"connection": "close"}
-MORE = {  # headers that go with a status
-    408: CLOSE,
-    503: {"retry-after": "1"},
-}
-HEADERS = {  # of every answer: a page loads nothing, and is shown in no other page
+STATUS = {  # HTTP status of an error's code; 422 of every other
+    "broken upload": 400, "no files": 400, "path": 404, "method": 405, "too large": 413,
+    "content type": 415, "bug": 500, "busy": 503, "timeout": 504,
+}  # fmt: skip
+HEADERS = {  # of every response: a page loads nothing, and no other page frames it
     "content-security-policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -35,248 +37,223 @@ HEADERS = {  # of every answer: a page loads nothing, and is shown in no other p
 }
 
 
-def application(service: Service, door: access.Door) -> ASGIApp:
-    """The whole interface of one service, for those whom ``door`` lets in."""
-    options = service.answering.options
+class Label(BaseModel):
+    label: str
+    probability: float
+
+
+class Prediction(BaseModel):
+    model_config = ConfigDict(extra="allow")  # what other systems than classifiers predict
+
+    file: str
+    labels: list[Label] | None = None
+    error: str | None = None
+
+
+class Problem(BaseModel):
+    code: str
+    found: str
+    expected: str
+    fix: str = Field(alias="try")
+
+
+class ErrorBody(BaseModel):
+    error: Problem
+
+
+class Health(BaseModel):
+    ready: bool = True
+    model: str
+    task: str
+    uptime: float
+    waiting: int
+    served: int
+    cases: int
+    batches: int
+
+
+PREDICTIONS = [
+    {"file": "cat.jpg", "labels": [{"label": "cat", "probability": 0.97}]},
+    {"file": "broken.png", "error": "[truncated] broken.png: ..."},
+]
+
+
+def application(service: Service, token: bool) -> FastAPI:
+    """The API of a service, with a schema in the present language. ``token``: clients need one."""
+    options, limits = service.predictor.options, service.limits
+    errors = (
+        (400, _("the upload is damaged, was cut off, or brings no file")),
+        (413, _("too many bytes, or too many files")),
+        (415, _("neither a form nor JSON")),
+        (422, _("an option is not understood")),
+        (503, _("too many requests wait: try again later")),
+        (504, _("there was no answer in time")),
+    )
     app = FastAPI(
         title="souron serve",
+        version=souron.__version__,
+        description=_("The predictions of souron predict --json, over HTTP."),
         docs_url=None,
         redoc_url=None,
-        openapi_url=None,
         exception_handlers={
-            UserError: refused,
-            HTTPException: no_such,
-            Exception: mistake,
+            UserError: user_error,
+            HTTPException: http_error,
+            ClientDisconnect: disconnected,
+            Exception: bug,
         },
     )
 
     @app.post(
-        PREDICT,
-        summary=N_("Ask about files: in a form, or in JSON in base64"),
-        description=N_(
+        "/predict",
+        summary=_("Predictions for files, uploaded in a form or as JSON in base64"),
+        description=_(
             "One object for each file, as souron predict --json prints it. A file that cannot be "
             "read gets its error and spoils no other."
         ),
-        response_model=list[openapi.Answer],
-        response_description=N_("one object for each file"),
-        responses=openapi.RESPONSES,
-        openapi_extra={"requestBody": openapi.BODY, "parameters": openapi.parameters(options)},
+        response_model=list[Prediction],
+        response_description=_("one object for each file"),
+        responses={
+            200: {"content": {uploads.JSON: {"example": PREDICTIONS}}},
+            **{status: {"model": ErrorBody, "description": text} for status, text in errors},
+        },
+        openapi_extra={
+            "requestBody": uploads.request_body(),
+            "parameters": query_parameters(options),
+        },
     )
     async def predict(request: Request) -> Response:
+        chosen = signature.read_options(options, request.query_params, "/docs")
+        if service.waiting >= limits.requests:
+            raise UserError(
+                "busy",
+                _("too many requests wait"),
+                expected=_("fewer at a time"),
+                fix=_("again in a second"),
+            )
+        service.waiting += 1
         try:
-            content_type = request.headers.get("content-type", "")
-            said = signature.read_options(options, request.query_params, "/docs")
-            with Reading(service, request) as reading:
-                work = service.answer(content_type, await reading.body(), said)
-                answers = await in_time(work, request, service.limits)
-        except ClientDisconnect:
-            return Response(status_code=400)  # to nobody
+            async with asyncio.timeout(limits.seconds):
+                files = await uploads.read(request, limits)
+                predictions = await service.predict(files, chosen)
+        except TimeoutError as error:
+            found = _("there was no answer within {seconds} s")
+            raise UserError(
+                "timeout",
+                found.format(seconds=f"{limits.seconds:g}"),
+                expected=_("fewer or smaller files, or a server with more time"),
+                fix="souron serve ... timeout=120",
+            ) from error
+        finally:
+            service.waiting -= 1
         service.served += 1
-        return in_json(answers)
+        return json_response(predictions)
 
     @app.get(
         "/health",
-        summary=N_("Whether it is ready, for how long, and what it has done"),
-        response_model=openapi.Health,
-        response_description=N_("it is ready"),
-        responses={503: {"description": N_("the server is ending"), "model": openapi.Health}},
+        summary=_("Whether the server is ready, its uptime and its counts"),
+        response_description=_("the server is ready"),
     )
-    async def health() -> Response:
-        return in_json(service.health(), 503 if service.closing else 200)
-
-    @app.get("/openapi.json", include_in_schema=False)
-    async def described() -> Response:
-        return in_json(openapi.schema(app))
+    async def health() -> Health:
+        return Health(
+            model=service.name,
+            task=service.task,
+            uptime=round(time.monotonic() - service.start, 3),
+            waiting=service.waiting,
+            served=service.served,
+            cases=service.batcher.cases,
+            batches=service.batcher.batches,
+        )
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        return HTMLResponse(pages.docs(openapi.schema(app)))
+        """FastAPI's own page would load its scripts from elsewhere."""
+        title = _("The API")
+        text = page.page("serving_docs.html", title=title, schema=app.openapi(), as_json=as_json)
+        return HTMLResponse(text)
 
     @app.get("/", include_in_schema=False)
     async def start(request: Request) -> Response:
-        return HTMLResponse(pages.start(service, str(request.base_url), door.token))
+        about = {"title": service.name, "task": task_name(service.task), "service": service}
+        return HTMLResponse(page.page("serving.html", **about, url=request.base_url, token=token))
 
-    return Gate(app, service, door)
-
-
-class Reading:
-    """The body of a request, within the limits; its bytes count as held until the end."""
-
-    def __init__(self, service: Service, request: Request) -> None:
-        self.service, self.request = service, request
-        self.size = 0
-
-    def __enter__(self) -> "Reading":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.service.held -= self.size
-
-    async def body(self) -> bytes:
-        """Raises Refusal; ClientDisconnect where the client leaves."""
-        limits = self.service.limits
-        headers = self.request.headers
-        if headers.get("content-encoding", "identity") != "identity":
-            name = headers["content-encoding"][:100]
-            found = _("the request is packed as {name!r}").format(name=name)
-            raise Refusal(415, "content type", found, "identity")
-        declared = headers.get("content-length", "0")
-        if declared.isdecimal():
-            self.check(int(declared))
-        try:
-            async with asyncio.timeout(limits.seconds):
-                return b"".join([chunk async for chunk in self.chunks()])
-        except TimeoutError as error:
-            raise slow(limits) from error
-
-    async def chunks(self) -> Any:
-        async for chunk in self.request.stream():
-            self.size += len(chunk)
-            self.service.held += len(chunk)
-            self.check(self.size)
-            if self.service.held > self.service.limits.held:
-                raise busy()
-            yield chunk
-
-    def check(self, size: int) -> None:
-        most = self.service.limits.request
-        if size > most:
-            raise uploads.too_large(_("the request is larger"), most)
+    return app
 
 
-async def in_time(work: Coroutine, request: Request, limits: Limits) -> Any:
-    """What the work comes to. It ends where the client leaves (ClientDisconnect) or the time is
-    over (Refusal)."""
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(left(request))
-    both = (working, leaving)
-    try:
-        await asyncio.wait(both, timeout=limits.seconds, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        if leaving.done():
-            raise ClientDisconnect
-        raise Refusal(
-            504,
-            "timeout",
-            _("there was no answer within {seconds} s").format(seconds=f"{limits.seconds:g}"),
-            _("fewer or smaller files, or a server with more time"),
-            "souron serve ... timeout=120",
+def query_parameters(options: Mapping[str, signature.Option]) -> list[dict[str, Any]]:
+    """A system's options in OpenAPI. ``signature.read_options`` checks them."""
+    types = {bool: "boolean", int: "integer", float: "number"}
+    parameters = []
+    for name, option in options.items():
+        choice = option.choice
+        limits = {"minimum": choice.low, "maximum": choice.high, "enum": list(choice.among) or None}
+        schema = {"type": types.get(type(option.default), "string"), "default": option.default}
+        schema |= {key: value for key, value in limits.items() if value is not None}
+        parameters.append(
+            {"name": name, "in": "query", "description": _(choice.help), "schema": schema}
         )
-    finally:
-        for task in both:
-            task.cancel()
-
-
-async def left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    return parameters
 
 
 class Gate:
-    """Lets in whom ``door`` lets in, as many as may wait, each in the language of the reader; when
-    the server is ending, nobody.
+    """Lets in the requests that ``door`` allows, each to the application in its language."""
 
-    A request counts until its answer has been handed to the network.
-    """
-
-    def __init__(self, app: ASGIApp, service: Service, door: access.Door) -> None:
-        self.app, self.service, self.door = app, service, door
+    def __init__(self, service: Service, door: access.Door) -> None:
+        self.door = door
+        self.apps: dict[str, FastAPI] = {}
+        for each in LANGUAGES:
+            with use_language(each):
+                self.apps[each] = application(service, bool(door.token))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def dressed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=list(message["headers"]))
+                headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                message = {**message, "headers": headers.raw}
             await send(message)
 
         headers = Headers(scope=scope)
-        said = "accept-language" in headers
-        with use_language(access.preferred(headers) if said else language()):
-            ready = self.check(scope)
-            if ready is not None:
-                await ready(scope, receive, dressed)
-            elif scope["path"] != PREDICT:
-                await self.app(scope, receive, dressed)
-            else:
-                self.service.requests += 1
-                try:
-                    await self.app(scope, receive, dressed)
-                finally:
-                    self.service.requests -= 1
-
-    def check(self, scope: Scope) -> Response | None:
-        """What to answer at once."""
-        try:
-            ready = self.door.check(scope, linked=scope["path"] in PAGES)
-        except access.Refused as error:
-            told = error.trouble
-            return refusal(Refusal(error.status, told.code, told.found, told.expected, told.fix))
-        if ready is None and scope["path"] == PREDICT:
-            if self.service.closing:
-                return refusal(ending())
-            if self.service.requests >= self.service.limits.requests:
-                return refusal(busy())
-        return ready
+        chosen = access.preferred(headers) if "accept-language" in headers else language()
+        with use_language(chosen):
+            try:
+                linked = scope["path"] in ("/", "/docs")
+                app: ASGIApp = self.door.check(scope, linked=linked) or self.apps[chosen]
+            except access.Refused as refused:
+                app = error_response(refused.trouble, refused.status)
+            await app(scope, receive, send_with_headers)
 
 
-def in_json(thing: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(as_json(thing), status, headers, "application/json")
+def json_response(content: Any, status: int = 200, headers: Any = None) -> Response:
+    return Response(as_json(content), status, headers, "application/json")
 
 
-def problem(error: UserError) -> dict[str, Any]:
-    return {
-        "error": {
-            "code": error.code,
-            "found": error.found,
-            "expected": error.expected,
-            "try": error.fix,
-        }
-    }
+def error_response(error: UserError, status: int = 0) -> Response:
+    status = status or STATUS.get(error.code, 422)
+    problem = {
+        "code": error.code, "found": error.found, "expected": error.expected, "try": error.fix,
+    }  # fmt: skip
+    return json_response({"error": problem}, status, {"retry-after": "1"} if status == 503 else {})
 
 
-def refusal(error: UserError) -> Response:
-    status = getattr(error, "status", 422)
-    return in_json(problem(error), status, MORE.get(status))
+async def user_error(_request: Request, error: Any) -> Response:
+    return error_response(error)
 
 
-async def refused(_request: Request, error: Any) -> Response:
-    return refusal(error)
-
-
-async def no_such(request: Request, error: Any) -> Response:
+async def http_error(request: Request, error: Any) -> Response:
     path = request.url.path
     if error.status_code == 405:
         found = _("{path} does not take {method}").format(path=path, method=request.method)
-        return refusal(Refusal(405, "method", found, (error.headers or {}).get("Allow", "")))
+        return error_response(UserError("method", found, expected=error.headers["Allow"]))
     found = _("there is nothing at {path}").format(path=path)
-    return refusal(Refusal(error.status_code, "path", found, f"{PREDICT}, /health, /docs"))
+    return error_response(UserError("path", found, expected="/predict, /health, /docs"))
 
 
-async def mistake(_request: Request, error: Exception) -> Response:
-    """A mistake of souron's: whoever runs the server sees where."""
+async def disconnected(_request: Request, _error: Any) -> Response:
+    return Response(status_code=400)  # to nobody
+
+
+async def bug(_request: Request, error: Exception) -> Response:
+    """The person who runs the server sees where it happened."""
     traceback.print_exception(error, file=sys.stderr)
-    text = f"{type(error).__name__}: {error}"
     expected = _("this should not happen: it is a mistake in souron")
-    return refusal(Refusal(500, "bug", text, expected))
-
-
-def busy() -> Refusal:
-    return Refusal(
-        503, "busy", _("too many requests wait"), _("fewer at a time"), _("again in a second")
-    )
-
-
-def ending() -> Refusal:
-    return Refusal(503, "ending", _("the server is ending"), fix=_("again in a second"))
-
-
-def slow(limits: Limits) -> Refusal:
-    return Refusal(
-        408,
-        "slow",
-        _("the request was not whole within {seconds} s").format(seconds=f"{limits.seconds:g}"),
-        _("a faster connection, or a server with more time"),
-        "souron serve ... timeout=120",
-    )
+    return error_response(UserError("bug", f"{type(error).__name__}: {error}", expected=expected))

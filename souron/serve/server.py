@@ -1,38 +1,40 @@
-"""The web server below the interface: slow clients are cut off, and nothing accepted is lost."""
+"""The web server: where it listens, who may connect, and how it ends."""
 
-import asyncio
-import http
 import ipaddress
+import math
 import secrets
 from collections.abc import Callable
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from souron.serve import access
-from souron.serve.api import application, problem, slow
+from souron.serve.api import Gate
 from souron.serve.service import Service
-from souron.serve.uploads import Limits, Refusal
-from souron.utils.files import as_json
 from souron.utils.messages import UserError, _
 
-MOST_CONNECTIONS = 1000
+MAX_CONNECTIONS = 1000
 EVERYWHERE = ("0.0.0.0", "::")
-SECONDS_TO_CLOSE = 5  # for connections whose answers have been sent
+SECONDS_TO_CLOSE = 5  # for connections whose responses are being sent
 
 
 def serve(service: Service, host: str, port: int, tell: Callable[[list[str], str], None]) -> None:
-    """Answer until a signal comes. ``tell`` gets the addresses and the token ("" where only this
-    computer is served) once it answers. Raises UserError where nothing can listen there."""
+    """Serve until a signal comes. ``tell`` gets the addresses and the token ("" where only this
+    computer can connect). Raises UserError where nothing can listen there."""
+    shared = not is_loopback(host)
+    token = secrets.token_urlsafe(24) if shared else ""
+    gate = Gate(service, access.Door(port, token=token, lan=shared, programs=True))
+
+    def started(port: int) -> None:
+        gate.door = access.Door(port, token=token, lan=shared, programs=True)  # it was perhaps 0
+        name = f"[{host}]" if ":" in host else host
+        names = ["127.0.0.1", *access.addresses()] if host in EVERYWHERE else [name]
+        tell([f"http://{name}:{port}/" for name in names], token)
+
     config = uvicorn.Config(
-        nobody,
+        gate,
         host=host,
         port=port,
-        loop="asyncio",
-        http=cast(Any, partial(Connection, service.limits)),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -40,12 +42,13 @@ def serve(service: Service, host: str, port: int, tell: Callable[[list[str], str
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=SECONDS_TO_CLOSE,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=math.ceil(service.limits.seconds) + SECONDS_TO_CLOSE,
     )
     try:
-        Server(config, service, tell).run()
-    except SystemExit as error:
-        why = error.__context__
+        Server(config, started).run()
+    except SystemExit as error:  # uvicorn cannot listen there
+        why: Any = error.__context__
         raise UserError(
             "port",
             _("nothing can listen at {host}, port {port}: {why}").format(
@@ -59,12 +62,8 @@ def serve(service: Service, host: str, port: int, tell: Callable[[list[str], str
         service.close()
 
 
-async def nobody(_scope: Any, _receive: Any, _send: Any) -> None:
-    """Stands where the interface will be once the port is known."""
-
-
-def loopback(host: str) -> bool:
-    """Does nobody but this computer reach that address?"""
+def is_loopback(host: str) -> bool:
+    """Can only this computer connect to that address?"""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -72,102 +71,19 @@ def loopback(host: str) -> bool:
 
 
 class Server(uvicorn.Server):
-    """Ends gently: what was accepted is answered, what comes meanwhile is told to come again."""
+    """Calls ``started`` with its port. It opens the socket itself: one of ``Config.bind_socket``
+    lacks TCP_NODELAY, and each response would wait 40 ms for an acknowledgement."""
 
-    def __init__(
-        self, config: uvicorn.Config, service: Service, tell: Callable[[list[str], str], None]
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[int], None]) -> None:
         super().__init__(config)
-        self.service, self.tell = service, tell
+        self.on_start = started
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
-        host, others = self.config.host, not loopback(self.config.host)
-        port = self.servers[0].sockets[0].getsockname()[1]
-        token = secrets.token_urlsafe(24) if others else ""
-        door = access.Door(port, token=token, lan=others, programs=True)
-        self.config.loaded_app = application(self.service, door)
-        own = f"[{host}]" if ":" in host else host
-        names = ["127.0.0.1", *access.addresses()] if host in EVERYWHERE else [own]
-        self.tell([f"http://{name}:{port}/" for name in names], token)
+        self.on_start(self.servers[0].sockets[0].getsockname()[1])
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """A second signal ends at once. A signal is no error, the exit code is 0."""
+        """A second signal ends it at once. uvicorn would raise the signal again afterwards; here
+        the exit code is 0."""
         self.force_exit = self.should_exit
-        self.should_exit = self.service.closing = True
-
-    async def shutdown(self, sockets: Any = None) -> None:
-        while self.service.requests and not self.force_exit:
-            await asyncio.sleep(0.02)
-        await super().shutdown(sockets)
-
-
-class Connection(H11Protocol):
-    """Cuts off whoever sends a header, or takes an answer, too slowly. The interface itself looks
-    after bodies."""
-
-    def __init__(self, limits: Limits, **given: Any) -> None:
-        super().__init__(**given)
-        self.limits = limits
-        self.late: asyncio.TimerHandle | None = None  # until a header must be whole
-        self.full: asyncio.TimerHandle | None = None  # until what was sent must be taken
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS:
-            transport.abort()
-        self.watch()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self.watch()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        for timer in filter(None, (self.late, self.full)):
-            timer.cancel()
-        super().connection_lost(error)
-
-    def watch(self) -> None:
-        """Every header has so many seconds, however its bytes trickle in."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            if self.late is not None:
-                self.late.cancel()
-            self.late = None
-        elif self.late is None:
-            self.late = self.loop.call_later(self.limits.seconds, self.cut)
-
-    def cut(self) -> None:
-        if self.conn.our_state is h11.IDLE and not self.transport.is_closing():
-            self.refuse(slow(self.limits))
-        else:
-            self.transport.abort()
-
-    def send_400_response(self, msg: str) -> None:
-        self.refuse(Refusal(400, "http", _("this is no HTTP request"), "HTTP/1.1"))
-
-    def refuse(self, error: Refusal) -> None:
-        body = as_json(problem(error)).encode()
-        headers = [
-            ("content-type", "application/json"),
-            ("content-length", str(len(body))),
-            ("connection", "close"),
-        ]
-        reason = http.HTTPStatus(error.status).phrase.encode()
-        events = (
-            h11.Response(status_code=error.status, headers=headers, reason=reason),
-            h11.Data(data=body),
-            h11.EndOfMessage(),
-        )
-        for event in events:
-            self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self.full = self.loop.call_later(self.limits.seconds, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self.full is not None:
-            self.full.cancel()
-            self.full = None
+        self.should_exit = True

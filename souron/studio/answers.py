@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import model as models_api
+from souron.data.dataset import Rows
 from souron.evaluation import gradcam
 from souron.kinds.codecs import image, limits
 from souron.kinds.kind import Kind
@@ -60,7 +61,6 @@ def beside(given: Kind, said: Kind) -> Answer:
 
 def looked(model: models_api.Model, answer: Answer) -> str:
     """The address of a picture of where the network looked; in words why there is none."""
-    import torch
 
     from souron.report import plots
 
@@ -72,7 +72,7 @@ def looked(model: models_api.Model, answer: Answer) -> str:
         given = Picture.read(place.path, frame=place.frame, **model.reading)
         pixels = given.square(system.spec.side, system.spec.channels)
         best = system.spec.labels.index(answer.said.best[0])
-        batch = system.prepare(pixels[None], torch.tensor([best]))
+        batch = system.batch(Rows(pixels[None], None))
         heat = gradcam.heat(system, batch.image, batch.label)
     except UserError as error:
         return error.found

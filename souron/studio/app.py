@@ -22,13 +22,12 @@ from typing import Any
 
 from souron.serve import access
 from souron.studio import security
-from souron.studio.jobs import Jobs
+from souron.studio.jobs import Jobs, only_server
 from souron.studio.paths import Roots
 from souron.studio.shared import PAGES, Studio
 from souron.utils import messages
 from souron.utils.messages import UserError, _, use_language
 
-MOST_UPLOADED = 2 * 10**9  # bytes of one file
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Hiragino Sans", "Noto Sans JP",
          "Noto Sans CJK JP", "Yu Gothic UI", "Meiryo", "sans-serif"]  # fmt: skip
 WARM = 3.0  # seconds after which the first page is there, and the cores are free
@@ -108,13 +107,10 @@ def application(
             enable_monitoring=False, pwa=False, theme=theme(),
             head=f'<script src="/static/studio.js" data-language="{language}"></script>'
                  '<link rel="stylesheet" href="/static/studio.css">',
-            max_file_size=MOST_UPLOADED, show_error=True,
+            max_file_size=security.MOST_UPLOADED, show_error=True,
         )  # fmt: skip
     files.add(outer, project, jobs)
-    guarded = security.Guard(
-        outer, port=port, token=token, lan=lan, place=place, most_bytes=MOST_UPLOADED
-    )
-    return guarded, jobs
+    return security.Guard(outer, port=port, token=token, lan=lan, place=place), jobs
 
 
 def start(
@@ -126,6 +122,11 @@ def start(
     share_lan: bool = False,
 ) -> None:
     """Serve until Ctrl-C. Trainings go on; they are found again. Raises UserError."""
+    with only_server(project):
+        _start(project, port, roots, browser, share_lan)
+
+
+def _start(project: Path, port: int, roots: Sequence[Path], browser: bool, share_lan: bool) -> None:
     import uvicorn
 
     token = secrets.token_urlsafe(24) if share_lan else ""
@@ -178,7 +179,7 @@ def unless_cancelled(record: logging.LogRecord) -> bool:
 
 
 async def nobody(_scope: Any, _receive: Any, _send: Any) -> None:
-    """Stands where the application will be once the port is known."""
+    """Placeholder until the port is known."""
 
 
 def listen(settings: Any) -> Any:

@@ -18,7 +18,7 @@ class Confirm:
         import gradio as gr
 
         self.button = gr.Button(ask, variant="stop", **NARROW)
-        with gr.Column(visible=False) as self.asked:
+        with gr.Column(visible=False) as self.column:
             self.question = gr.HTML()
             with gr.Row():
                 self.yes = gr.Button(do, variant="stop", **NARROW)
@@ -27,24 +27,22 @@ class Confirm:
     def connect(
         self,
         says: Callable,
-        question: Callable[..., Sequence[Any]],
+        question: Callable[..., str],
         do: Callable[..., Any],
         inputs: Sequence[Any],
         outputs: Sequence[Any],
-        kept: Sequence[Any] = (),
     ) -> Any:
-        """``question`` takes ``inputs`` and gives a text, and values for the states ``kept``;
-        ``do`` takes both. The event after which it is done."""
+        """``question`` and ``do`` take ``inputs``. The event after which it is done."""
         import gradio as gr
 
         def ask(*values: Any) -> list[Any]:
-            text, *more = question(*values)
-            return [gr.update(visible=True), Markup('<p role="alert">{}</p>').format(text), *more]
+            text = Markup('<p role="alert">{}</p>').format(question(*values))
+            return [gr.update(visible=True), text]
 
         def hide() -> Any:
             return gr.update(visible=False)
 
-        self.button.click(says(ask), list(inputs), [self.asked, self.question, *kept], **QUIET)
-        self.no.click(hide, None, self.asked, **QUIET)
-        self.yes.click(hide, None, self.asked, **QUIET)
-        return self.yes.click(says(do), [*inputs, *kept], list(outputs), **QUIET)
+        self.button.click(says(ask), list(inputs), [self.column, self.question], **QUIET)
+        self.no.click(hide, None, self.column, **QUIET)
+        self.yes.click(hide, None, self.column, **QUIET)
+        return self.yes.click(says(do), list(inputs), list(outputs), **QUIET)

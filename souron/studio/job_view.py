@@ -7,7 +7,7 @@ nothing, and opening it again finds the job.
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from markupsafe import Markup
@@ -198,38 +198,19 @@ def live_table(rows: list[dict[str, Any]]) -> Markup:
     return table(heads, body, _("so far"))
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a forecast was asked for."""
-
-    job: str = ""  # the one that finds out
-    words: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What is known of it."""
-
-    asked: Asked = field(default_factory=Asked)
-    text: str = ""
-    ready: bool = False  # to be started
-    done: bool = False
-    fits: bool = False  # the form still holds what was asked
-
-
 class Forecast:
     """Two buttons: what it would take, and go, which can be pressed once that is known.
 
     A page fills its form and asks in an order that nothing promises. Hence what stands there is
-    made anew, twice a second, of what was asked and what the form holds.
+    made anew, twice a second, of the job that finds out and what the form holds.
     """
 
     def __init__(self, studio: Studio, go: str) -> None:
         import gradio as gr
 
         self.studio = studio
-        self.asked = gr.State(Asked())
-        self.told = gr.HTML(elem_classes="forecast")
+        self.job = gr.State("")  # the id of the one that finds out
+        self.answer = gr.HTML(elem_classes="forecast")
         with gr.Row():
             self.ask = gr.Button(_("What will it take?"), variant="secondary")
             self.go = gr.Button(go, variant="primary", interactive=False)
@@ -240,55 +221,49 @@ class Forecast:
         import gradio as gr
 
         says = self.studio.says
-        quiet: Any = {"show_progress": "hidden"}
-        found = gr.State(Found())
+        drawn = gr.State(None)  # what stands on the page: (id, state)
 
         def begin(*values: Any) -> Any:
             return self.studio.jobs.start(read(*values), self.studio.language).id
 
-        def look(asked: Asked, before: Found, *values: Any) -> list[Any]:
-            found = before if before.asked == asked and before.done else self.look(asked)
-            fits = False
+        def look(id: str, before: Any, *values: Any) -> list[Any]:
+            forecast, words = self.studio.find(id), None
             with suppress(UserError):
-                fits = read(*values) == asked.words
-            found = replace(found, fits=fits)
-            if found == before:
+                words = [*read(*values), "--forecast"]
+            fits = forecast is not None and forecast.words == words
+            now = (id, forecast.state) if forecast is not None and fits else None
+            if now == before:
                 return [gr.skip()] * 3
-            text, ready = (found.text, found.ready) if found.fits else ("", False)
-            return [found, text, gr.update(interactive=ready)]
+            text, ready = self.look(forecast) if forecast is not None and now else ("", False)
+            return [now, text, gr.update(interactive=ready)]
 
-        self.ask.click(says(self.asking(read)), form, self.asked, **quiet)
-        gr.Timer(0.5).tick(says(look), [self.asked, found, *form],
-                           [found, self.told, self.go], **QUIET)  # fmt: skip
-        self.go.click(says(begin), form, job, **quiet).then(Asked, None, self.asked, **quiet)
+        inputs = [self.job, *form]
+        self.ask.click(says(self.asking(read)), inputs, self.job, **QUIET)
+        gr.Timer(0.5).tick(says(look), [self.job, drawn, *form],
+                           [drawn, self.answer, self.go], **QUIET)  # fmt: skip
+        self.go.click(says(begin), form, job, **QUIET).then(lambda: "", None, self.job, **QUIET)
 
-    def asking(self, read: Callable[..., list[str]]) -> Callable[..., Asked]:
-        def ask(*values: Any) -> Asked:
-            words = read(*values)
-            job = self.studio.jobs.start([*words, "--forecast"], self.studio.language, queued=False)
-            return Asked(job.id, words)
+    def asking(self, read: Callable[..., list[str]]) -> Callable[..., str]:
+        """Starts a forecast in the place of the one before."""
+
+        def ask(before: str, *values: Any) -> str:
+            words = [*read(*values), "--forecast"]
+            with suppress(UserError):  # it is still running
+                self.studio.jobs.get(before).forget()
+            return self.studio.jobs.start(words, self.studio.language, queued=False).id
 
         return ask
 
-    def look(self, asked: Asked) -> Found:
-        """What the asking has found so far."""
-        job = self.studio.find(asked.job)
-        if job is None:
-            return Found(asked)
+    def look(self, job: Job) -> tuple[str, bool]:
+        """What a forecast has found so far, and whether the work may be started."""
         if job.state in ALIVE:
-            text = Markup('<p role="status">{}</p>').format(_("trying a few steps …"))
-            return Found(asked, text)
-        found = (job.result or {}).get("forecast")
-        said = job.trouble or {"code": job.state, "found": job.log[-500:]}
-        with suppress(UserError):  # another tab was faster
-            job.forget()
-        if found is None:
-            text = trouble(said.get("code", ""), said.get("found", ""), said.get("expected", ""),
-                           said.get("try", ""))  # fmt: skip
-            return Found(asked, text, done=True)
-        text = Markup('<p role="status"><strong>{}</strong></p>').format(
-            _("It will take about {time} and {memory} of memory.").format(
-                time=units.seconds(found["seconds"]), memory=units.size(found["bytes"])
-            )
+            return Markup('<p role="status">{}</p>').format(_("trying a few steps …")), False
+        forecast = (job.result or {}).get("forecast")
+        if forecast is None:
+            error = job.trouble or {"code": job.state, "found": job.log[-500:]}
+            return trouble(error["code"], error["found"], error.get("expected", ""),
+                           error.get("try", "")), False  # fmt: skip
+        text = _("It will take about {time} and {memory} of memory.").format(
+            time=units.seconds(forecast["seconds"]), memory=units.size(forecast["bytes"])
         )
-        return Found(asked, text, ready=True, done=True)
+        return Markup('<p role="status"><strong>{}</strong></p>').format(text), True

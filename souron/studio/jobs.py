@@ -1,9 +1,9 @@
 """The studio's jobs: command lines that run in processes of their own, one after another.
 
 A job is a folder. Its process writes there what happens (``--events``), what came out (``--json``)
-and what it said. It leads a session of its own, so that it outlives the page and the server; all
-that a server knows of a job it reads from the folder and asks of the operating system, so that the
-next server finds the job again. What is damaged in a folder counts as missing.
+and its log; the server writes ``job.json``, and reads it when it starts. The process leads a
+session of its own, so that it outlives the page and the server: the next server finds the job
+again. One server at a time works on a project (``only_server``).
 """
 
 import json
@@ -16,17 +16,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
 
 from souron.cli import arguments
-from souron.utils.files import as_json
+from souron.studio.paths import is_folder
+from souron.utils import files
 from souron.utils.messages import LANGUAGES, UserError, _, near, unknown_option
 
 COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "souron")  # -P: no module from this folder
@@ -37,21 +37,13 @@ LONGEST = 100_000  # characters of a command line
 
 GRACE = 10.0  # seconds that a process has to keep its work before a second stop ends it
 PAUSE = 0.5  # seconds between two looks at the queue
-PATIENCE = 10.0  # seconds to wait for another server to let go of the queue
 
-MOST_ABOUT = 2**20  # bytes of job.json
-MOST_RESULT = 2**26  # bytes of result.json
 MOST_LOG = 2**16  # bytes of log.txt, the last ones
 MOST_EVENTS = 2**26  # bytes of events.jsonl at once, the last ones
-MOST_LINE = 2**18  # bytes of an event
-RECENT = 500  # events at hand, the last ones
-MOST_LOOKS = 10_000  # rows of a curve
+MOST_ROWS = 10_000  # of a curve
 
-TEXTS = ("phase", "text", "folder", "picture")  # what an event may hold
-NUMBERS = ("time", "fraction", "seconds_left")
+ID = re.compile(r"[0-9]{6,9}-[0-9a-f]{8}")
 ERROR = ("code", "found", "expected", "try")
-
-_children: dict[int, subprocess.Popen] = {}  # of this server, by their number: to be waited for
 
 
 def state_name(state: str) -> str:
@@ -65,17 +57,47 @@ def state_name(state: str) -> str:
     }[state]
 
 
+@contextmanager
+def only_server(project: Path) -> Iterator[None]:
+    """Within the block no other server works on the project. Raises UserError where one does. The
+    system lets go of the lock when the server is killed."""
+    place = project.absolute() / ".studio" / "server.lock"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            "busy",
+            _("another studio is open for {folder}").format(folder=project),
+            expected=_("one studio for the runs of a folder"),
+            fix=_("use that one, or souron studio project=FOLDER"),
+            exit=4,
+        ) from error
+    except OSError as error:
+        raise files.cannot_write(place, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class Jobs:
     """The jobs of a project. ``run`` starts those that wait, one at a time, in the order of their
-    making. Several servers may do so on one project: each job is started once."""
+    making."""
 
     def __init__(self, project: Path) -> None:
         self.folder = project.absolute() / ".studio" / "jobs"
-        self._lock = FileLock(self.folder / "lock")  # who holds it may change jobs
-        self._known: dict[str, Job] = {}
+        self._lock = threading.RLock()  # who holds it may change jobs
         self._wake = threading.Event()
         self._closing = False
         self._thread: threading.Thread | None = None
+        ids = [path.name for path in self.folder.glob("*-*") if ID.fullmatch(path.name)]
+        self._jobs = {  # by their ids, oldest first
+            id: Job(self, id, read_note(self.folder / id / "job.json"))
+            for id in sorted(ids, key=place_of)
+            if is_folder(self.folder / id)
+        }
 
     def start(self, words: Sequence[str], language: str, *, queued: bool = True) -> "Job":
         """A new job that does what ``souron`` does with these words, such as ``["train", "cnn"]``:
@@ -86,75 +108,47 @@ class Jobs:
 
     def add(self, words: list[str], language: str, queued: bool, place: Path) -> "Job":
         """A new job whose words are known to be good, to be run in the folder ``place``."""
-        about = {"words": words, "language": language, "queued": queued, "made": time.time(),
-                 "place": str(place)}  # fmt: skip
+        note = {"words": words, "language": language, "queued": queued, "made": time.time(),
+                "place": str(place)}  # fmt: skip
         with self.changing():
-            job = self._new(about)
+            number = max((place_of(id)[0] for id in self._jobs), default=0) + 1
+            id = f"{number:06}-{secrets.token_hex(4)}"
+            write(self.folder / f".{id}" / "job.json", note)
+            (self.folder / f".{id}").rename(self.folder / id)
+            job = self._jobs[id] = Job(self, id, note)
             if not queued:
                 job.launch()
         self._wake.set()
         return job
 
-    def _new(self, about: dict[str, Any]) -> "Job":
-        number = max((place_of(id)[0] for id in self._ids()), default=0) + 1
-        id = f"{number:06}-{secrets.token_hex(4)}"
-        unfinished = self.folder / f".{id}"
-        unfinished.mkdir()
-        write(unfinished / "job.json", about)
-        unfinished.rename(self.folder / id)
-        return self._job(id)
-
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Within the block no other thread and no other server changes jobs. Raises UserError."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self._lock.acquire(PATIENCE):
+        """Within the block no other thread changes jobs. Raises UserError."""
+        with self._lock:
+            try:
                 yield
-        except Timeout as error:
-            raise UserError(
-                "busy",
-                _("another studio holds the jobs in {folder}").format(folder=self.folder),
-                expected=_("an answer within {seconds:.0f} seconds").format(seconds=PATIENCE),
-                exit=4,
-            ) from error
-        except OSError as error:
-            why = error.strerror or error
-            raise UserError(
-                "disk",
-                _("{path} cannot be written: {why}").format(path=self.folder, why=why),
-                expected=_("a folder that can be written, with room for the run"),
-                exit=4,
-            ) from error
+            except OSError as error:
+                raise files.cannot_write(self.folder, error) from error
 
     def all(self) -> list["Job"]:
         """Newest first."""
-        return [self._job(id) for id in reversed(self._ids())]
+        return list(self._jobs.values())[::-1]
 
     def get(self, id: str) -> "Job":
         """Raises UserError where there is no such job."""
-        if not is_id(id) or not is_folder(self.folder / id):
+        if id not in self._jobs:
             raise UserError(
                 "job",
                 _("there is no such job: {id!r}").format(id=str(id)[:40]),
-                expected=_("one of the {count} jobs here").format(count=len(self._ids())),
+                expected=_("one of the {count} jobs here").format(count=len(self._jobs)),
                 exit=3,
             )
-        return self._job(id)
+        return self._jobs[id]
 
-    def _job(self, id: str) -> "Job":
-        return self._known.get(id) or self._known.setdefault(id, Job(self, id))
-
-    def _ids(self) -> list[str]:
-        """Oldest first."""
-        try:
-            there = [path.name for path in self.folder.iterdir() if is_id(path.name)]
-        except OSError:
-            return []
-        return sorted((id for id in there if is_folder(self.folder / id)), key=place_of)
-
-    def forgotten(self, id: str) -> None:
-        self._known.pop(id, None)
+    def remove(self, job: "Job") -> None:
+        """Remove its folder. Within ``changing``."""
+        self._jobs.pop(job.id, None)
+        shutil.rmtree(job.place, ignore_errors=True)
 
     def run(self) -> None:
         """From here on a thread starts what waits."""
@@ -173,19 +167,15 @@ class Jobs:
 
     def _serve(self) -> None:
         while not self._closing:
-            with suppress(
-                UserError, OSError
-            ):  # of the lock or the disk: the next look may do better
+            with suppress(UserError, psutil.Error):  # the next look may do better
                 self.advance()
             self._wake.wait(PAUSE)
             self._wake.clear()
 
     def advance(self) -> None:
         """Start the queued job whose turn it is, unless another one runs."""
-        if not self.folder.is_dir():
-            return
-        with self._lock.acquire(timeout=0):
-            going = [job for job in map(self._job, self._ids()) if not job.settle()]
+        with self.changing():
+            going = [job for job in self._jobs.values() if not job.settle()]
             queued = [job for job in going if job.queued]
             waiting = [job for job in queued if job.state == "waiting"]
             if waiting and not any(job.process() for job in queued):
@@ -193,107 +183,90 @@ class Jobs:
 
 
 class Job:
-    """A view of its folder: every property says what is on the disk now."""
+    """One job. What it did so far is read on from its files."""
 
-    def __init__(self, jobs: Jobs, id: str) -> None:
-        self.jobs, self.id = jobs, id
-        self.place = jobs.folder / id
-        self._told = Told(self.place / "events.jsonl")
-        self._settled = False
-
-    @property
-    def _about(self) -> dict[str, Any]:
-        found = values(self.place / "job.json", MOST_ABOUT)
-        return found[0] if found and isinstance(found[0], dict) else {}
+    def __init__(self, jobs: Jobs, id: str, note: dict[str, Any]) -> None:
+        self.jobs, self.id, self.place = jobs, id, jobs.folder / id
+        self.note = note  # what job.json holds; {} where that is damaged
+        self._events = Events(self.place / "events.jsonl")
+        self._child: subprocess.Popen | None = None  # where this server started it
 
     def _note(self, **more: Any) -> None:
-        """Raises OSError, also where what was noted before cannot be read just now."""
-        about = self._about
-        if not about:
-            raise OSError(f"{self.place / 'job.json'} cannot be read")
-        write(self.place / "job.json", {**about, **more})
+        self.note.update(more)
+        write(self.place / "job.json", self.note)
 
     @property
     def words(self) -> list[str]:
-        words = self._about.get("words")
-        return [str(word) for word in words] if isinstance(words, list) else []
+        return list(self.note.get("words", ()))
 
     @property
     def language(self) -> str:
-        language = self._about.get("language")
-        return language if language in LANGUAGES else LANGUAGES[0]
+        return self.note.get("language", LANGUAGES[0])
 
     @property
     def queued(self) -> bool:
-        return self._about.get("queued") is True
+        return self.note.get("queued") is True
 
     @property
     def made(self) -> float:
         """In seconds since 1970."""
-        return number(self._about.get("made")) or 0.0
+        return self.note.get("made", 0.0)
 
     @property
     def begun(self) -> float | None:
         """When its process was started, in seconds since 1970."""
-        return number(self._about.get("begun"))
+        return self.note.get("begun")
 
     @property
     def _cwd(self) -> Path:
         """The folder that its words speak from."""
-        return Path(str(self._about.get("place") or "."))
+        return Path(self.note.get("place", "."))
 
     @property
     def state(self) -> str:
         """One of ``ALIVE`` and ``OVER``."""
-        about = self._about
-        if about.get("over") in OVER:
-            return about["over"]
-        if not about or "trouble" in about:
+        note = self.note
+        if "over" in note:
+            return note["over"]
+        if not note or "trouble" in note:
             return "failed"
-        if "lost" in about:
-            return "killed"
-        if "pid" not in about:
-            return "stopped" if "stopped" in about else "waiting"
+        if "pid" not in note:
+            return "stopped" if "stopped" in note else "waiting"
         lives = self.process() is not None  # asked first: it says how it ended, and then ends
-        ended = self._told.read().ended
+        ended = self._events.read().ended
         if ended is not None:
             return {0: "done", 130: "stopped"}.get(ended, "failed")
         if lives:
             return "running"
-        return "stopped" if "stopped" in about and "killed" not in about else "killed"
+        return "stopped" if "stopped" in note and "killed" not in note else "killed"
 
     def process(self) -> psutil.Process | None:
         """Its process while it lives. Another one that got its number later is none of ours."""
-        wait_for_children()
-        about = self._about
-        pid, created = about.get("pid"), number(about.get("created")) or 0.0
-        if not isinstance(pid, int) or pid <= 0:
+        if "pid" not in self.note:
             return None
         try:
-            found = psutil.Process(pid)
-            if found.status() == psutil.STATUS_ZOMBIE:
+            process = psutil.Process(self.note["pid"])
+            if self._child is not None:
+                return process if self._child.poll() is None else None
+            if process.status() == psutil.STATUS_ZOMBIE:
                 return None
             # setting the clock shifts the time of creation, but not the command line
-            ours = abs(found.create_time() - created) < 1 or any(
-                str(self.place) in word for word in found.cmdline()
+            ours = abs(process.create_time() - self.note["created"]) < 1 or any(
+                str(self.place) in word for word in process.cmdline()
             )
-        except (psutil.Error, OSError, ValueError, OverflowError):
+        except (psutil.Error, OSError, ValueError, TypeError, KeyError, OverflowError):
             return None
-        return found if ours else None
+        return process if ours else None
 
     @property
     def last(self) -> dict[str, Any]:
         """The last event; {} before the first."""
-        return dict(self._told.read().last)
-
-    def events(self, after: int = 0) -> list[dict[str, Any]]:
-        """Those whose "number" is ``after`` or higher, of the last ``RECENT``."""
-        return self._told.read().since(after)
+        return self._events.read().last
 
     @property
     def curve(self) -> list[dict[str, float]]:
         """The distinct values of its train events, in order."""
-        return list(self._told.read().curve)
+        return list(self._events.read().curve)
 
     @property
     def picture(self) -> Path | None:
@@ -304,31 +277,24 @@ class Job:
     @property
     def folder(self) -> Path | None:
         """The run's or comparison's, once it is known."""
-        text = self._told.read().folder
+        text = self._events.read().folder
         if not text:
             return None
         return Path(text) if self._cwd == Path.cwd() else self._cwd / text
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The object that the command printed; {"lines": [...]} where it was not one object."""
-        lines = [
-            line
-            for line in values(self.place / "result.json", MOST_RESULT)
-            if not (isinstance(line, dict) and line.keys() == {"error"})
-        ]
-        if len(lines) == 1 and isinstance(lines[0], dict):
-            return lines[0]
-        return {"lines": lines} if lines else None
+        """The object that the command printed."""
+        result = read_json(self.place / "result.json")
+        return result if isinstance(result, dict) and result.keys() != {"error"} else None
 
     @property
     def trouble(self) -> dict[str, str] | None:
         """What went wrong: "code", "found", "expected", "try"."""
-        about = self._about
-        error = about.get("trouble") or self._told.read().error
-        if isinstance(error, dict):
+        error = self.note.get("trouble") or self._events.read().error
+        if error:
             return {name: str(error.get(name) or "") for name in ERROR}
-        if not about:
+        if not self.note:
             path = self.place / "job.json"
             return trouble("damaged", _("{path} cannot be read").format(path=path))
         if self.state == "killed":
@@ -337,60 +303,61 @@ class Job:
 
     @property
     def log(self) -> str:
-        """The end of what it said on stderr."""
-        return content(self.place / "log.txt", MOST_LOG).decode("utf-8", "replace")
+        """The end of its stderr."""
+        try:
+            with (self.place / "log.txt").open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - MOST_LOG))
+                return file.read(MOST_LOG).decode("utf-8", "replace")
+        except OSError:
+            return ""
 
     def launch(self) -> None:
         """Start the process, within ``Jobs.changing``."""
-        words, language = self.words, self.language
         self._note(begun=time.time())  # without a number afterwards, the server died meanwhile
         try:
-            check(words, language)
-            child = self._spawn(words, language)
+            check(self.words, self.language)
+            child = self._spawn()
         except UserError as error:
             self._note(trouble=trouble(error.code, error.found, error.expected, error.fix))
             return
         except (OSError, ValueError) as error:
             self._note(trouble=trouble("start", str(error)))
             return
-        _children[child.pid] = child
+        self._child = child
         try:
             self._note(pid=child.pid, created=psutil.Process(child.pid).create_time())
-        except (OSError, psutil.Error):
-            child.kill()  # nobody would find it again
+        except (UserError, OSError, psutil.Error):
+            child.kill()  # the next server would not find it
+            child.wait()
+            self.note["over"] = "killed"
             raise
 
-    def _spawn(self, words: list[str], language: str) -> subprocess.Popen:
+    def _spawn(self) -> subprocess.Popen:
+        verb, *words = self.words
         events = self.place / "events.jsonl"
         with (
             (self.place / "result.json").open("wb") as result,
             (self.place / "log.txt").open("wb") as log,
         ):
             return subprocess.Popen(
-                [*COMMAND, words[0], "--json", f"--events={events}", *words[1:]],
+                [*COMMAND, verb, "--json", f"--events={events}", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=result,
                 stderr=log,
                 cwd=self._cwd,
-                env={**os.environ, "SOURON_LANG": language},
+                env={**os.environ, "SOURON_LANG": self.language},
                 start_new_session=True,
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
 
     def settle(self) -> bool:
-        """Note what became of it once it is over, so that this is not asked again; whether it is.
-        Within ``Jobs.changing``."""
-        about = self._about
-        if self._settled or not about:
-            return True
-        if about.keys().isdisjoint(("pid", "trouble", "lost", "over")) and "begun" in about:
-            self._note(lost=True)
-        state = self.state
-        if state in OVER and self.process() is None:
-            if "over" not in about:
-                self._note(over=state)
-            self._settled = True
-        return self._settled
+        """Whether it is over; that is noted, so that the next server need not find out."""
+        if "over" not in self.note and self.note:
+            state = self.state
+            if state not in OVER or self.process() is not None:
+                return False
+            self._note(over=state)
+        return True
 
     def stop(self) -> None:
         """Ask its process to keep the work and end; asked again after ``GRACE``, end it. A waiting
@@ -403,11 +370,11 @@ class Job:
                     self._ask_to_end()
 
     def _ask_to_end(self) -> None:
-        process, asked = self.process(), number(self._about.get("stopped"))
-        if process is not None and asked is None:
+        process, stopped = self.process(), self.note.get("stopped")
+        if process is not None and stopped is None:
             process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))
             self._note(stopped=time.time())
-        elif process is not None and time.time() - (asked or 0) >= GRACE:
+        elif process is not None and time.time() - self.note["stopped"] >= GRACE:
             process.kill()
             self._note(killed=time.time())
 
@@ -415,11 +382,10 @@ class Job:
         """A new job that goes on with what this one kept, or begins again where it kept nothing.
         Raises UserError unless it was stopped, killed or failed."""
         with self.jobs.changing():
-            next_one = self._about.get("resumed")
-            if is_id(next_one) and is_folder(self.jobs.folder / str(next_one)):
-                going = self.jobs.get(str(next_one))
-                if going.state in ALIVE:  # asked twice
-                    return going
+            with suppress(UserError):
+                resumed = self.jobs.get(self.note.get("resumed", ""))
+                if resumed.state in ALIVE:  # the button was pressed twice
+                    return resumed
             if self.state not in ("stopped", "killed", "failed"):
                 raise UserError(
                     "resume",
@@ -436,7 +402,7 @@ class Job:
         return job
 
     def _words_to_go_on(self) -> list[str]:
-        words, folder = self.words, self._told.read().folder
+        words, folder = self.words, self._events.read().folder
         if words[:1] not in (["train"], ["compare"]) or not folder:
             return words
         if not (self._cwd / folder / "args.yaml").is_file():
@@ -454,86 +420,50 @@ class Job:
                     expected=_("a job that is over; stop it first"),
                     exit=5,
                 )
-            gone = self.jobs.folder / f".{self.id}"
-            self.place.rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
-            self.jobs.forgotten(self.id)
+            self.jobs.remove(self)
 
 
-class Told:
+class Events:
     """What a process wrote of its events. Each look reads on from where the last one ended."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._begin()
-
-    def _begin(self) -> None:
-        self._offset = self._count = 0
-        self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
+        self._offset = 0
         self.last: dict[str, Any] = {}
         self.curve: list[dict[str, float]] = []
         self.folder = ""
         self.ended: int | None = None  # the exit code
         self.error: dict[str, Any] | None = None
 
-    def read(self) -> "Told":
+    def read(self) -> "Events":
         """Itself, with all that is there by now."""
-        with self._lock, suppress(OSError):
-            if self.path.is_file():
-                with self.path.open("rb") as file:
-                    self._read_on(file)
+        with self._lock, suppress(OSError), self.path.open("rb") as file:
+            self._offset = max(self._offset, file.seek(0, os.SEEK_END) - MOST_EVENTS)
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):  # the rest is yet to be written
+                    break
+                self._offset += len(line)
+                self._take(line)
         return self
 
-    def _read_on(self, file: BinaryIO) -> None:
-        size = file.seek(0, os.SEEK_END)
-        if size < self._offset:
-            self._begin()
-        self._offset = max(self._offset, size - MOST_EVENTS)
-        file.seek(self._offset)
-        while self._offset < size:
-            line = file.readline(MOST_LINE)
-            if not line.endswith(b"\n") and len(line) < MOST_LINE:
-                return  # the rest is yet to be written
-            self._offset += len(line)
-            self._take(value(line))
-
-    def _take(self, line: Any) -> None:
-        if not isinstance(line, dict):
+    def _take(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:  # the disk was full
             return
-        if isinstance(line.get("ended"), int):
-            self.ended = line["ended"]
-            self.error = line["error"] if isinstance(line.get("error"), dict) else None
+        if not isinstance(event, dict):
             return
-        event = event_of(line)
-        if "phase" not in event:
+        if "ended" in event:
+            self.ended, self.error = event["ended"], event.get("error")
             return
-        self.last = {**event, "number": self._count}
-        self._count += 1
-        self._recent.append(self.last)
+        self.last = event
         self.folder = event.get("folder") or self.folder
-        row = event.get("values", {}) if event["phase"] == "train" else {}
-        if row and self.curve[-1:] != [row] and len(self.curve) < MOST_LOOKS:
+        values = event.get("values", {}) if event.get("phase") == "train" else {}
+        row = {name: value for name, value in values.items() if value is not None}
+        if row and self.curve[-1:] != [row] and len(self.curve) < MOST_ROWS:
             self.curve.append(row)
-
-    def since(self, after: int) -> list[dict[str, Any]]:
-        with self._lock:
-            return [dict(event) for event in self._recent if event["number"] >= after]
-
-
-def event_of(line: dict[str, Any]) -> dict[str, Any]:
-    """What an event may hold, each of its own type."""
-    event: dict[str, Any] = {
-        name: line[name]
-        for name in TEXTS
-        if isinstance(line.get(name), str) and "\0" not in line[name]
-    }
-    event |= {name: line[name] for name in NUMBERS if number(line.get(name)) is not None}
-    if isinstance(line.get("values"), dict):
-        event["values"] = {n: v for n, v in line["values"].items() if number(v) is not None}
-    if isinstance(line.get("rows"), list):
-        event["rows"] = [row for row in line["rows"] if isinstance(row, dict)]
-    return event
 
 
 def check(words: Sequence[str], language: str) -> None:
@@ -567,62 +497,36 @@ def trouble(code: str, found: str, expected: str = "", fix: str = "") -> dict[st
     return dict(zip(ERROR, (code, found, expected, fix), strict=True))
 
 
-def is_id(name: Any) -> bool:
-    return isinstance(name, str) and re.fullmatch(r"[0-9]{6,9}-[0-9a-f]{8}", name) is not None
-
-
 def place_of(id: str) -> tuple[int, str]:
     """In the order of making."""
     return int(id.partition("-")[0]), id
 
 
-def is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
-
-
-def number(value: Any) -> float | None:
-    """It, where it is a finite number."""
-    return value if isinstance(value, int | float) and abs(value) < 1e300 else None
-
-
-def content(path: Path, most: int) -> bytes:
-    """The last ``most`` bytes of a file; none where it cannot be read."""
+def read_note(path: Path) -> dict[str, Any]:
+    """What a server noted of a job; {} where that is damaged."""
+    note = read_json(path)
     try:
-        if not path.is_file():
-            return b""
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - most))
-            return file.read(most)
-    except OSError:
-        return b""
+        whole = isinstance(note["words"], list) and all(isinstance(w, str) for w in note["words"])
+        whole &= note["language"] in LANGUAGES and isinstance(note["place"], str)
+        whole &= isinstance(note["made"], float) and note.get("over", "done") in OVER
+    except (KeyError, TypeError, AttributeError):
+        return {}
+    if not whole:
+        return {}
+    if "begun" in note and note.keys().isdisjoint(("pid", "trouble", "over")):
+        note["over"] = "killed"  # the server died while it started it
+    return note
 
 
-def values(path: Path, most: int) -> list[Any]:
-    """The JSON values of a file, one a line; lines that hold none are left out."""
-    found = (value(line) for line in content(path, most).splitlines())
-    return [each for each in found if each is not None]
-
-
-def value(line: bytes) -> Any:
-    """The JSON value; None where there is none."""
+def read_json(path: Path) -> Any:
+    """None where there is none."""
     try:
-        return json.loads(line, parse_constant=lambda name: None)
-    except (ValueError, RecursionError):
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
         return None
 
 
 def write(path: Path, thing: Any) -> None:
-    """JSON on one line, in one step. Raises OSError."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_bytes(as_json(thing).encode("utf-8", "surrogatepass"))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def wait_for_children() -> None:
-    """Take note of those that ended: until then the system counts them among its processes."""
-    for pid, child in list(_children.items()):
-        if child.poll() is not None:
-            _children.pop(pid, None)
+    """JSON, whole or not at all. Raises UserError."""
+    with files.atomically(path) as beside:
+        beside.write_text(json.dumps(thing), encoding="utf-8")

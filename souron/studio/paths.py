@@ -10,13 +10,13 @@ import os
 import re
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from souron.data import load
 from souron.utils import files as file_utils
 from souron.utils.messages import UserError, _
 
-LONGEST, LONGEST_NAME = 4096, 255  # bytes of a path and of each of its names
 MOST_FILES = 10_000  # that a pattern may stand for
 ELSEWHERE = re.compile(r"[\\/]{2}")  # in Windows: another computer, or a device
 
@@ -28,7 +28,7 @@ class Roots:
         assert folders, "without a root nothing could be named"
         self.start = Path(folders[0]).absolute()
         fetched = file_utils.cache_folder()
-        self.folders = tuple(dict.fromkeys(map(_resolved, [*folders, fetched])))
+        self.folders = tuple(dict.fromkeys(Path(path).resolve() for path in [*folders, fetched]))
 
     def check(self, path: str | Path) -> Path:
         """Where a path leads, links followed; it need not exist.
@@ -36,17 +36,22 @@ class Roots:
         Raises UserError ("path", "outside") where it is no path, leaves every root, or is neither a
         file nor a folder.
         """
-        found = _resolved(self._absolute(path))
-        if not any(found.is_relative_to(folder) for folder in self.folders):
-            raise self._outside(str(path))
+        text = str(path)
+        absolute = self._absolute(text)
+        try:
+            found = Path(os.path.realpath(absolute))
+        except ValueError as error:  # a zero byte, half a letter
+            raise _no_path(text, _("it holds a character that no path has")) from error
+        if not any(map(found.is_relative_to, self.folders)):
+            raise self._outside(text)
         try:
             mode = found.stat().st_mode
         except FileNotFoundError:
             return found
         except OSError as error:
-            raise _no_path(str(path), error.strerror or str(error)) from error
+            raise _no_path(text, error.strerror or str(error)) from error
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise _no_path(str(path), _("it is a device or a connection, not a file"))
+            raise _no_path(text, _("it is a device or a connection, not a file"))
         return found
 
     def data(self, text: str) -> str:
@@ -97,21 +102,13 @@ class Roots:
         except UserError:
             return False
 
-    def _absolute(self, path: str | Path) -> Path:
+    def _absolute(self, text: str) -> Path:
         """The path as text says it, from the first root, ``~`` filled in. Raises UserError."""
-        text = str(path).strip()
+        text = text.strip()
         if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":  # as copied from a terminal
             text = text[1:-1]
         if not text:
             raise _no_path(text, _("it is empty"))
-        try:
-            raw = os.fsencode(text)
-        except UnicodeError:  # half of a surrogate pair
-            raw = b"\0"
-        if b"\0" in raw:
-            raise _no_path(text, _("it holds a character that no path has"))
-        if len(raw) > LONGEST or max(map(len, re.split(rb"[\\/]", raw))) > LONGEST_NAME:
-            raise _no_path(text, _("it is too long"))
         if os.name == "nt" and ELSEWHERE.match(text):
             raise self._outside(text)
         try:
@@ -129,8 +126,22 @@ class Roots:
         )
 
 
-def _resolved(path: Path) -> Path:
-    return Path(os.path.realpath(path))
+def is_folder(path: Path) -> bool:
+    """A folder itself, not a link to one."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except (OSError, ValueError):  # a zero byte, half a letter
+        return False
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all its files, links not followed."""
+    total = 0
+    for place, _folders, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(place, name).lstat().st_size
+    return total
 
 
 def _no_path(text: str, why: str) -> UserError:

@@ -14,7 +14,7 @@ from souron.hub import fetch, weights
 from souron.kinds import signature
 from souron.kinds.picture import Picture
 from souron.runs import folder as run_folder
-from souron.studio import answers, samples, trash, widgets
+from souron.studio import answers, run_list, samples, widgets
 from souron.studio.answers import Answer, told
 from souron.studio.generate_form import Drawing, awake, spelt
 from souron.studio.model_cache import is_path, models
@@ -58,7 +58,7 @@ def find(project: Path, name: str) -> Source:
             if not source or fetch.where(source) is None:
                 weights.weights(name, source)  # tells how to get them
         return Source(name, system, entry)
-    folder = trash.find(project, name)
+    folder = run_list.find(project, name)
     args = run_folder.read_args(folder)
     wanted = str(args["system"])
     system, entry = registry.load_system(wanted)[0], registry.find(wanted)[0]

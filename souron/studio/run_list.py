@@ -9,6 +9,7 @@ import math
 import stat
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,11 +18,12 @@ from typing import Any, Literal
 import yaml
 
 from souron import registry
-from souron.studio import trash
+from souron.studio.paths import folder_size, is_folder
 from souron.utils import units
-from souron.utils.messages import _
+from souron.utils.messages import UserError, _
 
-MOST_ARGS, MOST_RECEIPT = 10**6, 2 * 10**7  # bytes
+MOST_BYTES = {".yaml": 10**6, ".json": 2 * 10**7}  # of a file
+WANTED = ("system", "systems", "data", "rows", "measures", "sentence", "outcome")
 LONGEST = 200  # characters of what a file says
 
 State = Literal["finished", "unfinished", "damaged"]
@@ -40,9 +42,9 @@ class Result:
     def __str__(self) -> str:
         if not self.measure:
             return ""
-        told = f"{registry.metric(self.measure).title} {registry.metric(self.measure).text(self.value)}"
-        between = registry.metric(self.measure).interval(self.low, self.high)
-        return " ".join(filter(None, (self.system, told, f"({between})")))
+        metric = registry.metric(self.measure)
+        value, interval = metric.text(self.value), metric.interval(self.low, self.high)
+        return " ".join(filter(None, (self.system, metric.title, value, f"({interval})")))
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,7 @@ class Run:
 
 def runs(project: Path) -> list[Run]:
     """All of them, newest first."""
-    found = [read(folder) for folder in folders(project)]
-    return sorted(found, key=lambda run: (-run.made, str(run.folder)))
+    return sorted(map(read, folders(project)), key=lambda run: (-run.made, str(run.folder)))
 
 
 def folders(project: Path) -> Iterator[Path]:
@@ -87,41 +88,56 @@ def folders(project: Path) -> Iterator[Path]:
 
 def _below(folder: Path) -> list[Path]:
     try:
-        return [p for p in folder.iterdir() if p.name[0] != "." and trash.is_folder(p)]
+        return [p for p in folder.iterdir() if p.name[0] != "." and is_folder(p)]
     except OSError:
         return []
 
 
-def read(folder: Path) -> Run:
-    """What is known of a run."""
-    args, receipt = folder / "args.yaml", folder / "receipt.json"
-    made = max((_changed(path) for path in (receipt, args)), default=0.0) or _changed(folder)
-    try:
-        told = _args(args, *_mark(args))
-        systems = told["systems"] if "systems" in told else [told["system"]]
-        if not isinstance(systems, list) or not all(isinstance(s, str) for s in systems):
-            raise ValueError(_("it does not say which system"))
-        about = (folder, made, tuple(map(_text, systems)), _text(told.get("data")))
-        if not receipt.is_symlink() and not receipt.exists():
-            return _run("unfinished", *about)
-        written = _receipt(receipt, *_mark(receipt))
-    except (OSError, ValueError, KeyError, RecursionError, yaml.YAMLError) as error:
-        return Run(folder, "damaged", made, why=_why(error))
-    rows = written.get("rows")
-    best = rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], dict) else None
-    return _run(
-        "finished",
-        *about,
-        result=_result(best.get("measure"), best) if best else _headline(written.get("measures")),
-        seconds=_seconds(written),
-        sentence=_text(written.get("sentence"), 10 * LONGEST),
+def find(project: Path, named: str | Path) -> Path:
+    """The folder ``project/task/name`` of a run or comparison, named as the command line does or
+    as ``task/name``. Raises UserError for what leads elsewhere, is hidden, or a link."""
+    for path in (Path(named), project / named):
+        with suppress(OSError, ValueError, RuntimeError):
+            task = path.parent.resolve()
+            inside = task.parent == project.resolve() and path.name != ".."
+            if inside and not path.name.startswith(".") and not task.name.startswith("."):
+                folder = project / task.name / path.name
+                if is_folder(folder):
+                    return folder
+    raise UserError(
+        "not a run",
+        _("there is no run {name}").format(name=str(named)[:200]),
+        expected=_("one of the folders in {folder}").format(folder=project),
+        fix="ls runs/*",
+        exit=3,
     )
 
 
-def _run(
-    state: State, folder: Path, made: float, systems: tuple[str, ...], data: str, **more: Any
-) -> Run:
-    return Run(folder, state, made, systems, data, **more)
+def read(folder: Path) -> Run:
+    """The summary of a run's folder."""
+    args, receipt = folder / "args.yaml", folder / "receipt.json"
+    made = max(_changed(args), _changed(receipt)) or _changed(folder)
+    try:
+        about = _load(args)
+        systems = about["systems"] if "systems" in about else [about["system"]]
+        if not isinstance(systems, list) or not all(isinstance(name, str) for name in systems):
+            raise KeyError("systems")
+        finished = receipt.is_symlink() or receipt.exists()
+        written = _load(receipt) if finished else {}
+    except (OSError, ValueError, KeyError, RecursionError, yaml.YAMLError) as error:
+        return Run(folder, "damaged", made, why=_why(error))
+    outcome = written.get("outcome")
+    seconds = _number(outcome.get("seconds")) if isinstance(outcome, dict) else math.nan
+    return Run(
+        folder,
+        "finished" if finished else "unfinished",
+        made,
+        tuple(name[:LONGEST] for name in systems),
+        _text(about.get("data")),
+        result=_result(written),
+        seconds=seconds if math.isfinite(seconds) else None,
+        sentence=_text(written.get("sentence"), 10 * LONGEST),
+    )
 
 
 def _why(error: Exception) -> str:
@@ -139,43 +155,28 @@ def _changed(path: Path) -> float:
         return 0.0
 
 
-def _mark(path: Path) -> tuple[int, int, int]:
-    """What changes with a file, so that it is read once. Raises OSError, ValueError."""
+def _load(path: Path) -> Mapping[str, Any]:
+    """What a YAML or JSON file holds. Raises OSError, ValueError, YAMLError, RecursionError."""
     about = path.lstat()
     if not stat.S_ISREG(about.st_mode):
         raise ValueError(_("{file} is no ordinary file").format(file=path.name))
-    return about.st_mtime_ns, about.st_size, about.st_ino
+    return _parsed(path, about.st_size, about.st_mtime_ns, about.st_ino)
 
 
 @lru_cache(4096)
-def _args(path: Path, changed: int, size: int, number: int) -> Mapping[str, Any]:
-    return _mapping(path, yaml.safe_load(_content(path, size, MOST_ARGS)))
-
-
-@lru_cache(4096)
-def _receipt(path: Path, changed: int, size: int, number: int) -> Mapping[str, Any]:
-    wanted = ("rows", "measures", "sentence", "outcome")
-    whole = _mapping(path, json.loads(_content(path, size, MOST_RECEIPT)))
-    return {name: whole[name] for name in wanted if name in whole}
-
-
-def _content(path: Path, size: int, most: int) -> str:
-    """Raises ValueError where there is more, or no text."""
-    if size > most:
+def _parsed(path: Path, size: int, *_mark: int) -> Mapping[str, Any]:
+    if size > MOST_BYTES[path.suffix]:
         raise ValueError(
             _("{file} has {size}, which is too much").format(file=path.name, size=units.size(size))
         )
     try:
-        with path.open("rb") as file:
-            return file.read(most).decode("utf-8")
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(_("{file} is no text").format(file=path.name)) from error
-
-
-def _mapping(path: Path, found: Any) -> Mapping[str, Any]:
-    if not isinstance(found, dict):
+    content = yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text)
+    if not isinstance(content, dict):
         raise ValueError(_("{file} does not describe a run").format(file=path.name))
-    return found
+    return {name: content[name] for name in WANTED if name in content}
 
 
 def _text(value: Any, most: int = LONGEST) -> str:
@@ -187,23 +188,18 @@ def _number(value: Any) -> float:
     return float(value) if plain else math.nan
 
 
-def _headline(measures: Any) -> Result | None:
-    """The first measure, which is the headline."""
-    if not isinstance(measures, dict) or not measures:
+def _result(written: Mapping[str, Any]) -> Result | None:
+    """The first row of a comparison, or the first measure, which is the headline."""
+    try:
+        if written.get("rows"):
+            row = written["rows"][0]
+            name = row.get("measure")
+        else:
+            name, row = next(iter(written["measures"].items()))
+        value, low, high = (_number(row.get(end)) for end in ("value", "low", "high"))
+        return Result(_text(name), value, low, high, _text(row.get("system")))
+    except (LookupError, AttributeError, StopIteration):
         return None
-    [name, found], *_others = measures.items()
-    return _result(name, found) if isinstance(found, dict) else None
-
-
-def _result(measure: Any, found: Mapping[str, Any]) -> Result:
-    value, low, high = (_number(found.get(end)) for end in ("value", "low", "high"))
-    return Result(_text(measure), value, low, high, _text(found.get("system")))
-
-
-def _seconds(written: Mapping[str, Any]) -> float | None:
-    outcome = written.get("outcome")
-    seconds = _number(outcome.get("seconds")) if isinstance(outcome, dict) else math.nan
-    return seconds if math.isfinite(seconds) else None
 
 
 def weight(run: Run) -> int:
@@ -213,7 +209,7 @@ def weight(run: Run) -> int:
 
 @lru_cache(4096)
 def _weight(folder: Path, made: float, minute: int) -> int:
-    return trash.weigh(folder)
+    return folder_size(folder)
 
 
 def task_name(task: str) -> str:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from souron.studio import run_list, trash
 from souron.studio.jobs import Job, state_name
 from souron.studio.run_list import Run
-from souron.studio.shared import COMPARED, Studio, command, framed, same_thing, table
+from souron.studio.shared import Studio, command, framed, same_thing, table
 from souron.utils import units
 from souron.utils.messages import UserError, _
 
@@ -29,14 +29,18 @@ def facts(studio: Studio, run: Run, busy: Job | None) -> Markup:
         )
         for place, (text, address) in enumerate(ways(studio, run))
     )  # fmt: skip
-    told = [run.why and _("It is damaged: {why}").format(why=run.why), run.sentence]
+    lines = [run.why and _("It is damaged: {why}").format(why=run.why), run.sentence]
     if busy is not None:
-        told.append(_("A job works with it: {words}").format(words=command(busy.words)))
+        lines.append(_("A job works with it: {words}").format(words=command(busy.words)))
     return Markup('<h2>{} <small>{}</small></h2>{}{}<p class="actions">{}</p>').format(
         run.name,
         run_list.task_name(run.task),
-        Markup("").join(Markup("<p>{}</p>").format(text) for text in told if text),
-        table(heads()[1:], [row(studio, run, busy)[1:]], _("this run")),
+        Markup("").join(Markup("<p>{}</p>").format(line) for line in lines if line),
+        table(
+            heads()[1:],
+            [row(studio, run, busy if run.state == "unfinished" else None)[1:]],
+            _("this run"),
+        ),
         links,
     )
 
@@ -46,7 +50,7 @@ def ways(studio: Studio, run: Run) -> list[tuple[str, str]]:
     found = []
     if run.state == "finished" and not run.compares:
         found.append((_("Use it"), studio.url("use", run=run.folder)))
-    if run.state != "damaged" and (run.compares or run.task in COMPARED):
+    if run.state != "damaged" and (run.compares or run.task in registry.tasks()):
         again = studio.url("compare", systems=",".join(run.systems), data=run.data)
         found.append((_("Compare again"), again))
     if (run.folder / "args.yaml").is_file():
@@ -115,7 +119,7 @@ def the_same(studio: Studio, named: str) -> Markup:
     """The same as a command line and as Python."""
     project = str(studio.project)
     try:
-        run = run_list.read(trash.find(studio.project, named)) if named else None
+        run = run_list.read(run_list.find(studio.project, named)) if named else None
     except UserError:
         run = None
     if run is None or run.state == "damaged":
@@ -155,17 +159,13 @@ def row(studio: Studio, run: Run, busy: Job | None = None) -> tuple[Any, ...]:
         moment(run.made),
         units.seconds(run.seconds) if run.seconds is not None else "",
         units.size(run_list.weight(run)),
-        state_name(busy.state) if busy is not None and unfinished(run) else run_state(run),
+        state_name(busy.state) if busy is not None else run_state(run),
     )
 
 
-def unfinished(run: Run) -> bool:
-    return run.state == "unfinished"
-
-
 def moment(seconds: float) -> Markup:
-    told = time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-    return Markup("<time>{}</time>").format(told)
+    text = time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    return Markup("<time>{}</time>").format(text)
 
 
 def run_state(run: Run) -> str:
@@ -184,29 +184,26 @@ def all_runs(studio: Studio, wanted: str = "") -> Markup:
             _("No run is like that.") if wanted.strip() else _("Nothing was trained here yet.")
         )
     rows = [
-        row(studio, run, trash.user_of(studio.jobs, run.folder) if unfinished(run) else None)
+        row(
+            studio,
+            run,
+            trash.user_of(studio.jobs, run.folder) if run.state == "unfinished" else None,
+        )
         for run in found[:MOST_ROWS]
     ]
-    told = _("{count} runs").format(count=units.whole(len(found)))
+    caption = _("{count} runs").format(count=units.whole(len(found)))
     if len(found) > MOST_ROWS:
-        told = _("the newest {most} of {count} runs; the filter finds the others").format(
+        caption = _("the newest {most} of {count} runs; the filter finds the others").format(
             most=MOST_ROWS, count=units.whole(len(found))
         )
-    return table(heads(), rows, told)
+    return table(heads(), rows, caption)
 
 
-def fits(run: Run, wanted: str) -> bool:
+def fits(run: Run, words: str) -> bool:
     """Does what is shown of it hold each of the words?"""
-    told = (
-        run.name,
-        run.task,
-        run_list.task_name(run.task),
-        *run.systems,
-        run.data,
-        run_state(run),
-    )
-    text = plain(" ".join(told))
-    return all(word in text for word in plain(wanted).split())
+    parts = (run.name, run.task, run_list.task_name(run.task), *run.systems, run.data)
+    text = plain(" ".join((*parts, run_state(run))))
+    return all(word in text for word in plain(words).split())
 
 
 def plain(text: str) -> str:

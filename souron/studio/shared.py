@@ -14,7 +14,6 @@ from souron.studio.jobs import Job, Jobs
 from souron.studio.paths import Roots
 from souron.utils.messages import UserError, _, use_language
 
-COMPARED = ("classify", "generate")  # tasks of which systems can be compared; examining has them
 PAGES = ("lecture", "data", "train", "compare", "use", "runs", "machine")
 QUIET: dict[str, Any] = {"show_progress": "hidden"}  # for events whose outcome shows at once
 DIRECT: dict[str, Any] = {"queue": False}  # for events of what is drawn anew; see app.directly

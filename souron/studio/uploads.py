@@ -1,4 +1,4 @@
-"""Files that somebody uploaded -> a folder of their own: a zip, or files with relative names.
+"""Uploaded files, or one zip of a folder -> a folder of their own.
 
 Nothing in a zip is believed. Names may lead elsewhere, a few kilobytes may unpack to terabytes,
 and a picture may be a program; a zip that was made to harm is refused as a whole. What is harmless
@@ -16,8 +16,8 @@ import tempfile
 import time
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,42 +28,28 @@ from souron.utils.messages import N_, UserError, _
 
 MOST_FILES = 100_000
 LARGEST = 2 * 10**9  # bytes of a file
-MOST_BYTES = 20 * 10**9  # of all files
+MOST_BYTES = 10 * 10**9  # of all files of a zip, once they are unpacked
 MOST_PACKED = 200  # bytes that a byte of a zip may become, beyond the first ``FREE``
 FREE = 50 * 10**6
 DEEPEST = 16  # folders within each other
 LONGEST_NAME, LONGEST = 255, 1000  # bytes of a name and of all names of a path
 SPARE = 500 * 10**6  # bytes that stay free on the disk
-STALE = 24 * 3600  # seconds after which what was never finished is nobody's
+STALE = 24 * 3600  # seconds after which a folder that is not whole was left by a killed server
 OF_AN_ENTRY = 400  # bytes in a zip's table of contents, with a long name
-LOOKED_AT = 512  # bytes of a file, to tell what it is
-ENCRYPTED, LINK = 1, stat.S_IFLNK  # bits of a zip's entry
-COMING = ".coming-"  # begins the name of a folder that is not whole yet
+HEADER = 512  # bytes of a file that tell what it is
+ENCRYPTED, UTF8 = 1, 0x800  # flags of a zip's entry
+PARTIAL = ".coming-"  # begins the name of a folder that is not whole yet
 
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+PACKED = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".cab"}
 TEXTS = {".csv", ".tsv", ".txt", ".yaml", ".yml", ".json", ".jsonl", ".md"}
 JUNK = {"__macosx", "thumbs.db", "desktop.ini", "icon\r"}
-SIGNATURES = (  # where, which bytes, what it is
-    (0, b"\xff\xd8\xff", "data"), (0, b"\x89PNG\r\n\x1a\n", "data"), (0, b"GIF8", "data"),
-    (0, b"BM", "data"), (8, b"WEBP", "data"), (0, b"II*\0", "data"), (0, b"MM\0*", "data"),
-    (128, b"DICM", "data"),
-    *((0, signature, "archive") for signature in ZIP), (0, b"Rar!", "archive"),
-    (0, b"7z\xbc\xaf\x27\x1c", "archive"), (0, b"\x1f\x8b", "archive"), (0, b"BZh", "archive"),
-    (0, b"\xfd7zXZ\0", "archive"), (0, b"\x28\xb5\x2f\xfd", "archive"), (257, b"ustar", "archive"),
-    (0, b"MSCF", "archive"),
-    (0, b"\x7fELF", "program"), (0, b"#!", "program"),
-    (0, b"\xca\xfe\xba\xbe", "program"), (0, b"\xcf\xfa\xed\xfe", "program"),
-    (0, b"\xce\xfa\xed\xfe", "program"), (0, b"\0asm", "program"),
-)  # fmt: skip
-GREY_OR_COLOUR = re.compile(rb"P[1-6]\s")  # PBM, PGM, PPM
-WITHOUT_PREAMBLE = re.compile(rb"[\x02\x08]\0.\0", re.DOTALL)  # DICOM that begins with its groups
-WHY = {
-    "program": N_("programs"),
-    "archive": N_("archives within it"),
-    "unknown": N_("neither pictures nor tables"),
-    "empty": N_("empty files"),
-    "junk": N_("hidden files"),
-}
+PICTURES = re.compile(  # PNG, JPEG, GIF, BMP, TIFF, WebP, PNM; DICOM, also without its preamble
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8|BM|II\*\0|MM\0\*|.{8}WEBP|P[1-6]\s"
+    rb"|.{128}DICM|[\x02\x08]\0.\0",
+    re.DOTALL,
+)
+LEFT_OUT = {"unknown": N_("neither pictures nor tables"), "junk": N_("hidden files")}
 WINDOWS = re.compile(r'[<>:"|?*\\]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
 
 
@@ -77,101 +63,65 @@ class Unpacked:
 
     def __str__(self) -> str:
         """One line for people."""
-        told = _("{count} files").format(count=self.files)
-        left = [f"{_(WHY[why])}: {len(names)}" for why, names in self.skipped.items()]
-        return told + ("; " + _("left out: {what}").format(what=", ".join(left)) if left else "")
+        text = _("{count} files").format(count=self.files)
+        left = [f"{_(LEFT_OUT[why])}: {len(names)}" for why, names in self.skipped.items()]
+        return text + ("; " + _("left out: {what}").format(what=", ".join(left)) if left else "")
 
 
 class Entry(NamedTuple):
-    """A file that comes in."""
+    """A file of an upload."""
 
     name: str  # relative, with slashes
     size: int  # bytes
     open: Callable[[], Any]  # what to read its bytes from
 
 
-def unpack(files: Sequence[Path] | Mapping[str, Path], place: Path) -> Unpacked:
+def unpack(files: Sequence[Path], place: Path) -> Unpacked:
     """A zip, or files, as a new folder below ``place``, named after the zip or the top folder.
 
-    ``files`` maps relative names (``cat/1.png``) to where the files lie; a sequence takes the
-    files' own names. Raises UserError, and leaves nothing behind, where a name leads elsewhere,
-    where there is too much of something, where nothing is left, and where the disk is full.
+    Raises UserError, and leaves nothing behind, where a name leads elsewhere, where there is too
+    much of something, where nothing is left, and where the disk is full.
     """
-    named = files if isinstance(files, Mapping) else {path.name: path for path in files}
-    if len(named) < len(files):
-        raise _refused("duplicate", _("two of the files have the same name"))
-    _tidy(place)
-    if len(named) != 1:
-        return _take(list(_listed(named)), place, "upload")
-    [(name, path)] = named.items()
-    content = _first(path)
-    if content.startswith(ZIP):
-        return _unzip(path, name, place)
-    if Path(name).suffix.lower() == ".zip":
-        raise _refused("not a zip", _("{file} is not a zip file").format(file=name))
-    if kind(content, name) == "archive":
-        raise _other_packing(name)
-    return _take(list(_listed(named)), place, Path(name).stem)
+    place.mkdir(parents=True, exist_ok=True)
+    if len(files) == 1 and files[0].is_file() and not files[0].is_symlink():
+        [path] = files
+        if _header(path).startswith(ZIP):
+            return _unzip(path, place)
+        if path.suffix.lower() in PACKED:
+            raise _unreadable(path.name)
+    entries = []
+    for path in files:
+        if path.is_symlink() or not path.is_file():
+            raise _refused("link", _("{file} is a link or a device").format(file=path.name))
+        entries.append(Entry(_composed(path.name), path.stat().st_size, partial(path.open, "rb")))
+    return _take(entries, place, files[0].stem if len(files) == 1 else "upload")
 
 
-def _unzip(path: Path, name: str, place: Path) -> Unpacked:
+def _unzip(path: Path, place: Path) -> Unpacked:
     try:
         _check_directory(path)
         with ZipFile(path) as archive:
-            return _take(_entries(archive, path, name), place, Path(name).stem)
+            return _take(_entries(archive, path), place, path.stem)
     except UserError:
         raise
     except (BadZipFile, zlib.error, EOFError, ValueError) as error:
-        found = _("{file} is damaged: {why}").format(file=name, why=error)
+        found = _("{file} is damaged: {why}").format(file=path.name, why=error)
         raise _refused("damaged", found, fix=_("pack it once more")) from error
     except (NotImplementedError, RuntimeError) as error:
-        raise _other_packing(name) from error
+        raise _unreadable(path.name) from error
 
 
-def forget(folder: Path, place: Path) -> None:
-    """Remove what ``unpack`` made. Raises UserError for anything that is no folder in ``place``."""
-    folder = Path(folder)
-    if folder.is_symlink() or not folder.is_dir() or folder.resolve().parent != place.resolve():
-        raise UserError(
-            "outside",
-            _("{folder} is not an uploaded folder").format(folder=folder),
-            expected=_("a folder in {place}").format(place=place),
-            exit=3,
-        )
-    gone = Path(tempfile.mkdtemp(prefix=COMING, dir=place))
-    folder.replace(gone / "gone")
-    shutil.rmtree(gone)
+def is_data(content: bytes, name: str) -> bool:
+    """Does a picture begin so, or a text under a name that says which, ``labels.csv``?"""
+    if PICTURES.match(content):
+        return True
+    is_text = content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" not in content
+    return bool(content) and is_text and Path(name).suffix.lower() in TEXTS
 
 
-def kind(content: bytes, name: str) -> str:
-    """What a file is by its first bytes: "data", "program", "archive", "empty" or "unknown". A text
-    counts as data under a name that says which, ``labels.csv``."""
-    if not content:
-        return "empty"
-    if content.startswith(b"MZ") and b"\0" in content:  # of Windows; a table may begin so, too
-        return "program"
-    for start, signature, what in SIGNATURES:
-        if content.startswith(signature, start):
-            return what
-    if GREY_OR_COLOUR.match(content) or WITHOUT_PREAMBLE.match(content):
-        return "data"
-    return "data" if Path(name).suffix.lower() in TEXTS and _is_text(content) else "unknown"
-
-
-def _is_text(content: bytes) -> bool:
-    return content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" not in content
-
-
-def _first(path: Path) -> bytes:
+def _header(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(LOOKED_AT)
-
-
-def _listed(named: Mapping[str, Path]) -> Iterator[Entry]:
-    for name, path in named.items():
-        if path.is_symlink() or not path.is_file():
-            raise _refused("link", _("{file} is a link or a device").format(file=name))
-        yield Entry(_composed(name), path.stat().st_size, partial(path.open, "rb"))
+        return file.read(HEADER)
 
 
 def _check_directory(path: Path) -> None:
@@ -179,14 +129,14 @@ def _check_directory(path: Path) -> None:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - (1 << 17)))
         end = file.read()
-    told = [(found.end() + 8, 4) for found in re.finditer(rb"PK\x05\x06", end)]
-    told += [(found.end() + 36, 8) for found in re.finditer(rb"PK\x06\x06", end)]
-    sizes = [int.from_bytes(end[at : at + width], "little") for at, width in told]
+    places = [(match.end() + 8, 4) for match in re.finditer(rb"PK\x05\x06", end)]
+    places += [(match.end() + 36, 8) for match in re.finditer(rb"PK\x06\x06", end)]
+    sizes = [int.from_bytes(end[at : at + width], "little") for at, width in places]
     if any(MOST_FILES * OF_AN_ENTRY < size != 0xFFFFFFFF for size in sizes):
         raise _too_many(max(sizes) // OF_AN_ENTRY)
 
 
-def _entries(archive: ZipFile, path: Path, name: str) -> list[Entry]:
+def _entries(archive: ZipFile, path: Path) -> list[Entry]:
     """The files of a zip, once it is known to be harmless. Raises UserError."""
     infos = archive.infolist()
     if len(infos) > MOST_FILES:
@@ -195,29 +145,28 @@ def _entries(archive: ZipFile, path: Path, name: str) -> list[Entry]:
     if packed > path.stat().st_size or unpacked > FREE + MOST_PACKED * packed:
         raise _refused(
             "bomb",
-            _("{file} would unpack to {size} MB").format(file=name, size=unpacked // 10**6),
+            _("{file} would unpack to {size} MB").format(file=path.name, size=unpacked // 10**6),
             expected=_("a zip that was made of a folder"),
         )
     entries = []
-    for info, inner in zip(infos, _names(infos), strict=True):
-        kind = stat.S_IFMT(info.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise _refused("link", _("{file} is a link or a device").format(file=inner))
+    for info, name in zip(infos, _names(infos), strict=True):
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise _refused("link", _("{file} is a link or a device").format(file=name))
         if info.flag_bits & ENCRYPTED:
             raise _refused(
                 "encrypted",
-                _("{file} needs a password").format(file=name),
+                _("{file} needs a password").format(file=path.name),
                 expected=_("a zip without a password"),
             )
-        if not inner.endswith("/"):
-            inner = re.sub(r"^(\./)+", "", inner)
-            entries.append(Entry(inner, info.file_size, partial(archive.open, info)))
+        if not name.endswith("/"):
+            name = re.sub(r"^(\./)+", "", name)
+            entries.append(Entry(name, info.file_size, partial(archive.open, info)))
     return entries
 
 
 def _names(infos: Sequence[ZipInfo]) -> list[str]:
     """Names as they were meant: UTF-8 where the zip says so, or else all in one encoding."""
-    marked = [bool(info.flag_bits & 0x800) for info in infos]
+    marked = [bool(info.flag_bits & UTF8) for info in infos]
     raw = [info.orig_filename.encode("utf-8" if utf else "cp437", "surrogateescape")
            for info, utf in zip(infos, marked, strict=True)]  # fmt: skip
     for encoding in ("utf-8", "cp932", "cp437"):
@@ -238,26 +187,37 @@ def _composed(name: str) -> str:
 def _take(entries: Sequence[Entry], place: Path, title: str) -> Unpacked:
     """Copy what is data. Every name is checked before the first file is written."""
     taken: list[Entry] = []
-    hidden: list[Entry] = []
+    done = Unpacked(place)
     for entry in entries:
         _check_name(entry.name)
-        parts = entry.name.split("/")
-        junk = any(part[0] == "." or part.lower() in JUNK for part in parts)
-        (hidden if junk else taken).append(entry)
+        if any(part[0] == "." or part.lower() in JUNK for part in entry.name.split("/")):
+            done.skipped.setdefault("junk", []).append(entry.name)
+        else:
+            taken.append(entry)
     _check_amount(taken, place)
     top = _top(taken)
     if top:
         taken = [entry._replace(name=entry.name.removeprefix(f"{top}/")) for entry in taken]
     _check_duplicates(taken)
-    done = Unpacked(place)
-    if hidden:
-        done.skipped["junk"] = [entry.name for entry in hidden]
-    with _new_folder(place, safe(top or title)) as (coming, publish):
+    _remove_stale(place)
+    partial_folder = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=place))
+    try:
         for entry in taken:
-            _copy(entry, coming, done)
+            _copy(entry, partial_folder, done)
         if not done.files:
             raise _refused("nothing", _("nothing that can be used: {what}").format(what=done))
-        done.folder = publish()
+        done.folder = _publish(partial_folder, place, safe(top or title))
+    except OSError as error:
+        free = shutil.disk_usage(place).free // 10**6
+        raise UserError(
+            "disk",
+            _("cannot write {path}: {why} ({free} MB free)").format(
+                path=place, why=error.strerror or error, free=free
+            ),
+            exit=4,
+        ) from error
+    finally:
+        shutil.rmtree(partial_folder, ignore_errors=True)
     return done
 
 
@@ -267,16 +227,12 @@ def _check_name(name: str) -> None:
     if name.startswith("/") or re.match(r"[A-Za-z]:", name) or any(p in ("..", "") for p in parts):
         raise _refused("name", _("{file} would lie outside of its folder").format(file=name[:200]))
     strange = any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
-    if strange or "." in parts or (os.name == "nt" and any(map(_reserved, parts))):
+    if strange or "." in parts or (os.name == "nt" and any(map(WINDOWS.search, parts))):
         found = _("{file!r} is a name that cannot be kept").format(file=name[:200])
         raise _refused("name", found)
     size = [len(part.encode("utf-8", "surrogateescape")) for part in parts]
     if len(parts) > DEEPEST + 1 or max(size) > LONGEST_NAME or sum(size) > LONGEST:
         raise _refused("name", _("{file} is too long or lies too deep").format(file=name[:200]))
-
-
-def _reserved(part: str) -> bool:
-    return WINDOWS.search(part) is not None
 
 
 def _check_amount(entries: Sequence[Entry], place: Path) -> None:
@@ -285,17 +241,19 @@ def _check_amount(entries: Sequence[Entry], place: Path) -> None:
     largest = max(entries, key=lambda entry: entry.size, default=None)
     total = sum(entry.size for entry in entries)
     if largest and largest.size > LARGEST:
-        raise _too_much(largest.name, largest.size, LARGEST)
+        raise _too_large(largest.name, largest.size, LARGEST)
     if total > MOST_BYTES:
-        raise _too_much(_("the upload"), total, MOST_BYTES)
-    free = shutil.disk_usage(place).free
-    if total + SPARE > free:
-        raise _full(free, total + SPARE)
+        raise _too_large(_("the upload"), total, MOST_BYTES)
+    free, need = shutil.disk_usage(place).free, total + SPARE
+    if free < need:
+        found = _("the disk is full: {free} MB are free").format(free=free // 10**6)
+        expected = _("{need} MB, with what souron itself needs").format(need=need // 10**6)
+        raise UserError("disk", found, expected=expected, exit=4)
 
 
 def _check_duplicates(entries: Sequence[Entry]) -> None:
     """Raises UserError where two names are one on Windows or macOS, or a file is a folder too."""
-    seen: dict[str, str] = {}
+    names: dict[str, str] = {}
     folders = {
         "/".join(parts[:count]).casefold()
         for entry in entries
@@ -303,10 +261,12 @@ def _check_duplicates(entries: Sequence[Entry]) -> None:
         for count in range(1, len(parts))
     }
     for entry in entries:
-        same = seen.setdefault(entry.name.casefold(), entry.name)
-        if same is not entry.name or entry.name.casefold() in folders:
+        name = entry.name.casefold()
+        if name in names or name in folders:
+            same = names.get(name, entry.name)
             found = _("{one} and {other} are the same name").format(one=same, other=entry.name)
             raise _refused("duplicate", found)
+        names[name] = entry.name
 
 
 def _top(entries: Sequence[Entry]) -> str:
@@ -318,10 +278,9 @@ def _top(entries: Sequence[Entry]) -> str:
 def _copy(entry: Entry, folder: Path, done: Unpacked) -> None:
     """One file, if it is data. Of a zip it gives no more bytes than were declared, and checked."""
     with entry.open() as source:
-        content = source.read(LOOKED_AT)
-        what = kind(content, entry.name)
-        if what != "data":
-            done.skipped.setdefault(what, []).append(entry.name)
+        content = source.read(HEADER)
+        if not is_data(content, entry.name):
+            done.skipped.setdefault("unknown", []).append(entry.name)
             return
         path = folder / entry.name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -331,53 +290,32 @@ def _copy(entry: Entry, folder: Path, done: Unpacked) -> None:
     done.files += 1
 
 
-@contextmanager
-def _new_folder(place: Path, name: str) -> Iterator[tuple[Path, Callable[[], Path]]]:
-    """A folder to fill, and what makes it ``place/name``, or ``name-2``, ...; else it goes away."""
-    coming = Path(tempfile.mkdtemp(prefix=COMING, dir=place))
-    whole = coming / "whole"
+def _publish(whole: Path, place: Path, name: str) -> Path:
+    """Rename to ``place/name``, or ``name-2``, ... where that is there already."""
+    for number in range(1, 100_000):
+        folder = place / (name if number == 1 else f"{name}-{number}")
+        if folder.exists():
+            continue
+        try:
+            return whole.rename(folder)
+        except OSError:  # another upload was faster
+            if not folder.exists():
+                raise
+    raise AssertionError("no free name for an upload")
 
-    def publish() -> Path:
-        for number in range(1, 100_000):
-            folder = place / (name if number == 1 else f"{name}-{number}")
-            if folder.exists():
-                continue
-            try:
-                return whole.rename(folder)
-            except OSError:  # another upload was faster
-                if not folder.exists():
-                    raise
-        raise AssertionError("no free name for an upload")
 
-    try:
-        whole.mkdir(mode=0o700)
-        yield whole, publish
-    except OSError as error:
-        free = shutil.disk_usage(place).free // 10**6
-        raise UserError(
-            "disk",
-            _("cannot write {path}: {why} ({free} MB free)").format(
-                path=place, why=error.strerror or error, free=free
-            ),
-            exit=4,
-        ) from error
-    finally:
-        shutil.rmtree(coming, ignore_errors=True)
+def _remove_stale(place: Path) -> None:
+    """Remove what a killed server left unfinished."""
+    for old in place.glob(f"{PARTIAL}*"):
+        with suppress(FileNotFoundError):  # another upload removes it, too
+            if old.stat().st_mtime < time.time() - STALE:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def safe(title: str) -> str:
     """A folder's name that can be read and typed: letters of any script, digits, ``-``, ``_``."""
     name = re.sub(r"[^\w\-]+", "-", _composed(title)).strip("-_")[:60].rstrip("-_")
-    return f"data-{name}" if not name or _reserved(name) else name
-
-
-def _tidy(place: Path) -> None:
-    """Make ``place``; remove what was left in it when a server was killed."""
-    place.mkdir(parents=True, exist_ok=True)
-    for old in place.glob(f"{COMING}*"):
-        with suppress(FileNotFoundError):  # another upload tidies, too
-            if old.lstat().st_mtime < time.time() - STALE:
-                shutil.rmtree(old, ignore_errors=True)
+    return f"data-{name}" if not name or WINDOWS.search(name) else name
 
 
 def _refused(code: str, found: str, *, expected: str = "", fix: str = "") -> UserError:
@@ -385,7 +323,7 @@ def _refused(code: str, found: str, *, expected: str = "", fix: str = "") -> Use
     return UserError(code, found, expected=expected, fix=fix, exit=3)
 
 
-def _other_packing(name: str) -> UserError:
+def _unreadable(name: str) -> UserError:
     found = _("{file} is packed in a way that the studio does not read").format(file=name)
     return _refused("archive", found, fix=_("pack the folder as a zip"))
 
@@ -395,13 +333,8 @@ def _too_many(count: int) -> UserError:
     return _refused("too many files", found, expected=_("at most {most}").format(most=MOST_FILES))
 
 
-def _too_much(name: str, size: int, most: int) -> UserError:
+def _too_large(name: str, size: int, most: int) -> UserError:
     found = _("{file} has {size} MB").format(file=name, size=size // 10**6)
     expected = _("at most {most} MB").format(most=most // 10**6)
-    return _refused("too large", found, expected=expected)
-
-
-def _full(free: int, need: int) -> UserError:
-    found = _("the disk is full: {free} MB are free").format(free=free // 10**6)
-    expected = _("{need} MB, with what souron itself needs").format(need=need // 10**6)
-    return UserError("disk", found, expected=expected, exit=4)
+    fix = _("write the path of the folder instead of uploading it")
+    return _refused("too large", found, expected=expected, fix=fix)

@@ -9,7 +9,7 @@ from souron.cli import train
 from souron.studio import forms
 from souron.studio.job_view import Forecast, Watch
 from souron.studio.jobs import Job
-from souron.studio.shared import COMPARED, Studio, command, same_thing, table, words
+from souron.studio.shared import Studio, command, same_thing, table, words
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -86,7 +86,7 @@ def page(studio: Studio) -> None:
         ],
         [systems, data, *more, watch.job],
     ).then(says(changed), form, same, show_progress="hidden").then(
-        says(forecast.asking(read)), form, forecast.asked, show_progress="hidden"
+        says(forecast.asking(read)), [forecast.job, *form], forecast.job, show_progress="hidden"
     )
 
 
@@ -95,7 +95,6 @@ def choices() -> list[str]:
     return [
         registry.full_name(entry, size)
         for entry in registry.entries().values()
-        if entry.task in COMPARED
         for size in entry.sizes
     ]
 

@@ -5,6 +5,7 @@ command ``souron data`` with the words that the page shows; the pages that it wr
 """
 
 import re
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from souron.studio.confirm import Confirm
 from souron.studio.data_view import MOST_NAMED, answered, outcome, subject
 from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
+from souron.studio.paths import folder_size, is_folder
 from souron.studio.shared import (
     QUIET,
     Studio,
@@ -54,10 +56,9 @@ def page(studio: Studio) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             files = gr.File(
-                file_count="multiple", label=_("a folder, a zip, or pictures: drop them here"),
-                elem_id="upload", height=140,
+                file_count="multiple", label=_("a zip of a folder, or pictures and tables"),
+                height=140,
             )  # fmt: skip
-            gr.HTML(folder_button())
             came = gr.HTML()
             data = gr.Dropdown(
                 choices(), value=DEFAULT, allow_custom_value=True, label=_("data"),
@@ -128,20 +129,6 @@ def page(studio: Studio) -> None:
 
 def wished(query: dict[str, str]) -> dict[str, Any]:
     return {"value": query["data"]} if query.get("data") else {}
-
-
-def folder_button() -> Markup:
-    """The browser packs the folder; see ``static/folder.js``."""
-    return Markup(
-        '<div class="folder"><button type="button" data-folder="#upload" data-packing="{}" '
-        'data-many="{}" data-none="{}" data-failed="{}">{}</button><p role="status"></p></div>'
-    ).format(
-        _("{done} of {all} files are packed"),
-        _("These are too many files for the browser; write the folder's path below instead."),
-        _("There is no file in it."),
-        _("The folder cannot be read:"),
-        _("Choose a folder …"),
-    )
 
 
 def choices() -> list[tuple[str, str]]:
@@ -320,7 +307,9 @@ def take(studio: Studio, paths: Iterable[str]) -> tuple[str, Markup]:
     done = studio_uploads.unpack([Path(path) for path in paths], place(studio))
     data = spelt(done.folder.absolute())
     names = [
-        Markup("<li>{}: {}</li>").format(_(studio_uploads.WHY[why]), ", ".join(some[:MOST_NAMED]))
+        Markup("<li>{}: {}</li>").format(
+            _(studio_uploads.LEFT_OUT[why]), ", ".join(some[:MOST_NAMED])
+        )
         for why, some in done.skipped.items()
     ]
     left = Markup("<details><summary>{}</summary><ul>{}</ul></details>").format(
@@ -353,7 +342,7 @@ class Uploads:
             there = [
                 path
                 for path in place(self.studio).iterdir()
-                if path.name[0] != "." and trash.is_folder(path)
+                if path.name[0] != "." and is_folder(path)
             ]
             return sorted(there, key=lambda path: -path.stat().st_mtime)
         except OSError:
@@ -370,7 +359,7 @@ class Uploads:
                 Markup('<a href="{}">{}</a>').format(
                     self.studio.url("data", data=spelt(path.absolute())), path.name
                 ),
-                units.size(trash.weigh(path)),
+                units.size(folder_size(path)),
             )
             for path in found
         ]
@@ -394,16 +383,16 @@ class Uploads:
             exit=3,
         )
 
-    def ask(self, name: str | None) -> list[Any]:
+    def ask(self, name: str | None) -> str:
         folder = self.named(name)
-        size = units.size(trash.weigh(folder))
-        return [_("Delete the upload {name} ({size}) for good?").format(
-            name=folder.name, size=size)]  # fmt: skip
+        return _("Delete the upload {name} ({size}) for good?").format(
+            name=folder.name, size=units.size(folder_size(folder))
+        )
 
     def delete(self, name: str | None) -> list[Any]:
         folder = self.named(name)
         with self.studio.jobs.changing():
             trash.refuse_used(self.studio.jobs, folder)
-            studio_uploads.forget(folder, place(self.studio))
+            shutil.rmtree(folder)
         told = status(_("The upload {name} is deleted.").format(name=folder.name))
         return [told, *self.draw()]

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from souron import registry
 from souron.hub import fetch
-from souron.studio.shared import COMPARED, Studio
+from souron.studio.shared import Studio
 from souron.utils.messages import N_, _
 
 TITLE = N_("Lecture")
@@ -73,6 +73,5 @@ def actions(studio: Studio, entry: registry.Entry) -> list[tuple[str, str, str]]
     if ready:
         there.append((_("Try"), studio.url("use", system=ready), "first"))
     there.append((_("Train"), studio.url("train", system=entry.name), "" if there else "first"))
-    if entry.task in COMPARED:
-        there.append((_("Compare"), studio.url("compare", systems=entry.name), ""))
+    there.append((_("Compare"), studio.url("compare", systems=entry.name), ""))
     return there

@@ -1,4 +1,4 @@
-"""Every run and comparison: its report within the page; use, go on, rename, export, delete, undo;
+"""Every run and comparison: its report within the page; use, go on, rename, export, delete;
 and the jobs that wait, run, or are over.
 
 What was chosen stands in the page's address, so that two tabs know nothing of each other.
@@ -11,6 +11,7 @@ from markupsafe import Markup
 from souron.studio import run_list, trash
 from souron.studio.confirm import NARROW, Confirm
 from souron.studio.jobs import ALIVE, Job, state_name
+from souron.studio.paths import folder_size
 from souron.studio.run_view import MOST_ROWS, all_runs, facts, moment, report, the_same, verb
 from souron.studio.shared import QUIET, Studio, command, here, status, table
 from souron.utils import units
@@ -26,7 +27,7 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("Runs"),
-            _("What was trained and compared here. What is deleted goes into a bin first."),
+            _("What was trained and compared here. What is deleted goes to this computer's bin."),
         )
     )
     outcome = gr.HTML()
@@ -35,23 +36,20 @@ def page(studio: Studio) -> None:
     wanted = gr.Textbox(label=_("filter"), info=_("words of the name, system, data or state"))
     listed = gr.HTML()
     work = Work(studio, outcome)
-    bin = Bin(studio, outcome)
     same = gr.HTML()
 
     says = studio.says
     wanted.input(says(lambda text: all_runs(studio, text)), wanted, listed, **QUIET)
-    everything = [*shown.parts, listed, *bin.parts, same]
+    everything = [*shown.parts, listed, same]
 
     def draw(run: str, text: str) -> list[Any]:
-        return [
-            *shown.draw(run), all_runs(studio, text), *bin.draw(), the_same(studio, run),
-        ]  # fmt: skip
+        return [*shown.draw(run), all_runs(studio, text), the_same(studio, run)]
 
     def draw_after(event: Any) -> None:
         event.then(says(draw), [shown.run, wanted], everything, **QUIET)
 
     opened = studio.opened(lambda query: query.get("run") or "", [shown.run])
-    for event in (opened, *shown.changes, *bin.changes):
+    for event in (opened, *shown.changes):
         draw_after(event)
     work.drawn.change(says(lambda text: all_runs(studio, text)), wanted, listed, **QUIET)
 
@@ -64,9 +62,6 @@ class Shown:
 
         self.studio = studio
         self.run = gr.State("")  # as the command line names it
-        self.thrown = gr.State("")  # what was deleted last, for Undo
-        with gr.Row():
-            self.undo = gr.Button(_("Undo"), visible=False, **NARROW)
         with gr.Column(visible=False) as self.column:
             self.facts = gr.HTML()
             self.go_on = gr.Button(_("Go on"), variant="primary", visible=False, **NARROW)
@@ -79,13 +74,12 @@ class Shown:
             self.column,
             self.facts,
             self.go_on,
-            self.delete.asked,
+            self.delete.column,
             self.name,
             self.report,
         ]
 
         says = studio.says
-        gone = [outcome, self.run, self.thrown, self.undo]
         self.changes = [
             self.go_on.click(says(self.start), self.run, outcome, **QUIET),
             self.rename.click(
@@ -94,8 +88,9 @@ class Shown:
             self.name.submit(
                 says(self.give_name), [self.run, self.name], [outcome, self.run], **QUIET
             ),
-            self.delete.connect(says, self.ask_to_throw, self.throw, [self.run], gone),
-            self.undo.click(says(self.put_back), self.thrown, gone, **QUIET),
+            self.delete.connect(
+                says, self.ask_to_delete, self.to_bin, [self.run], [outcome, self.run]
+            ),
         ]
 
     def draw(self, run: str) -> list[Any]:
@@ -106,7 +101,7 @@ class Shown:
         if not run:
             return [hidden, "", hidden, hidden, "", ""]
         try:
-            found = run_list.read(trash.find(self.studio.project, run))
+            found = run_list.read(run_list.find(self.studio.project, run))
         except UserError as error:
             told = Markup('<p role="status">{}</p>').format(error.found)
             return [gr.update(visible=True), told, hidden, hidden, "", ""]
@@ -122,7 +117,7 @@ class Shown:
 
     def start(self, run: str) -> str:
         """Go on with an interrupted run."""
-        found = run_list.read(trash.find(self.studio.project, run))
+        found = run_list.read(run_list.find(self.studio.project, run))
         if found.state != "unfinished":
             raise UserError(
                 "resume",
@@ -140,34 +135,23 @@ class Shown:
         return status(_("{name} goes on.").format(name=found.name), link)
 
     def give_name(self, run: str, name: str) -> list[Any]:
-        before = trash.find(self.studio.project, run)
+        before = run_list.find(self.studio.project, run)
         now = trash.rename(self.studio.jobs, before, name)
         told = _("{before} is called {now} now.").format(before=before.name, now=now.name)
         return [status(told, here(self.studio.url("runs", run=now))), str(now)]
 
-    def ask_to_throw(self, run: str) -> list[Any]:
-        folder = trash.find(self.studio.project, run)
+    def ask_to_delete(self, run: str) -> str:
+        folder = run_list.find(self.studio.project, run)
         trash.refuse_used(self.studio.jobs, folder)
-        size = units.size(trash.weigh(folder))
-        return [_("Delete {name} ({size})? From the bin it can be put back.").format(
-            name=folder.name, size=size)]  # fmt: skip
+        return _("Move {name} ({size}) to this computer's bin?").format(
+            name=folder.name, size=units.size(folder_size(folder))
+        )
 
-    def throw(self, run: str) -> list[Any]:
-        import gradio as gr
-
-        folder = trash.find(self.studio.project, run)
-        id = trash.throw(self.studio.jobs, self.studio.project, folder)
-        told = _("{name} is in the bin.").format(name=folder.name)
-        page = here(self.studio.url("runs"))
-        return [status(told, page), "", id, gr.update(visible=True)]
-
-    def put_back(self, id: str) -> list[Any]:
-        import gradio as gr
-
-        folder = trash.put_back(self.studio.project, id)
-        told = _("{name} is back.").format(name=folder.name)
-        page = here(self.studio.url("runs", run=folder))
-        return [status(told, page), str(folder), "", gr.update(visible=False)]
+    def to_bin(self, run: str) -> list[Any]:
+        folder = run_list.find(self.studio.project, run)
+        trash.to_bin(self.studio.jobs, folder)
+        text = _("{name} is in this computer's bin.").format(name=folder.name)
+        return [status(text, here(self.studio.url("runs"))), ""]
 
 
 class Work:
@@ -202,7 +186,7 @@ class Work:
         """New values for ``parts``, where something changed since; what is chosen stays so."""
         import gradio as gr
 
-        jobs = [(job, job.state) for job in self.studio.jobs.all()]
+        jobs = [(j, j.state) for j in self.studio.jobs.all() if "--forecast" not in j.words]
         now = [(job.id, state) for job, state in jobs]
         if drawn is not None and [tuple(each) for each in drawn] == now:
             return [gr.skip()] * 4
@@ -259,69 +243,3 @@ class Work:
             job.forget()
         return status(_("{count} jobs are out of the list; what they made stays.").format(
             count=len(over)))  # fmt: skip
-
-
-class Bin:
-    """What was deleted, until the bin is emptied."""
-
-    def __init__(self, studio: Studio, outcome: Any) -> None:
-        import gradio as gr
-
-        self.studio = studio
-        gr.HTML(Markup('<h2 id="bin">{}</h2>').format(_("Bin")))
-        self.listed = gr.HTML()
-        with gr.Column(visible=False) as self.column:
-            with gr.Row():
-                self.run = gr.Dropdown(
-                    [], allow_custom_value=True, label=_("run in the bin"), scale=3
-                )  # fmt: skip
-                back = gr.Button(_("Put back"), **NARROW)
-            self.asking = Confirm(_("Empty the bin …"), _("Delete for good"))
-        asked = gr.State([])  # what was in it when the question was asked
-        self.parts = [self.listed, self.column, self.run, self.asking.asked]
-        says = studio.says
-        self.changes = [
-            back.click(says(self.put_back), self.run, outcome, **QUIET),
-            self.asking.connect(says, self.ask, self.empty, [], [outcome], [asked]),
-        ]
-
-    def draw(self) -> list[Any]:
-        """Values for ``parts``."""
-        import gradio as gr
-
-        found = trash.thrown(self.studio.project)
-        choices = [(f"{one.name} ({run_list.task_name(one.task)})", one.id) for one in found]
-        rows = [
-            (one.name, run_list.task_name(one.task), moment(one.when.timestamp()),
-             units.size(one.bytes))
-            for one in found
-        ]  # fmt: skip
-        told = (
-            table((_("name"), _("task"), _("deleted on"), _("size")), rows, _("in the bin"))
-            if found
-            else Markup("<p>{}</p>").format(_("The bin is empty."))
-        )
-        first = choices[0][1] if choices else None
-        return [
-            told,
-            gr.update(visible=bool(found)),
-            gr.update(choices=choices, value=first),
-            gr.update(visible=False),
-        ]
-
-    def put_back(self, id: str | None) -> str:
-        folder = trash.put_back(self.studio.project, id or "")
-        link = Markup('<a href="{}">{}</a>').format(
-            self.studio.url("runs", run=folder), folder.name
-        )
-        return status(_("{name} is back.").format(name=folder.name), link)
-
-    def ask(self) -> list[Any]:
-        found = trash.thrown(self.studio.project)
-        size = units.size(sum(one.bytes for one in found))
-        text = _("Delete {count} runs ({size}) for good?").format(count=len(found), size=size)
-        return [text, [one.id for one in found]]
-
-    def empty(self, ids: list[str]) -> str:
-        trash.empty(self.studio.project, ids)
-        return status(_("{count} runs are deleted for good.").format(count=len(ids)))

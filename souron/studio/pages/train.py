@@ -91,7 +91,7 @@ def page(studio: Studio) -> None:
         ],
         [system, size, data, *more, watch.job],
     ).then(says(changed), form, same, show_progress="hidden").then(
-        says(forecast.asking(read)), form, forecast.asked, show_progress="hidden"
+        says(forecast.asking(read)), [forecast.job, *form], forecast.job, show_progress="hidden"
     )
 
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from souron import registry
 from souron.hub import fetch
-from souron.studio import generate_form, run_list, trash
+from souron.studio import generate_form, run_list
 from souron.studio.job_view import Watch
 from souron.studio.shared import DIRECT, QUIET, Studio
 from souron.utils.messages import N_, UserError, _
@@ -53,7 +53,7 @@ def offer(studio: Studio, query: Mapping[str, str]) -> list[Any]:
     wanted = query.get("run") or query.get("system") or ""
     if "run" in query:
         try:
-            wanted = str(trash.find(studio.project, query["run"]))
+            wanted = str(run_list.find(studio.project, query["run"]))
         except UserError:
             wanted = query["run"]  # choosing it tells what is wrong
     if wanted and wanted not in [name for _shown, name in offered]:

@@ -85,5 +85,4 @@
     }
   };
   new MutationObserver(mend).observe(document.documentElement, { childList: true, subtree: true });
-  import("/static/folder.js"); // folders that are chosen or dropped
 })();

@@ -1,19 +1,17 @@
 """Who may ask the studio, for what, and how much; and what a page may reach, in a real browser."""
 
 import asyncio
-import html
+import base64
+import hashlib
 import http.server
-import io
 import json
 import os
 import re
-import shutil
 import socket
 import stat
 import subprocess
 import sys
 import threading
-import time
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,16 +19,14 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from PIL import Image
 
 from souron.serve import access
 from souron.studio import security
-from souron.studio.security import Door, Guard, Refused, Route
+from souron.studio.security import Door, Guard, Refused
 
 PORT = 7860
 OWN = f"http://127.0.0.1:{PORT}"
 FROM_HERE = {"origin": OWN, "sec-fetch-site": "same-origin"}
-PAGES = ("data", "train")
 
 
 class Behind:
@@ -70,7 +66,7 @@ def place(tmp_path):
 @pytest.fixture
 def studio(behind, place):
     def make(**options):
-        return Guard(behind, **{"port": PORT, "place": place, "pages": PAGES, **options})
+        return Guard(behind, **{"port": PORT, "place": place, **options})
 
     return make
 
@@ -186,7 +182,7 @@ def test_nobody_shares_without_a_token(studio):
      {"sec-fetch-site": "none"}, {},
      {"origin": "http://evil.example", "sec-fetch-site": "same-origin"}],
 )  # fmt: skip
-@pytest.mark.parametrize("path", ["run/predict", "upload", "component_server"])
+@pytest.mark.parametrize("path", ["run/predict", "upload"])
 def test_nothing_is_written_from_elsewhere(studio, behind, headers, path):
     headers = {"content-type": "application/json", **headers}
     answer = post(studio(), f"/en/gradio_api/{path}", headers=headers)
@@ -203,6 +199,11 @@ def test_the_studios_own_pages_write(studio, behind, headers):
     assert behind.body == b'{"data": []}'
 
 
+NO_PAGES = ("/en/gradio_api/app_id", "/en/gradio_api/upload_progress", "/en/assets/a.js",
+            "/runs/a.html", "/favicon.ico")  # fmt: skip
+READING = (("no-cors", "image"), ("cors", "empty"), ("navigate", "iframe"), ("no-cors", "script"))
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_other_sites_may_link_to_pages_and_read_nothing(studio, behind, site):
     link = {"sec-fetch-site": site, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
@@ -210,39 +211,20 @@ def test_other_sites_may_link_to_pages_and_read_nothing(studio, behind, site):
         assert ask(studio(), path, headers=link).status_code == 200
     assert ask(studio(), "/", headers=link).status_code == 307
     behind.asked.clear()
-    for path in (
-        "/en/gradio_api/app_id",
-        "/en/gradio_api/upload_progress",
-        "/en/assets/a.js",
-        "/runs/a.html",
-    ):
+    for path in NO_PAGES:
         assert ask(studio(), path, headers=link).status_code == 403
-    for mode, dest in (
-        ("no-cors", "image"),
-        ("cors", "empty"),
-        ("navigate", "iframe"),
-        ("no-cors", "script"),
-    ):
+    for mode, dest in READING:
         read = {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": dest}
-        for path in (
-            "/en/",
-            "/",
-            "/en/assets/a.js",
-            "/favicon.ico",
-            "/en/gradio_api/upload_progress",
-        ):
+        for path in ("/en/", "/", *NO_PAGES):
             assert ask(studio(), path, headers=read).status_code == 403, (mode, path)
     assert ask(studio(), "/en/", headers={"origin": "http://evil.example"}).status_code == 403
     assert behind.asked == []
 
 
-def test_no_other_site_is_told_that_it_may(studio, behind):
-    behind.answer = (200, {"content-type": "application/json", "access-control-allow-origin": "*",
-                           "access-control-allow-credentials": "true"}, b"{}")  # fmt: skip
+def test_no_other_site_may_ask_beforehand(studio, behind):
     headers = {"origin": "http://evil.example", "access-control-request-method": "POST"}
-    assert ask(studio(), "/en/gradio_api/upload", "OPTIONS", headers=headers).status_code == 403
-    answer = ask(studio(), "/en/gradio_api/app_id", headers={"origin": OWN})
-    assert answer.status_code == 200
+    answer = ask(studio(), "/en/gradio_api/upload", "OPTIONS", headers=headers)
+    assert answer.status_code == 403 and behind.asked == []
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
@@ -351,7 +333,8 @@ READ_NO_MORE = """
 WRITTEN_NO_MORE = """
     train login config gradio_api/vibe-edit gradio_api/vibe-edit/ gradio_api/vibe-code
     gradio_api/undo-vibe-edit gradio_api/vibe-starter-queries gradio_api/process_recording
-    gradio_api/run-history/connect gradio_api/call/predict gradio_api/call/v2/predict
+    gradio_api/component_server gradio_api/run-history/connect gradio_api/call/predict
+    gradio_api/call/v2/predict
     gradio_api/api/predict gradio_api/run/other gradio_api/profiling/clear gradio_api/file=/tmp/x
     """
 
@@ -382,10 +365,7 @@ def test_the_studios_own_routes(studio, behind):
     for path in ("/static/studio.js", "/favicon.ico", "/picture/resnet.svg", "/job/a/curve.png",
                  "/runs/classify/cnn/report.html", "/export/classify/cnn.zip"):  # fmt: skip
         assert ask(studio(), path).status_code == 200, path
-    assert ask(studio(), "/intake/x").status_code == 404
-    more = studio(own=[Route(r"/intake/\w+", ("POST",), "upload")])
-    assert post(more, "/intake/x").status_code == 200
-    assert ask(more, "/intake/x").status_code == 404
+    assert ask(studio(), "/other/x").status_code == 404
 
 
 def test_own_answers_keep_their_policy_and_the_others_get_one(studio, behind):
@@ -425,13 +405,6 @@ def test_the_cookie_goes_before_the_browser_and_lang_before_both(studio):
     assert ask(studio(), "/", headers=headers).headers["location"] == "/en/"
 
 
-def test_messages_come_in_the_readers_language(studio):
-    english = ask(studio(), "/nothing", headers={"accept-language": "en"}).text
-    japanese = ask(studio(), "/nothing", headers={"accept-language": "ja"}).text
-    assert ask(studio(), "/ja/nothing", headers={"accept-language": "en"}).text != english
-    assert "/nothing" in english and "/nothing" in japanese and "ありません" in japanese
-
-
 def test_messages_for_browsers_are_escaped(studio):
     path = "/%3Cscript%3Ealert(1)%3C/script%3E"
     answer = ask(studio(), path, headers={"accept": "text/html", "accept-language": "ja"})
@@ -459,8 +432,8 @@ def test_slashes_at_the_end(studio, behind, path, leads):
 
 
 def test_bodies_are_bounded_by_route(studio, behind, monkeypatch):
-    monkeypatch.setattr(security, "MOST_SAID", 1000)
-    small = studio(most_bytes=5000)
+    monkeypatch.setattr(security, "MOST_BYTES", 1000)
+    small = studio(most_uploaded=5000)
     value = json.dumps({"data": ["x" * 990]}).encode()
     answer = post(small, "/en/gradio_api/run/predict", value)
     assert answer.status_code == 413 and behind.asked == []
@@ -469,99 +442,15 @@ def test_bodies_are_bounded_by_route(studio, behind, monkeypatch):
     assert behind.body == b"x" * 5000
 
 
-def test_what_says_a_smaller_length_than_it_has_is_cut_off(studio, behind):
+@pytest.mark.parametrize("length", [None, "10", "-5", "x"])
+def test_what_says_a_smaller_length_than_it_has_is_cut_off(studio, length):
     async def parts():
         for _ in range(100):
             yield b"x" * 100
 
-    small = studio(most_bytes=5000)
-    headers = {**FROM_HERE, "content-length": "10"}
+    headers = FROM_HERE if length is None else {**FROM_HERE, "content-length": length}
+    small = studio(most_uploaded=5000)
     assert post(small, "/en/gradio_api/upload", parts(), headers).status_code == 413
-    assert post(small, "/en/gradio_api/upload", parts(), FROM_HERE).status_code == 411
-    headers = {**FROM_HERE, "content-length": "-5"}
-    assert post(small, "/en/gradio_api/upload", parts(), headers).status_code == 411
-
-
-def stalling(app, path, parts=(b"half",), length=100_000) -> int:
-    """The status that a request gets whose body never ends."""
-    headers = {"content-length": str(length), **FROM_HERE}
-    return asked_by_hand(app, path, "POST", headers, parts)
-
-
-def test_a_stalled_request_is_cut_off_and_its_file_removed(studio, behind, place):
-    impatient = studio(patience=0.05)
-    (place / "tmpabcd1234").write_bytes(b"half")
-    for name in ("tmpabcd1234.png", "kept", "tmpab"):
-        (place / name).write_bytes(b"")
-    (place / "tmpfolder01").mkdir()
-    assert stalling(impatient, "/en/gradio_api/upload") == 408
-    left = {path.name for path in place.iterdir()}
-    assert left == {"tmpabcd1234.png", "kept", "tmpab", "tmpfolder01"}
-    assert stalling(impatient, "/en/gradio_api/run/predict") == 408
-    assert post(impatient, "/en/gradio_api/upload").status_code == 200  # nothing stays counted
-
-
-def test_a_dribbling_request_is_cut_off_too(studio, monkeypatch):
-    monkeypatch.setattr(security.time, "monotonic", iter(range(0, 10_000, 10)).__next__)
-    assert (
-        stalling(studio(patience=30), "/en/gradio_api/upload", parts=[b"x"] * 1000, length=10)
-        == 408
-    )
-
-
-def test_uploads_at_a_time_are_counted(studio, behind):
-    held, most = threading.Event(), []
-
-    class Slow(Behind):
-        async def __call__(self, scope, receive, send):
-            most.append(scope)
-            while not held.is_set():
-                await asyncio.sleep(0.01)
-            await super().__call__(scope, receive, send)
-
-    few = studio(most_uploads=2)
-    few.app = Slow()
-
-    async def go():
-        transport = httpx.ASGITransport(few)
-        async with httpx.AsyncClient(transport=transport, base_url=OWN) as client:
-
-            def upload():
-                return client.post("/en/gradio_api/upload", content=b"x", headers=FROM_HERE)
-
-            first = [asyncio.create_task(upload()) for _ in range(2)]
-            while len(most) < 2:
-                await asyncio.sleep(0.01)
-            third = await upload()
-            held.set()
-            done = await asyncio.gather(*first)
-            return third, done, await upload()
-
-    third, done, later = run(go())
-    assert third.status_code == 503 and "2 uploads" in third.text
-    assert [answer.status_code for answer in (*done, later)] == [200] * 3
-
-
-def test_a_full_disk_is_named_before_an_upload_starts(studio, behind, monkeypatch):
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10, 1, 600 * 10**6))
-    assert post(studio(), "/en/gradio_api/upload", b"x" * 1000).status_code == 200
-    behind.asked.clear()
-    answer = post(studio(spare_bytes=600 * 10**6), "/ja/gradio_api/upload", b"x" * 1000)
-    assert answer.status_code == 507 and "600 MB" in answer.text and behind.asked == []
-
-
-def test_an_application_that_fails_frees_the_upload(studio, behind, place):
-    async def fails(scope, receive, send):
-        (place / "tmp12345678").write_bytes(b"")
-        raise OSError(28, "No space left on device")
-
-    few = studio(most_uploads=1)
-    few.app = fails
-    for _ in range(2):
-        with pytest.raises(OSError, match="No space"):
-            post(few, "/en/gradio_api/upload")
-    assert list(place.iterdir()) == []
 
 
 # files
@@ -620,11 +509,9 @@ def test_what_could_run_is_downloaded(studio, behind, place, kind):
     "kind", ["image/png", "image/jpeg", "audio/wav", "video/mp4", "text/plain"]
 )
 def test_what_cannot_run_is_shown(studio, behind, place, kind):
-    headers = shown(
-        studio, behind, place, kind, **{"content-disposition": "inline", "cookie": "secret"}
-    )
+    headers = shown(studio, behind, place, kind, **{"content-disposition": "inline"})
     assert headers["content-type"].startswith(kind) and headers["content-disposition"] == "inline"
-    assert "sandbox" in headers["content-security-policy"] and "cookie" not in headers
+    assert "sandbox" in headers["content-security-policy"]
 
 
 def file_data(path, **more):
@@ -647,9 +534,8 @@ def test_handlers_are_given_files_that_gradio_keeps_alone(studio, behind, place)
             {"a": [[{"b": file_data(text)}]]},
             [{"image": file_data(text)}],
         ):
-            for path in ("run/predict", "component_server", "component_server/"):
-                answer = post(studio(), f"/en/gradio_api/{path}", json.dumps({"data": data}))
-                assert answer.status_code == 403 and "not uploaded" in answer.text, (text, path)
+            answer = post(studio(), "/en/gradio_api/run/predict", json.dumps({"data": data}))
+            assert answer.status_code == 403 and "not uploaded" in answer.text, text
     assert behind.asked == []
 
 
@@ -669,119 +555,51 @@ def test_a_path_cannot_hide_from_the_guard_behind_its_kind(studio, behind):
     assert behind.asked == []
 
 
-def test_drawings_may_be_large_and_are_no_json(studio, behind, monkeypatch):
-    monkeypatch.setattr(security, "MOST_SAID", 1000)
-    headers = {**FROM_HERE, "content-type": "multipart/form-data; boundary=x"}
-    assert (
-        post(studio(), "/en/gradio_api/component_server", b"x" * 5000, headers).status_code == 200
-    )
-
-
 # pages
 
 
-HTML = """<!doctype html>
-<html
-	lang="en" style="">
-<head><meta property="og:image"
-  content="https://raw.githubusercontent.com/x.jpg" />
-<meta name="twitter:creator" content="@Gradio" />
-<meta name="viewport" content="width=device-width" />
-<link rel="manifest" href="/manifest.json" />
-<script>window.gradio_config = {"a": 1};</script>\
-<script>window.gradio_api_info = {"x": "https://github.com/y"};</script>
-<script type="module" crossorigin src="./assets/index.js"></script></head>
-<body>本文</body></html>"""
+HTML = """<!doctype html><html><head>
+<script>window.gradio_config = {"a": "本文"};</script>
+<script type="module" crossorigin src="./assets/index.js"></script></head></html>"""
 
 
-def test_pages_name_no_address_elsewhere(studio, behind):
-    behind.answer = (
-        200,
-        {"content-type": "text/html; charset=utf-8", "content-length": "5"},
-        HTML.encode(),
-    )
-    answer = ask(studio(), "/ja/train")
-    assert (
-        "http" not in answer.text and "manifest" not in answer.text and "@Gradio" not in answer.text
-    )
-    assert 'name="viewport"' in answer.text and "本文" in answer.text and '{"a": 1}' in answer.text
-    assert re.search(r'<html\s+lang="ja"', answer.text)
-    assert answer.headers["content-length"] == str(len(answer.content))
-    assert "accept-encoding" not in dict(behind.asked[0]["headers"])
-
-
-def test_only_the_pages_own_scripts_run_and_only_once(studio, behind):
+def test_only_the_scripts_that_stand_in_a_page_run(studio, behind):
     behind.answer = (200, {"content-type": "text/html; charset=utf-8"}, HTML.encode())
-    first, second = ask(studio(), "/en/"), ask(studio(), "/en/")
-    nonces = re.findall(r'<script nonce="([\w-]+)"', first.text)
-    assert len(nonces) == 3 and len(set(nonces)) == 1
-    policy = dict(
-        part.strip().split(" ", 1) for part in first.headers["content-security-policy"].split(";")
-    )
-    assert f"'nonce-{nonces[0]}'" in policy["script-src"] and nonces[0] not in second.text
-    assert "unsafe-inline" not in policy["script-src"] and policy["frame-ancestors"] == "'self'"
+    answer = ask(studio(), "/ja/train")
+    assert answer.text == HTML and "accept-encoding" not in dict(behind.asked[0]["headers"])
+    parts = answer.headers["content-security-policy"].split(";")
+    policy = dict(part.strip().split(" ", 1) for part in parts)
+    script = HTML.partition("<script>")[2].partition("</script>")[0].encode()
+    digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
+    assert policy["script-src"] == f"'self' 'sha256-{digest}' 'unsafe-eval'"
+    assert policy["frame-ancestors"] == "'self'"
     for name, sources in policy.items():
         assert not re.search(r"https?:|\*|ws:", sources), name
 
 
 def test_headers_of_pages(studio, behind):
-    behind.answer = (200, {"content-type": "text/html; charset=utf-8"}, HTML.encode())
     headers = ask(studio(), "/en/").headers
-    assert headers["referrer-policy"] == "no-referrer" and headers["cache-control"] == "no-store"
-    assert (
-        headers["x-content-type-options"] == "nosniff"
-        and headers["x-dns-prefetch-control"] == "off"
-    )
+    wanted = {
+        "referrer-policy": "no-referrer", "cache-control": "no-store",
+        "x-content-type-options": "nosniff", "x-dns-prefetch-control": "off",
+        "cross-origin-opener-policy": "same-origin", "cross-origin-resource-policy": "same-origin",
+    }  # fmt: skip
+    assert {name: headers[name] for name in wanted} == wanted
     assert "camera=(self)" in headers["permissions-policy"]
-    assert (
-        headers["cross-origin-opener-policy"]
-        == headers["cross-origin-resource-policy"]
-        == "same-origin"
-    )
     assert "immutable" in ask(studio(), "/en/assets/a.js").headers["cache-control"]
     assert ask(studio(), "/static/studio.js").headers["cache-control"] == "no-cache"
-
-
-def test_a_page_that_is_no_page_passes(studio, behind):
-    behind.answer = (500, {"content-type": "text/plain"}, b"failed")
-    assert ask(studio(), "/en/").text == "failed"
-    behind.answer = (200, {"content-type": "text/html", "content-length": "5"}, b"")
-    assert ask(studio(), "/en/", "HEAD").headers["content-length"] == "5"
 
 
 # a real Gradio behind real servers
 
 
-def drawn_page(gr, folder: Path):
-    """A page with what the studio uses."""
-    import matplotlib.figure
-    import numpy as np
-
+def drawn_page(gr):
+    """A page with an event and an upload; the widgets have a test of their own behind the guard."""
     from souron.studio.app import directly
 
-    def answer(text, picture, number, choice, table):
-        figure = matplotlib.figure.Figure(figsize=(2, 2))
-        figure.subplots().plot([1, 2], [1, 2])
-        tone = (8000, np.sin(np.arange(4000) / 5).astype("float32"))
-        pictures = [(Image.new("RGB", (32, 32), (tone, 0, 0)), str(tone)) for tone in (1, 2)]
-        said = html.escape(f"{text} {picture.size} {number} {choice} {table.size}")
-        words = f"<b id='done'>{said}</b>"
-        return words, figure, pictures, str(folder / "mesh.obj"), tone, table, str(folder / "a.csv")
-
-    (folder / "mesh.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
-    (folder / "a.csv").write_text("a,b\n1,2\n")
     with gr.Blocks(title="souron", analytics_enabled=False) as blocks:
         gr.HTML("<h1>First</h1>")
         text = gr.Textbox(label="text")
-        picture = gr.Image(label="picture", type="pil")
-        number = gr.Slider(0, 10, value=3, step=1, label="number")
-        choice = gr.Dropdown(["one", "two"], value="one", label="choice")
-        table = gr.Dataframe(headers=["a", "b"], value=[[1, 2]], label="table")
-        go = gr.Button("Go")
-        out = [gr.HTML(), gr.Plot(), gr.Gallery(label="gallery"), gr.Model3D(), gr.Audio(),
-               gr.Dataframe(headers=["a", "b"], interactive=False), gr.File()]  # fmt: skip
-        asked = [text, picture, number, choice, table]
-        go.click(answer, asked, out, api_name="answer")
         length = gr.Textbox(label="length", elem_id="length")
         text.change(lambda text: str(len(text)), text, length, api_name="length")
         upload = gr.File(label="upload", file_count="multiple")
@@ -804,11 +622,7 @@ def all_routes(app):
         )
 
 
-SERVERS = {
-    "url": {"most_bytes": 10**6},
-    "shared": {"token": "s3cret", "lan": True},
-    "impatient": {"patience": 0.5},
-}
+SERVERS = {"url": {"most_uploaded": 10**6}, "shared": {"token": "s3cret", "lan": True}}
 
 
 def serve(folder: Path) -> None:
@@ -823,7 +637,7 @@ def serve(folder: Path) -> None:
     outer.add_api_route("/favicon.ico", lambda: None, status_code=204)
     for language in ("en", "ja"):
         gr.mount_gradio_app(
-            outer, drawn_page(gr, folder), path=f"/{language}", root_path=f"/{language}",
+            outer, drawn_page(gr), path=f"/{language}", root_path=f"/{language}",
             footer_links=[], run_history=False, ssr_mode=False, mcp_server=False,
             enable_monitoring=False, pwa=False,
             theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
@@ -836,7 +650,7 @@ def serve(folder: Path) -> None:
         listens = socket.socket()
         listens.bind(("127.0.0.1", 0))
         port = listens.getsockname()[1]
-        app = outer if options is None else Guard(outer, port=port, pages=("train",), **options)
+        app = outer if options is None else Guard(outer, port=port, **options)
         config = uvicorn.Config(app, log_level="error", ws="none", proxy_headers=False,
                                 lifespan="off" if servers else "on")  # fmt: skip
         servers.append(uvicorn.Server(config).serve([listens]))
@@ -921,13 +735,14 @@ def test_no_file_of_the_computer_reaches_a_handler(client, served):
         assert client.get(f"/en/gradio_api/file={path}").status_code == 404
 
 
-def test_pages_of_gradio_name_no_address_elsewhere(client, served):
+def test_pages_of_gradio_load_nothing_from_elsewhere(client, served):
+    """What a policy would not stop: connections that are made ahead. The picture of a preview,
+    which nothing loads, is the only address."""
     for path in ("/en/", "/ja/", "/en/train", "/ja/train"):
         page = client.get(path)
         assert page.status_code == 200 and "gradio_config" in page.text
-        elsewhere = {url for url in re.findall(r"https?://[^\"'\\\s<]+", page.text)
-                     if not url.startswith((served.url, "http://www.w3.org/"))}  # fmt: skip
-        assert elsewhere == set(), path
+        tags = re.findall(r"<(?:link|script|img|iframe|base)\b[^>]*>", page.text)
+        assert tags and not [tag for tag in tags if re.search(r"(?:https?:)?//[\w.]", tag)], path
 
 
 LEFT = {
@@ -936,48 +751,17 @@ LEFT = {
     "POST /gradio_api/run/{api_name}", "POST /gradio_api/run/{api_name}/",
     "POST /gradio_api/upload", "GET /gradio_api/upload_progress",
     "GET /gradio_api/file={path_or_url:path}", "HEAD /gradio_api/file={path_or_url:path}",
-    "POST /gradio_api/component_server", "POST /gradio_api/component_server/",
 }  # fmt: skip
 
 
-def test_the_routes_of_gradio_that_are_left(served, place):
+def test_the_routes_of_gradio_that_are_left(served):
     """A new release of Gradio may bring routes; these were looked at."""
-    guarded = Guard(Behind(), port=PORT, place=place, pages=("train",))
     left = {
         f"{method} {path}"
         for method, path in served.routes
-        if guarded._route("/en" + re.sub(r"\{[^}]*\}", "predict", path), method)
+        if security.find_route("/en" + re.sub(r"\{[^}]*\}", "predict", path), method)
     }
     assert left == LEFT
-
-
-def test_a_stalled_upload_leaves_no_file(served):
-    said = ["POST /en/gradio_api/upload HTTP/1.1", f"Host: 127.0.0.1:{served.impatient_port}",
-            f"Origin: {served.impatient}", "Content-Type: multipart/form-data; boundary=xx",
-            "Content-Length: 500000", "", "--xx",
-            'Content-Disposition: form-data; name="files"; filename="a.png"', "", ""]  # fmt: skip
-
-    def begin():
-        connection = socket.create_connection(("127.0.0.1", served.impatient_port), timeout=20)
-        connection.sendall("\r\n".join(said).encode() + bytes(100_000))
-        while not list(Path(served.place).glob("tmp*")):
-            time.sleep(0.01)
-        return connection
-
-    with begin() as connection:
-        assert connection.recv(1000).startswith(b"HTTP/1.1 408")
-    assert list(Path(served.place).glob("tmp*")) == []
-    with begin():
-        pass  # the browser was closed
-    while list(Path(served.place).glob("tmp*")):
-        time.sleep(0.01)
-    with httpx.Client(base_url=served.impatient, headers={"origin": served.impatient}) as client:
-        assert Path(uploaded(client)).read_text() == "1"
-
-
-def test_an_upload_that_is_too_large_is_told_so(client):
-    answer = client.post("/en/gradio_api/upload", files={"files": ("a", bytes(2_000_000))})
-    assert answer.status_code == 413 and "1 MB" in answer.text
 
 
 def test_prepare_makes_a_private_folder_and_forgets_those_of_the_dead(tmp_path, monkeypatch):
@@ -1068,34 +852,6 @@ def complaints(page) -> list[str]:
 def settled(page) -> None:
     page.wait_for_selector("h1")
     page.wait_for_load_state("networkidle")
-
-
-def test_a_page_with_all_kinds_works_under_the_policy(served, page):
-    page.goto(f"{served.url}/en/")
-    page.get_by_label("text", exact=True).fill("a < b & c")
-    buffer = io.BytesIO()
-    Image.new("RGB", (20, 10), "red").save(buffer, "PNG")
-    picture = {"name": "写真.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
-    page.locator("input[type=file]").first.set_input_files(picture)
-    page.wait_for_selector("img[src*='file=']")
-    page.get_by_role("spinbutton").first.fill("7")
-    page.get_by_label("choice").click()
-    page.get_by_role("option", name="two").click()
-    page.wait_for_function("document.querySelector('#length :is(input, textarea)').value === '9'")
-    page.get_by_role("button", name="Go", exact=True).click()
-    page.wait_for_selector("#done")
-    assert page.locator("#done").inner_text() == "a < b & c (20, 10) 7 two 2"
-    page.wait_for_selector("canvas")
-    page.wait_for_selector("a[href*='a.csv'], a[download]")
-    page.wait_for_function(
-        "[...document.images].length >= 4 && [...document.images].every(i => i.naturalWidth > 0)"
-    )
-    page.wait_for_load_state("load")
-    assert complaints(page) == []
-    assert {
-        httpx.URL(url).host for url in page.asked if not url.startswith(("data:", "blob:"))
-    } == {"127.0.0.1"}
-    assert [url for url, status in page.answered if status >= 400] == []
 
 
 @pytest.mark.parametrize("path", ["/en/train", "/en/train/", "/ja/train?a=1", "/ja"])

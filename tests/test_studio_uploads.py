@@ -1,12 +1,10 @@
 """Uploaded files become a folder that holds data and nothing else, or nothing at all."""
 
 import errno
-import io
 import os
 import shutil
 import stat
 import struct
-import tarfile
 import time
 import unicodedata
 import zipfile
@@ -76,23 +74,14 @@ def test_without_one_top_folder_the_zip_gives_the_name(tmp_path, place):
     assert uploads.unpack([path], place).folder.name == "ねこと-いぬ-2"
 
 
-def test_files_with_relative_names(tmp_path, place):
-    for i, content in enumerate((PNG, JPEG, b"MZ\x90\0 a program")):
-        (tmp_path / str(i)).write_bytes(content)
-    given = {
-        f"pets/{name}": tmp_path / str(i) for i, name in enumerate(("a/1.png", "b/1.jpg", "x.exe"))
-    }
-    done = uploads.unpack(given, place)
-    assert done.folder == place / "pets" and names(done.folder) == {"a/1.png", "b/1.jpg"}
-    assert done.skipped == {"program": ["x.exe"]}
-    assert "programs: 1" in str(done) and "2 files" in str(done)
-    assert (tmp_path / "0").exists()  # the upload itself is somebody else's
-
-
-def test_one_picture_is_a_folder_too(tmp_path, place):
-    (tmp_path / "scan.png").write_bytes(PNG)
-    done = uploads.unpack([tmp_path / "scan.png"], place)
-    assert done.folder.name == "scan" and names(done.folder) == {"scan.png"}
+def test_several_files_are_a_folder(tmp_path, place):
+    given = {"1.png": PNG, "2.jpg": JPEG, "x.exe": b"MZ\x90\0 a program"}
+    for name, content in given.items():
+        (tmp_path / name).write_bytes(content)
+    done = uploads.unpack([tmp_path / name for name in given], place)
+    assert done.folder == place / "upload" and names(done.folder) == {"1.png", "2.jpg"}
+    assert done.skipped == {"unknown": ["x.exe"]} and "2 files" in str(done)
+    assert (tmp_path / "1.png").exists()  # the upload itself is somebody else's
 
 
 def with_names(tmp_path, names: list[bytes]) -> Path:
@@ -118,11 +107,6 @@ def test_names_that_both_encodings_could_mean_are_utf8(tmp_path, place):
     assert names(done.folder) == {"猫/鳥猫.png", "a/1.png"}
 
 
-def test_names_in_neither_encoding_are_kept_somehow(tmp_path, place):
-    done = uploads.unpack([with_names(tmp_path, [b"a/\x82\xff.png", b"b/1.png"])], place)
-    assert done.files == 2 and "b/1.png" in names(done.folder)
-
-
 def test_what_macos_adds_is_left_out_and_names_are_composed(tmp_path, place):
     name = unicodedata.normalize("NFD", "が/ぱ.png")
     files = {
@@ -135,13 +119,6 @@ def test_what_macos_adds_is_left_out_and_names_are_composed(tmp_path, place):
     assert names(done.folder) == {"が/ぱ.png"} and len(done.skipped["junk"]) == 3
 
 
-def test_names_with_wide_spaces_and_a_point_in_front_of_all(tmp_path, place):
-    files = {"./a\u3000b/1\u202f2.png": PNG, "./b/1.png": PNG, "./c/..png": PNG}
-    done = uploads.unpack([packed(tmp_path, files)], place)
-    assert names(done.folder) == {"a\u3000b/1\u202f2.png", "b/1.png"}
-    assert done.skipped == {"junk": ["c/..png"]}
-
-
 @pytest.mark.parametrize(
     "name",
     ["../x.png", "a/../../x.png", "/etc/x.png", "C:/x.png", "c:x.png", "..\\x.png",
@@ -150,11 +127,7 @@ def test_names_with_wide_spaces_and_a_point_in_front_of_all(tmp_path, place):
      "/".join("abcdefghijklmnopqrst") + "/x.png"],
 )  # fmt: skip
 def test_names_that_lead_elsewhere_or_cannot_be_kept(tmp_path, place, name):
-    path = packed(tmp_path, {"good/1.png": PNG, name: PNG})
-    refused([path], place, "name")
-    (tmp_path / "one").write_bytes(PNG)
-    if "\\" not in name:
-        refused({"good/1.png": tmp_path / "one", name: tmp_path / "one"}, place, "name")
+    refused([packed(tmp_path, {"good/1.png": PNG, name: PNG})], place, "name")
     assert not (tmp_path / "x.png").exists()
 
 
@@ -178,7 +151,8 @@ def test_an_upload_that_is_a_link_is_refused(tmp_path, place):
     (tmp_path / "link.png").symlink_to("/etc/passwd")
     (tmp_path / "1.png").write_bytes(PNG)
     refused([tmp_path / "link.png", tmp_path / "1.png"], place, "link")
-    refused({"1.png": tmp_path, "2.png": tmp_path / "1.png"}, place, "link")
+    refused([tmp_path / "link.png"], place, "link")
+    refused([tmp_path, tmp_path / "1.png"], place, "link")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +173,7 @@ def test_two_uploads_of_one_name(tmp_path, place):
 def test_a_bomb_is_refused_before_it_unpacks(tmp_path, place, monkeypatch):
     path = packed(tmp_path, {"a/zeros.png": PNG + bytes(5_000_000)})
     assert uploads.unpack([path], place).files == 1  # a small one may be as empty as it likes
-    uploads.forget(place / "a", place)
+    shutil.rmtree(place / "a")
     monkeypatch.setattr(uploads, "FREE", 1_000_000)
     refused([path], place, "bomb")
 
@@ -229,8 +203,6 @@ def test_limits_of_count_size_and_sum(tmp_path, place, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(uploads, name, most)
             refused([path], place, code)
-            (tmp_path / "1").write_bytes(PNG + bytes(1000))
-            refused({f"a/{i}.png": tmp_path / "1" for i in range(10)}, place, code)
     assert uploads.unpack([path], place).files == 10
 
 
@@ -255,11 +227,6 @@ def test_a_password_is_named(tmp_path, place):
     assert "password" in trouble.found and "photos.zip" in trouble.found
 
 
-def test_a_zip_by_its_name_alone(tmp_path, place):
-    (tmp_path / "a.zip").write_bytes(PNG)
-    assert "a.zip" in refused([tmp_path / "a.zip"], place, "not a zip").found
-
-
 @pytest.mark.parametrize("cut", [20, 200, 2000])
 def test_a_zip_that_was_cut(tmp_path, place, cut):
     path = packed(tmp_path, {f"a/{i}.png": PNG + os.urandom(500) for i in range(5)})
@@ -278,23 +245,17 @@ def test_a_zip_with_wrong_bytes_leaves_nothing(tmp_path, place):
     )
 
 
-def test_other_packings_are_refused_by_name(tmp_path, place):
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as archive:
-        archive.addfile(tarfile.TarInfo("1.png"))
-    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
-        archive.addfile(tarfile.TarInfo("1.png"))
-    (tmp_path / "a.tar").write_bytes(plain.getvalue())
-    (tmp_path / "a.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(40))
-    (tmp_path / "a.rar").write_bytes(b"Rar!\x1a\x07" + bytes(40))
-    for name in ("a.tar", "a.tar.gz", "a.7z", "a.rar"):
-        trouble = refused([tmp_path / name], place, "archive")
-        assert name in trouble.found and "zip" in trouble.fix
-    method = edited(
-        packed(tmp_path, {"a/1.png": PNG}),
-        lambda raw: raw.replace(b"\x14\0\0\0\x08\0", b"\x14\0\0\0\x09\0"),
-    )
-    refused([method], place, "archive")
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.7z", "a.RAR"])
+def test_other_packings_are_refused_by_name(tmp_path, place, name):
+    (tmp_path / name).write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(40))
+    error = refused([tmp_path / name], place, "archive")
+    assert name in error.found and "zip" in error.fix
+
+
+def test_a_zip_with_an_unknown_compression(tmp_path, place):
+    path = packed(tmp_path, {"a/1.png": PNG})
+    method = b"\x14\0\0\0\x08\0", b"\x14\0\0\0\x09\0"
+    refused([edited(path, lambda raw: raw.replace(*method))], place, "archive")
 
 
 def test_only_data_is_kept_and_the_rest_is_counted(tmp_path, place):
@@ -307,24 +268,19 @@ def test_only_data_is_kept_and_the_rest_is_counted(tmp_path, place):
         "labels.csv": "名前,label\n".encode("cp932"), "utf16.csv": "名前,label".encode("utf-16"),
         "data.yaml": b"names: [a]", "MZ.csv": b"MZ,label\n1,2\n", "x.jpg": PNG,
     }  # fmt: skip
-    left = {
-        "program": {"a.exe": b"MZ\x90\0\3", "fake.png": b"MZ\x90\0\3", "b": b"\x7fELF\2",
-                    "c.csv": b"#!/bin/sh\n", "d.class": b"\xca\xfe\xba\xbe"},
-        "archive": {"inner.zip": b"PK\x03\x04" + bytes(20), "e.png": b"PK\x03\x04" + bytes(20),
-                    "f.gz": b"\x1f\x8b\x08"},
-        "unknown": {"g.html": b"<script>alert(1)</script>", "h.svg": b"<svg onload=alert(1)>",
-                    "i.js": b"alert(1)", "j.png": b"not a picture", "k.pkl": b"\x80\x04\x95",
-                    "l.csv": b"a\0b"},
-        "empty": {"m.png": b""},
-        "junk": {".n.png": PNG, "o/.git/p.png": PNG},
+    unknown = {
+        "a.exe": b"MZ\x90\0\3", "fake.png": b"MZ\x90\0\3", "b": b"\x7fELF\2",
+        "inner.zip": b"PK\x03\x04" + bytes(20), "e.png": b"PK\x03\x04" + bytes(20),
+        "f.gz": b"\x1f\x8b\x08", "g.html": b"<script>alert(1)</script>",
+        "h.svg": b"<svg onload=alert(1)>", "i.js": b"alert(1)", "j.png": b"not a picture",
+        "k.pkl": b"\x80\x04\x95", "l.csv": b"a\0b", "m.png": b"", "n.csv": b"",
     }  # fmt: skip
-    everything = kept | {name: content for some in left.values() for name, content in some.items()}
-    done = uploads.unpack([packed(tmp_path, everything)], place)
+    junk = {".n.png": PNG, "o/.git/p.png": PNG}
+    done = uploads.unpack([packed(tmp_path, kept | unknown | junk)], place)
     assert names(done.folder) == set(kept) and done.files == len(kept)
-    assert {why: set(files) for why, files in done.skipped.items()} == {
-        why: set(files) for why, files in left.items()
-    }
-    assert "programs: 5" in str(done)
+    skipped = {why: set(files) for why, files in done.skipped.items()}
+    assert skipped == {"unknown": set(unknown), "junk": set(junk)}
+    assert "neither pictures nor tables: 14" in str(done)
 
 
 def test_nothing_that_can_be_used_is_refused(tmp_path, place):
@@ -356,11 +312,11 @@ def test_a_full_disk_is_named_before_and_while_writing(tmp_path, place, monkeypa
 
 def test_what_a_killed_server_left_is_removed_after_a_day(tmp_path, place):
     for name in ("old", "new"):
-        (place / f"{uploads.COMING}{name}").mkdir(parents=True)
+        (place / f"{uploads.PARTIAL}{name}").mkdir(parents=True)
     day = time.time() - uploads.STALE - 60
-    os.utime(place / f"{uploads.COMING}old", (day, day))
+    os.utime(place / f"{uploads.PARTIAL}old", (day, day))
     uploads.unpack([packed(tmp_path, {"a.png": PNG})], place)
-    assert {path.name for path in place.iterdir()} == {f"{uploads.COMING}new", "photos"}
+    assert {path.name for path in place.iterdir()} == {f"{uploads.PARTIAL}new", "photos"}
 
 
 @pytest.mark.parametrize(
@@ -372,23 +328,3 @@ def test_what_a_killed_server_left_is_removed_after_a_day(tmp_path, place):
 )  # fmt: skip
 def test_the_folders_name_can_be_read_and_typed(title, name):
     assert uploads.safe(title) == name
-
-
-def test_an_upload_is_forgotten(tmp_path, place):
-    done = uploads.unpack([packed(tmp_path, {"a.png": PNG})], place)
-    other = uploads.unpack([packed(tmp_path, {"a.png": PNG})], place)
-    uploads.forget(done.folder, place)
-    assert list(place.iterdir()) == [other.folder]
-
-
-def test_nothing_else_can_be_forgotten(tmp_path, place):
-    done = uploads.unpack([packed(tmp_path, {"a/1.png": PNG, "b/1.png": PNG})], place)
-    (tmp_path / "precious").mkdir()
-    (place / "link").symlink_to(tmp_path / "precious")
-    (place / "other").symlink_to(done.folder)
-    (place / "file").write_bytes(b"")
-    inner = [place / name for name in ("..", "../precious", "link", "other", "missing", "file")]
-    for path in (tmp_path / "precious", place, *inner, done.folder / "a", done.folder / ".."):
-        with pytest.raises(UserError, match="outside"):
-            uploads.forget(path, place)
-    assert (tmp_path / "precious").is_dir() and names(done.folder) == {"a/1.png", "b/1.png"}

@@ -1,1 +1,0 @@
-"""What is asked: one file per task."""
