@@ -41,6 +41,7 @@ from souron.evaluation import embedding, sampling
 from souron.runs import folder as run_folder
 from souron.runs import generate, prepare, train
 from souron.runs.events import Event
+from souron.runs.reading import reading
 from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.utils import hardware
@@ -269,7 +270,7 @@ def auditing(run: str | Path, n: int = 256, seed: int = 0, device: str = "auto")
     system.to(hardware.device(device))
     told = ledgers.read(folder)
     yield Event("data", text=str(args["data"]))
-    cases = prepare.dataset_for(args)
+    cases = yield from reading(args)
     split = prepare.read_split(folder, cases, prepare.task_of(args))
     image = torch.empty(0)
     for sample in sampling.Sample.growing(system, n, seed):
@@ -315,7 +316,7 @@ def compare(
     own: list[Nearest] = []
     theirs: list[Nearest] = []
     for number, space in enumerate(spaces):
-        both = torch.cat([image.to(held.input.dtype), held.input])
+        both = torch.cat([image.to(held.input.dtype), held.input[:]])
         near = None
         for done, found in nearest(both, learnt.input, space):
             near = found
@@ -330,7 +331,7 @@ def compare(
     ]
     held = held.only(new.nonzero().flatten())
     copies = len(equal) + int((~new).sum())
-    finer = (grain(image).median() / grain(held.input).median().clamp(min=1e-6)).item()
+    finer = (grain(image).median() / grain(held.input[:]).median().clamp(min=1e-6)).item()
     yield 1.0, Audit("", "", "", 0, image, learnt, held, finer, copies, ways, _pairs(ways, learnt))
 
 

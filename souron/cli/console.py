@@ -243,6 +243,8 @@ def forecast(found: Any) -> None:
         ),
         foretold(found.cost.seconds, found.cost.bytes),
     )  # fmt: skip
+    if found.decoding is not None:
+        show(decoding(found.decoding.seconds, found.decoding.bytes))
     if found.each:
         show(_indented(pairs([(name, units.seconds(time)) for name, time in found.each.items()])))
 
@@ -250,6 +252,13 @@ def forecast(found: Any) -> None:
 def foretold(seconds: float, bytes: float) -> str:
     return _("forecast: {time}, {memory} of memory").format(
         time=units.seconds(seconds), memory=units.size(bytes)
+    )
+
+
+def decoding(seconds: float, bytes: float) -> str:
+    """Pictures that memory has no room for."""
+    return _("before: the pictures are decoded once into a file of {size}, in {time}").format(
+        size=units.size(bytes), time=units.seconds(seconds)
     )
 
 
@@ -425,6 +434,9 @@ def _watcher() -> Iterator[Callable[[Any], None]]:
         if event.phase == "forecast" and "bytes" in event.values and event.record is None:
             text = foretold(event.values["seconds"], event.values["bytes"])
             console.print(text, style="dim", soft_wrap=True)
+            if "decoding bytes" in event.values:
+                text = decoding(event.values["decoding seconds"], event.values["decoding bytes"])
+                console.print(text, style="dim", soft_wrap=True)
 
     if screen.quiet:
         yield lambda event: None

@@ -69,11 +69,14 @@ def data_(
             expected=_("a data set, or: check FOLDER"),
             fix=f"souron data check {folder}",
         )
-    with screen.err.status(_("reading data")):
+    with screen.err.status(_("reading data")) as status:
         from souron.data import deidentify, load
         from souron.report import report
 
-        cases = load.load(data, imgsz, group, window)
+        def told(done: int, total: int) -> None:
+            status.update(f"{_('reading data')} {done / total:.0%}")
+
+        cases = load.load(data, imgsz, group, window, progress=told)
         held = deidentify.held(cases)
         place = Path(project or "runs") / "data" / (Path(data).stem or "data")
         page = report.data_page(cases, place)

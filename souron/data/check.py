@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL.ExifTags import IFD, Base
 from PIL.Image import Image
+from torch import Tensor
 
 from souron.data import burned_in_text, duplicates, load, splits
 from souron.data.dataset import Dataset
@@ -104,8 +105,11 @@ def check(
 
     Raises UserError where nothing can be read at all.
     """
-    watch(_("reading the pictures"), 0.0)
-    cases = load.load(Path(data), SIDE, group, window)
+    text = _("reading the pictures")
+    watch(text, 0.0)
+    cases = load.load(
+        Path(data), SIDE, group, window, progress=lambda done, total: watch(text, done / total)
+    )
     found = Checkup(cases, len(cases) + len(cases.skipped))
     watch(_("looking for copies"), 0.0)
     alike = duplicates.near(cases.stored) if len(cases) <= MOST_COMPARED else []
@@ -332,8 +336,9 @@ def _lettering(cases: Dataset, watch: Callable[[str, float], None]) -> Iterator[
 def features(cases: Dataset, about: Sequence[File | None]) -> dict[str, np.ndarray | Sequence[str]]:
     """What is known of each case and has nothing to do with what it shows, (cases,) each: arrays
     of numbers, or texts that name categories."""
-    pixels = cases.input.float().mean(1).numpy()  # (N, H, W)
-    edge = np.concatenate([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], 1)
+    brightness, contrast, border = map(
+        np.concatenate, zip(*map(_brightness, cases.input.split(1024)), strict=True)
+    )
 
     def number(value: Callable[[File], float]) -> np.ndarray:
         return np.array([value(file) if file else 0.0 for file in about])
@@ -350,11 +355,18 @@ def features(cases: Dataset, about: Sequence[File | None]) -> dict[str, np.ndarr
         _("kind of file"): text(lambda file: file.kind),
         _("camera (EXIF)"): text(lambda file: file.camera),
         _("date (EXIF)"): text(lambda file: file.taken),
-        _("brightness"): pixels.mean((1, 2)),
-        _("contrast"): pixels.std((1, 2)),
-        _("brightness of the border"): edge.mean(1),
+        _("brightness"): brightness,
+        _("contrast"): contrast,
+        _("brightness of the border"): border,
         **{_("the column {name}").format(name=n): v for n, v in cases.columns.items()},
     }
+
+
+def _brightness(image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and standard deviation of pictures (N, C, H, W), and the mean of their border, (N,)."""
+    pixels = image.float().mean(1).numpy()  # (N, H, W)
+    edge = np.concatenate([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], 1)
+    return pixels.mean((1, 2)), pixels.std((1, 2)), edge.mean(1)
 
 
 def _shortcuts(

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from souron.data.column import LazyColumn
 
 MOST_VALUES = 2_500_000  # of pictures that a network sees at once: 16 of 224 x 224 in colour
 
@@ -56,12 +59,12 @@ class ListColumn:
         return ListColumn(moved)
 
 
-Column = Tensor | ListColumn
+Column = Tensor | ListColumn | LazyColumn
 
 
 def digest(column: Any, hasher: Any) -> None:
     """Enter a column into a ``hashlib`` hasher: another entry is another digest."""
-    if isinstance(column, Tensor):
+    if isinstance(column, Tensor | LazyColumn):
         for some in column.split(1024):
             hasher.update(some.contiguous().numpy().data)
     elif column is not None:
@@ -71,6 +74,9 @@ def digest(column: Any, hasher: Any) -> None:
 
 def digests(column: Any) -> Iterator[bytes]:
     """16 bytes of each entry: equal where the entries are."""
+    if isinstance(column, LazyColumn):
+        yield from column.digests()
+        return
     if isinstance(column, Tensor):
         for row in column.flatten(1).contiguous().numpy():
             yield blake2b(row, digest_size=16).digest()
@@ -96,7 +102,7 @@ class Dataset:
 
     name: str
     input: Any  # a Column; of pictures (N, C, H, W) in 0..255: uint8, or float32 where files hold
-    # finer steps
+    # finer steps; a ``LazyColumn`` where memory has no room
     target: Any  # a Column; of classes (N,) int64. None where nothing is known
     classes: tuple[str, ...]  # the classes' names
     file: Sequence[str]  # each case's own name, as in split.csv
@@ -125,6 +131,8 @@ class Dataset:
     @property
     def stored(self) -> Any:
         """The input as memory holds it: of a grey picture three times over, one channel."""
+        if isinstance(self.input, LazyColumn):
+            return self.input.stored
         repeated = isinstance(self.input, Tensor) and self.input.ndim == 4
         return self.input[:, :1] if repeated and self.input.stride(1) == 0 else self.input
 
@@ -137,24 +145,28 @@ class Dataset:
         return [group or f"\0{i}" for i, group in enumerate(self.group)]
 
     def only(self, chosen: Sequence[int] | Tensor) -> "Dataset":
-        """The chosen rows, in that order."""
+        """The chosen rows, in that order. Of a ``LazyColumn`` nothing is read."""
         rows = torch.as_tensor(chosen, dtype=torch.long)
 
         def pick(names: Sequence[str]) -> Sequence[str]:
             return [names[i] for i in rows.tolist()] if names else ()
 
-        image = self.stored.index_select(0, rows)
-        if self.stored is not self.input:
-            image = image.expand(-1, *self.input.shape[1:])
         return replace(
             self,
-            input=image,
+            input=self._inputs(rows),
             target=None if self.target is None else self.target.index_select(0, rows),
             file=pick(self.file),
             group=pick(self.group),
             part=pick(self.part),
             columns={name: pick(values) for name, values in self.columns.items()},
         )
+
+    def _inputs(self, rows: Tensor) -> Any:
+        if isinstance(self.input, LazyColumn):
+            return self.input.only(rows)
+        stored = self.stored
+        chosen = stored.index_select(0, rows)
+        return chosen if stored is self.input else chosen.expand(-1, *self.input.shape[1:])
 
 
 @dataclass
@@ -184,7 +196,10 @@ class Loader:
         while True:
             shuffle.manual_seed(self.seed * 1_000_003 + step // a_day)
             order = torch.randperm(len(self), generator=shuffle)
-            for rows in order.split(size)[step % a_day : a_day]:
+            batches = order.split(size)[step % a_day : a_day]
+            for rows, following in zip(batches, [*batches[1:], None], strict=True):
+                if following is not None and isinstance(self.cases.input, LazyColumn):
+                    self.cases.input.soon(following)
                 # a tenth of the time that indexing by brackets takes
                 some = Rows(
                     self.cases.input.index_select(0, rows),
@@ -199,11 +214,9 @@ class Loader:
     def once(self, size: int | None = None) -> Iterator[Any]:
         """Every case once, in order, as it is; large pictures fewer at a time."""
         size = size or self._fitting()
-        inputs = self.cases.input.split(size)
-        targets = (
-            [None] * len(inputs) if self.cases.target is None else self.cases.target.split(size)
-        )
-        for image, target in zip(inputs, targets, strict=True):
+        target = self.cases.target
+        targets = repeat(None) if target is None else target.split(size)
+        for image, target in zip(self.cases.input.split(size), targets, strict=False):
             yield self._batch(Rows(image, target))
 
     def all(self) -> Tensor:

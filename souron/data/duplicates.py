@@ -20,7 +20,7 @@ All pairs are compared, block by block, with no index: twenty thousand pictures 
 pairs, each some products of 768 numbers, seconds on two cores (``benchmarks/duplicates.py``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -50,20 +50,32 @@ def near(image: Tensor) -> list[tuple[int, int]]:
     one: ten thousand times the same picture are 9999 pairs and not fifty million.
     """
     left = 0.0 if image.is_floating_point() else LEFT
-    if image.is_floating_point() and len(image):  # finer steps may be faint: a CT by all its bits
-        low, high = image.aminmax()
-        image = (image - low) * (255 / (high - low).clamp(min=1e-6))
+    scale = _scale(image)
     found: list[tuple[int, int]] = []
     family = torch.arange(len(image))
-    for pairs in _candidates(image, left):  # (candidates, 2)
+    for pairs in _candidates(image, left, scale):  # (candidates, 2)
         pairs = pairs[family[pairs[:, 0]] != family[pairs[:, 1]]]
         if len(pairs):
-            one, other = (_smaller(image[rows]) for rows in pairs.T)
+            one, other = (_rows(image, rows, scale) for rows in pairs.T)
             for i, j in pairs[same(one, other, left)].tolist():
                 if family[i] != family[j]:
                     found.append((i, j))
                     family[family == family[j]] = family[i].item()
     return sorted(found)
+
+
+def _scale(image: Tensor) -> Callable[[Tensor], Tensor]:
+    """Finer steps may be faint: a CT by all its bits. They are stretched to 0..255."""
+    if not image.is_floating_point() or not len(image):
+        return lambda some: some
+    ends = [torch.stack(some.aminmax()) for some in image.split(256)]
+    low, high = torch.stack(ends)[:, 0].min(), torch.stack(ends)[:, 1].max()
+    return lambda some: (some - low) * (255 / (high - low).clamp(min=1e-6))
+
+
+def _rows(image: Tensor, rows: Tensor, scale: Callable[[Tensor], Tensor]) -> Tensor:
+    """These pictures at most ``FITTED`` pixels a side; no more than 256 are read at once."""
+    return torch.cat([_smaller(scale(image[some])) for some in rows.split(256)])
 
 
 def same(one: Tensor, other: Tensor, left: float = LEFT) -> Tensor:
@@ -126,19 +138,19 @@ def _smaller(image: Tensor) -> Tensor:
     return F.interpolate(image.float(), (FITTED, FITTED), mode="bilinear", antialias=True)
 
 
-def _candidates(image: Tensor, left: float) -> Iterator[Tensor]:
+def _candidates(image: Tensor, left: float, scale: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
     """Pairs (n, 2) that are alike at a coarse look, at most ``BLOCK`` at once."""
-
-    def changed(factor: float, levels: float) -> Tensor:
-        return torch.cat([
-            thumbnails((factor * _smaller(some) + levels).clamp(0, 255), COARSE).half()
-            for some in image.split(256)
-        ])  # fmt: skip
-
     if not len(image):
         return
-    plain, *others = [changed(*change) for change in ((1, 0), *CHANGES)]
-    faint = torch.cat([contrast(_smaller(some)) for some in image.split(256)])
+    looks: list[list[Tensor]] = []  # of each 256 pictures: in each change, and their contrast
+    for some in image.split(256):  # each is read and made smaller once
+        small = _smaller(scale(some))
+        looks.append([
+            *(thumbnails((factor * small + levels).clamp(0, 255), COARSE).half()
+              for factor, levels in ((1, 0), *CHANGES)),
+            contrast(small),
+        ])  # fmt: skip
+    plain, *others, faint = map(torch.cat, zip(*looks, strict=True))
     # from which correlation on no more than ``left`` is left
     enough = (1 - (left / faint).square()).clamp(min=0).sqrt().clamp(ALIKE_FAINT, ALIKE_COARSE)
     for start in range(0, len(plain), BLOCK):

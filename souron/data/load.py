@@ -23,6 +23,7 @@ import difflib
 import importlib
 import importlib.util
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -33,6 +34,7 @@ from souron.utils.messages import UserError, _
 
 if TYPE_CHECKING:
     from souron.data.dataset import Dataset
+    from souron.data.formats.folder import Large
 from souron.utils.files import cache_folder
 
 INSTALLED = Path("/")  # where Debian's packages lie once they are installed
@@ -150,6 +152,8 @@ def load(
     group: str | None = None,
     window: str | None = None,
     fewest_classes: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+    large: "Large" = "decode",
 ) -> "Dataset":
     """A data set by name, a folder with a sub-folder for each class, a CSV, or a ``data.yaml``.
 
@@ -157,8 +161,10 @@ def load(
     a ``Path``. ``side`` is in pixels; None leaves data sets at their own. ``group`` says where
     patients are read from in a folder or CSV, see ``patients``; ``window`` how the values of DICOM
     files become brightness, see ``dicom.Window``; ``fewest_classes`` is 1 for what needs none, see
-    ``folder``. Raises UserError where the text names neither, where the data set was not fetched,
-    and where files are unusable.
+    ``folder``; ``progress`` hears of files done and files in all. Pictures that memory has no room
+    for are decoded once into a file, see ``cache``; other wishes for ``large``: ``folder``. Raises
+    UserError where the text names neither, where the data set was not fetched, and where files are
+    unusable.
     """
     if isinstance(name_or_path, str) and name_or_path in names():
         module = importlib.import_module(f"souron.data.sets.{name_or_path}")
@@ -169,16 +175,16 @@ def load(
         from souron.data.formats import yolo
 
         if yolo.describes(path):
-            return yolo.load(path / yolo.NAME, side, group, window=window)
-        return folder_format.load(path, side, group, window=window, fewest_classes=fewest_classes)
+            return yolo.load(path / yolo.NAME, side, group, progress, window, large)
+        return folder_format.load(path, side, group, progress, window, fewest_classes, large)
     if path.is_file() and path.suffix.lower() == ".csv":
         from souron.data.formats import csv_table
 
-        return csv_table.load(path, side, group, window=window)
+        return csv_table.load(path, side, group, progress, window, large)
     if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
         from souron.data.formats import yolo
 
-        return yolo.load(path, side, group, window=window)
+        return yolo.load(path, side, group, progress, window, large)
     raise _no_data(str(name_or_path), path)
 
 

@@ -155,7 +155,7 @@ def gallery(answers: Mapping[str, Sequence[Answers]], reference: ReferenceSet) -
         eye=reference.extractor.name,
         sample=len(reference.test),
         floor=reference.floor.measures if reference.floor else {},
-        real=reference.test.input,
+        real=reference.test.input[:],
         drawn={name: [seed["image"] for seed in seeds] for name, seeds in answers.items()},  # type: ignore[misc]
         seconds={
             name: [float(seed["seconds"][0]) for seed in seeds] for name, seeds in answers.items()

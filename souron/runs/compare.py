@@ -35,6 +35,7 @@ from souron.runs import train as run_train
 from souron.runs.events import Event, Forecast, Interrupted
 from souron.runs.options import CompareOptions
 from souron.runs.prepare import Entrant
+from souron.runs.reading import reading
 from souron.runs.record import ComparisonRecord, Cost
 from souron.stats import verdict as stats_verdict
 from souron.stats.records import Measure, Ranking, Row
@@ -91,6 +92,7 @@ def comparing(
         folder = Path(common["project"]) / "compare"
 
     yield Event("data", text=comparison.args["data"], folder=None if resume is None else folder)
+    comparison.everything = yield from reading(comparison.wanted())
     comparison.setup = yield from run_fit.follow("features", comparison.steps_of_setup())
     hardware.forget_peak()
     yield from comparison.foretell()
@@ -185,8 +187,12 @@ class Comparison:
 
     @cached_property
     def everything(self) -> Dataset:
+        return prepare.dataset_for(self.wanted())
+
+    def wanted(self) -> dict[str, Any]:
+        """The options that say which data, and at which side."""
         published = any(self.of(system, 0)["pretrained"] == "True" for system in self.systems)
-        return prepare.dataset_for({**self.of(self.systems[0], 0), "pretrained": str(published)})
+        return {**self.of(self.systems[0], 0), "pretrained": str(published)}
 
     @cached_property
     def plan(self) -> splits.Plan:

@@ -20,11 +20,15 @@ class Forecast:
     cost: Cost
     cases: dict[str, int]  # of each part
     each: dict[str, float] = field(default_factory=dict)  # seconds of each system compared
+    decoding: Cost | None = None  # once, before: seconds, and bytes of the disk; None where memory
+    # has room for the pictures, or where they were decoded before
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``souron train --forecast --json`` prints."""
-        each = {"each": self.each} if self.each else {}
-        return {**self.asked, "forecast": asdict(self.cost), "cases": self.cases, **each}
+        further: dict[str, Any] = {"each": self.each} if self.each else {}
+        if self.decoding is not None:
+            further["decoding"] = asdict(self.decoding)
+        return {**self.asked, "forecast": asdict(self.cost), "cases": self.cases, **further}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """From options to what a training needs: cases, their split, the system, its batches."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ import torch
 
 from souron import registry
 from souron.data import duplicates, load, splits
+from souron.data.column import LazyColumn, Sketch
 from souron.data.dataset import Dataset
+from souron.data.formats.folder import Large
 from souron.data.splits import Parts, Plan
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
@@ -38,13 +40,21 @@ def task_options(args: Mapping[str, Any], task: Task) -> Any:
     return task.Options(**run_options.of_task(task.name, args))
 
 
-def dataset_for(args: dict[str, Any]) -> Dataset:
+def dataset_for(
+    args: dict[str, Any],
+    progress: Callable[[int, int], None] | None = None,
+    large: Large = "decode",
+) -> Dataset:
     """The data that the options name. Published weights want colours, and the side of pictures that
-    they were trained at. Raises UserError."""
+    they were trained at; what describes a whole data set wants all of it at once, in memory.
+    ``progress`` and ``large`` as in ``load``. Raises UserError."""
     task = task_of(args)
     published = args["pretrained"] == "True"
     side = args["side"] or (PUBLISHED_SIDE if published else None)
-    data = load.load(args["data"], side, args.get("group"), args.get("window"), task.fewest_classes)
+    data = load.load(
+        args["data"], side, args.get("group"), args.get("window"), task.fewest_classes, progress,
+        large if task.held_out else "refuse",
+    )  # fmt: skip
     task.check(data, task_options(args, task))
     return coloured(data, 3) if published else data
 
@@ -74,15 +84,19 @@ def divide(args: dict[str, Any], data: Dataset, repeats: int | None = None) -> P
         return splits.plan(balanced, folds or 1, repeats)
     alike = _near_duplicates(data)
     plan = splits.plan(balanced, folds, repeats, alike)
-    if not args.get("allow_leak"):
+    if not args.get("allow_leak") and not isinstance(data.input, Sketch):
         splits.refuse_leaks(plan.kept.leaking, plan.kept.torn)
     return plan
 
 
 def _near_duplicates(data: Dataset) -> Sequence[tuple[int, int]]:
-    """Pairs of rows that show the same picture; none of what is no picture, or of very many."""
-    pictures = isinstance(data.stored, torch.Tensor) and data.stored.ndim == 4
-    return duplicates.near(data.stored) if pictures and len(data) <= MOST_COMPARED else ()
+    """Pairs of rows that show the same picture; none of what is no picture, or of very many, or
+    where pictures are still to be read."""
+    stored = data.stored
+    pictures = isinstance(stored, torch.Tensor | LazyColumn) and stored.ndim == 4
+    if not pictures or isinstance(stored, Sketch) or len(data) > MOST_COMPARED:
+        return ()
+    return duplicates.near(stored)
 
 
 def with_strata(data: Dataset, task: Task) -> Dataset:
@@ -195,7 +209,19 @@ def features(
     if not args["freeze"] or args["augment"] not in (None, "none"):
         return
     if frozen.may(model, data, device):
+        if isinstance(data.input, Sketch):
+            yield 1.0, _foreseen(model, data, data.input, device)
+            return
         yield from frozen.features(model, data, device, exact)
+
+
+def _foreseen(model: Any, data: Dataset, sketch: Sketch, device: torch.device) -> Features:
+    """The features of a few pictures in place of all, and how long all will take."""
+    few = data.only(range(min(len(sketch.few), len(data))))
+    *_before, (_done, computed) = frozen.features(model, few, device)
+    assert computed is not None, "it ends with the features"
+    column = Sketch(computed.cases.input, len(data))
+    return Features(replace(data, input=column), computed.seconds * len(data) / len(few))
 
 
 @dataclass

@@ -6,13 +6,14 @@ the end.
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from souron import registry
 from souron.data import splits
+from souron.data.column import Sketch
 from souron.data.dataset import Dataset, digest
 from souron.data.splits import Plan
 from souron.evaluation import summary
@@ -23,6 +24,7 @@ from souron.runs import options as run_options
 from souron.runs.events import Event, Forecast, Interrupted, in_folder, last
 from souron.runs.fit import answer, features, follow, learn, write_results
 from souron.runs.options import TrainOptions
+from souron.runs.reading import reading
 from souron.runs.record import Cost, RunRecord
 from souron.task import Task
 from souron.training.budget import Budget
@@ -96,33 +98,31 @@ def training(
                 exit=5,
             )
     task = prepare.task_of(args)
-    chosen = prepare.task_options(args, task)
+    prepare.task_options(args, task)  # an option of another task is told before data is read
 
     yield Event("data", text=str(args["data"]), folder=folder)
-    everything = prepare.dataset_for(args)
-    plan = prepare.divide(args, everything)
-    each = {**args, "budget": str(Budget.parse(args["budget"]).share(plan.trainings))}
-    model = prepare.build(each, everything.only(plan.kept.train))
-    computed = yield from features(each, everything, model, exact=not plan.repeats)
-    entrant = prepare.enter(each, model, everything, plan.kept, computed, plan.trainings)
-    fit, parts = entrant.trainer, entrant.parts
-    fit.setup = setup = yield from follow("features", task.setup(everything, plan.kept, chosen))
-
-    if plan.repeats:
-        setup.test = everything  # each case is tested by the fold that never saw it
+    everything = yield from reading(args, "sketch")
+    plan, each, model, computed, fit, parts = yield from _ready(task, args, everything)
 
     hardware.forget_peak()
     yield Event("forecast", text=_("a few steps, to see what it will take"))
     tried = probe(fit)
-    task.rehearse(model, setup)
+    task.rehearse(model, fit.setup)
     others = sum(tried.seconds(fit, len(fold.train)) for *_name, fold in plan.rounds())
     forecast = Cost(tried.seconds(fit) + others, hardware.peak())
     counts = {name: len(part) for name, part in parts._asdict().items()}
     if plan.repeats:
         counts["test"] = len(everything)
     asked = {name: args[name] for name in ("system", "data", "budget")}
-    told = Forecast(asked, forecast, counts)
-    yield Event("forecast", 1.0, values=asdict(forecast), forecast=told)
+    values, decoding = asdict(forecast), None
+    if isinstance(everything.input, Sketch):  # the pictures are still to be decoded
+        decoding = Cost(everything.input.seconds, everything.input.bytes)
+        values |= {f"decoding {name}": value for name, value in asdict(decoding).items()}
+    told = Forecast(asked, forecast, counts, decoding=decoding)
+    yield Event("forecast", 1.0, values=values, forecast=told)
+    if decoding is not None:
+        everything = yield from reading(args)
+        plan, each, model, computed, fit, parts = yield from _ready(task, args, everything)
 
     args |= {"seen": run_folder.as_plain(model.spec), "config": run_folder.as_plain(model.config)}
     if folder is None:
@@ -158,7 +158,7 @@ def training(
         leaking=plan.kept.leaking,
         torn=plan.kept.torn,
         grouped=everything.grouped,
-        test=setup.test,
+        test=fit.setup.test,
         film=film.frames if film else [],
         model=model,
     )
@@ -170,6 +170,31 @@ def training(
     yield Event("report", text=_("writing the report"))
     _write(record)
     yield Event("done", 1.0, record=record)
+
+
+class _Ready(NamedTuple):
+    """What a training needs."""
+
+    plan: Plan
+    each: dict[str, Any]  # the options of one of its trainings
+    model: Any
+    computed: Features | None
+    fit: Trainer
+    parts: splits.Parts
+
+
+def _ready(task: Task, args: dict[str, Any], everything: Dataset) -> Generator[Event, None, _Ready]:
+    plan = prepare.divide(args, everything)
+    each = {**args, "budget": str(Budget.parse(args["budget"]).share(plan.trainings))}
+    model = prepare.build(each, everything.only(plan.kept.train))
+    computed = yield from features(each, everything, model, exact=not plan.repeats)
+    entrant = prepare.enter(each, model, everything, plan.kept, computed, plan.trainings)
+    options = prepare.task_options(args, task)
+    setup = yield from follow("features", task.setup(everything, plan.kept, options))
+    if plan.repeats:
+        setup.test = everything  # each case is tested by the fold that never saw it
+    entrant.trainer.setup = setup
+    return _Ready(plan, each, model, computed, entrant.trainer, entrant.parts)
 
 
 def _test(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from souron.data.column import Sketch
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.splits import Parts, Split
 from souron.evaluation import generation, summary
@@ -23,7 +24,7 @@ from souron.metrics.metric import Metric
 from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.system import System
-from souron.task import Answers, Scores, Step, Task, Trainings
+from souron.task import Answers, Scores, Setup, Step, Task, Trainings
 from souron.training.trainer import LOOKS, Trainer
 from souron.utils.messages import N_, UserError, _
 
@@ -150,6 +151,9 @@ class Generation(Task):
 
     def setup(self, data: Dataset, split: Split, options: Options) -> Iterator[Step]:
         count = options.samples or generation.SAMPLE
+        if isinstance(data.input, Sketch):  # nothing to compare with: enough to foretell drawing
+            yield Step(1.0, result=Setup(options, data.only(split.test[:count])))
+            return
         for done, reference in generation.reference_set(data, split, count, options):
             yield Step(done, _("the feature extractor"), reference)
 

@@ -101,9 +101,17 @@ def memory() -> tuple[int, int]:
     if not limit.exists() or limit.read_text().strip() == "max":
         return machine.total, machine.available
     allowed = int(limit.read_text())
-    return min(machine.total, allowed), min(
-        machine.available, max(0, allowed - int(used.read_text()))
-    )
+    held = max(0, int(used.read_text()) - _given_back())
+    return min(machine.total, allowed), min(machine.available, max(0, allowed - held))
+
+
+def _given_back() -> int:
+    """Bytes of files that the container keeps in memory, and gives back when it needs them."""
+    about = Path("/sys/fs/cgroup/memory.stat")
+    if not about.exists():
+        return 0
+    told = dict(line.split() for line in about.read_text().splitlines())
+    return int(told.get("inactive_file", 0)) + int(told.get("active_file", 0))
 
 
 def bf16() -> bool:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from souron.data.dataset import Dataset, Skipped
-from souron.data.formats.folder import PARTS, Listed, gather, missing
+from souron.data.decoding import Listed
+from souron.data.formats.folder import PARTS, Large, gather, missing
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
 
@@ -48,10 +49,11 @@ def load(
     group: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     window: str | None = None,
+    large: Large = "refuse",
 ) -> Dataset:
-    """The pictures that a CSV lists, in its order; ``side``, ``group``, ``progress`` and
-    ``window`` as in ``folder``. ``group`` may also name a column. ``scan.dcm#3`` is the third frame
-    of a DICOM file.
+    """The pictures that a CSV lists, in its order; ``side``, ``group``, ``progress``,
+    ``window`` and ``large`` as in ``folder``. ``group`` may also name a column. ``scan.dcm#3`` is
+    the third frame of a DICOM file.
 
     Rows whose file is missing, damaged, listed twice or outside the CSV's folder, or which have
     no label, are skipped and reported; what pandas and spreadsheets write where there is nothing
@@ -60,7 +62,7 @@ def load(
     """
     skipped: list[Skipped] = []
     rows = listing(path, group, skipped)
-    return gather(path, path.parent, rows, skipped, side, group, progress, window)
+    return gather(path, path.parent, rows, skipped, side, group, progress, window, large=large)
 
 
 def listing(path: Path, group: str | None, skipped: list[Skipped]) -> list[Listed]:

@@ -12,18 +12,19 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import psutil
 import torch
 from torch import Tensor
 
+from souron.data import cache
 from souron.data.dataset import Dataset, Skipped
+from souron.data.decoding import Listed, reader
 from souron.data.patients import groups
 from souron.kinds.codecs import dicom, limits
 from souron.kinds.codecs import image as pictures
@@ -42,25 +43,9 @@ SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", "
             ".ppm", ".pgm", ".pbm", ".pnm"}  # fmt: skip
 NAMED = SUFFIXES | set(limits.DICOM)  # DICOM files often have no suffix, or a number for one
 
-
-class Listed(NamedTuple):
-    """A file that should become a case."""
-
-    path: Path
-    file: str  # its name in ``Dataset``: relative to the folder, with slashes
-    label: str
-    group: str = ""
-    part: str = ""
-    frame: int = 0  # of a DICOM file, from 1; 0 stands for all
-    columns: Mapping[str, str] = {}  # see ``Cases.columns``
-
-
-class Read(NamedTuple):
-    """A case as it was read."""
-
-    item: Listed
-    pixels: Tensor | Skipped
-    known: dicom.Known = dicom.Known()
+# what is done with pictures that memory has no room for: UserError; decoded once into a file (see
+# ``cache``); or a few of them stand for all, to foretell what that will take
+Large = Literal["refuse", "decode", "sketch"]
 
 
 def load(
@@ -70,6 +55,7 @@ def load(
     progress: Callable[[int, int], None] | None = None,
     window: str | None = None,
     fewest_classes: int = 2,
+    large: Large = "refuse",
 ) -> Dataset:
     """The pictures under a folder, labelled by their class folder; where ``fewest_classes`` is 1,
     a folder without class folders is one class.
@@ -78,8 +64,8 @@ def load(
     else takes 64. Grey (one channel) where all pictures are, else RGB. ``group`` says where
     patients are read from, see ``patients``; without it the PatientID of DICOM files goes before
     names. ``progress`` hears of files done and files in all. ``window`` is for DICOM, see
-    ``dicom.Window``. Raises UserError where the folder is missing, has no picture or only one
-    class, or does not fit into memory.
+    ``dicom.Window``; ``large`` see ``Large``. Raises UserError where the folder is missing, has no
+    picture or only one class, or does not fit into memory.
     """
     if not path.is_dir():
         raise missing(path)
@@ -90,7 +76,7 @@ def load(
         skipped = [skip for skip in skipped if skip.code != "no label"]
         label = readable(path.absolute().name)
         listed = [Listed(place, file, label) for place, file in files if _has_suffix(file)]
-    return gather(path, path, listed, skipped, side, group, progress, window, fewest_classes)
+    return gather(path, path, listed, skipped, side, group, progress, window, fewest_classes, large)
 
 
 def missing(path: Path) -> UserError:
@@ -209,10 +195,12 @@ def gather(
     progress: Callable[[int, int], None] | None = None,
     window: str | None = None,
     fewest_classes: int = 2,
+    large: Large = "refuse",
 ) -> Dataset:
     """Read the listed files, which must lie under ``root``, into ``Dataset``, in their order."""
     dicom.Window.parse(window)
-    image, failed = torch.empty(0), list(skipped)
+    image: Any = torch.empty(0)
+    failed = list(skipped)
     kept: list[Listed] = []
     known: list[dicom.Known] = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, limits.quiet:
@@ -220,25 +208,33 @@ def gather(
             seen = _look(listed, root, pool)
             side, channels = side or seen.side, seen.channels
             count = sum(seen.frames)
-            _check_memory(count, channels, side, seen.deep)
-            kind = torch.float32 if seen.deep else torch.uint8
-            image = torch.empty(count, channels, side, side, dtype=kind)
-            decode = partial(_decode, root, side, channels, window)
-            files = list(zip(listed, seen.frames, strict=True))
-            for start in range(0, len(files), 64):
-                some = files[start : start + 64]
-                for item, pixels, about in chain.from_iterable(pool.map(decode, some)):
-                    if isinstance(pixels, Skipped):
-                        failed.append(pixels)
-                        continue
-                    if pixels.is_floating_point() and not image.is_floating_point():
-                        _check_memory(count, channels, side, deep=True)
-                        image = image.float()
-                    image[len(kept)] = pixels
-                    kept.append(item)
-                    known.append(about)
-                if progress:
-                    progress(start + len(some), len(files))
+            if large != "refuse" and cache.needed(count, channels, side, seen.deep):
+                job = _job(source, root, listed, seen, side, window)
+                done = cache.decoded(job, progress) if large == "decode" else cache.sketch(job)
+                image, failed = done.image, failed + done.skipped
+                for place, _row, file, frame, told, _digest in done.kept:
+                    kept.append(listed[place]._replace(file=file, frame=frame))
+                    known.append(dicom.Known(*told))
+            else:
+                _check_memory(count, channels, side, seen.deep)
+                kind = torch.float32 if seen.deep else torch.uint8
+                image = torch.empty(count, channels, side, side, dtype=kind)
+                decode = reader(root, side, channels, window)
+                files = list(zip(listed, seen.frames, strict=True))
+                for start in range(0, len(files), 64):
+                    some = files[start : start + 64]
+                    for item, pixels, about in chain.from_iterable(pool.map(decode, some)):
+                        if isinstance(pixels, Skipped):
+                            failed.append(pixels)
+                            continue
+                        if pixels.is_floating_point() and not image.is_floating_point():
+                            _check_memory(count, channels, side, deep=True)
+                            image = image.float()
+                        image[len(kept)] = pixels
+                        kept.append(item)
+                        known.append(about)
+                    if progress:
+                        progress(start + len(some), len(files))
     _check_classes(source, kept, failed, fewest_classes)
     labels = sorted({item.label for item in kept}, key=natural)
     number = {label: i for i, label in enumerate(labels)}
@@ -254,7 +250,7 @@ def gather(
         how = how or _("the DICOM files with several frames")
     return Dataset(
         name=readable(source.absolute().name),
-        input=image[: len(kept)],
+        input=image[: len(kept)] if isinstance(image, Tensor) else image,
         target=torch.tensor([number[item.label] for item in kept]),
         classes=tuple(labels),
         file=[item.file for item in kept],
@@ -323,43 +319,19 @@ def _check_memory(count: int, channels: int, side: int, deep: bool = False) -> N
         )  # fmt: skip
 
 
-def _decode(
-    root: Path, side: int, channels: int, window: str | None, file_and_frames: tuple[Listed, int]
-) -> list[Read]:
-    """The file's picture, or that many frames of it, each by itself."""
-    item, frames = file_and_frames
-    try:
-        with pictures.opened(item.path, root) as file:
-            if isinstance(file, dicom.File):
-                return _decode_dicom(item, frames, file, side, channels, window)
-            pixels = pictures.square(pictures.upright(file, side), side, channels)
-            return [Read(item, pixels)]
-    except UserError as trouble:
-        return [Read(item, _skipped(item, trouble))]
-
-
-def _decode_dicom(
-    item: Listed, frames: int, file: dicom.File, side: int, channels: int, window: str | None
-) -> list[Read]:
-    count, known, read = file.look().frames, file.known(), []
-    if item.frame > count:
-        why = _("the file has {count} frames").format(count=count)
-        return [Read(item, Skipped(item.file, "missing", why))]
-    for frame in [item.frame] if item.frame else range(1, frames + 1):
-        one = item
-        if count > 1 and not item.frame:
-            one = item._replace(file=f"{item.file}#{frame}", frame=frame)
-        try:
-            pixels = pictures.square(file.frame(frame - 1, window), side, channels)
-            read.append(Read(one, pixels, known))
-        except UserError as trouble:
-            read.append(Read(one, _skipped(one, trouble)))
-    return read
-
-
-def _skipped(item: Listed, trouble: UserError) -> Skipped:
-    why = trouble.found.removeprefix(f"{readable(item.path)}: ")
-    return Skipped(item.file, trouble.code, why)
+def _job(
+    source: Path,
+    root: Path,
+    listed: Sequence[Listed],
+    seen: Looked,
+    side: int,
+    window: str | None,
+) -> cache.Job:
+    files = tuple(
+        cache.Listing(item.path, item.file, item.frame, frames)
+        for item, frames in zip(listed, seen.frames, strict=True)
+    )
+    return cache.Job(source, root, files, side, seen.channels, window, seen.deep)
 
 
 def _check_classes(

@@ -20,7 +20,8 @@ import torch
 import yaml
 
 from souron.data.dataset import Dataset, Skipped
-from souron.data.formats.folder import NAMED, PARTS, Listed, gather, missing, natural, walk
+from souron.data.decoding import Listed
+from souron.data.formats.folder import NAMED, PARTS, Large, gather, missing, natural, walk
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
 
@@ -42,9 +43,10 @@ def load(
     group: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     window: str | None = None,
+    large: Large = "refuse",
 ) -> Dataset:
-    """The pictures of the parts that the file names; ``side``, ``group``, ``progress`` and
-    ``window`` as in ``folder``.
+    """The pictures of the parts that the file names; ``side``, ``group``, ``progress``,
+    ``window`` and ``large`` as in ``folder``.
 
     Raises UserError where the file cannot be read, where a folder is missing, is named for two
     parts or leads out of the file's own folder, and where fewer than two classes are left.
@@ -66,7 +68,7 @@ def load(
     if not listed:
         why = _("its parts have no class folders with pictures")
         raise _trouble(path, "no label", why, "train/CLASS/1.jpg")
-    cases = gather(path, path.parent, listed, skipped, side, group, progress, window)
+    cases = gather(path, path.parent, listed, skipped, side, group, progress, window, large=large)
     return _in_order(replace(cases, name=readable(path.absolute().parent.name)), names)
 
 
