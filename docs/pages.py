@@ -161,14 +161,11 @@ def tries(entry: registry.Entry) -> str:
     """Commands to begin with."""
     kind = registry.load_system(entry.name)[0]
     lines = [f"$ souron show {entry.name}"]
+    data = registry.tasks()[entry.task].default_data
     if kind.needs_fit:
-        lines.append(
-            f"$ souron train {entry.name} data={registry.tasks()[entry.task].default_data} budget=30s"
-        )
+        lines.append(f"$ souron train {entry.name} data={data} budget=30s")
     if entry.task == "generate":
-        lines.append(
-            f"$ souron generate runs/generate/{entry.name}-{registry.tasks()[entry.task].default_data} n=64"
-        )
+        lines.append(f"$ souron generate runs/generate/{entry.name}-{data} n=64")
     return "\n".join(lines)
 
 

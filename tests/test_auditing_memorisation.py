@@ -286,7 +286,7 @@ class Replay(Generator):
     def __init__(self, image: Tensor, levels: float, labels: tuple[str, ...]) -> None:
         torch.nn.Module.__init__(self)
         self.spec = replace(
-            self.spec_for(Dataset("", image, torch.zeros(len(image), dtype=torch.long), ("a",), [])),
+            self.spec_for(Dataset("", image, torch.zeros(len(image)).long(), ("a",), [])),
             labels=labels, shares=(1 / len(labels),) * len(labels),
         )  # fmt: skip
         self.register_buffer("image", image)

@@ -367,8 +367,8 @@ def test_classes_called_by_their_numbers(described):
     (path.parent / "learn" / "cat").rename(path.parent / "learn" / "0")
     cases = yolo.load(path)
     assert cases.classes == ("ape", "dog") and len(cases) == 4
-    assert {(f.split("/")[1], cases.classes[c]) for f, c in zip(cases.file, cases.target, strict=True)
-            } == {("0", "ape"), ("1", "dog")}  # fmt: skip
+    assert {(f.split("/")[1], cases.classes[c]) for f, c in
+            zip(cases.file, cases.target, strict=True)} == {("0", "ape"), ("1", "dog")}  # fmt: skip
 
 
 def test_a_folder_with_classes_of_its_own_is_read_without_its_data_yaml(described, tmp_path):

@@ -190,8 +190,8 @@ def _curves(found: list[Found]) -> bytes:
     """For each distance, the share of drawn and of real pictures up to each ratio."""
     figure = plotting.new_figure(3.6 * max(2, len(found)), 2.7)
     for axes, one in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
-        plotting.style_axes(axes, _("ratio by {distance}").format(distance=space_name(one.space.name)),
-                        _("share of the pictures"))  # fmt: skip
+        distance = _("ratio by {distance}").format(distance=space_name(one.space.name))
+        plotting.style_axes(axes, distance, _("share of the pictures"))
         for index, (name, near) in enumerate(
             {_("drawn pictures"): one.drawn, _("real pictures"): one.control}.items()
         ):

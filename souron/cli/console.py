@@ -151,14 +151,15 @@ def likelihoods(guesses: Sequence[tuple[str, float]], width: int = 20) -> Table:
 
 def ranking(record: Any) -> Table:
     """A comparison's systems, best first."""
-    value, span, trained = registry.metric(record.measure).title, _("95 % interval"), _("trained")
+    metric = registry.metric(record.measure)
+    value, span, trained = metric.title, _("95 % interval"), _("trained")
     seen, parameters = _("examples"), _("parameters")
     made = table("", _("system"), value, span, trained, seen, parameters,
                  right=("", value, span, trained, seen, parameters))  # fmt: skip
     for place, row in enumerate(record.rows, 1):
         made.add_row(
-            str(place), row.system, registry.metric(row.measure).text(row.value),
-            registry.metric(row.measure).interval(row.low, row.high), units.seconds(row.train_seconds),
+            str(place), row.system, metric.text(row.value), metric.interval(row.low, row.high),
+            units.seconds(row.train_seconds),
             units.count(row.examples_seen), units.count(row.parameters),
         )  # fmt: skip
     return made

@@ -1,7 +1,7 @@
 """How far to trust a classifier: what it is right on, for whom, how sure it may be of itself.
 
-Whatever is chosen, threshold and temperature, is chosen on validation cases (``decide``); ``result``
-makes the figures of the report from the answers of all trainings of one procedure.
+Whatever is chosen, threshold and temperature, is chosen on validation cases (``decide``);
+``result`` makes the figures of the report from the answers of all trainings of one procedure.
 """
 
 from collections.abc import Iterator, Sequence
@@ -63,8 +63,8 @@ def stacked(seeds: Sequence[Answers], name: str = "probability") -> NDArray[np.f
 def robustness(
     system: Any, test: Dataset, flops: int, trainings: int = 1
 ) -> Iterator[tuple[float, Sparse | None]]:
-    """How far it is, 0..1, and whether the system is right on disturbed pictures of some test cases,
-    (cases, disturbances). Nothing where the network is too large for it to take seconds."""
+    """How far it is, 0..1, and whether the system is right on disturbed pictures of some test
+    cases, (cases, disturbances). Nothing where the network is too large for it to take seconds."""
     most = int(WORK / (corruptions.steps() * max(1, flops)))
     if most < FEWEST_DISTURBED:
         return

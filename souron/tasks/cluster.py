@@ -124,7 +124,7 @@ class Clustering(Task):
         generator = torch.Generator().manual_seed(SEED)
         text = _("the same with shuffled columns")
         shuffled = shuffled_columns(points, generator)
-        for done, twin in _learnt(system, shuffled, setup.steps):
+        for done, twin in _learnt(system, shuffled, setup.steps):  # noqa: B007
             yield Step(done / 2, text)
         with torch.inference_mode():
             nothing = _silhouette(shuffled, twin(shuffled))

@@ -113,7 +113,7 @@ class Reduction(Task):
         generator = torch.Generator().manual_seed(SEED)
         shuffled = reduction.shuffled_columns(points, generator)
         spec = replace(system.spec, cases=len(shuffled))
-        for done, twin in learn_anew(system, spec, Points(shuffled), setup.steps):
+        for done, twin in learn_anew(system, spec, Points(shuffled), setup.steps):  # noqa: B007
             yield Step(0.9 * done, text)
         with torch.inference_mode():
             found = _measured(shuffled, twin(shuffled))

@@ -47,8 +47,8 @@ def _dendrogram(record: "RunRecord", tree: Tensor) -> Markup:
     axes.set_xlabel(_("clusters of so many cases (in brackets), or the number of one case"))
     drawn = plot(plotting.as_png(figure), _("which clusters were joined, and how far apart"))
     text = _(
-        "Two clusters are joined at the height of their distance. The dashed line cuts the tree into "
-        "{count}: groups=N cuts it elsewhere, and model.system.cut(N) without training again."
+        "Two clusters are joined at the height of their distance. The dashed line cuts the tree "
+        "into {count}: groups=N cuts it elsewhere, and model.system.cut(N) without training again."
     ).format(count=count)
     picture = Markup('<figure class="plot"><img src="{}" alt="{}" width="{}"></figure>')
     return Markup("<p>{}</p>").format(text) + picture.format(drawn.uri, drawn.alt, drawn.width)

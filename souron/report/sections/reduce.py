@@ -1,4 +1,4 @@
-"""What the reports say of maps: where the cases lie, and where they lie when nothing is to be seen."""
+"""What the reports say of maps: where the cases lie, and where shuffled ones do."""
 
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from souron.utils.messages import _
 if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
 
+COLOURS = plotting.COLOURS
 MOST_COLOURED = 10  # classes; of more the points are grey
 FIGURE = Markup('<figure class="plot"><img src="{}" alt="{}" width="{}"></figure>')
 
@@ -33,8 +34,8 @@ def run(record: "RunRecord") -> list[Section]:
     text = _(
         "Each point is a case. The classes were not used to make the map; here they colour it. The "
         "second map is of the same values with every column shuffled by itself: no case has a "
-        "neighbour there, so that whatever islands it shows are the method's own. Read the first map "
-        "by what sets it apart from the second."
+        "neighbour there, so that whatever islands it shows are the method's own. Read the first "
+        "map by what sets it apart from the second."
     )
     html = Markup("<p>{}</p>").format(text) + FIGURE.format(drawn.uri, drawn.alt, drawn.width)
     return [Section("map", _("Map"), html)]
@@ -67,8 +68,8 @@ def _maps(maps: dict[str, Tensor], test: Dataset) -> Plot:
             rows = target == label if coloured else slice(None)
             axis.scatter(
                 places[rows, 0], places[rows, 1], s=5, linewidths=0,
-                color=plotting.COLOURS[label % len(plotting.COLOURS)] if coloured else plotting.FAINT,
-                marker=plotting.MARKS[label // len(plotting.COLOURS) % len(plotting.MARKS)],
+                color=COLOURS[label % len(COLOURS)] if coloured else plotting.FAINT,
+                marker=plotting.MARKS[label // len(COLOURS) % len(plotting.MARKS)],
                 label=plotting.label(title),
             )  # fmt: skip
         axis.set_title(name, fontsize=10)
@@ -79,5 +80,5 @@ def _maps(maps: dict[str, Tensor], test: Dataset) -> Plot:
         figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False,
                       markerscale=2.5, fontsize=8)  # fmt: skip
     title = registry.metric("trustworthiness").title
-    return plot(plotting.as_png(figure), _("{count} points on a map; {metric} says how far to trust it").format(
-        count=len(test), metric=title))  # fmt: skip
+    alt = _("{count} points on a map; {metric} says how far to trust it")
+    return plot(plotting.as_png(figure), alt.format(count=len(test), metric=title))
