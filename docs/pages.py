@@ -53,11 +53,11 @@ def describe(entry: registry.Entry) -> Described:
     """A system's sizes, and the boxes of its first size that was published; else of its small."""
     sizes = []
     for size in entry.sizes:
-        model, seen = summary.drawn(summary, entry, size)
+        model, seen = summary.drawn(entry, size)
         counted = summary.parameters(model), summary.flops(model, seen)
         sizes.append(Size(registry.full_name(entry, size), *counted, summary.describe(seen)))
     size = next((s for s in entry.sizes if s not in ("tiny", "small")), "small")
-    lines = diagram.boxes(*summary.drawn(summary, entry, size))
+    lines = diagram.boxes(*summary.drawn(entry, size))
     return Described(entry, sizes, registry.full_name(entry, size), lines)
 
 

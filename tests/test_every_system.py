@@ -40,7 +40,7 @@ def weights(model):
 def test_its_file_says_what_it_is(entry):
     assert entry.idea.endswith(".") and len(entry.idea) < 90
     assert entry.ja and any(ord(letter) > 0x3000 for letter in entry.ja)
-    assert 1950 < entry.year < 2100
+    assert 1900 < entry.year < 2100
     assert str(entry.year) in entry.paper or entry.name == "timm"
     assert entry.url.startswith("https://")
     assert {"tiny", "small"} <= set(entry.sizes)

@@ -12,7 +12,6 @@ from souron.cli import arguments, console, options
 from souron.cli.app import command
 from souron.cli.console import print_json, screen, show
 from souron.cli.inspect import shape
-from souron.data.deidentify import counted, warnings
 from souron.utils import hardware, units
 from souron.utils.messages import N_, UserError, _
 
@@ -106,7 +105,7 @@ def data_(
             ),
             (_("licence"), cases.licence),
             (_("source"), cases.source),
-            (_("identifying"), counted(held)),
+            (_("identifying"), deidentify.counted(held)),
         ]
         show(console.pairs([row for row in rows if row[1]]), "", console.bars(labels), "")
         console.skipped_files(cases.skipped)
@@ -142,7 +141,7 @@ def anonymise(folder: str | None, out: str | None) -> None:
         rows = [
             (_("written"), _("{count} files in {out}").format(
                 count=units.whole(found.files), out=out)),
-            (_("removed"), counted(found.removed)),
+            (_("removed"), deidentify.counted(found.removed)),
             (_("left out"), _("{count} files that are not DICOM").format(
                 count=units.whole(found.others)) if found.others else ""),
             (_("tables"), _("{count} with file, label, patient and part; other columns are left "
@@ -151,7 +150,7 @@ def anonymise(folder: str | None, out: str | None) -> None:
         ]  # fmt: skip
         show(console.pairs([row for row in rows if row[1]]), "")
         console.skipped_files(found.skipped)
-        for text in warnings(found):
+        for text in deidentify.warnings(found):
             console.warn(text)
     if not found.files:
         raise typer.Exit(3)

@@ -12,7 +12,6 @@ from souron import registry
 from souron.cli import console, options
 from souron.cli.app import command
 from souron.cli.console import print_json, screen, show
-from souron.evaluation.summary import drawn
 from souron.hub import doctor as hub_doctor
 from souron.hub.doctor import diagnosis
 from souron.registry import differs, entry_as_json, status
@@ -93,7 +92,7 @@ def show_(
 
         sizes: list[dict[str, Any]] = []
         for each in entry.sizes:
-            model, seen = drawn(summary, entry, each)
+            model, seen = summary.drawn(entry, each)
             sizes.append({
                 "size": each,
                 "name": registry.full_name(entry, each),
@@ -101,7 +100,7 @@ def show_(
                 "flops": summary.flops(model, seen),
                 "input": summary.describe(seen),
             })  # fmt: skip
-        model, seen = drawn(summary, entry, size)
+        model, seen = summary.drawn(entry, size)
         if depth is None and not screen.json:
             depth = summary.fitting(model, ROWS)
         layers = summary.structure(model, seen, depth)

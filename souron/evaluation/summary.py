@@ -142,7 +142,8 @@ def flops(model: Any, seen: Any) -> int:
     return counter.get_total_flops()
 
 
-def drawn(structure: Any, entry: registry.Entry, size: str) -> tuple[Any, Any]:
+def drawn(entry: registry.Entry, size: str) -> tuple[Any, Any]:
+    """The blueprint of a system at a size, and the ``Spec`` that it is shown with."""
     kind, config = registry.load_system(registry.full_name(entry, size))
-    seen = structure.reference(entry, size)
-    return structure.blueprint(kind, config, seen), seen
+    spec = reference(entry, size)
+    return blueprint(kind, config, spec), spec

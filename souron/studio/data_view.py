@@ -11,7 +11,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron.data import deidentify
 from souron.studio import forms
 from souron.studio.jobs import Job
 from souron.studio.shared import Studio, framed, table
@@ -126,6 +125,8 @@ def cleaned(studio: Studio, job: Job) -> Markup:
 
 def anonymised(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
     """What was copied, what was taken out, and what may still tell."""
+    from souron.data import deidentify  # which needs torch
+
     out, burned_in = str(result.get("out") or ""), result.get("burned_in") or {}
     facts = [
         (_("written"), _("{count} files in {out}").format(

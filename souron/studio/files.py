@@ -104,7 +104,7 @@ def layers(name: str) -> Path:
             from souron.report import diagram
 
             size = "small" if "small" in entry.sizes else entry.sizes[0]
-            lines = diagram.boxes(*summary.drawn(summary, entry, size))
+            lines = diagram.boxes(*summary.drawn(entry, size))
             with files.atomically(kept) as beside:
                 diagram.draw(lines, beside, words=False)
     return kept

@@ -55,7 +55,7 @@ def load(folder: Path, side: int | None, **about) -> Dataset:
         )
     everything = torch.from_numpy(np.concatenate(images))[:, None]  # (N, 1, H, W)
     answers = torch.from_numpy(np.concatenate(labels)).long()
-    known(answers, len(about["labels"]), folder)
+    known(answers, len(about["classes"]), folder)
     return Dataset(input=resized(everything, side), target=answers, file=files, part=parts, **about)
 
 
