@@ -397,6 +397,31 @@ def test_a_request_that_takes_too_long_is_given_up(serving, pictures, monkeypatc
     assert len(slow.batches) <= 2  # what waited in the queue was not computed in vain
 
 
+def test_a_request_whose_client_leaves_is_given_up(serving, pictures, monkeypatch):
+    service, app = serving(batch=2)
+    slow = Slow(service.predictor.predict)
+    monkeypatch.setattr(service.batcher, "predict", slow)
+    body = json.dumps(in_json(dict(list(pictures.items())[:6]))).encode()
+    messages = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
+    headers = [(b"host", f"127.0.0.1:{PORT}".encode()), (b"content-type", JSON.encode())]
+    scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"",
+             "headers": headers}  # fmt: skip
+
+    async def receive():
+        if len(messages) == 1:
+            await asyncio.to_thread(slow.began.wait, 30)
+        return messages.pop(0)
+
+    async def ignore(message):
+        pass
+
+    asyncio.run(app(scope, receive, ignore))
+    assert (service.waiting, service.served) == (0, 0)
+    slow.go.set()
+    service.close()
+    assert len(slow.batches) <= 2  # what waited in the queue was not computed in vain
+
+
 def test_a_body_that_stalls_is_given_up(serving):
     service, app = serving(seconds=0.2)
 

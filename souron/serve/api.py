@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -134,7 +134,8 @@ def application(service: Service, token: bool) -> FastAPI:
         try:
             async with asyncio.timeout(limits.seconds):
                 files = await uploads.read(request, limits)
-                predictions = await service.predict(files, chosen)
+            async with asyncio.timeout(limits.seconds):
+                predictions = await while_connected(request, service.predict(files, chosen))
         except TimeoutError as error:
             found = _("there was no answer within {seconds} s")
             raise UserError(
@@ -177,6 +178,25 @@ def application(service: Service, token: bool) -> FastAPI:
         return HTMLResponse(page.page("serving.html", **about, url=request.base_url, token=token))
 
     return app
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of the work, which is cancelled where the client leaves: its pictures would keep
+    others waiting. Raises ClientDisconnect."""
+
+    async def disconnect() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working, leaving = asyncio.create_task(work), asyncio.create_task(disconnect())
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
 
 
 def query_parameters(options: Mapping[str, signature.Option]) -> list[dict[str, Any]]:

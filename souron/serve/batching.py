@@ -29,7 +29,7 @@ class Batcher:
     ) -> None:
         self.predict, self.max_batch = predict, max_batch
         self.cores, self.computing = torch.get_num_threads(), 0  # computing: batches
-        self.queue: deque[tuple[Any, Future]] = deque()
+        self.queue: deque[tuple[Any, Future, threading.Event]] = deque()
         self.decoding = 0  # files
         self.batches = self.cases = 0  # computed so far
         self.closing = False
@@ -46,12 +46,14 @@ class Batcher:
             self.decoding += 1
         decoding.add_done_callback(self._decoded)
 
-    def put(self, case: Any) -> Future:
-        """Queue an input: its future output. Blocks while the queue is full."""
+    def put(self, case: Any, cancelled: threading.Event | None = None) -> Future:
+        """Queue an input: its future output, which never comes once ``cancelled`` is set. Blocks
+        while the queue is full."""
         future: Future = Future()
+        cancelled = cancelled or threading.Event()
         with self.changed:
             self.changed.wait_for(lambda: len(self.queue) < QUEUED_BATCHES * self.max_batch)
-            self.queue.append((case, future))
+            self.queue.append((case, future, cancelled))
             self.changed.notify_all()
         return future
 
@@ -88,9 +90,13 @@ class Batcher:
                 lambda: len(self.queue) >= self.max_batch or not self.decoding, BATCH_WAIT
             )
             size = min(self.max_batch, len(self.queue))
-            batch = [self.queue.popleft() for _ in range(size)]
+            taken = [self.queue.popleft() for _ in range(size)]
             self.changed.notify_all()
-        return [pair for pair in batch if pair[1].set_running_or_notify_cancel()]
+        return [
+            (case, future)
+            for case, future, cancelled in taken
+            if not cancelled.is_set() and future.set_running_or_notify_cancel()
+        ]
 
     def _predict(self, batch: list[tuple[Any, Future]]) -> None:
         """Where a batch fails, each input alone: one that fails spoils no other."""

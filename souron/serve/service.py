@@ -3,6 +3,7 @@
 import asyncio
 import math
 import sys
+import threading
 import time
 import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -43,23 +44,30 @@ class Service:
         self.batcher.close()
 
     async def predict(self, uploads: list[Upload], options: dict[str, Any]) -> list[dict[str, Any]]:
-        """One object for each file or frame. Cancelled, it takes its inputs from the queue."""
-        decoding = []
+        """One object for each file or frame. Cancelled, it computes nothing more."""
+        decoding, cancelled = [], threading.Event()
         for upload in uploads:
             run = copy_context().run  # in this request's language
-            future = self.decoders.submit(run, self._decode, upload, options)
+            future = self.decoders.submit(run, self._decode, upload, options, cancelled)
             self.batcher.expect(future)
             decoding.append(asyncio.wrap_future(future))
-        queued = [pair for pairs in await asyncio.gather(*decoding) for pair in pairs]
-        return await asyncio.gather(*(self._encode(*pair, options) for pair in queued))
+        try:
+            queued = [pair for pairs in await asyncio.gather(*decoding) for pair in pairs]
+            return await asyncio.gather(*(self._encode(*pair, options) for pair in queued))
+        finally:
+            cancelled.set()
 
-    def _decode(self, upload: Upload, options: dict[str, Any]) -> list[tuple[str, Future]]:
+    def _decode(
+        self, upload: Upload, options: dict[str, Any], cancelled: threading.Event
+    ) -> list[tuple[str, Future]]:
         """Queue what is in a file: names and future outputs."""
         queued: list[tuple[str, Future]] = []
         try:
             for item in self.kind.each(upload, **self.reading):  # type: ignore[arg-type]
+                if cancelled.is_set():
+                    break
                 case = self.predictor.preprocess(item, options)
-                queued.append((item.file, self.batcher.put(case)))
+                queued.append((item.file, self.batcher.put(case, cancelled)))
         except Exception as error:
             failed: Future = Future()
             failed.set_exception(error)

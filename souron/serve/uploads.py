@@ -27,7 +27,7 @@ logging.getLogger("python_multipart").addHandler(logging.NullHandler())  # else 
 class Limits:
     file: int = 20 * MB  # bytes
     files: int = 64  # of a request
-    seconds: float = 30.0  # from a request's header to its response
+    seconds: float = 30.0  # for a body to arrive, and again for its response
     requests: int = 128  # at once
     batch: int = 32  # items that go through the network together
 
