@@ -92,6 +92,12 @@ def describe_task(file: Path) -> TaskEntry:
     for name in ("title", "takes", "gives", "metrics"):
         if name not in values:
             raise _wrong_task(file, own[0].lineno, _("no {name}").format(name=name), f"{name} = ")
+    for node in own[0].body:
+        wanted = _contract().get(node.name) if isinstance(node, ast.FunctionDef) else None
+        if isinstance(node, ast.FunctionDef) and wanted and (given := _parameters(node)) != wanted:
+            name = node.name
+            found = f"{name}({', '.join(given)})"
+            raise _wrong_task(file, node.lineno, found, f"{name}({', '.join(wanted)})")
     try:
         return TaskEntry(
             name=file.stem,
@@ -106,6 +112,18 @@ def describe_task(file: Path) -> TaskEntry:
         )
     except (ValueError, TypeError) as error:
         raise _wrong_task(file, own[0].lineno, str(error), _("plain values")) from error
+
+
+@lru_cache
+def _contract() -> dict[str, list[str]]:
+    """The parameters of each method of ``Task``, from its source."""
+    tree = ast.parse((Path(__file__).parent / "task.py").read_text(encoding="utf-8"))
+    [task] = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Task")
+    return {node.name: _parameters(node) for node in task.body if isinstance(node, ast.FunctionDef)}
+
+
+def _parameters(function: ast.FunctionDef) -> list[str]:
+    return [parameter.arg for parameter in function.args.args]
 
 
 def _wrong_task(file: Path, line: int, found: str, expected: str) -> UserError:
