@@ -209,7 +209,7 @@ def test_without_parts_of_their_own_copies_and_patients_stay_together(drawn, tmp
                 shutil.copy(drawn / name / f"{i}.png", data / name / f"{name[0]}_p{i}_{eye}.png")
     cases = folder.load(data, 64)
     assert len(set(cases.group)) == 20
-    found = prepare.divide({"data": str(data)}, cases).kept
+    found = prepare.divide({"system": "cnn", "data": str(data)}, cases).kept
     parts = found.deal(cases)
     assert not set(parts.train.group) & set(parts.test.group)
     assert found.leaking == found.torn == ()

@@ -71,9 +71,9 @@ def test_parts_without_test_and_with_flat_files(tmp_path):
 def test_a_class_may_be_called_train(tmp_path):
     for name in ("train/1.png", "plane/1.png"):
         save(tmp_path / name)
-    assert folder.load(tmp_path).labels == ("plane", "train")
+    assert folder.load(tmp_path).classes == ("plane", "train")
     save(tmp_path / "train" / "steam" / "2.png")
-    assert folder.load(tmp_path).labels == ("plane", "train")
+    assert folder.load(tmp_path).classes == ("plane", "train")
 
 
 @pytest.mark.parametrize("above", ["data", "data/train", "data/set/train"])
@@ -358,7 +358,7 @@ def test_a_data_yaml(described):
     assert cases.file[0] == "check/cat/0.png"
     assert [cases.classes[c] for c in cases.target] == [f.split("/")[1] for f in cases.file]
     assert list(cases.part) == ["val" if f.startswith("check") else "train" for f in cases.file]
-    assert data_load.load(path.parent).labels == ("zebra", "cat")  # through it
+    assert data_load.load(path.parent).classes == ("zebra", "cat")  # through it
 
 
 def test_classes_called_by_their_numbers(described):
@@ -375,7 +375,7 @@ def test_a_folder_with_classes_of_its_own_is_read_without_its_data_yaml(describe
     root = described(NAMED).parent
     for name in ("one", "two"):
         save(root / name / "1.png")
-    assert set(data_load.load(root).labels) == {"one", "two", "learn", "check"}
+    assert set(data_load.load(root).classes) == {"one", "two", "learn", "check"}
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def run(tmp_path_factory):
     project = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOURON_CACHE", str(project / "cache"))
-        return train.train("dcgan_tiny", "digits", budget="3ep", samples=60, project=project)
+        return train.train("dcgan_tiny", "digits", budget="8ep", samples=60, project=project)
 
 
 def test_a_pictures_noise_is_its_own():

@@ -21,10 +21,11 @@ from PIL import Image
 from souron import registry
 from souron.data.dataset import Dataset, Skipped
 from souron.data.splits import Parts
-from souron.evaluation import generation
+from souron.evaluation import classification, generation, sampling
+from souron.evaluation.answers import Trainings
 from souron.report import comparison as comparison_page
 from souron.report import plots, report
-from souron.report import run as run_report_page
+from souron.report.sections import classify as classify_section
 from souron.runs.record import ComparisonRecord, Cost, RunRecord
 from souron.stats import intervals
 from souron.stats import verdict as stats_verdict
@@ -69,6 +70,12 @@ def curve(top: float, looks: int = 6) -> list[dict[str, float]]:
 def run(cases, tmp_path) -> RunRecord:
     probability = torch.nn.functional.one_hot(cases.target, len(LABELS)).float() * 0.9 + 0.025
     probability[:5] = probability[:5].roll(1, 1)  # five mistakes
+    answers = {
+        "probability": probability.double(),
+        "threshold": torch.full((60,), 0.5).double(),
+        "temperature": torch.ones(60).double(),
+    }
+    trainings = Trainings.of_one(cases, answers, {})
     return RunRecord(
         folder=tmp_path / "run",
         system="resnet18",
@@ -96,7 +103,8 @@ def run(cases, tmp_path) -> RunRecord:
             "machine": {"packages": {"torch": "2.9"}, "memory": 16_000_000_000},
         },
         test=cases,
-        probability=probability,
+        answers=[answers],
+        details=classification.result(trainings, None),
     )
 
 
@@ -127,7 +135,7 @@ def comparison(cases, tmp_path) -> ComparisonRecord:
         sentence=f"resnet18 leads {SYSTEMS[2]}.",
         curves={name: [curve(0.9 - k / 10), curve(0.85)] for k, name in enumerate(SYSTEMS)},
         scores=scores,
-        guesses=guesses,
+        details=classification.ComparedLabels(guesses),
         report=tmp_path / "compare" / "report.html",
         receipt={"command": "souron compare resnet18 cnn", "options": {"batch": 128}},
         skipped=cases.skipped,
@@ -198,8 +206,10 @@ def test_a_classifiers_report_has_all_sections_and_only_itself(run):
     text = path.read_text(encoding="utf-8")
     reader = check_page(text)
     assert path == run.folder / "report.html"
-    assert sections(text) == ["learning", "confusion", "classes", "mistakes", "data", "forecast",
-                              "system", "receipt"]  # fmt: skip
+    assert sections(text) == [
+        "discrimination", "confusion", "classes", "mistakes", "calibration", "learning", "data",
+        "forecast", "system", "receipt",
+    ]  # fmt: skip
     assert HOSTILE in reader.text and HOSTILE not in text
     assert "91.7 % of 60 test cases" in reader.text
     assert "Only 60 test cases" in reader.text
@@ -217,7 +227,7 @@ def test_a_large_test_set_is_not_called_small(run):
 
 
 def test_class_figures_are_sensitivity_and_precision_with_wilsons_interval(run):
-    rows = run_report_page._classes(run)
+    rows = classify_section._classes(run.test, run.answers[0]["probability"])
     cat = rows[0]
     # of 15 cats two are called otherwise; one other case is called a cat
     assert (cat["name"], cat["n"], cat["recall"]["value"]) == ("猫", 15, 13 / 15)
@@ -230,14 +240,15 @@ def test_a_class_that_never_occurs_has_no_figure(run):
     labels = (*LABELS, "never")
     probability = torch.cat([run.answers[0]["probability"], torch.zeros(60, 1)], 1)
     test = replace(run.test, classes=labels)
-    text = report.run_report(replace(run, test=test, probability=probability)).read_text("utf-8")
+    answers = run.answers[0] | {"probability": probability}
+    text = report.run_report(replace(run, test=test, answers=[answers])).read_text("utf-8")
     check_page(text)
-    assert run_report_page._classes(replace(run, test=test, probability=probability))[-1]["n"] == 0
+    assert classify_section._classes(test, probability)[-1]["n"] == 0
 
 
 def test_mistakes_are_the_surest_first(run):
-    run.answers[0]["probability"][2] = torch.tensor([0.0, 0.0, 0.0, 1.0])
-    tiles = run_report_page._mistakes(run)["tiles"]
+    run.answers[0]["probability"][2] = torch.tensor([0.0, 0.0, 0.0, 1.0]).double()
+    tiles = classify_section._mistakes(run.test, run.answers[0]["probability"])["tiles"]
     assert len(tiles) == 5
     assert tiles[0].file == run.test.file[2]
     assert tiles[0].lines[1] == "truly: $x^2$ & co"
@@ -310,18 +321,20 @@ def appraisal(cases, collapsed=False):
             classes[image[:, 0].float().mean(2).argmax(1) // 3],  # where the bright stripe lies
         ),
     )
-    scale = generation.ReferenceSet.of(eye, Parts(cases, cases, cases), 12)
-    drawn = scale.test.input[:1].expand(12, -1, -1, -1) if collapsed else cases.input[:12]
-    found = scale.hold(drawn)
-    return generation.GenerationResult(scale, found, drawn.byte(), 0.01, dict(found.measures))
+    reference = generation.ReferenceSet.of(eye, Parts(cases, cases, cases), 12)
+    drawn = reference.test.input[:1].expand(12, -1, -1, -1) if collapsed else cases.input[:12]
+    sample = sampling.Sample(drawn.byte(), 0.01)
+    answers = generation.answers_of(sample, reference)
+    found = reference.resemblance(answers)
+    return generation.GenerationResult(reference, found, sample.image, 0.01, dict(found.measures))
 
 
 @pytest.mark.parametrize("collapsed", [False, True])
 def test_a_generators_report_shows_samples_figures_and_how_it_learnt(run, cases, collapsed):
     found = appraisal(cases, collapsed)
     record = replace(
-        run, system="dcgan", task="generate", measures=found.measures, probability=None,
-        appraisal=found, film=[cases.input[:16].byte(), cases.input[1:17].byte()],
+        run, system="dcgan", task="generate", measures=found.measures, answers=[],
+        details=found, film=[cases.input[:16].byte(), cases.input[1:17].byte()],
     )  # fmt: skip
     text = report.run_report(record).read_text(encoding="utf-8")
     check_page(text)
@@ -346,14 +359,18 @@ def test_a_groupings_report_shows_the_groups(run, cases):
         system="kmeans",
         task="cluster",
         measures={"silhouette": Measure(0.2, 0.1, 0.3, 60)},
-        probability=None,
-        groups=model(cases.input.flatten(1) / 255),
+        answers=[
+            {
+                "cluster": model(cases.input.flatten(1) / 255),
+                "silhouette": torch.rand(len(cases)),
+            }
+        ],
         model=model,
         curve=[],
     )
     text = report.run_report(record).read_text(encoding="utf-8")
     reader = check_page(text)
-    assert sections(text)[0] == "groups" and "learning" not in sections(text)
+    assert sections(text)[0] == "clusters" and "learning" not in sections(text)
     assert "猫 (100 %)" in reader.text
 
 
@@ -375,7 +392,7 @@ def test_a_comparisons_report_has_all_sections_and_only_itself(comparison):
     text = path.read_text(encoding="utf-8")
     reader = check_page(text)
     assert path == comparison.report
-    assert sections(text) == ["ranking", "verdicts", "time", "size", "learning", "disagreements",
+    assert sections(text) == ["ranking", "verdicts", "disagreements", "time", "size", "learning",
                               "equal", "receipt"]  # fmt: skip
     assert comparison.sentence in reader.text and "<b>mlp</b>" not in text
     assert text.index("resnet18 leads") < text.index("<h2")
@@ -390,9 +407,10 @@ def test_a_comparison_of_what_is_not_classified_leaves_out_the_labels(comparison
 
 
 def test_disagreements_show_what_each_system_said(comparison, cases):
-    comparison.guesses = {name: cases.target.repeat(3, 1) for name in SYSTEMS}
-    comparison.guesses["cnn"][:2, 7] = 0  # case 7 is truly label 3
-    shown = comparison_page._disagreements(comparison)
+    predicted = {name: cases.target.repeat(3, 1) for name in SYSTEMS}
+    predicted["cnn"][:2, 7] = 0  # case 7 is truly label 3
+    comparison.details = classification.ComparedLabels(predicted)
+    shown = classify_section._disagreements(comparison)
     [tile] = shown["tiles"]
     assert tile["file"] == cases.file[7]
     assert tile["said"][1] == ("cnn", "猫 (2/3)", False)
@@ -488,9 +506,9 @@ def test_the_readers_own_matplotlib_settings_stay_and_do_not_matter(run):
     code = """
 import matplotlib, sys
 before = matplotlib.rcParams.copy()
-from souron.reporting import pictures
+from souron.report import plots
 curve = [{"seconds": float(i), "examples": i, "loss model": 1 / i} for i in (1, 2, 3)]
-pictures.learning_curves({"a": [curve]}, "accuracy")
+plots.learning_curves({"a": [curve]}, "accuracy")
 assert matplotlib.rcParams.copy() == before and "matplotlib.pyplot" not in sys.modules
 assert "matplotlib_fontja" not in sys.modules
 """
@@ -527,14 +545,14 @@ def test_the_band_of_seeds_needs_no_common_looks():
     (units.seconds(59.7), "1 min"), (units.seconds(80), "1 min 20 s"),
     (units.seconds(7500), "2 h 5 min"), (units.seconds(float("inf")), "–"),
     (units.percent(0.9324), "93.2 %"), (units.percent(0.07, 0), "7 %"),
-    (units.measure("accuracy", 1.0), "100.0 %"), (units.measure("log loss", 0.30012), "0.300"),
-    (units.measure("log loss", 12.345), "12.3"), (units.measure("log loss", 0), "0"),
-    (units.interval("accuracy", 0.915, 0.926), "91.5–92.6 %"),
-    (units.interval("silhouette", -0.1, 0.2), "-0.100 to 0.200"),
-    (units.difference("accuracy", 0.012), "+1.2 points"),
-    (units.difference("accuracy", -0.0000001), "+0.00 points"),
-    (units.difference("accuracy", 0.0002), "+0.02 points"),
-    (units.difference("log loss", -0.05), "-0.0500"),
+    (registry.metric("accuracy").text(1.0), "100.0 %"), (registry.metric("log loss").text(0.30012), "0.300"),
+    (registry.metric("log loss").text(12.345), "12.3"), (registry.metric("log loss").text(0), "0"),
+    (registry.metric("accuracy").interval(0.915, 0.926), "91.5–92.6 %"),
+    (registry.metric("silhouette").interval(-0.1, 0.2), "-0.100 to 0.200"),
+    (registry.metric("accuracy").difference(0.012), "+1.2 points"),
+    (registry.metric("accuracy").difference(-0.0000001), "+0.00 points"),
+    (registry.metric("accuracy").difference(0.0002), "+0.02 points"),
+    (registry.metric("log loss").difference(-0.05), "-0.0500"),
 ])  # fmt: skip
 def test_numbers_read_well(said, expected):
     assert said == expected

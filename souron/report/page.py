@@ -177,7 +177,7 @@ def section(name: str, title: str, template: str, part: Any) -> list[Section]:
     """What the macro ``name`` of a template makes of ``part``; nothing of an empty one."""
     if not part:
         return []
-    macro = getattr(_pages().get_template(template).module, name)
+    macro = getattr(_pages().get_template(template).make_module(), name)
     return [Section(name, title, Markup(macro(part)))]
 
 

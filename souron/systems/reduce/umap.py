@@ -56,7 +56,8 @@ class UMAP(Reducer):
         super().__init__(config, spec)
         self.register_buffer("points", torch.zeros(spec.cases, spec.features))
         self.register_buffer("places", torch.zeros(spec.cases, config.dims))
-        self.curve = curve(config.min_dist)
+        with torch.device("cpu"):  # numbers, also where the system itself is only drawn
+            self.curve = curve(config.min_dist)
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         """One step pulls each edge as often as its weight says: the heaviest ones every time."""
