@@ -200,7 +200,7 @@ def test_a_picture_has_a_size_and_a_mode():
     assert refused(lambda: Picture(Image.new("RGBA", (2, 2)))).code == "numbers"
     assert refused(lambda: Picture(Image.new("L", (10_000, 5_001)))).code == "numbers"
     made = Picture.of(torch.full((3, 4, 5), 300.0))
-    assert made.size == (5, 4) and made.input.getextrema() == ((255, 255),) * 3
+    assert made.size == (5, 4) and made.image.getextrema() == ((255, 255),) * 3
 
 
 @pytest.mark.parametrize(
