@@ -125,7 +125,7 @@ def test_it_is_kept_and_read_again(quick, digits, monkeypatch):
     def train(*_args, **_named):
         raise AssertionError("it was kept")
 
-    monkeypatch.setattr(embedding.Fit, "go", train)
+    monkeypatch.setattr(embedding.Trainer, "go", train)
     other, fractions = made(digits, range(600))
     assert not fractions
     assert other.accuracy == one.accuracy and other.name == one.name
