@@ -64,7 +64,6 @@ class Clustering(Task):
         Metric(N_("agreement of two halves"), headline=True),
         Metric(N_("noise"), higher_is_better=False, unit="share"),
     )
-    formats = ("yolo", "folder", "csv_table", "vectors")
     held_out = False
 
     def check(self, data: Dataset, options: Any) -> None:

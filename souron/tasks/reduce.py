@@ -61,7 +61,6 @@ class Reduction(Task):
         Metric(N_("trustworthiness, columns shuffled")),
         Metric(N_("continuity, columns shuffled")),
     )
-    formats = ("yolo", "folder", "csv_table", "vectors")
     held_out = False
 
     def check(self, data: Dataset, options: Any) -> None:
