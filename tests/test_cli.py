@@ -1,6 +1,7 @@
 """The command line: words in, exit codes, messages and JSON out."""
 
 import errno
+import importlib
 import io
 import json
 import os
@@ -71,7 +72,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def put(name: str, **functions: Any) -> None:
         module: Any = SimpleNamespace(**functions)
         monkeypatch.setitem(sys.modules, f"souron.{name}", module)
-        monkeypatch.setattr(souron, name, module, raising=False)
+        folder, _dot, last = f"souron.{name}".rpartition(".")
+        monkeypatch.setattr(importlib.import_module(folder), last, module, raising=False)
 
     return put
 
@@ -210,7 +212,7 @@ def test_exit_codes_say_what_kind_of_thing_went_wrong(
         raise error
         yield
 
-    pretend("running", training=training)
+    pretend("runs.train", training=training)
     left, out, err = souron_says("train", "cnn", "data=digits")
     assert (left, out) == (exit, "")
     assert f"[{code}]" in err or not code
@@ -220,7 +222,7 @@ def test_exit_codes_say_what_kind_of_thing_went_wrong(
 def test_a_bug_shows_where_it_is_on_request(
     souron_says: Said, pretend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pretend("running", training=lambda *given, **options: iter([1 / 0]))
+    pretend("runs.train", training=lambda *given, **options: iter([1 / 0]))
     assert "SOURON_DEBUG=1" in souron_says("train", "cnn")[2]
     monkeypatch.setenv("SOURON_DEBUG", "1")
     assert "Traceback" in souron_says("train", "cnn")[2]
@@ -375,7 +377,7 @@ def fake_training(asked: list[Any]) -> Any:
 
 def test_train_hands_on_only_what_was_said(souron_says: Said, pretend: Any) -> None:
     asked: list[Any] = []
-    pretend("running", training=fake_training(asked))
+    pretend("runs.train", training=fake_training(asked))
     assert souron_says("train", "cnn", "--quiet")[0] == 0
     assert asked[-1] == ("cnn", None, {"freeze": False, "config": {}})
     souron_says(
@@ -398,7 +400,7 @@ def test_train_hands_on_only_what_was_said(souron_says: Said, pretend: Any) -> N
 def test_train_shows_progress_on_stderr_and_the_result_on_stdout(
     souron_says: Said, pretend: Any
 ) -> None:
-    pretend("running", training=fake_training([]))
+    pretend("runs.train", training=fake_training([]))
     code, out, err = souron_says("train", "cnn", "data=digits")
     assert code == 0
     for text in (
@@ -420,7 +422,7 @@ def test_train_shows_progress_on_stderr_and_the_result_on_stdout(
 def test_train_json_is_one_object_and_nothing_else_on_stdout(
     souron_says: Said, pretend: Any
 ) -> None:
-    pretend("running", training=fake_training([]))
+    pretend("runs.train", training=fake_training([]))
     _code, out, err = souron_says("train", "cnn", "--json")
     found = json.loads(out)
     assert out.count("\n") == 1
@@ -456,7 +458,7 @@ def test_an_interrupted_run_says_how_to_go_on(
         stop.folder = Path(folder)
         raise stop
 
-    pretend("running", training=training)
+    pretend("runs.train", training=training)
     code, out, err = souron_says("train", "cnn", "--quiet")
     assert (code, out) == (130, "")
     assert hint in err
@@ -466,7 +468,7 @@ def test_resume_without_a_folder_takes_the_latest_unfinished_run(
     souron_says: Said, pretend: Any, tmp_path: Path
 ) -> None:
     asked: list[Any] = []
-    pretend("running", training=fake_training(asked))
+    pretend("runs.train", training=fake_training(asked))
     for age, name in enumerate(["classify/new", "classify/old", "classify/done", "compare/other"]):
         run = tmp_path / "runs" / name
         run.mkdir(parents=True)
@@ -519,7 +521,7 @@ def fake_comparing(asked: list[Any]) -> Any:
 
 def test_compare_ranks_and_gives_verdicts(souron_says: Said, pretend: Any) -> None:
     asked: list[Any] = []
-    pretend("comparing", comparing=fake_comparing(asked))
+    pretend("runs.compare", comparing=fake_comparing(asked))
     code, out, err = souron_says(
         "compare", "cnn", "mlp", "vit", "data=digits", "budget=10s", "seeds=3"
     )  # fmt: skip
@@ -527,7 +529,7 @@ def test_compare_ranks_and_gives_verdicts(souron_says: Said, pretend: Any) -> No
     assert asked[-1] == (
         ["cnn", "mlp", "vit"],
         "digits",
-        {"budget": "10s", "seeds": 3, "pretrained": False, "freeze": False},
+        {"budget": "10s", "seeds": 3},
     )
     assert out.startswith("cnn is better than mlp.")
     for text in ("95.0 %", "cnn is better", "about 4,200 more cases needed", "report.html"):
@@ -536,7 +538,7 @@ def test_compare_ranks_and_gives_verdicts(souron_says: Said, pretend: Any) -> No
 
 
 def test_compare_json_is_the_object_that_was_promised(souron_says: Said, pretend: Any) -> None:
-    pretend("comparing", comparing=fake_comparing([]))
+    pretend("runs.compare", comparing=fake_comparing([]))
     found = json.loads(souron_says("compare", "cnn", "mlp", "vit", "--json")[1])
     assert {
         "task",
@@ -576,7 +578,7 @@ def predictor(pretend: Any) -> None:
             broken = UserError("truncated", f"{file}: ends too early", exit=3)
             yield Path(file), broken if "bad" in file else Answer()
 
-    pretend("predicting", load=lambda name, pretrained: name, predict=predict)
+    pretend("model", load=lambda name, pretrained: name, predict=predict)
 
 
 def test_predict_json_is_one_object_a_line(souron_says: Said, predictor: None) -> None:
@@ -603,7 +605,7 @@ def test_predict_csv_and_table(souron_says: Said, predictor: None) -> None:
 
 
 def test_predict_says_when_a_glob_matches_nothing(souron_says: Said, pretend: Any) -> None:
-    pretend("predicting", load=lambda *given: None, predict=lambda *given: iter(()))
+    pretend("model", load=lambda *given: None, predict=lambda *given: iter(()))
     code, _out, err = souron_says("predict", "m", "*.png")
     assert code == 3
     assert "[no files]" in err
@@ -614,7 +616,7 @@ def test_val_measures_a_run(souron_says: Said, pretend: Any) -> None:
     def examine(folder: str, *options: Any) -> Any:
         return a_run(Path(folder))
 
-    pretend("evaluating", examine=examine)
+    pretend("runs.evaluate", examine=examine)
     assert "91.2 %" in souron_says("val", "runs/x")[1]
     found = json.loads(souron_says("val", "runs/x", "data=d", "--json")[1])
     assert found["measures"]["accuracy"]["n"] == 360
@@ -628,7 +630,7 @@ def test_tour_shows_each_stop_as_it_comes(souron_says: Said, pretend: Any) -> No
         yield Event("train", 0.5)
         yield Event("done", 1.0, record=a_comparison())
 
-    pretend("touring", touring=touring)
+    pretend("runs.tour", touring=touring)
     code, out, _err = souron_says("tour")
     assert code == 0
     assert out.index("91.2 %") < out.index("cnn is better than mlp.")
