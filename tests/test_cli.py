@@ -379,7 +379,7 @@ def test_train_hands_on_only_what_was_said(souron_says: Said, pretend: Any) -> N
     asked: list[Any] = []
     pretend("runs.train", training=fake_training(asked))
     assert souron_says("train", "cnn", "--quiet")[0] == 0
-    assert asked[-1] == ("cnn", None, {"freeze": False, "config": {}})
+    assert asked[-1] == ("cnn", None, {"config": {}})
     souron_says(
         *shlex.split(
             "train model=cnn data=photos/ epochs=5 --imgsz 64 lr0=0.1 pretrained=true freeze=true "
