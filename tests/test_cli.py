@@ -497,7 +497,7 @@ def a_comparison() -> Any:
             Verdict("cnn", "mlp", 0.05, 0.02, 0.08, "better", None, None),
             Verdict("mlp", "vit", 0.01, -0.02, 0.04, "cannot tell", 4200, None),
         ],
-        sentence="cnn is better than mlp.", curves={}, scores={}, guesses={},
+        sentence="cnn is better than mlp.", curves={}, scores={},
         report=Path("runs/compare/x/report.html"), receipt={},
     )  # fmt: skip
 
@@ -613,7 +613,7 @@ def test_predict_says_when_a_glob_matches_nothing(souron_says: Said, pretend: An
 
 
 def test_val_measures_a_run(souron_says: Said, pretend: Any) -> None:
-    def examine(folder: str, *options: Any) -> Any:
+    def examine(folder: str, data: Any = None, **options: Any) -> Any:
         return a_run(Path(folder))
 
     pretend("runs.evaluate", examine=examine)
