@@ -109,7 +109,7 @@ def test_mnist_files_are_read(cache, name, packed):
     assert cases.file[19:21] == ["train/00019", "test/00000"]
     assert cases.part == ["train"] * 20 + ["test"] * 10
     assert ("mirror" in cases.augment) == (name == "fashion")
-    assert load.load(name, 14).image.shape == (30, 1, 14, 14)
+    assert load.load(name, 14).input.shape == (30, 1, 14, 14)
 
 
 def test_fashion_names_its_classes_in_two_languages():

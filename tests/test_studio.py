@@ -92,23 +92,30 @@ def test_from_data_to_a_verdict(language, server, photos):
         nothing_wrong(visit)
 
 
-LATE = """
+HELD = """
 const ask = window.fetch;
+window.held = 0;
+window.release = null;
+const released = new Promise((go) => { window.release = go; });
 window.fetch = async (address, asked) => {
-  if (asked?.body?.includes?.('"digits"')) await new Promise((go) => setTimeout(go, 2000));
+  if (asked?.body?.includes?.('"digits"')) { window.held += 1; await released; }
   return ask(address, asked);
 };
-"""  # what the page asks about the data that it opens with takes its time on the way
+"""  # what the page asks about the data that it opens with is held back until the test lets it go
 
 
 def test_an_older_answer_does_not_take_the_place_of_a_newer_one(server, photos):
     with browsing.visiting() as visit:
         page = visit.page
-        page.add_init_script(LATE)
+        page.add_init_script(HELD)
         archive = shutil.make_archive("photos", "zip", photos.parent, photos.name)
-        with page.expect_response(lambda answer: '"digits"' in (answer.request.post_data or "")):
-            page.goto(f"{server.address}/en/data")
+        page.goto(f"{server.address}/en/data")
+        page.wait_for_function("window.held > 0")
+        with page.expect_response(lambda answer: "/upload" in answer.url):
             page.locator("input[type=file]").first.set_input_files(archive)
+        page.wait_for_timeout(2000)  # a page that does not wait its turn has its newer answer by now
+        with page.expect_response(lambda answer: '"digits"' in (answer.request.post_data or "")):
+            page.evaluate("window.release()")
         page.wait_for_selector(".outcome")
         page.click(button("Check"))  # which nobody can press for data that is no folder
         page.wait_for_selector("#page iframe")
