@@ -63,7 +63,6 @@ class TaskEntry:
     metrics: tuple[Metric, ...]  # the first decides rankings
     watches: str  # the metric of validation looks
     default_data: str
-    formats: tuple[str, ...]
     options: tuple[OptionEntry, ...]
     not_compared: tuple[str, ...]  # options that ``souron compare`` does not take
     file: Path
@@ -99,19 +98,28 @@ def describe_task(file: Path) -> TaskEntry:
             found = f"{name}({', '.join(given)})"
             raise _wrong_task(file, node.lineno, found, f"{name}({', '.join(wanted)})")
     try:
+        _check_formats(file, values.get("formats"))
         return TaskEntry(
             name=file.stem,
             title=_literal(values["title"]),
             metrics=_literal(values["metrics"]),
             watches=_literal(values["watches"]) if "watches" in values else "",
             default_data=_literal(values["default_data"]) if "default_data" in values else "digits",
-            formats=_literal(values["formats"]) if "formats" in values else (),
             options=tuple(_options(classes.get("Options"))),
             not_compared=_literal(values["not_compared"]) if "not_compared" in values else (),
             file=file,
         )
     except (ValueError, TypeError) as error:
         raise _wrong_task(file, own[0].lineno, str(error), _("plain values")) from error
+
+
+def _check_formats(file: Path, node: ast.expr | None) -> None:
+    folders = package_folders("data/formats")
+    there = [path.stem for folder in folders for path in folder.glob("*.py")]
+    for name in () if node is None else _literal(node):
+        if name not in there:
+            found = _("no format {name}").format(name=name)
+            raise _wrong_task(file, getattr(node, "lineno", 1), found, ", ".join(sorted(there)))
 
 
 @lru_cache

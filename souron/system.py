@@ -45,6 +45,8 @@ class System(nn.Module, ABC):
     grows: ClassVar[bool] = False  # True where later steps cost more: see ``used``
     clip: ClassVar[float | None] = None  # the largest gradient norm of an update
 
+    most_steps: int | None = None  # after so many it is done; None: as many as the budget allows
+
     config: Any
     spec: Any
     used: float = 0.0  # how much of the budget training has used, 0..1, for what grows or cools

@@ -17,6 +17,7 @@ import torch
 from torch import Generator, Tensor
 
 from souron import registry
+from souron.data import load
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.splits import Parts, Split
 from souron.evaluation.answers import Answers, Setup, Step, Trainings
@@ -52,7 +53,8 @@ class Task(ABC):
     watches: ClassVar[str] = ""  # the metric of validation looks: it picks the checkpoint of every
     # system alike; "" keeps the last weights
     default_data: ClassVar[str] = "digits"
-    formats: ClassVar[tuple[str, ...]] = ("yolo", "folder", "csv_table")  # data/formats/<name>.py
+    formats: ClassVar[tuple[str, ...]] = load.FORMATS  # data/formats/<name>.py, the first that
+    # knows the file reads it
     not_compared: ClassVar[tuple[str, ...]] = ()  # options that a comparison does not take
     Options: ClassVar[type] = NoOptions  # what only this task takes: ``Options`` of its file
     Spec: ClassVar[type]  # what ``spec`` returns, a flat frozen dataclass: ``Spec`` of its file
@@ -192,8 +194,8 @@ class Task(ABC):
         """The rows of ``predictions.csv``, the header first; none by default."""
         return iter(())
 
-    def next_command(self, run: Path) -> str:
-        """What people do next with a trained run."""
+    def next_command(self, run: str) -> str:
+        """What people do next with a trained run, a folder as a command line names it."""
         return f"souron val {run}"
 
 

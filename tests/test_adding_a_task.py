@@ -8,11 +8,13 @@ import sys
 import pytest
 import torch
 from dropping import forget
+from PIL import Image
 
 import souron
 from souron import registry
 from souron.cli import main
 from souron.runs import compare, evaluate, train
+from souron.utils.messages import UserError
 
 TASK = '''"""Locate: a picture in, one box out."""
 
@@ -69,7 +71,7 @@ class Locating(Task):
     )
     watches = "overlap"
     default_data = "spots"
-    formats = ("spots",)
+    formats = ("boxes_txt",)
 
     def spec(self, train):
         return Spec(train.channels, train.side)
@@ -143,6 +145,27 @@ def load(side=None):
         image[row, 0, top:bottom, left:right] = 200
     return Dataset("spots", image, box / side, (), [f"{i}" for i in range(cases)])
 '''
+FORMAT = '''"""Pictures with boxes in ``boxes.txt``: ``name left top right bottom``, in pixels."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+from souron.data.dataset import Dataset
+
+
+def describes(path):
+    return (path / "boxes.txt").is_file()
+
+
+def load(path, reading):
+    rows = [line.split() for line in (path / "boxes.txt").read_text().splitlines()]
+    files = [row[0] for row in rows]
+    pictures = [np.array(Image.open(path / file).convert("L")) for file in files]
+    box = torch.tensor([[float(edge) for edge in row[1:]] for row in rows])
+    grey = torch.from_numpy(np.stack(pictures))[:, None]
+    return Dataset(path.name, grey, box / grey.shape[-1], (), files)
+'''
 SYSTEM = '''"""One weight for every pixel and edge.
 
 Somebody: A Line (2020).
@@ -184,6 +207,7 @@ def task(tmp_path, monkeypatch):
         "metrics/locating.py": METRIC,
         "report/sections/locate.py": SECTION,
         "data/sets/spots.py": DATA,
+        "data/formats/boxes_txt.py": FORMAT,
         "systems/locate/liner.py": SYSTEM.format(rate=""),
         "systems/locate/slow.py": SYSTEM.format(rate="rate=1e-9").replace("Liner", "Slow"),
     }.items():
@@ -198,7 +222,7 @@ def task(tmp_path, monkeypatch):
     importlib.invalidate_caches()
     yield root
     for name in set(sys.modules) - before:
-        if name.rpartition(".")[2] in ("locate", "locating", "spots", "liner", "slow"):
+        if name.rpartition(".")[2] in ("locate", "locating", "spots", "boxes_txt", "liner", "slow"):
             del sys.modules[name]
     monkeypatch.undo()
     forget()
@@ -224,6 +248,22 @@ def test_a_task_dropped_in_lists_trains_evaluates_compares_and_reports(task, cap
     assert "folds" in capsys.readouterr().err
 
 
+def test_its_own_format_reads_a_folder_that_others_would_take(task, tmp_path):
+    lines = []
+    for number in range(40):
+        picture = Image.new("L", (16, 16))
+        left, top = number % 8, number // 8
+        picture.paste(200, (left, top, left + 8, top + 8))
+        (tmp_path / "boxes").mkdir(exist_ok=True)
+        picture.save(tmp_path / "boxes" / f"{number}.png")
+        lines.append(f"{number}.png {left} {top} {left + 8} {top + 8}")
+    (tmp_path / "boxes" / "boxes.txt").write_text("\n".join(lines))
+    record = train.train("liner", tmp_path / "boxes", budget="20ep", batch=8)
+    assert record.measures["overlap"].value > 0.3 and record.test.file[0].endswith(".png")
+    with pytest.raises(UserError, match="data"):
+        train.train("liner", tmp_path)
+
+
 def test_an_interrupted_run_of_it_goes_on_to_the_same_weights(task, monkeypatch):
     whole = train.train("liner", budget="20ep", batch=16)
     from souron.runs import events
@@ -247,7 +287,8 @@ def test_an_interrupted_run_of_it_goes_on_to_the_same_weights(task, monkeypatch)
     "before, after, expected",
     [('    title = N_("locating")\n', "", "title"),
      ("def batch(self, rows, spec)", "def batch(self, rows)", "batch(self, rows, spec)"),
-     ('Metric(N_("overlap"), unit', "Metric(NAME, unit", "")],
+     ('Metric(N_("overlap"), unit', "Metric(NAME, unit", ""),
+     ('formats = ("boxes_txt",)', 'formats = ("boxes_xml",)', "boxes_txt, csv_table")],
 )  # fmt: skip
 def test_a_task_file_that_breaks_the_contract_is_named_with_its_line(
     task, before, after, expected, capsys

@@ -26,6 +26,7 @@ from souron.data import cache, check, duplicates, load, splits, workers
 from souron.data.column import LazyColumn, Sketch
 from souron.data.dataset import Loader, digests
 from souron.data.formats import folder
+from souron.data.reading import Reading
 from souron.runs import events as run_events
 from souron.runs import prepare, reading, train
 from souron.utils import hardware
@@ -37,11 +38,12 @@ import os, signal, sys
 from pathlib import Path
 from souron.data import cache, workers
 from souron.data.formats import folder
+from souron.data.reading import Reading
 cache.SHARE_OF_MEMORY, workers.FEWEST, workers.CHUNK = 0, 0, 4
 def told(done, total):
     if done >= total // 2:
         os.kill(os.getpid(), signal.SIGKILL)
-folder.load(Path(sys.argv[1]), 24, progress=told, large="decode")
+folder.load(Path(sys.argv[1]), Reading(24, progress=told, large="decode"))
 """
 
 
@@ -378,7 +380,7 @@ def test_stopped_in_the_middle(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        folder.load(root, progress=stop, large="decode")
+        folder.load(root, Reading(progress=stop, large="decode"))
     assert files() == [] and not workers_alive()
     assert len(load.load(root)) == 40
 
@@ -390,7 +392,7 @@ def test_pictures_that_change_while_they_are_decoded(tmp_path):
         Image.new("RGB", (20, 20)).save(root / "a/0.png")
 
     with pytest.raises(UserError) as caught:
-        folder.load(root, progress=change, large="decode")
+        folder.load(root, Reading(progress=change, large="decode"))
     assert caught.value.code == "changed" and caught.value.exit == 3
     equal(*both(root))
 
@@ -491,7 +493,9 @@ def test_processes_decode_as_one_does(tmp_path, monkeypatch):
 def test_progress_is_told_in_order(tmp_path, monkeypatch):
     root, heard = colours(tmp_path / "data", 30), []
     monkeypatch.setattr(workers, "CHUNK", 8)
-    folder.load(root, progress=lambda done, total: heard.append((done, total)), large="decode")
+    folder.load(
+        root, Reading(progress=lambda done, total: heard.append((done, total)), large="decode")
+    )
     assert heard == [(8, 30), (16, 30), (24, 30), (30, 30)]
 
 
@@ -538,11 +542,12 @@ import torch
 from souron.data import cache
 from souron.data.dataset import Loader
 from souron.data.formats import folder
+from souron.data.reading import Reading
 cache.SHARE_OF_MEMORY = 0
 def held(name):
     [line] = [x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(name)]
     return int(line.split()[1]) // 1024
-cases = folder.load(Path(sys.argv[1]), 1024, large="decode")
+cases = folder.load(Path(sys.argv[1]), Reading(1024, large="decode"))
 before = held("VmRSS"), held("RssFile")
 total, most = 0, 0
 feed = Loader(cases.only(range(127, -1, -1)), lambda rows: rows.input, seed=1)

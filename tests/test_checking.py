@@ -17,6 +17,7 @@ from sklearn.datasets import load_sample_image
 from souron.data import check, duplicates, splits
 from souron.data.formats import csv_table, folder
 from souron.data.patients import groups
+from souron.data.reading import Reading
 from souron.runs import compare, evaluate, prepare
 from souron.runs import train as run_train
 from souron.utils.messages import UserError
@@ -57,9 +58,9 @@ def test_a_column_of_the_table_names_the_patients(tmp_path):
     ]
     (tmp_path / "list.csv").write_text("\n".join(lines), encoding="utf-8")
     assert csv_table.load(tmp_path / "list.csv").group == ()
-    cases = csv_table.load(tmp_path / "list.csv", group="owner")
+    cases = csv_table.load(tmp_path / "list.csv", Reading(group="owner"))
     assert cases.group[:4] == ["s0", "s1", "s0", "s1"]
-    assert csv_table.load(tmp_path / "list.csv", group=r"/(\d)").group[:2] == ["0", "1"]
+    assert csv_table.load(tmp_path / "list.csv", Reading(group=r"/(\d)")).group[:2] == ["0", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def test_copies_are_found_and_other_pictures_are_not(photographs, tmp_path, chan
     assert len(files) > 30
     for file in files:
         CHANGES[change](Image.open(file), place / file.parent.name / f"copy {file.name}")
-    cases = folder.load(place, 64)
+    cases = folder.load(place, Reading(64))
     pairs = {
         frozenset(f"{cases.file[i]}".partition(".")[0].replace("copy ", "") for i in pair)
         for pair in duplicates.near(cases.input)
@@ -117,7 +118,7 @@ def test_copies_are_found_and_other_pictures_are_not(photographs, tmp_path, chan
 
 
 def test_of_many_copies_as_many_pairs_as_join_them(photographs):
-    one, other = folder.load(photographs, 64).input[:2]
+    one, other = folder.load(photographs, Reading(64)).input[:2]
     image = torch.stack([one] * 50 + [other] * 30)
     pairs = duplicates.near(image)
     assert len(pairs) == 49 + 29
@@ -207,7 +208,7 @@ def test_without_parts_of_their_own_copies_and_patients_stay_together(drawn, tmp
         for i in range(20):
             for eye in "lr":
                 shutil.copy(drawn / name / f"{i}.png", data / name / f"{name[0]}_p{i}_{eye}.png")
-    cases = folder.load(data, 64)
+    cases = folder.load(data, Reading(64))
     assert len(set(cases.group)) == 20
     found = prepare.divide({"system": "cnn", "data": str(data)}, cases).kept
     parts = found.deal(cases)

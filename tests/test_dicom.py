@@ -32,6 +32,7 @@ from souron.cli import main
 from souron.data import check, deidentify, duplicates, load, transforms
 from souron.data.dataset import Rows
 from souron.data.formats import csv_table, folder
+from souron.data.reading import Reading
 from souron.kinds.codecs import dicom, dicom_worker
 from souron.kinds.codecs import image as pictures
 from souron.tasks.classify import Classifier
@@ -113,7 +114,7 @@ def test_one_grey_level_of_sixteen_bits_stays(tmp_path, kind):
     cases = folder.load(tmp_path)
     assert cases.input.dtype == torch.float32 and cases.input.shape == (2, 1, 9, 9)
     assert (cases.input[1] - cases.input[0]).unique().numpy() == pytest.approx(1 / 257, rel=0.01)
-    assert folder.load(tmp_path, side=5).input.unique().numel() == 2
+    assert folder.load(tmp_path, Reading(side=5)).input.unique().numel() == 2
 
 
 def test_all_levels_of_sixteen_bits_stay_apart(tmp_path):
@@ -145,9 +146,9 @@ def test_deep_pictures_take_four_bytes(tmp_path, monkeypatch):
     two_classes(tmp_path, 1)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: namedtuple("m", "available")(40_000))
     with pytest.raises(UserError) as caught:
-        folder.load(tmp_path, side=64)
+        folder.load(tmp_path, Reading(side=64))
     assert caught.value.code == "memory" and caught.value.fix == "imgsz=50"
-    assert folder.load(tmp_path, side=50).side == 50
+    assert folder.load(tmp_path, Reading(side=50)).side == 50
 
 
 def test_fractions_in_a_tiff(tmp_path):
@@ -314,7 +315,7 @@ def test_windows_that_make_no_sense(tmp_path, text):
         pictures.read(path, window=text)
     assert caught.value.code == "window" and caught.value.exit == 2
     with pytest.raises(UserError):
-        folder.load(tmp_path, window=text)
+        folder.load(tmp_path, Reading(window=text))
 
 
 def test_a_window_in_the_file_that_makes_no_sense(tmp_path):
@@ -519,7 +520,7 @@ def test_patients_and_columns_without_names(tmp_path):
     assert not [
         secret for name, secret in SECRETS.items() if name != "StudyDate" and secret in told
     ]
-    assert folder.load(tmp_path, group="none").group == ()
+    assert folder.load(tmp_path, Reading(group="none")).group == ()
     (tmp_path / "list.csv").write_text(
         "file,label,patient\n" + "".join(f"{file},{file[0]},p{i}\n" for i, file in
                                          enumerate(cases.file)))  # fmt: skip

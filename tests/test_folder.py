@@ -11,6 +11,7 @@ from PIL import Image
 
 from souron.data import load as data_load
 from souron.data.formats import csv_table, folder, yolo
+from souron.data.reading import Reading
 from souron.utils.messages import UserError
 
 
@@ -24,9 +25,9 @@ def why(cases) -> dict[str, str]:
     return {skipped.file: skipped.code for skipped in cases.skipped}
 
 
-def trouble(load, path, **options) -> UserError:
+def trouble(load, path, *reading) -> UserError:
     with pytest.raises(UserError) as caught:
-        load(path, **options)
+        load(path, *reading)
     return caught.value
 
 
@@ -113,7 +114,7 @@ def test_rows_stay_beside_their_files_when_some_are_skipped(tmp_path):
         if i % 7 == 3:
             path.write_bytes(path.read_bytes()[:45])
     seen = []
-    cases = folder.load(tmp_path, progress=lambda done, total: seen.append((done, total)))
+    cases = folder.load(tmp_path, Reading(progress=lambda done, total: seen.append((done, total))))
     numbers = [int(file[2:-4]) for file in cases.file]
     assert cases.input[:, 0, 0, 0].tolist() == numbers
     assert [cases.classes[c] for c in cases.target] == [file[0] for file in cases.file]
@@ -187,7 +188,7 @@ def test_side_and_channels(tmp_path):
     save(tmp_path / "a" / "1.png", 3, mode="L")
     save(tmp_path / "b" / "1.png", 3, mode="L")
     assert folder.load(tmp_path).input.shape == (2, 1, 12, 12)
-    assert folder.load(tmp_path, side=20).input.shape == (2, 1, 20, 20)
+    assert folder.load(tmp_path, Reading(side=20)).input.shape == (2, 1, 20, 20)
     save(tmp_path / "b" / "2.png", 3, size=(12, 14))
     assert folder.load(tmp_path).input.shape == (3, 3, 64, 64)
     save(tmp_path / "b" / "2.png", 3, size=(100, 100), mode="L")
@@ -207,9 +208,9 @@ def test_what_does_not_fit_into_memory(tmp_path, monkeypatch):
     save(tmp_path / "b" / "1.png")
     free = namedtuple("free", "available")(20_000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
-    error = trouble(folder.load, tmp_path, side=64)
+    error = trouble(folder.load, tmp_path, Reading(side=64))
     assert error.code == "memory" and error.fix == "imgsz=40" and error.exit == 4
-    assert folder.load(tmp_path, side=40).side == 40
+    assert folder.load(tmp_path, Reading(side=40)).side == 40
 
 
 def test_too_many_files(tmp_path, monkeypatch):
@@ -314,8 +315,8 @@ def test_other_words_for_patients_are_no_further_columns(listed):
         f"pictures/{i} 写真.png,{'ab'[i % 2]},p{i},s{i},o{i}\n" for i in range(4)
     )
     assert csv_table.load(listed(text)).columns.keys() == {"owner"}
-    assert csv_table.load(listed(text), group="owner").columns.keys() == set()
-    assert csv_table.load(listed(text), group="none").columns.keys() == {"owner"}
+    assert csv_table.load(listed(text), Reading(group="owner")).columns.keys() == set()
+    assert csv_table.load(listed(text), Reading(group="none")).columns.keys() == {"owner"}
 
 
 def test_a_table_has_at_most_twenty_further_columns(listed):

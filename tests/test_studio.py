@@ -113,7 +113,7 @@ def test_an_older_answer_does_not_take_the_place_of_a_newer_one(server, photos):
         page.wait_for_function("window.held > 0")
         with page.expect_response(lambda answer: "/upload" in answer.url):
             page.locator("input[type=file]").first.set_input_files(archive)
-        page.wait_for_timeout(2000)  # a page that does not wait its turn has its newer answer by now
+        page.wait_for_timeout(2000)  # without turns the newer answer is there by now
         with page.expect_response(lambda answer: '"digits"' in (answer.request.post_data or "")):
             page.evaluate("window.release()")
         page.wait_for_selector(".outcome")

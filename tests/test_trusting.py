@@ -12,6 +12,7 @@ import torch
 
 from souron.data import load, splits
 from souron.data.formats import csv_table
+from souron.data.reading import Reading
 from souron.evaluation import classification
 from souron.runs import compare, crossval, evaluate
 from souron.runs import events as runs_events
@@ -35,7 +36,7 @@ def train(data, **options):
 
 def test_few_cases_are_cross_validated_by_patient(clinic):
     record = train(clinic)
-    cases = csv_table.load(clinic, 24)
+    cases = csv_table.load(clinic, Reading(24))
     assert record.folds == splits.FOLDS and record.measures["accuracy"].n == len(cases)
     assert record.measures["accuracy"].groups == len(set(cases.group))
     with (record.folder / "folds.csv").open(encoding="utf-8") as file:
@@ -54,7 +55,7 @@ def test_few_cases_are_cross_validated_by_patient(clinic):
 
 
 def test_folds_share_no_patient_and_no_picture(clinic):
-    cases = csv_table.load(clinic, 24)
+    cases = csv_table.load(clinic, Reading(24))
     plan = splits.plan(cases, alike=[(0, 5), (5, 9)])
     for folds in plan.repeats:
         assert sorted(torch.cat([one.test for one in folds]).tolist()) == list(range(len(cases)))
@@ -150,7 +151,7 @@ def test_five_runs_with_one_seed_are_equal_to_the_bit(clinic):
 def test_what_is_chosen_is_chosen_on_validation_cases(clinic):
     """Other labels of the test cases change the figures, neither threshold nor temperature."""
     record = train(clinic, folds=1)
-    cases = csv_table.load(clinic, 24)
+    cases = csv_table.load(clinic, Reading(24))
     split = splits.read(record.folder / "split.csv", cases)
     parts = split.deal(cases)
     positive = classification.positive(None, cases.classes)
@@ -213,7 +214,7 @@ def test_a_comparison_of_few_cases_tests_every_case_with_every_seed(clinic):
     record = compare.compare(
         ["cnn_tiny", "mlp_tiny"], str(clinic), budget="2ep", seeds=2, batch=16, side=24
     )
-    cases = csv_table.load(clinic, 24)
+    cases = csv_table.load(clinic, Reading(24))
     assert record.folds == 5 and record.cases == len(cases)
     assert record.scores["cnn_tiny"].shape == (2, len(cases))
     assert all(np.isfinite(table).all() for table in record.scores.values())

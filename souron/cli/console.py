@@ -126,7 +126,7 @@ def pairs(rows: Sequence[tuple[str, RenderableType]]) -> Table:
 
 def measures(found: dict[str, Any]) -> Table:
     """``Measure`` records with their intervals."""
-    value, span, cases = _("value"), _("95 % interval"), _("test cases")
+    value, span, cases = _("value"), _("95 % interval"), _("cases")
     made = table(_("measure"), value, span, cases, right=(value, span, cases))
     for name, m in found.items():
         made.add_row(
@@ -203,22 +203,25 @@ def bars(amounts: dict[str, int], width: int = 30, most: int = 50) -> Table:
 
 def run(record: Any) -> None:
     """What a run came to."""
-    show(
-        _("{system} on {data}: {train} cases to learn from, {test} to test").format(
-            system=record.system, data=record.data,
-            train=units.whole(record.parts["train"]), test=units.whole(record.parts["test"]),
-        ),
-        "",
-    )  # fmt: skip
+    show(_cases(record.system, record.data, record.parts, record.task), "")
     if record.measures:
         show(measures(record.measures), "")
     costs(record.forecast, record.outcome)
     skipped_files(record.skipped)
     show(_("report: {path}").format(path=record.folder / "report.html"))
-    if record.task == "classify":
-        show(_("use it: {command}").format(command=f"souron predict {quoted(record.folder)} FILE"))
-    if record.task == "generate":
-        show(_("use it: {command}").format(command=f"souron generate {quoted(record.folder)} n=64"))
+    task = registry.load_task(record.task)
+    show(_("use it: {command}").format(command=task.next_command(quoted(record.folder))))
+
+
+def _cases(system: str, data: Any, parts: dict[str, int], task: str) -> str:
+    if not registry.load_task(task).held_out:
+        return _("{system} on {data}: {cases} cases").format(
+            system=system, data=data, cases=units.whole(parts["train"])
+        )
+    return _("{system} on {data}: {train} cases to learn from, {test} to test").format(
+        system=system, data=data,
+        train=units.whole(parts["train"]), test=units.whole(parts["test"]),
+    )  # fmt: skip
 
 
 def drawn(record: Any) -> None:
@@ -237,13 +240,11 @@ def drawn(record: Any) -> None:
 def forecast(found: Any) -> None:
     """What a run or a comparison would take."""
     systems = found.asked.get("systems") or [found.asked["system"]]
+    task = registry.find(systems[0])[0].task
     show(
-        _("{system} on {data}: {train} cases to learn from, {test} to test").format(
-            system=", ".join(systems), data=found.asked["data"],
-            train=units.whole(found.cases["train"]), test=units.whole(found.cases["test"]),
-        ),
+        _cases(", ".join(systems), found.asked["data"], found.cases, task),
         foretold(found.cost.seconds, found.cost.bytes),
-    )  # fmt: skip
+    )
     if found.decoding is not None:
         show(decoding(found.decoding.seconds, found.decoding.bytes))
     if found.each:

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
@@ -14,6 +14,9 @@ from souron.cli.console import print_json, screen, show
 from souron.cli.inspect import shape
 from souron.utils import hardware, units
 from souron.utils.messages import N_, UserError, _
+
+if TYPE_CHECKING:
+    from souron.data.dataset import Dataset
 
 
 @command(
@@ -75,17 +78,18 @@ def data_(
         def told(done: int, total: int) -> None:
             status.update(f"{_('reading data')} {done / total:.0%}")
 
-        cases = load.load(data, imgsz, group, window, progress=told)
-        held = deidentify.held(cases)
+        formats = ("vectors", *load.FORMATS)
+        cases = load.load(data, imgsz, group, window, progress=told, formats=formats)
+        held = deidentify.held(cases) if cases.pictures else {}
         place = Path(project or "runs") / "data" / (Path(data).stem or "data")
-        page = report.data_page(cases, place)
-    count = Counter(cases.target.tolist())
+        page = report.data_page(cases, place) if cases.pictures else None
+    count = Counter([] if cases.target is None else cases.target.tolist())
     labels = {label: count[i] for i, label in enumerate(cases.classes)}
     parts = {part or "-": n for part, n in Counter(cases.part).items()}
     if screen.json:
         print_json({
             "data": data, "cases": len(cases), "labels": labels, "parts": parts,
-            "channels": cases.channels, "side": cases.side, "groups": len(set(cases.group)),
+            **shape_of(cases), "groups": len(set(cases.group)),
             "skipped": [asdict(skipped) for skipped in cases.skipped],
             "source": cases.source, "licence": cases.licence, "page": page, "identifying": held,
         })  # fmt: skip
@@ -93,7 +97,9 @@ def data_(
         rows = [
             (_("data"), cases.name),
             (_("cases"), units.whole(len(cases))),
-            (_("pictures"), shape((cases.channels, cases.side, cases.side))),
+            (_("pictures"), shape(tuple(cases.input.shape[1:])))
+            if cases.pictures
+            else (_("columns"), units.whole(cases.input.shape[1])),
             (_("parts"), ", ".join(f"{part} {units.whole(n)}" for part, n in parts.items())),
             (
                 _("groups"),
@@ -109,13 +115,20 @@ def data_(
         ]
         show(console.pairs([row for row in rows if row[1]]), "", console.bars(labels), "")
         console.skipped_files(cases.skipped)
-        show(_("page: {path}").format(path=page))
+        if page:
+            show(_("page: {path}").format(path=page))
         if held:
             place = Path(data)
             command = f"souron data anonymise {place.parent if place.is_file() else data} OUT"
             show(_("a copy without what identifies: {command}").format(command=command))
-    if open:
+    if open and page:
         browse(page)
+
+
+def shape_of(cases: "Dataset") -> dict[str, int]:
+    if not cases.pictures:
+        return {"columns": cases.input.shape[1]}
+    return {"channels": cases.channels, "side": cases.side}
 
 
 def anonymise(folder: str | None, out: str | None) -> None:

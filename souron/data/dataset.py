@@ -120,6 +120,11 @@ class Dataset:
         return self.input.shape[0]  # a fifth of the time that len() takes
 
     @property
+    def pictures(self) -> bool:
+        """Whether the input is pictures of one size."""
+        return isinstance(self.input, Tensor | LazyColumn) and len(self.input.shape) == 4
+
+    @property
     def channels(self) -> int:
         return self.input.shape[1]
 
@@ -133,8 +138,7 @@ class Dataset:
         """The input as memory holds it: of a grey picture three times over, one channel."""
         if isinstance(self.input, LazyColumn):
             return self.input.stored
-        repeated = isinstance(self.input, Tensor) and self.input.ndim == 4
-        return self.input[:, :1] if repeated and self.input.stride(1) == 0 else self.input
+        return self.input[:, :1] if self.pictures and self.input.stride(1) == 0 else self.input
 
     @property
     def units(self) -> list[str] | None:

@@ -1,5 +1,5 @@
 """A data set's name, or a path, -> cases. There is no list of data sets to edit: a file with a
-``task`` in ``data/`` is a data set.
+``task`` in ``data/sets/`` is a data set, and a file in ``data/formats/`` is a format.
 
 Such a file says in its docstring's first line what the data is, and in constants what is known of
 it without opening it, so that ``souron list --data`` does not wait for torch::
@@ -15,7 +15,7 @@ it without opening it, so that ``souron list --data`` does not wait for torch::
     megabytes = 31             to fetch
     ships_with = "sklearn"     the Python package that contains it, where nothing is to be fetched
 
-and has ``load(side: int | None = None) -> Cases``; ``None`` is the pictures' own side.
+and has ``load(side: int | None = None) -> Dataset``; ``None`` is the pictures' own side.
 """
 
 import ast
@@ -23,20 +23,21 @@ import difflib
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from souron.data.reading import Large, Reading
 from souron.utils import files
+from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 
 if TYPE_CHECKING:
     from souron.data.dataset import Dataset
-    from souron.data.formats.folder import Large
-from souron.utils.files import cache_folder
 
+FORMATS = ("yolo", "folder", "csv_table")  # data/formats/<name>.py, in the order of asking
 INSTALLED = Path("/")  # where Debian's packages lie once they are installed
 
 
@@ -153,38 +154,26 @@ def load(
     window: str | None = None,
     fewest_classes: int = 2,
     progress: Callable[[int, int], None] | None = None,
-    large: "Large" = "decode",
+    large: Large = "decode",
+    formats: Sequence[str] = FORMATS,
 ) -> "Dataset":
-    """A data set by name, a folder with a sub-folder for each class, a CSV, or a ``data.yaml``.
+    """A data set by name, or what lies at a path: the first of the ``formats`` that knows it
+    reads it.
 
     A data set's name goes before a folder of that name: write ``./digits`` for the folder, or give
-    a ``Path``. ``side`` is in pixels; None leaves data sets at their own. ``group`` says where
-    patients are read from in a folder or CSV, see ``patients``; ``window`` how the values of DICOM
-    files become brightness, see ``dicom.Window``; ``fewest_classes`` is 1 for what needs none, see
-    ``folder``; ``progress`` hears of files done and files in all. Pictures that memory has no room
-    for are decoded once into a file, see ``cache``; other wishes for ``large``: ``folder``. Raises
-    UserError where the text names neither, where the data set was not fetched, and where files are
-    unusable.
+    a ``Path``. ``side`` is in pixels; None leaves data sets at their own. The other arguments are
+    those of ``Reading``; pictures that memory has no room for are decoded once into a file, see
+    ``cache``. Raises UserError where the text names neither, where the data set was not fetched,
+    and where files are unusable.
     """
     if isinstance(name_or_path, str) and name_or_path in names():
         module = importlib.import_module(f"souron.data.sets.{name_or_path}")
         return module.load(side)
     path = Path(name_or_path).expanduser()
-    if path.is_dir():
-        from souron.data.formats import folder as folder_format
-        from souron.data.formats import yolo
-
-        if yolo.describes(path):
-            return yolo.load(path / yolo.NAME, side, group, progress, window, large)
-        return folder_format.load(path, side, group, progress, window, fewest_classes, large)
-    if path.is_file() and path.suffix.lower() == ".csv":
-        from souron.data.formats import csv_table
-
-        return csv_table.load(path, side, group, progress, window, large)
-    if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
-        from souron.data.formats import yolo
-
-        return yolo.load(path, side, group, progress, window, large)
+    for name in formats if path.exists() else ():
+        module = importlib.import_module(f"souron.data.formats.{name}")
+        if module.describes(path):
+            return module.load(path, Reading(side, group, window, fewest_classes, progress, large))
     raise _no_data(str(name_or_path), path)
 
 

@@ -1,11 +1,13 @@
 """What trained systems answered about the test cases, gathered over seeds and folds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from souron.data.dataset import Dataset
@@ -42,6 +44,18 @@ class Step:
     result: Any = None  # with the last one
 
 
+def dense(answers: Answers, name: str) -> Tensor:
+    """Values of every case, (cases, ...)."""
+    values = answers[name]
+    assert isinstance(values, Tensor), f"{name} is of some cases only"
+    return values
+
+
+def stacked(seeds: Sequence[Answers], name: str) -> NDArray[np.float64]:
+    """(seeds, cases, ...)"""
+    return torch.stack([dense(answers, name) for answers in seeds]).double().numpy()
+
+
 def flatten(answers: Answers) -> dict[str, Tensor]:
     """As tensors alone, for a file: a ``Sparse`` becomes ``name/rows`` and ``name/values``."""
     flat: dict[str, Tensor] = {}
@@ -73,9 +87,7 @@ def scatter(whole: Answers, part: Answers, rows: Tensor, cases: int) -> None:
         if name not in whole:
             empty = torch.nan if values.dtype.is_floating_point else 0
             whole[name] = torch.full((cases, *values.shape[1:]), empty, dtype=values.dtype)
-        target = whole[name]
-        assert isinstance(target, Tensor)
-        target[rows] = values
+        dense(whole, name)[rows] = values
 
 
 @dataclass

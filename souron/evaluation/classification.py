@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from souron.data.dataset import Dataset, Rows
 from souron.evaluation import corruptions, gradcam
-from souron.evaluation.answers import Answers, Sparse, Trainings
+from souron.evaluation.answers import Answers, Sparse, Trainings, dense, stacked
 from souron.metrics import calibration, classification
 from souron.metrics.classification import score
 from souron.stats import intervals, verdict
@@ -53,11 +53,6 @@ def probabilities(system: Any, cases: Dataset) -> NDArray[np.float64]:
     """(cases, classes)"""
     system.eval()
     return system.probabilities(system.loader(cases)).double().numpy()
-
-
-def stacked(seeds: Sequence[Answers], name: str = "probability") -> NDArray[np.float64]:
-    """(seeds, cases, ...)"""
-    return torch.stack([seed[name] for seed in seeds]).double().numpy()  # type: ignore[misc]
 
 
 def robustness(
@@ -199,7 +194,7 @@ def measures(
     training: Any = None,
 ) -> dict[str, Measure]:
     """Each metric with its interval; those of a threshold where a ``positive`` class is."""
-    groups, probability, label = test.units, stacked(seeds), test.target.numpy()
+    groups, probability, label = test.units, stacked(seeds, "probability"), test.target.numpy()
     found = _of(probability, label, groups, training)
     if positive is not None and "threshold" in seeds[0]:
         predicted = probability[..., positive] >= stacked(seeds, "threshold")
@@ -215,7 +210,7 @@ def result(
 ) -> ClassificationResult:
     """What the answers come to. ``prevalence``: the positive class's share in later use."""
     cases, seeds, training = trainings.test, trainings.answers, trainings.training_of
-    groups, probability, label = cases.units, stacked(seeds), cases.target.numpy()
+    groups, probability, label = cases.units, stacked(seeds, "probability"), cases.target.numpy()
     found = measures(seeds, cases, positive, prevalence, training)
     thresholds, temperatures = stacked(seeds, "threshold"), stacked(seeds, "temperature")
     predictive: list[tuple[float, Measure, Measure]] = []
@@ -367,7 +362,7 @@ def _sizes(
         return [], None
     answers = {**trainings.fewer, 1.0: trainings.answers[0]}
     right = {
-        share: (one["probability"].argmax(1) == trainings.test.target).double().numpy()  # type: ignore[union-attr]
+        share: (dense(one, "probability").argmax(1) == trainings.test.target).double().numpy()
         for share, one in sorted(answers.items())
     }
     sizes = [

@@ -15,7 +15,7 @@ from torch import Tensor
 from souron.data.dataset import Dataset
 from souron.data.splits import Parts, Split
 from souron.evaluation import embedding
-from souron.evaluation.answers import Answers, Setup
+from souron.evaluation.answers import Answers, Setup, dense
 from souron.evaluation.embedding import FeatureExtractor
 from souron.evaluation.sampling import Sample
 from souron.metrics import generation
@@ -156,7 +156,7 @@ def gallery(answers: Mapping[str, Sequence[Answers]], reference: ReferenceSet) -
         sample=len(reference.test),
         floor=reference.floor.measures if reference.floor else {},
         real=reference.test.input[:],
-        drawn={name: [seed["image"] for seed in seeds] for name, seeds in answers.items()},  # type: ignore[misc]
+        drawn={name: [dense(seed, "image") for seed in seeds] for name, seeds in answers.items()},
         seconds={
             name: [float(seed["seconds"][0]) for seed in seeds] for name, seeds in answers.items()
         },

@@ -86,6 +86,13 @@ def picture_size(cases: Dataset) -> str:
     return _("{side} × {side} pixels, {colour}").format(side=cases.side, colour=colour(cases))
 
 
+def shape_of(cases: Dataset) -> tuple[str, str]:
+    """What a case is, and its size."""
+    if cases.pictures:
+        return _("picture"), picture_size(cases)
+    return _("columns"), units.whole(cases.input[0].numel())
+
+
 def colour(cases: Dataset) -> str:
     return _("colour") if cases.channels == 3 else _("grey")
 

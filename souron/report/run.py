@@ -23,9 +23,9 @@ from souron.report.page import (
     leaks,
     of_each_class,
     page,
-    picture_size,
     plot,
     receipt,
+    shape_of,
     tile,
     write,
 )
@@ -123,10 +123,16 @@ def _headline(record: "RunRecord") -> str:
         return _("{system} learnt from {train} cases of {data} in {time}.").format(**said)
     name, measure = next(iter(record.measures.items()))
     metric = registry.metric(name)
-    return _(
+    text = _(
         "{system} learnt from {train} cases of {data} in {time}; {measure} {value} on {test} test "
         "cases it never saw (95 % interval {interval})."
-    ).format(
+    )
+    if not registry.load_task(record.task).held_out:
+        text = _(
+            "{system} described {train} cases of {data} in {time}; {measure} {value} (95 % "
+            "interval {interval})."
+        )
+    return text.format(
         **said,
         measure=metric.title,
         value=metric.text(measure.value),
@@ -222,7 +228,7 @@ def _data(record: "RunRecord") -> dict[str, Any]:
     return {
         "facts": _data_facts(record),
         "skipped": record.skipped,
-        "tiles": _some(test) if test is not None else [],
+        "tiles": _some(test) if test is not None and test.pictures else [],
         "ledger": ledger(record.folder),
         "balance": _balance(record.folder / "split.csv", test) if test is not None else None,
     }
@@ -236,7 +242,7 @@ def _data_facts(record: "RunRecord") -> list[tuple[str, str]]:
             facts.append((_part(part), cases))
     if record.test is not None:
         facts += [
-            (_("picture"), picture_size(record.test)),
+            shape_of(record.test),
             (_("classes"), units.whole(len(record.test.classes))),
             (_("patients, known by"), record.grouped or _("nothing: each picture counts alone")),
             (_("source"), record.test.source or units.UNKNOWN),

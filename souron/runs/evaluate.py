@@ -82,7 +82,9 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
 
 def _cases(args: dict[str, Any], data: str, system: Any, task: Task) -> Dataset:
     side = getattr(system.spec, "side", args["side"])
-    found = load.load(data, side, args.get("group"), args.get("window"), 1)
+    found = load.load(
+        data, side, args.get("group"), args.get("window"), task.fewest_classes, formats=task.formats
+    )
     return prepare.coloured(found, getattr(system.spec, "channels", 0))
 
 

@@ -44,59 +44,51 @@ Project = Annotated[str, Choice(N_("where run folders go; runs if not said"), me
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """What ``souron.train`` takes beside a system and data; more are the task's own."""
-
-    budget: Budget = "60s"
-    seed: Annotated[int, Choice(N_("random seed; 0 if not said"), low=0)] = 0
-    side: Side = None
-    batch: Batch = 128
-    pretrained: Annotated[
-        str | None,
-        Choice(N_("start from published weights, or from those of a run"), metavar="true|RUN"),
-    ] = None
-    freeze: Freeze = False
-    patience: Annotated[
-        int, Choice(N_("early stopping: validations without improvement; 0 never"), low=0)
-    ] = 0
-    rate: Annotated[
-        float | None, Choice(N_("the highest learning rate; the system's own if not said"))
-    ] = None
-    augment: Augment = None
-    name: Name = ""
-    project: Project = "runs"
-    device: Device = "auto"
-    group: Group = None
-    allow_leak: AllowLeak = False
-    window: Window = None
-
-
-@dataclass(frozen=True)
-class CompareOptions:
-    """What ``souron.compare`` takes beside systems and data; more are the task's own."""
-
-    budget: Budget = "60s"
-    seeds: Seeds = 3
-    side: Side = None
-    batch: Batch = 128
-    pretrained: Annotated[bool, Choice(N_("start each from its published weights"))] = False
-    freeze: Freeze = False
-    augment: Augment = None
-    name: Name = ""
-    project: Project = "runs"
-    device: Device = "auto"
-    group: Group = None
-    allow_leak: AllowLeak = False
-    window: Window = None
-
-
-@dataclass(frozen=True)
 class EvaluateOptions:
     """What ``souron.evaluate`` takes beside a run and data; more are the task's own."""
 
     group: Group = None
     allow_leak: AllowLeak = False
     window: Window = None
+
+
+@dataclass(frozen=True)
+class _LearningOptions(EvaluateOptions):
+    """What training one system and comparing several have in common."""
+
+    budget: Budget = "60s"
+    side: Side = None
+    batch: Batch = 128
+    freeze: Freeze = False
+    augment: Augment = None
+    name: Name = ""
+    project: Project = "runs"
+    device: Device = "auto"
+
+
+@dataclass(frozen=True)
+class TrainOptions(_LearningOptions):
+    """What ``souron.train`` takes beside a system and data; more are the task's own."""
+
+    seed: Annotated[int, Choice(N_("random seed; 0 if not said"), low=0)] = 0
+    pretrained: Annotated[
+        str | None,
+        Choice(N_("start from published weights, or from those of a run"), metavar="true|RUN"),
+    ] = None
+    patience: Annotated[
+        int, Choice(N_("early stopping: validations without improvement; 0 never"), low=0)
+    ] = 0
+    rate: Annotated[
+        float | None, Choice(N_("the highest learning rate; the system's own if not said"))
+    ] = None
+
+
+@dataclass(frozen=True)
+class CompareOptions(_LearningOptions):
+    """What ``souron.compare`` takes beside systems and data; more are the task's own."""
+
+    seeds: Seeds = 3
+    pretrained: Annotated[bool, Choice(N_("start each from its published weights"))] = False
 
 
 @dataclass(frozen=True)
@@ -135,9 +127,29 @@ def all_fields(options: type) -> list[Field]:
     return [*_common(options), *([] if options is TourOptions else task_fields(options))]
 
 
+ORDER = (
+    "budget",
+    "seed",
+    "seeds",
+    "side",
+    "batch",
+    "pretrained",
+    "freeze",
+    "patience",
+    "rate",
+    "augment",
+    "name",
+    "project",
+    "device",
+    "group",
+    "allow_leak",
+    "window",
+)  # of help
+
+
 def _common(options: type) -> Iterator[Field]:
     hints = typing.get_type_hints(options, include_extras=True)
-    for item in fields(options):
+    for item in sorted(fields(options), key=lambda item: ORDER.index(item.name)):
         kind, choice = typing.get_args(hints[item.name])
         [plain, *_none] = typing.get_args(kind) or (kind,)
         yield Field(item.name, plain, item.default, choice.help, choice.metavar, choice.low)

@@ -9,9 +9,9 @@ import torch
 
 from souron import registry
 from souron.data import duplicates, load, splits
-from souron.data.column import LazyColumn, Sketch
+from souron.data.column import Sketch
 from souron.data.dataset import Dataset
-from souron.data.formats.folder import Large
+from souron.data.reading import Large
 from souron.data.splits import Parts, Plan
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
@@ -53,7 +53,7 @@ def dataset_for(
     side = args["side"] or (PUBLISHED_SIDE if published else None)
     data = load.load(
         args["data"], side, args.get("group"), args.get("window"), task.fewest_classes, progress,
-        large if task.held_out else "refuse",
+        large if task.held_out else "refuse", task.formats,
     )  # fmt: skip
     task.check(data, task_options(args, task))
     return coloured(data, 3) if published else data
@@ -92,11 +92,9 @@ def divide(args: dict[str, Any], data: Dataset, repeats: int | None = None) -> P
 def _near_duplicates(data: Dataset) -> Sequence[tuple[int, int]]:
     """Pairs of rows that show the same picture; none of what is no picture, or of very many, or
     where pictures are still to be read."""
-    stored = data.stored
-    pictures = isinstance(stored, torch.Tensor | LazyColumn) and stored.ndim == 4
-    if not pictures or isinstance(stored, Sketch) or len(data) > MOST_COMPARED:
+    if not data.pictures or isinstance(data.stored, Sketch) or len(data) > MOST_COMPARED:
         return ()
-    return duplicates.near(stored)
+    return duplicates.near(data.stored)
 
 
 def with_strata(data: Dataset, task: Task) -> Dataset:

@@ -221,7 +221,10 @@ def _test(
         record.folds, record.trainings = len(plan.repeats[0]), plan.trainings
         record.outcome = Cost(sum(spent), 0)
     else:
-        yield Event("test", text=_("measuring on {n} cases it never saw").format(n=len(setup.test)))
+        text = (
+            _("measuring on {n} cases it never saw") if task.held_out else _("measuring {n} cases")
+        )
+        yield Event("test", text=text.format(n=len(setup.test)))
         answers = yield from answer(task, fit.system, parts.test, decision, setup, record.seed)
         trainings = Trainings.of_one(setup.test, answers, decision)
     record.answers, record.details = trainings.answers, task.result(trainings, setup)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from souron.data import transforms
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.evaluation import classification, summary
+from souron.evaluation.answers import stacked
 from souron.evaluation.classification import ClassificationResult
 from souron.kinds.labels import Labels
 from souron.kinds.picture import Picture
@@ -228,7 +229,7 @@ class Classification(Task):
         yield Step(1.0, result={"probability": torch.from_numpy(probability), **chosen})
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
-        probability, label = classification.stacked(seeds), setup.test.target
+        probability, label = stacked(seeds, "probability"), setup.test.target
         right = [score(torch.from_numpy(one), label)["accuracy"].numpy() for one in probability]
         found: Scores = {"accuracy": np.stack(right)}
         if len(label.unique()) > 1:
@@ -262,7 +263,7 @@ class Classification(Task):
         return classification.result(trainings, positive, prevalence)
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> Any:
-        said = {name: torch.from_numpy(classification.stacked(seeds)).argmax(2)
+        said = {name: torch.from_numpy(stacked(seeds, "probability")).argmax(2)
                 for name, seeds in answers.items()}  # fmt: skip
         return classification.ComparedLabels(said)
 
@@ -282,7 +283,7 @@ class Classification(Task):
             guess, true = int(predicted[row]), int(test.target[row])
             yield name, test.classes[true], test.classes[guess], round(sure[row].item(), 4)
 
-    def next_command(self, run: Any) -> str:
+    def next_command(self, run: str) -> str:
         return f"souron predict {run} FILE"
 
     def _positive(self, setup: Setup) -> int | None:

@@ -15,6 +15,7 @@ from souron.data.column import Sketch
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.splits import Parts, Split
 from souron.evaluation import generation, summary
+from souron.evaluation.answers import stacked
 from souron.evaluation.generation import GenerationResult, ReferenceSet
 from souron.evaluation.sampling import Film, Noise, Sample
 from souron.kinds.gallery import Gallery
@@ -204,8 +205,7 @@ class Generation(Task):
         trainings = [setup.resemblance(answers) for answers in seeds]
         found: Scores = {name: table(trainings, name) for name in trainings[0].measures}
         if "bits per dimension" in seeds[0]:
-            bits = [seed["bits per dimension"] for seed in seeds]
-            found["bits per dimension"] = torch.stack(bits).numpy()  # type: ignore[arg-type]
+            found["bits per dimension"] = stacked(seeds, "bits per dimension")
         return found
 
     def measures(
@@ -247,5 +247,5 @@ class Generation(Task):
     def film(self, path: Path) -> Film:
         return Film(path)
 
-    def next_command(self, run: Path) -> str:
-        return f"souron generate {run}"
+    def next_command(self, run: str) -> str:
+        return f"souron generate {run} n=64"

@@ -1,40 +1,23 @@
 """Reduce: points of many features in, places in a few dimensions out: a map of the data."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from souron.data.dataset import Dataset, Rows
-from souron.data.splits import Split
-from souron.evaluation.whole import Points, as_points, evenly, learn_anew, moments
+from souron.data.dataset import Dataset
+from souron.evaluation.answers import stacked
+from souron.evaluation.unsupervised import Spec, Unsupervised, learn_anew
 from souron.kinds.picture import Picture
 from souron.kinds.points import Points as Places
 from souron.metrics import reduction
 from souron.metrics.metric import Metric
 from souron.system import System
 from souron.task import Answers, Scores, Setup, Step, Task
-from souron.utils.messages import N_, UserError, _
+from souron.utils.messages import N_, _
 
-MOST = 5000  # points that are measured: each is compared with each
-FEWEST = 20
 SEED = 0  # of the shuffled columns
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What a reduction must know of its data before it is built."""
-
-    features: int
-    cases: int  # to learn from: places are learnt case by case
-    mean: tuple[float, ...] = ()  # of each column of a table; () for pictures
-    std: tuple[float, ...] = ()
-
-
-class Batch(NamedTuple):
-    point: Tensor  # (B, features): pictures in 0..1, columns of a table standardised
 
 
 class Reducer(System):
@@ -48,7 +31,7 @@ class Reducer(System):
         """It has no layers whose shapes a table could show."""
 
 
-class Reduction(Task):
+class Reduction(Unsupervised, Task):
     """Where each case lies on the map. Nothing is predicted of others: the map describes the cases
     that it was made of."""
 
@@ -61,28 +44,7 @@ class Reduction(Task):
         Metric(N_("trustworthiness, columns shuffled")),
         Metric(N_("continuity, columns shuffled")),
     )
-    held_out = False
-
-    def check(self, data: Dataset, options: Any) -> None:
-        if len(data) < FEWEST:
-            raise UserError(
-                "few cases",
-                _("{count} cases in {data}").format(count=len(data), data=data.name),
-                expected=_("{count} or more").format(count=FEWEST),
-                exit=3,
-            )
-
-    def spec(self, train: Dataset) -> Spec:
-        return Spec(train.input[0].numel(), len(train), *moments(train))
-
-    def example(self, system: type[System], size: str) -> Spec:
-        return Spec(28 * 28, 100)
-
-    def batch(self, rows: Rows, spec: Spec) -> Batch:
-        return Batch(as_points(rows.input, spec.mean, spec.std))
-
-    def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
-        yield Step(1.0, result=Setup(options, data.only(evenly(len(data), MOST))))
+    formats = ("vectors", "yolo", "folder", "csv_table")
 
     @torch.inference_mode()
     def answer(
@@ -98,7 +60,7 @@ class Reduction(Task):
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         return {
-            metric.name: torch.stack([seed[metric.name] for seed in seeds]).numpy()  # type: ignore[misc]
+            metric.name: stacked(seeds, metric.name)
             for metric in self.metrics
             if all(metric.name in seed for seed in seeds)
         }
@@ -111,8 +73,7 @@ class Reduction(Task):
         points = system.loader(setup.test).all()
         generator = torch.Generator().manual_seed(SEED)
         shuffled = reduction.shuffled_columns(points, generator)
-        spec = replace(system.spec, cases=len(shuffled))
-        for done, twin in learn_anew(system, spec, Points(shuffled), setup.steps):  # noqa: B007
+        for done, twin in learn_anew(system, shuffled, setup.steps):  # noqa: B007
             yield Step(0.9 * done, text)
         with torch.inference_mode():
             found = _measured(shuffled, twin(shuffled))

@@ -1,12 +1,13 @@
 """What a training will take: time and memory, from a few steps of a copy."""
 
 import copy
+import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import mean, median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,17 +28,18 @@ class Probe:
     """What a few steps of a copy showed."""
 
     step: float  # seconds of a step
+    whole: float  # seconds after which the system is done, whatever the budget; inf: never
     look: float  # seconds a case takes when looked at
     held: int  # bytes that it keeps while another one trains
 
     def seconds(self, fit: Trainer, cases: int | None = None) -> float:
         """Training seconds in all, with so many ``cases`` where they are not the fit's own."""
         if fit.budget.unit == "seconds":
-            return fit.budget.amount
+            return min(fit.budget.amount, self.whole)
         cases = len(fit.data) if cases is None else cases
         batch = min(fit.batch, cases)
         steps = fit.budget.steps(batch, cases)
-        return fit.seconds + self.step * batch / fit.batch * steps
+        return fit.seconds + min(self.whole, self.step * batch / fit.batch * steps)
 
 
 def probe(fit: Trainer) -> Probe:
@@ -48,7 +50,8 @@ def probe(fit: Trainer) -> Probe:
     bounded = fit.budget.unit == "seconds"  # then a few steps show the memory, and time is known
     with torch.random.fork_rng():
         copied = Trainer(copy.deepcopy(fit.system), fit.data, None, fit.budget, fit.batch)
-        few_steps = 4 if bounded else fit.steps // 4
+        # what takes all cases at once may be done before the budget is
+        few_steps = 4 if bounded and not fit.system.full_batch else fit.steps // 4
         steps = copied.system.fit(copied.data, copied._run())
         places = GROWING if fit.system.grows else (0.0,)
         tried = [_tried(copied, steps, place, few_steps, len(places)) for place in places]
@@ -58,24 +61,40 @@ def probe(fit: Trainer) -> Probe:
             copied.means(few)
         kept = held(copied.system, copied.optimizers.values())
         seconds_a_case = (time.perf_counter() - begun) / len(some)
-    known = [seconds for seconds in tried if seconds is not None]
-    return Probe(mean(known), seconds_a_case, kept)
+    known = [took for took in tried if took is not None]
+    step = mean(took.step for took in known)
+    most, whole = fit.system.most_steps, math.inf
+    if tried[0] is None or tried[0].done:
+        whole = sum(took.all for took in known)
+    elif most is not None:
+        whole = tried[0].first + step * (most - 1)
+    return Probe(step, whole, seconds_a_case, kept)
+
+
+class Took(NamedTuple):
+    first: float  # seconds of the first step, with what goes before it
+    step: float  # of one of the later ones
+    all: float
+    done: bool  # no step is left
 
 
 def _tried(
     fit: Trainer, steps: Iterator[Progress], place: float, most: int, share: int
-) -> float | None:
-    """Seconds of a step at that ``place`` of the budget, 0..1; None where no step is left."""
-    fit._used, times = place, [time.perf_counter()]
+) -> Took | None:
+    """Seconds of steps at that ``place`` of the budget, 0..1; None where no step is left."""
+    fit._used, times, done = place, [time.perf_counter()], True
     for progress in steps:
         times.append(time.perf_counter())
         fit.step, fit.optimizers = progress.step + 1, progress.optimizers
         enough = len(times) > most / share or times[-1] - times[0] > PROBE_SECONDS / share
         if len(times) > 4 and enough:
+            done = False
             break
     took = [after - before for before, after in pairwise(times)]
     # the first ones are slow: they set up what the run itself will find ready
-    return median(took[len(took) // 2 :]) if took else None
+    if not took:
+        return None
+    return Took(took[0], median(took[len(took) // 2 :]), times[-1] - times[0], done)
 
 
 def refuse_what_does_not_fit(fit: Trainer, few: Loader) -> None:

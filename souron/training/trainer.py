@@ -71,7 +71,11 @@ class Trainer:
     @property
     def fraction(self) -> float:
         """How much of the budget is used, 0..1."""
-        return 1.0 if self.stopped else self.budget.fraction(self.step, self.seconds, self.steps)
+        if self.stopped:
+            return 1.0
+        used = self.budget.fraction(self.step, self.seconds, self.steps)
+        most = self.system.most_steps
+        return used if most is None else min(1.0, max(used, self.step / max(1, most)))
 
     @property
     def done(self) -> bool:

@@ -1,6 +1,6 @@
 """A CSV that names pictures: ``filename,label[,group][,part]``, files relative to the CSV.
 
-Every further column is kept as ``Cases.columns``: where a case comes from, of what sex and age
+Every further column is kept as ``Dataset.columns``: where a case comes from, of what sex and age
 its patient is, which device took it. The columns' names may be English or Japanese.
 """
 
@@ -9,17 +9,17 @@ import io
 import os
 import re
 import unicodedata
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from souron.data.dataset import Dataset, Skipped
 from souron.data.decoding import Listed
-from souron.data.formats.folder import PARTS, Large, gather, missing
+from souron.data.formats.folder import PARTS, gather, missing
+from souron.data.reading import Reading
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
 
-# names as _key makes them: small letters, no spaces, hyphens and underscores
+# names as ``key_of`` makes them: small letters, no spaces, hyphens and underscores
 COLUMNS = {
     "file": ("filename", "file", "image", "path", "filepath", "imagepath", "ファイル", "ファイル名",
              "画像", "画像名", "画像ファイル", "パス"),
@@ -36,6 +36,7 @@ FURTHER = {
     "device": ("device", "machine", "scanner", "機種", "機器", "装置", "撮影装置"),
     "date": ("date", "日付", "撮影日", "検査日"),
 }  # fmt: skip
+DEFAULT = Reading()
 MOST_FURTHER = 20  # columns
 LONGEST = 200  # letters of a value in a further column
 NOTHING = ("", "nan", "NaN", "NAN", "NA", "N/A", "#N/A", "<NA>", "None", "null", "NULL")
@@ -43,17 +44,13 @@ PARTS_JA = {"学習": "train", "訓練": "train", "検証": "val", "テスト": 
 MOST_BYTES = 200_000_000
 
 
-def load(
-    path: Path,
-    side: int | None = None,
-    group: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    window: str | None = None,
-    large: Large = "refuse",
-) -> Dataset:
-    """The pictures that a CSV lists, in its order; ``side``, ``group``, ``progress``,
-    ``window`` and ``large`` as in ``folder``. ``group`` may also name a column. ``scan.dcm#3`` is
-    the third frame of a DICOM file.
+def describes(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() == ".csv"
+
+
+def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
+    """The pictures that a CSV lists, in its order. ``group`` may also name a column.
+    ``scan.dcm#3`` is the third frame of a DICOM file.
 
     Rows whose file is missing, damaged, listed twice or outside the CSV's folder, or which have
     no label, are skipped and reported; what pandas and spreadsheets write where there is nothing
@@ -61,8 +58,8 @@ def load(
     UserError where the CSV cannot be read, lacks a column, or leaves fewer than two classes.
     """
     skipped: list[Skipped] = []
-    rows = listing(path, group, skipped)
-    return gather(path, path.parent, rows, skipped, side, group, progress, window, large=large)
+    rows = listing(path, reading.group, skipped)
+    return gather(path, path.parent, rows, skipped, reading)
 
 
 def listing(path: Path, group: str | None, skipped: list[Skipped]) -> list[Listed]:
@@ -79,7 +76,7 @@ def listing(path: Path, group: str | None, skipped: list[Skipped]) -> list[Liste
             place, frame = _find(path.parent, framed[1]), int(framed[2])
         file = readable(Path(os.path.relpath(place, path.parent)).as_posix())
         file += f"#{frame}" if frame else ""
-        label, written = _value(row["label"]), row["label"].strip()
+        label, written = value_of(row["label"]), row["label"].strip()
         if not label:
             why = _("the label is {label!r}").format(label=written) if written else ""
             skipped.append(Skipped(file, "no label", why or _("the label is empty")))
@@ -88,9 +85,9 @@ def listing(path: Path, group: str | None, skipped: list[Skipped]) -> list[Liste
             why = _("listed before, as {label!r}").format(label=listed[file].label)
             skipped.append(Skipped(file, code, why))
         else:
-            further = {n: _value(row[n])[:LONGEST] for n in row if n not in COLUMNS}
-            part = _part(_value(row["part"]), path)
-            group_of = _value(row["group"])
+            further = {n: value_of(row[n])[:LONGEST] for n in row if n not in COLUMNS}
+            part = part_of(value_of(row["part"]), path)
+            group_of = value_of(row["group"])
             listed[file] = Listed(place, file, label, group_of, part, frame, further)
     return list(listed.values())
 
@@ -98,21 +95,21 @@ def listing(path: Path, group: str | None, skipped: list[Skipped]) -> list[Liste
 def _rows(path: Path, group: str | None) -> list[dict[str, str]]:
     """Rows with the keys of ``COLUMNS`` and the further columns' names, whatever the CSV calls
     its columns."""
-    text = _text(path)
+    text = text_of(path)
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, restval="")
     try:
         rows = list(reader)
     except csv.Error as error:
-        raise _unreadable(path, str(error)) from error
-    header = {_key(name): name for name in reader.fieldnames or ()}
+        raise unreadable(path, str(error)) from error
+    header = {key_of(name): name for name in reader.fieldnames or ()}
     names = {
         column: next((header[alias] for alias in aliases if alias in header), None)
         for column, aliases in COLUMNS.items()
     }
     if group is not None:  # another column, a pattern for the files' names, or none
-        names["group"] = header.get(_key(group))
+        names["group"] = header.get(key_of(group))
     if names["file"] is None or names["label"] is None:
         raise UserError(
             "columns",
@@ -140,21 +137,21 @@ def _further(header: dict[str, str], names: dict[str, str | None]) -> dict[str, 
     return dict(list(found.items())[:MOST_FURTHER])
 
 
-def _key(name: str) -> str:
+def key_of(name: str) -> str:
     """``"Patient ID"`` and ``"patient_id"`` are one name, and so are ``"患者ＩＤ"`` and
     ``"患者ID"``."""
     return re.sub(r"[\s_\-]", "", unicodedata.normalize("NFKC", name)).lower()
 
 
-def _value(text: Any) -> str:
+def value_of(text: Any) -> str:
     """Composed Unicode; "" for what stands for nothing."""
     text = unicodedata.normalize("NFC", text.strip())
     return "" if text in NOTHING else text
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
     if path.stat().st_size > MOST_BYTES:
-        raise _unreadable(path, _("over {count} MB").format(count=MOST_BYTES // 1_000_000))
+        raise unreadable(path, _("over {count} MB").format(count=MOST_BYTES // 1_000_000))
     raw = path.read_bytes()
     try:
         if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -162,9 +159,9 @@ def _text(path: Path) -> str:
         else:
             text = _decoded(raw.removeprefix(b"\xef\xbb\xbf"))
     except UnicodeDecodeError as error:
-        raise _unreadable(path, _("neither UTF-8 nor Shift_JIS")) from error
+        raise unreadable(path, _("neither UTF-8 nor Shift_JIS")) from error
     if "\0" in text:
-        raise _unreadable(path, _("neither UTF-8 nor Shift_JIS"))
+        raise unreadable(path, _("neither UTF-8 nor Shift_JIS"))
     return text
 
 
@@ -189,7 +186,7 @@ def _line(raw: bytes) -> str:
     return raw.decode("cp932") if re.search("[\u0080-\u07ff]", text) else text
 
 
-def _unreadable(path: Path, why: str) -> UserError:
+def unreadable(path: Path, why: str) -> UserError:
     return UserError(
         "unreadable",
         _("{path} cannot be read as a CSV: {why}").format(path=readable(path), why=why),
@@ -206,7 +203,7 @@ def _find(folder: Path, name: str) -> Path:
     return next((place for place in places if os.path.lexists(place)), places[1])
 
 
-def _part(name: str, path: Path) -> str:
+def part_of(name: str, path: Path) -> str:
     known = PARTS | PARTS_JA
     if name and name.lower() not in known:
         raise UserError(

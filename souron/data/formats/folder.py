@@ -12,11 +12,11 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 import torch
@@ -26,11 +26,13 @@ from souron.data import cache
 from souron.data.dataset import Dataset, Skipped
 from souron.data.decoding import Listed, reader
 from souron.data.patients import groups
+from souron.data.reading import Reading
 from souron.kinds.codecs import dicom, limits
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
 
+DEFAULT = Reading()
 SIDE = 64  # pixels, where the pictures have no common small size of their own
 MOST_FILES = 1_000_000
 LOOKED_AT = 2000  # headers read to find the size and the colours
@@ -43,40 +45,30 @@ SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", "
             ".ppm", ".pgm", ".pbm", ".pnm"}  # fmt: skip
 NAMED = SUFFIXES | set(limits.DICOM)  # DICOM files often have no suffix, or a number for one
 
-# what is done with pictures that memory has no room for: UserError; decoded once into a file (see
-# ``cache``); or a few of them stand for all, to foretell what that will take
-Large = Literal["refuse", "decode", "sketch"]
+
+def describes(path: Path) -> bool:
+    return path.is_dir()
 
 
-def load(
-    path: Path,
-    side: int | None = None,
-    group: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    window: str | None = None,
-    fewest_classes: int = 2,
-    large: Large = "refuse",
-) -> Dataset:
+def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     """The pictures under a folder, labelled by their class folder; where ``fewest_classes`` is 1,
     a folder without class folders is one class.
 
-    ``side``: pixels; None keeps the pictures' own where all have one size of at most 64 pixels,
-    else takes 64. Grey (one channel) where all pictures are, else RGB. ``group`` says where
-    patients are read from, see ``patients``; without it the PatientID of DICOM files goes before
-    names. ``progress`` hears of files done and files in all. ``window`` is for DICOM, see
-    ``dicom.Window``; ``large`` see ``Large``. Raises UserError where the folder is missing, has no
-    picture or only one class, or does not fit into memory.
+    Without a ``side`` the pictures keep their own where all have one size of at most 64 pixels,
+    else 64 is taken. Grey (one channel) where all pictures are, else RGB. Without a ``group`` the
+    PatientID of DICOM files goes before names. Raises UserError where the folder is missing, has
+    no picture or only one class, or does not fit into memory.
     """
     if not path.is_dir():
         raise missing(path)
     skipped: list[Skipped] = []
     files = sorted(walk(path, skipped), key=lambda file: natural(file[1]))
     listed = labelled(files, skipped)
-    if not listed and fewest_classes < 2:
+    if not listed and reading.fewest_classes < 2:
         skipped = [skip for skip in skipped if skip.code != "no label"]
         label = readable(path.absolute().name)
         listed = [Listed(place, file, label) for place, file in files if _has_suffix(file)]
-    return gather(path, path, listed, skipped, side, group, progress, window, fewest_classes, large)
+    return gather(path, path, listed, skipped, reading)
 
 
 def missing(path: Path) -> UserError:
@@ -190,14 +182,10 @@ def gather(
     root: Path,
     listed: Sequence[Listed],
     skipped: Sequence[Skipped],
-    side: int | None,
-    group: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    window: str | None = None,
-    fewest_classes: int = 2,
-    large: Large = "refuse",
+    reading: Reading,
 ) -> Dataset:
     """Read the listed files, which must lie under ``root``, into ``Dataset``, in their order."""
+    group, window, progress, large = reading.group, reading.window, reading.progress, reading.large
     dicom.Window.parse(window)
     image: Any = torch.empty(0)
     failed = list(skipped)
@@ -206,7 +194,7 @@ def gather(
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, limits.quiet:
         if listed:
             seen = _look(listed, root, pool)
-            side, channels = side or seen.side, seen.channels
+            side, channels = reading.side or seen.side, seen.channels
             count = sum(seen.frames)
             if large != "refuse" and cache.needed(count, channels, side, seen.deep):
                 job = _job(source, root, listed, seen, side, window)
@@ -235,7 +223,7 @@ def gather(
                         known.append(about)
                     if progress:
                         progress(start + len(some), len(files))
-    _check_classes(source, kept, failed, fewest_classes)
+    _check_classes(source, kept, failed, reading.fewest_classes)
     labels = sorted({item.label for item in kept}, key=natural)
     number = {label: i for i, label in enumerate(labels)}
     found, how = [item.group for item in kept], _("a column of the table")

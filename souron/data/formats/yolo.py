@@ -11,7 +11,7 @@ The form: https://docs.ultralytics.com/datasets/
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,11 +21,13 @@ import yaml
 
 from souron.data.dataset import Dataset, Skipped
 from souron.data.decoding import Listed
-from souron.data.formats.folder import NAMED, PARTS, Large, gather, missing, natural, walk
+from souron.data.formats.folder import NAMED, PARTS, gather, missing, natural, walk
+from souron.data.reading import Reading
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
 
 NAME = "data.yaml"
+DEFAULT = Reading()
 MOST_BYTES = 1_000_000
 DEEPEST = 20  # levels
 MOST_WORDS = 200_000
@@ -37,20 +39,30 @@ CLOSE = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken
 BESIDE = {*PARTS, "images", "labels"}  # folders that are no class where a data.yaml stands
 
 
-def load(
-    path: Path,
-    side: int | None = None,
-    group: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    window: str | None = None,
-    large: Large = "refuse",
-) -> Dataset:
-    """The pictures of the parts that the file names; ``side``, ``group``, ``progress``,
-    ``window`` and ``large`` as in ``folder``.
+def describes(path: Path) -> bool:
+    """A ``.yaml`` file, or a folder that is to be read through its ``data.yaml``: one that names
+    parts of it, where fewer than two other folders could be classes."""
+    if path.is_file():
+        return path.suffix.lower() in (".yaml", ".yml")
+    file = path / NAME
+    if not file.is_file():
+        return False
+    try:
+        named = {place.parts[0] for place in _folders(_read(file), file) if place.parts}
+    except UserError:
+        return False
+    inside = {entry.name for entry in os.scandir(path) if entry.is_dir()}
+    others = {n for n in inside - named if n.lower() not in BESIDE and not n.startswith(".")}
+    return len(others) < 2
+
+
+def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
+    """The pictures of the parts that the file, or that of a folder, names.
 
     Raises UserError where the file cannot be read, where a folder is missing, is named for two
     parts or leads out of the file's own folder, and where fewer than two classes are left.
     """
+    path = path / NAME if path.is_dir() else path
     about = _read(path)
     folders, names = _folders(about, path), _names(about, path)
     listed: list[Listed] = []
@@ -68,23 +80,8 @@ def load(
     if not listed:
         why = _("its parts have no class folders with pictures")
         raise _trouble(path, "no label", why, "train/CLASS/1.jpg")
-    cases = gather(path, path.parent, listed, skipped, side, group, progress, window, large=large)
+    cases = gather(path, path.parent, listed, skipped, reading)
     return _in_order(replace(cases, name=readable(path.absolute().parent.name)), names)
-
-
-def describes(folder: Path) -> bool:
-    """Whether a folder is to be read through its ``data.yaml``: one that names parts of it, where
-    fewer than two other folders could be classes."""
-    file = folder / NAME
-    if not file.is_file():
-        return False
-    try:
-        named = {place.parts[0] for place in _folders(_read(file), file) if place.parts}
-    except UserError:
-        return False
-    inside = {entry.name for entry in os.scandir(folder) if entry.is_dir()}
-    others = {n for n in inside - named if n.lower() not in BESIDE and not n.startswith(".")}
-    return len(others) < 2
 
 
 def _read(path: Path) -> dict[Any, Any]:

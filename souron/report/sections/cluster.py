@@ -74,7 +74,7 @@ def _clusters(record: "RunRecord") -> dict[str, Any]:
     silhouette = record.answers[0]["silhouette"]
     assert isinstance(silhouette, Tensor)
     return {
-        "picture": test.input.ndim == 4
+        "picture": test.pictures
         and plot(
             plots.classes({name: test.input[rows[:12]] for name, rows in chosen.items()}, counts),
             _("pictures of {count} clusters").format(count=len(found)),

@@ -51,6 +51,7 @@ class HDBSCAN(Clusterer):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
+        self.most_steps = spec.cases - 1
         self.register_buffer("points", torch.zeros(spec.cases, spec.features))
         self.register_buffer("core", torch.zeros(spec.cases))
         self.register_buffer("labels", torch.full((spec.cases,), -1))

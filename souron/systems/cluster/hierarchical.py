@@ -49,6 +49,7 @@ class Hierarchical(Clusterer):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
+        self.most_steps = spec.cases - 1
         assert config.linkage in LINKAGES, config.linkage
         self.register_buffer("points", torch.zeros(spec.cases, spec.features))
         self.register_buffer("tree", torch.zeros(max(spec.cases - 1, 0), 4, dtype=torch.float64))

@@ -41,6 +41,7 @@ class PCA(Reducer):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
+        self.most_steps = config.dims
         self.register_buffer("mean", torch.zeros(spec.features))
         self.register_buffer("components", torch.eye(config.dims, spec.features))
         self.register_buffer("explained", torch.zeros(config.dims))

@@ -56,6 +56,7 @@ class TSNE(Reducer):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
+        self.most_steps = config.steps
         self.register_buffer("points", torch.zeros(spec.cases, spec.features))
         self.register_buffer("places", torch.zeros(spec.cases, config.dims))
         self.register_buffer("velocity", torch.zeros(spec.cases, config.dims))

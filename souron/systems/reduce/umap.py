@@ -54,6 +54,7 @@ class UMAP(Reducer):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
+        self.most_steps = config.steps
         self.register_buffer("points", torch.zeros(spec.cases, spec.features))
         self.register_buffer("places", torch.zeros(spec.cases, config.dims))
         with torch.device("cpu"):  # numbers, also where the system itself is only drawn

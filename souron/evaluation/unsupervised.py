@@ -1,0 +1,99 @@
+"""What tasks share that describe all the cases that they learn from, without labels: points of
+pictures and tables, and learning anew on other points, such as a half of them or shuffled ones."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from souron.data.dataset import Dataset, Rows
+from souron.data.splits import Split
+from souron.evaluation.answers import Setup, Step
+from souron.training.loop import Run
+from souron.utils.messages import UserError, _
+
+MOST = 5000  # points that are measured: each is compared with each
+FEWEST = 20
+MOST_STEPS = 10**6
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a system must know of its points before it is built."""
+
+    features: int
+    cases: int = 0  # to learn from
+    mean: tuple[float, ...] = ()  # of each column of a table; () for pictures
+    std: tuple[float, ...] = ()
+
+
+class Batch(NamedTuple):
+    point: Tensor  # (B, features): pictures in 0..1, columns of a table standardised
+
+
+class Points:
+    """Points (N, D) as what a system without gradients learns from."""
+
+    def __init__(self, points: Tensor) -> None:
+        self.points = points
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def all(self) -> Tensor:
+        return self.points
+
+    def endless(self, size: int, start: int = 0) -> Iterator[Any]:
+        """The points again and again, for systems that take batches."""
+        while True:
+            yield from ((some,) for some in self.points.split(size))
+
+
+class Unsupervised:
+    """The part of a ``Task`` from data to system."""
+
+    held_out = False
+
+    def check(self, data: Dataset, options: Any) -> None:
+        if len(data) < FEWEST:
+            raise UserError(
+                "few cases",
+                _("{count} cases in {data}").format(count=len(data), data=data.name),
+                expected=_("{count} or more").format(count=FEWEST),
+                exit=3,
+            )
+
+    def spec(self, train: Dataset) -> Spec:
+        if train.input.ndim > 2:
+            return Spec(train.input[0].numel(), len(train))
+        mean, std = train.input.mean(0), train.input.std(0)
+        std = torch.where(std > 0, std, torch.ones_like(std))
+        return Spec(len(mean), len(train), tuple(mean.tolist()), tuple(std.tolist()))
+
+    def example(self, system: Any, size: str) -> Spec:
+        return Spec(28 * 28, 100)
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        if not spec.mean:
+            return Batch(rows.input.flatten(1).float() / 255)
+        points = rows.input
+        return Batch((points - points.new_tensor(spec.mean)) / points.new_tensor(spec.std))
+
+    def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
+        """All cases, or at most ``MOST`` of them, evenly spaced."""
+        rows = torch.linspace(0, len(data) - 1, min(len(data), MOST)).round().long()
+        yield Step(1.0, result=Setup(options, data.only(rows)))
+
+
+def learn_anew(system: Any, points: Tensor, steps: int = 0) -> Iterator[tuple[float, Any]]:
+    """A new system of the same config learns from other points, for as many ``steps`` (0: until it
+    is done): how far it is, 0..1, and the system."""
+    steps = steps or MOST_STEPS
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        twin = type(system)(system.config, replace(system.spec, cases=len(points)))
+        for progress in twin.fit(Points(points), Run(steps, batch=len(points))):
+            yield min(0.99, (progress.step + 1) / steps), twin
+    yield 1.0, twin.eval()
