@@ -28,9 +28,9 @@ class Probe:
     """What a few steps of a copy showed."""
 
     step: float  # seconds of a step
-    whole: float  # seconds after which the system is done, whatever the budget; inf: never
     look: float  # seconds a case takes when looked at
     held: int  # bytes that it keeps while another one trains
+    whole: float = math.inf  # seconds after which the system is done, whatever the budget
 
     def seconds(self, fit: Trainer, cases: int | None = None) -> float:
         """Training seconds in all, with so many ``cases`` where they are not the fit's own."""
@@ -68,7 +68,7 @@ def probe(fit: Trainer) -> Probe:
         whole = sum(took.all for took in known)
     elif most is not None:
         whole = tried[0].first + step * (most - 1)
-    return Probe(step, whole, seconds_a_case, kept)
+    return Probe(step, seconds_a_case, kept, whole)
 
 
 class Took(NamedTuple):
