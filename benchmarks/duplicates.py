@@ -123,7 +123,7 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=20_000, help="pictures, for the time")
     chosen = parser.parse_args()
-    sets = {"stamps": load.load("stamps", SIDE).image, "patches": patches()}
+    sets = {"stamps": load.load("stamps", SIDE).input, "patches": patches()}
     with watched():
         generator = torch.Generator().manual_seed(0)
         noise = torch.randint(0, 256, (chosen.count, 3, 8, 8), generator=generator).byte()

@@ -102,7 +102,7 @@ def write(world: World, folder: Path) -> Path:
 
 def highest_correlation(path: Path) -> tuple[int, float]:
     """Pairs that souron takes for copies, and the highest correlation of two thumbnails."""
-    image = load.load(str(path)).image
+    image = load.load(str(path)).input
     small = duplicates.thumbnails(image, duplicates.COARSE)
     alike = (small @ small.T).fill_diagonal_(-1)
     return len(duplicates.near(image)), float(alike.max())

@@ -90,10 +90,10 @@ def maps(threads: int) -> dict[str, Callable[[], Way]]:
 
 
 def clusterings(threads: int) -> dict[str, Callable[[], Way]]:
-    from souron.tasks.cluster import Seen, Spec
+    from souron.tasks.cluster import Spec
 
     return {
-        "k-means, souron": lambda: ours("group.kmeans", "KMeans", Seen, groups=10),
+        "k-means, souron": lambda: ours("cluster.kmeans", "KMeans", Spec, groups=10),
         "k-means, scikit-learn": lambda: theirs(
             "fit_predict", lambda seed: cluster.KMeans(10, n_init=1, random_state=seed)
         ),
