@@ -126,7 +126,7 @@ def measures(
     positive = chance(world, score)
     p = np.stack([1 - positive, positive], axis=2)
     right = (p.argmax(2) == label).astype(float)
-    at = classification.at_threshold(score > world.mu / 2, label == 1, patient, trainings=training)
+    at = classification.at_threshold(label == 1, score > world.mu / 2, patient, trainings=training)
     return {
         "accuracy": intervals.interval(right, patient, trainings=training),
         "AUC": classification.auc(p, label, patient, trainings=training),

@@ -187,8 +187,8 @@ def measures(drawn: Drawn, patients: bool) -> dict[str, Measure]:
     }
     if p.shape[2] > 2:
         return found
-    sample = classification.at_threshold(drawn.said, label == 1, groups)
-    stated = classification.at_threshold(drawn.said, label == 1, groups, STATED)
+    sample = classification.at_threshold(label == 1, drawn.said, groups)
+    stated = classification.at_threshold(label == 1, drawn.said, groups, STATED)
     return found | {
         "sensitivity": sample["sensitivity"],
         "specificity": sample["specificity"],

@@ -13,7 +13,6 @@ import importlib
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from sklearn import cluster, decomposition, manifold
 from torch import Tensor
 
 from souron.data.load import load
+from souron.evaluation.unsupervised import Points, Spec
 from souron.metrics.clustering import adjusted_rand, silhouette
 from souron.metrics.reduction import continuity, trustworthiness
 from souron.training.loop import Run
@@ -30,24 +30,12 @@ from souron.training.loop import Run
 Way = Callable[[Tensor, int], Tensor]  # points (N, D), seed -> places (N, dims) or labels (N,)
 
 
-class Points:
-    """What a system without a gradient learns from."""
-
-    def __init__(self, points: Tensor) -> None:
-        self.points = points
-
-    def all(self) -> Tensor:
-        return self.points
-
-
-def ours(module: str, name: str, spec: Any, **config: Any) -> Way:
+def ours(module: str, name: str, **config: Any) -> Way:
     found = importlib.import_module(f"souron.systems.{module}")
 
     def way(points: Tensor, seed: int) -> Tensor:
         torch.manual_seed(seed)
-        known = {"features": points.shape[1], "cases": len(points)}
-        asked = [known[field.name] for field in fields(spec)]
-        system = getattr(found, name)(found.Config(**config), spec(*asked))
+        system = getattr(found, name)(found.Config(**config), Spec(points.shape[1], len(points)))
         for _progress in system.fit(Points(points), Run(10**9)):
             pass
         return system(points)
@@ -74,34 +62,30 @@ def umap_learn() -> Way:
 
 
 def maps(threads: int) -> dict[str, Callable[[], Way]]:
-    from souron.tasks.reduce import Spec
-
     return {
-        "PCA, souron": lambda: ours("reduce.pca", "PCA", Spec),
+        "PCA, souron": lambda: ours("reduce.pca", "PCA"),
         "PCA, scikit-learn": lambda: theirs("fit_transform", lambda seed: decomposition.PCA(2)),
-        "t-SNE, souron": lambda: ours("reduce.tsne", "TSNE", Spec),
+        "t-SNE, souron": lambda: ours("reduce.tsne", "TSNE"),
         "t-SNE, scikit-learn": lambda: theirs(
             "fit_transform", lambda seed: manifold.TSNE(random_state=seed, n_jobs=threads)
         ),
         "t-SNE, openTSNE": lambda: open_tsne(threads),
-        "UMAP, souron": lambda: ours("reduce.umap", "UMAP", Spec),
+        "UMAP, souron": lambda: ours("reduce.umap", "UMAP"),
         "UMAP, umap-learn": lambda: umap_learn(),
     }
 
 
 def clusterings(threads: int) -> dict[str, Callable[[], Way]]:
-    from souron.tasks.cluster import Spec
-
     return {
-        "k-means, souron": lambda: ours("cluster.kmeans", "KMeans", Spec, groups=10),
+        "k-means, souron": lambda: ours("cluster.kmeans", "KMeans", groups=10),
         "k-means, scikit-learn": lambda: theirs(
             "fit_predict", lambda seed: cluster.KMeans(10, n_init=1, random_state=seed)
         ),
-        "Ward, souron": lambda: ours("cluster.hierarchical", "Hierarchical", Spec, groups=10),
+        "Ward, souron": lambda: ours("cluster.hierarchical", "Hierarchical", groups=10),
         "Ward, scikit-learn": lambda: theirs(
             "fit_predict", lambda seed: cluster.AgglomerativeClustering(10)
         ),
-        "HDBSCAN, souron": lambda: ours("cluster.hdbscan", "HDBSCAN", Spec),
+        "HDBSCAN, souron": lambda: ours("cluster.hdbscan", "HDBSCAN"),
         "HDBSCAN, scikit-learn": lambda: theirs(
             "fit_predict",
             lambda seed: cluster.HDBSCAN(min_cluster_size=5, n_jobs=threads, copy=True),

@@ -185,7 +185,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="finite"):
         auc(two([0.1, math.nan]), [0, 1])
     with pytest.raises(ValueError, match="do not fit"):
-        at_threshold(np.ones((2, 3)), [True, False])
+        at_threshold([True, False], np.ones((2, 3)))
     with pytest.raises(ValueError, match="prevalence"):
         at_threshold([True, False], [True, False], prevalence=1.0)
 
@@ -258,21 +258,21 @@ def test_of_three_labels_none_is_the_positive_one():
 
 def test_the_threshold_lies_midway_where_youdens_index_is_highest():
     score, truly = [0.1, 0.2, 0.6, 0.8], [False, False, True, True]
-    assert choose_threshold(score, truly) == pytest.approx(0.4)
+    assert choose_threshold(truly, score) == pytest.approx(0.4)
 
 
 def test_of_equally_good_thresholds_the_one_nearest_to_a_half_is_taken():
     score, truly = [0.1, 0.3, 0.8, 0.9], [False, True, False, True]  # 0.2 and 0.85 alike
-    assert choose_threshold(score, truly) == pytest.approx(0.2)
+    assert choose_threshold(truly, score) == pytest.approx(0.2)
     score = [0.1, 0.2, 0.5, 0.9]  # 0.15 and 0.7
-    assert choose_threshold(score, truly) == pytest.approx(0.7)
+    assert choose_threshold(truly, score) == pytest.approx(0.7)
 
 
 @pytest.mark.parametrize("wish", [0.0, 0.5, 0.75, 0.8, 1.0])
 def test_the_highest_threshold_that_finds_enough(wish, rng):
     truly = np.arange(40) % 2 == 0
     score = np.round(rng.random(40), 1)
-    threshold = choose_threshold(score, truly, wish)
+    threshold = choose_threshold(truly, score, wish)
     assert (score[truly] >= threshold).mean() >= wish
     higher = score[score > threshold].min()  # the next cut leaves out the values up to here
     assert wish == 0 or (score[truly] > higher).mean() < wish
@@ -281,23 +281,23 @@ def test_the_highest_threshold_that_finds_enough(wish, rng):
 def test_a_threshold_divides_even_neighbouring_numbers_and_ties():
     low = 0.5
     high = np.nextafter(low, 1)
-    threshold = choose_threshold([low, high], [False, True])
+    threshold = choose_threshold([False, True], [low, high])
     assert low < threshold <= high
-    assert choose_threshold([0.0, 0.0, 0.0], [True, False, True]) == 0.0
-    assert choose_threshold([0.3, 0.4], [True, True]) == 0.5
+    assert choose_threshold([True, False, True], [0.0, 0.0, 0.0]) == 0.0
+    assert choose_threshold([True, True], [0.3, 0.4]) == 0.5
     with pytest.raises(ValueError, match="sensitivity"):
-        choose_threshold([0.3, 0.4], [True, False], 90)
+        choose_threshold([True, False], [0.3, 0.4], 90)
 
 
 def test_the_curve_is_scikit_learns(rng):
     truly = rng.random(50) < 0.4
     score = np.round(rng.random(50), 1)
-    false, found = roc(score, truly)
+    false, found = roc(truly, score)
     expected_false, expected_found, _cut = roc_curve(truly, score, drop_intermediate=False)
     assert false == pytest.approx(expected_false) and found == pytest.approx(expected_found)
     assert np.trapezoid(found, false) == pytest.approx(roc_auc_score(truly, score))
     with pytest.raises(ValueError, match="positive and negative"):
-        roc([0.1], [True])
+        roc([True], [0.1])
 
 
 # at a threshold
@@ -309,14 +309,14 @@ TRULY = np.repeat([True, True, False, False], [8, 2, 6, 24])
 
 def test_figures_of_a_table_by_hand():
     """8 found, 2 missed, 6 false alarms, 24 spared."""
-    found = at_threshold(SAID, TRULY)
+    found = at_threshold(TRULY, SAID)
     values = [(one.value, one.n) for one in found.values()]
     assert values == [
         (8 / 10, 10), (24 / 30, 30), (8 / 14, 14), (24 / 26, 26), (pytest.approx(0.8), 40)
     ]  # fmt: skip
     assert found["sensitivity"] == intervals.proportion_interval(8, 10)
     assert found["positive predictive value"] == intervals.proportion_interval(8, 14)
-    stated = at_threshold(SAID, TRULY, prevalence=0.01)
+    stated = at_threshold(TRULY, SAID, prevalence=0.01)
     assert stated["positive predictive value"].value == pytest.approx(0.008 / (0.008 + 0.198))
     assert stated["negative predictive value"].value == pytest.approx(0.792 / (0.792 + 0.002))
     assert stated["positive predictive value"].n == 40
@@ -325,8 +325,8 @@ def test_figures_of_a_table_by_hand():
 @pytest.mark.parametrize("prevalence", [None, 0.02, 0.4])
 def test_pseudo_scores_have_the_figures_as_their_means(prevalence, rng):
     said, truly = rng.random((3, 60)) < 0.4, rng.random(60) < 0.3
-    found = at_threshold(said, truly, prevalence=prevalence)
-    scores = threshold_scores(said, truly, prevalence)
+    found = at_threshold(truly, said, prevalence=prevalence)
+    scores = threshold_scores(truly, said, prevalence)
     assert scores.keys() == found.keys()
     for name, values in scores.items():
         assert values.shape == (3, 60)
@@ -338,7 +338,7 @@ def test_pseudo_scores_have_the_figures_as_their_means(prevalence, rng):
 def test_their_spread_is_the_delta_methods(prevalence):
     """Of 300 times as many cases, where the delta method is exact."""
     said, truly = np.tile(SAID, 300), np.tile(TRULY, 300)
-    scores = threshold_scores(said, truly, prevalence)
+    scores = threshold_scores(truly, said, prevalence)
     se, sp = 0.16 / 3000, 0.16 / 9000
     ppv = 8 / 14
     expected = ppv * (1 - ppv) / (14 * 300)
@@ -350,7 +350,7 @@ def test_their_spread_is_the_delta_methods(prevalence):
     assert found == pytest.approx(expected, rel=0.01)
     balanced = stats_variance.spread(scores["balanced accuracy"])[0]
     assert balanced == pytest.approx((se + sp) / 4, rel=0.01)
-    one = at_threshold(said, truly, prevalence=prevalence)["positive predictive value"]
+    one = at_threshold(truly, said, prevalence=prevalence)["positive predictive value"]
     assert (one.high - one.low) / (2 * 1.96) == pytest.approx(math.sqrt(found), rel=0.02)
 
 
@@ -358,8 +358,8 @@ def test_groups_of_one_case_change_next_to_nothing(rng):
     said, truly = rng.random(200) < 0.4, rng.random(200) < 0.3
     single = np.arange(200)
     for prevalence in (None, 0.1):
-        alone = at_threshold(said, truly, prevalence=prevalence)
-        grouped = at_threshold(said, truly, single, prevalence)
+        alone = at_threshold(truly, said, prevalence=prevalence)
+        grouped = at_threshold(truly, said, single, prevalence)
         for name, one in alone.items():
             assert (grouped[name].value, grouped[name].n) == (pytest.approx(one.value), one.n)
             assert grouped[name].low == pytest.approx(one.low, abs=0.005)
@@ -372,8 +372,8 @@ def test_patients_who_share_errors_widen_every_interval(rng):
     said, truly = np.repeat(SAID, 5), np.repeat(TRULY, 5)
     patient = np.repeat(np.arange(40), 5)
     for prevalence in (None, 0.1):
-        blind = at_threshold(said, truly, prevalence=prevalence)
-        aware = at_threshold(said, truly, patient, prevalence)
+        blind = at_threshold(truly, said, prevalence=prevalence)
+        aware = at_threshold(truly, said, patient, prevalence)
         for name, one in blind.items():
             assert aware[name].value == pytest.approx(one.value)
             assert aware[name].high - aware[name].low > 1.5 * (one.high - one.low)
@@ -384,13 +384,13 @@ def test_patients_with_both_kinds_of_case_bind_sensitivity_to_specificity(rng):
     truly = np.tile([True, False], 100)
     patient = np.repeat(np.arange(100), 2)
     bold = np.repeat(rng.random(100) < 0.5, 2)
-    opposed = at_threshold(bold, truly, patient)["balanced accuracy"]
+    opposed = at_threshold(truly, bold, patient)["balanced accuracy"]
     assert opposed.value == 0.5
     assert opposed.high - opposed.low < 0.02
     able = np.repeat(rng.random(100) < 0.5, 2) == truly  # right of both cases, or of neither
-    aware = at_threshold(np.where(np.repeat(rng.random(100) < 0.5, 2), truly, ~truly), truly,
+    aware = at_threshold(truly, np.where(np.repeat(rng.random(100) < 0.5, 2), truly, ~truly),
                          patient)["balanced accuracy"]  # fmt: skip
-    blind = at_threshold(able, truly)["balanced accuracy"]
+    blind = at_threshold(truly, able)["balanced accuracy"]
     assert aware.high - aware.low > 1.2 * (blind.high - blind.low)
 
 
@@ -404,20 +404,20 @@ def test_nothing_missed_and_no_false_alarm_still_leave_room():
 
 
 def test_a_class_that_is_missing_leaves_its_figures_open():
-    found = at_threshold([True, False, True], [True, True, True], prevalence=0.1)
+    found = at_threshold([True, True, True], [True, False, True], prevalence=0.1)
     assert found["sensitivity"].value == pytest.approx(2 / 3)
     for name in found.keys() - {"sensitivity"}:
         assert math.isnan(found[name].value), name
         assert (found[name].low, found[name].high) == (0.0, 1.0)
-    never = at_threshold([False, False], [True, False], groups=["a", "b"])
+    never = at_threshold([True, False], [False, False], groups=["a", "b"])
     assert math.isnan(never["positive predictive value"].value)
     assert never["positive predictive value"].n == never["positive predictive value"].groups == 0
-    assert "positive predictive value" not in threshold_scores([False, False], [True, False])
+    assert "positive predictive value" not in threshold_scores([True, False], [False, False])
 
 
 def test_repeats_that_never_call_positive_do_not_spoil_the_others():
     said = np.stack([SAID, np.zeros(40, dtype=bool)])
-    found = at_threshold(said, TRULY)["positive predictive value"]
+    found = at_threshold(TRULY, said)["positive predictive value"]
     assert found.value == pytest.approx(8 / 14) and found.n == 7
     assert 0 < found.low < found.value < found.high < 1
 

@@ -251,7 +251,7 @@ def test_mistakes_are_the_surest_first(run):
     tiles = classify_section._mistakes(run.test, run.answers[0]["probability"])["tiles"]
     assert len(tiles) == 5
     assert tiles[0].file == run.test.file[2]
-    assert tiles[0].lines[1] == "truly: $x^2$ & co"
+    assert tiles[0].lines[1] == "true: $x^2$ & co"
 
 
 def test_the_report_is_in_japanese_where_that_is_the_language(run, monkeypatch):
@@ -413,8 +413,8 @@ def test_disagreements_show_what_each_system_said(comparison, cases):
     shown = classify_section._disagreements(comparison)
     [tile] = shown["tiles"]
     assert tile["file"] == cases.file[7]
-    assert tile["said"][1] == ("cnn", "猫 (2/3)", False)
-    assert tile["said"][0] == ("resnet18", LABELS[3][:14] + "…", True)
+    assert tile["predicted"][1] == ("cnn", "猫 (2/3)", False)
+    assert tile["predicted"][0] == ("resnet18", LABELS[3][:14] + "…", True)
     assert "98.3 % of the cases all say the same" in shown["caption"]
 
 

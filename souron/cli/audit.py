@@ -35,7 +35,7 @@ def audit_(
         Argument(metavar="RUN|FILES", help=N_("a run's folder; or pictures, folders, globs")),
     ] = None,
     n: Annotated[
-        int | None, Option(metavar="N", help=N_("pictures to draw and compare; 256 if not said"))
+        int | None, Option(metavar="N", help=N_("pictures to draw and compare (default 256)"))
     ] = None,
     seed: options.Seed = None,
     device: options.Device = None,

@@ -81,7 +81,7 @@ def show_(
     system: options.System,
     depth: Annotated[
         int | None,
-        Option(min=1, metavar="N", help=N_("levels of parts within parts; what fits if not said")),
+        Option(min=1, metavar="N", help=N_("levels of parts within parts (default: what fits)")),
     ] = None,
 ) -> None:
     entry, size = registry.find(system or "")

@@ -84,24 +84,24 @@ def serve(
     ] = False,
     host: Annotated[
         str,
-        Option(metavar="ADDRESS", help=N_("127.0.0.1 if not said: this computer alone; others need "
+        Option(metavar="ADDRESS", help=N_("default 127.0.0.1: this computer alone; others need "
                                           "the token that is shown")),
     ] = "127.0.0.1",
     port: Annotated[
-        int, Option(min=0, max=65535, metavar="N", help=N_("8000 if not said; 0: any"))
+        int, Option(min=0, max=65535, metavar="N", help=N_("default 8000; 0: any"))
     ] = 8000,
     workers: cli_options.Workers = None,
     batch: Annotated[
         int | None,
-        Option(min=1, metavar="N", help=N_("cases through the network together; 32 if not said")),
+        Option(min=1, metavar="N", help=N_("cases through the network together (default 32)")),
     ] = None,
     timeout: Annotated[
         float | None,
         Option(min=0.1, metavar="S",
-               help=N_("seconds for a request to arrive, and for its answer; 30 if not said")),
+               help=N_("seconds for a request to arrive, and for its answer (default 30)")),
     ] = None,
     limit: Annotated[
-        int | None, Option(min=1, metavar="MB", help=N_("the largest file, in MB; 20 if not said"))
+        int | None, Option(min=1, metavar="MB", help=N_("the largest file, in MB (default 20)"))
     ] = None,
 ) -> None:  # fmt: skip
     name = system or model
@@ -139,7 +139,7 @@ def tell_address(addresses: list[str], token: str) -> None:
 )
 def studio(
     port: Annotated[
-        int, Option(min=0, max=65535, metavar="N", help=N_("7860 if not said; 0: any"))
+        int, Option(min=0, max=65535, metavar="N", help=N_("default 7860; 0: any"))
     ] = 7860,
     root: Annotated[
         list[str] | None,

@@ -71,13 +71,9 @@ Epochs = Annotated[
 Time = Annotated[
     str | None, Option(metavar="T", help=N_("training time: 90 (seconds), 90s, 5min, 1h"))
 ]
-Seed = Annotated[
-    int | None, Option(min=0, metavar="N", help=N_("what chance starts from; 0 if not said"))
-]
+Seed = Annotated[int | None, Option(min=0, metavar="N", help=N_("random seed (default 0)"))]
 Device = Annotated[str | None, Option(metavar="X", help=N_("auto, cpu, cuda, cuda:1, mps"))]
-Workers = Annotated[
-    int | None, Option(min=1, metavar="N", help=N_("cores to use; all if not said"))
-]
+Workers = Annotated[int | None, Option(min=1, metavar="N", help=N_("cores to use (default all)"))]
 Resume = Annotated[
     str | None,
     Option(metavar="RUN", help=N_("go on with an interrupted run; without a folder the latest")),
@@ -86,7 +82,7 @@ Group = Annotated[
     str | None,
     Option(
         metavar="G",
-        help=N_("how to know a patient's pictures: a column, a pattern for file names, or none"),
+        help=N_("which pictures are of one patient: a column, a pattern for file names, or none"),
     ),
 ]
 AllowLeak = Annotated[
@@ -108,11 +104,11 @@ Side = Annotated[
         "--imgsz",
         min=4,
         metavar="N",
-        help=N_("the pictures' side in pixels; the data's own if not said"),
+        help=N_("the pictures' side in pixels (default: the data's own)"),
     ),
 ]
 Project = Annotated[
-    str | None, Option(metavar="FOLDER", help=N_("where run folders go; runs if not said"))
+    str | None, Option(metavar="FOLDER", help=N_("where run folders go (default runs)"))
 ]
 Fields = Annotated[list[str] | None, Option("--set", hidden=True)]
 Open = Annotated[bool, Option("--open", help=N_("open the page in the browser"))]

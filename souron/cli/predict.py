@@ -81,7 +81,7 @@ def predict(
         bool, Option("--pretrained", help=N_("use the system's published weights"))
     ] = False,
     top: Annotated[
-        int, Option(min=1, metavar="N", help=N_("labels for each file; 5 if not said"))
+        int, Option(min=1, metavar="N", help=N_("labels for each file (default 5)"))
     ] = 5,
     csv: Annotated[bool, Option("--csv", help=N_("print file,rank,label,probability"))] = False,
     out: Annotated[
@@ -240,7 +240,7 @@ def generate(
         Argument(metavar="RUN", help=N_("a run's folder"), autocompletion=cli_options.complete_run),
     ] = None,
     model: cli_options.Model = None,
-    n: Annotated[int | None, Option(metavar="N", help=N_("pictures; 64 if not said"))] = None,
+    n: Annotated[int | None, Option(metavar="N", help=N_("pictures (default 64)"))] = None,
     seed: cli_options.Seed = None,
     first: Annotated[
         int | None, Option(metavar="N", help=N_("the first picture's number, to go on; 0"))
@@ -255,7 +255,7 @@ def generate(
         int | None, Option(metavar="N", help=N_("also a moving picture that walks between N"))
     ] = None,
     out: Annotated[
-        str | None, Option(metavar="FOLDER", help=N_("where to; a new folder in RUN if not said"))
+        str | None, Option(metavar="FOLDER", help=N_("output folder (default: a new one in RUN)"))
     ] = None,
     device: cli_options.Device = None,
     workers: cli_options.Workers = None,

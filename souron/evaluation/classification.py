@@ -43,8 +43,8 @@ def decide(
     probability, label = probabilities(system, val), val.target.numpy()
     threshold = 0.5
     if positive is not None:
-        sure, truly = probability[:, positive], label == positive
-        threshold = classification.choose_threshold(sure, truly, sensitivity)
+        sure, y_true = probability[:, positive], label == positive
+        threshold = classification.choose_threshold(y_true, sure, sensitivity)
     return {"threshold": threshold, "temperature": calibration.temperature(probability, label)}
 
 
@@ -198,9 +198,9 @@ def measures(
     found = _of(probability, label, groups, training)
     if positive is not None and "threshold" in seeds[0]:
         predicted = probability[..., positive] >= stacked(seeds, "threshold")
-        truly = label == positive
+        y_true = label == positive
         found |= classification.at_threshold(
-            predicted, truly, groups, prevalence, trainings=training
+            y_true, predicted, groups, prevalence, trainings=training
         )
     return found
 
@@ -216,14 +216,16 @@ def result(
     predictive: list[tuple[float, Measure, Measure]] = []
     curve = None
     if positive is not None:
-        sure, truly = probability[..., positive], label == positive
+        sure, y_true = probability[..., positive], label == positive
         predicted = sure >= thresholds
         for share in sorted({*PREVALENCES, *([prevalence] if prevalence else [])}):
-            there = classification.at_threshold(predicted, truly, groups, share, trainings=training)
+            there = classification.at_threshold(
+                y_true, predicted, groups, share, trainings=training
+            )
             at_share = [there[f"{sign} predictive value"] for sign in ("positive", "negative")]
             predictive.append((share, at_share[0], at_share[1]))
-        if truly.any() and not truly.all():
-            curve = classification.roc(sure[0], truly)
+        if y_true.any() and not y_true.all():
+            curve = classification.roc(y_true, sure[0])
     cooled = _cooled(probability, temperatures)
     sizes, more = _sizes(trainings, groups)
     heat = seeds[0].get("heat")
@@ -254,8 +256,8 @@ def _of(
     whose: NDArray[np.int64] | None,
 ) -> dict[str, Measure]:
     """``probability`` (repeats, cases, labels), by the training ``whose`` (repeats, cases)"""
-    truly = torch.from_numpy(label)
-    each = [score(torch.from_numpy(one), truly) for one in probability]
+    y_true = torch.from_numpy(label)
+    each = [score(torch.from_numpy(one), y_true) for one in probability]
     tables = {name: np.stack([one[name].numpy() for one in each]) for name in each[0]}
     return {
         "accuracy": intervals.interval(tables["accuracy"], groups, trainings=whose),

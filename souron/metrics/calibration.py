@@ -44,12 +44,12 @@ def temperature(probability: ArrayLike, label: ArrayLike) -> float:
     lost in many. 1.0 without cases, and where all labels are always equally probable.
     ``benchmarks/temperature.py`` shows what it saves.
     """
-    logits, truly = _logits(probability, label)
-    row = np.arange(len(truly))
+    logits, y_true = _logits(probability, label)
+    row = np.arange(len(y_true))
 
     def loss(log_t: float) -> float:
-        said = log_softmax(logits / np.exp(log_t), axis=1)[row, truly].sum()
-        return (log_t / SPREAD) ** 2 / 2 - float(said)
+        log_likelihood = log_softmax(logits / np.exp(log_t), axis=1)[row, y_true].sum()
+        return (log_t / SPREAD) ** 2 / 2 - float(log_likelihood)
 
     # both parts are convex in 1 / T down to T = 1 / e: there is one minimum above it
     ends = float(np.log(COLDEST)), float(np.log(HOTTEST))
@@ -75,8 +75,8 @@ def brier(probability: ArrayLike, label: ArrayLike) -> Scores:
     (Brier, "Verification of forecasts expressed in terms of probability", 1950). (cases, labels) ->
     (cases,), (repeats, cases, labels) -> (repeats, cases).
     """
-    table, truly = _checked(probability, label)
-    return ((table - np.eye(table.shape[-1])[truly]) ** 2).sum(-1)
+    table, y_true = _checked(probability, label)
+    return ((table - np.eye(table.shape[-1])[y_true]) ** 2).sum(-1)
 
 
 def expected_error(probability: ArrayLike, label: ArrayLike, bins: int = 15) -> float:
@@ -104,7 +104,7 @@ def curve(
     groups: Sequence[Any] | None = None,
     level: float = 0.95,
 ) -> list[Bin]:
-    """How often the most probable label is right, by how probable it was said to be.
+    """How often the most probable label is right, by the predicted probability.
 
     At most ``bins`` bins with about as many cases each, ten cases at least; equally sure cases stay
     together. ``groups`` (cases,) name the patients that the intervals count; repeats of one case
@@ -134,25 +134,25 @@ def _binned(confidence: Scores, bins: int) -> list[NDArray[np.int64]]:
 
 def _answers(probability: ArrayLike, label: ArrayLike) -> tuple[Scores, Scores, NDArray[np.int64]]:
     """Of every answer: how sure, right (1) or wrong (0), and of which case; (answers,) each."""
-    table, truly = _checked(probability, label)
+    table, y_true = _checked(probability, label)
     if not table.size:
         raise ValueError("there are no cases")
-    confidence, right = table.max(-1), table.argmax(-1) == truly
-    case = np.broadcast_to(np.arange(len(truly)), confidence.shape)
+    confidence, right = table.max(-1), table.argmax(-1) == y_true
+    case = np.broadcast_to(np.arange(len(y_true)), confidence.shape)
     return confidence.ravel(), right.ravel().astype(np.float64), case.ravel()
 
 
 def _logits(probability: ArrayLike, label: ArrayLike) -> tuple[Scores, NDArray[np.int64]]:
-    table, truly = _checked(probability, label)
+    table, y_true = _checked(probability, label)
     if table.ndim != 2:
         raise ValueError("each training has a temperature of its own: (cases, labels)")
-    return np.log(np.maximum(table, LEAST)), truly
+    return np.log(np.maximum(table, LEAST)), y_true
 
 
 def _checked(probability: ArrayLike, label: ArrayLike) -> tuple[Scores, NDArray[np.int64]]:
-    table, truly = np.asarray(probability, dtype=np.float64), np.asarray(label)
-    if table.ndim not in (2, 3) or truly.shape != table.shape[-2:-1]:
-        raise ValueError(f"probabilities {table.shape} do not fit labels {truly.shape}")
+    table, y_true = np.asarray(probability, dtype=np.float64), np.asarray(label)
+    if table.ndim not in (2, 3) or y_true.shape != table.shape[-2:-1]:
+        raise ValueError(f"probabilities {table.shape} do not fit labels {y_true.shape}")
     if not np.isfinite(table).all():
         raise ValueError("probabilities must be finite")
-    return table, truly.astype(np.int64)
+    return table, y_true.astype(np.int64)

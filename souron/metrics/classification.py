@@ -58,13 +58,13 @@ def auc_scores(
     the labels that occur of each against the rest. ``groups`` (cases,) name the patients, of whom
     few in a label make the spread wider. Raises ValueError where only one label occurs.
     """
-    table, truly = _probabilities(probability, label)
+    table, y_true = _probabilities(probability, label)
     labels = table.shape[2]
-    present = [c for c in range(labels) if 0 < (truly == c).sum() < len(truly)]
+    present = [c for c in range(labels) if 0 < (y_true == c).sum() < len(y_true)]
     if not present:
         raise ValueError("cases of one label only: there is nothing to tell apart")
     chosen = [1] if labels == 2 else present
-    each = [[_components(row[:, c], truly == c, groups) for row in table] for c in chosen]
+    each = [[_components(row[:, c], y_true == c, groups) for row in table] for c in chosen]
     return np.mean(each, axis=0)
 
 
@@ -84,17 +84,17 @@ def auc(
     little of how much an area near 1 varies.
     Where only one label occurs: not a number, 0 to 1, of no case.
     """
-    truly = np.asarray(label)
+    y_true = np.asarray(label)
     try:
-        scores = auc_scores(probability, truly, groups)
+        scores = auc_scores(probability, y_true, groups)
     except ValueError:
-        if len(np.unique(truly)) > 1:
+        if len(np.unique(y_true)) > 1:
             raise
         return _unknown(groups)
-    chosen = np.unique(truly)[-1:] if np.asarray(probability).shape[-1] == 2 else np.unique(truly)
-    most = sum(_worth(None, truly == c) for c in chosen)
-    units = sum(_worth(groups, truly == c) for c in chosen)
-    freedom = _freedom(scores.mean(0), truly, groups)
+    chosen = np.unique(y_true)[-1:] if np.asarray(probability).shape[-1] == 2 else np.unique(y_true)
+    most = sum(_worth(None, y_true == c) for c in chosen)
+    units = sum(_worth(groups, y_true == c) for c in chosen)
+    freedom = _freedom(scores.mean(0), y_true, groups)
     return intervals.share_interval(scores, groups, level, most, units, trainings, freedom)
 
 
@@ -111,18 +111,18 @@ def positive_class(labels: Sequence[str]) -> int:
 
 
 def choose_threshold(
-    probability: ArrayLike, truly: ArrayLike, sensitivity: float | None = None
+    y_true: ArrayLike, probability: ArrayLike, sensitivity: float | None = None
 ) -> float:
-    """The threshold from which on a case is said to be positive, chosen on validation cases.
+    """The threshold from which on a case is predicted positive, chosen on validation cases.
 
-    ``probability`` (cases,) of the positive class, ``truly`` (cases,) whether it is. Without
+    ``probability`` (cases,) of the positive class, ``y_true`` (cases,) whether it is. Without
     ``sensitivity`` the one with the highest sensitivity + specificity (Youden, "Index for rating
     diagnostic tests", 1950), and of several the one nearest to 0.5; else the highest one that
     finds this share of the positive cases. It lies midway between two values that occur, the
     lowest midway between 0 and the least. 0.5 where a class is missing. Apply it in float64, as
     ``probability >= threshold``. Raises ValueError where the sensitivity is not in 0..1.
     """
-    score, positive = _scores_and_truth(probability, truly)
+    score, positive = _scores_and_truth(y_true, probability)
     if sensitivity is not None and not 0 <= sensitivity <= 1:
         raise ValueError(f"a sensitivity is in 0..1, not {sensitivity}")
     if positive.all() or not positive.any():
@@ -141,14 +141,14 @@ def choose_threshold(
 
 
 def threshold_scores(
-    said: ArrayLike, truly: ArrayLike, prevalence: float | None = None
+    y_true: ArrayLike, y_pred: ArrayLike, prevalence: float | None = None
 ) -> dict[str, Scores]:
     """Pseudo-scores (repeats, cases) of ``at_threshold``'s figures, for ``verdict.difference``.
 
     A figure that no case speaks of is left out. Raises ValueError where the prevalence is not
     between 0 and 1.
     """
-    called, positive = _said_and_truth(said, truly)
+    called, positive = _predicted_and_true(y_true, y_pred)
     _check_prevalence(prevalence)
     right = (called == positive).astype(float)
     found: dict[str, Scores] = {}
@@ -182,8 +182,8 @@ def threshold_scores(
 
 
 def at_threshold(
-    said: ArrayLike,
-    truly: ArrayLike,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
     groups: Sequence[Any] | None = None,
     prevalence: float | None = None,
     level: float = 0.95,
@@ -191,7 +191,8 @@ def at_threshold(
 ) -> dict[str, Measure]:
     """What a threshold makes of the cases: sensitivity, specificity, predictive values, balance.
 
-    ``said`` (cases,) or (repeats, cases): was the case called positive? ``truly`` (cases,): is it?
+    ``y_true`` (cases,): is the case positive? ``y_pred`` (cases,) or (repeats, cases): was it
+    predicted so?
     ``groups`` and ``trainings`` are those of ``auc``.
     The predictive values are those at ``prevalence``, by Bayes' rule from sensitivity and
     specificity, or without it the shares among the cases that were called so, of several repeats
@@ -200,7 +201,7 @@ def at_threshold(
     of no case is not a number, 0 to 1. Raises ValueError where the prevalence is not between 0
     and 1.
     """
-    called, positive = _said_and_truth(said, truly)
+    called, positive = _predicted_and_true(y_true, y_pred)
     _check_prevalence(prevalence)
     right = called == positive
     whose = None if trainings is None else np.asarray(trainings)
@@ -225,13 +226,13 @@ def at_threshold(
     }
 
 
-def roc(score: ArrayLike, truly: ArrayLike) -> tuple[Scores, Scores]:
+def roc(y_true: ArrayLike, score: ArrayLike) -> tuple[Scores, Scores]:
     """The curve's points, from (0, 0) to (1, 1): false positive rates and sensitivities, (points,).
 
     One point for each value that occurs in ``score`` (cases,), so that ties make a slope. Raises
     ValueError where a class is missing.
     """
-    score, positive = _scores_and_truth(score, truly)
+    score, positive = _scores_and_truth(y_true, score)
     if positive.all() or not positive.any():
         raise ValueError("a ROC curve needs positive and negative cases")
     cut = np.unique(score)[::-1]
@@ -256,14 +257,14 @@ def _freedom(scores: Scores, label: NDArray[Any], groups: Sequence[Any] | None) 
     return total**2 / doubt if doubt else math.inf
 
 
-def _components(score: Scores, truly: Truth, groups: Sequence[Any] | None) -> Scores:
+def _components(score: Scores, y_true: Truth, groups: Sequence[Any] | None) -> Scores:
     """(cases,): DeLong's structural components, stretched to a mean over all cases."""
     above = rankdata(score)
-    above[truly] -= rankdata(score[truly])  # negatives below each positive
-    above[~truly] -= rankdata(score[~truly])  # positives below each negative
-    share = np.where(truly, above / (~truly).sum(), 1 - above / truly.sum())
-    value = share[truly].mean()
-    factor = np.where(truly, _factor(truly, groups), _factor(~truly, groups))
+    above[y_true] -= rankdata(score[y_true])  # negatives below each positive
+    above[~y_true] -= rankdata(score[~y_true])  # positives below each negative
+    share = np.where(y_true, above / (~y_true).sum(), 1 - above / y_true.sum())
+    value = share[y_true].mean()
+    factor = np.where(y_true, _factor(y_true, groups), _factor(~y_true, groups))
     return value + factor * (share - value)
 
 
@@ -281,7 +282,7 @@ def _factor(chosen: Truth, groups: Sequence[Any] | None = None) -> float:
     return share * math.sqrt((n - 1) / n * m / (m - 1)) if m > 1 else share
 
 
-def _worth(groups: Sequence[Any] | None, truly: Truth) -> float:
+def _worth(groups: Sequence[Any] | None, y_true: Truth) -> float:
     """The largest number of independent cases of a share that has the variance of an AUC.
 
     Hanley and McNeil's variance is a (1 - a) (1 + (m - 1) u + (n - 1) v) / (m n), with u + v from
@@ -289,7 +290,7 @@ def _worth(groups: Sequence[Any] | None, truly: Truth) -> float:
     for an effect size measure based on the Mann-Whitney statistic. Part 2", 2006,
     https://doi.org/10.1002/sim.2324). Of several areas the sizes add up, as if independent.
     """
-    m, n = _patients(groups, truly), _patients(groups, ~truly)
+    m, n = _patients(groups, y_true), _patients(groups, ~y_true)
     return m * n / (1 + (m + n - 2) / 4)
 
 
@@ -303,17 +304,17 @@ def _among(
 
 
 def _predictive(
-    said: Truth, truly: Truth, groups: Sequence[Any] | None, level: float, whose: Whose
+    y_pred: Truth, y_true: Truth, groups: Sequence[Any] | None, level: float, whose: Whose
 ) -> Measure:
-    """The share of truly among said (repeats, cases)."""
-    if not said.any():
+    """The share of true ones among those predicted (repeats, cases)."""
+    if not y_pred.any():
         return _unknown(groups)
-    if len(said) == 1 and whose is None:
-        return intervals.interval(said == truly, groups, level, among=said[0])
-    scores = threshold_scores(said, truly)["positive predictive value"]
-    drawn = _patients(groups, np.any(said, axis=0))
+    if len(y_pred) == 1 and whose is None:
+        return intervals.interval(y_pred == y_true, groups, level, among=y_pred[0])
+    scores = threshold_scores(y_true, y_pred)["positive predictive value"]
+    drawn = _patients(groups, np.any(y_pred, axis=0))
     found = intervals.share_interval(scores, groups, level, units=drawn, trainings=whose)
-    count = round(float(said.sum(1).mean()))
+    count = round(float(y_pred.sum(1).mean()))
     return Measure(found.value, found.low, found.high, count, None if groups is None else drawn)
 
 
@@ -360,10 +361,10 @@ def _length(a: float, b: float, together: float) -> float:
     return math.sqrt(max(a * a + b * b + 2 * together * a * b, 0.0))
 
 
-def _correlation(right: Truth, truly: Truth, groups: Sequence[Any] | None, whose: Whose) -> float:
+def _correlation(right: Truth, y_true: Truth, groups: Sequence[Any] | None, whose: Whose) -> float:
     """Of the errors of sensitivity and specificity, by patients and trainings that share both."""
-    one = _stretched(right.astype(float), truly)
-    other = _stretched(right.astype(float), ~truly)
+    one = _stretched(right.astype(float), y_true)
+    other = _stretched(right.astype(float), ~y_true)
     variances = [variance.spread(scores, groups, whose)[0] for scores in (one, other, one + other)]
     of_one, of_other, of_both = variances
     if not 0 < of_one * of_other < math.inf:
@@ -396,16 +397,16 @@ def _probabilities(probability: ArrayLike, label: ArrayLike) -> tuple[Scores, ND
     """(repeats, cases, labels) and (cases,)."""
     table = np.asarray(probability, dtype=np.float64)
     table = table[None] if table.ndim == 2 else table
-    truly = np.asarray(label)
-    if table.ndim != 3 or truly.shape != table.shape[1:2] or not table.size:
-        raise ValueError(f"probabilities {table.shape} do not fit labels {truly.shape}")
+    y_true = np.asarray(label)
+    if table.ndim != 3 or y_true.shape != table.shape[1:2] or not table.size:
+        raise ValueError(f"probabilities {table.shape} do not fit labels {y_true.shape}")
     if not np.isfinite(table).all():
         raise ValueError("probabilities must be finite")
-    return table, truly
+    return table, y_true
 
 
-def _scores_and_truth(score: ArrayLike, truly: ArrayLike) -> tuple[Scores, Truth]:
-    values, positive = np.asarray(score, dtype=np.float64), np.asarray(truly, dtype=bool)
+def _scores_and_truth(y_true: ArrayLike, score: ArrayLike) -> tuple[Scores, Truth]:
+    values, positive = np.asarray(score, dtype=np.float64), np.asarray(y_true, dtype=bool)
     if values.ndim != 1 or values.shape != positive.shape:
         raise ValueError(f"scores {values.shape} do not fit the truth {positive.shape}")
     if not np.isfinite(values).all():
@@ -413,9 +414,9 @@ def _scores_and_truth(score: ArrayLike, truly: ArrayLike) -> tuple[Scores, Truth
     return values, positive
 
 
-def _said_and_truth(said: ArrayLike, truly: ArrayLike) -> tuple[Truth, Truth]:
-    called = np.atleast_2d(np.asarray(said, dtype=bool))
-    positive = np.asarray(truly, dtype=bool)
+def _predicted_and_true(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Truth, Truth]:
+    called = np.atleast_2d(np.asarray(y_pred, dtype=bool))
+    positive = np.asarray(y_true, dtype=bool)
     if called.ndim != 2 or positive.shape != called.shape[1:]:
         raise ValueError(f"answers {called.shape} do not fit the truth {positive.shape}")
     return called, positive

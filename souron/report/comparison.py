@@ -68,6 +68,13 @@ def comparison_report(record: "ComparisonRecord") -> Path:
             plots.learning_curves(ordered, follows, "examples", examples),
             _("learning curves of all systems against training examples seen"),
         ),
+        "complexity": any(row.parameters or row.flops for row in record.rows)
+        and plot(
+            plots.complexity(record.rows),
+            _("{measure} against parameters and against FLOPs").format(
+                measure=registry.metric(measure).title
+            ),
+        ),
         "further": [
             {
                 "name": registry.metric(name).title,
@@ -78,7 +85,8 @@ def comparison_report(record: "ComparisonRecord") -> Path:
             for name, ranking in record.further.items()
         ],
     }
-    left_out = {"time" if name == "race" else name for name, part in parts.items() if not part}
+    heading_of = {"race": "time", "complexity": "size"}
+    left_out = {heading_of.get(name, name) for name, part in parts.items() if not part}
     text = page(
         "comparison.html",
         title=_("{count} systems on {data}").format(count=len(names), data=record.data)
@@ -88,7 +96,7 @@ def comparison_report(record: "ComparisonRecord") -> Path:
         sentence=record.sentence,
         notes=[*leaks(record), *([few_cases(record.cases)] if record.cases < SMALL_TEST else [])],
         facts=[
-            Fact(_("test cases"), units.whole(record.cases)),
+            Fact(_("cases"), units.whole(record.cases)),
             Fact(_("budget of each"), budget_text(record.budget)),
             Fact(
                 _("trainings of each"),
@@ -121,12 +129,6 @@ def comparison_report(record: "ComparisonRecord") -> Path:
         and plot(
             plots.verdicts(record.verdicts, names, measure),
             _("every system against every other; the table below says the same in words"),
-        ),
-        complexity=plot(
-            plots.complexity(record.rows),
-            _("{measure} against parameters and against FLOPs").format(
-                measure=registry.metric(measure).title
-            ),
         ),
         equal=_equal(record),
         skipped=record.skipped,
@@ -210,7 +212,8 @@ def _equal(record: "ComparisonRecord") -> list[tuple[str, str]]:
     options: Mapping[str, Any] = record.receipt.get("options", {})
     change = options.get("augment")
     if change is None and record.test is not None:
-        change = ", ".join(record.test.augment)
+        augments = registry.load_task(record.task).augments
+        change = ", ".join(record.test.augment) if augments else None
     return [
         (_("budget"), budget_text(record.budget)),
         (_("seeds"), _("{count}, the same for all, trained in turns").format(count=record.seeds)),

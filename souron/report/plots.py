@@ -193,7 +193,7 @@ def _bottom(pile: Sequence[float], gap: float, low: float, high: float) -> float
 
 
 def confusion(matrix: Tensor, labels: Sequence[str]) -> bytes:
-    """Counts (truly, said) and the row's percentages; of many classes the most confused pairs."""
+    """Counts (true, predicted), percentages of the row; of many classes the most confused pairs."""
     if len(labels) > READABLE_CLASSES:
         return confused_pairs(matrix, labels)
     n = len(labels)
@@ -201,7 +201,7 @@ def confusion(matrix: Tensor, labels: Sequence[str]) -> bytes:
     side = max(3.6, min(11.5, 1.6 + 0.52 * n))
     figure = new_figure(side + 0.6, side)
     axes = figure.subplots()
-    style_axes(axes, _("said"), _("truly"))
+    style_axes(axes, _("predicted"), _("true"))
     axes.grid(visible=False)
     axes.imshow(share, cmap=BLUES, vmin=0, vmax=1)
     names = [label(name, 16 if n <= 15 else 12) for name in labels]
@@ -701,7 +701,7 @@ def shares(labels: Sequence[str], real: Sequence[float], drawn: Sequence[float])
     axes = figure.subplots()
     style_axes(axes, _("share of pictures"), "")
     _scale(axes.xaxis, "accuracy")
-    for place, (name, values) in enumerate({_("real"): real, _("drawn"): drawn}.items()):
+    for place, (name, values) in enumerate({_("real"): real, _("drawn pictures"): drawn}.items()):
         at = [i + 0.19 * (2 * place - 1) for i in range(len(labels))]
         axes.barh(at, values, 0.36, color=COLOURS[place], label=name)
     axes.set_yticks(range(len(labels)), [label(text) for text in labels], fontsize=9)

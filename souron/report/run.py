@@ -127,7 +127,7 @@ def _headline(record: "RunRecord") -> str:
         "{system} learnt from {train} cases of {data} in {time}; {measure} {value} on {test} test "
         "cases it never saw (95 % interval {interval})."
     )
-    if not registry.load_task(record.task).held_out:
+    if not _held_out(record):
         text = _(
             "{system} described {train} cases of {data} in {time}; {measure} {value} (95 % "
             "interval {interval})."
@@ -228,18 +228,25 @@ def _data(record: "RunRecord") -> dict[str, Any]:
     return {
         "facts": _data_facts(record),
         "skipped": record.skipped,
+        "some": _("Some test cases") if _held_out(record) else _("Some cases"),
         "tiles": _some(test) if test is not None and test.pictures else [],
         "ledger": ledger(record.folder),
-        "balance": _balance(record.folder / "split.csv", test) if test is not None else None,
+        "balance": _balance(record.folder / "split.csv", test)
+        if test is not None and _held_out(record)
+        else None,
     }
 
 
 def _data_facts(record: "RunRecord") -> list[tuple[str, str]]:
     facts = [(_("name"), record.data)]
-    for part in PARTS:
-        if part in record.parts:
-            cases = _("{count} cases").format(count=units.whole(record.parts[part]))
-            facts.append((_part(part), cases))
+    if _held_out(record):
+        facts += [
+            (_part(part), _("{count} cases").format(count=units.whole(record.parts[part])))
+            for part in PARTS
+            if part in record.parts
+        ]
+    else:
+        facts.append((_("cases"), units.whole(record.parts["train"])))
     if record.test is not None:
         facts += [
             shape_of(record.test),
@@ -249,6 +256,10 @@ def _data_facts(record: "RunRecord") -> list[tuple[str, str]]:
             (_("licence"), record.test.licence or units.UNKNOWN),
         ]
     return [*facts, (_("files skipped"), units.whole(len(record.skipped)))]
+
+
+def _held_out(record: "RunRecord") -> bool:
+    return bool(registry.load_task(record.task).held_out)
 
 
 def _part(part: str) -> str:

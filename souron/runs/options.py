@@ -12,12 +12,12 @@ from souron.kinds.signature import Choice
 from souron.utils.messages import N_, UserError, _, unknown_option
 
 Budget = Annotated[
-    str, Choice(N_("how much to train: 60s, 5min, 1h, 5ep, 20000ex; 60s if not said"), metavar="B")
+    str, Choice(N_("how much to train: 60s, 5min, 1h, 5ep, 20000ex (default 60s)"), metavar="B")
 ]
 Side = Annotated[
-    int | None, Choice(N_("the pictures' side in pixels; the data's own if not said"), low=4)
+    int | None, Choice(N_("the pictures' side in pixels (default: the data's own)"), low=4)
 ]
-Batch = Annotated[int, Choice(N_("cases in one step; 128 if not said"), low=1)]
+Batch = Annotated[int, Choice(N_("batch size: cases in one step (default 128)"), low=1)]
 Augment = Annotated[
     str | None,
     Choice(N_("what is done to training pictures: shift,mirror or none"), metavar="A"),
@@ -26,7 +26,7 @@ Device = Annotated[str, Choice(N_("auto, cpu, cuda, cuda:1, mps"), metavar="X")]
 Group = Annotated[
     str | None,
     Choice(
-        N_("how to know a patient's pictures: a column, a pattern for file names, or none"),
+        N_("which pictures are of one patient: a column, a pattern for file names, or none"),
         metavar="G",
     ),
 ]
@@ -38,9 +38,9 @@ Window = Annotated[
     Choice(N_("grey values of DICOM to show: centre,width; full; the file's"), metavar="C,W"),
 ]
 Freeze = Annotated[bool, Choice(N_("let only the last layer learn (transfer learning)"))]
-Seeds = Annotated[int, Choice(N_("runs of each system; 3 if not said"), low=1)]
+Seeds = Annotated[int, Choice(N_("runs of each system (default 3)"), low=1)]
 Name = Annotated[str, Choice(N_("the run folder's name"))]
-Project = Annotated[str, Choice(N_("where run folders go; runs if not said"), metavar="FOLDER")]
+Project = Annotated[str, Choice(N_("where run folders go (default runs)"), metavar="FOLDER")]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class _LearningOptions(EvaluateOptions):
 class TrainOptions(_LearningOptions):
     """What ``souron.train`` takes beside a system and data; more are the task's own."""
 
-    seed: Annotated[int, Choice(N_("random seed; 0 if not said"), low=0)] = 0
+    seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0
     pretrained: Annotated[
         str | None,
         Choice(N_("start from published weights, or from those of a run"), metavar="true|RUN"),
@@ -79,7 +79,7 @@ class TrainOptions(_LearningOptions):
         int, Choice(N_("early stopping: validations without improvement; 0 never"), low=0)
     ] = 0
     rate: Annotated[
-        float | None, Choice(N_("the highest learning rate; the system's own if not said"))
+        float | None, Choice(N_("the highest learning rate (default: the system's own)"))
     ] = None
 
 

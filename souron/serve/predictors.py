@@ -38,7 +38,7 @@ class ClassifierPredictor:
     """Predicts in float32 as ``souron predict`` does, and no layer mixes the pictures of a batch:
     the rest of the batch changes a prediction by rounding alone."""
 
-    options = {"top": Option("top", 5, Choice(N_("labels for each file; 5 if not said"), low=1))}
+    options = {"top": Option("top", 5, Choice(N_("labels for each file (default 5)"), low=1))}
 
     def __init__(self, system: Any) -> None:
         self.system = system.eval()

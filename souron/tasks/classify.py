@@ -124,7 +124,7 @@ class Options:
         Choice(N_("cross-validate in N folds; 5 where cases are few, 1 for a single split"), low=1),
     ] = None
     repeats: Annotated[
-        int | None, Choice(N_("repeats of the cross-validation; 2 if not said"), low=1)
+        int | None, Choice(N_("repeats of the cross-validation (default 2)"), low=1)
     ] = None
     positive: Annotated[
         str | None, Choice(N_("the class that is to be found, such as a disease"))

@@ -96,7 +96,7 @@ class Generator(System):
 @dataclass(frozen=True)
 class Options:
     samples: Annotated[
-        int | None, Choice(N_("pictures that a generator is judged by; 500 if not said"), low=3)
+        int | None, Choice(N_("pictures that a generator is judged by (default 500)"), low=3)
     ] = None
 
 

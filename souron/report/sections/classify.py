@@ -213,7 +213,7 @@ def _calibration(trust: ClassificationResult) -> dict[str, Any]:
     return {
         "picture": plot(
             plots.reliability(points, sure),
-            _("how often what was said came true, by how surely it was said"),
+            _("observed frequency by predicted probability"),
         ),
         "rows": [_calibration_row(name, made) for name, made in both.items()],
         "temperature": low if low == high else _("{low} to {high}").format(low=low, high=high),
@@ -248,11 +248,11 @@ def _looked_at(
                 _("test case {file}").format(file=test.file[row]),
                 160,
                 (
-                    _("said: {label} ({probability})").format(
+                    _("predicted: {label} ({probability})").format(
                         label=test.classes[said[row]],
                         probability=units.percent(sure[row].item(), 0),
                     ),
-                    _("truly: {label}").format(label=test.classes[test.target[row]]),
+                    _("true: {label}").format(label=test.classes[test.target[row]]),
                 ),
                 test.file[row],
             )
@@ -350,12 +350,12 @@ def _confusion(test: Dataset, probability: Tensor) -> dict[str, Any]:
 
 def _classes(test: Dataset, probability: Tensor) -> list[dict[str, Any]]:
     matrix = _table(test, probability)
-    truly, said, right = matrix.sum(1).tolist(), matrix.sum(0).tolist(), matrix.diag().tolist()
+    y_true, said, right = matrix.sum(1).tolist(), matrix.sum(0).tolist(), matrix.diag().tolist()
     return [
         {
             "name": name,
-            "n": truly[k],
-            "recall": _share(proportion_interval(right[k], truly[k])),
+            "n": y_true[k],
+            "recall": _share(proportion_interval(right[k], y_true[k])),
             "precision": _share(proportion_interval(right[k], said[k])),
         }
         for k, name in enumerate(test.classes)
@@ -389,10 +389,10 @@ def _mistakes(test: Dataset, probability: Tensor) -> dict[str, Any] | None:
                 test.input[i],
                 _("test case {file}").format(file=test.file[i]),
                 (
-                    _("said: {label} ({probability})").format(
+                    _("predicted: {label} ({probability})").format(
                         label=test.classes[said[i]], probability=units.percent(sure[i].item(), 0)
                     ),
-                    _("truly: {label}").format(label=test.classes[test.target[i]]),
+                    _("true: {label}").format(label=test.classes[test.target[i]]),
                 ),
                 test.file[i],
             )
@@ -431,8 +431,8 @@ def _disagreements(record: "ComparisonRecord") -> dict[str, Any] | None:
             "alt": picture.alt,
             "side": picture.side,
             "file": test.file[i],
-            "truly": test.classes[test.target[i]],
-            "said": [
+            "true": test.classes[test.target[i]],
+            "predicted": [
                 (name, _voice(predicted[name][:, i], test.classes), bool(right[s, i]))
                 for s, name in enumerate(names)
             ],
