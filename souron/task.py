@@ -186,6 +186,11 @@ class Task(ABC):
         pass over the validation and test cases."""
         return 0.0
 
+    def details_seconds(self, trainer: Trainer, setup: Any, training: float, look: float) -> float:
+        """What ``details`` will take of one training of so many seconds; a pass over a case takes
+        ``look`` seconds."""
+        return 0.0
+
     def film(self, path: Path) -> Any:
         """A ``sampling.Film``, where pictures are drawn while it learns."""
         return None

@@ -16,6 +16,7 @@ from souron.data.reading import Reading
 from souron.evaluation import classification
 from souron.runs import compare, crossval, evaluate
 from souron.runs import events as runs_events
+from souron.runs import fit as run_fit
 from souron.runs import train as run_train
 from souron.training import forecast, trainer
 from souron.utils.messages import UserError
@@ -122,9 +123,70 @@ def test_ctrl_c_in_the_last_step_of_a_fold_stops_the_run(clinic, monkeypatch):
     assert torch.equal(resumed.answers[0]["probability"], whole.answers[0]["probability"])
 
 
+def test_each_training_has_the_whole_budget(clinic, monkeypatch):
+    spent, learn = [], run_fit.learn
+
+    def counted(fit, *given, **more):
+        yield from learn(fit, *given, **more)
+        spent.append((fit.budget.amount, fit.seconds))
+
+    monkeypatch.setattr(run_fit, "learn", counted)
+    monkeypatch.setattr(run_train, "learn", counted)
+    record = train(clinic, budget="0.2s", repeats=1, learning_curve=0)
+    assert record.trainings == len(spent) == 6
+    assert all(amount == 0.2 <= seconds for amount, seconds in spent)
+    assert record.outcome.seconds == pytest.approx(sum(seconds for _amount, seconds in spent))
+
+
+WHOLE = {"folds": 5, "repeats": 2, "learning_curve": 2}
+
+
+@pytest.mark.parametrize("step, options, trainings, wishes", [
+    (0.1, {}, 21, ()),
+    (1, {}, 11, ("learning-curve=2",)),
+    (2, {}, 6, ("repeats=2", "learning-curve=2")),
+    (2, {"learning_curve": 2}, 16, ("repeats=2",)),
+    (30, {}, 6, ("repeats=2", "learning-curve=2")),
+    (60, {}, 1, ("folds=5",)),
+    (60, {"folds": 5}, 6, ("repeats=2", "learning-curve=2")),
+    (60, WHOLE, 21, ()),
+])  # fmt: skip
+def test_a_cross_validation_that_takes_too_long_is_reduced_and_says_so(
+    clinic, step, options, trainings, wishes, monkeypatch
+):
+    monkeypatch.setattr(run_train, "probe", lambda fit: forecast.Probe(step, look=0, held=0))
+    events = run_train.training("cnn_tiny", clinic, budget="6ep", batch=16, side=24, **options)
+    found = next(event.forecast for event in events if event.forecast is not None)
+    assert [wish for wish in ("repeats=2", "learning-curve=2", "folds=5") if wish in found.note
+            ] == list(wishes)  # fmt: skip
+    assert trainings == 1 or f"{trainings - 1} trainings" in found.note
+
+
+def test_what_was_left_out_stands_in_report_and_receipt(clinic, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(run_train, "probe", lambda fit: forecast.Probe(1.0, look=0, held=0))
+        record = train(clinic)
+    assert record.trainings == 11 and "learning-curve=2" in record.note
+    assert record.as_json()["note"] == record.note
+    assert "learning-curve=2" in (record.folder / "report.html").read_text(encoding="utf-8")
+    assert record.receipt["command"].endswith("folds=5 learning_curve=0")
+    again = train(clinic, folds=5, learning_curve=0)
+    assert again.measures == record.measures and not again.note
+
+
+def test_the_bar_of_a_cross_validation_never_runs_backward(clinic):
+    options = {"budget": "2ep", "batch": 16, "side": 24, "repeats": 1, "learning_curve": 0}
+    events = list(run_train.training("cnn_tiny", clinic, **options))
+    shown = [event for event in events if event.phase in ("train", "test")]
+    assert {event.phase for event in shown} == {"train"}
+    fractions = [event.fraction for event in shown]
+    assert fractions == sorted(fractions) and fractions[-1] == 1.0
+    assert any(event.text.startswith("6 of 6") for event in shown)
+
+
 def test_the_forecast_counts_each_folds_own_steps(clinic, monkeypatch):
     """Trainings with fewer cases take fewer steps, and smaller ones where a batch is not full."""
-    monkeypatch.setattr(run_train, "probe", lambda fit: forecast.Probe(step=1.0, look=0, held=0))
+    monkeypatch.setattr(run_train, "probe", lambda fit: forecast.Probe(step=0.1, look=0, held=0))
     go, steps = trainer.Trainer.go, []
 
     def counted(self, *given):
@@ -133,8 +195,8 @@ def test_the_forecast_counts_each_folds_own_steps(clinic, monkeypatch):
 
     monkeypatch.setattr(trainer.Trainer, "go", counted)
     record = train(clinic)
-    assert record.forecast.seconds == pytest.approx(sum(steps)) and len(set(steps)) > 2
-    assert train(clinic, budget="2s").forecast.seconds == pytest.approx(2)
+    assert record.forecast.seconds == pytest.approx(0.1 * sum(steps)) and len(set(steps)) > 2
+    assert train(clinic, budget="2s").forecast.seconds == pytest.approx(21 * 2)
 
 
 def test_five_runs_with_one_seed_are_equal_to_the_bit(clinic):

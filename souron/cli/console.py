@@ -243,7 +243,7 @@ def forecast(found: Any) -> None:
     task = registry.find(systems[0])[0].task
     show(
         _cases(", ".join(systems), found.asked["data"], found.cases, task),
-        foretold(found.cost.seconds, found.cost.bytes),
+        foretold(found),
     )
     if found.decoding is not None:
         show(decoding(found.decoding.seconds, found.decoding.bytes))
@@ -251,10 +251,16 @@ def forecast(found: Any) -> None:
         show(_indented(pairs([(name, units.seconds(time)) for name, time in found.each.items()])))
 
 
-def foretold(seconds: float, bytes: float) -> str:
-    return _("forecast: {time}, {memory} of memory").format(
-        time=units.seconds(seconds), memory=units.size(bytes)
-    )
+def foretold(found: Any) -> str:
+    """A ``Forecast`` in a line or two."""
+    text = _("forecast: {time}, {memory} of memory")
+    if found.testing:
+        text = _("forecast: {time} of training, {testing} of tests and report, {memory} of memory")
+    line = text.format(
+        time=units.seconds(found.cost.seconds), memory=units.size(found.cost.bytes),
+        testing=units.seconds(found.testing),
+    )  # fmt: skip
+    return f"{line}\n{found.note}" if found.note else line
 
 
 def decoding(seconds: float, bytes: float) -> str:
@@ -356,12 +362,12 @@ def contest(rows: list[dict[str, Any]]) -> Table:
     now, tests = _("validation"), _("tested, seed by seed")
     made = table(system, trained, now, tests, right=(trained, now))
     for row in rows:
-        value = row.get("val")
+        value, (watched, tested) = row.get("val"), map(registry.metric, row["measures"])
         made.add_row(
             row["system"],
             units.seconds(row.get("seconds", 0.0)),
-            "" if value is None else registry.metric("accuracy").text(value),
-            "  ".join(registry.metric("accuracy").text(value) for value in row.get("test", ())),
+            "" if value is None else watched.text(value),
+            "  ".join(tested.text(value) for value in row.get("test", ())),
         )
     return made
 
@@ -433,8 +439,8 @@ def _watcher() -> Iterator[Callable[[Any], None]]:
     console = screen.err
 
     def foretell(event: Any) -> None:
-        if event.phase == "forecast" and "bytes" in event.values and event.record is None:
-            text = foretold(event.values["seconds"], event.values["bytes"])
+        if event.forecast is not None and event.record is None:
+            text = foretold(event.forecast)
             console.print(text, style="dim", soft_wrap=True)
             if "decoding bytes" in event.values:
                 text = decoding(event.values["decoding seconds"], event.values["decoding bytes"])

@@ -19,10 +19,13 @@ from souron.runs.options import CompareOptions, TrainOptions
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
 
+SHIPPED = "efficientnet_lite"  # its weights come with souron
+
 
 @command(
     "train",
     N_("Train a system on data, measure it on cases it never saw, write a report."),
+    "souron train data=photos/              (transfer learning with the weights that are here)\n"
     "souron train cnn data=digits budget=10s\n"
     "souron train resnet18 data=photos/ epochs=5 imgsz=64\n"
     "souron train resnet18 data=photos/ pretrained=true freeze=true\n"
@@ -46,8 +49,16 @@ def train(
 ) -> None:
     system = system or model or ""
     resumed = folder_to_resume(resume, options["project"], "train")
-    if resumed is None and not system:
+    if resumed is None and not system and data is None:
         raise arguments.missing("SYSTEM", "souron train cnn data=digits budget=10s")
+    if resumed is None and not system:
+        system = SHIPPED
+        options["pretrained"] = options["pretrained"] or "true"
+        options["freeze"] = True if options["freeze"] is None else options["freeze"]
+        console.warn(
+            _("no system is named: transfer learning with {system}, whose ImageNet weights come "
+              "with souron").format(system=SHIPPED)
+        )  # fmt: skip
     config = chosen_fields(system, fields or [], context) if system else {}
     options["budget"] = one_budget(options["budget"], epochs, time)
     options["pretrained"] = yes_or_no(options["pretrained"])

@@ -140,10 +140,12 @@ def plan(
     folds: int | None = None,
     repeats: int = REPEATS,
     alike: Sequence[tuple[int, int]] = (),
+    curve: int | None = None,
 ) -> Plan:
     """One split, or repeated cross-validation: of ``FEW`` cases or fewer without parts of their
-    own ``folds`` is ``FOLDS`` where it is not said; 1 is one split. Raises UserError as ``split``,
-    and where cross-validation was asked for and cannot be."""
+    own ``folds`` is ``FOLDS`` where it is not said; 1 is one split. ``curve`` is how many of
+    ``SHARES`` it is done with too, None all. Raises UserError as ``split``, and where
+    cross-validation was asked for and cannot be."""
     asked = folds is not None and folds > 1
     if asked and cases.part:
         raise UserError(
@@ -167,7 +169,9 @@ def plan(
         return Plan(split(cases, alike=alike), [])
     kept = split(cases, test=0.0, alike=alike)
     found = [cross(cases, wanted, repeat, alike) for repeat in range(repeats)]
-    fewer = {share: [thin(cases, one, share, alike) for one in found[0]] for share in SHARES}
+    fewer = {
+        share: [thin(cases, one, share, alike) for one in found[0]] for share in SHARES[:curve]
+    }
     return Plan(kept, found, fewer)
 
 

@@ -55,15 +55,22 @@ def probabilities(system: Any, cases: Dataset) -> NDArray[np.float64]:
     return system.probabilities(system.loader(cases)).double().numpy()
 
 
+def disturbed_cases(cases: int, flops: int, trainings: int = 1) -> int:
+    """How many test cases ``robustness`` looks at."""
+    most = int(WORK / (corruptions.steps() * max(1, flops)))
+    if most < FEWEST_DISTURBED:
+        return 0
+    return min(cases, max(1, 200 // trainings), -(-most // trainings))
+
+
 def robustness(
     system: Any, test: Dataset, flops: int, trainings: int = 1
 ) -> Iterator[tuple[float, Sparse | None]]:
     """How far it is, 0..1, and whether the system is right on disturbed pictures of some test
     cases, (cases, disturbances). Nothing where the network is too large for it to take seconds."""
-    most = int(WORK / (corruptions.steps() * max(1, flops)))
-    if most < FEWEST_DISTURBED:
+    count = disturbed_cases(len(test), flops, trainings)
+    if not count:
         return
-    count = min(len(test), max(1, 200 // trainings), -(-most // trainings))
     rows = torch.linspace(0, len(test) - 1, count).long()
     columns = []
     for _name, _level, right in corruptions.robustness(system, test.only(rows), count):

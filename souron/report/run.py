@@ -106,7 +106,12 @@ def run_html(record: "RunRecord") -> str:
 def _notes(record: "RunRecord") -> list[str]:
     cases = record.parts.get("test", 0)
     few = [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
-    return [*leaks(record), *few, *_of_task(record, "notes")]
+    return [
+        *leaks(record),
+        *([record.note] if record.note else []),
+        *few,
+        *_of_task(record, "notes"),
+    ]
 
 
 def _headline(record: "RunRecord") -> str:
@@ -193,7 +198,7 @@ def _curve(record: "RunRecord") -> dict[str, Any] | None:
         return None
     measure = registry.tasks()[record.task].watches or next(iter(record.measures), "")
     budget = record.receipt.get("options", {}).get("budget")
-    wish = Budget.parse(budget).share(record.trainings) if budget else None
+    wish = Budget.parse(budget) if budget else None
     last = record.curve[-1]
     limit = wish.amount if wish and wish.unit == "seconds" else None
     early = limit is not None and last["seconds"] < 0.9 * limit

@@ -43,7 +43,7 @@ from souron.task import Task
 from souron.training.budget import Budget
 from souron.training.forecast import probe
 from souron.training.trainer import LOOKS, Trainer
-from souron.utils import files, hardware
+from souron.utils import files, hardware, units
 from souron.utils.messages import UserError, _
 
 TURN = 1.0  # seconds of training before the next system's turn
@@ -282,7 +282,13 @@ class Comparison:
         self.forecast = Cost(sum(each.values()), hardware.peak() + together)
         asked = {name: self.args[name] for name in ("systems", "data", "budget", "seeds")}
         cases = {"train": len(split.train), "val": len(split.val), "test": len(self.setup.test)}
-        told = Forecast(asked, self.forecast, cases, each)
+        folds, budget = len(self.rounds) // self.args["seeds"], Budget.parse(self.args["budget"])
+        note = ""
+        if folds > 1 and budget.unit == "seconds":
+            note = _("Few cases: {folds} folds share the budget of each seed, {time} each.").format(
+                folds=folds, time=units.seconds(budget.share(folds).amount)
+            )
+        told = Forecast(asked, self.forecast, cases, each, note=note)
         yield Event("forecast", 1.0, values=asdict(self.forecast), forecast=told)
 
     def play_round(

@@ -1,18 +1,85 @@
 """Repeated cross-validation: every case is answered by a training that never saw it."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from souron.data.splits import Plan
-from souron.evaluation.answers import Trainings, flatten, unflatten
+from souron.evaluation.answers import Answers, Trainings, flatten, unflatten
 from souron.runs import fit as run_fit
 from souron.runs import prepare
 from souron.runs.events import Event
+from souron.training.forecast import Probe
 from souron.training.frozen import Features
-from souron.utils import files
+from souron.training.trainer import Trainer
+from souron.utils import files, units
+from souron.utils.messages import _
+
+TIMES = 5  # the seconds of the kept network's training, that a cross-validation may take by itself
+LEAST = 120.0  # seconds that it may take in any case
+MOST = 1800.0
+
+
+def affordable(plan: Plan, fit: Trainer, tried: Probe, options: Any) -> dict[str, Any] | None:
+    """Options for a cross-validation that takes no longer than it may: less of what was not asked
+    for. None where all of it may be done.
+
+    Beside the training of the network that is kept it may take ``TIMES`` as long, at least
+    ``LEAST`` and at most ``MOST`` seconds. What goes first is the learning curve, then the second
+    repeat, then all of it.
+    """
+    if not plan.repeats:
+        return None
+    allowed = min(MOST, max(LEAST, TIMES * tried.seconds(fit)))
+    ways: list[tuple[dict[str, Any], Plan]] = [({}, plan)]
+    if options.learning_curve is None:
+        ways.append(({"learning_curve": 0}, plan._replace(fewer={})))
+    if options.repeats is None and len(plan.repeats) > 1:
+        change, without = ways[-1]
+        ways.append(({**change, "repeats": 1}, without._replace(repeats=without.repeats[:1])))
+    if not (options.folds or options.repeats or options.learning_curve):
+        ways.append(({"folds": 1}, Plan(plan.kept, [])))
+    fitting = (change for change, less in ways if sum(seconds(less, fit, tried)) <= allowed)
+    change = next(fitting, ways[-1][0])
+    if not change:
+        return None
+    return {"folds": len(plan.repeats[0]), **change}
+
+
+def seconds(plan: Plan, fit: Trainer, tried: Probe) -> list[float]:
+    """Of each training of the cross-validation."""
+    return [tried.seconds(fit, len(fold.train)) for *_name, fold in plan.rounds()]
+
+
+def described(plan: Plan, training: Sequence[float], less: dict[str, Any] | None) -> str:
+    """What the seconds of each ``training`` are for, and what was left out to save some."""
+    if not plan.repeats and not less:
+        return ""
+    if not plan.repeats:
+        return _(
+            "Not cross-validated, since that would take too long: one test part of few cases says "
+            "little. folds=5 asks for it."
+        )
+    text = _(
+        "Of it {own} for the network that is kept, {time} for {count} trainings of the "
+        "cross-validation ({folds} folds, {repeats} times)."
+    ).format(
+        own=units.seconds(training[0]), time=units.seconds(sum(training[1:])),
+        count=len(training) - 1, folds=len(plan.repeats[0]), repeats=len(plan.repeats),
+    )  # fmt: skip
+    if not less:
+        return text
+    wishes = []
+    if less.get("repeats") == 1:
+        wishes.append("repeats=2")
+    if less.get("learning_curve") == 0:
+        wishes.append("learning-curve=2")
+    more = _("To save time it was reduced; {options} asks for all of it.").format(
+        options=" ".join(wishes)
+    )
+    return f"{text} {more}"
 
 
 def rounds(
@@ -22,10 +89,11 @@ def rounds(
     plan: Plan,
     computed: Features | None,
     setup: Any,
-) -> Iterator[Event]:
+) -> Generator[Event, None, list[float]]:
     """Train and test each fold of each repeat, and the first repeat's with fewer cases to learn
     from; fill in ``trainings``. What is done is kept in ``folder/folds``, so that going on takes it
-    up. An event with the value ``spent`` says the seconds that a training took."""
+    up. Returns the seconds that each training took."""
+    spent = []
     for number, (name, repeat, share, split) in enumerate(plan.rounds(), 1):
         place = folder / "folds" / name
         kept = place.with_suffix(".safetensors")
@@ -35,7 +103,8 @@ def rounds(
             )
         tensors, about = files.read_tensors(kept)
         trainings.add(unflatten(tensors), split.test, repeat, share, len(split.train))
-        yield Event("test", values={"spent": about["seconds"]})
+        spent.append(about["seconds"])
+    return spent
 
 
 def _train(
@@ -64,9 +133,23 @@ def _train(
     task = prepare.task_of(args)
     own = replace(setup, test=everything.only(split.test))
     decision = task.decide(fit.system, parts.val, own)
-    answers = yield from run_fit.answer(
+    answering = run_fit.answer(
         task, fit.system, parts.test, decision, own, mine["seed"],
         trainings=len(plan.repeats[0]), details=name.startswith("1-"),
     )  # fmt: skip
+    text = run_fit.numbered(number, plan.trainings)
+    answers = yield from _within(answering, (number + 1) / plan.trainings, text)
     files.write_tensors(kept, flatten(answers), {"seconds": fit.seconds})
     shutil.rmtree(place)
+
+
+def _within(
+    events: Generator[Event, None, Answers], fraction: float, text: str
+) -> Generator[Event, None, Answers]:
+    """Testing as a part of one training among several, so that their bar never runs backward."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return end.value
+        yield Event("train", fraction, text=f"{text}, {event.text}")

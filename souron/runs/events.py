@@ -20,12 +20,16 @@ class Forecast:
     cost: Cost
     cases: dict[str, int]  # of each part
     each: dict[str, float] = field(default_factory=dict)  # seconds of each system compared
+    testing: float = 0.0  # seconds of tests and report, beside ``cost``
+    note: str = ""  # what the time is made of, in the reader's language
     decoding: Cost | None = None  # once, before: seconds, and bytes of the disk; None where memory
     # has room for the pictures, or where they were decoded before
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``souron train --forecast --json`` prints."""
         further: dict[str, Any] = {"each": self.each} if self.each else {}
+        further |= {"testing": self.testing} if self.testing else {}
+        further |= {"note": self.note} if self.note else {}
         if self.decoding is not None:
             further["decoding"] = asdict(self.decoding)
         return {**self.asked, "forecast": asdict(self.cost), "cases": self.cases, **further}

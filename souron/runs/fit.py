@@ -73,7 +73,7 @@ def learn(
     ``number`` of so many ``trainings`` were done before, in the run's ``folder``. What was seen
     before an interruption is told again."""
     keeper, looks = Keeper({place / "weights": fit}), len(fit.curve)
-    text = "" if trainings == 1 else f"{number + 1}/{trainings}"
+    text = "" if trainings == 1 else numbered(number, trainings)
 
     def keep() -> None:
         keeper.keep()
@@ -110,6 +110,11 @@ def learn(
         except KeyboardInterrupt as interrupted:
             keep()
             raise Interrupted(folder) from interrupted
+
+
+def numbered(number: int, trainings: int) -> str:
+    """``3 of 21``, of the third one, whose ``number`` is 2."""
+    return _("{number} of {count}").format(number=number + 1, count=trainings)
 
 
 @dataclass

@@ -79,11 +79,12 @@ def divide(args: dict[str, Any], data: Dataset, repeats: int | None = None) -> P
         return Plan(splits.everything(data), [])
     folds = getattr(options, "folds", 1)
     repeats = repeats or getattr(options, "repeats", None) or splits.REPEATS
+    curve = getattr(options, "learning_curve", None)
     balanced = with_strata(data, task)
     if str(args["data"]) in load.names():
-        return splits.plan(balanced, folds or 1, repeats)
+        return splits.plan(balanced, folds or 1, repeats, curve=curve)
     alike = _near_duplicates(data)
-    plan = splits.plan(balanced, folds, repeats, alike)
+    plan = splits.plan(balanced, folds, repeats, alike, curve)
     if not args.get("allow_leak") and not isinstance(data.input, Sketch):
         splits.refuse_leaks(plan.kept.leaking, plan.kept.torn)
     return plan

@@ -51,6 +51,7 @@ class RunRecord:
     film: list[Tensor] = field(default_factory=list)  # (B, C, H, W) uint8 each: how it learnt
     folds: int = 1  # of cross-validation, where cases are few
     trainings: int = 1  # that cross-validation took, with the network that is kept
+    note: str = ""  # what was left out to save time, in the reader's language
     model: Any = None
 
     def _repr_html_(self) -> str:
@@ -69,6 +70,7 @@ class RunRecord:
             "forecast": asdict(self.forecast),
             "outcome": asdict(self.outcome),
             "skipped": [asdict(skipped) for skipped in self.skipped],
+            **({"note": self.note} if self.note else {}),
             **(self.details.as_json() if hasattr(self.details, "as_json") else {}),
         }
 

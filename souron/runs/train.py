@@ -30,9 +30,11 @@ from souron.task import Task
 from souron.training.budget import Budget
 from souron.training.forecast import probe
 from souron.training.frozen import Features
-from souron.training.trainer import Trainer
+from souron.training.trainer import LOOKS, Trainer
 from souron.utils import files, hardware
 from souron.utils.messages import UserError, _
+
+REPORT_SECONDS = 3.0
 
 
 @run_options.takes(TrainOptions)
@@ -65,7 +67,8 @@ def training(
     option from there.
 
     Of classifiers ``folds`` and ``repeats`` cross-validate (by itself where cases are few, see
-    ``splits.plan``; a budget of seconds is for all trainings together); ``positive`` is the class
+    ``splits.plan``; each training has the whole budget, and what would take too long by itself is
+    left out, see ``crossval.affordable``); ``positive`` is the class
     to be found, ``prevalence`` its share where the system will be used, ``sensitivity`` what the
     threshold must reach on validation cases. Of generators ``samples`` are the pictures that they
     are judged by.
@@ -102,14 +105,21 @@ def training(
 
     yield Event("data", text=str(args["data"]), folder=folder)
     everything = yield from reading(args, "sketch")
-    plan, each, model, computed, fit, parts = yield from _ready(task, args, everything)
+    plan, model, computed, fit, parts = yield from _ready(task, args, everything)
 
     hardware.forget_peak()
     yield Event("forecast", text=_("a few steps, to see what it will take"))
     tried = probe(fit)
     task.rehearse(model, fit.setup)
-    others = sum(tried.seconds(fit, len(fold.train)) for *_name, fold in plan.rounds())
-    forecast = Cost(tried.seconds(fit) + others, hardware.peak())
+    affordable = None
+    if folder is None:  # an interrupted run has its options already
+        affordable = crossval.affordable(plan, fit, tried, prepare.task_options(args, task))
+    if affordable is not None:
+        args |= affordable
+        plan, model, computed, fit, parts = yield from _ready(task, args, everything, computed)
+    training = [tried.seconds(fit), *crossval.seconds(plan, fit, tried)]
+    forecast = Cost(sum(training), hardware.peak())
+    testing = _testing_seconds(task, fit, plan, tried.look, training, len(parts.test))
     counts = {name: len(part) for name, part in parts._asdict().items()}
     if plan.repeats:
         counts["test"] = len(everything)
@@ -118,11 +128,12 @@ def training(
     if isinstance(everything.input, Sketch):  # the pictures are still to be decoded
         decoding = Cost(everything.input.seconds, everything.input.bytes)
         values |= {f"decoding {name}": value for name, value in asdict(decoding).items()}
-    told = Forecast(asked, forecast, counts, decoding=decoding)
+    note = crossval.described(plan, training, affordable)
+    told = Forecast(asked, forecast, counts, testing=testing, note=note, decoding=decoding)
     yield Event("forecast", 1.0, values=values, forecast=told)
     if decoding is not None:
         everything = yield from reading(args)
-        plan, each, model, computed, fit, parts = yield from _ready(task, args, everything)
+        plan, model, computed, fit, parts = yield from _ready(task, args, everything)
 
     args |= {"seen": run_folder.as_plain(model.spec), "config": run_folder.as_plain(model.config)}
     if folder is None:
@@ -161,9 +172,10 @@ def training(
         test=fit.setup.test,
         film=film.frames if film else [],
         model=model,
+        note=note if affordable is not None else "",
     )
     try:
-        yield from _test(record, task, fit, parts, each, everything, plan, computed)
+        yield from _test(record, task, fit, parts, args, everything, plan, computed)
     except KeyboardInterrupt as stop:
         raise Interrupted(folder) from stop
     record.receipt = receipt(args, everything)
@@ -176,25 +188,38 @@ class _Ready(NamedTuple):
     """What a training needs."""
 
     plan: Plan
-    each: dict[str, Any]  # the options of one of its trainings
     model: Any
     computed: Features | None
     fit: Trainer
     parts: splits.Parts
 
 
-def _ready(task: Task, args: dict[str, Any], everything: Dataset) -> Generator[Event, None, _Ready]:
+def _ready(
+    task: Task, args: dict[str, Any], everything: Dataset, computed: Features | None = None
+) -> Generator[Event, None, _Ready]:
+    """``computed`` are a frozen network's features, where they are known already."""
     plan = prepare.divide(args, everything)
-    each = {**args, "budget": str(Budget.parse(args["budget"]).share(plan.trainings))}
-    model = prepare.build(each, everything.only(plan.kept.train))
-    computed = yield from features(each, everything, model, exact=not plan.repeats)
-    entrant = prepare.enter(each, model, everything, plan.kept, computed, plan.trainings)
+    model = prepare.build(args, everything.only(plan.kept.train))
+    if computed is None:
+        computed = yield from features(args, everything, model, exact=not plan.repeats)
+    entrant = prepare.enter(args, model, everything, plan.kept, computed, plan.trainings)
     options = prepare.task_options(args, task)
     setup = yield from follow("features", task.setup(everything, plan.kept, options))
     if plan.repeats:
         setup.test = everything  # each case is tested by the fold that never saw it
     entrant.trainer.setup = setup
-    return _Ready(plan, each, model, computed, entrant.trainer, entrant.parts)
+    return _Ready(plan, model, computed, entrant.trainer, entrant.parts)
+
+
+def _testing_seconds(
+    task: Task, fit: Trainer, plan: Plan, look: float, training: list[float], cases: int
+) -> float:
+    """What all tests and the report will take, beside training."""
+    tested = len(plan.repeats) * len(fit.setup.test) if plan.repeats else cases
+    watched = LOOKS * len(fit.val or ()) * len(training)
+    answers = sum(task.seconds(fit, fit.setup, seconds) for seconds in training)
+    details = task.details_seconds(fit, fit.setup, training[0], look)
+    return look * (tested + watched) + answers + details + REPORT_SECONDS
 
 
 def _test(
@@ -213,13 +238,9 @@ def _test(
     decision = task.decide(fit.system, parts.val, setup)
     if plan.repeats:
         trainings = Trainings.empty(everything, decision, len(plan.repeats))
-        spent = [record.outcome.seconds]
-        rounds = crossval.rounds(record.folder, trainings, args, plan, computed, setup)
-        for event in rounds:
-            yield event
-            spent += [event.values["spent"]] if "spent" in event.values else []
+        spent = yield from crossval.rounds(record.folder, trainings, args, plan, computed, setup)
         record.folds, record.trainings = len(plan.repeats[0]), plan.trainings
-        record.outcome = Cost(sum(spent), 0)
+        record.outcome = Cost(record.outcome.seconds + sum(spent), 0)
     else:
         text = (
             _("measuring on {n} cases it never saw") if task.held_out else _("measuring {n} cases")

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from souron.data import transforms
 from souron.data.dataset import Dataset, Loader, Rows
-from souron.evaluation import classification, summary
+from souron.evaluation import classification, corruptions, summary
 from souron.evaluation.answers import stacked
 from souron.evaluation.classification import ClassificationResult
 from souron.kinds.labels import Labels
@@ -124,7 +124,16 @@ class Options:
         Choice(N_("cross-validate in N folds; 5 where cases are few, 1 for a single split"), low=1),
     ] = None
     repeats: Annotated[
-        int | None, Choice(N_("repeats of the cross-validation (default 2)"), low=1)
+        int | None,
+        Choice(N_("repeats of the cross-validation (default 2, or 1 to save time)"), low=1),
+    ] = None
+    learning_curve: Annotated[
+        int | None,
+        Choice(
+            N_("smaller training sets to cross-validate with (default 2, or 0 to save time)"),
+            low=0,
+            high=2,
+        ),
     ] = None
     positive: Annotated[
         str | None, Choice(N_("the class that is to be found, such as a disease"))
@@ -159,7 +168,7 @@ class Classification(Task):
         Metric(N_("log loss"), higher_is_better=False),
     )
     watches = "accuracy"
-    not_compared = ("repeats", "positive", "prevalence", "sensitivity")
+    not_compared = ("repeats", "learning_curve", "positive", "prevalence", "sensitivity")
     fewest_classes = 2
     augments = True
 
@@ -273,6 +282,11 @@ class Classification(Task):
         *_before, step = self.answer(system, some, {}, few)
         next(self.details(system, step.result, few))
         classification.heat_maps(system, step.result, some)
+
+    def details_seconds(self, trainer: Any, setup: Setup, training: float, look: float) -> float:
+        whole = trainer.system.whole
+        cases = classification.disturbed_cases(len(setup.test), summary.flops(whole, whole.spec))
+        return cases * corruptions.steps() * look
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         probability = answers["probability"]
