@@ -49,6 +49,13 @@ def test_class_folders(tmp_path):
     assert cases.name == tmp_path.name
 
 
+def test_control_characters_in_a_class_are_shown(tmp_path, capsys):
+    for name in ("a", "b\nx"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / "data" / name / "1.png")
+    assert folder.load(tmp_path / "data").classes == ("a", "b␊x")
+
+
 @pytest.mark.parametrize("names", [("train", "val", "test"), ("Train", "Validation", "TEST"),
                                    ("training", "valid", "testing")])  # fmt: skip
 def test_parts(tmp_path, names):

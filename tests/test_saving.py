@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+import os
 from dataclasses import dataclass
 
 import pytest
@@ -54,7 +55,10 @@ def test_args_that_would_run_code_are_refused(tmp_path):
     assert not (tmp_path / "broken").exists()
 
 
-@pytest.mark.parametrize("text", ["", "[1, 2]", "system: resnet", "\x00\x01"])
+NULL = "{system: mlp, data: digits, seen: {}, config: null}"
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "system: resnet", "\x00\x01", NULL])
 def test_a_folder_that_is_no_run_says_so(tmp_path, text):
     (tmp_path / "args.yaml").write_text(text)
     with pytest.raises(UserError) as trouble:
@@ -90,6 +94,26 @@ class Config:
     deep: bool = False
     depths: tuple[int, ...] = (2, 2)
     name: str = "x"
+
+
+@pytest.mark.parametrize("change, code", [
+    (lambda weight: weight.fill_(torch.nan), "weights file"),
+    (lambda weight: weight.fill_(torch.inf), "weights file"),
+    (lambda weight: weight.to(torch.int32), "other system"),
+])  # fmt: skip
+def test_weights_that_are_no_numbers_are_refused(change, code, tmp_path):
+    system = nn.Linear(2, 2)
+    system.config = None
+    weights = {name: change(weight.clone()) for name, weight in system.state_dict().items()}
+    with pytest.raises(UserError) as trouble:
+        checkpoint.fill(system, weights, tmp_path / "w.safetensors")
+    assert trouble.value.code == code and "w.safetensors" in trouble.value.found
+
+
+def test_a_pipe_in_the_place_of_weights_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="not a regular file"):
+        files.read_tensors(tmp_path / "pipe")
 
 
 def test_options_are_read_as_the_fields_type():

@@ -10,7 +10,7 @@ from torch import Tensor
 from souron.data.dataset import Skipped
 from souron.kinds.codecs import dicom
 from souron.kinds.codecs import image as pictures
-from souron.kinds.codecs.limits import readable
+from souron.kinds.codecs.limits import printable, readable
 from souron.utils.messages import UserError, _
 
 NOTHING_KNOWN = dicom.Known()
@@ -26,6 +26,14 @@ class Listed(NamedTuple):
     part: str = ""
     frame: int = 0  # of a DICOM file, from 1; 0 stands for all
     columns: Mapping[str, str] = {}  # see ``Dataset.columns``
+
+    def printable(self) -> "Listed":
+        """The same with names that can stand in a table."""
+        return self._replace(
+            label=printable(self.label),
+            group=printable(self.group),
+            columns={name: printable(value) for name, value in self.columns.items()},
+        )
 
 
 class Read(NamedTuple):

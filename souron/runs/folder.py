@@ -33,7 +33,11 @@ def read_args(folder: Path, wanted: tuple[str, ...] = OF_A_RUN) -> dict[str, Any
             fix="ls runs/*",
             exit=3,
         ) from error
-    if not isinstance(args, dict) or not args.keys() >= set(wanted):
+    if (
+        not isinstance(args, dict)
+        or not args.keys() >= set(wanted)
+        or not isinstance(args.get("config", {}), dict)
+    ):
         raise UserError(
             "not a run",
             _("{path} does not describe a run").format(path=path),

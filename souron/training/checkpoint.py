@@ -22,7 +22,7 @@ def fill(system: Any, weights: dict[str, Tensor], path: Path, but: Sequence[str]
     differ = sorted(
         name
         for name in wanted.keys() | given.keys()
-        if name not in wanted or name not in given or wanted[name].shape != given[name].shape
+        if name not in wanted or name not in given or _kind(wanted[name]) != _kind(given[name])
     )
     if differ:
         raise UserError(
@@ -33,7 +33,20 @@ def fill(system: Any, weights: dict[str, Tensor], path: Path, but: Sequence[str]
             expected=type(system).__name__ + f" {system.config}",
             exit=3,
         )
+    learnt = {name for name, _weight in system.named_parameters()} & given.keys()
+    for name in sorted(learnt):
+        if not given[name].isfinite().all():
+            raise UserError(
+                "weights file",
+                _("{path}: {name} holds values that are not finite").format(path=path, name=name),
+                expected=_("weights of a training that did not fail"),
+                exit=3,
+            )
     system.load_state_dict(given, strict=False)
+
+
+def _kind(weight: Tensor) -> tuple[torch.Size, bool]:
+    return weight.shape, weight.is_floating_point()
 
 
 def write_checkpoint(

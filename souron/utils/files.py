@@ -121,6 +121,8 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     from safetensors.torch import load_file
 
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise OSError(_("not a regular file"))
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("souron", "{}"))
         return load_file(path), about

@@ -16,7 +16,7 @@ from souron.data.dataset import Dataset, Skipped
 from souron.data.decoding import Listed
 from souron.data.formats.folder import PARTS, gather, missing
 from souron.data.reading import Reading
-from souron.kinds.codecs.limits import readable
+from souron.kinds.codecs.limits import printable, readable
 from souron.utils.messages import UserError, _
 
 # names as ``key_of`` makes them: small letters, no spaces, hyphens and underscores
@@ -145,7 +145,7 @@ def key_of(name: str) -> str:
 
 def value_of(text: Any) -> str:
     """Composed Unicode; "" for what stands for nothing."""
-    text = unicodedata.normalize("NFC", text.strip())
+    text = printable(unicodedata.normalize("NFC", text.strip()))
     return "" if text in NOTHING else text
 
 

@@ -187,6 +187,7 @@ def gather(
     """Read the listed files, which must lie under ``root``, into ``Dataset``, in their order."""
     group, window, progress, large = reading.group, reading.window, reading.progress, reading.large
     dicom.Window.parse(window)
+    listed = [item.printable() for item in listed]
     image: Any = torch.empty(0)
     failed = list(skipped)
     kept: list[Listed] = []

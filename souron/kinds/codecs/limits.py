@@ -54,6 +54,14 @@ class _Quiet:
 quiet = _Quiet()
 
 
+CONTROLS = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421}
+
+
+def printable(text: str) -> str:
+    """Control characters as their pictures, ``a\\n`` as ``a␊``: they would break a table."""
+    return text.translate(CONTROLS)
+
+
 def readable(name: str | os.PathLike[str]) -> str:
     """A file's name for people and for CSV: composed Unicode, always encodable.
 
