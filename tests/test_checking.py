@@ -201,7 +201,7 @@ def test_patients_on_both_sides_are_refused(drawn, tmp_path):
     assert train(data, group="none").torn == ()
 
 
-def test_without_parts_of_their_own_copies_and_patients_stay_together(drawn, tmp_path):
+def test_without_parts_of_their_own_patients_stay_together(drawn, tmp_path):
     data = tmp_path / "plain"
     for name in ("rings", "waves"):
         (data / name).mkdir(parents=True)
@@ -210,10 +210,30 @@ def test_without_parts_of_their_own_copies_and_patients_stay_together(drawn, tmp
                 shutil.copy(drawn / name / f"{i}.png", data / name / f"{name[0]}_p{i}_{eye}.png")
     cases = folder.load(data, Reading(64))
     assert len(set(cases.group)) == 20
-    found = prepare.divide({"system": "cnn", "data": str(data)}, cases).kept
-    parts = found.deal(cases)
+    parts = prepare.divide({"system": "cnn", "data": str(data)}, cases).kept.deal(cases)
     assert not set(parts.train.group) & set(parts.test.group)
-    assert found.leaking == found.torn == ()
+
+
+def test_near_copies_stay_together_in_a_split_and_in_every_fold(drawn, tmp_path):
+    """Each picture and its copy as a JPEG, under names that tell nothing of one another."""
+    data = tmp_path / "plain"
+    for name in ("rings", "waves"):
+        (data / name).mkdir(parents=True)
+        for i in range(20):
+            picture = Image.open(drawn / name / f"{i}.png")
+            picture.save(data / name / f"{i * 7 % 20}.png")
+            picture.convert("RGB").save(data / name / f"a{i * 3 % 20}.jpg", quality=90)
+    cases = folder.load(data, Reading(64))
+    pairs = [(cases.file[i], cases.file[j]) for i, j in duplicates.near(cases.stored)]
+    assert len(pairs) >= 38 and not cases.group
+    args = {"system": "cnn", "data": str(data)}
+    split = prepare.divide({**args, "folds": 1}, cases).kept
+    crossed = prepare.divide({**args, "repeats": 1}, cases)
+    for one in (split, *crossed.repeats[0], *crossed.fewer[0.5]):
+        parts = one.deal(cases)
+        for part in (parts.train, parts.val, parts.test):
+            here = set(part.file)
+            assert not [pair for pair in pairs if (pair[0] in here) != (pair[1] in here)]
 
 
 def test_other_data_with_known_patients_or_pictures_is_refused(drawn, tmp_path):

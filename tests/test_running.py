@@ -10,6 +10,7 @@ import pytest
 import torch
 from interrupting import stop_after
 
+from souron import registry
 from souron.data import load
 from souron.runs import evaluate, prepare, tour, train
 from souron.runs import events as runs_events
@@ -18,6 +19,11 @@ from souron.stats.records import Measure
 from souron.training import checkpoint, forecast
 from souron.utils import files
 from souron.utils.messages import UserError
+
+ARGS = {
+    "system": "mlp_tiny", "data": "digits", "budget": "1ep", "batch": 64, "seed": 0, "rate": None,
+    "changes": {}, "pretrained": "False", "freeze": False, "device": "cpu", "patience": 0,
+}  # fmt: skip
 
 
 def fast(system="mlp_tiny", data="digits", **options):
@@ -166,6 +172,46 @@ def test_a_checkpoint_of_another_system_is_refused(monkeypatch):
     run_folder.write_args(folder, {**args, "system": "cnn_tiny"})
     with pytest.raises(UserError, match="another system"):
         fast(resume=folder)
+
+
+@pytest.mark.parametrize("options", [{}, {"folds": 2, "repeats": 1, "learning_curve": 0}])
+def test_what_is_chosen_is_chosen_on_cases_that_are_not_tested(options, monkeypatch):
+    """Threshold and temperature, of the network that is kept and of each fold's."""
+    task, asked = registry.load_task("classify"), []
+
+    def told(system, val, setup):
+        asked.append(set(val.file))
+        return {"threshold": 0.5, "temperature": 1.0}
+
+    answer = type(task).answer
+
+    def tested(self, system, test, *given):
+        assert asked[-1] and not asked[-1] & set(test.file)
+        asked.append(None)
+        return answer(self, system, test, *given)
+
+    monkeypatch.setattr(task, "decide", told)
+    monkeypatch.setattr(train, "probe", lambda fit: forecast.Probe(0.0, look=0, held=0))
+    monkeypatch.setattr(type(task), "rehearse", lambda self, system, setup: None)
+    monkeypatch.setattr(type(task), "answer", tested)
+    fast(budget="1ep", **options)
+    assert asked.count(None) == (2 if options else 1)
+
+
+def test_training_pictures_are_augmented_unless_that_is_not_wanted():
+    data = load.load("digits")
+    split = prepare.divide(ARGS, data).kept
+    parts = split.deal(data)
+
+    def first(augment):
+        model = prepare.build(ARGS, parts.train)
+        trainer = prepare.trainer({**ARGS, "augment": augment}, model, parts)
+        return next(trainer.data.endless(64)).image
+
+    plain = first("none")
+    assert torch.equal(plain, first("none"))
+    assert not torch.equal(plain, first(None))  # what the data set names
+    assert not torch.equal(plain, first("mirror"))
 
 
 def test_early_stopping_stops():
