@@ -96,35 +96,30 @@ class AlexNet(Classifier):
         def normalise(maps: int) -> list[nn.Module]:
             return [] if merged else [Normalise(maps, groups)]
 
-        self.features = nn.Sequential(
-            nn.Conv2d(spec.channels, one, kernel, stride, padding=2),
-            nn.ReLU(),
-            *normalise(one),
-            Pool(),
-            nn.Conv2d(one, two, 5, padding=2, groups=groups),
-            nn.ReLU(),
-            *normalise(two),
-            Pool(),
-            nn.Conv2d(two, three, 3, padding=1),  # the one convolution that sees both devices
-            nn.ReLU(),
-            nn.Conv2d(three, four, 3, padding=1, groups=groups),
-            nn.ReLU(),
-            nn.Conv2d(four, five, 3, padding=1, groups=groups),
-            nn.ReLU(),
-            Pool(),
-        )
-        fc6 = nn.Linear(five * self.grid**2, config.hidden), nn.ReLU()
-        fc7 = nn.Linear(config.hidden, config.hidden), nn.ReLU()
+        conv1 = nn.Conv2d(spec.channels, one, kernel, stride, padding=2)
+        conv2 = nn.Conv2d(one, two, 5, padding=2, groups=groups)
+        conv3 = nn.Conv2d(two, three, 3, padding=1)  # the one convolution that sees both devices
+        conv4 = nn.Conv2d(three, four, 3, padding=1, groups=groups)
+        conv5 = nn.Conv2d(four, five, 3, padding=1, groups=groups)
+        fc6 = nn.Linear(five * self.grid**2, config.hidden)
+        fc7 = nn.Linear(config.hidden, config.hidden)
         fc8 = nn.Linear(config.hidden, len(spec.labels))
-        drop = nn.Dropout(config.dropout), nn.Dropout(config.dropout)
-        if merged:
-            self.classifier = nn.Sequential(drop[0], *fc6, drop[1], *fc7, fc8)
-        else:
-            self.classifier = nn.Sequential(*fc6, drop[0], *fc7, drop[1], fc8)
-        conv1, *others = (layer for layer in self.features if isinstance(layer, nn.Conv2d))
-        _conv2, conv3, *_last = others
-        for layer in (conv1, *others, fc6[0], fc7[0], fc8):
+        self.features = nn.Sequential(
+            *(conv1, nn.ReLU(), *normalise(one), Pool()),
+            *(conv2, nn.ReLU(), *normalise(two), Pool()),
+            *(conv3, nn.ReLU()),
+            *(conv4, nn.ReLU()),
+            *(conv5, nn.ReLU(), Pool()),
+        )
+        drop6, drop7 = nn.Dropout(config.dropout), nn.Dropout(config.dropout)
+        self.classifier = (
+            nn.Sequential(drop6, fc6, nn.ReLU(), drop7, fc7, nn.ReLU(), fc8)
+            if merged
+            else nn.Sequential(fc6, nn.ReLU(), drop6, fc7, nn.ReLU(), drop7, fc8)
+        )
+        for layer in (conv1, conv2, conv3, conv4, conv5, fc6, fc7, fc8):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            assert layer.bias is not None
             # ones give the ReLUs something to pass on from the beginning
             nn.init.constant_(layer.bias, 0 if layer in (conv1, conv3, fc8) else 1)
 

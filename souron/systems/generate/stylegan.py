@@ -20,7 +20,7 @@ Size `paper` has the published networks for 1024 pixels. `stylegan2` is the late
 Differs from the paper: doubling starts from 4 to 8 pixels (28 = 7 * 2 * 2), and where it does not
 meet the side, pictures are learnt with their edges repeated outwards and cut when drawn. The
 average of weights that draws keeps 0.99 of itself a step, for short trainings; `tiny` and `small`
-weigh R1 less. Truncation holds for all layers alike.
+weigh R1 less; one cycle of the rate. Truncation holds for all layers alike.
 Reduced: all layers learn from the start, where the paper adds them one by one, as `progan` does.
 """
 

@@ -14,11 +14,12 @@ https://arxiv.org/abs/1912.04958
 
 Nine of ten pictures of training mix two styles, so that each layer's stands for itself: the first
 say what is drawn, the last how. Truncation draws styles towards their mean, at a loss of variety.
+Size `paper` is configuration F at 1024 pixels.
 
-Size `paper` is configuration F at 1024 pixels. Differs from the paper: doubling starts from 4 to 8
-pixels (28 = 7 * 2 * 2), and where it does not meet the side, pictures are learnt with their edges
-repeated outwards and cut when drawn. The average of weights that draws keeps 0.99 of itself a step,
-for short trainings; `tiny` and `small` weigh R1 less.
+Differs from the paper: doubling starts from 4 to 8 pixels (28 = 7 * 2 * 2), and where it does not
+meet the side, pictures are learnt with their edges repeated outwards and cut when drawn. The
+average of weights that draws keeps 0.99 of itself a step, for short trainings; `tiny` and `small`
+weigh R1 less; one cycle of the rate.
 Reduced: no regularisation of the path's length.
 """
 
