@@ -334,8 +334,9 @@ def entry_as_json(entry: Entry) -> dict[str, Any]:
 
 
 def differs(entry: Entry) -> str:
-    """The paragraph of a system's docstring that begins "Differs from the paper"."""
-    found = re.search(r"Differs from the paper[,:]?\s*(.*?)(\n\s*\n|\Z)", entry.about, re.DOTALL)
+    """What a system's docstring says from the sentence "Differs from the paper: ..." on."""
+    sentence = r"(?:^|[.`)]\s+)Differs\s+from\s+the\s+paper:\s+(.*?)(\n\s*\n|\Z)"
+    found = re.search(sentence, entry.about, re.DOTALL | re.MULTILINE)
     return " ".join(found[1].split()) if found else ""
 
 

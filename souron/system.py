@@ -43,6 +43,7 @@ class System(nn.Module, ABC):
     channels_last: ClassVar[bool] = False  # True for convolutional networks: faster
     full_batch: ClassVar[bool] = False  # True where each step sees every case
     grows: ClassVar[bool] = False  # True where later steps cost more: see ``used``
+    BEFORE: ClassVar[dict[str, Any]] = {}  # field of the config -> what runs from before it had
     clip: ClassVar[float | None] = None  # the largest gradient norm of an update
 
     most_steps: int | None = None  # after so many it is done; None: as many as the budget allows

@@ -1,13 +1,18 @@
 """The contract, on every system that is found."""
 
+import ast
 import copy
+import inspect
+import re
 from dataclasses import fields
 
 import pytest
 import torch
 
 from souron import registry
+from souron.evaluation.sampling import Noise
 from souron.runs import folder
+from souron.system import System
 from souron.tasks.classify import Spec
 from souron.training.loop import Run
 from souron.utils import files
@@ -45,8 +50,38 @@ def test_its_file_says_what_it_is(entry):
     assert entry.url.startswith("https://")
     assert {"tiny", "small"} <= set(entry.sizes)
     assert set(entry.weights) <= set(entry.sizes)
-    assert entry.status in ("faithful", "reduced", "pretrained")
-    assert "Differs from the paper" in entry.about or entry.status == "faithful"
+
+
+def test_it_says_how_it_differs_from_its_paper_and_its_status_follows_the_rule(entry):
+    """CONTRIBUTING.md: what is missing in every size is told by a sentence, and by the status."""
+    differs = registry.differs(entry)
+    assert differs and differs.endswith("."), "no sentence begins 'Differs from the paper:'"
+    reduced = re.findall(r"(?<=[.`)] )Reduced: \w", differs)
+    libraries = {"timm", "torchvision", "transformers", "diffusers", "sklearn"}
+    expected = "pretrained" if imported(entry.file) & libraries else "faithful"
+    assert entry.status == ("reduced" if reduced else expected)
+    assert len(reduced) == (entry.status == "reduced")
+
+    kind = registry.load_system(entry.name)[0]
+    learns_by_gradient = (
+        kind.fit is System.fit
+        or "descend(" in inspect.getsource(kind.fit)
+        or ("super().fit(" in inspect.getsource(kind.fit))
+    )
+    assert ("one cycle of the rate" in differs) is learns_by_gradient
+    if kind.optimizers is System.optimizers and learns_by_gradient:
+        assert "AdamW" in differs
+
+
+def imported(file):
+    """The packages that a file imports, at its top or within a function."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+    return found
 
 
 def test_its_file_is_short_and_its_config_flat(entry):
@@ -64,15 +99,25 @@ def test_it_knows_its_task(entry):
 
 
 def test_learning_lowers_the_loss(entry, digits):
-    model, data = make(entry, digits.only(range(512)))
+    cases = digits.only(range(512))
+    model, data = make(entry, cases)
+    if entry.task == "generate" and len(model.optimizers()) > 1:
+        # against each other neither loss need fall, but what is drawn comes nearer to the digits
+        mean = data.all().mean(0)
+
+        def distance():
+            with torch.no_grad():
+                return (model.draw(Noise(0, range(256))).mean(0) - mean).square().mean().item()
+
+        before = distance()
+        learn(model, data, 40)
+        assert distance() < 0.9 * before
+        return
     losses = [
         sum(loss.item() for loss in progress.losses.values())
         for progress in model.fit(data, Run(40, 64))
     ]
-    if entry.task == "generate":  # two networks against each other: neither loss need fall
-        assert len(losses) == 40
-    else:
-        assert min(losses[-5:]) < losses[0]
+    assert min(losses[-5:]) < losses[0]
 
 
 def test_stopping_leaves_it_ready_to_answer(entry, digits):

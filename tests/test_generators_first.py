@@ -10,7 +10,7 @@ from torch.distributions import Normal, kl_divergence
 from souron.data.dataset import Dataset, Rows
 from souron.evaluation.sampling import Noise, Walk
 from souron.evaluation.summary import parameters
-from souron.systems.generate import vae
+from souron.systems.generate import vae, wgan_gp
 from souron.systems.generate.dcgan import DCGAN
 from souron.systems.generate.gan import GAN, Maxout
 from souron.systems.generate.vae import VAE
@@ -154,6 +154,8 @@ def one_number():
     with torch.no_grad():
         for weight in system.decoder.parameters():
             weight *= 3  # so that z matters
+        for weight in system.encoder.parameters():
+            weight *= 3  # so that the divergence from p(z) matters
         drawn = vae.log_likelihood(
             image.flatten(1), *(p[:, None] for p in system.decode(z[:, None]))
         )
@@ -168,13 +170,32 @@ def one_number():
 @torch.no_grad()
 def test_the_bound_lies_under_the_likelihood_by_what_the_encoder_misses(one_number):
     system, image, exact, gap = one_number
-    assert (gap > 0.01).all()
+    divergence = vae.divergence(*system.encode(image))
     torch.manual_seed(0)
     many = Batch(image.repeat_interleave(20_000, 0), torch.zeros(0))
     nats = -system.bits(many).view(4, -1) * image[0].numel() * math.log(2)
     error = nats.std(1) / math.sqrt(nats.shape[1])
-    assert (nats.mean(1) < exact).all()
+    # what is looked for is far larger than chance: without the divergence the bound would fail
+    assert (gap > 20 * error).all() and (divergence > 20 * error).any()
     assert ((nats.mean(1) - (exact - gap)).abs() < 5 * error).all()
+
+
+@torch.no_grad()
+def test_the_divergence_is_paid_for_in_bits_and_learnt_from():
+    """A decoder that looks away from z leaves nothing but the divergence between two encoders."""
+    system, batch = made(VAE), some(5)
+    for layer in (system.decoder[0], system.encoder[-1]):
+        nn.init.zeros_(layer.weight)
+    latent, values = system.config.latent, 64
+    mean, spread = torch.tensor([1.5, -0.5, 0.0, 2.0]), torch.tensor([0.5, 1.0, 2.0, 0.1])
+    costs = []
+    for at, log_variance in ((torch.zeros(latent), torch.zeros(latent)), (mean, 2 * spread.log())):
+        system.encoder[-1].bias.copy_(torch.cat([at, log_variance]))
+        costs.append((system.bits(batch), system.loss(batch)))
+    nats = kl_divergence(Normal(mean, spread), Normal(0.0, 1.0)).sum()
+    expected = nats / (values * math.log(2))  # of the standard normal it is 0
+    torch.testing.assert_close(costs[1][0] - costs[0][0], expected.expand(5))
+    torch.testing.assert_close(costs[1][1] - costs[0][1], expected)
 
 
 @torch.no_grad()
@@ -269,11 +290,25 @@ def test_a_maxout_unit_is_the_largest_of_its_sums():
         torch.testing.assert_close(layer(value)[:, unit], expected)
 
 
+@torch.no_grad()
 def test_only_a_learning_critic_sees_through_dropout():
-    critic, image = made(GAN).critic, some(4).image.flatten(1)
-    assert torch.equal(critic(image), critic(image))
-    critic.train()
-    assert not torch.equal(critic(image), critic(image))
+    """A fifth of the pixels and half of each layer of hidden units are away, in training alone."""
+    system = made(GAN, units=400, pieces=1)
+    for layer in (system.critic[1].sums, system.critic[3].sums):  # every unit gives out exactly 1
+        nn.init.zeros_(layer.weight)
+        nn.init.ones_(layer.bias)
+    taken = []
+    for layer in (system.critic[1], system.critic[3], system.critic[5]):
+        layer.register_forward_pre_hook(lambda module, given: taken.append(given[0]))
+    image = torch.ones(50, 64)
+    system.critic(image)
+    assert all(torch.equal(each, torch.ones_like(each)) for each in taken)
+    taken.clear()
+    system.critic.train()
+    system.critic(image)
+    for each, share in zip(taken, (0.2, 0.5, 0.5), strict=True):
+        assert (each == 0).float().mean().item() == pytest.approx(share, abs=0.03)
+        torch.testing.assert_close(each[each != 0].unique(), torch.tensor([1 / (1 - share)]))
 
 
 @pytest.mark.parametrize("kind", [GAN, DCGAN])
@@ -386,10 +421,39 @@ def test_the_penalty_looks_between_the_pictures():
         def forward(self, image):
             return image.square().sum((1, 2, 3)) / 2  # its slope is the picture itself
 
-    real, drawn = torch.zeros(4000, 1, 1, 1), torch.full((4000, 1, 1, 1), 3.0)
+    real, drawn = torch.zeros(4000, 1, 1, 1), torch.full((4000, 1, 1, 1), 6.0)
     torch.manual_seed(0)
-    # slopes are uniform in 0..3: the mean of (s - 1)^2 is 1
-    assert slope_penalty(Square(), real, drawn).item() == pytest.approx(1.0, abs=0.05)
+    # slopes are uniform in 0..6: the mean of (s - 1)^2 is 7; of real ones 1, of drawn ones 25
+    assert slope_penalty(Square(), real, drawn).item() == pytest.approx(7.0, rel=0.03)
+
+
+def test_wgan_gps_critic_is_asked_for_its_slope_between_real_and_drawn_pictures(monkeypatch):
+    """Of a linear critic that slope is known; where it is asked, the pictures tell."""
+    system = made(WGANGP, turns=1, parts=1).train()
+    system.critic = Linear(*[0.25] * 64)  # of slope 2
+    monkeypatch.setattr(wgan_gp, "dequantised", lambda image: image)
+    monkeypatch.setattr(system, "picture", lambda noise, weights=None: -torch.ones(4000, 1, 8, 8))
+    asked = []
+    system.critic.register_forward_hook(lambda module, given, out: asked.append(given[0]))
+    real = torch.full((4000, 1, 8, 8), 0.5)
+    name, loss = next(system.updates(Batch(real, torch.zeros(4000)), 0))
+    assert name == "critic"
+    assert loss.item() == pytest.approx((-16 - 8) + 10 * (2 - 1) ** 2)
+    [between] = [image for image in asked if image.requires_grad]
+    share = (0.5 - between.flatten(1)) / 1.5  # of the way from real to drawn
+    torch.testing.assert_close(share, share[:, :1].expand(-1, 64))  # one to a picture
+    assert share.min() >= 0 and share.max() <= 1
+    quarters = torch.histc(share[:, 0].detach(), 4, 0, 1) / 4000
+    torch.testing.assert_close(quarters, torch.full((4,), 0.25), atol=0.04, rtol=0)
+
+
+def test_wgan_gp_fills_each_step_of_grey_evenly():
+    grey = torch.arange(256.0).repeat(200, 1)
+    filled = (wgan_gp.dequantised(grey / 127.5 - 1) + 1) * 128
+    assert torch.equal(filled.floor(), grey)
+    within = filled - grey
+    assert within.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert within.var().item() == pytest.approx(1 / 12, rel=0.02)
 
 
 def test_the_best_linear_critic_leans_as_far_as_the_penalty_lets_it():
@@ -413,8 +477,10 @@ def test_each_turn_of_the_critic_sees_other_real_pictures():
     round_of_two = ["critic", "critic", "generator"]
     assert names == [*round_of_two, *round_of_two, "critic", "generator"]
     of_critic = [0, 2, 5, 7, 10]  # each turn also asks for slopes; the generator asks as well
-    halves = [seen[i][: len(seen[i]) // 2] for i in of_critic]
-    assert torch.equal(torch.cat(halves), batch.image)
+    halves = torch.cat([seen[i][: len(seen[i]) // 2] for i in of_critic])
+    grey = ((halves + 1) * 128).floor()  # noise within each step of grey, no more
+    assert torch.equal(grey, (127.5 * batch.image + 127.5).round())
+    assert len(halves.unique()) > 256
 
 
 def test_each_part_of_a_batch_is_learnt_from_by_itself():

@@ -1,5 +1,6 @@
-"""ProGAN and StyleGAN: networks that grow, and networks that draw with a style."""
+"""ProGAN, StyleGAN and StyleGAN2: networks that grow, and networks that draw with a style."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,16 +12,17 @@ from souron import registry
 from souron.evaluation import summary
 from souron.evaluation.sampling import Noise
 from souron.kinds import signature
-from souron.runs import train
+from souron.runs import folder, train
 from souron.tasks.generate import Batch, Spec
 from souron.training.loop import Run
 from souron.utils import files
+from souron.utils.messages import UserError
 
 
-def make(name: str, seen: Spec | None = None) -> Any:
+def make(name: str, seen: Spec | None = None, **changed: Any) -> Any:
     kind, config = registry.load_system(name)
     torch.manual_seed(0)
-    return kind(config, seen or Spec(1, 8))
+    return kind(replace(config, **changed), seen or Spec(1, 8))
 
 
 def blueprint(name: str) -> Any:
@@ -45,16 +47,21 @@ def untied(model: Any) -> Any:
     [
         # as the authors' programs print them for 1024 x 1024 colour pictures
         ("progan_paper", 23_079_115, 23_087_249),
-        ("stylegan_paper", 30_370_060, 29_012_513),
+        ("stylegan_paper", 26_219_627, 23_087_249),
+        ("stylegan2_paper", 30_370_060, 29_012_513),
     ],
 )
 def test_the_published_networks_have_as_many_weights(name, generator, critic):
     model = blueprint(name)
+    if name == "stylegan_paper":  # the published ones also have the colours of the coarser sides
+        widths = [min(32 * 2**i, 512) for i in range(8)]
+        generator -= sum(3 * width + 3 for width in widths)
+        critic -= sum(3 * width + width for width in widths)
     assert summary.parameters(model.generator) == generator
     assert summary.parameters(model.critic) == critic
 
 
-@pytest.mark.parametrize("name", ["progan", "stylegan"])
+@pytest.mark.parametrize("name", ["progan", "stylegan", "stylegan2"])
 @pytest.mark.parametrize("size", ["tiny", "small"])
 @pytest.mark.parametrize("channels, side", [(1, 8), (3, 9), (1, 28), (3, 45), (3, 64)])
 def test_any_picture_is_learnt_and_drawn(name, size, channels, side):
@@ -67,20 +74,22 @@ def test_any_picture_is_learnt_and_drawn(name, size, channels, side):
     assert drawn.shape == (2, channels, side, side) and drawn.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["progan", "stylegan"])
+@pytest.mark.parametrize("name", ["progan", "stylegan", "stylegan2"])
 def test_pictures_are_drawn_with_the_mean_of_past_weights(name):
     model = make(f"{name}_tiny")
     before = model.draw(Noise(0, range(2)))
-    torch.nn.init.zeros_(model.generator.colours[-1].weight)
+    for weight in model.generator.parameters():
+        torch.nn.init.zeros_(weight)
     assert torch.equal(model.draw(Noise(0, range(2))), before)
+    start = [weight.clone() for weight in model.average.parameters()]
     model.after_update(0)
-    slow, fast = (network.colours[-1].weight for network in (model.average, model.generator))
-    start = make(f"{name}_tiny").average.colours[-1].weight
-    torch.testing.assert_close(slow, 0.1 * start)  # (1 + 0) / (10 + 0) stays after the first step
-    assert not slow.requires_grad and fast.requires_grad
+    for old, slow in zip(start, model.average.parameters(), strict=True):
+        torch.testing.assert_close(slow, 0.1 * old)  # (1 + 0) / (10 + 0) stays after the first step
+        assert not slow.requires_grad
+    assert all(weight.requires_grad for weight in model.generator.parameters())
 
 
-@pytest.mark.parametrize("name", ["progan", "stylegan"])
+@pytest.mark.parametrize("name", ["progan", "stylegan", "stylegan2"])
 def test_the_critic_learns_to_tell(name, digits):
     model = make(f"{name}_tiny").train()
     real = model.loader(digits.only(range(256)), seed=1)
@@ -93,7 +102,7 @@ def test_the_critic_learns_to_tell(name, digits):
     assert score["real"].mean() > score["noise"].mean()
 
 
-@pytest.mark.parametrize("name", ["progan", "stylegan"])
+@pytest.mark.parametrize("name", ["progan", "stylegan", "stylegan2"])
 def test_drawn_pictures_come_nearer_to_real_ones(name, digits):
     model = make(f"{name}_tiny")
     data = model.loader(digits, seed=1)
@@ -193,6 +202,51 @@ class Linear(torch.nn.Module):
         return picture.flatten(1) @ self.slope
 
 
+class Bowl(torch.nn.Module):
+    """A critic whose slope is the picture itself."""
+
+    def forward(self, picture: torch.Tensor, grown: float = 0) -> torch.Tensor:
+        return picture.square().sum((1, 2, 3)) / 2
+
+
+def drawing_only(model: Any, value: float) -> None:
+    """Let the generator draw pictures of that one grey."""
+
+    def grey(noise: torch.Tensor, *_more: Any) -> torch.Tensor:
+        return torch.full((len(noise), 1, 8, 8), value)
+
+    model.generator.forward = grey
+
+
+def test_progans_critic_is_asked_for_its_slope_between_the_pictures():
+    """Its slope is 8 times a picture's grey: 0 at real ones, 8 at drawn ones, uniform between."""
+    model = make("progan_tiny", part=4000).train()
+    model.used = 1.0
+    model.critic = Bowl()
+    drawing_only(model, 1.0)
+    real = Batch(torch.zeros(4000, 1, 8, 8), torch.zeros(4000))
+    name, loss = next(model.updates(real, 0))
+    assert name == "critic"
+    penalty = (loss.item() - 32) / 10  # E[D(drawn)] - E[D(real)] = 64 / 2, and there is no drift
+    # the mean of (s - 1)^2 for s in 0..8; 1 at real pictures alone and 49 at drawn ones
+    assert penalty == pytest.approx(64 / 3 - 8 + 1, rel=0.03)
+
+
+def test_progans_loss_has_all_of_its_terms():
+    model = make("progan_tiny").train()
+    model.used = 1.0
+    slope = torch.randn(64)
+    model.critic = Linear(slope)
+    drawing_only(model, 0.5)
+    batch = pictures(4)
+    losses = dict(model.updates(batch, 0))
+    real, drawn = model.critic(batch.image), model.critic(torch.full((4, 1, 8, 8), 0.5))
+    expected = drawn.mean() - real.mean() + 0.001 * real.square().mean()
+    expected = expected + 10 * (slope.norm() - 1) ** 2
+    torch.testing.assert_close(losses["critic"], expected)
+    torch.testing.assert_close(losses["generator"], -drawn.mean())
+
+
 def test_layers_keep_the_size_of_what_passes():
     """What the scale of the weights is for: features of unit variance stay so, however wide."""
     model = make("progan_tiny")
@@ -219,13 +273,154 @@ def test_minibatch_deviation_sees_copies():
     assert see(same)[:, 5].max() < 1e-3
 
 
+# StyleGAN and StyleGAN2
+
+STYLED = ["stylegan", "stylegan2"]
+
+
+def styles_of(model: Any) -> int:
+    """One to a layer; StyleGAN2's last colours have one of their own."""
+    return len(model.generator.layers) + (type(model).__name__ == "StyleGAN2")
+
+
+@pytest.mark.parametrize("name", STYLED)
+def test_r1_is_asked_of_real_pictures_alone(name):
+    """The critic's slope is the picture itself: no other pictures give this figure."""
+    model = make(f"{name}_tiny", gamma=3.0).train()
+    model.critic = Bowl()
+    drawing_only(model, 0.5)
+    batch = pictures(4)
+    slope = batch.image.square().sum((1, 2, 3))
+    r1 = 3.0 / 2 * slope.mean()
+    score, drawn = slope / 2, torch.tensor(64 * 0.5**2 / 2)
+    told = F.softplus(-score).mean() + F.softplus(drawn)
+    losses = [loss for name, loss in model.updates(batch, 0) if name == "critic"]
+    if name == "stylegan":
+        torch.testing.assert_close(losses, [told + r1])
+    else:  # an update of its own, in every 16th, 16 times as strong
+        torch.testing.assert_close(losses, [16 * r1, told])
+
+
+@pytest.mark.parametrize("name", STYLED)
+def test_the_generator_learns_by_the_critics_no(name):
+    model = make(f"{name}_tiny").train()
+    model.critic = Linear(torch.ones(64))
+    drawing_only(model, -0.25)
+    [loss] = [loss for name, loss in model.updates(pictures(4), 1) if name == "generator"]
+    torch.testing.assert_close(loss, F.softplus(torch.tensor(16.0)))  # -log sigmoid(D(drawn))
+
+
+@pytest.mark.parametrize("name", STYLED)
+def test_the_critic_sees_how_much_four_pictures_differ(name):
+    model = make(f"{name}_tiny")
+    seen = []
+    model.critic.conv.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
+    first = pictures(8).image
+    model.critic(first)
+    model.critic(first[:1].expand(8, -1, -1, -1))
+    varied, same = (x.split([x.shape[1] - 1, 1], 1) for x in seen)
+    for features, spread in (varied, same):
+        for i in range(8):
+            group = features[i % 2 :: 2]  # every second picture: two groups of four
+            expected = (group.var(0, correction=0) + 1e-8).sqrt().mean()
+            torch.testing.assert_close(spread[i], expected.expand(1, *features.shape[2:]))
+    assert varied[1].min() > 1e-2 and same[1].max() < 1e-3
+
+
+@pytest.mark.parametrize("name", STYLED)
+def test_nine_of_ten_pictures_of_training_have_two_styles(name):
+    model = make(f"{name}_tiny")
+    seen = []
+    model.generator.forward = lambda styles, noise: seen.append(styles)
+    model.picture(4000)
+    [styles] = seen
+    changes = (styles[:, 1:] != styles[:, :-1]).any(2)  # (B, layers - 1)
+    assert set(changes.sum(1).tolist()) == {0, 1}
+    assert changes.any(1).float().mean().item() == pytest.approx(0.9, abs=0.02)
+    assert changes.float().mean(0).min() > 0.7 / changes.shape[1]  # anywhere
+
+
 # StyleGAN
+
+
+def test_adain_sets_each_features_mean_and_spread():
+    torch.manual_seed(0)
+    adain = untied(make("stylegan_tiny")).generator.layers[1].adain
+    x, style = 3 + 5 * torch.randn(4, 16, 6, 6), torch.randn(4, 16)
+    scale, shift = adain.told(style).chunk(2, 1)
+    out = adain(x, style)
+    expected = (1 + scale)[..., None, None] * F.instance_norm(x) + shift[..., None, None]
+    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(out.mean((2, 3)), shift, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        out.std((2, 3), correction=0), (1 + scale).abs(), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_layer_is_convolution_noise_bend_and_then_the_style(at):
+    torch.manual_seed(0)
+    layer = untied(make("stylegan_tiny")).generator.layers[at]
+    x, style = torch.randn(2, 16, 4, 4), torch.randn(2, 16)
+    noise = torch.randn(2, 1, 4 << (at == 2), 4 << (at == 2))
+    strength, bias = layer.strength[:, None, None], layer.bias[:, None, None]
+    inner = x
+    if at:
+        weight = layer.conv.weight * (2 / (16 * 9)) ** 0.5
+        inner = x.repeat_interleave(2, 2).repeat_interleave(2, 3) if at == 2 else x
+        inner = F.conv2d(inner, weight, padding=1)
+    if at == 2:
+        line = torch.tensor([1.0, 2.0, 1.0]) / 4
+        kernel = torch.outer(line, line)[None, None]
+        inner = torch.cat([F.conv2d(c, kernel, padding=1) for c in inner.split(1, 1)], 1)
+    inner = F.leaky_relu(inner + strength * noise + bias, 0.2)
+    torch.testing.assert_close(
+        layer(x, style, noise), layer.adain(inner, style), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_every_picture_starts_from_the_constant():
+    model = make("stylegan_tiny")
+    assert torch.equal(model.generator.constant, torch.ones(16, 4, 4))
+    torch.nn.init.normal_(model.generator.constant)
+    seen = []
+    model.generator.layers[0].register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
+    model.picture(3)
+    assert torch.equal(seen[0], model.generator.constant.expand(3, -1, -1, -1))
+
+
+def test_the_published_networks_have_a_style_to_each_of_eighteen_layers():
+    generator = blueprint("stylegan_paper").generator
+    assert [tuple(layer.weight.shape) for layer in generator.mapping] == [(512, 512)] * 8
+    assert len(generator.layers) == 18
+
+
+def test_a_run_of_what_was_stylegan_before_says_what_to_write(tmp_path):
+    """Its file became stylegan2; one line of args.yaml opens the run again."""
+    model = make("stylegan2_tiny")
+    args = {
+        "system": "stylegan_tiny",
+        "data": "digits",
+        "config": folder.as_plain(model.config),
+        "seen": folder.as_plain(model.spec),
+    }
+    folder.write_args(tmp_path, args)
+    files.write_tensors(tmp_path / "weights" / "best.safetensors", model.state_dict(), {})
+    with pytest.raises(UserError, match="stylegan2_tiny") as trouble:
+        folder.load(tmp_path)
+    assert "system: stylegan2_tiny" in trouble.value.fix
+
+    folder.write_args(tmp_path, args | {"system": "stylegan2_tiny"})
+    assert torch.equal(folder.load(tmp_path).draw(Noise(3, [7])), model.draw(Noise(3, [7])))
+
+
+# StyleGAN2
 
 
 @pytest.mark.parametrize("up", [False, True])
 def test_the_modulated_convolution_equals_the_loop_over_pictures(up):
     torch.manual_seed(0)
-    conv = untied(make("stylegan_tiny")).generator.layers[1].conv
+    conv = untied(make("stylegan2_tiny")).generator.layers[1].conv
     x, style = torch.randn(5, 16, 6, 6), torch.randn(5, 16)
     expected = []
     for one, scale in zip(x, conv.style(style), strict=True):
@@ -249,7 +444,7 @@ def filtered(x: torch.Tensor) -> torch.Tensor:
 
 def test_demodulation_keeps_unit_variance():
     torch.manual_seed(0)
-    conv = make("stylegan_small", Spec(1, 28)).generator.layers[0].conv
+    conv = make("stylegan2_small", Spec(1, 28)).generator.layers[0].conv
     out = conv(torch.randn(64, 64, 9, 9), 5 * torch.randn(64, 64))[..., 1:-1, 1:-1]
     deviation = out.transpose(0, 1).flatten(1).std(1)
     torch.testing.assert_close(deviation, torch.ones(64), rtol=0, atol=0.1)
@@ -258,19 +453,21 @@ def test_demodulation_keeps_unit_variance():
 
 
 def test_the_published_mapping_has_eight_layers_and_eighteen_styles():
-    generator = blueprint("stylegan_paper").generator
+    generator = blueprint("stylegan2_paper").generator
     assert [tuple(layer.weight.shape) for layer in generator.mapping] == [(512, 512)] * 8
     assert len(generator.layers) + 1 == 18
 
 
-def test_a_style_does_not_depend_on_the_length_of_its_noise():
-    generator = make("stylegan_tiny").generator
+@pytest.mark.parametrize("name", STYLED)
+def test_a_style_does_not_depend_on_the_length_of_its_noise(name):
+    generator = make(f"{name}_tiny").generator
     noise = torch.randn(3, 16)
     torch.testing.assert_close(generator.style(noise), generator.style(9 * noise))
 
 
-def test_truncation_0_draws_one_style_for_all():
-    model = untied(make("stylegan_tiny"))
+@pytest.mark.parametrize("name", STYLED)
+def test_truncation_0_draws_one_style_for_all(name):
+    model = untied(make(f"{name}_tiny"))
     model.mean = torch.randn(16)
     same = Same(Noise(0, range(4)))
     drawn = model.draw(same, truncation=0.0)
@@ -290,10 +487,11 @@ class Same(Noise):
         return drawn[:1].expand_as(drawn) if len(shape) == 3 else drawn
 
 
-def test_a_style_that_takes_over_from_the_start_is_all_there_is():
-    model = make("stylegan_tiny")
+@pytest.mark.parametrize("name", STYLED)
+def test_a_style_that_takes_over_from_the_start_is_all_there_is(name):
+    model = make(f"{name}_tiny")
     first, second = torch.randn(2, 3, 16)
-    layers = len(model.generator.layers) + 1
+    layers = styles_of(model)
 
     def drawn(begin: int) -> torch.Tensor:
         styles = model.cross(first, second, torch.full((3,), begin))
@@ -308,34 +506,38 @@ def test_a_style_that_takes_over_from_the_start_is_all_there_is():
     assert not torch.equal(drawn(1), alone(second)) and not torch.equal(drawn(1), alone(first))
 
 
-def test_mixing_keeps_the_noise_and_the_first_layers():
-    model = untied(make("stylegan_tiny"))
-    layers = len(model.generator.layers) + 1
+@pytest.mark.parametrize("name", STYLED)
+def test_mixing_keeps_the_noise_and_the_first_layers(name):
+    model = untied(make(f"{name}_tiny"))
+    layers = styles_of(model)
     plain, late, early = (model.draw(Noise(0, range(3)), mix=mix) for mix in (0, layers - 1, 1))
     assert torch.equal(model.draw(Noise(0, range(3)), mix=layers), plain)
     assert (late - plain).abs().mean() < (early - plain).abs().mean()
     assert (late - plain).abs().mean() > 0
 
 
-def test_the_options_are_read():
-    options = signature.options_of(type(make("stylegan_tiny")).drawing)
+@pytest.mark.parametrize("name", STYLED)
+def test_the_options_are_read(name):
+    options = signature.options_of(type(make(f"{name}_tiny")).drawing)
     assert {name: option.default for name, option in options.items()} == {
         "truncation": 1.0, "mix": 0
     }  # fmt: skip
     assert (options["truncation"].choice.low, options["truncation"].choice.high) == (0, 2)
 
 
-def test_noise_draws_what_a_style_leaves_open():
-    model = untied(make("stylegan_tiny"))
-    styles = torch.randn(1, len(model.generator.layers) + 1, 16).expand(2, -1, -1)
+@pytest.mark.parametrize("name", STYLED)
+def test_noise_draws_what_a_style_leaves_open(name):
+    model = untied(make(f"{name}_tiny"))
+    styles = torch.randn(1, styles_of(model), 16).expand(2, -1, -1)
     still = model.generator(styles, lambda side: torch.zeros(2, 1, side, side))
     moved = model.generator(styles, lambda side: torch.randn(2, 1, side, side))
     assert torch.allclose(still[0], still[1])
     assert not torch.allclose(moved[0], moved[1], atol=1e-3)
 
 
-def test_the_slope_of_a_linear_critic_is_its_weight():
-    model = make("stylegan_tiny")
+@pytest.mark.parametrize("name", STYLED)
+def test_the_slope_of_a_linear_critic_is_its_weight(name):
+    model = make(f"{name}_tiny")
     weight = torch.randn(64)
     model.critic = Linear(weight)
     slope = model.slope(pictures(4).image)
@@ -345,14 +547,15 @@ def test_the_slope_of_a_linear_critic_is_its_weight():
 
 
 def test_the_slope_is_asked_for_in_every_16th_update():
-    model = make("stylegan_tiny").train()
+    model = make("stylegan2_tiny").train()
     many = [len(list(model.updates(pictures(4), step))) for step in range(33)]
     assert [step for step, count in enumerate(many) if count == 3] == [0, 16, 32]
     assert set(many) == {2, 3}
 
 
-def test_the_mean_style_is_followed_in_training():
-    model = make("stylegan_tiny").train()
+@pytest.mark.parametrize("name", STYLED)
+def test_the_mean_style_is_followed_in_training(name):
+    model = make(f"{name}_tiny").train()
     for _ in range(100):
         model.picture(8)
     styles = model.generator.style(torch.randn(4096, 16)).mean(0)

@@ -317,6 +317,60 @@ def test_attention_starts_as_nothing_and_then_finds_what_is_alike():
     torch.testing.assert_close(layer(x), x + layer.out(found), atol=1e-5, rtol=1e-5)
 
 
+def test_both_networks_attend_at_the_finest_maps_but_those_of_the_picture():
+    """Before the generator's last block and after the critic's first, whatever attention gives."""
+    torch.manual_seed(0)
+    model = tiny(biggan.BigGAN, Spec(1, 16, ("a", "b"), (0.5, 0.5))).eval()
+    label = torch.tensor([0, 1])
+    for network, given, before, after in (
+        (model.generator, torch.randn(2, model.numbers), -2, -1),
+        (model.critic, torch.rand(2, 1, 16, 16), 0, 1),
+    ):
+        nn.init.constant_(network.attention.share, 0.7)
+        kept = {}
+        blocks = network.blocks
+        blocks[before].register_forward_hook(lambda b, i, out, kept=kept: kept.update(before=out))
+        blocks[after].register_forward_pre_hook(lambda b, i, kept=kept: kept.update(after=i[0]))
+        network(given, label)
+        torch.testing.assert_close(kept["after"], network.attention(kept["before"]))
+        assert not torch.allclose(kept["after"], kept["before"], atol=1e-3)
+
+
+def test_spectral_norm_takes_the_length_of_every_layers_weights_away():
+    """Five times the weights give the same pictures and scores: in convolutions, in the linear
+    layers, and in the critic's class vectors."""
+    torch.manual_seed(0)
+    model = tiny(biggan.BigGAN, Spec(1, 8, ("a", "b"), (0.5, 0.5))).eval()
+    for network, given in (
+        (model.generator, torch.randn(2, model.numbers)),
+        (model.critic, torch.rand(2, 1, 8, 8)),
+    ):
+        nn.init.ones_(network.attention.share)
+        layers = [
+            part
+            for name, part in network.named_modules()
+            if isinstance(part, nn.Conv2d | nn.Linear | nn.Embedding)
+            and (name != "vector" or network is model.critic)
+        ]
+        assert {type(part).__base__ for part in layers} >= {nn.Conv2d, nn.Linear}
+        before = network(given, torch.tensor([0, 1]))
+        for layer in layers:
+            with torch.no_grad():
+                layer.weight *= 5
+            torch.testing.assert_close(network(given, torch.tensor([0, 1])), before)
+
+
+@pytest.mark.parametrize("layer", [biggan.Conv(4, 6, 1), biggan.Linear(4, 6)])
+def test_a_layers_longest_step_is_one(layer):
+    torch.manual_seed(0)
+    nn.init.normal_(layer.weight, std=3)
+    for _ in range(100):
+        biggan.iterate(layer)
+    way = layer.right.view(1, 4) if isinstance(layer, nn.Linear) else layer.right.view(1, 4, 1, 1)
+    step = layer.eval()(way) - layer(torch.zeros_like(way))
+    torch.testing.assert_close(step.flatten(), layer.left)
+
+
 def test_the_critic_adds_how_well_features_fit_the_class():
     torch.manual_seed(0)
     model = tiny(biggan.BigGAN, Spec(1, 8, ("a", "b", "c"), (0.3, 0.3, 0.4))).eval()

@@ -16,6 +16,8 @@ from souron.systems.generate.image_gpt import k_means
 from souron.tasks.generate import Batch, Spec
 from souron.training.loop import Run
 
+GREY = Spec(1, 8, ("a", "b", "c"), (0.5, 0.25, 0.25))
+
 
 def make(name, seen, **changed):
     kind, config = registry.load_system(name)
@@ -104,6 +106,35 @@ def test_the_schedules_are_the_published_ones():
     assert (cosine().diff() < 0).all() and cosine()[-1] > 0
 
 
+def test_ddpms_published_size_has_the_betas_of_its_paper():
+    """0.0001 to 0.02 in even steps, 1000 of them; the others have a cosine's."""
+    with torch.device("meta"):
+        published = make("ddpm_paper", Spec(3, 32)).kept
+    square, expected = 1.0, []
+    for t in range(1000):
+        square *= 1 - (1e-4 + (0.02 - 1e-4) * t / 999)
+        expected.append(square)
+    assert published == pytest.approx(expected)
+    for size in ("tiny", "small"):
+        assert make(f"ddpm_{size}", GREY).kept == cosine().tolist()
+
+
+@pytest.mark.parametrize("options", [{"guidance": 0.0}, {"guidance": 2.0}])
+@pytest.mark.parametrize("labels", [1, 3])
+def test_the_average_draws_and_what_learns_does_not(labels, options):
+    names = tuple("abc"[:labels])
+    model = make("ddpm_tiny", Spec(1, 8, names, (1 / labels,) * labels))
+    for weight in [*model.network.parameters(), *model.average.parameters()]:
+        torch.nn.init.normal_(weight, std=0.3)
+    before = model.draw(Noise(3, [0, 1]), steps=3, **options)
+    for weight in model.network.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    assert torch.equal(model.draw(Noise(3, [0, 1]), steps=3, **options), before)
+    for weight in model.average.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    assert not torch.allclose(model.draw(Noise(3, [0, 1]), steps=3, **options), before, atol=1e-2)
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("schedule", [linear, cosine])
 def test_with_a_perfect_denoiser_the_pictures_are_distributed_as_the_data(name, schedule):
@@ -140,9 +171,6 @@ def test_dpm_is_more_exact_than_ddim_at_as_many_steps():
 
     exact = done("ddim", 1000)
     assert (done("dpm", 15) - exact).abs().mean() < (done("ddim", 15) - exact).abs().mean() / 2
-
-
-GREY = Spec(1, 8, ("a", "b", "c"), (0.5, 0.25, 0.25))
 
 
 def test_the_noisy_picture_has_the_closed_forms_mean_and_variance():
@@ -382,6 +410,34 @@ def test_a_pixel_sees_only_what_came_before():
         before, after = model.foretold(tokens), model.foretold(changed)
     assert torch.equal(before[:, :31], after[:, :31])
     assert not torch.allclose(before[:, 31:], after[:, 31:], atol=1e-3)
+
+
+def test_each_place_adds_its_own_position():
+    """To what a token is; with and without the cache, so that drawing and learning agree."""
+    model = knowing(Spec(1, 8))
+    torch.nn.init.normal_(model.wpe)
+    taken = []
+    model.h[0].register_forward_pre_hook(lambda layer, given: taken.append(given[0]))
+    tokens = torch.randint(8, (2, 64))
+    with torch.no_grad():
+        model.foretold(tokens)
+    begun = torch.cat([torch.full((2, 1), model.clusters), tokens[:, :-1]], 1)
+    assert torch.equal(taken.pop(), model.wte.weight[begun] + model.wpe)
+
+    drawn = list(model.growing(torch.rand(2, 64), torch.empty(2, 0, dtype=torch.long)))[-1]
+    before = torch.cat([torch.full((2, 1), model.clusters), drawn[:, :-1]], 1)
+    assert torch.equal(torch.cat(taken, 1), model.wte.weight[before] + model.wpe)
+
+
+def test_positions_begin_as_waves_of_row_and_column():
+    model = make("image_gpt_tiny", Spec(1, 8))
+    rows, columns = model.wpe.detach().view(8, 8, 2, 16).unbind(2)
+    assert torch.equal(rows, rows[:, :1].expand_as(rows))
+    assert torch.equal(columns, columns[:1].expand_as(columns))
+    assert torch.equal(rows[:, 0], columns[0])
+    angle = torch.arange(8)[:, None] * 100 ** (-torch.arange(8) / 8)
+    torch.testing.assert_close(rows[:, 0], 0.1 * torch.cat([angle.sin(), angle.cos()], 1))
+    assert len(model.wpe.unique(dim=0)) == 64
 
 
 def test_what_is_drawn_is_distributed_as_it_is_foretold():

@@ -13,7 +13,7 @@ import souron
 
 HOUSE = Path(souron.__file__).parent
 FILES = sorted(p for p in HOUSE.rglob("*.py") if "__pycache__" not in p.parts)
-SYSTEMS = [p for p in FILES if p.parent.parent.name == "systems"]
+SYSTEMS = [p for p in FILES if p.parent.parent == HOUSE / "systems"]
 FLOORS = (  # each imports only what stands before it
     "stats", "utils", "metrics", "kinds", "data", "registry", "blocks", "training", "hub",
     "evaluation", "system", "task", "report", "tasks", "systems", "runs", "audit", "model",

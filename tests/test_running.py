@@ -87,7 +87,9 @@ def test_one_seed_gives_one_result_and_another_another():
     assert first.folder != again.folder
 
 
-@pytest.mark.parametrize("system", ["cnn_tiny", "alexnet_tiny", "airbench_tiny", "dcgan_tiny"])
+@pytest.mark.parametrize(
+    "system", ["cnn_tiny", "alexnet_tiny", "airbench_tiny", "dcgan_tiny", "stylegan_tiny"]
+)
 def test_a_resumed_run_equals_the_unbroken_one_to_the_bit(system, monkeypatch):
     options = {"system": system, "budget": "2ep", "batch": 128}
     whole = fast(**options)
@@ -105,6 +107,19 @@ def test_a_resumed_run_equals_the_unbroken_one_to_the_bit(system, monkeypatch):
         two, _about = files.read_tensors(folder / "weights" / f"{which}.safetensors")
         assert all(torch.equal(one[name], two[name]) for name in one)
     assert resumed.measures == whole.measures
+
+
+def test_a_run_from_before_a_field_was_there_goes_on_as_it_was(monkeypatch):
+    """GoogLeNet's last pooling was 2x2 before ``pool`` could say so."""
+    with monkeypatch.context() as patch:
+        stop_after(3, patch)
+        with pytest.raises(runs_events.Interrupted) as interrupted:
+            fast("googlenet_tiny")
+    args = run_folder.read_args(interrupted.value.folder)
+    assert args["config"].pop("pool") == 3
+    run_folder.write_args(interrupted.value.folder, args)
+    record = fast(resume=interrupted.value.folder)
+    assert record.config["pool"] == 2
 
 
 def test_a_run_interrupted_again_before_its_first_step_loses_nothing(monkeypatch):

@@ -1,5 +1,6 @@
 """AlexNet, VGG, GoogLeNet, ResNet, DenseNet: equal to their references, and able to learn."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import pytest
@@ -8,11 +9,16 @@ import torchvision
 from sklearn.datasets import load_digits
 from torch import nn
 
+from souron.cli import main
 from souron.data.dataset import Dataset
+from souron.evaluation import summary
 from souron.registry import find, load_system
+from souron.report import diagram
+from souron.runs import folder
 from souron.systems.classify import alexnet, densenet, googlenet
 from souron.tasks.classify import Batch, Spec
 from souron.training.loop import Run
+from souron.utils.messages import UserError
 
 FAMILIES = ("alexnet", "vgg", "googlenet", "resnet", "densenet")
 DIGITS = tuple("0123456789")
@@ -23,7 +29,7 @@ REFERENCES = {
     "alexnet_merged": ("alexnet", 61_100_840),
     "vgg16": ("vgg16", 138_357_544),
     "vgg19": ("vgg19", 143_667_240),
-    "googlenet_paper": ("googlenet", 13_004_888),
+    "googlenet_torchvision": ("googlenet", 13_004_888),
     "resnet18": ("resnet18", 11_689_512),
     "resnet34": ("resnet34", 21_797_672),
     "resnet50": ("resnet50", 25_557_032),
@@ -197,13 +203,138 @@ def test_alexnet_normalises_as_the_paper_says():
     torch.testing.assert_close(alexnet.Normalise(12, 2)(maps), halves)
 
 
+def test_alexnets_biases_begin_as_the_paper_says():
+    """1 in the second, fourth and fifth convolution and in fc6 and fc7, else 0."""
+    for name in ("alexnet_tiny", "alexnet", "alexnet_merged"):
+        model = build(name, Spec(1, 28, DIGITS))
+        layers = [part for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
+        biases = [layer.bias.unique().tolist() for layer in layers]
+        assert biases == [[0], [1], [0], [1], [1], [1], [1], [0]], name
+
+
+def test_alexnets_three_grouped_convolutions_are_shown(capsys):
+    for name, grouped in {"alexnet_paper": (2, 4, 5), "alexnet_merged": ()}.items():
+        model, seen = summary.drawn(*find(name))
+        rows = [row.type for row in summary.structure(model, seen) if "Conv2d" in row.type]
+        expected = [f"Conv2d{', groups=2' * (at in grouped)}" for at in range(1, 6)]
+        assert rows == expected
+        [line] = diagram.boxes(model, seen)
+        towers = [box.towers for box in line if box.kind == "convolution"]
+        assert towers == [1 + (at in grouped) for at in range(1, 6)]
+    assert main.run(["show", "alexnet"]) == 0
+    assert capsys.readouterr().out.count("Conv2d, groups=2") == 3
+
+
+@torch.inference_mode()
+def test_alexnets_fully_connected_layers_see_both_devices():
+    torch.manual_seed(0)
+    model = build("alexnet_tiny", Spec(1, 28, DIGITS))
+    maps = torch.randn(1, model.config.widths[-1] * model.grid**2)
+    for half in (0, 1):
+        changed = maps.clone()
+        changed.chunk(2, 1)[half].add_(1)
+        difference = model.classifier[:2](changed) - model.classifier[:2](maps)
+        assert all(part.abs().max() > 0 for part in difference.chunk(2, 1))
+
+
+def told(model: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
+    """What each fully connected layer is given."""
+    given: list[torch.Tensor] = []
+    layers = [part for part in model.classifier if isinstance(part, nn.Linear)]
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, taken: given.append(taken[0]))
+        for layer in layers
+    ]
+    model(image)
+    for hook in hooks:
+        hook.remove()
+    return given
+
+
+@pytest.mark.parametrize(
+    "family, groups, dropped",
+    # the paper's AlexNet and VGG drop what fc6 and fc7 give out, torchvision's what they take
+    [("alexnet", 2, (False, True, True)), ("alexnet", 1, (True, True, False)),
+     ("vgg", None, (False, True, True))],
+)  # fmt: skip
+@torch.no_grad()
+def test_dropout_takes_half_away_in_training_and_nothing_afterwards(family, groups, dropped):
+    torch.manual_seed(0)
+    found, config = load_system(f"{family}_tiny")
+    config = replace(config, dropout=0.5, hidden=512, **({"groups": groups} if groups else {}))
+    model = found(config, Spec(1, 28, DIGITS))
+    for layer in model.modules():  # every unit gives out exactly 1
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.zeros_(layer.weight)
+            nn.init.ones_(layer.bias)
+    image = torch.randn(8, 1, 28, 28)
+    assert all(torch.equal(each, torch.ones_like(each)) for each in told(model.eval(), image))
+    for each, drops in zip(told(model.train(), image), dropped, strict=True):
+        assert set(each.unique().tolist()) == ({0.0, 2.0} if drops else {1.0})
+        assert each.mean().item() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "name, dropout",
+    [("alexnet_paper", 0.5), ("alexnet_merged", 0.5), ("vgg16", 0.5), ("vgg19", 0.5),
+     ("googlenet_paper", 0.4), ("googlenet_torchvision", 0.2)],
+)  # fmt: skip
+def test_published_sizes_drop_out_as_much_as_published(name, dropout):
+    assert load_system(name)[1].dropout == dropout
+    with torch.device("meta"):
+        model = build(name, IMAGENET)
+    found = {part.p for name, part in model.named_modules()
+             if isinstance(part, nn.Dropout) and not name.startswith("aux")}  # fmt: skip
+    assert found == {dropout}
+
+
+def test_a_run_of_another_version_says_what_today_is_not_there(tmp_path):
+    model = build("alexnet_tiny", Spec(1, 28, DIGITS))
+    config = folder.as_plain(model.config)
+    config["devices"] = config.pop("groups")
+    args = {"system": "alexnet_tiny", "data": "digits", "config": config,
+            "seen": folder.as_plain(model.spec)}  # fmt: skip
+    with pytest.raises(UserError, match="devices") as trouble:
+        folder.build(args)
+    assert "groups" in trouble.value.expected and trouble.value.code == "earlier version"
+
+
 # GoogLeNet
+
+
+@torch.inference_mode()
+def test_googlenet_takes_the_largest_of_3x3_in_steps_of_2_where_the_paper_does(monkeypatch):
+    kernels = []
+    plain = googlenet.pool
+
+    def noted(x, kernel=3):
+        kernels.append((kernel, x.shape[-1]))
+        given = plain(x, kernel)
+        assert given.shape[-1] == x.shape[-1] // 2
+        return given
+
+    monkeypatch.setattr(googlenet, "pool", noted)
+    with torch.device("meta"):
+        build("googlenet_paper", IMAGENET)(torch.empty(1, 3, 224, 224))
+        assert kernels == [(3, 112), (3, 56), (3, 28), (3, 14)]  # the paper's table 1
+        kernels.clear()
+        build("googlenet_torchvision", IMAGENET)(torch.empty(1, 3, 224, 224))
+    assert kernels == [(3, 112), (3, 56), (3, 28), (2, 14)]
+
+
+def test_a_run_from_before_the_last_pooling_could_be_told_keeps_its_own():
+    model = build("googlenet_tiny", Spec(1, 28, DIGITS))
+    config = folder.as_plain(model.config)
+    assert config.pop("pool") == 3
+    args = {"system": "googlenet_tiny", "data": "digits", "config": config,
+            "seen": folder.as_plain(model.spec)}  # fmt: skip
+    assert folder.build(args).config.pool == 2
 
 
 @torch.inference_mode()
 def test_googlenet_auxiliaries_equal_torchvisions():
     torch.manual_seed(0)
-    ours, reference = alike("googlenet_paper")
+    ours, reference = alike("googlenet_torchvision")
     reference.training = True  # its auxiliaries speak, while dropout and statistics stay still
     image = torch.randn(1, 3, 224, 224)
     wanted = reference(image)
@@ -213,9 +344,9 @@ def test_googlenet_auxiliaries_equal_torchvisions():
     torch.testing.assert_close(ours.aux2(middle), wanted.aux_logits2, atol=1e-5, rtol=1e-5)
 
 
-def test_googlenet_with_5x5_kernels_has_the_parameters_of_the_papers_network():
+def test_googlenet_has_the_parameters_of_the_papers_network():
     with torch.device("meta"):
-        model = build("googlenet5x5", IMAGENET)
+        model = build("googlenet_paper", IMAGENET)
     # the network of 2014 had biases where this one has batch normalisation's shift, and no scale
     assert (
         sum(

@@ -294,9 +294,28 @@ def test_dcgan_draws_pictures_of_the_datas_size(channels, side):
 def test_dcgan_equals_the_known_counts():
     """Width 64 is PyTorch's own example, https://github.com/pytorch/examples/tree/main/dcgan."""
     with torch.device("meta"):
-        system = DCGAN(DCGAN.SIZES["paper"].__class__(width=64), generate.Spec(3, 64))
+        system = DCGAN(DCGAN.SIZES["paper"].__class__(width=64, kernel=4), generate.Spec(3, 64))
     assert count(system.generator) == 3_576_704
     assert count(system.critic) == 2_765_568
+
+
+def test_dcgan_at_the_papers_size_has_its_5x5_kernels():
+    """Of https://github.com/Newmu/dcgan_code: 1024, 512, 256, 128 channels, counted by hand."""
+    with torch.device("meta"):
+        system = DCGAN(DCGAN.SIZES["paper"], generate.Spec(3, 64))
+    between = 25 * (1024 * 512 + 512 * 256 + 256 * 128)
+    first = 100 * 1024 * 4 * 4 + 2 * 1024
+    assert count(system.generator) == first + between + 2 * (512 + 256 + 128) + 25 * 128 * 3
+    last = 1024 * 4 * 4
+    assert count(system.critic) == 25 * 3 * 128 + between + 2 * (256 + 512 + 1024) + last
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 16), (1, 28), (1, 45), (3, 64)])
+def test_dcgan_with_5x5_kernels_draws_and_scores_any_side(channels, side):
+    system = DCGAN(DCGAN.SIZES["tiny"].__class__(8, 16, kernel=5), generate.Spec(channels, side))
+    drawn = system.draw(sampling.Noise(0, range(2)))
+    assert drawn.shape == (2, channels, side, side)
+    assert system.critic(drawn).shape == (2, 1, 1, 1)
 
 
 def test_dcgan_at_the_papers_size_starts_from_1024_channels_and_small_weights():

@@ -23,7 +23,7 @@ class Layer:
     """One row of a structure table."""
 
     name: str  # as in the weights file: "layer1.0.conv1"
-    type: str  # "Conv2d"
+    type: str  # "Conv2d", "Conv2d, groups=2"
     shape: tuple[int, ...] | None  # of what comes out for one case; None where it is not called
     parameters: int  # no parameter is counted in two rows
 
@@ -80,9 +80,15 @@ def structure(model: nn.Module, seen: Any, depth: int | None = None) -> list[Lay
         hook.remove()
     counted = {id(weight) for weight in _copies(model)}
     return [
-        Layer(name, type(part).__name__, shapes.get(name), _count(weights, counted))
+        Layer(name, _type(part), shapes.get(name), _count(weights, counted))
         for name, part, weights in _parts(model, depth)
     ]
+
+
+def _type(part: nn.Module) -> str:
+    """With the groups of a convolution, whose maps each see their own group only."""
+    groups = getattr(part, "groups", 1)
+    return type(part).__name__ + (f", groups={groups}" if groups != 1 else "")
 
 
 def _parts(

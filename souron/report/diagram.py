@@ -42,6 +42,7 @@ class Box:
     name: str  # as in the weights file: "layer1.0"
     kind: str  # a key of COLOURS
     shape: tuple[int, ...]  # of what comes out for one case
+    towers: int = 1  # side by side, each of which sees its own maps only
 
 
 def meaning(kind: str) -> str:
@@ -135,7 +136,9 @@ def shown(model: nn.Module, calls: dict[str, Call], depth: int) -> Iterator[Box]
         idle = kind in ("other", "pooling") and call.taken == call.given
         if idle or "Norm" in type(part).__name__:
             continue
-        yield Box(name, kind, call.given)
+        # where each map is a group of its own, there are no towers to be drawn
+        groups = getattr(part, "groups", 1)
+        yield Box(name, kind, call.given, groups if groups < call.given[0] else 1)
 
 
 def blocks(model: nn.Module) -> set[str]:
@@ -212,18 +215,25 @@ def draw_line(axes: Any, row: list[Box], words: bool) -> None:
             width = 0.05 + 0.05 * math.log2(channels(box))
             height = 0.12 + 0.88 * math.sqrt(side(box) / largest)
             depth = slant * height
-        low, high, right = -height / 2, height / 2, x + width
-        back, top = right + depth, high + depth * 0.7
-        faces = {
-            1.0: [(x, low), (right, low), (right, high), (x, high)],
-            1.25: [(x, high), (right, high), (back, top), (x + depth, top)],
-            0.78: [(right, low), (back, top - height), (back, top), (right, high)],
-        }
-        for light, corners in faces.items():
-            colour = shade(COLOURS[box.kind], light)
-            axes.add_patch(Polygon(corners, facecolor=colour, edgecolor="white", linewidth=0.5))
+        right, back = x + width, x + width + depth
+        part = height / box.towers
+        for tower in range(box.towers):  # from below, so that the upper one hides nothing
+            low = tower * part - height / 2
+            high = low + part * (0.8 if box.towers > 1 else 1)
+            rise = depth * 0.7 / box.towers
+            faces = {
+                1.0: [(x, low), (right, low), (right, high), (x, high)],
+                1.25: [(x, high), (right, high), (back, high + rise), (x + depth, high + rise)],
+                0.78: [(right, low), (back, low + rise), (back, high + rise), (right, high)],
+            }
+            for light, corners in faces.items():
+                colour = shade(COLOURS[box.kind], light)
+                axes.add_patch(Polygon(corners, facecolor=colour, edgecolor="white", linewidth=0.5))
         if words:
             label = "×".join(map(str, box.shape))
+            if box.towers > 1:
+                label = "×".join(map(str, (box.shape[0] // box.towers, *box.shape[1:])))
+                label = f"{box.towers} · {label}"
             name = short(box.name)
             axes.text(
                 x + width / 2 + 0.08, -0.62, f"{name}\n{label}" if name else label,

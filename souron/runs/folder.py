@@ -53,10 +53,46 @@ def _reason(error: Exception, path: Path) -> str:
 
 def build(args: dict[str, Any]) -> Any:
     """The system that ``args`` describe, untrained."""
-    kind, config = registry.load_system(str(args["system"]))
-    config = override(config, args["config"])
+    kind, config = config_of(args)
     spec = registry.load_task(kind.task).Spec
     return kind(config, _from_dict(spec, args["seen"]))
+
+
+def config_of(args: dict[str, Any]) -> tuple[Any, Any]:
+    """The class of a run and its config, of an earlier version's run too. Raises UserError where
+    that version's system had other fields."""
+    kind, config = registry.load_system(str(args["system"]))
+    given = {**kind.BEFORE, **args["config"]}
+    if given.keys() - asdict(config).keys():
+        raise _of_another_version(str(args["system"]), config, given)
+    return kind, override(config, given)
+
+
+def _of_another_version(name: str, config: Any, given: dict[str, Any]) -> UserError:
+    """What to do with a run whose fields the system no longer has, or never had."""
+    entry, size = registry.find(name)
+    for other in registry.entries().values():  # a name that went to another system's file
+        if other.task == entry.task and other.name.startswith(entry.name) and size in other.sizes:
+            now = registry.full_name(other, size)
+            if asdict(registry.load_system(now)[1]).keys() == given.keys():
+                return UserError(
+                    "earlier version",
+                    _("what was {name} when this run was made is {now} today").format(
+                        name=name, now=now
+                    ),
+                    fix=_("write system: {now} into the run's args.yaml").format(now=now),
+                    exit=3,
+                )
+    unknown = sorted(given.keys() - asdict(config).keys())
+    return UserError(
+        "earlier version",
+        _("the run's {name} has what today's has not: {fields}").format(
+            name=name, fields=", ".join(unknown)
+        ),
+        expected=", ".join(asdict(config)),
+        fix=f"souron train {name}",
+        exit=3,
+    )
 
 
 def _from_dict(record: type, values: Any) -> Any:

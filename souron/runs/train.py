@@ -100,6 +100,9 @@ def training(
                 fix=f"souron val {folder}",
                 exit=5,
             )
+        kind = run_folder.config_of(args)[0]
+        missing = {n: value for n, value in kind.BEFORE.items() if n not in args["config"]}
+        args["changes"] = {**missing, **args["changes"]}
     task = prepare.task_of(args)
     prepare.task_options(args, task)  # an option of another task is told before data is read
 

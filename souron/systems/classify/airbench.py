@@ -12,12 +12,14 @@ orthogonal matrix next to their momentum, so that every direction moves equally 
     M = U S V'  ->  O = U V'      by x <- a x + (b x x' + c (x x')^2) x, three times
 
 The size `paper` has the widths of the published airbench94, for 32 pixels a side.
-Differs from the paper: Muon, which came later, in place of stochastic gradient descent; no average
-of past weights, no second look at the mirrored picture. The others are narrower, skip over the
-second convolution, as the paper's larger networks do, and bend with ReLU, which learns as well here
-and is faster; `quick` and `small` take patches of 4x4 at every second pixel, which leaves a quarter
-of the places that `fine` computes. A stage of `quick` is one convolution that steps by two, and its
-first layer learns no biases either, so that no gradient has to be computed there.
+
+Differs from the paper: Muon, which came later, in place of stochastic gradient descent, with one
+cycle of the rate. All sizes but `paper` are narrower, skip over the second convolution, as the
+paper's larger networks do, and bend with ReLU, which learns as well here and is faster; `quick` and
+`small` take patches of 4x4 at every second pixel, which leaves a quarter of the places that `fine`
+computes. A stage of `quick` is one convolution that steps by two, and its first layer learns no
+biases either, so that no gradient has to be computed there.
+Reduced: no average of past weights, no second look at the mirrored picture.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -7,12 +7,14 @@ https://doi.org/10.1109/5.726791
     LeNet-5:  32x32 -> 6 maps 28x28 -> 14x14 -> 16 maps 10x10 -> 5x5 -> 120 -> 84 -> 10
 
 The size `paper` is LeNet-5 as it is usually built today, 61 706 weights for ten labels.
-Differs from the paper, which has 60 000: every map of the second convolution sees all six maps
-below (+900), pooling has no weights of its own (-44), the last layer is a learned linear one and
-not distances to drawn characters (+850); tanh is not stretched. Pictures of 28 pixels a side get a
-border of two, others are resized to 32.
-`tiny` and `small` keep the structure with what came later: relu, batch normalisation, maximum
-pooling, filters of 3x3 that keep the side, more maps; they take pictures of any side as they are.
+
+Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here.
+Pictures of 28 pixels a side get a border of two, others are resized to 32. `tiny` and `small` keep
+the structure with what came later: ReLU, batch normalisation, maximum pooling, filters of 3x3 that
+keep the side, more maps; they take pictures of any side as they are.
+Reduced: the paper's network has 60 000 weights. Here every map of the second convolution sees all
+six maps below (+900), pooling has no weights of its own (-44), the last layer is a learned linear
+one and not distances to drawn characters (+850); tanh is not stretched.
 """
 
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ class Config:
 class CNN(Classifier):
     year = 1998
     ja = "小さなフィルタを画像の上で滑らせ、位置のずれに強い特徴を作る"
+    status = "reduced"
     channels_last = True
     head = "fc"
     SIZES = {

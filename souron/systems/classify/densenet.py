@@ -9,8 +9,9 @@ Where a residual network adds, this one places maps side by side. A layer contri
 new ones (the growth, k = 32); the 1x1 convolution first reduces all that came before to 4 k maps.
 Between the dense blocks a transition halves the maps and the side.
 
-Differs from the paper: pictures under 64 pixels a side enter through one 3x3 convolution, as in the
-paper's CIFAR networks, but with four blocks. Maps under 4 pixels a side are not pooled.
+Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here.
+Pictures under 64 pixels a side enter through one 3x3 convolution, as in the paper's CIFAR networks,
+but with four blocks. Maps under 4 pixels a side are not pooled.
 """
 
 from dataclasses import dataclass

@@ -7,9 +7,11 @@ https://arxiv.org/abs/2105.01601
     x = x + W2 gelu(W1 norm(x)')'     the same network along every column: between places
     x = x + W4 gelu(W3 norm(x))       the same network along every row: between channels
 
-Sizes `s32` to `h14` are the paper's with timm's names, so that official weights load. Differs from
-the paper: no dropout and no stochastic depth; pictures too small for seven patches a side get
-smaller ones, of two pixels at least, and a border where they do not fill the side.
+Sizes `s32` to `h14` are the paper's with timm's names, so that official weights load.
+
+Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here; no
+dropout and no stochastic depth; pictures too small for seven patches a side get smaller ones, of
+two pixels at least, and a border where they do not fill the side.
 """
 
 from dataclasses import dataclass

@@ -7,9 +7,12 @@ Dosovitskiy and others: An Image is Worth 16x16 Words (2020). https://arxiv.org/
     attention(x) = softmax(q k' / sqrt(d)) v     q, k, v = three projections of x, d wide a head
 
 Sizes `b16`, `b32` and `l16` are the paper's with torchvision's names, so that official weights
-load. Differs from the paper: no dropout; positions start as large as the patches are (0.02 there),
-else short training sees a bag of patches; pictures too small for seven patches a side get smaller
-ones, of two pixels at least, and a border where they do not fill the side.
+load.
+
+Differs from the paper: it learns with one cycle of the rate, as all classifiers here, with AdamW;
+no dropout; positions start as large as the patches are (0.02 there), else short training sees a bag
+of patches; pictures too small for seven patches a side get smaller ones, of two pixels at least,
+and a border where they do not fill the side.
 """
 
 from collections import OrderedDict

@@ -13,10 +13,13 @@ own part of the noise. A moving average of the generator draws; its batch norm g
 its own. The noise may be truncated: `truncation` trades variety for quality. Spectral norm and
 projection: Miyato and others (2018). Self-attention: Zhang and others (2018).
 
-Size `paper` is the published one at 128 pixels a side. Differs from the paper: any side of 8 pixels
-or more, by fewer or more blocks that start from 4 to 7 pixels, a last cut where no doubling meets
-the side; attention always before the last block; drawn pictures get the real ones' classes; size
-`small` learns from a batch in parts, which makes more steps of it.
+Size `paper` is the published one at 128 pixels a side.
+
+Differs from the paper: any side of 8 pixels or more, by fewer or more blocks that start from 4 to 7
+pixels, a last cut where no doubling meets the side; attention always before the last block; the
+generator's class vectors begin as normal numbers, not orthogonal ones, and spectral norm leaves
+them out; drawn pictures get the real ones' classes; one cycle of the rate; size `small` learns from
+a batch in parts, which makes more steps of it.
 """
 
 from collections.abc import Iterator

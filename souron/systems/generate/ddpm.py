@@ -12,10 +12,11 @@ its weights' moving average draws, by the paper's sampler or by shorter ways to 
 knows pictures of no class, and drawing can lead away from those (classifier-free guidance; Ho,
 Salimans 2022, https://arxiv.org/abs/2207.12598).
 
-Size `paper` is the published one for CIFAR-10, 35.7 million weights with diffusers' names. Differs
-from the paper: labels, where the data has several; the average moves faster in the first steps;
-other sizes have betas from a cosine (Nichol, Dhariwal 2021, https://arxiv.org/abs/2102.09672), and
-`small` takes two by two pixels as one with four channels.
+Size `paper` is the published one for CIFAR-10, 35.7 million weights with diffusers' names.
+
+Differs from the paper: labels, where the data has several; the average moves faster in the first
+steps; one cycle of the rate; other sizes have betas from a cosine (Nichol, Dhariwal 2021,
+https://arxiv.org/abs/2102.09672), and `small` takes two by two pixels as one with four channels.
 """
 
 import math

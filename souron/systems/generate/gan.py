@@ -10,10 +10,12 @@ A maxout unit is the largest of several weighted sums. The critic D sees picture
 a fifth of the pixels and half of the hidden units away, so that it does not win too soon.
 
 Size `paper` has the widths and the dropout that the paper's code trains on MNIST.
-Differs from the paper: Adam moves the weights in place of gradient descent with momentum; pixels
-lie in -1..1, so that tanh ends the generator in place of the sigmoid; size `small` draws with a
-moving average of the generator's weights (Yazici et al.: The Unusual Effectiveness of Averaging in
-GAN Training, 2018, https://arxiv.org/abs/1806.04498).
+
+Differs from the paper: Adam moves the weights, with one cycle of the rate, in place of gradient
+descent with momentum; pixels lie in -1..1, so that tanh ends the generator, which is the sigmoid
+stretched to that; size `small` draws with a moving average of the generator's weights (Yazici et
+al.: The Unusual Effectiveness of Averaging in GAN Training, 2018, https://arxiv.org/abs/1806.04498)
+and has no momentum.
 """
 
 from collections.abc import Iterator
@@ -55,7 +57,6 @@ class Maxout(nn.Module):
 class GAN(Generator):
     year = 2014
     ja = "全結合の網だけで、ノイズから画を描く側と本物かどうかを見抜く側を競わせる"
-    status = "reduced"
     averaged: Tensor  # the generator's weights in a row
     SIZES = {
         "tiny": Config(32, 16, 2, 16, 2e-3, average=0.9),

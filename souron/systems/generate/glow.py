@@ -1,4 +1,4 @@
-"""Layers that run backwards as well: it knows exactly how likely every picture is.
+"""Layers that run backwards as well, so that a picture's density can be computed exactly.
 
 Kingma, Dhariwal: Glow: Generative Flow with Invertible 1x1 Convolutions (2018).
 https://arxiv.org/abs/1807.03039
@@ -7,15 +7,15 @@ https://arxiv.org/abs/1807.03039
     a step:  y = s x + b  ->  y = W x  ->  (x_1, x_2) -> (s(x_2) x_1 + t(x_2), x_2)
     a level: fold 2x2 pixels into channels, steps, then half of the channels are done
 
-A picture's 256 steps of grey are filled with uniform noise (so the bits of the 8-bit picture are at
-most what is stated), and the halves that are done follow normal distributions whose mean and spread
-the other half tells (Dinh and others: Density Estimation Using Real NVP, 2016), so that the whole
-is one invertible map from the picture to as many standard normal numbers.
+A picture's 256 steps of grey are filled with uniform noise (dequantisation). The density is exact
+for dequantised pixels, and so a bound for the 8-bit picture: that costs at most the bits stated.
+The halves that are done are normal, with mean and spread told by the other half (Dinh and others:
+Real NVP, 2016): one invertible map to as many standard normal numbers. Size `paper` is the
+published one for 32 pixels a side.
 
-Size `paper` is the published one for 32 pixels a side. Differs from the paper: scales and spreads
-are bounded by tanh, without which an early flow draws infinite numbers; any side, by fewer levels
-where a folded picture would be smaller than 4 pixels. Where a side is odd, its last row and column
-leave first, by a normal distribution that the rest tells: nothing is padded, the likelihood exact.
+Differs from the paper: scales and spreads are bounded by tanh, else an early flow draws infinite
+numbers; one cycle of the rate; fewer levels where a folded picture would be smaller than 4 pixels.
+Where a side is odd, its last row and column leave first, by a normal distribution told by the rest.
 """
 
 import math
@@ -227,8 +227,8 @@ def zero(layer: nn.Conv2d) -> nn.Conv2d:
 
 class Glow(Generator):
     year = 2018
-    ja = "逆向きにも計算できる層を重ね、どの画像についても尤度を厳密に求める"
-    likelihood = "exact"
+    ja = "逆向きにも計算できる層を重ね、画像の密度を厳密に求める(8 ビット画像の尤度には下界)"
+    likelihood = "bound"
     measures = {"bits per dimension": "lower"}
     channels_last = True
     clip = 10.0

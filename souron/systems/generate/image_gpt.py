@@ -11,12 +11,12 @@ The clusters are those of k-means on the first training pictures. Drawing keeps 
 and values, so that a pixel costs one token, not all those before it again. A picture's likelihood
 is exact: each pixel's value is drawn from its cluster's histogram (add-one smoothed), channel by
 channel, so that p(value | before) = sum over clusters p(cluster | before) p(value | cluster).
-What is drawn shows the cluster's own colour.
+What is drawn is the cluster's own colour. Sizes `s`, `m`, `l` are the paper's for 32 x 32 pixels.
 
-Sizes `s`, `m` and `l` are the paper's for 32 x 32 pixels of 512 colours. Differs from the paper:
-grey pictures have fewer clusters, of grey; positions begin as sines and cosines of row and column,
+Differs from the paper: grey pictures have fewer clusters, of grey; attention and the small networks
+have biases, which the paper's code has not; positions begin as sines and cosines of row and column,
 else short training does not find the pixel above; a batch is learnt from in several updates, as
-each picture is as many lessons as it has pixels.
+each picture is as many lessons as it has pixels; one cycle of the rate.
 """
 
 import math

@@ -13,11 +13,15 @@ https://arxiv.org/abs/1710.10196
 The critic also sees how much the pictures of a batch differ (minibatch standard deviation).
 Pictures are drawn with a moving average of the generator's weights.
 
-Size `paper` is the published one at 1024 pixels a side. Differs from the paper: the side from which
-doubling starts is 4 to 8 pixels (28 = 7 * 2 * 2), and where no doubling meets the side, pictures
-are learnt with their edges repeated outwards and cut when drawn; each stage takes twice the budget
-of the one before it, since it costs more, with fade-in during the first half; the optimizer keeps
-its moments when a stage begins.
+Size `paper` is the published one at 1024 pixels a side.
+
+Differs from the paper: the side from which doubling starts is 4 to 8 pixels (28 = 7 * 2 * 2), and
+where no doubling meets the side, pictures are learnt with their edges repeated outwards and cut
+when drawn; each stage takes twice the budget of the one before it, since it costs more, with
+fade-in during the first half; one cycle of the rate; the optimizer keeps its moments when a stage
+begins; the average keeps 0.999 of itself in each step of a whole batch, not of each update, less in
+the first steps, and `tiny` and `small` 0.99, as they are trained for minutes; the critic compares a
+whole part of the batch, not groups of four.
 """
 
 from collections.abc import Iterator
@@ -41,7 +45,7 @@ class Config:
     most: int = 512  # channels at most
     noise: int = 512
     rate: float = 1e-3
-    average: float = 0.99  # of the generator's weights: what each step leaves of the past
+    average: float = 0.999  # of the generator's weights: what each step leaves of the past
     part: int = 16  # pictures of a batch that are learnt from at once
 
 
@@ -142,8 +146,8 @@ class ProGAN(Generator):
     ja = "小さな画から学び始め、層を足しながら少しずつ細かい画へ育てる"
     channels_last = True
     SIZES = {
-        "tiny": Config(8, 16, 16, 2e-3, part=32),
-        "small": Config(16, 64, 64, 4e-3, part=32),
+        "tiny": Config(8, 16, 16, 2e-3, 0.99, 32),
+        "small": Config(16, 64, 64, 4e-3, 0.99, 32),
         "paper": Config(),
     }
     SHOWN = {"paper": (3, 1024, 1)}

@@ -1,23 +1,27 @@
-"""A style, made from noise, says at every layer how strongly each feature is drawn.
+"""Noise becomes a style, and the style sets mean and spread of every layer's features.
 
-Karras, Laine, Aittala, Hellsten, Lehtinen, Aila: Analyzing and Improving the Image Quality of
-StyleGAN (2019), the second version of Karras, Laine, Aila: A Style-Based Generator (2018).
-https://arxiv.org/abs/1912.04958
+Karras, Laine, Aila: A Style-Based Generator Architecture for Generative Adversarial Networks
+(2018). https://arxiv.org/abs/1812.04948
 
-    w = mapping(z)                      eight layers; styles are less entangled than noise
-    s = A w + 1                         one number for each feature that a layer takes
-    w'_oik = s_i w_oik                  modulation, instead of adaptive instance normalisation
-    w''_oik = w'_oik / sqrt(sum over i and k of w'_oik^2)      demodulation
-    constant -> layer, noise -> layer, noise -> ... ; each side's colours are added up
-    D: log D(real) + log(1 - D(drawn)), of G: -log D(drawn)
-    R1 = gamma / 2 * E[|dD/dx|^2] at real x, in every 16th update
+    w = mapping(z)                          eight layers; styles are less entangled than noise
+    (scale, shift) = A w                    one pair for each feature of a layer
+    AdaIN(x, w) = (1 + scale) (x - mean(x)) / spread(x) + shift     of each feature and picture
+    constant -> noise -> AdaIN -> convolution -> noise -> AdaIN -> ... -> colours
+    D: log D(real) + log(1 - D(drawn)) - gamma / 2 E[|dD/dx|^2] at real x (R1)     G: log D(drawn)
 
-Nine of ten pictures of training mix two styles, so that each layer's stands for itself: the first
-say what is drawn, the last how. Truncation draws styles towards their mean, at a loss of variety.
+The picture starts from a learnt constant: what is drawn is told by styles alone, one to a layer.
+AdaIN takes each feature's mean and spread away and sets new ones, so that a style lasts until the
+next layer. Noise, added at every layer, draws what styles leave open. Nine of ten pictures of
+training mix two styles, so that each layer's stands for itself. Truncation draws styles towards
+their mean, at a loss of variety. The critic also sees how much four pictures differ.
 
-Size `paper` is configuration F at 1024 pixels. Differs from the paper: no regularisation of the
-path's length; doubling starts from 4 to 8 pixels (28 = 7 * 2 * 2), and where it does not meet the
-side, pictures are learnt with their edges repeated outwards and cut when drawn.
+Size `paper` has the published networks for 1024 pixels. `stylegan2` is the later version.
+
+Differs from the paper: doubling starts from 4 to 8 pixels (28 = 7 * 2 * 2), and where it does not
+meet the side, pictures are learnt with their edges repeated outwards and cut when drawn. The
+average of weights that draws keeps 0.99 of itself a step, for short trainings; `tiny` and `small`
+weigh R1 less; one cycle of the rate. Truncation holds for all layers alike.
+Reduced: all layers learn from the start, where the paper adds them one by one, as `progan` does.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,139 +39,129 @@ from souron.kinds.signature import Choice
 from souron.tasks.generate import Batch, Generator, Noise, Spec
 from souron.utils.messages import N_
 
-EVERY = 16  # updates, R1 is asked
+MAPPING = 8  # layers from noise to style
 AVERAGE = 0.99  # what each step leaves of the generator's past weights
+STATISTICS = 4  # pictures whose differences the critic sees together
 
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 32  # channels next to the picture; doubled at every step away from it
+    width: int = 16  # channels next to the picture; doubled at every step away from it
     most: int = 512  # channels at most
     style: int = 512  # numbers of a style, and of the noise that it is made from
-    rate: float = 2e-3
+    rate: float = 1e-3
     gamma: float = 10.0  # how smooth the critic must be
-    layers: int = 8  # from noise to style
+    mixing: float = 0.9  # of the pictures have two styles
     part: int = 32  # pictures of a batch that are learnt from at once
 
 
 class Linear(nn.Module):
     """Weights are scaled at every use: all layers learn equally fast, or ``speed`` as fast."""
 
-    def __init__(self, inputs: int, outputs: int, bias: float = 0, speed: float = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, gain: float = sqrt(2), speed: float = 1) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / speed)
-        self.bias = nn.Parameter(torch.full((outputs,), bias / speed))
-        self.scale, self.speed = speed / sqrt(inputs), speed
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.scale, self.speed = gain * speed / sqrt(inputs), speed
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight * self.scale, self.bias * self.speed)
 
 
 class Conv(nn.Module):
-    """Scaled likewise. ``halve`` blurs first and halves the side; 1 x 1 then has no bias."""
+    """Scaled likewise; the side stays."""
 
-    def __init__(self, inputs: int, outputs: int, side: int, halve: bool = False) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, side: int, gain: float = sqrt(2), bias: bool = True
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, side, side))
-        self.bias = nn.Parameter(torch.zeros(outputs)) if side > 1 or not halve else None
-        self.scale, self.padding, self.halve = 1 / sqrt(inputs * side**2), side // 2, halve
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.scale, self.padding = gain / sqrt(inputs * side**2), side // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight * self.scale
-        if self.halve:
-            return F.conv2d(blur(x, 1 + self.padding), weight, self.bias, stride=2)
-        return F.conv2d(x, weight, self.bias, padding=self.padding)
+        return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
 
 
-class Modulated(nn.Module):
-    """A convolution whose weights each picture's style scales: (B, C, H, W) -> (B, C', H, W).
+class AdaIN(nn.Module):
+    """Adaptive instance normalisation: (B, C, H, W), (B, style) -> (B, C, H, W).
 
-    The style scales what comes in and demodulation what goes out: the shared weights on scaled
-    features are each picture's own weights, several times as fast as a convolution in groups.
-    ``up`` doubles the side, ``plain`` is without demodulation.
+    Each feature of each picture loses its own mean and spread and gets those that the style tells.
     """
 
-    def __init__(self, inputs: int, outputs: int, side: int, style: int) -> None:
+    def __init__(self, channels: int, style: int) -> None:
         super().__init__()
-        self.style = Linear(style, inputs, bias=1)
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, side, side))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        self.scale = 1 / sqrt(inputs * side**2)
+        self.told = Linear(style, 2 * channels, gain=1)
 
-    def forward(self, x: Tensor, style: Tensor, up: bool = False, plain: bool = False) -> Tensor:
-        scale = self.style(style)  # (B, inputs)
-        weight = self.weight * self.scale
-        x = x * scale[..., None, None].to(x.dtype)
-        if up:
-            x = blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), 1, gain=4)
-        else:
-            x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
-        if not plain:
-            # not as a matrix product, which autocast would compute in bfloat16
-            square = scale.float().square()[:, None] * weight.square().sum((2, 3))
-            x = x * (square.sum(2) + 1e-8).rsqrt()[..., None, None].to(x.dtype)
-        return x + self.bias[:, None, None].to(x.dtype)
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        scale, shift = self.told(style).float()[..., None, None].chunk(2, 1)
+        variance, mean = torch.var_mean(x.float(), (2, 3), correction=0, keepdim=True)
+        x32 = (x.float() - mean) * (variance + 1e-8).rsqrt()
+        return ((1 + scale) * x32 + shift).to(x.dtype)
 
 
 class Layer(nn.Module):
-    """A modulated convolution, then noise as strong as the layer learns to want it."""
+    """A convolution (the first layer has none), noise, a bend, and the style.
 
-    def __init__(self, inputs: int, outputs: int, style: int) -> None:
+    Each feature learns how much of the noise it wants; at first none does.
+    """
+
+    def __init__(self, inputs: int, outputs: int, style: int, first: bool = False) -> None:
         super().__init__()
-        self.conv = Modulated(inputs, outputs, 3, style)
-        self.strength = nn.Parameter(torch.zeros(()))
+        self.conv = nn.Identity() if first else Conv(inputs, outputs, 3, bias=False)
+        self.strength = nn.Parameter(torch.zeros(outputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.adain = AdaIN(outputs, style)
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
-        x = self.conv(x, style, up=noise.shape[-1] > x.shape[-1])
-        return activate(x + (self.strength * noise).to(x.dtype))
+        if noise.shape[-1] > x.shape[-1]:
+            x = blur(self.conv(F.interpolate(x, scale_factor=2.0)))
+        else:
+            x = self.conv(x)
+        x = x + (over(self.strength) * noise + over(self.bias)).to(x.dtype)
+        return self.adain(F.leaky_relu(x, 0.2), style)
 
 
 class Painter(nn.Module):
     """Styles and noise -> picture; ``widths`` from the constant, ``first`` pixels, outwards."""
 
-    def __init__(self, config: Config, widths: list[int], first: int, channels: int) -> None:
+    def __init__(self, style: int, widths: list[int], first: int, channels: int) -> None:
         super().__init__()
-        style, layers = config.style, range(config.layers)
-        self.mapping = nn.ModuleList(Linear(style, style, speed=0.01) for _ in layers)
-        self.constant = nn.Parameter(torch.randn(widths[0], first, first))
-        self.layers = nn.ModuleList([Layer(widths[0], widths[0], style)])
+        self.mapping = nn.ModuleList(Linear(style, style, speed=0.01) for _ in range(MAPPING))
+        self.constant = nn.Parameter(torch.ones(widths[0], first, first))
+        self.layers = nn.ModuleList([
+            Layer(widths[0], widths[0], style, first=True), Layer(widths[0], widths[0], style)
+        ])  # fmt: skip
         for wide, narrow in pairwise(widths):
             self.layers.extend([Layer(wide, narrow, style), Layer(narrow, narrow, style)])
-        self.colours = nn.ModuleList(Modulated(width, channels, 1, style) for width in widths)
+        self.colours = Conv(widths[-1], channels, 1, gain=1)
 
     def style(self, noise: Tensor) -> Tensor:
         """(..., style) -> (..., style)"""
         x = noise * (noise.square().mean(-1, keepdim=True) + 1e-8).rsqrt()
         for layer in self.mapping:
-            x = activate(layer(x))
+            x = F.leaky_relu(layer(x), 0.2)
         return x.float()
 
     def forward(self, styles: Tensor, noise: Callable[[int], Tensor]) -> Tensor:
-        """(B, layers + 1, style) -> (B, C, H, W); ``noise(side)`` is (B, 1, side, side)."""
+        """(B, layers, style) -> (B, C, H, W); ``noise(side)`` is (B, 1, side, side)."""
         x = self.constant.expand(len(styles), -1, -1, -1)
-        picture = torch.zeros_like(x[:1, :1])  # each side adds its colours
         for i, layer in enumerate(self.layers):
-            x = layer(x, styles[:, i], noise(x.shape[-1] << i % 2))
-            if i % 2:  # the first of two layers doubles the side
-                picture = F.interpolate(picture, scale_factor=2.0, mode="bilinear")
-            else:
-                colour = self.colours[i // 2](x, styles[:, i + 1], plain=True)
-                picture = picture + colour.float()
-        return picture
+            doubles = i > 1 and i % 2 == 0  # the first of two layers doubles the side
+            x = layer(x, styles[:, i], noise(x.shape[-1] << doubles))
+        return self.colours(x).float()
 
 
-class Residual(nn.Module):
-    """Two convolutions beside a short way; the side is halved."""
+class Down(nn.Module):
+    """Two convolutions; the side is halved."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.first = Conv(inputs, inputs, 3)
-        self.second = Conv(inputs, outputs, 3, halve=True)
-        self.short = Conv(inputs, outputs, 1, halve=True)
+        self.first, self.second = Conv(inputs, inputs, 3), Conv(inputs, outputs, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = activate(self.second(activate(self.first(x))))
-        return (y + self.short(x)) / sqrt(2)
+        x = F.leaky_relu(self.first(x), 0.2)
+        return F.leaky_relu(F.avg_pool2d(self.second(blur(x)), 2), 0.2)
 
 
 class Critic(nn.Module):
@@ -175,26 +169,27 @@ class Critic(nn.Module):
 
     def __init__(self, widths: list[int], first: int, channels: int) -> None:
         super().__init__()
-        self.colour = Conv(channels, widths[0], 1)
-        self.blocks = nn.Sequential(*[Residual(a, b) for a, b in pairwise(widths)])
+        self.colours = Conv(channels, widths[0], 1)
+        self.blocks = nn.Sequential(*[Down(a, b) for a, b in pairwise(widths)])
         self.conv = Conv(widths[-1] + 1, widths[-1], 3)
         self.whole = Linear(widths[-1] * first**2, widths[-1])
-        self.score = Linear(widths[-1], 1)
+        self.score = Linear(widths[-1], 1, gain=1)
 
     def forward(self, picture: Tensor) -> Tensor:
-        x = self.blocks(activate(self.colour(picture)))
-        x = activate(self.conv(torch.cat([x, deviation(x)], 1)))
-        return self.score(activate(self.whole(x.flatten(1)))).flatten().float()
+        x = self.blocks(F.leaky_relu(self.colours(picture), 0.2))
+        x = F.leaky_relu(self.conv(torch.cat([x, deviation(x)], 1)), 0.2)
+        x = F.leaky_relu(self.whole(x.flatten(1)), 0.2)
+        return self.score(x).flatten().float()
 
 
 class StyleGAN(Generator):
-    year = 2019
-    ja = "雑音から様式を作り、様式が各層の特徴の強さを決めて画を描く"
+    year = 2018
+    ja = "雑音から様式を作り、適応的インスタンス正規化で各層の特徴の平均と広がりを定めて画を描く"
     status = "reduced"
     channels_last = True
     SIZES = {
-        "tiny": Config(8, 16, 16, 4e-3, 0.01),
-        "small": Config(16, 64, 64, 4e-3, 0.01),
+        "tiny": Config(8, 16, 16, 2e-3, 0.1),
+        "small": Config(16, 64, 64, 2e-3, 0.1),
         "paper": Config(),
     }
     SHOWN = {"paper": (3, 1024, 1)}
@@ -206,27 +201,25 @@ class StyleGAN(Generator):
         first = ceil(spec.side / 2**steps)  # pixels a side of the constant
         self.missing = first * 2**steps - spec.side  # pixels to what is learnt
         widths = [min(config.width * 2**i, config.most) for i in range(steps + 1)]
-        self.generator = Painter(config, widths[::-1], first, spec.channels)
+        self.generator = Painter(config.style, widths[::-1], first, spec.channels)
         self.critic = Critic(widths, first, spec.channels)
         self.average = follower(self.generator)
         self.register_buffer("mean", torch.zeros(config.style))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        rate, share = self.config.rate, EVERY / (EVERY + 1)  # R1 is an update more: each does less
+        rate, betas = self.config.rate, (0.0, 0.99)
         return {
-            "critic": torch.optim.Adam(self.critic.parameters(), share * rate, (0.0, 0.99**share)),
-            "generator": torch.optim.Adam(self.generator.parameters(), rate, (0.0, 0.99)),
+            "critic": torch.optim.Adam(self.critic.parameters(), rate, betas),
+            "generator": torch.optim.Adam(self.generator.parameters(), rate, betas),
         }
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         # many small updates teach more than one large one
-        parts = batch.image.split(self.config.part)
-        for update, part in enumerate(parts, step * len(parts)):
+        for part in batch.image.split(self.config.part):
             real = F.pad(part, (0, self.missing, 0, self.missing), mode="replicate")
-            if update % EVERY == 0:
-                yield "critic", EVERY * self.config.gamma / 2 * self.slope(real)
             drawn = self.critic(self.picture(len(real)).detach())
-            yield "critic", (F.softplus(-self.critic(real)) + F.softplus(drawn)).mean()
+            loss = (F.softplus(-self.critic(real)) + F.softplus(drawn)).mean()
+            yield "critic", loss + self.config.gamma / 2 * self.slope(real)
             yield "generator", F.softplus(-self.critic(self.picture(len(real)))).mean()
 
     def picture(self, count: int) -> Tensor:
@@ -234,17 +227,17 @@ class StyleGAN(Generator):
         noise = torch.randn(2, count, self.config.style, device=self.device)
         first, second = self.generator.style(noise)
         self.mean.lerp_(first.detach().mean(0), 0.005)
-        layers = len(self.generator.layers) + 1
+        layers = len(self.generator.layers)
         begin = torch.randint(1, layers, (count,), device=self.device)
-        mixed = torch.rand(count, device=self.device) < 0.9
+        mixed = torch.rand(count, device=self.device) < self.config.mixing
         styles = self.cross(first, second, torch.where(mixed, begin, layers))
         return self.generator(
             styles, lambda side: torch.randn(count, 1, side, side).to(self.device)
         )
 
     def cross(self, first: Tensor, second: Tensor, begin: Tensor) -> Tensor:
-        """(B, style) twice -> (B, layers + 1, style); ``second`` from layer ``begin`` (B,) on."""
-        layer = torch.arange(len(self.generator.layers) + 1, device=first.device)[:, None]
+        """(B, style) twice -> (B, layers, style); ``second`` from layer ``begin`` (B,) on."""
+        layer = torch.arange(len(self.generator.layers), device=first.device)[:, None]
         return torch.where(layer < begin[:, None, None], first[:, None], second[:, None])
 
     def slope(self, real: Tensor) -> Tensor:
@@ -271,27 +264,27 @@ class StyleGAN(Generator):
     ) -> Iterator[Tensor]:
         both = noise.normal(2, self.config.style).transpose(0, 1)
         first, second = self.mean.lerp(self.average.style(both), truncation)
-        begin = torch.full((len(noise),), mix or len(self.average.layers) + 1, device=self.device)
+        begin = torch.full((len(noise),), mix or len(self.average.layers), device=self.device)
         styles = self.cross(first, second, begin)
         picture = self.average(styles, lambda side: noise.normal(1, side, side))
         yield picture[..., : self.spec.side, : self.spec.side]
 
 
-def activate(x: Tensor) -> Tensor:
-    """Leaky ReLU that keeps the size of normal features."""
-    return F.leaky_relu(x, 0.2) * sqrt(2)
+def over(features: Tensor) -> Tensor:
+    """(C,) over pictures (B, C, H, W)"""
+    return features[:, None, None]
 
 
-def blur(x: Tensor, padding: int, gain: float = 1) -> Tensor:
-    """Each feature with the binomial filter 1, 3, 3, 1, so that no grid shows at other sides."""
-    line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=x.device)
-    kernel = (line[:, None] * line * (gain / 64)).expand(x.shape[1], 1, 4, 4)
-    return F.conv2d(x, kernel.to(x.dtype), padding=padding, groups=x.shape[1])
+def blur(x: Tensor) -> Tensor:
+    """Each feature with the binomial filter 1, 2, 1, so that no grid shows at other sides."""
+    line = torch.tensor([1.0, 2.0, 1.0], device=x.device)
+    kernel = (line[:, None] * line / 16).expand(x.shape[1], 1, 3, 3)
+    return F.conv2d(x, kernel.to(x.dtype), padding=1, groups=x.shape[1])
 
 
 def deviation(x: Tensor) -> Tensor:
     """(B, 1, H, W): how much four pictures differ, a mean of features (B, C, H, W) and places."""
-    group = 4 if len(x) % 4 == 0 else len(x)
+    group = STATISTICS if len(x) % STATISTICS == 0 else len(x)
     grouped = x.float().unflatten(0, (group, -1))  # (group, B / group, C, H, W)
     spread = ((grouped - grouped.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
     return spread.to(x.dtype).repeat(group)[:, None, None, None].expand(-1, 1, *x.shape[2:])

@@ -12,12 +12,12 @@ The bound is what training raises and what ``bits`` reports, from one z for each
 over several z within the logarithm is tighter: Burda, Grosse, Salakhutdinov: Importance Weighted
 Autoencoders (2015), https://arxiv.org/abs/1509.00519; ``bits(batch, samples=100)`` gives it.
 
-Differs from the paper: a pixel is one of 256 grey values, not black or white with a probability
-(its digits) and not a real number (its faces), so that bits per dimension compare with those of
-any other system: p(x | z) is the logistic distribution's share of each grey value's bin, the ends
-reaching to infinity (Salimans et al.: PixelCNN++, 2017, https://arxiv.org/abs/1701.05517). Size
-`paper` has its 500 hidden units; Adam moves them in place of Adagrad. Size `small` has three such
-layers on each side.
+Differs from the paper: Adam moves the weights in place of Adagrad, with one cycle of the rate. Size
+`paper` has the paper's 500 hidden units; `small` has three such layers on each side.
+Reduced: a pixel is one of 256 grey values, not black or white with a probability (the paper's
+digits) and not a real number (its faces), so that bits per dimension compare with those of any
+other system: p(x | z) is the logistic distribution's share of each grey value's bin, the ends
+reaching to infinity (Salimans et al.: PixelCNN++, 2017, https://arxiv.org/abs/1701.05517).
 """
 
 import math

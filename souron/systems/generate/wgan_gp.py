@@ -12,14 +12,17 @@ Where the slope is at most one, the best critic's scores differ by the distance 
 be moved to turn the drawn ones into real ones; it falls smoothly while the generator learns. The
 critic moves five times as often. A batch is split, so that it sees other real pictures each time
 (a batch of 320 gives it the paper's 64), and the generator then draws twice as many as one part
-holds. No batch normalisation in the critic, since the slope is each picture's own.
+holds. No batch normalisation in the critic, since the slope is each picture's own. Real pictures
+get noise within each of their 256 steps of grey, lest the critic tell them by their steps.
 
 Size `paper` is the published residual network for CIFAR-10 without labels.
-Differs from the paper: any side of 8 pixels or more, by fewer or more blocks that start from 4 to
-7 pixels and a last cut where no doubling meets the side. Size `small` has blocks that are narrow
-next to the picture and smaller parts of a batch with two turns of the critic, so that the
-generator moves often; it draws with a moving average of the generator's weights (Yazici et al.:
-The Unusual Effectiveness of Averaging in GAN Training, 2018, https://arxiv.org/abs/1806.04498).
+
+Differs from the paper: one cycle of the rate; any side of 8 pixels or more, by fewer or more blocks
+that start from 4 to 7 pixels and a last cut where no doubling meets the side. Size `small` has
+blocks that are narrow next to the picture and smaller parts of a batch with two turns of the
+critic, so that the generator moves often; it draws with a moving average of the generator's weights
+(Yazici et al.: The Unusual Effectiveness of Averaging in GAN Training, 2018,
+https://arxiv.org/abs/1806.04498).
 """
 
 from collections.abc import Iterator
@@ -62,7 +65,6 @@ class Block(nn.Module):
 class WGANGP(Generator):
     year = 2017
     ja = "本物らしさを点数で測る網の傾きを1に保ち、描く網を安定に学ばせる"
-    status = "reduced"
     channels_last = True
     averaged: Tensor  # the generator's weights and statistics in a row
     SIZES = {
@@ -116,7 +118,8 @@ class WGANGP(Generator):
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         parts = batch.image.chunk(self.config.parts)
-        for turn, real in enumerate(parts, 1):  # (B / parts, C, H, W) in -1..1
+        for turn, part in enumerate(parts, 1):  # (B / parts, C, H, W) in -1..1
+            real = dequantised(part)
             with torch.no_grad():
                 drawn = self.picture(self.noise(len(real)))
             score, drawn_score = self.critic(torch.cat([real, drawn])).float().chunk(2)
@@ -144,6 +147,12 @@ class WGANGP(Generator):
     def after_update(self, step: int) -> None:
         if self.config.average:
             follow(self.averaged, self.generator, self.config.average, step)
+
+
+def dequantised(image: Tensor) -> Tensor:
+    """Grey values 0..255 as -1..1, each somewhere within its own step, 1/128 wide."""
+    grey = (127.5 * image + 127.5).round()
+    return (grey + torch.rand_like(grey)) / 128 - 1
 
 
 def two(before: int, between: int, out: int) -> tuple[nn.Module, ...]:
@@ -179,7 +188,7 @@ def halving(before: int, out: int, *, picture: bool = False) -> Block:
 
 
 def slope_penalty(critic: nn.Module, real: Tensor, drawn: Tensor) -> Tensor:
-    """The mean of (|grad D| - 1)^2 at random places between ``real`` and ``generate_form``, each
+    """The mean of (|grad D| - 1)^2 at random places between ``real`` and ``drawn``, each
     (B, C, H, W)."""
     share = torch.rand(len(real), 1, 1, 1, device=real.device)
     # the gradient of a gradient: bfloat16's error would be squared with it

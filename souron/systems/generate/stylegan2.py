@@ -1,0 +1,300 @@
+"""A style scales the weights of every layer: no normalisation, no blobs, no growing.
+
+Karras, Laine, Aittala, Hellsten, Lehtinen, Aila: Analyzing and Improving the Image Quality of
+StyleGAN (2019), the second version of `stylegan`.
+https://arxiv.org/abs/1912.04958
+
+    w = mapping(z)                      eight layers; styles are less entangled than noise
+    s = A w + 1                         one number for each feature that a layer takes
+    w'_oik = s_i w_oik                  modulation, in place of adaptive instance normalisation
+    w''_oik = w'_oik / sqrt(sum over i and k of w'_oik^2)      demodulation
+    constant -> layer, noise -> layer, noise -> ... ; each side's colours are added up
+    D: log D(real) + log(1 - D(drawn)), of G: -log D(drawn)
+    R1 = gamma / 2 * E[|dD/dx|^2] at real x, in every 16th update
+
+Nine of ten pictures of training mix two styles, so that each layer's stands for itself: the first
+say what is drawn, the last how. Truncation draws styles towards their mean, at a loss of variety.
+Size `paper` is configuration F at 1024 pixels.
+
+Differs from the paper: doubling starts from 4 to 8 pixels (28 = 7 * 2 * 2), and where it does not
+meet the side, pictures are learnt with their edges repeated outwards and cut when drawn. The
+average of weights that draws keeps 0.99 of itself a step, for short trainings; `tiny` and `small`
+weigh R1 less; one cycle of the rate.
+Reduced: no regularisation of the path's length.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, log2, sqrt
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.blocks.averaging import follower, lead
+from souron.kinds.signature import Choice
+from souron.tasks.generate import Batch, Generator, Noise, Spec
+from souron.utils.messages import N_
+
+EVERY = 16  # updates, R1 is asked
+AVERAGE = 0.99  # what each step leaves of the generator's past weights
+
+
+@dataclass(frozen=True)
+class Config:
+    width: int = 32  # channels next to the picture; doubled at every step away from it
+    most: int = 512  # channels at most
+    style: int = 512  # numbers of a style, and of the noise that it is made from
+    rate: float = 2e-3
+    gamma: float = 10.0  # how smooth the critic must be
+    layers: int = 8  # from noise to style
+    part: int = 32  # pictures of a batch that are learnt from at once
+
+
+class Linear(nn.Module):
+    """Weights are scaled at every use: all layers learn equally fast, or ``speed`` as fast."""
+
+    def __init__(self, inputs: int, outputs: int, bias: float = 0, speed: float = 1) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / speed)
+        self.bias = nn.Parameter(torch.full((outputs,), bias / speed))
+        self.scale, self.speed = speed / sqrt(inputs), speed
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.scale, self.bias * self.speed)
+
+
+class Conv(nn.Module):
+    """Scaled likewise. ``halve`` blurs first and halves the side; 1 x 1 then has no bias."""
+
+    def __init__(self, inputs: int, outputs: int, side: int, halve: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, side, side))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if side > 1 or not halve else None
+        self.scale, self.padding, self.halve = 1 / sqrt(inputs * side**2), side // 2, halve
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight * self.scale
+        if self.halve:
+            return F.conv2d(blur(x, 1 + self.padding), weight, self.bias, stride=2)
+        return F.conv2d(x, weight, self.bias, padding=self.padding)
+
+
+class Modulated(nn.Module):
+    """A convolution whose weights each picture's style scales: (B, C, H, W) -> (B, C', H, W).
+
+    The style scales what comes in and demodulation what goes out: the shared weights on scaled
+    features are each picture's own weights, several times as fast as a convolution in groups.
+    ``up`` doubles the side, ``plain`` is without demodulation.
+    """
+
+    def __init__(self, inputs: int, outputs: int, side: int, style: int) -> None:
+        super().__init__()
+        self.style = Linear(style, inputs, bias=1)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, side, side))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.scale = 1 / sqrt(inputs * side**2)
+
+    def forward(self, x: Tensor, style: Tensor, up: bool = False, plain: bool = False) -> Tensor:
+        scale = self.style(style)  # (B, inputs)
+        weight = self.weight * self.scale
+        x = x * scale[..., None, None].to(x.dtype)
+        if up:
+            x = blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), 1, gain=4)
+        else:
+            x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+        if not plain:
+            # not as a matrix product, which autocast would compute in bfloat16
+            square = scale.float().square()[:, None] * weight.square().sum((2, 3))
+            x = x * (square.sum(2) + 1e-8).rsqrt()[..., None, None].to(x.dtype)
+        return x + self.bias[:, None, None].to(x.dtype)
+
+
+class Layer(nn.Module):
+    """A modulated convolution, then noise as strong as the layer learns to want it."""
+
+    def __init__(self, inputs: int, outputs: int, style: int) -> None:
+        super().__init__()
+        self.conv = Modulated(inputs, outputs, 3, style)
+        self.strength = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
+        x = self.conv(x, style, up=noise.shape[-1] > x.shape[-1])
+        return activate(x + (self.strength * noise).to(x.dtype))
+
+
+class Painter(nn.Module):
+    """Styles and noise -> picture; ``widths`` from the constant, ``first`` pixels, outwards."""
+
+    def __init__(self, config: Config, widths: list[int], first: int, channels: int) -> None:
+        super().__init__()
+        style, layers = config.style, range(config.layers)
+        self.mapping = nn.ModuleList(Linear(style, style, speed=0.01) for _ in layers)
+        self.constant = nn.Parameter(torch.randn(widths[0], first, first))
+        self.layers = nn.ModuleList([Layer(widths[0], widths[0], style)])
+        for wide, narrow in pairwise(widths):
+            self.layers.extend([Layer(wide, narrow, style), Layer(narrow, narrow, style)])
+        self.colours = nn.ModuleList(Modulated(width, channels, 1, style) for width in widths)
+
+    def style(self, noise: Tensor) -> Tensor:
+        """(..., style) -> (..., style)"""
+        x = noise * (noise.square().mean(-1, keepdim=True) + 1e-8).rsqrt()
+        for layer in self.mapping:
+            x = activate(layer(x))
+        return x.float()
+
+    def forward(self, styles: Tensor, noise: Callable[[int], Tensor]) -> Tensor:
+        """(B, layers + 1, style) -> (B, C, H, W); ``noise(side)`` is (B, 1, side, side)."""
+        x = self.constant.expand(len(styles), -1, -1, -1)
+        picture = torch.zeros_like(x[:1, :1])  # each side adds its colours
+        for i, layer in enumerate(self.layers):
+            x = layer(x, styles[:, i], noise(x.shape[-1] << i % 2))
+            if i % 2:  # the first of two layers doubles the side
+                picture = F.interpolate(picture, scale_factor=2.0, mode="bilinear")
+            else:
+                colour = self.colours[i // 2](x, styles[:, i + 1], plain=True)
+                picture = picture + colour.float()
+        return picture
+
+
+class Residual(nn.Module):
+    """Two convolutions beside a short way; the side is halved."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = Conv(inputs, inputs, 3)
+        self.second = Conv(inputs, outputs, 3, halve=True)
+        self.short = Conv(inputs, outputs, 1, halve=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = activate(self.second(activate(self.first(x))))
+        return (y + self.short(x)) / sqrt(2)
+
+
+class Critic(nn.Module):
+    """Picture -> (B,), high for real ones; ``widths`` from the picture inwards."""
+
+    def __init__(self, widths: list[int], first: int, channels: int) -> None:
+        super().__init__()
+        self.colour = Conv(channels, widths[0], 1)
+        self.blocks = nn.Sequential(*[Residual(a, b) for a, b in pairwise(widths)])
+        self.conv = Conv(widths[-1] + 1, widths[-1], 3)
+        self.whole = Linear(widths[-1] * first**2, widths[-1])
+        self.score = Linear(widths[-1], 1)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        x = self.blocks(activate(self.colour(picture)))
+        x = activate(self.conv(torch.cat([x, deviation(x)], 1)))
+        return self.score(activate(self.whole(x.flatten(1)))).flatten().float()
+
+
+class StyleGAN2(Generator):
+    year = 2019
+    ja = "雑音から作った様式が各層の重みそのものを伸縮し、正規化を使わずに画を描く"
+    status = "reduced"
+    channels_last = True
+    SIZES = {
+        "tiny": Config(8, 16, 16, 4e-3, 0.01),
+        "small": Config(16, 64, 64, 4e-3, 0.01),
+        "paper": Config(),
+    }
+    SHOWN = {"paper": (3, 1024, 1)}
+    mean: Tensor  # (style,) of styles
+
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        steps = int(log2(spec.side / 4))  # doublings
+        first = ceil(spec.side / 2**steps)  # pixels a side of the constant
+        self.missing = first * 2**steps - spec.side  # pixels to what is learnt
+        widths = [min(config.width * 2**i, config.most) for i in range(steps + 1)]
+        self.generator = Painter(config, widths[::-1], first, spec.channels)
+        self.critic = Critic(widths, first, spec.channels)
+        self.average = follower(self.generator)
+        self.register_buffer("mean", torch.zeros(config.style))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        rate, share = self.config.rate, EVERY / (EVERY + 1)  # R1 is an update more: each does less
+        return {
+            "critic": torch.optim.Adam(self.critic.parameters(), share * rate, (0.0, 0.99**share)),
+            "generator": torch.optim.Adam(self.generator.parameters(), rate, (0.0, 0.99)),
+        }
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        # many small updates teach more than one large one
+        parts = batch.image.split(self.config.part)
+        for update, part in enumerate(parts, step * len(parts)):
+            real = F.pad(part, (0, self.missing, 0, self.missing), mode="replicate")
+            if update % EVERY == 0:
+                yield "critic", EVERY * self.config.gamma / 2 * self.slope(real)
+            drawn = self.critic(self.picture(len(real)).detach())
+            yield "critic", (F.softplus(-self.critic(real)) + F.softplus(drawn)).mean()
+            yield "generator", F.softplus(-self.critic(self.picture(len(real)))).mean()
+
+    def picture(self, count: int) -> Tensor:
+        """(count, C, H, W) of chance's styles and noise, most of two styles mixed."""
+        noise = torch.randn(2, count, self.config.style, device=self.device)
+        first, second = self.generator.style(noise)
+        self.mean.lerp_(first.detach().mean(0), 0.005)
+        layers = len(self.generator.layers) + 1
+        begin = torch.randint(1, layers, (count,), device=self.device)
+        mixed = torch.rand(count, device=self.device) < 0.9
+        styles = self.cross(first, second, torch.where(mixed, begin, layers))
+        return self.generator(
+            styles, lambda side: torch.randn(count, 1, side, side).to(self.device)
+        )
+
+    def cross(self, first: Tensor, second: Tensor, begin: Tensor) -> Tensor:
+        """(B, style) twice -> (B, layers + 1, style); ``second`` from layer ``begin`` (B,) on."""
+        layer = torch.arange(len(self.generator.layers) + 1, device=first.device)[:, None]
+        return torch.where(layer < begin[:, None, None], first[:, None], second[:, None])
+
+    def slope(self, real: Tensor) -> Tensor:
+        """E[|dD/dx|^2]. Its gradient is a second derivative: bfloat16 is too coarse for it."""
+        with torch.autocast(real.device.type, enabled=False):
+            real = real.detach().requires_grad_()
+            [slope] = torch.autograd.grad(self.critic(real).sum(), real, create_graph=True)
+            return slope.square().sum((1, 2, 3)).mean()
+
+    def after_update(self, step: int) -> None:
+        lead(self.average, self.generator, AVERAGE, step)
+
+    def drawing(
+        self,
+        noise: Noise,
+        label: Tensor,
+        *,
+        truncation: Annotated[
+            float, Choice(N_("how far styles may be from the mean: 0 draws the mean, 1 all"), 0, 2)
+        ] = 1.0,
+        mix: Annotated[
+            int, Choice(N_("layers until a second style takes over; 0: one style alone"), 0)
+        ] = 0,
+    ) -> Iterator[Tensor]:
+        both = noise.normal(2, self.config.style).transpose(0, 1)
+        first, second = self.mean.lerp(self.average.style(both), truncation)
+        begin = torch.full((len(noise),), mix or len(self.average.layers) + 1, device=self.device)
+        styles = self.cross(first, second, begin)
+        picture = self.average(styles, lambda side: noise.normal(1, side, side))
+        yield picture[..., : self.spec.side, : self.spec.side]
+
+
+def activate(x: Tensor) -> Tensor:
+    """Leaky ReLU that keeps the size of normal features."""
+    return F.leaky_relu(x, 0.2) * sqrt(2)
+
+
+def blur(x: Tensor, padding: int, gain: float = 1) -> Tensor:
+    """Each feature with the binomial filter 1, 3, 3, 1, so that no grid shows at other sides."""
+    line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=x.device)
+    kernel = (line[:, None] * line * (gain / 64)).expand(x.shape[1], 1, 4, 4)
+    return F.conv2d(x, kernel.to(x.dtype), padding=padding, groups=x.shape[1])
+
+
+def deviation(x: Tensor) -> Tensor:
+    """(B, 1, H, W): how much four pictures differ, a mean of features (B, C, H, W) and places."""
+    group = 4 if len(x) % 4 == 0 else len(x)
+    grouped = x.float().unflatten(0, (group, -1))  # (group, B / group, C, H, W)
+    spread = ((grouped - grouped.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
+    return spread.to(x.dtype).repeat(group)[:, None, None, None].expand(-1, 1, *x.shape[2:])
