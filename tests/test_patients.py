@@ -1,12 +1,18 @@
 """By what patients are known: fourteen styles of names, six kinds of names without patients."""
 
 import hashlib
+import json
 import shlex
+import shutil
 
 import pytest
+from drawing import textures
 
+from souron.cli.main import run
 from souron.data import patients
 from souron.data.patients import groups
+from souron.runs import compare
+from souron.runs import train as run_train
 
 SIDES = ("L", "R", "M")
 NUMBER = [1_234_567 + 7919 * i for i in range(40)]
@@ -125,3 +131,65 @@ def test_one_stray_file_stands_alone_among_good_names(style):
 def test_spellings_of_one_name(name):
     assert patients.spelling(name) == "p1"
     assert patients.spelling(name + "0") == "p10" and patients.spelling("p100") == "p100"
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return textures(tmp_path_factory.mktemp("drawn") / "textures", count=24)
+
+
+def named(drawn, place, name, stray=False):
+    """Pictures of twelve patients, two each, in two classes."""
+    for label in ("rings", "waves"):
+        (place / label).mkdir(parents=True)
+        for i in range(24):
+            shutil.copy(drawn / label / f"{i}.png", place / label / name(label[0], i // 2, i % 2))
+    if stray:
+        shutil.copy(drawn / "dots" / "0.png", place / "rings" / "cover.png")
+    return place
+
+
+KNOWN = "24 patients, known by: file names, as r00 in rings/r00-0.png."
+HIDES = "Which cases are of one patient is not known"
+
+
+def test_train_and_its_report_say_by_what_patients_are_known(drawn, tmp_path, capfd):
+    data = named(drawn, tmp_path / "known", lambda c, i, v: f"{c}{i:02d}-{v}.png", stray=True)
+    line = ["train", "mlp_tiny", f"data={data}", "budget=1ep", "folds=1", "--json"]
+    assert run(line) == 0
+    said = capfd.readouterr()
+    note = f"{KNOWN} 1 case names no patient and stands by itself: rings/cover.png."
+    assert note in said.err
+    told = json.loads(said.out)
+    assert told["patients"] == note
+    page = (tmp_path / told["run"] / "report.html").read_text(encoding="utf-8")
+    assert page.index(KNOWN) < page.index("<main>")
+    assert run(line[:-1]) == 0
+    assert note in capfd.readouterr().out
+
+
+def test_train_and_its_report_say_what_it_may_hide_that_none_are_known(drawn, tmp_path):
+    data = named(drawn, tmp_path / "unknown", lambda c, i, v: f"IMG_{2 * i + v:04d}.png")
+    events = list(run_train.training("mlp_tiny", data, budget="1ep", folds=1))
+    assert any(event.note.startswith(HIDES) for event in events if event.folder is None)
+    page = (events[-1].record.folder / "report.html").read_text(encoding="utf-8")
+    assert page.index(HIDES) < page.index("<main>")
+
+
+def test_train_asks_where_names_may_be_patients(drawn, tmp_path):
+    data = named(drawn, tmp_path / "doubt", lambda c, i, v: f"{c}{chr(97 + i)}naka_{v}.png")
+    record = run_train.train("mlp_tiny", data, budget="1ep", folds=1)
+    assert record.patients.startswith(HIDES) and "Is ranaka in " in record.patients
+
+
+def test_compare_says_it_too(drawn, tmp_path):
+    data = named(drawn, tmp_path / "known", lambda c, i, v: f"{c}{i:02d}-{v}.png")
+    events = list(compare.comparing(["mlp_tiny"], data, budget="1ep", seeds=1, folds=1))
+    assert any(event.note == KNOWN for event in events)
+    page = events[-1].record.report.read_text(encoding="utf-8")
+    assert page.index(KNOWN) < page.index("<main>")
+
+
+def test_known_data_sets_are_as_published():
+    record = run_train.train("mlp_tiny", "digits", budget="1ep", folds=1)
+    assert record.patients == ""

@@ -106,7 +106,8 @@ def run_html(record: "RunRecord") -> str:
 def _notes(record: "RunRecord") -> list[str]:
     cases = record.parts.get("test", 0)
     few = [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
-    return [*leaks(record), *few, *_of_task(record, "notes")]
+    patients = [record.patients] if record.patients else []
+    return [*leaks(record), *patients, *few, *_of_task(record, "notes")]
 
 
 def _headline(record: "RunRecord") -> str:

@@ -231,8 +231,8 @@ def gather(
         found, how = [about.group for about in known], _("PatientID of the DICOM files")
     question = ""
     if not any(found):
-        files, labels_of = [item.file for item in kept], [item.label for item in kept]
-        found, how, question = groups(files, labels_of, group)
+        names, classes = [item.file for item in kept], [item.label for item in kept]
+        found, how, question = groups(names, classes, group)
     if group != "none" and any(item.frame for item in kept):  # at least a file's own stay together
         found = [
             name or item.file.rpartition("#")[0] for name, item in zip(found, kept, strict=True)
