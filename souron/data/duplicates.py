@@ -89,6 +89,28 @@ def copies(known: Tensor, image: Tensor) -> list[tuple[int, int]]:
     return [(i, j) for j, i in sorted(first.items())]
 
 
+def turned(image: Tensor, leader: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs (i, j), i < j, of pictures that are copies of one another once one is rotated by 90,
+    180 or 270 degrees, mirrored, or both. ``image`` is a set as ``reduced`` makes it; pictures of
+    one ``leader`` (N,) are known to be copies. As in ``near``, as many pairs as join them."""
+    family = torch.tensor(leader)
+    joined: list[tuple[int, int]] = []
+
+    def new(pairs: Tensor) -> list[bool]:
+        apart = family[pairs[:, 0]] != family[pairs[:, 1]]
+        return (apart & (pairs[:, 0] < pairs[:, 1])).tolist()
+
+    for quarters in range(8):
+        other = torch.rot90(image, quarters % 4, (2, 3))
+        if quarters >= 4:
+            other = other.flip(3)
+        for i, j in pairs_between(other, image, new) if quarters else ():
+            if family[i] != family[j]:
+                joined.append((i, j))
+                family[family == family[j]] = family[i].item()
+    return sorted(joined)
+
+
 def pairs_between(
     known: Tensor, image: Tensor, wanted: Callable[[Tensor], Sequence[bool]]
 ) -> Iterator[tuple[int, int]]:

@@ -172,8 +172,9 @@ def about(cases: Dataset) -> str:
 
 def spelling(name: str) -> str:
     """The same for names that may be one: ``P1``, ``p1``, ``P001``, ``Ｐ１`` and ``P 1``."""
-    plain = re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name)).casefold()
-    return re.sub(r"(?<!\d)0+(?=\d)", "", plain) or name
+    plain = unicodedata.normalize("NFKC", name).strip().casefold()
+    plain = re.sub(r"(?<=[^\W_])[\s_\-]+(?=[^\W_])", "", plain)
+    return re.sub(r"(?<!\d)0+(?=\d)", "", plain)
 
 
 def _by_wish(files: Sequence[str], wish: str) -> Groups:
