@@ -111,7 +111,7 @@ def data_(
                     count=units.whole(len(set(cases.group))), how=cases.grouped
                 )
                 if cases.group
-                else "",
+                else cases.question,
             ),
             (_("licence"), cases.licence),
             (_("source"), cases.source),

@@ -450,46 +450,48 @@ def _shortcuts(
     named = features(cases, about)
     for i, (name, values) in enumerate(named.items()):
         watch(_("looking for shortcuts"), i / len(named))
-        told = _told_by(values, label, groups)
-        if told is None or not told.classes:
+        shortcut = _shortcut(values, label, groups)
+        if shortcut is None or not shortcut.classes:
             continue
         shown = [
             _("{label} ({value})").format(
                 label=cases.classes[c], value=_typical(name, values, label == c))
-            for c in told.classes
+            for c in shortcut.classes
         ]  # fmt: skip
-        if len(cases.classes) - len(told.classes) > 0:
-            others = ~np.isin(label, told.classes)
+        if len(shortcut.classes) < len(cases.classes):
+            others = ~np.isin(label, shortcut.classes)
             shown.append(_("others ({value})").format(value=_typical(name, values, others)))
         yield Finding(
             "shortcut", "warning", (),
-            _("{name} alone gives the class away: {classes}; {told:.0%} of the way from chance to "
-              "certainty").format(name=name, classes=", ".join(shown), told=told.share),
+            _("{name} alone gives the class away: {classes}; {share:.0%} of the way from chance to "
+              "certainty").format(name=name, classes=", ".join(shown), share=shortcut.share),
             _("make it alike in all classes, else that is what will be learnt"),
         )  # fmt: skip
 
 
 def _typical(name: str, values: np.ndarray | Sequence[str], chosen: np.ndarray) -> str:
-    """The middle value of the chosen cases, or the most frequent."""
+    """The middle value of the chosen cases; of what is no number the most frequent."""
     if not isinstance(values, np.ndarray):
-        own = Counter(value for value, one in zip(values, chosen, strict=True) if one)
-        return own.most_common(1)[0][0] or "-"
+        rows, numbers = np.flatnonzero(chosen).tolist(), _numbers(values)
+        if numbers is not None:
+            return values[sorted(rows, key=lambda row: numbers[row])[len(rows) // 2]] or "-"
+        return Counter(values[row] for row in rows).most_common(1)[0][0] or "-"
     middle = np.atleast_1d(np.median(values[chosen], 0))
     if name == _("day of the file"):
         return date.fromtimestamp(86400 * middle[0]).isoformat()
     return ", ".join(f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}" for value in middle)
 
 
-class _Told(NamedTuple):
-    """What a figure alone tells of the classes."""
+class _Shortcut(NamedTuple):
+    """What a figure alone gives away."""
 
-    classes: list[int]  # that it gives away
+    classes: list[int]
     share: float  # of the way from chance to certainty
 
 
-def _told_by(
+def _shortcut(
     values: np.ndarray | Sequence[str], label: np.ndarray, groups: Sequence[Any]
-) -> _Told | None:
+) -> _Shortcut | None:
     """Which classes it gives away (balanced accuracy of a small tree, or of a table of categories;
     of one class against the others its sensitivity less the false positive rate); None where it
     cannot be told."""
@@ -512,20 +514,20 @@ def _told_by(
         )
     chance = 1 / classes
     accuracy, best = max(
-        ((balanced_accuracy_score(label, said), said) for said in ways), key=lambda way: way[0]
+        ((balanced_accuracy_score(label, way), way) for way in ways), key=lambda pair: pair[0]
     )
-    told = (accuracy - chance) / (1 - chance)
+    overall = (accuracy - chance) / (1 - chance)
     each = {c: _informedness(label == c, best == c) for c in np.unique(label).tolist()}
     large = {c: share for c, share in each.items() if (label == c).sum() >= TINY}
     given = [c for c, share in large.items() if share > TELLS]
-    if told > TELLS:
-        return _Told(given or [max(each, key=lambda c: each[c])], told)
-    return _Told(given, max((large[c] for c in given), default=0.0))
+    if overall > TELLS:
+        return _Shortcut(given or [max(each, key=lambda c: each[c])], overall)
+    return _Shortcut(given, max((large[c] for c in given), default=0.0))
 
 
-def _informedness(truly: np.ndarray, said: np.ndarray) -> float:
+def _informedness(truly: np.ndarray, predicted: np.ndarray) -> float:
     """Youden's J: sensitivity less the false positive rate."""
-    return float(said[truly].mean() - said[~truly].mean())
+    return float(predicted[truly].mean() - predicted[~truly].mean())
 
 
 def _by_category(values: Sequence[str], label: np.ndarray, groups: Sequence[Any]) -> np.ndarray:

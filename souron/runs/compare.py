@@ -93,7 +93,8 @@ def comparing(
 
     yield Event("data", text=comparison.args["data"], folder=None if resume is None else folder)
     comparison.everything = yield from reading(comparison.wanted())
-    yield Event("data", 1.0, text=comparison.args["data"], note=comparison.patients)
+    if comparison.patients:
+        yield Event("data", 1.0, text=comparison.args["data"], note=comparison.patients)
     comparison.setup = yield from run_fit.follow("features", comparison.steps_of_setup())
     hardware.forget_peak()
     yield from comparison.foretell()

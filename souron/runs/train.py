@@ -103,7 +103,8 @@ def training(
     yield Event("data", text=str(args["data"]), folder=folder)
     everything = yield from reading(args, "sketch")
     about = prepare.about_patients(args, task, everything)
-    yield Event("data", 1.0, text=str(args["data"]), note=about)
+    if about:
+        yield Event("data", 1.0, text=str(args["data"]), note=about)
     plan, each, model, computed, fit, parts = yield from _ready(task, args, everything)
 
     hardware.forget_peak()
