@@ -1,6 +1,7 @@
 """Use a system: any run or published weights, on one's own files."""
 
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +24,12 @@ from souron.utils.messages import UserError, _
 
 
 def load(name: str | Path, pretrained: bool = False) -> "Model":
-    """A run's folder, or a system's name; ``pretrained`` brings its published weights."""
+    """A run's folder, or a system's name; ``pretrained`` brings its published weights. Warns where
+    a file is not the one that the run ended with."""
     folder = Path(name)
     if (folder / "args.yaml").exists():
+        if text := run_folder.changed(folder):
+            warnings.warn(f"{folder}: {text}", stacklevel=2)
         return Model(str(name), run_folder.load(folder), folder)
     kind, config = registry.load_system(str(name))
     if not kind.needs_fit:

@@ -40,6 +40,7 @@ class Event:
     values: dict[str, float] = field(default_factory=dict)
     record: Any = None
     rows: list[dict[str, Any]] = field(default_factory=list)
+    note: str = ""
 
 
 @pytest.fixture(autouse=True)

@@ -203,7 +203,8 @@ def bars(amounts: dict[str, int], width: int = 30, most: int = 50) -> Table:
 
 def run(record: Any) -> None:
     """What a run came to."""
-    show(_cases(record.system, record.data, record.parts, record.task), "")
+    show(_cases(record.system, record.data, record.parts, record.task))
+    show(*filter(None, [record.patients]), "")
     if record.measures:
         show(measures(record.measures), "")
     costs(record.forecast, record.outcome)
@@ -293,7 +294,7 @@ def skipped_files(skipped: Sequence[Any], most: int = 5) -> None:
 
 def comparison(record: Any) -> None:
     """What a comparison came to."""
-    show(record.sentence, "", ranking(record), "")
+    show(record.sentence, *filter(None, [record.patients]), "", ranking(record), "")
     if record.verdicts:
         show(verdicts(record), "")
     skipped_files(record.skipped)
@@ -439,6 +440,8 @@ def _watcher() -> Iterator[Callable[[Any], None]]:
     console = screen.err
 
     def foretell(event: Any) -> None:
+        if event.note:
+            console.print(event.note, style="dim", soft_wrap=True)
         if event.forecast is not None and event.record is None:
             text = foretold(event.forecast)
             console.print(text, style="dim", soft_wrap=True)

@@ -53,6 +53,10 @@ def data_(
         str | None,
         Option(metavar="CSV", help=N_("after check: a new table without broken files and copies")),
     ] = None,
+    rotations: Annotated[
+        bool,
+        Option("--rotations", help=N_("after check: look for rotated and mirrored copies too")),
+    ] = False,
     project: options.Project = None,
     open: options.Open = False,
 ) -> None:  # fmt: skip
@@ -62,7 +66,7 @@ def data_(
         anonymise(folder, out)
         return
     if data == "check" and out is None:
-        check(folder, group, window, fix, Path(project or "runs"), open)
+        check(folder, group, window, fix, Path(project or "runs"), open, rotations)
         return
     if folder is not None:
         raise UserError(
@@ -107,7 +111,7 @@ def data_(
                     count=units.whole(len(set(cases.group))), how=cases.grouped
                 )
                 if cases.group
-                else "",
+                else cases.question,
             ),
             (_("licence"), cases.licence),
             (_("source"), cases.source),
@@ -182,6 +186,7 @@ def check(
     fix: str | None,
     project: Path,
     open: bool,
+    rotations: bool = False,
 ) -> None:
     """The doctor of data. Exit code 3 where findings of severity "error" stand."""
     if folder is None:
@@ -193,7 +198,7 @@ def check(
         def watch(doing: str, part: float) -> None:
             status.update(f"{doing} {part:.0%}" if part else doing)
 
-        found = data_check.check(folder, group, watch, window)
+        found = data_check.check(folder, group, watch, window, rotations)
         page = report.check_page(
             found, project / "data" / (Path(folder).stem or "data") / "check.html"
         )

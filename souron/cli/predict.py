@@ -2,6 +2,7 @@
 
 import csv
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from difflib import get_close_matches
@@ -50,8 +51,11 @@ def val(
     if screen.json:
         measures = {name: asdict(measure) for name, measure in record.measures.items()}
         told = record.details.as_json() if hasattr(record.details, "as_json") else {}
-        print_json({"run": folder, "data": data, "measures": measures, **told})
+        notes = {"notes": record.notes} if record.notes else {}
+        print_json({"run": folder, "data": data, "measures": measures, **notes, **told})
     else:
+        for note in record.notes:
+            console.warn(note)
         show(console.measures(record.measures))
 
 
@@ -103,7 +107,12 @@ def predict(
     with screen.err.status(_("loading {name}").format(name=name)):
         from souron import model as models_api
 
-        answers = models_api.predict(models_api.load(name, pretrained), wanted, **chosen)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            loaded = models_api.load(name, pretrained)
+        answers = models_api.predict(loaded, wanted, **chosen)
+    for warning in caught:
+        console.warn(str(warning.message))
     tell = tell_json if screen.json else tell_csv() if csv else tell_people
     place = Path(out) if out else None
     failed = total = 0

@@ -11,15 +11,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL.ExifTags import IFD, Base
 from PIL.Image import Image
 from torch import Tensor
 
-from souron.data import burned_in_text, duplicates, load, splits
+from souron.data import burned_in_text, duplicates, load, patients, splits
 from souron.data.dataset import Dataset
 from souron.kinds.codecs import image as pictures
 from souron.utils import files as file_utils
@@ -34,6 +35,7 @@ TELLS = 0.6  # of the way from chance to certainty: from there on a feature alon
 FOLDS = 5
 BROKEN = ("truncated", "unreadable", "empty file", "too large", "missing", "outside",
           "no decoder", "no scale", "window")  # fmt: skip
+MOST_NAMED = 5  # patients or classes in several spellings, that are named
 MOST_READ = 400  # pictures that are looked at for letters
 LONGEST = 200  # letters of what a header says
 DATE = re.compile(r"(\d{4})[-/.:年](\d\d?)[-/.:月](\d\d?)(?!\d)")
@@ -99,9 +101,11 @@ def check(
     group: str | None = None,
     watch: Callable[[str, float], None] = lambda doing, part: None,
     window: str | None = None,
+    rotations: bool = False,
 ) -> Checkup:
     """Look through a folder, a CSV or a ``data.yaml``. ``watch`` hears what is being done and how
-    far it is, 0..1; ``window`` is the grey values to look at, for DICOM (see ``dicom.Window``).
+    far it is, 0..1; ``window`` is the grey values to look at, for DICOM (see ``dicom.Window``);
+    ``rotations`` also looks for copies that were rotated or mirrored.
 
     Raises UserError where nothing can be read at all.
     """
@@ -113,10 +117,16 @@ def check(
     found = Checkup(cases, len(cases) + len(cases.skipped))
     watch(_("looking for copies"), 0.0)
     alike = duplicates.near(cases.stored) if len(cases) <= MOST_COMPARED else []
+    turned: list[tuple[int, int]] = []
+    if rotations and len(cases) <= MOST_COMPARED:
+        watch(_("looking for rotated copies"), 0.0)
+        reduced = duplicates.reduced(cases.stored)
+        turned = duplicates.turned(reduced, splits.same_picture(cases, alike))
     watch(_("reading the files' headers"), 0.0)
     about = list(headers(cases))
     parts: Sequence[Iterable[Finding]] = (
-        _broken(cases), _copies(cases, alike), _patients(cases), _balance(cases),
+        _broken(cases), _copies(cases, alike), _turned(cases, turned), _patients(cases),
+        _spellings(cases), _balance(cases),
         _sizes(cases, about), _shortcuts(cases, about, watch), _lettering(cases, watch),
     )  # fmt: skip
     order = ("error", "warning", "hint")
@@ -225,29 +235,81 @@ def _copies(cases: Dataset, alike: Sequence[tuple[int, int]]) -> Iterator[Findin
     )  # fmt: skip
 
 
+def _turned(cases: Dataset, pairs: Sequence[tuple[int, int]]) -> Iterator[Finding]:
+    yield from _about(
+        cases, "rotated copies", "warning", pairs,
+        _("{count} pictures are rotated or mirrored copies of others"),
+        _("keep one of each; souron turns training pictures itself: augment=mirror,rotate"),
+        one=_("1 picture is a rotated or mirrored copy of another"),
+    )  # fmt: skip
+    yield from _about(
+        cases, "rotated leak", "error", _differing(pairs, cases.part),
+        _("{count} pictures are in one of train, val and test, rotated or mirrored in another"),
+        _("move each with its copies into one part"),
+        one=_("1 picture is in one of train, val and test, rotated or mirrored in another"),
+    )  # fmt: skip
+
+
+def _spellings(cases: Dataset) -> Iterator[Finding]:
+    label = [cases.classes[c] for c in cases.target.tolist()]
+    yield from _several_spellings(
+        cases, "patient spellings", cases.group,
+        _("{count} patients may be there in several spellings: {names}"),
+        _("one spelling for each; until then each counts as a patient of its own"),
+        _("1 patient may be there in several spellings: {names}"),
+    )  # fmt: skip
+    yield from _several_spellings(
+        cases, "class spellings", label,
+        _("{count} classes may be there in several spellings: {names}"),
+        _("one spelling for each; until then each counts as a class of its own"),
+        _("1 class may be there in several spellings: {names}"),
+    )  # fmt: skip
+
+
+def _several_spellings(
+    cases: Dataset, code: str, names: Sequence[str], message: str, fix: str, one: str
+) -> Iterator[Finding]:
+    spelled: dict[str, dict[str, int]] = defaultdict(dict)  # names, each with its first row
+    for row, name in enumerate(names):
+        if name:
+            spelled[patients.spelling(name)].setdefault(name, row)
+    several = [rows for rows in spelled.values() if len(rows) > 1]
+    shown = [" = ".join(rows) for rows in several[:MOST_NAMED]]
+    yield from _about(
+        cases, code, "warning", [tuple(rows.values()) for rows in several], message, fix, one=one,
+        names=", ".join(shown) + (", ..." if len(several) > MOST_NAMED else ""),
+    )  # fmt: skip
+
+
 def _patients(cases: Dataset) -> Iterator[Finding]:
     if not cases.group:
         yield Finding(
             "no groups", "hint", (),
             _("nothing says which pictures are of one patient; each counts as a case of its own"),
-            _("a column named patient in a CSV, or group=PATTERN"),
+            cases.question or _("a column named patient in a CSV, or group=PATTERN"),
         )  # fmt: skip
         return
-    patients = _families([name or row for row, name in enumerate(cases.group)])
+    yield from _about(
+        cases, "no patient", "hint", [(row,) for row, name in enumerate(cases.group) if not name],
+        _("{count} pictures name no patient; each counts as a case of its own"),
+        _("a name like the others', if they are of a patient"),
+        one=_("1 picture names no patient; it counts as a case of its own"),
+    )  # fmt: skip
+    families = _families([name or row for row, name in enumerate(cases.group)])
     label = cases.target.tolist()
     yield from _about(
-        cases, "patient leak", "error", _differing(patients, cases.part),
+        cases, "patient leak", "error", _differing(families, cases.part),
         _("{count} patients are in more than one of train, val and test"),
         _("give all pictures of a patient to one part, or no parts: souron divides"),
         one=_("1 patient is in more than one of train, val and test"),
     )  # fmt: skip
     yield from _about(
-        cases, "patient in classes", "hint", _differing(patients, label),
+        cases, "patient in classes", "hint", _differing(families, label),
         _("{count} patients have pictures in more than one class"),
         _("nothing, if that is how it is (left and right, before and after)"),
         one=_("1 patient has pictures in more than one class"),
     )  # fmt: skip
-    seen = set(zip(label, cases.group, strict=True))
+    seen = {(c, name or row) for row, (c, name) in enumerate(zip(label, cases.group, strict=True))}
     number = Counter(c for c, _name in seen)
     few = [name for c, name in enumerate(cases.classes) if number[c] < FOLDS]
     if few:
@@ -358,6 +420,7 @@ def features(cases: Dataset, about: Sequence[File | None]) -> dict[str, np.ndarr
         _("brightness"): brightness,
         _("contrast"): contrast,
         _("brightness of the border"): border,
+        **({_("colour cast (red, blue)"): _cast(cases)} if cases.channels == 3 else {}),
         **{_("the column {name}").format(name=n): v for n, v in cases.columns.items()},
     }
 
@@ -367,6 +430,13 @@ def _brightness(image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     pixels = image.float().mean(1).numpy()  # (N, H, W)
     edge = np.concatenate([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], 1)
     return pixels.mean((1, 2)), pixels.std((1, 2)), edge.mean(1)
+
+
+def _cast(cases: Dataset) -> np.ndarray:
+    """(N, 2) how much more red, and blue, than green the pictures are in the mean, in levels."""
+    means = [some.float().mean((2, 3)).numpy() for some in cases.input.split(1024)]
+    red, green, blue = np.concatenate(means).T
+    return np.stack([red - green, blue - green], 1)
 
 
 def _shortcuts(
@@ -380,27 +450,57 @@ def _shortcuts(
     named = features(cases, about)
     for i, (name, values) in enumerate(named.items()):
         watch(_("looking for shortcuts"), i / len(named))
-        told = _told_by(values, label, groups)
-        if told is not None and told > TELLS:
-            yield Finding(
-                "shortcut", "warning", (),
-                _("{name} alone tells the class: {told:.0%} of the way from chance to certainty")
-                .format(name=name, told=told),
-                _("make it alike in all classes, else that is what will be learnt"),
-            )  # fmt: skip
+        shortcut = _shortcut(values, label, groups)
+        if shortcut is None or not shortcut.classes:
+            continue
+        shown = [
+            _("{label} ({value})").format(
+                label=cases.classes[c], value=_typical(name, values, label == c))
+            for c in shortcut.classes
+        ]  # fmt: skip
+        if len(shortcut.classes) < len(cases.classes):
+            others = ~np.isin(label, shortcut.classes)
+            shown.append(_("others ({value})").format(value=_typical(name, values, others)))
+        yield Finding(
+            "shortcut", "warning", (),
+            _("{name} alone gives the class away: {classes}; {share:.0%} of the way from chance to "
+              "certainty").format(name=name, classes=", ".join(shown), share=shortcut.share),
+            _("make it alike in all classes, else that is what will be learnt"),
+        )  # fmt: skip
 
 
-def _told_by(
+def _typical(name: str, values: np.ndarray | Sequence[str], chosen: np.ndarray) -> str:
+    """The middle value of the chosen cases; of what is no number the most frequent."""
+    if not isinstance(values, np.ndarray):
+        rows, numbers = np.flatnonzero(chosen).tolist(), _numbers(values)
+        if numbers is not None:
+            return values[sorted(rows, key=lambda row: numbers[row])[len(rows) // 2]] or "-"
+        return Counter(values[row] for row in rows).most_common(1)[0][0] or "-"
+    middle = np.atleast_1d(np.median(values[chosen], 0))
+    if name == _("day of the file"):
+        return date.fromtimestamp(86400 * middle[0]).isoformat()
+    return ", ".join(f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}" for value in middle)
+
+
+class _Shortcut(NamedTuple):
+    """What a figure alone gives away."""
+
+    classes: list[int]
+    share: float  # of the way from chance to certainty
+
+
+def _shortcut(
     values: np.ndarray | Sequence[str], label: np.ndarray, groups: Sequence[Any]
-) -> float | None:
-    """0 chance, 1 certainty (balanced accuracy of a small tree, or of a table of categories);
-    None where it cannot be told."""
+) -> _Shortcut | None:
+    """Which classes it gives away (balanced accuracy of a small tree, or of a table of categories;
+    of one class against the others its sensitivity less the false positive rate); None where it
+    cannot be told."""
     from sklearn.metrics import balanced_accuracy_score
     from sklearn.model_selection import GroupKFold, cross_val_predict
     from sklearn.tree import DecisionTreeClassifier
 
     classes = len(np.unique(label))
-    if len(set(groups)) < FOLDS or len(set(values)) < 2:
+    if len(set(groups)) < FOLDS or len(np.unique(values, axis=0)) < 2:
         return None
     ways, numbers = [], values if isinstance(values, np.ndarray) else _numbers(values)
     if not isinstance(values, np.ndarray):
@@ -409,10 +509,25 @@ def _told_by(
         few = 2 * classes
         tree = DecisionTreeClassifier(max_leaf_nodes=few, min_samples_leaf=3, random_state=0)
         folds = GroupKFold(FOLDS)
-        ways.append(cross_val_predict(tree, numbers[:, None], label, groups=groups, cv=folds))
+        ways.append(
+            cross_val_predict(tree, numbers.reshape(len(label), -1), label, groups=groups, cv=folds)
+        )
     chance = 1 / classes
-    told = max(balanced_accuracy_score(label, said) for said in ways)
-    return (told - chance) / (1 - chance)
+    accuracy, best = max(
+        ((balanced_accuracy_score(label, way), way) for way in ways), key=lambda pair: pair[0]
+    )
+    overall = (accuracy - chance) / (1 - chance)
+    each = {c: _informedness(label == c, best == c) for c in np.unique(label).tolist()}
+    large = {c: share for c, share in each.items() if (label == c).sum() >= TINY}
+    given = [c for c, share in large.items() if share > TELLS]
+    if overall > TELLS:
+        return _Shortcut(given or [max(each, key=lambda c: each[c])], overall)
+    return _Shortcut(given, max((large[c] for c in given), default=0.0))
+
+
+def _informedness(truly: np.ndarray, predicted: np.ndarray) -> float:
+    """Youden's J: sensitivity less the false positive rate."""
+    return float(predicted[truly].mean() - predicted[~truly].mean())
 
 
 def _by_category(values: Sequence[str], label: np.ndarray, groups: Sequence[Any]) -> np.ndarray:

@@ -113,6 +113,7 @@ class Dataset:
     source: str = ""  # where it comes from
     licence: str = ""
     grouped: str = ""  # what the groups were read from, in the reader's language
+    question: str = ""  # what may be groups too, in the reader's language
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # more that is known of
     # each case, by name: "site", "sex", "device", "date", ...; "" where it is not known
 

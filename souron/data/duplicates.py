@@ -16,11 +16,14 @@ copies where the coarse look leaves no more than ``LEFT`` levels of difference. 
 pictures of 8 bits: those of more have no such levels, and two patients' faint radiographs differ by
 as little.
 
+Across two sets the pictures of one may be gone: ``reduced`` is what has to be kept of them.
+
 All pairs are compared, block by block, with no index: twenty thousand pictures are 200 million
 pairs, each some products of 768 numbers, seconds on two cores (``benchmarks/duplicates.py``).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,6 +67,77 @@ def near(image: Tensor) -> list[tuple[int, int]]:
     return sorted(found)
 
 
+def reduced(image: Tensor) -> Tensor:
+    """(N, C, h, w), at most ``FINE`` pixels a side: what is kept of pictures (N, C, H, W) in 0..255
+    so that ``copies`` knows them again. uint8, or float16 where there are finer steps."""
+    scale, kind = _scale(image), torch.float16 if image.is_floating_point() else torch.uint8
+    small = [_at_most(FINE, scale(some)) for some in image.split(256)]
+    return torch.cat([some.to(kind) if kind is torch.float16 else some.round().to(kind)
+                      for some in small])  # fmt: skip
+
+
+def copies(known: Tensor, image: Tensor) -> list[tuple[int, int]]:
+    """For each picture of ``image`` that is a copy of a known one (known, picture); both are sets
+    as ``reduced`` makes them. Of colours beside grey the brightness is compared."""
+    first: dict[int, int] = {}
+
+    def new(pairs: Tensor) -> list[bool]:
+        return [j not in first for j in pairs[:, 1].tolist()]
+
+    for i, j in pairs_between(known, image, new):
+        first.setdefault(j, i)
+    return [(i, j) for j, i in sorted(first.items())]
+
+
+def turned(image: Tensor, leader: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs (i, j), i < j, of pictures that are copies of one another once one is rotated by 90,
+    180 or 270 degrees, mirrored, or both. ``image`` is a set as ``reduced`` makes it; pictures of
+    one ``leader`` (N,) are known to be copies. As in ``near``, as many pairs as join them."""
+    family = torch.tensor(leader)
+    joined: list[tuple[int, int]] = []
+
+    def new(pairs: Tensor) -> list[bool]:
+        apart = family[pairs[:, 0]] != family[pairs[:, 1]]
+        return (apart & (pairs[:, 0] < pairs[:, 1])).tolist()
+
+    for quarters in range(8):
+        other = torch.rot90(image, quarters % 4, (2, 3))
+        if quarters >= 4:
+            other = other.flip(3)
+        for i, j in pairs_between(other, image, new) if quarters else ():
+            if family[i] != family[j]:
+                joined.append((i, j))
+                family[family == family[j]] = family[i].item()
+    return sorted(joined)
+
+
+def pairs_between(
+    known: Tensor, image: Tensor, wanted: Callable[[Tensor], Sequence[bool]]
+) -> Iterator[tuple[int, int]]:
+    """Each pair (known, picture) of copies, of two sets as ``reduced`` makes them. ``wanted`` says
+    which of the candidates (n, 2) are worth a second look."""
+    left = 0.0 if known.is_floating_point() or image.is_floating_point() else LEFT
+    if known.shape[1] != image.shape[1]:
+        known, image = _grey(known), _grey(image)
+    side = min(known.shape[-1], image.shape[-1])
+    known, image = _at_most(side, known), _at_most(side, image)
+    looks = _look(known, left), _look(image, left)
+    for start in range(0, len(known), BLOCK):
+        for below in range(0, len(image), BLOCK):
+            for pairs in _close(looks[0], start, looks[1], below).split(BLOCK):
+                pairs = pairs[torch.tensor(wanted(pairs), dtype=torch.bool)]
+                if len(pairs):
+                    alike = same(known[pairs[:, 0]], image[pairs[:, 1]], left)
+                    yield from map(tuple, pairs[alike].tolist())
+
+
+def _grey(image: Tensor) -> Tensor:
+    """(N, 1, H, W) the brightness as ITU-R BT.601 weighs the colours, and Pillow does."""
+    if image.shape[1] == 1:
+        return image.float()
+    return (image.float() * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
+
+
 def _scale(image: Tensor) -> Callable[[Tensor], Tensor]:
     """Finer steps may be faint: a CT by all its bits. They are stretched to 0..255."""
     if not image.is_floating_point() or not len(image):
@@ -75,7 +149,7 @@ def _scale(image: Tensor) -> Callable[[Tensor], Tensor]:
 
 def _rows(image: Tensor, rows: Tensor, scale: Callable[[Tensor], Tensor]) -> Tensor:
     """These pictures at most ``FITTED`` pixels a side; no more than 256 are read at once."""
-    return torch.cat([_smaller(scale(image[some])) for some in rows.split(256)])
+    return torch.cat([_at_most(FITTED, scale(image[some])) for some in rows.split(256)])
 
 
 def same(one: Tensor, other: Tensor, left: float = LEFT) -> Tensor:
@@ -131,40 +205,58 @@ def _centred(image: Tensor, side: int) -> Tensor:
     return (pixels - pixels.mean((2, 3), keepdim=True)).flatten(1)
 
 
-def _smaller(image: Tensor) -> Tensor:
-    """At most ``FITTED`` pixels a side."""
-    if image.shape[-1] <= FITTED:
+def _at_most(side: int, image: Tensor) -> Tensor:
+    """Float pictures of at most so many pixels a side."""
+    if image.shape[-1] <= side:
         return image.float()
-    return F.interpolate(image.float(), (FITTED, FITTED), mode="bilinear", antialias=True)
+    return F.interpolate(image.float(), (side, side), mode="bilinear", antialias=True)
+
+
+class _Look(NamedTuple):
+    """The coarse look at a set of pictures."""
+
+    changed: list[Tensor]  # (N, values) as it is, and after each of ``CHANGES``
+    enough: Tensor  # (N,) from which correlation on no more than ``left`` is left
+
+
+def _look(
+    image: Tensor, left: float, scale: Callable[[Tensor], Tensor] = lambda some: some
+) -> _Look:
+    looks: list[list[Tensor]] = []  # of each 256 pictures: in each change, and their contrast
+    for some in image.split(256):  # each is read and made smaller once
+        small = _at_most(FITTED, scale(some))
+        looks.append([
+            *(thumbnails((factor * small + levels).clamp(0, 255), COARSE).half()
+              for factor, levels in ((1, 0), *CHANGES)),
+            contrast(small),
+        ])  # fmt: skip
+    *changed, faint = map(torch.cat, zip(*looks, strict=True))
+    enough = (1 - (left / faint).square()).clamp(min=0).sqrt().clamp(ALIKE_FAINT, ALIKE_COARSE)
+    return _Look(changed, enough)
+
+
+def _close(one: _Look, start: int, other: _Look, below: int) -> Tensor:
+    """(n, 2) the pairs of a block of each that are alike at the coarse look."""
+    mine = [look[start : start + BLOCK].float() for look in one.changed]
+    yours = [look[below : below + BLOCK].float() for look in other.changed]
+    close = mine[0] @ yours[0].T
+    close = (close > one.enough[start : start + BLOCK, None]) & (
+        close > other.enough[below : below + BLOCK]
+    )
+    for i in range(1, len(mine)):
+        close |= mine[0] @ yours[i].T > ALIKE_COARSE
+        close |= mine[i] @ yours[0].T > ALIKE_COARSE
+    return close.nonzero() + torch.tensor([start, below])
 
 
 def _candidates(image: Tensor, left: float, scale: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
     """Pairs (n, 2) that are alike at a coarse look, at most ``BLOCK`` at once."""
     if not len(image):
         return
-    looks: list[list[Tensor]] = []  # of each 256 pictures: in each change, and their contrast
-    for some in image.split(256):  # each is read and made smaller once
-        small = _smaller(scale(some))
-        looks.append([
-            *(thumbnails((factor * small + levels).clamp(0, 255), COARSE).half()
-              for factor, levels in ((1, 0), *CHANGES)),
-            contrast(small),
-        ])  # fmt: skip
-    plain, *others, faint = map(torch.cat, zip(*looks, strict=True))
-    # from which correlation on no more than ``left`` is left
-    enough = (1 - (left / faint).square()).clamp(min=0).sqrt().clamp(ALIKE_FAINT, ALIKE_COARSE)
-    for start in range(0, len(plain), BLOCK):
-        mine = [one[start : start + BLOCK].float() for one in (plain, *others)]
-        for below in range(start, len(plain), BLOCK):
-            yours = [one[below : below + BLOCK].float() for one in (plain, *others)]
-            close = mine[0] @ yours[0].T
-            close = (close > enough[start : start + BLOCK, None]) & (
-                close > enough[below : below + BLOCK]
-            )
-            for i in range(1, len(mine)):
-                close |= mine[0] @ yours[i].T > ALIKE_COARSE
-                close |= mine[i] @ yours[0].T > ALIKE_COARSE
-            pairs = close.nonzero() + torch.tensor([start, below])
+    look = _look(image, left, scale)
+    for start in range(0, len(image), BLOCK):
+        for below in range(start, len(image), BLOCK):
+            pairs = _close(look, start, look, below)
             pairs = pairs[pairs[:, 0] < pairs[:, 1]]
             if len(pairs):
                 yield from pairs.split(BLOCK)

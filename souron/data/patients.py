@@ -1,43 +1,180 @@
-"""Which pictures belong to one patient: from a column, a folder for each, or the files' names."""
+"""Which pictures belong to one patient: from a column, a folder for each, or the files' names.
+
+In names a patient is a word and a number (``patient-7``, ``患者01``, ``MRN1234567``), a letter and
+a number (``p012``), or the number that a name begins with (``001-a``, ``0012L``). Not every such
+number is a patient's: in ``000_p1.png`` and ``000_p2.png`` ``p1`` numbers the pictures of patient
+000. So each way to read the names is judged by the groups that it makes. Patients are many, and
+each has few pictures. What looks so is believed, what may be so becomes a question; dates, hashes
+and the numbers of cameras are neither.
+"""
 
 import re
-from collections.abc import Sequence
+import shlex
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
+from statistics import median
 from typing import NamedTuple
 
+from souron.data.dataset import Dataset
 from souron.utils.messages import UserError, _
 
-NAMED = re.compile(
-    r"(?:^|[_\-. ])"
-    r"((?:patient|pat|subject|subj|sub|person|case|pid|pt|id|p|s)[_\-]?\d+)"
-    r"(?=[_\-. ])",
+WORDS = re.compile(
+    r"(?:(?:(?<![^\W\d_])(?:patient|pat|subject|subj|sub|person|case|pid|mrn)|患者|症例|被験者)"
+    r"(?:(?<=sub)-[^\W_]+|[\W_]{0,2}\d+"
+    r"|(?:[\W_]{1,2}|(?<=[者例]))(?:[a-z]{1,3}\d+|[a-z](?![^\W_]))))",
     re.IGNORECASE,
 )
+LETTERS = re.compile(r"(?<![^\W_])(?:(?:pt|id)[_\-]?|[ps])\d+|^[ps][_\-]\d+", re.IGNORECASE)
+CAMERAS = {
+    "img", "image", "images", "im", "pic", "pict", "picture", "photo", "dsc", "dscn", "dscf", "pxl",
+    "whatsapp", "frame", "slice", "page", "file", "screenshot", "untitled", "tile", "patch", "crop",
+    "cell", "画像", "写真", "無題", "図",
+}  # fmt: skip
+DATE = re.compile(
+    r"(?<!\d)(?:(?:19|20)\d\d([-_./年]?)(?:0?[1-9]|1[0-2])(?:\1|月)(?:0[1-9]|[12]\d|3[01]|[1-9])日?"
+    r"|(?:0[1-9]|[12]\d|3[01])([-_.])(?:0[1-9]|1[0-2])\2(?:19|20)\d\d)"
+    r"(?:[T _\-]*\d\d[-.:_]?\d\d(?:[-.:_]?\d\d)?)?(?!\d)"
+)
+YEAR, A_DAY = r"\d\d", r"(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"  # 24, 0501
+LEAST_NAMED = 0.9  # of the names must follow a way to read them; the others stand by themselves
+LEAST_WORDS = 0.5  # the same, of a word for patients
 FEWEST = 3  # groups; fewer are more likely a name for something else
+MANY = 5  # groups, from which on names without a word for patients are believed
+SMALL = 50  # pictures of the middle group
+LONG = 5  # digits of a number that cannot count a day's pictures
+NUMBERS = 3  # in a name, that may belong to a patient's
+PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
 class Groups(NamedTuple):
     names: list[str]  # of each case; "" where it stands for itself
     how: str  # what they were read from, in the reader's language; "" without groups
+    question: str = ""  # what may be patients too and was not taken for it
+
+
+class _Way(NamedTuple):
+    """One way to read the names."""
+
+    names: list[str]  # of each case; "" where it has none
+    rests: list[str]  # what else each case's name says
+    how: str  # in the reader's language
+    pattern: str  # for ``group=``
+
+    @property
+    def sizes(self) -> Counter[str]:
+        return Counter(name for name in self.names if name)
+
+    @property
+    def plausible(self) -> bool:
+        """Some groups hold several, and there are not just a few groups."""
+        return FEWEST <= len(self.sizes) < self.sizes.total()
+
+    @property
+    def many_and_small(self) -> bool:
+        middle = median(self.sizes.values())
+        return len(self.sizes) >= max(MANY, 2 * middle) and middle <= SMALL
+
+    @property
+    def several(self) -> bool:
+        """Do most groups hold several pictures, told apart by the rest of their names?"""
+        rests: dict[str, set[str]] = defaultdict(set)
+        for name, rest in zip(self.names, self.rests, strict=True):
+            if name:
+                rests[name].add(rest)
+        return 2 * sum(len(some) > 1 for some in rests.values()) >= len(rests)
+
+    @property
+    def views(self) -> bool:
+        """Does what tells a group's pictures apart come again in other groups? Left and right, 1 to
+        3, a date."""
+        different = {DATE.sub("", rest) for rest in self.rests}
+        return self.several and 2 * len(different) <= self.sizes.total()
+
+    def follows(self, least: float) -> bool:
+        """Do so many of the names follow it, and do they make groups?"""
+        return self.sizes.total() >= least * len(self.names) and self.plausible
+
+    def says_class(self, labels: Sequence[str]) -> bool:
+        """Are the groups the classes under other names?"""
+        both = {(name, label) for name, label in zip(self.names, labels, strict=True) if name}
+        return len(both) == len(self.sizes) <= len(set(labels))
+
+    def crosses(self, other: "_Way") -> bool:
+        """Does a group of ``other`` lie in several of these?"""
+        own: dict[str, set[str]] = defaultdict(set)
+        for name, theirs in zip(self.names, other.names, strict=True):
+            if name and theirs:
+                own[theirs].add(name)
+        return bool(own) and median(len(names) for names in own.values()) > 1
+
+
+class _Reading(NamedTuple):
+    believed: _Way | None = None
+    doubtful: _Way | None = None  # worth a question
 
 
 def groups(files: Sequence[str], labels: Sequence[str], wish: str | None = None) -> Groups:
     """Groups from the names of files (``class/p012_left.png``, with slashes) and their labels.
 
     ``wish``: None looks by itself; ``"none"`` makes no groups; else a regular expression whose
-    first bracket, or whole match, is the group. Raises UserError where it is none or matches
-    nothing.
+    first bracket, or whole match, is the group. A file without the pattern stands for itself.
+    Raises UserError where ``wish`` is no regular expression or matches nothing.
     """
     if wish == "none":
         return Groups([""] * len(files), "")
     if wish is not None:
         return _by_wish(files, wish)
-    ways = ((_by_name(files), _("file names")), (_by_folder(files, labels), _("folders")))
-    for names, how in ways:
-        if _plausible(names):
-            shown = _("{how}, as {name} in {file}").format(how=how, name=names[0], file=files[0])
-            return Groups(names, shown)
-    return Groups([""] * len(files), "")
+    believed, doubtful = _judge(files, labels)
+    question = ""
+    if doubtful is not None:
+        row = next(i for i, name in enumerate(doubtful.names) if name)
+        question = _(
+            "Is {name} in {file} a patient? There are {count} such names. If so, say "
+            "group={pattern}; if not, group=none."
+        ).format(
+            name=doubtful.names[row], file=files[row], count=len(doubtful.sizes),
+            pattern=shlex.quote(doubtful.pattern),
+        )  # fmt: skip
+    if believed is None:
+        return Groups([""] * len(files), "", question)
+    row = next(i for i, name in enumerate(believed.names) if name)
+    shown = _("{how}, as {name} in {file}").format(
+        how=believed.how, name=believed.names[row], file=files[row]
+    )
+    return Groups(believed.names, shown, question)
+
+
+def about(cases: Dataset) -> str:
+    """By what the patients of these cases are known, or that they are not and what that may hide,
+    in the reader's language."""
+    alone = [file for file, name in zip(cases.file, cases.group, strict=False) if not name]
+    if not cases.group:
+        parts = [
+            _(
+                "Which cases are of one patient is not known, so each counts by itself: where a "
+                "patient has several, the figures are too good and their intervals too narrow."
+            )
+        ]
+    else:
+        count = len(set(cases.group) - {""})
+        text = _("{count} patients, known by: {how}.")
+        parts = [text.format(count=count, how=cases.grouped or _("the data set itself"))]
+        if alone:
+            text = _("{count} cases name no patient and stand by themselves: {files}.")
+            if len(alone) == 1:
+                text = _("1 case names no patient and stands by itself: {files}.")
+            shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
+            parts.append(text.format(count=len(alone), files=shown))
+    return " ".join([*parts, *([cases.question] if cases.question else [])])
+
+
+def spelling(name: str) -> str:
+    """The same for names that may be one: ``P1``, ``p1``, ``P001``, ``Ｐ１`` and ``P 1``."""
+    plain = unicodedata.normalize("NFKC", name).strip().casefold()
+    plain = re.sub(r"(?<=[^\W_])[\s_\-]+(?=[^\W_])", "", plain)
+    return re.sub(r"(?<!\d)0+(?=\d)", "", plain)
 
 
 def _by_wish(files: Sequence[str], wish: str) -> Groups:
@@ -51,8 +188,8 @@ def _by_wish(files: Sequence[str], wish: str) -> Groups:
                 pattern=r"(p\d+)_"
             ),
         ) from error
-    found = [pattern.search(file) for file in files]
-    names = [match[1 if pattern.groups else 0] or "" if match else "" for match in found]
+    matches = [pattern.search(file) for file in files]
+    names = [match[1 if pattern.groups else 0] or "" if match else "" for match in matches]
     if not any(names):
         raise UserError(
             "group",
@@ -65,18 +202,118 @@ def _by_wish(files: Sequence[str], wish: str) -> Groups:
     return Groups(names, _("the pattern {wish}").format(wish=wish))
 
 
-def _by_name(files: Sequence[str]) -> list[str]:
-    found = [NAMED.search(PurePosixPath(file).name) for file in files]
-    return [match[1].lower() if match else "" for match in found]
+def _judge(files: Sequence[str], labels: Sequence[str]) -> _Reading:
+    stems = [unicodedata.normalize("NFKC", PurePosixPath(file).stem) for file in files]
+    folder = _by_folder(files, labels)
+    if folder is not None and all(not DATE.sub("", name) for name in folder.sizes):
+        return _Reading(None, folder)
+    numbers = [
+        way
+        for way in _by_first_numbers(stems)
+        if way.follows(LEAST_NAMED)
+        and way.views
+        and not way.says_class(labels)
+        and not _days(way, YEAR + A_DAY)
+    ]
+    small = [way for way in numbers if way.many_and_small and not _days(way, A_DAY)]
+    number = small[0] if small else None
+    named_before = numbers[0] if numbers and numbers[0] is not number else None
+
+    words = _by_pattern(stems, WORDS)
+    if words.follows(LEAST_WORDS):
+        return _Reading(words if words.many_and_small else _better(words, folder, number) or words)
+    letters = _by_pattern(stems, LETTERS)
+    if letters.follows(LEAST_NAMED) and not letters.says_class(labels):
+        if better := _better(letters, folder, number):
+            return _Reading(better)
+        before = [DATE.sub("", rest.partition("\0")[0]) for rest in letters.rests]
+        first = not any(map(re.compile(r"\d").search, before))
+        enough = len(letters.sizes) >= min(MANY, median(letters.sizes.values()))
+        if first and enough:
+            return _Reading(letters)
+        return _Reading(folder or number, letters)
+    if folder is not None and (number is None or folder.many_and_small):
+        return _Reading(folder)
+    if number is not None:
+        return _Reading(number, named_before)
+    return _Reading(None, named_before or _repeated(stems, labels))
 
 
-def _by_folder(files: Sequence[str], labels: Sequence[str]) -> list[str]:
-    """``cat/p012/1.png``: a folder of its own within the class."""
-    folders = [PurePosixPath(file).parent.name for file in files]
-    return ["" if name == label else name for name, label in zip(folders, labels, strict=True)]
+def _better(way: _Way, *others: _Way | None) -> _Way | None:
+    """Another way, whose groups look more like patients and are torn by this one."""
+    for other in others:
+        if other is not None and other.many_and_small and way.crosses(other):
+            return other
+    return None
 
 
-def _plausible(names: Sequence[str]) -> bool:
-    """Every case has a group, some groups hold several, and there are not just a few groups."""
-    distinct = set(names)
-    return "" not in distinct and FEWEST <= len(distinct) < len(names)
+def _days(way: _Way, pattern: str) -> bool:
+    """May the numbers be days? 0501, 240501."""
+    last = [re.search(r"(\d*)\D*$", name) for name in way.sizes]
+    return all(match and re.fullmatch(pattern, match[1]) for match in last)
+
+
+def _by_pattern(stems: Sequence[str], pattern: re.Pattern[str]) -> _Way:
+    """The rest of a name is what stands before the pattern, a zero, and what follows."""
+    matches = [pattern.search(stem) for stem in stems]
+    names = [match[0].lower() if match else "" for match in matches]
+    rests = [
+        f"{stem[: match.start()]}\0{stem[match.end() :]}" if match else stem
+        for stem, match in zip(stems, matches, strict=True)
+    ]
+    return _Way(names, rests, _("file names"), pattern.pattern)
+
+
+def _by_first_numbers(stems: Sequence[str]) -> Iterator[_Way]:
+    """What names begin with, up to their first, second, ... number that is no date."""
+    for count in range(1, NUMBERS + 1):
+        pattern = r"[^/\d]*\d+" + r"[^/\d]+\d+" * (count - 1)
+        both = [_first_numbers(stem, pattern) for stem in stems]
+        names, rests = [name for name, _rest in both], [rest for _name, rest in both]
+        if 2 * sum(bool(re.search(r"\w", rest)) for rest in rests) >= len(stems):
+            yield _Way(names, rests, _("file names"), f"({pattern})[^/]*$")
+
+
+def _first_numbers(stem: str, pattern: str) -> tuple[str, str]:
+    """The name and the rest; after a date only a long number, for a short one counts the day's
+    pictures."""
+    dates = [match[0] for match in DATE.finditer(stem)]
+    without = DATE.sub("\0", stem)
+    match = re.match(pattern, without)
+    if match is None or re.split(r"[\W_\d]", stem)[0].lower() in CAMERAS:
+        return "", ""
+    if "\0" in match[0] and not re.search(rf"\d{{{LONG}}}$", match[0]):
+        return "", ""
+    name = match[0].replace("\0", "").strip(" _-.").lower()
+    return name, without[match.end() :].replace("\0", "") + " ".join(["", *dates])
+
+
+def _repeated(stems: Sequence[str], labels: Sequence[str]) -> _Way | None:
+    """Names without a number of their own, such as ``tanaka_1``, and numbers that return, such as
+    ``1234567_8675309``."""
+    matches = [re.fullmatch(r"(.+)[\W_]+([^\W_]+)", DATE.sub("\0", stem)) for stem in stems]
+    names = [match[1].lower() if match else "" for match in matches]
+    names = [n if re.search(r"\w", n) and re.split(r"[\W_\d]", n)[0] not in CAMERAS else ""
+             for n in names]  # fmt: skip
+    rests = [match[2] if match else "" for match in matches]
+    way = _Way(names, rests, _("file names"), r"([^/]+)[\W_][^\W_]+\.[^./]+$")
+    if not way.follows(LEAST_NAMED) or way.says_class(labels) or _days(way, YEAR + A_DAY):
+        return None
+    return way if way.many_and_small and way.several else None
+
+
+def _by_folder(files: Sequence[str], labels: Sequence[str]) -> _Way | None:
+    """``cat/p012/1.png``: a folder of its own within the class; the first below it that makes
+    groups."""
+    places = [
+        [part for part in PurePosixPath(file).parts[:-1]
+         if part != label and part.lower() not in PARTS]
+        for file, label in zip(files, labels, strict=True)
+    ]  # fmt: skip
+    for depth in range(1, 1 + max(map(len, places), default=0)):
+        names = ["/".join(place[:depth]) for place in places]
+        names = [n if len(p) >= depth else "" for n, p in zip(names, places, strict=True)]
+        way = _Way(names, [""] * len(names), _("folders"), r"([^/]+)/[^/]*$")
+        if way.follows(LEAST_NAMED) and not way.says_class(labels):
+            return way
+    return None

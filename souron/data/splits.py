@@ -371,10 +371,10 @@ def refuse_leaks(leaking: Sequence[str], torn: Sequence[str]) -> None:
     found = []
     if torn:
         text = _("{count} groups (patients) are in training and in other parts: {names}")
-        found.append(text.format(count=len(torn), names=_some(torn)))
+        found.append(text.format(count=len(torn), names=first_three(torn)))
     if leaking:
         text = _("{count} pictures outside training show what another part shows: {names}")
-        found.append(text.format(count=len(leaking), names=_some(leaking)))
+        found.append(text.format(count=len(leaking), names=first_three(leaking)))
     raise UserError(
         "leak",
         "; ".join(found),
@@ -433,16 +433,21 @@ def read(path: Path, cases: Dataset) -> Split:
         raise _mismatch(
             path,
             _("{gone} of its files are not in {name}, {new} of its files are new: {files}").format(
-                gone=len(gone), name=cases.name, new=len(new), files=_some([*sorted(gone), *new])
+                gone=len(gone),
+                name=cases.name,
+                new=len(new),
+                files=first_three([*sorted(gone), *new]),
             ),
         )
     labels = [cases.classes[c] for c in cases.target.tolist()]
     moved = [f for f, name in zip(cases.file, labels, strict=True) if listed[f]["label"] != name]
     if moved:
-        raise _mismatch(path, _("other labels than now: {files}").format(files=_some(moved)))
+        raise _mismatch(path, _("other labels than now: {files}").format(files=first_three(moved)))
     part = [listed[file]["part"] for file in cases.file]
     if set(part) - {"train", "val", "test", ""}:
-        raise _mismatch(path, _("unknown parts: {names}").format(names=_some(sorted(set(part)))))
+        raise _mismatch(
+            path, _("unknown parts: {names}").format(names=first_three(sorted(set(part))))
+        )
     return _as_split(cases, part, same_picture(cases))
 
 
@@ -467,7 +472,8 @@ def shared(learnt: Dataset, cases: Dataset) -> list[str]:
     ]
 
 
-def _some(names: Sequence[str]) -> str:
+def first_three(names: Sequence[str]) -> str:
+    """``a, b, c, ...``"""
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 

@@ -94,7 +94,11 @@ def comparison_report(record: "ComparisonRecord") -> Path:
         else _("{system} on {data}").format(system=names[0], data=record.data),
         eyebrow=_("comparison at equal budget · {task}").format(task=task_name(record.task)),
         sentence=record.sentence,
-        notes=[*leaks(record), *([few_cases(record.cases)] if record.cases < SMALL_TEST else [])],
+        notes=[
+            *leaks(record),
+            *filter(None, [record.patients]),
+            *([few_cases(record.cases)] if record.cases < SMALL_TEST else []),
+        ],
         facts=[
             Fact(_("cases"), units.whole(record.cases)),
             Fact(_("budget of each"), budget_text(record.budget)),

@@ -106,12 +106,8 @@ def run_html(record: "RunRecord") -> str:
 def _notes(record: "RunRecord") -> list[str]:
     cases = record.parts.get("test", 0)
     few = [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
-    return [
-        *leaks(record),
-        *([record.note] if record.note else []),
-        *few,
-        *_of_task(record, "notes"),
-    ]
+    notes = [note for note in (record.patients, record.note) if note]
+    return [*leaks(record), *notes, *few, *_of_task(record, "notes")]
 
 
 def _headline(record: "RunRecord") -> str:

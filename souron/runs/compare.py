@@ -93,6 +93,8 @@ def comparing(
 
     yield Event("data", text=comparison.args["data"], folder=None if resume is None else folder)
     comparison.everything = yield from reading(comparison.wanted())
+    if comparison.patients:
+        yield Event("data", 1.0, text=comparison.args["data"], note=comparison.patients)
     comparison.setup = yield from run_fit.follow("features", comparison.steps_of_setup())
     hardware.forget_peak()
     yield from comparison.foretell()
@@ -193,6 +195,10 @@ class Comparison:
         """The options that say which data, and at which side."""
         published = any(self.of(system, 0)["pretrained"] == "True" for system in self.systems)
         return {**self.of(self.systems[0], 0), "pretrained": str(published)}
+
+    @property
+    def patients(self) -> str:
+        return prepare.about_patients(self.args, self.task, self.everything)
 
     @cached_property
     def plan(self) -> splits.Plan:
@@ -438,6 +444,7 @@ class Comparison:
             leaking=self.plan.kept.leaking,
             torn=self.plan.kept.torn,
             grouped=self.everything.grouped,
+            patients=self.patients,
             folds=len(self.plan.repeats[0]) if self.plan.repeats else 1,
             details=task.compared(answers, setup),
             test=setup.test,

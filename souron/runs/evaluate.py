@@ -1,5 +1,6 @@
 """Measure a finished run again: on its own test cases, or on other data."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,10 @@ import torch
 from souron.data import load, splits
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Trainings
+from souron.runs import fingerprints, prepare
 from souron.runs import fit as run_fit
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
-from souron.runs import prepare
 from souron.runs.options import EvaluateOptions
 from souron.runs.record import Cost, RunRecord
 from souron.stats.records import Measure
@@ -25,8 +26,11 @@ ANSWERS = "answers.safetensors"
 def evaluate(
     folder: str | Path, data: str | Path | None = None, **options: Any
 ) -> dict[str, Measure]:
-    """The measures of ``examine``. Takes the same options."""
-    return examine(folder, data, **options).measures
+    """The measures of ``examine``. Takes the same options; its notes become warnings."""
+    record = examine(folder, data, **options)
+    for note in record.notes:
+        warnings.warn(note, stacklevel=2)
+    return record.measures
 
 
 def examine(folder: str | Path, data: str | Path | None = None, **options: Any) -> RunRecord:
@@ -36,8 +40,10 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     ``options`` are ``group``, ``allow_leak`` and ``window`` as in ``train``, and those of the task,
     such as ``prevalence`` or ``samples``.
 
-    Raises UserError, also where other data holds pictures or patients that the run learnt from and
-    ``allow_leak`` is not said.
+    Raises UserError, also where other data holds pictures that the run learnt from, copies of them
+    or their patients, and ``allow_leak`` is not said; and where a file of the run is not the one
+    that it ended with. What was allowed, or could not be looked for, stands in the record's
+    ``notes``.
     """
     folder = Path(folder)
     run_options.check_shares(prevalence=options.get("prevalence"))
@@ -45,6 +51,7 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     task = prepare.task_of(args)
     given, further = run_options.read(EvaluateOptions, options, "souron val --help")
     common = {name: value for name, value in given.items() if value}
+    run_folder.refuse_changed(folder)
     args |= run_options.of_task(task.name, further)
     chosen = prepare.task_options(args, task)
     system = run_folder.load(folder)
@@ -58,8 +65,11 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     if same:
         own, split = cases, prepare.read_split(folder, cases, task)
     else:
+        shared = _overlap(folder, args, system, cases, task)
         if not common.get("allow_leak"):
-            splits.refuse_leaks(*_learnt_from(folder, args, system, cases, task))
+            fingerprints.refuse(shared)
+        record.leaking, record.torn = shared.files, tuple(shared.groups)
+        record.notes = tuple(fingerprints.notes(shared))
         cases = _with_classes_of(system, cases)
         rows = torch.arange(len(cases))
         own, split = cases, splits.Split(rows[:0], rows[:0], rows)
@@ -103,19 +113,24 @@ def _answered_again(
             return Trainings.of_one(setup.test, end.value, decision)
 
 
-def _learnt_from(
+def _overlap(
     folder: Path, args: dict[str, Any], system: Any, cases: Dataset, task: Task
-) -> tuple[list[str], list[str]]:
-    """Files and groups of these cases that the run has learnt from, as far as can be known: its own
-    pictures must still be where they were."""
-    trained = splits.read_groups(folder / "split.csv")
-    groups = sorted(set(cases.group) & trained)
-    try:
-        own = _cases(args, args["data"], system, task)
-        split = prepare.read_split(folder, own, task)
-    except UserError:
-        return [], groups
-    return splits.shared(own.only(split.train), cases), groups
+) -> fingerprints.Overlap:
+    """What these cases share with those that the run has learnt from. Where the run keeps no
+    fingerprints, its own pictures must still be where they were."""
+    groups = sorted(set(cases.group) & splits.read_groups(folder / "split.csv"))
+    learnt = fingerprints.read(folder)
+    if learnt is None:
+        try:
+            own = _cases(args, args["data"], system, task)
+            split = prepare.read_split(folder, own, task)
+        except UserError as error:
+            why = _("the run keeps no fingerprints of its pictures, and its data is not as it was")
+            return fingerprints.Overlap(
+                len(cases), groups=groups, unknown=f"{why} ([{error.code}] {error.found})"
+            )
+        learnt = fingerprints.fingerprints(own, split.train)
+    return replace(fingerprints.overlap(learnt, cases), groups=groups)
 
 
 def _with_classes_of(system: Any, cases: Dataset) -> Dataset:

@@ -49,6 +49,7 @@ class Event:
     rows: list[dict[str, Any]] = field(default_factory=list)  # a comparison's live table
     folder: Path | None = None  # the run's or comparison's, once it is there
     forecast: Forecast | None = None  # with the event after which files are written
+    note: str = ""  # what stays to be read, such as by what patients are known
 
 
 class Interrupted(KeyboardInterrupt):

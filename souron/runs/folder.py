@@ -1,6 +1,9 @@
 """A run as a folder: every file is written beside its place and then moved there in one step."""
 
+import hashlib
+import json
 from dataclasses import asdict, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +137,72 @@ def load(folder: Path, which: str = "best") -> Any:
         )
     fill(system, read_tensors(path)[0], path)
     return system.eval()
+
+
+HASHED = ("weights/best.safetensors", "weights/last.safetensors", "split.csv",
+          "fingerprints.safetensors")  # fmt: skip
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """The SHA-256 of the files that a run's figures rest on, by their names in ``folder``."""
+    return {name: _sha256(folder / name) for name in HASHED if (folder / name).exists()}
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(
+            "unreadable",
+            _("{path} cannot be read: {why}").format(path=file, why=error.strerror or error),
+            exit=3,
+        ) from error
+
+
+def changed(folder: Path) -> str:
+    """Which files are not those that the run ended with, and since when, in the reader's language;
+    "" where all are, and of a run without hashes in its receipt."""
+    try:
+        receipt = json.loads((folder / "receipt.json").read_text(encoding="utf-8"))
+        known, ended = dict(receipt["files"]), str(receipt.get("ended", ""))
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    others = [
+        _("{file} (written {time})").format(
+            file=name, time=_minute((folder / name).stat().st_mtime)
+        )
+        for name, sha256 in known.items()
+        if (folder / name).is_file() and _sha256(folder / name) != sha256
+    ]
+    if not others:
+        return ""
+    return _("not the files that the run ended with{ended}: {files}").format(
+        ended=f" ({ended})" if ended else "", files=", ".join(others)
+    )
+
+
+def _minute(time: float | None = None) -> str:
+    moment = datetime.now() if time is None else datetime.fromtimestamp(time)
+    return moment.isoformat(" ", "minutes")
+
+
+def ending(folder: Path) -> dict[str, Any]:
+    """What the receipt says of the run's end: when, and the hashes of its files."""
+    return {"ended": _minute(), "files": hashes(folder)}
+
+
+def refuse_changed(folder: Path) -> None:
+    """Raises UserError where weights or split are not those that the run ended with: the figures
+    would not be the run's."""
+    if text := changed(folder):
+        raise UserError(
+            "changed",
+            f"{folder}: {text}",
+            expected=_("the files whose SHA-256 is in receipt.json"),
+            fix=_("the run's folder from where it was copied, or train it again"),
+            exit=3,
+        )
 
 
 def as_plain(record: Any) -> dict[str, Any]:

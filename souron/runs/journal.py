@@ -96,7 +96,8 @@ class Journal:
 def described(event: Any) -> dict[str, Any]:
     """What is set of an event, as a line says it."""
     folder = str(event.folder) if event.folder else None
-    more = {"seconds_left": event.seconds_left, "text": event.text, "values": event.values,
+    more = {"seconds_left": event.seconds_left, "text": event.text, "note": event.note,
+            "values": event.values,
             "rows": event.rows, "folder": folder}  # fmt: skip
     return {
         "time": time.time(),

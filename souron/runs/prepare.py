@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from souron import registry
-from souron.data import duplicates, load, splits
+from souron.data import duplicates, load, patients, splits
 from souron.data.column import Sketch
 from souron.data.dataset import Dataset
 from souron.data.reading import Large
@@ -57,6 +57,14 @@ def dataset_for(
     )  # fmt: skip
     task.check(data, task_options(args, task))
     return coloured(data, 3) if published else data
+
+
+def about_patients(args: Mapping[str, Any], task: Task, data: Dataset) -> str:
+    """By what patients are known, in a sentence; "" of known data sets, which are as published, and
+    where nothing is tested on other cases."""
+    if not task.held_out or str(args["data"]) in load.names():
+        return ""
+    return patients.about(data)
 
 
 def coloured(data: Dataset, channels: int) -> Dataset:

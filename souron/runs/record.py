@@ -44,6 +44,8 @@ class RunRecord:
     leaking: tuple[str, ...] = ()  # files outside training that another part shows too
     torn: tuple[str, ...] = ()  # groups (patients) in more than one part
     grouped: str = ""  # what groups were read from, in the reader's language
+    patients: str = ""  # by what they are known, or what it may hide that they are not: a sentence
+    notes: tuple[str, ...] = ()  # of a measuring on other data: what its reader must know
     receipt: dict[str, Any] = field(default_factory=dict)  # versions, machine, data hash, options
     test: Dataset | None = None  # the test cases, for pictures
     answers: list[Answers] = field(default_factory=list)  # one a repeat, about the test cases
@@ -70,6 +72,7 @@ class RunRecord:
             "forecast": asdict(self.forecast),
             "outcome": asdict(self.outcome),
             "skipped": [asdict(skipped) for skipped in self.skipped],
+            **({"patients": self.patients} if self.patients else {}),
             **({"note": self.note} if self.note else {}),
             **(self.details.as_json() if hasattr(self.details, "as_json") else {}),
         }
@@ -125,6 +128,7 @@ class ComparisonRecord:
     leaking: tuple[str, ...] = ()  # as in RunRecord
     torn: tuple[str, ...] = ()
     grouped: str = ""
+    patients: str = ""
     folds: int = 1
     further: dict[str, Ranking] = field(default_factory=dict)  # by further measures
     follows: str = ""  # the measure that looks took while the systems trained

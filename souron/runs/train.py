@@ -18,7 +18,7 @@ from souron.data.dataset import Dataset, digest
 from souron.data.splits import Plan
 from souron.evaluation import summary
 from souron.evaluation.answers import Trainings
-from souron.runs import crossval, prepare
+from souron.runs import crossval, fingerprints, prepare
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
 from souron.runs.events import Event, Forecast, Interrupted, in_folder, last
@@ -108,6 +108,9 @@ def training(
 
     yield Event("data", text=str(args["data"]), folder=folder)
     everything = yield from reading(args, "sketch")
+    about = prepare.about_patients(args, task, everything)
+    if about:
+        yield Event("data", 1.0, text=str(args["data"]), note=about)
     plan, model, computed, fit, parts = yield from _ready(task, args, everything)
 
     hardware.forget_peak()
@@ -144,6 +147,7 @@ def training(
         folder = files.new_folder(Path(common["project"]) / task.name, common["name"] or default)
         run_folder.write_args(folder, args)
         prepare.write_plan(folder, plan, everything, task)
+        fingerprints.keep(folder, everything, plan.kept.train, str(args["data"]))
     elif (folder / "weights" / "resume.safetensors").exists():
         fit.go_on(folder / "weights" / "resume.safetensors", folder / "weights/best.safetensors")
 
@@ -172,6 +176,7 @@ def training(
         leaking=plan.kept.leaking,
         torn=plan.kept.torn,
         grouped=everything.grouped,
+        patients=about,
         test=fit.setup.test,
         film=film.frames if film else [],
         model=model,
@@ -313,6 +318,7 @@ def _write(record: RunRecord) -> None:
             "stopped": record.stopped,
             "parts": record.parts,
             **record.receipt,
+            **run_folder.ending(record.folder),
         },
     )
     for name in ("resume", "film"):

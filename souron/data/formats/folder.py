@@ -230,8 +230,10 @@ def gather(
     found, how = [item.group for item in kept], _("a column of the table")
     if not any(found) and group is None and len({about.group for about in known} - {""}) > 1:
         found, how = [about.group for about in known], _("PatientID of the DICOM files")
+    question = ""
     if not any(found):
-        found, how = groups([item.file for item in kept], [item.label for item in kept], group)
+        names, classes = [item.file for item in kept], [item.label for item in kept]
+        found, how, question = groups(names, classes, group)
     if group != "none" and any(item.frame for item in kept):  # at least a file's own stay together
         found = [
             name or item.file.rpartition("#")[0] for name, item in zip(found, kept, strict=True)
@@ -245,6 +247,7 @@ def gather(
         file=[item.file for item in kept],
         group=found if any(found) else (),
         grouped=how if any(found) else "",
+        question=question,
         part=[item.part for item in kept] if any(item.part for item in kept) else (),
         skipped=tuple(failed),
         source=readable(source),

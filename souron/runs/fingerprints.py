@@ -1,0 +1,176 @@
+"""What a run keeps of its training pictures, so that copies of them are known again when it is
+measured on other data, also where the training data is gone.
+
+``fingerprints.safetensors`` holds for each training picture its file's name, a digest of its pixels
+and the picture itself at 32 pixels a side or fewer (3 KB in colour). Data sets that souron knows by
+name can be read again, and of more than ``MOST`` pictures nothing is kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from souron.data import duplicates, load, splits
+from souron.data.column import Sketch
+from souron.data.dataset import Dataset, digests
+from souron.utils.files import read_tensors, write_tensors
+from souron.utils.messages import UserError, _
+
+FILE = "fingerprints.safetensors"
+MOST = 20_000  # pictures
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    files: Sequence[str]
+    digest: Sequence[bytes]  # of each file, 16 bytes of its pixels
+    reduced: Tensor | None  # (N, C, h, w), see ``duplicates.reduced``; None of what is no picture
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What other data shares with what a run has learnt from."""
+
+    total: int  # cases of the other data
+    exact: list[tuple[str, str]] = field(default_factory=list)  # a file, and the training file
+    near: list[tuple[str, str]] = field(default_factory=list)  # re-encoded, resized or brightened
+    groups: list[str] = field(default_factory=list)  # patients
+    unknown: str = ""  # why copies could not be looked for, in the reader's language
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(file for file, _training in (*self.exact, *self.near))
+
+
+def keep(folder: Path, data: Dataset, rows: Tensor, name: str) -> None:
+    """Write the file about the training ``rows`` of ``data``, which was asked for by ``name``."""
+    if name in load.names() or not data.pictures or not 0 < len(rows) <= MOST:
+        return
+    if isinstance(data.stored, Sketch):
+        return
+    made = fingerprints(data, rows)
+    assert made.reduced is not None, "of pictures"
+    digest = torch.frombuffer(bytearray(b"".join(made.digest)), dtype=torch.uint8)
+    tensors = {"digest": digest.view(len(rows), -1), "reduced": made.reduced}
+    write_tensors(folder / FILE, tensors, {"files": list(made.files)})
+
+
+def read(folder: Path) -> Fingerprints | None:
+    """What ``keep`` wrote; None where it wrote nothing. Raises UserError where it is damaged."""
+    if not (folder / FILE).exists():
+        return None
+    tensors, about = read_tensors(folder / FILE)
+    try:
+        digest = [bytes(row.tolist()) for row in tensors["digest"]]
+        return Fingerprints(about["files"], digest, tensors["reduced"])
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            "weights file",
+            _("{path} cannot be read: {why}").format(path=folder / FILE, why=error),
+            expected=_("a safetensors file that souron wrote"),
+            exit=3,
+        ) from error
+
+
+def fingerprints(data: Dataset, rows: Tensor | None = None) -> Fingerprints:
+    """Of these rows of some cases, or of all."""
+    rows = torch.arange(len(data)) if rows is None else rows
+    files = [data.file[row] for row in rows.tolist()]
+    every = list(digests(data.stored))
+    digest = [every[row] for row in rows.tolist()]
+    if not data.pictures:
+        return Fingerprints(files, digest, None)
+    return Fingerprints(files, digest, duplicates.reduced(_Rows(data.stored, rows)))  # type: ignore[arg-type]
+
+
+class _Rows:
+    """Some rows of a column of pictures, a few at a time: no copy of all of them."""
+
+    def __init__(self, column: Any, rows: Tensor) -> None:
+        self.column, self.rows = column, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def is_floating_point(self) -> bool:
+        return bool(self.column.is_floating_point())
+
+    def split(self, size: int) -> Any:
+        return (self.column.index_select(0, some) for some in self.rows.split(size))
+
+
+def overlap(learnt: Fingerprints, cases: Dataset) -> Overlap:
+    """Which of these cases are copies of what was learnt."""
+    own = fingerprints(cases)
+    known = dict(zip(learnt.digest, learnt.files, strict=True))
+    exact = [
+        (file, known[digest])
+        for file, digest in zip(own.files, own.digest, strict=True)
+        if digest in known
+    ]
+    if learnt.reduced is None or own.reduced is None:
+        return Overlap(len(cases), exact)
+    if len(learnt.files) * len(cases) > MOST**2:
+        text = _("{learnt} training pictures and {count} others are too many to compare")
+        why = text.format(learnt=len(learnt.files), count=len(cases))
+        return Overlap(len(cases), exact, unknown=why)
+    same = {file for file, _training in exact}
+    near = [
+        (own.files[j], learnt.files[i])
+        for i, j in duplicates.copies(learnt.reduced, own.reduced)
+        if own.files[j] not in same
+    ]
+    return Overlap(len(cases), exact, near)
+
+
+def refuse(shared: Overlap) -> None:
+    """Raises UserError where copies of training pictures, or patients, are among the cases."""
+    text = _shared(shared)
+    if not text:
+        return
+    raise UserError(
+        "leak",
+        text,
+        expected=_("pictures and patients that the run has not learnt from; else the figures are "
+                   "too good"),
+        fix=_("other data, or allow_leak=true: the figures then come with a warning"),
+        exit=3,
+    )  # fmt: skip
+
+
+def notes(shared: Overlap) -> list[str]:
+    """What a reader of the figures must know, where they were allowed."""
+    text = _shared(shared)
+    allowed = _("The figures are too good, which was allowed (allow_leak): {what}.")
+    unknown = _("Copies of training pictures could not be looked for: {why}.")
+    return [
+        *([allowed.format(what=text)] if text else []),
+        *([unknown.format(why=shared.unknown)] if shared.unknown else []),
+    ]
+
+
+def _shared(shared: Overlap) -> str:
+    texts = []
+    if shared.groups:
+        text = _("{count} groups (patients) are in training and in other parts: {names}")
+        texts.append(text.format(count=len(shared.groups), names=splits.first_three(shared.groups)))
+    if both := [*shared.exact[:2], *shared.near[:2]]:
+        text = _(
+            "{count} of {total} pictures show what the run has learnt from ({exact} the same to "
+            "the pixel, {near} re-encoded, resized or brightened): {names}"
+        )
+        as_training = _("{file} as {training}")
+        names = [as_training.format(file=file, training=training) for file, training in both]
+        count = len(shared.exact) + len(shared.near)
+        shown = ", ".join(names) + (", ..." if count > len(both) else "")
+        texts.append(
+            text.format(
+                count=count, total=shared.total, exact=len(shared.exact), near=len(shared.near),
+                names=shown,
+            )
+        )  # fmt: skip
+    return "; ".join(texts)
