@@ -611,11 +611,11 @@ def test_equal_aucs_of_few_positive_patients_are_rarely_called_different(ill, rn
 
 
 def test_the_rarer_label_has_the_degrees_of_freedom(rng):
-    """Of two labels alike in what they add to the variance, 2 (s^2 / 2)^2 / ..., by hand."""
+    """All that varies are five patients."""
     label = np.arange(105) < 5
     a = np.where(label, np.resize([3.0, -3.0, 3.0, -3.0, 0.0], 105), 0.0)
     b = np.zeros(105)
-    (few,) = [difference(a, b, strata=label)]
+    few = difference(a, b, strata=label)
     assert few.freedom == pytest.approx(4, rel=0.01)
     assert difference(a, b).freedom == pytest.approx(104)
     # two pictures of each patient are no further patients
@@ -624,6 +624,10 @@ def test_the_rarer_label_has_the_degrees_of_freedom(rng):
     assert doubled.freedom == pytest.approx(few.freedom, rel=0.01)
     (verdict,) = judge({"a": a, "b": b}, strata=label)
     assert (verdict.low, verdict.high) == pytest.approx((few.low, few.high))
+    # a patient with most of the pictures leaves fewer: 9^2 / (5^2 + 4) - 1
+    most = np.repeat(np.arange(105), np.where(np.arange(105) == 0, 5, 1))
+    uneven = difference(a[most], b[most], groups=most, strata=label[most])
+    assert uneven.freedom == pytest.approx(81 / 29 - 1, rel=0.02)
 
 
 # the sentence

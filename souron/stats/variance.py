@@ -191,12 +191,19 @@ def _crossed(
     )
 
 
-def by_stratum(scores: ArrayLike, strata: ArrayLike, groups: Sequence[Any] | None = None) -> float:
+def by_stratum(
+    scores: ArrayLike,
+    strata: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    by_size: bool = False,
+) -> float:
     """Degrees of freedom of the variance over cases where each stratum is a sample of its own, as
     the cases of each label are for an AUC: by Satterthwaite, so that few patients of one label
     leave it unsure, however many others there are.
 
-    ``scores`` (cases,), ``strata`` (cases,), ``groups`` (cases,) the patients.
+    ``scores`` (cases,), ``strata`` (cases,), ``groups`` (cases,) the patients. ``by_size``:
+    patients with unlike numbers of cases count as fewer, (sum of the numbers)^2 / sum of their
+    squares (Kish, "Survey Sampling", 1965, section 11.7).
     """
     values, names = np.asarray(scores, dtype=np.float64), np.asarray(strata)
     who = np.arange(len(names)) if groups is None else np.unique(groups, return_inverse=True)[1]
@@ -205,9 +212,10 @@ def by_stratum(scores: ArrayLike, strata: ArrayLike, groups: Sequence[Any] | Non
     for name in np.unique(names):
         chosen = names == name
         of_each = np.bincount(who[chosen], away[chosen])
-        square, units = float((of_each**2).sum()), len(np.unique(who[chosen]))
+        square, sizes = float((of_each**2).sum()), np.bincount(who[chosen])
+        units = sizes.sum() ** 2 / (sizes**2).sum() if by_size else np.count_nonzero(sizes)
         total += square
-        doubt += square**2 / max(units - 1, 1)
+        doubt += square**2 / max(float(units) - 1, 1)
     return total**2 / doubt if doubt else math.inf
 
 

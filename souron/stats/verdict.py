@@ -128,7 +128,7 @@ def difference(
     binary = _binary(a) and _binary(b)
     units = [_units(a, groups), _units(b, groups)]
     sample = 0.0
-    sure = None if strata is None else by_stratum(a.mean(0) - b.mean(0), strata, groups)
+    sure = None if strata is None else by_stratum(a.mean(0) - b.mean(0), strata, groups, True)
     variation: Variation | Crossed
     if trainings is None or units[0].shape[1] < 2:
         contrast = units[0].mean(0) - units[1].mean(0)
