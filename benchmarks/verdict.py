@@ -1,6 +1,7 @@
 """Which verdict keeps its promise? Simulated outcomes, six methods, one table.
 
     python benchmarks/verdict.py --trials 400 --seed 0
+    python benchmarks/verdict.py auc --trials 1000
 
 First table: two equal systems, share of trials in which a method calls them different at 5 %.
 Second table: a true difference which Student's t with the true variances would find with 80 %
@@ -11,6 +12,12 @@ A case is answered rightly with probability sigmoid(skill + case + training + tr
 system-and-case), the last four normal with mean 0: some cases are hard (sd 1.5), a training turns
 out better or worse (sd ``seed_sd``), decides single cases differently (sd 1.2), and systems differ
 in which cases suit them (sd ``system_sd``).
+
+``auc`` instead: two systems with the same AUC, few patients who have what is to be found among many
+who have not, one to four pictures of each. In how many trials their AUCs are called different: with
+the degrees of freedom of all patients, then with those of each label's; in brackets how often a
+difference is found that one who knew the true variance would find in 80 % (2.8 true standard
+errors, added to each trial's).
 """
 
 import argparse
@@ -18,8 +25,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, nctdtr, stdtr, stdtrit
+from scipy.special import expit, nctdtr, ndtri, stdtr, stdtrit
 
+from souron.metrics.classification import auc_scores
 from souron.stats import verdict
 
 CASE_SD = 1.5
@@ -243,12 +251,94 @@ def table(worlds: list[World], trials: int, rng: np.random.Generator) -> list[st
     return lines
 
 
+@dataclass(frozen=True)
+class Rare:
+    """Two systems with one AUC, on few patients who have what is to be found and many others."""
+
+    ill: int  # patients
+    pictures: int  # of a patient, one to so many
+    auc: float
+    seeds: int = 1
+    well: int = 60
+    hard: float = 0.4  # share of a score's variance that is the case's, the same for both systems
+    noise: float = 0.2  # and that is new in each training; the rest is system's and case's
+    patient: float = 0.6  # of what is no noise, the share that all pictures of a patient have
+
+    def draw(self, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
+        """Probabilities (2, seeds, cases, labels), label and patient (cases,)."""
+        patients = self.ill + self.well
+        person = np.repeat(np.arange(patients), rng.integers(1, self.pictures + 1, patients))
+        label = (person < self.ill).astype(np.int64)
+
+        def varies(share: float) -> Array:
+            whole, own = rng.standard_normal(patients), rng.standard_normal(len(person))
+            mixed = self.patient**0.5 * whole[person] + (1 - self.patient) ** 0.5 * own
+            return share**0.5 * mixed
+
+        score = np.sqrt(2) * ndtri(self.auc) * label + varies(self.hard)
+        systems = [score + varies(1 - self.hard - self.noise) for _system in "ab"]
+        drawn = rng.standard_normal((2, self.seeds, len(person)))
+        p = expit(np.array(systems)[:, None] + self.noise**0.5 * drawn)
+        return np.stack([1 - p, p], axis=3), label, person
+
+
+def judged(world: Rare, rng: np.random.Generator) -> tuple[verdict.Difference, verdict.Difference]:
+    """One trial, patients of both labels as one sample, and each label's as one of its own."""
+    probability, label, person = world.draw(rng)
+    blind = [auc_scores(one, label) for one in probability]
+    aware = [auc_scores(one, label, person) for one in probability]
+    return (
+        verdict.difference(*blind, groups=person),
+        verdict.difference(*aware, groups=person, strata=label),
+    )
+
+
+RARE = [
+    Rare(ill, pictures, auc, seeds)
+    for seeds in (1, 3)
+    for pictures in (1, 4)
+    for ill in (5, 6, 8, 12)
+    for auc in (0.75, 0.9, 0.97)
+]
+
+
+def rare_labels(trials: int, rng: np.random.Generator) -> list[str]:
+    lines = [
+        "| seeds | pictures of a patient | positive patients | AUC | one sample | souron |",
+        "|" + "---:|" * 6,
+    ]
+    every = []
+    for world in RARE:
+        found = [judged(world, rng) for _trial in range(trials)]
+        lead = 2.8 * float(np.std([aware.difference for _blind, aware in found]))
+        cells = []
+        for side in zip(*found, strict=True):
+            away = np.array([abs(one.difference) for one in side])
+            led = np.array([abs(one.difference + lead) for one in side])
+            reach = np.array([(one.high - one.low) / 2 for one in side])
+            # without any variance an interval is a point, which excludes what differs from it
+            cells.append((float((away > reach).mean()), float((led > reach).mean())))
+        every.append(cells)
+        shown = " | ".join(f"{100 * rate:.1f} ({100 * power:.0f})" for rate, power in cells)
+        pictures = "1" if world.pictures == 1 else f"1 to {world.pictures}"
+        lines.append(f"| {world.seeds} | {pictures} | {world.ill} | {world.auc} | {shown} |")
+    rates = np.array(every)[..., 0]
+    for title, summary in (("mean", rates.mean(0)), ("highest", rates.max(0))):
+        lines.append(f"| {title} | | | | {100 * summary[0]:.1f} | {100 * summary[1]:.1f} |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("what", nargs="?", choices=("accuracy", "auc"), default="accuracy")
     parser.add_argument("--trials", type=int, default=400, help="of each row")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     rng = np.random.default_rng(asked.seed)
+    if asked.what == "auc":
+        print(f"AUCs of equal systems called different, % ({asked.trials} trials a row):\n")
+        print("\n".join(rare_labels(asked.trials, rng)))
+        return
     error = (0.05 * 0.95 / asked.trials) ** 0.5
     print(f"Two equal systems called different (promised: 0.05; {asked.trials} trials a row,")
     print(f"standard error {error:.3f}):\n")

@@ -1,6 +1,7 @@
 """The fair fight: equal for all, judged, resumed."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from interrupting import stop_after
@@ -30,6 +31,26 @@ def test_the_json_has_the_promised_shape():
     assert shape["sentence"] and (record.folder / "report.html").exists()
     receipt = json.loads((record.folder / "receipt.json").read_text(encoding="utf-8"))
     assert receipt["command"].startswith("souron compare mlp_tiny cnn_tiny")
+
+
+def test_the_auc_is_judged_by_patients_and_by_the_rarer_label(monkeypatch):
+    seen = []
+
+    def judge(scores, *given, **options):
+        seen.append(options["strata"])
+        return stats_verdict.judge(scores, *given, **options)
+
+    monkeypatch.setattr(compare, "stats_verdict", SimpleNamespace(judge=judge))
+    record = fight("mlp_tiny", "cnn_tiny", budget="1ep")
+    of_accuracy, of_auc = seen
+    assert of_accuracy is None and of_auc.tolist() == record.test.target.tolist()
+
+
+def test_a_fixed_split_is_not_spoken_of_as_if_another_sample_had_been_drawn():
+    record = fight("mlp_tiny", "cnn_tiny", budget="1ep")
+    lines = (record.folder / "split.csv").read_text(encoding="utf-8").splitlines()
+    assert record.sample == sum(line.endswith(",train") for line in lines)
+    assert f"these {record.sample:,} cases" in record.report.read_text(encoding="utf-8")
 
 
 def test_all_get_the_same_budget_and_the_same_cases():

@@ -17,13 +17,25 @@ from souron.stats.intervals import interval, proportion_interval
 from souron.stats.records import Measure, Row
 from souron.stats.verdict import cases_needed, difference, judge, seeds_needed
 
-_spec = importlib.util.spec_from_file_location(
-    "benchmark_verdict", Path(__file__).parents[1] / "benchmarks" / "verdict.py"
-)
-assert _spec is not None and _spec.loader is not None
-bench = importlib.util.module_from_spec(_spec)
-sys.modules[_spec.name] = bench  # dataclasses look their module up
-_spec.loader.exec_module(bench)
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def benchmark(name: str):
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        spec = importlib.util.spec_from_file_location(
+            f"benchmark_{name}", BENCHMARKS / f"{name}.py"
+        )
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses look their module up
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    return module
+
+
+bench, symmetric = benchmark("verdict"), benchmark("training_sample")
 World = bench.World
 
 TRIALS = 400
@@ -475,12 +487,46 @@ def test_folds_tell_more_of_trainings_than_repeats_alone(rng):
     for _set in range(TRIALS // 4):
         a, b, person, training = crossed(200, 2, 0.6, 0.0, rng)
         ours = difference(a, b, groups=person, trainings=training)
-        narrower.append((ours.high - ours.low) / np.ptp(ends(difference(a, b, groups=person))))
+        same_sample = replace(ours, variation=replace(ours.variation, sample=0.0)).at(0.95)
+        narrower.append(np.ptp(ends(same_sample)) / np.ptp(ends(difference(a, b, groups=person))))
         one = difference(a[:1], b[:1], groups=person)
         blind += one.scope == "networks" and one.verdict != "cannot tell"
-        assert difference(a[:1], b[:1], 0.95, True, person, training[:1]).scope == "trainings"
+        assert difference(a[:1], b[:1], 0.95, True, person, training[:1]).scope == "sample"
     assert np.median(narrower) < 0.7
     assert blind > 0.3 * TRIALS / 4  # one repeat that takes its folds for one network
+
+
+@pytest.mark.parametrize("name", ["best feature", "neighbours"])
+def test_methods_equal_by_symmetry_are_rarely_called_different_on_another_sample(name, rng):
+    """What the folds share, since they learn from one sample, counts too."""
+    (world,) = [world for world in symmetric.WORLDS if world.name == name]
+    found = symmetric.rates(world, 60, 3, 200, rng)
+    assert found["souron"][0] <= 0.05 + sampling_error(0.05, 200)
+    assert found["not counted"][0] > 0.05 + sampling_error(0.05, 200)
+    assert found["souron"][1] > 0.55
+
+
+def test_another_training_sample_adds_a_share_of_what_trainings_differ_by(rng):
+    a, b, person, training = crossed(200, 3, 0.3, 0.0, rng, folds=3)
+    for folds, repeats, share in ((3, 3, 1 / 2), (3, 1, 0.1), (10, 2, 1 / 3)):
+        a, b, person, training = crossed(200, repeats, 0.3, 0.0, rng, folds)
+        of = difference(a, b, groups=person, trainings=training).variation
+        plain = replace(of, sample=0.0)
+        assert of.total()[0] - plain.total()[0] == pytest.approx(share * of.seen)
+        assert of.seen > 0
+    # what learns from all cases in each training has no folds to tell a sample by
+    whole = np.repeat(np.arange(2)[:, None], 200, axis=1)
+    found = difference(a, b, groups=person, trainings=whole)
+    assert found.scope == "trainings" and found.variation.sample == 0.0
+
+
+def test_answers_that_do_not_depend_on_the_training_sample_cost_no_power(rng):
+    """The same answers in each repeat: all that varies are the cases."""
+    a, b = (np.repeat(rng.random((1, 200)) < share, 3, axis=0) for share in (0.9, 0.8))
+    training = np.stack([rng.permutation(200) % 5 + 5 * repeat for repeat in range(3)])
+    counted = difference(a, b, trainings=training)
+    cases = difference(a[:1], b[:1])
+    assert np.ptp(ends(counted)) == pytest.approx(np.ptp(ends(cases)), rel=0.01)
 
 
 def ends(found):
@@ -549,6 +595,39 @@ def test_needs_are_told_in_cases_even_where_patients_are_counted(rng):
     (verdict,) = judge({"a": a, "b": b}, groups=group)
     assert verdict.verdict == "cannot tell"
     assert units is not None and verdict.cases_needed == 4 * units
+
+
+# AUC, where one label is rare
+
+
+@pytest.mark.parametrize("ill", [5, 6])
+def test_equal_aucs_of_few_positive_patients_are_rarely_called_different(ill, rng):
+    found = [bench.judged(bench.Rare(ill, 4, 0.75), rng) for _trial in range(250)]
+    blind, aware = (
+        np.mean([one.verdict != "cannot tell" for one in side]) for side in zip(*found, strict=True)
+    )
+    assert aware <= 0.05 + sampling_error(0.05, 250)
+    assert blind > 0.05 + sampling_error(0.05, 250) / 2 and aware < blind - 0.03
+
+
+def test_the_rarer_label_has_the_degrees_of_freedom(rng):
+    """All that varies are five patients."""
+    label = np.arange(105) < 5
+    a = np.where(label, np.resize([3.0, -3.0, 3.0, -3.0, 0.0], 105), 0.0)
+    b = np.zeros(105)
+    few = difference(a, b, strata=label)
+    assert few.freedom == pytest.approx(4, rel=0.01)
+    assert difference(a, b).freedom == pytest.approx(104)
+    # two pictures of each patient are no further patients
+    twice = np.repeat(np.arange(105), 2)
+    doubled = difference(np.repeat(a, 2), np.repeat(b, 2), groups=twice, strata=np.repeat(label, 2))
+    assert doubled.freedom == pytest.approx(few.freedom, rel=0.01)
+    (verdict,) = judge({"a": a, "b": b}, strata=label)
+    assert (verdict.low, verdict.high) == pytest.approx((few.low, few.high))
+    # a patient with most of the pictures leaves fewer: 9^2 / (5^2 + 4) - 1
+    most = np.repeat(np.arange(105), np.where(np.arange(105) == 0, 5, 1))
+    uneven = difference(a[most], b[most], groups=most, strata=label[most])
+    assert uneven.freedom == pytest.approx(81 / 29 - 1, rel=0.02)
 
 
 # the sentence
@@ -622,6 +701,20 @@ def test_the_sentence_says_what_is_needed():
 def test_one_seed_is_admitted_in_the_sentence(rng):
     said = told(steady(rng, 0.7, 0.9, seeds=1), seeds=1)
     assert said.startswith("cnn is better than vit") and "these trained networks only" in said
+
+
+def test_the_sentence_names_the_training_sample_that_it_does_not_count(rng):
+    kept = "This holds for this training sample of 1,259 cases; another sample may turn it."
+    rows = [Row(name, "accuracy", 0.9, 0, 1, 1, 1, 1, 1, ()) for name in ("a", "b")]
+
+    def said(verdict: str, seeds: int = 3, sample: int = 1259) -> str:
+        judged = stats_verdict.Verdict("a", "b", 0.02, 0.01, 0.03, verdict, None, None)
+        return wording.sentence([judged], rows, seeds, 1000, "accuracy", "share", sample)
+
+    assert said("better").endswith(kept)
+    assert "sample" not in said("cannot tell")  # nothing is claimed
+    assert "sample" not in said("better", sample=0)  # it is counted: cross-validation
+    assert "trained networks only" in said("better", seeds=1) and kept not in said("better", 1)
 
 
 def test_a_clear_difference_is_never_shown_as_zero():

@@ -226,6 +226,53 @@ def test_a_large_test_set_is_not_called_small(run):
     assert "the interval is wide" not in text
 
 
+def few_positive(run, ill: int, patients: bool):
+    """The run on two classes, ``ill`` patients of the positive one with two pictures each."""
+    test = run.test.only(range(40))
+    target = (torch.arange(40) >= 40 - 2 * ill).long()
+    group = [f"p{i // 2}" for i in range(40)] if patients else ()
+    test = replace(test, target=target, classes=("sound", "tumour"), group=group)
+    sure = torch.where(target == 1, 0.8, 0.2) + torch.linspace(-0.1, 0.1, 40)
+    answers = {"probability": torch.stack([1 - sure, sure], 1).double(),
+               "threshold": torch.full((40,), 0.5).double(),
+               "temperature": torch.ones(40).double()}  # fmt: skip
+    details = classification.result(Trainings.of_one(test, answers, {}), 1)
+    return replace(run, test=test, answers=[answers], details=details, measures=details.measures)
+
+
+def around(text: str, figure: str) -> list[str]:
+    """What each row of a table, and each fact, begins with that is named so."""
+    return re.findall(rf'<(?:th scope="row"|dt)>{figure}(.{{0,200}})', text, re.DOTALL)
+
+
+@pytest.mark.parametrize("patients", [True, False])
+def test_fewer_than_five_positive_patients_are_warned_of_beside_the_figure_and_on_top(
+    run, patients
+):
+    few = few_positive(run, 4, True) if patients else few_positive(run, 2, False)
+    text = report.run_report(few).read_text(encoding="utf-8")
+    what = "patients" if patients else "cases"
+    told = f"Fewer than 5 test {what} of a class: tumour (4)."
+    assert f'<p class="note">{told}' in text and told in few.folder.joinpath("card.md").read_text()
+    for figure in ("sensitivity", "AUC"):
+        beside = around(text, figure)
+        assert len(beside) == 2 and all(f"few {what}: 4" in one for one in beside)
+    assert not any("few " in one for one in around(text, "specificity"))
+    assert around(text, "tumour")[0].startswith(f' <span class="worse">few {what}: 4')
+
+
+def test_five_positive_patients_are_enough(run):
+    text = report.run_report(few_positive(run, 5, True)).read_text(encoding="utf-8")
+    assert "Fewer than 5" not in text and "few patients" not in text
+
+
+def test_a_comparison_warns_of_few_positive_patients(run, comparison):
+    test = few_positive(run, 4, True).test
+    few = replace(comparison, test=test, details=classification.ComparedLabels({}))
+    text = report.comparison_report(few).read_text(encoding="utf-8")
+    assert '<p class="note">Fewer than 5 test patients of a class: tumour (4).' in text
+
+
 def test_class_figures_are_sensitivity_and_precision_with_wilsons_interval(run):
     rows = classify_section._classes(run.test, run.answers[0]["probability"])
     cat = rows[0]

@@ -282,7 +282,9 @@ def test_a_comparison_of_few_cases_tests_every_case_with_every_seed(clinic):
     assert all(np.isfinite(table).all() for table in record.scores.values())
     assert [row.measure for row in record.further["AUC"].rows] == ["AUC", "AUC"]
     assert len(record.further["AUC"].verdicts) == 1
-    assert 'id="further"' in record.report.read_text(encoding="utf-8")
+    page = record.report.read_text(encoding="utf-8")
+    assert 'id="further"' in page and "another training sample was drawn" in page
+    assert record.sample == 0 and "this training sample" not in record.sentence
     again = list(compare.comparing(resume=record.folder))[-1].record
     assert again.as_json()["rows"][0]["value"] == record.as_json()["rows"][0]["value"]
 

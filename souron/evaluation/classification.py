@@ -29,6 +29,7 @@ LOOKED_AT = 4  # hits, and as many misses, that are looked at in each test part
 HEAT_SIDE = 64  # pixels of a kept map
 PREVALENCES = (0.01, 0.05, 0.2, 0.5)
 MOST_VALUES = 8  # of a column that subgroups are made of
+FEW_PATIENTS = 5  # of a class; with fewer no interval of its figures can be relied on
 SMALL_GROUP = 20  # cases, or half as many patients, that say little
 
 
@@ -119,6 +120,16 @@ def positive(wish: str | None, labels: Sequence[str]) -> int | None:
             )
         return list(labels).index(wish)
     return classification.positive_class(labels) if len(labels) == 2 else None
+
+
+def few_patients(cases: Dataset, label: int, others: bool = False) -> int | None:
+    """How many patients the cases of a label are of, or of all ``others``, where they are too few
+    for an interval (``FEW_PATIENTS``); cases where no patients are known. None where they are
+    enough, and where there are none, which is no figure."""
+    rows = ((cases.target == label) != others).nonzero().flatten().tolist()
+    units = cases.units
+    count = len({units[row] for row in rows}) if units else len(rows)
+    return count if 0 < count < FEW_PATIENTS else None
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def auc(
     chosen = np.unique(y_true)[-1:] if np.asarray(probability).shape[-1] == 2 else np.unique(y_true)
     most = sum(_worth(None, y_true == c) for c in chosen)
     units = sum(_worth(groups, y_true == c) for c in chosen)
-    freedom = _freedom(scores.mean(0), y_true, groups)
+    freedom = variance.by_stratum(scores.mean(0), y_true, groups)
     return intervals.share_interval(scores, groups, level, most, units, trainings, freedom)
 
 
@@ -241,20 +241,6 @@ def roc(y_true: ArrayLike, score: ArrayLike) -> tuple[Scores, Scores]:
     false = 1 - np.searchsorted(alarms, cut) / len(alarms)
     found = 1 - np.searchsorted(hits, cut) / len(hits)
     return np.concatenate([[0.0], false]), np.concatenate([[0.0], found])
-
-
-def _freedom(scores: Scores, label: NDArray[Any], groups: Sequence[Any] | None) -> float:
-    """Of the variance that each label's patients add, by Satterthwaite: few of one label leave it
-    unsure, however many others there are."""
-    who = np.arange(len(label)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    away = scores - scores.mean()
-    total = doubt = 0.0
-    for c in np.unique(label):
-        of_each = np.bincount(who[label == c], away[label == c])
-        square, patients = float((of_each**2).sum()), len(np.unique(who[label == c]))
-        total += square
-        doubt += square**2 / max(patients - 1, 1)
-    return total**2 / doubt if doubt else math.inf
 
 
 def _components(score: Scores, y_true: Truth, groups: Sequence[Any] | None) -> Scores:

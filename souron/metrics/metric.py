@@ -19,6 +19,8 @@ class Metric:
         unit: ``"share"`` is a number in 0..1 that people read in percent, and whose differences
             are percentage points.
         headline: among the facts on top of a report.
+        by_label: each label's cases are a sample of their own, so that few of one leave a
+            difference unsure, however many others there are; as for the AUC.
 
     Example:
         >>> Metric("accuracy", unit="share").text(0.932)
@@ -29,6 +31,7 @@ class Metric:
     higher_is_better: bool = True
     unit: Unit = ""
     headline: bool = False
+    by_label: bool = False
 
     @property
     def title(self) -> str:

@@ -46,6 +46,7 @@ def comparison_report(record: "ComparisonRecord") -> Path:
     }
     module = registry.section(record.task)
     sections = module.comparison(record) if module and hasattr(module, "comparison") else []
+    own = module.compared_notes(record) if module and hasattr(module, "compared_notes") else []
     measure, curves = record.measure, record.curves
     budget = Budget.parse(record.budget).share(record.folds)  # the curves are of one training
     follows = record.follows or measure
@@ -56,6 +57,7 @@ def comparison_report(record: "ComparisonRecord") -> Path:
     ordered = {name: curves[name] for name in names if any(curves.get(name, ()))}
     parts: dict[str, Any] = {
         "verdicts": [_pair(verdict, measure) for verdict in record.verdicts],
+        "counted": _counted(record),
         "race": looked
         and plot(
             plots.accuracy_over_seconds(ordered, follows, seconds),
@@ -98,6 +100,7 @@ def comparison_report(record: "ComparisonRecord") -> Path:
             *leaks(record),
             *filter(None, [record.patients]),
             *([few_cases(record.cases)] if record.cases < SMALL_TEST else []),
+            *own,
         ],
         facts=[
             Fact(_("cases"), units.whole(record.cases)),
@@ -195,6 +198,18 @@ def _pair(verdict: Verdict, measure: str) -> dict[str, str]:
         "interval": registry.metric(measure).differences(verdict.low, verdict.high),
         "needed": _needed(verdict),
     }
+
+
+def _counted(record: "ComparisonRecord") -> str:
+    """What the 5 % of the verdicts cover."""
+    if not record.sample:
+        return _("Counted: test cases, trainings, and that another training sample was drawn.")
+    if record.seeds == 1:
+        return _("Counted: test cases. Not counted: another training, another training sample.")
+    return _(
+        "Counted: test cases and trainings. Not counted: another training sample than these "
+        "{cases} cases, which makes errors more frequent."
+    ).format(cases=units.whole(record.sample))
 
 
 def _needed(verdict: Verdict) -> str:

@@ -53,6 +53,7 @@ class Fact:
     name: str
     value: str
     detail: str = ""
+    doubt: str = ""  # why it is not to be relied on
 
 
 def plot(drawn: bytes, alt: str) -> Plot:

@@ -77,7 +77,7 @@ def run_report(record: "RunRecord") -> Path:
     return write(record.folder / "report.html", text)
 
 
-def _of_task(record: "RunRecord", part: str) -> list[Any]:
+def _of_task(record: "RunRecord", part: str) -> Any:
     """What the task's section says: ``report/sections/<task>.py``, where it has such a part."""
     module = registry.section(record.task)
     return getattr(module, part)(record) if module is not None and hasattr(module, part) else []
@@ -142,6 +142,7 @@ def _headline(record: "RunRecord") -> str:
 
 
 def _run_facts(record: "RunRecord") -> list[Fact]:
+    doubts = dict(_of_task(record, "doubts"))
     facts = [
         Fact(
             registry.metric(name).title,
@@ -150,6 +151,7 @@ def _run_facts(record: "RunRecord") -> list[Fact]:
                 interval=registry.metric(name).interval(measure.low, measure.high),
                 n=units.whole(measure.n),
             ),
+            doubts.get(name, ""),
         )
         for name, measure in record.measures.items()
         if registry.metric(name).headline

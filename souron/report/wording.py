@@ -15,11 +15,14 @@ def sentence(
     cases: int,
     measure: str,
     unit: str = "",
+    sample: int = 0,
 ) -> str:
     """What to say on top of a report.
 
     ``rows`` best first; ``measure`` in the reader's language; ``unit`` is the metric's:
-    differences of shares are percentage points.
+    differences of shares are percentage points. ``sample``: the training cases where they are the
+    same for all trainings, so that no verdict counts what another sample of them would change; 0
+    where cross-validation lets it be counted.
     """
     best = rows[0].system
     if len(rows) == 1:
@@ -74,6 +77,12 @@ def sentence(
     if seeds == 1:
         said.append(
             _("One seed each: this speaks of these trained networks only, not of other trainings.")
+        )
+    elif sample and len(like) < len(rows) - 1:
+        said.append(
+            _(
+                "This holds for this training sample of {cases} cases; another sample may turn it."
+            ).format(cases=f"{sample:,}")
         )
     return " ".join(said)
 

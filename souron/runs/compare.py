@@ -411,6 +411,7 @@ class Comparison:
                 tables.setdefault(name, {})[system] = table
         rankings = {name: self._rank(name, table, measures) for name, table in tables.items()}
         first = rankings.pop(self.metric)
+        sample = 0 if self.plan.repeats else len(self.plan.kept.train)
         return ComparisonRecord(
             folder=folder,
             task=task.name,
@@ -428,6 +429,7 @@ class Comparison:
                 len(setup.test),
                 task.called(self.metric, setup),
                 task.metrics[0].unit,
+                sample,
             ),
             further=rankings,
             follows=task.watches,
@@ -446,6 +448,7 @@ class Comparison:
             grouped=self.everything.grouped,
             patients=self.patients,
             folds=len(self.plan.repeats[0]) if self.plan.repeats else 1,
+            sample=sample,
             details=task.compared(answers, setup),
             test=setup.test,
         )
@@ -453,7 +456,8 @@ class Comparison:
     def _rank(
         self, name: str, tables: dict[str, Any], measures: dict[str, dict[str, Measure]]
     ) -> Ranking:
-        higher = self.task.metric(name).higher_is_better
+        metric, test = self.task.metric(name), self.setup.test
+        higher = metric.higher_is_better
         rows = [
             self._row(system, name, table, measures[system][name])
             for system, table in tables.items()
@@ -461,7 +465,11 @@ class Comparison:
         rows.sort(key=lambda row: row.value, reverse=higher)
         ordered = {row.system: tables[row.system] for row in rows}
         verdicts = stats_verdict.judge(
-            ordered, higher, groups=self.setup.test.units, trainings=self.training_of
+            ordered,
+            higher,
+            groups=test.units,
+            trainings=self.training_of,
+            strata=self.task.strata(test) if metric.by_label else None,
         )
         if len(self.rounds) == 1:  # then nothing is known of how trainings vary
             verdicts = [replace(verdict, seeds_needed=None) for verdict in verdicts]

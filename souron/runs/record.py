@@ -130,6 +130,7 @@ class ComparisonRecord:
     grouped: str = ""
     patients: str = ""
     folds: int = 1
+    sample: int = 0  # training cases, where all trainings share them: their luck is not counted
     further: dict[str, Ranking] = field(default_factory=dict)  # by further measures
     follows: str = ""  # the measure that looks took while the systems trained
     details: Any = None  # what the task's section of the report shows

@@ -26,6 +26,7 @@ class Variation:
     seeds: tuple[float, ...] = ()  # variance of a training's mean over n units, with noise / n
     noise: tuple[float, ...] = ()  # of training and case together, in one unit
     pseudo: int = 0  # 1 where scores are 0 or 1: a unit half won, half lost is added
+    sure: float | None = None  # degrees of freedom of the units' variance; None: n - 1
 
     def total(self) -> tuple[float, float]:
         """The variance of the mean and its degrees of freedom."""
@@ -47,9 +48,11 @@ class Variation:
         least = sum(noise / count for noise, count in zip(self.noise, k, strict=True)) / n
         cases = self.cases / n + self.pseudo / (n * (n + self.pseudo))
         total = np.maximum(sum(trainings), least) + cases
-        doubt = cases**2 / (n + self.pseudo - 1) + sum(
-            part**2 / (count - 1) for part, count in zip(trainings, k, strict=True)
-        )
+        if self.sure is None:
+            doubt = cases**2 / (n + self.pseudo - 1)
+        else:  # few units: what was seen of them holds the noise, and is as unsure with it
+            doubt = (cases + least) ** 2 / (self.sure * n / self.n)
+        doubt = doubt + sum(part**2 / (count - 1) for part, count in zip(trainings, k, strict=True))
         return total, _satterthwaite(total, doubt)
 
 
@@ -67,6 +70,8 @@ class Crossed:
     seen: float = 0.0  # mean square between trainings: theirs, and what noise adds to it
     freedom: int = 1  # of that mean square
     pseudo: int = 0  # as of a ``Variation``
+    sure: float | None = None  # likewise
+    sample: float = 0.0  # times ``seen``: what another training sample would change, or not counted
 
     @property
     def k(self) -> tuple[int, ...]:
@@ -86,9 +91,10 @@ class Crossed:
         own = max(self.cases - self.noise / self.repeats, 0.0)
         cases = (own + self.noise / repeats) / n + self.pseudo / (n * (n + self.pseudo))
         seen = self.training + (self.seen - self.training) * self.n / n
-        total = cases + self.weight / times * self.training
-        doubt = cases**2 / (n + self.pseudo - 1)
-        doubt = doubt + (self.weight / times * seen) ** 2 / (self.freedom * times)
+        total = cases + self.weight / times * self.training + self.sample * seen
+        sure = n + self.pseudo - 1 if self.sure is None else self.sure * n / self.n
+        doubt = cases**2 / sure
+        doubt = doubt + ((self.weight / times + self.sample) * seen) ** 2 / (self.freedom * times)
         return total, _satterthwaite(total, doubt)
 
 
@@ -110,18 +116,20 @@ def spread(
     return _crossed(table, units, groups, trainings).total()
 
 
-def _variation(units: list[Scores], contrast: Scores, pseudo: int) -> Variation:
+def _variation(
+    units: list[Scores], contrast: Scores, pseudo: int, sure: float | None = None
+) -> Variation:
     """Of systems' scores, each (seeds, units), and their mean or difference (units,)."""
     n, k = len(contrast), tuple(len(table) for table in units)
     if n + pseudo < 2:
         return Variation(n, math.nan)
     between = float(contrast.var(ddof=1)) if n > 1 else 0.0
     if min(k) < 2 or n < 2:
-        return Variation(n, between, pseudo=pseudo)
+        return Variation(n, between, pseudo=pseudo, sure=sure)
     seeds = tuple(float(table.mean(1).var(ddof=1)) for table in units)
     noise = tuple(_noise(table) for table in units)
     mixed = sum(own / count for own, count in zip(noise, k, strict=True))
-    return Variation(n, max(between - mixed, 0.0), k, seeds, noise, pseudo)
+    return Variation(n, max(between - mixed, 0.0), k, seeds, noise, pseudo, sure)
 
 
 def _noise(table: Scores) -> float:
@@ -136,6 +144,8 @@ def _crossed(
     groups: Sequence[Any] | None,
     trainings: ArrayLike,
     pseudo: int = 0,
+    sure: float | None = None,
+    sample: float = 0.0,
 ) -> Crossed:
     """Of cross-validation: scores (repeats, cases), as ``units`` (repeats, units).
 
@@ -143,8 +153,8 @@ def _crossed(
     unit tell the trainings apart, whatever the units are; where there is one repeat, the folds do.
     The trainings' variance is what their squares exceed the noise by (Henderson, "Estimation of
     variance and covariance components", 1953, method 3, https://doi.org/10.2307/3001853). All
-    trainings learn from one sample: how much they would differ together with another one, no
-    method sees.
+    trainings learn from one sample. How much they would differ together with another one,
+    ``sample`` times their mean square stands for (``verdict``, whose differences alone count it).
     """
     repeats, n = units.shape
     row = np.arange(repeats)[:, None]
@@ -171,12 +181,42 @@ def _crossed(
     between = float(units.mean(0).var(ddof=1))
     trace = float(np.trace(cross))
     if not rank or trace <= 0:
-        return Crossed(n, between, repeats, pseudo=pseudo)
+        return Crossed(n, between, repeats, pseudo=pseudo, sure=sure)
     of_one = max(squares - rank * noise, 0.0) / trace
     doubled = float(((by.mean(0) - size * weight) ** 2).sum()) / (n - 1) * of_one
     cases = max(between - doubled, noise / repeats)
     share = float(weight @ weight)
-    return Crossed(n, cases, repeats, noise, of_one, share, squares / trace, rank, pseudo)
+    return Crossed(
+        n, cases, repeats, noise, of_one, share, squares / trace, rank, pseudo, sure, sample
+    )
+
+
+def by_stratum(
+    scores: ArrayLike,
+    strata: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    by_size: bool = False,
+) -> float:
+    """Degrees of freedom of the variance over cases where each stratum is a sample of its own, as
+    the cases of each label are for an AUC: by Satterthwaite, so that few patients of one label
+    leave it unsure, however many others there are.
+
+    ``scores`` (cases,), ``strata`` (cases,), ``groups`` (cases,) the patients. ``by_size``:
+    patients with unlike numbers of cases count as fewer, (sum of the numbers)^2 / sum of their
+    squares (Kish, "Survey Sampling", 1965, section 11.7).
+    """
+    values, names = np.asarray(scores, dtype=np.float64), np.asarray(strata)
+    who = np.arange(len(names)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    away = values - values.mean()
+    total = doubt = 0.0
+    for name in np.unique(names):
+        chosen = names == name
+        of_each = np.bincount(who[chosen], away[chosen])
+        square, sizes = float((of_each**2).sum()), np.bincount(who[chosen])
+        units = sizes.sum() ** 2 / (sizes**2).sum() if by_size else np.count_nonzero(sizes)
+        total += square
+        doubt += square**2 / max(float(units) - 1, 1)
+    return total**2 / doubt if doubt else math.inf
 
 
 def _satterthwaite(total: Any, doubt: Any) -> Any:

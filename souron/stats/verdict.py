@@ -23,6 +23,20 @@ Where cases come in groups (patients), the group is the unit that was drawn: a g
 share in the mean over all cases, linearised as for a ratio (Cochran, "Sampling Techniques", 3rd
 edition, 1977, section 6.3). Groups of equal size count with their own mean.
 
+After cross-validation one thing more can be counted: that another training sample would have been
+drawn. The folds learn from cases that they share for the most part, so that the sample's luck is
+common to all of them, and no estimate of it is without bias (Bengio and Grandvalet, "No unbiased
+estimator of the variance of k-fold cross-validation", 2004,
+https://www.jmlr.org/papers/v5/grandvalet04a.html). Nadeau and Bengio ("Inference for the
+generalization error", 2003, https://doi.org/10.1023/A:1024068626366) multiply the variance between
+folds by the ratio of test to training cases, 1 / (folds - 1), and add it. Here that ratio, at least
+``SAMPLE``, is taken of the mean square between trainings alone, from which the cases' part has been
+taken out (``Crossed``): methods whose answers hardly depend on what they learnt from then keep
+short intervals, and those that do get wide ones. ``benchmarks/training_sample.py`` sets it beside
+Nadeau and Bengio's own and beside what does not count the sample (Bayle and others,
+"Cross-validation confidence intervals for test error", 2020, https://arxiv.org/abs/2007.12671).
+With one split the sample's luck cannot be seen, and the sentence says so.
+
 Right or wrong, 0 or 1, says little on few cases: there, one case won and one lost are added to the
 variance, half each (Agresti and Min, "Effects and non-effects of paired identical observations in
 comparing proportions with binary matched-pairs data", 2004, https://doi.org/10.1002/sim.1589), so
@@ -36,7 +50,7 @@ from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import nctdtr, stdtr, stdtrit
 
 from souron.stats.intervals import _interval
@@ -51,8 +65,11 @@ from souron.stats.variance import (
     _table,
     _units,
     _variation,
+    by_stratum,
 )
 
+SAMPLE = 1 / 3  # least share of the trainings' mean square that another training sample adds
+SAMPLE_ONCE = 0.1  # with one repeat, where that mean square holds what cases vary by as well
 POWER = 0.8  # the chance to find a difference that is as large as the one observed
 MOST_CASES = 100  # times the present cases: what needs more is no plan
 MOST_SEEDS = 100
@@ -68,7 +85,8 @@ class Difference:
     p: float
     level: float
     freedom: float  # degrees of freedom
-    scope: Literal["trainings", "networks"]  # "networks": one seed says nothing of another training
+    # what another one of is counted: a training sample, a training, or neither (one seed)
+    scope: Literal["sample", "trainings", "networks"]
     variation: Variation | Crossed
     limit: float = math.inf  # no difference is larger
 
@@ -90,13 +108,16 @@ def difference(
     higher_is_better: bool = True,
     groups: Sequence[Any] | None = None,
     trainings: ArrayLike | None = None,
+    strata: ArrayLike | None = None,
 ) -> Difference:
     """How much better ``a`` is than ``b``, on the same cases.
 
     ``a`` (seeds, cases) and ``b`` (other seeds, same cases); ``groups`` (cases,). If either has
     one seed only, the scope is these trained networks: the interval counts cases, not trainings.
     ``trainings`` (seeds, cases) names the training behind each score, of ``a`` and of ``b`` alike,
-    where a seed has several, as cross-validation has one a fold; the scope is trainings then.
+    where a seed has several, as cross-validation has one a fold; the scope is then methods that
+    learn from another sample. ``strata`` (cases,) are labels whose cases are a sample each, as for
+    an AUC: few of one leave the interval wide (``variance.by_stratum``).
     Raises ValueError if the cases are not as many.
     """
     a, b = _table(a), _table(b)
@@ -106,12 +127,15 @@ def difference(
         a, b = b, a
     binary = _binary(a) and _binary(b)
     units = [_units(a, groups), _units(b, groups)]
+    sample = 0.0
+    sure = None if strata is None else by_stratum(a.mean(0) - b.mean(0), strata, groups, True)
     variation: Variation | Crossed
     if trainings is None or units[0].shape[1] < 2:
         contrast = units[0].mean(0) - units[1].mean(0)
-        variation = _variation(units, contrast, pseudo=int(binary))
+        variation = _variation(units, contrast, int(binary), sure)
     else:
-        variation = _crossed(a - b, units[0] - units[1], groups, trainings, int(binary))
+        apart, sample = units[0] - units[1], _sample(np.asarray(trainings))
+        variation = _crossed(a - b, apart, groups, trainings, int(binary), sure, sample)
     found = float(a.mean() - b.mean())
     variance, freedom = variation.total()
     if variance > 0:
@@ -125,7 +149,7 @@ def difference(
         p,
         level,
         freedom,
-        "trainings" if variation.k else "networks",
+        "networks" if not variation.k else "trainings" if sample == 0 else "sample",
         variation,
         1.0 if binary else math.inf,
     ).at(level)
@@ -138,11 +162,12 @@ def judge(
     groups: Sequence[Any] | None = None,
     level: float = 0.95,
     trainings: ArrayLike | None = None,
+    strata: ArrayLike | None = None,
 ) -> list[Verdict]:
     """Every pair once, in the order of ``names`` (default: as in ``scores``).
 
-    ``scores`` maps a name to (seeds, cases); ``groups`` and ``trainings`` are those of
-    ``difference``. All verdicts together err with probability
+    ``scores`` maps a name to (seeds, cases); ``groups``, ``trainings`` and ``strata`` are those
+    of ``difference``. All verdicts together err with probability
     1 - level at most (Holm, "A simple sequentially rejective multiple test procedure", 1979,
     https://www.jstor.org/stable/4615733): the clearest difference of m is tested at
     (1 - level) / m, the next at (1 - level) / (m - 1), and so on until one fails. Each interval
@@ -153,7 +178,7 @@ def judge(
     names = list(scores) if names is None else names
     pairs = list(combinations(names, 2))
     found = [
-        difference(scores[a], scores[b], level, higher_is_better, groups, trainings)
+        difference(scores[a], scores[b], level, higher_is_better, groups, trainings, strata)
         for a, b in pairs
     ]
     judged: dict[int, Difference] = {}
@@ -190,6 +215,15 @@ def seeds_needed(found: Difference, power: float = POWER) -> int | None:
     further = np.arange(1, MOST_SEEDS)
     enough = _chance(found, np.full_like(further, found.variation.n), further) >= power
     return int(further[enough][0]) if enough.any() else None
+
+
+def _sample(trainings: NDArray[Any]) -> float:
+    """``Crossed.sample`` of the trainings (repeats, cases) behind scores; 0 where each case is
+    tested by trainings that learnt from all the same cases."""
+    folds = len(np.unique(trainings[0]))
+    if folds < 2:
+        return 0.0
+    return SAMPLE_ONCE if len(trainings) == 1 else max(SAMPLE, 1 / (folds - 1))
 
 
 def _verdict(a: str, b: str, found: Difference, size: float) -> Verdict:

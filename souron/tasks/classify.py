@@ -158,7 +158,7 @@ class Classification(Task):
     gives = Labels
     metrics = (
         Metric(N_("accuracy"), unit="share", headline=True),
-        Metric(N_("AUC"), headline=True),
+        Metric(N_("AUC"), headline=True, by_label=True),
         Metric(N_("sensitivity"), unit="share", headline=True),
         Metric(N_("specificity"), unit="share", headline=True),
         Metric(N_("positive predictive value"), unit="share"),
@@ -242,7 +242,7 @@ class Classification(Task):
         right = [score(torch.from_numpy(one), label)["accuracy"].numpy() for one in probability]
         found: Scores = {"accuracy": np.stack(right)}
         if len(label.unique()) > 1:
-            found["AUC"] = auc_scores(probability, label.numpy())
+            found["AUC"] = auc_scores(probability, label.numpy(), setup.test.units)
         return found
 
     def measures(

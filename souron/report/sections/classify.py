@@ -11,7 +11,13 @@ from torch import Tensor
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation import corruptions, gradcam
-from souron.evaluation.classification import Calibration, ClassificationResult, Disturbed
+from souron.evaluation.classification import (
+    FEW_PATIENTS,
+    Calibration,
+    ClassificationResult,
+    Disturbed,
+    few_patients,
+)
 from souron.kinds.codecs import animation
 from souron.report import plots
 from souron.report.page import Section, Tile, plot, section, tile
@@ -80,15 +86,80 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """Subgroups on which it does worse than on the others."""
-    whole = record.measures["accuracy"].value
+    """Classes with too few patients, and subgroups on which it does worse than on the others."""
+    return [*_rare(record.test), *_worse(record.details)]
+
+
+def compared_notes(record: "ComparisonRecord") -> list[str]:
+    """Classes with too few patients."""
+    return _rare(record.test)
+
+
+def doubts(record: "RunRecord") -> dict[str, str]:
+    """What stands beside a figure that no interval can be relied on for: metric -> text."""
+    test, trust = record.test, record.details
+    if test is None:
+        return {}
+    every = [few_patients(test, label) for label in range(len(test.classes))]
+    known = [few for few in every if few is not None]
+    found = {"AUC": min(known)} if known else {}
+    if trust.positive:
+        positive = list(test.classes).index(trust.positive)
+        hits, passes = every[positive], few_patients(test, positive, others=True)
+        either = min((few for few in (hits, passes) if few is not None), default=None)
+        for name, few in (
+            ("sensitivity", hits),
+            ("specificity", passes),
+            ("positive predictive value", either),
+            ("negative predictive value", either),
+            ("balanced accuracy", either),
+        ):
+            if few is not None:
+                found[name] = few
+    return {name: _few(test, few) for name, few in found.items()}
+
+
+def _few(test: Dataset, count: int) -> str:
+    if test.units:
+        return _("few patients: {count}").format(count=count)
+    return _("few cases: {count}").format(count=count)
+
+
+def _rare(test: Dataset | None) -> list[str]:
+    """Classes of which too few patients are tested."""
+    if test is None:
+        return []
+    rare = [
+        f"{fonts.short(name, 30)} ({count})"
+        for label, name in enumerate(test.classes)
+        if (count := few_patients(test, label)) is not None
+    ]
+    if not rare:
+        return []
+    told = (
+        _(
+            "Fewer than {least} test patients of a class: {classes}. No interval of its "
+            "sensitivity, and none of an AUC, can be relied on."
+        )
+        if test.units
+        else _(
+            "Fewer than {least} test cases of a class: {classes}. No interval of its sensitivity, "
+            "and none of an AUC, can be relied on."
+        )
+    )
+    shown = ", ".join(rare[:12]) + (", …" if len(rare) > 12 else "")
+    return [told.format(least=FEW_PATIENTS, classes=shown)]
+
+
+def _worse(trust: ClassificationResult) -> list[str]:
+    whole = trust.measures["accuracy"].value
     worse = [
         _("{value} ({column}): right on {share}").format(
             value=group.value,
             column=group.column,
             share=units.percent(group.measures["accuracy"].value),
         )
-        for group in record.details.subgroups
+        for group in trust.subgroups
         if group.measures["accuracy"].high < whole and not group.small
     ]
     if not worse:
@@ -119,7 +190,7 @@ def _probability(record: "RunRecord") -> Tensor:
     return probability
 
 
-def _figure(name: str, measure: Measure) -> dict[str, Any]:
+def _figure(name: str, measure: Measure, doubt: str = "") -> dict[str, Any]:
     return {
         "name": registry.metric(name).title,
         "value": measure.value,
@@ -129,11 +200,17 @@ def _figure(name: str, measure: Measure) -> dict[str, Any]:
         "interval": registry.metric(name).interval(measure.low, measure.high),
         "n": measure.n,
         "groups": measure.groups,
+        "doubt": doubt,
     }
 
 
 def _discrimination(record: "RunRecord", trust: ClassificationResult) -> dict[str, Any]:
-    rows = [_figure(name, trust.measures[name]) for name in trust.measures if name != "log loss"]
+    doubt = doubts(record)
+    rows = [
+        _figure(name, measure, doubt.get(name, ""))
+        for name, measure in trust.measures.items()
+        if name != "log loss"
+    ]
     curve = None
     if trust.roc is not None:
         false, found = trust.roc
@@ -355,6 +432,7 @@ def _classes(test: Dataset, probability: Tensor) -> list[dict[str, Any]]:
         {
             "name": name,
             "n": y_true[k],
+            "doubt": _few(test, few) if (few := few_patients(test, k)) is not None else "",
             "recall": _share(proportion_interval(right[k], y_true[k])),
             "precision": _share(proportion_interval(right[k], said[k])),
         }
