@@ -52,6 +52,7 @@ class RunRecord:
     folds: int = 1  # of cross-validation, where cases are few
     trainings: int = 1  # that cross-validation took, with the network that is kept
     model: Any = None
+    notes: list[str] = field(default_factory=list)  # what stands on top of the report
 
     def _repr_html_(self) -> str:
         from souron.report.report import run_html
@@ -69,6 +70,7 @@ class RunRecord:
             "forecast": asdict(self.forecast),
             "outcome": asdict(self.outcome),
             "skipped": [asdict(skipped) for skipped in self.skipped],
+            "notes": self.notes,
             **(self.details.as_json() if hasattr(self.details, "as_json") else {}),
         }
 
@@ -128,6 +130,8 @@ class ComparisonRecord:
     follows: str = ""  # the measure that looks took while the systems trained
     details: Any = None  # what the task's section of the report shows
     test: Dataset | None = None
+    train: int = 0  # cases that a training learnt from
+    notes: list[str] = field(default_factory=list)  # what stands on top of the report
 
     def _repr_html_(self) -> str:
         from souron.report.report import comparison_html
@@ -147,5 +151,6 @@ class ComparisonRecord:
             **{name.lower(): ranking.as_json() for name, ranking in self.further.items()},
             **(self.details.as_json() if hasattr(self.details, "as_json") else {}),
             "sentence": self.sentence,
+            "notes": self.notes,
             "report": str(self.report),
         }

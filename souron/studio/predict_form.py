@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
+from souron.data import called
 from souron.hub import fetch, weights
 from souron.kinds import signature
 from souron.kinds.picture import Picture
@@ -104,9 +105,9 @@ def about(studio: Studio, source: Source) -> Markup:
     elif source.folder is not None:
         query, learnt = (
             {"run": source.name},
-            _("trained on {data}").format(data=source.args["data"]),
+            _("trained on {data}").format(data=called.called(str(source.args["data"]))),
         )
-        report = studio.address(source.folder / "report.html") and studio.url("runs", **query)
+        report = studio.report(source.folder)
     return Markup("<p><strong>{}</strong> – {} ({}) {}</p>{}").format(
         source.args.get("system", source.name),
         registry.about(source.entry),
@@ -292,7 +293,7 @@ class Predicting:
         """Every output, for answers on cards. Raises UserError."""
         found = self.looked_at(found) if look else found
         more = Markup("<p>{}</p>").format(
-            _("These are the first {shown}; the command line below answers about all.").format(
+            _("These are the first {shown}. How to ask about all stands below.").format(
                 shown=len(found)
             )
         )
@@ -344,13 +345,10 @@ class Predicting:
         names = files or ["cat.jpg" if kind.widget == "picture" else f"file{kind.formats[0]}"]
         loaded = f"{name!r}, pretrained=True" if self.source.pretrained else repr(name)
         said = [*map(repr, names), *(f"{key}={value!r}" for key, value in changed.items())]
-        return Markup("{}<p>{} <code>{}</code></p>").format(
-            same_thing(
-                command(words("predict", [name, *names], {**spelt(changed), **published})),
-                f"import souron\nmodel = souron.load({loaded})\nprint(model({', '.join(said)}))",
-            ),
-            _("For other programs, over HTTP:"),
-            command(words("serve", [name], published)),
+        return same_thing(
+            command(words("predict", [name, *names], {**spelt(changed), **published})),
+            f"import souron\nmodel = souron.load({loaded})\nprint(model({', '.join(said)}))",
+            (_("for other programs, over HTTP"), command(words("serve", [name], published))),
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
+from souron.data import called
 from souron.hub import fetch
 from souron.studio import generate_form, run_list
 from souron.studio.job_view import Watch
@@ -78,7 +79,7 @@ def choices(studio: Studio) -> list[tuple[str, str]]:
         for run in run_list.runs(studio.project)
         if not run.compares and run.state != "damaged"
         if (run.folder / "weights" / "best.safetensors").is_file()
-        if (facts := (*run.systems, run.data, str(run.result or "")))
+        if (facts := (*run.systems, called.called(run.data), str(run.result or "")))
     ]
     return [*runs, *ready()]
 
