@@ -39,7 +39,10 @@ class Field:
     def says(self) -> tuple[str, str]:
         """What it asks for in words, and what there is to know beside that."""
         found = CLAUSE.fullmatch(self.help)
-        return (found[1], found[2].strip("()（）")) if found else (self.help, "")
+        if found is None:
+            return self.help, ""
+        label, more = found.groups()
+        return label, more[1:-1] if more[0] in "(（" else more
 
     def widget(self, value: Any = None, **options: Any) -> Any:
         """The Gradio component that fits it."""

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from souron.cli import predict
 from souron.kinds import signature
 from souron.studio import forms
+from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
 from souron.studio.shared import DIRECT, QUIET, Studio, command, same_thing, words
 from souron.utils import units
@@ -20,11 +21,11 @@ SAID_HERE = ("run", "n", "seed", "label", "given", "out")  # of generate, in wid
 
 
 class Drawing:
-    """The form of one run. ``job`` takes the id of the job that draws, ``same`` what does the same
+    """The form of one run. ``watch`` shows the job that draws, ``same`` says what does the same
     without the page."""
 
     def __init__(
-        self, studio: Studio, run: str, system: Any, labels: Sequence[str], job: Any, same: Any
+        self, studio: Studio, run: str, system: Any, labels: Sequence[str], watch: Watch, same: Any
     ) -> None:
         import gradio as gr
 
@@ -60,7 +61,7 @@ class Drawing:
         studio.blocks.load(says(lambda: self.the_same(*proposed)), None, same, **QUIET, **DIRECT)
         for widget in form:
             widget.change(says(self.the_same), form, same, **QUIET, **DIRECT)
-        go.click(says(self.begin), form, job, **QUIET, **DIRECT)
+        watch.follow(go.click(says(self.begin), form, watch.job, **QUIET, **DIRECT))
 
     def proposed(self) -> list[Any]:
         """What the form holds at first."""

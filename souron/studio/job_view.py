@@ -14,7 +14,7 @@ from markupsafe import Markup
 from souron import registry
 from souron.studio import naming
 from souron.studio.jobs import ALIVE, Job, state_name
-from souron.studio.shared import QUIET, Studio, table, trouble
+from souron.studio.shared import DIRECT, QUIET, Studio, table, trouble
 from souron.utils import units
 from souron.utils.messages import UserError, _
 
@@ -38,7 +38,8 @@ def phase_name(phase: str) -> str:
 
 @dataclass
 class Watch:
-    """The components that show one job. Build it where it is to stand; ``job`` is its id."""
+    """The components that show one job. Build it where it is to stand; ``job`` is its id, and every
+    event that changes it goes through ``follow``."""
 
     studio: Studio
     outcome: Callable[[Studio, Job], str]  # what a finished job shows
@@ -49,7 +50,7 @@ class Watch:
         import gradio as gr
 
         self.job = gr.State("")
-        drawn = gr.State(None)  # what stands on the page: (id, state, number of looks)
+        self.drawn = gr.State(None)  # what stands on the page: (id, state, number of looks)
         self.live = gr.HTML(elem_classes="live")
         self.pictures = gr.HTML()
         with gr.Row():
@@ -57,13 +58,18 @@ class Watch:
             self.resume = gr.Button(_("Go on"), variant="primary", visible=False)
         self.result = gr.HTML()
         clock = gr.Timer(1.0, active=False)
-        self.parts = [self.live, self.pictures, self.stop, self.resume, self.result, drawn, clock]
+        self.parts = [self.live, self.pictures, self.stop, self.resume, self.result, self.drawn,
+                      clock]  # fmt: skip
 
         says = self.studio.says
-        clock.tick(says(self.update), [self.job, drawn], self.parts, **QUIET)
-        self.job.change(says(self.update), [self.job, drawn], self.parts, show_progress="hidden")
+        clock.tick(says(self.update), [self.job, self.drawn], self.parts, **QUIET)
         self.stop.click(says(self.ask_to_stop), self.job, self.live, show_progress="hidden")
-        self.resume.click(says(self.go_on), self.job, self.job, show_progress="hidden")
+        self.follow(self.resume.click(says(self.go_on), self.job, self.job, **QUIET))
+
+    def follow(self, event: Any) -> Any:
+        """After that event another job is shown: outside of Gradio's queue nothing else tells."""
+        look = self.studio.says(self.update)
+        return event.success(look, [self.job, self.drawn], self.parts, **QUIET, **DIRECT)
 
     def latest(self, query: dict[str, str]) -> str:
         """The id of the job that the address names, else of the one at work, else of the newest
@@ -218,9 +224,9 @@ class Estimate:
         self.go = gr.Button(go, variant="primary")
         self.clock = gr.Timer(1.0, active=False)
 
-    def connect(self, read: Callable[..., list[str]], form: list[Any], job: Any) -> None:
-        """``read`` makes the command's words of what ``form`` holds; ``job`` takes the id of what
-        was started."""
+    def connect(self, read: Callable[..., list[str]], form: list[Any], watch: Watch) -> None:
+        """``read`` makes the command's words of what ``form`` holds; ``watch`` shows what was
+        started."""
         import gradio as gr
 
         says, asked = self.studio.says, gr.State(None)  # (words, id of the job that finds out)
@@ -238,7 +244,7 @@ class Estimate:
         for widget in form:
             widget.change(self.begin, None, self.clock, **QUIET)
         self.clock.tick(says(look), [asked, *form], [asked, self.answer, self.clock], **QUIET)
-        self.go.click(says(go), form, job, **QUIET).success(
+        watch.follow(self.go.click(says(go), form, watch.job, **QUIET)).then(
             says(self.drop), asked, [asked, self.answer, self.clock], **QUIET
         )
 

@@ -63,7 +63,7 @@ def budget(text: str) -> str:
     if unit == "h":
         return _("{count} h").format(count=shown)
     if unit == "ep":
-        return _("{count} times through the data").format(count=shown)
+        return _("{count} × all of the data").format(count=shown)
     return _("{count} examples").format(count=units.count(amount))
 
 

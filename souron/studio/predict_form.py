@@ -18,6 +18,7 @@ from souron.runs import folder as run_folder
 from souron.studio import answers, run_list, samples, widgets
 from souron.studio.answers import Answer, told
 from souron.studio.generate_form import Drawing, awake, spelt
+from souron.studio.job_view import Watch
 from souron.studio.model_cache import is_path, models
 from souron.studio.shared import DIRECT, QUIET, Studio, command, here, same_thing, words
 from souron.tasks.classify import Classifier
@@ -75,8 +76,8 @@ def works(project: Path, name: str) -> bool:
     return hasattr(system, "predict") or hasattr(system, "drawing")
 
 
-def build(studio: Studio, name: str, job: Any, same: Any) -> None:
-    """Build what there is to do with it. ``job`` takes the id of a job that draws, ``same`` what
+def build(studio: Studio, name: str, watch: Watch, same: Any) -> None:
+    """Build what there is to do with it. ``watch`` shows the job that draws, ``same`` says what
     does the same without the page."""
     import gradio as gr
 
@@ -91,7 +92,7 @@ def build(studio: Studio, name: str, job: Any, same: Any) -> None:
     if asked is not None:
         Predicting(studio, source, asked, same)
     elif hasattr(source.system, "drawing"):
-        Drawing(studio, source.name, source.system, source.labels, job, same)
+        Drawing(studio, source.name, source.system, source.labels, watch, same)
     else:
         gr.HTML(silent(studio))
         studio.blocks.load(lambda: "", None, same, **QUIET, **DIRECT)

@@ -84,13 +84,13 @@ def page(studio: Studio) -> None:
     says = studio.says
     for widget in form:
         widget.change(says(changed), form, same, show_progress="hidden")
-    estimate.connect(read, form, watch.job)
+    estimate.connect(read, form, watch)
 
     def opened(query: dict[str, str]) -> list[Any]:
         job = watch.latest(query)
         return [*filled(studio, query, job, further), job]
 
-    studio.opened(opened, [*form, watch.job]).then(
+    watch.follow(studio.opened(opened, [*form, watch.job])).then(
         says(changed), form, same, show_progress="hidden"
     ).then(estimate.begin, None, estimate.clock, show_progress="hidden")
 

@@ -94,10 +94,10 @@ def page(studio: Studio) -> None:
 
         return says(start)
 
-    look.click(starting(look_words), form, watch.job, **QUIET)
-    check.click(starting(check_words), form, watch.job, **QUIET)
-    clean.click(starting(clean_words), form, watch.job, **QUIET)
-    anonymise.click(starting(anonymise_words), [data, out], watch.job, **QUIET)
+    watch.follow(look.click(starting(look_words), form, watch.job, **QUIET))
+    watch.follow(check.click(starting(check_words), form, watch.job, **QUIET))
+    watch.follow(clean.click(starting(clean_words), form, watch.job, **QUIET))
+    watch.follow(anonymise.click(starting(anonymise_words), [data, out], watch.job, **QUIET))
 
     def chosen(*values: Any) -> list[Any]:
         files = str(values[0] or "").strip() not in load.names()
@@ -115,7 +115,7 @@ def page(studio: Studio) -> None:
     for widget in form:
         widget.change(says(chosen), form, [about, same, *buttons], **QUIET)
     files.upload(says(bring), files, [files, data, came, *uploads.parts], show_progress_on=came)
-    studio.opened(
+    opened = studio.opened(
         lambda query: [
             # without a wish nothing is chosen anew: somebody may have brought files meanwhile
             gr.update(choices=own_data.choices(studio), **wished(query)),
@@ -124,7 +124,8 @@ def page(studio: Studio) -> None:
             *uploads.draw(),
         ],
         [data, *reading, watch.job, *uploads.parts],
-    ).then(says(chosen), form, [about, same, *buttons], **QUIET)
+    )
+    watch.follow(opened).then(says(chosen), form, [about, same, *buttons], **QUIET)
 
 
 def wished(query: dict[str, str]) -> dict[str, Any]:

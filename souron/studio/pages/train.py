@@ -88,13 +88,13 @@ def page(studio: Studio) -> None:
     system.change(says(described), system, idea, show_progress="hidden")
     for widget in (system, size):
         widget.change(says(startable), [system, size, start], start, show_progress="hidden")
-    estimate.connect(read, form, watch.job)
+    estimate.connect(read, form, watch)
 
     def opened(query: dict[str, str]) -> list[Any]:
         job = watch.latest(query)
         return [*filled(studio, query, job, further), job]
 
-    studio.opened(opened, [*form, watch.job]).then(
+    watch.follow(studio.opened(opened, [*form, watch.job])).then(
         says(changed), form, same, show_progress="hidden"
     ).then(estimate.begin, None, estimate.clock, show_progress="hidden")
 

@@ -38,10 +38,11 @@ def page(studio: Studio) -> None:
 
     says = studio.says
     build = gr.render(chosen, triggers=[chosen.change], **QUIET, **DIRECT)
-    build(says(lambda name: use(studio, name, watch.job, same)))
+    build(says(lambda name: use(studio, name, watch, same)))
     watch = Watch(studio, generate_form.outcome, ("generate",))
     same = gr.HTML()
-    chosen.change(says(lambda name: generate_form.latest(studio, name)), chosen, watch.job, **QUIET)
+    latest = says(lambda name: generate_form.latest(studio, name))
+    watch.follow(chosen.change(latest, chosen, watch.job, **QUIET))
     studio.opened(lambda query: offer(studio, query), [chosen, empty])
 
 
@@ -98,12 +99,12 @@ def ready() -> list[tuple[str, str]]:
     return found
 
 
-def use(studio: Studio, name: str | None, job: Any, same: Any) -> None:
+def use(studio: Studio, name: str | None, watch: Watch, same: Any) -> None:
     """See ``predict_form.build``."""
     if name:
         from souron.studio import predict_form
 
-        predict_form.build(studio, name, job, same)
+        predict_form.build(studio, name, watch, same)
 
 
 def nothing(studio: Studio) -> Markup:
