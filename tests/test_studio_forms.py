@@ -4,6 +4,7 @@ import asyncio
 import socket
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from souron.cli import train as commands
 from souron.data import called
 from souron.hub import fetch
-from souron.studio import forms, naming, own_data
+from souron.studio import forms, naming, own_data, sent
 from souron.studio.job_view import Estimate, Watch
 from souron.studio.jobs import Jobs
 from souron.studio.pages import compare, train
@@ -268,3 +269,37 @@ def test_a_run_on_a_cleaned_table_is_called_after_its_folder():
     assert [called.folder(name) for name in ("digits", "photos/", "a/labels.csv")] == [
         "digits", "photos", "labels.csv",
     ]  # fmt: skip
+
+
+# files that a page sent
+
+
+@pytest.mark.parametrize("name", ['a "quoted" <b>.png', "写真 #1?.png", "%22.png"])
+def test_a_file_keeps_the_name_that_it_had(tmp_path, name):
+    (tmp_path / "a%22.png").write_bytes(b"picture")
+    given = SimpleNamespace(path=str(tmp_path / "a%22.png"), orig_name=name)
+    for _time in range(2):
+        found = Path(sent.place(given))
+        assert found.name == name and found.read_bytes() == b"picture"
+    assert sent.places([given]) == [str(found)] and sent.places(None) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x.png", "/etc/passwd", "a\\b.png", ".hidden", "..", "", "a\0b", "x\n.png", "x" * 300],
+)
+def test_a_name_leads_nowhere(tmp_path, name):
+    path = tmp_path / "sent" / "a.png"
+    path.parent.mkdir()
+    path.write_bytes(b"picture")
+    assert sent.place(SimpleNamespace(path=str(path), orig_name=name)) == str(path)
+    assert [each.name for each in tmp_path.rglob("*")] == ["sent", "a.png"]
+
+
+def test_what_was_sent_is_not_opened_also_after_an_update():
+    """Gradio makes a component anew, of its class, when it is updated."""
+    made = built(lambda _blocks: sent.received(gr.Image(type="filepath")))
+    again = made.__class__(**made.constructor_args, render=False)
+    assert again.preprocess(SimpleNamespace(path="x.png", orig_name="x.png")) == "x.png"
+    assert isinstance(again, gr.Image) and again.get_block_name() == "image"
+    assert gr.Image(render=False).preprocess(None) is None and type(again) is not gr.Image

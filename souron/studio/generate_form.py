@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from souron.cli import predict
 from souron.kinds import signature
-from souron.studio import forms
+from souron.studio import forms, sent
 from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
 from souron.studio.shared import DIRECT, QUIET, Studio, command, same_thing, words
@@ -49,8 +49,7 @@ class Drawing:
             label=_("a picture to complete"), type="filepath", image_mode=None, height=240,
             sources=["upload", "clipboard"], visible=bool(getattr(system, "completes", False)),
         )  # fmt: skip
-        # Gradio would open the file itself, without limits: only its place is wanted
-        given.preprocess = place  # type: ignore[method-assign, assignment]
+        sent.received(given)
         own = [widgets.option(each) for each in self.own.values()]
         with gr.Accordion(_("More options"), open=False):
             more = [field.widget() for field in self.further.values()]
@@ -105,11 +104,6 @@ def awake(components: Sequence[Any]) -> list[Any]:
         if getattr(component, "interactive", False) is None:
             component.interactive = True
     return list(components)
-
-
-def place(sent: Any) -> str | None:
-    """Of the file that was sent."""
-    return sent.path if sent else None
 
 
 def spelt(options: Mapping[str, Any]) -> dict[str, str]:

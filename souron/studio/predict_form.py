@@ -15,7 +15,7 @@ from souron.hub import fetch, weights
 from souron.kinds import signature
 from souron.kinds.picture import Picture
 from souron.runs import folder as run_folder
-from souron.studio import answers, run_list, samples, widgets
+from souron.studio import answers, run_list, samples, sent, widgets
 from souron.studio.answers import Answer, told
 from souron.studio.generate_form import Drawing, awake, spelt
 from souron.studio.job_view import Watch
@@ -158,8 +158,7 @@ class Predicting:
                 self.ask_one = gr.Button(_("Predict"), variant="primary", interactive=False)
             with gr.Tab(_("files"), id="files"):
                 self.files = gr.File(label=", ".join(kind.formats), file_count="multiple")
-                # Gradio would leave an empty file behind for each: only their places are wanted
-                self.files.preprocess = places  # type: ignore[method-assign, assignment]
+                sent.received(self.files, many=True)
                 self.ask_files = gr.Button(_("Predict each"), variant="primary")
             with gr.Tab(_("a folder"), id="folder"):
                 self.folder = gr.Textbox(
@@ -351,8 +350,3 @@ class Predicting:
             f"import souron\nmodel = souron.load({loaded})\nprint(model({', '.join(said)}))",
             (_("for other programs, over HTTP"), command(words("serve", [name], published))),
         )
-
-
-def places(sent: Any) -> list[str]:
-    """Of the files that were sent."""
-    return [each.path for each in sent] if sent else []

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from souron.cli import data as cli_data
 from souron.data import called, load
-from souron.studio import forms, own_data, trash
+from souron.studio import forms, own_data, sent, trash
 from souron.studio import uploads as studio_uploads
 from souron.studio.confirm import Confirm
 from souron.studio.data_view import MOST_NAMED, answered, outcome, subject
@@ -58,6 +58,7 @@ def page(studio: Studio) -> None:
                 file_count="multiple", label=_("a zip of a folder, or pictures and tables"),
                 height=140,
             )  # fmt: skip
+            sent.received(files, many=True)
             came = gr.HTML()
             data = gr.Dropdown(
                 [], value=DEFAULT, allow_custom_value=True, label=_("data"),
