@@ -161,13 +161,13 @@ def undertrained(record: "ComparisonRecord") -> list[str]:
         for row in record.rows
         if row.examples_seen
     }
-    told = [f"{system} {n:.2g}" for system, n in times.items() if n < FEW_TIMES]
+    told = [f"{system} {n:.2g} ×" for system, n in times.items() if n < FEW_TIMES]
     if not told:
         return []
     return [
         _(
-            "Hardly trained: how often each training case was seen is {times} times. A larger "
-            "budget may turn the order round."
+            "Hardly trained. So often was each training case seen: {times}. A larger budget may "
+            "turn the order round."
         ).format(times=_(", ").join(told))
     ]
 
