@@ -102,7 +102,7 @@ def compare(page: Any, studio: str, language: str) -> None:
     page.goto(f"{studio}compare?systems=mlp,cnn")
     go = f"button:text-is('{said('Start comparing', language)}'):not([disabled])"
     page.click(go)
-    page.wait_for_selector("section.job:not(.done)")
+    page.wait_for_selector(".verdict", state="detached")
     page.wait_for_selector(".verdict", timeout=300_000)
 
 

@@ -429,6 +429,7 @@ def test_train_json_is_one_object_and_nothing_else_on_stdout(
     assert out.count("\n") == 1
     assert set(found) == {
         "run", "system", "data", "measures", "train_seconds", "forecast", "outcome", "skipped",
+        "notes",
     }  # fmt: skip
     assert set(found["measures"]["accuracy"]) == {"value", "low", "high", "n", "groups"}
     assert "training" in err

@@ -79,7 +79,7 @@ def test_changed_training_pictures_are_refused_though_the_training_data_is_gone(
 ):
     record = train(own)
     shutil.rmtree(own)
-    assert evaluate.examine(record.folder, others(drawn, tmp_path / "new", change, 0)).notes == ()
+    assert evaluate.examine(record.folder, others(drawn, tmp_path / "new", change, 0)).notes == []
     half = others(drawn, tmp_path / "half", change)
     with pytest.raises(UserError) as trouble:
         evaluate.examine(record.folder, half)

@@ -26,6 +26,7 @@ from souron.evaluation.answers import Trainings
 from souron.report import comparison as comparison_page
 from souron.report import plots, report
 from souron.report.sections import classify as classify_section
+from souron.report.sections import generate as generate_section
 from souron.runs.record import ComparisonRecord, Cost, RunRecord
 from souron.stats import intervals
 from souron.stats import verdict as stats_verdict
@@ -219,6 +220,21 @@ def test_a_classifiers_report_has_all_sections_and_only_itself(run):
     assert "+20 %" in reader.text and "-10 %" in reader.text  # outcome against forecast
     assert "the file is cut short" in reader.text
     assert registry.entries()["resnet"].idea in reader.text
+
+
+def test_what_guessing_would_reach_is_said(run, cases):
+    """Of three even classes a third; the best of a comparison is judged likewise."""
+    most = cases.target.bincount().max().item() / len(cases)
+    for right, told in (
+        (most, "No better than guessing."), (most + 0.01, "cannot be told from guessing"),
+        (0.99, ""),
+    ):  # fmt: skip
+        found = Measure(right, right - 0.1, right + 0.1, 60)
+        text = " ".join(classify_section.notes(replace(run, measures={"accuracy": found})))
+        assert told in text and ("Always answering" in text) == bool(told)
+    sure = classify_section.chance(most + 0.05, most + 0.01, cases, "mlp")
+    assert "Even the best, mlp: Barely better than guessing." in sure[0]
+    assert classify_section.chance(1.0, 0.9, None) == []
 
 
 def test_a_large_test_set_is_not_called_small(run):
@@ -444,6 +460,41 @@ def test_a_comparisons_report_has_all_sections_and_only_itself(comparison):
     assert comparison.sentence in reader.text and "<b>mlp</b>" not in text
     assert text.index("resnet18 leads") < text.index("<h2")
     assert "souron compare resnet18 cnn" in reader.text
+
+
+def test_a_comparison_of_the_hardly_trained_says_so(comparison):
+    """Each has seen 60 000 examples."""
+    assert comparison_page.undertrained(replace(comparison, train=6000)) == []
+    [told] = comparison_page.undertrained(replace(comparison, train=50_000))
+    assert "resnet18 1.2" in told
+    found = replace(comparison, train=50_000)
+    text = report.comparison_report(found).read_text(encoding="utf-8")
+    assert text.index("Hardly trained") < text.index("<h2") and found.as_json()["notes"] == [
+        told, *found.notes[1:]]  # fmt: skip
+
+
+def test_a_legend_names_each_system_once():
+    losses = [{"examples": n, "loss generator": 1 / n, "loss critic": 2 / n} for n in (1, 2, 3)]
+    named = []
+
+    def legend(figure, axes, columns):
+        named.extend(axes.get_legend_handles_labels()[1])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "add_legend", legend)
+        plots.learning_curves({"gan": [losses], "vae": [losses]}, "", "examples")
+        assert named == ["gan", "vae"]
+        named.clear()
+        plots.learning_curves({"gan": [losses]}, "", "examples")
+        assert named == ["critic", "generator"]
+
+
+def test_precision_of_what_is_like_no_picture_is_explained():
+    told = generate_section.empty_precision({"precision": 1.0, "coverage": 0.01}, "gan")
+    assert told.startswith("gan: Precision 100") and "no praise" in told
+    assert generate_section.empty_precision({"precision": 1.0, "coverage": 0.9}) == ""
+    assert generate_section.empty_precision({"precision": 0.2, "coverage": 0.01}) == ""
+    assert generate_section.empty_precision({}) == ""
 
 
 def test_a_comparison_of_what_is_not_classified_leaves_out_the_labels(comparison):

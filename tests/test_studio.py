@@ -22,7 +22,16 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def server(tmp_path):
+    """Of a test that leaves something behind."""
     with browsing.serving(tmp_path) as started:
+        yield started
+    assert not any("Traceback" in line for line in started.lines), "".join(started.lines)
+
+
+@pytest.fixture(scope="module")
+def looked_at(tmp_path_factory):
+    """Of the tests that look and start nothing."""
+    with browsing.serving(tmp_path_factory.mktemp("studio")) as started:
         yield started
     assert not any("Traceback" in line for line in started.lines), "".join(started.lines)
 
@@ -32,13 +41,15 @@ def button(text: str, language: str = "en") -> str:
     return f"button:text-is('{said(text, language)}'):not([disabled])"
 
 
-def set_budget(page, label: str, budget: str, start: str, language: str) -> None:
-    """Change the budget once the page's own forecast is there, and see that forecast go."""
-    go = page.locator(button(start, language))
-    go.wait_for()
-    page.get_by_label(said(label, language)).first.fill(budget)
+def fill(page, label: str, text: str, language: str) -> None:
+    page.get_by_label(said(label, language)).first.fill(text)
     page.keyboard.press("Enter")
-    go.wait_for(state="detached")
+    page.keyboard.press("Tab")
+
+
+def same_as(line: str) -> str:
+    """What does the same without the page, which is folded."""
+    return f"#page .same pre:text('{line}')"
 
 
 def nothing_wrong(visit) -> None:
@@ -56,13 +67,16 @@ def test_from_data_to_a_verdict(language, server, photos):
         page.goto(f"{home}data")
         page.locator("input[type=file]").first.set_input_files(archive)
         page.wait_for_selector(".outcome")
-        page.click(button("Check", language))
+        page.get_by_text(said("Clean it, or anonymise it", language)).click()
+        clean = said("Check, and write a table without broken files and copies", language)
+        page.click(button(clean, language))
         page.wait_for_selector("#page iframe")
         keep(page, f"{language}-1-doctor")
 
         page.click(f"a:text-is('{said('Train on it', language)}')")
-        set_budget(page, "budget", "12s", "Start training", language)
-        page.click(button("What will it take?", language))
+        assert "checked.csv" in page.url  # without what the check found
+        fill(page, "budget", "12s", language)
+        page.locator(".estimate strong").wait_for()
         page.click(button("Start training", language))
         page.wait_for_selector("img.plot")
         keep(page, f"{language}-2-training")
@@ -77,8 +91,7 @@ def test_from_data_to_a_verdict(language, server, photos):
         keep(page, f"{language}-4-predicted")
 
         page.goto(f"{home}compare?systems=mlp_tiny,cnn_tiny")
-        set_budget(page, "budget of each", "1s", "Start comparing", language)
-        page.click(button("What will it take?", language))
+        fill(page, "budget of each", "1s", language)
         page.click(button("Start comparing", language))
         page.wait_for_selector(".verdict")
         assert "mlp_tiny" in page.inner_text(".verdict")
@@ -149,48 +162,114 @@ def test_a_training_outlives_the_page_and_the_server(tmp_path):
     assert receipt.stat().st_size > 500
 
 
+def everything_open(page) -> None:
+    """Every part of the form that is folded."""
+    page.wait_for_timeout(500)
+    for folded in page.locator("#page button.label-wrap:not(.open)").all():
+        folded.click()
+
+
+def test_with_everything_open_start_starts(server):
+    """Gradio sends an empty field for a number as 0, which a command refuses."""
+    with browsing.visiting() as visit:
+        page = visit.page
+        page.goto(f"{server.address}/en/train?system=gan_tiny")
+        page.locator("#page .card h2", has_text="gan").wait_for()
+        everything_open(page)
+        page.get_by_label("batch size").wait_for()
+        fill(page, "budget", "1ep", "en")
+        page.click(button("Start training"))
+        page.wait_for_selector("text=What came out")
+        page.click("a:text-is('Use it')")
+        page.wait_for_selector(button("Draw"))
+        everything_open(page)
+        page.click(button("Draw"))
+        page.wait_for_selector(".drawn img")
+        page.goto(f"{server.address}/en/compare?systems=mlp_tiny,cnn_tiny")
+        page.wait_for_selector(":text('mlp_tiny')")
+        everything_open(page)
+        page.get_by_label("batch size").wait_for()
+        fill(page, "budget of each", "1ep", "en")
+        page.click(button("Start comparing"))
+        page.wait_for_selector(".verdict")
+        nothing_wrong(visit)
+
+
 @pytest.mark.parametrize("language", ["en", "ja"])
-def test_what_went_wrong_is_said_until_it_is_closed(language, server):
+def test_what_went_wrong_is_said_until_it_is_closed_or_done_better(language, looked_at):
     with browsing.visiting(language) as visit:
         page = visit.page
-        page.goto(f"{server.address}/{language}/train?system=mlp_tiny")
-        go = page.locator(button("Start training", language))
-        go.wait_for()
-        page.get_by_label(said("data", language)).first.fill("/etc")
-        page.keyboard.press("Enter")
-        go.wait_for(state="detached")  # the forecast was about other data
-        page.click(button("What will it take?", language))
+        page.goto(f"{looked_at.address}/{language}/train?system=mlp_tiny")
+        page.locator("#page .card h2", has_text="mlp").wait_for()
+        fill(page, "data", "/etc", language)
+        page.click(button("Start training", language))
         wrong = page.get_by_role("alert").filter(has_text=said("This did not work", language))
         wrong.locator("dl").get_by_text("/etc").first.wait_for()
         keep(page, f"{language}-wrong")
         wrong.get_by_label(said("close", language)).click()
         wrong.wait_for(state="hidden")
+        page.click(button("Start training", language))
+        wrong.wait_for()
+        page.click("#page button.label-wrap")
+        wrong.wait_for(state="hidden")
 
 
-def test_two_browsers_share_nothing_but_the_runs(server):
+def test_light_or_dark_is_that_of_the_report_too(server):
+    place = server.folder / "runs" / "classify" / "some"
+    place.mkdir(parents=True)
+    (place / "args.yaml").write_text("system: cnn\ndata: digits\n")
+    style = Path(souron.__file__).parent / "report" / "templates" / "style.css"
+    (place / "report.html").write_text(
+        f'<html lang="ja"><style>{style.read_text()}</style><h1>report</h1>'
+    )
+    with browsing.visiting() as visit:
+        page = visit.page
+        page.goto(f"{server.address}/en/runs?run=classify/some")
+        with page.expect_popup() as opened:
+            page.click("a:text-is('The report on a page of its own')")
+        alone = opened.value
+        colours = []
+        for shown in (page, alone):
+            heading = shown.frame_locator("#page iframe").locator("h1")
+            for _look in range(2):
+                heading.wait_for()
+                colours.append(heading.evaluate("h => getComputedStyle(h).color"))
+                shown.click("[data-dark]")
+                shown.wait_for_timeout(500)
+        assert colours[0] != colours[1]
+        assert set(colours) == set(colours[:2])
+        assert "Japanese" in alone.inner_text(".remark") or "日本語" in alone.inner_text(".remark")
+        alone.click("a[data-language=ja]")
+        assert alone.url.endswith("/report/ja/classify/some")
+        alone.locator("#page iframe").wait_for()
+        assert alone.locator(".remark").count() == 0  # the report is in the reader's language
+        nothing_wrong(visit)
+
+
+def test_two_browsers_share_nothing_but_the_runs(looked_at):
     with browsing.visiting() as mine:
-        mine.page.goto(f"{server.address}/en/train?system=vit&data=fashion")
-        mine.page.wait_for_selector(":text('souron train vit data=fashion')")
+        mine.page.goto(f"{looked_at.address}/en/train?system=vit&data=fashion")
+        mine.page.wait_for_selector(same_as("souron train vit data=fashion"), state="attached")
         other = mine.page.context.browser.new_context().new_page()
-        other.goto(f"{server.address}/en/train")
-        other.wait_for_selector(":text('souron train cnn data=digits')")
-        assert "vit" not in other.inner_text("#page .same")
+        other.goto(f"{looked_at.address}/en/train")
+        other.wait_for_selector(same_as("souron train cnn data=digits"), state="attached")
+        assert "vit" not in other.text_content("#page .same")
 
 
 @pytest.mark.parametrize("name", ["train", "compare"])
-def test_which_pictures_are_of_one_patient_is_told_to_the_next_page(name, server, photos):
+def test_which_pictures_are_of_one_patient_is_told_to_the_next_page(name, looked_at):
     """Else the parts that the doctor found clean would share patients after all."""
     with browsing.visiting() as visit:
-        visit.page.goto(f"{server.address}/en/{name}?data={photos}&group=case[0-9]")
-        visit.page.locator("#page .same").get_by_text("group=case[0-9]").wait_for()
+        visit.page.goto(f"{looked_at.address}/en/{name}?data=photos&group=case[0-9]")
+        visit.page.wait_for_selector(same_as("group=case[0-9]"), state="attached")
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_whole_and_accessible(name, server):
+def test_a_page_is_whole_and_accessible(name, looked_at):
     """In Japanese and dark, in English and light: nothing from outside, no finding of weight."""
     for language, dark in (("en", False), ("ja", True)):
         with browsing.visiting(language, dark) as visit:
-            found = browsing.axe(visit, server, language, name)
+            found = browsing.axe(visit, looked_at, language, name)
             grave = [one for one in found if one["impact"] in ("serious", "critical")]
             assert not grave, "\n".join(
                 f"{one['id']}: {node['html'][:200]}\n{node['failureSummary']}"
@@ -202,10 +281,10 @@ def test_a_page_is_whole_and_accessible(name, server):
             nothing_wrong(visit)
 
 
-def test_a_page_fits_a_telephone(server):
+def test_a_page_fits_a_telephone(looked_at):
     with browsing.visiting(width=390) as visit:
         for name in ("", *PAGES[1:]):
-            visit.page.goto(f"{server.address}/en/{name}")
+            visit.page.goto(f"{looked_at.address}/en/{name}")
             visit.page.wait_for_selector("h1")
             visit.page.wait_for_timeout(800)
             wide = visit.page.evaluate("document.documentElement.scrollWidth")
@@ -216,18 +295,21 @@ def test_the_keyboard_is_enough(server):
     with browsing.visiting() as visit:
         page = visit.page
         page.goto(f"{server.address}/en/train?system=mlp_tiny")
-        page.wait_for_selector(button("Start training"))
+        page.wait_for_selector(same_as("souron train mlp_tiny"), state="attached")
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip"
         page.keyboard.press("Enter")
         for _press in range(40):
             page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.type") == "radio":  # it is seen where one is
+                outline = "getComputedStyle(document.activeElement).outlineStyle"
+                assert page.evaluate(outline) == "solid"
             if page.evaluate("document.activeElement.innerText") == "Start training":
                 break
         page.keyboard.press("Enter")
         page.wait_for_selector("section.job")
         assert page.locator("[role=listbox]").count() == 0  # no list stays open behind it
-        page.wait_for_selector(":text('souron train mlp_tiny data=digits')")
+        page.wait_for_selector(":text('train mlp_tiny on digits')")
 
 
 def test_a_system_dropped_in_as_one_file_is_there(tmp_path):
@@ -247,7 +329,8 @@ def test_a_system_dropped_in_as_one_file_is_there(tmp_path):
             visit.page.goto(f"{server.address}/en/")
             card = visit.page.locator("li.card", has_text="logistic")
             card.get_by_text("Train", exact=True).click()
-            visit.page.wait_for_selector(":text('souron train logistic data=digits')")
+            line = same_as("souron train logistic data=digits")
+            visit.page.wait_for_selector(line, state="attached")
             nothing_wrong(visit)
     finally:
         server.end()

@@ -13,7 +13,7 @@ import typer.main
 
 from souron.cli import app, arguments, main
 from souron.data import load
-from souron.studio import data_view, jobs
+from souron.studio import data_view, jobs, own_data
 from souron.studio.jobs import Jobs
 from souron.studio.pages import data
 from souron.studio.paths import Roots
@@ -46,7 +46,7 @@ def packed(folder, name="写真.zip"):
 def ended(studio, words, result, code=0, error=None):
     """A job that ended so."""
     job = studio.jobs.start(words, studio.language)
-    job.note["over"] = "failed" if code else "done"
+    job.note["over"] = "failed" if error else "done"
     jobs.write(job.place / "result.json", result)
     said = {"error": error} if error else {}
     line = json.dumps({"time": 0, "ended": code, **said})
@@ -70,7 +70,7 @@ def meant(words):
     ]
 
 
-FORM = (None, "", "")  # imgsz, group, window
+FORM = ("", "", "")  # imgsz, group, window
 
 # what comes in
 
@@ -105,8 +105,8 @@ def test_an_upload_becomes_the_chosen_data_and_the_command_reads_it(studio, phot
 
 
 def test_a_form_becomes_the_words_of_the_command(english, photos):
-    assert data.look_words(english, " digits ", 32.0, "", None) == ["data", "digits", "imgsz=32"]
-    asked = (64, "(\\d+) ", "40,400")
+    assert data.look_words(english, " digits ", "32", "", None) == ["data", "digits", "imgsz=32"]
+    asked = ("64", "(\\d+) ", "40,400")
     assert data.look_words(english, "photos", *asked) == [
         "data", "photos", "imgsz=64", "group=(\\d+) ", "window=40,400",
     ]  # fmt: skip
@@ -187,7 +187,7 @@ def test_the_anonymous_copy_is_a_new_folder_within_the_roots(english, photos):
 
 
 def test_the_same_in_the_terminal_and_in_python(english, photos):
-    shown = str(data.shown(english, ("photos", 32, "none", "")))
+    shown = str(data.shown(english, ("photos", "32", "none", "")))
     assert "souron data photos imgsz=32 group=none\nsouron data check photos group=none" in shown
     assert "load.load(&#39;photos&#39;, side=32, group=&#39;none&#39;)" in shown
     assert "check" not in data.shown(english, ("digits", *FORM))
@@ -207,9 +207,8 @@ def test_the_doctor_of_hostile_names_shows_them_as_text(studio, photos, capsys):
     assert code == 3
     watch = watching(studio)
     job = ended(studio, words, found, code)
-    shown = watch.failure(job, "failed") + watch.progress(job, "failed")
+    shown = watch.outcome(studio, job) + watch.progress(job, job.state)
     assert "<img" not in shown and 'sandbox="allow-popups"' in shown
-    assert 'class="job done"' in shown  # the doctor has done its work
     assert f'src="/runs/data/photos/check.html?job={job.id}"' in shown
     looked, code = answer(capsys, ["data", "photos"])
     assert code == 0 and HOSTILE in looked["labels"]
@@ -254,6 +253,8 @@ def test_the_cleaned_table_is_offered_once_it_is_there(studio, photos, capsys):
     job = ended(studio, words, found)
     shown = data_view.outcome(studio, job)
     assert f'href="/{studio.language}/data?data=photos%2Fchecked.csv"' in shown
+    assert f'href="/{studio.language}/train?data=photos%2Fchecked.csv"' in shown
+    assert "train?data=photos&#34;" not in shown and 'train?data=photos"' not in shown
     answer(capsys, data.look_words(studio, "photos/checked.csv", *FORM))
     Path("photos/checked.csv").unlink()
     assert "checked.csv" not in data_view.outcome(studio, job)
@@ -301,8 +302,9 @@ def test_a_page_opened_again_finds_the_newest_job_about_its_data(english, photos
 
 def test_it_is_said_which_data_sets_are_here(studio, monkeypatch):
     monkeypatch.setattr(load, "INSTALLED", Path("nowhere"))
-    named = {name: text for text, name in data.choices()}
-    assert "souron fetch mnist" in named["mnist"] and "souron fetch" not in named["digits"]
+    named = {name: text for text, name in own_data.choices(studio)}
+    assert own_data.where(load.names()["mnist"]) in named["mnist"]
+    assert own_data.where(load.names()["mnist"]) not in named["digits"]
     assert "/machine" in data.told(studio, "mnist") and "/machine" not in data.told(
         studio, "digits"
     )

@@ -57,6 +57,9 @@ if words[:1] == ["note"]:
     note("end")
 if words[:1] == ["die"]:
     os._exit(9)
+if words[:1] == ["find"]:
+    print(json.dumps({"findings": 5}))
+    end(3)
 if words[:1] == ["fail"]:
     end(3, {"code": "data", "found": "none", "expected": "some", "try": "data=digits"})
 if words[:1] in (["hold"], ["stubborn"]):
@@ -298,6 +301,24 @@ def test_a_process_that_died_and_one_that_failed_say_why(jobs):
     }  # fmt: skip
 
 
+def test_what_a_check_found_is_no_failure(jobs):
+    """Although its exit code says that it is grave."""
+    job = jobs.start(["data", "find"], "en", queued=False)
+    assert ended(job) == "done" and job.result == {"findings": 5}
+
+
+def test_an_estimate_leaves_no_trace(jobs, monkeypatch):
+    job = holding(jobs, "hold", "--forecast")
+    job.drop()
+    assert jobs.all() == [] and not job.place.exists() and job.process() is None
+    forgotten = holding(jobs, "hold", "--forecast")  # the page was closed meanwhile
+    jobs.advance()
+    assert jobs.all() == [forgotten]
+    monkeypatch.setattr(module, "LONGEST_ESTIMATE", 0.0)
+    jobs.advance()
+    assert jobs.all() == [] and forgotten.process() is None
+
+
 def test_a_process_that_cannot_be_started_is_a_failed_job(jobs, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "COMMAND", (str(tmp_path / "no such program"),))
     job = jobs.start(["train", "cnn"], "en")
@@ -317,7 +338,7 @@ def test_going_on_takes_up_the_folder_where_it_is_known(jobs, tmp_path, verb):
     job.stop()
     assert ended(job) == "stopped"
     again = job.resume()
-    assert again.words == [verb, "resume=runs/work", "workers=1"]
+    assert again.words == [verb, "resume=runs/work", "workers=1"] and again.meant == words
     assert (again.language, again.queued) == ("ja", False)
     assert ended(again) == "done"
 

@@ -22,6 +22,7 @@ from souron.kinds.picture import Picture
 from souron.runs import train
 from souron.studio import answers, model_cache, predict_form, samples, security
 from souron.studio.generate_form import Drawing, latest, outcome
+from souron.studio.job_view import Watch
 from souron.studio.jobs import Jobs
 from souron.studio.pages import use
 from souron.studio.paths import Roots
@@ -532,7 +533,7 @@ def draws(studio, drawing, project):
 
     def make():
         with studio.blocks:
-            parts = source.labels, gr.State(""), gr.HTML()
+            parts = source.labels, Watch(studio, outcome, ("generate",)), gr.HTML()
             return Drawing(studio, source.name, source.system, *parts)
 
     return looped(make)
@@ -603,7 +604,9 @@ def test_what_answers_nothing_says_so_and_what_to_do(studio, project):
     assert signature.signature(source.system) is None and not hasattr(source.system, "drawing")
     assert str(record.folder) in [name for _shown, name in use.choices(studio)]
     assert "answers nothing" in predict_form.silent(studio)
-    assert "/en/runs?run=" in predict_form.about(studio, source)
+    assert f"/report/en/{record.folder.parent.name}/{record.folder.name}" in predict_form.about(
+        studio, source
+    )
     assert not predict_form.works(project, source.name) and predict_form.works(
         project, run(project, "mlp")
     )
@@ -619,7 +622,8 @@ def test_the_page_is_built(studio, project, language):
         with use_language(language), studio.blocks:
             use.page(studio)
             for name in [*(name for _shown, name in use.choices(studio)), "classify/gone"]:
-                predict_form.build(studio, name, gr.State(""), gr.HTML())
+                watch = Watch(studio, outcome, ("generate",))
+                predict_form.build(studio, name, watch, gr.HTML())
         return str(studio.blocks.get_config_file())
 
     shown = looped(make)

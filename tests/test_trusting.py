@@ -166,12 +166,12 @@ def test_what_was_left_out_stands_in_report_and_receipt(clinic, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(run_train, "probe", lambda fit: forecast.Probe(1.0, look=0, held=0))
         record = train(clinic)
-    assert record.trainings == 11 and "learning-curve=2" in record.note
-    assert record.as_json()["note"] == record.note
+    assert record.trainings == 11 and "learning-curve=2" in record.reduced
+    assert record.reduced in record.as_json()["notes"]
     assert "learning-curve=2" in (record.folder / "report.html").read_text(encoding="utf-8")
     assert record.receipt["command"].endswith("folds=5 learning_curve=0")
     again = train(clinic, folds=5, learning_curve=0)
-    assert again.measures == record.measures and not again.note
+    assert again.measures == record.measures and not again.reduced
 
 
 def test_the_bar_of_a_cross_validation_never_runs_backward(clinic):

@@ -76,7 +76,7 @@ def data_(
             fix=f"souron data check {folder}",
         )
     with screen.err.status(_("reading data")) as status:
-        from souron.data import deidentify, load
+        from souron.data import called, deidentify, load
         from souron.report import report
 
         def told(done: int, total: int) -> None:
@@ -85,7 +85,7 @@ def data_(
         formats = ("vectors", *load.FORMATS)
         cases = load.load(data, imgsz, group, window, progress=told, formats=formats)
         held = deidentify.held(cases) if cases.pictures else {}
-        place = Path(project or "runs") / "data" / (Path(data).stem or "data")
+        place = Path(project or "runs") / "data" / (Path(called.folder(data)).stem or "data")
         page = report.data_page(cases, place) if cases.pictures else None
     count = Counter([] if cases.target is None else cases.target.tolist())
     labels = {label: count[i] for i, label in enumerate(cases.classes)}

@@ -72,7 +72,9 @@ Time = Annotated[
     str | None, Option(metavar="T", help=N_("training time: 90 (seconds), 90s, 5min, 1h"))
 ]
 Seed = Annotated[int | None, Option(min=0, metavar="N", help=N_("random seed (default 0)"))]
-Device = Annotated[str | None, Option(metavar="X", help=N_("auto, cpu, cuda, cuda:1, mps"))]
+Device = Annotated[
+    str | None, Option(metavar="X", help=N_("what computes: auto, cpu, cuda, cuda:1, mps"))
+]
 Workers = Annotated[int | None, Option(min=1, metavar="N", help=N_("cores to use (default all)"))]
 Resume = Annotated[
     str | None,

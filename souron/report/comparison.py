@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from souron import registry
+from souron.data.called import called
 from souron.registry import task_name
 from souron.report import plots
 from souron.report.page import (
@@ -26,6 +27,8 @@ from souron.utils.messages import N_, _
 if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord
 
+FEW_TIMES = 3  # that each training case was seen
+
 AUC = N_(
     "How often a case of a class is ranked above one of another class, whatever the threshold; the "
     "mean over the classes. Differences by DeLong's method, counting trainings and patients."
@@ -44,9 +47,9 @@ def comparison_report(record: "ComparisonRecord") -> Path:
         "equal": _("What was equal"),
         "receipt": _("Receipt"),
     }
+    record.notes = _notes(record)
     module = registry.section(record.task)
     sections = module.comparison(record) if module and hasattr(module, "comparison") else []
-    own = module.compared_notes(record) if module and hasattr(module, "compared_notes") else []
     measure, curves = record.measure, record.curves
     budget = Budget.parse(record.budget).share(record.folds)  # the curves are of one training
     follows = record.follows or measure
@@ -91,17 +94,12 @@ def comparison_report(record: "ComparisonRecord") -> Path:
     left_out = {heading_of.get(name, name) for name, part in parts.items() if not part}
     text = page(
         "comparison.html",
-        title=_("{count} systems on {data}").format(count=len(names), data=record.data)
+        title=_("{count} systems on {data}").format(count=len(names), data=called(record.data))
         if len(names) > 1
-        else _("{system} on {data}").format(system=names[0], data=record.data),
+        else _("{system} on {data}").format(system=names[0], data=called(record.data)),
         eyebrow=_("comparison at equal budget · {task}").format(task=task_name(record.task)),
         sentence=record.sentence,
-        notes=[
-            *leaks(record),
-            *filter(None, [record.patients]),
-            *([few_cases(record.cases)] if record.cases < SMALL_TEST else []),
-            *own,
-        ],
+        notes=record.notes,
         facts=[
             Fact(_("cases"), units.whole(record.cases)),
             Fact(_("budget of each"), budget_text(record.budget)),
@@ -144,6 +142,36 @@ def comparison_report(record: "ComparisonRecord") -> Path:
         **parts,
     )
     return write(record.folder / "report.html", text)
+
+
+def _notes(record: "ComparisonRecord") -> list[str]:
+    """What is to be known before the verdict is believed."""
+    module = registry.section(record.task)
+    own: list[str] = getattr(module, "comparison_notes", lambda _record: [])(record)
+    few = [few_cases(record.cases)] if record.cases < SMALL_TEST else []
+    patients = [record.patients] if record.patients else []
+    return [*leaks(record), *patients, *undertrained(record), *own, *few]
+
+
+def undertrained(record: "ComparisonRecord") -> list[str]:
+    """Which systems saw their training cases so seldom that the order may be that of their
+    speed."""
+    if not record.train:
+        return []
+    times = {
+        row.system: row.examples_seen / record.folds / record.train
+        for row in record.rows
+        if row.examples_seen
+    }
+    told = [f"{system} {n:.2g} ×" for system, n in times.items() if n < FEW_TIMES]
+    if not told:
+        return []
+    return [
+        _(
+            "Hardly trained. So often was each training case seen: {times}. A larger budget may "
+            "turn the order round."
+        ).format(times=_(", ").join(told))
+    ]
 
 
 def comparison_html(record: "ComparisonRecord") -> str:

@@ -72,6 +72,7 @@ def learning_curves(
     style_axes(panels[0], _against(against), _("training loss"))
     plots = [(panels[0], key) for key in losses] + [(panels[-1], looked)] * has_measure
     one = len(curves) == 1
+    named: set[str] = set()  # in the legend: a system may have several losses
     for panel, key in plots:
         place = losses.index(key) if one and key in losses else 0
         for index, (system, seeds) in enumerate(curves.items()):
@@ -83,10 +84,11 @@ def learning_curves(
                     **line_style(index + place),
                     linewidth=1.6 if number == 0 else 0.8,
                     alpha=1 if number == 0 else 0.6,
-                    label=label(name) if number == 0 else None,
+                    label=label(name) if number == 0 and name not in named else None,
                     marker="." if one else "",
                     markersize=4,
                 )
+            named.add(name)
     if has_measure:
         style_axes(panels[-1], _against(against), _validation(measure))
         _scale(panels[-1].yaxis, measure)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from souron import registry
+from souron.data.called import called
 from souron.data.dataset import Dataset
 from souron.report import plots
 from souron.report.page import (
@@ -45,6 +46,7 @@ def run_report(record: "RunRecord") -> Path:
 
     Sections without data are left out. Raises UserError where the folder cannot be written.
     """
+    record.notes = _notes(record)
     write(record.folder / "card.md", _card(record))
     sections = _of_task(record, "run")
     headings = {
@@ -59,10 +61,10 @@ def run_report(record: "RunRecord") -> Path:
     contents += [item for item in headings.items() if item[0] != "learning" or curve]
     text = page(
         "run.html",
-        title=_("{system} on {data}").format(system=record.system, data=record.data),
+        title=_("{system} on {data}").format(system=record.system, data=called(record.data)),
         eyebrow=registry.task_name(record.task),
         headline=_headline(record),
-        notes=_notes(record),
+        notes=record.notes,
         facts=_run_facts(record),
         contents=contents,
         sections=sections,
@@ -106,7 +108,7 @@ def run_html(record: "RunRecord") -> str:
 def _notes(record: "RunRecord") -> list[str]:
     cases = record.parts.get("test", 0)
     few = [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
-    notes = [note for note in (record.patients, record.note) if note]
+    notes = [note for note in (record.patients, record.reduced) if note]
     return [*leaks(record), *notes, *few, *_of_task(record, "notes")]
 
 
@@ -115,7 +117,7 @@ def _headline(record: "RunRecord") -> str:
         return str(own)
     said = {
         "system": record.system,
-        "data": record.data,
+        "data": called(record.data),
         "train": units.whole(record.parts.get("train", 0)),
         "test": units.whole(record.parts.get("test", 0)),
         "time": units.seconds(record.outcome.seconds),
@@ -348,13 +350,13 @@ def _card(record: "RunRecord") -> str:
         _("It was measured on {n} cases of {data} only; other sources may differ.").format(
             n=units.whole(record.parts.get("test", 0)), data=record.data
         ),
-        *_notes(record),
+        *record.notes,
         *_of_task(record, "limits"),
         _("It is no medical device: no diagnosis may rest on it alone."),
     ]
     return card(
         "card.md",
-        title=_("{system} on {data}").format(system=record.system, data=record.data),
+        title=_("{system} on {data}").format(system=record.system, data=called(record.data)),
         task=Markup(re.sub(r"\W", "-", record.task)),
         system=Markup(re.sub(r"[^\w.-]", "-", record.system)),
         headline=_headline(record),

@@ -20,7 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from souron import registry
-from souron.data import splits
+from souron.data import called, splits
 from souron.data.dataset import Dataset
 from souron.data.splits import Parts
 from souron.evaluation import summary
@@ -99,7 +99,7 @@ def comparing(
     hardware.forget_peak()
     yield from comparison.foretell()
     if resume is None:
-        default = f"{Path(comparison.args['data']).name}-{comparison.args['budget']}"
+        default = f"{called.folder(comparison.args['data'])}-{comparison.args['budget']}"
         folder = files.new_folder(folder, common["name"] or default)
         run_folder.write_args(folder, comparison.args)
         prepare.write_plan(folder, comparison.plan, comparison.everything, comparison.task)
@@ -451,6 +451,7 @@ class Comparison:
             sample=sample,
             details=task.compared(answers, setup),
             test=setup.test,
+            train=len(self.rounds[0][1].train),
         )
 
     def _rank(

@@ -69,7 +69,7 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
         if not common.get("allow_leak"):
             fingerprints.refuse(shared)
         record.leaking, record.torn = shared.files, tuple(shared.groups)
-        record.notes = tuple(fingerprints.notes(shared))
+        record.notes = fingerprints.notes(shared)
         cases = _with_classes_of(system, cases)
         rows = torch.arange(len(cases))
         own, split = cases, splits.Split(rows[:0], rows[:0], rows)

@@ -22,7 +22,7 @@ Augment = Annotated[
     str | None,
     Choice(N_("what is done to training pictures: shift,mirror or none"), metavar="A"),
 ]
-Device = Annotated[str, Choice(N_("auto, cpu, cuda, cuda:1, mps"), metavar="X")]
+Device = Annotated[str, Choice(N_("what computes: auto, cpu, cuda, cuda:1, mps"), metavar="X")]
 Group = Annotated[
     str | None,
     Choice(

@@ -45,7 +45,6 @@ class RunRecord:
     torn: tuple[str, ...] = ()  # groups (patients) in more than one part
     grouped: str = ""  # what groups were read from, in the reader's language
     patients: str = ""  # by what they are known, or what it may hide that they are not: a sentence
-    notes: tuple[str, ...] = ()  # of a measuring on other data: what its reader must know
     receipt: dict[str, Any] = field(default_factory=dict)  # versions, machine, data hash, options
     test: Dataset | None = None  # the test cases, for pictures
     answers: list[Answers] = field(default_factory=list)  # one a repeat, about the test cases
@@ -53,8 +52,11 @@ class RunRecord:
     film: list[Tensor] = field(default_factory=list)  # (B, C, H, W) uint8 each: how it learnt
     folds: int = 1  # of cross-validation, where cases are few
     trainings: int = 1  # that cross-validation took, with the network that is kept
-    note: str = ""  # what was left out to save time, in the reader's language
+    reduced: str = ""  # what was left out to save time, in the reader's language
     model: Any = None
+    notes: list[str] = field(
+        default_factory=list
+    )  # what its reader must know: on top of the report
 
     def _repr_html_(self) -> str:
         from souron.report.report import run_html
@@ -73,7 +75,7 @@ class RunRecord:
             "outcome": asdict(self.outcome),
             "skipped": [asdict(skipped) for skipped in self.skipped],
             **({"patients": self.patients} if self.patients else {}),
-            **({"note": self.note} if self.note else {}),
+            "notes": self.notes,
             **(self.details.as_json() if hasattr(self.details, "as_json") else {}),
         }
 
@@ -135,6 +137,8 @@ class ComparisonRecord:
     follows: str = ""  # the measure that looks took while the systems trained
     details: Any = None  # what the task's section of the report shows
     test: Dataset | None = None
+    train: int = 0  # cases that a training learnt from
+    notes: list[str] = field(default_factory=list)  # what stands on top of the report
 
     def _repr_html_(self) -> str:
         from souron.report.report import comparison_html
@@ -154,5 +158,6 @@ class ComparisonRecord:
             **{name.lower(): ranking.as_json() for name, ranking in self.further.items()},
             **(self.details.as_json() if hasattr(self.details, "as_json") else {}),
             "sentence": self.sentence,
+            "notes": self.notes,
             "report": str(self.report),
         }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from souron import registry
-from souron.data import splits
+from souron.data import called, splits
 from souron.data.column import Sketch
 from souron.data.dataset import Dataset, digest
 from souron.data.splits import Plan
@@ -143,7 +143,7 @@ def training(
 
     args |= {"seen": run_folder.as_plain(model.spec), "config": run_folder.as_plain(model.config)}
     if folder is None:
-        default = f"{system}-{Path(str(args['data'])).name}"
+        default = f"{system}-{called.folder(str(args['data']))}"
         folder = files.new_folder(Path(common["project"]) / task.name, common["name"] or default)
         run_folder.write_args(folder, args)
         prepare.write_plan(folder, plan, everything, task)
@@ -180,7 +180,7 @@ def training(
         test=fit.setup.test,
         film=film.frames if film else [],
         model=model,
-        note=note if affordable is not None else "",
+        reduced=note if affordable is not None else "",
     )
     try:
         yield from _test(record, task, fit, parts, args, everything, plan, computed)

@@ -30,6 +30,7 @@ from souron.utils.messages import UserError, _, use_language
 
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Hiragino Sans", "Noto Sans JP",
          "Noto Sans CJK JP", "Yu Gothic UI", "Meiryo", "sans-serif"]  # fmt: skip
+TCP = 6  # its number among the protocols, on every system
 WARM = 3.0  # seconds after which the first page is there, and the cores are free
 MONO = ["ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 
@@ -135,8 +136,8 @@ def _start(project: Path, port: int, roots: Sequence[Path], browser: bool, share
         server_header=False, ws="none", proxy_headers=False, timeout_graceful_shutdown=2,
     )  # fmt: skip
     logging.getLogger("uvicorn.error").addFilter(unless_cancelled)
-    socket = listen(settings)
-    port = socket.getsockname()[1]
+    bound = listen(settings)
+    port = bound.getsockname()[1]
     settings.app, jobs = application(project, roots, port=port, token=token, lan=share_lan)
     server = uvicorn.Server(settings)
     address = f"http://127.0.0.1:{port}/" + (f"?token={token}" if token else "")
@@ -151,12 +152,12 @@ def _start(project: Path, port: int, roots: Sequence[Path], browser: bool, share
     ready.start()
     jobs.run()
     try:
-        run(server, socket)
+        run(server, bound)
     finally:
         jobs.close()
 
 
-def run(server: Any, socket: Any) -> None:
+def run(server: Any, bound: Any) -> None:
     """Until it is told to end. Then stderr is silent, to which Gradio would print a traceback of
     each call that is cut off."""
     end = server.shutdown
@@ -167,7 +168,7 @@ def run(server: Any, socket: Any) -> None:
 
     server.shutdown = shutdown
     with contextlib.ExitStack() as ending:
-        server.run([socket])
+        server.run([bound])
 
 
 def unless_cancelled(record: logging.LogRecord) -> bool:
@@ -186,7 +187,10 @@ def listen(settings: Any) -> Any:
     """The socket, where whoever comes early waits. Raises UserError where another program
     listens."""
     try:
-        bound = settings.bind_socket()
+        plain = settings.bind_socket()
+        # asyncio sends at once (TCP_NODELAY) where a socket says that it is one of TCP; else each
+        # answer waits 40 ms for the browser's confirmation
+        bound = type(plain)(plain.family, plain.type, TCP, plain.detach())
         bound.listen(settings.backlog)
         return bound
     except (SystemExit, OSError) as error:  # the first is uvicorn's way to say so

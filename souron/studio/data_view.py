@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from souron.data import called
 from souron.studio import forms
 from souron.studio.jobs import Job
 from souron.studio.shared import Studio, framed, table
@@ -39,7 +40,7 @@ def subject(job: Job) -> str:
 
 def title(job: Job) -> str:
     """The data's name without its folder."""
-    return Path(subject(job)).name or subject(job)
+    return called.called(subject(job))
 
 
 def looked(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
@@ -76,13 +77,14 @@ def files_left_out(skipped: Sequence[Mapping[str, Any]]) -> Markup:
 
 
 def onward(studio: Studio, job: Job) -> Markup:
-    """Train and compare on what was looked at, read in the same way."""
+    """Train and compare on what was looked at, or on what is left of it, read in the same way."""
+    data = written(job) or subject(job)
     options = [word.split("=", 1) for word in job.words if "=" in word]
     reading = {name: value for name, value in options if name in forms.READING}
     wishes = [("train", _("Train on it"), "first"), ("compare", _("Compare on it"), "")]
     links = [
         Markup('<a class="{}" href="{}">{}</a>').format(
-            kind, studio.url(page, data=subject(job), **reading), text
+            kind, studio.url(page, data=data, **reading), text
         )
         for page, text, kind in wishes
     ]
@@ -111,15 +113,20 @@ def checked(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
     )
 
 
-def cleaned(studio: Studio, job: Job) -> Markup:
+def written(job: Job) -> str:
     """The table that the doctor wrote, where it was asked for one."""
     path = next((word[4:] for word in job.words if word.startswith("fix=")), "")
-    if not path or not Path(path).is_file():
+    return path if path and Path(path).is_file() else ""
+
+
+def cleaned(studio: Studio, job: Job) -> Markup:
+    path = written(job)
+    if not path:
         return Markup()
     return Markup('<p>{} <a href="{}">{}</a></p>').format(
-        _("{path} lists what is left.").format(path=path),
+        _("What is left is called {name}.").format(name=called.called(path)),
         studio.url("data", data=path),
-        _("Use this table"),
+        _("Look at it"),
     )
 
 
@@ -129,8 +136,8 @@ def anonymised(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
 
     out, burned_in = str(result.get("out") or ""), result.get("burned_in") or {}
     facts = [
-        (_("written"), _("{count} files in {out}").format(
-            count=units.whole(result.get("files", 0)), out=out)),
+        (_("written"), _("{count} files, called {name}").format(
+            count=units.whole(result.get("files", 0)), name=called.called(out))),
         (_("removed"), deidentify.counted(result.get("removed") or {})),
         (_("left out"), _("{count} files that are not DICOM").format(
             count=units.whole(result["left_out"])) if result.get("left_out") else ""),

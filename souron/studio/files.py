@@ -5,18 +5,22 @@ to run scripts.
 """
 
 import mimetypes
+import re
 import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, Response
 from starlette.background import BackgroundTask
 
 from souron import registry
+from souron.studio import layout
 from souron.studio.jobs import Jobs
+from souron.studio.paths import Roots
+from souron.studio.shared import Studio
 from souron.utils import files
 from souron.utils.messages import LANGUAGES, UserError, use_language
 
@@ -27,6 +31,10 @@ SANDBOX = {"Content-Security-Policy":
            "sandbox allow-popups; default-src 'none'; img-src data: 'self'; media-src data: 'self';"
            " style-src 'unsafe-inline'; font-src data:; frame-ancestors 'self'",
            "X-Content-Type-Options": "nosniff"}  # fmt: skip
+AROUND = {"Content-Security-Policy":
+          "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; frame-src"
+          " 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"}  # fmt: skip
+WRITTEN = re.compile(rb'<html lang="([a-z]{2})">')
 drawing = threading.Lock()  # matplotlib and torch's hooks: one picture at a time
 
 
@@ -58,16 +66,32 @@ def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
         return FileResponse(path)
 
     @app.get("/runs/{path:path}")
-    def file(path: str) -> Response:
+    def file(path: str, request: Request) -> Response:
         found = inside(project, path)
         if found.suffix.lower() not in SHOWN:
             raise HTTPException(404)
+        if found.suffix.lower() == ".html":
+            page = themed(found.read_bytes(), request.cookies.get("dark", ""))
+            return Response(page, media_type="text/html", headers=SANDBOX)
         kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
         return FileResponse(found, media_type=kind, headers=SANDBOX)
 
     @app.get("/export/{task}/{name}.zip")
     def export(task: str, name: str) -> Response:
         return packed(inside(project, f"{task}/{name}/args.yaml").parent)
+
+    @app.get("/report/{language}/{task}/{name}")
+    def report(language: str, task: str, name: str) -> Response:
+        if language not in LANGUAGES:
+            raise HTTPException(404)
+        found = inside(project, f"{task}/{name}/report.html")
+        studio = Studio(project, Roots([project]), jobs, language)
+        with found.open("rb") as file:
+            written = WRITTEN.search(file.read(1000))
+        with use_language(language):
+            page = layout.report(studio, task, name, studio.file(found),
+                                 written[1].decode() if written else "")  # fmt: skip
+        return Response(page, media_type="text/html", headers=AROUND)
 
     added = app.router.routes[known:]
     app.router.routes[:] = [*added, *app.router.routes[:known]]
@@ -83,6 +107,16 @@ def inside(folder: Path, path: str) -> Path:
     if not found.is_file() or any(part.startswith(".") for part in below.parts):
         raise HTTPException(404)
     return found
+
+
+def themed(page: bytes, dark: str) -> bytes:
+    """A report light or dark as the studio is, which a browser that is asked by the report itself
+    would not know."""
+    if dark not in ("true", "false"):
+        return page
+    wish, media = (b"dark", b"all") if dark == "true" else (b"light", b"not all")
+    page = page.replace(b"color-scheme: light dark", b"color-scheme: " + wish, 1)
+    return page.replace(b"@media (prefers-color-scheme: dark)", b"@media " + media, 1)
 
 
 def job(jobs: Jobs, id: str) -> Any:

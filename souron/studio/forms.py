@@ -1,18 +1,21 @@
 """Input widgets from a command's own parameters, so that a page takes what its command takes."""
 
 import inspect
+import math
+import re
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from typer.models import ArgumentInfo, OptionInfo
 
-from souron.utils.messages import _
+from souron.utils.messages import UserError, _
 
 EVERYWHERE = ("resume", "set", "model", "workers", "open", "project", "events", "forecast", "json")
 # what a page says in another way, or does by itself
 READING = ("group", "window")  # how data is read, beside the size: one page tells it to the next
+CLAUSE = re.compile(r"(.+?)(?:[:;] |[：；。]|\s*(?=[(（]))(.+)")  # "random seed", "(default 0)"
 
 
 @dataclass(frozen=True)
@@ -32,19 +35,52 @@ class Field:
         pairs = [each if isinstance(each, tuple) else (each, "") for each in offered]
         return [(f"{name} – {about}" if about else name, name) for name, about in pairs]
 
+    @property
+    def says(self) -> tuple[str, str]:
+        """What it asks for in words, and what there is to know beside that."""
+        found = CLAUSE.fullmatch(self.help)
+        if found is None:
+            return self.help, ""
+        label, more = found.groups()
+        return label, more[1:-1] if more[0] in "(（" else more
+
     def widget(self, value: Any = None, **options: Any) -> Any:
         """The Gradio component that fits it."""
         import gradio as gr
 
-        about = {"label": self.name, "info": self.help, **options}
+        label, info = self.says
+        about = {"label": label, "info": info or None, **options}
         if self.kind is bool:
             return gr.Checkbox(bool(value), **about)
-        if self.kind in (int, float):
-            return gr.Number(value, minimum=self.low, precision=0 if self.kind is int else None,
-                             **about)  # fmt: skip
+        if self.kind in (int, float):  # an empty field of Gradio's for numbers is sent as 0
+            return gr.Textbox("" if value is None else str(value), **about)
         if self.complete:
             return gr.Dropdown(self.choices(), value=value, allow_custom_value=True, **about)
-        return gr.Textbox(value or "", placeholder=self.metavar, **about)
+        return gr.Textbox(value or "", **about)
+
+    def read(self, value: Any) -> Any:
+        """What its widget holds; None for nothing. Raises UserError for what is no number."""
+        if value is None or value is False or not str(value).strip():
+            return None
+        if self.kind not in (int, float):
+            return value
+        try:
+            number = self.kind(str(value).strip())
+            if not math.isfinite(number) or number < (self.low or number):
+                raise ValueError
+        except ValueError:
+            raise UserError(
+                "value",
+                _("{name}={value} is not understood").format(name=self.says[0], value=value),
+                expected=self.expected,
+            ) from None
+        return number
+
+    @property
+    def expected(self) -> str:
+        if self.low:
+            return _("a number from {low} on, or nothing").format(low=f"{self.low:g}")
+        return _("a number, or nothing")
 
 
 def fields(command: Callable) -> dict[str, Field]:
@@ -82,13 +118,19 @@ def told(query: Mapping[str, str], names: Sequence[str]) -> list[Any]:
     return [query.get(name) or gr.skip() if name in READING else gr.skip() for name in names]
 
 
-def chosen(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
-    """What a form's widgets hold, by name; numbers without a fraction are whole."""
-    return {
-        name: int(value) if isinstance(value, float) and value.is_integer() else value
-        for name, value in zip(names, values, strict=True)
-        if value not in (None, "", False)
-    }
+def held(fields: Mapping[str, Field], options: Mapping[str, str]) -> list[Any]:
+    """For each widget: what a command was told."""
+    return [
+        options.get(name) == "true" if field.kind is bool else options.get(name, "")
+        for name, field in fields.items()
+    ]
+
+
+def chosen(fields: Iterable[Field], values: Sequence[Any]) -> dict[str, Any]:
+    """What a form's widgets hold, by name; empty ones are left out. Raises UserError."""
+    pairs = zip(fields, values, strict=True)
+    read = {field.name: field.read(value) for field, value in pairs}
+    return {name: value for name, value in read.items() if value is not None}
 
 
 def python(function: str, first: str, options: Mapping[str, Any], spelt: Mapping[str, str]) -> str:

@@ -8,11 +8,12 @@ from markupsafe import Markup
 
 from souron.cli import predict
 from souron.kinds import signature
-from souron.studio import forms
+from souron.studio import forms, sent
+from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
 from souron.studio.shared import DIRECT, QUIET, Studio, command, same_thing, words
 from souron.utils import units
-from souron.utils.messages import _
+from souron.utils.messages import UserError, _
 
 MOST_SHOWN = 64  # pictures of those that were drawn
 COUNT, SEED = 16, 1  # that the form proposes
@@ -20,11 +21,11 @@ SAID_HERE = ("run", "n", "seed", "label", "given", "out")  # of generate, in wid
 
 
 class Drawing:
-    """The form of one run. ``job`` takes the id of the job that draws, ``same`` what does the same
+    """The form of one run. ``watch`` shows the job that draws, ``same`` says what does the same
     without the page."""
 
     def __init__(
-        self, studio: Studio, run: str, system: Any, labels: Sequence[str], job: Any, same: Any
+        self, studio: Studio, run: str, system: Any, labels: Sequence[str], watch: Watch, same: Any
     ) -> None:
         import gradio as gr
 
@@ -34,12 +35,11 @@ class Drawing:
         options = signature.options_of(system.drawing)
         self.own = {name: each for name, each in options.items() if each.default is not None}
         known = forms.fields(predict.generate)
-        self.further = [name for name in known if name not in SAID_HERE]
+        self.counts = [known["n"], known["seed"]]
+        self.further = {name: field for name, field in known.items() if name not in SAID_HERE}
         with gr.Row():
-            count = gr.Number(
-                COUNT, minimum=1, precision=0, label=_("pictures"), info=_("how many to draw")
-            )
-            seed = gr.Number(SEED, minimum=0, precision=0, label=_("seed"), info=known["seed"].help)
+            count = known["n"].widget(COUNT, label=_("pictures"), info=_("how many to draw"))
+            seed = known["seed"].widget(SEED)
         classes = gr.Dropdown(
             list(labels), value=[], multiselect=True, label=_("Classes"),
             info=_("several take turns; none: as the data has them"),
@@ -49,11 +49,10 @@ class Drawing:
             label=_("a picture to complete"), type="filepath", image_mode=None, height=240,
             sources=["upload", "clipboard"], visible=bool(getattr(system, "completes", False)),
         )  # fmt: skip
-        # Gradio would open the file itself, without limits: only its place is wanted
-        given.preprocess = place  # type: ignore[method-assign, assignment]
+        sent.received(given)
         own = [widgets.option(each) for each in self.own.values()]
         with gr.Accordion(_("More options"), open=False):
-            more = [known[name].widget() for name in self.further]
+            more = [field.widget() for field in self.further.values()]
         go = gr.Button(_("Draw"), variant="primary")
 
         form, says = awake([count, seed, classes, given, *own, *more]), studio.says
@@ -61,7 +60,7 @@ class Drawing:
         studio.blocks.load(says(lambda: self.the_same(*proposed)), None, same, **QUIET, **DIRECT)
         for widget in form:
             widget.change(says(self.the_same), form, same, **QUIET, **DIRECT)
-        go.click(says(self.begin), form, job, **QUIET, **DIRECT)
+        watch.follow(go.click(says(self.begin), form, watch.job, **QUIET, **DIRECT))
 
     def proposed(self) -> list[Any]:
         """What the form holds at first."""
@@ -75,12 +74,11 @@ class Drawing:
         pairs = zip(self.own.values(), own, strict=True)
         read = {option.name: option.read(value) for option, value in pairs}
         return {
-            "n": count,
-            "seed": seed,
+            **forms.chosen(self.counts, [count, seed]),
             **({"label": ",".join(labels)} if labels else {}),
             **({"given": given} if given else {}),
             **{name: value for name, value in read.items() if value != self.own[name].default},
-            **forms.chosen(self.further, more),
+            **forms.chosen(self.further.values(), more),
         }
 
     def begin(self, *values: Any) -> str:
@@ -89,7 +87,10 @@ class Drawing:
 
     def the_same(self, *values: Any) -> Markup:
         """The same as a command line and as Python."""
-        said = self.read(*values)
+        try:
+            said = self.read(*values)
+        except UserError:  # somebody is still typing; Draw says what is wrong
+            return Markup()
         if "given" in said:
             said["given"] = Path(said["given"]).name
         line = command(words("generate", [self.run], spelt(said)))
@@ -103,11 +104,6 @@ def awake(components: Sequence[Any]) -> list[Any]:
         if getattr(component, "interactive", False) is None:
             component.interactive = True
     return list(components)
-
-
-def place(sent: Any) -> str | None:
-    """Of the file that was sent."""
-    return sent.path if sent else None
 
 
 def spelt(options: Mapping[str, Any]) -> dict[str, str]:
@@ -138,10 +134,9 @@ def outcome(studio: Studio, job: Job) -> Markup:
         '<h2>{}</h2><p>{}</p><div class="drawn large">{}</div><div class="drawn">{}</div>'
     ).format(
         _("What it drew"),
-        _("{count} pictures in {time}, each marked as generated. They are in {folder}.").format(
+        _("{count} pictures in {time}, each marked as generated.").format(
             count=units.whole(result.get("count", 0)),
             time=units.seconds(result.get("seconds", 0)),
-            folder=result.get("folder", ""),
         ),
         linked(studio, together),
         linked(studio, single[:MOST_SHOWN]),

@@ -1,20 +1,20 @@
 """A job on a page: how far it is, what it learnt and drew so far, what came out; stop and resume.
 
-The page asks once a second. The job is a process of its own, so that closing the page changes
-nothing, and opening it again finds the job.
+The page asks once a second while the job is at work. The job is a process of its own, so that
+closing the page changes nothing, and opening it again finds the job.
 """
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from markupsafe import Markup
 
 from souron import registry
+from souron.studio import naming
 from souron.studio.jobs import ALIVE, Job, state_name
-from souron.studio.shared import QUIET, Studio, command, table, trouble
+from souron.studio.shared import DIRECT, QUIET, Studio, table, trouble
 from souron.utils import units
 from souron.utils.messages import UserError, _
 
@@ -38,7 +38,8 @@ def phase_name(phase: str) -> str:
 
 @dataclass
 class Watch:
-    """The components that show one job. Build it where it is to stand; ``job`` is its id."""
+    """The components that show one job. Build it where it is to stand; ``job`` is its id, and every
+    event that changes it goes through ``follow``."""
 
     studio: Studio
     outcome: Callable[[Studio, Job], str]  # what a finished job shows
@@ -49,20 +50,26 @@ class Watch:
         import gradio as gr
 
         self.job = gr.State("")
-        drawn = gr.State(None)  # what stands on the page: (id, state, number of looks)
+        self.drawn = gr.State(None)  # what stands on the page: (id, state, number of looks)
         self.live = gr.HTML(elem_classes="live")
         self.pictures = gr.HTML()
         with gr.Row():
             self.stop = gr.Button(_("Stop, keep the work"), variant="stop", visible=False)
             self.resume = gr.Button(_("Go on"), variant="primary", visible=False)
         self.result = gr.HTML()
-        self.parts = [self.live, self.pictures, self.stop, self.resume, self.result, drawn]
+        clock = gr.Timer(1.0, active=False)
+        self.parts = [self.live, self.pictures, self.stop, self.resume, self.result, self.drawn,
+                      clock]  # fmt: skip
 
         says = self.studio.says
-        gr.Timer(1.0).tick(says(self.update), [self.job, drawn], self.parts, **QUIET)
-        self.job.change(says(self.update), [self.job, drawn], self.parts, show_progress="hidden")
+        clock.tick(says(self.update), [self.job, self.drawn], self.parts, **QUIET)
         self.stop.click(says(self.ask_to_stop), self.job, self.live, show_progress="hidden")
-        self.resume.click(says(self.go_on), self.job, self.job, show_progress="hidden")
+        self.follow(self.resume.click(says(self.go_on), self.job, self.job, **QUIET))
+
+    def follow(self, event: Any) -> Any:
+        """After that event another job is shown: outside of Gradio's queue nothing else tells."""
+        look = self.studio.says(self.update)
+        return event.success(look, [self.job, self.drawn], self.parts, **QUIET, **DIRECT)
 
     def latest(self, query: dict[str, str]) -> str:
         """The id of the job that the address names, else of the one at work, else of the newest
@@ -72,7 +79,7 @@ class Watch:
         return query.get("job") or next((job.id for job in alive or mine if alive or not query), "")
 
     def belongs(self, job: Job) -> bool:
-        return job.words[:1] in [[verb] for verb in self.verbs] and "--forecast" not in job.words
+        return job.words[:1] in [[verb] for verb in self.verbs] and not job.estimates
 
     def ask_to_stop(self, id: str) -> Any:
         job = self.studio.find(id)
@@ -92,12 +99,13 @@ class Watch:
         if job is None:
             if drawn is None:
                 return [gr.skip()] * len(self.parts)
-            return ["", "", gr.update(visible=False), gr.update(visible=False), "", None]
+            hidden, still = gr.update(visible=False), gr.Timer(active=False)
+            return ["", "", hidden, hidden, "", None, still]
         state = job.state
         now = (id, state, len(job.curve), drawn_at(job), bool(job.last.get("rows")))
         if drawn == now:
             live = self.progress(job, state) if state in ALIVE else gr.skip()
-            rest = [gr.skip()] * 5
+            rest = [gr.skip()] * (len(self.parts) - 1)
             if job.last.get("rows"):
                 rest[0] = self.seen(job)
             return [live, *rest]
@@ -108,6 +116,7 @@ class Watch:
             gr.update(visible=state in ("stopped", "killed")),
             self.outcome(self.studio, job) if state == "done" else self.failure(job, state),
             now,
+            gr.Timer(active=state in ALIVE),
         ]
 
     def progress(self, job: Job, state: str) -> str:
@@ -124,16 +133,16 @@ class Watch:
                 _("{time} so far").format(time=units.seconds(time.time() - (job.begun or job.made)))
             )
         return Markup(
-            '<section class="job {state}"><div role="status"><h2>{doing}</h2></div>'
+            '<section class="job {state}"><div role="status"><h2>{name}: {doing}</h2></div>'
             '<div role="progressbar" aria-label="{doing}" aria-valuemin="0" aria-valuemax="100" '
             'aria-valuenow="{percent}"><i style="width:{percent}%"></i></div>'
-            "<p>{more}</p><p><code>{command}</code></p></section>"
+            "<p>{more}</p></section>"
         ).format(
+            name=naming.job(job.words, job.meant),
             state=state,
             doing=doing,
             percent=round(100 * part),
             more=" · ".join(filter(None, more)),
-            command=command(job.words),
         )
 
     def seen(self, job: Job) -> str:
@@ -144,9 +153,10 @@ class Watch:
             parts.append(live_table(job.last["rows"]))
         if looks:
             parts.append(
-                Markup('<img class="plot" src="{}/curve.png?n={}&lang={}" alt="{}">').format(
-                    address, looks, self.studio.language, told(job.curve[-1])
-                )
+                Markup(
+                    '<div class="plotted" tabindex="0" role="region" aria-label="{3}"><img '
+                    'class="plot" src="{0}/curve.png?n={1}&lang={2}" alt="{3}"></div>'
+                ).format(address, looks, self.studio.language, told(job.curve[-1]))
             )
         if job.picture is not None:
             parts.append(
@@ -198,72 +208,97 @@ def live_table(rows: list[dict[str, Any]]) -> Markup:
     return table(heads, body, _("so far"))
 
 
-class Forecast:
-    """Two buttons: what it would take, and go, which can be pressed once that is known.
+class Estimate:
+    """What it will take, found out while somebody fills in the form; and a button that starts it,
+    which waits for nothing: the job makes a forecast of its own.
 
     A page fills its form and asks in an order that nothing promises. Hence what stands there is
-    made anew, twice a second, of the job that finds out and what the form holds.
+    made anew, once a second while there is something to find out, of what the form holds.
     """
 
     def __init__(self, studio: Studio, go: str) -> None:
         import gradio as gr
 
         self.studio = studio
-        self.job = gr.State("")  # the id of the one that finds out
-        self.answer = gr.HTML(elem_classes="forecast")
-        with gr.Row():
-            self.ask = gr.Button(_("What will it take?"), variant="secondary")
-            self.go = gr.Button(go, variant="primary", interactive=False)
+        self.answer = gr.HTML(elem_classes="estimate")
+        self.go = gr.Button(go, variant="primary")
+        self.clock = gr.Timer(1.0, active=False)
 
-    def connect(self, read: Callable[..., list[str]], form: list[Any], job: Any) -> None:
-        """``read`` makes the command's words of what ``form`` holds; ``job`` takes the id of what
-        was started."""
+    def connect(self, read: Callable[..., list[str]], form: list[Any], watch: Watch) -> None:
+        """``read`` makes the command's words of what ``form`` holds; ``watch`` shows what was
+        started."""
         import gradio as gr
 
-        says = self.studio.says
-        drawn = gr.State(None)  # what stands on the page: (id, state)
+        says, asked = self.studio.says, gr.State(None)  # (words, id of the job that finds out)
 
-        def begin(*values: Any) -> Any:
+        def go(*values: Any) -> Any:
             return self.studio.jobs.start(read(*values), self.studio.language).id
 
-        def look(id: str, before: Any, *values: Any) -> list[Any]:
-            forecast, words = self.studio.find(id), None
-            with suppress(UserError):
-                words = [*read(*values), "--forecast"]
-            fits = forecast is not None and forecast.words == words
-            now = (id, forecast.state) if forecast is not None and fits else None
-            if now == before:
-                return [gr.skip()] * 3
-            text, ready = self.look(forecast) if forecast is not None and now else ("", False)
-            return [now, text, gr.update(interactive=ready)]
+        def look(before: Any, *values: Any) -> list[Any]:
+            try:
+                words = read(*values)
+            except UserError:  # Start says what is wrong
+                words = []
+            return self.look(before, words)
 
-        inputs = [self.job, *form]
-        self.ask.click(says(self.asking(read)), inputs, self.job, **QUIET)
-        gr.Timer(0.5).tick(says(look), [self.job, drawn, *form],
-                           [drawn, self.answer, self.go], **QUIET)  # fmt: skip
-        self.go.click(says(begin), form, job, **QUIET).then(lambda: "", None, self.job, **QUIET)
+        for widget in form:
+            widget.change(self.begin, None, self.clock, **QUIET)
+        self.clock.tick(says(look), [asked, *form], [asked, self.answer, self.clock], **QUIET)
+        watch.follow(self.go.click(says(go), form, watch.job, **QUIET)).then(
+            says(self.drop), asked, [asked, self.answer, self.clock], **QUIET
+        )
 
-    def asking(self, read: Callable[..., list[str]]) -> Callable[..., str]:
-        """Starts a forecast in the place of the one before."""
+    def begin(self) -> Any:
+        """Something is to be found out."""
+        import gradio as gr
 
-        def ask(before: str, *values: Any) -> str:
-            words = [*read(*values), "--forecast"]
-            with suppress(UserError):  # it is still running
-                self.studio.jobs.get(before).forget()
-            return self.studio.jobs.start(words, self.studio.language, queued=False).id
+        return gr.Timer(active=True)
 
-        return ask
+    def drop(self, asked: Any) -> list[Any]:
+        """Nothing is to be found out any more."""
+        import gradio as gr
 
-    def look(self, job: Job) -> tuple[str, bool]:
-        """What a forecast has found so far, and whether the work may be started."""
-        if job.state in ALIVE:
-            return Markup('<p role="status">{}</p>').format(_("trying a few steps …")), False
+        self._end(asked)
+        return [None, "", gr.Timer(active=False)]
+
+    def look(self, asked: Any, words: list[str]) -> list[Any]:
+        """What was asked, what is known of it, and whether to look again. A form that changed is
+        asked about once it stays the same for a second."""
+        import gradio as gr
+
+        before, id = asked or (None, "")
+        if not words:
+            return self.drop(asked)
+        if words != before:
+            self._end(asked)
+            return [(words, ""), "", gr.skip()]
+        if not id:
+            if any(job.queued and job.state in ALIVE for job in self.studio.jobs.all()):
+                return self.drop(asked)  # both would take longer, and the estimate be wrong
+            job = self.studio.jobs.start([*words, "--forecast"], self.studio.language, queued=False)
+            told = Markup('<p role="status" class="faint">{}</p>').format(_("estimating …"))
+            return [(words, job.id), told, gr.skip()]
+        found = self.studio.find(id)
+        if found is not None and (found.state in ALIVE or found.process() is not None):
+            return [gr.skip()] * 3
+        answer = self.said(found) if found is not None else ""
+        self._end(asked)
+        return [None, answer, gr.Timer(active=False)]
+
+    def _end(self, asked: Any) -> None:
+        """The job that finds out is no longer needed, and leaves no trace."""
+        job = self.studio.find(asked[1]) if asked else None
+        if job is not None:
+            job.drop()
+
+    def said(self, job: Job) -> str:
+        """What a forecast has found."""
         forecast = (job.result or {}).get("forecast")
         if forecast is None:
             error = job.trouble or {"code": job.state, "found": job.log[-500:]}
             return trouble(error["code"], error["found"], error.get("expected", ""),
-                           error.get("try", "")), False  # fmt: skip
+                           error.get("try", ""))  # fmt: skip
         text = _("It will take about {time} and {memory} of memory.").format(
             time=units.seconds(forecast["seconds"]), memory=units.size(forecast["bytes"])
         )
-        return Markup('<p role="status"><strong>{}</strong></p>').format(text), True
+        return Markup('<p role="status"><strong>{}</strong></p>').format(text)

@@ -36,6 +36,7 @@ OVER = ("done", "failed", "stopped", "killed")
 LONGEST = 100_000  # characters of a command line
 
 GRACE = 10.0  # seconds that a process has to keep its work before a second stop ends it
+LONGEST_ESTIMATE = 600.0  # seconds after which nobody waits for it
 PAUSE = 0.5  # seconds between two looks at the queue
 
 MOST_LOG = 2**16  # bytes of log.txt, the last ones
@@ -106,10 +107,10 @@ class Jobs:
         check(words, language)
         return self.add(list(words), language, queued, Path.cwd())
 
-    def add(self, words: list[str], language: str, queued: bool, place: Path) -> "Job":
+    def add(self, words: list[str], language: str, queued: bool, place: Path, **more: Any) -> "Job":
         """A new job whose words are known to be good, to be run in the folder ``place``."""
         note = {"words": words, "language": language, "queued": queued, "made": time.time(),
-                "place": str(place)}  # fmt: skip
+                "place": str(place), **more}  # fmt: skip
         with self.changing():
             number = max((place_of(id)[0] for id in self._jobs), default=0) + 1
             id = f"{number:06}-{secrets.token_hex(4)}"
@@ -173,9 +174,13 @@ class Jobs:
             self._wake.clear()
 
     def advance(self) -> None:
-        """Start the queued job whose turn it is, unless another one runs."""
+        """Start the queued job whose turn it is, unless another one runs. Estimates that nobody
+        fetched are dropped."""
         with self.changing():
             going = [job for job in self._jobs.values() if not job.settle()]
+            for job in list(self._jobs.values()):
+                if job.estimates and job.made < time.time() - LONGEST_ESTIMATE:
+                    job.drop()
             queued = [job for job in going if job.queued]
             waiting = [job for job in queued if job.state == "waiting"]
             if waiting and not any(job.process() for job in queued):
@@ -200,12 +205,24 @@ class Job:
         return list(self.note.get("words", ()))
 
     @property
+    def meant(self) -> list[str]:
+        """The words of the job that it goes on with; else its own."""
+        meant = self.note.get("meant")
+        fine = isinstance(meant, list) and meant and all(isinstance(word, str) for word in meant)
+        return [*meant] if meant and fine else self.words
+
+    @property
     def language(self) -> str:
         return self.note.get("language", LANGUAGES[0])
 
     @property
     def queued(self) -> bool:
         return self.note.get("queued") is True
+
+    @property
+    def estimates(self) -> bool:
+        """Does it only find out what the work would take?"""
+        return "--forecast" in self.words
 
     @property
     def made(self) -> float:
@@ -233,9 +250,12 @@ class Job:
         if "pid" not in note:
             return "stopped" if "stopped" in note else "waiting"
         lives = self.process() is not None  # asked first: it says how it ended, and then ends
-        ended = self._events.read().ended
-        if ended is not None:
-            return {0: "done", 130: "stopped"}.get(ended, "failed")
+        events = self._events.read()
+        if events.ended is not None:
+            # what a command found is no failure, though its exit code says that it is grave
+            answered = events.error is None and self.result is not None
+            wrong = "done" if events.ended > 0 and answered else "failed"
+            return {0: "done", 130: "stopped"}.get(events.ended, wrong)
         if lives:
             return "running"
         return "stopped" if "stopped" in note and "killed" not in note else "killed"
@@ -397,7 +417,7 @@ class Job:
                 )
             words = self._words_to_go_on()
             check(words, self.language)
-            job = self.jobs.add(words, self.language, self.queued, self._cwd)
+            job = self.jobs.add(words, self.language, self.queued, self._cwd, meant=self.meant)
             self._note(resumed=job.id)
         return job
 
@@ -409,6 +429,18 @@ class Job:
             return words
         cores = [word for word in words if word.startswith(("workers=", "--workers="))]
         return [words[0], f"resume={folder}", *cores]  # the folder knows all the other options
+
+    def drop(self) -> None:
+        """End it and remove its folder: nobody waits for its answer any more."""
+        with self.jobs.changing():
+            process = self.process()
+            if process is not None:
+                with suppress(psutil.Error):
+                    process.kill()
+                    process.wait(GRACE)
+                if self._child is not None:
+                    self._child.wait()
+            self.jobs.remove(self)
 
     def forget(self) -> None:
         """Remove the job's folder; never the run's. Raises UserError while it runs."""

@@ -1,6 +1,8 @@
 """What stands above and below each page: the way to the others, the language, light or dark."""
 
 import importlib
+from collections.abc import Callable
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -11,7 +13,9 @@ from souron.utils.messages import LANGUAGES, _
 NAMES = {"en": "English", "ja": "日本語"}
 
 
-def head(studio: Studio, here: str) -> Markup:
+def head(studio: Studio, here: str, elsewhere: Callable[[str], str] | None = None) -> Markup:
+    """``elsewhere``: a language -> the address of the same page, where it is not one of PAGES."""
+    address = elsewhere or (lambda language: f"/{language}/{'' if here == PAGES[0] else here}")
     links = Markup("").join(
         Markup('<li><a href="{}"{}>{}</a></li>').format(
             studio.url(name), Markup(' aria-current="page"') if name == here else "", title(name)
@@ -19,8 +23,8 @@ def head(studio: Studio, here: str) -> Markup:
         for name in PAGES
     )
     others = Markup("").join(
-        Markup('<a href="/{0}/{1}" lang="{0}" hreflang="{0}" data-language="{0}">{2}</a>').format(
-            language, "" if here == PAGES[0] else here, NAMES[language]
+        Markup('<a href="{1}" lang="{0}" hreflang="{0}" data-language="{0}">{2}</a>').format(
+            language, address(language), NAMES[language]
         )
         for language in LANGUAGES
         if language != studio.language
@@ -54,4 +58,34 @@ def foot(studio: Studio) -> Markup:
         said=said.format(version=souron.__version__, folder=studio.project),
         wrong=_("This did not work"),
         close=_("close"),
+    )
+
+
+def report(studio: Studio, task: str, name: str, address: str, written: str) -> str:
+    """A whole page around a run's report: ``address`` of the report, ``written`` its language."""
+    told = _("Report of {name}").format(name=name)
+    foreign = "" if written in ("", studio.language) else _(
+        "It was written in {language}; what is done from this page is reported in the page's own "
+        "language."
+    ).format(language=NAMES.get(written, written))  # fmt: skip
+    return Markup(
+        '<!DOCTYPE html><html lang="{language}"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        "<title>{told} – souron</title>"
+        '<script src="/static/studio.js" data-language="{language}"></script>'
+        '<link rel="stylesheet" href="/static/studio.css"></head><body class="alone">'
+        '<div id="head">{head}</div><main id="page"><p class="actions"><a href="{run}">{back}</a>'
+        '<a href="{address}" download="{name}.html">{save}</a></p>{foreign}'
+        '<iframe class="frame whole" sandbox="allow-popups" src="{address}" title="{told}">'
+        "</iframe></main></body></html>"
+    ).format(
+        language=studio.language,
+        told=told,
+        head=head(studio, "runs", lambda language: f"/report/{language}/{quote(f'{task}/{name}')}"),
+        run=studio.url("runs", run=f"{task}/{name}"),
+        back=_("What can be done with this run"),
+        save=_("Save the report as a file"),
+        address=address,
+        name=name,
+        foreign=Markup('<p class="remark">{}</p>').format(foreign) if foreign else "",
     )

@@ -10,13 +10,15 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
+from souron.data import called
 from souron.hub import fetch, weights
 from souron.kinds import signature
 from souron.kinds.picture import Picture
 from souron.runs import folder as run_folder
-from souron.studio import answers, run_list, samples, widgets
+from souron.studio import answers, run_list, samples, sent, widgets
 from souron.studio.answers import Answer, told
 from souron.studio.generate_form import Drawing, awake, spelt
+from souron.studio.job_view import Watch
 from souron.studio.model_cache import is_path, models
 from souron.studio.shared import DIRECT, QUIET, Studio, command, here, same_thing, words
 from souron.tasks.classify import Classifier
@@ -74,8 +76,8 @@ def works(project: Path, name: str) -> bool:
     return hasattr(system, "predict") or hasattr(system, "drawing")
 
 
-def build(studio: Studio, name: str, job: Any, same: Any) -> None:
-    """Build what there is to do with it. ``job`` takes the id of a job that draws, ``same`` what
+def build(studio: Studio, name: str, watch: Watch, same: Any) -> None:
+    """Build what there is to do with it. ``watch`` shows the job that draws, ``same`` says what
     does the same without the page."""
     import gradio as gr
 
@@ -90,7 +92,7 @@ def build(studio: Studio, name: str, job: Any, same: Any) -> None:
     if asked is not None:
         Predicting(studio, source, asked, same)
     elif hasattr(source.system, "drawing"):
-        Drawing(studio, source.name, source.system, source.labels, job, same)
+        Drawing(studio, source.name, source.system, source.labels, watch, same)
     else:
         gr.HTML(silent(studio))
         studio.blocks.load(lambda: "", None, same, **QUIET, **DIRECT)
@@ -104,9 +106,9 @@ def about(studio: Studio, source: Source) -> Markup:
     elif source.folder is not None:
         query, learnt = (
             {"run": source.name},
-            _("trained on {data}").format(data=source.args["data"]),
+            _("trained on {data}").format(data=called.called(str(source.args["data"]))),
         )
-        report = studio.address(source.folder / "report.html") and studio.url("runs", **query)
+        report = studio.report(source.folder)
     return Markup("<p><strong>{}</strong> – {} ({}) {}</p>{}").format(
         source.args.get("system", source.name),
         registry.about(source.entry),
@@ -156,8 +158,7 @@ class Predicting:
                 self.ask_one = gr.Button(_("Predict"), variant="primary", interactive=False)
             with gr.Tab(_("files"), id="files"):
                 self.files = gr.File(label=", ".join(kind.formats), file_count="multiple")
-                # Gradio would leave an empty file behind for each: only their places are wanted
-                self.files.preprocess = places  # type: ignore[method-assign, assignment]
+                sent.received(self.files, many=True)
                 self.ask_files = gr.Button(_("Predict each"), variant="primary")
             with gr.Tab(_("a folder"), id="folder"):
                 self.folder = gr.Textbox(
@@ -292,7 +293,7 @@ class Predicting:
         """Every output, for answers on cards. Raises UserError."""
         found = self.looked_at(found) if look else found
         more = Markup("<p>{}</p>").format(
-            _("These are the first {shown}; the command line below answers about all.").format(
+            _("These are the first {shown}. How to ask about all stands below.").format(
                 shown=len(found)
             )
         )
@@ -344,16 +345,8 @@ class Predicting:
         names = files or ["cat.jpg" if kind.widget == "picture" else f"file{kind.formats[0]}"]
         loaded = f"{name!r}, pretrained=True" if self.source.pretrained else repr(name)
         said = [*map(repr, names), *(f"{key}={value!r}" for key, value in changed.items())]
-        return Markup("{}<p>{} <code>{}</code></p>").format(
-            same_thing(
-                command(words("predict", [name, *names], {**spelt(changed), **published})),
-                f"import souron\nmodel = souron.load({loaded})\nprint(model({', '.join(said)}))",
-            ),
-            _("For other programs, over HTTP:"),
-            command(words("serve", [name], published)),
+        return same_thing(
+            command(words("predict", [name, *names], {**spelt(changed), **published})),
+            f"import souron\nmodel = souron.load({loaded})\nprint(model({', '.join(said)}))",
+            (_("for other programs, over HTTP"), command(words("serve", [name], published))),
         )
-
-
-def places(sent: Any) -> list[str]:
-    """Of the files that were sent."""
-    return [each.path for each in sent] if sent else []

@@ -9,7 +9,8 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from souron import registry
-from souron.studio import run_list, trash
+from souron.data import called
+from souron.studio import naming, run_list, trash
 from souron.studio.jobs import Job, state_name
 from souron.studio.run_list import Run
 from souron.studio.shared import Studio, command, framed, same_thing, table
@@ -32,7 +33,8 @@ def facts(studio: Studio, run: Run, busy: Job | None) -> Markup:
     )  # fmt: skip
     lines = [run.why and _("It is damaged: {why}").format(why=run.why), run.sentence]
     if busy is not None:
-        lines.append(_("A job works with it: {words}").format(words=command(busy.words)))
+        told = naming.job(busy.words, busy.meant)
+        lines.append(_("A job works with it: {words}").format(words=told))
     return Markup('<h2>{} <small>{}</small></h2>{}{}<p class="actions">{}</p>').format(
         run.name,
         run_list.task_name(run.task),
@@ -65,7 +67,8 @@ def report(studio: Studio, run: Run) -> Markup:
     parts = []
     if address := studio.address(run.folder / "report.html"):
         title = _("Report of {name}").format(name=run.name)
-        parts.append(framed(address, title, _("The report alone")))
+        alone = _("The report on a page of its own")
+        parts.append(framed(address, title, alone, studio.report(run.folder)))
     elif run.state == "finished":
         parts.append(Markup("<p>{}</p>").format(_("It has no report.")))
     parts.append(further_pages(studio, run))
@@ -155,7 +158,7 @@ def row(studio: Studio, run: Run, busy: Job | None = None) -> tuple[Any, ...]:
     return (
         link,
         ", ".join(run.systems),
-        run.data,
+        called.called(run.data),
         str(run.result or ""),
         moment(run.made),
         units.seconds(run.seconds) if run.seconds is not None else "",

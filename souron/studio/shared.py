@@ -1,6 +1,7 @@
 """What the studio's pages share: where things are, how a handler speaks, how HTML is written."""
 
 import functools
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from markupsafe import Markup
 
 from souron.studio.jobs import Job, Jobs
 from souron.studio.paths import Roots
-from souron.utils.messages import UserError, _, use_language
+from souron.utils.messages import UserError, _, language, use_language
 
 PAGES = ("lecture", "data", "train", "compare", "use", "runs", "machine")
 QUIET: dict[str, Any] = {"show_progress": "hidden"}  # for events whose outcome shows at once
+COMMAND = re.compile(r"^(ls|python|rm) |\bsouron [a-z]|--\w|^\S+=\S")
 DIRECT: dict[str, Any] = {"queue": False}  # for events of what is drawn anew; see app.directly
 
 
@@ -45,6 +47,13 @@ class Studio:
             return self.file(path) if path.is_file() else ""
         except (OSError, ValueError):  # it leads out of the project
             return ""
+
+    def report(self, folder: Path | str) -> str:
+        """The address of a run's report on a page of its own; "" where there is none."""
+        path = Path(folder)
+        if not self.address(path / "report.html"):
+            return ""
+        return f"/report/{self.language}/" + quote(f"{path.parent.name}/{path.name}")
 
     def opened(self, handler: Callable[[dict[str, str]], Any], outputs: Sequence[Any]) -> Any:
         """What to do when the page is opened, with the query of its address."""
@@ -82,13 +91,27 @@ class Studio:
 
 
 def trouble(code: str, found: str, expected: str = "", fix: str = "") -> Markup:
-    """What was found, what was expected, what to do."""
-    rows = [(_("found"), found), (_("expected"), expected), (_("try"), fix)]
+    """What was found, what was expected, what to do; what is to be typed elsewhere is folded."""
+    typed = fix if COMMAND.search(fix) else ""
+    advice: str = "" if typed else fix
+    if "souron fetch" in typed:
+        advice = Markup('<a href="/{}/machine">{}</a>').format(
+            language(), _("fetch it on the page Machine")
+        )
+    rows = [(_("found"), found), (_("expected"), expected), (_("try"), advice)]
     lines = Markup("").join(
         Markup("<dt>{}</dt><dd>{}</dd>").format(name, text) for name, text in rows if text
     )
-    return Markup('<dl class="trouble">{}<dt>{}</dt><dd><code>{}</code></dd></dl>').format(
-        lines, _("code"), code
+    folded = Markup("<details><summary>{}</summary><pre>{}</pre><code>{}</code></details>").format(
+        _("For the command line"), typed, code
+    )
+    return Markup('<div class="trouble"><dl>{}</dl>{}</div>').format(lines, folded)
+
+
+def remarks(result: Mapping[str, Any]) -> Markup:
+    """What is to be known before the figures are believed, as on top of the report."""
+    return Markup("").join(
+        Markup('<p class="remark">{}</p>').format(text) for text in result.get("notes") or ()
     )
 
 
@@ -97,7 +120,7 @@ def words(verb: str, names: Sequence[str], options: Mapping[str, Any]) -> list[s
     said = [
         f"{name}={str(value).lower() if isinstance(value, bool) else value}"
         for name, value in options.items()
-        if value not in (None, "", False)
+        if value is not None and value is not False and value != ""
     ]
     return [verb, *names, *said]
 
@@ -106,9 +129,9 @@ def command(words: Sequence[str]) -> str:
     return shlex.join(["souron", *words])
 
 
-def same_thing(command_line: str, python: str) -> Markup:
-    """The same as a command line and as Python, ready to copy."""
-    parts = [(_("on the command line"), command_line), (_("in Python"), python)]
+def same_thing(command_line: str, python: str, *more: tuple[str, str]) -> Markup:
+    """The same as a command line and as Python, ready to copy, folded; ``more`` (title, text)."""
+    parts = [(_("on the command line"), command_line), (_("in Python"), python), *more]
     blocks = Markup("").join(
         Markup(
             '<figure class="copy"><figcaption>{0}</figcaption><pre tabindex="0" aria-label="{0}">'
@@ -116,7 +139,7 @@ def same_thing(command_line: str, python: str) -> Markup:
         ).format(title, text, _("copy"))
         for title, text in parts
     )
-    return Markup('<details class="same" open><summary>{}</summary>{}</details>').format(
+    return Markup('<details class="same"><summary>{}</summary>{}</details>').format(
         _("The same without this page"), blocks
     )
 
@@ -136,12 +159,13 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = ""
     ).format(caption, head, body)
 
 
-def framed(address: str, title: str, alone: str) -> Markup:
-    """A file of the project within the page, without the right to run scripts, and by itself."""
+def framed(address: str, title: str, alone: str, page: str = "") -> Markup:
+    """A file of the project within the page, without the right to run scripts, and by itself:
+    ``page`` or the file."""
     return Markup(
-        '<p><a href="{0}" target="_blank" rel="noopener">{2}</a></p><iframe class="frame" '
+        '<p><a href="{3}" target="_blank" rel="noopener">{2}</a></p><iframe class="frame" '
         'sandbox="allow-popups" loading="lazy" src="{0}" title="{1}"></iframe>'
-    ).format(address, title, alone)
+    ).format(address, title, alone, page or address)
 
 
 def here(address: str) -> Markup:

@@ -6,6 +6,7 @@ import unicodedata
 from contextlib import suppress
 from pathlib import Path
 
+from souron.studio import naming
 from souron.studio.jobs import ALIVE, Job, Jobs
 from souron.utils.messages import UserError, _
 
@@ -39,7 +40,7 @@ def refuse_used(jobs: Jobs, folder: Path) -> None:
         raise UserError(
             "in use",
             _("a job works with {name}: {words}").format(
-                name=folder.name, words=" ".join(["souron", *job.words])
+                name=folder.name, words=naming.job(job.words, job.meant)
             ),
             expected=_("a folder that no job works with"),
             fix=_("stop the job first, or wait for it"),

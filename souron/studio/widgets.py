@@ -30,6 +30,7 @@ from souron.kinds.gallery import Gallery
 from souron.kinds.kind import Kind
 from souron.kinds.signature import Option, Signature
 from souron.kinds.text import MOST_LETTERS, Text
+from souron.studio import sent
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _, language, use_language
 
@@ -98,9 +99,7 @@ def _picture(label: str) -> Any:
     sources: Any = ["upload", "webcam", "clipboard"]
     made = gr.Image(label=label, type="filepath", image_mode=None, sources=sources,
                     buttons=["fullscreen"])  # fmt: skip
-    # Gradio would open the file itself, without limits: only its place is wanted
-    made.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
-    return made
+    return sent.received(made)
 
 
 def _given_pictures(kind: type[Kind], label: str) -> Any:
@@ -126,7 +125,8 @@ def _given_file(kind: type[Kind], label: str) -> Any:
 def _file(label: str, ends: Sequence[str]) -> Any:
     import gradio as gr
 
-    return gr.File(label=f"{label} ({', '.join(ends)})", file_types=list(ends))
+    made = gr.File(label=f"{label} ({', '.join(ends)})", file_types=list(ends))
+    return sent.received(made)
 
 
 def _given_sound(kind: type[Kind], label: str) -> Any:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from souron import registry
+from souron.data.called import called
 from souron.data.dataset import Dataset
 from souron.evaluation import corruptions, gradcam
 from souron.evaluation.classification import (
@@ -34,6 +35,7 @@ TEMPLATE = "classify.html"
 LOOKED_AT = 8  # misses, and as many hits
 MISTAKES = 24
 DISAGREEMENTS = 12
+BARELY = 0.1  # of the way from guessing to always right
 
 
 def run(record: "RunRecord") -> list[Section]:
@@ -65,7 +67,7 @@ def headline(record: "RunRecord") -> str:
     measure = record.measures["accuracy"]
     said = {
         "system": record.system,
-        "data": record.data,
+        "data": called(record.data),
         "train": units.whole(record.parts.get("train", 0)),
         "test": units.whole(record.parts.get("test", 0)),
         "time": units.seconds(record.outcome.seconds),
@@ -86,13 +88,11 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """Classes with too few patients, and subgroups on which it does worse than on the others."""
-    return [*_rare(record.test), *_worse(record.details)]
-
-
-def compared_notes(record: "ComparisonRecord") -> list[str]:
-    """Classes with too few patients."""
-    return _rare(record.test)
+    """That it may be guessing, classes with too few patients, and subgroups on which it does worse
+    than on the others."""
+    found = record.measures["accuracy"]
+    guessing = chance(found.value, found.low, record.test)
+    return [*guessing, *_rare(record.test), *_worse(record.details)]
 
 
 def doubts(record: "RunRecord") -> dict[str, str]:
@@ -165,6 +165,38 @@ def _worse(trust: ClassificationResult) -> list[str]:
     if not worse:
         return []
     return [_("It does worse for some: {groups}.").format(groups="; ".join(worse))]
+
+
+def comparison_notes(record: "ComparisonRecord") -> list[str]:
+    """That even the best may be guessing, and classes with too few patients."""
+    rare = _rare(record.test)
+    if record.measure != "accuracy":
+        return rare
+    best = record.rows[0]
+    return [*chance(best.value, best.low, record.test, best.system), *rare]
+
+
+def chance(value: float, low: float, test: Dataset | None, best: str = "") -> list[str]:
+    """What a share of right answers says against that of always naming the commonest class."""
+    if test is None or test.target is None or not len(test):
+        return []
+    counts = test.target.bincount(minlength=len(test.classes))
+    share = float(counts.max()) / len(test)
+    if value <= share:
+        told = _("No better than guessing.")
+    elif low <= share:
+        told = _("It cannot be told from guessing.")
+    elif value - share < BARELY * (1 - share):
+        told = _("Barely better than guessing.")
+    else:
+        return []
+    if best:
+        told = _("Even the best, {system}: {verdict}").format(system=best, verdict=told)
+    return [
+        _("{verdict} Always answering {label} is right on {share} of these cases.").format(
+            verdict=told, label=test.classes[int(counts.argmax())], share=units.percent(share)
+        )
+    ]
 
 
 def use(record: "RunRecord") -> tuple[str, str]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from souron import registry
+from souron.data.called import called
 from souron.evaluation.generation import Gallery, GenerationResult
 from souron.kinds.codecs import animation
 from souron.metrics.generation import Classes
@@ -24,6 +25,7 @@ SHOWN = 64  # pictures of a run
 IN_THE_TABLE = (  # of a comparison, which ranks by all the others too
     "Fréchet distance", "kernel distance", "precision", "recall", "coverage", "bits per dimension",
 )  # fmt: skip
+HIGH, LOW = 0.8, 0.25  # precision and coverage of pictures that are like no real one
 IN_A_ROW = 12  # pictures of each system in a comparison
 
 
@@ -44,6 +46,7 @@ def run(record: "RunRecord") -> list[Section]:
         "eye": reference.extractor.name,
         "count": units.whole(len(result.sample)),
         "rows": [_row(name, measure, floor) for name, measure in result.measures.items()],
+        "remark": empty_precision({name: each.value for name, each in result.measures.items()}),
     }
     parts = (
         ("samples", _("Samples"), samples),
@@ -68,7 +71,7 @@ def headline(record: "RunRecord") -> str:
         "interval {interval}) between what it draws and {test} test pictures it never saw."
     ).format(
         system=record.system,
-        data=record.data,
+        data=called(record.data),
         train=units.whole(record.parts.get("train", 0)),
         test=units.whole(measure.n),
         time=units.seconds(record.outcome.seconds),
@@ -102,6 +105,20 @@ def notes(record: "RunRecord") -> list[str]:
     return texts
 
 
+def empty_precision(values: Mapping[str, float], system: str = "") -> str:
+    """Why a high precision is no praise, where pictures are like no real one: real pictures that
+    differ from all others have wide neighbourhoods, into which grey noise falls too."""
+    precision, coverage = values.get("precision", 0.0), values.get("coverage", 1.0)
+    if precision < HIGH or coverage > LOW:
+        return ""
+    told = _(
+        "Precision {precision} is no praise here: only {coverage} of the real pictures have a "
+        "drawn one near them. Uniform or noisy pictures fall into the wide gaps between real ones "
+        "and count as precise. Believe coverage and the distances."
+    ).format(precision=units.percent(precision), coverage=units.percent(coverage))
+    return f"{system}: {told}" if system else told
+
+
 def gallery(record: "ComparisonRecord") -> dict[str, Any]:
     """What compared generators drew, at random and side by side, and their figures in one table."""
     shown: Gallery = record.details
@@ -118,6 +135,8 @@ def gallery(record: "ComparisonRecord") -> dict[str, Any]:
         "rows": [(name, [_of(rankings[c], name) for c in columns], _each(shown, name))
                  for name in names],
         "floor": [_value(name, shown.floor.get(name)) for name in columns],
+        "remarks": [text for name in names if (text := empty_precision(
+            {c: r.value for c in columns for r in rankings[c].rows if r.system == name}, name))],
         "eye": shown.eye,
         "count": units.whole(shown.sample),
         "cost": plot(

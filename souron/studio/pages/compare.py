@@ -1,22 +1,25 @@
 """Compare several systems at an equal budget: a live table, then a verdict."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
 
 from souron import registry
 from souron.cli import train
-from souron.studio import forms
-from souron.studio.job_view import Forecast, Watch
+from souron.hub import fetch
+from souron.studio import forms, naming, own_data
+from souron.studio.job_view import Estimate, Watch
 from souron.studio.jobs import Job
-from souron.studio.shared import Studio, command, same_thing, table, words
+from souron.studio.shared import Studio, command, remarks, same_thing, table, words
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Compare")
 DEFAULT: dict[str, Any] = {"systems": ["mlp", "cnn"], "data": "digits", "budget": "10s", "seeds": 3}
 BUDGETS = ("5s", "10s", "30s", "1min", "5min", "20min", "1ep", "5ep")
-HERE = ("systems", "data", "budget", "epochs", "time", "seeds")  # said in widgets of their own
+HERE = ("systems", "data", "budget", "epochs", "time", "seeds", "pretrained", "freeze")  # said in
+# widgets of their own
 
 
 def page(studio: Studio) -> None:
@@ -35,30 +38,32 @@ def page(studio: Studio) -> None:
         with gr.Column(scale=2, min_width=320):
             systems = gr.Dropdown(
                 choices(), value=DEFAULT["systems"], multiselect=True, label=_("systems"),
-                info=_("systems of one task; name:frozen and name:scratch say how one starts"),
-                allow_custom_value=True,
+                info=_("two or more of one task"), allow_custom_value=True,
             )  # fmt: skip
-            data = known["data"].widget(DEFAULT["data"], label=_("data"))
+            data = gr.Dropdown(
+                [], value=DEFAULT["data"], allow_custom_value=True, label=_("data"),
+                info=known["data"].help,
+            )  # fmt: skip
             with gr.Row():
                 budget = gr.Dropdown(
-                    list(BUDGETS), value=DEFAULT["budget"], allow_custom_value=True,
+                    naming.budgets(BUDGETS), value=DEFAULT["budget"], allow_custom_value=True,
                     label=_("budget of each"), min_width=120,
                 )  # fmt: skip
-                seeds = gr.Number(
-                    DEFAULT["seeds"], minimum=1, maximum=100, precision=0, label=_("seeds"),
-                    min_width=120,
-                )  # fmt: skip
+                seeds = known["seeds"].widget(DEFAULT["seeds"], label=_("seeds"), min_width=120)
             with gr.Accordion(_("More options"), open=False):
                 more = [field.widget() for field in further.values()]
             form = [systems, data, budget, seeds, *more]
-            forecast = Forecast(studio, _("Start comparing"))
+            estimate = Estimate(studio, _("Start comparing"))
         with gr.Column(scale=3, min_width=320):
             watch = Watch(studio, outcome, ("compare", "tour"))
     same = gr.HTML()
 
+    def asked(values: tuple[Any, ...]) -> tuple[list[str], dict[str, Any]]:
+        return wish(values, known["seeds"], further)
+
     def read(*values: Any) -> list[str]:
-        names, asked = wish(values, list(further))
-        studio.roots.data(asked["data"])
+        names, options = asked(values)
+        studio.roots.data(options["data"])
         if not names:
             raise UserError(
                 "systems",
@@ -66,37 +71,70 @@ def page(studio: Studio) -> None:
                 expected=_("two or more systems' names"),
                 fix="mlp cnn",
             )
-        return words("compare", names, asked)
+        return words("compare", names, options)
 
-    def changed(*values: Any) -> str:
-        names, asked = wish(values, list(further))
-        python = forms.python("compare", repr(names), asked, {"imgsz": "side"})
-        return same_thing(command(words("compare", names, asked)), python)
+    def changed(*values: Any) -> Any:
+        try:
+            names, options = asked(values)
+        except UserError:  # somebody is still typing; Start says what is wrong
+            return gr.skip()
+        python = forms.python("compare", repr(names), options, {"imgsz": "side"})
+        return same_thing(command(words("compare", names, options)), python)
 
     says = studio.says
     for widget in form:
         widget.change(says(changed), form, same, show_progress="hidden")
-    forecast.connect(read, form, watch.job)
-    studio.opened(
-        lambda query: [
-            beside(query["systems"]) if query.get("systems") else gr.skip(),
-            query.get("data") or gr.skip(),
-            *forms.told(query, list(further)),
-            watch.latest(query),
-        ],
-        [systems, data, *more, watch.job],
-    ).then(says(changed), form, same, show_progress="hidden").then(
-        says(forecast.asking(read)), [forecast.job, *form], forecast.job, show_progress="hidden"
-    )
+    estimate.connect(read, form, watch)
+
+    def opened(query: dict[str, str]) -> list[Any]:
+        job = watch.latest(query)
+        return [*filled(studio, query, job, further), job]
+
+    watch.follow(studio.opened(opened, [*form, watch.job])).then(
+        says(changed), form, same, show_progress="hidden"
+    ).then(estimate.begin, None, estimate.clock, show_progress="hidden")
 
 
-def choices() -> list[str]:
-    """Every size of every system that can be compared."""
+def filled(
+    studio: Studio, query: Mapping[str, str], id: str, further: Mapping[str, forms.Field]
+) -> list[Any]:
+    """What the form holds when the page is opened: what the address asks for, else what the job
+    that is shown was told."""
+    import gradio as gr
+
+    offered = own_data.choices(studio)
+    job = studio.find(id) if not query or "job" in query else None
+    verb, names, options = naming.taken(job.meant if job is not None else [])
+    if verb == "compare" and names:
+        return [
+            names,
+            gr.update(choices=offered, value=options.get("data", DEFAULT["data"])),
+            options.get("budget", DEFAULT["budget"]),
+            options.get("seeds", str(DEFAULT["seeds"])),
+            *forms.held(further, options),
+        ]
+    data: dict[str, Any] = {"value": query["data"]} if query.get("data") else {}
     return [
-        registry.full_name(entry, size)
-        for entry in registry.entries().values()
-        for size in entry.sizes
-    ]
+        beside(query["systems"]) if query.get("systems") else gr.skip(),
+        gr.update(choices=offered, **data), gr.skip(), gr.skip(),
+        *forms.told(query, list(further)),
+    ]  # fmt: skip
+
+
+def choices() -> list[tuple[str, str]]:
+    """(shown, value) of every size of every system that can be compared, and of each way to start
+    where its published weights are here."""
+    offered = []
+    for entry in registry.entries().values():
+        for size in entry.sizes:
+            name = registry.full_name(entry, size)
+            offered.append((name, name))
+            if size in entry.weights and fetch.where(name) is not None:
+                offered += [
+                    (_("{system}, transfer").format(system=name), f"{name}:frozen"),
+                    (_("{system}, fine-tuning").format(system=name), f"{name}:pretrained"),
+                ]
+    return offered
 
 
 def beside(asked: str) -> list[str]:
@@ -107,11 +145,13 @@ def beside(asked: str) -> list[str]:
     return names if len(names) > 1 else [*names, *[n for n in others if n != names[0]][:1]]
 
 
-def wish(values: tuple[Any, ...], further: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """The systems and the options that a form holds."""
+def wish(
+    values: tuple[Any, ...], count: forms.Field, further: Mapping[str, forms.Field]
+) -> tuple[list[str], dict[str, Any]]:
+    """The systems and the options that a form holds. Raises UserError."""
     systems, data, budget, seeds, *more = values
-    asked = {"data": data, "budget": budget, "seeds": int(seeds or 0)}
-    return list(systems or []), asked | forms.chosen(further, more)
+    asked = {"data": data, "budget": budget, **forms.chosen([count], [seeds])}
+    return list(systems or []), asked | forms.chosen(further.values(), more)
 
 
 def outcome(studio: Studio, job: Job) -> str:
@@ -133,13 +173,14 @@ def outcome(studio: Studio, job: Job) -> str:
     heads = ("", _("system"), measure, _("95 % interval"), _("trained"), _("parameters"))
     folder = result.get("report", "").rpartition("/")[0]
     return Markup(
-        '<h2>{}</h2><p class="verdict"><strong>{}</strong></p>{}'
+        '<h2>{}</h2>{}<p class="verdict"><strong>{}</strong></p>{}'
         '<p class="actions"><a class="first" href="{}">{}</a></p>'
     ).format(
         _("Verdict"),
+        remarks(result),
         result.get("sentence", ""),
         table(heads, rows, _("{cases} test cases, {seeds} seeds").format(
             cases=units.whole(result.get("cases", 0)), seeds=result.get("seeds", ""))),
-        studio.url("runs", run=folder),
+        studio.report(folder) or studio.url("runs", run=folder),
         _("Read the report"),
     )  # fmt: skip

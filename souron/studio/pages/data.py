@@ -4,7 +4,6 @@ What comes in is unpacked into a folder of its own (``uploads``). Looking and ch
 command ``souron data`` with the words that the page shows; the pages that it writes are shown here.
 """
 
-import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,16 +11,16 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron import registry
 from souron.cli import data as cli_data
-from souron.data import load
-from souron.studio import forms, trash
+from souron.data import called, load
+from souron.studio import forms, own_data, sent, trash
 from souron.studio import uploads as studio_uploads
 from souron.studio.confirm import Confirm
 from souron.studio.data_view import MOST_NAMED, answered, outcome, subject
 from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
-from souron.studio.paths import folder_size, is_folder
+from souron.studio.own_data import place, spelt
+from souron.studio.paths import folder_size
 from souron.studio.shared import (
     QUIET,
     Studio,
@@ -59,9 +58,10 @@ def page(studio: Studio) -> None:
                 file_count="multiple", label=_("a zip of a folder, or pictures and tables"),
                 height=140,
             )  # fmt: skip
+            sent.received(files, many=True)
             came = gr.HTML()
             data = gr.Dropdown(
-                choices(), value=DEFAULT, allow_custom_value=True, label=_("data"),
+                [], value=DEFAULT, allow_custom_value=True, label=_("data"),
                 info=_("a data set's name, or the path of a folder or CSV on this computer"),
             )  # fmt: skip
             about = gr.HTML()
@@ -95,10 +95,10 @@ def page(studio: Studio) -> None:
 
         return says(start)
 
-    look.click(starting(look_words), form, watch.job, **QUIET)
-    check.click(starting(check_words), form, watch.job, **QUIET)
-    clean.click(starting(clean_words), form, watch.job, **QUIET)
-    anonymise.click(starting(anonymise_words), [data, out], watch.job, **QUIET)
+    watch.follow(look.click(starting(look_words), form, watch.job, **QUIET))
+    watch.follow(check.click(starting(check_words), form, watch.job, **QUIET))
+    watch.follow(clean.click(starting(clean_words), form, watch.job, **QUIET))
+    watch.follow(anonymise.click(starting(anonymise_words), [data, out], watch.job, **QUIET))
 
     def chosen(*values: Any) -> list[Any]:
         files = str(values[0] or "").strip() not in load.names()
@@ -108,39 +108,29 @@ def page(studio: Studio) -> None:
     def bring(paths: Sequence[str] | None) -> list[Any]:
         try:
             folder, what = take(studio, paths or [])
+            chosen = gr.update(choices=own_data.choices(studio), value=folder)
         except UserError as error:
-            folder, what = gr.skip(), refused(error)
-        return [None, folder, what, *uploads.draw()]
+            chosen, what = gr.skip(), refused(error)
+        return [None, chosen, what, *uploads.draw()]
 
     for widget in form:
         widget.change(says(chosen), form, [about, same, *buttons], **QUIET)
     files.upload(says(bring), files, [files, data, came, *uploads.parts], show_progress_on=came)
-    studio.opened(
+    opened = studio.opened(
         lambda query: [
             # without a wish nothing is chosen anew: somebody may have brought files meanwhile
-            gr.update(choices=choices(), **wished(query)),
+            gr.update(choices=own_data.choices(studio), **wished(query)),
             *forms.told(query, READING),
             query.get("job") or latest(studio, query.get("data") or DEFAULT),
             *uploads.draw(),
         ],
         [data, *reading, watch.job, *uploads.parts],
-    ).then(says(chosen), form, [about, same, *buttons], **QUIET)
+    )
+    watch.follow(opened).then(says(chosen), form, [about, same, *buttons], **QUIET)
 
 
 def wished(query: dict[str, str]) -> dict[str, Any]:
     return {"value": query["data"]} if query.get("data") else {}
-
-
-def choices() -> list[tuple[str, str]]:
-    """Every data set by name, and whether it is here."""
-    return [
-        (f"{entry.name} – {registry.about(entry)} ({where(entry)})", entry.name)
-        for entry in load.names().values()
-    ]
-
-
-def where(entry: load.DataEntry) -> str:
-    return _("here") if entry.where() else f"souron fetch {entry.name}"
 
 
 def told(studio: Studio, text: str | None) -> Markup:
@@ -153,15 +143,19 @@ def told(studio: Studio, text: str | None) -> Markup:
             )
         ]
         if not entry.where():
-            link = Markup('<a href="{}">souron fetch {}</a>').format(studio.url("machine"), name)
-            lines.append(Markup("{} {}").format(_("It is to be fetched first:"), link))
+            link = Markup('<a href="{}">{}</a>').format(
+                studio.url("machine"), _("fetch it on the page Machine")
+            )
+            lines.append(Markup("{} {}").format(_("It is not on this computer yet:"), link))
     else:
         try:
             path = Path(studio.roots.data(name))
         except UserError as error:
             return refused(error)
         there = path.exists()
-        lines = [str(path) if there else _("There is no {path}").format(path=path)]
+        brought = path.is_relative_to(place(studio).resolve())
+        shown = called.called(str(path)) if brought else str(path)
+        lines = [shown if there else _("There is no {path}").format(path=path)]
     told = Markup("").join(Markup("<p>{}</p>").format(line) for line in lines)
     return Markup('<div role="status" class="faint">{}{}</div>').format(
         told, here(studio.url("data", data=name))
@@ -180,19 +174,6 @@ def said(studio: Studio, text: str | None) -> str:
     return found if found in load.names() else spelt(Path(found))
 
 
-def spelt(path: Path) -> str:
-    """A path as short as it can be said without being taken for a name or an option."""
-    if path.is_relative_to(Path.cwd()):
-        short = path.relative_to(Path.cwd()).as_posix()
-        if re.fullmatch(r"[^-=.~][^=]*", short) and short not in reserved():
-            return short
-    return str(path)
-
-
-def reserved() -> set[str]:
-    return {*load.names(), "check", "anonymise"}
-
-
 def path_of(studio: Studio, text: str | None) -> str:
     """``said`` of a folder or table. Raises UserError for a data set's name."""
     name = said(studio, text)
@@ -207,15 +188,21 @@ def path_of(studio: Studio, text: str | None) -> str:
     return name
 
 
+def read(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    """How the data is to be read. Raises UserError."""
+    known = forms.fields(cli_data.data_)
+    return forms.chosen([known[name] for name in names], values)
+
+
 def look_words(studio: Studio, *values: Any) -> list[str]:
     data, *reading = values
-    asked = forms.chosen(READING, reading)
+    asked = read(READING, reading)
     return words("data", [said(studio, data)], asked | project_of(studio))
 
 
 def check_words(studio: Studio, *values: Any, **more: Any) -> list[str]:
     data, _side, *reading = values
-    asked = forms.chosen(forms.READING, reading)
+    asked = read(forms.READING, reading)
     return words("data", ["check", path_of(studio, data)], asked | more | project_of(studio))
 
 
@@ -255,13 +242,13 @@ def project_of(studio: Studio) -> dict[str, str]:
 def shown(studio: Studio, values: Sequence[Any]) -> Markup:
     """The same as command lines and as Python."""
     try:
+        asked = read(READING, values[1:])
         lines = [command(look_words(studio, *values))]
         name = said(studio, values[0])
         if name not in load.names():
             lines.append(command(check_words(studio, *values)))
     except UserError:
         return Markup()
-    asked = forms.chosen(READING, values[1:])
     reading = [f"{PYTHON.get(option, option)}={value!r}" for option, value in asked.items()]
     python = ["from souron.data import load",
               f"dataset = load.load({', '.join([repr(name), *reading])})"]  # fmt: skip
@@ -273,18 +260,12 @@ def shown(studio: Studio, values: Sequence[Any]) -> Markup:
 
 
 class Looking(Watch):
-    """The doctor's findings are no failure of the job, though its exit code says that they are
-    grave."""
-
-    def progress(self, job: Job, state: str) -> str:
-        fine = state == "failed" and answered(job) and not job.trouble
-        return super().progress(job, "done" if fine else state)
+    """What was found is shown although something went wrong beside it."""
 
     def failure(self, job: Job, state: str) -> str:
         if state != "failed" or not answered(job):
             return super().failure(job, state)
-        why = super().failure(job, state) if job.trouble else Markup()
-        return Markup("{}{}").format(why, self.outcome(self.studio, job))
+        return Markup("{}{}").format(super().failure(job, state), self.outcome(self.studio, job))
 
 
 def latest(studio: Studio, data: str) -> str:
@@ -295,11 +276,6 @@ def latest(studio: Studio, data: str) -> str:
         return ""
     mine = (job for job in studio.jobs.all() if job.words[:1] == ["data"])
     return next((job.id for job in mine if subject(job) == name), "")
-
-
-def place(studio: Studio) -> Path:
-    """Where uploads are unpacked."""
-    return studio.project / ".studio" / "uploads"
 
 
 def take(studio: Studio, paths: Iterable[str]) -> tuple[str, Markup]:
@@ -336,23 +312,11 @@ class Uploads:
             studio.says, self.ask, self.delete, [self.folder], [told, *self.parts]
         )  # fmt: skip
 
-    def folders(self) -> list[Path]:
-        """Newest first; those that are still coming in are hidden."""
-        try:
-            there = [
-                path
-                for path in place(self.studio).iterdir()
-                if path.name[0] != "." and is_folder(path)
-            ]
-            return sorted(there, key=lambda path: -path.stat().st_mtime)
-        except OSError:
-            return []
-
     def draw(self) -> list[Any]:
         """Values for ``parts``."""
         import gradio as gr
 
-        found = self.folders()
+        found = own_data.uploads(self.studio)
         names = [path.name for path in found]
         rows = [
             (
@@ -373,7 +337,7 @@ class Uploads:
 
     def named(self, name: str | None) -> Path:
         """Raises UserError where it was removed meanwhile."""
-        for path in self.folders():
+        for path in own_data.uploads(self.studio):
             if path.name == name:
                 return path
         raise UserError(

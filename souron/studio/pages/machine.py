@@ -44,7 +44,7 @@ def page(studio: Studio) -> None:
     def fetch(wanted: str | None) -> str:
         return studio.jobs.start(["fetch", wanted or ""], studio.language, queued=False).id
 
-    go.click(studio.says(fetch), name, watch.job, show_progress="hidden")
+    watch.follow(go.click(studio.says(fetch), name, watch.job, show_progress="hidden"))
     watch.result.change(
         studio.says(lambda: [fetchable(), gr.update(choices=away())]), None, [listed, name],
         show_progress="hidden",

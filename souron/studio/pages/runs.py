@@ -8,12 +8,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron.studio import run_list, trash
+from souron.studio import naming, run_list, trash
 from souron.studio.confirm import NARROW, Confirm
 from souron.studio.jobs import ALIVE, Job, state_name
 from souron.studio.paths import folder_size
 from souron.studio.run_view import MOST_ROWS, all_runs, facts, moment, report, the_same, verb
-from souron.studio.shared import QUIET, Studio, command, here, status, table
+from souron.studio.shared import QUIET, Studio, here, status, table
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -173,7 +173,7 @@ class Work:
 
         says = studio.says
         look = says(self.draw), [self.drawn, self.job], self.parts
-        gr.Timer(2.0).tick(*look, **QUIET)
+        gr.Timer(5.0).tick(*look, **QUIET)
         for act in (
             stop.click(says(self.stop), self.job, outcome, **QUIET),
             clear.click(says(self.clear), self.job, outcome, **QUIET),
@@ -186,11 +186,11 @@ class Work:
         """New values for ``parts``, where something changed since; what is chosen stays so."""
         import gradio as gr
 
-        jobs = [(j, j.state) for j in self.studio.jobs.all() if "--forecast" not in j.words]
+        jobs = [(job, job.state) for job in self.studio.jobs.all() if not job.estimates]
         now = [(job.id, state) for job, state in jobs]
         if drawn is not None and [tuple(each) for each in drawn] == now:
             return [gr.skip()] * 4
-        choices = [(f"{state_name(state)}: {command(job.words)}", job.id) for job, state in jobs]
+        choices = [(f"{state_name(state)}: {called(job)}", job.id) for job, state in jobs]
         ids = [id for _text, id in choices]
         first = ids[0] if ids else None
         return [
@@ -206,20 +206,20 @@ class Work:
         rows = [
             (
                 state_name(state),
-                Markup("<code>{}</code>").format(command(job.words)),
+                called(job),
                 moment(job.made),
                 self.link(job),
             )
             for job, state in jobs[:MOST_ROWS]
         ]
-        return table((_("state"), _("command"), _("when"), _("page")), rows, _("newest first"))
+        return table((_("state"), _("work"), _("when"), _("page")), rows, _("newest first"))
 
     def link(self, job: Job) -> Markup | str:
         page = PAGES.get(job.words[0]) if job.words else None
         if page is None:
             return ""
         return Markup('<a href="{}" aria-label="{}: {}">{}</a>').format(
-            self.studio.url(page, job=job.id), _("Look"), command(job.words), _("Look")
+            self.studio.url(page, job=job.id), _("Look"), called(job), _("Look")
         )
 
     def stop(self, id: str | None) -> str:
@@ -233,13 +233,17 @@ class Work:
     def clear(self, id: str | None) -> str:
         """Take a job out of the queue or out of the list; what it made stays."""
         job = self.studio.jobs.get(id or "")
-        told = command(job.words)
         job.forget()
-        return status(_("Not in the list any more: {command}").format(command=told))
+        return status(_("Not in the list any more: {name}").format(name=called(job)))
 
     def clear_all(self) -> str:
-        over = [job for job in self.studio.jobs.all() if job.state not in ALIVE]
+        jobs = self.studio.jobs.all()
+        over = [job for job in jobs if job.state not in ALIVE and not job.estimates]
         for job in over:
             job.forget()
         return status(_("{count} jobs are out of the list; what they made stays.").format(
             count=len(over)))  # fmt: skip
+
+
+def called(job: Job) -> str:
+    return naming.job(job.words, job.meant)

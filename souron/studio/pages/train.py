@@ -1,18 +1,20 @@
-"""Train one system: a forecast first, then live losses and samples; stop keeps the work."""
+"""Train one system: an estimate, then live losses and samples; stop keeps the work."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
 
 from souron import registry
 from souron.cli import train
-from souron.studio import forms
-from souron.studio.job_view import Forecast, Watch
+from souron.hub import fetch
+from souron.studio import forms, naming, own_data
+from souron.studio.job_view import Estimate, Watch
 from souron.studio.jobs import Job
 from souron.studio.pages import lecture
-from souron.studio.shared import Studio, command, same_thing, table, words
+from souron.studio.shared import Studio, command, remarks, same_thing, table, words
 from souron.utils import units
-from souron.utils.messages import N_, _
+from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Train")
 DEFAULT = {"system": "cnn", "data": "digits", "budget": "20s"}
@@ -49,14 +51,17 @@ def page(studio: Studio) -> None:
                 sizes_of(DEFAULT["system"]), value="small", label=_("size"),
                 info=_("tiny to try, small for a laptop, the others as published"),
             )  # fmt: skip
-            data = known["data"].widget(DEFAULT["data"], label=_("data"))
+            data = gr.Dropdown(
+                [], value=DEFAULT["data"], allow_custom_value=True, label=_("data"),
+                info=known["data"].help,
+            )  # fmt: skip
             budget = gr.Dropdown(
-                list(BUDGETS), value=DEFAULT["budget"], allow_custom_value=True, label=_("budget"),
-                info=known["budget"].help,
+                naming.budgets(BUDGETS), value=DEFAULT["budget"], allow_custom_value=True,
+                label=_("budget"), info=_("or one of your own, such as 90s, 3min or 10ep"),
             )  # fmt: skip
             start = gr.Radio(
-                [(start_name(name), name) for name in STARTS], value="scratch",
-                label=_("where it starts"),
+                starts(DEFAULT["system"], "small"), value="scratch", label=_("where it starts"),
+                info=whence(DEFAULT["system"], "small"),
             )  # fmt: skip
             with gr.Accordion(_("More options"), open=False):
                 more = [field.widget() for field in further.values()]
@@ -64,35 +69,91 @@ def page(studio: Studio) -> None:
                     "", label=_("fields of the system's Config"), placeholder="rate=0.01 width=32"
                 )
             form = [system, size, data, budget, start, config, *more]
-            forecast = Forecast(studio, _("Start training"))
+            estimate = Estimate(studio, _("Start training"))
         with gr.Column(scale=3, min_width=320):
             idea = gr.HTML(described(DEFAULT["system"]))
             watch = Watch(studio, outcome, ("train",))
     same = gr.HTML()
 
     def read(*values: Any) -> list[str]:
-        return line(studio, values, list(further))
+        return line(studio, values, further)
 
-    def changed(*values: Any) -> str:
-        return shown(values, list(further))
+    def changed(*values: Any) -> Any:
+        return shown(values, further)
 
     says = studio.says
     for widget in form:
         widget.change(says(changed), form, same, show_progress="hidden")
     system.input(says(sized), [system, size], size, show_progress="hidden")
     system.change(says(described), system, idea, show_progress="hidden")
-    forecast.connect(read, form, watch.job)
-    studio.opened(
-        lambda query: [
-            *named(query.get("system", "")),
-            query.get("data") or gr.skip(),
-            *forms.told(query, list(further)),
-            watch.latest(query),
-        ],
-        [system, size, data, *more, watch.job],
-    ).then(says(changed), form, same, show_progress="hidden").then(
-        says(forecast.asking(read)), [forecast.job, *form], forecast.job, show_progress="hidden"
-    )
+    for widget in (system, size):
+        widget.change(says(startable), [system, size, start], start, show_progress="hidden")
+    estimate.connect(read, form, watch)
+
+    def opened(query: dict[str, str]) -> list[Any]:
+        job = watch.latest(query)
+        return [*filled(studio, query, job, further), job]
+
+    watch.follow(studio.opened(opened, [*form, watch.job])).then(
+        says(changed), form, same, show_progress="hidden"
+    ).then(estimate.begin, None, estimate.clock, show_progress="hidden")
+
+
+def filled(
+    studio: Studio, query: Mapping[str, str], id: str, further: Mapping[str, forms.Field]
+) -> list[Any]:
+    """What the form holds when the page is opened: what the address asks for, else what the job
+    that is shown was told."""
+    import gradio as gr
+
+    offered = own_data.choices(studio)
+    job = studio.find(id) if not query or "job" in query else None
+    verb, names, options = naming.taken(job.meant if job is not None else [])
+    if verb != "train" or not names:
+        data: dict[str, Any] = {"value": query["data"]} if query.get("data") else {}
+        return [
+            *named(query.get("system", "")), gr.update(choices=offered, **data), gr.skip(),
+            gr.skip(), gr.skip(), *forms.told(query, list(further)),
+        ]  # fmt: skip
+    entry, size = registry.find(names[0])
+    says = {"pretrained": options.get("pretrained") == "true", "freeze": "freeze" in options}
+    start = max((name for name, said in STARTS.items() if says | said == says),
+                key=lambda name: len(STARTS[name]))  # fmt: skip
+    own = {*further, *HERE}
+    return [
+        *named(names[0]),
+        gr.update(choices=offered, value=options.get("data", DEFAULT["data"])),
+        options.get("budget", DEFAULT["budget"]),
+        gr.update(choices=starts(entry.name, size), value=start),
+        " ".join(f"{name}={value}" for name, value in options.items() if name not in own),
+        *forms.held(further, options),
+    ]
+
+
+def starts(name: str, size: str) -> list[tuple[str, str]]:
+    """(shown, value): where it can start with what is on this computer."""
+    entry, _size = registry.find(name)
+    there = size in entry.weights and fetch.where(registry.full_name(entry, size)) is not None
+    return [(start_name(start), start) for start in STARTS if there or start == "scratch"]
+
+
+def whence(name: str, size: str) -> str | None:
+    """Why there is only one place to start from."""
+    entry, _size = registry.find(name)
+    if len(starts(name, size)) > 1:
+        return None
+    if size in entry.weights:
+        return _("it can start from its published weights once they were fetched: page Machine")
+    return _("nobody has published weights for it at this size")
+
+
+def startable(name: str, size: str, start: str) -> Any:
+    """Where it can start, for their widget: where it was to start if that is possible."""
+    import gradio as gr
+
+    offered = starts(name, size or "small")
+    value = start if start in dict(offered).values() else "scratch"
+    return gr.update(choices=offered, value=value, info=whence(name, size or "small"))
 
 
 def named(wish: str) -> list[Any]:
@@ -121,24 +182,40 @@ def described(name: str) -> Markup:
     return Markup('<div class="card">{}</div>').format(lecture.about(registry.find(name)[0], "h2"))
 
 
-def asked(values: tuple[Any, ...], further: list[str]) -> tuple[str, dict[str, Any], list[str]]:
-    """The system, the options and the config's fields that a form holds."""
+def asked(
+    values: tuple[Any, ...], further: Mapping[str, forms.Field]
+) -> tuple[str, dict[str, Any], list[str]]:
+    """The system, the options and the config's fields that a form holds. Raises UserError."""
     system, size, data, budget, start, config, *more = values
     entry, _size = registry.find(system)
-    options = {"data": data, "budget": budget, **STARTS[start], **forms.chosen(further, more)}
+    own = forms.chosen(further.values(), more)
+    options = {"data": data, "budget": budget, **STARTS[start], **own}
     return registry.full_name(entry, size or "small"), options, (config or "").split()
 
 
-def line(studio: Studio, values: tuple[Any, ...], further: list[str]) -> list[str]:
-    """The words of the command. Raises UserError for data outside the roots."""
+def line(studio: Studio, values: tuple[Any, ...], further: Mapping[str, forms.Field]) -> list[str]:
+    """The words of the command. Raises UserError for data outside the roots, and for weights that
+    are not here."""
     system, options, config = asked(values, further)
     studio.roots.data(options["data"])
+    if options.get("pretrained") and fetch.where(system) is None:
+        raise UserError(
+            "weights",
+            _("the published weights of {system} are not on this computer").format(system=system),
+            expected=_("to start from scratch, or to fetch them first"),
+            fix=f"souron fetch {system}",
+        )
     return [*words("train", [system], options), *config]
 
 
-def shown(values: tuple[Any, ...], further: list[str]) -> str:
+def shown(values: tuple[Any, ...], further: Mapping[str, forms.Field]) -> Any:
     """The same as a command line and as Python."""
-    system, options, config = asked(values, further)
+    import gradio as gr
+
+    try:
+        system, options, config = asked(values, further)
+    except UserError:  # somebody is still typing; Start says what is wrong
+        return gr.skip()
     if config:
         fields = dict(field.partition("=")[::2] for field in config)
         python = forms.python("train", repr(system), {**options, "config": fields}, PYTHON)
@@ -164,8 +241,9 @@ def outcome(studio: Studio, job: Job) -> str:
     heads = (_("measure"), _("value"), _("95 % interval"), _("test cases"))
     links = Markup('<p class="actions"><a class="first" href="{}">{}</a><a href="{}">{}</a></p>')
     spent, foretold = result.get("outcome", {}), result.get("forecast", {})
-    return Markup("<h2>{}</h2>{}<p>{}</p>{}").format(
+    return Markup("<h2>{}</h2>{}{}<p>{}</p>{}").format(
         _("What came out"),
+        remarks(result),
         table(heads, rows, _("on cases it never saw")) if rows else "",
         _(
             "{time} of training ({foretold} foretold), {memory} of memory ({thought} foretold)"
@@ -176,7 +254,7 @@ def outcome(studio: Studio, job: Job) -> str:
             thought=units.size(foretold.get("bytes", 0)),
         ),
         links.format(
-            studio.url("runs", run=run),
+            studio.report(run) or studio.url("runs", run=run),
             _("Read the report"),
             studio.url("use", run=run),
             _("Use it"),

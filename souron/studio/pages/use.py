@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
+from souron.data import called
 from souron.hub import fetch
 from souron.studio import generate_form, run_list
 from souron.studio.job_view import Watch
@@ -37,10 +38,11 @@ def page(studio: Studio) -> None:
 
     says = studio.says
     build = gr.render(chosen, triggers=[chosen.change], **QUIET, **DIRECT)
-    build(says(lambda name: use(studio, name, watch.job, same)))
+    build(says(lambda name: use(studio, name, watch, same)))
     watch = Watch(studio, generate_form.outcome, ("generate",))
     same = gr.HTML()
-    chosen.change(says(lambda name: generate_form.latest(studio, name)), chosen, watch.job, **QUIET)
+    latest = says(lambda name: generate_form.latest(studio, name))
+    watch.follow(chosen.change(latest, chosen, watch.job, **QUIET))
     studio.opened(lambda query: offer(studio, query), [chosen, empty])
 
 
@@ -78,7 +80,7 @@ def choices(studio: Studio) -> list[tuple[str, str]]:
         for run in run_list.runs(studio.project)
         if not run.compares and run.state != "damaged"
         if (run.folder / "weights" / "best.safetensors").is_file()
-        if (facts := (*run.systems, run.data, str(run.result or "")))
+        if (facts := (*run.systems, called.called(run.data), str(run.result or "")))
     ]
     return [*runs, *ready()]
 
@@ -97,12 +99,12 @@ def ready() -> list[tuple[str, str]]:
     return found
 
 
-def use(studio: Studio, name: str | None, job: Any, same: Any) -> None:
+def use(studio: Studio, name: str | None, watch: Watch, same: Any) -> None:
     """See ``predict_form.build``."""
     if name:
         from souron.studio import predict_form
 
-        predict_form.build(studio, name, job, same)
+        predict_form.build(studio, name, watch, same)
 
 
 def nothing(studio: Studio) -> Markup:

@@ -10,11 +10,19 @@
 
   const dark = () => localStorage.getItem("dark") ??
     String(matchMedia("(prefers-color-scheme: dark)").matches);
-  const paint = () => document.body?.classList.toggle("dark", dark() === "true");
+  const paint = () => {
+    document.body?.classList.toggle("dark", dark() === "true");
+    // the server shows reports in the same way
+    document.cookie = `dark=${dark()};path=/;SameSite=Strict;max-age=31536000`;
+  };
+  paint();
   document.addEventListener("DOMContentLoaded", paint);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
 
   document.addEventListener("click", (event) => {
+    const wrong = document.getElementById("wrong");
+    // what went wrong before does not stand beside what comes of the next button
+    if (wrong && event.target.closest("#page button")) wrong.hidden = true;
     const button = event.target.closest("button[data-dark], button[data-copy], button[data-close], a[data-language], a.skip");
     if (!button) return;
     if (button.matches("[data-close]")) {
@@ -22,6 +30,7 @@
     } else if (button.matches("[data-dark]")) {
       localStorage.setItem("dark", String(dark() !== "true"));
       paint();
+      for (const frame of document.querySelectorAll("iframe.frame")) frame.src = frame.src;
     } else if (button.matches(".skip")) {
       event.preventDefault(); // the page's base would make it another address
       const page = document.getElementById("page");
@@ -42,15 +51,25 @@
     if (field && ["Tab", "Shift"].includes(event.key)) event.stopImmediatePropagation();
   }, true);
 
+  // the same as text, lists and links within the studio, whatever else it may hold
+  const KEPT = ["div", "dl", "dt", "dd", "details", "summary", "pre", "code", "a"];
+  const plain = (node) => {
+    if (node.nodeType !== Node.ELEMENT_NODE) return node.nodeType === Node.TEXT_NODE ? node.textContent : "";
+    const kind = KEPT.includes(node.localName) ? node.localName : "span";
+    const made = document.createElement(kind);
+    if (node.matches("div.trouble")) made.className = "trouble";
+    const address = node.getAttribute("href") ?? "";
+    if (kind === "a" && /^\/(en|ja)\/machine$/.test(address)) made.href = address;
+    made.append(...[...node.childNodes].map(plain));
+    return made;
+  };
+
   // what went wrong with what a page asked, which Gradio does not show; until it is closed
   const complain = (answer) => {
     const said = new DOMParser().parseFromString(answer.error ?? answer.detail ?? "", "text/html");
-    const rows = [...said.querySelectorAll("dl.trouble > *")].map(({ localName, textContent }) =>
-      Object.assign(document.createElement(localName === "dt" ? "dt" : "dd"), { textContent }));
-    const list = Object.assign(document.createElement("dl"), { className: "trouble" });
-    list.append(...rows);
+    const found = said.querySelector(".trouble");
     const wrong = document.getElementById("wrong");
-    wrong.querySelector("div").replaceChildren(rows.length ? list : said.body.textContent);
+    wrong.querySelector("div").replaceChildren(found ? plain(found) : said.body.textContent);
     wrong.hidden = false;
   };
 

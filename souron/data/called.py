@@ -1,0 +1,37 @@
+"""What data and runs are called where people read: names, not paths."""
+
+import re
+from pathlib import Path
+
+from souron.data import load
+from souron.utils.messages import _
+
+CLEANED = re.compile(r"checked(?:-(\d+))?\.csv", re.IGNORECASE)  # as the check proposes
+
+
+def called(data: str) -> str:
+    """``photos/`` -> ``photos``; ``photos/checked.csv`` -> ``photos, cleaned``; ``digits``."""
+    if not data or data in load.names():
+        return data
+    path = Path(data)
+    if path.suffix.lower() != ".csv" or not path.parent.name:
+        return path.stem if path.suffix.lower() == ".csv" else path.name or data
+    folder = path.parent.name
+    found = CLEANED.fullmatch(path.name)
+    if found is None:
+        return _("{folder}, {table}").format(folder=folder, table=path.stem)
+    told = _("{folder}, cleaned").format(folder=folder)
+    return f"{told} ({found[1]})" if found[1] else told
+
+
+def run(folder: str) -> str:
+    """A run's name, or that of a system."""
+    return Path(folder).name or folder
+
+
+def folder(data: str) -> str:
+    """What a folder of runs on that data is called, in every language: ``photos-cleaned``."""
+    found = CLEANED.fullmatch(Path(data).name)
+    if found is None or not Path(data).parent.name:
+        return Path(data).name
+    return "-".join(filter(None, (Path(data).parent.name, "cleaned", found[1])))

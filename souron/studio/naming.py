@@ -1,0 +1,76 @@
+"""What data, runs and jobs are called on the pages: by names, not by paths or command lines."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from souron.data import called, load
+from souron.utils import units
+from souron.utils.messages import _
+
+BUDGET = re.compile(r"([\d.]+) *(s|sec|min|m|h|ep|ex)")
+
+
+def job(words: Sequence[str], meant: Sequence[str] = ()) -> str:
+    """What a job does: ``train cnn on photos``. ``meant`` are the words of the job that it goes on
+    with."""
+    verb, names, options = taken(meant or words)
+    first = names[0] if names else ""
+    if "resume" in options:
+        return _("go on with {run}").format(run=Path(options["resume"]).name)
+    data = called.called(options.get("data", ""))
+    match verb:
+        case "train":
+            return _("train {system} on {data}").format(system=first, data=data)
+        case "compare":
+            return _("compare {systems} on {data}").format(systems=_(", ").join(names), data=data)
+        case "generate":
+            return _("draw with {run}").format(run=called.run(first))
+        case "data" if first == "check" and "fix" in options:
+            return _("clean {data}").format(data=called.called(names[-1]))
+        case "data" if first == "check":
+            return _("check {data}").format(data=called.called(names[-1]))
+        case "data" if first == "anonymise":
+            return _("anonymise {data}").format(data=called.called(names[1]))
+        case "data":
+            return _("look at {data}").format(data=called.called(first))
+        case "fetch":
+            return _("fetch {name}").format(name=first)
+        case "tour":
+            return _("the tour")
+    return " ".join([verb, *map(called.run, names)])
+
+
+def taken(words: Sequence[str]) -> tuple[str, list[str], dict[str, str]]:
+    """The verb, the names and the options of a command line."""
+    verb, *rest = words or [""]
+    pairs = [word.partition("=") for word in rest if not word.startswith("--")]
+    names = [name for name, equals, _value in pairs if not equals]
+    return verb, names, {name: value for name, equals, value in pairs if equals}
+
+
+def budget(text: str) -> str:
+    """``10s`` -> ``10 seconds``"""
+    found = BUDGET.fullmatch(text)
+    if found is None:
+        return text
+    amount, unit = float(found[1]), found[2]
+    shown = f"{amount:g}"
+    if unit in ("s", "sec"):
+        return _("{count} seconds").format(count=shown)
+    if unit in ("min", "m"):
+        return _("{count} min").format(count=shown)
+    if unit == "h":
+        return _("{count} h").format(count=shown)
+    if unit == "ep":
+        return _("{count} × all of the data").format(count=shown)
+    return _("{count} examples").format(count=units.count(amount))
+
+
+def budgets(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """(shown, value) for a list to choose from."""
+    return [(budget(text), text) for text in texts]
+
+
+def known(data: str) -> bool:
+    return data in load.names()
