@@ -56,7 +56,7 @@ class RunRecord:
     model: Any = None
     notes: list[str] = field(
         default_factory=list
-    )  # what its reader must know: on top of the report
+    )  # what stands on top of the report
 
     def _repr_html_(self) -> str:
         from souron.report.report import run_html
