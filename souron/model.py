@@ -28,9 +28,10 @@ def load(name: str | Path, pretrained: bool = False) -> "Model":
     a file is not the one that the run ended with."""
     folder = Path(name)
     if (folder / "args.yaml").exists():
+        system = run_folder.load(folder)
         if text := run_folder.changed(folder):
             warnings.warn(f"{folder}: {text}", stacklevel=2)
-        return Model(str(name), run_folder.load(folder), folder)
+        return Model(str(name), system, folder)
     kind, config = registry.load_system(str(name))
     if not kind.needs_fit:
         return Model(str(name), kind(config, None).eval())
