@@ -54,9 +54,7 @@ class RunRecord:
     trainings: int = 1  # that cross-validation took, with the network that is kept
     reduced: str = ""  # what was left out to save time, in the reader's language
     model: Any = None
-    notes: list[str] = field(
-        default_factory=list
-    )  # what stands on top of the report
+    notes: list[str] = field(default_factory=list)  # what stands on top of the report
 
     def _repr_html_(self) -> str:
         from souron.report.report import run_html
