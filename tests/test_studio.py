@@ -256,14 +256,6 @@ def test_two_browsers_share_nothing_but_the_runs(looked_at):
         assert "vit" not in other.text_content("#page .same")
 
 
-@pytest.mark.parametrize("name", ["train", "compare"])
-def test_which_pictures_are_of_one_patient_is_told_to_the_next_page(name, looked_at):
-    """Else the parts that the doctor found clean would share patients after all."""
-    with browsing.visiting() as visit:
-        visit.page.goto(f"{looked_at.address}/en/{name}?data=photos&group=case[0-9]")
-        visit.page.wait_for_selector(same_as("group=case[0-9]"), state="attached")
-
-
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_whole_and_accessible(name, looked_at):
     """In Japanese and dark, in English and light: nothing from outside, no finding of weight."""
@@ -336,15 +328,7 @@ def test_a_system_dropped_in_as_one_file_is_there(tmp_path):
         server.end()
 
 
-def test_ctrl_c_ends_the_server_at_once(tmp_path):
-    server = browsing.Server(tmp_path).start()
-    with browsing.visiting() as visit:
-        visit.page.goto(f"{server.address}/en/train")
-        visit.page.wait_for_selector("h1")
-        assert server.end() in (0, 130)
-
-
-def test_ctrl_c_says_nothing_of_the_answer_that_it_cuts_off(tmp_path):
+def test_ctrl_c_ends_the_server_at_once_and_says_nothing_of_what_it_cuts_off(tmp_path):
     code = (
         "import time; from souron.studio import job_view; "
         "job_view.Watch.latest = lambda self, query: print('asked') or time.sleep(6); "

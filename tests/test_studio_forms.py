@@ -134,6 +134,16 @@ def test_a_page_opened_again_holds_what_its_job_was_told(studio, monkeypatch):
     assert compare.wish(tuple(held), count, more) == (names, options)
 
 
+def test_which_pictures_are_of_one_patient_is_told_to_the_next_page(studio):
+    """Else the parts that the check found clean would share patients after all."""
+    query = {"data": "photos", "group": "case[0-9]"}
+    for command, page in ((commands.train, train), (commands.compare, compare)):
+        more = further(command, page.HERE)
+        held = page.filled(studio, query, "", more)
+        assert held[-len(more) :][list(more).index("group")] == "case[0-9]"
+        assert any(isinstance(part, dict) and part.get("value") == "photos" for part in held)
+
+
 def test_a_page_asks_only_while_its_job_is_at_work(studio):
     watch = built(
         lambda blocks: Watch(replace(studio, blocks=blocks), lambda *_given: "", ("train",))
