@@ -26,7 +26,7 @@ def touring(
     """
     stops = (
         (
-            _("grouping digits:"),
+            _("clustering digits:"),
             train.training("kmeans", "digits", budget="30ep", project=project),
         ),
         (_("naming digits:"), train.training("mlp", "digits", budget="3s", project=project)),
