@@ -58,8 +58,8 @@ def nothing_wrong(visit) -> None:
     assert visit.errors == []
 
 
-@pytest.mark.parametrize("language", ["en", "ja"])
-def test_from_data_to_a_verdict(language, server, photos):
+def test_from_data_to_a_verdict(server, photos):
+    language = "ja"  # the tests below walk in English
     with browsing.visiting(language) as visit:
         page, home = visit.page, f"{server.address}/{language}/"
 
@@ -75,7 +75,7 @@ def test_from_data_to_a_verdict(language, server, photos):
 
         page.click(f"a:text-is('{said('Train on it', language)}')")
         assert "checked.csv" in page.url  # without what the check found
-        fill(page, "budget", "12s", language)
+        fill(page, "budget", "1s", language)
         page.locator(".estimate strong").wait_for()
         page.click(button("Start training", language))
         page.wait_for_selector("img.plot")
