@@ -30,7 +30,8 @@ from souron.runs.journal import Journal
 
 verb, _json, events, *words = sys.argv[1:]
 journal = Journal(Path(events.removeprefix("--events=")))
-nothing = dict(fraction=0, seconds_left=None, text="", values={}, rows=[], picture=None)
+nothing = dict(fraction=0, seconds_left=None, text="", values={}, rows=[], picture=None,
+               note="")
 
 
 def tell(phase, folder=None, **more):
