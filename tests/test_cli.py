@@ -31,7 +31,7 @@ COMMANDS: Any = typer.main.get_command(app.app)
 
 @dataclass
 class Event:
-    """As ``running.Event``, which would import torch."""
+    """As ``events.Event``, which would import torch."""
 
     phase: str
     fraction: float = 0.0
@@ -41,6 +41,7 @@ class Event:
     record: Any = None
     rows: list[dict[str, Any]] = field(default_factory=list)
     note: str = ""
+    forecast: Any = None
 
 
 @pytest.fixture(autouse=True)
@@ -365,11 +366,14 @@ def a_run(folder: Path) -> Any:
     )  # fmt: skip
 
 
+FORECAST = SimpleNamespace(cost=SimpleNamespace(seconds=10.0, bytes=10**9), testing=0.0, note="")
+
+
 def fake_training(asked: list[Any]) -> Any:
     def training(system: str, data: Any, **options: Any) -> Any:
         asked.append((system, data, options))
         yield Event("data", text="digits")
-        yield Event("forecast", 1.0, values={"seconds": 10.0, "bytes": 1e9})
+        yield Event("forecast", 1.0, forecast=FORECAST)
         yield Event("train", 0.5, 5.0, values={"step": 1, "val accuracy": 0.8})
         yield Event("done", 1.0, record=a_run(Path("runs/classify/cnn-digits")))
 
@@ -513,6 +517,7 @@ def fake_comparing(asked: list[Any]) -> Any:
             "seconds": 3.0,
             "fraction": 0.3,
             "val": 0.9,
+            "measures": ("accuracy", "accuracy"),
             "test": [0.8],
         }
         yield Event("train", 0.3, 20.0, "cnn, 1/3", rows=[row])
@@ -559,7 +564,15 @@ def test_compare_json_is_the_object_that_was_promised(souron_says: Said, pretend
 def test_the_live_line_says_what_runs_and_how_long() -> None:
     following = cli_console.Following()
     console = Console(width=100, record=True, file=io.StringIO())
-    row = {"system": "cnn", "seed": 0, "seconds": 3.0, "fraction": 0.3, "val": 0.9, "test": [0.8]}
+    row = {
+        "system": "cnn",
+        "seed": 0,
+        "seconds": 3.0,
+        "fraction": 0.3,
+        "val": 0.9,
+        "test": [0.8],
+        "measures": ("accuracy", "accuracy"),
+    }
     following.event = Event("train", 0.3, 80.0, "cnn, 1/3", rows=[row])
     console.print(following)
     text = console.export_text()

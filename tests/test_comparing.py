@@ -21,7 +21,7 @@ def test_the_json_has_the_promised_shape():
     record = fight("mlp_tiny", "cnn_tiny")
     shape = json.loads(json.dumps(record.as_json()))
     assert shape.keys() == {"task", "data", "budget", "seeds", "cases", "rows", "verdicts", "auc",
-                            "sentence", "report"}  # fmt: skip
+                            "notes", "sentence", "report"}  # fmt: skip
     assert {"system", "measure", "value", "low", "high", "train_seconds", "examples_seen",
             "parameters"} <= shape["rows"][0].keys()  # fmt: skip
     assert {"a", "b", "difference", "low", "high", "verdict", "cases_needed"} <= shape["verdicts"][

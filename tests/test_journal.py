@@ -258,7 +258,7 @@ def test_a_forecast_says_what_a_training_would_take_and_writes_nothing(options, 
         assert "forecast: " in out
         return
     found = json.loads(out)
-    assert found.keys() == {"system", "data", "budget", "forecast", "cases"}
+    assert found.keys() == {"system", "data", "budget", "forecast", "cases", "testing"}
     assert (found["system"], found["data"], found["budget"]) == ("mlp_tiny", "digits", "2ep")
     assert found["forecast"]["seconds"] > 0 and found["forecast"]["bytes"] > 2**20
     assert found["cases"] == {"train": 1259, "val": 269, "test": 269}
