@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import browsing  # noqa: E402
 
-RUN = "runs/classify/efficientnet_lite-checked.csv"
+RUN = "runs/classify/efficientnet_lite-radiographs-cleaned"
 COMMANDS = (
     "data radiographs/labels.csv",
     "data check radiographs/labels.csv --fix radiographs/checked.csv",

@@ -16,7 +16,7 @@ import radiographs
 from souron.cli import main
 
 PAGE = Path(__file__).parent.parent / "docs" / "clinic.md"
-RUN = "runs/classify/efficientnet_lite-checked.csv"
+RUN = "runs/classify/efficientnet_lite-radiographs-cleaned"
 QUICK = "imgsz=64 epochs=2 batch=16"
 WALK = {
     "data": "data radiographs/labels.csv",
