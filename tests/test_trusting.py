@@ -162,6 +162,23 @@ def test_a_cross_validation_that_takes_too_long_is_reduced_and_says_so(
     assert trainings == 1 or f"{trainings - 1} trainings" in found.note
 
 
+def test_without_cross_validation_a_frozen_run_is_measured_as_val_measures(clinic, monkeypatch):
+    """On features in float32, although those of a cross-validation were computed first."""
+    first = run_train.train("resnet_tiny", clinic, budget="1ep", side=24, folds=1)
+    exact, features = [], run_train.features
+
+    def noted(*given, **options):
+        exact.append(options["exact"])
+        return features(*given, **options)
+
+    monkeypatch.setattr(run_train, "features", noted)
+    monkeypatch.setattr(run_train, "probe", lambda fit: forecast.Probe(60.0, look=0, held=0))
+    options = {"pretrained": str(first.folder), "freeze": True, "side": 24, "augment": "none"}
+    events = run_train.training("resnet_tiny", clinic, budget="60ep", **options)
+    next(event for event in events if event.forecast is not None)
+    assert exact == [False, True]
+
+
 def test_what_was_left_out_stands_in_report_and_receipt(clinic, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(run_train, "probe", lambda fit: forecast.Probe(1.0, look=0, held=0))

@@ -122,6 +122,8 @@ def training(
         affordable = crossval.affordable(plan, fit, tried, prepare.task_options(args, task))
     if affordable is not None:
         args |= affordable
+        if args["folds"] == 1:  # its answers are those of ``val``, and so must its features be
+            computed = None
         plan, model, computed, fit, parts = yield from _ready(task, args, everything, computed)
     training = [tried.seconds(fit), *crossval.seconds(plan, fit, tried)]
     forecast = Cost(sum(training), hardware.peak())
