@@ -135,6 +135,35 @@ def test_an_older_answer_does_not_take_the_place_of_a_newer_one(server, photos):
         nothing_wrong(visit)
 
 
+OPENING = """
+const ask = window.fetch;
+window.release = null;
+const released = new Promise((go) => { window.release = go; });
+window.fetch = async (address, asked) => {
+  if (asked?.body?.includes?.('"data":[],')) { window.held = true; await released; }
+  return ask(address, asked);
+};
+"""  # what fills the form of a page that is opened is held back until the test lets it go
+
+
+@pytest.mark.parametrize(
+    "path", ["train?system=vgg_tiny", "compare?systems=mlp_tiny,cnn_tiny", "train?system=nonsense"]
+)
+def test_nothing_starts_before_the_form_holds_what_the_address_asks_for(looked_at, path):
+    start = "Start training" if path.startswith("train") else "Start comparing"
+    with browsing.visiting() as visit:
+        page = visit.page
+        page.add_init_script(OPENING)
+        page.goto(f"{looked_at.address}/en/{path}")
+        page.wait_for_function("window.held")
+        assert page.locator(f"button:text-is('{start}')").is_disabled()
+        page.evaluate("window.release()")
+        page.wait_for_selector(button(start))
+        if "nonsense" not in path:
+            for name in path.partition("=")[2].split(","):
+                assert name in page.locator("#page .same pre").first.text_content()
+
+
 def test_the_first_result_takes_three_clicks(server):
     with browsing.visiting() as visit:
         page = visit.page

@@ -213,7 +213,8 @@ class Estimate:
     which waits for nothing: the job makes a forecast of its own.
 
     A page fills its form and asks in an order that nothing promises. Hence what stands there is
-    made anew, once a second while there is something to find out, of what the form holds.
+    made anew, once a second while there is something to find out, of what the form holds. Until
+    the page has filled its form, the button cannot be pressed: it would start something else.
     """
 
     def __init__(self, studio: Studio, go: str) -> None:
@@ -221,7 +222,7 @@ class Estimate:
 
         self.studio = studio
         self.answer = gr.HTML(elem_classes="estimate")
-        self.go = gr.Button(go, variant="primary")
+        self.go = gr.Button(go, variant="primary", interactive=False)
         self.clock = gr.Timer(1.0, active=False)
 
     def connect(self, read: Callable[..., list[str]], form: list[Any], watch: Watch) -> None:
@@ -247,6 +248,13 @@ class Estimate:
         watch.follow(self.go.click(says(go), form, watch.job, **QUIET)).then(
             says(self.drop), asked, [asked, self.answer, self.clock], **QUIET
         )
+
+    def ready(self, opened: Any) -> None:
+        """Once that event has filled the form, whether or not what the address asks for exists."""
+        import gradio as gr
+
+        for ending in (opened.success, opened.failure):
+            ending(lambda: gr.Button(interactive=True), None, self.go, **QUIET)
 
     def begin(self) -> Any:
         """Something is to be found out."""

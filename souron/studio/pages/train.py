@@ -94,7 +94,9 @@ def page(studio: Studio) -> None:
         job = watch.latest(query)
         return [*filled(studio, query, job, further), job]
 
-    watch.follow(studio.opened(opened, [*form, watch.job])).then(
+    filling = studio.opened(opened, [*form, watch.job])
+    estimate.ready(filling)
+    watch.follow(filling).then(
         says(changed), form, same, show_progress="hidden"
     ).then(estimate.begin, None, estimate.clock, show_progress="hidden")
 
