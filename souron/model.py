@@ -24,9 +24,12 @@ from souron.utils.messages import UserError, _
 
 
 def load(name: str | Path, pretrained: bool = False) -> "Model":
-    """A run's folder, or a system's name; ``pretrained`` brings its published weights. Warns where
-    a file is not the one that the run ended with."""
+    """A run's folder, or a system's name: as it comes ready trained, else without having learnt;
+    ``pretrained`` brings its published weights. Warns where a file is not the one that the run
+    ended with. Raises UserError."""
     folder = Path(name)
+    if not folder.exists() and not pretrained:
+        folder = run_folder.ready(str(name)) or folder
     if (folder / "args.yaml").exists():
         system = run_folder.load(folder)
         if text := run_folder.changed(folder):

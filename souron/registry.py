@@ -274,14 +274,20 @@ def find(name: str) -> tuple[Entry, str]:
         size = name.removeprefix(entry.name).lstrip("_-")
         if name.startswith(entry.name) and size in entry.sizes:
             return entry, size
-    known = [*everything, *(full_name(e, size) for e in everything.values() for size in e.sizes)]
-    near = difflib.get_close_matches(name, dict.fromkeys(known), 3, 0.5)
+    near = difflib.get_close_matches(name, names(), 3, 0.5)
     raise UserError(
         "system",
         _("no system is named {name!r}").format(name=name),
         expected=", ".join(near or everything),
         fix=f"souron show {near[0]}" if near else "souron list",
     )
+
+
+def names() -> list[str]:
+    """Of every system, and of every system at each of its sizes."""
+    everything = entries()
+    sized = [full_name(entry, size) for entry in everything.values() for size in entry.sizes]
+    return list(dict.fromkeys([*everything, *sized]))
 
 
 def full_name(entry: Entry, size: str) -> str:

@@ -13,6 +13,7 @@ from souron.cli import console, options
 from souron.cli.app import command
 from souron.cli.console import print_json, screen, show
 from souron.hub import doctor as hub_doctor
+from souron.hub import zoo
 from souron.hub.doctor import diagnosis
 from souron.registry import differs, entry_as_json, status
 from souron.utils import hardware, units
@@ -167,6 +168,7 @@ def described(entry: registry.Entry) -> list[tuple[str, str]]:
         (_("task"), entry.task),
         (_("status"), status(entry)),
         (_("differs"), differs(entry)),
+        (_("ready"), zoo.about(entry.name)),
         (_("file"), str(entry.file)),
     ]
     return [(name, text) for name, text in rows if text]

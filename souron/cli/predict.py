@@ -27,13 +27,17 @@ from souron.utils.messages import N_, UserError, _, unknown_option
 @command(
     "val",
     N_("Measure a finished run again, on its own test cases or on other data."),
-    "souron val runs/classify/cnn-digits\nsouron val runs/classify/resnet-photos data=others/",
+    "souron val runs/classify/cnn-digits\nsouron val runs/classify/resnet-photos data=others/\n"
+    "souron val resnet                        (as it comes ready trained)",
 )
 @cli_options.takes(EvaluateOptions)
 def val(
     run: Annotated[
         str | None,
-        Argument(metavar="RUN", help=N_("a run's folder"), autocompletion=cli_options.complete_run),
+        Argument(
+            metavar="RUN|SYSTEM", help=N_("a run's folder, or a system that comes ready trained"),
+            autocompletion=cli_options.complete_system_or_run,
+        ),
     ] = None,
     model: cli_options.Model = None,
     data: cli_options.Data = None,
@@ -65,6 +69,7 @@ def val(
     "souron predict runs/classify/resnet-photos cat.jpg\n"
     'souron predict runs/classify/resnet-photos holidays/ "more/*.png" --csv > labels.csv\n'
     "souron predict resnet50 cat.jpg pretrained=true\n"
+    "souron predict resnet shoe.png           (as it comes ready trained)\n"
     "souron predict runs/classify/resnet-photos -- -odd-name-.jpg",
 )
 def predict(
@@ -72,7 +77,7 @@ def predict(
     system: Annotated[
         str,
         Argument(
-            metavar="RUN|SYSTEM", help=N_("a run's folder, or a system with pretrained=true"),
+            metavar="RUN|SYSTEM", help=N_("a run's folder, or a system's name: ready trained, or with pretrained=true"),
             autocompletion=cli_options.complete_system_or_run,
         ),
     ],
@@ -238,6 +243,7 @@ def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
 @command(
     "generate",
     N_("Draw pictures with a trained generator; the same seed gives the same pictures."),
+    "souron generate ddpm n=16                (as it comes ready trained)\n"
     "souron generate runs/generate/dcgan-digits n=64 seed=1\n"
     "souron generate runs/generate/ddpm-fashion sampler=dpm steps=15 label=Coat\n"
     "souron generate runs/generate/stylegan-fashion truncation=0.7 walk=8\n"
@@ -246,7 +252,10 @@ def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
 def generate(
     run: Annotated[
         str | None,
-        Argument(metavar="RUN", help=N_("a run's folder"), autocompletion=cli_options.complete_run),
+        Argument(
+            metavar="RUN|SYSTEM", help=N_("a run's folder, or a system that comes ready trained"),
+            autocompletion=cli_options.complete_system_or_run,
+        ),
     ] = None,
     model: cli_options.Model = None,
     n: Annotated[int | None, Option(metavar="N", help=N_("pictures (default 64)"))] = None,

@@ -34,8 +34,8 @@ def evaluate(
 
 
 def examine(folder: str | Path, data: str | Path | None = None, **options: Any) -> RunRecord:
-    """Measure a run again: on its own test cases, or on all cases of other data. What was chosen on
-    the run's validation cases, such as a threshold, stays.
+    """Measure a run again, or a system as it comes ready trained: on its own test cases, or on all
+    cases of other data. What was chosen on the run's validation cases, such as a threshold, stays.
 
     ``options`` are ``group``, ``allow_leak`` and ``window`` as in ``train``, and those of the task,
     such as ``prevalence`` or ``samples``.
@@ -45,7 +45,7 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     that it ended with. What was allowed, or could not be looked for, stands in the record's
     ``notes``.
     """
-    folder = Path(folder)
+    folder = run_folder.find(folder)
     run_options.check_shares(prevalence=options.get("prevalence"))
     args = run_folder.read_args(folder)
     task = prepare.task_of(args)

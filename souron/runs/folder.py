@@ -10,10 +10,47 @@ from typing import Any
 import yaml
 
 from souron import registry
+from souron.hub import zoo
 from souron.kinds.signature import typed_as
 from souron.training.checkpoint import fill
 from souron.utils.files import read_tensors, write_text
 from souron.utils.messages import UserError, _, unknown_option
+
+
+def find(run: str | Path) -> Path:
+    """A run's folder; for a system's name the run of it that comes ready trained. Raises UserError
+    where none does."""
+    folder, name = Path(run), str(run)
+    if folder.exists() or name not in registry.names():
+        return folder
+    found = ready(name)
+    if found is None:
+        raise UserError(
+            "not trained",
+            _("{name} has not been trained yet, and does not come ready trained").format(name=name),
+            expected=_("a run's folder, or a system of the package souron-zoo"),
+            fix=f"souron train {name}",
+        )
+    return found
+
+
+def ready(name: str) -> Path | None:
+    """The run of a system that comes ready trained; None where none does. Raises UserError where it
+    is not what was packed."""
+    folder = zoo.where(name)
+    if folder is None:
+        return None
+    refuse_changed(folder)
+    held = registry.find(str(read_args(folder)["system"]))[0]
+    if not zoo.receipt(folder).get("files") or held.name != folder.name:
+        raise UserError(
+            "ready trained",
+            _("{folder} does not hold {name} as it was packed").format(folder=folder, name=name),
+            expected=_("args.yaml of that system, and a receipt.json with the SHA-256 of its files"),
+            fix="pip install --force-reinstall souron-zoo",
+            exit=3,
+        )
+    return folder
 
 
 def write_args(folder: Path, args: dict[str, Any]) -> None:
@@ -135,7 +172,8 @@ def load(folder: Path, which: str = "best") -> Any:
             fix=f"souron train resume={folder}",
             exit=3,
         )
-    fill(system, read_tensors(path)[0], path)
+    tensors, about = read_tensors(path)
+    fill(system, tensors, path, about.get("left_out", ()) if zoo.holds(folder) else ())
     return system.eval()
 
 

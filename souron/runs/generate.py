@@ -18,6 +18,7 @@ from torch import Tensor
 
 from souron.evaluation import sampling
 from souron.evaluation.sampling import Noise
+from souron.hub import zoo
 from souron.kinds import signature
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import provenance
@@ -37,6 +38,7 @@ STEPS_OF = 8  # pictures whose way out of the noise is shown
 MOMENTS = 10  # of that way
 BETWEEN = 12  # steps of a walk between two pictures
 FRAME = 80  # milliseconds
+DRAWN_READY = Path("runs/ready")  # what a system draws that came ready trained
 LONG_SIDE = 256  # pixels, to which small moving pictures are enlarged
 
 
@@ -58,14 +60,15 @@ def generating(
     device: str = "auto",
     **options: Any,
 ) -> Iterator[Event]:
-    """Draw ``n`` pictures of the generator trained in the folder ``run``.
+    """Draw ``n`` pictures of the generator trained in the folder ``run``, or of the system of that
+    name as it comes ready trained.
 
     ``first`` is the first picture's number, ``label`` the class asked for (several with commas
     take turns), ``given`` a picture, folder or glob to be completed, ``walk`` a number of pictures
     to walk between, ``out`` the folder to write to (by default a new one in the run's); further
     ``options`` are those of the system's ``drawing``. Raises UserError.
     """
-    folder = Path(run)
+    folder = run_folder.find(run)
     args = run_folder.read_args(folder)
     system = run_generate.generator(folder, args)
     check(n, seed, first, walk)
@@ -76,7 +79,8 @@ def generating(
     shown = completed(system, given)
     if shown is None and "given" in known and "kept" in options:
         raise UserError("option", _("kept without given"), expected="given=photo.png kept=0.5")
-    place = Path(out) if out else files.new_folder(folder / "pictures", f"seed{seed}")
+    base = DRAWN_READY / folder.name if zoo.holds(folder) else folder
+    place = Path(out) if out else files.new_folder(base / "pictures", f"seed{seed}")
     mark = provenance.mark(folder, args, seed)
     record = DrawnRecord(place, folder, str(args["system"]), seed, 0, 0.0, [])
 

@@ -13,6 +13,7 @@ from souron.data.column import Sketch
 from souron.data.dataset import Dataset
 from souron.data.reading import Large
 from souron.data.splits import Parts, Plan
+from souron.hub import zoo
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
 from souron.task import Task
@@ -301,4 +302,6 @@ def read_split(folder: Path, data: Dataset, task: Task) -> splits.Split:
     """The split of a run. Raises UserError where the data is not what it was made of."""
     if not task.held_out:
         return splits.everything(data)
+    if zoo.holds(folder):
+        return divide(run_folder.read_args(folder), data).kept
     return splits.read(folder / "split.csv", with_strata(data, task))

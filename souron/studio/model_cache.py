@@ -11,7 +11,7 @@ from typing import Any
 from souron import model as models_api
 from souron import registry
 from souron.cli import main
-from souron.hub import fetch
+from souron.hub import fetch, zoo
 from souron.runs import folder
 from souron.utils.messages import UserError, _
 
@@ -88,6 +88,8 @@ def stamp(name: str) -> tuple[Any, ...]:
 def files_of(name: str) -> list[Path]:
     if is_path(name):
         return [Path(name) / "args.yaml", Path(name) / "weights" / "best.safetensors"]
+    if (ready := zoo.where(name)) is not None:
+        return files_of(str(ready))
     entry, size = registry.find(name)
     weights = fetch.where(entry.weights[size]) if size in entry.weights else None
     return [weights] if weights else []
@@ -98,7 +100,7 @@ def read(name: str) -> models_api.Model:
     try:
         if is_path(name):
             folder.read_args(Path(name))  # tells what is missing there
-        return models_api.load(name, pretrained=not is_path(name))
+        return models_api.load(name, pretrained=not is_path(name) and zoo.where(name) is None)
     except UserError:
         raise
     except Exception as error:  # damaged files can make the reader stumble in any way

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from souron import registry
 from souron.data import called
-from souron.hub import fetch, weights
+from souron.hub import fetch, weights, zoo
 from souron.kinds import signature
 from souron.kinds.picture import Picture
 from souron.runs import folder as run_folder
@@ -37,7 +37,7 @@ class Source:
     name: str  # as on the command line
     system: Any  # its class
     entry: registry.Entry
-    folder: Path | None = None  # of a run
+    folder: Path | None = None  # of a run, or of what comes ready trained
     args: Mapping[str, Any] = field(default_factory=dict)  # of a run
 
     @property
@@ -55,6 +55,8 @@ def find(project: Path, name: str) -> Source:
     if not is_path(name):
         entry, size = registry.find(name)
         system = registry.load_system(name)[0]
+        if (ready := zoo.where(name)) is not None:
+            return Source(name, system, entry, ready, run_folder.read_args(ready))
         if system.needs_fit:
             source = entry.weights.get(size, "")
             if not source or fetch.where(source) is None:
@@ -103,6 +105,8 @@ def about(studio: Studio, source: Source) -> Markup:
     query, learnt, report = {"system": source.name}, _("it learns nothing"), ""
     if source.pretrained:
         learnt = _("with its published weights")
+    elif source.folder is not None and zoo.holds(source.folder):
+        learnt = _("ready trained") + ": " + zoo.about(source.name)
     elif source.folder is not None:
         query, learnt = (
             {"run": source.name},

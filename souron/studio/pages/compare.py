@@ -92,9 +92,9 @@ def page(studio: Studio) -> None:
 
     filling = studio.opened(opened, [*form, watch.job])
     estimate.ready(filling)
-    watch.follow(filling).then(
-        says(changed), form, same, show_progress="hidden"
-    ).then(estimate.begin, None, estimate.clock, show_progress="hidden")
+    watch.follow(filling).then(says(changed), form, same, show_progress="hidden").then(
+        estimate.begin, None, estimate.clock, show_progress="hidden"
+    )
 
 
 def filled(

@@ -5,7 +5,7 @@ from itertools import groupby
 from markupsafe import Markup
 
 from souron import registry
-from souron.hub import fetch
+from souron.hub import fetch, zoo
 from souron.studio.shared import Studio
 from souron.utils.messages import N_, _
 
@@ -70,6 +70,7 @@ def actions(studio: Studio, entry: registry.Entry) -> list[tuple[str, str, str]]
     there: list[tuple[str, str, str]] = []
     usable = [registry.full_name(entry, size) for size in entry.weights]
     ready = next((name for name in usable if fetch.where(name)), "")
+    ready = ready or (entry.name if zoo.where(entry.name) else "")
     if ready:
         there.append((_("Try"), studio.url("use", system=ready), "first"))
     there.append((_("Train"), studio.url("train", system=entry.name), "" if there else "first"))

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from souron import registry
 from souron.data import called
-from souron.hub import fetch
+from souron.hub import fetch, zoo
 from souron.studio import generate_form, run_list
 from souron.studio.job_view import Watch
 from souron.studio.shared import DIRECT, QUIET, Studio
@@ -86,14 +86,16 @@ def choices(studio: Studio) -> list[tuple[str, str]]:
 
 
 def ready() -> list[tuple[str, str]]:
-    """Systems that can be used without a training: their published weights are on this computer, or
-    they learn nothing."""
+    """Systems that can be used without a training: their published weights are on this computer,
+    they come ready trained, or they learn nothing."""
     found = []
     for entry in registry.entries().values():
         names = [registry.full_name(entry, size) for size in entry.weights]
         found += [
             (f"{name} – {_('published weights')}", name) for name in names if fetch.where(name)
         ]
+        if zoo.where(entry.name):
+            found.append((f"{entry.name} – {_('ready trained')}", entry.name))
         if LEARNS_NOTHING.search(entry.file.read_text(encoding="utf-8")):
             found.append((f"{entry.name} – {registry.about(entry)}", entry.name))
     return found

@@ -1,0 +1,84 @@
+"""Systems that come ready trained, in the package ``souron-zoo``: a small run's folder each.
+
+The folder is named as the system's file is. It holds what a run's does, but for its split, which
+can be made again, its report, and the parts of the network that answering does not need.
+"""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from souron import registry
+from souron.hub import weights
+from souron.utils import units
+from souron.utils.messages import UserError, _
+
+PACKAGE = "souron_zoo"
+
+
+def root() -> Path | None:
+    """The folder of the package; None where it is not installed. Runs nothing of it."""
+    spec = importlib.util.find_spec(PACKAGE)
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def where(name: str) -> Path | None:
+    """The run of that system, or None. ``resnet`` is the one that there is, ``resnet18`` none of
+    another size; ``efficientnet_lite`` none of a smaller size, where its published weights are on
+    this computer."""
+    try:
+        entry, size = registry.find(name)
+    except UserError:
+        return None
+    folder = (root() or Path()) / entry.name
+    if root() is None or not (folder / "args.yaml").is_file():
+        return None
+    if str(receipt(folder).get("system")) == registry.full_name(entry, size):
+        return folder
+    published = size in entry.weights and weights.find(entry.weights[size]) is not None
+    return folder if name == entry.name and not published else None
+
+
+def holds(folder: Path) -> bool:
+    """Is it one of these runs?"""
+    return folder.parent == root()
+
+
+def receipt(folder: Path) -> dict[str, Any]:
+    """What a run says of itself; empty where that cannot be read, which using the run tells."""
+    try:
+        found = json.loads((folder / "receipt.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def examples() -> list[Path]:
+    """A test picture of each class that these systems know, none of which they learnt from."""
+    return sorted((root() or Path(PACKAGE)).glob("examples/*.png"))
+
+
+def about(name: str) -> str:
+    """What it learnt from, for how long, and its figure; "" where it does not come ready trained.
+
+    >>> about("resnet")  # doctest: +SKIP
+    'trained for 4 min on fashion (MIT): accuracy 91.9 %; 359 kB'
+    """
+    folder = where(name)
+    if folder is None:
+        return ""
+    held = receipt(folder)
+    try:
+        first = registry.tasks()[registry.find(name)[0].task].metrics[0].name
+        metric, value = registry.metric(first), float(held["measures"][first]["value"])
+        return _("trained for {time} on {data} ({licence}): {measure} {value}; {size}").format(
+            time=units.seconds(held["train_seconds"]),
+            data=held["data"]["name"],
+            licence=held["data"]["licence"],
+            measure=metric.title,
+            value=metric.text(value),
+            size=units.size((folder / "weights" / "best.safetensors").stat().st_size),
+        )
+    except (KeyError, TypeError, ValueError, OSError):  # using it tells what is wrong
+        return ""
