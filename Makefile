@@ -32,10 +32,10 @@ locale: $(SETUP)  # after a message has changed; then translate what it names, a
 
 benchmarks: .venv-bench/souron-installed
 
-$(SETUP): pyproject.toml constraints.txt
+$(SETUP): pyproject.toml constraints.txt zoo/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]' --editable zoo
 	touch $@
 
 .venv-bench/souron-installed: benchmarks/requirements.txt pyproject.toml

@@ -133,6 +133,7 @@ def system(described: Described) -> str:
           "more maps. What is under a box is its name and the shape of what it gives out: maps × "
           "height × width, tokens × width, or the length of a vector.").format(
               name=f"`{described.drawn}`"),
+        *ready(entry),
         *samples(entry),
         f"## {_('Sizes')}",
         table([_("name"), _("input"), _("parameters"), _("FLOPs")], sizes, right=2),
@@ -140,6 +141,23 @@ def system(described: Described) -> str:
         f"## {_('What its file says')}",
         explained(entry),
     )  # fmt: skip
+
+
+def ready(entry: registry.Entry) -> list[str]:
+    """What comes ready trained, with the command that made it."""
+    from souron.hub import zoo
+
+    folder = (zoo.root() or Path()) / entry.name
+    told = zoo.of(folder)
+    if not told:
+        return []
+    command = zoo.receipt(folder)["command"]
+    return [
+        f"## {_('Ready trained')}",
+        _("Small weights come along: {told}. They were made by {command}.").format(
+            told=told, command=f"`{command}`"
+        ),
+    ]
 
 
 def samples(entry: registry.Entry) -> list[str]:

@@ -1,14 +1,16 @@
-"""Train what souron-zoo holds, and pack it: weights in half precision, the figures of these weights.
+"""Train what souron-zoo holds, and pack it: weights in half precision, and their figures.
 
-    python zoo/make.py                     every system of recipes.toml that is not there yet
+    python zoo/make.py                     every classifier and generator that is not there yet
     python zoo/make.py ddpm resnet         these again
     python zoo/make.py --pack runs/ ddpm   of a run that is there: runs/generate/ddpm-zoo
     python zoo/make.py --table             the table of zoo/README.md
+
+Beside the runs stand pictures of Fashion-MNIST's test part, so that figures can be found again
+where the data is not: ``examples/``, one of each class, and ``sample.safetensors``, ``SAMPLE``.
 """
 
 import argparse
 import json
-import re
 import shutil
 import tempfile
 import tomllib
@@ -16,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from souron import registry
 from souron.audit import datasheet
 from souron.data import load
+from souron.data.dataset import Rows
 from souron.evaluation.answers import Trainings
 from souron.evaluation.sampling import Noise, draw
 from souron.hub import zoo
@@ -32,16 +34,20 @@ from souron.utils import files, units
 
 HERE = Path(__file__).parent
 DATA = "fashion"
+SAMPLE = 500  # test pictures
 MOST_BYTES = 2 * 2**20  # of a system's weights
 KEPT = ("system", "data", "parameters", "flops", "stopped", "parts", "train_seconds", "options")
+BUDGETS = {"classify": "3min", "generate": "10min"}  # of tasks whose systems come ready trained
 RECIPES: dict[str, dict[str, Any]] = tomllib.loads(
     (HERE / "recipes.toml").read_text(encoding="utf-8")
-)
+)  # what differs
+NAMES = [entry.name for entry in registry.entries().values() if entry.task in BUDGETS]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[[], *RECIPES], metavar="NAME")
+    as_written = argparse.RawTextHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    parser.add_argument("names", nargs="*", choices=[[], *NAMES], metavar="NAME")
     parser.add_argument("--pack", type=Path, metavar="PROJECT")
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
@@ -50,29 +56,29 @@ def main() -> None:
     if asked.table:
         print(table(package))
         return
-    write_examples(package / "examples")
-    for name in asked.names or [name for name in RECIPES if zoo.where(name) is None]:
+    write_examples(package)
+    for name in asked.names or [name for name in NAMES if not (package / name).exists()]:
         with tempfile.TemporaryDirectory() as project:
             run = trained(name, asked.pack or Path(project))
             print(row(packed(name, run, package / name)))
 
 
 def write_examples(place: Path) -> None:
-    """The first test picture of each class."""
     cases = load.load(DATA)
-    for number, label in enumerate(cases.classes):
-        of_class = (cases.target == number) & torch.tensor([part == "test" for part in cases.part])
-        row = int(of_class.nonzero()[0])
-        place.mkdir(parents=True, exist_ok=True)
-        name = re.sub(r"\W+", "-", label.lower())
-        Picture.of(cases.input[row]).save(place / f"{name}.png")
+    test = cases.only([row for row, part in enumerate(cases.part) if part == "test"])
+    for number, label in enumerate(test.classes):
+        row = int((test.target == number).nonzero()[0])
+        (place / "examples").mkdir(exist_ok=True)
+        Picture.of(test.input[row]).save(place / "examples" / f"{zoo.file_name(label)}.png")
+    sample = {"input": test.input[:SAMPLE], "target": test.target[:SAMPLE].to(torch.uint8)}
+    files.write_tensors(place / "sample.safetensors", sample, {"data": DATA})
 
 
 def trained(name: str, project: Path) -> Path:
     """The folder of a run as the recipe says, found there or trained now."""
-    recipe = dict(RECIPES[name])
+    task = registry.find(name)[0].task
+    recipe = {"system": name, "budget": BUDGETS[task]} | RECIPES.get(name, {})
     system = recipe.pop("system")
-    task = registry.find(system)[0].task
     folder = project / task / f"{system}-zoo"
     if not (folder / "receipt.json").exists():
         train.train(system, DATA, workers=1, project=project, name=folder.name, **recipe)
@@ -108,7 +114,12 @@ def packed(name: str, run: Path, place: Path) -> Path:
     files.write_json(place / "receipt.json", receipt)
     record = evaluate.examine(place)  # with what was packed
     measures = {key: vars(measure) for key, measure in record.measures.items()}
-    files.write_json(place / "receipt.json", receipt | {"measures": measures})
+    receipt |= {"measures": measures}
+    if system.task == "classify":
+        picture, label = zoo.sample()
+        right = int((scores(run_folder.load(place), picture).argmax(1) == label).sum())
+        receipt |= {"sample": {"cases": len(picture), "right": right}}
+    files.write_json(place / "receipt.json", receipt)
     parts = [vars(part) | {"files": ()} for part in datasheet.read(run).parts]
     files.write_json(place / "datasheet.json", datasheet.read(run).as_json() | {
         "run": name, "parts": parts,
@@ -145,10 +156,13 @@ def answer(system: Any) -> Tensor:
     if system.task == "generate":
         *_before, drawn = draw(system, Noise(0, range(4)))
         return drawn
-    system.eval()
-    shape = (4, system.spec.channels, system.spec.side, system.spec.side)
-    picture = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    return system(picture)
+    return scores(system, zoo.sample()[0][:4])
+
+
+@torch.no_grad()
+def scores(system: Any, picture: Tensor) -> Tensor:
+    """(B, classes) of pictures (B, C, H, W) uint8."""
+    return system(system.batch(Rows(picture, None)).image)
 
 
 def row(place: Path) -> str:

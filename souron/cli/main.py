@@ -56,6 +56,15 @@ def tell_stop(record: Any) -> None:
     if hasattr(record, "verdicts"):
         console.comparison(record)
         return
+    if hasattr(record, "drawings"):
+        show(
+            _("ready trained: {classifiers} classifiers, {generators} generators").format(
+                classifiers=len(record.answers), generators=len(record.drawings)
+            )
+            + f"  {record.folder / 'ready.html'}",
+            _("From here on everything is trained live, for a few seconds each."),
+        )
+        return
     figures = ", ".join(
         f"{registry.metric(name).title} {registry.metric(name).text(found.value)}"
         for name, found in record.measures.items()
@@ -74,7 +83,8 @@ def serve(
     system: Annotated[
         str | None,
         Argument(
-            metavar="RUN|SYSTEM", help=N_("a run's folder, or a system with pretrained=true"),
+            metavar="RUN|SYSTEM",
+            help=N_("a run's folder, or a system: ready trained, or with pretrained=true"),
             autocompletion=cli_options.complete_system_or_run,
         ),
     ] = None,

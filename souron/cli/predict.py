@@ -35,7 +35,8 @@ def val(
     run: Annotated[
         str | None,
         Argument(
-            metavar="RUN|SYSTEM", help=N_("a run's folder, or a system that comes ready trained"),
+            metavar="RUN|SYSTEM",
+            help=N_("a run's folder, or a system that comes ready trained"),
             autocompletion=cli_options.complete_system_or_run,
         ),
     ] = None,
@@ -77,7 +78,8 @@ def predict(
     system: Annotated[
         str,
         Argument(
-            metavar="RUN|SYSTEM", help=N_("a run's folder, or a system's name: ready trained, or with pretrained=true"),
+            metavar="RUN|SYSTEM",
+            help=N_("a run's folder, or a system: ready trained, or with pretrained=true"),
             autocompletion=cli_options.complete_system_or_run,
         ),
     ],
@@ -253,7 +255,8 @@ def generate(
     run: Annotated[
         str | None,
         Argument(
-            metavar="RUN|SYSTEM", help=N_("a run's folder, or a system that comes ready trained"),
+            metavar="RUN|SYSTEM",
+            help=N_("a run's folder, or a system that comes ready trained"),
             autocompletion=cli_options.complete_system_or_run,
         ),
     ] = None,

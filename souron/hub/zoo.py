@@ -6,13 +6,18 @@ can be made again, its report, and the parts of the network that answering does 
 
 import importlib.util
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from souron import registry
 from souron.hub import weights
 from souron.utils import units
+from souron.utils.files import read_tensors
 from souron.utils.messages import UserError, _
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PACKAGE = "souron_zoo"
 
@@ -59,18 +64,32 @@ def examples() -> list[Path]:
     return sorted((root() or Path(PACKAGE)).glob("examples/*.png"))
 
 
+def file_name(label: str) -> str:
+    """The name of a class's example, without the ending: ``t-shirt-top``."""
+    return re.sub(r"\W+", "-", label.lower())
+
+
+def sample() -> "tuple[Tensor, Tensor]":
+    """(N, C, H, W) uint8 pictures of the test part, and their classes (N,) int64."""
+    tensors, _about = read_tensors((root() or Path(PACKAGE)) / "sample.safetensors")
+    return tensors["input"], tensors["target"].long()
+
+
 def about(name: str) -> str:
     """What it learnt from, for how long, and its figure; "" where it does not come ready trained.
 
     >>> about("resnet")  # doctest: +SKIP
-    'trained for 4 min on fashion (MIT): accuracy 91.9 %; 359 kB'
+    'trained for 3 min on fashion (MIT): accuracy 91.9 %; 359 kB'
     """
     folder = where(name)
-    if folder is None:
-        return ""
+    return "" if folder is None else of(folder)
+
+
+def of(folder: Path) -> str:
+    """The same of a folder of the package."""
     held = receipt(folder)
     try:
-        first = registry.tasks()[registry.find(name)[0].task].metrics[0].name
+        first = registry.tasks()[registry.find(str(held["system"]))[0].task].metrics[0].name
         metric, value = registry.metric(first), float(held["measures"][first]["value"])
         return _("trained for {time} on {data} ({licence}): {measure} {value}; {size}").format(
             time=units.seconds(held["train_seconds"]),
@@ -80,5 +99,5 @@ def about(name: str) -> str:
             value=metric.text(value),
             size=units.size((folder / "weights" / "best.safetensors").stat().st_size),
         )
-    except (KeyError, TypeError, ValueError, OSError):  # using it tells what is wrong
+    except (KeyError, TypeError, ValueError, OSError, UserError):  # using it tells what is wrong
         return ""

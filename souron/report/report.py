@@ -4,6 +4,7 @@ from souron.report.comparison import comparison_html, comparison_report
 from souron.report.data_check import check_page
 from souron.report.dataset import data_page
 from souron.report.drawn import drawn_html
+from souron.report.ready import ready_page
 from souron.report.run import run_html, run_report
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "comparison_report",
     "data_page",
     "drawn_html",
+    "ready_page",
     "run_html",
     "run_report",
 ]

@@ -46,7 +46,7 @@ def ready(name: str) -> Path | None:
         raise UserError(
             "ready trained",
             _("{folder} does not hold {name} as it was packed").format(folder=folder, name=name),
-            expected=_("args.yaml of that system, and a receipt.json with the SHA-256 of its files"),
+            expected=_("args.yaml of that system, and receipt.json with its files' SHA-256"),
             fix="pip install --force-reinstall souron-zoo",
             exit=3,
         )

@@ -109,6 +109,26 @@ class DrawnRecord:
 
 
 @dataclass
+class ReadyRecord:
+    """What systems that come ready trained answered and drew."""
+
+    folder: Path  # holds ready.html
+    examples: list[Path]  # pictures that the classifiers were asked about; named as their classes
+    answers: dict[str, list[tuple[str, float]]] = field(default_factory=dict)  # classifier -> of
+    # each example the likeliest label, and its probability
+    drawings: dict[str, Tensor] = field(default_factory=dict)  # generator -> (B, C, H, W) uint8
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "page": str(self.folder / "ready.html"),
+            "answers": self.answers,
+            "drawn": {name: len(drawn) for name, drawn in self.drawings.items()},
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass
 class ComparisonRecord:
     folder: Path
     task: str

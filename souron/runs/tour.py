@@ -5,26 +5,31 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from souron import registry
 from souron.data import load
-from souron.runs import compare, train
+from souron.hub import zoo
+from souron.runs import compare, ready, train
 from souron.runs import events as runs_events
 from souron.runs.events import Event
 from souron.utils.messages import _
 
 SAMPLES = 200  # pictures that each generator is judged by
+DRAW = "vae dcgan ddpm"  # those that draw digits after so short a training
+DRAW_BUDGET = "15s"
 HISTORY = "mlp cnn alexnet vgg googlenet resnet densenet vit mlp_mixer"
 
 
 def touring(
     *, budget: str = "4s", seeds: int = 3, data: str = "", project: str | Path = "runs"
 ) -> Iterator[Event]:
-    """Groups and names of real digits, every family that draws, the history of classification.
+    """What comes ready trained, at work; then, trained live, groups and names of real digits, three
+    ways to draw, and the history of classification.
 
-    The last comparison runs on Fashion-MNIST where it is there, else on scikit-learn's digits. Each
+    Where the package ``souron-zoo`` is not installed, the tour begins with the digits. The last
+    comparison runs on Fashion-MNIST where it is there, else on scikit-learn's digits. Each
     stop of the tour ends with an event that carries its record; the last one is the comparison's.
     """
     stops = (
+        *([(_("ready trained:"), ready.showing(project))] if zoo.root() else []),
         (
             _("clustering digits:"),
             train.training("kmeans", "digits", budget="30ep", project=project),
@@ -33,9 +38,9 @@ def touring(
         (
             _("GAN or diffusion:"),
             compare.comparing(
-                [entry.name for entry in registry.entries().values() if entry.task == "generate"],
+                DRAW.split(),
                 "digits",
-                budget=budget,
+                budget=DRAW_BUDGET,
                 seeds=1,
                 samples=SAMPLES,
                 name="tour-generate",

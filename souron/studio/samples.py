@@ -38,7 +38,7 @@ def sample(
             found = copied(zoo.examples()[0], place)
         elif folder is not None:
             found = tested(kind, folder, str(args["data"]), place, roots)
-    except (UserError, OSError, ValueError, IndexError):  # the data is gone, moved, or not the same any more
+    except (UserError, OSError, ValueError, IndexError):  # the data is gone, or not the same
         pass
     if found is None and kind.widget == "picture":
         package = importlib.util.find_spec("sklearn")

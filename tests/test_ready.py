@@ -1,0 +1,230 @@
+"""Systems that come ready trained: each is there, small, answers at once, and is what it says."""
+
+import json
+import shutil
+
+import pytest
+import torch
+import yaml
+
+import souron
+from souron import registry
+from souron.cli import main
+from souron.data import load
+from souron.data.dataset import Rows
+from souron.evaluation import sampling
+from souron.hub import zoo
+from souron.runs import evaluate, ready, tour
+from souron.runs import folder as run_folder
+from souron.utils.files import read_tensors, write_tensors
+from souron.utils.messages import UserError
+
+FREE = ("MIT", "BSD", "CC0", "public domain")
+READY = [entry.name for entry in registry.entries().values()
+         if entry.task in ("classify", "generate")]  # fmt: skip
+CLASSIFIERS = [name for name in READY if registry.find(name)[0].task == "classify"]
+GENERATORS = [name for name in READY if name not in CLASSIFIERS]
+FASHION = load.names()["fashion"].where()  # before a test has an empty cache
+
+
+def folder_of(name):
+    """Of a system whose published weights are on this computer too, which go first by its name."""
+    return zoo.root() / name
+
+
+@pytest.fixture
+def packed(tmp_path, monkeypatch):
+    """A copy of two of them that a test may spoil."""
+    root = tmp_path / "souron_zoo"
+    for name in ("mlp", "dcgan"):
+        shutil.copytree(zoo.root() / name, root / name)
+    shutil.copytree(zoo.root() / "examples", root / "examples")
+    monkeypatch.setattr(zoo, "root", lambda: root)
+    return root
+
+
+@pytest.mark.parametrize("name", READY)
+def test_it_is_small_and_learnt_from_free_pictures(name):
+    folder = folder_of(name)
+    receipt = zoo.receipt(folder)
+    assert (folder / "weights/best.safetensors").stat().st_size <= 2 * 2**20
+    assert receipt["data"]["licence"] in FREE
+    assert receipt["command"] == f"python zoo/make.py {name}"
+    assert receipt["files"]["weights/best.safetensors"] and not run_folder.changed(folder)
+    if name in GENERATORS:
+        assert receipt["train_seconds"] >= 600
+    sheet = json.loads((folder / "datasheet.json").read_text(encoding="utf-8"))
+    assert sheet["licence"] in FREE and [part["name"] for part in sheet["parts"]]
+
+
+def test_all_together_are_small():
+    sizes = [file.stat().st_size for file in zoo.root().rglob("*") if file.is_file()]
+    assert sum(sizes) <= 60_000_000
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_its_figure_is_found_again(name):
+    """On 500 pictures that come along; on all test pictures where they are here, below."""
+    system = run_folder.load(folder_of(name))
+    picture, label = zoo.sample()
+    with torch.no_grad():
+        found = system(system.batch(Rows(picture, None)).image).argmax(1)
+    right = int((found == label).sum())
+    known = zoo.receipt(folder_of(name))["sample"]
+    assert known["cases"] == len(label) == 500
+    assert abs(right - known["right"]) <= 1  # the last bit of a processor decides between two
+    measure = zoo.receipt(folder_of(name))["measures"]["accuracy"]
+    assert abs(right / 500 - measure["value"]) < 0.04 and measure["value"] > 0.8
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_what_it_draws_is_no_noise(name):
+    system = run_folder.load(folder_of(name))
+    *_before, drawn = sampling.draw(system, sampling.Noise(1, range(8)))
+    picture = drawn.double()
+    assert drawn.shape[1:] == (1, 28, 28) and picture.std((1, 2, 3)).min() > 20
+    aside = torch.stack([picture[..., 1:].flatten(), picture[..., :-1].flatten()])
+    assert torch.corrcoef(aside)[0, 1] > 0.8  # neighbours are alike; of noise about 0
+    assert len({each.numpy().tobytes() for each in drawn}) == 8
+
+
+@pytest.mark.skipif(FASHION is None, reason="souron fetch fashion")
+@pytest.mark.parametrize("name", ["mlp", "resnet", "dcgan"])
+def test_its_figure_on_all_test_pictures_is_found_again(name, monkeypatch):
+    monkeypatch.setenv("SOURON_DATA", str(FASHION.parent))
+    found = evaluate.evaluate(name)
+    for measure, known in zoo.receipt(folder_of(name))["measures"].items():
+        metric = registry.metric(measure)
+        assert metric.text(found[measure].value) == metric.text(known["value"]), measure
+
+
+def test_a_system_answers_by_its_name(capsys):
+    file = next(file for file in zoo.examples() if file.stem == "trouser")
+    assert souron.load("resnet")(file).best[0] == "trouser"
+    assert main.main(["predict", "resnet", str(file), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["labels"][0]["label"] == "trouser"
+
+
+def test_a_generator_draws_by_its_name_outside_of_the_package(capsys, tmp_path):
+    before = sorted(zoo.root().rglob("*"))
+    assert main.main(["generate", "dcgan", "n=2", "seed=3", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["folder"] == "runs/ready/dcgan/pictures/seed3"
+    assert (tmp_path / told["folder"] / "grid.png").is_file()
+    assert sorted(zoo.root().rglob("*")) == before
+
+
+def test_show_tells_of_it(capsys):
+    assert main.main(["show", "mlp"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    receipt = zoo.receipt(folder_of("mlp"))
+    accuracy = registry.metric("accuracy").text(receipt["measures"]["accuracy"]["value"])
+    assert f"on fashion (MIT): accuracy {accuracy};" in text
+
+
+def test_another_size_is_another_system():
+    assert zoo.where("resnet") == zoo.where("resnet_small") or zoo.where("resnet_small") is None
+    assert zoo.where("resnet18") is None and zoo.where("nonsense") is None
+    with pytest.raises(UserError) as trouble:
+        evaluate.evaluate("resnet18")
+    assert (trouble.value.code, trouble.value.fix) == ("not trained", "souron train resnet18")
+
+
+def test_published_weights_that_are_here_go_before_a_smaller_size():
+    assert zoo.where("efficientnet_lite") is None
+    assert zoo.where("efficientnet_lite_tiny") == folder_of("efficientnet_lite")
+
+
+def test_without_the_package_a_system_says_that_it_has_not_learnt(monkeypatch, capsys):
+    monkeypatch.setattr(zoo, "root", lambda: None)
+    assert main.main(["predict", "mlp", "cat.jpg"]) == 2
+    assert "[not trained]" in capsys.readouterr().err
+    assert main.main(["generate", "dcgan"]) == 2
+    assert "souron-zoo" in capsys.readouterr().err
+    assert souron.load("mlp").system is None
+
+
+def test_a_folder_of_that_name_goes_first(tmp_path):
+    (tmp_path / "mlp").mkdir()
+    with pytest.raises(UserError) as trouble:
+        evaluate.evaluate("mlp")
+    assert trouble.value.code == "not a run"
+
+
+def test_weights_cut_short_are_refused(packed):
+    file = packed / "mlp/weights/best.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(UserError) as trouble:
+        souron.load("mlp")
+    assert trouble.value.code == "changed"
+
+
+def test_another_systems_folder_is_refused(packed):
+    shutil.rmtree(packed / "mlp")
+    shutil.copytree(packed / "dcgan", packed / "mlp")
+    with pytest.raises(UserError) as trouble:
+        souron.load("mlp")
+    assert trouble.value.code == "ready trained"
+
+
+def test_a_folder_without_a_receipt_is_refused(packed):
+    (packed / "dcgan/receipt.json").write_text("{", encoding="utf-8")
+    assert zoo.about("dcgan") == ""
+    with pytest.raises(UserError) as trouble:
+        run_folder.find("dcgan")
+    assert trouble.value.code == "ready trained"
+
+
+def test_a_package_of_another_version_is_refused(packed):
+    args = yaml.safe_load((packed / "mlp/args.yaml").read_text(encoding="utf-8"))
+    args["config"]["knobs"] = 3
+    (packed / "mlp/args.yaml").write_text(yaml.safe_dump(args), encoding="utf-8")
+    with pytest.raises(UserError) as trouble:
+        souron.load("mlp")
+    assert trouble.value.code == "earlier version" and "knobs" in trouble.value.found
+
+
+def test_only_the_package_may_leave_parts_out(packed, tmp_path):
+    """A run of one's own whose weights lack a part is damaged, whatever its file says."""
+    assert read_tensors(packed / "dcgan/weights/best.safetensors")[1]["left_out"] == ["critic"]
+    assert run_folder.load(packed / "dcgan").task == "generate"
+    own = tmp_path / "runs/generate/own"
+    shutil.copytree(packed / "dcgan", own)
+    with pytest.raises(UserError) as trouble:
+        run_folder.load(own)
+    assert trouble.value.code == "other system"
+
+
+def test_weights_that_answering_needs_cannot_be_missing(packed):
+    file = packed / "mlp/weights/best.safetensors"
+    tensors, about = read_tensors(file)
+    lacking = {name: tensor for name, tensor in tensors.items() if not name.startswith("fc")}
+    write_tensors(file, lacking, about)
+    receipt = json.loads((packed / "mlp/receipt.json").read_text(encoding="utf-8"))
+    receipt["files"] = run_folder.hashes(packed / "mlp")
+    (packed / "mlp/receipt.json").write_text(json.dumps(receipt), encoding="utf-8")
+    with pytest.raises(UserError) as trouble:
+        souron.load("mlp")
+    assert trouble.value.code == "other system"
+
+
+def test_they_are_shown_at_work(packed, tmp_path):
+    *_before, last = ready.showing(tmp_path / "runs")
+    record = last.record
+    assert list(record.answers) == ["mlp"] and list(record.drawings) == ["dcgan"]
+    names = [label for label, _probability in record.answers["mlp"]]
+    right = [zoo.file_name(n) == file.stem for n, file in zip(names, record.examples, strict=True)]
+    text = (record.folder / "ready.html").read_text(encoding="utf-8")
+    assert f"<td>{sum(right)} / 10</td>" in text and text.count("drawn by dcgan") == 10
+    assert record.as_json()["drawn"] == {"dcgan": 10}
+
+
+def test_the_tour_begins_with_them(monkeypatch):
+    events = tour.touring(data="digits")
+    assert next(events).text.startswith("ready trained:")
+    events.close()
+    monkeypatch.setattr(zoo, "root", lambda: None)
+    events = tour.touring(data="digits")
+    assert next(events).text.startswith("clustering digits:")
+    events.close()
