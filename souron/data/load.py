@@ -9,8 +9,8 @@ it without opening it, so that ``souron list --data`` does not wait for torch::
     cases = 70_000             about how many
     needs = ("test.bin",)      what must lie in its folder; an IDX file may be gzipped
     inside = ("", "raw")       sub-folders that may hold it
-    debian = ("package", "usr/share/there")    the Debian package that has it
-    keeps = (".png", ".txt")                   of that package, where not everything is needed
+    debian = ("package", "usr/share/there")    the Debian package that has it; or a tuple of several
+    keeps = (".png", ".txt")                   of it, where not everything is needed
     downloads = "torchvision:MNIST"            or an archive: ("https://...", "md5:...")
     megabytes = 31             to fetch
     ships_with = "sklearn"     the Python package that contains it, where nothing is to be fetched
@@ -54,12 +54,18 @@ class DataEntry:
     cases: int  # about
     needs: tuple[str, ...]
     inside: tuple[str, ...]
-    debian: tuple[str, str] | None
+    debian: tuple[str | tuple[str, ...], str] | None
     keeps: tuple[str, ...]
     downloads: Any
     megabytes: int
     ships_with: str
     file: Path
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Debian's packages that have it."""
+        names = self.debian[0] if self.debian else ()
+        return (names,) if isinstance(names, str) else names
 
     def places(self) -> list[Path]:
         """The folders where it is looked for, first the reader's own, then the cache."""

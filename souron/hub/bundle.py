@@ -177,12 +177,15 @@ def _files(item: Item) -> dict[str, Path]:
     files = {
         name: here / name
         for name in _below(here)
-        if name.partition("/")[0].removesuffix(".gz") in entry.needs and name.endswith(entry.keeps)
-    }
-    package = entry.debian[0] if entry.debian else ""
-    for terms in (load.INSTALLED / "usr/share/doc" / package, here):
-        if (terms / "copyright").is_file():
-            files["copyright"] = terms / "copyright"
+        if any(name.removesuffix(".gz") == need or name.startswith(f"{need}/")
+               for need in entry.needs) and name.endswith(entry.keeps)
+    }  # fmt: skip
+    for package in entry.packages or ("",):
+        own = "copyright" if len(entry.packages) < 2 else f"copyright-{package}"
+        terms = load.INSTALLED / "usr/share/doc" / package / "copyright"
+        for file in (terms, here / own):
+            if file.is_file():
+                files[own] = file
     return {f"data/{item.name}/{name}": file for name, file in files.items()}
 
 

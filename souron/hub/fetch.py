@@ -184,14 +184,41 @@ def _debian_package(entry: load.DataEntry, work: Path, progress: Progress) -> Pa
     """``apt-get download`` checks Debian's signatures; unpacking runs nothing."""
     _check_online()
     assert entry.debian is not None
-    package, inside = entry.debian
-    size = re.search(r"\.deb (\d+) ", _run(["apt-get", "download", "--print-uris", package], work))
-    total = int(size[1]) if size else 0
-    check_room(work, 3 * total)
-    _run(["apt-get", "download", package], work, lambda done, _total: progress(done, total))
-    progress(total, total)
+    inside = entry.debian[1]
+    made = work / "unpacked" / inside
+    totals = [_deb_size(package, work) for package in entry.packages]
+    check_room(work, 3 * sum(totals))
+    for number, package in enumerate(entry.packages):
+        before = sum(totals[:number])
 
-    licence = f"usr/share/doc/{package}/copyright"
+        def so_far(done: int, _total: int, before: int = before) -> None:
+            progress(before + done, sum(totals))
+
+        place = work / package
+        place.mkdir()
+        _run(["apt-get", "download", package], place, so_far)
+        so_far(totals[number], 0)
+        _unpack(package, place, entry, work / "unpacked")
+        licence = work / "unpacked" / "usr/share/doc" / package / "copyright"
+        name = "copyright" if len(entry.packages) == 1 else f"copyright-{package}"
+        if made.is_dir() and licence.exists():
+            licence.replace(made / name)
+    if not entry.complete(made):
+        names = ", ".join(entry.packages)
+        raise Failed(_("the package {package} lacks what is needed").format(package=names))
+    return made
+
+
+def _deb_size(package: str, work: Path) -> int:
+    """Bytes of a package; 0 where apt does not say."""
+    size = re.search(r"\.deb (\d+) ", _run(["apt-get", "download", "--print-uris", package], work))
+    return int(size[1]) if size else 0
+
+
+def _unpack(package: str, place: Path, entry: load.DataEntry, into: Path) -> None:
+    """What the data set keeps of the package that lies at ``place``, and its licence."""
+    assert entry.debian is not None
+    inside, licence = entry.debian[1], f"usr/share/doc/{package}/copyright"
 
     def keep(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
         path = member.name.removeprefix("./")
@@ -199,21 +226,15 @@ def _debian_package(entry: load.DataEntry, work: Path, progress: Progress) -> Pa
             return tarfile.data_filter(member, folder)
         return None
 
-    command = ["dpkg-deb", "--fsys-tarfile", *map(str, work.glob("*.deb"))]
-    unpacked = work / "unpacked"
+    command = ["dpkg-deb", "--fsys-tarfile", *map(str, place.glob("*.deb"))]
     try:
         with (
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process,
             tarfile.open(fileobj=process.stdout, mode="r|") as tar,
         ):
-            tar.extractall(unpacked, filter=keep)
+            tar.extractall(into, filter=keep)
     except tarfile.TarError as error:
         raise Failed(f"{package}: {error}") from error
-    made = unpacked / inside
-    if not entry.complete(made):
-        raise Failed(_("the package {package} lacks what is needed").format(package=package))
-    (unpacked / licence).replace(made / "copyright")
-    return made
 
 
 def _run(command: list[str], folder: Path, progress: Progress = no_progress) -> str:

@@ -1,0 +1,246 @@
+"""All that scenes are made of: cut-outs with their side and block, and photographs.
+
+Stamps and photographs are read and made smaller once, and kept in one file of the cache; a file
+that is cut short, or belongs to other stamps, is made again.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from souron.data import load
+from souron.data.composing import cutouts, figures, grounds, kin
+from souron.data.composing.cutouts import CATEGORIES, Cutout
+from souron.data.composing.grounds import Ground
+from souron.data.dataset import Skipped
+from souron.utils.files import cache_folder, read_tensors, write_tensors
+from souron.utils.messages import UserError, _
+
+VERSION = 1  # of what is kept
+
+
+class Held(NamedTuple):
+    """A cut-out with its place in the split."""
+
+    cutout: Cutout
+    part: str
+    block: int  # among those of its part
+
+
+@dataclass(frozen=True, eq=False)
+class Stock:
+    """What scenes are made of."""
+
+    name: str  # "stamps" or "drawn"
+    held: tuple[Held, ...]
+    grounds: tuple[Ground, ...]
+    skipped: tuple[Skipped, ...]
+    digest: str  # another one where anything differs of which scenes are made
+    origin: dict[str, Any]  # what ``again`` makes the same stock of
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """Of which there are enough cut-outs for three sides."""
+        parts: dict[str, set[str]] = defaultdict(set)
+        for cutout, part, _block in self.held:
+            parts[cutout.category].add(part)
+        return tuple(name for name, found in parts.items() if len(found) == len(kin.PARTS))
+
+    def blocks(self, part: str, categories: Sequence[str]) -> list[list[Cutout]]:
+        """The cut-outs of those categories, block by block; blocks without any are left out."""
+        blocks: dict[int, list[Cutout]] = {i: [] for i in range(kin.BLOCKS[part])}
+        for cutout, own, block in self.held:
+            if own == part and cutout.category in categories:
+                blocks[block].append(cutout)
+        return [some for some in blocks.values() if some]
+
+    def photographs(self, part: str, categories: Sequence[str]) -> list[Ground]:
+        """Of that side, and without things of those categories; none where there are too few."""
+        left = [
+            ground for ground in self.grounds
+            if ground.part == part and not set(ground.shows) & set(categories)
+        ]  # fmt: skip
+        return left if len(left) >= grounds.FEWEST else []
+
+
+class Places(NamedTuple):
+    """Where stamps and photographs lie."""
+
+    stamps: Path | None
+    photos: tuple[Path, ...]
+
+
+def places() -> Places:
+    """The folders that hold what was fetched or installed, and scikit-learn's own pictures."""
+    names = load.names()
+    sklearn = find_spec("sklearn")
+    own = [Path(sklearn.origin).parent / "datasets/images"] if sklearn and sklearn.origin else []
+    photos = [folder for folder in names["photos"].places() if folder.is_dir()]
+    return Places(names["stamps"].where(), (*photos, *own))
+
+
+def stocked(wanted: Sequence[str] = CATEGORIES) -> Stock:
+    """Of stamps, where they are on this computer and show enough of each category that is wanted;
+    else of drawn figures."""
+    here = places()
+    if here.stamps is not None:
+        found = of_stamps(here)
+        if set(wanted) <= set(found.categories):
+            return found
+        return drawn(skipped=found.skipped)
+    return drawn()
+
+
+def of_stamps(here: Places) -> Stock:
+    """Of the stamps and photographs in those folders."""
+    assert here.stamps is not None
+    stamps = cutouts.stamps(here.stamps)
+    files = [here.stamps / stamp.file for stamp in stamps]
+    photos = grounds.found(list(here.photos))
+    key = _key([*files, *photos.values()], [stamp.caption for stamp in stamps])
+    return _of_stamps(here.stamps, tuple(stamps), tuple(photos.items()), key)
+
+
+@lru_cache(maxsize=2)
+def _of_stamps(
+    folder: Path,
+    stamps: tuple[cutouts.Stamp, ...],
+    photos: tuple[tuple[str, Path], ...],
+    key: str,
+) -> Stock:
+    place = cache_folder() / "scenes" / f"cut-outs-{key[:16]}.safetensors"
+    kept = _opened(place, key)
+    if kept is None:
+        kept = _read(folder, stamps, dict(photos))
+        tensors = {
+            f"{number:05d}": torch.from_numpy(thing.pixels)
+            for number, thing in enumerate([*kept.cut, *kept.grounds])
+        }
+        about: dict[str, Any] = {
+            "key": key,
+            "cut": [[one.name, one.category, one.caption] for one in kept.cut],
+            "grounds": [[one.name, one.part, list(one.shows)] for one in kept.grounds],
+            "skipped": [[one.file, one.code, one.reason] for one in kept.skipped],
+        }
+        write_tensors(place, tensors, about)
+    origin = {"stamps": str(folder), "photos": [str(path.parent) for _name, path in photos]}
+    return Stock("stamps", _dealt(kept.cut), kept.grounds, kept.skipped, key, origin)
+
+
+class Kept(NamedTuple):
+    """What the cache holds of stamps and photographs."""
+
+    cut: tuple[Cutout, ...]
+    grounds: tuple[Ground, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def _opened(place: Path, key: str) -> Kept | None:
+    """As it was read before; None where that was not, or is not whole."""
+    if not place.exists():
+        return None
+    with suppress(UserError, KeyError, ValueError, TypeError):
+        tensors, about = read_tensors(place)
+        if about["key"] == key:
+            pixels = [tensors[name].numpy() for name in sorted(tensors)]
+            none = np.zeros((0, 2), np.float32)
+            cut = about["cut"]
+            return Kept(
+                tuple(Cutout(*one, pixels[i], none) for i, one in enumerate(cut)),
+                tuple(
+                    Ground(name, part, tuple(shows), pixels[i])
+                    for i, (name, part, shows) in enumerate(about["grounds"], len(cut))
+                ),
+                tuple(Skipped(*one) for one in about["skipped"]),
+            )
+    return None
+
+
+def _read(folder: Path, stamps: Sequence[cutouts.Stamp], photos: dict[str, Path]) -> Kept:
+    known = [photo for photo in grounds.PHOTOS if photo.file in photos]
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
+        cut = list(pool.map(lambda stamp: cutouts.read(folder, stamp), stamps))
+        back = list(pool.map(lambda photo: grounds.read(photo, photos[photo.file]), known))
+    return Kept(
+        tuple(one for one in cut if isinstance(one, Cutout)),
+        tuple(one for one in back if isinstance(one, Ground)),
+        tuple(one for one in [*cut, *back] if isinstance(one, Skipped)),
+    )
+
+
+@lru_cache(maxsize=2)
+def drawn(
+    categories: tuple[str, ...] = CATEGORIES,
+    numbers: int = figures.NUMBERS,
+    skipped: tuple[Skipped, ...] = (),
+) -> Stock:
+    """Of figures that souron draws, on smooth noise."""
+    cut = [figures.figure(name, number) for name in categories for number in range(numbers)]
+    origin = {"categories": list(categories), "numbers": numbers}
+    digest = hashlib.blake2b(repr((VERSION, categories, numbers)).encode(), digest_size=16)
+    return Stock("drawn", _dealt(cut), (), skipped, digest.hexdigest(), origin)
+
+
+def again(origin: dict[str, Any]) -> Stock:
+    """The stock whose ``origin`` that is."""
+    if "stamps" in origin:
+        photos = tuple(dict.fromkeys(map(Path, origin["photos"])))
+        return of_stamps(Places(Path(origin["stamps"]), photos))
+    return drawn(tuple(origin["categories"]), origin["numbers"])
+
+
+def _dealt(cut: Sequence[Cutout]) -> tuple[Held, ...]:
+    """Give each its side of the split and its block."""
+    told = [(one.name, one.category, one.caption) for one in cut]
+    names, categories = [one.name for one in cut], [one.category for one in cut]
+    part = kin.parts(names, categories, kin.families([_keys(kin.wide, *one) for one in told]))
+    near = kin.families([_keys(kin.close, *one) for one in told])
+    block = [0] * len(cut)
+    for name, count in kin.BLOCKS.items():
+        own = [i for i in range(len(cut)) if part[i] == name]
+        dealt = kin.blocks(
+            [names[i] for i in own], [categories[i] for i in own], [near[i] for i in own], count
+        )
+        for i, number in zip(own, dealt, strict=True):
+            block[i] = number
+    return tuple(Held(*each) for each in zip(cut, part, block, strict=True))
+
+
+def _keys(of: Any, name: str, category: str, caption: str) -> set[Any]:
+    return {("drawn", name)} if name.startswith("drawn/") else of(name, category, caption)
+
+
+def _key(files: Sequence[Path], captions: Sequence[str]) -> str:
+    """Other files, or the same files changed, are another key."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr((VERSION, cutouts.LONGEST, grounds.SHORTER, captions)).encode())
+    for file in files:
+        size, changed = -1, -1
+        with suppress(OSError):
+            stat = file.stat()
+            size, changed = stat.st_size, stat.st_mtime_ns
+        told = f"\0{file}\0{size}\0{changed}"
+        digest.update(told.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def check(stock: Stock, categories: Sequence[str]) -> None:
+    """Raises UserError for a category that the stock has too little of."""
+    for name in categories:
+        if name not in stock.categories:
+            raise UserError(
+                "category",
+                _("there are not enough cut-outs of {name!r}").format(name=name),
+                expected=", ".join(stock.categories),
+                exit=2,
+            )

@@ -1,0 +1,53 @@
+"""Scenes to find things in: cut-outs on photographs, with exact boxes; else drawn by souron.
+
+Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
+
+5 200 scenes of one to six birds, mammals, flowers, pieces of fruit, vehicles, coins, signs and
+buildings, 0.20 to 0.65 of the side, turned, lit, and partly hidden by each other. They are made of
+the stamps (``souron fetch stamps``) on photographs (``souron fetch photos``), or on smooth noise;
+where there are no stamps, of figures that souron draws, and the name then says so.
+
+No cut-out of a test scene, none of its kin and no photograph is in a training scene. Each side's
+cut-outs are dealt into blocks, and a scene takes its things from one block, which is its group:
+scenes made of the same cut-outs are not independent, so that intervals count blocks.
+"""
+
+from souron.data.composing import many, stock
+from souron.data.composing.cutouts import CATEGORIES
+from souron.data.dataset import Dataset, ListColumn
+from souron.utils.messages import _
+
+ja = "写真の上に切り抜きを置いた場面と正確な枠。物体検出のためのデータ"
+task = "detect"
+licence = "GPL-2.0"
+source = "https://tuxpaint.org/stamps/"
+cases = 5_200
+ships_with = "souron"
+
+SIDE = 128
+SEED = 0
+COUNTS = {"train": 4_000, "val": 600, "test": 600}
+DRAWN_LICENCE = "Apache-2.0"
+
+
+def load(side: int | None = None) -> Dataset:
+    made_of = stock.stocked(CATEGORIES)
+    drawn = made_of.name == "drawn"
+    made = many.scenes(many.Recipe(side or SIDE, SEED, COUNTS, CATEGORIES), made_of)
+    return Dataset(
+        name="scenes (drawn)" if drawn else "scenes",
+        input=made.pictures,
+        target=ListColumn(made.things),
+        classes=CATEGORIES,
+        file=[f"{part}/{number:05d}" for part, count in COUNTS.items() for number in range(count)],
+        group=[
+            f"{part} block {block}" for part, block in zip(made.parts, made.blocks, strict=True)
+        ],
+        part=made.parts,
+        skipped=made_of.skipped,
+        augment=("shift", "mirror"),
+        source="https://github.com/" if drawn else source,
+        licence=DRAWN_LICENCE if drawn else licence,
+        grouped=_("blocks of cut-outs"),
+        columns={"ground": made.grounds},
+    )
