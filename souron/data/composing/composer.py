@@ -7,7 +7,6 @@ than ``HIDDEN``, is laid elsewhere or left out, so that nothing is on the pictur
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from souron.data.composing import grounds, kin, stock, words
-from souron.data.composing.cutouts import CATEGORIES, SOLID, Cutout
+from souron.data.composing.cutouts import CATEGORIES, SOLID, STEP, Cutout
 from souron.data.composing.stock import Stock
 from souron.utils.messages import UserError, _
 
@@ -28,6 +27,7 @@ TRIES = 5  # places that a thing is tried at
 GROUNDS = 8  # grounds that are tried until something stands out
 DIFFERENT = 26.0  # levels between a pixel and what is behind it, so that the eye parts them
 ROUGH = 0.8  # how many more for each level by which what is behind it varies
+WHOLE = 0.5  # how many between the two as a whole, for each such level
 STANDS_OUT = 0.5  # the share of a thing's pixels, and of its outline, that must be so different
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. ITU-R BT.601
 CHROMA = 1.4  # how much a difference of colour counts, against one of brightness
@@ -39,7 +39,6 @@ TURNS = {  # degrees to both sides
 NEVER_MIRRORED = ("coin", "sign")  # what is written on them
 STANDING = ("bird", "mammal", "vehicle", "building", "sign", "person")  # their shadow lies on
 # the ground, that of other things right behind them
-STEP = 2  # degrees between the angles at which a cut-out's extent is known
 
 
 class Sources(NamedTuple):
@@ -240,7 +239,7 @@ class Composer:
         share = min(longest, self.side) / max(_extent(cutout, -turn if flip else turn))
         size = (max(1, round(share * image.width)), max(1, round(share * image.height)))
         points *= np.array(size, np.float32) / np.array(image.size, np.float32)
-        image = image.resize(size, Image.Resampling.BILINEAR)
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
         if turn:
             turned = image.rotate(turn, Image.Resampling.BICUBIC, expand=True)
             points = _turned(points, turn, image.size, turned.size)
@@ -257,9 +256,7 @@ class Composer:
         colours = _lit(pixels[..., :3].astype(np.float32), alpha, light, tint, rng)
         return Thing(cutout, colours, alpha, points)
 
-    def _scene(
-        self, number: int, ground: str, canvas: np.ndarray, laid: Sequence[Laid]
-    ) -> Scene:
+    def _scene(self, number: int, ground: str, canvas: np.ndarray, laid: Sequence[Laid]) -> Scene:
         side = self.side
         masks = np.zeros((len(laid), side, side), bool)
         covered = np.zeros((side, side), bool)
@@ -310,6 +307,9 @@ def stands_out(colours: np.ndarray, solid: np.ndarray, behind: np.ndarray) -> bo
     )
     smooth = np.asarray(blurred, np.float32)
     rough = float(np.sqrt(np.square(_distance(behind, smooth)).mean()))
+    means = colours[solid].mean(0), behind[solid].mean(0)
+    if float(_distance(*means)) < WHOLE * rough:  # a zebra on rocks
+        return False
     apart = _distance(colours, smooth) >= DIFFERENT + ROUGH * rough
     inner = np.asarray(Image.fromarray(solid).convert("L").filter(ImageFilter.MinFilter(3))) > 0
     inner[[0, -1]], inner[:, [0, -1]] = False, False
@@ -318,7 +318,7 @@ def stands_out(colours: np.ndarray, solid: np.ndarray, behind: np.ndarray) -> bo
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Levels between colours (h, w, 3), by brightness and by colour, (h, w)."""
+    """Levels between colours (..., 3), by brightness and by colour, (...)."""
     apart = one - other
     luma = apart @ LUMA
     blue, red = 0.564 * (apart[..., 2] - luma), 0.713 * (apart[..., 0] - luma)
@@ -388,24 +388,9 @@ def _shade(
         canvas[rows, columns] *= 1 - part[..., None]
 
 
-@lru_cache(maxsize=4096)
-def _widths(cutout: Cutout) -> np.ndarray:
-    """(180 / STEP,) how wide the solid pixels are when the cut-out is turned by 0, STEP, ...
-    degrees."""
-    solid = cutout.pixels[..., 3] >= SOLID
-    rows = np.flatnonzero(solid.any(1))
-    firsts, lasts = solid.argmax(1)[rows], solid.shape[1] - solid[:, ::-1].argmax(1)[rows]
-    corners = np.concatenate([
-        np.stack([edge + 0.0, rows + down], 1) for edge in (firsts, lasts) for down in (0.0, 1.0)
-    ])  # fmt: skip
-    angle = np.radians(np.arange(0, 180, STEP))
-    along = corners @ np.stack([np.cos(angle), np.sin(angle)])
-    return along.max(0) - along.min(0)
-
-
 def _extent(cutout: Cutout, turn: int) -> tuple[float, float]:
     """Width and height of the solid pixels once turned by ``turn`` degrees against the clock."""
-    widths = _widths(cutout)
+    widths = cutout.widths
     count = len(widths)
     return widths[turn // STEP % count], widths[(turn // STEP + count // 2) % count]
 
@@ -421,12 +406,13 @@ def _turned(
 
 
 def _seen(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(K, 3): x, y, and 1 where the pixel there, or one beside it, belongs to the thing's visible
+    """(K, 3): x, y, and 1 where the pixel there, or one near it, belongs to the thing's visible
     part."""
     side = mask.shape[0]
+    far = max(1, side // 64)
     seen = np.zeros((len(points), 3), np.float32)
     for i, (x, y) in enumerate(points):
         column, row = int(np.clip(x, 0, side - 1)), int(np.clip(y, 0, side - 1))
-        near = mask[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
+        near = mask[max(0, row - far) : row + far + 1, max(0, column - far) : column + far + 1]
         seen[i] = x, y, near.any()
     return seen

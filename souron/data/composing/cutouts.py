@@ -7,6 +7,7 @@ things, parts of things (wheels, emblems), and a few that show another category 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ CATEGORIES = ("bird", "mammal", "flower", "fruit", "vehicle", "coin", "sign", "b
 LONGEST = 224  # pixels of a cut-out's longer side, as it is kept
 SMALLEST = 8  # pixels of a stamp's shorter side that can be made out
 SOLID = 128  # alpha from which on a pixel belongs to the thing
+STEP = 2  # degrees between the angles at which a cut-out's extent is known
 CLEAR = 250  # the usual alpha of a solid thing
 FAINT = 5  # pixels, odd: alpha farther than half of it from solid pixels is a painted shadow
 
@@ -75,6 +77,20 @@ class Cutout:
     caption: str  # English; "" where the stamp has none
     pixels: np.ndarray  # (h, w, 4) uint8, red, green, blue, alpha
     points: np.ndarray  # (K, 2) float32, x and y in its pixels, of figures that souron draws
+
+    @cached_property
+    def widths(self) -> np.ndarray:
+        """(180 / STEP,) how wide the solid pixels are once turned by 0, STEP, ... degrees against
+        the clock."""
+        solid = self.pixels[..., 3] >= SOLID
+        rows = np.flatnonzero(solid.any(1))
+        firsts, lasts = solid.argmax(1)[rows], solid.shape[1] - solid[:, ::-1].argmax(1)[rows]
+        corners = np.concatenate([
+            np.stack([edge, rows + down], 1) for edge in (firsts, lasts) for down in (0, 1)
+        ])  # fmt: skip
+        angle = np.radians(np.arange(0, 180, STEP))
+        along = corners @ np.stack([np.cos(angle), np.sin(angle)])
+        return along.max(0) - along.min(0)
 
 
 class Stamp(NamedTuple):

@@ -14,7 +14,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from souron.data.composing.cutouts import SOLID, Cutout
 
-DRAWN = 512  # pixels a side that a figure is drawn with
+DRAWN = 352  # pixels a side that a figure is drawn with
 KEPT = 176  # of its longer side
 NUMBERS = 60  # figures of each category in a data set
 
@@ -130,7 +130,8 @@ def bird(pen: Pen) -> list[Place]:
     eye = (head_x + 0.03, head_y - 0.02)
     pen.ellipse(*eye, 0.026, 0.026, WHITE)
     pen.ellipse(*eye, 0.015, 0.015, BLACK)
-    return [beak, eye, tail, tip, *feet]
+    inner = (tail[0] + 0.03, tail[1] + 0.03)
+    return [(beak[0] - 0.04, beak[1]), eye, inner, (tip[0] + 0.03, tip[1]), *feet]
 
 
 def mammal(pen: Pen) -> list[Place]:
@@ -155,8 +156,9 @@ def mammal(pen: Pen) -> list[Place]:
                         0.035, 0.03, dark)  # fmt: skip
     ear = pen.between(0.06, 0.17)
     for side in (-0.05, 0.03):
-        pen.polygon([(head[0] + side - 0.03, head[1] - 0.05), (head[0] + side, head[1] - 0.06 - ear),
-                     (head[0] + side + 0.035, head[1] - 0.04)], dark)  # fmt: skip
+        x_ear = head[0] + side
+        pen.polygon([(x_ear - 0.03, head[1] - 0.05), (x_ear, head[1] - 0.06 - ear),
+                     (x_ear + 0.035, head[1] - 0.04)], dark)  # fmt: skip
     pen.ellipse(*head, 0.105, 0.09, coat)
     long = pen.between(0.08, 0.15)
     pen.ellipse(head[0] + long, head[1] + 0.03, 0.08, 0.055, coat)
@@ -415,7 +417,8 @@ def figure(category: str, number: int) -> Cutout:
     if style == "shaded":
         image = _shaded(image, pen.rng)
     elif style == "outlined":
-        rim = ImageChops.subtract(alpha, alpha.filter(ImageFilter.MinFilter(11)))
+        inside = alpha.filter(ImageFilter.BoxBlur(3)).point(lambda value: 255 * (value > 240))
+        rim = ImageChops.subtract(alpha, inside)
         image.paste((24, 22, 26, 255), (0, 0), rim)
     box = alpha.getbbox()
     assert box is not None
@@ -433,7 +436,7 @@ def figure(category: str, number: int) -> Cutout:
 def _shaded(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Light from the upper left, darker where the figure curves away, with a little grain."""
     alpha = image.getchannel("A")
-    inner = np.asarray(alpha.filter(ImageFilter.GaussianBlur(26)), np.float32) / 255
+    inner = np.asarray(alpha.filter(ImageFilter.GaussianBlur(18)), np.float32) / 255
     line = np.linspace(0.1, -0.1, DRAWN, dtype=np.float32)
     light = 0.72 + 0.36 * inner + line[None, :] + line[:, None]
     grain = rng.normal(0, 5, (DRAWN // 4, DRAWN // 4)).astype(np.float32)

@@ -115,4 +115,3 @@ def blocks(
 def _digest(name: str) -> str:
     """An order that has nothing to do with the names' own."""
     return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-

@@ -97,8 +97,12 @@ def stocked(wanted: Sequence[str] = CATEGORIES) -> Stock:
         found = of_stamps(here)
         if set(wanted) <= set(found.categories):
             return found
-        return drawn(skipped=found.skipped)
-    return drawn()
+        return drawn(_drawable(wanted), skipped=found.skipped)
+    return drawn(_drawable(wanted))
+
+
+def _drawable(wanted: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in wanted if name in figures.PAINTERS) or CATEGORIES
 
 
 def of_stamps(here: Places) -> Stock:
@@ -122,10 +126,8 @@ def _of_stamps(
     kept = _opened(place, key)
     if kept is None:
         kept = _read(folder, stamps, dict(photos))
-        tensors = {
-            f"{number:05d}": torch.from_numpy(thing.pixels)
-            for number, thing in enumerate([*kept.cut, *kept.grounds])
-        }
+        pixels = [*(one.pixels for one in kept.cut), *(one.pixels for one in kept.grounds)]
+        tensors = {f"{i:05d}": torch.from_numpy(each) for i, each in enumerate(pixels)}
         about: dict[str, Any] = {
             "key": key,
             "cut": [[one.name, one.category, one.caption] for one in kept.cut],
@@ -156,7 +158,10 @@ def _opened(place: Path, key: str) -> Kept | None:
             none = np.zeros((0, 2), np.float32)
             cut = about["cut"]
             return Kept(
-                tuple(Cutout(*one, pixels[i], none) for i, one in enumerate(cut)),
+                tuple(
+                    Cutout(name, category, caption, pixels[i], none)
+                    for i, (name, category, caption) in enumerate(cut)
+                ),
                 tuple(
                     Ground(name, part, tuple(shows), pixels[i])
                     for i, (name, part, shows) in enumerate(about["grounds"], len(cut))
