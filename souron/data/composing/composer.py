@@ -231,27 +231,15 @@ class Composer:
         most = TURNS[cutout.category] // STEP
         turn = STEP * int(rng.integers(-most, most + 1))
         flip = bool(rng.random() < 0.5) and cutout.category not in NEVER_MIRRORED
-        image = Image.fromarray(cutout.pixels)
-        points = cutout.points.copy()
-        if flip:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-            points[:, 0] = image.width - points[:, 0]
-        share = min(longest, self.side) / max(_extent(cutout, -turn if flip else turn))
-        size = (max(1, round(share * image.width)), max(1, round(share * image.height)))
-        points *= np.array(size, np.float32) / np.array(image.size, np.float32)
-        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-        if turn:
-            turned = image.rotate(turn, Image.Resampling.BICUBIC, expand=True)
-            points = _turned(points, turn, image.size, turned.size)
-            image = turned
-        pixels = np.asarray(image)
-        rows = np.flatnonzero((pixels[..., 3] >= SOLID).any(1))
-        columns = np.flatnonzero((pixels[..., 3] >= SOLID).any(0))
-        if not len(rows):  # thinner than a pixel
-            rows, columns = np.arange(pixels.shape[0]), np.arange(pixels.shape[1])
-        pixels = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        longest = min(longest, self.side)
+        share = longest / max(_extent(cutout, -turn if flip else turn))
+        for _try in range(3):  # stems and legs thinner than a pixel are lost: then larger
+            pixels, points = _drawn(cutout, share, turn, flip)
+            found = max(pixels.shape[:2])
+            if abs(found - longest) <= 1:
+                break
+            share *= longest / found
         pixels = pixels[: self.side, : self.side]
-        points = points - np.array([columns[0], rows[0]], np.float32)
         alpha = pixels[..., 3].astype(np.float32) / 255
         colours = _lit(pixels[..., :3].astype(np.float32), alpha, light, tint, rng)
         return Thing(cutout, colours, alpha, points)
@@ -393,6 +381,29 @@ def _extent(cutout: Cutout, turn: int) -> tuple[float, float]:
     widths = cutout.widths
     count = len(widths)
     return widths[turn // STEP % count], widths[(turn // STEP + count // 2) % count]
+
+
+def _drawn(
+    cutout: Cutout, share: float, turn: int, flip: bool
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """The cut-out so large, mirrored, then turned: (h, w, 4) around its solid pixels, and where
+    its keypoints are then, (K, 2)."""
+    image = Image.fromarray(cutout.pixels)
+    points = cutout.points.copy()
+    if flip:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        points[:, 0] = image.width - points[:, 0]
+    size = (max(1, round(share * image.width)), max(1, round(share * image.height)))
+    points *= np.array(size, np.float32) / np.array(image.size, np.float32)
+    image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    if turn:
+        turned = image.rotate(turn, Image.Resampling.BICUBIC, expand=True)
+        points = _turned(points, turn, image.size, turned.size)
+        image = turned
+    pixels = np.asarray(image)
+    solid = pixels[..., 3] >= SOLID
+    left, top, right, bottom = extent(solid) if solid.any() else (0, 0, *image.size)
+    return pixels[top:bottom, left:right], points - np.array([left, top], np.float32)
 
 
 def _turned(

@@ -118,7 +118,7 @@ def _make(
                     "recipe": asdict(recipe), "origin": source.origin,
                     "rows": [int(some[0]), int(some[-1]) + 1], "file": str(file),
                 }  # fmt: skip
-                workers.append((_worker(told), file))
+                workers.append((_worker(told, file.with_suffix(".txt")), file))
             pieces = [_answer(worker, file) for worker, file in workers]
         finally:
             for worker, _file in workers:
@@ -153,30 +153,30 @@ def _some(
     return tensors, {"blocks": blocks, "grounds": grounds}
 
 
-def _worker(told: dict[str, Any]) -> subprocess.Popen[str]:
+def _worker(told: dict[str, Any], complaints: Path) -> subprocess.Popen[str]:
     house = str(Path(__file__).parents[3])
     before = os.environ.get("PYTHONPATH")
     paths = os.pathsep.join([house, before] if before else [house])
     # -P: a file named like a module, in the folder that souron was started in, is not run
-    worker = subprocess.Popen(
-        [sys.executable, "-P", "-m", "souron.data.composing.many"], stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8",
-        env={**os.environ, "PYTHONPATH": paths},
-    )  # fmt: skip
+    with complaints.open("w", encoding="utf-8") as errors:
+        worker = subprocess.Popen(
+            [sys.executable, "-P", "-m", "souron.data.composing.many"], stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, stderr=errors, text=True, encoding="utf-8",
+            env={**os.environ, "PYTHONPATH": paths},
+        )  # fmt: skip
     assert worker.stdin is not None
     with suppress(OSError):  # it has ended already: ``_answer`` says so
         worker.stdin.write(json.dumps(told) + "\n")
         worker.stdin.close()
-    worker.stdin = None
     return worker
 
 
 def _answer(
     worker: subprocess.Popen[str], file: Path
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:  # fmt: skip
-    _out, complaint = worker.communicate()
-    if worker.returncode:
-        lines = complaint.strip().splitlines() or [str(worker.returncode)]
+    if code := worker.wait():
+        complaint = file.with_suffix(".txt").read_text("utf-8", "replace")
+        lines = complaint.strip().splitlines() or [str(code)]
         raise UserError(
             "scenes",
             _("making scenes broke off: {why}").format(why=lines[-1]),
