@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import souron
+from souron import registry
 from souron.data import load
 from souron.data.formats import idx
 from souron.data.sets import cifar10, fashion, stamps
@@ -57,6 +58,7 @@ def test_describing_the_data_sets_imports_no_torch():
     code = (
         "import sys; from souron.data import load\n"
         "assert {'digits', 'fashion', 'mnist', 'cifar10', 'stamps'} <= set(load.names())\n"
+        "assert {'scenes', 'photos'} <= set(load.names())\n"
         "[entry.where() for entry in load.names().values()]\n"
         "sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     )
@@ -65,7 +67,8 @@ def test_describing_the_data_sets_imports_no_torch():
 
 @pytest.mark.parametrize("entry", load.names().values(), ids=lambda entry: entry.name)
 def test_every_data_set_says_what_it_is(entry):
-    assert 20 < len(entry.idea) < 90 and entry.ja and entry.licence and entry.task == "classify"
+    assert 20 < len(entry.idea) < 90 and entry.ja and entry.licence
+    assert entry.task in {*registry.tasks(), "detect"}
     assert entry.source.startswith("http") and entry.cases > 900
     assert entry.ships_with or (
         entry.needs and entry.megabytes and (entry.debian or entry.downloads)

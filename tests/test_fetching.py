@@ -320,6 +320,23 @@ def test_a_debian_package_is_unpacked_without_root(cache, debian):
     assert [child.name for child in (cache / "data").iterdir()] == ["stamps"]
 
 
+def test_a_data_set_of_several_packages_is_one_folder(cache, debian):
+    entry = load.names()["photos"]
+    inside = [name if "." in name else f"{name}/Dune.jpg" for name in entry.needs]
+    files = {f"./{entry.debian[1]}/{name}": b"picture" for name in inside}
+    for package in entry.packages:
+        files[f"./usr/share/doc/{package}/copyright"] = package.encode()
+    (debian / "package").write_bytes(tar(files, "w"))
+    seen = []
+    folder = fetch.fetch("photos", lambda done, total: seen.append((done, total)))
+    assert folder == cache / "data/photos" == fetch.where("photos")
+    assert len(entry.packages) == 3 and seen[-1] == (15_000, 15_000)
+    terms = {file.name: file.read_text() for file in folder.glob("copyright*")}
+    assert terms == {f"copyright-{package}": package for package in entry.packages}
+    bundled = bundle._files(fetch.item("photos"))
+    assert set(bundled) == {f"data/photos/{name}" for name in [*inside, *terms]}
+
+
 def test_a_package_cannot_write_elsewhere(cache, debian):
     evil = {"./usr/share/tuxpaint/stamps/../../../../../../evil.png": b"x"}
     (debian / "package").write_bytes(tar(evil, "w"))

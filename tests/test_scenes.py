@@ -1,5 +1,6 @@
 """Scenes: what is on them is known exactly, and no side of the split has seen another's things."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -27,6 +28,7 @@ FOLDERS = {
 COUNTRIES = ("canadian", "euro", "japanese", "us")
 EACH = 14  # stamps of a category
 FEW = {"train": 60, "val": 20, "test": 40}  # scenes
+SOME = {"train": 8, "val": 3, "test": 4}
 
 
 @pytest.fixture(autouse=True)
@@ -107,8 +109,6 @@ def test_another_process_makes_the_same_scene(drawn):
         "made = composer.Composer(64, 5, source=stock.drawn(numbers=12)).scene(7)\n"
         "print(hashlib.sha256(made.picture.numpy().tobytes()).hexdigest())"
     )
-    import hashlib
-
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     here = Composer(64, 5, source=drawn).scene(7).picture.numpy().tobytes()
     assert told.stdout.strip() == hashlib.sha256(here).hexdigest()
@@ -274,7 +274,7 @@ def test_keypoints_move_with_the_figure(drawn):
         scene = made.scene(number)
         [points] = scene.points
         assert points.shape == (len(figures.POINTS["vehicle"]), 3)
-        left, top, right, bottom = scene.boxes[0].tolist()
+        left, _top, right, _bottom = scene.boxes[0].tolist()
         if right - left < 50:
             continue
         for x, y, visible in points[:2].tolist():
@@ -495,7 +495,8 @@ def test_workers_make_what_one_process_makes(stamps, photographs, monkeypatch):
 def test_a_worker_that_fails_is_told_and_nothing_is_kept(drawn, monkeypatch, tmp_path):
     monkeypatch.setattr(many, "FEWEST", 10)
     monkeypatch.setattr(many.hardware, "cores", lambda: 2)
-    broken = stock.Stock("drawn", drawn.held, (), (), "x", {"categories": ["unicorn"], "numbers": 1})
+    origin = {"categories": ["unicorn"], "numbers": 1}
+    broken = stock.Stock("drawn", drawn.held, (), (), "x", origin)
     with pytest.raises(UserError, match="making scenes broke off") as trouble:
         many.scenes(recipe(), broken)
     assert trouble.value.code == "scenes" and "unicorn" in trouble.value.found
@@ -503,19 +504,20 @@ def test_a_worker_that_fails_is_told_and_nothing_is_kept(drawn, monkeypatch, tmp
 
 
 def test_scenes_are_kept_and_made_again_where_the_file_is_cut_short(drawn, monkeypatch, tmp_path):
-    made = many.scenes(recipe(), drawn)
+    some = recipe(counts=SOME)
+    made = many.scenes(some, drawn)
     [file] = (tmp_path / "cache" / "scenes").glob("*.safetensors")
     whole = file.read_bytes()
     make, calls = many._make, []
     monkeypatch.setattr(many, "_make", lambda *given: (calls.append(1), make(*given))[1])
-    assert torch.equal(many.scenes(recipe(), drawn).pictures, made.pictures) and not calls
+    assert torch.equal(many.scenes(some, drawn).pictures, made.pictures) and not calls
     for damage in (whole[: len(whole) // 2], b"", whole[:5], b"\xff" * 100):
         file.write_bytes(damage)
-        again = many.scenes(recipe(), drawn)
+        again = many.scenes(some, drawn)
         assert torch.equal(again.pictures, made.pictures) and file.read_bytes() == whole
     assert len(calls) == 4
-    many.scenes(recipe(seed=1), drawn)
-    many.scenes(recipe(), stock.drawn(numbers=13))
+    many.scenes(recipe(counts=SOME, seed=1), drawn)
+    many.scenes(some, stock.drawn(numbers=13))
     assert len(calls) == 6 and len(list(file.parent.glob("*.safetensors"))) == 3
 
 

@@ -1,4 +1,4 @@
-"""Scenes to find things in: cut-outs on photographs, with exact boxes; else drawn by souron.
+"""Things to find, cut out and laid on photographs, with exact boxes; else souron draws them.
 
 Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
 
