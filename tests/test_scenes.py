@@ -288,6 +288,19 @@ def test_keypoints_move_with_the_figure(drawn):
         assert len(painter(figures.Pen(np.random.default_rng(0)))) == len(figures.POINTS[name])
 
 
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("turn", [0, 30, -74])
+def test_a_point_stays_where_it_was_marked(flip, turn):
+    pixels = np.full((60, 90, 4), (90, 90, 90, 255), np.uint8)
+    pixels[40:47, 10:17] = (255, 0, 0, 255)
+    marked = np.array([[13.5, 43.5]], np.float32)
+    cutout = cutouts.Cutout("", "bird", "", pixels, marked)
+    drawn_, [point] = composer._drawn(cutout, 0.8, turn, flip)
+    rows, columns = ((drawn_[..., 0] > 180) & (drawn_[..., 1] < 60)).nonzero()
+    assert len(rows) and np.allclose(point, (columns.mean() + 0.5, rows.mean() + 0.5), atol=0.6)
+    assert max(drawn_.shape[:2]) == pytest.approx(0.8 * max(composer._extent(cutout, turn)), abs=2)
+
+
 def test_people_are_drawn_with_their_joints():
     [scene] = many_of(stock.stocked(["person"]), count=1, categories=["person"], counts=[1])
     assert scene.points[0].shape == (13, 3) and scene.captions["ja"][0] == "一人"
@@ -404,7 +417,9 @@ def test_hostile_stamps_are_skipped_and_reported(stamps):
     cut = (birds / "aaa.png").read_bytes()
     (birds / "short.png").write_bytes(cut[: len(cut) // 2])
     Image.new("RGBA", (50, 50), (9, 9, 9, 0)).save(birds / "clear.png")
-    Image.new("RGBA", (1, 1), (9, 9, 9, 255)).save(birds / "dot.png")
+    dot = Image.new("RGBA", (50, 50))
+    dot.putpixel((20, 20), (9, 9, 9, 255))
+    dot.save(birds / "dot.png")
     Image.new("RGB", (50, 50), (9, 9, 9)).save(birds / "opaque.png")
     huge = bytearray(cut)
     huge[16:24] = (60_000).to_bytes(4, "big") * 2
@@ -432,10 +447,12 @@ def test_captions_that_speak_of_several_things_are_left_out(stamps):
 
 def test_shadows_painted_beside_a_stamp_go():
     image = Image.new("RGBA", (60, 60))
-    image.paste((200, 30, 30, 255), (10, 10, 40, 40))
-    image.paste((0, 0, 0, 100), (40, 20, 55, 40))
-    pixels = cutouts.cut(image)
-    assert pixels.shape[:2] == (30, 30) and (pixels[..., 3] == 255).all()
+    image.paste((200, 30, 30, 255), (10, 10, 20, 40))
+    image.paste((200, 30, 30, 255), (10, 30, 40, 40))
+    image.paste((0, 0, 0, 100), (20, 10, 55, 30))
+    alpha = cutouts.cut(image)[..., 3]
+    assert alpha.shape == (30, 30) and (alpha[:, :10] == 255).all() and (alpha[20:] == 255).all()
+    assert (alpha[:17, 13:] == 0).all() and (alpha[:20, 10] == 100).all()
     glass = Image.new("RGBA", (60, 60))
     glass.paste((200, 30, 30, 150), (10, 10, 40, 40))
     assert (cutouts.cut(glass)[..., 3] == 255).all()
