@@ -503,10 +503,10 @@ def test_workers_make_what_one_process_makes(stamps, photographs, monkeypatch):
     alone = many._some(recipe(), source, recipe().rows)
     monkeypatch.setattr(many, "FEWEST", 10)
     monkeypatch.setattr(many.hardware, "cores", lambda: 2)
-    tensors, about = many._make(recipe(), source, stamps.parent)
+    tensors, about = many._make(recipe(), source, stamps.parent / "made.safetensors")
     assert tensors.keys() == alone[0].keys() and about == alone[1]
     assert all(torch.equal(tensors[name], alone[0][name]) for name in tensors)
-    assert not list(stamps.parent.glob(".making-*"))
+    assert sorted(child.name for child in stamps.parent.iterdir()) == ["photos", "stamps"]
 
 
 def test_a_worker_that_fails_is_told_and_nothing_is_kept(drawn, monkeypatch, tmp_path):
@@ -525,6 +525,8 @@ def test_scenes_are_kept_and_made_again_where_the_file_is_cut_short(drawn, monke
     made = many.scenes(some, drawn)
     [file] = (tmp_path / "cache" / "scenes").glob("*.safetensors")
     whole = file.read_bytes()
+    left = file.with_name(f".{file.stem}-of-one-that-was-killed")
+    left.mkdir()
     make, calls = many._make, []
     monkeypatch.setattr(many, "_make", lambda *given: (calls.append(1), make(*given))[1])
     assert torch.equal(many.scenes(some, drawn).pictures, made.pictures) and not calls
@@ -532,7 +534,7 @@ def test_scenes_are_kept_and_made_again_where_the_file_is_cut_short(drawn, monke
         file.write_bytes(damage)
         again = many.scenes(some, drawn)
         assert torch.equal(again.pictures, made.pictures) and file.read_bytes() == whole
-    assert len(calls) == 4
+    assert len(calls) == 4 and not left.exists()
     many.scenes(recipe(counts=SOME, seed=1), drawn)
     many.scenes(some, stock.drawn(numbers=13))
     assert len(calls) == 6 and len(list(file.parent.glob("*.safetensors"))) == 3

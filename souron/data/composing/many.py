@@ -6,6 +6,7 @@ the file it is given, and ends. Python makes scenes no faster in several threads
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -68,7 +69,9 @@ def scenes(recipe: Recipe, source: Stock) -> Made:
         with FileLock(place.with_suffix(".lock")):  # one process makes them, others wait
             made = _opened(place, recipe)
             if made is None:
-                tensors, about = _make(recipe, source, place.parent)
+                for left in place.parent.glob(f".{place.stem}-*"):  # of one that was killed
+                    shutil.rmtree(left, ignore_errors=True)
+                tensors, about = _make(recipe, source, place)
                 write_tensors(place, tensors, about)
                 made = _unpacked(recipe, tensors, about)
     except OSError as error:
@@ -103,13 +106,13 @@ def _unpacked(recipe: Recipe, tensors: Mapping[str, Tensor], about: dict[str, An
 
 
 def _make(
-    recipe: Recipe, source: Stock, folder: Path
+    recipe: Recipe, source: Stock, place: Path
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:  # fmt: skip
     count = min(hardware.cores(), MOST)
     if len(recipe.rows) < FEWEST or count < 2:
         return _some(recipe, source, recipe.rows)
     rows = np.array_split(np.arange(len(recipe.rows)), count)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as work:
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.stem}-") as work:
         workers = []
         try:
             for number, some in enumerate(rows):

@@ -19,7 +19,7 @@ from souron.utils.messages import _
 
 ja = "写真の上に切り抜きを置いた場面と正確な枠。物体検出のためのデータ"
 task = "detect"
-licence = "GPL-2.0"
+licence = "GPL-2.0, CC-BY-SA-4.0"
 source = "https://tuxpaint.org/stamps/"
 cases = 5_200
 ships_with = "souron"
@@ -46,7 +46,7 @@ def load(side: int | None = None) -> Dataset:
         part=made.parts,
         skipped=made_of.skipped,
         augment=("shift", "mirror"),
-        source="https://github.com/" if drawn else source,
+        source="" if drawn else source,
         licence=DRAWN_LICENCE if drawn else licence,
         grouped=_("blocks of cut-outs"),
         columns={"ground": made.grounds},
