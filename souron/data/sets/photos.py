@@ -1,4 +1,4 @@
-"""Squares cut from 28 photographs, most of landscapes and plants, in colour.
+"""Squares cut from 26 photographs, most of landscapes and plants, in colour.
 
 The wallpapers of three Debian packages, by their photographers. Each photograph gives 40 squares
 and is a group of its own: judge by photograph, since squares of one resemble each other. Scenes
@@ -12,7 +12,7 @@ from souron.data.composing import grounds
 from souron.data.dataset import Dataset, Skipped
 from souron.data.load import found
 
-ja = "風景や植物などの写真 28 枚から切り出した正方形のカラー画像"
+ja = "風景や植物などの写真 26 枚から切り出した正方形のカラー画像"
 task = "generate"
 licence = "CC-BY-4.0, CC-BY-SA-4.0, CC0-1.0, GPL-2.0+"
 source = "https://packages.debian.org/source/sid/lomiri-wallpapers"
