@@ -15,6 +15,7 @@ from souron.report.page import (
     budget_text,
     few_cases,
     in_each_language,
+    in_other_languages,
     leaks,
     page,
     plot,
@@ -159,6 +160,11 @@ def notes(record: "ComparisonRecord") -> list[str]:
     few = [few_cases(record.cases)] if record.cases < SMALL_TEST else []
     patients = [again(record.patients)] if record.patients else []
     return [*leaks(record), *patients, *undertrained(record), *own, *few]
+
+
+def comparison_translated(record: "ComparisonRecord") -> dict[str, Any]:
+    """As ``run_translated``: language -> ``sentence`` and ``notes``."""
+    return in_other_languages(lambda: {"sentence": again(record.sentence), "notes": notes(record)})
 
 
 def undertrained(record: "ComparisonRecord") -> list[str]:

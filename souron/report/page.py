@@ -235,6 +235,16 @@ def in_each_language(folder: Path, make: Callable[..., str]) -> Path:
     return path
 
 
+def in_other_languages(make: Callable[[], Any]) -> dict[str, Any]:
+    """What ``make`` makes, in each language but the one that is spoken."""
+    made = {}
+    for wish in LANGUAGES:
+        if wish != language():
+            with use_language(wish):
+                made[wish] = make()
+    return made
+
+
 def told_again(skipped: Sequence[Skipped]) -> list[Skipped]:
     """Files that could not be used, with the reason in the reader's language."""
     return [replace(file, reason=again(file.reason)) for file in skipped]

@@ -24,6 +24,7 @@ from souron.report.page import (
     few_cases,
     flat,
     in_each_language,
+    in_other_languages,
     leaks,
     of_each_class,
     page,
@@ -93,6 +94,11 @@ def _of_task(record: "RunRecord", part: str) -> Any:
     """What the task's section says: ``report/sections/<task>.py``, where it has such a part."""
     module = registry.section(record.task)
     return getattr(module, part)(record) if module is not None and hasattr(module, part) else []
+
+
+def run_translated(record: "RunRecord") -> dict[str, Any]:
+    """What the receipt says in words, in the other languages: language -> ``notes``."""
+    return in_other_languages(lambda: {"notes": notes(record)})
 
 
 def run_html(record: "RunRecord") -> str:

@@ -118,6 +118,11 @@ def N_(message: str) -> str:
     return message
 
 
+class Caution(UserWarning):
+    """What is to be known before a result is believed: a warning that the command line shows as a
+    line."""
+
+
 class UserError(ValueError):
     """An error that a person can mend: what was found, what was expected, what to do.
 
