@@ -40,6 +40,7 @@ LONGEST = 100_000  # characters of a command line
 GRACE = 10.0  # seconds that a process has to keep its work before a second stop ends it
 LONGEST_ESTIMATE = 600.0  # seconds after which nobody waits for it
 PAUSE = 0.5  # seconds between two looks at the queue
+REST = 60.0  # where nothing waits or runs
 
 MOST_LOG = 2**16  # bytes of log.txt, the last ones
 MOST_EVENTS = 2**26  # bytes of events.jsonl at once, the last ones
@@ -172,14 +173,15 @@ class Jobs:
 
     def _serve(self) -> None:
         while not self._closing:
+            pause = PAUSE
             with suppress(UserError, psutil.Error):  # the next look may do better
-                self.advance()
-            self._wake.wait(PAUSE)
+                pause = PAUSE if self.advance() else REST
+            self._wake.wait(pause)
             self._wake.clear()
 
-    def advance(self) -> None:
-        """Start the queued job whose turn it is, unless another one runs. Estimates that nobody
-        fetched are dropped."""
+    def advance(self) -> bool:
+        """Start the queued job whose turn it is, unless another one runs; whether a job waits or
+        runs. Estimates that nobody fetched are dropped."""
         with self.changing():
             going = [job for job in self._jobs.values() if not job.settle()]
             for job in list(self._jobs.values()):
@@ -189,6 +191,7 @@ class Jobs:
             waiting = [job for job in queued if job.state == "waiting"]
             if waiting and not any(job.process() for job in queued):
                 waiting[0].launch()
+            return bool(going)
 
 
 class Job:
