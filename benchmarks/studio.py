@@ -31,7 +31,7 @@ from souron.utils import hardware
 
 CARDS = 60
 STEPS, PIXELS = 40, 600  # of scrolling
-SETTLED = 20.0  # seconds after which everything is imported
+SETTLED = 25.0  # seconds after which everything is imported
 LOOKED = 30.0  # seconds that an idle page is looked at
 ALONE = """
 from souron.studio.worker import Worker
@@ -110,9 +110,8 @@ def jobs(folder: Path, code: str, times: int) -> dict[str, list[float]]:
                 found["drawn"].append(took - sampling)
             page.goto(server.address + "/en/train?system=vae_tiny&data=digits&budget=2ep")
             page.wait_for_selector(".estimate strong")
-            page.click("text=More options")
             for number in range(times):
-                page.get_by_label("seed", exact=True).fill(str(number + 1))
+                page.get_by_label("budget", exact=True).fill(f"{number + 3}ep")
                 begun = time.perf_counter()
                 page.keyboard.press("Tab")
                 page.wait_for_function(ANEW, arg=".estimate strong")
@@ -216,12 +215,12 @@ def rest() -> None:
         time.sleep(10)
 
 
-def report_jobs(times: int) -> None:
+def report_jobs(times: int, turns: int) -> None:
     """Jobs asked for on the page, with the worker and without; and what waiting costs."""
     found: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         trained(Path(folder))
-        for _turn in range(2):
+        for _turn in range(turns):
             for way, code in (("with", ""), ("without", ALONE)):
                 for what, some in jobs(Path(folder), code, times).items():
                     found.setdefault(what, {}).setdefault(way, []).extend(some)
@@ -250,12 +249,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--starts", type=int, default=5)
-    parser.add_argument("--times", type=int, default=5, help="of each job, in each of two turns")
+    parser.add_argument("--times", type=int, default=5, help="of each job, in each turn")
+    parser.add_argument("--turns", type=int, default=2, help="with the worker and without")
     parser.add_argument("--only", choices=["jobs"])
     chosen = parser.parse_args()
     starts = []
     rest()
-    report_jobs(chosen.times)
+    report_jobs(chosen.times, chosen.turns)
     rest()
     if chosen.only:
         print("\n" + where(hardware.cores(), "souron", "gradio"))
