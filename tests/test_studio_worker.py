@@ -39,7 +39,7 @@ def tell(*given, **more):
     sys.stderr.write("done")
 
 
-worker.MODULES = "numpy",
+worker.MODULES = "numpy.random",
 worker.runpy.run_module = tell
 worker.main()
 """
