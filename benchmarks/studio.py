@@ -11,6 +11,7 @@ page; axe-core looks at every page in both languages, light and dark.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -85,8 +86,10 @@ def tried(folder: Path, after: float) -> float:
 def trained(folder: Path) -> None:
     """A generator to draw with."""
     words = ["train", "vae_tiny", "data=digits", "budget=2ep", "--quiet"]
-    subprocess.run([sys.executable, "-m", "souron", *words], cwd=folder, check=True,
-                   stdout=subprocess.DEVNULL)  # fmt: skip
+    subprocess.run(
+        [sys.executable, "-m", "souron", *words], cwd=folder, check=True,
+        stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
 
 
 def jobs(folder: Path, code: str, times: int) -> dict[str, list[float]]:
