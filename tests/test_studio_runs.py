@@ -631,7 +631,7 @@ def test_what_is_to_be_known_first_stands_in_the_readers_language(studio, task):
     assert run_list.read(folder).notes == (words[other],)
 
 
-@pytest.mark.parametrize("notes", [3, "text", [[1], {}, None, "said"], {"a": 1}])
+@pytest.mark.parametrize("notes", [3, "text", [[5, "x"]], [[1], {}, None, "said"], {"a": 1}])
 def test_notes_may_be_anything(studio, notes):
     run = run_list.read(add(make(), notes=notes, translated={"en": 1, "ja": notes}, files=notes))
     assert run.notes in ((), ("said",))
