@@ -438,6 +438,9 @@ def test_a_groupings_report_shows_the_groups(run, cases):
     reader = check_page(text)
     assert sections(text)[0] == "clusters" and "learning" not in sections(text)
     assert "猫 (100 %)" in reader.text
+    record.answers[0]["cluster"] = torch.arange(60)  # a tree that was stopped early holds as many
+    reader = check_page(report.run_report(record).read_text(encoding="utf-8"))
+    assert "Of 60 clusters, the 50 largest." in reader.text and "cluster 51" not in reader.text
 
 
 def test_the_card_is_markdown_with_metadata(run):
