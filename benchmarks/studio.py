@@ -1,20 +1,25 @@
 """The studio's promises: how soon it is usable, how it scrolls, the first result, accessibility.
 
     .venv/bin/python benchmarks/studio.py
+    .venv/bin/python benchmarks/studio.py --only jobs
 
 Each start is a process of its own with an empty cache, looked at by a real Chromium that runs
-already. Scrolling is traced with sixty systems on the first page; axe-core looks at every page in
-both languages, light and dark.
+already. Jobs (drawing, an estimate) are asked for on the page, with the worker and without it by
+turns, from the click to what stands there. Scrolling is traced with sixty systems on the first
+page; axe-core looks at every page in both languages, light and dark.
 """
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 from printing import HERE, say, spread, table, watched, where
 
 sys.path.insert(0, str(HERE.parent / "tests"))
@@ -27,6 +32,14 @@ from souron.utils import hardware
 
 CARDS = 60
 STEPS, PIXELS = 40, 600  # of scrolling
+SETTLED = 25.0  # seconds after which everything is imported
+LOOKED = 30.0  # seconds that an idle page is looked at
+ALONE = """
+from souron.studio.worker import Worker
+Worker.start = lambda self: None
+from souron.cli.main import main
+main()
+"""  # a studio whose jobs begin with the import
 
 
 def cold(folder: Path) -> tuple[float, float]:
@@ -56,6 +69,86 @@ def first_result(folder: Path) -> tuple[int, float]:
         page.click("button:text-is('Predict')")
         page.wait_for_selector(".answer .shares")
         return 2, time.perf_counter() - begun
+
+
+def tried(folder: Path, after: float) -> float:
+    """Seconds from a click on Try, so many after the first page, to a form that can be used."""
+    with browsing.serving(folder) as server, browsing.visiting() as visit:
+        visit.page.goto(server.address + "/en/")
+        visit.page.wait_for_selector("li.card")
+        visit.page.wait_for_timeout(1000 * after)
+        begun = time.perf_counter()
+        visit.page.click("a:text-is('Try')")
+        visit.page.wait_for_selector("button:text-is('Predict'):enabled")
+        return time.perf_counter() - begun
+
+
+def trained(folder: Path) -> None:
+    """A generator to draw with."""
+    words = ["train", "vae_tiny", "data=digits", "budget=2ep", "--quiet"]
+    subprocess.run(
+        [sys.executable, "-m", "souron", *words], cwd=folder, check=True,
+        stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def jobs(folder: Path, code: str, times: int) -> dict[str, list[float]]:
+    """Seconds on the page, beyond those of sampling, until sixteen pictures are there, and from a
+    changed field to what a training will take."""
+    server = browsing.Server(folder, code=code).start()
+    found: dict[str, list[float]] = {"drawn": [], "estimated": [], "worker": []}
+    try:
+        with browsing.visiting() as visit:
+            page = visit.page
+            page.goto(server.address + "/en/use?run=generate/vae_tiny-digits")
+            page.wait_for_selector("button:text-is('Draw')")
+            page.wait_for_timeout(1000 * SETTLED)
+            for _time in range(times):
+                begun = time.perf_counter()
+                page.click("button:text-is('Draw')")
+                page.wait_for_function(ANEW, arg=".drawn:last-child img")
+                took = time.perf_counter() - begun
+                result = max(folder.glob("runs/.studio/jobs/*/result.json"))
+                sampling = json.loads(result.read_text(encoding="utf-8"))["seconds"]
+                found["drawn"].append(took - sampling)
+            page.goto(server.address + "/en/train?system=vae_tiny&data=digits&budget=2ep")
+            page.wait_for_selector(".estimate strong")
+            for number in range(times):
+                page.get_by_label("budget", exact=True).fill(f"{number + 3}ep")
+                begun = time.perf_counter()
+                page.keyboard.press("Tab")
+                page.wait_for_function(ANEW, arg=".estimate strong")
+                found["estimated"].append(time.perf_counter() - begun)
+        for child in psutil.Process(server.process.pid).children():
+            found["worker"].append(child.memory_full_info().uss / 1e6)
+    finally:
+        server.end()
+    return found
+
+
+ANEW = """(selector) => {
+  const there = document.querySelector(selector) !== null;
+  window.gone = window.gone || !there;
+  const anew = window.gone && there;
+  if (anew) window.gone = false;
+  return anew;
+}"""  # what stood there was taken away, and stands there again
+
+
+def idle(folder: Path, name: str) -> float:
+    """Share of a core that the server and its worker take while nothing is done on that page."""
+    with browsing.serving(folder) as server, browsing.visiting() as visit:
+        visit.page.goto(f"{server.address}/en/{name}")
+        visit.page.wait_for_timeout(1000 * SETTLED)
+        process = psutil.Process(server.process.pid)
+
+        def used() -> float:
+            times = [each.cpu_times() for each in (process, *process.children())]
+            return sum(each.user + each.system for each in times)
+
+        before = used()
+        visit.page.wait_for_timeout(1000 * LOOKED)
+        return (used() - before) / LOOKED
 
 
 def scrolling(folder: Path) -> tuple[int, float]:
@@ -125,14 +218,52 @@ def rest() -> None:
         time.sleep(10)
 
 
+def report_jobs(times: int, turns: int) -> None:
+    """Jobs asked for on the page, with the worker and without; and what waiting costs."""
+    found: dict[str, dict[str, list[float]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        trained(Path(folder))
+        for _turn in range(turns):
+            for way, code in (("with", ""), ("without", ALONE)):
+                for what, some in jobs(Path(folder), code, times).items():
+                    found.setdefault(what, {}).setdefault(way, []).extend(some)
+        still = {name: idle(Path(folder), name) for name in ("", "runs")}
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = [tried(Path(folder), after) for after in (3, 10)]
+    rows = [
+        [what, spread(found[key]["with"], 2), spread(found[key]["without"], 2), goal]
+        for what, key, goal in (
+            ("seconds to 16 pictures, beyond sampling", "drawn", "under 1"),
+            ("seconds from a changed field to its estimate", "estimated", ""),
+            ("memory of the idle worker alone, MB", "worker", ""),
+        )
+    ]
+    print(table(["on the page", "with the worker", "without", "goal"], rows))
+    print("\n" + table(["", "figure", "goal"], [
+        ["share of a core, an idle Lecture page", f"{still['']:.2%}", "under 1 %"],
+        ["share of a core, an idle Runs page", f"{still['runs']:.2%}", "under 1 %"],
+        ["seconds to a form after Try, 3 s after the first page", f"{seconds[0]:.1f}", ""],
+        ["seconds to a form after Try, 10 s after the first page", f"{seconds[1]:.1f}", "under 2"],
+    ]))  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--starts", type=int, default=5)
+    parser.add_argument("--times", type=int, default=5, help="of each job, in each turn")
+    parser.add_argument("--turns", type=int, default=2, help="with the worker and without")
+    parser.add_argument("--only", choices=["jobs"])
     chosen = parser.parse_args()
     starts = []
     rest()
+    report_jobs(chosen.times, chosen.turns)
+    rest()
+    if chosen.only:
+        print("\n" + where(hardware.cores(), "souron", "gradio"))
+        return
+    print()
     for _number in range(chosen.starts):
         with tempfile.TemporaryDirectory() as folder:
             starts.append(cold(Path(folder)))

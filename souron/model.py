@@ -1,7 +1,6 @@
 """Use a system: any run or published weights, on one's own files."""
 
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +31,6 @@ def load(name: str | Path, pretrained: bool = False) -> "Model":
         folder = run_folder.ready(str(name)) or folder
     if (folder / "args.yaml").exists():
         system = run_folder.load(folder)
-        if text := run_folder.changed(folder):
-            warnings.warn(f"{folder}: {text}", stacklevel=2)
         return Model(str(name), system, folder)
     kind, config = registry.load_system(str(name))
     if not kind.needs_fit:

@@ -19,6 +19,7 @@ from souron.data.formats import folder
 from souron.data.reading import Reading
 from souron.runs import evaluate, fingerprints
 from souron.runs import train as run_train
+from souron.serve import server
 from souron.utils.messages import UserError
 
 
@@ -206,6 +207,54 @@ def test_predict_warns_of_other_weights_and_answers(own, drawn, capfd):
     assert run(["predict", str(record.folder), picture]) == 0
     said = capfd.readouterr()
     assert "not the files that the run ended with" in said.err and "rings" in said.out
+
+
+def exchanged(record, other):
+    """The run with another run's weights."""
+    weights = "weights/best.safetensors"
+    shutil.copy(other.folder / weights, record.folder / weights)
+    return str(record.folder)
+
+
+def told(words, capfd):
+    """What a command says on stderr of files that are not the run's."""
+    assert run(words) == 0
+    return [line for line in capfd.readouterr().err.splitlines() if "not the files" in line]
+
+
+def test_generate_warns_of_other_weights_and_draws(own, capfd):
+    record, other = (train(own, "vae_tiny", samples=8, seed=seed) for seed in (0, 1))
+    words = ["generate", str(record.folder), "n=1"]
+    assert told(words, capfd) == []
+    exchanged(record, other)
+    [line] = told([*words, "--quiet"], capfd)
+    assert line.startswith(f"{record.folder}: ") and "best.safetensors (written 20" in line
+    with pytest.warns(UserWarning, match="not the files that the run ended with"):
+        souron.load(record.folder)
+    assert len(list(record.folder.glob("pictures/*/00000.png"))) == 2
+
+
+def test_serve_warns_of_other_weights_when_it_starts(own, capfd, monkeypatch):
+    record, other, served = train(own), train(own, seed=1), []
+
+    def serve(service, *_where):
+        served.append(service.name)
+        service.close()
+
+    monkeypatch.setattr(server, "serve", serve)
+    words = ["serve", str(record.folder)]
+    assert told(words, capfd) == []
+    [line] = told(["serve", exchanged(record, other)], capfd)
+    assert line.startswith(f"{record.folder}: ") and len(served) == 2
+
+
+def test_a_training_that_starts_from_other_weights_warns_of_it(own, capfd):
+    record, other = train(own), train(own, seed=1)
+    words = ["train", "mlp_tiny", f"data={own}", "budget=1ep", f"pretrained={record.folder}"]
+    assert told(words, capfd) == []
+    exchanged(record, other)
+    [line] = told(words, capfd)
+    assert line.startswith(f"{record.folder}: ")
 
 
 def test_a_run_without_hashes_opens_as_before(own):

@@ -82,7 +82,7 @@ def test_what_it_draws_is_no_noise(name):
     system = run_folder.load(folder_of(name))
     *_before, drawn = sampling.draw(system, sampling.Noise(1, range(8)))
     picture = drawn.double()
-    assert drawn.shape[1:] == (1, 28, 28) and picture.std((1, 2, 3)).min() > 20
+    assert drawn.shape[2] in (14, 28) and picture.std((1, 2, 3)).min() > 20
     aside = torch.stack([picture[..., 1:].flatten(), picture[..., :-1].flatten()])
     assert torch.corrcoef(aside)[0, 1] > 0.8  # neighbours are alike; of noise about 0
     assert len({each.numpy().tobytes() for each in drawn}) == 8

@@ -185,7 +185,8 @@ def check_page(text: str, lang: str = "en") -> Reader:
     for tag, attributes in reader.tags:
         assert not any(name.startswith("on") for name in attributes)
         if tag == "a":
-            assert re.match(r"https://|#", attributes["href"])
+            other = {"en": "ja", "ja": "en"}[lang]
+            assert re.match(rf"https://|#|report\.{other}\.html$", attributes["href"])
         else:
             assert "href" not in attributes
         assert attributes.get("src", "data:").startswith("data:")
@@ -352,7 +353,9 @@ def test_the_report_is_replaced_in_one_step(run, monkeypatch):
         report.run_report(run)
     monkeypatch.undo()
     assert (run.folder / "report.html").read_bytes() == before
-    assert sorted(p.name for p in run.folder.iterdir()) == ["card.md", "report.html"]
+    assert sorted(p.name for p in run.folder.iterdir()) == [
+        "card.md", "report.html", "report.ja.html"
+    ]  # fmt: skip
 
 
 def test_a_name_that_is_no_text_does_not_stop_the_report(run):
@@ -364,13 +367,13 @@ def test_balance_comes_from_the_split(run):
     run.folder.mkdir()
     rows = ["file,label,group,part", "a,猫,,train", "b,猫,,val", 'c,"$x^2$ & co",,test']
     (run.folder / "split.csv").write_text("\n".join(rows), encoding="utf-8")
-    drawn = {}
+    drawn = []
     with pytest.MonkeyPatch.context() as patch:
         original = plots.balance
-        patch.setattr(plots, "balance", lambda parts, labels: drawn.update(parts) or original(
+        patch.setattr(plots, "balance", lambda parts, labels: drawn.append(parts) or original(
             parts, labels))  # fmt: skip
         report.run_report(run)
-    assert drawn == {"training": [1, 0, 0, 0], "validation": [1, 0, 0, 0], "test": [0, 0, 1, 0]}
+    assert drawn[-1] == {"training": [1, 0, 0, 0], "validation": [1, 0, 0, 0], "test": [0, 0, 1, 0]}
 
 
 def appraisal(cases, collapsed=False):
@@ -435,6 +438,9 @@ def test_a_groupings_report_shows_the_groups(run, cases):
     reader = check_page(text)
     assert sections(text)[0] == "clusters" and "learning" not in sections(text)
     assert "猫 (100 %)" in reader.text
+    record.answers[0]["cluster"] = torch.arange(60)  # a tree that was stopped early holds as many
+    reader = check_page(report.run_report(record).read_text(encoding="utf-8"))
+    assert "Of 60 clusters, the 50 largest." in reader.text and "cluster 51" not in reader.text
 
 
 def test_the_card_is_markdown_with_metadata(run):

@@ -13,6 +13,7 @@ import pytest
 from browsing import keep, said
 
 import souron
+from souron import registry
 from souron.studio.shared import PAGES
 
 pytestmark = pytest.mark.skipif(
@@ -164,14 +165,40 @@ def test_nothing_starts_before_the_form_holds_what_the_address_asks_for(looked_a
                 assert name in page.locator("#page .same pre").first.text_content()
 
 
-def test_the_first_result_takes_three_clicks(server):
+def test_the_first_result_takes_two_clicks(server):
     with browsing.visiting() as visit:
         page = visit.page
         page.goto(server.address)  # which leads to the browser's language
         assert page.url.endswith("/en/")
-        page.click("a:text-is('Try')")
+        page.click('a[aria-label="efficientnet_lite: Try"]')
         page.click(button("Predict"))
         page.wait_for_selector(":text('pagoda'), :text('palace'), :text('temple')")
+        nothing_wrong(visit)
+
+
+def test_every_classifier_and_generator_can_be_tried_at_once(server):
+    ready = [e.name for e in registry.entries().values() if e.task in ("classify", "generate")]
+    with browsing.visiting() as visit:
+        page = visit.page
+        page.goto(f"{server.address}/en/")
+        page.wait_for_selector(".card")
+        tries = [f"{name}: Try" for name in ready]
+        assert [
+            label for label in tries if not page.locator(f'a[aria-label="{label}"]').count()
+        ] == []
+        page.click('a[aria-label="resnet: Try"]')
+        page.wait_for_selector(":text('ready trained')")
+        page.click(button("Predict"))
+        page.wait_for_selector(".result :text('ankle boot')")
+        keep(page, "en-try-resnet")
+        page.goto(f"{server.address}/en/")
+        page.click('a[aria-label="dcgan: Try"]')
+        page.click(button("Draw"))
+        page.wait_for_selector(".drawn img")
+        keep(page, "en-try-dcgan")
+        page.goto(f"{server.address}/en/runs")
+        page.wait_for_selector("h1")
+        assert not page.locator("text=ready/dcgan").count()  # what it drew is no run
         nothing_wrong(visit)
 
 

@@ -162,7 +162,6 @@ def test_a_page_asks_only_while_its_job_is_at_work(studio):
 
 def test_an_estimate_is_found_out_and_never_in_the_way(studio, monkeypatch):
     estimate = built(lambda blocks: Estimate(replace(studio, blocks=blocks), "Start"))
-    assert estimate.go.interactive is not False  # Start waits for nothing
     monkeypatch.setattr("souron.studio.jobs.Job.launch", lambda job: job.note.update(pid=-1))
     asked, _told, clock = estimate.look(None, ["train", "cnn"])
     assert studio.jobs.all() == []  # somebody may still be typing

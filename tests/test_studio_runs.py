@@ -13,15 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from zipfile import ZipFile
 
 import pytest
 import send2trash
 import yaml
 
+from souron.runs import folder as run_folder
 from souron.studio import run_list, run_view, trash
 from souron.studio.jobs import Jobs
-from souron.studio.pages import runs
+from souron.studio.pages import compare, runs, train
 from souron.studio.paths import Roots
 from souron.studio.shared import Studio
 from souron.utils.messages import LANGUAGES, UserError, use_language
@@ -539,6 +541,134 @@ def test_each_run_leads_on_by_what_it_is(studio):
     assert "/export/classify/cnn-digits.zip" in leads(finished)
     (going / "args.yaml").unlink()
     assert leads(going) == [f"/{language}/runs"]
+
+
+# in which language
+
+
+def browser(jobs):
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    from souron.studio import files
+
+    app = FastAPI()
+    files.add(app, PROJECT, jobs)
+    return TestClient(app)
+
+
+def written(folder, **pages):
+    """Reports by their language; the first is that of the run."""
+    own = next(iter(pages))
+    for wish in pages:
+        name = "report.html" if wish == own else f"report.{wish}.html"
+        links = "".join(
+            f'<a class="elsewhere" href="{other}.html" lang="{other}">{other}</a>'
+            for other in pages
+            if other != wish
+        )
+        (folder / name).write_text(f'<html lang="{wish}"><h1>{pages[wish]}{links}</h1>')
+
+
+@pytest.mark.parametrize("own", LANGUAGES)
+def test_a_report_opens_in_the_readers_language(jobs, own):
+    other = next(wish for wish in LANGUAGES if wish != own)
+    written(make(), **{own: "own", other: "translated"})
+    reader = browser(jobs)
+    for wish, file, text in ((own, "report", "own"), (other, f"report.{other}", "translated")):
+        address = f"/runs/classify/cnn-digits/{file}.html"
+        with use_language(wish):
+            studio = Studio(PROJECT, Roots([Path.cwd()]), jobs, wish)
+            framed = run_view.report(studio, run_list.read(PROJECT / "classify/cnn-digits"))
+        assert f'src="{address}"' in framed and framed.count("report.") == 1
+        page = reader.get(f"/report/{wish}/classify/cnn-digits").text
+        assert f'src="{address}"' in page and 'class="remark"' not in page
+        shown = reader.get(address).text  # the page around it leads to the other language
+        assert text in shown and "elsewhere" not in shown
+
+
+def test_a_report_in_one_language_alone_opens_in_both_and_says_so(jobs):
+    written(make(), ja="japanese")
+    reader = browser(jobs)
+    for wish in LANGUAGES:
+        page = reader.get(f"/report/{wish}/classify/cnn-digits").text
+        assert 'src="/runs/classify/cnn-digits/report.html"' in page
+        assert ('class="remark"' in page) == (wish == "en")
+    assert reader.get("/report/en/classify/nothing").status_code == 404
+
+
+@POSIX
+def test_a_report_that_leads_out_of_the_runs_is_not_opened(jobs):
+    folder = make()
+    Path("secret.html").write_text("secret")
+    (folder / "report.ja.html").symlink_to(Path("secret.html").absolute())
+    assert "/report.html" in browser(jobs).get("/report/ja/classify/cnn-digits").text
+    assert browser(jobs).get("/runs/classify/cnn-digits/report.ja.html").status_code == 404
+
+
+def add(folder, **more):
+    """More in a receipt."""
+    path = folder / "receipt.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | more), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("task", ["classify", "compare"])
+def test_what_is_to_be_known_first_stands_in_the_readers_language(studio, task):
+    words = {"en": f"patients {HOSTILE}", "ja": f"患者 {HOSTILE}"}
+    own, other = words[studio.language], {"en": "ja", "ja": "en"}[studio.language]
+    folder = make(task=task)
+    add(folder, notes=[words[other]], sentence=f"sentence in {other}", translated={
+        studio.language: {"notes": [own], "sentence": f"sentence in {studio.language}"}
+    })  # fmt: skip
+    run = run_list.read(folder)
+    shown = run_view.facts(studio, run, None)
+    first = own.partition(" ")[0]
+    assert f'<p class="remark">{first} &lt;img' in shown and "<img" not in shown
+    assert words[other].partition(" ")[0] not in shown
+    assert run.sentence == f"sentence in {studio.language}"
+    add(folder, translated=[1])  # of an earlier run there is what was said
+    assert run_list.read(folder).notes == (words[other],)
+
+
+@pytest.mark.parametrize("notes", [3, "text", [[5, "x"]], [[1], {}, None, "said"], {"a": 1}])
+def test_notes_may_be_anything(studio, notes):
+    run = run_list.read(add(make(), notes=notes, translated={"en": 1, "ja": notes}, files=notes))
+    assert run.notes in ((), ("said",))
+    run_view.facts(studio, run, None)
+
+
+def test_files_that_the_run_did_not_end_with_are_told(studio):
+    folder = make()
+    weights = folder / "weights" / "best.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"learnt")
+    add(folder, **run_folder.ending(folder))
+    told = lambda: run_view.facts(studio, run_list.read(folder), None)  # noqa: E731
+    assert "best.safetensors" not in told()
+    weights.write_bytes(b"other")
+    assert '<p class="remark">' in told() and "weights/best.safetensors" in told()
+
+
+def job_of(result):
+    return SimpleNamespace(result=result)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_training_and_a_comparison_end_with_what_is_to_be_known(studio, there):
+    """As the run says it, in the page's language; where it is gone, as the command said it."""
+    said = {"notes": ["note of the command"], "measures": {}, "rows": [], "sentence": "as said"}
+    own = {studio.language: {"notes": ["note of the run"], "sentence": "in this language"}}
+    for page, task, named in ((train, "classify", "run"), (compare, "compare", "report")):
+        folder = PROJECT / task / "one"
+        if there:
+            add(make("one", task), translated=own)
+        result = said | {named: str(folder / "report.html" if named == "report" else folder)}
+        shown = page.outcome(studio, job_of(result))
+        note = "note of the run" if there else "note of the command"
+        assert shown.count('<p class="remark">') == 1 and note in shown
+        if task == "compare":
+            assert ("in this language" if there else "as said") in shown
 
 
 def test_a_run_is_exported_whole_and_nothing_is_left_behind(jobs, monkeypatch, tmp_path):

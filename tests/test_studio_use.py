@@ -614,6 +614,15 @@ def test_what_answers_nothing_says_so_and_what_to_do(studio, project):
     assert use.offer(studio, {})[0]["value"] == run(project, "cnn")  # although it is the newest
 
 
+def test_it_says_where_the_weights_are_not_those_that_the_run_ended_with(studio, project):
+    name = run(project, "mlp")
+    assert "remark" not in predict_form.about(studio, predict_form.find(project, name))
+    [weights] = Path(name).glob("weights/best.safetensors")
+    shutil.copy(Path(run(project, "cnn")) / "weights" / "best.safetensors", weights)
+    shown = predict_form.about(studio, predict_form.find(project, name))
+    assert '<p class="remark">' in shown and "weights/best.safetensors" in shown
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_page_is_built(studio, project, language):
     """In each language, with the form for each thing that can be chosen."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import radiographs
 import torch
+from interrupting import stop_after
 
 from souron.data import load, splits
 from souron.data.formats import csv_table
@@ -18,6 +19,7 @@ from souron.runs import compare, crossval, evaluate
 from souron.runs import events as runs_events
 from souron.runs import fit as run_fit
 from souron.runs import train as run_train
+from souron.runs.events import Interrupted
 from souron.training import forecast, trainer
 from souron.utils.messages import UserError
 
@@ -189,6 +191,28 @@ def test_what_was_left_out_stands_in_report_and_receipt(clinic, monkeypatch):
     assert record.receipt["command"].endswith("folds=5 learning_curve=0")
     again = train(clinic, folds=5, learning_curve=0)
     assert again.measures == record.measures and not again.reduced
+
+
+def test_a_resumed_run_says_too_what_was_left_out(clinic, monkeypatch):
+    monkeypatch.setattr(run_train, "probe", lambda fit: forecast.Probe(2.0, look=0, held=0))
+    with monkeypatch.context() as patch, pytest.raises(Interrupted) as stop:
+        stop_after(2, patch)
+        train(clinic)
+    events = list(run_train.training(resume=stop.value.folder))
+    record = events[-1].record
+    assert record.trainings == 6 and "repeats=2 learning-curve=2" in record.reduced
+    assert record.reduced in record.notes
+    [told] = [event.forecast for event in events if event.forecast is not None]
+    assert told.note == record.reduced
+    receipt = json.loads((record.folder / "receipt.json").read_text(encoding="utf-8"))
+    assert record.reduced in receipt["notes"] and receipt["options"]["reduced"]
+    page = (record.folder / "report.html").read_text(encoding="utf-8")
+    assert "To save time it was reduced" in page
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted) as stop:
+        stop_after(2, patch)
+        train(clinic, folds=5, repeats=1, learning_curve=0)  # as it was asked for
+    assert not run_train.train(resume=stop.value.folder).reduced
 
 
 def test_the_bar_of_a_cross_validation_never_runs_backward(clinic):

@@ -171,9 +171,12 @@ def row(place: Path) -> str:
     task = registry.find(receipt["system"])[0].task
     name = registry.tasks()[task].metrics[0].name
     measure, metric = receipt["measures"][name], registry.metric(name)
+    options = dict(receipt["options"]["changes"])
+    options |= {"imgsz": side} if (side := receipt["options"]["side"]) else {}
+    options |= {"batch": batch} if (batch := receipt["options"]["batch"]) != 128 else {}
     return "| " + " | ".join((
         receipt["system"],
-        " ".join(f"{key}={value}" for key, value in receipt["options"]["changes"].items()),
+        " ".join(f"{key}={value}" for key, value in options.items()),
         units.size((place / "weights" / "best.safetensors").stat().st_size),
         units.seconds(receipt["train_seconds"]),
         f"{metric.title} {metric.text(measure['value'])}",

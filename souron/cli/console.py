@@ -5,6 +5,7 @@ Results go to stdout, everything else to stderr.
 
 import shlex
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from souron import registry
 from souron.runs.journal import Journal
 from souron.utils import units
 from souron.utils.files import as_json
-from souron.utils.messages import UserError, _
+from souron.utils.messages import Caution, UserError, _
 
 BAR = "█"
 SECONDS_BETWEEN_LINES = 10  # where stderr is no terminal and a bar cannot be drawn
@@ -72,6 +73,23 @@ def warn(text: str) -> None:
     Console(stderr=True, markup=False, highlight=False, emoji=False).print(
         text, style="yellow", soft_wrap=True
     )
+
+
+@contextmanager
+def warning_lines() -> Iterator[None]:
+    """Each ``Caution`` within becomes a line on stderr, as ``warn`` writes it, once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", Caution)
+        other = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *more: Any, **named: Any) -> None:
+            if issubclass(category, Caution):
+                warn(str(message))
+            else:
+                other(message, category, *more, **named)
+
+        warnings.showwarning = tell
+        yield
 
 
 def print_json(thing: Any) -> None:
@@ -382,7 +400,7 @@ def follow(events: Iterable[Any]) -> Iterator[Any]:
     while True:
         record = None
         try:
-            with _watcher() as watch:
+            with warning_lines(), _watcher() as watch:
                 for event in events:
                     if screen.journal is not None:
                         screen.journal.tell(event)

@@ -126,7 +126,9 @@ def serve(
         from souron.serve.service import Limits, Service
 
         limits = given_options(batch=batch, seconds=timeout, file=limit and limit * 1_000_000)
-        service = Service(models_api.load(name, pretrained), Limits(**limits))
+        with console.warning_lines():
+            loaded = models_api.load(name, pretrained)
+        service = Service(loaded, Limits(**limits))
     server.serve(service, host, port, tell_address)
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from difflib import get_close_matches
@@ -114,12 +113,9 @@ def predict(
     with screen.err.status(_("loading {name}").format(name=name)):
         from souron import model as models_api
 
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", UserWarning)
+        with console.warning_lines():
             loaded = models_api.load(name, pretrained)
         answers = models_api.predict(loaded, wanted, **chosen)
-    for warning in caught:
-        console.warn(str(warning.message))
     tell = tell_json if screen.json else tell_csv() if csv else tell_people
     place = Path(out) if out else None
     failed = total = 0

@@ -18,7 +18,7 @@ from statistics import median
 from typing import NamedTuple
 
 from souron.data.dataset import Dataset
-from souron.utils.messages import UserError, _
+from souron.utils.messages import UserError, _, sentences
 
 WORDS = re.compile(
     r"(?:(?:(?<![^\W\d_])(?:patient|pat|subject|subj|sub|person|case|pid|mrn)|患者|症例|被験者)"
@@ -167,7 +167,7 @@ def about(cases: Dataset) -> str:
                 text = _("1 case names no patient and stands by itself: {files}.")
             shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
             parts.append(text.format(count=len(alone), files=shown))
-    return " ".join([*parts, *([cases.question] if cases.question else [])])
+    return sentences([*parts, *([cases.question] if cases.question else [])])
 
 
 def spelling(name: str) -> str:

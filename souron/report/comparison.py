@@ -1,6 +1,7 @@
 """The report of a comparison."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +14,19 @@ from souron.report.page import (
     Fact,
     budget_text,
     few_cases,
+    in_each_language,
+    in_other_languages,
     leaks,
     page,
     plot,
     receipt,
-    write,
+    report_file,
+    told_again,
 )
 from souron.stats.records import Row, Verdict
 from souron.training.budget import Budget
 from souron.utils import units
-from souron.utils.messages import N_, _
+from souron.utils.messages import N_, _, again
 
 if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord
@@ -36,7 +40,13 @@ AUC = N_(
 
 
 def comparison_report(record: "ComparisonRecord") -> Path:
-    """Write ``report.html`` into the comparison's folder; its path. Raises UserError as above."""
+    """Write ``report.html`` into the comparison's folder, and the same in the other languages
+    beside it; its path. Raises UserError."""
+    record.notes = notes(record)
+    return in_each_language(record.folder, partial(_page, record))
+
+
+def _page(record: "ComparisonRecord", elsewhere: Sequence[Any]) -> str:
     headings = {
         "ranking": _("Ranking"),
         "verdicts": _("Every pair"),
@@ -47,7 +57,6 @@ def comparison_report(record: "ComparisonRecord") -> Path:
         "equal": _("What was equal"),
         "receipt": _("Receipt"),
     }
-    record.notes = _notes(record)
     module = registry.section(record.task)
     sections = module.comparison(record) if module and hasattr(module, "comparison") else []
     measure, curves = record.measure, record.curves
@@ -92,14 +101,15 @@ def comparison_report(record: "ComparisonRecord") -> Path:
     }
     heading_of = {"race": "time", "complexity": "size"}
     left_out = {heading_of.get(name, name) for name, part in parts.items() if not part}
-    text = page(
+    return page(
         "comparison.html",
+        elsewhere=elsewhere,
         title=_("{count} systems on {data}").format(count=len(names), data=called(record.data))
         if len(names) > 1
         else _("{system} on {data}").format(system=names[0], data=called(record.data)),
         eyebrow=_("comparison at equal budget · {task}").format(task=task_name(record.task)),
-        sentence=record.sentence,
-        notes=record.notes,
+        sentence=again(record.sentence),
+        notes=notes(record),
         facts=[
             Fact(_("cases"), units.whole(record.cases)),
             Fact(_("budget of each"), budget_text(record.budget)),
@@ -136,21 +146,25 @@ def comparison_report(record: "ComparisonRecord") -> Path:
             _("every system against every other; the table below says the same in words"),
         ),
         equal=_equal(record),
-        skipped=record.skipped,
+        skipped=told_again(record.skipped),
         receipt=receipt(record.receipt),
         command=record.receipt.get("command", ""),
         **parts,
     )
-    return write(record.folder / "report.html", text)
 
 
-def _notes(record: "ComparisonRecord") -> list[str]:
-    """What is to be known before the verdict is believed."""
+def notes(record: "ComparisonRecord") -> list[str]:
+    """What is to be known before the verdict is believed, in the reader's language."""
     module = registry.section(record.task)
     own: list[str] = getattr(module, "comparison_notes", lambda _record: [])(record)
     few = [few_cases(record.cases)] if record.cases < SMALL_TEST else []
-    patients = [record.patients] if record.patients else []
+    patients = [again(record.patients)] if record.patients else []
     return [*leaks(record), *patients, *undertrained(record), *own, *few]
+
+
+def comparison_translated(record: "ComparisonRecord") -> dict[str, Any]:
+    """As ``run_translated``: language -> ``sentence`` and ``notes``."""
+    return in_other_languages(lambda: {"sentence": again(record.sentence), "notes": notes(record)})
 
 
 def undertrained(record: "ComparisonRecord") -> list[str]:
@@ -188,7 +202,7 @@ def comparison_html(record: "ComparisonRecord") -> str:
             _("system"), measure, _("95 % interval"), _("training time"), _("parameters")
         ),
         rows=rows,
-        path=record.folder / "report.html",
+        path=record.folder / report_file(),
     )  # fmt: skip
 
 
@@ -276,7 +290,7 @@ def _equal(record: "ComparisonRecord") -> list[tuple[str, str]]:
             if record.folds > 1
             else []
         ),
-        (_("patients, known by"), record.grouped or _("nothing: each picture counts alone")),
+        (_("patients, known by"), again(record.grouped) or _("nothing: each picture counts alone")),
         (_("augmentation"), change or _("none")),
         *([(_("batch"), str(options["batch"]))] if "batch" in options else []),
     ]

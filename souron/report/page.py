@@ -2,8 +2,8 @@
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -16,18 +16,19 @@ from torch import Tensor
 
 import souron
 from souron.data import load
-from souron.data.dataset import Dataset
+from souron.data.dataset import Dataset, Skipped
 from souron.kinds.codecs import animation
 from souron.kinds.codecs.image import picture
 from souron.training.budget import Budget
 from souron.utils import files, plotting, units
-from souron.utils.messages import _, language
+from souron.utils.messages import LANGUAGE_NAMES, LANGUAGES, _, again, language, use_language
 
 if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
 
 SMALL_TEST = 100  # cases; fewer say little
 MOST_ITEMS = 12  # of a list in a receipt, such as label names
+REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def section(name: str, title: str, template: str, part: Any) -> list[Section]:
 
 def page(template: str, **context: Any) -> str:
     """An HTML page in the reader's language."""
-    context |= {
+    context = {"elsewhere": (), **context} | {
         "language": language(),
         "version": souron.__version__,
         "day": date.today().isoformat(),
@@ -208,6 +209,45 @@ def write(path: Path, text: str) -> Path:
     """Atomically; file names that are no valid text are shown with ``?``."""
     files.write_text(path, text.encode("utf-8", "replace").decode("utf-8"))
     return path
+
+
+def report_file(wish: str = "") -> str:
+    """The name of a report's file: ``report.html``, in another language than the run's
+    ``report.ja.html``."""
+    return f"report.{wish}.html" if wish else REPORT
+
+
+def in_each_language(folder: Path, make: Callable[..., str]) -> Path:
+    """Write a report in the language that is spoken as ``report.html``, and in the others beside
+    it; the path of the first. Each links to the others.
+
+    ``make`` makes the page; ``elsewhere``, which it is given, is for ``page``. Raises UserError.
+    """
+    names = {other: report_file(other) for other in LANGUAGES if other != language()}
+    names[language()] = report_file()  # last: where it is, the others are
+    for wish, name in names.items():
+        elsewhere = [
+            (other, LANGUAGE_NAMES[other], file) for other, file in names.items() if other != wish
+        ]
+        with use_language(wish):
+            path = write(folder / name, make(elsewhere=elsewhere))
+    (folder / report_file(language())).unlink(missing_ok=True)  # of an earlier ending
+    return path
+
+
+def in_other_languages(make: Callable[[], Any]) -> dict[str, Any]:
+    """What ``make`` makes, in each language but the one that is spoken."""
+    made = {}
+    for wish in LANGUAGES:
+        if wish != language():
+            with use_language(wish):
+                made[wish] = make()
+    return made
+
+
+def told_again(skipped: Sequence[Skipped]) -> list[Skipped]:
+    """Files that could not be used, with the reason in the reader's language."""
+    return [replace(file, reason=again(file.reason)) for file in skipped]
 
 
 def budget_text(text: str) -> str:

@@ -3,6 +3,8 @@
 import csv
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,18 +23,22 @@ from souron.report.page import (
     card,
     few_cases,
     flat,
+    in_each_language,
+    in_other_languages,
     leaks,
     of_each_class,
     page,
     plot,
     receipt,
+    report_file,
     shape_of,
     tile,
+    told_again,
     write,
 )
 from souron.training.budget import Budget
 from souron.utils import units
-from souron.utils.messages import UserError, _, language
+from souron.utils.messages import UserError, _, again, language
 
 if TYPE_CHECKING:
     from souron.runs.record import RunRecord
@@ -42,12 +48,17 @@ PARTS = ("train", "val", "test")
 
 
 def run_report(record: "RunRecord") -> Path:
-    """Write ``report.html`` and ``card.md`` into the run's folder; the report's path.
+    """Write ``report.html`` and ``card.md`` into the run's folder, and the report in the other
+    languages beside it (``report.ja.html``); the report's path.
 
     Sections without data are left out. Raises UserError where the folder cannot be written.
     """
-    record.notes = _notes(record)
+    record.notes = notes(record)
     write(record.folder / "card.md", _card(record))
+    return in_each_language(record.folder, partial(_page, record))
+
+
+def _page(record: "RunRecord", elsewhere: Sequence[Any]) -> str:
     sections = _of_task(record, "run")
     headings = {
         "learning": _("Training"),
@@ -59,12 +70,13 @@ def run_report(record: "RunRecord") -> Path:
     curve = _curve(record)
     contents = [(section.name, section.title) for section in sections]
     contents += [item for item in headings.items() if item[0] != "learning" or curve]
-    text = page(
+    return page(
         "run.html",
+        elsewhere=elsewhere,
         title=_("{system} on {data}").format(system=record.system, data=called(record.data)),
         eyebrow=registry.task_name(record.task),
         headline=_headline(record),
-        notes=record.notes,
+        notes=notes(record),
         facts=_run_facts(record),
         contents=contents,
         sections=sections,
@@ -76,13 +88,17 @@ def run_report(record: "RunRecord") -> Path:
         receipt=receipt(record.receipt),
         command=record.receipt.get("command", ""),
     )
-    return write(record.folder / "report.html", text)
 
 
 def _of_task(record: "RunRecord", part: str) -> Any:
     """What the task's section says: ``report/sections/<task>.py``, where it has such a part."""
     module = registry.section(record.task)
     return getattr(module, part)(record) if module is not None and hasattr(module, part) else []
+
+
+def run_translated(record: "RunRecord") -> dict[str, Any]:
+    """What the receipt says in words, in the other languages: language -> ``notes``."""
+    return in_other_languages(lambda: {"notes": notes(record)})
 
 
 def run_html(record: "RunRecord") -> str:
@@ -101,15 +117,16 @@ def run_html(record: "RunRecord") -> str:
         headline=_headline(record),
         columns=(_("measure"), _("value"), _("95 % interval"), "n"),
         rows=rows,
-        path=record.folder / "report.html",
+        path=record.folder / report_file(),
     )
 
 
-def _notes(record: "RunRecord") -> list[str]:
+def notes(record: "RunRecord") -> list[str]:
+    """What is to be known before the figures are believed, in the reader's language."""
     cases = record.parts.get("test", 0)
     few = [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
-    notes = [note for note in (record.patients, record.reduced) if note]
-    return [*leaks(record), *notes, *few, *_of_task(record, "notes")]
+    told = [again(note) for note in (record.patients, record.reduced) if note]
+    return [*leaks(record), *told, *few, *_of_task(record, "notes")]
 
 
 def _headline(record: "RunRecord") -> str:
@@ -232,7 +249,7 @@ def _data(record: "RunRecord") -> dict[str, Any]:
     test = record.test
     return {
         "facts": _data_facts(record),
-        "skipped": record.skipped,
+        "skipped": told_again(record.skipped),
         "some": _("Some test cases") if _held_out(record) else _("Some cases"),
         "tiles": _some(test) if test is not None and test.pictures else [],
         "ledger": ledger(record.folder),
@@ -256,7 +273,10 @@ def _data_facts(record: "RunRecord") -> list[tuple[str, str]]:
         facts += [
             shape_of(record.test),
             (_("classes"), units.whole(len(record.test.classes))),
-            (_("patients, known by"), record.grouped or _("nothing: each picture counts alone")),
+            (
+                _("patients, known by"),
+                again(record.grouped) or _("nothing: each picture counts alone"),
+            ),
             (_("source"), record.test.source or units.UNKNOWN),
             (_("licence"), record.test.licence or units.UNKNOWN),
         ]

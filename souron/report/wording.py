@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from souron.stats.records import Row, Verdict
 from souron.stats.verdict import MOST_CASES
 from souron.utils import units
-from souron.utils.messages import _
+from souron.utils.messages import _, sentences
 
 
 def sentence(
@@ -84,7 +84,7 @@ def sentence(
                 "This holds for this training sample of {cases} cases; another sample may turn it."
             ).format(cases=f"{sample:,}")
         )
-    return " ".join(said)
+    return sentences(said)
 
 
 def _listed(names: Sequence[str], most: int = 3) -> str:

@@ -514,4 +514,7 @@ def _write(record: ComparisonRecord) -> None:
         writer.writeheader()
         writer.writerows(asdict(row) for row in record.rows)
     report.comparison_report(record)
-    files.write_json(record.folder / "receipt.json", {**record.as_json(), **record.receipt})
+    translated = {"translated": report.comparison_translated(record)}
+    files.write_json(
+        record.folder / "receipt.json", {**record.as_json(), **translated, **record.receipt}
+    )

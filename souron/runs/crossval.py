@@ -15,7 +15,7 @@ from souron.training.forecast import Probe
 from souron.training.frozen import Features
 from souron.training.trainer import Trainer
 from souron.utils import files, units
-from souron.utils.messages import _
+from souron.utils.messages import _, sentences
 
 TIMES = 5  # the seconds of the kept network's training, that a cross-validation may take by itself
 LEAST = 120.0  # seconds that it may take in any case
@@ -79,7 +79,7 @@ def described(plan: Plan, training: Sequence[float], less: dict[str, Any] | None
     more = _("To save time it was reduced; {options} asks for all of it.").format(
         options=" ".join(wishes)
     )
-    return f"{text} {more}"
+    return sentences([text, more])
 
 
 def rounds(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +13,8 @@ import yaml
 from souron import registry
 from souron.hub import zoo
 from souron.kinds.signature import typed_as
-from souron.training.checkpoint import fill
 from souron.utils.files import read_tensors, write_text
-from souron.utils.messages import UserError, _, unknown_option
+from souron.utils.messages import Caution, UserError, _, unknown_option
 
 
 def find(run: str | Path) -> Path:
@@ -161,7 +161,10 @@ def override(config: Any, changes: dict[str, Any]) -> Any:
 
 
 def load(folder: Path, which: str = "best") -> Any:
-    """The system of a run with its learnt weights, ready to answer."""
+    """The system of a run with its learnt weights, ready to answer. Warns where a file is not the
+    one that the run ended with. Raises UserError."""
+    from souron.training.checkpoint import fill
+
     args = read_args(folder)
     system = build(args)
     path = folder / "weights" / f"{which}.safetensors"
@@ -174,6 +177,8 @@ def load(folder: Path, which: str = "best") -> Any:
         )
     tensors, about = read_tensors(path)
     fill(system, tensors, path, about.get("left_out", ()) if zoo.holds(folder) else ())
+    if text := changed(folder):
+        warnings.warn(f"{folder}: {text}", Caution, stacklevel=3)
     return system.eval()
 
 
@@ -211,7 +216,7 @@ def changed(folder: Path) -> str:
             file=name, time=_minute((folder / name).stat().st_mtime)
         )
         for name, sha256 in known.items()
-        if (folder / name).is_file() and _sha256(folder / name) != sha256
+        if name in HASHED and (folder / name).is_file() and _sha256(folder / name) != sha256
     ]
     if not others:
         return ""

@@ -43,7 +43,7 @@ class RunRecord:
     skipped: tuple[Skipped, ...] = ()
     leaking: tuple[str, ...] = ()  # files outside training that another part shows too
     torn: tuple[str, ...] = ()  # groups (patients) in more than one part
-    grouped: str = ""  # what groups were read from, in the reader's language
+    grouped: str = ""  # what groups were read from; see ``messages.again`` for another language
     patients: str = ""  # by what they are known, or what it may hide that they are not: a sentence
     receipt: dict[str, Any] = field(default_factory=dict)  # versions, machine, data hash, options
     test: Dataset | None = None  # the test cases, for pictures
@@ -52,7 +52,7 @@ class RunRecord:
     film: list[Tensor] = field(default_factory=list)  # (B, C, H, W) uint8 each: how it learnt
     folds: int = 1  # of cross-validation, where cases are few
     trainings: int = 1  # that cross-validation took, with the network that is kept
-    reduced: str = ""  # what was left out to save time, in the reader's language
+    reduced: str = ""  # what was left out to save time
     model: Any = None
     notes: list[str] = field(default_factory=list)  # what stands on top of the report
 

@@ -34,7 +34,7 @@ from souron.training.trainer import LOOKS, Trainer
 from souron.utils import files, hardware
 from souron.utils.messages import UserError, _
 
-REPORT_SECONDS = 3.0
+REPORT_SECONDS = 4.0  # in two languages
 
 
 @run_options.takes(TrainOptions)
@@ -117,11 +117,12 @@ def training(
     yield Event("forecast", text=_("a few steps, to see what it will take"))
     tried = probe(fit)
     task.rehearse(model, fit.setup)
-    affordable = None
-    if folder is None:  # an interrupted run has its options already
-        affordable = crossval.affordable(plan, fit, tried, prepare.task_options(args, task))
-    if affordable is not None:
-        args |= affordable
+    if folder is None:
+        less = crossval.affordable(plan, fit, tried, prepare.task_options(args, task))
+    else:  # an interrupted run has its options already
+        less = args.get("reduced")
+    if folder is None and less is not None:
+        args |= {**less, "reduced": less}
         if args["folds"] == 1:  # its answers are those of ``val``, and so must its features be
             computed = None
         plan, model, computed, fit, parts = yield from _ready(task, args, everything, computed)
@@ -136,7 +137,7 @@ def training(
     if isinstance(everything.input, Sketch):  # the pictures are still to be decoded
         decoding = Cost(everything.input.seconds, everything.input.bytes)
         values |= {f"decoding {name}": value for name, value in asdict(decoding).items()}
-    note = crossval.described(plan, training, affordable)
+    note = crossval.described(plan, training, less)
     told = Forecast(asked, forecast, counts, testing=testing, note=note, decoding=decoding)
     yield Event("forecast", 1.0, values=values, forecast=told)
     if decoding is not None:
@@ -182,7 +183,7 @@ def training(
         test=fit.setup.test,
         film=film.frames if film else [],
         model=model,
-        reduced=note if affordable is not None else "",
+        reduced=note if less else "",
     )
     try:
         yield from _test(record, task, fit, parts, args, everything, plan, computed)
@@ -319,6 +320,7 @@ def _write(record: RunRecord) -> None:
             "flops": record.flops,
             "stopped": record.stopped,
             "parts": record.parts,
+            "translated": report.run_translated(record),
             **record.receipt,
             **run_folder.ending(record.folder),
         },

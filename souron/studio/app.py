@@ -32,6 +32,7 @@ FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Hiragino Sans", "N
          "Noto Sans CJK JP", "Yu Gothic UI", "Meiryo", "sans-serif"]  # fmt: skip
 TCP = 6  # its number among the protocols, on every system
 WARM = 3.0  # seconds after which the first page is there, and the cores are free
+SLEEP = 60.0  # seconds between two looks at what is never used
 MONO = ["ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 
 
@@ -51,9 +52,12 @@ def build(studio: Studio) -> Any:
 
 
 def directly(blocks: Any) -> None:
-    """Without Gradio's queue, which throws away what is asked while its stream closes."""
+    """Without Gradio's queue, which throws away what is asked while its stream closes; else it
+    would look a thousand times a second whether something was asked."""
     for event in blocks.fns.values():
         event.queue = False
+    queue = blocks._queue
+    queue.sleep_when_free = queue.progress_update_sleep_when_free = SLEEP
 
 
 def _fill(studio: Studio, name: str) -> None:
@@ -147,7 +151,7 @@ def _start(project: Path, port: int, roots: Sequence[Path], browser: bool, share
         print(f"  http://{other}:{port}/?token={token}", flush=True)
     if browser:
         threading.Timer(0.5, functools.partial(webbrowser.open, address)).start()
-    ready = threading.Timer(WARM, warm)
+    ready = threading.Timer(WARM, warm, [jobs])
     ready.daemon = True
     ready.start()
     jobs.run()
@@ -206,6 +210,8 @@ def listen(settings: Any) -> Any:
         ) from error
 
 
-def warm() -> None:
-    """Import what the first prediction needs while the reader looks at the first page."""
-    importlib.import_module("souron.model")
+def warm(jobs: Jobs) -> None:
+    """While the reader looks at the first page, import what jobs need, in a process of its own, and
+    what the page Use needs, in this one."""
+    jobs.worker.start()
+    importlib.import_module("souron.studio.predict_form")

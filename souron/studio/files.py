@@ -34,6 +34,7 @@ SANDBOX = {"Content-Security-Policy":
 AROUND = {"Content-Security-Policy":
           "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; frame-src"
           " 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"}  # fmt: skip
+ELSEWHERE = re.compile(rb'<a class="elsewhere" [^<]*</a>')  # from a report to the other language's
 WRITTEN = re.compile(rb'<html lang="([a-z]{2})">')
 drawing = threading.Lock()  # matplotlib and torch's hooks: one picture at a time
 
@@ -71,7 +72,7 @@ def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
         if found.suffix.lower() not in SHOWN:
             raise HTTPException(404)
         if found.suffix.lower() == ".html":
-            page = themed(found.read_bytes(), request.cookies.get("dark", ""))
+            page = themed(alone(found.read_bytes()), request.cookies.get("dark", ""))
             return Response(page, media_type="text/html", headers=SANDBOX)
         kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
         return FileResponse(found, media_type=kind, headers=SANDBOX)
@@ -84,8 +85,8 @@ def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
     def report(language: str, task: str, name: str) -> Response:
         if language not in LANGUAGES:
             raise HTTPException(404)
-        found = inside(project, f"{task}/{name}/report.html")
         studio = Studio(project, Roots([project]), jobs, language)
+        found = studio.report_file(inside(project, f"{task}/{name}/report.html").parent)
         with found.open("rb") as file:
             written = WRITTEN.search(file.read(1000))
         with use_language(language):
@@ -107,6 +108,12 @@ def inside(folder: Path, path: str) -> Path:
     if not found.is_file() or any(part.startswith(".") for part in below.parts):
         raise HTTPException(404)
     return found
+
+
+def alone(page: bytes) -> bytes:
+    """A report without the link to the file beside it: the page around it has one, and a report
+    that is saved goes by itself."""
+    return ELSEWHERE.sub(b"", page, count=1)
 
 
 def themed(page: bytes, dark: str) -> bytes:

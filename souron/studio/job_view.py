@@ -1,7 +1,7 @@
 """A job on a page: how far it is, what it learnt and drew so far, what came out; stop and resume.
 
-The page asks once a second while the job is at work. The job is a process of its own, so that
-closing the page changes nothing, and opening it again finds the job.
+The page asks once a second while the job is at work, more often at first. The job is a process of
+its own, so that closing the page changes nothing, and opening it again finds the job.
 """
 
 import time
@@ -19,6 +19,8 @@ from souron.utils import units
 from souron.utils.messages import UserError, _
 
 LINES = 40  # of what the command said
+OFTEN, SELDOM = 0.3, 1.0  # seconds between two looks at a job
+YOUNG = 10.0  # seconds of its age in which it may be over soon
 
 
 def phase_name(phase: str) -> str:
@@ -50,14 +52,14 @@ class Watch:
         import gradio as gr
 
         self.job = gr.State("")
-        self.drawn = gr.State(None)  # what stands on the page: (id, state, number of looks)
+        self.drawn = gr.State(None)  # what stands on the page: (id, state, young, ...)
         self.live = gr.HTML(elem_classes="live")
         self.pictures = gr.HTML()
         with gr.Row():
             self.stop = gr.Button(_("Stop, keep the work"), variant="stop", visible=False)
             self.resume = gr.Button(_("Go on"), variant="primary", visible=False)
         self.result = gr.HTML()
-        clock = gr.Timer(1.0, active=False)
+        clock = gr.Timer(OFTEN, active=False)
         self.parts = [self.live, self.pictures, self.stop, self.resume, self.result, self.drawn,
                       clock]  # fmt: skip
 
@@ -101,8 +103,8 @@ class Watch:
                 return [gr.skip()] * len(self.parts)
             hidden, still = gr.update(visible=False), gr.Timer(active=False)
             return ["", "", hidden, hidden, "", None, still]
-        state = job.state
-        now = (id, state, len(job.curve), drawn_at(job), bool(job.last.get("rows")))
+        state, young = job.state, time.time() - (job.begun or job.made) < YOUNG
+        now = (id, state, young, len(job.curve), drawn_at(job), bool(job.last.get("rows")))
         if drawn == now:
             live = self.progress(job, state) if state in ALIVE else gr.skip()
             rest = [gr.skip()] * (len(self.parts) - 1)
@@ -116,7 +118,7 @@ class Watch:
             gr.update(visible=state in ("stopped", "killed")),
             self.outcome(self.studio, job) if state == "done" else self.failure(job, state),
             now,
-            gr.Timer(active=state in ALIVE),
+            gr.Timer(OFTEN if young else SELDOM, active=state in ALIVE),
         ]
 
     def progress(self, job: Job, state: str) -> str:
@@ -213,7 +215,7 @@ class Estimate:
     which waits for nothing: the job makes a forecast of its own.
 
     A page fills its form and asks in an order that nothing promises. Hence what stands there is
-    made anew, once a second while there is something to find out, of what the form holds. Until
+    made anew, twice a second while there is something to find out, of what the form holds. Until
     the page has filled its form, the button cannot be pressed: it would start something else.
     """
 
@@ -223,7 +225,7 @@ class Estimate:
         self.studio = studio
         self.answer = gr.HTML(elem_classes="estimate")
         self.go = gr.Button(go, variant="primary", interactive=False)
-        self.clock = gr.Timer(1.0, active=False)
+        self.clock = gr.Timer(0.5, active=False)
 
     def connect(self, read: Callable[..., list[str]], form: list[Any], watch: Watch) -> None:
         """``read`` makes the command's words of what ``form`` holds; ``watch`` shows what was
@@ -271,7 +273,7 @@ class Estimate:
 
     def look(self, asked: Any, words: list[str]) -> list[Any]:
         """What was asked, what is known of it, and whether to look again. A form that changed is
-        asked about once it stays the same for a second."""
+        asked about once it stays the same for half a second."""
         import gradio as gr
 
         before, id = asked or (None, "")
@@ -287,7 +289,7 @@ class Estimate:
             told = Markup('<p role="status" class="faint">{}</p>').format(_("estimating …"))
             return [(words, job.id), told, gr.skip()]
         found = self.studio.find(id)
-        if found is not None and (found.state in ALIVE or found.process() is not None):
+        if found is not None and found.state in ALIVE:
             return [gr.skip()] * 3
         answer = self.said(found) if found is not None else ""
         self._end(asked)

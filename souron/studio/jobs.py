@@ -3,7 +3,8 @@
 A job is a folder. Its process writes there what happens (``--events``), what came out (``--json``)
 and its log; the server writes ``job.json``, and reads it when it starts. The process leads a
 session of its own, so that it outlives the page and the server: the next server finds the job
-again. One server at a time works on a project (``only_server``).
+again. Where there is a ``worker``, the process is a child of that and begins at once. One server at
+a time works on a project (``only_server``).
 """
 
 import json
@@ -26,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from souron.cli import arguments
 from souron.studio.paths import is_folder
+from souron.studio.worker import Worker
 from souron.utils import files
 from souron.utils.messages import LANGUAGES, UserError, _, near, unknown_option
 
@@ -38,6 +40,7 @@ LONGEST = 100_000  # characters of a command line
 GRACE = 10.0  # seconds that a process has to keep its work before a second stop ends it
 LONGEST_ESTIMATE = 600.0  # seconds after which nobody waits for it
 PAUSE = 0.5  # seconds between two looks at the queue
+REST = 60.0  # where nothing waits or runs
 
 MOST_LOG = 2**16  # bytes of log.txt, the last ones
 MOST_EVENTS = 2**26  # bytes of events.jsonl at once, the last ones
@@ -89,6 +92,7 @@ class Jobs:
 
     def __init__(self, project: Path) -> None:
         self.folder = project.absolute() / ".studio" / "jobs"
+        self.worker = Worker()  # until it is started, jobs do without
         self._lock = threading.RLock()  # who holds it may change jobs
         self._wake = threading.Event()
         self._closing = False
@@ -165,17 +169,19 @@ class Jobs:
             self._wake.set()
             self._thread.join()
             self._thread = None
+        self.worker.close()
 
     def _serve(self) -> None:
         while not self._closing:
+            pause = PAUSE
             with suppress(UserError, psutil.Error):  # the next look may do better
-                self.advance()
-            self._wake.wait(PAUSE)
+                pause = PAUSE if self.advance() else REST
+            self._wake.wait(pause)
             self._wake.clear()
 
-    def advance(self) -> None:
-        """Start the queued job whose turn it is, unless another one runs. Estimates that nobody
-        fetched are dropped."""
+    def advance(self) -> bool:
+        """Start the queued job whose turn it is, unless another one runs; whether a job waits or
+        runs. Estimates that nobody fetched are dropped."""
         with self.changing():
             going = [job for job in self._jobs.values() if not job.settle()]
             for job in list(self._jobs.values()):
@@ -185,6 +191,7 @@ class Jobs:
             waiting = [job for job in queued if job.state == "waiting"]
             if waiting and not any(job.process() for job in queued):
                 waiting[0].launch()
+            return bool(going)
 
 
 class Job:
@@ -194,7 +201,7 @@ class Job:
         self.jobs, self.id, self.place = jobs, id, jobs.folder / id
         self.note = note  # what job.json holds; {} where that is damaged
         self._events = Events(self.place / "events.jsonl")
-        self._child: subprocess.Popen | None = None  # where this server started it
+        self._child: subprocess.Popen | None = None  # where it is one of this server
 
     def _note(self, **more: Any) -> None:
         self.note.update(more)
@@ -270,9 +277,9 @@ class Job:
                 return process if self._child.poll() is None else None
             if process.status() == psutil.STATUS_ZOMBIE:
                 return None
-            # setting the clock shifts the time of creation, but not the command line
+            # setting the clock shifts the time of creation, but not what it writes to
             ours = abs(process.create_time() - self.note["created"]) < 1 or any(
-                str(self.place) in word for word in process.cmdline()
+                Path(file.path).parent == self.place.resolve() for file in process.open_files()
             )
         except (psutil.Error, OSError, ValueError, TypeError, KeyError, OverflowError):
             return None
@@ -336,39 +343,46 @@ class Job:
         self._note(begun=time.time())  # without a number afterwards, the server died meanwhile
         try:
             check(self.words, self.language)
-            child = self._spawn()
+            pid = self._spawn()
         except UserError as error:
             self._note(trouble=trouble(error.code, error.found, error.expected, error.fix))
             return
         except (OSError, ValueError) as error:
             self._note(trouble=trouble("start", str(error)))
             return
-        self._child = child
         try:
-            self._note(pid=child.pid, created=psutil.Process(child.pid).create_time())
+            self._note(pid=pid, created=psutil.Process(pid).create_time())
         except (UserError, OSError, psutil.Error):
-            child.kill()  # the next server would not find it
-            child.wait()
+            self.jobs.worker.answer(go=False)
+            if self._child is not None:
+                self._child.kill()  # the next server would not find it
+                self._child.wait()
             self.note["over"] = "killed"
             raise
+        self.jobs.worker.answer(go=True)
 
-    def _spawn(self) -> subprocess.Popen:
-        verb, *words = self.words
-        events = self.place / "events.jsonl"
-        with (
-            (self.place / "result.json").open("wb") as result,
-            (self.place / "log.txt").open("wb") as log,
-        ):
-            return subprocess.Popen(
-                [*COMMAND, verb, "--json", f"--events={events}", *words],
+    def _spawn(self) -> int:
+        """The number of its process: a child of the worker, which waits until that is noted, else
+        one of this server, which does not."""
+        verb, *rest = self.words
+        words = [verb, "--json", f"--events={self.place / 'events.jsonl'}", *rest]
+        environment = {**os.environ, "SOURON_LANG": self.language}
+        paths = self.place / "result.json", self.place / "log.txt"
+        with paths[0].open("wb") as result, paths[1].open("wb") as log:
+            pid = self.jobs.worker.fork(words, self._cwd, environment, *paths)
+            if pid is not None:
+                return pid
+            self._child = subprocess.Popen(
+                [*COMMAND, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=result,
                 stderr=log,
                 cwd=self._cwd,
-                env={**os.environ, "SOURON_LANG": self.language},
+                env=environment,
                 start_new_session=True,
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
+        return self._child.pid
 
     def settle(self) -> bool:
         """Whether it is over; that is noted, so that the next server need not find out."""

@@ -8,9 +8,7 @@ from markupsafe import Markup
 
 import souron
 from souron.studio.shared import PAGES, Studio
-from souron.utils.messages import LANGUAGES, _
-
-NAMES = {"en": "English", "ja": "日本語"}
+from souron.utils.messages import LANGUAGE_NAMES, LANGUAGES, _
 
 
 def head(studio: Studio, here: str, elsewhere: Callable[[str], str] | None = None) -> Markup:
@@ -24,7 +22,7 @@ def head(studio: Studio, here: str, elsewhere: Callable[[str], str] | None = Non
     )
     others = Markup("").join(
         Markup('<a href="{1}" lang="{0}" hreflang="{0}" data-language="{0}">{2}</a>').format(
-            language, address(language), NAMES[language]
+            language, address(language), LANGUAGE_NAMES[language]
         )
         for language in LANGUAGES
         if language != studio.language
@@ -67,7 +65,7 @@ def report(studio: Studio, task: str, name: str, address: str, written: str) -> 
     foreign = "" if written in ("", studio.language) else _(
         "It was written in {language}; what is done from this page is reported in the page's own "
         "language."
-    ).format(language=NAMES.get(written, written))  # fmt: skip
+    ).format(language=LANGUAGE_NAMES.get(written, written))  # fmt: skip
     return Markup(
         '<!DOCTYPE html><html lang="{language}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -20,7 +20,7 @@ from souron.studio.answers import Answer, told
 from souron.studio.generate_form import Drawing, awake, spelt
 from souron.studio.job_view import Watch
 from souron.studio.model_cache import is_path, models
-from souron.studio.shared import DIRECT, QUIET, Studio, command, here, same_thing, words
+from souron.studio.shared import DIRECT, QUIET, Studio, command, here, remarks, same_thing, words
 from souron.tasks.classify import Classifier
 from souron.utils.messages import UserError, _
 
@@ -103,6 +103,7 @@ def build(studio: Studio, name: str, watch: Watch, same: Any) -> None:
 def about(studio: Studio, source: Source) -> Markup:
     """What it is, what it learnt from, its report."""
     query, learnt, report = {"system": source.name}, _("it learns nothing"), ""
+    cautions: list[str] = []
     if source.pretrained:
         learnt = _("with its published weights")
     elif source.folder is not None and zoo.holds(source.folder):
@@ -113,13 +114,15 @@ def about(studio: Studio, source: Source) -> Markup:
             _("trained on {data}").format(data=called.called(str(source.args["data"]))),
         )
         report = studio.report(source.folder)
-    return Markup("<p><strong>{}</strong> – {} ({}) {}</p>{}").format(
+        cautions = run_list.changed(run_list.read(source.folder))
+    return Markup("<p><strong>{}</strong> – {} ({}) {}</p>{}{}").format(
         source.args.get("system", source.name),
         registry.about(source.entry),
         learnt,
         Markup('<a class="whole" href="{}">{}</a>').format(report, _("Read the report"))
         if report
         else "",
+        remarks(cautions),
         here(studio.url("use", **query)),
     )
 

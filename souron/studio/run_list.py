@@ -18,13 +18,16 @@ from typing import Any, Literal
 import yaml
 
 from souron import registry
+from souron.runs import folder as run_folder
 from souron.studio.paths import folder_size, is_folder
 from souron.utils import units
-from souron.utils.messages import UserError, _
+from souron.utils.messages import UserError, _, language
 
 MOST_BYTES = {".yaml": 10**6, ".json": 2 * 10**7}  # of a file
-WANTED = ("system", "systems", "data", "rows", "measures", "sentence", "outcome")
+WANTED = ("system", "systems", "data", "rows", "measures", "sentence", "outcome", "notes",
+          "translated")  # fmt: skip
 LONGEST = 200  # characters of what a file says
+MOST_NOTES = 20
 
 State = Literal["finished", "unfinished", "damaged"]
 
@@ -57,7 +60,8 @@ class Run:
     why: str = ""  # it is damaged
     result: Result | None = None
     seconds: float | None = None  # of training
-    sentence: str = ""  # of a comparison
+    sentence: str = ""  # of a comparison, in the reader's language where it was written in it
+    notes: tuple[str, ...] = ()  # what stands on top of the report, likewise
 
     @property
     def name(self) -> str:
@@ -113,6 +117,24 @@ def find(project: Path, named: str | Path) -> Path:
     )
 
 
+def finished(project: Path, named: str | Path) -> Run | None:
+    """The run of that name with its results; None where it is not there any more."""
+    try:
+        run = read(find(project, named))
+    except UserError:
+        return None
+    return run if run.state == "finished" else None
+
+
+def changed(run: Run) -> list[str]:
+    """That files of it are not those that it ended with, in a sentence; nothing of others."""
+    try:
+        what = run_folder.changed(run.folder) if run.state == "finished" else ""
+    except UserError as trouble:
+        what = trouble.found
+    return [_("Careful: {what}.").format(what=what)] if what else []
+
+
 def read(folder: Path) -> Run:
     """The summary of a run's folder."""
     args, receipt = folder / "args.yaml", folder / "receipt.json"
@@ -126,7 +148,10 @@ def read(folder: Path) -> Run:
         written = _load(receipt) if finished else {}
     except (OSError, ValueError, KeyError, RecursionError, yaml.YAMLError) as error:
         return Run(folder, "damaged", made, why=_why(error))
-    outcome = written.get("outcome")
+    outcome, told = written.get("outcome"), written.get("translated")
+    own = told.get(language()) if isinstance(told, dict) else None
+    said = own if isinstance(own, dict) else written
+    notes = said.get("notes")
     seconds = _number(outcome.get("seconds")) if isinstance(outcome, dict) else math.nan
     return Run(
         folder,
@@ -136,7 +161,10 @@ def read(folder: Path) -> Run:
         _text(about.get("data")),
         result=_result(written),
         seconds=seconds if math.isfinite(seconds) else None,
-        sentence=_text(written.get("sentence"), 10 * LONGEST),
+        sentence=_text(said.get("sentence"), 10 * LONGEST),
+        notes=tuple(filter(None, (_text(note, 10 * LONGEST) for note in notes[:MOST_NOTES])))
+        if isinstance(notes, list)
+        else (),
     )
 
 

@@ -13,13 +13,14 @@ from souron.data import called
 from souron.studio import naming, run_list, trash
 from souron.studio.jobs import Job, state_name
 from souron.studio.run_list import Run
-from souron.studio.shared import Studio, command, framed, same_thing, table
+from souron.studio.shared import Studio, command, framed, remarks, same_thing, table
 from souron.utils import units
-from souron.utils.messages import UserError, _
+from souron.utils.messages import LANGUAGES, UserError, _
 
 MOST_ROWS = 500  # of a table
 MOST_PICTURES = 12  # of a run
 MOST_CARD = 10**5  # characters
+REPORTS = {"report.html", *(f"report.{language}.html" for language in LANGUAGES)}
 
 
 def facts(studio: Studio, run: Run, busy: Job | None) -> Markup:
@@ -35,10 +36,11 @@ def facts(studio: Studio, run: Run, busy: Job | None) -> Markup:
     if busy is not None:
         told = naming.job(busy.words, busy.meant)
         lines.append(_("A job works with it: {words}").format(words=told))
-    return Markup('<h2>{} <small>{}</small></h2>{}{}<p class="actions">{}</p>').format(
+    return Markup('<h2>{} <small>{}</small></h2>{}{}{}<p class="actions">{}</p>').format(
         run.name,
         run_list.task_name(run.task),
         Markup("").join(Markup("<p>{}</p>").format(line) for line in lines if line),
+        remarks([*run_list.changed(run), *run.notes]),
         table(
             heads()[1:],
             [row(studio, run, busy if run.state == "unfinished" else None)[1:]],
@@ -65,7 +67,7 @@ def ways(studio: Studio, run: Run) -> list[tuple[str, str]]:
 def report(studio: Studio, run: Run) -> Markup:
     """Its report, what it drew, its card."""
     parts = []
-    if address := studio.address(run.folder / "report.html"):
+    if address := studio.address(studio.report_file(run.folder)):
         title = _("Report of {name}").format(name=run.name)
         alone = _("The report on a page of its own")
         parts.append(framed(address, title, alone, studio.report(run.folder)))
@@ -95,7 +97,7 @@ def further_pages(studio: Studio, run: Run) -> Markup:
     links = [
         Markup('<a href="{}" target="_blank" rel="noopener">{}</a>').format(address, name)
         for name in some(run.folder, "*.html", MOST_PICTURES)
-        if name != "report.html" and (address := studio.address(run.folder / name))
+        if name not in REPORTS and (address := studio.address(run.folder / name))
     ]
     return Markup('<p class="actions">{}</p>').format(Markup("").join(links)) if links else Markup()
 

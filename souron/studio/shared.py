@@ -48,6 +48,12 @@ class Studio:
         except (OSError, ValueError):  # it leads out of the project
             return ""
 
+    def report_file(self, folder: Path) -> Path:
+        """A run's report in this language; where it was not written in it, the one that there
+        is."""
+        own = folder / f"report.{self.language}.html"
+        return own if self.address(own) else folder / "report.html"
+
     def report(self, folder: Path | str) -> str:
         """The address of a run's report on a page of its own; "" where there is none."""
         path = Path(folder)
@@ -108,11 +114,9 @@ def trouble(code: str, found: str, expected: str = "", fix: str = "") -> Markup:
     return Markup('<div class="trouble"><dl>{}</dl>{}</div>').format(lines, folded)
 
 
-def remarks(result: Mapping[str, Any]) -> Markup:
-    """What is to be known before the figures are believed, as on top of the report."""
-    return Markup("").join(
-        Markup('<p class="remark">{}</p>').format(text) for text in result.get("notes") or ()
-    )
+def remarks(texts: Iterable[str]) -> Markup:
+    """What is to be known before figures or answers are believed."""
+    return Markup("").join(Markup('<p class="remark">{}</p>').format(text) for text in texts)
 
 
 def words(verb: str, names: Sequence[str], options: Mapping[str, Any]) -> list[str]:

@@ -4,13 +4,16 @@ import difflib
 import gettext
 import locale
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from numbers import Number
 from pathlib import Path
+from typing import Any
 
 LANGUAGES = ("en", "ja")
+LANGUAGE_NAMES = {"en": "English", "ja": "日本語"}  # of the languages, each in itself
 _here: ContextVar[str] = ContextVar("language", default="")  # what ``use_language`` chose
 
 
@@ -52,14 +55,72 @@ def _translations(wish: str) -> gettext.NullTranslations:
     )
 
 
+class Message(str):
+    """A text that ``again`` says in another language: what ``_`` returns, and what its own methods
+    make of it. Whatever else is done to it makes a plain text.
+
+    >>> again(_("{count} cases").format(count=3))
+    '3 cases'
+    """
+
+    recipe: tuple[Callable[..., str], tuple[Any, ...], dict[str, Any]] | None = None
+
+    def format(self, /, *given: Any, **fields: Any) -> "Message":
+        return _made(str.format, self, *given, **fields)
+
+    def join(self, parts: Iterable[str]) -> "Message":
+        return _made(str.join, self, tuple(parts))
+
+    def removeprefix(self, prefix: str) -> "Message":
+        return _made(str.removeprefix, self, prefix)
+
+
+def _made(how: Callable[..., str], /, *given: Any, **fields: Any) -> Message:
+    """What ``how`` makes of all that, with the recipe. Numbers and texts are kept in it; of other
+    things their text, for an exception would hold all that it was raised among."""
+    made = Message(how(*given, **fields))
+    kept = {name: _kept(value) for name, value in fields.items()}
+    made.recipe = (how, tuple(map(_kept, given)), kept)
+    return made
+
+
+def _kept(thing: Any) -> Any:
+    return thing if isinstance(thing, str | Number | tuple) else str(thing)
+
+
+def _translated(message: str) -> str:
+    return _translations(language()).gettext(message)
+
+
 def _(message: str) -> str:
     """The message in the reader's language. Fill its ``{fields}`` with ``.format`` afterwards."""
-    return _translations(language()).gettext(message)
+    return _made(_translated, message)
+
+
+def again(text: Any) -> Any:
+    """A text that was made of messages, in the language that is spoken now; anything else as it
+    is."""
+    if isinstance(text, tuple):
+        return tuple(map(again, text))
+    if not isinstance(text, Message) or text.recipe is None:
+        return text
+    how, given, fields = text.recipe
+    return how(*map(again, given), **{name: again(value) for name, value in fields.items()})
+
+
+def sentences(texts: Iterable[str]) -> str:
+    """One after the other, as a text that ``again`` takes."""
+    return Message(" ").join(texts)
 
 
 def N_(message: str) -> str:
     """Marks a message that ``_`` translates later, when it is shown."""
     return message
+
+
+class Caution(UserWarning):
+    """What is to be known before a result is believed: a warning that the command line shows as a
+    line."""
 
 
 class UserError(ValueError):

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from souron.utils.messages import UserError, _
+from souron.utils.messages import Message, UserError, _
 
 if TYPE_CHECKING:
     pass
@@ -76,7 +76,8 @@ def readable(name: str | os.PathLike[str]) -> str:
 
 
 def trouble(path: Path, code: str, why: str, expected: str = "") -> UserError:
-    return UserError(code, f"{readable(path)}: {why}", expected=expected, exit=3)
+    found = Message("{path}: {why}").format(path=readable(path), why=why)
+    return UserError(code, found, expected=expected, exit=3)
 
 
 def _is_dicom(path: Path, begins: bytes) -> bool:

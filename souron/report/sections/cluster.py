@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from souron.runs.record import RunRecord
 
 LEAVES = 30  # of the dendrogram
+MOST = 50  # clusters shown, the largest
 
 
 def run(record: "RunRecord") -> list[Section]:
@@ -63,7 +64,8 @@ def use(record: "RunRecord") -> tuple[str, str]:
 def _clusters(record: "RunRecord") -> dict[str, Any]:
     test, groups = record.test, record.answers[0]["cluster"]
     assert test is not None and isinstance(groups, Tensor)
-    found = groups.unique().tolist()
+    sizes = Counter(groups.tolist())
+    found = sorted(sorted(sizes, key=lambda group: -sizes[group])[:MOST])
     members = {group: (groups == group).nonzero().flatten() for group in found}
     chosen = {_name(group): rows for group, rows in members.items()}
     counts = [len(rows) for rows in members.values()]
@@ -79,6 +81,11 @@ def _clusters(record: "RunRecord") -> dict[str, Any]:
             plots.classes({name: test.input[rows[:12]] for name, rows in chosen.items()}, counts),
             _("pictures of {count} clusters").format(count=len(found)),
         ),
+        "fewer": _("Of {all} clusters, the {count} largest.").format(
+            all=units.whole(len(sizes)), count=len(found)
+        )
+        if len(sizes) > len(found)
+        else "",
         "rows": rows,
         "silhouette": plot(
             plots.histogram(silhouette, registry.metric("silhouette").title, range_=(-1, 1)),

@@ -15,7 +15,7 @@ from souron.report import plots
 from souron.report.page import Plot, Section, plot, section
 from souron.stats.records import Measure, Ranking
 from souron.utils import units
-from souron.utils.messages import _
+from souron.utils.messages import _, again
 
 if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
@@ -137,7 +137,7 @@ def gallery(record: "ComparisonRecord") -> dict[str, Any]:
         "floor": [_value(name, shown.floor.get(name)) for name in columns],
         "remarks": [text for name in names if (text := empty_precision(
             {c: r.value for c in columns for r in rankings[c].rows if r.system == name}, name))],
-        "eye": shown.eye,
+        "eye": again(shown.eye),
         "count": units.whole(shown.sample),
         "cost": plot(
             plots.against_cost(

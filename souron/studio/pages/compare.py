@@ -8,7 +8,7 @@ from markupsafe import Markup
 from souron import registry
 from souron.cli import train
 from souron.hub import fetch
-from souron.studio import forms, naming, own_data
+from souron.studio import forms, naming, own_data, run_list
 from souron.studio.job_view import Estimate, Watch
 from souron.studio.jobs import Job
 from souron.studio.shared import Studio, command, remarks, same_thing, table, words
@@ -174,13 +174,14 @@ def outcome(studio: Studio, job: Job) -> str:
     measure = registry.metric((rows and result["rows"][0]["measure"]) or "").title
     heads = ("", _("system"), measure, _("95 % interval"), _("trained"), _("parameters"))
     folder = result.get("report", "").rpartition("/")[0]
+    made = run_list.finished(studio.project, folder)
     return Markup(
         '<h2>{}</h2>{}<p class="verdict"><strong>{}</strong></p>{}'
         '<p class="actions"><a class="first" href="{}">{}</a></p>'
     ).format(
         _("Verdict"),
-        remarks(result),
-        result.get("sentence", ""),
+        remarks(made.notes if made else result.get("notes") or ()),
+        made.sentence if made else result.get("sentence", ""),
         table(heads, rows, _("{cases} test cases, {seeds} seeds").format(
             cases=units.whole(result.get("cases", 0)), seeds=result.get("seeds", ""))),
         studio.report(folder) or studio.url("runs", run=folder),

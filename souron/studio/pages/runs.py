@@ -18,6 +18,7 @@ from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Runs")
+OFTEN, SELDOM = 5.0, 20.0  # seconds between two looks at the jobs: while one is at work; else
 PAGES = {"train": "train", "compare": "compare", "tour": "compare", "data": "data"}  # of jobs
 
 
@@ -169,11 +170,12 @@ class Work:
             stop = gr.Button(_("Stop, keep the work"), **NARROW)
             clear = gr.Button(_("Take out of the list"), **NARROW)
             clear_all = gr.Button(_("Clear what is over"), **NARROW)
-        self.parts = [self.listed, self.row, self.job, self.drawn]
+        clock = gr.Timer(OFTEN)
+        self.parts = [self.listed, self.row, self.job, self.drawn, clock]
 
         says = studio.says
         look = says(self.draw), [self.drawn, self.job], self.parts
-        gr.Timer(5.0).tick(*look, **QUIET)
+        clock.tick(*look, **QUIET)
         for act in (
             stop.click(says(self.stop), self.job, outcome, **QUIET),
             clear.click(says(self.clear), self.job, outcome, **QUIET),
@@ -189,7 +191,7 @@ class Work:
         jobs = [(job, job.state) for job in self.studio.jobs.all() if not job.estimates]
         now = [(job.id, state) for job, state in jobs]
         if drawn is not None and [tuple(each) for each in drawn] == now:
-            return [gr.skip()] * 4
+            return [gr.skip()] * len(self.parts)
         choices = [(f"{state_name(state)}: {called(job)}", job.id) for job, state in jobs]
         ids = [id for _text, id in choices]
         first = ids[0] if ids else None
@@ -198,6 +200,7 @@ class Work:
             gr.update(visible=bool(jobs)),
             gr.update(choices=choices, value=chosen if chosen in ids else first),
             now,
+            gr.Timer(OFTEN if any(state in ALIVE for _job, state in jobs) else SELDOM),
         ]
 
     def table(self, jobs: list[tuple[Job, str]]) -> Markup:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from souron import registry
 from souron.cli import train
 from souron.hub import fetch
-from souron.studio import forms, naming, own_data
+from souron.studio import forms, naming, own_data, run_list
 from souron.studio.job_view import Estimate, Watch
 from souron.studio.jobs import Job
 from souron.studio.pages import lecture
@@ -230,6 +230,7 @@ def outcome(studio: Studio, job: Job) -> str:
     """What a finished training came to, and what to do with it."""
     result = job.result or {}
     run = result.get("run", "")
+    made = run_list.finished(studio.project, run)
     rows = [
         (
             registry.metric(name).title,
@@ -245,7 +246,7 @@ def outcome(studio: Studio, job: Job) -> str:
     spent, foretold = result.get("outcome", {}), result.get("forecast", {})
     return Markup("<h2>{}</h2>{}{}<p>{}</p>{}").format(
         _("What came out"),
-        remarks(result),
+        remarks(made.notes if made else result.get("notes") or ()),
         table(heads, rows, _("on cases it never saw")) if rows else "",
         _(
             "{time} of training ({foretold} foretold), {memory} of memory ({thought} foretold)"

@@ -28,7 +28,7 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("Use what was trained"),
-            _("Ask a run, or a system with published weights, about something of your own. It "
+            _("Ask a run, or a system that comes ready trained, about something of your own. It "
               "stays on this computer."),
         )
     )  # fmt: skip

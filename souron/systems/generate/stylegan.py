@@ -19,8 +19,9 @@ Size `paper` has the published networks for 1024 pixels. `stylegan2` is the late
 
 Differs from the paper: doubling starts from 4 to 8 pixels (28 = 7 * 2 * 2), and where it does not
 meet the side, pictures are learnt with their edges repeated outwards and cut when drawn. The
-average of weights that draws keeps 0.99 of itself a step, for short trainings; `tiny` and `small`
-weigh R1 less; one cycle of the rate. Truncation holds for all layers alike.
+average of weights that draws keeps 0.99 of itself a step, for short trainings; the constant starts
+from chance, not from ones, whose spread AdaIN would divide by is 0; `tiny` and `small` weigh R1
+less; one cycle of the rate. Truncation holds for all layers alike.
 Reduced: all layers learn from the start, where the paper adds them one by one, as `progan` does.
 """
 
@@ -128,7 +129,7 @@ class Painter(nn.Module):
     def __init__(self, style: int, widths: list[int], first: int, channels: int) -> None:
         super().__init__()
         self.mapping = nn.ModuleList(Linear(style, style, speed=0.01) for _ in range(MAPPING))
-        self.constant = nn.Parameter(torch.ones(widths[0], first, first))
+        self.constant = nn.Parameter(torch.randn(widths[0], first, first))
         self.layers = nn.ModuleList([
             Layer(widths[0], widths[0], style, first=True), Layer(widths[0], widths[0], style)
         ])  # fmt: skip
