@@ -155,21 +155,22 @@ METRICS: dict[str, tuple[int, Any]] = {  # name -> area, overlaps
 }
 
 
-def by_label(matches: Matches, groups: Sequence[Any] | None, overlap: int = 0) -> list[Array]:
-    """The same for each label by itself at one overlap: (pictures,), nan where a label has no
+def by_label(
+    matches: Matches, groups: Sequence[Any] | None, name: str = "AP50"
+) -> list[Array]:
+    """Pseudo-values (pictures,) of one metric for each label by itself; nan where a label has no
     object."""
     labels = matches.objects.shape[2]
     found = []
     for label in range(labels):
-        objects = np.zeros_like(matches.objects)
-        objects[..., label] = matches.objects[..., label]
+        objects = np.zeros_like(matches.objects[:1])
+        objects[..., label] = matches.objects[:1, :, label]
         rows = matches.label == label
         one = Matches(
             matches.pictures, matches.picture[rows], matches.label[rows], matches.score[rows],
-            matches.matched[..., rows], matches.ignored[..., rows], objects,
+            matches.matched[:1, :, rows], matches.ignored[:1, :, rows], objects,
         )  # fmt: skip
-        alone = scores(one, groups)
-        found.append(alone["AP50" if overlap == 0 else "AP"] if alone else _nothing(matches))
+        found.append(scores(one, groups).get(name, np.full(matches.pictures, np.nan)))
     return found
 
 
@@ -388,7 +389,3 @@ def _mean(precision: Array) -> Array:
     total = np.where(there, precision, 0.0).sum((1, 2))
     count = there.sum((1, 2))
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-
-
-def _nothing(matches: Matches) -> Array:
-    return np.full(matches.pictures, np.nan)
