@@ -2,14 +2,28 @@
 pictures out, and the task around it."""
 
 import contextlib
+import importlib
 import io
+import json
+import sys
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from shapes import shapes
 
+import souron
+from souron import model, registry
+from souron.cli import main
+from souron.data import load
+from souron.data.dataset import ListColumn, Rows
+from souron.kinds.picture import Picture
 from souron.metrics import detection
+from souron.runs import compare, evaluate, train
 from souron.stats import intervals
 from souron.stats.verdict import difference
+from souron.utils.messages import UserError
 
 LABELS = 3
 
@@ -178,3 +192,147 @@ def test_a_label_without_objects_has_no_precision_and_a_curve_ends_at_its_recall
     nothing = [np.zeros((0, 6))]
     assert detection.coco(truth, nothing, 2)["AP"] == 0
     assert detection.scores(detection.match(truth, nothing, 2))["AP"].tolist() == [0]
+
+
+DATA = '''"""Bright shapes on dark noise, with boxes."""
+
+from shapes import shapes
+
+ja = "暗い雑音の上の明るい図形と枠"
+task = "detect"
+licence = "CC0"
+source = "https://example.org/shapes"
+cases = 160
+ships_with = "torch"
+
+
+def load(side=None):
+    return shapes(cases, side or 32, 2)
+'''
+TASK = registry.load_task("detect")
+
+
+@pytest.fixture
+def wedges(tmp_path, monkeypatch):
+    """The shapes as a data set of its own."""
+    file = tmp_path / "elsewhere" / "souron" / "data" / "sets" / "wedges.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(DATA, encoding="utf-8")
+    monkeypatch.setattr(souron, "__path__", [*souron.__path__, str(file.parents[2])])
+    load.names.cache_clear()
+    importlib.invalidate_caches()
+    yield "wedges"
+    sys.modules.pop("souron.data.sets.wedges", None)
+    monkeypatch.undo()
+    load.names.cache_clear()
+
+
+def rows(count=40, side=48):
+    data = shapes(count, side, 3, seed=3)
+    return Rows(data.input, data.target)
+
+
+def bright(image, box):
+    """The share of pixels inside and outside of the boxes that are brighter than noise."""
+    lit = (image.float().amax(0) > 120).numpy()
+    inside = np.zeros(lit.shape, dtype=bool)
+    for left, top, right, bottom in box[:, 1:].round().int().tolist():
+        inside[top:bottom, left:right] = True
+    return lit[inside].mean(), lit[~inside].mean()
+
+
+@pytest.mark.parametrize("names", [("mirror",), ("shift",), ("shift", "mirror", "brightness")])
+def test_boxes_move_with_their_pictures(names):
+    before = rows()
+    after = TASK.augmentation(names)(before, torch.Generator().manual_seed(1))
+    assert not torch.equal(after.input, before.input)
+    moved = 0
+    for image, box, old in zip(after.input, after.target, before.target, strict=True):
+        assert box.dtype == torch.float32 and (box[:, 1:] >= 0).all() and (box[:, 1:] <= 48).all()
+        assert ((box[:, 3:] - box[:, 1:3]) > 0).all()
+        inside, outside = bright(image, box)
+        assert inside > (0.1 if "brightness" in names else 0.4)
+        if names == ("mirror",):
+            assert outside < 0.01 and sorted(box[:, 0]) == sorted(old[:, 0])
+        moved += len(box) != len(old) or not torch.equal(box, old)
+    assert moved > len(before.input) / 4
+
+
+def test_a_turned_box_is_refused_and_none_changes_nothing():
+    with pytest.raises(UserError, match="augment"):
+        TASK.augmentation(("rotate",))
+    with pytest.raises(UserError, match="augment"):
+        TASK.augmentation(("shfit",))
+    assert TASK.augmentation(()) is None
+
+
+def test_crowd_regions_are_not_learnt_from():
+    target = ListColumn([torch.tensor([[0.0, 1, 1, 5, 5], [-2.0, 2, 2, 9, 9]])])
+    batch = TASK.batch(Rows(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), target), None)
+    assert batch.target[0].tolist() == [[0, 1, 1, 5, 5]]
+    number = torch.tensor([2, 0])
+    assert TASK.renumbered(target, number)[0][:, 0].tolist() == [2, -1]
+
+
+@pytest.mark.parametrize("size", [(300, 100), (40, 90), (64, 64)])
+def test_a_picture_of_any_shape_lies_whole_in_the_square_and_boxes_come_back(size):
+    pixels = np.zeros((size[1], size[0], 3), dtype=np.uint8)
+    box = np.array([[size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2]], dtype=float)
+    left, top, right, bottom = box[0].astype(int)
+    pixels[top:bottom, left:right] = 255
+    square, place = Picture(Image.fromarray(pixels)).letterbox(64, 3)
+    assert square.shape == (3, 64, 64)
+    there = place.within(box)
+    assert np.allclose(place.back(there), box)
+    y, x = np.nonzero(square[0].numpy() > 200)
+    edges = [x.min(), y.min(), x.max() + 1, y.max() + 1]
+    assert np.abs(there[0] - edges).max() <= 1.5
+    beside = square[0].numpy() == 114
+    assert beside.mean() == pytest.approx(1 - min(size) / max(size), abs=0.03)
+
+
+def test_a_detector_trains_reports_predicts_is_measured_again_and_compared(wedges, tmp_path):
+    record = train.train("yolo_tiny", wedges, budget="14ep", batch=16)
+    assert list(record.measures)[:2] == ["AP", "AP50"]
+    measure = record.measures["AP50"]
+    assert measure.value > 0.2 and measure.low < measure.value < measure.high
+    assert measure.groups == len(set(record.test.group)) < measure.n
+    baselines = record.details.baselines
+    assert baselines["untrained"]["AP50"].value < 0.05
+    assert baselines["constant"]["AP50"].value < 0.2 < measure.value
+    assert record.details.coco["AP50"] == pytest.approx(measure.value, abs=1e-6)
+    page = (record.folder / "report.html").read_text(encoding="utf-8")
+    for part in ("found", "precision", "curves", "confusion"):
+        assert f'id="{part}"' in page
+    assert "untrained" in page and "wedge" in page and "groups of pictures" in page
+    assert evaluate.evaluate(record.folder) == record.measures
+    strict = evaluate.evaluate(record.folder, conf=0.9)
+    assert strict["AP"].value < record.measures["AP"].value
+    header, *lines = (record.folder / "predictions.csv").read_text().splitlines()
+    assert header == "file,label,left,top,right,bottom,score" and lines
+
+    row = max(range(len(record.test)), key=lambda row: len(record.details.found[row]))
+    pixels = record.test.input[row].numpy().transpose(1, 2, 0).repeat(3, 0).repeat(3, 1)
+    Image.fromarray(np.pad(pixels, ((0, 0), (0, 12), (0, 0)))).save(tmp_path / "wide.png")
+    asked = model.load(record.folder)
+    found = asked(tmp_path / "wide.png", conf=0.02)
+    assert len(found.box) and found.box.min() >= 0
+    assert (found.box[:, 2] <= 108).all() and (found.box[:, 3] <= 96).all()
+    true = 3 * record.test.target[row][:, 1:].double().numpy()
+    assert detection.overlaps(found.box.astype(float), true).max() > 0.4
+    told = found.as_json()["boxes"][0]
+    assert told["label"] in record.test.classes and 0.02 <= told["score"] <= 1
+    assert len(asked(tmp_path / "wide.png", conf=0.99).box) == 0
+
+    fought = compare.compare(["yolo_tiny", "yolo"], wedges, budget="2ep", seeds=2, batch=16)
+    assert "AP" in fought.sentence and {row.system for row in fought.rows} == {"yolo_tiny", "yolo"}
+    assert "side_by_side" in (fought.folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_data_without_boxes_is_refused_and_data_with_boxes_is_shown(wedges, capsys):
+    with pytest.raises(UserError, match="boxes"):
+        train.train("yolo_tiny", "digits", budget="1ep")
+    assert main.run(["data", wedges, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    data = load.load(wedges)
+    assert sum(told["labels"].values()) == sum(map(len, data.target))

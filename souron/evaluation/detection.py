@@ -1,4 +1,4 @@
-"""What detectors found in test pictures: threshold, figures by label, and what others would find."""
+"""What detectors found in test pictures: threshold, figures by label, and baselines beside."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

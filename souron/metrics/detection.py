@@ -155,9 +155,7 @@ METRICS: dict[str, tuple[int, Any]] = {  # name -> area, overlaps
 }
 
 
-def by_label(
-    matches: Matches, groups: Sequence[Any] | None, name: str = "AP50"
-) -> list[Array]:
+def by_label(matches: Matches, groups: Sequence[Any] | None, name: str = "AP50") -> list[Array]:
     """Pseudo-values (pictures,) of one metric for each label by itself; nan where a label has no
     object."""
     labels = matches.objects.shape[2]

@@ -112,8 +112,8 @@ class Branch(nn.Sequential):
 
     def __init__(self, inward: int, maps: int, outward: int, bias: float) -> None:
         last = nn.Conv2d(maps, outward, 1)
-        nn.init.constant_(last.bias, bias)
         super().__init__(Convolution(inward, maps, 3), Convolution(maps, maps, 3), last)
+        nn.init.constant_(last.get_parameter("bias"), bias)
 
 
 class Network(nn.Module):
@@ -128,7 +128,9 @@ class Network(nn.Module):
         )
         short, long = (max(1, round(blocks * config.depth)) for blocks in (3, 6))
         self.stem = nn.Sequential(
-            Convolution(spec.channels, c1, 3, 2), Convolution(c1, c2, 3, 2), C2f(c2, c2, short, True)
+            Convolution(spec.channels, c1, 3, 2),
+            Convolution(c1, c2, 3, 2),
+            C2f(c2, c2, short, True),
         )
         self.stage3 = nn.Sequential(Convolution(c2, c3, 3, 2), C2f(c3, c3, long, True))
         self.stage4 = nn.Sequential(Convolution(c3, c4, 3, 2), C2f(c4, c4, long, True))
@@ -152,14 +154,14 @@ class Network(nn.Module):
         middle = self.up4(torch.cat([self.half3(fine), down], 1))
         coarse = self.up5(torch.cat([self.half4(middle), coarse], 1))
         levels = (fine, middle, coarse)
-        edge = torch.cat([in_a_row(part(x)) for part, x in zip(self.edges, levels, strict=True)], 1)
-        label = torch.cat(
-            [in_a_row(part(x)) for part, x in zip(self.labels, levels, strict=True)], 1
+        edge, label = (
+            torch.cat([in_a_row(part(x)) for part, x in zip(branches, levels, strict=True)], 1)
+            for branches in (self.edges, self.labels)
         )
         return edge, label, [(x.shape[2], x.shape[3]) for x in levels]
 
     def boxes(self, edge: Tensor, place: Tensor, stride: Tensor) -> Tensor:
-        """Bins (B, A, 4 * BINS) -> boxes (B, A, 4) in pixels: each edge lies at the mean distance."""
+        """Bins (B, A, 4 * BINS) -> boxes (B, A, 4) in pixels, each edge at its mean distance."""
         distance = edge.unflatten(2, (4, BINS)).softmax(3) @ self.bins * stride
         return torch.cat([place - distance[..., :2], place + distance[..., 2:]], 2)
 
@@ -271,11 +273,11 @@ class YOLO(Detector):
         total = weight.sum().clamp(min=1)
         loss = LABEL * F.binary_cross_entropy_with_logits(label, wanted, reduction="sum")
         if len(weight):
-            far = torch.cat([place.expand(len(on), -1, -1)[on] - mine[:, 1:3],
-                             mine[:, 3:] - place.expand(len(on), -1, -1)[on]], 1)  # fmt: skip
-            far = (far / stride.expand(len(on), -1, -1)[on]).clamp(0, BINS - 1.01)
+            where, near = (each.expand(len(on), -1, -1)[on] for each in (place, stride))
+            far = torch.cat([where - mine[:, 1:3], mine[:, 3:] - where], 1) / near
+            edges = distribution_focal(edge[on], far.clamp(0, BINS - 1.01))
             loss = loss + BOX * ((1 - ciou(box[on], mine[:, 1:])) * weight).sum()
-            loss = loss + EDGE * (distribution_focal(edge[on], far) * weight).sum()
+            loss = loss + EDGE * (edges * weight).sum()
         return loss / total
 
     @torch.no_grad()
