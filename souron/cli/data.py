@@ -83,7 +83,7 @@ def data_(
         def told(done: int, total: int) -> None:
             status.update(f"{_('reading data')} {done / total:.0%}")
 
-        formats = ("vectors", *load.FORMATS)
+        formats = ("vectors", "yolo_boxes", "coco", "voc", *load.FORMATS)
         cases = load.load(data, imgsz, group, window, progress=told, formats=formats)
         held = deidentify.held(cases) if cases.pictures else {}
         place = Path(project or "runs") / "data" / (Path(called.folder(data)).stem or "data")

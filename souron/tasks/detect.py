@@ -130,7 +130,7 @@ class Detection(Task):
     )
     watches = "AP"
     default_data = "scenes"
-    formats = ("yolo",)
+    formats = ("yolo_boxes", "coco", "voc")
     augments = True
 
     def check(self, data: Dataset, options: Options) -> None:

@@ -149,8 +149,8 @@ class Network(nn.Module):
         fine = self.stage3(self.stem(image))
         middle = self.stage4(fine)
         coarse = self.stage5(middle)
-        down = self.down4(torch.cat([enlarged(coarse, middle), middle], 1))
-        fine = self.down3(torch.cat([enlarged(down, fine), fine], 1))
+        down = self.down4(torch.cat([F.interpolate(coarse, middle.shape[2:]), middle], 1))
+        fine = self.down3(torch.cat([F.interpolate(down, fine.shape[2:]), fine], 1))
         middle = self.up4(torch.cat([self.half3(fine), down], 1))
         coarse = self.up5(torch.cat([self.half4(middle), coarse], 1))
         levels = (fine, middle, coarse)
@@ -164,10 +164,6 @@ class Network(nn.Module):
         """Bins (B, A, 4 * BINS) -> boxes (B, A, 4) in pixels, each edge at its mean distance."""
         distance = edge.unflatten(2, (4, BINS)).softmax(3) @ self.bins * stride
         return torch.cat([place - distance[..., :2], place + distance[..., 2:]], 2)
-
-
-def enlarged(x: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(x, like.shape[2:])
 
 
 def in_a_row(x: Tensor) -> Tensor:
