@@ -16,15 +16,13 @@ next to the true one (DFL; Li et al. 2020, https://arxiv.org/abs/2006.04388). Wh
 object is decided anew at each step: the ten inside it where s^0.5 u^6 is largest, u the overlap of
 what they say now (TOOD; Feng et al. 2021, https://arxiv.org/abs/2108.07755); the best of them is to
 reach t = its overlap, the others less. Boxes learn by the overlap, the distance of centres and the
-aspect (CIoU; Zheng et al. 2019, https://arxiv.org/abs/1911.08287). A moving average of the weights
-answers.
+aspect (CIoU; Zheng et al. 2019, https://arxiv.org/abs/1911.08287). A moving average answers.
 
 Differs from the paper: AdamW and one cycle of the rate; pictures are shifted and mirrored, not put
-together from four (mosaic); the average forgets faster, for short trainings; `tiny` and `small` are
-for pictures of 64 to 128 pixels a side.
+together from four (mosaic); a batch is learnt from in parts, and the average forgets faster.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, log, pi
 
@@ -41,6 +39,7 @@ TOP = 10  # places that learn an object
 SURE, FIT = 0.5, 6.0  # exponents of score and overlap in what makes a place fit an object
 BOX, LABEL, EDGE = 7.5, 0.5, 1.5  # weights of the losses
 PRIOR = 0.01  # score of every label before anything is learnt
+AT_ONCE = 16  # pictures of a step
 
 
 @dataclass(frozen=True)
@@ -236,7 +235,7 @@ class YOLO(Detector):
     clip = 10.0
     SIZES = {
         "tiny": Config(0.125, 0.33, rate=5e-3, average=0.95),
-        "small": Config(0.25, 0.33, rate=2e-3, average=0.99),
+        "small": Config(0.25, 0.33, rate=4e-3, average=0.99),
         "n": Config(0.25, 0.33),
         "s": Config(0.5, 0.33),
         "m": Config(0.75, 0.67, 768),
@@ -276,11 +275,14 @@ class YOLO(Detector):
             loss = loss + EDGE * (edges * weight).sum()
         return loss / total
 
-    @torch.no_grad()
-    def after_update(self, step: int) -> None:
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        """A batch in parts, which makes more steps; after each of them the average follows."""
         kept = min(self.config.average, (1 + step) / (10 + step))
-        slow, fast = named(self.average), named(self.network)
-        torch._foreach_lerp_(list(slow.values()), list(fast.values()), 1 - kept)
+        for start in range(0, len(batch.image), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            yield "model", self.loss(Batch(batch.image[part], batch.target[part]))
+            slow, fast = (list(named(each).values()) for each in (self.average, self.network))
+            torch._foreach_lerp_(slow, fast, 1 - kept)
 
     def example(self) -> None:
         """One pass of what learns, for the table of its layers."""
