@@ -89,9 +89,9 @@ def gather(
     _check(source, kept, target, told)
     pairs = list(zip(kept, target, strict=True))
     empty = [item.file for item, boxes in pairs if not len(boxes)]
-    told += many(empty, "no object", _("pictures without objects, which stay"))
+    told += many(empty, "no object", _("{count} pictures without objects, which stay"))
     crowds = [item.file for item, boxes in pairs if (boxes[:, 0] < 0).any()]
-    told += many(crowds, "crowd", _("pictures with regions neither learnt nor counted"))
+    told += many(crowds, "crowd", _("{count} pictures with regions neither learnt nor counted"))
     names = [item.file for item in kept]
     group, how, question = groups(names, [""] * len(names), reading.group)
     return Dataset(
@@ -119,11 +119,11 @@ def is_picture(file: str) -> bool:
 
 
 def many(names: Sequence[str], code: str, what: str) -> list[Skipped]:
-    """One note about all these files."""
+    """One note about all these files; ``what`` has a field for their count."""
     if not names:
         return []
     few = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
-    return [Skipped(few, code, f"{len(names)} {what}")]
+    return [Skipped(few, code, what.format(count=len(names)))]
 
 
 def number(text: Any) -> float:
