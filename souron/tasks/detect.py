@@ -87,7 +87,8 @@ class Detector(System):
         box = place.back(found[:, 1:5].double().cpu().numpy())
         box = box.clip(0, np.array(picture.size * 2))
         names = [self.spec.labels[int(label)] for label in found[:, 0].tolist()]
-        return Boxes(picture, box, names, found[:, 5].clamp(0, 1).tolist())
+        scores = found[:, 5].clamp(0, 1).tolist()
+        return Boxes(picture, box, names, scores, self.spec.labels)
 
 
 def suppressed(box: Tensor, score: Tensor, conf: float, iou: float) -> Tensor:

@@ -76,7 +76,9 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         of_boxes = lies.suffix == ".txt" and "labels" in lies.parts and lies.name != "classes.txt"
         if of_boxes and any(root in lies.parents for root in roots):
             skipped.append(Skipped(label, "missing", _("no picture has this name")))
-    skipped += many(without, "no label file", _("{count} pictures without a file of boxes, which stay"))
+    skipped += many(
+        without, "no label file", _("{count} pictures without a file of boxes, which stay")
+    )
     order = list(names)
     _check_counting(path, listed, order)
     numbered = [
