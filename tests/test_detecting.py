@@ -18,6 +18,7 @@ from souron import model, registry
 from souron.cli import main
 from souron.data import load
 from souron.data.dataset import ListColumn, Rows
+from souron.evaluation.detection import DetectionSetup
 from souron.kinds.picture import Picture
 from souron.metrics import detection
 from souron.runs import compare, evaluate, train
@@ -141,6 +142,7 @@ def test_intervals_count_blocks_of_pictures_made_of_the_same_parts():
     matches = detection.match(truth, found, 1)
     by_picture = intervals.share_interval(detection.scores(matches)["AP50"])
     scores = detection.scores(matches, groups)["AP50"]
+    assert len(set(scores.round(9))) <= 12  # what a block says, as often as it has pictures
     by_block = intervals.share_interval(scores, groups)
     assert by_block.value == pytest.approx(by_picture.value)
     width = (by_block.high - by_block.low) / (by_picture.high - by_picture.low)
@@ -297,6 +299,9 @@ def test_a_detector_trains_reports_predicts_is_measured_again_and_compared(wedge
     measure = record.measures["AP50"]
     assert measure.value > 0.2 and measure.low < measure.value < measure.high
     assert measure.groups == len(set(record.test.group)) < measure.n
+    setup = DetectionSetup(TASK.Options(), record.test)
+    own = TASK.scores(record.answers, setup)["AP50"][0]
+    assert len(set(own.round(9))) <= measure.groups  # pictures of a block share what it says
     baselines = record.details.baselines
     assert baselines["untrained"]["AP50"].value < 0.05
     assert baselines["constant"]["AP50"].value < 0.2 < measure.value
