@@ -106,6 +106,10 @@ class Task(ABC):
             )
         return None
 
+    def renumbered(self, target: Any, number: Tensor) -> Any:
+        """The target where class ``i`` has become class ``number[i]``."""
+        return number[target]
+
     def head(self, system: System) -> tuple[str, ...]:
         """The layers that are new in transfer learning; () where there is none to keep the rest
         of: then ``pretrained`` takes all weights, and ``freeze`` is refused."""

@@ -701,3 +701,26 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     with pytest.raises(UserError) as trouble:
         files.content(tmp_path / "a.txt")
     assert trouble.value.code == "unreadable"
+
+
+def test_boxes_are_saved_as_tables_and_as_the_lines_of_coco_and_yolo(tmp_path):
+    picture = ramp()  # 40 x 30 pixels
+    box = [[2, 3, 22, 15], [0, 0, 40, 30]]
+    boxes = Boxes(picture, box, ["b", "a"], [0.9, 0.25], ("a", "b"))
+    for name in ("a.csv", "a.txt", "a.coco.json"):
+        boxes.save(tmp_path / name)
+    assert (tmp_path / "a.csv").read_text().splitlines() == [
+        "label,left,top,right,bottom,score", "b,2.0,3.0,22.0,15.0,0.9", "a,0.0,0.0,40.0,30.0,0.25",
+    ]  # fmt: skip
+    assert (tmp_path / "a.txt").read_text().splitlines() == [
+        "1 0.300000 0.300000 0.500000 0.400000 0.9000",
+        "0 0.500000 0.500000 1.000000 1.000000 0.2500",
+    ]
+    assert json.loads((tmp_path / "a.coco.json").read_text())[0] == {
+        "image_id": 1, "category_id": 2, "score": 0.9, "bbox": [2.0, 3.0, 20.0, 12.0],
+    }  # fmt: skip
+    with pytest.raises(UserError, match="labels without a number: 1 c"):
+        Boxes(picture, box[:1], ["c"], [0.9], ("a", "b")).save(tmp_path / "b.txt")
+    with pytest.raises(UserError, match="format"):
+        boxes.save(tmp_path / "a.xml")
+    assert not (tmp_path / "b.txt").exists()

@@ -78,17 +78,18 @@ def data_(
     with screen.err.status(_("reading data")) as status:
         from souron.data import called, deidentify, load
         from souron.report import report
+        from souron.report.page import counts_of
 
         def told(done: int, total: int) -> None:
             status.update(f"{_('reading data')} {done / total:.0%}")
 
-        formats = ("vectors", *load.FORMATS)
+        formats = ("vectors", "yolo_boxes", "coco", "voc", *load.FORMATS)
         cases = load.load(data, imgsz, group, window, progress=told, formats=formats)
         held = deidentify.held(cases) if cases.pictures else {}
         place = Path(project or "runs") / "data" / (Path(called.folder(data)).stem or "data")
         page = report.data_page(cases, place) if cases.pictures else None
-    count = Counter([] if cases.target is None else cases.target.tolist())
-    labels = {label: count[i] for i, label in enumerate(cases.classes)}
+    known = cases.target is not None and cases.classes
+    labels = dict(zip(cases.classes, counts_of(cases), strict=True)) if known else {}
     parts = {part or "-": n for part, n in Counter(cases.part).items()}
     if screen.json:
         print_json({

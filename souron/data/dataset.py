@@ -40,6 +40,9 @@ class ListColumn:
     def __len__(self) -> int:
         return len(self.entries)
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.entries)
+
     def __getitem__(self, place: int | slice) -> Any:
         found = self.entries[place]
         return ListColumn(found) if isinstance(place, slice) else found

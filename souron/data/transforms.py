@@ -20,25 +20,35 @@ Change = Callable[[Tensor, Generator], Tensor]
 
 def shift(image: Tensor, generator: Generator) -> Tensor:
     """Move by up to a sixteenth of the side (at least a pixel); the border shows its reflection."""
+    return shifted(image, generator)[0]
+
+
+def shifted(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """What ``shift`` makes, and (B, 2): how many pixels each picture went to the right and down."""
     batch, _channels, height, width = image.shape
     far = max(1, round(min(height, width) / 16))
-    moves = torch.randint(0, 2 * far + 1, (batch, 2), generator=generator).tolist()
+    moves = torch.randint(0, 2 * far + 1, (batch, 2), generator=generator)
     # slices in NumPy: two to four times as fast as gathering, see benchmarks/augmenting.py
     wide = F.pad(image, (far, far, far, far), mode="reflect").numpy()
     moved = torch.empty_like(image, memory_format=torch.contiguous_format)
-    for there, here, (down, right) in zip(moved.numpy(), wide, moves, strict=True):
+    for there, here, (down, right) in zip(moved.numpy(), wide, moves.tolist(), strict=True):
         there[:] = here[:, down : down + height, right : right + width]
-    return moved
+    return moved, far - moves.flip(1)
 
 
 def mirror(image: Tensor, generator: Generator) -> Tensor:
     """Exchange left and right in every other picture, by chance."""
+    return mirrored(image, generator)[0]
+
+
+def mirrored(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """What ``mirror`` makes, and (B,): which pictures were mirrored."""
     kept = torch.rand(len(image), generator=generator) < 0.5
     mirrored = image.flip(3)
     there, here = mirrored.numpy(), image.numpy()
     for i in kept.nonzero().flatten().tolist():
         there[i] = here[i]
-    return mirrored
+    return mirrored, ~kept
 
 
 def brightness(image: Tensor, generator: Generator) -> Tensor:

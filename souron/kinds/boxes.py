@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ class Boxes(Kind):
     box: Any  # (N, 4): left, top, right, bottom in the picture's pixels
     labels: Sequence[str]  # of each box
     scores: Sequence[float] = ()  # of each box in 0..1; () where there are none
+    classes: Sequence[str] = ()  # every label that a box may have, in the order of their numbers
     found: overlay.Found = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,8 +60,59 @@ class Boxes(Kind):
         return [_("label"), _("left"), _("top"), _("right"), _("bottom")]
 
     def save(self, path: Path) -> None:
-        """A picture with the boxes drawn, or their numbers as ``.json``."""
-        save_marked(self, path)
+        """A picture with the boxes drawn; their numbers as ``.csv``, ``.json``, COCO's results
+        (``.coco.json``) or YOLO's lines (``.txt``). Raises UserError, also where numbers of labels
+        are wanted and not all labels are known."""
+        name = path.name.lower()
+        if name.endswith(".coco.json"):
+            files.write(path, json.dumps(self.as_coco(), indent=1).encode())
+        elif name.endswith(".csv"):
+            files.write(path, files.separated(self._table()))
+        elif name.endswith(".txt"):
+            files.write(path, "".join(f"{line}\n" for line in self.as_yolo()).encode())
+        else:
+            save_marked(self, path, (".csv", ".txt"))
+
+    def as_coco(self, picture: int = 1) -> list[dict[str, Any]]:
+        """COCO's results of the picture of that number: categories from 1, left, top, width,
+        height."""
+        return [
+            {
+                "image_id": picture, "category_id": number + 1, "score": round(score, 4),
+                "bbox": [round(e, 2) for e in (left, top, right - left, bottom - top)],
+            }
+            for number, score, left, top, right, bottom in self._numbered()
+        ]  # fmt: skip
+
+    def as_yolo(self) -> list[str]:
+        """A line a box: number of its label, middle, width and height in shares of the picture's,
+        score."""
+        wide, high = self.picture.size
+        return [
+            f"{number} {(left + right) / 2 / wide:.6f} {(top + bottom) / 2 / high:.6f} "
+            f"{(right - left) / wide:.6f} {(bottom - top) / high:.6f} {score:.4f}"
+            for number, score, left, top, right, bottom in self._numbered()
+        ]
+
+    def _table(self) -> list[list[Any]]:
+        """The header, and a row a box."""
+        return [["label", *EDGES, "score"]] + [
+            [name, *(round(edge, 2) for edge in self.box[i].tolist()),
+             round(self.found.scores[i], 4) if self.found.scores else ""]
+            for i, name in enumerate(self.found.names)
+        ]  # fmt: skip
+
+    def _numbered(self) -> Iterator[tuple[int, float, float, float, float, float]]:
+        """Number of the label, score and edges of each box. Raises UserError."""
+        if set(self.found.names) - set(self.classes):
+            raise files.wrong(
+                _("labels without a number: {labels}").format(labels=counted(self.found.names)),
+                _("boxes whose labels are among the classes of a model"),
+            )
+        for i, name in enumerate(self.found.names):
+            left, top, right, bottom = self.box[i].tolist()
+            score = self.found.scores[i] if self.found.scores else 1.0
+            yield list(self.classes).index(name), score, left, top, right, bottom
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -87,9 +139,10 @@ def counted(names: Sequence[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts) or _("nothing found")
 
 
-def save_marked(value: Any, path: Path) -> None:
-    """A picture with what was found drawn on it, or its numbers as ``.json``."""
-    if files.ending(path, (".png", ".jpg", ".jpeg", ".webp", ".json")) == ".json":
+def save_marked(value: Any, path: Path, others: Collection[str] = ()) -> None:
+    """A picture with what was found drawn on it, or its numbers as ``.json``; ``others`` are what
+    else its kind writes."""
+    if files.ending(path, (".png", ".jpg", ".jpeg", ".webp", ".json", *others)) == ".json":
         told = json.dumps(value.as_json(), ensure_ascii=False, indent=1)
         files.write(path, told.encode())
     else:

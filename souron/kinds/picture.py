@@ -69,6 +69,10 @@ class Picture(Kind):
         """(channels, side, side): see ``image.square``."""
         return image_codec.square(self.image, side, channels)
 
+    def letterbox(self, side: int, channels: int) -> tuple[Tensor, image_codec.Letterbox]:
+        """(channels, side, side) and where the picture lies in it: see ``image.letterbox``."""
+        return image_codec.letterbox(self.image, side, channels)
+
     def save(self, path: Path) -> None:
         kind = FORMATS[files.ending(path, FORMATS)]
         stream = io.BytesIO()

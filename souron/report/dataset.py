@@ -14,6 +14,7 @@ from souron.report import plots
 from souron.report.page import (
     Fact,
     Tile,
+    class_of,
     colour,
     counts_of,
     of_each_class,
@@ -130,7 +131,7 @@ def _sizes(cases: Dataset) -> list[tuple[str, str]]:
 
 def _prepared(cases: Dataset, row: int) -> list[Tile]:
     """As read, resized, normalised."""
-    name, pixels = cases.classes[cases.target[row]], cases.input[row]
+    name, pixels = class_of(cases, row), cases.input[row]
     steps = []
     file = _file(cases, row)
     if file is not None:
@@ -157,7 +158,7 @@ def _normalised(cases: Dataset, pixels: Tensor) -> Tensor:
 
 
 def _augmented(cases: Dataset, row: int) -> list[Tile]:
-    name, pixels = cases.classes[cases.target[row]], cases.input[row]
+    name, pixels = class_of(cases, row), cases.input[row]
     told = transforms.what()
     return [
         tile(pixels, name, (_("as it is"), name)),

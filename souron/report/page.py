@@ -6,17 +6,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
+import torch
 from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
 import souron
 from souron.data import load
-from souron.data.dataset import Dataset, Skipped
+from souron.data.dataset import Dataset, ListColumn, Skipped
 from souron.kinds.codecs import animation
 from souron.kinds.codecs.image import picture
 from souron.training.budget import Budget
@@ -73,15 +75,31 @@ def of_each_class(cases: Dataset, count: int) -> dict[int, list[int]]:
     """The first ``count`` cases of each class that has any: label -> rows."""
     rows = {}
     for label in range(len(cases.classes)):
-        found = (cases.target == label).nonzero().flatten()[:count].tolist()
+        if isinstance(cases.target, ListColumn):
+            has = (row for row, boxes in enumerate(cases.target) if (boxes[:, 0] == label).any())
+            found = list(islice(has, count))
+        else:
+            found = (cases.target == label).nonzero().flatten()[:count].tolist()
         if found:
             rows[label] = found
     return rows
 
 
 def counts_of(cases: Dataset) -> list[int]:
-    """Cases of each class."""
-    return cases.target.bincount(minlength=len(cases.classes)).tolist()
+    """Cases of each class; of boxes, objects."""
+    labels = cases.target
+    if isinstance(labels, ListColumn):
+        labels = torch.cat([boxes[:, 0].long() for boxes in labels])
+        labels = labels[labels >= 0]
+    return labels.bincount(minlength=len(cases.classes)).tolist()
+
+
+def class_of(cases: Dataset, row: int) -> str:
+    """The name of a case's class; of boxes, those of its objects."""
+    if not isinstance(cases.target, ListColumn):
+        return cases.classes[cases.target[row]]
+    labels = cases.target[row][:, 0].long().unique().tolist()
+    return ", ".join(cases.classes[label] for label in labels if label >= 0)
 
 
 def picture_size(cases: Dataset) -> str:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from souron import registry
 from souron.data.called import called
-from souron.data.dataset import Dataset
+from souron.data.dataset import Dataset, ListColumn
 from souron.report import plots
 from souron.report.page import (
     SMALL_TEST,
@@ -21,6 +21,7 @@ from souron.report.page import (
     Plot,
     Tile,
     card,
+    class_of,
     few_cases,
     flat,
     in_each_language,
@@ -296,13 +297,15 @@ def _some(test: Dataset) -> list[Tile]:
     each = max(1, SAMPLES // max(1, len(test.classes)))
     rows = [row for found in of_each_class(test, each).values() for row in found][:SAMPLES]
     return [
-        tile(test.input[i], test.classes[test.target[i]], (test.classes[test.target[i]],))
-        for i in rows
+        tile(test.input[i], class_of(test, i), (class_of(test, i),))
+        for i in dict.fromkeys(rows)  # a picture with several objects once
     ]
 
 
 def _balance(split: Path, test: Dataset) -> Plot | None:
     """Cases of each class in each part, from ``split.csv``; else of the test part."""
+    if isinstance(test.target, ListColumn):
+        return None
     if split.exists():
         with split.open(newline="", encoding="utf-8") as file:
             counted = Counter((row["part"], row["label"]) for row in csv.DictReader(file))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from souron import registry
 from souron.data import load, splits
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Trainings
@@ -147,4 +148,5 @@ def _with_classes_of(system: Any, cases: Dataset) -> Dataset:
             exit=3,
         )
     number = torch.tensor([labels.index(label) for label in cases.classes])
-    return replace(cases, target=number[cases.target], classes=tuple(labels))
+    target = registry.load_task(system.task).renumbered(cases.target, number)
+    return replace(cases, target=target, classes=tuple(labels))

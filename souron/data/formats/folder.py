@@ -205,7 +205,7 @@ def gather(
                     kept.append(listed[place]._replace(file=file, frame=frame))
                     known.append(dicom.Known(*told))
             else:
-                _check_memory(count, channels, side, seen.deep)
+                check_memory(count, channels, side, seen.deep)
                 kind = torch.float32 if seen.deep else torch.uint8
                 image = torch.empty(count, channels, side, side, dtype=kind)
                 decode = reader(root, side, channels, window)
@@ -217,7 +217,7 @@ def gather(
                             failed.append(pixels)
                             continue
                         if pixels.is_floating_point() and not image.is_floating_point():
-                            _check_memory(count, channels, side, deep=True)
+                            check_memory(count, channels, side, deep=True)
                             image = image.float()
                         image[len(kept)] = pixels
                         kept.append(item)
@@ -295,7 +295,7 @@ def _look(listed: Sequence[Listed], root: Path, pool: ThreadPoolExecutor) -> Loo
     return Looked(channels, own, any(look.deep for look in seen), frames)
 
 
-def _check_memory(count: int, channels: int, side: int, deep: bool = False) -> None:
+def check_memory(count: int, channels: int, side: int, deep: bool = False) -> None:
     """Half of what is free may be filled: the training part is copied out of it."""
     free, each = psutil.virtual_memory().available // 2, channels * (4 if deep else 1)  # bytes
     if count * each * side * side > free:

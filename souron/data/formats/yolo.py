@@ -48,7 +48,7 @@ def describes(path: Path) -> bool:
     if not file.is_file():
         return False
     try:
-        named = {place.parts[0] for place in _folders(_read(file), file) if place.parts}
+        named = {place.parts[0] for place in folders_of(read_yaml(file), file) if place.parts}
     except UserError:
         return False
     inside = {entry.name for entry in os.scandir(path) if entry.is_dir()}
@@ -63,12 +63,12 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     parts or leads out of the file's own folder, and where fewer than two classes are left.
     """
     path = path / NAME if path.is_dir() else path
-    about = _read(path)
-    folders, names = _folders(about, path), _names(about, path)
+    about = read_yaml(path)
+    folders, names = folders_of(about, path), classes_of(about, path)
     listed: list[Listed] = []
     skipped: list[Skipped] = []
     for place, file in sorted(_below(path, folders, skipped), key=lambda found: natural(found[1])):
-        part, inside = _part(PurePosixPath(file), folders)
+        part, inside = part_of(PurePosixPath(file), folders)
         if len(inside) > 1:
             label = inside[0]
             label = label if label in names.values() else names.get(label, label)
@@ -79,19 +79,19 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
             skipped.append(Skipped(file, "not an image", _("not a picture")))
     if not listed:
         why = _("its parts have no class folders with pictures")
-        raise _trouble(path, "no label", why, "train/CLASS/1.jpg")
+        raise trouble(path, "no label", why, "train/CLASS/1.jpg")
     cases = gather(path, path.parent, listed, skipped, reading)
     return _in_order(replace(cases, name=readable(path.absolute().parent.name)), names)
 
 
-def _read(path: Path) -> dict[Any, Any]:
+def read_yaml(path: Path) -> dict[Any, Any]:
     """The file's top level. It is looked at word by word before anything is built: what refers to
     itself could grow without end, what is nested deep could exhaust the stack, and a number of a
     million digits takes minutes."""
     if not path.is_file():
         raise missing(path)
     if path.stat().st_size > MOST_BYTES:
-        raise _trouble(path, "too large", _("over {count} MB").format(count=MOST_BYTES // 10**6))
+        raise trouble(path, "too large", _("over {count} MB").format(count=MOST_BYTES // 10**6))
     try:
         text, depth = path.read_text(encoding="utf-8-sig"), 0
         for count, token in enumerate(yaml.scan(text)):
@@ -99,19 +99,19 @@ def _read(path: Path) -> dict[Any, Any]:
             long = isinstance(token, yaml.ScalarToken) and len(token.value) > LONGEST_WORD
             odd = isinstance(token, yaml.AliasToken | yaml.TagToken)
             if odd or long or depth > DEEPEST or count > MOST_WORDS:
-                raise _trouble(path, "unreadable", _("more than a list of folders and names"))
+                raise trouble(path, "unreadable", _("more than a list of folders and names"))
         about = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # UserError is a ValueError too
         if isinstance(error, UserError):
             raise
         why = " ".join(str(error).split())[:LONGEST]
-        raise _trouble(path, "unreadable", _("not YAML: {why}").format(why=why)) from error
+        raise trouble(path, "unreadable", _("not YAML: {why}").format(why=why)) from error
     if not isinstance(about, dict) or not about.get("train"):
-        raise _trouble(path, "unreadable", _("it names no folder for train"), "train: FOLDER")
+        raise trouble(path, "unreadable", _("it names no folder for train"), "train: FOLDER")
     return about
 
 
-def _folders(about: dict[Any, Any], path: Path) -> dict[PurePosixPath, str]:
+def folders_of(about: dict[Any, Any], path: Path) -> dict[PurePosixPath, str]:
     """Folder, relative to the file's own and with links followed -> its part."""
     root = Path(os.path.realpath(path.parent))
     base = _text(about.get("path") or ".", path)
@@ -122,7 +122,7 @@ def _folders(about: dict[Any, Any], path: Path) -> dict[PurePosixPath, str]:
             wanted = root / base / _text(name, path)
             place = Path(os.path.realpath(wanted))
             if not place.is_relative_to(root):
-                raise _trouble(
+                raise trouble(
                     path, "outside", _("{part}: {folder} leads out of the folder").format(
                         part=part, folder=readable(_text(name, path))), readable(root),
                 )  # fmt: skip
@@ -132,7 +132,7 @@ def _folders(about: dict[Any, Any], path: Path) -> dict[PurePosixPath, str]:
                 raise _no_folder(path, _text(name, path))
             inside = PurePosixPath(readable(place.relative_to(root).as_posix()))
             if found.setdefault(inside, part) != part:
-                raise _trouble(
+                raise trouble(
                     path, "leak", _("{folder} is named for {one} and for {other}").format(
                         folder=readable(inside), one=found[inside], other=part),
                 )  # fmt: skip
@@ -145,17 +145,17 @@ def _text(value: Any, path: Path) -> str:
     return value.replace("\\", "/")
 
 
-def _names(about: dict[Any, Any], path: Path) -> dict[str, str]:
+def classes_of(about: dict[Any, Any], path: Path) -> dict[str, str]:
     """The class's number, as text -> its name, in order."""
     told = about.get("names") or {}
     told = dict(enumerate(told)) if isinstance(told, list) else told
     if not isinstance(told, dict) or not all(
         isinstance(key, int | str) and isinstance(name, str | int) for key, name in told.items()
     ):
-        raise _trouble(path, "unreadable", _("names is no list of names"), "names: [cat, dog]")
+        raise trouble(path, "unreadable", _("names is no list of names"), "names: [cat, dog]")
     named = {readable(str(key)): readable(str(name))[:LONGEST] for key, name in told.items()}
     if len(set(named.values())) < len(named):
-        raise _trouble(path, "unreadable", _("two classes have one name"), "names: [cat, dog]")
+        raise trouble(path, "unreadable", _("two classes have one name"), "names: [cat, dog]")
     return named
 
 
@@ -165,12 +165,12 @@ def _below(
     """The files within the parts' folders, with their names relative to the file's own folder."""
     lost: list[Skipped] = []
     for place, file in walk(path.parent, lost):
-        if _part(PurePosixPath(file), folders)[0]:
+        if part_of(PurePosixPath(file), folders)[0]:
             yield place, file
-    skipped += [some for some in lost if _part(PurePosixPath(some.file), folders)[0]]
+    skipped += [some for some in lost if part_of(PurePosixPath(some.file), folders)[0]]
 
 
-def _part(file: PurePosixPath, folders: dict[PurePosixPath, str]) -> tuple[str, tuple[str, ...]]:
+def part_of(file: PurePosixPath, folders: dict[PurePosixPath, str]) -> tuple[str, tuple[str, ...]]:
     """The part of a file and its place within that part's folder; "" where it lies in none."""
     for folder in file.parents:  # the nearest first
         if folder in folders:
@@ -188,8 +188,8 @@ def _in_order(cases: Dataset, names: dict[str, str]) -> Dataset:
 
 def _no_folder(path: Path, what: str) -> UserError:
     why = _("{what} is not a folder").format(what=readable(what[:LONGEST]))
-    return _trouble(path, "unreadable", why, "train: FOLDER")
+    return trouble(path, "unreadable", why, "train: FOLDER")
 
 
-def _trouble(path: Path, code: str, why: str, expected: str = "") -> UserError:
+def trouble(path: Path, code: str, why: str, expected: str = "") -> UserError:
     return UserError(code, f"{readable(path)}: {why}", expected=expected, exit=3)

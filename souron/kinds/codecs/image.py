@@ -45,6 +45,7 @@ from souron.kinds.codecs.limits import (
 # of an interlaced PNG, the first column and row of each pass, and the steps to the next ones
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
          (0, 1, 1, 2))  # fmt: skip
+BESIDE = 114  # grey beside a picture that is no square
 GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 # what Pillow's decoders raise on damaged files
@@ -249,6 +250,47 @@ def square(image: Image.Image, side: int, channels: int) -> Tensor:
     image = image.convert("L" if channels == 1 else "RGB")
     pixels = np.asarray(image).reshape(side, side, channels)
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+
+
+class Letterbox(NamedTuple):
+    """Where a picture of any shape lies within a square."""
+
+    wide: float  # pixels of the square for one of the picture, from left to right
+    high: float
+    left: int  # pixels of the square beside the picture
+    top: int
+
+    def within(self, box: np.ndarray) -> np.ndarray:
+        """(n, 4) left, top, right, bottom in pixels of the picture -> of the square."""
+        return box * self._scale + self._place
+
+    def back(self, box: np.ndarray) -> np.ndarray:
+        """The way back."""
+        return (box - self._place) / self._scale
+
+    @property
+    def _scale(self) -> np.ndarray:
+        return np.array([self.wide, self.high] * 2)
+
+    @property
+    def _place(self) -> np.ndarray:
+        return np.array([self.left, self.top] * 2)
+
+
+def letterbox(image: Image.Image, side: int, channels: int) -> tuple[Tensor, Letterbox]:
+    """(channels, side, side) as of ``square``, but the whole picture, in the middle of grey."""
+    scale = side / max(image.size)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
+    if small.mode != "F":
+        small = small.convert("L" if channels == 1 else "RGB")
+    left, top = (side - size[0]) // 2, (side - size[1]) // 2
+    pixels = np.asarray(small).reshape(size[1], size[0], -1)
+    whole = np.full((side, side, pixels.shape[2]), BESIDE, pixels.dtype)
+    whole[top : top + size[1], left : left + size[0]] = pixels
+    place = Letterbox(size[0] / image.width, size[1] / image.height, left, top)
+    there = torch.from_numpy(whole.transpose(2, 0, 1).copy())
+    return there.expand(channels, side, side).contiguous(), place
 
 
 def picture(pixels: Tensor) -> Image.Image:

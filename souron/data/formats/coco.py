@@ -1,0 +1,205 @@
+"""COCO's JSON: pictures, categories and boxes in one file for each part.
+
+    annotations/instances_train.json   train/1.jpg      or train/_annotations.coco.json beside them
+    {"images": [{"id", "file_name", "width", "height"}], "categories": [{"id", "name"}],
+     "annotations": [{"id", "image_id", "category_id", "bbox": [left, top, width, height],
+                      "iscrowd"}]}
+
+A file of one part alone may be given. The form: https://cocodataset.org/#format-data
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from souron.data.boxed import Box, Pictured, files_below, gather, number, short
+from souron.data.dataset import Dataset, Skipped
+from souron.data.formats.folder import PARTS
+from souron.data.reading import Reading
+from souron.kinds import files
+from souron.kinds.codecs.limits import readable
+from souron.utils.messages import UserError, _
+
+DEFAULT = Reading()
+BEGINNING = 4096  # bytes that are looked at
+MOST_BYTES = 2_000_000_000
+
+
+def describes(path: Path) -> bool:
+    """A JSON file that begins like COCO's, or a folder in which one lies."""
+    return any(map(_begins_like_one, _files(path)))
+
+
+def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
+    """The pictures of all parts with their boxes. Raises UserError where a file is no such JSON,
+    where two categories have one number, and where no picture has a box."""
+    told: list[Skipped] = []
+    sources = [file for file in _files(path) if _begins_like_one(file)]
+    root = path if path.is_dir() else _root(path)
+    below = files_below(root, told)
+    told = [some for some in told if some.code != "unreadable"]
+    classes: list[str] = []
+    listed: list[Pictured] = []
+    for source in sources:
+        about = _parsed(source)
+        label = _categories(about, source, classes)
+        listed += _pictures(about, source, root, below, label, told)
+    return gather(path, root, listed, told, classes, reading)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path] if path.suffix.lower() == ".json" else []
+    return sorted({*path.glob("*.json"), *path.glob("annotations/*.json"), *path.glob("*/*.json")})
+
+
+def _begins_like_one(path: Path) -> bool:
+    """Its first words, or, where pictures come late, all of a small file."""
+    try:
+        with path.open("rb") as stream:
+            begins = stream.read(BEGINNING)
+            rest = stream.read() if path.stat().st_size < 1_000_000 else b""
+    except OSError:
+        return False
+    words = (b'"images"', b'"annotations"', b'"categories"')
+    return begins.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and (
+        any(word in begins for word in words) and (not rest or b'"annotations"' in begins + rest)
+    )
+
+
+def _root(path: Path) -> Path:
+    """The folder of the pictures of a file that is given alone: above ``annotations``."""
+    return path.parent.parent if path.parent.name == "annotations" else path.parent
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    about = files.parsed(path, MOST_BYTES)
+    for name in ("images", "annotations", "categories"):
+        if not isinstance(about, dict) or not isinstance(about.get(name), list):
+            raise _trouble(path, "unreadable", _("it has no list of {name}").format(name=name))
+    return about
+
+
+def _categories(about: dict[str, Any], path: Path, classes: list[str]) -> dict[Any, int]:
+    """The number of each category -> that of its class; new names are appended to ``classes``."""
+    label: dict[Any, int] = {}
+    named = [entry for entry in about["categories"] if isinstance(entry, dict)]
+    for entry in sorted(named, key=lambda entry: (number(entry.get("id")), str(entry))):
+        name = readable(short(entry.get("name", "")))
+        if _key(entry.get("id")) in label:
+            why = _("two categories have the number {number}").format(number=entry.get("id"))
+            raise _trouble(path, "duplicate", why)
+        if name not in classes:
+            classes.append(name)
+        label[_key(entry.get("id"))] = classes.index(name)
+    return label
+
+
+def _pictures(
+    about: dict[str, Any],
+    source: Path,
+    root: Path,
+    below: dict[str, Path],
+    label: dict[Any, int],
+    told: list[Skipped],
+) -> Iterator[Pictured]:
+    where = readable(source.relative_to(root).as_posix() if source.is_relative_to(root) else source)
+    part = _part(source, root)
+    entries: dict[Any, dict[str, Any]] = {}
+    for entry in about["images"]:
+        if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str):
+            told.append(Skipped(where, "unreadable", _("a picture without a name")))
+        elif _key(entry.get("id")) in entries:
+            why = _("the number {number} is another picture's").format(number=entry.get("id"))
+            told.append(Skipped(readable(entry["file_name"]), "duplicate", why))
+        else:
+            entries[_key(entry.get("id"))] = entry
+    boxes = _boxes(about["annotations"], where, label, entries.keys(), told)
+    for key, entry in entries.items():
+        file = _place(entry["file_name"], source, root, below, part)
+        if file is None:
+            told.append(
+                Skipped(readable(entry["file_name"]), "missing", _("there is no such file"))
+            )
+            continue
+        sizes = [number(entry.get(name)) for name in ("width", "height")]
+        known = all(size > 0 for size in sizes)
+        size = (int(sizes[0]), int(sizes[1])) if known else None
+        yield Pictured(below[file], file, boxes.get(key, []), part, size)
+
+
+def _boxes(
+    annotations: Sequence[Any], where: str, label: dict[Any, int], known: Any, told: list[Skipped]
+) -> dict[Any, list[Box]]:
+    """The number of each picture -> its boxes."""
+    found: dict[Any, list[Box]] = {}
+    seen: dict[Any, Any] = {}
+    for count, entry in enumerate(annotations, 1):
+        what = entry.get("id", count) if isinstance(entry, dict) else count
+        name = _("{file}, annotation {n}").format(file=where, n=short(what))
+        edges = entry.get("bbox") if isinstance(entry, dict) else None
+        if not isinstance(edges, list) or len(edges) != 4:
+            told.append(Skipped(name, "unreadable", _("no box: {what}").format(what=short(edges))))
+            continue
+        picture, category = _key(entry.get("image_id")), _key(entry.get("category_id"))
+        if picture not in known:
+            told.append(Skipped(name, "missing", _("no picture has the number {number}").format(
+                number=short(entry.get("image_id")))))  # fmt: skip
+            continue
+        if category not in label:
+            told.append(Skipped(name, "class", _("no category has the number {number}").format(
+                number=short(entry.get("category_id")))))  # fmt: skip
+            continue
+        same = (picture, category, str(edges))
+        if "id" in entry and _key(entry["id"]) in seen:
+            told.append(Skipped(name, "duplicate", _("the number is there twice")))
+            if seen[_key(entry["id"])] == same:
+                continue
+        seen[_key(entry.get("id"))] = same
+        left, top, wide, high = map(number, edges)
+        crowd = entry.get("iscrowd") in (1, True)
+        box = Box(label[category], (left, top, left + wide, top + high), crowd)
+        found.setdefault(picture, []).append(box)
+    return found
+
+
+def _key(thing: Any) -> str:
+    """Numbers and texts as people mix them up: 1, 1.0 and "1" are one."""
+    value = number(thing)
+    return f"{value:g}" if value == value and abs(value) < 1e5 else str(thing)
+
+
+def _part(source: Path, root: Path) -> str:
+    """From the file's name or its folder's: ``instances_val2017.json``, ``valid/...json``."""
+    for name in (source.stem.lower(), source.parent.name.lower()):
+        if source.parent == root and name == source.parent.name.lower():
+            continue
+        for word, part in PARTS.items():
+            if word in name:
+                return part
+    return ""
+
+
+def _place(name: str, source: Path, root: Path, below: dict[str, Path], part: str) -> str | None:
+    """Where a picture lies, relative to the root: beside the JSON file, or in the folder that its
+    part's name begins."""
+    name = name.replace("\\", "/")
+    beside = source.parent.relative_to(root).as_posix() if source.is_relative_to(root) else "."
+    stem = Path(name).name
+    wanted = [name, f"{beside}/{name}".removeprefix("./"), f"images/{name}", f"images/{stem}"]
+    for file in wanted:
+        if readable(file) in below:
+            return readable(file)
+    ends = [file for file in below if file.rpartition("/")[2] == readable(stem)]
+    of_part = [file for file in ends if part and PARTS.get(_word(file)) == part]
+    chosen = of_part or ends
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def _word(file: str) -> str:
+    """The folder of a file without the digits behind its name: ``val2017`` -> ``val``."""
+    return Path(file).parent.name.lower().rstrip("0123456789")
+
+
+def _trouble(path: Path, code: str, why: str) -> UserError:
+    return UserError(code, f"{readable(path)}: {why}", expected=_("COCO's JSON"), exit=3)

@@ -1,0 +1,138 @@
+"""``data.yaml`` with a text file of boxes beside each picture, as tools around YOLO write it.
+
+    data.yaml                  path, train, val, test, names: see ``yolo``
+    images/train/1.jpg         labels/train/1.txt        or train/images/1.jpg, train/labels/1.txt
+    1.txt                      a line a box: class, middle x, middle y, width, height, the class
+                               from 0 and the others in shares of the picture's width and height
+
+A line with six numbers or more behind its class is an outline (x, y, x, y, ...): the box around it
+is taken. The form: https://docs.ultralytics.com/datasets/detect/
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from souron.data.boxed import Box, Pictured, files_below, gather, is_picture, many, number, short
+from souron.data.dataset import Dataset, Skipped
+from souron.data.formats.yolo import NAME, classes_of, folders_of, part_of, read_yaml, trouble
+from souron.data.reading import Reading
+from souron.kinds import files
+from souron.kinds.codecs.limits import readable
+from souron.utils.messages import UserError, _
+
+DEFAULT = Reading()
+
+
+def describes(path: Path) -> bool:
+    """A ``data.yaml``, or a folder with one, beside whose pictures lies a folder of labels."""
+    file = path / NAME if path.is_dir() else path
+    if file.suffix.lower() not in (".yaml", ".yml") or not file.is_file():
+        return False
+    try:
+        folders = folders_of(read_yaml(file), file)
+    except UserError:
+        return False
+    return any(
+        (file.parent / place / "labels").is_dir() or (file.parent / _labels(place)).is_dir()
+        for place in folders
+        if "images" in place.parts or (file.parent / place / "images").is_dir()
+    )
+
+
+def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
+    """The pictures of the parts that the file, or that of a folder, names, with their boxes.
+
+    Raises UserError where the file cannot be read, where classes are counted from 1, and where no
+    picture has a box.
+    """
+    path = path / NAME if path.is_dir() else path
+    about = read_yaml(path)
+    folders, names = folders_of(about, path), classes_of(about, path)
+    skipped: list[Skipped] = []
+    below = files_below(path.parent, skipped)
+    skipped = [some for some in skipped if part_of(PurePosixPath(some.file), folders)[0]]
+    listed, without, used = [], [], set()
+    for file, place in below.items():
+        part = part_of(PurePosixPath(file), folders)[0]
+        if not part or "labels" in PurePosixPath(file).parts:
+            continue
+        if not is_picture(file):
+            skipped.append(Skipped(file, "not an image", _("not a picture")))
+            continue
+        label = _labels(PurePosixPath(file)).with_suffix(".txt").as_posix()
+        boxes: list[Box] = []
+        if label in below:
+            used.add(label)
+            boxes = list(_boxes(below[label], label, skipped))
+        else:
+            without.append(file)
+        listed.append(Pictured(place, file, boxes, part))
+    roots = {_labels(place / "x").parent for place in folders} | {
+        _labels(place / "images" / "x").parent for place in folders
+    }
+    for label in sorted(below.keys() - used):
+        lies = PurePosixPath(label)
+        of_boxes = lies.suffix == ".txt" and "labels" in lies.parts and lies.name != "classes.txt"
+        if of_boxes and any(root in lies.parents for root in roots):
+            skipped.append(Skipped(label, "missing", _("no picture has this name")))
+    skipped += many(
+        without, "no label file", _("{count} pictures without a file of boxes, which stay")
+    )
+    order = list(names)
+    _check_counting(path, listed, order)
+    numbered = [
+        item._replace(boxes=[
+            box._replace(label=order.index(str(box.label)) if str(box.label) in order else -1)
+            for box in item.boxes
+        ])
+        for item in listed
+    ]  # fmt: skip
+    cases = gather(path, path.parent, numbered, skipped, tuple(names.values()), reading, True)
+    return replace(cases, name=readable(path.absolute().parent.name))
+
+
+def _labels(file: PurePosixPath) -> PurePosixPath:
+    """Where the boxes of a picture lie: the last ``images`` of its path is ``labels`` there."""
+    parts = list(file.parts)
+    for place in range(len(parts) - 1, -1, -1):
+        if parts[place] == "images":
+            parts[place] = "labels"
+            break
+    return PurePosixPath(*parts)
+
+
+def _boxes(path: Path, file: str, skipped: list[Skipped]) -> Iterator[Box]:
+    """The boxes in a file; a line that is none is told."""
+    try:
+        lines = files.words(path).splitlines()
+    except UserError as error:
+        if error.code != "empty file":  # it says that there is nothing
+            why = error.found.removeprefix(f"{readable(path)}: ")
+            skipped.append(Skipped(file, error.code, why))
+        return
+    for count, line in enumerate(lines, 1):
+        words = line.split()
+        if not words:
+            continue
+        name, *values = [number(word) for word in words]
+        outline = len(values) >= 6 and len(values) % 2 == 0
+        if name != name // 1 or (len(values) != 4 and not outline):
+            where = _("{file}, line {n}").format(file=file, n=count)
+            why = _("not a class and four shares: {line}").format(line=short(line))
+            skipped.append(Skipped(where, "unreadable", why))
+        elif outline:
+            across, down = values[::2], values[1::2]
+            yield Box(int(name), (min(across), min(down), max(across), max(down)))
+        else:
+            x, y, wide, high = values
+            yield Box(int(name), (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2))
+
+
+def _check_counting(path: Path, listed: list[Pictured], order: list[str]) -> None:
+    """Where classes are counted from 1, each box would get the next class's name."""
+    used = {box.label for item in listed for box in item.boxes}
+    if used and min(used) == 1 and max(used) == len(order) and order[:1] == ["0"]:
+        why = _("classes go from 1 to {last}, the names from 0").format(last=len(order))
+        raise trouble(path, "off by one", why, _("classes from 0 to {last}").format(
+            last=len(order) - 1))  # fmt: skip

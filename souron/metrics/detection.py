@@ -1,0 +1,389 @@
+"""How well boxes were found: COCO's average precision, by case, with what is needed for intervals.
+
+Lin, Maire, Belongie, Hays, Perona, Ramanan, Dollár, Zitnick: Microsoft COCO: Common Objects in
+Context (2014). https://arxiv.org/abs/1405.0312, https://cocodataset.org/#detection-eval
+
+    precision at a recall r: the best at r or more     AP: its mean over r = 0, 0.01, ..., 1
+    AP: mean over overlaps (IoU) 0.50, 0.55, ..., 0.95 and labels     AP50, AP75: at one overlap
+
+``coco`` asks the evaluator that the field keeps, through faster-coco-eval. It tells nothing of
+single pictures, so that ``match`` does its matching again and keeps it; then the average precision
+without one picture, or without one group of pictures, is a matter of counting, and its jackknife
+gives pseudo-values whose mean is the metric (``scores``). Both ways agree, see
+tests/test_detecting.py.
+
+Truth is (n, 5) a picture: label, left, top, right, bottom in pixels; a label below 0, -1 - label,
+is a crowd region: finding it counts neither for nor against. What was found is (n, 6): the same and
+a score.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+OVERLAPS = np.linspace(0.5, 0.95, 10)  # intersection over union
+RECALLS = np.linspace(0, 1, 101)
+AREAS = {  # square pixels
+    "": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)
+}  # fmt: skip
+MOST = 100  # detections of a label in a picture that count, the surest
+TINY = np.spacing(1)
+AT_ONCE = 2_000_000  # values of a table
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Which detections found something, in the order of pictures and of falling scores."""
+
+    pictures: int
+    picture: Counts  # (D,)
+    label: Counts  # (D,)
+    score: Array  # (D,)
+    matched: NDArray[np.bool_]  # (areas, overlaps, D)
+    ignored: NDArray[np.bool_]  # (areas, overlaps, D): counts neither for nor against
+    objects: Counts  # (areas, pictures, labels) that are to be found
+
+    @cached_property
+    def precision(self) -> Array:
+        """(areas, overlaps, labels): the average precision; nan where there is no such object."""
+        every = np.zeros(self.pictures, dtype=np.int64)
+        return self.without(every, 2)[1]  # without the pictures of unit 1, of which there are none
+
+    def without(self, unit: Counts, units: int) -> Array:
+        """(units, areas, overlaps, labels): the average precision on all other pictures;
+        ``unit`` (pictures,) is the number of each picture's unit."""
+        areas, _pictures, labels = self.objects.shape
+        left = np.zeros((areas, units, labels), dtype=np.int64)
+        np.add.at(left.transpose(1, 0, 2), unit, self.objects.transpose(1, 0, 2))
+        left = self.objects.sum(1)[:, None] - left  # objects without each unit
+        found = np.full((units, areas, len(OVERLAPS), labels), np.nan)
+        for label in range(labels):
+            [rows] = np.nonzero(self.label == label)
+            rows = rows[np.argsort(-self.score[rows], kind="stable")]
+            owner = unit[self.picture[rows]]
+            for area in range(areas):
+                count = left[area, :, label]
+                if not count.any():
+                    continue
+                for t in range(len(OVERLAPS)):
+                    counts = ~self.ignored[area, t, rows]
+                    right = self.matched[area, t, rows][counts]
+                    found[:, area, t, label] = _without(right, owner[counts], count)
+        return found
+
+
+def match(
+    truth: Sequence[Any], found: Sequence[Any], labels: int, most: int = MOST, sizes: bool = True
+) -> Matches:
+    """Match detections with objects, the surest first, in each picture by itself: each takes the
+    object of its label that it overlaps most and that none has taken. Without ``sizes`` objects of
+    all areas are looked at together only, in a quarter of the time."""
+    held: dict[str, list[Any]] = {"box": [], "matched": [], "ignored": [], "picture": []}
+    areas = list(AREAS.values()) if sizes else [AREAS[""]]
+    objects = np.zeros((len(areas), len(truth), labels), dtype=np.int64)
+    for row, (there, said) in enumerate(zip(truth, found, strict=True)):
+        true = np.asarray(there, dtype=np.float64).reshape(-1, 5)
+        box = _surest(np.asarray(said, dtype=np.float64).reshape(-1, 6), most)
+        crowd = true[:, 0] < 0
+        name = np.where(crowd, -1 - true[:, 0], true[:, 0]).astype(np.int64)
+        overlap = overlaps(box[:, 1:5], true[:, 1:], crowd)
+        overlap[box[:, :1] != name] = -1
+        matched = np.zeros((len(areas), len(OVERLAPS), len(box)), dtype=bool)
+        ignored = np.zeros_like(matched)
+        for place, (least, largest) in enumerate(areas):
+            outside = _outside(true[:, 1:], least, largest)
+            beside = crowd | outside
+            np.add.at(objects[place, row], name[~beside], 1)
+            matched[place], ignored[place] = _match(overlap, beside, crowd)
+            ignored[place] |= ~matched[place] & _outside(box[:, 1:5], least, largest)
+        held["box"].append(box)
+        held["matched"].append(matched)
+        held["ignored"].append(ignored)
+        held["picture"].append(np.full(len(box), row))
+    box = np.concatenate(held["box"])
+    return Matches(
+        len(truth),
+        np.concatenate(held["picture"]),
+        box[:, 0].astype(np.int64),
+        box[:, 5],
+        np.concatenate(held["matched"], -1),
+        np.concatenate(held["ignored"], -1),
+        objects,
+    )
+
+
+def scores(matches: Matches, groups: Sequence[Any] | None = None) -> dict[str, Array]:
+    """Pseudo-values (pictures,) of each metric that these pictures have; their mean is the metric.
+
+    They are the jackknife's (Efron, Stein: The Jackknife Estimate of Variance, 1981,
+    https://doi.org/10.1214/aos/1176345462) over pictures, or over ``groups`` (pictures,), whose
+    pictures share one: pictures made of the same parts are not independent.
+    """
+    count = matches.pictures
+    if groups is None:
+        unit, units = np.arange(count), count
+    else:
+        names, unit = np.unique(np.asarray(groups), return_inverse=True)
+        units = len(names)
+    left_out, found = matches.without(unit, units), {}
+    sizes = np.bincount(unit, minlength=units)
+    for name, (area, overlap) in METRICS.items():
+        if area >= len(matches.objects):
+            continue
+        whole = _mean(matches.precision[area, overlap][None])[0]
+        if np.isnan(whole):
+            continue
+        each = _mean(left_out[:, area, overlap])
+        each = -(units - 1) * np.where(np.isnan(each), whole, each)
+        away = (each - each.mean()) * count / units / sizes  # of each picture of a unit
+        found[name] = whole + away[unit]
+    return found
+
+
+METRICS: dict[str, tuple[int, Any]] = {  # name -> area, overlaps
+    "AP": (0, slice(None)),
+    "AP50": (0, [0]),
+    "AP75": (0, [5]),
+    **{f"AP {name}": (place, slice(None)) for place, name in enumerate(AREAS) if name},
+}
+
+
+def by_label(matches: Matches, groups: Sequence[Any] | None, name: str = "AP50") -> list[Array]:
+    """Pseudo-values (pictures,) of one metric for each label by itself; nan where a label has no
+    object."""
+    labels = matches.objects.shape[2]
+    found = []
+    for label in range(labels):
+        objects = np.zeros_like(matches.objects[:1])
+        objects[..., label] = matches.objects[:1, :, label]
+        rows = matches.label == label
+        one = Matches(
+            matches.pictures, matches.picture[rows], matches.label[rows], matches.score[rows],
+            matches.matched[:1, :, rows], matches.ignored[:1, :, rows], objects,
+        )  # fmt: skip
+        found.append(scores(one, groups).get(name, np.full(matches.pictures, np.nan)))
+    return found
+
+
+def curve(matches: Matches, label: int, overlap: int = 0) -> tuple[Array, Array, Array]:
+    """Recall, precision and score (D,) of the detections of a label, the surest first."""
+    counts = (matches.label == label) & ~matches.ignored[0, overlap]
+    order = np.argsort(-matches.score[counts], kind="stable")
+    right = matches.matched[0, overlap, counts][order]
+    true = np.cumsum(right)
+    recall = true / max(int(matches.objects[0, :, label].sum()), 1)
+    return recall, true / np.arange(1, len(right) + 1), matches.score[counts][order]
+
+
+def best_threshold(matches: Matches) -> float:
+    """The score from which detections count, where F1 at an overlap of 0.5 is largest over all
+    labels together; 0.5 where nothing was found."""
+    counts = ~matches.ignored[0, 0]
+    order = np.argsort(-matches.score[counts], kind="stable")
+    right = np.cumsum(matches.matched[0, 0, counts][order])
+    if not len(right) or not right[-1]:
+        return 0.5
+    score = matches.score[counts][order]
+    f1 = 2 * right / (np.arange(1, len(right) + 1) + matches.objects[0].sum())
+    last = np.append(score[1:] < score[:-1], True)  # of those with one score
+    return float(score[np.argmax(np.where(last, f1, -1))])
+
+
+def confusion(
+    truth: Sequence[Any], found: Sequence[Any], labels: int, least: float, overlap: float = 0.5
+) -> Counts:
+    """(labels + 1, labels + 1): rows are true, columns said, the last of each the background.
+
+    A detection with that score or a better one takes, the surest first, the object of any label
+    that it overlaps most, from ``overlap`` on; an object that none takes is missed, a detection
+    that takes none is a false alarm. Crowd regions are left out.
+    """
+    table = np.zeros((labels + 1, labels + 1), dtype=np.int64)
+    for there, said in zip(truth, found, strict=True):
+        true = np.asarray(there, dtype=np.float64).reshape(-1, 5)
+        crowd = true[:, 0] < 0
+        box = np.asarray(said, dtype=np.float64).reshape(-1, 6)
+        box = _surest(box[box[:, 5] >= least], len(box))
+        shared = overlaps(box[:, 1:5], true[:, 1:], crowd)
+        free = ~crowd
+        for row, label in zip(shared, box[:, 0].astype(int), strict=True):
+            reach = np.where(free, row, -1.0)
+            if len(reach) and reach.max() >= overlap:
+                taken = int(reach.argmax())
+                free[taken] = False
+                table[int(true[taken, 0]), label] += 1
+            elif not (crowd & (row >= overlap)).any():
+                table[labels, label] += 1
+        np.add.at(table[:, labels], true[free, 0].astype(int), 1)
+    return table
+
+
+def overlaps(box: Array, true: Array, crowd: NDArray[np.bool_] | None = None) -> Array:
+    """(D, G): the intersection over the union; over the detection's own area with a crowd."""
+    low = np.maximum(box[:, None, :2], true[None, :, :2])
+    high = np.minimum(box[:, None, 2:], true[None, :, 2:])
+    shared = (high - low).clip(min=0).prod(2)
+    own, other = ((each[:, 2:] - each[:, :2]).prod(1) for each in (box, true))
+    union = own[:, None] + other[None] - shared
+    if crowd is not None:
+        union = np.where(crowd[None], own[:, None], union)
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def coco(
+    truth: Sequence[Any], found: Sequence[Any], labels: int, most: Sequence[int] = (1, 10, MOST)
+) -> dict[str, float]:
+    """The twelve figures of COCO's evaluator; nan where there is no such object."""
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    given = COCO(as_coco(truth, labels))
+    nothing = [np.array([[0.0, -2, -2, -1, -1, 0]])]  # it takes no empty list
+    boxes = results(found) or results(nothing)
+    evaluator = COCOeval_faster(given, given.loadRes(boxes), "bbox", print_function=_silent)
+    evaluator.params.maxDets = list(most)
+    evaluator.run()
+    values = [float(value) for value in evaluator.stats[: len(FIGURES)]]
+    return {
+        name: value if value > -1 else np.nan for name, value in zip(FIGURES, values, strict=True)
+    }
+
+
+FIGURES = ("AP", "AP50", "AP75", "AP small", "AP medium", "AP large", "AR 1", "AR 10", "AR 100",
+           "AR small", "AR medium", "AR large")  # fmt: skip
+
+
+def as_coco(truth: Sequence[Any], labels: int) -> dict[str, Any]:
+    """Truth as COCO's files have it; pictures and labels are numbered from 1."""
+    annotations: list[dict[str, Any]] = []
+    for row, there in enumerate(truth):
+        for label, *edges in np.asarray(there, dtype=np.float64).reshape(-1, 5).tolist():
+            left, top, right, bottom = edges
+            size = right - left, bottom - top
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": row + 1,
+                "category_id": int(-1 - label if label < 0 else label) + 1,
+                "bbox": [left, top, *size], "area": size[0] * size[1], "iscrowd": int(label < 0),
+            })  # fmt: skip
+    pictures = [{"id": row + 1, "width": 1, "height": 1} for row in range(len(truth))]
+    names = [{"id": label + 1, "name": str(label)} for label in range(labels)]
+    return {"images": pictures, "categories": names, "annotations": annotations}
+
+
+def results(found: Sequence[Any]) -> list[dict[str, Any]]:
+    """What was found as COCO's result files have it."""
+    return [
+        {
+            "image_id": row + 1, "category_id": int(label) + 1, "score": score,
+            "bbox": [left, top, right - left, bottom - top],
+        }
+        for row, said in enumerate(found)
+        for label, left, top, right, bottom, score in np.asarray(said, dtype=np.float64)
+        .reshape(-1, 6)
+        .tolist()
+    ]  # fmt: skip
+
+
+def _silent(*_words: Any) -> None:
+    """The evaluator's progress, which nobody asked for."""
+
+
+def _surest(box: Array, most: int) -> Array:
+    """Sorted by falling score, at most so many of a label."""
+    box = box[np.argsort(-box[:, 5], kind="stable")]
+    rank = np.zeros(len(box), dtype=np.int64)
+    for label in np.unique(box[:, 0]):
+        of_label = box[:, 0] == label
+        rank[of_label] = np.arange(of_label.sum())
+    return box[rank < most]
+
+
+def _outside(box: Array, least: float, largest: float) -> NDArray[np.bool_]:
+    area = (box[:, 2:] - box[:, :2]).prod(1)
+    return (area < least) | (area > largest)
+
+
+def _match(
+    overlap: Array, beside: NDArray[np.bool_], crowd: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(overlaps, D) each: whether a detection took an object, and whether one that does not count.
+    ``overlap`` (D, G), of other labels -1. Objects that count go first, of equals the last."""
+    detections, objects = overlap.shape
+    matched = np.zeros((len(OVERLAPS), detections), dtype=bool)
+    ignored = np.zeros_like(matched)
+    if not objects:
+        return matched, ignored
+    order = np.argsort(beside, kind="stable")
+    overlap, beside, crowd = overlap[:, order], beside[order], crowd[order]
+    free = np.ones((len(OVERLAPS), objects), dtype=bool)
+    enough = np.minimum(OVERLAPS, 1 - 1e-10)[:, None]
+    line = np.arange(len(OVERLAPS))
+    for d in np.nonzero((overlap >= enough[0]).any(1))[0]:
+        may = (free | crowd) & (overlap[d] >= enough)
+        first = may & ~beside
+        may = np.where(first.any(1, keepdims=True), first, may)
+        taken = objects - 1 - np.where(may, overlap[d], -1)[:, ::-1].argmax(1)
+        took = may.any(1)
+        matched[:, d] = took
+        ignored[:, d] = took & beside[taken]
+        free[line[took], taken[took]] = False
+    return matched, ignored
+
+
+def _without(right: NDArray[np.bool_], owner: Counts, objects: Counts) -> Array:
+    """(units,): average precision of the detections ``right`` (D,), the surest first, without each
+    unit's own, ``owner`` (D,), where ``objects`` (units,) are left to be found.
+
+    Precision is highest where a detection is right, so that only these places count: before place
+    j lie j right ones less the unit's own, and so many wrong ones less the unit's own.
+    """
+    [place] = np.nonzero(right)
+    found = np.where(objects > 0, 0.0, np.nan)
+    if not len(place):
+        return found
+    wrong = np.nonzero(~right)[0]
+    before = np.searchsorted(place, wrong)  # right ones surer than each wrong one
+    mine, theirs = owner[place], owner[wrong]
+    ahead = place - np.arange(len(place))  # wrong ones
+    for start in range(0, len(objects), max(1, AT_ONCE // len(place))):
+        some = range(len(objects))[start : start + max(1, AT_ONCE // len(place))]
+        own = mine == np.asarray(some)[:, None]  # (units, places)
+        more = np.zeros((len(some), len(place) + 1), dtype=np.int64)
+        inside = (theirs >= some.start) & (theirs < some.stop)
+        np.add.at(more, (theirs[inside] - some.start, before[inside]), 1)
+        rights = np.arange(1, len(place) + 1) - own.cumsum(1)
+        wrongs = ahead - more[:, :-1].cumsum(1)
+        precision = np.where(own, 0.0, rights / (rights + wrongs + TINY))
+        envelope = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
+        alone = ~own.any(1)  # units without a place: where as many objects are left, all are alike
+        for left in np.unique(objects[some.start : some.stop][alone]):
+            rows = np.nonzero(alone & (objects[some.start : some.stop] == left))[0]
+            if left > 0:
+                found[rows + some.start] = _interpolated(envelope[rows], left)
+        for row in np.nonzero(~alone)[0]:
+            left = objects[some.start + row]
+            if left > 0:
+                kept = envelope[row][~own[row]]
+                found[some.start + row] = _interpolated(kept[None], left)[0]
+    return found
+
+
+def _interpolated(envelope: Array, objects: int) -> Array:
+    """(units, places) -> (units,): the mean over all recalls."""
+    at = np.searchsorted(np.arange(1, envelope.shape[1] + 1) / objects, RECALLS)
+    weight = np.bincount(at, minlength=envelope.shape[1] + 1)[:-1]
+    return envelope @ weight / len(RECALLS)
+
+
+def _mean(precision: Array) -> Array:
+    """(units, overlaps, labels) -> (units,), over the labels that have objects."""
+    there = ~np.isnan(precision)
+    total = np.where(there, precision, 0.0).sum((1, 2))
+    count = there.sum((1, 2))
+    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)

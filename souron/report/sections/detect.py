@@ -1,0 +1,272 @@
+"""What the reports say of detectors."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from PIL import Image
+
+from souron import registry
+from souron.data.called import called
+from souron.data.dataset import Dataset
+from souron.evaluation.detection import DetectionResult, OfLabel
+from souron.kinds import overlay
+from souron.kinds.picture import Picture
+from souron.metrics import detection
+from souron.report import plots
+from souron.report.page import Plot, Section, plot, section
+from souron.stats.records import Measure
+from souron.utils import plotting, units
+from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "detect.html"
+SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # pictures
+PANE = 384  # pixels a side of a picture in the report
+LEAST_CURVES, MOST_CURVES = 1, 12  # labels in one plot
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says of a detector."""
+    result, test = record.details, record.test
+    assert isinstance(result, DetectionResult) and test is not None
+    parts = (
+        ("found", _("Found boxes"), _found(test, result)),
+        ("precision", _("Average precision"), _precision(record, result)),
+        ("curves", _("Precision and recall"), _curves(result)),
+        ("confusion", _("Confusion matrix"), _confusion(test, result)),
+        ("worst", _("The most mistakes"), _worst(test, result)),
+    )
+    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    """The same pictures, as each system sees them."""
+    test, found = record.test, record.details
+    if test is None or not test.pictures:
+        return []
+    rows = np.linspace(0, len(test) - 1, min(SIDE_BY_SIDE, len(test))).astype(int).tolist()
+    pictures = [
+        _drawn(test, row, {name: boxes[row] for name, boxes in found.items()}, test.file[row])
+        for row in dict.fromkeys(rows)
+    ]
+    return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    if "AP50" not in record.measures:
+        return ""
+    measure = record.measures["AP50"]
+    metric = registry.metric("AP50")
+    return _(
+        "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
+        "it never saw its AP50 is {value} (95 % interval {interval})."
+    ).format(
+        system=record.system,
+        data=called(record.data),
+        train=units.whole(record.parts.get("train", 0)),
+        test=units.whole(record.parts.get("test", 0)),
+        time=units.seconds(record.outcome.seconds),
+        value=metric.text(measure.value),
+        interval=metric.interval(measure.low, measure.high),
+    )
+
+
+def notes(record: "RunRecord") -> list[str]:
+    """That it is no better than an answer that looks at no picture, and labels it never met."""
+    result = record.details
+    if not isinstance(result, DetectionResult):
+        return []
+    told = []
+    constant = result.baselines.get("constant", {}).get("AP50")
+    measure = record.measures.get("AP50")
+    if measure and constant and measure.low <= constant.value:
+        told.append(
+            _("It cannot be told from always answering one mean box (AP50 {value}).").format(
+                value=registry.metric("AP50").text(constant.value)
+            )
+        )
+    absent = [one.name for one in result.labels if not one.objects]
+    if absent:
+        told.append(
+            _("Labels without an object in the test pictures, which no figure counts: {labels}.")
+            .format(labels=", ".join(absent[:12]) + (", …" if len(absent) > 12 else ""))
+        )  # fmt: skip
+    return told
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    labels = record.test.classes if record.test is not None else ()
+    text = _("Finding {labels} in pictures like those of {data}.").format(
+        data=record.data, labels=", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
+    )
+    return text, 'model("picture.png").save(Path("found.png"))'
+
+
+def _found(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
+    if not test.pictures:
+        return None
+    rows = np.linspace(0, len(test) - 1, min(SHOWN, len(test))).astype(int).tolist()
+    return {
+        "conf": f"{result.conf:.2f}",
+        "pictures": [_beside_truth(test, row, result) for row in dict.fromkeys(rows)],
+    }
+
+
+def _worst(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
+    """The pictures with most objects missed, boxes too many and labels mistaken."""
+    if not test.pictures:
+        return None
+    mistakes = []
+    for row, found in enumerate(result.found):
+        table = detection.confusion([test.target[row]], [found], len(test.classes), result.conf)
+        mistakes.append(int(table.sum() - np.trace(table)))
+    order = sorted(range(len(mistakes)), key=lambda row: -mistakes[row])[:WORST]
+    pictures = [_beside_truth(test, row, result) for row in order if mistakes[row]]
+    return {"pictures": pictures} if pictures else None
+
+
+def _beside_truth(test: Dataset, row: int, result: DetectionResult) -> Plot:
+    return _drawn(test, row, {_("found"): result.found[row]}, test.file[row])
+
+
+def _drawn(test: Dataset, row: int, found: Mapping[str, Any], file: str) -> Plot:
+    """A test picture with its true boxes, and beside it with what was found by each."""
+    true = np.asarray(test.target[row])
+    true = true[true[:, 0] >= 0]
+    panes = [_pane(test, row, true)] + [_pane(test, row, boxes) for boxes in found.values()]
+    whole = Image.new("RGB", (len(panes) * (PANE + 8) - 8, PANE), "white")
+    for place, pane in enumerate(panes):
+        whole.paste(pane, (place * (PANE + 8), 0))
+    stream = io.BytesIO()
+    whole.save(stream, "JPEG", quality=88)
+    uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    said = [f"{name}: {_words(test, boxes)}" for name, boxes in found.items()]
+    words = "; ".join([_("{file}: true: {boxes}").format(file=file, boxes=_words(test, true)),
+                       *said])  # fmt: skip
+    return Plot(uri, words, min(whole.width, 1100))
+
+
+def _pane(test: Dataset, row: int, boxes: Any) -> Image.Image:
+    canvas = overlay.Canvas(Picture.of(test.input[row]))
+    for label, *corners_and_score in np.asarray(boxes).tolist():
+        name = test.classes[int(label)]
+        if len(corners_and_score) > 4:
+            name = f"{name} {corners_and_score[4]:.0%}"
+        canvas.box(corners_and_score[:4], name, overlay.colour(int(label)))
+    return canvas.image.resize((PANE, PANE), Image.Resampling.LANCZOS)
+
+
+def _words(test: Dataset, boxes: Any) -> str:
+    names = [test.classes[int(label)] for label in np.asarray(boxes)[:, 0].tolist()]
+    return ", ".join(names) or _("nothing")
+
+
+def _precision(record: "RunRecord", result: DetectionResult) -> dict[str, Any]:
+    """Label by label, and beside answers that look at no picture or have learnt nothing."""
+    names = {
+        "": record.system,
+        "constant": _("always the mean box of the most frequent label"),
+        "untrained": _("the same network untrained"),
+    }
+    every = {"": record.measures, **result.baselines}
+    return {
+        "labels": [_label(one) for one in result.labels],
+        "systems": [
+            {"name": names[name], "figures": [_figure(m, measures.get(m)) for m in ("AP", "AP50")]}
+            for name, measures in every.items()
+        ],
+        "groups": record.measures[next(iter(record.measures))].groups if record.measures else None,
+        "coco": [
+            (name, units.UNKNOWN if np.isnan(value) else f"{value:.3f}")
+            for name, value in result.coco.items()
+        ],
+    }
+
+
+def _label(one: OfLabel) -> dict[str, Any]:
+    at = one.at or (0.0, 0.0)
+    return {
+        "name": one.name,
+        "objects": one.objects,
+        "figures": [_figure("AP", one.ap), _figure("AP50", one.ap50)],
+        "recall": units.percent(at[0]) if one.objects else units.UNKNOWN,
+        "precision": units.percent(at[1]) if one.at else units.UNKNOWN,
+    }
+
+
+def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
+    if measure is None:
+        return {"text": units.UNKNOWN, "interval": "", "place": None}
+    metric = registry.metric(name)
+    return {
+        "text": metric.text(measure.value),
+        "interval": metric.interval(measure.low, measure.high),
+        "place": measure,
+    }
+
+
+def _curves(result: DetectionResult) -> dict[str, Any] | None:
+    there = [one for one in result.labels if one.objects and len(one.recall)]
+    there = sorted(there, key=lambda one: -one.objects)[:MOST_CURVES]
+    if len(there) < LEAST_CURVES:
+        return None
+    words = "; ".join(f"{one.name}: {one.ap50.value:.2f}" for one in there if one.ap50)
+    picture = plot(
+        precision_recall(there), _("AP50 of each label: {figures}").format(figures=words)
+    )
+    return {"picture": picture, "conf": f"{result.conf:.2f}"}
+
+
+def precision_recall(labels: Sequence[OfLabel]) -> bytes:
+    """Precision against recall as the least score falls; the ring is the chosen one."""
+    figure: Figure = plotting.new_figure(6.4, 4.6)
+    axes = figure.subplots()
+    plotting.style_axes(axes, _("recall"), _("precision"))
+    for index, one in enumerate(labels):
+        best = np.maximum.accumulate(one.precision[::-1])[::-1]
+        recall = np.concatenate([[0.0], one.recall])
+        axes.plot(
+            recall, np.concatenate([best[:1], best]), **plotting.line_style(index), linewidth=1.8,
+            label=plotting.label(one.name, 24),
+        )  # fmt: skip
+        if one.at is not None:
+            axes.plot(*one.at, "o", markersize=7, fillstyle="none", color=plotting.INK)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    plotting.add_legend(figure, axes, 3)
+    return plotting.as_png(figure)
+
+
+def _confusion(test: Dataset, result: DetectionResult) -> dict[str, Any]:
+    names = [*test.classes, _("background")]
+    matrix = torch.from_numpy(result.confusion)
+    objects, wrong = result.confusion[:-1], result.confusion[:-1, :-1]
+    right = int(np.trace(wrong))
+    return {
+        "picture": plot(
+            plots.confusion(matrix, names),
+            _("which labels are found as which; the last row are boxes without an object"),
+        ),
+        "text": _(
+            "Of {objects} objects {right} were found with their label, {mistaken} with another "
+            "one, {missed} were missed; {alarms} boxes hold no object."
+        ).format(
+            objects=units.whole(int(objects.sum())),
+            right=units.whole(right),
+            mistaken=units.whole(int(wrong.sum()) - right),
+            missed=units.whole(int(result.confusion[:-1, -1].sum())),
+            alarms=units.whole(int(result.confusion[-1].sum())),
+        ),
+    }

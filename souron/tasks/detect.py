@@ -1,0 +1,308 @@
+"""Detect: a picture in, a box around each object out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torchvision.ops import batched_nms
+
+from souron.data import transforms
+from souron.data.dataset import Dataset, ListColumn, Loader, Rows
+from souron.data.splits import Split
+from souron.evaluation import detection
+from souron.evaluation.detection import NOTHING, DetectionResult, DetectionSetup
+from souron.kinds.boxes import Boxes
+from souron.kinds.picture import Picture
+from souron.kinds.signature import Choice
+from souron.metrics.metric import Metric
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.system import System
+from souron.task import Answers, Augment, Scores, Step, Task, Trainings
+from souron.training.trainer import autocast
+from souron.utils.messages import N_, UserError, _
+
+CONF, IOU = 0.001, 0.7  # what is asked of a detector where nobody says otherwise
+MOST_CANDIDATES = 1000  # of a picture, the surest, that suppress one another
+SHOWN = (3, 128, 8)  # channels, pixels a side, labels that ``souron show`` builds with
+PUBLISHED = (3, 640, 80)  # of COCO
+LEAST_LEFT = 0.3  # of an object's area that a shift must leave in the picture
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a detector must know of its data before it is built."""
+
+    channels: int
+    side: int  # pixels
+    labels: tuple[str, ...]
+
+
+class Batch(NamedTuple):
+    image: Tensor  # (B, C, H, W) in 0..1
+    target: list[Tensor]  # of each picture (n, 5): label, left, top, right, bottom in pixels
+
+
+class Detector(System):
+    """``forward`` maps pictures (B, C, H, W) to candidates: boxes (B, A, 4), left, top, right and
+    bottom in pixels, and scores (B, A, labels) in 0..1. Of candidates for one object the surest
+    stays. A system that finds boxes in another way overrides ``detect``."""
+
+    task = "detect"
+    spec: Spec
+
+    def detect(self, image: Tensor, conf: float = CONF, iou: float = IOU) -> list[Tensor]:
+        """Of each picture (n, 6): label, left, top, right, bottom, score; the surest first.
+
+        ``conf`` is the least score; of two boxes of a label that overlap by more than ``iou`` the
+        surer one stays.
+        """
+        return [
+            suppressed(box, score, conf, iou)
+            for box, score in zip(*(part.float() for part in self(image)), strict=True)
+        ]
+
+    @torch.inference_mode()
+    def found(self, data: Loader, conf: float = CONF, iou: float = IOU) -> list[Tensor]:
+        """What ``detect`` says of each case."""
+        return [one.cpu() for batch in data.once() for one in self.detect(batch.image, conf, iou)]
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        picture: Picture,
+        *,
+        conf: Annotated[float, Choice(N_("least score of a box"), low=0, high=1)] = 0.25,
+        iou: Annotated[
+            float, Choice(N_("overlap from which one of two boxes goes"), low=0, high=1)
+        ] = 0.7,
+    ) -> Boxes:
+        """The boxes in a picture of any size, in its own pixels."""
+        pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
+        batch = self.batch(Rows(pixels[None].to(self.device), None))
+        [found] = self.detect(batch.image, conf, iou)
+        box = place.back(found[:, 1:5].double().cpu().numpy())
+        box = box.clip(0, np.array(picture.size * 2))
+        names = [self.spec.labels[int(label)] for label in found[:, 0].tolist()]
+        scores = found[:, 5].clamp(0, 1).tolist()
+        return Boxes(picture, box, names, scores, self.spec.labels)
+
+
+def suppressed(box: Tensor, score: Tensor, conf: float, iou: float) -> Tensor:
+    """Candidates (A, 4) and their scores (A, labels) -> (n, 6): the local maxima of each label
+    (non-maximum suppression), at most ``detection.MOST``, the surest first."""
+    place, label = (score > conf).nonzero(as_tuple=True)
+    sure = score[place, label]
+    if len(sure) > MOST_CANDIDATES:
+        sure, order = sure.topk(MOST_CANDIDATES)
+        place, label = place[order], label[order]
+    kept = batched_nms(box[place], sure, label, iou)[: detection.MOST]
+    return torch.cat([label[kept, None].float(), box[place[kept]], sure[kept, None]], 1)
+
+
+@dataclass(frozen=True)
+class Options:
+    conf: Annotated[
+        float | None,
+        Choice(N_("least score of a box that is tested (default 0.001)"), low=0, high=1),
+    ] = None
+    iou: Annotated[
+        float | None,
+        Choice(N_("overlap from which the weaker of two boxes goes (default 0.7)"), low=0, high=1),
+    ] = None
+
+
+class Detection(Task):
+    """The boxes in every test picture, as COCO scores them."""
+
+    title = N_("object detection")
+    takes = Picture
+    gives = Boxes
+    metrics = (
+        Metric(N_("AP"), unit="share", headline=True),
+        Metric(N_("AP50"), unit="share", headline=True),
+        Metric(N_("AP75"), unit="share"),
+        Metric(N_("AP small"), unit="share"),
+        Metric(N_("AP medium"), unit="share"),
+        Metric(N_("AP large"), unit="share"),
+    )
+    watches = "AP"
+    default_data = "scenes"
+    formats = ("yolo_boxes", "coco", "voc")
+    augments = True
+
+    def check(self, data: Dataset, options: Options) -> None:
+        if not isinstance(data.target, ListColumn) or not any(len(box) for box in data.target):
+            raise UserError(
+                "no boxes",
+                _("{data} has no boxes").format(data=data.name),
+                expected=_("pictures with boxes around objects: YOLO, COCO or VOC"),
+                fix="data=scenes",
+                exit=3,
+            )
+
+    def spec(self, train: Dataset) -> Spec:
+        return Spec(train.channels, train.side, tuple(train.classes))
+
+    def example(self, system: type[System], size: str) -> Spec:
+        channels, side, labels = SHOWN if size in ("tiny", "small") else PUBLISHED
+        return Spec(channels, side, tuple(map(str, range(labels))))
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        """Pictures (B, C, H, W) in 0..255 -> 0..1. Crowd regions, whose label is below 0, are not
+        learnt from."""
+        target = [] if rows.target is None else [box[box[:, 0] >= 0] for box in rows.target]
+        return Batch(rows.input.float() / 255, target)
+
+    def augmentation(self, names: Sequence[str]) -> Augment | None:
+        if "rotate" in names:
+            raise UserError(
+                "augment",
+                _("a turned box is no box"),
+                expected="shift, mirror, brightness, erase",
+                fix="augment=shift,mirror",
+            )
+        if transforms.augmentation(names) is None:
+            return None
+
+        def augment(rows: Rows, generator: Generator) -> Rows:
+            for name in names:
+                rows = _changed(rows, name, generator)
+            return rows
+
+        return augment
+
+    def renumbered(self, target: Any, number: Tensor) -> ListColumn:
+        return ListColumn([_renumbered(box, number) for box in target])
+
+    def setup(self, data: Dataset, split: Split, options: Options) -> Iterator[Step]:
+        constant = detection.mean_box(data.target.index_select(0, split.train))
+        yield Step(1.0, result=DetectionSetup(options, data.only(split.test), constant=constant))
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        assert isinstance(system, Detector)
+        scores = detection.scores_of(system.found(data), data.cases, sizes=False)
+        wanted = ("AP", "AP50")
+        return {name: torch.from_numpy(scores[name]) for name in wanted if name in scores}
+
+    def decide(self, system: System, val: Dataset, setup: DetectionSetup) -> dict[str, float]:
+        """The score from which boxes are shown: where F1 is largest on validation cases."""
+        assert isinstance(system, Detector)
+        return {"conf": detection.threshold(self._found(system, val, setup), val)}
+
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: DetectionSetup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        assert isinstance(system, Detector)
+        shown = torch.full((len(test),), decision.get("conf", detection.SHOWN_FROM)).double()
+        found = detection.padded(self._found(system, test, setup))
+        yield Step(1.0, result={"found": found, "conf": shown})
+
+    def _found(self, system: Detector, cases: Dataset, setup: DetectionSetup) -> list[Tensor]:
+        conf, iou = setup.options.conf, setup.options.iou
+        asked = (CONF if conf is None else conf), (IOU if iou is None else iou)
+        loader = system.loader(cases)
+        if not setup.fast:
+            return system.found(loader, *asked)
+        with autocast(system.device)():
+            return system.found(loader, *asked)
+
+    def scores(self, seeds: Sequence[Answers], setup: DetectionSetup) -> Scores:
+        each = [detection.scores_of(detection.unpadded(one), setup.test) for one in seeds]
+        return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
+
+    def measures(
+        self, seeds: Sequence[Answers], setup: DetectionSetup, training: Any = None
+    ) -> dict[str, Measure]:
+        return {
+            name: intervals.share_interval(table, setup.test.units, trainings=training)
+            for name, table in self.scores(seeds, setup).items()
+        }
+
+    def details(
+        self, system: System, answers: Answers, setup: DetectionSetup, trainings: int = 1
+    ) -> Iterator[Step]:
+        """What the same network finds before it has learnt anything."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            fresh = type(system)(system.config, system.spec).to(system.device).eval()
+        assert isinstance(fresh, Detector)
+        found = detection.padded(self._found(fresh, setup.test, replace(setup, fast=True)))
+        yield Step(1.0, _("the same network untrained"), {"untrained": found})
+
+    def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
+        return look * len(setup.test)
+
+    def result(self, trainings: Trainings, setup: DetectionSetup) -> DetectionResult:
+        return detection.result(trainings, setup)
+
+    def compared(
+        self, answers: Mapping[str, Sequence[Answers]], setup: DetectionSetup
+    ) -> dict[str, list[Any]]:
+        """System -> what its first seed found in each test picture and shows."""
+        return {name: detection.shown(seeds[0]) for name, seeds in answers.items()}
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        yield "file", "label", "left", "top", "right", "bottom", "score"
+        for file, found in zip(test.file, detection.shown(answers), strict=True):
+            for label, *edges, score in found.tolist():
+                yield (file, test.classes[int(label)], *(round(edge, 1) for edge in edges),
+                       round(score, 4))  # fmt: skip
+
+    def next_command(self, run: str) -> str:
+        return f"souron predict {run} FILE"
+
+
+def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
+    """One change of pictures, and what it does to their boxes."""
+    boxes: list[Tensor] = list(rows.target)
+    side = rows.input.shape[-1]
+    if name == "shift":
+        image, moves = transforms.shifted(rows.input, generator)
+        boxes = [_moved(box, move, side) for box, move in zip(boxes, moves, strict=True)]
+    elif name == "mirror":
+        image, turned = transforms.mirrored(rows.input, generator)
+        boxes = [
+            _mirrored(box, side) if turn else box
+            for box, turn in zip(boxes, turned.tolist(), strict=True)
+        ]
+    else:
+        image = transforms.CHANGES[name](rows.input, generator)
+    return Rows(image, ListColumn(boxes))
+
+
+def _moved(box: Tensor, move: Tensor, side: int) -> Tensor:
+    """Boxes (n, 5) moved by (2,) pixels, without what lies outside of the picture then."""
+    far = box.clone()
+    far[:, 1:] += torch.cat([move, move])
+    inside = far.clone()
+    inside[:, 1:].clamp_(0, side)
+    return inside[_area(inside) > LEAST_LEFT * _area(far)]
+
+
+def _mirrored(box: Tensor, side: int) -> Tensor:
+    label, left, top, right, bottom = box.unbind(1)
+    return torch.stack([label, side - right, top, side - left, bottom], 1)
+
+
+def _area(box: Tensor) -> Tensor:
+    return (box[:, 3:] - box[:, 1:3]).prod(1)
+
+
+def _renumbered(box: Tensor, number: Tensor) -> Tensor:
+    """Labels as ``number`` (labels,) has them, those of crowd regions too."""
+    label = box[:, 0].long()
+    there = number[torch.where(label < 0, -1 - label, label)]
+    there = torch.where(label < 0, -1 - there, there)
+    return torch.cat([there[:, None].to(box.dtype), box[:, 1:]], 1)
+
+
+__all__ = ["NOTHING", "Batch", "Detection", "Detector", "Options", "Spec", "suppressed"]

@@ -1,0 +1,343 @@
+"""COCO's average precision against the evaluators of the field, its pseudo-values against leaving
+pictures out, and the task around it."""
+
+import contextlib
+import importlib
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from shapes import shapes
+
+import souron
+from souron import model, registry
+from souron.cli import main
+from souron.data import load
+from souron.data.dataset import ListColumn, Rows
+from souron.evaluation.detection import DetectionSetup
+from souron.kinds.picture import Picture
+from souron.metrics import detection
+from souron.runs import compare, evaluate, train
+from souron.stats import intervals
+from souron.stats.verdict import difference
+from souron.utils.messages import UserError
+
+LABELS = 3
+
+
+def drawn(seed, pictures=6, labels=LABELS, crowd=0.15):
+    """Objects and detections near some of them, with crowd regions, ties and empty pictures."""
+    random = np.random.default_rng(seed)
+    side = (64, 128, 300)[seed % 3]
+    truth, found = [], []
+    for _picture in range(pictures):
+        objects, detections = random.integers(0, 5), random.integers(0, 25)
+        corner = random.uniform(0, 0.8 * side, (objects, 2))
+        box = np.c_[corner, corner + random.uniform(3, 0.9 * side, (objects, 2))]
+        label = random.integers(0, labels, objects)
+        truth.append(np.c_[np.where(random.random(objects) < crowd, -1 - label, label), box])
+        if objects:
+            near = random.integers(0, objects, detections)
+            said = box[near] + random.normal(0, side / 25, (detections, 4))
+            named = np.where(random.random(detections) < 0.7, label[near],
+                             random.integers(0, labels, detections))  # fmt: skip
+        else:
+            said = np.tile([2.0, 3.0, 20.0, 30.0], (detections, 1))
+            named = random.integers(0, labels, detections)
+        said[:, 2:] = np.maximum(said[:, 2:], said[:, :2] + 1)
+        found.append(np.c_[named, said, random.random(detections).round(1)])
+    return truth, found
+
+
+def pycocotools(truth, found, most):
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        given = COCO()
+        given.dataset = {"info": {}, **detection.as_coco(truth, LABELS)}
+        given.createIndex()
+        evaluator = COCOeval(given, given.loadRes(detection.results(found)), "bbox")
+        evaluator.params.maxDets = list(most)
+        evaluator.evaluate()
+        evaluator.accumulate()
+    precision = evaluator.eval["precision"]  # (overlaps, recalls, labels, areas, most)
+
+    def mean(area, overlap):
+        values = precision[overlap, :, :, area, -1]
+        return values[values > -1].mean() if (values > -1).any() else np.nan
+
+    return {name: mean(area, overlap) for name, (area, overlap) in detection.METRICS.items()}
+
+
+@pytest.mark.parametrize("most", [3, 100])
+def test_200_sets_agree_with_both_evaluators_with_crowds_areas_and_the_most_that_count(most):
+    seen = set()
+    for seed in range(100):
+        truth, found = drawn(seed + most)
+        expected = pycocotools(truth, found, (1, 2, most))
+        kept = detection.coco(truth, found, LABELS, (1, 2, most))
+        own = detection.scores(detection.match(truth, found, LABELS, most))
+        for name in detection.METRICS:
+            if np.isnan(expected[name]):
+                assert name not in own
+                continue
+            seen.add(name)
+            assert own[name].mean() == pytest.approx(expected[name], abs=1e-6)
+            if most == 100 or name == "AP":  # the others ask for 100 by name
+                assert kept[name] == pytest.approx(expected[name], abs=1e-6)
+    assert seen == set(detection.METRICS)
+
+
+def left_out(truth, found, unit, name):
+    """The evaluator's figure without each unit's pictures, one after the other."""
+    for number in range(unit.max() + 1):
+        rows = np.nonzero(unit != number)[0]
+        yield detection.coco([truth[i] for i in rows], [found[i] for i in rows], LABELS)[name]
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("name", ["AP", "AP50", "AP small"])
+def test_pseudo_values_are_those_of_leaving_out_with_the_evaluator(name, grouped):
+    truth, found = drawn(3, pictures=14)
+    unit = np.array([0, 0, 1, 1, 1, 2, 3, 3, 3, 3, 4, 5, 5, 5]) if grouped else np.arange(14)
+    groups = [f"block {number}" for number in unit] if grouped else None
+    scores = detection.scores(detection.match(truth, found, LABELS), groups)[name]
+    whole = detection.coco(truth, found, LABELS)[name]
+    assert scores.mean() == pytest.approx(whole, abs=1e-9)
+    without = np.array(list(left_out(truth, found, unit, name)))
+    count = len(without)
+    variance = (count - 1) / count * ((without - without.mean()) ** 2).sum()  # the jackknife's
+    half = intervals.interval(scores, groups)
+    from scipy.stats import t
+
+    freedom = intervals.spread(scores[None], groups)[1]
+    expected = t.ppf(0.975, freedom) * variance**0.5
+    assert half.high - half.value == pytest.approx(expected, rel=1e-6)
+    assert half.groups == (6 if grouped else None)
+
+
+def blocks(seed, count=12, each=10):
+    """Pictures of a block are found equally well, and better in some blocks than in others."""
+    random = np.random.default_rng(seed)
+    truth, found, groups = [], [], []
+    for block in range(count):
+        skill = 0.1 + 0.8 * (block % 2)
+        for _picture in range(each):
+            box = np.array([10.0, 10.0, 60.0, 60.0])
+            truth.append(np.r_[0, box][None])
+            hit = random.random() < skill
+            said = box if hit else box + 200
+            found.append(np.r_[0, said, random.random()][None])
+            groups.append(f"{block}")
+    return truth, found, groups
+
+
+def test_intervals_count_blocks_of_pictures_made_of_the_same_parts():
+    truth, found, groups = blocks(0)
+    matches = detection.match(truth, found, 1)
+    by_picture = intervals.share_interval(detection.scores(matches)["AP50"])
+    scores = detection.scores(matches, groups)["AP50"]
+    assert len(set(scores.round(9))) <= 12  # what a block says, as often as it has pictures
+    by_block = intervals.share_interval(scores, groups)
+    assert by_block.value == pytest.approx(by_picture.value)
+    width = (by_block.high - by_block.low) / (by_picture.high - by_picture.low)
+    assert width > 2
+
+
+def test_a_verdict_on_two_detectors_uses_what_they_share():
+    truth, found, groups = blocks(1, count=30)
+    worse = [said + np.array([0, 14, 0, 14, 0, 0]) for said in found]  # overlaps of about 0.56
+    scores = [
+        detection.scores(detection.match(truth, some, 1), groups)["AP"] for some in (found, worse)
+    ]
+    verdict = difference(*scores, groups=groups)
+    assert verdict.verdict == "better"
+    same = difference(scores[0], scores[0], groups=groups)
+    assert same.verdict == "cannot tell" and same.difference == 0
+
+
+def test_the_confusion_matrix_counts_each_object_once_and_background_beside():
+    box = [0.0, 0.0, 10.0, 10.0]
+    far = [50.0, 50.0, 60.0, 60.0]
+    truth = [np.array([[0, *box], [1, *far]]), np.array([[-1, *box]])]
+    found = [
+        np.array([[1, *box, 0.9], [0, *box, 0.8], [0, *far, 0.1]]),
+        np.array([[0, *box, 0.9], [1, *far, 0.6]]),
+    ]
+    table = detection.confusion(truth, found, 2, 0.5)
+    assert table.tolist() == [[0, 1, 0], [0, 0, 1], [1, 1, 0]]
+
+
+def test_the_threshold_is_where_f1_is_largest():
+    truth, found, _groups = blocks(2, count=2)
+    for row, said in enumerate(found):
+        said[0, 5] = 0.7 if row % 2 else 0.3
+        said[0, 1:5] = truth[row][0, 1:] if row % 2 else said[0, 1:5] + 200
+    assert detection.best_threshold(detection.match(truth, found, 1)) == 0.7
+
+
+def test_a_label_without_objects_has_no_precision_and_a_curve_ends_at_its_recall():
+    truth = [np.array([[0, 0, 0, 9, 9], [0, 20, 20, 40, 40]])]
+    found = [np.array([[0, 0, 0, 9, 9, 0.9], [1, 0, 0, 9, 9, 0.8], [0, 50, 50, 60, 60, 0.7]])]
+    matches = detection.match(truth, found, 2)
+    first, second = detection.by_label(matches, None)
+    assert first.mean() == pytest.approx(detection.coco(truth, found, 2)["AP50"])
+    assert np.isnan(second).all()
+    recall, precision, score = detection.curve(matches, 0)
+    assert recall.tolist() == [0.5, 0.5] and precision.tolist() == [1, 0.5]
+    assert score.tolist() == [0.9, 0.7]
+    nothing = [np.zeros((0, 6))]
+    assert detection.coco(truth, nothing, 2)["AP"] == 0
+    assert detection.scores(detection.match(truth, nothing, 2))["AP"].tolist() == [0]
+
+
+DATA = '''"""Bright shapes on dark noise, with boxes."""
+
+from shapes import shapes
+
+ja = "暗い雑音の上の明るい図形と枠"
+task = "detect"
+licence = "CC0"
+source = "https://example.org/shapes"
+cases = 160
+ships_with = "torch"
+
+
+def load(side=None):
+    return shapes(cases, side or 32, 2)
+'''
+TASK = registry.load_task("detect")
+
+
+@pytest.fixture
+def wedges(tmp_path, monkeypatch):
+    """The shapes as a data set of its own."""
+    file = tmp_path / "elsewhere" / "souron" / "data" / "sets" / "wedges.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(DATA, encoding="utf-8")
+    monkeypatch.setattr(souron, "__path__", [*souron.__path__, str(file.parents[2])])
+    load.names.cache_clear()
+    importlib.invalidate_caches()
+    yield "wedges"
+    sys.modules.pop("souron.data.sets.wedges", None)
+    monkeypatch.undo()
+    load.names.cache_clear()
+
+
+def rows(count=40, side=48):
+    data = shapes(count, side, 3, seed=3)
+    return Rows(data.input, data.target)
+
+
+def bright(image, box):
+    """The share of pixels inside and outside of the boxes that are brighter than noise."""
+    lit = (image.float().amax(0) > 120).numpy()
+    inside = np.zeros(lit.shape, dtype=bool)
+    for left, top, right, bottom in box[:, 1:].round().int().tolist():
+        inside[top:bottom, left:right] = True
+    return lit[inside].mean(), lit[~inside].mean()
+
+
+@pytest.mark.parametrize("names", [("mirror",), ("shift",), ("shift", "mirror", "brightness")])
+def test_boxes_move_with_their_pictures(names):
+    before = rows()
+    after = TASK.augmentation(names)(before, torch.Generator().manual_seed(1))
+    assert not torch.equal(after.input, before.input)
+    moved = 0
+    for image, box, old in zip(after.input, after.target, before.target, strict=True):
+        assert box.dtype == torch.float32 and (box[:, 1:] >= 0).all() and (box[:, 1:] <= 48).all()
+        assert ((box[:, 3:] - box[:, 1:3]) > 0).all()
+        inside, outside = bright(image, box)
+        assert inside > (0.1 if "brightness" in names else 0.4)
+        if names == ("mirror",):
+            assert outside < 0.01 and sorted(box[:, 0]) == sorted(old[:, 0])
+        moved += len(box) != len(old) or not torch.equal(box, old)
+    assert moved > len(before.input) / 4
+
+
+def test_a_turned_box_is_refused_and_none_changes_nothing():
+    with pytest.raises(UserError, match="augment"):
+        TASK.augmentation(("rotate",))
+    with pytest.raises(UserError, match="augment"):
+        TASK.augmentation(("shfit",))
+    assert TASK.augmentation(()) is None
+
+
+def test_crowd_regions_are_not_learnt_from():
+    target = ListColumn([torch.tensor([[0.0, 1, 1, 5, 5], [-2.0, 2, 2, 9, 9]])])
+    batch = TASK.batch(Rows(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), target), None)
+    assert batch.target[0].tolist() == [[0, 1, 1, 5, 5]]
+    number = torch.tensor([2, 0])
+    assert TASK.renumbered(target, number)[0][:, 0].tolist() == [2, -1]
+
+
+@pytest.mark.parametrize("size", [(300, 100), (40, 90), (64, 64)])
+def test_a_picture_of_any_shape_lies_whole_in_the_square_and_boxes_come_back(size):
+    pixels = np.zeros((size[1], size[0], 3), dtype=np.uint8)
+    box = np.array([[size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2]], dtype=float)
+    left, top, right, bottom = box[0].astype(int)
+    pixels[top:bottom, left:right] = 255
+    square, place = Picture(Image.fromarray(pixels)).letterbox(64, 3)
+    assert square.shape == (3, 64, 64)
+    there = place.within(box)
+    assert np.allclose(place.back(there), box)
+    y, x = np.nonzero(square[0].numpy() > 200)
+    edges = [x.min(), y.min(), x.max() + 1, y.max() + 1]
+    assert np.abs(there[0] - edges).max() <= 1.5
+    beside = square[0].numpy() == 114
+    assert beside.mean() == pytest.approx(1 - min(size) / max(size), abs=0.03)
+
+
+def test_a_detector_trains_reports_predicts_is_measured_again_and_compared(wedges, tmp_path):
+    record = train.train("yolo_tiny", wedges, budget="14ep", batch=16)
+    assert list(record.measures)[:2] == ["AP", "AP50"]
+    measure = record.measures["AP50"]
+    assert measure.value > 0.2 and measure.low < measure.value < measure.high
+    assert measure.groups == len(set(record.test.group)) < measure.n
+    setup = DetectionSetup(TASK.Options(), record.test)
+    own = TASK.scores(record.answers, setup)["AP50"][0]
+    assert len(set(own.round(9))) <= measure.groups  # pictures of a block share what it says
+    baselines = record.details.baselines
+    assert baselines["untrained"]["AP50"].value < 0.05
+    assert baselines["constant"]["AP50"].value < 0.2 < measure.value
+    assert record.details.coco["AP50"] == pytest.approx(measure.value, abs=1e-6)
+    page = (record.folder / "report.html").read_text(encoding="utf-8")
+    for part in ("found", "precision", "curves", "confusion"):
+        assert f'id="{part}"' in page
+    assert "untrained" in page and "wedge" in page and "groups of pictures" in page
+    assert evaluate.evaluate(record.folder) == record.measures
+    strict = evaluate.evaluate(record.folder, conf=0.9)
+    assert strict["AP"].value < record.measures["AP"].value
+    header, *lines = (record.folder / "predictions.csv").read_text().splitlines()
+    assert header == "file,label,left,top,right,bottom,score" and lines
+
+    row = max(range(len(record.test)), key=lambda row: len(record.details.found[row]))
+    pixels = record.test.input[row].numpy().transpose(1, 2, 0).repeat(3, 0).repeat(3, 1)
+    Image.fromarray(np.pad(pixels, ((0, 0), (0, 12), (0, 0)))).save(tmp_path / "wide.png")
+    asked = model.load(record.folder)
+    found = asked(tmp_path / "wide.png", conf=0.02)
+    assert len(found.box) and found.box.min() >= 0
+    assert (found.box[:, 2] <= 108).all() and (found.box[:, 3] <= 96).all()
+    true = 3 * record.test.target[row][:, 1:].double().numpy()
+    assert detection.overlaps(found.box.astype(float), true).max() > 0.4
+    told = found.as_json()["boxes"][0]
+    assert told["label"] in record.test.classes and 0.02 <= told["score"] <= 1
+    assert len(asked(tmp_path / "wide.png", conf=0.99).box) == 0
+
+    fought = compare.compare(["yolo_tiny", "yolo"], wedges, budget="2ep", seeds=2, batch=16)
+    assert "AP" in fought.sentence and {row.system for row in fought.rows} == {"yolo_tiny", "yolo"}
+    assert "side_by_side" in (fought.folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_data_without_boxes_is_refused_and_data_with_boxes_is_shown(wedges, capsys):
+    with pytest.raises(UserError, match="boxes"):
+        train.train("yolo_tiny", "digits", budget="1ep")
+    assert main.run(["data", wedges, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    data = load.load(wedges)
+    assert sum(told["labels"].values()) == sum(map(len, data.target))

@@ -1,0 +1,157 @@
+"""Detectors: counted against what was published, each mechanism against a reference or a task that
+cannot be solved without it."""
+
+import numpy as np
+import pytest
+import torch
+from shapes import shapes
+from torchvision.ops import complete_box_iou_loss
+
+from souron import registry
+from souron.data.dataset import Rows
+from souron.evaluation import summary
+from souron.systems.detect import yolo
+from souron.systems.detect.yolo import YOLO
+from souron.tasks.detect import Spec, suppressed
+from souron.training.budget import Budget
+from souron.training.loop import Run
+from souron.training.trainer import Trainer
+
+TASK = registry.load_task("detect")
+
+
+def made(cases, size="tiny", seed=0):
+    torch.manual_seed(seed)
+    return YOLO(YOLO.SIZES[size], TASK.spec(cases))
+
+
+@pytest.mark.parametrize("size, count", [("n", 3_157_200), ("s", 11_166_560), ("m", 25_902_640)])
+def test_it_has_as_many_parameters_as_published(size, count):
+    spec = Spec(3, 640, tuple(map(str, range(80))))
+    model = summary.blueprint(YOLO, YOLO.SIZES[size], spec)
+    assert summary.parameters(model) == count
+    if size == "n":
+        assert round(summary.flops(model, spec) / 1e9, 1) == 8.7
+
+
+def test_it_learns_to_find_shapes_in_pictures_it_never_saw():
+    train, test = shapes(400, 48, 2, seed=0), shapes(100, 48, 2, seed=1)
+    model = made(train)
+    augment = TASK.augmentation(("shift", "mirror"))
+    fit = Trainer(
+        model, model.loader(train, augment), model.loader(test), Budget.parse("12ep"), 16, 0, TASK
+    )
+    while not fit.done:
+        fit.go(60)
+    fit.use_best()
+    scores = TASK.validate(model, model.loader(test))
+    assert scores["AP50"].shape == (100,)
+    assert scores["AP50"].mean() > 0.6, scores["AP50"].mean()
+
+
+@pytest.mark.parametrize("channels, side", [(1, 8), (3, 48), (3, 64), (1, 100)])
+def test_it_takes_pictures_of_any_side(channels, side):
+    model = YOLO(YOLO.SIZES["tiny"], Spec(channels, side, ("a", "b"))).eval()
+    box, score = model(torch.rand(2, channels, side, side))
+    assert box.shape[2] == 4 and score.shape == (2, box.shape[1], 2)
+    assert all(len(found) <= 100 for found in model.detect(torch.rand(2, channels, side, side)))
+
+
+def test_overlap_distance_and_aspect_are_those_of_torchvision():
+    corner = torch.rand(200, 2) * 50
+    box = torch.cat([corner, corner + 1 + torch.rand(200, 2) * 40], 1).requires_grad_()
+    true = torch.cat([corner, corner + 1 + torch.rand(200, 2) * 40], 1) + 5
+    own, theirs = 1 - yolo.ciou(box, true), complete_box_iou_loss(box, true)
+    assert torch.allclose(own, theirs, atol=1e-5)
+    gradients = [torch.autograd.grad(loss.sum(), box)[0] for loss in (own, theirs)]
+    assert torch.allclose(*gradients, atol=1e-4)
+
+
+def test_an_edge_is_the_mean_of_its_distribution_and_learns_both_bins_beside_the_truth():
+    network = made(shapes(4, 64)).network
+    place, stride = torch.tensor([[40.0, 40.0]]), torch.tensor([[8.0]])
+    bins = torch.full((1, 1, 4, 16), -30.0)
+    bins[0, 0, :, 2], bins[0, 0, :, 3] = 0.0, 0.0  # half in each: 2.5 strides
+    edge = bins.flatten(2)
+    assert network.boxes(edge, place, stride).tolist() == [[[20.0, 20.0, 60.0, 60.0]]]
+    far = torch.full((1, 4), 2.5)
+    least = yolo.distribution_focal(edge[0], far)
+    assert least.item() == pytest.approx(np.log(2), abs=1e-5)
+    other = yolo.distribution_focal(edge[0].roll(1, 1), far)
+    assert other.item() > 10
+    logits = torch.zeros(1, 64, requires_grad=True)
+    yolo.distribution_focal(logits, torch.full((1, 4), 2.25)).sum().backward()
+    pull = -logits.grad.view(4, 16)[0]
+    assert pull.argmax() == 2 and pull[3] > 0 and (pull[[0, 1, 4, 15]] < 0).all()
+
+
+def test_an_object_is_learnt_by_the_ten_places_inside_it_that_fit_best():
+    place, _stride = yolo.places([(8, 8), (4, 4), (2, 2)], torch.device("cpu"))
+    count = len(place)
+    truth = torch.tensor([[[1, 0, 0, 40, 40], [0, 32, 0, 64, 24], [0, 0, 0, 0, 0]]]).float()
+    there = torch.tensor([[True, True, False]])
+    box = truth[:, :1, 1:].expand(1, count, 4) + torch.linspace(0, 20, count)[None, :, None]
+    score = torch.full((1, count, 2), 0.5)
+    owner, sure = yolo.assign(score, box, place, truth, there)
+    first = (owner[0] == 0) & (sure[0] > 0)
+    assert first.sum() == 10
+    assert ((place[first] > 0) & (place[first] < 40)).all()
+    inside = ((place > 0) & (place < 40)).all(1)
+    assert inside.sum() > 10
+    overlap = yolo.ciou(box[0], truth[0, 0, 1:]).clamp(min=0) * inside
+    assert set(overlap.topk(10).indices.tolist()) == set(first.nonzero().flatten().tolist())
+    best = int(overlap.argmax())  # the best place is to be as sure as it overlaps, the others less
+    assert sure[0, best] == pytest.approx(float(overlap[best]))
+    assert (sure[0, first] <= sure[0, best]).all()
+    assert not (owner[0] == 2)[sure[0] > 0].any()
+    surer = score.clone()
+    surer[0, :, 1] = torch.where(first, 0.01, 0.9)  # what is surer of the label fits better
+    moved = yolo.assign(surer, box, place, truth, there)
+    assert set(((moved[0] == 0) & (moved[1] > 0)).nonzero()[:, 1].tolist()) != set(
+        first.nonzero().flatten().tolist()
+    )
+
+
+def test_of_boxes_of_one_label_that_overlap_the_surest_stays():
+    box = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [30, 30, 40, 40]])
+    score = torch.tensor([[0.9, 0.1], [0.8, 0.3], [0.2, 0.0]])
+    found = suppressed(box, score, 0.05, 0.7)
+    assert found[:, 5].tolist() == pytest.approx([0.9, 0.3, 0.2])
+    assert found[:, 0].tolist() == [0, 1, 0]  # label 1: the second box, not the first
+    assert len(suppressed(box, score, 0.05, 0.95)) == 5
+    assert len(suppressed(box, score, 0.95, 0.7)) == 0
+
+
+def test_the_average_of_the_weights_answers_and_follows_slowly():
+    cases = shapes(64, 64)
+    model = made(cases)
+    before = {name: tensor.clone() for name, tensor in model.average.state_dict().items()}
+    steps = list(model.fit(model.loader(cases), Run(30, 16)))
+    assert len(steps) == 30
+    slow, fast = model.average.state_dict(), model.network.state_dict()
+    name = "stage3.0.conv.weight"
+    assert not torch.equal(slow[name], before[name]) and not torch.equal(slow[name], fast[name])
+    statistic = "stage3.0.bn.running_mean"
+    assert not torch.equal(slow[statistic], before[statistic])
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        model.eval()
+        answered = model(image)[1]
+        for weight in model.network.parameters():
+            weight.zero_()
+        assert torch.equal(model(image)[1], answered)
+        for weight in model.average.parameters():
+            weight.zero_()
+        assert not torch.equal(model(image)[1], answered)
+
+
+def test_a_batch_without_objects_has_a_loss_that_unlearns():
+    cases = shapes(8, 64)
+    model = made(cases)
+    image = cases.input
+    empty = [torch.zeros(0, 5) for _case in range(len(cases))]
+    loss = model.loss(TASK.batch(Rows(image, empty), model.spec))
+    assert loss.isfinite() and loss > 0
+    loss.backward()
+    bias = model.network.labels[0][2].bias.grad
+    assert (bias > 0).all()
