@@ -45,6 +45,13 @@ def where(name: str) -> Path | None:
     return folder if name == entry.name and not published else None
 
 
+def names() -> list[str]:
+    """Of all of them, each with its size: ``timm_tiny``."""
+    folders = [(root() or Path(PACKAGE)) / name for name in registry.entries()]
+    there = [folder for folder in folders if (folder / "args.yaml").is_file()]
+    return [str(receipt(folder).get("system") or folder.name) for folder in there]
+
+
 def holds(folder: Path) -> bool:
     """Is it one of these runs?"""
     return folder.parent == root()
