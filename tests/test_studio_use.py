@@ -16,6 +16,7 @@ import gradio as gr
 import pytest
 
 from souron import model as models_api
+from souron.hub import zoo
 from souron.kinds import signature
 from souron.kinds.codecs.image import picture
 from souron.kinds.picture import Picture
@@ -280,7 +281,8 @@ def test_a_system_without_weights_here_says_how_to_get_them(studio):
         predict_form.find(studio.project, "resnet18")
     assert "souron fetch resnet18" in caught.value.fix
     with pytest.raises(UserError, match="no published weights"):
-        predict_form.find(studio.project, "cnn")
+        predict_form.find(studio.project, "cnn_tiny")
+    assert predict_form.find(studio.project, "cnn").folder == zoo.where("cnn")
 
 
 def test_one_click_gives_the_first_answer(studio, project):

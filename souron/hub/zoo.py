@@ -36,13 +36,21 @@ def where(name: str) -> Path | None:
         entry, size = registry.find(name)
     except UserError:
         return None
-    folder = (root() or Path()) / entry.name
-    if root() is None or not (folder / "args.yaml").is_file():
+    base = root()
+    if base is None or not (base / entry.name / "args.yaml").is_file():
         return None
+    folder = base / entry.name
     if str(receipt(folder).get("system")) == registry.full_name(entry, size):
         return folder
     published = size in entry.weights and weights.find(entry.weights[size]) is not None
     return folder if name == entry.name and not published else None
+
+
+def names() -> list[str]:
+    """Of all of them, each with its size: ``timm_tiny``."""
+    folders = [(root() or Path(PACKAGE)) / name for name in registry.entries()]
+    there = [folder for folder in folders if (folder / "args.yaml").is_file()]
+    return [str(receipt(folder).get("system") or folder.name) for folder in there]
 
 
 def holds(folder: Path) -> bool:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from souron import registry
 from souron.evaluation import sampling
 from souron.hub import zoo
 from souron.kinds import signature
@@ -30,7 +29,7 @@ def showing(project: str | Path = "runs", name: str = "ready") -> Iterator[Event
     begun = time.perf_counter()
     examples = [Picture.read(file) for file in zoo.examples()]
     record = ReadyRecord(files.new_folder(Path(project), name), zoo.examples())
-    found = [(name, folder) for name in registry.entries() if (folder := run_folder.ready(name))]
+    found = [(name, folder) for name in zoo.names() if (folder := run_folder.ready(name))]
     for number, (name, folder) in enumerate(found):
         yield Event("test", number / len(found), text=name)
         system = run_folder.load(folder)
