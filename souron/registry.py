@@ -65,6 +65,7 @@ class TaskEntry:
     default_data: str
     options: tuple[OptionEntry, ...]
     not_compared: tuple[str, ...]  # options that ``souron compare`` does not take
+    formats: tuple[str, ...]  # of files, that only this task names
     file: Path
 
 
@@ -107,6 +108,7 @@ def describe_task(file: Path) -> TaskEntry:
             default_data=_literal(values["default_data"]) if "default_data" in values else "digits",
             options=tuple(_options(classes.get("Options"))),
             not_compared=_literal(values["not_compared"]) if "not_compared" in values else (),
+            formats=_literal(values["formats"]) if "formats" in values else (),
             file=file,
         )
     except (ValueError, TypeError) as error:

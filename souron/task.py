@@ -53,6 +53,7 @@ class Task(ABC):
     watches: ClassVar[str] = ""  # the metric of validation looks: it picks the checkpoint of every
     # system alike; "" keeps the last weights
     default_data: ClassVar[str] = "digits"
+    target: ClassVar[str] = ""  # what a case's target is, where data offer several: "boxes", ...
     formats: ClassVar[tuple[str, ...]] = load.FORMATS  # data/formats/<name>.py, the first that
     # knows the file reads it
     not_compared: ClassVar[tuple[str, ...]] = ()  # options that a comparison does not take

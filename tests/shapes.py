@@ -44,6 +44,11 @@ def shapes(count=200, side=64, most=3, seed=0, channels=3) -> Dataset:
     return Dataset("shapes", image, ListColumn(boxes), LABELS, files, group, licence="CC0")
 
 
+def cases_for(task, digits, count):
+    """So many cases of what a task takes."""
+    return shapes(count, 32) if task == "detect" else digits.only(range(count))
+
+
 def overlap(first, second):
     """Intersection over the smaller area."""
     wide = min(first[2], second[2]) - max(first[0], second[0])

@@ -8,7 +8,7 @@ from dataclasses import fields
 
 import pytest
 import torch
-from shapes import shapes
+from shapes import cases_for
 
 from souron import registry
 from souron.evaluation.sampling import Noise
@@ -99,13 +99,8 @@ def test_it_knows_its_task(entry):
     assert registry.load_system(entry.name)[0].task == entry.task
 
 
-def cases_for(entry, digits, count):
-    """So many cases of what its task takes."""
-    return shapes(count, 32) if entry.task == "detect" else digits.only(range(count))
-
-
 def test_learning_lowers_the_loss(entry, digits):
-    cases = cases_for(entry, digits, 512)
+    cases = cases_for(entry.task, digits, 512)
     model, data = make(entry, cases)
     if entry.task == "generate" and len(model.optimizers()) > 1:
         # against each other neither loss need fall, but what is drawn comes nearer to the digits
@@ -127,14 +122,14 @@ def test_learning_lowers_the_loss(entry, digits):
 
 
 def test_stopping_leaves_it_ready_to_answer(entry, digits):
-    model, data = make(entry, cases_for(entry, digits, 256))
+    model, data = make(entry, cases_for(entry.task, digits, 256))
     for _progress in model.fit(data, Run(100, 32)):
         break
     assert model.full_batch or not model.training
 
 
 def test_two_fits_with_one_seed_are_equal_to_the_bit(entry, digits):
-    cases = cases_for(entry, digits, 256)
+    cases = cases_for(entry.task, digits, 256)
     (first, data), (second, same) = make(entry, cases), make(entry, cases)
     for model, feed in ((first, data), (second, same)):
         torch.manual_seed(5)
@@ -144,7 +139,7 @@ def test_two_fits_with_one_seed_are_equal_to_the_bit(entry, digits):
 
 
 def test_what_it_learns_survives_saving(entry, digits, tmp_path):
-    model, data = make(entry, cases_for(entry, digits, 256))
+    model, data = make(entry, cases_for(entry.task, digits, 256))
     learn(model, data, 3)
     args = {
         "system": registry.full_name(entry, "tiny"),
@@ -161,7 +156,7 @@ def test_what_it_learns_survives_saving(entry, digits, tmp_path):
 
 
 def test_it_measures_case_by_case(entry, digits):
-    model, data = make(entry, cases_for(entry, digits, 64))
+    model, data = make(entry, cases_for(entry.task, digits, 64))
     learn(model, data, 2)
     scores = model.validate(data)
     assert set(scores) <= {metric.name for metric in registry.load_task(entry.task).metrics}
@@ -169,7 +164,7 @@ def test_it_measures_case_by_case(entry, digits):
 
 
 def test_updates_move_only_the_network_they_name(entry, digits):
-    model, data = make(entry, cases_for(entry, digits, 64))
+    model, data = make(entry, cases_for(entry.task, digits, 64))
     if model.full_batch:
         pytest.skip("no gradient")
     model.train()

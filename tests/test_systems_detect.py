@@ -129,9 +129,9 @@ def test_the_average_of_the_weights_answers_and_follows_slowly():
     steps = list(model.fit(model.loader(cases), Run(30, 16)))
     assert len(steps) == 30
     slow, fast = model.average.state_dict(), model.network.state_dict()
-    name = "stage3.0.conv.weight"
+    name = "backbone.stage3.0.conv.weight"
     assert not torch.equal(slow[name], before[name]) and not torch.equal(slow[name], fast[name])
-    statistic = "stage3.0.bn.running_mean"
+    statistic = "backbone.stage3.0.bn.running_mean"
     assert not torch.equal(slow[statistic], before[statistic])
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():

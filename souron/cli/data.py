@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
+from souron import registry
 from souron.cli import arguments, console, options
 from souron.cli.app import command
 from souron.cli.console import print_json, screen, show
@@ -83,8 +84,11 @@ def data_(
         def told(done: int, total: int) -> None:
             status.update(f"{_('reading data')} {done / total:.0%}")
 
-        formats = ("vectors", "yolo_boxes", "coco", "voc", *load.FORMATS)
-        cases = load.load(data, imgsz, group, window, progress=told, formats=formats)
+        special = (name for task in registry.tasks().values() for name in task.formats)
+        formats = dict.fromkeys(
+            [*(name for name in special if name not in load.FORMATS), *load.FORMATS]
+        )
+        cases = load.load(data, imgsz, group, window, progress=told, formats=tuple(formats))
         held = deidentify.held(cases) if cases.pictures else {}
         place = Path(project or "runs") / "data" / (Path(called.folder(data)).stem or "data")
         page = report.data_page(cases, place) if cases.pictures else None

@@ -14,8 +14,10 @@ it without opening it, so that ``souron list --data`` does not wait for torch::
     downloads = "torchvision:MNIST"            or an archive: ("https://...", "md5:...")
     megabytes = 31             to fetch
     ships_with = "sklearn"     the Python package that contains it, where nothing is to be fetched
+    targets = ("boxes", "classes_of_pixels")   where it has several kinds of target, the usual first
 
-and has ``load(side: int | None = None) -> Dataset``; ``None`` is the pictures' own side.
+and has ``load(side: int | None = None) -> Dataset``; ``None`` is the pictures' own side. With
+``targets`` it is ``load(side, target)``, one of them.
 """
 
 import ast
@@ -59,6 +61,7 @@ class DataEntry:
     downloads: Any
     megabytes: int
     ships_with: str
+    targets: tuple[str, ...]
     file: Path
 
     @property
@@ -132,6 +135,7 @@ def describe(file: Path) -> DataEntry | None:
         downloads=value("downloads", None),
         megabytes=value("megabytes", 0),
         ships_with=value("ships_with", ""),
+        targets=value("targets", ()),
         file=file,
     )
 
@@ -162,24 +166,30 @@ def load(
     progress: Callable[[int, int], None] | None = None,
     large: Large = "decode",
     formats: Sequence[str] = FORMATS,
+    target: str = "",
 ) -> "Dataset":
     """A data set by name, or what lies at a path: the first of the ``formats`` that knows it
     reads it.
 
     A data set's name goes before a folder of that name: write ``./digits`` for the folder, or give
-    a ``Path``. ``side`` is in pixels; None leaves data sets at their own. The other arguments are
-    those of ``Reading``; pictures that memory has no room for are decoded once into a file, see
-    ``cache``. Raises UserError where the text names neither, where the data set was not fetched,
-    and where files are unusable.
+    a ``Path``. ``side`` is in pixels; None leaves data sets at their own. ``target`` is the kind of
+    target, where there are several (``Task.target``). The other arguments are those of ``Reading``;
+    pictures that memory has no room for are decoded once into a file, see ``cache``. Raises
+    UserError where the text names neither, where the data set was not fetched, and where files are
+    unusable.
     """
     if isinstance(name_or_path, str) and name_or_path in names():
         module = importlib.import_module(f"souron.data.sets.{name_or_path}")
+        targets = names()[name_or_path].targets
+        if targets:
+            return module.load(side, target if target in targets else targets[0])
         return module.load(side)
     path = Path(name_or_path).expanduser()
+    reading = Reading(side, group, window, fewest_classes, progress, large, target)
     for name in formats if path.exists() else ():
         module = importlib.import_module(f"souron.data.formats.{name}")
         if module.describes(path):
-            return module.load(path, Reading(side, group, window, fewest_classes, progress, large))
+            return module.load(path, reading)
     raise _no_data(str(name_or_path), path)
 
 

@@ -24,3 +24,4 @@ class Reading:
     fewest_classes: int = 2
     progress: Callable[[int, int], None] | None = None  # hears of files done and files in all
     large: Large = "refuse"
+    target: str = ""  # of what may be read from a file that holds several: see ``Task.target``

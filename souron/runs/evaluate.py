@@ -94,8 +94,9 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
 def _cases(args: dict[str, Any], data: str, system: Any, task: Task) -> Dataset:
     side = getattr(system.spec, "side", args["side"])
     found = load.load(
-        data, side, args.get("group"), args.get("window"), task.fewest_classes, formats=task.formats
-    )
+        data, side, args.get("group"), args.get("window"), task.fewest_classes,
+        formats=task.formats, target=task.target,
+    )  # fmt: skip
     return prepare.coloured(found, getattr(system.spec, "channels", 0))
 
 

@@ -14,6 +14,7 @@ from souron.data.dataset import Dataset
 from souron.data.reading import Large
 from souron.data.splits import Parts, Plan
 from souron.hub import zoo
+from souron.hub.backbones import Backbone
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
 from souron.task import Task
@@ -54,7 +55,7 @@ def dataset_for(
     side = args["side"] or (PUBLISHED_SIDE if published else None)
     data = load.load(
         args["data"], side, args.get("group"), args.get("window"), task.fewest_classes, progress,
-        large if task.held_out else "refuse", task.formats,
+        large if task.held_out else "refuse", task.formats, task.target,
     )  # fmt: skip
     task.check(data, task_options(args, task))
     return coloured(data, 3) if published else data
@@ -125,6 +126,9 @@ def build(args: dict[str, Any], train: Dataset) -> Any:
     pretrained = args["pretrained"]
     if pretrained == "False":
         model = kind(config, spec)
+        for part in model.modules():
+            if isinstance(part, Backbone):
+                part.load_published()
     elif pretrained == "True":
         model = _from_published(args["system"], kind, config, spec)
     else:

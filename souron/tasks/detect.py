@@ -131,6 +131,7 @@ class Detection(Task):
     )
     watches = "AP"
     default_data = "scenes"
+    target = "boxes"
     formats = ("yolo_boxes", "coco", "voc")
     augments = True
 

@@ -1,4 +1,4 @@
-"""Things to find, cut out and laid on photographs, with exact boxes; else souron draws them.
+"""Things cut out and laid on photographs, with exact boxes and masks, or drawn by souron.
 
 Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
 
@@ -12,13 +12,17 @@ cut-outs are dealt into blocks, and a scene takes its things from one block, whi
 scenes made of the same cut-outs are not independent, so that intervals count blocks.
 """
 
+import torch
+from torch import Tensor
+
 from souron.data.composing import many, stock
 from souron.data.composing.cutouts import CATEGORIES
 from souron.data.dataset import Dataset, ListColumn
 from souron.utils.messages import _
 
-ja = "写真の上に切り抜きを置いた場面と正確な枠。物体検出のためのデータ"
+ja = "写真の上に切り抜きを置いた場面と、正確な枠とマスク。物体検出と領域分割のためのデータ"
 task = "detect"
+targets = ("boxes", "classes_of_pixels")
 licence = "GPL-2.0, CC-BY-SA-4.0"
 source = "https://tuxpaint.org/stamps/"
 cases = 5_200
@@ -30,15 +34,15 @@ COUNTS = {"train": 4_000, "val": 600, "test": 600}
 DRAWN_LICENCE = "Apache-2.0"
 
 
-def load(side: int | None = None) -> Dataset:
+def load(side: int | None = None, target: str = "boxes") -> Dataset:
     made_of = stock.stocked(CATEGORIES)
     drawn = made_of.name == "drawn"
     made = many.scenes(many.Recipe(side or SIDE, SEED, COUNTS, CATEGORIES), made_of)
     return Dataset(
         name="scenes (drawn)" if drawn else "scenes",
         input=made.pictures,
-        target=ListColumn(made.things),
-        classes=CATEGORIES,
+        target=ListColumn(made.things) if target == "boxes" else _classes_of_pixels(made),
+        classes=CATEGORIES if target == "boxes" else ("background", *CATEGORIES),
         file=[f"{part}/{number:05d}" for part, count in COUNTS.items() for number in range(count)],
         group=[
             f"{part} block {block}" for part, block in zip(made.parts, made.blocks, strict=True)
@@ -51,3 +55,12 @@ def load(side: int | None = None) -> Dataset:
         grouped=_("blocks of cut-outs"),
         columns={"ground": made.grounds},
     )
+
+
+def _classes_of_pixels(made: many.Made) -> Tensor:
+    """(N, side, side) uint8: 0 for the background, else one more than the category's number."""
+    areas = torch.empty_like(made.ids)
+    for area, ids, things in zip(areas, made.ids, made.things, strict=True):
+        label = torch.cat([torch.zeros(1), things[:, 0] + 1]).byte()
+        area.copy_(label[ids.long()])
+    return areas

@@ -67,6 +67,7 @@ class Block(nn.Module):
     ):
         super().__init__()
         wide = inward * wider
+        self.halves = stride > 1
         self.residual = stride == 1 and inward == outward
         self.skipped = skipped
         if wider > 1:
@@ -125,6 +126,16 @@ class EfficientNetLite(Classifier):
                 blocks = math.ceil(blocks * self.config.depth)
             for j in range(blocks):
                 yield kernel, stride if j == 0 else 1, wider, eights(maps * self.config.width)
+
+    def stages(self) -> list[nn.Sequential]:
+        """Its layers up to maps of 1/2, 1/4, ..., 1/32 of the side, see ``hub.backbones``."""
+        stages = [nn.Sequential(self.conv_stem, self.bn0, nn.ReLU6())]
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            if block.halves:
+                stages.append(nn.Sequential())
+            stages[-1].append(block)
+        return stages
 
     def forward(self, image: Tensor) -> Tensor:
         x = F.relu6(self.bn0(self.conv_stem(image)))  # (B, 32, H / 2, W / 2)

@@ -121,6 +121,14 @@ class ResNet(Classifier):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    def stages(self) -> list[nn.Sequential]:
+        """Its layers up to maps of 1/2, 1/4, ..., 1/32 of the side, see ``hub.backbones``."""
+        stages = [nn.Sequential(self.conv1, self.bn1, nn.ReLU())]
+        stages += [nn.Sequential(self.get_submodule(f"layer{n + 1}"))
+                   for n in range(len(self.config.depths))]  # fmt: skip
+        stages[1].insert(0, nn.MaxPool2d(3, 2, 1))
+        return stages
+
     def forward(self, image: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(image)))  # (B, width, H/2, W/2), or H, W if small
         if not self.small_picture:

@@ -31,6 +31,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.averaging import follower, named
+from souron.blocks.csp import SPPF, C2f, Convolution, CSPBackbone
+from souron.hub.backbones import Backbone
 from souron.tasks.detect import Batch, Detector, Spec
 
 STRIDES = (8, 16, 32)  # pixels a place
@@ -49,61 +51,7 @@ class Config:
     most: int = 1024  # maps before ``width``
     rate: float = 1e-3
     average: float = 0.999  # how much of the averaged weights an update keeps
-
-
-class Convolution(nn.Module):
-    """Convolution, batch normalisation, x sigmoid(x)."""
-
-    def __init__(self, inward: int, outward: int, kernel: int = 1, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False)
-        self.bn = nn.BatchNorm2d(outward, eps=1e-3, momentum=0.03)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.silu(self.bn(self.conv(x)))
-
-
-class Bottleneck(nn.Module):
-    def __init__(self, maps: int, residual: bool) -> None:
-        super().__init__()
-        self.first, self.second = Convolution(maps, maps, 3), Convolution(maps, maps, 3)
-        self.residual = residual
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.second(self.first(x))
-        return x + y if self.residual else y
-
-
-class C2f(nn.Module):
-    """Half of the maps go straight on, the others through one block after the other; what each of
-    them gives is kept, and all are mixed at the end."""
-
-    def __init__(self, inward: int, outward: int, blocks: int, residual: bool = False) -> None:
-        super().__init__()
-        half = outward // 2
-        self.first = Convolution(inward, 2 * half)
-        self.blocks = nn.ModuleList(Bottleneck(half, residual) for _block in range(blocks))
-        self.last = Convolution((2 + blocks) * half, outward)
-
-    def forward(self, x: Tensor) -> Tensor:
-        parts = list(self.first(x).chunk(2, 1))
-        for block in self.blocks:
-            parts.append(block(parts[-1]))
-        return self.last(torch.cat(parts, 1))
-
-
-class SPPF(nn.Module):
-    """The largest value within 5, 9 and 13 places beside each place's own."""
-
-    def __init__(self, maps: int) -> None:
-        super().__init__()
-        self.first, self.last = Convolution(maps, maps // 2), Convolution(2 * maps, maps)
-
-    def forward(self, x: Tensor) -> Tensor:
-        parts = [self.first(x)]
-        for _wider in range(3):
-            parts.append(F.max_pool2d(parts[-1], 5, 1, 2))
-        return self.last(torch.cat(parts, 1))
+    backbone: str = ""  # a classifier whose published layers stand in place of its own
 
 
 class Branch(nn.Sequential):
@@ -126,14 +74,14 @@ class Network(nn.Module):
             for maps in (64, 128, 256, 512, 1024)
         )
         short, long = (max(1, round(blocks * config.depth)) for blocks in (3, 6))
-        self.stem = nn.Sequential(
-            Convolution(spec.channels, c1, 3, 2),
-            Convolution(c1, c2, 3, 2),
-            C2f(c2, c2, short, True),
-        )
-        self.stage3 = nn.Sequential(Convolution(c2, c3, 3, 2), C2f(c3, c3, long, True))
-        self.stage4 = nn.Sequential(Convolution(c3, c4, 3, 2), C2f(c4, c4, long, True))
-        self.stage5 = nn.Sequential(Convolution(c4, c5, 3, 2), C2f(c5, c5, short, True), SPPF(c5))
+        self.backbone: nn.Module
+        if config.backbone:
+            self.backbone = backbone = Backbone(config.backbone, spec.channels)
+            c3, c4, _c5 = backbone.maps
+            self.spatial = nn.Sequential(Convolution(backbone.maps[2], c5), SPPF(c5))
+        else:
+            self.backbone = CSPBackbone(spec.channels, (c1, c2, c3, c4, c5), short, long)
+            self.spatial = nn.Sequential(SPPF(c5))
         self.down4, self.down3 = C2f(c5 + c4, c4, short), C2f(c4 + c3, c3, short)
         self.half3, self.half4 = Convolution(c3, c3, 3, 2), Convolution(c4, c4, 3, 2)
         self.up4, self.up5 = C2f(c3 + c4, c4, short), C2f(c4 + c5, c5, short)
@@ -145,9 +93,8 @@ class Network(nn.Module):
         self.bins = nn.Parameter(torch.arange(float(BINS)), requires_grad=False)  # strides
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
-        fine = self.stage3(self.stem(image))
-        middle = self.stage4(fine)
-        coarse = self.stage5(middle)
+        fine, middle, coarse = self.backbone(image)
+        coarse = self.spatial(coarse)
         down = self.down4(torch.cat([F.interpolate(coarse, middle.shape[2:]), middle], 1))
         fine = self.down3(torch.cat([F.interpolate(down, fine.shape[2:]), fine], 1))
         middle = self.up4(torch.cat([self.half3(fine), down], 1))

@@ -1,0 +1,86 @@
+"""Layers of YOLOv8, which its relatives share: convolutions that pass half of their maps on.
+
+Wang, Liao, Yeh, Wu, Chen, Hsieh: CSPNet: A New Backbone that can Enhance Learning Capability of CNN
+(2019). https://arxiv.org/abs/1911.11929
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Convolution(nn.Module):
+    """Convolution, batch normalisation, x sigmoid(x)."""
+
+    def __init__(self, inward: int, outward: int, kernel: int = 1, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False)
+        self.bn = nn.BatchNorm2d(outward, eps=1e-3, momentum=0.03)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(self.bn(self.conv(x)))
+
+
+class Bottleneck(nn.Module):
+    def __init__(self, maps: int, residual: bool) -> None:
+        super().__init__()
+        self.first, self.second = Convolution(maps, maps, 3), Convolution(maps, maps, 3)
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.second(self.first(x))
+        return x + y if self.residual else y
+
+
+class C2f(nn.Module):
+    """Half of the maps go straight on, the others through one block after the other; what each of
+    them gives is kept, and all are mixed at the end."""
+
+    def __init__(self, inward: int, outward: int, blocks: int, residual: bool = False) -> None:
+        super().__init__()
+        half = outward // 2
+        self.first = Convolution(inward, 2 * half)
+        self.blocks = nn.ModuleList(Bottleneck(half, residual) for _block in range(blocks))
+        self.last = Convolution((2 + blocks) * half, outward)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = list(self.first(x).chunk(2, 1))
+        for block in self.blocks:
+            parts.append(block(parts[-1]))
+        return self.last(torch.cat(parts, 1))
+
+
+class SPPF(nn.Module):
+    """The largest value within 5, 9 and 13 places beside each place's own."""
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.first, self.last = Convolution(maps, maps // 2), Convolution(2 * maps, maps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [self.first(x)]
+        for _wider in range(3):
+            parts.append(F.max_pool2d(parts[-1], 5, 1, 2))
+        return self.last(torch.cat(parts, 1))
+
+
+class CSPBackbone(nn.Module):
+    """Pictures (B, C, H, W) -> maps at 1/8, 1/16 and 1/32 of the side."""
+
+    def __init__(self, channels: int, maps: Sequence[int], short: int, long: int) -> None:
+        super().__init__()
+        c1, c2, c3, c4, c5 = maps
+        self.stem = nn.Sequential(
+            Convolution(channels, c1, 3, 2), Convolution(c1, c2, 3, 2), C2f(c2, c2, short, True)
+        )
+        self.stage3 = nn.Sequential(Convolution(c2, c3, 3, 2), C2f(c3, c3, long, True))
+        self.stage4 = nn.Sequential(Convolution(c3, c4, 3, 2), C2f(c4, c4, long, True))
+        self.stage5 = nn.Sequential(Convolution(c4, c5, 3, 2), C2f(c5, c5, short, True))
+        self.maps = [c3, c4, c5]
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        fine = self.stage3(self.stem(image))
+        middle = self.stage4(fine)
+        return [fine, middle, self.stage5(middle)]

@@ -1,0 +1,88 @@
+"""A published classifier without its last layers, as the backbone of a detector or a segmenter.
+
+    backbone=efficientnet_lite    its ImageNet weights come with souron
+    backbone=resnet50             after souron fetch resnet50
+
+A classifier that has ``stages()``, its layers split where the maps get smaller, can be a backbone.
+Its first stages, which find edges and textures, stay as they are published; the others learn on.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from souron import registry
+from souron.hub import weights
+from souron.training import checkpoint
+from souron.utils.messages import UserError, _
+
+SIDE = 224  # pixels, of ImageNet's networks
+FROZEN = 3  # stages that stay as they are published, to an eighth of the side
+
+
+class Backbone(nn.Module):
+    """Pictures (B, C, H, W) in 0..1 -> maps at 1/8, 1/16, 1/32 of the side, each (B, maps, h, w).
+
+    It begins with random weights; ``load_published`` fills it. Raises UserError where ``name`` is
+    no classifier with stages.
+    """
+
+    def __init__(self, name: str, channels: int) -> None:
+        super().__init__()
+        self.name, self.colours = name, channels == 3
+        model, (mean, std) = _classifier(name)
+        self.stages = nn.ModuleList(model.stages())
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
+        self.stages[:FROZEN].requires_grad_(False)
+        with torch.no_grad():
+            maps = self.eval()(torch.zeros(1, channels, 64, 64))
+        self.maps = [each.shape[1] for each in maps]
+        self.train()
+
+    def train(self, mode: bool = True) -> "Backbone":
+        super().train(mode)
+        self.stages[:FROZEN].eval()
+        return self
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        x = image if self.colours else image.expand(-1, 3, -1, -1)
+        x, found = (x - self.mean) / self.std, []
+        for place, stage in enumerate(self.stages):
+            x = stage(x)
+            if place + 1 >= FROZEN:
+                found.append(x)
+        return found
+
+    def load_published(self) -> None:
+        """Fill it with the published weights. Raises UserError where they are not here."""
+        model, _normalisation = _classifier(self.name)
+        entry, size = registry.find(self.name)
+        new = registry.load_task(model.task).head(model)
+        published = weights.weights(self.name, model.published(size, model.config))
+        checkpoint.fill(model, published, Path(entry.name), but=new)
+        for stage, filled in zip(self.stages, model.stages(), strict=True):
+            stage.load_state_dict(filled.state_dict())
+
+
+def _classifier(name: str):
+    """A classifier with random weights, and the mean and deviation that it wants."""
+    _entry, size = registry.find(name)
+    kind, config = registry.load_system(name)
+    if not hasattr(kind, "stages") or not kind.published(size, config):
+        able = [
+            registry.full_name(each, of_size)
+            for each in registry.entries().values()
+            for of_size in each.weights
+            if hasattr(registry.load_system(each.name)[0], "stages")
+        ]
+        raise UserError(
+            "option",
+            _("{name} is no backbone").format(name=name),
+            expected=", ".join(able),
+            fix="backbone=efficientnet_lite",
+        )
+    mean, std = weights.normalisation(kind.published(size, config))
+    spec = registry.load_task(kind.task).Spec(3, SIDE, ("",), mean, std)
+    return kind(config, spec), (mean, std)
