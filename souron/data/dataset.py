@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from souron.data.column import LazyColumn
+from souron.utils.messages import UserError, _
 
 MOST_VALUES = 2_500_000  # of pictures that a network sees at once: 16 of 224 x 224 in colour
 
@@ -175,6 +176,19 @@ class Dataset:
         stored = self.stored
         chosen = stored.index_select(0, rows)
         return chosen if stored is self.input else chosen.expand(-1, *self.input.shape[1:])
+
+
+def check_classes(data: Dataset) -> None:
+    """Raises UserError where a case has something else than one class: boxes, masks, points."""
+    one_each = isinstance(data.target, Tensor) and data.target.ndim == 1
+    if data.target is not None and not one_each:
+        raise UserError(
+            "no classes",
+            _("the cases of {data} do not have one class each").format(data=data.name),
+            expected=_("a sub-folder for each class, or a CSV with a column of classes"),
+            fix="data=digits",
+            exit=3,
+        )
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from souron.data.dataset import Dataset, Rows
+from souron.data.dataset import Dataset, Rows, check_classes
 from souron.data.splits import Split
 from souron.evaluation.answers import Setup, Step
 from souron.training.loop import Run
@@ -57,6 +57,7 @@ class Unsupervised:
     held_out = False
 
     def check(self, data: Dataset, options: Any) -> None:
+        check_classes(data)
         if len(data) < FEWEST:
             raise UserError(
                 "few cases",

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from souron.data import transforms
-from souron.data.dataset import Dataset, Loader, Rows
+from souron.data.dataset import Dataset, Loader, Rows, check_classes
 from souron.evaluation import classification, corruptions, summary
 from souron.evaluation.answers import stacked
 from souron.evaluation.classification import ClassificationResult
@@ -173,6 +173,7 @@ class Classification(Task):
     augments = True
 
     def check(self, data: Dataset, options: Options) -> None:
+        check_classes(data)
         classification.positive(options.positive, data.classes)
 
     def strata(self, data: Dataset) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from souron.data.column import Sketch
-from souron.data.dataset import Dataset, Loader, Rows
+from souron.data.dataset import Dataset, Loader, Rows, check_classes
 from souron.data.splits import Parts, Split
 from souron.evaluation import generation, summary
 from souron.evaluation.answers import stacked
@@ -122,6 +122,7 @@ class Generation(Task):
     needs_training_data = True
 
     def check(self, data: Dataset, options: Options) -> None:
+        check_classes(data)
         if len(data) < FEWEST_DRAWN_FROM:
             raise UserError(
                 "few pictures",
