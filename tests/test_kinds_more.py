@@ -20,7 +20,7 @@ from scipy.io import wavfile
 from souron.kinds import files, gallery, mesh, video
 from souron.kinds.boxes import Boxes
 from souron.kinds.chat import Chat, Turn
-from souron.kinds.codecs import limits
+from souron.kinds.codecs import limits, moving
 from souron.kinds.gallery import Gallery
 from souron.kinds.kind import Kind
 from souron.kinds.labels import Labels
@@ -357,8 +357,8 @@ def test_a_still_picture_is_a_video_of_one_frame(tmp_path):
 def test_a_video_is_bounded_before_it_is_in_memory(tmp_path, monkeypatch):
     film(20).save(tmp_path / "a.gif")
     decoded = []
-    colour = video._colour
-    monkeypatch.setattr(video, "_colour", lambda frame: decoded.append(1) or colour(frame))
+    colour = moving._colour
+    monkeypatch.setattr(moving, "_colour", lambda frame: decoded.append(1) or colour(frame))
     monkeypatch.setattr(video, "MOST_FRAMES", 5)
     with pytest.raises(UserError) as trouble:
         Video.read(tmp_path / "a.gif")
@@ -384,7 +384,7 @@ MP4 = b"\0\0\0\x18ftypmp42" + bytes(50)
 
 @pytest.mark.parametrize("begins", [MP4, b"\x1aE\xdf\xa3" + bytes(50), b"RIFF\0\0\0\0AVI LIST"])
 def test_without_a_decoder_a_video_says_what_is_missing(begins, tmp_path, monkeypatch):
-    monkeypatch.setattr(video, "decodes", lambda: False)
+    monkeypatch.setattr(moving, "decodes", lambda: False)
     (tmp_path / "a.mp4").write_bytes(begins)
     with pytest.raises(UserError) as trouble:
         Video.read(tmp_path / "a.mp4")
@@ -397,7 +397,9 @@ class Stream:
 
     width, height, average_rate = 16, 12, 25
 
-    def __init__(self, *given):
+    time = None
+
+    def __init__(self, *given, format=None):
         self.streams = types.SimpleNamespace(video=[self])
 
     def __enter__(self):
@@ -419,7 +421,7 @@ def test_with_a_decoder_the_same_limits_hold(tmp_path, monkeypatch):
     """``av`` itself is no dependency: a stand-in with its few names."""
     stand_in = types.SimpleNamespace(open=Stream, FFmpegError=RuntimeError)
     monkeypatch.setitem(sys.modules, "av", stand_in)
-    monkeypatch.setattr(video, "decodes", lambda: True)
+    monkeypatch.setattr(moving, "decodes", lambda: True)
     monkeypatch.setattr(video, "MOST_FRAMES", 7)
     (tmp_path / "a.mp4").write_bytes(MP4)
     with pytest.raises(UserError) as trouble:

@@ -350,6 +350,7 @@ def words(event: Any) -> str:
         "test": _("testing"),
         "draw": _("drawing"),
         "report": _("writing the report"),
+        "watch": _("watching"),
         "done": _("done"),
     }
     phase = phases.get(event.phase, event.phase)
@@ -400,7 +401,7 @@ def follow(events: Iterable[Any]) -> Iterator[Any]:
     while True:
         record = None
         try:
-            with warning_lines(), _watcher() as watch:
+            with warning_lines(), watcher() as watch:
                 for event in events:
                     if screen.journal is not None:
                         screen.journal.tell(event)
@@ -453,7 +454,7 @@ def _tell_what_is_kept(folder: Path | None, command: str = "") -> None:
 
 
 @contextmanager
-def _watcher() -> Iterator[Callable[[Any], None]]:
+def watcher() -> Iterator[Callable[[Any], None]]:
     """What draws one event: a bar on a terminal, a line now and then elsewhere, else nothing."""
     console = screen.err
 

@@ -13,7 +13,7 @@ import typer.main
 from typer import Argument, Option
 
 from souron import registry
-from souron.cli import arguments, console
+from souron.cli import arguments, console, watch
 from souron.cli import options as cli_options
 from souron.cli.app import command
 from souron.cli.console import follow, note, print_json, screen, show
@@ -69,6 +69,8 @@ def val(
     "souron predict runs/classify/resnet-photos cat.jpg\n"
     'souron predict runs/classify/resnet-photos holidays/ "more/*.png" --csv > labels.csv\n'
     "souron predict resnet50 cat.jpg pretrained=true\n"
+    "souron predict runs/detect/yolo-scenes street.mp4 classes=vehicle\n"
+    "souron predict runs/detect/yolo-scenes source=0     (a camera, until Ctrl-C)\n"
     "souron predict resnet shoe.png           (as it comes ready trained)\n"
     "souron predict runs/classify/resnet-photos -- -odd-name-.jpg",
 )
@@ -94,6 +96,16 @@ def predict(
         int, Option(min=1, metavar="N", help=N_("labels for each file (default 5)"))
     ] = 5,
     csv: Annotated[bool, Option("--csv", help=N_("print file,rank,label,probability"))] = False,
+    source: Annotated[
+        str | None, Option(metavar="VIDEO|0", help=N_("a video, or a camera's number from 0"))
+    ] = None,
+    live: Annotated[
+        bool, Option("--live", help=N_("play a video at its own speed; count frames it misses"))
+    ] = False,
+    mm: Annotated[
+        float | None,
+        Option(min=1e-6, metavar="MM", help=N_("of a video: millimetres a pixel, for motion")),
+    ] = None,
     out: Annotated[
         str | None,
         Option(
@@ -106,7 +118,7 @@ def predict(
     name = model or system
     wanted = [system, *(files or [])] if model else files or []
     wanted, chosen = chosen_options(name, wanted, fields or [], context)
-    if not wanted:
+    if not wanted and source is None:
         raise arguments.missing("FILES", f"souron predict {name} cat.jpg")
     hardware.calm_allocator()
     hardware.share_cores()
@@ -115,6 +127,11 @@ def predict(
 
         with console.warning_lines():
             loaded = models_api.load(name, pretrained)
+    video = watch.video_of(loaded, wanted, source)
+    if video is not None:
+        watch.watch(loaded, video, Path(out) if out else place_of_answers(name), live, mm, chosen)
+        return
+    with screen.err.status(_("loading {name}").format(name=name)):
         answers = models_api.predict(loaded, wanted, **chosen)
     tell = tell_json if screen.json else tell_csv() if csv else tell_people
     place = Path(out) if out else None

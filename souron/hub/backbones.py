@@ -28,6 +28,9 @@ class Backbone(nn.Module):
     no classifier with stages.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, name: str, channels: int) -> None:
         super().__init__()
         self.name, self.colours = name, channels == 3

@@ -48,6 +48,12 @@ class Canvas:
         ends = [(x * self.scale, y * self.scale) for x, y in (start, end)]
         self.draw.line(ends, fill=colour, width=self.line)
 
+    def path(self, places: Sequence[Sequence[float]], colour: tuple[int, int, int]) -> None:
+        """A line through places (x, y) in the picture's own pixels."""
+        if len(places) > 1:
+            ends = [(x * self.scale, y * self.scale) for x, y in places]
+            self.draw.line(ends, fill=colour, width=self.line)
+
     def dot(self, place: Sequence[float], name: str, colour: tuple[int, int, int]) -> None:
         x, y = (edge * self.scale for edge in place)
         reach = 2 * self.line

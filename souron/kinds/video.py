@@ -1,36 +1,25 @@
-"""Videos: frames and how many a second there are.
+"""Videos: frames and how many a second there are, held in memory. See ``codecs.moving`` for those
+that are looked at frame by frame."""
 
-Moving WebP, GIF and PNG are read and written by Pillow. Other files (MP4, WebM) are read where the
-package ``av`` is installed.
-"""
-
-import importlib.util
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
 
 from souron.kinds import files
-from souron.kinds.codecs import image, limits
+from souron.kinds.codecs import limits, moving
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
-from souron.utils.messages import UserError, _
+from souron.utils.messages import _
 
 MOST_FRAMES = 5000
 MOST_PIXELS = 150_000_000  # of all frames
-FORMATS = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
-BY_AV = (".mp4", ".webm", ".mov", ".mkv", ".avi")
 USUAL = 10.0  # frames a second where a file does not say; browsers do the same
-
-
-class Frame(NamedTuple):
-    pixels: np.ndarray  # (H, W, 3) uint8
-    seconds: float  # that it stays; 0 where the file does not say
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +28,7 @@ class Video(Kind):
 
     widget = "video"
     suffix = ".webp"
-    formats = (*FORMATS, *BY_AV, *limits.DICOM)
+    formats = (*moving.FORMATS, *moving.BY_AV, *limits.DICOM)
     kept = True
 
     frames: Any  # (T, H, W, 3) uint8
@@ -62,8 +51,7 @@ class Video(Kind):
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
         """``how``: a ``window`` for DICOM. Raises UserError, also "no decoder"."""
-        coming = _by_av(path) if _needs_av(path) else _by_pillow(path, **how)
-        frames = list(_within_limits(path, coming))
+        frames = list(_within_limits(path, moving.frames(path, **how)))
         if not frames:
             raise limits.trouble(path, "unreadable", _("there is no frame in it"))
         known = [frame.seconds for frame in frames if frame.seconds > 0]
@@ -79,7 +67,7 @@ class Video(Kind):
         return Picture(Image.fromarray(self.frames[number]), self.file)
 
     def save(self, path: Path) -> None:
-        kind = FORMATS[files.ending(path, FORMATS)]
+        kind = moving.FORMATS[files.ending(path, moving.FORMATS)]
         first, *rest = (Image.fromarray(frame) for frame in self.frames)
         stream = io.BytesIO()
         first.save(stream, kind, save_all=True, append_images=rest, loop=0, quality=85,
@@ -106,19 +94,7 @@ class Video(Kind):
         return f"<img src='{plotting.uri(stream.getvalue())}' alt='{escape(str(self))}'>"
 
 
-def _needs_av(path: Path) -> bool:
-    """By its first bytes: MP4 or MOV, WebM or MKV, AVI."""
-    limits.check_file(path, otherwise="unreadable")
-    try:
-        with path.open("rb") as stream:
-            begins = stream.read(12)
-    except OSError as error:
-        raise limits.trouble(path, "unreadable", error.strerror or str(error)) from error
-    avi = begins[:4] == b"RIFF" and begins[8:] == b"AVI "
-    return avi or begins[4:8] == b"ftyp" or begins.startswith(b"\x1aE\xdf\xa3")
-
-
-def _within_limits(path: Path, frames: Iterator[Frame]) -> Iterator[Frame]:
+def _within_limits(path: Path, frames: Iterator[moving.Frame]) -> Iterator[moving.Frame]:
     pixels, first = 0, None
     for count, frame in enumerate(frames, 1):
         pixels += frame.pixels.shape[0] * frame.pixels.shape[1]
@@ -134,62 +110,5 @@ def _within_limits(path: Path, frames: Iterator[Frame]) -> Iterator[Frame]:
         if first is None:
             first = frame.pixels.shape
         if frame.pixels.shape != first:
-            raise _uneven(path)
+            raise moving.uneven(path)
         yield frame
-
-
-def _uneven(path: Path) -> UserError:
-    return limits.trouble(path, "unreadable", _("its frames differ in size"))
-
-
-def _by_pillow(path: Path, window: str | None = None) -> Iterator[Frame]:
-    with image.opened(path) as file:
-        if not isinstance(file, Image.Image):
-            for number in range(file.look().frames):
-                yield Frame(_colour(file.frame(number, window)), 0.0)
-            return
-        first = file.size
-        for number in range(MOST_FRAMES + 1):
-            try:
-                file.seek(number)  # without counting them first: a small file may hold millions
-            except EOFError:
-                return
-            if file.size != first:  # before it is decoded: only the first was checked
-                raise _uneven(path)
-            pixels = _colour(image.plain(file))
-            yield Frame(pixels, float(file.info.get("duration", 0)) / 1000)
-
-
-def _colour(frame: Image.Image) -> np.ndarray:
-    return np.asarray(image.rounded(frame).convert("RGB"))
-
-
-def decodes() -> bool:
-    """Whether MP4 and WebM can be read here."""
-    return importlib.util.find_spec("av") is not None
-
-
-def _by_av(path: Path) -> Iterator[Frame]:
-    if not decodes():
-        raise UserError(
-            "no decoder",
-            _("{path}: nothing here reads such videos").format(path=limits.readable(path)),
-            expected=", ".join(FORMATS),
-            fix="pip install av",
-            exit=4,
-        )
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            limits.check_pixels(path, stream.width, stream.height)
-            each = float(1 / stream.average_rate) if stream.average_rate else 0.0
-            for frame in container.decode(stream):
-                yield Frame(frame.to_ndarray(format="rgb24"), each)
-    except UserError:
-        raise
-    except (av.FFmpegError, *image.DAMAGE) as error:
-        raise limits.trouble(
-            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
-        ) from error

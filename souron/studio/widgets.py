@@ -24,7 +24,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from souron.kinds import files, video
+from souron.kinds import files
 from souron.kinds.chat import Chat
 from souron.kinds.gallery import Gallery
 from souron.kinds.kind import Kind
@@ -109,15 +109,6 @@ def _given_pictures(kind: type[Kind], label: str) -> Any:
                       object_fit="contain", sources=["upload", "clipboard"])  # fmt: skip
 
 
-def _given_video(kind: type[Kind], label: str) -> Any:
-    """With the camera where what it records can be read."""
-    import gradio as gr
-
-    if video.decodes():
-        return gr.Video(label=label, sources=["upload", "webcam"])
-    return _file(label, [end for end in kind.formats if end not in video.BY_AV])
-
-
 def _given_file(kind: type[Kind], label: str) -> Any:
     return _file(label, kind.formats)
 
@@ -150,7 +141,6 @@ def _given_mesh(kind: type[Kind], label: str) -> Any:
 GIVEN: dict[str, Callable[[type[Kind], str], Any]] = {
     "picture": _given_picture,
     "gallery": _given_pictures,
-    "video": _given_video,
     "sound": _given_sound,
     "text": _given_text,
     "chat": _given_text,

@@ -79,16 +79,35 @@ class Detector(System):
         iou: Annotated[
             float, Choice(N_("overlap from which one of two boxes goes"), low=0, high=1)
         ] = 0.7,
+        classes: Annotated[
+            str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")
+        ] = "",
     ) -> Boxes:
         """The boxes in a picture of any size, in its own pixels."""
+        wanted = self.numbers_of(classes)
         pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         [found] = self.detect(batch.image, conf, iou)
+        if wanted:
+            found = found[torch.isin(found[:, 0].cpu(), torch.tensor(wanted)).to(found.device)]
         box = place.back(found[:, 1:5].double().cpu().numpy())
         box = box.clip(0, np.array(picture.size * 2))
         names = [self.spec.labels[int(label)] for label in found[:, 0].tolist()]
         scores = found[:, 5].clamp(0, 1).tolist()
         return Boxes(picture, box, names, scores, self.spec.labels)
+
+    def numbers_of(self, classes: str) -> list[int]:
+        """The numbers of the labels in a text with commas. Raises UserError."""
+        names = [name.strip() for name in classes.split(",") if name.strip()]
+        for name in names:
+            if name not in self.spec.labels:
+                raise UserError(
+                    "option",
+                    _("{name} is none of its labels").format(name=name),
+                    expected=", ".join(self.spec.labels[:20]),
+                    fix=f"classes={self.spec.labels[0]}",
+                )
+        return [self.spec.labels.index(name) for name in names]
 
 
 def suppressed(box: Tensor, score: Tensor, conf: float, iou: float) -> Tensor:

@@ -1,0 +1,107 @@
+"""``souron predict`` of a detector on a video or a camera."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from souron.cli import console
+from souron.cli.console import print_json, screen, show
+from souron.kinds.boxes import Boxes
+from souron.kinds.codecs import moving
+from souron.kinds.picture import Picture
+from souron.kinds.signature import read_options
+from souron.utils.messages import UserError, _
+
+MOST = 20  # tracks in the table
+
+
+def video_of(model: Any, files: Sequence[str], source: str | None) -> Path | int | None:
+    """The video, or the camera's number, that is to be watched; None where pictures are asked
+    about. Raises UserError."""
+    detects = model.asked.gives is Boxes
+    if source is None:
+        one = Path(files[0]) if len(files) == 1 else None
+        return one if detects and one is not None and moving.is_video(one) else None
+    if not detects:
+        raise UserError(
+            "option",
+            _("{name} finds no boxes that could be followed").format(name=model.name),
+            expected=_("a detector"),
+            fix="souron list",
+        )
+    if source.isdecimal() and len(source) <= 3:
+        return int(source)
+    return Path(source)
+
+
+def watch(
+    model: Any,
+    source: Path | int,
+    folder: Path,
+    live: bool,
+    mm: float | None,
+    chosen: Mapping[str, str],
+) -> None:
+    from souron.runs import watch as runs_watch
+
+    told = read_options(model.asked.options, dict(chosen), "souron predict --help")
+    conf = told.pop("conf", model.asked.options["conf"].default)
+
+    def look(picture: Picture, least: float) -> Boxes:
+        return model.answer(picture, conf=least, **told)
+
+    events = runs_watch.watching(
+        look, source, folder, classes=model.system.spec.labels, conf=conf, live=live, mm=mm
+    )
+    record = _record(events)
+    if screen.json:
+        print_json(record.as_json())
+        return
+    text = _("{frames} frames, {fps:.1f} a second (the video has {rate:.3g}), {dropped} dropped")
+    show(text.format(frames=record.frames, fps=record.fps, rate=record.rate,
+                     dropped=record.dropped))  # fmt: skip
+    if record.broken:
+        console.warn(record.broken)
+    if record.tracks:
+        show(_table(record))
+    if len(record.tracks) > MOST:
+        show(_("{count} more in motion.csv").format(count=len(record.tracks) - MOST))
+    show(_("saved: {path}").format(path=record.folder))
+
+
+def _record(events: Any) -> Any:
+    """Tells of each frame; Ctrl-C ends it well, as a camera has no other end."""
+    with console.watcher() as tell:
+        while True:
+            try:
+                event = next(events)
+                if event.record is not None:
+                    return event.record
+                if screen.json:
+                    print_json(_frame(event))
+                tell(event)
+            except KeyboardInterrupt as stop:
+                return events.throw(stop).record
+
+
+def _frame(event: Any) -> dict[str, Any]:
+    return {"frame": int(event.values["frame"]), "seconds": round(event.values["seconds"], 3),
+            "boxes": event.rows}  # fmt: skip
+
+
+def _table(record: Any) -> Any:
+    """The longest tracks."""
+    unit = record.unit
+    right = [
+        _("frames"), _("path ({unit})").format(unit=unit), _("speed ({unit}/s)").format(unit=unit),
+        _("economy"), _("idle (s)"), _("jerk (log)"),
+    ]  # fmt: skip
+    made = console.table(_("track"), _("label"), *right, right=right)
+    for one in sorted(record.tracks, key=lambda one: -one.frames)[:MOST]:
+        figures = ["", "", "", "", ""]
+        if one.motion is not None:
+            m = one.motion
+            figures = [f"{m.path:.0f}", f"{m.mean_speed:.1f}", f"{m.economy:.2f}",
+                       f"{m.idle:.1f}", f"{m.jerk:.1f}"]  # fmt: skip
+        made.add_row(str(one.number), one.label, str(one.frames), *figures)
+    return made

@@ -1,0 +1,198 @@
+"""Videos as they play: one frame after the other is read, or written, and none is kept.
+
+Moving WebP, GIF and PNG are read by Pillow. Other files (MP4, WebM), cameras, and the writing of
+MP4 want the package ``av``.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from PIL import Image
+
+from souron.kinds.codecs import image, limits
+from souron.utils.messages import UserError, _
+
+FORMATS = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
+BY_AV = (".mp4", ".webm", ".mov", ".mkv", ".avi")
+CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none"),
+           "win32": ("dshow", "video={}")}  # fmt: skip
+MOST, MOST_BYTES = 10_000_000, 50_000_000_000  # frames and bytes of a file
+
+
+class Frame(NamedTuple):
+    pixels: np.ndarray  # (H, W, 3) uint8
+    seconds: float  # that it stays; 0 where the file does not say
+    at: float = 0.0  # seconds since the first
+
+
+def frames(path: Path, window: str | None = None) -> Iterator[Frame]:
+    """The frames of a file, all of one size; ``window`` is that of DICOM. Raises UserError, also
+    where it breaks off: what came before it is whole."""
+    return _by_av(path) if _needs_av(path) else _by_pillow(path, window)
+
+
+def camera(number: int) -> Iterator[Frame]:
+    """The frames of this computer's camera of that number, from 0, until nobody asks any more.
+    Raises UserError."""
+    kind, device = CAMERAS.get(sys.platform, CAMERAS["linux"])
+    name = device.format(number)
+    if sys.platform == "linux" and not Path(name).exists():
+        there = ", ".join(str(place)[10:] for place in sorted(Path("/dev").glob("video*")))
+        raise UserError(
+            "no camera",
+            _("there is no camera {number}").format(number=number),
+            expected=_("one of: {cameras}").format(cameras=there) if there else _("a camera"),
+            fix=_("a video's file"),
+            exit=4,
+        )
+    return _by_av(Path(name), kind)
+
+
+def is_video(path: Path) -> bool:
+    """By its name, and of GIF, WebP and PNG by whether it moves."""
+    if path.suffix.lower() in BY_AV:
+        return True
+    if path.suffix.lower() not in FORMATS:
+        return False
+    try:
+        with image.opened(path) as file:
+            return isinstance(file, Image.Image) and getattr(file, "n_frames", 1) > 1
+    except (UserError, *image.DAMAGE):
+        return False
+
+
+def length(path: Path) -> float | None:
+    """Seconds of a file, where it says so."""
+    if path.suffix.lower() not in BY_AV or not decodes():
+        return None
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return container.duration / av.time_base if container.duration else None
+    except (av.FFmpegError, OSError):
+        return None
+
+
+class Writer:
+    """Writes frames to an MP4 as they come; whole when the ``with`` ends, also by an error."""
+
+    def __init__(self, path: Path, rate: float) -> None:
+        import av
+
+        self.container: Any = av.open(str(path), "w")
+        self.rate = Fraction(rate).limit_denominator(1000)
+        self.stream: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.stream is not None:
+            self.container.mux(self.stream.encode())
+        self.container.close()
+
+    def write(self, pixels: np.ndarray) -> None:
+        """(H, W, 3) uint8. An odd last row or column is left out, as H.264 wants."""
+        import av
+
+        height, width = (side - side % 2 for side in pixels.shape[:2])
+        if self.stream is None:
+            self.stream = self.container.add_stream("libx264", rate=self.rate)
+            self.stream.width, self.stream.height = width, height
+            self.stream.pix_fmt = "yuv420p"
+            self.stream.options = {"preset": "veryfast", "crf": "23"}
+        frame = av.VideoFrame.from_ndarray(
+            np.ascontiguousarray(pixels[:height, :width]), format="rgb24"
+        )
+        self.container.mux(self.stream.encode(frame))
+
+
+def _needs_av(path: Path) -> bool:
+    """By its first bytes: MP4 or MOV, WebM or MKV, AVI."""
+    limits.check_file(path, most=MOST_BYTES, otherwise="unreadable")
+    try:
+        with path.open("rb") as stream:
+            begins = stream.read(12)
+    except OSError as error:
+        raise limits.trouble(path, "unreadable", error.strerror or str(error)) from error
+    avi = begins[:4] == b"RIFF" and begins[8:] == b"AVI "
+    return avi or begins[4:8] == b"ftyp" or begins.startswith(b"\x1aE\xdf\xa3")
+
+
+def uneven(path: Path) -> UserError:
+    return limits.trouble(path, "unreadable", _("its frames differ in size"))
+
+
+def _by_pillow(path: Path, window: str | None = None) -> Iterator[Frame]:
+    with image.opened(path) as file:
+        if not isinstance(file, Image.Image):
+            for number in range(file.look().frames):
+                yield Frame(_colour(file.frame(number, window)), 0.0)
+            return
+        first, at = file.size, 0.0
+        for number in range(MOST):
+            try:
+                file.seek(number)  # without counting them first: a small file may hold millions
+            except EOFError:
+                return
+            if file.size != first:  # before it is decoded: only the first was checked
+                raise uneven(path)
+            pixels = _colour(image.plain(file))
+            seconds = float(file.info.get("duration", 0)) / 1000
+            yield Frame(pixels, seconds, at)
+            at += seconds
+
+
+def _colour(frame: Image.Image) -> np.ndarray:
+    return np.asarray(image.rounded(frame).convert("RGB"))
+
+
+def decodes() -> bool:
+    """Whether MP4 and WebM can be read here."""
+    return importlib.util.find_spec("av") is not None
+
+
+def check_decodes(path: Path) -> None:
+    """Raises UserError."""
+    if not decodes():
+        raise UserError(
+            "no decoder",
+            _("{path}: nothing here reads such videos").format(path=limits.readable(path)),
+            expected=", ".join(FORMATS),
+            fix="pip install av",
+            exit=4,
+        )
+
+
+def _by_av(path: Path, kind: str | None = None) -> Iterator[Frame]:
+    check_decodes(path)
+    import av
+
+    try:
+        with av.open(str(path), format=kind) as container:
+            stream = container.streams.video[0]
+            limits.check_pixels(path, stream.width, stream.height)
+            each = float(1 / stream.average_rate) if stream.average_rate else 0.0
+            begun, at = None, 0.0
+            for count, frame in enumerate(container.decode(stream)):
+                if count == MOST and kind is None:
+                    return
+                if frame.time is not None:
+                    begun = frame.time if begun is None else begun
+                    at = max(at, frame.time - begun)
+                yield Frame(frame.to_ndarray(format="rgb24"), each, at)
+                at += each if frame.time is None else 0.0
+    except UserError:
+        raise
+    except IndexError as error:
+        raise limits.trouble(path, "unreadable", _("there is no frame in it")) from error
+    except (av.FFmpegError, *image.DAMAGE) as error:
+        raise limits.trouble(
+            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
+        ) from error

@@ -1,0 +1,321 @@
+"""A detector looks at a video or a camera as it plays: boxes, tracks, and how each thing moved.
+
+One frame is in memory at a time, however long the video. What is written: ``video.mp4`` with the
+tracks drawn (where the package ``av`` is installed), ``tracks.csv`` with a line for each box,
+``motion.csv`` with a line for each track, ``motion.png``.
+"""
+
+import csv
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from souron.evaluation.tracking import Track, Tracker
+from souron.kinds import files as kinds_files
+from souron.kinds import overlay
+from souron.kinds.boxes import Boxes
+from souron.kinds.codecs import moving
+from souron.kinds.codecs.moving import Frame
+from souron.kinds.picture import Picture
+from souron.metrics import motion
+from souron.metrics.motion import Motion
+from souron.runs.events import Event
+from souron.utils import files, plotting
+from souron.utils.messages import UserError, _
+
+USUAL = 25.0  # frames a second, where a file does not say
+TRAIL = 1.0  # seconds of a path that are drawn
+LATE = 1 / 60  # seconds that a frame may be late while it plays
+SHOWN = 8  # tracks in the plot, the longest paths
+FEWEST = 5  # frames of a track whose motion is told
+EVERY = 0.5  # seconds between two pictures for whoever watches
+FIGURES = ("seconds", "path", "displacement", "economy", "mean_speed", "peak_speed", "idle",
+           "jerk")  # fmt: skip
+
+Look = Callable[[Picture, float], Boxes]  # a picture and the least score -> its boxes
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """One thing that was followed through a video."""
+
+    number: int
+    label: str
+    frames: int
+    motion: Motion | None  # None where it was seen too shortly
+
+
+@dataclass
+class WatchRecord:
+    """What became of a video."""
+
+    folder: Path
+    unit: str  # of lengths: "px" or "mm"
+    rate: float = USUAL  # frames a second, of the source
+    frames: int = 0  # looked at
+    dropped: int = 0  # passed by, as they came too fast
+    seconds: float = 0.0  # that it took
+    tracks: list[Tracked] = field(default_factory=list)
+    broken: str = ""  # why it ended early, in the reader's language
+
+    @property
+    def fps(self) -> float:
+        """Frames that were looked at, tracked and drawn a second."""
+        return self.frames / self.seconds if self.seconds else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """The last object that ``souron predict RUN VIDEO --json`` prints."""
+        return {
+            "fps": round(self.fps, 2), "rate": round(self.rate, 3), "frames": self.frames,
+            "dropped": self.dropped, "unit": self.unit,
+            "tracks": [
+                {"track": one.number, "label": one.label, "frames": one.frames,
+                 **({} if one.motion is None else _finite(asdict(one.motion)))}
+                for one in self.tracks
+            ],
+            **({"broken": self.broken} if self.broken else {}), "saved": str(self.folder),
+        }  # fmt: skip
+
+
+def watching(
+    look: Look,
+    source: Path | int,
+    folder: Path,
+    *,
+    classes: Sequence[str],
+    conf: float = 0.25,
+    live: bool = False,
+    mm: float | None = None,
+) -> Iterator[Event]:
+    """Look at a file, or at the camera of that number. Events carry a frame's boxes in ``rows``,
+    the last one a ``WatchRecord``. Ctrl-C ends it; what was written stays.
+
+    ``live`` plays a file at its own speed and passes by frames that come too fast, as a camera
+    does; ``mm`` is the size of a pixel. Raises UserError where no frame can be read.
+    """
+    coming = moving.camera(source) if isinstance(source, int) else moving.frames(source)
+    first = next(coming, None)
+    if first is None:
+        raise UserError("unreadable", _("{path}: there is no frame in it").format(path=source),
+                        expected=_("a video"), exit=3)  # fmt: skip
+    record = WatchRecord(folder, "mm" if mm else "px")
+    record.rate = 1 / first.seconds if first.seconds > 0 else USUAL
+    tracker, paths = Tracker(conf), _Paths(mm or 1.0)
+    length = None if isinstance(source, int) else moving.length(source)
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = shown = time.perf_counter()
+    before: float | None = None
+    size = first.pixels.shape[:2]
+    try:
+        with ExitStack() as stack:
+            table = stack.enter_context(
+                (folder / "tracks.csv").open("w", newline="", encoding="utf-8")
+            )
+            rows = csv.writer(table, lineterminator="\n")
+            rows.writerow(["frame", "seconds", "track", "label", "left", "top", "right", "bottom",
+                           "score"])  # fmt: skip
+            film = None
+            if moving.decodes():
+                film = moving.Writer(folder / "video.mp4", record.rate)
+                stack.enter_context(film)
+            frames = _joined(first, coming)
+            if live or isinstance(source, int):
+                frames = _as_it_plays(frames, record)
+            for number, frame in enumerate(frames):
+                picture = Picture(Image.fromarray(frame.pixels), str(source))
+                found = _as_rows(look(picture, tracker.least), classes)
+                passed = 1.0 if before is None else max((frame.at - before) * record.rate, 1e-3)
+                tracks = tracker.update(found, passed)
+                before = frame.at
+                named = [(track, classes[track.label]) for track in tracks]
+                for track, name in named:
+                    box = [round(edge, 1) for edge in track.box.tolist()]
+                    rows.writerow([number, f"{frame.at:.3f}", track.number, name, *box,
+                                   f"{track.score:.4f}"])  # fmt: skip
+                    paths.add(track, name, frame.at)
+                drawn = _drawn(picture, named, paths, frame.at)
+                if film is not None:
+                    film.write(np.asarray(drawn))
+                record.frames += 1
+                now = time.perf_counter()
+                record.seconds = now - begun
+                looked = now - shown > EVERY
+                shown = now if looked else shown
+                yield _event(record, frame, named, number, length, drawn if looked else None)
+    except KeyboardInterrupt:
+        record.broken = _("stopped after {count} frames").format(count=record.frames)
+    except UserError as trouble:
+        if not record.frames:
+            raise
+        record.broken = trouble.found
+    except OSError as error:
+        raise files.cannot_write(folder / "tracks.csv", error) from error
+    record.tracks = paths.tracked()
+    _write_motion(record, paths, size)
+    yield Event("done", 1.0, record=record, folder=folder)
+
+
+class _Paths:
+    """Where the middle of each track was, and when, in pixels times ``scale``."""
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+        self.place: dict[int, list[tuple[float, float]]] = {}
+        self.at: dict[int, list[float]] = {}
+        self.size: dict[int, list[float]] = {}
+        self.name: dict[int, str] = {}
+
+    def add(self, track: Track, name: str, at: float) -> None:
+        kept = self.place.setdefault(track.number, [])
+        if len(kept) >= motion.MOST:
+            return
+        kept.append((float(track.place[0]), float(track.place[1])))
+        self.at.setdefault(track.number, []).append(at)
+        self.size.setdefault(track.number, []).append(float(track.place[2:].mean()))
+        self.name[track.number] = name
+
+    def trail(self, number: int, at: float) -> list[tuple[float, float]]:
+        """The last second of a track's path, in pixels."""
+        times = self.at[number]
+        first = next((i for i in range(len(times)) if times[-1 - i] < at - TRAIL), len(times))
+        return self.place[number][len(times) - first :]
+
+    def tracked(self) -> list[Tracked]:
+        return [
+            Tracked(number, self.name[number], len(place), self._motion(number))
+            for number, place in self.place.items()
+        ]
+
+    def scaled(self, number: int) -> np.ndarray:
+        return np.array(self.place[number]) * self.scale
+
+    def _motion(self, number: int) -> Motion | None:
+        if len(self.at[number]) < FEWEST:
+            return None
+        size = float(np.mean(self.size[number])) * self.scale
+        return motion.motion(self.scaled(number), self.at[number], size)
+
+
+def _joined(first: Frame, others: Iterator[Frame]) -> Iterator[Frame]:
+    yield first
+    yield from others
+
+
+def _as_it_plays(frames: Iterator[Frame], record: WatchRecord) -> Iterator[Frame]:
+    """Each frame when its time has come; those whose time has gone by are counted."""
+    begun = None
+    for frame in frames:
+        now = time.perf_counter()
+        begun = now - frame.at if begun is None else begun
+        late = now - begun - frame.at
+        if late > max(frame.seconds, LATE):
+            record.dropped += 1
+            continue
+        time.sleep(max(-late, 0.0))
+        yield frame
+
+
+def _as_rows(boxes: Boxes, classes: Sequence[str]) -> np.ndarray:
+    """(n, 6): label, left, top, right, bottom, score."""
+    labels = [list(classes).index(name) for name in boxes.found.names]
+    scores = boxes.found.scores or [1.0] * len(labels)
+    return np.column_stack([labels, np.reshape(boxes.box, (-1, 4)), scores])
+
+
+def _drawn(
+    picture: Picture, named: Sequence[tuple[Track, str]], paths: _Paths, at: float
+) -> Image.Image:
+    canvas = overlay.Canvas(picture)
+    for track, name in named:
+        tint = overlay.colour(track.number)
+        canvas.path(paths.trail(track.number, at), tint)
+        canvas.box(track.box.tolist(), f"{track.number} {name}", tint)
+    return canvas.image
+
+
+def _event(
+    record: WatchRecord,
+    frame: Frame,
+    named: Sequence[tuple[Track, str]],
+    number: int,
+    length: float | None,
+    drawn: Image.Image | None,
+) -> Event:
+    done = min(frame.at / length, 1.0) if length else 0.0
+    rows = [
+        {"track": track.number, "label": name, "score": round(track.score, 4),
+         "xyxy": [round(edge, 1) for edge in track.box.tolist()]}
+        for track, name in named
+    ]  # fmt: skip
+    return Event(
+        "watch", done, record.seconds * (1 / done - 1) if done else None,
+        _("frame {number}, {fps:.1f} a second, {dropped} dropped").format(
+            number=number + 1, fps=record.fps, dropped=record.dropped
+        ),
+        {"frame": float(number), "seconds": frame.at},
+        None if drawn is None else np.asarray(drawn).transpose(2, 0, 1)[None],
+        rows=rows,
+    )  # fmt: skip
+
+
+def _write_motion(record: WatchRecord, paths: _Paths, size: tuple[int, int]) -> None:
+    header = ["track", "label", "frames", *FIGURES, "unit"]
+    table = [
+        [one.number, one.label, one.frames,
+         *(_short(getattr(one.motion, name)) if one.motion else "" for name in FIGURES),
+         record.unit]
+        for one in record.tracks
+    ]  # fmt: skip
+    kinds_files.write(record.folder / "motion.csv", kinds_files.separated([header, *table]))
+    told = [one for one in record.tracks if one.motion is not None]
+    told = sorted(told, key=lambda one: -_path(one))[:SHOWN]
+    if told:
+        kinds_files.write(record.folder / "motion.png", motion_plot(told, paths, size, record.unit))
+
+
+def motion_plot(
+    tracks: Sequence[Tracked], paths: _Paths, size: tuple[int, int], unit: str
+) -> bytes:
+    """Where each thing went, and how fast."""
+    figure: Figure = plotting.new_figure(9.6, 4.2)
+    where, speed = figure.subplots(1, 2)
+    plotting.style_axes(where, f"x ({unit})", f"y ({unit})")
+    plotting.style_axes(speed, _("time (s)"), _("speed ({unit}/s)").format(unit=unit))
+    for index, one in enumerate(tracks):
+        even, path, fast, _jerk, _step = motion.smooth(
+            paths.scaled(one.number), paths.at[one.number]
+        )
+        style = plotting.line_style(index)
+        name = plotting.label(f"{one.number} {one.label}", 24)
+        where.plot(*path.T, **style, linewidth=1.6, label=name)
+        where.plot(*path[0], "o", markersize=4, color=style["color"])
+        speed.plot(even, fast, **style, linewidth=1.4)
+    height, width = (side * paths.scale for side in size)
+    where.set_xlim(0, width)
+    where.set_ylim(height, 0)
+    where.set_aspect("equal")
+    speed.set_ylim(bottom=0)
+    plotting.add_legend(figure, where, 4)
+    return plotting.as_png(figure)
+
+
+def _path(one: Tracked) -> float:
+    return one.motion.path if one.motion else 0.0
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}" if np.isfinite(value) else ""
+
+
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
+    return {
+        name: float(f"{value:.6g}") if np.isfinite(value) else None
+        for name, value in values.items()
+    }
