@@ -146,6 +146,7 @@ GIVEN: dict[str, Callable[[type[Kind], str], Any]] = {
     "chat": _given_text,
     "mesh": _given_mesh,
     "table": _given_file,
+    "video": _given_file,
 }
 
 
