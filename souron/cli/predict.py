@@ -71,6 +71,7 @@ def val(
     "souron predict resnet50 cat.jpg pretrained=true\n"
     "souron predict runs/detect/yolo-scenes street.mp4 classes=vehicle\n"
     "souron predict runs/detect/yolo-scenes source=0     (a camera, until Ctrl-C)\n"
+    "souron predict runs/detect/yolo-scenes slide.svs tile=512\n"
     "souron predict resnet shoe.png           (as it comes ready trained)\n"
     "souron predict runs/classify/resnet-photos -- -odd-name-.jpg",
 )
@@ -98,6 +99,13 @@ def predict(
     csv: Annotated[bool, Option("--csv", help=N_("print file,rank,label,probability"))] = False,
     source: Annotated[
         str | None, Option(metavar="VIDEO|0", help=N_("a video, or a camera's number from 0"))
+    ] = None,
+    tile: Annotated[
+        int | None,
+        Option(metavar="N", help=N_("look at a large picture in tiles of so many pixels a side")),
+    ] = None,
+    overlap: Annotated[
+        float | None, Option(metavar="SHARE", help=N_("of tiles, in sides (default 0.25)"))
     ] = None,
     live: Annotated[
         bool, Option("--live", help=N_("play a video at its own speed; count frames it misses"))
@@ -130,6 +138,10 @@ def predict(
     video = watch.video_of(loaded, wanted, source)
     if video is not None:
         watch.watch(loaded, video, Path(out) if out else place_of_answers(name), live, mm, chosen)
+        return
+    if tile is not None:
+        watch.look_in_tiles(loaded, wanted, lambda: Path(out) if out else place_of_answers(name),
+                            tile, overlap, chosen)  # fmt: skip
         return
     with screen.err.status(_("loading {name}").format(name=name)):
         answers = models_api.predict(loaded, wanted, **chosen)

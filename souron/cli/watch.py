@@ -1,12 +1,12 @@
-"""``souron predict`` of a detector on a video or a camera."""
+"""``souron predict`` on what is looked at piece by piece: a video, a camera, a large picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from souron.cli import console
 from souron.cli.console import print_json, screen, show
-from souron.kinds.boxes import Boxes
+from souron.kinds.boxes import Boxes, counted
 from souron.kinds.codecs import moving
 from souron.kinds.picture import Picture
 from souron.kinds.signature import read_options
@@ -69,15 +69,53 @@ def watch(
     show(_("saved: {path}").format(path=record.folder))
 
 
+def look_in_tiles(
+    model: Any,
+    names: Sequence[str],
+    place: Callable[[], Path],
+    tile: int,
+    overlap: float | None,
+    chosen: Mapping[str, str],
+) -> None:
+    """Each of the files, tile by tile, into a folder of its own below ``place``."""
+    from souron.runs import tiles
+    from souron.utils.files import find_files, new_folder
+
+    told = read_options(model.asked.options, dict(chosen), "souron predict --help")
+    share = tiles.OVERLAP if overlap is None else overlap
+    tiles.check(tile, share)
+    iou = {"iou": told["iou"]} if "iou" in told else {}
+    base = place()
+    for path in find_files(names, False):
+        events = tiles.tiling(
+            lambda picture: model.answer(picture, **told),
+            path, new_folder(base, path.stem or "picture"), tile=tile, overlap=share, **iou,
+        )  # fmt: skip
+        record = _record(events)
+        if screen.json:
+            print_json({"file": str(path), **record.as_json()})
+            continue
+        text = _("{file}: {width} x {height} pixels, {count} tiles")
+        show(text.format(file=path, width=record.size[0], height=record.size[1],
+                         count=record.tiles))  # fmt: skip
+        if record.broken:
+            console.warn(record.broken)
+        show(
+            ", ".join(f"{area['label']} {area['share']:.1%}" for area in record.areas)
+            or counted([box["label"] for box in record.boxes])
+        )
+        show(_("saved: {path}").format(path=record.folder))
+
+
 def _record(events: Any) -> Any:
-    """Tells of each frame; Ctrl-C ends it well, as a camera has no other end."""
+    """Tells of each piece; Ctrl-C ends it well, as a camera has no other end."""
     with console.watcher() as tell:
         while True:
             try:
                 event = next(events)
                 if event.record is not None:
                     return event.record
-                if screen.json:
+                if screen.json and "frame" in event.values:
                     print_json(_frame(event))
                 tell(event)
             except KeyboardInterrupt as stop:

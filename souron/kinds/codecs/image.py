@@ -56,11 +56,13 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints to 
 
 
 @contextmanager
-def opened(path: Path, inside: Path | None = None) -> "Iterator[Image.Image | File]":
+def opened(
+    path: Path, inside: Path | None = None, most: int | None = None
+) -> "Iterator[Image.Image | File]":
     """The picture, or DICOM file, with its limits checked, not yet decoded.
 
-    ``inside``: a folder that the file, links followed, must not leave. Raises UserError, also for
-    what goes wrong while the caller decodes.
+    ``inside``: a folder that the file, links followed, must not leave; ``most``: pixels. Raises
+    UserError, also for what goes wrong while the caller decodes.
     """
     size = check_file(path, inside)
     begins, cut = b"", False
@@ -74,7 +76,7 @@ def opened(path: Path, inside: Path | None = None) -> "Iterator[Image.Image | Fi
                 return
             cut = begins[8:12] == b"WEBP" and int.from_bytes(begins[4:8], "little") + 8 > size
             image = Image.open(stream, formats=FORMATS)
-            check_pixels(path, image.width, image.height)
+            check_pixels(path, image.width, image.height, most)
             yield image
             if image.format == "PNG" and not image.tile and _ends_early(image, stream):
                 raise trouble(path, "truncated", _("the file is cut short"))

@@ -117,15 +117,15 @@ def check_file(
     return about.st_size
 
 
-def check_pixels(path: Path, width: int, height: int) -> None:
-    if width * height > MOST_PIXELS:
+def check_pixels(path: Path, width: int, height: int, most: int | None = None) -> None:
+    if width * height > (most or MOST_PIXELS):
         raise trouble(
             path,
             "too large",
             _("the picture has {width} x {height} pixels").format(width=width, height=height),
-            _limit(),
+            _limit(most),
         )
 
 
-def _limit() -> str:
-    return _("at most {count} million pixels").format(count=MOST_PIXELS // 1_000_000)
+def _limit(most: int | None = None) -> str:
+    return _("at most {count} million pixels").format(count=(most or MOST_PIXELS) // 1_000_000)

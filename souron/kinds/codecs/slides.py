@@ -1,0 +1,127 @@
+"""Pictures too large to hold, region by region: histology slides and tiled TIFF.
+
+OpenSlide (https://openslide.org), through the package ``openslide-python``, reads what scanners
+write (SVS, NDPI, MRXS, tiled TIFF, ...) without decoding all of it. What it does not know is
+decoded whole by Pillow, up to ``MOST_WHOLE`` pixels.
+"""
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+
+from souron.kinds.codecs import image, limits
+from souron.utils.messages import UserError, _
+
+MOST_WHOLE = 150_000_000  # pixels
+MOST_SIDE = 1_000_000
+STRIP = 4_000_000  # pixels at once, of an overview
+MOST_BYTES = 50_000_000_000
+SUFFIXES = (".tif", ".tiff", ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".vmu")
+
+
+class Slide(Protocol):
+    """A large picture in colour."""
+
+    size: tuple[int, int]  # width and height, pixels
+
+    def region(self, left: int, top: int, width: int, height: int) -> Image.Image: ...
+
+    def overview(self, longest: int) -> Image.Image:
+        """The whole, its longer side at most so many pixels."""
+        ...
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Slide]:
+    """A picture of any size. Raises UserError."""
+    limits.check_file(path, most=MOST_BYTES)
+    if path.suffix.lower() in SUFFIXES and reads():
+        import openslide
+
+        kind = openslide.OpenSlide.detect_format(str(path))
+        if kind is not None:
+            try:
+                with openslide.OpenSlide(str(path)) as file:
+                    yield _Tiled(path, file)
+            except openslide.OpenSlideError as error:
+                why = _("cannot be decoded: {why}").format(why=error)
+                raise limits.trouble(path, "unreadable", why) from error
+            return
+    yield _Whole(_read(path))
+
+
+def reads() -> bool:
+    """Whether OpenSlide is here."""
+    return importlib.util.find_spec("openslide") is not None
+
+
+def _read(path: Path) -> Image.Image:
+    """The picture in colour, decoded whole."""
+    with limits.quiet, image.opened(path, most=MOST_WHOLE) as file:
+        if isinstance(file, Image.Image):
+            return _colour(image.plain(file))
+    return _colour(image.read(path))
+
+
+def _colour(picture: Image.Image) -> Image.Image:
+    return image.rounded(picture).convert("RGB")
+
+
+class _Whole:
+    def __init__(self, picture: Image.Image) -> None:
+        self.picture, self.size = picture, picture.size
+
+    def region(self, left: int, top: int, width: int, height: int) -> Image.Image:
+        return self.picture.crop((left, top, left + width, top + height))
+
+    def overview(self, longest: int) -> Image.Image:
+        small = self.picture.copy() if max(self.size) <= longest else self.picture
+        scale = min(1.0, longest / max(self.size))
+        wanted = [max(1, round(side * scale)) for side in self.size]
+        return small.resize((wanted[0], wanted[1]), Image.Resampling.BOX, reducing_gap=2.0)
+
+
+class _Tiled:
+    def __init__(self, path: Path, file: Any) -> None:
+        self.file, self.size = file, file.dimensions
+        if max(self.size) > MOST_SIDE or min(self.size) < 1:
+            raise UserError(
+                "too large",
+                _("{path}: {width} x {height} pixels").format(
+                    path=limits.readable(path), width=self.size[0], height=self.size[1]
+                ),
+                expected=_("at most {count} pixels a side").format(count=MOST_SIDE),
+                exit=3,
+            )
+
+    def region(self, left: int, top: int, width: int, height: int) -> Image.Image:
+        return _on_white(self.file.read_region((left, top), 0, (width, height)))
+
+    def overview(self, longest: int) -> Image.Image:
+        """From the coarsest level that is fine enough; without one, strip by strip."""
+        scale = min(1.0, longest / max(self.size))
+        wanted = tuple(max(1, round(side * scale)) for side in self.size)
+        level = self.file.get_best_level_for_downsample(1 / scale)
+        width, height = self.file.level_dimensions[level]
+        if width * height <= MOST_WHOLE // 4:
+            whole = self.file.read_region((0, 0), level, (width, height))
+            return _on_white(whole).resize(wanted, Image.Resampling.BOX)
+        made = Image.new("RGB", wanted)
+        rows = max(1, int(STRIP / self.size[0] * scale))
+        for row in range(0, wanted[1], rows):
+            end = min(row + rows, wanted[1])
+            top, bottom = (min(round(edge / scale), self.size[1]) for edge in (row, end))
+            strip = self.region(0, top, self.size[0], max(1, bottom - top))
+            made.paste(strip.resize((wanted[0], end - row), Image.Resampling.BOX), (0, row))
+        return made
+
+
+def _on_white(region: Image.Image) -> Image.Image:
+    """What a scanner left out is white, as glass is."""
+    white = Image.new("RGB", region.size, "white")
+    white.paste(region, mask=region.getchannel("A"))
+    return white

@@ -1,0 +1,253 @@
+"""A detector or a segmenter looks at a picture of any size, tile by tile.
+
+Akyon, Altinuc, Temizel: Slicing Aided Hyper Inference and Fine-tuning for Small Object Detection
+(2022). https://arxiv.org/abs/2202.06934
+
+Tiles overlap. What is found belongs to the tile in whose core its middle lies: the cores cover the
+picture once, so that an object that fits into the overlap is whole where it counts. A box that a
+tile's edge has cut gives way to a whole one of its label; the rest is non-maximum suppression. Of a
+mask each tile writes its core. One tile is in memory at a time, however large the picture.
+"""
+
+import csv
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torchvision.ops import batched_nms
+
+from souron.kinds.boxes import Boxes
+from souron.kinds.codecs import slides
+from souron.kinds.kind import Kind
+from souron.kinds.mask import Mask
+from souron.kinds.picture import Picture
+from souron.metrics.detection import overlaps
+from souron.runs.events import Event
+from souron.utils import files
+from souron.utils.messages import UserError, _
+
+OVERLAP = 0.25  # of a tile's side, with the next
+FEWEST_PIXELS = 32  # a side of a tile
+SHOWN = 2048  # pixels of the overview's longer side
+MOST_BOXES = 500_000
+MOST_DRAWN = 1000  # boxes of the overview, the surest
+CUT = 1.5  # pixels from a tile's edge, of a box that it may have cut
+WHOLE = 0.6  # of a cut box's area within a whole one, which then stands for it
+
+
+class Tile(NamedTuple):
+    """A window of the picture, and the core that is its own: left, top, right, bottom."""
+
+    window: tuple[int, int, int, int]
+    core: tuple[int, int, int, int]
+
+
+@dataclass
+class TilesRecord:
+    """What was found in a large picture."""
+
+    folder: Path
+    size: tuple[int, int]  # width and height, pixels
+    tiles: int = 0
+    seconds: float = 0.0
+    boxes: list[dict[str, Any]] = field(default_factory=list)
+    areas: list[dict[str, Any]] = field(default_factory=list)  # of a mask: label, pixels, share
+    broken: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        kind = {"areas": self.areas} if self.areas else {"boxes": self.boxes}
+        broken = {"broken": self.broken} if self.broken else {}
+        return {"width": self.size[0], "height": self.size[1], "tiles": self.tiles, **kind,
+                **broken, "saved": str(self.folder)}  # fmt: skip
+
+
+def grid(size: tuple[int, int], tile: int, overlap: float = OVERLAP) -> list[Tile]:
+    """The tiles of a picture of that width and height, row by row."""
+    columns, rows = (_axis(length, tile, overlap) for length in size)
+    return [
+        Tile((left[0], top[0], left[1], top[1]), (left[2], top[2], left[3], top[3]))
+        for top in rows
+        for left in columns
+    ]
+
+
+def _axis(length: int, tile: int, overlap: float) -> list[tuple[int, int, int, int]]:
+    """Of each tile along a side: begin and end of its window, begin and end of its core."""
+    step = max(1, round(tile * (1 - overlap)))
+    starts = [*range(0, max(length - tile, 0), step), max(length - tile, 0)]
+    ends = [min(start + tile, length) for start in starts]
+    borders = [(end + after) // 2 for end, after in zip(ends, starts[1:], strict=False)]
+    cores = zip([0, *borders], [*borders, length], strict=True)
+    return [(s, e, *core) for s, e, core in zip(starts, ends, cores, strict=True)]
+
+
+def tiling(
+    look: Callable[[Picture], Kind],
+    path: Path,
+    folder: Path,
+    *,
+    tile: int,
+    overlap: float = OVERLAP,
+    iou: float = 0.7,
+) -> Iterator[Event]:
+    """``look`` says what is in a tile: ``Boxes``, or a ``Mask`` of classes. ``tile`` is its side in
+    pixels, ``overlap`` a share of it. The last event carries a ``TilesRecord``; Ctrl-C ends it, and
+    what was found stays. Raises UserError."""
+    check(tile, overlap)
+    with slides.opened(path) as slide:
+        tiles = grid(slide.size, tile, overlap)
+        record = TilesRecord(folder, slide.size)
+        folder.mkdir(parents=True, exist_ok=True)
+        begun = time.perf_counter()
+        kept: _Boxes | _Areas | None = None
+        try:
+            for one in tiles:
+                left, top, right, bottom = one.window
+                region = slide.region(left, top, right - left, bottom - top)
+                answer = look(Picture(region, str(path)))
+                if kept is None:
+                    kept = _store(answer, slide.size, folder)
+                kept.add(answer, one)
+                record.tiles += 1
+                record.seconds = time.perf_counter() - begun
+                done = record.tiles / len(tiles)
+                yield Event(
+                    "watch", done, record.seconds * (1 / done - 1),
+                    _("tile {number} of {count}").format(number=record.tiles, count=len(tiles)),
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            record.broken = _("stopped after {count} tiles").format(count=record.tiles)
+        except OSError as error:
+            raise files.cannot_write(folder / "answer", error) from error
+        if kept is not None:
+            kept.finish(record, slide, iou)
+    yield Event("done", 1.0, record=record, folder=folder)
+
+
+def check(tile: int, overlap: float) -> None:
+    if tile < FEWEST_PIXELS or not 0 <= overlap <= 0.9:
+        raise UserError(
+            "value",
+            _("tile={tile} overlap={overlap:g}").format(tile=tile, overlap=overlap),
+            expected=_("tile={least} or more, overlap 0..0.9").format(least=FEWEST_PIXELS),
+        )
+
+
+def _store(answer: Kind, size: tuple[int, int], folder: Path) -> "_Boxes | _Areas":
+    if isinstance(answer, Boxes):
+        return _Boxes(answer.classes)
+    if isinstance(answer, Mask) and answer.area.ndim == 2:
+        return _Areas(answer.names, size, folder)
+    raise UserError(
+        "option",
+        _("a {kind} cannot be put together from tiles").format(kind=type(answer).__name__.lower()),
+        expected=_("a detector or a segmenter"),
+    )
+
+
+class _Boxes:
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = list(classes)
+        self.rows: list[np.ndarray] = []  # (n, 7): label, edges, score, whether it is cut
+        self.count = 0
+
+    def add(self, answer: Any, tile: Tile) -> None:
+        if not len(answer.box):
+            return
+        left, top, right, bottom = tile.window
+        box = np.asarray(answer.box, float) + np.array([left, top, left, top])
+        middle = (box[:, :2] + box[:, 2:]) / 2
+        low, high = np.array(tile.core[:2]), np.array(tile.core[2:])
+        own = ((middle >= low) & (middle < high)).all(1)
+        window, core = np.array(tile.window), np.array(tile.core)
+        inner = window != core  # edges of the window within the picture
+        cut = ((abs(box - [left, top, right, bottom]) < CUT) & inner).any(1)
+        labels = [self.classes.index(name) for name in answer.found.names]
+        rows = np.column_stack([labels, box, answer.found.scores, cut])[own]
+        self.count += len(rows)
+        if self.count > MOST_BOXES:
+            raise UserError(
+                "too many",
+                _("more than {count} boxes").format(count=MOST_BOXES),
+                expected=_("a larger conf"),
+                fix="conf=0.5",
+            )
+        self.rows.append(rows)
+
+    def finish(self, record: TilesRecord, slide: slides.Slide, iou: float) -> None:
+        rows = np.concatenate([np.zeros((0, 7)), *self.rows])
+        rows = merged(rows, iou)
+        record.boxes = [
+            {"label": self.classes[int(label)], "score": round(score, 4),
+             "xyxy": [round(edge, 1) for edge in edges]}
+            for label, *edges, score, _cut in rows.tolist()
+        ]  # fmt: skip
+        with (record.folder / "boxes.csv").open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(["label", "left", "top", "right", "bottom", "score"])
+            table.writerows([b["label"], *b["xyxy"], b["score"]] for b in record.boxes)
+        small = slide.overview(SHOWN)
+        scale = small.width / slide.size[0]
+        few = rows[:MOST_DRAWN]
+        names = [self.classes[int(label)] for label in few[:, 0]]
+        drawn = Boxes(Picture(small), few[:, 1:5] * scale, names, few[:, 5].tolist(), self.classes)
+        drawn.save(record.folder / "overview.png")
+
+
+def merged(rows: np.ndarray, iou: float) -> np.ndarray:
+    """Boxes (n, 7), of which a cut one goes where a whole one of its label holds most of it, and
+    the weaker of two that overlap by more than ``iou``; the surest first."""
+    cut = rows[:, 6] > 0
+    whole, doubtful = rows[~cut], rows[cut]
+    # a row of ``overlaps`` of boxes taken as crowds is a share of the box's own area
+    held = []
+    for row in doubtful:
+        near = whole[(whole[:, 0] == row[0]) & _touch(whole, row)]
+        if not len(near):
+            held.append(False)
+            continue
+        share = overlaps(row[None, 1:5], near[:, 1:5], np.ones(len(near), bool))
+        held.append(bool((share >= WHOLE).any()))
+    rows = np.concatenate([whole, doubtful[~np.array(held, bool)]])
+    table = torch.from_numpy(rows)
+    return rows[batched_nms(table[:, 1:5], table[:, 5], table[:, 0].long(), iou).numpy()]
+
+
+def _touch(rows: np.ndarray, row: np.ndarray) -> Any:
+    return ((rows[:, 1:3] < row[3:5]) & (rows[:, 3:5] > row[1:3])).all(1)
+
+
+class _Areas:
+    """A map of classes as large as the picture, in a file."""
+
+    def __init__(self, names: Sequence[str], size: tuple[int, int], folder: Path) -> None:
+        self.names = list(names)
+        shape = (size[1], size[0])
+        self.area = np.lib.format.open_memmap(folder / "mask.npy", "w+", np.uint8, shape)
+
+    def add(self, answer: Any, tile: Tile) -> None:
+        (left, top, _right, _bottom), (a, b, c, d) = tile
+        self.area[b:d, a:c] = answer.area[b - top : d - top, a - left : c - left]
+
+    def finish(self, record: TilesRecord, slide: slides.Slide, iou: float) -> None:
+        self.area.flush()
+        counts = np.zeros(256, np.int64)
+        for begin in range(0, len(self.area), 1024):
+            counts += np.bincount(self.area[begin : begin + 1024].ravel(), minlength=256)
+        record.areas = [
+            {"label": name, "pixels": int(count), "share": count / counts.sum()}
+            for name, count in zip(self.names, counts, strict=False)
+            if name
+        ]
+        small = slide.overview(SHOWN)
+        rows, columns = (
+            np.linspace(0, length, side, endpoint=False).astype(int)
+            for length, side in zip(self.area.shape, small.size[::-1], strict=True)
+        )
+        area = np.ascontiguousarray(self.area[rows][:, columns])
+        canvas = Mask(Picture(small), area, self.names).drawn()
+        Picture(canvas).save(record.folder / "overview.png")
