@@ -33,7 +33,7 @@ SCALES = (40.0, 150.0)  # k, for grey values of 0 to 255: larger makes larger re
 SMALLEST = 8  # pixels of a region
 BINS = 16  # grey values of a colour's histogram
 PROPOSED = -torch.inf  # label of a proposal among a picture's boxes
-VERSION = 1  # of what the cache keeps
+VERSION = 2  # of what the cache keeps
 KEPT, LOOKED = 20_000, 500  # files in the cache, and after how many new ones they are counted
 
 Array = NDArray[np.float64]
@@ -195,7 +195,7 @@ def merged(region: NDArray[np.int64], colours: Array) -> NDArray[np.int64]:
         return np.where(near[one], shared + 2 - together / area - beside / area, -np.inf)
 
     likeness = np.stack([similar(one) for one in range(count)])
-    found = list(box)
+    found = [row.copy() for row in box]
     for _merge in range(count - 1):
         one, other = divmod(int(likeness.argmax()), count)
         both = size[one] + size[other]

@@ -83,7 +83,7 @@ class FastRCNN(Detector):
     channels_last = True
     clip = 10.0
     SIZES = {
-        "tiny": Config(0.125, 0.33, 32, 64, 16, 3e-3),
+        "tiny": Config(0.125, 0.33, 32, 64, 16, 1e-2),
         "small": Config(),
         "resnet50": Config(1.0, 1.0, 512, 4096, 64, 1e-4, "resnet50"),
     }
@@ -180,7 +180,10 @@ class FastRCNN(Detector):
             _("Proposals"),
             _("the regions of selective search, which has learnt nothing"),
         )
-        return [Explained(title, caption, box, torch.ones(len(box))), self.surest(image)]
+        return [
+            Explained(title, caption, box, torch.ones(len(box), device=box.device)),
+            self.surest(image),
+        ]
 
     def example(self) -> None:
         """One pass with as many regions as learn, for the table of its layers."""

@@ -15,8 +15,7 @@ where it overlaps one by 0.7 or more than all others do, background below 0.3, n
 which overlap by half. Each label has offsets of its own.
 
 The pyramid is that of Lin et al.: Feature Pyramid Networks for Object Detection (2016),
-https://arxiv.org/abs/1612.03144, and RoIAlign, which rounds no edge, is He et al.: Mask R-CNN
-(2017), https://arxiv.org/abs/1703.06870.
+https://arxiv.org/abs/1612.03144; RoIAlign, which rounds no edge, is in ``blocks.boxes``.
 
 Differs from the paper: AdamW and one cycle of the rate; both networks learn in one step; anchors
 across the border learn, too; both terms of a loss count as much; a batch is learnt from in parts.
@@ -31,16 +30,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.blocks.boxes import (
-    NOTHING,
-    around,
-    decode,
-    drawn,
-    encode,
-    local_maxima,
-    overlaps,
-    roi_align,
-)
+from souron.blocks import boxes
+from souron.blocks.boxes import NOTHING, around, decode, drawn, encode, overlaps
 from souron.blocks.csp import CSPBackbone
 from souron.hub.backbones import Backbone
 from souron.tasks.detect import Batch, Detector, Explained, Spec, suppressed
@@ -73,8 +64,7 @@ class Config:
 
 
 class FPN(nn.Module):
-    """Maps at 1/8, 1/16, 1/32 of the side -> as many maps at each of them, and at 1/64; the finer
-    know what the coarser see."""
+    """Maps at 1/8, 1/16, 1/32 of the side -> as many maps at each of them, and at 1/64."""
 
     def __init__(self, inward: Sequence[int], maps: int) -> None:
         super().__init__()
@@ -84,8 +74,8 @@ class FPN(nn.Module):
     def forward(self, found: Sequence[Tensor]) -> list[Tensor]:
         levels = [layer(x) for layer, x in zip(self.inner, found, strict=True)]
         for fine in range(len(levels) - 2, -1, -1):
-            above = F.interpolate(levels[fine + 1], levels[fine].shape[2:])
-            levels[fine] = levels[fine] + above
+            above = levels[fine + 1]
+            levels[fine] = levels[fine] + F.interpolate(above, levels[fine].shape[2:])
         levels = [layer(x) for layer, x in zip(self.outer, levels, strict=True)]
         return [*levels, F.max_pool2d(levels[-1], 1, 2)]
 
@@ -110,8 +100,8 @@ class Proposer(nn.Module):
 
 
 class Judge(nn.Module):
-    """Regions (R, maps, 7, 7) -> logits (R, 1 + labels), the first of them background, and each
-    label's offsets (R, labels, 4)."""
+    """Regions (R, maps, 7, 7) -> logits (R, 1 + labels), background first, and each label's
+    offsets (R, labels, 4)."""
 
     def __init__(self, maps: int, labels: int) -> None:
         super().__init__()
@@ -138,33 +128,32 @@ def pooled(levels: Sequence[Tensor], regions: Sequence[Tensor]) -> Tensor:
         for number, x in enumerate(maps):
             at = (level == number).nonzero().flatten()
             if len(at):
-                parts.append(roi_align(x, box[at] / STRIDES[number], PLACES))
+                parts.append(boxes.roi_align(x, box[at] / STRIDES[number], PLACES))
                 order.append(start + at)
         start += len(box)
     return torch.cat(parts)[torch.cat(order).argsort()]
 
 
 @torch.no_grad()
-def match(anchor: Tensor, true: Tensor) -> Tensor:
-    """Which of the objects (n, 4) each anchor (A, 4) learns, (A,), or NOTHING, or BETWEEN."""
+def match(box: Tensor, true: Tensor, high: float, low: float) -> Tensor:
+    """Which of the objects (n, 4) each box (A, 4) learns, (A,): one that it overlaps by ``high`` or
+    more; NOTHING below ``low``, BETWEEN between."""
     if not len(true):
-        return torch.full((len(anchor),), NOTHING, device=anchor.device)
-    overlap = overlaps(true, anchor)  # (n, A)
-    most, owner = overlap.max(0)
-    owner[most < OBJECT] = BETWEEN
-    owner[most < BACKGROUND] = NOTHING
-    best = (overlap == overlap.amax(1, keepdim=True)) & (overlap > 0)
-    claimed, claimant = overlap.where(best, -1).max(0)
-    return torch.where(claimed > 0, claimant, owner)
+        return torch.full((len(box),), NOTHING, device=box.device)
+    most, owner = overlaps(true, box).max(0)
+    return owner.where(most >= high, BETWEEN).where(most >= low, NOTHING)
 
 
 @torch.no_grad()
-def match_regions(region: Tensor, true: Tensor) -> Tensor:
-    """Which of the objects (n, 4) each region (R, 4) is, (R,), or NOTHING."""
+def match_anchors(anchor: Tensor, true: Tensor) -> Tensor:
+    """The same; the anchors that overlap an object most learn it, however little that is."""
+    owner = match(anchor, true, OBJECT, BACKGROUND)
     if not len(true):
-        return torch.full((len(region),), NOTHING, device=region.device)
-    most, owner = overlaps(true, region).max(0)
-    return torch.where(most >= HALF, owner, NOTHING)
+        return owner
+    overlap = overlaps(true, anchor)  # (n, A)
+    best = (overlap == overlap.amax(1, keepdim=True)) & (overlap > 0)
+    claimed, claimant = overlap.where(best, -1).max(0)
+    return claimant.where(claimed > 0, owner)
 
 
 class FasterRCNN(Detector):
@@ -174,7 +163,7 @@ class FasterRCNN(Detector):
     channels_last = True
     clip = 10.0
     SIZES = {
-        "tiny": Config(0.125, 0.33, 32, 16, (1.5, 2.5), 3e-3),
+        "tiny": Config(0.125, 0.33, 32, 16, (1.5, 2.5), 1e-2),
         "small": Config(),
         "resnet50": Config(1.0, 1.0, 256, 256, (8.0,), 1e-4, "resnet50"),
     }
@@ -219,7 +208,7 @@ class FasterRCNN(Detector):
             score, edges, level = sure[row, places], box[row, places], torch.cat(of_level)
             large = ((edges[:, 2:] - edges[:, :2]) >= 1).all(1)
             score, edges = score[large], edges[large]
-            best = local_maxima(edges, score, level[large], OVERLAP)[
+            best = boxes.local_maxima(edges, score, level[large], OVERLAP)[
                 : PROPOSED * self.config.regions
             ]
             found.append((edges[best], score[best].sigmoid()))
@@ -230,10 +219,9 @@ class FasterRCNN(Detector):
         (n, labels)."""
         levels = self.pyramid(self.backbone(image))
         proposed = self.proposals(self.proposer(levels), self.anchors(levels), image)
-        regions = [box for box, _sure in proposed]
+        regions, counts = [box for box, _sure in proposed], [len(box) for box, _sure in proposed]
         logit, offset = self.judge(pooled(levels, regions))
         box = decode(offset, torch.cat(regions)[:, None], REGION_SCALE).clamp(0, image.shape[-1])
-        counts = [len(each) for each in regions]
         return list(zip(box.split(counts), logit.softmax(1)[:, 1:].split(counts), strict=True))
 
     def detect(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[Tensor]:
@@ -242,9 +230,9 @@ class FasterRCNN(Detector):
     def loss(self, batch: Batch) -> Tensor:
         levels = self.pyramid(self.backbone(batch.image))
         anchors, said = self.anchors(levels), self.proposer(levels)
-        proposed = self.proposals(said, anchors, batch.image)
+        regions = [box for box, _sure in self.proposals(said, anchors, batch.image)]
         first = self.proposing(said, torch.cat(anchors), batch.target)
-        return first + self.judging(levels, [box for box, _sure in proposed], batch.target)
+        return first + self.judging(levels, regions, batch.target)
 
     def proposing(
         self, said: tuple[Tensor, Tensor], anchor: Tensor, target: Sequence[Tensor]
@@ -253,15 +241,14 @@ class FasterRCNN(Detector):
         sure, offset = said
         loss, count = sure.new_zeros(()), 0
         for row, truth in enumerate(target):
-            owner = match(anchor, truth[:, 1:])
+            owner = match_anchors(anchor, truth[:, 1:])
             rows = drawn(owner, ANCHORS, ANCHORS_ON)
             on = rows[owner[rows] >= 0]
             wanted = (owner[rows] >= 0).float()
-            loss = loss + F.binary_cross_entropy_with_logits(
-                sure[row, rows], wanted, reduction="sum"
-            )
+            said_sure, said_edges = sure[row, rows], offset[row, on]
             true = encode(truth[owner[on], 1:], anchor[on], ANCHOR_SCALE)
-            loss = loss + F.smooth_l1_loss(offset[row, on], true, reduction="sum", beta=1 / 9)
+            loss = loss + F.binary_cross_entropy_with_logits(said_sure, wanted, reduction="sum")
+            loss = loss + F.smooth_l1_loss(said_edges, true, reduction="sum", beta=1 / 9)
             count += len(rows)
         return loss / max(1, count)
 
@@ -272,7 +259,7 @@ class FasterRCNN(Detector):
         chosen, mine = [], []
         for box, truth in zip(regions, target, strict=True):
             every = torch.cat([box, truth[:, 1:]])
-            owner = match_regions(every, truth[:, 1:])
+            owner = match(every, truth[:, 1:], HALF, HALF)
             rows = drawn(owner, self.config.regions, REGIONS_ON)
             background = truth.new_tensor([[-1.0, 0, 0, 1, 1]])
             chosen.append(every[rows])
