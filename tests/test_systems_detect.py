@@ -155,3 +155,18 @@ def test_a_batch_without_objects_has_a_loss_that_unlearns():
     loss.backward()
     bias = model.network.labels[0][2].bias.grad
     assert (bias > 0).all()
+
+
+def test_it_shows_the_places_that_learn_an_object_and_the_boxes_that_it_finds():
+    cases = shapes(4, 64)
+    model = made(cases).eval()
+    image, truth = cases.input[:1].float() / 255, cases.target[0]
+    learning, found = model.explain(image, truth)
+    size = learning.box[:, 2:] - learning.box[:, :2]
+    assert len(size) and set(size.flatten().tolist()) <= {8, 16, 32}
+    middle = (learning.box[:, :2] + learning.box[:, 2:]) / 2
+    inside = (middle[:, None] > truth[:, 1:3]) & (middle[:, None] < truth[:, 3:])
+    assert inside.all(2).any(1).all() and len(size) <= 10 * len(truth)
+    assert learning.score.shape == (len(size),) and learning.score.min() > 0
+    assert learning.score.max() <= 1 and found.box.shape == (len(found.score), 4)
+    assert len(model.explain(image, torch.zeros(0, 5))[0].box) == 0

@@ -26,6 +26,7 @@ from souron.training.trainer import autocast
 from souron.utils.messages import N_, UserError, _
 
 CONF, IOU = 0.001, 0.7  # what is asked of a detector where nobody says otherwise
+SURE, OVERLAP = 0.25, 0.45  # the same, of what is drawn to explain
 MOST_CANDIDATES = 1000  # of a picture, the surest, that suppress one another
 SHOWN = (3, 128, 8)  # channels, pixels a side, labels that ``souron show`` builds with
 PUBLISHED = (3, 640, 80)  # of COCO
@@ -46,6 +47,16 @@ class Batch(NamedTuple):
     target: list[Tensor]  # of each picture (n, 5): label, left, top, right, bottom in pixels
 
 
+@dataclass(frozen=True)
+class Explained:
+    """One step on a detector's way to its boxes, drawn on the picture."""
+
+    title: str  # in the reader's language
+    caption: str
+    box: Tensor  # (n, 4) left, top, right, bottom in pixels
+    score: Tensor  # (n,) in 0..1: how strongly each is drawn
+
+
 class Detector(System):
     """``forward`` maps pictures (B, C, H, W) to candidates: boxes (B, A, 4), left, top, right and
     bottom in pixels, and scores (B, A, labels) in 0..1. Of candidates for one object the surest
@@ -64,6 +75,18 @@ class Detector(System):
             suppressed(box, score, conf, iou)
             for box, score in zip(*(part.float() for part in self(image)), strict=True)
         ]
+
+    def explain(self, image: Tensor, truth: Tensor) -> list[Explained]:
+        """The steps to its boxes in a picture (1, C, H, W) in 0..1, whose objects are ``truth``
+        (n, 5), label and edges in pixels, maybe none; nothing where it shows no steps."""
+        return []
+
+    @torch.inference_mode()
+    def surest(self, image: Tensor) -> Explained:
+        """The last step: the boxes that it finds in a picture (1, C, H, W)."""
+        [found] = self.detect(image, SURE, OVERLAP)
+        title, caption = _("Found boxes"), _("of boxes for one object the surest stays")
+        return Explained(title, caption, found[:, 1:5], found[:, 5].clamp(0, 1))
 
     @torch.inference_mode()
     def found(self, data: Loader, conf: float = CONF, iou: float = IOU) -> list[Tensor]:
@@ -111,15 +134,17 @@ class Detector(System):
 
 
 def suppressed(box: Tensor, score: Tensor, conf: float, iou: float) -> Tensor:
-    """Candidates (A, 4) and their scores (A, labels) -> (n, 6): the local maxima of each label
-    (non-maximum suppression), at most ``detection.MOST``, the surest first."""
+    """Candidates (A, 4), or (A, labels, 4) where each label has its own edges, and their scores
+    (A, labels) -> (n, 6): the local maxima of each label (non-maximum suppression), at most
+    ``detection.MOST``, the surest first."""
     place, label = (score > conf).nonzero(as_tuple=True)
     sure = score[place, label]
     if len(sure) > MOST_CANDIDATES:
         sure, order = sure.topk(MOST_CANDIDATES)
         place, label = place[order], label[order]
-    kept = batched_nms(box[place], sure, label, iou)[: detection.MOST]
-    return torch.cat([label[kept, None].float(), box[place[kept]], sure[kept, None]], 1)
+    edges = box[place] if box.ndim == 2 else box[place, label]
+    kept = batched_nms(edges, sure, label, iou)[: detection.MOST]
+    return torch.cat([label[kept, None].float(), edges[kept], sure[kept, None]], 1)
 
 
 @dataclass(frozen=True)
@@ -325,4 +350,13 @@ def _renumbered(box: Tensor, number: Tensor) -> Tensor:
     return torch.cat([there[:, None].to(box.dtype), box[:, 1:]], 1)
 
 
-__all__ = ["NOTHING", "Batch", "Detection", "Detector", "Options", "Spec", "suppressed"]
+__all__ = [
+    "NOTHING",
+    "Batch",
+    "Detection",
+    "Detector",
+    "Explained",
+    "Options",
+    "Spec",
+    "suppressed",
+]

@@ -33,7 +33,8 @@ from torch.nn import functional as F
 from souron.blocks.averaging import follower, named
 from souron.blocks.csp import SPPF, C2f, Convolution, CSPBackbone
 from souron.hub.backbones import Backbone
-from souron.tasks.detect import Batch, Detector, Spec
+from souron.tasks.detect import Batch, Detector, Explained, Spec
+from souron.utils.messages import _
 
 STRIDES = (8, 16, 32)  # pixels a place
 BINS = 16  # of an edge's distance, in strides
@@ -230,6 +231,23 @@ class YOLO(Detector):
             yield "model", self.loss(Batch(batch.image[part], batch.target[part]))
             slow, fast = (list(named(each).values()) for each in (self.average, self.network))
             torch._foreach_lerp_(slow, fast, 1 - kept)
+
+    @torch.inference_mode()
+    def explain(self, image: Tensor, truth: Tensor) -> list[Explained]:
+        """The places that learn an object, were it learnt from now: squares of one stride."""
+        edge, label, sizes = self.average(image)
+        place, stride = places(sizes, image.device)
+        squares, sure = torch.cat([place - stride / 2, place + stride / 2], 1), place.new_zeros(0)
+        if len(truth):
+            box, there = self.average.boxes(edge.float(), place, stride), truth[None, :, 0] >= 0
+            _owner, [sure] = assign(label.float().sigmoid(), box, place, truth[None], there)
+            squares, sure = squares[sure > 0], sure[sure > 0]
+        title, caption = (
+            _("Places that learn"),
+            _("the places that learn an object: squares of one stride, the surer the better"),
+        )
+        learning = Explained(title, caption, squares[: len(sure)], sure)
+        return [learning, self.surest(image)]
 
     def example(self) -> None:
         """One pass of what learns, for the table of its layers."""

@@ -1,0 +1,213 @@
+"""Where objects may be, without learning: neighbouring regions merge, and each leaves its box.
+
+Uijlings, van de Sande, Gevers, Smeulders: Selective Search for Object Recognition (2013).
+https://doi.org/10.1007/s11263-013-0620-5
+Felzenszwalb, Huttenlocher: Efficient Graph-Based Image Segmentation (2004).
+https://doi.org/10.1023/B:VISI.0000022288.19776.77
+
+    pixels join where their difference <= min over both regions of (largest difference within +
+    k / pixels);  then the most similar neighbours merge, until one region is left
+    similarity = shared colours + (1 - both sizes) + (1 - what their box holds beside them)
+
+Large pictures are made smaller first; texture does not count. What was found is kept in the cache.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from souron.data.dataset import ListColumn, Rows
+from souron.utils import files
+from souron.utils.messages import UserError
+
+SIDE = 80  # pixels at most
+SMOOTH = 0.8  # pixels
+SCALES = (40.0, 150.0)  # k, for grey values of 0 to 255: larger makes larger regions
+SMALLEST = 8  # pixels of a region
+BINS = 16  # grey values of a colour's histogram
+PROPOSED = -torch.inf  # label of a proposal among a picture's boxes
+VERSION = 2  # of what the cache keeps
+KEPT, LOOKED = 20_000, 500  # files in the cache, and after how many new ones they are counted
+
+Array = NDArray[np.float64]
+
+
+def proposals(image: Tensor) -> Tensor:
+    """Boxes (n, 4), left, top, right, bottom in pixels, of a picture (C, H, W) in 0..1; the last is
+    the whole picture. They are found once, kept in the cache, and made again where a file is
+    damaged."""
+    pixels = (image.detach().float().cpu() * 255).round().clamp(0, 255).byte().contiguous()
+    hasher = hashlib.blake2b(repr((VERSION, tuple(pixels.shape))).encode(), digest_size=16)
+    hasher.update(pixels.numpy().data)
+    folder = files.cache_folder() / "proposals"
+    file = folder / f"{hasher.hexdigest()}.safetensors"
+    if file.exists():
+        try:
+            box = files.read_tensors(file)[0]["box"]
+            if box.ndim == 2 and box.shape[1] == 4 and len(box):
+                return box.float().to(image.device)
+        except (UserError, KeyError):
+            file.unlink(missing_ok=True)
+    box = search(pixels)
+    files.write_tensors(file, {"box": box}, {})
+    make_room(folder)
+    return box.float().to(image.device)
+
+
+def moved_along(
+    augment: Callable[[Rows, Generator], Rows],
+) -> Callable[[Rows, Generator], Rows]:
+    """The same change of pictures and their boxes, with the proposals of the unchanged pictures
+    among the boxes: they move with the pictures, and ``of_rows`` finds them."""
+
+    def change(rows: Rows, generator: Generator) -> Rows:
+        marked = [
+            F.pad(proposals(image / 255), (1, 0), value=PROPOSED).to(box.dtype)
+            for image, box in zip(rows.input, rows.target, strict=True)
+        ]
+        both = [torch.cat(parts) for parts in zip(rows.target, marked, strict=True)]
+        return augment(Rows(rows.input, ListColumn(both)), generator)
+
+    return change
+
+
+def of_rows(rows: Rows) -> list[Tensor]:
+    """The proposals (n, 4) among the boxes of each picture, which may be none."""
+    boxes = [] if rows.target is None else rows.target
+    return [box[box[:, 0] == PROPOSED, 1:] for box in boxes]
+
+
+_written = 0
+
+
+def make_room(folder: Path) -> None:
+    """Remove the oldest files where there are too many; it looks now and then."""
+    global _written
+    _written += 1
+    if _written % LOOKED:
+        return
+    kept = sorted(folder.glob("*.safetensors"), key=lambda file: -file.stat().st_mtime)
+    for old in kept[KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def search(pixels: Tensor) -> Tensor:
+    """Boxes (n, 4) float16 in a picture (C, H, W) uint8."""
+    height, width = pixels.shape[1:]
+    small = pixels.float()
+    scale = max(1.0, max(height, width) / SIDE)
+    if scale > 1:
+        sides = (max(1, round(height / scale)), max(1, round(width / scale)))
+        small = F.interpolate(small[None], sides, mode="bilinear", antialias=True)[0]
+    colours = small.numpy().transpose(1, 2, 0).astype(np.float64)
+    found = np.concatenate([merged(segments(colours, k), colours) for k in SCALES])
+    found = np.unique(found, axis=0) * np.array(
+        [width / small.shape[2], height / small.shape[1]] * 2
+    )
+    found = found[((found[:, 2:] - found[:, :2]) >= 2).all(1)]
+    whole = np.array([[0, 0, width, height]], dtype=float)
+    return torch.from_numpy(np.concatenate([found, whole])).to(torch.float16)
+
+
+def segments(colours: Array, k: float) -> NDArray[np.int64]:
+    """Regions (H, W) of a picture (H, W, C), numbered from 0."""
+    height, width = colours.shape[:2]
+    smooth = ndimage.gaussian_filter(colours, (SMOOTH, SMOOTH, 0))
+    number = np.arange(height * width).reshape(height, width)
+    pairs = [(number[:, :-1], number[:, 1:]), (number[:-1], number[1:])]
+    flat = smooth.reshape(-1, colours.shape[2])
+    one, other = (np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1))
+    far = np.sqrt(((flat[one] - flat[other]) ** 2).sum(1))
+    order = np.argsort(far, kind="stable")
+    one, other, far = one[order], other[order], far[order]
+    parent, size = list(range(height * width)), [1] * (height * width)
+    most = [k] * (height * width)  # a region's largest difference, and k / size
+    edges = zip(one.tolist(), other.tolist(), far.tolist(), strict=True)
+    for a, b, difference in edges:
+        a, b = root(parent, a), root(parent, b)
+        if a != b and difference <= most[a] and difference <= most[b]:
+            join(parent, size, most, a, b, difference + k / (size[a] + size[b]))
+    found = roots(parent)
+    apart = found[one] != found[other]
+    for a, b in zip(one[apart].tolist(), other[apart].tolist(), strict=True):
+        a, b = root(parent, a), root(parent, b)
+        if a != b and min(size[a], size[b]) < SMALLEST:
+            join(parent, size, most, a, b, 0.0)
+    return np.unique(roots(parent), return_inverse=True)[1].reshape(height, width)
+
+
+def root(parent: list[int], place: int) -> int:
+    """The place that stands for its region; the way there gets shorter."""
+    above = parent[place]
+    while above != place:
+        parent[place] = place = parent[above]
+        above = parent[place]
+    return place
+
+
+def join(
+    parent: list[int], size: list[int], most: list[float], a: int, b: int, last: float
+) -> None:
+    """The smaller of two regions joins the larger one."""
+    if size[a] < size[b]:
+        a, b = b, a
+    parent[b], most[a] = a, last
+    size[a] += size[b]
+
+
+def roots(parent: list[int]) -> NDArray[np.int64]:
+    found = np.array(parent)
+    while (found != found[found]).any():
+        found = found[found]
+    return found
+
+
+def merged(region: NDArray[np.int64], colours: Array) -> NDArray[np.int64]:
+    """The boxes (n, 4) of regions (H, W), and of all that come from merging two neighbours."""
+    count, area = int(region.max()) + 1, region.size
+    size = np.bincount(region.ravel()).astype(float)
+    box = np.array(
+        [[x.start, y.start, x.stop, y.stop] for y, x in ndimage.find_objects(region + 1)]
+    )
+    bins = 256 // BINS
+    colour = (colours // BINS).astype(int).reshape(area, -1)
+    histogram = np.concatenate([
+        np.bincount(region.ravel() * bins + column, minlength=count * bins).reshape(count, bins)
+        for column in colour.T
+    ], 1) / size[:, None] / colour.shape[1]  # fmt: skip
+    near = np.zeros((count, count), dtype=bool)
+    for here, there in ((region[:, :-1], region[:, 1:]), (region[:-1], region[1:])):
+        near[here, there] = near[there, here] = True
+    np.fill_diagonal(near, False)
+
+    def similar(one: int) -> Array:
+        low, high = np.minimum(box[:, :2], box[one, :2]), np.maximum(box[:, 2:], box[one, 2:])
+        together = size + size[one]
+        beside = (high - low).prod(1) - together
+        shared = np.minimum(histogram, histogram[one]).sum(1)
+        return np.where(near[one], shared + 2 - together / area - beside / area, -np.inf)
+
+    likeness = np.stack([similar(one) for one in range(count)])
+    found = [row.copy() for row in box]
+    for _merge in range(count - 1):
+        one, other = divmod(int(likeness.argmax()), count)
+        both = size[one] + size[other]
+        histogram[one] = (size[one] * histogram[one] + size[other] * histogram[other]) / both
+        size[one] = both
+        box[one, :2] = np.minimum(box[one, :2], box[other, :2])
+        box[one, 2:] = np.maximum(box[one, 2:], box[other, 2:])
+        found.append(box[one].copy())
+        near[one] |= near[other]
+        near[:, one] = near[one]
+        near[one, one] = False
+        near[other] = near[:, other] = False
+        likeness[other] = likeness[:, other] = -np.inf
+        likeness[one] = likeness[:, one] = similar(one)
+    return np.array(found)

@@ -1,0 +1,270 @@
+"""Default boxes of many shapes on maps of many grains: each says what it holds.
+
+Liu, Anguelov, Erhan, Szegedy, Reed, Fu, Berg: SSD: Single Shot MultiBox Detector (2015).
+https://arxiv.org/abs/1512.02325
+
+    picture -> backbone -> maps that get coarser -> at each place of each map, for each default box
+    scores softmax(labels and background),    offsets to the object's edges
+    loss = (sum smooth L1(offsets) + sum cross entropy(label)) / matched boxes
+
+A default box learns an object that it overlaps by at least half (intersection over union), and each
+object has at least the one box that overlaps it most. Of the boxes without an object, thousands,
+only the most mistaken learn that they are background: three for each that learns an object (hard
+negative mining). Map k of m has boxes of scale s_k = 0.2 + 0.7 (k - 1) / (m - 1) of the side with
+aspects 1, 2, 3, 1/2, 1/3, and a square of scale sqrt(s_k s_k+1).
+
+Size 300 is the published network: VGG-16 (Simonyan, Zisserman 2014, https://arxiv.org/abs/1409.1556)
+whose last layers are convolutions with holes, four blocks more, and layers that are named as in
+torchvision. The small ones have a backbone of CSP blocks, or a published classifier's.
+
+Differs from the paper: AdamW and one cycle of the rate; pictures are shifted and mirrored, not cut;
+a batch is learnt from in parts; a picture without objects teaches its three most mistaken boxes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.blocks.boxes import around, decode, encode, overlaps
+from souron.blocks.csp import CSPBackbone
+from souron.hub.backbones import Backbone
+from souron.tasks.detect import Batch, Detector, Explained, Spec
+from souron.utils.messages import _
+
+SCALE = (10.0, 5.0)  # of offsets: place, size
+ENOUGH = 0.5  # overlap from which a default box learns an object
+NEGATIVES = 3  # boxes that learn background for each that learns an object
+SMALLEST, LARGEST, BEYOND = 0.2, 0.9, 1.07  # scales of the first map and the last, and the next
+AT_ONCE = 16  # pictures of a step
+
+
+@dataclass(frozen=True)
+class Config:
+    width: float = 1.0  # times 64 to 1024 maps
+    depth: float = 1.0  # times 3 to 6 blocks
+    rate: float = 1e-3
+    backbone: str = ""  # a classifier whose published layers stand in place of its own
+    vgg: bool = False  # the published network
+    scales: tuple[float, ...] = ()  # of default boxes, one more than maps; (): by the formula
+
+
+class Pyramid(nn.Module):
+    """Pictures (B, C, H, W) -> maps at 1/8, 1/16, 1/32 of the side, and on until one place."""
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__()
+        sizes = [8 * ceil(maps * config.width / 8) for maps in (64, 128, 256, 512, 1024)]
+        short, long = (max(1, round(blocks * config.depth)) for blocks in (3, 6))
+        self.first = (
+            Backbone(config.backbone, spec.channels)
+            if config.backbone
+            else CSPBackbone(spec.channels, sizes, short, long)
+        )
+        self.maps, self.extra = list(self.first.maps), nn.ModuleList()
+        side, maps = ceil(spec.side / 32), sizes[3]
+        while side > 1:
+            self.extra.append(halved(self.maps[-1], maps // 2, maps))
+            self.maps.append(maps)
+            side = ceil(side / 2)
+        self.strides = tuple(8 * 2**level for level in range(len(self.maps)))
+        self.aspects: tuple[tuple[int, ...], ...] = ((2, 3),) * len(self.maps)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        found = list(self.first(image))
+        for block in self.extra:
+            found.append(block(found[-1]))
+        return found
+
+
+class VGG(nn.Module):
+    """The published one: pictures (B, 3, 300, 300) -> maps of 38, 19, 10, 5, 3, 1 places a side."""
+
+    maps = (512, 1024, 512, 256, 256, 256)
+    strides = (8, 16, 32, 64, 100, 300)
+    mean: Tensor
+    aspects = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
+
+    def __init__(self) -> None:
+        super().__init__()
+        first = [*stage(3, 64, 2), *stage(64, 128, 2), *stage(128, 256, 3), *stage(256, 512, 3)]
+        first[16] = nn.MaxPool2d(2, 2, ceil_mode=True)  # 75 places become 38
+        self.features = nn.Sequential(*first[:-1])
+        holes = nn.Conv2d(512, 1024, 3, padding=6, dilation=6)
+        dense = [nn.MaxPool2d(3, 1, 1), holes, nn.ReLU(), nn.Conv2d(1024, 1024, 1), nn.ReLU()]
+        last = nn.Sequential(nn.MaxPool2d(2, 2), *stage(512, 512, 3)[:-1], nn.Sequential(*dense))
+        self.extra = nn.ModuleList([
+            last, halved(1024, 256, 512), halved(512, 128, 256), cut(256, 128, 256),
+            cut(256, 128, 256),
+        ])  # fmt: skip
+        self.scale_weight = nn.Parameter(torch.full((512,), 20.0))
+        mean = torch.tensor([0.48235, 0.45882, 0.40784])[:, None, None]
+        self.register_buffer("mean", mean, persistent=False)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        x = self.features((image - self.mean) * 255)
+        found = [self.scale_weight[:, None, None] * F.normalize(x)]
+        for block in self.extra:
+            x = block(x)
+            found.append(x)
+        return found
+
+
+def stage(inward: int, outward: int, convolutions: int) -> list[nn.Module]:
+    """Convolutions of VGG and the pooling after them."""
+    layers: list[nn.Module] = []
+    for _layer in range(convolutions):
+        layers += [nn.Conv2d(inward, outward, 3, padding=1), nn.ReLU()]
+        inward = outward
+    return [*layers, nn.MaxPool2d(2, 2)]
+
+
+def halved(inward: int, maps: int, outward: int) -> nn.Sequential:
+    """Maps of half the side."""
+    last = nn.Conv2d(maps, outward, 3, 2, 1)
+    return nn.Sequential(nn.Conv2d(inward, maps, 1), nn.ReLU(), last, nn.ReLU())
+
+
+def cut(inward: int, maps: int, outward: int) -> nn.Sequential:
+    """Maps without their border."""
+    last = nn.Conv2d(maps, outward, 3)
+    return nn.Sequential(nn.Conv2d(inward, maps, 1), nn.ReLU(), last, nn.ReLU())
+
+
+class Branch(nn.Module):
+    """What each default box says, from all maps: (B, A, values)."""
+
+    def __init__(self, maps: Sequence[int], boxes: Sequence[int], values: int) -> None:
+        super().__init__()
+        self.values = values
+        self.module_list = nn.ModuleList(
+            nn.Conv2d(inward, count * values, 3, padding=1)
+            for inward, count in zip(maps, boxes, strict=True)
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        said = [
+            layer(x).permute(0, 2, 3, 1) for layer, x in zip(self.module_list, maps, strict=True)
+        ]
+        return torch.cat([each.reshape(len(each), -1, self.values) for each in said], 1).float()
+
+
+def shapes(scale: float, following: float, aspects: Sequence[int]) -> list[tuple[float, float]]:
+    """Width and height of a place's default boxes, as shares of the side."""
+    between = (scale * following) ** 0.5
+    found = [(scale, scale), (between, between)]
+    for aspect in aspects:
+        wide, high = scale * aspect**0.5, scale / aspect**0.5
+        found += [(wide, high), (high, wide)]
+    return [(min(1.0, wide), min(1.0, high)) for wide, high in found]
+
+
+@torch.no_grad()
+def match(default: Tensor, true: Tensor) -> Tensor:
+    """Which of the objects (n, 4) each default box (A, 4) learns, (A,): -1 for background."""
+    if not len(true):
+        return torch.full((len(default),), -1, device=default.device)
+    overlap = overlaps(true, default)  # (n, A)
+    most, owner = overlap.max(0)
+    owner[most < ENOUGH] = -1
+    for _object in true:  # the best box of each, the best pair first
+        row, place = divmod(int(overlap.argmax()), len(default))
+        owner[place] = row
+        overlap[row], overlap[:, place] = -1, -1
+    return owner
+
+
+@torch.no_grad()
+def hardest(loss: Tensor, matched: Tensor) -> Tensor:
+    """Which boxes learn background (B, A): of those not ``matched`` the ones of largest ``loss``,
+    three for each that is, in each picture for itself."""
+    order = loss.masked_fill(matched, -1).argsort(stable=True, dim=1, descending=True)
+    rank = torch.empty_like(order).scatter_(
+        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+    )
+    return (rank < NEGATIVES * matched.sum(1, keepdim=True).clamp(min=1)) & ~matched
+
+
+class SSD(Detector):
+    year = 2015
+    ja = "粗さの異なる特徴マップに形の違うデフォルトボックスを並べ、物体を一度に検出する"
+    channels_last = True
+    clip = 10.0
+    SIZES = {
+        "tiny": Config(0.125, 0.33, 3e-3),
+        "small": Config(0.25, 0.33, 2e-3),
+        "300": Config(vgg=True, rate=2e-4, scales=(0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)),
+    }
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.backbone = VGG() if config.vgg else Pyramid(config, spec)
+        counts = [2 + 2 * len(aspects) for aspects in self.backbone.aspects]
+        maps, labels = self.backbone.maps, 1 + len(spec.labels)
+        self.head = nn.ModuleDict({
+            "classification_head": Branch(maps, counts, labels),
+            "regression_head": Branch(maps, counts, 4),
+        })  # fmt: skip
+
+    def said(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each default box: its offsets (B, A, 4), its logits (B, A, 1 + labels), the first of
+        them background, and itself (A, 4) in pixels."""
+        if self.config.vgg:
+            image = image.expand(-1, 3, -1, -1)
+        maps = self.backbone(image)
+        logit, offset = (branch(maps) for branch in self.head.values())
+        return offset, logit, self.defaults([x.shape[2:] for x in maps], image)
+
+    def defaults(self, sizes: Sequence[Sequence[int]], image: Tensor) -> Tensor:
+        """The default boxes of maps of these sizes, (A, 4)."""
+        step = (LARGEST - SMALLEST) / max(1, len(sizes) - 1)
+        formula = [*(SMALLEST + step * level for level in range(len(sizes))), BEYOND]
+        scales, side = self.config.scales or formula, image.shape[-1]
+        found = []
+        for level, (height, width) in enumerate(sizes):
+            shape = shapes(scales[level], scales[level + 1], self.backbone.aspects[level])
+            pixels = torch.tensor(shape, device=image.device) * side
+            found.append(around(height, width, self.backbone.strides[level], pixels))
+        return torch.cat(found)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        offset, logit, default = self.said(image)
+        return decode(offset, default, SCALE), logit.softmax(2)[..., 1:]
+
+    def loss(self, batch: Batch) -> Tensor:
+        offset, logit, default = self.said(batch.image)
+        owner = torch.stack([match(default, truth[:, 1:]) for truth in batch.target])  # (B, A)
+        matched = owner >= 0
+        mine = torch.cat([
+            truth[own[own >= 0]] for truth, own in zip(batch.target, owner, strict=True)
+        ])  # (matched boxes, 5)  # fmt: skip
+        wanted = torch.zeros_like(owner)
+        wanted[matched] = 1 + mine[:, 0].long()
+        label = F.cross_entropy(logit.flatten(0, 1), wanted.flatten(), reduction="none")
+        label = label.view_as(owner)
+        learnt = matched | hardest(label, matched)
+        true = encode(mine[:, 1:], default.expand(len(owner), -1, -1)[matched], SCALE)
+        edges = F.smooth_l1_loss(offset[matched], true, reduction="sum")
+        return (edges + label[learnt].sum()) / max(1, len(mine))
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        """A batch in parts, which makes more steps."""
+        start = 0
+        for image in batch.image.chunk(ceil(len(batch.image) / AT_ONCE)):
+            yield "model", self.loss(Batch(image, batch.target[start : start + len(image)]))
+            start += len(image)
+
+    @torch.inference_mode()
+    def explain(self, image: Tensor, truth: Tensor) -> list[Explained]:
+        default = self.said(image)[2]
+        owner = match(default, truth[:, 1:])
+        learning = default[owner >= 0]
+        fit = overlaps(learning, truth[owner[owner >= 0], 1:]).diagonal().clamp(0, 1)
+        title, caption = (
+            _("Default boxes"),
+            _("the default boxes that learn an object: they overlap it by half, or most of all"),
+        )
+        return [Explained(title, caption, learning, fit), self.surest(image)]
