@@ -69,10 +69,13 @@ class Double(nn.ConvTranspose2d):
     """Scores (B, labels, h, w) -> twice as large; at first each label linearly by itself."""
 
     def __init__(self, labels: int) -> None:
-        super().__init__(labels, labels, 4, 2, 1, bias=False)
+        super().__init__(labels, labels, 4, 2, 3, bias=False)
         with torch.no_grad():
             self.weight.zero_()
             self.weight[range(labels), range(labels)] = tent(4)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(F.pad(x, (1, 1, 1, 1), mode="replicate"))
 
 
 def tent(side: int) -> Tensor:
@@ -113,6 +116,7 @@ class FCN(Segmenter):
         self.twice = nn.ModuleList(Double(labels) for _level in self.finer)
         for score in self.finer:  # a finer level begins without a say
             nn.init.zeros_(score.get_parameter("weight"))
+            nn.init.zeros_(score.get_parameter("bias"))
 
     def forward(self, image: Tensor) -> Tensor:
         *fine, x = self.classifier(image)
