@@ -196,6 +196,18 @@ def test_dice_is_that_of_its_formula_over_the_classes_that_are_there():
     assert segment.dice_loss(sure, target).item() == pytest.approx(0, abs=1e-5)
 
 
+def test_what_learns_is_both_and_of_a_picture_without_truth_nothing():
+    data = masked(4, 16)
+    bright = Bright(None, TASK.spec(data))
+    batch = TASK.batch(Rows(data.input, data.target), None)
+    both = [loss(bright(batch.image), batch.target).item() for loss in
+            (segment.cross_entropy, segment.dice_loss)]  # fmt: skip
+    assert min(both) > 0.01
+    assert bright.loss(batch).item() == pytest.approx(sum(both), abs=1e-6)
+    asked = TASK.batch(Rows(data.input, None), None)
+    assert (asked.target == UNKNOWN).all() and torch.equal(asked.image, batch.image)
+
+
 def lit(image):
     """What the shapes are: brighter than the noise."""
     return image.amax(0) >= 150

@@ -1,6 +1,5 @@
 """What segmenters said of test pictures: figures by class, and baselines beside."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,7 +101,7 @@ def pixels_of(target: Tensor, classes: int) -> list[int]:
     return of_each_map(target, classes).sum(0).tolist()
 
 
-def most_frequent(target: Tensor, rows: Sequence[int], classes: int) -> int:
+def most_frequent(target: Tensor, rows: Any, classes: int) -> int:
     """The class of most pixels of these rows."""
     chosen = target.index_select(0, torch.as_tensor(rows, dtype=torch.long))
     return int(np.argmax(pixels_of(chosen, classes)))

@@ -35,6 +35,9 @@ class Backbone(nn.Module):
     ``name`` is no classifier with stages.
     """
 
+    mean: Tensor  # (3, 1, 1)
+    std: Tensor
+
     def __init__(
         self, name: str, channels: int, levels: int = 3, atrous: int = 0, filters: bool = True
     ) -> None:
@@ -83,20 +86,18 @@ class Backbone(nn.Module):
 
 
 def spread(stage: nn.Module, apart: int = 1) -> int:
-    """Without steps of two places; what comes after one looks at places so far ``apart`` and twice
-    as far. How far apart it is at the end."""
+    """Let its convolutions go on by one place where they went on by two, and those behind look at
+    places ``apart`` and twice as far from one another. How far apart they are at the end."""
     for layer in stage.modules():
         if not isinstance(layer, nn.Conv2d):
             continue
         before = apart
-        if max(layer.stride) > 1:
-            apart, layer.stride = (
-                apart * max(layer.stride) if layer.kernel_size[0] > 1 else apart,
-                (1, 1),
-            )
         if layer.kernel_size[0] > 1:
-            layer.dilation = (before, before)
-            layer.padding = tuple(size * before for size in layer.padding)
+            assert not isinstance(layer.padding, str)
+            high, wide = layer.padding
+            apart *= layer.stride[0]
+            layer.dilation, layer.padding = (before, before), (high * before, wide * before)
+        layer.stride = (1, 1)
     return apart
 
 

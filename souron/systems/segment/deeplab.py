@@ -135,7 +135,7 @@ class DeepLab(Segmenter):
     channels_last = True
     SIZES = {
         "tiny": Config(0.125, 1, 32, (1, 2), 0.0, rate=1e-2),
-        "small": Config(0.25, 2, 96, (2, 4, 6), 0.0, rate=3e-3),
+        "small": Config(0.25, 2, 96, (2, 4, 6), 0.0, rate=2e-3),
         "xception": Config(),
     }
 

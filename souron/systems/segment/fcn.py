@@ -90,7 +90,7 @@ class FCN(Segmenter):
     channels_last = True
     SIZES = {
         "tiny": Config(0.125, 32, 3, dropout=0.0, rate=1e-2),
-        "small": Config(0.25, 256, 3, dropout=0.1, rate=4e-3),
+        "small": Config(0.25, 256, 3, dropout=0.1, rate=2e-3),
         "8s": Config(),
         "16s": Config(finest=16),
         "32s": Config(finest=32),

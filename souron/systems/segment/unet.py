@@ -92,7 +92,7 @@ class UNet(Segmenter):
     channels_last = True
     SIZES = {
         "tiny": Config(8, 4, rate=1e-2),
-        "small": Config(16, 5, 2, rate=4e-3),
+        "small": Config(32, 4, 4, rate=2e-3),
         "paper": Config(),
     }
 
