@@ -309,9 +309,20 @@ def test_enlarging_by_strips_is_enlarging_at_once(monkeypatch):
     torch.manual_seed(0)
     logits = torch.randn(4, 9, 13)
     at_once = torch.nn.functional.interpolate(logits[None], (50, 31), mode="bilinear")[0].argmax(0)
-    monkeypatch.setattr(segment, "ROWS", 4 * 31 * 3)
+    monkeypatch.setattr(segment, "VALUES", 4 * 31 * 3)
     strips = segment.enlarged(logits, 50, 31)
     assert strips.shape == (50, 31) and (strips == at_once).float().mean() > 0.999
+
+
+def test_many_logits_are_made_a_few_pictures_at_a_time(monkeypatch):
+    data = masked(10, 16)
+    bright = Bright(None, TASK.spec(data))
+    found = bright.found(bright.loader(data))
+    assert found.dtype == torch.uint8 and ((found > 0) == (data.input.amax(1) > 150)).all()
+    sizes = []
+    bright.register_forward_hook(lambda _module, given, _out: sizes.append(len(given[0])))
+    monkeypatch.setattr(segment, "VALUES", 3 * 4 * 16 * 16)
+    assert torch.equal(bright.found(bright.loader(data)), found) and max(sizes) == 3
 
 
 def test_a_batch_is_learnt_from_in_parts_and_no_part_is_one_picture():

@@ -27,7 +27,7 @@ from souron.utils.messages import N_, UserError, _
 SHOWN = (3, 128, 9)  # channels, pixels a side, classes that ``souron show`` builds with
 PUBLISHED = (3, 512, 21)  # of VOC
 AT_ONCE = 16  # pictures of a step
-ROWS = 4_000_000  # values of a strip of a large picture
+VALUES = 20_000_000  # logits at once
 SMOOTH = 1.0  # pixels that Dice counts as found
 
 
@@ -65,7 +65,12 @@ class Segmenter(System):
     @torch.inference_mode()
     def found(self, data: Loader) -> Tensor:
         """(cases, H, W) uint8: the class of every pixel of each case."""
-        return torch.cat([self(batch.image).argmax(1).byte().cpu() for batch in data.once()])
+        each = len(self.spec.labels) * self.spec.side**2
+        return torch.cat([
+            self(image).argmax(1).byte().cpu()
+            for batch in data.once()
+            for image in batch.image.split(max(1, VALUES // each))
+        ])  # fmt: skip
 
     @torch.inference_mode()
     def predict(self, picture: Picture) -> Mask:
@@ -115,7 +120,7 @@ def enlarged(logits: Tensor, height: int, width: int) -> Tensor:
     place = place.clamp(0, across.shape[1] - 1)
     above = place.long()
     below, share = (above + 1).clamp(max=across.shape[1] - 1), (place - above)[:, None]
-    strips = max(1, ROWS // (len(logits) * width))
+    strips = max(1, VALUES // (len(logits) * width))
     return torch.cat([
         torch.lerp(across[:, up], across[:, down], part).argmax(0).byte()
         for up, down, part in zip(*(x.split(strips) for x in (above, below, share)), strict=True)

@@ -15,8 +15,9 @@ Every fault is told, none is passed over in silence: what could not be used stan
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -46,14 +47,18 @@ UNKNOWN = 255
 LONGEST = 100  # letters of a class's name
 
 
+Numbers = tuple[np.ndarray, tuple[str, ...]]  # (H, W) uint8, and names of classes, if it has any
+
+
 class Pair(NamedTuple):
     """A picture that should become a case, and its mask."""
 
     file: str  # the picture's name in ``Dataset``
     picture: Path
-    mask: Path
     mask_file: str
-    part: str
+    numbers: Callable[[tuple[int, int]], Numbers]  # of a picture of that width and height; raises
+    # UserError
+    part: str = ""
 
 
 class Read(NamedTuple):
@@ -85,16 +90,28 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     Raises UserError where no picture has a mask that can be used, and for want of memory.
     """
     told: list[Skipped] = []
-    pairs = _pairs(files_below(path, told), told)
+    return gather(path, path, _pairs(files_below(path, told), path, told), told, reading)
+
+
+def gather(
+    path: Path,
+    root: Path,
+    pairs: Sequence[Pair],
+    told: list[Skipped],
+    reading: Reading,
+    classes: tuple[str, ...] = (),
+) -> Dataset:
+    """Read the pictures, which must lie under ``root``, with their masks. Where no ``classes`` are
+    given, the masks or a file tell them. Raises UserError as ``load`` does."""
     side = reading.side or SIDE
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, limits.quiet:
-        looks = [look for look in pool.map(lambda pair: _look(pair, path), pairs) if look]
+        looks = [look for look in pool.map(lambda pair: _look(pair, root), pairs) if look]
         channels = 1 if looks and all(look.grey for look in looks) else 3
         check_memory(len(pairs), channels + 2, side)
         kept: list[Pair] = []
         found: list[Read] = []
         for done, (pair, one) in enumerate(
-            zip(pairs, pool.map(lambda pair: _read(pair, path, side, channels), pairs), strict=True)
+            zip(pairs, pool.map(lambda pair: _read(pair, root, side, channels), pairs), strict=True)
         ):
             if isinstance(one, Skipped):
                 told.append(one)
@@ -105,7 +122,9 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
                 reading.progress(done, len(pairs))
     if not kept:
         raise _nothing(path, told)
-    classes, two = _classes(path, kept, found, told)
+    two = False
+    if not classes:
+        classes, two = _classes(path, kept, found, told)
     target = torch.stack([_known(one, len(classes), two) for one in found])
     if not two:
         told += _out_of_range(kept, found, len(classes))
@@ -132,7 +151,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     )
 
 
-def _pairs(below: dict[str, Path], told: list[Skipped]) -> list[Pair]:
+def _pairs(below: dict[str, Path], root: Path, told: list[Skipped]) -> list[Pair]:
     """Pictures and masks of one name in one place, but for the folder that says which they are."""
     seen: dict[str, dict[str, str]] = {"picture": {}, "mask": {}}
     for file in sorted(below, key=natural):
@@ -156,7 +175,8 @@ def _pairs(below: dict[str, Path], told: list[Skipped]) -> list[Pair]:
             continue
         mask = seen["mask"][place]
         used.add(mask)
-        pairs.append(Pair(file, below[file], below[mask], mask, _part(file)))
+        numbers = partial(_numbers, below[mask], mask, root)
+        pairs.append(Pair(file, below[file], mask, numbers, _part(file)))
     for file in seen["mask"].values():
         if file not in used:
             told.append(Skipped(file, "missing", _("no picture has this name")))
@@ -191,16 +211,11 @@ def _read(pair: Pair, root: Path, side: int, channels: int) -> Read | Skipped:
     try:
         picture = pictures.rounded(pictures.read(pair.picture, root))
     except UserError as trouble:
-        return _skipped(pair.file, pair.picture, trouble)
+        return skipped(pair.file, pair.picture, trouble)
     try:
-        numbers, names = _numbers(pair.mask, root)
+        numbers, names = pair.numbers(picture.size)
     except UserError as trouble:
-        return _skipped(pair.mask_file, pair.mask, trouble)
-    if numbers.shape != picture.size[::-1]:
-        why = _("the picture has {here} pixels, its mask {there}").format(
-            here="{} x {}".format(*picture.size), there="{1} x {0}".format(*numbers.shape)
-        )
-        return Skipped(pair.mask_file, "size", why)
+        return skipped(pair.mask_file, Path(pair.mask_file), trouble)
     pixels, place = pictures.letterbox(picture, side, channels)
     wide, high = (
         round(count * scale) for count, scale in zip(picture.size, place[:2], strict=True)
@@ -214,11 +229,25 @@ def _read(pair: Pair, root: Path, side: int, channels: int) -> Read | Skipped:
     return Read(pixels, torch.from_numpy(whole), torch.from_numpy(inside), values, names)
 
 
-def _numbers(path: Path, root: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(H, W) uint8, and the names of classes in the file's text. Raises UserError."""
+def _numbers(path: Path, name: str, root: Path, size: tuple[int, int]) -> Numbers:
+    """What a mask's file holds."""
+    try:
+        numbers, names = _opened(path, name, root)
+    except UserError as trouble:
+        why = trouble.found.removeprefix(f"{readable(path)}: ")
+        raise fault(name, trouble.code, why) from trouble
+    if numbers.shape != size[::-1]:
+        why = _("the picture has {here} pixels, its mask {there}").format(
+            here="{} x {}".format(*size), there="{1} x {0}".format(*numbers.shape)
+        )
+        raise fault(name, "size", why)
+    return numbers, names
+
+
+def _opened(path: Path, name: str, root: Path) -> Numbers:
     with pictures.opened(path, root) as file:
         if not isinstance(file, Image.Image) or file.format in ("JPEG", "WEBP"):
-            raise _trouble(path, "lossy", _("a mask that may have lost its numbers: PNG is needed"))
+            raise fault(name, "lossy", _("a mask that may have lost its numbers: PNG is needed"))
         numbers = np.asarray(file)
         text = getattr(file, "text", {}).get(NAMES, "") if file.format == "PNG" else ""
     if numbers.ndim == 3:
@@ -226,11 +255,11 @@ def _numbers(path: Path, root: Path) -> tuple[np.ndarray, tuple[str, ...]]:
         if clear and numbers.shape[2] == 2:
             numbers = numbers[..., :1]
         if (numbers != numbers[..., :1]).any():
-            raise _trouble(path, "colours", _("a mask in colours, not in class numbers"))
+            raise fault(name, "colours", _("a mask in colours, not in class numbers"))
         numbers = numbers[..., 0]
     if numbers.dtype.kind not in "iub" or numbers.min() < 0 or numbers.max() > UNKNOWN:
         why = _("class numbers from {low} to {high}").format(low=numbers.min(), high=numbers.max())
-        raise _trouble(path, "class", why)
+        raise fault(name, "class", why)
     names = tuple(_name(name) for name in str(text).split("\n")) if text else ()
     return np.ascontiguousarray(numbers.astype(np.uint8)), names[:UNKNOWN]
 
@@ -304,12 +333,12 @@ def _out_of_range(kept: Sequence[Pair], found: Sequence[Read], classes: int) -> 
     return notes
 
 
-def _skipped(file: str, path: Path, trouble: UserError) -> Skipped:
+def skipped(file: str, path: Path, trouble: UserError) -> Skipped:
     return Skipped(file, trouble.code, trouble.found.removeprefix(f"{readable(path)}: "))
 
 
-def _trouble(path: Path, code: str, why: str) -> UserError:
-    return UserError(code, f"{readable(path)}: {why}", exit=3)
+def fault(file: str, code: str, why: str) -> UserError:
+    return UserError(code, f"{readable(file)}: {why}", exit=3)
 
 
 def _nothing(path: Path, told: Sequence[Any]) -> UserError:
@@ -323,4 +352,4 @@ def _nothing(path: Path, told: Sequence[Any]) -> UserError:
     )
 
 
-__all__ = ["describes", "load"]
+__all__ = ["Pair", "describes", "fault", "gather", "load"]
