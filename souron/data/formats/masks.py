@@ -73,15 +73,20 @@ def describes(path: Path) -> bool:
     """A folder with both folders in it, or in a sub-folder."""
     if not path.is_dir():
         return False
-    return any(_both(place) for place in (path, *filter(Path.is_dir, sorted(path.iterdir()))))
+    return any(_both(place) for place in (path, *_folders(path)))
 
 
 def _both(folder: Path) -> bool:
-    try:
-        names = {place.name.lower() for place in folder.iterdir() if place.is_dir()}
-    except OSError:
-        return False
+    names = {place.name.lower() for place in _folders(folder)}
     return bool(names & set(PICTURES)) and bool(names & set(MASKS))
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in entries if entry.is_dir()]
+    except OSError:
+        return []
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
