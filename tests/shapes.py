@@ -1,5 +1,7 @@
 """Bright shapes with boxes on dark noise: a data set for detectors, drawn in a second."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
@@ -44,8 +46,24 @@ def shapes(count=200, side=64, most=3, seed=0, channels=3) -> Dataset:
     return Dataset("shapes", image, ListColumn(boxes), LABELS, files, group, licence="CC0")
 
 
+def masked(count=200, side=64, most=3, seed=0, channels=3) -> Dataset:
+    """Such shapes with the class of every pixel: a shape is what is brighter than the noise, and of
+    two that touch the later one."""
+    found = shapes(count, side, most, seed, channels)
+    colours = shapes(count, side, most, seed).input
+    maps = torch.zeros(count, side, side, dtype=torch.uint8)
+    for area, picture, boxes in zip(maps, colours, found.target, strict=True):
+        lit = picture.amax(0) >= 150
+        for label, *edges in boxes.int().tolist():
+            left, top, right, bottom = edges
+            area[top:bottom, left:right][lit[top:bottom, left:right]] = label + 1
+    return replace(found, target=maps, classes=("background", *LABELS))
+
+
 def cases_for(task, digits, count):
     """So many cases of what a task takes."""
+    if task == "segment":
+        return masked(count, 32)
     return shapes(count, 32) if task == "detect" else digits.only(range(count))
 
 

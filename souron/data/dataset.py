@@ -130,6 +130,11 @@ class Dataset:
         return isinstance(self.input, Tensor | LazyColumn) and len(self.input.shape) == 4
 
     @property
+    def maps(self) -> bool:
+        """Whether the target is a class for every pixel, (N, H, W)."""
+        return isinstance(self.target, Tensor) and self.target.ndim == 3
+
+    @property
     def channels(self) -> int:
         return self.input.shape[1]
 

@@ -66,6 +66,11 @@ def erase(image: Tensor, generator: Generator) -> Tensor:
     DeVries, Taylor: Improved Regularization of Convolutional Neural Networks with Cutout (2017).
     https://arxiv.org/abs/1708.04552
     """
+    return erased(image, generator)[0]
+
+
+def erased(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """What ``erase`` makes, and (B, H, W): which pixels were covered."""
     batch, channels, height, width = image.shape
     chance = torch.rand(3, batch, generator=generator)
     size = (0.25 + 0.25 * chance[0]) * min(height, width)
@@ -73,15 +78,23 @@ def erase(image: Tensor, generator: Generator) -> Tensor:
     edges = torch.stack([top, top + size, left, left + size]).round().clamp(min=0).int()
     mean = _as(image, image.mean((2, 3), dtype=torch.float32)).view(batch, channels, 1, 1)
     covered = image.clone(memory_format=torch.contiguous_format)
-    for there, colour, (y, y_end, x, x_end) in zip(
-        covered.numpy(), mean.numpy(), edges.T.tolist(), strict=True
+    where = torch.zeros(batch, height, width, dtype=torch.bool)
+    for there, hidden, colour, (y, y_end, x, x_end) in zip(
+        covered.numpy(), where.numpy(), mean.numpy(), edges.T.tolist(), strict=True
     ):
         there[:, y:y_end, x:x_end] = colour
-    return covered
+        hidden[y:y_end, x:x_end] = True
+    return covered, where
 
 
 def rotate(image: Tensor, generator: Generator) -> Tensor:
     """Turn by up to 15 degrees either way; the border is stretched."""
+    return rotated(image, generator)[0]
+
+
+def rotated(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """What ``rotate`` makes, and (B, H, W, 2): where each pixel came from, as ``grid_sample`` takes
+    it."""
     angle = (2 * torch.rand(len(image), generator=generator) - 1) * math.radians(15)
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     _batch, _channels, height, width = image.shape
@@ -90,7 +103,7 @@ def rotate(image: Tensor, generator: Generator) -> Tensor:
     )
     grid = F.affine_grid(turn, list(image.shape), align_corners=False)
     turned = F.grid_sample(image.float(), grid, padding_mode="border", align_corners=False)
-    return _as(image, turned)
+    return _as(image, turned), grid
 
 
 def _as(image: Tensor, changed: Tensor) -> Tensor:

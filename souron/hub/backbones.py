@@ -5,6 +5,10 @@
 
 A classifier that has ``stages()``, its layers split where the maps get smaller, can be a backbone.
 Its first stages, which find edges and textures, stay as they are published; the others learn on.
+With ``atrous`` its last stages keep the side of the one before: their steps of two places become
+steps of one, and what follows looks at places twice as far apart, so that the published weights
+still see what they learnt from (Chen, Papandreou, Kokkinos, Murphy, Yuille: DeepLab, 2016,
+https://arxiv.org/abs/1606.00915).
 """
 
 from pathlib import Path
@@ -24,21 +28,33 @@ FROZEN = 3  # stages that stay as they are published, to an eighth of the side
 class Backbone(nn.Module):
     """Pictures (B, C, H, W) in 0..1 -> maps at 1/8, 1/16, 1/32 of the side, each (B, maps, h, w).
 
-    It begins with random weights; ``load_published`` fills it. Raises UserError where ``name`` is
-    no classifier with stages.
+    ``levels`` counts the maps from the last one: with 5 also those at 1/2 and 1/4 are given. Of the
+    last ``atrous`` stages none makes them smaller. Without ``filters``, those of the convolutions
+    that see a map by itself stay as they are published: of a step on a processor their gradient
+    takes half. It begins with random weights; ``load_published`` fills it. Raises UserError where
+    ``name`` is no classifier with stages.
     """
 
-    mean: Tensor
+    mean: Tensor  # (3, 1, 1)
     std: Tensor
 
-    def __init__(self, name: str, channels: int) -> None:
+    def __init__(
+        self, name: str, channels: int, levels: int = 3, atrous: int = 0, filters: bool = True
+    ) -> None:
         super().__init__()
         self.name, self.colours = name, channels == 3
         model, (mean, std) = _classifier(name)
         self.stages = nn.ModuleList(model.stages())
+        self.first = len(self.stages) - levels  # stage whose maps are given
+        apart = 1
+        for stage in self.stages[len(self.stages) - atrous :]:
+            apart = spread(stage, apart)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
         self.stages[:FROZEN].requires_grad_(False)
+        for layer in self.stages.modules():
+            if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1:
+                layer.weight.requires_grad_(filters and layer.weight.requires_grad)
         with torch.no_grad():
             maps = self.eval()(torch.zeros(1, channels, 64, 64))
         self.maps = [each.shape[1] for each in maps]
@@ -54,7 +70,7 @@ class Backbone(nn.Module):
         x, found = (x - self.mean) / self.std, []
         for place, stage in enumerate(self.stages):
             x = stage(x)
-            if place + 1 >= FROZEN:
+            if place >= self.first:
                 found.append(x)
         return found
 
@@ -67,6 +83,22 @@ class Backbone(nn.Module):
         checkpoint.fill(model, published, Path(entry.name), but=new)
         for stage, filled in zip(self.stages, model.stages(), strict=True):
             stage.load_state_dict(filled.state_dict())
+
+
+def spread(stage: nn.Module, apart: int = 1) -> int:
+    """Let its convolutions go on by one place where they went on by two, and those behind look at
+    places ``apart`` and twice as far from one another. How far apart they are at the end."""
+    for layer in stage.modules():
+        if not isinstance(layer, nn.Conv2d):
+            continue
+        before = apart
+        if layer.kernel_size[0] > 1:
+            assert not isinstance(layer.padding, str)
+            high, wide = layer.padding
+            apart *= layer.stride[0]
+            layer.dilation, layer.padding = (before, before), (high * before, wide * before)
+        layer.stride = (1, 1)
+    return apart
 
 
 def _classifier(name: str):

@@ -21,6 +21,7 @@ from souron.report.page import (
     page,
     picture_size,
     plot,
+    shown,
     tile,
     write,
 )
@@ -38,10 +39,10 @@ def data_page(cases: Dataset, folder: Path) -> Path:
     counts = counts_of(cases)
     rows = of_each_class(cases, SHOWN)
     largest = sorted(sorted(rows, key=lambda k: -counts[k])[:MOST_CLASSES])
-    chosen = {cases.classes[k]: cases.input[rows[k]] for k in largest}
-    shown = [counts[k] for k in largest]
+    chosen = {cases.classes[k]: torch.stack([shown(cases, i) for i in rows[k]]) for k in largest}
+    sizes = [counts[k] for k in largest]
     with files.atomically(folder / "data.png") as beside:
-        beside.write_bytes(plots.overview(chosen, shown, cases.input, cases.name))
+        beside.write_bytes(plots.overview(chosen, sizes, cases.input, cases.name))
 
     followed = [rows[k][0] for k in largest[:EXAMPLES]]
     augmentation = [_augmented(cases, i) for i in followed] if cases.augment else []
@@ -61,14 +62,14 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         eyebrow=_("data"),
         facts=[
             Fact(_("cases"), units.whole(len(cases))),
-            Fact(_("classes"), units.whole(len(cases.classes)), _uneven(shown)),
+            Fact(_("classes"), units.whole(len(cases.classes)), _uneven(cases, sizes)),
             Fact(_("picture"), f"{cases.side} × {cases.side}", colour(cases)),
             Fact(_("files skipped"), units.whole(len(cases.skipped))),
         ],
         contents=[(name, title) for name, title in headings.items() if there.get(name, True)],
         headings=headings,
         classes=plot(
-            plots.classes(chosen, shown),
+            plots.classes(chosen, sizes),
             "; ".join(f"{cases.classes[k]} {counts[k]}" for k in largest),
         ),
         classes_caption=_("Of {all} classes, the {count} largest.").format(
@@ -86,10 +87,9 @@ def data_page(cases: Dataset, folder: Path) -> Path:
     return write(folder / "data.html", text)
 
 
-def _uneven(counts: list[int]) -> str:
-    return _("{least} to {most} cases each").format(
-        least=units.whole(min(counts)), most=units.whole(max(counts))
-    )
+def _uneven(cases: Dataset, counts: list[int]) -> str:
+    text = _("{least} to {most} pixels each") if cases.maps else _("{least} to {most} cases each")
+    return text.format(least=units.whole(min(counts)), most=units.whole(max(counts)))
 
 
 def _file(cases: Dataset, row: int) -> tuple[Path, Path] | None:

@@ -19,6 +19,8 @@ from torch import Tensor
 import souron
 from souron.data import load
 from souron.data.dataset import Dataset, ListColumn, Skipped
+from souron.evaluation import segmentation
+from souron.kinds import overlay
 from souron.kinds.codecs import animation
 from souron.kinds.codecs.image import picture
 from souron.training.budget import Budget
@@ -71,11 +73,21 @@ def tile(image: Tensor | Image.Image, alt: str, lines: Sequence[str] = (), file:
     return Tile(animation.thumbnail(shown), alt, max(shown.size), tuple(lines), file)
 
 
+def shown(cases: Dataset, row: int) -> Tensor:
+    """A case's picture (C, H, W), its areas tinted where every pixel has a class."""
+    if not cases.maps:
+        return cases.input[row]
+    return overlay.tinted(cases.input[row], cases.target[row])
+
+
 def of_each_class(cases: Dataset, count: int) -> dict[int, list[int]]:
     """The first ``count`` cases of each class that has any: label -> rows."""
     rows = {}
+    each = segmentation.of_each_map(cases.target, len(cases.classes)) if cases.maps else None
     for label in range(len(cases.classes)):
-        if isinstance(cases.target, ListColumn):
+        if each is not None:
+            found = each[:, label].nonzero().flatten()[:count].tolist()
+        elif isinstance(cases.target, ListColumn):
             has = (row for row, boxes in enumerate(cases.target) if (boxes[:, 0] == label).any())
             found = list(islice(has, count))
         else:
@@ -86,8 +98,10 @@ def of_each_class(cases: Dataset, count: int) -> dict[int, list[int]]:
 
 
 def counts_of(cases: Dataset) -> list[int]:
-    """Cases of each class; of boxes, objects."""
+    """Cases of each class; of boxes, objects; of maps, pixels."""
     labels = cases.target
+    if cases.maps:
+        return segmentation.pixels_of(labels, len(cases.classes))
     if isinstance(labels, ListColumn):
         labels = torch.cat([boxes[:, 0].long() for boxes in labels])
         labels = labels[labels >= 0]
@@ -95,7 +109,11 @@ def counts_of(cases: Dataset) -> list[int]:
 
 
 def class_of(cases: Dataset, row: int) -> str:
-    """The name of a case's class; of boxes, those of its objects."""
+    """The name of a case's class; of boxes, those of its objects; of a map, those of its areas."""
+    if cases.maps:
+        there = segmentation.of_each_map(cases.target[row][None], len(cases.classes))[0, 1:]
+        names = [cases.classes[label + 1] for label in there.nonzero().flatten().tolist()]
+        return ", ".join(names) or cases.classes[0]
     if not isinstance(cases.target, ListColumn):
         return cases.classes[cases.target[row]]
     labels = cases.target[row][:, 0].long().unique().tolist()

@@ -33,6 +33,7 @@ from souron.report.page import (
     receipt,
     report_file,
     shape_of,
+    shown,
     tile,
     told_again,
     write,
@@ -297,14 +298,14 @@ def _some(test: Dataset) -> list[Tile]:
     each = max(1, SAMPLES // max(1, len(test.classes)))
     rows = [row for found in of_each_class(test, each).values() for row in found][:SAMPLES]
     return [
-        tile(test.input[i], class_of(test, i), (class_of(test, i),))
+        tile(shown(test, i), class_of(test, i), (class_of(test, i),))
         for i in dict.fromkeys(rows)  # a picture with several objects once
     ]
 
 
 def _balance(split: Path, test: Dataset) -> Plot | None:
     """Cases of each class in each part, from ``split.csv``; else of the test part."""
-    if isinstance(test.target, ListColumn):
+    if isinstance(test.target, ListColumn) or test.maps:
         return None
     if split.exists():
         with split.open(newline="", encoding="utf-8") as file:

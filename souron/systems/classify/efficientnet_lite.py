@@ -49,7 +49,7 @@ class Convolution(nn.Conv2d):
         super().__init__(inward, outward, kernel, stride, groups=groups, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel, stride = self.kernel_size[0], self.stride[0]
+        kernel, stride = self.dilation[0] * (self.kernel_size[0] - 1) + 1, self.stride[0]
         padding = []
         for side in (x.shape[3], x.shape[2]):
             short = max((-(-side // stride) - 1) * stride + kernel - side, 0)

@@ -1,0 +1,173 @@
+"""What segmenters said of test pictures: figures by class, and baselines beside."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from souron.data.dataset import Dataset
+from souron.evaluation.answers import Answers, Setup, Trainings, dense
+from souron.metrics import segmentation
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.utils.messages import _
+
+UNKNOWN = segmentation.UNKNOWN
+MOST_CLASSES = UNKNOWN  # a map is of bytes, one of which says that the class is not known
+
+Array = NDArray[Any]
+
+
+@dataclass
+class SegmentationSetup(Setup):
+    """With the answer that looks at no picture: see ``most_frequent``."""
+
+    constant: int = 0
+
+
+@dataclass(frozen=True)
+class OfLabel:
+    """How well the pixels of one class were named."""
+
+    name: str
+    pixels: int
+    pictures: int  # with such pixels
+    iou: Measure | None  # None where the test pictures have no such pixel
+    edge: float | None  # boundary IoU
+    recall: float | None
+    precision: float | None
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """What a run's report shows."""
+
+    labels: tuple[OfLabel, ...]
+    confusion: Array  # (labels, labels): pixels, rows are true, columns said
+    baselines: dict[str, dict[str, Measure]]  # "constant", "untrained" -> its measures
+    constant: int  # the class that is always said
+    found: Tensor  # (pictures, H, W) uint8
+    each: Array  # (pictures,): mIoU of each picture by itself
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "labels": {one.name: one.iou.value for one in self.labels if one.iou},
+            "baselines": {
+                name: {metric: measure.value for metric, measure in measures.items()}
+                for name, measures in self.baselines.items()
+            },
+        }
+
+
+def fault(data: Dataset) -> str:
+    """Why these cases cannot be segmented, in the reader's language; "" where they can."""
+    target = data.target
+    if not data.pictures or not isinstance(target, Tensor) or target.ndim != 3:
+        return _("{data} has no masks").format(data=data.name)
+    if target.shape[1:] != data.input.shape[2:]:
+        here, there = ("{1} x {0}".format(*x.shape[-2:]) for x in (data.input, target))
+        return _("the pictures have {here} pixels, their masks {there}").format(
+            here=here, there=there
+        )
+    if len(data.classes) > MOST_CLASSES:
+        return _("{count} classes, where {most} fit a map").format(
+            count=len(data.classes), most=MOST_CLASSES
+        )
+    wrong = [n for n in target.unique().tolist() if n >= len(data.classes) and n != UNKNOWN]
+    if wrong:
+        return _("class {number}, where there are {count}").format(
+            number=wrong[0], count=len(data.classes)
+        )
+    if not (target != UNKNOWN).any():
+        return _("{data} has no pixel whose class is known").format(data=data.name)
+    return ""
+
+
+def of_each_map(target: Tensor, classes: int) -> Tensor:
+    """(N, classes): pixels of each class in each of the maps (N, H, W)."""
+    counted = []
+    for some in target.split(256):
+        place = torch.arange(len(some))[:, None, None] * (UNKNOWN + 1) + some
+        count = place.flatten().bincount(minlength=len(some) * (UNKNOWN + 1))
+        counted.append(count.view(len(some), UNKNOWN + 1)[:, :classes])
+    return torch.cat(counted)
+
+
+def pixels_of(target: Tensor, classes: int) -> list[int]:
+    """Pixels of each class in maps (N, H, W)."""
+    return of_each_map(target, classes).sum(0).tolist()
+
+
+def most_frequent(target: Tensor, rows: Any, classes: int) -> int:
+    """The class of most pixels of these rows."""
+    chosen = target.index_select(0, torch.as_tensor(rows, dtype=torch.long))
+    return int(np.argmax(pixels_of(chosen, classes)))
+
+
+def said(answers: Answers, name: str = "found") -> Tensor:
+    """(cases, H, W) uint8"""
+    return dense(answers, name)
+
+
+def counted(found: Any, cases: Dataset, edges: bool = True) -> segmentation.Compared:
+    return segmentation.compare(cases.target, found, len(cases.classes), edges)
+
+
+def scores_of(found: Any, cases: Dataset, edges: bool = True) -> dict[str, NDArray[np.float64]]:
+    """Pseudo-values (cases,) of each metric, see ``metrics.segmentation.scores``."""
+    return segmentation.scores(counted(found, cases, edges), cases.units)
+
+
+def result(trainings: Trainings, setup: SegmentationSetup) -> SegmentationResult:
+    [answers] = trainings.answers
+    test, found = setup.test, said(answers)
+    compared = counted(found, test)
+    same = torch.full((1, 1, 1), setup.constant, dtype=torch.uint8).expand_as(found)
+    baselines = {"constant": same}
+    if "untrained" in answers:
+        baselines["untrained"] = said(answers, "untrained")
+    return SegmentationResult(
+        _labels(compared, test),
+        compared.confusion,
+        {name: _measures(maps, test) for name, maps in baselines.items()},
+        setup.constant,
+        found,
+        of_each(compared.whole),
+    )
+
+
+def of_each(areas: segmentation.Areas) -> Array:
+    """(pictures,): mIoU of each picture by itself, over the classes that are in it or were named;
+    nan where nothing is known."""
+    union = areas.true + areas.said - areas.shared
+    there = union > 0
+    ratio = np.where(there, areas.shared / np.maximum(union, 1), 0.0).sum(1)
+    return np.divide(ratio, there.sum(1), out=np.full(len(union), np.nan), where=there.any(1))
+
+
+def _labels(compared: segmentation.Compared, test: Dataset) -> tuple[OfLabel, ...]:
+    shared, true, named = (part.sum(0) for part in compared.whole)
+    edges = compared.edges.ratio if compared.edges is not None else np.full(len(true), np.nan)
+    made = []
+    for label, scores in enumerate(segmentation.by_label(compared, test.units)):
+        there = true[label] > 0
+        made.append(OfLabel(
+            test.classes[label],
+            int(true[label]),
+            int((compared.whole.true[:, label] > 0).sum()),
+            intervals.share_interval(scores, test.units) if there else None,
+            float(edges[label]) if there else None,
+            float(shared[label] / true[label]) if there else None,
+            float(shared[label] / named[label]) if named[label] else None,
+        ))  # fmt: skip
+    return tuple(made)
+
+
+def _measures(found: Any, test: Dataset) -> dict[str, Measure]:
+    return {
+        name: intervals.share_interval(scores, test.units)
+        for name, scores in scores_of(found, test).items()
+    }

@@ -1,0 +1,226 @@
+"""What the reports say of segmenters."""
+
+import base64
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from souron import registry
+from souron.data.called import called
+from souron.data.dataset import Dataset
+from souron.evaluation.segmentation import UNKNOWN, OfLabel, SegmentationResult
+from souron.kinds import overlay
+from souron.kinds.picture import Picture
+from souron.report import plots
+from souron.report.page import Plot, Section, plot, section
+from souron.stats.records import Measure
+from souron.utils import units
+from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "segment.html"
+SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # pictures
+PANE = 384  # pixels of the longer side of a picture in the report
+FIGURES = ("mIoU", "object IoU", "boundary IoU", "pixel accuracy")
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says of a segmenter."""
+    result, test = record.details, record.test
+    assert isinstance(result, SegmentationResult) and test is not None
+    parts = (
+        ("found", _("Found areas"), _found(test, result)),
+        ("overlap", _("Intersection over union"), _overlap(record, result)),
+        ("confusion", _("Confusion matrix"), _confusion(test, result)),
+        ("worst", _("The least overlap"), _worst(test, result)),
+    )
+    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    """The same pictures, as each system sees them."""
+    test, found = record.test, record.details
+    if test is None or not test.pictures:
+        return []
+    pictures = [
+        _drawn(test, row, {name: maps[row] for name, maps in found.items()})
+        for row in _spread(len(test), SIDE_BY_SIDE)
+    ]
+    return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    if "mIoU" not in record.measures:
+        return ""
+    measure = record.measures["mIoU"]
+    metric = registry.metric("mIoU")
+    return _(
+        "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
+        "it never saw its mean IoU is {value} (95 % interval {interval})."
+    ).format(
+        system=record.system,
+        data=called(record.data),
+        train=units.whole(record.parts.get("train", 0)),
+        test=units.whole(record.parts.get("test", 0)),
+        time=units.seconds(record.outcome.seconds),
+        value=metric.text(measure.value),
+        interval=metric.interval(measure.low, measure.high),
+    )
+
+
+def notes(record: "RunRecord") -> list[str]:
+    """That it is no better than an answer that looks at no picture, and classes it never met."""
+    result = record.details
+    if not isinstance(result, SegmentationResult):
+        return []
+    told = []
+    constant = result.baselines.get("constant", {}).get("mIoU")
+    measure = record.measures.get("mIoU")
+    if measure and constant and measure.low <= constant.value:
+        told.append(
+            _("It cannot be told from naming every pixel {label} (mIoU {value}).").format(
+                label=result.labels[result.constant].name,
+                value=registry.metric("mIoU").text(constant.value),
+            )
+        )
+    absent = [one.name for one in result.labels if not one.pixels]
+    if absent:
+        told.append(
+            _("Classes without a pixel in the test pictures, which no figure counts: {labels}.")
+            .format(labels=", ".join(absent[:12]) + (", …" if len(absent) > 12 else ""))
+        )  # fmt: skip
+    return told
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    labels = record.test.classes[1:] if record.test is not None else ()
+    text = _("Telling the areas of {labels} in pictures like those of {data}.").format(
+        data=record.data, labels=", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
+    )
+    return text, 'model("picture.png").save(Path("areas.png"))'
+
+
+def _spread(count: int, most: int) -> list[int]:
+    rows = np.linspace(0, count - 1, min(most, count)).astype(int).tolist()
+    return list(dict.fromkeys(rows))
+
+
+def _found(test: Dataset, result: SegmentationResult) -> dict[str, Any] | None:
+    if not test.pictures or not len(test):
+        return None
+    rows = _spread(len(test), SHOWN)
+    return {"pictures": [_drawn(test, row, {_("found"): result.found[row]}) for row in rows]}
+
+
+def _worst(test: Dataset, result: SegmentationResult) -> dict[str, Any] | None:
+    """The pictures with the least mean overlap."""
+    order = [row for row in np.argsort(result.each).tolist() if result.each[row] < 1][:WORST]
+    if not test.pictures or not order:
+        return None
+    return {"pictures": [_drawn(test, row, {_("found"): result.found[row]}) for row in order]}
+
+
+def _drawn(test: Dataset, row: int, found: Mapping[str, Any]) -> Plot:
+    """A test picture with its true areas, and beside it with those that each found."""
+    true = np.asarray(test.target[row])
+    panes = [_pane(test, row, true), *(_pane(test, row, np.asarray(one)) for one in found.values())]
+    wide, high = panes[0].size
+    whole = Image.new("RGB", (len(panes) * (wide + 8) - 8, high), "white")
+    for place, pane in enumerate(panes):
+        whole.paste(pane, (place * (wide + 8), 0))
+    stream = io.BytesIO()
+    whole.save(stream, "JPEG", quality=88)
+    uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    said = [f"{name}: {_words(test, np.asarray(one))}" for name, one in found.items()]
+    told = _("{file}: true: {boxes}").format(file=test.file[row], boxes=_words(test, true))
+    return Plot(uri, "; ".join([told, *said]), min(whole.width, 1100))
+
+
+def _pane(test: Dataset, row: int, area: np.ndarray) -> Image.Image:
+    canvas = overlay.Canvas(Picture.of(test.input[row]))
+    for label in np.unique(area).tolist():
+        if 0 < label < len(test.classes):
+            canvas.area(area == label, test.classes[label], overlay.colour(label - 1))
+    scale = PANE / max(canvas.image.size)
+    size = (round(canvas.image.width * scale), round(canvas.image.height * scale))
+    return canvas.image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _words(test: Dataset, area: np.ndarray) -> str:
+    there = np.unique(area).tolist()
+    names = [test.classes[label] for label in there if 0 < label < min(UNKNOWN, len(test.classes))]
+    return ", ".join(names) or _("nothing")
+
+
+def _overlap(record: "RunRecord", result: SegmentationResult) -> dict[str, Any]:
+    """Class by class, and beside answers that look at no picture or have learnt nothing."""
+    names = {
+        "": record.system,
+        "constant": _("every pixel {label}").format(label=result.labels[result.constant].name),
+        "untrained": _("the same network untrained"),
+    }
+    every = {"": record.measures, **result.baselines}
+    return {
+        "systems": [
+            {"name": names[name], "figures": [_figure(m, measures.get(m)) for m in FIGURES]}
+            for name, measures in every.items()
+        ],
+        "labels": [_label(one) for one in result.labels],
+        "groups": record.measures[next(iter(record.measures))].groups if record.measures else None,
+    }
+
+
+def _label(one: OfLabel) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "pixels": one.pixels,
+        "pictures": one.pictures,
+        "figures": [_figure("mIoU", one.iou)],
+        "shares": [
+            units.UNKNOWN if share is None else units.percent(share)
+            for share in (one.edge, one.recall, one.precision)
+        ],
+    }
+
+
+def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
+    if measure is None:
+        return {"text": units.UNKNOWN, "interval": "", "place": None}
+    metric = registry.metric(name)
+    return {
+        "text": metric.text(measure.value),
+        "interval": metric.interval(measure.low, measure.high),
+        "place": measure,
+    }
+
+
+def _confusion(test: Dataset, result: SegmentationResult) -> dict[str, Any]:
+    table = result.confusion
+    total, objects = int(table.sum()), int(table[1:].sum())
+    right = int(np.trace(table[1:, 1:]))
+    return {
+        "picture": plot(
+            plots.confusion(torch.from_numpy(table), test.classes),
+            _("which classes are taken for which, in pixels"),
+        ),
+        "text": _(
+            "Of {objects} pixels of objects {right} got their class, {mistaken} another one and "
+            "{missed} were taken for the background; {alarms} pixels of the background were taken "
+            "for objects. {share} of all pixels are background."
+        ).format(
+            objects=units.whole(objects),
+            right=units.whole(right),
+            mistaken=units.whole(int(table[1:, 1:].sum()) - right),
+            missed=units.whole(int(table[1:, 0].sum())),
+            alarms=units.whole(int(table[0, 1:].sum())),
+            share=units.percent((total - objects) / max(total, 1)),
+        ),
+    }

@@ -1,0 +1,131 @@
+"""A classifier slid over the picture: it answers with a map, sharpened by earlier maps.
+
+Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation (2014).
+https://arxiv.org/abs/1411.4038
+
+    classifier -> scores at 1/32 of the side -> twice as large, + scores of the maps at 1/16
+               -> twice as large, + scores of the maps at 1/8 -> as large as the picture
+
+A layer that looks at all of a 7x7 map is a 7x7 convolution: on a larger picture it gives a map of
+answers. They are coarse, one for 32 pixels; the maps of earlier stages are finer and know less, and
+the sum of their scores has both (FCN-8s; FCN-32s is without them). Doubling is a convolution the
+other way round that starts as linear interpolation and learns on; the last enlargement is linear.
+The classifier is VGG-16, or a published one (`backbone`).
+
+Differs from the paper: convolutions are normalised over the batch and padded; all sums learn at
+once, not FCN-32s first; AdamW and one cycle of the rate; Dice beside the cross-entropy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.hub.backbones import Backbone
+from souron.tasks.segment import Segmenter, Spec
+
+STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # maps and convolutions of VGG-16
+
+
+@dataclass(frozen=True)
+class Config:
+    width: float = 1.0  # times 64 to 512 maps
+    head: int = 4096  # maps of the layers that were fully connected
+    reach: int = 7  # places that the first of them looks at
+    finest: int = 8  # pixels a place of the finest scores: 8, 16 or 32
+    dropout: float = 0.5
+    rate: float = 1e-3
+    backbone: str = ""  # a classifier whose published layers stand in place of VGG's
+
+
+def convolution(inward: int, outward: int, kernel: int) -> nn.Sequential:
+    conv = nn.Conv2d(inward, outward, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outward), nn.ReLU(inplace=True))
+
+
+class VGG(nn.Module):
+    """Pictures (B, C, H, W) -> maps at 1/8, 1/16 and 1/32 of the side."""
+
+    def __init__(self, channels: int, width: float) -> None:
+        super().__init__()
+        self.stages, inward = nn.ModuleList(), channels
+        for maps, count in STAGES:
+            outward = max(8, round(maps * width))
+            convs = [convolution(outward if i else inward, outward, 3) for i in range(count)]
+            self.stages.append(nn.Sequential(*convs, nn.MaxPool2d(2, ceil_mode=True)))
+            inward = outward
+        self.maps = [max(8, round(maps * width)) for maps, _count in STAGES[2:]]
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        found = [image]
+        for stage in self.stages:
+            found.append(stage(found[-1]))
+        return found[-3:]
+
+
+class Double(nn.ConvTranspose2d):
+    """Scores (B, labels, h, w) -> twice as large; at first each label linearly by itself."""
+
+    def __init__(self, labels: int) -> None:
+        super().__init__(labels, labels, 4, 2, 3, bias=False)
+        with torch.no_grad():
+            self.weight.zero_()
+            self.weight[range(labels), range(labels)] = tent(4)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(F.pad(x, (1, 1, 1, 1), mode="replicate"))
+
+
+def tent(side: int) -> Tensor:
+    """(side, side): the weights of linear interpolation to places half as far apart."""
+    line = 1 - ((torch.arange(side) - (side - 1) / 2) / (side / 2)).abs()
+    return line[:, None] * line
+
+
+class FCN(Segmenter):
+    year = 2014
+    ja = "全結合層を畳み込みにした分類器を画像全体に滑らせ、粗い答えに細かい段の答えを足す"
+    channels_last = True
+    SIZES = {
+        "tiny": Config(0.125, 32, 3, dropout=0.0, rate=1e-2),
+        "small": Config(0.25, 256, 3, dropout=0.1, rate=2e-3),
+        "8s": Config(),
+        "16s": Config(finest=16),
+        "32s": Config(finest=32),
+    }
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.classifier: nn.Module
+        if config.backbone:
+            self.classifier = backbone = Backbone(config.backbone, spec.channels, filters=False)
+            maps = backbone.maps
+        else:
+            self.classifier = vgg = VGG(spec.channels, config.width)
+            maps = vgg.maps
+        labels = len(spec.labels)
+        self.fc6 = convolution(maps[2], config.head, config.reach)
+        self.fc7 = convolution(config.head, config.head, 1)
+        self.score = nn.Conv2d(config.head, labels, 1)
+        finer = [(8, maps[0]), (16, maps[1])]
+        self.finer = nn.ModuleList(
+            nn.Conv2d(count, labels, 1) for stride, count in finer if stride >= config.finest
+        )
+        self.twice = nn.ModuleList(Double(labels) for _level in self.finer)
+        for score in self.finer:  # a finer level begins without a say
+            nn.init.zeros_(score.get_parameter("weight"))
+            nn.init.zeros_(score.get_parameter("bias"))
+
+    def forward(self, image: Tensor) -> Tensor:
+        *fine, x = self.classifier(image)
+        x = F.dropout(self.fc6(x), self.config.dropout, self.training)
+        x = F.dropout(self.fc7(x), self.config.dropout, self.training)
+        x = self.score(x)  # (B, labels, H / 32, W / 32)
+        levels: Sequence[Tensor] = fine[len(fine) - len(self.finer) :]
+        for maps, score, double in zip(
+            reversed(levels), reversed(self.finer), reversed(self.twice), strict=True
+        ):
+            x = double(x)[:, :, : maps.shape[2], : maps.shape[3]] + score(maps)
+        return F.interpolate(x, image.shape[2:], mode="bilinear")  # (B, labels, H, W)

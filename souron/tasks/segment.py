@@ -1,0 +1,295 @@
+"""Segment: a picture in, a class for every pixel out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from souron.data import transforms
+from souron.data.dataset import Dataset, Loader, Rows
+from souron.data.splits import Split
+from souron.evaluation import segmentation
+from souron.evaluation.segmentation import UNKNOWN, SegmentationResult, SegmentationSetup
+from souron.kinds.mask import Mask
+from souron.kinds.picture import Picture
+from souron.metrics.metric import Metric
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.system import System
+from souron.task import Answers, Augment, Scores, Step, Task, Trainings
+from souron.training.trainer import autocast
+from souron.utils.messages import N_, UserError, _
+
+SHOWN = (3, 128, 9)  # channels, pixels a side, classes that ``souron show`` builds with
+PUBLISHED = (3, 512, 21)  # of VOC
+AT_ONCE = 16  # pictures of a step
+VALUES = 20_000_000  # logits at once
+SMOOTH = 1.0  # pixels that Dice counts as found
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a segmenter must know of its data before it is built."""
+
+    channels: int
+    side: int  # pixels
+    labels: tuple[str, ...]  # the first is the background
+
+
+class Batch(NamedTuple):
+    image: Tensor  # (B, C, H, W) in 0..1
+    target: Tensor  # (B, H, W) int64, ``UNKNOWN`` where the class is not known
+
+
+class Segmenter(System):
+    """``forward`` maps pictures (B, C, H, W) to logits (B, labels, H, W)."""
+
+    task = "segment"
+    spec: Spec
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of every known pixel, and one less Dice of every class that is there."""
+        logits = self(batch.image).float()
+        return cross_entropy(logits, batch.target) + dice_loss(logits, batch.target)
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        """A batch in parts, which makes more steps."""
+        for image, target in zip(*(part.split(AT_ONCE) for part in batch), strict=True):
+            if len(image) > 1 or len(batch.image) == 1:  # one alone has no statistics
+                yield "model", self.loss(Batch(image, target))
+
+    @torch.inference_mode()
+    def found(self, data: Loader) -> Tensor:
+        """(cases, H, W) uint8: the class of every pixel of each case."""
+        each = len(self.spec.labels) * self.spec.side**2
+        return torch.cat([
+            self(image).argmax(1).byte().cpu()
+            for batch in data.once()
+            for image in batch.image.split(max(1, VALUES // each))
+        ])  # fmt: skip
+
+    @torch.inference_mode()
+    def predict(self, picture: Picture) -> Mask:
+        """The classes of a picture of any size, of its own pixels."""
+        pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
+        batch = self.batch(Rows(pixels[None].to(self.device), None))
+        logits = self(batch.image)[0].float()
+        width, height = picture.size
+        wide, high = (
+            round(count * scale) for count, scale in zip(picture.size, place, strict=False)
+        )
+        inside = logits[:, place.top : place.top + high, place.left : place.left + wide]
+        names = ["", *self.spec.labels[1:]]
+        return Mask(picture, enlarged(inside, height, width).cpu().numpy(), names)
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """The mean over the pixels whose class is known."""
+    total = F.cross_entropy(logits, target, ignore_index=UNKNOWN, reduction="sum")
+    return total / (target != UNKNOWN).sum().clamp(min=1)
+
+
+def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """1 - 2 |A and B| / (|A| + |B|), the mean over the classes in these pictures; what is not known
+    is in neither.
+
+    Milletari, Navab, Ahmadi: V-Net: Fully Convolutional Neural Networks for Volumetric Medical
+    Image Segmentation (2016). https://arxiv.org/abs/1606.04797
+    """
+    known = (target != UNKNOWN)[:, None]
+    said = logits.softmax(1) * known  # (B, labels, H, W)
+    label = torch.where(target == UNKNOWN, 0, target)[:, None]
+    shared = torch.zeros_like(said[0, :, 0, 0]).index_add(
+        0, label.flatten(), said.gather(1, label).flatten()
+    )
+    true = torch.zeros_like(shared).index_add(0, label.flatten(), known.flatten().to(said.dtype))
+    dice = (2 * shared + SMOOTH) / (said.sum((0, 2, 3)) + true + SMOOTH)
+    there = true > 0
+    return (1 - dice)[there].mean() if there.any() else 0 * dice.sum()
+
+
+def enlarged(logits: Tensor, height: int, width: int) -> Tensor:
+    """Logits (labels, h, w) -> (height, width) uint8, the class of every pixel, linearly between.
+    Row by row where it is large."""
+    across = F.interpolate(logits[None], (logits.shape[1], width), mode="bilinear")[0]
+    place = (torch.arange(height, device=logits.device) + 0.5) * across.shape[1] / height - 0.5
+    place = place.clamp(0, across.shape[1] - 1)
+    above = place.long()
+    below, share = (above + 1).clamp(max=across.shape[1] - 1), (place - above)[:, None]
+    strips = max(1, VALUES // (len(logits) * width))
+    return torch.cat([
+        torch.lerp(across[:, up], across[:, down], part).argmax(0).byte()
+        for up, down, part in zip(*(x.split(strips) for x in (above, below, share)), strict=True)
+    ])  # fmt: skip
+
+
+class Segmentation(Task):
+    """The class of every pixel of every test picture."""
+
+    title = N_("semantic segmentation")
+    takes = Picture
+    gives = Mask
+    metrics = (
+        Metric(N_("mIoU"), unit="share", headline=True),
+        Metric(N_("object IoU"), unit="share", headline=True),
+        Metric(N_("boundary IoU"), unit="share"),
+        Metric(N_("pixel accuracy"), unit="share"),
+    )
+    watches = "mIoU"
+    default_data = "scenes"
+    target = "classes_of_pixels"
+    formats = ("masks", "coco_areas")
+    augments = True
+
+    def check(self, data: Dataset, options: Any) -> None:
+        fault = segmentation.fault(data)
+        if fault:
+            raise UserError(
+                "no masks",
+                fault,
+                expected=_("pictures with masks: a class number for every pixel"),
+                fix="data=scenes",
+                exit=3,
+            )
+
+    def spec(self, train: Dataset) -> Spec:
+        return Spec(train.channels, train.side, tuple(train.classes))
+
+    def example(self, system: type[System], size: str) -> Spec:
+        channels, side, labels = SHOWN if size in ("tiny", "small") else PUBLISHED
+        return Spec(channels, side, tuple(map(str, range(labels))))
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        """Pictures (B, C, H, W) in 0..255 -> 0..1."""
+        image = rows.input.float() / 255
+        if rows.target is None:
+            return Batch(image, torch.full_like(image[:, 0], UNKNOWN, dtype=torch.long))
+        return Batch(image, rows.target.long())
+
+    def augmentation(self, names: Sequence[str]) -> Augment | None:
+        if transforms.augmentation(names) is None:
+            return None
+
+        def augment(rows: Rows, generator: Generator) -> Rows:
+            for name in names:
+                rows = _changed(rows, name, generator)
+            return rows
+
+        return augment
+
+    def renumbered(self, target: Any, number: Tensor) -> Tensor:
+        every = torch.full((UNKNOWN + 1,), UNKNOWN, dtype=torch.uint8)
+        every[: len(number)] = number.byte()
+        return every[target.long()]
+
+    def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
+        constant = segmentation.most_frequent(data.target, split.train, len(data.classes))
+        yield Step(1.0, result=SegmentationSetup(options, data.only(split.test), constant=constant))
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        assert isinstance(system, Segmenter)
+        scores = segmentation.scores_of(system.found(data), data.cases, edges=False)
+        wanted = ("mIoU", "object IoU")
+        return {name: torch.from_numpy(scores[name]) for name in wanted if name in scores}
+
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: SegmentationSetup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        assert isinstance(system, Segmenter)
+        yield Step(1.0, result={"found": _found(system, test, setup)})
+
+    def scores(self, seeds: Sequence[Answers], setup: SegmentationSetup) -> Scores:
+        each = [segmentation.scores_of(segmentation.said(one), setup.test) for one in seeds]
+        return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
+
+    def measures(
+        self, seeds: Sequence[Answers], setup: SegmentationSetup, training: Any = None
+    ) -> dict[str, Measure]:
+        return {
+            name: intervals.share_interval(table, setup.test.units, trainings=training)
+            for name, table in self.scores(seeds, setup).items()
+        }
+
+    def details(
+        self, system: System, answers: Answers, setup: SegmentationSetup, trainings: int = 1
+    ) -> Iterator[Step]:
+        """What the same network says before it has learnt anything."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            fresh = type(system)(system.config, system.spec).to(system.device).eval()
+        assert isinstance(fresh, Segmenter)
+        found = _found(fresh, setup.test, replace(setup, fast=True))
+        yield Step(1.0, _("the same network untrained"), {"untrained": found})
+
+    def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
+        return look * len(setup.test)
+
+    def result(self, trainings: Trainings, setup: SegmentationSetup) -> SegmentationResult:
+        return segmentation.result(trainings, setup)
+
+    def compared(
+        self, answers: Mapping[str, Sequence[Answers]], setup: SegmentationSetup
+    ) -> dict[str, Tensor]:
+        """System -> the map of each test picture that its first seed made."""
+        return {name: segmentation.said(seeds[0]) for name, seeds in answers.items()}
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        yield "file", "label", "pixels", "true", "IoU"
+        counted = segmentation.counted(segmentation.said(answers), test, edges=False).whole
+        for row, file in enumerate(test.file):
+            for label, name in enumerate(test.classes):
+                shared, true, said = (int(part[row, label]) for part in counted)
+                if true or said:
+                    yield file, name, said, true, round(shared / (true + said - shared), 4)
+
+    def next_command(self, run: str) -> str:
+        return f"souron predict {run} FILE"
+
+
+def _found(system: Segmenter, cases: Dataset, setup: SegmentationSetup) -> Tensor:
+    loader = system.loader(cases)
+    if not setup.fast:
+        return system.found(loader)
+    with autocast(system.device)():
+        return system.found(loader)
+
+
+def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
+    """One change of pictures, and what it does to their masks."""
+    mask = rows.target
+    if name == "shift":
+        image, moves = transforms.shifted(rows.input, generator)
+        mask = torch.stack(
+            [_moved(one, *move) for one, move in zip(mask, moves.tolist(), strict=True)]
+        )
+    elif name == "mirror":
+        image, turned = transforms.mirrored(rows.input, generator)
+        mask = torch.where(turned[:, None, None], mask.flip(2), mask)
+    elif name == "erase":
+        image, covered = transforms.erased(rows.input, generator)
+        mask = mask.masked_fill(covered, UNKNOWN)
+    elif name == "rotate":
+        image, grid = transforms.rotated(rows.input, generator)
+        # one more, so that what comes in from outside is 0
+        there = F.grid_sample(mask[:, None] + 1.0, grid, mode="nearest", align_corners=False)[:, 0]
+        mask = torch.where(there > 0, there - 1, UNKNOWN).to(mask.dtype)
+    else:
+        image = transforms.CHANGES[name](rows.input, generator)
+    return Rows(image, mask)
+
+
+def _moved(mask: Tensor, right: int, down: int) -> Tensor:
+    """A mask (H, W) moved by so many pixels; what comes in is not known."""
+    return F.pad(mask, (right, -right, down, -down), value=UNKNOWN)
+
+
+__all__ = ["UNKNOWN", "Batch", "Segmentation", "Segmenter", "Spec", "cross_entropy", "dice_loss"]
