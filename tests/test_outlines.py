@@ -93,7 +93,7 @@ def coco(folder, change=None):
 
 def test_a_file_of_areas_is_read_for_the_class_of_every_pixel(tmp_path):
     true = coco(tmp_path)
-    cases = load.load(tmp_path, 64, formats=("masks", "coco_areas"))
+    cases = load.load(tmp_path, 64, formats=("masks", "areas"))
     assert cases.classes == ("background", "cat", "dog") and not cases.skipped
     assert cases.file == list(true) and list(cases.part) == ["train"] * 3 + ["val"] * 2
     for file, mask in zip(cases.file, cases.target, strict=True):
@@ -112,7 +112,7 @@ def test_areas_that_are_none_are_told(tmp_path):
             about["annotations"].append("nothing")
 
     coco(tmp_path, change)
-    cases = load.load(tmp_path, 64, formats=("coco_areas",))
+    cases = load.load(tmp_path, 64, formats=("areas",))
     codes = {(some.file.partition(",")[0].rpartition("/")[2], some.code) for some in cases.skipped}
     assert ("3.png", "unreadable") in codes and ("4.png", "size") in codes
     assert ("instances_val.json", "class") in codes and ("instances_train.json", "missing") in codes
@@ -125,4 +125,4 @@ def test_too_many_categories_are_refused(tmp_path):
 
     coco(tmp_path, change)
     with pytest.raises(UserError, match="303 classes"):
-        load.load(tmp_path, 64, formats=("coco_areas",))
+        load.load(tmp_path, 64, formats=("areas",))

@@ -142,7 +142,7 @@ class Segmentation(Task):
     watches = "mIoU"
     default_data = "scenes"
     target = "classes_of_pixels"
-    formats = ("masks", "coco_areas")
+    formats = ("masks", "areas")
     augments = True
 
     def check(self, data: Dataset, options: Any) -> None:
