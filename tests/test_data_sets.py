@@ -58,7 +58,7 @@ def test_describing_the_data_sets_imports_no_torch():
     code = (
         "import sys; from souron.data import load\n"
         "assert {'digits', 'fashion', 'mnist', 'cifar10', 'stamps'} <= set(load.names())\n"
-        "assert {'scenes', 'photos'} <= set(load.names())\n"
+        "assert {'scenes', 'photographs'} <= set(load.names())\n"
         "[entry.where() for entry in load.names().values()]\n"
         "sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     )

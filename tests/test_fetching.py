@@ -321,19 +321,19 @@ def test_a_debian_package_is_unpacked_without_root(cache, debian):
 
 
 def test_a_data_set_of_several_packages_is_one_folder(cache, debian):
-    entry = load.names()["photos"]
+    entry = load.names()["photographs"]
     inside = [name if "." in name else f"{name}/Dune.jpg" for name in entry.needs]
     files = {f"./{entry.debian[1]}/{name}": b"picture" for name in inside}
     for package in entry.packages:
         files[f"./usr/share/doc/{package}/copyright"] = package.encode()
     (debian / "package").write_bytes(tar(files, "w"))
     seen = []
-    folder = fetch.fetch("photos", lambda done, total: seen.append((done, total)))
-    assert folder == cache / "data/photos" == fetch.where("photos")
+    folder = fetch.fetch("photographs", lambda done, total: seen.append((done, total)))
+    assert folder == cache / "data/photographs" == fetch.where("photographs")
     assert len(entry.packages) == 3 and seen[-1] == (15_000, 15_000)
     terms = {file.name: file.read_text() for file in folder.glob("copyright*")}
     assert terms == {f"copyright-{package}": package for package in entry.packages}
-    bundled = bundle._files(fetch.item("photos"))
+    bundled = bundle._files(fetch.item("photographs"))
     assert set(bundled) == {f"data/photos/{name}" for name in [*inside, *terms]}
 
 

@@ -16,7 +16,7 @@ from souron.data import load
 from souron.data.composing import composer, cutouts, figures, grounds, kin, many, stock, words
 from souron.data.composing.composer import Composer
 from souron.data.composing.cutouts import CATEGORIES
-from souron.data.sets import photos, scenes
+from souron.data.sets import photographs, scenes
 from souron.utils.messages import UserError
 
 FETCHED = load.names()["stamps"].where()  # before a test has an empty cache
@@ -62,7 +62,7 @@ def stamps(tmp_path) -> Path:
 @pytest.fixture
 def photographs(tmp_path) -> Path:
     """Noise under the names of the known photographs, three of each side that show nothing."""
-    folder = tmp_path / "cache" / "data" / "photos"
+    folder = tmp_path / "cache" / "data" / "photographs"
     folder.mkdir(parents=True)
     for part in kin.PARTS:
         known = [photo for photo in grounds.PHOTOS if photo.part == part and not photo.shows]
@@ -475,7 +475,7 @@ def test_the_data_set_without_stamps_is_drawn_and_says_so(monkeypatch):
         assert rows.dtype == torch.float32 and rows.shape[1] == 5 and len(rows)
         assert (rows[:, 0] < 8).all() and (rows[:, 1:] >= 0).all() and (rows[:, 1:] <= 48).all()
         assert (rows[:, 3:] > rows[:, 1:3]).all()
-    assert load.names()["scenes"].where() is not None and load.names()["photos"].where() is None
+    assert load.names()["scenes"].where() is not None and load.names()["photographs"].where() is None
 
 
 def test_the_data_set_of_stamps_has_a_group_for_each_block(stamps, photographs, monkeypatch):
@@ -506,7 +506,7 @@ def test_workers_make_what_one_process_makes(stamps, photographs, monkeypatch):
     tensors, about = many._make(recipe(), source, stamps.parent / "made.safetensors")
     assert tensors.keys() == alone[0].keys() and about == alone[1]
     assert all(torch.equal(tensors[name], alone[0][name]) for name in tensors)
-    assert sorted(child.name for child in stamps.parent.iterdir()) == ["photos", "stamps"]
+    assert sorted(child.name for child in stamps.parent.iterdir()) == ["photographs", "stamps"]
 
 
 def test_a_worker_that_fails_is_told_and_nothing_is_kept(drawn, monkeypatch, tmp_path):
@@ -582,13 +582,13 @@ def test_any_side_will_do(drawn, side):
 
 
 def test_photographs_are_a_data_set(photographs):
-    for name in photos.needs:
+    for name in photographs.needs:
         if not (photographs / name).exists():
             (photographs / name).mkdir(parents=True) if "." not in name else Image.new(
                 "RGB", (400, 300), (90, 120, 60)
             ).save(photographs / name)
-    cases = load.load("photos", 32)
-    assert cases.input.shape[1:] == (3, 32, 32) and len(cases) % photos.SQUARES == 0
+    cases = load.load("photographs", 32)
+    assert cases.input.shape[1:] == (3, 32, 32) and len(cases) % photographs.SQUARES == 0
     parts: dict[str, set[str]] = {}
     for group, part in zip(cases.group, cases.part, strict=True):
         parts.setdefault(group, set()).add(part)

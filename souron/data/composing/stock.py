@@ -85,7 +85,7 @@ def places() -> Places:
     names = load.names()
     sklearn = find_spec("sklearn")
     own = [Path(sklearn.origin).parent / "datasets/images"] if sklearn and sklearn.origin else []
-    photos = [folder for folder in names["photos"].places() if folder.is_dir()]
+    photos = [folder for folder in names["photographs"].places() if folder.is_dir()]
     return Places(names["stamps"].where(), (*photos, *own))
 
 

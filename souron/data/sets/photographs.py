@@ -51,7 +51,7 @@ SQUARES = 40  # of a photograph
 
 
 def load(side: int | None = None) -> Dataset:
-    folder, side = found("photos"), side or SIDE
+    folder, side = found("photographs"), side or SIDE
     there = grounds.found([folder])
     known = [photo for photo in grounds.PHOTOS if photo.file in there and not photo.drawn]
     read = [(photo, grounds.read(photo, there[photo.file])) for photo in known]
@@ -65,7 +65,7 @@ def load(side: int | None = None) -> Dataset:
         part += [photo.part] * SQUARES
     image = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
     return Dataset(
-        name="photos",
+        name="photographs",
         input=image,
         target=torch.zeros(len(image), dtype=torch.int64),
         classes=("photograph",),
