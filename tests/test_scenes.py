@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from souron.data import load
-from souron.data.composing import composer, cutouts, figures, grounds, kin, many, stock, words
+from souron.data.composing import composer, cutouts, figures, grounds, kin, many, pooled, stock, words
 from souron.data.composing.composer import Composer
 from souron.data.composing.cutouts import CATEGORIES
 from souron.data.sets import photos, scenes
@@ -501,8 +501,8 @@ def test_the_data_set_of_stamps_has_a_group_for_each_block(stamps, photographs, 
 def test_workers_make_what_one_process_makes(stamps, photographs, monkeypatch):
     source = stock.stocked()
     alone = many._some(recipe(), source, recipe().rows)
-    monkeypatch.setattr(many, "FEWEST", 10)
-    monkeypatch.setattr(many.hardware, "cores", lambda: 2)
+    monkeypatch.setattr(pooled, "FEWEST", 10)
+    monkeypatch.setattr(pooled.hardware, "cores", lambda: 2)
     tensors, about = many._make(recipe(), source, stamps.parent / "made.safetensors")
     assert tensors.keys() == alone[0].keys() and about == alone[1]
     assert all(torch.equal(tensors[name], alone[0][name]) for name in tensors)
@@ -510,8 +510,8 @@ def test_workers_make_what_one_process_makes(stamps, photographs, monkeypatch):
 
 
 def test_a_worker_that_fails_is_told_and_nothing_is_kept(drawn, monkeypatch, tmp_path):
-    monkeypatch.setattr(many, "FEWEST", 10)
-    monkeypatch.setattr(many.hardware, "cores", lambda: 2)
+    monkeypatch.setattr(pooled, "FEWEST", 10)
+    monkeypatch.setattr(pooled.hardware, "cores", lambda: 2)
     origin = {"categories": ["unicorn"], "numbers": 1}
     broken = stock.Stock("drawn", drawn.held, (), (), "x", origin)
     with pytest.raises(UserError, match="making scenes broke off") as trouble:

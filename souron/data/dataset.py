@@ -119,6 +119,8 @@ class Dataset:
     question: str = ""  # what may be groups too, in the reader's language
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # more that is known of
     # each case, by name: "site", "sex", "device", "date", ...; "" where it is not known
+    spacing: Sequence[float] = ()  # millimetres a pixel of each case as it is here; 0 where it is
+    # not known, () where it is known of none
 
     def __len__(self) -> int:
         return self.input.shape[0]  # a fifth of the time that len() takes
@@ -166,6 +168,7 @@ class Dataset:
             file=pick(self.file),
             group=pick(self.group),
             part=pick(self.part),
+            spacing=[self.spacing[i] for i in rows.tolist()] if self.spacing else (),
             columns={name: pick(values) for name, values in self.columns.items()},
         )
 
