@@ -131,6 +131,13 @@ class Dataset:
         return isinstance(self.input, Tensor | LazyColumn) and len(self.input.shape) == 4
 
     @property
+    def has_points(self) -> bool:
+        """Whether the target is (N, K, 2), the places of K landmarks in pixels: x and y, not a
+        number where a landmark is not marked."""
+        points = self.target
+        return isinstance(points, Tensor) and points.ndim == 3 and points.is_floating_point()
+
+    @property
     def channels(self) -> int:
         return self.input.shape[1]
 

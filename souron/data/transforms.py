@@ -82,6 +82,12 @@ def erase(image: Tensor, generator: Generator) -> Tensor:
 
 def rotate(image: Tensor, generator: Generator) -> Tensor:
     """Turn by up to 15 degrees either way; the border is stretched."""
+    return rotated(image, generator)[0]
+
+
+def rotated(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """What ``rotate`` makes, and (B,): how far each picture was turned, radians against the
+    clock."""
     angle = (2 * torch.rand(len(image), generator=generator) - 1) * math.radians(15)
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     _batch, _channels, height, width = image.shape
@@ -90,7 +96,7 @@ def rotate(image: Tensor, generator: Generator) -> Tensor:
     )
     grid = F.affine_grid(turn, list(image.shape), align_corners=False)
     turned = F.grid_sample(image.float(), grid, padding_mode="border", align_corners=False)
-    return _as(image, turned)
+    return _as(image, turned), angle
 
 
 def _as(image: Tensor, changed: Tensor) -> Tensor:

@@ -75,6 +75,11 @@ def of_each_class(cases: Dataset, count: int) -> dict[int, list[int]]:
     """The first ``count`` cases of each class that has any: label -> rows."""
     rows = {}
     for label in range(len(cases.classes)):
+        if cases.has_points:
+            marked = cases.target[:, label].isfinite().all(1).nonzero().flatten()
+            if len(marked):
+                rows[label] = marked[:count].tolist()
+            continue
         if isinstance(cases.target, ListColumn):
             has = (row for row, boxes in enumerate(cases.target) if (boxes[:, 0] == label).any())
             found = list(islice(has, count))
@@ -86,7 +91,10 @@ def of_each_class(cases: Dataset, count: int) -> dict[int, list[int]]:
 
 
 def counts_of(cases: Dataset) -> list[int]:
-    """Cases of each class; of boxes, objects."""
+    """Cases of each class; of boxes, objects; of landmarks, those in which it is marked."""
+    if cases.has_points:
+        counts: list[int] = cases.target.isfinite().all(2).sum(0).tolist()
+        return counts
     labels = cases.target
     if isinstance(labels, ListColumn):
         labels = torch.cat([boxes[:, 0].long() for boxes in labels])
@@ -95,7 +103,10 @@ def counts_of(cases: Dataset) -> list[int]:
 
 
 def class_of(cases: Dataset, row: int) -> str:
-    """The name of a case's class; of boxes, those of its objects."""
+    """The name of a case's class; of boxes, those of its objects; of landmarks, how many."""
+    if cases.has_points:
+        count = int(cases.target[row].isfinite().all(1).sum())
+        return _("{count} landmarks").format(count=count)
     if not isinstance(cases.target, ListColumn):
         return cases.classes[cases.target[row]]
     labels = cases.target[row][:, 0].long().unique().tolist()

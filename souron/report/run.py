@@ -304,7 +304,7 @@ def _some(test: Dataset) -> list[Tile]:
 
 def _balance(split: Path, test: Dataset) -> Plot | None:
     """Cases of each class in each part, from ``split.csv``; else of the test part."""
-    if isinstance(test.target, ListColumn):
+    if isinstance(test.target, ListColumn) or test.has_points:
         return None
     if split.exists():
         with split.open(newline="", encoding="utf-8") as file:

@@ -8,6 +8,8 @@ Then come what a real film has: blur, exposure, contrast, scatter, noise, a turn
 ear rods, a ruler or a letter. See ``heads`` for the anatomy. The films are SYNTHETIC.
 """
 
+# ruff: noqa: RUF005, points are arrays: what looks like a longer tuple is a sum
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,9 +130,7 @@ def film(side: int, random: np.random.Generator) -> Film:
     points = sheet.pixels(np.stack([head.points[name] for name in LANDMARKS]))
     outside = ((points < 0) | (points > side)).any(1)
     points[outside] = np.nan
-    return Film(
-        torch.from_numpy(picture)[None], torch.from_numpy(points.astype(np.float32)), head
-    )
+    return Film(torch.from_numpy(picture)[None], torch.from_numpy(points.astype(np.float32)), head)
 
 
 def _soft(sheet: Sheet, head: Head) -> Array:

@@ -1,8 +1,8 @@
 """A head from the side, in millimetres: nineteen landmarks of a patient, and the outlines around
 them.
 
-The origin is the middle of the sella, x goes to the face, y down, and the Frankfort plane (porion to
-orbitale) lies about level. Mean lengths and angles are those of adults in textbooks of
+The origin is the middle of the sella, x goes to the face, y down, and the Frankfort plane (porion
+to orbitale) lies about level. Mean lengths and angles are those of adults in textbooks of
 cephalometry; each patient has his own sizes, angles, jaw class, teeth, nose and lips. Nothing here
 was measured on a patient: it is a drawing whose measures are known.
 """
@@ -134,8 +134,8 @@ def _bones(random: np.random.Generator, jaw: str) -> tuple[dict[str, Array], dic
     p["subnasale"] = p["anterior nasal spine"] + about(9.5, 7.5, 1.0)
     p["upper lip"] = np.array([p["upper incisor tip"][0] + random.normal(13.0, 1.2),
                                bite - random.normal(7.0, 1.0)])  # fmt: skip
-    p["lower lip"] = np.array([0.7 * p["lower incisor tip"][0] + 0.3 * lips
-                               + random.normal(12.5, 1.2), bite + random.normal(6.5, 1.0)])  # fmt: skip
+    front = 0.7 * p["lower incisor tip"][0] + 0.3 * lips
+    p["lower lip"] = np.array([front + random.normal(12.5, 1.2), bite + random.normal(6.5, 1.0)])
     p["soft tissue pogonion"] = p["pogonion"] + about(11.0, 0.0, 1.1)
     further = {
         "basion": basion, "along": along, "up": up, "ramus": ramus, "edge": edge,
@@ -156,7 +156,9 @@ def _skull(
     sella = fossa * np.array([wide, deep])
     front, back = sella[0], sella[-1]
     clivus = np.stack([back, back + (-2.2, 0.8), 0.5 * (back + basion) + (-1.5, 1.0), basion])
-    base = np.stack([front, front + (9, -1.5), 0.5 * (front + n) + (2, -1), n + (-9, 4), n + (-3, 1)])
+    base = np.stack(
+        [front, front + (9, -1.5), 0.5 * (front + n) + (2, -1), n + (-9, 4), n + (-3, 1)]
+    )
     air = random.normal(1, 0.2)
     ramus_line = np.stack([basion, p["articulare"], p["articulare"] + (12, -6), (8.0, 17.0)])
     return {
@@ -165,7 +167,7 @@ def _skull(
         "base": base,
         "under": ramus_line,
         "roof": np.stack([front + (4, -3), front + (26, -15), n + (-14, -12), n + (-4, -5)]),
-        "wing": np.stack([front + (20, -2), front + (16, 14), (2.0, 21.0), (-14.0, 13.0), (-24, 2)]),
+        "wing": np.stack([front + (20, -2), front + (16, 14), (2, 21), (-14, 13), (-24, 2)]),
         "sphenoid": _at((5, 4), (13, 0), (23, 4), (24, 14), (14, 18), (5, 14)) * air,
         "orbit": np.stack([n + (-6, 3), n + (-15, 8), orbit + (-10, -12), orbit + (-6, -3), orbit,
                            orbit + (5, -2), orbit + (9, -7)]),

@@ -74,9 +74,7 @@ def _unpacked(recipe: Recipe, tensors: Mapping[str, Tensor], about: dict[str, An
 def _make(recipe: Recipe, source: Stock, place: Path) -> pooled.Pieces:
     told = {"recipe": asdict(recipe), "origin": source.origin}
     rows = recipe.rows
-    return pooled.shared(
-        MODULE, told, len(rows), lambda: _some(recipe, source, rows), place
-    )
+    return pooled.shared(MODULE, told, len(rows), lambda: _some(recipe, source, rows), place)
 
 
 def _some(recipe: Recipe, source: Stock, rows: Sequence[tuple[str, int]]) -> pooled.Pieces:
