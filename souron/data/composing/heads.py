@@ -26,6 +26,7 @@ OFTEN = (0.5, 0.3, 0.2)
 FORWARD = {"I": 0.0, "II": -4.5, "III": 4.5}  # millimetres of the lower jaw
 AGES = (8, 45)  # years
 GROWN = 18
+FINE = 24  # steps between two points of an outline, where a landmark is looked for on it
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def head(random: np.random.Generator) -> Head:
     vault = _vault(points, random)
     curves |= _teeth(points, further) | _neck(points, random)
     curves["skin"] = _profile(points, further, vault, random)
+    points |= _defined(curves)
     size = float(random.normal(1, 0.035)) * (1 - 0.012 * max(0, GROWN - age))
     middle, axes, waves = vault
     return Head(
@@ -116,9 +118,9 @@ def _bones(random: np.random.Generator, jaw: str) -> tuple[dict[str, Array], dic
     menton = p["gonion"] + along * random.normal(67, 3.0) + 0.9 * move
     chin = random.normal(1, 0.16)
     p["menton"] = menton
-    p["gnathion"] = menton + along * 6.6 * chin + up * 1.6
-    p["pogonion"] = menton + along * 10.2 * chin + up * random.normal(8.2, 0.9)
-    p["B point"] = menton + along * random.normal(8.2, 0.9) + up * random.normal(21, 1.4)
+    p["gnathion"] = menton + along * 5.2 * chin + up * 2.8
+    p["pogonion"] = menton + along * 8.8 * chin + up * random.normal(9.5, 0.9)
+    p["B point"] = menton + along * random.normal(6.6, 0.6) + up * random.normal(21, 1.2)
     edge = menton + along * random.normal(9.5, 0.8) + up * random.normal(31, 1.5)  # of the alveolus
 
     # the bite: the lower face is as high as its teeth let it
@@ -236,6 +238,49 @@ def _jaws(p: dict[str, Array], further: dict[str, Array]) -> dict[str, Array]:
                             edge - along * 9, chin - along * 10 + up * 8, angle + along * 22]),
         "hyoid": np.stack([angle + along * 26 - up * 13, angle + along * 38 - up * 16]),
     }  # fmt: skip
+
+
+def _defined(curves: dict[str, Array]) -> dict[str, Array]:
+    """Landmarks that are the most prominent, deepest or lowest point of a stretch of an outline, as
+    cephalometry defines them. The numbers are those of the outlines' points."""
+    jaw, skin = (smooth(curves[name], True, FINE) for name in ("mandible", "skin"))
+    labial = smooth(curves["labial"], False, FINE)
+    chin = _stretch(jaw, 12, 17)
+    pogonion = int(_forward(chin).argmax())
+    below = _stretch(jaw, 15, 18)
+    menton = int(below[:, 1].argmax())
+    between = 12 * FINE + pogonion, 15 * FINE + menton
+    lips = [_stretch(skin, *ends) for ends in ((8, 12), (13, 15), (16, 20), (6, 10))]
+    return {
+        "A point": _outermost(_stretch(labial, 0, 4), -1),
+        "pogonion": chin[pogonion],
+        "B point": _outermost(chin[: pogonion + 1], -1),
+        "menton": below[menton],
+        "gnathion": jaw[sum(between) // 2],
+        "upper lip": _outermost(lips[0], 1),
+        "lower lip": _outermost(lips[1], 1),
+        "soft tissue pogonion": _outermost(lips[2], 1),
+        "subnasale": _outermost(lips[3], -1),
+    }
+
+
+def _stretch(path: Array, first: int, last: int) -> Array:
+    return path[first * FINE : last * FINE + 1]
+
+
+def _outermost(path: Array, sign: int) -> Array:
+    """The point that is farthest before (1) or behind (-1) the line from end to end; where the
+    outline is straight, its middle."""
+    far = sign * _forward(path)
+    place = int(far.argmax()) if far.max() > 0.1 else len(path) // 2
+    return np.asarray(path[place])
+
+
+def _forward(path: Array) -> Array:
+    """How far each point lies before the line from the first to the last."""
+    along = path[-1] - path[0]
+    normal = np.array([-along[1], along[0]]) / np.hypot(*along)
+    return np.asarray((path - path[0]) @ (normal if normal[0] > 0 else -normal))
 
 
 def _teeth(p: dict[str, Array], further: dict[str, Array]) -> dict[str, Array]:

@@ -36,7 +36,7 @@ AT_ONCE = 8  # pictures of a step
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 24  # maps at half the side
+    width: int = 16  # maps at half the side
     levels: int = 6  # each with half the side of the one above
     grows: float = 1.4  # times the maps, a level further down
     spread: float = 1.0  # pixels, of the distribution that is learnt
