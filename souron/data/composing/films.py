@@ -104,7 +104,7 @@ class Sheet:
             draw.line(there, fill=255, width=thick, joint="curve")
         else:
             draw.polygon(there, fill=255)
-        mask = np.asarray(canvas.reduce(2), dtype=np.float32) / 255
+        mask = np.asarray(canvas.reduce(2), dtype=np.float32) / np.float32(255)
         place = slice(low[1], high[1]), slice(low[0], high[0])
         return place, self.blurred(mask, blur) if blur else mask
 
@@ -138,7 +138,7 @@ def _soft(sheet: Sheet, head: Head) -> Array:
     inside = sheet.mask(smooth(head.curves["skin"], True))
     depth = 0.55 * sheet.blurred(inside, 3.0) + 0.45 * sheet.blurred(inside, 11.0)
     depth = (2 * depth - 1).clip(0, 1)
-    sheet.dose += 0.36 * inside * (0.22 + 0.78 * np.sqrt(depth))
+    sheet.dose += 0.42 * inside * (0.38 + 0.62 * np.sqrt(depth))
     sheet.add(0.08, smooth(head.curves["tongue"], True), blur=3.0)
     return inside
 

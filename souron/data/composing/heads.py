@@ -120,7 +120,7 @@ def _bones(random: np.random.Generator, jaw: str) -> tuple[dict[str, Array], dic
     p["menton"] = menton
     p["gnathion"] = menton + along * 5.2 * chin + up * 2.8
     p["pogonion"] = menton + along * 8.8 * chin + up * random.normal(9.5, 0.9)
-    p["B point"] = menton + along * random.normal(6.6, 0.6) + up * random.normal(21, 1.2)
+    p["B point"] = menton + along * random.normal(5.9, 0.6) + up * random.normal(20.5, 1.2)
     edge = menton + along * random.normal(9.5, 0.8) + up * random.normal(31, 1.5)  # of the alveolus
 
     # the bite: the lower face is as high as its teeth let it

@@ -20,7 +20,7 @@ from souron.data.dataset import Dataset
 ja = "souron が描く側面頭部X線規格写真 (合成) と19の計測点。実在の患者のものではない"
 task = "keypoints"
 licence = "Apache-2.0"
-source = ""
+source = "https://doi.org/10.1016/j.media.2016.02.004"  # of the landmarks
 cases = 1_500
 ships_with = "souron"
 
@@ -40,7 +40,6 @@ def load(side: int | None = None) -> Dataset:
         file=[f"{part}/{number:04d}" for part, count in COUNTS.items() for number in range(count)],
         part=parts,
         augment=("shift", "brightness"),
-        source=source,
         licence=licence,
         columns={"jaw class": made.jaws, "age": made.ages},
         spacing=[made.spacing] * len(parts),
