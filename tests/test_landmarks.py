@@ -330,7 +330,7 @@ def test_a_folder_goes_through_the_command_line_in_pixels(tmp_path, capsys):
     shown = json.loads(capsys.readouterr().out)
     assert shown["labels"] == {"eye": 24, "ear": 24} and shown["cases"] == 24
     page = (tmp_path / shown["page"]).read_text(encoding="utf-8")
-    assert "0.png: eye, ear" in page
+    assert "0.png: 1 eye, 2 ear" in page
     assert main.run(["data", str(place), "imgsz=32"]) == 0
     capsys.readouterr()
     options = ["budget=2ep", "imgsz=32", "batch=8", "project=runs", "name=faces", "--json"]

@@ -109,12 +109,13 @@ def _shown(cases: Dataset, label: int, rows: list[int]) -> Tensor:
 
 
 def _marked(cases: Dataset, row: int) -> Plot:
-    """A picture with its landmarks, each by its name."""
+    """A picture with its landmarks, each by its number."""
     point = cases.target[row]
     there = point.isfinite().all(1)
-    names = [name for name, known in zip(cases.classes, there.tolist(), strict=True) if known]
-    drawn = Points(Picture.of(cases.input[row]), point[there].numpy(), names).drawn()
-    return plot(image.png(drawn), f"{cases.file[row]}: {', '.join(names)}")
+    names = {str(k + 1): cases.classes[k] for k in there.nonzero().flatten().tolist()}
+    drawn = Points(Picture.of(cases.input[row]), point[there].numpy(), list(names)).drawn()
+    listed = ", ".join(f"{number} {name}" for number, name in names.items())
+    return plot(image.png(drawn), f"{cases.file[row]}: {listed}")
 
 
 def _uneven(counts: list[int]) -> str:
@@ -155,6 +156,9 @@ def _sizes(cases: Dataset) -> list[tuple[str, str]]:
     some = cases.input[::every].float()
     facts.append((_("mean of all pixels"), f"{some.mean().item():.1f}"))
     facts.append((_("standard deviation"), f"{some.std().item():.1f}"))
+    if cases.spacing:
+        ends = sorted({f"{value:.3g}" for value in (min(cases.spacing), max(cases.spacing))})
+        facts.append((_("millimetres a pixel"), "–".join(ends)))
     facts.append((_("source"), cases.source or units.UNKNOWN))
     facts.append((_("licence"), cases.licence or units.UNKNOWN))
     return facts

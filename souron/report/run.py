@@ -296,6 +296,8 @@ def _some(test: Dataset) -> list[Tile]:
     """Cases of every class, as many of each as there is room for."""
     each = max(1, SAMPLES // max(1, len(test.classes)))
     rows = [row for found in of_each_class(test, each).values() for row in found][:SAMPLES]
+    if test.has_points:  # each shows every class
+        rows = list(range(min(SAMPLES, len(test))))
     return [
         tile(test.input[i], class_of(test, i), (class_of(test, i),))
         for i in dict.fromkeys(rows)  # a picture with several objects once
