@@ -41,10 +41,10 @@ def test_scores_are_means_over_the_landmarks_of_a_film():
     assert scores["mean radial error in pixels"].tolist() == [3, 2]
     assert scores["within 2 mm"].tolist() == [0.5, 0] and scores["within 4 mm"].tolist() == [1, 1]
     assert scores["within 2.5 mm"].tolist() == [1, 0]  # 2.5 mm itself is within
-    assert scores["within 2 % of the side"].tolist() == [0.5, 1]
+    assert scores["within 1/50 of the side"].tolist() == [0.5, 1]
     assert set(scores) == {metric.name for metric in TASK.metrics}
     unknown = keypoints.scores(error, 100, [0.5, 0.0])
-    assert set(unknown) == {"mean radial error in pixels", "within 2 % of the side"}
+    assert set(unknown) == {"mean radial error in pixels", "within 1/50 of the side"}
     assert keypoints.curve(error, [0, 1, 2, 4.9, 5]).tolist() == pytest.approx(
         [0, 1 / 3, 2 / 3, 2 / 3, 1]
     )
@@ -336,7 +336,7 @@ def test_a_folder_goes_through_the_command_line_in_pixels(tmp_path, capsys):
     options = ["budget=2ep", "imgsz=32", "batch=8", "project=runs", "name=faces", "--json"]
     assert main.run(["train", "heatmap_points_tiny", f"data={place}", *options]) == 0
     made = json.loads(capsys.readouterr().out)
-    assert set(made["measures"]) == {"mean radial error in pixels", "within 2 % of the side"}
+    assert set(made["measures"]) == {"mean radial error in pixels", "within 1/50 of the side"}
     assert main.run(["predict", made["run"], str(place / "0.png"), "--json"]) == 0
     assert '"eye"' in capsys.readouterr().out
 

@@ -34,7 +34,7 @@ class OfLandmark:
     name: str
     marked: int  # test pictures
     error: Measure | None  # in millimetres, else pixels; None where it is nowhere marked
-    near: Measure | None  # the share within 2 mm, else within 2 % of the side
+    near: Measure | None  # the share within 2 mm, else within 1/50 of the side
     worst: float
 
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-MEAN, PIXELS, NEAR = "mean radial error", "mean radial error in pixels", "within 2 % of the side"
+MEAN, PIXELS, NEAR = "mean radial error", "mean radial error in pixels", "within 1/50 of the side"
 WITHIN = (2.0, 2.5, 3.0, 4.0)  # millimetres
 SHARE = 0.02  # of the side, where millimetres are not known
 

@@ -80,9 +80,9 @@ def describes(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             first = stream.readline(BEGINNING).decode("utf-8-sig", "replace")
-    except OSError:
+        header = next(csv.reader([first], delimiter=_separator(first)), [])
+    except (OSError, csv.Error):
         return False
-    header = next(csv.reader([first], delimiter=_separator(first)), [])
     return "file" in _columns(header) and bool(_pairs(header) or _is_long(header))
 
 
