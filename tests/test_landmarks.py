@@ -5,6 +5,7 @@ import csv
 import importlib
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from souron.evaluation.keypoints import KeypointSetup, mean_places
 from souron.kinds.picture import Picture
 from souron.kinds.points import Points
 from souron.metrics import keypoints
-from souron.runs import compare, evaluate, train
+from souron.runs import compare, evaluate, prepare, train
 from souron.utils.messages import UserError
 
 TASK = registry.load_task("keypoints")
@@ -239,6 +240,14 @@ def test_other_tables_are_no_landmarks_and_nothing_usable_is_refused(tmp_path):
     assert trouble.value.code == "columns" and str(landmarks.MOST + 1) in trouble.value.found
     with pytest.raises(UserError, match="landmarks"):
         train.train("heatmap_points_tiny", "digits", budget="1ep")
+
+
+def test_films_in_one_pose_are_no_copies_of_each_other():
+    data = marks(8, 64, hidden=0)
+    noise = torch.randint(0, 3, data.input.shape, generator=torch.Generator().manual_seed(0))
+    alike = replace(data, input=data.input[:1] // 2 + noise.byte())
+    assert not prepare._near_duplicates(alike)
+    assert prepare._near_duplicates(replace(alike, target=torch.zeros(8, dtype=torch.long)))
 
 
 # from end to end
