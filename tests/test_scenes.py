@@ -13,7 +13,17 @@ import torch
 from PIL import Image
 
 from souron.data import load
-from souron.data.composing import composer, cutouts, figures, grounds, kin, many, pooled, stock, words
+from souron.data.composing import (
+    composer,
+    cutouts,
+    figures,
+    grounds,
+    kin,
+    many,
+    pooled,
+    stock,
+    words,
+)
 from souron.data.composing.composer import Composer
 from souron.data.composing.cutouts import CATEGORIES
 from souron.data.sets import photos, scenes
