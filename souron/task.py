@@ -49,7 +49,7 @@ class Task(ABC):
     title: ClassVar[str]  # N_("object detection")
     takes: ClassVar[type[Kind] | None]  # None: nothing but noise
     gives: ClassVar[type[Kind]]
-    metrics: ClassVar[tuple[Metric, ...]]  # the first decides the ranking
+    metrics: ClassVar[tuple[Metric, ...]]  # the first decides the ranking, see ``ranks``
     watches: ClassVar[str] = ""  # the metric of validation looks: it picks the checkpoint of every
     # system alike; "" keeps the last weights
     default_data: ClassVar[str] = "digits"
@@ -178,6 +178,10 @@ class Task(ABC):
         return None
 
     # around it
+
+    def ranks(self, setup: Any) -> str:
+        """The metric that decides a comparison: the first, unless these cases do not have it."""
+        return self.metrics[0].name
 
     def called(self, metric: str, setup: Any) -> str:
         """A metric's name in the reader's language, with what it depends on."""

@@ -1,4 +1,5 @@
-"""Bright shapes with boxes on dark noise: a data set for detectors, drawn in a second."""
+"""Bright shapes with boxes on dark noise: a data set for detectors, drawn in a second; and marks
+whose middles are landmarks."""
 
 from dataclasses import replace
 
@@ -60,10 +61,46 @@ def masked(count=200, side=64, most=3, seed=0, channels=3) -> Dataset:
     return replace(found, target=maps, classes=("background", *LABELS))
 
 
+MARKS = ("middle of the square", "middle of the disc", "tip of the wedge")
+
+
+def marks(count=200, side=64, seed=0, hidden=0.05, spacing=0.5) -> Dataset:
+    """Each shape once, an eighth to a fifth of the side, grey; two pictures a patient. A landmark
+    is not marked with the chance ``hidden``."""
+    random = np.random.default_rng(seed)
+    pictures, points = [], torch.zeros(count, 3, 2)
+    for case in range(count):
+        picture = Image.fromarray(random.integers(0, 70, (side, side), dtype=np.uint8))
+        draw = ImageDraw.Draw(picture)
+        for k in range(3):
+            half = random.integers(side // 12, side // 7)
+            x = random.integers(half, side - half)
+            y = random.integers(k * side // 3, (k + 1) * side // 3)
+            edges = (x - half, y - half, x + half, y + half)
+            if k == 0:
+                draw.rectangle(edges, fill=230)
+            elif k == 1:
+                draw.ellipse(edges, fill=230)
+            else:
+                draw.polygon([(x, y), (x - half, y + 2 * half), (x + half, y + 2 * half)], fill=230)
+            points[case, k] = torch.tensor([x + 0.5, y + 0.5])
+        pictures.append(torch.from_numpy(np.array(picture))[None])
+    gone = torch.from_numpy(random.random((count, 3)) < hidden)
+    gone[:, 0] = False
+    points[gone] = torch.nan
+    return Dataset(
+        "marks", torch.stack(pictures), points, MARKS, [f"{case}.png" for case in range(count)],
+        [f"patient {case // 2}" for case in range(count)], augment=("shift", "brightness"),
+        licence="CC0", spacing=[spacing] * count if spacing else (),
+    )  # fmt: skip
+
+
 def cases_for(task, digits, count):
     """So many cases of what a task takes."""
     if task == "segment":
         return masked(count, 32)
+    if task == "keypoints":
+        return marks(count, 32)
     return shapes(count, 32) if task == "detect" else digits.only(range(count))
 
 

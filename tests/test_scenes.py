@@ -13,10 +13,21 @@ import torch
 from PIL import Image
 
 from souron.data import load
-from souron.data.composing import composer, cutouts, figures, grounds, kin, many, stock, words
+from souron.data.composing import (
+    composer,
+    cutouts,
+    figures,
+    grounds,
+    kin,
+    many,
+    pooled,
+    stock,
+    words,
+)
 from souron.data.composing.composer import Composer
 from souron.data.composing.cutouts import CATEGORIES
-from souron.data.sets import photographs, scenes
+from souron.data.sets import photographs as photographs_set
+from souron.data.sets import scenes
 from souron.utils.messages import UserError
 
 FETCHED = load.names()["stamps"].where()  # before a test has an empty cache
@@ -475,7 +486,8 @@ def test_the_data_set_without_stamps_is_drawn_and_says_so(monkeypatch):
         assert rows.dtype == torch.float32 and rows.shape[1] == 5 and len(rows)
         assert (rows[:, 0] < 8).all() and (rows[:, 1:] >= 0).all() and (rows[:, 1:] <= 48).all()
         assert (rows[:, 3:] > rows[:, 1:3]).all()
-    assert load.names()["scenes"].where() is not None and load.names()["photographs"].where() is None
+    assert load.names()["scenes"].where() is not None
+    assert load.names()["photographs"].where() is None
 
 
 def test_the_data_set_of_stamps_has_a_group_for_each_block(stamps, photographs, monkeypatch):
@@ -501,8 +513,8 @@ def test_the_data_set_of_stamps_has_a_group_for_each_block(stamps, photographs, 
 def test_workers_make_what_one_process_makes(stamps, photographs, monkeypatch):
     source = stock.stocked()
     alone = many._some(recipe(), source, recipe().rows)
-    monkeypatch.setattr(many, "FEWEST", 10)
-    monkeypatch.setattr(many.hardware, "cores", lambda: 2)
+    monkeypatch.setattr(pooled, "FEWEST", 10)
+    monkeypatch.setattr(pooled.hardware, "cores", lambda: 2)
     tensors, about = many._make(recipe(), source, stamps.parent / "made.safetensors")
     assert tensors.keys() == alone[0].keys() and about == alone[1]
     assert all(torch.equal(tensors[name], alone[0][name]) for name in tensors)
@@ -510,8 +522,8 @@ def test_workers_make_what_one_process_makes(stamps, photographs, monkeypatch):
 
 
 def test_a_worker_that_fails_is_told_and_nothing_is_kept(drawn, monkeypatch, tmp_path):
-    monkeypatch.setattr(many, "FEWEST", 10)
-    monkeypatch.setattr(many.hardware, "cores", lambda: 2)
+    monkeypatch.setattr(pooled, "FEWEST", 10)
+    monkeypatch.setattr(pooled.hardware, "cores", lambda: 2)
     origin = {"categories": ["unicorn"], "numbers": 1}
     broken = stock.Stock("drawn", drawn.held, (), (), "x", origin)
     with pytest.raises(UserError, match="making scenes broke off") as trouble:
@@ -582,13 +594,13 @@ def test_any_side_will_do(drawn, side):
 
 
 def test_photographs_are_a_data_set(photographs):
-    for name in photographs.needs:
+    for name in photographs_set.needs:
         if not (photographs / name).exists():
             (photographs / name).mkdir(parents=True) if "." not in name else Image.new(
                 "RGB", (400, 300), (90, 120, 60)
             ).save(photographs / name)
     cases = load.load("photographs", 32)
-    assert cases.input.shape[1:] == (3, 32, 32) and len(cases) % photographs.SQUARES == 0
+    assert cases.input.shape[1:] == (3, 32, 32) and len(cases) % photographs_set.SQUARES == 0
     parts: dict[str, set[str]] = {}
     for group, part in zip(cases.group, cases.part, strict=True):
         parts.setdefault(group, set()).add(part)

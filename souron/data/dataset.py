@@ -120,6 +120,8 @@ class Dataset:
     question: str = ""  # what may be groups too, in the reader's language
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # more that is known of
     # each case, by name: "site", "sex", "device", "date", ...; "" where it is not known
+    spacing: Sequence[float] = ()  # millimetres a pixel of each case as it is here; 0 where it is
+    # not known, () where it is known of none
 
     def __len__(self) -> int:
         return self.input.shape[0]  # a fifth of the time that len() takes
@@ -132,7 +134,14 @@ class Dataset:
     @property
     def maps(self) -> bool:
         """Whether the target is a class for every pixel, (N, H, W)."""
-        return isinstance(self.target, Tensor) and self.target.ndim == 3
+        return isinstance(self.target, Tensor) and self.target.ndim == 3 and not self.has_points
+
+    @property
+    def has_points(self) -> bool:
+        """Whether the target is (N, K, 2), the places of K landmarks in pixels: x and y, not a
+        number where a landmark is not marked."""
+        points = self.target
+        return isinstance(points, Tensor) and points.ndim == 3 and points.is_floating_point()
 
     @property
     def channels(self) -> int:
@@ -172,6 +181,7 @@ class Dataset:
             file=pick(self.file),
             group=pick(self.group),
             part=pick(self.part),
+            spacing=[self.spacing[i] for i in rows.tolist()] if self.spacing else (),
             columns={name: pick(values) for name, values in self.columns.items()},
         )
 

@@ -92,9 +92,9 @@ def rotate(image: Tensor, generator: Generator) -> Tensor:
     return rotated(image, generator)[0]
 
 
-def rotated(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """What ``rotate`` makes, and (B, H, W, 2): where each pixel came from, as ``grid_sample`` takes
-    it."""
+def rotated(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """What ``rotate`` makes; (B, H, W, 2): where each pixel came from, as ``grid_sample`` takes it;
+    and (B,): how far each picture was turned, radians against the clock."""
     angle = (2 * torch.rand(len(image), generator=generator) - 1) * math.radians(15)
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     _batch, _channels, height, width = image.shape
@@ -103,7 +103,7 @@ def rotated(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     )
     grid = F.affine_grid(turn, list(image.shape), align_corners=False)
     turned = F.grid_sample(image.float(), grid, padding_mode="border", align_corners=False)
-    return _as(image, turned), grid
+    return _as(image, turned), grid, angle
 
 
 def _as(image: Tensor, changed: Tensor) -> Tensor:

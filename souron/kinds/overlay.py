@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from souron.kinds import files
 from souron.kinds.codecs import image
@@ -21,7 +19,6 @@ from souron.utils.messages import _
 
 COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233),
            (230, 159, 0), (240, 228, 66))  # fmt: skip
-NOT_KNOWN = 255  # in a map of class numbers
 LEAST = 512  # pixels of the longer side; smaller pictures are enlarged in whole steps
 LONGEST = 24  # columns of a name
 LIGHT = 140  # of 255: a colour above it bears black letters
@@ -92,16 +89,6 @@ class Canvas:
         self.draw.rectangle((x, y, x + width, y + height), fill=colour)
         ink = "black" if sum(colour) / 3 > LIGHT else "white"
         self.draw.text((x + 2, y + 2), text, ink, font)
-
-
-def tinted(pixels: Tensor, numbers: Tensor) -> Tensor:
-    """A picture (C, H, W) in 0..255 and the class of each pixel (H, W) -> (3, H, W) uint8, where
-    half of what is not class 0, the background, is the class's colour. 255 is not known."""
-    colours = torch.tensor(COLOURS)[(numbers.long() - 1).clamp(min=0) % len(COLOURS)]
-    plain = pixels.float().round().clamp(0, 255).byte().expand(3, -1, -1)
-    mixed = (plain.int() + colours.permute(2, 0, 1)) // 2
-    there = (numbers > 0) & (numbers != NOT_KNOWN)
-    return torch.where(there, mixed.byte(), plain)
 
 
 def colour(number: int) -> tuple[int, int, int]:

@@ -26,6 +26,7 @@ class Points(Kind):
     names: Sequence[str]  # of each point
     scores: Sequence[float] = ()  # of each point in 0..1; () where there are none
     skeleton: Sequence[tuple[int, int]] = ()  # numbers of points that a line joins
+    spacing: float = 0.0  # millimetres a pixel; 0 where it is not known
     found: overlay.Found = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,14 +53,19 @@ class Points(Kind):
 
     @property
     def columns(self) -> list[str]:
-        return [_("label"), "x", "y"]
+        return [_("label"), "x", "y", *(["x mm", "y mm"] if self.spacing else [])]
 
     def rows(self, least: float = 0.0, shown: Collection[str] | None = None) -> list[list[Any]]:
         """What ``columns`` names of each of those points."""
         return [
-            [self.found.words(i), *(round(edge, 1) for edge in self.point[i].tolist())]
+            [self.found.words(i), *(round(edge, 1) for edge in self._places(i))]
             for i in self.found.chosen(least, shown)
         ]
+
+    def _places(self, number: int) -> list[float]:
+        """x and y in pixels, and in millimetres where they are known."""
+        pixels: list[float] = self.point[number].tolist()
+        return [*pixels, *(self.spacing * at for at in pixels)] if self.spacing else pixels
 
     def save(self, path: Path) -> None:
         """A picture with the points drawn, or their numbers as ``.json``."""
@@ -73,13 +79,19 @@ class Points(Kind):
                     "score": self.found.scores[i] if self.found.scores else None,
                     "x": round(float(self.point[i][0]), 2),
                     "y": round(float(self.point[i][1]), 2),
+                    **self._as_millimetres(i),
                 }
                 for i, name in enumerate(self.found.names)
             ]
         }
 
+    def _as_millimetres(self, number: int) -> dict[str, float]:
+        names = ("x_mm", "y_mm")
+        places = self._places(number)[2:]
+        return {name: round(at, 2) for name, at in zip(names, places, strict=False)}
+
     def __str__(self) -> str:
-        rows = (f"{name} {x:g} {y:g}" for name, x, y in self.rows())
+        rows = (f"{name} {x:g} {y:g}" for name, x, y, *_mm in self.rows())
         return ", ".join(rows) or _("nothing found")
 
     def _repr_html_(self) -> str:

@@ -5,14 +5,18 @@ from statistics import median
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from souron import registry
 from souron.data import transforms
 from souron.data.dataset import Dataset
 from souron.kinds.codecs import image
+from souron.kinds.picture import Picture
+from souron.kinds.points import Points
 from souron.report import plots
 from souron.report.page import (
     Fact,
+    Plot,
     Tile,
     class_of,
     colour,
@@ -32,6 +36,7 @@ MOST_CLASSES = 30  # shown, the largest
 MOST_MEASURED = 2000  # files, for their pictures' sizes
 SHOWN = 12  # of each class
 EXAMPLES = 3  # pictures that are followed through preparation and augmentation
+AROUND = 4  # a landmark is shown in so many parts of the side
 
 
 def data_page(cases: Dataset, folder: Path) -> Path:
@@ -39,15 +44,17 @@ def data_page(cases: Dataset, folder: Path) -> Path:
     counts = counts_of(cases)
     rows = of_each_class(cases, SHOWN)
     largest = sorted(sorted(rows, key=lambda k: -counts[k])[:MOST_CLASSES])
-    chosen = {cases.classes[k]: torch.stack([shown(cases, i) for i in rows[k]]) for k in largest}
+    chosen = {cases.classes[k]: _shown(cases, k, rows[k]) for k in largest}
     sizes = [counts[k] for k in largest]
     with files.atomically(folder / "data.png") as beside:
         beside.write_bytes(plots.overview(chosen, sizes, cases.input, cases.name))
 
-    followed = [rows[k][0] for k in largest[:EXAMPLES]]
+    followed = list(range(EXAMPLES)) if cases.has_points else [rows[k][0] for k in largest]
+    followed = followed[: min(EXAMPLES, len(cases))]
+    marked = [_marked(cases, i) for i in followed] if cases.has_points else []
     augmentation = [_augmented(cases, i) for i in followed] if cases.augment else []
     headings = {
-        "classes": _("Classes"),
+        "classes": _("Landmarks") if cases.has_points else _("Classes"),
         "sizes": _("Sizes and pixel values"),
         "preparation": _("Preparation, step by step"),
         "augmentation": _("Augmentation, step by step"),
@@ -62,7 +69,7 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         eyebrow=_("data"),
         facts=[
             Fact(_("cases"), units.whole(len(cases))),
-            Fact(_("classes"), units.whole(len(cases.classes)), _uneven(cases, sizes)),
+            Fact(headings["classes"], units.whole(len(cases.classes)), _uneven(cases, sizes)),
             Fact(_("picture"), f"{cases.side} × {cases.side}", colour(cases)),
             Fact(_("files skipped"), units.whole(len(cases.skipped))),
         ],
@@ -78,6 +85,7 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         if len(largest) < len(cases.classes)
         else "",
         sizes=_sizes(cases),
+        marked=marked,
         pixels=plot(plots.pixels(cases.input), _("how often each pixel value occurs")),
         preparation=[_prepared(cases, i) for i in followed],
         augmentation=augmentation,
@@ -85,6 +93,30 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         skipped=cases.skipped,
     )
     return write(folder / "data.html", text)
+
+
+def _shown(cases: Dataset, label: int, rows: list[int]) -> Tensor:
+    """Pictures of a class; of a landmark, what lies around it."""
+    if not cases.has_points:
+        return torch.stack([shown(cases, row) for row in rows])
+    half = max(4, cases.side // AROUND // 2)
+    wide = functional.pad(cases.input[rows].float(), (half,) * 4, mode="replicate")
+    places = cases.target[rows, label].floor().long().clamp(0, cases.side - 1).tolist()
+    around = [
+        pixels[:, y : y + 2 * half + 1, x : x + 2 * half + 1]
+        for pixels, (x, y) in zip(wide, places, strict=True)
+    ]
+    return torch.stack(around).round().byte()
+
+
+def _marked(cases: Dataset, row: int) -> Plot:
+    """A picture with its landmarks, each by its number."""
+    point = cases.target[row]
+    there = point.isfinite().all(1)
+    names = {str(k + 1): cases.classes[k] for k in there.nonzero().flatten().tolist()}
+    drawn = Points(Picture.of(cases.input[row]), point[there].numpy(), list(names)).drawn()
+    listed = ", ".join(f"{number} {name}" for number, name in names.items())
+    return plot(image.png(drawn), f"{cases.file[row]}: {listed}")
 
 
 def _uneven(cases: Dataset, counts: list[int]) -> str:
@@ -124,6 +156,9 @@ def _sizes(cases: Dataset) -> list[tuple[str, str]]:
     some = cases.input[::every].float()
     facts.append((_("mean of all pixels"), f"{some.mean().item():.1f}"))
     facts.append((_("standard deviation"), f"{some.std().item():.1f}"))
+    if cases.spacing:
+        ends = sorted({f"{value:.3g}" for value in (min(cases.spacing), max(cases.spacing))})
+        facts.append((_("millimetres a pixel"), "–".join(ends)))
     facts.append((_("source"), cases.source or units.UNKNOWN))
     facts.append((_("licence"), cases.licence or units.UNKNOWN))
     return facts

@@ -77,7 +77,12 @@ def shown(cases: Dataset, row: int) -> Tensor:
     """A case's picture (C, H, W), its areas tinted where every pixel has a class."""
     if not cases.maps:
         return cases.input[row]
-    return overlay.tinted(cases.input[row], cases.target[row])
+    numbers, pixels = cases.target[row], cases.input[row]
+    place = (numbers.long() - 1).clamp(min=0) % len(overlay.COLOURS)
+    colours = torch.tensor(overlay.COLOURS)[place]
+    plain = pixels.float().round().clamp(0, 255).byte().expand(3, -1, -1)
+    mixed = (plain.int() + colours.permute(2, 0, 1)) // 2
+    return torch.where((numbers > 0) & (numbers != segmentation.UNKNOWN), mixed.byte(), plain)
 
 
 def of_each_class(cases: Dataset, count: int) -> dict[int, list[int]]:
@@ -85,7 +90,9 @@ def of_each_class(cases: Dataset, count: int) -> dict[int, list[int]]:
     rows = {}
     each = segmentation.of_each_map(cases.target, len(cases.classes)) if cases.maps else None
     for label in range(len(cases.classes)):
-        if each is not None:
+        if cases.has_points:
+            found = cases.target[:, label].isfinite().all(1).nonzero().flatten()[:count].tolist()
+        elif each is not None:
             found = each[:, label].nonzero().flatten()[:count].tolist()
         elif isinstance(cases.target, ListColumn):
             has = (row for row, boxes in enumerate(cases.target) if (boxes[:, 0] == label).any())
@@ -98,7 +105,11 @@ def of_each_class(cases: Dataset, count: int) -> dict[int, list[int]]:
 
 
 def counts_of(cases: Dataset) -> list[int]:
-    """Cases of each class; of boxes, objects; of maps, pixels."""
+    """Cases of each class; of boxes, objects; of maps, pixels; of landmarks, those that
+    are marked."""
+    if cases.has_points:
+        counts: list[int] = cases.target.isfinite().all(2).sum(0).tolist()
+        return counts
     labels = cases.target
     if cases.maps:
         return segmentation.pixels_of(labels, len(cases.classes))
@@ -109,7 +120,11 @@ def counts_of(cases: Dataset) -> list[int]:
 
 
 def class_of(cases: Dataset, row: int) -> str:
-    """The name of a case's class; of boxes, those of its objects; of a map, those of its areas."""
+    """The name of a case's class; of boxes, those of its objects; of a map, those of its areas; of
+    landmarks, how many."""
+    if cases.has_points:
+        count = int(cases.target[row].isfinite().all(1).sum())
+        return _("{count} landmarks").format(count=count)
     if cases.maps:
         there = segmentation.of_each_map(cases.target[row][None], len(cases.classes))[0, 1:]
         names = [cases.classes[label + 1] for label in there.nonzero().flatten().tolist()]

@@ -297,6 +297,8 @@ def _some(test: Dataset) -> list[Tile]:
     """Cases of every class, as many of each as there is room for."""
     each = max(1, SAMPLES // max(1, len(test.classes)))
     rows = [row for found in of_each_class(test, each).values() for row in found][:SAMPLES]
+    if test.has_points:  # each shows every class
+        rows = list(range(min(SAMPLES, len(test))))
     return [
         tile(shown(test, i), class_of(test, i), (class_of(test, i),))
         for i in dict.fromkeys(rows)  # a picture with several objects once
@@ -305,7 +307,7 @@ def _some(test: Dataset) -> list[Tile]:
 
 def _balance(split: Path, test: Dataset) -> Plot | None:
     """Cases of each class in each part, from ``split.csv``; else of the test part."""
-    if isinstance(test.target, ListColumn) or test.maps:
+    if isinstance(test.target, ListColumn) or test.maps or test.has_points:
         return None
     if split.exists():
         with split.open(newline="", encoding="utf-8") as file:

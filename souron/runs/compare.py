@@ -185,7 +185,7 @@ class Comparison:
     @property
     def metric(self) -> str:
         """The one that decides."""
-        return self.task.metrics[0].name
+        return self.task.ranks(self.setup)
 
     @cached_property
     def everything(self) -> Dataset:
@@ -428,7 +428,7 @@ class Comparison:
                 len(self.rounds),
                 len(setup.test),
                 task.called(self.metric, setup),
-                task.metrics[0].unit,
+                task.metric(self.metric).unit,
                 sample,
             ),
             further=rankings,

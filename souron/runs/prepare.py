@@ -102,8 +102,14 @@ def divide(args: dict[str, Any], data: Dataset, repeats: int | None = None) -> P
 
 def _near_duplicates(data: Dataset) -> Sequence[tuple[int, int]]:
     """Pairs of rows that show the same picture; none of what is no picture, or of very many, or
-    where pictures are still to be read."""
-    if not data.pictures or isinstance(data.stored, Sketch) or len(data) > MOST_COMPARED:
+    where pictures are still to be read. Films with landmarks are taken in one pose, so that those
+    of different patients look alike: there only equal pixels count."""
+    if (
+        not data.pictures
+        or data.has_points
+        or isinstance(data.stored, Sketch)
+        or len(data) > MOST_COMPARED
+    ):
         return ()
     return duplicates.near(data.stored)
 

@@ -278,7 +278,7 @@ def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
         image, covered = transforms.erased(rows.input, generator)
         mask = mask.masked_fill(covered, UNKNOWN)
     elif name == "rotate":
-        image, grid = transforms.rotated(rows.input, generator)
+        image, grid, _angle = transforms.rotated(rows.input, generator)
         # one more, so that what comes in from outside is 0
         there = F.grid_sample(mask[:, None] + 1.0, grid, mode="nearest", align_corners=False)[:, 0]
         mask = torch.where(there > 0, there - 1, UNKNOWN).to(mask.dtype)

@@ -71,9 +71,9 @@ def listing(path: Path, group: str | None, skipped: list[Skipped]) -> list[Liste
         name = row["file"].strip()
         if not name:
             continue
-        place, frame = _find(path.parent, name), 0
+        place, frame = find(path.parent, name), 0
         if (framed := re.fullmatch(r"(.+)#([1-9]\d{0,4})", name)) and not os.path.lexists(place):
-            place, frame = _find(path.parent, framed[1]), int(framed[2])
+            place, frame = find(path.parent, framed[1]), int(framed[2])
         file = readable(Path(os.path.relpath(place, path.parent)).as_posix())
         file += f"#{frame}" if frame else ""
         label, written = value_of(row["label"]), row["label"].strip()
@@ -195,7 +195,7 @@ def unreadable(path: Path, why: str) -> UserError:
     )
 
 
-def _find(folder: Path, name: str) -> Path:
+def find(folder: Path, name: str) -> Path:
     """The file, also where the CSV writes backslashes or composes its Unicode otherwise."""
     spellings = [name, name.replace("\\", "/")]
     spellings += [unicodedata.normalize(form, spellings[1]) for form in ("NFC", "NFD")]

@@ -1,0 +1,115 @@
+"""Many pictures that are composed at once: made in processes of their own, one for each core, and
+kept in the cache. Python makes them no faster in several threads than in one.
+
+A worker is a module run as a program: its ``main`` calls ``work``. It is told in one line of JSON
+what to make, writes it to the file it is given, and ends.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from souron.utils import hardware
+from souron.utils.files import cannot_write, read_tensors, write_tensors
+from souron.utils.messages import UserError, _
+
+FEWEST = 300  # pictures; fewer are made before a process has started
+MOST = 16  # processes
+
+Pieces = tuple[dict[str, Tensor], dict[str, Any]]  # what ``write_tensors`` takes
+Made = TypeVar("Made")
+
+
+def kept(place: Path, make: Callable[[], Pieces], unpack: Callable[..., Made]) -> Made:
+    """What ``unpack`` makes of the file at ``place``; it is written first where it is not there, or
+    not whole. Raises UserError."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.with_suffix(".lock")):  # one process makes them, others wait
+            if place.exists():
+                with suppress(UserError, KeyError, ValueError):
+                    return unpack(*read_tensors(place))
+            for left in place.parent.glob(f".{place.stem}-*"):  # of one that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            tensors, about = make()
+            write_tensors(place, tensors, about)
+            return unpack(tensors, about)
+    except OSError as error:
+        raise cannot_write(place, error) from error
+
+
+def shared(
+    module: str, told: Mapping[str, Any], count: int, alone: Callable[[], Pieces], place: Path
+) -> Pieces:
+    """Rows 0 to ``count`` by several workers of that ``module``, their parts joined in order;
+    ``alone`` makes them here, where they are few or there is one core. Raises UserError."""
+    cores = min(hardware.cores(), MOST)
+    if count < FEWEST or cores < 2:
+        return alone()
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.stem}-") as work_folder:
+        workers = []
+        try:
+            for number, some in enumerate(np.array_split(np.arange(count), cores)):
+                file = Path(work_folder) / f"{number}.safetensors"
+                rows = [int(some[0]), int(some[-1]) + 1]
+                line = {**told, "rows": rows, "file": str(file)}
+                workers.append((_worker(module, line, file.with_suffix(".txt")), file))
+            pieces = [_answer(worker, file) for worker, file in workers]
+        finally:
+            for worker, _file in workers:
+                worker.kill()
+                worker.wait()
+    tensors = {name: torch.cat([piece[0][name] for piece in pieces]) for name in pieces[0][0]}
+    about = {name: [each for piece in pieces for each in piece[1][name]] for name in pieces[0][1]}
+    return tensors, about
+
+
+def work(make: Callable[[dict[str, Any], int, int], Pieces]) -> None:
+    """All that a worker does: ``make`` is given what was told, and the first row and the end."""
+    told = json.loads(sys.stdin.readline())
+    torch.set_num_threads(1)
+    write_tensors(Path(told["file"]), *make(told, *told["rows"]))
+
+
+def _worker(module: str, told: dict[str, Any], complaints: Path) -> subprocess.Popen[str]:
+    house = str(Path(__file__).parents[3])
+    before = os.environ.get("PYTHONPATH")
+    paths = os.pathsep.join([house, before] if before else [house])
+    # -P: a file named like a module, in the folder that souron was started in, is not run
+    with complaints.open("w", encoding="utf-8") as errors:
+        worker = subprocess.Popen(
+            [sys.executable, "-P", "-m", module], stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, stderr=errors, text=True, encoding="utf-8",
+            env={**os.environ, "PYTHONPATH": paths},
+        )  # fmt: skip
+    assert worker.stdin is not None
+    with suppress(OSError):  # it has ended already: ``_answer`` says so
+        worker.stdin.write(json.dumps(told) + "\n")
+        worker.stdin.close()
+    return worker
+
+
+def _answer(worker: subprocess.Popen[str], file: Path) -> Pieces:
+    if code := worker.wait():
+        complaint = file.with_suffix(".txt").read_text("utf-8", "replace")
+        lines = complaint.strip().splitlines() or [str(code)]
+        raise UserError(
+            "scenes",
+            _("making scenes broke off: {why}").format(why=lines[-1]),
+            expected=_("enough memory, and room on the disk of the cache"),
+            fix=_("the same again"),
+            exit=4,
+        )
+    return read_tensors(file)

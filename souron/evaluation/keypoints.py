@@ -1,0 +1,153 @@
+"""Which landmarks were found in test pictures, how far off, and baselines beside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from souron.data.dataset import Dataset
+from souron.evaluation.answers import Answers, Setup, Sparse, Trainings, dense
+from souron.metrics import keypoints
+from souron.stats import intervals
+from souron.stats.records import Measure
+
+MAPPED = 4  # landmarks whose maps are shown: those found best and worst
+
+Array = NDArray[Any]
+
+
+@dataclass
+class KeypointSetup(Setup):
+    """With the answer that looks at no picture: each landmark's mean place in training cases."""
+
+    constant: Tensor = field(default_factory=lambda: torch.zeros(0, 2))  # (K, 2)
+
+
+@dataclass(frozen=True)
+class OfLandmark:
+    """How well one landmark was found."""
+
+    name: str
+    marked: int  # test pictures
+    error: Measure | None  # in millimetres, else pixels; None where it is nowhere marked
+    near: Measure | None  # the share within 2 mm, else within 1/50 of the side
+    worst: float
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Where a network looks for some landmarks in one test picture."""
+
+    row: int
+    landmarks: list[int]
+    chance: Array  # (landmarks, h, w)
+
+
+@dataclass(frozen=True)
+class KeypointResult:
+    """What a run's report shows."""
+
+    millimetres: bool
+    landmarks: tuple[OfLandmark, ...]
+    found: Array  # (cases, K, 2) pixels
+    score: Array  # (cases, K)
+    error: Array  # (cases, K) in millimetres, else pixels
+    baselines: dict[str, dict[str, Measure]]  # "constant", "untrained" -> its measures
+    baseline_errors: dict[str, Array]  # the same -> (cases, K)
+    maps: Maps | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "unit": "mm" if self.millimetres else "px",
+            "landmarks": {one.name: one.error.value for one in self.landmarks if one.error},
+            "baselines": {
+                name: {metric: measure.value for metric, measure in measures.items()}
+                for name, measures in self.baselines.items()
+            },
+        }
+
+
+def mean_places(points: Tensor) -> Tensor:
+    """(N, K, 2) -> (K, 2): each landmark's mean place, which looks at no picture; of one that is
+    nowhere marked the mean of the others."""
+    mean = points.double().nanmean(0)
+    return torch.where(mean.isnan(), mean.nanmean(0), mean).nan_to_num(0.0).float()
+
+
+def scores_of(found: Any, cases: Dataset) -> dict[str, NDArray[np.float64]]:
+    """Scores (cases,) of each metric, see ``metrics.keypoints.scores``."""
+    return keypoints.scores(keypoints.errors(found, cases.target), cases.side, cases.spacing)
+
+
+def measured(
+    tables: dict[str, Any], units: Sequence[str] | None, trainings: Any = None
+) -> dict[str, Measure]:
+    """Each metric with its interval: of (seeds, cases) scores, distances or shares."""
+    distances = (keypoints.MEAN, keypoints.PIXELS)
+    return {
+        name: (intervals.loss_interval if name in distances else intervals.share_interval)(
+            table, units, trainings=trainings
+        )
+        for name, table in tables.items()
+    }
+
+
+def result(trainings: Trainings, setup: KeypointSetup) -> KeypointResult:
+    [answers] = trainings.answers
+    test = setup.test
+    found = dense(answers, "found").double().numpy()
+    baselines = {"constant": setup.constant[None].expand(len(test), -1, -1).numpy()}
+    if "untrained" in answers:
+        baselines["untrained"] = dense(answers, "untrained").numpy()
+    error = _in_units(keypoints.errors(found, test.target), test)
+    return KeypointResult(
+        keypoints.known(test.spacing),
+        tuple(_of_landmark(name, error[:, k], test) for k, name in enumerate(test.classes)),
+        found,
+        dense(answers, "score").double().numpy(),
+        error,
+        {name: measured(scores_of(said, test), test.units) for name, said in baselines.items()},
+        {name: _in_units(keypoints.errors(said, test.target), test)
+         for name, said in baselines.items()},
+        _maps(answers),
+    )  # fmt: skip
+
+
+def chosen(found: Tensor, cases: Dataset) -> list[int]:
+    """The landmarks that are found best and worst, half of each."""
+    error = keypoints.errors(found, cases.target)
+    each = [float(np.nanmean(one)) if np.isfinite(one).any() else np.inf for one in error.T]
+    order = [int(k) for k in np.argsort(each) if np.isfinite(each[k])]
+    return list(dict.fromkeys([*order[: MAPPED // 2], *order[-(MAPPED // 2) :]]))
+
+
+def _in_units(error: Any, test: Dataset) -> Array:
+    known = keypoints.known(test.spacing)
+    return keypoints.millimetres(error, test.spacing) if known else error
+
+
+def _maps(answers: Answers) -> Maps | None:
+    chance, names = answers.get("maps"), answers.get("mapped")
+    if not isinstance(chance, Sparse) or not isinstance(names, Sparse) or not len(chance.rows):
+        return None
+    row = int(chance.rows[0])
+    return Maps(row, names.values[0].tolist(), chance.values[0].float().numpy())
+
+
+def _of_landmark(name: str, error: Array, test: Dataset) -> OfLandmark:
+    rows = np.nonzero(np.isfinite(error))[0]
+    if not len(rows):
+        return OfLandmark(name, 0, None, None, float("nan"))
+    units = None if test.units is None else [test.units[row] for row in rows]
+    far = keypoints.WITHIN[0] if keypoints.known(test.spacing) else keypoints.SHARE * test.side
+    return OfLandmark(
+        name,
+        len(rows),
+        intervals.loss_interval(error[rows], units),
+        intervals.interval((error[rows] <= far).astype(float), units),
+        float(error[rows].max()),
+    )

@@ -1,0 +1,301 @@
+"""What the reports say of landmarks."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from souron import registry
+from souron.data.called import called
+from souron.data.dataset import Dataset
+from souron.evaluation.keypoints import KeypointResult, Maps, OfLandmark
+from souron.kinds import overlay
+from souron.kinds.picture import Picture
+from souron.metrics import keypoints
+from souron.report import plots
+from souron.report.page import Plot, Section, Tile, plot, section, tile
+from souron.stats.records import Measure
+from souron.utils import plotting, units
+from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "keypoints.html"
+SHOWN, WORST, SIDE_BY_SIDE = 4, 4, 3  # pictures
+PANE = 512  # pixels a side of a picture in the report
+TRUE, FOUND = overlay.colour(0), overlay.colour(1)
+MOST_LISTED = 30  # landmarks in a text
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says of landmarks."""
+    result, test = record.details, record.test
+    assert isinstance(result, KeypointResult) and test is not None
+    parts = (
+        ("found", _("Found landmarks"), _found(test, result)),
+        ("landmarks", _("Landmark by landmark"), _landmarks(record, result)),
+        ("success", _("Success rates"), _success(record, result)),
+        ("maps", _("Where it looks"), _maps(test, result.maps)),
+        ("worst", _("The largest errors"), _worst(test, result)),
+    )
+    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    """The same pictures, as each system sees them."""
+    test, found = record.test, record.details
+    if test is None or not test.pictures:
+        return []
+    rows = np.linspace(0, len(test) - 1, min(SIDE_BY_SIDE, len(test))).astype(int).tolist()
+    pictures = [
+        _drawn(test, row, {name: points[row] for name, points in found.items()})
+        for row in dict.fromkeys(rows)
+    ]
+    return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    name = next((n for n in (keypoints.MEAN, keypoints.PIXELS) if n in record.measures), "")
+    if not name:
+        return ""
+    measure, metric = record.measures[name], registry.metric(name)
+    return _(
+        "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
+        "it never saw its landmarks are {value} off in the mean (95 % interval {interval})."
+    ).format(
+        system=record.system,
+        data=called(record.data),
+        train=units.whole(record.parts.get("train", 0)),
+        test=units.whole(record.parts.get("test", 0)),
+        time=units.seconds(record.outcome.seconds),
+        value=metric.text(measure.value),
+        interval=metric.interval(measure.low, measure.high),
+    )
+
+
+def notes(record: "RunRecord") -> list[str]:
+    """That it is no better than an answer that looks at no picture, that pictures are synthetic,
+    and landmarks that are nowhere marked."""
+    result = record.details
+    if not isinstance(result, KeypointResult):
+        return []
+    told = []
+    name = keypoints.MEAN if keypoints.MEAN in record.measures else keypoints.PIXELS
+    constant, measure = result.baselines["constant"].get(name), record.measures.get(name)
+    if measure and constant and measure.high >= constant.value:
+        told.append(
+            _("It cannot be told from always answering each landmark's mean place ({value}).")
+            .format(value=registry.metric(name).text(constant.value))
+        )  # fmt: skip
+    if "synthetic" in (record.test.name if record.test is not None else ""):
+        told.append(_("The films are synthetic: no figure here holds for films of patients."))
+    absent = [one.name for one in result.landmarks if not one.marked]
+    if absent:
+        told.append(
+            _("Landmarks that no test picture has, which no figure counts: {names}.").format(
+                names=_listed(absent)
+            )
+        )
+    return told
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    names = record.test.classes if record.test is not None else ()
+    text = _("Finding {names} in pictures like those of {data}.").format(
+        data=record.data, names=_listed(names)
+    )
+    return text, 'model("picture.png").save(Path("found.png"))'
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_LISTED]) + (", …" if len(names) > MOST_LISTED else "")
+
+
+def _found(test: Dataset, result: KeypointResult) -> dict[str, Any] | None:
+    if not test.pictures:
+        return None
+    rows = np.linspace(0, len(test) - 1, min(SHOWN, len(test))).astype(int).tolist()
+    return {
+        "pictures": [_drawn(test, row, {"": result.found[row]}) for row in dict.fromkeys(rows)],
+        "names": [(str(k), name) for k, name in enumerate(test.classes, 1)],
+    }
+
+
+def _worst(test: Dataset, result: KeypointResult) -> dict[str, Any] | None:
+    """The pictures with the largest errors of one landmark."""
+    if not test.pictures:
+        return None
+    largest = np.nan_to_num(result.error, nan=-1).max(1)
+    rows = np.argsort(-largest)[:WORST].tolist()
+    lines = []
+    for row in rows:
+        k = int(np.nan_to_num(result.error[row], nan=-1).argmax())
+        far = units.measure(_unit(result), float(largest[row]))
+        name = _name(test, k)
+        lines.append(_("{file}: {name} {far} off").format(file=test.file[row], name=name, far=far))
+    drawn = [_drawn(test, row, {"": result.found[row]}) for row in rows]
+    return {"pictures": list(zip(drawn, lines, strict=True))}
+
+
+def _name(test: Dataset, number: int) -> str:
+    return f"{number + 1} {test.classes[number]}"
+
+
+def _unit(result: KeypointResult) -> str:
+    return "mm" if result.millimetres else "px"
+
+
+def _drawn(test: Dataset, row: int, found: Mapping[str, Any]) -> Plot:
+    """A test picture with its true landmarks and those that each system found, side by side."""
+    true = np.asarray(test.target[row])
+    panes = [_pane(test, row, true, points) for points in found.values()]
+    whole = Image.new("RGB", (len(panes) * (PANE + 8) - 8, PANE), "white")
+    for place, pane in enumerate(panes):
+        whole.paste(pane, (place * (PANE + 8), 0))
+    stream = io.BytesIO()
+    whole.save(stream, "JPEG", quality=88)
+    uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    error = {
+        name: keypoints.mean(keypoints.errors(points[None], true[None]))[0]
+        for name, points in found.items()
+    }
+    said = "; ".join(
+        _("{name} {far} off in the mean").format(name=name, far=units.measure("px", far)).strip()
+        for name, far in error.items()
+    )
+    return Plot(uri, f"{test.file[row]}: {said}", min(whole.width, 1100))
+
+
+def _pane(test: Dataset, row: int, true: Any, found: Any) -> Image.Image:
+    """A ring where a landmark is, a dot where it was found, and a line between."""
+    canvas = overlay.Canvas(Picture.of(test.input[row]))
+    draw, scale, reach = canvas.draw, canvas.scale, 2 * canvas.line
+    for k, (said, there) in enumerate(zip(found, true, strict=False), 1):
+        x, y = said * scale
+        if np.isfinite(there).all():
+            a, b = there * scale
+            draw.line((x, y, a, b), fill=FOUND, width=max(1, canvas.line // 2))
+            ring = (a - reach, b - reach, a + reach, b + reach)
+            draw.ellipse(ring, outline=TRUE, width=canvas.line)
+        dot = reach // 2
+        draw.ellipse((x - dot, y - dot, x + dot, y + dot), fill=FOUND)
+        draw.text((x + reach + 1, y - 2 * reach), str(k), fill=(255, 255, 255), stroke_width=1,
+                  stroke_fill=(0, 0, 0))  # fmt: skip
+    return canvas.image.resize((PANE, PANE), Image.Resampling.LANCZOS)
+
+
+def _landmarks(record: "RunRecord", result: KeypointResult) -> dict[str, Any]:
+    """Landmark by landmark, and beside answers that look at no picture or have learnt nothing."""
+    first = keypoints.MEAN if result.millimetres else keypoints.PIXELS
+    second = f"within {keypoints.WITHIN[0]:g} mm" if result.millimetres else keypoints.NEAR
+    every = {"": record.measures, **result.baselines}
+    names = _names(record)
+    return {
+        "error": registry.metric(first).title,
+        "near": registry.metric(second).title,
+        "systems": [
+            {"name": names[name], "figures": [_figure(m, said.get(m)) for m in (first, second)]}
+            for name, said in every.items()
+        ],
+        "landmarks": [
+            _landmark(k, one, first, second) for k, one in enumerate(result.landmarks, 1)
+        ],
+        "groups": record.measures[first].groups if first in record.measures else None,
+    }
+
+
+def _names(record: "RunRecord") -> dict[str, str]:
+    return {
+        "": record.system,
+        "constant": _("always each landmark's mean place"),
+        "untrained": _("the same network untrained"),
+    }
+
+
+def _landmark(number: int, one: OfLandmark, first: str, second: str) -> dict[str, Any]:
+    return {
+        "number": number,
+        "name": one.name,
+        "marked": one.marked,
+        "figures": [_figure(first, one.error), _figure(second, one.near)],
+        "worst": registry.metric(first).text(one.worst) if one.marked else units.UNKNOWN,
+    }
+
+
+def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
+    if measure is None:
+        return {"text": units.UNKNOWN, "interval": ""}
+    metric = registry.metric(name)
+    return {
+        "text": metric.text(measure.value), "interval": metric.interval(measure.low, measure.high)
+    }  # fmt: skip
+
+
+def _success(record: "RunRecord", result: KeypointResult) -> dict[str, Any]:
+    names = [f"within {far:g} mm" for far in keypoints.WITHIN] if result.millimetres else []
+    names.append(keypoints.NEAR)
+    lines = {"": result.error, **result.baseline_errors}
+    shown = {_names(record)[name]: error for name, error in lines.items()}
+    return {
+        "picture": plot(
+            success_curve(shown, _unit(result)),
+            "; ".join(
+                f"{registry.metric(n).title} {registry.metric(n).text(record.measures[n].value)}"
+                for n in names
+                if n in record.measures
+            ),
+        ),
+        "rates": [
+            (registry.metric(n).title, _figure(n, record.measures[n]))
+            for n in names
+            if n in record.measures
+        ],
+    }
+
+
+def success_curve(errors: Mapping[str, Any], unit: str) -> bytes:
+    """The share of landmarks that are found within each distance."""
+    from matplotlib.ticker import PercentFormatter
+
+    figure = plotting.new_figure(6.4, 4.2)
+    axes = figure.subplots()
+    plotting.style_axes(axes, _("radial error, {unit}").format(unit=unit), _("share of landmarks"))
+    first = next(iter(errors.values()))
+    end = max(6.0, 1.2 * float(np.nanquantile(first, 0.99)))
+    far = np.linspace(0, end, 300)
+    for index, (name, error) in enumerate(errors.items()):
+        axes.plot(
+            far, keypoints.curve(error, far), **plotting.line_style(index), linewidth=1.8,
+            label=plotting.label(name, 40),
+        )  # fmt: skip
+    for mark in keypoints.WITHIN if unit == "mm" else ():
+        axes.axvline(mark, color=plotting.GRID, linewidth=1.2, zorder=0)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.set_xlim(0, end)
+    axes.set_ylim(0, 1.02)
+    plotting.add_legend(figure, axes, 1)
+    return plotting.as_png(figure)
+
+
+def _maps(test: Dataset, maps: Maps | None) -> dict[str, Any] | None:
+    if maps is None or not test.pictures:
+        return None
+    image, file = test.input[maps.row], test.file[maps.row]
+    tiles = [_heat(image, heat, _name(test, k), file)
+             for k, heat in zip(maps.landmarks, maps.chance, strict=True)]  # fmt: skip
+    return {"tiles": tiles}
+
+
+def _heat(image: Any, heat: Any, name: str, file: str) -> Tile:
+    chance = torch.from_numpy(heat)
+    shown = plots.overlay(image, (chance / chance.max().clamp(min=1e-12)).sqrt())
+    shown = shown.resize((256, 256), Image.Resampling.LANCZOS)
+    most = _("peak {share}").format(share=units.percent(float(chance.max())))
+    return tile(shown, f"{file}: {name}", (name, most))

@@ -1,0 +1,270 @@
+"""Keypoints: a picture in, the place of each landmark out."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from souron.data import transforms
+from souron.data.dataset import Dataset, Loader, Rows
+from souron.data.splits import Split
+from souron.evaluation import keypoints
+from souron.evaluation.answers import Sparse, dense
+from souron.evaluation.keypoints import KeypointResult, KeypointSetup
+from souron.kinds.picture import Picture
+from souron.kinds.points import Points
+from souron.kinds.signature import Choice
+from souron.metrics.keypoints import MEAN, PIXELS, errors, known
+from souron.metrics.metric import Metric
+from souron.stats.records import Measure
+from souron.system import System
+from souron.task import Answers, Augment, Scores, Step, Task, Trainings
+from souron.training.trainer import autocast
+from souron.utils.messages import N_, UserError, _
+
+SHOWN = (1, 128, 19)  # channels, pixels a side, landmarks that ``souron show`` builds with
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a system must know of its data before it is built."""
+
+    channels: int
+    side: int  # pixels
+    labels: tuple[str, ...]  # the landmarks' names
+
+
+class Batch(NamedTuple):
+    image: Tensor  # (B, C, H, W) in 0..1
+    target: Tensor | None  # (B, K, 2): x and y in pixels; not a number where there is none
+
+
+class Landmarker(System):
+    """``forward`` maps pictures (B, C, H, W) to the landmarks' places (B, K, 2), x and y in pixels,
+    and how sure it is of each (B, K), 0..1. A system that makes a map of each landmark gives it in
+    ``maps``."""
+
+    task = "keypoints"
+    spec: Spec
+
+    def maps(self, image: Tensor) -> Tensor | None:
+        """(B, K, h, w): where each landmark may be; the values of each map add up to 1."""
+        return None
+
+    @torch.inference_mode()
+    def found(self, data: Loader) -> tuple[Tensor, Tensor]:
+        """Places (N, K, 2) and scores (N, K) of all cases."""
+        said = [[part.float().cpu() for part in self(batch.image)] for batch in data.once()]
+        places, scores = zip(*said, strict=True)
+        return torch.cat(places), torch.cat(scores)
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        picture: Picture,
+        *,
+        spacing: Annotated[
+            float, Choice(N_("millimetres a pixel of the picture; 0: not known"), low=0, high=10)
+        ] = 0.0,
+    ) -> Points:
+        """The landmarks in a picture of any size, in its own pixels, and in millimetres where its
+        spacing is known."""
+        pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
+        batch = self.batch(Rows(pixels[None].to(self.device), None))
+        points, scores = (part[0].double().cpu() for part in self(batch.image))
+        there = place.back(points.numpy().repeat(2, 0).reshape(-1, 4))[:, :2]
+        there = there.clip(0, np.array(picture.size))
+        names = self.spec.labels
+        return Points(picture, there, names, scores.clamp(0, 1).tolist(), spacing=spacing)
+
+
+class Keypoints(Task):
+    """The landmarks of every test picture, and how far off they are."""
+
+    title = N_("landmark detection")
+    takes = Picture
+    gives = Points
+    metrics = (
+        Metric(N_("mean radial error"), higher_is_better=False, unit="mm", headline=True),
+        Metric(N_("within 2 mm"), unit="share", headline=True),
+        Metric(N_("within 2.5 mm"), unit="share"),
+        Metric(N_("within 3 mm"), unit="share"),
+        Metric(N_("within 4 mm"), unit="share", headline=True),
+        Metric(N_("mean radial error in pixels"), higher_is_better=False, unit="px"),
+        Metric(N_("within 1/50 of the side"), unit="share"),
+    )
+    watches = "mean radial error in pixels"
+    default_data = "cephalo"
+    target = "points"
+    formats = ("landmarks",)
+    augments = True
+
+    def check(self, data: Dataset, options: Any) -> None:
+        if not data.has_points:
+            raise UserError(
+                "no points",
+                _("{data} has no landmarks").format(data=data.name),
+                expected=_("a folder of pictures with a landmarks.csv"),
+                fix="data=cephalo",
+                exit=3,
+            )
+
+    def ranks(self, setup: KeypointSetup) -> str:
+        """Millimetres decide where they are known."""
+        return MEAN if known(setup.test.spacing) else PIXELS
+
+    def spec(self, train: Dataset) -> Spec:
+        return Spec(train.channels, train.side, tuple(train.classes))
+
+    def example(self, system: type[System], size: str) -> Spec:
+        channels, side, labels = SHOWN
+        return Spec(channels, side, tuple(map(str, range(labels))))
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        """Pictures (B, C, H, W) in 0..255 -> 0..1"""
+        return Batch(rows.input.float() / 255, rows.target)
+
+    def augmentation(self, names: Sequence[str]) -> Augment | None:
+        if "mirror" in names:
+            raise UserError(
+                "augment",
+                _("a mirrored picture has its landmarks on the other side"),
+                expected="shift, rotate, brightness, erase",
+                fix="augment=shift,brightness",
+            )
+        if transforms.augmentation(names) is None:
+            return None
+
+        def augment(rows: Rows, generator: Generator) -> Rows:
+            for name in names:
+                rows = _changed(rows, name, generator)
+            return rows
+
+        return augment
+
+    def renumbered(self, target: Tensor, number: Tensor) -> Tensor:
+        """A landmark that is not known here is not marked."""
+        there = target.new_full((len(target), int(number.max()) + 1, 2), math.nan)
+        there[:, number] = target
+        return there
+
+    def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
+        constant = keypoints.mean_places(data.target.index_select(0, split.train))
+        yield Step(1.0, result=KeypointSetup(options, data.only(split.test), constant=constant))
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        assert isinstance(system, Landmarker)
+        found, _score = system.found(data)
+        scores = keypoints.scores_of(found, data.cases)
+        return {name: torch.from_numpy(each) for name, each in scores.items()}
+
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: KeypointSetup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        assert isinstance(system, Landmarker)
+        found, score = _asked(system, test, setup)
+        yield Step(1.0, result={"found": found, "score": score})
+
+    def scores(self, seeds: Sequence[Answers], setup: KeypointSetup) -> Scores:
+        each = [keypoints.scores_of(dense(one, "found"), setup.test) for one in seeds]
+        return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
+
+    def measures(
+        self, seeds: Sequence[Answers], setup: KeypointSetup, training: Any = None
+    ) -> dict[str, Measure]:
+        return keypoints.measured(self.scores(seeds, setup), setup.test.units, training)
+
+    def details(
+        self, system: System, answers: Answers, setup: KeypointSetup, trainings: int = 1
+    ) -> Iterator[Step]:
+        """What the same network finds before it has learnt anything, and some of its maps."""
+        assert isinstance(system, Landmarker)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            fresh = type(system)(system.config, system.spec).to(system.device).eval()
+        found = _asked(fresh, setup.test, replace(setup, fast=True))[0]
+        made: Answers = {"untrained": found, **_maps_of(system, dense(answers, "found"), setup)}
+        yield Step(1.0, _("the same network untrained"), made)
+
+    def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
+        return look * len(setup.test)
+
+    def result(self, trainings: Trainings, setup: KeypointSetup) -> KeypointResult:
+        return keypoints.result(trainings, setup)
+
+    def compared(
+        self, answers: Mapping[str, Sequence[Answers]], setup: KeypointSetup
+    ) -> dict[str, Any]:
+        """System -> what its first seed found in each test picture, (cases, K, 2)."""
+        return {name: dense(seeds[0], "found").numpy() for name, seeds in answers.items()}
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        yield "file", "landmark", "x", "y", "score", "error_px", "error_mm"
+        found, score = dense(answers, "found"), dense(answers, "score")
+        error = errors(found, test.target)
+        for row, file in enumerate(test.file):
+            spacing = test.spacing[row] if test.spacing else 0
+            for k, name in enumerate(test.classes):
+                far = float(error[row, k])
+                yield (file, name, *(round(at, 2) for at in found[row, k].tolist()),
+                       round(float(score[row, k]), 4), "" if math.isnan(far) else round(far, 3),
+                       round(far * spacing, 3) if spacing and far == far else "")  # fmt: skip
+
+    def next_command(self, run: str) -> str:
+        return f"souron predict {run} FILE"
+
+
+def _asked(system: Landmarker, cases: Dataset, setup: KeypointSetup) -> tuple[Tensor, Tensor]:
+    loader = system.loader(cases)
+    if not setup.fast:
+        return system.found(loader)
+    with autocast(system.device)():
+        return system.found(loader)
+
+
+@torch.inference_mode()
+def _maps_of(system: Landmarker, found: Tensor, setup: KeypointSetup) -> Answers:
+    """The maps of one test picture, of the landmarks that are found best and worst."""
+    [batch] = system.loader(setup.test.only([0])).once()
+    maps = system.maps(batch.image)
+    shown = keypoints.chosen(found, setup.test)
+    if maps is None or not shown:
+        return {}
+    row = torch.zeros(1, dtype=torch.long)
+    return {
+        "maps": Sparse(row, maps[:, shown].float().cpu()),
+        "mapped": Sparse(row, torch.tensor([shown])),
+    }
+
+
+def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
+    """One change of pictures, and what it does to their landmarks."""
+    image, points = rows.input, rows.target
+    side = image.shape[-1]
+    if name == "shift":
+        image, moves = transforms.shifted(image, generator)
+        points = points + moves[:, None].to(points.dtype)
+    elif name == "rotate":
+        image, _grid, angle = transforms.rotated(image, generator)
+        points = _turned(points - side / 2, angle) + side / 2
+    else:
+        return Rows(transforms.CHANGES[name](image, generator), points)
+    outside = ((points < 0) | (points > side)).any(2, keepdim=True)
+    return Rows(image, points.masked_fill(outside, math.nan))
+
+
+def _turned(points: Tensor, angle: Tensor) -> Tensor:
+    """(B, K, 2) about the origin, each picture's by its own angle (B,) in radians, against the
+    clock."""
+    cos, sin = angle.cos()[:, None], angle.sin()[:, None]
+    x, y = points.unbind(2)
+    return torch.stack([cos * x + sin * y, cos * y - sin * x], 2)
