@@ -13,6 +13,7 @@ from souron.blocks import boxes, selective_search
 from souron.blocks.boxes import NOTHING, overlaps
 from souron.data.dataset import ListColumn, Rows
 from souron.kinds.picture import Picture
+from souron.runs import fit
 from souron.systems.detect import fast_rcnn, faster_rcnn
 from souron.systems.detect.fast_rcnn import FastRCNN
 from souron.systems.detect.faster_rcnn import FasterRCNN
@@ -183,10 +184,10 @@ def test_it_learns_to_find_shapes_in_pictures_it_never_saw(kind):
     train, test = shapes(200, 32, 2, seed=0), shapes(60, 32, 2, seed=1)
     model = made(kind, train)
     data = model.loader(train, TASK.augmentation(("shift", "mirror")))
-    fit = Trainer(model, data, model.loader(test), Budget.parse("8ep"), 16, 0, TASK)
-    while not fit.done:
-        fit.go(60)
-    fit.use_best()
+    training = Trainer(model, data, model.loader(test), Budget.parse("8ep"), 16, 0, TASK)
+    while not training.done:
+        training.go(60)
+    training.use_best()
     scores = TASK.validate(model, model.loader(test))
     assert scores["AP50"].mean() > 0.15, scores["AP50"].mean()
 
@@ -286,6 +287,21 @@ def test_proposals_move_with_the_pictures(name):
             assert 0 <= left <= right <= 32 and 0 <= top <= bottom <= 32
         assert image.shape == (3, 32, 32)
     assert changed > 2  # by chance half of them are mirrored
+
+
+def test_before_it_learns_every_picture_is_searched_and_progress_is_told(monkeypatch):
+    cases = shapes(20, 32)
+    model = made(FastRCNN, cases)
+    done = list(fit.features({"device": "cpu", "freeze": False, "augment": None}, cases, model))
+    assert len(cached()) == 20
+    shares = [event.fraction for event in done]
+    assert shares == sorted(shares) and shares[-1] == 1 and len(shares) > 2
+    assert {event.phase for event in done} == {"features"}
+    monkeypatch.setattr(selective_search, "search", None)  # nothing is left to be searched
+    loader = model.loader(cases, TASK.augmentation(("mirror",)))
+    assert model.loss(next(loader.endless(20))).isfinite()
+    other = made(FasterRCNN, cases)
+    assert not list(fit.features({"device": "cpu", "freeze": False, "augment": None}, cases, other))
 
 
 def test_a_new_picture_is_searched_on_the_spot(tmp_path):
