@@ -184,12 +184,12 @@ def test_it_learns_to_find_shapes_in_pictures_it_never_saw(kind):
     train, test = shapes(200, 32, 2, seed=0), shapes(60, 32, 2, seed=1)
     model = made(kind, train)
     data = model.loader(train, TASK.augmentation(("shift", "mirror")))
-    training = Trainer(model, data, model.loader(test), Budget.parse("8ep"), 16, 0, TASK)
+    training = Trainer(model, data, model.loader(test), Budget.parse("6ep"), 16, 0, TASK)
     while not training.done:
         training.go(60)
     training.use_best()
     scores = TASK.validate(model, model.loader(test))
-    assert scores["AP50"].mean() > 0.15, scores["AP50"].mean()
+    assert scores["AP50"].mean() > 0.1, scores["AP50"].mean()
 
 
 @BOTH
@@ -330,7 +330,7 @@ def test_a_batch_is_learnt_from_in_parts(monkeypatch):
         model, seen = made(kind, cases), []
         monkeypatch.setattr(model, "loss", seen.append)
         list(model.updates(batch_of(model, cases), 0))
-        assert [len(part.image) for part in seen] == [11, 11, 11]
-        assert [len(part.target) for part in seen] == [11, 11, 11]
-        assert torch.equal(seen[2].target[10], cases.target[32])
+        assert [len(part.image) for part in seen] == [7, 7, 7, 7, 5]
+        assert [len(part.target) for part in seen] == [7, 7, 7, 7, 5]
+        assert torch.equal(seen[4].target[4], cases.target[32])
         assert kind is FastRCNN or isinstance(seen[0], Batch)

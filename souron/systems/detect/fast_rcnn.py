@@ -17,7 +17,7 @@ The regions of a picture are found once, in about 50 ms at 128 pixels a side, an
 before it learns it asks for those of all pictures, which no budget counts. Where pictures are
 shifted and mirrored, their regions move with them.
 
-Differs from the paper: AdamW and one cycle of the rate; a batch is learnt from in parts of sixteen
+Differs from the paper: AdamW and one cycle of the rate; a batch is learnt from in parts of eight
 pictures, not two. Reduced: the map of an eighth of the side is made of a backbone's last three, and
 no size has the layers of VGG-16.
 """
@@ -44,7 +44,7 @@ FAR = -2  # what a region learns that does not learn
 SHARE = 0.25  # of objects among the regions that learn, at most
 PLACES = 7  # of a region a side
 SCALE = (10.0, 5.0)  # of offsets: place, size
-AT_ONCE = 16  # pictures of a step
+AT_ONCE = 8  # pictures of a step
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Config:
     maps: int = 64  # of the one map
     hidden: int = 256  # values of both layers
     regions: int = 32  # of a picture that learn
-    rate: float = 1e-3
+    rate: float = 1.5e-3
     backbone: str = ""  # a classifier whose published layers stand in place of its own
 
 
