@@ -1,6 +1,8 @@
 """Faster R-CNN and Fast R-CNN: matching, drawing and decoding by hand, proposals by what they find,
 and their cache."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -278,14 +280,15 @@ def test_proposals_move_with_the_pictures(name):
     loader = model.loader(cases, TASK.augmentation((name,)))
     batch = next(loader.endless(12))
     assert not any((truth[:, 0] < 0).any() for truth in batch.target)
-    before, changed = [selective_search.proposals(x / 255) for x in cases.input.float()], 0
-    for image, truth, region in zip(batch.image, batch.target, batch.regions, strict=True):
-        row = min(range(12), key=lambda i: abs(len(before[i]) - len(region)))
-        changed += not any(torch.equal(before[i], region) for i in range(12))
-        assert overlaps(truth[:, 1:], region).amax(1).min() > 0.5, row
-        for left, top, right, bottom in region.long().tolist():
-            assert 0 <= left <= right <= 32 and 0 <= top <= bottom <= 32
-        assert image.shape == (3, 32, 32)
+    before = [selective_search.proposals(image / 255) for image in cases.input.float()]
+    turned = [torch.stack([32 - b[:, 2], b[:, 1], 32 - b[:, 0], b[:, 3]], 1) for b in before]
+    changed = 0
+    for truth, region in zip(batch.target, batch.regions, strict=True):
+        same = any(torch.equal(each, region) for each in before)
+        changed += not same
+        assert name == "shift" or same or any(torch.equal(each, region) for each in turned)
+        assert overlaps(truth[:, 1:], region).amax(1).min() > 0.5
+        assert region.min() >= 0 and region.max() <= 32
     assert changed > 2  # by chance half of them are mirrored
 
 
@@ -334,3 +337,16 @@ def test_a_batch_is_learnt_from_in_parts(monkeypatch):
         assert [len(part.target) for part in seen] == [7, 7, 7, 7, 5]
         assert torch.equal(seen[4].target[4], cases.target[32])
         assert kind is FastRCNN or isinstance(seen[0], Batch)
+
+
+@BOTH
+def test_a_published_classifier_stands_in_place_of_the_backbone(kind):
+    cases = shapes(2, 64)
+    config = replace(kind.SIZES["tiny"], backbone="efficientnet_lite")
+    model = kind(config, TASK.spec(cases))
+    frozen = [name for name, weight in model.named_parameters() if not weight.requires_grad]
+    assert frozen and all(name.startswith("backbone.stages") for name in frozen)
+    loss = model.loss(batch_of(model, cases))
+    loss.backward()
+    assert loss.isfinite()
+    assert all(weight.grad is not None for weight in model.backbone.stages[-1].parameters())
