@@ -76,6 +76,11 @@ class System(nn.Module, ABC):
     def after_update(self, step: int) -> None:
         """For what follows the weights without a gradient: averages, codebooks."""
 
+    def prepare(self, data: Dataset) -> Iterator[float]:
+        """What it computes of pictures once, before it learns, and keeps in the cache: how much of
+        it is done, 0..1. No budget counts it."""
+        return iter(())
+
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         return descend(self, data, run)
 

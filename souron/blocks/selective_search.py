@@ -13,8 +13,9 @@ Large pictures are made smaller first; texture does not count. What was found is
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,6 +83,17 @@ def of_rows(rows: Rows) -> list[Tensor]:
     """The proposals (n, 4) among the boxes of each picture, which may be none."""
     boxes = [] if rows.target is None else rows.target
     return [box[box[:, 0] == PROPOSED, 1:] for box in boxes]
+
+
+def search_all(pictures: Any) -> Iterator[float]:
+    """Find and keep the proposals of pictures (N, C, H, W) in 0..255, as many as the cache holds:
+    how much is done, 0..1."""
+    most = min(KEPT, len(pictures))
+    every = (picture for some in pictures.split(LOOKED) for picture in some)
+    for number, picture in zip(range(most), every, strict=False):
+        proposals(picture / 255)
+        if number % 8 == 0 or number + 1 == most:
+            yield (number + 1) / most
 
 
 _written = 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from souron.data.column import Sketch
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Answers, Step
 from souron.runs import prepare
@@ -54,8 +55,10 @@ def follow(phase: str, steps: Iterator[Step]) -> Generator[Event, None, Any]:
 def features(
     args: dict[str, Any], data: Dataset, model: Any, exact: bool = False
 ) -> Generator[Event, None, Features | None]:
-    """``prepare.features`` as events; the features, or None."""
+    """``prepare.features`` as events; the features, or None. Before it ``System.prepare``."""
     computed = None
+    for done in () if isinstance(data.input, Sketch) else model.prepare(data):
+        yield Event("features", done, text=_("what is computed of every picture once"))
     for done, computed in prepare.features(args, data, model, exact):  # noqa: B007
         yield Event("features", done, text=_("the features of the frozen layers"))
     return computed

@@ -48,7 +48,7 @@ PROPOSED = 4  # proposals for each region that learns
 MOST, OVERLAP = 1000, 0.7  # proposals of a level before local maxima are taken, and how
 PLACES, USUAL = 7, 224  # of a region a side; pixels of a region that belongs to a sixteenth
 ANCHOR_SCALE, REGION_SCALE = (1.0, 1.0), (10.0, 5.0)  # of offsets: place, size
-AT_ONCE = 16  # pictures of a step
+AT_ONCE = 8  # pictures of a step
 SHOWN = 50  # proposals
 
 
@@ -59,7 +59,7 @@ class Config:
     maps: int = 64  # of the pyramid; the judge has four times as many values
     regions: int = 32  # of a picture that learn; four times as many are proposed
     scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in places
-    rate: float = 1e-3
+    rate: float = 1.5e-3
     backbone: str = ""  # a classifier whose published layers stand in place of its own
 
 
