@@ -334,7 +334,7 @@ def test_a_data_set_of_several_packages_is_one_folder(cache, debian):
     terms = {file.name: file.read_text() for file in folder.glob("copyright*")}
     assert terms == {f"copyright-{package}": package for package in entry.packages}
     bundled = bundle._files(fetch.item("photographs"))
-    assert set(bundled) == {f"data/photos/{name}" for name in [*inside, *terms]}
+    assert set(bundled) == {f"data/photographs/{name}" for name in [*inside, *terms]}
 
 
 def test_a_package_cannot_write_elsewhere(cache, debian):

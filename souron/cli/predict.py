@@ -13,7 +13,7 @@ import typer.main
 from typer import Argument, Option
 
 from souron import registry
-from souron.cli import arguments, console, watch
+from souron.cli import arguments, console
 from souron.cli import options as cli_options
 from souron.cli.app import command
 from souron.cli.console import follow, note, print_json, screen, show
@@ -132,6 +132,7 @@ def predict(
     hardware.share_cores()
     with screen.err.status(_("loading {name}").format(name=name)):
         from souron import model as models_api
+        from souron.cli import watch
 
         with console.warning_lines():
             loaded = models_api.load(name, pretrained)

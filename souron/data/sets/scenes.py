@@ -4,7 +4,7 @@ Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
 
 5 200 scenes of one to six birds, mammals, flowers, pieces of fruit, vehicles, coins, signs and
 buildings, 0.20 to 0.65 of the side, turned, lit, and partly hidden by each other. They are made of
-the stamps (``souron fetch stamps``) on photographs (``souron fetch photographs``), or on smooth noise;
+the stamps (``souron fetch stamps``) on photographs (``souron fetch photographs``), or on noise;
 where there are no stamps, of figures that souron draws, and the name then says so.
 
 No cut-out of a test scene, none of its kin and no photograph is in a training scene. Each side's
