@@ -4,7 +4,8 @@
     backbone=resnet50             after souron fetch resnet50
 
 A classifier that has ``stages()``, its layers split where the maps get smaller, can be a backbone.
-Its first stages, which find edges and textures, stay as they are published; the others learn on.
+Its first stages, which find edges and textures, stay as they are published. The others learn on,
+but for filters that look at one map by itself: their gradient takes half of a processor's step.
 With ``atrous`` its last stages keep the side of the one before: their steps of two places become
 steps of one, and what follows looks at places twice as far apart, so that the published weights
 still see what they learnt from (Chen, Papandreou, Kokkinos, Murphy, Yuille: DeepLab, 2016,
@@ -29,18 +30,14 @@ class Backbone(nn.Module):
     """Pictures (B, C, H, W) in 0..1 -> maps at 1/8, 1/16, 1/32 of the side, each (B, maps, h, w).
 
     ``levels`` counts the maps from the last one: with 5 also those at 1/2 and 1/4 are given. Of the
-    last ``atrous`` stages none makes them smaller. Without ``filters``, those of the convolutions
-    that see a map by itself stay as they are published: of a step on a processor their gradient
-    takes half. It begins with random weights; ``load_published`` fills it. Raises UserError where
-    ``name`` is no classifier with stages.
+    last ``atrous`` stages none makes them smaller. It begins with random weights;
+    ``load_published`` fills it. Raises UserError where ``name`` is no classifier with stages.
     """
 
     mean: Tensor  # (3, 1, 1)
     std: Tensor
 
-    def __init__(
-        self, name: str, channels: int, levels: int = 3, atrous: int = 0, filters: bool = True
-    ) -> None:
+    def __init__(self, name: str, channels: int, levels: int = 3, atrous: int = 0) -> None:
         super().__init__()
         self.name, self.colours = name, channels == 3
         model, (mean, std) = _classifier(name)
@@ -54,7 +51,7 @@ class Backbone(nn.Module):
         self.stages[:FROZEN].requires_grad_(False)
         for layer in self.stages.modules():
             if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1:
-                layer.weight.requires_grad_(filters and layer.weight.requires_grad)
+                layer.weight.requires_grad_(False)
         with torch.no_grad():
             maps = self.eval()(torch.zeros(1, channels, 64, 64))
         self.maps = [each.shape[1] for each in maps]

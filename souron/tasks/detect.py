@@ -193,7 +193,7 @@ class Detection(Task):
         return Spec(train.channels, train.side, tuple(train.classes))
 
     def example(self, system: type[System], size: str) -> Spec:
-        channels, side, labels = SHOWN if size in ("tiny", "small") else PUBLISHED
+        channels, side, labels = SHOWN if size in ("tiny", "small", "lite") else PUBLISHED
         return Spec(channels, side, tuple(map(str, range(labels))))
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:

@@ -86,6 +86,7 @@ class FastRCNN(Detector):
         "tiny": Config(0.125, 0.33, 32, 64, 16, 1e-2),
         "small": Config(),
         "resnet50": Config(1.0, 1.0, 512, 4096, 64, 1e-4, "resnet50"),
+        "lite": Config(backbone="efficientnet_lite"),
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:

@@ -166,6 +166,7 @@ class FasterRCNN(Detector):
         "tiny": Config(0.125, 0.33, 32, 16, (1.5, 2.5), 1e-2),
         "small": Config(),
         "resnet50": Config(1.0, 1.0, 256, 256, (8.0,), 1e-4, "resnet50"),
+        "lite": Config(backbone="efficientnet_lite"),
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:

@@ -197,6 +197,7 @@ class SSD(Detector):
         "tiny": Config(0.125, 0.33, 3e-3),
         "small": Config(0.25, 0.33, 2e-3),
         "300": Config(vgg=True, rate=2e-4, scales=(0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)),
+        "lite": Config(0.25, 0.33, 2e-3, backbone="efficientnet_lite"),
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:

@@ -187,6 +187,7 @@ class YOLO(Detector):
         "n": Config(0.25, 0.33),
         "s": Config(0.5, 0.33),
         "m": Config(0.75, 0.67, 768),
+        "lite": Config(0.25, 0.33, rate=4e-3, average=0.99, backbone="efficientnet_lite"),
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:

@@ -137,13 +137,14 @@ class DeepLab(Segmenter):
         "tiny": Config(0.125, 1, 32, (1, 2), 0.0, rate=1e-2),
         "small": Config(0.25, 2, 96, (2, 4, 6), 0.0, rate=2e-3),
         "xception": Config(),
+        "lite": Config(0.25, 2, 96, (2, 4, 6), 0.0, 2e-3, backbone="efficientnet_lite"),
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.encoder: nn.Module
         if config.backbone:
-            self.encoder = backbone = Backbone(config.backbone, spec.channels, 4, 1, filters=False)
+            self.encoder = backbone = Backbone(config.backbone, spec.channels, 4, 1)
             fine, coarse = backbone.maps[0], backbone.maps[-1]
         else:
             self.encoder = own = Xception(spec.channels, config.width, config.middle)

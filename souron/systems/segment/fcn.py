@@ -94,13 +94,14 @@ class FCN(Segmenter):
         "8s": Config(),
         "16s": Config(finest=16),
         "32s": Config(finest=32),
+        "lite": Config(0.25, 256, 3, dropout=0.1, rate=2e-3, backbone="efficientnet_lite"),
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.classifier: nn.Module
         if config.backbone:
-            self.classifier = backbone = Backbone(config.backbone, spec.channels, filters=False)
+            self.classifier = backbone = Backbone(config.backbone, spec.channels)
             maps = backbone.maps
         else:
             self.classifier = vgg = VGG(spec.channels, config.width)

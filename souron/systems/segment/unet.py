@@ -94,6 +94,7 @@ class UNet(Segmenter):
         "tiny": Config(8, 4, rate=1e-2),
         "small": Config(32, 4, 4, rate=2e-3),
         "paper": Config(),
+        "lite": Config(32, 4, 4, 2e-3, backbone="efficientnet_lite"),
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -101,7 +102,7 @@ class UNet(Segmenter):
         self.down: nn.Module
         if config.backbone:
             levels = STAGES + 2 - max(2, config.finest).bit_length()
-            self.down = backbone = Backbone(config.backbone, spec.channels, levels, filters=False)
+            self.down = backbone = Backbone(config.backbone, spec.channels, levels)
             maps = backbone.maps
         else:
             maps = [config.width * 2**level for level in range(config.levels)]
