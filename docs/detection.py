@@ -1,0 +1,41 @@
+"""The pictures of ``detection.md``, in both languages: ``python docs/detection.py`` (15 minutes)."""
+
+import base64
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from souron.runs import train
+
+STATIC = Path(__file__).parent / "_static"
+KEPT = {  # system -> budget, section of its report, picture's name
+    "yolo_lite": ("4min", "found", "detection-found"),
+    "ssd_lite": ("2min", "steps", "detection-anchors"),
+    "unet_lite": ("4min", "found", "segmentation-found"),
+    "heatmap_points": ("3min", "found", "landmarks-found"),
+}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        for system, (budget, section, name) in KEPT.items():
+            record = train.train(system, budget=budget)
+            for report, ending in (("report.html", ""), ("report.ja.html", ".ja")):
+                keep(record.folder / report, section, STATIC / f"{name}{ending}")
+            print(system, {key: round(m.value, 4) for key, m in record.measures.items()})
+
+
+def keep(report: Path, section: str, place: Path) -> None:
+    """Save the first picture of a report's section, as it is."""
+    page = report.read_text(encoding="utf-8")
+    after = page.partition(f'id="{section}"')[2]
+    kind, data = re.findall(r'src="data:image/(png|jpeg);base64,([^"]+)"', after)[0]
+    place.with_suffix(place.suffix + {"png": ".png", "jpeg": ".jpg"}[kind]).write_bytes(
+        base64.b64decode(data)
+    )
+
+
+if __name__ == "__main__":
+    main()

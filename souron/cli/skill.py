@@ -1,0 +1,51 @@
+"""``souron skill``: do figures of motion tell a score that people gave?"""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument
+
+from souron.cli import console
+from souron.cli.app import command
+from souron.cli.console import print_json, screen, show
+from souron.utils.messages import N_, _
+
+
+@command(
+    "skill",
+    N_("Figures of motion against scores of skill, operators never on both sides."),
+    "souron predict runs/detect/yolo-tools case1.mp4 out=videos/case1\nsouron skill videos/scores.csv",
+)
+def skill(
+    scores: Annotated[
+        str,
+        Argument(
+            metavar="CSV",
+            help=N_("video,operator,score: each video a folder that souron predict wrote"),
+        ),
+    ],
+) -> None:
+    with screen.err.status(_("reading data")):
+        from souron.evaluation import skill as evaluation
+
+        found = evaluation.fit(evaluation.read(Path(scores)))
+    if screen.json:
+        print_json(found.as_json())
+        return
+    show(_("{videos} videos of {operators} operators").format(
+        videos=found.videos, operators=found.operators))  # fmt: skip
+    value, interval = _("rank correlation"), _("95 % interval")
+    table = console.table(_("figure"), value, interval, right=(value, interval))
+    for name, one in found.correlations.items():
+        table.add_row(name, f"{one.value:+.2f}", f"{one.low:+.2f} – {one.high:+.2f}")
+    show(table)
+    show(_("Together, for operators never seen: off by {error:.3g} in the mean ({low:.3g}–{high:.3g}); "
+           "always the mean score: {constant:.3g}.").format(
+        error=found.error.value, low=found.error.low, high=found.error.high,
+        constant=found.constant.value))  # fmt: skip
+    told = (
+        _("The figures tell the score: better by {gain:.3g} ({low:.3g}–{high:.3g}).")
+        if found.gain.low > 0
+        else _("It cannot be told from always answering the mean score ({low:.3g} to {high:.3g}).")
+    )
+    show(told.format(gain=found.gain.value, low=found.gain.low, high=found.gain.high))

@@ -1,0 +1,222 @@
+"""Does how somebody's instruments move tell a score of skill? Figures of motion against scores.
+
+Oropesa, Sánchez-González, Chmarra, et al.: EVA: laparoscopic instrument tracking based on
+Endoscopic Video Analysis for psychomotor skills assessment (2013).
+https://doi.org/10.1007/s00464-012-2513-z
+
+Each video has figures (``metrics.motion``) and a score that people gave. One by one: Spearman's
+rank correlation. Together: ridge regression whose every prediction is made without any video of the same
+operator, beside the answer that is always the mean score. Videos of one operator are not
+independent: intervals leave out one operator after the other.
+"""
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr, t
+
+from souron.data.formats.csv_table import key_of
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.utils.messages import UserError, _
+
+Array = NDArray[np.float64]
+
+FIGURES = ("seconds", "path", "mean_speed", "peak_speed", "economy", "idle", "jerk")
+FEWEST = 4  # operators
+MOST, MOST_BYTES = 10_000, 10_000_000  # videos, and bytes of a table
+RIDGE = 1.0  # penalty, of standardised figures
+COLUMNS = {"video": ("video", "file", "動画", "ファイル"),
+           "operator": ("operator", "surgeon", "術者", "施行者"),
+           "score": ("score", "rating", "点数", "評価")}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Videos with what is known of them."""
+
+    video: list[str]
+    operator: list[str]
+    score: Array  # (V,)
+    figures: Array  # (V, len(FIGURES)); nan where a video has none
+
+
+@dataclass(frozen=True)
+class SkillResult:
+    videos: int
+    operators: int
+    correlations: dict[str, Measure]  # of each figure with the score, -1..1
+    error: Measure  # mean absolute error of predictions for operators never seen
+    constant: Measure  # the same of always answering the mean score
+    gain: Measure  # how much less than the constant's
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "videos": self.videos, "operators": self.operators,
+            "correlations": {name: vars(one) for name, one in self.correlations.items()},
+            "error": vars(self.error), "constant": vars(self.constant), "gain": vars(self.gain),
+        }  # fmt: skip
+
+
+def read(path: Path) -> Scored:
+    """A CSV with the columns video, operator and score; ``video`` is a folder that ``souron predict
+    RUN VIDEO out=FOLDER`` wrote, or its ``motion.csv``, below the table's own folder. Raises
+    UserError."""
+    rows = _table(path)
+    columns = _columns(path, rows[0] if rows else [])
+    video, operator, score, figures = [], [], [], []
+    for number, row in enumerate(rows[1 : MOST + 1], 2):
+        try:
+            name, who, value = (row[columns[each]].strip() for each in COLUMNS)
+            points = float(value)
+        except (IndexError, ValueError) as error:
+            why = _("line {number} has no video, operator and score").format(number=number)
+            raise _trouble(path, why) from error
+        if not who or not math.isfinite(points):
+            raise _trouble(path, _("line {number} has no video, operator and score").format(
+                number=number))  # fmt: skip
+        video.append(name)
+        operator.append(who)
+        score.append(points)
+        figures.append(_figures(_inside(path, name)))
+    if len(set(operator)) < FEWEST:
+        raise UserError(
+            "few operators",
+            _("{path}: {count} operators").format(path=path, count=len(set(operator))),
+            expected=_("{count} or more: each is left out once").format(count=FEWEST),
+            exit=3,
+        )
+    return Scored(video, operator, np.array(score), np.array(figures))
+
+
+def fit(scored: Scored) -> SkillResult:
+    """What the figures say of the score."""
+    operators = np.unique(np.array(scored.operator), return_inverse=True)[1]
+    correlations = {
+        name: measure
+        for name, column in zip(FIGURES, scored.figures.T, strict=True)
+        if (measure := _correlation(column, scored.score, operators)) is not None
+    }
+    predicted, mean = predictions(scored.figures, scored.score, operators)
+    error, constant = (abs(each - scored.score) for each in (predicted, mean))
+    groups = list(scored.operator)
+    return SkillResult(
+        len(groups), len(set(groups)), correlations, intervals.interval(error, groups),
+        intervals.interval(constant, groups), intervals.interval(constant - error, groups),
+    )  # fmt: skip
+
+
+def predictions(figures: Array, score: Array, operator: Any) -> tuple[Array, Array]:
+    """(V,) each: what ridge regression says of a video, learnt from all other operators' videos,
+    and those operators' mean score. A figure that a video lacks counts as their mean."""
+    predicted, mean = np.empty_like(score), np.empty_like(score)
+    for one in np.unique(operator):
+        out = operator == one
+        known = figures[~out]
+        counts = np.isfinite(known).sum(0)
+        usable = counts > 1
+        middle = np.nanmean(known[:, usable], 0)
+        spread = np.nanstd(known[:, usable], 0)
+        spread[spread == 0] = 1
+        x, new = (
+            np.nan_to_num((part[:, usable] - middle) / spread) for part in (known, figures[out])
+        )
+        centre = score[~out].mean()
+        weights = np.linalg.solve(
+            x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ (score[~out] - centre)
+        )
+        predicted[out], mean[out] = centre + new @ weights, centre
+    return predicted, mean
+
+
+def _correlation(figure: Array, score: Array, operator: Any) -> Measure | None:
+    """Spearman's, with an interval from leaving out each operator, on Fisher's scale; None where
+    the figure is there for too few, or never differs."""
+    there = np.isfinite(figure)
+    figure, score, operator = figure[there], score[there], operator[there]
+    names = np.unique(operator)
+    if len(names) < FEWEST or np.ptp(figure) == 0 or np.ptp(score) == 0:
+        return None
+    whole = _fisher(figure, score)
+    without = np.array([_fisher(figure[operator != n], score[operator != n]) for n in names])
+    count = len(names)
+    error = math.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())
+    half = float(t.ppf(0.975, count - 1)) * error
+    low, value, high = (math.tanh(each) for each in (whole - half, whole, whole + half))
+    return Measure(value, low, high, len(figure), count)
+
+
+def _fisher(figure: Array, score: Array) -> float:
+    if np.ptp(figure) == 0 or np.ptp(score) == 0:
+        return 0.0
+    return math.atanh(float(np.clip(spearmanr(figure, score).statistic, -0.999, 0.999)))
+
+
+def _figures(path: Path) -> list[float]:
+    """A video's figures: its tracks together, each as long as it was seen."""
+    rows = _table(path)
+    head = rows[0] if rows else []
+    if not {"frames", *FIGURES} <= set(head):
+        raise _trouble(path, _("it is no table of motion"))
+    found = []
+    try:
+        weight = np.array([float(row[head.index("frames")]) for row in rows[1:]])
+        for name in FIGURES:
+            texts = [row[head.index(name)] for row in rows[1:]]
+            values = np.array([float(text) if text else math.nan for text in texts])
+            there = np.isfinite(values)
+            if not there.any():
+                found.append(math.nan)
+            elif name in ("path", "seconds", "idle"):
+                found.append(float(values[there].sum()))
+            else:
+                found.append(float(np.average(values[there], weights=weight[there])))
+    except (IndexError, ValueError, ZeroDivisionError) as error:
+        raise _trouble(path, _("it is no table of motion")) from error
+    return found
+
+
+def _table(path: Path) -> list[list[str]]:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise _trouble(path, _("over {count} MB").format(count=MOST_BYTES // 10**6))
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _trouble(path, str(getattr(error, "strerror", "") or error)) from error
+
+
+def _columns(path: Path, head: Sequence[str]) -> dict[str, int]:
+    keys = [key_of(name) for name in head]
+    found = {
+        column: next((keys.index(name) for name in names if name in keys), -1)
+        for column, names in COLUMNS.items()
+    }
+    if min(found.values()) < 0:
+        raise _trouble(path, _("it has the columns {columns}").format(columns=", ".join(head[:10])))
+    return found
+
+
+def _inside(table: Path, name: str) -> Path:
+    """The ``motion.csv`` that a line names. Raises UserError where it is not below the table."""
+    root = table.resolve().parent
+    place = (root / name).resolve()
+    if not place.is_relative_to(root):
+        raise _trouble(table, _("{name} leads out of the folder").format(name=name))
+    return place / "motion.csv" if place.is_dir() else place
+
+
+def _trouble(path: Path, why: str) -> UserError:
+    return UserError(
+        "unreadable",
+        f"{path}: {why}",
+        expected=_("a CSV with video, operator, score; video names a folder with motion.csv"),
+        fix="souron skill --help",
+        exit=3,
+    )
