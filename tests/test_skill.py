@@ -24,13 +24,13 @@ def scored(videos=40, operators=8, strength=1.0, seed=0):
 
 
 def test_what_is_there_is_found_and_what_is_not_is_not():
-    found = skill.fit(scored())
+    found = skill.fit(scored(100, 20))
     assert found.correlations["jerk"].high < 0 < -found.correlations["jerk"].value
     assert found.gain.low > 0 and found.error.value < found.constant.value
     assert found.correlations["idle"].low < 0 < found.correlations["idle"].high
     nothing = skill.fit(scored(strength=0.0))
     assert nothing.gain.low <= 0
-    assert (found.videos, found.operators) == (40, 8)
+    assert (found.videos, found.operators) == (100, 20)
 
 
 def test_who_is_predicted_was_never_seen():

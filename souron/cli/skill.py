@@ -14,7 +14,9 @@ from souron.utils.messages import N_, _
 @command(
     "skill",
     N_("Figures of motion against scores of skill, operators never on both sides."),
-    "souron predict runs/detect/yolo-tools case1.mp4 out=videos/case1\nsouron skill videos/scores.csv",
+    "souron predict runs/detect/yolo-tools case1.mp4 out=videos/case1
+"
+    "souron skill videos/scores.csv",
 )
 def skill(
     scores: Annotated[
@@ -39,10 +41,12 @@ def skill(
     for name, one in found.correlations.items():
         table.add_row(name, f"{one.value:+.2f}", f"{one.low:+.2f} – {one.high:+.2f}")
     show(table)
-    show(_("Together, for operators never seen: off by {error:.3g} in the mean ({low:.3g}–{high:.3g}); "
-           "always the mean score: {constant:.3g}.").format(
-        error=found.error.value, low=found.error.low, high=found.error.high,
-        constant=found.constant.value))  # fmt: skip
+    text = _(
+        "Together, for operators never seen: off by {error:.3g} in the mean ({low:.3g}–{high:.3g}); "
+        "always the mean score: {constant:.3g}."
+    )
+    show(text.format(error=found.error.value, low=found.error.low, high=found.error.high,
+                     constant=found.constant.value))  # fmt: skip
     told = (
         _("The figures tell the score: better by {gain:.3g} ({low:.3g}–{high:.3g}).")
         if found.gain.low > 0

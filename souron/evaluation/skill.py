@@ -5,8 +5,8 @@ Endoscopic Video Analysis for psychomotor skills assessment (2013).
 https://doi.org/10.1007/s00464-012-2513-z
 
 Each video has figures (``metrics.motion``) and a score that people gave. One by one: Spearman's
-rank correlation. Together: ridge regression whose every prediction is made without any video of the same
-operator, beside the answer that is always the mean score. Videos of one operator are not
+rank correlation. Together: ridge regression whose every prediction is made without any video of the
+same operator, beside the answer that is always the mean score. Videos of one operator are not
 independent: intervals leave out one operator after the other.
 """
 
@@ -128,9 +128,8 @@ def predictions(figures: Array, score: Array, operator: Any) -> tuple[Array, Arr
             np.nan_to_num((part[:, usable] - middle) / spread) for part in (known, figures[out])
         )
         centre = score[~out].mean()
-        weights = np.linalg.solve(
-            x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ (score[~out] - centre)
-        )
+        penalty = RIDGE * np.eye(x.shape[1])
+        weights = np.linalg.solve(x.T @ x + penalty, x.T @ (score[~out] - centre))
         predicted[out], mean[out] = centre + new @ weights, centre
     return predicted, mean
 
