@@ -14,8 +14,7 @@ from souron.utils.messages import N_, _
 @command(
     "skill",
     N_("Figures of motion against scores of skill, operators never on both sides."),
-    "souron predict runs/detect/yolo-tools case1.mp4 out=videos/case1
-"
+    "souron predict runs/detect/yolo-tools case1.mp4 out=videos/case1\n"
     "souron skill videos/scores.csv",
 )
 def skill(
@@ -42,8 +41,8 @@ def skill(
         table.add_row(name, f"{one.value:+.2f}", f"{one.low:+.2f} – {one.high:+.2f}")
     show(table)
     text = _(
-        "Together, for operators never seen: off by {error:.3g} in the mean ({low:.3g}–{high:.3g}); "
-        "always the mean score: {constant:.3g}."
+        "Together, for operators never seen: off by {error:.3g} in the mean "
+        "({low:.3g}–{high:.3g}); always the mean score: {constant:.3g}."
     )
     show(text.format(error=found.error.value, low=found.error.low, high=found.error.high,
                      constant=found.constant.value))  # fmt: skip
