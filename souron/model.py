@@ -9,15 +9,18 @@ from typing import Any
 import torch
 
 from souron import registry
+from souron.blocks.fusing import fused
 from souron.hub import weights
 from souron.kinds import signature
 from souron.kinds.kind import Kind
+from souron.kinds.picture import Picture
 from souron.runs import evaluate as run_evaluate
 from souron.runs import folder as run_folder
 from souron.runs import train as run_train
 from souron.runs.record import DrawnRecord, RunRecord
 from souron.stats.records import Measure
 from souron.training import checkpoint
+from souron.training.trainer import autocast
 from souron.utils.files import find_files
 from souron.utils.messages import UserError, _
 
@@ -116,6 +119,17 @@ class Model:
             )
         return self.system.eval().predict(given, **options)
 
+    def for_many(self) -> "Model":
+        """The same for many answers in a row, as of a video's frames: normalisations are taken into
+        the convolutions, and the machine's fast numbers are used, so that the last digits differ.
+        """
+        system, asked = self.system.eval(), self.asked.given
+        spec = system.spec
+        if asked is not Picture or not hasattr(spec, "side"):
+            return self
+        example = torch.zeros(1, spec.channels, spec.side, spec.side, device=system.device)
+        return _Many(self.name, fused(system, example), self.folder)
+
     def train(self, data: str | Path | None = None, **options: Any) -> RunRecord:
         """``train.train`` of this system; the model is the trained one afterwards."""
         record = run_train.train(self.name, data, **options)
@@ -142,6 +156,12 @@ class Model:
         return self.folder
 
     fit, evaluate = train, val
+
+
+class _Many(Model):
+    def answer(self, given: Kind, **options: Any) -> Kind:
+        with autocast(self.system.device)():
+            return super().answer(given, **options)
 
 
 def predict(

@@ -240,10 +240,10 @@ def test_the_command_line_tells_what_lies_in_a_large_picture(tmp_path, capsys, m
         asked=signature.signature(Detector), answer=lambda picture, **_options: find(picture)
     )
     files = [str(tmp_path / "large.png")]
-    cli_watch.look_in_tiles(model, files, lambda: tmp_path / "out", 256, None, {"conf": "0.3"})
+    cli_watch.look_in_tiles(model, files, tmp_path / "out", 256, None, {"conf": "0.3"})
     assert f"{len(boxes)} square" in capsys.readouterr().out
     monkeypatch.setattr(screen, "json", True)
-    cli_watch.look_in_tiles(model, files, lambda: tmp_path / "out", 256, None, {})
+    cli_watch.look_in_tiles(model, files, tmp_path / "out", 256, None, {})
     told = json.loads(capsys.readouterr().out)
     assert (told["width"], told["height"], len(told["boxes"])) == (1500, 1100, len(boxes))
     assert {folder.name for folder in (tmp_path / "out").iterdir()} == {"large", "large-2"}

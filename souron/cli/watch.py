@@ -1,6 +1,6 @@
 """``souron predict`` on what is looked at piece by piece: a video, a camera, a large picture."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +72,12 @@ def watch(
 def look_in_tiles(
     model: Any,
     names: Sequence[str],
-    place: Callable[[], Path],
+    base: Path,
     tile: int,
     overlap: float | None,
     chosen: Mapping[str, str],
 ) -> None:
-    """Each of the files, tile by tile, into a folder of its own below ``place``."""
+    """Each of the files, tile by tile, into a folder of its own below ``base``."""
     from souron.runs import tiles
     from souron.utils.files import find_files, new_folder
 
@@ -85,7 +85,6 @@ def look_in_tiles(
     share = tiles.OVERLAP if overlap is None else overlap
     tiles.check(tile, share)
     iou = {"iou": told["iou"]} if "iou" in told else {}
-    base = place()
     for path in find_files(names, False):
         events = tiles.tiling(
             lambda picture: model.answer(picture, **told),

@@ -1,0 +1,49 @@
+"""Fused networks answer alike, without normalisations."""
+
+import pytest
+import torch
+from shapes import cases_for
+from torch import nn
+
+from souron import registry
+from souron.blocks.fusing import fused
+
+
+@pytest.mark.parametrize("name", ["yolo", "ssd", "unet", "resnet"])
+def test_a_fused_network_answers_alike(name, digits):
+    kind = registry.load_system(name)[0]
+    task = kind.task
+    cases = cases_for(task, digits, 64)
+    torch.manual_seed(0)
+    system = kind(kind.SIZES["tiny"], kind.spec_for(cases))
+    for norm in system.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(norm.weight, 0.5, 2)
+    image = next(system.loader(cases).endless(4)).image
+    with torch.no_grad():
+        before, after = system.eval()(image), fused(system, image[:1])(image)
+    before, after = ([each] if torch.is_tensor(each) else list(each) for each in (before, after))
+    for one, other in zip(before, after, strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(one.abs().max()))
+    left = [m for m in fused(system, image[:1]).modules() if isinstance(m, nn.BatchNorm2d)]
+    there = [m for m in system.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(left) <= len(there) // 2  # those of what only learns are not asked
+
+
+def test_a_convolution_that_is_asked_twice_stays():
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+            self.first, self.second = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+        def forward(self, x):
+            return self.first(self.conv(x)) + self.second(self.conv(x + 1))
+
+    network = Shared().eval()
+    nn.init.constant_(network.second.weight, 3.0)
+    x = torch.rand(2, 3, 4, 4)
+    assert torch.allclose(fused(network, x)(x), network(x))
+    assert isinstance(fused(network, x).first, nn.BatchNorm2d)
