@@ -138,11 +138,11 @@ def predict(
             loaded = models_api.load(name, pretrained)
     video = watch.video_of(loaded, wanted, source)
     if video is not None or tile is not None:
-        many, place = loaded.for_many(), Path(out) if out else place_of_answers(name)
+        many, folder = loaded.for_many(), Path(out) if out else place_of_answers(name)
         if video is not None:
-            watch.watch(many, video, place, live, mm, chosen)
+            watch.watch(many, video, folder, live, mm, chosen)
         elif tile is not None:
-            watch.look_in_tiles(many, wanted, place, tile, overlap, chosen)
+            watch.look_in_tiles(many, wanted, folder, tile, overlap, chosen)
         return
     with screen.err.status(_("loading {name}").format(name=name)):
         answers = models_api.predict(loaded, wanted, **chosen)
