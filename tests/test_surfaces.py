@@ -107,6 +107,8 @@ def test_parts_are_solids_and_a_cavity_belongs_to_what_is_around_it():
     largest = surface.chosen(made, parts, "largest")
     assert largest.open_edges == 0 and largest.millilitres == pytest.approx(hollow)
     assert surface.chosen(made, parts, "all") is made
+    assert parts.voxels("largest").sum() == 12**3 - 6**3
+    assert np.array_equal(parts.voxels("all"), volume.values > 0)
 
 
 def test_a_mask_is_meshed_on_the_grey_values_inside():
@@ -117,6 +119,8 @@ def test_a_mask_is_meshed_on_the_grey_values_inside():
     assert made.open_edges == 0
     assert made.millilitres == pytest.approx(WHOLE / 2, rel=0.02)
     assert made.vertices[:, 0].max() == pytest.approx(CENTRE[0], abs=0.02)  # between two columns
+    low, _parts = surface.surface(whole, -100, mask)
+    assert low.vertices[:, 0].max() == pytest.approx(CENTRE[0], abs=0.02)
     with pytest.raises(UserError):
         surface.surface(whole, HALF, mask[:-1])
 
@@ -276,7 +280,7 @@ def test_each_side_is_seen_from_there(name, place, corner):
 
 def test_every_triangle_of_any_size_covers_its_pixels():
     """A square cut into few or many triangles has no holes."""
-    for parts in (1, 5, 40, 150):
+    for parts in (1, 5, 40, 150, 400):
         steps = np.linspace(10, 190, parts + 1)
         x, z = np.meshgrid(steps, steps)
         places = np.stack([x.ravel(), z.ravel()], 1)

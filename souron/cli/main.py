@@ -19,7 +19,7 @@ from typer import Argument, Option
 
 import souron
 from souron import registry
-from souron.cli import arguments, audit, console, data, fetch, inspect, predict, train
+from souron.cli import arguments, audit, console, data, fetch, inspect, predict, surface, train
 from souron.cli import options as cli_options
 from souron.cli.app import UsageError, app, command
 from souron.cli.console import follow, note, print_json, screen, show
@@ -28,7 +28,7 @@ from souron.runs.options import TourOptions
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
-COMMANDS = inspect, data, fetch, train, predict, audit  # each registers its own
+COMMANDS = inspect, data, fetch, train, predict, audit, surface  # each registers its own
 
 
 @command(

@@ -268,7 +268,7 @@ def _as_obj(vertices: np.ndarray, faces: np.ndarray) -> bytes:
     return "\n".join([*lines, ""]).encode()
 
 
-def _as_stl(vertices: np.ndarray, faces: np.ndarray) -> bytes:
+def stl(vertices: np.ndarray, faces: np.ndarray) -> bytes:
     triangles = np.zeros(len(faces), STL)
     corner = vertices[faces]  # (F, 3, 3)
     normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
@@ -323,4 +323,4 @@ def _as_glb(vertices: np.ndarray, faces: np.ndarray) -> bytes:
     return b"glTF" + struct.pack("<II", 2, 12 + len(body)) + body
 
 
-WRITERS = {".obj": _as_obj, ".stl": _as_stl, ".ply": _as_ply, ".glb": _as_glb}
+WRITERS = {".obj": _as_obj, ".stl": stl, ".ply": _as_ply, ".glb": _as_glb}

@@ -64,6 +64,12 @@ class Parts:
 
     part: np.ndarray  # (F,) of each triangle
     millilitres: np.ndarray  # (parts,)
+    solid: np.ndarray  # (slices, rows, columns) voxels above the level that touch by faces; 0 below
+    of_solid: np.ndarray  # the part of each solid, by its number; -1 for 0
+
+    def voxels(self, part: Literal["largest", "all"]) -> np.ndarray:
+        """(slices, rows, columns) bool: those above the level, of the largest part or of all."""
+        return self.of_solid[self.solid] == 0 if part == "largest" else self.solid > 0
 
     @property
     def lost(self) -> float:
@@ -103,11 +109,12 @@ def surface(volume: Volume, level: float, mask: Any = None) -> tuple[Shape, Part
         )
     around = np.pad(values.astype(np.float32), 1, constant_values=np.float32(low))
     vertices, faces, _normals, _values = marching_cubes(around, level)
-    owner = _owners(around, vertices, level)
+    solid, _count = ndimage.label(around > level)
+    owner = _owners(solid, vertices)
     made = Shape(volume.placed(vertices.astype(np.float64) - 1), faces.astype(np.int64))
     if made.millilitres < 0:
         made = Shape(made.vertices, made.faces[:, ::-1])
-    return made, _parts(made, owner)
+    return made, _parts(made, owner, solid[1:-1, 1:-1, 1:-1])
 
 
 def between(values: np.ndarray, level: float) -> float:
@@ -124,22 +131,21 @@ def six_volumes(shape: Shape) -> np.ndarray:
     return np.einsum("ij,ij->i", a, np.cross(b, c))
 
 
-def _owners(values: np.ndarray, vertices: np.ndarray, level: float) -> np.ndarray:
-    """(V,) the number of the solid of voxels that each vertex lies on; 0 where it is unknown."""
-    solid, _count = ndimage.label(values > level)
+def _owners(solid: np.ndarray, vertices: np.ndarray) -> np.ndarray:
+    """(V,) the number of the solid that each vertex lies on; 0 where it is unknown."""
     below, above = np.floor(vertices).astype(int), np.ceil(vertices).astype(int)
     first, second = solid[tuple(below.T)], solid[tuple(above.T)]
     on_an_edge = (below != above).sum(1) <= 1
     return np.where(on_an_edge, np.maximum(first, second), 0)
 
 
-def _parts(shape: Shape, owner: np.ndarray) -> Parts:
+def _parts(shape: Shape, owner: np.ndarray, solid: np.ndarray) -> Parts:
     """Triangles that share vertices or voxels. Cavities share voxels with what is around them."""
     count, corners = len(shape.vertices), shape.faces
     known = np.flatnonzero(owner)
     start = np.concatenate([corners[:, 0], corners[:, 1], known])
     end = np.concatenate([corners[:, 1], corners[:, 2], count + owner[known]])
-    nodes = count + int(owner.max(initial=0)) + 1
+    nodes = count + int(solid.max()) + 1
     graph = sparse.coo_matrix((np.ones(len(start), np.int8), (start, end)), (nodes, nodes))
     _number, label = sparse.csgraph.connected_components(graph, directed=False)
     names, part = np.unique(label[corners[:, 0]], return_inverse=True)
@@ -147,7 +153,9 @@ def _parts(shape: Shape, owner: np.ndarray) -> Parts:
     order = np.argsort(-amount, kind="stable")
     place = np.empty(len(order), int)
     place[order] = np.arange(len(order))
-    return Parts(place[part], amount[order])
+    named = np.searchsorted(names, label[count:]).clip(0, len(names) - 1)
+    of_solid = np.where(names[named] == label[count:], place[named], -1)
+    return Parts(place[part], amount[order], solid, of_solid)
 
 
 def chosen(shape: Shape, parts: Parts, part: Literal["largest", "all"]) -> Shape:
