@@ -37,7 +37,7 @@ def surface(
         Option(min=4, metavar="N", help=N_("at most so many triangles, as far as they allow it")),
     ] = None,
     series: Annotated[
-        str | None, Option(metavar="N|UID", help=N_("which series of the folder, if it has several"))
+        str | None, Option(metavar="N|UID", help=N_("which series, where a folder has several"))
     ] = None,
     resample: Annotated[
         bool,

@@ -268,7 +268,7 @@ def _as_obj(vertices: np.ndarray, faces: np.ndarray) -> bytes:
     return "\n".join([*lines, ""]).encode()
 
 
-def stl(vertices: np.ndarray, faces: np.ndarray) -> bytes:
+def _as_stl(vertices: np.ndarray, faces: np.ndarray) -> bytes:
     triangles = np.zeros(len(faces), STL)
     corner = vertices[faces]  # (F, 3, 3)
     normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
@@ -278,7 +278,7 @@ def stl(vertices: np.ndarray, faces: np.ndarray) -> bytes:
     return b"souron".ljust(80) + struct.pack("<I", len(faces)) + triangles.tobytes()
 
 
-def _as_ply(vertices: np.ndarray, faces: np.ndarray) -> bytes:
+def ply(vertices: np.ndarray, faces: np.ndarray) -> bytes:
     lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
     lines += [f"property float {axis}" for axis in "xyz"]
     lines += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]
@@ -323,4 +323,4 @@ def _as_glb(vertices: np.ndarray, faces: np.ndarray) -> bytes:
     return b"glTF" + struct.pack("<II", 2, 12 + len(body)) + body
 
 
-WRITERS = {".obj": _as_obj, ".stl": stl, ".ply": _as_ply, ".glb": _as_glb}
+WRITERS = {".obj": _as_obj, ".stl": _as_stl, ".ply": ply, ".glb": _as_glb}

@@ -10,7 +10,8 @@ import numpy as np
 
 COLOUR = np.array([236.0, 226.0, 204.0])
 AMBIENT = 0.25
-SMALL = 8  # pixels: wider triangles are drawn one by one
+EDGE = 1e-5  # how far outside counts as inside, so that neighbours leave no gap
+AT_ONCE = 1_000_000  # pixels of the triangles' frames that are looked at together
 
 
 class View(NamedTuple):
@@ -75,20 +76,21 @@ def _shades(seen: np.ndarray, faces: np.ndarray) -> np.ndarray:
 def _nearest(places: np.ndarray, depth: np.ndarray, faces: np.ndarray, side: int) -> np.ndarray:
     """(side * side,) the number of the triangle that each pixel's centre sees; -1 for none."""
     corner = places[faces]  # (F, 3, 2)
-    low = np.floor(corner.min(1)).astype(int).clip(0, side - 1)
-    high = np.floor(corner.max(1)).astype(int).clip(0, side - 1)
-    wide = (high - low).max(1) + 1
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for size in range(1, SMALL + 1):
-        these = np.flatnonzero(wide == size)
-        for down in range(size if these.size else 0):
-            for right in range(size):
-                pixel = low[these] + (right, down)
-                found.append(_hits(pixel, these, corner, depth, faces, side))
-    for number in np.flatnonzero(wide > SMALL):
-        columns, rows = (np.arange(low[number, k], high[number, k] + 1) for k in range(2))
-        pixel = np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 2)
-        found.append(_hits(pixel, np.full(len(pixel), number), corner, depth, faces, side))
+    low = np.floor(corner.min(1)).astype(np.int32).clip(0, side - 1)
+    wide, tall = (np.floor(corner.max(1)).astype(np.int32).clip(0, side - 1) - low + 1).T
+    ends = np.cumsum(wide * tall, dtype=np.int64)
+    found = []
+    start = 0
+    while start < len(faces):
+        before = int(ends[start - 1]) if start else 0
+        end = max(start + 1, int(np.searchsorted(ends, before + AT_ONCE, side="right")))
+        size = ends[start:end] - np.concatenate([[before], ends[start : end - 1]])
+        number = np.repeat(np.arange(start, end), size)
+        place = np.arange(before, int(ends[end - 1])) - np.repeat(ends[start:end] - size, size)
+        down, right = np.divmod(place, wide[number])
+        pixel = low[number] + np.stack([right, down], 1)
+        found.append(_hits(pixel, number, corner, depth, faces, side))
+        start = end
     nearest = np.full(side * side, -1)
     if found:
         pixels, depths, numbers = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -102,16 +104,18 @@ def _hits(
     faces: np.ndarray, side: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Which of these pixels have their centre in the triangle, and how near it is there."""
-    a, b, c = np.moveaxis(corner[number], 1, 0)
-    point = pixel + 0.5
+    frame = corner[number]
+    a, b, c = frame[:, 0], frame[:, 1], frame[:, 2]
+    point = pixel.astype(np.float32) + np.float32(0.5)
     whole = _cross(b - a, c - a)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        second, third = _cross(point - a, c - a) / whole, _cross(b - a, point - a) / whole
+    whole[whole == 0] = np.inf  # seen from its edge: not at all
+    second, third = _cross(point - a, c - a) / whole, _cross(b - a, point - a) / whole
     first = 1 - second - third
-    inside = (first >= -1e-5) & (second >= -1e-5) & (third >= -1e-5) & (pixel < side).all(1)
+    inside = (first >= -EDGE) & (second >= -EDGE) & (third >= -EDGE) & np.isfinite(whole)
+    pixel, number = pixel[inside], number[inside]
     deep = depth[faces[number]]
-    near = first * deep[:, 0] + second * deep[:, 1] + third * deep[:, 2]
-    return (pixel[:, 1] * side + pixel[:, 0])[inside], near[inside], number[inside]
+    near = first[inside] * deep[:, 0] + second[inside] * deep[:, 1] + third[inside] * deep[:, 2]
+    return pixel[:, 1] * side + pixel[:, 0], near, number
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:

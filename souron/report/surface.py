@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from souron.kinds import rendering
 from souron.kinds.codecs import nifti
-from souron.kinds.mesh import Mesh, stl
+from souron.kinds.mesh import Mesh, ply
 from souron.kinds.surface import Shape
 from souron.kinds.volume import Volume
 from souron.report import page
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from souron.runs.surface import SurfaceRecord
 
 STATIC = Path(__file__).parent / "static"
-MOST_VOXELS = 12_000_000  # that a page carries
+MOST_VOXELS = 8_000_000  # that a page carries
 SIDE = 420  # pixels of a picture from one side
 WINDOWS = {  # name -> centre, width
     N_("soft tissue"): (40, 400),
@@ -111,7 +111,7 @@ def write(
         about=Markup(json.dumps(about).replace("<", "\\u003c")),
         volume=_base64(nifti.written(small.values, small.affine, True)),
         mask=_base64(nifti.written(inside.astype(np.uint8), small.affine, True)),
-        mesh=_base64(stl(turned, drawn.faces)),
+        mesh=_base64(ply(turned, drawn.faces)),
         niivue=_script("niivue.js"),
         viewer=_script("surface.js"),
         nonce=secrets.token_urlsafe(16),

@@ -15,6 +15,7 @@
       crosshairWidth: 0.5,
       multiplanarShowRender: niivue.SHOW_RENDER.ALWAYS,
       multiplanarLayout: niivue.MULTIPLANAR_TYPE.GRID,
+      meshThicknessOn2D: 0.7,
       dragAndDropEnabled: false,
       logLevel: "error",
     });
@@ -27,7 +28,7 @@
     });
     view.addVolume(mask);
     view.addMesh(await niivue.NVMesh.loadFromFile({
-      file: new File([bytes("mesh")], "surface.stl"), gl: view.gl, name: "surface.stl",
+      file: new File([bytes("mesh")], "surface.ply"), gl: view.gl, name: "surface.ply",
       rgba255: [236, 226, 204, 255],
     }));
     view.setSliceType(view.sliceTypeMultiplanar);
