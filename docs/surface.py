@@ -1,7 +1,10 @@
 """The picture of the head's bone: ``python docs/surface.py``, once ``souron fetch head_ct`` has run
 (half a minute)."""
 
+import io
 from pathlib import Path
+
+from PIL import Image
 
 from souron.data.sets import head_ct
 from souron.kinds import surface
@@ -14,8 +17,9 @@ PICTURE = Path(__file__).parent / "_static" / "head-ct.png"
 
 def main() -> None:
     shape, parts = surface.surface(head_ct.volume(), BONE)
-    with files.atomically(PICTURE) as beside:
-        beside.write_bytes(report.sides(surface.chosen(shape, parts, "largest")))
+    drawn = report.sides(surface.chosen(shape, parts, "largest"))
+    with Image.open(io.BytesIO(drawn)) as picture, files.atomically(PICTURE) as beside:
+        picture.convert("RGB").quantize(64).save(beside, "PNG", optimize=True)
 
 
 if __name__ == "__main__":

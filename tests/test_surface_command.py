@@ -68,6 +68,7 @@ def test_it_says_what_it_did(series, tmp_path, capsys, shrunk):
         int(count.replace(",", "")) for count in re.findall(r"([\d,]+) triangles,? ?", said)[:2]
     )
     assert before > 1500 >= after
+    assert len(Mesh.read(tmp_path / "runs/surface/series/surface.ply").faces) == after
     again = runs_surface.surface(series, -470)
     assert again.folder.name == "series-2"
 
@@ -91,6 +92,17 @@ def test_an_uneven_series_is_refused_or_noted(tmp_path, capsys, shrunk):
 def test_what_cannot_be_is_told(series, capsys, words, code):
     assert main.run(["surface", *words]) == code
     assert "  expected: " in capsys.readouterr().err
+
+
+def test_the_largest_part_or_all(tmp_path, shrunk):
+    values = np.full((20, 20, 20), -1000, np.int16)
+    values[2:10, 2:10, 2:10] = values[13:17, 13:17, 13:17] = 1000
+    Volume(values, np.eye(4)).save(tmp_path / "a.nii.gz")
+    largest, both = (runs_surface.surface("a.nii.gz", 0, part) for part in ("largest", "all"))
+    assert largest.parts == both.parts == 2 and largest.lost == both.lost > 0.1
+    assert largest.millilitres == pytest.approx(both.millilitres * (1 - both.lost))
+    assert Mesh.read(largest.files[0]).extent == pytest.approx([8, 8, 8], abs=0.1)
+    assert Mesh.read(both.files[0]).extent == pytest.approx([15, 15, 15], abs=0.1)
 
 
 def test_a_spacing_may_be_given(tmp_path, capsys, shrunk):
