@@ -78,11 +78,11 @@ def test_an_uneven_series_is_refused_or_noted(tmp_path, capsys, shrunk):
     files[5].unlink()
     assert main.run(["surface", str(tmp_path / "series")]) == 3
     error = capsys.readouterr().err
-    assert "[geometry]" in error and "1 slices are missing" in error and "resample=true" in error
+    assert "[geometry]" in error and "Missing slices: 1" in error and "resample=true" in error
     said = told(capsys, tmp_path / "series", "level=-470", "resample=true")
     assert "resampled onto an even grid" in said
     page = (tmp_path / "runs" / "surface" / "series" / "surface.html").read_text(encoding="utf-8")
-    assert "1 slices are missing" in page
+    assert "Missing slices: 1" in page
 
 
 @pytest.mark.parametrize("words, code", [
@@ -121,7 +121,7 @@ def test_the_page_says_how_much_it_leaves_out(series, monkeypatch, shrunk):
     monkeypatch.setattr(runs_surface, "MOST_TURNED", 1000)
     record = runs_surface.surface(series, -470)
     page = record.files[-1].read_text(encoding="utf-8")
-    assert "every 2th voxel" in page and f"of the {record.triangles:,} triangles" in page
+    assert "one voxel in 2" in page and f"of the {record.triangles:,} triangles" in page
     assert len(Mesh.read(record.files[0]).faces) == record.triangles > 1000
 
 

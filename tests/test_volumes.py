@@ -82,12 +82,12 @@ def test_missing_slices_are_counted_and_named(tmp_path):
     for number in (4, 5, 11):
         files[number].unlink()
     trouble = refused(tmp_path)
-    assert trouble.code == "geometry" and "3 slices are missing" in trouble.found
+    assert trouble.code == "geometry" and "Missing slices: 3" in trouble.found
     assert "90.00..96.00" in trouble.found and "104.00..108.00" in trouble.found
     assert "resample=true" in trouble.fix
     volume = Volume.read(tmp_path, resample=True)
     assert volume.values.shape == (17, 20, 36) and volume.spacing[2] == pytest.approx(2)
-    assert volume.notes and "3 slices are missing" in volume.notes[0]
+    assert volume.notes and "Missing slices: 3" in volume.notes[0]
     at = places(volume)
     there = [k for k in range(17) if k not in (4, 5, 11)]
     assert np.abs(volume.values - ellipsoid(at))[there].max() <= 1
@@ -99,7 +99,7 @@ def test_uneven_steps_are_refused_or_made_even(tmp_path):
     steps = [0, 2, 4, 6.6, 8, 10, 12]
     scan(tmp_path, steps=steps)
     trouble = refused(tmp_path)
-    assert "2 steps are not 2 mm" in trouble.found and "104.00..106.60" in trouble.found
+    assert "Steps other than 2 mm: 2" in trouble.found and "104.00..106.60" in trouble.found
     volume = Volume.read(tmp_path, resample=True)
     assert len(volume.values) == 7 and as_drawn(volume, 300)
     assert np.abs(volume.values - ellipsoid(places(volume)))[[0, 1, 2, 4, 5, 6]].max() <= 1
@@ -108,7 +108,7 @@ def test_uneven_steps_are_refused_or_made_even(tmp_path):
 def test_slices_at_one_place_are_refused_or_averaged(tmp_path):
     scan(tmp_path, steps=[0, 2, 4, 4, 6])
     trouble = refused(tmp_path)
-    assert "1 slices lie where another one lies, at 104.00 mm" in trouble.found
+    assert "Slices where another one lies: 1, at 104.00 mm" in trouble.found
     volume = Volume.read(tmp_path, resample=True)
     assert len(volume.values) == 4 and as_drawn(volume)
 

@@ -79,7 +79,7 @@ def write(
     turned = drawn.vertices * np.array([-1, -1, 1], np.float32)  # right, front, head
     notes = list(record.notes)
     if step > 1:
-        notes.append(_("The page shows every {n}th voxel along each axis; the surface was made of "
+        notes.append(_("The page shows one voxel in {n} along each axis; the surface was made of "
                        "all.").format(n=step))  # fmt: skip
     if len(drawn.faces) < record.triangles:
         notes.append(

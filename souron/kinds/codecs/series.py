@@ -251,15 +251,15 @@ def _troubles(slices: Sequence[Slice]) -> Iterator[str]:
             else:
                 uneven.append(span)
     if gaps:
-        yield _("{count} slices are missing, at {places} mm.").format(
+        yield _("Missing slices: {count}, at {places} mm.").format(
             count=missing, places=_listed(gaps)
         )
     if doubled:
-        yield _("{count} slices lie where another one lies, at {places} mm.").format(
+        yield _("Slices where another one lies: {count}, at {places} mm.").format(
             count=len(doubled), places=_listed(doubled)
         )
     if uneven:
-        yield _("{count} steps are not {step:.3g} mm, at {places} mm.").format(
+        yield _("Steps other than {step:.3g} mm: {count}, at {places} mm.").format(
             count=len(uneven), step=step, places=_listed(uneven)
         )
     aside = _aside(slices)
