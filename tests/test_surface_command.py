@@ -200,8 +200,8 @@ def test_in_a_browser_the_slices_are_drawn_and_nothing_is_asked_for(series, shru
         asked = []
         visit.page.on("request", lambda request: asked.append(request.url))
         visit.page.goto(record.files[-1].absolute().as_uri())
-        visit.page.wait_for_function("document.documentElement.dataset.state")
-        if not visit.page.evaluate("document.createElement('canvas').getContext('webgl2')"):
+        visit.page.wait_for_selector("html[data-state]", state="attached")
+        if not visit.page.evaluate("!!document.createElement('canvas').getContext('webgl2')"):
             pytest.skip("this Chromium has no WebGL 2")
         assert visit.page.evaluate("document.documentElement.dataset.state") == "ready"
         own = [url for url in asked if not url.startswith(("data:", "blob:"))]
