@@ -21,6 +21,7 @@ from souron.kinds.sound import Sound
 from souron.kinds.table import Table
 from souron.kinds.text import Text
 from souron.kinds.video import Video
+from souron.kinds.volume import Volume
 from souron.runs import folder as run_folder
 from souron.utils import files
 
@@ -131,6 +132,7 @@ BODIES = {  # what comes out -> from what, and how
     "text": ("text", "return Text((given.text.upper() if loud else given.text) * count)"),
     "chat": ("chat", "return given.said('assistant', word * count)"),
     "mesh": ("mesh", "return Mesh(given.vertices * reach, given.faces)"),
+    "volume": ("volume", "return Volume(given.values * reach, given.affine)"),
     "table": ("table", "return Table([*given.columns, word], [[*r, least] for r in given.rows])"),
     "plot": ("sound", "return Plot([Series(word, range(5), given.mono[:5])], 'time (s)', '音圧')"),
 }
@@ -210,6 +212,11 @@ def pyramid() -> Mesh:
     )
 
 
+def scanned() -> Volume:
+    values = np.random.default_rng(0).integers(-1000, 2000, (5, 6, 8)).astype(np.int16)
+    return Volume(values, [[0, 0, 0.7, -3], [0, 0.8, 0, 4], [1.5, 0, 0, 5], [0, 0, 0, 1]])
+
+
 EXAMPLES: dict[str, Callable[[], Any]] = {  # of what goes in
     "picture": ramp,
     "video": film,
@@ -217,5 +224,6 @@ EXAMPLES: dict[str, Callable[[], Any]] = {  # of what goes in
     "text": lambda: Text("こんにちは, world"),
     "chat": lambda: Chat([("user", "やあ")]),
     "mesh": pyramid,
+    "volume": scanned,
     "table": lambda: Table(["名前", "x"], [["あ, b", "1"], ["c", "2"]]),
 }

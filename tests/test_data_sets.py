@@ -68,8 +68,9 @@ def test_describing_the_data_sets_imports_no_torch():
 @pytest.mark.parametrize("entry", load.names().values(), ids=lambda entry: entry.name)
 def test_every_data_set_says_what_it_is(entry):
     assert 20 < len(entry.idea) < 90 and entry.ja and entry.licence
-    assert entry.task in registry.tasks()
-    assert entry.source.startswith("http") and entry.cases > 900
+    assert entry.source.startswith("http")
+    shown = entry.task == "surface" and entry.cases == 1  # to be looked at, not learnt from
+    assert shown or (entry.task in registry.tasks() and entry.cases > 900)
     assert entry.ships_with or (
         entry.needs and entry.megabytes and (entry.debian or entry.downloads)
     )

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dropping import film, pyramid, ramp, tone
+from dropping import film, pyramid, ramp, scanned, tone
 from PIL import Image
 from scipy.io import wavfile
 
 from souron.kinds import files, gallery, mesh, video
 from souron.kinds.boxes import Boxes
 from souron.kinds.chat import Chat, Turn
-from souron.kinds.codecs import limits, moving
+from souron.kinds.codecs import grid, limits, moving
 from souron.kinds.gallery import Gallery
 from souron.kinds.kind import Kind
 from souron.kinds.labels import Labels
@@ -52,6 +52,7 @@ ALL = {
     "text": Text(HOSTILE),
     "chat": Chat([("user", "猫"), ("assistant", HOSTILE)]),
     "mesh": pyramid(),
+    "volume": scanned(),
     "table": Table(["名前", HOSTILE], [["a", HOSTILE]]),
     "plot": Plot([Series(HOSTILE, [0, 1], [1, 2])], "時間 (s)", HOSTILE, HOSTILE),
 }
@@ -115,6 +116,7 @@ def same(first, second) -> bool:
         "video": lambda t: t.frames,
         "sound": lambda t: np.round(t.samples, 3),
         "mesh": lambda t: np.sort(t.vertices[t.faces].reshape(-1, 9), 0),
+        "volume": lambda t: np.vstack([t.values.reshape(-1, 4), t.affine]),
     }
     get = fields.get(first.widget)
     if get is None:
@@ -125,6 +127,7 @@ def same(first, second) -> bool:
 ROUND = [
     ("picture", ".png"), ("gallery", ""), ("video", ".png"), ("sound", ".wav"), ("text", ".txt"),
     ("chat", ".json"), ("mesh", ".obj"), ("mesh", ".stl"), ("mesh", ".ply"), ("table", ".csv"),
+    ("volume", ".nii"), ("volume", ".nii.gz"),
 ]  # fmt: skip
 
 
@@ -150,7 +153,8 @@ def test_what_is_no_such_file_ends_in_trouble(name, tmp_path):
     for path, codes in (
         ("missing", {"missing"}), ("empty", {"empty file"}), ("closed", {"unreadable"}),
         ("folder", {"unreadable", "not an image", "no files"}),
-        ("zeros", {"not an image", "not a sound", "not a text", "not JSON", "not a mesh"}),
+        ("zeros", {"not an image", "not a sound", "not a text", "not JSON", "not a mesh",
+                   "not a volume"}),
     ):  # fmt: skip
         with pytest.raises(UserError) as trouble:
             kind.read(tmp_path / path)
@@ -160,7 +164,8 @@ def test_what_is_no_such_file_ends_in_trouble(name, tmp_path):
 @pytest.mark.parametrize("name", READ)
 def test_too_many_bytes_are_refused_before_they_are_read(name, tmp_path, monkeypatch):
     with (tmp_path / "huge").open("wb") as stream:
-        stream.truncate(limits.MOST_BYTES + 1)  # a hole, no disk
+        most = grid.MOST_BYTES if name == "volume" else limits.MOST_BYTES
+        stream.truncate(most + 1)  # a hole, no disk
     monkeypatch.setattr(type(tmp_path), "read_bytes", lambda path: pytest.fail("read"))
     with pytest.raises(UserError) as trouble:
         type(ALL[name]).read(tmp_path / "huge")
@@ -169,7 +174,8 @@ def test_too_many_bytes_are_refused_before_they_are_read(name, tmp_path, monkeyp
 
 KNOWN = {
     "truncated", "unreadable", "not an image", "too large", "not a sound", "not a text", "not JSON",
-    "not a chat", "not a mesh", "numbers", "empty file", "no decoder",
+    "not a chat", "not a mesh", "numbers", "empty file", "no decoder", "not a volume",
+    "no geometry",
 }  # fmt: skip
 
 

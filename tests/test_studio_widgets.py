@@ -405,7 +405,8 @@ def test_in_a_browser_every_kind_is_given_and_shown_and_nothing_leaves(all_of_th
         for kind, words in (
             ("labels", "75.0 %"), ("labels", EVIL), ("boxes", "2 of 2 are drawn"),
             ("mask", "10.0%"), ("points", "2 of 2 are drawn"), ("chat", EVIL * 2), ("table", EVIL),
-            ("mesh", "4 triangles"), ("sound", "sound, 0.10 s"), ("plot", "The numbers"),
+            ("mesh", "4 triangles"), ("volume", "8 x 6 x 5"),
+            ("sound", "sound, 0.10 s"), ("plot", "The numbers"),
         ):  # fmt: skip
             expect(page.locator(f"#{kind}")).to_contain_text(words)
         expect(page.get_by_label("answer text")).to_have_value(EVIL * 2)

@@ -19,7 +19,18 @@ from typer import Argument, Option
 
 import souron
 from souron import registry
-from souron.cli import arguments, audit, console, data, fetch, inspect, predict, skill, train
+from souron.cli import (
+    arguments,
+    audit,
+    console,
+    data,
+    fetch,
+    inspect,
+    predict,
+    skill,
+    surface,
+    train,
+)
 from souron.cli import options as cli_options
 from souron.cli.app import UsageError, app, command
 from souron.cli.console import follow, note, print_json, screen, show
@@ -28,7 +39,8 @@ from souron.runs.options import TourOptions
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
-COMMANDS = inspect, data, fetch, train, predict, skill, audit  # each registers its own
+# each registers its own
+COMMANDS = inspect, data, fetch, train, predict, skill, audit, surface
 
 
 @command(

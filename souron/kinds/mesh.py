@@ -1,8 +1,10 @@
 """Meshes: surfaces in space, made of triangles.
 
-OBJ, STL and PLY files are read; of PLY those written as text. Colours and textures are left out.
+OBJ, STL and PLY files are read and written; of binary PLY those of triangles. GLB is written, as
+millimetres whose third axis leads upwards. Colours and textures are left out.
 """
 
+import json
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,13 @@ MOST_BYTES = 200_000_000
 SUFFIXES = (".obj", ".stl", ".ply")
 STL = np.dtype([("normal", "<f4", 3), ("corner", "<f4", (3, 3)), ("more", "<u2")])
 HEAD = 84  # bytes of a binary STL before its triangles
+PLY = {
+    b"char": "i1", b"uchar": "u1", b"short": "i2", b"ushort": "u2", b"int": "i4", b"uint": "u4",
+    b"float": "f4", b"double": "f8", b"int8": "i1", b"uint8": "u1", b"int16": "i2",
+    b"uint16": "u2", b"int32": "i4", b"uint32": "u4", b"float32": "f4", b"float64": "f8",
+}  # fmt: skip
+UPRIGHT = [0.001, 0, 0, 0, 0, 0, -0.001, 0, 0, 0.001, 0, 0, 0, 0, 0, 1]  # mm, z up -> m, y up
+IVORY = [0.89, 0.85, 0.76, 1.0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +80,7 @@ class Mesh(Kind):
             ) from error
 
     def save(self, path: Path) -> None:
-        write = {".obj": _as_obj, ".stl": _as_stl, ".ply": _as_ply}[files.ending(path, SUFFIXES)]
+        write = WRITERS[files.ending(path, WRITERS)]
         files.write(path, write(self.vertices, self.faces))
 
     @property
@@ -180,8 +189,11 @@ def _from_ply(raw: bytes) -> Parts:
     if not end:
         raise UserError("truncated", _("the file is cut short"), exit=3)
     heading = list(_lines(head))
+    for order in (b"little", b"big"):
+        if [b"format", b"binary_" + order + b"_endian", b"1.0"] in heading:
+            return _from_binary_ply(heading, body, "<" if order == b"little" else ">")
     if [b"format", b"ascii", b"1.0"] not in heading:
-        raise UserError("unreadable", _("a PLY file that is not text"), expected="format ascii 1.0")
+        raise UserError("unreadable", _("a PLY file of an unknown format"), expected="ascii 1.0")
     rows = (words for words in _lines(body) if words)
     vertices, faces = np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64)
     for name, count, properties in _elements(heading):
@@ -203,6 +215,43 @@ def _from_ply(raw: bytes) -> Parts:
                 np.int64,
             )
     return vertices, faces
+
+
+def _from_binary_ply(heading: list[list[bytes]], body: bytes, order: str) -> Parts:
+    place = body.index(b"\n") + 1
+    vertices, faces = np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64)
+    for name, count, properties in _elements(heading):
+        if count > MOST:
+            raise _too_many(count)
+        kind = _row(heading, name, order)
+        if place + count * kind.itemsize > len(body):
+            raise UserError("truncated", _("the file is cut short"), exit=3)
+        rows = np.frombuffer(body, kind, count, place)
+        place += count * kind.itemsize
+        if name == b"vertex":
+            axes = [str(properties.index(axis)) for axis in (b"x", b"y", b"z")]
+            vertices = np.stack([rows[axis] for axis in axes], 1).astype(np.float32)
+        elif name == b"face":
+            if count and (rows["count"] != 3).any():
+                raise ValueError(_("faces that are no triangles"))
+            faces = rows["0"].astype(np.int64).reshape(-1, 3)
+    return vertices, faces
+
+
+def _row(heading: list[list[bytes]], element: bytes, order: str) -> np.dtype:
+    """How an element's rows lie in a binary file; a list is taken to have three numbers."""
+    fields: list[tuple[Any, ...]] = []
+    inside = False
+    for words in heading:
+        if words[:1] == [b"element"]:
+            inside = words[1] == element
+        elif inside and words[:2] == [b"property", b"list"]:
+            if fields:
+                raise ValueError(_("faces with more than their corners"))
+            fields += [("count", order + PLY[words[2]]), ("0", order + PLY[words[3]], 3)]
+        elif inside and words[:1] == [b"property"]:
+            fields.append((str(len(fields)), order + PLY[words[1]]))
+    return np.dtype(fields)
 
 
 def _elements(heading: list[list[bytes]]) -> Iterator[tuple[bytes, int, list[bytes]]]:
@@ -229,10 +278,49 @@ def _as_stl(vertices: np.ndarray, faces: np.ndarray) -> bytes:
     return b"souron".ljust(80) + struct.pack("<I", len(faces)) + triangles.tobytes()
 
 
-def _as_ply(vertices: np.ndarray, faces: np.ndarray) -> bytes:
-    lines = ["ply", "format ascii 1.0", f"element vertex {len(vertices)}"]
+def ply(vertices: np.ndarray, faces: np.ndarray) -> bytes:
+    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
     lines += [f"property float {axis}" for axis in "xyz"]
     lines += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]
-    lines += [f"{x:.9g} {y:.9g} {z:.9g}" for x, y, z in vertices.tolist()]
-    lines += [f"3 {a} {b} {c}" for a, b, c in faces.tolist()]
-    return "\n".join([*lines, ""]).encode()
+    rows = np.empty(len(faces), [("count", "u1"), ("corner", "<i4", 3)])
+    rows["count"], rows["corner"] = 3, faces
+    return "\n".join([*lines, ""]).encode() + vertices.astype("<f4").tobytes() + rows.tobytes()
+
+
+def _as_glb(vertices: np.ndarray, faces: np.ndarray) -> bytes:
+    """glTF 2.0 in one file. https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html"""
+    places, corners = vertices.astype("<f4").tobytes(), faces.astype("<u4").tobytes()
+    told: dict[str, Any] = {
+        "asset": {"version": "2.0", "generator": "souron"},
+        "scene": 0,
+        "scenes": [{"nodes": [0]} if len(faces) else {}],
+    }
+    if len(faces):
+        reach = {"min": vertices.min(0).tolist(), "max": vertices.max(0).tolist()}
+        look = {"baseColorFactor": IVORY, "metallicFactor": 0, "roughnessFactor": 0.7}
+        part = {"attributes": {"POSITION": 0}, "indices": 1, "material": 0, "mode": 4}
+        told |= {
+            "nodes": [{"mesh": 0, "matrix": UPRIGHT}],
+            "meshes": [{"primitives": [part]}],
+            "materials": [{"pbrMetallicRoughness": look}],
+            "buffers": [{"byteLength": len(places) + len(corners)}],
+            "bufferViews": [
+                {"buffer": 0, "byteOffset": 0, "byteLength": len(places), "target": 34962},
+                {"buffer": 0, "byteOffset": len(places), "byteLength": len(corners),
+                 "target": 34963},
+            ],
+            "accessors": [
+                {"bufferView": 0, "componentType": 5126, "count": len(vertices), "type": "VEC3",
+                 **reach},
+                {"bufferView": 1, "componentType": 5125, "count": faces.size, "type": "SCALAR"},
+            ],
+        }  # fmt: skip
+    head = json.dumps(told, separators=(",", ":")).encode()
+    chunks = [(b"JSON", head + b" " * (-len(head) % 4))]
+    if len(faces):
+        chunks.append((b"BIN\0", places + corners))
+    body = b"".join(struct.pack("<I", len(data)) + kind + data for kind, data in chunks)
+    return b"glTF" + struct.pack("<II", 2, 12 + len(body)) + body
+
+
+WRITERS = {".obj": _as_obj, ".stl": _as_stl, ".ply": ply, ".glb": _as_glb}

@@ -46,6 +46,7 @@ NAMES = {
     "text": N_("text"),
     "chat": N_("chat"),
     "mesh": N_("surface"),
+    "volume": N_("volume"),
     "table": N_("table"),
     "plot": N_("plot"),
 }
@@ -145,6 +146,7 @@ GIVEN: dict[str, Callable[[type[Kind], str], Any]] = {
     "text": _given_text,
     "chat": _given_text,
     "mesh": _given_mesh,
+    "volume": _given_file,
     "table": _given_file,
     "video": _given_file,
 }
@@ -519,6 +521,11 @@ def _shown_plot(kept: Any, label: str) -> Built:
     return [_html(label, TABLES)], fill
 
 
+def _shown_volume(kept: Any, label: str) -> Built:
+    """The slice in the middle."""
+    return [_html(label, TABLES)], lambda value: [value._repr_html_()]
+
+
 SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "picture": _shown_picture,
     "labels": _shown_labels,
@@ -531,6 +538,7 @@ SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "text": _shown_text,
     "chat": _shown_chat,
     "mesh": _shown_file(_model, ".stl"),
+    "volume": _shown_volume,
     "table": _shown_table,
     "plot": _shown_plot,
 }

@@ -1,0 +1,26 @@
+"""The picture of the head's bone: ``python docs/surface.py``, once ``souron fetch head_ct`` has run
+(half a minute)."""
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from souron.data.sets import head_ct
+from souron.kinds import surface
+from souron.report import surface as report
+from souron.runs.surface import BONE
+from souron.utils import files
+
+PICTURE = Path(__file__).parent / "_static" / "head-ct.png"
+
+
+def main() -> None:
+    shape, parts = surface.surface(head_ct.volume(), BONE)
+    drawn = report.sides(surface.chosen(shape, parts, "largest"))
+    with Image.open(io.BytesIO(drawn)) as picture, files.atomically(PICTURE) as beside:
+        picture.convert("RGB").quantize(64).save(beside, "PNG", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

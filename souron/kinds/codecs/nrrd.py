@@ -1,0 +1,99 @@
+"""NRRD: lines of text that describe a grid, an empty line, and its values, raw or gzipped.
+
+Kindlmann: Definition of NRRD File Format (2005). https://teem.sourceforge.net/nrrd/format.html
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from souron.kinds.codecs import grid, nifti
+from souron.kinds.codecs.grid import Grid
+from souron.kinds.codecs.limits import trouble
+from souron.utils.messages import _
+
+MOST_HEAD = 100_000  # bytes
+TYPES = {
+    "i1": ("signed char", "int8", "int8_t"),
+    "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
+    "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+    "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    "i4": ("int", "signed int", "int32", "int32_t"),
+    "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "f4": ("float",),
+    "f8": ("double",),
+}
+TOWARDS = {  # signs that turn a space's axes to left, back and head
+    "left-posterior-superior": (1, 1, 1), "lps": (1, 1, 1),
+    "right-anterior-superior": (-1, -1, 1), "ras": (-1, -1, 1),
+    "left-anterior-superior": (1, -1, 1), "las": (1, -1, 1),
+}  # fmt: skip
+
+
+def is_nrrd(begins: bytes) -> bool:
+    return re.match(rb"NRRD000[1-5]\r?\n", begins) is not None
+
+
+def read(path: Path, raw: bytes, spacing: Sequence[float] | None = None) -> Grid:
+    """Raises UserError and ValueError."""
+    end = re.search(rb"\r?\n\r?\n", raw[:MOST_HEAD])
+    if end is None:
+        raise trouble(path, "truncated", _("the file is cut short"))
+    fields = _fields(raw[: end.start()])
+    if "data file" in fields or "datafile" in fields:
+        raise trouble(
+            path, "not a volume", _("a header without its values"), _("both in one file, .nrrd")
+        )
+    size = [int(n) for n in fields["sizes"].split()]
+    if int(fields["dimension"]) != len(size):
+        raise ValueError(f"dimension: {fields['dimension']}, sizes: {fields['sizes']}")
+    grid.check_size(path, size)
+    [code] = [code for code, names in TYPES.items() if fields["type"].lower() in names]
+    order = {"little": "<", "big": ">"}[fields.get("endian", "little").lower()]
+    needed = math.prod(size) * int(code[1])
+    encoding = fields["encoding"].lower()
+    if encoding not in ("raw", "gzip", "gz"):
+        raise trouble(path, "no decoder", _("its encoding is {name}").format(name=encoding),
+                      "raw, gzip")  # fmt: skip
+    body = raw[end.end() :]
+    if encoding != "raw" and body[:2] != b"\x1f\x8b":
+        raise ValueError(_("its values are not gzipped"))
+    content = body if encoding == "raw" else nifti.unfolded(body, needed)
+    if len(content) < needed:
+        raise trouble(path, "truncated", _("the file is cut short"))
+    values = np.frombuffer(content, order + code, math.prod(size)).reshape(size[::-1])
+    affine, notes = _affine(path, fields, spacing)
+    return Grid(grid.stored(values), affine, path.name.partition(".")[0], notes)
+
+
+def _fields(head: bytes) -> dict[str, str]:
+    """``type: short``; comments and ``key:=value`` are left out."""
+    lines = head.decode("utf-8", "replace").splitlines()[1:]
+    pairs = (line.partition(": ") for line in lines if line[:1] != "#" and ":=" not in line)
+    return {name.strip().lower(): value.strip() for name, colon, value in pairs if colon}
+
+
+def _affine(
+    path: Path, fields: dict[str, str], spacing: Sequence[float] | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    if spacing is not None:
+        told = _("taken as upright with the spacing that was given; left and right may be swapped")
+        return grid.upright(spacing), (told,)
+    signs = TOWARDS.get(fields.get("space", "").lower())
+    vectors = [_vector(v) for v in re.findall(r"\([^)]*\)", fields.get("space directions", ""))]
+    if signs is None or len(vectors) != 3:
+        raise grid.no_geometry(path, _("no space with three directions"))
+    [origin] = re.findall(r"\([^)]*\)", fields.get("space origin", "(0,0,0)"))
+    affine = np.eye(4)
+    affine[:3, 2::-1] = np.transpose(vectors)
+    affine[:3, 3] = _vector(origin)
+    affine[:3] *= np.array(signs)[:, None]
+    return affine, ()
+
+
+def _vector(text: str) -> list[float]:
+    x, y, z = (float(number) for number in text.strip("()").split(","))
+    return [x, y, z]

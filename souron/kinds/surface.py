@@ -1,0 +1,196 @@
+"""Surfaces of volumes: where grey values cross a level, as closed triangles in millimetres.
+
+Lorensen, Cline: Marching Cubes: A High Resolution 3D Surface Construction Algorithm (1987).
+https://doi.org/10.1145/37402.37422
+Lewiner, Lopes, Vieira, Tavares: Efficient Implementation of Marching Cubes' Cases with Topological
+Guarantees (2003). https://doi.org/10.1080/10867651.2003.10487582
+
+    volume of a closed surface = 1/6 sum over its triangles of a · (b x c)
+
+The grey values are meshed, not a mask, whose steps and whose smoothing change the volume. A level
+that voxels have leaves holes, so that it moves halfway to the next lower value: 226 becomes 225.5
+where values are whole numbers. What reaches the volume's rim is closed there. Triangles run
+anticlockwise as seen from outside, whatever the handedness of the volume.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from scipy import ndimage, sparse
+
+from souron.kinds.mesh import MOST, Mesh
+from souron.kinds.volume import Volume
+from souron.utils import units
+from souron.utils.messages import UserError, _
+
+FINEST, COARSEST = 0.02, 1.0  # of the smallest and of the largest spacing: how far it may move
+
+
+class Shape(NamedTuple):
+    """Triangles that may be too many for a ``Mesh``."""
+
+    vertices: np.ndarray  # (V, 3) float64, mm towards left, back and head
+    faces: np.ndarray  # (F, 3)
+
+    @property
+    def millilitres(self) -> float:
+        return float(six_volumes(self).sum()) / 6000
+
+    @property
+    def open_edges(self) -> int:
+        """Edges that have not exactly two triangles: 0 where it is closed."""
+        ends = np.sort(self.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1).astype(np.int64)
+        keys = ends[:, 0] * (len(self.vertices) + 1) + ends[:, 1]
+        _edges, count = np.unique(keys, return_counts=True)
+        return int((count != 2).sum())
+
+    def mesh(self, file: str = "") -> Mesh:
+        """Raises UserError where there are too many triangles."""
+        if max(len(self.vertices), len(self.faces)) > MOST:
+            raise UserError(
+                "too large",
+                _("the surface has {count} triangles").format(count=units.whole(len(self.faces))),
+                expected=_("at most {count}").format(count=units.whole(MOST)),
+                fix="faces=500000",
+                exit=3,
+            )
+        return Mesh(self.vertices, self.faces, file)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Solids that do not touch, the largest first; a cavity belongs to the solid around it."""
+
+    part: np.ndarray  # (F,) of each triangle
+    millilitres: np.ndarray  # (parts,)
+    solid: np.ndarray  # (slices, rows, columns) voxels above the level that touch by faces; 0 below
+    of_solid: np.ndarray  # the part of each solid, by its number; -1 for 0
+
+    def voxels(self, part: Literal["largest", "all"]) -> np.ndarray:
+        """(slices, rows, columns) bool: those above the level, of the largest part or of all."""
+        return self.of_solid[self.solid] == 0 if part == "largest" else self.solid > 0
+
+    @property
+    def lost(self) -> float:
+        """The share of the whole volume that is not in the largest part."""
+        return 1 - float(self.millilitres[0] / self.millilitres.sum())
+
+
+def surface(volume: Volume, level: float, mask: Any = None) -> tuple[Shape, Parts]:
+    """Where the values of ``volume`` cross ``level``, and its parts. Raises UserError.
+
+    ``mask`` (slices, rows, columns): only what lies inside. Values outside that exceed the level
+    are mirrored below it, so that the surface passes between inside and outside.
+    """
+    from skimage.measure import marching_cubes
+
+    values, level = volume.values, between(volume.values, level)
+    if mask is not None:
+        inside = np.asarray(mask, bool)
+        if inside.shape != values.shape:
+            raise UserError(
+                "numbers",
+                _("a mask in the shape {shape}").format(shape=inside.shape),
+                expected=str(values.shape),
+                exit=3,
+            )
+        values = np.where(~inside & (values > level), 2 * level - values, values)
+    low, high = float(values.min()), float(values.max())
+    if not low < level < high:
+        raise UserError(
+            "no surface",
+            _("no surface at {level:g}: the values run from {low:g} to {high:g}").format(
+                level=level, low=low, high=high
+            ),
+            expected=_("a level between them"),
+            fix="level=226",
+            exit=3,
+        )
+    around = np.pad(values.astype(np.float32), 1, constant_values=np.float32(low))
+    vertices, faces, _normals, _values = marching_cubes(around, level)
+    solid, _count = ndimage.label(around > level)
+    owner = _owners(solid, vertices)
+    made = Shape(volume.placed(vertices.astype(np.float64) - 1), faces.astype(np.int64))
+    if made.millilitres < 0:
+        made = Shape(made.vertices, made.faces[:, ::-1])
+    return made, _parts(made, owner, solid[1:-1, 1:-1, 1:-1])
+
+
+def between(values: np.ndarray, level: float) -> float:
+    """A level that no voxel has."""
+    if not (values == level).any():
+        return level
+    lower = values[values < level]
+    return (level + float(lower.max())) / 2 if lower.size else level
+
+
+def six_volumes(shape: Shape) -> np.ndarray:
+    """(F,) six times the volume in mm³ between each triangle and one point."""
+    a, b, c = np.moveaxis((shape.vertices - shape.vertices.mean(0))[shape.faces], 1, 0)
+    return np.einsum("ij,ij->i", a, np.cross(b, c))
+
+
+def _owners(solid: np.ndarray, vertices: np.ndarray) -> np.ndarray:
+    """(V,) the number of the solid that each vertex lies on; 0 where it is unknown."""
+    below, above = np.floor(vertices).astype(int), np.ceil(vertices).astype(int)
+    first, second = solid[tuple(below.T)], solid[tuple(above.T)]
+    on_an_edge = (below != above).sum(1) <= 1
+    return np.where(on_an_edge, np.maximum(first, second), 0)
+
+
+def _parts(shape: Shape, owner: np.ndarray, solid: np.ndarray) -> Parts:
+    """Triangles that share vertices or voxels. Cavities share voxels with what is around them."""
+    count, corners = len(shape.vertices), shape.faces
+    known = np.flatnonzero(owner)
+    start = np.concatenate([corners[:, 0], corners[:, 1], known])
+    end = np.concatenate([corners[:, 1], corners[:, 2], count + owner[known]])
+    nodes = count + int(solid.max()) + 1
+    graph = sparse.coo_matrix((np.ones(len(start), np.int8), (start, end)), (nodes, nodes))
+    _number, label = sparse.csgraph.connected_components(graph, directed=False)
+    names, part = np.unique(label[corners[:, 0]], return_inverse=True)
+    amount = np.bincount(part, six_volumes(shape), len(names)) / 6000
+    order = np.argsort(-amount, kind="stable")
+    place = np.empty(len(order), int)
+    place[order] = np.arange(len(order))
+    named = np.searchsorted(names, label[count:]).clip(0, len(names) - 1)
+    of_solid = np.where(names[named] == label[count:], place[named], -1)
+    return Parts(place[part], amount[order], solid, of_solid)
+
+
+def chosen(shape: Shape, parts: Parts, part: Literal["largest", "all"]) -> Shape:
+    """All of it, or the largest part with its cavities."""
+    if part == "all":
+        return shape
+    faces = shape.faces[parts.part == 0]
+    kept, numbers = np.unique(faces, return_inverse=True)
+    return Shape(shape.vertices[kept], numbers.reshape(-1, 3))
+
+
+def fewer(shape: Shape, faces: int, spacing: list[float]) -> tuple[Shape, float]:
+    """At most ``faces`` triangles where that moves nothing by more than the largest spacing, and
+    how far the surface may have moved, in mm. What was closed stays closed. Raises UserError."""
+    import manifold3d
+
+    if len(shape.faces) <= faces:
+        return shape, 0.0
+    middle = shape.vertices.mean(0)
+    given = manifold3d.Mesh(
+        (shape.vertices - middle).astype(np.float32), shape.faces.astype(np.uint32)
+    )
+    solid = manifold3d.Manifold(given)
+    if solid.status() != manifold3d.Error.NoError:
+        raise UserError(
+            "open surface",
+            _("a surface with holes is not made smaller: {why}").format(why=solid.status().name),
+            expected=_("a closed surface"),
+            exit=3,
+        )
+    step, moved = FINEST * min(spacing), 0.0
+    while solid.num_tri() > faces and moved + step <= COARSEST * max(spacing):
+        solid, moved, step = solid.simplify(step), moved + step, 1.5 * step
+    made = solid.to_mesh()
+    return Shape(
+        np.asarray(made.vert_properties[:, :3], np.float64) + middle,
+        np.asarray(made.tri_verts, np.int64),
+    ), moved

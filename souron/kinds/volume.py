@@ -1,0 +1,186 @@
+"""Volumes: grey values in space, such as a computed tomography in Hounsfield units.
+
+A folder of DICOM slices, NIfTI (.nii, .nii.gz) and NRRD are read; NIfTI is written.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image
+
+from souron.kinds import files
+from souron.kinds.codecs import grid, image, limits, nifti, nrrd, series
+from souron.kinds.kind import Kind
+from souron.kinds.picture import Picture, html
+from souron.utils.messages import UserError, _
+
+SUFFIXES = (".nii", ".nii.gz")
+TOWARDS = ("RL", "AP", "IS")  # right to left, front to back, feet to head
+WINDOW = (40.0, 400.0)  # centre and width, of soft tissue
+
+
+@dataclass(frozen=True, eq=False)
+class Volume(Kind):
+    """Grey values on a grid whose place in the patient is known.
+
+    ``affine`` turns (slice, row, column, 1) into millimetres towards the patient's left, back and
+    head, to the centre of that voxel: DICOM's own axes.
+    """
+
+    widget = "volume"
+    suffix = ".nii.gz"
+    formats = (".nii", ".gz", ".nrrd")
+    kept = True
+    folders = True
+
+    values: Any  # (slices, rows, columns) int16 or float32; Hounsfield units where it is a CT
+    affine: Any  # (4, 4)
+    file: str = ""
+    series: str = ""
+    notes: Sequence[str] = ()  # what was done to the file's own values
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values)
+        affine = np.asarray(self.affine, np.float64)
+        if values.ndim != 3 or not values.size or values.dtype.kind not in "iuf":
+            raise files.wrong(
+                _("values in the shape {shape}").format(shape=values.shape), _("three dimensions")
+            )
+        if values.size > grid.MOST_VOXELS:
+            grid.check_size(Path(self.file), values.shape)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise files.wrong(_("numbers that are not finite"), _("grey values"))
+        if not _places(affine):
+            raise files.wrong(
+                _("a matrix that places no volume"), _("(4, 4), three directions in millimetres")
+            )
+        object.__setattr__(self, "values", grid.stored(values))
+        object.__setattr__(self, "affine", affine)
+
+    @classmethod
+    def read(
+        cls,
+        path: Path,
+        series: str | None = None,
+        resample: bool = False,
+        spacing: Sequence[float] | None = None,
+        **how: Any,
+    ) -> Self:
+        """A folder with DICOM slices, a NIfTI or an NRRD file. Raises UserError.
+
+        ``series``: which one of a folder, by its number in the message or its UID. ``resample``:
+        slices at uneven places are put onto an even grid. ``spacing``: millimetres between
+        columns, rows and slices, where a file does not say where its voxels lie.
+        """
+        found = _folder(path, series, resample) if path.is_dir() else _file(path, spacing)
+        try:
+            return cls(found.values, found.affine, str(path), found.series, found.notes)
+        except UserError as trouble:
+            raise limits.trouble(path, trouble.code, trouble.found, trouble.expected) from trouble
+
+    @property
+    def spacing(self) -> list[float]:
+        """Millimetres between columns, rows and slices."""
+        return grid.spacing_of(self.affine)
+
+    @property
+    def size(self) -> list[int]:
+        """Columns, rows, slices."""
+        return list(self.values.shape[::-1])
+
+    @property
+    def orientation(self) -> str:
+        """Where columns, rows and slices lead: ``LPS`` to left, back (posterior) and head."""
+        directions = (self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)).T[::-1]
+        axes = np.abs(directions).argmax(1)
+        return "".join(
+            TOWARDS[axis][int(way[axis] > 0)] for axis, way in zip(axes, directions, strict=True)
+        )
+
+    @property
+    def voxel(self) -> float:
+        """Millilitres of one."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+    def placed(self, voxels: Any) -> np.ndarray:
+        """(N, 3) slices, rows and columns -> (N, 3) millimetres."""
+        return np.asarray(voxels) @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def picture(self, number: int, window: tuple[float, float] = WINDOW) -> Picture:
+        """One slice, from 0, as grey values of a window (centre, width)."""
+        shown = (self.values[number] - window[0]) / window[1] + 0.5
+        return Picture(Image.fromarray((shown.clip(0, 1) * 255).astype(np.uint8)), self.file)
+
+    def save(self, path: Path) -> None:
+        if not path.name.lower().endswith(SUFFIXES):
+            files.ending(path, SUFFIXES)
+        folded = path.suffix.lower() == ".gz"
+        files.write(path, nifti.written(self.values, self.affine, folded))
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "series": self.series,
+            "spacing": [round(step, 5) for step in self.spacing],
+            "size": self.size,
+            "orientation": self.orientation,
+        }
+
+    def __str__(self) -> str:
+        return _("volume of {size} voxels, {spacing} mm, {orientation}").format(
+            size=" x ".join(map(str, self.size)),
+            spacing=" x ".join(f"{step:.4g}" for step in self.spacing),
+            orientation=self.orientation,
+        )
+
+    def _repr_html_(self) -> str:
+        middle = self.picture(len(self.values) // 2)
+        return html(middle.image, str(self)) + f"<p>{escape(str(self))}</p>"
+
+
+def _places(affine: np.ndarray) -> bool:
+    """Whether the matrix places a volume: three directions, no two of them nearly the same."""
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        return False
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    if not 1e-3 <= steps.min() <= steps.max() <= 1000:
+        return False
+    apart = abs(np.linalg.det(affine[:3, :3] / steps)) > 0.1
+    near = np.abs(affine[:3, 3]).max() <= grid.FARTHEST
+    return bool(apart and near and np.array_equal(affine[3], [0, 0, 0, 1]))
+
+
+def _folder(path: Path, chosen: str | None, resample: bool) -> grid.Grid:
+    try:
+        return series.read(path, chosen, resample)
+    except OSError as error:
+        raise limits.trouble(path, "unreadable", error.strerror or str(error)) from error
+
+
+def _file(path: Path, spacing: Sequence[float] | None) -> grid.Grid:
+    if spacing is not None and not (len(spacing) == 3 and all(0 < s <= 1000 for s in spacing)):
+        raise files.wrong(_("a spacing of {spacing}").format(spacing=spacing), "spacing=0.7,0.7,1")
+    raw = files.content(path, grid.MOST_BYTES)
+    try:
+        if nrrd.is_nrrd(raw[:16]):
+            return nrrd.read(path, raw, spacing)
+        if nifti.is_nifti(nifti.unfolded(raw, nifti.HEAD)):
+            return nifti.read(path, raw, spacing)
+    except UserError:
+        raise
+    except image.DAMAGE as error:
+        raise limits.trouble(
+            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
+        ) from error
+    except Exception as error:  # nibabel's own
+        raise limits.trouble(
+            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
+        ) from error
+    if raw[128:132] == b"DICM":
+        raise limits.trouble(path, "not a volume", _("a single DICOM file"),
+                             _("the folder of the series"))  # fmt: skip
+    raise limits.trouble(path, "not a volume", _("not a volume that is read here"),
+                         "NIfTI, NRRD, DICOM")  # fmt: skip

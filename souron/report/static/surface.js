@@ -1,0 +1,60 @@
+"use strict";
+// The slices and the surface of a volume, drawn by NiiVue from what lies in the page.
+(async () => {
+  const page = document.documentElement;
+  const canvas = document.getElementById("view");
+  const text = (id) => document.getElementById(id).textContent.trim();
+  const bytes = (id) => Uint8Array.from(atob(text(id)), (letter) => letter.charCodeAt(0));
+  const told = JSON.parse(text("about"));
+  try {
+    const view = new niivue.Niivue({
+      isRadiologicalConvention: true,
+      sagittalNoseLeft: true,
+      backColor: [0, 0, 0, 1],
+      show3Dcrosshair: true,
+      crosshairWidth: 0.5,
+      multiplanarShowRender: niivue.SHOW_RENDER.ALWAYS,
+      multiplanarLayout: niivue.MULTIPLANAR_TYPE.GRID,
+      meshThicknessOn2D: 0.7,
+      dragAndDropEnabled: false,
+      logLevel: "error",
+    });
+    await view.attachToCanvas(canvas);
+    view.drawImage3D = () => {}; // the surface alone, not the volume around it
+    const volume = await niivue.NVImage.loadFromBase64({ base64: text("volume"), name: "ct.nii.gz" });
+    view.addVolume(volume);
+    const mask = await niivue.NVImage.loadFromBase64({
+      base64: text("mask"), name: "mask.nii.gz", colormap: "red", opacity: 0.35, cal_min: 0.5, cal_max: 1,
+    });
+    view.addVolume(mask);
+    view.addMesh(await niivue.NVMesh.loadFromFile({
+      file: new File([bytes("mesh")], "surface.ply"), gl: view.gl, name: "surface.ply",
+      rgba255: [236, 226, 204, 255],
+    }));
+    view.setSliceType(view.sliceTypeMultiplanar);
+    view.setRenderAzimuthElevation(200, 15);
+    const showWindow = () => {
+      const [centre, width] = document.getElementById("window").value.split(",").map(Number);
+      volume.cal_min = centre - width / 2;
+      volume.cal_max = centre + width / 2;
+      view.updateGLVolume();
+    };
+    document.getElementById("window").addEventListener("change", showWindow);
+    document.getElementById("opacity").addEventListener("input", (event) => {
+      view.setOpacity(1, Number(event.target.value));
+    });
+    view.onLocationChange = (place) => {
+      const [right, front, head] = place.mm;
+      const value = place.values.length ? place.values[0].value : NaN;
+      document.getElementById("place").textContent = told.place
+        .replace("{left}", (-right).toFixed(1)).replace("{back}", (-front).toFixed(1))
+        .replace("{head}", head.toFixed(1)).replace("{value}", Math.round(value));
+    };
+    showWindow();
+    view.createOnLocationChange();
+    page.dataset.state = "ready";
+  } catch (error) {
+    document.getElementById("place").textContent = told.failed + " " + error;
+    page.dataset.state = "failed";
+  }
+})();
