@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from souron.data import load
+from souron.data import check, load
 from souron.data.reading import Reading
 from souron.utils.messages import UserError
 
@@ -262,3 +262,50 @@ def test_the_side_is_128_unless_told(tmp_path):
     told = []
     yolo_boxes.load(folder, Reading(32, progress=lambda done, count: told.append((done, count))))
     assert told == [(0, 9)]
+
+
+def findings(folder, *others):
+    found = check.check(folder, formats=(*FORMATS, *others, *load.FORMATS))
+    return {finding.code: finding for finding in found.findings}
+
+
+def test_the_doctor_looks_at_boxes(tmp_path):
+    found = findings(yolo(tmp_path / "set", count=9))
+    assert found["tiny class"].severity == "warning" and "cat" in found["tiny class"].message
+    assert "unit of boxes" not in found and "label conflict" not in found
+    assert "patient in classes" not in found and not {"imbalance", "spelling"} & set(found)
+
+
+def test_the_doctor_knows_boxes_in_the_wrong_unit(tmp_path):
+    def in_shares(about):
+        for annotation in about["annotations"]:
+            annotation["bbox"] = [0.1, 0.2, 0.3, 0.4]
+
+    found = findings(coco(tmp_path / "shares", change=in_shares))
+    assert found["unit of boxes"].severity == "error" and "6 of 9" in found["unit of boxes"].message
+
+    folder = yolo(tmp_path / "pixels", count=9)
+    for file in folder.rglob("labels/*.txt"):
+        if file.stem not in "01":
+            file.write_text("0 20 16 10 8\n")
+    found = findings(folder)
+    assert found["unit of boxes"].severity == "error" and "7 of 9" in found["unit of boxes"].message
+
+
+def test_no_table_of_classes_is_written_of_boxes(tmp_path):
+    folder = yolo(tmp_path / "set")
+    found = check.check(folder, formats=FORMATS)
+    with pytest.raises(UserError) as trouble:
+        check.manifest(found, folder / "checked.csv")
+    assert trouble.value.code == "option" and not (folder / "checked.csv").exists()
+
+
+def test_the_doctor_looks_at_masks(tmp_path):
+    for i in range(4):
+        picture(tmp_path / "images" / f"{i}.png", (32, 32))
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        area = np.zeros((32, 32), np.uint8)
+        area[:16] = i % 2
+        Image.fromarray(area).save(tmp_path / "masks" / f"{i}.png")
+    found = findings(tmp_path, "masks")
+    assert {"imbalance", "tiny class", "unit of boxes"}.isdisjoint(found) and "no groups" in found

@@ -84,11 +84,8 @@ def data_(
         def told(done: int, total: int) -> None:
             status.update(f"{_('reading data')} {done / total:.0%}")
 
-        special = (name for task in registry.tasks().values() for name in task.formats)
-        formats = dict.fromkeys(
-            [*(name for name in special if name not in load.FORMATS), *load.FORMATS]
-        )
-        cases = load.load(data, imgsz, group, window, progress=told, formats=tuple(formats))
+        formats = every_format()
+        cases = load.load(data, imgsz, group, window, progress=told, formats=formats)
         held = deidentify.held(cases) if cases.pictures else {}
         place = Path(project or "runs") / "data" / (Path(called.folder(data)).stem or "data")
         page = report.data_page(cases, place) if cases.pictures else None
@@ -184,6 +181,15 @@ def browse(page: Path) -> None:
     webbrowser.open(page.absolute().as_uri())
 
 
+def every_format() -> tuple[str, ...]:
+    """Those that only some task reads go first: folders of classes take what is left."""
+    from souron.data import load
+
+    of_tasks = (name for task in registry.tasks().values() for name in task.formats)
+    special = (name for name in of_tasks if name not in load.FORMATS)
+    return tuple(dict.fromkeys([*special, *load.FORMATS]))
+
+
 def check(
     folder: str | None,
     group: str | None,
@@ -203,7 +209,7 @@ def check(
         def watch(doing: str, part: float) -> None:
             status.update(f"{doing} {part:.0%}" if part else doing)
 
-        found = data_check.check(folder, group, watch, window, rotations)
+        found = data_check.check(folder, group, watch, window, rotations, every_format())
         page = report.check_page(
             found, project / "data" / (Path(folder).stem or "data") / "check.html"
         )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
 from PIL.ExifTags import IFD, Base
 from PIL.Image import Image
 from torch import Tensor
@@ -31,6 +32,7 @@ MOST_COMPARED = 20_000  # pictures
 TINY = 10  # cases of a class that say nothing of it
 UNEVEN = 10.0  # times as many cases in the largest class as in the smallest
 ODD = 4.0  # times larger or smaller than the middle picture
+MANY, SPECK = 0.5, 0.02  # share of boxes that are alike wrong, and of the side that is a speck
 TELLS = 0.6  # of the way from chance to certainty: from there on a feature alone is suspicious
 FOLDS = 5
 BROKEN = ("truncated", "unreadable", "empty file", "too large", "missing", "outside",
@@ -102,6 +104,7 @@ def check(
     watch: Callable[[str, float], None] = lambda doing, part: None,
     window: str | None = None,
     rotations: bool = False,
+    formats: Sequence[str] = load.FORMATS,
 ) -> Checkup:
     """Look through a folder, a CSV or a ``data.yaml``. ``watch`` hears what is being done and how
     far it is, 0..1; ``window`` is the grey values to look at, for DICOM (see ``dicom.Window``);
@@ -112,8 +115,17 @@ def check(
     text = _("reading the pictures")
     watch(text, 0.0)
     cases = load.load(
-        Path(data), SIDE, group, window, progress=lambda done, total: watch(text, done / total)
-    )
+        Path(data), SIDE, group, window, progress=lambda done, total: watch(text, done / total),
+        formats=formats,
+    )  # fmt: skip
+    if not cases.pictures:
+        raise UserError(
+            "no image",
+            _("{data} has no pictures").format(data=data),
+            expected=_("a folder of pictures, or a CSV that names them"),
+            fix=f"souron data {data}",
+            exit=3,
+        )
     found = Checkup(cases, len(cases) + len(cases.skipped))
     watch(_("looking for copies"), 0.0)
     alike = duplicates.near(cases.stored) if len(cases) <= MOST_COMPARED else []
@@ -124,11 +136,14 @@ def check(
         turned = duplicates.turned(reduced, splits.same_picture(cases, alike))
     watch(_("reading the files' headers"), 0.0)
     about = list(headers(cases))
-    parts: Sequence[Iterable[Finding]] = (
+    parts: list[Iterable[Finding]] = [
         _broken(cases), _copies(cases, alike), _turned(cases, turned), _patients(cases),
-        _spellings(cases), _balance(cases),
-        _sizes(cases, about), _shortcuts(cases, about, watch), _lettering(cases, watch),
-    )  # fmt: skip
+        _sizes(cases, about), _lettering(cases, watch),
+    ]  # fmt: skip
+    if cases.labels is not None:
+        parts += [_spellings(cases), _balance(cases), _shortcuts(cases, about, watch)]
+    if cases.has_boxes:
+        parts.append(_boxes(cases))
     order = ("error", "warning", "hint")
     every = [finding for part in parts for finding in part]
     found.findings = sorted(every, key=lambda finding: order.index(finding.severity))
@@ -221,7 +236,7 @@ def _copies(cases: Dataset, alike: Sequence[tuple[int, int]]) -> Iterator[Findin
         _("keep one of each: --fix"), count=sum(len(rows) - 1 for rows in near),
         one=_("1 picture is a copy of another, re-encoded, resized or brightened"),
     )  # fmt: skip
-    conflicts = _differing([*same, *near], cases.target.tolist())
+    conflicts = _differing([*same, *near], cases.labels or [0] * len(cases))
     yield from _about(
         cases, "label conflict", "error", conflicts,
         _("{count} pictures have copies with another label"),
@@ -296,7 +311,9 @@ def _patients(cases: Dataset) -> Iterator[Finding]:
         one=_("1 picture names no patient; it counts as a case of its own"),
     )  # fmt: skip
     families = _families([name or row for row, name in enumerate(cases.group)])
-    label = cases.target.tolist()
+    label = cases.labels
+    if label is None:
+        return
     yield from _about(
         cases, "patient leak", "error", _differing(families, cases.part),
         _("{count} patients are in more than one of train, val and test"),
@@ -338,6 +355,36 @@ def _balance(cases: Dataset) -> Iterator[Finding]:
             _("the largest class has {most} pictures, the smallest {least}").format(
                 most=most, least=least),
             _("read sensitivity class by class, not accuracy"),
+        )  # fmt: skip
+
+
+def _boxes(cases: Dataset) -> Iterator[Finding]:
+    """What is wrong with many boxes at once: the unit, and classes that are hardly there."""
+    boxes = torch.cat(list(cases.target))
+    outside = sum(skipped.code in ("outside", "no area") for skipped in cases.skipped)
+    if outside > MANY * (outside + len(boxes)):
+        yield Finding(
+            "unit of boxes", "error", (),
+            _("{count} of {all} boxes lie outside of their pictures or have no area").format(
+                count=outside, all=outside + len(boxes)),
+            _("shares of the side in YOLO's files, pixels in COCO's and VOC's"),
+        )  # fmt: skip
+    boxes = boxes[boxes[:, 0] >= 0]
+    small = int(((boxes[:, 3:] - boxes[:, 1:3]).amax(1) < SPECK * cases.side).sum())
+    if small > MANY * len(boxes):
+        yield Finding(
+            "unit of boxes", "error", (),
+            _("{count} of {all} boxes are smaller than a fiftieth of the side").format(
+                count=small, all=len(boxes)),
+            _("shares of the side in YOLO's files, pixels in COCO's and VOC's"),
+        )  # fmt: skip
+    counts = boxes[:, 0].long().bincount(minlength=len(cases.classes)).tolist()
+    few = [name for name, count in zip(cases.classes, counts, strict=True) if count < TINY]
+    if few:
+        yield Finding(
+            "tiny class", "warning", (),
+            _("fewer than {count} objects of: {labels}").format(count=TINY, labels=", ".join(few)),
+            _("more pictures, or join classes"),
         )  # fmt: skip
 
 
@@ -612,6 +659,13 @@ def manifest(found: Checkup, path: Path) -> int:
             exit=5,
         )
     cases, out = found.cases, set()
+    label = cases.labels
+    if label is None:
+        raise UserError(
+            "option",
+            _("--fix writes a table with one class for each picture, which these do not have"),
+            expected=_("a folder with a sub-folder for each class"),
+        )
     for finding in found.findings:
         for family in finding.rows:
             if finding.code == "label conflict":
@@ -622,7 +676,6 @@ def manifest(found: Checkup, path: Path) -> int:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("filename", "label", "group", "part", *cases.columns))
     kept = [row for row in range(len(cases)) if row not in out]
-    label = cases.target.tolist()
     for row in kept:
         group = cases.group[row] if cases.group else ""
         part = cases.part[row] if cases.part else ""

@@ -132,6 +132,18 @@ class Dataset:
         return isinstance(self.input, Tensor | LazyColumn) and len(self.input.shape) == 4
 
     @property
+    def labels(self) -> list[int] | None:
+        """The class of each case; None where a case has something else: boxes, masks, points."""
+        one_each = isinstance(self.target, Tensor) and self.target.ndim == 1
+        return self.target.tolist() if one_each else None
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether the target is boxes (n, 5) of each case: label, left, top, right, bottom."""
+        entries = self.target.entries if isinstance(self.target, ListColumn) else []
+        return bool(entries) and isinstance(entries[0], Tensor) and entries[0].shape[1:] == (5,)
+
+    @property
     def maps(self) -> bool:
         """Whether the target is a class for every pixel, (N, H, W)."""
         return isinstance(self.target, Tensor) and self.target.ndim == 3 and not self.has_points
@@ -195,8 +207,7 @@ class Dataset:
 
 def check_classes(data: Dataset) -> None:
     """Raises UserError where a case has something else than one class: boxes, masks, points."""
-    one_each = isinstance(data.target, Tensor) and data.target.ndim == 1
-    if data.target is not None and not one_each:
+    if data.target is not None and data.labels is None:
         raise UserError(
             "no classes",
             _("the cases of {data} do not have one class each").format(data=data.name),
