@@ -6,14 +6,16 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torchvision.ops import batched_nms
 
 from souron.data import transforms
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
+from souron.data.instances import boxes_of
 from souron.data.splits import Split
 from souron.evaluation import detection
-from souron.evaluation.detection import NOTHING, DetectionResult, DetectionSetup
+from souron.evaluation.detection import NOTHING, DetectionResult, DetectionSetup, Found
 from souron.kinds.boxes import Boxes
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
@@ -89,7 +91,7 @@ class Detector(System):
         return Explained(title, caption, found[:, 1:5], found[:, 5].clamp(0, 1))
 
     @torch.inference_mode()
-    def found(self, data: Loader, conf: float = CONF, iou: float = IOU) -> list[Tensor]:
+    def found(self, data: Loader, conf: float = CONF, iou: float = IOU) -> Sequence[Found]:
         """What ``detect`` says of each case."""
         return [one.cpu() for batch in data.once() for one in self.detect(batch.image, conf, iou)]
 
@@ -137,6 +139,11 @@ def suppressed(box: Tensor, score: Tensor, conf: float, iou: float) -> Tensor:
     """Candidates (A, 4), or (A, labels, 4) where each label has its own edges, and their scores
     (A, labels) -> (n, 6): the local maxima of each label (non-maximum suppression), at most
     ``detection.MOST``, the surest first."""
+    return chosen(box, score, conf, iou)[0]
+
+
+def chosen(box: Tensor, score: Tensor, conf: float, iou: float) -> tuple[Tensor, Tensor]:
+    """The same, and (n,): which candidate each of them was."""
     place, label = (score > conf).nonzero(as_tuple=True)
     sure = score[place, label]
     if len(sure) > MOST_CANDIDATES:
@@ -144,7 +151,8 @@ def suppressed(box: Tensor, score: Tensor, conf: float, iou: float) -> Tensor:
         place, label = place[order], label[order]
     edges = box[place] if box.ndim == 2 else box[place, label]
     kept = batched_nms(edges, sure, label, iou)[: detection.MOST]
-    return torch.cat([label[kept, None].float(), edges[kept], sure[kept, None]], 1)
+    found = torch.cat([label[kept, None].float(), edges[kept], sure[kept, None]], 1)
+    return found, place[kept]
 
 
 @dataclass(frozen=True)
@@ -215,13 +223,43 @@ class Detection(Task):
 
         def augment(rows: Rows, generator: Generator) -> Rows:
             for name in names:
-                rows = _changed(rows, name, generator)
+                rows = self.changed(rows, name, generator)
             return rows
 
         return augment
 
+    def changed(self, rows: Rows, name: str, generator: Generator) -> Rows:
+        """One change of pictures, and what it does to their objects."""
+        objects, side = list(rows.target), rows.input.shape[-1]
+        if name == "shift":
+            image, moves = transforms.shifted(rows.input, generator)
+            objects = [self.moved(*each, side) for each in zip(objects, moves, strict=True)]
+        elif name == "mirror":
+            image, turned = transforms.mirrored(rows.input, generator)
+            objects = [
+                self.mirrored(each, side) if turn else each
+                for each, turn in zip(objects, turned.tolist(), strict=True)
+            ]
+        else:
+            image = transforms.CHANGES[name](rows.input, generator)
+        return Rows(image, ListColumn(objects))
+
+    def moved(self, objects: Any, move: Tensor, side: int) -> Any:
+        """The objects of a picture moved by (2,) pixels, without those that leave it."""
+        return moved(objects, move, side)[0]
+
+    def mirrored(self, objects: Any, side: int) -> Any:
+        """The objects of a picture whose left and right are exchanged."""
+        return mirrored(objects, side)
+
     def renumbered(self, target: Any, number: Tensor) -> ListColumn:
-        return ListColumn([_renumbered(box, number) for box in target])
+        return ListColumn([renumbered(box, number) for box in target])
+
+    def judged(
+        self, found: Sequence[Found], cases: Dataset, sizes: bool = True
+    ) -> dict[str, NDArray[np.float64]]:
+        """Pseudo-values (cases,) of each metric."""
+        return detection.scores_of(found, cases, sizes)
 
     def setup(self, data: Dataset, split: Split, options: Options) -> Iterator[Step]:
         constant = detection.mean_box(data.target.index_select(0, split.train))
@@ -229,8 +267,8 @@ class Detection(Task):
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, Detector)
-        scores = detection.scores_of(system.found(data), data.cases, sizes=False)
-        wanted = ("AP", "AP50")
+        scores = self.judged(system.found(data), data.cases, sizes=False)
+        wanted = [metric.name for metric in self.metrics[:2]]
         return {name: torch.from_numpy(scores[name]) for name in wanted if name in scores}
 
     def decide(self, system: System, val: Dataset, setup: DetectionSetup) -> dict[str, float]:
@@ -248,10 +286,10 @@ class Detection(Task):
     ) -> Iterator[Step]:
         assert isinstance(system, Detector)
         shown = torch.full((len(test),), decision.get("conf", detection.SHOWN_FROM)).double()
-        found = detection.padded(self._found(system, test, setup))
-        yield Step(1.0, result={"found": found, "conf": shown})
+        found = detection.packed(self._found(system, test, setup))
+        yield Step(1.0, result={**found, "conf": shown})
 
-    def _found(self, system: Detector, cases: Dataset, setup: DetectionSetup) -> list[Tensor]:
+    def _found(self, system: Detector, cases: Dataset, setup: DetectionSetup) -> Sequence[Found]:
         conf, iou = setup.options.conf, setup.options.iou
         asked = (CONF if conf is None else conf), (IOU if iou is None else iou)
         loader = system.loader(cases)
@@ -261,7 +299,7 @@ class Detection(Task):
             return system.found(loader, *asked)
 
     def scores(self, seeds: Sequence[Answers], setup: DetectionSetup) -> Scores:
-        each = [detection.scores_of(detection.unpadded(one), setup.test) for one in seeds]
+        each = [self.judged(detection.unpacked(one, setup.test), setup.test) for one in seeds]
         return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
 
     def measures(
@@ -280,24 +318,26 @@ class Detection(Task):
             torch.manual_seed(0)
             fresh = type(system)(system.config, system.spec).to(system.device).eval()
         assert isinstance(fresh, Detector)
-        found = detection.padded(self._found(fresh, setup.test, replace(setup, fast=True)))
-        yield Step(1.0, _("the same network untrained"), {"untrained": found})
+        found = self._found(fresh, setup.test, replace(setup, fast=True))
+        answered = detection.packed(found, "untrained")
+        yield Step(1.0, _("the same network untrained"), answered)
 
     def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
         return look * len(setup.test)
 
     def result(self, trainings: Trainings, setup: DetectionSetup) -> DetectionResult:
-        return detection.result(trainings, setup)
+        return detection.result(trainings, setup, self.judged)
 
     def compared(
         self, answers: Mapping[str, Sequence[Answers]], setup: DetectionSetup
     ) -> dict[str, list[Any]]:
         """System -> what its first seed found in each test picture and shows."""
-        return {name: detection.shown(seeds[0]) for name, seeds in answers.items()}
+        return {name: detection.shown(seeds[0], setup.test) for name, seeds in answers.items()}
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "label", "left", "top", "right", "bottom", "score"
-        for file, found in zip(test.file, detection.shown(answers), strict=True):
+        shown = boxes_of(detection.shown(answers, test))
+        for file, found in zip(test.file, shown, strict=True):
             for label, *edges, score in found.tolist():
                 yield (file, test.classes[int(label)], *(round(edge, 1) for edge in edges),
                        round(score, 4))  # fmt: skip
@@ -306,34 +346,18 @@ class Detection(Task):
         return f"souron predict {run} FILE"
 
 
-def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
-    """One change of pictures, and what it does to their boxes."""
-    boxes: list[Tensor] = list(rows.target)
-    side = rows.input.shape[-1]
-    if name == "shift":
-        image, moves = transforms.shifted(rows.input, generator)
-        boxes = [_moved(box, move, side) for box, move in zip(boxes, moves, strict=True)]
-    elif name == "mirror":
-        image, turned = transforms.mirrored(rows.input, generator)
-        boxes = [
-            _mirrored(box, side) if turn else box
-            for box, turn in zip(boxes, turned.tolist(), strict=True)
-        ]
-    else:
-        image = transforms.CHANGES[name](rows.input, generator)
-    return Rows(image, ListColumn(boxes))
-
-
-def _moved(box: Tensor, move: Tensor, side: int) -> Tensor:
-    """Boxes (n, 5) moved by (2,) pixels, without what lies outside of the picture then."""
+def moved(box: Tensor, move: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Boxes (n, 5) moved by (2,) pixels, without what lies outside of the picture then, and which
+    of them are left, (n,)."""
     far = box.clone()
     far[:, 1:] += torch.cat([move, move])
     inside = far.clone()
     inside[:, 1:].clamp_(0, side)
-    return inside[_area(inside) > LEAST_LEFT * _area(far)]
+    left = _area(inside) > LEAST_LEFT * _area(far)
+    return inside[left], left
 
 
-def _mirrored(box: Tensor, side: int) -> Tensor:
+def mirrored(box: Tensor, side: int) -> Tensor:
     label, left, top, right, bottom = box.unbind(1)
     return torch.stack([label, side - right, top, side - left, bottom], 1)
 
@@ -342,7 +366,7 @@ def _area(box: Tensor) -> Tensor:
     return (box[:, 3:] - box[:, 1:3]).prod(1)
 
 
-def _renumbered(box: Tensor, number: Tensor) -> Tensor:
+def renumbered(box: Tensor, number: Tensor) -> Tensor:
     """Labels as ``number`` (labels,) has them, those of crowd regions too."""
     label = box[:, 0].long()
     there = number[torch.where(label < 0, -1 - label, label)]
@@ -358,5 +382,6 @@ __all__ = [
     "Explained",
     "Options",
     "Spec",
+    "chosen",
     "suppressed",
 ]

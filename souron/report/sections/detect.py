@@ -14,10 +14,10 @@ from PIL import Image
 from souron import registry
 from souron.data.called import called
 from souron.data.dataset import Dataset
+from souron.evaluation import detection
 from souron.evaluation.detection import DetectionResult, OfLabel
 from souron.kinds import overlay
 from souron.kinds.picture import Picture
-from souron.metrics import detection
 from souron.report import plots
 from souron.report.page import Plot, Section, plot, section
 from souron.stats.records import Measure
@@ -128,7 +128,7 @@ def _worst(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
         return None
     mistakes = []
     for row, found in enumerate(result.found):
-        table = detection.confusion([test.target[row]], [found], len(test.classes), result.conf)
+        table = detection.confusion([found], test.only([row]), result.conf)
         mistakes.append(int(table.sum() - np.trace(table)))
     order = sorted(range(len(mistakes)), key=lambda row: -mistakes[row])[:WORST]
     pictures = [_beside_truth(test, row, result) for row in order if mistakes[row]]
