@@ -23,6 +23,9 @@ BOX, LABEL, EDGE = 7.5, 0.5, 1.5  # weights of the losses
 PRIOR = 0.01  # score of every label before anything is learnt
 
 
+Said = tuple[Tensor, Tensor, list[tuple[int, int]]]  # edges, labels, the sides of the grids
+
+
 class Branch(nn.Sequential):
     """What a level says of each place: its edges, or its labels."""
 
@@ -72,7 +75,7 @@ class Network(nn.Module):
         coarse = self.up5(torch.cat([self.half4(middle), coarse], 1))
         return fine, middle, coarse
 
-    def said(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
+    def said(self, levels: Sequence[Tensor]) -> Said:
         """What ``forward`` gives, of these maps."""
         edge, label = (
             torch.cat([in_a_row(part(x)) for part, x in zip(branches, levels, strict=True)], 1)
@@ -80,7 +83,7 @@ class Network(nn.Module):
         )
         return edge, label, [(x.shape[2], x.shape[3]) for x in levels]
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
+    def forward(self, image: Tensor) -> Said:
         return self.said(self.levels(image))
 
     def boxes(self, edge: Tensor, place: Tensor, stride: Tensor) -> Tensor:
@@ -160,15 +163,9 @@ class Learnt(NamedTuple):
     owner: Tensor  # (B, A), an object's number where ``on``
 
 
-def learn(
-    network: Network,
-    edge: Tensor,
-    label: Tensor,
-    sizes: Sequence[tuple[int, int]],
-    target: Sequence[Tensor],
-) -> Learnt:
+def learn(network: Network, said: Said, target: Sequence[Tensor]) -> Learnt:
     """What the network said, beside each picture's objects (n, 5)."""
-    edge, label = edge.float(), label.float()
+    edge, label, sizes = said[0].float(), said[1].float(), said[2]
     place, stride = places(sizes, edge.device)
     box = network.boxes(edge, place, stride)
     wanted, weight = torch.zeros_like(label), torch.zeros(0)

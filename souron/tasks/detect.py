@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from souron.data.splits import Split
 from souron.evaluation import detection
 from souron.evaluation.detection import NOTHING, DetectionResult, DetectionSetup, Found
 from souron.kinds.boxes import Boxes
+from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
 from souron.metrics.metric import Metric
@@ -59,12 +60,11 @@ class Explained:
     score: Tensor  # (n,) in 0..1: how strongly each is drawn
 
 
-class Detector(System):
+class Finder(System):
     """``forward`` maps pictures (B, C, H, W) to candidates: boxes (B, A, 4), left, top, right and
     bottom in pixels, and scores (B, A, labels) in 0..1. Of candidates for one object the surest
     stays. A system that finds boxes in another way overrides ``detect``."""
 
-    task = "detect"
     spec: Spec
 
     def detect(self, image: Tensor, conf: float = CONF, iou: float = IOU) -> list[Tensor]:
@@ -95,6 +95,25 @@ class Detector(System):
         """What ``detect`` says of each case."""
         return [one.cpu() for batch in data.once() for one in self.detect(batch.image, conf, iou)]
 
+    def numbers_of(self, classes: str) -> list[int]:
+        """The numbers of the labels in a text with commas. Raises UserError."""
+        names = [name.strip() for name in classes.split(",") if name.strip()]
+        for name in names:
+            if name not in self.spec.labels:
+                raise UserError(
+                    "option",
+                    _("{name} is none of its labels").format(name=name),
+                    expected=", ".join(self.spec.labels[:20]),
+                    fix=f"classes={self.spec.labels[0]}",
+                )
+        return [self.spec.labels.index(name) for name in names]
+
+
+class Detector(Finder):
+    """Who answers with boxes."""
+
+    task = "detect"
+
     @torch.inference_mode()
     def predict(
         self,
@@ -120,19 +139,6 @@ class Detector(System):
         names = [self.spec.labels[int(label)] for label in found[:, 0].tolist()]
         scores = found[:, 5].clamp(0, 1).tolist()
         return Boxes(picture, box, names, scores, self.spec.labels)
-
-    def numbers_of(self, classes: str) -> list[int]:
-        """The numbers of the labels in a text with commas. Raises UserError."""
-        names = [name.strip() for name in classes.split(",") if name.strip()]
-        for name in names:
-            if name not in self.spec.labels:
-                raise UserError(
-                    "option",
-                    _("{name} is none of its labels").format(name=name),
-                    expected=", ".join(self.spec.labels[:20]),
-                    fix=f"classes={self.spec.labels[0]}",
-                )
-        return [self.spec.labels.index(name) for name in names]
 
 
 def suppressed(box: Tensor, score: Tensor, conf: float, iou: float) -> Tensor:
@@ -172,8 +178,8 @@ class Detection(Task):
 
     title = N_("object detection")
     takes = Picture
-    gives = Boxes
-    metrics = (
+    gives: ClassVar[type[Kind]] = Boxes
+    metrics: ClassVar[tuple[Metric, ...]] = (
         Metric(N_("AP"), unit="share", headline=True),
         Metric(N_("AP50"), unit="share", headline=True),
         Metric(N_("AP75"), unit="share"),
@@ -184,7 +190,7 @@ class Detection(Task):
     watches = "AP"
     default_data = "scenes"
     target = "boxes"
-    formats = ("yolo_boxes", "coco", "voc")
+    formats: ClassVar[tuple[str, ...]] = ("yolo_boxes", "coco", "voc")
     augments = True
 
     def check(self, data: Dataset, options: Options) -> None:
@@ -266,14 +272,14 @@ class Detection(Task):
         yield Step(1.0, result=DetectionSetup(options, data.only(split.test), constant=constant))
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
-        assert isinstance(system, Detector)
+        assert isinstance(system, Finder)
         scores = self.judged(system.found(data), data.cases, sizes=False)
         wanted = [metric.name for metric in self.metrics[:2]]
         return {name: torch.from_numpy(scores[name]) for name in wanted if name in scores}
 
     def decide(self, system: System, val: Dataset, setup: DetectionSetup) -> dict[str, float]:
         """The score from which boxes are shown: where F1 is largest on validation cases."""
-        assert isinstance(system, Detector)
+        assert isinstance(system, Finder)
         return {"conf": detection.threshold(self._found(system, val, setup), val)}
 
     def answer(
@@ -284,12 +290,12 @@ class Detection(Task):
         setup: DetectionSetup,
         seed: int = 0,
     ) -> Iterator[Step]:
-        assert isinstance(system, Detector)
+        assert isinstance(system, Finder)
         shown = torch.full((len(test),), decision.get("conf", detection.SHOWN_FROM)).double()
         found = detection.packed(self._found(system, test, setup))
         yield Step(1.0, result={**found, "conf": shown})
 
-    def _found(self, system: Detector, cases: Dataset, setup: DetectionSetup) -> Sequence[Found]:
+    def _found(self, system: Finder, cases: Dataset, setup: DetectionSetup) -> Sequence[Found]:
         conf, iou = setup.options.conf, setup.options.iou
         asked = (CONF if conf is None else conf), (IOU if iou is None else iou)
         loader = system.loader(cases)
@@ -317,7 +323,7 @@ class Detection(Task):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             fresh = type(system)(system.config, system.spec).to(system.device).eval()
-        assert isinstance(fresh, Detector)
+        assert isinstance(fresh, Finder)
         found = self._found(fresh, setup.test, replace(setup, fast=True))
         answered = detection.packed(found, "untrained")
         yield Step(1.0, _("the same network untrained"), answered)
@@ -380,6 +386,7 @@ __all__ = [
     "Detection",
     "Detector",
     "Explained",
+    "Finder",
     "Options",
     "Spec",
     "chosen",

@@ -20,7 +20,7 @@ from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
 from souron.metrics.metric import Metric
 from souron.task import Answers, Step, Task
-from souron.tasks.detect import CONF, IOU, Detection, Detector, Spec, mirrored, moved, renumbered
+from souron.tasks.detect import CONF, IOU, Detection, Finder, Spec, mirrored, moved, renumbered
 from souron.utils.messages import N_, UserError, _
 
 MOST_PIXELS = 1_000_000_000  # of the masks of one picture
@@ -32,7 +32,7 @@ class Batch(NamedTuple):
     mask: list[Tensor]  # of each picture (n, H, W) bool
 
 
-class InstanceSegmenter(Detector):
+class InstanceSegmenter(Finder):
     """``segment`` finds boxes, and the pixels of what is in them."""
 
     task = "segment_instances"

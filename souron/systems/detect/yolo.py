@@ -73,7 +73,7 @@ class YOLO(Detector):
         return box, label.float().sigmoid()  # (B, A, 4), (B, A, labels)
 
     def loss(self, batch: Batch) -> Tensor:
-        return learn(self.network, *self.network(batch.image), batch.target).loss
+        return learn(self.network, self.network(batch.image), batch.target).loss
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """A batch in parts, which makes more steps; after each of them the average follows."""

@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 from souron.blocks.averaging import follower
 from souron.blocks.csp import Convolution
-from souron.blocks.yolo import BOX, Branch, Network, in_a_row, lead, learn, places
+from souron.blocks.yolo import BOX, Branch, Network, Said, in_a_row, lead, learn, places
 from souron.hub.backbones import Backbone
 from souron.tasks.detect import chosen
 from souron.tasks.segment_instances import Batch, InstanceSegmenter, Spec
@@ -73,7 +73,7 @@ class Segmenting(Network):
         maps = max(self.maps[0] // 4, PROTOTYPES)
         self.coefficients = nn.ModuleList(Branch(c, maps, PROTOTYPES, 0.0) for c in self.maps)
 
-    def mixed(self, image: Tensor) -> tuple[tuple, Tensor, Tensor]:
+    def mixed(self, image: Tensor) -> tuple[Said, Tensor, Tensor]:
         """What ``forward`` gives, the coefficients and the prototypes."""
         levels = self.levels(image)
         parts = zip(self.coefficients, levels, strict=True)
@@ -117,7 +117,7 @@ class YOLOSeg(InstanceSegmenter):
 
     def loss(self, batch: Batch) -> Tensor:
         said, coefficient, prototype = self.network.mixed(batch.image)
-        learnt = learn(self.network, *said, batch.target)
+        learnt = learn(self.network, said, batch.target)
         loss = learnt.loss
         if learnt.on.any():
             loss = loss + BOX * mask_loss(coefficient, prototype, learnt.on, learnt.owner, batch)
@@ -127,7 +127,7 @@ class YOLOSeg(InstanceSegmenter):
         """A batch in parts, which makes more steps; after each of them the average follows."""
         for start in range(0, len(batch.image), AT_ONCE):
             part = slice(start, start + AT_ONCE)
-            yield "model", self.loss(Batch(*(column[part] for column in batch)))
+            yield "model", self.loss(Batch(batch.image[part], batch.target[part], batch.mask[part]))
             lead(self.average, self.network, self.config.average, step)
 
     def example(self) -> None:
