@@ -69,7 +69,8 @@ def of_boxes(box: Array, true: Array) -> Measured:
 
 def of_masks(said: Bits, there: Bits, crowd: NDArray[np.bool_]) -> Measured:
     """Of masks (D, height, bytes), (G, height, bytes), of which ``crowd`` (G,) are regions."""
-    said, there = (np.asarray(bits).reshape(len(bits), -1) for bits in (said, there))
+    size = said.shape[1] * said.shape[2]
+    said, there = said.reshape(-1, size), there.reshape(-1, size)
     own, other = (ONES[bits].sum(1, dtype=np.float64) for bits in (said, there))
     shared = np.zeros((len(said), len(there)))
     for column, bits in enumerate(there):
@@ -368,6 +369,7 @@ def written(given: dict[str, Any], told: Sequence[dict[str, Any]], masks: Masks)
         entry |= {"segmentation": runs.encode(np.asfortranarray(pixels)), "area": int(pixels.sum())}
     nothing = np.zeros((masks.side, masks.side), dtype=np.uint8)
     for entry, pixels in zip(told, said or [nothing], strict=True):
+        del entry["bbox"]  # or the evaluator takes the box's area
         entry["segmentation"] = runs.encode(np.asfortranarray(pixels))
     for picture in given["images"]:
         picture |= {"width": masks.side, "height": masks.side}

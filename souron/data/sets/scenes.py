@@ -68,7 +68,7 @@ def _classes_of_pixels(made: many.Made) -> Tensor:
 
 
 def _instances(made: many.Made) -> ListColumn:
-    """What is seen of each thing, and its box, which also holds what others hide of it."""
+    """What is seen of each thing, and its box."""
     return ListColumn(list(map(numbered, made.things, made.ids)))
 
 

@@ -159,7 +159,7 @@ def mask_loss(
 
 def enlarged(maps: Tensor, height: int, width: int) -> Tensor:
     """(n, H, W) -> (n, height, width), linearly between."""
-    return F.interpolate(maps[None], (height, width), mode="bilinear", align_corners=False)[0]
+    return F.interpolate(maps[:, None], (height, width), mode="bilinear")[:, 0]
 
 
 def inside(box: Tensor, height: int, width: int) -> Tensor:
