@@ -8,18 +8,24 @@ import torch
 from PIL import Image, ImageDraw
 
 from souron.data.dataset import Dataset, ListColumn
+from souron.data.instances import numbered
 
 LABELS = ("square", "disc", "wedge")
 
 
 def shapes(count=200, side=64, most=3, seed=0, channels=3) -> Dataset:
     """One to ``most`` shapes a picture, a quarter to a half of the side each; blocks of five."""
+    found = instanced(count, side, most, seed, channels)
+    return replace(found, target=ListColumn(found.boxes))
+
+
+def instanced(count=200, side=64, most=3, seed=0, channels=3) -> Dataset:
+    """The same with the pixels of each shape; a later one lies above the others."""
     random = np.random.default_rng(seed)
-    pictures, boxes = [], []
+    pictures, objects = [], []
     for _case in range(count):
         noise = random.integers(0, 90, (side, side, 3), dtype=np.uint8)
-        picture = Image.fromarray(noise)
-        draw = ImageDraw.Draw(picture)
+        picture, ids = Image.fromarray(noise), Image.new("L", (side, side))
         rows = []
         for _shape in range(random.integers(1, most + 1)):
             label, size = random.integers(0, 3), random.integers(side // 4, side // 2)
@@ -29,22 +35,25 @@ def shapes(count=200, side=64, most=3, seed=0, channels=3) -> Dataset:
                 continue
             edges = (left, top, left + size - 1, top + size - 1)
             colour = tuple(random.integers(150, 256, 3).tolist())
-            if label == 0:
-                draw.rectangle(edges, fill=colour)
-            elif label == 1:
-                draw.ellipse(edges, fill=colour)
-            else:
-                corners = [(left, edges[3]), (edges[2], edges[3]), (left + size // 2, top)]
-                draw.polygon(corners, fill=colour)
+            for canvas, fill in ((picture, colour), (ids, len(rows) + 1)):
+                draw = ImageDraw.Draw(canvas)
+                if label == 0:
+                    draw.rectangle(edges, fill=fill)
+                elif label == 1:
+                    draw.ellipse(edges, fill=fill)
+                else:
+                    corners = [(left, edges[3]), (edges[2], edges[3]), (left + size // 2, top)]
+                    draw.polygon(corners, fill=fill)
             rows.append([label, *box])
         pictures.append(np.asarray(picture).transpose(2, 0, 1))
-        boxes.append(torch.tensor(rows, dtype=torch.float32).reshape(-1, 5))
+        boxes = torch.tensor(rows, dtype=torch.float32).reshape(-1, 5)
+        objects.append(numbered(boxes, torch.from_numpy(np.array(ids))))
     image = torch.from_numpy(np.stack(pictures))
     if channels == 1:
         image = image.float().mean(1, keepdim=True).byte()
     files = [f"{case}.png" for case in range(count)]
     group = [f"block {case // 5}" for case in range(count)]
-    return Dataset("shapes", image, ListColumn(boxes), LABELS, files, group, licence="CC0")
+    return Dataset("shapes", image, ListColumn(objects), LABELS, files, group, licence="CC0")
 
 
 def masked(count=200, side=64, most=3, seed=0, channels=3) -> Dataset:
@@ -101,6 +110,8 @@ def cases_for(task, digits, count):
         return masked(count, 32)
     if task == "keypoints":
         return marks(count, 32)
+    if task == "segment_instances":
+        return instanced(count, 32)
     return shapes(count, 32) if task == "detect" else digits.only(range(count))
 
 

@@ -8,9 +8,9 @@ from shapes import shapes
 from torchvision.ops import complete_box_iou_loss
 
 from souron import registry
+from souron.blocks import yolo
 from souron.data.dataset import Rows
 from souron.evaluation import summary
-from souron.systems.detect import yolo
 from souron.systems.detect.yolo import YOLO
 from souron.tasks.detect import Spec, suppressed
 from souron.training.budget import Budget

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 from torchvision.ops import roi_align
 
 from souron import registry
-from souron.blocks import boxes, selective_search
+from souron.blocks import boxes, rcnn, selective_search
 from souron.blocks.boxes import NOTHING, overlaps
 from souron.data.dataset import ListColumn, Rows
 from souron.kinds.picture import Picture
 from souron.runs import fit
-from souron.systems.detect import fast_rcnn, faster_rcnn
+from souron.systems.detect import fast_rcnn
 from souron.systems.detect.fast_rcnn import FastRCNN
 from souron.systems.detect.faster_rcnn import FasterRCNN
 from souron.tasks.detect import Batch, Spec, suppressed
@@ -42,18 +42,18 @@ def test_an_anchor_learns_what_it_overlaps_by_0_7_and_each_object_has_one():
         [0.0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 5], [0, 0, 10, 2], [40, 40, 60, 60],
     ])  # fmt: skip
     true = torch.tensor([[0.0, 0, 10, 10], [42, 42, 46, 46]])
-    found = faster_rcnn.match_anchors(anchor, true)
-    assert found.tolist() == [0, 0, faster_rcnn.BETWEEN, NOTHING, 1]
-    assert faster_rcnn.match_anchors(anchor, true[:0]).tolist() == [NOTHING] * 5
+    found = rcnn.match_anchors(anchor, true)
+    assert found.tolist() == [0, 0, rcnn.BETWEEN, NOTHING, 1]
+    assert rcnn.match_anchors(anchor, true[:0]).tolist() == [NOTHING] * 5
     far = torch.tensor([[90.0, 90, 95, 95]])  # an object that no anchor touches claims none
-    assert faster_rcnn.match_anchors(anchor, far).tolist() == [NOTHING] * 5
+    assert rcnn.match_anchors(anchor, far).tolist() == [NOTHING] * 5
 
 
 def test_a_region_is_an_object_from_an_overlap_of_half_on():
     region = torch.tensor([[0.0, 0, 10, 5], [0, 0, 10, 4.9], [0, 0, 10, 0.9], [50, 50, 60, 60]])
     true = torch.tensor([[0.0, 0, 10, 10]])
-    high, low = faster_rcnn.HALF, faster_rcnn.HALF
-    assert faster_rcnn.match(region, true, high, low).tolist() == [0, NOTHING, NOTHING, NOTHING]
+    high, low = rcnn.HALF, rcnn.HALF
+    assert rcnn.match(region, true, high, low).tolist() == [0, NOTHING, NOTHING, NOTHING]
     far = fast_rcnn.FAR  # background that is nowhere near an object does not learn
     assert fast_rcnn.match(region, true).tolist() == [0, NOTHING, far, far]
     assert fast_rcnn.match(region, true[:0]).tolist() == [NOTHING] * 4
@@ -89,7 +89,7 @@ def test_a_large_region_is_taken_from_a_coarse_map_in_the_order_of_the_regions()
     levels = [x + torch.tensor([0.0, 10.0])[:, None, None, None] for x in levels]
     sides = torch.tensor([448.0, 100, 224, 112])
     box = torch.stack([torch.zeros(4), torch.zeros(4), sides, sides], 1)
-    found = faster_rcnn.pooled(levels, [box, box[:2]])
+    found = rcnn.pooled(levels, [box, box[:2]])
     assert found.shape == (6, 1, 7, 7)
     assert found[:, 0, 3, 3].tolist() == [2, 0, 1, 0, 12, 10]
 
@@ -144,9 +144,9 @@ def test_the_judge_learns_each_label_with_its_own_offsets_and_from_true_boxes(mo
     offset = torch.zeros(3, 3, 4)
     offset[:, [0, 2]] = 100.0  # of the other labels: not asked
     seen = []
-    monkeypatch.setattr(faster_rcnn, "pooled", lambda levels, chosen: seen.extend(chosen) or chosen)
+    monkeypatch.setattr(rcnn, "pooled", lambda levels, chosen: seen.extend(chosen) or chosen)
     monkeypatch.setattr(model.judge, "forward", lambda part: (logit, offset))
-    loss = model.judging([], [region], [truth])
+    loss = model.judging([], *model.learning([region], [truth]), [truth])
     [box] = seen
     assert set(map(tuple, box.tolist())) == {(4, 4, 20, 16), (0, 20, 10, 30), (4, 4, 20, 20)}
     on = overlaps(truth[:, 1:], box)[0] >= 0.5
@@ -349,4 +349,5 @@ def test_a_published_classifier_stands_in_place_of_the_backbone(kind):
     loss = model.loss(batch_of(model, cases))
     loss.backward()
     assert loss.isfinite()
-    assert all(weight.grad is not None for weight in model.backbone.stages[-1].parameters())
+    learning = [w for w in model.backbone.stages[-1].parameters() if w.requires_grad]
+    assert learning and all(weight.grad is not None for weight in learning)

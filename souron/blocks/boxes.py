@@ -59,19 +59,44 @@ def roi_align(x: Tensor, box: Tensor, places: int) -> Tensor:
 
     He, Gkioxari, Dollár, Girshick: Mask R-CNN (2017). https://arxiv.org/abs/1703.06870
     """
-    part = (torch.arange(2 * places, device=box.device) + 0.5) / (2 * places)
-    point = box[:, None, :2] + part[:, None] * (box[:, None, 2:] - box[:, None, :2]) - 0.5
-    weights = []
-    for axis, count in ((0, x.shape[2]), (1, x.shape[1])):
-        far = point[..., axis, None].clamp(0, count - 1) - torch.arange(count, device=box.device)
-        weights.append((1 - far.abs()).clamp(min=0).unflatten(1, (places, 2)).mean(2))
-    across, down = weights  # (n, places, W), (n, places, H)
+    across, down = _weights(box, x.shape[1], x.shape[2], places)
     rows = down.flatten(0, 1) @ x.permute(1, 2, 0).flatten(1)  # (n * places, W * maps)
     rows = rows.view(len(box), places, x.shape[2], x.shape[0])
     return (across[:, None].to(rows.dtype) @ rows).permute(0, 3, 1, 2)
 
 
+def _weights(box: Tensor, height: int, width: int, places: int) -> list[Tensor]:
+    """How much each of a map's places is in each of a box's: (n, places, W), (n, places, H)."""
+    part = (torch.arange(2 * places, device=box.device) + 0.5) / (2 * places)
+    point = box[:, None, :2] + part[:, None] * (box[:, None, 2:] - box[:, None, :2]) - 0.5
+    weights = []
+    for axis, count in ((0, width), (1, height)):
+        far = point[..., axis, None].clamp(0, count - 1) - torch.arange(count, device=box.device)
+        weights.append((1 - far.abs()).clamp(min=0).unflatten(1, (places, 2)).mean(2))
+    return weights
+
+
+def cropped(mask: Tensor, box: Tensor, places: int) -> Tensor:
+    """Of masks (n, H, W) what lies in a box of each, (n, 4) -> (n, places, places) in 0..1."""
+    across, down = _weights(box, mask.shape[1], mask.shape[2], places)
+    return down @ mask.to(down.dtype) @ across.transpose(1, 2)
+
+
+def pasted(mask: Tensor, box: Tensor, height: int, width: int) -> Tensor:
+    """The way back: masks (n, places, places) laid into boxes (n, 4) of a picture of so many
+    pixels, (n, height, width), linearly between their places; 0 outside of the boxes."""
+    weights, places = [], mask.shape[1]
+    for axis, count in ((0, width), (1, height)):
+        low, high = box[:, axis, None], box[:, axis + 2, None]
+        share = (torch.arange(count, device=box.device) + 0.5 - low) / (high - low).clamp(min=1e-6)
+        at = (share * places - 0.5).clamp(0, places - 1)[..., None]
+        near = (1 - (at - torch.arange(places, device=box.device)).abs()).clamp(min=0)
+        weights.append(near * ((share >= 0) & (share < 1))[..., None])
+    across, down = weights  # (n, W, places), (n, H, places)
+    return down @ mask.to(down.dtype) @ across.transpose(1, 2)
+
+
 __all__ = [
-    "NOTHING", "around", "decode", "drawn", "encode", "local_maxima", "overlaps", "roi_align",
-    "roi_pool",
+    "NOTHING", "around", "cropped", "decode", "drawn", "encode", "local_maxima", "overlaps",
+    "pasted", "roi_align", "roi_pool",
 ]  # fmt: skip

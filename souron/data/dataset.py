@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from souron.data.column import LazyColumn
+from souron.data.instances import boxes_of
 from souron.utils.messages import UserError, _
 
 MOST_VALUES = 2_500_000  # of pictures that a network sees at once: 16 of 224 x 224 in colour
@@ -32,8 +33,8 @@ class Rows(NamedTuple):
 
 
 class ListColumn:
-    """A column whose entries differ in shape: tensors, texts, whatever the task reads. It has what
-    is asked of a tensor along its first axis."""
+    """A column whose entries differ in shape: tensors, named tuples of them, texts, whatever the
+    task reads. It has what is asked of a tensor along its first axis."""
 
     def __init__(self, entries: Sequence[Any]) -> None:
         self.entries = list(entries)
@@ -59,8 +60,14 @@ class ListColumn:
         return [self[start : start + size] for start in range(0, len(self), size)]
 
     def to(self, device: torch.device) -> "ListColumn":
-        moved = [entry.to(device) if isinstance(entry, Tensor) else entry for entry in self.entries]
-        return ListColumn(moved)
+        return ListColumn([_moved(entry, device) for entry in self.entries])
+
+
+def _moved(entry: Any, device: torch.device) -> Any:
+    if isinstance(entry, tuple):
+        parts = [_moved(part, device) for part in entry]
+        return type(entry)(*parts) if hasattr(entry, "_fields") else tuple(parts)
+    return entry.to(device) if isinstance(entry, Tensor) else entry
 
 
 Column = Tensor | ListColumn | LazyColumn
@@ -95,6 +102,10 @@ def _digest_entry(entry: Any, hasher: Any) -> None:
     if isinstance(entry, Tensor):
         hasher.update(repr(tuple(entry.shape)).encode())
         hasher.update(entry.contiguous().numpy().data)
+    elif isinstance(entry, tuple):
+        hasher.update(repr(len(entry)).encode())
+        for part in entry:
+            _digest_entry(part, hasher)
     else:
         hasher.update(repr(entry).encode())
 
@@ -154,6 +165,11 @@ class Dataset:
         number where a landmark is not marked."""
         points = self.target
         return isinstance(points, Tensor) and points.ndim == 3 and points.is_floating_point()
+
+    @property
+    def boxes(self) -> list[Tensor]:
+        """Of each case (n, 5), where the target is boxes, or objects with masks."""
+        return boxes_of(self.target)
 
     @property
     def channels(self) -> int:

@@ -1,6 +1,11 @@
-"""What detectors found in test pictures: threshold, figures by label, and baselines beside."""
+"""What detectors found in test pictures: threshold, figures by label, and baselines beside.
 
-from collections.abc import Sequence
+What was found in a picture is boxes (n, 6), or ``Instances`` with a mask each: then overlaps are
+those of the masks.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from souron.data.dataset import Dataset
-from souron.evaluation.answers import Answers, Setup, Trainings, dense
+from souron.data.instances import Instances, boxes_of
+from souron.evaluation.answers import Answers, Setup, Sparse, Trainings, dense
 from souron.metrics import detection
 from souron.stats import intervals
 from souron.stats.records import Measure
@@ -18,15 +24,18 @@ from souron.stats.records import Measure
 MOST = detection.MOST  # boxes of a picture that are kept
 SHOWN_FROM = 0.25  # score, where none was chosen on validation cases
 NOTHING = torch.zeros(0, 6)
+PIECE = 64  # bytes of a row of packed masks
 
 Array = NDArray[Any]
+Found = Tensor | Instances  # of a picture, the surest first
+Judge = Callable[[Sequence[Found], Dataset], dict[str, NDArray[np.float64]]]  # see ``scores_of``
 
 
 @dataclass
 class DetectionSetup(Setup):
     """With the answer that looks at no picture: see ``mean_box``."""
 
-    constant: Tensor = field(default_factory=lambda: NOTHING)  # (1, 6)
+    constant: Found = field(default_factory=lambda: NOTHING)  # one
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ class DetectionResult:
     coco: dict[str, float]  # the twelve figures of COCO's evaluator
     confusion: Array  # (labels + 1, labels + 1), see ``detection.confusion``
     baselines: dict[str, dict[str, Measure]]  # "constant", "untrained" -> its measures
-    found: list[Array]  # of each test picture (n, 6), what is shown
+    found: list[Found]  # of each test picture, what is shown
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -65,25 +74,65 @@ class DetectionResult:
         }
 
 
-def result(trainings: Trainings, setup: DetectionSetup) -> DetectionResult:
+def result(trainings: Trainings, setup: DetectionSetup, judge: Judge) -> DetectionResult:
+    """``judge`` gives the scores of baselines."""
     [answers] = trainings.answers
     test, units = setup.test, setup.test.units
-    found, truth, count = unpadded(answers), list(test.target), len(test.classes)
+    found, count = unpacked(answers, test), len(test.classes)
     conf = float(dense(answers, "conf")[0])
-    matches = detection.match(truth, found, count)
+    matches = matched(found, test)
     ap50, ap = (detection.by_label(matches, units, overlap) for overlap in ("AP50", "AP"))
-    baselines = {"constant": [setup.constant] * len(test)}
+    baselines: dict[str, Sequence[Found]] = {"constant": [setup.constant] * len(test)}
     if "untrained" in answers:
-        baselines["untrained"] = unpadded(answers, "untrained")
+        baselines["untrained"] = unpacked(answers, test, "untrained")
     return DetectionResult(
         conf,
         tuple(_of_label(matches, label, name, ap50[label], ap[label], units, conf)
               for label, name in enumerate(test.classes)),
-        detection.coco(truth, found, count),
-        detection.confusion(truth, found, count, conf),
-        {name: _measures(said, test) for name, said in baselines.items()},
-        shown(answers),
+        detection.coco(test.boxes, boxes_of(found), count, masks=_masks(found, test)),
+        confusion(found, test, conf),
+        {
+            name: {
+                metric: intervals.share_interval(scores, units)
+                for metric, scores in judge(said, test).items()
+            }
+            for name, said in baselines.items()
+        },
+        shown(answers, test),
     )  # fmt: skip
+
+
+def matched(found: Sequence[Found], cases: Dataset, sizes: bool = True) -> detection.Matches:
+    """What was found beside the objects of each case."""
+    return detection.match(
+        cases.boxes, boxes_of(found), len(cases.classes), sizes=sizes,
+        measured=_measured(found, cases),
+    )  # fmt: skip
+
+
+def confusion(found: Sequence[Found], cases: Dataset, conf: float) -> Array:
+    """See ``metrics.detection.confusion``."""
+    return detection.confusion(
+        cases.boxes, boxes_of(found), len(cases.classes), conf, measured=_measured(found, cases)
+    )
+
+
+def _measured(found: Sequence[Found], cases: Dataset) -> list[detection.Measured] | None:
+    """None where there are boxes alone."""
+    if not all(isinstance(each, Instances) for each in (*found, *cases.target)):
+        return None
+    return [
+        detection.of_masks(said.bits.numpy(), there.bits.numpy(), (there.box[:, 0] < 0).numpy())
+        for said, there in zip(found, cases.target, strict=True)
+        if isinstance(said, Instances)
+    ]
+
+
+def _masks(found: Sequence[Found], cases: Dataset) -> detection.Masks | None:
+    said = [each.bits.numpy() for each in found if isinstance(each, Instances)]
+    if len(said) < len(cases):
+        return None
+    return detection.Masks([each.bits.numpy() for each in cases.target], said, cases.side)
 
 
 def mean_box(boxes: Sequence[Tensor]) -> Tensor:
@@ -98,17 +147,53 @@ def mean_box(boxes: Sequence[Tensor]) -> Tensor:
     return torch.cat([mean, torch.ones(1)])[None]
 
 
-def threshold(found: Sequence[Tensor], cases: Dataset) -> float:
-    matches = detection.match(list(cases.target), found, len(cases.classes), sizes=False)
-    return detection.best_threshold(matches)
+def threshold(found: Sequence[Found], cases: Dataset) -> float:
+    return detection.best_threshold(matched(found, cases, sizes=False))
 
 
 def scores_of(
-    found: Sequence[Any], cases: Dataset, sizes: bool = True
+    found: Sequence[Found], cases: Dataset, sizes: bool = True
 ) -> dict[str, NDArray[np.float64]]:
     """Pseudo-values (cases,) of each metric, see ``metrics.detection.scores``."""
-    matches = detection.match(list(cases.target), found, len(cases.classes), sizes=sizes)
-    return detection.scores(matches, cases.units)
+    return detection.scores(matched(found, cases, sizes), cases.units)
+
+
+def packed(found: Sequence[Found], name: str = "found") -> Answers:
+    """As answers: a table of boxes, and where they are the masks, compressed, by picture."""
+    answers: Answers = {name: padded(boxes_of(found))}
+    if any(isinstance(each, Instances) for each in found):
+        rows, pieces = [], []
+        for row, each in enumerate(found):
+            assert isinstance(each, Instances)
+            small = zlib.compress(each.bits[:MOST].numpy().tobytes(), 1)
+            small += bytes(-len(small) % PIECE)
+            pieces.append(torch.frombuffer(bytearray(small), dtype=torch.uint8).view(-1, PIECE))
+            rows.append(torch.full((len(pieces[-1]),), row))
+        answers[f"{name} masks"] = Sparse(torch.cat(rows), torch.cat(pieces))
+    return answers
+
+
+def unpacked(answers: Answers, cases: Dataset, name: str = "found") -> list[Found]:
+    """What ``packed`` was given. Raises ValueError where masks are none."""
+    boxes = unpadded(answers, name)
+    masks = answers.get(f"{name} masks")
+    if not isinstance(masks, Sparse):
+        return list(boxes)
+    order = masks.rows.argsort(stable=True)
+    counts = masks.rows.bincount(minlength=len(boxes)).tolist()
+    found: list[Found] = []
+    for box, pieces in zip(boxes, masks.values[order].split(counts), strict=True):
+        shape = len(box), cases.side, (cases.side + 7) // 8
+        length = shape[0] * shape[1] * shape[2]
+        try:
+            large = zlib.decompressobj().decompress(pieces.numpy().tobytes(), length + 1)
+        except zlib.error as error:
+            raise ValueError("no masks") from error
+        if len(large) != length:
+            raise ValueError("masks of another size")
+        bits = torch.from_numpy(np.frombuffer(bytearray(large), dtype=np.uint8).reshape(shape))
+        found.append(Instances(box, bits))
+    return found
 
 
 def padded(found: Sequence[Tensor]) -> Tensor:
@@ -123,20 +208,17 @@ def unpadded(answers: Answers, name: str = "found") -> list[Tensor]:
     return [boxes[boxes[:, 0].isfinite()] for boxes in dense(answers, name)]
 
 
-def shown(answers: Answers) -> list[Array]:
-    """Of each picture the boxes (n, 6) whose score reaches the threshold."""
+def shown(answers: Answers, cases: Dataset) -> list[Found]:
+    """Of each picture what has a score that reaches the threshold."""
     least = dense(answers, "conf")
-    return [
-        boxes[boxes[:, 5] >= conf].numpy()
-        for boxes, conf in zip(unpadded(answers), least, strict=True)
-    ]
+    return [sure(one, conf) for one, conf in zip(unpacked(answers, cases), least, strict=True)]
 
 
-def _measures(found: Sequence[Any], test: Dataset) -> dict[str, Measure]:
-    return {
-        name: intervals.share_interval(scores, test.units)
-        for name, scores in scores_of(found, test).items()
-    }
+def sure(found: Found, conf: Tensor | float) -> Found:
+    """Only what has that score or a better one."""
+    if isinstance(found, Instances):
+        return found.of(found.box[:, 5] >= conf)
+    return found[found[:, 5] >= conf]
 
 
 def _of_label(

@@ -1,4 +1,4 @@
-"""How well boxes were found: COCO's average precision, by case, with what is needed for intervals.
+"""How well objects were found: COCO's average precision, by case, with what intervals need.
 
 Lin, Maire, Belongie, Hays, Perona, Ramanan, Dollár, Zitnick: Microsoft COCO: Common Objects in
 Context (2014). https://arxiv.org/abs/1405.0312, https://cocodataset.org/#detection-eval
@@ -14,19 +14,21 @@ tests/test_detecting.py.
 
 Truth is (n, 5) a picture: label, left, top, right, bottom in pixels; a label below 0, -1 - label,
 is a crowd region: finding it counts neither for nor against. What was found is (n, 6): the same and
-a score.
+a score. Overlaps and areas are those of the boxes, unless they are given as ``Measured``: those of
+masks, from ``of_masks``.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
+Bits = NDArray[np.uint8]  # (n, height, bytes): masks, eight pixels a byte
 
 OVERLAPS = np.linspace(0.5, 0.95, 10)  # intersection over union
 RECALLS = np.linspace(0, 1, 101)
@@ -36,6 +38,47 @@ AREAS = {  # square pixels
 MOST = 100  # detections of a label in a picture that count, the surest
 TINY = np.spacing(1)
 AT_ONCE = 2_000_000  # values of a table
+ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1)  # of a byte
+
+
+class Measured(NamedTuple):
+    """What was found in a picture beside its objects."""
+
+    overlap: Array  # (D, G), see ``overlaps``
+    own: Array  # (D,) square pixels
+    true: Array  # (G,)
+
+    def of(self, rows: Any) -> "Measured":
+        """Only these rows of what was found."""
+        return Measured(self.overlap[rows], self.own[rows], self.true)
+
+
+class Masks(NamedTuple):
+    """Of each picture, of so many pixels a side, the masks of objects and of what was found."""
+
+    true: Sequence[Bits]
+    found: Sequence[Bits]
+    side: int
+
+
+def of_boxes(box: Array, true: Array) -> Measured:
+    """Of boxes (D, 6), (G, 5)."""
+    own, other = ((edges[:, 3:5] - edges[:, 1:3]).prod(1) for edges in (box, true))
+    return Measured(overlaps(box[:, 1:5], true[:, 1:], true[:, 0] < 0), own, other)
+
+
+def of_masks(said: Bits, there: Bits, crowd: NDArray[np.bool_]) -> Measured:
+    """Of masks (D, height, bytes), (G, height, bytes), of which ``crowd`` (G,) are regions."""
+    size = said.shape[1] * said.shape[2]
+    said, there = said.reshape(-1, size), there.reshape(-1, size)
+    own, other = (ONES[bits].sum(1, dtype=np.float64) for bits in (said, there))
+    shared = np.zeros((len(said), len(there)))
+    for column, bits in enumerate(there):
+        used = bits.nonzero()[0]  # bytes where the object is at all
+        shared[:, column] = ONES[said[:, used] & bits[used]].sum(1)
+    union = np.where(crowd, own[:, None], own[:, None] + other - shared)
+    ratio = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return Measured(ratio, own, other)
 
 
 @dataclass(frozen=True)
@@ -80,29 +123,37 @@ class Matches:
 
 
 def match(
-    truth: Sequence[Any], found: Sequence[Any], labels: int, most: int = MOST, sizes: bool = True
+    truth: Sequence[Any],
+    found: Sequence[Any],
+    labels: int,
+    most: int = MOST,
+    sizes: bool = True,
+    measured: Sequence[Measured] | None = None,
 ) -> Matches:
     """Match detections with objects, the surest first, in each picture by itself: each takes the
     object of its label that it overlaps most and that none has taken. Without ``sizes`` objects of
-    all areas are looked at together only, in a quarter of the time."""
+    all areas are looked at together only, in a quarter of the time. ``measured`` is of each picture
+    what takes the place of its boxes' overlaps and areas."""
     held: dict[str, list[Any]] = {"box": [], "matched": [], "ignored": [], "picture": []}
     areas = list(AREAS.values()) if sizes else [AREAS[""]]
     objects = np.zeros((len(areas), len(truth), labels), dtype=np.int64)
     for row, (there, said) in enumerate(zip(truth, found, strict=True)):
         true = np.asarray(there, dtype=np.float64).reshape(-1, 5)
-        box = _surest(np.asarray(said, dtype=np.float64).reshape(-1, 6), most)
+        box = np.asarray(said, dtype=np.float64).reshape(-1, 6)
+        rows = _surest(box, most)
+        box = box[rows]
         crowd = true[:, 0] < 0
         name = np.where(crowd, -1 - true[:, 0], true[:, 0]).astype(np.int64)
-        overlap = overlaps(box[:, 1:5], true[:, 1:], crowd)
-        overlap[box[:, :1] != name] = -1
+        every = of_boxes(box, true) if measured is None else measured[row].of(rows)
+        overlap = np.where(box[:, :1] == name, every.overlap, -1)
         matched = np.zeros((len(areas), len(OVERLAPS), len(box)), dtype=bool)
         ignored = np.zeros_like(matched)
         for place, (least, largest) in enumerate(areas):
-            outside = _outside(true[:, 1:], least, largest)
+            outside = _outside(every.true, least, largest)
             beside = crowd | outside
             np.add.at(objects[place, row], name[~beside], 1)
             matched[place], ignored[place] = _match(overlap, beside, crowd)
-            ignored[place] |= ~matched[place] & _outside(box[:, 1:5], least, largest)
+            ignored[place] |= ~matched[place] & _outside(every.own, least, largest)
         held["box"].append(box)
         held["matched"].append(matched)
         held["ignored"].append(ignored)
@@ -197,7 +248,12 @@ def best_threshold(matches: Matches) -> float:
 
 
 def confusion(
-    truth: Sequence[Any], found: Sequence[Any], labels: int, least: float, overlap: float = 0.5
+    truth: Sequence[Any],
+    found: Sequence[Any],
+    labels: int,
+    least: float,
+    overlap: float = 0.5,
+    measured: Sequence[Measured] | None = None,
 ) -> Counts:
     """(labels + 1, labels + 1): rows are true, columns said, the last of each the background.
 
@@ -206,13 +262,15 @@ def confusion(
     that takes none is a false alarm. Crowd regions are left out.
     """
     table = np.zeros((labels + 1, labels + 1), dtype=np.int64)
-    for there, said in zip(truth, found, strict=True):
+    for place, (there, said) in enumerate(zip(truth, found, strict=True)):
         true = np.asarray(there, dtype=np.float64).reshape(-1, 5)
         crowd = true[:, 0] < 0
         box = np.asarray(said, dtype=np.float64).reshape(-1, 6)
-        box = _surest(box[box[:, 5] >= least], len(box))
-        shared = overlaps(box[:, 1:5], true[:, 1:], crowd)
-        free = ~crowd
+        rows = _surest(box, len(box))
+        rows = rows[box[rows, 5] >= least]
+        box = box[rows]
+        every = of_boxes(box, true) if measured is None else measured[place].of(rows)
+        shared, free = every.overlap, ~crowd
         for row, label in zip(shared, box[:, 0].astype(int), strict=True):
             reach = np.where(free, row, -1.0)
             if len(reach) and reach.max() >= overlap:
@@ -238,15 +296,24 @@ def overlaps(box: Array, true: Array, crowd: NDArray[np.bool_] | None = None) ->
 
 
 def coco(
-    truth: Sequence[Any], found: Sequence[Any], labels: int, most: Sequence[int] = (1, 10, MOST)
+    truth: Sequence[Any],
+    found: Sequence[Any],
+    labels: int,
+    most: Sequence[int] = (1, 10, MOST),
+    masks: Masks | None = None,
 ) -> dict[str, float]:
-    """The twelve figures of COCO's evaluator; nan where there is no such object."""
+    """The twelve figures of COCO's evaluator; nan where there is no such object. With ``masks``
+    those of masks."""
     from faster_coco_eval import COCO, COCOeval_faster
 
-    given = COCO(as_coco(truth, labels))
-    nothing = [np.array([[0.0, -2, -2, -1, -1, 0]])]  # it takes no empty list
-    boxes = results(found) or results(nothing)
-    evaluator = COCOeval_faster(given, given.loadRes(boxes), "bbox", print_function=_silent)
+    given, told = as_coco(truth, labels), results(found)
+    if not told:  # it takes no empty list
+        told = results([np.array([[0.0, -2, -2, -1, -1, 0]])])
+    if masks is not None:
+        written(given, told, masks)
+    whole = COCO(given)
+    kind = "bbox" if masks is None else "segm"
+    evaluator = COCOeval_faster(whole, whole.loadRes(told), kind, print_function=_silent)
     evaluator.params.maxDets = list(most)
     evaluator.run()
     values = [float(value) for value in evaluator.stats[: len(FIGURES)]]
@@ -290,22 +357,39 @@ def results(found: Sequence[Any]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def written(given: dict[str, Any], told: Sequence[dict[str, Any]], masks: Masks) -> None:
+    """Enter masks into what ``as_coco`` and ``results`` made."""
+    from faster_coco_eval import mask as runs
+
+    there, said = (
+        [np.unpackbits(bits, axis=1, count=masks.side) for each in every for bits in each]
+        for every in (masks.true, masks.found)
+    )
+    for entry, pixels in zip(given["annotations"], there, strict=True):
+        entry |= {"segmentation": runs.encode(np.asfortranarray(pixels)), "area": int(pixels.sum())}
+    nothing = np.zeros((masks.side, masks.side), dtype=np.uint8)
+    for entry, pixels in zip(told, said or [nothing], strict=True):
+        del entry["bbox"]  # or the evaluator takes the box's area
+        entry["segmentation"] = runs.encode(np.asfortranarray(pixels))
+    for picture in given["images"]:
+        picture |= {"width": masks.side, "height": masks.side}
+
+
 def _silent(*_words: Any) -> None:
     """The evaluator's progress, which nobody asked for."""
 
 
-def _surest(box: Array, most: int) -> Array:
-    """Sorted by falling score, at most so many of a label."""
-    box = box[np.argsort(-box[:, 5], kind="stable")]
+def _surest(box: Array, most: int) -> Counts:
+    """Their rows by falling score, at most so many of a label."""
+    order = np.argsort(-box[:, 5], kind="stable")
     rank = np.zeros(len(box), dtype=np.int64)
     for label in np.unique(box[:, 0]):
-        of_label = box[:, 0] == label
+        of_label = box[order, 0] == label
         rank[of_label] = np.arange(of_label.sum())
-    return box[rank < most]
+    return order[rank < most]
 
 
-def _outside(box: Array, least: float, largest: float) -> NDArray[np.bool_]:
-    area = (box[:, 2:] - box[:, :2]).prod(1)
+def _outside(area: Array, least: float, largest: float) -> NDArray[np.bool_]:
     return (area < least) | (area > largest)
 
 

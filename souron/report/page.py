@@ -19,6 +19,7 @@ from torch import Tensor
 import souron
 from souron.data import load
 from souron.data.dataset import Dataset, ListColumn, Skipped
+from souron.data.instances import boxes_of
 from souron.evaluation import segmentation
 from souron.kinds import overlay
 from souron.kinds.codecs import animation
@@ -95,7 +96,7 @@ def of_each_class(cases: Dataset, count: int) -> dict[int, list[int]]:
         elif each is not None:
             found = each[:, label].nonzero().flatten()[:count].tolist()
         elif isinstance(cases.target, ListColumn):
-            has = (row for row, boxes in enumerate(cases.target) if (boxes[:, 0] == label).any())
+            has = (row for row, boxes in enumerate(cases.boxes) if (boxes[:, 0] == label).any())
             found = list(islice(has, count))
         else:
             found = (cases.target == label).nonzero().flatten()[:count].tolist()
@@ -114,7 +115,7 @@ def counts_of(cases: Dataset) -> list[int]:
     if cases.maps:
         return segmentation.pixels_of(labels, len(cases.classes))
     if isinstance(labels, ListColumn):
-        labels = torch.cat([boxes[:, 0].long() for boxes in labels])
+        labels = torch.cat([boxes[:, 0].long() for boxes in cases.boxes])
         labels = labels[labels >= 0]
     return labels.bincount(minlength=len(cases.classes)).tolist()
 
@@ -131,7 +132,8 @@ def class_of(cases: Dataset, row: int) -> str:
         return ", ".join(names) or cases.classes[0]
     if not isinstance(cases.target, ListColumn):
         return cases.classes[cases.target[row]]
-    labels = cases.target[row][:, 0].long().unique().tolist()
+    [boxes] = boxes_of([cases.target[row]])
+    labels = boxes[:, 0].long().unique().tolist()
     return ", ".join(cases.classes[label] for label in labels if label >= 0)
 
 

@@ -2,19 +2,22 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torchvision.ops import batched_nms
 
 from souron.data import transforms
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
+from souron.data.instances import boxes_of
 from souron.data.splits import Split
 from souron.evaluation import detection
-from souron.evaluation.detection import NOTHING, DetectionResult, DetectionSetup
+from souron.evaluation.detection import NOTHING, DetectionResult, DetectionSetup, Found
 from souron.kinds.boxes import Boxes
+from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
 from souron.metrics.metric import Metric
@@ -57,12 +60,11 @@ class Explained:
     score: Tensor  # (n,) in 0..1: how strongly each is drawn
 
 
-class Detector(System):
+class Finder(System):
     """``forward`` maps pictures (B, C, H, W) to candidates: boxes (B, A, 4), left, top, right and
     bottom in pixels, and scores (B, A, labels) in 0..1. Of candidates for one object the surest
     stays. A system that finds boxes in another way overrides ``detect``."""
 
-    task = "detect"
     spec: Spec
 
     def detect(self, image: Tensor, conf: float = CONF, iou: float = IOU) -> list[Tensor]:
@@ -89,9 +91,28 @@ class Detector(System):
         return Explained(title, caption, found[:, 1:5], found[:, 5].clamp(0, 1))
 
     @torch.inference_mode()
-    def found(self, data: Loader, conf: float = CONF, iou: float = IOU) -> list[Tensor]:
+    def found(self, data: Loader, conf: float = CONF, iou: float = IOU) -> Sequence[Found]:
         """What ``detect`` says of each case."""
         return [one.cpu() for batch in data.once() for one in self.detect(batch.image, conf, iou)]
+
+    def numbers_of(self, classes: str) -> list[int]:
+        """The numbers of the labels in a text with commas. Raises UserError."""
+        names = [name.strip() for name in classes.split(",") if name.strip()]
+        for name in names:
+            if name not in self.spec.labels:
+                raise UserError(
+                    "option",
+                    _("{name} is none of its labels").format(name=name),
+                    expected=", ".join(self.spec.labels[:20]),
+                    fix=f"classes={self.spec.labels[0]}",
+                )
+        return [self.spec.labels.index(name) for name in names]
+
+
+class Detector(Finder):
+    """Who answers with boxes."""
+
+    task = "detect"
 
     @torch.inference_mode()
     def predict(
@@ -119,24 +140,16 @@ class Detector(System):
         scores = found[:, 5].clamp(0, 1).tolist()
         return Boxes(picture, box, names, scores, self.spec.labels)
 
-    def numbers_of(self, classes: str) -> list[int]:
-        """The numbers of the labels in a text with commas. Raises UserError."""
-        names = [name.strip() for name in classes.split(",") if name.strip()]
-        for name in names:
-            if name not in self.spec.labels:
-                raise UserError(
-                    "option",
-                    _("{name} is none of its labels").format(name=name),
-                    expected=", ".join(self.spec.labels[:20]),
-                    fix=f"classes={self.spec.labels[0]}",
-                )
-        return [self.spec.labels.index(name) for name in names]
-
 
 def suppressed(box: Tensor, score: Tensor, conf: float, iou: float) -> Tensor:
     """Candidates (A, 4), or (A, labels, 4) where each label has its own edges, and their scores
     (A, labels) -> (n, 6): the local maxima of each label (non-maximum suppression), at most
     ``detection.MOST``, the surest first."""
+    return chosen(box, score, conf, iou)[0]
+
+
+def chosen(box: Tensor, score: Tensor, conf: float, iou: float) -> tuple[Tensor, Tensor]:
+    """The same, and (n,): which candidate each of them was."""
     place, label = (score > conf).nonzero(as_tuple=True)
     sure = score[place, label]
     if len(sure) > MOST_CANDIDATES:
@@ -144,7 +157,8 @@ def suppressed(box: Tensor, score: Tensor, conf: float, iou: float) -> Tensor:
         place, label = place[order], label[order]
     edges = box[place] if box.ndim == 2 else box[place, label]
     kept = batched_nms(edges, sure, label, iou)[: detection.MOST]
-    return torch.cat([label[kept, None].float(), edges[kept], sure[kept, None]], 1)
+    found = torch.cat([label[kept, None].float(), edges[kept], sure[kept, None]], 1)
+    return found, place[kept]
 
 
 @dataclass(frozen=True)
@@ -164,8 +178,8 @@ class Detection(Task):
 
     title = N_("object detection")
     takes = Picture
-    gives = Boxes
-    metrics = (
+    gives: ClassVar[type[Kind]] = Boxes
+    metrics: ClassVar[tuple[Metric, ...]] = (
         Metric(N_("AP"), unit="share", headline=True),
         Metric(N_("AP50"), unit="share", headline=True),
         Metric(N_("AP75"), unit="share"),
@@ -176,7 +190,7 @@ class Detection(Task):
     watches = "AP"
     default_data = "scenes"
     target = "boxes"
-    formats = ("yolo_boxes", "coco", "voc")
+    formats: ClassVar[tuple[str, ...]] = ("yolo_boxes", "coco", "voc")
     augments = True
 
     def check(self, data: Dataset, options: Options) -> None:
@@ -215,27 +229,57 @@ class Detection(Task):
 
         def augment(rows: Rows, generator: Generator) -> Rows:
             for name in names:
-                rows = _changed(rows, name, generator)
+                rows = self.changed(rows, name, generator)
             return rows
 
         return augment
 
+    def changed(self, rows: Rows, name: str, generator: Generator) -> Rows:
+        """One change of pictures, and what it does to their objects."""
+        objects, side = list(rows.target), rows.input.shape[-1]
+        if name == "shift":
+            image, moves = transforms.shifted(rows.input, generator)
+            objects = [self.moved(*each, side) for each in zip(objects, moves, strict=True)]
+        elif name == "mirror":
+            image, turned = transforms.mirrored(rows.input, generator)
+            objects = [
+                self.mirrored(each, side) if turn else each
+                for each, turn in zip(objects, turned.tolist(), strict=True)
+            ]
+        else:
+            image = transforms.CHANGES[name](rows.input, generator)
+        return Rows(image, ListColumn(objects))
+
+    def moved(self, objects: Any, move: Tensor, side: int) -> Any:
+        """The objects of a picture moved by (2,) pixels, without those that leave it."""
+        return moved(objects, move, side)[0]
+
+    def mirrored(self, objects: Any, side: int) -> Any:
+        """The objects of a picture whose left and right are exchanged."""
+        return mirrored(objects, side)
+
     def renumbered(self, target: Any, number: Tensor) -> ListColumn:
-        return ListColumn([_renumbered(box, number) for box in target])
+        return ListColumn([renumbered(box, number) for box in target])
+
+    def judged(
+        self, found: Sequence[Found], cases: Dataset, sizes: bool = True
+    ) -> dict[str, NDArray[np.float64]]:
+        """Pseudo-values (cases,) of each metric."""
+        return detection.scores_of(found, cases, sizes)
 
     def setup(self, data: Dataset, split: Split, options: Options) -> Iterator[Step]:
         constant = detection.mean_box(data.target.index_select(0, split.train))
         yield Step(1.0, result=DetectionSetup(options, data.only(split.test), constant=constant))
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
-        assert isinstance(system, Detector)
-        scores = detection.scores_of(system.found(data), data.cases, sizes=False)
-        wanted = ("AP", "AP50")
+        assert isinstance(system, Finder)
+        scores = self.judged(system.found(data), data.cases, sizes=False)
+        wanted = [metric.name for metric in self.metrics[:2]]
         return {name: torch.from_numpy(scores[name]) for name in wanted if name in scores}
 
     def decide(self, system: System, val: Dataset, setup: DetectionSetup) -> dict[str, float]:
         """The score from which boxes are shown: where F1 is largest on validation cases."""
-        assert isinstance(system, Detector)
+        assert isinstance(system, Finder)
         return {"conf": detection.threshold(self._found(system, val, setup), val)}
 
     def answer(
@@ -246,12 +290,12 @@ class Detection(Task):
         setup: DetectionSetup,
         seed: int = 0,
     ) -> Iterator[Step]:
-        assert isinstance(system, Detector)
+        assert isinstance(system, Finder)
         shown = torch.full((len(test),), decision.get("conf", detection.SHOWN_FROM)).double()
-        found = detection.padded(self._found(system, test, setup))
-        yield Step(1.0, result={"found": found, "conf": shown})
+        found = detection.packed(self._found(system, test, setup))
+        yield Step(1.0, result={**found, "conf": shown})
 
-    def _found(self, system: Detector, cases: Dataset, setup: DetectionSetup) -> list[Tensor]:
+    def _found(self, system: Finder, cases: Dataset, setup: DetectionSetup) -> Sequence[Found]:
         conf, iou = setup.options.conf, setup.options.iou
         asked = (CONF if conf is None else conf), (IOU if iou is None else iou)
         loader = system.loader(cases)
@@ -261,7 +305,7 @@ class Detection(Task):
             return system.found(loader, *asked)
 
     def scores(self, seeds: Sequence[Answers], setup: DetectionSetup) -> Scores:
-        each = [detection.scores_of(detection.unpadded(one), setup.test) for one in seeds]
+        each = [self.judged(detection.unpacked(one, setup.test), setup.test) for one in seeds]
         return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
 
     def measures(
@@ -279,25 +323,27 @@ class Detection(Task):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             fresh = type(system)(system.config, system.spec).to(system.device).eval()
-        assert isinstance(fresh, Detector)
-        found = detection.padded(self._found(fresh, setup.test, replace(setup, fast=True)))
-        yield Step(1.0, _("the same network untrained"), {"untrained": found})
+        assert isinstance(fresh, Finder)
+        found = self._found(fresh, setup.test, replace(setup, fast=True))
+        answered = detection.packed(found, "untrained")
+        yield Step(1.0, _("the same network untrained"), answered)
 
     def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
         return look * len(setup.test)
 
     def result(self, trainings: Trainings, setup: DetectionSetup) -> DetectionResult:
-        return detection.result(trainings, setup)
+        return detection.result(trainings, setup, self.judged)
 
     def compared(
         self, answers: Mapping[str, Sequence[Answers]], setup: DetectionSetup
     ) -> dict[str, list[Any]]:
         """System -> what its first seed found in each test picture and shows."""
-        return {name: detection.shown(seeds[0]) for name, seeds in answers.items()}
+        return {name: detection.shown(seeds[0], setup.test) for name, seeds in answers.items()}
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "label", "left", "top", "right", "bottom", "score"
-        for file, found in zip(test.file, detection.shown(answers), strict=True):
+        shown = boxes_of(detection.shown(answers, test))
+        for file, found in zip(test.file, shown, strict=True):
             for label, *edges, score in found.tolist():
                 yield (file, test.classes[int(label)], *(round(edge, 1) for edge in edges),
                        round(score, 4))  # fmt: skip
@@ -306,34 +352,18 @@ class Detection(Task):
         return f"souron predict {run} FILE"
 
 
-def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
-    """One change of pictures, and what it does to their boxes."""
-    boxes: list[Tensor] = list(rows.target)
-    side = rows.input.shape[-1]
-    if name == "shift":
-        image, moves = transforms.shifted(rows.input, generator)
-        boxes = [_moved(box, move, side) for box, move in zip(boxes, moves, strict=True)]
-    elif name == "mirror":
-        image, turned = transforms.mirrored(rows.input, generator)
-        boxes = [
-            _mirrored(box, side) if turn else box
-            for box, turn in zip(boxes, turned.tolist(), strict=True)
-        ]
-    else:
-        image = transforms.CHANGES[name](rows.input, generator)
-    return Rows(image, ListColumn(boxes))
-
-
-def _moved(box: Tensor, move: Tensor, side: int) -> Tensor:
-    """Boxes (n, 5) moved by (2,) pixels, without what lies outside of the picture then."""
+def moved(box: Tensor, move: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Boxes (n, 5) moved by (2,) pixels, without what lies outside of the picture then, and which
+    of them are left, (n,)."""
     far = box.clone()
     far[:, 1:] += torch.cat([move, move])
     inside = far.clone()
     inside[:, 1:].clamp_(0, side)
-    return inside[_area(inside) > LEAST_LEFT * _area(far)]
+    left = _area(inside) > LEAST_LEFT * _area(far)
+    return inside[left], left
 
 
-def _mirrored(box: Tensor, side: int) -> Tensor:
+def mirrored(box: Tensor, side: int) -> Tensor:
     label, left, top, right, bottom = box.unbind(1)
     return torch.stack([label, side - right, top, side - left, bottom], 1)
 
@@ -342,7 +372,7 @@ def _area(box: Tensor) -> Tensor:
     return (box[:, 3:] - box[:, 1:3]).prod(1)
 
 
-def _renumbered(box: Tensor, number: Tensor) -> Tensor:
+def renumbered(box: Tensor, number: Tensor) -> Tensor:
     """Labels as ``number`` (labels,) has them, those of crowd regions too."""
     label = box[:, 0].long()
     there = number[torch.where(label < 0, -1 - label, label)]
@@ -356,7 +386,9 @@ __all__ = [
     "Detection",
     "Detector",
     "Explained",
+    "Finder",
     "Options",
     "Spec",
+    "chosen",
     "suppressed",
 ]

@@ -18,11 +18,12 @@ from torch import Tensor
 from souron.data.composing import many, stock
 from souron.data.composing.cutouts import CATEGORIES
 from souron.data.dataset import Dataset, ListColumn
+from souron.data.instances import numbered
 from souron.utils.messages import _
 
 ja = "写真の上に切り抜きを置いた場面と、正確な枠とマスク。物体検出と領域分割のためのデータ"
 task = "detect"
-targets = ("boxes", "classes_of_pixels")
+targets = ("boxes", "classes_of_pixels", "instances")
 licence = "GPL-2.0, CC-BY-SA-4.0"
 source = "https://tuxpaint.org/stamps/"
 cases = 5_200
@@ -41,8 +42,8 @@ def load(side: int | None = None, target: str = "boxes") -> Dataset:
     return Dataset(
         name="scenes (drawn)" if drawn else "scenes",
         input=made.pictures,
-        target=ListColumn(made.things) if target == "boxes" else _classes_of_pixels(made),
-        classes=CATEGORIES if target == "boxes" else ("background", *CATEGORIES),
+        target=TARGETS[target](made),
+        classes=("background", *CATEGORIES) if target == "classes_of_pixels" else CATEGORIES,
         file=[f"{part}/{number:05d}" for part, count in COUNTS.items() for number in range(count)],
         group=[
             f"{part} block {block}" for part, block in zip(made.parts, made.blocks, strict=True)
@@ -64,3 +65,15 @@ def _classes_of_pixels(made: many.Made) -> Tensor:
         label = torch.cat([torch.zeros(1), things[:, 0] + 1]).byte()
         area.copy_(label[ids.long()])
     return areas
+
+
+def _instances(made: many.Made) -> ListColumn:
+    """What is seen of each thing, and its box."""
+    return ListColumn(list(map(numbered, made.things, made.ids)))
+
+
+TARGETS = {
+    "boxes": lambda made: ListColumn(made.things),
+    "classes_of_pixels": _classes_of_pixels,
+    "instances": _instances,
+}

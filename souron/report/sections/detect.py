@@ -14,10 +14,11 @@ from PIL import Image
 from souron import registry
 from souron.data.called import called
 from souron.data.dataset import Dataset
-from souron.evaluation.detection import DetectionResult, OfLabel
+from souron.data.instances import Instances, boxes_of
+from souron.evaluation import detection
+from souron.evaluation.detection import DetectionResult, Found, OfLabel
 from souron.kinds import overlay
 from souron.kinds.picture import Picture
-from souron.metrics import detection
 from souron.report import plots
 from souron.report.page import Plot, Section, plot, section
 from souron.stats.records import Measure
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "detect.html"
 SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # pictures
+FIGURES = ("AP", "AP50")
 PANE = 384  # pixels a side of a picture in the report
 LOOKED_AT = 50  # test pictures, for one with many objects
 BRIGHT = (255, 214, 0)  # of the surest box
@@ -39,12 +41,13 @@ def run(record: "RunRecord") -> list[Section]:
     """What the report of a run says of a detector."""
     result, test = record.details, record.test
     assert isinstance(result, DetectionResult) and test is not None
+    constant = _("always the mean box of the most frequent label")
     parts = (
-        ("found", _("Found boxes"), _found(test, result)),
-        ("precision", _("Average precision"), _precision(record, result)),
-        ("curves", _("Precision and recall"), _curves(result)),
-        ("confusion", _("Confusion matrix"), _confusion(test, result)),
-        ("worst", _("The most mistakes"), _worst(test, result)),
+        ("found", _("Found boxes"), found_of(test, result)),
+        ("precision", _("Average precision"), precision(record, result, constant, FIGURES)),
+        ("curves", _("Precision and recall"), curves(result)),
+        ("confusion", _("Confusion matrix"), confusion(test, result)),
+        ("worst", _("The most mistakes"), worst(test, result)),
         ("steps", _("How it finds them"), _steps(record, test)),
     )
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
@@ -52,27 +55,36 @@ def run(record: "RunRecord") -> list[Section]:
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
     """The same pictures, as each system sees them."""
+    return section("side_by_side", _("Side by side"), TEMPLATE, side_by_side(record))
+
+
+def side_by_side(record: "ComparisonRecord") -> list[Plot]:
+    """Some test pictures with their true objects, and with those that each system found."""
     test, found = record.test, record.details
     if test is None or not test.pictures:
         return []
     rows = np.linspace(0, len(test) - 1, min(SIDE_BY_SIDE, len(test))).astype(int).tolist()
-    pictures = [
+    return [
         _drawn(test, row, {name: boxes[row] for name, boxes in found.items()}, test.file[row])
         for row in dict.fromkeys(rows)
     ]
-    return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
 
 
 def headline(record: "RunRecord") -> str:
     """What stands on top of a run's report."""
-    if "AP50" not in record.measures:
-        return ""
-    measure = record.measures["AP50"]
-    metric = registry.metric("AP50")
-    return _(
+    text = _(
         "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
         "it never saw its AP50 is {value} (95 % interval {interval})."
-    ).format(
+    )
+    return filled(record, text, "AP50")
+
+
+def filled(record: "RunRecord", text: str, name: str) -> str:
+    """A headline with what a run measured of one metric; "" where it measured none."""
+    if name not in record.measures:
+        return ""
+    measure, metric = record.measures[name], registry.metric(name)
+    return text.format(
         system=record.system,
         data=called(record.data),
         train=units.whole(record.parts.get("train", 0)),
@@ -88,22 +100,26 @@ def notes(record: "RunRecord") -> list[str]:
     result = record.details
     if not isinstance(result, DetectionResult):
         return []
-    told = []
-    constant = result.baselines.get("constant", {}).get("AP50")
-    measure = record.measures.get("AP50")
-    if measure and constant and measure.low <= constant.value:
-        told.append(
-            _("It cannot be told from always answering one mean box (AP50 {value}).").format(
-                value=registry.metric("AP50").text(constant.value)
-            )
-        )
-    absent = [one.name for one in result.labels if not one.objects]
-    if absent:
-        told.append(
-            _("Labels without an object in the test pictures, which no figure counts: {labels}.")
-            .format(labels=", ".join(absent[:12]) + (", …" if len(absent) > 12 else ""))
-        )  # fmt: skip
-    return told
+    text = _("It cannot be told from always answering one mean box (AP50 {value}).")
+    return [*no_better(record, text, "AP50"), *absent(result)]
+
+
+def no_better(record: "RunRecord", text: str, name: str) -> list[str]:
+    """A note where one metric cannot be told from that of the constant answer."""
+    constant = record.details.baselines.get("constant", {}).get(name)
+    measure = record.measures.get(name)
+    if not measure or not constant or measure.low > constant.value:
+        return []
+    return [text.format(value=registry.metric(name).text(constant.value))]
+
+
+def absent(result: DetectionResult) -> list[str]:
+    """A note on labels that the test pictures have no object of."""
+    names = [one.name for one in result.labels if not one.objects]
+    if not names:
+        return []
+    text = _("Labels without an object in the test pictures, which no figure counts: {labels}.")
+    return [text.format(labels=", ".join(names[:12]) + (", …" if len(names) > 12 else ""))]
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
@@ -115,7 +131,7 @@ def use(record: "RunRecord") -> tuple[str, str]:
     return text, 'model("picture.png").save(Path("found.png"))'
 
 
-def _found(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
+def found_of(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
     if not test.pictures:
         return None
     rows = np.linspace(0, len(test) - 1, min(SHOWN, len(test))).astype(int).tolist()
@@ -125,13 +141,13 @@ def _found(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
     }
 
 
-def _worst(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
+def worst(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
     """The pictures with most objects missed, boxes too many and labels mistaken."""
     if not test.pictures:
         return None
     mistakes = []
     for row, found in enumerate(result.found):
-        table = detection.confusion([test.target[row]], [found], len(test.classes), result.conf)
+        table = detection.confusion([found], test.only([row]), result.conf)
         mistakes.append(int(table.sum() - np.trace(table)))
     order = sorted(range(len(mistakes)), key=lambda row: -mistakes[row])[:WORST]
     pictures = [_beside_truth(test, row, result) for row in order if mistakes[row]]
@@ -174,10 +190,9 @@ def _beside_truth(test: Dataset, row: int, result: DetectionResult) -> Plot:
     return _drawn(test, row, {_("found"): result.found[row]}, test.file[row])
 
 
-def _drawn(test: Dataset, row: int, found: Mapping[str, Any], file: str) -> Plot:
-    """A test picture with its true boxes, and beside it with what was found by each."""
-    true = np.asarray(test.target[row])
-    true = true[true[:, 0] >= 0]
+def _drawn(test: Dataset, row: int, found: Mapping[str, Found], file: str) -> Plot:
+    """A test picture with its true objects, and beside it with what was found by each."""
+    true = _without_crowds(test.target[row])
     panes = [_pane(test, row, true)] + [_pane(test, row, boxes) for boxes in found.values()]
     whole = Image.new("RGB", (len(panes) * (PANE + 8) - 8, PANE), "white")
     for place, pane in enumerate(panes):
@@ -195,33 +210,48 @@ def _embedded(picture: Image.Image, words: str) -> Plot:
     return Plot(uri, words, min(picture.width, 1100))
 
 
-def _pane(test: Dataset, row: int, boxes: Any) -> Image.Image:
+def _without_crowds(objects: Found) -> Found:
+    if isinstance(objects, Instances):
+        return objects.of(objects.box[:, 0] >= 0)
+    return objects[objects[:, 0] >= 0]
+
+
+def _pane(test: Dataset, row: int, objects: Found) -> Image.Image:
     canvas = overlay.Canvas(Picture.of(test.input[row]))
-    for label, *corners_and_score in np.asarray(boxes).tolist():
-        name = test.classes[int(label)]
+    masks = objects.masks(test.side).numpy() if isinstance(objects, Instances) else None
+    [boxes] = boxes_of([objects])
+    for place, (label, *corners_and_score) in enumerate(boxes.tolist()):
+        name, colour = test.classes[int(label)], overlay.colour(int(label))
         if len(corners_and_score) > 4:
             name = f"{name} {corners_and_score[4]:.0%}"
-        canvas.box(corners_and_score[:4], name, overlay.colour(int(label)))
+        if masks is None:
+            canvas.box(corners_and_score[:4], name, colour)
+        else:
+            canvas.area(masks[place], name, colour)
     return canvas.image.resize((PANE, PANE), Image.Resampling.LANCZOS)
 
 
-def _words(test: Dataset, boxes: Any) -> str:
-    names = [test.classes[int(label)] for label in np.asarray(boxes)[:, 0].tolist()]
+def _words(test: Dataset, objects: Found) -> str:
+    [boxes] = boxes_of([objects])
+    names = [test.classes[int(label)] for label in boxes[:, 0].tolist()]
     return ", ".join(names) or _("nothing")
 
 
-def _precision(record: "RunRecord", result: DetectionResult) -> dict[str, Any]:
-    """Label by label, and beside answers that look at no picture or have learnt nothing."""
+def precision(
+    record: "RunRecord", result: DetectionResult, constant: str, figures: Sequence[str]
+) -> dict[str, Any]:
+    """Label by label, and beside answers that look at no picture, which ``constant`` describes, or
+    have learnt nothing. ``figures`` are metrics."""
     names = {
         "": record.system,
-        "constant": _("always the mean box of the most frequent label"),
+        "constant": constant,
         "untrained": _("the same network untrained"),
     }
     every = {"": record.measures, **result.baselines}
     return {
         "labels": [_label(one) for one in result.labels],
         "systems": [
-            {"name": names[name], "figures": [_figure(m, measures.get(m)) for m in ("AP", "AP50")]}
+            {"name": names[name], "figures": [_figure(m, measures.get(m)) for m in figures]}
             for name, measures in every.items()
         ],
         "groups": record.measures[next(iter(record.measures))].groups if record.measures else None,
@@ -254,7 +284,7 @@ def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
     }
 
 
-def _curves(result: DetectionResult) -> dict[str, Any] | None:
+def curves(result: DetectionResult) -> dict[str, Any] | None:
     there = [one for one in result.labels if one.objects and len(one.recall)]
     there = sorted(there, key=lambda one: -one.objects)[:MOST_CURVES]
     if len(there) < LEAST_CURVES:
@@ -288,7 +318,7 @@ def precision_recall(labels: Sequence[OfLabel]) -> bytes:
     return plotting.as_png(figure)
 
 
-def _confusion(test: Dataset, result: DetectionResult) -> dict[str, Any]:
+def confusion(test: Dataset, result: DetectionResult) -> dict[str, Any]:
     names = [*test.classes, _("background")]
     matrix = torch.from_numpy(result.confusion)
     objects, wrong = result.confusion[:-1], result.confusion[:-1, :-1]

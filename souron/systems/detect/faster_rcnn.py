@@ -22,32 +22,18 @@ across the border learn, too; both terms of a loss count as much; a batch is lea
 Reduced: the pyramid has no map of a quarter of the side.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from souron.blocks import boxes
-from souron.blocks.boxes import NOTHING, around, decode, drawn, encode, overlaps
-from souron.blocks.csp import CSPBackbone
+from souron.blocks.rcnn import PLACES, PROPOSED, RCNN, own_backbone
 from souron.hub.backbones import Backbone
 from souron.tasks.detect import Batch, Detector, Explained, Spec, suppressed
 from souron.utils.messages import _
 
-STRIDES = (8, 16, 32, 64)  # pixels a place
-ASPECTS = (0.5, 1.0, 2.0)  # height by width
-OBJECT, BACKGROUND = 0.7, 0.3  # overlaps of an anchor
-HALF = 0.5  # overlap from which a proposal is an object
-BETWEEN = -2  # what an anchor learns that does not learn
-ANCHORS, ANCHORS_ON = 256, 0.5  # of a picture that learn, and the share of objects at most
-REGIONS_ON = 0.25  # the same share of regions
-PROPOSED = 4  # proposals for each region that learns
-MOST, OVERLAP = 1000, 0.7  # proposals of a level before local maxima are taken, and how
-PLACES, USUAL = 7, 224  # of a region a side; pixels of a region that belongs to a sixteenth
-ANCHOR_SCALE, REGION_SCALE = (1.0, 1.0), (10.0, 5.0)  # of offsets: place, size
 AT_ONCE = 8  # pictures of a step
 SHOWN = 50  # proposals
 
@@ -63,100 +49,7 @@ class Config:
     backbone: str = ""  # a classifier whose published layers stand in place of its own
 
 
-class FPN(nn.Module):
-    """Maps at 1/8, 1/16, 1/32 of the side -> as many maps at each of them, and at 1/64."""
-
-    def __init__(self, inward: Sequence[int], maps: int) -> None:
-        super().__init__()
-        self.inner = nn.ModuleList(nn.Conv2d(each, maps, 1) for each in inward)
-        self.outer = nn.ModuleList(nn.Conv2d(maps, maps, 3, padding=1) for _each in inward)
-
-    def forward(self, found: Sequence[Tensor]) -> list[Tensor]:
-        levels = [layer(x) for layer, x in zip(self.inner, found, strict=True)]
-        for fine in range(len(levels) - 2, -1, -1):
-            above = levels[fine + 1]
-            levels[fine] = levels[fine] + F.interpolate(above, levels[fine].shape[2:])
-        levels = [layer(x) for layer, x in zip(self.outer, levels, strict=True)]
-        return [*levels, F.max_pool2d(levels[-1], 1, 2)]
-
-
-class Proposer(nn.Module):
-    """The region proposal network. Of each anchor of each level: is it an object, as a logit
-    (B, A), and offsets to its edges (B, A, 4)."""
-
-    def __init__(self, maps: int, anchors: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(maps, maps, 3, padding=1)
-        self.sure, self.offset = nn.Conv2d(maps, anchors, 1), nn.Conv2d(maps, 4 * anchors, 1)
-        for layer in (self.conv, self.sure, self.offset):
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.get_parameter("bias"))
-
-    def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        seen = [F.relu(self.conv(x)) for x in levels]
-        sure = [self.sure(x).permute(0, 2, 3, 1).flatten(1) for x in seen]
-        offset = [self.offset(x).permute(0, 2, 3, 1).reshape(len(x), -1, 4) for x in seen]
-        return torch.cat(sure, 1).float(), torch.cat(offset, 1).float()
-
-
-class Judge(nn.Module):
-    """Regions (R, maps, 7, 7) -> logits (R, 1 + labels), background first, and each label's
-    offsets (R, labels, 4)."""
-
-    def __init__(self, maps: int, labels: int) -> None:
-        super().__init__()
-        self.first = nn.Linear(maps * PLACES**2, 4 * maps)
-        self.second = nn.Linear(4 * maps, 4 * maps)
-        self.label, self.offset = nn.Linear(4 * maps, 1 + labels), nn.Linear(4 * maps, 4 * labels)
-        for layer, deviation in ((self.label, 0.01), (self.offset, 0.001)):
-            nn.init.normal_(layer.weight, std=deviation)
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, part: Tensor) -> tuple[Tensor, Tensor]:
-        x = F.relu(self.second(F.relu(self.first(part.flatten(1)))))
-        return self.label(x).float(), self.offset(x).float().unflatten(1, (-1, 4))
-
-
-def pooled(levels: Sequence[Tensor], regions: Sequence[Tensor]) -> Tensor:
-    """The places of each picture's regions (n, 4) -> (R, maps, 7, 7), large regions from coarse
-    maps: level = log2(side / 224) above or below that of 1/16."""
-    parts, order, start = [], [], 0
-    pictures = zip(*(x.unbind() for x in levels[:3]), strict=True)
-    for box, maps in zip(regions, pictures, strict=True):
-        side = (box[:, 2:] - box[:, :2]).prod(1).sqrt().clamp(min=1)
-        level = (1 + (side / USUAL).log2()).floor().clamp(0, 2)
-        for number, x in enumerate(maps):
-            at = (level == number).nonzero().flatten()
-            if len(at):
-                parts.append(boxes.roi_align(x, box[at] / STRIDES[number], PLACES))
-                order.append(start + at)
-        start += len(box)
-    return torch.cat(parts)[torch.cat(order).argsort()]
-
-
-@torch.no_grad()
-def match(box: Tensor, true: Tensor, high: float, low: float) -> Tensor:
-    """Which of the objects (n, 4) each box (A, 4) learns, (A,): one that it overlaps by ``high`` or
-    more; NOTHING below ``low``, BETWEEN between."""
-    if not len(true):
-        return torch.full((len(box),), NOTHING, device=box.device)
-    most, owner = overlaps(true, box).max(0)
-    return owner.where(most >= high, BETWEEN).where(most >= low, NOTHING)
-
-
-@torch.no_grad()
-def match_anchors(anchor: Tensor, true: Tensor) -> Tensor:
-    """The same; the anchors that overlap an object most learn it, however little that is."""
-    owner = match(anchor, true, OBJECT, BACKGROUND)
-    if not len(true):
-        return owner
-    overlap = overlaps(true, anchor)  # (n, A)
-    best = (overlap == overlap.amax(1, keepdim=True)) & (overlap > 0)
-    claimed, claimant = overlap.where(best, -1).max(0)
-    return claimant.where(claimed > 0, owner)
-
-
-class FasterRCNN(Detector):
+class FasterRCNN(RCNN, Detector):
     year = 2015
     ja = "まず領域提案ネットワークが物体のありそうな場所を挙げ、次にそれぞれが何かを判定する"
     status = "reduced"
@@ -171,106 +64,24 @@ class FasterRCNN(Detector):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        sizes = [8 * ceil(maps * config.width / 8) for maps in (64, 128, 256, 512, 1024)]
-        short, long = (max(1, round(blocks * config.depth)) for blocks in (3, 6))
-        self.backbone = (
+        self.build(
             Backbone(config.backbone, spec.channels)
             if config.backbone
-            else CSPBackbone(spec.channels, sizes, short, long)
+            else own_backbone(config.width, config.depth, spec.channels),
+            len(spec.labels),
         )
-        self.pyramid = FPN(self.backbone.maps, config.maps)
-        self.proposer = Proposer(config.maps, len(config.scales) * len(ASPECTS))
-        self.judge = Judge(config.maps, len(spec.labels))
-
-    def anchors(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """Of each level (A, 4): boxes of every scale and aspect around each place."""
-        sides = [(s / a**0.5, s * a**0.5) for s in self.config.scales for a in ASPECTS]
-        sizes = torch.tensor(sides, device=levels[0].device)
-        return [
-            around(x.shape[2], x.shape[3], stride, stride * sizes)
-            for x, stride in zip(levels, STRIDES, strict=True)
-        ]
-
-    @torch.no_grad()
-    def proposals(
-        self, said: tuple[Tensor, Tensor], anchors: Sequence[Tensor], image: Tensor
-    ) -> list[tuple[Tensor, Tensor]]:
-        """What is proposed in each picture: boxes (n, 4) and scores (n,), the surest first."""
-        sure, offset = said
-        box = decode(offset, torch.cat(list(anchors)), ANCHOR_SCALE).clamp(0, image.shape[-1])
-        start, most = 0, []
-        for level in anchors:
-            here = sure[:, start : start + len(level)]
-            most.append(start + here.topk(min(MOST, len(level)), 1).indices)
-            start += len(level)
-        kept, of_level = torch.cat(most, 1), [torch.full_like(m[0], i) for i, m in enumerate(most)]
-        found = []
-        for row, places in enumerate(kept):
-            score, edges, level = sure[row, places], box[row, places], torch.cat(of_level)
-            large = ((edges[:, 2:] - edges[:, :2]) >= 1).all(1)
-            score, edges = score[large], edges[large]
-            best = boxes.local_maxima(edges, score, level[large], OVERLAP)[
-                : PROPOSED * self.config.regions
-            ]
-            found.append((edges[best], score[best].sigmoid()))
-        return found
 
     def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Of each picture its regions as each label has them, (n, labels, 4), and its scores
         (n, labels)."""
-        levels = self.pyramid(self.backbone(image))
-        proposed = self.proposals(self.proposer(levels), self.anchors(levels), image)
-        regions, counts = [box for box, _sure in proposed], [len(box) for box, _sure in proposed]
-        logit, offset = self.judge(pooled(levels, regions))
-        box = decode(offset, torch.cat(regions)[:, None], REGION_SCALE).clamp(0, image.shape[-1])
-        return list(zip(box.split(counts), logit.softmax(1)[:, 1:].split(counts), strict=True))
+        return self.regions(image)[1]
 
     def detect(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[Tensor]:
         return [suppressed(box, score, conf, iou) for box, score in self(image)]
 
     def loss(self, batch: Batch) -> Tensor:
-        levels = self.pyramid(self.backbone(batch.image))
-        anchors, said = self.anchors(levels), self.proposer(levels)
-        regions = [box for box, _sure in self.proposals(said, anchors, batch.image)]
-        first = self.proposing(said, torch.cat(anchors), batch.target)
-        return first + self.judging(levels, regions, batch.target)
-
-    def proposing(
-        self, said: tuple[Tensor, Tensor], anchor: Tensor, target: Sequence[Tensor]
-    ) -> Tensor:
-        """The two losses of the region proposal network."""
-        sure, offset = said
-        loss, count = sure.new_zeros(()), 0
-        for row, truth in enumerate(target):
-            owner = match_anchors(anchor, truth[:, 1:])
-            rows = drawn(owner, ANCHORS, ANCHORS_ON)
-            on = rows[owner[rows] >= 0]
-            wanted = (owner[rows] >= 0).float()
-            said_sure, said_edges = sure[row, rows], offset[row, on]
-            true = encode(truth[owner[on], 1:], anchor[on], ANCHOR_SCALE)
-            loss = loss + F.binary_cross_entropy_with_logits(said_sure, wanted, reduction="sum")
-            loss = loss + F.smooth_l1_loss(said_edges, true, reduction="sum", beta=1 / 9)
-            count += len(rows)
-        return loss / max(1, count)
-
-    def judging(
-        self, levels: Sequence[Tensor], regions: Sequence[Tensor], target: Sequence[Tensor]
-    ) -> Tensor:
-        """The two losses of the judge, which learns from true boxes, too."""
-        chosen, mine = [], []
-        for box, truth in zip(regions, target, strict=True):
-            every = torch.cat([box, truth[:, 1:]])
-            owner = match(every, truth[:, 1:], HALF, HALF)
-            rows = drawn(owner, self.config.regions, REGIONS_ON)
-            background = truth.new_tensor([[-1.0, 0, 0, 1, 1]])
-            chosen.append(every[rows])
-            mine.append(torch.cat([truth, background])[owner[rows]])  # -1 is the last
-        logit, offset = self.judge(pooled(levels, chosen))
-        box, true = torch.cat(chosen), torch.cat(mine)
-        label, on = true[:, 0].long(), (true[:, 0] >= 0).nonzero().flatten()
-        wanted = encode(true[on, 1:], box[on], REGION_SCALE)
-        edges = F.smooth_l1_loss(offset[on, label[on]], wanted, reduction="sum")
-        return F.cross_entropy(logit, 1 + label) + edges / max(1, len(box))
+        levels, regions, loss = self.first(batch.image, batch.target)
+        return loss + self.judging(levels, *self.learning(regions, batch.target), batch.target)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """A batch in parts, which makes more steps."""

@@ -22,26 +22,18 @@ Differs from the paper: AdamW and one cycle of the rate; pictures are shifted an
 together from four (mosaic); a batch is learnt from in parts, and the average forgets faster.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil, log, pi
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from souron.blocks.averaging import follower, named
-from souron.blocks.csp import SPPF, C2f, Convolution, CSPBackbone
+from souron.blocks.averaging import follower
+from souron.blocks.yolo import Network, assign, lead, learn, places
 from souron.hub.backbones import Backbone
 from souron.tasks.detect import Batch, Detector, Explained, Spec
 from souron.utils.messages import _
 
-STRIDES = (8, 16, 32)  # pixels a place
-BINS = 16  # of an edge's distance, in strides
-TOP = 10  # places that learn an object
-SURE, FIT = 0.5, 6.0  # exponents of score and overlap in what makes a place fit an object
-BOX, LABEL, EDGE = 7.5, 0.5, 1.5  # weights of the losses
-PRIOR = 0.01  # score of every label before anything is learnt
 AT_ONCE = 16  # pictures of a step
 
 
@@ -53,127 +45,6 @@ class Config:
     rate: float = 1e-3
     average: float = 0.999  # how much of the averaged weights an update keeps
     backbone: str = ""  # a classifier whose published layers stand in place of its own
-
-
-class Branch(nn.Sequential):
-    """What a level says of each place: its edges, or its labels."""
-
-    def __init__(self, inward: int, maps: int, outward: int, bias: float) -> None:
-        last = nn.Conv2d(maps, outward, 1)
-        super().__init__(Convolution(inward, maps, 3), Convolution(maps, maps, 3), last)
-        nn.init.constant_(last.get_parameter("bias"), bias)
-
-
-class Network(nn.Module):
-    """Pictures (B, C, H, W) -> of each place of the three grids its edges' bins (B, A, 4 * BINS)
-    and its labels' logits (B, A, labels)."""
-
-    def __init__(self, config: Config, spec: Spec) -> None:
-        super().__init__()
-        c1, c2, c3, c4, c5 = (
-            8 * ceil(min(maps, config.most) * config.width / 8)
-            for maps in (64, 128, 256, 512, 1024)
-        )
-        short, long = (max(1, round(blocks * config.depth)) for blocks in (3, 6))
-        self.backbone: nn.Module
-        if config.backbone:
-            self.backbone = backbone = Backbone(config.backbone, spec.channels)
-            c3, c4, _c5 = backbone.maps
-            self.spatial = nn.Sequential(Convolution(backbone.maps[2], c5), SPPF(c5))
-        else:
-            self.backbone = CSPBackbone(spec.channels, (c1, c2, c3, c4, c5), short, long)
-            self.spatial = nn.Sequential(SPPF(c5))
-        self.down4, self.down3 = C2f(c5 + c4, c4, short), C2f(c4 + c3, c3, short)
-        self.half3, self.half4 = Convolution(c3, c3, 3, 2), Convolution(c4, c4, 3, 2)
-        self.up4, self.up5 = C2f(c3 + c4, c4, short), C2f(c4 + c5, c5, short)
-        labels = len(spec.labels)
-        edge, label = max(16, c3 // 4, 4 * BINS), max(c3, min(labels, 100))
-        self.edges = nn.ModuleList(Branch(c, edge, 4 * BINS, 1.0) for c in (c3, c4, c5))
-        rare = log(PRIOR / (1 - PRIOR))
-        self.labels = nn.ModuleList(Branch(c, label, labels, rare) for c in (c3, c4, c5))
-        self.bins = nn.Parameter(torch.arange(float(BINS)), requires_grad=False)  # strides
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
-        fine, middle, coarse = self.backbone(image)
-        coarse = self.spatial(coarse)
-        down = self.down4(torch.cat([F.interpolate(coarse, middle.shape[2:]), middle], 1))
-        fine = self.down3(torch.cat([F.interpolate(down, fine.shape[2:]), fine], 1))
-        middle = self.up4(torch.cat([self.half3(fine), down], 1))
-        coarse = self.up5(torch.cat([self.half4(middle), coarse], 1))
-        levels = (fine, middle, coarse)
-        edge, label = (
-            torch.cat([in_a_row(part(x)) for part, x in zip(branches, levels, strict=True)], 1)
-            for branches in (self.edges, self.labels)
-        )
-        return edge, label, [(x.shape[2], x.shape[3]) for x in levels]
-
-    def boxes(self, edge: Tensor, place: Tensor, stride: Tensor) -> Tensor:
-        """Bins (B, A, 4 * BINS) -> boxes (B, A, 4) in pixels, each edge at its mean distance."""
-        distance = edge.unflatten(2, (4, BINS)).softmax(3) @ self.bins * stride
-        return torch.cat([place - distance[..., :2], place + distance[..., 2:]], 2)
-
-
-def in_a_row(x: Tensor) -> Tensor:
-    """(B, maps, H, W) -> (B, H * W, maps)"""
-    return x.flatten(2).transpose(1, 2)
-
-
-def places(sizes: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """The middle of each place, (A, 2): x and y in pixels, and its stride (A, 1)."""
-    middles, strides = [], []
-    for (height, width), stride in zip(sizes, STRIDES, strict=True):
-        y, x = (torch.arange(count, device=device) + 0.5 for count in (height, width))
-        middle = torch.cartesian_prod(y, x).flip(1) * stride
-        middles.append(middle)
-        strides.append(torch.full_like(middle[:, :1], stride))
-    return torch.cat(middles), torch.cat(strides)
-
-
-def ciou(box: Tensor, true: Tensor) -> Tensor:
-    """(..., 4), (..., 4) -> (...): overlap, less by how far apart centres and aspects are.
-
-    u - |centre - centre|^2 / |diagonal of both|^2 - a v,  v = 4 / pi^2 (atan w/h - atan w/h)^2
-    """
-    low, high = box[..., :2].maximum(true[..., :2]), box[..., 2:].minimum(true[..., 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
-    size, true_size = box[..., 2:] - box[..., :2], true[..., 2:] - true[..., :2]
-    u = shared / (size.prod(-1) + true_size.prod(-1) - shared).clamp(min=1e-7)
-    around = box[..., 2:].maximum(true[..., 2:]) - box[..., :2].minimum(true[..., :2])
-    apart = (box[..., :2] + box[..., 2:] - true[..., :2] - true[..., 2:]) / 2
-    far = apart.square().sum(-1) / around.square().sum(-1).clamp(min=1e-7)
-    angle, true_angle = (
-        torch.atan2(each[..., 0], each[..., 1].clamp(min=1e-7)) for each in (size, true_size)
-    )
-    v = 4 / pi**2 * (angle - true_angle).square()
-    with torch.no_grad():
-        a = v / (1 - u + v).clamp(min=1e-7)
-    return u - far - a * v
-
-
-@torch.no_grad()
-def assign(
-    score: Tensor, box: Tensor, place: Tensor, truth: Tensor, there: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Which object each place learns, (B, A), and how sure of it the place is to be, (B, A): 0
-    where there is none.
-
-    ``score`` (B, A, labels), ``box`` (B, A, 4), ``place`` (A, 2), ``truth`` (B, M, 5) of which
-    ``there`` (B, M) are objects.
-    """
-    true = truth[:, :, None, 1:]  # (B, M, 1, 4)
-    inside = torch.cat([place - true[..., :2], true[..., 2:] - place], -1).amin(-1) > 0
-    inside &= there[..., None]  # (B, M, A)
-    overlap = ciou(box[:, None], true).clamp(min=0) * inside
-    label = truth[:, None, :, 0].long().expand(-1, score.shape[1], -1)
-    fit = score.gather(2, label).transpose(1, 2) ** SURE * overlap**FIT
-    best = fit.topk(min(TOP, fit.shape[2]), 2).indices
-    chosen = torch.zeros_like(inside).scatter_(2, best, True) & inside
-    owner = torch.where(chosen, overlap, -1).argmax(1)  # of a place that several want, the nearest
-    chosen &= owner[:, None] == torch.arange(truth.shape[1], device=owner.device)[:, None]
-    fit = fit * chosen
-    most = (overlap * chosen).amax(2, keepdim=True)
-    sure = fit / fit.amax(2, keepdim=True).clamp(min=1e-30) * most
-    return owner, sure.amax(1)
 
 
 class YOLO(Detector):
@@ -192,7 +63,8 @@ class YOLO(Detector):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.network = Network(config, spec)
+        published = Backbone(config.backbone, spec.channels) if config.backbone else None
+        self.network = Network(config, spec.channels, len(spec.labels), published)
         self.average = follower(self.network)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -202,36 +74,14 @@ class YOLO(Detector):
         return box, label.float().sigmoid()  # (B, A, 4), (B, A, labels)
 
     def loss(self, batch: Batch) -> Tensor:
-        edge, label, sizes = self.network(batch.image)
-        edge, label = edge.float(), label.float()
-        place, stride = places(sizes, edge.device)
-        box = self.network.boxes(edge, place, stride)
-        wanted, on, weight = torch.zeros_like(label), torch.zeros(0), torch.zeros(0)
-        truth = nn.utils.rnn.pad_sequence(batch.target, True, padding_value=-1)  # (B, M, 5)
-        if truth.shape[1]:
-            there = truth[..., 0] >= 0
-            owner, sure = assign(label.sigmoid(), box, place, truth.clamp(min=0), there)
-            on, weight = sure > 0, sure[sure > 0]
-            mine = truth.gather(1, owner[..., None].expand(-1, -1, 5))[on]  # (places, 5)
-            wanted[on] = F.one_hot(mine[:, 0].long(), label.shape[2]) * weight[:, None]
-        total = weight.sum().clamp(min=1)
-        loss = LABEL * F.binary_cross_entropy_with_logits(label, wanted, reduction="sum")
-        if len(weight):
-            where, near = (each.expand(len(on), -1, -1)[on] for each in (place, stride))
-            far = torch.cat([where - mine[:, 1:3], mine[:, 3:] - where], 1) / near
-            edges = distribution_focal(edge[on], far.clamp(0, BINS - 1.01))
-            loss = loss + BOX * ((1 - ciou(box[on], mine[:, 1:])) * weight).sum()
-            loss = loss + EDGE * (edges * weight).sum()
-        return loss / total
+        return learn(self.network, self.network(batch.image), batch.target).loss
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """A batch in parts, which makes more steps; after each of them the average follows."""
-        kept = min(self.config.average, (1 + step) / (10 + step))
         for start in range(0, len(batch.image), AT_ONCE):
             part = slice(start, start + AT_ONCE)
             yield "model", self.loss(Batch(batch.image[part], batch.target[part]))
-            slow, fast = (list(named(each).values()) for each in (self.average, self.network))
-            torch._foreach_lerp_(slow, fast, 1 - kept)
+            lead(self.average, self.network, self.config.average, step)
 
     @torch.inference_mode()
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained]:
@@ -254,13 +104,3 @@ class YOLO(Detector):
         """One pass of what learns, for the table of its layers."""
         side = self.spec.side
         self.network(torch.empty(1, self.spec.channels, side, side, device=self.device))
-
-
-def distribution_focal(edge: Tensor, far: Tensor) -> Tensor:
-    """Bins (n, 4 * BINS) and true distances (n, 4) in strides -> (n,): both bins beside the true
-    distance are to hold it, each as much as it is near."""
-    bins = edge.unflatten(1, (4, BINS)).flatten(0, 1)  # (4 n, BINS)
-    left = far.flatten().long()
-    near = left + 1 - far.flatten()
-    both = [F.cross_entropy(bins, place, reduction="none") for place in (left, left + 1)]
-    return (both[0] * near + both[1] * (1 - near)).unflatten(0, (-1, 4)).mean(1)

@@ -1,0 +1,58 @@
+"""What the reports say of those who segment instances: what they say of detectors, with masks."""
+
+from typing import TYPE_CHECKING
+
+from souron.evaluation.detection import DetectionResult
+from souron.report.page import Section, section
+from souron.report.sections import detect
+from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "segment_instances.html"
+FIGURES = ("mask AP", "mask AP50", "box AP", "box AP50")
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says of them."""
+    result, test = record.details, record.test
+    assert isinstance(result, DetectionResult) and test is not None
+    constant = _("always the mean box of the most frequent label, filled")
+    figures = detect.precision(record, result, constant, FIGURES)
+    parts = (
+        ("found", _("Found objects"), TEMPLATE, detect.found_of(test, result)),
+        ("precision", _("Average precision"), TEMPLATE, figures),
+        ("curves", _("Precision and recall"), detect.TEMPLATE, detect.curves(result)),
+        ("confusion", _("Confusion matrix"), detect.TEMPLATE, detect.confusion(test, result)),
+        ("worst", _("The most mistakes"), TEMPLATE, detect.worst(test, result)),
+    )
+    return [one for part in parts for one in section(*part)]
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    """The same pictures, as each system sees them."""
+    return section("side_by_side", _("Side by side"), TEMPLATE, detect.side_by_side(record))
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    text = _(
+        "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
+        "it never saw its mask AP50 is {value} (95 % interval {interval})."
+    )
+    return detect.filled(record, text, "mask AP50")
+
+
+def notes(record: "RunRecord") -> list[str]:
+    """That it is no better than an answer that looks at no picture, and labels it never met."""
+    result = record.details
+    if not isinstance(result, DetectionResult):
+        return []
+    text = _("It cannot be told from always answering one filled box (mask AP50 {value}).")
+    return [*detect.no_better(record, text, "mask AP50"), *detect.absent(result)]
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    return detect.use(record)

@@ -1,0 +1,149 @@
+"""Each region is named, moved, and then drawn: which of its pixels are the object's.
+
+He, Gkioxari, Dollár, Girshick: Mask R-CNN (2017). https://arxiv.org/abs/1703.06870
+
+    picture -> backbone -> pyramid of maps (FPN) -> region proposal network -> regions
+    7 x 7 places of the map in each region -> softmax(labels and background), offsets
+    14 x 14 places of the map in each found box -> convolutions -> a 28 x 28 mask of each label
+    loss = BCE(object) + smooth L1 + cross entropy(label) + smooth L1 + BCE(mask of the true label)
+
+Faster R-CNN (``faster_rcnn``) with a third answer. Every label has a mask of its own and none
+competes with another: a sigmoid for each pixel, and only the true label's mask learns, from the
+regions that overlap an object by half. What an object is stays the judge's to say. The places of a
+region are taken without rounding its edges (RoIAlign, in ``blocks.boxes``), since a mask shows
+every pixel that is off. In answers the masks are those of the found boxes, not of the proposals,
+laid into the box and cut at a half.
+
+The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages stay
+as they are.
+
+Differs from the paper: AdamW and one cycle of the rate; both networks learn in one step; anchors
+across the border learn, too; a batch is learnt from in parts; small sizes have two convolutions
+before the mask, not four. Reduced: the pyramid has no map of a quarter of the side.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.blocks.boxes import cropped, pasted
+from souron.blocks.rcnn import PLACES, PROPOSED, RCNN, own_backbone, pooled
+from souron.hub.backbones import Backbone
+from souron.tasks.detect import chosen
+from souron.tasks.segment_instances import Batch, InstanceSegmenter, Spec
+
+DRAWN = 14  # places of a region a side; a mask has twice as many
+AT_ONCE = 16  # pictures of a step
+
+
+@dataclass(frozen=True)
+class Config:
+    width: float = 0.25  # times 64 to 1024 maps
+    depth: float = 0.33  # times 3 to 6 blocks
+    maps: int = 64  # of the pyramid; the judge has four times as many values
+    regions: int = 32  # of a picture that learn; four times as many are proposed
+    scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in places
+    rate: float = 1e-3
+    backbone: str = ""  # a classifier whose published layers stand in place of its own
+
+
+class Drawer(nn.Sequential):
+    """Regions (R, maps, 14, 14) -> logits of each label's mask (R, labels, 28, 28)."""
+
+    def __init__(self, maps: int, labels: int) -> None:
+        layers: list[nn.Module] = []
+        for _layer in range(max(2, maps // 64)):
+            layers += [nn.Conv2d(maps, maps, 3, padding=1), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(maps, maps, 2, 2), nn.ReLU(), nn.Conv2d(maps, labels, 1)]
+        super().__init__(*layers)
+        for layer in layers:
+            if not isinstance(layer, nn.ReLU):
+                nn.init.kaiming_normal_(layer.get_parameter("weight"), mode="fan_out")
+                nn.init.zeros_(layer.get_parameter("bias"))
+
+
+class MaskRCNN(RCNN, InstanceSegmenter):
+    year = 2017
+    ja = "領域ごとに名前を付けて位置を直し、さらにどの画素が物体のものかを描く"
+    status = "reduced"
+    channels_last = True
+    clip = 10.0
+    SIZES = {
+        "tiny": Config(0.125, 0.33, 32, 16, (1.5, 2.5), 1e-2),
+        "small": Config(),
+        "lite": Config(backbone="efficientnet_lite"),
+        "resnet50": Config(1.0, 1.0, 256, 256, (8.0,), 1e-4, "resnet50"),
+    }
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.build(
+            Backbone(config.backbone, spec.channels)
+            if config.backbone
+            else own_backbone(config.width, config.depth, spec.channels),
+            len(spec.labels),
+        )
+        self.drawer = Drawer(config.maps, len(spec.labels))
+
+    def drawn(self, levels: Sequence[Tensor], box: Sequence[Tensor], label: Tensor) -> Tensor:
+        """Logits (R, 28, 28) of the masks of each picture's boxes (n, 4), one after the other, for
+        the label (R,) of each."""
+        logit = self.drawer(pooled(levels, box, DRAWN)).float()
+        return logit[torch.arange(len(label), device=label.device), label]
+
+    def segment(
+        self, image: Tensor, conf: float = 0.001, iou: float = 0.7
+    ) -> list[tuple[Tensor, Tensor]]:
+        levels, said = self.regions(image)
+        found = [chosen(box, score, conf, iou)[0].float() for box, score in said]
+        answered = []
+        for row, box in enumerate(found):
+            mask = image.new_zeros((len(box), *image.shape[2:]), dtype=torch.bool)
+            if len(box):
+                own = [x[row : row + 1] for x in levels]
+                small = self.drawn(own, [box[:, 1:5]], box[:, 0].long()).sigmoid()
+                mask = pasted(small, box[:, 1:5], *image.shape[2:]) >= 0.5
+            answered.append((box, mask))
+        return answered
+
+    def loss(self, batch: Batch) -> Tensor:
+        levels, regions, loss = self.first(batch.image, batch.target)
+        box, owner = self.learning(regions, batch.target)
+        loss = loss + self.judging(levels, box, owner, batch.target)
+        return loss + self.drawing(levels, box, owner, batch)
+
+    def drawing(
+        self, levels: Sequence[Tensor], box: Sequence[Tensor], owner: Sequence[Tensor], batch: Batch
+    ) -> Tensor:
+        """The loss of the masks, of the regions that are objects: how far each pixel of the true
+        label's mask is from the object's mask in the region."""
+        objects, label, wanted = [], [], []
+        for edges, mine, truth, mask in zip(box, owner, batch.target, batch.mask, strict=True):
+            on = mine >= 0
+            objects.append(edges[on])
+            label.append(truth[mine[on], 0].long())
+            wanted.append(cropped(mask[mine[on]], edges[on], 2 * DRAWN) >= 0.5)
+        if not sum(map(len, objects)):
+            return levels[0].new_zeros(())
+        logit = self.drawn(levels, objects, torch.cat(label))
+        return F.binary_cross_entropy_with_logits(logit, torch.cat(wanted).float())
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        """A batch in parts, which makes more steps."""
+        start = 0
+        for image in batch.image.chunk(ceil(len(batch.image) / AT_ONCE)):
+            part = slice(start, start + len(image))
+            yield "model", self.loss(Batch(image, batch.target[part], batch.mask[part]))
+            start += len(image)
+
+    def example(self) -> None:
+        """One pass with as many regions as it proposes, for the table of its layers."""
+        side, maps = self.spec.side, self.config.maps
+        image = torch.empty(1, self.spec.channels, side, side, device=self.device)
+        self.proposer(self.pyramid(self.backbone(image)))
+        self.judge(image.new_empty(PROPOSED * self.config.regions, maps, PLACES, PLACES))
+        self.drawer(image.new_empty(1, maps, DRAWN, DRAWN))

@@ -1,0 +1,169 @@
+"""A picture has a few dozen prototype masks, and each object says how to mix them.
+
+Terven, Córdova-Esparza, Romero-González: A Comprehensive Review of YOLO Architectures in Computer
+Vision: From YOLOv1 to YOLOv8 and YOLO-NAS (2023). https://arxiv.org/abs/2304.00501
+
+    picture -> YOLOv8 -> at each place scores, edges and k = 32 coefficients c
+    the finest map -> convolutions, twice the side -> k prototypes P, 4 pixels a place
+    mask = sigmoid(c . P), cut at the box
+    loss = that of YOLOv8 + 7.5 BCE(mask), in each object's box the mean over its area
+
+Prototypes are from YOLACT (Bolya, Zhou, Xiao, Lee 2019, https://arxiv.org/abs/1904.02689): what an
+object looks like is learnt once for the whole picture, and an object costs no more than a product
+of k numbers with k masks. A prototype may be an edge, a side of the picture, or one of several
+things that look alike; the coefficients may be negative, so that one object is taken away from
+another. The box is found as ``yolo`` finds it (YOLOv8; Jocher, Chaurasia, Qiu 2023), and the places
+that learn an object learn its coefficients, too. A mask learns inside of its box alone and is cut
+at it in answers: far away it may say what it likes. A moving average answers.
+
+The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages stay
+as they are.
+
+Differs from the paper: AdamW and one cycle of the rate; pictures are shifted and mirrored, not put
+together from four (mosaic); a batch is learnt from in parts, and the average forgets faster.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.blocks.averaging import follower
+from souron.blocks.csp import Convolution
+from souron.blocks.yolo import BOX, Branch, Network, Said, in_a_row, lead, learn, places
+from souron.hub.backbones import Backbone
+from souron.tasks.detect import chosen
+from souron.tasks.segment_instances import Batch, InstanceSegmenter, Spec
+
+PROTOTYPES = 32
+GRAIN = 4  # pixels of a prototype's place
+AT_ONCE = 16  # pictures of a step
+
+
+@dataclass(frozen=True)
+class Config:
+    width: float = 1.0  # times 64 to 1024 maps
+    depth: float = 1.0  # times 3 to 6 blocks
+    most: int = 1024  # maps before ``width``
+    rate: float = 1e-3
+    average: float = 0.999  # how much of the averaged weights an update keeps
+    backbone: str = ""  # a classifier whose published layers stand in place of its own
+
+
+class Prototypes(nn.Sequential):
+    """The finest map (B, maps, H / 8, W / 8) -> (B, PROTOTYPES, H / 4, W / 4)."""
+
+    def __init__(self, inward: int, maps: int) -> None:
+        super().__init__(
+            Convolution(inward, maps, 3),
+            nn.ConvTranspose2d(maps, maps, 2, 2),
+            Convolution(maps, maps, 3),
+            Convolution(maps, PROTOTYPES),
+        )
+
+
+class Segmenting(Network):
+    """YOLOv8's network with prototypes, and with coefficients (B, A, PROTOTYPES) at each place."""
+
+    def __init__(self, config: Config, channels: int, labels: int, published: nn.Module | None):
+        super().__init__(config, channels, labels, published)
+        self.prototypes = Prototypes(self.maps[0], max(PROTOTYPES, round(256 * config.width)))
+        maps = max(self.maps[0] // 4, PROTOTYPES)
+        self.coefficients = nn.ModuleList(Branch(c, maps, PROTOTYPES, 0.0) for c in self.maps)
+
+    def mixed(self, image: Tensor) -> tuple[Said, Tensor, Tensor]:
+        """What ``forward`` gives, the coefficients and the prototypes."""
+        levels = self.levels(image)
+        parts = zip(self.coefficients, levels, strict=True)
+        coefficient = torch.cat([in_a_row(part(x)) for part, x in parts], 1)
+        return self.said(levels), coefficient.float(), self.prototypes(levels[0]).float()
+
+
+class YOLOSeg(InstanceSegmenter):
+    year = 2023
+    ja = "画像ごとに数十枚の原型マスクを作り、各物体がその混ぜ方を答える"
+    channels_last = True
+    clip = 10.0
+    SIZES = {
+        "tiny": Config(0.125, 0.33, rate=5e-3, average=0.95),
+        "small": Config(0.25, 0.33, rate=4e-3, average=0.99),
+        "lite": Config(0.25, 0.33, rate=4e-3, average=0.99, backbone="efficientnet_lite"),
+        "n": Config(0.25, 0.33),
+        "s": Config(0.5, 0.33),
+        "m": Config(0.75, 0.67, 768),
+    }
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        published = Backbone(config.backbone, spec.channels) if config.backbone else None
+        self.network = Segmenting(config, spec.channels, len(spec.labels), published)
+        self.average = follower(self.network)
+
+    def segment(
+        self, image: Tensor, conf: float = 0.001, iou: float = 0.7
+    ) -> list[tuple[Tensor, Tensor]]:
+        network = self.network if self.training else self.average
+        (edge, label, sizes), coefficient, prototype = network.mixed(image)
+        boxes = network.boxes(edge.float(), *places(sizes, image.device))
+        answered = []
+        for row, score in enumerate(label.float().sigmoid()):
+            found, place = chosen(boxes[row], score, conf, iou)
+            small = torch.einsum("nk,khw->nhw", coefficient[row, place], prototype[row])
+            logit = enlarged(small, *image.shape[2:])
+            answered.append((found, (logit > 0) & inside(found[:, 1:5], *image.shape[2:])))
+        return answered
+
+    def loss(self, batch: Batch) -> Tensor:
+        said, coefficient, prototype = self.network.mixed(batch.image)
+        learnt = learn(self.network, said, batch.target)
+        loss = learnt.loss
+        if learnt.on.any():
+            loss = loss + BOX * mask_loss(coefficient, prototype, learnt.on, learnt.owner, batch)
+        return loss
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        """A batch in parts, which makes more steps; after each of them the average follows."""
+        for start in range(0, len(batch.image), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            yield "model", self.loss(Batch(batch.image[part], batch.target[part], batch.mask[part]))
+            lead(self.average, self.network, self.config.average, step)
+
+    def example(self) -> None:
+        """One pass of what learns, for the table of its layers."""
+        side = self.spec.side
+        self.network.mixed(torch.empty(1, self.spec.channels, side, side, device=self.device))
+
+
+def mask_loss(
+    coefficient: Tensor, prototype: Tensor, on: Tensor, owner: Tensor, batch: Batch
+) -> Tensor:
+    """Of the places that learn, ``on`` (B, A), whose objects are ``owner`` (B, A): how far each
+    mask is from its object's within the box, the mean over the box's area; their mean."""
+    total = prototype.new_zeros(())
+    height, width = prototype.shape[2:]
+    for row, (truth, mask) in enumerate(zip(batch.target, batch.mask, strict=True)):
+        mine = owner[row, on[row]]
+        if not len(mine):
+            continue
+        logit = torch.einsum("nk,khw->nhw", coefficient[row, on[row]], prototype[row])
+        true = enlarged(mask.float(), height, width)
+        box = truth[:, 1:] / GRAIN
+        within = inside(box, height, width).float()
+        area = (box[:, 2:] - box[:, :2]).prod(1).clamp(min=1)
+        wrong = F.binary_cross_entropy_with_logits(logit, true[mine], reduction="none")
+        total = total + ((wrong * within[mine]).sum((1, 2)) / area[mine]).sum()
+    return total / on.sum()
+
+
+def enlarged(maps: Tensor, height: int, width: int) -> Tensor:
+    """(n, H, W) -> (n, height, width), linearly between."""
+    return F.interpolate(maps[:, None], (height, width), mode="bilinear")[:, 0]
+
+
+def inside(box: Tensor, height: int, width: int) -> Tensor:
+    """(n, height, width) bool: the pixels whose middle is in a box, (n, 4)."""
+    y, x = (torch.arange(count, device=box.device) + 0.5 for count in (height, width))
+    left, top, right, bottom = box[..., None].unbind(1)
+    return ((y >= top) & (y < bottom))[:, :, None] & ((x >= left) & (x < right))[:, None]

@@ -1,0 +1,198 @@
+"""Segment instances: a picture in, the pixels of each object out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from souron.data.dataset import Dataset, ListColumn, Loader, Rows
+from souron.data.instances import Instances, boxes_of, packed
+from souron.data.splits import Split
+from souron.evaluation import detection
+from souron.evaluation.detection import DetectionSetup, Found
+from souron.kinds.mask import Mask
+from souron.kinds.picture import Picture
+from souron.kinds.signature import Choice
+from souron.metrics.metric import Metric
+from souron.task import Answers, Step, Task
+from souron.tasks.detect import CONF, IOU, Detection, Finder, Spec, mirrored, moved, renumbered
+from souron.utils.messages import N_, UserError, _
+
+MOST_PIXELS = 1_000_000_000  # of the masks of one picture
+
+
+class Batch(NamedTuple):
+    image: Tensor  # (B, C, H, W) in 0..1
+    target: list[Tensor]  # of each picture (n, 5): label, left, top, right, bottom in pixels
+    mask: list[Tensor]  # of each picture (n, H, W) bool
+
+
+class InstanceSegmenter(Finder):
+    """``segment`` finds boxes, and the pixels of what is in them."""
+
+    task = "segment_instances"
+
+    def segment(
+        self, image: Tensor, conf: float = CONF, iou: float = IOU
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Of each picture boxes (n, 6), as ``detect`` has them, and masks (n, H, W) bool."""
+        raise NotImplementedError(f"{type(self).__name__} needs segment()")
+
+    def detect(self, image: Tensor, conf: float = CONF, iou: float = IOU) -> list[Tensor]:
+        return [box for box, _mask in self.segment(image, conf, iou)]
+
+    @torch.inference_mode()
+    def found(self, data: Loader, conf: float = CONF, iou: float = IOU) -> Sequence[Found]:
+        """What ``segment`` says of each case."""
+        return [
+            packed(box.cpu(), mask)
+            for batch in data.once()
+            for box, mask in self.segment(batch.image, conf, iou)
+        ]
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        picture: Picture,
+        *,
+        conf: Annotated[float, Choice(N_("least score of an object"), low=0, high=1)] = 0.25,
+        iou: Annotated[
+            float, Choice(N_("overlap from which one of two boxes goes"), low=0, high=1)
+        ] = 0.7,
+        classes: Annotated[
+            str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")
+        ] = "",
+    ) -> Mask:
+        """The objects in a picture of any size, in its own pixels."""
+        wanted = self.numbers_of(classes)
+        pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
+        batch = self.batch(Rows(pixels[None].to(self.device), None))
+        [(box, mask)] = self.segment(batch.image, conf, iou)
+        box, mask = box.cpu(), mask.cpu()
+        if wanted:
+            asked = torch.isin(box[:, 0], torch.tensor(wanted))
+            box, mask = box[asked], mask[asked]
+        width, height = picture.size
+        most = max(1, MOST_PIXELS // (width * height))
+        wide, high = (
+            round(count * scale) for count, scale in zip(picture.size, place, strict=False)
+        )
+        inside = mask[:most, place.top : place.top + high, place.left : place.left + wide]
+        areas = np.zeros((len(inside), height, width), dtype=bool)
+        for area, small in zip(areas, inside, strict=True):
+            large = F.interpolate(small[None, None].float(), (height, width), mode="bilinear")
+            area[:] = large[0, 0].numpy() >= 0.5
+        names = [self.spec.labels[int(label)] for label in box[:most, 0].tolist()]
+        return Mask(picture, areas, names, box[:most, 5].clamp(0, 1).tolist())
+
+
+@dataclass(frozen=True)
+class Options:
+    conf: Annotated[
+        float | None,
+        Choice(N_("least score of an object that is tested (default 0.001)"), low=0, high=1),
+    ] = None
+    iou: Annotated[
+        float | None,
+        Choice(N_("overlap from which the weaker of two boxes goes (default 0.7)"), low=0, high=1),
+    ] = None
+
+
+class InstanceSegmentation(Detection, Task):
+    """The pixels of each object in every test picture, as COCO scores them."""
+
+    title = N_("instance segmentation")
+    takes = Picture
+    gives = Mask
+    metrics = (
+        Metric(N_("mask AP"), unit="share", headline=True),
+        Metric(N_("mask AP50"), unit="share", headline=True),
+        Metric(N_("mask AP75"), unit="share"),
+        Metric(N_("box AP"), unit="share"),
+        Metric(N_("box AP50"), unit="share"),
+    )
+    watches = "mask AP"
+    default_data = "scenes"
+    target = "instances"
+    formats = ()
+    augments = True
+
+    def check(self, data: Dataset, options: Any) -> None:
+        side = data.side if data.pictures else 0
+        fits = isinstance(data.target, ListColumn) and all(
+            isinstance(one, Instances) and one.bits.shape[1:] == (side, (side + 7) // 8)
+            for one in data.target
+        )
+        if not fits or not any(map(len, data.boxes)):
+            raise UserError(
+                "no masks",
+                _("{data} has no masks of objects").format(data=data.name),
+                expected=_("pictures with a mask for each object"),
+                fix="data=scenes",
+                exit=3,
+            )
+
+    def batch(self, rows: Rows, spec: Spec) -> Any:
+        """Pictures (B, C, H, W) in 0..255 -> 0..1. Crowd regions, whose label is below 0, are not
+        learnt from."""
+        learnt = [one.of(one.box[:, 0] >= 0) for one in rows.target or ()]
+        masks = [one.masks(rows.input.shape[-1]) for one in learnt]
+        return Batch(rows.input.float() / 255, boxes_of(learnt), masks)
+
+    def moved(self, objects: Instances, move: Tensor, side: int) -> Instances:
+        box, left = moved(objects.box, move, side)
+        right, down = move.tolist()
+        masks = objects.of(left).masks(side)
+        return packed(box, F.pad(masks, (right, -right, down, -down)))
+
+    def mirrored(self, objects: Instances, side: int) -> Instances:
+        return packed(mirrored(objects.box, side), objects.masks(side).flip(2))
+
+    def renumbered(self, target: Any, number: Tensor) -> ListColumn:
+        return ListColumn([Instances(renumbered(one.box, number), one.bits) for one in target])
+
+    def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
+        mean = detection.mean_box([data.boxes[row] for row in split.train])
+        constant = filled(mean, data.side)
+        yield Step(1.0, result=DetectionSetup(options, data.only(split.test), constant=constant))
+
+    def judged(
+        self, found: Sequence[Found], cases: Dataset, sizes: bool = True
+    ) -> dict[str, NDArray[np.float64]]:
+        """Pseudo-values (cases,) of each metric; while it learns those of masks alone."""
+        scores = {
+            f"mask {name}": values
+            for name, values in detection.scores_of(found, cases, sizes=False).items()
+        }
+        if sizes:
+            boxed = replace(cases, target=ListColumn(cases.boxes))
+            of_boxes = detection.scores_of(boxes_of(found), boxed, sizes=False)
+            scores |= {f"box {name}": values for name, values in of_boxes.items()}
+        return {metric.name: scores[metric.name] for metric in self.metrics
+                if metric.name in scores}  # fmt: skip
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        yield "file", "label", "left", "top", "right", "bottom", "score", "pixels"
+        for file, found in zip(test.file, detection.shown(answers, test), strict=True):
+            assert isinstance(found, Instances)
+            pixels = found.masks(test.side).sum((1, 2)).tolist()
+            for (label, *edges, score), count in zip(found.box.tolist(), pixels, strict=True):
+                yield (file, test.classes[int(label)], *(round(edge, 1) for edge in edges),
+                       round(score, 4), count)  # fmt: skip
+
+
+def filled(box: Tensor, side: int) -> Instances:
+    """Boxes (n, 6) with masks that hold all pixels whose middle is inside."""
+    middle = torch.arange(side) + 0.5
+    left, top, right, bottom = box[:, 1:5, None].unbind(1)
+    across = (middle >= left) & (middle < right)
+    down = (middle >= top) & (middle < bottom)
+    return packed(box, down[:, :, None] & across[:, None])
+
+
+__all__ = ["Batch", "InstanceSegmentation", "InstanceSegmenter", "Options", "Spec"]
