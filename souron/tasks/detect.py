@@ -65,6 +65,7 @@ class Finder(System):
     bottom in pixels, and scores (B, A, labels) in 0..1. Of candidates for one object the surest
     stays. A system that finds boxes in another way overrides ``detect``."""
 
+    overlap: ClassVar[float] = IOU  # from which the weaker of two boxes of a label goes
     spec: Spec
 
     def detect(self, image: Tensor, conf: float = CONF, iou: float = IOU) -> list[Tensor]:
@@ -122,7 +123,7 @@ class Detector(Finder):
         conf: Annotated[float, Choice(N_("least score of a box"), low=0, high=1)] = 0.25,
         iou: Annotated[
             float, Choice(N_("overlap from which one of two boxes goes"), low=0, high=1)
-        ] = 0.7,
+        ] = 0.5,
         classes: Annotated[
             str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")
         ] = "",
@@ -169,7 +170,11 @@ class Options:
     ] = None
     iou: Annotated[
         float | None,
-        Choice(N_("overlap from which the weaker of two boxes goes (default 0.7)"), low=0, high=1),
+        Choice(
+            N_("overlap at which the weaker box goes (default: the system's own)"),
+            low=0,
+            high=1,
+        ),
     ] = None
 
 
@@ -273,7 +278,7 @@ class Detection(Task):
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, Finder)
-        scores = self.judged(system.found(data), data.cases, sizes=False)
+        scores = self.judged(system.found(data, CONF, system.overlap), data.cases, sizes=False)
         wanted = [metric.name for metric in self.metrics[:2]]
         return {name: torch.from_numpy(scores[name]) for name in wanted if name in scores}
 
@@ -297,7 +302,7 @@ class Detection(Task):
 
     def _found(self, system: Finder, cases: Dataset, setup: DetectionSetup) -> Sequence[Found]:
         conf, iou = setup.options.conf, setup.options.iou
-        asked = (CONF if conf is None else conf), (IOU if iou is None else iou)
+        asked = (CONF if conf is None else conf), (system.overlap if iou is None else iou)
         loader = system.loader(cases)
         if not setup.fast:
             return system.found(loader, *asked)

@@ -63,7 +63,7 @@ class InstanceSegmenter(Finder):
         conf: Annotated[float, Choice(N_("least score of an object"), low=0, high=1)] = 0.25,
         iou: Annotated[
             float, Choice(N_("overlap from which one of two boxes goes"), low=0, high=1)
-        ] = 0.7,
+        ] = 0.5,
         classes: Annotated[
             str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")
         ] = "",
@@ -99,7 +99,11 @@ class Options:
     ] = None
     iou: Annotated[
         float | None,
-        Choice(N_("overlap from which the weaker of two boxes goes (default 0.7)"), low=0, high=1),
+        Choice(
+            N_("overlap at which the weaker box goes (default: the system's own)"),
+            low=0,
+            high=1,
+        ),
     ] = None
 
 

@@ -82,6 +82,7 @@ class FastRCNN(Detector):
     status = "reduced"
     channels_last = True
     clip = 10.0
+    overlap = 0.5
     SIZES = {
         "tiny": Config(0.125, 0.33, 32, 64, 16, 1e-2),
         "small": Config(),

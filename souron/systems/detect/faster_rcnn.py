@@ -55,6 +55,7 @@ class FasterRCNN(RCNN, Detector):
     status = "reduced"
     channels_last = True
     clip = 10.0
+    overlap = 0.5
     SIZES = {
         "tiny": Config(0.125, 0.33, 32, 16, (1.5, 2.5), 1e-2),
         "small": Config(),

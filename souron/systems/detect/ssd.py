@@ -193,6 +193,7 @@ class SSD(Detector):
     ja = "粗さの異なる特徴マップに形の違うデフォルトボックスを並べ、物体を一度に検出する"
     channels_last = True
     clip = 10.0
+    overlap = 0.45
     SIZES = {
         "tiny": Config(0.125, 0.33, 3e-3),
         "small": Config(0.25, 0.33, 2e-3),
