@@ -2,7 +2,7 @@
 
     python benchmarks/detection.py fight        every detector, 20 minutes each, and the verdict
     python benchmarks/detection.py areas        every segmenter that names pixels, likewise
-    python benchmarks/detection.py speed        milliseconds a picture of YOLO n and s at 640 and 320
+    python benchmarks/detection.py speed        ms a picture of YOLO n and s at 640 and 320
                                                  pixels, beside ultralytics' with random weights
     python benchmarks/detection.py video FILE   frames a second, looked at, tracked and drawn
 
