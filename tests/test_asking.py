@@ -242,9 +242,10 @@ def test_predict_tells_the_boxes_of_a_run(bright, spot, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told == {
         "file": str(spot),
-        "boxes": [{"label": "bright", "score": 1.0, "left": 6.0, "top": 4.0, "right": 12.0,
-                   "bottom": 9.0}],
-    }  # fmt: skip
+        "width": 20,
+        "height": 20,
+        "boxes": [{"label": "bright", "score": 1.0, "xyxy": [6.0, 4.0, 12.0, 9.0]}],
+    }
     assert main.run(["predict", str(bright), str(spot), "share=0.5", "out=found"]) == 0
     out = capsys.readouterr().out
     assert "1 bright" in out and str(Path("found") / "点-1.png") in out

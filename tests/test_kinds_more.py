@@ -300,7 +300,14 @@ def test_marks_outside_the_picture_are_drawn_as_far_as_they_reach():
 def test_areas_by_class_leave_the_ground_out_and_by_object_overlap():
     assert AREAS.rows() == [["胃", 400, "33.3%"], [HOSTILE, 400, "33.3%"]]
     assert [row[1] for row in OBJECTS.rows()] == [800, 400]
-    assert AREAS.as_json()["areas"][0] == {"label": "胃", "score": None, "pixels": 400}
+    told = AREAS.as_json()
+    assert (told["width"], told["height"]) == AREAS.picture.size
+    rle = told["masks"][0].pop("rle")
+    assert told["masks"][0] == {"label": "胃", "score": None, "pixels": 400}
+    from pycocotools import mask as coco
+
+    mask = coco.decode(coco.frPyObjects(rle, *rle["size"]))
+    assert np.array_equal(mask.astype(bool), AREAS.inside(0))
 
 
 def test_a_saved_mask_holds_the_numbers_and_the_names(tmp_path):
@@ -321,8 +328,10 @@ def test_found_things_are_saved_as_numbers_too(tmp_path):
         thing.save(tmp_path / "a.json")
         assert json.loads((tmp_path / "a.json").read_text("utf-8")) == thing.as_json()
     assert BOX.as_json()["boxes"][0] == {
-        "label": "猫", "score": pytest.approx(0.9), "left": 2, "top": 3, "right": 20, "bottom": 15,
-    }  # fmt: skip
+        "label": "猫",
+        "score": pytest.approx(0.9),
+        "xyxy": [2, 3, 20, 15],
+    }
 
 
 def test_a_gallery_is_a_folder_in_the_order_of_names(tmp_path):

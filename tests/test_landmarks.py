@@ -110,10 +110,10 @@ def test_landmarks_are_renumbered_by_name():
 def test_points_tell_millimetres_where_the_spacing_is_known():
     picture = Picture(Image.new("L", (20, 10)))
     plain = Points(picture, [[4, 2]], ["a"], [0.5])
-    assert plain.rows() == [["a 50%", 4, 2]] and "x_mm" not in plain.as_json()["points"][0]
+    assert plain.rows() == [["a 50%", 4, 2]] and "mm" not in plain.as_json()["points"][0]
     known = Points(picture, [[4, 2]], ["a"], [0.5], spacing=0.25)
     assert known.columns[1:] == ["x", "y", "x mm", "y mm"] and known.rows()[0][1:] == [4, 2, 1, 0.5]
-    assert known.as_json()["points"][0]["x_mm"] == 1 and str(known) == "a 50% 4 2"
+    assert known.as_json()["points"][0]["mm"][0] == 1 and str(known) == "a 50% 4 2"
 
 
 # files
@@ -320,7 +320,7 @@ def test_a_landmarker_trains_reports_predicts_is_measured_again_and_compared(spo
     assert tuple(found.names) == MARKS and found.point.shape == (3, 2)
     assert (found.point >= 0).all() and (found.point <= (120, 96)).all()
     known = asked(tmp_path / "wide.png", spacing=0.2).as_json()["points"][0]
-    assert known["x_mm"] == pytest.approx(0.2 * known["x"], abs=0.01) and 0 <= known["score"] <= 1
+    assert known["mm"][0] == pytest.approx(0.2 * known["x"], abs=0.01) and 0 <= known["score"] <= 1
     true = 3 * record.test.target[0].numpy()
     assert np.nanmin(np.hypot(*(found.point - true).T)) < 12
 

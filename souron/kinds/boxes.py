@@ -116,14 +116,15 @@ class Boxes(Kind):
 
     def as_json(self) -> dict[str, Any]:
         return {
+            **self.picture.as_json(),
             "boxes": [
                 {
                     "label": name,
                     "score": self.found.scores[i] if self.found.scores else None,
-                    **dict(zip(EDGES, (round(e, 2) for e in self.box[i].tolist()), strict=True)),
+                    "xyxy": [round(edge, 2) for edge in self.box[i].tolist()],
                 }
                 for i, name in enumerate(self.found.names)
-            ]
+            ],
         }
 
     def __str__(self) -> str:

@@ -123,15 +123,19 @@ class Mask(Kind):
         return numbers
 
     def as_json(self) -> dict[str, Any]:
+        """Each mask as COCO's files have it: lengths of runs, column by column, of what is outside
+        and inside by turns."""
         return {
-            "areas": [
+            **self.picture.as_json(),
+            "masks": [
                 {
                     "label": name,
                     "score": self.found.scores[i] if self.found.scores else None,
                     "pixels": int(self.inside(i).sum()),
+                    "rle": {"size": list(self.area.shape[-2:]), "counts": runs(self.inside(i))},
                 }
                 for i, name in enumerate(self.found.names)
-            ]
+            ],
         }
 
     def __str__(self) -> str:
@@ -140,3 +144,10 @@ class Mask(Kind):
 
     def _repr_html_(self) -> str:
         return html(self.drawn(), str(self)) + files.html_table(self.columns, self.rows(), "")
+
+
+def runs(mask: np.ndarray) -> list[int]:
+    """Lengths of runs of a mask (H, W), column by column, the first of what is outside."""
+    flat = mask.T.ravel()
+    turns = np.flatnonzero(flat != np.concatenate([[False], flat[:-1]]))
+    return np.diff(np.append(turns, len(flat)), prepend=0).tolist()

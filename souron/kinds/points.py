@@ -73,22 +73,18 @@ class Points(Kind):
 
     def as_json(self) -> dict[str, Any]:
         return {
+            **self.picture.as_json(),
             "points": [
                 {
-                    "label": name,
+                    "name": name,
                     "score": self.found.scores[i] if self.found.scores else None,
                     "x": round(float(self.point[i][0]), 2),
                     "y": round(float(self.point[i][1]), 2),
-                    **self._as_millimetres(i),
+                    **({"mm": [round(at, 2) for at in mm]} if (mm := self._places(i)[2:]) else {}),
                 }
                 for i, name in enumerate(self.found.names)
-            ]
+            ],
         }
-
-    def _as_millimetres(self, number: int) -> dict[str, float]:
-        names = ("x_mm", "y_mm")
-        places = self._places(number)[2:]
-        return {name: round(at, 2) for name, at in zip(names, places, strict=False)}
 
     def __str__(self) -> str:
         rows = (f"{name} {x:g} {y:g}" for name, x, y, *_mm in self.rows())
