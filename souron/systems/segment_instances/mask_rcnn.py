@@ -58,7 +58,8 @@ class Drawer(nn.Sequential):
         layers: list[nn.Module] = []
         for _layer in range(max(1, maps // 64)):
             layers += [nn.Conv2d(maps, maps, 3, padding=1), nn.ReLU(inplace=True)]
-        layers += [nn.ConvTranspose2d(maps, maps, 2, 2), nn.ReLU(inplace=True), nn.Conv2d(maps, labels, 1)]
+        layers += [nn.ConvTranspose2d(maps, maps, 2, 2), nn.ReLU(inplace=True)]
+        layers.append(nn.Conv2d(maps, labels, 1))
         super().__init__(*layers)
         for layer in layers:
             if not isinstance(layer, nn.ReLU):
