@@ -158,7 +158,7 @@ def test_yolo_mixes_each_objects_own_prototypes_and_cuts_at_the_box(monkeypatch)
 
 @BOTH
 def test_it_learns_the_pixels_of_shapes_in_pictures_it_never_saw(kind):
-    train, test = instanced(240, 32, 2, seed=0), instanced(60, 32, 2, seed=1)
+    train, test = instanced(160, 32, 2, seed=0), instanced(40, 32, 2, seed=1)
     model = made(kind, train)
     data = model.loader(train, TASK.augmentation(("shift", "mirror")))
     fit = Trainer(model, data, model.loader(test), Budget.parse("10ep"), 16, 0, TASK)

@@ -18,7 +18,7 @@ The backbone may be a published classifier (``backbone=``, size ``lite``), whose
 as they are.
 
 Differs from the paper: AdamW and one cycle of the rate; both networks learn in one step; anchors
-across the border learn, too; a batch is learnt from in parts; small sizes have two convolutions
+across the border learn, too; a batch is learnt from in parts; small sizes have one convolution
 before the mask, not four. Reduced: the pyramid has no map of a quarter of the side.
 """
 
@@ -56,9 +56,10 @@ class Drawer(nn.Sequential):
 
     def __init__(self, maps: int, labels: int) -> None:
         layers: list[nn.Module] = []
-        for _layer in range(max(2, maps // 64)):
-            layers += [nn.Conv2d(maps, maps, 3, padding=1), nn.ReLU()]
-        layers += [nn.ConvTranspose2d(maps, maps, 2, 2), nn.ReLU(), nn.Conv2d(maps, labels, 1)]
+        for _layer in range(max(1, maps // 64)):
+            layers += [nn.Conv2d(maps, maps, 3, padding=1), nn.ReLU(inplace=True)]
+        layers += [nn.ConvTranspose2d(maps, maps, 2, 2), nn.ReLU(inplace=True)]
+        layers.append(nn.Conv2d(maps, labels, 1))
         super().__init__(*layers)
         for layer in layers:
             if not isinstance(layer, nn.ReLU):
@@ -93,7 +94,8 @@ class MaskRCNN(RCNN, InstanceSegmenter):
     def drawn(self, levels: Sequence[Tensor], box: Sequence[Tensor], label: Tensor) -> Tensor:
         """Logits (R, 28, 28) of the masks of each picture's boxes (n, 4), one after the other, for
         the label (R,) of each."""
-        logit = self.drawer(pooled(levels, box, DRAWN)).float()
+        part = pooled(levels, box, DRAWN).contiguous(memory_format=torch.channels_last)
+        logit = self.drawer(part).float()
         return logit[torch.arange(len(label), device=label.device), label]
 
     def segment(
