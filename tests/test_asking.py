@@ -251,7 +251,7 @@ def test_predict_tells_the_boxes_of_a_run(bright, spot, capsys):
     assert "1 bright" in out and str(Path("found") / "点-1.png") in out
     assert Picture.read(Path("found") / "点-1.png").size == (500, 500)
     assert main.run(["predict", str(bright), str(spot), "--share", "0.5", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["boxes"][0]["right"] == 6.0
+    assert json.loads(capsys.readouterr().out)["boxes"][0]["xyxy"][2] == 6.0
 
 
 @pytest.mark.parametrize(

@@ -302,7 +302,7 @@ def test_a_picture_of_any_shape_gets_a_mask_of_its_own_size(size):
     assert mask.area.shape == (size[1], size[0]) and mask.area.dtype == np.uint8
     assert (mask.area == pixels[..., 0] // 255).mean() > 0.95
     assert mask.found.names == ("square",)
-    assert mask.as_json()["areas"][0]["pixels"] == (mask.area == 1).sum()
+    assert mask.as_json()["masks"][0]["pixels"] == (mask.area == 1).sum()
 
 
 def test_enlarging_by_strips_is_enlarging_at_once(monkeypatch):
