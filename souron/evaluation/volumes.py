@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from souron.data.dataset import Dataset
-from souron.evaluation.answers import Answers, Setup, Trainings, dense
+from souron.evaluation.answers import Setup, Trainings, dense
 from souron.metrics import volumes
 from souron.stats import intervals
 from souron.stats.records import Measure
@@ -203,7 +203,6 @@ def result(trainings: Trainings, setup: VolumeSetup) -> VolumeResult:
         found,
         _scores(every)[DICE],
     )  # fmt: skip
-
 
 
 def _of_organ(name: str, cases: list[volumes.Agreement], test: Dataset) -> OfOrgan:

@@ -146,7 +146,9 @@ def shape_of(cases: Dataset) -> tuple[str, str]:
     if cases.pictures:
         return _("picture"), picture_size(cases)
     if cases.volumes:
-        return _("volume"), _("{size} voxels").format(size=" x ".join(map(str, cases.input.shape[2:])))
+        return _("volume"), _("{size} voxels").format(
+            size=" x ".join(map(str, cases.input.shape[2:]))
+        )
     return _("columns"), units.whole(cases.input[0].numel())
 
 

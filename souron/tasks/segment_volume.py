@@ -58,6 +58,11 @@ class VolumeSegmenter(System):
         """One volume (C, D, H, W) of the training cases' spacing -> classes (D, H, W)."""
         raise NotImplementedError
 
+    @torch.no_grad()
+    def example(self) -> Tensor:
+        """What it says of an empty volume: the shapes are seen."""
+        return self.named(torch.empty(self.spec.channels, *self.spec.size, device=self.device))
+
     def kept(self, volume: Tensor) -> Tensor:
         """``named``, without the islands, (D, H, W) uint8."""
         area = self.named(volume).byte().cpu().numpy()

@@ -27,7 +27,7 @@ SPACING = ((6.2, 7.4), (3.9, 4.5))  # mm between slices, and between rows and co
 LOWEST, AIR = -1024, -1000  # HU
 VERTEBRA = 34.0  # mm from one to the next
 
-Grid = NDArray[np.float32]
+Grid = NDArray[Any]
 Where = NDArray[np.bool_]
 
 
@@ -65,7 +65,10 @@ class Canvas:
         box = tuple(
             slice(*np.searchsorted(axis.ravel(), (at - far, at + far)))
             for axis, at, far in zip(
-                (self.z, self.y, self.x), middle[::-1], (radii[2], max(radii[:2]), wide), strict=True
+                (self.z, self.y, self.x),
+                middle[::-1],
+                (radii[2], max(radii[:2]), wide),
+                strict=True,
             )
         )
         z, y, x = self.z[box[0]], self.y[:, box[1]], self.x[..., box[2]]
@@ -96,7 +99,8 @@ class Body:
 
 def torso(random: Generator) -> Made:
     """A patient, all of whom follows from ``random``."""
-    spacing = (float(random.uniform(*SPACING[0])), *[float(random.uniform(*SPACING[1]))] * 2)
+    step, side = (float(random.uniform(*ends)) for ends in SPACING)
+    spacing = (step, side, side)
     body = Body(
         wide=random.uniform(138, 158), deep=random.uniform(92, 108), fat=random.uniform(8, 24),
         dose=random.uniform(0.7, 1.25), scale=random.uniform(0.92, 1.06),
@@ -165,7 +169,7 @@ def _chest(canvas: Canvas, body: Body, random: Generator) -> None:
         floor = dome - 85 * (lateral**2 + (0.75 * canvas.y / body.deep) ** 2)
         part = cavity & (canvas.z > np.maximum(floor, -45)) & (side * canvas.x > 0)
         between = (np.abs(canvas.x) < 32 + 0.12 * np.maximum(0, canvas.y)) | (
-            ((canvas.x + 0) ** 2 + (canvas.y - 62) ** 2) < 40**2
+            (canvas.x**2 + (canvas.y - 62) ** 2) < 40**2
         )
         canvas.fill(part & ~between, random.uniform(-870, -790), "lungs")
         for _vessel in range(24):
@@ -236,7 +240,7 @@ def _organs(canvas: Canvas, body: Body, random: Generator) -> None:
     thin = canvas.z - place[2] > np.minimum(cut, 70)  # the left lobe tapers
     liver = whole & cavity & thin & (canvas.organ != ORGANS.index("kidneys") + 1)
     liver &= canvas.organ != ORGANS.index("spleen") + 1
-    liver &= (canvas.x + 0) ** 2 + (canvas.y - 62) ** 2 > 46**2
+    liver &= canvas.x**2 + (canvas.y - 62) ** 2 > 46**2
     value = 55 + 52 * body.dose + random.normal(0, 6)
     canvas.fill(liver, value, "liver")
     for _vein in range(9):
@@ -260,7 +264,9 @@ def _middle(canvas: Canvas, body: Body, random: Generator) -> None:
     for side in (-1, 1):
         psoas = canvas.tube(side_way + side * (36 - 0.05 * (z + 100)), back - 2, 17)
         canvas.fill(psoas & (z < -70) & (canvas.organ == 0), muscle)
-        long = canvas.tube(side_way + side * 30, back + 38, 22) & _ring(canvas, body.wide, body.deep)
+        long = canvas.tube(side_way + side * 30, back + 38, 22) & _ring(
+            canvas, body.wide, body.deep
+        )
         canvas.fill(long & (canvas.organ == 0), muscle)
     radius = random.uniform(20, 24)
     height = np.mod(z + random.uniform(0, VERTEBRA), VERTEBRA)
