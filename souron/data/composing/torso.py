@@ -175,7 +175,7 @@ def _chest(canvas: Canvas, body: Body, random: Generator) -> None:
         for _vessel in range(24):
             place = (side * random.uniform(40, 110), random.uniform(-50, 50),
                      random.uniform(40, 150))  # fmt: skip
-            drop = canvas.solid(place, tuple(random.uniform(2, 5, 2)) + (random.uniform(4, 14),))
+            drop = canvas.solid(place, (*random.uniform(2, 5, 2), random.uniform(4, 14)))
             np.putmask(canvas.values, drop & (canvas.organ == ORGANS.index("lungs") + 1), 20)
     blood = 40 + 95 * body.dose
     heart = (random.uniform(15, 28), random.uniform(-35, -22), height + random.uniform(32, 42))
@@ -300,8 +300,12 @@ def eight(fine: NDArray[Any]) -> NDArray[Any]:
 
 
 def majority(organ: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(2a, 2b, 2c) -> (a, b, c): what most of each eight are; of equals the first."""
+    """(2a, 2b, 2c) -> (a, b, c): what most of each eight are. Where half of them are background
+    every second voxel is, so that masks are neither too large nor too small."""
     counts = np.stack([eight((organ == n).view(np.uint8)) for n in range(len(ORGANS) + 1)])
+    counts *= 2
+    counts[0] += np.indices(counts.shape[1:]).sum(0).astype(np.uint8) % 2
+    counts[1:] += 1 - counts[0] % 2
     return counts.argmax(0).astype(np.uint8)
 
 

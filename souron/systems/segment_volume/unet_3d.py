@@ -10,14 +10,14 @@ from Sparse Annotation (2016). https://arxiv.org/abs/1606.06650
 
 It learns from patches, most of them around a voxel of an organ that is drawn first and the voxel
 then, so that small organs are seen as often as large ones; uniform patches let the aorta die. The
-loss is cross-entropy, in which the voxels of rare classes weigh more, and Dice of every class. It
-answers of the whole volume at once. Where a voxel lies in the body are three more channels, and a
+loss is cross-entropy, in which the voxels of rare classes weigh more, and Dice of every class. The
+weights fade as the budget is used, since organs that weigh more are found too large. It answers
+of the whole volume at once. Where a voxel lies in the body are three more channels, and a
 body is much alike: what lies left of the spine at the height of the kidneys is the left one.
 
 Differs from the paper: padded convolutions; whole labels, no sparse ones; no elastic deformations,
-but brightness and contrast change; places as channels; Dice beside the weighted cross-entropy; the
-class of a voxel is the likeliest by the chance that it has among voxels, the classes' weights taken
-out again; the largest parts; AdamW and one cycle of the rate.
+but brightness and contrast change; places as channels; Dice beside the weighted cross-entropy,
+weights that fade; the largest parts; AdamW and one cycle of the rate.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ WIDE = 600.0  # of the second's
 SMOOTH = 1.0  # voxels that Dice counts as found
 AROUND = 0.8  # of the patches lie around an organ
 WHOLE = (slice(None),) * 3
-POWER = 0.5  # a class's weight is its share of the voxels to the minus this
+POWER = 0.5  # a class's weight is its share of the voxels to the minus this, at the beginning
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class UNet3D(VolumeSegmenter):
     @property
     def weight(self) -> Tensor:
         """(labels,): what a voxel of each class counts in cross-entropy, in the mean of all 1."""
-        weight = self.share.clamp(min=1e-6) ** -POWER
+        weight = self.share.clamp(min=1e-6) ** (-POWER * (1 - self.used))
         return weight / (weight * self.share).sum()
 
     def patch(self, batch: Batch, row: int) -> tuple[Tensor, Tensor]:
@@ -151,8 +151,7 @@ class UNet3D(VolumeSegmenter):
         return inputs, target[cut]
 
     def named(self, volume: Tensor) -> Tensor:
-        logits = self(self.channels(volume)[None])[0].float()
-        return (logits - self.weight.log()[:, None, None, None]).argmax(0)
+        return self(self.channels(volume)[None])[0].argmax(0)
 
 
 def shares(target: Tensor, labels: int) -> Tensor:
