@@ -8,11 +8,11 @@ from dataclasses import replace
 import nibabel
 import numpy as np
 import pytest
-import souron
 import torch
 from scipy.ndimage import label
 from shapes import scans
 
+import souron
 from souron import model, registry
 from souron.data import load
 from souron.data.dataset import Rows
@@ -312,6 +312,8 @@ def test_rare_classes_weigh_more_until_the_budget_is_used(cases):
     assert (weight[1] / weight[0]).item() == pytest.approx(float(share[0] / share[1]) ** 0.5)
     assert (weight * share).sum().item() == pytest.approx(1) and weight.argmin() == 0
     made.used = 0.5
+    assert torch.equal(made.weight, weight)
+    made.used = 0.75
     half = made.weight
     assert (half[1] / half[0]).item() == pytest.approx(float(share[0] / share[1]) ** 0.25)
     made.used = 1.0

@@ -11,9 +11,9 @@ from Sparse Annotation (2016). https://arxiv.org/abs/1606.06650
 It learns from patches, most of them around a voxel of an organ that is drawn first and the voxel
 then, so that small organs are seen as often as large ones; uniform patches let the aorta die. The
 loss is cross-entropy, in which the voxels of rare classes weigh more, and Dice of every class. The
-weights fade as the budget is used, since organs that weigh more are found too large. It answers
-of the whole volume at once. Where a voxel lies in the body are three more channels, and a
-body is much alike: what lies left of the spine at the height of the kidneys is the left one.
+weights fade over the second half of the budget, since organs that weigh more are found too large.
+It answers of the whole volume at once. Where a voxel lies in the body are three more channels:
+bodies are much alike.
 
 Differs from the paper: padded convolutions; whole labels, no sparse ones; no elastic deformations,
 but brightness and contrast change; places as channels; Dice beside the weighted cross-entropy,
@@ -41,9 +41,9 @@ POWER = 0.5  # a class's weight is its share of the voxels to the minus this, at
 class Config:
     width: int = 32  # maps of the finest level, twice as many at each coarser one
     levels: int = 4
-    patch: tuple[int, ...] = (32, 48, 64)  # slices, rows, columns
+    patch: tuple[int, ...] = (32, 40, 48)  # slices, rows, columns
     patches: int = 2  # of a step
-    rate: float = 3e-3
+    rate: float = 4e-3
 
 
 class Twice(nn.Sequential):
@@ -137,7 +137,8 @@ class UNet3D(VolumeSegmenter):
     @property
     def weight(self) -> Tensor:
         """(labels,): what a voxel of each class counts in cross-entropy, in the mean of all 1."""
-        weight = self.share.clamp(min=1e-6) ** (-POWER * (1 - self.used))
+        power = POWER * min(1.0, 2 * (1 - self.used))
+        weight = self.share.clamp(min=1e-6) ** -power
         return weight / (weight * self.share).sum()
 
     def patch(self, batch: Batch, row: int) -> tuple[Tensor, Tensor]:
