@@ -181,7 +181,9 @@ def placed(cases, row, spacing=None):
 def test_the_patient_is_turned_upright_and_back(windows, cases):
     volume = placed(cases, 0)
     straight = windows.predict(volume)
-    assert volume.orientation == "LPS"
+    assert volume.orientation == "LPS" and contract.upright(volume.affine) == ((0, 1, 2), ())
+    right = volume.affine @ np.diag([1, 1, -1, 1])  # columns run to the right
+    assert contract.upright(right[:, [2, 0, 1, 3]]) == ((1, 2, 0), (2,))
     assert volumes.volumes.dice(straight.area == 2, cases.target[0].numpy() == 2) > 0.85
     for order, flips in itertools.product(itertools.permutations(range(3)), ((), (0,), (1, 2))):
         turned = volume.affine[:, [*order, 3]].copy()
@@ -265,11 +267,21 @@ def test_of_windows_that_overlap_the_better_one_has_the_voxel(windows):
 def test_small_is_half_a_million_parameters_and_answers_at_any_size():
     kind, config = registry.load_system("unet_3d")
     built = summary.blueprint(kind, config, TASK.example(kind, "small"))
-    assert 450_000 < sum(part.numel() for part in built.parameters()) < 650_000
+    assert 400_000 < sum(part.numel() for part in built.parameters()) < 600_000
     assert built.example().shape == (48, 80, 96)
     small = network(scans(4)).eval()
     with torch.inference_mode():
         assert small.named(torch.zeros(1, 7, 11, 5)).shape == (7, 11, 5)
+
+
+def test_it_has_the_parameters_of_the_paper():
+    """19 069 955, counted with a bias and without normalisation; that has a scale for each map."""
+    kind, config = registry.load_system("unet_3d_paper")
+    spec = replace(TASK.example(kind, "paper"), channels=0, labels=("", "a", "b"))  # 3 channels in
+    built = summary.blueprint(kind, config, spec)
+    maps = sum(m.num_features for m in built.modules() if isinstance(m, torch.nn.BatchNorm3d))
+    assert sum(part.numel() for part in built.parameters()) == 19_069_955 + maps
+    assert maps == 2336
 
 
 def test_patches_lie_around_organs_that_are_drawn_alike(monkeypatch):

@@ -5,7 +5,7 @@ https://doi.org/10.1109/TSMC.1979.4310076
 
     [a, b] of an organ = argmax of Dice = 2 n(a <= x <= b, organ) / (n(a <= x <= b) + n(organ))
 
-Two numbers an organ and no place: it finds what no other tissue is as bright as, such as bone. All
+Two numbers an organ and no place: it finds what no other tissue is as bright as, such as lungs. All
 windows are tried, on the histograms of the training volumes. Of organs whose windows overlap the
 one with more Dice has the voxel.
 

@@ -3,9 +3,10 @@
 Çiçek, Abdulkadir, Lienkamp, Brox, Ronneberger: 3D U-Net: Learning Dense Volumetric Segmentation
 from Sparse Annotation (2016). https://arxiv.org/abs/1606.06650
 
-    down: two 3x3x3 convolutions, the largest of 2x2x2, twice the maps         x levels - 1
+    down: a 3x3x3 convolution, another with twice the maps, then the largest of 2x2x2    x3
+    two such convolutions
     up:   a 2x2x2 convolution that doubles the sides, beside it what the level was on the way down,
-          two 3x3x3 convolutions, half the maps
+          two 3x3x3 convolutions, half the maps                                          x3
     a 1x1x1 convolution: the logits of every voxel
 
 It learns from patches, most of them around a voxel of an organ that is drawn first and the voxel
@@ -31,6 +32,7 @@ from souron.tasks.segment_volume import Batch, Spec, VolumeSegmenter
 
 CENTRE, WIDTH = 40.0, 200.0  # HU of the first channel's 0, and to its 1
 WIDE = 600.0  # of the second's
+GREY = 2  # channels of the values
 SMOOTH = 1.0  # voxels that Dice counts as found
 AROUND = 0.8  # of the patches lie around an organ
 WHOLE = (slice(None),) * 3
@@ -39,7 +41,7 @@ POWER = 0.5  # a class's weight is its share of the voxels to the minus this, at
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 32  # maps of the finest level, twice as many at each coarser one
+    width: int = 32  # maps of the first convolution; each level has twice as many as the one above
     levels: int = 4
     patch: tuple[int, ...] = (32, 40, 48)  # slices, rows, columns
     patches: int = 2  # of a step
@@ -49,10 +51,10 @@ class Config:
 class Twice(nn.Sequential):
     """Two 3x3x3 convolutions, each normalised and without its negative part."""
 
-    def __init__(self, inward: int, outward: int) -> None:
+    def __init__(self, inward: int, between: int, outward: int) -> None:
         layers: list[nn.Module] = []
-        for maps in (inward, outward):
-            layers += [nn.Conv3d(maps, outward, 3, padding=1, bias=False), nn.BatchNorm3d(outward)]
+        for a, b in ((inward, between), (between, outward)):
+            layers += [nn.Conv3d(a, b, 3, padding=1, bias=False), nn.BatchNorm3d(b)]
             layers.append(nn.ReLU(inplace=True))
         super().__init__(*layers)
 
@@ -60,8 +62,8 @@ class Twice(nn.Sequential):
 class Up(nn.Module):
     def __init__(self, coarse: int, fine: int) -> None:
         super().__init__()
-        self.enlarge = nn.ConvTranspose3d(coarse, fine, 2, 2)
-        self.convs = Twice(2 * fine, fine)
+        self.enlarge = nn.ConvTranspose3d(coarse, coarse, 2, 2, bias=False)
+        self.convs = Twice(coarse + fine, fine, fine)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         depth, height, width = fine.shape[2:]
@@ -75,19 +77,17 @@ class UNet3D(VolumeSegmenter):
     clip = 5.0
     SIZES = {
         "tiny": Config(4, 2, (8, 8, 8), rate=1e-2),
-        "small": Config(10),
-        "paper": Config(patch=(64, 128, 128)),
+        "small": Config(5),
+        "paper": Config(patch=(116, 132, 132)),
     }
 
     share: Tensor  # (labels,) of the training voxels
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        maps = [config.width * 2**level for level in range(config.levels)]
-        inward = 2 * spec.channels + 3
-        self.down = nn.ModuleList(
-            Twice(a, b) for a, b in zip([inward, *maps[:-1]], maps, strict=True)
-        )
+        maps = [config.width * 2 ** (level + 1) for level in range(config.levels)]
+        inward = [(GREY * spec.channels + len(WHOLE)), *maps[:-1]]
+        self.down = nn.ModuleList(Twice(a, b // 2, b) for a, b in zip(inward, maps, strict=True))
         self.up = nn.ModuleList(
             Up(coarse, fine) for coarse, fine in zip(maps[1:], maps[:-1], strict=True)
         )
@@ -146,7 +146,7 @@ class UNet3D(VolumeSegmenter):
         target = batch.target[row]
         cut = around(target, self.config.patch, len(self.spec.labels))
         inputs = self.channels(batch.volume[row], cut)
-        grey = 2 * self.spec.channels
+        grey = GREY * self.spec.channels
         inputs[:grey] *= 1 + 0.1 * (2 * torch.rand(()) - 1)
         inputs[:grey] += 0.1 * (2 * torch.rand(()) - 1)
         return inputs, target[cut]
