@@ -243,7 +243,10 @@ def test_thresholds_find_what_has_a_brightness_of_its_own(windows, cases):
     assert 30 <= windows.window[0, 0] < 120 < windows.window[0, 1] < windows.window[1, 0] + 60
     said = windows.validate(windows.loader(cases))["mean Dice"]
     assert said.mean() > 0.9
-    assert label(windows.kept(cases.input[0]).numpy() == 2)[1] == 2
+    island = cases.input[0].clone()
+    island[0, 0, 0, 0] = 260
+    assert label(windows.named(island).numpy() == 2)[1] == 3
+    assert label(windows.kept(island).numpy() == 2)[1] == 2
 
 
 def test_before_it_has_learnt_it_finds_nothing(cases):
