@@ -54,7 +54,7 @@ ALL = {
     "chat": Chat([("user", "猫"), ("assistant", HOSTILE)]),
     "mesh": pyramid(),
     "volume": scanned(),
-    "labelled volume": LabelledVolume(
+    "labelled_volume": LabelledVolume(
         scanned(), (scanned().values > 0).astype(int) * 2, ["", "胃", HOSTILE]
     ),
     "table": Table(["名前", HOSTILE], [["a", HOSTILE]]),

@@ -23,7 +23,7 @@ MOST_CLASSES = 256  # it is saved as bytes
 class LabelledVolume(Kind):
     """A class for every voxel of a volume. A class without a name is ground and is not told."""
 
-    widget = "labelled volume"
+    widget = "labelled_volume"
     suffix = ".nii.gz"
     kept = True
 
