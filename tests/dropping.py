@@ -133,6 +133,10 @@ BODIES = {  # what comes out -> from what, and how
     "chat": ("chat", "return given.said('assistant', word * count)"),
     "mesh": ("mesh", "return Mesh(given.vertices * reach, given.faces)"),
     "volume": ("volume", "return Volume(given.values * reach, given.affine)"),
+    "labelled_volume": (
+        "volume",
+        "return LabelledVolume(given, (given.values > 0).astype(int), ['', word])",
+    ),
     "table": ("table", "return Table([*given.columns, word], [[*r, least] for r in given.rows])"),
     "plot": ("sound", "return Plot([Series(word, range(5), given.mono[:5])], 'time (s)', '音圧')"),
 }
@@ -145,9 +149,10 @@ def source(kind: str) -> str:
 
 def written(given: str, gives: str, body: str) -> str:
     """The file of a system from the names of its kinds and what its ``predict`` does."""
-    names = "Plot, Series" if gives == "plot" else gives.capitalize()
+    kind = "".join(part.capitalize() for part in gives.split("_"))
+    names = "Plot, Series" if gives == "plot" else kind
     return SOURCE.format(
-        given=given.capitalize(), given_file=given, gives=gives.capitalize(), gives_file=gives,
+        given=given.capitalize(), given_file=given, gives=kind, gives_file=gives,
         gives_names=names, body=body,
     )  # fmt: skip
 

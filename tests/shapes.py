@@ -1,5 +1,5 @@
 """Bright shapes with boxes on dark noise: a data set for detectors, drawn in a second; and marks
-whose middles are landmarks."""
+whose middles are landmarks; and volumes with bright solids."""
 
 from dataclasses import replace
 
@@ -104,10 +104,33 @@ def marks(count=200, side=64, seed=0, hidden=0.05, spacing=0.5) -> Dataset:
     )  # fmt: skip
 
 
+def scans(count=40, size=(8, 12, 16), seed=0) -> Dataset:
+    """Volumes with a ball, and with a cube on each side, in noise of other spacing each."""
+    random = np.random.default_rng(seed)
+    values = random.normal(0, 20, (count, 1, *size))
+    area = np.zeros((count, *size), np.uint8)
+    z, y, x = np.meshgrid(*map(np.arange, size), indexing="ij")
+    for case in range(count):
+        away = random.integers(-1, 2, 3)
+        ball = (z - 4 - away[0]) ** 2 + (y - 4 - away[1]) ** 2 + (x - 8 - away[2]) ** 2 < 8
+        deep = abs(y - 9) < 2
+        cubes = deep & (abs(z - 4) < 2) & ((abs(x - 3 - away[2]) < 2) | (abs(x - 13) < 2))
+        area[case][ball], area[case][cubes] = 1, 2
+    values += 120 * (area == 1)[:, None] + 250 * (area == 2)[:, None]
+    return Dataset(
+        "scans", torch.from_numpy(values.round().astype(np.int16)), torch.from_numpy(area),
+        ("background", "ball", "cubes"), [f"{case}.nii.gz" for case in range(count)],
+        licence="CC0", augment=(),
+        spacing=[(3.0 + case % 2, 2.0, 1.5) for case in range(count)],
+    )  # fmt: skip
+
+
 def cases_for(task, digits, count):
     """So many cases of what a task takes."""
     if task == "segment":
         return masked(count, 32)
+    if task == "segment_volume":
+        return scans(count)
     if task == "keypoints":
         return marks(count, 32)
     if task == "segment_instances":

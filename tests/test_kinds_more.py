@@ -23,6 +23,7 @@ from souron.kinds.chat import Chat, Turn
 from souron.kinds.codecs import grid, limits, moving
 from souron.kinds.gallery import Gallery
 from souron.kinds.kind import Kind
+from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.labels import Labels
 from souron.kinds.mask import NAMES, Mask
 from souron.kinds.mesh import Mesh
@@ -53,6 +54,9 @@ ALL = {
     "chat": Chat([("user", "猫"), ("assistant", HOSTILE)]),
     "mesh": pyramid(),
     "volume": scanned(),
+    "labelled_volume": LabelledVolume(
+        scanned(), (scanned().values > 0).astype(int) * 2, ["", "胃", HOSTILE]
+    ),
     "table": Table(["名前", HOSTILE], [["a", HOSTILE]]),
     "plot": Plot([Series(HOSTILE, [0, 1], [1, 2])], "時間 (s)", HOSTILE, HOSTILE),
 }

@@ -105,6 +105,8 @@ def data_(
             (_("cases"), units.whole(len(cases))),
             (_("pictures"), shape(tuple(cases.input.shape[1:])))
             if cases.pictures
+            else (_("volumes"), " x ".join(map(str, cases.input.shape[2:])))
+            if cases.volumes
             else (_("columns"), units.whole(cases.input.shape[1])),
             (_("parts"), ", ".join(f"{part} {units.whole(n)}" for part, n in parts.items())),
             (
@@ -132,6 +134,8 @@ def data_(
 
 
 def shape_of(cases: "Dataset") -> dict[str, int]:
+    if cases.volumes:
+        return dict(zip(("slices", "rows", "columns"), cases.input.shape[2:], strict=True))
     if not cases.pictures:
         return {"columns": cases.input.shape[1]}
     return {"channels": cases.channels, "side": cases.side}

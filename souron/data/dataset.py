@@ -131,8 +131,8 @@ class Dataset:
     question: str = ""  # what may be groups too, in the reader's language
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # more that is known of
     # each case, by name: "site", "sex", "device", "date", ...; "" where it is not known
-    spacing: Sequence[float] = ()  # millimetres a pixel of each case as it is here; 0 where it is
-    # not known, () where it is known of none
+    spacing: Sequence[Any] = ()  # millimetres a pixel of each case as it is here; 0 where it is
+    # not known, () where it is known of none; of a volume between slices, rows and columns
 
     def __len__(self) -> int:
         return self.input.shape[0]  # a fifth of the time that len() takes
@@ -153,6 +153,11 @@ class Dataset:
         """Whether the target is boxes (n, 5) of each case: label, left, top, right, bottom."""
         entries = self.target.entries if isinstance(self.target, ListColumn) else []
         return bool(entries) and isinstance(entries[0], Tensor) and entries[0].shape[1:] == (5,)
+
+    @property
+    def volumes(self) -> bool:
+        """Whether the input is volumes of one size, (N, C, slices, rows, columns)."""
+        return isinstance(self.input, Tensor) and self.input.ndim == 5
 
     @property
     def maps(self) -> bool:

@@ -41,9 +41,12 @@ def blueprint(system: type, config: Any, seen: Any) -> Any:
 
 
 def describe(seen: Any) -> tuple[int, ...]:
-    """The shape of one case: (channels, height, width), or (features,)."""
+    """The shape of one case: (channels, height, width), (channels, slices, rows, columns), or
+    (features,)."""
     if hasattr(seen, "features"):
         return (seen.features,)
+    if hasattr(seen, "size"):
+        return (seen.channels, *seen.size)
     return (seen.channels, seen.side, seen.side)
 
 

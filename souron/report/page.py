@@ -114,6 +114,8 @@ def counts_of(cases: Dataset) -> list[int]:
     labels = cases.target
     if cases.maps:
         return segmentation.pixels_of(labels, len(cases.classes))
+    if cases.volumes and isinstance(labels, torch.Tensor) and labels.ndim == 4:
+        return segmentation.pixels_of(labels.flatten(2), len(cases.classes))
     if isinstance(labels, ListColumn):
         labels = torch.cat([boxes[:, 0].long() for boxes in cases.boxes])
         labels = labels[labels >= 0]
@@ -145,6 +147,10 @@ def shape_of(cases: Dataset) -> tuple[str, str]:
     """What a case is, and its size."""
     if cases.pictures:
         return _("picture"), picture_size(cases)
+    if cases.volumes:
+        return _("volume"), _("{size} voxels").format(
+            size=" x ".join(map(str, cases.input.shape[2:]))
+        )
     return _("columns"), units.whole(cases.input[0].numel())
 
 

@@ -47,6 +47,7 @@ NAMES = {
     "chat": N_("chat"),
     "mesh": N_("surface"),
     "volume": N_("volume"),
+    "labelled_volume": N_("labelled volume"),
     "table": N_("table"),
     "plot": N_("plot"),
 }
@@ -539,6 +540,7 @@ SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "chat": _shown_chat,
     "mesh": _shown_file(_model, ".stl"),
     "volume": _shown_volume,
+    "labelled_volume": _shown_volume,
     "table": _shown_table,
     "plot": _shown_plot,
 }

@@ -51,12 +51,18 @@ def kept(place: Path, make: Callable[[], Pieces], unpack: Callable[..., Made]) -
 
 
 def shared(
-    module: str, told: Mapping[str, Any], count: int, alone: Callable[[], Pieces], place: Path
+    module: str,
+    told: Mapping[str, Any],
+    count: int,
+    alone: Callable[[], Pieces],
+    place: Path,
+    fewest: int | None = None,
 ) -> Pieces:
     """Rows 0 to ``count`` by several workers of that ``module``, their parts joined in order;
-    ``alone`` makes them here, where they are few or there is one core. Raises UserError."""
+    ``alone`` makes them here, where they are fewer than ``fewest`` or there is one core. Raises
+    UserError."""
     cores = min(hardware.cores(), MOST)
-    if count < FEWEST or cores < 2:
+    if count < (FEWEST if fewest is None else fewest) or cores < 2:
         return alone()
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.stem}-") as work_folder:
         workers = []

@@ -1,0 +1,222 @@
+"""Which voxels segmenters gave to which organ: figures case by case, and baselines beside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from souron.data.dataset import Dataset
+from souron.evaluation.answers import Setup, Trainings, dense
+from souron.metrics import volumes
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.utils.messages import _
+
+DICE, HD95, SURFACE, ERROR = "mean Dice", "HD95", "surface Dice at 2 mm", "volume error"
+TOLERANCE = 2.0  # mm
+SHARE = 0.1  # of an organ's voxels that a part has, to count as one of its parts
+MOST_CLASSES = 64
+
+Array = NDArray[Any]
+
+
+@dataclass
+class VolumeSetup(Setup):
+    """With the answer that looks at no volume: see ``atlas``."""
+
+    atlas: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, dtype=torch.uint8))
+
+
+@dataclass(frozen=True)
+class OfOrgan:
+    """How well one organ was found."""
+
+    name: str
+    cases: int  # that have it
+    dice: Measure | None  # None where no test case has it
+    hd95: Measure | None  # mm
+    truth: float  # ml, the mean
+    found: float
+    error: Measure | None  # ml too many, below 0 too few
+
+
+@dataclass(frozen=True)
+class VolumeResult:
+    """What a run's report shows."""
+
+    organs: tuple[OfOrgan, ...]
+    baselines: dict[str, dict[str, Measure]]  # "atlas", "untrained" -> its measures
+    found: Array  # (cases, slices, rows, columns) uint8
+    each: Array  # (cases,): mean Dice
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "organs": {
+                one.name: {
+                    "Dice": one.dice.value, "HD95": one.hd95.value,
+                    "ml": one.found, "true ml": one.truth,
+                }
+                for one in self.organs if one.dice and one.hd95
+            },
+            "baselines": {
+                name: {metric: measure.value for metric, measure in measures.items()}
+                for name, measures in self.baselines.items()
+            },
+        }  # fmt: skip
+
+
+def fault(data: Dataset) -> str:
+    """Why these cases cannot be segmented, in the reader's language; "" where they can."""
+    target = data.target
+    if not data.volumes or not isinstance(target, Tensor) or target.ndim != 4:
+        return _("{data} has no volumes with labels").format(data=data.name)
+    if target.shape[1:] != data.input.shape[2:]:
+        here, there = (" x ".join(map(str, x.shape[-3:])) for x in (data.input, target))
+        return _("the volumes have {here} voxels, their labels {there}").format(
+            here=here, there=there
+        )
+    if not 2 <= len(data.classes) <= MOST_CLASSES:
+        return _("{count} classes, where 2 to {most} are segmented").format(
+            count=len(data.classes), most=MOST_CLASSES
+        )
+    if int(target.max()) >= len(data.classes):
+        return _("class {number}, where there are {count}").format(
+            number=int(target.max()), count=len(data.classes)
+        )
+    known = len(data.spacing) == len(data) and all(
+        len(steps) == 3 and min(steps) > 0 for steps in data.spacing
+    )
+    return "" if known else _("{data} does not say how large its voxels are").format(data=data.name)
+
+
+def parts_of(target: Tensor, classes: int) -> tuple[int, ...]:
+    """How many separate parts each class but the first has in most of the maps (N, slices, rows,
+    columns): two kidneys. What is smaller than ``SHARE`` of the class is no part."""
+    counts = np.zeros((len(target), classes - 1))
+    for row, area in enumerate(target.numpy()):
+        for label in range(1, classes):
+            sizes = _sizes(area == label)[1]
+            counts[row, label - 1] = (sizes >= SHARE * max(1, sizes.sum())).sum()
+    return tuple(max(1, round(float(np.median(one)))) for one in counts.T)
+
+
+def largest(area: Array, parts: Sequence[int]) -> Array:
+    """(slices, rows, columns): of each class but the first only as many parts as it has, the
+    largest; voxels of one part touch by faces."""
+    kept = area.copy()
+    for label, most in enumerate(parts, 1):
+        solid, sizes = _sizes(area == label)
+        if len(sizes) > most:
+            chosen = np.zeros(len(sizes) + 1, bool)
+            chosen[np.argsort(-sizes, kind="stable")[:most] + 1] = True
+            kept[(solid > 0) & ~chosen[solid]] = 0
+    return kept
+
+
+def _sizes(where: Array) -> tuple[Array, Array]:
+    """(slices, rows, columns) the number of each part from 1 on, and the voxels of each."""
+    solid, count = ndimage.label(where)
+    return solid, np.bincount(solid.ravel(), minlength=count + 1)[1:]
+
+
+def atlas(target: Tensor, rows: Any, classes: int) -> Tensor:
+    """(slices, rows, columns) uint8: what each voxel is in most of these rows."""
+    chosen = target.index_select(0, torch.as_tensor(rows, dtype=torch.long))
+    votes = torch.stack([(chosen == label).sum(0) for label in range(classes)])
+    return votes.argmax(0).byte()
+
+
+def agreements(found: Any, cases: Dataset) -> list[list[volumes.Agreement]]:
+    """Of each case, of each class but the first."""
+    return [
+        [
+            volumes.agreement(said == label, true == label, cases.spacing[row], TOLERANCE)
+            for label in range(1, len(cases.classes))
+        ]
+        for row, (said, true) in enumerate(
+            zip(np.asarray(found), cases.target.numpy(), strict=True)
+        )
+    ]
+
+
+def scores_of(found: Any, cases: Dataset) -> dict[str, Array]:
+    """(cases,) of each metric: the mean over a case's organs."""
+    return _scores(agreements(found, cases))
+
+
+def _scores(every: list[list[volumes.Agreement]]) -> dict[str, Array]:
+    of = {
+        DICE: lambda one: one.dice,
+        HD95: lambda one: one.hd95,
+        SURFACE: lambda one: one.surface_dice,
+        ERROR: _share,
+    }
+    return {
+        name: np.array([np.mean([figure(one) for one in case]) for case in every])
+        for name, figure in of.items()
+    }
+
+
+def _share(one: volumes.Agreement) -> float:
+    """How much the volume is off, as a share of the true one; 1 where there is none but some was
+    found."""
+    return abs(one.error) / one.truth if one.truth else float(one.found > 0)
+
+
+def dice_of(found: Any, cases: Dataset) -> Array:
+    """(cases,): the mean Dice over a case's organs, alone."""
+    labels = range(1, len(cases.classes))
+    return np.array([
+        np.mean([volumes.dice(said == label, true == label) for label in labels])
+        for said, true in zip(np.asarray(found), cases.target.numpy(), strict=True)
+    ])  # fmt: skip
+
+
+def measured(
+    tables: dict[str, Any], units: Sequence[str] | None, trainings: Any = None
+) -> dict[str, Measure]:
+    """Each metric with its interval: of (seeds, cases) scores."""
+    return {
+        name: (intervals.share_interval if name in (DICE, SURFACE) else intervals.loss_interval)(
+            table, units, trainings=trainings
+        )
+        for name, table in tables.items()
+    }
+
+
+def result(trainings: Trainings, setup: VolumeSetup) -> VolumeResult:
+    [answers] = trainings.answers
+    test, found = setup.test, dense(answers, "found").numpy()
+    every = agreements(found, test)
+    baselines = {"atlas": setup.atlas[None].expand(len(test), -1, -1, -1)}
+    if "untrained" in answers:
+        baselines["untrained"] = dense(answers, "untrained")
+    return VolumeResult(
+        tuple(_of_organ(name, [case[k] for case in every], test)
+              for k, name in enumerate(test.classes[1:])),
+        {name: measured(scores_of(said, test), test.units) for name, said in baselines.items()},
+        found,
+        _scores(every)[DICE],
+    )  # fmt: skip
+
+
+def _of_organ(name: str, cases: list[volumes.Agreement], test: Dataset) -> OfOrgan:
+    rows = [row for row, one in enumerate(cases) if one.truth > 0]
+    if not rows:
+        return OfOrgan(name, 0, None, None, 0.0, 0.0, None)
+    units = None if test.units is None else [test.units[row] for row in rows]
+    there = [cases[row] for row in rows]
+    return OfOrgan(
+        name,
+        len(rows),
+        intervals.share_interval([one.dice for one in there], units),
+        intervals.loss_interval([one.hd95 for one in there], units),
+        float(np.mean([one.truth for one in there])),
+        float(np.mean([one.found for one in there])),
+        intervals.interval([one.error for one in there], units),
+    )

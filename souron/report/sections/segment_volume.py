@@ -1,0 +1,213 @@
+"""What the reports say of segmenters of volumes."""
+
+import base64
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from souron import registry
+from souron.data.called import called
+from souron.data.dataset import Dataset
+from souron.evaluation.volumes import DICE, ERROR, HD95, SURFACE, OfOrgan, VolumeResult
+from souron.kinds import overlay
+from souron.kinds.picture import Picture
+from souron.kinds.volume import WINDOW
+from souron.report.page import Plot, Section, section
+from souron.stats.records import Measure
+from souron.utils import units
+from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "segment_volume.html"
+PANE = 320  # pixels that a slice is wide in the report
+SLICES = (0.3, 0.5, 0.7)  # of the height from the lowest voxel of an organ to the highest
+FIGURES = (DICE, HD95, SURFACE, ERROR)
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says of a segmenter of volumes."""
+    result, test = record.details, record.test
+    assert isinstance(result, VolumeResult) and test is not None
+    parts = (
+        ("found", _("Found organs"), _found(test, result)),
+        ("organs", _("Organ by organ"), _organs(record, result)),
+        ("worst", _("The least overlap"), _worst(test, result)),
+    )
+    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    """The same slices, as each system sees them."""
+    test, found = record.test, record.details
+    if test is None or not test.volumes or not len(test):
+        return []
+    maps = {name: np.asarray(areas[0]) for name, areas in found.items()}
+    pictures = [_drawn(test, 0, number, maps) for number in _slices(test, 0)]
+    return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    if DICE not in record.measures:
+        return ""
+    measure, metric = record.measures[DICE], registry.metric(DICE)
+    return _(
+        "{system} learnt from {train} volumes of {data} in {time}. In {test} test volumes that it "
+        "never saw its mean Dice is {value} (95 % interval {interval})."
+    ).format(
+        system=record.system,
+        data=called(record.data),
+        train=units.whole(record.parts.get("train", 0)),
+        test=units.whole(record.parts.get("test", 0)),
+        time=units.seconds(record.outcome.seconds),
+        value=metric.text(measure.value),
+        interval=metric.interval(measure.low, measure.high),
+    )
+
+
+def notes(record: "RunRecord") -> list[str]:
+    """That it is no better than an answer that looks at no volume, that volumes are synthetic, and
+    organs that it measures too large or too small."""
+    result = record.details
+    if not isinstance(result, VolumeResult):
+        return []
+    told = []
+    atlas, measure = result.baselines["atlas"].get(DICE), record.measures.get(DICE)
+    if measure and atlas and measure.low <= atlas.value:
+        told.append(
+            _("It cannot be told from the mean map of the training volumes (mean Dice {value}).")
+            .format(value=registry.metric(DICE).text(atlas.value))
+        )  # fmt: skip
+    if "synthetic" in (record.test.name if record.test is not None else ""):
+        told.append(_("The volumes are synthetic: no figure here holds for patients."))
+    off = [
+        _("{name} {error} ml").format(name=one.name, error=f"{one.error.value:+.3g}")
+        for one in result.organs
+        if one.error and (one.error.low > 0 or one.error.high < 0)
+    ]
+    if off:
+        told.append(_("Volumes that are off in the mean: {names}.").format(names=", ".join(off)))
+    return told
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    names = ", ".join(record.test.classes[1:]) if record.test is not None else ""
+    text = _("Telling {names} in volumes like those of {data}.").format(
+        data=record.data, names=names
+    )
+    return text, 'model("volume.nii.gz").save(Path("organs.nii.gz"))'
+
+
+def _found(test: Dataset, result: VolumeResult) -> dict[str, Any] | None:
+    """The case in the middle of the order by Dice."""
+    if not test.volumes or not len(test):
+        return None
+    row = int(np.argsort(result.each)[len(test) // 2])
+    return _case(test, row, result)
+
+
+def _worst(test: Dataset, result: VolumeResult) -> dict[str, Any] | None:
+    if not test.volumes or len(test) < 2:
+        return None
+    return _case(test, int(np.argmin(result.each)), result)
+
+
+def _case(test: Dataset, row: int, result: VolumeResult) -> dict[str, Any]:
+    found = {_("found"): result.found[row]}
+    return {
+        "file": test.file[row],
+        "dice": registry.metric(DICE).text(float(result.each[row])),
+        "pictures": [_drawn(test, row, number, found) for number in _slices(test, row)],
+    }
+
+
+def _slices(test: Dataset, row: int) -> list[int]:
+    """Three through what is there."""
+    there = np.flatnonzero(np.asarray(test.target[row]).any((1, 2)))
+    low, high = (int(there[0]), int(there[-1])) if len(there) else (0, test.target.shape[1] - 1)
+    return list(dict.fromkeys(round(low + share * (high - low)) for share in SLICES))
+
+
+def _drawn(test: Dataset, row: int, number: int, found: Mapping[str, Any]) -> Plot:
+    """A slice with its true organs, and beside it with those that each found."""
+    areas = [
+        np.asarray(test.target[row][number]),
+        *(np.asarray(one)[number] for one in found.values()),
+    ]
+    panes = [_pane(test, row, number, area) for area in areas]
+    wide, high = panes[0].size
+    whole = Image.new("RGB", (len(panes) * (wide + 8) - 8, high), "white")
+    for place, pane in enumerate(panes):
+        whole.paste(pane, (place * (wide + 8), 0))
+    stream = io.BytesIO()
+    whole.save(stream, "JPEG", quality=88)
+    uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    told = _("{file}, slice {number}: true: {organs}").format(
+        file=test.file[row], number=number + 1, organs=_words(test, areas[0])
+    )
+    said = [f"{name}: {_words(test, area)}" for name, area in zip(found, areas[1:], strict=True)]
+    return Plot(uri, "; ".join([told, *said]), min(whole.width, 1100))
+
+
+def _pane(test: Dataset, row: int, number: int, area: np.ndarray) -> Image.Image:
+    grey = (test.input[row, 0, number].float().numpy() - WINDOW[0]) / WINDOW[1] + 0.5
+    shown = Image.fromarray((grey.clip(0, 1) * 255).astype(np.uint8))
+    canvas = overlay.Canvas(Picture(shown))
+    for label in np.unique(area).tolist():
+        if label:
+            canvas.area(area == label, test.classes[label], overlay.colour(label - 1))
+    _slice, rows, columns = test.spacing[row]
+    size = (PANE, round(PANE * area.shape[0] * rows / (area.shape[1] * columns)))
+    return canvas.image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _words(test: Dataset, area: np.ndarray) -> str:
+    names = [test.classes[label] for label in np.unique(area).tolist() if label]
+    return ", ".join(names) or _("nothing")
+
+
+def _organs(record: "RunRecord", result: VolumeResult) -> dict[str, Any]:
+    """Organ by organ, and beside answers that look at no volume or have learnt nothing."""
+    names = {
+        "": record.system,
+        "atlas": _("the mean map of the training volumes"),
+        "untrained": _("the same network untrained"),
+    }
+    every = {"": record.measures, **result.baselines}
+    return {
+        "metrics": [registry.metric(name).title for name in FIGURES],
+        "systems": [
+            {"name": names[name], "figures": [_figure(m, said.get(m)) for m in FIGURES]}
+            for name, said in every.items()
+        ],
+        "organs": [_organ(one) for one in result.organs],
+    }
+
+
+def _organ(one: OfOrgan) -> dict[str, Any]:
+    error = one.error
+    return {
+        "name": one.name,
+        "cases": one.cases,
+        "figures": [_figure(DICE, one.dice), _figure(HD95, one.hd95)],
+        "truth": f"{one.truth:.4g}" if one.cases else units.UNKNOWN,
+        "found": f"{one.found:.4g}" if one.cases else units.UNKNOWN,
+        "error": f"{error.value:+.3g}" if error else units.UNKNOWN,
+        "ends": f"{error.low:+.3g} … {error.high:+.3g}" if error else "",
+        "share": f"{error.value / one.truth:+.1%}" if error else units.UNKNOWN,
+    }
+
+
+def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
+    if measure is None:
+        return {"text": units.UNKNOWN, "interval": ""}
+    metric = registry.metric(name)
+    return {
+        "text": metric.text(measure.value), "interval": metric.interval(measure.low, measure.high)
+    }  # fmt: skip

@@ -1,0 +1,191 @@
+"""A U-Net whose convolutions see a block of voxels, with what is round about it.
+
+Çiçek, Abdulkadir, Lienkamp, Brox, Ronneberger: 3D U-Net: Learning Dense Volumetric Segmentation
+from Sparse Annotation (2016). https://arxiv.org/abs/1606.06650
+
+    down: a 3x3x3 convolution, another with twice the maps, then the largest of 2x2x2    x3
+    two such convolutions
+    up:   a 2x2x2 convolution that doubles the sides, beside it what the level was on the way down,
+          two 3x3x3 convolutions, half the maps                                          x3
+    a 1x1x1 convolution: the logits of every voxel
+
+It learns from patches, most of them around a voxel of an organ that is drawn first and the voxel
+then, so that small organs are seen as often as large ones; uniform patches let the aorta die. The
+loss is cross-entropy, in which the voxels of rare classes weigh more, and Dice of every class. The
+weights fade over the second half of the budget, since organs that weigh more are found too large.
+It answers of the whole volume at once. Where a voxel lies in the body are three more channels:
+bodies are much alike.
+
+Differs from the paper: padded convolutions; whole labels, no sparse ones; no elastic deformations,
+but brightness and contrast change; places as channels; Dice beside the weighted cross-entropy,
+weights that fade; the largest parts; AdamW and one cycle of the rate.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.tasks.segment_volume import Batch, Spec, VolumeSegmenter
+
+CENTRE, WIDTH = 40.0, 200.0  # HU of the first channel's 0, and to its 1
+WIDE = 600.0  # of the second's
+GREY = 2  # channels of the values
+SMOOTH = 1.0  # voxels that Dice counts as found
+AROUND = 0.8  # of the patches lie around an organ
+WHOLE = (slice(None),) * 3
+POWER = 0.5  # a class's weight is its share of the voxels to the minus this, at the beginning
+
+
+@dataclass(frozen=True)
+class Config:
+    width: int = 32  # maps of the first convolution; each level has twice as many as the one above
+    levels: int = 4
+    patch: tuple[int, ...] = (32, 40, 48)  # slices, rows, columns
+    patches: int = 2  # of a step
+    rate: float = 4e-3
+
+
+class Twice(nn.Sequential):
+    """Two 3x3x3 convolutions, each normalised and without its negative part."""
+
+    def __init__(self, inward: int, between: int, outward: int) -> None:
+        layers: list[nn.Module] = []
+        for a, b in ((inward, between), (between, outward)):
+            layers += [nn.Conv3d(a, b, 3, padding=1, bias=False), nn.BatchNorm3d(b)]
+            layers.append(nn.ReLU(inplace=True))
+        super().__init__(*layers)
+
+
+class Up(nn.Module):
+    def __init__(self, coarse: int, fine: int) -> None:
+        super().__init__()
+        self.enlarge = nn.ConvTranspose3d(coarse, coarse, 2, 2, bias=False)
+        self.convs = Twice(coarse + fine, fine, fine)
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        depth, height, width = fine.shape[2:]
+        up = self.enlarge(coarse)[:, :, :depth, :height, :width]  # an odd side was rounded up
+        return self.convs(torch.cat([fine, up], 1))
+
+
+class UNet3D(VolumeSegmenter):
+    year = 2016
+    ja = "ボクセルの塊を見る畳み込みで、ボリュームを縮めてから戻す3次元のU-Net"
+    clip = 5.0
+    SIZES = {
+        "tiny": Config(4, 2, (8, 8, 8), rate=1e-2),
+        "small": Config(5),
+        "paper": Config(patch=(116, 132, 132)),
+    }
+
+    share: Tensor  # (labels,) of the training voxels
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        maps = [config.width * 2 ** (level + 1) for level in range(config.levels)]
+        inward = [(GREY * spec.channels + len(WHOLE)), *maps[:-1]]
+        self.down = nn.ModuleList(Twice(a, b // 2, b) for a, b in zip(inward, maps, strict=True))
+        self.up = nn.ModuleList(
+            Up(coarse, fine) for coarse, fine in zip(maps[1:], maps[:-1], strict=True)
+        )
+        self.last = nn.Conv3d(maps[0], len(spec.labels), 1)
+        self.register_buffer("share", torch.full((len(spec.labels),), 1 / len(spec.labels)))
+        layout: Any = {"memory_format": torch.channels_last_3d}  # 1.7 times as fast
+        self.to(**layout)
+
+    def forward(self, volume: Tensor) -> Tensor:
+        """(B, C', D, H, W) of ``channels`` -> logits (B, labels, D, H, W)."""
+        fine: list[Tensor] = []
+        x = volume
+        for place, level in enumerate(self.down):
+            x = level(F.max_pool3d(x, 2, ceil_mode=True) if place else x)
+            fine.append(x)
+        x = fine.pop()
+        for up in reversed(self.up):
+            x = up(x, fine.pop())
+        return self.last(x)
+
+    def channels(self, volume: Tensor, cut: tuple[slice, ...] = WHOLE) -> Tensor:
+        """(C, D, H, W) in HU -> two windows of the values, and each voxel's place: from -1 to 1
+        within a volume as large as the training cases. Of a part of the volume, if wished."""
+        grey = volume[(slice(None), *cut)].float() - CENTRE
+        places = torch.meshgrid(
+            *(
+                ((torch.arange(count, device=grey.device) + 0.5 - count / 2) * 2 / known)[part]
+                for count, known, part in zip(volume.shape[1:], self.spec.size, cut, strict=True)
+            ),
+            indexing="ij",
+        )
+        windows = [(grey / WIDTH).clamp(-2, 2), (grey / WIDE).clamp(-2, 4)]
+        return torch.cat([*windows, torch.stack(places)])
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Of patches of some of the volumes."""
+        with torch.no_grad():
+            if self.share[0] == self.share[-1]:
+                self.share.copy_(shares(batch.target, len(self.spec.labels)))
+            rows = torch.randint(len(batch.volume), (self.config.patches,))
+            inputs, targets = zip(*(self.patch(batch, row) for row in rows.tolist()), strict=True)
+        inward = torch.stack(inputs).contiguous(memory_format=torch.channels_last_3d)
+        logits = self(inward).float()
+        target = torch.stack(targets).long()
+        return F.cross_entropy(logits, target, self.weight) + dice_loss(logits, target)
+
+    @property
+    def weight(self) -> Tensor:
+        """(labels,): what a voxel of each class counts in cross-entropy, in the mean of all 1."""
+        power = POWER * min(1.0, 2 * (1 - self.used))
+        weight = self.share.clamp(min=1e-6) ** -power
+        return weight / (weight * self.share).sum()
+
+    def patch(self, batch: Batch, row: int) -> tuple[Tensor, Tensor]:
+        """Of one volume: inputs (C', d, h, w), a little brighter or paler, and classes."""
+        target = batch.target[row]
+        cut = around(target, self.config.patch, len(self.spec.labels))
+        inputs = self.channels(batch.volume[row], cut)
+        grey = GREY * self.spec.channels
+        inputs[:grey] *= 1 + 0.1 * (2 * torch.rand(()) - 1)
+        inputs[:grey] += 0.1 * (2 * torch.rand(()) - 1)
+        return inputs, target[cut]
+
+    def named(self, volume: Tensor) -> Tensor:
+        return self(self.channels(volume)[None])[0].argmax(0)
+
+
+def shares(target: Tensor, labels: int) -> Tensor:
+    """(labels,): of all voxels those of each class."""
+    return target.flatten().long().bincount(minlength=labels)[:labels] / target.numel()
+
+
+def around(target: Tensor, size: tuple[int, ...], labels: int) -> tuple[slice, ...]:
+    """Where a patch of a volume's classes (D, H, W) lies: around a voxel of an organ that is drawn
+    first, or anywhere."""
+    middle = [int(torch.randint(count, ())) for count in target.shape]
+    if torch.rand(()) < AROUND:
+        there = target.flatten().long().bincount(minlength=labels)[1:].nonzero().flatten() + 1
+        if len(there):
+            organ = there[torch.randint(len(there), ())]
+            voxels = (target == organ).nonzero()
+            middle = voxels[torch.randint(len(voxels), ())].tolist()
+    cut = []
+    for at, count, long in zip(middle, target.shape, size, strict=True):
+        first = min(max(0, at - long // 2), max(0, count - long))
+        cut.append(slice(first, first + long))
+    return tuple(cut)
+
+
+def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """1 - 2 |A and B| / (|A| + |B|), the mean over the classes in these patches.
+
+    Milletari, Navab, Ahmadi: V-Net: Fully Convolutional Neural Networks for Volumetric Medical
+    Image Segmentation (2016). https://arxiv.org/abs/1606.04797
+    """
+    said = logits.softmax(1)
+    true = F.one_hot(target, logits.shape[1]).movedim(-1, 1)
+    axes = (0, 2, 3, 4)
+    whole = true.sum(axes)
+    dice = (2 * (said * true).sum(axes) + SMOOTH) / (said.sum(axes) + whole + SMOOTH)
+    return (1 - dice)[whole > 0].mean()

@@ -1,0 +1,273 @@
+"""Segment volumes: a volume in, a class for every voxel out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.nn import functional as F
+
+from souron.data.dataset import Dataset, Loader, Rows
+from souron.data.splits import Split
+from souron.evaluation import volumes
+from souron.evaluation.answers import dense
+from souron.evaluation.volumes import VolumeResult, VolumeSetup, largest
+from souron.kinds.labelled_volume import LabelledVolume
+from souron.kinds.volume import Volume
+from souron.metrics.metric import Metric
+from souron.stats.records import Measure
+from souron.system import System
+from souron.task import Answers, Scores, Step, Task, Trainings
+from souron.training.trainer import autocast
+from souron.utils import units
+from souron.utils.messages import N_, UserError, _
+
+SHOWN = (48, 80, 96)  # slices, rows, columns that ``souron show`` builds with
+SPACING = (6.8, 4.2, 4.2)  # mm of it
+ORGANS = 6  # of it
+MOST_VOXELS = 16_000_000  # that are asked of a system at once
+MOST_ANSWERED = 150_000_000  # of a volume that ``predict`` takes
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a segmenter must know of its data before it is built."""
+
+    channels: int
+    size: tuple[int, ...]  # slices, rows, columns
+    spacing: tuple[float, ...]  # the mean, in mm between slices, rows and columns
+    labels: tuple[str, ...]  # the first is the background
+    parts: tuple[int, ...]  # separate parts of each but the first: two kidneys
+
+
+class Batch(NamedTuple):
+    volume: Tensor  # (B, C, D, H, W) as they are: Hounsfield units where it is a CT
+    target: Tensor  # (B, D, H, W) uint8, the class of every voxel
+
+
+class VolumeSegmenter(System):
+    """``named`` says the class of every voxel. Of each class only its largest parts are kept."""
+
+    task = "segment_volume"
+    spec: Spec
+
+    def named(self, volume: Tensor) -> Tensor:
+        """One volume (C, D, H, W) of the training cases' spacing -> classes (D, H, W)."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def example(self) -> Tensor:
+        """What it says of an empty volume: the shapes are seen."""
+        return self.named(torch.empty(self.spec.channels, *self.spec.size, device=self.device))
+
+    def kept(self, volume: Tensor) -> Tensor:
+        """``named``, without the islands, (D, H, W) uint8."""
+        area = self.named(volume).byte().cpu().numpy()
+        return torch.from_numpy(largest(area, self.spec.parts))
+
+    @torch.inference_mode()
+    def found(self, data: Loader) -> Tensor:
+        """(cases, D, H, W) uint8: the class of every voxel of each case."""
+        return torch.stack([self.kept(one) for batch in data.once() for one in batch.volume])
+
+    @torch.inference_mode()
+    def predict(self, volume: Volume) -> LabelledVolume:
+        """The classes of a volume of any spacing and orientation, of its own voxels. It is asked
+        at the spacing of the training cases, the patient upright."""
+        check_size(volume, self.spec)
+        order, flipped = upright(volume.affine)
+        values = np.flip(volume.values.transpose(order), flipped)
+        steps = np.array(volume.spacing[::-1])[list(order)]
+        size = sizes(values.shape, steps, self.spec.spacing)
+        grey = torch.from_numpy(values.astype(np.float32))[None].to(self.device)
+        shown = resampled(grey.expand(self.spec.channels, -1, -1, -1), size)
+        area = enlarged(self.kept(shown), values.shape, len(self.spec.labels)).numpy()
+        area = np.flip(area, flipped).transpose(np.argsort(order))
+        return LabelledVolume(volume, area, ["", *self.spec.labels[1:]])
+
+
+def check_size(volume: Volume, spec: Spec) -> None:
+    """Raises UserError where a volume has too many voxels, its own or at the spacing it is asked
+    at."""
+    steps = np.array(volume.spacing[::-1])
+    asked = int(np.prod(np.ceil(np.array(volume.values.shape) * steps / min(spec.spacing))))
+    count = max(volume.values.size, asked)
+    if volume.values.size > MOST_ANSWERED or asked > MOST_VOXELS * 8:
+        raise UserError(
+            "too large",
+            _("the volume has {size} voxels").format(size=units.whole(count)),
+            expected=_("at most {count}").format(count=units.whole(MOST_ANSWERED)),
+            fix=_("a part of it, or fewer slices"),
+            exit=3,
+        )
+
+
+def upright(affine: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """In which order a volume's axes run towards head, back and left, and which of them, in that
+    order, the other way."""
+    way = np.asarray(affine)[:3, :3]
+    way = way / np.linalg.norm(way, axis=0)  # columns: slices, rows, columns of the volume
+    towards, axis = linear_sum_assignment(-np.abs(way))
+    of = dict(zip(towards.tolist(), axis.tolist(), strict=True))
+    order = tuple(of[place] for place in (2, 1, 0))
+    signs = [way[place, of[place]] for place in (2, 1, 0)]
+    return order, tuple(place for place, sign in enumerate(signs) if sign < 0)
+
+
+def sizes(size: Sequence[int], steps: Any, wanted: Sequence[float]) -> tuple[int, ...]:
+    """Voxels of a volume, one for every so many millimetres."""
+    return tuple(
+        max(1, round(count * float(step) / want))
+        for count, step, want in zip(size, steps, wanted, strict=True)
+    )
+
+
+def resampled(volume: Tensor, size: Sequence[int]) -> Tensor:
+    """(C, D, H, W) -> (C, *size): voxels that become larger are averaged, those that become smaller
+    are linear between."""
+    less = [min(pair) for pair in zip(volume.shape[1:], size, strict=True)]
+    small = F.interpolate(volume[None], less, mode="area")
+    return F.interpolate(small, list(size), mode="trilinear")[0]
+
+
+def enlarged(area: Tensor, size: Sequence[int], classes: int) -> Tensor:
+    """Classes (d, h, w) -> (D, H, W): the class that is most there, linearly between voxels."""
+    if tuple(area.shape) == tuple(size):
+        return area
+    best = torch.zeros(tuple(size))
+    said = torch.zeros(tuple(size), dtype=torch.uint8)
+    for label in range(classes):
+        share = F.interpolate((area == label).float()[None, None], list(size), mode="trilinear")
+        better = share[0, 0] > best
+        said[better] = label
+        best = torch.maximum(best, share[0, 0])
+    return said
+
+
+class VolumeSegmentation(Task):
+    """The class of every voxel of every test volume."""
+
+    title = N_("segmentation of volumes")
+    takes = Volume
+    gives = LabelledVolume
+    metrics = (
+        Metric(N_("mean Dice"), unit="share", headline=True),
+        Metric(N_("HD95"), higher_is_better=False, unit="mm", headline=True),
+        Metric(N_("surface Dice at 2 mm"), unit="share"),
+        Metric(N_("volume error"), higher_is_better=False, unit="share"),
+    )
+    watches = "mean Dice"
+    default_data = "phantoms"
+    target = "classes_of_voxels"
+    formats = ()
+
+    def check(self, data: Dataset, options: Any) -> None:
+        fault = volumes.fault(data)
+        if fault:
+            raise UserError(
+                "no labelled volumes",
+                fault,
+                expected=_("volumes with a class number for every voxel"),
+                fix="data=phantoms",
+                exit=3,
+            )
+
+    def spec(self, train: Dataset) -> Spec:
+        spacing = np.mean(np.array(train.spacing, np.float64), 0)
+        return Spec(
+            train.channels,
+            tuple(train.input.shape[2:]),
+            tuple(round(float(step), 4) for step in spacing),
+            tuple(train.classes),
+            volumes.parts_of(train.target, len(train.classes)),
+        )
+
+    def example(self, system: type[System], size: str) -> Spec:
+        labels = tuple(map(str, range(ORGANS + 1)))
+        return Spec(1, SHOWN, SPACING, labels, (1,) * ORGANS)
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        target = rows.target
+        if target is None:
+            target = torch.zeros_like(rows.input[:, 0], dtype=torch.uint8)
+        return Batch(rows.input, target)
+
+    def renumbered(self, target: Any, number: Tensor) -> Tensor:
+        return number.byte()[target.long()]
+
+    def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
+        atlas = volumes.atlas(data.target, split.train, len(data.classes))
+        yield Step(1.0, result=VolumeSetup(options, data.only(split.test), atlas=atlas))
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        assert isinstance(system, VolumeSegmenter)
+        return {volumes.DICE: torch.from_numpy(volumes.dice_of(system.found(data), data.cases))}
+
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: VolumeSetup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        assert isinstance(system, VolumeSegmenter)
+        yield Step(1.0, result={"found": _found(system, test, setup)})
+
+    def scores(self, seeds: Sequence[Answers], setup: VolumeSetup) -> Scores:
+        each = [volumes.scores_of(dense(one, "found"), setup.test) for one in seeds]
+        return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
+
+    def measures(
+        self, seeds: Sequence[Answers], setup: VolumeSetup, training: Any = None
+    ) -> dict[str, Measure]:
+        return volumes.measured(self.scores(seeds, setup), setup.test.units, training)
+
+    def details(
+        self, system: System, answers: Answers, setup: VolumeSetup, trainings: int = 1
+    ) -> Iterator[Step]:
+        """What the same system says before it has learnt anything."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            fresh = type(system)(system.config, system.spec).to(system.device).eval()
+        assert isinstance(fresh, VolumeSegmenter)
+        found = _found(fresh, setup.test, replace(setup, fast=True))
+        yield Step(1.0, _("the same network untrained"), {"untrained": found})
+
+    def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
+        return look * len(setup.test)
+
+    def result(self, trainings: Trainings, setup: VolumeSetup) -> VolumeResult:
+        return volumes.result(trainings, setup)
+
+    def compared(
+        self, answers: Mapping[str, Sequence[Answers]], setup: VolumeSetup
+    ) -> dict[str, Tensor]:
+        """System -> the map of each test volume that its first seed made."""
+        return {name: dense(seeds[0], "found") for name, seeds in answers.items()}
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        yield "file", "label", "Dice", "HD95_mm", "surface_Dice", "ml", "true_ml"
+        every = volumes.agreements(dense(answers, "found"), test)
+        for file, case in zip(test.file, every, strict=True):
+            for name, one in zip(test.classes[1:], case, strict=True):
+                yield (file, name, round(one.dice, 4), round(one.hd95, 3),
+                       round(one.surface_dice, 4), round(one.found, 2),
+                       round(one.truth, 2))  # fmt: skip
+
+    def next_command(self, run: str) -> str:
+        return f"souron predict {run} FILE"
+
+
+def _found(system: VolumeSegmenter, cases: Dataset, setup: VolumeSetup) -> Tensor:
+    loader = system.loader(cases)
+    if not setup.fast:
+        return system.found(loader)
+    with autocast(system.device)():
+        return system.found(loader)
+
+
+__all__ = ["Batch", "Spec", "VolumeSegmentation", "VolumeSegmenter"]
