@@ -1,4 +1,4 @@
-"""The pictures of ``detection.md``, in both languages: ``python docs/detection.py`` (15 minutes)."""
+"""The pictures of ``detection.md``, which bear no words: ``python docs/detection.py`` (15 minutes)."""
 
 import base64
 import os
@@ -22,8 +22,7 @@ def main() -> None:
         os.chdir(folder)
         for system, (budget, section, name) in KEPT.items():
             record = train.train(system, budget=budget)
-            for report, ending in (("report.html", ""), ("report.ja.html", ".ja")):
-                keep(record.folder / report, section, STATIC / f"{name}{ending}")
+            keep(record.folder / "report.html", section, STATIC / name)
             print(system, {key: round(m.value, 4) for key, m in record.measures.items()})
 
 
@@ -32,9 +31,8 @@ def keep(report: Path, section: str, place: Path) -> None:
     page = report.read_text(encoding="utf-8")
     after = page.partition(f'id="{section}"')[2]
     kind, data = re.findall(r'src="data:image/(png|jpeg);base64,([^"]+)"', after)[0]
-    place.with_suffix(place.suffix + {"png": ".png", "jpeg": ".jpg"}[kind]).write_bytes(
-        base64.b64decode(data)
-    )
+    ending = {"png": ".png", "jpeg": ".jpg"}[kind]
+    place.with_name(place.name + ending).write_bytes(base64.b64decode(data))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from souron.utils.messages import N_, _
 @command(
     "skill",
     N_("Figures of motion against scores of skill, operators never on both sides."),
-    "souron predict runs/detect/yolo-tools case1.mp4 out=videos/case1\n"
     "souron skill videos/scores.csv",
 )
 def skill(

@@ -18,11 +18,10 @@ MOST = 20  # tracks in the table
 def video_of(model: Any, files: Sequence[str], source: str | None) -> Path | int | None:
     """The video, or the camera's number, that is to be watched; None where pictures are asked
     about. Raises UserError."""
-    detects = model.asked.gives is Boxes
     if source is None:
         one = Path(files[0]) if len(files) == 1 else None
-        return one if detects and one is not None and moving.is_video(one) else None
-    if not detects:
+        return one if one and moving.is_video(one) and model.asked.gives is Boxes else None
+    if model.asked.gives is not Boxes:
         raise UserError(
             "option",
             _("{name} finds no boxes that could be followed").format(name=model.name),

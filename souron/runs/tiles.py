@@ -132,7 +132,7 @@ def check(tile: int, overlap: float) -> None:
     if tile < FEWEST_PIXELS or not 0 <= overlap <= 0.9:
         raise UserError(
             "value",
-            _("tile={tile} overlap={overlap:g}").format(tile=tile, overlap=overlap),
+            f"tile={tile} overlap={overlap:g}",
             expected=_("tile={least} or more, overlap 0..0.9").format(least=FEWEST_PIXELS),
         )
 
