@@ -1,4 +1,4 @@
-"""The pictures of ``detection.md``, which bear no words: ``python docs/detection.py`` (15 minutes)."""
+"""The pictures of ``detection.md``, without words: ``python docs/detection.py`` (15 minutes)."""
 
 import base64
 import os
