@@ -128,7 +128,10 @@ class Model:
         if asked is not Picture or not hasattr(spec, "side"):
             return self
         example = torch.zeros(1, spec.channels, spec.side, spec.side, device=system.device)
-        return _Many(self.name, fused(system, example), self.folder)
+        quick = fused(system, example)
+        if system.channels_last:
+            quick = quick.to(memory_format=torch.channels_last)
+        return _Many(self.name, quick, self.folder)
 
     def train(self, data: str | Path | None = None, **options: Any) -> RunRecord:
         """``train.train`` of this system; the model is the trained one afterwards."""
@@ -159,9 +162,12 @@ class Model:
 
 
 class _Many(Model):
+    """Its system answers only, so that nothing is set before each picture."""
+
+    @torch.no_grad()
     def answer(self, given: Kind, **options: Any) -> Kind:
         with autocast(self.system.device)():
-            return super().answer(given, **options)
+            return self.system.predict(given, **options)
 
 
 def predict(

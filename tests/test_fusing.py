@@ -7,6 +7,8 @@ from torch import nn
 
 from souron import registry
 from souron.blocks.fusing import fused
+from souron.kinds.picture import Picture
+from souron.model import Model
 
 
 @pytest.mark.parametrize("name", ["yolo", "ssd", "unet", "resnet"])
@@ -47,3 +49,16 @@ def test_a_convolution_that_is_asked_twice_stays():
     x = torch.rand(2, 3, 4, 4)
     assert torch.allclose(fused(network, x)(x), network(x))
     assert isinstance(fused(network, x).first, nn.BatchNorm2d)
+
+
+def test_a_model_for_many_answers_as_the_model_does(digits):
+    kind = registry.load_system("yolo")[0]
+    torch.manual_seed(0)
+    system = kind(kind.SIZES["tiny"], kind.spec_for(cases_for("detect", digits, 32)))
+    model = Model("yolo", system)
+    picture = Picture.of(cases_for("detect", digits, 1).input[0])
+    plain, quick = (m.answer(picture, conf=0.0, iou=1.0) for m in (model, model.for_many()))
+    assert len(plain.box) == len(quick.box) > 10
+    assert abs(sum(plain.found.scores) - sum(quick.found.scores)) < 0.05 * sum(plain.found.scores)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in model.for_many().system.average.modules())
+    assert model.system is system  # which may learn on
