@@ -82,6 +82,25 @@ def test_each_object_is_found_once_and_whole(tmp_path, tile):
         assert drawn.size == (1500, 1100)
 
 
+def test_tiles_that_disagree_on_a_box_do_not_tell_it_twice(tmp_path):
+    """Boxes around one middle, of which one is half of the other: no suppression joins them."""
+    pixels, boxes = scattered()
+    Image.fromarray(pixels).save(tmp_path / "large.png")
+    asked = []
+
+    def find_differently(picture):
+        found = find(picture)
+        asked.append(picture)
+        half = (found.box[:, 2:] - found.box[:, :2]) / (2 if len(asked) % 2 else 4)
+        middle = (found.box[:, :2] + found.box[:, 2:]) / 2
+        box = np.concatenate([middle - half, middle + half], 1)
+        return Boxes(picture, box, found.labels, found.scores, found.classes)
+
+    # none that a tile's edge cuts in two middles: every object fits into the overlap
+    record = run(find_differently, tmp_path / "large.png", tmp_path / "out", tile=256, iou=0.9)[1]
+    assert len(record.boxes) == len(boxes)
+
+
 def test_an_object_larger_than_the_overlap_is_told_once_where_a_tile_holds_it_whole(tmp_path):
     pixels = np.full((400, 900), 20, np.uint8)
     pixels[100:300, 120:330] = 220
