@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Generator, Tensor
@@ -30,12 +30,20 @@ from souron.training.trainer import Trainer
 from souron.utils.messages import UserError, _
 
 Augment = Callable[[Rows, Generator], Rows]
+S = TypeVar("S", bound=System)
 Scores = dict[str, Any]  # metric -> (seeds, cases) array, whose mean is the metric
 
 
 @dataclass(frozen=True)
 class NoOptions:
     """A task without options of its own."""
+
+
+def untrained(system: S) -> S:
+    """The same system before it has learnt anything: what its figures are compared with."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return type(system)(system.config, system.spec).to(system.device).eval()
 
 
 class Task(ABC):
@@ -213,4 +221,14 @@ class Task(ABC):
         return f"souron val {run}"
 
 
-__all__ = ["Answers", "Augment", "Parts", "Scores", "Setup", "Step", "Task", "Trainings"]
+__all__ = [
+    "Answers",
+    "Augment",
+    "Parts",
+    "Scores",
+    "Setup",
+    "Step",
+    "Task",
+    "Trainings",
+    "untrained",
+]

@@ -24,7 +24,7 @@ from souron.metrics.metric import Metric
 from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.system import System
-from souron.task import Answers, Augment, Scores, Step, Task, Trainings
+from souron.task import Answers, Augment, Scores, Step, Task, Trainings, untrained
 from souron.training.trainer import autocast
 from souron.utils.messages import N_, UserError, _
 
@@ -325,11 +325,8 @@ class Detection(Task):
         self, system: System, answers: Answers, setup: DetectionSetup, trainings: int = 1
     ) -> Iterator[Step]:
         """What the same network finds before it has learnt anything."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            fresh = type(system)(system.config, system.spec).to(system.device).eval()
-        assert isinstance(fresh, Finder)
-        found = self._found(fresh, setup.test, replace(setup, fast=True))
+        assert isinstance(system, Finder)
+        found = self._found(untrained(system), setup.test, replace(setup, fast=True))
         answered = detection.packed(found, "untrained")
         yield Step(1.0, _("the same network untrained"), answered)
 

@@ -22,7 +22,7 @@ from souron.metrics.keypoints import MEAN, PIXELS, errors, known
 from souron.metrics.metric import Metric
 from souron.stats.records import Measure
 from souron.system import System
-from souron.task import Answers, Augment, Scores, Step, Task, Trainings
+from souron.task import Answers, Augment, Scores, Step, Task, Trainings, untrained
 from souron.training.trainer import autocast
 from souron.utils.messages import N_, UserError, _
 
@@ -188,10 +188,7 @@ class Keypoints(Task):
     ) -> Iterator[Step]:
         """What the same network finds before it has learnt anything, and some of its maps."""
         assert isinstance(system, Landmarker)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            fresh = type(system)(system.config, system.spec).to(system.device).eval()
-        found = _asked(fresh, setup.test, replace(setup, fast=True))[0]
+        found = _asked(untrained(system), setup.test, replace(setup, fast=True))[0]
         made: Answers = {"untrained": found, **_maps_of(system, dense(answers, "found"), setup)}
         yield Step(1.0, _("the same network untrained"), made)
 

@@ -20,7 +20,7 @@ from souron.kinds.volume import Volume
 from souron.metrics.metric import Metric
 from souron.stats.records import Measure
 from souron.system import System
-from souron.task import Answers, Scores, Step, Task, Trainings
+from souron.task import Answers, Scores, Step, Task, Trainings, untrained
 from souron.training.trainer import autocast
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
@@ -230,11 +230,8 @@ class VolumeSegmentation(Task):
         self, system: System, answers: Answers, setup: VolumeSetup, trainings: int = 1
     ) -> Iterator[Step]:
         """What the same system says before it has learnt anything."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            fresh = type(system)(system.config, system.spec).to(system.device).eval()
-        assert isinstance(fresh, VolumeSegmenter)
-        found = _found(fresh, setup.test, replace(setup, fast=True))
+        assert isinstance(system, VolumeSegmenter)
+        found = _found(untrained(system), setup.test, replace(setup, fast=True))
         yield Step(1.0, _("the same network untrained"), {"untrained": found})
 
     def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
