@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from souron import registry
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.instances import numbered
 
@@ -125,17 +126,19 @@ def scans(count=40, size=(8, 12, 16), seed=0) -> Dataset:
     )  # fmt: skip
 
 
+MADE = {  # by what a task wants of a case
+    "boxes": lambda count: shapes(count, 32),
+    "instances": lambda count: instanced(count, 32),
+    "classes_of_pixels": lambda count: masked(count, 32),
+    "classes_of_voxels": scans,
+    "points": lambda count: marks(count, 32),
+}
+
+
 def cases_for(task, digits, count):
     """So many cases of what a task takes."""
-    if task == "segment":
-        return masked(count, 32)
-    if task == "segment_volume":
-        return scans(count)
-    if task == "keypoints":
-        return marks(count, 32)
-    if task == "segment_instances":
-        return instanced(count, 32)
-    return shapes(count, 32) if task == "detect" else digits.only(range(count))
+    make = MADE.get(registry.load_task(task).target)
+    return make(count) if make else digits.only(range(count))
 
 
 def overlap(first, second):

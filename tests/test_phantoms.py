@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from souron.data import load
+from souron.data import load, targets
 from souron.data.composing import pooled, torso, torsos
 from souron.data.composing.torso import ORGANS, SIZE
 from souron.data.sets import phantoms
@@ -39,7 +39,7 @@ def test_the_data_set_says_that_it_is_synthetic_and_has_three_spacings(cases):
     assert all(len(steps) == 3 and steps[1] == steps[2] for steps in cases.spacing)
     assert len(set(cases.spacing)) == 4 and cases.only([2]).spacing == [cases.spacing[2]]
     assert list(cases.part) == ["train", "train", "val", "test"] and len(set(cases.file)) == 4
-    assert sum(page.counts_of(cases)) == cases.target.numel()
+    assert sum(targets.of(cases).counts()) == cases.target.numel()
     assert page.shape_of(cases)[1] == "48 x 80 x 96 voxels"
 
 

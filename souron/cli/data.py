@@ -77,9 +77,8 @@ def data_(
             fix=f"souron data check {folder}",
         )
     with screen.err.status(_("reading data")) as status:
-        from souron.data import called, deidentify, load
+        from souron.data import called, deidentify, load, targets
         from souron.report import report
-        from souron.report.page import counts_of
 
         def told(done: int, total: int) -> None:
             status.update(f"{_('reading data')} {done / total:.0%}")
@@ -90,7 +89,7 @@ def data_(
         place = Path(project or "runs") / "data" / (Path(called.folder(data)).stem or "data")
         page = report.data_page(cases, place) if cases.pictures else None
     known = cases.target is not None and cases.classes
-    labels = dict(zip(cases.classes, counts_of(cases), strict=True)) if known else {}
+    labels = dict(zip(cases.classes, targets.of(cases).counts(), strict=True)) if known else {}
     parts = {part or "-": n for part, n in Counter(cases.part).items()}
     if screen.json:
         print_json({

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from souron.data import targets
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Answers, Setup, Trainings, dense
 from souron.metrics import segmentation
@@ -86,25 +87,10 @@ def fault(data: Dataset) -> str:
     return ""
 
 
-def of_each_map(target: Tensor, classes: int) -> Tensor:
-    """(N, classes): pixels of each class in each of the maps (N, H, W)."""
-    counted = []
-    for some in target.split(256):
-        place = torch.arange(len(some))[:, None, None] * (UNKNOWN + 1) + some
-        count = place.flatten().bincount(minlength=len(some) * (UNKNOWN + 1))
-        counted.append(count.view(len(some), UNKNOWN + 1)[:, :classes])
-    return torch.cat(counted)
-
-
-def pixels_of(target: Tensor, classes: int) -> list[int]:
-    """Pixels of each class in maps (N, H, W)."""
-    return of_each_map(target, classes).sum(0).tolist()
-
-
 def most_frequent(target: Tensor, rows: Any, classes: int) -> int:
     """The class of most pixels of these rows."""
     chosen = target.index_select(0, torch.as_tensor(rows, dtype=torch.long))
-    return int(np.argmax(pixels_of(chosen, classes)))
+    return int(np.argmax(targets.pixels_of(chosen, classes)))
 
 
 def said(answers: Answers, name: str = "found") -> Tensor:

@@ -5,27 +5,21 @@ from statistics import median
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from souron import registry
-from souron.data import transforms
+from souron.data import targets, transforms
 from souron.data.dataset import Dataset
+from souron.data.targets import Target
 from souron.kinds.codecs import image
-from souron.kinds.picture import Picture
-from souron.kinds.points import Points
 from souron.report import plots
 from souron.report.page import (
     Fact,
     Plot,
     Tile,
-    class_of,
     colour,
-    counts_of,
-    of_each_class,
     page,
     picture_size,
     plot,
-    shown,
     tile,
     write,
 )
@@ -36,25 +30,24 @@ MOST_CLASSES = 30  # shown, the largest
 MOST_MEASURED = 2000  # files, for their pictures' sizes
 SHOWN = 12  # of each class
 EXAMPLES = 3  # pictures that are followed through preparation and augmentation
-AROUND = 4  # a landmark is shown in so many parts of the side
 
 
 def data_page(cases: Dataset, folder: Path) -> Path:
     """Write ``data.html`` and ``data.png`` into ``folder``; the page's path. Raises UserError."""
-    counts = counts_of(cases)
-    rows = of_each_class(cases, SHOWN)
+    target = targets.of(cases)
+    counts, rows = target.counts(), target.rows(SHOWN)
     largest = sorted(sorted(rows, key=lambda k: -counts[k])[:MOST_CLASSES])
-    chosen = {cases.classes[k]: _shown(cases, k, rows[k]) for k in largest}
+    chosen = {cases.classes[k]: target.examples(k, rows[k]) for k in largest}
     sizes = [counts[k] for k in largest]
     with files.atomically(folder / "data.png") as beside:
         beside.write_bytes(plots.overview(chosen, sizes, cases.input, cases.name))
 
-    followed = list(range(EXAMPLES)) if cases.has_points else [rows[k][0] for k in largest]
-    followed = followed[: min(EXAMPLES, len(cases))]
-    marked = [_marked(cases, i) for i in followed] if cases.has_points else []
+    followed = list(range(EXAMPLES)) if target.every_class else [rows[k][0] for k in largest]
+    followed = list(dict.fromkeys(followed))[: min(EXAMPLES, len(cases))]
+    marked = [_marked(cases, i) for i in followed]
     augmentation = [_augmented(cases, i) for i in followed] if cases.augment else []
     headings = {
-        "classes": _("Landmarks") if cases.has_points else _("Classes"),
+        "classes": _(target.heading),
         "sizes": _("Sizes and pixel values"),
         "preparation": _("Preparation, step by step"),
         "augmentation": _("Augmentation, step by step"),
@@ -69,7 +62,7 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         eyebrow=_("data"),
         facts=[
             Fact(_("cases"), units.whole(len(cases))),
-            Fact(headings["classes"], units.whole(len(cases.classes)), _uneven(cases, sizes)),
+            Fact(headings["classes"], units.whole(len(cases.classes)), _uneven(target, sizes)),
             Fact(_("picture"), f"{cases.side} × {cases.side}", colour(cases)),
             Fact(_("files skipped"), units.whole(len(cases.skipped))),
         ],
@@ -85,7 +78,7 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         if len(largest) < len(cases.classes)
         else "",
         sizes=_sizes(cases),
-        marked=marked,
+        marked=list(filter(None, marked)),
         pixels=plot(plots.pixels(cases.input), _("how often each pixel value occurs")),
         preparation=[_prepared(cases, i) for i in followed],
         augmentation=augmentation,
@@ -95,33 +88,14 @@ def data_page(cases: Dataset, folder: Path) -> Path:
     return write(folder / "data.html", text)
 
 
-def _shown(cases: Dataset, label: int, rows: list[int]) -> Tensor:
-    """Pictures of a class; of a landmark, what lies around it."""
-    if not cases.has_points:
-        return torch.stack([shown(cases, row) for row in rows])
-    half = max(4, cases.side // AROUND // 2)
-    wide = functional.pad(cases.input[rows].float(), (half,) * 4, mode="replicate")
-    places = cases.target[rows, label].floor().long().clamp(0, cases.side - 1).tolist()
-    around = [
-        pixels[:, y : y + 2 * half + 1, x : x + 2 * half + 1]
-        for pixels, (x, y) in zip(wide, places, strict=True)
-    ]
-    return torch.stack(around).round().byte()
+def _marked(cases: Dataset, row: int) -> Plot | None:
+    """A picture with its target drawn, where that can be."""
+    drawn = targets.of(cases).drawn(row)
+    return drawn and plot(image.png(drawn[0]), f"{cases.file[row]}: {drawn[1]}")
 
 
-def _marked(cases: Dataset, row: int) -> Plot:
-    """A picture with its landmarks, each by its number."""
-    point = cases.target[row]
-    there = point.isfinite().all(1)
-    names = {str(k + 1): cases.classes[k] for k in there.nonzero().flatten().tolist()}
-    drawn = Points(Picture.of(cases.input[row]), point[there].numpy(), list(names)).drawn()
-    listed = ", ".join(f"{number} {name}" for number, name in names.items())
-    return plot(image.png(drawn), f"{cases.file[row]}: {listed}")
-
-
-def _uneven(cases: Dataset, counts: list[int]) -> str:
-    text = _("{least} to {most} pixels each") if cases.maps else _("{least} to {most} cases each")
-    return text.format(least=units.whole(min(counts)), most=units.whole(max(counts)))
+def _uneven(target: Target, counts: list[int]) -> str:
+    return _(target.unit).format(least=units.whole(min(counts)), most=units.whole(max(counts)))
 
 
 def _file(cases: Dataset, row: int) -> tuple[Path, Path] | None:
@@ -166,7 +140,7 @@ def _sizes(cases: Dataset) -> list[tuple[str, str]]:
 
 def _prepared(cases: Dataset, row: int) -> list[Tile]:
     """As read, resized, normalised."""
-    name, pixels = class_of(cases, row), cases.input[row]
+    name, pixels = targets.of(cases).words(row), cases.input[row]
     steps = []
     file = _file(cases, row)
     if file is not None:
@@ -193,7 +167,7 @@ def _normalised(cases: Dataset, pixels: Tensor) -> Tensor:
 
 
 def _augmented(cases: Dataset, row: int) -> list[Tile]:
-    name, pixels = class_of(cases, row), cases.input[row]
+    name, pixels = targets.of(cases).words(row), cases.input[row]
     told = transforms.what()
     return [
         tile(pixels, name, (_("as it is"), name)),

@@ -6,22 +6,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
-import torch
 from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
 import souron
 from souron.data import load
-from souron.data.dataset import Dataset, ListColumn, Skipped
-from souron.data.instances import boxes_of
-from souron.evaluation import segmentation
-from souron.kinds import overlay
+from souron.data.dataset import Dataset, Skipped
 from souron.kinds.codecs import animation
 from souron.kinds.codecs.image import picture
 from souron.training.budget import Budget
@@ -72,71 +67,6 @@ def tile(image: Tensor | Image.Image, alt: str, lines: Sequence[str] = (), file:
     """``image`` (C, H, W) uint8, or any picture."""
     shown = image if isinstance(image, Image.Image) else picture(image)
     return Tile(animation.thumbnail(shown), alt, max(shown.size), tuple(lines), file)
-
-
-def shown(cases: Dataset, row: int) -> Tensor:
-    """A case's picture (C, H, W), its areas tinted where every pixel has a class."""
-    if not cases.maps:
-        return cases.input[row]
-    numbers, pixels = cases.target[row], cases.input[row]
-    place = (numbers.long() - 1).clamp(min=0) % len(overlay.COLOURS)
-    colours = torch.tensor(overlay.COLOURS)[place]
-    plain = pixels.float().round().clamp(0, 255).byte().expand(3, -1, -1)
-    mixed = (plain.int() + colours.permute(2, 0, 1)) // 2
-    return torch.where((numbers > 0) & (numbers != segmentation.UNKNOWN), mixed.byte(), plain)
-
-
-def of_each_class(cases: Dataset, count: int) -> dict[int, list[int]]:
-    """The first ``count`` cases of each class that has any: label -> rows."""
-    rows = {}
-    each = segmentation.of_each_map(cases.target, len(cases.classes)) if cases.maps else None
-    for label in range(len(cases.classes)):
-        if cases.has_points:
-            found = cases.target[:, label].isfinite().all(1).nonzero().flatten()[:count].tolist()
-        elif each is not None:
-            found = each[:, label].nonzero().flatten()[:count].tolist()
-        elif isinstance(cases.target, ListColumn):
-            has = (row for row, boxes in enumerate(cases.boxes) if (boxes[:, 0] == label).any())
-            found = list(islice(has, count))
-        else:
-            found = (cases.target == label).nonzero().flatten()[:count].tolist()
-        if found:
-            rows[label] = found
-    return rows
-
-
-def counts_of(cases: Dataset) -> list[int]:
-    """Cases of each class; of boxes, objects; of maps, pixels; of landmarks, those that
-    are marked."""
-    if cases.has_points:
-        counts: list[int] = cases.target.isfinite().all(2).sum(0).tolist()
-        return counts
-    labels = cases.target
-    if cases.maps:
-        return segmentation.pixels_of(labels, len(cases.classes))
-    if cases.volumes and isinstance(labels, torch.Tensor) and labels.ndim == 4:
-        return segmentation.pixels_of(labels.flatten(2), len(cases.classes))
-    if isinstance(labels, ListColumn):
-        labels = torch.cat([boxes[:, 0].long() for boxes in cases.boxes])
-        labels = labels[labels >= 0]
-    return labels.bincount(minlength=len(cases.classes)).tolist()
-
-
-def class_of(cases: Dataset, row: int) -> str:
-    """The name of a case's class; of boxes, those of its objects; of a map, those of its areas; of
-    landmarks, how many."""
-    if cases.has_points:
-        count = int(cases.target[row].isfinite().all(1).sum())
-        return _("{count} landmarks").format(count=count)
-    if cases.maps:
-        there = segmentation.of_each_map(cases.target[row][None], len(cases.classes))[0, 1:]
-        names = [cases.classes[label + 1] for label in there.nonzero().flatten().tolist()]
-        return ", ".join(names) or cases.classes[0]
-    if not isinstance(cases.target, ListColumn):
-        return cases.classes[cases.target[row]]
-    [boxes] = boxes_of([cases.target[row]])
-    labels = boxes[:, 0].long().unique().tolist()
-    return ", ".join(cases.classes[label] for label in labels if label >= 0)
 
 
 def picture_size(cases: Dataset) -> str:

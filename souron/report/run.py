@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from souron import registry
+from souron.data import targets
 from souron.data.called import called
-from souron.data.dataset import Dataset, ListColumn
+from souron.data.dataset import Dataset
 from souron.report import plots
 from souron.report.page import (
     SMALL_TEST,
@@ -21,19 +22,16 @@ from souron.report.page import (
     Plot,
     Tile,
     card,
-    class_of,
     few_cases,
     flat,
     in_each_language,
     in_other_languages,
     leaks,
-    of_each_class,
     page,
     plot,
     receipt,
     report_file,
     shape_of,
-    shown,
     tile,
     told_again,
     write,
@@ -295,19 +293,21 @@ def _part(part: str) -> str:
 
 def _some(test: Dataset) -> list[Tile]:
     """Cases of every class, as many of each as there is room for."""
-    each = max(1, SAMPLES // max(1, len(test.classes)))
-    rows = [row for found in of_each_class(test, each).values() for row in found][:SAMPLES]
-    if test.has_points:  # each shows every class
-        rows = list(range(min(SAMPLES, len(test))))
+    target, each = targets.of(test), max(1, SAMPLES // max(1, len(test.classes)))
+    rows = (
+        list(range(min(SAMPLES, len(test))))
+        if target.every_class
+        else [row for found in target.rows(each).values() for row in found][:SAMPLES]
+    )
     return [
-        tile(shown(test, i), class_of(test, i), (class_of(test, i),))
+        tile(target.picture(i), target.words(i), (target.words(i),))
         for i in dict.fromkeys(rows)  # a picture with several objects once
     ]
 
 
 def _balance(split: Path, test: Dataset) -> Plot | None:
     """Cases of each class in each part, from ``split.csv``; else of the test part."""
-    if isinstance(test.target, ListColumn) or test.maps or test.has_points:
+    if not targets.of(test).one_class:
         return None
     if split.exists():
         with split.open(newline="", encoding="utf-8") as file:

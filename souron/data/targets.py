@@ -1,0 +1,253 @@
+"""Kinds of target: what is known of a case, as reports and ``souron data`` show it.
+
+One class for each kind; the first of ``KINDS`` that ``holds`` is the data set's.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from souron.data import instances
+from souron.data.dataset import Dataset, ListColumn
+from souron.kinds import boxes, mask, overlay, points
+from souron.kinds.picture import Picture
+from souron.metrics.segmentation import UNKNOWN
+from souron.utils.messages import N_, _
+
+AROUND = 4  # a landmark is shown in so many parts of the side
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """One class for each case."""
+
+    cases: Dataset
+    heading: ClassVar[str] = N_("Classes")
+    unit: ClassVar[str] = N_("{least} to {most} cases each")
+    one_class: ClassVar[bool] = True  # whether a case has one class, which a split can balance
+    every_class: ClassVar[bool] = False  # whether each case shows every class
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        """Whether the data set's target is of this kind."""
+        return True
+
+    def counts(self) -> list[int]:
+        """Cases of each class, or whatever ``unit`` counts."""
+        return self.cases.target.bincount(minlength=len(self.cases.classes)).tolist()
+
+    def of_class(self, label: int) -> Iterator[int]:
+        """Rows of the cases that show a class."""
+        yield from (self.cases.target == label).nonzero().flatten().tolist()
+
+    def rows(self, count: int) -> dict[int, list[int]]:
+        """The first ``count`` cases of each class that has any."""
+        found = {
+            label: list(islice(self.of_class(label), count))
+            for label in range(len(self.cases.classes))
+        }
+        return {label: rows for label, rows in found.items() if rows}
+
+    def words(self, row: int) -> str:
+        """What is known of a case, in a few words."""
+        return self.cases.classes[self.cases.target[row]]
+
+    def picture(self, row: int) -> Tensor:
+        """A case's picture (C, H, W) as a small one should show it."""
+        return self.cases.input[row]
+
+    def examples(self, label: int, rows: list[int]) -> Tensor:
+        """Pictures (n, C, h, w) that show a class."""
+        return torch.stack([self.picture(row) for row in rows])
+
+    def drawn(self, row: int) -> tuple[Image.Image, str] | None:
+        """A case's picture with its target drawn, and that in words; None where there is nothing to
+        draw."""
+        return None
+
+
+class Landmarks(Target):
+    """The places (N, K, 2) of landmarks."""
+
+    heading = N_("Landmarks")
+    one_class = False
+    every_class = True
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        return cases.has_points
+
+    def counts(self) -> list[int]:
+        return self.cases.target.isfinite().all(2).sum(0).tolist()
+
+    def of_class(self, label: int) -> Iterator[int]:
+        yield from self.cases.target[:, label].isfinite().all(1).nonzero().flatten().tolist()
+
+    def words(self, row: int) -> str:
+        count = int(self.cases.target[row].isfinite().all(1).sum())
+        return _("{count} landmarks").format(count=count)
+
+    def examples(self, label: int, rows: list[int]) -> Tensor:
+        """What lies around the landmark."""
+        cases = self.cases
+        half = max(4, cases.side // AROUND // 2)
+        wide = functional.pad(cases.input[rows].float(), (half,) * 4, mode="replicate")
+        places = cases.target[rows, label].floor().long().clamp(0, cases.side - 1).tolist()
+        around = [
+            pixels[:, y : y + 2 * half + 1, x : x + 2 * half + 1]
+            for pixels, (x, y) in zip(wide, places, strict=True)
+        ]
+        return torch.stack(around).round().byte()
+
+    def drawn(self, row: int) -> tuple[Image.Image, str]:
+        """Each landmark by its number."""
+        point = self.cases.target[row]
+        there = point.isfinite().all(1)
+        numbers = there.nonzero().flatten().tolist()
+        names = {str(k + 1): self.cases.classes[k] for k in numbers}
+        shown = points.Points(Picture.of(self.cases.input[row]), point[there].numpy(), list(names))
+        return shown.drawn(), ", ".join(f"{number} {name}" for number, name in names.items())
+
+
+class Areas(Target):
+    """A class for every pixel, (N, H, W)."""
+
+    unit = N_("{least} to {most} pixels each")
+    one_class = False
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        return cases.maps
+
+    def counts(self) -> list[int]:
+        return pixels_of(self.cases.target, len(self.cases.classes))
+
+    def rows(self, count: int) -> dict[int, list[int]]:
+        each = pixels_of_each(self.cases.target, len(self.cases.classes))
+        found = {
+            label: each[:, label].nonzero().flatten()[:count].tolist()
+            for label in range(len(self.cases.classes))
+        }
+        return {label: rows for label, rows in found.items() if rows}
+
+    def words(self, row: int) -> str:
+        there = pixels_of_each(self.cases.target[row][None], len(self.cases.classes))[0, 1:]
+        names = [self.cases.classes[label + 1] for label in there.nonzero().flatten().tolist()]
+        return ", ".join(names) or self.cases.classes[0]
+
+    def picture(self, row: int) -> Tensor:
+        return tinted(self.cases.input[row], self.cases.target[row])
+
+    def drawn(self, row: int) -> tuple[Image.Image, str]:
+        area = self.cases.target[row]
+        known = area.where(area != UNKNOWN, torch.zeros_like(area))
+        names = ["", *self.cases.classes[1:]]
+        shown = mask.Mask(Picture.of(self.cases.input[row]), known.numpy(), names)
+        return shown.drawn(), self.words(row)
+
+
+class Voxels(Areas):
+    """A class for every voxel, (N, D, H, W)."""
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        return cases.volumes and isinstance(cases.target, Tensor) and cases.target.ndim == 4
+
+    def counts(self) -> list[int]:
+        return pixels_of(self.cases.target.flatten(2), len(self.cases.classes))
+
+
+class Objects(Target):
+    """Boxes (n, 5) of each case: label and edges; a label below 0 is a crowd's."""
+
+    unit = N_("{least} to {most} objects each")
+    one_class = False
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        return isinstance(cases.target, ListColumn)
+
+    def counts(self) -> list[int]:
+        labels = torch.cat([box[:, 0].long() for box in self.cases.boxes])
+        return labels[labels >= 0].bincount(minlength=len(self.cases.classes)).tolist()
+
+    def of_class(self, label: int) -> Iterator[int]:
+        yield from (row for row, box in enumerate(self.cases.boxes) if (box[:, 0] == label).any())
+
+    def words(self, row: int) -> str:
+        [box] = instances.boxes_of([self.cases.target[row]])
+        labels = box[:, 0].long().unique().tolist()
+        return ", ".join(self.cases.classes[label] for label in labels if label >= 0)
+
+    def drawn(self, row: int) -> tuple[Image.Image, str]:
+        [box] = instances.boxes_of([self.cases.target[row]])
+        box = box[box[:, 0] >= 0]
+        names = [self.cases.classes[label] for label in box[:, 0].int().tolist()]
+        shown = boxes.Boxes(Picture.of(self.cases.input[row]), box[:, 1:].numpy(), names)
+        return shown.drawn(), self.words(row)
+
+
+class Instances(Objects):
+    """Boxes and the pixels of each object."""
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        entries = cases.target.entries if isinstance(cases.target, ListColumn) else []
+        return bool(entries) and isinstance(entries[0], instances.Instances)
+
+    def picture(self, row: int) -> Tensor:
+        objects = self.cases.target[row]
+        area = torch.zeros(self.cases.input.shape[2:], dtype=torch.long)
+        for label, inside in zip(objects.box[:, 0].long(), self._masks(objects), strict=True):
+            area[inside] = label + 1
+        return tinted(self.cases.input[row], area)
+
+    def drawn(self, row: int) -> tuple[Image.Image, str]:
+        objects = self.cases.target[row]
+        objects = objects.of(objects.box[:, 0] >= 0)
+        names = [self.cases.classes[label] for label in objects.box[:, 0].int().tolist()]
+        area = self._masks(objects).numpy().astype(np.uint8)
+        shown = mask.Mask(Picture.of(self.cases.input[row]), area, names)
+        return shown.drawn(), self.words(row)
+
+    def _masks(self, objects: instances.Instances) -> Tensor:
+        return objects.masks(self.cases.side)
+
+
+KINDS = (Landmarks, Areas, Voxels, Instances, Objects, Target)
+
+
+def of(cases: Dataset) -> Target:
+    """The target of a data set, as the kind that it is."""
+    return next(kind for kind in KINDS if kind.holds(cases))(cases)
+
+
+def tinted(pixels: Tensor, numbers: Tensor) -> Tensor:
+    """A picture (C, H, W) in the colours of the classes of its pixels (H, W), 0 for none."""
+    place = (numbers.long() - 1).clamp(min=0) % len(overlay.COLOURS)
+    colours = torch.tensor(overlay.COLOURS)[place]
+    plain = pixels.float().round().clamp(0, 255).byte().expand(3, -1, -1)
+    mixed = (plain.int() + colours.permute(2, 0, 1)) // 2
+    return torch.where((numbers > 0) & (numbers != UNKNOWN), mixed.byte(), plain)
+
+
+def pixels_of_each(target: Tensor, classes: int) -> Tensor:
+    """(N, classes): pixels of each class in each of the maps (N, H, W)."""
+    counted = []
+    for some in target.split(256):
+        place = torch.arange(len(some))[:, None, None] * (UNKNOWN + 1) + some
+        count = place.flatten().bincount(minlength=len(some) * (UNKNOWN + 1))
+        counted.append(count.view(len(some), UNKNOWN + 1)[:, :classes])
+    return torch.cat(counted)
+
+
+def pixels_of(target: Tensor, classes: int) -> list[int]:
+    """Pixels of each class in maps (N, H, W)."""
+    return pixels_of_each(target, classes).sum(0).tolist()

@@ -1,0 +1,61 @@
+"""Kinds of target: what reports and ``souron data`` ask of each."""
+
+import numpy as np
+import pytest
+import torch
+from shapes import instanced, marks, masked, scans, shapes
+
+from souron.data import targets
+from souron.data.dataset import ListColumn
+from souron.data.instances import Instances
+
+MADE = {
+    targets.Objects: shapes,
+    targets.Instances: instanced,
+    targets.Areas: masked,
+    targets.Landmarks: marks,
+    targets.Voxels: scans,
+}
+
+
+@pytest.mark.parametrize("kind", MADE, ids=lambda kind: kind.__name__)
+def test_a_data_set_is_of_one_kind(kind, digits):
+    assert type(targets.of(MADE[kind](6))) is kind and type(targets.of(digits)) is targets.Target
+
+
+@pytest.mark.parametrize("kind", [kind for kind in MADE if kind is not targets.Voxels],
+                         ids=lambda kind: kind.__name__)  # fmt: skip
+def test_a_case_is_drawn_with_its_target_in_words(kind):
+    cases = MADE[kind](6)
+    target = targets.of(cases)
+    picture, words = target.drawn(0)
+    plain = np.asarray(cases.input[0, 0])
+    enlarged = plain.repeat(picture.width // plain.shape[1], 1).repeat(
+        picture.height // plain.shape[0], 0
+    )
+    assert (np.asarray(picture)[..., 0] != enlarged).mean() > 0.002
+    assert words and all(target.words(row) for row in range(6))
+    assert target.examples(0, target.rows(2)[0]).shape[0] == 2
+
+
+def test_crowds_are_neither_counted_nor_drawn():
+    cases = instanced(4)
+    objects = cases.target[0]
+    crowd = objects.box.clone()
+    crowd[:, 0] = -1 - crowd[:, 0]
+    cases.target.entries[0] = Instances(crowd, objects.bits)
+    for target in (targets.of(cases), targets.Objects(cases)):
+        assert sum(target.counts()) == sum(len(one.box) for one in cases.target.entries[1:])
+        assert all(0 not in rows for rows in target.rows(9).values())
+        assert not target.words(0)
+        plain = targets.Target(cases).picture(0)
+        assert torch.equal(target.picture(0), plain)
+        assert np.unique(np.asarray(target.drawn(0)[0])).tolist() == plain.unique().tolist()
+
+
+def test_boxes_without_an_object_are_a_kind_too():
+    cases = shapes(2)
+    cases.target.entries[:] = [torch.zeros(0, 5), torch.tensor([[1.0, 2, 2, 9, 9]])]
+    target = targets.of(cases)
+    assert isinstance(cases.target, ListColumn) and target.counts() == [0, 1, 0]
+    assert target.rows(1) == {1: [1]} and target.words(0) == "" and target.drawn(0)
