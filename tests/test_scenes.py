@@ -477,7 +477,7 @@ def recipe(**changes) -> many.Recipe:
 def test_the_data_set_without_stamps_is_drawn_and_says_so(monkeypatch):
     monkeypatch.setattr(scenes, "COUNTS", FEW)
     cases = load.load("scenes", 48)
-    assert cases.name == "scenes (drawn)" and cases.licence == "Apache-2.0"
+    assert cases.name == "drawn_scenes" and cases.licence == "Apache-2.0"
     assert cases.input.shape == (120, 3, 48, 48) and cases.input.dtype == torch.uint8
     assert cases.classes == CATEGORIES and len(cases.target) == 120
     assert list(cases.part) == ["train"] * 60 + ["val"] * 20 + ["test"] * 40

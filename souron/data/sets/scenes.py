@@ -5,7 +5,7 @@ Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
 5 200 scenes of one to six birds, mammals, flowers, pieces of fruit, vehicles, coins, signs and
 buildings, 0.20 to 0.65 of the side, turned, lit, and partly hidden by each other. They are made of
 the stamps (``souron fetch stamps``) on photographs (``souron fetch photographs``), or on noise;
-where there are no stamps, of figures that souron draws, and the name then says so.
+where there are no stamps, they are ``drawn_scenes``.
 
 No cut-out of a test scene, none of its kin and no photograph is in a training scene. Each side's
 cut-outs are dealt into blocks, and a scene takes its things from one block, which is its group:
@@ -36,11 +36,15 @@ DRAWN_LICENCE = "Apache-2.0"
 
 
 def load(side: int | None = None, target: str = "boxes") -> Dataset:
-    made_of = stock.stocked(CATEGORIES)
+    return of(stock.stocked(CATEGORIES), side, target)
+
+
+def of(made_of: stock.Stock, side: int | None, target: str) -> Dataset:
+    """Scenes of what is in that stock."""
     drawn = made_of.name == "drawn"
     made = many.scenes(many.Recipe(side or SIDE, SEED, COUNTS, CATEGORIES), made_of)
     return Dataset(
-        name="scenes (drawn)" if drawn else "scenes",
+        name="drawn_scenes" if drawn else "scenes",
         input=made.pictures,
         target=TARGETS[target](made),
         classes=("background", *CATEGORIES) if target == "classes_of_pixels" else CATEGORIES,
