@@ -5,6 +5,8 @@
     python benchmarks/detection.py speed        ms a picture of YOLO n and s at 640 and 320
                                                  pixels, beside ultralytics' with random weights
     python benchmarks/detection.py video FILE   frames a second, looked at, tracked and drawn
+    python benchmarks/detection.py training     pictures a second that are learnt from, beside
+                                                 torchvision's networks in its reference loop
 
 ``speed`` takes the peer from the environment of ``benchmarks/requirements.txt``; it is left out
 where the package is not there. ``--budget 2min`` shortens a fight.
@@ -15,17 +17,24 @@ import importlib.util
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+import torchvision
 
 from souron import registry
 from souron.blocks.fusing import fused
 from souron.cli import console
+from souron.data import load
+from souron.data.dataset import Dataset, ListColumn
+from souron.data.instances import Instances, boxes_of, packed
 from souron.kinds.boxes import Boxes
 from souron.model import Model
 from souron.runs import compare, watch
 from souron.tasks.detect import Spec
+from souron.training.loop import Run
 from souron.training.trainer import autocast
 from souron.utils import hardware
 
@@ -33,13 +42,19 @@ DETECTORS = ("yolo", "yolo_lite", "ssd_lite", "faster_rcnn_lite", "fast_rcnn_lit
 SEGMENTERS = ("unet", "unet_lite", "fcn_lite", "deeplab_lite")
 LABELS = tuple(map(str, range(80)))  # as many as COCO has
 ROUNDS, PICTURES = 5, 10
+RIVALS = {  # of souron's own, torchvision's network of that paper with as deep a backbone
+    "faster_rcnn_resnet50": "fasterrcnn_resnet50_fpn",
+    "mask_rcnn_resnet50": "maskrcnn_resnet50_fpn",
+    "ssd300": "ssd300_vgg16",
+}
+LEARNT, ENLARGED = 4, 2  # pictures a step; times 128 pixels a side
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", choices=["fight", "areas", "speed", "video"])
+    parser.add_argument("what", choices=["fight", "areas", "speed", "video", "training"])
     parser.add_argument("file", nargs="?", type=Path)
     parser.add_argument("--budget", default="20min")
     parser.add_argument("--seeds", type=int, default=1)
@@ -55,6 +70,8 @@ def main() -> None:
             console.comparison(record)
     elif asked.what == "speed":
         speed()
+    elif asked.what == "training":
+        training()
     else:
         assert asked.file is not None, "a video, please"
         video(asked.file)
@@ -109,6 +126,75 @@ def theirs(size: str, image: torch.Tensor):
             return model(picture)
 
     return ask
+
+
+def training() -> None:
+    """One step each by turns, of the same pictures; medians of ``ROUNDS`` after a first one."""
+    for name, theirs in RIVALS.items():
+        kind, _config = registry.load_system(name)
+        cases = enlarged(load.load("drawn_scenes", target=registry.load_task(kind.task).target))
+        rivals = {"souron": own_steps(name, cases), "torchvision": their_steps(theirs, cases)}
+        took = {who: [] for who in rivals}
+        for turn in range(ROUNDS + 1):
+            for who, steps in rivals.items():
+                begun = time.perf_counter()
+                next(steps)
+                if turn:
+                    took[who].append(time.perf_counter() - begun)
+        rates = {who: LEARNT / statistics.median(times) for who, times in took.items()}
+        print(f"{name} at {cases.side} pixels: " + ", ".join(
+            f"{who} {rate:.2f} pictures a second" for who, rate in rates.items()
+        ), flush=True)  # fmt: skip
+
+
+def enlarged(cases: Dataset) -> Dataset:
+    """The first step's training pictures, larger."""
+    few = cases.only(range(LEARNT))
+    side = cases.side * ENLARGED
+    image = torch.nn.functional.interpolate(few.input.float(), (side, side)).byte()
+    target = []
+    for objects in few.target:
+        box = boxes_of([objects])[0].clone()
+        box[:, 1:] *= ENLARGED
+        if isinstance(objects, Instances):
+            masks = objects.masks(cases.side)
+            masks = masks.repeat_interleave(ENLARGED, 1).repeat_interleave(ENLARGED, 2)
+            target.append(packed(box, masks))
+        else:
+            target.append(box)
+    return replace(few, input=image, target=ListColumn(target))
+
+
+def own_steps(name: str, cases: Dataset) -> Iterator[object]:
+    kind, config = registry.load_system(name)
+    system = kind(config, kind.spec_for(cases))
+    if system.channels_last:
+        system.to(memory_format=torch.channels_last)
+    feed = system.loader(cases, seed=0)
+    return system.fit(feed, Run(ROUNDS + 1, LEARNT, autocast=autocast(feed.device)))
+
+
+def their_steps(name: str, cases: Dataset) -> Iterator[object]:
+    """As torchvision's references/detection train: SGD with momentum, float32."""
+    made = torchvision.models.get_model(
+        name, weights=None, weights_backbone=None, num_classes=1 + len(cases.classes),
+        **({} if name.startswith("ssd") else {"min_size": cases.side, "max_size": cases.side}),
+    ).train()  # fmt: skip
+    optimizer = torch.optim.SGD(made.parameters(), lr=0.001, momentum=0.9, weight_decay=1e-4)
+    pictures, targets = [], []
+    for picture, objects in zip(cases.input, cases.target, strict=True):
+        [box] = boxes_of([objects])
+        about = {"boxes": box[:, 1:], "labels": 1 + box[:, 0].long()}
+        if isinstance(objects, Instances):
+            about["masks"] = objects.masks(cases.side).byte()
+        pictures.append(picture.float() / 255)
+        targets.append(about)
+    while True:
+        loss = sum(made(pictures, targets).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield
 
 
 def video(file: Path) -> None:

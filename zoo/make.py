@@ -1,12 +1,13 @@
 """Train what souron-zoo holds, and pack it: weights in half precision, and their figures.
 
-    python zoo/make.py                     every classifier and generator that is not there yet
+    python zoo/make.py                     every system that is not there yet
     python zoo/make.py ddpm resnet         these again
     python zoo/make.py --pack runs/ ddpm   of a run that is there: runs/generate/ddpm-zoo
     python zoo/make.py --table             the table of zoo/README.md
 
-Beside the runs stand pictures of Fashion-MNIST's test part, so that figures can be found again
-where the data is not: ``examples/``, one of each class, and ``sample.safetensors``, ``SAMPLE``.
+Beside the runs stand cases of the data's test parts: ``examples/``, of Fashion-MNIST one of each
+class, and ``sample.safetensors``, ``SAMPLE`` of its pictures, so that figures can be found again
+where the data is not.
 """
 
 import argparse
@@ -14,34 +15,48 @@ import json
 import shutil
 import tempfile
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from souron import registry
 from souron.audit import datasheet
 from souron.data import load
-from souron.data.dataset import Rows
+from souron.data.dataset import Dataset, Rows
 from souron.evaluation.answers import Trainings
 from souron.evaluation.sampling import Noise, draw
 from souron.hub import zoo
+from souron.kinds import signature
 from souron.kinds.picture import Picture
+from souron.kinds.volume import Volume
 from souron.runs import evaluate, train
 from souron.runs import folder as run_folder
 from souron.utils import files, units
+from souron.utils.messages import UserError
 
 HERE = Path(__file__).parent
-DATA = "fashion"
 SAMPLE = 500  # test pictures
+EXAMPLES = {"drawn_scenes": 6, "cephalo": 2, "phantoms": 1}  # test cases of each data set
 MOST_BYTES = 2 * 2**20  # of a system's weights
 KEPT = ("system", "data", "parameters", "flops", "stopped", "parts", "train_seconds", "options")
-BUDGETS = {"classify": "3min", "generate": "10min"}  # of tasks whose systems come ready trained
+TASKS = {  # whose systems come ready trained: on what, and for how long
+    "classify": ("fashion", "3min"),
+    "generate": ("fashion", "10min"),
+    "detect": ("drawn_scenes", "6min"),
+    "segment": ("drawn_scenes", "6min"),
+    "segment_instances": ("drawn_scenes", "6min"),
+    "keypoints": ("cephalo", "6min"),
+    "segment_volume": ("phantoms", "6min"),
+}
+OPTIONS = {"budget", "batch", "side"}  # of a recipe; the others are the system's own
 RECIPES: dict[str, dict[str, Any]] = tomllib.loads(
     (HERE / "recipes.toml").read_text(encoding="utf-8")
 )  # what differs
-NAMES = [entry.name for entry in registry.entries().values() if entry.task in BUDGETS]
+NAMES = [entry.name for entry in registry.entries().values() if entry.task in TASKS]
 
 
 def main() -> None:
@@ -53,6 +68,7 @@ def main() -> None:
     asked = parser.parse_args()
     package = zoo.root()
     assert package is not None, "pip install --editable zoo"
+    torch.set_num_threads(1)
     if asked.table:
         print(table(package))
         return
@@ -64,24 +80,46 @@ def main() -> None:
 
 
 def write_examples(place: Path) -> None:
-    cases = load.load(DATA)
-    test = cases.only([row for row, part in enumerate(cases.part) if part == "test"])
-    for number, label in enumerate(test.classes):
-        row = int((test.target == number).nonzero()[0])
-        (place / "examples").mkdir(exist_ok=True)
-        Picture.of(test.input[row]).save(place / "examples" / f"{zoo.file_name(label)}.png")
-    sample = {"input": test.input[:SAMPLE], "target": test.target[:SAMPLE].to(torch.uint8)}
-    files.write_tensors(place / "sample.safetensors", sample, {"data": DATA})
+    fashion = tested("fashion")
+    folder = place / "examples" / "fashion"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, label in enumerate(fashion.classes):
+        row = int((fashion.target == number).nonzero()[0])
+        Picture.of(fashion.input[row]).save(folder / f"{zoo.file_name(label)}.png")
+    sample = {"input": fashion.input[:SAMPLE], "target": fashion.target[:SAMPLE].to(torch.uint8)}
+    files.write_tensors(place / "sample.safetensors", sample, {"data": "fashion"})
+    for data, count in EXAMPLES.items():
+        test = tested(data)
+        (place / "examples" / data).mkdir(exist_ok=True)
+        for number, row in enumerate(range(0, len(test), len(test) // count)[:count], 1):
+            write_case(test, row, place / "examples" / data / f"{number}")
+
+
+def tested(data: str) -> Dataset:
+    cases = load.load(data)
+    return cases.only([row for row, part in enumerate(cases.part) if part == "test"])
+
+
+def write_case(cases: Dataset, row: int, place: Path) -> None:
+    if cases.pictures:
+        Picture.of(cases.input[row]).save(place.with_suffix(".png"))
+        return
+    affine = np.zeros((4, 4))
+    affine[[2, 1, 0], [0, 1, 2]], affine[3, 3] = cases.spacing[row], 1
+    volume = Volume(cases.input[row, 0].numpy(), affine)
+    volume.save(place.with_suffix(".nii.gz"))
 
 
 def trained(name: str, project: Path) -> Path:
     """The folder of a run as the recipe says, found there or trained now."""
     task = registry.find(name)[0].task
-    recipe = {"system": name, "budget": BUDGETS[task]} | RECIPES.get(name, {})
+    data, budget = TASKS[task]
+    recipe = {"system": name, "budget": budget} | RECIPES.get(name, {})
     system = recipe.pop("system")
     folder = project / task / f"{system}-zoo"
     if not (folder / "receipt.json").exists():
-        train.train(system, DATA, workers=1, project=project, name=folder.name, **recipe)
+        config = {name: recipe.pop(name) for name in set(recipe) - OPTIONS}
+        train.train(system, data, config=config, project=project, name=folder.name, **recipe)
     return folder
 
 
@@ -101,8 +139,9 @@ def packed(name: str, run: Path, place: Path) -> Path:
     size = (place / "weights" / "best.safetensors").stat().st_size
     assert size <= MOST_BYTES, f"{name}: {units.size(size)}; a smaller one, please"
     shutil.copy(run / "args.yaml", place)
-    decision = Trainings.read(run / "answers.safetensors", load.load(DATA).only([])).decision
-    Trainings.empty(load.load(DATA).only([]), decision).write(place / "answers.safetensors")
+    cases = load.load(TASKS[system.task][0], target=registry.load_task(system.task).target).only([])
+    decision = Trainings.read(run / "answers.safetensors", cases).decision
+    Trainings.empty(cases, decision).write(place / "answers.safetensors")
 
     told = json.loads((run / "receipt.json").read_text(encoding="utf-8"))
     receipt = {key: told[key] for key in KEPT} | {
@@ -119,6 +158,8 @@ def packed(name: str, run: Path, place: Path) -> Path:
         picture, label = zoo.sample()
         right = int((scores(run_folder.load(place), picture).argmax(1) == label).sum())
         receipt |= {"sample": {"cases": len(picture), "right": right}}
+    elif system.task != "generate":
+        receipt |= {"examples": [str(one) for one in answers(run_folder.load(place))]}
     files.write_json(place / "receipt.json", receipt)
     parts = [vars(part) | {"files": ()} for part in datasheet.read(run).parts]
     files.write_json(place / "datasheet.json", datasheet.read(run).as_json() | {
@@ -145,18 +186,30 @@ def needless_parts(system: Any) -> set[str]:
         for value in part.state_dict().values():
             if value.is_floating_point():
                 value.fill_(torch.nan)
-        if torch.equal(answer(system), before):
-            needless.add(name)
+        with suppress(ValueError, UserError, RuntimeError):  # not a number where one was wanted
+            if answer(system) == before:
+                needless.add(name)
         part.load_state_dict(learnt)
     return needless
 
 
-def answer(system: Any) -> Tensor:
-    """What it says of four pictures, or what it draws first."""
+def answer(system: Any) -> Any:
+    """What it says of four pictures or of the examples, or what it draws first."""
     if system.task == "generate":
         *_before, drawn = draw(system, Noise(0, range(4)))
-        return drawn
-    return scores(system, zoo.sample()[0][:4])
+        return drawn.tolist()
+    if system.task == "classify":
+        return scores(system, zoo.sample()[0][:4]).tolist()
+    return [one.as_json() for one in answers(system)]
+
+
+def answers(system: Any) -> list[Any]:
+    """What it finds in each example."""
+    asked = signature.signature(type(system))
+    package = zoo.root()
+    assert asked is not None and package is not None
+    cases = sorted((package / "examples" / TASKS[system.task][0]).glob("*"))
+    return [system.predict(asked.given.read(case)) for case in cases]
 
 
 @torch.no_grad()

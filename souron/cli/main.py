@@ -70,11 +70,11 @@ def tell_stop(record: Any) -> None:
         return
     if hasattr(record, "drawings"):
         show(
-            _("ready trained: {classifiers} classifiers, {generators} generators").format(
-                classifiers=len(record.answers), generators=len(record.drawings)
+            _("ready trained: {systems}").format(
+                systems=", ".join([*record.answers, *record.drawings])
             )
             + f"  {record.folder / 'ready.html'}",
-            _("From here on everything is trained live, for a few seconds each."),
+            _("What follows is trained live, for a few seconds each."),
         )
         return
     figures = ", ".join(

@@ -67,9 +67,11 @@ def receipt(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def examples() -> list[Path]:
-    """A test picture of each class that these systems know, none of which they learnt from."""
-    return sorted((root() or Path(PACKAGE)).glob("examples/*.png"))
+def examples(folder: Path) -> list[Path]:
+    """Test cases of the data that a system of this folder learnt from; it learnt from none of
+    them. Of classes they are named as the classes are."""
+    data = receipt(folder).get("data", {}).get("name", "")
+    return sorted((folder.parent / "examples" / file_name(data)).glob("*"))
 
 
 def file_name(label: str) -> str:

@@ -64,6 +64,12 @@ class LabelledVolume(Kind):
         return canvas.image
 
     @property
+    def fullest(self) -> int:
+        """The slice with most of what was found."""
+        named = np.array([bool(name) for name in self.names])
+        return int(named[self.area].sum((1, 2)).argmax())
+
+    @property
     def columns(self) -> list[str]:
         return [_("label"), _("voxels"), _("millilitres")]
 
@@ -101,11 +107,9 @@ class LabelledVolume(Kind):
         return told or _("nothing found")
 
     def _repr_html_(self) -> str:
-        """The slice with most of what was found."""
-        named = np.array([bool(name) for name in self.names])
-        number = int(named[self.area].sum((1, 2)).argmax())
+        """The fullest slice."""
         words = escape(str(self))
-        return html(self.drawn(number), str(self)) + f"<p>{words}</p>" + self.table()
+        return html(self.drawn(self.fullest), str(self)) + f"<p>{words}</p>" + self.table()
 
     def table(self) -> str:
         """HTML."""

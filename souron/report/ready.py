@@ -7,7 +7,9 @@ from PIL import Image
 
 from souron import registry
 from souron.hub import zoo
-from souron.report.page import Tile, page, tile, write
+from souron.kinds.codecs import image
+from souron.kinds.labels import Labels
+from souron.report.page import Plot, Tile, page, plot, tile, write
 from souron.utils import units
 from souron.utils.messages import _
 
@@ -15,22 +17,33 @@ if TYPE_CHECKING:
     from souron.runs.record import ReadyRecord
 
 
+SHOWN = 320  # pixels of an answer's longer side
+
+
 def ready_page(record: "ReadyRecord") -> Path:
     """Write ``ready.html`` into the record's folder; its path. Raises UserError."""
-    headings = {"classifiers": _("What they say"), "generators": _("What they draw")}
-    there = {"classifiers": record.answers, "generators": record.drawings}
+    named = [name for name, answers in record.answers.items() if isinstance(answers[0], Labels)]
+    found = [name for name in record.answers if name not in named]
+    headings = {
+        "classifiers": _("What they say"),
+        "finders": _("What they find"),
+        "generators": _("What they draw"),
+    }
+    there = {"classifiers": named, "finders": found, "generators": record.drawings}
+    examples = record.examples[named[0]] if named else []
     text = page(
         "ready.html",
         title=_("Ready trained"),
         eyebrow=_("This is what it can do"),
         contents=[item for item in headings.items() if there[item[0]]],
         headings=headings,
-        examples=[tile(Image.open(file), file.stem, [file.stem]) for file in record.examples],
-        classifiers=[_named(record, name) for name in record.answers],
+        examples=[tile(Image.open(file), file.stem, [file.stem]) for file in examples],
+        classifiers=[_named(record, name) for name in named],
+        finders=[(name, year_of(name), zoo.about(name), _found(record, name)) for name in found],
         generators=[
             (name, year_of(name), zoo.about(name), _drawn(record, name)) for name in record.drawings
         ],
-        count=units.whole(len(record.examples)),
+        count=units.whole(len(examples)),
     )
     return write(record.folder / "ready.html", text)
 
@@ -42,10 +55,20 @@ def year_of(name: str) -> int:
 def _named(record: "ReadyRecord", name: str) -> tuple[str, int, str, list[tuple[str, bool]]]:
     """A classifier's name, year and figure, and its labels, each with whether it is right."""
     labels = [
-        (label, zoo.file_name(label) == file.stem)
-        for (label, _probability), file in zip(record.answers[name], record.examples, strict=True)
+        (answer.best[0], zoo.file_name(answer.best[0]) == file.stem)
+        for answer, file in zip(record.answers[name], record.examples[name], strict=True)
     ]
     return name, year_of(name), zoo.about(name), labels
+
+
+def _found(record: "ReadyRecord", name: str) -> list[Plot]:
+    """What it found in each example, drawn; of a volume the slice with most of it."""
+    shown = []
+    for answer in record.answers[name]:
+        drawn = answer.drawn(answer.fullest) if hasattr(answer, "fullest") else answer.drawn()
+        drawn.thumbnail((SHOWN, SHOWN))
+        shown.append(plot(image.png(drawn), str(answer)))
+    return shown
 
 
 def _drawn(record: "ReadyRecord", name: str) -> list[Tile]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from souron.data.dataset import Dataset, Skipped
 from souron.evaluation.answers import Answers
+from souron.kinds.labels import Labels
 from souron.stats.records import Measure, Ranking, Row, Verdict
 
 
@@ -113,16 +114,20 @@ class ReadyRecord:
     """What systems that come ready trained answered and drew."""
 
     folder: Path  # holds ready.html
-    examples: list[Path]  # pictures that the classifiers were asked about; named as their classes
-    answers: dict[str, list[tuple[str, float]]] = field(default_factory=dict)  # classifier -> of
-    # each example the likeliest label, and its probability
+    examples: dict[str, list[Path]] = field(default_factory=dict)  # system -> what it was asked
+    # about; for a classifier named as the classes are
+    answers: dict[str, list[Any]] = field(default_factory=dict)  # system -> of each example
+    # labels, boxes, a mask, ...
     drawings: dict[str, Tensor] = field(default_factory=dict)  # generator -> (B, C, H, W) uint8
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         return {
             "page": str(self.folder / "ready.html"),
-            "answers": self.answers,
+            "answers": {
+                name: [one.best if isinstance(one, Labels) else str(one) for one in answers]
+                for name, answers in self.answers.items()
+            },
             "drawn": {name: len(drawn) for name, drawn in self.drawings.items()},
             "seconds": round(self.seconds, 3),
         }

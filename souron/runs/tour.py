@@ -15,21 +15,25 @@ from souron.utils.messages import _
 SAMPLES = 200  # pictures that each generator is judged by
 DRAW = "vae dcgan ddpm"  # those that draw digits after so short a training
 DRAW_BUDGET = "15s"
+FINDERS = "yolo_lite ssd_lite"  # and those that find boxes
+SEGMENTERS = "unet_lite fcn_lite"
+FIND_BUDGET = "25s"
 HISTORY = "mlp cnn alexnet vgg googlenet resnet densenet vit mlp_mixer"
 
 
 def touring(
     *, budget: str = "4s", seeds: int = 3, data: str = "", project: str | Path = "runs"
 ) -> Iterator[Event]:
-    """What comes ready trained, at work; then, trained live, groups and names of real digits, three
-    ways to draw, and the history of classification.
+    """What comes ready trained, at work; then, trained live, groups and names of real digits and
+    three ways to draw; then detection and segmentation, ready trained and live; at last the history
+    of classification.
 
-    Where the package ``souron-zoo`` is not installed, the tour begins with the digits. The last
+    Where the package ``souron-zoo`` is not installed, nothing is shown ready trained. The last
     comparison runs on Fashion-MNIST where it is there, else on scikit-learn's digits. Each
     stop of the tour ends with an event that carries its record; the last one is the comparison's.
     """
     stops = (
-        *([(_("ready trained:"), ready.showing(project))] if zoo.root() else []),
+        *_ready(_("ready trained:"), ("classify", "generate"), "ready", project),
         (
             _("clustering digits:"),
             train.training("kmeans", "digits", budget="30ep", project=project),
@@ -47,6 +51,15 @@ def touring(
                 project=project,
             ),
         ),
+        *_ready(_("detection:"), ("detect", "keypoints"), "ready-detection", project),
+        (_("detectors:"), _fight(FINDERS, "tour-detect", project)),
+        *_ready(
+            _("segmentation:"),
+            ("segment", "segment_instances", "segment_volume"),
+            "ready-segmentation",
+            project,
+        ),
+        (_("segmenters:"), _fight(SEGMENTERS, "tour-segment", project)),
         (
             _("fair fight:"),
             compare.comparing(
@@ -61,6 +74,18 @@ def touring(
     )
     for title, events in stops:
         yield from runs_events.changed(events, partial(titled, title))
+
+
+def _ready(
+    title: str, tasks: tuple[str, ...], name: str, project: str | Path
+) -> list[tuple[str, Iterator[Event]]]:
+    return [(title, ready.showing(tasks, project, name))] if zoo.root() else []
+
+
+def _fight(systems: str, name: str, project: str | Path) -> Iterator[Event]:
+    return compare.comparing(
+        systems.split(), "drawn_scenes", budget=FIND_BUDGET, seeds=1, name=name, project=project
+    )
 
 
 def titled(title: str, event: Event) -> Event:

@@ -34,8 +34,8 @@ def sample(
     place = Path(get_upload_folder()) / "samples" / mark
     found = None
     try:
-        if folder is not None and zoo.holds(folder) and kind.widget == "picture":
-            found = copied(zoo.examples()[0], place)
+        if folder is not None and zoo.holds(folder):
+            found = copied(zoo.examples(folder)[0], place)
         elif folder is not None:
             found = tested(kind, folder, str(args["data"]), place, roots)
     except (UserError, OSError, ValueError, IndexError):  # the data is gone, or not the same
