@@ -291,6 +291,28 @@ def test_a_picture_of_any_shape_lies_whole_in_the_square_and_boxes_come_back(siz
     assert np.abs(there[0] - edges).max() <= 1.5
     beside = square[0].numpy() == 114
     assert beside.mean() == pytest.approx(1 - min(size) / max(size), abs=0.03)
+    oblong, place = Picture(Image.fromarray(pixels)).letterbox(64, 3, 8)
+    assert all(edge % 8 == 0 for edge in oblong.shape[1:]) and max(oblong.shape) == 64
+    assert 64 * min(size) / max(size) - 1 < min(oblong.shape[1:]) < 64 * min(size) / max(size) + 8
+    assert np.allclose(place.back(place.within(box)), box)
+    y, x = np.nonzero(oblong[0].numpy() > 200)
+    assert np.abs(place.within(box)[0] - [x.min(), y.min(), x.max() + 1, y.max() + 1]).max() <= 1.5
+
+
+def test_yolo_looks_at_no_more_grey_than_it_must(monkeypatch):
+    kind, config = registry.load_system("yolo_tiny")
+    system = kind(config, TASK.Spec(3, 64, ("a", "b"))).eval()
+    looked = []
+
+    def detect(image, *_limits):
+        looked.append(tuple(image.shape))
+        return [torch.tensor([[0.0, 0, 0, 64, 32, 0.9]])]
+
+    box, _score = system(torch.zeros(1, 3, 32, 64))
+    assert box.shape == (1, 8 * 4 + 4 * 2 + 2 * 1, 4)
+    monkeypatch.setattr(system, "detect", detect)
+    found = system.predict(Picture(Image.new("RGB", (300, 140))))
+    assert looked == [(1, 3, 32, 64)] and np.allclose(found.box, [[0, 0, 300, 140]], atol=6)
 
 
 def test_a_detector_trains_reports_predicts_is_measured_again_and_compared(wedges, tmp_path):

@@ -69,9 +69,11 @@ class Picture(Kind):
         """(channels, side, side): see ``image.square``."""
         return image_codec.square(self.image, side, channels)
 
-    def letterbox(self, side: int, channels: int) -> tuple[Tensor, image_codec.Letterbox]:
+    def letterbox(
+        self, side: int, channels: int, step: int = 0
+    ) -> tuple[Tensor, image_codec.Letterbox]:
         """(channels, side, side) and where the picture lies in it: see ``image.letterbox``."""
-        return image_codec.letterbox(self.image, side, channels)
+        return image_codec.letterbox(self.image, side, channels, step)
 
     def save(self, path: Path) -> None:
         kind = FORMATS[files.ending(path, FORMATS)]

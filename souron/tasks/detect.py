@@ -114,6 +114,8 @@ class Detector(Finder):
     """Who answers with boxes."""
 
     task = "detect"
+    step: ClassVar[int] = 0  # pixels; where it can look at oblong pictures, what their sides are
+    # multiples of
 
     @torch.inference_mode()
     def predict(
@@ -130,7 +132,7 @@ class Detector(Finder):
     ) -> Boxes:
         """The boxes in a picture of any size, in its own pixels."""
         wanted = self.numbers_of(classes)
-        pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
+        pixels, place = picture.letterbox(self.spec.side, self.spec.channels, self.step)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         [found] = self.detect(batch.image, conf, iou)
         if wanted:

@@ -279,20 +279,24 @@ class Letterbox(NamedTuple):
         return np.array([self.left, self.top] * 2)
 
 
-def letterbox(image: Image.Image, side: int, channels: int) -> tuple[Tensor, Letterbox]:
-    """(channels, side, side) as of ``square``, but the whole picture, in the middle of grey."""
+def letterbox(
+    image: Image.Image, side: int, channels: int, step: int = 0
+) -> tuple[Tensor, Letterbox]:
+    """(channels, side, side) as of ``square``, but the whole picture, in the middle of grey; with
+    a ``step`` no more grey than makes both sides a multiple of it."""
     scale = side / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
     if small.mode != "F":
         small = small.convert("L" if channels == 1 else "RGB")
-    left, top = (side - size[0]) // 2, (side - size[1]) // 2
+    wide, high = (-(-edge // step) * step if step else side for edge in size)
+    left, top = (wide - size[0]) // 2, (high - size[1]) // 2
     pixels = np.asarray(small).reshape(size[1], size[0], -1)
-    whole = np.full((side, side, pixels.shape[2]), BESIDE, pixels.dtype)
+    whole = np.full((high, wide, pixels.shape[2]), BESIDE, pixels.dtype)
     whole[top : top + size[1], left : left + size[0]] = pixels
     place = Letterbox(size[0] / image.width, size[1] / image.height, left, top)
     there = torch.from_numpy(whole.transpose(2, 0, 1).copy())
-    return there.expand(channels, side, side).contiguous(), place
+    return there.expand(channels, high, wide).contiguous(), place
 
 
 def picture(pixels: Tensor) -> Image.Image:

@@ -51,6 +51,7 @@ class YOLO(Detector):
     year = 2023
     ja = "画像を一度だけ見て、三つの格子の各点が、そこに何があり端までどれだけかを答える"
     channels_last = True
+    step = 32
     clip = 10.0
     SIZES = {
         "tiny": Config(0.125, 0.33, rate=5e-3, average=0.95),
