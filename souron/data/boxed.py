@@ -35,8 +35,9 @@ LONGEST = 200  # letters of a note
 
 class Box(NamedTuple):
     label: int
-    edges: Sequence[float]  # left, top, right, bottom
+    edges: Any  # left, top, right, bottom; or what else a file says of an object
     crowd: bool = False
+    name: str = ""  # of it in a fault, where it has one
 
 
 class Pictured(NamedTuple):

@@ -1,4 +1,4 @@
-"""Areas as COCO's files write them: outlines, or the lengths of runs -> masks.
+"""Areas as COCO's files write them: outlines, or the lengths of runs -> masks, and the way back.
 
     [[x, y, x, y, ...], ...]              outlines in pixels; a pixel is inside where its middle is
     {"size": [h, w], "counts": [...]}     lengths of runs of 0 and 1 in turn, column by column
@@ -7,51 +7,119 @@
 The form: https://cocodataset.org/#format-data
 """
 
-from typing import Any
+from collections.abc import Sequence
+from math import inf
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from souron.utils.messages import _
+
 MOST_CORNERS = 100_000  # of an area
+FARTHEST = 1e9  # pixels
 CONTINUES, SIGN, BITS, FIRST = 0x20, 0x10, 5, 48  # of a letter
 
 Area = NDArray[np.bool_]
+Corners = NDArray[np.float64]
+
+
+class Fault(ValueError):
+    """What is written is no area."""
+
+    def __init__(self, code: str, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+class Piece(NamedTuple):
+    """A part of a picture: the pixels inside, and where the first of them lies."""
+
+    left: int
+    top: int
+    inside: Area
+
+    def whole(self, width: int, height: int) -> Area:
+        """(height, width) bool"""
+        made = np.zeros((height, width), dtype=bool)
+        high, wide = self.inside.shape
+        made[self.top : self.top + high, self.left : self.left + wide] = self.inside
+        return made
+
+    def tight(self) -> "Piece":
+        """As small as its pixels; of no pixels, nothing."""
+        down, across = (np.flatnonzero(self.inside.any(axis)) for axis in (1, 0))
+        if not len(down):
+            return Piece(0, 0, np.zeros((0, 0), dtype=bool))
+        inside = self.inside[down[0] : down[-1] + 1, across[0] : across[-1] + 1]
+        return Piece(self.left + int(across[0]), self.top + int(down[0]), inside)
 
 
 def area(written: Any, width: int, height: int) -> Area:
     """(height, width) bool. Raises ValueError where it is neither form, or of another size."""
+    return piece(written, width, height).whole(width, height)
+
+
+def piece(written: Any, width: int, height: int) -> Piece:
+    """The part of the picture that the area lies in. Raises ``Fault``, a ValueError."""
     if isinstance(written, list):
-        return filled(written, width, height)
+        return filled(corners(written), width, height)
     if not isinstance(written, dict) or written.get("size") != [height, width]:
-        raise ValueError("neither outlines nor runs of this size")
+        raise Fault("size", _("neither outlines nor runs of pixels of the picture's size"))
     counts = written.get("counts")
     runs = unpacked(counts, width * height) if isinstance(counts, str) else counts
     if not isinstance(runs, list) or not all(type(run) is int and run >= 0 for run in runs):
-        raise ValueError("no lengths of runs")
+        raise Fault("unreadable", _("no lengths of runs"))
     if sum(runs) != width * height:
-        raise ValueError("runs of another length than the picture's")
-    value = np.arange(len(runs)) % 2 == 1
-    return np.repeat(value, runs).reshape(width, height).T
+        raise Fault("size", _("runs of another length than the picture's"))
+    ends = np.cumsum(runs, dtype=np.int64)
+    starts, stops = ends[0:-1:2], ends[1::2]  # of what is inside
+    there = stops > starts
+    if not there.any():
+        return Piece(0, 0, np.zeros((0, 0), dtype=bool))
+    first, last = starts[there][0] // height, (stops[there][-1] - 1) // height + 1
+    value = np.zeros((last - first) * height + 1, dtype=np.int8)
+    np.add.at(value, starts - first * height, 1)
+    np.add.at(value, stops.clip(max=last * height) - first * height, -1)
+    inside = value[:-1].cumsum(dtype=np.int8).astype(bool).reshape(-1, height).T
+    return Piece(int(first), 0, inside).tight()
 
 
-def filled(outlines: list[Any], width: int, height: int) -> Area:
-    """The pixels whose middle is inside of one of the outlines."""
-    if sum(len(line) if isinstance(line, list) else 1 for line in outlines) > 2 * MOST_CORNERS:
-        raise ValueError("too many corners")
-    inside = np.zeros((height, width), dtype=bool)
-    for line in outlines:
+def corners(written: list[Any]) -> list[Corners]:
+    """Outlines (n, 2). Raises ``Fault``."""
+    if sum(len(line) if isinstance(line, list) else 1 for line in written) > 2 * MOST_CORNERS:
+        raise Fault("too large", _("more than {count} corners").format(count=MOST_CORNERS))
+    lines = []
+    for line in written:
         if not isinstance(line, list) or not all(type(v) in (int, float) for v in line):
-            raise ValueError("an outline that is no list of numbers")
-        corner = np.array(line, dtype=float)
-        if len(line) % 2 or len(line) < 6 or not np.isfinite(corner).all():
-            raise ValueError("an outline without an area")
-        inside |= _inside(corner.reshape(-1, 2), width, height)
-    return inside
+            raise Fault("unreadable", _("an outline that is no list of numbers"))
+        if len(line) % 2 or len(line) < 6:
+            raise Fault("unreadable", _("an outline of {count} numbers, where three corners "
+                                        "have six").format(count=len(line)))  # fmt: skip
+        if any(v != v or abs(v) == inf for v in line):
+            raise Fault("no number", _("a corner that is no number"))
+        if any(abs(v) > FARTHEST for v in line):
+            raise Fault("outside", _("a corner far outside of its picture"))
+        lines.append(np.array(line, dtype=float).reshape(-1, 2))
+    return lines
 
 
-def _inside(corner: NDArray[np.float64], width: int, height: int) -> Area:
+def filled(lines: Sequence[Corners], width: int, height: int) -> Piece:
+    """The pixels whose middle is inside of one of the outlines."""
+    if not lines:
+        return Piece(0, 0, np.zeros((0, 0), dtype=bool))
+    every = np.concatenate(lines).clip(0, (width, height))
+    left, top = np.floor(every.min(0)).astype(int).tolist()
+    right, bottom = np.ceil(every.max(0)).astype(int).tolist()
+    inside = np.zeros((bottom - top, right - left), dtype=bool)
+    for line in lines:
+        inside |= _inside(line - (left, top), right - left, bottom - top)
+    return Piece(left, top, inside)
+
+
+def _inside(corner: Corners, width: int, height: int) -> Area:
     """A pixel is inside where an odd number of edges lies to the left of its middle."""
-    crossed = np.zeros((height, width + 1), dtype=np.int64)
+    crossed = np.zeros((height, width + 1), dtype=np.int32)
     for (x, y), (x_end, y_end) in zip(corner, np.roll(corner, -1, 0), strict=True):
         low, high = (min(max(np.ceil(edge - 0.5), 0), height) for edge in sorted((y, y_end)))
         rows = np.arange(int(low), int(high))
@@ -69,7 +137,7 @@ def unpacked(text: str, most: int) -> list[int]:
     for letter in text:
         code = ord(letter) - FIRST
         if not 0 <= code < 2 * CONTINUES or shift > 40 or len(runs) > most + 2:
-            raise ValueError("letters that are no lengths")
+            raise Fault("unreadable", _("letters that are no lengths"))
         value |= (code & (CONTINUES - 1)) << shift
         shift += BITS
         if code & CONTINUES:

@@ -123,7 +123,7 @@ class InstanceSegmentation(Detection, Task):
     watches = "mask AP"
     default_data = "scenes"
     target = "instances"
-    formats = ()
+    formats = ("yolo_masks", "coco_masks", "ids")
     augments = True
 
     def check(self, data: Dataset, options: Any) -> None:

@@ -6,16 +6,14 @@ Where areas overlap, the smaller one lies above. What no area covers is backgrou
 ``coco``. The form: https://cocodataset.org/#format-data
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from souron.data import outlines
-from souron.data.boxed import Pictured, files_below
+from souron.data.boxed import Pictured
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats import coco, masks
 from souron.data.formats.masks import Numbers, Pair
@@ -26,11 +24,6 @@ DEFAULT = Reading()
 MOST_CLASSES = masks.UNKNOWN - 1  # beside the background
 
 
-class Thing(NamedTuple):
-    label: int
-    written: Any  # see ``outlines``
-
-
 def describes(path: Path) -> bool:
     return coco.describes(path)
 
@@ -38,23 +31,11 @@ def describes(path: Path) -> bool:
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     """The pictures of all parts and the class of every pixel. Raises UserError where a file is no
     such JSON, where there are too many categories, and where no picture can be used."""
-    told: list[Skipped] = []
-    sources = [file for file in coco._files(path) if coco._begins_like_one(file)]
-    root = path if path.is_dir() else coco._root(path)
-    below = files_below(root, told)
-    told = [some for some in told if some.code != "unreadable"]
-    classes: list[str] = []
-    pairs: list[Pair] = []
-    for source in sources:
-        about = coco._parsed(source)
-        label = coco._categories(about, source, classes)
-        # a box that says where its annotation stands: what ``coco`` checks is checked here too
-        written = [entry if isinstance(entry, dict) else {} for entry in about["annotations"]]
-        placed = [{**entry, "bbox": [n, 0, 1, 1]} for n, entry in enumerate(written)]
-        about = {**about, "annotations": placed}
-        for item in coco._pictures(about, source, root, below, label, told):
-            draw = partial(_drawn, item, written, told)
-            pairs.append(Pair(item.file, item.path, item.file, draw, item.part))
+    root, listed, told, classes = coco.written(path, "segmentation")
+    pairs = [
+        Pair(item.file, item.path, item.file, partial(_drawn, item, told), item.part)
+        for item in listed
+    ]
     if len(classes) > MOST_CLASSES:
         raise UserError(
             "too many classes",
@@ -68,9 +49,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     return replace(cases, skipped=tuple(faults))
 
 
-def _drawn(
-    item: Pictured, written: Sequence[Any], told: list[Skipped], size: tuple[int, int]
-) -> Numbers:
+def _drawn(item: Pictured, told: list[Skipped], size: tuple[int, int]) -> Numbers:
     """The class of every pixel of a picture, the largest areas first. Raises UserError where the
     file's areas are for a picture of another size."""
     if item.size not in (None, size):
@@ -80,12 +59,10 @@ def _drawn(
         raise masks.fault(item.file, "size", why)
     found = []
     for box in item.boxes:
-        entry = written[int(box.edges[0])]
         try:
-            inside = outlines.area(entry.get("segmentation"), *size)
-        except ValueError:
-            name = _("{file}, annotation {n}").format(file=item.file, n=entry.get("id", "?"))
-            told.append(Skipped(name, "unreadable", _("neither an outline nor runs of pixels")))
+            inside = outlines.area(box.edges, *size)
+        except outlines.Fault as fault:
+            told.append(Skipped(box.name, fault.code, str(fault)))
             continue
         found.append((box.label + 1, inside))
     numbers = np.zeros(size[::-1], dtype=np.uint8)

@@ -10,7 +10,7 @@ A file of one part alone may be given. The form: https://cocodataset.org/#format
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from souron.data.boxed import Box, Pictured, files_below, gather, number, short
 from souron.data.dataset import Dataset, Skipped
@@ -33,6 +33,23 @@ def describes(path: Path) -> bool:
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     """The pictures of all parts with their boxes. Raises UserError where a file is no such JSON,
     where two categories have one number, and where no picture has a box."""
+    read = written(path, "bbox")
+    return gather(path, read.root, read.listed, read.told, read.classes, reading)
+
+
+class Written(NamedTuple):
+    """What the files of a data set say."""
+
+    root: Path
+    listed: list[Pictured]
+    told: list[Skipped]
+    classes: list[str]
+
+
+def written(path: Path, what: str) -> Written:
+    """The pictures of all parts, with the entry ``what`` of their annotations as the ``edges`` of
+    boxes: of a "bbox" left, top, right and bottom, of anything else what the file says. Raises
+    UserError as ``load`` does."""
     told: list[Skipped] = []
     sources = [file for file in _files(path) if _begins_like_one(file)]
     root = path if path.is_dir() else _root(path)
@@ -43,8 +60,8 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     for source in sources:
         about = _parsed(source)
         label = _categories(about, source, classes)
-        listed += _pictures(about, source, root, below, label, told)
-    return gather(path, root, listed, told, classes, reading)
+        listed += _pictures(about, source, root, below, label, told, what)
+    return Written(root, listed, told, classes)
 
 
 def _files(path: Path) -> list[Path]:
@@ -102,6 +119,7 @@ def _pictures(
     below: dict[str, Path],
     label: dict[Any, int],
     told: list[Skipped],
+    what: str,
 ) -> Iterator[Pictured]:
     where = readable(source.relative_to(root).as_posix() if source.is_relative_to(root) else source)
     part = _part(source, root)
@@ -114,7 +132,7 @@ def _pictures(
             told.append(Skipped(readable(entry["file_name"]), "duplicate", why))
         else:
             entries[_key(entry.get("id"))] = entry
-    boxes = _boxes(about["annotations"], where, label, entries.keys(), told)
+    boxes = _boxes(about["annotations"], where, label, entries.keys(), told, what)
     for key, entry in entries.items():
         file = _place(entry["file_name"], source, root, below, part)
         if file is None:
@@ -129,17 +147,26 @@ def _pictures(
 
 
 def _boxes(
-    annotations: Sequence[Any], where: str, label: dict[Any, int], known: Any, told: list[Skipped]
+    annotations: Sequence[Any],
+    where: str,
+    label: dict[Any, int],
+    known: Any,
+    told: list[Skipped],
+    what: str,
 ) -> dict[Any, list[Box]]:
     """The number of each picture -> its boxes."""
     found: dict[Any, list[Box]] = {}
     seen: dict[Any, Any] = {}
     for count, entry in enumerate(annotations, 1):
-        what = entry.get("id", count) if isinstance(entry, dict) else count
-        name = _("{file}, annotation {n}").format(file=where, n=short(what))
-        edges = entry.get("bbox") if isinstance(entry, dict) else None
-        if not isinstance(edges, list) or len(edges) != 4:
+        which = entry.get("id", count) if isinstance(entry, dict) else count
+        name = _("{file}, annotation {n}").format(file=where, n=short(which))
+        edges = entry.get(what) if isinstance(entry, dict) else None
+        if what == "bbox" and (not isinstance(edges, list) or len(edges) != 4):
             told.append(Skipped(name, "unreadable", _("no box: {what}").format(what=short(edges))))
+            continue
+        if not isinstance(edges, list | dict) or not edges:
+            code = "no mask" if isinstance(entry, dict) and not edges else "unreadable"
+            told.append(Skipped(name, code, _("no mask: {what}").format(what=short(edges))))
             continue
         picture, category = _key(entry.get("image_id")), _key(entry.get("category_id"))
         if picture not in known:
@@ -150,16 +177,17 @@ def _boxes(
             told.append(Skipped(name, "class", _("no category has the number {number}").format(
                 number=short(entry.get("category_id")))))  # fmt: skip
             continue
-        same = (picture, category, str(edges))
+        same = (picture, category, hash(str(edges)))
         if "id" in entry and _key(entry["id"]) in seen:
             told.append(Skipped(name, "duplicate", _("the number is there twice")))
             if seen[_key(entry["id"])] == same:
                 continue
         seen[_key(entry.get("id"))] = same
-        left, top, wide, high = map(number, edges)
+        if what == "bbox":
+            left, top, wide, high = map(number, edges)
+            edges = (left, top, left + wide, top + high)
         crowd = entry.get("iscrowd") in (1, True)
-        box = Box(label[category], (left, top, left + wide, top + high), crowd)
-        found.setdefault(picture, []).append(box)
+        found.setdefault(picture, []).append(Box(label[category], edges, crowd, name))
     return found
 
 

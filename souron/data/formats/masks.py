@@ -59,6 +59,7 @@ class Pair(NamedTuple):
     numbers: Callable[[tuple[int, int]], Numbers]  # of a picture of that width and height; raises
     # UserError
     part: str = ""
+    mask: Path = Path()  # where it is a file of its own
 
 
 class Read(NamedTuple):
@@ -95,7 +96,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     Raises UserError where no picture has a mask that can be used, and for want of memory.
     """
     told: list[Skipped] = []
-    return gather(path, path, _pairs(files_below(path, told), path, told), told, reading)
+    return gather(path, path, pairs_of(path, told), told, reading)
 
 
 def gather(
@@ -156,8 +157,9 @@ def gather(
     )
 
 
-def _pairs(below: dict[str, Path], root: Path, told: list[Skipped]) -> list[Pair]:
+def pairs_of(root: Path, told: list[Skipped]) -> list[Pair]:
     """Pictures and masks of one name in one place, but for the folder that says which they are."""
+    below = files_below(root, told)
     seen: dict[str, dict[str, str]] = {"picture": {}, "mask": {}}
     for file in sorted(below, key=natural):
         role, key = _key(PurePosixPath(file))
@@ -181,7 +183,7 @@ def _pairs(below: dict[str, Path], root: Path, told: list[Skipped]) -> list[Pair
         mask = seen["mask"][place]
         used.add(mask)
         numbers = partial(_numbers, below[mask], mask, root)
-        pairs.append(Pair(file, below[file], mask, numbers, _part(file)))
+        pairs.append(Pair(file, below[file], mask, numbers, _part(file), below[mask]))
     for file in seen["mask"].values():
         if file not in used:
             told.append(Skipped(file, "missing", _("no picture has this name")))
@@ -236,8 +238,16 @@ def _read(pair: Pair, root: Path, side: int, channels: int) -> Read | Skipped:
 
 def _numbers(path: Path, name: str, root: Path, size: tuple[int, int]) -> Numbers:
     """What a mask's file holds."""
+    return numbers_in(path, name, root, size, UNKNOWN)
+
+
+def numbers_in(
+    path: Path, name: str, root: Path, size: tuple[int, int], most: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(H, W) whole numbers of the mask of a picture of that width and height, 0 to ``most``, and
+    the names in its text. Raises UserError."""
     try:
-        numbers, names = _opened(path, name, root)
+        numbers, names = _opened(path, name, root, most)
     except UserError as trouble:
         why = trouble.found.removeprefix(f"{readable(path)}: ")
         raise fault(name, trouble.code, why) from trouble
@@ -249,7 +259,7 @@ def _numbers(path: Path, name: str, root: Path, size: tuple[int, int]) -> Number
     return numbers, names
 
 
-def _opened(path: Path, name: str, root: Path) -> Numbers:
+def _opened(path: Path, name: str, root: Path, most: int) -> Numbers:
     with pictures.opened(path, root) as file:
         if not isinstance(file, Image.Image) or file.format in ("JPEG", "WEBP"):
             raise fault(name, "lossy", _("a mask that may have lost its numbers: PNG is needed"))
@@ -262,11 +272,14 @@ def _opened(path: Path, name: str, root: Path) -> Numbers:
         if (numbers != numbers[..., :1]).any():
             raise fault(name, "colours", _("a mask in colours, not in class numbers"))
         numbers = numbers[..., 0]
-    if numbers.dtype.kind not in "iub" or numbers.min() < 0 or numbers.max() > UNKNOWN:
-        why = _("class numbers from {low} to {high}").format(low=numbers.min(), high=numbers.max())
+    if numbers.dtype.kind not in "iub" or numbers.min() < 0 or numbers.max() > most:
+        why = _("numbers from {low} to {high}, not whole ones from 0 to {most}").format(
+            low=numbers.min(), high=numbers.max(), most=most
+        )
         raise fault(name, "class", why)
     names = tuple(_name(name) for name in str(text).split("\n")) if text else ()
-    return np.ascontiguousarray(numbers.astype(np.uint8)), names[:UNKNOWN]
+    kind = np.uint8 if most <= UNKNOWN else np.uint16
+    return np.ascontiguousarray(numbers.astype(kind)), names[:most]
 
 
 def _classes(
@@ -275,7 +288,7 @@ def _classes(
     """The names of the classes, and whether 255 is the second of two."""
     values = frozenset().union(*(one.values for one in found))
     two = values <= {0, UNKNOWN} and UNKNOWN in values
-    names = _listed(path, told)
+    names = listed(path, told)
     if not names:
         written = Counter(one.names for one in found if one.names)
         names = written.most_common(1)[0][0] if written else ()
@@ -293,7 +306,7 @@ def _classes(
     return names, False
 
 
-def _listed(path: Path, told: list[Skipped]) -> tuple[str, ...]:
+def listed(path: Path, told: list[Skipped]) -> tuple[str, ...]:
     """What ``classes.txt`` says."""
     file = path / CLASSES
     if not file.is_file():
@@ -357,4 +370,4 @@ def _nothing(path: Path, told: Sequence[Any]) -> UserError:
     )
 
 
-__all__ = ["Pair", "describes", "fault", "gather", "load"]
+__all__ = ["Pair", "describes", "fault", "gather", "listed", "load", "numbers_in", "pairs_of"]

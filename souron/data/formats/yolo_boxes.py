@@ -9,7 +9,7 @@ A line with six numbers or more behind its class is an outline (x, y, x, y, ...)
 is taken. The form: https://docs.ultralytics.com/datasets/detect/
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -47,6 +47,17 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     picture has a box.
     """
     path = path / NAME if path.is_dir() else path
+    listed, skipped, classes = written(path, _box)
+    cases = gather(path, path.parent, listed, skipped, classes, reading, True)
+    return replace(cases, name=readable(path.absolute().parent.name))
+
+
+def written(
+    path: Path, box: Callable[[list[float]], Box | str]
+) -> tuple[list[Pictured], list[Skipped], tuple[str, ...]]:
+    """What the files of a data set say: its pictures with their boxes, faults, and the names of
+    classes. ``box`` makes one of the numbers of a line, or tells why not. Raises UserError as
+    ``load`` does."""
     about = read_yaml(path)
     folders, names = folders_of(about, path), classes_of(about, path)
     skipped: list[Skipped] = []
@@ -64,7 +75,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         boxes: list[Box] = []
         if label in below:
             used.add(label)
-            boxes = list(_boxes(below[label], label, skipped))
+            boxes = list(_boxes(below[label], label, skipped, box))
         else:
             without.append(file)
         listed.append(Pictured(place, file, boxes, part))
@@ -83,13 +94,12 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     _check_counting(path, listed, order)
     numbered = [
         item._replace(boxes=[
-            box._replace(label=order.index(str(box.label)) if str(box.label) in order else -1)
-            for box in item.boxes
+            one._replace(label=order.index(str(one.label)) if str(one.label) in order else -1)
+            for one in item.boxes
         ])
         for item in listed
     ]  # fmt: skip
-    cases = gather(path, path.parent, numbered, skipped, tuple(names.values()), reading, True)
-    return replace(cases, name=readable(path.absolute().parent.name))
+    return numbered, skipped, tuple(names.values())
 
 
 def _labels(file: PurePosixPath) -> PurePosixPath:
@@ -102,7 +112,9 @@ def _labels(file: PurePosixPath) -> PurePosixPath:
     return PurePosixPath(*parts)
 
 
-def _boxes(path: Path, file: str, skipped: list[Skipped]) -> Iterator[Box]:
+def _boxes(
+    path: Path, file: str, skipped: list[Skipped], box: Callable[[list[float]], Box | str]
+) -> Iterator[Box]:
     """The boxes in a file; a line that is none is told."""
     try:
         lines = files.words(path).splitlines()
@@ -112,21 +124,27 @@ def _boxes(path: Path, file: str, skipped: list[Skipped]) -> Iterator[Box]:
             skipped.append(Skipped(file, error.code, why))
         return
     for count, line in enumerate(lines, 1):
-        words = line.split()
-        if not words:
+        if not line.split():
             continue
-        name, *values = [number(word) for word in words]
-        outline = len(values) >= 6 and len(values) % 2 == 0
-        if name != name // 1 or (len(values) != 4 and not outline):
-            where = _("{file}, line {n}").format(file=file, n=count)
-            why = _("not a class and four shares: {line}").format(line=short(line))
-            skipped.append(Skipped(where, "unreadable", why))
-        elif outline:
-            across, down = values[::2], values[1::2]
-            yield Box(int(name), (min(across), min(down), max(across), max(down)))
+        where = _("{file}, line {n}").format(file=file, n=count)
+        found = box([number(word) for word in line.split()])
+        if isinstance(found, Box):
+            yield found._replace(name=where)
         else:
-            x, y, wide, high = values
-            yield Box(int(name), (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2))
+            skipped.append(Skipped(where, "unreadable", found.format(line=short(line))))
+
+
+def _box(numbers: list[float]) -> Box | str:
+    """Of a line's numbers; or what is wrong with it."""
+    name, *values = numbers
+    outline = len(values) >= 6 and len(values) % 2 == 0
+    if name != name // 1 or (len(values) != 4 and not outline):
+        return _("not a class and four shares: {line}")
+    if outline:
+        across, down = values[::2], values[1::2]
+        return Box(int(name), (min(across), min(down), max(across), max(down)))
+    x, y, wide, high = values
+    return Box(int(name), (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2))
 
 
 def _check_counting(path: Path, listed: list[Pictured], order: list[str]) -> None:

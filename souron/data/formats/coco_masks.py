@@ -1,0 +1,63 @@
+"""COCO's JSON read for the pixels of each object: outlines, or runs of pixels.
+
+    {"annotations": [{"id", "image_id", "category_id", "iscrowd", "segmentation":
+        [[x, y, x, y, ...], ...]                an outline for each part, in pixels
+        {"size": [h, w], "counts": [...]}       lengths of runs, column by column
+        {"size": [h, w], "counts": "..."}       the same, packed into letters}]}
+
+The box around an object is that of its pixels, not the one in the file. Else as ``coco``. The form:
+https://cocodataset.org/#format-data
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from souron.data import objects, outlines
+from souron.data.boxed import Box, Pictured
+from souron.data.dataset import Dataset, Skipped
+from souron.data.formats import coco
+from souron.data.objects import Marked, Outlined
+from souron.data.reading import Reading
+
+DEFAULT = Reading()
+
+
+def describes(path: Path) -> bool:
+    return coco.describes(path)
+
+
+def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
+    """The pictures of all parts with the masks of their objects. Raises UserError where a file is
+    no such JSON, where two categories have one number, and where no picture has a mask."""
+    root, listed, told, classes = coco.written(path, "segmentation")
+    items = [
+        Outlined(item.path, item.file, partial(_marks, item), item.part, item.size)
+        for item in listed
+    ]
+    return objects.gather(path, root, items, told, classes, reading)
+
+
+def _marks(item: Pictured, size: tuple[int, int], told: list[Skipped]) -> Iterator[Marked]:
+    for box in item.boxes:
+        found = _marked(box, size, told)
+        if found is not None:
+            yield found
+
+
+def _marked(box: Box, size: tuple[int, int], told: list[Skipped]) -> Marked | None:
+    try:
+        if isinstance(box.edges, list):
+            lines = outlines.corners(box.edges)
+            note = objects.cut(lines, size)
+            if note is not None:
+                told.append(Skipped(box.name, note.code, note.reason))
+                if note.code == "outside":
+                    return None
+            piece = outlines.filled(lines, *size)
+        else:
+            piece = outlines.piece(box.edges, *size)
+    except outlines.Fault as fault:
+        told.append(Skipped(box.name, fault.code, str(fault)))
+        return None
+    return Marked(box.label, box.name, piece, box.crowd)

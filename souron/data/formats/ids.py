@@ -1,0 +1,90 @@
+"""A folder of pictures beside a folder of masks in which every object has a number of its own.
+
+    images/1.tif  masks/1.tif, or with parts: see ``masks``
+    classes.txt                                the name of what is seen; it may be missing
+
+As data sets of cells have it: 0 is the background, and all pixels of one number are one object,
+whose number says nothing else. Up to 65 535 objects, 16 bits a pixel. There is one class, but where
+masks that souron saved say in their text what each number is. Objects that touch stay apart.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from PIL.Image import Image
+from scipy import ndimage
+
+from souron.data import objects
+from souron.data.dataset import Dataset, Skipped
+from souron.data.formats import masks
+from souron.data.formats.folder import natural
+from souron.data.formats.masks import Pair
+from souron.data.objects import Marked, Outlined
+from souron.data.outlines import Piece
+from souron.data.reading import Reading
+from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs.limits import printable, readable
+from souron.kinds.mask import NAMES
+from souron.utils.messages import UserError, _
+
+DEFAULT = Reading()
+MOST = 65_535  # the largest number
+OBJECT = "object"  # the class where nobody names it
+
+
+def describes(path: Path) -> bool:
+    return masks.describes(path)
+
+
+def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
+    """The pictures with the masks of their objects. Raises UserError where no picture has a mask
+    that can be used, and for want of memory."""
+    told: list[Skipped] = []
+    pairs = masks.pairs_of(path, told)
+    named = [_named(pair.mask, path) for pair in pairs]
+    classes = sorted({name for names in named for name in names if name}, key=natural)
+    if not classes:
+        classes = masks.listed(path, told)[-1:] or (OBJECT,)
+    items = [
+        Outlined(pair.picture, pair.file, partial(_marks, pair, path, names, classes), pair.part)
+        for pair, names in zip(pairs, named, strict=True)
+    ]
+    cases = objects.gather(path, path, items, told, classes, reading)
+    if len(cases) > 1 and all(len(box) <= 1 for box in cases.boxes):
+        why = _("no mask has more than one number: all of its pixels are taken for one object")
+        note = Skipped(readable(path.absolute().name), "one object", why)
+        cases = replace(cases, skipped=(*cases.skipped, note))
+    return cases
+
+
+def _named(path: Path, root: Path) -> tuple[str, ...]:
+    """The name of each number, as the text of a mask's file says; () where it says none."""
+    try:
+        with pictures.opened(path, root) as file:
+            text = file.info.get(NAMES, "") if isinstance(file, Image) else ""
+    except UserError:  # told when it is read
+        return ()
+    lines = str(text).split("\n")[: MOST + 1] if text else []
+    return tuple(printable(" ".join(line.split()))[: masks.LONGEST] for line in lines)
+
+
+def _marks(
+    pair: Pair,
+    root: Path,
+    names: Sequence[str],
+    classes: Sequence[str],
+    size: tuple[int, int],
+    told: list[Skipped],
+) -> Iterator[Marked]:
+    numbers, _names = masks.numbers_in(pair.mask, pair.mask_file, root, size, MOST)
+    for number, place in enumerate(ndimage.find_objects(numbers), 1):
+        if place is None:
+            continue
+        name = _("{file}, number {n}").format(file=pair.mask_file, n=number)
+        label = 0
+        if names:
+            label = classes.index(names[number]) if number < len(names) and names[number] else -1
+        inside = numbers[place] == number
+        yield Marked(label, name, Piece(place[1].start, place[0].start, inside))

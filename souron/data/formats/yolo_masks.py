@@ -1,0 +1,74 @@
+"""``data.yaml`` with a text file of outlines beside each picture, as tools around YOLO write it.
+
+    data.yaml, images/, labels/        see ``yolo_boxes``
+    1.txt                              a line an object: class x y x y x y ..., the class from 0 and
+                                       the corners in shares of the picture's width and height
+
+A pixel is inside where an odd number of edges lies to the left of its middle: an object of several
+parts, or with a hole, is one outline that goes from one to the next and comes back the same way.
+The form: https://docs.ultralytics.com/datasets/segment/
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from souron.data import objects, outlines
+from souron.data.boxed import Box, Pictured
+from souron.data.dataset import Dataset, Skipped
+from souron.data.formats import yolo_boxes
+from souron.data.formats.yolo import NAME
+from souron.data.objects import Marked, Outlined
+from souron.data.reading import Reading
+from souron.kinds.codecs.limits import readable
+from souron.utils.messages import _
+
+DEFAULT = Reading()
+
+
+def describes(path: Path) -> bool:
+    return yolo_boxes.describes(path)
+
+
+def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
+    """The pictures of the parts that the file, or that of a folder, names, with the masks of their
+    objects.
+
+    Raises UserError where the file cannot be read, where classes are counted from 1, and where no
+    picture has a mask.
+    """
+    path = path / NAME if path.is_dir() else path
+    listed, skipped, classes = yolo_boxes.written(path, _outline)
+    items = [Outlined(item.path, item.file, partial(_marks, item), item.part) for item in listed]
+    cases = objects.gather(path, path.parent, items, skipped, classes, reading)
+    return replace(cases, name=readable(path.absolute().parent.name))
+
+
+def _outline(numbers: list[float]) -> Box | str:
+    """Of a line's numbers; or what is wrong with it."""
+    name, *values = numbers
+    if name != name // 1:
+        return _("no number of a class: {line}")
+    if len(values) == 4:
+        return _("a box, not an outline: {line}")
+    if len(values) < 6 or len(values) % 2:
+        return _("not a class and at least three corners: {line}")
+    return Box(int(name), values)
+
+
+def _marks(item: Pictured, size: tuple[int, int], told: list[Skipped]) -> Iterator[Marked]:
+    for box in item.boxes:
+        try:
+            lines = outlines.corners([list(box.edges)])
+        except outlines.Fault as fault:
+            told.append(Skipped(box.name, fault.code, str(fault)))
+            continue
+        pixels = [line * np.array(size, float) for line in lines]
+        note = objects.cut(pixels, size)
+        if note is not None:
+            told.append(Skipped(box.name, note.code, note.reason))
+        if note is None or note.code == "cut":
+            yield Marked(box.label, box.name, outlines.filled(pixels, *size))

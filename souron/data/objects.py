@@ -1,0 +1,264 @@
+"""Pictures with a mask for each object, as files of several forms name them -> cases: what these
+formats share.
+
+Every fault is told, none is passed over in silence: what could not be used stands in
+``Dataset.skipped`` by the name of its file and the number of its object. An area that leaves its
+picture is cut at the edge; one without a pixel is left out. A picture without objects stays: it
+says where nothing is. Crowd regions get the label -1 - label: they are neither learnt nor counted.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from math import ceil, floor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import psutil
+import torch
+from PIL import Image
+from torch import Tensor
+
+from souron.data.boxed import NEAR, SIDE, many
+from souron.data.dataset import Dataset, ListColumn, Skipped
+from souron.data.formats.folder import check_memory, natural
+from souron.data.instances import Instances
+from souron.data.outlines import Corners, Fault, Piece
+from souron.data.patients import groups
+from souron.data.reading import Reading
+from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import limits
+from souron.kinds.codecs.image import Letterbox
+from souron.kinds.codecs.limits import readable
+from souron.utils.messages import UserError, _
+
+MOST_OBJECTS = 5000  # of a picture
+HALF = 128  # of 255: a pixel that an object covers by half is its own
+
+
+class Marked(NamedTuple):
+    """An object, as its file draws it."""
+
+    label: int
+    name: str  # of it in a fault
+    piece: Piece  # of the picture
+    crowd: bool = False
+
+
+Marks = Callable[[tuple[int, int], list[Skipped]], Iterator[Marked]]
+
+
+class Outlined(NamedTuple):
+    """A picture that should become a case, with its objects."""
+
+    path: Path
+    file: str  # its name in ``Dataset``
+    marks: Marks  # of a picture of that width and height; tells what is none; raises UserError
+    part: str = ""
+    size: tuple[int, int] | None = None  # width and height, as the objects' file says
+
+
+Read = tuple[Tensor, Instances, list[Skipped]]
+
+
+def gather(
+    source: Path,
+    root: Path,
+    listed: Sequence[Outlined],
+    skipped: Sequence[Skipped],
+    classes: Sequence[str],
+    reading: Reading,
+) -> Dataset:
+    """Read the listed pictures, which must lie under ``root``, whole into squares, their objects
+    with them. Raises UserError where no picture can be used or none has an object, and for want of
+    memory."""
+    side, told = reading.side or SIDE, list(skipped)
+    listed = sorted(listed, key=lambda item: natural(item.file))
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, limits.quiet:
+        looks = [look for look in pool.map(lambda item: _look(item, root), listed) if look]
+        channels = 1 if looks and all(look.grey for look in looks) else 3
+        check_memory(len(listed), channels, side)
+        image = torch.empty(len(listed), channels, side, side, dtype=torch.uint8)
+        kept: list[Outlined] = []
+        target: list[Instances] = []
+        room = psutil.virtual_memory().available // 2  # bytes
+        readings = pool.map(lambda item: _read(item, root, side, channels, len(classes)), listed)
+        for done, (item, found) in enumerate(zip(listed, readings, strict=True)):
+            if isinstance(found, Skipped):
+                told.append(found)
+            else:
+                pixels, objects, notes = found
+                image[len(kept)] = pixels
+                kept.append(item)
+                target.append(objects)
+                told += notes
+                room -= objects.bits.numel()
+                if room < 0:
+                    raise _no_memory(side)
+            if reading.progress and done % 64 == 0:
+                reading.progress(done, len(listed))
+    _check(source, kept, target, told)
+    pairs = list(zip(kept, target, strict=True))
+    empty = [item.file for item, objects in pairs if not len(objects.box)]
+    told += many(empty, "no object", _("{count} pictures without objects, which stay"))
+    crowds = [item.file for item, objects in pairs if (objects.box[:, 0] < 0).any()]
+    told += many(crowds, "crowd", _("{count} pictures with regions neither learnt nor counted"))
+    names = [item.file for item in kept]
+    group, how, question = groups(names, [""] * len(names), reading.group)
+    return Dataset(
+        name=readable(source.absolute().name),
+        input=image[: len(kept)],
+        target=ListColumn(target),
+        classes=tuple(classes),
+        file=names,
+        group=group if any(group) else (),
+        grouped=how if any(group) else "",
+        question=question,
+        part=[item.part for item in kept] if any(item.part for item in kept) else (),
+        skipped=tuple(told),
+        source=readable(source),
+    )
+
+
+def cut(lines: Sequence[Corners], size: tuple[int, int]) -> Skipped | None:
+    """A note on outlines that leave their picture by more than rounding; its name is empty."""
+    if not lines:
+        return None
+    every = np.concatenate(lines)
+    edges = np.concatenate([every.min(0), every.max(0)])
+    if (abs(edges.clip(0, size * 2) - edges) <= NEAR * np.array(size * 2)).all():
+        return None
+    said = ", ".join(f"{edge:g}" for edge in edges.round(1))
+    low, high = edges[:2], edges[2:]
+    if (high <= 0).any() or (low >= size).any():
+        return Skipped("", "outside", _("outside of its picture: {edges}").format(edges=said))
+    return Skipped("", "cut", _("cut at the edge of its picture: {edges}").format(edges=said))
+
+
+def _look(item: Outlined, root: Path) -> limits.Look | None:
+    try:
+        return pictures.look(item.path, root)
+    except UserError:
+        return None
+
+
+def _read(item: Outlined, root: Path, side: int, channels: int, labels: int) -> Skipped | Read:
+    """Pixels (C, side, side), objects in their pixels, and what was wrong with some."""
+    try:
+        picture = pictures.rounded(pictures.read(item.path, root))
+    except UserError as trouble:
+        why = trouble.found.removeprefix(f"{readable(item.path)}: ")
+        return Skipped(item.file, trouble.code, why)
+    if item.size is not None and item.size != picture.size:
+        why = _("the picture has {here} pixels, its objects are for one of {there}").format(
+            here="{} x {}".format(*picture.size), there="{} x {}".format(*item.size)
+        )
+        return Skipped(item.file, "size", why)
+    pixels, place = pictures.letterbox(picture, side, channels)
+    rows: dict[tuple[bytes, tuple[float, ...]], None] = {}
+    notes: list[Skipped] = []
+    twice = 0
+    try:
+        for one in item.marks(picture.size, notes):
+            piece = one.piece.tight()
+            fault = _fault(one, piece, labels)
+            small = None if fault else reduced(piece, picture.size, place, side)
+            if small is None:
+                fault = fault or ("too small", _("nothing is left of it in {side} x {side} pixels")
+                                  .format(side=side))  # fmt: skip
+                notes.append(Skipped(one.name, *fault))
+                continue
+            high, wide = piece.inside.shape
+            left, top = piece.left, piece.top
+            [edges] = place.within(np.array([[left, top, left + wide, top + high]], float))
+            label = float(-1 - one.label if one.crowd else one.label)
+            key = np.packbits(small, axis=1).tobytes(), (label, *edges.tolist())
+            twice += key in rows
+            rows[key] = None
+            if len(rows) > MOST_OBJECTS:
+                why = _("more than {count} objects").format(count=MOST_OBJECTS)
+                return Skipped(item.file, "too many", why)
+    except UserError as trouble:
+        return Skipped(item.file, trouble.code, trouble.found)
+    if twice:
+        why = _("{count} objects are there twice").format(count=twice)
+        notes.append(Skipped(item.file, "duplicate", why))
+    bits = np.frombuffer(b"".join(bits for bits, _row in rows), np.uint8).copy()
+    box = torch.tensor([row for _bits, row in rows], dtype=torch.float32).reshape(-1, 5)
+    masks = torch.from_numpy(bits.reshape(-1, side, (side + 7) // 8))
+    return pixels, Instances(box, masks), notes
+
+
+def _fault(one: Marked, piece: Piece, labels: int) -> tuple[str, str] | None:
+    if not 0 <= one.label < labels:
+        return "class", _("class {number}, where there are {count}").format(
+            number=one.label, count=labels
+        )
+    if not piece.inside.size:
+        return "no area", _("an object without a pixel")
+    return None
+
+
+def reduced(piece: Piece, size: tuple[int, int], place: Letterbox, side: int) -> np.ndarray | None:
+    """(side, side) bool: the pixels of the square that an object covers by half, or, where it
+    covers none by half, those that it covers most; None where it covers next to nothing."""
+    whole = np.zeros((side, side), dtype=bool)
+    starts, boxes = [], []
+    for first, length, full, scale in zip(
+        (piece.left, piece.top), piece.inside.shape[::-1], size, place[:2], strict=True
+    ):
+        count = max(1, round(full * scale))
+        low, high = floor(first * count / full), ceil((first + length) * count / full)
+        step = full / count  # pixels of the picture in one of the square
+        starts.append((low, high))
+        boxes.append((low * step, high * step, floor(low * step), min(full, ceil(high * step))))
+    (left, right), (top, bottom) = starts
+    (x, x_end, x_from, x_to), (y, y_end, y_from, y_to) = boxes
+    around = np.zeros((y_to - y_from, x_to - x_from), dtype=np.uint8)
+    high, wide = piece.inside.shape
+    around[piece.top - y_from :, piece.left - x_from :][:high, :wide] = piece.inside * np.uint8(255)
+    window = (x - x_from, y - y_from, min(x_end - x_from, x_to - x_from),
+              min(y_end - y_from, y_to - y_from))  # fmt: skip
+    small = np.asarray(
+        Image.fromarray(around).resize((right - left, bottom - top), Image.Resampling.BOX, window)
+    )
+    if not small.any():
+        return None
+    here = whole[place.top + top : place.top + bottom, place.left + left : place.left + right]
+    here[:] = small >= min(HALF, int(small.max()) // 2 + 1)
+    return whole
+
+
+def _check(
+    source: Path, kept: Sequence[Outlined], target: Sequence[Instances], told: Sequence[Skipped]
+) -> None:
+    if any(len(objects.box) for objects in target):
+        return
+    found = (
+        _("no picture of {folder} has a mask of an object that can be used")
+        if kept
+        else _("no picture that can be used in {folder}")
+    ).format(folder=readable(source))
+    lost = [f"{some.file}: {some.reason}" for some in told[:3]]
+    raise UserError(
+        "no masks" if kept else "no image",
+        "; ".join([found, *lost]),
+        expected=_("pictures with a mask for each object: COCO, YOLO, or images/ and masks/"),
+        exit=3,
+    )
+
+
+def _no_memory(side: int) -> UserError:
+    return UserError(
+        "memory",
+        _("the masks of all objects do not fit into memory at {side} x {side} pixels").format(
+            side=side
+        ),
+        expected=_("a smaller side"),
+        fix=f"imgsz={max(32, side // 2)}",
+        exit=4,
+    )
+
+
+__all__ = ["Fault", "Marked", "Outlined", "cut", "gather", "reduced"]
