@@ -15,9 +15,11 @@ import pytest
 import torch
 from dropping import film, pyramid, ramp, scanned, tone
 from PIL import Image
+from pycocotools import mask as pycocotools
 from scipy.io import wavfile
 
-from souron.kinds import files, gallery, mask, mesh, video
+from souron.data import outlines
+from souron.kinds import contour, files, gallery, mesh, video
 from souron.kinds.boxes import Boxes
 from souron.kinds.chat import Chat, Turn
 from souron.kinds.codecs import grid, limits, moving
@@ -314,7 +316,7 @@ def test_areas_by_class_leave_the_ground_out_and_by_object_overlap():
         flat[begin:end] = True
     assert np.array_equal(flat.reshape(rle["size"][::-1]).T, AREAS.inside(0))
     inside = np.array([[True, False], [True, False]])
-    assert mask.runs(inside) == [0, 2, 2] and mask.runs(~inside) == [2, 2]
+    assert contour.runs(inside) == [0, 2, 2] and contour.runs(~inside) == [2, 2]
 
 
 def test_a_saved_mask_holds_the_numbers_and_the_names(tmp_path):
@@ -326,8 +328,49 @@ def test_a_saved_mask_holds_the_numbers_and_the_names(tmp_path):
     with Image.open(tmp_path / "objects.png") as saved:
         numbers = np.array(saved)
     assert np.array_equal(numbers, OBJECTS.area[0].astype(int) + OBJECTS.area[1])
-    many = Mask(ramp(), np.zeros((256, 30, 40), bool), ["a"] * 256)
-    assert refused(lambda: many.save(tmp_path / "many.png")).code == "numbers"
+    many = Mask(ramp(), np.eye(1200, dtype=bool).reshape(1200, 30, 40), ["a"] * 1200)
+    many.save(tmp_path / "many.png")
+    with Image.open(tmp_path / "many.png") as saved:
+        assert np.array_equal(np.array(saved).ravel(), np.arange(1, 1201))
+    more = Mask(Picture(Image.new("L", (1, 1))), np.zeros((65_536, 1, 1), bool), ["a"] * 65_536)
+    assert refused(lambda: more.save(tmp_path / "more.png")).code == "numbers"
+
+
+def test_masks_of_objects_are_saved_as_other_tools_read_them(tmp_path):
+    inside = (
+        np.random.default_rng(0).random((4, 30, 40)) < np.array([0.1, 0.5, 0, 1])[:, None, None]
+    )
+    found = Mask(ramp(), inside, ["b", "a", "b", "b"], [0.5, 0.8, 0.7, 0.6], ("a", "b"))
+    found.save(tmp_path / "a.coco.json")
+    said = json.loads((tmp_path / "a.coco.json").read_text())
+    assert [one["category_id"] for one in said] == [2, 1, 2, 2] and said[1]["score"] == 0.8
+    for one, area in zip(said, inside, strict=True):
+        packed = pycocotools.encode(np.asfortranarray(area.astype(np.uint8)))
+        assert one["segmentation"] == {**packed, "counts": packed["counts"].decode()}
+        assert one["bbox"] == pycocotools.toBbox(packed).tolist()
+    found.save(tmp_path / "a.txt")
+    lines = [line.split() for line in (tmp_path / "a.txt").read_text().splitlines()]
+    assert [line[0] for line in lines] == ["1", "0", "1"]
+    for line, area in zip(lines, inside[[0, 1, 3]], strict=True):
+        corner = np.array(line[1:], float).reshape(-1, 2) * (40, 30)
+        assert np.array_equal(outlines.filled([corner], 40, 30).whole(40, 30), area)
+    found.save(tmp_path / "a.json")
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == found.as_json()
+    unknown = Mask(ramp(), inside, ["b", "a", "c", "b"], (), ("a", "b"))
+    assert refused(lambda: unknown.save(tmp_path / "b.txt")).code == "numbers"
+    assert refused(lambda: unknown.save(tmp_path / "b.svg")).code == "format"
+
+
+def test_a_window_has_the_runs_of_its_picture():
+    random = np.random.default_rng(0)
+    for _case in range(50):
+        high, wide = random.integers(1, 9, 2)
+        inside = random.random((high, wide)) < random.random()
+        above, beside = random.integers(0, 2, (2, 2)).tolist()
+        whole = np.pad(inside, (above, beside))
+        runs = contour.runs(inside, beside[0], above[0], whole.shape[::-1])
+        packed = pycocotools.encode(np.asfortranarray(whole.astype(np.uint8)))
+        assert runs == contour.runs(whole) and contour.letters(runs) == packed["counts"].decode()
 
 
 def test_found_things_are_saved_as_numbers_too(tmp_path):

@@ -1,8 +1,9 @@
 """Masks: which pixels of a picture belong to what."""
 
 import io
+import json
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from souron.kinds import files, overlay
+from souron.kinds import contour, files, overlay
+from souron.kinds.boxes import counted
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture, html
 from souron.utils.messages import _
 
 MOST_CLASSES = 256  # of a map: it is saved as a PNG of bytes
+MOST_OBJECTS = 65_536  # of a PNG of two bytes a pixel, the background among them
 NAMES = "souron:names"  # of the PNG's text
 
 
@@ -35,6 +38,8 @@ class Mask(Kind):
     area: Any  # (H, W) whole numbers, or (N, H, W) bool
     names: Sequence[str]
     scores: Sequence[float] = ()  # of each object in 0..1; () where there are none
+    classes: Sequence[str] = ()  # every label that an object may have, in the order of their
+    # numbers
     found: overlay.Found = field(init=False)
     numbers: tuple[int, ...] = field(init=False)  # of the classes or objects in ``found``
 
@@ -96,13 +101,29 @@ class Mask(Kind):
 
     def save(self, path: Path) -> None:
         """The numbers as a PNG with a palette: of the classes, or of the objects from 1 on, where
-        surer ones lie above others. The names are in its text."""
-        files.ending(path, (".png",))
+        surer ones lie above others; of over 255 objects two bytes a pixel. The names are in its
+        text. Also as ``.json``, COCO's results (``.coco.json``) or YOLO's lines (``.txt``). Raises
+        UserError, also where numbers of labels are wanted and not all labels are known."""
+        name = path.name.lower()
+        if name.endswith(".coco.json"):
+            files.write(path, json.dumps(self.as_coco(), indent=1).encode())
+            return
+        ending = files.ending(path, (".png", ".json", ".txt"))
+        if ending == ".json":
+            files.write(path, json.dumps(self.as_json(), ensure_ascii=False, indent=1).encode())
+        elif ending == ".txt":
+            files.write(path, "".join(f"{line}\n" for line in self.as_yolo()).encode())
+        else:
+            self._save_numbers(path)
+
+    def _save_numbers(self, path: Path) -> None:
         numbers, names = self.area, list(self.names)
         if numbers.ndim == 3:
             numbers, names = self._stacked(), ["", *names]
-        shown = Image.fromarray(numbers, "P")
-        shown.putpalette([0, 0, 0, *(v for n in range(255) for v in overlay.colour(n))])
+        shown = Image.fromarray(numbers)
+        if numbers.dtype == np.uint8:
+            shown = Image.fromarray(numbers, "P")
+            shown.putpalette([0, 0, 0, *(v for n in range(255) for v in overlay.colour(n))])
         about = PngImagePlugin.PngInfo()
         about.add_itxt(NAMES, "\n".join(names))
         stream = io.BytesIO()
@@ -111,16 +132,47 @@ class Mask(Kind):
 
     def _stacked(self) -> np.ndarray:
         count = len(self.area)
-        if count >= MOST_CLASSES:
+        if count >= MOST_OBJECTS:
             raise files.wrong(
                 _("{count} objects in one mask").format(count=count),
-                _("at most {count}").format(count=MOST_CLASSES - 1),
+                _("at most {count}").format(count=MOST_OBJECTS - 1),
             )
-        numbers = np.zeros(self.area.shape[1:], np.uint8)
+        numbers = np.zeros(self.area.shape[1:], np.uint8 if count < 256 else np.uint16)
         order = np.argsort(self.found.scores, kind="stable") if self.found.scores else range(count)
         for i in order:
             numbers[self.area[i]] = i + 1
         return numbers
+
+    def as_coco(self, picture: int = 1) -> list[dict[str, Any]]:
+        """COCO's results of the picture of that number: categories from 1, runs packed into
+        letters, left, top, width, height."""
+        return [
+            coco_result(picture, number, score, self.inside(place), self.picture.size)
+            for place, number, score in self._numbered()
+        ]
+
+    def as_yolo(self) -> list[str]:
+        """A line an object: the number of its label, and the corners of its outline in shares of
+        the picture's width and height. Scores have no place in it, objects without a pixel are
+        left out."""
+        size = self.picture.size
+        return [
+            " ".join([str(number), *(f"{v / full:.6f}" for corner in corners
+                                     for v, full in zip(corner, size, strict=True))])
+            for place, number, _score in self._numbered()
+            if (corners := contour.outline(self.inside(place)))
+        ]  # fmt: skip
+
+    def _numbered(self) -> Iterator[tuple[int, int, float]]:
+        """Place in ``found``, number of the label and score of each. Raises UserError."""
+        if set(self.found.names) - set(self.classes):
+            raise files.wrong(
+                _("labels without a number: {labels}").format(labels=counted(self.found.names)),
+                _("masks of objects whose labels are among the classes of a model"),
+            )
+        for place, name in enumerate(self.found.names):
+            score = self.found.scores[place] if self.found.scores else 1.0
+            yield place, list(self.classes).index(name), score
 
     def as_json(self) -> dict[str, Any]:
         """Each mask as COCO's files have it: lengths of runs, column by column, of what is outside
@@ -132,7 +184,10 @@ class Mask(Kind):
                     "label": name,
                     "score": self.found.scores[i] if self.found.scores else None,
                     "pixels": int(self.inside(i).sum()),
-                    "rle": {"size": list(self.area.shape[-2:]), "counts": runs(self.inside(i))},
+                    "rle": {
+                        "size": list(self.area.shape[-2:]),
+                        "counts": contour.runs(self.inside(i)),
+                    },
                 }
                 for i, name in enumerate(self.found.names)
             ],
@@ -146,8 +201,24 @@ class Mask(Kind):
         return html(self.drawn(), str(self)) + files.html_table(self.columns, self.rows(), "")
 
 
-def runs(mask: np.ndarray) -> list[int]:
-    """Lengths of runs of a mask (H, W), column by column, the first of what is outside."""
-    flat = mask.T.ravel()
-    turns = np.flatnonzero(flat != np.concatenate([[False], flat[:-1]]))
-    return np.diff(np.append(turns, len(flat)), prepend=0).tolist()
+def coco_result(
+    picture: int,
+    label: int,
+    score: float,
+    inside: np.ndarray,
+    size: tuple[int, int],
+    left: int = 0,
+    top: int = 0,
+) -> dict[str, Any]:
+    """An object as COCO's results have it, categories from 1. ``inside`` (h, w) is a window of a
+    picture of ``size``, width and height, that begins at ``left`` and ``top``."""
+    down, across = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
+    edges = [0, 0, 0, 0]
+    if len(down):
+        first, last = (int(across[0]), int(down[0])), (int(across[-1]), int(down[-1]))
+        edges = [left + first[0], top + first[1], last[0] - first[0] + 1, last[1] - first[1] + 1]
+    lengths = contour.runs(inside, left, top, size)
+    return {
+        "image_id": picture, "category_id": label + 1, "score": round(score, 4), "bbox": edges,
+        "segmentation": {"size": list(size[::-1]), "counts": contour.letters(lengths)},
+    }  # fmt: skip

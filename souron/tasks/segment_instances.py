@@ -88,7 +88,8 @@ class InstanceSegmenter(Finder):
             large = F.interpolate(small[None, None].float(), (height, width), mode="bilinear")
             area[:] = large[0, 0].numpy() >= 0.5
         names = [self.spec.labels[int(label)] for label in box[:most, 0].tolist()]
-        return Mask(picture, areas, names, box[:most, 5].clamp(0, 1).tolist())
+        scores = box[:most, 5].clamp(0, 1).tolist()
+        return Mask(picture, areas, names, scores, self.spec.labels)
 
 
 @dataclass(frozen=True)
