@@ -27,7 +27,8 @@ if TYPE_CHECKING:
         "is wrong with it."
     ),
     "souron data digits\nsouron data photos/ --open\nsouron data list.csv --json\n"
-    "souron data check photos/\nsouron data check photos/ --fix photos/checked.csv",
+    "souron data check photos/\nsouron data check photos/ --fix photos/checked.csv\n"
+    "souron data cells/ task=segment_instances",
 )
 def data_(
     data: Annotated[
@@ -46,6 +47,10 @@ def data_(
     out: Annotated[
         str | None,
         Argument(metavar="[OUT]", help=N_("a new folder for the DICOM files without names")),
+    ] = None,
+    task: Annotated[
+        str | None,
+        Option(metavar="TASK", help=N_("read it as this task does: segment_instances, ...")),
     ] = None,
     imgsz: options.Side = None,
     group: options.Group = None,
@@ -67,7 +72,7 @@ def data_(
         anonymise(folder, out)
         return
     if data == "check" and out is None:
-        check(folder, group, window, fix, Path(project or "runs"), open, rotations)
+        check(folder, group, window, fix, Path(project or "runs"), open, rotations, task)
         return
     if folder is not None:
         raise UserError(
@@ -83,8 +88,8 @@ def data_(
         def told(done: int, total: int) -> None:
             status.update(f"{_('reading data')} {done / total:.0%}")
 
-        formats = every_format()
-        cases = load.load(data, imgsz, group, window, progress=told, formats=formats)
+        formats, target = reading_of(task)
+        cases = load.load(data, imgsz, group, window, progress=told, formats=formats, target=target)
         held = deidentify.held(cases) if cases.pictures else {}
         place = Path(project or "runs") / "data" / (Path(called.folder(data)).stem or "data")
         page = report.data_page(cases, place) if cases.pictures else None
@@ -193,6 +198,22 @@ def every_format() -> tuple[str, ...]:
     return tuple(dict.fromkeys([*special, *load.FORMATS]))
 
 
+def reading_of(task: str | None) -> tuple[tuple[str, ...], str]:
+    """The formats that a task takes, and its kind of target; all, where nobody names one. Raises
+    UserError."""
+    if task is None:
+        return every_format(), ""
+    if task not in registry.tasks():
+        raise UserError(
+            "option",
+            _("no task is called {name}").format(name=task),
+            expected=", ".join(registry.tasks()),
+            fix="souron list",
+        )
+    asked = registry.load_task(task)
+    return asked.formats, asked.target
+
+
 def check(
     folder: str | None,
     group: str | None,
@@ -201,6 +222,7 @@ def check(
     project: Path,
     open: bool,
     rotations: bool = False,
+    task: str | None = None,
 ) -> None:
     """The doctor of data. Exit code 3 where findings of severity "error" stand."""
     if folder is None:
@@ -212,7 +234,7 @@ def check(
         def watch(doing: str, part: float) -> None:
             status.update(f"{doing} {part:.0%}" if part else doing)
 
-        found = data_check.check(folder, group, watch, window, rotations, every_format())
+        found = data_check.check(folder, group, watch, window, rotations, reading_of(task)[0])
         page = report.check_page(
             found, project / "data" / (Path(folder).stem or "data") / "check.html"
         )

@@ -22,7 +22,8 @@ from PIL.Image import Image
 from torch import Tensor
 
 from souron.data import burned_in_text, duplicates, load, patients, splits
-from souron.data.dataset import Dataset
+from souron.data.dataset import Dataset, ListColumn
+from souron.data.instances import Instances
 from souron.kinds.codecs import image as pictures
 from souron.utils import files as file_utils
 from souron.utils.messages import UserError, _
@@ -32,6 +33,8 @@ MOST_COMPARED = 20_000  # pictures
 TINY = 10  # cases of a class that say nothing of it
 UNEVEN = 10.0  # times as many cases in the largest class as in the smallest
 ODD = 4.0  # times larger or smaller than the middle picture
+LARGE = 16  # pixels of a mask that shows a shape
+FULL, TWICE = 0.98, 0.9  # of a box that its mask fills; IoU of two masks that draw one object
 MANY, SPECK = 0.5, 0.02  # share of boxes that are alike wrong, and of the side that is a speck
 TELLS = 0.6  # of the way from chance to certainty: from there on a feature alone is suspicious
 FOLDS = 5
@@ -142,8 +145,9 @@ def check(
     ]  # fmt: skip
     if cases.labels is not None:
         parts += [_spellings(cases), _balance(cases), _shortcuts(cases, about, watch)]
-    if cases.has_boxes:
+    if isinstance(cases.target, ListColumn):
         parts.append(_boxes(cases))
+        parts.append(_masks(cases))
     order = ("error", "warning", "hint")
     every = [finding for part in parts for finding in part]
     found.findings = sorted(every, key=lambda finding: order.index(finding.severity))
@@ -360,12 +364,12 @@ def _balance(cases: Dataset) -> Iterator[Finding]:
 
 def _boxes(cases: Dataset) -> Iterator[Finding]:
     """What is wrong with many boxes at once: the unit, and classes that are hardly there."""
-    boxes = torch.cat(list(cases.target))
+    boxes = torch.cat(cases.boxes)
     outside = sum(skipped.code in ("outside", "no area") for skipped in cases.skipped)
     if outside > MANY * (outside + len(boxes)):
         yield Finding(
             "unit of boxes", "error", (),
-            _("{count} of {all} boxes lie outside of their pictures or have no area").format(
+            _("{count} of {all} objects lie outside of their pictures or have no area").format(
                 count=outside, all=outside + len(boxes)),
             _("shares of the side in YOLO's files, pixels in COCO's and VOC's"),
         )  # fmt: skip
@@ -374,7 +378,7 @@ def _boxes(cases: Dataset) -> Iterator[Finding]:
     if small > MANY * len(boxes):
         yield Finding(
             "unit of boxes", "error", (),
-            _("{count} of {all} boxes are smaller than a fiftieth of the side").format(
+            _("{count} of {all} objects are smaller than a fiftieth of the side").format(
                 count=small, all=len(boxes)),
             _("shares of the side in YOLO's files, pixels in COCO's and VOC's"),
         )  # fmt: skip
@@ -386,6 +390,39 @@ def _boxes(cases: Dataset) -> Iterator[Finding]:
             _("fewer than {count} objects of: {labels}").format(count=TINY, labels=", ".join(few)),
             _("more pictures, or join classes"),
         )  # fmt: skip
+
+
+def _masks(cases: Dataset) -> Iterator[Finding]:
+    """Masks that are no more than boxes, and objects that were drawn twice."""
+    full = count = 0
+    twice = []
+    for row, objects in enumerate(cases.target):
+        if not isinstance(objects, Instances):
+            return
+        square = objects.masks(cases.side)
+        around = square.any(1).sum(1) * square.any(2).sum(1)  # pixels of the box
+        masks = square.flatten(1).float()
+        area = masks.sum(1)
+        large = area >= LARGE
+        full += int((large & (area >= FULL * around)).sum())
+        count += int(large.sum())
+        shared = masks @ masks.T
+        union = area[:, None] + area - shared
+        alike = (shared > TWICE * union) & (objects.box[:, 0] == objects.box[:, :1])
+        if alike.triu(1).any():
+            twice.append((row,))
+    if count >= TINY and full > MANY * count:
+        yield Finding(
+            "masks like boxes", "warning", (),
+            _("{count} of {all} masks fill their boxes").format(count=full, all=count),
+            _("look whether boxes were written as outlines: a network would learn to fill boxes"),
+        )  # fmt: skip
+    yield from _about(
+        cases, "drawn twice", "warning", twice,
+        _("{count} pictures have objects of one label that nearly cover each other"),
+        _("look at them, and keep one of each"),
+        one=_("1 picture has objects of one label that nearly cover each other"),
+    )  # fmt: skip
 
 
 def _sizes(cases: Dataset, about: Sequence[File | None]) -> Iterator[Finding]:

@@ -44,9 +44,8 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     told: list[Skipped] = []
     pairs = masks.pairs_of(path, told)
     named = [_named(pair.mask, path) for pair in pairs]
-    classes = sorted({name for names in named for name in names if name}, key=natural)
-    if not classes:
-        classes = masks.listed(path, told)[-1:] or (OBJECT,)
+    every = sorted({name for names in named for name in names if name}, key=natural)
+    classes = tuple(every) or masks.listed(path, told)[-1:] or (OBJECT,)
     items = [
         Outlined(pair.picture, pair.file, partial(_marks, pair, path, names, classes), pair.part)
         for pair, names in zip(pairs, named, strict=True)
