@@ -1,9 +1,11 @@
 """Pictures of any size, tile by tile: nothing twice, nothing cut, little memory."""
 
+import contextlib
 import csv
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ from PIL import Image
 from scipy import ndimage
 
 from souron.cli import watch as cli_watch
+from souron.data import outlines
 from souron.kinds import signature
 from souron.kinds.boxes import Boxes
 from souron.kinds.codecs import slides
@@ -61,6 +64,13 @@ def find(picture):
 def segment(picture):
     bright = np.asarray(picture.image.convert("L")) > 128
     return Mask(picture, bright.astype(np.uint8), ["", "on"])
+
+
+def parts(picture):
+    """A mask for each bright region, whatever of it is in the picture."""
+    bright, count = ndimage.label(np.asarray(picture.image.convert("L")) > 128)
+    inside = bright == np.arange(1, count + 1)[:, None, None]
+    return Mask(picture, inside, ["square"] * count, [0.9] * count, ("dot", "square"))
 
 
 def run(look, path, folder, **options):
@@ -126,6 +136,138 @@ def test_a_mask_from_tiles_is_that_of_the_whole(tmp_path):
     [on] = record.areas
     assert on["pixels"] == (pixels > 128).sum() and on["share"] == pytest.approx(area.mean())
     assert (tmp_path / "out" / "overview.png").exists()
+
+
+def ellipses(size=(900, 700), count=60, seed=0):
+    """A dark picture with bright ellipses of any size apart from each other; map of numbers."""
+    random, (wide, high) = np.random.default_rng(seed), size
+    pixels, numbers = np.full((high, wide), 20, np.uint8), np.zeros((high, wide), int)
+    y, x = np.mgrid[:high, :wide]
+    for number in range(1, count + 1):
+        far, tall = random.integers(8, 90, 2)
+        place = ((x - random.integers(0, wide)) / far, (y - random.integers(0, high)) / tall)
+        from_middle = place[0] ** 2 + place[1] ** 2
+        if not (numbers[from_middle < 1.6] > 0).any():
+            pixels[from_middle < 1], numbers[from_middle < 1] = 220, number
+    return pixels, numbers
+
+
+def written(folder, size):
+    """The masks in a file of COCO's."""
+    told = json.loads((folder / "objects.json").read_text())
+    found = [outlines.area(one["segmentation"], *size) for one in told["annotations"]]
+    for one, area in zip(told["annotations"], found, strict=True):
+        y, x = area.nonzero()
+        left, top, wide, high = one["bbox"]
+        assert one["area"] == area.sum()
+        assert (x.min(), y.min(), x.max() + 1, y.max() + 1) == (left, top, left + wide, top + high)
+    return told, found
+
+
+@pytest.mark.parametrize(("tile", "overlap"), [(256, 0.25), (150, 0.6), (5000, 0)])
+def test_masks_of_objects_from_tiles_are_those_of_the_whole(tmp_path, tile, overlap):
+    pixels, numbers = ellipses()
+    Image.fromarray(pixels).save(tmp_path / "large.png")
+    record = run(parts, tmp_path / "large.png", tmp_path / "out", tile=tile, overlap=overlap)[1]
+    told, found = written(tmp_path / "out", (900, 700))
+    there = np.unique(numbers)[1:]
+    assert len(found) == len(record.boxes) == len(there) > 20
+    for number in there:
+        true = numbers == number
+        y, x = true.nonzero()
+        [area] = [area for area in found if area[y[0], x[0]]]
+        assert (area & true).sum() / (area | true).sum() >= 0.99
+    assert told["categories"][1]["name"] == "square" and told["images"][0]["width"] == 900
+    with (tmp_path / "out" / "objects.csv").open() as file:
+        assert sum(int(row["pixels"]) for row in csv.DictReader(file)) == (numbers > 0).sum()
+    with Image.open(tmp_path / "out" / "overview.png") as drawn:
+        tinted = np.asarray(drawn).std(2) > 5
+        assert drawn.size == (900, 700) and np.array_equal(tinted, numbers > 0)
+
+
+def test_neighbours_that_touch_stay_two_objects(tmp_path):
+    """Cells side by side on the border of two tiles, of which one tile sees both as one."""
+    pixels = np.full((200, 360), 20, np.uint8)
+    pixels[80:110, 130:230], pixels[110:140, 130:230] = 200, 240
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    asked = []
+
+    def cells(picture):
+        grey = np.asarray(picture.image.convert("L")).astype(int)
+        asked.append(picture)
+        inside = np.stack([grey == 200, grey == 240])
+        if len(asked) > 1:
+            inside = inside.any(0, keepdims=True)
+        return Mask(picture, inside, ["cell"] * len(inside), [0.9] * len(inside), ("cell",))
+
+    run(cells, tmp_path / "a.png", tmp_path / "out", tile=200, overlap=0.2)
+    _told, found = written(tmp_path / "out", (360, 200))
+    assert len(found) == 2
+
+
+def test_each_pixel_of_an_object_is_what_the_tile_of_its_core_says(tmp_path):
+    """Two tiles see an object a little differently: it is neither where one does nor where both."""
+    pixels = np.full((200, 360), 20, np.uint8)
+    pixels[80:120, 120:240] = 220
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    asked = []
+
+    def look(picture):
+        asked.append(picture)
+        bright = np.asarray(picture.image.convert("L")) > 128
+        bright = np.roll(bright, 2 * (-1) ** len(asked), 0)
+        return Mask(picture, bright[None], ["a"], [0.9], ("a",))
+
+    run(look, tmp_path / "a.png", tmp_path / "out", tile=200, overlap=0.2)
+    _told, [found] = written(tmp_path / "out", (360, 200))
+    assert found.sum(0).max() == 40
+    assert np.flatnonzero(found[:, 130]).tolist() == list(range(78, 118))
+    assert np.flatnonzero(found[:, 230]).tolist() == list(range(82, 122))
+
+
+def test_masks_of_a_large_picture_are_never_held_whole(tmp_path, monkeypatch):
+    """6 144 x 6 144 pixels, a mask of which would be 38 MB."""
+    block = np.full((256, 256), 20, np.uint8)
+    block[100:140, 100:140] = 220
+
+    class Slide:
+        size = (6144, 6144)
+
+        def region(self, left, top, width, height):
+            rows, columns = (
+                np.arange(at, at + n) % 256 for at, n in ((top, height), (left, width))
+            )
+            return Image.fromarray(block[rows][:, columns])
+
+        def overview(self, longest):
+            return Image.new("L", (longest, longest))
+
+    monkeypatch.setattr(slides, "opened", lambda path: contextlib.nullcontext(Slide()))
+    monkeypatch.setattr(tiles, "SHOWN", 256)
+    tracemalloc.start()
+    record = run(parts, tmp_path / "a.svs", tmp_path / "out", tile=512)[1]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert {box["pixels"] for box in record.boxes} == {1600} and len(record.boxes) == 24**2
+    assert peak < 30_000_000
+
+
+def test_what_only_a_tile_at_its_edge_sees_is_not_told(tmp_path):
+    pixels, _numbers = ellipses()
+    Image.fromarray(pixels).save(tmp_path / "large.png")
+
+    def dreaming(picture):
+        """A speck in the last row of pixels, which lies in the core of the tile below."""
+        found = parts(picture)
+        speck = np.zeros(picture.size[::-1], bool)
+        speck[-1, 100:104] = True
+        return Mask(picture, np.concatenate([found.area, speck[None]]), [*found.names, "dot"],
+                    [*found.scores, 0.9], found.classes)  # fmt: skip
+
+    record = run(dreaming, tmp_path / "large.png", tmp_path / "out", tile=256)[1]
+    below = sum(box["label"] == "dot" for box in record.boxes)
+    columns = len({window[0] for window, _core in tiles.grid((900, 700), 256)})
+    assert below == columns  # of the last row of tiles, whose core goes to the edge
 
 
 def test_ctrl_c_keeps_what_was_found(tmp_path):

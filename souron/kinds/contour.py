@@ -5,7 +5,7 @@ gives the mask again. Holes and further parts hang on it by lines that go there 
 same way, which count twice and thus not at all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +19,24 @@ Corner = tuple[int, int]  # x, y of a pixel's corner
 def runs(mask: Mask, left: int = 0, top: int = 0, size: tuple[int, int] | None = None) -> list[int]:
     """Lengths of runs of a mask (H, W), column by column, the first of what is outside. The mask
     may be a window of a picture of ``size``, width and height, whose first pixel is given."""
-    width, height = size or mask.shape[::-1]
-    change = np.diff(np.pad(mask.T, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    starts, stops = (
-        (column + left) * height + row + top
-        for column, row in (np.nonzero(change == step) for step in (1, -1))
-    )
+    return runs_of([(mask, left, top)], size or (mask.shape[1], mask.shape[0]))
+
+
+def runs_of(windows: Iterable[tuple[Mask, int, int]], size: tuple[int, int]) -> list[int]:
+    """The same of a mask in several windows, (H, W), left, top, which follow each other from left
+    to right and hold no column twice."""
+    width, height = size
+    first, last = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for mask, left, top in windows:
+        change = np.diff(np.pad(mask.T, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+        for step, found in ((1, first), (-1, last)):
+            column, row = np.nonzero(change == step)
+            found.append((column + left) * height + row + top)
+    starts, stops = np.concatenate(first), np.concatenate(last)
     # what ends at the foot of a column goes on at the head of the next
     apart = np.ones(len(starts) + 1, dtype=bool)
     apart[1:-1] = starts[1:] != stops[:-1]
-    begins, ends = starts[apart[:-1]], stops[apart[1:]]
-    turns = np.stack([begins, ends], 1).ravel()
+    turns = np.stack([starts[apart[:-1]], stops[apart[1:]]], 1).ravel()
     lengths = np.diff(np.concatenate([[0], turns, [width * height]])).tolist()
     return lengths[:-1] if turns.size and not lengths[-1] else lengths
 

@@ -6,7 +6,8 @@ Akyon, Altinuc, Temizel: Slicing Aided Hyper Inference and Fine-tuning for Small
 Tiles overlap. What is found belongs to the tile in whose core its middle lies: the cores cover the
 picture once, so that an object that fits into the overlap is whole where it counts. A box that a
 tile's edge has cut gives way to a whole one of its label; the rest is non-maximum suppression. Of a
-mask each tile writes its core. One tile is in memory at a time, however large the picture.
+mask of classes each tile writes its core; masks of objects are put together, see ``stitching``. One
+tile is in memory at a time, however large the picture.
 """
 
 import csv
@@ -27,6 +28,7 @@ from souron.kinds.mask import Mask
 from souron.kinds.picture import Picture
 from souron.metrics.detection import overlaps
 from souron.runs.events import Event
+from souron.runs.stitching import Stitched
 from souron.utils import files
 from souron.utils.messages import UserError, _
 
@@ -54,7 +56,7 @@ class TilesRecord:
     size: tuple[int, int]  # width and height, pixels
     tiles: int = 0
     seconds: float = 0.0
-    boxes: list[dict[str, Any]] = field(default_factory=list)
+    boxes: list[dict[str, Any]] = field(default_factory=list)  # of masks of objects too
     areas: list[dict[str, Any]] = field(default_factory=list)  # of a mask: label, pixels, share
     broken: str = ""
 
@@ -94,23 +96,23 @@ def tiling(
     overlap: float = OVERLAP,
     iou: float = 0.7,
 ) -> Iterator[Event]:
-    """``look`` says what is in a tile: ``Boxes``, or a ``Mask`` of classes. ``tile`` is its side in
-    pixels, ``overlap`` a share of it. The last event carries a ``TilesRecord``; Ctrl-C ends it, and
-    what was found stays. Raises UserError."""
+    """``look`` says what is in a tile: ``Boxes``, or a ``Mask`` of classes or of objects. ``tile``
+    is its side in pixels, ``overlap`` a share of it. The last event carries a ``TilesRecord``;
+    Ctrl-C ends it, and what was found stays. Raises UserError."""
     check(tile, overlap)
     with slides.opened(path) as slide:
         tiles = grid(slide.size, tile, overlap)
         record = TilesRecord(folder, slide.size)
         folder.mkdir(parents=True, exist_ok=True)
         begun = time.perf_counter()
-        kept: _Boxes | _Areas | None = None
+        kept: _Boxes | _Areas | _Objects | None = None
         try:
             for one in tiles:
                 left, top, right, bottom = one.window
                 region = slide.region(left, top, right - left, bottom - top)
                 answer = look(Picture(region, str(path)))
                 if kept is None:
-                    kept = _store(answer, slide.size, folder)
+                    kept = _store(answer, slide.size, folder, path.name)
                 kept.add(answer, one)
                 record.tiles += 1
                 record.seconds = time.perf_counter() - begun
@@ -137,11 +139,15 @@ def check(tile: int, overlap: float) -> None:
         )
 
 
-def _store(answer: Kind, size: tuple[int, int], folder: Path) -> "_Boxes | _Areas":
+def _store(
+    answer: Kind, size: tuple[int, int], folder: Path, name: str
+) -> "_Boxes | _Areas | _Objects":
     if isinstance(answer, Boxes):
         return _Boxes(answer.classes)
     if isinstance(answer, Mask) and answer.area.ndim == 2:
         return _Areas(answer.names, size, folder)
+    if isinstance(answer, Mask):
+        return _Objects(answer.classes, size, folder, name)
     raise UserError(
         "option",
         _("a {kind} cannot be put together from tiles").format(kind=type(answer).__name__.lower()),
@@ -251,3 +257,23 @@ class _Areas:
         area = np.ascontiguousarray(self.area[rows][:, columns])
         canvas = Mask(Picture(small), area, self.names).drawn()
         Picture(canvas).save(record.folder / "overview.png")
+
+
+class _Objects:
+    """A mask for each object, in a file of COCO's."""
+
+    def __init__(
+        self, classes: Sequence[str], size: tuple[int, int], folder: Path, name: str
+    ) -> None:
+        scale = min(1.0, SHOWN / max(size))
+        small = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+        self.stitched = Stitched(classes, size, small, name, folder)
+
+    def add(self, answer: Any, tile: Tile) -> None:
+        self.stitched.add(answer, tile.window, tile.core)
+
+    def finish(self, record: TilesRecord, slide: slides.Slide, iou: float) -> None:
+        self.stitched.close()
+        record.boxes = self.stitched.found
+        drawn = self.stitched.drawn(slide.overview(SHOWN))
+        Picture(drawn).save(record.folder / "overview.png")
