@@ -345,7 +345,7 @@ def test_it_trains_reports_predicts_is_measured_again_and_compared(pieces, tmp_p
     assert baselines["constant"]["mask AP50"].value < measure.value
     assert record.details.coco["AP50"] == pytest.approx(measure.value, abs=1e-6)
     page = (record.folder / "report.html").read_text(encoding="utf-8")
-    for part in ("found", "precision", "curves", "confusion"):
+    for part in ("found", "precision", "curves", "confusion", "steps"):
         assert f'id="{part}"' in page
     assert "mask AP50" in page and "box AP" in page and "untrained" in page
     assert evaluate.evaluate(record.folder) == record.measures

@@ -387,7 +387,7 @@ def test_a_segmenter_trains_reports_predicts_is_measured_again_and_compared(area
     by_label = {one.name: one for one in record.details.labels}
     assert np.mean([one.iou.value for one in by_label.values()]) == pytest.approx(measure.value)
     page = (record.folder / "report.html").read_text(encoding="utf-8")
-    for part in ("found", "overlap", "confusion", "worst"):
+    for part in ("found", "overlap", "confusion", "worst", "steps"):
         assert f'id="{part}"' in page
     assert "every pixel background" in page and "wedge" in page and "groups of pictures" in page
     assert evaluate.evaluate(record.folder) == record.measures

@@ -13,7 +13,7 @@ from souron.blocks import boxes
 from souron.data.dataset import ListColumn, Rows
 from souron.data.instances import packed
 from souron.evaluation import summary
-from souron.systems.segment_instances import yolo_seg
+from souron.systems.segment_instances import mask_rcnn, yolo_seg
 from souron.systems.segment_instances.mask_rcnn import MaskRCNN
 from souron.systems.segment_instances.yolo_seg import YOLOSeg
 from souron.tasks.segment_instances import Batch, Spec
@@ -175,6 +175,53 @@ def test_it_learns_the_pixels_of_shapes_in_pictures_it_never_saw(kind):
             sure += 1
             right += ((mask & true).sum((1, 2)) / (mask | true).sum((1, 2))).max() > 0.5
     assert sure > 10 and right / sure > 0.5, (right, sure)
+
+
+def drawing(kind, monkeypatch):
+    """An untrained network that is asked for what it is not sure of, and a picture."""
+    monkeypatch.setattr(mask_rcnn, "SURE", 0.0)
+    monkeypatch.setattr(yolo_seg, "SURE", 0.0)
+    cases = instanced(2, 64)
+    model = made(kind, cases).eval()
+    return model, cases.input[:1].float() / 255, cases.boxes[0]
+
+
+@torch.no_grad()
+def test_mask_rcnn_shows_the_masks_that_it_lays_into_its_boxes(monkeypatch):
+    model, image, truth = drawing(MaskRCNN, monkeypatch)
+    proposals, found, masks = model.explain(image, truth)
+    assert 0 < len(proposals.box) <= 50 and len(found.box) == len(found.score)
+    [(box, mask)] = model.segment(image, 0.0, model.overlap)
+    assert len(masks.maps) == 6 and masks.maps[0][1].shape == (28, 28)
+    small = torch.stack([one for _name, one in masks.maps])
+    laid = boxes.pasted(small, box[:6, 1:5], 64, 64) >= 0.5
+    assert torch.equal(laid, mask[:6])
+    names = [model.spec.labels[int(label)] for label in box[:6, 0]]
+    assert [name.rpartition(" ")[0] for name, _map in masks.maps] == names
+    monkeypatch.setattr(mask_rcnn, "SURE", 1.0)
+    assert len(model.explain(image, torch.zeros(0, 5))) == 2
+
+
+@torch.no_grad()
+def test_yolo_shows_how_its_prototypes_become_a_mask(monkeypatch):
+    model, image, truth = drawing(YOLOSeg, monkeypatch)
+    said, coefficient, prototype = model.average.mixed(image)
+    mixed = said, torch.randn_like(coefficient), torch.randn_like(prototype)
+    monkeypatch.setattr(model.average, "mixed", lambda image: mixed)
+    _found, prototypes, total = model.explain(image, truth)
+    assert len(prototypes.maps) == 8 and len(total.maps) == 5
+    weights = [float(name.partition(" ")[0]) for name, _map in prototypes.maps]
+    each = [weight * one for weight, (_name, one) in zip(weights, prototypes.maps, strict=True)]
+    spread = [float(one.std()) for one in each]
+    assert spread == pytest.approx(sorted(spread, reverse=True), rel=0.05, abs=1e-3)
+    four = total.maps[2][1]
+    assert torch.allclose(four, sum(each[:4]), atol=0.01 * sum(float(m.abs().max()) for m in each))
+    [(box, mask)] = model.segment(image, 0.0, 0.45)
+    whole = yolo_seg.enlarged(total.maps[3][1][None], 64, 64) > 0
+    assert torch.equal(whole & yolo_seg.inside(box[:1, 1:5], 64, 64), mask[:1])
+    assert total.maps[4][0] == model.spec.labels[int(box[0, 0])]
+    monkeypatch.setattr(yolo_seg, "SURE", 1.0)
+    assert len(model.explain(image, torch.zeros(0, 5))) == 1
 
 
 @BOTH

@@ -79,6 +79,29 @@ def test_it_takes_pictures_of_any_side(kind, channels, side):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_it_shows_how_likely_each_class_is_and_where_it_doubts(kind):
+    model = made(kind).eval()
+    cases = masked(1, 32)
+    image = cases.input.float() / 255
+    chance, doubt = model.explain(image, cases.target[0].long())
+    assert [name for name, _map in chance.maps] == [*LABELS[1:], LABELS[0]]
+    maps = torch.stack([one for _name, one in chance.maps]).double()
+    assert torch.allclose(maps.sum(0), torch.ones(32, 32).double(), atol=1e-5)
+    with torch.inference_mode():
+        said = model(image)[0].argmax(0)
+    assert torch.equal((maps.argmax(0) + 1) % 4, said)
+    [(_name, shown)] = doubt.maps
+    entropy = -(maps * maps.log2()).sum(0)
+    assert torch.allclose(shown.double(), entropy / entropy.max(), atol=1e-4)
+    assert f"{entropy.max():.2f}" in doubt.maps[0][0]
+    many = kind(kind.SIZES["tiny"], Spec(3, 32, tuple("abcdefghi"))).eval()
+    there = torch.full((32, 32), 255)
+    there[:3, 0] = 7
+    named = [name for name, _map in many.explain(image, there)[0].maps]
+    assert len(named) == 6 and "h" in named and named[-1] == "a"
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_it_learns_from_one_picture_at_a_time(kind):
     data = masked(1, 64)
     model = made(kind, 64).train()

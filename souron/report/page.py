@@ -1,5 +1,6 @@
 """What every page is made of: one HTML file, pictures inside it, nothing from elsewhere."""
 
+import base64
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,6 +62,14 @@ def plot(drawn: bytes, alt: str) -> Plot:
     with Image.open(io.BytesIO(drawn)) as image:
         wide = image.width
     return Plot(plotting.uri(drawn), alt, round(wide * 96 / plotting.DOTS))
+
+
+def embedded(drawn: Image.Image, words: str) -> Plot:
+    """A photograph in the page itself."""
+    stream = io.BytesIO()
+    drawn.save(stream, "JPEG", quality=88)
+    uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    return Plot(uri, words, min(drawn.width, 1100))
 
 
 def tile(image: Tensor | Image.Image, alt: str, lines: Sequence[str] = (), file: str = "") -> Tile:

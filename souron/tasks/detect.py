@@ -16,6 +16,7 @@ from souron.data.instances import boxes_of
 from souron.data.splits import Split
 from souron.evaluation import detection
 from souron.evaluation.detection import NOTHING, DetectionResult, DetectionSetup, Found
+from souron.evaluation.steps import Explained, Maps
 from souron.kinds.boxes import Boxes
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
@@ -50,16 +51,6 @@ class Batch(NamedTuple):
     target: list[Tensor]  # of each picture (n, 5): label, left, top, right, bottom in pixels
 
 
-@dataclass(frozen=True)
-class Explained:
-    """One step on a detector's way to its boxes, drawn on the picture."""
-
-    title: str  # in the reader's language
-    caption: str
-    box: Tensor  # (n, 4) left, top, right, bottom in pixels
-    score: Tensor  # (n,) in 0..1: how strongly each is drawn
-
-
 class Finder(System):
     """``forward`` maps pictures (B, C, H, W) to candidates: boxes (B, A, 4), left, top, right and
     bottom in pixels, and scores (B, A, labels) in 0..1. Of candidates for one object the surest
@@ -79,7 +70,7 @@ class Finder(System):
             for box, score in zip(*(part.float() for part in self(image)), strict=True)
         ]
 
-    def explain(self, image: Tensor, truth: Tensor) -> list[Explained]:
+    def explain(self, image: Tensor, truth: Tensor) -> Sequence[Explained | Maps]:
         """The steps to its boxes in a picture (1, C, H, W) in 0..1, whose objects are ``truth``
         (n, 5), label and edges in pixels, maybe none; nothing where it shows no steps."""
         return []
@@ -391,6 +382,7 @@ __all__ = [
     "Detector",
     "Explained",
     "Finder",
+    "Maps",
     "Options",
     "Spec",
     "chosen",

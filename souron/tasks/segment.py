@@ -1,5 +1,6 @@
 """Segment: a picture in, a class for every pixel out."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.splits import Split
 from souron.evaluation import segmentation
 from souron.evaluation.segmentation import UNKNOWN, SegmentationResult, SegmentationSetup
+from souron.evaluation.steps import Maps
 from souron.kinds.mask import Mask
 from souron.kinds.picture import Picture
 from souron.metrics.metric import Metric
@@ -28,6 +30,7 @@ SHOWN = (3, 128, 9)  # channels, pixels a side, classes that ``souron show`` bui
 PUBLISHED = (3, 512, 21)  # of VOC
 AT_ONCE = 16  # pictures of a step
 VALUES = 20_000_000  # logits at once
+MOST_MAPS = 5  # classes whose probabilities are shown
 SMOOTH = 1.0  # pixels that Dice counts as found
 
 
@@ -71,6 +74,32 @@ class Segmenter(System):
             for batch in data.once()
             for image in batch.image.split(max(1, VALUES // each))
         ])  # fmt: skip
+
+    @torch.inference_mode()
+    def explain(self, image: Tensor, truth: Tensor) -> list[Maps]:
+        """How likely each place of a picture (1, C, H, W) in 0..1 is of each class, of those of
+        which most is found or true, and how much it doubts."""
+        chance = self(image)[0].float().softmax(0)  # (labels, H, W)
+        there = chance.mean((1, 2))
+        there += truth[..., None].eq(torch.arange(len(there), device=truth.device)).any(0).any(0)
+        some = there[1:].argsort(descending=True)[:MOST_MAPS].add(1).tolist()
+        bits = torch.special.entr(chance).sum(0) / math.log(2)
+        most = _("at most {bits:.2f} bits").format(bits=float(bits.max()))
+        named = [(self.spec.labels[label], chance[label]) for label in (*sorted(some), 0)]
+        return [
+            Maps(
+                _("Probability of each class"),
+                _("how likely each pixel is of a class: softmax of its logits; the likeliest one "
+                  "is told"),
+                named, "heat",
+            ),
+            Maps(
+                _("Doubt"),
+                _("the entropy of these probabilities, the brighter the more: mostly where areas "
+                  "end"),
+                [(most, bits / bits.max().clamp(min=1e-6))],
+            ),
+        ]  # fmt: skip
 
     @torch.inference_mode()
     def predict(self, picture: Picture) -> Mask:

@@ -1,8 +1,7 @@
 """What the reports say of detectors."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,8 @@ from souron.evaluation.detection import DetectionResult, Found, OfLabel
 from souron.kinds import overlay
 from souron.kinds.picture import Picture
 from souron.report import plots
-from souron.report.page import Plot, Section, plot, section
+from souron.report.page import Plot, Section, embedded, plot, section
+from souron.report.steps import steps
 from souron.stats.records import Measure
 from souron.utils import plotting, units
 from souron.utils.messages import _
@@ -32,8 +32,6 @@ TEMPLATE = "detect.html"
 SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # pictures
 FIGURES = ("AP", "AP50")
 PANE = 384  # pixels a side of a picture in the report
-LOOKED_AT = 50  # test pictures, for one with many objects
-BRIGHT = (255, 214, 0)  # of the surest box
 LEAST_CURVES, MOST_CURVES = 1, 12  # labels in one plot
 
 
@@ -48,9 +46,9 @@ def run(record: "RunRecord") -> list[Section]:
         ("curves", _("Precision and recall"), curves(result)),
         ("confusion", _("Confusion matrix"), confusion(test, result)),
         ("worst", _("The most mistakes"), worst(test, result)),
-        ("steps", _("How it finds them"), _steps(record, test)),
     )
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+    said = [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+    return [*said, *steps(record, test, partial(objects_in, test))]
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
@@ -154,36 +152,9 @@ def worst(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
     return {"pictures": pictures} if pictures else None
 
 
-def _steps(record: "RunRecord", test: Dataset) -> dict[str, Any] | None:
-    """What the system itself tells of its way to the boxes, on the picture with most objects of
-    the first ones."""
-    model = record.model
-    if not test.pictures or model is None or not hasattr(model, "explain"):
-        return None
-    few = range(min(len(test), LOOKED_AT))
-    row = max(few, key=lambda row: int((test.target[row][:, 0] >= 0).sum()))
-    loader = model.loader(test.only([row]))
-    with torch.inference_mode():
-        batch = next(iter(loader.once(1)))
-        steps = model.eval().explain(batch.image, batch.target[0])
-    if not steps:
-        return None
-    return {"steps": [(step.title, step.caption, _weighted(test, row, step)) for step in steps]}
-
-
-def _weighted(test: Dataset, row: int, step: Any) -> Plot:
-    """A test picture with many boxes, the surer the brighter."""
-    canvas = overlay.Canvas(Picture.of(test.input[row]))
-    score = step.score.float().clamp(0, 1).tolist()
-    plain = canvas.image.copy()
-    for corners, sure in sorted(zip(step.box.float().tolist(), score, strict=True),
-                                key=lambda pair: pair[1]):  # fmt: skip
-        canvas.box(corners, "", tuple(round(sure * full) for full in BRIGHT))
-    drawn = Image.blend(plain, canvas.image, 0.75)
-    words = _("{title}: {count} boxes in {file}").format(
-        title=step.title, count=len(score), file=test.file[row]
-    )
-    return _embedded(drawn.resize((PANE, PANE), Image.Resampling.LANCZOS), words)
+def objects_in(test: Dataset, row: int) -> int:
+    [box] = boxes_of([test.target[row]])
+    return int((box[:, 0] >= 0).sum())
 
 
 def _beside_truth(test: Dataset, row: int, result: DetectionResult) -> Plot:
@@ -200,14 +171,7 @@ def _drawn(test: Dataset, row: int, found: Mapping[str, Found], file: str) -> Pl
     said = [f"{name}: {_words(test, boxes)}" for name, boxes in found.items()]
     words = "; ".join([_("{file}: true: {boxes}").format(file=file, boxes=_words(test, true)),
                        *said])  # fmt: skip
-    return _embedded(whole, words)
-
-
-def _embedded(picture: Image.Image, words: str) -> Plot:
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=88)
-    uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
-    return Plot(uri, words, min(picture.width, 1100))
+    return embedded(whole, words)
 
 
 def _without_crowds(objects: Found) -> Found:

@@ -1,7 +1,5 @@
 """What the reports say of segmenters."""
 
-import base64
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,8 @@ from souron.evaluation.segmentation import UNKNOWN, OfLabel, SegmentationResult
 from souron.kinds import overlay
 from souron.kinds.picture import Picture
 from souron.report import plots
-from souron.report.page import Plot, Section, plot, section
+from souron.report.page import Plot, Section, embedded, plot, section
+from souron.report.steps import steps
 from souron.stats.records import Measure
 from souron.utils import units
 from souron.utils.messages import _
@@ -40,7 +39,8 @@ def run(record: "RunRecord") -> list[Section]:
         ("confusion", _("Confusion matrix"), _confusion(test, result)),
         ("worst", _("The least overlap"), _worst(test, result)),
     )
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+    said = [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+    return [*said, *steps(record, test, lambda row: len(test.target[row].unique()))]
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
@@ -136,12 +136,9 @@ def _drawn(test: Dataset, row: int, found: Mapping[str, Any]) -> Plot:
     whole = Image.new("RGB", (len(panes) * (wide + 8) - 8, high), "white")
     for place, pane in enumerate(panes):
         whole.paste(pane, (place * (wide + 8), 0))
-    stream = io.BytesIO()
-    whole.save(stream, "JPEG", quality=88)
-    uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
     said = [f"{name}: {_words(test, np.asarray(one))}" for name, one in found.items()]
     told = _("{file}: true: {boxes}").format(file=test.file[row], boxes=_words(test, true))
-    return Plot(uri, "; ".join([told, *said]), min(whole.width, 1100))
+    return embedded(whole, "; ".join([told, *said]))
 
 
 def _pane(test: Dataset, row: int, area: np.ndarray) -> Image.Image:

@@ -1,10 +1,12 @@
 """What the reports say of those who segment instances: what they say of detectors, with masks."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from souron.evaluation.detection import DetectionResult
 from souron.report.page import Section, section
 from souron.report.sections import detect
+from souron.report.steps import steps
 from souron.utils.messages import _
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ def run(record: "RunRecord") -> list[Section]:
         ("confusion", _("Confusion matrix"), detect.TEMPLATE, detect.confusion(test, result)),
         ("worst", _("The most mistakes"), TEMPLATE, detect.worst(test, result)),
     )
-    return [one for part in parts for one in section(*part)]
+    said = [one for part in parts for one in section(*part)]
+    return [*said, *steps(record, test, partial(detect.objects_in, test))]
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:

@@ -33,11 +33,13 @@ from torch.nn import functional as F
 from souron.blocks.boxes import cropped, pasted
 from souron.blocks.rcnn import PLACES, PROPOSED, RCNN, own_backbone, pooled
 from souron.hub.backbones import Backbone
-from souron.tasks.detect import chosen
+from souron.tasks.detect import SURE, Explained, Maps, chosen
 from souron.tasks.segment_instances import Batch, InstanceSegmenter, Spec
+from souron.utils.messages import _
 
 DRAWN = 14  # places of a region a side; a mask has twice as many
 AT_ONCE = 16  # pictures of a step
+SHOWN, MOST_MAPS = 50, 6  # proposals and masks that explain
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,29 @@ class MaskRCNN(RCNN, InstanceSegmenter):
                 mask = pasted(small, box[:, 1:5], *image.shape[2:]) >= 0.5
             answered.append((box, mask))
         return answered
+
+    def explain(self, image: Tensor, truth: Tensor) -> list[Explained | Maps]:
+        levels = self.pyramid(self.backbone(image))
+        [(box, sure)] = self.proposals(self.proposer(levels), self.anchors(levels), image)
+        title, caption = _("Proposals"), _("the regions that the first network is surest of")
+        steps: list[Explained | Maps] = [Explained(title, caption, box[:SHOWN], sure[:SHOWN])]
+        steps.append(self.surest(image))
+        [found] = self.detect(image, SURE, self.overlap)
+        if len(found):
+            found = found[:MOST_MAPS].float()
+            small = self.drawn(levels, [found[:, 1:5]], found[:, 0].long()).sigmoid()
+            names = [self.spec.labels[int(label)] for label in found[:, 0].tolist()]
+            named = [
+                (f"{name} {score:.0%}", mask)
+                for name, score, mask in zip(names, found[:, 5].tolist(), small, strict=True)
+            ]
+            title, caption = (
+                _("Masks of 28 x 28 pixels"),
+                _("what is drawn in each found box, for its label alone; it is laid into the box, "
+                  "and a pixel from a half on belongs to the object"),
+            )  # fmt: skip
+            steps.append(Maps(title, caption, named))
+        return steps
 
     def loss(self, batch: Batch) -> Tensor:
         levels, regions, loss = self.first(batch.image, batch.target)

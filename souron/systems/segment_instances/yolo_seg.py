@@ -34,12 +34,14 @@ from souron.blocks.averaging import follower
 from souron.blocks.csp import Convolution
 from souron.blocks.yolo import BOX, Branch, Network, Said, in_a_row, lead, learn, places
 from souron.hub.backbones import Backbone
-from souron.tasks.detect import chosen
+from souron.tasks.detect import OVERLAP, SURE, Explained, Maps, chosen
 from souron.tasks.segment_instances import Batch, InstanceSegmenter, Spec
+from souron.utils.messages import _
 
 PROTOTYPES = 32
 GRAIN = 4  # pixels of a prototype's place
 AT_ONCE = 16  # pictures of a step
+MOST_MAPS = 8  # prototypes that explain
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,39 @@ class YOLOSeg(InstanceSegmenter):
             logit = enlarged(small, *image.shape[2:])
             answered.append((found, (logit > 0) & inside(found[:, 1:5], *image.shape[2:])))
         return answered
+
+    def explain(self, image: Tensor, truth: Tensor) -> list[Explained | Maps]:
+        """The prototypes that the surest object mixes most, and how its mask comes of them."""
+        steps: list[Explained | Maps] = [self.surest(image)]
+        (edge, label, sizes), coefficient, prototype = self.average.mixed(image)
+        box = self.average.boxes(edge.float(), *places(sizes, image.device))[0]
+        found, place = chosen(box, label[0].float().sigmoid(), SURE, OVERLAP)
+        if not len(found):
+            return steps
+        weight, maps = coefficient[0, place[0]], prototype[0]
+        most = (weight.abs() * maps.std((1, 2))).argsort(descending=True)[:MOST_MAPS].tolist()
+        named = [(f"{weight[k]:+.2f} x {k + 1}", maps[k]) for k in most]
+        title, caption = (
+            _("Prototypes"),
+            _("those of the picture's {count} that count most for the surest object, with its "
+              "coefficients: orange above 0, blue below").format(count=PROTOTYPES),
+        )  # fmt: skip
+        steps.append(Maps(title, caption, named, "signed"))
+        total = torch.einsum("k,khw->hw", weight, maps)
+        grown = [maps[most[0]] * weight[most[0]]]
+        grown += [torch.einsum("k,khw->hw", weight[most[:n]], maps[most[:n]]) for n in (2, 4)]
+        within = inside(found[:1, 1:5] / GRAIN, *total.shape)[0]
+        title, caption = (
+            _("Their weighted sum"),
+            _("the more prototypes, the closer to the object; then the sum of all of them, and "
+              "what is above 0 of it in the box"),
+        )  # fmt: skip
+        names = ("1", "2", "4", str(PROTOTYPES))
+        steps.append(Maps(title, caption, [
+            *zip(names, [*grown, total], strict=True),
+            (self.spec.labels[int(found[0, 0])], ((total > 0) & within).float()),
+        ], "signed"))  # fmt: skip
+        return steps
 
     def loss(self, batch: Batch) -> Tensor:
         said, coefficient, prototype = self.network.mixed(batch.image)

@@ -1,0 +1,81 @@
+"""How a system came to its answer about one test picture, as it tells itself."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from souron.data.dataset import Dataset
+from souron.evaluation.steps import Explained, Maps
+from souron.kinds import overlay
+from souron.kinds.codecs.image import picture as as_picture
+from souron.kinds.picture import Picture
+from souron.report import plots
+from souron.report.page import Plot, Section, Tile, embedded, section, tile
+from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from souron.runs.record import RunRecord
+
+TEMPLATE = "steps.html"
+PANE, SMALL = 384, 160  # pixels a side of a picture, of a map
+LOOKED_AT = 50  # test pictures, for one with much to see
+BRIGHT = (255, 214, 0)  # of the surest box
+
+
+def steps(record: "RunRecord", test: Dataset, much: Callable[[int], int]) -> list[Section]:
+    """What the system itself tells of its way, on that of the first pictures in which is most to
+    see, as ``much`` says of a row."""
+    model = record.model
+    if not test.pictures or not len(test) or not hasattr(model, "explain"):
+        return []
+    row = max(range(min(len(test), LOOKED_AT)), key=much)
+    loader = model.loader(test.only([row]))
+    with torch.inference_mode():
+        batch = next(iter(loader.once(1)))
+        told = model.eval().explain(batch.image, batch.target[0])
+    drawn = [
+        (step.title, step.caption, *_drawn(test, row, step))
+        for step in told
+        if isinstance(step, Explained) or step.maps
+    ]
+    return section("steps", _("How it finds them"), TEMPLATE, drawn)
+
+
+def _drawn(test: Dataset, row: int, step: Explained | Maps) -> tuple[Plot | None, list[Tile]]:
+    if isinstance(step, Explained):
+        return _weighted(test, row, step), []
+    return None, [
+        tile(_map(test.input[row], values.float().cpu(), step.drawn), name, (name,))
+        for name, values in step.maps
+    ]
+
+
+def _map(pixels: Tensor, values: Tensor, drawn: str) -> Image.Image:
+    """A map (h, w), enlarged without a blur, so that its own pixels are seen."""
+    if drawn == "heat":
+        heat = F.interpolate(values[None, None], pixels.shape[1:], mode="bilinear")[0, 0]
+        shown = plots.overlay(pixels, heat.clamp(0, 1))
+    elif drawn == "signed":
+        shown = as_picture(plots.signed(values[None], max(1e-6, float(values.abs().max()))))
+    else:
+        shown = as_picture((values[None].clamp(0, 1) * 255).round().byte())
+    return shown.resize((SMALL, SMALL), Image.Resampling.NEAREST)
+
+
+def _weighted(test: Dataset, row: int, step: Explained) -> Plot:
+    """A test picture with many boxes, the surer the brighter."""
+    canvas = overlay.Canvas(Picture.of(test.input[row]))
+    score = step.score.float().clamp(0, 1).tolist()
+    plain = canvas.image.copy()
+    for corners, sure in sorted(zip(step.box.float().tolist(), score, strict=True),
+                                key=lambda pair: pair[1]):  # fmt: skip
+        canvas.box(corners, "", tuple(round(sure * full) for full in BRIGHT))
+    drawn = Image.blend(plain, canvas.image, 0.75)
+    words = _("{title}: {count} boxes in {file}").format(
+        title=step.title, count=len(score), file=test.file[row]
+    )
+    return embedded(drawn.resize((PANE, PANE), Image.Resampling.LANCZOS), words)
