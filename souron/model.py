@@ -127,8 +127,8 @@ class Model:
         spec = system.spec
         if asked is not Picture or not hasattr(spec, "side"):
             return self
-        example = torch.zeros(1, spec.channels, spec.side, spec.side, device=system.device)
-        quick = fused(system, example)
+        blank = Picture.of(torch.zeros(spec.channels, spec.side, spec.side, dtype=torch.uint8))
+        quick = fused(system, lambda copy: copy.predict(blank))
         if system.channels_last:
             quick = quick.to(memory_format=torch.channels_last)
         return _Many(self.name, quick, self.folder)

@@ -6,6 +6,7 @@ weights and the bias of the convolution can do as well:
     g (w * x + b - mean) / sqrt(var + eps) + beta  =  (w g / s) * x + (b - mean) g / s + beta
 """
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import TypeVar
 
@@ -17,9 +18,9 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 @torch.no_grad()
-def fused(network: Network, example: Tensor) -> Network:
+def fused(network: Network, ask: Callable[[Network], object]) -> Network:
     """A copy that answers alike, for answering alone. Which normalisation follows which convolution
-    is seen while ``example`` passes; one whose convolution is asked twice stays as it is."""
+    is seen while it is asked once; one whose convolution is passed twice stays as it is."""
     copy = deepcopy(network).eval()
     made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # held, so that no other tensor gets its place
     asked: dict[nn.Module, int] = {}
@@ -40,7 +41,7 @@ def fused(network: Network, example: Tensor) -> Network:
             hooks.append(layer.register_forward_hook(after))
         if isinstance(layer, nn.BatchNorm2d):
             hooks.append(layer.register_forward_pre_hook(before))
-    copy(example)
+    ask(copy)
     for hook in hooks:
         hook.remove()
     once = {norm: conv for norm, conv in pairs.items() if asked[norm] == asked[conv] == 1}

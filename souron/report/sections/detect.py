@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "detect.html"
-SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # pictures
+SHOWN, WORST, SIDE_BY_SIDE = 6, 10, 4  # pictures
 FIGURES = ("AP", "AP50")
 PANE = 384  # pixels a side of a picture in the report
 LEAST_CURVES, MOST_CURVES = 1, 12  # labels in one plot
