@@ -20,7 +20,7 @@ from souron.kinds import signature
 from souron.kinds.boxes import Boxes
 from souron.kinds.codecs import slides
 from souron.kinds.mask import Mask
-from souron.runs import tiles
+from souron.runs import stitching, tiles
 from souron.tasks.detect import Detector
 from souron.utils.messages import UserError
 
@@ -165,7 +165,8 @@ def written(folder, size):
 
 
 @pytest.mark.parametrize(("tile", "overlap"), [(256, 0.25), (150, 0.6), (5000, 0)])
-def test_masks_of_objects_from_tiles_are_those_of_the_whole(tmp_path, tile, overlap):
+def test_masks_of_objects_from_tiles_are_those_of_the_whole(tmp_path, tile, overlap, monkeypatch):
+    monkeypatch.setattr(stitching, "MOST_NAMED", 0)
     pixels, numbers = ellipses()
     Image.fromarray(pixels).save(tmp_path / "large.png")
     record = run(parts, tmp_path / "large.png", tmp_path / "out", tile=tile, overlap=overlap)[1]

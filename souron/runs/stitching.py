@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from souron.kinds import contour, overlay
+from souron.kinds.picture import Picture
 from souron.utils.messages import UserError, _
 
 AGREE = 0.5  # IoU in the common strip from which two pieces are one object
@@ -31,6 +32,7 @@ HELD = 0.6  # of a cut piece's pixels in the strip that another one covers, whic
 STRIP = 4_000_000  # pixels of an object at once
 MOST_HELD = 1_000_000_000  # bytes of pieces
 MOST_OBJECTS = 500_000
+MOST_NAMED = 100  # of the overview
 
 Edges = tuple[int, int, int, int]  # left, top, right, bottom
 Area = NDArray[np.bool_]
@@ -245,11 +247,18 @@ class Stitched:
             table.writerows([o["label"], *o["xyxy"], o["score"], o["pixels"]] for o in self.found)
 
     def drawn(self, overview: Image.Image) -> Image.Image:
-        """The overview with the objects tinted."""
+        """The overview with the objects tinted, the surest ones by name."""
         pixels = np.asarray(overview.convert("RGB"))
         colours = np.array([(0, 0, 0), *overlay.COLOURS], np.uint8)[self.painted]
         there = (self.painted > 0)[..., None]
-        return Image.fromarray(np.where(there, pixels // 2 + colours // 2, pixels))
+        tinted = np.where(there, pixels // 2 + colours // 2, pixels)
+        canvas = overlay.Canvas(Picture(Image.fromarray(tinted)))
+        scale = canvas.image.width / self.size[0]
+        for one in self.found[:MOST_NAMED]:
+            left, top = (round(edge * scale) for edge in one["xyxy"][:2])
+            number = list(self.classes).index(one["label"])
+            canvas.name((left, top), one["label"], overlay.colour(number))
+        return canvas.image
 
 
 def common(one: Edges, two: Edges) -> Edges:
