@@ -9,10 +9,12 @@ source without running it, so these are plain values.
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -26,7 +28,7 @@ from souron.metrics.metric import Metric
 from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.system import System
-from souron.training.trainer import Trainer
+from souron.training.trainer import Trainer, autocast
 from souron.utils.messages import UserError, _
 
 Augment = Callable[[Rows, Generator], Rows]
@@ -221,14 +223,59 @@ class Task(ABC):
         return f"souron val {run}"
 
 
+class Jackknifed(ABC):
+    """For a task whose metrics are no means over cases: their scores are the jackknife's pseudo-
+    values, of shares mostly. Its systems stand beside themselves before they learnt anything."""
+
+    @abstractmethod
+    def judge(self, answers: Answers, setup: Any) -> dict[str, Any]:
+        """Metric -> pseudo-values (cases,) of the answers of one seed."""
+
+    def scores(self, seeds: Sequence[Answers], setup: Any) -> Scores:
+        each = [self.judge(answers, setup) for answers in seeds]
+        return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
+
+    def measures(
+        self, seeds: Sequence[Answers], setup: Any, training: Any = None
+    ) -> dict[str, Measure]:
+        return {
+            name: intervals.share_interval(table, setup.test.units, trainings=training)
+            for name, table in self.scores(seeds, setup).items()
+        }
+
+    def ask_untrained(self, system: System, setup: Any) -> Answers:
+        """What the report shows of the same network untrained."""
+        return {}
+
+    def details(
+        self, system: System, answers: Answers, setup: Any, trainings: int = 1
+    ) -> Iterator[Step]:
+        """What the same system says before it has learnt anything."""
+        found = self.ask_untrained(untrained(system), replace(setup, fast=True))
+        yield Step(1.0, _("the same network untrained"), found)
+
+    def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
+        return look * len(setup.test)
+
+    def next_command(self, run: str) -> str:
+        return f"souron predict {run} FILE"
+
+
+def numbers(system: System, setup: Any) -> AbstractContextManager[Any]:
+    """The machine's fast numbers where answers need not be exact to the last digit."""
+    return autocast(system.device)() if setup.fast else nullcontext()
+
+
 __all__ = [
     "Answers",
     "Augment",
+    "Jackknifed",
     "Parts",
     "Scores",
     "Setup",
     "Step",
     "Task",
     "Trainings",
+    "numbers",
     "untrained",
 ]

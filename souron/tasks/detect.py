@@ -1,7 +1,7 @@
 """Detect: a picture in, a box around each object out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -22,11 +22,8 @@ from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
 from souron.metrics.metric import Metric
-from souron.stats import intervals
-from souron.stats.records import Measure
 from souron.system import System
-from souron.task import Answers, Augment, Scores, Step, Task, Trainings, untrained
-from souron.training.trainer import autocast
+from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings, numbers
 from souron.utils.messages import N_, UserError, _
 
 CONF, IOU = 0.001, 0.7  # what is asked of a detector where nobody says otherwise
@@ -171,7 +168,7 @@ class Options:
     ] = None
 
 
-class Detection(Task):
+class Detection(Jackknifed, Task):
     """The boxes in every test picture, as COCO scores them."""
 
     title = N_("object detection")
@@ -296,35 +293,15 @@ class Detection(Task):
     def _found(self, system: Finder, cases: Dataset, setup: DetectionSetup) -> Sequence[Found]:
         conf, iou = setup.options.conf, setup.options.iou
         asked = (CONF if conf is None else conf), (system.overlap if iou is None else iou)
-        loader = system.loader(cases)
-        if not setup.fast:
-            return system.found(loader, *asked)
-        with autocast(system.device)():
-            return system.found(loader, *asked)
+        with numbers(system, setup):
+            return system.found(system.loader(cases), *asked)
 
-    def scores(self, seeds: Sequence[Answers], setup: DetectionSetup) -> Scores:
-        each = [self.judged(detection.unpacked(one, setup.test), setup.test) for one in seeds]
-        return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
+    def judge(self, answers: Answers, setup: DetectionSetup) -> dict[str, NDArray[np.float64]]:
+        return self.judged(detection.unpacked(answers, setup.test), setup.test)
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: DetectionSetup, training: Any = None
-    ) -> dict[str, Measure]:
-        return {
-            name: intervals.share_interval(table, setup.test.units, trainings=training)
-            for name, table in self.scores(seeds, setup).items()
-        }
-
-    def details(
-        self, system: System, answers: Answers, setup: DetectionSetup, trainings: int = 1
-    ) -> Iterator[Step]:
-        """What the same network finds before it has learnt anything."""
+    def ask_untrained(self, system: System, setup: DetectionSetup) -> Answers:
         assert isinstance(system, Finder)
-        found = self._found(untrained(system), setup.test, replace(setup, fast=True))
-        answered = detection.packed(found, "untrained")
-        yield Step(1.0, _("the same network untrained"), answered)
-
-    def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
-        return look * len(setup.test)
+        return detection.packed(self._found(system, setup.test, setup), "untrained")
 
     def result(self, trainings: Trainings, setup: DetectionSetup) -> DetectionResult:
         return detection.result(trainings, setup, self.judged)
@@ -342,9 +319,6 @@ class Detection(Task):
             for label, *edges, score in found.tolist():
                 yield (file, test.classes[int(label)], *(round(edge, 1) for edge in edges),
                        round(score, 4))  # fmt: skip
-
-    def next_command(self, run: str) -> str:
-        return f"souron predict {run} FILE"
 
 
 def moved(box: Tensor, move: Tensor, side: int) -> tuple[Tensor, Tensor]:

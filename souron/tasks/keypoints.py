@@ -22,8 +22,7 @@ from souron.metrics.keypoints import MEAN, PIXELS, errors, known
 from souron.metrics.metric import Metric
 from souron.stats.records import Measure
 from souron.system import System
-from souron.task import Answers, Augment, Scores, Step, Task, Trainings, untrained
-from souron.training.trainer import autocast
+from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings, numbers
 from souron.utils.messages import N_, UserError, _
 
 SHOWN = (1, 128, 19)  # channels, pixels a side, landmarks that ``souron show`` builds with
@@ -82,7 +81,7 @@ class Landmarker(System):
         return Points(picture, there, names, scores.clamp(0, 1).tolist(), spacing=spacing)
 
 
-class Keypoints(Task):
+class Keypoints(Jackknifed, Task):
     """The landmarks of every test picture, and how far off they are."""
 
     title = N_("landmark detection")
@@ -174,26 +173,26 @@ class Keypoints(Task):
         found, score = _asked(system, test, setup)
         yield Step(1.0, result={"found": found, "score": score})
 
-    def scores(self, seeds: Sequence[Answers], setup: KeypointSetup) -> Scores:
-        each = [keypoints.scores_of(dense(one, "found"), setup.test) for one in seeds]
-        return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
+    def judge(self, answers: Answers, setup: KeypointSetup) -> dict[str, Any]:
+        return keypoints.scores_of(dense(answers, "found"), setup.test)
 
     def measures(
         self, seeds: Sequence[Answers], setup: KeypointSetup, training: Any = None
     ) -> dict[str, Measure]:
         return keypoints.measured(self.scores(seeds, setup), setup.test.units, training)
 
+    def ask_untrained(self, system: System, setup: KeypointSetup) -> Answers:
+        assert isinstance(system, Landmarker)
+        return {"untrained": _asked(system, setup.test, setup)[0]}
+
     def details(
         self, system: System, answers: Answers, setup: KeypointSetup, trainings: int = 1
     ) -> Iterator[Step]:
         """What the same network finds before it has learnt anything, and some of its maps."""
         assert isinstance(system, Landmarker)
-        found = _asked(untrained(system), setup.test, replace(setup, fast=True))[0]
-        made: Answers = {"untrained": found, **_maps_of(system, dense(answers, "found"), setup)}
-        yield Step(1.0, _("the same network untrained"), made)
-
-    def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
-        return look * len(setup.test)
+        maps = _maps_of(system, dense(answers, "found"), setup)
+        for step in super().details(system, answers, setup, trainings):
+            yield replace(step, result={**step.result, **maps})
 
     def result(self, trainings: Trainings, setup: KeypointSetup) -> KeypointResult:
         return keypoints.result(trainings, setup)
@@ -216,16 +215,10 @@ class Keypoints(Task):
                        round(float(score[row, k]), 4), "" if math.isnan(far) else round(far, 3),
                        round(far * spacing, 3) if spacing and far == far else "")  # fmt: skip
 
-    def next_command(self, run: str) -> str:
-        return f"souron predict {run} FILE"
-
 
 def _asked(system: Landmarker, cases: Dataset, setup: KeypointSetup) -> tuple[Tensor, Tensor]:
-    loader = system.loader(cases)
-    if not setup.fast:
-        return system.found(loader)
-    with autocast(system.device)():
-        return system.found(loader)
+    with numbers(system, setup):
+        return system.found(system.loader(cases))
 
 
 @torch.inference_mode()

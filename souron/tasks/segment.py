@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
@@ -19,11 +18,8 @@ from souron.evaluation.steps import Maps
 from souron.kinds.mask import Mask
 from souron.kinds.picture import Picture
 from souron.metrics.metric import Metric
-from souron.stats import intervals
-from souron.stats.records import Measure
 from souron.system import System
-from souron.task import Answers, Augment, Scores, Step, Task, Trainings, untrained
-from souron.training.trainer import autocast
+from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings, numbers
 from souron.utils.messages import N_, UserError, _
 
 SHOWN = (3, 128, 9)  # channels, pixels a side, classes that ``souron show`` builds with
@@ -156,7 +152,7 @@ def enlarged(logits: Tensor, height: int, width: int) -> Tensor:
     ])  # fmt: skip
 
 
-class Segmentation(Task):
+class Segmentation(Jackknifed, Task):
     """The class of every pixel of every test picture."""
 
     title = N_("semantic segmentation")
@@ -236,28 +232,12 @@ class Segmentation(Task):
         assert isinstance(system, Segmenter)
         yield Step(1.0, result={"found": _found(system, test, setup)})
 
-    def scores(self, seeds: Sequence[Answers], setup: SegmentationSetup) -> Scores:
-        each = [segmentation.scores_of(segmentation.said(one), setup.test) for one in seeds]
-        return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
+    def judge(self, answers: Answers, setup: SegmentationSetup) -> dict[str, Any]:
+        return segmentation.scores_of(segmentation.said(answers), setup.test)
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: SegmentationSetup, training: Any = None
-    ) -> dict[str, Measure]:
-        return {
-            name: intervals.share_interval(table, setup.test.units, trainings=training)
-            for name, table in self.scores(seeds, setup).items()
-        }
-
-    def details(
-        self, system: System, answers: Answers, setup: SegmentationSetup, trainings: int = 1
-    ) -> Iterator[Step]:
-        """What the same network says before it has learnt anything."""
+    def ask_untrained(self, system: System, setup: SegmentationSetup) -> Answers:
         assert isinstance(system, Segmenter)
-        found = _found(untrained(system), setup.test, replace(setup, fast=True))
-        yield Step(1.0, _("the same network untrained"), {"untrained": found})
-
-    def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
-        return look * len(setup.test)
+        return {"untrained": _found(system, setup.test, setup)}
 
     def result(self, trainings: Trainings, setup: SegmentationSetup) -> SegmentationResult:
         return segmentation.result(trainings, setup)
@@ -277,16 +257,10 @@ class Segmentation(Task):
                 if true or said:
                     yield file, name, said, true, round(shared / (true + said - shared), 4)
 
-    def next_command(self, run: str) -> str:
-        return f"souron predict {run} FILE"
-
 
 def _found(system: Segmenter, cases: Dataset, setup: SegmentationSetup) -> Tensor:
-    loader = system.loader(cases)
-    if not setup.fast:
-        return system.found(loader)
-    with autocast(system.device)():
-        return system.found(loader)
+    with numbers(system, setup):
+        return system.found(system.loader(cases))
 
 
 def _changed(rows: Rows, name: str, generator: Generator) -> Rows:

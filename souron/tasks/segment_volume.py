@@ -1,7 +1,7 @@
 """Segment volumes: a volume in, a class for every voxel out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +20,7 @@ from souron.kinds.volume import Volume
 from souron.metrics.metric import Metric
 from souron.stats.records import Measure
 from souron.system import System
-from souron.task import Answers, Scores, Step, Task, Trainings, untrained
-from souron.training.trainer import autocast
+from souron.task import Answers, Jackknifed, Step, Task, Trainings, numbers
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -147,7 +146,7 @@ def enlarged(area: Tensor, size: Sequence[int], classes: int) -> Tensor:
     return said
 
 
-class VolumeSegmentation(Task):
+class VolumeSegmentation(Jackknifed, Task):
     """The class of every voxel of every test volume."""
 
     title = N_("segmentation of volumes")
@@ -217,25 +216,17 @@ class VolumeSegmentation(Task):
         assert isinstance(system, VolumeSegmenter)
         yield Step(1.0, result={"found": _found(system, test, setup)})
 
-    def scores(self, seeds: Sequence[Answers], setup: VolumeSetup) -> Scores:
-        each = [volumes.scores_of(dense(one, "found"), setup.test) for one in seeds]
-        return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
+    def judge(self, answers: Answers, setup: VolumeSetup) -> dict[str, Any]:
+        return volumes.scores_of(dense(answers, "found"), setup.test)
 
     def measures(
         self, seeds: Sequence[Answers], setup: VolumeSetup, training: Any = None
     ) -> dict[str, Measure]:
         return volumes.measured(self.scores(seeds, setup), setup.test.units, training)
 
-    def details(
-        self, system: System, answers: Answers, setup: VolumeSetup, trainings: int = 1
-    ) -> Iterator[Step]:
-        """What the same system says before it has learnt anything."""
+    def ask_untrained(self, system: System, setup: VolumeSetup) -> Answers:
         assert isinstance(system, VolumeSegmenter)
-        found = _found(untrained(system), setup.test, replace(setup, fast=True))
-        yield Step(1.0, _("the same network untrained"), {"untrained": found})
-
-    def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
-        return look * len(setup.test)
+        return {"untrained": _found(system, setup.test, setup)}
 
     def result(self, trainings: Trainings, setup: VolumeSetup) -> VolumeResult:
         return volumes.result(trainings, setup)
@@ -255,16 +246,10 @@ class VolumeSegmentation(Task):
                        round(one.surface_dice, 4), round(one.found, 2),
                        round(one.truth, 2))  # fmt: skip
 
-    def next_command(self, run: str) -> str:
-        return f"souron predict {run} FILE"
-
 
 def _found(system: VolumeSegmenter, cases: Dataset, setup: VolumeSetup) -> Tensor:
-    loader = system.loader(cases)
-    if not setup.fast:
-        return system.found(loader)
-    with autocast(system.device)():
-        return system.found(loader)
+    with numbers(system, setup):
+        return system.found(system.loader(cases))
 
 
 __all__ = ["Batch", "Spec", "VolumeSegmentation", "VolumeSegmenter"]
