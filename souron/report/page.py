@@ -16,10 +16,13 @@ from PIL import Image
 from torch import Tensor
 
 import souron
+from souron import registry
 from souron.data import load
+from souron.data.called import called
 from souron.data.dataset import Dataset, Skipped
 from souron.kinds.codecs import animation
 from souron.kinds.codecs.image import picture
+from souron.stats.records import Measure
 from souron.training.budget import Budget
 from souron.utils import files, plotting, units
 from souron.utils.messages import LANGUAGE_NAMES, LANGUAGES, _, again, language, use_language
@@ -186,6 +189,35 @@ def section(name: str, title: str, template: str, part: Any) -> list[Section]:
         return []
     macro = getattr(_pages().get_template(template).make_module(), name)
     return [Section(name, title, Markup(macro(part)))]
+
+
+def filled(record: "RunRecord", text: str, name: str) -> str:
+    """A headline with what a run measured of one metric; "" where it measured none."""
+    if name not in record.measures:
+        return ""
+    measure, metric = record.measures[name], registry.metric(name)
+    return text.format(
+        system=record.system,
+        data=called(record.data),
+        train=units.whole(record.parts.get("train", 0)),
+        test=units.whole(record.parts.get("test", 0)),
+        time=units.seconds(record.outcome.seconds),
+        value=metric.text(measure.value),
+        interval=metric.interval(measure.low, measure.high),
+    )
+
+
+def figure(name: str, measure: Measure | None) -> dict[str, Any]:
+    """A measure for a table, by its metric's name: its text, its interval and, for a whisker,
+    itself."""
+    if measure is None:
+        return {"text": units.UNKNOWN, "interval": "", "place": None}
+    metric = registry.metric(name)
+    return {
+        "text": metric.text(measure.value),
+        "interval": metric.interval(measure.low, measure.high),
+        "place": measure,
+    }
 
 
 def page(template: str, **context: Any) -> str:

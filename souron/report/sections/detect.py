@@ -11,7 +11,6 @@ from matplotlib.ticker import PercentFormatter
 from PIL import Image
 
 from souron import registry
-from souron.data.called import called
 from souron.data.dataset import Dataset
 from souron.data.instances import Instances, boxes_of
 from souron.evaluation import detection
@@ -19,9 +18,8 @@ from souron.evaluation.detection import DetectionResult, Found, OfLabel
 from souron.kinds import overlay
 from souron.kinds.picture import Picture
 from souron.report import plots
-from souron.report.page import Plot, Section, embedded, plot, section
+from souron.report.page import Plot, Section, embedded, figure, filled, plot, section
 from souron.report.steps import steps
-from souron.stats.records import Measure
 from souron.utils import plotting, units
 from souron.utils.messages import _
 
@@ -75,22 +73,6 @@ def headline(record: "RunRecord") -> str:
         "it never saw its AP50 is {value} (95 % interval {interval})."
     )
     return filled(record, text, "AP50")
-
-
-def filled(record: "RunRecord", text: str, name: str) -> str:
-    """A headline with what a run measured of one metric; "" where it measured none."""
-    if name not in record.measures:
-        return ""
-    measure, metric = record.measures[name], registry.metric(name)
-    return text.format(
-        system=record.system,
-        data=called(record.data),
-        train=units.whole(record.parts.get("train", 0)),
-        test=units.whole(record.parts.get("test", 0)),
-        time=units.seconds(record.outcome.seconds),
-        value=metric.text(measure.value),
-        interval=metric.interval(measure.low, measure.high),
-    )
 
 
 def notes(record: "RunRecord") -> list[str]:
@@ -215,7 +197,7 @@ def precision(
     return {
         "labels": [_label(one) for one in result.labels],
         "systems": [
-            {"name": names[name], "figures": [_figure(m, measures.get(m)) for m in figures]}
+            {"name": names[name], "figures": [figure(m, measures.get(m)) for m in figures]}
             for name, measures in every.items()
         ],
         "groups": record.measures[next(iter(record.measures))].groups if record.measures else None,
@@ -231,20 +213,9 @@ def _label(one: OfLabel) -> dict[str, Any]:
     return {
         "name": one.name,
         "objects": one.objects,
-        "figures": [_figure("AP", one.ap), _figure("AP50", one.ap50)],
+        "figures": [figure("AP", one.ap), figure("AP50", one.ap50)],
         "recall": units.percent(at[0]) if one.objects else units.UNKNOWN,
         "precision": units.percent(at[1]) if one.at else units.UNKNOWN,
-    }
-
-
-def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
-    if measure is None:
-        return {"text": units.UNKNOWN, "interval": "", "place": None}
-    metric = registry.metric(name)
-    return {
-        "text": metric.text(measure.value),
-        "interval": metric.interval(measure.low, measure.high),
-        "place": measure,
     }
 
 

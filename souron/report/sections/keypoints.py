@@ -10,15 +10,13 @@ import torch
 from PIL import Image
 
 from souron import registry
-from souron.data.called import called
 from souron.data.dataset import Dataset
 from souron.evaluation.keypoints import KeypointResult, Maps, OfLandmark
 from souron.kinds import overlay
 from souron.kinds.picture import Picture
 from souron.metrics import keypoints
 from souron.report import plots
-from souron.report.page import Plot, Section, Tile, plot, section, tile
-from souron.stats.records import Measure
+from souron.report.page import Plot, Section, Tile, figure, filled, plot, section, tile
 from souron.utils import plotting, units
 from souron.utils.messages import _
 
@@ -62,21 +60,11 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """What stands on top of a run's report."""
     name = next((n for n in (keypoints.MEAN, keypoints.PIXELS) if n in record.measures), "")
-    if not name:
-        return ""
-    measure, metric = record.measures[name], registry.metric(name)
-    return _(
+    text = _(
         "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
         "it never saw its landmarks are {value} off in the mean (95 % interval {interval})."
-    ).format(
-        system=record.system,
-        data=called(record.data),
-        train=units.whole(record.parts.get("train", 0)),
-        test=units.whole(record.parts.get("test", 0)),
-        time=units.seconds(record.outcome.seconds),
-        value=metric.text(measure.value),
-        interval=metric.interval(measure.low, measure.high),
     )
+    return filled(record, text, name)
 
 
 def notes(record: "RunRecord") -> list[str]:
@@ -201,7 +189,7 @@ def _landmarks(record: "RunRecord", result: KeypointResult) -> dict[str, Any]:
         "error": registry.metric(first).title,
         "near": registry.metric(second).title,
         "systems": [
-            {"name": names[name], "figures": [_figure(m, said.get(m)) for m in (first, second)]}
+            {"name": names[name], "figures": [figure(m, said.get(m)) for m in (first, second)]}
             for name, said in every.items()
         ],
         "landmarks": [
@@ -224,18 +212,9 @@ def _landmark(number: int, one: OfLandmark, first: str, second: str) -> dict[str
         "number": number,
         "name": one.name,
         "marked": one.marked,
-        "figures": [_figure(first, one.error), _figure(second, one.near)],
+        "figures": [figure(first, one.error), figure(second, one.near)],
         "worst": registry.metric(first).text(one.worst) if one.marked else units.UNKNOWN,
     }
-
-
-def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
-    if measure is None:
-        return {"text": units.UNKNOWN, "interval": ""}
-    metric = registry.metric(name)
-    return {
-        "text": metric.text(measure.value), "interval": metric.interval(measure.low, measure.high)
-    }  # fmt: skip
 
 
 def _success(record: "RunRecord", result: KeypointResult) -> dict[str, Any]:
@@ -253,7 +232,7 @@ def _success(record: "RunRecord", result: KeypointResult) -> dict[str, Any]:
             ),
         ),
         "rates": [
-            (registry.metric(n).title, _figure(n, record.measures[n]))
+            (registry.metric(n).title, figure(n, record.measures[n]))
             for n in names
             if n in record.measures
         ],

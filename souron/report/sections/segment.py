@@ -8,15 +8,13 @@ import torch
 from PIL import Image
 
 from souron import registry
-from souron.data.called import called
 from souron.data.dataset import Dataset
 from souron.evaluation.segmentation import UNKNOWN, OfLabel, SegmentationResult
 from souron.kinds import overlay
 from souron.kinds.picture import Picture
 from souron.report import plots
-from souron.report.page import Plot, Section, embedded, plot, section
+from souron.report.page import Plot, Section, embedded, figure, filled, plot, section
 from souron.report.steps import steps
-from souron.stats.records import Measure
 from souron.utils import units
 from souron.utils.messages import _
 
@@ -57,22 +55,11 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 
 def headline(record: "RunRecord") -> str:
     """What stands on top of a run's report."""
-    if "mIoU" not in record.measures:
-        return ""
-    measure = record.measures["mIoU"]
-    metric = registry.metric("mIoU")
-    return _(
+    text = _(
         "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
         "it never saw its mean IoU is {value} (95 % interval {interval})."
-    ).format(
-        system=record.system,
-        data=called(record.data),
-        train=units.whole(record.parts.get("train", 0)),
-        test=units.whole(record.parts.get("test", 0)),
-        time=units.seconds(record.outcome.seconds),
-        value=metric.text(measure.value),
-        interval=metric.interval(measure.low, measure.high),
     )
+    return filled(record, text, "mIoU")
 
 
 def notes(record: "RunRecord") -> list[str]:
@@ -167,7 +154,7 @@ def _overlap(record: "RunRecord", result: SegmentationResult) -> dict[str, Any]:
     every = {"": record.measures, **result.baselines}
     return {
         "systems": [
-            {"name": names[name], "figures": [_figure(m, measures.get(m)) for m in FIGURES]}
+            {"name": names[name], "figures": [figure(m, measures.get(m)) for m in FIGURES]}
             for name, measures in every.items()
         ],
         "labels": [_label(one) for one in result.labels],
@@ -180,22 +167,11 @@ def _label(one: OfLabel) -> dict[str, Any]:
         "name": one.name,
         "pixels": one.pixels,
         "pictures": one.pictures,
-        "figures": [_figure("mIoU", one.iou)],
+        "figures": [figure("mIoU", one.iou)],
         "shares": [
             units.UNKNOWN if share is None else units.percent(share)
             for share in (one.edge, one.recall, one.precision)
         ],
-    }
-
-
-def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
-    if measure is None:
-        return {"text": units.UNKNOWN, "interval": "", "place": None}
-    metric = registry.metric(name)
-    return {
-        "text": metric.text(measure.value),
-        "interval": metric.interval(measure.low, measure.high),
-        "place": measure,
     }
 
 

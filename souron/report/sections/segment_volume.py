@@ -9,14 +9,12 @@ import numpy as np
 from PIL import Image
 
 from souron import registry
-from souron.data.called import called
 from souron.data.dataset import Dataset
 from souron.evaluation.volumes import DICE, ERROR, HD95, SURFACE, OfOrgan, VolumeResult
 from souron.kinds import overlay
 from souron.kinds.picture import Picture
 from souron.kinds.volume import WINDOW
-from souron.report.page import Plot, Section, section
-from souron.stats.records import Measure
+from souron.report.page import Plot, Section, figure, filled, section
 from souron.utils import units
 from souron.utils.messages import _
 
@@ -53,21 +51,11 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 
 def headline(record: "RunRecord") -> str:
     """What stands on top of a run's report."""
-    if DICE not in record.measures:
-        return ""
-    measure, metric = record.measures[DICE], registry.metric(DICE)
-    return _(
+    text = _(
         "{system} learnt from {train} volumes of {data} in {time}. In {test} test volumes that it "
         "never saw its mean Dice is {value} (95 % interval {interval})."
-    ).format(
-        system=record.system,
-        data=called(record.data),
-        train=units.whole(record.parts.get("train", 0)),
-        test=units.whole(record.parts.get("test", 0)),
-        time=units.seconds(record.outcome.seconds),
-        value=metric.text(measure.value),
-        interval=metric.interval(measure.low, measure.high),
     )
+    return filled(record, text, DICE)
 
 
 def notes(record: "RunRecord") -> list[str]:
@@ -183,7 +171,7 @@ def _organs(record: "RunRecord", result: VolumeResult) -> dict[str, Any]:
     return {
         "metrics": [registry.metric(name).title for name in FIGURES],
         "systems": [
-            {"name": names[name], "figures": [_figure(m, said.get(m)) for m in FIGURES]}
+            {"name": names[name], "figures": [figure(m, said.get(m)) for m in FIGURES]}
             for name, said in every.items()
         ],
         "organs": [_organ(one) for one in result.organs],
@@ -195,19 +183,10 @@ def _organ(one: OfOrgan) -> dict[str, Any]:
     return {
         "name": one.name,
         "cases": one.cases,
-        "figures": [_figure(DICE, one.dice), _figure(HD95, one.hd95)],
+        "figures": [figure(DICE, one.dice), figure(HD95, one.hd95)],
         "truth": f"{one.truth:.4g}" if one.cases else units.UNKNOWN,
         "found": f"{one.found:.4g}" if one.cases else units.UNKNOWN,
         "error": f"{error.value:+.3g}" if error else units.UNKNOWN,
         "ends": f"{error.low:+.3g} … {error.high:+.3g}" if error else "",
         "share": f"{error.value / one.truth:+.1%}" if error else units.UNKNOWN,
     }
-
-
-def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
-    if measure is None:
-        return {"text": units.UNKNOWN, "interval": ""}
-    metric = registry.metric(name)
-    return {
-        "text": metric.text(measure.value), "interval": metric.interval(measure.low, measure.high)
-    }  # fmt: skip
