@@ -21,7 +21,7 @@ from souron.runs.record import DrawnRecord, RunRecord
 from souron.stats.records import Measure
 from souron.training import checkpoint
 from souron.training.trainer import autocast
-from souron.utils.files import find_files
+from souron.utils.files import find_files, free
 from souron.utils.messages import UserError, _
 
 
@@ -186,12 +186,10 @@ def predict(
             yield path, trouble
 
 
-def keep(answer: Kind, file: Path, folder: Path) -> Path:
-    """Save an answer under the name of the file that was asked about; nothing is overwritten."""
+def keep(answer: Kind, file: Path, folder: Path, suffix: str = "") -> Path:
+    """Save an answer under the name of the file that was asked about, in its kind's own form or in
+    that of another ``suffix``; nothing is overwritten."""
     stem = re.sub(r"[^\w.#\-]+", "-", file.stem).strip("-.") or "answer"
-    for number in range(1, 100_000):
-        path = folder / (stem + (f"-{number}" if number > 1 else "") + answer.suffix)
-        if not path.exists():
-            answer.save(path)
-            return path
-    raise AssertionError("no free name for an answer")
+    path = free(folder, stem, suffix or answer.suffix)
+    answer.save(path)
+    return path

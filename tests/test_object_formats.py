@@ -369,6 +369,16 @@ def test_the_command_shows_and_checks_them(tmp_path, capsys, monkeypatch):
     assert "segment_instances" in capsys.readouterr().err
     code, told = run("train", "yolo_seg_tiny", "data=set", "imgsz=32", "budget=1ep")
     assert not code and 0 <= told["measures"]["mask AP"]["value"] <= 1
+    asked = ("predict", told["run"], "set/val", "conf=0", "iou=0.5")
+    code, told = run(*asked, "to=yolo", "out=lines")
+    lines = (tmp_path / "lines" / "8.txt").read_text().splitlines()
+    assert told["saved"] == "lines/8.txt" and lines
+    assert all(line.split()[0] in "01" and len(line.split()) % 2 for line in lines)
+    code, told = run(*asked, "to=coco", "out=set/val")
+    assert not code and told == {"saved": "set/val/annotations.json"}
+    again = read(tmp_path / "set" / "val" / "annotations.json")
+    assert again.classes == NAMES and list(again.file) == ["6.png", "7.png", "8.png"]
+    assert main.run([*asked, "to=svg"]) == 2 and "yolo" in capsys.readouterr().err
 
 
 def test_the_doctor_looks_at_masks_of_objects(tmp_path):

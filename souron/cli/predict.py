@@ -22,6 +22,8 @@ from souron.runs.options import EvaluateOptions
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
 
+FORMS = {"coco": ".coco.json", "yolo": ".txt", "json": ".json", "csv": ".csv", "png": ".png"}
+
 
 @command(
     "val",
@@ -72,6 +74,7 @@ def val(
     "souron predict runs/detect/yolo-scenes street.mp4 classes=vehicle\n"
     "souron predict runs/detect/yolo-scenes source=0     (a camera, until Ctrl-C)\n"
     "souron predict runs/detect/yolo-scenes slide.svs tile=512\n"
+    "souron predict runs/detect/yolo-scenes new/ to=coco out=new    (labels to correct)\n"
     "souron predict resnet shoe.png           (as it comes ready trained)\n"
     "souron predict runs/classify/resnet-photos -- -odd-name-.jpg",
 )
@@ -121,8 +124,14 @@ def predict(
             help=N_("save the answers there; pictures, sounds and the like are saved anyway"),
         ),
     ] = None,
+    to: Annotated[
+        str | None,
+        Option(metavar="FORM", help=N_("save the answers as coco, yolo, json, csv or png")),
+    ] = None,
     fields: cli_options.Fields = None,
 ) -> None:  # fmt: skip
+    if to is not None and to not in FORMS:
+        raise UserError("option", f"to={to}", expected=", ".join(FORMS), fix="to=coco")
     name = model or system
     wanted = [system, *(files or [])] if model else files or []
     wanted, chosen = chosen_options(name, wanted, fields or [], context)
@@ -133,11 +142,18 @@ def predict(
     with screen.err.status(_("loading {name}").format(name=name)):
         from souron import model as models_api
         from souron.cli import watch
+        from souron.runs.annotations import Annotations
 
         with console.warning_lines():
             loaded = models_api.load(name, pretrained)
     video = watch.video_of(loaded, wanted, source)
     if video is not None or tile is not None:
+        if to is not None:
+            raise UserError(
+                "option",
+                _("videos and tiles are saved in forms of their own"),
+                expected=_("to= with pictures that are looked at whole"),
+            )
         many, folder = loaded.for_many(), Path(out) if out else place_of_answers(name)
         if video is not None:
             watch.watch(many, video, folder, live, mm, chosen)
@@ -148,14 +164,18 @@ def predict(
         answers = models_api.predict(loaded, wanted, **chosen)
     tell = tell_json if screen.json else tell_csv() if csv else tell_people
     place = Path(out) if out else None
+    together = Annotations() if to == "coco" else None
     failed = total = 0
     for file, answer in answers:
         total += 1
         failed += isinstance(answer, UserError)
         saved = None
-        if not isinstance(answer, UserError) and (place or getattr(answer, "kept", False)):
-            place = place or place_of_answers(name)
-            saved = models_api.keep(answer, file, place)
+        if not isinstance(answer, UserError):
+            if together is not None:
+                together.add(answer, file)
+            elif place or to or getattr(answer, "kept", False):
+                place = place or place_of_answers(name)
+                saved = models_api.keep(answer, file, place, FORMS[to] if to else "")
         tell(str(file), answer, top, saved)
     if not total:
         raise UserError(
@@ -163,6 +183,11 @@ def predict(
             _("nothing was found at {files}").format(files=" ".join(wanted)),
             expected=_("pictures, folders with pictures, or globs that match some"),
             exit=3,
+        )
+    if together is not None and together.images:
+        saved = together.write(place or place_of_answers(name))
+        print_json({"saved": str(saved)}) if screen.json else show(
+            _("saved: {path}").format(path=saved)
         )
     if failed:
         note(_("{failed} of {total} files could not be read").format(failed=failed, total=total))

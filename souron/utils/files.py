@@ -135,6 +135,15 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
         ) from error
 
 
+def free(folder: Path, name: str, suffix: str) -> Path:
+    """``folder/name.suffix``, or ``name-2.suffix``, ... where that is taken."""
+    for number in range(1, 100_000):
+        path = folder / (name + (f"-{number}" if number > 1 else "") + suffix)
+        if not path.exists():
+            return path
+    raise AssertionError("no free name for an answer")
+
+
 def new_folder(project: Path, name: str) -> Path:
     """Make ``project/name``, or ``name-2``, ``name-3``, ... where that is taken."""
     name = re.sub(r"[^\w.\-]+", "-", name).strip("-.") or "run"
