@@ -125,7 +125,7 @@ def codes(data):
 
 
 @pytest.mark.parametrize("write", [
-    coco, yolo, ids, lambda folder: ids(folder, np.uint16, 300),
+    coco, yolo, ids, lambda folder: ids(folder, np.uint16, 256),
     lambda folder: ids(folder, np.int32, 60_000, ".tif"),
 ], ids=["coco", "yolo", "ids", "ids of 16 bits", "ids in TIFF"])  # fmt: skip
 def test_objects_lie_whole_in_squares(write, tmp_path):

@@ -226,6 +226,25 @@ def test_each_pixel_of_an_object_is_what_the_tile_of_its_core_says(tmp_path):
     assert np.flatnonzero(found[:, 230]).tolist() == list(range(82, 122))
 
 
+def test_a_piece_that_a_tile_cut_joins_the_object_that_holds_it(tmp_path):
+    """A tile sees a third of what lies at its edge, too little to agree with its neighbour."""
+    pixels = np.full((200, 360), 20, np.uint8)
+    pixels[80:120, 40:190] = 220
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    asked = []
+
+    def look(picture):
+        asked.append(picture)
+        bright = np.asarray(picture.image.convert("L")) > 128
+        if len(asked) == 2:
+            bright[:, 10:] = False
+        return Mask(picture, bright[None], ["a"], [0.9], ("a",))
+
+    run(look, tmp_path / "a.png", tmp_path / "out", tile=200, overlap=0.2)
+    _told, found = written(tmp_path / "out", (360, 200))
+    assert len(asked) == 2 and len(found) == 1
+
+
 def test_masks_of_a_large_picture_are_never_held_whole(tmp_path, monkeypatch):
     """6 144 x 6 144 pixels, a mask of which would be 38 MB."""
     block = np.full((256, 256), 20, np.uint8)
