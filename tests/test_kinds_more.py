@@ -361,6 +361,17 @@ def test_masks_of_objects_are_saved_as_other_tools_read_them(tmp_path):
     assert refused(lambda: unknown.save(tmp_path / "b.svg")).code == "format"
 
 
+def test_an_outline_gives_its_mask_again_in_pixels_and_in_shares():
+    random = np.random.default_rng(0)
+    for _case in range(200):
+        size = random.integers(1, 25, 2)  # width, height
+        inside = random.random(size[::-1]) < random.random()
+        corner = np.array(contour.outline(inside), float).reshape(-1, 2)
+        for line in (corner, (corner / size).round(6) * size):
+            found = outlines.filled([line], *size) if len(line) else outlines.filled([], *size)
+            assert np.array_equal(found.whole(*size), inside)
+
+
 def test_a_window_has_the_runs_of_its_picture():
     random = np.random.default_rng(0)
     for _case in range(50):

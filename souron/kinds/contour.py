@@ -62,9 +62,12 @@ def outline(mask: Mask) -> list[Corner]:
     first, *others = loops(mask) or [[]]
     if not first:
         return []
-    path = list(first)
-    for loop in others:  # to the next part, around it, and back the same way
-        path += [first[0], *loop, loop[0]]
+    path, (x, y) = list(first), first[0]
+    for loop in others:
+        across, down = loop[0]
+        # to the next part along the grid, around it, and back the same way: a slanted line may pass
+        # a pixel's middle, where the last digit decides on which side it is
+        path += [(x, y), (across, y), *loop, (across, down), (across, y)]
     return path
 
 
