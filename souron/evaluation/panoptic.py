@@ -191,4 +191,3 @@ def _labels(
             int(whole.alarms[label]),
         ))  # fmt: skip
     return tuple(made)
-

@@ -106,7 +106,7 @@ def compare(truth: Sequence[Divided], found: Sequence[Divided], classes: int) ->
 
 
 def partners(truth: Divided, found: Divided) -> Partners:
-    """Which of the found segments of a picture are right. Segments without a pixel count nowhere."""
+    """Which found segments of a picture are right. Those without a pixel count nowhere."""
     true, named = (np.asarray(one.label, dtype=np.int64) for one in (truth, found))
     here, there = (np.asarray(one.ids, dtype=np.uint8).ravel() for one in (truth, found))
     pairs = np.bincount(here * np.int64(IDS) + there, minlength=IDS**2).reshape(IDS, IDS)

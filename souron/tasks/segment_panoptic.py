@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from souron.data import transforms
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
-from souron.data.panoptic import Panoptic, stuff_of
+from souron.data.panoptic import MOST, Panoptic, boxes_of, stuff_of
 from souron.data.splits import Split
 from souron.evaluation import panoptic
 from souron.evaluation.panoptic import PanopticResult, PanopticSetup
@@ -346,11 +346,14 @@ def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
 
 __all__ = [
     "CONF",
+    "MOST",
     "Answered",
     "Batch",
     "Options",
+    "Panoptic",
     "PanopticSegmentation",
     "PanopticSegmenter",
     "Shown",
     "Spec",
+    "boxes_of",
 ]
