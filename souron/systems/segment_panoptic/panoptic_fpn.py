@@ -1,4 +1,4 @@
-"""Mask R-CNN's pyramid also names every pixel; things lie above, stuff fills what they leave.
+"""Mask R-CNN's pyramid also names every pixel; things lie above, stuff fills the rest.
 
 Kirillov, Girshick, He, Dollár: Panoptic Feature Pyramid Networks (2019).
 https://arxiv.org/abs/1901.02446
