@@ -311,7 +311,7 @@ def pieces(tmp_path, monkeypatch):
 
 
 def test_it_trains_reports_predicts_is_measured_again_and_compared(pieces, tmp_path):
-    record = train.train("panoptic_fpn_tiny", pieces, budget="16ep", batch=16)
+    record = train.train("panoptic_fpn_tiny", pieces, budget="12ep", batch=16)
     assert list(record.measures) == ["PQ", "PQ of things", "PQ of stuff", "SQ", "RQ"]
     measure = record.measures["PQ"]
     baselines = record.details.baselines
