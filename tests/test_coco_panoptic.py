@@ -10,6 +10,7 @@ from PIL import Image
 from shapes import pieced
 
 from souron.data import load, targets
+from souron.data.formats import coco, coco_panoptic
 from souron.kinds.picture import Picture
 from souron.utils.messages import UserError
 
@@ -85,6 +86,17 @@ def test_segments_are_read_and_moved_with_their_pictures(tmp_path, kind):
     assert torch.equal(rows[one.ids[:, 10:50].long()], expected)
     assert [some.code for some in cases.skipped] == ["crowd"]
     assert targets.of(cases).counts() == [8, 8, 8]
+
+
+def test_souron_data_takes_it_for_what_it_is(tmp_path):
+    """Boxes, outlines and segments lie in JSON files that begin alike."""
+    every = ("coco", "areas", "coco_panoptic")
+    cases = load.load(written(tmp_path), 60, formats=every)
+    assert isinstance(targets.of(cases), targets.Divided)
+    text = (tmp_path / "annotations" / "panoptic_val.json").read_text()
+    (tmp_path / "annotations" / "instances_val.json").write_text(text.replace("segments_info", "x"))
+    assert coco.describes(tmp_path) and coco_panoptic.describes(tmp_path)
+    assert len(read(tmp_path)) == 8
 
 
 def fault(cases):

@@ -61,7 +61,7 @@ class Read(NamedTuple):
 
 def describes(path: Path) -> bool:
     """COCO's JSON, or a folder in which one lies: whether it has segments, ``load`` says."""
-    return coco.describes(path)
+    return any(map(coco._kind, coco._files(path)))
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
@@ -72,8 +72,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     root = path if path.is_dir() else coco._root(path)
     below = files_below(root, told)
     told = [some for some in told if some.code != "unreadable"]
-    parsed = [(file, coco._parsed(file)) for file in coco._files(path)
-              if coco._begins_like_one(file)]  # fmt: skip
+    parsed = [(file, coco._parsed(file)) for file in coco._files(path) if coco._kind(file)]
     parsed = [(file, about) for file, about in parsed if _has_segments(about)]
     thing: dict[str, bool] = {}
     for source, about in parsed:

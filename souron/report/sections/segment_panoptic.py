@@ -70,10 +70,16 @@ def notes(record: "RunRecord") -> list[str]:
     result = record.details
     if not isinstance(result, PanopticResult):
         return []
-    text = _("It cannot be told from naming the whole picture {label}").format(
-        label=result.constant or _("nothing")
-    )
-    told = detect.no_better(record, text + " (PQ {value}).", "PQ")
+    told = []
+    constant = result.baselines.get("constant", {}).get("PQ")
+    measure = record.measures.get("PQ")
+    if measure and constant and measure.low <= constant.value:
+        told.append(
+            _("It cannot be told from naming the whole picture {label} (PQ {value}).").format(
+                label=result.constant or _("nothing"),
+                value=registry.metric("PQ").text(constant.value),
+            )
+        )
     absent = [one.name for one in result.labels if not one.segments]
     if absent:
         told.append(
