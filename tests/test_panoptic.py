@@ -112,7 +112,7 @@ def test_void_and_crowds_count_neither_for_nor_against():
     assert counts(judged(3, 5)) == (0, 1, 1)  # half in it
     assert counts(judged(3, 7)) == (0, 0, 1)  # by more than half in both
     none = panoptic.compare([truth], [Divided([], np.zeros((10, 10), np.uint8))], CLASSES)
-    assert counts(none) == (0, 0, 1)
+    assert counts(none) == (0, 0, 1) and none.missed.sum() == 1  # the crowd is of no class
 
 
 def test_the_jackknife_leaves_out_groups_and_its_mean_is_the_metric():
@@ -206,6 +206,28 @@ def test_the_constant_answer_is_the_stuff_of_most_pixels():
     assert not len(evaluation.whole(None, 8).label) and not evaluation.whole(None, 8).ids.any()
     same = evaluation.scores_of([evaluation.whole(0, 32)] * 4, cases)
     assert same["PQ of things"].mean() == 0 and 0.5 < same["PQ of stuff"].mean() < 1
+
+
+class Stub(segment_panoptic.PanopticSegmenter):
+    """Sees all at a least score of 0.3, else nothing."""
+
+    def __init__(self, cases):
+        super().__init__(None, TASK.spec(cases))
+        self.cases = cases
+
+    def found_at(self, data, confs):
+        nothing = [evaluation.whole(None, 32)] * len(data)
+        return [list(data.cases.target) if conf == 0.3 else nothing for conf in confs]
+
+
+def test_the_least_score_is_the_best_one_on_validation_pictures_unless_it_is_given():
+    cases = pieced(5, 32)
+    system, setup = Stub(cases), evaluation.PanopticSetup(segment_panoptic.Options(), cases)
+    decision = TASK.decide(system, cases, setup)
+    assert decision == {"conf": 0.3}
+    for options, quality in ((segment_panoptic.Options(), 1), (segment_panoptic.Options(0.4), 0)):
+        [step] = TASK.answer(system, cases, decision, replace(setup, options=options))
+        assert TASK.scores([step.result], setup)["PQ"].mean() == pytest.approx(quality)
 
 
 def test_data_without_segments_are_refused():
