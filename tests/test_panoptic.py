@@ -253,6 +253,11 @@ def test_a_map_is_enlarged_along_its_edges():
     large = segment_panoptic.enlarged(ids, 6, 8)
     assert torch.equal(large[:, :4], torch.ones(6, 4, dtype=torch.uint8))
     assert large[0, -1] == 2 and large[-1, -1] == 0
+    slope = torch.ones(4, 4, dtype=torch.uint8).tril() + 1
+    stairs = slope.repeat_interleave(8, 0).repeat_interleave(8, 1)
+    cut = (segment_panoptic.enlarged(slope, 32, 32) != stairs).nonzero()
+    assert 20 < len(cut) < 100  # the corners of the stairs alone
+    assert ((cut[:, 0] - cut[:, 1]).abs() < 9).all()
 
 
 def segments(**changes):

@@ -28,7 +28,7 @@ class Segments(Kind):
     """Of every pixel which segment it is of, 0 where it is of none; of every segment what it is,
     and whether it is a thing or stuff."""
 
-    widget = "mask"
+    widget = "segments"
     suffix = ".png"
 
     picture: Picture
