@@ -134,7 +134,7 @@ def _pictures(
             )
             continue
         sizes = [number(entry.get(name)) for name in ("width", "height")]
-        known = all(size > 0 for size in sizes)
+        known = all(0 < size < 1e9 for size in sizes)
         size = (int(sizes[0]), int(sizes[1])) if known else None
         yield Pictured(below[file], file, boxes.get(key, []), part, size)
 

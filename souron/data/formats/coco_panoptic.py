@@ -39,6 +39,7 @@ from souron.utils.messages import UserError, _
 DEFAULT = Reading()
 MOST_CLASSES = 10_000
 LARGEST = 256**3  # of ids
+MOST_PIXELS = 25_000_000  # of a map, which takes 20 bytes each while it is read
 
 
 class Listed(NamedTuple):
@@ -164,7 +165,7 @@ def _listed(
             told += [Skipped(lost, "missing", _("there is no such file")) for lost in missing]
             continue
         sizes = [number(shown.get(name)) for name in ("width", "height")]
-        size = (int(sizes[0]), int(sizes[1])) if all(size > 0 for size in sizes) else None
+        size = (int(sizes[0]), int(sizes[1])) if all(0 < size < LARGEST for size in sizes) else None
         known = _segments(segments, map_file, label, told)
         yield Listed(file, below[file], map_file, below[map_file], known, part, size)
     for key, entry in entries.items():
@@ -336,15 +337,15 @@ def _numbered(ids: np.ndarray, item: Listed) -> tuple[Rows, list[Skipped]]:
 
 
 def _ids(path: Path, root: Path) -> np.ndarray:
-    """(H, W) int64: R + 256 G + 65536 B. Raises UserError."""
-    with pictures.opened(path, root) as file:
+    """(H, W) int32: R + 256 G + 65536 B. Raises UserError."""
+    with pictures.opened(path, root, MOST_PIXELS) as file:
         if not isinstance(file, Image.Image) or file.format != "PNG":
             raise _wrong(path, "lossy", _("colours that may have been changed: PNG is needed"))
         if file.mode not in ("RGB", "RGBA"):
             why = _("a picture in mode {mode}, where colours are segments").format(mode=file.mode)
             raise _wrong(path, "colours", why)
-        colours = np.asarray(file)[..., :3].astype(np.int64)
-    return colours @ np.array([1, 256, 65536])
+        red, green, blue = np.asarray(file, dtype=np.int32).transpose(2, 0, 1)[:3]
+    return red + 256 * green + 65536 * blue
 
 
 def _skipped(file: str, path: Path, trouble: UserError) -> Skipped:
