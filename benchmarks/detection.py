@@ -2,6 +2,8 @@
 
     python benchmarks/detection.py fight        every detector, 20 minutes each, and the verdict
     python benchmarks/detection.py areas        every segmenter that names pixels, likewise
+    python benchmarks/detection.py panoptic     things and stuff: from scratch, and with a
+                                                 published backbone
     python benchmarks/detection.py speed        ms a picture of YOLO n and s at 640 and 320
                                                  pixels, beside ultralytics' with random weights
     python benchmarks/detection.py video FILE   frames a second, looked at, tracked and drawn
@@ -40,6 +42,8 @@ from souron.utils import hardware
 
 DETECTORS = ("yolo", "yolo_lite", "ssd_lite", "faster_rcnn_lite", "fast_rcnn_lite")
 SEGMENTERS = ("unet", "unet_lite", "fcn_lite", "deeplab_lite")
+PANOPTIC = ("panoptic_fpn", "panoptic_fpn_lite")
+FIGHTS = {"fight": DETECTORS, "areas": SEGMENTERS, "panoptic": PANOPTIC}
 LABELS = tuple(map(str, range(80)))  # as many as COCO has
 ROUNDS, PICTURES = 5, 10
 RIVALS = {  # of souron's own, torchvision's network of that paper with as deep a backbone
@@ -54,15 +58,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", choices=["fight", "areas", "speed", "video", "training"])
+    parser.add_argument("what", choices=[*FIGHTS, "speed", "video", "training"])
     parser.add_argument("file", nargs="?", type=Path)
     parser.add_argument("--budget", default="20min")
     parser.add_argument("--seeds", type=int, default=1)
     asked = parser.parse_args()
     hardware.calm_allocator()
     hardware.share_cores()
-    if asked.what in ("fight", "areas"):
-        systems = DETECTORS if asked.what == "fight" else SEGMENTERS
+    if asked.what in FIGHTS:
+        systems = FIGHTS[asked.what]
         with tempfile.TemporaryDirectory() as project:
             record = compare.compare(
                 list(systems), "scenes", budget=asked.budget, seeds=asked.seeds, project=project

@@ -121,6 +121,12 @@ BODIES = {  # what comes out -> from what, and how
         "        area[-3:] = 2\n"
         "        return Mask(given, area, ['', word, '猫'])",
     ),
+    "segments": (
+        "picture",
+        "ids = torch.zeros(given.size[1], given.size[0], dtype=torch.long)\n"
+        "        ids[:3], ids[-3:] = 1, 2\n"
+        "        return Segments(given, ids, [word, '猫'], [True, False])",
+    ),
     "points": (
         "picture",
         "point = [[i, 2 * i] for i in range(count)]\n"

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from souron import registry
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.instances import numbered
+from souron.data.panoptic import divided
 
 LABELS = ("square", "disc", "wedge")
 
@@ -71,6 +72,19 @@ def masked(count=200, side=64, most=3, seed=0, channels=3) -> Dataset:
     return replace(found, target=maps, classes=("background", *LABELS))
 
 
+def pieced(count=200, side=64, most=3, seed=0, channels=3) -> Dataset:
+    """Such shapes as segments, each a thing, on a background that is stuff."""
+    found = instanced(count, side, most, seed, channels)
+    pieces = []
+    for one in found.target:
+        masks = one.masks(side)
+        order = torch.arange(1, len(masks) + 1)[:, None, None]
+        ids = 1 + (masks * order).amax(0) if len(masks) else torch.ones(side, side)
+        labels = [0, *(one.box[:, 0].long() + 1).tolist()]
+        pieces.append(divided(labels, [False] + [True] * len(masks), ids))
+    return replace(found, target=ListColumn(pieces), classes=("background", *LABELS))
+
+
 MARKS = ("middle of the square", "middle of the disc", "tip of the wedge")
 
 
@@ -130,6 +144,7 @@ MADE = {  # by what a task wants of a case
     "boxes": lambda count: shapes(count, 32),
     "instances": lambda count: instanced(count, 32),
     "classes_of_pixels": lambda count: masked(count, 32),
+    "panoptic": lambda count: pieced(count, 32),
     "classes_of_voxels": scans,
     "points": lambda count: marks(count, 32),
 }

@@ -32,6 +32,7 @@ from souron.kinds.mesh import Mesh
 from souron.kinds.picture import Picture
 from souron.kinds.plot import Plot, Series
 from souron.kinds.points import Points
+from souron.kinds.segments import Segments
 from souron.kinds.sound import Sound
 from souron.kinds.table import Table
 from souron.kinds.text import Text
@@ -48,6 +49,7 @@ ALL = {
     "labels": Labels(HOSTILE, ["猫", HOSTILE], [0.75, 0.25]),
     "boxes": BOX,
     "mask": AREAS,
+    "segments": Segments(ramp(), AREAS.area, ["胃", HOSTILE], [True, False]),
     "points": PLACES,
     "gallery": Gallery([ramp(), ramp(8, 9)], ["猫", HOSTILE]),
     "video": film(),

@@ -121,12 +121,12 @@ def test_a_dropped_system_gets_a_form_that_answers_and_a_view(kind, systems):
     took = page.form.asked.given.widget
     _kept, first, *rest = ask(page, sent(page.form.given, took))
     shown = value_of(first)
-    if kind in ("picture", "boxes", "mask", "points", "video", "sound", "mesh"):
+    if kind in ("picture", "boxes", "mask", "segments", "points", "video", "sound", "mesh"):
         path = Path(shown["path"])
         assert path.is_relative_to(page.form.given.GRADIO_CACHE) and path.stat().st_size
         if kind in ("sound", "mesh", "video"):  # a name that cannot be guessed
             assert re.fullmatch(r"[0-9a-f]{32}", path.parent.name)
-    if kind in ("picture", "boxes", "mask", "points", "video"):
+    if kind in ("picture", "boxes", "mask", "segments", "points", "video"):
         assert first["alt_text"]
     if kind in ("labels", "plot", "chat"):
         assert ">&lt;b&gt;" in shown and "><b><" not in shown
@@ -404,13 +404,14 @@ def test_in_a_browser_every_kind_is_given_and_shown_and_nothing_leaves(all_of_th
 
         for kind, words in (
             ("labels", "75.0 %"), ("labels", EVIL), ("boxes", "2 of 2 are drawn"),
-            ("mask", "10.0%"), ("points", "2 of 2 are drawn"), ("chat", EVIL * 2), ("table", EVIL),
+            ("mask", "10.0%"), ("segments", "10.0%"), ("points", "2 of 2 are drawn"),
+            ("chat", EVIL * 2), ("table", EVIL),
             ("mesh", "4 triangles"), ("volume", "8 x 6 x 5"),
             ("sound", "sound, 0.10 s"), ("plot", "The numbers"),
         ):  # fmt: skip
             expect(page.locator(f"#{kind}")).to_contain_text(words)
         expect(page.get_by_label("answer text")).to_have_value(EVIL * 2)
-        for kind in ("picture", "boxes", "mask", "points", "video", "plot"):
+        for kind in ("picture", "boxes", "mask", "segments", "points", "video", "plot"):
             image = page.locator(f"#{kind} img").last
             expect(image).to_have_attribute("alt", re.compile("."))
             page.wait_for_function("image => image.naturalWidth > 100", arg=image.element_handle())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from shapes import instanced, marks, masked, scans, shapes
+from shapes import instanced, marks, masked, pieced, scans, shapes
 
 from souron.data import targets
 from souron.data.dataset import ListColumn
@@ -13,6 +13,7 @@ MADE = {
     targets.Objects: shapes,
     targets.Instances: instanced,
     targets.Areas: masked,
+    targets.Divided: pieced,
     targets.Landmarks: marks,
     targets.Voxels: scans,
 }

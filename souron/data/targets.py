@@ -3,7 +3,7 @@
 One class for each kind; the first of ``KINDS`` that ``holds`` is the data set's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from souron.data import instances
+from souron.data import instances, panoptic
 from souron.data.dataset import Dataset, ListColumn
-from souron.kinds import boxes, mask, overlay, points
+from souron.kinds import boxes, mask, overlay, points, segments
 from souron.kinds.picture import Picture
 from souron.metrics.segmentation import UNKNOWN
 from souron.utils.messages import N_, _
@@ -221,12 +221,57 @@ class Instances(Objects):
         return objects.masks(self.cases.side)
 
 
-KINDS = (Landmarks, Areas, Voxels, Instances, Objects, Target)
+class Divided(Objects):
+    """Segments of each case, things and stuff: see ``panoptic``."""
+
+    unit = N_("{least} to {most} segments each")
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        entries = cases.target.entries if isinstance(cases.target, ListColumn) else []
+        return bool(entries) and isinstance(entries[0], panoptic.Panoptic)
+
+    def counts(self) -> list[int]:
+        labels = torch.cat([one.label[one.pixels() > 0] for one in self.cases.target])
+        return labels[labels >= 0].bincount(minlength=len(self.cases.classes)).tolist()
+
+    def of_class(self, label: int) -> Iterator[int]:
+        for row, one in enumerate(self.cases.target):
+            if (one.label[one.pixels() > 0] == label).any():
+                yield row
+
+    def words(self, row: int) -> str:
+        one = self.cases.target[row].compact()
+        labels = one.label[one.label >= 0].unique().tolist()
+        return ", ".join(self.cases.classes[label] for label in labels)
+
+    def picture(self, row: int) -> Tensor:
+        """Each thing in a colour of its own; stuff as it is."""
+        one = self.cases.target[row]
+        counted = (one.thing & (one.label >= 0)).cumsum(0) * (one.thing & (one.label >= 0))
+        number = torch.cat([torch.zeros(1, dtype=torch.long), counted])
+        return tinted(self.cases.input[row], number[one.ids.long()])
+
+    def drawn(self, row: int) -> tuple[Image.Image, str]:
+        return shown(self.cases.input[row], self.cases.target[row], self.cases.classes).drawn(), (
+            self.words(row)
+        )
+
+
+KINDS = (Landmarks, Areas, Voxels, Divided, Instances, Objects, Target)
 
 
 def of(cases: Dataset) -> Target:
     """The target of a data set, as the kind that it is."""
     return next(kind for kind in KINDS if kind.holds(cases))(cases)
+
+
+def shown(pixels: Tensor, one: panoptic.Panoptic, classes: Sequence[str]) -> segments.Segments:
+    """A picture (C, H, W) with its segments, crowd regions left out."""
+    crowd = torch.cat([torch.zeros(1, dtype=torch.bool), one.label < 0])
+    one = one._replace(ids=one.ids.masked_fill(crowd[one.ids.long()], 0)).compact()
+    names = [classes[label] for label in one.label.tolist()]
+    return segments.Segments(Picture.of(pixels), one.ids.numpy(), names, one.thing.tolist())
 
 
 def tinted(pixels: Tensor, numbers: Tensor) -> Tensor:

@@ -71,17 +71,28 @@ def _files(path: Path) -> list[Path]:
 
 
 def _begins_like_one(path: Path) -> bool:
-    """Its first words, or, where pictures come late, all of a small file."""
+    """A file of boxes or outlines."""
+    return _kind(path) == "instances"
+
+
+def _kind(path: Path) -> str:
+    """ "instances", "panoptic" where segments are in pictures of their own, or "": from its first
+    words, or, where pictures come late, all of a small file."""
     try:
         with path.open("rb") as stream:
             begins = stream.read(BEGINNING)
             rest = stream.read() if path.stat().st_size < 1_000_000 else b""
     except OSError:
-        return False
+        return ""
     words = (b'"images"', b'"annotations"', b'"categories"')
-    return begins.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and (
-        any(word in begins for word in words) and (not rest or b'"annotations"' in begins + rest)
-    )
+    if not begins.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{"):
+        return ""
+    if not any(word in begins for word in words):
+        return ""
+    if rest and b'"annotations"' not in begins + rest:
+        return ""
+    segments = b'"segments_info"' in begins + rest or path.stem.lower().startswith("panoptic")
+    return "panoptic" if segments else "instances"
 
 
 def _root(path: Path) -> Path:
@@ -141,7 +152,7 @@ def _pictures(
             )
             continue
         sizes = [number(entry.get(name)) for name in ("width", "height")]
-        known = all(size > 0 for size in sizes)
+        known = all(0 < size < 1e9 for size in sizes)
         size = (int(sizes[0]), int(sizes[1])) if known else None
         yield Pictured(below[file], file, boxes.get(key, []), part, size)
 

@@ -15,7 +15,7 @@ from souron.data.sets import scenes
 
 ja = "souron が描く図形を置いた場面と、正確な枠とマスク。取得なしで、どの環境でも同じもの"
 task = "detect"
-targets = ("boxes", "classes_of_pixels", "instances")
+targets = ("boxes", "classes_of_pixels", "instances", "panoptic")
 licence = "Apache-2.0"
 source = "https://arxiv.org/abs/1708.01642"
 cases = 5_200

@@ -19,11 +19,12 @@ from souron.data.composing import many, stock
 from souron.data.composing.cutouts import CATEGORIES
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.instances import numbered
+from souron.data.panoptic import divided
 from souron.utils.messages import _
 
 ja = "写真の上に切り抜きを置いた場面と、正確な枠とマスク。物体検出と領域分割のためのデータ"
 task = "detect"
-targets = ("boxes", "classes_of_pixels", "instances")
+targets = ("boxes", "classes_of_pixels", "instances", "panoptic")
 licence = "GPL-2.0, CC-BY-SA-4.0"
 source = "https://tuxpaint.org/stamps/"
 cases = 5_200
@@ -47,7 +48,7 @@ def of(made_of: stock.Stock, side: int | None, target: str) -> Dataset:
         name="drawn_scenes" if drawn else "scenes",
         input=made.pictures,
         target=TARGETS[target](made),
-        classes=("background", *CATEGORIES) if target == "classes_of_pixels" else CATEGORIES,
+        classes=("background", *CATEGORIES) if target in WITH_BACKGROUND else CATEGORIES,
         file=[f"{part}/{number:05d}" for part, count in COUNTS.items() for number in range(count)],
         group=[
             f"{part} block {block}" for part, block in zip(made.parts, made.blocks, strict=True)
@@ -76,8 +77,18 @@ def _instances(made: many.Made) -> ListColumn:
     return ListColumn(list(map(numbered, made.things, made.ids)))
 
 
+def _panoptic(made: many.Made) -> ListColumn:
+    """What is seen of each thing, and the background, which is stuff."""
+    return ListColumn([
+        divided([0, *(things[:, 0].long() + 1).tolist()], [False] + [True] * len(things), ids + 1)
+        for things, ids in zip(made.things, made.ids, strict=True)
+    ])  # fmt: skip
+
+
+WITH_BACKGROUND = ("classes_of_pixels", "panoptic")
 TARGETS = {
     "boxes": lambda made: ListColumn(made.things),
     "classes_of_pixels": _classes_of_pixels,
     "instances": _instances,
+    "panoptic": _panoptic,
 }

@@ -22,22 +22,20 @@ across the border learn, too; a batch is learnt from in parts; small sizes have 
 before the mask, not four. Reduced: the pyramid has no map of a quarter of the side.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from souron.blocks.boxes import cropped, pasted
-from souron.blocks.rcnn import PLACES, PROPOSED, RCNN, own_backbone, pooled
+from souron.blocks.masks import DRAWN, MaskedRCNN
+from souron.blocks.rcnn import PLACES, PROPOSED, own_backbone
 from souron.hub.backbones import Backbone
 from souron.tasks.detect import SURE, Explained, Maps, chosen
 from souron.tasks.segment_instances import Batch, InstanceSegmenter, Spec
 from souron.utils.messages import _
 
-DRAWN = 14  # places of a region a side; a mask has twice as many
 AT_ONCE = 16  # pictures of a step
 SHOWN, MOST_MAPS = 50, 6  # proposals and masks that explain
 
@@ -53,23 +51,7 @@ class Config:
     backbone: str = ""  # a classifier whose published layers stand in place of its own
 
 
-class Drawer(nn.Sequential):
-    """Regions (R, maps, 14, 14) -> logits of each label's mask (R, labels, 28, 28)."""
-
-    def __init__(self, maps: int, labels: int) -> None:
-        layers: list[nn.Module] = []
-        for _layer in range(max(1, maps // 64)):
-            layers += [nn.Conv2d(maps, maps, 3, padding=1), nn.ReLU(inplace=True)]
-        layers += [nn.ConvTranspose2d(maps, maps, 2, 2), nn.ReLU(inplace=True)]
-        layers.append(nn.Conv2d(maps, labels, 1))
-        super().__init__(*layers)
-        for layer in layers:
-            if not isinstance(layer, nn.ReLU):
-                nn.init.kaiming_normal_(layer.get_parameter("weight"), mode="fan_out")
-                nn.init.zeros_(layer.get_parameter("bias"))
-
-
-class MaskRCNN(RCNN, InstanceSegmenter):
+class MaskRCNN(MaskedRCNN, InstanceSegmenter):
     year = 2017
     ja = "領域ごとに名前を付けて位置を直し、さらにどの画素が物体のものかを描く"
     status = "reduced"
@@ -91,29 +73,13 @@ class MaskRCNN(RCNN, InstanceSegmenter):
             else own_backbone(config.width, config.depth, spec.channels),
             len(spec.labels),
         )
-        self.drawer = Drawer(config.maps, len(spec.labels))
-
-    def drawn(self, levels: Sequence[Tensor], box: Sequence[Tensor], label: Tensor) -> Tensor:
-        """Logits (R, 28, 28) of the masks of each picture's boxes (n, 4), one after the other, for
-        the label (R,) of each."""
-        part = pooled(levels, box, DRAWN).contiguous(memory_format=torch.channels_last)
-        logit = self.drawer(part).float()
-        return logit[torch.arange(len(label), device=label.device), label]
 
     def segment(
         self, image: Tensor, conf: float = 0.001, iou: float = 0.7
     ) -> list[tuple[Tensor, Tensor]]:
         levels, said = self.regions(image)
         found = [chosen(box, score, conf, iou)[0].float() for box, score in said]
-        answered = []
-        for row, box in enumerate(found):
-            mask = image.new_zeros((len(box), *image.shape[2:]), dtype=torch.bool)
-            if len(box):
-                own = [x[row : row + 1] for x in levels]
-                small = self.drawn(own, [box[:, 1:5]], box[:, 0].long()).sigmoid()
-                mask = pasted(small, box[:, 1:5], *image.shape[2:]) >= 0.5
-            answered.append((box, mask))
-        return answered
+        return list(zip(found, self.masks(levels, found, image.shape[2:]), strict=True))
 
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained | Maps]:
         levels = self.pyramid(self.backbone(image))
@@ -143,22 +109,6 @@ class MaskRCNN(RCNN, InstanceSegmenter):
         box, owner = self.learning(regions, batch.target)
         loss = loss + self.judging(levels, box, owner, batch.target)
         return loss + self.drawing(levels, box, owner, batch)
-
-    def drawing(
-        self, levels: Sequence[Tensor], box: Sequence[Tensor], owner: Sequence[Tensor], batch: Batch
-    ) -> Tensor:
-        """The loss of the masks, of the regions that are objects: how far each pixel of the true
-        label's mask is from the object's mask in the region."""
-        objects, label, wanted = [], [], []
-        for edges, mine, truth, mask in zip(box, owner, batch.target, batch.mask, strict=True):
-            on = mine >= 0
-            objects.append(edges[on])
-            label.append(truth[mine[on], 0].long())
-            wanted.append(cropped(mask[mine[on]], edges[on], 2 * DRAWN) >= 0.5)
-        if not sum(map(len, objects)):
-            return levels[0].new_zeros(())
-        logit = self.drawn(levels, objects, torch.cat(label))
-        return F.binary_cross_entropy_with_logits(logit, torch.cat(wanted).float())
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """A batch in parts, which makes more steps."""

@@ -1,0 +1,81 @@
+"""What Mask R-CNN adds to an R-CNN: which pixels of a region are the object's.
+
+He, Gkioxari, Dollár, Girshick: Mask R-CNN (2017). https://arxiv.org/abs/1703.06870
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.blocks.boxes import cropped, pasted
+from souron.blocks.rcnn import RCNN, pooled
+
+DRAWN = 14  # places of a region a side; a mask has twice as many
+
+
+class Drawer(nn.Sequential):
+    """Regions (R, maps, 14, 14) -> logits of each label's mask (R, labels, 28, 28)."""
+
+    def __init__(self, maps: int, labels: int) -> None:
+        layers: list[nn.Module] = []
+        for _layer in range(max(1, maps // 64)):
+            layers += [nn.Conv2d(maps, maps, 3, padding=1), nn.ReLU(inplace=True)]
+        layers += [nn.ConvTranspose2d(maps, maps, 2, 2), nn.ReLU(inplace=True)]
+        layers.append(nn.Conv2d(maps, labels, 1))
+        super().__init__(*layers)
+        for layer in layers:
+            if not isinstance(layer, nn.ReLU):
+                nn.init.kaiming_normal_(layer.get_parameter("weight"), mode="fan_out")
+                nn.init.zeros_(layer.get_parameter("bias"))
+
+
+class MaskedRCNN(RCNN):
+    """An R-CNN that draws a mask in each region."""
+
+    drawer: Drawer
+
+    def build(self, backbone: Any, labels: int) -> None:
+        super().build(backbone, labels)
+        self.drawer = Drawer(self.config.maps, labels)
+
+    def drawn(self, levels: Sequence[Tensor], box: Sequence[Tensor], label: Tensor) -> Tensor:
+        """Logits (R, 28, 28) of the masks of each picture's boxes (n, 4), one after the other, for
+        the label (R,) of each."""
+        part = pooled(levels, box, DRAWN).contiguous(memory_format=torch.channels_last)
+        logit = self.drawer(part).float()
+        return logit[torch.arange(len(label), device=label.device), label]
+
+    def masks(
+        self, levels: Sequence[Tensor], found: Sequence[Tensor], side: Sequence[int]
+    ) -> list[Tensor]:
+        """Of each picture, of so many rows and columns, the masks (n, H, W) bool of its boxes
+        (n, 5 or more): label, left, top, right, bottom."""
+        masks = []
+        for row, box in enumerate(found):
+            mask = torch.zeros((len(box), *side), dtype=torch.bool, device=box.device)
+            if len(box):
+                own = [x[row : row + 1] for x in levels]
+                small = self.drawn(own, [box[:, 1:5]], box[:, 0].long()).sigmoid()
+                mask = pasted(small, box[:, 1:5], *side) >= 0.5
+            masks.append(mask)
+        return masks
+
+    def drawing(
+        self, levels: Sequence[Tensor], box: Sequence[Tensor], owner: Sequence[Tensor], batch: Any
+    ) -> Tensor:
+        """The loss of the masks, of the regions that are objects: how far each pixel of the true
+        label's mask is from the object's mask in the region. ``batch`` has of each picture its
+        ``target`` (n, 5), label and box, and the ``mask`` (n, H, W) of each object."""
+        objects, label, wanted = [], [], []
+        for edges, mine, truth, mask in zip(box, owner, batch.target, batch.mask, strict=True):
+            on = mine >= 0
+            objects.append(edges[on])
+            label.append(truth[mine[on], 0].long())
+            wanted.append(cropped(mask[mine[on]], edges[on], 2 * DRAWN) >= 0.5)
+        if not sum(map(len, objects)):
+            return levels[0].new_zeros(())
+        logit = self.drawn(levels, objects, torch.cat(label))
+        return F.binary_cross_entropy_with_logits(logit, torch.cat(wanted).float())

@@ -1,0 +1,193 @@
+"""What panoptic segmenters said of test pictures: figures by class, and baselines beside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from souron.data.dataset import Dataset, ListColumn
+from souron.data.panoptic import MOST, Panoptic, stuff_of
+from souron.evaluation.answers import Answers, Setup, Trainings, dense
+from souron.metrics import panoptic
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.utils.messages import _
+
+Array = NDArray[Any]
+Judged = dict[str, NDArray[np.float64]]
+
+SHOWN_FROM = 0.5  # score of a thing, where none was chosen on validation pictures
+
+
+@dataclass
+class PanopticSetup(Setup):
+    """With the class of an answer that looks at no picture, see ``most_frequent``."""
+
+    constant: int | None = None
+
+
+@dataclass(frozen=True)
+class OfLabel:
+    """How well the segments of one class were found."""
+
+    name: str
+    thing: bool
+    segments: int
+    quality: Measure | None  # PQ; None where there is no segment, true or found
+    of_right: float | None  # SQ
+    recognition: float | None  # RQ
+    right: int
+    missed: int
+    alarms: int
+
+
+@dataclass(frozen=True)
+class PanopticResult:
+    """What a run's report shows."""
+
+    conf: float  # the score from which a thing is taken
+    labels: tuple[OfLabel, ...]
+    baselines: dict[str, dict[str, Measure]]  # "constant", "untrained" -> its measures
+    constant: str  # the class that is always said, "" where there is none
+    found: list[Panoptic]  # of each test picture
+    each: Array  # (pictures,): PQ of each picture by itself
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "conf": self.conf,
+            "labels": {one.name: one.quality.value for one in self.labels if one.quality},
+            "baselines": {
+                name: {metric: measure.value for metric, measure in measures.items()}
+                for name, measures in self.baselines.items()
+            },
+        }
+
+
+def fault(data: Dataset) -> str:
+    """Why these cases cannot be divided, in the reader's language; "" where they can."""
+    target = data.target
+    if not data.pictures or not isinstance(target, ListColumn) or not len(target):
+        return _("{data} has no segments").format(data=data.name)
+    if not all(isinstance(one, Panoptic) for one in target):
+        return _("{data} has no segments").format(data=data.name)
+    for one in target:
+        if one.ids.shape != data.input.shape[2:]:
+            here, there = ("{1} x {0}".format(*x.shape[-2:]) for x in (data.input, one.ids))
+            return _("the pictures have {here} pixels, their maps of segments {there}").format(
+                here=here, there=there
+            )
+    if not any((one.thing & (one.label >= 0)).any() for one in target):
+        return _("{data} has no things, whose segments are told apart").format(data=data.name)
+    return ""
+
+
+def most_frequent(every: Sequence[Panoptic]) -> int | None:
+    """The stuff of most pixels; None where there is none."""
+    count: dict[int, int] = {}
+    for one in every:
+        for label, thing, pixels in zip(
+            one.label.tolist(), one.thing.tolist(), one.pixels().tolist(), strict=True
+        ):
+            if not thing and label >= 0:
+                count[label] = count.get(label, 0) + pixels
+    return max(count, key=lambda label: count[label]) if count else None
+
+
+def whole(label: int | None, side: int) -> Panoptic:
+    """A picture that is all of one stuff, or void."""
+    ids = torch.full((side, side), int(label is not None), dtype=torch.uint8)
+    label_of = torch.tensor([] if label is None else [label], dtype=torch.long)
+    return Panoptic(label_of, torch.zeros(len(label_of), dtype=torch.bool), ids)
+
+
+def packed(found: Sequence[Panoptic], name: str = "found") -> Answers:
+    """As answers: of each picture its map of ids, and the label of each of its segments."""
+    labels = torch.zeros(len(found), MOST, dtype=torch.int16)  # 0: no segment
+    things = torch.zeros(len(found), MOST, dtype=torch.bool)
+    for row, one in enumerate(found):
+        labels[row, : len(one.label)] = (one.label + 1).short()
+        things[row, : len(one.label)] = one.thing
+    return {
+        name: torch.stack([one.ids for one in found]),
+        f"{name} labels": labels,
+        f"{name} things": things,
+    }
+
+
+def unpacked(answers: Answers, name: str = "found") -> list[Panoptic]:
+    """What ``packed`` was given. Raises ValueError where a pixel is of no segment."""
+    parts = (dense(answers, f"{name}{part}") for part in ("", " labels", " things"))
+    found = []
+    for ids, labels, things in zip(*parts, strict=True):
+        count = int((labels > 0).sum())
+        if (labels[:count] <= 0).any() or int(ids.max()) > count:
+            raise ValueError("pixels of no segment")
+        found.append(Panoptic(labels[:count].long() - 1, things[:count], ids))
+    return found
+
+
+def counted(found: Sequence[Panoptic], cases: Dataset) -> panoptic.Counted:
+    return panoptic.compare(
+        [_as_arrays(one) for one in cases.target],
+        [_as_arrays(one) for one in found],
+        len(cases.classes),
+    )
+
+
+def _as_arrays(one: Panoptic) -> panoptic.Divided:
+    return panoptic.Divided(one.label.numpy(), one.ids.numpy())
+
+
+def scores_of(found: Sequence[Panoptic], cases: Dataset) -> Judged:
+    """Pseudo-values (cases,) of each metric, see ``metrics.panoptic.scores``."""
+    stuff = stuff_of([*cases.target, *found], len(cases.classes))
+    return panoptic.scores(counted(found, cases), stuff, cases.units)
+
+
+def result(trainings: Trainings, setup: PanopticSetup) -> PanopticResult:
+    [answers] = trainings.answers
+    test, found = setup.test, unpacked(answers)
+    same = whole(setup.constant, test.side)
+    baselines: dict[str, Sequence[Panoptic]] = {"constant": [same] * len(test)}
+    if "untrained" in answers:
+        baselines["untrained"] = unpacked(answers, "untrained")
+    table = counted(found, test)
+    each = np.ma.masked_invalid(table.quality["PQ"]).mean(1).filled(np.nan)
+    return PanopticResult(
+        float(dense(answers, "conf")[0]),
+        _labels(table, found, test),
+        {
+            name: {
+                metric: intervals.share_interval(scores, test.units)
+                for metric, scores in scores_of(said, test).items()
+            }
+            for name, said in baselines.items()
+        },
+        "" if setup.constant is None else test.classes[setup.constant],
+        found,
+        each,
+    )
+
+
+def _labels(
+    table: panoptic.Counted, found: Sequence[Panoptic], test: Dataset
+) -> tuple[OfLabel, ...]:
+    stuff = stuff_of([*test.target, *found], len(test.classes))
+    whole, made = table.summed(), []
+    for label, scores in enumerate(panoptic.by_label(table, test.units)):
+        there = bool(whole.there[label])
+        made.append(OfLabel(
+            test.classes[label],
+            label not in stuff,
+            int(whole.right[label] + whole.missed[label]),
+            intervals.share_interval(scores, test.units) if there else None,
+            float(whole.quality["SQ"][label]) if whole.right[label] else None,
+            float(whole.quality["RQ"][label]) if there else None,
+            int(whole.right[label]),
+            int(whole.missed[label]),
+            int(whole.alarms[label]),
+        ))  # fmt: skip
+    return tuple(made)

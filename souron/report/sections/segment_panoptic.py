@@ -1,0 +1,217 @@
+"""What the reports say of panoptic segmenters."""
+
+import base64
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from souron import registry
+from souron.data import targets
+from souron.data.dataset import Dataset
+from souron.data.panoptic import Panoptic
+from souron.evaluation.panoptic import OfLabel, PanopticResult
+from souron.kinds.boxes import counted
+from souron.report.page import Plot, Section, section
+from souron.report.sections import detect
+from souron.stats.records import Measure
+from souron.utils import units
+from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "segment_panoptic.html"
+SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # pictures
+PANE = 384  # pixels of the longer side of a picture in the report
+LOOKED_AT = 50  # test pictures, for one with many things
+FIGURES = ("PQ", "PQ of things", "PQ of stuff", "SQ", "RQ")
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says of a panoptic segmenter."""
+    result, test = record.details, record.test
+    assert isinstance(result, PanopticResult) and test is not None
+    parts = (
+        ("found", _("Found segments"), _found(test, result)),
+        ("quality", _("Panoptic quality"), _quality(record, result)),
+        ("worst", _("The least quality"), _worst(test, result)),
+        ("steps", _("How it comes to its segments"), _steps(record, test, result)),
+    )
+    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    """The same pictures, as each system sees them."""
+    test, found = record.test, record.details
+    if test is None or not test.pictures:
+        return []
+    pictures = [
+        _drawn(test, row, {name: every[row] for name, every in found.items()})
+        for row in _spread(len(test), SIDE_BY_SIDE)
+    ]
+    return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    text = _(
+        "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
+        "it never saw its panoptic quality is {value} (95 % interval {interval})."
+    )
+    return detect.filled(record, text, "PQ")
+
+
+def notes(record: "RunRecord") -> list[str]:
+    """That it is no better than an answer that looks at no picture, and classes it never met."""
+    result = record.details
+    if not isinstance(result, PanopticResult):
+        return []
+    told = []
+    constant = result.baselines.get("constant", {}).get("PQ")
+    measure = record.measures.get("PQ")
+    if measure and constant and measure.low <= constant.value:
+        told.append(
+            _("It cannot be told from naming the whole picture {label} (PQ {value}).").format(
+                label=result.constant or _("nothing"),
+                value=registry.metric("PQ").text(constant.value),
+            )
+        )
+    absent = [one.name for one in result.labels if not one.segments]
+    if absent:
+        told.append(
+            _("Classes without a segment in the test pictures: {labels}.").format(
+                labels=", ".join(absent[:12]) + (", …" if len(absent) > 12 else "")
+            )
+        )
+    return told
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    labels = record.test.classes if record.test is not None else ()
+    text = _("Dividing pictures like those of {data} into {labels}.").format(
+        data=record.data, labels=", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
+    )
+    return text, 'model("picture.png").save(Path("segments.png"))'
+
+
+def _spread(count: int, most: int) -> list[int]:
+    rows = np.linspace(0, count - 1, min(most, count)).astype(int).tolist()
+    return list(dict.fromkeys(rows))
+
+
+def _found(test: Dataset, result: PanopticResult) -> dict[str, Any] | None:
+    if not test.pictures or not len(test):
+        return None
+    rows = _spread(len(test), SHOWN)
+    pictures = [_drawn(test, row, {_("found"): result.found[row]}) for row in rows]
+    return {"pictures": pictures, "conf": f"{result.conf:.2f}"}
+
+
+def _worst(test: Dataset, result: PanopticResult) -> dict[str, Any] | None:
+    """The pictures with the least quality."""
+    order = [row for row in np.argsort(result.each).tolist() if result.each[row] < 1][:WORST]
+    if not test.pictures or not order:
+        return None
+    return {"pictures": [_drawn(test, row, {_("found"): result.found[row]}) for row in order]}
+
+
+def _steps(record: "RunRecord", test: Dataset, result: PanopticResult) -> dict[str, Any] | None:
+    """What the system itself tells of its way, on the picture with most things of the first."""
+    model = record.model
+    if not test.pictures or model is None or not hasattr(model, "explain"):
+        return None
+    few = range(min(len(test), LOOKED_AT))
+    row = max(few, key=lambda row: int(test.target[row].thing.sum()))
+    with torch.inference_mode():
+        batch = next(iter(model.loader(test.only([row])).once(1)))
+        steps = model.eval().explain(batch.image, result.conf)
+    if not steps:
+        return None
+    return {
+        "steps": [
+            (step.title, step.caption, _embedded([_pane(test, row, step.segments)], step.title))
+            for step in steps
+        ]
+    }
+
+
+def _drawn(test: Dataset, row: int, found: Mapping[str, Panoptic]) -> Plot:
+    """A test picture with its true segments, and beside it with those that each found."""
+    true = test.target[row]
+    panes = [_pane(test, row, one) for one in (true, *found.values())]
+    said = [f"{name}: {_words(test, one)}" for name, one in found.items()]
+    told = _("{file}: true: {boxes}").format(file=test.file[row], boxes=_words(test, true))
+    return _embedded(panes, "; ".join([told, *said]))
+
+
+def _embedded(panes: list[Image.Image], words: str) -> Plot:
+    wide, high = panes[0].size
+    whole = Image.new("RGB", (len(panes) * (wide + 8) - 8, high), "white")
+    for place, pane in enumerate(panes):
+        whole.paste(pane, (place * (wide + 8), 0))
+    stream = io.BytesIO()
+    whole.save(stream, "JPEG", quality=88)
+    uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    return Plot(uri, words, min(whole.width, 1100))
+
+
+def _pane(test: Dataset, row: int, one: Panoptic) -> Image.Image:
+    on_cpu = Panoptic(*(part.cpu() for part in one))
+    drawn = targets.shown(test.input[row], on_cpu, test.classes).drawn()
+    scale = PANE / max(drawn.size)
+    size = (round(drawn.width * scale), round(drawn.height * scale))
+    return drawn.resize(size, Image.Resampling.LANCZOS)
+
+
+def _words(test: Dataset, one: Panoptic) -> str:
+    labels = one.compact().label.tolist()
+    return counted([test.classes[label] for label in labels if label >= 0])
+
+
+def _quality(record: "RunRecord", result: PanopticResult) -> dict[str, Any]:
+    """Class by class, and beside answers that look at no picture or have learnt nothing."""
+    names = {
+        "": record.system,
+        "constant": _("the whole picture {label}").format(label=result.constant or _("nothing")),
+        "untrained": _("the same network untrained"),
+    }
+    every = {"": record.measures, **result.baselines}
+    return {
+        "names": [registry.metric(name).title for name in FIGURES],
+        "systems": [
+            {"name": names[name], "figures": [_figure(m, measures.get(m)) for m in FIGURES]}
+            for name, measures in every.items()
+        ],
+        "labels": [_label(one) for one in result.labels],
+        "groups": record.measures[next(iter(record.measures))].groups if record.measures else None,
+    }
+
+
+def _label(one: OfLabel) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "kind": _("thing") if one.thing else _("stuff"),
+        "segments": one.segments,
+        "figures": [_figure("PQ", one.quality)],
+        "shares": [
+            units.UNKNOWN if share is None else units.percent(share)
+            for share in (one.of_right, one.recognition)
+        ],
+        "counts": [one.right, one.missed, one.alarms],
+    }
+
+
+def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
+    if measure is None:
+        return {"text": units.UNKNOWN, "interval": "", "place": None}
+    metric = registry.metric(name)
+    return {
+        "text": metric.text(measure.value),
+        "interval": metric.interval(measure.low, measure.high),
+        "place": measure,
+    }

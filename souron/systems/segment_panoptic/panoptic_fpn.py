@@ -1,0 +1,248 @@
+"""Mask R-CNN's pyramid also names every pixel; things lie above, stuff fills the rest.
+
+Kirillov, Girshick, He, Dollár: Panoptic Feature Pyramid Networks (2019).
+https://arxiv.org/abs/1901.02446
+
+    picture -> backbone -> pyramid of maps (FPN)
+      regions -> label, box and mask of each thing, as Mask R-CNN has them (``mask_rcnn``)
+      each map -> (3 x 3 convolution, group norm, ReLU, twice the side) until all are as fine as the
+      finest -> their sum -> a class for every pixel: each stuff, or "thing"
+    loss = that of Mask R-CNN + 0.5 cross entropy of pixels
+
+The two answers disagree where a mask lies on stuff. They are merged by rule: things are laid down
+from the surest on, each where nothing lies yet; one of which less than half would be seen is left
+out. What no thing covers is the stuff that its pixels were named, unless they were named "thing" or
+fewer than a 64th of the picture is that stuff: they are void.
+
+The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages stay
+as they are.
+
+Differs from the paper: AdamW and one cycle of the rate; both networks of Mask R-CNN learn in one
+step; anchors across the border learn, too; a batch is learnt from in parts; small sizes have one
+convolution before the mask, not four, and as many maps of pixels as the pyramid has. Reduced: the
+pyramid has no map of a quarter of the side.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.blocks.masks import DRAWN, MaskedRCNN
+from souron.blocks.rcnn import PLACES, PROPOSED, own_backbone
+from souron.hub.backbones import Backbone
+from souron.tasks.detect import chosen
+from souron.tasks.segment_panoptic import (
+    MOST,
+    Answered,
+    Batch,
+    Panoptic,
+    PanopticSegmenter,
+    Shown,
+    Spec,
+    boxes_of,
+)
+from souron.utils.messages import _
+
+AT_ONCE = 16  # pictures of a step
+LEVELS = 3  # maps of the pyramid that name pixels
+OF_PIXELS = 0.5  # weight of the loss of pixels
+LEAST, OVERLAP = 0.05, 0.5  # score of a candidate, and overlap from which the weaker of two goes
+SEEN = 0.5  # share of a thing that must be seen
+LEAST_STUFF = 1 / 64  # of the picture
+NOWHERE = -100  # of pixels that nobody knows, which do not learn
+
+
+@dataclass(frozen=True)
+class Config:
+    width: float = 0.25  # times 64 to 1024 maps
+    depth: float = 0.33  # times 3 to 6 blocks
+    maps: int = 64  # of the pyramid; the judge has four times as many values
+    regions: int = 32  # of a picture that learn; four times as many are proposed
+    scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in places
+    rate: float = 1e-3
+    backbone: str = ""  # a classifier whose published layers stand in place of its own
+
+
+class Learnt(NamedTuple):
+    """What a batch says of things and of pixels."""
+
+    target: list[Tensor]  # of each picture (n, 5): number among things, box in pixels
+    mask: list[Tensor]  # (n, H, W) bool
+    pixel: Tensor  # (B, H, W) int64: number among stuff, then "thing"; or NOWHERE
+
+
+class Candidates(NamedTuple):
+    """What is said of a picture before things and stuff are merged."""
+
+    box: Tensor  # (n, 6): number among things, edges, score; the surest first
+    mask: Tensor  # (n, H, W) bool
+    pixel: Tensor  # (stuff + 1, H, W) in 0..1, the last one for things
+
+
+class Namer(nn.Module):
+    """The pyramid's maps at 1/8, 1/16, 1/32 of the side -> logits of every pixel's class at 1/8."""
+
+    def __init__(self, inward: int, maps: int, classes: int) -> None:
+        super().__init__()
+        self.ways = nn.ModuleList(
+            nn.ModuleList(finer(maps if step else inward, maps) for step in range(max(1, level)))
+            for level in range(LEVELS)
+        )
+        self.last = nn.Conv2d(maps, classes, 1)
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        sizes = [x.shape[2:] for x in levels]
+        ends = []
+        for level, x in enumerate(levels):
+            steps = self.ways[level].children()
+            for step, size in zip(steps, reversed(sizes[: max(1, level)]), strict=True):
+                x = F.interpolate(step(x), size, mode="bilinear")
+            ends.append(x)
+        return self.last(torch.stack(ends).sum(0)).float()
+
+
+def finer(inward: int, maps: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inward, maps, 3, padding=1, bias=False),
+        nn.GroupNorm(maps // 4, maps),
+        nn.ReLU(inplace=True),
+    )
+
+
+class PanopticFPN(MaskedRCNN, PanopticSegmenter):
+    year = 2019
+    ja = "Mask R-CNN の特徴ピラミッドで画素の分類も行い、個々の物体と背景の領域を一枚に合わせる"
+    status = "reduced"
+    channels_last = True
+    clip = 10.0
+    SIZES = {
+        "tiny": Config(0.125, 0.33, 32, 16, (1.5, 2.5), 1e-2),
+        "small": Config(),
+        "lite": Config(backbone="efficientnet_lite"),
+        "resnet50": Config(1.0, 1.0, 256, 256, (8.0,), 1e-4, "resnet50"),
+    }
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.build(
+            Backbone(config.backbone, spec.channels)
+            if config.backbone
+            else own_backbone(config.width, config.depth, spec.channels),
+            len(spec.things),
+        )
+        self.namer = Namer(config.maps, min(128, config.maps), len(spec.stuff) + 1)
+        self.thing = [spec.labels.index(label) for label in spec.things]  # number -> label
+        self.stuff = [spec.labels.index(label) for label in spec.stuff]
+
+    def named(self, levels: Sequence[Tensor], side: Sequence[int]) -> Tensor:
+        """Logits (B, stuff + 1, H, W), the last one for things."""
+        return F.interpolate(self.namer(levels[:LEVELS]), tuple(side), mode="bilinear")
+
+    def candidates(self, image: Tensor) -> list[Candidates]:
+        levels, said = self.regions(image)
+        found = [chosen(box, score, LEAST, OVERLAP)[0].float() for box, score in said]
+        masks = self.masks(levels, found, image.shape[2:])
+        pixels = self.named(levels, image.shape[2:]).softmax(1)
+        return [Candidates(*each) for each in zip(found, masks, pixels, strict=True)]
+
+    def merged(self, candidates: Sequence[Candidates], conf: float = 0.5) -> list[Answered]:
+        return [self.one(each, conf) for each in candidates]
+
+    def one(self, said: Candidates, conf: float) -> Answered:
+        """A picture's segments: things from the surest on, then stuff on what is left."""
+        ids = torch.zeros(said.pixel.shape[1:], dtype=torch.uint8, device=said.pixel.device)
+        labels, scores = list[int](), list[float]()
+        sure = said.box[:, 5] >= conf
+        room = MOST - len(self.stuff)
+        for (number, *_edges, score), mask in zip(
+            said.box[sure].tolist(), said.mask[sure], strict=True
+        ):
+            free = mask & (ids == 0)
+            area, seen = int(mask.sum()), int(free.sum())
+            if seen and seen > SEEN * area and len(labels) < room:
+                labels.append(self.thing[int(number)])
+                scores.append(score)
+                ids[free] = len(labels)
+        things = len(labels)
+        best = said.pixel.argmax(0)
+        for number, label in enumerate(self.stuff):
+            left = (best == number) & (ids == 0)
+            if int(left.sum()) >= max(1, LEAST_STUFF * left.numel()):
+                labels.append(label)
+                scores.append(float(said.pixel[number][left].mean()))
+                ids[left] = len(labels)
+        thing = torch.arange(len(labels)) < things
+        segments = Panoptic(torch.tensor(labels, dtype=torch.long), thing, ids)
+        return Answered(segments, torch.tensor(scores))
+
+    def learnt(self, batch: Batch) -> Learnt:
+        """What a batch says of things and of pixels; crowd regions learn neither."""
+        side = batch.image.shape[2:]
+        target, masks = [], []
+        pixel = torch.full((len(batch.image), *side), NOWHERE, device=batch.image.device)
+        number = {label: place for place, label in enumerate([*self.stuff])}
+        among = torch.zeros(len(self.spec.labels), device=pixel.device)
+        among[self.thing] = torch.arange(len(self.thing), device=pixel.device).float()
+        for one, area in zip(batch.target, pixel, strict=True):
+            there = (one.label >= 0) & (one.pixels() > 0)
+            rows = (there & one.thing).nonzero().flatten()
+            box = boxes_of(one, rows)
+            box[:, 0] = among[box[:, 0].long()]
+            target.append(box)
+            masks.append(one.masks(rows))
+            area[masks[-1].any(0)] = len(self.stuff)
+            for row in (there & ~one.thing).nonzero().flatten().tolist():
+                area[one.ids == row + 1] = number[int(one.label[row])]
+        return Learnt(target, masks, pixel)
+
+    def loss(self, batch: Batch) -> Tensor:
+        known = self.learnt(batch)
+        levels, regions, loss = self.first(batch.image, known.target)
+        box, owner = self.learning(regions, known.target)
+        loss = loss + self.judging(levels, box, owner, known.target)
+        loss = loss + self.drawing(levels, box, owner, known)
+        return loss + OF_PIXELS * self.naming(levels, known.pixel)
+
+    def naming(self, levels: Sequence[Tensor], pixel: Tensor) -> Tensor:
+        """The loss of the pixels (B, H, W) that are known."""
+        logits = self.named(levels, pixel.shape[1:])
+        total = F.cross_entropy(logits, pixel, ignore_index=NOWHERE, reduction="sum")
+        return total / (pixel != NOWHERE).sum().clamp(min=1)
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        """A batch in parts, which makes more steps."""
+        start = 0
+        for image in batch.image.chunk(ceil(len(batch.image) / AT_ONCE)):
+            yield "model", self.loss(Batch(image, batch.target[start : start + len(image)]))
+            start += len(image)
+
+    @torch.inference_mode()
+    def explain(self, image: Tensor, conf: float = 0.5) -> list[Shown]:
+        [said] = self.candidates(image)
+        none = said.box[:0], said.mask[:0]
+        whole = torch.zeros_like(said.pixel)
+        whole[-1] = 1
+        stuff = self.one(Candidates(*none, said.pixel), conf).segments
+        things = self.one(Candidates(said.box, said.mask, whole), conf).segments
+        return [
+            Shown(_("Pixels"), _("what every pixel was named; what is void was named a thing"),
+                  stuff),
+            Shown(_("Things"), _("the masks in found boxes, the surest above"), things),
+            Shown(_("Merged"), _("things first, then the stuff that they leave"),
+                  self.one(said, conf).segments),
+        ]  # fmt: skip
+
+    def example(self) -> None:
+        """One pass with as many regions as it proposes, for the table of its layers."""
+        side, maps = self.spec.side, self.config.maps
+        image = torch.empty(1, self.spec.channels, side, side, device=self.device)
+        levels = self.pyramid(self.backbone(image))
+        self.proposer(levels)
+        self.judge(image.new_empty(PROPOSED * self.config.regions, maps, PLACES, PLACES))
+        self.drawer(image.new_empty(1, maps, DRAWN, DRAWN))
+        self.namer(levels[:LEVELS])

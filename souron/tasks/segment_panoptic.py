@@ -1,0 +1,359 @@
+"""Segment panoptically: a picture in, of each pixel what it is and which thing, out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from souron.data import transforms
+from souron.data.dataset import Dataset, ListColumn, Loader, Rows
+from souron.data.panoptic import MOST, Panoptic, boxes_of, stuff_of
+from souron.data.splits import Split
+from souron.evaluation import panoptic
+from souron.evaluation.panoptic import PanopticResult, PanopticSetup
+from souron.kinds.picture import Picture
+from souron.kinds.segments import Segments
+from souron.kinds.signature import Choice
+from souron.metrics.metric import Metric
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.system import System
+from souron.task import Answers, Augment, Scores, Step, Task, Trainings, untrained
+from souron.training.trainer import autocast
+from souron.utils.messages import N_, UserError, _
+
+SHOWN = (3, 128, 9)  # channels, pixels a side, labels that ``souron show`` builds with
+PUBLISHED = (3, 640, 133)  # of COCO, of which 53 are stuff
+CONF = panoptic.SHOWN_FROM  # the least score of a thing where nobody says otherwise
+TRIED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # of which the best one on validation is taken
+TRIED_ON = 128  # validation pictures
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a panoptic segmenter must know of its data before it is built."""
+
+    channels: int
+    side: int  # pixels
+    labels: tuple[str, ...]
+    stuff: tuple[str, ...]  # those of the labels that have no parts to count
+
+    @property
+    def things(self) -> tuple[str, ...]:
+        return tuple(label for label in self.labels if label not in self.stuff)
+
+
+class Batch(NamedTuple):
+    image: Tensor  # (B, C, H, W) in 0..1
+    target: list[Panoptic]  # of each picture
+
+
+class Answered(NamedTuple):
+    """What a picture was divided into, and how sure each segment is, (n,) in 0..1."""
+
+    segments: Panoptic
+    score: Tensor
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One step on a system's way to its segments, drawn on the picture."""
+
+    title: str  # in the reader's language
+    caption: str
+    segments: Panoptic  # which may lie above each other no more than in an answer
+
+
+class PanopticSegmenter(System):
+    """``divide`` says of pictures what they are divided into."""
+
+    task = "segment_panoptic"
+    spec: Spec
+
+    def divide(self, image: Tensor, conf: float = CONF) -> list[Answered]:
+        """Of each of the pictures (B, C, H, W) its segments; ``conf`` is the least score of a
+        thing."""
+        return self.merged(self.candidates(image), conf)
+
+    def candidates(self, image: Tensor) -> list[Any]:
+        """Of each picture what ``merged`` takes, whatever the least score."""
+        raise NotImplementedError(f"{type(self).__name__} needs candidates()")
+
+    def merged(self, candidates: Sequence[Any], conf: float = CONF) -> list[Answered]:
+        """The segments that candidates make."""
+        raise NotImplementedError(f"{type(self).__name__} needs merged()")
+
+    def explain(self, image: Tensor, conf: float = CONF) -> list[Shown]:
+        """The steps to its segments in a picture (1, C, H, W) in 0..1; nothing where it shows no
+        steps."""
+        return []
+
+    @torch.inference_mode()
+    def found(self, data: Loader, conf: float = CONF) -> list[Panoptic]:
+        """The segments of each case."""
+        return self.found_at(data, [conf])[0]
+
+    @torch.inference_mode()
+    def found_at(self, data: Loader, confs: Sequence[float]) -> list[list[Panoptic]]:
+        """The same for each of several least scores."""
+        every: list[list[Panoptic]] = [[] for _conf in confs]
+        for batch in data.once():
+            said = self.candidates(batch.image)
+            for found, conf in zip(every, confs, strict=True):
+                found += [_on_cpu(one.segments) for one in self.merged(said, conf)]
+        return every
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        picture: Picture,
+        *,
+        conf: Annotated[float, Choice(N_("least score of a thing"), low=0, high=1)] = CONF,
+    ) -> Segments:
+        """The segments of a picture of any size, of its own pixels."""
+        pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
+        batch = self.batch(Rows(pixels[None].to(self.device), None))
+        [(segments, score)] = self.divide(batch.image, conf)
+        segments, sure = _on_cpu(segments), score.float().clamp(0, 1).tolist()
+        wide, high = (
+            round(count * scale) for count, scale in zip(picture.size, place, strict=False)
+        )
+        inside = segments.ids[place.top : place.top + high, place.left : place.left + wide]
+        ids = enlarged(inside, *picture.size[::-1])
+        names = [self.spec.labels[label] for label in segments.label.tolist()]
+        things = segments.thing.tolist()
+        return Segments(picture, ids.numpy(), names, things, sure, self.spec.labels)
+
+
+def _on_cpu(one: Panoptic) -> Panoptic:
+    return Panoptic(*(part.cpu() for part in one))
+
+
+def enlarged(ids: Tensor, height: int, width: int) -> Tensor:
+    """A map of ids (h, w) in another size: each pixel is of the segment that has most of it,
+    linearly between."""
+    most = torch.full((height, width), -1.0)
+    found = torch.zeros(height, width, dtype=torch.uint8)
+    for number in ids.unique().tolist():
+        own = (ids == number)[None, None].float()
+        share = F.interpolate(own, (height, width), mode="bilinear")[0, 0]
+        more = share > most
+        found[more] = number
+        most = torch.where(more, share, most)
+    return found
+
+
+@dataclass(frozen=True)
+class Options:
+    conf: Annotated[
+        float | None,
+        Choice(
+            N_("least score of a thing that is tested (default: best on validation pictures)"),
+            low=0,
+            high=1,
+        ),
+    ] = None
+
+
+class PanopticSegmentation(Task):
+    """The segments of every test picture, things and stuff together."""
+
+    title = N_("panoptic segmentation")
+    takes = Picture
+    gives = Segments
+    metrics = (
+        Metric(N_("PQ"), unit="share", headline=True),
+        Metric(N_("PQ of things"), unit="share", headline=True),
+        Metric(N_("PQ of stuff"), unit="share"),
+        Metric(N_("SQ"), unit="share"),
+        Metric(N_("RQ"), unit="share"),
+    )
+    watches = "PQ"
+    default_data = "scenes"
+    target = "panoptic"
+    formats = ("coco_panoptic",)
+    augments = True
+
+    def check(self, data: Dataset, options: Any) -> None:
+        fault = panoptic.fault(data)
+        if fault:
+            raise UserError(
+                "no segments",
+                fault,
+                expected=_("pictures with a segment for each thing and each stuff"),
+                fix="data=scenes",
+                exit=3,
+            )
+
+    def spec(self, train: Dataset) -> Spec:
+        classes = tuple(train.classes)
+        stuff = stuff_of(train.target, len(classes))
+        return Spec(train.channels, train.side, classes, tuple(classes[n] for n in stuff))
+
+    def example(self, system: type[System], size: str) -> Spec:
+        small = size in ("tiny", "small", "lite")
+        channels, side, labels = SHOWN if small else PUBLISHED
+        names = tuple(map(str, range(labels)))
+        return Spec(channels, side, names, names[:1] if small else names[80:])
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        """Pictures (B, C, H, W) in 0..255 -> 0..1."""
+        return Batch(rows.input.float() / 255, list(rows.target or ()))
+
+    def augmentation(self, names: Sequence[str]) -> Augment | None:
+        if transforms.augmentation(names) is None:
+            return None
+
+        def augment(rows: Rows, generator: Generator) -> Rows:
+            for name in names:
+                rows = _changed(rows, name, generator)
+            return rows
+
+        return augment
+
+    def renumbered(self, target: Any, number: Tensor) -> ListColumn:
+        def again(label: Tensor) -> Tensor:
+            there = number[torch.where(label < 0, -1 - label, label)]
+            return torch.where(label < 0, -1 - there, there)
+
+        return ListColumn([Panoptic(again(one.label), one.thing, one.ids) for one in target])
+
+    def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
+        train = [data.target[row] for row in split.train]
+        yield Step(1.0, result=PanopticSetup(
+            options, data.only(split.test), constant=panoptic.most_frequent(train)
+        ))  # fmt: skip
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        assert isinstance(system, PanopticSegmenter)
+        scores = panoptic.scores_of(system.found(data), data.cases)
+        wanted = ("PQ", "PQ of things")
+        return {name: torch.from_numpy(scores[name]) for name in wanted if name in scores}
+
+    def decide(self, system: System, val: Dataset, setup: PanopticSetup) -> dict[str, float]:
+        """The score from which things are taken: where PQ is largest on validation cases."""
+        assert isinstance(system, PanopticSegmenter)
+        few = val.only(range(min(TRIED_ON, len(val))))
+        each = _found(system, few, setup, TRIED)
+        quality = [_mean(panoptic.scores_of(found, few)) for found in each]
+        return {"conf": TRIED[int(np.argmax(quality))]}
+
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: PanopticSetup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        assert isinstance(system, PanopticSegmenter)
+        conf = decision.get("conf", CONF) if setup.options.conf is None else setup.options.conf
+        [found] = _found(system, test, setup, [conf])
+        shown = torch.full((len(test),), conf).double()
+        yield Step(1.0, result={**panoptic.packed(found), "conf": shown})
+
+    def scores(self, seeds: Sequence[Answers], setup: PanopticSetup) -> Scores:
+        each = [panoptic.scores_of(panoptic.unpacked(one), setup.test) for one in seeds]
+        names = [metric.name for metric in self.metrics if metric.name in each[0]]
+        return {name: np.stack([scores[name] for scores in each]) for name in names}
+
+    def measures(
+        self, seeds: Sequence[Answers], setup: PanopticSetup, training: Any = None
+    ) -> dict[str, Measure]:
+        return {
+            name: intervals.share_interval(table, setup.test.units, trainings=training)
+            for name, table in self.scores(seeds, setup).items()
+        }
+
+    def details(
+        self, system: System, answers: Answers, setup: PanopticSetup, trainings: int = 1
+    ) -> Iterator[Step]:
+        """What the same network says before it has learnt anything."""
+        assert isinstance(system, PanopticSegmenter)
+        [found] = _found(untrained(system), setup.test, replace(setup, fast=True), [CONF])
+        answered = panoptic.packed(found, "untrained")
+        yield Step(1.0, _("the same network untrained"), answered)
+
+    def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
+        return look * len(setup.test)
+
+    def result(self, trainings: Trainings, setup: PanopticSetup) -> PanopticResult:
+        return panoptic.result(trainings, setup)
+
+    def compared(
+        self, answers: Mapping[str, Sequence[Answers]], setup: PanopticSetup
+    ) -> dict[str, list[Panoptic]]:
+        """System -> the segments of each test picture that its first seed found."""
+        return {name: panoptic.unpacked(seeds[0]) for name, seeds in answers.items()}
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        yield "file", "label", "thing", "pixels"
+        for file, one in zip(test.file, panoptic.unpacked(answers), strict=True):
+            for label, thing, pixels in zip(
+                one.label.tolist(), one.thing.tolist(), one.pixels().tolist(), strict=True
+            ):
+                yield file, test.classes[label], int(thing), pixels
+
+    def next_command(self, run: str) -> str:
+        return f"souron predict {run} FILE"
+
+
+def _found(
+    system: PanopticSegmenter, cases: Dataset, setup: PanopticSetup, confs: Sequence[float]
+) -> list[list[Panoptic]]:
+    loader = system.loader(cases)
+    if not setup.fast:
+        return system.found_at(loader, confs)
+    with autocast(system.device)():
+        return system.found_at(loader, confs)
+
+
+def _mean(scores: dict[str, Any]) -> float:
+    return float(scores["PQ"].mean()) if "PQ" in scores else 0.0
+
+
+def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
+    """One change of pictures, and what it does to their segments: what comes in is void."""
+    ids = torch.stack([one.ids for one in rows.target])
+    if name == "shift":
+        image, moves = transforms.shifted(rows.input, generator)
+        ids = torch.stack([
+            F.pad(one, (right, -right, down, -down))
+            for one, (right, down) in zip(ids, moves.tolist(), strict=True)
+        ])  # fmt: skip
+    elif name == "mirror":
+        image, turned = transforms.mirrored(rows.input, generator)
+        ids = torch.where(turned[:, None, None], ids.flip(2), ids)
+    elif name == "erase":
+        image, covered = transforms.erased(rows.input, generator)
+        ids = ids.masked_fill(covered, 0)
+    elif name == "rotate":
+        image, grid, _angle = transforms.rotated(rows.input, generator)
+        there = F.grid_sample(ids[:, None].float(), grid, mode="nearest", align_corners=False)
+        ids = there[:, 0].to(ids.dtype)
+    else:
+        image = transforms.CHANGES[name](rows.input, generator)
+    segments = [
+        Panoptic(one.label, one.thing, there).compact()
+        for one, there in zip(rows.target, ids, strict=True)
+    ]
+    return Rows(image, ListColumn(segments))
+
+
+__all__ = [
+    "CONF",
+    "MOST",
+    "Answered",
+    "Batch",
+    "Options",
+    "Panoptic",
+    "PanopticSegmentation",
+    "PanopticSegmenter",
+    "Shown",
+    "Spec",
+    "boxes_of",
+]
