@@ -8,6 +8,10 @@ import torch
 from torch import Tensor
 
 UNMARKED, HIDDEN, SEEN = 0, 1, 2  # what is known of a point, as COCO numbers it
+COCO_LINES = (  # of COCO's 17 points, from 0
+    (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8),
+    (7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
+)  # fmt: skip
 SIDES = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 
@@ -55,7 +59,7 @@ def sides_swapped(names: Sequence[str]) -> tuple[int, ...]:
     """Which point each is in the mirror, as its name says: the left elbow is the right one."""
     numbers = {name: number for number, name in enumerate(names)}
     other = [numbers.get(_other(name), number) for number, name in enumerate(names)]
-    return tuple(other) if all(other[to] == at for at, to in enumerate(other)) else ()
+    return tuple(to if other[to] == at else at for at, to in enumerate(other))
 
 
 def _other(name: str) -> str:

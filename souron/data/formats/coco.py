@@ -10,7 +10,7 @@ A file of one part alone may be given. The form: https://cocodataset.org/#format
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from souron.data.boxed import Box, Pictured, files_below, gather, number, short
 from souron.data.dataset import Dataset, Skipped
@@ -27,27 +27,45 @@ MOST_BYTES = 2_000_000_000
 
 def describes(path: Path) -> bool:
     """A JSON file that begins like COCO's, or a folder in which one lies."""
-    return any(map(_begins_like_one, _files(path)))
+    return any(map(_begins_like_one, files_at(path)))
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     """The pictures of all parts with their boxes. Raises UserError where a file is no such JSON,
     where two categories have one number, and where no picture has a box."""
+    listing = listed_in(path)
+    return gather(path, listing.root, listing.pictures, listing.told, listing.classes, reading)
+
+
+class Listing(NamedTuple):
+    """What the files say, before any picture is read."""
+
+    root: Path
+    pictures: list[Pictured]
+    told: list[Skipped]
+    classes: list[str]
+    categories: list[dict[str, Any]]  # as they stand in the files
+
+
+def listed_in(path: Path) -> Listing:
+    """What COCO's files at a path say. Raises UserError."""
     told: list[Skipped] = []
-    sources = [file for file in _files(path) if _begins_like_one(file)]
+    sources = [file for file in files_at(path) if _begins_like_one(file)]
     root = path if path.is_dir() else _root(path)
     below = files_below(root, told)
     told = [some for some in told if some.code != "unreadable"]
     classes: list[str] = []
     listed: list[Pictured] = []
+    categories: list[dict[str, Any]] = []
     for source in sources:
         about = _parsed(source)
+        categories += [entry for entry in about["categories"] if isinstance(entry, dict)]
         label = _categories(about, source, classes)
         listed += _pictures(about, source, root, below, label, told)
-    return gather(path, root, listed, told, classes, reading)
+    return Listing(root, listed, told, classes, categories)
 
 
-def _files(path: Path) -> list[Path]:
+def files_at(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" else []
     return sorted({*path.glob("*.json"), *path.glob("annotations/*.json"), *path.glob("*/*.json")})
@@ -76,7 +94,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     about = files.parsed(path, MOST_BYTES)
     for name in ("images", "annotations", "categories"):
         if not isinstance(about, dict) or not isinstance(about.get(name), list):
-            raise _trouble(path, "unreadable", _("it has no list of {name}").format(name=name))
+            raise trouble(path, "unreadable", _("it has no list of {name}").format(name=name))
     return about
 
 
@@ -88,7 +106,7 @@ def _categories(about: dict[str, Any], path: Path, classes: list[str]) -> dict[A
         name = readable(short(entry.get("name", "")))
         if _key(entry.get("id")) in label:
             why = _("two categories have the number {number}").format(number=entry.get("id"))
-            raise _trouble(path, "duplicate", why)
+            raise trouble(path, "duplicate", why)
         if name not in classes:
             classes.append(name)
         label[_key(entry.get("id"))] = classes.index(name)
@@ -150,7 +168,7 @@ def _boxes(
             told.append(Skipped(name, "class", _("no category has the number {number}").format(
                 number=short(entry.get("category_id")))))  # fmt: skip
             continue
-        same = (picture, category, str(edges))
+        same = (picture, category, str(edges), str(entry.get("keypoints")))
         if "id" in entry and _key(entry["id"]) in seen:
             told.append(Skipped(name, "duplicate", _("the number is there twice")))
             if seen[_key(entry["id"])] == same:
@@ -158,7 +176,11 @@ def _boxes(
         seen[_key(entry.get("id"))] = same
         left, top, wide, high = map(number, edges)
         crowd = entry.get("iscrowd") in (1, True)
-        box = Box(label[category], (left, top, left + wide, top + high), crowd)
+        points = entry.get("keypoints")
+        box = Box(
+            label[category], (left, top, left + wide, top + high), crowd,
+            points if isinstance(points, list) else (), number(entry.get("area")),
+        )  # fmt: skip
         found.setdefault(picture, []).append(box)
     return found
 
@@ -201,5 +223,5 @@ def _word(file: str) -> str:
     return Path(file).parent.name.lower().rstrip("0123456789")
 
 
-def _trouble(path: Path, code: str, why: str) -> UserError:
+def trouble(path: Path, code: str, why: str) -> UserError:
     return UserError(code, f"{readable(path)}: {why}", expected=_("COCO's JSON"), exit=3)

@@ -9,13 +9,15 @@ A line with six numbers or more behind its class is an outline (x, y, x, y, ...)
 is taken. The form: https://docs.ultralytics.com/datasets/detect/
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from souron.data.boxed import Box, Pictured, files_below, gather, is_picture, many, number, short
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.yolo import NAME, classes_of, folders_of, part_of, read_yaml, trouble
+from souron.data.poses import Skeleton
 from souron.data.reading import Reading
 from souron.kinds import files
 from souron.kinds.codecs.limits import readable
@@ -47,7 +49,18 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     picture has a box.
     """
     path = path / NAME if path.is_dir() else path
-    about = read_yaml(path)
+    return read(path, read_yaml(path), reading, _box)
+
+
+def read(
+    path: Path,
+    about: dict[Any, Any],
+    reading: Reading,
+    of: Callable[[Sequence[float]], Box | str],
+    skeleton: Skeleton | None = None,
+) -> Dataset:
+    """The same of what a ``data.yaml`` says; ``of`` makes a box of the numbers of a line, or says
+    why there is none."""
     folders, names = folders_of(about, path), classes_of(about, path)
     skipped: list[Skipped] = []
     below = files_below(path.parent, skipped)
@@ -64,7 +77,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         boxes: list[Box] = []
         if label in below:
             used.add(label)
-            boxes = list(_boxes(below[label], label, skipped))
+            boxes = list(_boxes(below[label], label, skipped, of))
         else:
             without.append(file)
         listed.append(Pictured(place, file, boxes, part))
@@ -88,7 +101,8 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         ])
         for item in listed
     ]  # fmt: skip
-    cases = gather(path, path.parent, numbered, skipped, tuple(names.values()), reading, True)
+    classes = tuple(names.values())
+    cases = gather(path, path.parent, numbered, skipped, classes, reading, True, skeleton)
     return replace(cases, name=readable(path.absolute().parent.name))
 
 
@@ -102,7 +116,9 @@ def _labels(file: PurePosixPath) -> PurePosixPath:
     return PurePosixPath(*parts)
 
 
-def _boxes(path: Path, file: str, skipped: list[Skipped]) -> Iterator[Box]:
+def _boxes(
+    path: Path, file: str, skipped: list[Skipped], of: Callable[[Sequence[float]], Box | str]
+) -> Iterator[Box]:
     """The boxes in a file; a line that is none is told."""
     try:
         lines = files.words(path).splitlines()
@@ -112,21 +128,31 @@ def _boxes(path: Path, file: str, skipped: list[Skipped]) -> Iterator[Box]:
             skipped.append(Skipped(file, error.code, why))
         return
     for count, line in enumerate(lines, 1):
-        words = line.split()
-        if not words:
+        if not line.split():
             continue
-        name, *values = [number(word) for word in words]
-        outline = len(values) >= 6 and len(values) % 2 == 0
-        if name != name // 1 or (len(values) != 4 and not outline):
-            where = _("{file}, line {n}").format(file=file, n=count)
-            why = _("not a class and four shares: {line}").format(line=short(line))
-            skipped.append(Skipped(where, "unreadable", why))
-        elif outline:
-            across, down = values[::2], values[1::2]
-            yield Box(int(name), (min(across), min(down), max(across), max(down)))
+        box = of([number(word) for word in line.split()])
+        if isinstance(box, Box):
+            yield box
         else:
-            x, y, wide, high = values
-            yield Box(int(name), (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2))
+            where = _("{file}, line {n}").format(file=file, n=count)
+            skipped.append(Skipped(where, "unreadable", box.format(line=short(line))))
+
+
+def _box(numbers: Sequence[float]) -> Box | str:
+    name, *values = numbers
+    outline = len(values) >= 6 and len(values) % 2 == 0
+    if name != name // 1 or (len(values) != 4 and not outline):
+        return _("not a class and four shares: {line}")
+    if outline:
+        across, down = values[::2], values[1::2]
+        return Box(int(name), (min(across), min(down), max(across), max(down)))
+    return Box(int(name), edges(values))
+
+
+def edges(values: Sequence[float]) -> tuple[float, float, float, float]:
+    """Middle, width and height -> left, top, right, bottom."""
+    x, y, wide, high = values
+    return x - wide / 2, y - high / 2, x + wide / 2, y + high / 2
 
 
 def _check_counting(path: Path, listed: list[Pictured], order: list[str]) -> None:

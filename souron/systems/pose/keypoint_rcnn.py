@@ -7,10 +7,10 @@ He, Gkioxari, Dollár, Girshick: Mask R-CNN (2017), section 5. https://arxiv.org
     14 x 14 places of the map in each found box -> convolutions -> a 56 x 56 map of each point
     loss = BCE(object) + smooth L1 + cross entropy(label) + smooth L1 + cross entropy(place)
 
-Mask R-CNN (``mask_rcnn``) whose masks are points. Of the mask of a point one place alone is true, so
-that a softmax over all 56 x 56 places takes the sigmoid's: the places compete, and the map says how
-likely the point lies at each. A point learns from the regions that overlap its figure by half and
-hold it; one that is hidden by another figure learns as all do, one that is not marked learns
+Mask R-CNN (``mask_rcnn``) whose masks are points. One place of a point's mask is true, so that a
+softmax over all 56 x 56 places stands where the sigmoid was: the places compete, and the map says
+how likely the point lies at each. A point learns from the regions that overlap its figure by half
+and hold it; one that is hidden by another figure learns as all do, one that is not marked learns
 nothing. All labels share the maps. In answers a point is the middle of the brightest spot, three
 places a side, and its score is how likely it lies there.
 
