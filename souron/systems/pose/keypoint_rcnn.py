@@ -32,13 +32,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.blocks.rcnn import PLACES, PROPOSED, RCNN, own_backbone, pooled
+from souron.blocks.boxes import roi_align
+from souron.blocks.csp import Convolution
+from souron.blocks.rcnn import PLACES, PROPOSED, RCNN, own_backbone
 from souron.hub.backbones import Backbone
 from souron.tasks.detect import chosen
 from souron.tasks.pose import Batch, Poser, Spec
 
 DRAWN = 14  # places of a region a side; a map has four times as many
 ACROSS = 4 * DRAWN
+PUBLISHED = 512  # maps of a convolution before the maps of points
+GRAIN = 4  # pixels of a place of the map that points are looked for in
 MOST = 20  # figures of a picture
 AT_ONCE = 16  # pictures of a step
 
@@ -54,12 +58,28 @@ class Config:
     backbone: str = ""  # a classifier whose published layers stand in place of its own
 
 
+class Finest(nn.Module):
+    """The picture and the pyramid's map of an eighth of the side -> as many maps of a quarter, made
+    as the pyramid makes finer maps of coarser ones."""
+
+    def __init__(self, channels: int, maps: int) -> None:
+        super().__init__()
+        self.seen = nn.Sequential(
+            Convolution(channels, maps // 2, 3, 2), Convolution(maps // 2, maps, 3, 2)
+        )
+        self.outer = nn.Conv2d(maps, maps, 3, padding=1)
+
+    def forward(self, image: Tensor, level: Tensor) -> Tensor:
+        seen = self.seen(image)
+        return self.outer(seen + F.interpolate(level, seen.shape[2:]))
+
+
 class Drawer(nn.Sequential):
     """Regions (R, maps, 14, 14) -> logits of each point's place (R, K, 56, 56)."""
 
     def __init__(self, maps: int, points: int) -> None:
         layers: list[nn.Module] = []
-        wide = 2 * maps
+        wide = PUBLISHED if maps >= PUBLISHED // 2 else maps
         for layer in range(max(1, maps // 32)):
             layers += [nn.Conv2d(wide if layer else maps, wide, 3, padding=1), nn.ReLU()]
         layers.append(nn.ConvTranspose2d(wide, points, 4, 2, 1))
@@ -92,12 +112,15 @@ class KeypointRCNN(RCNN, Poser):
             else own_backbone(config.width, config.depth, spec.channels),
             len(spec.labels),
         )
+        self.finest = Finest(spec.channels, config.maps)
         self.drawer = Drawer(config.maps, len(spec.points))
 
-    def drawn(self, levels: Sequence[Tensor], box: Sequence[Tensor]) -> Tensor:
-        """Logits (R, K, 56, 56) of the places in each picture's boxes (n, 4), one after the
-        other."""
-        part = pooled(levels, box, DRAWN).contiguous(memory_format=torch.channels_last)
+    def drawn(self, image: Tensor, level: Tensor, box: Sequence[Tensor]) -> Tensor:
+        """Logits (R, K, 56, 56) of the places in each picture's boxes (n, 4), one after the other;
+        ``level`` is the pyramid's map of an eighth of the side."""
+        finest = self.finest(image, level)
+        parts = [roi_align(x, each / GRAIN, DRAWN) for x, each in zip(finest, box, strict=True)]
+        part = torch.cat(parts).contiguous(memory_format=torch.channels_last)
         return self.drawer(part).float()
 
     def mapped(self, image: Tensor, conf: float, iou: float) -> list[tuple[Tensor, Tensor]]:
@@ -108,7 +131,7 @@ class KeypointRCNN(RCNN, Poser):
         if not sum(map(len, found)):
             none = image.new_zeros(0, len(self.spec.points), ACROSS, ACROSS)
             return [(box, none) for box in found]
-        logit = self.drawn(levels, [box[:, 1:5] for box in found])
+        logit = self.drawn(image, levels[0], [box[:, 1:5] for box in found])
         maps = logit.flatten(2).softmax(2).view_as(logit)
         return list(zip(found, maps.split(list(map(len, found))), strict=True))
 
@@ -124,10 +147,10 @@ class KeypointRCNN(RCNN, Poser):
         levels, regions, loss = self.first(batch.image, batch.target)
         box, owner = self.learning(regions, batch.target)
         loss = loss + self.judging(levels, box, owner, batch.target)
-        return loss + self.drawing(levels, box, owner, batch)
+        return loss + self.drawing(levels[0], box, owner, batch)
 
     def drawing(
-        self, levels: Sequence[Tensor], box: Sequence[Tensor], owner: Sequence[Tensor], batch: Batch
+        self, level: Tensor, box: Sequence[Tensor], owner: Sequence[Tensor], batch: Batch
     ) -> Tensor:
         """The loss of the maps, of the regions that are objects: how unlikely each marked point's
         place is, the mean over points."""
@@ -138,8 +161,8 @@ class KeypointRCNN(RCNN, Poser):
             wanted.append(places_of(point[mine[on]], edges[on]))
         place = torch.cat(wanted).flatten()
         if not (place >= 0).any():
-            return levels[0].new_zeros(())
-        logit = self.drawn(levels, objects).flatten(2).flatten(0, 1)
+            return level.new_zeros(())
+        logit = self.drawn(batch.image, level, objects).flatten(2).flatten(0, 1)
         return F.cross_entropy(logit, place, ignore_index=-1)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
@@ -154,7 +177,9 @@ class KeypointRCNN(RCNN, Poser):
         """One pass with as many regions as it proposes, for the table of its layers."""
         side, maps = self.spec.side, self.config.maps
         image = torch.empty(1, self.spec.channels, side, side, device=self.device)
-        self.proposer(self.pyramid(self.backbone(image)))
+        levels = self.pyramid(self.backbone(image))
+        self.proposer(levels)
+        self.finest(image, levels[0])
         self.judge(image.new_empty(PROPOSED * self.config.regions, maps, PLACES, PLACES))
         self.drawer(image.new_empty(1, maps, DRAWN, DRAWN))
 
