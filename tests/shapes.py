@@ -133,6 +133,7 @@ MADE = {  # by what a task wants of a case
     "classes_of_pixels": lambda count: masked(count, 32),
     "classes_of_voxels": scans,
     "points": lambda count: marks(count, 32),
+    "poses": lambda count: posed(count, 32),
 }
 
 

@@ -122,7 +122,7 @@ def confusion(found: Sequence[Found], cases: Dataset, conf: float) -> Array:
 def _measured(found: Sequence[Found], cases: Dataset) -> list[detection.Measured] | None:
     """None where there are boxes alone."""
     if all(isinstance(each, Figures) for each in (*found, *cases.target)):
-        return [_posed(*pair) for pair in zip(found, cases.target, strict=True)]
+        return [_posed(said, there) for said, there in zip(found, cases.target, strict=True)]
     if not all(isinstance(each, Instances) for each in (*found, *cases.target)):
         return None
     return [
@@ -132,7 +132,7 @@ def _measured(found: Sequence[Found], cases: Dataset) -> list[detection.Measured
     ]
 
 
-def _posed(said: Figures, there: Figures) -> detection.Measured:
+def _posed(said: Any, there: Figures) -> detection.Measured:
     sigmas = poses.sigmas_of(there.skeleton.names, there.skeleton.sigmas)
     return poses.measured(said.box, said.point, there.box, there.point, there.area, sigmas)
 
@@ -173,10 +173,9 @@ def packed(found: Sequence[Found], name: str = "found") -> Answers:
     answers: Answers = {name: padded(boxes_of(found))}
     posed = [each for each in found if isinstance(each, Figures)]
     if posed:
-        rows = torch.arange(len(found)).repeat_interleave(
-            torch.tensor([min(len(each.box), MOST) for each in posed])
-        )
-        answers[f"{name} points"] = Sparse(rows, torch.cat([each.point[:MOST] for each in posed]))
+        counts = torch.tensor([min(len(each.box), MOST) for each in posed])
+        owner = torch.arange(len(found)).repeat_interleave(counts)
+        answers[f"{name} points"] = Sparse(owner, torch.cat([each.point[:MOST] for each in posed]))
         return answers
     if any(isinstance(each, Instances) for each in found):
         rows, pieces = [], []
@@ -218,7 +217,7 @@ def unpacked(answers: Answers, cases: Dataset, name: str = "found") -> list[Foun
 
 def _with_points(boxes: Sequence[Tensor], points: Sparse, cases: Dataset) -> list[Found]:
     order = points.rows.argsort(stable=True)
-    counts = points.rows.bincount(minlength=len(boxes)).tolist()
+    counts: list[int] = points.rows.bincount(minlength=len(boxes)).tolist()
     if counts != list(map(len, boxes)):
         raise ValueError("not as many points as boxes")
     return [

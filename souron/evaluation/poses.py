@@ -41,7 +41,8 @@ def mean_pose(figures: Sequence[Figures]) -> Figures:
     box = detection.mean_box([each.box for each in figures])
     if not len(box):
         return nothing(skeleton)
-    boxes, points = (torch.cat([each[part] for each in figures]) for part in (0, 1))
+    boxes = torch.cat([each.box for each in figures])
+    points = torch.cat([each.point for each in figures])
     of_label = boxes[:, 0] == box[0, 0]
     low, high = boxes[of_label, None, 1:3], boxes[of_label, None, 3:5]
     marked = points[of_label, :, 2:] > 0
@@ -81,7 +82,7 @@ def by_point(found: Sequence[Any], test: Dataset) -> list[OfPoint]:
     """Each point over all figures that were found."""
     names = test.target[0].skeleton.names
     each = [errors(*pair) for pair in zip(found, test.target, strict=True)]
-    units = test.units or list(range(len(test)))
+    units = test.units or list(map(str, range(len(test))))
     unit = [units[row] for row, (far, _share) in enumerate(each) for _figure in far]
     far, share = (np.concatenate([one[part] for one in each]) for part in (0, 1))
     return [
@@ -89,11 +90,11 @@ def by_point(found: Sequence[Any], test: Dataset) -> list[OfPoint]:
     ]  # fmt: skip
 
 
-def _of_point(name: str, far: Array, share: Array, unit: Sequence[Any]) -> OfPoint:
+def _of_point(name: str, far: Array, share: Array, unit: Sequence[str]) -> OfPoint:
     rows = np.nonzero(np.isfinite(far))[0]
     if not len(rows):
         return OfPoint(name, 0, None, None, float("nan"))
-    units = [str(unit[row]) for row in rows]
+    units = [unit[row] for row in rows.tolist()]
     return OfPoint(
         name,
         len(rows),

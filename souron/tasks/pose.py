@@ -21,6 +21,7 @@ from souron.kinds.signature import Choice
 from souron.metrics.metric import Metric
 from souron.system import System
 from souron.task import Answers, Step, Task
+from souron.tasks import detect
 from souron.tasks.detect import (
     CONF,
     IOU,
@@ -40,13 +41,10 @@ PUBLISHED_POINTS = 17  # of COCO
 
 
 @dataclass(frozen=True)
-class Spec:
-    """What a system must know of its data before it is built."""
+class Spec(detect.Spec):
+    """With the points of a figure."""
 
-    channels: int
-    side: int  # pixels
-    labels: tuple[str, ...]
-    points: tuple[str, ...]  # the names of a figure's points
+    points: tuple[str, ...]  # their names
     lines: tuple[int, ...] = ()  # numbers of points that lines join, two by two
 
     @property
@@ -181,7 +179,7 @@ class PoseEstimation(Detection, Task):
         points = POINTS if small else PUBLISHED_POINTS
         return Spec(channels, side, ("0",), tuple(map(str, range(points))))
 
-    def batch(self, rows: Rows, spec: Spec) -> Any:
+    def batch(self, rows: Rows, spec: detect.Spec) -> Any:
         """Pictures (B, C, H, W) in 0..255 -> 0..1. Crowd regions, whose label is below 0, are not
         learnt from."""
         learnt = [one.of(one.box[:, 0] >= 0) for one in rows.target or ()]
@@ -223,6 +221,7 @@ class PoseEstimation(Detection, Task):
                 if metric.name in scores}  # fmt: skip
 
     def _found(self, system: Finder, cases: Dataset, setup: DetectionSetup) -> Sequence[Found]:
+        assert isinstance(system, Poser)
         names = cases.target[0].skeleton.names if cases.target is not None and len(cases) else ()
         if names and names != system.spec.points:
             raise UserError(

@@ -86,7 +86,9 @@ def _some(recipe: Recipe, rows: Sequence[tuple[str, int]]) -> pooled.Pieces:
         for part in kin.PARTS
     }
     pictures = torch.empty(len(rows), 3, recipe.side, recipe.side, dtype=torch.uint8)
-    boxes, points, blocks = [], [], []
+    boxes: list[Tensor] = []
+    points: list[Tensor] = []
+    blocks: list[int] = []
     for row, (part, number) in enumerate(rows):
         scene = composers[part].scene(number)
         pictures[row] = scene.picture

@@ -27,7 +27,7 @@ MOST_BYTES = 2_000_000_000
 
 def describes(path: Path) -> bool:
     """A JSON file that begins like COCO's, or a folder in which one lies."""
-    return any(map(_begins_like_one, files_at(path)))
+    return any(map(_begins_like_one, _files(path)))
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
@@ -50,7 +50,7 @@ class Listing(NamedTuple):
 def listed_in(path: Path) -> Listing:
     """What COCO's files at a path say. Raises UserError."""
     told: list[Skipped] = []
-    sources = [file for file in files_at(path) if _begins_like_one(file)]
+    sources = [file for file in _files(path) if _begins_like_one(file)]
     root = path if path.is_dir() else _root(path)
     below = files_below(root, told)
     told = [some for some in told if some.code != "unreadable"]
@@ -65,7 +65,7 @@ def listed_in(path: Path) -> Listing:
     return Listing(root, listed, told, classes, categories)
 
 
-def files_at(path: Path) -> list[Path]:
+def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" else []
     return sorted({*path.glob("*.json"), *path.glob("annotations/*.json"), *path.glob("*/*.json")})
@@ -94,7 +94,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     about = files.parsed(path, MOST_BYTES)
     for name in ("images", "annotations", "categories"):
         if not isinstance(about, dict) or not isinstance(about.get(name), list):
-            raise trouble(path, "unreadable", _("it has no list of {name}").format(name=name))
+            raise _trouble(path, "unreadable", _("it has no list of {name}").format(name=name))
     return about
 
 
@@ -106,7 +106,7 @@ def _categories(about: dict[str, Any], path: Path, classes: list[str]) -> dict[A
         name = readable(short(entry.get("name", "")))
         if _key(entry.get("id")) in label:
             why = _("two categories have the number {number}").format(number=entry.get("id"))
-            raise trouble(path, "duplicate", why)
+            raise _trouble(path, "duplicate", why)
         if name not in classes:
             classes.append(name)
         label[_key(entry.get("id"))] = classes.index(name)
@@ -223,5 +223,5 @@ def _word(file: str) -> str:
     return Path(file).parent.name.lower().rstrip("0123456789")
 
 
-def trouble(path: Path, code: str, why: str) -> UserError:
+def _trouble(path: Path, code: str, why: str) -> UserError:
     return UserError(code, f"{readable(path)}: {why}", expected=_("COCO's JSON"), exit=3)

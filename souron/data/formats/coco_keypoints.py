@@ -30,7 +30,7 @@ BEGINNING = 1_000_000  # bytes of a file's begin and end that are looked at
 
 def describes(path: Path) -> bool:
     """COCO's JSON that speaks of keypoints."""
-    return coco.describes(path) and any(map(_speaks_of_points, coco.files_at(path)))
+    return coco.describes(path) and any(map(_speaks_of_points, coco._files(path)))
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
@@ -45,7 +45,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
             if bones
             else _("no category says how its points are called")
         )
-        raise coco.trouble(path, "points", why)
+        raise coco._trouble(path, "points", why)
     skeleton = max(bones, key=lambda each: (len(each.lines), each.sigmas))
     return gather(
         path, listing.root, listing.pictures, listing.told, listing.classes, reading,
@@ -56,10 +56,10 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 def _skeleton(entry: dict[str, Any], path: Path) -> Skeleton:
     told = entry["keypoints"]
     if not isinstance(told, list) or len(told) > MOST_POINTS:
-        raise coco.trouble(path, "points", _("no list of names: {what}").format(what=short(told)))
+        raise coco._trouble(path, "points", _("no list of names: {what}").format(what=short(told)))
     names = tuple(readable(str(name))[:LONGEST] for name in told)
     if len(set(names)) < len(names):
-        raise coco.trouble(path, "points", _("two points have one name"))
+        raise coco._trouble(path, "points", _("two points have one name"))
     lines = entry.get("skeleton")
     sigmas = entry.get("sigmas")
     numbers = [number(each) for each in sigmas] if isinstance(sigmas, list) else []
@@ -78,7 +78,7 @@ def _lines(told: list[Any], count: int, path: Path) -> tuple[tuple[int, int], ..
             why = _("a line of the skeleton joins {what}, of points 1 to {count}").format(
                 what=short(line), count=count
             )
-            raise coco.trouble(path, "points", why)
+            raise coco._trouble(path, "points", why)
     return tuple((start - 1, end - 1) for start, end in told[:MOST_LINES])
 
 

@@ -1,4 +1,4 @@
-"""Every place of three grids says what is there, where its edges are, and where its points are.
+"""Every place of three grids says what is there, and where its edges and points are.
 
 Maji, Nagori, Mathew, Poddar: YOLO-Pose: Enhancing YOLO for Multi Person Pose Estimation Using
 Object Keypoint Similarity Loss (2022). https://arxiv.org/abs/2204.06806
@@ -116,8 +116,11 @@ class YOLOPose(Poser):
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """A batch in parts, which makes more steps; after each of them the average follows."""
         for start in range(0, len(batch.image), AT_ONCE):
-            some = slice(start, start + AT_ONCE)
-            yield "model", self.loss(Batch(*(part[some] for part in batch)))
+            part = slice(start, start + AT_ONCE)
+            yield (
+                "model",
+                self.loss(Batch(batch.image[part], batch.target[part], batch.point[part])),
+            )
             lead(self.average, self.network, self.config.average, step)
 
     def example(self) -> None:
