@@ -41,8 +41,8 @@ def test_keypoint_rcnn_draws_as_published_in_its_published_size():
 
 def test_a_point_lies_in_the_place_that_torchvision_names():
     random = torch.Generator().manual_seed(0)
-    box = torch.rand(50, 4, generator=random) * 30
-    box[:, 2:] += box[:, :2] + 5
+    box = torch.rand(50, 4, generator=random) * 10
+    box[:, 2:] += box[:, :2] + 20
     point = torch.rand(50, 7, 3, generator=random) * 40
     point[..., 2] = (point[..., 2] / 14).floor()
     own = keypoint_rcnn.places_of(point, box)
