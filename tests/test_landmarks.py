@@ -348,11 +348,7 @@ def test_a_folder_goes_through_the_command_line_in_pixels(tmp_path, capsys):
     options = ["budget=2ep", "imgsz=32", "batch=8", "project=runs", "name=faces", "--json"]
     assert main.run(["train", "heatmap_points_tiny", f"data={place}", *options]) == 0
     made = json.loads(capsys.readouterr().out)
-    assert set(made["measures"]) == {
-        "mean radial error in pixels",
-        "within 1/50 of the side",
-        "OKS",
-    }
+    assert {"mean radial error in pixels", "OKS"} < set(made["measures"])
     assert main.run(["predict", made["run"], str(place / "0.png"), "--json"]) == 0
     assert '"eye"' in capsys.readouterr().out
 
