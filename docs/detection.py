@@ -1,4 +1,4 @@
-"""The pictures of ``detection.md``, without words: ``python docs/detection.py`` (15 minutes)."""
+"""The pictures of ``detection.md``, without words: ``python docs/detection.py`` (21 minutes)."""
 
 import base64
 import os
@@ -13,6 +13,7 @@ KEPT = {  # system -> budget, section of its report, picture's name
     "yolo_lite": ("4min", "found", "detection-found"),
     "ssd_lite": ("2min", "steps", "detection-anchors"),
     "unet_lite": ("4min", "found", "segmentation-found"),
+    "keypoint_rcnn_lite": ("6min", "found", "poses-found"),
     "heatmap_points": ("3min", "found", "landmarks-found"),
 }
 
