@@ -36,7 +36,8 @@ from souron.hub.backbones import Backbone
 from souron.tasks.detect import chosen
 from souron.tasks.pose import Batch, Poser, Spec
 
-POSE, SURE = 12.0, 1.0  # weights of the losses
+POSE, FAR, SURE = 12.0, 5.0, 1.0  # weights of the losses
+SPREAD = 0.1  # twice sigma
 AT_ONCE = 16  # pictures of a step
 
 
@@ -142,8 +143,8 @@ def pose_loss(point: Tensor, on: Tensor, owner: Tensor, batch: Batch) -> Tensor:
     marked = (wanted[..., 2] > 0).float()
     area = (edges[:, 2:] - edges[:, :2]).prod(1).clamp(min=1)
     far = (said[..., :2] - wanted[..., :2]).square().sum(2)
-    spread = 2 / said.shape[1]
-    unlike = 1 - torch.exp(-far / (2 * area[:, None] * spread**2))
+    share = far / area[:, None]
+    unlike = POSE * (1 - torch.exp(-share / (2 * SPREAD**2))) + FAR * (share + 1e-6).sqrt()
     mean = (unlike * marked).sum(1) / marked.sum(1).clamp(min=1)
     sure = F.binary_cross_entropy_with_logits(said[..., 2], marked)
-    return POSE * mean.mean() + SURE * sure
+    return mean.mean() + SURE * sure
