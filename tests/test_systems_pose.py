@@ -116,10 +116,12 @@ def test_yolo_learns_how_alike_poses_are():
     for place, own in ((0, 1), (2, 0), (3, 1)):
         marked = true[own, :, 2] > 0
         far = (said[0, place, :, :2] - true[own, :, :2]).square().sum(1)[marked]
-        unlike.append((1 - torch.exp(-far / (2 * 200 * (2 / 3) ** 2))).mean())
+        share = far / 200
+        unlike.append((12 * (1 - torch.exp(-share / (2 * 0.1**2))) + 5 * share.sqrt()).mean())
         wrong.append(F.binary_cross_entropy_with_logits(said[0, place, :, 2], marked.float()))
-    expected = 12 * sum(unlike) / 3 + sum(wrong) / 3
-    assert yolo_pose.pose_loss(said, on, owner, batch).item() == pytest.approx(expected.item())
+    expected = (sum(unlike) + sum(wrong)).item() / 3
+    own = yolo_pose.pose_loss(said, on, owner, batch).item()
+    assert own == pytest.approx(expected, rel=1e-4)
 
 
 def test_yolo_answers_with_the_points_of_the_place_that_found_the_box(monkeypatch):

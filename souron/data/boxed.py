@@ -248,7 +248,6 @@ def _points(
             said = ", ".join(name for name, bad in zip(names, wrong, strict=True) if bad)
             found.append((code, why.format(points=short(said))))
             points[wrong] = 0.0
-            near[wrong] = 0.0
     points[:, :2] = np.where(points[:, 2:] > 0, near, 0.0)
     return points, found
 
