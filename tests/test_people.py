@@ -72,6 +72,13 @@ def test_left_is_the_persons_own_left():
     assert 30 < faces_us.sum() < 55
     left, right = names.index("left foot"), names.index("right foot")
     assert ((places[:, left, 0] > places[:, right, 0]) == faces_us).mean() > 0.8
+    source = stock.drawn(("person",), 60)
+    composer = Composer(64, 0, "train", ("person",), source, (1, 2), crowds.SIZES)
+    left, right = names.index("left shoulder"), names.index("right shoulder")
+    for scene in map(composer.scene, range(20)):
+        for name, point in zip(scene.sources.cutouts, scene.points, strict=True):
+            there = point[left, 0] > point[right, 0]
+            assert there == faces_us[int(name.rpartition("/")[2])]
     bones = crowds.skeleton("person")
     assert [names[other] for other in bones.mirror][:4] == [
         "head", "neck", "right shoulder", "left shoulder"

@@ -133,16 +133,16 @@ def test_yolo_answers_with_the_points_of_the_place_that_found_the_box(monkeypatc
             branch[-1].weight)))  # fmt: skip
         bias = torch.tensor([0.25, 0.25, 0.0, 0.75, 0.25, 2.0, 0.25, -0.75, -2.0])
         monkeypatch.setattr(branch[-1], "bias", torch.nn.Parameter(bias))
+    box = torch.rand(2, 6)
+    monkeypatch.setattr(yolo_pose, "chosen", lambda *_given: (box, torch.tensor([20, 83])))
     with torch.inference_mode():
-        (_edge, label, sizes), point = network.posed(cases.input.float() / 255)
-        [(box, found)] = model.poses(cases.input.float() / 255, 0.0, 0.5)
+        (_edge, _label, sizes), point = network.posed(cases.input.float() / 255)
+        [(found, own)] = model.poses(cases.input.float() / 255)
     assert point.shape == (1, 84, 3, 3) and sizes == [(8, 8), (4, 4), (2, 2)]
     assert point[0, 0, 0].tolist() == [4, 4, 0]  # the first place's middle
     assert point[0, 0, 1].tolist() == [12, 4, 2] and point[0, 83, 2].tolist() == [48, -16, -2]
-    best = int(label[0, :, 0].argmax())
-    assert found[0, :, :2].tolist() == point[0, best, :, :2].tolist()
-    assert found[0, :, 2].tolist() == pytest.approx([0.5, 0.8808, 0.1192], abs=1e-4)
-    assert len(box) == len(found)
+    assert torch.equal(own[..., :2], point[0, [20, 83], :, :2]) and found is box
+    assert own[1, :, 2].tolist() == pytest.approx([0.5, 0.8808, 0.1192], abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", [KeypointRCNN, YOLOPose])

@@ -4,7 +4,7 @@ He, Gkioxari, Dollár, Girshick: Mask R-CNN (2017), section 5. https://arxiv.org
 
     picture -> backbone -> pyramid of maps (FPN) -> region proposal network -> regions
     7 x 7 places of the map in each region -> softmax(labels and background), offsets
-    14 x 14 places of the map in each found box -> convolutions -> a 56 x 56 map of each point
+    14 x 14 places of a finer map in each found box -> convolutions -> a 56 x 56 map of each point
     loss = BCE(object) + smooth L1 + cross entropy(label) + smooth L1 + cross entropy(place)
 
 Mask R-CNN (``mask_rcnn``) whose masks are points. One place of a point's mask is true, so that a
@@ -17,11 +17,12 @@ places a side, and its score is how likely it lies there.
 The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages stay
 as they are.
 
-Differs from the paper: AdamW and one cycle of the rate; both networks learn in one step; anchors
-across the border learn, too; a batch is learnt from in parts; small sizes have fewer and narrower
-convolutions before the maps, not eight of 512; the spot's middle answers, not its brightest place;
-the surest 20 boxes of a picture get points. Reduced: the pyramid has no map of a quarter of the
-side.
+Differs from the paper: points are looked for in a map of a quarter of the side, made of the picture
+and of the pyramid's finest map, whatever the size of a region; AdamW and one cycle of the rate;
+both networks learn in one step; anchors across the border learn, too; a batch is learnt from in
+parts; small sizes have fewer and narrower convolutions before the maps, not eight of 512; the
+spot's middle answers, not its brightest place; the surest 20 boxes of a picture get points.
+Reduced: the pyramid has no map of a quarter of the side.
 """
 
 from collections.abc import Iterator, Sequence
