@@ -6,7 +6,9 @@ import pytest
 import torch
 from test_boxed_formats import BOX, SIZES, coco, picture
 
-from souron.data import load
+from souron import registry
+from souron.cli import data
+from souron.data import load, targets
 from souron.metrics.poses import COCO
 from souron.utils.messages import UserError
 
@@ -189,6 +191,17 @@ def test_a_line_with_other_numbers_is_told_by_its_number(tmp_path):
     cases = loaded(yolo(tmp_path / "more", line=lambda numbers: " ".join(
         map(str, [*numbers[:5], 1.4, *numbers[6:]]))))  # fmt: skip
     assert "0" in faults(cases)["outside", "0.png, box 1"]
+
+
+@pytest.mark.parametrize("write", [keypoints, yolo])
+def test_souron_data_shows_figures_and_detectors_take_their_boxes(write, tmp_path):
+    folder = write(tmp_path / "data")
+    formats = data.every_format()
+    assert formats.index("yolo_pose") < formats.index("yolo_boxes")
+    assert targets.of(load.load(folder, 32, formats=formats)).__class__ is targets.Poses
+    boxes = load.load(folder, 32, formats=registry.load_task("detect").formats)
+    assert boxes.has_boxes and all(len(box) == 1 for box in boxes.target)
+    assert not [some for some in boxes.skipped if some.code == "unreadable"]
 
 
 def test_files_without_points_are_not_taken(tmp_path):

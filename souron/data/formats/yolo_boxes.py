@@ -49,7 +49,9 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     picture has a box.
     """
     path = path / NAME if path.is_dir() else path
-    return read(path, read_yaml(path), reading, _box)
+    about = read_yaml(path)
+    posed = "kpt_shape" in about  # then points stand behind each box, see ``yolo_pose``
+    return read(path, about, reading, lambda numbers: _box(numbers[:5] if posed else numbers))
 
 
 def read(
