@@ -11,6 +11,7 @@ from souron import registry
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.instances import numbered
 from souron.data.panoptic import divided
+from souron.data.poses import HIDDEN, SEEN, Figures, Skeleton, area_of
 
 LABELS = ("square", "disc", "wedge")
 
@@ -147,7 +148,46 @@ MADE = {  # by what a task wants of a case
     "panoptic": lambda count: pieced(count, 32),
     "classes_of_voxels": scans,
     "points": lambda count: marks(count, 32),
+    "poses": lambda count: posed(count, 32),
 }
+
+
+BAR = Skeleton(("left end", "right end", "middle"), ((0, 2), (2, 1)), (1, 0, 2))
+
+
+def posed(count=200, side=64, most=2, seed=0) -> Dataset:
+    """One to ``most`` bars a picture with bright ends and a green middle; blocks of five. An end
+    under a later bar is hidden, and one in twenty is not marked."""
+    random = np.random.default_rng(seed)
+    pictures, figures = [], []
+    for _case in range(count):
+        picture = Image.fromarray(random.integers(0, 70, (side, side, 3), dtype=np.uint8))
+        draw, rows, points = ImageDraw.Draw(picture), [], []
+        for _bar in range(random.integers(1, most + 1)):
+            half = side // 4
+            x, y = random.uniform(half + 3, side - half - 3, 2)
+            angle = random.uniform(-1.2, 1.2)
+            away = half * np.array([np.cos(angle), np.sin(angle)])
+            ends = [(x - away[0], y - away[1]), (x + away[0], y + away[1]), (x, y)]
+            draw.line((*ends[0], *ends[1]), fill=(150, 80, 160), width=max(2, side // 16))
+            for k, (a, b) in enumerate(ends):
+                r = max(2, side // 20)
+                draw.ellipse((a - r, b - r, a + r, b + r), fill=((40, 230, 60), "white")[k < 2])
+                for other in points:  # those that lie below
+                    for place in other:
+                        if np.hypot(place[0] - a, place[1] - b) < r:
+                            place[2] = min(place[2], HIDDEN)
+            reach = np.abs(away) + 3
+            rows.append([0, x - reach[0], y - reach[1], x + reach[0], y + reach[1]])
+            points.append([[a, b, SEEN * (random.random() > 0.05)] for a, b in ends])
+        pictures.append(torch.from_numpy(np.asarray(picture).transpose(2, 0, 1).copy()))
+        box = torch.tensor(rows, dtype=torch.float32)
+        figures.append(Figures(box, torch.tensor(points, dtype=torch.float32), area_of(box), BAR))
+    return Dataset(
+        "bars", torch.stack(pictures), ListColumn(figures), ("bar",),
+        [f"{case}.png" for case in range(count)], [f"block {case // 5}" for case in range(count)],
+        licence="CC0",
+    )  # fmt: skip
 
 
 def cases_for(task, digits, count):

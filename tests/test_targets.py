@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from shapes import instanced, marks, masked, pieced, scans, shapes
+from shapes import instanced, marks, masked, pieced, posed, scans, shapes
 
 from souron.data import targets
 from souron.data.dataset import ListColumn
@@ -12,6 +12,7 @@ from souron.data.instances import Instances
 MADE = {
     targets.Objects: shapes,
     targets.Instances: instanced,
+    targets.Poses: posed,
     targets.Areas: masked,
     targets.Divided: pieced,
     targets.Landmarks: marks,

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -190,11 +191,14 @@ def browse(page: Path) -> None:
 
 
 def every_format() -> tuple[str, ...]:
-    """Those that only some task reads go first: folders of classes take what is left."""
+    """Those that only some task reads go first, of these the ones that read more of what another
+    reads, too: folders of classes take what is left."""
     from souron.data import load
 
     of_tasks = (name for task in registry.tasks().values() for name in task.formats)
-    special = (name for name in of_tasks if name not in load.FORMATS)
+    special = [name for name in of_tasks if name not in load.FORMATS]
+    modules = {name: import_module(f"souron.data.formats.{name}") for name in special}
+    special.sort(key=lambda name: not hasattr(modules[name], "refines"))
     return tuple(dict.fromkeys([*special, *load.FORMATS]))
 
 

@@ -4,7 +4,8 @@ Every fault is told, none is passed over in silence: what could not be used stan
 ``Dataset.skipped`` by the name of its file and the number of its box. A box that leaves its picture
 is cut at the edge; one without an area, with an edge that is no number, or wholly outside is left
 out. A picture without objects stays: it says where nothing is. Crowd regions get the label
--1 - label: they are neither learnt nor counted.
+-1 - label: they are neither learnt nor counted. Where figures have named points, one that makes no
+sense is taken as not marked, and told.
 """
 
 import math
@@ -16,11 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from souron.data.dataset import Dataset, ListColumn, Skipped
 from souron.data.formats.folder import SUFFIXES, check_memory, natural, walk
+from souron.data.instances import boxes_of
 from souron.data.patients import groups
+from souron.data.poses import SEEN, Figures, Skeleton, area_of
 from souron.data.reading import Reading
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import limits
@@ -38,6 +42,8 @@ class Box(NamedTuple):
     edges: Any  # left, top, right, bottom; or what else a file says of an object
     crowd: bool = False
     name: str = ""  # of it in a fault, where it has one
+    points: Sequence[Any] = ()  # x, y and what is known of each, one after the other
+    area: float = math.nan  # square pixels of what the box holds, where the file says so
 
 
 class Pictured(NamedTuple):
@@ -58,9 +64,11 @@ def gather(
     classes: Sequence[str],
     reading: Reading,
     relative: bool = False,
+    skeleton: Skeleton | None = None,
 ) -> Dataset:
     """Read the listed pictures, which must lie under ``root``, whole into squares, their boxes
     moved along. ``relative``: edges are shares of the picture's width and height, else pixels.
+    With a ``skeleton`` each box is a figure with its points.
     Raises UserError where no picture can be used or none has a box, and for want of memory."""
     side, told = reading.side or SIDE, list(skipped)
     listed = sorted(listed, key=lambda item: natural(item.file))
@@ -71,10 +79,10 @@ def gather(
         check_memory(len(listed), channels, side)
         image = torch.empty(len(listed), channels, side, side, dtype=torch.uint8)
         kept: list[Pictured] = []
-        target: list[Tensor] = []
+        target: list[Any] = []
 
         def read(item: Pictured) -> Any:
-            return _read(item, root, side, channels, relative, len(classes))
+            return _read(item, root, side, channels, relative, len(classes), skeleton)
 
         for done, (item, found) in enumerate(zip(listed, pool.map(read, listed), strict=True)):
             if isinstance(found, Skipped):
@@ -88,7 +96,7 @@ def gather(
             if reading.progress and done % 64 == 0:
                 reading.progress(done, len(listed))
     _check(source, kept, target, told)
-    pairs = list(zip(kept, target, strict=True))
+    pairs = list(zip(kept, boxes_of(target), strict=True))
     empty = [item.file for item, boxes in pairs if not len(boxes)]
     told += many(empty, "no object", _("{count} pictures without objects, which stay"))
     crowds = [item.file for item, boxes in pairs if (boxes[:, 0] < 0).any()]
@@ -147,9 +155,16 @@ def _look(item: Pictured, root: Path) -> limits.Look | None:
 
 
 def _read(
-    item: Pictured, root: Path, side: int, channels: int, relative: bool, labels: int
-) -> Skipped | tuple[Tensor, Tensor, list[Skipped]]:
-    """Pixels (C, side, side), boxes (n, 5) in their pixels, and what was wrong with some."""
+    item: Pictured,
+    root: Path,
+    side: int,
+    channels: int,
+    relative: bool,
+    labels: int,
+    skeleton: Skeleton | None,
+) -> Skipped | tuple[Tensor, Tensor | Figures, list[Skipped]]:
+    """Pixels (C, side, side), boxes (n, 5) in their pixels or figures, and what was wrong with
+    some."""
     try:
         picture = pictures.rounded(pictures.read(item.path, root))
     except UserError as trouble:
@@ -176,14 +191,66 @@ def _read(
             notes.append(Skipped(_("{file}, box {n}").format(file=item.file, n=count), *fault))
         if edges is not None:
             there = place.within(edges[None])[0].tolist()
-            rows.append((-1 - box.label if box.crowd else box.label, *there))
-    boxes = torch.tensor(rows, dtype=torch.float32).reshape(-1, 5)
-    twice = len(boxes) - len(boxes.unique(dim=0)) if len(boxes) else 0
-    if twice:
-        boxes = torch.tensor(list(dict.fromkeys(rows)), dtype=torch.float32)
-        why = _("{count} boxes are there twice").format(count=twice)
+            row = (-1 - box.label if box.crowd else box.label, *there)
+            if skeleton is not None:
+                points, faults = _points(box, size, relative, skeleton)
+                name = _("{file}, box {n}").format(file=item.file, n=count)
+                notes += [Skipped(name, *one) for one in faults]
+                points[:, :2] = place.within(points[:, [0, 1, 0, 1]])[:, :2]
+                row = (*row, box.area * place.wide * place.high, *points.flatten().tolist())
+            rows.append(row)
+    once = list(dict.fromkeys(map(str, rows)))
+    if len(once) < len(rows):
+        why = _("{count} boxes are there twice").format(count=len(rows) - len(once))
         notes.append(Skipped(item.file, "duplicate", why))
-    return pixels, boxes, notes
+        rows = list({str(row): row for row in rows}.values())
+    columns = 5 if skeleton is None else 6 + 3 * len(skeleton.names)
+    table = torch.tensor(rows, dtype=torch.float32).reshape(-1, columns)
+    return pixels, table if skeleton is None else _figures(table, skeleton), notes
+
+
+def _figures(table: Tensor, skeleton: Skeleton) -> Figures:
+    """Of rows with a box, an area and points; where no area is told, that of the box."""
+    box, area, point = table[:, :5], table[:, 5], table[:, 6:]
+    area = area.where((area > 0) & area.isfinite(), area_of(box))
+    return Figures(box, point.unflatten(1, (-1, 3)), area, skeleton)
+
+
+def _points(
+    box: Box, size: Any, relative: bool, skeleton: Skeleton
+) -> tuple[NDArray[np.float64], list[tuple[str, str]]]:
+    """A figure's points (K, 3) in pixels, those that make no sense not marked, and what was wrong
+    with them."""
+    names, told = skeleton.names, box.points
+    points = np.zeros((len(names), 3))
+    if len(told) != 3 * len(names):
+        if not len(told) and box.crowd:
+            return points, []
+        why = _("{count} numbers of points, where {names} points have three each").format(
+            count=len(told), names=len(names)
+        )
+        return points, [("points", why)]
+    points[:] = np.array([number(value) for value in told]).reshape(-1, 3)
+    if relative:
+        points[:, :2] *= size[:2]
+    place, known = points[:, :2], points[:, 2]
+    marked = ~np.isin(known, (0.0,))
+    near = place.clip(0, size[:2])
+    faults = (
+        ("number", _("no numbers: {points}"), marked & ~np.isfinite(place).all(1)),
+        ("visibility", _("neither 0 nor 1 nor 2 is said of: {points}"),
+         ~np.isin(known, range(SEEN + 1))),
+        ("outside", _("marked outside of the picture: {points}"),
+         marked & (abs(near - place) > NEAR * size[:2]).any(1)),
+    )  # fmt: skip
+    found = []
+    for code, why, wrong in faults:
+        if wrong.any():
+            said = ", ".join(name for name, bad in zip(names, wrong, strict=True) if bad)
+            found.append((code, why.format(points=short(said))))
+            points[wrong] = 0.0
+    points[:, :2] = np.where(points[:, 2:] > 0, near, 0.0)
+    return points, found
 
 
 def _fault(edges: Any, size: Any) -> tuple[tuple[str, str] | None, Any]:
@@ -203,9 +270,9 @@ def _fault(edges: Any, size: Any) -> tuple[tuple[str, str] | None, Any]:
 
 
 def _check(
-    source: Path, kept: Sequence[Pictured], target: Iterable[Tensor], told: Sequence[Skipped]
+    source: Path, kept: Sequence[Pictured], target: Iterable[Any], told: Sequence[Skipped]
 ) -> None:
-    if any(len(boxes) for boxes in target):
+    if any(len(boxes) for boxes in boxes_of(target)):
         return
     found = (
         _("no picture of {folder} has a box that can be used")

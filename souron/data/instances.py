@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from souron.data.poses import Figures
+
 
 class Instances(NamedTuple):
     """The objects of a picture of ``side`` pixels, true ones or found ones."""
@@ -36,6 +38,6 @@ def numbered(box: Tensor, ids: Tensor) -> Instances:
     return packed(box, ids == number[:, None, None])
 
 
-def boxes_of(objects: Iterable[Tensor | Instances]) -> list[Tensor]:
+def boxes_of(objects: Iterable[Tensor | Instances | Figures]) -> list[Tensor]:
     """The boxes of each picture alone."""
-    return [each.box if isinstance(each, Instances) else each for each in objects]
+    return [each if isinstance(each, Tensor) else each.box for each in objects]

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from souron.data import instances, panoptic
 from souron.data.dataset import Dataset, ListColumn
+from souron.data.poses import Figures
 from souron.kinds import boxes, mask, overlay, points, segments
 from souron.kinds.picture import Picture
 from souron.metrics.segmentation import UNKNOWN
@@ -258,7 +259,30 @@ class Divided(Objects):
         )
 
 
-KINDS = (Landmarks, Areas, Voxels, Divided, Instances, Objects, Target)
+class Poses(Objects):
+    """Boxes and named points of each figure."""
+
+    unit = N_("{least} to {most} figures each")
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        entries = cases.target.entries if isinstance(cases.target, ListColumn) else []
+        return bool(entries) and isinstance(entries[0], Figures)
+
+    def drawn(self, row: int) -> tuple[Image.Image, str]:
+        """Each figure with its points; those that are not marked are left out."""
+        figures = self.cases.target[row]
+        figures = figures.of(figures.box[:, 0] >= 0)
+        names = [self.cases.classes[label] for label in figures.box[:, 0].int().tolist()]
+        canvas = overlay.Canvas(Picture.of(self.cases.input[row]))
+        for name, box, points_of in zip(names, figures.box, figures.point.tolist(), strict=True):
+            canvas.bones([at[:2] if at[2] > 0 else None for at in points_of],
+                         figures.skeleton.lines)  # fmt: skip
+            canvas.box(box[1:5].tolist(), name, overlay.colour(int(box[0])))
+        return canvas.image, self.words(row)
+
+
+KINDS = (Landmarks, Areas, Voxels, Divided, Poses, Instances, Objects, Target)
 
 
 def of(cases: Dataset) -> Target:

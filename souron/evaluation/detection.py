@@ -1,7 +1,7 @@
 """What detectors found in test pictures: threshold, figures by label, and baselines beside.
 
 What was found in a picture is boxes (n, 6), or ``Instances`` with a mask each: then overlaps are
-those of the masks.
+those of the masks; or ``Figures`` with points: then it is how alike the poses are.
 """
 
 import zlib
@@ -16,8 +16,9 @@ from torch import Tensor
 
 from souron.data.dataset import Dataset
 from souron.data.instances import Instances, boxes_of
+from souron.data.poses import Figures, area_of
 from souron.evaluation.answers import Answers, Setup, Sparse, Trainings, dense
-from souron.metrics import detection
+from souron.metrics import detection, poses
 from souron.stats import intervals
 from souron.stats.records import Measure
 
@@ -27,7 +28,7 @@ NOTHING = torch.zeros(0, 6)
 PIECE = 64  # bytes of a row of packed masks
 
 Array = NDArray[Any]
-Found = Tensor | Instances  # of a picture, the surest first
+Found = Tensor | Instances | Figures  # of a picture, the surest first
 Judge = Callable[[Sequence[Found], Dataset], dict[str, NDArray[np.float64]]]  # see ``scores_of``
 
 
@@ -104,9 +105,10 @@ def result(trainings: Trainings, setup: DetectionSetup, judge: Judge) -> Detecti
 
 def matched(found: Sequence[Found], cases: Dataset, sizes: bool = True) -> detection.Matches:
     """What was found beside the objects of each case."""
+    posed = any(isinstance(each, Figures) for each in found)
     return detection.match(
-        cases.boxes, boxes_of(found), len(cases.classes), sizes=sizes,
-        measured=_measured(found, cases),
+        cases.boxes, boxes_of(found), len(cases.classes), poses.MOST if posed else MOST, sizes,
+        _measured(found, cases),
     )  # fmt: skip
 
 
@@ -119,6 +121,8 @@ def confusion(found: Sequence[Found], cases: Dataset, conf: float) -> Array:
 
 def _measured(found: Sequence[Found], cases: Dataset) -> list[detection.Measured] | None:
     """None where there are boxes alone."""
+    if all(isinstance(each, Figures) for each in (*found, *cases.target)):
+        return [_posed(said, there) for said, there in zip(found, cases.target, strict=True)]
     if not all(isinstance(each, Instances) for each in (*found, *cases.target)):
         return None
     return [
@@ -126,6 +130,11 @@ def _measured(found: Sequence[Found], cases: Dataset) -> list[detection.Measured
         for said, there in zip(found, cases.target, strict=True)
         if isinstance(said, Instances)
     ]
+
+
+def _posed(said: Any, there: Figures) -> detection.Measured:
+    sigmas = poses.sigmas_of(there.skeleton.names, there.skeleton.sigmas)
+    return poses.measured(said.box, said.point, there.box, there.point, there.area, sigmas)
 
 
 def _masks(found: Sequence[Found], cases: Dataset) -> detection.Masks | None:
@@ -159,8 +168,15 @@ def scores_of(
 
 
 def packed(found: Sequence[Found], name: str = "found") -> Answers:
-    """As answers: a table of boxes, and where they are the masks, compressed, by picture."""
+    """As answers: a table of boxes, and where they are the points, or the masks, compressed, by
+    picture."""
     answers: Answers = {name: padded(boxes_of(found))}
+    posed = [each for each in found if isinstance(each, Figures)]
+    if posed:
+        counts = torch.tensor([min(len(each.box), MOST) for each in posed])
+        owner = torch.arange(len(found)).repeat_interleave(counts)
+        answers[f"{name} points"] = Sparse(owner, torch.cat([each.point[:MOST] for each in posed]))
+        return answers
     if any(isinstance(each, Instances) for each in found):
         rows, pieces = [], []
         for row, each in enumerate(found):
@@ -174,8 +190,11 @@ def packed(found: Sequence[Found], name: str = "found") -> Answers:
 
 
 def unpacked(answers: Answers, cases: Dataset, name: str = "found") -> list[Found]:
-    """What ``packed`` was given. Raises ValueError where masks are none."""
+    """What ``packed`` was given. Raises ValueError where masks are none, or points are missing."""
     boxes = unpadded(answers, name)
+    points = answers.get(f"{name} points")
+    if isinstance(points, Sparse):
+        return _with_points(boxes, points, cases)
     masks = answers.get(f"{name} masks")
     if not isinstance(masks, Sparse):
         return list(boxes)
@@ -194,6 +213,19 @@ def unpacked(answers: Answers, cases: Dataset, name: str = "found") -> list[Foun
         bits = torch.from_numpy(np.frombuffer(bytearray(large), dtype=np.uint8).reshape(shape))
         found.append(Instances(box, bits))
     return found
+
+
+def _with_points(boxes: Sequence[Tensor], points: Sparse, cases: Dataset) -> list[Found]:
+    order = points.rows.argsort(stable=True)
+    counts: list[int] = points.rows.bincount(minlength=len(boxes)).tolist()
+    if counts != list(map(len, boxes)):
+        raise ValueError("not as many points as boxes")
+    return [
+        Figures(box, point, area_of(box), there.skeleton)
+        for box, point, there in zip(
+            boxes, points.values[order].split(counts), cases.target, strict=True
+        )
+    ]
 
 
 def padded(found: Sequence[Tensor]) -> Tensor:
@@ -216,9 +248,9 @@ def shown(answers: Answers, cases: Dataset) -> list[Found]:
 
 def sure(found: Found, conf: Tensor | float) -> Found:
     """Only what has that score or a better one."""
-    if isinstance(found, Instances):
-        return found.of(found.box[:, 5] >= conf)
-    return found[found[:, 5] >= conf]
+    if isinstance(found, Tensor):
+        return found[found[:, 5] >= conf]
+    return found.of(found.box[:, 5] >= conf)
 
 
 def _of_label(

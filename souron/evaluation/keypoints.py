@@ -11,7 +11,7 @@ from torch import Tensor
 
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Answers, Setup, Sparse, Trainings, dense
-from souron.metrics import keypoints
+from souron.metrics import keypoints, poses
 from souron.stats import intervals
 from souron.stats.records import Measure
 
@@ -80,7 +80,10 @@ def mean_places(points: Tensor) -> Tensor:
 
 def scores_of(found: Any, cases: Dataset) -> dict[str, NDArray[np.float64]]:
     """Scores (cases,) of each metric, see ``metrics.keypoints.scores``."""
-    return keypoints.scores(keypoints.errors(found, cases.target), cases.side, cases.spacing)
+    sigmas = poses.sigmas_of(cases.classes)
+    error, area = keypoints.errors(found, cases.target), keypoints.area_around(cases.target)
+    sigmas = np.pad(sigmas, (0, error.shape[1] - len(sigmas)), constant_values=poses.USUAL)
+    return keypoints.scores(error, cases.side, cases.spacing, area, sigmas)
 
 
 def measured(

@@ -61,6 +61,30 @@ class Canvas:
                           outline="white", width=max(1, self.line // 2))  # fmt: skip
         self.name((round(x + 1.5 * reach), round(y)), name, colour)
 
+    def bones(
+        self, places: Sequence[Sequence[float] | None], lines: Sequence[tuple[int, int]]
+    ) -> None:
+        """Points (x, y), None where there is none, and lines between some of them, each in a
+        colour of its own on a dark rim."""
+        at = [
+            None if place is None else (place[0] * self.scale, place[1] * self.scale)
+            for place in places
+        ]
+        there = [
+            (number, start, end)
+            for number, (a, b) in enumerate(lines)
+            if (start := at[a]) is not None and (end := at[b]) is not None
+        ]
+        for _number, start, end in there:
+            self.draw.line((*start, *end), fill="black", width=2 * self.line + 2)
+        for number, start, end in there:
+            self.draw.line((*start, *end), fill=colour(number), width=2 * self.line - 1)
+        for place in at:
+            if place is not None:
+                x, y = place
+                ends = (x - self.line, y - self.line, x + self.line, y + self.line)
+                self.draw.ellipse(ends, fill="white", outline="black")
+
     def area(self, inside: np.ndarray, name: str, colour: tuple[int, int, int]) -> None:
         """``inside`` (H, W) bool in the picture's own pixels: tinted, outlined and named."""
         if not inside.any():

@@ -5,6 +5,7 @@ Wang, Huang, Lee and others: A benchmark for comparison of dental radiography an
 
     radial error: the distance between a landmark and what was found, in millimetres or pixels
     success rate within r: the share of landmarks whose radial error is r or less
+    OKS: the likeness of ``poses``, with the area of the box around a film's landmarks
 
 A film's figure is the mean over its landmarks, the metric the mean over films, so that intervals
 count films, or patients with several. A landmark that is not marked counts nowhere.
@@ -15,9 +16,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from souron.metrics.poses import USUAL
+
 Array = NDArray[np.float64]
 
 MEAN, PIXELS, NEAR = "mean radial error", "mean radial error in pixels", "within 1/50 of the side"
+OKS = "OKS"
 WITHIN = (2.0, 2.5, 3.0, 4.0)  # millimetres
 SHARE = 0.02  # of the side, where millimetres are not known
 
@@ -32,15 +36,31 @@ def errors(found: ArrayLike, true: ArrayLike) -> Array:
     return np.asarray(np.hypot(*np.moveaxis(found - true, 2, 0)))
 
 
-def scores(error: Array, side: float, spacing: Sequence[float] = ()) -> dict[str, Array]:
+def scores(
+    error: Array, side: float, spacing: Sequence[float] = (), area: Array | None = None,
+    sigmas: Array | float = USUAL,
+) -> dict[str, Array]:  # fmt: skip
     """Each metric's scores (N,) of radial errors (N, K) in pixels of films of that side;
-    millimetres only where the spacing of every film is known."""
+    millimetres only where the spacing of every film is known, OKS where ``area`` (N,) is given."""
     made: dict[str, Array] = {}
     if known(spacing):
         away = millimetres(error, spacing)
         made[MEAN] = mean(away)
         made |= {f"within {far:g} mm": within(away, far) for far in WITHIN}
-    return made | {PIXELS: mean(error), NEAR: within(error, SHARE * side)}
+    made |= {PIXELS: mean(error), NEAR: within(error, SHARE * side)}
+    if area is not None:
+        room = 2 * (area[:, None] + np.spacing(1)) * np.square(2 * np.asarray(sigmas))
+        made[OKS] = mean(np.exp(-np.square(error) / room))
+    return made
+
+
+def area_around(true: ArrayLike) -> Array:
+    """(N, K, 2) -> (N,): square pixels of the box around the landmarks that are marked."""
+    points = np.asarray(true, np.float64)
+    there = np.isfinite(points)
+    high = np.where(there, points, -np.inf).max(1)
+    low = np.where(there, points, np.inf).min(1)
+    return np.asarray(np.where(there.any(1), high - low, 0.0).prod(1))
 
 
 def known(spacing: Sequence[float]) -> bool:

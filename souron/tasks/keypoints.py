@@ -95,6 +95,7 @@ class Keypoints(Jackknifed, Task):
         Metric(N_("within 4 mm"), unit="share", headline=True),
         Metric(N_("mean radial error in pixels"), higher_is_better=False, unit="px"),
         Metric(N_("within 1/50 of the side"), unit="share"),
+        Metric(N_("OKS"), unit="share"),
     )
     watches = "mean radial error in pixels"
     default_data = "cephalo"

@@ -36,7 +36,7 @@ TURNS = {  # degrees to both sides
     "bird": 12, "mammal": 8, "flower": 180, "fruit": 180, "vehicle": 8, "coin": 180, "sign": 10,
     "building": 4, "insect": 180, "fish": 30, "vegetable": 180, "hat": 20, "person": 8,
 }  # fmt: skip
-NEVER_MIRRORED = ("coin", "sign")  # what is written on them
+NEVER_MIRRORED = ("coin", "sign", "person")  # what is written on them; whose left is a name
 STANDING = ("bird", "mammal", "vehicle", "building", "sign", "person")  # their shadow lies on
 # the ground, that of other things right behind them
 
@@ -63,6 +63,7 @@ class Scene:
     captions: dict[str, list[str]]  # "en", "ja"
     points: tuple[Tensor, ...] | None  # of each drawn figure (K, 3) float32: x, y, and 1 where it
     # can be seen; their names are in ``figures.POINTS``. None for stamps
+    whole: Tensor  # (n, 5) float32: the edges of all of a thing, also what is hidden; its pixels
     sources: Sources
 
     def semantic(self) -> Tensor:
@@ -124,9 +125,11 @@ class Composer:
         categories: Sequence[str] = CATEGORIES,
         source: Stock | None = None,
         counts: Sequence[int] | None = None,
+        sizes: tuple[float, float] = (SMALLEST, LARGEST),
     ) -> None:
         """``side`` in pixels; ``source``: what scenes are made of, by default stamps where they
-        are, else drawn figures; ``counts``: how many things a scene may have. Raises UserError."""
+        are, else drawn figures; ``counts``: how many things a scene may have; ``sizes``: their
+        longer edge, in shares of the side, from and to. Raises UserError."""
         if part not in kin.PARTS:
             raise UserError(
                 "part", _("no part is called {name!r}").format(name=part),
@@ -143,7 +146,7 @@ class Composer:
         self.categories = tuple(categories)
         self.blocks = self.source.blocks(part, categories)
         self.photographs = self.source.photographs(part, categories)
-        self.counts = tuple(counts) if counts else tuple(COUNTS)
+        self.counts, self.sizes = tuple(counts) if counts else tuple(COUNTS), sizes
         chance = np.array([COUNTS.get(count, 0.1) for count in self.counts])
         self.chance = chance / chance.sum()
 
@@ -186,7 +189,7 @@ class Composer:
             if not name or rng.random() >= AGAIN:
                 name = names[int(rng.integers(len(names)))]
             some = by_category[name]
-            size = SMALLEST * (LARGEST / SMALLEST) ** rng.random()
+            size = self.sizes[0] * (self.sizes[1] / self.sizes[0]) ** rng.random()
             planned.append((some[int(rng.integers(len(some)))], size, rng.random(), rng.random()))
         return sorted(planned, key=lambda each: each[3])  # what is lower is nearer
 
@@ -269,6 +272,7 @@ class Composer:
             masks=torch.from_numpy(masks),
             captions=words.captions(names, middles, sizes),
             points=points if self.source.name == "drawn" else None,
+            whole=torch.tensor([[*extent(each.mask), each.mask.sum()] for each in laid]).float(),
             sources=Sources(
                 tuple(each.cutout.name for each in laid), ground, self.block(number)
             ),

@@ -367,38 +367,58 @@ def building(pen: Pen) -> list[Place]:
 
 
 def person(pen: Pen) -> list[Place]:
+    """From the front, where the person's left is on the right, or from behind."""
     skin = pen.one_of((240, 200, 170), (200, 150, 110), (130, 90, 62), (90, 60, 44))
-    shirt, trousers = pen.one_of(RED, BLUE, YELLOW, GREEN, WHITE, TEAL), pen.one_of(
-        BLACK, (50, 60, 100), BROWN, GREY)  # fmt: skip
-    neck, hip = (0.5, 0.27), (0.5 + pen.between(-0.04, 0.04), 0.54)
+    shirt = pen.one_of(RED, BLUE, YELLOW, GREEN, WHITE, TEAL, ORANGE, VIOLET, PINK)
+    trousers = pen.one_of(BLACK, (50, 60, 100), BROWN, GREY, SAND, (96, 40, 50))
+    hair = pen.one_of(BLACK, BROWN, SAND, GREY, (150, 70, 30))
+    front, skirt, bare = pen.chance(0.7), pen.chance(0.2), pen.chance(0.5)
+    neck, lean, long = (0.5, 0.28), pen.between(-0.2, 0.2), pen.between(0.21, 0.27)
+    hip = (neck[0] + long * np.sin(lean), neck[1] + long * np.cos(lean))
+    half, arm, leg = pen.between(0.075, 0.115), pen.between(0.11, 0.14), pen.between(0.13, 0.18)
+    wide = pen.between(0.05, 0.085)
 
     def limb(begin: Place, first: float, second: float, long: float) -> tuple[Place, Place]:
         """Two bones of that length; angles from straight down, in radians."""
         joint = (begin[0] + long * np.sin(first), begin[1] + long * np.cos(first))
         return joint, (joint[0] + long * np.sin(second), joint[1] + long * np.cos(second))
 
-    shoulders = [(neck[0] - 0.1, neck[1] + 0.03), (neck[0] + 0.1, neck[1] + 0.03)]
-    arms, legs = [], []
+    # on the left of the picture, then on its right
+    shoulders = [(neck[0] + side * half, neck[1] + 0.03 - side * half * lean) for side in (-1, 1)]
+    arms, legs, sits = [], [], pen.chance(0.2)
     for side, shoulder in zip((-1, 1), shoulders, strict=True):
-        upper = side * pen.between(0.1, 1.9)
-        arms.append(limb(shoulder, upper, upper + side * pen.between(-0.2, 1.2), 0.14))
-        thigh = side * pen.between(0.05, 0.6)
-        legs.append(limb((hip[0] + side * 0.03, hip[1]), thigh, thigh - pen.between(0, 0.5) * side,
-                         0.19))  # fmt: skip
+        upper = side * pen.between(-0.2, 2.7)
+        arms.append(limb(shoulder, upper, upper + side * pen.between(-1.0, 1.4), arm))
+        thigh = side * (pen.between(0.9, 1.4) if sits else pen.between(0.0, 0.7))
+        legs.append(limb((hip[0] + side * 0.03, hip[1]), thigh,
+                         thigh - side * pen.between(0.0, 1.2 if sits else 0.6), leg))  # fmt: skip
     for side, (knee, foot) in zip((-1, 1), legs, strict=True):
-        pen.line([(hip[0] + side * 0.03, hip[1]), knee, foot], 0.075, trousers)
+        pen.line([(hip[0] + side * 0.03, hip[1]), knee, foot], wide, skin if skirt else trousers)
         pen.ellipse(foot[0] + side * 0.02, foot[1], 0.05, 0.03, BLACK)
-    pen.polygon([shoulders[0], shoulders[1], (hip[0] + 0.075, hip[1]), (hip[0] - 0.075, hip[1])],
+    if skirt:
+        pen.polygon([hip, *(knee for knee, _foot in legs)], trousers)
+        pen.line([hip, legs[0][0], legs[1][0], hip], wide + 0.02, trousers)
+    pen.polygon([*shoulders, (hip[0] + half * 0.75, hip[1]), (hip[0] - half * 0.75, hip[1])],
                 shirt)  # fmt: skip
     for shoulder, (elbow, hand) in zip(shoulders, arms, strict=True):
-        pen.line([shoulder, elbow], 0.06, shirt)
-        pen.line([elbow, hand], 0.045, skin)
-    pen.line([neck, (0.5, 0.2)], 0.05, skin)
-    head = (0.5 + pen.between(-0.02, 0.02), 0.14)
-    pen.ellipse(head[0], head[1] - 0.02, 0.088, 0.1, pen.one_of(BLACK, BROWN, SAND, GREY))
-    pen.ellipse(head[0], head[1] + 0.01, 0.078, 0.088, skin)
-    return [head, neck, *shoulders, arms[0][0], arms[1][0], arms[0][1], arms[1][1], hip,
-            legs[0][0], legs[1][0], legs[0][1], legs[1][1]]  # fmt: skip
+        pen.line([shoulder, elbow], wide * 0.85, darker(shirt, 0.85))
+        pen.line([elbow, hand], wide * 0.65, skin if bare else darker(shirt, 0.85))
+        pen.ellipse(*hand, wide * 0.4, wide * 0.4, skin)
+    head = (neck[0] - 0.12 * np.sin(lean) + pen.between(-0.02, 0.02), neck[1] - 0.13)
+    pen.line([neck, head], 0.05, skin)
+    pen.ellipse(head[0], head[1] - 0.01, 0.085, 0.1, hair)
+    if front:
+        pen.ellipse(head[0], head[1] + 0.015, 0.07, 0.083, skin)
+        for side in (-1, 1):
+            pen.ellipse(head[0] + side * 0.028, head[1] + 0.005, 0.012, 0.012, BLACK)
+    if pen.chance(0.2):
+        pen.polygon([(head[0] - 0.09, head[1] - 0.05), (head[0], head[1] - 0.14),
+                     (head[0] + 0.09, head[1] - 0.05)], darker(trousers, 1.3))  # fmt: skip
+    rows = zip(shoulders, arms, legs, strict=True)
+    each = [(shoulder, *arm, *leg) for shoulder, arm, leg in rows]
+    left, right = each[::-1] if front else each
+    sides = [place for pair in zip(left, right, strict=True) for place in pair]
+    return [head, neck, *sides[:6], hip, *sides[6:]]
 
 
 PAINTERS: dict[str, Callable[[Pen], list[Place]]] = {

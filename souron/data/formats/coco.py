@@ -44,6 +44,7 @@ class Written(NamedTuple):
     listed: list[Pictured]
     told: list[Skipped]
     classes: list[str]
+    categories: list[dict[str, Any]]  # as they stand in the files
 
 
 def written(path: Path, what: str) -> Written:
@@ -57,11 +58,13 @@ def written(path: Path, what: str) -> Written:
     told = [some for some in told if some.code != "unreadable"]
     classes: list[str] = []
     listed: list[Pictured] = []
+    categories: list[dict[str, Any]] = []
     for source in sources:
         about = _parsed(source)
+        categories += [entry for entry in about["categories"] if isinstance(entry, dict)]
         label = _categories(about, source, classes)
         listed += _pictures(about, source, root, below, label, told, what)
-    return Written(root, listed, told, classes)
+    return Written(root, listed, told, classes, categories)
 
 
 def _files(path: Path) -> list[Path]:
@@ -188,7 +191,7 @@ def _boxes(
             told.append(Skipped(name, "class", _("no category has the number {number}").format(
                 number=short(entry.get("category_id")))))  # fmt: skip
             continue
-        same = (picture, category, hash(str(edges)))
+        same = (picture, category, hash(str(edges)), hash(str(entry.get("keypoints"))))
         if "id" in entry and _key(entry["id"]) in seen:
             told.append(Skipped(name, "duplicate", _("the number is there twice")))
             if seen[_key(entry["id"])] == same:
@@ -198,7 +201,13 @@ def _boxes(
             left, top, wide, high = map(number, edges)
             edges = (left, top, left + wide, top + high)
         crowd = entry.get("iscrowd") in (1, True)
-        found.setdefault(picture, []).append(Box(label[category], edges, crowd, name))
+        points = entry.get("keypoints")
+        found.setdefault(picture, []).append(
+            Box(
+                label[category], edges, crowd, name,
+                points if isinstance(points, list) else (), number(entry.get("area")),
+            )
+        )  # fmt: skip
     return found
 
 

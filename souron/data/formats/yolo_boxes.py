@@ -9,9 +9,10 @@ A line with six numbers or more behind its class is an outline (x, y, x, y, ...)
 is taken. The form: https://docs.ultralytics.com/datasets/detect/
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from souron.data.boxed import Box, Pictured, files_below, gather, is_picture, many, number, short
 from souron.data.dataset import Dataset, Skipped
@@ -47,18 +48,21 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     picture has a box.
     """
     path = path / NAME if path.is_dir() else path
-    listed, skipped, classes = written(path, _box)
+    about = read_yaml(path)
+    posed = "kpt_shape" in about  # then points stand behind each box, see ``yolo_pose``
+    listed, skipped, classes = written(
+        path, about, lambda numbers: _box(numbers[:5] if posed else numbers)
+    )
     cases = gather(path, path.parent, listed, skipped, classes, reading, True)
     return replace(cases, name=readable(path.absolute().parent.name))
 
 
 def written(
-    path: Path, box: Callable[[list[float]], Box | str]
+    path: Path, about: dict[Any, Any], of: Callable[[Sequence[float]], Box | str]
 ) -> tuple[list[Pictured], list[Skipped], tuple[str, ...]]:
-    """What the files of a data set say: its pictures with their boxes, faults, and the names of
-    classes. ``box`` makes one of the numbers of a line, or tells why not. Raises UserError as
-    ``load`` does."""
-    about = read_yaml(path)
+    """What the files of a data set say, whose ``data.yaml`` is ``about``: its pictures with their
+    boxes, faults, and the names of classes. ``of`` makes a box of the numbers of a line, or tells
+    why not. Raises UserError as ``load`` does."""
     folders, names = folders_of(about, path), classes_of(about, path)
     skipped: list[Skipped] = []
     below = files_below(path.parent, skipped)
@@ -75,7 +79,7 @@ def written(
         boxes: list[Box] = []
         if label in below:
             used.add(label)
-            boxes = list(_boxes(below[label], label, skipped, box))
+            boxes = list(_boxes(below[label], label, skipped, of))
         else:
             without.append(file)
         listed.append(Pictured(place, file, boxes, part))
@@ -113,7 +117,7 @@ def _labels(file: PurePosixPath) -> PurePosixPath:
 
 
 def _boxes(
-    path: Path, file: str, skipped: list[Skipped], box: Callable[[list[float]], Box | str]
+    path: Path, file: str, skipped: list[Skipped], of: Callable[[Sequence[float]], Box | str]
 ) -> Iterator[Box]:
     """The boxes in a file; a line that is none is told."""
     try:
@@ -127,14 +131,14 @@ def _boxes(
         if not line.split():
             continue
         where = _("{file}, line {n}").format(file=file, n=count)
-        found = box([number(word) for word in line.split()])
-        if isinstance(found, Box):
-            yield found._replace(name=where)
+        box = of([number(word) for word in line.split()])
+        if isinstance(box, Box):
+            yield box._replace(name=where)
         else:
-            skipped.append(Skipped(where, "unreadable", found.format(line=short(line))))
+            skipped.append(Skipped(where, "unreadable", box.format(line=short(line))))
 
 
-def _box(numbers: list[float]) -> Box | str:
+def _box(numbers: Sequence[float]) -> Box | str:
     """Of a line's numbers; or what is wrong with it."""
     name, *values = numbers
     outline = len(values) >= 6 and len(values) % 2 == 0
@@ -143,8 +147,13 @@ def _box(numbers: list[float]) -> Box | str:
     if outline:
         across, down = values[::2], values[1::2]
         return Box(int(name), (min(across), min(down), max(across), max(down)))
+    return Box(int(name), edges(values))
+
+
+def edges(values: Sequence[float]) -> tuple[float, float, float, float]:
+    """Middle, width and height -> left, top, right, bottom."""
     x, y, wide, high = values
-    return Box(int(name), (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2))
+    return x - wide / 2, y - high / 2, x + wide / 2, y + high / 2
 
 
 def _check_counting(path: Path, listed: list[Pictured], order: list[str]) -> None:

@@ -9,7 +9,7 @@ parts, or with a hole, is one outline that goes from one to the next and comes b
 The form: https://docs.ultralytics.com/datasets/segment/
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from souron.data import objects, outlines
 from souron.data.boxed import Box, Pictured
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats import yolo_boxes
-from souron.data.formats.yolo import NAME
+from souron.data.formats.yolo import NAME, read_yaml
 from souron.data.objects import Marked, Outlined
 from souron.data.reading import Reading
 from souron.kinds.codecs.limits import readable
@@ -41,13 +41,13 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     picture has a mask.
     """
     path = path / NAME if path.is_dir() else path
-    listed, skipped, classes = yolo_boxes.written(path, _outline)
+    listed, skipped, classes = yolo_boxes.written(path, read_yaml(path), _outline)
     items = [Outlined(item.path, item.file, partial(_marks, item), item.part) for item in listed]
     cases = objects.gather(path, path.parent, items, skipped, classes, reading)
     return replace(cases, name=readable(path.absolute().parent.name))
 
 
-def _outline(numbers: list[float]) -> Box | str:
+def _outline(numbers: Sequence[float]) -> Box | str:
     """Of a line's numbers; or what is wrong with it."""
     name, *values = numbers
     if name != name // 1:

@@ -13,6 +13,7 @@ from PIL import Image
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.data.instances import Instances, boxes_of
+from souron.data.poses import Figures
 from souron.evaluation import detection
 from souron.evaluation.detection import DetectionResult, Found, OfLabel
 from souron.kinds import overlay
@@ -157,14 +158,18 @@ def _drawn(test: Dataset, row: int, found: Mapping[str, Found], file: str) -> Pl
 
 
 def _without_crowds(objects: Found) -> Found:
-    if isinstance(objects, Instances):
-        return objects.of(objects.box[:, 0] >= 0)
-    return objects[objects[:, 0] >= 0]
+    if isinstance(objects, torch.Tensor):
+        return objects[objects[:, 0] >= 0]
+    return objects.of(objects.box[:, 0] >= 0)
 
 
 def _pane(test: Dataset, row: int, objects: Found) -> Image.Image:
     canvas = overlay.Canvas(Picture.of(test.input[row]))
     masks = objects.masks(test.side).numpy() if isinstance(objects, Instances) else None
+    if isinstance(objects, Figures):
+        for points in objects.point.tolist():
+            marked = [point[:2] if point[2] > 0 else None for point in points]
+            canvas.bones(marked, objects.skeleton.lines)
     [boxes] = boxes_of([objects])
     for place, (label, *corners_and_score) in enumerate(boxes.tolist()):
         name, colour = test.classes[int(label)], overlay.colour(int(label))

@@ -1,0 +1,110 @@
+"""``data.yaml`` with a text file of figures beside each picture, as tools around YOLO write poses.
+
+    data.yaml                  path, train, val, test, names: see ``yolo``
+      kpt_shape: [17, 3]       points of a figure, and numbers of each: x, y, visibility; or x, y
+      flip_idx: [0, 2, 1, ...] which point each is in the mirror
+      kpt_names: {0: [...]}    their names, where the file has them
+    images/train/1.jpg         labels/train/1.txt        or train/images/1.jpg, train/labels/1.txt
+    1.txt                      a line a figure: class, middle x, middle y, width, height, then x, y
+                               and visibility (0 not marked, 1 hidden, 2 seen) of each point, in
+                               shares of the picture's width and height
+
+Without visibility a point is marked unless it lies at 0, 0. Seventeen points without names are
+COCO's. The form: https://docs.ultralytics.com/datasets/pose/
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from souron.data.boxed import Box, gather
+from souron.data.dataset import Dataset
+from souron.data.formats import yolo_boxes
+from souron.data.formats.yolo import LONGEST, NAME, read_yaml, trouble
+from souron.data.poses import COCO_LINES, SEEN, Skeleton, sides_swapped
+from souron.data.reading import Reading
+from souron.kinds.codecs.limits import readable
+from souron.metrics.poses import COCO
+from souron.utils.messages import UserError, _
+
+refines = "yolo_boxes"  # reads the same files, and more of them
+DEFAULT = Reading()
+MOST_POINTS = 1000
+
+
+def describes(path: Path) -> bool:
+    """A ``data.yaml`` of boxes that says how many points a figure has."""
+    file = path / NAME if path.is_dir() else path
+    try:
+        return yolo_boxes.describes(path) and "kpt_shape" in read_yaml(file)
+    except UserError:
+        return False
+
+
+def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
+    """The pictures of the parts that the file, or that of a folder, names, with their figures.
+
+    Raises UserError where the file cannot be read or makes no sense, and where no picture has a
+    figure.
+    """
+    path = path / NAME if path.is_dir() else path
+    about = read_yaml(path)
+    count, width = _shape(about, path)
+    names = _names(about, path, count)
+    lines = COCO_LINES if names == COCO else ()
+    skeleton = Skeleton(names, lines, _swap(about, path, names))
+
+    def figure(numbers: Any) -> Box | str:
+        name, *values = numbers
+        if name != name // 1 or len(values) != 4 + count * width:
+            return _("not a class, four shares and {count} numbers of points: {{line}}").format(
+                count=count * width
+            )
+        points = [values[at : at + width] for at in range(4, len(values), width)]
+        if width == 2:
+            points = [[x, y, SEEN if x or y else 0] for x, y in points]
+        return Box(
+            int(name), yolo_boxes.edges(values[:4]), points=[at for each in points for at in each]
+        )
+
+    listed, skipped, classes = yolo_boxes.written(path, about, figure)
+    cases = gather(path, path.parent, listed, skipped, classes, reading, True, skeleton)
+    return replace(cases, name=readable(path.absolute().parent.name))
+
+
+def _shape(about: dict[Any, Any], path: Path) -> tuple[int, int]:
+    told = about.get("kpt_shape")
+    if (
+        not isinstance(told, list)
+        or len(told) != 2
+        or not all(type(each) is int for each in told)
+        or not 1 <= told[0] <= MOST_POINTS
+        or told[1] not in (2, 3)
+    ):
+        why = _("kpt_shape is {what}").format(what=str(told)[:LONGEST])
+        raise trouble(path, "points", why, "kpt_shape: [17, 3]")
+    return told[0], told[1]
+
+
+def _names(about: dict[Any, Any], path: Path, count: int) -> tuple[str, ...]:
+    told = about.get("kpt_names")
+    if isinstance(told, dict):  # of each class: all have the same points
+        told = next(iter(told.values()), None)
+    if told is None:
+        return COCO if count == len(COCO) else tuple(map(str, range(count)))
+    if not isinstance(told, list) or len({str(name) for name in told}) != count:
+        why = _("kpt_names are not {count} different names").format(count=count)
+        raise trouble(path, "points", why)
+    return tuple(readable(str(name))[:LONGEST] for name in told)
+
+
+def _swap(about: dict[Any, Any], path: Path, names: tuple[str, ...]) -> tuple[int, ...]:
+    """``flip_idx``, or what the names say."""
+    told = about.get("flip_idx")
+    if told is None:
+        return sides_swapped(names)
+    whole = isinstance(told, list) and all(type(each) is int for each in told)
+    if not whole or sorted(told) != list(range(len(names))):
+        why = _("flip_idx is not each of the numbers 0 to {last} once").format(last=len(names) - 1)
+        raise trouble(path, "points", why)
+    return tuple(told)

@@ -1,0 +1,49 @@
+"""People that souron draws, one to four a picture, with thirteen named points each.
+
+3 800 scenes: from the front or from behind, standing or sitting, with arms anywhere, 0.30 to 0.75
+of the side, partly hidden by each other, on smooth noise. A box holds all of its figure. A point is
+seen, or hidden by another figure; left and right are the person's own. 480 figures are drawn, and
+each lies on one side of the split.
+
+No figure of a test scene is in a training scene. Each side's figures are dealt into blocks, and a
+scene takes its figures from one block, which is its group: scenes made of the same figures are not
+independent, so that intervals count blocks.
+
+They are drawings: what a network learns here says how it would learn, not how it would do on
+photographs of people.
+"""
+
+from souron.data.composing import crowds
+from souron.data.dataset import Dataset, ListColumn
+from souron.utils.messages import _
+
+ja = "souron が描く人物 (1枚に1〜4人) と、1人あたり13の点。姿勢推定のためのデータ"
+task = "pose"
+targets = ("poses",)
+licence = "Apache-2.0"
+source = "https://cocodataset.org/#keypoints-eval"  # of how points are marked and measured
+cases = 3_800
+ships_with = "souron"
+
+SIDE = 128
+SEED = 0
+COUNTS = {"train": 3_000, "val": 300, "test": 500}
+NUMBERS = 480  # figures
+
+
+def load(side: int | None = None, target: str = "poses") -> Dataset:
+    made = crowds.scenes(crowds.Recipe(side or SIDE, SEED, COUNTS, "person", NUMBERS))
+    return Dataset(
+        name="people (drawn)",
+        input=made.pictures,
+        target=ListColumn(made.figures),
+        classes=("person",),
+        file=[f"{part}/{number:04d}" for part, count in COUNTS.items() for number in range(count)],
+        group=[
+            f"{part} block {block}" for part, block in zip(made.parts, made.blocks, strict=True)
+        ],
+        part=made.parts,
+        augment=("shift", "mirror", "brightness"),
+        licence=licence,
+        grouped=_("blocks of figures"),
+    )

@@ -1,0 +1,130 @@
+"""What the reports say of those who estimate poses: what they say of detectors, and how far off
+each point is."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+
+from souron import registry
+from souron.blocks.boxes import pasted
+from souron.data.dataset import Dataset
+from souron.evaluation import poses
+from souron.evaluation.detection import DetectionResult
+from souron.evaluation.poses import OfPoint
+from souron.report import plots
+from souron.report.page import Section, Tile, section, tile
+from souron.report.sections import detect
+from souron.stats.records import Measure
+from souron.utils import units
+from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "pose.html"
+FIGURES = ("OKS AP", "OKS AP50", "box AP", "box AP50")
+ERROR, NEAR = "mean radial error in pixels", "within 1/50 of the side"  # how they are written
+TILE = 192  # pixels a side of a map that is shown
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says of them."""
+    result, test = record.details, record.test
+    assert isinstance(result, DetectionResult) and test is not None
+    constant = _("always the mean box of the most frequent label, with the mean pose in it")
+    figures = detect.precision(record, result, constant, FIGURES)
+    parts = (
+        ("found", _("Found figures"), TEMPLATE, detect.found_of(test, result)),
+        ("precision", _("Average precision"), TEMPLATE, figures),
+        ("points", _("Point by point"), TEMPLATE, _points(test, result)),
+        ("curves", _("Precision and recall"), TEMPLATE, detect.curves(result)),
+        ("maps", _("How it finds the points"), TEMPLATE, _maps(record, test)),
+        ("worst", _("The most mistakes"), TEMPLATE, detect.worst(test, result)),
+    )
+    return [one for part in parts for one in section(*part)]
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    """The same pictures, as each system sees them."""
+    return section("side_by_side", _("Side by side"), TEMPLATE, detect.side_by_side(record))
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    text = _(
+        "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
+        "it never saw its OKS AP50 is {value} (95 % interval {interval})."
+    )
+    return detect.filled(record, text, "OKS AP50")
+
+
+def notes(record: "RunRecord") -> list[str]:
+    """That it is no better than an answer that looks at no picture, that figures are drawn, and
+    labels it never met."""
+    result = record.details
+    if not isinstance(result, DetectionResult):
+        return []
+    text = _("It cannot be told from always answering one mean pose (OKS AP50 {value}).")
+    told = detect.no_better(record, text, "OKS AP50")
+    if "(drawn)" in (record.test.name if record.test is not None else ""):
+        told.append(_("The figures are drawn: no number here holds for photographs of people."))
+    return [*told, *detect.absent(result)]
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    return detect.use(record)
+
+
+def _points(test: Dataset, result: DetectionResult) -> list[dict[str, Any]]:
+    return [_of(one) for one in poses.by_point(result.found, test)]
+
+
+def _of(one: OfPoint) -> dict[str, Any]:
+    metric = registry.metric(ERROR)
+    return {
+        "name": one.name,
+        "marked": one.marked,
+        "figures": [_figure(ERROR, one.error), _figure(NEAR, one.near)],
+        "worst": metric.text(one.worst) if one.marked else units.UNKNOWN,
+    }
+
+
+def _figure(name: str, measure: Measure | None) -> tuple[str, str]:
+    if measure is None:
+        return units.UNKNOWN, ""
+    metric = registry.metric(name)
+    return metric.text(measure.value), metric.interval(measure.low, measure.high)
+
+
+@torch.inference_mode()
+def _maps(record: "RunRecord", test: Dataset) -> dict[str, Any] | None:
+    """Of the surest figure, in the picture with most figures of the first ones, how likely each
+    point lies at each place of its box."""
+    model = record.model
+    if not test.pictures or model is None or not hasattr(model, "maps"):
+        return None
+    few = range(min(len(test), detect.LOOKED_AT))
+    row = max(few, key=lambda row: int((test.target[row].box[:, 0] >= 0).sum()))
+    [batch] = model.loader(test.only([row])).once()
+    found = model.eval().maps(batch.image)
+    if not found or not len(found[0][0]):
+        return None
+    box, maps = (part[0].float().cpu() for part in found[0])
+    edges = box[None, 1:5].expand(len(maps), -1)
+    heat = pasted(maps, edges, test.side, test.side)
+    names = test.target[row].skeleton.names
+    tiles = [_heat(test, row, each, box, name) for each, name in zip(heat, names, strict=True)]
+    return {"tiles": tiles, "label": test.classes[int(box[0])], "score": f"{box[5]:.0%}"}
+
+
+def _heat(test: Dataset, row: int, heat: torch.Tensor, box: torch.Tensor, name: str) -> Tile:
+    bright = (heat / heat.max().clamp(min=1e-12)).sqrt()
+    shown = plots.overlay(test.input[row], bright)
+    left, top, right, bottom = (box[1:5] * shown.width / test.side).tolist()
+    half = max(right - left, bottom - top) * 0.55
+    x, y = (left + right) / 2, (top + bottom) / 2
+    window = (round(x - half), round(y - half), round(x + half), round(y + half))
+    shown = shown.crop(window).resize((TILE, TILE), Image.Resampling.LANCZOS)
+    return tile(shown, f"{test.file[row]}: {name}", (name,))

@@ -1,0 +1,152 @@
+"""Every place of three grids says what is there, and where its edges and points are.
+
+Maji, Nagori, Mathew, Poddar: YOLO-Pose: Enhancing YOLO for Multi Person Pose Estimation Using
+Object Keypoint Similarity Loss (2022). https://arxiv.org/abs/2204.06806
+
+    picture -> YOLOv8 -> at each place scores, edges, and 3 numbers of each point: x, y, sure
+    point = place + stride (2 (x, y) - 1/2),    its score = sigmoid(sure)
+    loss = that of YOLOv8 + 12 (1 - OKS) + 5 mean(d / root of area) + BCE(sure)
+    OKS = mean of exp(-d^2 / (2 area (2 s)^2)),    s = 0.05, area of the box
+
+A pose is found in one look: no map of each point, no region that is looked at again. The places
+that learn an object learn its points, too, and the loss is what poses are measured by, the mean
+likeness of the marked points (object keypoint similarity), so that a point near its place of a
+large figure costs little. It has no slope far away from the place, where the distance has one.
+Points may lie outside of the box, as those of hidden limbs do. The boxes are found as ``yolo``
+finds them (YOLOv8; Jocher, Chaurasia, Qiu 2023, https://arxiv.org/abs/2304.00501), which has no
+default boxes. A moving average answers.
+
+The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages stay
+as they are.
+
+Differs from the paper: the network of YOLOv8 in place of YOLOv5's, and the weights 12 and 1 of its
+losses; the distance beside the likeness; one s for all points, also COCO's; AdamW and one cycle of
+the rate; pictures are shifted and mirrored, not put together from four (mosaic); a batch is learnt
+from in parts, and the average forgets faster.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.blocks.averaging import follower
+from souron.blocks.yolo import Branch, Network, Said, in_a_row, lead, learn, places
+from souron.hub.backbones import Backbone
+from souron.tasks.detect import chosen
+from souron.tasks.pose import Batch, Poser, Spec
+
+POSE, FAR, SURE = 12.0, 5.0, 1.0  # weights of the losses
+SPREAD = 0.1  # twice sigma
+AT_ONCE = 16  # pictures of a step
+
+
+@dataclass(frozen=True)
+class Config:
+    width: float = 1.0  # times 64 to 1024 maps
+    depth: float = 1.0  # times 3 to 6 blocks
+    most: int = 1024  # maps before ``width``
+    rate: float = 1e-3
+    average: float = 0.999  # how much of the averaged weights an update keeps
+    backbone: str = ""  # a classifier whose published layers stand in place of its own
+
+
+class Posing(Network):
+    """YOLOv8 that also says at each place 3 numbers of each point."""
+
+    def __init__(
+        self, config: Config, channels: int, labels: int, points: int, published: nn.Module | None
+    ) -> None:
+        super().__init__(config, channels, labels, published)
+        maps = max(self.maps[0] // 4, 3 * points)
+        self.points = nn.ModuleList(Branch(c, maps, 3 * points, 0.0) for c in self.maps)
+
+    def posed(self, image: Tensor) -> tuple[Said, Tensor]:
+        """What ``forward`` gives, and of each place its points (B, A, K, 3): x and y in pixels, and
+        how sure it is, as a logit."""
+        levels = self.levels(image)
+        said = self.said(levels)
+        parts = zip(self.points, levels, strict=True)
+        raw = torch.cat([in_a_row(part(x)) for part, x in parts], 1).float().unflatten(2, (-1, 3))
+        place, stride = places(said[2], image.device)
+        at = place[:, None] + stride[:, None] * (2 * raw[..., :2] - 0.5)
+        return said, torch.cat([at, raw[..., 2:]], 3)
+
+
+class YOLOPose(Poser):
+    year = 2022
+    ja = "三つの格子の各点が、物体の端とともに、その各点がどこにあるかまで一度に答える"
+    channels_last = True
+    clip = 10.0
+    SIZES = {
+        "tiny": Config(0.125, 0.33, rate=5e-3, average=0.95),
+        "small": Config(0.25, 0.33, rate=4e-3, average=0.99),
+        "lite": Config(0.25, 0.33, rate=4e-3, average=0.99, backbone="efficientnet_lite"),
+        "n": Config(0.25, 0.33),
+        "s": Config(0.5, 0.33),
+        "m": Config(0.75, 0.67, 768),
+    }
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        published = Backbone(config.backbone, spec.channels) if config.backbone else None
+        self.network = Posing(config, spec.channels, len(spec.labels), len(spec.points), published)
+        self.average = follower(self.network)
+
+    def poses(
+        self, image: Tensor, conf: float = 0.001, iou: float = 0.7
+    ) -> list[tuple[Tensor, Tensor]]:
+        network = self.network if self.training else self.average
+        (edge, label, sizes), point = network.posed(image)
+        boxes = network.boxes(edge.float(), *places(sizes, image.device))
+        answered = []
+        for row, score in enumerate(label.float().sigmoid()):
+            found, place = chosen(boxes[row], score, conf, iou)
+            own = point[row, place]
+            answered.append((found, torch.cat([own[..., :2], own[..., 2:].sigmoid()], 2)))
+        return answered
+
+    def loss(self, batch: Batch) -> Tensor:
+        said, point = self.network.posed(batch.image)
+        learnt = learn(self.network, said, batch.target)
+        loss = learnt.loss
+        if learnt.on.any():
+            loss = loss + pose_loss(point, learnt.on, learnt.owner, batch)
+        return loss
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        """A batch in parts, which makes more steps; after each of them the average follows."""
+        for start in range(0, len(batch.image), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            yield (
+                "model",
+                self.loss(Batch(batch.image[part], batch.target[part], batch.point[part])),
+            )
+            lead(self.average, self.network, self.config.average, step)
+
+    def example(self) -> None:
+        """One pass of what learns, for the table of its layers."""
+        side = self.spec.side
+        self.network.posed(torch.empty(1, self.spec.channels, side, side, device=self.device))
+
+
+def pose_loss(point: Tensor, on: Tensor, owner: Tensor, batch: Batch) -> Tensor:
+    """Points (B, A, K, 3) at the places that learn, ``on`` (B, A), whose objects are ``owner``
+    (B, A): how unlike their object's marked points they are, in the mean of the places; and how
+    wrong in whether each is marked."""
+    true, box = [], []
+    for mine, own, truth, points in zip(on, owner, batch.target, batch.point, strict=True):
+        true.append(points[own[mine]])
+        box.append(truth[own[mine], 1:])
+    wanted, edges = torch.cat(true), torch.cat(box)
+    said = point[on]
+    marked = (wanted[..., 2] > 0).float()
+    area = (edges[:, 2:] - edges[:, :2]).prod(1).clamp(min=1)
+    far = (said[..., :2] - wanted[..., :2]).square().sum(2)
+    share = far / area[:, None]
+    unlike = POSE * (1 - torch.exp(-share / (2 * SPREAD**2))) + FAR * (share + 1e-6).sqrt()
+    mean = (unlike * marked).sum(1) / marked.sum(1).clamp(min=1)
+    sure = F.binary_cross_entropy_with_logits(said[..., 2], marked)
+    return mean.mean() + SURE * sure

@@ -1,0 +1,246 @@
+"""Poses: a picture in, each figure with its named points out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from souron.data.dataset import Dataset, ListColumn, Loader, Rows
+from souron.data.instances import boxes_of
+from souron.data.poses import Figures, Skeleton
+from souron.data.splits import Split
+from souron.evaluation import detection, poses
+from souron.evaluation.detection import DetectionSetup, Found
+from souron.kinds.picture import Picture
+from souron.kinds.poses import Poses
+from souron.kinds.signature import Choice
+from souron.metrics.metric import Metric
+from souron.system import System
+from souron.task import Answers, Step, Task
+from souron.tasks import detect
+from souron.tasks.detect import (
+    CONF,
+    IOU,
+    PUBLISHED,
+    SHOWN,
+    Detection,
+    Explained,
+    Finder,
+    mirrored,
+    moved,
+    renumbered,
+)
+from souron.utils.messages import N_, UserError, _
+
+POINTS = 13  # that ``souron show`` builds with
+PUBLISHED_POINTS = 17  # of COCO
+
+
+@dataclass(frozen=True)
+class Spec(detect.Spec):
+    """With the points of a figure."""
+
+    points: tuple[str, ...]  # their names
+    lines: tuple[int, ...] = ()  # numbers of points that lines join, two by two
+
+    @property
+    def skeleton(self) -> Skeleton:
+        pairs = [(start, end) for start, end in zip(self.lines[::2], self.lines[1::2], strict=True)]
+        return Skeleton(self.points, tuple(pairs))
+
+
+class Batch(NamedTuple):
+    image: Tensor  # (B, C, H, W) in 0..1
+    target: list[Tensor]  # of each picture (n, 5): label, left, top, right, bottom in pixels
+    point: list[Tensor]  # of each picture (n, K, 3): x, y in pixels, above 0 where it is marked
+
+
+class Poser(Finder):
+    """``poses`` finds boxes, and the points of what is in them."""
+
+    task = "pose"
+    spec: Spec
+
+    def poses(
+        self, image: Tensor, conf: float = CONF, iou: float = IOU
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Of each picture boxes (n, 6), as ``detect`` has them, and points (n, K, 3): x, y in
+        pixels and a score in 0..1."""
+        raise NotImplementedError(f"{type(self).__name__} needs poses()")
+
+    def detect(self, image: Tensor, conf: float = CONF, iou: float = IOU) -> list[Tensor]:
+        return [box for box, _point in self.poses(image, conf, iou)]
+
+    def maps(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Of each picture boxes (n, 6) and (n, K, h, w): where in its box each point may be, which
+        adds up to 1; nothing where it makes no such maps."""
+        return []
+
+    @torch.inference_mode()
+    def found(self, data: Loader, conf: float = CONF, iou: float = IOU) -> Sequence[Found]:
+        """What ``poses`` says of each case."""
+        return [
+            poses.joined(box.float().cpu(), point.float().cpu(), self.spec.skeleton)
+            for batch in data.once()
+            for box, point in self.poses(batch.image, conf, iou)
+        ]
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        picture: Picture,
+        *,
+        conf: Annotated[float, Choice(N_("least score of a figure"), low=0, high=1)] = 0.25,
+        iou: Annotated[
+            float, Choice(N_("overlap from which one of two boxes goes"), low=0, high=1)
+        ] = 0.5,
+        classes: Annotated[
+            str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")
+        ] = "",
+    ) -> Poses:
+        """The figures in a picture of any size, in its own pixels."""
+        wanted = self.numbers_of(classes)
+        pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
+        batch = self.batch(Rows(pixels[None].to(self.device), None))
+        [(box, point)] = self.poses(batch.image, conf, iou)
+        box, point = box.double().cpu(), point.double().cpu()
+        if wanted:
+            asked = torch.isin(box[:, 0], torch.tensor(wanted).double())
+            box, point = box[asked], point[asked]
+        size = np.array(picture.size * 2)
+        edges = place.back(box[:, 1:5].numpy()).clip(0, size)
+        at = place.back(point[..., :2].repeat(1, 1, 2).reshape(-1, 4).numpy()).clip(0, size)
+        names = [self.spec.labels[int(label)] for label in box[:, 0].tolist()]
+        return Poses(
+            picture, edges, names, at[:, :2], self.spec.points, box[:, 5].clamp(0, 1).tolist(),
+            point[..., 2].clamp(0, 1).numpy(), self.spec.skeleton.lines, self.spec.labels,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    conf: Annotated[
+        float | None,
+        Choice(N_("least score of a figure that is tested (default 0.001)"), low=0, high=1),
+    ] = None
+    iou: Annotated[
+        float | None,
+        Choice(
+            N_("overlap at which the weaker box goes (default: the system's own)"),
+            low=0,
+            high=1,
+        ),
+    ] = None
+
+
+class PoseEstimation(Detection, Task):
+    """The points of each figure in every test picture, as COCO scores them."""
+
+    title = N_("pose estimation")
+    takes = Picture
+    gives = Poses
+    metrics = (
+        Metric(N_("OKS AP"), unit="share", headline=True),
+        Metric(N_("OKS AP50"), unit="share", headline=True),
+        Metric(N_("OKS AP75"), unit="share"),
+        Metric(N_("box AP"), unit="share"),
+        Metric(N_("box AP50"), unit="share"),
+    )
+    watches = "OKS AP"
+    default_data = "people"
+    target = "poses"
+    formats = ("yolo_pose", "coco_keypoints")
+    augments = True
+
+    def check(self, data: Dataset, options: Any) -> None:
+        figures = list(data.target) if isinstance(data.target, ListColumn) else []
+        fits = figures and all(isinstance(one, Figures) for one in figures)
+        if not fits or not any((one.point[..., 2] > 0).any() for one in figures):
+            raise UserError(
+                "no poses",
+                _("{data} has no figures with points").format(data=data.name),
+                expected=_("pictures with a box and named points for each figure: COCO or YOLO"),
+                fix="data=people",
+                exit=3,
+            )
+
+    def spec(self, train: Dataset) -> Spec:
+        skeleton = train.target[0].skeleton
+        lines = tuple(end for line in skeleton.lines for end in line)
+        return Spec(train.channels, train.side, tuple(train.classes), skeleton.names, lines)
+
+    def example(self, system: type[System], size: str) -> Spec:
+        small = size in ("tiny", "small", "lite")
+        channels, side, _labels = SHOWN if small else PUBLISHED
+        points = POINTS if small else PUBLISHED_POINTS
+        return Spec(channels, side, ("0",), tuple(map(str, range(points))))
+
+    def batch(self, rows: Rows, spec: detect.Spec) -> Any:
+        """Pictures (B, C, H, W) in 0..255 -> 0..1. Crowd regions, whose label is below 0, are not
+        learnt from."""
+        learnt = [one.of(one.box[:, 0] >= 0) for one in rows.target or ()]
+        return Batch(rows.input.float() / 255, boxes_of(learnt), [one.point for one in learnt])
+
+    def moved(self, objects: Figures, move: Tensor, side: int) -> Figures:
+        box, left = moved(objects.box, move, side)
+        point = objects.point[left].clone()
+        point[..., :2] += move
+        outside = ((point[..., :2] < 0) | (point[..., :2] > side)).any(-1)
+        point[..., 2] = point[..., 2].masked_fill(outside, 0)
+        return Figures(box, point, objects.area[left], objects.skeleton)
+
+    def mirrored(self, objects: Figures, side: int) -> Figures:
+        point = objects.point[:, objects.skeleton.mirror].clone()
+        point[..., 0] = side - point[..., 0]
+        return objects._replace(box=mirrored(objects.box, side), point=point)
+
+    def renumbered(self, target: Any, number: Tensor) -> ListColumn:
+        return ListColumn([one._replace(box=renumbered(one.box, number)) for one in target])
+
+    def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
+        constant = poses.mean_pose(list(data.target.index_select(0, split.train)))
+        yield Step(1.0, result=DetectionSetup(options, data.only(split.test), constant=constant))
+
+    def judged(
+        self, found: Sequence[Found], cases: Dataset, sizes: bool = True
+    ) -> dict[str, NDArray[np.float64]]:
+        """Pseudo-values (cases,) of each metric; while it learns those of points alone."""
+        scores = {
+            f"OKS {name}": values
+            for name, values in detection.scores_of(found, cases, sizes=False).items()
+        }
+        if sizes:
+            boxed = replace(cases, target=ListColumn(cases.boxes))
+            of_boxes = detection.scores_of(boxes_of(found), boxed, sizes=False)
+            scores |= {f"box {name}": values for name, values in of_boxes.items()}
+        return {metric.name: scores[metric.name] for metric in self.metrics
+                if metric.name in scores}  # fmt: skip
+
+    def _found(self, system: Finder, cases: Dataset, setup: DetectionSetup) -> Sequence[Found]:
+        assert isinstance(system, Poser)
+        names = cases.target[0].skeleton.names if cases.target is not None and len(cases) else ()
+        if names and names != system.spec.points:
+            raise UserError(
+                "points",
+                _("the model does not know the points {names}").format(names=", ".join(names)),
+                expected=", ".join(system.spec.points),
+                exit=3,
+            )
+        return super()._found(system, cases, setup)
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        yield "file", "figure", "label", "score", "point", "x", "y", "point score"
+        for file, found in zip(test.file, detection.shown(answers, test), strict=True):
+            assert isinstance(found, Figures)
+            for number, (box, point) in enumerate(zip(found.box, found.point, strict=True), 1):
+                label, score = test.classes[int(box[0])], round(float(box[5]), 4)
+                for name, (x, y, sure) in zip(found.skeleton.names, point.tolist(), strict=True):
+                    yield (file, number, label, score, name, round(x, 2), round(y, 2),
+                           round(sure, 4))  # fmt: skip
+
+
+__all__ = ["Batch", "Explained", "Options", "PoseEstimation", "Poser", "Spec"]
