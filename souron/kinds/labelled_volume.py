@@ -1,22 +1,27 @@
 """Labelled volumes: which voxels of a volume belong to what."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from souron.kinds import files, overlay
-from souron.kinds.codecs import nifti
+from souron.kinds import surface as surfaces
+from souron.kinds.codecs import nifti, segmentation
 from souron.kinds.kind import Kind
 from souron.kinds.picture import html
+from souron.kinds.surface import Shape
 from souron.kinds.volume import SUFFIXES, Volume
-from souron.utils.messages import _
+from souron.utils.messages import UserError, _
 
 MOST_CLASSES = 256  # it is saved as bytes
+FORMS = {"nifti": ".nii.gz", "dicom": ".dcm"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +35,9 @@ class LabelledVolume(Kind):
     volume: Volume
     area: Any  # (slices, rows, columns) whole numbers
     names: Sequence[str]  # of each class
+    form: Literal["nifti", "dicom"] = "nifti"  # of the file that it is saved as by itself
+    meshed: bool = False  # is a surface of each label saved beside it?
+    saved: list[dict[str, Any]] = field(default_factory=list, init=False)  # of these, what JSON has
 
     def __post_init__(self) -> None:
         area = np.asarray(self.area)
@@ -47,6 +55,7 @@ class LabelledVolume(Kind):
                 ),
             )
         object.__setattr__(self, "area", area.astype(np.uint8))
+        object.__setattr__(self, "suffix", FORMS[self.form])
 
     @property
     def voxels(self) -> list[int]:
@@ -81,12 +90,61 @@ class LabelledVolume(Kind):
             if name
         ]
 
+    def surface(self, label: int) -> Shape:
+        """Around the voxels of a class: along their faces and slant between, never smoothed. Raises
+        UserError where it has none."""
+        inside = self.area == label
+        cut = (slice(0, 1),) * 3
+        if inside.any():
+            [cut] = ndimage.find_objects(inside.astype(np.uint8))
+        affine = self.volume.affine.copy()
+        affine[:3, 3] = self.volume.placed([[part.start - 1 for part in cut]])[0]
+        around = np.pad(inside[cut].astype(np.int16), 1)
+        return surfaces.surface(Volume(around, affine), 0.5)[0]
+
     def save(self, path: Path) -> None:
-        """The numbers of the classes as a NIfTI file, each voxel where the volume has it."""
-        if not path.name.lower().endswith(SUFFIXES):
-            files.ending(path, SUFFIXES)
-        folded = path.suffix.lower() == ".gz"
-        files.write(path, nifti.written(self.area, self.volume.affine, folded))
+        """The numbers of the classes as a NIfTI file, each voxel where the volume has it; or as a
+        DICOM segmentation (``.dcm``) that refers to the series which was read. The surfaces, if
+        wished, stand beside it, ``ct-liver.stl``. Raises UserError."""
+        name = path.name.lower()
+        if name.endswith(FORMS["dicom"]):
+            self._save_segmentation(path)
+        elif name.endswith(SUFFIXES):
+            folded = path.suffix.lower() == ".gz"
+            files.write(path, nifti.written(self.area, self.volume.affine, folded))
+        else:
+            files.ending(path, (*SUFFIXES, FORMS["dicom"]))
+        if self.meshed:
+            self.saved[:] = self._meshes(path)
+
+    def _save_segmentation(self, path: Path) -> None:
+        if not self.volume.uid:
+            raise UserError(
+                "no reference",
+                _("no DICOM series was read, to which a segmentation could refer"),
+                expected=_("a folder with a DICOM series"),
+                fix="to=nifti",
+                exit=3,
+            )
+        segmentation.write(path, self.area, self.names, self.volume.affine,
+                           Path(self.volume.file), self.volume.uid)  # fmt: skip
+
+    def _meshes(self, path: Path) -> list[dict[str, Any]]:
+        """Save the surface of each label that was found."""
+        made = []
+        for label, (name, count) in enumerate(zip(self.names, self.voxels, strict=True)):
+            if name and count:
+                shape = self.surface(label)
+                letters = re.sub(r"[^\w\-]+", "-", name).strip("-") or str(label)
+                file = path.with_name(f"{path.name.partition('.')[0]}-{letters}.stl")
+                if file.exists():
+                    file = file.with_name(f"{file.stem}-{label}.stl")
+                shape.mesh().save(file)
+                made.append({
+                    "name": name, "file": str(file), "triangles": len(shape.faces),
+                    "millilitres": round(shape.millilitres, 3),
+                })  # fmt: skip
+        return made
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -96,6 +154,7 @@ class LabelledVolume(Kind):
                 {"name": name, "voxels": count, "millilitres": amount}
                 for name, count, amount in self.rows()
             ],
+            "meshes": self.saved,
         }
 
     def __str__(self) -> str:

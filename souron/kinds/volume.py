@@ -3,7 +3,8 @@
 A folder of DICOM slices, NIfTI (.nii, .nii.gz) and NRRD are read; NIfTI is written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from souron.kinds import files
-from souron.kinds.codecs import grid, image, limits, nifti, nrrd, series
+from souron.kinds.codecs import grid, limits, nifti, nrrd, series
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture, html
 from souron.utils.messages import UserError, _
@@ -42,6 +43,7 @@ class Volume(Kind):
     file: str = ""
     series: str = ""
     notes: Sequence[str] = ()  # what was done to the file's own values
+    uid: str = ""  # of the DICOM series that ``file`` holds
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values)
@@ -78,9 +80,26 @@ class Volume(Kind):
         """
         found = _folder(path, series, resample) if path.is_dir() else _file(path, spacing)
         try:
-            return cls(found.values, found.affine, str(path), found.series, found.notes)
+            return cls(found.values, found.affine, str(path), found.series, found.notes, found.uid)
         except UserError as trouble:
             raise limits.trouble(path, trouble.code, trouble.found, trouble.expected) from trouble
+
+    @classmethod
+    def look(cls, path: Path) -> grid.Placed:
+        """Where the voxels of what ``read`` takes lie, by its headers. Raises UserError."""
+        if path.is_dir():
+            with _told(path):
+                return series.look(path)
+        limits.check_file(path, most=grid.MOST_BYTES, otherwise="unreadable")
+        with _told(path):
+            with path.open("rb") as stream:
+                begins = stream.read(nrrd.MOST_HEAD)
+            if nrrd.is_nrrd(begins[:16]):
+                return nrrd.look(path, begins)
+            head = nifti.unfolded(begins, nifti.HEAD)
+            if nifti.is_nifti(head):
+                return nifti.look(path, head)
+        raise _no_volume(path, begins)
 
     @property
     def spacing(self) -> list[float]:
@@ -153,34 +172,41 @@ def _places(affine: np.ndarray) -> bool:
     return bool(apart and near and np.array_equal(affine[3], [0, 0, 0, 1]))
 
 
-def _folder(path: Path, chosen: str | None, resample: bool) -> grid.Grid:
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What readers raise as a UserError."""
     try:
-        return series.read(path, chosen, resample)
+        yield
+    except (UserError, MemoryError):
+        raise
     except OSError as error:
         raise limits.trouble(path, "unreadable", error.strerror or str(error)) from error
+    except Exception as error:  # nibabel's own, and what damage brings
+        raise limits.trouble(
+            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
+        ) from error
+
+
+def _folder(path: Path, chosen: str | None, resample: bool) -> grid.Grid:
+    with _told(path):
+        return series.read(path, chosen, resample)
 
 
 def _file(path: Path, spacing: Sequence[float] | None) -> grid.Grid:
     if spacing is not None and not (len(spacing) == 3 and all(0 < s <= 1000 for s in spacing)):
         raise files.wrong(_("a spacing of {spacing}").format(spacing=spacing), "spacing=0.7,0.7,1")
     raw = files.content(path, grid.MOST_BYTES)
-    try:
+    with _told(path):
         if nrrd.is_nrrd(raw[:16]):
             return nrrd.read(path, raw, spacing)
         if nifti.is_nifti(nifti.unfolded(raw, nifti.HEAD)):
             return nifti.read(path, raw, spacing)
-    except UserError:
-        raise
-    except image.DAMAGE as error:
-        raise limits.trouble(
-            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
-        ) from error
-    except Exception as error:  # nibabel's own
-        raise limits.trouble(
-            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
-        ) from error
+    raise _no_volume(path, raw)
+
+
+def _no_volume(path: Path, raw: bytes) -> UserError:
     if raw[128:132] == b"DICM":
-        raise limits.trouble(path, "not a volume", _("a single DICOM file"),
-                             _("the folder of the series"))  # fmt: skip
-    raise limits.trouble(path, "not a volume", _("not a volume that is read here"),
-                         "NIfTI, NRRD, DICOM")  # fmt: skip
+        return limits.trouble(path, "not a volume", _("a single DICOM file"),
+                              _("the folder of the series"))  # fmt: skip
+    return limits.trouble(path, "not a volume", _("not a volume that is read here"),
+                          "NIfTI, NRRD, DICOM")  # fmt: skip
