@@ -65,10 +65,8 @@ def test_another_reader_sees_the_same(tmp_path, labelled):
     highdicom = pytest.importorskip("highdicom")
     labelled.save(tmp_path / "seg.dcm")
     theirs = highdicom.seg.segread(tmp_path / "seg.dcm")
-    assert (
-        theirs.number_of_segments == 3
-        and theirs.get_segment_description(1).segment_label == "liver"
-    )
+    assert theirs.number_of_segments == 3
+    assert theirs.get_segment_description(1).segment_label == "liver"
     made = theirs.get_volume(combine_segments=True, allow_missing_positions=True)
     area, affine = np.asarray(made.array), made.affine
     for label in (1, 2):
@@ -110,7 +108,7 @@ def test_what_another_writer_writes_is_read(tmp_path):
 def test_in_a_folder_with_its_series_it_is_no_second_series(tmp_path, labelled):
     labelled.save(tmp_path / "ct" / "seg.dcm")
     assert np.array_equal(Volume.read(tmp_path / "ct").values, labelled.volume.values)
-    assert segmentation.is_segmentation(tmp_path / "ct" / "seg.dcm")
+    assert segmentation.referred(tmp_path / "ct" / "seg.dcm") == "1.2.3"
 
 
 def test_nothing_found_is_written_too(tmp_path, labelled):

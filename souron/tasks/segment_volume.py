@@ -132,7 +132,7 @@ class VolumeSegmentation(Task):
     watches = "mean Dice"
     default_data = "phantoms"
     target = "classes_of_voxels"
-    formats = ()
+    formats = ("volumes",)
 
     def check(self, data: Dataset, options: Any) -> None:
         fault = volumes.fault(data)

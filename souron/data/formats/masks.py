@@ -275,7 +275,7 @@ def _classes(
     """The names of the classes, and whether 255 is the second of two."""
     values = frozenset().union(*(one.values for one in found))
     two = values <= {0, UNKNOWN} and UNKNOWN in values
-    names = _listed(path, told)
+    names = listed(path, told)
     if not names:
         written = Counter(one.names for one in found if one.names)
         names = written.most_common(1)[0][0] if written else ()
@@ -293,7 +293,7 @@ def _classes(
     return names, False
 
 
-def _listed(path: Path, told: list[Skipped]) -> tuple[str, ...]:
+def listed(path: Path, told: list[Skipped]) -> tuple[str, ...]:
     """What ``classes.txt`` says."""
     file = path / CLASSES
     if not file.is_file():
@@ -357,4 +357,4 @@ def _nothing(path: Path, told: Sequence[Any]) -> UserError:
     )
 
 
-__all__ = ["Pair", "describes", "fault", "gather", "load"]
+__all__ = ["CLASSES", "Pair", "describes", "fault", "gather", "listed", "load"]

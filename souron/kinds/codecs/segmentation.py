@@ -49,18 +49,16 @@ class Segments(NamedTuple):
     overlapping: int  # voxels of several segments: the last has them
 
 
-def is_segmentation(path: Path) -> bool:
-    """By its header. Raises UserError."""
-    return _class_of(path) == STORAGE
-
-
-def _class_of(path: Path) -> str:
-    from pydicom import dcmread
-
+def referred(path: Path) -> str:
+    """The UID of the series that a segmentation refers to; "" where it names none. Raises
+    UserError."""
     limits.check_file(path, otherwise="unreadable")
-    with dicom.translated(path):
-        header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-        return dicom.text(header, "SOPClassUID")
+    held = dicom.read(path, pixels=False, items=MOST_ITEMS)
+    return _referred(held) if dicom.text(held, "SOPClassUID") == STORAGE else ""
+
+
+def _referred(held: Any) -> str:
+    return dicom.text((held.get("ReferencedSeriesSequence") or [{}])[0], "SeriesInstanceUID")
 
 
 def read(path: Path, size: Sequence[int], affine: Any) -> Segments:
@@ -96,8 +94,8 @@ def read(path: Path, size: Sequence[int], affine: Any) -> Segments:
             where = tuple(voxels.T)
             overlapping += int((area[where] > 0).sum())
             area[where] = number[own]
-        referred = (held.get("ReferencedSeriesSequence") or [{}])[0]
-    return Segments(area, names, dicom.text(referred, "SeriesInstanceUID"), overlapping)
+        of = _referred(held)
+    return Segments(area, names, of, overlapping)
 
 
 def _check(path: Path, held: Any) -> None:

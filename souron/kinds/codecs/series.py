@@ -214,9 +214,9 @@ def _slice(path: Path, header: Any) -> Slice:
             numbers[keyword] = found
         size = dicom.whole_number(header, "Rows"), dicom.whole_number(header, "Columns")
     between, beside = numbers["PixelSpacing"]
+    uids = dicom.text(header, "SOPClassUID"), dicom.text(header, "SOPInstanceUID")
     made = Slice(path, size, (between, beside), tuple(numbers["ImageOrientationPatient"]),
-                 np.array(numbers["ImagePositionPatient"]),
-                 (dicom.text(header, "SOPClassUID"), dicom.text(header, "SOPInstanceUID")))  # fmt: skip
+                 np.array(numbers["ImagePositionPatient"]), uids)  # fmt: skip
     axes = np.stack([made.row, made.column])
     if not np.allclose(axes @ axes.T, np.eye(2), atol=SQUARE) or min(between, beside) <= 0:
         raise limits.trouble(path, "no geometry", _("its directions or its spacing make no sense"),
