@@ -17,6 +17,7 @@ from souron import model, registry
 from souron.data import load, resampling
 from souron.data.dataset import Rows
 from souron.evaluation import summary, volumes
+from souron.kinds import axes
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.volume import Volume
 from souron.runs import evaluate, train
@@ -180,9 +181,9 @@ def placed(cases, row, spacing=None):
 def test_the_patient_is_turned_upright_and_back(windows, cases):
     volume = placed(cases, 0)
     straight = windows.predict(volume)
-    assert volume.orientation == "LPS" and resampling.upright(volume.affine) == ((0, 1, 2), ())
+    assert volume.orientation == "LPS" and axes.upright(volume.affine) == ((0, 1, 2), ())
     right = volume.affine @ np.diag([1, 1, -1, 1])  # columns run to the right
-    assert resampling.upright(right[:, [2, 0, 1, 3]]) == ((1, 2, 0), (2,))
+    assert axes.upright(right[:, [2, 0, 1, 3]]) == ((1, 2, 0), (2,))
     assert volumes.volumes.dice(straight.area == 2, cases.target[0].numpy() == 2) > 0.85
     for order, flips in itertools.product(itertools.permutations(range(3)), ((), (0,), (1, 2))):
         turned = volume.affine[:, [*order, 3]].copy()

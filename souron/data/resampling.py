@@ -1,51 +1,13 @@
-"""Volumes with the patient upright, at other spacings, and maps of classes on the grid of another
-volume."""
+"""Volumes and maps of classes at other spacings."""
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
-APART = 0.1  # voxels that grids of one place may lie apart
-
-
-def upright(affine: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """In which order a volume's axes run towards head, back and left, and which of them, in that
-    order, the other way."""
-    return along(affine, np.eye(4)[:, [2, 1, 0, 3]])
-
-
-def along(affine: Any, other: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """In which order a volume's axes run as those of another one, and which of them, in that order,
-    the other way."""
-    way, wanted = (np.asarray(each)[:3, :3] for each in (affine, other))
-    way, wanted = (each / np.linalg.norm(each, axis=0) for each in (way, wanted))
-    alike = wanted.T @ way  # cosines: axes of the other one x axes of the volume
-    _other, order = linear_sum_assignment(-np.abs(alike))
-    signs = alike[range(3), order]
-    return tuple(order.tolist()), tuple(np.flatnonzero(signs < 0).tolist())
-
-
-def turned(values: Any, affine: Any, order: Sequence[int], flipped: Sequence[int]) -> Any:
-    """A volume's values and its affine, its axes in that order, some of them the other way."""
-    moved = np.asarray(affine)[:, [*order, 3]].copy()
-    changed = np.flip(np.asarray(values).transpose(order), tuple(flipped))
-    for axis in flipped:
-        moved[:3, 3] += moved[:3, axis] * (changed.shape[axis] - 1)
-        moved[:3, axis] *= -1
-    return changed, moved
-
-
-def apart(size: Sequence[int], affine: Any, other: Any) -> float:
-    """How far the corners of a grid lie from those of another one at most, in voxels."""
-    corners = np.array(np.meshgrid(*[(0, count - 1) for count in size])).reshape(3, -1)
-    places = np.vstack([corners, np.ones(8)])
-    far = np.linalg.norm(((np.asarray(affine) - np.asarray(other)) @ places)[:3], axis=0)
-    return float(far.max() / np.linalg.norm(np.asarray(other)[:3, :3], axis=0).min())
+TIE = 1e-4  # of a voxel: what has so much more is more
 
 
 def sizes(size: Sequence[int], steps: Any, wanted: Sequence[float]) -> tuple[int, ...]:
@@ -59,19 +21,33 @@ def sizes(size: Sequence[int], steps: Any, wanted: Sequence[float]) -> tuple[int
 def resampled(volume: Tensor, size: Sequence[int]) -> Tensor:
     """(C, D, H, W) -> (C, *size): voxels that become larger are averaged, those that become smaller
     are linear between."""
-    less = [min(pair) for pair in zip(volume.shape[1:], size, strict=True)]
-    small = F.interpolate(volume[None], less, mode="area")
-    return F.interpolate(small, list(size), mode="trilinear")[0]
+    small = volume
+    for axis, count in enumerate(size, 1):
+        if count < small.shape[axis]:
+            share = shares(small.shape[axis], count).to(small)
+            small = (small.movedim(axis, -1) @ share.T).movedim(-1, axis)
+    return F.interpolate(small[None], list(size), mode="trilinear")[0]
+
+
+def shares(many: int, few: int) -> Tensor:
+    """(few, many): how much of each wide part of a line each narrow one fills."""
+    narrow = torch.arange(many + 1, dtype=torch.float64) / many
+    wide = torch.arange(few + 1, dtype=torch.float64) / few
+    low = torch.maximum(narrow[None, :-1], wide[:-1, None])
+    high = torch.minimum(narrow[None, 1:], wide[1:, None])
+    return (high - low).clamp(min=0) * few
 
 
 def resampled_labels(area: Tensor, size: Sequence[int], classes: int) -> Tensor:
-    """Classes (d, h, w) -> (D, H, W) uint8: the class of which most is there."""
+    """Classes (d, h, w) -> (D, H, W) uint8: the class of which most is there. Where two have as
+    much, that of the first corner: the background would make everything thinner."""
     if tuple(area.shape) == tuple(size):
         return area
+    corner = F.interpolate(area.float()[None, None], list(size), mode="nearest")[0, 0]
     best = torch.zeros(tuple(size))
     said = torch.zeros(tuple(size), dtype=torch.uint8)
     for label in range(classes):
-        share = resampled((area == label).float()[None], size)[0]
+        share = resampled((area == label).float()[None], size)[0] + TIE * (corner == label)
         better = share > best
         said[better] = label
         best = torch.maximum(best, share)

@@ -11,16 +11,18 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from souron.kinds import files, overlay
+from souron.kinds import axes, files, overlay
 from souron.kinds import surface as surfaces
 from souron.kinds.codecs import nifti, segmentation
 from souron.kinds.kind import Kind
-from souron.kinds.picture import html
+from souron.kinds.picture import Picture, html
 from souron.kinds.surface import Shape
-from souron.kinds.volume import SUFFIXES, Volume
+from souron.kinds.volume import SUFFIXES, Volume, window_of
 from souron.utils.messages import UserError, _
 
 MOST_CLASSES = 256  # it is saved as bytes
+PANE = 360  # pixels of a plane's longer side
+GAP = 6  # between planes
 FORMS = {"nifti": ".nii.gz", "dicom": ".dcm"}
 
 
@@ -70,6 +72,49 @@ class LabelledVolume(Kind):
         for label in np.unique(area).tolist():
             if self.names[label]:
                 canvas.area(area == label, self.names[label], overlay.colour(label - 1))
+        return canvas.image
+
+    def planes(self) -> Image.Image:
+        """From above, from the front and from the side, as radiologists look: through the middle of
+        what is named, the patient upright, millimetres alike in all directions."""
+        order, flipped = axes.upright(self.volume.affine)
+        values, affine = axes.turned(self.volume.values, self.volume.affine, order, flipped)
+        area, _affine = axes.turned(self.area, self.volume.affine, order, flipped)
+        there = np.array([bool(name) for name in self.names])[area]
+        through = [
+            round(float(np.average(np.arange(count), weights=there.sum(others))))
+            if there.any()
+            else count // 2
+            for count, others in zip(area.shape, ((1, 2), (0, 2), (0, 1)), strict=True)
+        ]
+        steps = np.linalg.norm(affine[:3, :3], axis=0)
+        window = window_of(values)
+        panes = [
+            self._pane(_cut(values, axis, k), _cut(area, axis, k), np.delete(steps, axis), window)
+            for axis, k in enumerate(through)
+        ]
+        wide = sum(pane.width for pane in panes) + GAP * (len(panes) - 1)
+        whole = Image.new("RGB", (wide, max(pane.height for pane in panes)))
+        left = 0
+        for pane in panes:
+            whole.paste(pane, (left, 0))
+            left += pane.width + GAP
+        return whole
+
+    def _pane(
+        self, values: np.ndarray, area: np.ndarray, steps: Any, window: tuple[float, float]
+    ) -> Image.Image:
+        """(rows, columns) of one plane, ``steps`` millimetres between them."""
+        size = np.multiply(values.shape, steps)
+        high, wide = np.maximum(1, np.round(size * (PANE / size.max()))).astype(int).tolist()
+        shown = ((values - window[0]) / window[1] + 0.5).clip(0, 1) * 255
+        grey = Image.fromarray(shown.astype(np.uint8)).resize((wide, high))
+        canvas = overlay.Canvas(Picture(grey))
+        numbers = Image.fromarray(np.ascontiguousarray(area))
+        inside = np.asarray(numbers.resize((wide, high), Image.Resampling.NEAREST))
+        for label in np.unique(inside).tolist():
+            if self.names[label]:
+                canvas.area(inside == label, self.names[label], overlay.colour(label - 1))
         return canvas.image
 
     @property
@@ -166,10 +211,16 @@ class LabelledVolume(Kind):
         return told or _("nothing found")
 
     def _repr_html_(self) -> str:
-        """The fullest slice."""
+        """Three planes with what was found."""
         words = escape(str(self))
-        return html(self.drawn(self.fullest), str(self)) + f"<p>{words}</p>" + self.table()
+        return html(self.planes(), str(self)) + f"<p>{words}</p>" + self.table()
 
     def table(self) -> str:
         """HTML."""
         return files.html_table(self.columns, self.rows(), "")
+
+
+def _cut(values: np.ndarray, axis: int, number: int) -> np.ndarray:
+    """(rows, columns): one plane, the head or the front on top."""
+    plane = values.take(number, axis)
+    return plane if axis == 0 else plane[::-1]

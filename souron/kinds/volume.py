@@ -22,6 +22,7 @@ from souron.utils.messages import UserError, _
 SUFFIXES = (".nii", ".nii.gz")
 TOWARDS = ("RL", "AP", "IS")  # right to left, front to back, feet to head
 WINDOW = (40.0, 400.0)  # centre and width, of soft tissue
+AIR = -200  # HU; what has values below it is taken for a CT
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +159,15 @@ class Volume(Kind):
     def _repr_html_(self) -> str:
         middle = self.picture(len(self.values) // 2)
         return html(middle.image, str(self)) + f"<p>{escape(str(self))}</p>"
+
+
+def window_of(values: Any) -> tuple[float, float]:
+    """Centre and width in which values are shown: of a CT soft tissue, else most of what there
+    is."""
+    if values.min() < AIR:
+        return WINDOW
+    low, high = np.percentile(values[::2, ::2, ::2], (1, 99.5))
+    return float(low + high) / 2, max(1e-6, float(high - low))
 
 
 def _places(affine: np.ndarray) -> bool:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from souron.data.dataset import Dataset, Loader, Rows
-from souron.data.resampling import resampled, resampled_labels, sizes, upright
+from souron.data.resampling import resampled, resampled_labels, sizes
 from souron.data.splits import Split
 from souron.evaluation import volumes
 from souron.evaluation.answers import dense
 from souron.evaluation.volumes import VolumeResult, VolumeSetup, largest
+from souron.kinds import axes
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.signature import Choice
 from souron.kinds.volume import Volume
@@ -90,7 +91,7 @@ class VolumeSegmenter(System):
         """The classes of a volume of any spacing and orientation, of its own voxels. It is asked
         at the spacing of the training cases, the patient upright."""
         check_size(volume, self.spec)
-        order, flipped = upright(volume.affine)
+        order, flipped = axes.upright(volume.affine)
         values = np.flip(volume.values.transpose(order), flipped)
         steps = np.array(volume.spacing[::-1])[list(order)]
         size = sizes(values.shape, steps, self.spec.spacing)

@@ -33,7 +33,7 @@ from souron.data.formats.masks import listed
 from souron.data.patients import groups
 from souron.data.reading import Reading
 from souron.data.volume_pairs import SUFFIXES, Pair
-from souron.kinds import files
+from souron.kinds import axes, files
 from souron.kinds.codecs import grid, limits, segmentation
 from souron.kinds.codecs.limits import printable, readable
 from souron.kinds.volume import Volume
@@ -201,7 +201,7 @@ def _look(pair: Pair, root: Path, told: list[Skipped]) -> Looked | None:
     except UserError as trouble:
         told.append(_skipped(pair, trouble))
         return None
-    order, _flipped = resampling.upright(placed.affine)
+    order, _flipped = axes.upright(placed.affine)
     steps = np.linalg.norm(placed.affine[:3, :3], axis=0)[list(order)]
     return Looked(pair, placed, tuple(placed.size[k] for k in order), tuple(steps.tolist()))
 
@@ -249,9 +249,9 @@ def _read(one: Looked, known: Names, spacing: Sequence[float], size: Sequence[in
     """Raises UserError."""
     volume = Volume.read(one.pair.volume)
     area, names, overlapping = _labels(one.pair, volume, known)
-    order, flipped = resampling.upright(volume.affine)
-    values, _affine = resampling.turned(volume.values, volume.affine, order, flipped)
-    area, _affine = resampling.turned(area, volume.affine, order, flipped)
+    order, flipped = axes.upright(volume.affine)
+    values, _affine = axes.turned(volume.values, volume.affine, order, flipped)
+    area, _affine = axes.turned(area, volume.affine, order, flipped)
     own = resampling.sizes(one.size, one.steps, spacing)
     own = tuple(min(pair) for pair in zip(own, size, strict=True))  # a half may have been rounded
     grey = torch.from_numpy(np.ascontiguousarray(values, np.float32))
@@ -300,8 +300,8 @@ def _labels(pair: Pair, volume: Volume, known: Names) -> tuple[np.ndarray, Names
             number = np.array([0, *(spelt[name.casefold()] for name in names)], np.uint8)
             area = number[made.area]
             return area, {n: known.get(n, ground) for n in _there(area)}, made.overlapping
-        there = {n: ([ground, *names])[n] for n in _there(made.area)}
-        return made.area, there, made.overlapping
+        of_each = [ground, *names]
+        return made.area, {n: of_each[n] for n in _there(made.area)}, made.overlapping
     area = _brought(path, Volume.read(path), volume)
     there = _there(area)
     if known:
@@ -321,14 +321,14 @@ def _there(area: np.ndarray) -> list[int]:
 def _brought(path: Path, labels: Volume, volume: Volume) -> np.ndarray:
     """Labels on the axes of their volume, (slices, rows, columns) uint8. Raises UserError where
     they are no whole numbers, or where voxels do not fall on voxels."""
-    order, flipped = resampling.along(labels.affine, volume.affine)
-    area, affine = resampling.turned(labels.values, labels.affine, order, flipped)
+    order, flipped = axes.along(labels.affine, volume.affine)
+    area, affine = axes.turned(labels.values, labels.affine, order, flipped)
     if area.shape != volume.values.shape:
         here, there = (" x ".join(map(str, one.values.shape)) for one in (volume, labels))
         raise _fault(path, "size", _("the volume has {here} voxels, its labels {there}").format(
             here=here, there=there))  # fmt: skip
-    far = resampling.apart(area.shape, affine, volume.affine)
-    if far > resampling.APART:
+    far = axes.apart(area.shape, affine, volume.affine)
+    if far > axes.APART:
         raise _fault(
             path, "geometry", _("the labels lie elsewhere than the volume, by {count:.2g} voxels")
             .format(count=far),

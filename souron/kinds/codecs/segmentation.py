@@ -219,7 +219,7 @@ def write(
     held.PerFrameFunctionalGroupsSequence = [
         _frame(number, k, places[:, k], sources[k]) for number, k, _plane in frames
     ]
-    used = {k: sources[k] for _number, k, _plane in frames if sources[k] is not None}
+    used = {k: one for _number, k, _plane in frames if (one := sources[k]) is not None}
     referred = _made(SeriesInstanceUID=uid)
     referred.ReferencedInstanceSequence = [
         _instance(*one.instance) for one in list(used.values()) or slices[:1]
