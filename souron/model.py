@@ -13,7 +13,9 @@ from souron.blocks.fusing import fused
 from souron.hub import weights
 from souron.kinds import signature
 from souron.kinds.kind import Kind
+from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.picture import Picture
+from souron.report import labelled
 from souron.runs import evaluate as run_evaluate
 from souron.runs import folder as run_folder
 from souron.runs import train as run_train
@@ -193,5 +195,8 @@ def keep(answer: Kind, file: Path, folder: Path) -> Path:
         path = folder / (stem + (f"-{number}" if number > 1 else "") + answer.suffix)
         if not path.exists():
             answer.save(path)
+            if isinstance(answer, LabelledVolume) and answer.paged:
+                page = labelled.write(answer, path.with_name(f"{path.name.partition('.')[0]}.html"))
+                answer.beside["page"] = str(page)
             return path
     raise AssertionError("no free name for an answer")

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -307,7 +308,8 @@ def test_systems_learn_from_a_folder(tmp_path, system, monkeypatch, capsys):
     assert record.parts["test"] >= 2 and 0 <= record.measures["mean Dice"].value <= 1
     assert (record.folder / "report.html").is_file()
     capsys.readouterr()
-    ask = ["predict", str(record.folder), "mine/patient3/ct.nii.gz", "meshes=true", "out=answers"]
+    ask = ["predict", str(record.folder), "mine/patient3/ct.nii.gz", "meshes=true", "page=true",
+           "out=answers"]  # fmt: skip
     assert main.run([*ask, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["series"] == "ct" and said["spacing"] == [1.5, 2.0, 3.0]
@@ -315,6 +317,8 @@ def test_systems_learn_from_a_folder(tmp_path, system, monkeypatch, capsys):
     assert {one["name"] for one in said["meshes"]} == {
         one["name"] for one in said["labels"] if one["voxels"]
     }
+    page = Path(said["page"]).read_text(encoding="utf-8")
+    assert page.count('id="mesh') == len(said["meshes"]) and "volume" in page
     assert main.run(["data", "mine", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["cases"] == 16
 

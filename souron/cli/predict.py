@@ -264,8 +264,8 @@ def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
         console.warn(f"[{answer.code}] {answer.found}")
         return
     show(file, console.likelihoods(best(answer, top)) if are_labels(answer) else str(answer))
-    if saved:
-        show(_("saved: {path}").format(path=saved))
+    for path in [saved, *getattr(answer, "also", [])] if saved else []:
+        show(_("saved: {path}").format(path=path))
 
 
 @command(

@@ -164,6 +164,7 @@ class Voxels(Areas):
     """A class for every voxel, (N, D, H, W)."""
 
     unit = N_("{least} to {most} voxels each")
+    every_class = True
 
     @classmethod
     def holds(cls, cases: Dataset) -> bool:

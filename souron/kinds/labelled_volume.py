@@ -39,7 +39,8 @@ class LabelledVolume(Kind):
     names: Sequence[str]  # of each class
     form: Literal["nifti", "dicom"] = "nifti"  # of the file that it is saved as by itself
     meshed: bool = False  # is a surface of each label saved beside it?
-    saved: list[dict[str, Any]] = field(default_factory=list, init=False)  # of these, what JSON has
+    paged: bool = False  # is a page with slices and surfaces?
+    beside: dict[str, Any] = field(default_factory=dict, init=False)  # "meshes" and "page" there
 
     def __post_init__(self) -> None:
         area = np.asarray(self.area)
@@ -160,7 +161,7 @@ class LabelledVolume(Kind):
         else:
             files.ending(path, (*SUFFIXES, FORMS["dicom"]))
         if self.meshed:
-            self.saved[:] = self._meshes(path)
+            self.beside["meshes"] = self._meshes(path)
 
     def _save_segmentation(self, path: Path) -> None:
         if not self.volume.uid:
@@ -199,8 +200,15 @@ class LabelledVolume(Kind):
                 {"name": name, "voxels": count, "millilitres": amount}
                 for name, count, amount in self.rows()
             ],
-            "meshes": self.saved,
+            "meshes": [],
+            **self.beside,
         }
+
+    @property
+    def also(self) -> list[str]:
+        """Files that stand beside the one that was saved."""
+        meshes = [mesh["file"] for mesh in self.beside.get("meshes", [])]
+        return [*meshes, *filter(None, [self.beside.get("page")])]
 
     def __str__(self) -> str:
         told = ", ".join(

@@ -87,6 +87,9 @@ class VolumeSegmenter(System):
             ),
         ] = "nifti",
         meshes: Annotated[bool, Choice(N_("save a surface of each label, too (STL)"))] = False,
+        page: Annotated[
+            bool, Choice(N_("save a page with slices and surfaces, too (HTML, offline)"))
+        ] = False,
     ) -> LabelledVolume:
         """The classes of a volume of any spacing and orientation, of its own voxels. It is asked
         at the spacing of the training cases, the patient upright."""
@@ -99,7 +102,7 @@ class VolumeSegmenter(System):
         shown = resampled(grey.expand(self.spec.channels, -1, -1, -1), size)
         area = resampled_labels(self.kept(shown), values.shape, len(self.spec.labels)).numpy()
         area = np.flip(area, flipped).transpose(np.argsort(order))
-        return LabelledVolume(volume, area, ["", *self.spec.labels[1:]], to, meshes)
+        return LabelledVolume(volume, area, ["", *self.spec.labels[1:]], to, meshes, page)
 
 
 def check_size(volume: Volume, spec: Spec) -> None:
