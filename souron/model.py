@@ -195,8 +195,7 @@ def keep(answer: Kind, file: Path, folder: Path) -> Path:
         path = folder / (stem + (f"-{number}" if number > 1 else "") + answer.suffix)
         if not path.exists():
             answer.save(path)
-            if isinstance(answer, LabelledVolume) and answer.paged:
-                page = labelled.write(answer, path.with_name(f"{path.name.partition('.')[0]}.html"))
-                answer.beside["page"] = str(page)
+            if isinstance(answer, LabelledVolume):
+                labelled.write_beside(answer, path)
             return path
     raise AssertionError("no free name for an answer")

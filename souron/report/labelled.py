@@ -19,6 +19,13 @@ MOST_TRIANGLES = 200_000  # of all surfaces together
 MOST_LABELS = 64  # that get a surface
 
 
+def write_beside(labelled: LabelledVolume, path: Path) -> None:
+    """The page beside the file that the labels were saved as, if it was wished for."""
+    if labelled.paged:
+        page_file = path.with_name(f"{path.name.partition('.')[0]}.html")
+        labelled.beside["page"] = str(write(labelled, page_file))
+
+
 def write(labelled: LabelledVolume, path: Path) -> Path:
     """One HTML file, which loads nothing. Raises UserError."""
     return page.write(path, text(labelled))

@@ -2,6 +2,7 @@
 // The slices and the surface of a volume, drawn by NiiVue from what lies in the page.
 (async () => {
   const page = document.documentElement;
+  if (window.top !== window) page.classList.add("framed"); // what stands around it tells the rest
   const canvas = document.getElementById("view");
   const text = (id) => document.getElementById(id).textContent.trim();
   const bytes = (id) => Uint8Array.from(atob(text(id)), (letter) => letter.charCodeAt(0));
