@@ -178,8 +178,10 @@ def predict(
     """What ``model`` says of each file; an unreadable one gets its UserError and stops nothing.
     Each frame of a DICOM file with several gets an answer of its own, ``scan.dcm#3``."""
     asked = model.asked
-    told = signature.read_options(asked.options, options, "souron predict --help")
-    reading = model.reading
+    known = asked.options | asked.reading
+    told = signature.read_options(known, options, "souron predict --help")
+    own = {name: told.pop(name) for name in [*told] if name in asked.reading}
+    reading = model.reading | own
     for path in find_files(files, asked.given.folders):
         try:
             for given in asked.given.each(path, **reading):

@@ -17,7 +17,7 @@ from souron import model, registry
 from souron.data import load, resampling
 from souron.data.dataset import Rows
 from souron.evaluation import summary, volumes
-from souron.kinds import axes
+from souron.kinds.codecs import axes
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.volume import Volume
 from souron.runs import evaluate, train

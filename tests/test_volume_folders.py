@@ -16,8 +16,7 @@ from souron.cli import main
 from souron.data import load, resampling, volume_pairs
 from souron.data.formats import volumes
 from souron.data.reading import Reading
-from souron.kinds import axes
-from souron.kinds.codecs import nifti
+from souron.kinds.codecs import axes, nifti
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.volume import Volume
 from souron.runs import train

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from souron.kinds import axes, files, overlay
+from souron.kinds import files, overlay
 from souron.kinds import surface as surfaces
-from souron.kinds.codecs import nifti, segmentation
+from souron.kinds.codecs import axes, nifti, segmentation
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture, html
 from souron.kinds.surface import Shape
@@ -201,8 +201,14 @@ class LabelledVolume(Kind):
                 for name, count, amount in self.rows()
             ],
             "meshes": [],
+            **({"notes": list(self.notes)} if self.notes else {}),
             **self.beside,
         }
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was done to the values of the volume's file."""
+        return self.volume.notes
 
     @property
     def also(self) -> list[str]:

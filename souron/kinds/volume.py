@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from PIL import Image
@@ -17,7 +17,8 @@ from souron.kinds import files
 from souron.kinds.codecs import grid, limits, nifti, nrrd, series
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture, html
-from souron.utils.messages import UserError, _
+from souron.kinds.signature import Choice
+from souron.utils.messages import N_, UserError, _
 
 SUFFIXES = (".nii", ".nii.gz")
 TOWARDS = ("RL", "AP", "IS")  # right to left, front to back, feet to head
@@ -68,9 +69,17 @@ class Volume(Kind):
     def read(
         cls,
         path: Path,
-        series: str | None = None,
-        resample: bool = False,
-        spacing: Sequence[float] | None = None,
+        *,
+        series: Annotated[
+            str, Choice(N_("which series, where a folder has several"), metavar="N|UID")
+        ] = "",
+        resample: Annotated[
+            bool, Choice(N_("put slices at uneven places onto an even grid"))
+        ] = False,
+        spacing: Annotated[
+            tuple[float, ...],
+            Choice(N_("millimetres between voxels, where the file has none"), metavar="X,Y,Z"),
+        ] = (),
         **how: Any,
     ) -> Self:
         """A folder with DICOM slices, a NIfTI or an NRRD file. Raises UserError.
@@ -79,7 +88,7 @@ class Volume(Kind):
         slices at uneven places are put onto an even grid. ``spacing``: millimetres between
         columns, rows and slices, where a file does not say where its voxels lie.
         """
-        found = _folder(path, series, resample) if path.is_dir() else _file(path, spacing)
+        found = _folder(path, series or None, resample) if path.is_dir() else _file(path, spacing)
         try:
             return cls(found.values, found.affine, str(path), found.series, found.notes, found.uid)
         except UserError as trouble:
@@ -202,9 +211,8 @@ def _folder(path: Path, chosen: str | None, resample: bool) -> grid.Grid:
         return series.read(path, chosen, resample)
 
 
-def _file(path: Path, spacing: Sequence[float] | None) -> grid.Grid:
-    if spacing is not None and not (len(spacing) == 3 and all(0 < s <= 1000 for s in spacing)):
-        raise files.wrong(_("a spacing of {spacing}").format(spacing=spacing), "spacing=0.7,0.7,1")
+def _file(path: Path, steps: Sequence[float | str]) -> grid.Grid:
+    spacing = _spacing(steps) if steps else None
     raw = files.content(path, grid.MOST_BYTES)
     with _told(path):
         if nrrd.is_nrrd(raw[:16]):
@@ -212,6 +220,20 @@ def _file(path: Path, spacing: Sequence[float] | None) -> grid.Grid:
         if nifti.is_nifti(nifti.unfolded(raw, nifti.HEAD)):
             return nifti.read(path, raw, spacing)
     raise _no_volume(path, raw)
+
+
+def _spacing(steps: Sequence[float | str]) -> tuple[float, ...]:
+    """Raises UserError."""
+    try:
+        spacing = tuple(float(step) for step in steps)
+    except ValueError:
+        spacing = ()
+    if len(spacing) != 3 or not all(0 < step <= 1000 for step in spacing):
+        raise files.wrong(
+            _("a spacing of {spacing}").format(spacing=",".join(map(str, steps))),
+            "spacing=0.7,0.7,1",
+        )
+    return spacing
 
 
 def _no_volume(path: Path, raw: bytes) -> UserError:

@@ -14,7 +14,7 @@ from souron.data.splits import Split
 from souron.evaluation import volumes
 from souron.evaluation.answers import dense
 from souron.evaluation.volumes import VolumeResult, VolumeSetup, largest
-from souron.kinds import axes
+from souron.kinds.codecs import axes
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.signature import Choice
 from souron.kinds.volume import Volume

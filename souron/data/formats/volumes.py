@@ -33,8 +33,8 @@ from souron.data.formats.masks import listed
 from souron.data.patients import groups
 from souron.data.reading import Reading
 from souron.data.volume_pairs import SUFFIXES, Pair
-from souron.kinds import axes, files
-from souron.kinds.codecs import grid, limits, segmentation
+from souron.kinds import files
+from souron.kinds.codecs import axes, grid, limits, segmentation
 from souron.kinds.codecs.limits import printable, readable
 from souron.kinds.volume import Volume
 from souron.utils.messages import UserError, _
