@@ -120,6 +120,25 @@ def test_nothing_found_is_written_too(tmp_path, labelled):
     ).area.any()
 
 
+def test_of_segments_that_overlap_the_last_has_the_voxels(tmp_path, labelled):
+    labelled.save(tmp_path / "seg.dcm")
+    held = pydicom.dcmread(tmp_path / "seg.dcm")
+    for frame in held.PerFrameFunctionalGroupsSequence:
+        which = frame.SegmentIdentificationSequence[0]
+        place = frame.FrameContentSequence[0].DimensionIndexValues[1]
+        if place == 6 and which.ReferencedSegmentNumber == 1:  # the slice that both have
+            frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 3
+    bits = np.frombuffer(held.PixelData, np.uint8)
+    frames = np.unpackbits(bits, bitorder="little")[: 10 * 20 * 36].reshape(10, 20, 36)
+    frames[3] |= frames[2]  # the first of the second segment, in the same slice
+    held.PixelData = np.packbits(frames.ravel(), bitorder="little").tobytes()
+    held.save_as(tmp_path / "seg.dcm")
+    volume = labelled.volume
+    found = segmentation.read(tmp_path / "seg.dcm", volume.values.shape, volume.affine)
+    both = labelled.area[5] == 1
+    assert found.overlapping == both.sum() > 0 and (found.area[5][both] == 2).all()
+
+
 def refused(path, volume, code):
     with pytest.raises(UserError) as caught:
         segmentation.read(path, volume.values.shape, volume.affine)

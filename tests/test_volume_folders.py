@@ -16,7 +16,7 @@ from souron.cli import main
 from souron.data import load, resampling, volume_pairs
 from souron.data.formats import volumes
 from souron.data.reading import Reading
-from souron.kinds.codecs import axes, nifti
+from souron.kinds.codecs import axes, nifti, segmentation
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.volume import Volume
 from souron.runs import train
@@ -215,6 +215,19 @@ def test_a_series_with_its_segmentation(tmp_path):
     assert "Niere 左" in caught.value.found
 
 
+def test_a_segmentation_of_another_series_is_refused(tmp_path):
+    """Though it lies at the same place."""
+    for name in ("p0", "p1"):
+        named(scan(tmp_path / name / "ct", series=f"1.2.{name[1]}"), **UIDS)
+        volume = Volume.read(tmp_path / name / "ct")
+        made = LabelledVolume(volume, area_of(volume), ["", "liver", "spleen"])
+        made.save(tmp_path / name / "seg.dcm")
+    assert len(volumes.load(tmp_path)) == 2
+    (tmp_path / "p1" / "seg.dcm").write_bytes((tmp_path / "p0" / "seg.dcm").read_bytes())
+    data = volumes.load(tmp_path)
+    assert data.file == ["p0/ct"] and told(data) == {("p1/seg.dcm", "series")}
+
+
 def break_it(place, fault):
     values, affine = np.zeros((8, 12, 16), np.int16), affine_of((3, 2, 1.5))
     image, labels = place / "images" / "7.nii.gz", place / "labels" / "7.nii.gz"
@@ -322,6 +335,35 @@ def test_systems_learn_from_a_folder(tmp_path, system, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["cases"] == 16
 
 
-def test_the_name_alone_finds_the_format(tmp_path, cases):
-    folder(tmp_path, cases)
-    assert load.load(tmp_path, formats=("volumes",)).volumes
+def test_a_folder_that_is_none_says_what_is_wrong(tmp_path, cases):
+    folder(tmp_path / "mine", cases)
+    assert load.load(tmp_path / "mine", formats=("volumes",)).volumes
+    (tmp_path / "empty").mkdir()
+    for place in ("empty", "mine/images"):
+        with pytest.raises(UserError) as caught:
+            load.load(tmp_path / place, formats=("volumes",))
+        assert caught.value.code == "no labels" and "labels/1.nii.gz" in caught.value.expected
+
+
+def test_a_series_becomes_a_segmentation_on_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder(tmp_path / "mine", scans(16), "patient{}/ct.nii.gz", "patient{}/labels.nii.gz")
+    train.train("threshold_tiny", "mine", budget="4ex", name="run", project="runs")
+    run = "runs/segment_volume/run"
+    for number in (1, 2):
+        files = scan(tmp_path / "ct", series=f"1.2.{number}", number=number)
+        named(files, **UIDS)
+    files[4].unlink()
+    capsys.readouterr()
+    assert main.run(["predict", run, "ct"]) == 3
+    said = capsys.readouterr().err
+    assert "2: CT 2, 16 slices" in said and "series=1" in said
+    assert main.run(["predict", run, "ct", "series=2"]) == 3
+    assert "resample=true" in capsys.readouterr().err
+    ask = ["predict", run, "ct", "series=2", "resample=true", "to=dicom", "out=answers"]
+    assert main.run(ask) == 0
+    told = capsys.readouterr()
+    assert "answers/ct.dcm" in told.out and "Missing slices: 1" in told.err
+    volume = Volume.read(tmp_path / "ct", series="2", resample=True)
+    found = segmentation.read(tmp_path / "answers/ct.dcm", volume.values.shape, volume.affine)
+    assert found.series == "1.2.2"
