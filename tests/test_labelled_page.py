@@ -12,6 +12,7 @@ from browsing import CHROMIUM, visiting
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from souron.kinds.codecs import axes
 from souron.kinds.codecs.grid import upright
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.mesh import Mesh
@@ -58,6 +59,26 @@ def test_it_carries_the_volume_the_labels_and_a_surface_each(thing, tmp_path):
         assert f">{window} (" in page
     with use_language("ja"):
         assert "軟部組織" in labelled.text(thing)
+
+
+def test_three_planes_stand_as_radiologists_see_them(thing):
+    """The head on top, the front on top or on the left; the patient's right on the left; whatever
+    the axes of the file."""
+    area = np.zeros(thing.area.shape, np.uint8)
+    area[15:, :5, :6] = 1  # to the head, the front and the right
+    turned = axes.turned(area, thing.volume.affine, (2, 0, 1), (0, 2))
+    values = axes.turned(thing.volume.values, thing.volume.affine, (2, 0, 1), (0, 2))[0]
+    for volume, labels in ((thing.volume, area), (Volume(values, turned[1]), turned[0])):
+        shown = LabelledVolume(volume, labels, ["", "a"]).planes()
+        pixels = np.asarray(shown).astype(int)
+        assert shown.size[0] > 3 * 300
+        tinted = pixels[..., 2] > pixels[..., 0] + 20  # blue
+        rows, columns = np.nonzero(tinted)
+        panes = np.array_split(np.arange(shown.size[0]), 3)
+        for pane in panes:
+            here = np.isin(columns, pane)
+            assert rows[here].mean() < 90
+            assert columns[here].mean() - pane[0] < 130
 
 
 def test_a_large_volume_is_thinned_and_says_so(thing, monkeypatch):

@@ -61,6 +61,15 @@ def test_it_reads_back_equal_and_refers_to_its_series(tmp_path, labelled):
     assert len(held.ReferencedSeriesSequence[0].ReferencedInstanceSequence) == 9
 
 
+def test_frames_that_end_within_a_byte_are_read(tmp_path):
+    named(scan(tmp_path / "ct", size=(5, 7), steps=[0, 2, 4, 6]), **UIDS)
+    volume = Volume.read(tmp_path / "ct")
+    area = (np.arange(4 * 5 * 7).reshape(4, 5, 7) % 3 == 0).astype(np.uint8)
+    LabelledVolume(volume, area, ["", "a"]).save(tmp_path / "seg.dcm")
+    found = segmentation.read(tmp_path / "seg.dcm", area.shape, volume.affine)
+    assert np.array_equal(found.area, area)
+
+
 def test_another_reader_sees_the_same(tmp_path, labelled):
     highdicom = pytest.importorskip("highdicom")
     labelled.save(tmp_path / "seg.dcm")

@@ -207,6 +207,11 @@ def test_a_volume_of_other_spacing_keeps_its_millilitres(windows, cases):
 
 
 def test_voxels_that_become_larger_are_averaged():
+    peak = torch.tensor([0.0, 0, 0, 8, 0, 0])[None, None, None]
+    assert resampling.resampled(peak, (1, 1, 1)).item() == pytest.approx(8 / 6)
+    assert resampling.resampled(peak, (1, 1, 4)).flatten().tolist() == pytest.approx(
+        [0, 0, 8 / 1.5, 0]
+    )
     grey = torch.arange(8.0).view(1, 2, 2, 2)
     assert resampling.resampled(grey, (1, 1, 1)).item() == 3.5
     assert resampling.resampled(grey, (2, 2, 1)).flatten().tolist() == [0.5, 2.5, 4.5, 6.5]

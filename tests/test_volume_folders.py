@@ -183,8 +183,13 @@ def test_numbers_with_gaps_are_called_by_their_numbers(tmp_path, cases):
 def test_test_volumes_stay_apart(tmp_path, cases):
     folder(tmp_path, cases, "imagesTr/{}_0000.nii.gz", "labelsTr/{}.nii.gz")
     put(tmp_path / "imagesTs/9_0000.nii.gz", cases.input[0, 0].numpy(), affine_of((3, 2, 1.5)))
+    put(tmp_path / "imagesTr/3_0001.nii.gz", cases.input[0, 0].numpy(), affine_of((3, 2, 1.5)))
     data = volumes.load(tmp_path)
-    assert data.part == () and told(data) == {("imagesTs/9_0000.nii.gz", "no labels")}
+    assert data.part == () and told(data) == {
+        ("imagesTs/9_0000.nii.gz", "no labels"), ("imagesTr/3_0001.nii.gz", "channel"),
+    }  # fmt: skip
+    assert torch.equal(data.input, cases.input)
+    (tmp_path / "imagesTr/3_0001.nii.gz").unlink()
     put(tmp_path / "labelsTs/9.nii.gz", cases.target[0].numpy(), affine_of((3, 2, 1.5)))
     data = volumes.load(tmp_path)
     assert list(data.part) == ["train"] * 8 + ["test"] and not data.skipped
