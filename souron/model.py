@@ -13,7 +13,9 @@ from souron.blocks.fusing import fused
 from souron.hub import weights
 from souron.kinds import signature
 from souron.kinds.kind import Kind
+from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.picture import Picture
+from souron.report import labelled
 from souron.runs import evaluate as run_evaluate
 from souron.runs import folder as run_folder
 from souron.runs import train as run_train
@@ -176,8 +178,10 @@ def predict(
     """What ``model`` says of each file; an unreadable one gets its UserError and stops nothing.
     Each frame of a DICOM file with several gets an answer of its own, ``scan.dcm#3``."""
     asked = model.asked
-    told = signature.read_options(asked.options, options, "souron predict --help")
-    reading = model.reading
+    known = asked.options | asked.reading
+    told = signature.read_options(known, options, "souron predict --help")
+    own = {name: told.pop(name) for name in [*told] if name in asked.reading}
+    reading = model.reading | own
     for path in find_files(files, asked.given.folders):
         try:
             for given in asked.given.each(path, **reading):
@@ -192,4 +196,6 @@ def keep(answer: Kind, file: Path, folder: Path, suffix: str = "") -> Path:
     stem = re.sub(r"[^\w.#\-]+", "-", file.stem).strip("-.") or "answer"
     path = free(folder, stem, suffix or answer.suffix)
     answer.save(path)
+    if isinstance(answer, LabelledVolume):
+        labelled.write_beside(answer, path)
     return path

@@ -14,13 +14,13 @@ from shapes import scans
 
 import souron
 from souron import model, registry
-from souron.data import load
+from souron.data import load, resampling
 from souron.data.dataset import Rows
 from souron.evaluation import summary, volumes
+from souron.kinds.codecs import axes
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.volume import Volume
 from souron.runs import evaluate, train
-from souron.tasks import segment_volume as contract
 from souron.training.budget import one_cycle, set_rate
 from souron.training.loop import Run
 from souron.utils.messages import UserError
@@ -181,9 +181,9 @@ def placed(cases, row, spacing=None):
 def test_the_patient_is_turned_upright_and_back(windows, cases):
     volume = placed(cases, 0)
     straight = windows.predict(volume)
-    assert volume.orientation == "LPS" and contract.upright(volume.affine) == ((0, 1, 2), ())
+    assert volume.orientation == "LPS" and axes.upright(volume.affine) == ((0, 1, 2), ())
     right = volume.affine @ np.diag([1, 1, -1, 1])  # columns run to the right
-    assert contract.upright(right[:, [2, 0, 1, 3]]) == ((1, 2, 0), (2,))
+    assert axes.upright(right[:, [2, 0, 1, 3]]) == ((1, 2, 0), (2,))
     assert volumes.volumes.dice(straight.area == 2, cases.target[0].numpy() == 2) > 0.85
     for order, flips in itertools.product(itertools.permutations(range(3)), ((), (0,), (1, 2))):
         turned = volume.affine[:, [*order, 3]].copy()
@@ -207,12 +207,17 @@ def test_a_volume_of_other_spacing_keeps_its_millilitres(windows, cases):
 
 
 def test_voxels_that_become_larger_are_averaged():
+    peak = torch.tensor([0.0, 0, 0, 8, 0, 0])[None, None, None]
+    assert resampling.resampled(peak, (1, 1, 1)).item() == pytest.approx(8 / 6)
+    assert resampling.resampled(peak, (1, 1, 4)).flatten().tolist() == pytest.approx(
+        [0, 0, 8 / 1.5, 0]
+    )
     grey = torch.arange(8.0).view(1, 2, 2, 2)
-    assert contract.resampled(grey, (1, 1, 1)).item() == 3.5
-    assert contract.resampled(grey, (2, 2, 1)).flatten().tolist() == [0.5, 2.5, 4.5, 6.5]
-    assert contract.resampled(grey, (2, 2, 2)).equal(grey)
+    assert resampling.resampled(grey, (1, 1, 1)).item() == 3.5
+    assert resampling.resampled(grey, (2, 2, 1)).flatten().tolist() == [0.5, 2.5, 4.5, 6.5]
+    assert resampling.resampled(grey, (2, 2, 2)).equal(grey)
     half = torch.tensor([[[0, 1]]])
-    assert contract.enlarged(half, (1, 2, 4), 2).tolist() == [[[0, 0, 1, 1]] * 2]
+    assert resampling.resampled_labels(half, (1, 2, 4), 2).tolist() == [[[0, 0, 1, 1]] * 2]
 
 
 @pytest.mark.parametrize("step", [40.0, 900.0])

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
+import numpy as np
 import pytest
 from browsing import CHROMIUM, visiting
 from dropping import BODIES, EXAMPLES, dropped, film, source
@@ -25,13 +26,16 @@ from souron import registry
 from souron.kinds import signature
 from souron.kinds.boxes import Boxes
 from souron.kinds.chat import Chat
+from souron.kinds.codecs.grid import upright
 from souron.kinds.gallery import Gallery
 from souron.kinds.kind import Kind
+from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice, Option
 from souron.kinds.table import Table
 from souron.kinds.text import Text
 from souron.kinds.video import Video
+from souron.kinds.volume import Volume
 from souron.studio import widgets
 from souron.utils.messages import UserError, use_language
 
@@ -248,6 +252,19 @@ def test_a_chat_goes_on_in_its_own_browser(systems):
         _kept, said = ask(page, "やあ", session=one)
         assert value_of(said).count("<li") == turns
     assert value_of(ask(page, "やあ", session=other)[1]).count("<li") == 2
+
+
+def test_a_labelled_volume_is_linked_and_its_files_are_offered():
+    area = np.zeros((6, 7, 8), np.uint8)
+    area[2:4, 2:5, 1:4], area[4:, 5:, 6:] = 1, 2
+    volume = Volume(np.zeros((6, 7, 8), np.int16), upright((1, 1, 2)), "a.nii.gz")
+    with gr.Blocks():
+        view = widgets.shown(LabelledVolume)
+    said = LabelledVolume(volume, area, ["", "liver", "<b>左腎"], meshed=True, paged=True)
+    _kept, shown, saved = view.update(said)
+    assert "<iframe" in shown and "liver" in shown and "<b>左" not in shown
+    ends = sorted(path.rpartition("/souron")[2] for path in saved)
+    assert ends == ["-b-左腎.stl", "-liver.stl", ".html", ".nii.gz"]
 
 
 def test_a_video_plays_or_stands_at_a_frame(systems):

@@ -140,7 +140,7 @@ def test_what_the_page_carries_lies_where_the_volume_lies(series):
 def test_surface_mask_and_volume_of_the_page_lie_in_one_space(series, tmp_path, shrunk):
     """NIfTI's: towards right, front and head."""
     page = runs_surface.surface(series, -470).files[-1].read_text(encoding="utf-8")
-    for name, file in (("volume", "ct.nii.gz"), ("mask", "mask.nii.gz"), ("mesh", "a.ply")):
+    for name, file in (("volume", "ct.nii.gz"), ("mask", "mask.nii.gz"), ("mesh1", "a.ply")):
         [held] = re.findall(rf'id="{name}"[^>]*>([^<]*)<', page)
         (tmp_path / file).write_bytes(base64.b64decode(held))
     mask, volume = nibabel.load(tmp_path / "mask.nii.gz"), nibabel.load(tmp_path / "ct.nii.gz")

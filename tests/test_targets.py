@@ -40,6 +40,28 @@ def test_a_case_is_drawn_with_its_target_in_words(kind):
     assert target.examples(0, target.rows(2)[0]).shape[0] == 2
 
 
+def test_a_volume_is_drawn_in_three_planes():
+    cases = scans(6)
+    target = targets.of(cases)
+    picture, words = target.drawn(0)
+    assert words == target.words(0) == "ball, cubes"
+    _axial, coronal = 360, 360  # 24 mm each: slices 8 x 3, rows 12 x 2, columns 16 x 1.5
+    assert picture.size == (3 * 360 + 2 * 6, coronal)
+    colours = {colour for _count, colour in picture.getcolors(10**6)}
+    assert any(red != green for red, green, _blue in colours)
+    assert target.counts() == cases.target.flatten().long().bincount(minlength=3).tolist()
+    assert set(target.rows(2)) == {0, 1, 2} and target.rows(2)[1] == [0, 1]
+    small = target.examples(2, [0, 1])
+    assert small.shape == (2, 3, 16, 16) and small.dtype == torch.uint8
+    tinted = (small[0, 0] != small[0, 2]).sum()
+    assert (
+        tinted
+        == (cases.target[0] == 2).sum((1, 2)).max()
+        + (cases.target[0, (cases.target[0] == 2).sum((1, 2)).argmax()] == 1).sum()
+    )
+    assert target.pixels().shape == (6, 1, 12, 16)
+
+
 def test_crowds_are_neither_counted_nor_drawn():
     cases = instanced(4)
     objects = cases.target[0]

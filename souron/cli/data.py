@@ -93,7 +93,7 @@ def data_(
         cases = load.load(data, imgsz, group, window, progress=told, formats=formats, target=target)
         held = deidentify.held(cases) if cases.pictures else {}
         place = Path(project or "runs") / "data" / (Path(called.folder(data)).stem or "data")
-        page = report.data_page(cases, place) if cases.pictures else None
+        page = report.data_page(cases, place) if cases.pictures or cases.volumes else None
     known = cases.target is not None and cases.classes
     labels = dict(zip(cases.classes, targets.of(cases).counts(), strict=True)) if known else {}
     parts = {part or "-": n for part, n in Counter(cases.part).items()}

@@ -144,9 +144,9 @@ def told_to(kind: Any) -> Iterator[tuple[str, list[Any]]]:
     from souron.kinds import signature
 
     asked = signature.signature(kind)
-    if asked and asked.options:
+    if asked and (known := asked.options | asked.reading):
         title = _("What its answering can be told (souron predict):")
-        yield title, list(asked.options.values())
+        yield title, list(known.values())
     drawing = signature.options_of(kind.drawing) if hasattr(kind, "drawing") else {}
     if drawing:
         yield _("What its drawing can be told (souron generate):"), list(drawing.values())
@@ -154,7 +154,8 @@ def told_to(kind: Any) -> Iterator[tuple[str, list[Any]]]:
 
 def _option(option: Any) -> str:
     """``steps=15 (1..1000)``"""
-    default = "FILE" if option.default is None else option.default
+    default = "FILE" if option.default is None else option.default or option.choice.metavar
+    default = option.default if isinstance(option.default, bool | int | float) else default
     allowed = f" ({option.allowed})" if option.allowed else ""
     return f"{option.name}={default}{allowed}"
 

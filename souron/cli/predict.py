@@ -230,7 +230,7 @@ def own_options(name: str) -> dict[str, Any]:
         asked = signature.signature(registry.load_system(name)[0])
     except UserError:  # loading it says what is wrong
         return {}
-    return asked.options if asked else {}
+    return asked.options | asked.reading if asked else {}
 
 
 def place_of_answers(name: str) -> Path:
@@ -286,11 +286,16 @@ def tell_csv() -> Callable:
 
 def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
     if isinstance(answer, UserError):
-        console.warn(f"[{answer.code}] {answer.found}")
+        first, *rest = str(answer).splitlines()
+        console.warn(first)
+        for line in rest:
+            note(line)
         return
     show(file, console.likelihoods(best(answer, top)) if are_labels(answer) else str(answer))
-    if saved:
-        show(_("saved: {path}").format(path=saved))
+    for text in getattr(answer, "notes", ()):
+        console.warn(text)
+    for path in [saved, *getattr(answer, "also", [])] if saved else []:
+        show(_("saved: {path}").format(path=path))
 
 
 @command(

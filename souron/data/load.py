@@ -188,7 +188,7 @@ def load(
     reading = Reading(side, group, window, fewest_classes, progress, large, target)
     for name in formats if path.exists() else ():
         module = importlib.import_module(f"souron.data.formats.{name}")
-        if module.describes(path):
+        if module.describes(path) or (len(formats) == 1 and path.is_dir()):  # it says what is wrong
             return module.load(path, reading)
     raise _no_data(str(name_or_path), path)
 

@@ -18,7 +18,10 @@ from souron.data import instances, panoptic
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.poses import Figures
 from souron.kinds import boxes, mask, overlay, points, segments
+from souron.kinds.codecs.grid import upright
+from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.picture import Picture
+from souron.kinds.volume import Volume, window_of
 from souron.metrics.segmentation import UNKNOWN
 from souron.utils.messages import N_, _
 
@@ -67,6 +70,10 @@ class Target:
     def examples(self, label: int, rows: list[int]) -> Tensor:
         """Pictures (n, C, h, w) that show a class."""
         return torch.stack([self.picture(row) for row in rows])
+
+    def pixels(self) -> Tensor:
+        """(N, C, H, W) in 0..255: pictures whose values are counted."""
+        return self.cases.input
 
     def drawn(self, row: int) -> tuple[Image.Image, str] | None:
         """A case's picture with its target drawn, and that in words; None where there is nothing to
@@ -157,12 +164,62 @@ class Areas(Target):
 class Voxels(Areas):
     """A class for every voxel, (N, D, H, W)."""
 
+    unit = N_("{least} to {most} voxels each")
+    every_class = True
+
     @classmethod
     def holds(cls, cases: Dataset) -> bool:
         return cases.volumes and isinstance(cases.target, Tensor) and cases.target.ndim == 4
 
     def counts(self) -> list[int]:
         return pixels_of(self.cases.target.flatten(2), len(self.cases.classes))
+
+    def rows(self, count: int) -> dict[int, list[int]]:
+        return Target.rows(self, count)
+
+    def of_class(self, label: int) -> Iterator[int]:
+        yield from (self.cases.target == label).flatten(1).any(1).nonzero().flatten().tolist()
+
+    def words(self, row: int) -> str:
+        labels = self.cases.target[row].unique().tolist()
+        names = [self.cases.classes[label] for label in labels if label]
+        return ", ".join(names) or self.cases.classes[0]
+
+    def picture(self, row: int) -> Tensor:
+        """The slice with most of what is labelled."""
+        return self._slice(row, self.cases.target[row] > 0)
+
+    def examples(self, label: int, rows: list[int]) -> Tensor:
+        """The slices with most of a class."""
+        return torch.stack([self._slice(row, self.cases.target[row] == label) for row in rows])
+
+    def _slice(self, row: int, inside: Tensor) -> Tensor:
+        """(3, side, side)"""
+        number = int(inside.sum((1, 2)).argmax())
+        shown = tinted(self._grey(row, number)[None], self.cases.target[row, number])
+        side = max(shown.shape[1:])
+        down, right = (side - count for count in shown.shape[1:])
+        return functional.pad(shown, (right // 2, right - right // 2, down // 2, down - down // 2))
+
+    def _grey(self, row: int, number: int) -> Tensor:
+        """(H, W) uint8"""
+        volume = self.cases.input[row, 0].numpy()
+        centre, width = window_of(volume)
+        grey = ((volume[number] - centre) / width + 0.5).clip(0, 1) * 255
+        return torch.from_numpy(grey.round().astype(np.uint8))
+
+    def pixels(self) -> Tensor:
+        middle = self.cases.input.shape[2] // 2
+        return torch.stack([self._grey(row, middle)[None] for row in range(len(self.cases))])
+
+    def drawn(self, row: int) -> tuple[Image.Image, str]:
+        """In three planes."""
+        slices, rows, columns = self.cases.spacing[row]
+        affine = upright((columns, rows, slices))
+        volume = Volume(self.cases.input[row, 0].numpy(), affine)
+        names = ["", *self.cases.classes[1:]]
+        shown = LabelledVolume(volume, self.cases.target[row].numpy(), names)
+        return shown.planes(), self.words(row)
 
 
 class Objects(Target):

@@ -1,22 +1,29 @@
 """Labelled volumes: which voxels of a volume belong to what."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from souron.kinds import files, overlay
-from souron.kinds.codecs import nifti
+from souron.kinds import surface as surfaces
+from souron.kinds.codecs import axes, nifti, segmentation
 from souron.kinds.kind import Kind
-from souron.kinds.picture import html
-from souron.kinds.volume import SUFFIXES, Volume
-from souron.utils.messages import _
+from souron.kinds.picture import Picture, html
+from souron.kinds.surface import Shape
+from souron.kinds.volume import SUFFIXES, Volume, window_of
+from souron.utils.messages import UserError, _
 
 MOST_CLASSES = 256  # it is saved as bytes
+PANE = 360  # pixels of a plane's longer side
+GAP = 6  # between planes
+FORMS = {"nifti": ".nii.gz", "dicom": ".dcm"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +37,10 @@ class LabelledVolume(Kind):
     volume: Volume
     area: Any  # (slices, rows, columns) whole numbers
     names: Sequence[str]  # of each class
+    form: Literal["nifti", "dicom"] = "nifti"  # of the file that it is saved as by itself
+    meshed: bool = False  # is a surface of each label saved beside it?
+    paged: bool = False  # is a page with slices and surfaces?
+    beside: dict[str, Any] = field(default_factory=dict, init=False)  # "meshes" and "page" there
 
     def __post_init__(self) -> None:
         area = np.asarray(self.area)
@@ -47,6 +58,7 @@ class LabelledVolume(Kind):
                 ),
             )
         object.__setattr__(self, "area", area.astype(np.uint8))
+        object.__setattr__(self, "suffix", FORMS[self.form])
 
     @property
     def voxels(self) -> list[int]:
@@ -61,6 +73,49 @@ class LabelledVolume(Kind):
         for label in np.unique(area).tolist():
             if self.names[label]:
                 canvas.area(area == label, self.names[label], overlay.colour(label - 1))
+        return canvas.image
+
+    def planes(self) -> Image.Image:
+        """From above, from the front and from the side, as radiologists look: through the middle of
+        what is named, the patient upright, millimetres alike in all directions."""
+        order, flipped = axes.upright(self.volume.affine)
+        values, affine = axes.turned(self.volume.values, self.volume.affine, order, flipped)
+        area, _affine = axes.turned(self.area, self.volume.affine, order, flipped)
+        there = np.array([bool(name) for name in self.names])[area]
+        through = [
+            round(float(np.average(np.arange(count), weights=there.sum(others))))
+            if there.any()
+            else count // 2
+            for count, others in zip(area.shape, ((1, 2), (0, 2), (0, 1)), strict=True)
+        ]
+        steps = np.linalg.norm(affine[:3, :3], axis=0)
+        window = window_of(values)
+        panes = [
+            self._pane(_cut(values, axis, k), _cut(area, axis, k), np.delete(steps, axis), window)
+            for axis, k in enumerate(through)
+        ]
+        wide = sum(pane.width for pane in panes) + GAP * (len(panes) - 1)
+        whole = Image.new("RGB", (wide, max(pane.height for pane in panes)))
+        left = 0
+        for pane in panes:
+            whole.paste(pane, (left, 0))
+            left += pane.width + GAP
+        return whole
+
+    def _pane(
+        self, values: np.ndarray, area: np.ndarray, steps: Any, window: tuple[float, float]
+    ) -> Image.Image:
+        """(rows, columns) of one plane, ``steps`` millimetres between them."""
+        size = np.multiply(values.shape, steps)
+        high, wide = np.maximum(1, np.round(size * (PANE / size.max()))).astype(int).tolist()
+        shown = ((values - window[0]) / window[1] + 0.5).clip(0, 1) * 255
+        grey = Image.fromarray(shown.astype(np.uint8)).resize((wide, high))
+        canvas = overlay.Canvas(Picture(grey))
+        numbers = Image.fromarray(np.ascontiguousarray(area))
+        inside = np.asarray(numbers.resize((wide, high), Image.Resampling.NEAREST))
+        for label in np.unique(inside).tolist():
+            if self.names[label]:
+                canvas.area(inside == label, self.names[label], overlay.colour(label - 1))
         return canvas.image
 
     @property
@@ -81,12 +136,61 @@ class LabelledVolume(Kind):
             if name
         ]
 
+    def surface(self, label: int) -> Shape:
+        """Around the voxels of a class: along their faces and slant between, never smoothed. Raises
+        UserError where it has none."""
+        inside = self.area == label
+        cut = (slice(0, 1),) * 3
+        if inside.any():
+            [cut] = ndimage.find_objects(inside.astype(np.uint8))
+        affine = self.volume.affine.copy()
+        affine[:3, 3] = self.volume.placed([[part.start - 1 for part in cut]])[0]
+        around = np.pad(inside[cut].astype(np.int16), 1)
+        return surfaces.surface(Volume(around, affine), 0.5)[0]
+
     def save(self, path: Path) -> None:
-        """The numbers of the classes as a NIfTI file, each voxel where the volume has it."""
-        if not path.name.lower().endswith(SUFFIXES):
-            files.ending(path, SUFFIXES)
-        folded = path.suffix.lower() == ".gz"
-        files.write(path, nifti.written(self.area, self.volume.affine, folded))
+        """The numbers of the classes as a NIfTI file, each voxel where the volume has it; or as a
+        DICOM segmentation (``.dcm``) that refers to the series which was read. The surfaces, if
+        wished, stand beside it, ``ct-liver.stl``. Raises UserError."""
+        name = path.name.lower()
+        if name.endswith(FORMS["dicom"]):
+            self._save_segmentation(path)
+        elif name.endswith(SUFFIXES):
+            folded = path.suffix.lower() == ".gz"
+            files.write(path, nifti.written(self.area, self.volume.affine, folded))
+        else:
+            files.ending(path, (*SUFFIXES, FORMS["dicom"]))
+        if self.meshed:
+            self.beside["meshes"] = self._meshes(path)
+
+    def _save_segmentation(self, path: Path) -> None:
+        if not self.volume.uid:
+            raise UserError(
+                "no reference",
+                _("no DICOM series was read, to which a segmentation could refer"),
+                expected=_("a folder with a DICOM series"),
+                fix="to=nifti",
+                exit=3,
+            )
+        segmentation.write(path, self.area, self.names, self.volume.affine,
+                           Path(self.volume.file), self.volume.uid)  # fmt: skip
+
+    def _meshes(self, path: Path) -> list[dict[str, Any]]:
+        """Save the surface of each label that was found."""
+        made = []
+        for label, (name, count) in enumerate(zip(self.names, self.voxels, strict=True)):
+            if name and count:
+                shape = self.surface(label)
+                letters = re.sub(r"[^\w\-]+", "-", name).strip("-") or str(label)
+                file = path.with_name(f"{path.name.partition('.')[0]}-{letters}.stl")
+                if file.exists():
+                    file = file.with_name(f"{file.stem}-{label}.stl")
+                shape.mesh().save(file)
+                made.append({
+                    "name": name, "file": str(file), "triangles": len(shape.faces),
+                    "millilitres": round(shape.millilitres, 3),
+                })  # fmt: skip
+        return made
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -96,7 +200,21 @@ class LabelledVolume(Kind):
                 {"name": name, "voxels": count, "millilitres": amount}
                 for name, count, amount in self.rows()
             ],
+            "meshes": [],
+            **({"notes": list(self.notes)} if self.notes else {}),
+            **self.beside,
         }
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was done to the values of the volume's file."""
+        return self.volume.notes
+
+    @property
+    def also(self) -> list[str]:
+        """Files that stand beside the one that was saved."""
+        meshes = [mesh["file"] for mesh in self.beside.get("meshes", [])]
+        return [*meshes, *filter(None, [self.beside.get("page")])]
 
     def __str__(self) -> str:
         told = ", ".join(
@@ -107,10 +225,16 @@ class LabelledVolume(Kind):
         return told or _("nothing found")
 
     def _repr_html_(self) -> str:
-        """The fullest slice."""
+        """Three planes with what was found."""
         words = escape(str(self))
-        return html(self.drawn(self.fullest), str(self)) + f"<p>{words}</p>" + self.table()
+        return html(self.planes(), str(self)) + f"<p>{words}</p>" + self.table()
 
     def table(self) -> str:
         """HTML."""
         return files.html_table(self.columns, self.rows(), "")
+
+
+def _cut(values: np.ndarray, axis: int, number: int) -> np.ndarray:
+    """(rows, columns): one plane, the head or the front on top."""
+    plane = values.take(number, axis)
+    return plane if axis == 0 else plane[::-1]

@@ -13,8 +13,8 @@ from PIL import Image
 
 from souron.kinds import files, overlay
 from souron.kinds.boxes import counted, save_marked
+from souron.kinds.contour import runs
 from souron.kinds.kind import Kind
-from souron.kinds.mask import runs
 from souron.kinds.picture import Picture, html
 from souron.utils.messages import _
 

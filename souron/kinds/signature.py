@@ -15,7 +15,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from souron.kinds.kind import Kind
@@ -74,6 +74,7 @@ class Signature:
     given: type[Kind]
     gives: type[Kind]
     options: dict[str, Option]
+    reading: dict[str, Option] = field(default_factory=dict)  # of files of what is given
 
 
 def signature(system: type) -> Signature | None:
@@ -89,7 +90,7 @@ def signature(system: type) -> Signature | None:
     assert given and given.formats, f"{where}: {first.name} is to be a kind that is read"
     assert gives, f"{where}: what it returns is to be a kind"
     assert all(each.kind is each.KEYWORD_ONLY for each in rest), f"{where}: options are keywords"
-    return Signature(given, gives, options_of(method))
+    return Signature(given, gives, options_of(method), options_of(given.read))
 
 
 def _kind(annotation: Any) -> type[Kind] | None:

@@ -103,8 +103,8 @@ def surface(volume: Volume, level: float, mask: Any = None) -> tuple[Shape, Part
             _("no surface at {level:g}: the values run from {low:g} to {high:g}").format(
                 level=level, low=low, high=high
             ),
-            expected=_("a level between them"),
-            fix="level=226",
+            expected=_("a level between them") if low < high else _("values that differ"),
+            fix=f"level={(low + high) / 2:g}" if low < high else "",
             exit=3,
         )
     around = np.pad(values.astype(np.float32), 1, constant_values=np.float32(low))

@@ -3,24 +3,27 @@
 A folder of DICOM slices, NIfTI (.nii, .nii.gz) and NRRD are read; NIfTI is written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from PIL import Image
 
 from souron.kinds import files
-from souron.kinds.codecs import grid, image, limits, nifti, nrrd, series
+from souron.kinds.codecs import grid, limits, nifti, nrrd, series
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture, html
-from souron.utils.messages import UserError, _
+from souron.kinds.signature import Choice
+from souron.utils.messages import N_, UserError, _
 
 SUFFIXES = (".nii", ".nii.gz")
 TOWARDS = ("RL", "AP", "IS")  # right to left, front to back, feet to head
 WINDOW = (40.0, 400.0)  # centre and width, of soft tissue
+AIR = -200  # HU; what has values below it is taken for a CT
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +45,7 @@ class Volume(Kind):
     file: str = ""
     series: str = ""
     notes: Sequence[str] = ()  # what was done to the file's own values
+    uid: str = ""  # of the DICOM series that ``file`` holds
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values)
@@ -65,9 +69,17 @@ class Volume(Kind):
     def read(
         cls,
         path: Path,
-        series: str | None = None,
-        resample: bool = False,
-        spacing: Sequence[float] | None = None,
+        *,
+        series: Annotated[
+            str, Choice(N_("which series, where a folder has several"), metavar="N|UID")
+        ] = "",
+        resample: Annotated[
+            bool, Choice(N_("put slices at uneven places onto an even grid"))
+        ] = False,
+        spacing: Annotated[
+            tuple[float, ...],
+            Choice(N_("millimetres between voxels, where the file has none"), metavar="X,Y,Z"),
+        ] = (),
         **how: Any,
     ) -> Self:
         """A folder with DICOM slices, a NIfTI or an NRRD file. Raises UserError.
@@ -76,11 +88,28 @@ class Volume(Kind):
         slices at uneven places are put onto an even grid. ``spacing``: millimetres between
         columns, rows and slices, where a file does not say where its voxels lie.
         """
-        found = _folder(path, series, resample) if path.is_dir() else _file(path, spacing)
+        found = _folder(path, series or None, resample) if path.is_dir() else _file(path, spacing)
         try:
-            return cls(found.values, found.affine, str(path), found.series, found.notes)
+            return cls(found.values, found.affine, str(path), found.series, found.notes, found.uid)
         except UserError as trouble:
             raise limits.trouble(path, trouble.code, trouble.found, trouble.expected) from trouble
+
+    @classmethod
+    def look(cls, path: Path) -> grid.Placed:
+        """Where the voxels of what ``read`` takes lie, by its headers. Raises UserError."""
+        if path.is_dir():
+            with _told(path):
+                return series.look(path)
+        limits.check_file(path, most=grid.MOST_BYTES, otherwise="unreadable")
+        with _told(path):
+            with path.open("rb") as stream:
+                begins = stream.read(nrrd.MOST_HEAD)
+            if nrrd.is_nrrd(begins[:16]):
+                return nrrd.look(path, begins)
+            head = nifti.unfolded(begins, nifti.HEAD)
+            if nifti.is_nifti(head):
+                return nifti.look(path, head)
+        raise _no_volume(path, begins)
 
     @property
     def spacing(self) -> list[float]:
@@ -141,6 +170,15 @@ class Volume(Kind):
         return html(middle.image, str(self)) + f"<p>{escape(str(self))}</p>"
 
 
+def window_of(values: Any) -> tuple[float, float]:
+    """Centre and width in which values are shown: of a CT soft tissue, else most of what there
+    is."""
+    if values.min() < AIR:
+        return WINDOW
+    low, high = np.percentile(values[::2, ::2, ::2], (1, 99.5))
+    return float(low + high) / 2, max(1e-6, float(high - low))
+
+
 def _places(affine: np.ndarray) -> bool:
     """Whether the matrix places a volume: three directions, no two of them nearly the same."""
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
@@ -153,34 +191,54 @@ def _places(affine: np.ndarray) -> bool:
     return bool(apart and near and np.array_equal(affine[3], [0, 0, 0, 1]))
 
 
-def _folder(path: Path, chosen: str | None, resample: bool) -> grid.Grid:
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What readers raise as a UserError."""
     try:
-        return series.read(path, chosen, resample)
+        yield
+    except (UserError, MemoryError):
+        raise
     except OSError as error:
         raise limits.trouble(path, "unreadable", error.strerror or str(error)) from error
+    except Exception as error:  # nibabel's own, and what damage brings
+        raise limits.trouble(
+            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
+        ) from error
 
 
-def _file(path: Path, spacing: Sequence[float] | None) -> grid.Grid:
-    if spacing is not None and not (len(spacing) == 3 and all(0 < s <= 1000 for s in spacing)):
-        raise files.wrong(_("a spacing of {spacing}").format(spacing=spacing), "spacing=0.7,0.7,1")
+def _folder(path: Path, chosen: str | None, resample: bool) -> grid.Grid:
+    with _told(path):
+        return series.read(path, chosen, resample)
+
+
+def _file(path: Path, steps: Sequence[float | str]) -> grid.Grid:
+    spacing = _spacing(steps) if steps else None
     raw = files.content(path, grid.MOST_BYTES)
-    try:
+    with _told(path):
         if nrrd.is_nrrd(raw[:16]):
             return nrrd.read(path, raw, spacing)
         if nifti.is_nifti(nifti.unfolded(raw, nifti.HEAD)):
             return nifti.read(path, raw, spacing)
-    except UserError:
-        raise
-    except image.DAMAGE as error:
-        raise limits.trouble(
-            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
-        ) from error
-    except Exception as error:  # nibabel's own
-        raise limits.trouble(
-            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
-        ) from error
+    raise _no_volume(path, raw)
+
+
+def _spacing(steps: Sequence[float | str]) -> tuple[float, ...]:
+    """Raises UserError."""
+    try:
+        spacing = tuple(float(step) for step in steps)
+    except ValueError:
+        spacing = ()
+    if len(spacing) != 3 or not all(0 < step <= 1000 for step in spacing):
+        raise files.wrong(
+            _("a spacing of {spacing}").format(spacing=",".join(map(str, steps))),
+            "spacing=0.7,0.7,1",
+        )
+    return spacing
+
+
+def _no_volume(path: Path, raw: bytes) -> UserError:
     if raw[128:132] == b"DICM":
-        raise limits.trouble(path, "not a volume", _("a single DICOM file"),
-                             _("the folder of the series"))  # fmt: skip
-    raise limits.trouble(path, "not a volume", _("not a volume that is read here"),
-                         "NIfTI, NRRD, DICOM")  # fmt: skip
+        return limits.trouble(path, "not a volume", _("a single DICOM file"),
+                              _("the folder of the series"))  # fmt: skip
+    return limits.trouble(path, "not a volume", _("not a volume that is read here"),
+                          "NIfTI, NRRD, DICOM")  # fmt: skip

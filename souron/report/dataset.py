@@ -3,6 +3,7 @@
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,10 +17,10 @@ from souron.report.page import (
     Fact,
     Plot,
     Tile,
-    colour,
     page,
     picture_size,
     plot,
+    shape_of,
     tile,
     write,
 )
@@ -40,7 +41,7 @@ def data_page(cases: Dataset, folder: Path) -> Path:
     chosen = {cases.classes[k]: target.examples(k, rows[k]) for k in largest}
     sizes = [counts[k] for k in largest]
     with files.atomically(folder / "data.png") as beside:
-        beside.write_bytes(plots.overview(chosen, sizes, cases.input, cases.name))
+        beside.write_bytes(plots.overview(chosen, sizes, target.pixels(), cases.name))
 
     followed = list(range(EXAMPLES)) if target.every_class else [rows[k][0] for k in largest]
     followed = list(dict.fromkeys(followed))[: min(EXAMPLES, len(cases))]
@@ -55,7 +56,11 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         "skipped": _("Skipped files"),
     }
     parts = _parts(cases)
-    there = {"augmentation": augmentation, "parts": parts, "skipped": cases.skipped}
+    preparation = [_prepared(cases, i) for i in followed] if cases.pictures else []
+    there = {
+        "preparation": preparation, "augmentation": augmentation, "parts": parts,
+        "skipped": cases.skipped,
+    }  # fmt: skip
     text = page(
         "data.html",
         title=cases.name,
@@ -63,7 +68,7 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         facts=[
             Fact(_("cases"), units.whole(len(cases))),
             Fact(headings["classes"], units.whole(len(cases.classes)), _uneven(target, sizes)),
-            Fact(_("picture"), f"{cases.side} × {cases.side}", colour(cases)),
+            Fact(*shape_of(cases)),
             Fact(_("files skipped"), units.whole(len(cases.skipped))),
         ],
         contents=[(name, title) for name, title in headings.items() if there.get(name, True)],
@@ -79,8 +84,8 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         else "",
         sizes=_sizes(cases),
         marked=list(filter(None, marked)),
-        pixels=plot(plots.pixels(cases.input), _("how often each pixel value occurs")),
-        preparation=[_prepared(cases, i) for i in followed],
+        pixels=plot(plots.pixels(target.pixels()), _("how often each pixel value occurs")),
+        preparation=preparation,
         augmentation=augmentation,
         parts=parts,
         skipped=cases.skipped,
@@ -107,10 +112,13 @@ def _file(cases: Dataset, row: int) -> tuple[Path, Path] | None:
 
 
 def _sizes(cases: Dataset) -> list[tuple[str, str]]:
-    facts = [(_("pictures as souron uses them"), picture_size(cases))]
+    if cases.pictures:
+        facts = [(_("pictures as souron uses them"), picture_size(cases))]
+    else:
+        facts = [(_("volumes as souron uses them"), shape_of(cases)[1])]
     every = max(1, len(cases) // MOST_MEASURED)
     sizes = []
-    for row in range(0, len(cases), every):
+    for row in range(0, len(cases), every) if cases.pictures else ():
         file = _file(cases, row)
         if file is not None:
             sizes.append(image.look(*file).size)
@@ -130,7 +138,14 @@ def _sizes(cases: Dataset) -> list[tuple[str, str]]:
     some = cases.input[::every].float()
     facts.append((_("mean of all pixels"), f"{some.mean().item():.1f}"))
     facts.append((_("standard deviation"), f"{some.std().item():.1f}"))
-    if cases.spacing:
+    if cases.spacing and cases.volumes:
+        steps = np.array(cases.spacing)
+        ends = [
+            f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g}–{high:.3g}"
+            for low, high in zip(steps.min(0), steps.max(0), strict=True)
+        ]
+        facts.append((_("millimetres between slices, rows and columns"), " × ".join(ends)))
+    elif cases.spacing:
         ends = sorted({f"{value:.3g}" for value in (min(cases.spacing), max(cases.spacing))})
         facts.append((_("millimetres a pixel"), "–".join(ends)))
     facts.append((_("source"), cases.source or units.UNKNOWN))

@@ -8,6 +8,7 @@ import base64
 import json
 import math
 import secrets
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +65,7 @@ def shown(volume: Volume, mask: np.ndarray) -> tuple[Volume, np.ndarray, int]:
 
 
 @lru_cache
-def _script(name: str) -> Markup:
+def script(name: str) -> Markup:
     text = (STATIC / name).read_text(encoding="utf-8")
     assert "</script" not in text.lower()
     return Markup(text)
@@ -76,7 +77,6 @@ def write(
     """``surface.html`` in the record's folder. ``mask`` (slices, rows, columns) bool; ``drawn``
     the surface as the page turns it, ``picture`` the PNG of ``sides``."""
     small, inside, step = shown(volume, mask)
-    turned = drawn.vertices * np.array([-1, -1, 1], np.float32)  # right, front, head
     notes = list(record.notes)
     if step > 1:
         notes.append(_("The page shows one voxel in {n} along each axis; the surface was made of "
@@ -87,10 +87,7 @@ def write(
                 few=units.whole(len(drawn.faces)), many=units.whole(record.triangles)
             )
         )
-    about = {
-        "place": _("{left} mm left, {back} mm back, {head} mm up: {value}"),
-        "failed": _("The slices cannot be drawn here (WebGL 2 is needed):"),
-    }
+    about = told([(236, 226, 204)])
     text = page.page(
         "surface.html",
         title=_("Surface of {name}").format(name=record.name),
@@ -104,33 +101,55 @@ def write(
         headline=headline(record),
         facts=facts(record),
         notes=notes,
-        windows=_windows(record.level),
+        windows=windows(_first(record.level)),
         sides=page.plot(picture, _("The surface from six sides")),
         files=[(file.name, units.size(file.stat().st_size)) for file in record.files],
         rows=rows(record),
-        about=Markup(json.dumps(about).replace("<", "\\u003c")),
-        volume=_base64(nifti.written(small.values, small.affine, True)),
-        mask=_base64(nifti.written(inside.astype(np.uint8), small.affine, True)),
-        mesh=_base64(ply(turned, drawn.faces)),
-        niivue=_script("niivue.js"),
-        viewer=_script("surface.js"),
+        about=about,
+        volume=encoded(nifti.written(small.values, small.affine, True)),
+        mask=encoded(nifti.written(inside.astype(np.uint8), small.affine, True)),
+        meshes=[encoded(ply(turned(drawn.vertices), drawn.faces))],
+        labels=[],
+        niivue=script("niivue.js"),
+        viewer=script("surface.js"),
         nonce=secrets.token_urlsafe(16),
     )
     return page.write(record.folder / "surface.html", text)
 
 
-def _base64(raw: bytes) -> Markup:
+def turned(vertices: np.ndarray) -> np.ndarray:
+    """Left, back, head -> right, front, head, as NiiVue has it."""
+    return vertices * np.array([-1, -1, 1], np.float32)
+
+
+def told(meshes: Sequence[tuple[int, ...]], labels: Sequence[tuple[int, ...]] = ()) -> Markup:
+    """What the viewer must know, as JSON: its words, the colours of the surfaces, and those of the
+    mask's numbers from 1 on, where it has several."""
+    about = {
+        "place": _("{left} mm left, {back} mm back, {head} mm up: {value}"),
+        "failed": _("The slices cannot be drawn here (WebGL 2 is needed):"),
+        "meshes": meshes,
+        "labels": labels,
+    }
+    return Markup(json.dumps(about).replace("<", "\\u003c"))
+
+
+def encoded(raw: bytes) -> Markup:
     return Markup(base64.b64encode(raw).decode())
 
 
-def _windows(level: float) -> list[tuple[str, str, bool]]:
-    """Name, ``centre,width``, and whether it is chosen first: bone for a level of bone."""
-    first = "bone" if level >= 150 else "lung" if level < -300 else "soft tissue"
+def windows(first: str) -> list[tuple[str, str, bool]]:
+    """Name, ``centre,width``, and whether it is chosen first."""
     return [
         (_("{name} ({centre}, {width})").format(name=_(name), centre=c, width=w), f"{c},{w}",
          name == first)
         for name, (c, w) in WINDOWS.items()
     ]  # fmt: skip
+
+
+def _first(level: float) -> str:
+    """The window that is chosen first: bone for a level of bone."""
+    return "bone" if level >= 150 else "lung" if level < -300 else "soft tissue"
 
 
 def headline(record: "SurfaceRecord") -> str:

@@ -139,4 +139,4 @@ def read(
             fix="souron surface head_ct",
             exit=3,
         )
-    return Volume.read(path, series=series, resample=resample, spacing=spacing)
+    return Volume.read(path, series=series or "", resample=resample, spacing=tuple(spacing or ()))

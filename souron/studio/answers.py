@@ -12,8 +12,10 @@ from souron.data.dataset import Rows
 from souron.evaluation import gradcam
 from souron.kinds.codecs import image, limits
 from souron.kinds.kind import Kind
+from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.labels import Labels
 from souron.kinds.picture import Picture
+from souron.studio import volume_pages
 from souron.studio.shared import trouble
 from souron.utils import units
 from souron.utils.messages import UserError, _
@@ -134,7 +136,10 @@ def said(answer: Answer, top: int) -> Markup:
         return told(answer.said, answer.file)
     if isinstance(answer.said, Labels):
         return bars(answer.said, top)
-    return Markup(answer.said._repr_html_())  # a kind escapes what it shows
+    shown = Markup(answer.said._repr_html_())  # a kind escapes what it shows
+    if isinstance(answer.said, LabelledVolume):
+        return volume_pages.frame(answer.said) + shown
+    return shown
 
 
 def bars(labels: Labels, top: int) -> Markup:

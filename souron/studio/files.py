@@ -17,7 +17,7 @@ from fastapi.responses import FileResponse, Response
 from starlette.background import BackgroundTask
 
 from souron import registry
-from souron.studio import layout
+from souron.studio import layout, volume_pages
 from souron.studio.jobs import Jobs
 from souron.studio.paths import Roots
 from souron.studio.shared import Studio
@@ -93,6 +93,15 @@ def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
             page = layout.report(studio, task, name, studio.file(found),
                                  written[1].decode() if written else "")  # fmt: skip
         return Response(page, media_type="text/html", headers=AROUND)
+
+    @app.get("/volume/{language}/{name}")
+    def volume(language: str, name: str) -> Response:
+        page = volume_pages.text(name, language)
+        if not page:
+            raise HTTPException(404)
+        headers = {"Content-Security-Policy": volume_pages.POLICY,
+                   "X-Content-Type-Options": "nosniff"}  # fmt: skip
+        return Response(page, media_type="text/html", headers=headers)
 
     added = app.router.routes[known:]
     app.router.routes[:] = [*added, *app.router.routes[:known]]

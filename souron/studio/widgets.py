@@ -529,6 +529,25 @@ def _shown_volume(kept: Any, label: str) -> Built:
     return [_html(label, TABLES)], lambda value: [value._repr_html_()]
 
 
+def _shown_labelled_volume(kept: Any, label: str) -> Built:
+    """Slices in three planes linked with surfaces; the planes, the millilitres and files below."""
+    import gradio as gr
+
+    from souron.report import labelled
+    from souron.studio import volume_pages
+
+    view = _html(label, TABLES)
+    saved = gr.File(label=_("files"), file_count="multiple", interactive=False)
+
+    def fill(value: Any) -> list[Any]:
+        path = _written(saved, value)
+        labelled.write_beside(value, path)
+        shown = str(volume_pages.frame(value)) + value._repr_html_()
+        return [shown, [str(path), *value.also]]
+
+    return [view, saved], fill
+
+
 SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "picture": _shown_picture,
     "labels": _shown_labels,
@@ -544,7 +563,7 @@ SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "chat": _shown_chat,
     "mesh": _shown_file(_model, ".stl"),
     "volume": _shown_volume,
-    "labelled_volume": _shown_volume,
+    "labelled_volume": _shown_labelled_volume,
     "table": _shown_table,
     "plot": _shown_plot,
 }

@@ -2,20 +2,21 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-from torch.nn import functional as F
 
 from souron.data.dataset import Dataset, Loader, Rows
+from souron.data.resampling import resampled, resampled_labels, sizes
 from souron.data.splits import Split
 from souron.evaluation import volumes
 from souron.evaluation.answers import dense
 from souron.evaluation.volumes import VolumeResult, VolumeSetup, largest
+from souron.kinds.codecs import axes
 from souron.kinds.labelled_volume import LabelledVolume
+from souron.kinds.signature import Choice
 from souron.kinds.volume import Volume
 from souron.metrics.metric import Metric
 from souron.stats.records import Measure
@@ -73,19 +74,34 @@ class VolumeSegmenter(System):
         return torch.stack([self.kept(one) for batch in data.once() for one in batch.volume])
 
     @torch.inference_mode()
-    def predict(self, volume: Volume) -> LabelledVolume:
+    def predict(
+        self,
+        volume: Volume,
+        *,
+        to: Annotated[
+            Literal["nifti", "dicom"],
+            Choice(
+                N_("file to save: of numbers, or a DICOM segmentation that refers to the series"),
+                among=("nifti", "dicom"),
+            ),
+        ] = "nifti",
+        meshes: Annotated[bool, Choice(N_("save a surface of each label, too (STL)"))] = False,
+        page: Annotated[
+            bool, Choice(N_("save a page with slices and surfaces, too (HTML, offline)"))
+        ] = False,
+    ) -> LabelledVolume:
         """The classes of a volume of any spacing and orientation, of its own voxels. It is asked
         at the spacing of the training cases, the patient upright."""
         check_size(volume, self.spec)
-        order, flipped = upright(volume.affine)
+        order, flipped = axes.upright(volume.affine)
         values = np.flip(volume.values.transpose(order), flipped)
         steps = np.array(volume.spacing[::-1])[list(order)]
         size = sizes(values.shape, steps, self.spec.spacing)
         grey = torch.from_numpy(values.astype(np.float32))[None].to(self.device)
         shown = resampled(grey.expand(self.spec.channels, -1, -1, -1), size)
-        area = enlarged(self.kept(shown), values.shape, len(self.spec.labels)).numpy()
+        area = resampled_labels(self.kept(shown), values.shape, len(self.spec.labels)).numpy()
         area = np.flip(area, flipped).transpose(np.argsort(order))
-        return LabelledVolume(volume, area, ["", *self.spec.labels[1:]])
+        return LabelledVolume(volume, area, ["", *self.spec.labels[1:]], to, meshes, page)
 
 
 def check_size(volume: Volume, spec: Spec) -> None:
@@ -104,48 +120,6 @@ def check_size(volume: Volume, spec: Spec) -> None:
         )
 
 
-def upright(affine: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """In which order a volume's axes run towards head, back and left, and which of them, in that
-    order, the other way."""
-    way = np.asarray(affine)[:3, :3]
-    way = way / np.linalg.norm(way, axis=0)  # columns: slices, rows, columns of the volume
-    towards, axis = linear_sum_assignment(-np.abs(way))
-    of = dict(zip(towards.tolist(), axis.tolist(), strict=True))
-    order = tuple(of[place] for place in (2, 1, 0))
-    signs = [way[place, of[place]] for place in (2, 1, 0)]
-    return order, tuple(place for place, sign in enumerate(signs) if sign < 0)
-
-
-def sizes(size: Sequence[int], steps: Any, wanted: Sequence[float]) -> tuple[int, ...]:
-    """Voxels of a volume, one for every so many millimetres."""
-    return tuple(
-        max(1, round(count * float(step) / want))
-        for count, step, want in zip(size, steps, wanted, strict=True)
-    )
-
-
-def resampled(volume: Tensor, size: Sequence[int]) -> Tensor:
-    """(C, D, H, W) -> (C, *size): voxels that become larger are averaged, those that become smaller
-    are linear between."""
-    less = [min(pair) for pair in zip(volume.shape[1:], size, strict=True)]
-    small = F.interpolate(volume[None], less, mode="area")
-    return F.interpolate(small, list(size), mode="trilinear")[0]
-
-
-def enlarged(area: Tensor, size: Sequence[int], classes: int) -> Tensor:
-    """Classes (d, h, w) -> (D, H, W): the class that is most there, linearly between voxels."""
-    if tuple(area.shape) == tuple(size):
-        return area
-    best = torch.zeros(tuple(size))
-    said = torch.zeros(tuple(size), dtype=torch.uint8)
-    for label in range(classes):
-        share = F.interpolate((area == label).float()[None, None], list(size), mode="trilinear")
-        better = share[0, 0] > best
-        said[better] = label
-        best = torch.maximum(best, share[0, 0])
-    return said
-
-
 class VolumeSegmentation(Jackknifed, Task):
     """The class of every voxel of every test volume."""
 
@@ -161,7 +135,7 @@ class VolumeSegmentation(Jackknifed, Task):
     watches = "mean Dice"
     default_data = "phantoms"
     target = "classes_of_voxels"
-    formats = ()
+    formats = ("volumes",)
 
     def check(self, data: Dataset, options: Any) -> None:
         fault = volumes.fault(data)

@@ -31,7 +31,7 @@ def describes(path: Path) -> bool:
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     """The pictures of all parts and the class of every pixel. Raises UserError where a file is no
     such JSON, where there are too many categories, and where no picture can be used."""
-    root, listed, told, classes = coco.written(path, "segmentation")
+    root, listed, told, classes, _categories = coco.written(path, "segmentation")
     pairs = [
         Pair(item.file, item.path, item.file, partial(_drawn, item, told), item.part)
         for item in listed

@@ -30,7 +30,7 @@ def describes(path: Path) -> bool:
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     """The pictures of all parts with the masks of their objects. Raises UserError where a file is
     no such JSON, where two categories have one number, and where no picture has a mask."""
-    root, listed, told, classes = coco.written(path, "segmentation")
+    root, listed, told, classes, _categories = coco.written(path, "segmentation")
     items = [
         Outlined(item.path, item.file, partial(_marks, item), item.part, item.size)
         for item in listed

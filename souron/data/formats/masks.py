@@ -370,4 +370,6 @@ def _nothing(path: Path, told: Sequence[Any]) -> UserError:
     )
 
 
-__all__ = ["Pair", "describes", "fault", "gather", "listed", "load", "numbers_in", "pairs_of"]
+__all__ = [
+    "CLASSES", "Pair", "describes", "fault", "gather", "listed", "load", "numbers_in", "pairs_of",
+]  # fmt: skip

@@ -184,9 +184,9 @@ def translated(path: Path) -> Iterator[None]:
         ) from error
 
 
-def read(path: Path, pixels: bool = True) -> Any:
-    """pydicom's dataset, within limits; ``pixels``: also what follows the header. Raises UserError,
-    also where there are no pixels."""
+def read(path: Path, pixels: bool = True, items: int = MOST_ITEMS) -> Any:
+    """pydicom's dataset, within limits; ``pixels``: also what follows the header; ``items``: so
+    many of sequences at most. Raises UserError, also where there are no pixels."""
     from pydicom import filereader
 
     data = path.read_bytes()
@@ -204,7 +204,7 @@ def read(path: Path, pixels: bool = True) -> Any:
     named = data[128:132] == b"DICM"
     try:
         with translated(path):
-            check_items(path, data)
+            check_items(path, data, items)
             check_deflated(path, data, 132 if named else 0)
             dataset = filereader.read_partial(io.BytesIO(data), stop, force=not named)
     except UserError as error:
@@ -219,9 +219,9 @@ def read(path: Path, pixels: bool = True) -> Any:
     return dataset
 
 
-def check_items(path: Path, data: bytes) -> None:
+def check_items(path: Path, data: bytes, most: int = MOST_ITEMS) -> None:
     """Against files of millions of empty items, each of which would become an object."""
-    if sum(data.count(item) for item in ITEMS) > MOST_ITEMS:
+    if sum(data.count(item) for item in ITEMS) > most:
         raise trouble(path, "too large", _("the DICOM file has too many items"))
 
 

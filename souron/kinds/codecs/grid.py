@@ -21,6 +21,15 @@ class Grid(NamedTuple):
     affine: np.ndarray  # (4, 4): (slice, row, column, 1) -> millimetres towards left, back, head
     series: str = ""
     notes: tuple[str, ...] = ()  # what was done to the file's own values
+    uid: str = ""  # of a DICOM series
+
+
+class Placed(NamedTuple):
+    """What the headers say of a volume."""
+
+    size: tuple[int, ...]  # slices, rows, columns
+    affine: np.ndarray  # as of ``Grid``
+    patient: str = ""  # a pseudonym, where DICOM names one
 
 
 def check_size(path: Path, size: Sequence[int]) -> None:

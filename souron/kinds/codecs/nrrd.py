@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from souron.kinds.codecs import grid, nifti
-from souron.kinds.codecs.grid import Grid
+from souron.kinds.codecs.grid import Grid, Placed
 from souron.kinds.codecs.limits import trouble
 from souron.utils.messages import _
 
@@ -39,18 +39,11 @@ def is_nrrd(begins: bytes) -> bool:
 
 def read(path: Path, raw: bytes, spacing: Sequence[float] | None = None) -> Grid:
     """Raises UserError and ValueError."""
-    end = re.search(rb"\r?\n\r?\n", raw[:MOST_HEAD])
-    if end is None:
-        raise trouble(path, "truncated", _("the file is cut short"))
-    fields = _fields(raw[: end.start()])
+    fields, size, start = _head(path, raw)
     if "data file" in fields or "datafile" in fields:
         raise trouble(
             path, "not a volume", _("a header without its values"), _("both in one file, .nrrd")
         )
-    size = [int(n) for n in fields["sizes"].split()]
-    if int(fields["dimension"]) != len(size):
-        raise ValueError(f"dimension: {fields['dimension']}, sizes: {fields['sizes']}")
-    grid.check_size(path, size)
     [code] = [code for code, names in TYPES.items() if fields["type"].lower() in names]
     order = {"little": "<", "big": ">"}[fields.get("endian", "little").lower()]
     needed = math.prod(size) * int(code[1])
@@ -58,7 +51,7 @@ def read(path: Path, raw: bytes, spacing: Sequence[float] | None = None) -> Grid
     if encoding not in ("raw", "gzip", "gz"):
         raise trouble(path, "no decoder", _("its encoding is {name}").format(name=encoding),
                       "raw, gzip")  # fmt: skip
-    body = raw[end.end() :]
+    body = raw[start:]
     if encoding != "raw" and body[:2] != b"\x1f\x8b":
         raise ValueError(_("its values are not gzipped"))
     content = body if encoding == "raw" else nifti.unfolded(body, needed)
@@ -67,6 +60,25 @@ def read(path: Path, raw: bytes, spacing: Sequence[float] | None = None) -> Grid
     values = np.frombuffer(content, order + code, math.prod(size)).reshape(size[::-1])
     affine, notes = _affine(path, fields, spacing)
     return Grid(grid.stored(values), affine, path.name.partition(".")[0], notes)
+
+
+def look(path: Path, begins: bytes, spacing: Sequence[float] | None = None) -> Placed:
+    """By the first ``MOST_HEAD`` bytes. Raises what ``read`` does."""
+    fields, size, _start = _head(path, begins)
+    return Placed(tuple(size[::-1]), _affine(path, fields, spacing)[0])
+
+
+def _head(path: Path, raw: bytes) -> tuple[dict[str, str], list[int], int]:
+    """The lines, columns, rows and slices, and where the values begin."""
+    end = re.search(rb"\r?\n\r?\n", raw[:MOST_HEAD])
+    if end is None:
+        raise trouble(path, "truncated", _("the file is cut short"))
+    fields = _fields(raw[: end.start()])
+    size = [int(n) for n in fields["sizes"].split()]
+    if int(fields["dimension"]) != len(size):
+        raise ValueError(f"dimension: {fields['dimension']}, sizes: {fields['sizes']}")
+    grid.check_size(path, size)
+    return fields, size, end.end()
 
 
 def _fields(head: bytes) -> dict[str, str]:

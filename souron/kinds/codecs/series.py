@@ -24,7 +24,7 @@ import numpy as np
 from scipy import ndimage
 
 from souron.kinds.codecs import dicom, grid, limits
-from souron.kinds.codecs.grid import Grid
+from souron.kinds.codecs.grid import Grid, Placed
 from souron.utils import units
 from souron.utils.messages import UserError, _, sentences
 
@@ -33,6 +33,7 @@ UNEVEN = 0.02  # of a step, how far it may be from the usual one
 SAME = 0.01  # mm between slices at one place
 SQUARE = 1e-3  # how far directions may be from right angles and length 1
 ASIDE = 0.25  # pixels that all slices together may move sideways
+MAPS = "1.2.840.10008.5.1.4.1.1.66"  # what SOP classes of segmentations begin with
 MOST_NAMED = 5  # places that a message names
 UNDO = "resample=true"
 
@@ -44,6 +45,7 @@ class Slice:
     spacing: tuple[float, float]  # mm between rows, and between columns
     directions: tuple[float, ...]  # (6,) of a row and of a column
     position: np.ndarray  # (3,) mm, of the first pixel's centre
+    instance: tuple[str, str] = ("", "")  # UIDs of its SOP class and its own
 
     @property
     def row(self) -> np.ndarray:
@@ -67,6 +69,31 @@ class Slice:
 
 def read(folder: Path, series: str | None = None, resample: bool = False) -> Grid:
     """The one series in a folder, or that with the number or UID ``series``. Raises UserError."""
+    uid, header, slices = ordered(folder, series)
+    troubles = _geometry(folder, slices, resample)
+    values = _values(slices)
+    named = _named(header)
+    if not troubles:
+        affine = _affine(slices[0], _step(slices), slices[0].position)
+        return Grid(values, affine, named, uid=uid)
+    even, affine = _resampled(slices, values)
+    grid.check_size(folder, even.shape)
+    note = _("resampled onto an even grid: {why}").format(why=sentences(troubles))
+    return Grid(even, affine, named, (note,), uid)
+
+
+def look(folder: Path, series: str | None = None) -> Placed:
+    """Where the voxels of ``read`` lie, by the headers. Raises UserError."""
+    _uid, header, slices = ordered(folder, series)
+    _geometry(folder, slices, False)
+    size = (len(slices), *slices[0].size)
+    affine = _affine(slices[0], _step(slices), slices[0].position)
+    return Placed(size, affine, dicom.pseudonym(dicom.text(header, "PatientID", 1000)))
+
+
+def ordered(folder: Path, series: str | None = None) -> tuple[str, Any, list[Slice]]:
+    """The UID of a folder's series, the header of one of its files, and its slices by their place.
+    Raises UserError."""
     found = _found(folder)
     if not found:
         raise limits.trouble(folder, "no files", _("no DICOM slices in this folder"),
@@ -77,6 +104,11 @@ def read(folder: Path, series: str | None = None, resample: bool = False) -> Gri
     normal = slices[0].normal
     slices.sort(key=lambda one: float(normal @ one.position))
     grid.check_size(folder, (len(slices), *slices[0].size))
+    return chosen, found[chosen][0][1], slices
+
+
+def _geometry(folder: Path, slices: Sequence[Slice], resample: bool) -> list[str]:
+    """What is wrong with the places of the slices. Raises UserError where it may not be."""
     troubles = list(_troubles(slices))
     if troubles and not resample:
         raise UserError(
@@ -88,14 +120,7 @@ def read(folder: Path, series: str | None = None, resample: bool = False) -> Gri
             ),
             exit=3,
         )
-    values = _values(slices)
-    named = _named(found[chosen][0][1])
-    if not troubles:
-        return Grid(values, _affine(slices[0], _step(slices), slices[0].position), named)
-    even, affine = _resampled(slices, values)
-    grid.check_size(folder, even.shape)
-    note = _("resampled onto an even grid: {why}").format(why=sentences(troubles))
-    return Grid(even, affine, named, (note,))
+    return troubles
 
 
 Found = dict[str, list[tuple[Path, Any]]]  # UID of a series -> its files and headers
@@ -115,6 +140,8 @@ def _found(folder: Path) -> Found:
             if trouble.code == "no pixels":  # a directory, a report
                 continue
             raise
+        if dicom.text(header, "SOPClassUID").startswith(MAPS):
+            continue
         found[dicom.text(header, "SeriesInstanceUID")].append((path, header))
     return found
 
@@ -187,8 +214,9 @@ def _slice(path: Path, header: Any) -> Slice:
             numbers[keyword] = found
         size = dicom.whole_number(header, "Rows"), dicom.whole_number(header, "Columns")
     between, beside = numbers["PixelSpacing"]
+    uids = dicom.text(header, "SOPClassUID"), dicom.text(header, "SOPInstanceUID")
     made = Slice(path, size, (between, beside), tuple(numbers["ImageOrientationPatient"]),
-                 np.array(numbers["ImagePositionPatient"]))  # fmt: skip
+                 np.array(numbers["ImagePositionPatient"]), uids)  # fmt: skip
     axes = np.stack([made.row, made.column])
     if not np.allclose(axes @ axes.T, np.eye(2), atol=SQUARE) or min(between, beside) <= 0:
         raise limits.trouble(path, "no geometry", _("its directions or its spacing make no sense"),

@@ -15,6 +15,7 @@ from souron.evaluation.poses import OfPoint
 from souron.report import plots
 from souron.report.page import Section, Tile, section, tile
 from souron.report.sections import detect
+from souron.report.steps import LOOKED_AT
 from souron.stats.records import Measure
 from souron.utils import units
 from souron.utils.messages import _
@@ -105,7 +106,7 @@ def _maps(record: "RunRecord", test: Dataset) -> dict[str, Any] | None:
     model = record.model
     if not test.pictures or model is None or not hasattr(model, "maps"):
         return None
-    few = range(min(len(test), detect.LOOKED_AT))
+    few = range(min(len(test), LOOKED_AT))
     row = max(few, key=lambda row: int((test.target[row].box[:, 0] >= 0).sum()))
     [batch] = model.loader(test.only([row])).once()
     found = model.eval().maps(batch.image)
