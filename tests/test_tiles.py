@@ -229,7 +229,7 @@ def test_each_pixel_of_an_object_is_what_the_tile_of_its_core_says(tmp_path):
 def test_a_piece_that_a_tile_cut_joins_the_object_that_holds_it(tmp_path):
     """A tile sees a third of what lies at its edge, too little to agree with its neighbour."""
     pixels = np.full((200, 360), 20, np.uint8)
-    pixels[80:120, 40:190] = 220
+    pixels[80:120, 40:195] = 220
     Image.fromarray(pixels).save(tmp_path / "a.png")
     asked = []
 
@@ -237,12 +237,33 @@ def test_a_piece_that_a_tile_cut_joins_the_object_that_holds_it(tmp_path):
         asked.append(picture)
         bright = np.asarray(picture.image.convert("L")) > 128
         if len(asked) == 2:
-            bright[:, 10:] = False
+            bright[93:] = False
         return Mask(picture, bright[None], ["a"], [0.9], ("a",))
 
     run(look, tmp_path / "a.png", tmp_path / "out", tile=200, overlap=0.2)
     _told, found = written(tmp_path / "out", (360, 200))
     assert len(asked) == 2 and len(found) == 1
+
+
+def test_a_piece_joins_the_one_that_it_agrees_with_best(tmp_path):
+    """Two objects of one label lie over each other, of which the next tile sees the larger one."""
+    pixels = np.full((200, 360), 20, np.uint8)
+    pixels[60:140, 100:260] = 220
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    asked = []
+
+    def look(picture):
+        asked.append(picture)
+        inside = np.asarray(picture.image.convert("L"))[None] > 128
+        if len(asked) == 1:
+            less = inside.copy()
+            less[:, :70] = less[:, 130:] = False
+            inside = np.concatenate([less, inside])
+        return Mask(picture, inside, ["a"] * len(inside), [0.9] * len(inside), ("a",))
+
+    record = run(look, tmp_path / "a.png", tmp_path / "out", tile=200, overlap=0.2)[1]
+    found = sorted(box["xyxy"] for box in record.boxes)
+    assert found == [[100, 60, 260, 140], [100, 70, 200, 130]]
 
 
 def test_masks_of_a_large_picture_are_never_held_whole(tmp_path, monkeypatch):
