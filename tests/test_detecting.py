@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from souron.data.dataset import ListColumn, Rows
 from souron.evaluation.detection import DetectionSetup
 from souron.kinds.picture import Picture
 from souron.metrics import detection
+from souron.report.sections import detect as report_detect
 from souron.runs import compare, evaluate, train
 from souron.stats import intervals
 from souron.stats.verdict import difference
@@ -363,3 +365,24 @@ def test_data_without_boxes_is_refused_and_data_with_boxes_is_shown(wedges, caps
     told = json.loads(capsys.readouterr().out)
     data = load.load(wedges)
     assert sum(told["labels"].values()) == sum(map(len, data.target))
+
+
+def test_the_ten_pictures_with_most_mistakes_stand_beside_the_truth():
+    """Picture n lacks every object and has n % 7 + 1 boxes too many; three are right."""
+    test = shapes(20, 32)
+    found = [
+        torch.cat([torch.tensor([[0.0, 0, 0, 2, 2, 0.9]])] * (row % 7 + 1)) for row in range(17)
+    ]
+    found += [torch.cat([test.target[row], torch.ones(len(test.target[row]), 1)], 1)
+              for row in range(17, 20)]  # fmt: skip
+    result = SimpleNamespace(found=found, conf=0.5)
+    shown = report_detect.worst(test, result)["pictures"]
+    wrong = [len(test.target[row]) + row % 7 + 1 for row in range(17)]
+    order = sorted(range(17), key=lambda row: -wrong[row])[:10]
+    assert [picture.alt.partition(":")[0] for picture in shown] == [test.file[r] for r in order]
+    assert all("true: " in one.alt and "found: " in one.alt for one in shown)
+    few = SimpleNamespace(found=[*found[:2], *found[17:]], conf=0.5)
+    some = test.only([0, 1, 17, 18, 19])
+    assert len(report_detect.worst(some, few)["pictures"]) == 2
+    none = SimpleNamespace(found=found[17:], conf=0.5)
+    assert report_detect.worst(test.only([17, 18, 19]), none) is None

@@ -127,3 +127,18 @@ def test_too_many_categories_are_refused(tmp_path):
     coco(tmp_path, change)
     with pytest.raises(UserError, match="303 classes"):
         load.load(tmp_path, 64, formats=("areas",))
+
+
+def test_an_outline_is_filled_alike_in_parts(monkeypatch):
+    """Many corners are looked at some at a time; one that winds often around a pixel."""
+    random = np.random.default_rng(0)
+    corner = random.uniform(-20, 80, (700, 2))
+    whole = outlines.filled([corner], *SIZE).whole(*SIZE)
+    monkeypatch.setattr(outlines, "AT_ONCE", 50)
+    assert (outlines.filled([corner], *SIZE).whole(*SIZE) == whole).all()
+    y, x = np.mgrid[:40, :64] + 0.5
+    inside = np.zeros((40, 64), dtype=bool)
+    for (x0, y0), (x1, y1) in zip(corner, np.roll(corner, -1, 0), strict=True):
+        crosses = (y0 <= y) != (y1 <= y)
+        inside ^= crosses & (x0 + (y - y0) * (x1 - x0) / (y1 - y0) <= x)
+    assert (whole == inside).all() and 0.3 < inside.mean() < 0.7

@@ -18,6 +18,7 @@ from souron.utils.messages import _
 
 MOST_CORNERS = 100_000  # of an area
 FARTHEST = 1e9  # pixels
+AT_ONCE = 1_000_000  # crossings
 CONTINUES, SIGN, BITS, FIRST = 0x20, 0x10, 5, 48  # of a letter
 
 Area = NDArray[np.bool_]
@@ -119,14 +120,25 @@ def filled(lines: Sequence[Corners], width: int, height: int) -> Piece:
 
 def _inside(corner: Corners, width: int, height: int) -> Area:
     """A pixel is inside where an odd number of edges lies to the left of its middle."""
-    crossed = np.zeros((height, width + 1), dtype=np.int32)
-    for (x, y), (x_end, y_end) in zip(corner, np.roll(corner, -1, 0), strict=True):
-        low, high = (min(max(np.ceil(edge - 0.5), 0), height) for edge in sorted((y, y_end)))
-        rows = np.arange(int(low), int(high))
-        if len(rows):
-            at = x + (rows + 0.5 - y) * (x_end - x) / (y_end - y)
-            np.add.at(crossed, (rows, np.ceil(at - 0.5).clip(0, width).astype(int)), 1)
-    return crossed[:, :width].cumsum(1) % 2 == 1
+    crossed = np.zeros(height * (width + 1), dtype=np.uint8)  # that it overflows is no matter
+    edges = np.concatenate([corner, np.roll(corner, -1, 0)], 1)  # x, y, x, y
+    low, high = (
+        np.ceil(side(edges[:, 1], edges[:, 3]) - 0.5).clip(0, height).astype(np.int64)
+        for side in (np.minimum, np.maximum)
+    )
+    rows = high - low  # whose middle an edge crosses
+    edges, low, rows = edges[rows > 0], low[rows > 0], rows[rows > 0]
+    part = np.cumsum(rows) // AT_ONCE
+    for number in range(int(part[-1]) + 1 if len(part) else 0):
+        first, last = np.searchsorted(part, [number, number + 1])
+        count = rows[first:last]
+        x, y, x_end, y_end = edges[first:last].repeat(count, 0).T
+        row = np.arange(count.sum()) + (low[first:last] - np.cumsum(count) + count).repeat(count)
+        at = x + (row + 0.5 - y) * (x_end - x) / (y_end - y)
+        column = np.ceil(at - 0.5).clip(0, width).astype(np.int64)
+        np.add.at(crossed, row * (width + 1) + column, 1)
+    before = crossed.reshape(height, width + 1)[:, :width].cumsum(1, dtype=np.uint8)
+    return before % 2 == 1
 
 
 def unpacked(text: str, most: int) -> list[int]:
