@@ -431,6 +431,10 @@ def test_what_cannot_be_done_is_refused(tmp_path):
     with pytest.raises(UserError) as trouble:
         run(lambda part: part, tmp_path / "a.png", tmp_path, tile=256)
     assert trouble.value.code == "option"
+    with pytest.raises(UserError) as trouble:  # without numbers of labels
+        run(lambda part: Mask(part, np.zeros((0, *part.size[::-1])), []), tmp_path / "a.png",
+            tmp_path, tile=5000)  # fmt: skip
+    assert trouble.value.code == "option"
 
 
 def test_the_command_line_tells_what_lies_in_a_large_picture(tmp_path, capsys, monkeypatch):

@@ -146,7 +146,7 @@ def _store(
         return _Boxes(answer.classes)
     if isinstance(answer, Mask) and answer.area.ndim == 2:
         return _Areas(answer.names, size, folder)
-    if isinstance(answer, Mask):
+    if isinstance(answer, Mask) and answer.classes:
         return _Objects(answer.classes, size, folder, name)
     raise UserError(
         "option",
