@@ -446,6 +446,7 @@ def test_the_command_line_tells_what_lies_in_a_large_picture(tmp_path, capsys, m
         asked=signature.signature(Detector), answer=lambda picture, **_options: find(picture)
     )
     files = [str(tmp_path / "large.png")]
+    monkeypatch.setattr(screen, "json", False)  # which an earlier command may have left
     cli_watch.look_in_tiles(model, files, tmp_path / "out", 256, None, {"conf": "0.3"})
     assert f"{len(boxes)} square" in capsys.readouterr().out
     monkeypatch.setattr(screen, "json", True)
