@@ -126,12 +126,10 @@ def predict(
     ] = None,
     to: Annotated[
         str | None,
-        Option(metavar="FORM", help=N_("save the answers as coco, yolo, json, csv or png")),
+        Option(metavar="FORM", help=N_("save the answers as coco, yolo, json, csv or png; volumes as nifti or dicom")),
     ] = None,
     fields: cli_options.Fields = None,
 ) -> None:  # fmt: skip
-    if to is not None and to not in FORMS:
-        raise UserError("option", f"to={to}", expected=", ".join(FORMS), fix="to=coco")
     name = model or system
     wanted = [system, *(files or [])] if model else files or []
     wanted, chosen = chosen_options(name, wanted, fields or [], context)
@@ -146,6 +144,10 @@ def predict(
 
         with console.warning_lines():
             loaded = models_api.load(name, pretrained)
+    if to is not None and "to" in loaded.asked.options:  # forms of its own
+        chosen, to = {**chosen, "to": to}, None
+    elif to is not None and to not in FORMS:
+        raise UserError("option", f"to={to}", expected=", ".join(FORMS), fix="to=coco")
     video = watch.video_of(loaded, wanted, source)
     if video is not None or tile is not None:
         if to is not None:

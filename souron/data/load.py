@@ -188,7 +188,8 @@ def load(
     reading = Reading(side, group, window, fewest_classes, progress, large, target)
     for name in formats if path.exists() else ():
         module = importlib.import_module(f"souron.data.formats.{name}")
-        if module.describes(path) or (len(formats) == 1 and path.is_dir()):  # it says what is wrong
+        says_why = getattr(module, "says_why", False) and len(formats) == 1 and path.is_dir()
+        if module.describes(path) or says_why:
             return module.load(path, reading)
     raise _no_data(str(name_or_path), path)
 

@@ -39,6 +39,7 @@ from souron.kinds.codecs.limits import printable, readable
 from souron.kinds.volume import Volume
 from souron.utils.messages import UserError, _
 
+says_why = True  # of a folder that it cannot read, where no other form is wanted
 DEFAULT = Reading()
 DATASET = "dataset.json"
 BACKGROUND = "background"
