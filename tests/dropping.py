@@ -132,6 +132,12 @@ BODIES = {  # what comes out -> from what, and how
         "point = [[i, 2 * i] for i in range(count)]\n"
         "        return Points(given, point, [word] * count, [least] * count, [(0, 1)])",
     ),
+    "poses": (
+        "picture",
+        "box = [[i, 0, i + 4, given.size[1]] for i in range(count)]\n"
+        "        point = [[[i, 1], [i + 2, 3]] for i in range(count)]\n"
+        "        return Poses(given, box, [word] * count, point, ['a', 'b'], [least] * count)",
+    ),
     "gallery": ("picture", "return Gallery([given] * count, [word] * count)"),
     "video": ("video", "return Video(given.frames[::-1], given.rate)"),
     "sound": ("sound", "return Sound(given.samples * (0.9 if loud else 0.1), given.rate)"),
