@@ -1,4 +1,4 @@
-"""The pictures of ``detection.md``, without words: ``python docs/detection.py`` (26 minutes);
+"""The pictures of ``detection.md``, without words: ``python docs/detection.py`` (28 minutes);
 ``python docs/detection.py unet_lite`` makes one alone."""
 
 import base64
@@ -16,7 +16,7 @@ KEPT = {  # system -> budget, section of its report, picture's name
     "ssd_lite": ("2min", "steps", "detection-anchors"),
     "unet_lite": ("4min", "found", "segmentation-found"),
     "panoptic_fpn_lite": ("4min", "found", "panoptic-found"),
-    "keypoint_rcnn_lite": ("6min", "found", "poses-found"),
+    "keypoint_rcnn_lite": ("8min", "found", "poses-found"),
     "heatmap_points": ("3min", "found", "landmarks-found"),
 }
 
