@@ -126,7 +126,10 @@ def predict(
     ] = None,
     to: Annotated[
         str | None,
-        Option(metavar="FORM", help=N_("save the answers as coco, yolo, json, csv or png; volumes as nifti or dicom")),
+        Option(
+            metavar="FORM",
+            help=N_("save the answers as coco, yolo, json, csv, png; volumes as nifti, dicom"),
+        ),
     ] = None,
     fields: cli_options.Fields = None,
 ) -> None:  # fmt: skip
