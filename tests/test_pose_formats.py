@@ -7,7 +7,7 @@ import torch
 from test_boxed_formats import BOX, SIZES, coco, picture
 
 from souron import registry
-from souron.cli import data
+from souron.cli import data, main
 from souron.data import load, targets
 from souron.metrics.poses import COCO
 from souron.utils.messages import UserError
@@ -202,6 +202,14 @@ def test_souron_data_shows_figures_and_detectors_take_their_boxes(write, tmp_pat
     boxes = load.load(folder, 32, formats=registry.load_task("detect").formats)
     assert boxes.has_boxes and all(len(box) == 1 for box in boxes.target)
     assert not [some for some in boxes.skipped if some.code == "unreadable"]
+
+
+def test_copies_of_pictures_with_figures_are_shown_by_the_doctor_of_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = keypoints(tmp_path / "data")  # pictures of one size are alike
+    assert main.run(["data", "check", str(folder)]) == 3
+    page = next((tmp_path / "runs").rglob("*.html")).read_text(encoding="utf-8")
+    assert "train/0.png" in page and "train/3.png" in page
 
 
 def test_files_without_points_are_not_taken(tmp_path):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from souron.data import targets
 from souron.data.check import Checkup, Finding
 from souron.report.page import Fact, Tile, page, tile, write
 from souron.utils import units
@@ -80,4 +81,4 @@ def _lines(found: Checkup, row: int) -> tuple[str, ...]:
     cases = found.cases
     group = cases.group[row] if cases.group else ""
     part = cases.part[row] if cases.part else ""
-    return tuple(filter(None, (cases.classes[cases.target[row]], group, part)))
+    return tuple(filter(None, (targets.of(cases).words(row), group, part)))
