@@ -273,6 +273,8 @@ def test_two_things_of_a_class_have_two_colours_and_stuff_a_dark_one():
     one = segments()
     colours = [one.colour(row) for row in range(3)]
     assert len(set(colours)) == 3 and max(colours[2]) < 80
+    turned = segments(names=["grass", "cat", "cat"], things=[False, True, True])
+    assert turned.colour(0) == colours[2] and turned.colour(1) == colours[0]
     drawn = np.asarray(one.drawn())
     scale = drawn.shape[1] // 30
     middle = [drawn[18 * scale, column * scale].tolist() for column in (2, 10, 18, 27)]

@@ -352,7 +352,8 @@ def shown(pixels: Tensor, one: panoptic.Panoptic, classes: Sequence[str]) -> seg
     crowd = torch.cat([torch.zeros(1, dtype=torch.bool), one.label < 0])
     one = one._replace(ids=one.ids.masked_fill(crowd[one.ids.long()], 0)).compact()
     names = [classes[label] for label in one.label.tolist()]
-    return segments.Segments(Picture.of(pixels), one.ids.numpy(), names, one.thing.tolist())
+    things = one.thing.tolist()
+    return segments.Segments(Picture.of(pixels), one.ids.numpy(), names, things, (), classes)
 
 
 def tinted(pixels: Tensor, numbers: Tensor) -> Tensor:

@@ -70,10 +70,12 @@ class Segments(Kind):
         return canvas.image
 
     def colour(self, place: int) -> tuple[int, int, int]:
-        """Things take colours one after the other, so that two of a class that touch differ."""
+        """Things take colours one after the other, so that two of a class that touch differ; stuff
+        has that of its class, the same in every picture."""
         if self.things[place]:
             return overlay.colour(sum(map(bool, self.things[:place])))
-        red, green, blue = self.found.colour(self.found.names[place])
+        names = [*self.classes, *self.found.counts]
+        red, green, blue = overlay.colour(names.index(self.found.names[place]))
         return red // DARK, green // DARK, blue // DARK
 
     @property
