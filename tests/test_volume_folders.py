@@ -143,6 +143,19 @@ def test_labels_keep_their_volume():
         assert share == pytest.approx(float(ball.sum()) / 40**3, rel=0.02)
 
 
+@pytest.mark.parametrize("size", [(9, 11, 13), (20, 12, 40), (40, 30, 60)])
+def test_every_voxel_has_the_class_with_the_largest_share(size):
+    random = torch.Generator().manual_seed(0)
+    blocks = torch.randint(0, 4, (5, 6, 7), generator=random).byte()
+    area = blocks.repeat_interleave(4, 0).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    share = torch.stack([resampling.resampled((area == k).float()[None], size)[0]
+                         for k in range(4)])  # fmt: skip
+    found = resampling.resampled_labels(area, size, 4).long()
+    assert (share.gather(0, found[None])[0] >= share.amax(0) - 1e-3).all()
+    finer = torch.nn.functional.interpolate(share[None], (50, 50, 70), mode="trilinear")[0]
+    assert torch.allclose(resampling.resampled(share, (50, 50, 70)), finer, atol=1e-5)
+
+
 def test_large_volumes_are_made_smaller(tmp_path, cases, monkeypatch):
     folder(tmp_path, cases.only([0, 1]))
     monkeypatch.setattr(volumes, "MOST_VOXELS", 500)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,21 +22,32 @@ def sizes(size: Sequence[int], steps: Any, wanted: Sequence[float]) -> tuple[int
 def resampled(volume: Tensor, size: Sequence[int]) -> Tensor:
     """(C, D, H, W) -> (C, *size): voxels that become larger are averaged, those that become smaller
     are linear between."""
-    small = volume
-    for axis, count in enumerate(size, 1):
-        if count < small.shape[axis]:
-            share = shares(small.shape[axis], count).to(small)
-            small = (small.movedim(axis, -1) @ share.T).movedim(-1, axis)
-    return F.interpolate(small[None], list(size), mode="trilinear")[0]
+    return _applied(volume, [weights(*pair) for pair in zip(volume.shape[1:], size, strict=True)])
 
 
-def shares(many: int, few: int) -> Tensor:
-    """(few, many): how much of each wide part of a line each narrow one fills."""
-    narrow = torch.arange(many + 1, dtype=torch.float64) / many
-    wide = torch.arange(few + 1, dtype=torch.float64) / few
-    low = torch.maximum(narrow[None, :-1], wide[:-1, None])
-    high = torch.minimum(narrow[None, 1:], wide[1:, None])
-    return (high - low).clamp(min=0) * few
+def _applied(volume: Tensor, axes: Sequence[Tensor]) -> Tensor:
+    """(C, D, H, W) with a matrix for each of the last three axes, that which shrinks most first."""
+    ratios = [matrix.shape[0] / matrix.shape[1] for matrix in axes]
+    for axis in sorted(range(len(axes)), key=ratios.__getitem__):
+        matrix = axes[axis].to(volume)
+        volume = (volume.movedim(axis + 1, -1) @ matrix.T).movedim(-1, axis + 1)
+    return volume.contiguous()
+
+
+def weights(many: int, count: int) -> Tensor:
+    """(count, many): what each of ``count`` parts of a line takes of ``many``: a wide one the share
+    of each that it covers, a narrow one of its two neighbours, linearly."""
+    if count == many:
+        return torch.eye(many)
+    if count < many:
+        narrow = torch.arange(many + 1, dtype=torch.float64) / many
+        wide = torch.arange(count + 1, dtype=torch.float64) / count
+        low = torch.maximum(narrow[None, :-1], wide[:-1, None])
+        high = torch.minimum(narrow[None, 1:], wide[1:, None])
+        return ((high - low).clamp(min=0) * count).float()
+    place = (torch.arange(count, dtype=torch.float64) + 0.5) * many / count - 0.5
+    far = (place.clamp(0, many - 1)[:, None] - torch.arange(many)).abs()
+    return (1 - far).clamp(min=0).float()
 
 
 def resampled_labels(area: Tensor, size: Sequence[int], classes: int) -> Tensor:
@@ -43,12 +55,29 @@ def resampled_labels(area: Tensor, size: Sequence[int], classes: int) -> Tensor:
     much, that of the first corner: the background would make everything thinner."""
     if tuple(area.shape) == tuple(size):
         return area
+    matrices = [weights(*pair) for pair in zip(area.shape, size, strict=True)]
     corner = F.interpolate(area.float()[None, None], list(size), mode="nearest")[0, 0]
+    ground = torch.ones(tuple(size))
     best = torch.zeros(tuple(size))
     said = torch.zeros(tuple(size), dtype=torch.uint8)
-    for label in range(classes):
-        share = resampled((area == label).float()[None], size)[0] + TIE * (corner == label)
-        better = share > best
-        said[better] = label
-        best = torch.maximum(best, share)
+    parts = ndimage.find_objects(area.numpy(), max_label=classes - 1)
+    for label, cut in enumerate(parts, 1):
+        if cut is None:
+            continue
+        own = [matrix[:, part] for matrix, part in zip(matrices, cut, strict=True)]
+        rows = [_filled(matrix) for matrix in own]
+        near = [matrix[row] for matrix, row in zip(own, rows, strict=True)]
+        share = _applied((area[cut] == label).float()[None], near)[0]
+        place = tuple(rows)
+        ground[place] -= share
+        share += TIE * (corner[place] == label)
+        said[place][share > best[place]] = label
+        best[place] = torch.maximum(best[place], share)
+    said[ground + TIE * (corner == 0) > best - TIE / 10] = 0
     return said
+
+
+def _filled(matrix: Tensor) -> slice:
+    """From the first row that is not empty to the last."""
+    rows = matrix.any(1).nonzero().flatten().tolist()
+    return slice(rows[0], rows[-1] + 1)
