@@ -15,6 +15,7 @@ from PIL import Image
 from scanning import CENTRE, RADII, scan
 
 from souron.cli import main
+from souron.data import load
 from souron.data.sets import head_ct
 from souron.kinds.mesh import Mesh
 from souron.kinds.volume import Volume
@@ -89,7 +90,8 @@ def test_an_uneven_series_is_refused_or_noted(tmp_path, capsys, shrunk):
     (["nowhere"], 3), (["digits"], 3), (["series", "part=half"], 2), (["series", "level=9000"], 3),
     (["series", "spacing=1,2"], 2), (["series", "series=7"], 3), (["head_ct"], 4),
 ])  # fmt: skip
-def test_what_cannot_be_is_told(series, capsys, words, code):
+def test_what_cannot_be_is_told(series, capsys, monkeypatch, tmp_path, words, code):
+    monkeypatch.setattr(load, "INSTALLED", tmp_path)  # the package may be installed here
     assert main.run(["surface", *words]) == code
     assert "  expected: " in capsys.readouterr().err
 
