@@ -63,7 +63,8 @@ def test_it_is_small_and_learnt_from_free_pictures(name):
 
 
 def test_each_task_of_pictures_and_volumes_has_one():
-    wanted = {"detect", "segment", "segment_instances", "keypoints", "segment_volume"}
+    wanted = {"detect", "segment", "segment_instances", "segment_panoptic", "pose", "keypoints",
+              "segment_volume"}  # fmt: skip
     assert {READY[name] for name in FINDERS} >= wanted
 
 

@@ -40,7 +40,7 @@ from souron.utils.messages import UserError
 
 HERE = Path(__file__).parent
 SAMPLE = 500  # test pictures
-EXAMPLES = {"drawn_scenes": 6, "cephalo": 2, "phantoms": 1}  # test cases of each data set
+EXAMPLES = {"drawn_scenes": 6, "people": 4, "cephalo": 2, "phantoms": 1}  # test cases of each data set
 MOST_BYTES = 2_200_000  # of a system's weights
 KEPT = ("system", "data", "parameters", "flops", "stopped", "parts", "train_seconds", "options")
 TASKS = {  # whose systems come ready trained: on what, and for how long
@@ -49,6 +49,8 @@ TASKS = {  # whose systems come ready trained: on what, and for how long
     "detect": ("drawn_scenes", "6min"),
     "segment": ("drawn_scenes", "6min"),
     "segment_instances": ("drawn_scenes", "6min"),
+    "segment_panoptic": ("drawn_scenes", "6min"),
+    "pose": ("people", "6min"),
     "keypoints": ("cephalo", "6min"),
     "segment_volume": ("phantoms", "6min"),
 }

@@ -51,11 +51,11 @@ def touring(
                 project=project,
             ),
         ),
-        *_ready(_("detection:"), ("detect", "keypoints"), "ready-detection", project),
+        *_ready(_("detection:"), ("detect", "pose", "keypoints"), "ready-detection", project),
         (_("detectors:"), _fight(FINDERS, "tour-detect", project)),
         *_ready(
             _("segmentation:"),
-            ("segment", "segment_instances", "segment_volume"),
+            ("segment", "segment_instances", "segment_panoptic", "segment_volume"),
             "ready-segmentation",
             project,
         ),
