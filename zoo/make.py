@@ -40,7 +40,7 @@ from souron.utils.messages import UserError
 
 HERE = Path(__file__).parent
 SAMPLE = 500  # test pictures
-EXAMPLES = {"drawn_scenes": 6, "people": 4, "cephalo": 2, "phantoms": 1}  # test cases of each data set
+EXAMPLES = {"drawn_scenes": 6, "people": 4, "cephalo": 2, "phantoms": 1}  # test cases
 MOST_BYTES = 2_200_000  # of a system's weights
 KEPT = ("system", "data", "parameters", "flops", "stopped", "parts", "train_seconds", "options")
 TASKS = {  # whose systems come ready trained: on what, and for how long

@@ -70,7 +70,7 @@ def receipt(folder: Path) -> dict[str, Any]:
 def examples(folder: Path) -> list[Path]:
     """Test cases of the data that a system of this folder learnt from; it learnt from none of
     them. Of classes they are named as the classes are."""
-    data = receipt(folder).get("data", {}).get("name", "")
+    data = str(receipt(folder).get("options", {}).get("data", ""))
     return sorted((folder.parent / "examples" / file_name(data)).glob("*"))
 
 
