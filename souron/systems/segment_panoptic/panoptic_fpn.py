@@ -64,7 +64,7 @@ class Config:
     maps: int = 64  # of the pyramid; the judge has four times as many values
     regions: int = 32  # of a picture that learn; four times as many are proposed
     scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in places
-    rate: float = 1e-3
+    rate: float = 2e-3
     backbone: str = ""  # a classifier whose published layers stand in place of its own
 
 
