@@ -1,7 +1,7 @@
 """Segment panoptically: a picture in, of each pixel what it is and which thing, out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -19,11 +19,8 @@ from souron.kinds.picture import Picture
 from souron.kinds.segments import Segments
 from souron.kinds.signature import Choice
 from souron.metrics.metric import Metric
-from souron.stats import intervals
-from souron.stats.records import Measure
 from souron.system import System
-from souron.task import Answers, Augment, Scores, Step, Task, Trainings, untrained
-from souron.training.trainer import autocast
+from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings, numbers
 from souron.utils.messages import N_, UserError, _
 
 SHOWN = (3, 128, 9)  # channels, pixels a side, labels that ``souron show`` builds with
@@ -159,7 +156,7 @@ class Options:
     ] = None
 
 
-class PanopticSegmentation(Task):
+class PanopticSegmentation(Jackknifed, Task):
     """The segments of every test picture, things and stuff together."""
 
     title = N_("panoptic segmentation")
@@ -256,30 +253,15 @@ class PanopticSegmentation(Task):
         shown = torch.full((len(test),), conf).double()
         yield Step(1.0, result={**panoptic.packed(found), "conf": shown})
 
-    def scores(self, seeds: Sequence[Answers], setup: PanopticSetup) -> Scores:
-        each = [panoptic.scores_of(panoptic.unpacked(one), setup.test) for one in seeds]
-        names = [metric.name for metric in self.metrics if metric.name in each[0]]
-        return {name: np.stack([scores[name] for scores in each]) for name in names}
+    def judge(self, answers: Answers, setup: PanopticSetup) -> dict[str, Any]:
+        scores = panoptic.scores_of(panoptic.unpacked(answers), setup.test)
+        names = [metric.name for metric in self.metrics if metric.name in scores]
+        return {name: scores[name] for name in names}
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: PanopticSetup, training: Any = None
-    ) -> dict[str, Measure]:
-        return {
-            name: intervals.share_interval(table, setup.test.units, trainings=training)
-            for name, table in self.scores(seeds, setup).items()
-        }
-
-    def details(
-        self, system: System, answers: Answers, setup: PanopticSetup, trainings: int = 1
-    ) -> Iterator[Step]:
-        """What the same network says before it has learnt anything."""
+    def ask_untrained(self, system: System, setup: PanopticSetup) -> Answers:
         assert isinstance(system, PanopticSegmenter)
-        [found] = _found(untrained(system), setup.test, replace(setup, fast=True), [CONF])
-        answered = panoptic.packed(found, "untrained")
-        yield Step(1.0, _("the same network untrained"), answered)
-
-    def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
-        return look * len(setup.test)
+        [found] = _found(system, setup.test, setup, [CONF])
+        return panoptic.packed(found, "untrained")
 
     def result(self, trainings: Trainings, setup: PanopticSetup) -> PanopticResult:
         return panoptic.result(trainings, setup)
@@ -298,18 +280,12 @@ class PanopticSegmentation(Task):
             ):
                 yield file, test.classes[label], int(thing), pixels
 
-    def next_command(self, run: str) -> str:
-        return f"souron predict {run} FILE"
-
 
 def _found(
     system: PanopticSegmenter, cases: Dataset, setup: PanopticSetup, confs: Sequence[float]
 ) -> list[list[Panoptic]]:
-    loader = system.loader(cases)
-    if not setup.fast:
-        return system.found_at(loader, confs)
-    with autocast(system.device)():
-        return system.found_at(loader, confs)
+    with numbers(system, setup):
+        return system.found_at(system.loader(cases), confs)
 
 
 def _mean(scores: dict[str, Any]) -> float:

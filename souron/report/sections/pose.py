@@ -13,10 +13,9 @@ from souron.evaluation import poses
 from souron.evaluation.detection import DetectionResult
 from souron.evaluation.poses import OfPoint
 from souron.report import plots
-from souron.report.page import Section, Tile, section, tile
+from souron.report.page import Section, Tile, figure, filled, section, tile
 from souron.report.sections import detect
 from souron.report.steps import LOOKED_AT
-from souron.stats.records import Measure
 from souron.utils import units
 from souron.utils.messages import _
 
@@ -57,7 +56,7 @@ def headline(record: "RunRecord") -> str:
         "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
         "it never saw its OKS AP50 is {value} (95 % interval {interval})."
     )
-    return detect.filled(record, text, "OKS AP50")
+    return filled(record, text, "OKS AP50")
 
 
 def notes(record: "RunRecord") -> list[str]:
@@ -87,16 +86,9 @@ def _of(one: OfPoint) -> dict[str, Any]:
     return {
         "name": one.name,
         "marked": one.marked,
-        "figures": [_figure(ERROR, one.error), _figure(NEAR, one.near)],
+        "figures": [figure(ERROR, one.error), figure(NEAR, one.near)],
         "worst": metric.text(one.worst) if one.marked else units.UNKNOWN,
     }
-
-
-def _figure(name: str, measure: Measure | None) -> tuple[str, str]:
-    if measure is None:
-        return units.UNKNOWN, ""
-    metric = registry.metric(name)
-    return metric.text(measure.value), metric.interval(measure.low, measure.high)
 
 
 @torch.inference_mode()

@@ -4,7 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from souron.evaluation.detection import DetectionResult
-from souron.report.page import Section, section
+from souron.report.page import Section, filled, section
 from souron.report.sections import detect
 from souron.report.steps import steps
 from souron.utils.messages import _
@@ -44,7 +44,7 @@ def headline(record: "RunRecord") -> str:
         "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
         "it never saw its mask AP50 is {value} (95 % interval {interval})."
     )
-    return detect.filled(record, text, "mask AP50")
+    return filled(record, text, "mask AP50")
 
 
 def notes(record: "RunRecord") -> list[str]:

@@ -1,7 +1,5 @@
 """What the reports say of panoptic segmenters."""
 
-import base64
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +13,8 @@ from souron.data.dataset import Dataset
 from souron.data.panoptic import Panoptic
 from souron.evaluation.panoptic import OfLabel, PanopticResult
 from souron.kinds.boxes import counted
-from souron.report.page import Plot, Section, section
-from souron.report.sections import detect
-from souron.stats.records import Measure
+from souron.report.page import Plot, Section, embedded, figure, filled, section
+from souron.report.steps import LOOKED_AT
 from souron.utils import units
 from souron.utils.messages import _
 
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
 TEMPLATE = "segment_panoptic.html"
 SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # pictures
 PANE = 384  # pixels of the longer side of a picture in the report
-LOOKED_AT = 50  # test pictures, for one with many things
 FIGURES = ("PQ", "PQ of things", "PQ of stuff", "SQ", "RQ")
 
 
@@ -62,7 +58,7 @@ def headline(record: "RunRecord") -> str:
         "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
         "it never saw its panoptic quality is {value} (95 % interval {interval})."
     )
-    return detect.filled(record, text, "PQ")
+    return filled(record, text, "PQ")
 
 
 def notes(record: "RunRecord") -> list[str]:
@@ -134,7 +130,7 @@ def _steps(record: "RunRecord", test: Dataset, result: PanopticResult) -> dict[s
         return None
     return {
         "steps": [
-            (step.title, step.caption, _embedded([_pane(test, row, step.segments)], step.title))
+            (step.title, step.caption, _joined([_pane(test, row, step.segments)], step.title))
             for step in steps
         ]
     }
@@ -146,18 +142,15 @@ def _drawn(test: Dataset, row: int, found: Mapping[str, Panoptic]) -> Plot:
     panes = [_pane(test, row, one) for one in (true, *found.values())]
     said = [f"{name}: {_words(test, one)}" for name, one in found.items()]
     told = _("{file}: true: {boxes}").format(file=test.file[row], boxes=_words(test, true))
-    return _embedded(panes, "; ".join([told, *said]))
+    return _joined(panes, "; ".join([told, *said]))
 
 
-def _embedded(panes: list[Image.Image], words: str) -> Plot:
+def _joined(panes: list[Image.Image], words: str) -> Plot:
     wide, high = panes[0].size
     whole = Image.new("RGB", (len(panes) * (wide + 8) - 8, high), "white")
     for place, pane in enumerate(panes):
         whole.paste(pane, (place * (wide + 8), 0))
-    stream = io.BytesIO()
-    whole.save(stream, "JPEG", quality=88)
-    uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
-    return Plot(uri, words, min(whole.width, 1100))
+    return embedded(whole, words)
 
 
 def _pane(test: Dataset, row: int, one: Panoptic) -> Image.Image:
@@ -184,7 +177,7 @@ def _quality(record: "RunRecord", result: PanopticResult) -> dict[str, Any]:
     return {
         "names": [registry.metric(name).title for name in FIGURES],
         "systems": [
-            {"name": names[name], "figures": [_figure(m, measures.get(m)) for m in FIGURES]}
+            {"name": names[name], "figures": [figure(m, measures.get(m)) for m in FIGURES]}
             for name, measures in every.items()
         ],
         "labels": [_label(one) for one in result.labels],
@@ -197,21 +190,10 @@ def _label(one: OfLabel) -> dict[str, Any]:
         "name": one.name,
         "kind": _("thing") if one.thing else _("stuff"),
         "segments": one.segments,
-        "figures": [_figure("PQ", one.quality)],
+        "figures": [figure("PQ", one.quality)],
         "shares": [
             units.UNKNOWN if share is None else units.percent(share)
             for share in (one.of_right, one.recognition)
         ],
         "counts": [one.right, one.missed, one.alarms],
-    }
-
-
-def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
-    if measure is None:
-        return {"text": units.UNKNOWN, "interval": "", "place": None}
-    metric = registry.metric(name)
-    return {
-        "text": metric.text(measure.value),
-        "interval": metric.interval(measure.low, measure.high),
-        "place": measure,
     }
