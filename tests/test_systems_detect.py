@@ -169,4 +169,8 @@ def test_it_shows_the_places_that_learn_an_object_and_the_boxes_that_it_finds():
     assert inside.all(2).any(1).all() and len(size) <= 10 * len(truth)
     assert learning.score.shape == (len(size),) and learning.score.min() > 0
     assert learning.score.max() <= 1 and found.box.shape == (len(found.score), 4)
-    assert len(model.explain(image, torch.zeros(0, 5))[0].box) == 0
+    candidates, again = model.explain(image, torch.zeros(0, 5))
+    with torch.no_grad():
+        _box, score = model(image)
+    assert candidates.score.tolist() == sorted(score[0].amax(1).tolist(), reverse=True)[:200]
+    assert torch.equal(again.box, found.box) and len(candidates.box) == len(candidates.score)

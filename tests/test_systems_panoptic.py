@@ -128,7 +128,7 @@ def test_the_loss_of_pixels_is_added_at_half_its_weight(monkeypatch):
 def test_it_shows_its_steps_and_takes_pictures_without_things():
     cases = pieced(3, 32)
     model = made(cases).eval()
-    pixels, things, merged = model.explain(cases.input[:1].float() / 255, 0.05)
+    pixels, things, merged = model.explain(cases.input[:1].float() / 255, None, 0.05)
     assert not pixels.segments.thing.any() and things.segments.thing.all()
     assert len(merged.segments.label) >= len(things.segments.label)
     empty = [divided([0], [False], torch.ones(32, 32)) for _case in range(3)]

@@ -173,4 +173,8 @@ def test_it_shows_the_default_boxes_that_learn_and_the_boxes_that_it_finds():
     assert torch.allclose(learning.score, objects, atol=1e-6)
     assert len(learning.box) >= len(cases.target[0])
     assert found.box.shape == (len(found.score), 4)
-    assert len(model.explain(image, torch.zeros(0, 5))[0].box) == 0
+    candidates, again = model.explain(image, torch.zeros(0, 5))
+    with torch.no_grad():
+        _box, score = model(image)
+    assert candidates.score.tolist() == sorted(score[0].amax(1).tolist(), reverse=True)[:200]
+    assert torch.equal(again.box, found.box) and len(candidates.box) == len(candidates.score)

@@ -1,5 +1,6 @@
 """The commands that only look: ``list``, ``show``, ``data``, ``fetch`` and ``doctor``."""
 
+import webbrowser
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ from souron.hub import zoo
 from souron.hub.doctor import diagnosis
 from souron.registry import differs, entry_as_json, status
 from souron.utils import hardware, units
-from souron.utils.messages import N_, _
+from souron.utils.messages import N_, UserError, _
 
 ROWS = 40  # of a structure table, at most
 
@@ -75,16 +76,28 @@ def list_data() -> None:
 
 @command(
     "show",
-    N_("One system: idea, paper, sizes, structure with shapes, parameters and FLOPs."),
-    "souron show resnet\nsouron show resnet50 depth=2\nsouron show vit_b16 --json",
-)
+    N_("One system: idea, paper, sizes, structure with shapes, parameters and FLOPs; or its way to "
+       "an answer about a picture."),
+    "souron show resnet\nsouron show resnet50 depth=2\nsouron show vit_b16 --json\n"
+    "souron show yolo picture=photo.jpg           (as it comes ready trained)\n"
+    "souron show runs/detect/ssd-photos picture=photo.jpg",
+)  # fmt: skip
 def show_(
     system: options.System,
     depth: Annotated[
         int | None,
         Option(min=1, metavar="N", help=N_("levels of parts within parts (default: what fits)")),
     ] = None,
+    picture: Annotated[
+        str | None,
+        Option(metavar="FILE", help=N_("how a run, or what comes ready trained, sees this one")),
+    ] = None,
+    project: options.Project = None,
+    open: options.Open = False,
 ) -> None:
+    if picture is not None:
+        explain(system or "", Path(picture), Path(project or "runs"), open)
+        return
     entry, size = registry.find(system or "")
     hardware.calm_allocator()
     hardware.share_cores()
@@ -158,6 +171,32 @@ def _option(option: Any) -> str:
     default = option.default if isinstance(option.default, bool | int | float) else default
     allowed = f" ({option.allowed})" if option.allowed else ""
     return f"{option.name}={default}{allowed}"
+
+
+def explain(name: str, file: Path, project: Path, open: bool) -> None:
+    """Write a page on the way to an answer about a picture, and say where it lies."""
+    hardware.calm_allocator()
+    hardware.share_cores()
+    with screen.err.status(_("loading {name}").format(name=name)):
+        from souron import model as models_api
+        from souron.kinds.picture import Picture
+        from souron.report import steps
+
+        loaded = models_api.load(name)
+        page = None
+        if loaded.asked.given is Picture:
+            page = steps.explained(loaded.system, Path(name).name, Picture.read(file), project)
+    if page is None:
+        raise UserError(
+            "no steps",
+            _("{system} tells nothing of its way to an answer").format(system=name),
+            expected=_("a system that finds boxes, masks, areas or points in pictures"),
+            fix=f"souron show yolo picture={file}",
+            exit=2,
+        )
+    print_json({"page": page}) if screen.json else show(_("page: {path}").format(path=page))
+    if open:
+        webbrowser.open(page.absolute().as_uri())
 
 
 def described(entry: registry.Entry) -> list[tuple[str, str]]:

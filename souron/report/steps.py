@@ -1,20 +1,23 @@
 """How a system came to its answer about one test picture, as it tells itself."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron.data.dataset import Dataset
+from souron.data import targets
+from souron.data.dataset import Dataset, Rows
 from souron.evaluation.steps import Explained, Maps
 from souron.kinds import overlay
 from souron.kinds.codecs.image import picture as as_picture
 from souron.kinds.picture import Picture
 from souron.report import plots
-from souron.report.page import Plot, Section, Tile, embedded, section, tile
+from souron.report.page import Plot, Section, Tile, embedded, page, section, tile, write
+from souron.utils import files
 from souron.utils.messages import _
 
 if TYPE_CHECKING:
@@ -45,9 +48,51 @@ def steps(record: "RunRecord", test: Dataset, much: Callable[[int], int]) -> lis
     return section("steps", _("How it finds them"), TEMPLATE, drawn)
 
 
-def _drawn(test: Dataset, row: int, step: Explained | Maps) -> tuple[Plot | None, list[Tile]]:
+def explained(model: Any, name: str, picture: Picture, project: Path) -> Path | None:
+    """Write ``project/explained/name/steps.html``: how a system comes to its answer about one
+    picture. Its path; None where the system tells nothing. Raises UserError."""
+    if not hasattr(model, "explain"):
+        return None
+    spec = model.spec
+    pixels, _place = picture.letterbox(spec.side, spec.channels)
+    batch = model.batch(Rows(pixels[None].to(model.device), None))
+    with torch.inference_mode():
+        told = model.eval().explain(batch.image, model.unknown(batch.image))
+    file = Path(picture.file).name or _("picture")
+    case = Dataset(file, pixels[None], None, spec.labels, [file])
+    drawn = [
+        (step.title, step.caption, *_drawn(case, 0, step)) for step in told if _says_much(step)
+    ]
+    if not drawn:
+        return None
+    answer = model.predict(picture)
+    text = page(
+        "explained.html",
+        title=_("{system}: {file}").format(system=name, file=file),
+        eyebrow=_("How it finds them"),
+        contents=[],
+        steps=drawn,
+        answer=embedded(_fitted(answer.drawn()), str(answer)),
+    )
+    return write(files.new_folder(project / "explained", name) / "steps.html", text)
+
+
+def _says_much(step: Any) -> bool:
+    return len(step.box) > 0 if isinstance(step, Explained) else bool(getattr(step, "maps", True))
+
+
+def _fitted(drawn: Image.Image) -> Image.Image:
+    drawn = drawn.convert("RGB")
+    drawn.thumbnail((2 * PANE, 2 * PANE))
+    return drawn
+
+
+def _drawn(test: Dataset, row: int, step: Any) -> tuple[Plot | None, list[Tile]]:
     if isinstance(step, Explained):
         return _weighted(test, row, step), []
+    if not isinstance(step, Maps):
+        whole = targets.shown(test.input[row], step.segments, test.classes)
+        return embedded(_fitted(whole.drawn()), step.title), []
     return None, [
         tile(_map(test.input[row], values.float().cpu(), step.drawn), name, (name,))
         for name, values in step.maps

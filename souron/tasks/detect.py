@@ -28,6 +28,7 @@ from souron.utils.messages import N_, UserError, _
 
 CONF, IOU = 0.001, 0.7  # what is asked of a detector where nobody says otherwise
 SURE, OVERLAP = 0.25, 0.45  # the same, of what is drawn to explain
+CANDIDATES = 200  # that are drawn
 MOST_CANDIDATES = 1000  # of a picture, the surest, that suppress one another
 SHOWN = (3, 128, 8)  # channels, pixels a side, labels that ``souron show`` builds with
 PUBLISHED = (3, 640, 80)  # of COCO
@@ -71,6 +72,19 @@ class Finder(System):
         """The steps to its boxes in a picture (1, C, H, W) in 0..1, whose objects are ``truth``
         (n, 5), label and edges in pixels, maybe none; nothing where it shows no steps."""
         return []
+
+    def unknown(self, image: Tensor) -> Tensor:
+        """The ``truth`` of a picture of which nothing is known, for ``explain``."""
+        return image.new_zeros(0, 5)
+
+    @torch.inference_mode()
+    def candidates(self, image: Tensor) -> Explained:
+        """The step before the last one: what ``forward`` says of a picture (1, C, H, W)."""
+        box, score = (part[0].float() for part in self(image))
+        sure, place = score.amax(1).topk(min(CANDIDATES, len(score)))
+        box = box[place] if box.ndim == 2 else box[place, score[place].argmax(1)]
+        caption = _("the surest candidates: many for each object, and many for none")
+        return Explained(_("Candidates"), caption, box, sure)
 
     @torch.inference_mode()
     def surest(self, image: Tensor) -> Explained:

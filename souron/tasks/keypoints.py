@@ -15,6 +15,7 @@ from souron.data.splits import Split
 from souron.evaluation import keypoints
 from souron.evaluation.answers import Sparse, dense
 from souron.evaluation.keypoints import KeypointResult, KeypointSetup
+from souron.evaluation.steps import Maps
 from souron.kinds.picture import Picture
 from souron.kinds.points import Points
 from souron.kinds.signature import Choice
@@ -53,6 +54,20 @@ class Landmarker(System):
     def maps(self, image: Tensor) -> Tensor | None:
         """(B, K, h, w): where each landmark may be; the values of each map add up to 1."""
         return None
+
+    def explain(self, image: Tensor, truth: Tensor | None) -> list[Maps]:
+        """Where in a picture (1, C, H, W) in 0..1 each landmark may be; nothing where it makes no
+        maps."""
+        maps = self.maps(image)
+        if maps is None:
+            return []
+        each = maps[0].float()
+        bright = (each / each.amax((1, 2), keepdim=True).clamp(min=1e-12)).sqrt()
+        title, caption = _("Heat maps"), _("where each landmark may be, the brighter the likelier")
+        return [Maps(title, caption, list(zip(self.spec.labels, bright, strict=True)), "heat")]
+
+    def unknown(self, image: Tensor) -> None:
+        """The ``truth`` of a picture of which nothing is known, for ``explain``."""
 
     @torch.inference_mode()
     def found(self, data: Loader) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from souron.data.poses import Figures, Skeleton
 from souron.data.splits import Split
 from souron.evaluation import detection, poses
 from souron.evaluation.detection import DetectionSetup, Found
+from souron.evaluation.steps import Explained, Maps
 from souron.kinds.picture import Picture
 from souron.kinds.poses import Poses
 from souron.kinds.signature import Choice
@@ -28,7 +29,6 @@ from souron.tasks.detect import (
     PUBLISHED,
     SHOWN,
     Detection,
-    Explained,
     Finder,
     mirrored,
     moved,
@@ -79,6 +79,20 @@ class Poser(Finder):
         """Of each picture boxes (n, 6) and (n, K, h, w): where in its box each point may be, which
         adds up to 1; nothing where it makes no such maps."""
         return []
+
+    def explain(self, image: Tensor, truth: Tensor) -> list[Explained | Maps]:
+        """The boxes, and where in the surest of them each point may be."""
+        steps: list[Explained | Maps] = [self.surest(image)]
+        found = self.maps(image)
+        if found and len(found[0][0]):
+            maps = found[0][1][0].float()
+            bright = (maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-12)).sqrt()
+            title, caption = (
+                _("Maps of points"),
+                _("where in the surest box each point may be, the brighter the likelier"),
+            )
+            steps.append(Maps(title, caption, list(zip(self.spec.points, bright, strict=True))))
+        return steps
 
     @torch.inference_mode()
     def found(self, data: Loader, conf: float = CONF, iou: float = IOU) -> Sequence[Found]:

@@ -97,6 +97,10 @@ class Segmenter(System):
             ),
         ]  # fmt: skip
 
+    def unknown(self, image: Tensor) -> Tensor:
+        """The ``truth`` of a picture of which nothing is known, for ``explain``."""
+        return torch.full(image.shape[2:], UNKNOWN, device=image.device)
+
     @torch.inference_mode()
     def predict(self, picture: Picture) -> Mask:
         """The classes of a picture of any size, of its own pixels."""

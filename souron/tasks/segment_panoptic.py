@@ -84,10 +84,13 @@ class PanopticSegmenter(System):
         """The segments that candidates make."""
         raise NotImplementedError(f"{type(self).__name__} needs merged()")
 
-    def explain(self, image: Tensor, conf: float = CONF) -> list[Shown]:
+    def explain(self, image: Tensor, truth: Panoptic | None, conf: float = CONF) -> list[Shown]:
         """The steps to its segments in a picture (1, C, H, W) in 0..1; nothing where it shows no
         steps."""
         return []
+
+    def unknown(self, image: Tensor) -> None:
+        """The ``truth`` of a picture of which nothing is known, for ``explain``."""
 
     @torch.inference_mode()
     def found(self, data: Loader, conf: float = CONF) -> list[Panoptic]:

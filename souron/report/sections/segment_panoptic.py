@@ -125,7 +125,7 @@ def _steps(record: "RunRecord", test: Dataset, result: PanopticResult) -> dict[s
     row = max(few, key=lambda row: int(test.target[row].thing.sum()))
     with torch.inference_mode():
         batch = next(iter(model.loader(test.only([row])).once(1)))
-        steps = model.eval().explain(batch.image, result.conf)
+        steps = model.eval().explain(batch.image, batch.target[0], result.conf)
     if not steps:
         return None
     return {

@@ -261,6 +261,8 @@ class SSD(Detector):
 
     @torch.inference_mode()
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained]:
+        if not len(truth):
+            return [self.candidates(image), self.surest(image)]
         default = self.said(image)[2]
         owner = match(default, truth[:, 1:])
         learning = default[owner >= 0]

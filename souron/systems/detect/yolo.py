@@ -87,18 +87,19 @@ class YOLO(Detector):
     @torch.inference_mode()
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained]:
         """The places that learn an object, were it learnt from now: squares of one stride."""
+        if not len(truth):
+            return [self.candidates(image), self.surest(image)]
         edge, label, sizes = self.average(image)
         place, stride = places(sizes, image.device)
-        squares, sure = torch.cat([place - stride / 2, place + stride / 2], 1), place.new_zeros(0)
-        if len(truth):
-            box, there = self.average.boxes(edge.float(), place, stride), truth[None, :, 0] >= 0
-            _owner, [sure] = assign(label.float().sigmoid(), box, place, truth[None], there)
-            squares, sure = squares[sure > 0], sure[sure > 0]
+        squares = torch.cat([place - stride / 2, place + stride / 2], 1)
+        box, there = self.average.boxes(edge.float(), place, stride), truth[None, :, 0] >= 0
+        _owner, [sure] = assign(label.float().sigmoid(), box, place, truth[None], there)
+        squares, sure = squares[sure > 0], sure[sure > 0]
         title, caption = (
             _("Places that learn"),
             _("the places that learn an object: squares of one stride, the surer the better"),
         )
-        learning = Explained(title, caption, squares[: len(sure)], sure)
+        learning = Explained(title, caption, squares, sure)
         return [learning, self.surest(image)]
 
     def example(self) -> None:

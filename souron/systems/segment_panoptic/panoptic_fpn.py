@@ -222,7 +222,7 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
             start += len(image)
 
     @torch.inference_mode()
-    def explain(self, image: Tensor, conf: float = 0.5) -> list[Shown]:
+    def explain(self, image: Tensor, truth: Panoptic | None, conf: float = 0.5) -> list[Shown]:
         [said] = self.candidates(image)
         none = said.box[:0], said.mask[:0]
         whole = torch.zeros_like(said.pixel)
