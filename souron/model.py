@@ -193,7 +193,8 @@ def predict(
 def keep(answer: Kind, file: Path, folder: Path, suffix: str = "") -> Path:
     """Save an answer under the name of the file that was asked about, in its kind's own form or in
     that of another ``suffix``; nothing is overwritten."""
-    stem = re.sub(r"[^\w.#\-]+", "-", file.stem).strip("-.") or "answer"
+    name = Path(file.name.removesuffix(".gz")).stem  # of ct.nii.gz, too
+    stem = re.sub(r"[^\w.#\-]+", "-", name).strip("-.") or "answer"
     path = free(folder, stem, suffix or answer.suffix)
     answer.save(path)
     if isinstance(answer, LabelledVolume):

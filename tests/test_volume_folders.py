@@ -347,6 +347,7 @@ def test_systems_learn_from_a_folder(tmp_path, system, monkeypatch, capsys):
     assert {one["name"] for one in said["meshes"]} == {
         one["name"] for one in said["labels"] if one["voxels"]
     }
+    assert said["saved"] == "answers/ct.nii.gz"
     page = Path(said["page"]).read_text(encoding="utf-8")
     assert page.count('id="mesh') == len(said["meshes"]) and "volume" in page
     assert main.run(["data", "mine", "--json"]) == 0
