@@ -135,6 +135,7 @@ def system(described: Described) -> str:
               name=f"`{described.drawn}`"),
         *ready(entry),
         *samples(entry),
+        *finds(entry),
         f"## {_('Sizes')}",
         table([_("name"), _("input"), _("parameters"), _("FLOPs")], sizes, right=2),
         _("FLOPs are those of one forward pass of one case; a multiply-add counts as two."),
@@ -172,6 +173,21 @@ def samples(entry: registry.Entry) -> list[str]:
           "{command} trains all that draw and writes them; how long it learnt stands in the "
           "benchmarks.").format(command="`python benchmarks/generators.py --pictures "
                                         "docs/_static/generated`"),
+    ]  # fmt: skip
+
+
+def finds(entry: registry.Entry) -> list[str]:
+    """What it finds in test cases as it comes ready trained, if its picture is there."""
+    if not (ROOT / "docs" / "_static" / "found" / f"{entry.name}.jpg").exists():
+        return []
+    alt = _("What {name} finds in test cases").format(name=entry.name)
+    return [
+        f"## {_('What it finds')}",
+        f"![{alt}](../_static/found/{entry.name}.jpg)",
+        _("As it comes ready trained, in the first of the test cases that come along; none of them "
+          "was learnt from. {command} makes this picture.").format(
+            command="`python docs/found.py`"
+        ),
     ]  # fmt: skip
 
 
