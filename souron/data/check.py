@@ -21,8 +21,8 @@ from PIL.ExifTags import IFD, Base
 from PIL.Image import Image
 from torch import Tensor
 
-from souron.data import burned_in_text, duplicates, load, patients, splits
-from souron.data.dataset import Dataset, ListColumn
+from souron.data import burned_in_text, duplicates, load, orientation, patients, splits
+from souron.data.dataset import Dataset, ListColumn, digests
 from souron.data.instances import Instances
 from souron.kinds.codecs import image as pictures
 from souron.utils import files as file_utils
@@ -121,6 +121,10 @@ def check(
         Path(data), SIDE, group, window, progress=lambda done, total: watch(text, done / total),
         formats=formats,
     )  # fmt: skip
+    if cases.volumes:
+        found = Checkup(cases, len(cases) + len(cases.skipped))
+        found.findings = in_order([_broken(cases), _patients(cases), _volumes(cases)])
+        return found
     if not cases.pictures:
         raise UserError(
             "no image",
@@ -148,10 +152,15 @@ def check(
     if isinstance(cases.target, ListColumn):
         parts.append(_boxes(cases))
         parts.append(_masks(cases))
+    found.findings = in_order(parts)
+    return found
+
+
+def in_order(parts: Iterable[Iterable[Finding]]) -> list[Finding]:
+    """Errors first, then warnings, then hints."""
     order = ("error", "warning", "hint")
     every = [finding for part in parts for finding in part]
-    found.findings = sorted(every, key=lambda finding: order.index(finding.severity))
-    return found
+    return sorted(every, key=lambda finding: order.index(finding.severity))
 
 
 def root(cases: Dataset) -> Path:
@@ -423,6 +432,45 @@ def _masks(cases: Dataset) -> Iterator[Finding]:
         _("look at them, and keep one of each"),
         one=_("1 picture has objects of one label that nearly cover each other"),
     )  # fmt: skip
+
+
+def _volumes(cases: Dataset) -> Iterator[Finding]:
+    """What is wrong with labelled volumes: the same twice, mirrored ones, labels hardly there."""
+    same = _families(list(digests(cases.input)))
+    yield from _about(
+        cases, "duplicates", "warning", same,
+        _("{count} volumes are there more than once, the same to the voxel"),
+        _("keep one of each"), count=sum(len(rows) - 1 for rows in same),
+        one=_("1 volume is there more than once, the same to the voxel"),
+    )  # fmt: skip
+    yield from _about(
+        cases, "leak", "error", _differing(same, cases.part),
+        _("{count} volumes are in more than one of train, val and test"),
+        _("keep one of each"),
+        one=_("1 volume is in more than one of train, val and test"),
+    )  # fmt: skip
+    turned = orientation.mirrored(cases.target, len(cases.classes))
+    yield from _about(
+        cases, "flipped orientation", "warning", [(row,) for row, _axis in turned],
+        _("{count} volumes fit the others better when they are mirrored"),
+        _("look at them: the file may say left where right is (a flipped affine)"),
+        one=_("1 volume fits the others better when it is mirrored"),
+    )  # fmt: skip
+    there = torch.stack([cases.target == label for label in range(len(cases.classes))])
+    counts = there.flatten(2).any(2).sum(1).tolist()
+    few = [
+        name
+        for name, count in zip(cases.classes[1:], counts[1:], strict=True)
+        if count < min(TINY, len(cases))
+    ]
+    if few:
+        yield Finding(
+            "tiny class", "warning", (),
+            _("labels that fewer than {few} volumes show: {names}").format(
+                few=min(TINY, len(cases)), names=", ".join(few[:MOST_NAMED])
+            ),
+            _("more volumes with them, or leave them out"),
+        )  # fmt: skip
 
 
 def _sizes(cases: Dataset, about: Sequence[File | None]) -> Iterator[Finding]:

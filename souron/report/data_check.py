@@ -63,14 +63,15 @@ def _shown(found: Checkup, finding: Finding) -> dict[str, Any]:
 
 def _families(found: Checkup, finding: Finding) -> list[list[Tile]]:
     """The pictures, those that belong together in one list."""
-    cases, shown, left = found.cases, [], MOST_PICTURES
+    target, shown, left = targets.of(found.cases), [], MOST_PICTURES
+    cases = found.cases
     for family in finding.rows:
         rows = family[: max(2, min(len(family), left))]
         if left <= 0:
             break
         left -= len(rows)
         shown.append([
-            tile(cases.input[i], cases.file[i], _lines(found, i), cases.file[i]) for i in rows
+            tile(target.picture(i), cases.file[i], _lines(found, i), cases.file[i]) for i in rows
         ])  # fmt: skip
     if all(len(family) == 1 for family in shown):  # nothing belongs together: one row of pictures
         return [[one for family in shown for one in family]] if shown else []

@@ -1,0 +1,41 @@
+"""Labelled volumes that lie the other way round than the others: their files' directions lie.
+
+The labels of each volume are compared with the mean of all others, as they are and mirrored along
+each axis. A minority that fits clearly better mirrored is suspicious: a liver on the left.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool3d
+
+GRID = (12, 16, 16)  # slices, rows, columns that volumes are compared at
+FEWEST = 4  # volumes; of fewer nobody can tell which one is mirrored
+CLEARER = 0.1  # by how much the likeness (a cosine, 0..1) must grow
+
+
+def mirrored(area: Tensor, classes: int) -> list[tuple[int, int]]:
+    """Of class numbers (N, D, H, W): which rows fit better mirrored, and along which axis (0 to 2).
+
+    >>> mirrored(torch.zeros(9, 8, 8, 8, dtype=torch.uint8), 2)
+    []
+    """
+    if len(area) < FEWEST:
+        return []
+    small = torch.stack([
+        torch.stack([adaptive_avg_pool3d((one == label).float()[None], GRID)[0]
+                     for label in range(1, classes)])
+        for one in area
+    ])  # (N, classes - 1, *GRID)  # fmt: skip
+    total, found = small.sum(0), []
+    for row, own in enumerate(small):
+        others = total - own
+        alike = _cosine(own, others)
+        fits = [_cosine(own.flip(1 + axis), others) for axis in range(3)]
+        best = max(range(3), key=fits.__getitem__)
+        if fits[best] > alike + CLEARER:
+            found.append((row, best))
+    return found if len(found) < len(area) / 2 else []
+
+
+def _cosine(one: Tensor, other: Tensor) -> float:
+    return float((one * other).sum() / (one.norm() * other.norm()).clamp(min=1e-9))
