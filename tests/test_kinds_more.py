@@ -32,6 +32,7 @@ from souron.kinds.mesh import Mesh
 from souron.kinds.picture import Picture
 from souron.kinds.plot import Plot, Series
 from souron.kinds.points import Points
+from souron.kinds.poses import Poses
 from souron.kinds.segments import Segments
 from souron.kinds.sound import Sound
 from souron.kinds.table import Table
@@ -51,6 +52,7 @@ ALL = {
     "mask": AREAS,
     "segments": Segments(ramp(), AREAS.area, ["胃", HOSTILE], [True, False]),
     "points": PLACES,
+    "poses": Poses(ramp(), [[2, 3, 20, 15]], [HOSTILE], [[[5, 5], [9, 9]]], ["猫", HOSTILE]),
     "gallery": Gallery([ramp(), ramp(8, 9)], ["猫", HOSTILE]),
     "video": film(),
     "sound": tone(),

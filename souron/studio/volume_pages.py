@@ -9,11 +9,14 @@ origin: it reaches neither the studio nor anything else.
 import secrets
 import threading
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from souron.kinds.labelled_volume import LabelledVolume
 from souron.utils.messages import LANGUAGES, _, language, use_language
+
+if TYPE_CHECKING:
+    from souron.kinds.labelled_volume import LabelledVolume
 
 MOST = 4  # that are kept
 POLICY = (
@@ -22,12 +25,12 @@ POLICY = (
     "frame-ancestors 'self'"
 )  # the page's own policy allows its own scripts alone
 
-_kept: OrderedDict[str, LabelledVolume] = OrderedDict()
+_kept: "OrderedDict[str, LabelledVolume]" = OrderedDict()
 _texts: dict[tuple[str, str], str] = {}
 _lock = threading.Lock()
 
 
-def keep(labelled: LabelledVolume) -> str:
+def keep(labelled: "LabelledVolume") -> str:
     """The name of its page."""
     name = secrets.token_urlsafe(16)
     with _lock:
@@ -53,7 +56,7 @@ def text(name: str, wish: str) -> str:
         return _texts[name, wish]
 
 
-def frame(labelled: LabelledVolume) -> Markup:
+def frame(labelled: "LabelledVolume") -> Markup:
     """HTML: the page in a frame, and a link to it alone."""
     address = f"/volume/{language()}/{keep(labelled)}"
     return Markup(
