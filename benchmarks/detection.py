@@ -46,12 +46,12 @@ PANOPTIC = ("panoptic_fpn", "panoptic_fpn_lite")
 FIGHTS = {"fight": DETECTORS, "areas": SEGMENTERS, "panoptic": PANOPTIC}
 LABELS = tuple(map(str, range(80)))  # as many as COCO has
 ROUNDS, PICTURES = 5, 10
-RIVALS = {  # of souron's own, torchvision's network of that paper with as deep a backbone
-    "faster_rcnn_resnet50": "fasterrcnn_resnet50_fpn",
-    "mask_rcnn_resnet50": "maskrcnn_resnet50_fpn",
-    "ssd300": "ssd300_vgg16",
+RIVALS = {  # of souron's own, torchvision's network of that paper with as deep a backbone; pixels
+    "faster_rcnn_resnet50": ("fasterrcnn_resnet50_fpn", 256),
+    "mask_rcnn_resnet50": ("maskrcnn_resnet50_fpn", 256),
+    "ssd300": ("ssd300_vgg16", 300),
 }
-LEARNT, ENLARGED = 4, 2  # pictures a step; times 128 pixels a side
+LEARNT = 4  # pictures a step
 
 
 def main() -> None:
@@ -134,9 +134,10 @@ def theirs(size: str, image: torch.Tensor):
 
 def training() -> None:
     """One step each by turns, of the same pictures; medians of ``ROUNDS`` after a first one."""
-    for name, theirs in RIVALS.items():
+    for name, (theirs, side) in RIVALS.items():
         kind, _config = registry.load_system(name)
-        cases = enlarged(load.load("drawn_scenes", target=registry.load_task(kind.task).target))
+        wanted = registry.load_task(kind.task).target
+        cases = enlarged(load.load("drawn_scenes", target=wanted), side)
         rivals = {"souron": own_steps(name, cases), "torchvision": their_steps(theirs, cases)}
         took = {who: [] for who in rivals}
         for turn in range(ROUNDS + 1):
@@ -151,19 +152,18 @@ def training() -> None:
         ), flush=True)  # fmt: skip
 
 
-def enlarged(cases: Dataset) -> Dataset:
+def enlarged(cases: Dataset, side: int) -> Dataset:
     """The first step's training pictures, larger."""
     few = cases.only(range(LEARNT))
-    side = cases.side * ENLARGED
     image = torch.nn.functional.interpolate(few.input.float(), (side, side)).byte()
     target = []
     for objects in few.target:
         box = boxes_of([objects])[0].clone()
-        box[:, 1:] *= ENLARGED
+        box[:, 1:] *= side / cases.side
         if isinstance(objects, Instances):
-            masks = objects.masks(cases.side)
-            masks = masks.repeat_interleave(ENLARGED, 1).repeat_interleave(ENLARGED, 2)
-            target.append(packed(box, masks))
+            masks = objects.masks(cases.side).float()[None]
+            large = torch.nn.functional.interpolate(masks, (side, side))[0] > 0.5
+            target.append(packed(box, large))
         else:
             target.append(box)
     return replace(few, input=image, target=ListColumn(target))
