@@ -96,6 +96,20 @@ def gather(
             if reading.progress and done % 64 == 0:
                 reading.progress(done, len(listed))
     _check(source, kept, target, told)
+    return as_dataset(source, kept, image, target, told, classes, reading)
+
+
+def as_dataset(
+    source: Path,
+    kept: Sequence[Any],
+    image: Tensor,
+    target: Sequence[Any],
+    told: list[Skipped],
+    classes: Sequence[str],
+    reading: Reading,
+) -> Dataset:
+    """The cases of the pictures ``kept``, each with a ``file`` and a ``part``, and of their
+    objects; also told: which have none, and which have crowds."""
     pairs = list(zip(kept, boxes_of(target), strict=True))
     empty = [item.file for item, boxes in pairs if not len(boxes)]
     told += many(empty, "no object", _("{count} pictures without objects, which stay"))

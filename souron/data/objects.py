@@ -20,12 +20,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from souron.data.boxed import NEAR, SIDE, many
-from souron.data.dataset import Dataset, ListColumn, Skipped
+from souron.data.boxed import NEAR, SIDE, as_dataset
+from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.folder import check_memory, natural
 from souron.data.instances import Instances
 from souron.data.outlines import Corners, Fault, Piece
-from souron.data.patients import groups
 from souron.data.reading import Reading
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import limits
@@ -99,26 +98,7 @@ def gather(
             if reading.progress and done % 64 == 0:
                 reading.progress(done, len(listed))
     _check(source, kept, target, told)
-    pairs = list(zip(kept, target, strict=True))
-    empty = [item.file for item, objects in pairs if not len(objects.box)]
-    told += many(empty, "no object", _("{count} pictures without objects, which stay"))
-    crowds = [item.file for item, objects in pairs if (objects.box[:, 0] < 0).any()]
-    told += many(crowds, "crowd", _("{count} pictures with regions neither learnt nor counted"))
-    names = [item.file for item in kept]
-    group, how, question = groups(names, [""] * len(names), reading.group)
-    return Dataset(
-        name=readable(source.absolute().name),
-        input=image[: len(kept)],
-        target=ListColumn(target),
-        classes=tuple(classes),
-        file=names,
-        group=group if any(group) else (),
-        grouped=how if any(group) else "",
-        question=question,
-        part=[item.part for item in kept] if any(item.part for item in kept) else (),
-        skipped=tuple(told),
-        source=readable(source),
-    )
+    return as_dataset(source, kept, image, target, told, classes, reading)
 
 
 def cut(lines: Sequence[Corners], size: tuple[int, int]) -> Skipped | None:
