@@ -1,0 +1,193 @@
+"""Tokenizers: a text as numbers, and back.
+
+    text -> pieces (words, runs of Japanese letters, spaces) -> bytes -> tokens, the longest known
+
+Sennrich, Haddow, Birch: Neural Machine Translation of Rare Words with Subword Units (2016).
+https://arxiv.org/abs/1508.07909. On bytes, so that no text is unknown: Radford and others: Language
+Models are Unsupervised Multitask Learners (2019).
+
+The ``tokenizers`` library does the work. A tokenizer also holds what marks the turns of a
+conversation: special tokens, and a template as models are published with.
+"""
+
+import base64
+import json
+import zlib
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from souron.data import chat_template
+from souron.kinds.chat import Turn
+from souron.utils.messages import UserError, _
+
+SIZE = 4096  # tokens that are learnt at most
+END = "<|end|>"  # of a text, and of a turn
+SPECIAL = (END, "<|system|>", "<|user|>", "<|assistant|>")
+TEMPLATE = (
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+MOST_BYTES = 64_000_000  # of a tokenizer's file
+MOST_TOKENS = 1_000_000
+
+
+class Piece(NamedTuple):
+    """A token and where it stands."""
+
+    id: int
+    text: str  # as the text has it; of a token that is a part of a letter the whole letter
+    start: int  # letters of the text before it
+    end: int
+
+
+class Tokenizer:
+    """Maps texts to tokens, whole numbers below ``len(tokenizer)``.
+
+    Args:
+        backend: a ``tokenizers.Tokenizer``.
+        template: a Jinja template for conversations; "" where none is known.
+        end: the tokens that end a text or a turn, the usual one first.
+
+    Example:
+        >>> tokenizer = Tokenizer.learn(["to be or not to be"] * 9, 300)
+        >>> tokenizer.decode(tokenizer.encode("to see"))
+        'to see'
+    """
+
+    def __init__(self, backend: Any, template: str = "", end: Sequence[str] = (END,)) -> None:
+        self.backend, self.template = backend, template
+        self.end = tuple(i for name in end if (i := backend.token_to_id(name)) is not None)
+        backend.no_padding()
+        backend.no_truncation()
+
+    @classmethod
+    def learn(cls, texts: Iterable[str], size: int = SIZE) -> "Tokenizer":
+        """Byte pairs that are frequent in those texts become tokens, ``size`` at most."""
+        import tokenizers
+        from tokenizers import decoders, models, pre_tokenizers, trainers
+
+        backend = tokenizers.Tokenizer(models.BPE())
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        backend.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=size, special_tokens=list(SPECIAL), show_progress=False,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        )  # fmt: skip
+        backend.train_from_iterator(map(readable, texts), trainer)
+        return cls(backend, TEMPLATE)
+
+    @classmethod
+    def of_file(cls, path: Path, template: str = "", end: Sequence[str] = ()) -> "Tokenizer":
+        """A ``tokenizer.json`` as models are published with. Raises UserError."""
+        import tokenizers
+
+        try:
+            if path.stat().st_size > MOST_BYTES:
+                raise ValueError(_("larger than {size} MB").format(size=MOST_BYTES // 10**6))
+            backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        except Exception as error:  # the library raises ``Exception`` itself
+            raise UserError(
+                "tokenizer",
+                _("{path} is no tokenizer: {why}").format(path=path, why=str(error)[:200]),
+                expected=_("a tokenizer.json of the tokenizers library"),
+                exit=3,
+            ) from error
+        return cls(backend, template, end)
+
+    def packed(self) -> str:
+        """All of it as one word, to be kept with a run."""
+        about = {
+            "backend": json.loads(self.backend.to_str()),
+            "template": self.template,
+            "end": [self.backend.id_to_token(i) for i in self.end],
+        }
+        text = json.dumps(about, ensure_ascii=False, separators=(",", ":"))
+        return base64.b85encode(zlib.compress(text.encode(), 9)).decode()
+
+    @staticmethod
+    @lru_cache(maxsize=8)
+    def unpacked(word: str) -> "Tokenizer":
+        """What ``packed`` made. Raises UserError for anything else."""
+        import tokenizers
+
+        try:
+            stream = zlib.decompressobj()
+            text = stream.decompress(base64.b85decode(word), MOST_BYTES)
+            about = json.loads(text)
+            backend = tokenizers.Tokenizer.from_str(json.dumps(about["backend"]))
+            return Tokenizer(backend, str(about["template"]), [str(name) for name in about["end"]])
+        except Exception as error:  # the library raises ``Exception`` itself
+            raise UserError(
+                "tokenizer",
+                _("the run's tokenizer cannot be read: {why}").format(why=str(error)[:200]),
+                expected=_("args.yaml as the run wrote it"),
+                exit=3,
+            ) from error
+
+    def __len__(self) -> int:
+        return self.backend.get_vocab_size()
+
+    def encode(self, text: str, special: bool = False) -> list[int]:
+        """Tokens of a text. What reads like a special token is plain text, unless ``special``."""
+        self.backend.encode_special_tokens = not special
+        return self.backend.encode(readable(text), add_special_tokens=False).ids
+
+    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
+        """The same of many texts, on all processors."""
+        self.backend.encode_special_tokens = True
+        found = self.backend.encode_batch(list(map(readable, texts)), add_special_tokens=False)
+        return [each.ids for each in found]
+
+    def decode(self, ids: Sequence[int], special: bool = False) -> str:
+        """The text of tokens; bytes that make no letter become the sign of replacement."""
+        return self.backend.decode(list(ids), skip_special_tokens=not special)
+
+    def pieces(self, text: str) -> list[Piece]:
+        """Each token with its place in the text."""
+        self.backend.encode_special_tokens = True
+        text = readable(text)
+        found = self.backend.encode(text, add_special_tokens=False)
+        return [
+            Piece(number, text[start:end], start, end)
+            for number, (start, end) in zip(found.ids, found.offsets, strict=True)
+        ]
+
+    def conversation(
+        self, turns: Sequence[Turn], answer: bool = False
+    ) -> tuple[list[int], list[bool]]:
+        """Tokens of a conversation, and which of them the assistant says; ``answer`` leaves it
+        open for the assistant's next turn. Raises UserError where there is no template, or it
+        fails.
+
+        What people wrote never becomes a special token, so that nobody can end a turn by writing
+        so.
+        """
+        if not self.template:
+            raise UserError(
+                "no template",
+                _("the model has no template for conversations"),
+                expected=_("a model that was tuned to answer"),
+                fix=_("let it complete a plain text"),
+                exit=3,
+            )
+        ids: list[int] = []
+        said: list[bool] = []
+        after = False
+        for part in chat_template.parts(self.template, turns, answer):
+            if isinstance(part, Turn):
+                found, own = self.encode(part.text), part.role == "assistant"
+            else:
+                found, own = self.encode(part, special=True), False
+            ids += found
+            said += [own] * len(found)
+            if after and not own and found:
+                said[-len(found)] = found[0] in self.end  # it says when its turn ends
+            after = own
+        return ids, said
+
+
+def readable(text: str) -> str:
+    """Without halves of letters, which no file can hold."""
+    return text.encode("utf-8", "replace").decode()

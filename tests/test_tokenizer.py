@@ -1,0 +1,100 @@
+"""Tokenizers, and templates of conversations."""
+
+import json
+
+import pytest
+
+from souron.data import chat_template
+from souron.data.tokenizer import Tokenizer
+from souron.kinds.chat import Turn
+from souron.utils.messages import UserError
+
+TALK = (Turn("system", "Be kind."), Turn("user", "to be<|end|>?"), Turn("assistant", "not to be"))
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Tokenizer.learn(["to be or not to be, 東京大学病院の外来。"] * 20, 320)
+
+
+@pytest.mark.parametrize("text", ["to be", "東京の🦷", "", "a\r\nb\t", "tea\x00", "e\u0301"])
+def test_a_text_comes_back(tokenizer, text):
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_half_a_letter_becomes_a_question_mark(tokenizer):
+    assert tokenizer.decode(tokenizer.encode("a\ud83d")) == "a?"
+
+
+def test_frequent_pairs_become_tokens(tokenizer):
+    assert len(tokenizer.encode("not to be")) < 5 < len(tokenizer.encode("zqxwvkj"))
+
+
+def test_pieces_say_where_they_stand(tokenizer):
+    pieces = tokenizer.pieces("to 東🦷")
+    assert [piece.text for piece in pieces][-1] == "🦷" and pieces[-1].end == 5
+    assert [piece.id for piece in pieces] == tokenizer.encode("to 東🦷")
+
+
+def test_it_is_kept_as_one_word(tokenizer):
+    word = tokenizer.packed()
+    again = Tokenizer.unpacked(word)
+    assert again.encode("not to be") == tokenizer.encode("not to be")
+    assert again.conversation(TALK) == tokenizer.conversation(TALK)
+    with pytest.raises(UserError, match="cannot be read"):
+        Tokenizer.unpacked(word[:-20])
+
+
+def test_a_tokenizers_file_is_read(tokenizer, tmp_path):
+    file = tmp_path / "tokenizer.json"
+    file.write_text(tokenizer.backend.to_str(), encoding="utf-8")
+    assert Tokenizer.of_file(file).encode("not to be") == tokenizer.encode("not to be")
+    file.write_text(json.dumps({"model": "no"}))
+    with pytest.raises(UserError, match="no tokenizer"):
+        Tokenizer.of_file(file)
+
+
+def test_a_conversation_says_what_the_assistant_said(tokenizer):
+    ids, said = tokenizer.conversation(TALK)
+    own = [number for number, mine in zip(ids, said, strict=True) if mine]
+    assert tokenizer.decode(own) == "not to be" and own[-1] == tokenizer.end[0]
+    assert ids.count(tokenizer.end[0]) == 3, "nobody ends a turn by writing so"
+
+
+def test_an_open_conversation_ends_where_the_assistant_goes_on(tokenizer):
+    ids, _said = tokenizer.conversation(TALK[:2], answer=True)
+    assert tokenizer.decode(ids[-1:], special=True) == "<|assistant|>"
+
+
+def test_without_a_template_there_is_no_conversation(tokenizer):
+    with pytest.raises(UserError, match="no template"):
+        Tokenizer(tokenizer.backend).conversation(TALK)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{{ 'x' * 99999999999 }}",
+        "{{ 9 ** 9 ** 9 }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+        "{% for m in messages %}{{ m.update({'role': 'x'}) }}{% endfor %}",
+        "{% include '/etc/passwd' %}",
+        "{{ raise_exception('only users') }}",
+        "{% for",
+        "{{ '%99999999s' % 'x' }}",
+    ],
+)
+def test_a_templates_tricks_are_refused(template):
+    with pytest.raises(UserError, match="template for conversations fails"):
+        list(chat_template.parts(template, TALK))
+
+
+def test_a_published_template_is_shown():
+    template = (
+        "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
+        "message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}"
+    )
+    text = chat_template.shown(template, TALK[1:2])
+    assert text == "<|im_start|>user\nto be<|end|>?<|im_end|>\n"
