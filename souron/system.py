@@ -44,6 +44,9 @@ class System(nn.Module, ABC):
     full_batch: ClassVar[bool] = False  # True where each step sees every case
     grows: ClassVar[bool] = False  # True where later steps cost more: see ``used``
     BEFORE: ClassVar[dict[str, Any]] = {}  # field of the config -> what runs from before it had
+    sized_by_data: ClassVar[
+        tuple[str, ...]
+    ] = ()  # buffers whose length is known once it has learnt
     clip: ClassVar[float | None] = None  # the largest gradient norm of an update
 
     most_steps: int | None = None  # after so many it is done; None: as many as the budget allows

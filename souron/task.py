@@ -72,6 +72,8 @@ class Task(ABC):
     held_out: ClassVar[bool] = True  # False: it describes the cases that it learns from
     fewest_classes: ClassVar[int] = 1
     needs_training_data: ClassVar[bool] = False  # ``setup`` learns something from it
+    inherits: ClassVar[tuple[str, ...]] = ()  # fields of the ``Spec`` that go with weights: a run
+    # that starts from another's takes them over
     augments: ClassVar[bool] = False  # training cases are changed unless ``augment=none``
 
     def __init_subclass__(cls) -> None:

@@ -149,7 +149,38 @@ MADE = {  # by what a task wants of a case
     "classes_of_voxels": scans,
     "points": lambda count: marks(count, 32),
     "poses": lambda count: posed(count, 32),
+    "texts": lambda count: sentences(count),
 }
+
+
+def sentences(count=200, seed=0) -> Dataset:
+    """Short sentences from a few words, English and Japanese in turn."""
+    generator = np.random.default_rng(seed)
+    words = (
+        ("The patient", "The nurse", "A doctor"),
+        ("takes", "reads", "needs"),
+        ("the file", "a tablet", "two letters"),
+    )
+    japanese = (
+        ("患者が", "看護師が", "医師が"),
+        ("書類を", "薬を", "手紙を"),
+        ("読む", "飲む", "書く"),
+    )
+    texts = []
+    for number in range(count):
+        chosen = [generator.integers(3, size=3) for _line in range(4)]
+        if number % 2:
+            texts.append(
+                "".join("".join(japanese[i][k] for i, k in enumerate(c)) + "。" for c in chosen)
+            )
+        else:
+            texts.append(
+                " ".join(" ".join(words[i][k] for i, k in enumerate(c)) + "." for c in chosen)
+            )
+    return Dataset(
+        "sentences", ListColumn(texts), None, (), [f"{i:04d}" for i in range(count)], augment=(),
+        columns={"language": ["ja" if i % 2 else "en" for i in range(count)]},
+    )  # fmt: skip
 
 
 BAR = Skeleton(("left end", "right end", "middle"), ((0, 2), (2, 1)), (1, 0, 2))

@@ -49,6 +49,7 @@ class Tokenizer:
         backend: a ``tokenizers.Tokenizer``.
         template: a Jinja template for conversations; "" where none is known.
         end: the tokens that end a text or a turn, the usual one first.
+        start: the token that stands before a text; the usual end where nobody says.
 
     Example:
         >>> tokenizer = Tokenizer.learn(["to be or not to be"] * 9, 300)
@@ -56,9 +57,13 @@ class Tokenizer:
         'to see'
     """
 
-    def __init__(self, backend: Any, template: str = "", end: Sequence[str] = (END,)) -> None:
+    def __init__(
+        self, backend: Any, template: str = "", end: Sequence[str] = (END,), start: str = ""
+    ) -> None:
         self.backend, self.template = backend, template
         self.end = tuple(i for name in end if (i := backend.token_to_id(name)) is not None)
+        known = backend.token_to_id(start) if start else None
+        self.start = known if known is not None else (*self.end, 0)[0]
         backend.no_padding()
         backend.no_truncation()
 
@@ -79,7 +84,9 @@ class Tokenizer:
         return cls(backend, TEMPLATE)
 
     @classmethod
-    def of_file(cls, path: Path, template: str = "", end: Sequence[str] = ()) -> "Tokenizer":
+    def of_file(
+        cls, path: Path, template: str = "", end: Sequence[str] = (), start: str = ""
+    ) -> "Tokenizer":
         """A ``tokenizer.json`` as models are published with. Raises UserError."""
         import tokenizers
 
@@ -94,7 +101,7 @@ class Tokenizer:
                 expected=_("a tokenizer.json of the tokenizers library"),
                 exit=3,
             ) from error
-        return cls(backend, template, end)
+        return cls(backend, template, end, start)
 
     def packed(self) -> str:
         """All of it as one word, to be kept with a run."""
@@ -102,6 +109,7 @@ class Tokenizer:
             "backend": json.loads(self.backend.to_str()),
             "template": self.template,
             "end": [self.backend.id_to_token(i) for i in self.end],
+            "start": self.backend.id_to_token(self.start),
         }
         text = json.dumps(about, ensure_ascii=False, separators=(",", ":"))
         return base64.b85encode(zlib.compress(text.encode(), 9)).decode()
@@ -117,7 +125,8 @@ class Tokenizer:
             text = stream.decompress(base64.b85decode(word), MOST_BYTES)
             about = json.loads(text)
             backend = tokenizers.Tokenizer.from_str(json.dumps(about["backend"]))
-            return Tokenizer(backend, str(about["template"]), [str(name) for name in about["end"]])
+            end = [str(name) for name in about["end"]]
+            return Tokenizer(backend, str(about["template"]), end, str(about["start"]))
         except Exception as error:  # the library raises ``Exception`` itself
             raise UserError(
                 "tokenizer",

@@ -93,6 +93,8 @@ def shape_of(cases: Dataset) -> tuple[str, str]:
         return _("volume"), _("{size} voxels").format(
             size=" x ".join(map(str, cases.input.shape[2:]))
         )
+    if not isinstance(cases.input, Tensor):
+        return _("text"), ""
     return _("columns"), units.whole(cases.input[0].numel())
 
 

@@ -207,9 +207,10 @@ def _from_run(folder: Path, kind: Any, config: Any, spec: Any) -> Any:
             expected=_("a run of {task}").format(task=registry.task_name(kind.task)),
             exit=3,
         )
-    seen = {name: getattr(other.spec, name) for name in ("mean", "std") if hasattr(spec, name)}
-    model = kind(config, replace(spec, **seen))
-    new = registry.load_task(model.task).head(model)
+    task = registry.load_task(kind.task)
+    inherited = {name: getattr(other.spec, name) for name in task.inherits}
+    model = kind(config, replace(spec, **inherited))
+    new = task.head(model)
     checkpoint.fill(model, other.state_dict(), folder, but=new)
     return model
 

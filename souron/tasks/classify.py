@@ -170,6 +170,7 @@ class Classification(Task):
     watches = "accuracy"
     not_compared = ("repeats", "learning_curve", "positive", "prevalence", "sensitivity")
     fewest_classes = 2
+    inherits = ("mean", "std")
     augments = True
 
     def check(self, data: Dataset, options: Options) -> None:

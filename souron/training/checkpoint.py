@@ -16,6 +16,7 @@ def fill(system: Any, weights: dict[str, Tensor], path: Path, but: Sequence[str]
     """Load weights by name, all of them (``but`` those of the layers so named). Raises
     UserError."""
     left_out = tuple(f"{layer}." for layer in but)
+    _make_room(system, weights)
     own = system.state_dict()
     wanted = {n: t for n, t in own.items() if not n.startswith(left_out)}
     given = {n: t for n, t in weights.items() if not n.startswith(left_out)}
@@ -43,6 +44,14 @@ def fill(system: Any, weights: dict[str, Tensor], path: Path, but: Sequence[str]
                 exit=3,
             )
     system.load_state_dict(given, strict=False)
+
+
+def _make_room(system: Any, weights: dict[str, Tensor]) -> None:
+    """Buffers whose length what was learnt decides take on that of the saved ones."""
+    for name in system.sized_by_data:
+        own, given = system.get_buffer(name), weights.get(name)
+        if given is not None and given.shape[1:] == own.shape[1:]:
+            setattr(system, name, own.new_zeros(given.shape))
 
 
 def _kind(weight: Tensor) -> tuple[torch.Size, bool]:

@@ -1,0 +1,141 @@
+"""Writing a text token by token, the same for every language model."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from souron.data.tokenizer import Tokenizer
+from souron.utils.messages import UserError, _
+
+CHUNK = 64  # tokens that are read at once: what was read before is found again in these steps
+REPLACEMENT = "\ufffd"  # stands for bytes that are no letter yet
+
+
+class Reader(Protocol):
+    """A language model as writing needs it."""
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    @property
+    def context(self) -> int:
+        """Tokens that it sees at most."""
+        ...
+
+    def memory(self) -> Any:
+        """What it keeps of what it has read: nothing yet. It has ``length`` and ``back_to``."""
+        ...
+
+    def read(self, tokens: Tensor, memory: Any) -> Tensor:
+        """Read on (T,); the logits (vocabulary,) of what follows."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen.
+
+    Args:
+        temperature: 0 takes the likeliest; 1 draws as likely as the model says.
+        top: draw from the likeliest tokens that together have this chance. Holtzman and others: The
+            Curious Case of Neural Text Degeneration (2019), https://arxiv.org/abs/1904.09751
+        seed: of the draws; the same seed, model and machine write the same text.
+    """
+
+    temperature: float = 0.8
+    top: float = 0.95
+    seed: int = 0
+
+    def draws(self) -> "Draws":
+        return Draws(self, torch.Generator().manual_seed(self.seed))
+
+
+@dataclass
+class Draws:
+    how: Sampling
+    generator: torch.Generator
+
+    def pick(self, logits: Tensor) -> int:
+        """The next token. Raises UserError where the model is broken."""
+        logits = logits.float().cpu()
+        if logits.isnan().any() or logits.amax() == torch.inf:
+            raise UserError(
+                "not finite",
+                _("the model's answer is not a number"),
+                expected=_("weights of a training that did not fail"),
+                exit=1,
+            )
+        if self.how.temperature == 0:
+            return int(logits.argmax())
+        chances, order = (logits / self.how.temperature).softmax(0).sort(descending=True)
+        chances[chances.cumsum(0) - chances > self.how.top] = 0
+        return int(order[torch.multinomial(chances, 1, generator=self.generator)])
+
+
+class Written(NamedTuple):
+    """One token more."""
+
+    token: int
+    text: str  # what it adds to the text, in whole letters
+    bits: float  # how unexpected it was
+
+
+@dataclass
+class Writer:
+    """A model with what it has read. Where the next text begins as the last one did, that part is
+    not read again; the answer is the same, to the bit, as reading goes in steps of ``CHUNK``.
+    """
+
+    reader: Reader
+    _memory: Any = field(default=None, repr=False)
+    _known: list[int] = field(default_factory=list, repr=False)  # tokens in the memory, in whole
+    # chunks
+
+    @torch.inference_mode()
+    def write(
+        self, tokens: Sequence[int], length: int, sampling: Sampling, stop: bool = True
+    ) -> Iterator[Written]:
+        """Go on after ``tokens`` by ``length`` tokens at most. With ``stop`` it ends where the
+        model says that the text does. Beyond the model's context it sees the last half of it.
+        """
+        tokenizer, draws = self.reader.tokenizer, sampling.draws()
+        seen = list(tokens) or [tokenizer.start]
+        logits = self._read(seen[-self.reader.context :])
+        answer: list[int] = []
+        told = ""
+        for _number in range(length):
+            token = draws.pick(logits)
+            if stop and token in tokenizer.end:
+                return
+            answer.append(token)
+            text = tokenizer.decode(answer)
+            whole = text.rstrip(REPLACEMENT)
+            more = whole[len(told) :] if len(whole) > len(told) else ""
+            told = max(told, whole, key=len)
+            surprise = -logits.float().log_softmax(0)[token].item() / 0.6931471805599453
+            yield Written(token, more, surprise)
+            seen.append(token)
+            if self._memory.length >= self.reader.context:
+                logits = self._read(seen[-(self.reader.context // 2) :])
+            else:
+                logits = self.reader.read(torch.tensor([token]), self._memory)
+
+    def _read(self, tokens: list[int]) -> Tensor:
+        """The logits after the tokens; the memory holds them then."""
+        alike = 0
+        for one, other in zip(self._known, tokens[:-1], strict=False):
+            if one != other:
+                break
+            alike += 1
+        begin = alike - alike % CHUNK
+        if self._memory is None:
+            self._memory = self.reader.memory()
+        self._memory.back_to(begin)
+        whole = (len(tokens) - 1) // CHUNK * CHUNK
+        for start in range(begin, whole, CHUNK):
+            self.reader.read(torch.tensor(tokens[start : start + CHUNK]), self._memory)
+        self._known = tokens[:whole]
+        return self.reader.read(torch.tensor(tokens[whole:]), self._memory)

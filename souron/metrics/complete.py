@@ -1,0 +1,6 @@
+"""Figures of language models."""
+
+import math
+
+BITS, PREFERRED = "bits per byte", "preference accuracy"
+NAT = 1 / math.log(2)  # bits

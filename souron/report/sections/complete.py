@@ -1,0 +1,128 @@
+"""What the reports say of language models."""
+
+from typing import TYPE_CHECKING, Any
+
+from souron import registry
+from souron.data.dataset import Dataset
+from souron.evaluation import complete
+from souron.evaluation.complete import CompleteResult
+from souron.metrics.complete import BITS, PREFERRED
+from souron.report.page import Section, filled, section
+from souron.stats.records import Measure
+from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "complete.html"
+BEGINNING = 400  # letters of a text before its continuation
+MOST_BITS = 12.0  # the darkest shade
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says of a language model."""
+    result, test = record.details, record.test
+    assert isinstance(result, CompleteResult) and test is not None
+    parts = (
+        ("written", _("How it goes on"), _written(record, test, result)),
+        ("languages", _("By language"), _languages(record, result)),
+        ("surprise", _("What surprises it"), _surprise(record, test, result)),
+    )
+    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    return []
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    if PREFERRED in record.measures:
+        text = _(
+            "{system} learnt from {train} pairs of answers of {data} in {time}. On {test} test "
+            "pairs the better answer is the likelier one in {value} (95 % interval {interval})."
+        )
+        return filled(record, text, PREFERRED)
+    text = _(
+        "{system} learnt from {train} texts of {data} in {time}. On {test} test texts that it "
+        "never saw it needs {value} per byte (95 % interval {interval})."
+    )
+    return filled(record, text, BITS)
+
+
+def notes(record: "RunRecord") -> list[str]:
+    """That a packer, which knows no language, does as well."""
+    result = record.details
+    if not isinstance(result, CompleteResult):
+        return []
+    told = []
+    for language, bits in result.packed.items():
+        measures = result.by_language.get(language, record.measures)
+        measure = measures.get(BITS)
+        if measure and measure.high >= bits:
+            text = _("xz, which knows no language, needs {bits} bits per byte of {what}.")
+            told.append(text.format(bits=f"{bits:.2f}", what=_named(language)))
+    return told
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    text = _("Going on with texts like those of {data}.").format(data=record.data)
+    return text, 'print(model(Text("...")))'
+
+
+def _named(language: str) -> str:
+    names = {"": _("the test texts"), "en": _("English"), "ja": _("Japanese")}
+    return names.get(language, language)
+
+
+def _written(record: "RunRecord", test: Dataset, result: CompleteResult) -> Any:
+    if record.model is None or not result.samples:
+        return None
+    tokenizer, rows = record.model.tokenizer, []
+    for row, tokens in result.samples:
+        entry = test.input[row]
+        if isinstance(entry, str):
+            before = tokenizer.decode(complete.beginning(tokenizer, entry))
+        else:
+            before = complete.words_of(complete.asked_in(entry))
+        rows.append((test.file[row], before[-BEGINNING:], tokenizer.decode(tokens)))
+    return {"rows": rows, "talk": not isinstance(test.input[0], str)}
+
+
+def _languages(record: "RunRecord", result: CompleteResult) -> Any:
+    if not result.by_language and not result.packed:
+        return None
+    groups: dict[str, dict[str, Measure]] = result.by_language or {"": record.measures}
+    metrics = [name for name in (BITS, PREFERRED) if name in next(iter(groups.values()))]
+    return {
+        "metrics": [registry.metric(name).title for name in metrics],
+        "rows": [
+            (
+                _named(language),
+                next(iter(measures.values())).n,
+                [
+                    (registry.metric(name).text(measures[name].value),
+                     registry.metric(name).interval(measures[name].low, measures[name].high))
+                    for name in metrics
+                ],
+                f"{result.packed[language]:.2f} bits" if language in result.packed else "",
+            )
+            for language, measures in groups.items()
+        ],
+        "packed": bool(result.packed),
+    }  # fmt: skip
+
+
+def _surprise(record: "RunRecord", test: Dataset, result: CompleteResult) -> Any:
+    if record.model is None or result.marked is None:
+        return None
+    row, bits = result.marked
+    pieces = record.model.tokenizer.pieces(test.input[row])
+    shown, end = [], 0
+    for piece, each in zip(pieces, bits, strict=False):
+        text = test.input[row][max(end, piece.start) : piece.end]
+        end = max(end, piece.end)
+        shade = round(0.75 * min(1.0, each / MOST_BITS), 2)
+        shown.append((text, f"{each:.1f} bits", shade))
+    return {"file": test.file[row], "pieces": shown}

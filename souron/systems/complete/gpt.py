@@ -1,0 +1,98 @@
+"""A decoder-only Transformer: each token looks at those before it and foretells the next.
+
+Radford and others: Language Models are Unsupervised Multitask Learners (2019).
+https://openai.com/index/better-language-models/
+
+    x = embedding(token);    x = x + attention(norm(x));    x = x + mlp(norm(x))    layer by layer
+    logits of the next token = head(norm(x))
+
+``small`` and its neighbours are built as decoders are today: RMS norms, rotary places (Su and
+others 2021, https://arxiv.org/abs/2104.09864), norms of queries and keys (Henry and others 2020,
+https://arxiv.org/abs/2010.04245), max(x, 0)^2 (So and others 2021,
+https://arxiv.org/abs/2109.08668). ``gpt2`` and ``smollm2`` have the structure of those models
+(Allal and others 2025, https://arxiv.org/abs/2502.02737), so that their published weights load.
+
+Differs from the paper: the modern parts named above; matrices learn by Muon (Jordan and others
+2024), the rest by AdamW, with one cycle of the rate; no dropout.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from souron.blocks.decoder import Cache, Decoder, Structure
+from souron.blocks.muon import MuonAdamW
+from souron.tasks.complete import LanguageModel, Spec
+
+MATRICES = 20.0  # times the rate, of Muon
+
+
+@dataclass(frozen=True)
+class Config:
+    layers: int = 4
+    width: int = 192
+    heads: int = 3
+    context: int = 128  # tokens
+    structure: str = "modern"  # or "gpt2", "smollm2"
+    rate: float = 1e-3
+
+
+STRUCTURES: dict[str, dict[str, Any]] = {
+    "modern": {
+        "mlp": "relu2", "norm_queries": True, "learnt_norm": False, "tied": False,
+    },
+    "gpt2": {"norm": "layer", "mlp": "gelu", "rotary": 0.0, "bias": True},
+    "smollm2": {"groups": 3, "hidden": 1536, "rotary": 100_000.0},
+}  # fmt: skip
+
+
+class GPT(LanguageModel):
+    year = 2019
+    ja = "各トークンがそれより前のトークンだけを見て、次のトークンを予測する"
+    SIZES = {
+        "tiny": Config(layers=2, width=64, heads=2, context=64, rate=2e-3),
+        "small": Config(),
+        "base": Config(layers=8, width=384, heads=6, context=256),
+        "gpt2": Config(12, 768, 12, 1024, "gpt2", 6e-4),
+        "smollm2": Config(30, 576, 9, 8192, "smollm2", 5e-4),
+    }
+    VOCABULARIES = {"gpt2": 50_257, "smollm2": 49_152}
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.decoder = Decoder(
+            Structure(
+                spec.vocabulary, config.context, config.layers, config.width, config.heads,
+                **STRUCTURES[config.structure],
+            )
+        )  # fmt: skip
+        self.apply(begin)
+        for name, weight in self.decoder.blocks.named_parameters():
+            if name.endswith(("out.weight", "down.weight")):  # a layer begins by changing nothing
+                nn.init.zeros_(weight)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.decoder(tokens)  # (B, T, vocabulary)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        matrices = [weight for weight in self.decoder.matrices() if weight.requires_grad]
+        known = {id(weight) for weight in matrices}
+        others = [w for w in self.parameters() if w.requires_grad and id(w) not in known]
+        rate = self.config.rate
+        return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.01)}
+
+    def memory(self) -> Cache:
+        return Cache(self.decoder.structure, 1, self.decoder.embedding.weight)
+
+    def read(self, tokens: Tensor, memory: Cache) -> Tensor:
+        return self.decoder(tokens[None].to(self.device), memory, last=True)[0, -1]
+
+
+def begin(part: nn.Module) -> None:
+    """Weights before learning."""
+    if isinstance(part, nn.Linear | nn.Embedding):
+        nn.init.normal_(part.weight, std=0.02)
+    if isinstance(part, nn.Linear) and part.bias is not None:
+        nn.init.zeros_(part.bias)

@@ -1,0 +1,100 @@
+"""Counts of which token followed the last two: no network, and the yardstick for those.
+
+Shannon: A Mathematical Theory of Communication (1948).
+https://doi.org/10.1002/j.1538-7305.1948.tb01338.x
+
+    p(c | a b) = max(n(abc) - d, 0) / n(ab.)  +  d k(ab.) / n(ab.) p(c | b)
+    n(abc) how often c followed a b,    k(ab.) how many different tokens followed a b
+
+Where two tokens were never seen together, the last one alone counts, and without it how often each
+token comes at all. Less counts by d leave room for what was never seen (Ney, Essen, Kneser 1994,
+https://doi.org/10.1006/csla.1994.1001).
+
+Differs from the paper: tokens in place of letters, absolute discounting.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from souron.tasks.complete import LanguageModel, Spec
+from souron.training.loop import Data, Progress, Run
+
+
+@dataclass(frozen=True)
+class Config:
+    order: int = 3  # tokens that are counted together
+    discount: float = 0.75
+    context: int = 256  # tokens of a window
+
+
+class Ngram(LanguageModel):
+    year = 1948
+    ja = "直前の二つのトークンの後に何が来たかを数えるだけの、比較の基準となる方法"
+    full_batch = True
+    SIZES = {"tiny": Config(order=2), "small": Config(), "large": Config(order=4)}
+    sized_by_data = ("keys2", "counts2", "keys3", "counts3", "keys4", "counts4")
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.register_buffer("counts1", torch.zeros(spec.vocabulary))
+        for order in range(2, 5):
+            self.register_buffer(f"keys{order}", torch.zeros(0, dtype=torch.long))
+            self.register_buffer(f"counts{order}", torch.zeros(0))
+
+    def fit(self, data: Data, run: Run) -> Iterator[Progress]:
+        """All that follows one another in the training texts is counted."""
+        texts = [each.ids for each in data.cases.input]  # type: ignore[attr-defined]
+        some = next(data.once(4))  # type: ignore[attr-defined]
+        self.counts1 = torch.cat(texts).bincount(minlength=self.spec.vocabulary).float()
+        for order in range(2, self.config.order + 1):
+            yield Progress(order - 2, {"model": self.loss(some)})
+            keys = torch.cat([self._keys(text, order) for text in texts])
+            found, counts = keys.unique(return_counts=True)
+            setattr(self, f"keys{order}", found)
+            setattr(self, f"counts{order}", counts.float())
+        yield Progress(self.config.order - 1, {"model": self.loss(some)})
+
+    def _keys(self, text: Tensor, order: int) -> Tensor:
+        """(n,) -> (n - order + 1,): so many tokens in a row as one number."""
+        count = len(text) - order + 1
+        key = torch.zeros(max(0, count), dtype=torch.long, device=text.device)
+        for place in range(order):
+            key = key * self.spec.vocabulary + text[place : place + max(0, count)]
+        return key
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """The logarithms of the chances."""
+        size = self.spec.vocabulary
+        flat = tokens.flatten()
+        share = (self.counts1 + 1) / (self.counts1.sum() + size)
+        chance = share.expand(len(flat), -1)
+        before = flat.clone()  # the last tokens as one number
+        place = torch.arange(tokens.shape[1], device=tokens.device).repeat(len(tokens))
+        for order in range(2, self.config.order + 1):
+            chance = self._refined(chance, before, place >= order - 2, order)
+            shifted = tokens.roll(order - 1, 1).flatten()
+            before = before + shifted * size ** (order - 1)
+        return chance.log().view(*tokens.shape, size)
+
+    def _refined(self, chance: Tensor, before: Tensor, known: Tensor, order: int) -> Tensor:
+        """Chances (n, vocabulary) after the last tokens, where those were seen."""
+        keys, counts = getattr(self, f"keys{order}"), getattr(self, f"counts{order}")
+        size, discount = self.spec.vocabulary, self.config.discount
+        first = torch.searchsorted(keys, before * size)
+        end = torch.searchsorted(keys, (before + 1) * size)
+        followers = torch.where(known, end - first, 0)
+        row = torch.repeat_interleave(followers)
+        entry = first[row] + torch.arange(len(row), device=row.device) - (
+            followers.cumsum(0) - followers
+        )[row]  # fmt: skip
+        found = counts[entry]
+        total = torch.zeros(len(before), device=found.device).index_add_(0, row, found)
+        seen = followers > 0
+        rest = torch.where(seen, discount * followers / total.clamp(min=1), 1.0)
+        refined = chance * rest[:, None]
+        own = (found - discount) / total[row]
+        refined.view(-1).index_add_(0, row * size + keys[entry] % size, own)
+        return refined

@@ -1,0 +1,416 @@
+"""Complete: a text in, how it goes on out. Hugging Face calls it text-generation.
+
+What the data is decides the lesson: plain texts teach the next token, conversations teach what the
+assistant says in them, preferences teach which of two answers is better.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from souron.data.dataset import Dataset, ListColumn, Loader, Rows
+from souron.data.splits import Split
+from souron.data.texts import Preference
+from souron.data.tokenizer import SIZE, Tokenizer
+from souron.evaluation import complete
+from souron.evaluation.answers import Setup, Sparse, dense, stacked
+from souron.evaluation.complete import CompleteResult, CompleteSetup
+from souron.evaluation.text_generation import Sampling, Writer
+from souron.kinds.chat import Turn
+from souron.kinds.signature import Choice
+from souron.kinds.text import Text
+from souron.metrics.complete import BITS, NAT, PREFERRED
+from souron.metrics.metric import Metric
+from souron.system import System
+from souron.task import Answers, Augment, Scores, Step, Task, Trainings
+from souron.utils.messages import N_, UserError, _
+
+AT_ONCE = 8  # windows of a step
+ASKED_AT_ONCE = 32  # windows that are only read
+BETA = 0.1  # how far DPO may go from where it began
+KEPT = 0.2  # how much of DPO's loss is to go on saying what was chosen
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a system must know of its data before it is built."""
+
+    tokenizer: str  # ``Tokenizer.packed``
+    vocabulary: int = SIZE  # tokens
+    lesson: str = "text"  # "text", "messages" or "preferences"
+
+
+class Encoded(NamedTuple):
+    """A text or a conversation as tokens."""
+
+    ids: Tensor  # (n,) int64
+    counts: Tensor  # (n,) bool: which of them are to be said by the model
+    bytes: int  # of the text that those make
+
+
+class Batch(NamedTuple):
+    """Windows of some cases. Of preferences the first half are the chosen answers."""
+
+    tokens: Tensor  # (R, T + 1) int64
+    counts: Tensor  # (R, T) bool: which of ``tokens[:, 1:]`` are to be foretold
+    case: Tensor  # (R,) int64: which case of the batch a window is of
+    bytes: Tensor  # (cases,) of the text that is to be foretold
+
+
+class LanguageModel(System):
+    """``forward`` maps tokens (B, T) to the logits (B, T, vocabulary) of the token after each."""
+
+    task = "complete"
+    spec: Spec
+    clip = 1.0
+
+    VOCABULARIES: ClassVar[dict[str, int]] = {}  # size -> tokens, of published ones
+
+    reference: tuple["LanguageModel", ...] = ()  # it as it was before it learnt what is preferred
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.unpacked(self.spec.tokenizer)
+
+    @property
+    def context(self) -> int:
+        """Tokens that it sees at most."""
+        return self.config.context
+
+    def example(self) -> None:
+        self(torch.zeros(1, self.context, dtype=torch.long, device=self.device))
+
+    def loader(
+        self,
+        data: Dataset,
+        augment: Augment | None = None,
+        seed: int = 0,
+        device: torch.device | None = None,
+    ) -> Loader:
+        """The cases as tokens; ``augment`` stands for windows drawn from long texts."""
+        if self.spec.lesson == "preferences" and not self.reference and augment is not None:
+            self.reference = (copy.deepcopy(self).eval().requires_grad_(False),)
+        tokens = replace(data, input=ListColumn(encoded(self.tokenizer, data.input)))
+        cut = None if augment is None else self._window
+        return Loader(tokens, self.batch, cut, seed, device or self.device)
+
+    def _window(self, rows: Rows, generator: Generator) -> Rows:
+        """Of each text one window, drawn by chance; conversations stay whole."""
+        if self.spec.lesson != "text":
+            return rows
+        return Rows(ListColumn([cut(each, self.context, generator) for each in rows.input]), None)
+
+    def batch(self, rows: Rows) -> Batch:
+        return windows(list(rows.input), self.context, self.tokenizer.start)
+
+    def log_likelihoods(self, tokens: Tensor) -> Tensor:
+        """Tokens (R, T + 1) -> (R, T): of each but the first the logarithm of its chance, after
+        those before it."""
+        logits = self(tokens[:, :-1])
+        return -F.cross_entropy(logits.transpose(1, 2).float(), tokens[:, 1:], reduction="none")
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        """A batch in parts, which makes more steps."""
+        pairs = self.spec.lesson == "preferences"
+        half = len(batch.tokens) // 2 if pairs else len(batch.tokens)
+        for rows in torch.arange(half).split(AT_ONCE):
+            chosen = torch.cat([rows, rows + half]) if pairs else rows
+            part = of_rows(batch, chosen)
+            if part.counts.any():
+                yield "model", self.loss(part)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Of texts and conversations the mean surprise of a token in nats; of preferences that of
+        Rafailov and others: Direct Preference Optimization (2023),
+        https://arxiv.org/abs/2305.18290, and a part of the former for the chosen answers, as in
+        Pang and others: Iterative Reasoning Preference Optimization (2024),
+        https://arxiv.org/abs/2404.19733."""
+        said = self.log_likelihoods(batch.tokens) * batch.counts
+        if self.spec.lesson != "preferences":
+            return -said.sum() / batch.counts.sum().clamp(min=1)
+        with torch.no_grad():
+            before = self.before().log_likelihoods(batch.tokens) * batch.counts
+        chosen, rejected = (said - before).sum(1).chunk(2)
+        preference = -F.logsigmoid(BETA * (chosen - rejected)).mean()
+        half = len(said) // 2
+        kept = -said[:half].sum() / batch.counts[:half].sum().clamp(min=1)
+        return preference + KEPT * kept
+
+    def before(self) -> "LanguageModel":
+        """It as it was before it learnt what is preferred; of an untrained one itself."""
+        return self.reference[0] if self.reference else self
+
+    @torch.inference_mode()
+    def asked(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Of each case the nats, (cases,), and the tokens, (cases,), that it is to foretell."""
+        nats, tokens = torch.zeros(2, int(batch.case.max()) + 1, dtype=torch.float64)
+        for rows in torch.arange(len(batch.tokens)).split(ASKED_AT_ONCE):
+            counts = batch.counts[rows]
+            surprise = -self.log_likelihoods(batch.tokens[rows]) * counts
+            nats.index_add_(0, batch.case[rows].cpu(), surprise.sum(1).double().cpu())
+            tokens.index_add_(0, batch.case[rows].cpu(), counts.sum(1).double().cpu())
+        return nats, tokens
+
+    def memory(self) -> Any:
+        """What it keeps of what it has read, for ``read``; here the tokens alone."""
+        return Tokens()
+
+    def read(self, tokens: Tensor, memory: Any) -> Tensor:
+        """Read on (T,); the logits (vocabulary,) of what follows."""
+        memory.ids = torch.cat([memory.ids[: memory.length], tokens])
+        memory.length = len(memory.ids)
+        return self(memory.ids[-self.context :][None].to(self.device))[0, -1]
+
+    def predict(
+        self,
+        text: Text,
+        *,
+        length: Annotated[
+            int, Choice(N_("how many tokens it writes at most"), low=1, high=4096)
+        ] = 128,
+        temperature: Annotated[
+            float,
+            Choice(N_("0 takes the likeliest token, 1 draws as the model says"), low=0, high=2),
+        ] = 0.8,
+        top: Annotated[
+            float, Choice(N_("draw among the likeliest that have this chance"), low=0.01, high=1)
+        ] = 0.95,
+        seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
+    ) -> Text:
+        """The text, and how it goes on."""
+        tokenizer = self.tokenizer
+        tokens = [tokenizer.start, *tokenizer.encode(str(text).rstrip("\n"))]
+        written = Writer(self).write(tokens, length, Sampling(temperature, top, seed))
+        return Text(str(text).rstrip("\n") + "".join(each.text for each in written))
+
+
+class Tokens:
+    """The tokens that were read."""
+
+    def __init__(self) -> None:
+        self.ids = torch.zeros(0, dtype=torch.long)
+        self.length = 0
+
+    def back_to(self, length: int) -> None:
+        self.length = min(self.length, length)
+
+
+def of_rows(batch: Batch, rows: Tensor) -> Batch:
+    """Some windows of a batch."""
+    return Batch(batch.tokens[rows], batch.counts[rows], batch.case[rows], batch.bytes)
+
+
+def encoded(tokenizer: Tokenizer, column: Any) -> list[Any]:
+    """Each case as ``Encoded``; a preference as two of them."""
+    entries = list(column)
+    if entries and isinstance(entries[0], str):
+        return [
+            Encoded(ids := torch.tensor([tokenizer.start, *found]), ids >= 0, len(text.encode()))
+            for text, found in zip(entries, tokenizer.encode_many(entries), strict=True)
+        ]
+    return [_talk(tokenizer, entry) for entry in entries]
+
+
+def _talk(tokenizer: Tokenizer, entry: Any) -> Any:
+    if isinstance(entry, Preference):
+        answers = (entry.chosen, entry.rejected)
+        return tuple(
+            _conversation(tokenizer, entry.prompt, Turn("assistant", each)) for each in answers
+        )
+    return _conversation(tokenizer, (), *entry)
+
+
+def _conversation(tokenizer: Tokenizer, before: Sequence[Turn], *turns: Turn) -> Encoded:
+    """Only what the assistant says in ``turns`` counts."""
+    ids, said = tokenizer.conversation((*before, *turns))
+    if before:
+        begin = len(tokenizer.conversation(before, answer=True)[0])
+        said = [False] * begin + said[begin:]
+    size = sum(len(turn.text.encode()) for turn in turns if turn.role == "assistant")
+    return Encoded(torch.tensor(ids), torch.tensor(said), size)
+
+
+def cut(each: Encoded, context: int, generator: Generator) -> Encoded:
+    """A window of so many tokens and one, drawn by chance."""
+    spare = len(each.ids) - context - 1
+    if spare <= 0:
+        return each
+    start = int(torch.randint(spare + 1, (), generator=generator))
+    part = slice(start, start + context + 1)
+    return Encoded(each.ids[part], each.counts[part], each.bytes)
+
+
+def windows(entries: list[Any], context: int, pad: int) -> Batch:
+    """Texts in windows that follow one another; each token but a text's first is foretold once.
+    An answer of a preference is one window: of a longer one the end."""
+    sizes = [each[0].bytes if type(each) is tuple else each.bytes for each in entries]
+    rows: list[tuple[int, Tensor, Tensor]] = []
+    if entries and type(entries[0]) is tuple:
+        for which in (0, 1):
+            for case, pair in enumerate(entries):
+                tail = slice(-context - 1, None)
+                rows.append((case, pair[which].ids[tail], pair[which].counts[tail][1:]))
+    else:
+        for case, each in enumerate(entries):
+            for start in range(0, max(1, len(each.ids) - 1), context):
+                part = slice(start, start + context + 1)
+                rows.append((case, each.ids[part], each.counts[part][1:]))
+    longest = max((len(ids) for _case, ids, _counts in rows), default=1)
+    tokens = torch.full((len(rows), max(2, longest)), pad)
+    counts = torch.zeros(len(rows), tokens.shape[1] - 1, dtype=torch.bool)
+    for row, (_number, ids, counted) in enumerate(rows):
+        tokens[row, : len(ids)] = ids
+        counts[row, : len(counted)] = counted
+    cases = torch.tensor([case for case, _ids, _counts in rows])
+    return Batch(tokens, counts, cases, torch.tensor(sizes))
+
+
+class Complete(Task):
+    """How well each test text is foretold, and how the system goes on."""
+
+    title = N_("text completion")
+    takes = Text
+    gives = Text
+    metrics = (
+        Metric(N_("bits per byte"), higher_is_better=False, unit="bits", headline=True),
+        Metric(N_("preference accuracy"), unit="share", headline=True),
+    )
+    watches = "bits per byte"
+    default_data = "manuals"
+    target = "texts"
+    formats = ()
+    fewest_classes = 0
+    augments = True
+    inherits = ("tokenizer", "vocabulary")
+
+    def check(self, data: Dataset, options: Any) -> None:
+        first = next(iter(data.input), None) if isinstance(data.input, ListColumn) else None
+        talk = isinstance(first, tuple) and all(isinstance(each, Turn) for each in first)
+        if not (talk or isinstance(first, str | Preference)):
+            raise UserError(
+                "no texts",
+                _("{data} holds no texts").format(data=data.name),
+                expected=_("a folder of .txt or .md files, or a .jsonl file of conversations"),
+                fix="data=manuals",
+                exit=3,
+            )
+
+    def spec(self, train: Dataset) -> Spec:
+        first = train.input[0]
+        lesson = (
+            "text" if isinstance(first, str)
+            else "preferences" if isinstance(first, Preference) else "messages"
+        )  # fmt: skip
+        tokenizer = complete.tokenizer_for(train)
+        return Spec(tokenizer.packed(), len(tokenizer), lesson)
+
+    def example(self, system: type[System], size: str) -> Spec:
+        assert issubclass(system, LanguageModel)
+        return Spec("", system.VOCABULARIES.get(size, SIZE))
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        entries, tokenizer = list(rows.input), Tokenizer.unpacked(spec.tokenizer)
+        longest = max(len(part.ids) for each in entries for part in _parts(each))
+        return windows(entries, longest, tokenizer.start)
+
+    def augmentation(self, names: Sequence[str]) -> Augment | None:
+        if names:
+            super().augmentation(names)
+        return _as_it_is
+
+    def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
+        yield Step(1.0, result=complete.setup(data, split, options))
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        assert isinstance(system, LanguageModel)
+        found = [_scores(system, batch) for batch in data.once()]
+        return {name: torch.cat([each[name] for each in found]) for name in found[0]}
+
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: Setup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        assert isinstance(system, LanguageModel)
+        answers: list[Answers] = []
+        loader = system.loader(test)
+        for batch in loader.once(8):
+            answers.append({name: each.float() for name, each in _scores(system, batch).items()})
+            done = len(answers) * 8 / max(1, len(test))
+            yield Step(min(1.0, done), _("measuring on {n} cases it never saw").format(n=len(test)))
+        joined = {name: torch.cat([dense(each, name) for each in answers]) for name in answers[0]}
+        yield Step(1.0, result=joined)
+
+    def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
+        return {
+            metric.name: stacked(seeds, metric.name)
+            for metric in self.metrics
+            if metric.name in seeds[0]
+        }
+
+    def ranks(self, setup: Any) -> str:
+        return PREFERRED if complete.lesson_of(setup.test) == "preferences" else BITS
+
+    def details(
+        self, system: System, answers: Answers, setup: CompleteSetup, trainings: int = 1
+    ) -> Iterator[Step]:
+        """How it goes on after the beginnings of some test texts, with the bits of each token."""
+        assert isinstance(system, LanguageModel)
+        samples: list[Tensor] = []
+        rows = complete.shown_rows(setup.test)
+        for number, row in enumerate(rows):
+            samples.append(complete.sample(system, setup.test.input[row]))
+            yield Step((number + 1) / (len(rows) + 1), _("writing"))
+        yield Step(1.0, result={
+            "sample": Sparse(torch.tensor(rows), complete.in_one(samples)),
+            **complete.marked(system, setup.test, rows[0]),
+        })  # fmt: skip
+
+    def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
+        return look * complete.SHOWN * 4
+
+    def result(self, trainings: Trainings, setup: CompleteSetup) -> CompleteResult:
+        return complete.result(trainings, setup)
+
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Any) -> dict[str, Any]:
+        return {name: seeds[0].get("sample") for name, seeds in answers.items()}
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        names = [metric.name for metric in self.metrics if metric.name in answers]
+        yield "file", "language", *names
+        languages = test.columns.get("language") or [""] * len(test)
+        columns = [dense(answers, name).tolist() for name in names]
+        for file, language, *values in zip(test.file, languages, *columns, strict=True):
+            yield file, language, *(round(value, 4) for value in values)
+
+    def next_command(self, run: str) -> str:
+        return f'souron predict {run} "..."'
+
+
+def _as_it_is(rows: Rows, generator: Generator) -> Rows:
+    return rows
+
+
+def _parts(each: Any) -> Sequence[Encoded]:
+    return each if type(each) is tuple else (each,)
+
+
+def _scores(system: LanguageModel, batch: Batch) -> dict[str, Tensor]:
+    """Metric -> (cases,), of a batch."""
+    if system.spec.lesson != "preferences":
+        nats, _tokens = system.asked(batch)
+        return {BITS: nats * NAT / batch.bytes.cpu().clamp(min=1)}
+    half = len(batch.tokens) // 2
+    chosen, tokens = system.asked(of_rows(batch, torch.arange(half)))
+    rejected, other = system.asked(of_rows(batch, torch.arange(half, 2 * half)))
+    right = chosen / tokens.clamp(min=1) < rejected / other.clamp(min=1)
+    bits = chosen * NAT / batch.bytes.cpu().clamp(min=1)
+    return {PREFERRED: right.double(), BITS: bits}
