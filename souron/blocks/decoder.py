@@ -10,13 +10,21 @@ Vaswani and others: Attention Is All You Need (2017). https://arxiv.org/abs/1706
 small networks are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Turn = tuple[Tensor, Tensor]  # cosine and sine of the places' angles
+Change = Callable[[int, str, Tensor, Tensor], Tensor]  # layer, name of a matrix, what goes in, what
+# comes out -> what goes on
+
+
+def unchanged(layer: int, name: str, given: Tensor, out: Tensor) -> Tensor:
+    return out
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Structure:
     rotary: float = 10_000.0  # the base of the rotations; 0: places are embedded instead
     norm_queries: bool = False  # norms of queries and keys, without a weight
     bias: bool = False
+    bias_queries: bool = False  # of queries, keys and values alone
     tied: bool = True  # the head is the embedding
     epsilon: float = 1e-5
 
@@ -70,15 +79,19 @@ class Attention(nn.Module):
         super().__init__()
         self.structure = structure
         both = structure.heads + 2 * structure.shared
-        self.qkv = nn.Linear(structure.width, both * structure.head_width, bias=structure.bias)
+        bias = structure.bias or structure.bias_queries
+        self.qkv = nn.Linear(structure.width, both * structure.head_width, bias=bias)
         self.out = nn.Linear(structure.width, structure.width, bias=structure.bias)
 
-    def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: Cache | None, layer: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, turn: Turn | None, cache: Cache | None, layer: int,
+                change: Change) -> Tensor:  # fmt: skip
         rows, tokens, width = x.shape
         s = self.structure
-        qkv = self.qkv(x).view(rows, tokens, -1, s.head_width).transpose(1, 2)
+        qkv = (
+            change(layer, "qkv", x, self.qkv(x))
+            .view(rows, tokens, -1, s.head_width)
+            .transpose(1, 2)
+        )
         q, k, v = qkv.split([s.heads, s.shared, s.shared], 1)  # (B, heads, T, head width) each
         if turn is not None:
             q, k = rotated(q, *turn), rotated(k, *turn)
@@ -90,7 +103,8 @@ class Attention(nn.Module):
             cache.values[layer, :, :, cache.length : end] = v
             k, v = cache.keys[layer, :, :, :end], cache.values[layer, :, :, :end]
         mixed = attended(q, k.to(q.dtype), v.to(q.dtype))
-        return self.out(mixed.transpose(1, 2).reshape(rows, tokens, width))
+        mixed = mixed.transpose(1, 2).reshape(rows, tokens, width)
+        return change(layer, "out", mixed, self.out(mixed))
 
 
 def attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -125,14 +139,16 @@ class MLP(nn.Module):
         self.up = nn.Linear(structure.width, both, bias=structure.bias)
         self.down = nn.Linear(hidden, structure.width, bias=structure.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.up(x)
+    def forward(self, x: Tensor, layer: int, change: Change) -> Tensor:
+        x = change(layer, "up", x, self.up(x))
         if self.kind == "swiglu":  # Shazeer: GLU Variants (2020), https://arxiv.org/abs/2002.05202
             gate, value = x.chunk(2, -1)
-            return self.down(F.silu(gate) * value)
-        if self.kind == "gelu":
-            return self.down(F.gelu(x, approximate="tanh"))
-        return self.down(F.relu(x).square())  # So and others: Primer (2021), arXiv 2109.08668
+            x = F.silu(gate) * value
+        elif self.kind == "gelu":
+            x = F.gelu(x, approximate="tanh")
+        else:
+            x = F.relu(x).square()
+        return change(layer, "down", x, self.down(x))
 
 
 class Block(nn.Module):
@@ -141,11 +157,10 @@ class Block(nn.Module):
         self.norm1, self.norm2 = norm(structure), norm(structure)
         self.attention, self.mlp = Attention(structure), MLP(structure)
 
-    def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor] | None, cache: Cache | None, layer: int
-    ) -> Tensor:
-        x = x + self.attention(self.norm1(x), turn, cache, layer)
-        return x + self.mlp(self.norm2(x))
+    def forward(self, x: Tensor, turn: Turn | None, cache: Cache | None, layer: int,
+                change: Change) -> Tensor:  # fmt: skip
+        x = x + self.attention(self.norm1(x), turn, cache, layer, change)
+        return x + self.mlp(self.norm2(x), layer, change)
 
 
 def norm(structure: Structure) -> nn.Module:
@@ -168,24 +183,33 @@ class Decoder(nn.Module):
         if not structure.tied:
             self.head = nn.Linear(structure.width, structure.vocabulary, bias=False)
 
-    def forward(self, tokens: Tensor, cache: Cache | None = None, last: bool = False) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        cache: Cache | None = None,
+        last: bool = False,
+        change: Change = unchanged,
+    ) -> Tensor:
         """``cache`` holds what was read before these tokens, and takes them in; ``last``: only the
-        logits (B, 1, vocabulary) after the last one."""
-        x = self.features(tokens, cache)
+        logits (B, 1, vocabulary) after the last one; ``change`` is what an adapter makes of what
+        comes out of a matrix."""
+        x = self.features(tokens, cache, change)
         return self.logits(x[:, -1:] if last else x)
 
-    def features(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
+    def features(
+        self, tokens: Tensor, cache: Cache | None = None, change: Change = unchanged
+    ) -> Tensor:
         """(B, T, width): what the head sees."""
         begin = cache.length if cache is not None else 0
         place = torch.arange(begin, begin + tokens.shape[1], device=tokens.device)
         x = self.embedding(tokens)
-        turn = None
+        turn: Turn | None = None
         if self.structure.rotary:
             turn = self.turn(place, x.dtype)
         else:
             x = x + self.places(place)
         for layer, block in enumerate(self.blocks):
-            x = block(x, turn, cache, layer)
+            x = block(x, turn, cache, layer, change)
         if cache is not None:
             cache.length += tokens.shape[1]
         return self.norm(x)
@@ -195,7 +219,7 @@ class Decoder(nn.Module):
             return F.linear(features, self.embedding.weight)
         return self.head(features)
 
-    def turn(self, place: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def turn(self, place: Tensor, dtype: torch.dtype) -> Turn:
         """Cosine and sine (T, head width / 2) of the angles of each place."""
         half = self.structure.head_width // 2
         speed = self.structure.rotary ** (-torch.arange(half, device=place.device) / half)

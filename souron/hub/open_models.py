@@ -1,0 +1,506 @@
+"""Published language models in a file or a folder: what they are, and their weights.
+
+``smollm2`` by its name, a ``.gguf`` file, or a folder with ``config.json``, ``tokenizer.json`` and
+``.safetensors``. What the file says of itself is read without its weights. Weights of the
+structures that ``blocks.decoder`` knows are kept in the cache as bf16, so that the second start
+takes a second. Nothing of a model is run: no pickle, no code beside the weights.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from souron.blocks.decoder import Decoder, Structure
+from souron.data.tokenizer import Tokenizer
+from souron.hub import fetch, packages
+from souron.utils import files, hardware
+from souron.utils.files import cache_folder
+from souron.utils.messages import UserError, _
+
+MOST_CONTEXT = 8192  # tokens that are kept in memory
+PRE_TOKENIZERS = {  # what llama.cpp calls them -> digits stand alone, the pattern of words
+    "smollm": (True, ""),
+    "gpt-2": (False, ""),
+    "llama-bpe": (
+        False,
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    ),
+    "qwen2": (
+        False,
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+        r"|\s*[\r\n]+|\s+(?!\S)|\s+",
+    ),
+}
+NATIVE = ("llama", "mistral", "qwen2", "gpt2")
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a model's files say of it; "" or 0 where they do not."""
+
+    name: str
+    path: Path
+    architecture: str
+    context: int  # tokens
+    parameters: int
+    bytes: int  # of the files
+    licence: str
+    languages: tuple[str, ...]
+    template: str  # of conversations
+    quantised: str  # "Q4_1", "bf16"
+    structure: Structure | None  # None where souron has no such decoder
+
+
+def find(name: str) -> Path:
+    """The file or folder of a model by its name or path. Raises UserError."""
+    if name in packages.MODELS:
+        where = fetch.where(name)
+        if where is None:
+            raise UserError(
+                "fetch",
+                _("the model {name} is not on this computer").format(name=name),
+                expected=packages.MODELS[name].file,
+                fix=f"souron fetch {name}",
+                exit=4,
+            )
+        return where
+    path = Path(name).expanduser()
+    if path.is_file() and path.suffix.lower() == ".gguf":
+        return path
+    if (path / "config.json").is_file():
+        return path
+    if path.is_dir() and len(found := sorted(path.glob("*.gguf"))) == 1:
+        return found[0]
+    raise _no_model(path, _("no model there") if path.exists() else _("no such file or folder"))
+
+
+def _no_model(path: Path, why: str) -> UserError:
+    return UserError(
+        "model",
+        _("{path} is no language model: {why}").format(path=path, why=why[:300]),
+        expected=_("a .gguf file, or a folder with config.json, tokenizer.json and .safetensors"),
+        fix="souron models",
+        exit=3,
+    )
+
+
+def describe(path: Path) -> Described:
+    """What the files say, without their weights. Raises UserError."""
+    try:
+        return _described_gguf(path) if path.is_file() else _described_folder(path)
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file can raise anything in its reader
+        raise _no_model(path, f"{type(error).__name__}: {error}") from error
+
+
+def _gguf(path: Path) -> Any:
+    return _gguf_as_it_is(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)  # reading the vocabulary takes seconds
+def _gguf_as_it_is(path: Path, changed: int) -> Any:
+    import gguf
+
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start[:4] != b"GGUF":
+        raise _no_model(path, _("it does not begin as a GGUF file does"))
+    if int.from_bytes(start[4:], "little") > 0xFFFF:
+        raise _no_model(path, _("its numbers are written back to front (big-endian)"))
+    return gguf.GGUFReader(str(path))
+
+
+def _described_gguf(path: Path) -> Described:
+    import gguf
+
+    reader = _gguf(path)
+
+    def value(key: str, default: Any) -> Any:
+        field = reader.fields.get(key)
+        return default if field is None else field.contents()
+
+    architecture = str(value("general.architecture", ""))
+
+    def number(key: str, default: float = 0) -> Any:
+        return value(f"{architecture}.{key}", default)
+
+    vocabulary = len(reader.fields["tokenizer.ggml.tokens"].data)
+    names = {tensor.name for tensor in reader.tensors}
+    config = {
+        "model_type": architecture,
+        "vocab_size": vocabulary,
+        "num_hidden_layers": number("block_count"),
+        "hidden_size": number("embedding_length"),
+        "intermediate_size": number("feed_forward_length"),
+        "num_attention_heads": number("attention.head_count"),
+        "num_key_value_heads": number("attention.head_count_kv"),
+        "max_position_embeddings": number("context_length"),
+        "rope_theta": number("rope.freq_base", 10_000.0),
+        "rms_norm_eps": number("attention.layer_norm_rms_epsilon", 1e-5),
+        "rope_scaling": value(f"{architecture}.rope.scaling.type", None),
+        "tie_word_embeddings": "output.weight" not in names,
+    }
+    if architecture == "gpt2":  # its names in GGUF are others, and nobody has asked for it
+        config["model_type"] = "gpt2 in GGUF"
+    sort = value("general.file_type", None)
+    return Described(
+        name=str(value("general.name", path.stem)),
+        path=path,
+        architecture=architecture,
+        context=int(number("context_length")),
+        parameters=sum(int(tensor.n_elements) for tensor in reader.tensors),
+        bytes=path.stat().st_size,
+        licence=str(value("general.license", "")),
+        languages=tuple(map(str, value("general.languages", ()) or ())),
+        template=str(value("tokenizer.chat_template", "")),
+        quantised="" if sort is None else gguf.LlamaFileType(sort).name.removeprefix("MOSTLY_"),
+        structure=structure_of(config),
+    )
+
+
+def _described_folder(path: Path) -> Described:
+    config = _json(path / "config.json")
+    held = sorted(path.glob("*.safetensors"))
+    if not held:
+        raise _no_model(path, _("no .safetensors file (weights as pickle are not read)"))
+    about = _json(path / "tokenizer_config.json", {})
+    template = about.get("chat_template") or ""
+    beside = path / "chat_template.jinja"
+    if beside.is_file() and beside.stat().st_size < 1_000_000:
+        template = beside.read_text(encoding="utf-8")
+    if isinstance(template, list):  # several, by name
+        template = next((t["template"] for t in template if t.get("name") == "default"), "")
+    size = sum(file.stat().st_size for file in held)
+    kind = str(config.get("dtype") or config.get("torch_dtype") or "")
+    return Described(
+        name=path.resolve().name,
+        path=path,
+        architecture=str(config.get("model_type", "")),
+        context=int(config.get("max_position_embeddings") or config.get("n_positions") or 0),
+        parameters=sum(_parameters(file) for file in held),
+        bytes=size,
+        licence=_front_matter(path / "README.md").get("license", ""),
+        languages=(),
+        template=str(template),
+        quantised={"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}.get(kind, kind),
+        structure=structure_of(config),
+    )
+
+
+def _json(path: Path, otherwise: dict[str, Any] | None = None) -> dict[str, Any]:
+    if otherwise is not None and not path.is_file():
+        return otherwise
+    if path.stat().st_size > 10_000_000:
+        raise _no_model(path, _("larger than {size} MB").format(size=10))
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise _no_model(path, _("it is no JSON object"))
+    return found
+
+
+def _parameters(file: Path) -> int:
+    """Numbers in a .safetensors file, by its head alone."""
+    with file.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        if size > 100_000_000:
+            raise ValueError(_("its head is damaged"))
+        head = json.loads(stream.read(size))
+    shapes = [entry["shape"] for name, entry in head.items() if name != "__metadata__"]
+    return sum(int(torch.Size(shape).numel()) for shape in shapes)
+
+
+def _front_matter(path: Path) -> dict[str, str]:
+    """What stands between the first two lines of dashes of a README."""
+    import yaml
+
+    if not path.is_file() or path.stat().st_size > 1_000_000:
+        return {}
+    parts = path.read_text(encoding="utf-8", errors="replace").split("---", 2)
+    try:
+        found = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else {}
+    except yaml.YAMLError:
+        return {}
+    return {k: str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+
+def structure_of(config: dict[str, Any]) -> Structure | None:
+    """The decoder that a ``config.json`` describes; None where souron has no such one."""
+    kind = config.get("model_type")
+    if kind == "gpt2":
+        return Structure(
+            config["vocab_size"], config["n_positions"], config["n_layer"], config["n_embd"],
+            config["n_head"], norm="layer", mlp="gelu", rotary=0.0, bias=True,
+            epsilon=config.get("layer_norm_epsilon", 1e-5),
+        )  # fmt: skip
+    heads = config.get("num_attention_heads")
+    scaled = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    scaled = scaled if isinstance(scaled, dict) else {"rope_type": scaled}
+    plain = scaled.get("rope_type", scaled.get("type", "default")) in ("default", "none", None)
+    own_width = config.get("head_dim") or 0
+    if (
+        kind not in NATIVE
+        or not plain
+        or not heads
+        or (config.get("sliding_window") and config.get("use_sliding_window", kind == "mistral"))
+        or (own_width and own_width * heads != config["hidden_size"])
+        or config.get("hidden_act", "silu") != "silu"
+    ):  # fmt: skip
+        return None
+    return Structure(
+        int(config["vocab_size"]),
+        min(MOST_CONTEXT, int(config["max_position_embeddings"])),
+        int(config["num_hidden_layers"]),
+        int(config["hidden_size"]),
+        int(heads),
+        groups=int(config.get("num_key_value_heads") or heads),
+        hidden=int(config["intermediate_size"]),
+        rotary=float(config.get("rope_theta") or scaled.get("rope_theta") or 10_000.0),
+        bias_queries=kind == "qwen2" or bool(config.get("attention_bias")),
+        tied=bool(config.get("tie_word_embeddings", kind == "gemma")),
+        epsilon=float(config.get("rms_norm_eps", 1e-6)),
+    )
+
+
+def refuse_too_large(about: Described) -> None:
+    """Raises UserError where bf16 weights would not fit into memory, with what would."""
+    needed, (_total, free) = 2 * about.parameters, hardware.memory()
+    if needed * 1.2 < free:
+        return
+    raise UserError(
+        "memory",
+        _("{name} needs {needed:.1f} GB of memory, {free:.1f} GB are free").format(
+            name=about.name, needed=needed * 1.2 / 1e9, free=free / 1e9
+        ),
+        expected=_("a model of at most {count:.1f} billion parameters").format(
+            count=free / 1.2 / 2 / 1e9
+        ),
+        fix="souron models",
+        exit=4,
+    )
+
+
+def load(name: str) -> tuple[Described, Tokenizer, Decoder]:
+    """A model ready to answer, its weights in bf16. Raises UserError where it cannot be read, does
+    not fit into memory, or has another structure."""
+    path = find(name)
+    kept = _kept(path)
+    if (kept / "done").exists():
+        about = _told(json.loads((kept / "about.json").read_text(encoding="utf-8")), path)
+        tokenizer = Tokenizer.unpacked((kept / "tokenizer.txt").read_text(encoding="ascii"))
+        weights = files.read_tensors(kept / "model.safetensors")[0]
+        return about, tokenizer, filled(about.structure, weights)
+    about = describe(path)
+    if about.structure is None:
+        raise _no_model(path, _("souron has no decoder {kind}").format(kind=about.architecture))
+    refuse_too_large(about)
+    tokenizer = tokenizer_of(path, about)
+    try:
+        weights = dict(_weights(path, about.structure))
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file can raise anything in its reader
+        raise _no_model(path, f"{type(error).__name__}: {error}") from error
+    decoder = filled(about.structure, weights, path)
+    kept.mkdir(parents=True, exist_ok=True)
+    files.write_text(kept / "tokenizer.txt", tokenizer.packed())
+    files.write_json(kept / "about.json", _as_json(about))
+    files.write_tensors(kept / "model.safetensors", weights, {})
+    files.write_text(kept / "done", "")
+    return about, tokenizer, decoder
+
+
+def _kept(path: Path) -> Path:
+    """The folder in the cache for a model as it is now."""
+    held = [path] if path.is_file() else sorted(path.glob("*"))
+    hasher = hashlib.blake2b(digest_size=16)
+    for file in held:
+        state = file.stat()
+        hasher.update(f"1 {file.resolve()} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return cache_folder() / "models" / hasher.hexdigest()
+
+
+def _as_json(about: Described) -> dict[str, Any]:
+    return {**asdict(about), "path": str(about.path)}
+
+
+def _told(values: dict[str, Any], path: Path) -> Described:
+    structure = Structure(**values.pop("structure"))
+    languages = tuple(values.pop("languages"))
+    return Described(**{**values, "path": path}, languages=languages, structure=structure)
+
+
+def filled(
+    structure: Structure | None, weights: dict[str, Tensor], path: Path | None = None
+) -> Decoder:
+    """A decoder with those weights. Raises UserError where they do not fit."""
+    assert structure is not None
+    with torch.device("meta"):
+        decoder = Decoder(structure)
+    wanted = {name: tuple(weight.shape) for name, weight in decoder.state_dict().items()}
+    given = {name: tuple(weight.shape) for name, weight in weights.items()}
+    if wanted != given:
+        differ = sorted(dict(wanted.items() ^ given.items()))
+        raise _no_model(
+            path or Path(), _("{count} weights do not fit, as {first}").format(
+                count=len(differ), first=differ[0]
+            )
+        )  # fmt: skip
+    decoder.load_state_dict(weights, assign=True)
+    return decoder.eval().requires_grad_(False)
+
+
+def tokenizer_of(path: Path, about: Described) -> Tokenizer:
+    """Raises UserError."""
+    if path.is_dir():
+        config = _json(path / "tokenizer_config.json", {})
+        ends = [_text(config.get(name)) for name in ("eos_token", "pad_token")]
+        ends = list(dict.fromkeys([*filter(None, ends), "<|im_end|>", "<|endoftext|>"]))
+        start = _text(config.get("bos_token"))
+        return Tokenizer.of_file(path / "tokenizer.json", about.template, ends, start)
+    reader = _gguf(path)
+    fields = reader.fields
+    kind = fields["tokenizer.ggml.model"].contents()
+    pre = fields["tokenizer.ggml.pre"].contents() if "tokenizer.ggml.pre" in fields else "gpt-2"
+    if kind != "gpt2" or pre not in PRE_TOKENIZERS:
+        raise _no_model(path, _("its tokenizer {kind} is not known").format(kind=f"{kind} {pre}"))
+    words = fields["tokenizer.ggml.tokens"].contents()
+    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"].contents()]
+    sorts = fields["tokenizer.ggml.token_type"].contents()
+    special = [word for word, sort in zip(words, sorts, strict=True) if sort == 3]
+
+    def named(key: str) -> str:
+        field = fields.get(f"tokenizer.ggml.{key}_token_id")
+        return words[field.contents()] if field is not None else ""
+
+    ends = list(dict.fromkeys(filter(None, [named("eos"), named("eot"), "<|endoftext|>"])))
+    backend = _backend(words, merges, special, *PRE_TOKENIZERS[pre])
+    return Tokenizer(backend, about.template, ends, named("bos"))
+
+
+def _text(token: Any) -> str:
+    return token.get("content", "") if isinstance(token, dict) else str(token or "")
+
+
+def _backend(words: list[str], merges: list[Any], special: list[str], digits: bool,
+             pattern: str) -> Any:  # fmt: skip
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers
+
+    vocabulary = {word: number for number, word in enumerate(words)}
+    backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    before: list[Any] = [pre_tokenizers.Digits(individual_digits=True)] if digits else []
+    if pattern:
+        before.append(pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated"))
+    before.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not pattern))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(before)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(special)
+    return backend
+
+
+def _weights(path: Path, structure: Structure) -> Iterator[tuple[str, Tensor]]:
+    """Name in ``Decoder`` -> bf16 tensor."""
+    raw = _Gguf(path, structure) if path.is_file() else _Folder(path)
+    names = raw.names
+    yield "embedding.weight", raw(names["embedding"])
+    if "places" in names:
+        yield "places.weight", raw(names["places"])
+    for layer in range(structure.layers):
+        block = f"blocks.{layer}"
+        for part in ("weight", "bias"):
+            for own, parts in (
+                ("norm1", "norm1"), ("norm2", "norm2"), ("attention.qkv", "q k v"),
+                ("attention.out", "out"), ("mlp.up", "gate up"), ("mlp.down", "down"),
+            ):  # fmt: skip
+                found = [
+                    raw(f"{names[name].format(layer)}.{part}")
+                    for name in parts.split()
+                    if name in names and raw.has(f"{names[name].format(layer)}.{part}")
+                ]
+                if found:
+                    yield f"{block}.{own}.{part}", torch.cat(found)
+    for part in ("weight", "bias"):
+        if raw.has(f"{names['norm']}.{part}"):
+            yield f"norm.{part}", raw(f"{names['norm']}.{part}")
+    if not structure.tied:
+        yield "head.weight", raw(names["head"])
+
+
+class _Gguf:
+    names = {
+        "embedding": "token_embd.weight", "head": "output.weight", "norm": "output_norm",
+        "norm1": "blk.{}.attn_norm", "norm2": "blk.{}.ffn_norm", "q": "blk.{}.attn_q",
+        "k": "blk.{}.attn_k", "v": "blk.{}.attn_v", "out": "blk.{}.attn_output",
+        "gate": "blk.{}.ffn_gate", "up": "blk.{}.ffn_up", "down": "blk.{}.ffn_down",
+    }  # fmt: skip
+
+    def __init__(self, path: Path, structure: Structure) -> None:
+        self.structure, self.reader = structure, _gguf(path)
+        self.tensors = {tensor.name: tensor for tensor in self.reader.tensors}
+        self.turned = self.reader.fields["general.architecture"].contents() in ("llama", "mistral")
+
+    def has(self, name: str) -> bool:
+        return name in self.tensors
+
+    def __call__(self, name: str) -> Tensor:
+        from gguf.quants import dequantize
+
+        tensor = self.tensors[name]
+        values = torch.from_numpy(dequantize(tensor.data, tensor.tensor_type).copy())
+        heads = {"attn_q": self.structure.heads, "attn_k": self.structure.shared}
+        turned = next((heads[part] for part in heads if part in name), 0)
+        if self.turned and turned:  # llama.cpp has the two halves of a head in turn
+            shape = values.shape
+            values = values.view(turned, shape[0] // turned // 2, 2, -1).transpose(1, 2)
+            values = values.reshape(shape)
+        return values.bfloat16()
+
+
+class _Folder:
+    def __init__(self, path: Path) -> None:
+        from safetensors import safe_open
+
+        self.files = [safe_open(file, "pt") for file in sorted(path.glob("*.safetensors"))]
+        self.place = {name: file for file in self.files for name in file.keys()}  # noqa: SIM118
+        gpt2 = any(name.endswith("attn.c_attn.weight") for name in self.place)
+        self.turned = gpt2  # its matrices stand the other way round
+        first = "wte.weight" if gpt2 else "embed_tokens.weight"
+        self.prefix = next((p for p in ("transformer.", "model.") if self.has(p + first)), "")
+        names = {
+            "embedding": "wte.weight", "places": "wpe.weight", "norm": "ln_f",
+            "norm1": "h.{}.ln_1", "norm2": "h.{}.ln_2", "q": "h.{}.attn.c_attn",
+            "out": "h.{}.attn.c_proj", "up": "h.{}.mlp.c_fc", "down": "h.{}.mlp.c_proj",
+        } if gpt2 else {
+            "embedding": "embed_tokens.weight", "norm": "norm",
+            "norm1": "layers.{}.input_layernorm", "norm2": "layers.{}.post_attention_layernorm",
+            "q": "layers.{}.self_attn.q_proj", "k": "layers.{}.self_attn.k_proj",
+            "v": "layers.{}.self_attn.v_proj", "out": "layers.{}.self_attn.o_proj",
+            "gate": "layers.{}.mlp.gate_proj", "up": "layers.{}.mlp.up_proj",
+            "down": "layers.{}.mlp.down_proj",
+        }  # fmt: skip
+        self.names = {part: self.prefix + name for part, name in names.items()}
+        self.names["head"] = "lm_head.weight"
+
+    def has(self, name: str) -> bool:
+        return name in self.place
+
+    def __call__(self, name: str) -> Tensor:
+        values = self.place[name].get_tensor(name).bfloat16()
+        if self.turned and values.ndim == 2 and ".h." in f".{name}":
+            return values.T.contiguous()
+        return values
+
+
+def with_context(about: Described, context: int) -> Described:
+    """The same with another context."""
+    assert about.structure is not None
+    return replace(about, structure=replace(about.structure, context=context))

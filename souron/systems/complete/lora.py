@@ -1,0 +1,152 @@
+"""Two thin matrices beside each matrix of a published model learn; the model itself stays.
+
+Hu and others: LoRA: Low-Rank Adaptation of Large Language Models (2021).
+https://arxiv.org/abs/2106.09685
+
+    y = W x + (alpha / rank) B A x,    A (rank, inward) drawn by chance,    B (outward, rank) zero
+
+Only A and B are saved with a run, a hundredth of the model. ``lora_files`` reads and writes them as
+the library peft does.
+
+Differs from the paper: queries, values and the way down of the small network learn, none by dropout;
+AdamW and one cycle of the rate.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from souron.blocks.decoder import Cache, Decoder
+from souron.data.dataset import Dataset
+from souron.data.tokenizer import Tokenizer
+from souron.hub import open_models
+from souron.tasks.complete import LanguageModel, Spec
+
+
+@dataclass(frozen=True)
+class Config:
+    model: str = "smollm2"  # or a .gguf file, or a folder
+    rank: int = 8
+    alpha: float = 16.0
+    targets: tuple[str, ...] = ("q", "v", "down")
+    context: int = 512  # tokens
+    rate: float = 1e-3
+
+
+class Frozen:
+    """A model that stays as it is: it is in no state, and copies share it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Frozen":
+        return self
+
+    @cached_property
+    def held(self) -> tuple[open_models.Described, Tokenizer, Decoder]:
+        return open_models.load(self.name)
+
+
+class LoRA(LanguageModel):
+    year = 2021
+    ja = "公開モデルの重みは動かさず、行列ごとに添えた二つの細い行列だけを学習する"
+    SIZES = {
+        "tiny": Config(rank=4, alpha=8.0, context=128),
+        "small": Config(),
+        "large": Config(rank=32, alpha=64.0, targets=("q", "k", "v", "out", "gate", "up", "down")),
+    }
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.frozen = Frozen(config.model)
+        about = open_models.describe(open_models.find(config.model))
+        assert about.structure is not None
+        self.places = places(about.structure)
+        self.a, self.b = nn.ParameterDict(), nn.ParameterDict()
+        for layer in range(about.structure.layers):
+            for target in config.targets:
+                _matrix, rows, inward = self.places[target]
+                name = f"{layer}_{target}"
+                self.a[name] = nn.Parameter(torch.randn(config.rank, inward) / inward**0.5)
+                self.b[name] = nn.Parameter(torch.zeros(rows.stop - rows.start, config.rank))
+
+    @classmethod
+    def spec_for(cls, train: Dataset) -> Spec:
+        return Spec("", 0, super().spec_for(train).lesson)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.frozen.held[1]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.frozen.held[2](tokens, change=self.change)
+
+    def change(self, layer: int, name: str, given: Tensor, out: Tensor) -> Tensor:
+        """What comes out of a matrix, with what the thin ones add."""
+        for target in self.config.targets:
+            matrix, rows, _inward = self.places[target]
+            if matrix != name:
+                continue
+            a, b = self.a[f"{layer}_{target}"], self.b[f"{layer}_{target}"]
+            scale = self.config.alpha / self.config.rank
+            more = (given.to(a.dtype) @ a.T @ b.T * scale).to(out.dtype)
+            after = out.shape[-1] - rows.stop
+            out = out + nn.functional.pad(more, (rows.start, after))
+        return out
+
+    def before(self) -> LanguageModel:
+        """The published model: the thin matrices left out."""
+        return Without(self)
+
+    def memory(self) -> Cache:
+        about, _tokenizer, decoder = self.frozen.held
+        structure = open_models.with_context(about, self.context).structure
+        assert structure is not None
+        return Cache(structure, 1, decoder.embedding.weight)
+
+    def read(self, tokens: Tensor, memory: Cache) -> Tensor:
+        return self.frozen.held[2](tokens[None], memory, last=True, change=self.change)[0, -1]
+
+
+class Without(LanguageModel):
+    """The model that a LoRA stands beside."""
+
+    def __init__(self, lora: LoRA) -> None:
+        super().__init__(lora.config, lora.spec)
+        self.frozen = lora.frozen
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.frozen.held[2](tokens)
+
+
+def places(structure: Any) -> dict[str, tuple[str, slice, int]]:
+    """Target -> the decoder's matrix, the rows of it, and how many numbers go in."""
+    width, head = structure.width, structure.head_width
+    queries, keys = structure.heads * head, structure.shared * head
+    hidden = structure.hidden or 4 * width
+    up = hidden if structure.mlp == "swiglu" else 0
+    return {
+        "q": ("qkv", slice(0, queries), width),
+        "k": ("qkv", slice(queries, queries + keys), width),
+        "v": ("qkv", slice(queries + keys, queries + 2 * keys), width),
+        "out": ("out", slice(0, width), width),
+        "gate": ("up", slice(0, up), width),
+        "up": ("up", slice(up, up + hidden), width),
+        "down": ("down", slice(0, width), hidden),
+    }
+
+
+def peft_names(config: Config, layers: int) -> Iterator[tuple[str, str]]:
+    """Own names of the thin matrices, and those that peft gives them."""
+    block = {"q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj",
+             "out": "self_attn.o_proj", "gate": "mlp.gate_proj", "up": "mlp.up_proj",
+             "down": "mlp.down_proj"}  # fmt: skip
+    for layer in range(layers):
+        for target in config.targets:
+            long = f"base_model.model.model.layers.{layer}.{block[target]}"
+            yield f"a.{layer}_{target}", f"{long}.lora_A.weight"
+            yield f"b.{layer}_{target}", f"{long}.lora_B.weight"

@@ -1,0 +1,94 @@
+"""A published language model as it is, from a file on this computer. It learns nothing more.
+
+Allal and others: SmolLM2: When Smol Goes Big (2025). https://arxiv.org/abs/2502.02737
+
+    souron predict open_model prompt.txt model=folder/or/file.gguf
+
+``smollm2`` can be fetched; larger ones are files that the reader brings. Decoders as Llama, Mistral,
+Qwen2 and GPT-2 have them run here: prompts are read in bf16, and tokens are written with matrices in
+8 bits.
+
+Differs from the paper: nothing is learnt, and the weights are those of the file, which may have
+fewer bits than were published.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from souron.blocks.decoder import Cache, Decoder
+from souron.blocks.int8 import Int8Decoder
+from souron.data.dataset import Dataset
+from souron.data.tokenizer import Tokenizer
+from souron.hub import open_models
+from souron.hub.open_models import Described
+from souron.tasks.complete import LanguageModel, Spec
+from souron.training.loop import Data, Progress, Run
+
+
+@dataclass(frozen=True)
+class Config:
+    model: str = "smollm2"  # or a .gguf file, or a folder
+    context: int = 2048  # tokens
+    bits: int = 8  # of the matrices while it writes; 16: bf16
+
+
+class OpenModel(LanguageModel):
+    year = 2025
+    ja = "公開された言語モデルを、このコンピュータにあるファイルからそのまま使う"
+    needs_fit = False
+    full_batch = True
+    SIZES = {"tiny": Config(context=256), "small": Config(), "large": Config(context=8192)}
+    WEIGHTS = {}
+
+    def __init__(self, config: Config, spec: Spec | None) -> None:
+        super().__init__(config, spec)
+
+    @cached_property
+    def held(self) -> tuple[Described, Tokenizer, Decoder]:
+        """The model itself, which is no part of what is saved with a run."""
+        return open_models.load(self.config.model)
+
+    @cached_property
+    def quick(self) -> Decoder:
+        """The same for single tokens."""
+        return Int8Decoder(self.held[2]) if self.config.bits == 8 else self.held[2]
+
+    @classmethod
+    def spec_for(cls, train: Dataset) -> Spec:
+        spec = super().spec_for(train)
+        return Spec("", 0, spec.lesson)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.held[1]
+
+    @property
+    def context(self) -> int:
+        structure = self.held[2].structure
+        return min(self.config.context, structure.context)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "OpenModel":
+        return self  # nothing in it changes
+
+    def fit(self, data: Data, run: Run) -> Iterator[Progress]:
+        """One look at some cases, and no more."""
+        yield Progress(0, {"model": self.loss(next(data.once(2)))})  # type: ignore[attr-defined]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return self.held[2](tokens)
+
+    def memory(self) -> Cache:
+        decoder = self.held[2]
+        structure = open_models.with_context(self.held[0], self.context).structure
+        assert structure is not None
+        return Cache(structure, 1, decoder.embedding.weight)
+
+    def read(self, tokens: Tensor, memory: Cache) -> Tensor:
+        decoder = self.quick if len(tokens) == 1 else self.held[2]
+        return decoder(tokens[None], memory, last=True)[0, -1]
