@@ -183,10 +183,10 @@ def train(data, **options):
 
 def test_pictures_on_both_sides_are_refused_unless_allowed(drawn, tmp_path):
     data = with_parts(drawn, tmp_path / "leaky", leaking=2)
-    with pytest.raises(UserError, match="4 pictures outside training") as trouble:
+    with pytest.raises(UserError, match="4 cases outside training") as trouble:
         train(data)
     assert (trouble.value.code, trouble.value.exit) == ("leak", 3)
-    with pytest.raises(UserError, match="4 pictures outside training"):
+    with pytest.raises(UserError, match="4 cases outside training"):
         compare.compare(["mlp_tiny", "cnn_tiny"], data, budget="1ep", seeds=1)
     record = train(data, allow_leak=True)
     assert len(record.leaking) == 4

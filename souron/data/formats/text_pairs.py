@@ -1,0 +1,68 @@
+"""Texts and their translations: TSV, CSV or JSONL with ``source`` and ``target``, or two columns
+named ``en`` and ``ja``; JSONL may say ``{"translation": {"en": "...", "ja": "..."}}``, too.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from souron.data.dataset import ListColumn
+from souron.data.formats.folder import missing
+from souron.data.reading import Reading
+from souron.data.text_files import (
+    RECORDS,
+    TABLES,
+    Dataset,
+    Faults,
+    any_file,
+    columns,
+    gathered,
+    keys,
+    made,
+    name_of,
+    rows,
+    value,
+)
+from souron.data.texts import Fault, bare, language, worded
+from souron.kinds.codecs.limits import readable
+from souron.utils.messages import _
+
+DEFAULT = Reading()
+SOURCE = ("source", "src", "en", "english", "原文", "英語")
+TARGET = ("target", "tgt", "ja", "japanese", "訳文", "訳", "日本語")
+
+
+def describes(path: Path) -> bool:
+    return any_file(path, (*RECORDS, *TABLES), _paired)
+
+
+def _paired(path: Path) -> bool:
+    names = {*map(name_of, columns(path)), *map(name_of, keys(path))}
+    return "translation" in names or bool(names & set(SOURCE) and names & set(TARGET))
+
+
+def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
+    """Rows that lack a side, or have the same text on both, are skipped and reported. Raises
+    UserError where none can be used."""
+    if not path.exists():
+        raise missing(path)
+    faults = Faults()
+    found = made(rows(path, faults), _pair, faults)
+    targets = [one.thing[1] for one in found]
+    return gathered(
+        readable(path.name),
+        [one._replace(thing=one.thing[0]) for one in found],
+        faults,
+        ListColumn(targets),
+        source=readable(path),
+        columns={"target language": [language(text) for text in targets]},
+    )
+
+
+def _pair(row: Mapping[str, Any]) -> tuple[str, str]:
+    inner = row.get("translation")
+    row = inner if isinstance(inner, dict) else row
+    source, target = worded(value(row, SOURCE), "source"), worded(value(row, TARGET), "target")
+    if bare(source) == bare(target):
+        raise Fault("untranslated", _("the same text on both sides"))
+    return source, target

@@ -1,0 +1,201 @@
+"""Manuals of Debian and LibreOffice in English and Japanese, cut into pieces to write on.
+
+Aoki: Debian Reference (2013-2025). https://www.debian.org/doc/manuals/debian-reference/
+Hertzog, Mas: The Debian Administrator's Handbook (2022). https://debian-handbook.info/
+The Debian project: Developer's Reference. https://www.debian.org/doc/manuals/developers-reference/
+The Document Foundation: LibreOffice Help 25.2. https://help.libreoffice.org/
+
+Pieces of about 6 000 characters, 3 000 in Japanese, each of one chapter, or of help pages of one
+folder that follow one another. A paragraph that was there before is left out, and so is what the
+Japanese help has not translated. Chapters and folders of the test and validation pieces, in both
+languages, are not learnt from; of these pieces, paragraphs that begin or end as a training
+paragraph does are left out.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+
+from souron.data.dataset import Dataset, ListColumn
+from souron.data.hypertext import paragraphs
+from souron.data.load import found
+from souron.data.texts import bare, language
+
+ja = "Debian と LibreOffice のマニュアル。日本語と英語、約 6 000 文字ずつの文章"
+task = "complete"
+licence = "GPL-2.0-or-later, CC-BY-SA-3.0, MPL-2.0"
+source = "https://www.debian.org/doc/"
+cases = 1_600
+needs = (
+    "doc/debian-reference-common/docs",
+    "doc/debian-handbook/html/en-US",
+    "doc/debian-handbook/html/ja-JP",
+    "developers-reference",
+    "libreoffice/help/en-US/text",
+    "libreoffice/help/ja/text",
+)
+debian = (
+    (
+        "debian-reference-en",
+        "debian-reference-ja",
+        "debian-handbook",
+        "developers-reference",
+        "developers-reference-ja",
+        "libreoffice-help-en-us",
+        "libreoffice-help-ja",
+    ),
+    "usr/share",
+)
+only_needed = True
+keeps = (".html",)
+megabytes = 46
+
+TEST, VAL = 60, 24  # pieces of each language, about
+SMALLEST, LARGEST = 0.5, 16  # pieces of a chapter that may be a test's
+PIECE = {"en": 6_000, "ja": 3_000}  # characters
+ENDS = {"en": 40, "ja": 20}  # letters at the end of a paragraph that make it a copy of another
+SHORT = 25  # letters of a paragraph that may be there again
+TOLD = 8  # letters that a paragraph needs
+
+Page = tuple[str, str, list[str]]  # its chapter or folder, its language, its paragraphs
+Chapters = dict[tuple[str, str], list[list[str]]]  # chapter, language -> its pages' paragraphs
+
+CONTENTS = re.compile(
+    r'(?is)<(div|ul)[^>]*class="(?:toc|navheader|navfooter|docnav[^"]*|list-of[^"]*)".*?</\1>'
+)
+CHAPTER = re.compile(r"(?is)<title[^>]*>[^<\d]*(\d+)\s*[.章]\s*(\d*)")
+
+
+def load(side: int | None = None) -> Dataset:
+    folder = found("manuals")
+    chapters: Chapters = defaultdict(list)
+    known: set[str] = set()
+    for chapter, spoken, told in pages(folder):
+        fresh = [text for text in told if _new(text, spoken, known)]
+        if len(fresh) > 1:  # more than its heading
+            chapters[chapter, spoken].append(fresh)
+    sizes = {key: sum(len(text) for told in pages for text in told) / PIECE[key[1]]
+             for key, pages in chapters.items()}  # fmt: skip
+    part = parts(sizes)
+    _without_copies(chapters, part)
+    cut = {key: _joined(told, PIECE[key[1]]) for key, told in sorted(chapters.items())}
+    rows = [(chapter, spoken, number, text)
+            for (chapter, spoken), texts in cut.items() for number, text in enumerate(texts, 1)
+           ]  # fmt: skip
+    return Dataset(
+        name="manuals",
+        input=ListColumn([text for *_key, text in rows]),
+        target=None,
+        classes=(),
+        file=[f"{spoken}/{chapter}#{number}" for chapter, spoken, number, _text in rows],
+        group=[chapter for chapter, *_rest in rows],
+        grouped="the manuals' chapters and folders",
+        part=[part.get(chapter, "train") for chapter, *_rest in rows],
+        augment=(),
+        source=source,
+        licence=licence,
+        columns={
+            "language": [spoken for _chapter, spoken, *_rest in rows],
+            "manual": [chapter.partition("/")[0] for chapter, *_rest in rows],
+        },
+    )
+
+
+def pages(folder: Path) -> Iterator[Page]:
+    """Every page of all manuals, those of a chapter or folder one after the other."""
+    for file in sorted((folder / needs[0]).glob("*.html")):
+        if re.fullmatch(r"(ch\d+|ap.)\.(en|ja)\.html", file.name):
+            chapter, spoken, _end = file.name.split(".")
+            yield f"reference/{chapter}", spoken, _read(file)
+    for spoken, place in (("en", needs[1]), ("ja", needs[2])):
+        there = (folder / place).glob("*.html")
+        numbers = {file: CHAPTER.search(_text(file)[:3000]) for file in there}
+        placed = [(int(n[1]), int(n[2] or 0), file) for file, n in numbers.items() if n]
+        for number, _section, file in sorted(placed):
+            yield f"handbook/{number:02d}", spoken, _read(file)
+    for spoken, place in (("en", folder / needs[3]), ("ja", folder / needs[3] / "ja")):
+        for file in sorted(place.glob("*.html")):
+            if file.name not in ("index.html", "search.html", "genindex.html"):
+                yield f"developers/{file.stem}", spoken, _read(file, 'role="main"')
+    for spoken, place in (("en", needs[4]), ("ja", needs[5])):
+        for file in sorted((folder / place).rglob("*.html")):
+            inside = file.parent.relative_to(folder / place).as_posix()
+            yield f"help/{inside}", spoken, _read(file, 'id="DisplayArea"')
+
+
+def _text(file: Path) -> str:
+    return file.read_text("utf-8", "replace")
+
+
+def _read(file: Path, begins: str = "<body") -> list[str]:
+    page = _text(file)
+    page = page[max(0, page.find(begins)) :]
+    return paragraphs(CONTENTS.sub(" ", page[page.find(">") + 1 :]))
+
+
+def _new(text: str, spoken: str, known: set[str]) -> bool:
+    """Whether a paragraph is prose of that language that was not there before; remembers it."""
+    mark = bare(text)
+    if sum(map(str.isalpha, text)) < TOLD or mark in known:
+        return False
+    if len(mark) > SHORT:
+        known.add(mark)
+        return language(text) == spoken
+    return True
+
+
+def _without_copies(chapters: Chapters, part: dict[str, str]) -> None:
+    """Takes out of test and validation what begins or ends as something learnt from does."""
+
+    def ends(text: str, spoken: str) -> set[str]:
+        letters = "".join(filter(str.isalpha, bare(text)))
+        count = ENDS[spoken]
+        return {f"{letters[:count]}…", f"…{letters[-count:]}"} if len(letters) >= count else set()
+
+    learnt = {
+        (spoken, end)
+        for (chapter, spoken), told in chapters.items() if chapter not in part
+        for page in told for text in page for end in ends(text, spoken)
+    }  # fmt: skip
+    for (chapter, spoken), told in chapters.items():
+        if chapter in part:
+            told[:] = [
+                [t for t in page if not any((spoken, end) in learnt for end in ends(t, spoken))]
+                for page in told
+            ]
+
+
+def _joined(pages: list[list[str]], size: int) -> list[str]:
+    """Pages, the longer ones cut between paragraphs, as pieces."""
+    pieces = [""]
+    for page in pages:
+        for text in page:
+            if len(pieces[-1]) + len(text) > size and len(pieces[-1]) > size // 2:
+                pieces.append("")
+            pieces[-1] += f"{text}\n"
+        pieces[-1] += "\n"
+    if len(pieces) > 1 and len(pieces[-1]) < size // 4:
+        pieces[-2:] = ["".join(pieces[-2:])]
+    return [piece.strip() + "\n" for piece in pieces if piece.strip()]
+
+
+def parts(counts: dict[tuple[str, str], float]) -> dict[str, str]:
+    """Chapter -> "test" or "val", from its name alone, until each language has enough pieces.
+    ``counts``: (chapter, language) -> pieces."""
+    names = sorted({name for name, _spoken in counts}, key=_order)
+    part: dict[str, str] = {}
+    for wanted, most in (("test", TEST), ("val", VAL)):
+        have = dict.fromkeys(PIECE, 0.0)
+        for name in names:
+            sizes = {spoken: counts.get((name, spoken), 0.0) for spoken in PIECE}
+            fits = all(have[spoken] + size <= most for spoken, size in sizes.items())
+            if name not in part and fits and SMALLEST < min(sizes.values()) <= LARGEST:
+                part[name] = wanted
+                have = {spoken: have[spoken] + size for spoken, size in sizes.items()}
+    return part
+
+
+def _order(name: str) -> bytes:
+    return blake2b(name.encode(), digest_size=8).digest()
