@@ -1,8 +1,8 @@
 """Matrices in 8 bits, for a decoder that writes one token after the other.
 
 A step reads every weight once and computes little, so that half the bytes take half the time. Each
-row of a matrix has a scale of its own; the nearest of 255 steps stands for each weight (Dettmers and
-others: LLM.int8() (2022), https://arxiv.org/abs/2208.07339, without its outliers).
+row of a matrix has a scale of its own; the nearest of 255 steps stands for each weight (Dettmers
+and others: LLM.int8() (2022), https://arxiv.org/abs/2208.07339, without its outliers).
 """
 
 import copy
@@ -19,6 +19,8 @@ class Int8Linear(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
         scale = weight.float().abs().amax(1).clamp(min=1e-8) / 127
+        self.rows: Tensor
+        self.scale: Tensor
         self.register_buffer("rows", (weight.float() / scale[:, None]).round().to(torch.int8))
         self.register_buffer("scale", scale.bfloat16())
         self.bias = bias

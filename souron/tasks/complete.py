@@ -283,7 +283,7 @@ class Complete(Task):
     watches = "bits per byte"
     default_data = "manuals"
     target = "texts"
-    formats = ()
+    formats = ("chats", "texts")
     fewest_classes = 0
     augments = True
     inherits = ("tokenizer", "vocabulary")

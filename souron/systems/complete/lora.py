@@ -5,11 +5,10 @@ https://arxiv.org/abs/2106.09685
 
     y = W x + (alpha / rank) B A x,    A (rank, inward) drawn by chance,    B (outward, rank) zero
 
-Only A and B are saved with a run, a hundredth of the model. ``lora_files`` reads and writes them as
-the library peft does.
+Only A and B are saved with a run, a hundredth of the model.
 
-Differs from the paper: queries, values and the way down of the small network learn, none by dropout;
-AdamW and one cycle of the rate.
+Differs from the paper: the small network's last matrix learns too; no dropout; AdamW and one cycle
+of the rate.
 """
 
 from collections.abc import Iterator

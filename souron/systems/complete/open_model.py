@@ -4,9 +4,9 @@ Allal and others: SmolLM2: When Smol Goes Big (2025). https://arxiv.org/abs/2502
 
     souron predict open_model prompt.txt model=folder/or/file.gguf
 
-``smollm2`` can be fetched; larger ones are files that the reader brings. Decoders as Llama, Mistral,
-Qwen2 and GPT-2 have them run here: prompts are read in bf16, and tokens are written with matrices in
-8 bits.
+``smollm2`` can be fetched; larger ones are files that the reader brings. Decoders as Llama,
+Mistral, Qwen2 and GPT-2 have them run here: prompts are read in bf16, and tokens are written with
+matrices in 8 bits.
 
 Differs from the paper: nothing is learnt, and the weights are those of the file, which may have
 fewer bits than were published.
