@@ -12,7 +12,7 @@ small networks are.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,20 @@ class Structure:
     @property
     def shared(self) -> int:
         return self.groups or self.heads
+
+
+NAMED: dict[str, dict[str, Any]] = {
+    "modern": {"mlp": "relu2", "norm_queries": True, "learnt_norm": False, "tied": False},
+    "gpt2": {"norm": "layer", "mlp": "gelu", "rotary": 0.0, "bias": True},
+    "smollm2": {"groups": 3, "hidden": 1536, "rotary": 100_000.0},
+}
+
+
+def named(
+    name: str, vocabulary: int, context: int, layers: int, width: int, heads: int
+) -> Structure:
+    """A structure of the name, at that size."""
+    return Structure(vocabulary, context, layers, width, heads, **NAMED[name])
 
 
 class Cache:

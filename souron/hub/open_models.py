@@ -1,9 +1,10 @@
 """Published language models in a file or a folder: what they are, and their weights.
 
-``smollm2`` by its name, a ``.gguf`` file, or a folder with ``config.json``, ``tokenizer.json`` and
-``.safetensors``. What the file says of itself is read without its weights. Weights of the
-structures that ``blocks.decoder`` knows are kept in the cache as bf16, so that the second start
-takes a second. Nothing of a model is run: no pickle, no code beside the weights.
+``smollm2`` by its name, a ``.gguf`` file, a folder with ``config.json``, ``tokenizer.json`` and
+``.safetensors``, or the folder of a run of ``gpt``, which comes ready trained by that name. What
+the file says of itself is read without its weights. Weights of the structures that
+``blocks.decoder`` knows are kept in the cache as bf16, so that the second start takes a second.
+Nothing of a model is run: no pickle, no code beside the weights.
 """
 
 import hashlib
@@ -17,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from souron.blocks.decoder import Decoder, Structure
+from souron.blocks.decoder import Decoder, Structure, named
 from souron.data.tokenizer import Tokenizer
-from souron.hub import fetch, packages
+from souron.hub import fetch, packages, zoo
 from souron.utils import files, hardware
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
@@ -73,6 +74,10 @@ def find(name: str) -> Path:
             )
         return where
     path = Path(name).expanduser()
+    if not path.exists() and (ready := zoo.where(name)) is not None:
+        path = ready
+    if (path / "args.yaml").is_file():
+        return path
     if path.is_file() and path.suffix.lower() == ".gguf":
         return path
     if (path / "config.json").is_file():
@@ -95,7 +100,11 @@ def _no_model(path: Path, why: str) -> UserError:
 def describe(path: Path) -> Described:
     """What the files say, without their weights. Raises UserError."""
     try:
-        return _described_gguf(path) if path.is_file() else _described_folder(path)
+        if path.is_file():
+            return _described_gguf(path)
+        if (path / "args.yaml").is_file():
+            return _described_run(path)
+        return _described_folder(path)
     except UserError:
         raise
     except Exception as error:  # a damaged file can raise anything in its reader
@@ -194,6 +203,29 @@ def _described_folder(path: Path) -> Described:
         quantised={"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}.get(kind, kind),
         structure=structure_of(config),
     )
+
+
+def _run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Config and ``Spec`` of a run of ``gpt``."""
+    import yaml
+
+    args = yaml.safe_load((path / "args.yaml").read_text(encoding="utf-8"))
+    if not str(args["system"]).startswith("gpt"):
+        raise _no_model(path, _("it is a run of {system}").format(system=args["system"]))
+    return args["config"], args["seen"]
+
+
+def _described_run(path: Path) -> Described:
+    config, seen = _run(path)
+    structure = named(
+        config["structure"], seen["vocabulary"], config["context"], config["layers"],
+        config["width"], config["heads"],
+    )  # fmt: skip
+    file = path / "weights" / "best.safetensors"
+    return Described(
+        path.resolve().name, path, "gpt", structure.context, _parameters(file),
+        file.stat().st_size, "", (), Tokenizer.unpacked(seen["tokenizer"]).template, "", structure,
+    )  # fmt: skip
 
 
 def _json(path: Path, otherwise: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -360,6 +392,8 @@ def filled(
 
 def tokenizer_of(path: Path, about: Described) -> Tokenizer:
     """Raises UserError."""
+    if (path / "args.yaml").is_file():
+        return Tokenizer.unpacked(_run(path)[1]["tokenizer"])
     if path.is_dir():
         config = _json(path / "tokenizer_config.json", {})
         ends = [_text(config.get(name)) for name in ("eos_token", "pad_token")]
@@ -409,6 +443,10 @@ def _backend(words: list[str], merges: list[Any], special: list[str], digits: bo
 
 def _weights(path: Path, structure: Structure) -> Iterator[tuple[str, Tensor]]:
     """Name in ``Decoder`` -> bf16 tensor."""
+    if (path / "args.yaml").is_file():
+        for name, weight in files.read_tensors(path / "weights" / "best.safetensors")[0].items():
+            yield name.removeprefix("decoder."), weight.bfloat16()
+        return
     raw = _Gguf(path, structure) if path.is_file() else _Folder(path)
     names = raw.names
     yield "embedding.weight", raw(names["embedding"])
@@ -498,6 +536,16 @@ class _Folder:
         if self.turned and values.ndim == 2 and ".h." in f".{name}":
             return values.T.contiguous()
         return values
+
+
+def shape_of(name: str) -> Decoder | None:
+    """The decoder of a model without its weights; None where it is not on this computer."""
+    try:
+        structure = describe(find(name)).structure
+    except UserError:
+        return None
+    with torch.device("meta"):
+        return None if structure is None else Decoder(structure).eval()
 
 
 def with_context(about: Described, context: int) -> Described:

@@ -115,8 +115,8 @@ def pages(folder: Path) -> Iterator[Page]:
         placed = [(int(n[1]), int(n[2] or 0), file) for file, n in numbers.items() if n]
         for number, _section, file in sorted(placed):
             yield f"handbook/{number:02d}", spoken, _read(file)
-    for spoken, place in (("en", folder / needs[3]), ("ja", folder / needs[3] / "ja")):
-        for file in sorted(place.glob("*.html")):
+    for spoken, part in (("en", folder / needs[3]), ("ja", folder / needs[3] / "ja")):
+        for file in sorted(part.glob("*.html")):
             if file.name not in ("index.html", "search.html", "genindex.html"):
                 yield f"developers/{file.stem}", spoken, _read(file, 'role="main"')
     for spoken, place in (("en", needs[4]), ("ja", needs[5])):

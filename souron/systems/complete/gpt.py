@@ -17,12 +17,11 @@ Differs from the paper: the modern parts named above; matrices learn by Muon (Jo
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from souron.blocks.decoder import Cache, Decoder, Structure
+from souron.blocks.decoder import Cache, Decoder, named
 from souron.blocks.muon import MuonAdamW
 from souron.tasks.complete import LanguageModel, Spec
 
@@ -37,15 +36,6 @@ class Config:
     context: int = 128  # tokens
     structure: str = "modern"  # or "gpt2", "smollm2"
     rate: float = 1e-3
-
-
-STRUCTURES: dict[str, dict[str, Any]] = {
-    "modern": {
-        "mlp": "relu2", "norm_queries": True, "learnt_norm": False, "tied": False,
-    },
-    "gpt2": {"norm": "layer", "mlp": "gelu", "rotary": 0.0, "bias": True},
-    "smollm2": {"groups": 3, "hidden": 1536, "rotary": 100_000.0},
-}  # fmt: skip
 
 
 class GPT(LanguageModel):
@@ -63,9 +53,9 @@ class GPT(LanguageModel):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.decoder = Decoder(
-            Structure(
-                spec.vocabulary, config.context, config.layers, config.width, config.heads,
-                **STRUCTURES[config.structure],
+            named(
+                config.structure, spec.vocabulary, config.context, config.layers, config.width,
+                config.heads,
             )
         )  # fmt: skip
         self.apply(begin)

@@ -54,7 +54,7 @@ class LoRA(LanguageModel):
     year = 2021
     ja = "公開モデルの重みは動かさず、行列ごとに添えた二つの細い行列だけを学習する"
     SIZES = {
-        "tiny": Config(rank=4, alpha=8.0, context=128),
+        "tiny": Config("gpt", rank=4, alpha=8.0, context=64),
         "small": Config(),
         "large": Config(rank=32, alpha=64.0, targets=("q", "k", "v", "out", "gate", "up", "down")),
     }
@@ -80,6 +80,11 @@ class LoRA(LanguageModel):
     @property
     def tokenizer(self) -> Tokenizer:
         return self.frozen.held[1]
+
+    def example(self) -> None:
+        decoder = open_models.shape_of(self.config.model)
+        if decoder is not None:
+            decoder(torch.zeros(1, self.context, dtype=torch.long, device="meta"))
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.frozen.held[2](tokens, change=self.change)

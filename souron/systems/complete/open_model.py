@@ -42,7 +42,7 @@ class OpenModel(LanguageModel):
     ja = "公開された言語モデルを、このコンピュータにあるファイルからそのまま使う"
     needs_fit = False
     full_batch = True
-    SIZES = {"tiny": Config(context=256), "small": Config(), "large": Config(context=8192)}
+    SIZES = {"tiny": Config("gpt", context=64), "small": Config(), "large": Config(context=8192)}
     WEIGHTS = {}
 
     def __init__(self, config: Config, spec: Spec | None) -> None:
@@ -74,6 +74,11 @@ class OpenModel(LanguageModel):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "OpenModel":
         return self  # nothing in it changes
+
+    def example(self) -> None:
+        decoder = open_models.shape_of(self.config.model)
+        if decoder is not None:
+            decoder(torch.zeros(1, self.config.context, dtype=torch.long, device="meta"))
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         """One look at some cases, and no more."""
