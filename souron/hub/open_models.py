@@ -9,6 +9,7 @@ Nothing of a model is run: no pickle, no code beside the weights.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -171,7 +172,9 @@ def _described_gguf(path: Path) -> Described:
         licence=str(value("general.license", "")),
         languages=tuple(map(str, value("general.languages", ()) or ())),
         template=str(value("tokenizer.chat_template", "")),
-        quantised="" if sort is None else gguf.LlamaFileType(sort).name.removeprefix("MOSTLY_"),
+        quantised=""
+        if sort is None
+        else re.sub("^(MOSTLY|ALL)_", "", gguf.LlamaFileType(sort).name),
         structure=structure_of(config),
     )
 

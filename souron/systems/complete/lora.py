@@ -14,6 +14,7 @@ of the rate.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ from souron.data.dataset import Dataset
 from souron.data.tokenizer import Tokenizer
 from souron.hub import open_models
 from souron.tasks.complete import LanguageModel, Spec
+from souron.training import checkpoint
+from souron.utils import files
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,27 @@ class LoRA(LanguageModel):
             after = out.shape[-1] - rows.stop
             out = out + nn.functional.pad(more, (rows.start, after))
         return out
+
+    def write_adapter(self, folder: Path) -> None:
+        """``adapter_config.json`` and ``adapter_model.safetensors``, as peft has them."""
+        state = self.state_dict()
+        names = dict(peft_names(self.config, self.frozen.held[2].structure.layers))
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {names[name]: weight for name, weight in state.items()}
+        files.write_tensors(folder / "adapter_model.safetensors", weights, {})
+        modules = sorted({name.split(".")[-3] for name in names.values()})
+        files.write_json(folder / "adapter_config.json", {
+            "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": self.config.rank,
+            "lora_alpha": self.config.alpha, "lora_dropout": 0.0, "bias": "none",
+            "target_modules": modules, "base_model_name_or_path": self.config.model,
+        })  # fmt: skip
+
+    def read_adapter(self, folder: Path) -> None:
+        """What ``write_adapter`` or peft wrote. Raises UserError where it is of another shape."""
+        given = files.read_tensors(folder / "adapter_model.safetensors")[0]
+        names = dict(peft_names(self.config, self.frozen.held[2].structure.layers))
+        own = {name: given[theirs] for name, theirs in names.items() if theirs in given}
+        checkpoint.fill(self, own, folder)
 
     def before(self) -> LanguageModel:
         """The published model: the thin matrices left out."""
