@@ -36,6 +36,7 @@ class Config:
     context: int = 128  # tokens
     structure: str = "modern"  # or "gpt2", "smollm2"
     rate: float = 1e-3
+    preferences: str = "dpo"  # or "chosen": the better answers alone are learnt
 
 
 class GPT(LanguageModel):
@@ -45,8 +46,8 @@ class GPT(LanguageModel):
         "tiny": Config(layers=2, width=64, heads=2, context=64, rate=2e-3),
         "small": Config(),
         "base": Config(layers=8, width=384, heads=6, context=256),
-        "gpt2": Config(12, 768, 12, 1024, "gpt2", 6e-4),
-        "smollm2": Config(30, 576, 9, 8192, "smollm2", 5e-4),
+        "gpt2": Config(12, 768, 12, 1024, "gpt2", rate=6e-4),
+        "smollm2": Config(30, 576, 9, 8192, "smollm2", rate=5e-4),
     }
     VOCABULARIES = {"gpt2": 50_257, "smollm2": 49_152}
 
@@ -73,11 +74,11 @@ class GPT(LanguageModel):
         rate = self.config.rate
         return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.01)}
 
-    def memory(self) -> Cache:
-        return Cache(self.decoder.structure, 1, self.decoder.embedding.weight)
+    def memory(self, rows: int = 1) -> Cache:
+        return Cache(self.decoder.structure, rows, self.decoder.embedding.weight)
 
-    def read(self, tokens: Tensor, memory: Cache) -> Tensor:
-        return self.decoder(tokens[None].to(self.device), memory, last=True)[0, -1]
+    def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
+        return self.decoder(tokens.to(self.device), memory, last=True)[:, -1]
 
 
 def begin(part: nn.Module) -> None:

@@ -37,6 +37,7 @@ class Config:
     targets: tuple[str, ...] = ("q", "v", "down")
     context: int = 512  # tokens
     rate: float = 1e-3
+    preferences: str = "dpo"  # or "chosen": the better answers alone are learnt
 
 
 class Frozen:
@@ -130,18 +131,15 @@ class LoRA(LanguageModel):
         """The published model: the thin matrices left out."""
         return Without(self)
 
-    def memory(self) -> Cache:
-        about, _tokenizer, decoder = self.frozen.held
-        structure = open_models.with_context(about, self.context).structure
-        assert structure is not None
-        return Cache(structure, 1, decoder.embedding.weight)
+    def memory(self, rows: int = 1) -> Cache:
+        return beside(self, rows)
 
-    def read(self, tokens: Tensor, memory: Cache) -> Tensor:
-        return self.frozen.held[2](tokens[None], memory, last=True, change=self.change)[0, -1]
+    def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
+        return self.frozen.held[2](tokens, memory, last=True, change=self.change)[:, -1]
 
 
 class Without(LanguageModel):
-    """The model that a LoRA stands beside."""
+    """The model that a LoRA stands beside, as it was published."""
 
     def __init__(self, lora: LoRA) -> None:
         super().__init__(lora.config, lora.spec)
@@ -149,6 +147,24 @@ class Without(LanguageModel):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.frozen.held[2](tokens)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.frozen.held[1]
+
+    def memory(self, rows: int = 1) -> Cache:
+        return beside(self, rows)
+
+    def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
+        return self.frozen.held[2](tokens, memory, last=True)[:, -1]
+
+
+def beside(model: Any, rows: int) -> Cache:
+    """A memory for so many texts."""
+    about, _tokenizer, decoder = model.frozen.held
+    structure = open_models.with_context(about, model.context).structure
+    assert structure is not None
+    return Cache(structure, rows, decoder.embedding.weight)
 
 
 def places(structure: Any) -> dict[str, tuple[str, slice, int]]:

@@ -88,12 +88,12 @@ class OpenModel(LanguageModel):
         with torch.inference_mode():
             return self.held[2](tokens)
 
-    def memory(self) -> Cache:
+    def memory(self, rows: int = 1) -> Cache:
         decoder = self.held[2]
         structure = open_models.with_context(self.held[0], self.context).structure
         assert structure is not None
-        return Cache(structure, 1, decoder.embedding.weight)
+        return Cache(structure, rows, decoder.embedding.weight)
 
-    def read(self, tokens: Tensor, memory: Cache) -> Tensor:
-        decoder = self.quick if len(tokens) == 1 else self.held[2]
-        return decoder(tokens[None], memory, last=True)[0, -1]
+    def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
+        decoder = self.quick if tokens.numel() == 1 else self.held[2]
+        return decoder(tokens, memory, last=True)[:, -1]
