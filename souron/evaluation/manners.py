@@ -200,9 +200,8 @@ def _read(answers: Answers, cases: Dataset, each: int = 3) -> Iterator[Read]:
         seen[key] += 1
 
         def tokens(name: str, row: int = row) -> list[int]:
-            found = answers.get(name)
-            known = isinstance(found, Tensor)
-            return [t for t in found[row].tolist() if t != NONE] if known else []
+            known = dense(answers, name)[row].tolist() if name in answers else []
+            return [token for token in known if token != NONE]
 
         prompt = asked(cases.input[row])[-1].text
         yield Read(sort, language[row], prompt, tokens("before: answer"), tokens("answer"))
