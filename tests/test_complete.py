@@ -76,6 +76,14 @@ def test_a_token_sees_none_that_follow():
     assert torch.allclose(decoder(tokens)[0, :8], decoder(other)[0, :8], atol=1e-6)
 
 
+@pytest.mark.parametrize("size, count", [("gpt2", 124_439_808), ("smollm2", 134_515_008)])
+def test_published_sizes_have_the_published_parameters(size, count):
+    from souron.evaluation import summary
+
+    model, _spec = summary.drawn(registry.entries()["gpt"], size)
+    assert summary.parameters(model) == count
+
+
 def published(kind, folder, tokenizer):
     """A small model of transformers with weights that bf16 holds, saved as models are."""
     import transformers
