@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-import souron
 from shapes import sentences
+
+import souron
 from souron.data.composing import manners
 
 FILE = Path(__file__).parent.parent / "notebooks" / "letters_to_manners.ipynb"
