@@ -18,6 +18,7 @@ from souron.utils.messages import _
 
 READ = 3  # texts of each class or language
 MOST_READ = 18
+FEW = 6  # values of a column that examples are shown of
 LONGEST = 1_200  # letters of a text that are shown
 MOST_VALUES = 12  # of a column
 MOST_CLASSES = 40
@@ -94,16 +95,16 @@ def _languages(cases: Dataset) -> str:
 
 
 def examples(cases: Dataset) -> list[Example]:
-    """Some of each class, else of each language; the first ones."""
+    """Some of each class, else of each language and whatever else has few values."""
     target = targets.of(cases)
     if target.one_class:
         rows = [row for found in target.rows(READ).values() for row in found]
     else:
-        spoken = cases.columns.get("language") or [""] * len(cases)
-        by_language: dict[str, list[int]] = {}
-        for row, name in enumerate(spoken):
-            by_language.setdefault(name, []).append(row)
-        rows = [row for found in by_language.values() for row in _spread(found)]
+        few = [values for values in cases.columns.values() if len(set(values)) <= FEW]
+        alike: dict[tuple[str, ...], list[int]] = {}
+        for row in range(len(cases)):
+            alike.setdefault(tuple(values[row] for values in few), []).append(row)
+        rows = [row for found in alike.values() for row in _spread(found)]
     return [_example(cases, row) for row in rows[:MOST_READ]]
 
 
