@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from souron.data.dataset import Dataset
 
 FORMATS = ("yolo", "folder", "csv_table")  # data/formats/<name>.py, in the order of asking
+# of texts, those that need more of a file first
+TEXTS = ("questions", "chats", "text_pairs", "tagged_texts", "classified_texts", "texts")
 INSTALLED = Path("/")  # where Debian's packages lie once they are installed
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from souron import registry
-from souron.data import targets, transforms
+from souron.data import targets, texts, transforms
 from souron.data.dataset import Dataset
 from souron.data.targets import Target
 from souron.kinds.codecs import image
@@ -24,6 +24,7 @@ from souron.report.page import (
     tile,
     write,
 )
+from souron.report.texts import texts_page
 from souron.utils import files, units
 from souron.utils.messages import _
 
@@ -34,7 +35,10 @@ EXAMPLES = 3  # pictures that are followed through preparation and augmentation
 
 
 def data_page(cases: Dataset, folder: Path) -> Path:
-    """Write ``data.html`` and ``data.png`` into ``folder``; the page's path. Raises UserError."""
+    """Write ``data.html`` and, but for texts, ``data.png`` into ``folder``; the page's path. Raises
+    UserError."""
+    if texts.holds(cases):
+        return texts_page(cases, folder)
     target = targets.of(cases)
     counts, rows = target.counts(), target.rows(SHOWN)
     largest = sorted(sorted(rows, key=lambda k: -counts[k])[:MOST_CLASSES])
