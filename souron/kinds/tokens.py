@@ -205,10 +205,12 @@ class Tokens(Kind):
             told.append(_("bytes {bytes}").format(bytes=piece.raw.hex(" ")))
         if math.isfinite(piece.bits):
             told.append(_("{bits} bits").format(bits=_bits(piece)))
-        edge = ";outline:1px dashed #000;outline-offset:-2px" if self.parts(piece) else ""
+        edge = "outline:1px dashed #000;outline-offset:-2px" if self.parts(piece) else (
+            "box-shadow:inset 1px 0 #0007"
+        )
         return (
             f"<span title='{escape(', '.join(told))}' style='background:{_paint(piece, number)};"
-            f"color:#000;border-radius:2px{edge}'>{escape(_signed(self.written(piece)))}</span>"
+            f"color:#000;{edge}'>{escape(_signed(self.written(piece)))}</span>"
         )
 
     def table(self) -> str:

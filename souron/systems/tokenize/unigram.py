@@ -72,7 +72,7 @@ class Unigram(Cutter):
         while True:
             for _round in range(ROUNDS):
                 expected, likelihood = lattice.expect(score)
-                score = torch.digamma(expected.clamp(min=1e-3)) - torch.digamma(expected.sum())
+                score = torch.digamma(expected.clamp(min=SELDOM)) - torch.digamma(expected.sum())
                 self.keep(lattice, score, expected)
                 if run.start <= step < run.steps:
                     told = (lattice.spelling - likelihood / math.log(2)) / lattice.bytes
