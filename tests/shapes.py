@@ -141,38 +141,12 @@ def scans(count=40, size=(8, 12, 16), seed=0) -> Dataset:
     )  # fmt: skip
 
 
-SUBJECTS = ("the doctor", "a patient", "歯科医が", "患者さんが", "the old nurse", "外来の医師が")
-DOINGS = ("washes", "looks at", "水で洗う", "見る", "does not forget", "忘れない")
-THINGS = ("two hands", "its 12 teeth", "両手を", "歯を12本", "the empty sign", "看板を")
-
-
-def sentences(count=200, seed=0, long=6) -> Dataset:
-    """English and Japanese texts of a few sentences, in turn."""
-    random = np.random.default_rng(seed)
-    texts = []
-    for case in range(count):
-        parts = []
-        for _sentence in range(long):
-            who, what, which = (
-                random.choice([word for word in words if word.isascii() == (case % 2 == 0)])
-                for words in (SUBJECTS, DOINGS, THINGS)
-            )
-            parts.append(f"{who} {what} {which}. " if case % 2 == 0 else f"{who}{which}{what}。")
-        texts.append("".join(parts))
-    return Dataset(
-        "sentences", ListColumn(texts), None, (), [f"{case}.txt" for case in range(count)],
-        augment=(), licence="CC0",
-        columns={"language": [("en", "ja")[case % 2] for case in range(count)]},
-    )  # fmt: skip
-
-
 MADE = {  # by what a task wants of a case
     "boxes": lambda count: shapes(count, 32),
     "instances": lambda count: instanced(count, 32),
     "classes_of_pixels": lambda count: masked(count, 32),
     "panoptic": lambda count: pieced(count, 32),
     "classes_of_voxels": scans,
-    "texts": sentences,
     "points": lambda count: marks(count, 32),
     "poses": lambda count: posed(count, 32),
     "texts": lambda count: sentences(count),

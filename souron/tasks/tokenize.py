@@ -113,6 +113,9 @@ class Tokenizing(Task):
         Metric(N_("parts of letters"), higher_is_better=False, unit="share", headline=True),
     )
     target = "texts"
+    default_data = "manuals"
+    formats = ()
+    fewest_classes = 0
 
     def check(self, data: Dataset, options: Any) -> None:
         first = data.input[0] if isinstance(data.input, ListColumn) and len(data) else None
