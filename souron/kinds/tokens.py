@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ ROWS = 60  # of a table below
 PAINT = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")  # behind black letters
 SURPRISED = 16.0  # bits from which on a token has the full shade
 SIGNS = {"\n": "⏎\n", "\t": "⇥\t", "\r": "␍"}
+PRINTABLE = 188  # bytes that GPT-2's vocabulary writes as themselves
 SPACES = " \u3000\xa0"
 HEAD = ("id", "text", "start", "end", "bytes", "bits")
 
@@ -116,6 +117,10 @@ class Tokens(Kind):
             return piece.text
         return piece.raw.decode("utf-8", "backslashreplace")
 
+    def shown(self, piece: Piece) -> str:
+        """``written`` with signs for what cannot be seen, and none that a terminal would obey."""
+        return _signed(self.written(piece))
+
     @property
     def summary(self) -> str:
         """How many tokens, letters and bytes, and which letters fell into parts."""
@@ -174,7 +179,7 @@ class Tokens(Kind):
 
     def __str__(self) -> str:
         """The cut where colours cannot be shown."""
-        cut = "│".join(_signed(self.written(piece)) for piece in self.pieces)
+        cut = "│".join(self.shown(piece) for piece in self.pieces)
         return f"{cut}\n{self.summary}"
 
     def __rich__(self) -> Any:
@@ -183,7 +188,7 @@ class Tokens(Kind):
 
         text = Text(overflow="fold")
         for number, piece in enumerate(self.pieces[:SHOWN]):
-            shown = _signed(self.written(piece))
+            shown = self.shown(piece)
             style = "underline " if self.parts(piece) else ""
             text.append(shown, f"{style}black on {_paint(piece, number)}")
         return text
@@ -205,12 +210,14 @@ class Tokens(Kind):
             told.append(_("bytes {bytes}").format(bytes=piece.raw.hex(" ")))
         if math.isfinite(piece.bits):
             told.append(_("{bits} bits").format(bits=_bits(piece)))
-        edge = "outline:1px dashed #000;outline-offset:-2px" if self.parts(piece) else (
-            "box-shadow:inset 1px 0 #0007"
+        edge = (
+            "outline:1px dashed #000;outline-offset:-2px"
+            if self.parts(piece)
+            else ("box-shadow:inset 1px 0 #0007")
         )
         return (
             f"<span title='{escape(', '.join(told))}' style='background:{_paint(piece, number)};"
-            f"color:#000;{edge}'>{escape(_signed(self.written(piece)))}</span>"
+            f"color:#000;{edge}'>{escape(self.shown(piece))}</span>"
         )
 
     def table(self) -> str:
@@ -218,7 +225,7 @@ class Tokens(Kind):
         shown = self.pieces[:ROWS]
         known = any(math.isfinite(piece.bits) for piece in shown)
         rows = [
-            (p.id, _signed(self.written(p)).replace("\n", ""), f"{p.start}–{p.end}",
+            (p.id, self.shown(p).replace("\n", ""), f"{p.start}–{p.end}",
              p.raw.hex(" "), *([_bits(p)] if known else []))
             for p in shown
         ]  # fmt: skip
@@ -250,3 +257,29 @@ def _paint(piece: Piece, number: int) -> str:
     ends = (0xFF, 0xFF, 0xF4), (0xF0, 0x80, 0x30)
     mixed = [round(low + share * (high - low)) for low, high in zip(*ends, strict=True)]
     return "#" + "".join(f"{value:02x}" for value in mixed)
+
+
+@lru_cache(maxsize=1)
+def single_bytes() -> tuple[int, ...]:
+    """The byte that each of the first 256 tokens stands for, in GPT-2's order: those that can be
+    printed go before the others."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    return (*printable, *(byte for byte in range(256) if byte not in printable))
+
+
+@lru_cache(maxsize=1)
+def _letters_of_bytes() -> dict[str, int]:
+    """How vocabularies of GPT-2's kind write bytes: as themselves where they can be printed, the
+    others as letters from 256 on."""
+    printable, others = single_bytes()[:PRINTABLE], single_bytes()[PRINTABLE:]
+    return {chr(byte): byte for byte in printable} | {
+        chr(256 + number): byte for number, byte in enumerate(others)
+    }
+
+
+def spelled(names: Sequence[str], text: str) -> list[bytes]:
+    """The bytes of tokens by their names in a vocabulary of GPT-2's kind; empty ones where they do
+    not make the text together, as with vocabularies of another kind."""
+    known = _letters_of_bytes()
+    raws = [bytes(known.get(letter, 0) for letter in name) for name in names]
+    return raws if b"".join(raws) == text.encode("utf-8", "replace") else [b""] * len(names)

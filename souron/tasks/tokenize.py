@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 from unicodedata import category
 
@@ -15,7 +14,7 @@ from souron.data.dataset import Dataset, ListColumn, Rows
 from souron.data.tokenizer import readable
 from souron.evaluation.answers import stacked
 from souron.kinds.text import Text
-from souron.kinds.tokens import Tokens
+from souron.kinds.tokens import Tokens, single_bytes
 from souron.metrics import tokens as metric
 from souron.metrics.metric import Metric
 from souron.stats import intervals
@@ -226,9 +225,4 @@ def words(text: str) -> list[str]:
     return [text[found.start() : found.end()] for found in WORD.finditer(text.translate(_classes))]
 
 
-@lru_cache(maxsize=1)
-def single_bytes() -> tuple[int, ...]:
-    """The byte that each of the first 256 tokens stands for, in GPT-2's order: those that can be
-    printed go before the others."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    return (*printable, *(byte for byte in range(BYTES) if byte not in printable))
+__all__ = ["BYTES", "Batch", "Cutter", "Spec", "Tokenizing", "single_bytes", "word_counts", "words"]
