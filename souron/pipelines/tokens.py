@@ -1,5 +1,6 @@
-"""Look at how a text is cut: by a run, by SmolLM2, or by a tokenizer's file."""
+"""Look at how a text is cut: by a run, by a published model, or by a tokenizer's file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from souron.utils.messages import UserError, _
 
 USUAL = "smollm2"
 TASKS = ("tokenize", "complete")
-FILES = (".json", ".gguf", ".safetensors")
+FILES = (".json", ".gguf")
 
 
 def tokens(text: str | Text, model: str | Path | Any = USUAL) -> Tokens:
@@ -22,7 +23,8 @@ def tokens(text: str | Text, model: str | Path | Any = USUAL) -> Tokens:
 
     Args:
         text: a text, or a ``Text``.
-        model: a run's folder, ``"smollm2"``, a ``tokenizer.json``, or what ``cutter`` gave.
+        model: a run's folder, ``"smollm2"``, a ``.gguf`` file or a folder with a published model, a
+            ``tokenizer.json``, or what ``cutter`` gave.
 
     Raises UserError where there is no such model, or it cuts no texts.
     """
@@ -37,6 +39,9 @@ def cutter(name: str | Path) -> Any:
     path = Path(name)
     if path.suffix == ".json":
         return Tokenizer.of_file(path)
+    if str(name) == USUAL or path.suffix == ".gguf" or (path / "config.json").is_file():
+        kind, config = registry.load_system("open_model")
+        return kind(replace(config, model=str(name)), None).eval()
     try:
         system = models_api.load(name).system
     except UserError as trouble:
@@ -65,7 +70,8 @@ def names_a_model(word: str) -> bool:
         return True
     entry = registry.entries().get(word)
     known = entry is not None and entry.task in TASKS
-    return (path / "args.yaml").is_file() or word == USUAL or known
+    folder = any((path / name).is_file() for name in ("args.yaml", "config.json"))
+    return folder or known or word == USUAL
 
 
 def _nobody(name: str) -> UserError:

@@ -113,7 +113,7 @@ class Tokenizing(Task):
     )
     target = "texts"
     default_data = "manuals"
-    formats = ()
+    formats = ("texts",)
     fewest_classes = 0
 
     def check(self, data: Dataset, options: Any) -> None:
