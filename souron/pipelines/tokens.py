@@ -39,9 +39,8 @@ def cutter(name: str | Path) -> Any:
     path = Path(name)
     if path.suffix == ".json":
         return Tokenizer.of_file(path)
-    if str(name) == USUAL or path.suffix == ".gguf" or (path / "config.json").is_file():
-        kind, config = registry.load_system("open_model")
-        return kind(replace(config, model=str(name)), None).eval()
+    if (found := published(name)) is not None:
+        return found
     try:
         system = models_api.load(name).system
     except UserError as trouble:
@@ -59,6 +58,16 @@ def cutter(name: str | Path) -> Any:
             exit=3,
         )
     raise _nobody(str(name))
+
+
+def published(name: str | Path) -> Any:
+    """A published language model: SmolLM2, a ``.gguf`` file, or a folder with a ``config.json``;
+    None where the name is of none. It is read when it is first asked."""
+    path = Path(name)
+    if str(name) != USUAL and path.suffix != ".gguf" and not (path / "config.json").is_file():
+        return None
+    kind, config = registry.load_system("open_model")
+    return kind(replace(config, model=str(name)), None).eval()
 
 
 def names_a_model(word: str) -> bool:
