@@ -17,7 +17,7 @@ from souron.utils.messages import _
 MOST = 1_000_000  # tokens
 SHOWN = 20_000  # tokens that a page shows, and
 ROWS = 60  # of a table below
-PAINT = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")  # behind black letters
+PAINT = ("#b9e0f7", "#ffd894", "#a8e3cd", "#efc6dd", "#f5ec9a", "#f7bd98")  # behind black letters
 SURPRISED = 16.0  # bits from which on a token has the full shade
 SIGNS = {"\n": "⏎\n", "\t": "⇥\t", "\r": "␍"}
 PRINTABLE = 188  # bytes that GPT-2's vocabulary writes as themselves
