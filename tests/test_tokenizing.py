@@ -2,6 +2,7 @@
 
 import csv
 import doctest
+import io
 import itertools
 import json
 import math
@@ -14,13 +15,16 @@ from shapes import sentences
 from tokenizers import models, pre_tokenizers, trainers
 
 from souron import registry
+from souron.cli import main
 from souron.evaluation.tokens import cut
 from souron.kinds.text import Text
 from souron.kinds.tokens import Piece, Tokens, single_bytes
 from souron.metrics import tokens as metric
+from souron.runs import folder
 from souron.systems.tokenize import bpe, letters, unigram
 from souron.tasks.tokenize import Batch, Spec, words
 from souron.training.loop import Run
+from souron.utils import files
 from souron.utils.messages import UserError
 
 SYSTEMS = [bpe.BPE, unigram.Unigram, letters.Letters]
@@ -294,3 +298,49 @@ def test_bits_are_those_of_the_language_model(context):
 
 def test_bytes_have_gpt2s_numbers():
     assert [single_bytes().index(ord(letter)) for letter in "!A \n"] == [0, 32, 220, 198]
+
+
+# souron tokens
+
+
+@pytest.fixture
+def run(systems, tmp_path):
+    system = systems[bpe.BPE]
+    folder.write_args(tmp_path, {
+        "system": "bpe_tiny", "config": folder.as_plain(system.config),
+        "seen": folder.as_plain(system.spec), "data": "sentences",
+    })  # fmt: skip
+    files.write_tensors(tmp_path / "weights" / "best.safetensors", system.state_dict(), {})
+    return str(tmp_path)
+
+
+def test_the_command_tells_the_tokens_of_a_text(run, systems, capsys):
+    assert main.run(["tokens", "歯 a=b\x1b", run, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [each["id"] for each in told] == systems[bpe.BPE].encode("歯 a=b\x1b")
+    assert {"id", "text", "start", "end"} <= set(told[0]) <= {"id", "text", "start", "end", "bytes"}
+    assert main.run(["tokens", "the doctor", "歯", f"model={run}"]) == 0
+    shown = capsys.readouterr().out
+    assert "│" in shown and "cut into parts of a letter: 歯" in shown and "\x1b" not in shown
+
+
+def test_the_command_reads_files_and_writes_pages(run, tmp_path, capsys):
+    text = tmp_path / "手紙.txt"
+    text.write_text("歯", encoding="cp932")
+    page = tmp_path / "page.html"
+    assert main.run(["tokens", str(text), run, "--csv", f"out={page}"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert "".join(row["bytes"] for row in rows) == "歯".encode().hex()
+    assert page.read_text(encoding="utf-8").count("<span") == len(rows)
+
+
+@pytest.mark.parametrize("words", [["a", "bpe"], ["a", "model=resnet"], ["a", "model=none"], []])
+def test_the_command_says_what_cuts_texts(words, capsys):
+    assert main.run(["tokens", *words]) in (2, 3)
+    assert "try:" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_tokenizer_is_told(tmp_path, capsys):
+    (tmp_path / "tokenizer.json").write_text('{"model": 1}')
+    assert main.run(["tokens", "a", str(tmp_path / "tokenizer.json")]) == 3
+    assert "no tokenizer" in capsys.readouterr().err
