@@ -19,6 +19,8 @@ PUBLIC = {
     "evaluate": "runs.evaluate",
     "compare": "runs.compare",
     "generate": "runs.generate",
+    "pipeline": "pipelines.pipeline",
+    "tokens": "pipelines.tokens",
     "UserError": "utils.messages",
 }
 

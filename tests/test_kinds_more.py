@@ -37,6 +37,7 @@ from souron.kinds.segments import Segments
 from souron.kinds.sound import Sound
 from souron.kinds.table import Table
 from souron.kinds.text import Text
+from souron.kinds.tokens import Tokens
 from souron.kinds.video import Video
 from souron.utils.messages import UserError
 
@@ -57,6 +58,7 @@ ALL = {
     "video": film(),
     "sound": tone(),
     "text": Text(HOSTILE),
+    "tokens": Tokens.of(HOSTILE, [7, 8], [HOSTILE[:3].encode(), HOSTILE[3:].encode()], [1.0, 9.0]),
     "chat": Chat([("user", "猫"), ("assistant", HOSTILE)]),
     "mesh": pyramid(),
     "volume": scanned(),

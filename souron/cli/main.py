@@ -29,6 +29,7 @@ from souron.cli import (
     predict,
     skill,
     surface,
+    tokens,
     train,
 )
 from souron.cli import options as cli_options
@@ -40,7 +41,7 @@ from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
 # each registers its own
-COMMANDS = inspect, data, fetch, train, predict, skill, audit, surface
+COMMANDS = inspect, data, fetch, train, predict, skill, audit, surface, tokens
 
 
 @command(

@@ -46,6 +46,7 @@ NAMES = {
     "video": N_("video"),
     "sound": N_("sound"),
     "text": N_("text"),
+    "tokens": N_("tokens"),
     "chat": N_("chat"),
     "mesh": N_("surface"),
     "volume": N_("volume"),
@@ -474,6 +475,20 @@ def _shown_text(kept: Any, label: str) -> Built:
     return [box], lambda value: [value.text]
 
 
+def _shown_tokens(kept: Any, label: str) -> Built:
+    """The cut in colours; numbers and bytes of each, where nothing can be pointed at, below."""
+
+    def fill(value: Any) -> list[Any]:
+        name = escape(_("The tokens one by one"))
+        return [
+            f"{value._repr_html_()}<details><summary>{name}</summary>"
+            f"<div style='overflow:auto;max-height:24em' tabindex='0'>{value.table()}</div>"
+            "</details>"
+        ]
+
+    return [_html(label, TABLES)], fill
+
+
 def _shown_chat(kept: Any, label: str) -> Built:
     """As plain text: what a model writes is no page, and loads nothing."""
 
@@ -560,6 +575,7 @@ SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "video": _shown_video,
     "sound": _shown_file(_audio, ".wav"),
     "text": _shown_text,
+    "tokens": _shown_tokens,
     "chat": _shown_chat,
     "mesh": _shown_file(_model, ".stl"),
     "volume": _shown_volume,
