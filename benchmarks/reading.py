@@ -339,7 +339,7 @@ def manual(folder, language):
 
 
 def planted(systems, base, language, templates, rounds, seed):
-    """Rows (system, question language, tenth, rank, score with, score without)."""
+    """Rows (system, question, tenth, rank, score with, score without, template)."""
     cut = [one.text for one in sentences(base)]
     rng = random.Random(f"{seed} {language}")
     fact, rows = int(language == "ja"), []
@@ -357,7 +357,7 @@ def planted(systems, base, language, templates, rounds, seed):
                     without = 0.0 if numbers else float(score[: len(cut)].max())
                     tenth = 10 * place // len(cut)
                     rows.append((name, text, tenth, retrieval.rank(score, right),
-                                 float(score.max()), without))  # fmt: skip
+                                 float(score.max()), without, k))  # fmt: skip
         if number == 0:
             check_whole(systems["encoder"], cut, made, fact)
     return rows
@@ -448,13 +448,13 @@ def main():
             for asked in ASKED.values():
                 some = [row for row in rows if row[:2] == (name, asked)]
                 title = f"{name}, text {language}, question {asked}"
-                template = [k % len(TEST) for k in range(len(some))]
+                template = [row[6] for row in some]
                 ranks = np.array([row[3] for row in some])
                 for most in retrieval.HITS:
-                    told(f"{title}, hit@{most}", retrieval.hits(ranks, most))
+                    told(f"{title}, hit@{most}", retrieval.hits(ranks, most), template)
                 least = float(systems[name].least)
-                told(f"{title}, there: told so", [row[4] >= least for row in some])
-                told(f"{title}, not there: told so", [row[5] < least for row in some])
+                told(f"{title}, there: told so", [row[4] >= least for row in some], template)
+                told(f"{title}, not there: told so", [row[5] < least for row in some], template)
                 by = [retrieval.hits(ranks[[row[2] == t for row in some]], 8).mean()
                       for t in range(10)]  # fmt: skip
                 print(f"    hit@8 by tenth: {' '.join(f'{x:.2f}' for x in by)}; templates that "

@@ -19,6 +19,7 @@ PUBLIC = {
     "evaluate": "runs.evaluate",
     "compare": "runs.compare",
     "generate": "runs.generate",
+    "ask": "runs.ask",
     "UserError": "utils.messages",
 }
 

@@ -74,10 +74,10 @@ def _goes_on(text: str, start: int, end: int, first: int, last: int) -> bool:
     line = max(text.rfind("\n", start, end), text.rfind("\r", start, end), start - 1) + 1
     if text.startswith("#", line) or not text[first:last].strip():
         return False
-    return _columns(text[line:end]) in WRAPPED
+    return columns(text[line:end]) in WRAPPED
 
 
-def _columns(line: str) -> int:
+def columns(line: str) -> int:
     """Characters of Japanese count twice, as on a terminal."""
     return len(line) + sum("\u2e80" <= letter <= "\uffee" for letter in line[: WRAPPED.stop])
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 ASIAN = r"\u3400-\u9fff\uf900-\ufaff\u30a1-\u30ff"  # kanji and katakana; hiragana binds them
 WORD = re.compile(rf"[{ASIAN}]+|[^\W_{ASIAN}\u3040-\u309f]+(?:[.,:/-]\d+)*")
 BINDING = """
-a about after all also an and any as at be been before being between both but by can could did do does
-during each for from had has have having he her here his how i if in into is it its just may might
-more most must my no not of on only or other our over s same shall she should so some such t than that
-the their then there these they this those to under until very was we were what when where which who
-whom whose why will with without would yes you your are am
+a about after all also an and any as at be been before being between both but by can could did
+do does during each for from had has have having he her here his how i if in into is it its just
+may might more most must my no not of on only or other our over s same shall she should so some
+such t than that the their then there these they this those to under until very was we were what
+when where which who whom whose why will with without would yes you your are am
 """  # as words of an answer they need no support
 BINDS = frozenset(BINDING.split())
 ENDS = ("'s", "ing", "ed", "es", "s", "ly")

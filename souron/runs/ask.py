@@ -12,6 +12,7 @@ import torch
 from souron import registry
 from souron.data.sentences import Sentence, sentences
 from souron.evaluation import support
+from souron.evaluation.speaking import Speaker
 from souron.kinds import files as kind_files
 from souron.kinds.passages import Passage, Passages
 from souron.kinds.text import MOST_LETTERS, Text
@@ -145,12 +146,11 @@ def asking(
         )
     yield Event("data", text=_("reading the text"))
     texts = documents(source)
-    system = loaded(retriever, "retrieve", Retriever)
+    system = retriever_of(retriever)
     speaker = None
     if model:
-        from souron.evaluation import speaking
-
-        speaker = speaking.speaker(model)
+        yield Event("data", text=_("loading {name}").format(name=model))
+        speaker = speaker_of(model)
     cut = [sentences(text.text) for text in texts]
     count = sum(map(len, cut))
     if not count:
@@ -167,11 +167,12 @@ def asking(
             scores.append(system.rank(index, question) if each else torch.zeros(0))
     read = time.monotonic() - begun
     found = _passages(question, texts, cut, scores, passages, float(system.least))
-    told, answer = found.quotes[:TOLD], ""
-    if speaker is not None and found.found:
+    told, answer = [quote for quote in found.quotes[:TOLD] if speaker and found.found], ""
+    if speaker is not None and told:
         yield Event("answer", text=_("the language model is writing"))
-        answer = speaker.answer(question, [quote.line() for quote in told], seed)
-    seen = Seen(_share(texts, cut), _letters(q.text for q in told) / _all(texts) if answer else 0.0)
+        answer, count = speaker.answer(question, [quote.line() for quote in told], seed)
+        told = told[:count]
+    seen = Seen(_share(texts, cut), _letters(quote.text for quote in told) / _all(texts))
     against = [*(quote.text for quote in told), question]
     yield Event("done", 1.0, record=Reading(
         found, answer, support.unsupported(answer, against), seen,
@@ -189,12 +190,29 @@ def _passages(
     several = len(texts) > 1
     quotes = [
         Passage(*where[i][1], float(score[i]), texts[where[i][0]].file if several else "")
-        for i in top(score, most)
+        for i in top(score, [one.text for _number, one in where], most)
     ]
     missing = missing_numbers(question, (text.text for text in texts))
     found = quotes[0].score >= least and not missing
     whole = "" if several else texts[0].text
     return Passages(question, quotes, found, whole, "" if several else texts[0].file, missing)
+
+
+def speaker_of(name: str) -> Speaker:
+    """A run of a language model, or one that comes ready trained. Raises UserError for another
+    task's."""
+    folder = run_folder.find(name)
+    if not folder.exists():
+        raise UserError(
+            "system",
+            _("no language model is named {name!r}").format(name=name),
+            expected=_("a run of {task}").format(task=registry.task_name("complete")),
+            fix="souron train gpt data=manuals",
+        )
+    system = run_folder.load(folder)
+    if system.task != "complete":
+        raise _other(name, system.task, "complete")
+    return Speaker(system, name)
 
 
 def documents(source: Any) -> list[Text]:
@@ -245,18 +263,18 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def loaded(name: str, task: str, kind: type) -> Any:
-    """The system of a run, or one that needs no training. Raises UserError for another task's."""
+def retriever_of(name: str) -> Retriever:
+    """Who finds passages: ``encoder``, ``bm25``, or a run of one. Raises UserError."""
     folder = Path(name)
     if folder.exists():
         system = run_folder.load(folder)
     else:
-        found, config = registry.load_system(name)
-        if found.task != task or found.needs_fit:
-            raise _other(name, found.task, task)
-        system = found(config, None).eval()
-    if not isinstance(system, kind):
-        raise _other(name, system.task, task)
+        kind, config = registry.load_system(name)
+        if kind.task != "retrieve":
+            raise _other(name, kind.task, "retrieve")
+        system = kind(config, None).eval()
+    if not isinstance(system, Retriever):
+        raise _other(name, system.task, "retrieve")
     return system
 
 
@@ -265,7 +283,7 @@ def _other(name: str, found: str, task: str) -> UserError:
         "task",
         _("{name} is made for {task}").format(name=name, task=registry.task_name(found)),
         expected=registry.task_name(task),
-        fix="retriever=encoder",
+        fix="souron list",
     )
 
 

@@ -36,13 +36,14 @@ def indexed(
     if index is not None:
         yield 1.0, index
         return
-    for done, index in system.index(sentences):
-        yield min(done, 0.999), index
+    made: Any = None
+    for done, made in system.index(sentences):
+        yield min(done, 0.999), made
     with suppress(UserError, OSError):  # a full disk: it is read all the same
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files.write_tensors(file, {NAME: index}, {})
+        files.write_tensors(file, {NAME: made}, {})
         _make_room(file)
-    yield 1.0, index
+    yield 1.0, made
 
 
 def folder() -> Path:
@@ -64,9 +65,9 @@ def _read(file: Path, sentences: int) -> Tensor | None:
         os.utime(file)
     except (UserError, OSError):
         return None
-    fits = index is not None and index.ndim == 2 and len(index) == sentences
-    fits = fits and index.dtype == torch.float16 and bool(index.isfinite().all())
-    return index if fits else None
+    if index is None or index.ndim != 2 or len(index) != sentences:
+        return None
+    return index if index.dtype == torch.float16 and bool(index.isfinite().all()) else None
 
 
 def _make_room(newest: Path) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.searching import Search
-from souron.data.sentences import Sentence, sentences
+from souron.data.sentences import Sentence, columns, sentences
 from souron.evaluation.answers import Setup, dense, stacked
 from souron.kinds.passages import Passage, Passages
 from souron.kinds.signature import Choice
@@ -138,7 +138,8 @@ class Retriever(System):
         cut, score = self.scores_of(Search(question, text.text))
         if not cut:
             raise no_sentence(text.file)
-        quotes = [Passage(*cut[i], float(score[i])) for i in top(score, passages)]
+        texts = [each.text for each in cut]
+        quotes = [Passage(*cut[i], float(score[i])) for i in top(score, texts, passages)]
         return Passages(
             question, quotes, quotes[0].score >= float(self.least), text.text, text.file
         )
@@ -277,9 +278,15 @@ def missing_numbers(question: str, texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(wanted)
 
 
-def top(score: Tensor, most: int) -> list[int]:
-    """The places of the best scores (N,), best first; of equal ones the first in the text."""
-    return score.argsort(descending=True, stable=True)[:most].tolist()
+def top(score: Tensor, texts: Sequence[str], most: int) -> list[int]:
+    """The places of the best scores (N,), best first, of equal ones the first in the text; what
+    stands there twice is given once."""
+    chosen: dict[str, int] = {}
+    for place in score.argsort(descending=True, stable=True).tolist():
+        chosen.setdefault(" ".join(texts[place].split()), place)
+        if len(chosen) >= most:
+            break
+    return list(chosen.values())
 
 
 def check_question(question: str) -> None:
@@ -303,3 +310,6 @@ def no_sentence(file: str) -> UserError:
         expected=_("a text to read"),
         exit=3,
     )
+
+
+__all__ = ["Batch", "Retrieval", "Retriever", "Spec", "columns", "parts"]

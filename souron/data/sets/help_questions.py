@@ -6,8 +6,8 @@ them, whose English twin is what should be found. The others are asked in Englis
 page, any paragraph of which is right. A third of the questions are about pages that are not
 in the text. Pages are dealt with a seed: none of a test text is in a text to learn from.
 
-A paragraph or a title is no question as people ask it: what is measured is whether meaning is found again in
-another language, and whether it is told that it is not there.
+A paragraph or a title is no question as people ask it: what is measured is whether meaning is found
+again in another language, and whether it is told that it is not there.
 """
 
 import html
@@ -118,20 +118,23 @@ def _titles(pairs: list[Pair]) -> dict[str, str]:
 
 def pairs(folder: Path, skipped: list[Skipped] | None = None) -> list[Pair]:
     """The paragraphs that the pages below that folder have in both languages, each text once."""
-    english, japanese = (next(iter(sorted(folder.rglob(f"{name}/text"))), None)
-                         for name in ("en-US", "ja"))  # fmt: skip
+    english, japanese = (
+        next(iter(sorted(folder.rglob(f"{name}/text"))), None) for name in ("en-US", "ja")
+    )
     made: list[Pair] = []
     known: set[str] = set()
-    for file in sorted(english.rglob("*.html")) if english and japanese else []:
+    if english is None or japanese is None:
+        return made
+    for file in sorted(english.rglob("*.html")):
         page = file.relative_to(english).as_posix()
         twin = japanese / page
         if not twin.is_file() or max(file.stat().st_size, twin.stat().st_size) > MOST_BYTES:
             if skipped is not None:
                 skipped.append(Skipped(page, "missing", _("it is not there in both languages")))
             continue
-        here, there, title = paragraphs(file), paragraphs(twin), _title(file)
+        here, other_page, title = paragraphs(file), paragraphs(twin), _title(file)
         for id, text in here.items():
-            other = there.get(id, "")
+            other = other_page.get(id, "")
             new = text not in known and other not in known
             if new and len(text) >= FEWEST and len(other) >= 15 and _is_japanese(other):
                 known |= {text, other}
