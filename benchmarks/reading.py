@@ -468,7 +468,7 @@ def failing(ranks, template):
 
 def in_domain(folder, systems):
     """Japanese paragraphs of the help as questions to its English pages."""
-    pairs = help_questions.pairs(folder)
+    pairs = help_questions.pairs(next(folder.rglob("en-US/text")).parents[1])
     rng = random.Random(0)
     pages = sorted({page for page, *_rest in pairs})
     rng.shuffle(pages)

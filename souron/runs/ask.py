@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -199,17 +199,14 @@ def _passages(
 
 
 def speaker_of(name: str) -> Speaker:
-    """A run of a language model, or one that comes ready trained. Raises UserError for another
-    task's."""
-    folder = run_folder.find(name)
-    if not folder.exists():
-        raise UserError(
-            "system",
-            _("no language model is named {name!r}").format(name=name),
-            expected=_("a run of {task}").format(task=registry.task_name("complete")),
-            fix="souron train gpt data=manuals",
-        )
-    system = run_folder.load(folder)
+    """A run of a language model, or an open one: ``smollm2``, a file, a folder. Raises
+    UserError."""
+    folder = Path(name)
+    if (folder / "args.yaml").exists():
+        system = run_folder.load(folder)
+    else:
+        kind, config = registry.load_system("open_model")
+        system = kind(replace(config, model=name), None).eval()
     if system.task != "complete":
         raise _other(name, system.task, "complete")
     return Speaker(system, name)

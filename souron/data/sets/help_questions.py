@@ -15,9 +15,10 @@ import random
 import re
 from pathlib import Path
 
-from souron.data.dataset import Dataset, ListColumn, Skipped
+from souron.data.dataset import Dataset, ListColumn
 from souron.data.load import found
 from souron.data.searching import Search, Shelf, places
+from souron.data.sets import manual_pairs
 from souron.utils.messages import _
 
 ja = "LibreOffice ヘルプへの日本語と英語の質問。答えが本文にないものも含む"
@@ -29,6 +30,7 @@ cases = 1_430
 needs = ("en-US/text", "ja/text")
 debian = (("libreoffice-help-en-us", "libreoffice-help-ja"), "usr/share/libreoffice/help")
 keeps = (".html",)
+only_needed = True
 megabytes = 5
 
 SEED = 0
@@ -36,17 +38,14 @@ LETTERS = 50_000  # of a text
 TEXTS = {"train": 4, "val": 2, "test": 6}
 QUESTIONS = {"ja": 50, "en": 30}  # of a text, whose answer is there
 ABSENT = {"ja": 25, "en": 15}  # of a text, whose answer is not
-FEWEST = 40  # letters of an English paragraph, 15 of its Japanese twin
-MOST_BYTES = 2_000_000  # of a page
-PARAGRAPH = re.compile(r'<(p|h[1-6])\b[^>]*?\bid="((?:par|hd)_[\w-]+)"[^>]*>(.*?)</\1>', re.DOTALL)
+FEWEST = 40  # letters of an English paragraph
 KANA = re.compile(r"[\u3041-\u30ff]")
 TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
 Pair = tuple[str, str, str, str, str]  # page, id, English, Japanese, the page's English title
 
 
 def load(side: int | None = None, target: str = "passages") -> Dataset:
-    skipped: list[Skipped] = []
-    every = pairs(found("help_questions"), skipped)
+    every = pairs(found("help_questions"))
     pages = sorted({page for page, *_rest in every})
     rng = random.Random(SEED)
     rng.shuffle(pages)
@@ -70,7 +69,6 @@ def load(side: int | None = None, target: str = "passages") -> Dataset:
         file=[f"{row[5]}/{row[3]}/{row[0]}" for row in rows],
         group=[f"{row[5]}/{row[0].partition('#')[0]}" for row in rows],
         part=[row[4] for row in rows],
-        skipped=tuple(skipped),
         augment=(),
         source=source,
         licence=licence,
@@ -116,45 +114,18 @@ def _titles(pairs: list[Pair]) -> dict[str, str]:
     return {title: pages[0] for title, pages in found.items() if len(pages) == 1 and " " in title}
 
 
-def pairs(folder: Path, skipped: list[Skipped] | None = None) -> list[Pair]:
-    """The paragraphs that the pages below that folder have in both languages, each text once."""
-    english, japanese = (
-        next(iter(sorted(folder.rglob(f"{name}/text"))), None) for name in ("en-US", "ja")
-    )
+def pairs(folder: Path) -> list[Pair]:
+    """The longer paragraphs that the pages have in both languages, each text once."""
+    titles: dict[str, str] = {}
     made: list[Pair] = []
-    known: set[str] = set()
-    if english is None or japanese is None:
-        return made
-    for file in sorted(english.rglob("*.html")):
-        page = file.relative_to(english).as_posix()
-        twin = japanese / page
-        if not twin.is_file() or max(file.stat().st_size, twin.stat().st_size) > MOST_BYTES:
-            if skipped is not None:
-                skipped.append(Skipped(page, "missing", _("it is not there in both languages")))
-            continue
-        here, other_page, title = paragraphs(file), paragraphs(twin), _title(file)
-        for id, text in here.items():
-            other = other_page.get(id, "")
-            new = text not in known and other not in known
-            if new and len(text) >= FEWEST and len(other) >= 15 and _is_japanese(other):
-                known |= {text, other}
-                made.append((page, id, text, other, title))
+    for page, id, english, japanese in manual_pairs.pairs(folder):
+        if page not in titles:
+            titles[page] = _title(folder / needs[0] / f"{page}.html")
+        if len(english) >= FEWEST and KANA.search(japanese):
+            made.append((page, id, english, japanese, titles[page]))
     return made
-
-
-def paragraphs(file: Path) -> dict[str, str]:
-    """Id -> text of a page of the help."""
-    raw = file.read_text("utf-8", "replace")
-    return {
-        id: " ".join(html.unescape(re.sub(r"<[^>]+>", "", inside)).split())
-        for _tag, id, inside in reversed(PARAGRAPH.findall(raw))  # of an id twice the first
-    }
 
 
 def _title(file: Path) -> str:
     found = TITLE.search(file.read_text("utf-8", "replace"))
     return " ".join(html.unescape(found[1]).split()) if found else ""
-
-
-def _is_japanese(text: str) -> bool:
-    return len(KANA.findall(text)) >= len(text) / 10
