@@ -184,15 +184,6 @@ class Retrieval(Task):
     def renumbered(self, target: Any, number: Tensor) -> Any:
         return target
 
-    def strata(self, data: Dataset) -> Tensor:
-        """Questions that are answered, and those that are not, by language."""
-        languages = list(data.columns.get("language", [""] * len(data)))
-        known = sorted(set(languages))
-        return torch.tensor([
-            2 * known.index(language) + (len(target) > 0)
-            for language, target in zip(languages, data.target, strict=True)
-        ])  # fmt: skip
-
     def answer(
         self,
         system: System,

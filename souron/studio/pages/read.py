@@ -15,7 +15,7 @@ from souron.kinds.text import Text
 from souron.studio import run_list, sent
 from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
-from souron.studio.shared import QUIET, Studio, command, remarks, same_thing
+from souron.studio.shared import QUIET, Studio, remarks, same_thing
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -85,7 +85,7 @@ def kept(text: str) -> Path:
     """The file that holds what was typed."""
     written = Text(text).text.encode("utf-8", "replace")
     name = blake2b(written, digest_size=12).hexdigest()
-    path = Path(os.environ["GRADIO_TEMP_DIR"]) / "typed" / f"{name}.txt"
+    path = Path(os.environ["GRADIO_TEMP_DIR"]) / "typed" / name / "text.txt"
     if not path.exists():
         files.write(path, written)
     return path
@@ -113,13 +113,15 @@ def outcome(studio: Studio, job: Job) -> Markup:
         html += Markup("<p><strong>{}</strong> {}</p>").format(told["model"], marked(answer, spans))
         html += remarks([told_of(bool(spans))])
     seen = told.get("seen") or {}
-    share = _("Compared: {share} of the text. The language model saw {seen}.").format(
-        share=units.percent(seen.get("encoder", 0), 0),
-        seen=units.percent(seen.get("model", 0), 2),
+    share = _("The sentences that were compared are {share} of the text.").format(
+        share=units.percent(seen.get("encoder", 0), 0)
     )
+    if told.get("model"):
+        text = _("The language model saw {share}.")
+        share += " " + text.format(share=units.percent(seen.get("model", 0), 2))
     took = units.seconds(float(told.get("seconds") or 0))
     line = Markup('<p class="faint">{} {}</p>').format(share, took)
-    return html + line + same_thing(command(job.words), python(job.words))
+    return html + line
 
 
 def told_of(unsupported: bool) -> str:
@@ -135,8 +137,3 @@ def marked(answer: str, spans: list[tuple[int, int]]) -> Markup:
         parts += [escape(answer[at:first]), Markup("<mark>{}</mark>").format(answer[first:last])]
         at = last
     return Markup("").join([*parts, escape(answer[at:])])
-
-
-def python(words: list[str]) -> str:
-    path, question = words[-2:]
-    return f"import souron\nsouron.ask({path!r}, {question!r}, passages={PASSAGES})"

@@ -63,4 +63,6 @@ class Encoder(Retriever):
         """A question of several sentences is asked as a whole and sentence by sentence; of each
         sentence of the text the best score counts."""
         asked = torch.from_numpy(self.network.encode(parts(question)))
-        return torch.cat([(some.float() @ asked.T).amax(1) for some in index.split(SCORED)])
+        with torch.autocast(index.device.type, enabled=False):
+            scores = [(some.float() @ asked.T).amax(1) for some in index.split(SCORED)]
+        return torch.cat(scores)
