@@ -21,6 +21,7 @@ PUBLIC = {
     "generate": "runs.generate",
     "pipeline": "pipelines.pipeline",
     "tokens": "pipelines.tokens",
+    "ask": "runs.ask",
     "UserError": "utils.messages",
 }
 

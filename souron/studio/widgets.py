@@ -53,6 +53,7 @@ NAMES = {
     "labelled_volume": N_("labelled volume"),
     "table": N_("table"),
     "plot": N_("plot"),
+    "passages": N_("passages"),
 }
 KEPT = 3600  # seconds that a browser's last result is kept in memory
 STEPS = 100  # of a slider, about
@@ -81,6 +82,12 @@ CHAT = """
             border: 1px solid var(--border-color-primary) }
 .turns .user { margin-left: auto; background: var(--background-fill-secondary) }
 .turns div { white-space: pre-wrap }
+"""
+
+
+QUOTES = """
+blockquote { margin: 0; overflow-wrap: anywhere }
+ol { padding-left: 1.6em } li { margin: 0 0 0.8em }
 """
 
 
@@ -539,6 +546,11 @@ def _shown_plot(kept: Any, label: str) -> Built:
     return [_html(label, TABLES)], fill
 
 
+def _shown_passages(kept: Any, label: str) -> Built:
+    """The quotes, and each in its place."""
+    return [_html(label, QUOTES)], lambda value: [value._repr_html_()]
+
+
 def _shown_volume(kept: Any, label: str) -> Built:
     """The slice in the middle."""
     return [_html(label, TABLES)], lambda value: [value._repr_html_()]
@@ -582,4 +594,5 @@ SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "labelled_volume": _shown_labelled_volume,
     "table": _shown_table,
     "plot": _shown_plot,
+    "passages": _shown_passages,
 }
