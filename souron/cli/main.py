@@ -24,6 +24,7 @@ from souron.cli import (
     audit,
     console,
     data,
+    exam,
     fetch,
     inspect,
     predict,
@@ -40,7 +41,7 @@ from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
 # each registers its own
-COMMANDS = inspect, data, fetch, train, predict, skill, audit, surface
+COMMANDS = inspect, data, fetch, train, predict, exam, skill, audit, surface
 
 
 @command(

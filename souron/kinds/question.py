@@ -17,7 +17,9 @@ from souron.utils.messages import _
 MOST_OPTIONS = 10
 MOST_LETTERS = 50_000  # of a question with its options
 # "A) ", "(b). ", "1: ", "イ、", "- "
-MARK = re.compile(r"\s*(?:\(?[A-Ja-j]\s*[).:．）]|\(?\d{1,2}\s*[).:．）]|[ア-コ][、.．）)]|[-*・])\s*")
+MARK = re.compile(
+    r"\s*(?:\(?[A-Ja-j]\s*[).:．）]|\(?\d{1,2}\s*[).:．）]|[ア-コ][、.．）)]|[-*・])\s*"
+)
 EXAMPLE = '{"question": "...", "options": ["...", "..."]}'
 
 
@@ -95,9 +97,7 @@ class Question(Kind):
 
     def _repr_html_(self) -> str:
         options = "".join(f"<li>{escape(option)}</li>" for option in self.options)
-        return (
-            f"<p style='white-space:pre-wrap'>{escape(self.text)}</p><ol type='A'>{options}</ol>"
-        )
+        return f"<p style='white-space:pre-wrap'>{escape(self.text)}</p><ol type='A'>{options}</ol>"
 
 
 def _fields(thing: Any, path: Path) -> tuple[str, tuple[str, ...], str]:

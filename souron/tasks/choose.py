@@ -29,6 +29,7 @@ MOST = 1_000  # training questions that the scale is fitted on: it is one number
 STEPS = 8
 TOGETHER = 32  # questions between two reports of how far it is
 CONTROL = "accuracy without the question"
+Item = texts.Question  # what a case asks; ``Question`` is what a file holds
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Spec:
 
 
 class Batch(NamedTuple):
-    question: ListColumn  # of texts.Question
+    question: ListColumn  # of Item
     label: Tensor  # (B,) the right option
 
 
@@ -52,6 +53,8 @@ class Chooser(System):
     spec: Spec
 
     VARIANTS: ClassVar[tuple[str, ...]] = ("",)  # ways of scoring; validation cases decide
+    PRIORS: ClassVar[tuple[float, ...]] = (0.0,)  # how much of what the options alone say may be
+    # taken off; validation cases decide
     ORDERED: ClassVar[bool] = False  # whether the place of an option among the others matters
     START: ClassVar[float] = 1.0  # the scale before anything was learnt
 
@@ -62,12 +65,12 @@ class Chooser(System):
         self.most_steps = STEPS
         self.register_buffer("scale", torch.full((len(self.VARIANTS),), self.START))
 
-    def scores(self, questions: Sequence[texts.Question]) -> Tensor:
+    def scores(self, questions: Sequence[Item]) -> Tensor:
         """(B, variants, options) float32, -inf where a question has fewer options than another.
         A question without a text is to be answered by its options alone."""
         raise NotImplementedError
 
-    def logits(self, questions: Sequence[texts.Question], variant: int = 0) -> Tensor:
+    def logits(self, questions: Sequence[Item], variant: int = 0) -> Tensor:
         """(B, options). Raises UserError where a score is not a number."""
         said = self.scores(questions)[:, variant]
         return exams.checked(said, questions) * self.scale[variant]
@@ -100,7 +103,7 @@ class Chooser(System):
     @torch.no_grad()
     def predict(self, question: Question) -> Labels:
         """How likely each option is; of a question by itself, no order is tried."""
-        item = texts.Question(question.text, question.options, question.subject)
+        item = Item(question.text, question.options, question.subject)
         return Labels(question.file, question.options, self.logits([item]).softmax(1)[0].tolist())
 
 
@@ -115,7 +118,7 @@ class Choice(Task):
         Metric(N_("accuracy without the question"), unit="share", headline=True),
         Metric(N_("log loss"), higher_is_better=False),
     )
-    watches = "accuracy"
+    watches = "log loss"
     default_data = "terms"
     target = "questions"
     formats = ("questions",)
@@ -152,7 +155,7 @@ class Choice(Task):
         questions, best, decision = list(val.input), -1.0, {}
         for variant in range(len(system.VARIANTS)):
             found = _asked(system, questions, variant)
-            for prior in (0.0, 1.0):
+            for prior in system.PRIORS:
                 logits = _less(found["logits"], found["without"], prior)
                 picks = exams.picked(logits, questions)
                 right = float(exams.share_right(picks, val.target).mean())
@@ -230,7 +233,7 @@ def check_questions(data: Dataset) -> None:
     """Raises UserError where cases are no questions with one right option each."""
     numbered = data.target is not None and data.labels is not None
     entries = data.input.entries if isinstance(data.input, ListColumn) else []
-    if not numbered or not entries or not all(isinstance(e, texts.Question) for e in entries):
+    if not numbered or not entries or not all(isinstance(e, Item) for e in entries):
         raise UserError(
             "no questions",
             _("{data} holds no questions with options").format(data=data.name),
@@ -274,9 +277,7 @@ def padded(parts: Sequence[Tensor]) -> Tensor:
     ])  # fmt: skip
 
 
-def _asked(
-    system: Chooser, questions: Sequence[texts.Question], variant: int
-) -> dict[str, Tensor]:
+def _asked(system: Chooser, questions: Sequence[Item], variant: int) -> dict[str, Tensor]:
     """``logits`` and, of the options alone, ``without``: (B, orders, options), the options numbered
     as in the question; ``picked`` (B, orders)."""
     orders = max(len(question.options) for question in questions)
@@ -318,4 +319,4 @@ def _of_right(probability: Tensor, target: Tensor) -> Tensor:
     return probability[rows, target].clamp(min=1e-9)
 
 
-__all__ = ["Batch", "Choice", "Chooser", "Spec", "check_questions", "padded"]
+__all__ = ["Batch", "Choice", "Chooser", "Item", "Spec", "check_questions", "padded"]

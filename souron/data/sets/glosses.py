@@ -68,7 +68,8 @@ def texts() -> Dataset:
     pieces: list[str] = []
     names: list[str] = []
     for need in needs:
-        lines, size, before = [], 0, ""
+        lines: list[str] = []
+        size, before = 0, ""
         for synset in [*_synsets(folder / need), None]:
             line = f"{', '.join(synset.words)}: {synset.gloss}" if synset else ""
             full = size + len(line) > MOST_LETTERS
@@ -93,7 +94,7 @@ def _entries(folder: Path) -> list[Entry]:
     for root, subject in ROOTS.items():
         for place, parent in _below(synsets, root):
             synset = synsets[place]
-            definition = synset.gloss.partition("; \"")[0].strip()
+            definition = synset.gloss.partition('; "')[0].strip()
             holds = any(spelt(word) in spelt(definition) for word in synset.words)
             if place in seen or holds or not definition:
                 continue

@@ -29,7 +29,7 @@ keeps = ("edict.utf8",)
 megabytes = 10
 
 FIELDS = {"med": "medicine", "anat": "anatomy", "dent": "dentistry", "pharm": "pharmacy"}
-MARK = re.compile(r"\((%s)\)" % "|".join(FIELDS))
+MARK = re.compile(r"\((med|anat|dent|pharm)\)")
 LINE = re.compile(r"(\S+) (?:\[([^\]]*)\] )?/(.*)/$")
 TAGS = re.compile(r"(?:\([^()]*\)\s*)+")
 SEARCH_ONLY = ("(sK)", "(iK)", "(oK)", "(ik)")  # spellings that are hardly written

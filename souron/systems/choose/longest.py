@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from souron.tasks.choose import Chooser, Question
+from souron.tasks.choose import Chooser, Item
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Longest(Chooser):
     needs_fit = False
     SIZES = {"tiny": Config(), "small": Config()}
 
-    def scores(self, questions: Sequence[Question]) -> Tensor:
+    def scores(self, questions: Sequence[Item]) -> Tensor:
         wide = max(len(question.options) for question in questions)
         said = torch.full((len(questions), 1, wide), -torch.inf)
         for row, question in enumerate(questions):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from souron.blocks.sentences import SentenceEncoder
-from souron.tasks.choose import Chooser, Question
+from souron.tasks.choose import Chooser, Item
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Nearest(Chooser):
     START = 15.0
     SIZES = {"tiny": Config(), "small": Config()}
 
-    def scores(self, questions: Sequence[Question]) -> Tensor:
+    def scores(self, questions: Sequence[Item]) -> Tensor:
         texts = [text for question in questions for text in (question.text, *question.options)]
         vectors = torch.from_numpy(encoder.encode(texts))
         wide = max(len(question.options) for question in questions)
