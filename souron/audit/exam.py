@@ -26,7 +26,7 @@ from souron.utils.messages import UserError, _
 
 QUESTIONS = 400  # of a paper, where it is not said
 CHOSEN_ON = 200  # further questions at most, for what no training has chosen
-TASK = "choose"
+TASK, MODELS = "choose", "complete"
 
 
 @dataclass
@@ -41,13 +41,14 @@ class ExamRecord:
     answers: Answers
     result: ExamResult
     overlap: Overlap
+    remarks: list[str]  # of the system, on how it read the questions
     seconds: float
     report: Path
 
     def as_json(self) -> dict[str, Any]:
         return {
             "model": self.model, "data": self.data, "seed": self.seed,
-            **self.result.as_json(), "overlap": self.overlap.as_json(),
+            **self.result.as_json(), "notes": self.remarks, "overlap": self.overlap.as_json(),
             "seconds": self.seconds, "report": str(self.report),
         }  # fmt: skip
 
@@ -112,7 +113,7 @@ def examining(
     )
     record = ExamRecord(
         model, name, name_of_data, seed, test, answers, found, shared,
-        round(time.monotonic() - begun, 3), place / "report.html",
+        system.remarks(list(test.input)), round(time.monotonic() - begun, 3), place / "report.html",
     )  # fmt: skip
     files.write_json(place / "exam.json", record.as_json())
     exam_page.write(record)
@@ -120,33 +121,44 @@ def examining(
 
 
 def _examinee(model: str, task: Task) -> tuple[Any, dict[str, float], Path | None, str]:
-    """The system, what its training chose, its run's folder, and its name. Raises UserError."""
+    """The system, what its training chose, its run's folder, and its name. A language model
+    answers by likelihood. Raises UserError."""
     folder = Path(model)
     if not folder.exists() and model in registry.names():
         kind, config = registry.load_system(model)
         _check_task(kind.task, model)
         if not kind.needs_fit:
-            return kind(config, None).eval(), {}, None, model
+            system = kind(config, None).eval()
+            return _reading(system) if kind.task == MODELS else system, {}, None, model
         folder = run_folder.find(model)
     args = run_folder.read_args(folder)
     run_folder.refuse_changed(folder)
     _check_task(registry.find(str(args["system"]))[0].task, model)
     system = run_folder.load(folder)
+    name = str(args["system"])
+    if system.task == MODELS:
+        return _reading(system), {}, folder, name
     decision: dict[str, float] = {}
     if (folder / evaluate.ANSWERS).exists():
         nothing = Dataset("", torch.zeros(0), None, (), [])
         decision = Trainings.read(folder / evaluate.ANSWERS, nothing).decision
-    return system, decision, folder, str(args["system"])
+    return system, decision, folder, name
+
+
+def _reading(model: Any) -> Any:
+    return registry.load_system("likelihood")[0].of(model)
 
 
 def _check_task(task: str, model: str) -> None:
-    if task != TASK:
+    if task not in (TASK, MODELS):
         raise UserError(
             "task",
             _("{model} answers no questions with options: its task is {task}").format(
                 model=model, task=registry.task_name(task)
             ),
-            expected=_("a run of {task}").format(task=registry.task_name(TASK)),
+            expected=_("a run of {task}").format(
+                task=" / ".join(map(registry.task_name, (TASK, MODELS)))
+            ),
             fix="souron exam nearest data=terms",
             exit=2,
         )

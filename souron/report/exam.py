@@ -40,7 +40,7 @@ def headline(record: "ExamRecord") -> str:
 
 def warnings(record: "ExamRecord") -> list[str]:
     """What is to be known before the figures are believed."""
-    return [*choose.warnings(record.result, record.data), *_seen(record)]
+    return [*choose.warnings(record.result, record.data), *record.remarks, *_seen(record)]
 
 
 def _seen(record: "ExamRecord") -> list[str]:

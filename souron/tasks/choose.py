@@ -14,6 +14,7 @@ from souron.data import texts
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.evaluation import exams
 from souron.evaluation.answers import dense, stacked
+from souron.evaluation.likelihood import language_model, log_likelihoods
 from souron.kinds.labels import Labels
 from souron.kinds.question import MOST_LETTERS, MOST_OPTIONS, Question
 from souron.metrics import calibration
@@ -99,6 +100,10 @@ class Chooser(System):
             scale = scale - (slope / curve.clamp(min=1e-9)).clamp(-50, 50)
             self.scale.copy_(scale)
             yield Progress(step, {"log loss": loss})
+
+    def remarks(self, questions: Sequence[Item]) -> list[str]:
+        """What is to be known of how it read these questions, in the reader's language."""
+        return []
 
     @torch.no_grad()
     def predict(self, question: Question) -> Labels:
@@ -233,7 +238,7 @@ def check_questions(data: Dataset) -> None:
     """Raises UserError where cases are no questions with one right option each."""
     numbered = data.target is not None and data.labels is not None
     entries = data.input.entries if isinstance(data.input, ListColumn) else []
-    if not numbered or not entries or not all(isinstance(e, Item) for e in entries):
+    if not numbered or not entries or not all(isinstance(e, texts.Question) for e in entries):
         raise UserError(
             "no questions",
             _("{data} holds no questions with options").format(data=data.name),
@@ -319,4 +324,14 @@ def _of_right(probability: Tensor, target: Tensor) -> Tensor:
     return probability[rows, target].clamp(min=1e-9)
 
 
-__all__ = ["Batch", "Choice", "Chooser", "Item", "Spec", "check_questions", "padded"]
+__all__ = [
+    "Batch",
+    "Choice",
+    "Chooser",
+    "Item",
+    "Spec",
+    "check_questions",
+    "language_model",
+    "log_likelihoods",
+    "padded",
+]

@@ -16,7 +16,7 @@ from pathlib import Path
 from souron.data import papers
 from souron.data.dataset import Dataset
 from souron.data.load import found
-from souron.data.papers import Entry, spelt
+from souron.data.papers import Entry
 
 ja = "医学用語の和英・英和の四択問題 (EDICT)。シードごとに新しい問題用紙になる"
 task = "choose"
