@@ -132,6 +132,12 @@ class ExamResult:
     decision: dict[str, float]
     no_pass_marks: str  # why they are not drawn; "" where they are
 
+    @property
+    def fair(self) -> bool:
+        """Whether the shuffled key scores what chance does, within four standard errors."""
+        error = (self.chance * (1 - self.chance) / max(1, self.shuffled.n)) ** 0.5
+        return abs(self.shuffled.value - self.chance) <= 4 * error
+
     def as_json(self) -> dict[str, Any]:
         return {
             "accuracy": self.accuracy.value,

@@ -60,7 +60,7 @@ def warnings(result: ExamResult, data: str) -> list[str]:
               "by chance on {chance}.").format(
                 value=units.percent(result.control.value), chance=units.percent(result.chance))
         )  # fmt: skip
-    if not result.shuffled.low <= result.chance <= result.shuffled.high:
+    if not result.fair:
         found.append(_("With the key shuffled it does not score what chance does: the scoring, or "
                        "the paper, is at fault."))  # fmt: skip
     return found
