@@ -79,8 +79,11 @@ class Chooser(System):
     def example(self) -> None:
         """It has no layers whose shapes a table could show."""
 
-    @torch.no_grad()
     def fit(self, data: Any, run: Run) -> Iterator[Progress]:
+        yield from self.scaled(data, run)
+
+    @torch.no_grad()
+    def scaled(self, data: Any, run: Run) -> Iterator[Progress]:
         """The scale with the least log loss: a convex function of one number."""
         batches = list(islice(data.once(TOGETHER), MOST // TOGETHER + 1))
         said = padded([self.scores(list(batch.question)) for batch in batches])

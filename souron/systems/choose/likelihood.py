@@ -64,7 +64,7 @@ class Likelihood(Chooser):
                 for question, label in zip(batch.question, batch.label.tolist(), strict=True):
                     said = _bytes(f"{prompt(question)} {question.options[label]}")
                     self.counts.index_put_((said[:-1], said[1:]), torch.ones(()), accumulate=True)
-        yield from super().fit(data, run)
+        yield from self.scaled(data, run)
 
     def scores(self, questions: Sequence[Item]) -> Tensor:
         pairs = [(prompt(q), f" {option}") for q in questions for option in q.options]
