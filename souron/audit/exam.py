@@ -3,7 +3,7 @@ have read before."""
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from souron.utils import files
 from souron.utils.messages import UserError, _
 
 QUESTIONS = 400  # of a paper, where it is not said
-CHOSEN_ON = 200  # further questions at most, for what no training has chosen
+CHOSEN_ON = 100  # further questions at most, for what no training has chosen
 TASK, MODELS = "choose", "complete"
+OPEN = "smollm2"  # an open model that has a name of its own
 
 
 @dataclass
@@ -105,7 +106,7 @@ def examining(
     shared = (
         overlap.of_run(folder, test)
         if folder
-        else Overlap(len(test), unknown=overlap.unknown_of(model))
+        else Overlap(len(test), unknown=overlap.unknown_of(name))
     )
     found = task.result(Trainings.of_one(test, answers, decision), setup)
     place = files.new_folder(
@@ -122,8 +123,11 @@ def examining(
 
 def _examinee(model: str, task: Task) -> tuple[Any, dict[str, float], Path | None, str]:
     """The system, what its training chose, its run's folder, and its name. A language model
-    answers by likelihood. Raises UserError."""
+    answers by likelihood, also one from a file. Raises UserError."""
     folder = Path(model)
+    if model == OPEN or folder.suffix == ".gguf" or (folder / "config.json").is_file():
+        kind, config = registry.load_system("open_model")
+        return _reading(kind(replace(config, model=model), None).eval()), {}, None, "open_model"
     if not folder.exists() and model in registry.names():
         kind, config = registry.load_system(model)
         _check_task(kind.task, model)

@@ -129,6 +129,6 @@ def unknown_of(system: str) -> str:
     """Why nobody here can tell what the weights that a system brings have read; "" where it brings
     none."""
     entry = registry.find(system)[0]
-    if entry.status != "pretrained":
+    if entry.status != "pretrained" and entry.name != "open_model":
         return ""
     return _("{system} brings weights whose training texts are not here").format(system=entry.name)

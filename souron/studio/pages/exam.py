@@ -35,7 +35,7 @@ def page(studio: Studio) -> None:
         )
     )  # fmt: skip
     with gr.Row():
-        data = gr.Dropdown(paper_names(), value="terms", label=_("paper"))
+        data = gr.Dropdown(paper_names(), value="terms", label=_("exam paper"))
         seed = gr.Number(0, minimum=0, maximum=MOST_SEED, precision=0, label=_("seed"),
                          info=_("another paper for each"))  # fmt: skip
         model = gr.Dropdown([MODEL], value=MODEL, label=_("model"))
@@ -156,7 +156,7 @@ def answered(state: Mapping[str, Any], model: str, choice: int | None) -> list[A
             model=Path(model).name,
             option=lines(question.options)[said[0]],
             share=units.percent(said[1]),
-            verdict=_("right") if theirs else _("wrong"),
+            verdict=_("that is right") if theirs else _("that is wrong"),
         ),
     ]
     return [
