@@ -13,6 +13,7 @@ from souron.data.instances import numbered
 from souron.data.panoptic import divided
 from souron.data.poses import HIDDEN, SEEN, Figures, Skeleton, area_of
 from souron.data.searching import Search, Shelf, places
+from souron.data.texts import Question
 
 LABELS = ("square", "disc", "wedge")
 
@@ -152,7 +153,30 @@ MADE = {  # by what a task wants of a case
     "poses": lambda count: posed(count, 32),
     "texts": lambda count: sentences(count),
     "passages": lambda count: searches(count),
+    "questions": lambda count: asked(count),
 }
+
+WORDS = (
+    ("犬", "dog"), ("猫", "cat"), ("魚", "fish"), ("本", "book"), ("雨", "rain"), ("心臓", "heart"),
+    ("水", "water"), ("学校", "school"), ("医者", "doctor"), ("電車", "train"), ("花", "flower"),
+)  # fmt: skip
+
+
+def asked(count=200, seed=0, options=4) -> Dataset:
+    """Japanese words whose English one is to be chosen; with an article it is longer than most."""
+    generator = np.random.default_rng(seed)
+    questions, right = [], []
+    for _case in range(count):
+        chosen = generator.permutation(len(WORDS))[:options]
+        place = int(generator.integers(options))
+        said = [WORDS[word][1] for word in chosen]
+        said[place] = f"the {said[place]}"
+        questions.append(Question(WORDS[chosen[place]][0], tuple(said), "easy"))
+        right.append(place)
+    return Dataset(
+        "asked", ListColumn(questions), torch.tensor(right), tuple("ABCDEFGH")[:options],
+        [f"{i:04d}" for i in range(count)], augment=(), licence="CC0",
+    )  # fmt: skip
 
 
 THINGS = (

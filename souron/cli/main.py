@@ -25,6 +25,7 @@ from souron.cli import (
     audit,
     console,
     data,
+    exam,
     fetch,
     inspect,
     predict,
@@ -42,7 +43,7 @@ from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
 # each registers its own
-COMMANDS = inspect, data, fetch, train, predict, skill, audit, surface, tokens, ask
+COMMANDS = inspect, data, fetch, train, predict, exam, skill, audit, surface, tokens, ask
 
 
 @command(

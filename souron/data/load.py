@@ -203,6 +203,16 @@ def load(
     raise _no_data(str(name_or_path), path)
 
 
+def paper(name_or_path: str | Path, seed: int, formats: Sequence[str], target: str) -> "Dataset":
+    """As ``load``, for an examination: a data set that has ``paper(seed)`` makes another paper for
+    each seed. Raises UserError."""
+    if isinstance(name_or_path, str) and name_or_path in names():
+        module = importlib.import_module(f"souron.data.sets.{name_or_path}")
+        if hasattr(module, "paper"):
+            return module.paper(seed)
+    return load(name_or_path, formats=formats, target=target)
+
+
 def _no_data(text: str, path: Path) -> UserError:
     expected = _(
         "a data set (souron list --data), a folder with one sub-folder per class, or a CSV"

@@ -28,6 +28,7 @@ from souron.kinds import files
 from souron.kinds.chat import Chat
 from souron.kinds.gallery import Gallery
 from souron.kinds.kind import Kind
+from souron.kinds.question import Question
 from souron.kinds.signature import Option, Signature
 from souron.kinds.text import MOST_LETTERS, Text
 from souron.studio import sent
@@ -48,6 +49,7 @@ NAMES = {
     "text": N_("text"),
     "tokens": N_("tokens"),
     "chat": N_("chat"),
+    "question": N_("question"),
     "mesh": N_("surface"),
     "volume": N_("volume"),
     "labelled_volume": N_("labelled volume"),
@@ -144,6 +146,16 @@ def _given_text(kind: type[Kind], label: str) -> Any:
     return gr.Textbox(label=label, lines=LINES, max_length=MOST_LETTERS)
 
 
+def _given_question(kind: type[Kind], label: str) -> Any:
+    import gradio as gr
+
+    example = _("Which of these is a bone?\nA) femur\nB) liver\nC) heart\nD) kidney")
+    return gr.Textbox(
+        label=label, lines=LINES + 2, placeholder=example,
+        info=_("the question, then an option a line"),
+    )  # fmt: skip
+
+
 def _given_mesh(kind: type[Kind], label: str) -> Any:
     import gradio as gr
 
@@ -156,6 +168,7 @@ GIVEN: dict[str, Callable[[type[Kind], str], Any]] = {
     "sound": _given_sound,
     "text": _given_text,
     "chat": _given_text,
+    "question": _given_question,
     "mesh": _given_mesh,
     "volume": _given_file,
     "table": _given_file,
@@ -178,6 +191,8 @@ def taken(kind: type[Kind], value: Any, before: Kind | None = None, **reading: A
         )
     if kind.widget == "text":
         return Text(str(value))
+    if kind.widget == "question":
+        return Question.of_text(str(value))
     if kind.widget == "chat":
         chat = before if isinstance(before, Chat) else Chat(())
         return chat.said("user", str(value))
