@@ -22,6 +22,7 @@ from souron import registry
 from souron.cli import (
     arguments,
     audit,
+    chat,
     console,
     data,
     fetch,
@@ -40,7 +41,7 @@ from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
 # each registers its own
-COMMANDS = inspect, data, fetch, train, predict, skill, audit, surface
+COMMANDS = inspect, data, fetch, train, predict, chat, skill, audit, surface
 
 
 @command(

@@ -78,6 +78,12 @@ class LanguageModel(System):
         return Tokenizer.unpacked(self.spec.tokenizer)
 
     @property
+    def template(self) -> str:
+        """Of conversations; "" where it learnt none, as from plain texts alone."""
+        own = bool(self.spec.tokenizer)
+        return "" if own and self.spec.lesson == "text" else self.tokenizer.template
+
+    @property
     def context(self) -> int:
         """Tokens that it sees at most."""
         return self.config.context
