@@ -169,7 +169,7 @@ class Session:
             if not line.strip():
                 continue
             try:
-                self.obey(line) or self.answer(lambda line=line: self.talk.ask(line))
+                self.heed(line)
             except UserError as trouble:
                 self.failed = trouble.exit
                 note(_("line {number}:").format(number=number))
@@ -189,7 +189,7 @@ class Session:
                 if line is None or line.strip() in ("/quit", "/exit"):
                     break
                 if line.strip():
-                    self.obey(line) or self.answer(lambda line=line: self.talk.ask(line))
+                    self.heed(line)
             except KeyboardInterrupt:
                 print()
                 break
@@ -198,6 +198,11 @@ class Session:
         self.failed = 0
         if self.talk.chat.turns and self.talk.chat != self.saved:
             note(_("the chat was not saved: /save FILE does so, or save=FILE from the start"))
+
+    def heed(self, line: str) -> None:
+        """A command, or a question. Raises UserError."""
+        if not self.obey(line):
+            self.answer(lambda: self.talk.ask(line))
 
     def obey(self, line: str) -> bool:
         """Do what a line that begins with / says; False for a question. Raises UserError."""
@@ -329,6 +334,7 @@ def lines_of(stream: Any) -> Iterator[str]:
                 expected=_("one question a line"),
                 exit=3,
             )
+        line = line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
         try:
             yield line.decode("utf-8")
         except UnicodeDecodeError:

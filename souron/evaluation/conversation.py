@@ -107,9 +107,10 @@ class Voice:
         return [tokenizer.start, *tokenizer.encode(_plain(turns))]
 
     def seen(self, turns: Sequence[Turn]) -> str:
-        """The text that the model sees."""
+        """The text that the model sees, or has seen where the last turn is its own."""
         if self.template:
-            return chat_template.shown(self.template, turns, answer=True)
+            answer = turns[-1].role != "assistant"
+            return chat_template.shown(self.template, turns, answer)
         return _plain(turns)
 
     def room(self, length: int) -> int:
@@ -119,6 +120,12 @@ class Voice:
     def prompt(self, turns: Sequence[Turn], length: int = LENGTH) -> Prompt:
         """As much of a conversation as fits beside the answer. Raises UserError where the last
         question does not fit, with the figures, and for a conversation that cannot be answered."""
+        if not 1 <= length <= MOST_LENGTH:
+            raise UserError(
+                "value",
+                _("an answer of {count} tokens").format(count=length),
+                expected=_("1 to {most}").format(most=MOST_LENGTH),
+            )
         turns = tuple(Turn(turn.role, readable(turn.text)) for turn in turns)
         check(turns)
         most = self.reader.context - self.room(length)
@@ -142,13 +149,17 @@ class Voice:
         self, turns: Sequence[Turn], length: int = LENGTH, sampling: Sampling | None = None
     ) -> "Answer":
         """What it answers, to be iterated over for the words. Raises UserError."""
-        if not 1 <= length <= MOST_LENGTH:
-            raise UserError(
-                "value",
-                _("an answer of {count} tokens").format(count=length),
-                expected=_("1 to {most}").format(most=MOST_LENGTH),
-            )
         return Answer(self, self.prompt(turns, length), length, sampling or Sampling())
+
+    def completion(
+        self, text: str, length: int = LENGTH, sampling: Sampling | None = None
+    ) -> "Answer":
+        """How a plain text goes on. Raises UserError where it does not fit."""
+        tokenizer = self.reader.tokenizer
+        tokens = [tokenizer.start, *tokenizer.encode(text)]
+        if len(tokens) > self.reader.context - self.room(length):
+            raise self._too_long((), len(tokens), length)
+        return Answer(self, Prompt(tokens, ()), length, sampling or Sampling())
 
     def _too_long(self, turns: Sequence[Turn], count: int, length: int) -> UserError:
         context, room = self.reader.context, self.room(length)
@@ -311,7 +322,9 @@ class Conversation:
     def again(self, seed: int | None = None) -> Answer:
         """The last question with another seed: the next one where none is given. Raises
         UserError."""
-        return self.edit(len(self.questions), None, self.sampling.seed + 1 if seed is None else seed)
+        return self.edit(
+            len(self.questions), None, self.sampling.seed + 1 if seed is None else seed
+        )
 
     def edit(self, number: int, question: str | None, seed: int | None = None) -> Answer:
         """Go back to that question, from 1, with other words or None for its own. Raises
