@@ -9,52 +9,31 @@ import threading
 
 import httpx
 import pytest
+import talking
 import torch
+from talking import NAMES
 
 import souron
 from souron.cli import main
 from souron.evaluation.text_generation import Sampling, Writer
 from souron.kinds.chat import Chat, Turn
-from souron.runs import train
 from souron.serve import access
 from souron.serve.api import Gate
 from souron.serve.service import Service
 from souron.serve.uploads import Limits
 from souron.utils.messages import UserError
 
-NAMES = ("water", "bread", "the dose", "the nurse", "a pill", "薬", "歯", "the bone")
 PORT = 8000
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run of a tiny GPT that learnt a few conversations."""
-    folder = tmp_path_factory.mktemp("chat")
-    talks = [
-        [("user", f"What is {name}?"), ("assistant", f"It is {name}, number {number}.")]
-        for number in range(4)
-        for name in NAMES
-    ]
-    rows = [{"messages": [{"role": r, "content": text} for r, text in talk]} for talk in talks]
-    data = folder / "talks.jsonl"
-    data.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
-    return trained(folder, data)
+    return talking.run_of_talks(tmp_path_factory.mktemp("chat"))
 
 
 @pytest.fixture(scope="module")
 def plain_run(tmp_path_factory):
-    """One that learnt plain texts alone."""
-    folder = tmp_path_factory.mktemp("plain")
-    (folder / "texts").mkdir()
-    for name in NAMES:
-        text = "".join(f"{name} and {other} are here. " for other in NAMES)
-        (folder / "texts" / f"{name}.txt").write_text(text, "utf-8")
-    return trained(folder, folder / "texts")
-
-
-def trained(folder, data):
-    record = train.train("gpt", str(data), budget="1ep", project=str(folder / "runs"))
-    return str(record.folder)
+    return talking.run_of_texts(tmp_path_factory.mktemp("plain"))
 
 
 @pytest.fixture

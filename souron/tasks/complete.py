@@ -398,7 +398,7 @@ class Complete(Task):
             yield file, language, *(round(value, 4) for value in values)
 
     def next_command(self, run: str) -> str:
-        return f'souron predict {run} "..."'
+        return f'souron chat {run} "..."'
 
 
 def _as_it_is(rows: Rows, generator: Generator) -> Rows:

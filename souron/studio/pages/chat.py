@@ -23,8 +23,8 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("Chat with a language model"),
-            _("The model runs on this computer, and so does all that is said. It may be wrong; "
-              "it knows no patient."),
+            _("The model runs on this computer, and what is said stays here. What it answers may "
+              "be wrong."),
         )
     )  # fmt: skip
     Chatting(studio)
@@ -39,10 +39,10 @@ class Chatting:
         self.studio = studio
         self.talk = gr.State(None, time_to_live=KEPT, delete_callback=end)
         with gr.Row():
-            with gr.Column(scale=2, min_width=300):
-                self._build_settings()
             with gr.Column(scale=5, min_width=300):
                 self._build_chat()
+            with gr.Column(scale=2, min_width=300):
+                self._build_settings()
         self.same = gr.HTML()
         self.clock = gr.Timer(OFTEN, active=False)
         self.drawn = [
@@ -54,11 +54,6 @@ class Chatting:
     def _build_settings(self) -> None:
         import gradio as gr
 
-        self.model = gr.Dropdown(
-            [], value=None, allow_custom_value=True, label=_("model"),
-            info=_("or the path of a .gguf file, or of a folder with a published model"),
-        )  # fmt: skip
-        self.nothing = gr.HTML()
         self.system = gr.Textbox(
             label=_("system prompt"), lines=2, max_lines=8, max_length=20_000,
             info=_("what stands before the conversation; empty: the model's own"),
@@ -88,6 +83,11 @@ class Chatting:
     def _build_chat(self) -> None:
         import gradio as gr
 
+        self.model = gr.Dropdown(
+            [], value=None, allow_custom_value=True, label=_("model"),
+            info=_("or the path of a .gguf file, or of a folder with a published model"),
+        )  # fmt: skip
+        self.nothing = gr.HTML()
         self.chat = gr.HTML()
         self.now = gr.HTML()
         self.figures = gr.HTML()
