@@ -23,6 +23,7 @@ from souron.cli import (
     arguments,
     ask,
     audit,
+    chat,
     console,
     data,
     exam,
@@ -43,7 +44,7 @@ from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
 # each registers its own
-COMMANDS = inspect, data, fetch, train, predict, exam, skill, audit, surface, tokens, ask
+COMMANDS = inspect, data, fetch, train, predict, chat, exam, skill, audit, surface, tokens, ask
 
 
 @command(

@@ -176,8 +176,9 @@ class Writer:
         if self._memory is None:
             self._memory = self.reader.memory()
         self._memory.back_to(begin)
+        self._known = tokens[:begin]
         whole = (len(tokens) - 1) // CHUNK * CHUNK
         for start in range(begin, whole, CHUNK):
             self.reader.read(torch.tensor(tokens[start : start + CHUNK]), self._memory)
-        self._known = tokens[:whole]
+            self._known = tokens[: start + CHUNK]  # whoever stops it here leaves no false memory
         return self.reader.read(torch.tensor(tokens[whole:]), self._memory)

@@ -88,6 +88,16 @@ def find(name: str) -> Path:
     raise _no_model(path, _("no model there") if path.exists() else _("no such file or folder"))
 
 
+def is_model(name: str | Path) -> bool:
+    """Is it a published model, by its name, its file or the folder of its files?"""
+    path = Path(name).expanduser()
+    return (
+        str(name) in packages.MODELS
+        or path.suffix.lower() == ".gguf"
+        or ((path / "config.json").is_file() and not (path / "args.yaml").exists())
+    )
+
+
 def _no_model(path: Path, why: str) -> UserError:
     return UserError(
         "model",
@@ -225,9 +235,11 @@ def _described_run(path: Path) -> Described:
         config["width"], config["heads"],
     )  # fmt: skip
     file = path / "weights" / "best.safetensors"
+    talks = seen.get("lesson") != "text"
+    template = Tokenizer.unpacked(seen["tokenizer"]).template if talks else ""
     return Described(
         path.resolve().name, path, "gpt", structure.context, _parameters(file),
-        file.stat().st_size, "", (), Tokenizer.unpacked(seen["tokenizer"]).template, "", structure,
+        file.stat().st_size, "", (), template, "", structure,
     )  # fmt: skip
 
 

@@ -80,6 +80,12 @@ class LanguageModel(System):
         return Tokenizer.unpacked(self.spec.tokenizer)
 
     @property
+    def template(self) -> str:
+        """Of conversations; "" where it learnt none, as from plain texts alone."""
+        own = bool(self.spec.tokenizer)
+        return "" if own and self.spec.lesson == "text" else self.tokenizer.template
+
+    @property
     def context(self) -> int:
         """Tokens that it sees at most."""
         return self.config.context
@@ -426,7 +432,7 @@ class Complete(Task):
             yield file, language, *(round(value, 4) for value in values)
 
     def next_command(self, run: str) -> str:
-        return f'souron predict {run} "..."'
+        return f'souron chat {run} "..."'
 
 
 def _as_it_is(rows: Rows, generator: Generator) -> Rows:

@@ -68,6 +68,10 @@ class OpenModel(LanguageModel):
         return self.held[1]
 
     @property
+    def template(self) -> str:
+        return self.held[0].template
+
+    @property
     def context(self) -> int:
         structure = self.held[2].structure
         return min(self.config.context, structure.context)
