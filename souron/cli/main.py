@@ -20,12 +20,14 @@ from typer import Argument, Option
 import souron
 from souron import registry
 from souron.cli import (
+    arena,
     arguments,
     audit,
     console,
     data,
     fetch,
     inspect,
+    models,
     predict,
     skill,
     surface,
@@ -40,7 +42,7 @@ from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
 # each registers its own
-COMMANDS = inspect, data, fetch, train, predict, skill, audit, surface
+COMMANDS = inspect, data, fetch, train, predict, skill, audit, surface, models, arena
 
 
 @command(

@@ -51,9 +51,7 @@ class Ratings:
         """A weighted sum of log odds, with the ends of its interval. ``contrast`` (rivals,)."""
         weights = np.asarray(contrast, float)
         value = float(weights @ self.log_odds)
-        reach = max(
-            error * _quantile(level, freedom) for error, freedom in self._errors(weights)
-        )
+        reach = max(error * _quantile(level, freedom) for error, freedom in self._errors(weights))
         return value, value - reach, value + reach
 
     def difference(self, a: int, b: int, level: float = 0.95) -> tuple[float, float, float]:
@@ -157,6 +155,11 @@ def verdicts(ratings: Ratings, names: Sequence[str], level: float = 0.95) -> lis
         found[i] = Verdict(names[a], names[b], value, low, high, said, needed, None)
         left -= said != "cannot tell"
     return [found[i] for i in range(len(pairs))]
+
+
+def share(log_odds: float) -> float:
+    """The share of votes that such a difference wins."""
+    return float(expit(log_odds))
 
 
 def _information(together: Floats, chance: Floats) -> Floats:
