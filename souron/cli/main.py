@@ -20,6 +20,7 @@ from typer import Argument, Option
 import souron
 from souron import registry
 from souron.cli import (
+    arena,
     arguments,
     ask,
     audit,
@@ -29,6 +30,7 @@ from souron.cli import (
     exam,
     fetch,
     inspect,
+    models,
     predict,
     skill,
     surface,
@@ -44,7 +46,10 @@ from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
 # each registers its own
-COMMANDS = inspect, data, fetch, train, predict, chat, exam, skill, audit, surface, tokens, ask
+COMMANDS = (
+    inspect, data, fetch, train, predict, chat, ask, exam, arena, models, tokens, skill, surface,
+    audit,
+)  # fmt: skip
 
 
 @command(

@@ -122,6 +122,17 @@ def describe(path: Path) -> Described:
         raise _no_model(path, f"{type(error).__name__}: {error}") from error
 
 
+def glance(path: Path) -> Described:
+    """``describe``, kept in the cache, since reading a vocabulary takes seconds. Raises
+    UserError."""
+    kept = _kept(path) / "about.json"
+    if kept.exists():
+        return _told(json.loads(kept.read_text(encoding="utf-8")), path)
+    about = describe(path)
+    files.write_json(kept, _as_json(about))
+    return about
+
+
 def _gguf(path: Path) -> Any:
     return _gguf_as_it_is(path, path.stat().st_mtime_ns)
 
@@ -380,7 +391,8 @@ def _as_json(about: Described) -> dict[str, Any]:
 
 
 def _told(values: dict[str, Any], path: Path) -> Described:
-    structure = Structure(**values.pop("structure"))
+    held = values.pop("structure")
+    structure = None if held is None else Structure(**held)
     languages = tuple(values.pop("languages"))
     return Described(**{**values, "path": path}, languages=languages, structure=structure)
 
