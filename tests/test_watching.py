@@ -270,6 +270,10 @@ def test_no_frames_no_camera_no_decoder(tmp_path, monkeypatch):
     with pytest.raises(UserError) as trouble:
         run(tmp_path / "a.mp4", tmp_path / "out")
     assert trouble.value.code in ("unreadable", "no decoder")
+    (tmp_path / "text.mp4").write_text("no film")
+    with pytest.raises(UserError, match="not a video") as trouble:
+        run(tmp_path / "text.mp4", tmp_path / "out")
+    assert trouble.value.code == "not a video"
     with pytest.raises(UserError) as trouble:
         run(997, tmp_path / "out")
     assert trouble.value.exit in (3, 4)
