@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -361,6 +362,10 @@ def test_a_detector_trains_reports_predicts_is_measured_again_and_compared(wedge
 def test_data_without_boxes_is_refused_and_data_with_boxes_is_shown(wedges, capsys):
     with pytest.raises(UserError, match="boxes"):
         train.train("yolo_tiny", "digits", budget="1ep")
+    Path("empty").mkdir()
+    with pytest.raises(UserError, match="'empty' is a folder that holds nothing") as trouble:
+        train.train("yolo_tiny", "empty", budget="1ep")
+    assert "coco" in trouble.value.expected
     assert main.run(["data", wedges, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     data = load.load(wedges)

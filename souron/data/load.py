@@ -200,7 +200,7 @@ def load(
         says_why = getattr(module, "says_why", False) and len(formats) == 1 and path.is_dir()
         if module.describes(path) or says_why:
             return module.load(path, reading)
-    raise _no_data(str(name_or_path), path)
+    raise _no_data(str(name_or_path), path, formats)
 
 
 def paper(name_or_path: str | Path, seed: int, formats: Sequence[str], target: str) -> "Dataset":
@@ -213,10 +213,19 @@ def paper(name_or_path: str | Path, seed: int, formats: Sequence[str], target: s
     return load(name_or_path, formats=formats, target=target)
 
 
-def _no_data(text: str, path: Path) -> UserError:
+def _no_data(text: str, path: Path, formats: Sequence[str]) -> UserError:
     expected = _(
         "a data set (souron list --data), a folder with one sub-folder per class, or a CSV"
     )
+    if path.is_dir():
+        return UserError(
+            "data",
+            _("{path!r} is a folder that holds nothing in a form that is read here").format(
+                path=text
+            ),
+            expected=", ".join(formats),
+            exit=3,
+        )
     if path.exists():
         return UserError(
             "data",

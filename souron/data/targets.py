@@ -34,6 +34,7 @@ class Target:
 
     cases: Dataset
     heading: ClassVar[str] = N_("Classes")
+    counted: ClassVar[str] = N_("cases")  # by ``counts``
     unit: ClassVar[str] = N_("{least} to {most} cases each")
     one_class: ClassVar[bool] = True  # whether a case has one class, which a split can balance
     every_class: ClassVar[bool] = False  # whether each case shows every class
@@ -127,6 +128,7 @@ class Landmarks(Target):
 class Areas(Target):
     """A class for every pixel, (N, H, W)."""
 
+    counted = N_("pixels")
     unit = N_("{least} to {most} pixels each")
     one_class = False
 
@@ -164,6 +166,7 @@ class Areas(Target):
 class Voxels(Areas):
     """A class for every voxel, (N, D, H, W)."""
 
+    counted = N_("voxels")
     unit = N_("{least} to {most} voxels each")
     every_class = True
 
@@ -225,6 +228,7 @@ class Voxels(Areas):
 class Objects(Target):
     """Boxes (n, 5) of each case: label and edges; a label below 0 is a crowd's."""
 
+    counted = N_("objects")
     unit = N_("{least} to {most} objects each")
     one_class = False
 
@@ -282,6 +286,7 @@ class Instances(Objects):
 class Divided(Objects):
     """Segments of each case, things and stuff: see ``panoptic``."""
 
+    counted = N_("segments")
     unit = N_("{least} to {most} segments each")
 
     @classmethod
@@ -319,6 +324,7 @@ class Divided(Objects):
 class Poses(Objects):
     """Boxes and named points of each figure."""
 
+    counted = N_("figures")
     unit = N_("{least} to {most} figures each")
 
     @classmethod

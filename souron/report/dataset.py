@@ -45,7 +45,8 @@ def data_page(cases: Dataset, folder: Path) -> Path:
     chosen = {cases.classes[k]: target.examples(k, rows[k]) for k in largest}
     sizes = [counts[k] for k in largest]
     with files.atomically(folder / "data.png") as beside:
-        beside.write_bytes(plots.overview(chosen, sizes, target.pixels(), cases.name))
+        title, counted = cases.name, _(target.counted)
+        beside.write_bytes(plots.overview(chosen, sizes, target.pixels(), title, counted))
 
     followed = list(range(EXAMPLES)) if target.every_class else [rows[k][0] for k in largest]
     followed = list(dict.fromkeys(followed))[: min(EXAMPLES, len(cases))]
@@ -78,7 +79,7 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         contents=[(name, title) for name, title in headings.items() if there.get(name, True)],
         headings=headings,
         classes=plot(
-            plots.classes(chosen, sizes),
+            plots.classes(chosen, sizes, _(target.counted)),
             "; ".join(f"{cases.classes[k]} {counts[k]}" for k in largest),
         ),
         classes_caption=_("Of {all} classes, the {count} largest.").format(

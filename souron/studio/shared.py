@@ -16,7 +16,8 @@ from souron.studio.paths import Roots
 from souron.utils.messages import UserError, _, language, use_language
 
 PAGES = (
-    "lecture", "data", "train", "compare", "use", "chat", "tokens", "read", "exam", "runs", "machine",
+    "lecture", "data", "train", "compare", "use", "chat", "read", "exam", "tokens", "runs",
+    "machine",
 )  # fmt: skip
 QUIET: dict[str, Any] = {"show_progress": "hidden"}  # for events whose outcome shows at once
 COMMAND = re.compile(r"^(ls|python|rm) |\bsouron [a-z]|--\w|^\S+=\S")
