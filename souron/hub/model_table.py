@@ -171,7 +171,7 @@ def described(path: Path) -> Row:
         said["count"] = 0
     if "licence" in said:
         said["commercial"] = commercial(about.licence)
-    at |= {cell: IN_FILE for cell in said}
+    at |= dict.fromkeys(said, IN_FILE)
     return replace(
         row, **said, at=at, path=str(path), bytes=about.bytes, quantised=about.quantised,
         template=about.template, runs=about.structure is not None,
