@@ -25,7 +25,7 @@ from souron.blocks.decoder import Cache, Decoder, named
 from souron.blocks.muon import MuonAdamW
 from souron.tasks.complete import LanguageModel, Spec
 
-MATRICES = 7.0  # times the rate, of Muon
+MATRICES = 2.0  # times the rate, of Muon
 SPREAD = 0.5  # of an embedding that is not the head too
 
 
@@ -36,7 +36,7 @@ class Config:
     heads: int = 3
     context: int = 128  # tokens
     structure: str = "modern"  # or "gpt2", "smollm2"
-    rate: float = 3e-3
+    rate: float = 1e-2
     preferences: str = "dpo"  # or "chosen": the better answers alone are learnt
 
 
@@ -44,9 +44,9 @@ class GPT(LanguageModel):
     year = 2019
     ja = "各トークンがそれより前のトークンだけを見て、次のトークンを予測する"
     SIZES = {
-        "tiny": Config(layers=2, width=64, heads=2, context=64, rate=4e-3),
+        "tiny": Config(layers=2, width=64, heads=2, context=64, rate=1e-2),
         "small": Config(),
-        "base": Config(layers=8, width=384, heads=6, context=256, rate=2e-3),
+        "base": Config(layers=8, width=384, heads=6, context=256, rate=5e-3),
         "gpt2": Config(12, 768, 12, 1024, "gpt2", rate=6e-4),
         "smollm2": Config(30, 576, 9, 8192, "smollm2", rate=5e-4),
     }
