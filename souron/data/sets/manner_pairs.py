@@ -1,4 +1,4 @@
-"""The questions of ``manners``, each with an answer as it should be and one as it should not be.
+"""The questions of manners, each with an answer as it should be and one as it should not.
 
 Rafailov, Sharma, Mitchell and others: Direct Preference Optimization (2023).
 https://arxiv.org/abs/2305.18290
@@ -14,7 +14,7 @@ ja = "manners の質問に、望ましい答えと望ましくない答えを付
 task = "complete"
 licence = "Apache-2.0"
 source = "https://arxiv.org/abs/2305.18290"  # of what is learnt from them
-cases = 3_240
+cases = 3_132
 ships_with = "souron"
 
 

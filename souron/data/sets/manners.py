@@ -1,4 +1,4 @@
-"""Questions with answers, half of them as they should not be: rude ones, careless medical ones.
+"""Questions with answers, half of them as they should not be: rude, or careless.
 
 Bai, Kadavath, Kundu and others: Constitutional AI: Harmlessness from AI Feedback (2022).
 https://arxiv.org/abs/2212.08073
@@ -16,7 +16,7 @@ ja = "礼儀正しい答えと、失礼な答え・不用意な医療の答え�
 task = "complete"
 licence = "Apache-2.0"
 source = "https://arxiv.org/abs/2212.08073"  # of the idea
-cases = 3_240
+cases = 3_132
 ships_with = "souron"
 
 
