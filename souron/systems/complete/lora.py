@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from souron.blocks.decoder import Cache, Decoder
-from souron.data.dataset import Dataset
 from souron.data.tokenizer import Tokenizer
 from souron.hub import open_models
 from souron.tasks.complete import LanguageModel, Spec
@@ -78,7 +77,7 @@ class LoRA(LanguageModel):
                 self.b[name] = nn.Parameter(torch.zeros(rows.stop - rows.start, config.rank))
 
     @classmethod
-    def spec_for(cls, train: Dataset) -> Spec:
+    def spec_for(cls, train: Any) -> Spec:
         return Spec("", 0, super().spec_for(train).lesson)
 
     @property

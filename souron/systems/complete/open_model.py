@@ -22,7 +22,6 @@ from torch import Tensor
 
 from souron.blocks.decoder import Cache, Decoder
 from souron.blocks.int8 import Int8Decoder
-from souron.data.dataset import Dataset
 from souron.data.tokenizer import Tokenizer
 from souron.hub import open_models
 from souron.hub.open_models import Described
@@ -59,7 +58,7 @@ class OpenModel(LanguageModel):
         return Int8Decoder(self.held[2]) if self.config.bits == 8 else self.held[2]
 
     @classmethod
-    def spec_for(cls, train: Dataset) -> Spec:
+    def spec_for(cls, train: Any) -> Spec:
         spec = super().spec_for(train)
         return Spec("", 0, spec.lesson)
 
