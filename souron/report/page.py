@@ -267,7 +267,8 @@ def in_each_language(folder: Path, make: Callable[..., str]) -> Path:
             (other, LANGUAGE_NAMES[other], file) for other, file in names.items() if other != wish
         ]
         with use_language(wish):
-            path = write(folder / name, make(elsewhere=elsewhere))
+            text = make(elsewhere=elsewhere)
+        path = write(folder / name, text)  # what goes wrong is said in the reader's language
     (folder / report_file(language())).unlink(missing_ok=True)  # of an earlier ending
     return path
 
