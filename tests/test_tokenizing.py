@@ -349,3 +349,11 @@ def test_a_file_that_is_no_tokenizer_is_told(tmp_path, capsys):
     (tmp_path / "tokenizer.json").write_text('{"model": 1}')
     assert main.run(["tokens", "a", str(tmp_path / "tokenizer.json")]) == 3
     assert "no tokenizer" in capsys.readouterr().err
+
+
+def test_a_pair_that_has_changed_waits_for_its_own_turn():
+    system = bpe.BPE(bpe.Config(320), Spec(0))
+    x, y, z, w = (single_bytes().index(ord(letter)) for letter in "xyzw")
+    pairs = [(y, z), (x, y), (256, w), (x, 256)]  # of the last two the former goes first
+    system.merges[:4] = torch.tensor(pairs)
+    assert system.encode("xyzw") == [x, 258]
