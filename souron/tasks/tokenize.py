@@ -169,7 +169,7 @@ class Tokenizing(Task):
         found = super().measures(seeds, setup, training)
         parts = self.scores(seeds, setup)["parts of letters"]
         units = setup.test.units
-        _unused = intervals.share_interval(parts, units, trainings=training)
+        found["parts of letters"] = intervals.share_interval(parts, units, trainings=training)
         return found
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
