@@ -1,8 +1,8 @@
-"""Every token looks at all others, before it and after it, and the first one gives the class.
+"""Every token looks at all others, before it and after it; the first one gives the class.
 
 Devlin, Chang, Lee, Toutanova: BERT (2018). https://doi.org/10.48550/arXiv.1810.04805
 
-    x = token + place        x = norm(x + attention(x))        x = norm(x + mlp(x))        fc(tanh(x_0))
+    x = token + place    x = norm(x + attention(x))    x = norm(x + mlp(x))    fc(tanh(W x_0))
 
 Attention of a language model looks back only, for what comes next must not be seen. To name the
 class of a text all of it may be seen: each token gathers from the whole text what it means there.
