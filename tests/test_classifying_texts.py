@@ -64,9 +64,10 @@ def test_a_run_tells_what_it_read_the_beginning_of(tmp_path, monkeypatch):
     cases = sorted_texts(200)
     lines = [f"{text},{cases.classes[label]}"
              for text, label in zip(cases.input, cases.target.tolist(), strict=True)]  # fmt: skip
-    long = [f"{'fever ' * 300},clinic", f"{'wave ' * 300},sea"] * 20
+    long = [f"{text} {text * 30},{cases.classes[label]}"
+            for text, label in zip(cases.input, cases.target.tolist(), strict=True)][:40]  # fmt: skip
     (tmp_path / "own.csv").write_text("\n".join(["text,label", *lines, *long]), encoding="utf-8")
-    record = train.train("bert_tiny", tmp_path / "own.csv", budget="40ep", batch=32)
+    record = train.train("bert_tiny", tmp_path / "own.csv", budget="6ep", batch=32)
     assert record.measures["accuracy"].value > 0.8
     assert any("read the beginning only" in note for note in record.notes)
     assert (record.folder / "report.html").read_text(encoding="utf-8").count("AUC")
