@@ -64,8 +64,7 @@ def test_a_run_tells_what_it_read_the_beginning_of(tmp_path, monkeypatch):
     cases = sorted_texts(200)
     lines = [f"{text},{cases.classes[label]}"
              for text, label in zip(cases.input, cases.target.tolist(), strict=True)]  # fmt: skip
-    long = [f"{text} {text * 30},{cases.classes[label]}"
-            for text, label in zip(cases.input, cases.target.tolist(), strict=True)][:40]  # fmt: skip
+    long = [f"{text * 30},{label}" for text, label in (line.split(",") for line in lines[:40])]
     (tmp_path / "own.csv").write_text("\n".join(["text,label", *lines, *long]), encoding="utf-8")
     record = train.train("bert_tiny", tmp_path / "own.csv", budget="6ep", batch=32)
     assert record.measures["accuracy"].value > 0.8
