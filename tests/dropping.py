@@ -17,6 +17,7 @@ from souron import registry
 from souron.kinds.chat import Chat
 from souron.kinds.mesh import Mesh
 from souron.kinds.picture import Picture
+from souron.kinds.question import Question
 from souron.kinds.sound import Sound
 from souron.kinds.table import Table
 from souron.kinds.text import Text
@@ -143,6 +144,7 @@ BODIES = {  # what comes out -> from what, and how
     "sound": ("sound", "return Sound(given.samples * (0.9 if loud else 0.1), given.rate)"),
     "text": ("text", "return Text((given.text.upper() if loud else given.text) * count)"),
     "chat": ("chat", "return given.said('assistant', word * count)"),
+    "question": ("question", "return Question(given.text, given.options[::-1], word)"),
     "mesh": ("mesh", "return Mesh(given.vertices * reach, given.faces)"),
     "volume": ("volume", "return Volume(given.values * reach, given.affine)"),
     "labelled_volume": (
@@ -240,6 +242,7 @@ EXAMPLES: dict[str, Callable[[], Any]] = {  # of what goes in
     "sound": tone,
     "text": lambda: Text("こんにちは, world"),
     "chat": lambda: Chat([("user", "やあ")]),
+    "question": lambda: Question("骨は?", ("femur", "肝臓")),
     "mesh": pyramid,
     "volume": scanned,
     "table": lambda: Table(["名前", "x"], [["あ, b", "1"], ["c", "2"]]),

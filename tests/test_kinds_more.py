@@ -33,6 +33,7 @@ from souron.kinds.picture import Picture
 from souron.kinds.plot import Plot, Series
 from souron.kinds.points import Points
 from souron.kinds.poses import Poses
+from souron.kinds.question import Question
 from souron.kinds.segments import Segments
 from souron.kinds.sound import Sound
 from souron.kinds.table import Table
@@ -58,6 +59,7 @@ ALL = {
     "sound": tone(),
     "text": Text(HOSTILE),
     "chat": Chat([("user", "猫"), ("assistant", HOSTILE)]),
+    "question": Question("猫", ("a", HOSTILE)),
     "mesh": pyramid(),
     "volume": scanned(),
     "labelled_volume": LabelledVolume(

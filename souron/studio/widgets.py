@@ -489,6 +489,11 @@ def _shown_text(kept: Any, label: str) -> Built:
     return [box], lambda value: [value.text]
 
 
+def _shown_question(kept: Any, label: str) -> Built:
+    boxes, _fill = _shown_text(kept, label)
+    return boxes, lambda value: [str(value)]
+
+
 def _shown_chat(kept: Any, label: str) -> Built:
     """As plain text: what a model writes is no page, and loads nothing."""
 
@@ -576,6 +581,7 @@ SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "sound": _shown_file(_audio, ".wav"),
     "text": _shown_text,
     "chat": _shown_chat,
+    "question": _shown_question,
     "mesh": _shown_file(_model, ".stl"),
     "volume": _shown_volume,
     "labelled_volume": _shown_labelled_volume,
