@@ -411,7 +411,8 @@ def test_in_a_browser_every_kind_is_given_and_shown_and_nothing_leaves(all_of_th
         for kind, (took, _body) in BODIES.items():
             part = page.locator(f"#{kind}")
             if took in ("text", "chat", "question"):
-                part.get_by_label(f"give {kind}").fill(EVIL)
+                asked = f"{EVIL}\nA) {EVIL}\nB) x" if took == "question" else EVIL
+                part.get_by_label(f"give {kind}").fill(asked)
             else:
                 example = EXAMPLES[took]()
                 file = tmp_path / f"例 {kind}{example.suffix}"
