@@ -138,7 +138,8 @@ def same(first, second) -> bool:
 
 ROUND = [
     ("picture", ".png"), ("gallery", ""), ("video", ".png"), ("sound", ".wav"), ("text", ".txt"),
-    ("chat", ".json"), ("question", ".json"), ("mesh", ".obj"), ("mesh", ".stl"), ("mesh", ".ply"), ("table", ".csv"),
+    ("chat", ".json"), ("question", ".json"), ("mesh", ".obj"), ("mesh", ".stl"), ("mesh", ".ply"),
+    ("table", ".csv"),
     ("volume", ".nii"), ("volume", ".nii.gz"),
 ]  # fmt: skip
 
