@@ -47,6 +47,7 @@ NAMES = {
     "video": N_("video"),
     "sound": N_("sound"),
     "text": N_("text"),
+    "tokens": N_("tokens"),
     "chat": N_("chat"),
     "question": N_("question"),
     "mesh": N_("surface"),
@@ -54,6 +55,7 @@ NAMES = {
     "labelled_volume": N_("labelled volume"),
     "table": N_("table"),
     "plot": N_("plot"),
+    "passages": N_("passages"),
 }
 KEPT = 3600  # seconds that a browser's last result is kept in memory
 STEPS = 100  # of a slider, about
@@ -82,6 +84,12 @@ CHAT = """
             border: 1px solid var(--border-color-primary) }
 .turns .user { margin-left: auto; background: var(--background-fill-secondary) }
 .turns div { white-space: pre-wrap }
+"""
+
+
+QUOTES = """
+blockquote { margin: 0; overflow-wrap: anywhere }
+ol { padding-left: 1.6em } li { margin: 0 0 0.8em }
 """
 
 
@@ -494,6 +502,20 @@ def _shown_question(kept: Any, label: str) -> Built:
     return boxes, lambda value: [str(value)]
 
 
+def _shown_tokens(kept: Any, label: str) -> Built:
+    """The cut in colours; numbers and bytes of each, where nothing can be pointed at, below."""
+
+    def fill(value: Any) -> list[Any]:
+        name = escape(_("The tokens one by one"))
+        return [
+            f"{value._repr_html_()}<details><summary>{name}</summary>"
+            f"<div style='overflow:auto;max-height:24em' tabindex='0'>{value.table()}</div>"
+            "</details>"
+        ]
+
+    return [_html(label, TABLES)], fill
+
+
 def _shown_chat(kept: Any, label: str) -> Built:
     """As plain text: what a model writes is no page, and loads nothing."""
 
@@ -544,6 +566,11 @@ def _shown_plot(kept: Any, label: str) -> Built:
     return [_html(label, TABLES)], fill
 
 
+def _shown_passages(kept: Any, label: str) -> Built:
+    """The quotes, and each in its place."""
+    return [_html(label, QUOTES)], lambda value: [value._repr_html_()]
+
+
 def _shown_volume(kept: Any, label: str) -> Built:
     """The slice in the middle."""
     return [_html(label, TABLES)], lambda value: [value._repr_html_()]
@@ -580,6 +607,7 @@ SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "video": _shown_video,
     "sound": _shown_file(_audio, ".wav"),
     "text": _shown_text,
+    "tokens": _shown_tokens,
     "chat": _shown_chat,
     "question": _shown_question,
     "mesh": _shown_file(_model, ".stl"),
@@ -587,4 +615,5 @@ SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "labelled_volume": _shown_labelled_volume,
     "table": _shown_table,
     "plot": _shown_plot,
+    "passages": _shown_passages,
 }
