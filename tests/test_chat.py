@@ -280,6 +280,40 @@ def test_one_question_a_line_and_a_bad_one_stops_no_other(run, capsys, monkeypat
     assert "line 5:" in err
 
 
+def test_a_conversation_in_a_terminal(run, capsys, monkeypatch, tmp_path):
+    place, other = tmp_path / "a.json", tmp_path / "b.json"
+    typed = iter([
+        "What is water?", "/seed 7", "/regenerate", "/edit 1 What is bread?", "/system Be short.",
+        "What is a pill?", "/questions", "/nope", "/etc/passwd?", f"/save {place}",
+        f"/load {other}", f"/load {place}", f"/save {place}", KeyboardInterrupt,
+    ])  # fmt: skip
+    answers = iter([False])  # may the file be replaced?
+
+    def entered(_prompt):
+        word = next(typed)
+        if word is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return word
+
+    monkeypatch.setattr("builtins.input", entered)
+    monkeypatch.setattr("typer.confirm", lambda _text: next(answers))
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    code, out, err = said(capsys, run, "length=4")
+    assert code == 0
+    assert [turn.text for turn in Chat.read(place).turns if turn.role != "assistant"] == [
+        "Be short.", "What is bread?", "What is a pill?", "/etc/passwd?",
+    ]  # fmt: skip
+    assert "2  What is a pill?" in out
+    assert "seed 7" not in err
+    assert "seed 8" in err
+    assert "no command is named '/nope'" in err
+    assert "b.json" in err  # there is no such file
+    assert "7 messages" in out
+    assert next(answers, None) is None
+    assert "was not saved" not in err
+
+
 def test_ctrl_c_stops_an_answer_and_keeps_what_came(run, capsys, monkeypatch, tmp_path):
     pick, drawn = Writer.write, []
 

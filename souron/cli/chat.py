@@ -257,8 +257,10 @@ class Session:
 
     def do_save(self, rest: str) -> None:
         place = Path(rest).expanduser()
-        if place.exists() and not agreed(_("{path} is there already. Replace it?"), place):
+        if place.exists() and not sys.stdin.isatty():
             raise taken(place)
+        if place.exists() and not agreed(_("{path} is there already. Replace it?"), place):
+            return
         self.write(place)
 
     def do_load(self, rest: str) -> None:

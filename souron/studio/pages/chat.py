@@ -100,10 +100,10 @@ class Chatting:
             info=_("Enter sends it, Shift and Enter begin a new line"),
         )  # fmt: skip
         with gr.Row():
-            self.ask = gr.Button(_("Send"), variant="primary")
-            self.stop = gr.Button(_("Stop"), interactive=False)
-            self.again = gr.Button(_("Answer again"), interactive=False)
-            self.clear = gr.Button(_("New chat"))
+            self.ask = gr.Button(_("Send"), variant="primary", min_width=120)
+            self.stop = gr.Button(_("Stop"), interactive=False, min_width=120)
+            self.again = gr.Button(_("Answer again"), interactive=False, min_width=120)
+            self.clear = gr.Button(_("New chat"), min_width=120)
         self.save = gr.HTML()
 
     def _connect(self) -> None:
