@@ -46,7 +46,7 @@ def load(name: str | Path, pretrained: bool = False, context: int | None = None)
         )
     if not folder.exists() and not pretrained:
         folder = run_folder.ready(str(name)) or folder
-    if (folder / "args.yaml").exists():
+    if len(folder.parts) > 1 or (folder / "args.yaml").exists():  # a path is no system's name
         system = run_folder.load(folder)
         return Model(str(name), system, folder)
     kind, config = registry.load_system(str(name))

@@ -142,6 +142,11 @@ BODIES = {  # what comes out -> from what, and how
     "video": ("video", "return Video(given.frames[::-1], given.rate)"),
     "sound": ("sound", "return Sound(given.samples * (0.9 if loud else 0.1), given.rate)"),
     "text": ("text", "return Text((given.text.upper() if loud else given.text) * count)"),
+    "tokens": (
+        "text",
+        "raws = [letter.encode() for letter in given.text]\n"
+        "        return Tokens.of(given.text, range(len(raws)), raws, [reach] * len(raws))",
+    ),
     "chat": ("chat", "return given.said('assistant', word * count)"),
     "mesh": ("mesh", "return Mesh(given.vertices * reach, given.faces)"),
     "volume": ("volume", "return Volume(given.values * reach, given.affine)"),

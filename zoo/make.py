@@ -53,12 +53,18 @@ TASKS = {  # whose systems come ready trained: on what, and for how long
     "pose": ("people", "6min"),
     "keypoints": ("cephalo", "6min"),
     "segment_volume": ("phantoms", "6min"),
+    "complete": ("manner_pairs", "6min"),
 }
+BESIDE = ("ngram", "lora", "open_model")  # counts, and what stands on others' weights
 OPTIONS = {"budget", "batch", "side"}  # of a recipe; the others are the system's own
 RECIPES: dict[str, dict[str, Any]] = tomllib.loads(
     (HERE / "recipes.toml").read_text(encoding="utf-8")
 )  # what differs
-NAMES = [entry.name for entry in registry.entries().values() if entry.task in TASKS]
+NAMES = [
+    entry.name
+    for entry in registry.entries().values()
+    if entry.task in TASKS and entry.name not in BESIDE
+]
 
 
 def main() -> None:

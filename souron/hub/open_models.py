@@ -9,6 +9,7 @@ Nothing of a model is run: no pickle, no code beside the weights.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -121,6 +122,17 @@ def describe(path: Path) -> Described:
         raise _no_model(path, f"{type(error).__name__}: {error}") from error
 
 
+def glance(path: Path) -> Described:
+    """``describe``, kept in the cache, since reading a vocabulary takes seconds. Raises
+    UserError."""
+    kept = _kept(path) / "about.json"
+    if kept.exists():
+        return _told(json.loads(kept.read_text(encoding="utf-8")), path)
+    about = describe(path)
+    files.write_json(kept, _as_json(about))
+    return about
+
+
 def _gguf(path: Path) -> Any:
     return _gguf_as_it_is(path, path.stat().st_mtime_ns)
 
@@ -181,7 +193,9 @@ def _described_gguf(path: Path) -> Described:
         licence=str(value("general.license", "")),
         languages=tuple(map(str, value("general.languages", ()) or ())),
         template=str(value("tokenizer.chat_template", "")),
-        quantised="" if sort is None else gguf.LlamaFileType(sort).name.removeprefix("MOSTLY_"),
+        quantised=""
+        if sort is None
+        else re.sub("^(MOSTLY|ALL)_", "", gguf.LlamaFileType(sort).name),
         structure=structure_of(config),
     )
 
@@ -377,7 +391,8 @@ def _as_json(about: Described) -> dict[str, Any]:
 
 
 def _told(values: dict[str, Any], path: Path) -> Described:
-    structure = Structure(**values.pop("structure"))
+    held = values.pop("structure")
+    structure = None if held is None else Structure(**held)
     languages = tuple(values.pop("languages"))
     return Described(**{**values, "path": path}, languages=languages, structure=structure)
 

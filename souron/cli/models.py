@@ -1,0 +1,137 @@
+"""``souron models``: open language models, whether they may be used, and whether they fit here."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument
+
+from souron.cli import console
+from souron.cli.app import command
+from souron.cli.console import print_json, screen, show
+from souron.utils import units
+from souron.utils.messages import N_, _
+
+
+@command(
+    "models",
+    N_("Open language models: licence, commercial use, safety, memory and speed here."),
+    "souron models\nsouron models smollm2\nsouron models model.gguf\nsouron models --json",
+)
+def models(
+    model: Annotated[
+        str | None,
+        Argument(metavar="[MODEL|FILE]", help=N_("one model whole, with its template")),
+    ] = None,
+) -> None:
+    with screen.err.status(_("measuring this computer's memory for a second")):
+        from souron.hub import model_table
+
+        found, broken = [], []
+        if model is None:
+            found, broken = model_table.local(Path())
+        else:
+            one = model_table.find(model)
+        speed, free = model_table.here()
+    for path, error in broken:
+        console.warn(f"{path}: {error.found}")
+    if model is not None:
+        whole(one, speed, free)
+        return
+    rows = [*found, *model_table.published()]
+    if screen.json:
+        print_json([row.as_json(speed, free) for row in rows])
+        return
+    for title, some in ((_("on this computer"), found), (_("published"), model_table.published())):
+        if some:
+            show(listed(some, speed, free, title), "")
+    show(
+        _(
+            "Memory and speed are forecasts at 4 bits: {free:.1f} GB are free here, and {speed:.0f} "
+            "GB a second come from memory. souron itself holds weights in 16 bits, which takes 3.6 "
+            "times as much."
+        ).format(free=free / 1e9, speed=speed / 1e9),
+        _("one of them, with its sources: {command}").format(command="souron models smollm2"),
+    )
+
+
+def listed(rows: Any, speed: float, free: float, title: str) -> Any:
+    from souron.hub import model_table
+
+    size, memory, rate = _("parameters"), _("memory"), _("tokens/s")
+    context = _("context")
+    table = console.table(
+        _("name"), _("year"), size, _("licence"), _("commercial"), _("safety-tuned"), context,
+        _("languages"), memory, rate, title=title, right=(size, context, memory, rate),
+    )  # fmt: skip
+    for row in rows:
+        table.add_row(*cells(row, speed, free), style=None if row.memory <= free else "dim")
+    return table if rows else model_table.UNKNOWN
+
+
+def cells(row: Any, speed: float, free: float) -> list[str]:
+    """A row of the table, as texts."""
+    from souron.hub import model_table
+
+    known = row.parameters > 0
+    return [
+        row.name,
+        str(row.year or "–"),
+        units.count(round(row.parameters * 1e9)) if known else "–",
+        row.licence or model_table.word(model_table.UNKNOWN),
+        model_table.word(row.commercial),
+        model_table.word(row.safety),
+        f"{row.context:,}" if row.context else "–",
+        model_table.languages(row),
+        f"{row.memory / 1e9:.1f} GB" if known else "–",
+        (f"{row.tokens_per_second(speed):.0f}" if row.memory <= free else _("does not fit"))
+        if known else "–",
+    ]  # fmt: skip
+
+
+def whole(row: Any, speed: float, free: float) -> None:
+    """All about one model, each cell with its source."""
+    from souron.hub import model_table
+
+    told = model_table.says(row.licence)
+    if screen.json:
+        more = {"template": row.template, "quantised": row.quantised, "runs": row.runs,
+                "licence_says": told}  # fmt: skip
+        print_json({**row.as_json(speed, free), **more})
+        return
+    show(console.pairs([(name, value) for name, value in about(row)]))
+    show("", model_table.forecast(row, speed, free))
+    if told:
+        show(_("Its licence: {text}").format(text=told))
+    if row.runs is False:
+        show(_("souron has no decoder of its structure; other programs run it."))
+    if row.template:
+        from souron.report.arena import printable
+
+        show("", _("Its template for conversations:"), printable(row.template))
+
+
+def about(row: Any) -> list[tuple[str, str]]:
+    """Names and values, each with where it stands."""
+    from souron.hub import model_table
+
+    def sourced(value: str, cell: str) -> str:
+        source = row.source(cell)
+        where = _("its own file") if source == model_table.IN_FILE else source
+        return f"{value}  ({where})" if where and value != "–" else value
+
+    texts = cells(row, 1.0, 0.0)
+    rows = [
+        (_("name"), row.name),
+        (_("file"), row.path),
+        (_("bytes"), units.size(row.bytes) if row.bytes else ""),
+        (_("numbers"), row.quantised),
+        (_("year"), sourced(texts[1], "year")),
+        (_("parameters"), sourced(texts[2], "parameters")),
+        (_("used by a token"), units.count(round(row.active * 1e9)) if row.active else ""),
+        (_("licence"), sourced(texts[3], "licence")),
+        (_("commercial use"), sourced(texts[4], "commercial")),
+        (_("safety-tuned"), sourced(texts[5], "safety")),
+        (_("context"), sourced(texts[6], "context")),
+        (_("languages"), sourced(texts[7], "languages")),
+    ]
+    return [(name, value) for name, value in rows if value]

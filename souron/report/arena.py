@@ -1,0 +1,105 @@
+"""What came of an arena, in words."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from souron.stats.bradley_terry import MEAN, POINTS, share
+from souron.stats.records import Verdict
+from souron.utils.messages import _
+
+
+def headline(result: Any) -> str:
+    """How many votes there are, and of what."""
+    told = _("{votes} votes on {questions} questions, {ties} of them ties").format(
+        votes=result.votes, questions=result.questions, ties=result.ties
+    )
+    if result.shown:
+        told += _("; {count} more do not count (names shown, or a second vote)").format(
+            count=result.shown
+        )
+    return told
+
+
+def sentence(verdict: Verdict) -> str:
+    """Who is better, or how many votes that would take."""
+    a, b, value, low, high = (
+        verdict.a, verdict.b, verdict.difference, verdict.low, verdict.high,
+    )  # fmt: skip
+    if value < 0:
+        a, b, value, low, high = b, a, -value, -high, -low
+    fields = {
+        "a": a, "b": b, "share": percent(share(value)), "low": percent(share(low)),
+        "high": percent(share(high)), "points": f"{POINTS * value:.0f}",
+        "count": verdict.cases_needed,
+    }  # fmt: skip
+    if verdict.verdict != "cannot tell":
+        return _(
+            "{a} is better than {b} by {points} points: it wins {share} of votes ({low} to {high})."
+        ).format(**fields)
+    if verdict.cases_needed is None:
+        return _(
+            "{a} or {b}: cannot tell. {a} wins {share} of votes ({low} to {high}); no sensible "
+            "number of votes would tell."
+        ).format(**fields)
+    return _(
+        "{a} or {b}: cannot tell. {a} wins {share} of votes ({low} to {high}); about {count} more "
+        "votes would tell."
+    ).format(**fields)
+
+
+def ratings(result: Any) -> list[tuple[str, str, str]]:
+    """Name, rating, interval of each, best first."""
+    return [
+        (
+            each.name,
+            "–" if each.rating is None else f"{each.rating:.0f}",
+            "" if each.rating is None else f"{each.low:.0f} – {each.high:.0f}",
+        )
+        for each in result.models
+    ]
+
+
+def about_ratings() -> str:
+    return _(
+        "{mean} is the mean; who has {points} points more wins 10 votes of 11. Intervals: 95 %."
+    ).format(mean=f"{MEAN:.0f}", points=400)
+
+
+def judged(result: Any) -> Iterator[str]:
+    """What each judge said beside the person's votes."""
+    for judge in result.judges:
+        same, kappa, first = judge.agreement.same, judge.agreement.kappa, judge.first
+        if same.n:
+            yield _(
+                "{judge} decides as the votes do on {share} of {count} pairs ({low} to {high}), "
+                "ties among them; Cohen's kappa {kappa}."
+            ).format(
+                judge=judge.name, share=percent(same.value), count=same.n, low=percent(same.low),
+                high=percent(same.high), kappa=_kappa(kappa),
+            )  # fmt: skip
+        else:
+            yield _("{judge}: no pair that was voted on was compared.").format(judge=judge.name)
+        if judge.compared:
+            yield _(
+                "It chose what it read first in {share} of its answers ({low} to {high}; fair: "
+                "50 %), and on {undecided} of {compared} pairs another one once they changed places."
+            ).format(
+                share=percent(first.value), low=percent(first.low), high=percent(first.high),
+                undecided=judge.undecided, compared=judge.compared,
+            )  # fmt: skip
+
+
+def _kappa(kappa: Any) -> str:
+    if math.isnan(kappa.value):
+        return _("cannot be computed, as one of the two decided all alike")
+    return f"{kappa.value:.2f} ({kappa.low:.2f} – {kappa.high:.2f})"
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
+
+
+def printable(text: str) -> str:
+    """Without control characters, which a terminal would obey."""
+    return "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160))

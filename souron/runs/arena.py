@@ -1,0 +1,382 @@
+"""Rivals side by side: the same questions, blind votes, ratings with intervals.
+
+    arena = begin(["smollm2", "runs/complete/gpt"], questions, Path("votes.jsonl"))
+    for match in arena.matches():
+        arena.answers(match)                 # two answers, in the order of their sides
+        arena.vote(match, votes.FIRST)       # on the disk when it returns
+    arena.result()
+
+Zheng and others: Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena (2023),
+https://arxiv.org/abs/2306.05685. Differs from the paper: each question is put to each pair once;
+only votes made blind count; intervals are not bootstrapped.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from souron import registry
+from souron.data.dataset import Skipped
+from souron.evaluation.answer_judge import Comparer, compared
+from souron.evaluation.text_generation import Sampling, Writer
+from souron.kinds.chat import Turn
+from souron.runs import folder as run_folder
+from souron.runs import votes
+from souron.runs.votes import Answer, Judged, Settings, Vote, Votes
+from souron.stats import bradley_terry
+from souron.stats.agreement import Agreement, agreement
+from souron.stats.bradley_terry import MEAN, POINTS
+from souron.stats.intervals import proportion_interval
+from souron.stats.records import Measure, Verdict
+from souron.utils.messages import UserError, _
+
+AGAIN = " #"  # between a name and its number, where one model is its own rival
+
+
+@dataclass(frozen=True)
+class Match:
+    """One question to two rivals; ``first`` and ``second`` are the sides on which they stand."""
+
+    question: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Rated:
+    name: str
+    rating: float | None  # None where there is no vote yet
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class JudgeResult:
+    """A judge's choices beside a person's votes, ties among them."""
+
+    name: str
+    agreement: Agreement
+    first: Measure  # how often it chose the answer that it read first; half of the time if fair
+    compared: int  # pairs of answers
+    undecided: int  # of them: another answer won when they changed places
+
+
+@dataclass(frozen=True)
+class ArenaResult:
+    models: tuple[Rated, ...]  # best first
+    votes: int  # that count
+    ties: int
+    shown: int  # votes with names shown, or made a second time: kept, not counted
+    verdicts: tuple[Verdict, ...]
+    judges: tuple[JudgeResult, ...]
+    questions: int  # with a vote
+    skipped: tuple[Skipped, ...]
+    file: Path
+
+    def as_json(self) -> dict[str, Any]:
+        """Ratings in points; differences of verdicts too, and as a share of votes."""
+        return {
+            "models": [vars(model) for model in self.models],
+            "votes": self.votes,
+            "verdicts": [_verdict_json(verdict) for verdict in self.verdicts],
+            "ties": self.ties,
+            "not_counted": self.shown,
+            "questions": self.questions,
+            "judges": [_judge_json(judge) for judge in self.judges],
+            "skipped": [vars(each) for each in self.skipped],
+            "file": str(self.file),
+        }
+
+
+def _verdict_json(verdict: Verdict) -> dict[str, Any]:
+    points = [POINTS * value for value in (verdict.difference, verdict.low, verdict.high)]
+    shares = [bradley_terry.share(v) for v in (verdict.difference, verdict.low, verdict.high)]
+    return {
+        "a": verdict.a,
+        "b": verdict.b,
+        **dict(zip(("difference", "low", "high"), points, strict=True)),
+        **dict(zip(("share", "share_low", "share_high"), shares, strict=True)),
+        "verdict": verdict.verdict,
+        "votes_needed": verdict.cases_needed,
+    }
+
+
+def _judge_json(judge: JudgeResult) -> dict[str, Any]:
+    return {
+        "name": judge.name,
+        "agreement": vars(judge.agreement.same),
+        "kappa": vars(judge.agreement.kappa),
+        "first": vars(judge.first),
+        "compared": judge.compared,
+        "undecided": judge.undecided,
+    }
+
+
+class Rival:
+    """A language model that answers questions one by one."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.model = language_model(name)
+        self.writer = Writer(self.model)
+
+    def prompt(self, question: str) -> list[int]:
+        """The question as the model's template has it; of a model without one, plain text that it
+        goes on with."""
+        tokenizer = self.model.tokenizer
+        if tokenizer.template:
+            return tokenizer.conversation([Turn("user", question)], answer=True)[0]
+        return [tokenizer.start, *tokenizer.encode(question + "\n")]
+
+    def answer(self, question: str, length: int, sampling: Sampling) -> Answer:
+        """Raises UserError where the question and half of the answer do not fit."""
+        tokens = self.prompt(question)
+        room = self.model.context - len(tokens)
+        if room < min(length, self.model.context // 2):
+            raise UserError(
+                "context",
+                _("a question of {count} tokens, where the model sees {context}").format(
+                    count=len(tokens), context=self.model.context
+                ),
+                expected=_("room for an answer"),
+                fix=_("a shorter question, or a shorter answer: length=N"),
+                exit=3,
+            )
+        begun = time.perf_counter()
+        most = min(length, room)
+        words = [each.text for each in self.writer.write(tokens, most, sampling)]
+        seconds = time.perf_counter() - begun
+        stopped = "end" if len(words) < most else "length"
+        return Answer(question, "", "".join(words).strip(), len(words), seconds, stopped)
+
+
+def language_model(name: str) -> Any:
+    """A run of a language model, one that comes ready trained, or a model's file. Raises
+    UserError."""
+    path = Path(name)
+    if not path.exists():
+        path = run_folder.ready(name) or path
+    if (path / "args.yaml").is_file():
+        system = run_folder.load(path)
+        if system.task != "complete":
+            raise UserError(
+                "task",
+                _("{name} writes no text").format(name=name),
+                expected=_("a language model"),
+                fix="souron models",
+            )
+        return system
+    kind, config = registry.load_system("open_model")
+    model = kind(run_folder.override(config, {"model": name}), None).eval()
+    assert model.context  # its file is read now, so that a broken one is told before the questions
+    return model
+
+
+@dataclass
+class Arena:
+    """Rivals, questions, and the file of votes."""
+
+    held: Votes
+    questions: list[str]
+    settings: Settings
+    loads: Callable[[str], Any] = Rival
+    rivals: dict[str, Any] = field(default_factory=dict)
+    unfit: dict[str, str] = field(default_factory=dict)  # questions -> why they were left out
+
+    def matches(self) -> Iterator[Match]:
+        """Those without a vote, in an order of chance: each question once, then with another
+        pair."""
+        names = self.settings.models
+        pairs = list(combinations(names, 2))
+        chance = random.Random(self.settings.seed)
+        order = list(range(len(self.questions)))
+        chance.shuffle(order)
+        chance.shuffle(pairs)
+        for turn in range(len(pairs)):
+            for number in order:
+                question = self.questions[number]
+                first, second = pairs[(number + turn) % len(pairs)]
+                if chance.random() < 0.5:
+                    first, second = second, first
+                match = Match(question, first, second)
+                if question not in self.unfit and not self.voted(match):
+                    yield match
+
+    def voted(self, match: Match) -> bool:
+        pair = Vote(match.question, match.first, match.second, votes.SAME).pair
+        return any(vote.pair == pair for vote in self.held.votes)
+
+    def answers(self, match: Match) -> tuple[Answer, Answer] | None:
+        """The two answers in the order of their sides; None where the question does not fit into
+        what a rival sees: it is then left out, and counted in ``unfit``. Answers that are the same
+        become a tie."""
+        try:
+            first, second = (self.answer(match.question, n) for n in (match.first, match.second))
+        except UserError as error:
+            if error.code != "context":
+                raise
+            self.unfit[match.question] = error.found
+            return None
+        if first.text == second.text and not self.voted(match):
+            self.vote(match, votes.SAME)
+            return None
+        return first, second
+
+    def answer(self, question: str, name: str) -> Answer:
+        """What that rival answers; kept from before where it was asked already."""
+        if (question, name) not in self.held.answers:
+            model, _again, number = name.partition(AGAIN)
+            if model not in self.rivals:
+                self.rivals[model] = self.loads(model)
+            # another draw for each question, and for a second copy of the same model
+            draws = random.Random(f"{self.settings.seed} {number} {question}").getrandbits(31)
+            sampling = Sampling(self.settings.temperature, seed=draws)
+            written = self.rivals[model].answer(question, self.settings.length, sampling)
+            self.held.add(replace(written, model=name))
+        return self.held.answers[question, name]
+
+    def vote(self, match: Match, said: str, blind: bool = True) -> None:
+        """Write a vote down. One on a pair that was voted on is kept, and not counted."""
+        self.held.add(Vote(match.question, match.first, match.second, said, blind))
+
+    def result(self) -> ArenaResult:
+        found = result(self.held)
+        unfit = tuple(Skipped(text[:60], "context", why) for text, why in self.unfit.items())
+        return ArenaResult(**{**vars(found), "skipped": (*found.skipped, *unfit)})
+
+
+def begin(
+    models: Sequence[str],
+    questions: Sequence[str],
+    file: Path,
+    seed: int = 0,
+    length: int = 256,
+    temperature: float = 0.7,
+    loads: Callable[[str], Any] = Rival,
+) -> Arena:
+    """An arena, or the one of that file where it has begun already. Raises UserError where that was
+    another one."""
+    settings = Settings(_told_apart(models), seed, length, temperature)
+    questions = votes.some(questions, file)
+    if file.exists() and (not file.is_file() or file.stat().st_size):
+        held = votes.read(file)
+        if held.settings != settings:
+            assert held.settings is not None
+            raise UserError(
+                "another arena",
+                _("{path} holds votes on {models} (seed {seed}, {length} tokens, temperature "
+                  "{temperature})").format(path=file, **_spelt(held.settings)),
+                expected=_("{models} (seed {seed}, {length} tokens, temperature {temperature})")
+                .format(**_spelt(settings)),
+                fix="votes=other.jsonl",
+            )  # fmt: skip
+    else:
+        held = Votes(file)
+    arena = Arena(held, list(questions), settings, loads)
+    if held.settings is None:
+        for name in dict.fromkeys(name.partition(AGAIN)[0] for name in settings.models):
+            arena.rivals[name] = loads(name)  # one that cannot be read is told before anything else
+        held.add(settings)
+    return arena
+
+
+def _spelt(settings: Settings) -> dict[str, Any]:
+    return {**vars(settings), "models": ", ".join(settings.models)}
+
+
+def _told_apart(models: Sequence[str]) -> tuple[str, ...]:
+    """Each name once: a second copy of a model gets a number. Raises UserError."""
+    least, most = votes.RIVALS
+    if not least <= len(models) <= most:
+        raise UserError(
+            "models",
+            _("{count} models").format(count=len(models)),
+            expected=_("{least} to {most} models, and a file of questions").format(
+                least=least, most=most
+            ),
+            fix="souron arena smollm2 model.gguf questions.txt",
+        )
+    names: list[str] = []
+    for model in models:
+        copies = sum(name.partition(AGAIN)[0] == model for name in names)
+        names.append(model + (f"{AGAIN}{copies + 1}" if copies else ""))
+    return tuple(names)
+
+
+def judge(held: Votes, name: str, comparer: Comparer | None = None) -> Iterator[tuple[int, int]]:
+    """Let a model compare the answers to each question, pair by pair, where it has not yet: (done,
+    in all). Pairs that do not fit into what it sees are left out."""
+    known = {each.pair for each in held.judged if each.judge == name}
+    asked: dict[str, dict[str, Answer]] = {}
+    for (question, model), answer in held.answers.items():
+        asked.setdefault(question, {})[model] = answer
+    waiting = [
+        (one, other)
+        for answers in asked.values()
+        for one, other in combinations(answers.values(), 2)
+        if (one.question, *sorted((one.model, other.model))) not in known and one.text != other.text
+    ]
+    if waiting and comparer is None:
+        comparer = Comparer(language_model(name))
+    for number, (one, other) in enumerate(waiting):
+        yield number, len(waiting)
+        assert comparer is not None
+        chances = compared(comparer, one.question, one.text, other.text)
+        if chances is not None:
+            wins = [chance > 0.5 for chance in chances]
+            said = votes.GOOD if wins[0] == wins[1] else votes.FIRST if wins[0] else votes.SECOND
+            held.add(Judged(one.question, name, one.model, other.model, chances, said))
+    yield len(waiting), len(waiting)
+
+
+def result(held: Votes) -> ArenaResult:
+    """Ratings, verdicts, and what judges said of the same answers."""
+    assert held.settings is not None
+    names = held.settings.models
+    place = {name: number for number, name in enumerate(names)}
+    counted = [vote for vote in held.counted if {vote.first, vote.second} <= place.keys()]
+    ratings = bradley_terry.fit(
+        [place[vote.first] for vote in counted],
+        [place[vote.second] for vote in counted],
+        [votes.SAID[vote.said] for vote in counted],
+        len(names),
+        [vote.question for vote in counted],
+    )
+    rated = []
+    for number, name in enumerate(names):
+        value, low, high = (MEAN + POINTS * each for each in ratings.rating(number))
+        rated.append(Rated(name, value, low, high) if counted else Rated(name, None, None, None))
+    judges = dict.fromkeys(each.judge for each in held.judged)
+    return ArenaResult(
+        tuple(sorted(rated, key=lambda each: -(each.rating or 0))),
+        len(counted),
+        sum(votes.SAID[vote.said] == 0.5 for vote in counted),
+        len(held.votes) - len(counted),
+        tuple(bradley_terry.verdicts(ratings, names)) if counted else (),
+        tuple(_beside(held, name, counted) for name in judges),
+        len({vote.question for vote in counted}),
+        held.skipped,
+        held.file,
+    )
+
+
+def _beside(held: Votes, name: str, counted: Sequence[Vote]) -> JudgeResult:
+    """What a judge said beside the votes on the same answers."""
+    own = {each.pair: each for each in held.judged if each.judge == name}
+    both = [(own[vote.pair], vote) for vote in counted if vote.pair in own]
+    first = sum(chance > 0.5 for each in own.values() for chance in each.chances)
+    return JudgeResult(
+        name,
+        agreement([_winner(one) for one, _vote in both], [_winner(vote) for _one, vote in both]),
+        proportion_interval(first, 2 * len(own)),
+        len(own),
+        sum(each.said == votes.GOOD for each in own.values()),
+    )
+
+
+def _winner(one: Vote | Judged) -> str:
+    return {votes.FIRST: one.first, votes.SECOND: one.second}.get(one.said, "")
