@@ -156,6 +156,11 @@ BODIES = {  # what comes out -> from what, and how
     ),
     "table": ("table", "return Table([*given.columns, word], [[*r, least] for r in given.rows])"),
     "plot": ("sound", "return Plot([Series(word, range(5), given.mono[:5])], 'time (s)', '音圧')"),
+    "passages": (
+        "text",
+        "quote = Passage(given.text[:3], 0, len(given.text[:3]), least)\n"
+        "        return Passages(word, [quote] * count, loud, given.text, given.file)",
+    ),
 }
 
 
@@ -167,7 +172,7 @@ def source(kind: str) -> str:
 def written(given: str, gives: str, body: str) -> str:
     """The file of a system from the names of its kinds and what its ``predict`` does."""
     kind = "".join(part.capitalize() for part in gives.split("_"))
-    names = "Plot, Series" if gives == "plot" else kind
+    names = {"plot": "Plot, Series", "passages": "Passage, Passages"}.get(gives, kind)
     return SOURCE.format(
         given=given.capitalize(), given_file=given, gives=kind, gives_file=gives,
         gives_names=names, body=body,

@@ -27,11 +27,13 @@ from souron import registry
 from souron.audit import datasheet
 from souron.data import load
 from souron.data.dataset import Dataset, Rows
+from souron.data.texts import Preference
 from souron.evaluation.answers import Trainings
 from souron.evaluation.sampling import Noise, draw
 from souron.hub import zoo
 from souron.kinds import signature
 from souron.kinds.picture import Picture
+from souron.kinds.text import Text
 from souron.kinds.volume import Volume
 from souron.runs import evaluate, train
 from souron.runs import folder as run_folder
@@ -40,7 +42,9 @@ from souron.utils.messages import UserError
 
 HERE = Path(__file__).parent
 SAMPLE = 500  # test pictures
-EXAMPLES = {"drawn_scenes": 6, "people": 4, "cephalo": 2, "phantoms": 1}  # test cases
+EXAMPLES = {  # test cases
+    "drawn_scenes": 6, "people": 4, "cephalo": 2, "phantoms": 1, "manner_pairs": 8,
+}  # fmt: skip
 MOST_BYTES = 2_200_000  # of a system's weights
 KEPT = ("system", "data", "parameters", "flops", "stopped", "parts", "train_seconds", "options")
 TASKS = {  # whose systems come ready trained: on what, and for how long
@@ -109,6 +113,9 @@ def tested(data: str) -> Dataset:
 
 
 def write_case(cases: Dataset, row: int, place: Path) -> None:
+    if isinstance(cases.input[row], Preference):
+        Text(cases.input[row].prompt[-1].text).save(place.with_suffix(".txt"))
+        return
     if cases.pictures:
         Picture.of(cases.input[row]).save(place.with_suffix(".png"))
         return

@@ -198,11 +198,15 @@ class LanguageModel(System):
         ] = 0.95,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Text:
-        """The text, and how it goes on."""
-        tokenizer = self.tokenizer
-        tokens = [tokenizer.start, *tokenizer.encode(str(text).rstrip("\n"))]
+        """The text, and how it goes on; of a system that learnt to answer, its answer alone."""
+        tokenizer, asked = self.tokenizer, str(text).rstrip("\n")
+        answers = self.spec is not None and self.spec.lesson != "text"
+        if answers:
+            tokens = tokenizer.conversation([Turn("user", asked)], answer=True)[0]
+        else:
+            tokens = [tokenizer.start, *tokenizer.encode(asked)]
         written = Writer(self).write(tokens, length, Sampling(temperature, top, seed))
-        return Text(str(text).rstrip("\n") + "".join(each.text for each in written))
+        return Text(("" if answers else asked) + "".join(each.text for each in written))
 
 
 class Tokens:

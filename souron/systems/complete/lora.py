@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from souron.blocks.decoder import Cache, Decoder
-from souron.data.tokenizer import Tokenizer
 from souron.hub import open_models
 from souron.tasks.complete import LanguageModel, Spec
 from souron.training import checkpoint
@@ -49,7 +48,7 @@ class Frozen:
         return self
 
     @cached_property
-    def held(self) -> tuple[open_models.Described, Tokenizer, Decoder]:
+    def held(self) -> tuple[open_models.Described, Any, Decoder]:
         return open_models.load(self.name)
 
 
@@ -81,7 +80,7 @@ class LoRA(LanguageModel):
         return Spec("", 0, super().spec_for(train).lesson)
 
     @property
-    def tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> Any:
         return self.frozen.held[1]
 
     def example(self) -> None:
@@ -148,7 +147,7 @@ class Without(LanguageModel):
         return self.frozen.held[2](tokens)
 
     @property
-    def tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> Any:
         return self.frozen.held[1]
 
     def memory(self, rows: int = 1) -> Cache:

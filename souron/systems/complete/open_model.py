@@ -22,7 +22,6 @@ from torch import Tensor
 
 from souron.blocks.decoder import Cache, Decoder
 from souron.blocks.int8 import Int8Decoder
-from souron.data.tokenizer import Tokenizer
 from souron.hub import open_models
 from souron.hub.open_models import Described
 from souron.tasks.complete import LanguageModel, Spec
@@ -48,7 +47,7 @@ class OpenModel(LanguageModel):
         super().__init__(config, spec)
 
     @cached_property
-    def held(self) -> tuple[Described, Tokenizer, Decoder]:
+    def held(self) -> tuple[Described, Any, Decoder]:
         """The model itself, which is no part of what is saved with a run."""
         return open_models.load(self.config.model)
 
@@ -63,7 +62,7 @@ class OpenModel(LanguageModel):
         return Spec("", 0, spec.lesson)
 
     @property
-    def tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> Any:
         return self.held[1]
 
     @property
