@@ -67,29 +67,30 @@ def test_the_same_seed_gives_the_same_answer_also_with_the_prefix_in_memory(run,
     assert whole(voice.answer(turns, 20, Sampling(1.0, 1.0, seed=5)))[0] != told
 
 
-def test_what_was_interrupted_while_it_read_is_no_false_memory(voice, monkeypatch):
+@pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize("again", [0, 1])
+def test_what_was_interrupted_while_it_read_is_no_false_memory(voice, monkeypatch, at, again):
     monkeypatch.setattr("souron.evaluation.text_generation.CHUNK", 8)
-    known, other = list(range(4, 64)), [*range(4, 20), *range(80, 124)]
+    texts = list(range(4, 64)), [*range(4, 20), *range(80, 124)]
 
     def written(writer, tokens):
         return [one.bits for one in writer.write(tokens, 5, Sampling(0))]
 
     writer, read, count = Writer(voice.reader), voice.reader.read, 0
-    expected = written(writer, known)
+    written(writer, texts[0])
 
     def stops(tokens, memory):
         nonlocal count
         count += 1
-        if count == 3:
+        if count == at:
             raise KeyboardInterrupt
         return read(tokens, memory)
 
     monkeypatch.setattr(voice.reader, "read", stops)
     with pytest.raises(KeyboardInterrupt):
-        written(writer, other)
+        written(writer, texts[1])
     monkeypatch.setattr(voice.reader, "read", read)
-    assert written(writer, known) == expected
-    assert written(writer, other) == written(Writer(voice.reader), other)
+    assert written(writer, texts[again]) == written(Writer(voice.reader), texts[again])
 
 
 def test_the_oldest_turns_are_left_out_counted_and_nothing_else(voice):
