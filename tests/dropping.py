@@ -17,6 +17,7 @@ from souron import registry
 from souron.kinds.chat import Chat
 from souron.kinds.mesh import Mesh
 from souron.kinds.picture import Picture
+from souron.kinds.question import Question
 from souron.kinds.sound import Sound
 from souron.kinds.table import Table
 from souron.kinds.text import Text
@@ -148,6 +149,7 @@ BODIES = {  # what comes out -> from what, and how
         "        return Tokens.of(given.text, range(len(raws)), raws, [reach] * len(raws))",
     ),
     "chat": ("chat", "return given.said('assistant', word * count)"),
+    "question": ("question", "return Question(given.text, given.options[::-1], word)"),
     "mesh": ("mesh", "return Mesh(given.vertices * reach, given.faces)"),
     "volume": ("volume", "return Volume(given.values * reach, given.affine)"),
     "labelled_volume": (
@@ -250,6 +252,7 @@ EXAMPLES: dict[str, Callable[[], Any]] = {  # of what goes in
     "sound": tone,
     "text": lambda: Text("こんにちは, world"),
     "chat": lambda: Chat([("user", "やあ")]),
+    "question": lambda: Question("骨は?", ("femur", "肝臓")),
     "mesh": pyramid,
     "volume": scanned,
     "table": lambda: Table(["名前", "x"], [["あ, b", "1"], ["c", "2"]]),

@@ -154,12 +154,27 @@ MADE = {  # by what a task wants of a case
     "texts": lambda count: sentences(count),
     "passages": lambda count: searches(count),
     "questions": lambda count: asked(count),
+    "classified_texts": lambda count: sorted_texts(count),
 }
 
 WORDS = (
     ("犬", "dog"), ("猫", "cat"), ("魚", "fish"), ("本", "book"), ("雨", "rain"), ("心臓", "heart"),
     ("水", "water"), ("学校", "school"), ("医者", "doctor"), ("電車", "train"), ("花", "flower"),
 )  # fmt: skip
+
+
+def sorted_texts(count=200, seed=0) -> Dataset:
+    """Sentences about patients or about the sea, English and Japanese in turn."""
+    generator = np.random.default_rng(seed)
+    words = (("fever", "doctor", "ward", "患者", "薬"), ("ship", "wave", "harbour", "海", "船"))
+    label = generator.integers(2, size=count)
+    texts = [
+        " ".join(["the", *generator.choice(words[which], 3), "and", "more"]) for which in label
+    ]
+    return Dataset(
+        "sorted texts", ListColumn(texts), torch.from_numpy(label), ("clinic", "sea"),
+        [f"{i:04d}" for i in range(count)], augment=(), licence="CC0",
+    )  # fmt: skip
 
 
 def asked(count=200, seed=0, options=4) -> Dataset:

@@ -490,6 +490,23 @@ def test_counts_are_chances(tokenizer):
     assert chance[4, c].item() == pytest.approx(three, rel=1e-4)
 
 
+def test_counts_write_as_if_they_read_all(tokenizer):
+    data = sentences(40)
+    kind = registry.load_system("ngram")[0]
+    model = kind(kind.SIZES["small"], Spec(tokenizer.packed(), len(tokenizer)))
+    loader = model.loader(data)
+    from souron.training.loop import Run
+
+    for _progress in model.fit(loader, Run(10)):
+        pass
+    text = loader.cases.input[0].ids[None, :12]
+    with torch.inference_mode():
+        memory = model.memory()
+        for part in text.split(3, 1):
+            last = model.read_many(part, memory)
+        assert torch.allclose(last, model(text)[:, -1], atol=1e-5)
+
+
 # LoRA
 
 

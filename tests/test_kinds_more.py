@@ -33,6 +33,7 @@ from souron.kinds.picture import Picture
 from souron.kinds.plot import Plot, Series
 from souron.kinds.points import Points
 from souron.kinds.poses import Poses
+from souron.kinds.question import Question
 from souron.kinds.segments import Segments
 from souron.kinds.sound import Sound
 from souron.kinds.table import Table
@@ -61,6 +62,7 @@ ALL = {
     "text": Text(HOSTILE),
     "tokens": Tokens.of(HOSTILE, [7, 8], [HOSTILE[:3].encode(), HOSTILE[3:].encode()], [1.0, 9.0]),
     "chat": Chat([("user", "猫"), ("assistant", HOSTILE)]),
+    "question": Question("猫", ("a", HOSTILE)),
     "mesh": pyramid(),
     "volume": scanned(),
     "labelled_volume": LabelledVolume(
@@ -139,7 +141,8 @@ def same(first, second) -> bool:
 
 ROUND = [
     ("picture", ".png"), ("gallery", ""), ("video", ".png"), ("sound", ".wav"), ("text", ".txt"),
-    ("chat", ".json"), ("mesh", ".obj"), ("mesh", ".stl"), ("mesh", ".ply"), ("table", ".csv"),
+    ("chat", ".json"), ("question", ".json"), ("mesh", ".obj"), ("mesh", ".stl"), ("mesh", ".ply"),
+    ("table", ".csv"),
     ("volume", ".nii"), ("volume", ".nii.gz"),
 ]  # fmt: skip
 

@@ -497,6 +497,11 @@ def _shown_text(kept: Any, label: str) -> Built:
     return [box], lambda value: [value.text]
 
 
+def _shown_question(kept: Any, label: str) -> Built:
+    boxes, _fill = _shown_text(kept, label)
+    return boxes, lambda value: [str(value)]
+
+
 def _shown_tokens(kept: Any, label: str) -> Built:
     """The cut in colours; numbers and bytes of each, where nothing can be pointed at, below."""
 
@@ -604,6 +609,7 @@ SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "text": _shown_text,
     "tokens": _shown_tokens,
     "chat": _shown_chat,
+    "question": _shown_question,
     "mesh": _shown_file(_model, ".stl"),
     "volume": _shown_volume,
     "labelled_volume": _shown_labelled_volume,

@@ -114,7 +114,7 @@ class TextClassification(Classification, Task):
     default_data = "mails"
     target = "classified_texts"
     formats = ("classified_texts",)
-    not_compared = ("positive", "prevalence", "sensitivity")
+    not_compared = ("positive", "prevalence", "sensitivity")  # type: ignore[assignment]
     fewest_classes = 2
     augments = False
 

@@ -393,9 +393,9 @@ class Complete(Task):
         }
 
     def ranks(self, setup: Any) -> str:
-        if manners.may_judge(setup.test):
-            return manners.IMPROPER
-        return PREFERRED if complete.lesson_of(setup.test) == "preferences" else BITS
+        if complete.lesson_of(setup.test) != "preferences":
+            return BITS
+        return manners.IMPROPER if manners.may_judge(setup.test) else PREFERRED
 
     def details(
         self, system: System, answers: Answers, setup: CompleteSetup, trainings: int = 1

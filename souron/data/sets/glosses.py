@@ -1,4 +1,4 @@
-"""Which medical term does a definition mean? Four options of one kind; or plain texts (WordNet).
+"""Which medical term does a definition mean? Four options; or plain texts (WordNet).
 
 Miller: WordNet: A Lexical Database for English (1995). https://doi.org/10.1145/219717.219748
 

@@ -1,8 +1,8 @@
-"""Every token looks at all others, before it and after it, and the first one gives the class.
+"""Every token looks at all others, before it and after it; the first one gives the class.
 
 Devlin, Chang, Lee, Toutanova: BERT (2018). https://doi.org/10.48550/arXiv.1810.04805
 
-    x = token + place        x = norm(x + attention(x))        x = norm(x + mlp(x))        fc(tanh(x_0))
+    x = token + place    x = norm(x + attention(x))    x = norm(x + mlp(x))    fc(tanh(W x_0))
 
 Attention of a language model looks back only, for what comes next must not be seen. To name the
 class of a text all of it may be seen: each token gathers from the whole text what it means there.
@@ -12,7 +12,7 @@ nothing is learnt from texts without labels first, by foretelling masked words: 
 chance.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from souron.tasks.classify_text import Batch, Spec, TextClassifier, padded, tokens_of
 from souron.utils.messages import UserError, _
 
+AT_ONCE = 16  # texts of a step
 PAD = -1  # at the end of shorter texts
 
 
@@ -83,6 +84,13 @@ class BERT(TextClassifier):
 
     def batch(self, rows: Any) -> Batch:
         return Batch(padded(list(rows.input), PAD), rows.target)
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        """A batch in parts, which makes more steps."""
+        for rows in torch.arange(len(batch.label)).split(AT_ONCE):
+            tokens = batch.text[rows]
+            longest = int((tokens >= 0).sum(1).max())
+            yield "model", self.loss(Batch(tokens[:, :longest], batch.label[rows]))
 
     def example(self) -> None:
         self(torch.zeros(1, self.config.context, dtype=torch.long, device=self.device))

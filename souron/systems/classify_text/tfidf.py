@@ -101,7 +101,7 @@ class TFIDF(TextClassifier):
 
         for step in range(run.start, min(run.steps, STEPS)):
             with torch.enable_grad():
-                found = optimizer.step(closure)  # type: ignore[arg-type]
+                found = optimizer.step(closure)
             self.weight.copy_(line.detach())
             self.bias.copy_(bias.detach())
             yield Progress(step, {"log loss": torch.as_tensor(found).detach()})
