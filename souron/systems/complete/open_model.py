@@ -1,4 +1,4 @@
-"""A published language model as it is, from a file on this computer. It learns nothing more.
+"""A published language model as it is, from a file here. It learns nothing more.
 
 Allal and others: SmolLM2: When Smol Goes Big (2025). https://arxiv.org/abs/2502.02737
 
