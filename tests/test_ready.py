@@ -52,7 +52,7 @@ def packed(tmp_path, monkeypatch):
 def test_it_is_small_and_learnt_from_free_pictures(name):
     folder = folder_of(name)
     receipt = zoo.receipt(folder)
-    assert (folder / "weights/best.safetensors").stat().st_size <= 2_200_000
+    assert (folder / "weights/best.safetensors").stat().st_size <= 2_300_000
     assert receipt["data"]["licence"] in FREE
     assert receipt["command"] == f"python zoo/make.py {name}"
     assert receipt["files"]["weights/best.safetensors"] and not run_folder.changed(folder)

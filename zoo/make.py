@@ -45,7 +45,7 @@ BEGINNING = 16  # words of a text
 EXAMPLES = {  # test cases
     "drawn_scenes": 6, "people": 4, "cephalo": 2, "phantoms": 1, "speeches": 4,
 }  # fmt: skip
-MOST_BYTES = 2_200_000  # of a system's weights
+MOST_BYTES = 2_300_000  # of a system's weights
 KEPT = ("system", "data", "parameters", "flops", "stopped", "parts", "train_seconds", "options")
 TASKS = {  # whose systems come ready trained: on what, and for how long
     "classify": ("fashion", "3min"),
