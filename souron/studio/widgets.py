@@ -52,6 +52,7 @@ NAMES = {
     "labelled_volume": N_("labelled volume"),
     "table": N_("table"),
     "plot": N_("plot"),
+    "spans": N_("spans"),
 }
 KEPT = 3600  # seconds that a browser's last result is kept in memory
 STEPS = 100  # of a slider, about
@@ -492,6 +493,11 @@ def _shown_chat(kept: Any, label: str) -> Built:
     return [_html(label, CHAT, autoscroll=True, max_height=600)], fill
 
 
+def _shown_spans(kept: Any, label: str) -> Built:
+    """The text with its marks."""
+    return [_html(label, TABLES)], lambda value: [value._repr_html_()]
+
+
 def _shown_table(kept: Any, label: str) -> Built:
     import gradio as gr
 
@@ -566,4 +572,5 @@ SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "labelled_volume": _shown_labelled_volume,
     "table": _shown_table,
     "plot": _shown_plot,
+    "spans": _shown_spans,
 }
