@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 PAD = -1  # behind the end of a shorter text
+STD = 0.02  # of weights before learning
 
 
 class Encoder(nn.Module):
@@ -32,9 +33,8 @@ class Encoder(nn.Module):
         nothing = tokens < 0  # (B, T)
         place = torch.arange(tokens.shape[1], device=tokens.device)
         x = self.drop(self.norm(self.token(tokens.clamp(min=0)) + self.place(place)))
-        hidden = nothing if nothing.any() else None
         for layer in self.layers:
-            x = layer(x, src_key_padding_mask=hidden)
+            x = layer(x, src_key_padding_mask=nothing)
         return x
 
     def matrices(self) -> list[nn.Parameter]:
@@ -45,8 +45,8 @@ class Encoder(nn.Module):
 def begin(part: nn.Module) -> None:
     """Weights before learning, as the paper has them."""
     if isinstance(part, nn.Linear | nn.Embedding):
-        nn.init.normal_(part.weight, std=0.02)
+        nn.init.normal_(part.weight, std=STD)
     if isinstance(part, nn.MultiheadAttention):
-        nn.init.normal_(part.in_proj_weight, std=0.02)
+        nn.init.normal_(part.in_proj_weight, std=STD)
     if isinstance(part, nn.Linear) and part.bias is not None:
         nn.init.zeros_(part.bias)

@@ -123,11 +123,11 @@ class MaskFiller(System):
     @torch.inference_mode()
     def scores(self, batch: Batch) -> dict[str, Tensor]:
         """Metric -> (cases,), its mean over the masked tokens of a case."""
-        cases, total = int(batch.case.max()) + 1, dict.fromkeys((*NAMES, "count"), torch.zeros(()))
+        cases, total = int(batch.case.max()) + 1, dict.fromkeys((*NAMES, "count"), torch.zeros(1))
         for rows in torch.arange(len(batch.given)).split(ASKED_AT_ONCE):
             given, true, asked, case = (each[rows] for each in batch)
-            each = case[:, None].expand_as(asked)[asked]
-            some = scored(self.guesses(given, asked), true[asked], each, cases)
+            owner = case[:, None].expand_as(asked)[asked]
+            some = scored(self.guesses(given, asked), true[asked], owner, cases)
             total = {name: total[name] + some[name].cpu() for name in total}
         return {name: total[name] / total["count"].clamp(min=1) for name in NAMES}
 
@@ -186,8 +186,8 @@ def windows(entries: Sequence[Masked], context: int) -> Batch:
         end = len(each.true)
         given[row, :end], true[row, :end], asked[row, :end] = each
     device = entries[0].true.device if entries else None
-    case = torch.tensor([case for case, _each in rows])
-    return Batch(*(part.to(device) for part in (given, true, asked, case)))
+    owner = torch.tensor([number for number, _each in rows])
+    return Batch(*(part.to(device) for part in (given, true, asked, owner)))
 
 
 class FillMask(Task):
@@ -284,7 +284,7 @@ class FillMask(Task):
             yield file, language, *(round(value, 4) for value in values)
 
     def next_command(self, run: str) -> str:
-        return f'souron predict {run} "... [MASK] ..."'
+        return f"souron predict {run} FILE"
 
 
 def _as_it_is(rows: Rows, generator: Generator) -> Rows:

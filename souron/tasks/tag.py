@@ -209,7 +209,7 @@ class Tagging(Jackknifed, Task):
                 yield file, span.label, span.text, span.start, span.end, round(span.score, 4)
 
     def next_command(self, run: str) -> str:
-        return f'souron predict {run} "..."'
+        return f"souron predict {run} FILE"
 
 
 @torch.inference_mode()

@@ -36,8 +36,8 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """What stands on top of a run's report."""
     text = _(
-        "{system} learnt from {train} texts of {data} in {time}. In {test} test texts that it never "
-        "saw it guesses {value} of the masked tokens (95 % interval {interval})."
+        "{system} learnt from {train} texts of {data} in {time}. In {test} test texts that it "
+        "never saw it guesses {value} of the masked tokens (95 % interval {interval})."
     )
     return filled(record, text, FIRST)
 

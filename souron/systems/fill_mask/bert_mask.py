@@ -29,9 +29,9 @@ MATRICES = 10.0  # times the rate, of Muon
 
 @dataclass(frozen=True)
 class Config:
-    layers: int = 4
-    width: int = 192
-    heads: int = 3
+    layers: int = 3
+    width: int = 128
+    heads: int = 4
     context: int = 128  # tokens
     drop: float = 0.0
     rate: float = 2e-3
@@ -74,9 +74,8 @@ class BERTMask(MaskFiller):
         return logits
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        matrices = [*self.encoder.matrices(), self.dense.weight]
-        matrices = [weight for weight in matrices if weight.requires_grad]
+        matrices = self.encoder.matrices()
         known = {id(weight) for weight in matrices}
-        others = [w for w in self.parameters() if w.requires_grad and id(w) not in known]
+        others = [weight for weight in self.parameters() if id(weight) not in known]
         rate = self.config.rate
         return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.01)}

@@ -34,9 +34,9 @@ ENDS = "。．.！!？?\n"
 
 @dataclass(frozen=True)
 class Config:
-    layers: int = 4
-    width: int = 192
-    heads: int = 3
+    layers: int = 3
+    width: int = 128
+    heads: int = 4
     context: int = 128  # tokens; longer texts are cut, after a sentence where that can be
     drop: float = 0.2
     rate: float = 1e-3
@@ -129,7 +129,8 @@ class BERTTag(Tagger):
         if not rows:
             return [[] for _text in texts]
         logits = self(padded(rows).to(self.device)).float().log_softmax(2).cpu()
-        row, said = 0, []
+        row = 0
+        said: list[list[list[float]]] = []
         for places, each in zip(every, parts, strict=True):
             chances = []
             for _start, part in each:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from souron.tasks.tag import Spec, Tagger, units
 from souron.training.loop import Data, Progress, Run
@@ -34,9 +35,14 @@ class Lexicon(Tagger):
     SIZES = {"tiny": Config(), "small": Config()}
     sized_by_data = ("letters", "lengths", "labels", "shares")
 
+    letters: Tensor  # code points of all known spans, one after the other
+    lengths: Tensor  # (spans,) letters of each
+    labels: Tensor  # (spans,)
+    shares: Tensor  # (spans,) of its places that are marked
+
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        for name in ("letters", "lengths", "labels"):  # of all known spans, one after the other
+        for name in ("letters", "lengths", "labels"):
             self.register_buffer(name, torch.zeros(0, dtype=torch.long))
         self.register_buffer("shares", torch.zeros(0))
         self.known: dict[str, tuple[int, float]] | None = None
