@@ -137,11 +137,16 @@ def test_neighbours_are_bayes_of_the_counts():
     for ids in texts:
         np.add.at(follow, (ids[:-1], ids[1:]), 1)
     share = follow / follow.sum(1, keepdims=True).clip(1)
-    left, right = texts[0][3], texts[0][5]
-    expected = share[left] * share[:, right]
-    given = torch.tensor([[*texts[0][:4], model.mask, *texts[0][5:9]]])
-    found = model.guesses(given, given == model.mask)[0].softmax(0).numpy()
-    assert np.allclose(found, expected / expected.sum(), atol=1e-5)
+    matters = 0
+    for at in range(1, 20):
+        left, right = texts[0][at - 1], texts[0][at + 1]
+        expected = share[left] * share[:, right]
+        expected /= expected.sum()
+        given = torch.tensor([[*texts[0][:at], model.mask, *texts[0][at + 1 :]]])
+        found = model.guesses(given, given == model.mask)[0].softmax(0).numpy()
+        assert np.allclose(found, expected, atol=1e-5)
+        matters += not np.allclose(expected, share[left], atol=0.05)
+    assert matters
 
 
 @pytest.mark.parametrize("name", ["neighbours", "bert_mask_tiny"])
@@ -267,12 +272,16 @@ def test_the_lexicon_takes_the_longest_known_span():
         ("PER", "Ann Lee"),
         ("LOC", "New York"),
     ]
+    model.remember({"New": (1, 1.0), "New York": (0, 1.0), "York City": (0, 1.0)})
+    told = model.predict(Text("New York City"))
+    assert [(span.label, span.text) for span in told.spans] == [("LOC", "New York")]
+    model = learnt("lexicon", tagged(60), 2)
     assert not model.predict(Text("")).spans and not model.predict(Text("Annie Leeds")).spans
     assert [span.text for span in model.predict(Text("佐藤は大阪へ")).spans] == ["佐藤", "大阪"]
 
 
 def test_a_tagger_marks_names_and_reads_long_texts():
-    model = learnt("bert_tag_tiny", tagged(200), 40, augment=True)
+    model = learnt("bert_tag_tiny", tagged(120), 25, augment=True)
     told = model.predict(Text("Bob went to Oslo."))
     assert [(span.label, span.text) for span in told.spans] == [("PER", "Bob"), ("LOC", "Oslo")]
     assert all(0.3 < span.score <= 1 for span in told.spans)
