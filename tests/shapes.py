@@ -155,6 +155,7 @@ MADE = {  # by what a task wants of a case
     "passages": lambda count: searches(count),
     "questions": lambda count: asked(count),
     "classified_texts": lambda count: sorted_texts(count),
+    "tags": lambda count: tagged(count),
 }
 
 WORDS = (
@@ -248,6 +249,31 @@ def sentences(count=200, seed=0) -> Dataset:
             )
     return Dataset(
         "sentences", ListColumn(texts), None, (), [f"{i:04d}" for i in range(count)], augment=(),
+        columns={"language": ["ja" if i % 2 else "en" for i in range(count)]},
+    )  # fmt: skip
+
+
+def tagged(count=200, seed=0) -> Dataset:
+    """Sentences with the names of persons and places, English and Japanese in turn."""
+    generator = np.random.default_rng(seed)
+    people = (("Ann", "Lee"), ("Bob",), ("Eve", "Stone")), (("田中",), ("山", "田"), ("佐藤",))
+    places = (("Paris",), ("New", "York"), ("Oslo",)), (("東京",), ("大", "阪"), ("京都",))
+    sentences, tags = [], []
+    for number in range(count):
+        spoken = number % 2
+        person, place = (names[spoken][generator.integers(3)] for names in (people, places))
+        before, after = (("went", "to"), (".",)), (("は",), ("へ", "行く", "。"))
+        middle, end = before if not spoken else after
+        words = [*person, *middle, *place, *end]
+        sentences.append(tuple(words))
+        tags.append(torch.tensor([
+            *([3] + [4] * (len(person) - 1)), *[0] * len(middle),
+            *([1] + [2] * (len(place) - 1)), *[0] * len(end),
+        ]))  # fmt: skip
+    return Dataset(
+        "tagged", ListColumn(sentences), ListColumn(tags),
+        ("O", "B-LOC", "I-LOC", "B-PER", "I-PER"), [f"{i:04d}" for i in range(count)],
+        augment=(), licence="CC0",
         columns={"language": ["ja" if i % 2 else "en" for i in range(count)]},
     )  # fmt: skip
 
