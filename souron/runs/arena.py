@@ -183,7 +183,7 @@ class Arena:
     held: Votes
     questions: list[str]
     settings: Settings
-    loads: Callable[[str], Any] = Rival
+    loads: Callable[[str], Any] = Rival  # a model's name -> who answers
     rivals: dict[str, Any] = field(default_factory=dict)
     unfit: dict[str, str] = field(default_factory=dict)  # questions -> why they were left out
 
@@ -256,7 +256,7 @@ def begin(
     seed: int = 0,
     length: int = 256,
     temperature: float = 0.7,
-    loads: Callable[[str], Any] = Rival,
+    loads: Callable[[str], Any] | None = None,
 ) -> Arena:
     """An arena, or the one of that file where it has begun already. Raises UserError where that was
     another one."""
@@ -276,6 +276,7 @@ def begin(
             )  # fmt: skip
     else:
         held = Votes(file)
+    loads = loads or Rival
     arena = Arena(held, list(questions), settings, loads)
     if held.settings is None:
         for name in dict.fromkeys(name.partition(AGAIN)[0] for name in settings.models):

@@ -90,7 +90,7 @@ class Ratings:
 
     def _errors(self, weights: Floats) -> list[tuple[float, float]]:
         """Standard errors, each with its degrees of freedom."""
-        found = [(math.sqrt(max(weights @ self.fisher @ weights, 0.0)), math.inf)]
+        found = [(math.sqrt(max(float(weights @ self.fisher @ weights), 0.0)), math.inf)]
         if self.clustered is not None:
             variance = max(float(weights @ self.clustered @ weights), 0.0)
             found.append((math.sqrt(variance), self.questions - 1.0))
