@@ -19,13 +19,13 @@ from souron.stats import bradley_terry
 from souron.stats.bradley_terry import Ratings
 
 GAP = 0.8  # log odds: the better one wins 69 % of votes
-RESAMPLED = 200  # votes drawn anew for the bootstrap
+RESAMPLED = 100  # votes drawn anew for the bootstrap
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--arenas", type=int, default=1000)
-    parser.add_argument("--bootstrap", type=int, default=200, help="arenas with the bootstrap, too")
+    parser.add_argument("--bootstrap", type=int, default=100, help="arenas with the bootstrap, too")
     given = parser.parse_args()
     rng = np.random.default_rng(0)
     rows = []
