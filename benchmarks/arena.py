@@ -1,6 +1,6 @@
 """Do an arena's intervals keep their promise, and what do they cost in power?
 
-    python benchmarks/arena.py [--arenas 1000]
+    python benchmarks/arena.py [--arenas 4000]
 
 Votes are drawn as Bradley and Terry's model says, pairs in turn. *Told apart* is how often the
 verdict says that the first two models differ: of copies it should in at most 5 % of arenas.
@@ -24,7 +24,7 @@ RESAMPLED = 100  # votes drawn anew for the bootstrap
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--arenas", type=int, default=1000)
+    parser.add_argument("--arenas", type=int, default=4000)
     parser.add_argument("--bootstrap", type=int, default=100, help="arenas with the bootstrap, too")
     given = parser.parse_args()
     rng = np.random.default_rng(0)

@@ -74,7 +74,7 @@ def test_ratings_are_those_of_logistic_regression():
     value, low, high = found.difference(1, 0)
     assert value == pytest.approx(skill[0], abs=1e-4)
     half = bradley_terry.WIDER * t.ppf(0.975, 89) * spread[0, 0] ** 0.5
-    assert (high - low) / 2 == pytest.approx(half, rel=1e-3)
+    assert (high - low) / 2 == pytest.approx(half, rel=0.01)
 
 
 @pytest.mark.parametrize("count", [15, 30, 60, 101, 150])
@@ -106,6 +106,8 @@ def test_one_sided_votes_have_an_end():
     assert np.isfinite(many.log_odds).all()
     assert bradley_terry.verdicts(few, ["a", "b"])[0].verdict == "cannot tell"
     assert bradley_terry.verdicts(many, ["a", "b"])[0].verdict == "better"
+    nine = bradley_terry.fit([0] * 9, [1] * 9, [1] * 9, 2)
+    assert bradley_terry.verdicts(nine, ["a", "b"])[0].verdict == "better", "p = 0.004"
 
 
 def test_so_many_votes_more_would_tell():

@@ -257,7 +257,8 @@ def rate(row: Row, speed: float) -> str:
 
 def word(value: str) -> str:
     """A cell's word in the reader's language."""
-    return _(WORDS.get(value, value))
+    known = WORDS.get(value, value)
+    return _(known)
 
 
 def languages(row: Row) -> str:
