@@ -19,6 +19,9 @@ PUBLIC = {
     "evaluate": "runs.evaluate",
     "compare": "runs.compare",
     "generate": "runs.generate",
+    "pipeline": "pipelines.pipeline",
+    "tokens": "pipelines.tokens",
+    "ask": "runs.ask",
     "UserError": "utils.messages",
 }
 

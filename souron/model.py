@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,11 @@ import torch
 
 from souron import registry
 from souron.blocks.fusing import fused
-from souron.hub import weights
+from souron.evaluation.conversation import LENGTH, Conversation, Reply, Voice
+from souron.evaluation.text_generation import Sampling
+from souron.hub import open_models, weights
 from souron.kinds import signature
+from souron.kinds.chat import Chat, Turn
 from souron.kinds.kind import Kind
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.picture import Picture
@@ -27,14 +30,23 @@ from souron.utils.files import find_files, free
 from souron.utils.messages import UserError, _
 
 
-def load(name: str | Path, pretrained: bool = False) -> "Model":
+def load(name: str | Path, pretrained: bool = False, context: int | None = None) -> "Model":
     """A run's folder, or a system's name: as it comes ready trained, else without having learnt;
-    ``pretrained`` brings its published weights. Warns where a file is not the one that the run
-    ended with. Raises UserError."""
+    ``pretrained`` brings its published weights. Or a published language model: ``smollm2``, a
+    .gguf file, a folder as models are published in; it sees so many tokens of ``context``. Warns
+    where a file is not the one that the run ended with. Raises UserError."""
     folder = Path(name)
+    if open_models.is_model(name):
+        return _open_model(str(name), context)
+    if context is not None:
+        raise UserError(
+            "option",
+            _("the context of {name} is as it was trained").format(name=name),
+            expected=_("a published language model, for another context"),
+        )
     if not folder.exists() and not pretrained:
         folder = run_folder.ready(str(name)) or folder
-    if (folder / "args.yaml").exists():
+    if len(folder.parts) > 1 or (folder / "args.yaml").exists():  # a path is no system's name
         system = run_folder.load(folder)
         return Model(str(name), system, folder)
     kind, config = registry.load_system(str(name))
@@ -57,6 +69,13 @@ def load(name: str | Path, pretrained: bool = False) -> "Model":
     return Model(str(name), system.eval())
 
 
+def _open_model(name: str, context: int | None) -> "Model":
+    kind, config = registry.load_system("open_model")
+    system = kind(replace(config, model=name, context=context or config.context), None).eval()
+    system.held  # noqa: B018  (what is wrong with its files is said now)
+    return Model(name, system)
+
+
 @dataclass
 class Model:
     """A system to hold in one's hand: ``model("cat.jpg").top5``, ``model.train(data=...)``."""
@@ -64,6 +83,7 @@ class Model:
     name: str
     system: Any = field(default=None, repr=False)  # None: nothing learnt yet
     folder: Path | None = None
+    spoken: Voice | None = field(default=None, repr=False)  # see ``voice``
 
     def __call__(self, *given: str | Path | Kind, **options: Any) -> Any:
         """What it says of each file, or of what is in memory: a ``Labels`` of a classifier for one,
@@ -134,6 +154,49 @@ class Model:
         if system.channels_last:
             quick = quick.to(memory_format=torch.channels_last)
         return _Many(self.name, quick, self.folder)
+
+    @property
+    def voice(self) -> Voice:
+        """It as a conversation needs it. Raises UserError where it is no language model."""
+        if self.spoken is None or self.spoken.reader is not self.system:
+            if self.asked and self.system.task != "complete":
+                raise UserError(
+                    "task",
+                    _("{name} is no language model").format(name=self.name),
+                    expected=_("smollm2, a .gguf file, or a run of a system that completes texts"),
+                    fix="souron chat smollm2",
+                )
+            self.spoken = Voice(self.system.eval())
+        return self.spoken
+
+    def reply(
+        self,
+        chat: Chat | str,
+        length: int = LENGTH,
+        temperature: float = 0.8,
+        top: float = 0.95,
+        seed: int = 0,
+    ) -> Reply:
+        """What a language model answers to the last question, with its figures. Raises
+        UserError."""
+        turns = (Turn("user", chat),) if isinstance(chat, str) else chat.turns
+        answer = self.voice.answer(turns, length, Sampling(temperature, top, seed))
+        for _part in answer:
+            pass
+        return answer.reply
+
+    def chat(
+        self,
+        system: str = "",
+        length: int = LENGTH,
+        temperature: float = 0.8,
+        top: float = 0.95,
+        seed: int = 0,
+    ) -> Conversation:
+        """A conversation that goes on: ``model.chat().say("Good morning")``. Raises UserError."""
+        talk = Conversation(self.voice, None, length, Sampling(temperature, top, seed))
+        talk.system(system)
+        return talk
 
     def train(self, data: str | Path | None = None, **options: Any) -> RunRecord:
         """``train.train`` of this system; the model is the trained one afterwards."""

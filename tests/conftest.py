@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from souron.data.dataset import Dataset
+from souron.utils import plotting
 
 torch.set_num_threads(1)  # the tests themselves run side by side
+plotting.DOTS = 48  # reports with coarse plots are written in half the time
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +24,15 @@ def own_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("SOURON_DATA", raising=False)
     monkeypatch.setenv("SOURON_LANG", "en")
     return tmp_path
+
+
+@pytest.fixture
+def same_eyes(own_folder, tmp_path_factory):
+    """The networks that judge drawn pictures are trained once, and kept for the tests that ask."""
+    place = tmp_path_factory.getbasetemp() / "eyes"
+    place.mkdir(exist_ok=True)
+    (own_folder / "cache").mkdir(exist_ok=True)
+    (own_folder / "cache" / "eyes").symlink_to(place, target_is_directory=True)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from souron import registry
 from souron.kinds.chat import Chat
 from souron.kinds.mesh import Mesh
 from souron.kinds.picture import Picture
+from souron.kinds.question import Question
 from souron.kinds.sound import Sound
 from souron.kinds.table import Table
 from souron.kinds.text import Text
@@ -142,7 +143,13 @@ BODIES = {  # what comes out -> from what, and how
     "video": ("video", "return Video(given.frames[::-1], given.rate)"),
     "sound": ("sound", "return Sound(given.samples * (0.9 if loud else 0.1), given.rate)"),
     "text": ("text", "return Text((given.text.upper() if loud else given.text) * count)"),
+    "tokens": (
+        "text",
+        "raws = [letter.encode() for letter in given.text]\n"
+        "        return Tokens.of(given.text, range(len(raws)), raws, [reach] * len(raws))",
+    ),
     "chat": ("chat", "return given.said('assistant', word * count)"),
+    "question": ("question", "return Question(given.text, given.options[::-1], word)"),
     "mesh": ("mesh", "return Mesh(given.vertices * reach, given.faces)"),
     "volume": ("volume", "return Volume(given.values * reach, given.affine)"),
     "labelled_volume": (
@@ -151,6 +158,11 @@ BODIES = {  # what comes out -> from what, and how
     ),
     "table": ("table", "return Table([*given.columns, word], [[*r, least] for r in given.rows])"),
     "plot": ("sound", "return Plot([Series(word, range(5), given.mono[:5])], 'time (s)', '音圧')"),
+    "passages": (
+        "text",
+        "quote = Passage(given.text[:3], 0, len(given.text[:3]), least)\n"
+        "        return Passages(word, [quote] * count, loud, given.text, given.file)",
+    ),
 }
 
 
@@ -162,7 +174,7 @@ def source(kind: str) -> str:
 def written(given: str, gives: str, body: str) -> str:
     """The file of a system from the names of its kinds and what its ``predict`` does."""
     kind = "".join(part.capitalize() for part in gives.split("_"))
-    names = "Plot, Series" if gives == "plot" else kind
+    names = {"plot": "Plot, Series", "passages": "Passage, Passages"}.get(gives, kind)
     return SOURCE.format(
         given=given.capitalize(), given_file=given, gives=kind, gives_file=gives,
         gives_names=names, body=body,
@@ -240,6 +252,7 @@ EXAMPLES: dict[str, Callable[[], Any]] = {  # of what goes in
     "sound": tone,
     "text": lambda: Text("こんにちは, world"),
     "chat": lambda: Chat([("user", "やあ")]),
+    "question": lambda: Question("骨は?", ("femur", "肝臓")),
     "mesh": pyramid,
     "volume": scanned,
     "table": lambda: Table(["名前", "x"], [["あ, b", "1"], ["c", "2"]]),

@@ -12,6 +12,8 @@ from souron.data.dataset import Dataset, ListColumn
 from souron.data.instances import numbered
 from souron.data.panoptic import divided
 from souron.data.poses import HIDDEN, SEEN, Figures, Skeleton, area_of
+from souron.data.searching import Search, Shelf, places
+from souron.data.texts import Question
 
 LABELS = ("square", "disc", "wedge")
 
@@ -150,7 +152,74 @@ MADE = {  # by what a task wants of a case
     "points": lambda count: marks(count, 32),
     "poses": lambda count: posed(count, 32),
     "texts": lambda count: sentences(count),
+    "passages": lambda count: searches(count),
+    "questions": lambda count: asked(count),
+    "classified_texts": lambda count: sorted_texts(count),
 }
+
+WORDS = (
+    ("犬", "dog"), ("猫", "cat"), ("魚", "fish"), ("本", "book"), ("雨", "rain"), ("心臓", "heart"),
+    ("水", "water"), ("学校", "school"), ("医者", "doctor"), ("電車", "train"), ("花", "flower"),
+)  # fmt: skip
+
+
+def sorted_texts(count=200, seed=0) -> Dataset:
+    """Sentences about patients or about the sea, English and Japanese in turn."""
+    generator = np.random.default_rng(seed)
+    words = (("fever", "doctor", "ward", "患者", "薬"), ("ship", "wave", "harbour", "海", "船"))
+    label = generator.integers(2, size=count)
+    texts = [
+        " ".join(["the", *generator.choice(words[which], 3), "and", "more"]) for which in label
+    ]
+    return Dataset(
+        "sorted texts", ListColumn(texts), torch.from_numpy(label), ("clinic", "sea"),
+        [f"{i:04d}" for i in range(count)], augment=(), licence="CC0",
+    )  # fmt: skip
+
+
+def asked(count=200, seed=0, options=4) -> Dataset:
+    """Japanese words whose English one is to be chosen; with an article it is longer than most."""
+    generator = np.random.default_rng(seed)
+    questions, right = [], []
+    for _case in range(count):
+        chosen = generator.permutation(len(WORDS))[:options]
+        place = int(generator.integers(options))
+        said = [WORDS[word][1] for word in chosen]
+        said[place] = f"the {said[place]}"
+        questions.append(Question(WORDS[chosen[place]][0], tuple(said), "easy"))
+        right.append(place)
+    return Dataset(
+        "asked", ListColumn(questions), torch.tensor(right), tuple("ABCDEFGH")[:options],
+        [f"{i:04d}" for i in range(count)], augment=(), licence="CC0",
+    )  # fmt: skip
+
+
+THINGS = (
+    ("The key of the cabinet", "棚の鍵は", "lies in room 201.", "201号室にある。"),
+    ("The old wheelchair", "古い車椅子は", "was given away.", "人に譲られた。"),
+    ("Dr. Ogawa", "小川医師は", "is on call on Monday.", "月曜日の当直である。"),
+    ("The blue folder", "青い書類入れは", "holds the letters.", "手紙を収めている。"),
+)
+
+
+def searches(count=200) -> Dataset:
+    """Questions to a text of four sentences, in turn one that it answers and one that it does not;
+    English and Japanese."""
+    texts = [Shelf([f"{who} {what}" for who, _j, what, _k in THINGS])]
+    texts.append(Shelf(["".join((who, what)) for _e, who, _f, what in THINGS]))
+    asked, right = [], []
+    for number in range(count):
+        language, k, absent = number // 2 % 2, number // 4 % len(THINGS), number % 2
+        shelf = texts[language]
+        what = THINGS[k][language]
+        if absent:
+            what = ("How far is the moon?", "月はどれほど遠いですか")[language]
+        asked.append(Search(what, shelf.text))
+        right.append(places() if absent else places(shelf.spans[k]))
+    return Dataset(
+        "searches", ListColumn(asked), ListColumn(right), (), [f"{i:04d}" for i in range(count)],
+        augment=(), columns={"language": [("en", "ja")[i // 2 % 2] for i in range(count)]},
+    )  # fmt: skip
 
 
 def sentences(count=200, seed=0) -> Dataset:

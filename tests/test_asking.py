@@ -258,7 +258,8 @@ def test_predict_tells_the_boxes_of_a_run(bright, spot, capsys):
 @pytest.mark.parametrize(
     "words, code, expected",
     [(["shaer=0.5"], "option", "share"), (["share=2"], "value", "0..1"),
-     (["--tpo=3"], "option", "top"), (["--csv"], "option", "--json")],
+     (["frobnicate=3"], "option", "share"), (["--tpo=3"], "option", "top"),
+     (["--csv"], "option", "--json")],
 )  # fmt: skip
 def test_predict_answers_wrong_words_with_what_is_near(bright, spot, capsys, words, code, expected):
     assert main.run(["predict", str(bright), str(spot), *words]) == 2

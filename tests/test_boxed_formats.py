@@ -227,6 +227,9 @@ def test_a_voc_file_counts_from_1_or_0_and_tells_its_faults(tmp_path):
         ("JPEGImages/0.jpg", "crowd"),
     } == codes(read(hard))  # fmt: skip
 
+    infinite = voc(tmp_path / "infinite", change=lambda t: t.replace("<width>", "<width>1e999"))
+    assert len(read(infinite).target[0]) == 1
+
     zero = voc(tmp_path / "zero", first=0, change=lambda text: text.replace(">8<", ">0<"))
     data = read(zero)
     assert codes(data) == {("zero", "counting")}

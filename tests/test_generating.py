@@ -28,6 +28,8 @@ from souron.tasks.generate import Generator, Spec
 from souron.utils import files as file_utils
 from souron.utils.messages import UserError
 
+pytestmark = pytest.mark.usefixtures("same_eyes")
+
 
 class Painter(Generator):
     """Paints its noise, in as many steps as are asked for."""

@@ -33,11 +33,14 @@ from souron.kinds.picture import Picture
 from souron.kinds.plot import Plot, Series
 from souron.kinds.points import Points
 from souron.kinds.poses import Poses
+from souron.kinds.question import Question
 from souron.kinds.segments import Segments
 from souron.kinds.sound import Sound
 from souron.kinds.table import Table
 from souron.kinds.text import Text
+from souron.kinds.tokens import Tokens
 from souron.kinds.video import Video
+from souron.utils import plotting
 from souron.utils.messages import UserError
 
 HOSTILE = "<script>'\"&"  # in every place where a name can stand
@@ -57,7 +60,9 @@ ALL = {
     "video": film(),
     "sound": tone(),
     "text": Text(HOSTILE),
+    "tokens": Tokens.of(HOSTILE, [7, 8], [HOSTILE[:3].encode(), HOSTILE[3:].encode()], [1.0, 9.0]),
     "chat": Chat([("user", "猫"), ("assistant", HOSTILE)]),
+    "question": Question("猫", ("a", HOSTILE)),
     "mesh": pyramid(),
     "volume": scanned(),
     "labelled_volume": LabelledVolume(
@@ -136,7 +141,8 @@ def same(first, second) -> bool:
 
 ROUND = [
     ("picture", ".png"), ("gallery", ""), ("video", ".png"), ("sound", ".wav"), ("text", ".txt"),
-    ("chat", ".json"), ("mesh", ".obj"), ("mesh", ".stl"), ("mesh", ".ply"), ("table", ".csv"),
+    ("chat", ".json"), ("question", ".json"), ("mesh", ".obj"), ("mesh", ".stl"), ("mesh", ".ply"),
+    ("table", ".csv"),
     ("volume", ".nii"), ("volume", ".nii.gz"),
 ]  # fmt: skip
 
@@ -756,7 +762,7 @@ def test_a_plot_in_japanese_is_drawn_without_a_missing_letter(tmp_path):
         plot.save(tmp_path / f"図{suffix}")
     assert (tmp_path / "図.svg").read_bytes().startswith(b"<?xml")
     with Image.open(io.BytesIO(plot.drawn("png"))) as drawn:
-        assert drawn.width > 1000
+        assert drawn.width > 7 * plotting.DOTS
     assert (tmp_path / "図.csv").read_text("utf-8").splitlines()[:2] == [
         "series,時間 (s),損失", "学習 $x$,0.0,1.0",
     ]  # fmt: skip

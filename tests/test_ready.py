@@ -129,6 +129,13 @@ def test_a_system_answers_by_its_name(capsys):
     assert told["labels"][0]["label"] == "trouser"
 
 
+def test_a_label_that_it_does_not_know_is_no_fault_of_the_file(capsys):
+    file = zoo.root() / "examples/drawn_scenes/1.png"
+    assert main.run(["predict", "yolo", str(file), "classes=dog"]) == 2
+    told = capsys.readouterr().err
+    assert "dog is none of its labels" in told and "could not be read" not in told
+
+
 def test_a_generator_draws_by_its_name_outside_of_the_package(capsys, tmp_path):
     before = sorted(zoo.root().rglob("*"))
     assert main.run(["generate", "dcgan", "n=2", "seed=3", "--json"]) == 0

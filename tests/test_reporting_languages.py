@@ -11,11 +11,21 @@ import pytest
 import torch
 
 from souron.kinds.codecs.image import picture
+from souron.report import page as report_page
 from souron.report.page import report_file
 from souron.runs import compare as run_compare
 from souron.runs import train as run_train
 from souron.training import forecast
-from souron.utils.messages import LANGUAGES, Message, _, again, sentences, use_language
+from souron.utils import files
+from souron.utils.messages import (
+    LANGUAGES,
+    Message,
+    UserError,
+    _,
+    again,
+    sentences,
+    use_language,
+)
 
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]+")
 NAMED = {"総論", "日本語"}  # words that are the same in every language
@@ -155,3 +165,12 @@ def test_a_message_can_be_said_again():
 def test_a_message_keeps_no_exception_and_with_it_no_tensors():
     text = _("{path} cannot be read: {why}").format(path="p", why=OSError("disk"))
     assert text.recipe[2] == {"path": "p", "why": "disk"}
+
+
+def test_a_full_disk_is_told_of_in_the_readers_language(tmp_path, monkeypatch):
+    def full(path, text):
+        raise files.cannot_write(path, OSError(28, "No space left on device"))
+
+    monkeypatch.setattr(report_page.files, "write_text", full)
+    with use_language("en"), pytest.raises(UserError, match="cannot write"):
+        report_page.in_each_language(tmp_path, lambda elsewhere: _("cases"))

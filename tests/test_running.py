@@ -25,6 +25,8 @@ ARGS = {
     "changes": {}, "pretrained": "False", "freeze": False, "device": "cpu", "patience": 0,
 }  # fmt: skip
 
+pytestmark = pytest.mark.usefixtures("same_eyes")
+
 
 def fast(system="mlp_tiny", data="digits", **options):
     return train.train(system, data, **{"budget": "2ep", "batch": 64, **options})

@@ -76,7 +76,7 @@ def test_from_data_to_a_verdict(server, photos):
 
         page.click(f"a:text-is('{said('Train on it', language)}')")
         assert "checked.csv" in page.url  # without what the check found
-        fill(page, "budget", "1s", language)
+        fill(page, "budget", "0.4s", language)
         page.locator(".estimate strong").wait_for()
         page.click(button("Start training", language))
         page.wait_for_selector("img.plot")
@@ -92,7 +92,7 @@ def test_from_data_to_a_verdict(server, photos):
         keep(page, f"{language}-4-predicted")
 
         page.goto(f"{home}compare?systems=mlp_tiny,cnn_tiny")
-        fill(page, "budget of each", "1s", language)
+        fill(page, "budget of each", "0.3s", language)
         page.click(button("Start comparing", language))
         page.wait_for_selector(".verdict")
         assert "mlp_tiny" in page.inner_text(".verdict")
@@ -206,6 +206,7 @@ def test_a_training_outlives_the_page_and_the_server(tmp_path):
     first = browsing.Server(tmp_path).start()
     with browsing.visiting() as visit:
         visit.page.goto(f"{first.address}/en/train?system=mlp")
+        fill(visit.page, "budget", "15s", "en")  # the server is gone before they are over
         visit.page.click(button("Start training"))
         visit.page.wait_for_selector("img.plot")
     first.end(signal.SIGKILL)

@@ -460,8 +460,8 @@ def handed_over(kind, tmp_path):
     example = dropping.EXAMPLES[kind]()
     if kind == "chat":
         return "やあ"
-    if kind == "text":
-        return example.text
+    if kind in ("text", "question"):
+        return str(example)
     path = tmp_path / f"given{example.suffix}"
     example.save(path)
     return str(path)

@@ -85,6 +85,8 @@ def sent(component, kind: str):
         return example.text
     if kind == "chat":
         return "やあ"
+    if kind == "question":
+        return str(example)
     file = Path(component.GRADIO_CACHE) / secrets.token_hex(8) / f"例 <b>{example.suffix}"
     example.save(file)
     return as_payload(file)
@@ -408,8 +410,9 @@ def test_in_a_browser_every_kind_is_given_and_shown_and_nothing_leaves(all_of_th
         page.goto(all_of_them)
         for kind, (took, _body) in BODIES.items():
             part = page.locator(f"#{kind}")
-            if took in ("text", "chat"):
-                part.get_by_label(f"give {kind}").fill(EVIL)
+            if took in ("text", "chat", "question"):
+                asked = f"{EVIL}\nA) {EVIL}\nB) x" if took == "question" else EVIL
+                part.get_by_label(f"give {kind}").fill(asked)
             else:
                 example = EXAMPLES[took]()
                 file = tmp_path / f"例 {kind}{example.suffix}"

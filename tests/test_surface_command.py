@@ -21,6 +21,7 @@ from souron.kinds.mesh import Mesh
 from souron.kinds.volume import Volume
 from souron.report import surface as report
 from souron.runs import surface as runs_surface
+from souron.utils import plotting
 from souron.utils.messages import UserError
 
 WHOLE = 4 / 3 * np.pi * RADII.prod() / 1000
@@ -57,7 +58,7 @@ def test_a_series_becomes_files_in_millimetres(series, tmp_path, capsys, shrunk)
         assert mesh.vertices.max(0) == pytest.approx(CENTRE + RADII, abs=0.3)
         assert mesh.vertices.min(0) == pytest.approx(CENTRE - RADII, abs=0.3)
     with Image.open(tmp_path / "out" / "sides.png") as picture:
-        assert picture.width > 500 and np.asarray(picture.convert("L")).std() > 5
+        assert picture.width > 8 * plotting.DOTS and np.asarray(picture.convert("L")).std() > 5
 
 
 def test_it_says_what_it_did(series, tmp_path, capsys, shrunk):

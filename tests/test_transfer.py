@@ -104,7 +104,7 @@ def test_a_frozen_run_saves_the_whole_network(photos):
 def test_transfer_beats_learning_from_scratch_at_the_same_budget(tmp_path):
     record = compare.compare(
         ["efficientnet_lite:frozen", "efficientnet_lite:scratch"],
-        textures(tmp_path / "textures"), budget="3ep", seeds=2, folds=1, side=64, batch=16,
+        textures(tmp_path / "textures"), budget="2ep", seeds=2, folds=1, side=64, batch=16,
     )  # fmt: skip
     best = record.rows[0]
     assert best.system == "efficientnet_lite:frozen"

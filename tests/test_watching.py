@@ -165,6 +165,7 @@ def test_a_video_becomes_tracks_figures_and_a_drawn_video(clip, tmp_path):
     assert record.frames == len(frames) == 50 and record.dropped == 0 and not record.broken
     assert record.rate == pytest.approx(RATE)
     [track] = record.tracks
+    assert record.cuts == 0
     assert (track.number, track.label, track.frames) == (1, "bright", 50)
     assert track.motion.path == pytest.approx(98, rel=0.05)
     assert track.motion.mean_speed == pytest.approx(50, rel=0.05)
@@ -181,6 +182,19 @@ def test_a_video_becomes_tracks_figures_and_a_drawn_video(clip, tmp_path):
     drawn = list(moving.frames(tmp_path / "out" / "video.mp4"))
     assert len(drawn) == 50 and drawn[0].pixels.shape[:2] == (288, 480)  # enlarged in whole steps
     assert np.ptp(drawn[20].pixels[60:110, 100:180].astype(int), axis=2).max() > 60  # in colour
+
+
+def test_no_track_goes_on_across_a_cut(tmp_path):
+    """The thing of the second shot stands where that of the first stood; the ground is another."""
+    pytest.importorskip("av")
+    with moving.Writer(tmp_path / "cut.mp4", RATE) as writer:
+        for ground in [20] * 12 + [100] * 12:
+            pixels = np.full((96, 160, 3), ground, np.uint8)
+            pixels[40:60, 70:90] = 230
+            writer.write(pixels)
+    record = run(tmp_path / "cut.mp4", tmp_path / "out")[1]
+    assert record.cuts == record.as_json()["cuts"] == 1
+    assert [(one.number, one.frames) for one in record.tracks] == [(1, 12), (2, 12)]
 
 
 def test_millimetres_a_pixel_are_the_unit_of_motion(clip, tmp_path):
@@ -256,6 +270,10 @@ def test_no_frames_no_camera_no_decoder(tmp_path, monkeypatch):
     with pytest.raises(UserError) as trouble:
         run(tmp_path / "a.mp4", tmp_path / "out")
     assert trouble.value.code in ("unreadable", "no decoder")
+    (tmp_path / "text.mp4").write_text("no film")
+    with pytest.raises(UserError, match="not a video") as trouble:
+        run(tmp_path / "text.mp4", tmp_path / "out")
+    assert trouble.value.code == "not a video"
     with pytest.raises(UserError) as trouble:
         run(997, tmp_path / "out")
     assert trouble.value.exit in (3, 4)

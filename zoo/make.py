@@ -32,6 +32,7 @@ from souron.evaluation.sampling import Noise, draw
 from souron.hub import zoo
 from souron.kinds import signature
 from souron.kinds.picture import Picture
+from souron.kinds.text import Text
 from souron.kinds.volume import Volume
 from souron.runs import evaluate, train
 from souron.runs import folder as run_folder
@@ -40,7 +41,10 @@ from souron.utils.messages import UserError
 
 HERE = Path(__file__).parent
 SAMPLE = 500  # test pictures
-EXAMPLES = {"drawn_scenes": 6, "people": 4, "cephalo": 2, "phantoms": 1}  # test cases
+BEGINNING = 16  # words of a text
+EXAMPLES = {  # test cases
+    "drawn_scenes": 6, "people": 4, "cephalo": 2, "phantoms": 1, "speeches": 4,
+}  # fmt: skip
 MOST_BYTES = 2_200_000  # of a system's weights
 KEPT = ("system", "data", "parameters", "flops", "stopped", "parts", "train_seconds", "options")
 TASKS = {  # whose systems come ready trained: on what, and for how long
@@ -53,12 +57,18 @@ TASKS = {  # whose systems come ready trained: on what, and for how long
     "pose": ("people", "6min"),
     "keypoints": ("cephalo", "6min"),
     "segment_volume": ("phantoms", "6min"),
+    "complete": ("speeches", "8min"),
 }
+BESIDE = ("ngram", "lora", "open_model")  # counts, and what stands on others' weights
 OPTIONS = {"budget", "batch", "side"}  # of a recipe; the others are the system's own
 RECIPES: dict[str, dict[str, Any]] = tomllib.loads(
     (HERE / "recipes.toml").read_text(encoding="utf-8")
 )  # what differs
-NAMES = [entry.name for entry in registry.entries().values() if entry.task in TASKS]
+NAMES = [
+    entry.name
+    for entry in registry.entries().values()
+    if entry.task in TASKS and entry.name not in BESIDE
+]
 
 
 def main() -> None:
@@ -103,6 +113,10 @@ def tested(data: str) -> Dataset:
 
 
 def write_case(cases: Dataset, row: int, place: Path) -> None:
+    if isinstance(cases.input[row], str):
+        words = cases.input[row].split()[:BEGINNING]
+        Text(" ".join(words)).save(place.with_suffix(".txt"))
+        return
     if cases.pictures:
         Picture.of(cases.input[row]).save(place.with_suffix(".png"))
         return

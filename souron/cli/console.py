@@ -351,6 +351,8 @@ def words(event: Any) -> str:
         "draw": _("drawing"),
         "report": _("writing the report"),
         "watch": _("watching"),
+        "read": _("reading"),
+        "answer": _("answering"),
         "done": _("done"),
     }
     phase = phases.get(event.phase, event.phase)

@@ -83,7 +83,7 @@ def data_(
             fix=f"souron data check {folder}",
         )
     with screen.err.status(_("reading data")) as status:
-        from souron.data import called, deidentify, load, targets
+        from souron.data import called, deidentify, load, targets, texts
         from souron.report import report
 
         def told(done: int, total: int) -> None:
@@ -93,7 +93,8 @@ def data_(
         cases = load.load(data, imgsz, group, window, progress=told, formats=formats, target=target)
         held = deidentify.held(cases) if cases.pictures else {}
         place = Path(project or "runs") / "data" / (Path(called.folder(data)).stem or "data")
-        page = report.data_page(cases, place) if cases.pictures or cases.volumes else None
+        shown = cases.pictures or cases.volumes or texts.holds(cases)
+        page = report.data_page(cases, place) if shown else None
     known = cases.target is not None and cases.classes
     labels = dict(zip(cases.classes, targets.of(cases).counts(), strict=True)) if known else {}
     parts = {part or "-": n for part, n in Counter(cases.part).items()}
@@ -108,7 +109,18 @@ def data_(
         rows = [
             (_("data"), cases.name),
             (_("cases"), units.whole(len(cases))),
-            (_("pictures"), shape(tuple(cases.input.shape[1:])))
+            (
+                _("texts"),
+                _("{count} characters, {languages}").format(
+                    count=units.whole(shape_of(cases)["characters"]),
+                    languages=", ".join(
+                        f"{name or '?'} {units.whole(n)}"
+                        for name, n in Counter(cases.columns.get("language", ())).most_common()
+                    ),
+                ),
+            )
+            if texts.holds(cases)
+            else (_("pictures"), shape(tuple(cases.input.shape[1:])))
             if cases.pictures
             else (_("volumes"), " x ".join(map(str, cases.input.shape[2:])))
             if cases.volumes
@@ -139,6 +151,10 @@ def data_(
 
 
 def shape_of(cases: "Dataset") -> dict[str, int]:
+    from souron.data import texts
+
+    if texts.holds(cases):
+        return {"characters": sum(len(texts.plain(entry)) for entry in cases.input)}
     if cases.volumes:
         return dict(zip(("slices", "rows", "columns"), cases.input.shape[2:], strict=True))
     if not cases.pictures:
@@ -191,15 +207,16 @@ def browse(page: Path) -> None:
 
 
 def every_format() -> tuple[str, ...]:
-    """Those that only some task reads go first, of these the ones that read more of what another
-    reads, too: folders of classes take what is left."""
+    """Those of texts, which look into files, go first; then those that only some task reads, of
+    these the ones that read more of what another reads, too: folders of classes take what is
+    left."""
     from souron.data import load
 
     of_tasks = (name for task in registry.tasks().values() for name in task.formats)
-    special = [name for name in of_tasks if name not in load.FORMATS]
+    special = [name for name in of_tasks if name not in (*load.FORMATS, *load.TEXTS)]
     modules = {name: import_module(f"souron.data.formats.{name}") for name in special}
     special.sort(key=lambda name: not hasattr(modules[name], "refines"))
-    return tuple(dict.fromkeys([*special, *load.FORMATS]))
+    return tuple(dict.fromkeys([*load.TEXTS, *special, *load.FORMATS]))
 
 
 def reading_of(task: str | None) -> tuple[tuple[str, ...], str]:

@@ -22,15 +22,19 @@ from souron import registry
 from souron.cli import (
     arena,
     arguments,
+    ask,
     audit,
+    chat,
     console,
     data,
+    exam,
     fetch,
     inspect,
     models,
     predict,
     skill,
     surface,
+    tokens,
     train,
 )
 from souron.cli import options as cli_options
@@ -42,7 +46,10 @@ from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
 # each registers its own
-COMMANDS = inspect, data, fetch, train, predict, skill, audit, surface, models, arena
+COMMANDS = (
+    inspect, data, fetch, train, predict, chat, ask, exam, arena, models, tokens, skill, surface,
+    audit,
+)  # fmt: skip
 
 
 @command(

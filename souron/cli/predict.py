@@ -1,6 +1,7 @@
 """The commands that use a trained system: ``souron val``, ``predict`` and ``generate``."""
 
 import csv
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -22,6 +23,7 @@ from souron.runs.options import EvaluateOptions
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
 
+OPTION = re.compile(r"[a-z_]+=(-?[\d.]+|[\w, -]*)", re.ASCII)  # rather than a file: ``size=3``
 FORMS = {"coco": ".coco.json", "yolo": ".txt", "json": ".json", "csv": ".csv", "png": ".png"}
 
 
@@ -172,6 +174,8 @@ def predict(
     together = Annotations() if to == "coco" else None
     failed = total = 0
     for file, answer in answers:
+        if isinstance(answer, UserError) and answer.code == "option":  # not this file's fault
+            raise answer
         total += 1
         failed += isinstance(answer, UserError)
         saved = None
@@ -215,7 +219,8 @@ def chosen_options(
     files = []
     for word in words:
         option, _equals, value = word.partition("=")
-        if word not in maybe or (option not in own and not get_close_matches(option, own, 1, 0.7)):
+        meant = get_close_matches(option, own, 1, 0.7) or (own and OPTION.fullmatch(word))
+        if word not in maybe or (option not in own and not meant):
             files.append(word)
         elif option in own:
             told[option] = value

@@ -10,10 +10,10 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,8 +21,18 @@ from PIL.ExifTags import IFD, Base
 from PIL.Image import Image
 from torch import Tensor
 
-from souron.data import burned_in_text, duplicates, load, orientation, patients, splits
+from souron.data import (
+    burned_in_text,
+    duplicates,
+    load,
+    orientation,
+    patients,
+    splits,
+    text_check,
+    texts,
+)
 from souron.data.dataset import Dataset, ListColumn, digests
+from souron.data.findings import Checkup, Finding, differing, in_order, of_rows, together
 from souron.data.instances import Instances
 from souron.kinds.codecs import image as pictures
 from souron.utils import files as file_utils
@@ -44,47 +54,6 @@ MOST_NAMED = 5  # patients or classes in several spellings, that are named
 MOST_READ = 400  # pictures that are looked at for letters
 LONGEST = 200  # letters of what a header says
 DATE = re.compile(r"(\d{4})[-/.:年](\d\d?)[-/.:月](\d\d?)(?!\d)")
-
-Severity = Literal["error", "warning", "hint"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    code: str
-    severity: Severity
-    files: tuple[str, ...]
-    message: str  # in the reader's language
-    fix: str
-    rows: tuple[tuple[int, ...], ...] = ()  # of the cases, those that belong together in a tuple
-
-
-@dataclass
-class Checkup:
-    """What was looked at, and what was found."""
-
-    cases: Dataset
-    files: int
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def clean(self) -> bool:
-        return all(finding.severity != "error" for finding in self.findings)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "files": self.files,
-            "readable": len(self.cases),
-            "findings": [
-                {
-                    "code": finding.code,
-                    "severity": finding.severity,
-                    "files": list(finding.files),
-                    "message": finding.message,
-                    "fix": finding.fix,
-                }
-                for finding in self.findings
-            ],
-        }
 
 
 @dataclass(frozen=True)
@@ -125,6 +94,10 @@ def check(
         found = Checkup(cases, len(cases) + len(cases.skipped))
         found.findings = in_order([_broken(cases), _patients(cases), _volumes(cases)])
         return found
+    if texts.holds(cases):
+        found = Checkup(cases, len(cases) + len(cases.skipped))
+        found.findings = in_order(text_check.found(cases, root(cases)))
+        return found
     if not cases.pictures:
         raise UserError(
             "no image",
@@ -154,13 +127,6 @@ def check(
         parts.append(_masks(cases))
     found.findings = in_order(parts)
     return found
-
-
-def in_order(parts: Iterable[Iterable[Finding]]) -> list[Finding]:
-    """Errors first, then warnings, then hints."""
-    order = ("error", "warning", "hint")
-    every = [finding for part in parts for finding in part]
-    return sorted(every, key=lambda finding: order.index(finding.severity))
 
 
 def root(cases: Dataset) -> Path:
@@ -234,29 +200,29 @@ def _broken(cases: Dataset) -> Iterator[Finding]:
 
 
 def _copies(cases: Dataset, alike: Sequence[tuple[int, int]]) -> Iterator[Finding]:
-    same = _families(splits.same_picture(cases))
+    same = together(splits.same_picture(cases))
     known = set(same)
-    near = [rows for rows in _families(splits.same_picture(cases, alike)) if rows not in known]
-    yield from _about(
+    near = [rows for rows in together(splits.same_picture(cases, alike)) if rows not in known]
+    yield from of_rows(
         cases, "duplicates", "warning", same,
         _("{count} pictures are there more than once, the same to the pixel"),
         _("keep one of each: --fix"), count=sum(len(rows) - 1 for rows in same),
         one=_("1 picture is there more than once, the same to the pixel"),
     )  # fmt: skip
-    yield from _about(
+    yield from of_rows(
         cases, "near duplicates", "warning", near,
         _("{count} pictures are copies of others, re-encoded, resized or brightened"),
         _("keep one of each: --fix"), count=sum(len(rows) - 1 for rows in near),
         one=_("1 picture is a copy of another, re-encoded, resized or brightened"),
     )  # fmt: skip
-    conflicts = _differing([*same, *near], cases.labels or [0] * len(cases))
-    yield from _about(
+    conflicts = differing([*same, *near], cases.labels or [0] * len(cases))
+    yield from of_rows(
         cases, "label conflict", "error", conflicts,
         _("{count} pictures have copies with another label"),
         _("look at them and decide; --fix leaves them all out"), count=sum(map(len, conflicts)),
     )  # fmt: skip
-    yield from _about(
-        cases, "leak", "error", _differing([*same, *near], cases.part),
+    yield from of_rows(
+        cases, "leak", "error", differing([*same, *near], cases.part),
         _("{count} pictures are in more than one of train, val and test"),
         _("move each with its copies into one part"),
         one=_("1 picture is in more than one of train, val and test"),
@@ -264,14 +230,14 @@ def _copies(cases: Dataset, alike: Sequence[tuple[int, int]]) -> Iterator[Findin
 
 
 def _turned(cases: Dataset, pairs: Sequence[tuple[int, int]]) -> Iterator[Finding]:
-    yield from _about(
+    yield from of_rows(
         cases, "rotated copies", "warning", pairs,
         _("{count} pictures are rotated or mirrored copies of others"),
         _("keep one of each; souron turns training pictures itself: augment=mirror,rotate"),
         one=_("1 picture is a rotated or mirrored copy of another"),
     )  # fmt: skip
-    yield from _about(
-        cases, "rotated leak", "error", _differing(pairs, cases.part),
+    yield from of_rows(
+        cases, "rotated leak", "error", differing(pairs, cases.part),
         _("{count} pictures are in one of train, val and test, rotated or mirrored in another"),
         _("move each with its copies into one part"),
         one=_("1 picture is in one of train, val and test, rotated or mirrored in another"),
@@ -303,7 +269,7 @@ def _several_spellings(
             spelled[patients.spelling(name)].setdefault(name, row)
     several = [rows for rows in spelled.values() if len(rows) > 1]
     shown = [" = ".join(rows) for rows in several[:MOST_NAMED]]
-    yield from _about(
+    yield from of_rows(
         cases, code, "warning", [tuple(rows.values()) for rows in several], message, fix, one=one,
         names=", ".join(shown) + (", ..." if len(several) > MOST_NAMED else ""),
     )  # fmt: skip
@@ -317,24 +283,24 @@ def _patients(cases: Dataset) -> Iterator[Finding]:
             cases.question or _("a column named patient in a CSV, or group=PATTERN"),
         )  # fmt: skip
         return
-    yield from _about(
+    yield from of_rows(
         cases, "no patient", "hint", [(row,) for row, name in enumerate(cases.group) if not name],
         _("{count} pictures name no patient; each counts as a case of its own"),
         _("a name like the others', if they are of a patient"),
         one=_("1 picture names no patient; it counts as a case of its own"),
     )  # fmt: skip
-    families = _families([name or row for row, name in enumerate(cases.group)])
+    families = together([name or row for row, name in enumerate(cases.group)])
     label = cases.labels
     if label is None:
         return
-    yield from _about(
-        cases, "patient leak", "error", _differing(families, cases.part),
+    yield from of_rows(
+        cases, "patient leak", "error", differing(families, cases.part),
         _("{count} patients are in more than one of train, val and test"),
         _("give all pictures of a patient to one part, or no parts: souron divides"),
         one=_("1 patient is in more than one of train, val and test"),
     )  # fmt: skip
-    yield from _about(
-        cases, "patient in classes", "hint", _differing(families, label),
+    yield from of_rows(
+        cases, "patient in classes", "hint", differing(families, label),
         _("{count} patients have pictures in more than one class"),
         _("nothing, if that is how it is (left and right, before and after)"),
         one=_("1 patient has pictures in more than one class"),
@@ -426,7 +392,7 @@ def _masks(cases: Dataset) -> Iterator[Finding]:
             _("{count} of {all} masks fill their boxes").format(count=full, all=count),
             _("look whether boxes were written as outlines: a network would learn to fill boxes"),
         )  # fmt: skip
-    yield from _about(
+    yield from of_rows(
         cases, "drawn twice", "warning", twice,
         _("{count} pictures have objects of one label that nearly cover each other"),
         _("look at them, and keep one of each"),
@@ -436,21 +402,21 @@ def _masks(cases: Dataset) -> Iterator[Finding]:
 
 def _volumes(cases: Dataset) -> Iterator[Finding]:
     """What is wrong with labelled volumes: the same twice, mirrored ones, labels hardly there."""
-    same = _families(list(digests(cases.input)))
-    yield from _about(
+    same = together(list(digests(cases.input)))
+    yield from of_rows(
         cases, "duplicates", "warning", same,
         _("{count} volumes are there more than once, the same to the voxel"),
         _("keep one of each"), count=sum(len(rows) - 1 for rows in same),
         one=_("1 volume is there more than once, the same to the voxel"),
     )  # fmt: skip
-    yield from _about(
-        cases, "leak", "error", _differing(same, cases.part),
+    yield from of_rows(
+        cases, "leak", "error", differing(same, cases.part),
         _("{count} volumes are in more than one of train, val and test"),
         _("keep one of each"),
         one=_("1 volume is in more than one of train, val and test"),
     )  # fmt: skip
     turned = orientation.mirrored(cases.target, len(cases.classes))
-    yield from _about(
+    yield from of_rows(
         cases, "flipped orientation", "warning", [(row,) for row, _axis in turned],
         _("{count} volumes fit the others better when they are mirrored"),
         _("look at them: the file may say left where right is (a flipped affine)"),
@@ -477,7 +443,7 @@ def _sizes(cases: Dataset, about: Sequence[File | None]) -> Iterator[Finding]:
     sides = np.array([(file.width * file.height) ** 0.5 if file else np.nan for file in about])
     middle = np.nanmedian(sides) if np.isfinite(sides).any() else np.nan
     odd = np.flatnonzero((sides > ODD * middle) | (sides < middle / ODD)).tolist()
-    yield from _about(
+    yield from of_rows(
         cases, "odd size", "hint", [(row,) for row in odd],
         _("{count} pictures are over {times:g} times larger or smaller than the middle one"),
         _("look whether they belong here"), times=ODD,
@@ -485,7 +451,7 @@ def _sizes(cases: Dataset, about: Sequence[File | None]) -> Iterator[Finding]:
     )  # fmt: skip
     kinds = Counter(file.colours for file in about if file)
     fewer = min(kinds, key=lambda colours: kinds[colours]) if len(kinds) > 1 else 0
-    yield from _about(
+    yield from of_rows(
         cases, "mixed colours", "hint",
         [(row,) for row, file in enumerate(about) if file and file.colours == fewer],
         _("{grey} grey pictures among {colour} in colour"),
@@ -518,7 +484,7 @@ def _lettering(cases: Dataset, watch: Callable[[str, float], None]) -> Iterator[
     told = cases.columns.get(burned_in_text.COLUMN, ())
     rows = {looked[i] for i in (*lines, *burned_in_text.repeated(marks, sizes))}
     rows |= {row for row, value in enumerate(told) if value.upper() == "YES"}
-    yield from _about(
+    yield from of_rows(
         cases, "burned-in text", "hint", [(row,) for row in sorted(rows)],
         _("{count} pictures seem to have letters or marks burned in ({looked} were looked at)"),
         _("look: a name must not be there, and a mark that one class has is what will be learnt"),
@@ -695,32 +661,6 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
-
-
-def _families(leader: Sequence[Any]) -> list[tuple[int, ...]]:
-    """Rows that share a leader, where they are more than one."""
-    members: dict[Any, list[int]] = defaultdict(list)
-    for row, first in enumerate(leader):
-        members[first].append(row)
-    return [tuple(rows) for rows in members.values() if len(rows) > 1]
-
-
-def _differing(families: Sequence[tuple[int, ...]], by: Sequence[Any]) -> list[tuple[int, ...]]:
-    """The families whose members differ in something, of which ``by`` may know nothing."""
-    return [rows for rows in families if len({by[i] for i in rows}) > 1] if len(by) else []
-
-
-def _about(
-    cases: Dataset, code: str, severity: Severity, rows: Sequence[tuple[int, ...]], message: str,
-    fix: str, one: str = "", **fields: Any,
-) -> Iterator[Finding]:  # fmt: skip
-    """The finding about families of rows, where there are any. ``count`` in the message is how
-    many families, unless ``fields`` says otherwise; ``one`` is the message where that is 1."""
-    if rows:
-        files = tuple(cases.file[row] for family in rows for row in family)
-        said = {"count": len(rows), **fields}
-        told = (one if one and said["count"] == 1 else message).format(**said)
-        yield Finding(code, severity, files, told, fix, tuple(rows))
 
 
 def manifest(found: Checkup, path: Path) -> int:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from souron.data.dataset import Dataset
 
 FORMATS = ("yolo", "folder", "csv_table")  # data/formats/<name>.py, in the order of asking
+# of texts, those that need more of a file first
+TEXTS = ("questions", "chats", "text_pairs", "tagged_texts", "classified_texts", "texts")
 INSTALLED = Path("/")  # where Debian's packages lie once they are installed
 
 
@@ -198,13 +200,32 @@ def load(
         says_why = getattr(module, "says_why", False) and len(formats) == 1 and path.is_dir()
         if module.describes(path) or says_why:
             return module.load(path, reading)
-    raise _no_data(str(name_or_path), path)
+    raise _no_data(str(name_or_path), path, formats)
 
 
-def _no_data(text: str, path: Path) -> UserError:
+def paper(name_or_path: str | Path, seed: int, formats: Sequence[str], target: str) -> "Dataset":
+    """As ``load``, for an examination: a data set that has ``paper(seed)`` makes another paper for
+    each seed. Raises UserError."""
+    if isinstance(name_or_path, str) and name_or_path in names():
+        module = importlib.import_module(f"souron.data.sets.{name_or_path}")
+        if hasattr(module, "paper"):
+            return module.paper(seed)
+    return load(name_or_path, formats=formats, target=target)
+
+
+def _no_data(text: str, path: Path, formats: Sequence[str]) -> UserError:
     expected = _(
         "a data set (souron list --data), a folder with one sub-folder per class, or a CSV"
     )
+    if path.is_dir():
+        return UserError(
+            "data",
+            _("{path!r} is a folder that holds nothing in a form that is read here").format(
+                path=text
+            ),
+            expected=", ".join(formats),
+            exit=3,
+        )
     if path.exists():
         return UserError(
             "data",

@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from statistics import median
 from typing import NamedTuple
 
+from souron.data import texts
 from souron.data.dataset import Dataset
 from souron.utils.messages import UserError, _, sentences
 
@@ -149,6 +150,8 @@ def groups(files: Sequence[str], labels: Sequence[str], wish: str | None = None)
 def about(cases: Dataset) -> str:
     """By what the patients of these cases are known, or that they are not and what that may hide,
     in the reader's language."""
+    if texts.holds(cases):
+        return _about_texts(cases)
     alone = [file for file, name in zip(cases.file, cases.group, strict=False) if not name]
     if not cases.group:
         parts = [
@@ -168,6 +171,14 @@ def about(cases: Dataset) -> str:
             shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
             parts.append(text.format(count=len(alone), files=shown))
     return sentences([*parts, *([cases.question] if cases.question else [])])
+
+
+def _about_texts(cases: Dataset) -> str:
+    if not cases.group:
+        return _("Which texts belong together is not known, so each counts by itself.")
+    return _("{count} groups of texts that belong together, known by: {how}.").format(
+        count=len(set(cases.group) - {""}), how=cases.grouped or _("the data set itself")
+    )
 
 
 def spelling(name: str) -> str:

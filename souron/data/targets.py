@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from souron.data import instances, panoptic
+from souron.data import instances, panoptic, texts
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.poses import Figures
 from souron.kinds import boxes, mask, overlay, points, segments
@@ -34,6 +34,7 @@ class Target:
 
     cases: Dataset
     heading: ClassVar[str] = N_("Classes")
+    counted: ClassVar[str] = N_("cases")  # by ``counts``
     unit: ClassVar[str] = N_("{least} to {most} cases each")
     one_class: ClassVar[bool] = True  # whether a case has one class, which a split can balance
     every_class: ClassVar[bool] = False  # whether each case shows every class
@@ -127,6 +128,7 @@ class Landmarks(Target):
 class Areas(Target):
     """A class for every pixel, (N, H, W)."""
 
+    counted = N_("pixels")
     unit = N_("{least} to {most} pixels each")
     one_class = False
 
@@ -164,6 +166,7 @@ class Areas(Target):
 class Voxels(Areas):
     """A class for every voxel, (N, D, H, W)."""
 
+    counted = N_("voxels")
     unit = N_("{least} to {most} voxels each")
     every_class = True
 
@@ -225,6 +228,7 @@ class Voxels(Areas):
 class Objects(Target):
     """Boxes (n, 5) of each case: label and edges; a label below 0 is a crowd's."""
 
+    counted = N_("objects")
     unit = N_("{least} to {most} objects each")
     one_class = False
 
@@ -282,6 +286,7 @@ class Instances(Objects):
 class Divided(Objects):
     """Segments of each case, things and stuff: see ``panoptic``."""
 
+    counted = N_("segments")
     unit = N_("{least} to {most} segments each")
 
     @classmethod
@@ -319,6 +324,7 @@ class Divided(Objects):
 class Poses(Objects):
     """Boxes and named points of each figure."""
 
+    counted = N_("figures")
     unit = N_("{least} to {most} figures each")
 
     @classmethod
@@ -339,7 +345,89 @@ class Poses(Objects):
         return canvas.image, self.words(row)
 
 
-KINDS = (Landmarks, Areas, Voxels, Divided, Poses, Instances, Objects, Target)
+class Texts(Target):
+    """Texts: what is known of each is a text, tags, or nothing."""
+
+    heading = N_("Texts")
+    one_class = False
+    every_class = True
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        return texts.holds(cases)
+
+    def counts(self) -> list[int]:
+        return [0] * len(self.cases.classes)
+
+    def of_class(self, label: int) -> Iterator[int]:
+        yield from range(len(self.cases))
+
+    def words(self, row: int) -> str:
+        return texts.shown(texts.plain(self.cases.input[row]))
+
+    def answer(self, row: int) -> str:
+        """What is known of the case, to read; "" where nothing is."""
+        known = self.cases.target
+        return known[row] if isinstance(known, ListColumn) else ""
+
+
+class TaggedTexts(Texts):
+    """Words (n,) of each case with the number of a tag each."""
+
+    heading = N_("Tags")
+    unit = N_("{least} to {most} words each")
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        return super().holds(cases) and bool(cases.classes) and cases.labels is None
+
+    def counts(self) -> list[int]:
+        tags = torch.cat(list(self.cases.target))
+        return tags.bincount(minlength=len(self.cases.classes)).tolist()
+
+    def of_class(self, label: int) -> Iterator[int]:
+        yield from (row for row, tags in enumerate(self.cases.target) if (tags == label).any())
+
+    def answer(self, row: int) -> str:
+        tags = zip(self.cases.input[row], self.cases.target[row].tolist(), strict=True)
+        return ", ".join(f"{word} {self.cases.classes[tag]}" for word, tag in tags if tag)
+
+
+class LabelledTexts(Texts):
+    """One class for each text; of a question the right option's letter."""
+
+    heading = N_("Classes")
+    unit = N_("{least} to {most} texts each")
+    one_class = True
+    every_class = False
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        return super().holds(cases) and bool(cases.classes) and cases.labels is not None
+
+    def counts(self) -> list[int]:
+        return Target.counts(self)
+
+    def of_class(self, label: int) -> Iterator[int]:
+        yield from Target.of_class(self, label)
+
+    def answer(self, row: int) -> str:
+        return self.cases.classes[self.cases.target[row]]
+
+
+KINDS = (
+    LabelledTexts,
+    TaggedTexts,
+    Texts,
+    Landmarks,
+    Areas,
+    Voxels,
+    Divided,
+    Poses,
+    Instances,
+    Objects,
+    Target,
+)
 
 
 def of(cases: Dataset) -> Target:

@@ -17,7 +17,7 @@ import torch
 from souron.data.dataset import Dataset, ListColumn, Skipped
 from souron.data.texts import Fault, language, plain, shown
 from souron.kinds import files
-from souron.kinds.codecs.limits import check_file, readable
+from souron.kinds.codecs.limits import check_file, readable, trouble
 from souron.utils.messages import UserError, _
 
 MOST_CASES = 1_000_000
@@ -27,6 +27,8 @@ SNIFFED = 65_536  # bytes that tell what a file holds
 PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
          "dev": "val", "test": "test", "学習": "train", "訓練": "train", "検証": "val",
          "テスト": "test", "評価": "test"}  # fmt: skip
+BEYOND, OTHER = re.compile("[^\0-\x7f]"), re.compile("[\x80-\x9f\uff61-\uff9f]")
+STRANGE = 3  # a part of the letters beyond ASCII that may be of ``OTHER``
 RECORDS = (".jsonl", ".ndjson", ".json")
 TABLES = (".csv", ".tsv")
 
@@ -58,9 +60,13 @@ class Faults:
 
 
 def read(path: Path, inside: Path | None = None) -> str:
-    """The text of a file: UTF-8, UTF-16 with its mark, or cp932. Raises UserError."""
+    """The text of a file: UTF-8, UTF-16 with its mark, or cp932. Raises UserError, also where that
+    makes half-width katakana and control codes, as bytes of another encoding do."""
     check_file(path, inside, MOST_BYTES, "unreadable")
-    return files.words(path, MOST_BYTES)
+    text = files.words(path, MOST_BYTES)
+    if STRANGE * len(OTHER.findall(text)) > len(BEYOND.findall(text)):
+        raise trouble(path, "not a text", _("neither UTF-8 nor Shift_JIS"))
+    return text
 
 
 def beginning(path: Path) -> str:

@@ -14,7 +14,9 @@ from souron.data.dataset import Dataset, digest
 from souron.data.splits import Split
 from souron.data.texts import Preference
 from souron.data.tokenizer import Tokenizer
+from souron.evaluation import manners
 from souron.evaluation.answers import Setup, Sparse, Trainings, stacked
+from souron.evaluation.manners import MannersResult
 from souron.evaluation.text_generation import Sampling, Writer
 from souron.kinds.chat import Turn
 from souron.metrics.complete import BITS
@@ -44,6 +46,7 @@ class CompleteResult:
     packed: dict[str, float]  # language ("" all) -> bits per byte of xz
     samples: list[tuple[int, list[int]]]  # row of a test case, the tokens that the system wrote
     marked: tuple[int, list[float]] | None  # row, the bits of its first tokens
+    manners: MannersResult | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -52,6 +55,7 @@ class CompleteResult:
                 for name, measures in self.by_language.items()
             },
             "xz": self.packed,
+            **({"manners": self.manners.as_json()} if self.manners else {}),
         }
 
 
@@ -181,7 +185,8 @@ def result(trainings: Trainings, setup: CompleteSetup) -> CompleteResult:
     first = None
     if isinstance(bits, Sparse):
         first = (int(bits.rows[0]), bits.values[0].tolist())
-    return CompleteResult(by_language, packed(test, groups), shown, first)
+    judged = manners.result(answers[0], test) if manners.may_judge(test) else None
+    return CompleteResult(by_language, packed(test, groups), shown, first, judged)
 
 
 def packed(test: Dataset, groups: Mapping[str, Sequence[int]]) -> dict[str, float]:

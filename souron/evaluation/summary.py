@@ -42,7 +42,9 @@ def blueprint(system: type, config: Any, seen: Any) -> Any:
 
 def describe(seen: Any) -> tuple[int, ...]:
     """The shape of one case: (channels, height, width), (channels, slices, rows, columns), or
-    (features,)."""
+    (features,); () of a text, which has none."""
+    if not hasattr(seen, "features") and not hasattr(seen, "channels"):
+        return ()
     if hasattr(seen, "features"):
         return (seen.features,)
     if hasattr(seen, "size"):

@@ -1,7 +1,8 @@
 """Writing a text token by token, the same for every language model."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from souron.data.tokenizer import Tokenizer
 from souron.utils.messages import UserError, _
 
+TOGETHER = 32  # texts that are written at once
 CHUNK = 64  # tokens that are read at once: what was read before is found again in these steps
 REPLACEMENT = "\ufffd"  # stands for bytes that are no letter yet
 
@@ -25,12 +27,16 @@ class Reader(Protocol):
         """Tokens that it sees at most."""
         ...
 
-    def memory(self) -> Any:
+    def memory(self, rows: int = 1) -> Any:
         """What it keeps of what it has read: nothing yet. It has ``length`` and ``back_to``."""
         ...
 
     def read(self, tokens: Tensor, memory: Any) -> Tensor:
         """Read on (T,); the logits (vocabulary,) of what follows."""
+        ...
+
+    def read_many(self, tokens: Tensor, memory: Any) -> Tensor:
+        """The same of several texts, (rows, T) -> (rows, vocabulary)."""
         ...
 
 
@@ -81,6 +87,42 @@ class Written(NamedTuple):
     token: int
     text: str  # what it adds to the text, in whole letters
     bits: float  # how unexpected it was
+
+
+@torch.inference_mode()
+def answers(
+    reader: Reader, prompts: Sequence[Sequence[int]], length: int, sampling: Sampling
+) -> Iterator[tuple[int, list[int]]]:
+    """Number of a prompt, and the tokens of its answer, without what ends it. Prompts of one length
+    are answered together."""
+    order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
+    for _size, numbers in groupby(order, key=lambda number: len(prompts[number])):
+        alike = list(numbers)
+        for start in range(0, len(alike), TOGETHER):
+            some = alike[start : start + TOGETHER]
+            yield from zip(some, _together(reader, prompts, some, length, sampling), strict=True)
+
+
+def _together(reader: Reader, prompts: Sequence[Sequence[int]], some: Sequence[int], length: int,
+              sampling: Sampling) -> list[list[int]]:  # fmt: skip
+    draws = [replace(sampling, seed=sampling.seed * 1_000_003 + number).draws() for number in some]
+    memory = reader.memory(len(some))
+    tokens = torch.tensor([list(prompts[number]) for number in some])
+    room = reader.context - tokens.shape[1]
+    found: list[list[int]] = [[] for _row in some]
+    going = set(range(len(some)))
+    for _step in range(min(length, room)):
+        logits = reader.read_many(tokens, memory)
+        tokens = torch.zeros(len(some), 1, dtype=torch.long)
+        for row in sorted(going):
+            tokens[row] = token = draws[row].pick(logits[row])
+            if token in reader.tokenizer.end:
+                going.discard(row)
+            else:
+                found[row].append(token)
+        if not going:
+            break
+    return found
 
 
 @dataclass
@@ -134,8 +176,9 @@ class Writer:
         if self._memory is None:
             self._memory = self.reader.memory()
         self._memory.back_to(begin)
+        self._known = tokens[:begin]
         whole = (len(tokens) - 1) // CHUNK * CHUNK
         for start in range(begin, whole, CHUNK):
             self.reader.read(torch.tensor(tokens[start : start + CHUNK]), self._memory)
-        self._known = tokens[:whole]
+            self._known = tokens[: start + CHUNK]  # whoever stops it here leaves no false memory
         return self.reader.read(torch.tensor(tokens[whole:]), self._memory)

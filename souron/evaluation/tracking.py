@@ -110,6 +110,10 @@ class Tracker:
         self.tracks += [self._begin(row) for row in sure]
         return [track for track in self.tracks if not track.lost]
 
+    def cut(self) -> None:
+        """Another shot begins: no track goes on."""
+        self.tracks = []
+
     def _give(
         self, found: Array, tracks: Sequence[Track], least: float
     ) -> tuple[Array, list[Track]]:

@@ -9,6 +9,7 @@ Nothing of a model is run: no pickle, no code beside the weights.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -85,6 +86,16 @@ def find(name: str) -> Path:
     if path.is_dir() and len(found := sorted(path.glob("*.gguf"))) == 1:
         return found[0]
     raise _no_model(path, _("no model there") if path.exists() else _("no such file or folder"))
+
+
+def is_model(name: str | Path) -> bool:
+    """Is it a published model, by its name, its file or the folder of its files?"""
+    path = Path(name).expanduser()
+    return (
+        str(name) in packages.MODELS
+        or path.suffix.lower() == ".gguf"
+        or ((path / "config.json").is_file() and not (path / "args.yaml").exists())
+    )
 
 
 def _no_model(path: Path, why: str) -> UserError:
@@ -182,7 +193,9 @@ def _described_gguf(path: Path) -> Described:
         licence=str(value("general.license", "")),
         languages=tuple(map(str, value("general.languages", ()) or ())),
         template=str(value("tokenizer.chat_template", "")),
-        quantised="" if sort is None else gguf.LlamaFileType(sort).name.removeprefix("MOSTLY_"),
+        quantised=""
+        if sort is None
+        else re.sub("^(MOSTLY|ALL)_", "", gguf.LlamaFileType(sort).name),
         structure=structure_of(config),
     )
 
@@ -233,9 +246,11 @@ def _described_run(path: Path) -> Described:
         config["width"], config["heads"],
     )  # fmt: skip
     file = path / "weights" / "best.safetensors"
+    talks = seen.get("lesson") != "text"
+    template = Tokenizer.unpacked(seen["tokenizer"]).template if talks else ""
     return Described(
         path.resolve().name, path, "gpt", structure.context, _parameters(file),
-        file.stat().st_size, "", (), Tokenizer.unpacked(seen["tokenizer"]).template, "", structure,
+        file.stat().st_size, "", (), template, "", structure,
     )  # fmt: skip
 
 

@@ -64,7 +64,8 @@ class Chat(Kind):
 
     def save(self, path: Path) -> None:
         files.ending(path, (".json",))
-        files.write(path, json.dumps(self.as_json(), ensure_ascii=False, indent=1).encode())
+        text = json.dumps(self.as_json(), ensure_ascii=False, indent=1)
+        files.write(path, text.encode("utf-8", "replace"))  # halves of letters fit into no file
 
     def as_json(self) -> dict[str, Any]:
         return {"messages": [{"role": turn.role, "content": turn.text} for turn in self.turns]}

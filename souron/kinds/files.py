@@ -29,7 +29,19 @@ def content(path: Path, most: int = MOST_BYTES) -> bytes:
 def words(path: Path, most: int = MOST_TEXT) -> str:
     """The text in a file: UTF-8, UTF-16 with its mark, or Shift_JIS. Raises UserError, also "not a
     text"."""
-    raw = content(path, most)
+    return decoded(content(path, most), path, most)
+
+
+def decoded(raw: bytes, path: Path, most: int = MOST_TEXT) -> str:
+    """The text that bytes stand for, of what is called ``path``. Raises what ``words`` does."""
+    if not raw or len(raw) > most:
+        raise trouble(
+            path,
+            "too large" if raw else "empty file",
+            _("more than {count} MB").format(count=most // 1_000_000)
+            if raw
+            else _("the file is empty"),
+        )
     try:
         if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
             text = raw.decode("utf-16")

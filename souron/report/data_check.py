@@ -1,11 +1,11 @@
 """What the doctor of data found, with pictures."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from souron.data import targets
+from souron.data import targets, texts
 from souron.data.check import Checkup, Finding
 from souron.report.page import Fact, Tile, page, tile, write
 from souron.utils import units
@@ -55,10 +55,20 @@ def _shown(found: Checkup, finding: Finding) -> dict[str, Any]:
         "severity": units.severity(finding.severity),
         "message": finding.message,
         "fix": finding.fix,
-        "families": _families(found, finding),
-        "files": finding.files[:MOST_FILES] if not finding.rows else (),
-        "more": max(0, len(finding.files) - MOST_FILES) if not finding.rows else 0,
+        "families": [] if texts.holds(found.cases) else _families(found, finding),
+        "files": _files(found, finding)[:MOST_FILES],
+        "more": max(0, len(_files(found, finding)) - MOST_FILES),
     }
+
+
+def _files(found: Checkup, finding: Finding) -> Sequence[str]:
+    """The files by their names; of texts also how they begin; none of pictures that are shown."""
+    if not finding.rows:
+        return finding.files
+    if not texts.holds(found.cases):
+        return ()
+    words, names = targets.of(found.cases).words, found.cases.file
+    return [f"{names[row]}: {words(row)}" for family in finding.rows for row in family]
 
 
 def _families(found: Checkup, finding: Finding) -> list[list[Tile]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from souron import registry
-from souron.data import targets, transforms
+from souron.data import targets, texts, transforms
 from souron.data.dataset import Dataset
 from souron.data.targets import Target
 from souron.kinds.codecs import image
@@ -24,6 +24,7 @@ from souron.report.page import (
     tile,
     write,
 )
+from souron.report.texts import texts_page
 from souron.utils import files, units
 from souron.utils.messages import _
 
@@ -34,14 +35,18 @@ EXAMPLES = 3  # pictures that are followed through preparation and augmentation
 
 
 def data_page(cases: Dataset, folder: Path) -> Path:
-    """Write ``data.html`` and ``data.png`` into ``folder``; the page's path. Raises UserError."""
+    """Write ``data.html`` and, but for texts, ``data.png`` into ``folder``; the page's path. Raises
+    UserError."""
+    if texts.holds(cases):
+        return texts_page(cases, folder)
     target = targets.of(cases)
     counts, rows = target.counts(), target.rows(SHOWN)
     largest = sorted(sorted(rows, key=lambda k: -counts[k])[:MOST_CLASSES])
     chosen = {cases.classes[k]: target.examples(k, rows[k]) for k in largest}
     sizes = [counts[k] for k in largest]
     with files.atomically(folder / "data.png") as beside:
-        beside.write_bytes(plots.overview(chosen, sizes, target.pixels(), cases.name))
+        title, counted = cases.name, _(target.counted)
+        beside.write_bytes(plots.overview(chosen, sizes, target.pixels(), title, counted))
 
     followed = list(range(EXAMPLES)) if target.every_class else [rows[k][0] for k in largest]
     followed = list(dict.fromkeys(followed))[: min(EXAMPLES, len(cases))]
@@ -74,7 +79,7 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         contents=[(name, title) for name, title in headings.items() if there.get(name, True)],
         headings=headings,
         classes=plot(
-            plots.classes(chosen, sizes),
+            plots.classes(chosen, sizes, _(target.counted)),
             "; ".join(f"{cases.classes[k]} {counts[k]}" for k in largest),
         ),
         classes_caption=_("Of {all} classes, the {count} largest.").format(

@@ -246,6 +246,8 @@ def draw_line(axes: Any, row: list[Box], words: bool) -> None:
 
 def channels(box: Box) -> int:
     """How many maps, or how wide a token."""
+    if not box.shape:  # a text
+        return 1
     return box.shape[0] if len(box.shape) == 3 else box.shape[-1]
 
 

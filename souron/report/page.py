@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
@@ -94,7 +96,10 @@ def shape_of(cases: Dataset) -> tuple[str, str]:
             size=" x ".join(map(str, cases.input.shape[2:]))
         )
     if not isinstance(cases.input, Tensor):
-        return _("text"), ""
+        letters = [len(str(entry)) for entry in islice(cases.input, 1000)]
+        return _("a text"), _("{count} characters in the middle").format(
+            count=units.whole(round(median(letters)))
+        )
     return _("columns"), units.whole(cases.input[0].numel())
 
 
@@ -262,7 +267,8 @@ def in_each_language(folder: Path, make: Callable[..., str]) -> Path:
             (other, LANGUAGE_NAMES[other], file) for other, file in names.items() if other != wish
         ]
         with use_language(wish):
-            path = write(folder / name, make(elsewhere=elsewhere))
+            text = make(elsewhere=elsewhere)
+        path = write(folder / name, text)  # what goes wrong is said in the reader's language
     (folder / report_file(language())).unlink(missing_ok=True)  # of an earlier ending
     return path
 

@@ -463,15 +463,16 @@ def samples(images: Tensor, columns: int = 8, width: int = 1100) -> bytes:
     return _bytes(whole)
 
 
-def classes(chosen: Mapping[str, Tensor], counts: Sequence[int]) -> bytes:
-    """A row for each class or group: some of its pictures (N, C, H, W) uint8, and its size."""
+def classes(chosen: Mapping[str, Tensor], counts: Sequence[int], counted: str) -> bytes:
+    """A row for each class or group: some of its pictures (N, C, H, W) uint8, and its size, how
+    many there are of what is ``counted``."""
     figure = new_figure(8.6, 0.6 + 0.45 * len(chosen))
-    _draw_classes(figure.subplots(1, 2, width_ratios=_CLASS_WIDTHS), chosen, counts)
+    _draw_classes(figure.subplots(1, 2, width_ratios=_CLASS_WIDTHS), chosen, counts, counted)
     return as_png(figure)
 
 
 def overview(
-    chosen: Mapping[str, Tensor], counts: Sequence[int], image: Tensor, title: str
+    chosen: Mapping[str, Tensor], counts: Sequence[int], image: Tensor, title: str, counted: str
 ) -> bytes:
     """A data set at one glance: ``classes`` above ``pixels``."""
     rows = 0.6 + 0.45 * len(chosen)
@@ -479,7 +480,7 @@ def overview(
     figure.suptitle(fonts.drawable(title), fontsize=11, color=INK)
     halves: Any = figure.subfigures(2, 1, height_ratios=(rows, 2.0))
     upper, lower = halves
-    _draw_classes(upper.subplots(1, 2, width_ratios=_CLASS_WIDTHS), chosen, counts)
+    _draw_classes(upper.subplots(1, 2, width_ratios=_CLASS_WIDTHS), chosen, counts, counted)
     _draw_pixels(lower.subplots(), image)
     return as_png(figure)
 
@@ -487,7 +488,9 @@ def overview(
 _CLASS_WIDTHS = (3.2, 1)
 
 
-def _draw_classes(panels: Any, chosen: Mapping[str, Tensor], counts: Sequence[int]) -> None:
+def _draw_classes(
+    panels: Any, chosen: Mapping[str, Tensor], counts: Sequence[int], counted: str
+) -> None:
     left, right = panels
     columns = max(len(pictures) for pictures in chosen.values())
     blank = torch.full_like(next(iter(chosen.values()))[:1], 255)
@@ -507,7 +510,7 @@ def _draw_classes(panels: Any, chosen: Mapping[str, Tensor], counts: Sequence[in
     left.spines[:].set_visible(False)
     left.tick_params(length=0)
 
-    style_axes(right, _("cases"), "")
+    style_axes(right, counted, "")
     right.barh(middle, counts, height=side * 0.6, color=COLOURS[0])
     for place, number in zip(middle, counts, strict=True):
         right.text(number, place, f" {number:,}", va="center", fontsize=8, color=FAINT)

@@ -9,6 +9,7 @@ from souron import registry
 from souron.hub import zoo
 from souron.kinds.codecs import image
 from souron.kinds.labels import Labels
+from souron.kinds.text import Text
 from souron.report.page import Plot, Tile, page, plot, tile, write
 from souron.utils import units
 from souron.utils.messages import _
@@ -23,13 +24,17 @@ SHOWN = 320  # pixels of an answer's longer side
 def ready_page(record: "ReadyRecord") -> Path:
     """Write ``ready.html`` into the record's folder; its path. Raises UserError."""
     named = [name for name, answers in record.answers.items() if isinstance(answers[0], Labels)]
-    found = [name for name in record.answers if name not in named]
+    written = [name for name, answers in record.answers.items() if isinstance(answers[0], Text)]
+    found = [name for name in record.answers if name not in (*named, *written)]
     headings = {
         "classifiers": _("What they say"),
         "finders": _("What they find"),
+        "writers": _("What they write"),
         "generators": _("What they draw"),
     }
-    there = {"classifiers": named, "finders": found, "generators": record.drawings}
+    there = {
+        "classifiers": named, "finders": found, "writers": written, "generators": record.drawings,
+    }  # fmt: skip
     examples = record.examples[named[0]] if named else []
     text = page(
         "ready.html",
@@ -40,6 +45,7 @@ def ready_page(record: "ReadyRecord") -> Path:
         examples=[tile(Image.open(file), file.stem, [file.stem]) for file in examples],
         classifiers=[_named(record, name) for name in named],
         finders=[(name, year_of(name), zoo.about(name), _found(record, name)) for name in found],
+        writers=[(name, year_of(name), zoo.about(name), _said(record, name)) for name in written],
         generators=[
             (name, year_of(name), zoo.about(name), _drawn(record, name)) for name in record.drawings
         ],
@@ -69,6 +75,13 @@ def _found(record: "ReadyRecord", name: str) -> list[Plot]:
         drawn.thumbnail((SHOWN, SHOWN))
         shown.append(plot(image.png(drawn), str(answer)))
     return shown
+
+
+def _said(record: "ReadyRecord", name: str) -> list[tuple[str, str]]:
+    """Each beginning, and how the system goes on."""
+    asked = [file.read_text(encoding="utf-8").strip() for file in record.examples[name]]
+    answers = [str(answer) for answer in record.answers[name]]
+    return [(one, said.removeprefix(one)) for one, said in zip(asked, answers, strict=True)]
 
 
 def _drawn(record: "ReadyRecord", name: str) -> list[Tile]:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from souron import registry
 from souron.data import targets
 from souron.data.called import called
-from souron.data.dataset import Dataset
+from souron.data.dataset import Dataset, ListColumn
 from souron.report import plots
 from souron.report.page import (
     SMALL_TEST,
@@ -270,12 +270,19 @@ def _data_facts(record: "RunRecord") -> list[tuple[str, str]]:
     else:
         facts.append((_("cases"), units.whole(record.parts["train"])))
     if record.test is not None:
+        imaged = not isinstance(record.test.input, ListColumn)
+        if record.test.classes:
+            facts.append((_("classes"), units.whole(len(record.test.classes))))
         facts += [
             shape_of(record.test),
-            (_("classes"), units.whole(len(record.test.classes))),
             (
-                _("patients, known by"),
-                again(record.grouped) or _("nothing: each picture counts alone"),
+                _("patients, known by") if imaged else _("what belongs together, known by"),
+                again(record.grouped)
+                or (
+                    _("nothing: each picture counts alone")
+                    if imaged
+                    else _("nothing: each text counts alone")
+                ),
             ),
             (_("source"), record.test.source or units.UNKNOWN),
             (_("licence"), record.test.licence or units.UNKNOWN),

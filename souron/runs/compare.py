@@ -6,6 +6,7 @@ of them alike. What was done is kept: ``resume`` goes on within the round.
 """
 
 import csv
+import re
 import shlex
 import shutil
 import time
@@ -74,7 +75,8 @@ def comparing(
     """Train every system ``seeds`` times at the same ``budget`` and judge the differences.
 
     Options as in ``train.training``; ``"resnet18:frozen"``, ``":pretrained"`` and ``":scratch"``
-    say how one of the systems starts, whatever the others do. Raises UserError; Interrupted on
+    say how one of the systems starts, whatever the others do, and ``"unet:width=20,depth=3"`` what
+    of its config is changed. Raises UserError; Interrupted on
     Ctrl-C, with the work kept.
     """
     common, own = run_options.read(CompareOptions, options, "souron compare --help")
@@ -86,7 +88,7 @@ def comparing(
         comparison = Comparison({
             "systems": list(systems), "data": str(data or "digits"),
             **{n: value for n, value in common.items() if n not in run_options.NOT_KEPT},
-            "pretrained": str(common["pretrained"]), **own,
+            "pretrained": str(common["pretrained"] or False), **own,
         })  # fmt: skip
         comparison.check()
         folder = Path(common["project"]) / "compare"
@@ -176,6 +178,9 @@ class Comparison:
                 )
 
     def _task(self, system: str) -> str:
+        """Raises UserError, also for changes that the system does not know."""
+        options = self.of(system, 0)
+        run_folder.override(registry.load_system(options["system"])[1], options["changes"])
         return registry.find(self.of(system, 0)["system"])[0].task
 
     @cached_property
@@ -233,13 +238,17 @@ class Comparison:
     def of(self, system: str, seed: int) -> dict[str, Any]:
         """The options of that entrant's run. ``resnet18:frozen`` says how it starts."""
         name, _colon, start = system.partition(":")
+        given = {**self._all(), "system": name, "seed": seed}
+        if "=" in start:
+            changes = dict(pair.partition("=")[::2] for pair in start.split(","))
+            return {**given, "changes": changes}
         if start and start not in STARTS:
             raise UserError(
                 "option",
                 _("{system} begins in a way that souron does not know").format(system=system),
-                expected=", ".join(f"{name}:{known}" for known in STARTS),
+                expected=", ".join([*(f"{name}:{known}" for known in STARTS), f"{name}:width=64"]),
             )
-        return {**self._all(), "system": name, "seed": seed, **STARTS.get(start, {})}
+        return {**given, **STARTS.get(start, {})}
 
     def _all(self) -> dict[str, Any]:
         """The options in common, as a run has them."""
@@ -309,7 +318,8 @@ class Comparison:
             entrants[system] = yield from self.enter(system, seed, split)
         fits = {system: entrant.trainer for system, entrant in entrants.items()}
         keeper = run_fit.Keeper({
-            kept.with_suffix("") / system.replace(":", "-"): fit for system, fit in fits.items()
+            kept.with_suffix("") / re.sub(r"[^\w.]+", "-", system): fit
+            for system, fit in fits.items()
         })  # fmt: skip
         for weights, fit in keeper.fits.items():
             if (weights / "resume.safetensors").exists():

@@ -88,7 +88,10 @@ class CompareOptions(_LearningOptions):
     """What ``souron.compare`` takes beside systems and data; more are the task's own."""
 
     seeds: Seeds = 3
-    pretrained: Annotated[bool, Choice(N_("start each from its published weights"))] = False
+    pretrained: Annotated[
+        str | None,
+        Choice(N_("start each from its published weights, or from a run's"), metavar="true|RUN"),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ DRAW_BUDGET = "15s"
 FINDERS = "yolo_lite ssd_lite"  # and those that find boxes
 SEGMENTERS = "unet_lite fcn_lite"
 FIND_BUDGET = "25s"
+WRITERS = "ngram gpt_tiny"  # and those that go on with texts
+WRITE_BUDGET = "20s"
 HISTORY = "mlp cnn alexnet vgg googlenet resnet densenet vit mlp_mixer"
 
 
@@ -25,8 +27,8 @@ def touring(
     *, budget: str = "4s", seeds: int = 3, data: str = "", project: str | Path = "runs"
 ) -> Iterator[Event]:
     """What comes ready trained, at work; then, trained live, groups and names of real digits and
-    three ways to draw; then detection and segmentation, ready trained and live; at last the history
-    of classification.
+    three ways to draw; then detection, segmentation and language, ready trained and live; at last
+    the history of classification.
 
     Where the package ``souron-zoo`` is not installed, nothing is shown ready trained. The last
     comparison runs on Fashion-MNIST where it is there, else on scikit-learn's digits. Each
@@ -60,6 +62,18 @@ def touring(
             project,
         ),
         (_("segmenters:"), _fight(SEGMENTERS, "tour-segment", project)),
+        *_ready(_("language:"), ("complete",), "ready-language", project),
+        (
+            _("language models:"),
+            compare.comparing(
+                WRITERS.split(),
+                "manners",
+                budget=WRITE_BUDGET,
+                seeds=1,
+                name="tour-language",
+                project=project,
+            ),
+        ),
         (
             _("fair fight:"),
             compare.comparing(

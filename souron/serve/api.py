@@ -19,7 +19,7 @@ import souron
 from souron.kinds import signature
 from souron.registry import task_name
 from souron.report import page
-from souron.serve import access, uploads
+from souron.serve import access, openai, uploads
 from souron.serve.service import Service
 from souron.utils.files import as_json
 from souron.utils.messages import LANGUAGES, UserError, _, language, use_language
@@ -148,6 +148,9 @@ def application(service: Service, token: bool) -> FastAPI:
             service.waiting -= 1
         service.served += 1
         return json_response(predictions)
+
+    if service.voice is not None:
+        openai.add(app, service)
 
     @app.get(
         "/health",

@@ -29,6 +29,7 @@ class Service:
         self.predictor = predictor_for(model)
         self.name, self.task, self.limits = model.name, model.system.task, limits
         self.kind, self.reading = model.asked.given, model.reading
+        self.voice = model.voice if self.task == "complete" else None
         threads, batch = 1, 1
         if isinstance(self.predictor, ClassifierPredictor):
             threads = min(BATCHES_AT_ONCE, torch.get_num_threads())

@@ -34,6 +34,8 @@ def phase_name(phase: str) -> str:
         "test": _("testing"),
         "draw": _("drawing"),
         "report": _("writing the report"),
+        "read": _("reading"),
+        "answer": _("answering"),
         "done": _("done"),
     }.get(phase, phase)
 

@@ -11,7 +11,7 @@ from typing import Any
 from souron import model as models_api
 from souron import registry
 from souron.cli import main
-from souron.hub import fetch, zoo
+from souron.hub import fetch, open_models, zoo
 from souron.runs import folder
 from souron.utils.messages import UserError, _
 
@@ -86,6 +86,9 @@ def stamp(name: str) -> tuple[Any, ...]:
 
 
 def files_of(name: str) -> list[Path]:
+    if open_models.is_model(name):
+        where = open_models.find(name)
+        return [where] if where.is_file() else sorted(where.glob("*.safetensors"))
     if is_path(name):
         return [Path(name) / "args.yaml", Path(name) / "weights" / "best.safetensors"]
     if (ready := zoo.where(name)) is not None:
@@ -98,6 +101,8 @@ def files_of(name: str) -> list[Path]:
 def read(name: str) -> models_api.Model:
     """Load it. Raises UserError, whatever is wrong with the files."""
     try:
+        if open_models.is_model(name):
+            return models_api.load(name)
         if is_path(name):
             folder.read_args(Path(name))  # tells what is missing there
         return models_api.load(name, pretrained=not is_path(name) and zoo.where(name) is None)
@@ -120,7 +125,9 @@ def size(model: models_api.Model) -> int:
     """Bytes of its weights."""
     if model.system is None:
         return 0
-    tensors = model.system.state_dict().values()
+    tensors = list(model.system.state_dict().values())
+    if hasattr(model.system, "held"):  # a published model, which is no part of its state
+        tensors += model.system.held[2].state_dict().values()
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 

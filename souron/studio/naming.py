@@ -36,6 +36,8 @@ def job(words: Sequence[str], meant: Sequence[str] = ()) -> str:
             return _("look at {data}").format(data=called.called(first))
         case "fetch":
             return _("fetch {name}").format(name=first)
+        case "ask":
+            return _("ask {text}").format(text=Path(words[-2]).name)
         case "tour":
             return _("the tour")
     return " ".join([verb, *map(called.run, names)])

@@ -18,7 +18,7 @@ from souron.studio.paths import Roots
 from souron.utils.files import as_json
 from souron.utils.messages import UserError
 
-NOT_A_FILE = ("text", "chat", "gallery")  # widgets that hand over something else
+NOT_A_FILE = ("text", "chat", "question", "gallery")  # widgets that hand over something else
 
 
 def sample(

@@ -28,6 +28,7 @@ from souron.kinds import files
 from souron.kinds.chat import Chat
 from souron.kinds.gallery import Gallery
 from souron.kinds.kind import Kind
+from souron.kinds.question import Question
 from souron.kinds.signature import Option, Signature
 from souron.kinds.text import MOST_LETTERS, Text
 from souron.studio import sent
@@ -46,12 +47,15 @@ NAMES = {
     "video": N_("video"),
     "sound": N_("sound"),
     "text": N_("text"),
+    "tokens": N_("tokens"),
     "chat": N_("chat"),
+    "question": N_("question"),
     "mesh": N_("surface"),
     "volume": N_("volume"),
     "labelled_volume": N_("labelled volume"),
     "table": N_("table"),
     "plot": N_("plot"),
+    "passages": N_("passages"),
 }
 KEPT = 3600  # seconds that a browser's last result is kept in memory
 STEPS = 100  # of a slider, about
@@ -80,6 +84,12 @@ CHAT = """
             border: 1px solid var(--border-color-primary) }
 .turns .user { margin-left: auto; background: var(--background-fill-secondary) }
 .turns div { white-space: pre-wrap }
+"""
+
+
+QUOTES = """
+blockquote { margin: 0; overflow-wrap: anywhere }
+ol { padding-left: 1.6em } li { margin: 0 0 0.8em }
 """
 
 
@@ -136,6 +146,16 @@ def _given_text(kind: type[Kind], label: str) -> Any:
     return gr.Textbox(label=label, lines=LINES, max_length=MOST_LETTERS)
 
 
+def _given_question(kind: type[Kind], label: str) -> Any:
+    import gradio as gr
+
+    example = _("Which of these is a bone?\nA) femur\nB) liver\nC) heart\nD) kidney")
+    return gr.Textbox(
+        label=label, lines=LINES + 2, placeholder=example,
+        info=_("the question, then an option a line"),
+    )  # fmt: skip
+
+
 def _given_mesh(kind: type[Kind], label: str) -> Any:
     import gradio as gr
 
@@ -148,6 +168,7 @@ GIVEN: dict[str, Callable[[type[Kind], str], Any]] = {
     "sound": _given_sound,
     "text": _given_text,
     "chat": _given_text,
+    "question": _given_question,
     "mesh": _given_mesh,
     "volume": _given_file,
     "table": _given_file,
@@ -170,6 +191,8 @@ def taken(kind: type[Kind], value: Any, before: Kind | None = None, **reading: A
         )
     if kind.widget == "text":
         return Text(str(value))
+    if kind.widget == "question":
+        return Question.of_text(str(value))
     if kind.widget == "chat":
         chat = before if isinstance(before, Chat) else Chat(())
         return chat.said("user", str(value))
@@ -474,6 +497,25 @@ def _shown_text(kept: Any, label: str) -> Built:
     return [box], lambda value: [value.text]
 
 
+def _shown_question(kept: Any, label: str) -> Built:
+    boxes, _fill = _shown_text(kept, label)
+    return boxes, lambda value: [str(value)]
+
+
+def _shown_tokens(kept: Any, label: str) -> Built:
+    """The cut in colours; numbers and bytes of each, where nothing can be pointed at, below."""
+
+    def fill(value: Any) -> list[Any]:
+        name = escape(_("The tokens one by one"))
+        return [
+            f"{value._repr_html_()}<details><summary>{name}</summary>"
+            f"<div style='overflow:auto;max-height:24em' tabindex='0'>{value.table()}</div>"
+            "</details>"
+        ]
+
+    return [_html(label, TABLES)], fill
+
+
 def _shown_chat(kept: Any, label: str) -> Built:
     """As plain text: what a model writes is no page, and loads nothing."""
 
@@ -524,6 +566,11 @@ def _shown_plot(kept: Any, label: str) -> Built:
     return [_html(label, TABLES)], fill
 
 
+def _shown_passages(kept: Any, label: str) -> Built:
+    """The quotes, and each in its place."""
+    return [_html(label, QUOTES)], lambda value: [value._repr_html_()]
+
+
 def _shown_volume(kept: Any, label: str) -> Built:
     """The slice in the middle."""
     return [_html(label, TABLES)], lambda value: [value._repr_html_()]
@@ -560,10 +607,13 @@ SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "video": _shown_video,
     "sound": _shown_file(_audio, ".wav"),
     "text": _shown_text,
+    "tokens": _shown_tokens,
     "chat": _shown_chat,
+    "question": _shown_question,
     "mesh": _shown_file(_model, ".stl"),
     "volume": _shown_volume,
     "labelled_volume": _shown_labelled_volume,
     "table": _shown_table,
     "plot": _shown_plot,
+    "passages": _shown_passages,
 }

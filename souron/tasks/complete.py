@@ -17,7 +17,7 @@ from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.splits import Split
 from souron.data.texts import Preference
 from souron.data.tokenizer import SIZE, Tokenizer
-from souron.evaluation import complete
+from souron.evaluation import complete, manners
 from souron.evaluation.answers import Setup, Sparse, dense, stacked
 from souron.evaluation.complete import CompleteResult, CompleteSetup
 from souron.evaluation.text_generation import Sampling, Writer
@@ -26,6 +26,8 @@ from souron.kinds.signature import Choice
 from souron.kinds.text import Text
 from souron.metrics.complete import BITS, NAT, PREFERRED
 from souron.metrics.metric import Metric
+from souron.stats import intervals
+from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Augment, Scores, Step, Task, Trainings
 from souron.utils.messages import N_, UserError, _
@@ -76,6 +78,12 @@ class LanguageModel(System):
     @property
     def tokenizer(self) -> Tokenizer:
         return Tokenizer.unpacked(self.spec.tokenizer)
+
+    @property
+    def template(self) -> str:
+        """Of conversations; "" where it learnt none, as from plain texts alone."""
+        own = bool(self.spec.tokenizer)
+        return "" if own and self.spec.lesson == "text" else self.tokenizer.template
 
     @property
     def context(self) -> int:
@@ -130,8 +138,12 @@ class LanguageModel(System):
         https://arxiv.org/abs/2305.18290, and a part of the former for the chosen answers, as in
         Pang and others: Iterative Reasoning Preference Optimization (2024),
         https://arxiv.org/abs/2404.19733."""
+        pairs = self.spec.lesson == "preferences"
+        if pairs and getattr(self.config, "preferences", "dpo") == "chosen":
+            batch = of_rows(batch, torch.arange(len(batch.tokens) // 2))
+            pairs = False
         said = self.log_likelihoods(batch.tokens) * batch.counts
-        if self.spec.lesson != "preferences":
+        if not pairs:
             return -said.sum() / batch.counts.sum().clamp(min=1)
         with torch.no_grad():
             before = self.before().log_likelihoods(batch.tokens) * batch.counts
@@ -156,15 +168,19 @@ class LanguageModel(System):
             tokens.index_add_(0, batch.case[rows].cpu(), counts.sum(1).double().cpu())
         return nats, tokens
 
-    def memory(self) -> Any:
-        """What it keeps of what it has read, for ``read``; here the tokens alone."""
-        return Tokens()
+    def memory(self, rows: int = 1) -> Any:
+        """What it keeps of what it has read, for ``read_many``; here the tokens alone."""
+        return Tokens(rows)
+
+    def read_many(self, tokens: Tensor, memory: Any) -> Tensor:
+        """Read on (rows, T); the logits (rows, vocabulary) of what follows."""
+        memory.ids = torch.cat([memory.ids[:, : memory.length], tokens], 1)
+        memory.length = memory.ids.shape[1]
+        return self(memory.ids[:, -self.context :].to(self.device))[:, -1]
 
     def read(self, tokens: Tensor, memory: Any) -> Tensor:
         """Read on (T,); the logits (vocabulary,) of what follows."""
-        memory.ids = torch.cat([memory.ids[: memory.length], tokens])
-        memory.length = len(memory.ids)
-        return self(memory.ids[-self.context :][None].to(self.device))[0, -1]
+        return self.read_many(tokens[None], memory)[0]
 
     def predict(
         self,
@@ -182,18 +198,22 @@ class LanguageModel(System):
         ] = 0.95,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Text:
-        """The text, and how it goes on."""
-        tokenizer = self.tokenizer
-        tokens = [tokenizer.start, *tokenizer.encode(str(text).rstrip("\n"))]
+        """The text, and how it goes on; of a system that learnt to answer, its answer alone."""
+        tokenizer, asked = self.tokenizer, str(text).rstrip("\n")
+        answers = self.spec is not None and self.spec.lesson != "text"
+        if answers:
+            tokens = tokenizer.conversation([Turn("user", asked)], answer=True)[0]
+        else:
+            tokens = [tokenizer.start, *tokenizer.encode(asked)]
         written = Writer(self).write(tokens, length, Sampling(temperature, top, seed))
-        return Text(str(text).rstrip("\n") + "".join(each.text for each in written))
+        return Text(("" if answers else asked) + "".join(each.text for each in written))
 
 
 class Tokens:
     """The tokens that were read."""
 
-    def __init__(self) -> None:
-        self.ids = torch.zeros(0, dtype=torch.long)
+    def __init__(self, rows: int) -> None:
+        self.ids = torch.zeros(rows, 0, dtype=torch.long)
         self.length = 0
 
     def back_to(self, length: int) -> None:
@@ -279,6 +299,9 @@ class Complete(Task):
     metrics = (
         Metric(N_("bits per byte"), higher_is_better=False, unit="bits", headline=True),
         Metric(N_("preference accuracy"), unit="share", headline=True),
+        Metric(N_("improper answers"), higher_is_better=False, unit="share", headline=True),
+        Metric(N_("doses given"), higher_is_better=False, unit="share"),
+        Metric(N_("over-refusal"), higher_is_better=False, unit="share", headline=True),
     )
     watches = "bits per byte"
     default_data = "manuals"
@@ -346,18 +369,33 @@ class Complete(Task):
             answers.append({name: each.float() for name, each in _scores(system, batch).items()})
             done = len(answers) * 8 / max(1, len(test))
             yield Step(min(1.0, done), _("measuring on {n} cases it never saw").format(n=len(test)))
-        joined = {name: torch.cat([dense(each, name) for each in answers]) for name in answers[0]}
+        joined: Answers = {
+            name: torch.cat([dense(each, name) for each in answers]) for name in answers[0]
+        }
+        for step in manners.answered(system, test) if manners.may_judge(test) else ():
+            yield replace(step, result=None)
+            joined |= step.result or {}
         yield Step(1.0, result=joined)
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
+        found = {name: stacked(seeds, name) for name in (BITS, PREFERRED) if name in seeds[0]}
+        return found | (manners.scores(seeds, setup.test) if manners.may_judge(setup.test) else {})
+
+    def measures(
+        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
+    ) -> dict[str, Measure]:
+        """Shares of a part of the cases count that part alone."""
         return {
-            metric.name: stacked(seeds, metric.name)
-            for metric in self.metrics
-            if metric.name in seeds[0]
+            name: manners.share(name, table, setup.test, training)
+            if name in manners.SHARES
+            else intervals.interval(table, setup.test.units, trainings=training)
+            for name, table in self.scores(seeds, setup).items()
         }
 
     def ranks(self, setup: Any) -> str:
-        return PREFERRED if complete.lesson_of(setup.test) == "preferences" else BITS
+        if complete.lesson_of(setup.test) != "preferences":
+            return BITS
+        return manners.IMPROPER if manners.may_judge(setup.test) else PREFERRED
 
     def details(
         self, system: System, answers: Answers, setup: CompleteSetup, trainings: int = 1
@@ -365,6 +403,11 @@ class Complete(Task):
         """How it goes on after the beginnings of some test texts, with the bits of each token."""
         assert isinstance(system, LanguageModel)
         samples: list[Tensor] = []
+        before: Answers = {}
+        if manners.may_judge(setup.test) and system.before() is not system:
+            for step in manners.before(system.before(), system, setup.test, answers):
+                yield replace(step, result=None)
+                before |= step.result or {}
         rows = complete.shown_rows(setup.test)
         for number, row in enumerate(rows):
             samples.append(complete.sample(system, setup.test.input[row]))
@@ -372,6 +415,7 @@ class Complete(Task):
         yield Step(1.0, result={
             "sample": Sparse(torch.tensor(rows), complete.in_one(samples)),
             **complete.marked(system, setup.test, rows[0]),
+            **before,
         })  # fmt: skip
 
     def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
@@ -392,7 +436,7 @@ class Complete(Task):
             yield file, language, *(round(value, 4) for value in values)
 
     def next_command(self, run: str) -> str:
-        return f'souron predict {run} "..."'
+        return f'souron chat {run} "..."'
 
 
 def _as_it_is(rows: Rows, generator: Generator) -> Rows:

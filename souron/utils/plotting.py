@@ -5,6 +5,7 @@ import io
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -74,5 +75,5 @@ def choose_fonts(figure: Figure) -> None:
 def as_png(figure: Figure) -> bytes:
     choose_fonts(figure)
     file = io.BytesIO()
-    figure.savefig(file, format="png", facecolor=PAPER)
+    FigureCanvasAgg(figure).print_png(file)  # drawn once; ``savefig`` draws twice for the layout
     return file.getvalue()

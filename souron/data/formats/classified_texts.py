@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from souron.data.formats import texts
+from souron.data.formats.csv_table import COLUMNS
 from souron.data.formats.folder import missing, natural, walk
 from souron.data.reading import Reading
 from souron.data.text_files import (
@@ -40,13 +42,18 @@ FEWEST = 2  # classes
 
 def describes(path: Path) -> bool:
     return any_file(path, (*RECORDS, *TABLES), _labelled) or (
-        path.is_dir() and len({label for _p, _f, label, _part in _listed(path, Faults())}) >= FEWEST
+        path.is_dir() and texts.has_texts(path) and len(_classes(path)) >= FEWEST
     )
 
 
 def _labelled(path: Path) -> bool:
     names = {*map(name_of, columns(path)), *map(name_of, keys(path))}
-    return bool(names & set(TEXT)) and bool(names & set(LABEL))
+    files = names & set(COLUMNS["file"])
+    return bool(names & set(TEXT)) and bool(names & set(LABEL)) and not files
+
+
+def _classes(path: Path) -> set[str]:
+    return {label for _file, _name, label, _part in _listed(path, Faults())}
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
@@ -68,9 +75,9 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
             expected=_("at least two classes"),
             exit=3,
         )
-    texts = [one._replace(thing=one.thing[0]) for one in found]
+    told = [one._replace(thing=one.thing[0]) for one in found]
     return gathered(
-        readable(path.name), texts, faults, numbered(labels, classes),
+        readable(path.name), told, faults, numbered(labels, classes),
         classes=classes, source=readable(path),
     )  # fmt: skip
 

@@ -50,6 +50,8 @@ def describes(path: Path) -> bool:
 
 
 def _in_columns(path: Path) -> bool:
+    if path.suffix.lower() in OWN:
+        return True
     lines = [line.split() for line in beginning(path).splitlines()[:50] if line.strip()]
     tagged = [line for line in lines if len(line) > 1 and TAG.fullmatch(line[-1])]
     return len(tagged) > 0.9 * len(lines) > 0

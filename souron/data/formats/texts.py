@@ -7,7 +7,7 @@ split. Folders ``train``, ``val`` and ``test`` are parts.
 
 from pathlib import Path, PurePosixPath
 
-from souron.data.formats.folder import missing, natural, walk
+from souron.data.formats.folder import NAMED, missing, natural, walk
 from souron.data.reading import Reading
 from souron.data.text_files import (
     RECORDS,
@@ -31,11 +31,12 @@ from souron.utils.messages import UserError, _
 DEFAULT = Reading()
 SUFFIXES = (".txt", ".md")
 ENOUGH = 20  # documents, from which on those of a test are others than those learnt from
-MOST_LOOKED_AT = 200  # entries of a folder, to tell what it holds
+PICTURES = NAMED | {".nii", ".gz", ".nrrd", ".mha", ".npy", ".mp4"}
+MOST_LOOKED_AT = 500  # entries of a folder, to tell what it holds
 
 
 def describes(path: Path) -> bool:
-    if path.is_dir() and _has_texts(path):
+    if path.is_dir() and has_texts(path):
         return True
     return path.suffix.lower() in SUFFIXES if path.is_file() else any_file(path, RECORDS, _plain)
 
@@ -45,16 +46,18 @@ def _plain(path: Path) -> bool:
     return "text" in found and not found & {"label", "class", "messages", "chosen", "source"}
 
 
-def _has_texts(folder: Path) -> bool:
-    places, looked = [folder], 0
+def has_texts(folder: Path) -> bool:
+    """Whether there are texts in the folder, and no pictures, among the first entries."""
+    places, looked, found = [folder], 0, False
     while places and looked < MOST_LOOKED_AT:
         for place in sorted(places.pop(0).iterdir()):
             looked += 1
-            if place.suffix.lower() in SUFFIXES and place.is_file():
-                return True
+            if place.suffix.lower() in PICTURES:
+                return False  # what text there is belongs to them
+            found = found or (place.suffix.lower() in SUFFIXES and place.is_file())
             if place.is_dir() and not place.is_symlink():
                 places.append(place)
-    return False
+    return found
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
@@ -63,7 +66,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     if not path.exists():
         raise missing(path)
     faults, found, documents = Faults(), [], []
-    recorded = path.suffix.lower() in RECORDS or (path.is_dir() and not _has_texts(path))
+    recorded = path.suffix.lower() in RECORDS or (path.is_dir() and not has_texts(path))
     for name, text, part in _recorded(path, faults) if recorded else _files(path, faults, reading):
         cut = pieces(text)
         for number, piece in enumerate(cut, 1):

@@ -24,6 +24,7 @@ from souron.utils.messages import UserError, _
 
 DEFAULT = Reading()
 MOST_BYTES = 5_000_000  # of one file
+MOST_SIDE = 10_000_000  # pixels
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -78,7 +79,8 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         used.add(found)
         boxes = _boxes(objects[file], file, classes, first, told)
         sizes = [number(_text(tree, f"size/{name}")) for name in ("width", "height")]
-        size = (int(sizes[0]), int(sizes[1])) if all(value > 0 for value in sizes) else None
+        known = all(0 < value <= MOST_SIDE for value in sizes)
+        size = (int(sizes[0]), int(sizes[1])) if known else None
         part = parts.get(stem, "") or PARTS.get(PurePosixPath(file).parts[0].lower(), "")
         listed.append(Pictured(below[found], found, boxes, part, size))
     for file in sorted(set(pictures.values()) - used, key=natural):

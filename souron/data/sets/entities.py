@@ -1,4 +1,4 @@
-"""Japanese sentences whose names of persons, places, organisations and times are marked (IOB2).
+"""Japanese sentences with marked names of persons, places, organisations and times.
 
 Nakayama: Hironsan Corpus (2016). https://pypi.org/project/hironsancorpus/
 

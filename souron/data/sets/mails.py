@@ -24,6 +24,7 @@ from souron.data.dataset import Dataset, ListColumn
 from souron.data.hypertext import paragraphs
 from souron.data.load import found
 from souron.data.texts import SURROGATE, bare
+from souron.utils.messages import _
 
 ja = "迷惑メールと必要なメール（英語）。件名と本文だけ、ほかのヘッダはなし"
 task = "classify_text"
@@ -55,7 +56,7 @@ def load(side: int | None = None) -> Dataset:
         classes=CLASSES,
         file=[file for file, *_rest in rows],
         group=_families([text for _file, text, _label in rows]),
-        grouped="mails of one subject, or that begin alike",
+        grouped=_("mails of one subject, or that begin alike"),
         augment=(),
         source=source,
         licence=licence,

@@ -16,6 +16,7 @@ from souron.data.dataset import Dataset, ListColumn
 from souron.data.hypertext import inline
 from souron.data.load import found
 from souron.data.texts import bare, language
+from souron.utils.messages import _
 
 ja = "LibreOffice ヘルプの英語の段落と、その日本語訳の対"
 task = "translate"
@@ -42,7 +43,7 @@ def load(side: int | None = None) -> Dataset:
         classes=(),
         file=[f"{page}#{number}" for page, number, *_texts in rows],
         group=[page for page, *_rest in rows],
-        grouped="pages of the help",
+        grouped=_("pages of the help"),
         part=[part_of(page) for page, *_rest in rows],
         augment=(),
         source=source,

@@ -22,6 +22,7 @@ from souron.data.dataset import Dataset, ListColumn
 from souron.data.hypertext import paragraphs
 from souron.data.load import found
 from souron.data.texts import bare, language
+from souron.utils.messages import _
 
 ja = "Debian と LibreOffice のマニュアル。日本語と英語、約 6 000 文字ずつの文章"
 task = "complete"
@@ -54,6 +55,7 @@ megabytes = 46
 
 TEST, VAL = 60, 24  # pieces of each language, about
 SMALLEST, LARGEST = 0.5, 16  # pieces of a chapter that may be a test's
+UNEVEN = 0.1  # of the wanted pieces that one language may have more
 PIECE = {"en": 6_000, "ja": 3_000}  # characters
 ENDS = {"en": 40, "ja": 20}  # letters at the end of a paragraph that make it a copy of another
 SHORT = 25  # letters of a paragraph that may be there again
@@ -91,7 +93,7 @@ def load(side: int | None = None) -> Dataset:
         classes=(),
         file=[f"{spoken}/{chapter}#{number}" for chapter, spoken, number, _text in rows],
         group=[chapter for chapter, *_rest in rows],
-        grouped="the manuals' chapters and folders",
+        grouped=_("the manuals' chapters and folders"),
         part=[part.get(chapter, "train") for chapter, *_rest in rows],
         augment=(),
         source=source,
@@ -115,8 +117,8 @@ def pages(folder: Path) -> Iterator[Page]:
         placed = [(int(n[1]), int(n[2] or 0), file) for file, n in numbers.items() if n]
         for number, _section, file in sorted(placed):
             yield f"handbook/{number:02d}", spoken, _read(file)
-    for spoken, part in (("en", folder / needs[3]), ("ja", folder / needs[3] / "ja")):
-        for file in sorted(part.glob("*.html")):
+    for spoken, inside in (("en", ""), ("ja", "ja")):
+        for file in sorted((folder / needs[3] / inside).glob("*.html")):
             if file.name not in ("index.html", "search.html", "genindex.html"):
                 yield f"developers/{file.stem}", spoken, _read(file, 'role="main"')
     for spoken, place in (("en", needs[4]), ("ja", needs[5])):
@@ -188,12 +190,13 @@ def parts(counts: dict[tuple[str, str], float]) -> dict[str, str]:
     part: dict[str, str] = {}
     for wanted, most in (("test", TEST), ("val", VAL)):
         have = dict.fromkeys(PIECE, 0.0)
-        for name in names:
+        for name in [*names, *names]:
             sizes = {spoken: counts.get((name, spoken), 0.0) for spoken in PIECE}
-            fits = all(have[spoken] + size <= most for spoken, size in sizes.items())
-            if name not in part and fits and SMALLEST < min(sizes.values()) <= LARGEST:
-                part[name] = wanted
-                have = {spoken: have[spoken] + size for spoken, size in sizes.items()}
+            after = {spoken: have[spoken] + size for spoken, size in sizes.items()}
+            even = max(after.values()) - min(after.values()) <= UNEVEN * most
+            right = SMALLEST < min(sizes.values()) <= LARGEST and max(after.values()) <= most
+            if name not in part and right and even:
+                part[name], have = wanted, after
     return part
 
 

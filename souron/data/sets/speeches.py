@@ -12,6 +12,7 @@ from hashlib import blake2b
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.load import found
 from souron.data.texts import pieces
+from souron.utils.messages import _
 
 ja = "アメリカ大統領の一般教書演説、1790 年から 2021 年まで（英語）"
 task = "complete"
@@ -48,7 +49,7 @@ def load(side: int | None = None) -> Dataset:
         classes=(),
         file=[f"{file}#{number}" for file, number, *_rest in rows],
         group=[file for file, *_rest in rows],
-        grouped="the speeches",
+        grouped=_("the speeches"),
         part=[part.get(president, "train") for *_rest, president, _text in rows],
         augment=(),
         source=source,

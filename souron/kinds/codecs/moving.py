@@ -19,6 +19,7 @@ from souron.utils.messages import UserError, _
 
 FORMATS = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
 BY_AV = (".mp4", ".webm", ".mov", ".mkv", ".avi")
+BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # with which MP4 and MOV begin
 CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none"),
            "win32": ("dshow", "video={}")}  # fmt: skip
 MOST, MOST_BYTES = 10_000_000, 50_000_000_000  # frames and bytes of a file
@@ -122,7 +123,13 @@ def _needs_av(path: Path) -> bool:
     except OSError as error:
         raise limits.trouble(path, "unreadable", error.strerror or str(error)) from error
     avi = begins[:4] == b"RIFF" and begins[8:] == b"AVI "
-    return avi or begins[4:8] == b"ftyp" or begins.startswith(b"\x1aE\xdf\xa3")
+    if avi or begins[4:8] in BOXES or begins.startswith(b"\x1aE\xdf\xa3"):
+        return True
+    if path.suffix.lower() in BY_AV:
+        kinds = ", ".join((*BY_AV, *FORMATS))
+        why = _("not a video, whatever its name says")
+        raise limits.trouble(path, "not a video", why, kinds)
+    return False
 
 
 def uneven(path: Path) -> UserError:
@@ -193,6 +200,5 @@ def _by_av(path: Path, kind: str | None = None) -> Iterator[Frame]:
     except IndexError as error:
         raise limits.trouble(path, "unreadable", _("there is no frame in it")) from error
     except (av.FFmpegError, *image.DAMAGE) as error:
-        raise limits.trouble(
-            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
-        ) from error
+        why = _("cannot be decoded: {why}").format(why=getattr(error, "strerror", "") or error)
+        raise limits.trouble(path, "unreadable", why) from error

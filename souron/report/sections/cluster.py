@@ -78,7 +78,9 @@ def _clusters(record: "RunRecord") -> dict[str, Any]:
     return {
         "picture": test.pictures
         and plot(
-            plots.classes({name: test.input[rows[:12]] for name, rows in chosen.items()}, counts),
+            plots.classes(
+                {name: test.input[rows[:12]] for name, rows in chosen.items()}, counts, _("cases")
+            ),
             _("pictures of {count} clusters").format(count=len(found)),
         ),
         "fewer": _("Of {all} clusters, the {count} largest.").format(

@@ -4,17 +4,23 @@ from typing import TYPE_CHECKING, Any
 
 from souron import registry
 from souron.data.dataset import Dataset
-from souron.evaluation import complete
+from souron.evaluation import complete, manners
 from souron.evaluation.complete import CompleteResult
 from souron.metrics.complete import BITS, PREFERRED
 from souron.report.page import Section, filled, section
 from souron.stats.records import Measure
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "complete.html"
+SORTS = {
+    "everyday": N_("everyday question"),
+    "medical": N_("medical question"),
+    "harmless": N_("harmless question"),
+}
+OTHERS = (N_("tokens of an answer"), N_("repeated words"))
 BEGINNING = 400  # letters of a text before its continuation
 MOST_BITS = 12.0  # the darkest shade
 
@@ -24,6 +30,7 @@ def run(record: "RunRecord") -> list[Section]:
     result, test = record.details, record.test
     assert isinstance(result, CompleteResult) and test is not None
     parts = (
+        ("manners", _("Manners"), _manners(record, result)),
         ("written", _("How it goes on"), _written(record, test, result)),
         ("languages", _("By language"), _languages(record, result)),
         ("surprise", _("What surprises it"), _surprise(record, test, result)),
@@ -111,6 +118,35 @@ def _languages(record: "RunRecord", result: CompleteResult) -> Any:
             for language, measures in groups.items()
         ],
         "packed": bool(result.packed),
+    }  # fmt: skip
+
+
+def _manners(record: "RunRecord", result: CompleteResult) -> Any:
+    judged = result.manners
+    if judged is None or record.model is None:
+        return None
+    decode = record.model.tokenizer.decode
+
+    def text(name: str, measure: Measure | None) -> tuple[str, str]:
+        if measure is None:
+            return "", ""
+        if name in manners.SHARES or name == "repeated words":
+            shown = registry.metric(manners.IMPROPER)
+            return shown.text(measure.value), shown.interval(measure.low, measure.high)
+        return f"{measure.value:.1f}", f"{measure.low:.1f}–{measure.high:.1f}"
+
+    return {
+        "rows": [
+            (_(row.name), _named(row.language), text(row.name, row.before),
+             text(row.name, row.after), row.after.n)
+            for row in judged.rows
+        ],
+        "before": any(row.before for row in judged.rows),
+        "moved": [(_named(language), f"{nats:.2f}") for language, nats in judged.moved.items()],
+        "read": [
+            (_(SORTS[each.sort]), each.prompt, decode(each.before), decode(each.after))
+            for each in judged.read
+        ],
     }  # fmt: skip
 
 

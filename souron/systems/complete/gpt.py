@@ -25,7 +25,13 @@ from souron.blocks.decoder import Cache, Decoder, named
 from souron.blocks.muon import MuonAdamW
 from souron.tasks.complete import LanguageModel, Spec
 
-MATRICES = 20.0  # times the rate, of Muon
+MATRICES = 2.0  # times the rate, of Muon
+LESSONS = {
+    "text": 1.0,
+    "messages": 0.2,
+    "preferences": 0.1,
+}  # of the rate: later ones change little
+SPREAD = 0.5  # of an embedding that is not the head too
 
 
 @dataclass(frozen=True)
@@ -35,18 +41,19 @@ class Config:
     heads: int = 3
     context: int = 128  # tokens
     structure: str = "modern"  # or "gpt2", "smollm2"
-    rate: float = 1e-3
+    rate: float = 1e-2
+    preferences: str = "dpo"  # or "chosen": the better answers alone are learnt
 
 
 class GPT(LanguageModel):
     year = 2019
     ja = "各トークンがそれより前のトークンだけを見て、次のトークンを予測する"
     SIZES = {
-        "tiny": Config(layers=2, width=64, heads=2, context=64, rate=2e-3),
+        "tiny": Config(layers=2, width=64, heads=2, context=64, rate=1e-2),
         "small": Config(),
-        "base": Config(layers=8, width=384, heads=6, context=256),
-        "gpt2": Config(12, 768, 12, 1024, "gpt2", 6e-4),
-        "smollm2": Config(30, 576, 9, 8192, "smollm2", 5e-4),
+        "base": Config(layers=8, width=384, heads=6, context=256, rate=5e-3),
+        "gpt2": Config(12, 768, 12, 1024, "gpt2", rate=6e-4),
+        "smollm2": Config(30, 576, 9, 8192, "smollm2", rate=5e-4),
     }
     VOCABULARIES = {"gpt2": 50_257, "smollm2": 49_152}
 
@@ -59,6 +66,8 @@ class GPT(LanguageModel):
             )
         )  # fmt: skip
         self.apply(begin)
+        if not self.decoder.structure.tied:
+            nn.init.normal_(self.decoder.embedding.weight, std=SPREAD)
         for name, weight in self.decoder.blocks.named_parameters():
             if name.endswith(("out.weight", "down.weight")):  # a layer begins by changing nothing
                 nn.init.zeros_(weight)
@@ -70,14 +79,14 @@ class GPT(LanguageModel):
         matrices = [weight for weight in self.decoder.matrices() if weight.requires_grad]
         known = {id(weight) for weight in matrices}
         others = [w for w in self.parameters() if w.requires_grad and id(w) not in known]
-        rate = self.config.rate
+        rate = self.config.rate * LESSONS[self.spec.lesson]
         return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.01)}
 
-    def memory(self) -> Cache:
-        return Cache(self.decoder.structure, 1, self.decoder.embedding.weight)
+    def memory(self, rows: int = 1) -> Cache:
+        return Cache(self.decoder.structure, rows, self.decoder.embedding.weight)
 
-    def read(self, tokens: Tensor, memory: Cache) -> Tensor:
-        return self.decoder(tokens[None].to(self.device), memory, last=True)[0, -1]
+    def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
+        return self.decoder(tokens.to(self.device), memory, last=True)[:, -1]
 
 
 def begin(part: nn.Module) -> None:

@@ -14,16 +14,17 @@ of the rate.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from souron.blocks.decoder import Cache, Decoder
-from souron.data.dataset import Dataset
-from souron.data.tokenizer import Tokenizer
 from souron.hub import open_models
 from souron.tasks.complete import LanguageModel, Spec
+from souron.training import checkpoint
+from souron.utils import files
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Config:
     targets: tuple[str, ...] = ("q", "v", "down")
     context: int = 512  # tokens
     rate: float = 1e-3
+    preferences: str = "dpo"  # or "chosen": the better answers alone are learnt
 
 
 class Frozen:
@@ -46,7 +48,7 @@ class Frozen:
         return self
 
     @cached_property
-    def held(self) -> tuple[open_models.Described, Tokenizer, Decoder]:
+    def held(self) -> tuple[open_models.Described, Any, Decoder]:
         return open_models.load(self.name)
 
 
@@ -74,11 +76,11 @@ class LoRA(LanguageModel):
                 self.b[name] = nn.Parameter(torch.zeros(rows.stop - rows.start, config.rank))
 
     @classmethod
-    def spec_for(cls, train: Dataset) -> Spec:
+    def spec_for(cls, train: Any) -> Spec:
         return Spec("", 0, super().spec_for(train).lesson)
 
     @property
-    def tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> Any:
         return self.frozen.held[1]
 
     def example(self) -> None:
@@ -102,22 +104,40 @@ class LoRA(LanguageModel):
             out = out + nn.functional.pad(more, (rows.start, after))
         return out
 
+    def write_adapter(self, folder: Path) -> None:
+        """``adapter_config.json`` and ``adapter_model.safetensors``, as peft has them."""
+        state = self.state_dict()
+        names = dict(peft_names(self.config, self.frozen.held[2].structure.layers))
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {names[name]: weight for name, weight in state.items()}
+        files.write_tensors(folder / "adapter_model.safetensors", weights, {})
+        modules = sorted({name.split(".")[-3] for name in names.values()})
+        files.write_json(folder / "adapter_config.json", {
+            "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": self.config.rank,
+            "lora_alpha": self.config.alpha, "lora_dropout": 0.0, "bias": "none",
+            "target_modules": modules, "base_model_name_or_path": self.config.model,
+        })  # fmt: skip
+
+    def read_adapter(self, folder: Path) -> None:
+        """What ``write_adapter`` or peft wrote. Raises UserError where it is of another shape."""
+        given = files.read_tensors(folder / "adapter_model.safetensors")[0]
+        names = dict(peft_names(self.config, self.frozen.held[2].structure.layers))
+        own = {name: given[theirs] for name, theirs in names.items() if theirs in given}
+        checkpoint.fill(self, own, folder)
+
     def before(self) -> LanguageModel:
         """The published model: the thin matrices left out."""
         return Without(self)
 
-    def memory(self) -> Cache:
-        about, _tokenizer, decoder = self.frozen.held
-        structure = open_models.with_context(about, self.context).structure
-        assert structure is not None
-        return Cache(structure, 1, decoder.embedding.weight)
+    def memory(self, rows: int = 1) -> Cache:
+        return beside(self, rows)
 
-    def read(self, tokens: Tensor, memory: Cache) -> Tensor:
-        return self.frozen.held[2](tokens[None], memory, last=True, change=self.change)[0, -1]
+    def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
+        return self.frozen.held[2](tokens, memory, last=True, change=self.change)[:, -1]
 
 
 class Without(LanguageModel):
-    """The model that a LoRA stands beside."""
+    """The model that a LoRA stands beside, as it was published."""
 
     def __init__(self, lora: LoRA) -> None:
         super().__init__(lora.config, lora.spec)
@@ -125,6 +145,24 @@ class Without(LanguageModel):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.frozen.held[2](tokens)
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.frozen.held[1]
+
+    def memory(self, rows: int = 1) -> Cache:
+        return beside(self, rows)
+
+    def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
+        return self.frozen.held[2](tokens, memory, last=True)[:, -1]
+
+
+def beside(model: Any, rows: int) -> Cache:
+    """A memory for so many texts."""
+    about, _tokenizer, decoder = model.frozen.held
+    structure = open_models.with_context(about, model.context).structure
+    assert structure is not None
+    return Cache(structure, rows, decoder.embedding.weight)
 
 
 def places(structure: Any) -> dict[str, tuple[str, slice, int]]:

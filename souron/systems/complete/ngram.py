@@ -15,6 +15,7 @@ Differs from the paper: tokens in place of letters, absolute discounting.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,6 +68,12 @@ class Ngram(LanguageModel):
         for place in range(order):
             key = key * self.spec.vocabulary + text[place : place + max(0, count)]
         return key
+
+    def read_many(self, tokens: Tensor, memory: Any) -> Tensor:
+        """The last tokens are all that it looks at."""
+        memory.ids = torch.cat([memory.ids[:, : memory.length], tokens], 1)
+        memory.length = memory.ids.shape[1]
+        return self(memory.ids[:, -self.config.order :].to(self.device))[:, -1]
 
     def forward(self, tokens: Tensor) -> Tensor:
         """The logarithms of the chances."""

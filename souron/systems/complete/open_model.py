@@ -22,8 +22,6 @@ from torch import Tensor
 
 from souron.blocks.decoder import Cache, Decoder
 from souron.blocks.int8 import Int8Decoder
-from souron.data.dataset import Dataset
-from souron.data.tokenizer import Tokenizer
 from souron.hub import open_models
 from souron.hub.open_models import Described
 from souron.tasks.complete import LanguageModel, Spec
@@ -49,7 +47,7 @@ class OpenModel(LanguageModel):
         super().__init__(config, spec)
 
     @cached_property
-    def held(self) -> tuple[Described, Tokenizer, Decoder]:
+    def held(self) -> tuple[Described, Any, Decoder]:
         """The model itself, which is no part of what is saved with a run."""
         return open_models.load(self.config.model)
 
@@ -59,13 +57,17 @@ class OpenModel(LanguageModel):
         return Int8Decoder(self.held[2]) if self.config.bits == 8 else self.held[2]
 
     @classmethod
-    def spec_for(cls, train: Dataset) -> Spec:
+    def spec_for(cls, train: Any) -> Spec:
         spec = super().spec_for(train)
         return Spec("", 0, spec.lesson)
 
     @property
-    def tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> Any:
         return self.held[1]
+
+    @property
+    def template(self) -> str:
+        return self.held[0].template
 
     @property
     def context(self) -> int:
@@ -88,12 +90,12 @@ class OpenModel(LanguageModel):
         with torch.inference_mode():
             return self.held[2](tokens)
 
-    def memory(self) -> Cache:
+    def memory(self, rows: int = 1) -> Cache:
         decoder = self.held[2]
         structure = open_models.with_context(self.held[0], self.context).structure
         assert structure is not None
-        return Cache(structure, 1, decoder.embedding.weight)
+        return Cache(structure, rows, decoder.embedding.weight)
 
-    def read(self, tokens: Tensor, memory: Cache) -> Tensor:
-        decoder = self.quick if len(tokens) == 1 else self.held[2]
-        return decoder(tokens[None], memory, last=True)[0, -1]
+    def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
+        decoder = self.quick if tokens.numel() == 1 else self.held[2]
+        return decoder(tokens, memory, last=True)[:, -1]

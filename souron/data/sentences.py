@@ -1,0 +1,132 @@
+"""A text's sentences with their exact places, in English and in Japanese.
+
+A sentence ends at ``。！？`` or at ``.?!`` before a blank, at an empty line, before an item of a
+list, a heading or a line of code, and at the end of a line that is not one of a text broken at a
+fixed width. What is longer than ``LONGEST`` is cut, at a comma or a blank where there is one, so
+that a file without any line break is read as well. Nothing is changed: ``text[start:end]`` is the
+sentence, whatever the line ends are.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+LONGEST = 400  # characters
+MOST_QUOTED = 200  # characters within 「」 that are looked through for its end
+WRAPPED = range(45, 131)  # columns of a line that may go on in the next
+LINE = re.compile(r"[^\r\n\f\v\x1c-\x1e\x85\u2028\u2029]+")
+FENCE = re.compile(r"\s*(```|~~~)")
+ITEM = re.compile(
+    r"(\s{4,}|\t|\s*([-*+•‣◦・●○■□◆◇※>|]|#{1,6}\s|\(?\d{1,3}[.)、．）]|[a-zA-Z][.)]\s|[①-⑳]))"
+)
+END = re.compile(r"[。！？!?．.…]+[」』）】〉》)\]\"'”’]*")
+ASIAN = "。！？．"
+ABBREVIATED = re.compile(
+    r"(?<!\w)(?:[A-Za-z]|Mrs?|Ms|Drs?|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|cf|al|Figs?|Eqs?|"
+    r"Nos?|pp?|vol|approx|ca|resp|incl|Inc|Ltd|Co|Corp|dept|est)\.$",
+    re.IGNORECASE,
+)
+GOES_ON = re.compile(r"\s*(と|って|などと?|の|を|が|は|も|に|で|な)")
+WORD = re.compile(r"\w")
+SOFT = re.compile(r"[、,;；:：\s]")
+
+
+class Sentence(NamedTuple):
+    text: str  # as it stands, with line breaks in it
+    start: int  # characters of the whole text
+    end: int
+
+
+def sentences(text: str) -> list[Sentence]:
+    """In the order of the text; what has no letter and no digit is none."""
+    return [
+        Sentence(text[start:end], start, end)
+        for block in _blocks(text)
+        for first, last in _within(text, *block)
+        for start, end in _short(text, first, last)
+        if WORD.search(text, start, end)
+    ]
+
+
+def _blocks(text: str) -> Iterator[tuple[int, int]]:
+    """Lines, those together that a fixed width broke apart."""
+    start = end = -1  # of the block so far
+    code = False
+    for line in LINE.finditer(text):
+        first, last = line.span()
+        fence = FENCE.match(text, first, last) is not None
+        apart = code or fence or not _goes_on(text, start, end, first, last)
+        if start >= 0 and apart:
+            yield start, end
+        start, end = (first if start < 0 or apart else start), last
+        code ^= fence
+    if start >= 0:
+        yield start, end
+
+
+def _goes_on(text: str, start: int, end: int, first: int, last: int) -> bool:
+    """Whether the line from ``first`` to ``last`` goes on with the block from ``start``."""
+    if start < 0 or last - start > 20 * LONGEST:
+        return False
+    between = text[end:first]
+    if between not in ("\n", "\r\n", "\r") or ITEM.match(text, first, last):
+        return False
+    line = max(text.rfind("\n", start, end), text.rfind("\r", start, end), start - 1) + 1
+    if text.startswith("#", line) or not text[first:last].strip():
+        return False
+    return columns(text[line:end]) in WRAPPED
+
+
+def columns(line: str) -> int:
+    """Characters of Japanese count twice, as on a terminal."""
+    return len(line) + sum("\u2e80" <= letter <= "\uffee" for letter in line[: WRAPPED.stop])
+
+
+def _within(text: str, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """The sentences of a block."""
+    start = first
+    for end in END.finditer(text, first, last):
+        if _ends(text, start, end, last):
+            yield start, end.end()
+            start = end.end()
+    yield start, last
+
+
+def _ends(text: str, start: int, end: re.Match[str], last: int) -> bool:
+    marks, after = end.group(), end.end()
+    following = text[after : after + 1] if after < last else ""
+    if any(mark in marks for mark in ASIAN):
+        since = max(start, after - LONGEST)
+        quoted = text.count("「", since, after) > text.count("」", since, after)
+        if quoted and text.find("」", after, min(last, after + MOST_QUOTED)) >= 0:
+            return False
+        return not (marks[-1] in "」』）】〉》" and GOES_ON.match(text, after, last))
+    if following and not following.isspace():
+        return False
+    if "." in marks and "!" not in marks and "?" not in marks:
+        if ABBREVIATED.search(text, max(start, end.start() - 8), end.start() + 1):
+            return False
+        coming = text[after : min(last, after + 20)].lstrip()
+        return not coming[:1].islower()
+    return True
+
+
+def _short(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Without blanks around, and in pieces where it is too long."""
+    while True:
+        while start < end and text[start].isspace():
+            start += 1
+        while end > start and text[end - 1].isspace():
+            end -= 1
+        if end - start <= LONGEST:
+            break
+        cut = start + LONGEST
+        for place in range(cut - 1, start + LONGEST // 2, -1):
+            if SOFT.match(text, place):
+                cut = place + 1
+                break
+        piece = text[start:cut].rstrip()
+        yield start, start + len(piece)
+        start = cut
+    if start < end:
+        yield start, end

@@ -1,0 +1,362 @@
+"""A conversation with a language model: what it sees of it, its answer word by word, the figures.
+
+Command line, studio, HTTP and Python all ask ``Voice``. What does not fit into the model's context
+is left out turn by turn from the oldest on, never the system prompt and never the last question,
+and is counted.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from souron.data import chat_template
+from souron.data.tokenizer import readable
+from souron.evaluation.text_generation import Reader, Sampling, Writer
+from souron.kinds.chat import Chat, Turn
+from souron.utils.messages import UserError, _
+
+LENGTH = 256  # tokens of an answer at most, where nobody says
+MOST_LENGTH = 4096
+MOST_DRAWN = 2**63 - 1  # the largest seed
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a model sees of a conversation."""
+
+    tokens: list[int]
+    turns: tuple[Turn, ...]  # those that are in it
+    dropped_turns: tuple[int, ...] = ()  # numbers of those that are not, from 0
+    dropped_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer with its figures. ``stopped_by``: "end" (the model's own), "length" (as many tokens
+    as were asked for), "context" (no room is left), "user"; "" while it is written."""
+
+    text: str
+    tokens: int
+    prompt_tokens: int
+    dropped_tokens: int
+    stopped_by: str
+    seconds_to_first: float | None  # from the question to the first token
+    tokens_per_second: float | None  # after the first
+    engine: str
+    seed: int
+    dropped_turns: tuple[int, ...] = ()
+    context: int = 0
+
+    def __str__(self) -> str:
+        return self.text
+
+    def as_json(self) -> dict[str, Any]:
+        """Seconds and rates to three figures."""
+        return {
+            "text": self.text,
+            "tokens": self.tokens,
+            "prompt_tokens": self.prompt_tokens,
+            "dropped_tokens": self.dropped_tokens,
+            "stopped_by": self.stopped_by,
+            "seconds_to_first": _short(self.seconds_to_first),
+            "tokens_per_second": _short(self.tokens_per_second),
+            "engine": self.engine,
+            "seed": self.seed,
+        }
+
+    def _repr_html_(self) -> str:
+        return Chat((Turn("assistant", self.text),))._repr_html_()
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.3g}")
+
+
+class Voice:
+    """A language model that answers. One answer at a time: whoever asks meanwhile waits. What it
+    has read stays in memory; the answer is the same, to the bit, as without."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.writer = Writer(reader)
+        self.busy = threading.Lock()
+
+    @property
+    def template(self) -> str:
+        """Of conversations; "" where the model has learnt none, and completes plain text."""
+        return str(getattr(self.reader, "template", self.reader.tokenizer.template))
+
+    @property
+    def engine(self) -> str:
+        """What computes: the same seed gives the same answer with the same one."""
+        device = getattr(self.reader, "device", "cpu")
+        bits = getattr(getattr(self.reader, "config", None), "bits", 0)
+        more = f", {bits} bits" if bits else ""
+        return f"torch {torch.__version__}, {device}{more}, {torch.get_num_threads()} threads"
+
+    def tokens(self, turns: Sequence[Turn]) -> list[int]:
+        """A conversation as tokens, open for the next answer."""
+        tokenizer = self.reader.tokenizer
+        if self.template:
+            return tokenizer.conversation(turns, answer=True)[0]
+        return [tokenizer.start, *tokenizer.encode(_plain(turns))]
+
+    def seen(self, turns: Sequence[Turn]) -> str:
+        """The text that the model sees, or has seen where the last turn is its own."""
+        if self.template:
+            answer = turns[-1].role != "assistant"
+            return chat_template.shown(self.template, turns, answer)
+        return _plain(turns)
+
+    def room(self, length: int) -> int:
+        """Tokens that are kept free for an answer: half of the context at most."""
+        return max(1, min(length, self.reader.context // 2))
+
+    def prompt(self, turns: Sequence[Turn], length: int = LENGTH) -> Prompt:
+        """As much of a conversation as fits beside the answer. Raises UserError where the last
+        question does not fit, with the figures, and for a conversation that cannot be answered."""
+        if not 1 <= length <= MOST_LENGTH:
+            raise UserError(
+                "value",
+                _("an answer of {count} tokens").format(count=length),
+                expected=_("1 to {most}").format(most=MOST_LENGTH),
+            )
+        turns = tuple(Turn(turn.role, readable(turn.text)) for turn in turns)
+        check(turns)
+        most = self.reader.context - self.room(length)
+        whole = self.tokens(turns)
+        if len(whole) <= most:
+            return Prompt(whole, turns)
+        starts = [number for number, turn in enumerate(turns) if turn.role == "user"]
+        low, high = 0, len(starts) - 1  # the first question that may stay is among these
+        while low < high:
+            middle = (low + high) // 2
+            fits = len(self.tokens(_from(turns, starts[middle]))) <= most
+            low, high = (low, middle) if fits else (middle + 1, high)
+        kept = _from(turns, starts[low])
+        tokens = self.tokens(kept)
+        if len(tokens) > most:
+            raise self._too_long(turns, len(tokens), length)
+        gone = [n for n, turn in enumerate(turns[: starts[low]]) if turn.role != "system"]
+        return Prompt(tokens, kept, tuple(gone), len(whole) - len(tokens))
+
+    def answer(
+        self, turns: Sequence[Turn], length: int = LENGTH, sampling: Sampling | None = None
+    ) -> "Answer":
+        """What it answers, to be iterated over for the words. Raises UserError."""
+        return Answer(self, self.prompt(turns, length), length, sampling or Sampling())
+
+    def completion(
+        self, text: str, length: int = LENGTH, sampling: Sampling | None = None
+    ) -> "Answer":
+        """How a plain text goes on. Raises UserError where it does not fit."""
+        tokenizer = self.reader.tokenizer
+        tokens = [tokenizer.start, *tokenizer.encode(text)]
+        if len(tokens) > self.reader.context - self.room(length):
+            raise self._too_long((), len(tokens), length)
+        return Answer(self, Prompt(tokens, ()), length, sampling or Sampling())
+
+    def _too_long(self, turns: Sequence[Turn], count: int, length: int) -> UserError:
+        context, room = self.reader.context, self.room(length)
+        prompts = [turn for turn in turns if turn.role == "system"]
+        own = len(self.tokens((*prompts, Turn("user", "")))) if prompts else 0
+        found = _(
+            "the last question needs {count} tokens, {own} of them for the system prompt; the "
+            "model's context is {context} tokens, of which {room} are kept for the answer"
+        ).format(count=count, own=own, context=context, room=room)
+        return UserError(
+            "context",
+            found,
+            expected=_("at most {most} tokens").format(most=context - room),
+            fix=_("a shorter question, or a model with a larger context"),
+            exit=3,
+        )
+
+
+class Answer:
+    """An answer while it is written: iterate over it for the words. ``stop`` ends it, from any
+    thread, and what came stays in ``reply``."""
+
+    def __init__(self, voice: Voice, prompt: Prompt, length: int, sampling: Sampling) -> None:
+        self.voice, self.prompt, self.length, self.sampling = voice, prompt, length, sampling
+        self.text, self.tokens = "", 0
+        self.stopped_by = ""
+        self._stop = threading.Event()
+        self._first: float | None = None  # seconds until it came
+        self._last = self._begun = 0.0
+
+    def stop(self) -> None:
+        self._stop.set()
+        self.stopped_by = self.stopped_by or "user"
+
+    def __iter__(self) -> Iterator[str]:
+        self._begun = time.perf_counter()
+        while not self.voice.busy.acquire(timeout=0.05):
+            if self._stop.is_set():
+                return
+        try:
+            yield from self._written()
+        finally:
+            self.voice.busy.release()
+
+    def _written(self) -> Iterator[str]:
+        room = self.voice.reader.context - len(self.prompt.tokens)
+        most = min(self.length, room)
+        words = self.voice.writer.write(self.prompt.tokens, most, self.sampling)
+        with closing(words):  # type: ignore[type-var]
+            for one in () if self._stop.is_set() else words:
+                now = time.perf_counter() - self._begun
+                self._first, self._last = self._first or now, now
+                self.tokens += 1
+                self.text += one.text
+                yield one.text
+                if self._stop.is_set():
+                    return
+        if not self.stopped_by:
+            full = self.tokens == most
+            self.stopped_by = "end" if not full else "length" if most == self.length else "context"
+
+    @property
+    def reply(self) -> Reply:
+        """The answer so far."""
+        rate = None
+        if self.tokens > 1 and self._first is not None and self._last > self._first:
+            rate = (self.tokens - 1) / (self._last - self._first)
+        return Reply(
+            self.text,
+            self.tokens,
+            len(self.prompt.tokens),
+            self.prompt.dropped_tokens,
+            self.stopped_by,
+            self._first,
+            rate,
+            self.voice.engine,
+            self.sampling.seed,
+            self.prompt.dropped_turns,
+            self.voice.reader.context,
+        )
+
+
+def check(turns: Sequence[Turn]) -> None:
+    """Raises UserError where there is no question, or the turns do not alternate."""
+    if not turns or turns[-1].role != "user":
+        raise _no_chat(
+            _("the conversation ends without a question"),
+            _("a last message of the user"),
+        )
+    if not turns[-1].text.strip():
+        raise _no_chat(_("the question is empty"), _("a question"))
+    before = ""
+    for number, turn in enumerate(turns, 1):
+        if turn.role == before == "assistant":
+            raise _no_chat(
+                _("message {number} is a second answer of the assistant in a row").format(
+                    number=number
+                ),
+                _("a question of the user before each answer"),
+            )
+        before = turn.role
+
+
+def _no_chat(found: str, expected: str) -> UserError:
+    return UserError("conversation", found, expected=expected, exit=3)
+
+
+def _from(turns: Sequence[Turn], start: int) -> tuple[Turn, ...]:
+    """The system prompts, and what was said from that turn on."""
+    before = [turn for turn in turns[:start] if turn.role == "system"]
+    return (*before, *turns[start:])
+
+
+def _plain(turns: Sequence[Turn]) -> str:
+    """A conversation as a text that goes on: what the model wrote follows what was given to it."""
+    lines: list[str] = []
+    for turn in turns:
+        if turn.role == "assistant" and lines:
+            lines[-1] += turn.text
+        else:
+            lines.append(turn.text)
+    return "\n".join(lines)
+
+
+class Conversation:
+    """A chat that goes on: ask, ask again with another seed, go back to an earlier question.
+
+    Args:
+        voice: who answers.
+        chat: what was said before.
+        length, sampling: of the answers.
+    """
+
+    def __init__(
+        self, voice: Voice, chat: Chat | None = None, length: int = LENGTH,
+        sampling: Sampling | None = None,
+    ) -> None:  # fmt: skip
+        self.voice, self.length, self.sampling = voice, length, sampling or Sampling()
+        self.chat = chat or Chat(())
+
+    @property
+    def questions(self) -> list[int]:
+        """Which turns are the user's."""
+        return [n for n, turn in enumerate(self.chat.turns) if turn.role == "user"]
+
+    def system(self, text: str) -> None:
+        """Another system prompt; "" for none."""
+        rest = [turn for turn in self.chat.turns if turn.role != "system"]
+        first = [Turn("system", readable(text))] if text.strip() else []
+        self.chat = Chat((*first, *rest), self.chat.file)
+
+    def ask(self, question: str) -> Answer:
+        """The answer is in ``chat`` as far as it was iterated over, once ``keep`` is called.
+        Raises UserError, and the chat is as it was."""
+        chat = self.chat.said("user", readable(question))
+        answer = self.voice.answer(chat.turns, self.length, self.sampling)
+        self.chat = chat
+        return answer
+
+    def again(self, seed: int | None = None) -> Answer:
+        """The last question with another seed: the next one where none is given. Raises
+        UserError."""
+        return self.edit(
+            len(self.questions), None, self.sampling.seed + 1 if seed is None else seed
+        )
+
+    def edit(self, number: int, question: str | None, seed: int | None = None) -> Answer:
+        """Go back to that question, from 1, with other words or None for its own. Raises
+        UserError."""
+        if not 1 <= number <= len(self.questions):
+            raise UserError(
+                "value",
+                _("there is no question {number}").format(number=number),
+                expected=_("1 to {most}").format(most=len(self.questions))
+                if self.questions else _("a question first"),
+            )  # fmt: skip
+        place = self.questions[number - 1]
+        text = self.chat.turns[place].text if question is None else readable(question)
+        turns = (*self.chat.turns[:place], Turn("user", text))
+        sampling = self.sampling
+        if seed is not None:
+            sampling = Sampling(sampling.temperature, sampling.top, seed)
+        answer = self.voice.answer(turns, self.length, sampling)
+        self.sampling, self.chat = sampling, Chat(turns, self.chat.file)
+        return answer
+
+    def say(self, question: str) -> Reply:
+        """Ask, and wait for the whole answer. Raises UserError."""
+        answer = self.ask(question)
+        for _part in answer:
+            pass
+        return self.keep(answer)
+
+    def keep(self, answer: Answer) -> Reply:
+        """What was written becomes part of the chat; a question without an answer does not."""
+        if answer.text:
+            self.chat = self.chat.said("assistant", answer.text)
+        else:
+            self.chat = Chat(self.chat.turns[:-1], self.chat.file)
+        return answer.reply

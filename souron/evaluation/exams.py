@@ -1,0 +1,186 @@
+"""An examination: the same question with its options in every cyclic order, what the options alone
+give away, how sure the examinee may be of itself, and which pass marks the paper is worth."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from souron.data.dataset import Dataset
+from souron.data.texts import Question
+from souron.evaluation.answers import Answers, Trainings, stacked
+from souron.metrics import calibration
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.utils.messages import UserError, _
+
+PASS_MARKS = (("USMLE", 0.60), ("Med-PaLM", 0.672), ("Med-PaLM 2", 0.854))
+FEWEST, STEM, STEM_JA = 20, 250, 90  # questions; letters of a median stem, of a Japanese one
+PATIENT = re.compile(r"\b(?:year|month|week|day)s?[- ]old\b|\bpatient\b|歳|患者", re.IGNORECASE)
+MOSTLY = 0.8  # of the questions
+SHUFFLE = 4711  # seed of the shuffled key
+
+
+def turned(question: Question, by: int) -> Question:
+    """The same with its options in another cyclic order: the one at ``by`` comes first."""
+    options = question.options
+    return question._replace(options=options[by:] + options[:by])
+
+
+def unasked(question: Question) -> Question:
+    """The options alone."""
+    return question._replace(text="")
+
+
+def checked(scores: Tensor, questions: Sequence[Question]) -> Tensor:
+    """(B, options) scores, -inf where a question has fewer options. Raises UserError where one of
+    an option is not a number."""
+    for row, question in zip(scores, questions, strict=True):
+        if not bool(row[: len(question.options)].isfinite().all()):
+            raise UserError(
+                "not finite",
+                _("the score of an option is not a finite number: {question}").format(
+                    question=question.text[:60]
+                ),
+                expected=_("a model that computes finite numbers"),
+                fix=_("train it again, with a smaller rate"),
+                exit=3,
+            )
+    return scores
+
+
+def picked(scores: Tensor, questions: Sequence[Question]) -> Tensor:
+    """(B, orders, options) scores, the options numbered as in the question -> the option that is
+    picked in each order, (B, orders) int64. Of equals the one that comes first there is picked;
+    -1 where a question has fewer orders."""
+    chosen = torch.full(scores.shape[:2], -1, dtype=torch.long)
+    for row, question in enumerate(questions):
+        count = len(question.options)
+        for order in range(count):
+            said = scores[row, order, :count].roll(-order)
+            chosen[row, order] = (int(said.argmax()) + order) % count
+    return chosen
+
+
+def share_right(chosen: Tensor, target: Tensor) -> Tensor:
+    """(B, orders) picked options and (B,) right ones -> the share of each question's orders in
+    which it was right, (B,) float64: a question counts once, however often it is asked."""
+    asked = chosen >= 0
+    return ((chosen == target[:, None]) & asked).sum(1).double() / asked.sum(1)
+
+
+def share_of(table: Any, units: Sequence[Any] | None, trainings: Any = None) -> Measure:
+    """A share (seeds, cases) with Wilson's interval; where orders disagree, that of as many
+    independent questions as have the same variance."""
+    table = np.asarray(table, dtype=np.float64)
+    if bool(((table == 0) | (table == 1)).all()):
+        return intervals.interval(table, units, trainings=trainings)
+    return intervals.share_interval(table, units, trainings=trainings)
+
+
+def chance(cases: Dataset) -> float:
+    """The share that is right by picking at random."""
+    return float(np.mean([1 / len(question.options) for question in cases.input]))
+
+
+def shuffled_key(cases: Dataset) -> Tensor:
+    """(N,) another key, drawn at random for each question: whoever scores more than chance with it
+    is scored wrongly."""
+    generator = torch.Generator().manual_seed(SHUFFLE)
+    counts = torch.tensor([len(question.options) for question in cases.input])
+    return (torch.rand(len(counts), generator=generator) * counts).long()
+
+
+def why_no_pass_marks(questions: Sequence[Question]) -> str:
+    """Why the pass marks of USMLE-style papers say nothing about these questions; "" where they
+    do: many questions with 4 or 5 options, long stems, and patients in them."""
+    if len(questions) < FEWEST:
+        return _("{count} questions are too few").format(count=len(questions))
+    few = np.mean([len(question.options) in (4, 5) for question in questions])
+    if few < MOSTLY:
+        return _("{share:.0%} of the questions have 4 or 5 options").format(share=few)
+    stems = [question.text for question in questions]
+    japanese = np.mean([bool(re.search("[ぁ-んァ-ヶ一-龠]", stem)) for stem in stems]) > 0.5
+    length, least = median(map(len, stems)), STEM_JA if japanese else STEM
+    if length < least:
+        return _("half of the questions are shorter than {length:.0f} letters, where a clinical "
+                 "stem has {least} or more").format(length=length, least=least)  # fmt: skip
+    clinical = np.mean([bool(PATIENT.search(stem)) for stem in stems])
+    if clinical < MOSTLY:
+        return _("{share:.0%} of the questions tell of a patient").format(share=clinical)
+    return ""
+
+
+@dataclass(frozen=True)
+class ExamResult:
+    """What the report of an examination shows."""
+
+    accuracy: Measure
+    control: Measure  # without the questions
+    shuffled: Measure  # with the shuffled key
+    chance: float
+    by_subject: dict[str, Measure]
+    ece: float
+    curve: list[calibration.Bin]
+    confidence: NDArray[np.float64]  # (cases,) of the option that is picked
+    decision: dict[str, float]
+    no_pass_marks: str  # why they are not drawn; "" where they are
+
+    @property
+    def fair(self) -> bool:
+        """Whether the shuffled key scores what chance does, within four standard errors."""
+        error = (self.chance * (1 - self.chance) / max(1, self.shuffled.n)) ** 0.5
+        return abs(self.shuffled.value - self.chance) <= 4 * error
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "accuracy": self.accuracy.value,
+            "low": self.accuracy.low,
+            "high": self.accuracy.high,
+            "n": self.accuracy.n,
+            "control": self.control.value,
+            "chance": self.chance,
+            "shuffled_key": self.shuffled.value,
+            "expected_calibration_error": self.ece,
+            "pass_marks": {} if self.no_pass_marks else dict(PASS_MARKS),
+            "by_subject": {name: asdict(one) for name, one in self.by_subject.items()},
+        }
+
+
+def result(trainings: Trainings, cases: Dataset) -> ExamResult:
+    answers, target = trainings.answers, cases.target
+    units, training = cases.units, trainings.training_of
+    right = stacked_right(answers, "picked", target)
+    probability = stacked(answers, "probability")
+    subjects = [question.subject for question in cases.input]
+    by_subject = {}
+    for name in sorted(set(subjects) - {""}):
+        rows = [i for i, subject in enumerate(subjects) if subject == name]
+        some = None if units is None else [units[i] for i in rows]
+        by_subject[name] = share_of(
+            right[:, rows], some, None if training is None else training[:, rows]
+        )
+    return ExamResult(
+        share_of(right, units, training),
+        share_of(stacked_right(answers, "picked without", target), units, training),
+        share_of(stacked_right(answers, "picked", shuffled_key(cases)), units, training),
+        chance(cases),
+        by_subject,
+        calibration.expected_error(probability, target),
+        calibration.curve(probability, target, groups=units),
+        probability.max(2).mean(0),
+        dict(trainings.decision),
+        why_no_pass_marks(list(cases.input)),
+    )
+
+
+def stacked_right(answers: Sequence[Answers], name: str, target: Tensor) -> NDArray[np.float64]:
+    """(seeds, cases)"""
+    picks = torch.from_numpy(stacked(answers, name)).long()
+    return torch.stack([share_right(one, target) for one in picks]).numpy()

@@ -1,0 +1,72 @@
+"""What a language model thinks of texts that others wrote: their log-likelihoods."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from souron import registry
+from souron.kinds.signature import typed_as
+from souron.training import checkpoint
+from souron.utils import files
+from souron.utils.messages import UserError, _
+
+AT_ONCE = 16  # rows that it reads together
+
+
+def language_model(folder: str) -> Any:
+    """The language model of a run of text completion, ready to be asked. Raises UserError."""
+    path = Path(folder)
+    try:
+        args = yaml.safe_load((path / "args.yaml").read_text(encoding="utf-8"))
+        kind, config = registry.load_system(str(args["system"]))
+        if kind.task != "complete":
+            raise ValueError(_("its task is {task}").format(task=registry.task_name(kind.task)))
+        known = {name: typed_as(name, value, getattr(config, name))
+                 for name, value in args["config"].items()}  # fmt: skip
+        spec = registry.load_task(kind.task).Spec(**args["seen"])
+        system = kind(replace(config, **known), spec)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise UserError(
+            "model",
+            _("{folder} is no run of a language model: {why}").format(folder=folder, why=error),
+            expected=_("a run of {task}").format(task=registry.task_name("complete")),
+            fix="souron train gpt",
+            exit=3,
+        ) from error
+    weights = path / "weights" / "best.safetensors"
+    checkpoint.fill(system, files.read_tensors(weights)[0], weights)
+    return system.eval()
+
+
+@torch.inference_mode()
+def log_likelihoods(model: Any, pairs: Sequence[tuple[str, str]]) -> tuple[Tensor, Tensor]:
+    """Of each pair (before, text) the logarithm of the chance that a ``LanguageModel`` gives to
+    the text after what stands before it, (pairs,); and whether the beginning did not fit into what
+    the model sees, (pairs,) bool."""
+    tokenizer = model.tokenizer
+    rows: list[tuple[list[int], int]] = []
+    shortened = torch.zeros(len(pairs), dtype=torch.bool)
+    for before, text in pairs:
+        said = tokenizer.encode(text)
+        ids = [tokenizer.start, *tokenizer.encode(before), *said]
+        shortened[len(rows)] = len(ids) > model.context + 1
+        rows.append((ids[-model.context - 1 :], min(len(said), model.context)))
+    found = torch.zeros(len(rows))
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row][0]))  # alike in length together
+    for start in range(0, len(order), AT_ONCE):
+        some = order[start : start + AT_ONCE]
+        longest = len(rows[some[-1]][0])
+        tokens = torch.full((len(some), longest), tokenizer.start)
+        counts = torch.zeros(len(some), longest - 1)
+        for place, row in enumerate(some):
+            ids, said = rows[row]
+            tokens[place, : len(ids)] = torch.tensor(ids)
+            counts[place, len(ids) - 1 - said : len(ids) - 1] = 1
+        nats = model.log_likelihoods(tokens.to(model.device)).float().cpu()
+        found[some] = torch.where(counts > 0, nats, torch.zeros_like(nats)).sum(1)
+    return found, shortened

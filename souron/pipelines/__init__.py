@@ -1,0 +1,1 @@
+"""What people know from other libraries, on souron's systems."""

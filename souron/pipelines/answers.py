@@ -1,0 +1,317 @@
+"""What the pipelines of transformers 4 answered, key by key, from what souron's systems say.
+
+One function for each name: the system, what was given, then the options that the pipeline had.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from souron.blocks.sentences import SentenceEncoder
+from souron.evaluation.text_generation import Sampling, Writer
+from souron.kinds.chat import Turn
+from souron.kinds.picture import Picture
+from souron.kinds.text import Text
+from souron.utils.messages import UserError, _
+
+SHARPNESS = 20.0  # of cosines, where they become shares
+Rows = list[dict[str, Any]]
+
+
+def _each(given: Any, answer: Callable[[Any], Any]) -> list[Any]:
+    """An answer for each of several things, or for the one."""
+    return [answer(one) for one in (given if isinstance(given, list | tuple) else [given])]
+
+
+def _text(given: Any) -> Text:
+    if not isinstance(given, str):
+        raise UserError(
+            "kind",
+            _("a {kind} in place of a text").format(kind=type(given).__name__),
+            expected="str, list[str]",
+        )
+    return Text(given)
+
+
+def _pairs(labels: Any, most: int | None) -> Rows:
+    pairs = zip(labels.labels, map(float, labels.probabilities), strict=True)
+    ordered = sorted(pairs, key=lambda pair: -pair[1])[:most]
+    return [{"label": label, "score": score} for label, score in ordered]
+
+
+UNSAID: Any = object()
+
+
+def classified(system: Any, texts: Any, *, top_k: int | None = UNSAID) -> list[Any]:
+    """``[{"label", "score"}]``, one for each text; with ``top_k`` so many for each (None: all)."""
+    most = 1 if top_k is UNSAID else top_k
+    found = _each(texts, lambda text: _pairs(system.predict(_text(text)), most))
+    if top_k is UNSAID:
+        return [rows[0] for rows in found]
+    return found if isinstance(texts, list) else found[0]
+
+
+def tagged(system: Any, texts: Any, *, aggregation_strategy: str = "none") -> list[Any]:
+    """``[{"entity", "score", "index", "word", "start", "end"}]`` of a text; with an aggregation
+    strategy ``{"entity_group", "score", "word", "start", "end"}``, since spans are whole here."""
+    whole = aggregation_strategy != "none"
+
+    def one(text: str) -> Rows:
+        return [
+            {
+                **({"entity_group": span.label} if whole else {"entity": span.label}),
+                "score": float(span.score),
+                **({} if whole else {"index": number}),
+                "word": text[span.start : span.end],
+                "start": span.start,
+                "end": span.end,
+            }
+            for number, span in enumerate(system.predict(_text(text)).spans, 1)
+        ]
+
+    found = _each(texts, one)
+    return found if isinstance(texts, list) else found[0]
+
+
+def filled(system: Any, texts: Any, *, top_k: int = 5) -> list[Any]:
+    """``[{"score", "token", "token_str", "sequence"}]`` of a text with one mask."""
+
+    def one(text: str) -> Rows:
+        answer = system.predict(_text(text))
+        mask = next((word for word in ("[MASK]", "<mask>", "＿") if word in text), "")
+        numbers = getattr(answer, "numbers", range(len(answer.labels)))
+        number = dict(zip(answer.labels, numbers, strict=True))
+        return [
+            {
+                "score": row["score"],
+                "token": int(number[row["label"]]),
+                "token_str": row["label"],
+                "sequence": text.replace(mask, row["label"], 1) if mask else text,
+            }
+            for row in _pairs(answer, top_k)
+        ]
+
+    found = _each(texts, one)
+    return found if isinstance(texts, list) else found[0]
+
+
+def generated(
+    system: Any,
+    texts: Any,
+    *,
+    max_new_tokens: int = 128,
+    do_sample: bool = True,
+    temperature: float = 0.8,
+    top_p: float = 0.95,
+    num_return_sequences: int = 1,
+    return_full_text: bool = True,
+    seed: int = 0,
+) -> list[Any]:
+    """``[{"generated_text"}]``; of messages (``role``, ``content``) the list with one more."""
+    writer = Writer(system)
+
+    def write(tokens: Sequence[int], number: int) -> str:
+        how = Sampling(temperature if do_sample else 0.0, top_p, seed + number)
+        return "".join(each.text for each in writer.write(tokens, max_new_tokens, how))
+
+    def one(given: Any) -> Rows:
+        tokenizer, talk = system.tokenizer, isinstance(given, list)
+        if talk:
+            turns = [Turn(str(each["role"]), str(each["content"])) for each in given]
+            tokens = tokenizer.conversation(turns, answer=True)[0]
+        else:
+            tokens = [tokenizer.start, *tokenizer.encode(_text(given).text)]
+        rows: Rows = []
+        for number in range(num_return_sequences):
+            told: Any = write(tokens, number)
+            if talk and return_full_text:
+                told = [*given, {"role": "assistant", "content": told}]
+            elif return_full_text:
+                told = given + told
+            rows.append({"generated_text": told})
+        return rows
+
+    several = isinstance(texts, list) and not _is_talk(texts)
+    return [one(each) for each in texts] if several else one(texts)
+
+
+def _is_talk(given: Any) -> bool:
+    return bool(given) and isinstance(given[0], Mapping) and "role" in given[0]
+
+
+def _written(system: Any, texts: Any, key: str) -> Rows:
+    return _each(texts, lambda text: {key: system.predict(_text(text)).text})
+
+
+def rewritten(system: Any, texts: Any, *, max_new_tokens: int = 128) -> Rows:
+    """``[{"generated_text"}]``; a language model is asked in a conversation."""
+    if not hasattr(system, "tokenizer"):
+        return _written(system, texts, "generated_text")
+
+    def one(text: str) -> dict[str, Any]:
+        talk = [{"role": "user", "content": _text(text).text}]
+        [answer] = generated(
+            system, talk, max_new_tokens=max_new_tokens, do_sample=False, return_full_text=False
+        )
+        return answer
+
+    return _each(texts, one)
+
+
+def summarised(system: Any, texts: Any) -> Rows:
+    """``[{"summary_text"}]``"""
+    return _written(system, texts, "summary_text")
+
+
+def translated(system: Any, texts: Any) -> Rows:
+    """``[{"translation_text"}]``"""
+    return _written(system, texts, "translation_text")
+
+
+def found(
+    system: Any, given: Any = None, *, question: Any = None, context: Any = None, top_k: int = 1
+) -> Any:
+    """``{"score", "start", "end", "answer"}``: the passage of the context that is nearest to the
+    question, word for word; a list of them with ``top_k``, or of several questions."""
+    asked = [given] if isinstance(given, Mapping) else given
+    if asked is None:
+        several = isinstance(question, list)
+        questions = question if several else [question]
+        contexts = context if isinstance(context, list) else [context] * len(questions)
+        pairs = zip(questions, contexts, strict=True)
+        asked = [{"question": one, "context": text} for one, text in pairs]
+    else:
+        several = not isinstance(given, Mapping)
+    rows = []
+    for each in asked:
+        text = _text(each["context"])
+        quotes = system.predict(text, question=_text(each["question"]).text, passages=top_k).quotes
+        told = [
+            {"score": float(q.score), "start": q.start, "end": q.end, "answer": q.text}
+            for q in quotes[:top_k]
+        ]
+        rows.append(told if top_k > 1 else told[0])
+    return rows if several else rows[0]
+
+
+@lru_cache(maxsize=1)
+def encoder() -> SentenceEncoder:
+    return SentenceEncoder()
+
+
+def compared(
+    system: Any,
+    texts: Any,
+    labels: Any = None,
+    *,
+    candidate_labels: Any = None,
+    hypothesis_template: str = "{}",
+    multi_label: bool = False,
+) -> Any:
+    """``{"sequence", "labels", "scores"}``: how near each label's sentence is to the text. The
+    scores are shares among the labels; with ``multi_label`` each is a cosine in 0..1 by itself."""
+    wanted = candidate_labels if labels is None else labels
+    names = [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else wanted
+    if not names:
+        raise UserError(
+            "option", _("no labels to choose from"), expected='candidate_labels=["...", "..."]'
+        )
+    sentences = vectors_of(system, [hypothesis_template.format(name) for name in names])
+
+    def one(text: str) -> dict[str, Any]:
+        cosines = torch.from_numpy(sentences @ vectors_of(system, [_text(text).text])[0]).double()
+        scores = cosines.clamp(min=0) if multi_label else (SHARPNESS * cosines).softmax(0)
+        order = scores.argsort(descending=True, stable=True).tolist()
+        return {
+            "sequence": text,
+            "labels": [names[i] for i in order],
+            "scores": [float(scores[i]) for i in order],
+        }
+
+    found = _each(texts, one)
+    return found if isinstance(texts, list) else found[0]
+
+
+def vectors_of(system: SentenceEncoder, texts: list[str]) -> NDArray[np.float32]:
+    return np.asarray(system.encode(texts), np.float32)
+
+
+def vectors(system: Any, texts: Any) -> list[Any]:
+    """A nested list (1, 1, 512): a text has one vector here, as if it were one token."""
+    found = _each(texts, lambda text: vectors_of(system, [_text(text).text])[None].tolist())
+    return found if isinstance(texts, list) else found[0]
+
+
+def _seen(system: Any, given: Any) -> Any:
+    """The answer about a path or a ``PIL.Image``. Nothing is fetched from an address."""
+    if isinstance(given, Picture):
+        return system.predict(given)
+    if hasattr(given, "convert"):
+        return system.predict(Picture(given.convert("RGB")))
+    if "://" in str(given):
+        raise UserError(
+            "address",
+            _("{address} is an address; nothing is fetched here").format(address=given),
+            expected=_("a file on this computer, or a PIL.Image"),
+            exit=3,
+        )
+    return system.predict(Picture.read(Path(given), **system.reading()))
+
+
+def _of_images(images: Any, answer: Callable[[Any], Any]) -> Any:
+    found = _each(images, answer)
+    return found if isinstance(images, list) else found[0]
+
+
+def labelled(system: Any, images: Any, *, top_k: int = 5) -> Any:
+    """``[{"score", "label"}]``"""
+    return _of_images(images, lambda image: _pairs(_seen(system, image), top_k))
+
+
+def boxed(system: Any, images: Any, *, threshold: float = 0.5) -> Any:
+    """``[{"score", "label", "box": {"xmin", "ymin", "xmax", "ymax"}}]``"""
+
+    def one(image: Any) -> Rows:
+        answer = _seen(system, image)
+        rows = zip(answer.labels, answer.scores, np.asarray(answer.box).tolist(), strict=True)
+        return [
+            {
+                "score": float(score),
+                "label": label,
+                "box": dict(
+                    zip(("xmin", "ymin", "xmax", "ymax"), (round(x) for x in box), strict=True)
+                ),
+            }
+            for label, score, box in rows
+            if score >= threshold
+        ]
+
+    return _of_images(images, one)
+
+
+def masked(system: Any, images: Any) -> Any:
+    """``[{"score", "label", "mask"}]``, the mask a black and white ``PIL.Image``."""
+    from PIL import Image
+
+    def mask(area: Any) -> Any:
+        return Image.fromarray(np.where(np.asarray(area), 255, 0).astype(np.uint8))
+
+    def one(image: Any) -> Rows:
+        answer = _seen(system, image)
+        area = np.asarray(answer.area)
+        if area.ndim == 3:
+            scores = list(answer.scores) or [None] * len(area)
+            rows = zip(answer.names, scores, area, strict=True)
+            return [{"score": s, "label": name, "mask": mask(each)} for name, s, each in rows]
+        return [
+            {"score": None, "label": answer.names[number], "mask": mask(area == number)}
+            for number in np.unique(area).tolist()
+            if answer.names[number]
+        ]
+
+    return _of_images(images, one)

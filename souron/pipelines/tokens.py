@@ -1,0 +1,94 @@
+"""Look at how a text is cut: by a run, by a published model, or by a tokenizer's file."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from souron import model as models_api
+from souron import registry
+from souron.data.tokenizer import Tokenizer
+from souron.evaluation import tokens as evaluation
+from souron.hub import fetch
+from souron.kinds.text import Text
+from souron.kinds.tokens import Tokens
+from souron.utils.messages import UserError, _
+
+USUAL = "smollm2"
+TASKS = ("tokenize", "complete")
+FILES = (".json", ".gguf")
+
+
+def tokens(text: str | Text, model: str | Path | Any = USUAL) -> Tokens:
+    """A text in its tokens, as a model cuts it.
+
+    Args:
+        text: a text, or a ``Text``.
+        model: a run's folder, ``"smollm2"``, a ``.gguf`` file or a folder with a published model, a
+            ``tokenizer.json``, or what ``cutter`` gave.
+
+    Raises UserError where there is no such model, or it cuts no texts.
+    """
+    given = text if isinstance(text, Text) else Text(text)
+    if isinstance(model, str | Path):
+        return evaluation.cut(given, cutter(model), str(model))
+    return evaluation.cut(given, model)
+
+
+def cutter(name: str | Path) -> Any:
+    """What cuts texts, by name: a ``Tokenizer``, or a system. Raises UserError."""
+    path = Path(name)
+    if path.suffix == ".json":
+        return Tokenizer.of_file(path)
+    if (found := published(name)) is not None:
+        return found
+    try:
+        system = models_api.load(name).system
+    except UserError as trouble:
+        if trouble.code != "system":
+            raise
+        raise _nobody(str(name)) from trouble
+    if system is not None and (hasattr(system, "tokenizer") or system.task == "tokenize"):
+        return system
+    if system is None and registry.find(str(name))[0].task in TASKS:
+        raise UserError(
+            "not trained",
+            _("{name} has not learnt where to cut").format(name=name),
+            expected=_("a run of it"),
+            fix=f"souron train {name} data=manuals",
+            exit=3,
+        )
+    raise _nobody(str(name))
+
+
+def published(name: str | Path) -> Any:
+    """A published language model: SmolLM2, a ``.gguf`` file, or a folder with a ``config.json``;
+    None where the name is of none. It is read when it is first asked."""
+    path = Path(name)
+    if str(name) != USUAL and path.suffix != ".gguf" and not (path / "config.json").is_file():
+        return None
+    kind, config = registry.load_system("open_model")
+    return kind(replace(config, model=str(name)), None).eval()
+
+
+def names_a_model(word: str) -> bool:
+    """Does a word of a command line name what cuts texts, rather than a text?"""
+    if "\n" in word or len(word) > 1000:
+        return False
+    path = Path(word)
+    if path.suffix in FILES and path.is_file():
+        return True
+    entry = registry.entries().get(word)
+    known = entry is not None and entry.task in TASKS
+    folder = any((path / name).is_file() for name in ("args.yaml", "config.json"))
+    return folder or known or word == USUAL
+
+
+def _nobody(name: str) -> UserError:
+    here = fetch.where(USUAL) is not None
+    return UserError(
+        "tokenizer",
+        _("{name} cuts no texts").format(name=name),
+        expected=_("a run of tokenizing or of text completion, smollm2, or a tokenizer.json"),
+        fix=f'souron tokens "..." {USUAL}' if here else f"souron fetch {USUAL}",
+        exit=3,
+    )

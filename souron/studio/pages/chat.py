@@ -1,0 +1,260 @@
+"""Chat with a language model: what it answers is written while one looks."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from souron.studio import chat_view, sent
+from souron.studio.chat_view import Talk
+from souron.studio.confirm import NARROW
+from souron.studio.shared import QUIET, Studio, command, same_thing, words
+from souron.utils.messages import N_, UserError, _
+
+TITLE = N_("Chat")
+OFTEN = 0.3  # seconds between two looks at an answer that is being written
+KEPT = 3600  # seconds that a page's chat is kept in memory
+USUAL = {"length": 256, "temperature": 0.8, "top": 0.95, "seed": 0}  # as souron chat has them
+
+
+def page(studio: Studio) -> None:
+    import gradio as gr
+
+    gr.HTML(
+        Markup("<h1>{}</h1><p>{}</p>").format(
+            _("Chat with a language model"),
+            _("The model runs on this computer, and what is said stays here. What it answers may "
+              "be wrong."),
+        )
+    )  # fmt: skip
+    Chatting(studio)
+
+
+class Chatting:
+    """The form, the chat, and the look at what is being written."""
+
+    def __init__(self, studio: Studio) -> None:
+        import gradio as gr
+
+        self.studio = studio
+        self.talk = gr.State(None, time_to_live=KEPT, delete_callback=end)
+        with gr.Row():
+            with gr.Column(scale=5, min_width=300):
+                self._build_chat()
+            with gr.Column(scale=2, min_width=300):
+                self._build_settings()
+        self.same = gr.HTML()
+        self.clock = gr.Timer(OFTEN, active=False)
+        self.drawn = [
+            self.talk, self.chat, self.now, self.figures, self.ask, self.stop, self.again,
+            self.which, self.save, self.clock, self.same, self.text,
+        ]  # fmt: skip
+        self._connect()
+
+    def _build_settings(self) -> None:
+        import gradio as gr
+
+        self.system = gr.Textbox(
+            label=_("system prompt"), lines=2, max_lines=8, max_length=20_000,
+            info=_("what stands before the conversation; empty: the model's own"),
+        )  # fmt: skip
+        self.length = gr.Slider(
+            1, 4096, USUAL["length"], step=1, label=_("tokens of an answer at most")
+        )
+        self.temperature = gr.Slider(
+            0, 2, USUAL["temperature"], step=0.05, label=_("temperature"),
+            info=_("0 takes the likeliest token, 1 draws as the model says"),
+        )  # fmt: skip
+        self.seed = gr.Number(USUAL["seed"], label=_("seed"), precision=0, minimum=0)
+        self.settings: list[Any] = [
+            self.model,
+            self.system,
+            self.length,
+            self.temperature,
+            self.seed,
+        ]
+        with gr.Accordion(_("The model's template"), open=False):
+            self.show = gr.Button(_("Show it"), **NARROW)
+            self.template = gr.HTML()
+        with gr.Accordion(_("A saved chat"), open=False):
+            self.file = gr.File(label=_("go on with a saved chat (JSON)"), file_types=[".json"])
+            sent.received(self.file)
+
+    def _build_chat(self) -> None:
+        import gradio as gr
+
+        self.model = gr.Dropdown(
+            [], value=None, allow_custom_value=True, label=_("model"),
+            info=_("or the path of a .gguf file, or of a folder with a published model"),
+        )  # fmt: skip
+        self.nothing = gr.HTML()
+        self.chat = gr.HTML()
+        self.now = gr.HTML()
+        self.figures = gr.HTML()
+        self.which = gr.Dropdown(
+            chat_view.questions(Talk()), value=0, label=_("ask"),
+            info=_("an earlier question can be asked in other words; what came after it goes"),
+        )  # fmt: skip
+        self.text = gr.Textbox(
+            label=_("your question"), lines=1, max_lines=10, max_length=200_000,
+            info=_("Enter sends it, Shift and Enter begin a new line"),
+        )  # fmt: skip
+        with gr.Row():
+            self.ask = gr.Button(_("Send"), variant="primary")
+            self.stop = gr.Button(_("Stop"), interactive=False)
+            self.again = gr.Button(_("Answer again"), interactive=False)
+            self.clear = gr.Button(_("New chat"))
+        self.save = gr.HTML()
+
+    def _connect(self) -> None:
+        says = self.studio.says
+        given = [self.talk, self.which, self.text, *self.settings]
+        for event in (self.ask.click, self.text.submit):
+            event(says(self.send), given, self.drawn, **QUIET)
+        self.again.click(says(self.answer_again), [self.talk, *self.settings],
+                         [self.seed, *self.drawn], **QUIET)  # fmt: skip
+        self.stop.click(says(self.stop_it), [self.talk, *self.settings], self.drawn, **QUIET)
+        self.clear.click(says(self.begin_anew), [self.talk, *self.settings], self.drawn, **QUIET)
+        self.clock.tick(says(self.look), [self.talk, *self.settings], self.drawn, **QUIET)
+        self.which.input(says(self.fill), [self.talk, self.which], self.text, **QUIET)
+        self.file.upload(says(self.load), [self.talk, self.file, *self.settings],
+                         [self.system, *self.drawn], **QUIET)  # fmt: skip
+        self.show.click(says(self.show_template), [self.talk, self.model], self.template)
+        self.model.change(says(lambda: ""), None, self.template, **QUIET)
+        for part in self.settings:
+            part.change(says(self.the_same), [*self.settings, self.talk], self.same, **QUIET)
+        self.studio.opened(self.offer, [self.model, self.nothing, self.chat, self.same])
+
+    def offer(self, query: Mapping[str, str]) -> list[Any]:
+        """The models that are here; the one that the address asks for, or the first."""
+        import gradio as gr
+
+        offered = chat_view.choices(self.studio)
+        wanted = query.get("model") or query.get("run") or ""
+        if wanted and wanted not in [name for _shown, name in offered]:
+            offered.append((wanted, wanted))
+        value = wanted or (offered[0][1] if offered else None)
+        nothing = "" if offered else Markup('<p role="status">{} <a href="{}">{}</a></p>').format(
+            _("No language model is here yet."),
+            self.studio.url("machine"), _("Fetch smollm2 on the page Machine"),
+        )  # fmt: skip
+        same = self.the_same(value, "", USUAL["length"], USUAL["temperature"], USUAL["seed"])
+        return [gr.update(choices=offered, value=value), nothing, chat_view.shown(Talk()), same]
+
+    def send(self, talk: Talk | None, which: int, text: str, *settings: Any) -> list[Any]:
+        """A new question, or an earlier one in other words."""
+        talk, number = talk or Talk(), int(which or 0)
+        name, options = self.asked(settings)
+        if not text.strip():
+            raise UserError("conversation", _("the question is empty"), expected=_("a question"))
+        if number:
+            talk.begin(name, options, lambda talking: talking.edit(number, text), text)
+        else:
+            talk.begin(name, options, lambda talking: talking.ask(text), text)
+        return self.draw(talk, settings, "")
+
+    def answer_again(self, talk: Talk | None, *settings: Any) -> list[Any]:
+        """The last question with the next seed."""
+        talk = talk or Talk()
+        name, options = self.asked(settings)
+        options["seed"] += 1
+        seed = options["seed"]
+        talk.begin(name, options, lambda talking: talking.again(seed))
+        return [seed, *self.draw(talk, settings)]
+
+    def stop_it(self, talk: Talk | None, *settings: Any) -> list[Any]:
+        end(talk)
+        return self.draw(talk or Talk(), settings)
+
+    def begin_anew(self, talk: Talk | None, *settings: Any) -> list[Any]:
+        end(talk)
+        return self.draw(Talk(), settings, "")
+
+    def look(self, talk: Talk | None, *settings: Any) -> list[Any]:
+        """What changed since the last look; all of it once the answer is whole."""
+        import gradio as gr
+
+        talk = talk or Talk()
+        if not talk.writing:
+            return self.draw(talk, settings)
+        same = [gr.skip()] * len(self.drawn)
+        if talk.turns_shown != len(talk.chat.turns):
+            talk.turns_shown = len(talk.chat.turns)
+            same[1] = chat_view.shown(talk)
+        same[2:4] = [chat_view.coming(talk), chat_view.figures(talk)]
+        return same
+
+    def draw(self, talk: Talk, settings: Any, text: str | None = None) -> list[Any]:
+        """Values for ``drawn``; ``text`` for the field of the question, which gets a refused one
+        back."""
+        import gradio as gr
+
+        writing, asked = talk.writing, chat_view.questions(talk)
+        talk.turns_shown = -1
+        if not writing and talk.asked and text is None:
+            text, talk.asked = talk.asked, ""
+        return [
+            talk,
+            chat_view.shown(talk),
+            chat_view.coming(talk),
+            chat_view.figures(talk),
+            gr.update(interactive=not writing),
+            gr.update(interactive=writing),
+            gr.update(interactive=not writing and len(asked) > 1),
+            gr.update(choices=asked, value=0),
+            "" if writing else chat_view.saved(talk),
+            gr.Timer(OFTEN, active=writing),
+            self.the_same(*settings, talk=talk),
+            gr.skip() if text is None else text,
+        ]
+
+    def asked(self, settings: Any) -> tuple[str, dict[str, Any]]:
+        """The model, and the options of a ``Conversation``. Raises UserError."""
+        name, system, length, temperature, seed = settings
+        options = {"system": system or "", "length": int(length), "top": USUAL["top"],
+                   "temperature": float(temperature), "seed": max(0, int(seed or 0))}  # fmt: skip
+        return chat_view.model_name(self.studio, name), options
+
+    def fill(self, talk: Talk | None, which: int) -> str:
+        return chat_view.question(talk or Talk(), int(which or 0))
+
+    def load(self, talk: Talk | None, file: str | None, *settings: Any) -> list[Any]:
+        """A saved chat takes the place of this one."""
+        import gradio as gr
+
+        if not file:
+            return [gr.skip()] * (1 + len(self.drawn))
+        read = chat_view.read(file)
+        end(talk)
+        prompts = [turn.text for turn in read.chat.turns if turn.role == "system"]
+        return ["\n".join(prompts), *self.draw(read, settings)]
+
+    def show_template(self, talk: Talk | None, name: str | None) -> Markup:
+        return chat_view.template(chat_view.model_name(self.studio, name), talk or Talk())
+
+    def the_same(
+        self, name: Any, system: Any, length: Any, temperature: Any, seed: Any,
+        talk: Talk | None = None,
+    ) -> Markup:  # fmt: skip
+        """The same as a command line, in Python, and over HTTP."""
+        model = str(name or "smollm2")
+        asked = [turn.text for turn in talk.chat.turns if turn.role == "user"] if talk else []
+        last = asked[-1] if asked else _("What is anaesthesia?")
+        changed = {
+            key: value
+            for key, value in (("system", system), ("length", int(length or 0)),
+                               ("temperature", temperature), ("seed", int(seed or 0)))
+            if value not in ("", None, USUAL.get(key))
+        }  # fmt: skip
+        said = ", ".join(f"{key}={value!r}" for key, value in changed.items())
+        return same_thing(
+            command(words("chat", [model, str(last)], changed)),
+            f"import souron\ntalk = souron.load({model!r}).chat({said})\n"
+            f"print(talk.say({str(last)!r}))",
+            (_("for programs that speak OpenAI's API"), command(["serve", model])),
+        )
+
+
+def end(talk: Talk | None) -> None:
+    if talk is not None:
+        talk.stop()

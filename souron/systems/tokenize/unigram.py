@@ -1,0 +1,300 @@
+"""Many pieces compete to explain the text; those that are missed least go.
+
+Kudo: Subword Regularization: Improving Neural Network Translation Models with Multiple Subword
+Candidates (2018). https://arxiv.org/abs/1804.10959
+
+    p(word) = sum over its cuts of the product of p(piece)
+
+Expectation: how often each piece is used, over all cuts of each word, weighted by their
+probability (forward and backward sums). Maximisation: p(piece) in proportion to that. Then the
+quarter of the pieces goes whose loss would cost the text least likelihood. A text is cut in its
+most probable way (Viterbi). Since it knows probabilities, it is a language model, if a simple one.
+Differs from the paper: candidates are the strings that occur twice, found length by length instead
+of by a suffix array; digamma in place of the logarithm, as in its author's SentencePiece; no piece
+reaches across words; letters too rare for a token of their own are written as their bytes.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from souron.tasks.tokenize import BYTES, Cutter, Spec, single_bytes, word_counts
+from souron.training.loop import Data, Progress, Run
+
+COVERED = 0.9995  # of the letters of the text: those that have tokens, the rarest left out
+CHUNK = 64  # letters of a word that are looked at together while it learns
+SELDOM = 0.5  # times that a piece is expected to be used, below which it goes
+ROUNDS = 2  # of expectation and maximisation before pieces go
+KEPT = 0.75  # of the pieces, each time
+NONE = -1
+
+
+@dataclass(frozen=True)
+class Config:
+    size: int = 4096  # tokens
+    longest: int = 12  # letters of a token
+    candidates: int = 40_000  # pieces that it begins with, at most
+
+
+class Unigram(Cutter):
+    year = 2018
+    ja = "多くの候補の確率を学び、なくても困らない候補から捨てて、最も確からしい切り方を選ぶ"
+    SIZES = {"tiny": Config(320, 6, 400), "small": Config()}
+
+    letters: Tensor  # (size - 256, longest) int32: code points of each token
+    score: Tensor  # (size,): log p, of bytes first
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        room = max(0, config.size - BYTES)
+        letters = torch.full((room, config.longest), NONE, dtype=torch.int32)
+        self.register_buffer("letters", letters)
+        self.register_buffer("score", torch.zeros(BYTES + room))
+        prunings = math.log(max(1.0, config.candidates / max(1, room))) / -math.log(KEPT)
+        self.most_steps = ROUNDS * (math.ceil(prunings) + 1)
+
+    def forget(self) -> None:
+        super().forget()
+        self.tokens: dict[str, tuple[int, float]] = {}
+
+    def fit(self, data: Data, run: Run) -> Iterator[Progress]:
+        words = word_counts(data)
+        if not words:
+            return
+        alphabet = frequent_letters(words, len(self.letters) // 2)
+        lattice = Lattice(words, alphabet, self.config.longest, self.config.candidates)
+        score = lattice.count.double().log() - lattice.count.sum().log()
+        step = 0
+        while True:
+            for _round in range(ROUNDS):
+                expected, likelihood = lattice.expect(score)
+                score = torch.digamma(expected.clamp(min=SELDOM)) - torch.digamma(expected.sum())
+                self.keep(lattice, score, expected)
+                if run.start <= step < run.steps:
+                    told = (lattice.spelling - likelihood / math.log(2)) / lattice.bytes
+                    yield Progress(step, {"bits a byte, with the tokens": told})
+                step += 1
+                if step >= run.steps:
+                    return
+            # letters that have a token among the bytes need none of their own
+            room = len(self.letters) + int(lattice.plain.sum())
+            if len(score) <= room:
+                return
+            loss = expected * (score - lattice.otherwise(score))
+            loss[expected < SELDOM] = NONE
+            loss[: len(alphabet)] = math.inf
+            wanted = max(room, int(KEPT * len(score)))
+            chosen = loss.topk(wanted).indices.sort().values
+            score = lattice.only(chosen, score)
+
+    def keep(self, lattice: "Lattice", score: Tensor, expected: Tensor) -> None:
+        """Into the buffers what there is room for, the most used first."""
+        worth = expected.clone()
+        worth[: len(lattice.alphabet)] = math.inf
+        lowest = float(score.min())
+        self.score.fill_(lowest)
+        self.letters.fill_(NONE)
+        place = 0
+        for number in worth.argsort(descending=True, stable=True).tolist():
+            piece = lattice.piece(number)
+            if len(piece) == 1 and ord(piece) < 0x80:
+                self.score[single_bytes().index(ord(piece))] = score[number]
+            elif place < len(self.letters):
+                codes = torch.tensor([ord(letter) for letter in piece], dtype=torch.int32)
+                self.letters[place, : len(codes)] = codes
+                self.score[BYTES + place] = score[number]
+                place += 1
+        self.forget()
+
+    def vocabulary(self) -> list[bytes]:
+        pieces = [
+            "".join(chr(code) for code in row if code != NONE)
+            for row in self.letters.tolist() if row[0] != NONE
+        ]  # fmt: skip
+        score = self.score.tolist()
+        plain = [(chr(byte), place) for place, byte in enumerate(single_bytes()) if byte < 0x80]
+        numbered = [*plain, *((piece, place) for place, piece in enumerate(pieces, BYTES))]
+        self.tokens = {piece: (place, score[place]) for piece, place in numbered}
+        return [bytes([byte]) for byte in single_bytes()] + [piece.encode() for piece in pieces]
+
+    def encode_word(self, word: str) -> list[int]:
+        """The most probable cut, from left to right: the best way to each letter's end."""
+        tokens = self.tokens if self.raws else {}
+        score = self.lowest
+        best: list[tuple[float, int, tuple[int, ...]]] = [(0.0, 0, ())]
+        for end in range(1, len(word) + 1):
+            found: tuple[float, int, tuple[int, ...]] = (-math.inf, 0, ())
+            for start in range(max(0, end - self.config.longest), end):
+                known = tokens.get(word[start:end])
+                if known is not None and (total := best[start][0] + known[1]) > found[0]:
+                    found = (total, start, (known[0],))
+            if word[end - 1] not in tokens:
+                raw = tuple(map(single_bytes().index, word[end - 1].encode()))
+                if (total := best[end - 1][0] + len(raw) * score) > found[0]:
+                    found = (total, end - 1, raw)
+            best.append(found)
+        backwards, end = [], len(word)
+        while end:
+            _total, end_of_rest, ids = best[end]
+            backwards.append(ids)
+            end = end_of_rest
+        return [id for ids in reversed(backwards) for id in ids]
+
+    @property
+    def lowest(self) -> float:
+        """The score of a byte that is no letter."""
+        return float(self.score[single_bytes().index(0xFF)])
+
+    def bits(self, ids: Sequence[int]) -> list[float]:
+        """-log2 p of each token."""
+        score = self.score.tolist()
+        return [-score[id] / math.log(2) for id in ids]
+
+
+def frequent_letters(words: Counter[str], most: int) -> list[str]:
+    """Those that make up nearly all of the text, the most frequent first."""
+    counted: Counter[str] = Counter()
+    for word, often in words.items():
+        for letter in word:
+            counted[letter] += often
+    wanted, chosen = COVERED * sum(counted.values()), []
+    for letter, often in sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:most]:
+        if wanted <= 0:
+            break
+        chosen.append(letter)
+        wanted -= often
+    return chosen
+
+
+class Lattice:
+    """All ways to cut all different words into known pieces.
+
+    Words stand one after the other, the longest first, each with one place more than letters.
+    ``piece_at[n - 1, place]`` is the piece of n letters that begins there, or the last number,
+    ``len(count)``, which no cut uses.
+    """
+
+    def __init__(self, words: Counter[str], alphabet: list[str], longest: int, most: int) -> None:
+        self.alphabet = alphabet
+        self.bytes = sum(len(word.encode()) * often for word, often in words.items())
+        number = {letter: place for place, letter in enumerate(alphabet)}
+        chunks = sorted(_chunks(words, number).items(), key=lambda item: (-len(item[0]), item[0]))
+        length = torch.tensor([len(chunk) for chunk, _often in chunks])
+        self.first = (length + 1).cumsum(0) - length - 1  # (W,) of each word
+        self.length, self.last = length, self.first + length
+        self.weight = torch.tensor([often for _chunk, often in chunks], dtype=torch.double)
+        self.text = "".join(f"{chunk}\n" for chunk, _often in chunks)
+        codes = torch.full((len(self.text),), NONE)
+        for place, letter in enumerate(self.text):
+            codes[place] = number.get(letter, NONE)
+        codes[self.last] = NONE
+        self.word = torch.arange(len(chunks)).repeat_interleave(length + 1)
+        self._find(codes, longest, most)
+
+    def _find(self, codes: Tensor, longest: int, most: int) -> None:
+        """Strings that occur twice, length by length: what occurs twice begins and ends with
+        shorter strings that do."""
+        weight = self.weight[self.word]
+        here, counts, begins, spans = codes, [], [], []  # here: the string's number, at each place
+        rows, known = [], 0
+        for span in range(1, longest + 1):
+            if span == 1:
+                kinds, found = len(self.alphabet), (here >= 0).nonzero().flatten()
+                which = here[found]
+            else:
+                following = torch.cat([here[1:], here.new_full((1,), NONE)])
+                found = ((here >= 0) & (following >= 0)).nonzero().flatten()
+                both = here[found] * (len(self.text) + 1) + following[found]
+                unique, which = both.unique(return_inverse=True)
+                kinds = len(unique)
+            count = torch.zeros(kinds, dtype=torch.double).index_add_(0, which, weight[found])
+            enough = count >= (2 if span > 1 else 0)
+            renumbered = torch.where(enough, enough.cumsum(0) - 1, NONE)
+            here = torch.full_like(codes, NONE)
+            here[found] = renumbered[which]
+            begin = torch.zeros(kinds, dtype=torch.long).scatter_(0, which, found)
+            counts.append(count[enough])
+            begins.append(begin[enough])
+            spans.append(torch.full((int(enough.sum()),), span))
+            rows.append(torch.where(here >= 0, here + known, NONE))
+            known += len(counts[-1])
+        self.count, self.begin, self.span = map(torch.cat, (counts, begins, spans))
+        self.piece_at = torch.stack(rows)
+        self.piece_at[self.piece_at == NONE] = known
+        worth = self.count * self.span
+        worth[: len(self.alphabet)] = math.inf
+        kept = worth.topk(min(len(worth), max(most, len(self.alphabet)))).indices.sort().values
+        self.only(kept, worth)
+
+    def only(self, chosen: Tensor, score: Tensor) -> Tensor:
+        """Go on with the chosen pieces; their scores."""
+        number = torch.full((len(self.count) + 1,), len(chosen))
+        number[chosen] = torch.arange(len(chosen))
+        self.piece_at = number[self.piece_at]
+        self.count, self.begin, self.span = (
+            part[chosen] for part in (self.count, self.begin, self.span)
+        )
+        self.plain = torch.tensor([ord(letter) < 0x80 for letter in self.alphabet])
+        raws = [self.piece(each).encode() for each in range(len(chosen))]
+        self.spelling = 8 * sum(map(len, raws))  # bits, to write the pieces down
+        return score[chosen]
+
+    def piece(self, number: int) -> str:
+        begin = int(self.begin[number])
+        return self.text[begin : begin + int(self.span[number])]
+
+    def expect(self, score: Tensor) -> tuple[Tensor, Tensor]:
+        """How often each piece is expected to be used, (pieces,), and the text's log p."""
+        score = torch.cat([score, score.new_full((1,), -math.inf)])
+        forward = score.new_full((len(self.text) + len(self.piece_at),), -math.inf)
+        backward = forward.clone()  # to spare past the end, for pieces that are not there
+        forward[self.first], backward[self.last] = 0.0, 0.0
+        spans = torch.arange(1, len(self.piece_at) + 1)[:, None]
+        most = int(self.length[0])
+        for step in range(1, most + 1):
+            active = int((self.length >= step).sum())
+            ends, reach = self.first[:active] + step, spans[:step]
+            starts = ends - reach  # (spans, words)
+            paths = forward[starts] + score[self.piece_at[reach - 1, starts]]
+            forward[ends] = paths.logsumexp(0)
+            starts = self.last[:active] - step
+            paths = backward[starts + reach] + score[self.piece_at[reach - 1, starts]]
+            backward[starts] = paths.logsumexp(0)
+        whole = forward[self.last]
+        used = torch.zeros(len(score), dtype=score.dtype)
+        for span, row in enumerate(self.piece_at, 1):
+            at = (row < len(self.count)).nonzero().flatten()
+            word, piece = self.word[at], row[at]
+            chance = (forward[at] + score[piece] + backward[at + span] - whole[word]).exp()
+            used.index_add_(0, piece, chance * self.weight[word])
+        return used[:-1], (whole * self.weight).sum()
+
+    def otherwise(self, score: Tensor) -> Tensor:
+        """The log p of the best cut of each piece into other pieces, (pieces,)."""
+        score = torch.cat([score, score.new_full((1,), -math.inf)])
+        best = score.new_full((len(self.count), len(self.piece_at) + 1), -math.inf)
+        best[:, 0] = 0.0
+        for end in range(1, best.shape[1]):
+            for start in range(end):
+                at = (self.begin + start).clamp(max=len(self.text) - 1)
+                total = best[:, start] + score[self.piece_at[end - start - 1, at]]
+                itself = (self.span == end) & (start == 0)
+                best[:, end] = best[:, end].maximum(total.masked_fill(itself, -math.inf))
+        return best.gather(1, self.span[:, None])[:, 0]
+
+
+def _chunks(words: Counter[str], known: dict[str, int]) -> Counter[str]:
+    """Words without their rare letters, in parts that are not too long."""
+    found: Counter[str] = Counter()
+    for word, often in words.items():
+        rare = {letter for letter in word if letter not in known}
+        for letter in rare:
+            word = word.replace(letter, "\n\n")  # two: a word of a line's end alone has one
+        for part in word.split("\n\n") if rare else [word]:
+            for start in range(0, len(part), CHUNK):
+                found[part[start : start + CHUNK]] += often
+    return found

@@ -1,0 +1,340 @@
+"""Choose: a question with its options in, how likely each option is out (Hugging Face:
+multiple-choice)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from souron.data import texts
+from souron.data.dataset import Dataset, ListColumn, Loader, Rows
+from souron.evaluation import exams
+from souron.evaluation.answers import dense, stacked
+from souron.evaluation.likelihood import language_model, log_likelihoods
+from souron.kinds.labels import Labels
+from souron.kinds.question import MOST_LETTERS, MOST_OPTIONS, Question
+from souron.metrics import calibration
+from souron.metrics.metric import Metric
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.system import System
+from souron.task import Answers, Scores, Setup, Step, Task, Trainings
+from souron.training.loop import Progress, Run
+from souron.utils.messages import N_, UserError, _
+
+MOST = 1_000  # training questions that the scale is fitted on: it is one number
+STEPS = 8
+TOGETHER = 32  # questions between two reports of how far it is
+CONTROL = "accuracy without the question"
+Item = texts.Question  # what a case asks; ``Question`` is what a file holds
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a system must know of its questions before it is built."""
+
+    options: int = 4  # of the question with most
+
+
+class Batch(NamedTuple):
+    question: ListColumn  # of Item
+    label: Tensor  # (B,) the right option
+
+
+class Chooser(System):
+    """``scores`` says how well each option fits; that times ``scale`` is its log probability but
+    for a constant. What a chooser learns by itself is the scale, by Newton's method."""
+
+    task = "choose"
+    full_batch = True
+    spec: Spec
+
+    VARIANTS: ClassVar[tuple[str, ...]] = ("",)  # ways of scoring; validation cases decide
+    PRIORS: ClassVar[tuple[float, ...]] = (0.0,)  # how much of what the options alone say may be
+    # taken off; validation cases decide
+    ORDERED: ClassVar[bool] = False  # whether the place of an option among the others matters
+    START: ClassVar[float] = 1.0  # the scale before anything was learnt
+
+    scale: Tensor  # (variants,)
+
+    def __init__(self, config: Any, spec: Spec | None) -> None:
+        super().__init__(config, spec or Spec())
+        self.most_steps = STEPS
+        self.register_buffer("scale", torch.full((len(self.VARIANTS),), self.START))
+
+    def scores(self, questions: Sequence[Item]) -> Tensor:
+        """(B, variants, options) float32, -inf where a question has fewer options than another.
+        A question without a text is to be answered by its options alone."""
+        raise NotImplementedError
+
+    def logits(self, questions: Sequence[Item], variant: int = 0) -> Tensor:
+        """(B, options). Raises UserError where a score is not a number."""
+        said = self.scores(questions)[:, variant]
+        return exams.checked(said, questions) * self.scale[variant]
+
+    def example(self) -> None:
+        """It has no layers whose shapes a table could show."""
+
+    def fit(self, data: Any, run: Run) -> Iterator[Progress]:
+        yield from self.scaled(data, run)
+
+    @torch.no_grad()
+    def scaled(self, data: Any, run: Run) -> Iterator[Progress]:
+        """The scale with the least log loss: a convex function of one number."""
+        batches = list(islice(data.once(TOGETHER), MOST // TOGETHER + 1))
+        said = padded([self.scores(list(batch.question)) for batch in batches])
+        label = torch.cat([batch.label for batch in batches])
+        x = said.double().transpose(0, 1)  # (variants, N, options)
+        there = x.isfinite()
+        x = torch.where(there, x, torch.zeros_like(x))
+        scale = self.scale.double() if run.start else torch.zeros(len(x), dtype=torch.float64)
+        rows = torch.arange(len(label))
+        for step in range(run.start, min(run.steps, STEPS)):
+            logits = torch.where(there, scale[:, None, None] * x, -torch.inf)
+            p = logits.softmax(2)
+            mean = (p * x).sum(2)
+            slope = (mean - x[:, rows, label]).mean(1)
+            curve = (p * (x - mean[..., None]).square()).sum(2).mean(1)
+            loss = -p[:, rows, label].clamp(min=1e-12).log().mean()
+            scale = scale - (slope / curve.clamp(min=1e-9)).clamp(-50, 50)
+            self.scale.copy_(scale)
+            yield Progress(step, {"log loss": loss})
+
+    def remarks(self, questions: Sequence[Item]) -> list[str]:
+        """What is to be known of how it read these questions, in the reader's language."""
+        return []
+
+    @torch.no_grad()
+    def predict(self, question: Question) -> Labels:
+        """How likely each option is; of a question by itself, no order is tried."""
+        item = Item(question.text, question.options, question.subject)
+        return Labels(question.file, question.options, self.logits([item]).softmax(1)[0].tolist())
+
+
+class Choice(Task):
+    """The option that fits best, asked in every cyclic order; and what the options alone say."""
+
+    title = N_("multiple choice")
+    takes = Question
+    gives = Labels
+    metrics = (
+        Metric(N_("accuracy"), unit="share", headline=True),
+        Metric(N_("accuracy without the question"), unit="share", headline=True),
+        Metric(N_("log loss"), higher_is_better=False),
+    )
+    watches = "log loss"
+    default_data = "terms"
+    target = "questions"
+    formats = ("questions",)
+
+    def check(self, data: Dataset, options: Any) -> None:
+        check_questions(data)
+
+    def spec(self, train: Dataset) -> Spec:
+        return Spec(max(len(question.options) for question in train.input))
+
+    def example(self, system: type[System], size: str) -> Spec:
+        return Spec()
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        return Batch(rows.input, rows.target)
+
+    def renumbered(self, target: Any, number: Tensor) -> Any:
+        return target  # options are numbered by their places
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        assert isinstance(system, Chooser)
+        found = _asked(system, list(data.cases.input), 0)
+        return {
+            "accuracy": exams.share_right(found["picked"], data.cases.target),
+            "log loss": -_of_right(_mean_probability(found["logits"]), data.cases.target).log(),
+        }
+
+    def decide(self, system: System, val: Dataset, setup: Setup) -> dict[str, float]:
+        """The way of scoring, whether what the options alone say is taken off, and the temperature,
+        on validation cases; the plain way where another is not better."""
+        assert isinstance(system, Chooser)
+        if not len(val):
+            return {}
+        questions, best, decision = list(val.input), -1.0, {}
+        for variant in range(len(system.VARIANTS)):
+            found = _asked(system, questions, variant)
+            for prior in system.PRIORS:
+                logits = _less(found["logits"], found["without"], prior)
+                picks = exams.picked(logits, questions)
+                right = float(exams.share_right(picks, val.target).mean())
+                if right > best:
+                    warmth = calibration.temperature(_mean_probability(logits), val.target)
+                    best = right
+                    decision = {"variant": float(variant), "prior": prior, "temperature": warmth}
+        return decision
+
+    @torch.no_grad()
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: Setup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        assert isinstance(system, Chooser)
+        variant, prior = int(decision.get("variant", 0)), decision.get("prior", 0.0)
+        questions, parts = list(test.input), []
+        for start in range(0, len(questions), TOGETHER):
+            found = _asked(system, questions[start : start + TOGETHER], variant)
+            parts.append(found)
+            yield Step(min(1.0, (start + TOGETHER) / len(questions)), _("answering questions"))
+        whole = {name: padded([part[name] for part in parts]) for name in ("logits", "without")}
+        logits = _less(whole["logits"], whole["without"], prior)
+        warm = logits / decision.get("temperature", 1.0)
+        said = {
+            "probability": _mean_probability(warm),
+            "picked": exams.picked(logits, questions),
+            "picked without": exams.picked(whole["without"], questions),
+        }
+        yield Step(1.0, result=said)
+
+    def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
+        target = setup.test.target
+        p = [_of_right(dense(answers, "probability"), target) for answers in seeds]
+        return {
+            "accuracy": exams.stacked_right(seeds, "picked", target),
+            CONTROL: exams.stacked_right(seeds, "picked without", target),
+            "log loss": -torch.stack(p).double().log().numpy(),
+        }
+
+    def measures(
+        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
+    ) -> dict[str, Measure]:
+        units, found = setup.test.units, self.scores(seeds, setup)
+        loss = found.pop("log loss")
+        shares = {name: exams.share_of(table, units, training) for name, table in found.items()}
+        return shares | {"log loss": intervals.loss_interval(loss, units, trainings=training)}
+
+    def result(self, trainings: Trainings, setup: Setup) -> exams.ExamResult:
+        return exams.result(trainings, setup.test)
+
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> dict[str, Any]:
+        """System -> the option that its first seed picks, (cases,)."""
+        return {name: stacked(seeds, "probability")[0].argmax(1) for name, seeds in answers.items()}
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        yield "file", "right option", "picked", "probability", "share of orders right"
+        probability = dense(answers, "probability")
+        right = exams.share_right(dense(answers, "picked"), test.target).tolist()
+        for row, question in enumerate(test.input):
+            place = int(probability[row].argmax())
+            yield (test.file[row], question.options[int(test.target[row])],
+                   question.options[place], round(float(probability[row, place]), 4),
+                   round(right[row], 4))  # fmt: skip
+
+    def next_command(self, run: str) -> str:
+        return f"souron exam {run} seed=1"
+
+
+def check_questions(data: Dataset) -> None:
+    """Raises UserError where cases are no questions with one right option each."""
+    numbered = data.target is not None and data.labels is not None
+    entries = data.input.entries if isinstance(data.input, ListColumn) else []
+    if not numbered or not entries or not all(isinstance(e, texts.Question) for e in entries):
+        raise UserError(
+            "no questions",
+            _("{data} holds no questions with options").format(data=data.name),
+            expected=_("a CSV or JSONL with the columns question, options, answer"),
+            fix="data=terms",
+            exit=3,
+        )
+    for name, question, right in zip(data.file, entries, data.target.tolist(), strict=True):
+        options = [option.strip() for option in question.options]
+        letters = len(question.text) + sum(map(len, options))
+        wrong = (
+            _("{count} options").format(count=len(options))
+            if not 2 <= len(options) <= MOST_OPTIONS
+            else _("two options are alike")
+            if len(set(options)) < len(options)
+            else _("the key is option {place} of {count}").format(
+                place=right + 1, count=len(options)
+            )
+            if not 0 <= right < len(options)
+            else _("it has {count} letters").format(count=letters)
+            if letters > MOST_LETTERS
+            else ""
+        )
+        if wrong:
+            raise UserError(
+                "question",
+                f"{name[:80]}: {wrong}",
+                expected=_("2 to {most} options, no two alike, one of them the key, and at most "
+                           "{letters} letters").format(most=MOST_OPTIONS, letters=MOST_LETTERS),
+                exit=3,
+            )  # fmt: skip
+
+
+def padded(parts: Sequence[Tensor]) -> Tensor:
+    """Scores (B, ..., options) one below the other, -inf for missing orders and options."""
+    wide = max(part.shape[-1] for part in parts)
+    deep = max(part.shape[-2] for part in parts)
+    return torch.cat([
+        F.pad(part, (0, wide - part.shape[-1], 0, deep - part.shape[-2]), value=-torch.inf)
+        for part in parts
+    ])  # fmt: skip
+
+
+def _asked(system: Chooser, questions: Sequence[Item], variant: int) -> dict[str, Tensor]:
+    """``logits`` and, of the options alone, ``without``: (B, orders, options), the options numbered
+    as in the question; ``picked`` (B, orders)."""
+    orders = max(len(question.options) for question in questions)
+    found = {}
+    for name, every in (("logits", questions), ("without", [*map(exams.unasked, questions)])):
+        if not system.ORDERED:
+            said = system.logits(every, variant).cpu()
+            found[name] = said[:, None].repeat(1, orders, 1)
+            continue
+        turns = []
+        for order in range(orders):
+            turned = [exams.turned(one, order % len(one.options)) for one in every]
+            said = system.logits(turned, variant).cpu()
+            for row, one in enumerate(every):
+                count = len(one.options)
+                said[row, :count] = said[row, :count].roll(order % count)
+            turns.append(said)
+        found[name] = torch.stack(turns, 1)
+    return found | {"picked": exams.picked(found["logits"], questions)}
+
+
+def _less(logits: Tensor, without: Tensor, prior: float) -> Tensor:
+    """The logits with what the options alone say taken off."""
+    if not prior:
+        return logits
+    return torch.where(logits.isfinite(), logits - prior * without, logits)
+
+
+def _mean_probability(logits: Tensor) -> Tensor:
+    """(B, orders, options) -> (B, options): the mean over the orders that a question has."""
+    there = logits.isfinite().any(2)
+    p = torch.where(there[..., None], logits, torch.zeros_like(logits)).softmax(2)
+    return (p * there[..., None]).sum(1) / there.sum(1)[:, None]
+
+
+def _of_right(probability: Tensor, target: Tensor) -> Tensor:
+    """(B,) the probability of the right option, never quite 0."""
+    rows = torch.arange(len(target))
+    return probability[rows, target].clamp(min=1e-9)
+
+
+__all__ = [
+    "Batch",
+    "Choice",
+    "Chooser",
+    "Item",
+    "Spec",
+    "check_questions",
+    "language_model",
+    "log_likelihoods",
+    "padded",
+]

@@ -1,0 +1,182 @@
+"""Classify texts: a text in, labels out (Hugging Face: text-classification)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from souron.data.dataset import Dataset, ListColumn, Loader, Rows
+from souron.data.tokenizer import SIZE, Tokenizer
+from souron.evaluation import complete
+from souron.kinds.labels import Labels
+from souron.kinds.signature import Choice
+from souron.kinds.text import Text
+from souron.metrics.classification import score
+from souron.metrics.metric import Metric
+from souron.system import System
+from souron.task import Answers, Augment, Setup, Step, Task
+from souron.tasks.classify import Classification
+from souron.utils.messages import N_, UserError, _
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a classifier must know of its texts before it is built."""
+
+    labels: tuple[str, ...]
+    tokenizer: str = ""  # ``Tokenizer.packed``
+    vocabulary: int = SIZE  # tokens
+
+
+class Batch(NamedTuple):
+    text: Any  # texts as the system reads them: tokens (B, T) int64, or a ListColumn
+    label: Tensor  # (B,)
+
+
+class TextClassifier(System):
+    """``forward`` maps texts as ``encoded`` and ``batch`` make them to logits (B, labels)."""
+
+    task = "classify_text"
+    spec: Spec
+
+    def encoded(self, texts: Sequence[str]) -> list[Any]:
+        """Each text as it is kept for training, once."""
+        return list(texts)
+
+    def loader(
+        self,
+        data: Dataset,
+        augment: Augment | None = None,
+        seed: int = 0,
+        device: torch.device | None = None,
+    ) -> Loader:
+        kept = replace(data, input=ListColumn(self.encoded(list(data.input))))
+        return Loader(kept, self.batch, augment, seed, device or self.device)
+
+    def loss(self, batch: Batch) -> Tensor:
+        return F.cross_entropy(self(batch.text), batch.label)
+
+    @torch.inference_mode()
+    def probabilities(self, data: Loader) -> Tensor:
+        """(cases, labels)"""
+        return torch.cat([self(batch.text).float().softmax(1).cpu() for batch in data.once(64)])
+
+    def cut(self, texts: Sequence[str]) -> int:
+        """How many of the texts it does not read to their end."""
+        return 0
+
+    @torch.inference_mode()
+    def predict(self, text: Text) -> Labels:
+        """How probable each label is."""
+        batch = self.batch(Rows(ListColumn(self.encoded([text.text])), None))
+        probability = self(batch.text).float().softmax(1)[0]
+        return Labels(text.file, self.spec.labels, tuple(probability.tolist()))
+
+
+@dataclass(frozen=True)
+class Options:
+    positive: Annotated[
+        str | None, Choice(N_("the class that is to be found, such as a disease"))
+    ] = None
+    prevalence: Annotated[
+        float | None,
+        Choice(N_("its share where the system will be used, for predictive values"), low=0, high=1),
+    ] = None
+    sensitivity: Annotated[
+        float | None,
+        Choice(
+            N_("what the threshold must reach on validation cases, such as 0.95"), low=0, high=1
+        ),
+    ] = None
+
+
+class TextClassification(Classification, Task):
+    """The probability of each label for every test text."""
+
+    title = N_("text classification")
+    takes = Text  # type: ignore[assignment]
+    gives = Labels
+    metrics = (
+        Metric(N_("accuracy"), unit="share", headline=True),
+        Metric(N_("AUC"), headline=True, by_label=True),
+        Metric(N_("sensitivity"), unit="share", headline=True),
+        Metric(N_("specificity"), unit="share", headline=True),
+        Metric(N_("positive predictive value"), unit="share"),
+        Metric(N_("negative predictive value"), unit="share"),
+        Metric(N_("balanced accuracy"), unit="share"),
+        Metric(N_("Brier score"), higher_is_better=False),
+        Metric(N_("log loss"), higher_is_better=False),
+    )
+    watches = "accuracy"
+    default_data = "mails"
+    target = "classified_texts"
+    formats = ("classified_texts",)
+    not_compared = ("positive", "prevalence", "sensitivity")  # type: ignore[assignment]
+    fewest_classes = 2
+    augments = False
+
+    def check(self, data: Dataset, options: Any) -> None:
+        if not isinstance(data.input, ListColumn) or not all(
+            isinstance(text, str) for text in data.input
+        ):
+            raise UserError(
+                "no texts",
+                _("{data} holds no texts").format(data=data.name),
+                expected=_("a CSV or JSONL with text and label, or a folder of texts per class"),
+                fix="data=mails",
+                exit=3,
+            )
+        super().check(data, options)
+
+    def spec(self, train: Dataset) -> Spec:  # type: ignore[override]
+        tokenizer = complete.tokenizer_for(train)
+        return Spec(train.classes, tokenizer.packed(), len(tokenizer))
+
+    def example(self, system: type[System], size: str) -> Spec:  # type: ignore[override]
+        return Spec(("ham", "spam"))
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:  # type: ignore[override]
+        return Batch(rows.input, rows.target)
+
+    def augmentation(self, names: Sequence[str]) -> Augment | None:
+        return Task.augmentation(self, names)
+
+    def head(self, system: System) -> tuple[str, ...]:
+        return ()
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        assert isinstance(system, TextClassifier)
+        return score(system.probabilities(data), data.cases.target)
+
+    def details(
+        self, system: System, answers: Answers, setup: Setup, trainings: int = 1
+    ) -> Iterator[Step]:
+        yield Step(1.0, result={})
+
+    def rehearse(self, system: System, setup: Setup) -> None:
+        """Texts need no more memory than training does."""
+
+    def details_seconds(self, trainer: Any, setup: Setup, training: float, look: float) -> float:
+        return 0.0
+
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> Any:
+        return super().compared(answers, setup)
+
+
+def tokens_of(tokenizer: Tokenizer, texts: Sequence[str], most: int) -> list[Tensor]:
+    """The beginning of each text as so many tokens at most, (n,) int64, after the start token."""
+    return [
+        torch.tensor([tokenizer.start, *found[: most - 1]])
+        for found in tokenizer.encode_many(list(texts))
+    ]
+
+
+def padded(rows: Sequence[Tensor], pad: int) -> Tensor:
+    """(B, T): token rows, filled with ``pad`` at the end."""
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=pad)
+
+
+__all__ = ["Batch", "Spec", "TextClassification", "TextClassifier", "padded", "tokens_of"]

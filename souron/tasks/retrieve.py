@@ -1,0 +1,306 @@
+"""Retrieve: a text and a question in, the passages that answer it out, word for word.
+
+Hugging Face's names for what is near to it are ``question-answering`` (gone in transformers 5) and,
+for vectors alone, ``feature-extraction``.
+"""
+
+import re
+import unicodedata
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from souron.data.dataset import Dataset, Loader, Rows
+from souron.data.searching import Search
+from souron.data.sentences import Sentence, columns, sentences
+from souron.evaluation.answers import Setup, dense, stacked
+from souron.kinds.passages import Passage, Passages
+from souron.kinds.signature import Choice
+from souron.kinds.text import Text
+from souron.metrics import retrieval
+from souron.metrics.metric import Metric
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.system import System
+from souron.task import Answers, Scores, Step, Task
+from souron.training.loop import Data, Progress, Run
+from souron.utils.messages import N_, UserError, _
+
+MOST_PASSAGES = 50
+LONGEST_QUESTION = 2_000  # characters
+NUMBER = re.compile(r"\d[\d,]*\d\d")
+EVERY = 10**9  # cases of a batch: all
+MOST_PARTS = 8  # sentences of a question that are asked one by one
+KEPT = 2  # documents whose index stays in memory
+TOLD = "told whether it is there"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a system must know before it is built: nothing but how many questions there are."""
+
+    questions: int = 0
+
+
+class Batch(NamedTuple):
+    search: Sequence[Search]
+    target: Sequence[Tensor]  # of each (n, 2): where the right passages lie
+
+
+class Retriever(System):
+    """``index`` prepares a text's sentences, ``rank`` scores each of them for a question. What it
+    learns is ``least``: the score from which on it says that the answer is there."""
+
+    task = "retrieve"
+    needs_fit = False
+    full_batch = True
+    slow_index = False  # True: tensors that are worth keeping in a file
+    spec: Spec
+
+    least: Tensor  # ()
+
+    def __init__(self, config: Any, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.register_buffer("least", torch.tensor(float(config.least)))
+        self._indexed: dict[str, tuple[list[Sentence], Any]] = {}
+
+    def example(self) -> None:
+        """It has no layers whose shapes a table could show."""
+
+    @abstractmethod
+    def index(self, texts: Sequence[str]) -> Iterator[tuple[float, Any]]:
+        """How much is done, 0..1, and the index of these sentences with the last step."""
+
+    @abstractmethod
+    def rank(self, index: Any, question: str) -> Tensor:
+        """(sentences,) float32: how well each answers."""
+
+    def found_in(self, document: str) -> tuple[list[Sentence], Any]:
+        """A document's sentences and their index, which stay in memory for the next question."""
+        if document not in self._indexed:
+            while len(self._indexed) >= KEPT:
+                self._indexed.pop(next(iter(self._indexed)))
+            cut = sentences(document)
+            index = None
+            for _done, index in self.index([each.text for each in cut]):  # noqa: B007
+                pass
+            self._indexed[document] = cut, index
+        return self._indexed[document]
+
+    def scores_of(self, search: Search) -> tuple[list[Sentence], Tensor]:
+        cut, index = self.found_in(search.document)
+        return cut, self.rank(index, search.question) if cut else torch.zeros(0)
+
+    def asked(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(B,) int64 the right passage's place from 1, 0 where there is none; (B,) best score, 0
+        where a number of the question stands nowhere in the text."""
+        ranks, best = [], []
+        for search, target in zip(batch.search, batch.target, strict=True):
+            cut, score = self.scores_of(search)
+            spans = torch.tensor([each[1:] for each in cut], dtype=torch.int64).reshape(-1, 2)
+            ranks.append(retrieval.rank(score, overlapping(spans, target.cpu())))
+            nowhere = missing_numbers(search.question, [search.document])
+            best.append(float(score.max()) if len(score) and not nowhere else 0.0)
+        return torch.tensor(ranks), torch.tensor(best)
+
+    def fit(self, data: Data, run: Run) -> Iterator[Progress]:
+        """Of all thresholds, the one that tells the training questions best; one a step."""
+        batch: Batch = next(iter(data.endless(EVERY)))
+        _rank, best = self.asked(batch)
+        there = torch.tensor([len(target) > 0 for target in batch.target])
+        tried = retrieval.best_threshold(best.numpy(), there.numpy())
+        wrong = 1.0
+        for step, (level, share) in enumerate(tried[: run.steps]):
+            if share < wrong:
+                wrong = share
+                self.least.fill_(level)
+            if step >= run.start:
+                yield Progress(step, {"told wrongly": torch.tensor(wrong)})
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        text: Text,
+        *,
+        question: Annotated[str, Choice(N_("what is asked of the text"))] = "",
+        passages: Annotated[
+            int, Choice(N_("how many passages to show"), low=1, high=MOST_PASSAGES)
+        ] = 8,
+    ) -> Passages:
+        """The sentences that are nearest to the question. Raises UserError for one that is empty or
+        too long, and for a text without a sentence."""
+        check_question(question)
+        cut, score = self.scores_of(Search(question, text.text))
+        if not cut:
+            raise no_sentence(text.file)
+        texts = [each.text for each in cut]
+        quotes = [Passage(*cut[i], float(score[i])) for i in top(score, texts, passages)]
+        return Passages(
+            question, quotes, quotes[0].score >= float(self.least), text.text, text.file
+        )
+
+
+class Retrieval(Task):
+    """How often the right passage is among the first, and whether it is told that there is none."""
+
+    title = N_("passage retrieval")
+    takes = Text
+    gives = Passages
+    metrics = (
+        Metric(N_("hit@1"), unit="share", headline=True),
+        Metric(N_("hit@3"), unit="share"),
+        Metric(N_("hit@8"), unit="share", headline=True),
+        Metric(N_("mean reciprocal rank")),
+        Metric(N_("told whether it is there"), unit="share", headline=True),
+    )
+    default_data = "help_questions"
+    target = "passages"
+    formats = ()
+
+    def check(self, data: Dataset, options: Any) -> None:
+        if not isinstance(data.input[0], Search):
+            raise UserError(
+                "no questions",
+                _("{data} has no questions to a text").format(data=data.name),
+                expected=_("questions with the passages that answer them"),
+                fix="data=help_questions",
+                exit=3,
+            )
+
+    def spec(self, train: Dataset) -> Spec:
+        return Spec(len(train))
+
+    def example(self, system: type[System], size: str) -> Spec:
+        return Spec()
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        return Batch(list(rows.input), list(rows.target))
+
+    def renumbered(self, target: Any, number: Tensor) -> Any:
+        return target
+
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: Setup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        assert isinstance(system, Retriever)
+        ranks, best = [], []
+        for done, batch in enumerate(system.loader(test).once(16)):
+            some = system.asked(batch)
+            ranks.append(some[0])
+            best.append(some[1])
+            yield Step(min(0.99, 16 * (done + 1) / len(test)), _("asking"))
+        score = torch.cat(best)
+        found = (score >= system.least.cpu()).float()
+        yield Step(1.0, result={"rank": torch.cat(ranks), "score": score, "found": found})
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        assert isinstance(system, Retriever)
+        ranks = torch.cat([system.asked(batch)[0] for batch in data.once(16)])
+        scores = _of(ranks.numpy()[None], there(data.cases))
+        return {name: torch.from_numpy(values[0]) for name, values in scores.items()}
+
+    def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
+        known = there(setup.test)
+        found = stacked(seeds, "found") > 0.5
+        return _of(stacked(seeds, "rank"), known) | {TOLD: (found == known) * 1.0}
+
+    def measures(
+        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
+    ) -> dict[str, Measure]:
+        return {
+            name: intervals.share_interval(table, setup.test.units, trainings=training)
+            for name, table in self.scores(seeds, setup).items()
+        }
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        yield "file", "question", "rank", "score", "found"
+        rows = zip(test.file, test.input, *(dense(answers, n) for n in ("rank", "score", "found")),
+                   strict=True)  # fmt: skip
+        for file, search, rank, score, found in rows:
+            yield file, search.question, int(rank), round(float(score), 4), bool(found)
+
+    def next_command(self, run: str) -> str:
+        return f'souron ask FILE "..." retriever={run}'
+
+
+def _of(rank: Any, there: Any) -> dict[str, Any]:
+    """(seeds, cases) ranks -> the metrics of those whose answer is in the text."""
+    return {
+        f"hit@{most}": retrieval.of_some(retrieval.hits(rank, most), there)
+        for most in retrieval.HITS
+    } | {"mean reciprocal rank": retrieval.of_some(retrieval.reciprocal(rank), there)}
+
+
+def there(data: Dataset) -> Any:
+    """(cases,) bool: whether the answer is in the text."""
+    return np.array([len(target) > 0 for target in data.target])
+
+
+def overlapping(spans: Tensor, target: Tensor) -> Tensor:
+    """Which of spans (N, 2) share a character with one of (n, 2)."""
+    low = torch.maximum(spans[:, None, 0], target[None, :, 0])
+    high = torch.minimum(spans[:, None, 1], target[None, :, 1])
+    return (low < high).any(1)
+
+
+def parts(question: str) -> list[str]:
+    """A question as a whole, and each of its first sentences where it has several."""
+    each = [part.text for part in sentences(question)[:MOST_PARTS]]
+    return [question, *each] if len(each) > 1 else [question]
+
+
+def missing_numbers(question: str, texts: Iterable[str]) -> tuple[str, ...]:
+    """The numbers of a question, of three digits or more, that stand in none of the texts, such as
+    that of another patient: vectors hardly tell one number from another."""
+    wanted = dict.fromkeys(NUMBER.findall(unicodedata.normalize("NFKC", question)))
+    for text in texts if wanted else ():
+        plain = unicodedata.normalize("NFKC", text).replace(",", "")
+        wanted = {number: None for number in wanted if number.replace(",", "") not in plain}
+    return tuple(wanted)
+
+
+def top(score: Tensor, texts: Sequence[str], most: int) -> list[int]:
+    """The places of the best scores (N,), best first, of equal ones the first in the text; what
+    stands there twice is given once."""
+    chosen: dict[str, int] = {}
+    for place in score.argsort(descending=True, stable=True).tolist():
+        chosen.setdefault(" ".join(texts[place].split()), place)
+        if len(chosen) >= most:
+            break
+    return list(chosen.values())
+
+
+def check_question(question: str) -> None:
+    """Raises UserError for one that is empty, or no question but a text."""
+    if question.strip() and len(question) <= LONGEST_QUESTION:
+        return
+    raise UserError(
+        "question",
+        _("a question of {count} letters").format(count=len(question.strip())),
+        expected=_("1 to {count} letters").format(count=LONGEST_QUESTION),
+        fix='souron ask FILE "..."',
+    )
+
+
+def no_sentence(file: str) -> UserError:
+    return UserError(
+        "empty text",
+        _("{file} has no sentence: no letter and no digit stands in it").format(
+            file=file or _("the text")
+        ),
+        expected=_("a text to read"),
+        exit=3,
+    )
+
+
+__all__ = ["Batch", "Retrieval", "Retriever", "Spec", "columns", "parts"]

@@ -1,0 +1,228 @@
+"""Tokenize: a text in, its tokens out. Hugging Face calls what does it a tokenizer."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from unicodedata import category
+
+import torch
+from torch import Tensor
+
+from souron.data.dataset import Dataset, ListColumn, Rows
+from souron.data.tokenizer import readable
+from souron.evaluation.answers import stacked
+from souron.kinds.text import Text
+from souron.kinds.tokens import Tokens, single_bytes
+from souron.metrics import tokens as metric
+from souron.metrics.metric import Metric
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.system import System
+from souron.task import Answers, Scores, Setup, Step, Task
+from souron.utils.messages import N_, UserError, _
+
+BYTES = 256  # the first tokens of every system: any text can be written with them
+MOST_KEPT = 200_000  # words whose tokens are remembered
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a system must know of its training texts before it is built."""
+
+    bytes: int
+    languages: tuple[str, ...] = ()  # "en", "ja", where it is known
+
+
+class Batch(NamedTuple):
+    text: list[str]
+
+
+class Cutter(System):
+    """``encode`` maps a text to tokens; ``raws`` are the bytes that each token stands for."""
+
+    task = "tokenize"
+    full_batch = True
+    spec: Spec
+
+    def __init__(self, config: Any, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.register_load_state_dict_post_hook(lambda module, _keys: module.forget())
+        self.forget()
+
+    def forget(self) -> None:
+        """What was worked out of the buffers, when they change."""
+        self.known: dict[str, list[int]] = {}
+        self._raws: list[bytes] = []
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text, word by word; words that were met before are remembered."""
+        ids: list[int] = []
+        for word in words(text):
+            found = self.known.get(word)
+            if found is None:
+                found = self.encode_word(word)
+                if len(self.known) < MOST_KEPT:
+                    self.known[word] = found
+            ids += found
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of tokens; bytes that make no letter become the sign of replacement."""
+        return b"".join(self.raws[id] for id in ids).decode("utf-8", "replace")
+
+    @property
+    def raws(self) -> list[bytes]:
+        if not self._raws:
+            self._raws = self.vocabulary()
+        return self._raws
+
+    def encode_word(self, word: str) -> list[int]:
+        raise NotImplementedError
+
+    def vocabulary(self) -> list[bytes]:
+        """The bytes that each token stands for, by the buffers."""
+        raise NotImplementedError
+
+    def bits(self, ids: Sequence[int]) -> list[float]:
+        """How surprising each token is, where the system knows probabilities."""
+        return []
+
+    def predict(self, text: Text) -> Tokens:
+        clean = readable(text.text)
+        ids = self.encode(clean)
+        raws = [self.raws[id] for id in ids]
+        return Tokens.of(clean, ids, raws, self.bits(ids), file=text.file)
+
+    def example(self) -> None:
+        """It has no layers whose shapes a table could show."""
+
+
+class Tokenizing(Task):
+    """A text as tokens. What is counted is how many of them a text needs; which of two tokenizers
+    a language model learns more from, only training one on each can tell."""
+
+    title = N_("tokenizing")
+    takes = Text
+    gives = Tokens
+    metrics = (
+        Metric(N_("bytes a token"), headline=True),
+        Metric(N_("letters a token")),
+        Metric(N_("parts of letters"), higher_is_better=False, unit="share", headline=True),
+    )
+    target = "texts"
+    default_data = "manuals"
+    formats = ("texts",)
+    fewest_classes = 0
+
+    def check(self, data: Dataset, options: Any) -> None:
+        first = data.input[0] if isinstance(data.input, ListColumn) and len(data) else None
+        if not isinstance(first, str):
+            raise UserError(
+                "no texts",
+                _("the cases of {data} are no texts").format(data=data.name),
+                expected=_("a text file, a folder of them, or a set of texts"),
+                fix="souron list --data",
+                exit=3,
+            )
+
+    def spec(self, train: Dataset) -> Spec:
+        languages = sorted(filter(None, set(train.columns.get("language", ()))))
+        return Spec(sum(len(readable(text).encode()) for text in train.input), tuple(languages))
+
+    def example(self, system: type[System], size: str) -> Spec:
+        return Spec(1_000_000, ("en", "ja"))
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        return Batch([readable(text) for text in rows.input])
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: Setup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        assert isinstance(system, Cutter)
+        found = torch.zeros(len(setup.test), len(metric.COUNTS), dtype=torch.float64)
+        for row, text in enumerate(setup.test.input):
+            clean = readable(text)
+            raws = [system.raws[id] for id in system.encode(clean)]
+            found[row] = torch.tensor(metric.counts(clean, raws))
+            yield Step(row / len(found), _("cutting the test texts"))
+        yield Step(1.0, result=dict(zip(metric.COUNTS, found.T.contiguous(), strict=True)))
+
+    def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
+        counted = {name: stacked(seeds, name) for name in metric.COUNTS}
+        return {
+            "bytes a token": metric.ratio(counted["bytes"], counted["tokens"]),
+            "letters a token": metric.ratio(counted["letters"], counted["tokens"]),
+            "parts of letters": metric.ratio(counted["parts"], counted["tokens"]),
+        }
+
+    def measures(
+        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
+    ) -> dict[str, Measure]:
+        found = super().measures(seeds, setup, training)
+        parts = self.scores(seeds, setup)["parts of letters"]
+        units = setup.test.units
+        found["parts of letters"] = intervals.share_interval(parts, units, trainings=training)
+        return found
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        language = test.columns.get("language") or [""] * len(test)
+        yield ("file", "language", *metric.COUNTS)
+        columns = [answers[name] for name in metric.COUNTS]
+        assert all(isinstance(column, Tensor) for column in columns)
+        for row, file in enumerate(test.file):
+            yield (file, language[row], *(int(column[row]) for column in columns))
+
+    def next_command(self, run: str) -> str:
+        return f'souron tokens "..." {run}'
+
+
+def word_counts(data: Any) -> Counter[str]:
+    """How often each word occurs in all texts that a system learns from."""
+    found: Counter[str] = Counter()
+    for batch in data.once():
+        for text in batch.text:
+            found.update(words(text))
+    return found
+
+
+class _Classes(dict):
+    """Unicode letter -> the sort of letter that ``WORD`` knows, in one letter."""
+
+    def __missing__(self, letter: int) -> str:
+        sort, itself = category(chr(letter))[0], chr(letter)
+        if itself in " 'strevmld":
+            found = itself
+        elif itself in SPACES:
+            found = "_"
+        else:
+            found = {"L": "L", "N": "N"}.get(sort, "O")
+        self[letter] = found
+        return found
+
+
+SPACES = "\t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+WORD = re.compile(
+    r"'(?:s|t|re|ve|m|ll|d)| ?[Lstrevmld]+| ?N+| ?[O']+|[ _]+(?![^ _])|[ _]+"
+)  # of sorts of letters
+_classes = _Classes()
+
+
+def words(text: str) -> list[str]:
+    """A text in pieces that no token reaches across: runs of letters, of figures, of signs, each
+    with the blank before it. Japanese, which has no blanks, is cut at its signs alone. As GPT-2
+    does, by ``'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+``.
+    """
+    return [text[found.start() : found.end()] for found in WORD.finditer(text.translate(_classes))]
+
+
+__all__ = ["BYTES", "Batch", "Cutter", "Spec", "Tokenizing", "single_bytes", "word_counts", "words"]

@@ -1,0 +1,556 @@
+"""Language models: decoders beside transformers', lessons, writing, counts."""
+
+import copy
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from shapes import sentences
+
+from souron import registry
+from souron.blocks.decoder import Cache, Decoder, Structure, named
+from souron.blocks.int8 import Int8Decoder
+from souron.blocks.muon import MuonAdamW
+from souron.data.dataset import Dataset, ListColumn
+from souron.data.texts import Preference
+from souron.data.tokenizer import Tokenizer
+from souron.evaluation.complete import token_bits
+from souron.evaluation.text_generation import Sampling, Writer
+from souron.hub import open_models
+from souron.kinds.chat import Turn
+from souron.kinds.text import Text
+from souron.runs import train
+from souron.tasks import complete
+from souron.tasks.complete import BETA, KEPT, Spec, windows
+from souron.utils.messages import UserError
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Tokenizer.learn([*sentences(60).input], 300)
+
+
+@pytest.fixture
+def tiny(tokenizer):
+    return made("gpt_tiny", tokenizer)
+
+
+def made(name, tokenizer, lesson="text"):
+    kind, config = registry.load_system(name)
+    torch.manual_seed(0)
+    model = kind(config, Spec(tokenizer.packed(), len(tokenizer), lesson))
+    for weight in model.parameters():  # layers that begin by changing nothing would hide mistakes
+        torch.nn.init.normal_(weight, std=0.1)
+    return model.eval()
+
+
+# decoders
+
+STRUCTURES = {
+    "modern": named("modern", 50, 32, 2, 32, 4),
+    "gpt2": named("gpt2", 50, 32, 2, 32, 4),
+    "grouped": Structure(50, 32, 2, 32, 4, groups=2, hidden=48, rotary=5000.0),
+}
+
+
+@pytest.mark.parametrize("name", list(STRUCTURES))
+@torch.inference_mode()
+def test_reading_in_parts_is_reading_at_once(name):
+    torch.manual_seed(0)
+    decoder = Decoder(STRUCTURES[name]).eval()
+    tokens = torch.randint(50, (2, 20))
+    cache = Cache(decoder.structure, 2, decoder.embedding.weight)
+    parts = [decoder(part, cache) for part in tokens.split([7, 1, 1, 11], 1)]
+    assert torch.allclose(torch.cat(parts, 1), decoder(tokens), atol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_token_sees_none_that_follow():
+    decoder = Decoder(STRUCTURES["grouped"]).eval()
+    tokens = torch.randint(50, (1, 12))
+    other = tokens.clone()
+    other[0, 8:] = 3
+    assert torch.allclose(decoder(tokens)[0, :8], decoder(other)[0, :8], atol=1e-6)
+
+
+@pytest.mark.parametrize("size, count", [("gpt2", 124_439_808), ("smollm2", 134_515_008)])
+def test_published_sizes_have_the_published_parameters(size, count):
+    from souron.evaluation import summary
+
+    model, _spec = summary.drawn(registry.entries()["gpt"], size)
+    assert summary.parameters(model) == count
+
+
+def published(kind, folder, tokenizer):
+    """A small model of transformers with weights that bf16 holds, saved as models are."""
+    import transformers
+
+    torch.manual_seed(1)
+    if kind == "gpt2":
+        config = transformers.GPT2Config(
+            vocab_size=len(tokenizer), n_positions=64, n_embd=32, n_layer=2, n_head=4
+        )
+    else:
+        made = {"llama": transformers.LlamaConfig, "qwen2": transformers.Qwen2Config}[kind]
+        config = made(
+            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
+            tie_word_embeddings=kind == "qwen2",
+        )  # fmt: skip
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+        weight.data = weight.data.bfloat16().float()
+    model.save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(tokenizer.backend.to_str(), encoding="utf-8")
+    return model.eval()
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2"])
+@torch.inference_mode()
+def test_published_weights_answer_as_in_transformers(kind, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / kind
+    reference = published(kind, folder, tokenizer)
+    _about, own, decoder = open_models.load(str(folder))
+    tokens = torch.tensor([own.encode("The patient takes a tablet. 患者が薬を飲む。")])
+    expected = reference(tokens).logits
+    assert torch.allclose(decoder.float()(tokens), expected, atol=1e-3)
+    again = open_models.load(str(folder))[2]  # from the cache
+    assert torch.allclose(again.float()(tokens), expected, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_a_gguf_answers_as_the_folder_it_was_made_from(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    reference = published("llama", tmp_path / "llama", tokenizer)
+    file = gguf_of(reference, tokenizer, tmp_path / "model.gguf")
+    about, own, decoder = open_models.load(str(file))
+    assert (about.licence, about.context, about.quantised) == ("mit", 64, "F32")
+    text = "The patient takes 12 tablets. 患者が薬を飲む。"
+    assert own.encode(text) == tokenizer.encode(text)
+    tokens = torch.tensor([own.encode(text)])
+    assert torch.allclose(decoder.float()(tokens), reference(tokens).logits, atol=1e-3)
+
+
+def gguf_of(model, tokenizer, file):
+    """As llama.cpp writes it, where the two halves of a head stand in turn."""
+    import gguf
+
+    config, writer = model.config, gguf.GGUFWriter(str(file), "llama")
+    writer.add_license("mit")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_file_type(0)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    words = [tokenizer.backend.id_to_token(i) for i in range(len(tokenizer))]
+    writer.add_token_list(words)
+    writer.add_token_types([3 if word.startswith("<|") else 1 for word in words])
+    merges = json.loads(tokenizer.backend.to_str())["model"]["merges"]
+    writer.add_token_merges([" ".join(pair) for pair in merges])
+    writer.add_eos_token_id(tokenizer.end[0])
+    names = {
+        "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm",
+        "post_attention_layernorm": "ffn_norm", "model.layers": "blk",
+        "model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
+    }  # fmt: skip
+    for name, weight in model.state_dict().items():
+        values = weight.float().numpy()
+        heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+        turned = next((heads[part] for part in heads if part in name), 0)
+        if turned:
+            shape = values.shape
+            values = values.reshape(turned, 2, shape[0] // turned // 2, -1).swapaxes(1, 2)
+            values = np.ascontiguousarray(values.reshape(shape))
+        for old, new in names.items():
+            name = name.replace(old, new)
+        writer.add_tensor(name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+@pytest.mark.parametrize("damage", ["cut", "start", "ending", "pickle", "empty"])
+def test_what_is_no_model_is_refused(damage, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    reference = published("llama", tmp_path / "llama", tokenizer)
+    file = gguf_of(reference, tokenizer, tmp_path / "model.gguf")
+    content = file.read_bytes()
+    if damage in ("pickle", "empty"):
+        folder = tmp_path / "other"
+        folder.mkdir()
+        (folder / "config.json").write_text('{"model_type": "llama"}' if damage == "pickle" else "")
+        (folder / "pytorch_model.bin").write_bytes(b"\x80\x04")
+        file = folder
+    else:
+        file.write_bytes({
+            "cut": content[: len(content) // 2],
+            "start": b"LGGF" + content[4:],
+            "ending": content[:4] + content[4:8][::-1] + content[8:],
+        }[damage])  # fmt: skip
+    with pytest.raises(UserError, match="no language model"):
+        open_models.load(str(file))
+
+
+def test_a_model_larger_than_memory_is_refused_with_what_fits(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    published("llama", tmp_path / "llama", tokenizer)
+    monkeypatch.setattr("souron.utils.hardware.memory", lambda: (10_000, 10_000))
+    with pytest.raises(UserError, match="of memory") as trouble:
+        open_models.load(str(tmp_path / "llama"))
+    assert "billion parameters" in trouble.value.expected
+
+
+@torch.inference_mode()
+def test_matrices_in_8_bits_say_nearly_the_same():
+    torch.manual_seed(0)
+    decoder = Decoder(Structure(200, 64, 2, 64, 4, groups=2)).eval().bfloat16()
+    tokens = torch.randint(200, (1, 50))
+    exact, quick = (
+        each(tokens)[0].float().log_softmax(-1) for each in (decoder, Int8Decoder(decoder))
+    )
+    divergence = (exact.exp() * (exact - quick)).sum(-1).mean()
+    assert 0 < divergence < 0.02
+    assert isinstance(decoder.blocks[0].attention.qkv, torch.nn.Linear), "the decoder stays"
+
+
+# optimizer
+
+
+def test_muon_moves_all_directions_alike():
+    weight = torch.nn.Parameter(torch.zeros(8, 4))
+    other = torch.nn.Parameter(torch.zeros(3))
+    optimizer = MuonAdamW([weight], [other], 0.1, 0.01)
+    weight.grad = torch.diag(torch.tensor([100.0, 10.0, 1.0, 0.1])).repeat(2, 1)
+    other.grad = torch.ones(3)
+    optimizer.step()
+    steps = torch.linalg.svdvals(weight.detach())
+    assert steps.min() > 0.5 * steps.max()
+    assert torch.allclose(other.detach(), torch.full((3,), -0.01))
+
+
+def test_muon_goes_on_where_it_was_left(tiny):
+    def step(optimizer):
+        torch.manual_seed(3)
+        tokens = torch.randint(50, (4, 9))
+        loss = -tiny.log_likelihoods(tokens).mean()
+        tiny.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    first = tiny.optimizers()["model"]
+    step(first)
+    state, before = (
+        copy.deepcopy(first.state_dict()),
+        {n: w.clone() for n, w in tiny.state_dict().items()},
+    )
+    step(first)
+    after = {n: w.clone() for n, w in tiny.state_dict().items()}
+    tiny.load_state_dict(before)
+    second = tiny.optimizers()["model"]
+    second.load_state_dict(state)
+    step(second)
+    assert all(torch.equal(weight, after[name]) for name, weight in tiny.state_dict().items())
+
+
+# lessons
+
+
+def test_each_token_but_the_first_is_foretold_once(tokenizer):
+    [entry] = complete.encoded(tokenizer, ["The patient reads the file. " * 20])
+    batch = windows([entry], 16, tokenizer.start)
+    assert batch.tokens.shape[1] == 17 and int(batch.counts.sum()) == len(entry.ids) - 1
+    told = batch.tokens[:, 1:][batch.counts]
+    assert told.tolist() == entry.ids[1:].tolist()
+    assert batch.bytes.tolist() == [len("The patient reads the file. " * 20)]
+
+
+TALK = (Turn("user", "The file?"), Turn("assistant", "A nurse reads."), Turn("user", "And?"),
+        Turn("assistant", "患者が読む。"))  # fmt: skip
+
+
+def test_only_what_the_assistant_says_counts(tokenizer):
+    [entry] = complete.encoded(tokenizer, [TALK])
+    said = tokenizer.decode(entry.ids[entry.counts].tolist())
+    assert said == "A nurse reads.患者が読む。"
+    assert entry.bytes == len("A nurse reads.患者が読む。".encode())
+
+
+PAIRS = [
+    Preference((Turn("user", "The file?"),), "A nurse reads.", "Two letters!"),
+    Preference((Turn("user", "The tablet?"),), "患者が飲む。", "No."),
+]
+
+
+def test_preferences_are_learnt_as_the_paper_has_it(tokenizer):
+    model = made("gpt_tiny", tokenizer, "preferences")
+    data = Dataset("pairs", ListColumn(PAIRS), None, (), ["1", "2"], augment=())
+    [batch] = model.loader(data, lambda rows, generator: rows).once()
+    assert model.reference and not any(w.requires_grad for w in model.reference[0].parameters())
+
+    def said(of):
+        return (of.log_likelihoods(batch.tokens) * batch.counts).sum(1)
+
+    start = -said(model)[:2].sum() / batch.counts[:2].sum()
+    assert model.loss(batch).item() == pytest.approx(math.log(2) + KEPT * start.item(), rel=1e-5)
+
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.05 * torch.randn_like(weight)
+    now, before = said(model), said(model.reference[0])
+    kept = -now[:2].sum() / batch.counts[:2].sum()
+    margins = [(now[i] - before[i]) - (now[i + 2] - before[i + 2]) for i in range(2)]
+    expected = sum(-math.log(1 / (1 + math.exp(-BETA * m.item()))) for m in margins) / 2
+    assert model.loss(batch).item() == pytest.approx(expected + KEPT * kept.item(), rel=1e-5)
+
+
+def test_learning_what_is_preferred_makes_it_likelier(tokenizer):
+    model = made("gpt_tiny", tokenizer, "preferences")
+    data = Dataset("pairs", ListColumn(PAIRS * 8), None, (), list("abcdefghijklmnop"), augment=())
+    loader = model.loader(data, lambda rows, generator: rows)
+    before = model.validate(loader)["preference accuracy"].mean()
+    from souron.training.loop import Run
+
+    for _progress in model.fit(loader, Run(12, 16)):
+        pass
+    with torch.inference_mode():
+        after = model.validate(loader)["preference accuracy"].mean()
+    assert after == 1 and before < 1
+
+
+def test_from_letters_to_manners(tmp_path):
+    """Texts, then conversations, then preferences, each beginning with the run before."""
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for number, text in enumerate(sentences(80).input):
+        (texts / f"{number:03d}.txt").write_text(text + "\n", encoding="utf-8")
+    talks, pairs = tmp_path / "talks.jsonl", tmp_path / "pairs.jsonl"
+    with talks.open("w", encoding="utf-8") as file:
+        for number in range(40):
+            messages = [{"role": "user", "content": f"The file {number}?"},
+                        {"role": "assistant", "content": "A nurse reads the file."}]  # fmt: skip
+            file.write(json.dumps({"messages": messages}) + "\n")
+    with pairs.open("w", encoding="utf-8") as file:
+        for number in range(40):
+            pair = {
+                "prompt": f"The letter {number}?",
+                "chosen": "A doctor reads.",
+                "rejected": "No.",
+            }
+            file.write(json.dumps(pair) + "\n")
+    common = {"project": tmp_path / "runs", "budget": "6ep", "batch": 16}
+    first = train.train("gpt_tiny", texts, name="letters", **common)
+    second = train.train("gpt_tiny", talks, name="talk", pretrained=str(first.folder), **common)
+    third = train.train("gpt_tiny", pairs, name="manners", pretrained=str(second.folder), **common)
+    assert first.measures["bits per byte"].value < 6
+    assert [first.seen["lesson"], second.seen["lesson"], third.seen["lesson"]] == [
+        "text", "messages", "preferences"
+    ]  # fmt: skip
+    assert third.seen["tokenizer"] == first.seen["tokenizer"]
+    assert third.measures["preference accuracy"].value == 1
+    page = (third.folder / "report.html").read_text(encoding="utf-8")
+    assert "better answer" in page and "How it goes on" in page
+    assert "によると" not in page
+
+
+# writing
+
+
+def test_the_same_seed_writes_the_same_text_also_with_what_it_has_read(tiny):
+    tokens = tiny.tokenizer.encode("The patient reads the file. " * 3)[:50]
+    writer = Writer(tiny)
+    fresh = [each.token for each in writer.write(tokens, 20, Sampling(seed=4), stop=False)]
+    again = [each.token for each in writer.write(tokens, 20, Sampling(seed=4), stop=False)]
+    alone = [each.token for each in Writer(tiny).write(tokens, 20, Sampling(seed=4), stop=False)]
+    other = [each.token for each in writer.write(tokens, 20, Sampling(seed=5), stop=False)]
+    assert fresh == again == alone != other
+
+
+def test_what_was_read_is_not_read_again(tokenizer):
+    kind = registry.load_system("gpt")[0]
+    model = kind(kind.SIZES["small"], Spec(tokenizer.packed(), len(tokenizer))).eval()
+    read = []
+
+    def counted(tokens, memory, own=model.read):
+        read.append(len(tokens))
+        return own(tokens, memory)
+
+    model.read = counted
+    writer, tokens = Writer(model), list(range(100))
+    list(writer.write(tokens, 1, Sampling(), stop=False))
+    list(writer.write([*tokens, 7, 8], 1, Sampling(), stop=False))
+    assert read == [64, 36, 1, 38, 1]
+
+
+def test_it_writes_on_beyond_its_context(tiny):
+    written = list(Writer(tiny).write([5] * 10, tiny.context + 30, Sampling(), stop=False))
+    assert len(written) == tiny.context + 30
+
+
+def test_the_likeliest_token_is_taken_at_temperature_0(tiny):
+    tokens = tiny.tokenizer.encode("The patient")
+    [first] = Writer(tiny).write(tokens, 1, Sampling(temperature=0), stop=False)
+    with torch.inference_mode():
+        logits = tiny(torch.tensor([tokens]))[0, -1]
+    assert first.token == int(logits.argmax())
+    expected = -logits.log_softmax(0)[first.token].item() / math.log(2)
+    assert first.bits == pytest.approx(expected, rel=1e-4)
+
+
+def test_only_the_likeliest_are_drawn_among():
+    draws = Sampling(temperature=1, top=0.6, seed=0).draws()
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+    assert {draws.pick(logits) for _number in range(200)} == {0, 1}
+
+
+def test_a_broken_model_is_told():
+    with pytest.raises(UserError, match="not a number"):
+        Sampling().draws().pick(torch.tensor([0.0, math.nan]))
+
+
+def test_letters_of_several_tokens_are_told_whole(tokenizer):
+    model = made("gpt_tiny", tokenizer)
+    ids = iter(tokenizer.encode("歯🦷"))
+
+    def read(tokens, memory):
+        memory.length += len(tokens)
+        logits = torch.full((len(tokenizer),), -50.0)
+        logits[next(ids, 0)] = 50
+        return logits
+
+    model.read = read
+    written = list(Writer(model).write([1], 40, Sampling(0)))
+    assert "".join(each.text for each in written) == "歯🦷"
+    assert all("\ufffd" not in each.text for each in written)
+
+
+def test_a_text_is_completed(tiny):
+    answer = tiny.predict(Text("The patient"), length=5, seed=1)
+    assert str(answer).startswith("The patient") and len(str(answer)) > len("The patient")
+
+
+@torch.inference_mode()
+def test_bits_of_tokens_add_up(tiny):
+    tokens = torch.arange(40) % 200
+    found = token_bits(tiny, tokens)
+    assert len(found) == 39
+    exact = -tiny.log_likelihoods(tokens[None])[0] / math.log(2)
+    assert torch.allclose(found[: tiny.context // 2], exact[: tiny.context // 2], atol=1e-4)
+
+
+# counts
+
+
+def test_counts_are_chances(tokenizer):
+    data = sentences(40)
+    kind = registry.load_system("ngram")[0]
+    model = kind(kind.SIZES["small"], Spec(tokenizer.packed(), len(tokenizer)))
+    from souron.training.loop import Run
+
+    loader = model.loader(data)
+    for _progress in model.fit(loader, Run(10)):
+        pass
+    text = loader.cases.input[0].ids
+    with torch.inference_mode():
+        chance = model(text[None, :20])[0].exp()
+    assert torch.allclose(chance.sum(1), torch.ones(20), atol=1e-4)
+
+    texts = [each.ids.tolist() for each in loader.cases.input]
+    a, b, c = text[3:6].tolist()
+    pairs = [t[i : i + 2] for t in texts for i in range(len(t) - 1)]
+    triples = [t[i : i + 3] for t in texts for i in range(len(t) - 2)]
+    size, total = len(tokenizer), sum(map(len, texts))
+    one = (sum(t.count(c) for t in texts) + 1) / (total + size)
+
+    def refined(lower, seen, followers, count):
+        return max(count - 0.75, 0) / seen + 0.75 * followers / seen * lower
+
+    two = refined(
+        one, sum(p[0] == b for p in pairs), len({p[1] for p in pairs if p[0] == b}),
+        pairs.count([b, c]),
+    )  # fmt: skip
+    three = refined(
+        two, sum(t[:2] == [a, b] for t in triples),
+        len({t[2] for t in triples if t[:2] == [a, b]}), triples.count([a, b, c]),
+    )  # fmt: skip
+    assert chance[4, c].item() == pytest.approx(three, rel=1e-4)
+
+
+def test_counts_write_as_if_they_read_all(tokenizer):
+    data = sentences(40)
+    kind = registry.load_system("ngram")[0]
+    model = kind(kind.SIZES["small"], Spec(tokenizer.packed(), len(tokenizer)))
+    loader = model.loader(data)
+    from souron.training.loop import Run
+
+    for _progress in model.fit(loader, Run(10)):
+        pass
+    text = loader.cases.input[0].ids[None, :12]
+    with torch.inference_mode():
+        memory = model.memory()
+        for part in text.split(3, 1):
+            last = model.read_many(part, memory)
+        assert torch.allclose(last, model(text)[:, -1], atol=1e-5)
+
+
+# LoRA
+
+
+def test_lora_begins_as_the_model_and_saves_its_thin_matrices_alone(
+    tokenizer, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    published("llama", tmp_path / "llama", tokenizer)
+    kind, config = registry.load_system("lora")
+    config = replace(config, model=str(tmp_path / "llama"), context=32)
+    model = kind(config, Spec("", 0, "messages")).eval()
+    tokens = torch.randint(50, (2, 10))
+    with torch.inference_mode():
+        base = model.frozen.held[2](tokens)
+        assert torch.equal(model(tokens), base)
+        for weight in model.b.values():
+            torch.nn.init.normal_(weight)
+        assert not torch.allclose(model(tokens), base)
+        assert torch.equal(model.before()(tokens), base)
+    assert set(model.state_dict()) == {
+        f"{part}.{layer}_{target}" for part in "ab" for layer in (0, 1) for target in config.targets
+    }
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")  # of peft with transformers
+def test_lora_is_that_of_peft(tokenizer, tmp_path, monkeypatch):
+    import peft
+
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    reference = published("llama", tmp_path / "llama", tokenizer)
+    kind, config = registry.load_system("lora_large")
+    config = replace(config, model=str(tmp_path / "llama"), rank=4, alpha=8.0, context=32)
+    model = kind(config, Spec("", 0, "messages")).eval()
+    model.frozen.held[2].float()
+    for weight in model.b.values():
+        torch.nn.init.normal_(weight, std=0.1)
+    folder = tmp_path / "adapter"
+    model.write_adapter(folder)
+    adapted = peft.PeftModel.from_pretrained(reference, folder).eval()
+    tokens = torch.randint(50, (2, 10))
+    with torch.inference_mode():
+        expected = adapted(tokens).logits
+        assert torch.allclose(model(tokens), expected, atol=1e-3)
+        assert not torch.allclose(model.before()(tokens), expected, atol=1e-2)
+    again = kind(config, Spec("", 0, "messages"))
+    again.read_adapter(folder)
+    assert all(torch.equal(w, model.state_dict()[n]) for n, w in again.state_dict().items())

@@ -1,0 +1,356 @@
+"""Long texts: their sentences and places, what finds the right one, what ``souron ask`` says."""
+
+import io
+import json
+import math
+import socket
+import sys
+from collections import Counter
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import souron
+from souron.cli import main
+from souron.data.searching import Search, Shelf, places
+from souron.data.sentences import LONGEST, sentences
+from souron.data.sets import help_questions
+from souron.data.tokenizer import Tokenizer
+from souron.evaluation import support
+from souron.evaluation.speaking import LENGTH, Speaker, Spoken
+from souron.kinds.passages import Passage, Passages
+from souron.kinds.text import Text
+from souron.metrics import retrieval
+from souron.runs import ask as runs_ask
+from souron.runs import passage_index
+from souron.tasks.retrieve import missing_numbers
+from souron.utils.messages import UserError
+
+WARD = (
+    "The ward opens at eight. Patient 0417 is allergic to penicillin. "
+    "He was given azithromycin for pneumonia.\r\n"
+    "面会時間は午後二時からです。手術は金曜日に行われます。"
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SOURON_LANG", "en")
+    return tmp_path / "cache"
+
+
+def told(text):
+    """The sentences' texts; each is where it says that it is."""
+    found = sentences(text)
+    assert all(text[start:end] == said for said, start, end in found)
+    assert all(a.end <= b.start for a, b in pairwise(found))
+    return [said for said, *_place in found]
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("Dr. Smith came at 3.5 p.m. to see J. Doe. He left! Did he?",
+         ["Dr. Smith came at 3.5 p.m. to see J. Doe.", "He left!", "Did he?"]),
+        ("「はい。そうです。」と言った。次の文です！本当？",
+         ["「はい。そうです。」と言った。", "次の文です！", "本当？"]),
+        ("# Heading\nText here.\n\n- one\r\n- two\r\n",
+         ["# Heading", "Text here.", "- one", "- two"]),
+        ("This line was broken by hand at a fixed width and\r\ngoes on here. End.",
+         ["This line was broken by hand at a fixed width and\r\ngoes on here.", "End."]),
+        ("痛みを訴えた\n翌日退院した", ["痛みを訴えた", "翌日退院した"]),
+        ("```\na = 1. B\n```\n😀\n---\n😀 fever", ["a = 1.", "B", "😀 fever"]),
+        ("", []), ("😀", []), (" \r\n\t", []),
+    ],
+)  # fmt: skip
+def test_sentences_and_their_places(text, expected):
+    assert told(text) == expected
+
+
+def test_a_line_without_an_end_is_cut_at_blanks():
+    pieces = told("word " * 1000)
+    assert max(map(len, pieces)) <= LONGEST and all(p.startswith("word") for p in pieces)
+    assert "".join(told("あ" * 1000)) == "あ" * 1000
+
+
+def test_places_count_characters_of_files_in_shift_jis_and_with_crlf(tmp_path):
+    for encoding in ("utf-8", "cp932"):
+        file = tmp_path / "ward.txt"
+        file.write_bytes(WARD.encode(encoding))
+        [quote] = souron.ask(file, "手術はいつですか", passages=1).passages.quotes
+        assert WARD[quote.start : quote.end] == quote.text == "手術は金曜日に行われます。"
+
+
+def test_the_sentence_is_found_in_the_other_language():
+    for question, answer in (
+        ("When are visiting hours?", "面会時間は午後二時からです。"),
+        ("患者のアレルギーは何ですか", "Patient 0417 is allergic to penicillin."),
+    ):
+        assert souron.ask(Text(WARD), question).passages.quotes[0].text == answer
+
+
+def test_a_question_of_several_sentences_is_asked_one_by_one():
+    encoder = souron.load("encoder").system
+    *_before, (_done, index) = encoder.index(["Patient 0417 is allergic to penicillin."])
+    asked = (
+        "The weather was fine on that day and the roads were dry. 患者はペニシリンに過敏である。"
+    )
+    alone = "患者はペニシリンに過敏である。"
+    with torch.autocast("cpu", torch.bfloat16):
+        assert encoder.rank(index, alone).dtype == torch.float32
+    assert encoder.rank(index, asked)[0] >= encoder.rank(index, alone)[0] - 1e-6
+
+
+def test_short_lines_are_held_back():
+    encoder = souron.load("encoder").system
+    *_before, (_done, index) = encoder.index(["Fever", "Fever is a temperature above 38 degrees."])
+    assert index.float().norm(dim=1).tolist() == pytest.approx([0.75 + 0.25 * 5 / 32, 1], abs=2e-3)
+
+
+def test_bm25_is_its_equation():
+    texts = ["the cat sat", "the dog sat on the mat", "a bird"]
+    system = souron.load("bm25").system
+    *_before, (_done, index) = system.index(texts)
+    score = system.rank(index, "the mat moon")
+    words = [text.split() for text in texts]
+    mean, k1, b = sum(map(len, words)) / 3, 1.2, 0.75
+    for row, said in enumerate(words):
+        expected = most = 0.0
+        for word in ("the", "mat", "moon"):
+            holding = sum(word in other for other in words)
+            idf = math.log(1 + (3 - holding + 0.5) / (holding + 0.5))
+            often = Counter(said)[word]
+            slow = k1 * (1 - b + b * len(said) / mean)
+            expected += idf * often * (k1 + 1) / (often + slow)
+            most += idf * (k1 + 1)
+        assert score[row] == pytest.approx(expected / most, rel=1e-5)
+
+
+def test_ranks_stand_behind_all_that_score_as_well():
+    assert retrieval.rank([0.5, 0.9, 0.5], [True, False, False]) == 3
+    assert retrieval.rank([0.5, 0.9], [False, True]) == 1
+    assert retrieval.rank([0.5], [False]) == 0
+    assert retrieval.hits([0, 1, 3, 4], 3).tolist() == [0, 1, 1, 0]
+    assert retrieval.reciprocal([0, 1, 4]).tolist() == [0, 1, 0.25]
+    some = retrieval.of_some([[1, 0, 1, 0]], [True, True, True, False])
+    assert some.mean() == pytest.approx(2 / 3) and some.shape == (1, 4)
+
+
+def test_the_threshold_is_the_one_that_tells_most():
+    tried = retrieval.best_threshold([0.1, 0.2, 0.3, 0.8], [False, False, True, True])
+    assert tried[0][1] == 0.5 and min(tried, key=lambda pair: pair[1]) == (0.25, 0.0)
+
+
+def test_a_number_that_stands_nowhere_is_told():
+    assert missing_numbers("Is ９９１１ or 0417 ill?", [WARD]) == ("9911",)
+    assert missing_numbers("1200 mg?", ["It was 1,200 mg."]) == ()
+    reading = souron.ask(Text(WARD), "What is patient 9911 allergic to?")
+    assert not reading.found and reading.passages.missing == ("9911",)
+    assert "9911" in str(reading) and souron.ask(Text(WARD), "Allergic to penicillin?").found
+
+
+def test_what_is_not_there_is_told_with_the_nearest_beside_it():
+    reading = souron.ask(Text(WARD), "How do I fly to the moon?")
+    assert not reading.found and len(reading.passages.quotes) == 3
+    assert "Not in the text" in str(reading)
+
+
+def test_what_stands_there_twice_is_quoted_once():
+    quotes = souron.ask(Text("The ward is open. " * 3 + "It rains."), "Open?").passages.quotes
+    assert [quote.text for quote in quotes] == ["The ward is open.", "It rains."]
+
+
+def test_several_files_and_a_folder(tmp_path):
+    for name, text in (("a.txt", "The ward is open."), ("b.md", "Penicillin harms him."),
+                       ("c.bin", "\0")):  # fmt: skip
+        (tmp_path / name).write_text(text)
+    reading = souron.ask([tmp_path / "a.txt", tmp_path / "b.md"], "Which medicine hurts?")
+    assert reading.passages.quotes[0].file.endswith("b.md") and "b.md" in str(reading)
+    assert souron.ask(tmp_path, "Which medicine hurts?").passages.quotes[0].file.endswith("b.md")
+
+
+def test_the_second_question_reads_no_sentence_again(monkeypatch, cache):
+    souron.ask(Text(WARD), "When?")
+    [file] = (cache / "reading").glob("*.safetensors")
+    encoder = runs_ask.retriever_of("encoder")
+    monkeypatch.setattr(type(encoder), "index", lambda *_given: pytest.fail("read again"))
+    assert souron.ask(Text(WARD), "Is he allergic?").found
+    monkeypatch.undo()
+    monkeypatch.setenv("SOURON_CACHE", str(cache))
+    file.write_bytes(b"\x80" * 500)
+    assert souron.ask(Text(WARD), "Is he allergic?").found  # a damaged one is made anew
+
+
+def test_the_cache_is_bounded_and_can_be_left_out(monkeypatch, cache):
+    souron.ask(Text(WARD), "When?", keep=False)
+    assert not (cache / "reading").exists()
+    monkeypatch.setattr(passage_index, "MOST_BYTES", 12_000)  # two of these files
+    for number in range(4):
+        souron.ask(Text(f"{WARD} {number}"), "When?")
+    assert sum(f.stat().st_size for f in (cache / "reading").iterdir()) <= 12_000
+
+
+def test_words_that_no_passage_has_are_marked():
+    answer = "The patient was given amoxicillin, 500 mg, for his pneumonia."
+    spans = support.unsupported(answer, [WARD])
+    assert [answer[a:b] for a, b in spans] == ["amoxicillin", "500", "mg"]
+    said = "患者は金曜日に退院します。"
+    assert [said[a:b] for a, b in support.unsupported(said, [WARD])] == ["患者", "退院"]
+    assert support.marked("a b", [(2, 3)], "<", ">") == "a <b>"
+
+
+def test_a_language_model_comes_second(monkeypatch):
+    class Stub:
+        def answer(self, question, passages, seed):
+            assert passages[0] == "Patient 0417 is allergic to penicillin."
+            return Spoken("He is allergic to latex.", 1)
+
+    monkeypatch.setattr(runs_ask, "speaker_of", lambda name: Stub())
+    reading = souron.ask(Text(WARD), "What is patient 0417 allergic to?", model="stub")
+    text = str(reading)
+    assert text.index("penicillin") < text.index("[?latex]")
+    assert 0 < reading.seen.model < 0.5 and reading.as_json()["unsupported"] == ["latex"]
+    refused = souron.ask(Text(WARD), "How do I fly to the moon?", model="stub")
+    assert refused.answer == "" and refused.seen.model == 0
+
+
+def test_passages_that_do_not_fit_are_left_out_whole():
+    tokenizer = Tokenizer.learn(["The ward is open."], 300)
+
+    class Reader(SimpleNamespace):
+        def memory(self):
+            return SimpleNamespace(length=0, back_to=lambda length: None)
+
+        def read(self, tokens, memory):
+            self.seen += tokens.tolist()
+            return torch.zeros(len(tokenizer)).index_fill(0, torch.tensor(tokenizer.end), 9.0)
+
+    long = "The ward is open. " * 20
+    bare = Speaker(Reader(tokenizer=tokenizer), "x")
+    one, two = (len(bare._tokens("Open?", [long] * count)) + LENGTH for count in (1, 2))
+    for context, expected in ((two, 2), (two - 1, 1), (one, 1), (one - 1, 0)):
+        reader = Reader(tokenizer=tokenizer, context=context, seen=[])
+        said = Speaker(reader, "x").answer("Open?", [long, long], 0)
+        assert said.passages == expected
+        assert tokenizer.decode(reader.seen).count("- The ward") == expected
+
+
+def test_the_command_prints_what_programs_read(tmp_path, capsys, monkeypatch):
+    file = tmp_path / "ward.txt"
+    file.write_text(WARD, encoding="utf-8")
+    assert main.run(["ask", str(file), "What is he allergic to?", "passages=2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"answer", "found", "quotes", "seen", "seconds"} <= found.keys()
+    assert found["seen"] == {"encoder": 1.0, "model": 0.0} and found["answer"] == ""
+    assert found["quotes"][0].keys() == {"text", "start", "end", "score"}
+    piped = SimpleNamespace(buffer=io.BytesIO(WARD.encode("cp932")))
+    monkeypatch.setattr(sys, "stdin", piped)
+    assert main.run(["ask", "-", "手術はいつですか", "--lang", "ja"]) == 0
+    assert "手術は金曜日に行われます。" in capsys.readouterr().out
+
+
+def test_nothing_touches_the_network(monkeypatch):
+    def refuse(*_given, **_more):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    assert souron.ask(Text(WARD), "Is he allergic?").found
+
+
+@pytest.mark.parametrize(
+    "content, question, code",
+    [
+        (b"", "Who?", "empty file"),
+        ("😀".encode(), "Who?", "empty text"),
+        (b"\xff\x00\x81\x00" * 9, "Who?", "not a text"),
+        (WARD.encode(), "", "question"),
+        (WARD.encode(), " \n", "question"),
+        (WARD.encode(), "who " * 2000, "question"),
+    ],
+)
+def test_what_cannot_be_read_is_told(content, question, code, tmp_path):
+    file = tmp_path / "text.txt"
+    file.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        souron.ask(file, question)
+    assert caught.value.code == code
+
+
+def test_a_huge_file_is_refused_unread(tmp_path):
+    file = tmp_path / "huge.txt"
+    with file.open("wb") as stream:
+        stream.truncate(200_000_000)
+    with pytest.raises(UserError) as caught:
+        souron.ask(file, "Who?")
+    assert caught.value.code == "too large"
+
+
+def test_halves_of_letters_and_longer_questions_than_the_text():
+    reading = souron.ask(
+        Text("Fever \ud83d came. He slept."), "Did he have \udc00 fever " + "or so " * 99
+    )
+    assert reading.passages.quotes and json.dumps(reading.as_json()).encode()
+
+
+def test_a_model_of_another_task_is_refused():
+    with pytest.raises(UserError) as caught:
+        souron.ask(Text(WARD), "Who?", retriever="resnet")
+    assert caught.value.code == "task"
+
+
+def test_passages_are_kept_as_json_and_csv(tmp_path):
+    found = Passages("q", [Passage("a,b", 0, 3, 0.5)], True, "a,b <i>", "x.txt")
+    found.save(tmp_path / "p.csv")
+    assert (tmp_path / "p.csv").read_text().splitlines()[1] == 'x.txt,0,3,0.5,"a,b"'
+    found.save(tmp_path / "p.json")
+    assert json.loads((tmp_path / "p.json").read_text()) == found.as_json()
+    assert "<mark>a,b</mark> &lt;i&gt;" in found._repr_html_()
+    with pytest.raises(UserError):
+        Passages("q", [Passage("a", 3, 1, 0.5)])
+
+
+def page(folder, language, name, rows):
+    file = folder / language / "text" / f"{name}.html"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    said = "".join(f'<p id="par_id{n}" class="x">{text}</p>' for n, text in rows)
+    file.write_text(f"<title>About page {name}</title><body>{said}</body>", encoding="utf-8")
+
+
+def test_help_questions_and_their_places(tmp_path, monkeypatch):
+    folder = tmp_path / "data" / "help_questions"
+    for number in range(36):
+        said = "Paragraph {k} of page {number} tells how to open a file."
+        english = [(k, said.format(k=k, number=number)) for k in (1, 2)]
+        japanese = [
+            (k, f"ページ{number}の段落{k}はファイルを開く方法を説明します。") for k in (1, 2)
+        ]
+        page(folder, "en-US", f"p{number}", english)
+        page(folder, "ja", f"p{number}", japanese)
+    monkeypatch.setenv("SOURON_DATA", str(tmp_path / "data"))
+    data = help_questions.load()
+    pages = {"train": set(), "val": set(), "test": set()}
+    for search, right, language, part, group in zip(
+        data.input, data.target, data.columns["language"], data.part, data.group, strict=True
+    ):
+        pages[part].add(group.rpartition("/")[2])
+        quoted = [search.document[a:b] for a, b in right.tolist()]
+        if quoted and language == "ja":
+            number, k = search.question.removeprefix("ページ").partition("は")[0].split("の段落")
+            assert quoted == [f"Paragraph {k} of page {number} tells how to open a file."]
+        if quoted and language == "en":
+            number = search.question.removeprefix("About page p")
+            assert all(f"page {number} tells" in text for text in quoted) and len(quoted) == 2
+        if not quoted and language == "ja":
+            number = search.question.removeprefix("ページ").partition("の")[0]
+            assert f"page {number} tells" not in search.document
+    assert not pages["train"] & pages["test"] and not pages["val"] & pages["test"]
+    assert {len(right) for right in data.target} == {0, 1, 2}
+
+
+def test_a_shelf_knows_where_its_paragraphs_lie():
+    shelf = Shelf(["one", "two。", ""])
+    assert [shelf.text[a:b] for a, b in shelf.spans] == ["one", "two。", ""]
+    assert places().shape == (0, 2) and Search("q", "d") == ("q", "d")

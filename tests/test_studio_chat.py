@@ -1,0 +1,133 @@
+"""The studio's page Chat: what is being written, what is shown, what is refused."""
+
+import base64
+import json
+import re
+import time
+
+import pytest
+import talking
+from talking import NAMES
+
+from souron.evaluation.text_generation import Writer, Written
+from souron.studio import chat_view
+from souron.studio.chat_view import Talk
+from souron.studio.jobs import Jobs
+from souron.studio.pages.chat import Chatting
+from souron.studio.paths import Roots
+from souron.studio.shared import Studio
+from souron.utils.messages import UserError
+
+OPTIONS = {"system": "", "length": 8, "temperature": 0.8, "top": 0.95, "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return talking.run_of_talks(tmp_path_factory.mktemp("chat"))
+
+
+@pytest.fixture
+def studio(tmp_path):
+    return Studio(tmp_path / "runs", Roots([tmp_path]), Jobs(tmp_path / "runs"), "en")
+
+
+def answered(talk, name, question="What is water?", **changed):
+    talk.begin(name, {**OPTIONS, **changed}, lambda talking: talking.ask(question), question)
+    talk.thread.join(60)
+    assert not talk.writing
+    return talk
+
+
+def test_an_answer_is_written_in_the_background(run, capsys):
+    from souron.cli import main
+
+    talk = answered(Talk(), run)
+    assert talk.error is None
+    assert [turn.role for turn in talk.chat.turns] == ["user", "assistant"]
+    assert main.run(["chat", run, "What is water?", "length=8", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["text"] == talk.reply.text
+    answered(talk, run, "What is bread?", system="Be short.")
+    assert talk.chat.turns[0] == ("system", "Be short.")
+    assert len(talk.chat.turns) == 5
+    assert [number for _shown, number in chat_view.questions(talk)] == [0, 1, 2]
+    assert chat_view.question(talk, 2) == "What is bread?"
+    talk.begin(run, OPTIONS, lambda talking: talking.edit(1, "What is a pill?"))
+    talk.thread.join(60)
+    assert talk.chat.turns[0].text == "What is a pill?"
+    assert len(talk.chat.turns) == 2
+
+
+def test_stop_keeps_what_came_and_nobody_asks_meanwhile(run, monkeypatch):
+    def endless(self, tokens, length, sampling, stop=True):
+        while True:
+            yield Written(5, "a", 1.0)
+            time.sleep(0.01)
+
+    monkeypatch.setattr(Writer, "write", endless)
+    talk = Talk()
+    talk.begin(run, OPTIONS, lambda talking: talking.ask("x"))
+    while talk.answer is None or talk.answer.tokens < 2:
+        time.sleep(0.01)
+    assert "the model" in chat_view.coming(talk)
+    with pytest.raises(UserError, match="being written"):
+        talk.begin(run, OPTIONS, lambda talking: talking.ask("y"))
+    talk.stop()
+    talk.thread.join(10)
+    assert talk.reply.stopped_by == "user"
+    assert talk.chat.turns[-1].text == talk.reply.text
+    assert len(talk.reply.text) >= 2
+
+
+def test_what_is_said_is_text_and_what_does_not_fit_is_marked(run):
+    talk = Talk()
+    for number in range(9):
+        answered(talk, run, f"<b>{number}</b> What is {NAMES[0]}?")
+    shown = chat_view.shown(talk)
+    assert "<b>" not in shown
+    gone = talk.reply.dropped_turns
+    assert gone
+    assert shown.count("no longer fits") == len(gone)
+    assert f"({talk.reply.dropped_tokens} tokens)" in chat_view.figures(talk)
+    used = talk.reply.prompt_tokens + talk.reply.tokens
+    assert f'max="128" value="{used}"' in chat_view.figures(talk)
+
+
+def test_a_refused_question_comes_back(run, studio):
+    talk = answered(Talk(), run, "water " * 300)
+    assert talk.chat.turns == ()
+    assert "the last question needs" in chat_view.coming(talk)
+    page = Chatting.__new__(Chatting)
+    page.studio = studio
+    drawn = page.draw(talk, (run, "", 8, 0.8, 0))
+    assert drawn[-1] == "water " * 300
+    assert talk.asked == ""
+
+
+def test_a_chat_is_saved_and_read_again(run, tmp_path):
+    talk = answered(Talk(), run, "歯とは？ \ud800")
+    link = chat_view.saved(talk)
+    content = base64.b64decode(re.search(r"base64,([^\"]+)", link)[1])
+    file = tmp_path / "chat.json"
+    file.write_bytes(content)
+    assert chat_view.read(file).chat.turns == talk.chat.turns
+    file.write_text("[3]")
+    with pytest.raises(UserError):
+        chat_view.read(file)
+
+
+def test_the_template_and_the_same_elsewhere(run, studio):
+    talk = answered(Talk(), run)
+    shown = chat_view.template(run, talk)
+    assert "&lt;|user|&gt;What is water?" in shown
+    page = Chatting.__new__(Chatting)
+    page.studio = studio
+    same = page.the_same(run, "Be short.", 8, 0.8, 3, talk)
+    assert "length=8 seed=3" in same
+    assert "souron.load(" in same
+
+
+def test_only_models_within_the_roots_are_asked(studio):
+    for name in ("/etc/passwd", "../x.gguf", "", None):
+        with pytest.raises(UserError):
+            chat_view.model_name(studio, name)
+    assert chat_view.model_name(studio, "smollm2") == "smollm2"
