@@ -14,7 +14,8 @@ from souron import registry
 from souron.cli import main
 from souron.data.tokenizer import Tokenizer
 from souron.evaluation.answer_judge import Comparer
-from souron.evaluation.text_generation import Sampling, Writer
+from souron.evaluation.conversation import Voice
+from souron.evaluation.text_generation import Sampling
 from souron.runs import arena, votes
 from souron.runs.arena import Rival
 from souron.runs.votes import Answer, Settings, Vote
@@ -286,10 +287,10 @@ class Short:
 
 def test_a_model_answers_and_compares(model):
     rival = Rival.__new__(Rival)
-    rival.name, rival.model, rival.writer = "gpt", model, Writer(model)
+    rival.name, rival.voice = "gpt", Voice(model)
     one = rival.answer("A?", 5, Sampling(seed=3))
     assert one.tokens <= 5 and one.text == rival.answer("A?", 5, Sampling(seed=3)).text
-    with pytest.raises(UserError, match="where the model sees"):
+    with pytest.raises(UserError, match=r"\[context\]"):
         rival.answer("why " * 999, 5, Sampling())
     judge = Comparer(model)
     assert judge.prefers_first("why " * 999, "a", "b") is None

@@ -40,7 +40,7 @@ class Answer:
     text: str
     tokens: int
     seconds: float
-    stopped_by: str  # "end" or "length"
+    stopped_by: str  # "end", "length" or "context"
 
 
 @dataclass(frozen=True)
