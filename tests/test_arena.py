@@ -133,7 +133,8 @@ def test_kappa_is_sklearns(alike):
     rows = [rng.integers(0, 60, 60) for _ in range(300)]
     spread = np.std([cohen_kappa_score(one[row], other[row]) for row in rows])
     assert (found.kappa.high - found.kappa.low) / 3.92 == pytest.approx(spread, rel=0.2)
-    assert np.isnan(agreement(["a"] * 5, ["a"] * 5).kappa.value)
+    for all_alike in (["a"] * 4, ["a", "b", "a", "a"]):
+        assert np.isnan(agreement(["a"] * 4, all_alike).kappa.value), "its interval would be none"
 
 
 def test_sides_are_drawn_by_chance_and_by_the_seed(tmp_path):
