@@ -83,7 +83,7 @@ class GPT(LanguageModel):
         return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.01)}
 
     def memory(self, rows: int = 1) -> Cache:
-        return Cache(self.decoder.structure, rows, self.decoder.embedding.weight)
+        return self.decoder.memory(rows)
 
     def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
         return self.decoder(tokens.to(self.device), memory, last=True)[:, -1]
