@@ -98,7 +98,7 @@ def whole(row: Any, speed: float, free: float) -> None:
     if told:
         show(_("Its licence: {text}").format(text=told))
     if row.runs is False:
-        show(_("souron has no decoder of its structure; other programs run it."))
+        show(_("souron has no decoder of its structure; it runs by that of transformers."))
     if row.template:
         from souron.report.arena import printable
 

@@ -73,7 +73,7 @@ def whole(name: str | None) -> Markup:
     )
     told = [model_table.forecast(row, speed, free), model_table.says(row.licence)]
     if row.runs is False:
-        told.append(_("souron has no decoder of its structure; other programs run it."))
+        told.append(_("souron has no decoder of its structure; it runs by that of transformers."))
     said = Markup("").join(Markup("<p>{}</p>").format(text) for text in told if text)
     template = (
         Markup('<details><summary>{}</summary><pre class="log">{}</pre></details>').format(
