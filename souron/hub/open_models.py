@@ -353,7 +353,7 @@ def no_decoder(about: Described) -> UserError:
 
 def load_any(name: str) -> tuple[Described, Tokenizer, Any]:
     """As ``load``; where souron has no such decoder, that of transformers."""
-    about = describe(find(name))
+    about = glance(find(name))
     if about.structure is not None:
         return load(name)
     refuse_too_large(about)
