@@ -38,12 +38,12 @@ HELP = (
     "chat",
     N_("Ask a language model: a published one in a file, or a run of your own."),
     "souron chat smollm2                      (Ctrl-C stops an answer, /help lists the rest)\n"
-    'souron chat smollm2 "What is anaesthesia?" length=60 seed=1\n'
-    'souron chat smollm2 "What is anaesthesia?" --json\n'
+    'souron chat smollm2 "What does a nurse do?" length=60 seed=1\n'
+    'souron chat smollm2 "What does a nurse do?" --json\n'
     'souron chat model.gguf "Hello" system="You answer in one sentence." context=4096\n'
     "souron chat runs/complete/gpt-manuals    (completes text, as it learnt no conversations)\n"
     'souron chat smollm2 "And in children?" load=talk.json save=talk2.json\n'
-    "souron chat smollm2 < questions.txt      (one question a line)\n"
+    "souron chat smollm2 < questions.txt      (a question on each line)\n"
     "souron chat smollm2 --template",
 )
 def chat(

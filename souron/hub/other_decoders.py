@@ -1,6 +1,6 @@
 """Published language models whose structure souron does not have itself, by transformers.
 
-Weights are read from ``.safetensors`` or GGUF alone, code beside them is never run, and nothing is
+Weights are read from ``.safetensors`` or GGUF alone, code beside them is not run, and nothing is
 looked for on the network.
 """
 
@@ -27,7 +27,6 @@ class OtherDecoder:
             gguf_file=None if path.is_dir() else path.name,
             local_files_only=True,
             use_safetensors=path.is_dir() or None,
-            trust_remote_code=False,
             dtype=torch.bfloat16,
         ).eval()
         takes = inspect.signature(self.model.forward).parameters
