@@ -21,7 +21,7 @@ from souron.runs.events import Event
 from souron.utils.files import read_tensors, write_tensors
 from souron.utils.messages import UserError
 
-FREE = ("MIT", "BSD", "CC0", "public domain", "Apache-2.0")
+FREE = ("MIT", "BSD", "CC0", "CC0-1.0", "public domain", "Apache-2.0")
 EVERY = ("classify", "generate")  # tasks of which every system comes ready trained
 READY = {entry.name: entry.task for entry in registry.entries().values()
          if entry.task in EVERY or (zoo.root() / entry.name).is_dir()}  # fmt: skip
