@@ -15,6 +15,7 @@ from souron.stats.records import Measure
 
 SHOWN = 12  # test cases whose texts are kept
 BYTES = 1_200  # of such a text
+LETTERS = 1_200  # of a test text beside it
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ def shown_rows(test: Dataset) -> list[int]:
     language = test.columns.get("language") or [""] * len(test)
     order = sorted(range(len(test)), key=lambda row: language[row])
     return [order[int((k + 0.5) * len(order) / count)] for k in range(count)]
+
+
+def shortened(text: str) -> str:
+    """A text's beginning, to be shown."""
+    return text if len(text) <= LETTERS else text[:LETTERS] + "…"
 
 
 def kept(rows: Sequence[int], texts: Sequence[str]) -> Sparse:

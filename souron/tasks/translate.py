@@ -4,6 +4,7 @@ Every system learns both directions from the same pairs; which one is asked for 
 language of the text, or is said.
 """
 
+import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
-from souron.data.sentences import sentences
+from souron.data.sentences import LONGEST, Sentence, sentences
 from souron.data.texts import language
 from souron.data.tokenizer import SIZE
 from souron.evaluation import complete, written
@@ -29,6 +30,7 @@ from souron.task import Answers, Scores, Step, Task, Trainings
 from souron.utils.messages import N_, UserError, _
 
 CHRF, BACK, BITS = "chrF", "chrF, backwards", "bits per byte of the translation"
+LINE = re.compile(r"[^\w\n\r]*(\w[^\n\r]*)")
 TOGETHER = 32  # texts that are translated at once
 FURTHER = 2  # special tokens beside the tokenizer's: into which language
 
@@ -79,9 +81,9 @@ class Translator(System):
             int, Choice(N_("how many translations are followed at once"), low=1, high=16)
         ] = 4,
     ) -> Text:
-        """Sentence by sentence; what stands between them stays as it is."""
+        """Line by line, the long ones by sentences; what stands between them stays as it is."""
         back = self.is_back(text.text, into)
-        found = sentences(text.text)
+        found = pieces(text.text)
         told: list[str] = []
         for start in range(0, len(found), TOGETHER):
             some = [" ".join(each.text.split()) for each in found[start : start + TOGETHER]]
@@ -188,6 +190,19 @@ class Translation(Task):
 
     def next_command(self, run: str) -> str:
         return f"souron predict {run} text.txt"
+
+
+def pieces(text: str) -> list[Sentence]:
+    """A text's lines without the signs before their first letter; of long ones the sentences."""
+    found = []
+    for line in LINE.finditer(text):
+        start, end = line.span(1)
+        if end - start <= LONGEST:
+            found.append(Sentence(text[start:end], start, end))
+            continue
+        for each in sentences(text[start:end]):
+            found.append(Sentence(each.text, start + each.start, start + each.end))
+    return found
 
 
 def check_pairs(data: Dataset, found: str, expected: str, fix: str) -> None:

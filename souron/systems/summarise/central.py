@@ -3,7 +3,7 @@
 Erkan, Radev: LexRank: Graph-based Lexical Centrality as Salience in Text Summarization (2004).
 https://doi.org/10.1613/jair.1523
 
-    p = (1 - d) / N + d P^T p        P_ij ~ cos(e(s_i), e(s_j)) where that is above the threshold
+    p = (1 - d) / N + d P^T p        P_ij ~ cos(e(s_i), e(s_j)) where it is above the threshold
     next sentence = argmax p_i - penalty * max over those chosen of cos(e(s_i), e(s_j))
 
 A sentence that many others resemble says what the text is about; who walks from sentence to
@@ -31,8 +31,8 @@ NEAR = 1e-7  # when the walk has come to rest
 @dataclass(frozen=True)
 class Config:
     damping: float = 0.85
-    threshold: float = 0.2
-    penalty: float = 0.5
+    threshold: float = 0.0
+    penalty: float = 0.3
 
 
 class Central(Summariser):

@@ -44,12 +44,12 @@ Cache = dict[str, Tensor]  # keys and values of what one layer of the decoder ha
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 192
-    depth: int = 3  # layers of the encoder, and of the decoder
+    width: int = 128
+    depth: int = 2  # layers of the encoder, and of the decoder
     heads: int = 4
-    hidden: int = 768  # width of the small networks
+    hidden: int = 512  # width of the small networks
     drop: float = 0.1
-    context: int = 128  # tokens of a text that is learnt from; a longer one is cut there
+    context: int = 96  # tokens of a text that is learnt from; a longer one is cut there
     rate: float = 3e-3
 
 
@@ -124,6 +124,7 @@ class Transformer(Translator):
     SIZES = {
         "tiny": Config(32, 1, 2, 64, 0.0, 64, 1e-2),
         "small": Config(),
+        "medium": Config(256, 3, 4, 1024, context=128, rate=2e-3),
         "base": Config(512, 6, 8, 2048, context=256, rate=1e-3),
     }
 

@@ -87,7 +87,7 @@ class TranslationMemory(Translator):
     def known(self, side: str) -> list[str]:
         """The texts of one language."""
         raw, ends = bytes(getattr(self, side).cpu().numpy()), getattr(self, f"{side}_ends").tolist()
-        starts = [0, *ends[:-1]]
+        starts = [0, *ends][: len(ends)]
         return [raw[a:b].decode("utf-8", "replace") for a, b in zip(starts, ends, strict=True)]
 
     @cached_property
