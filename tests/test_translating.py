@@ -10,8 +10,8 @@ from shapes import summaries, translations
 from torch import nn
 
 from souron import registry
-from souron.data.dataset import ListColumn
 from souron.data import load
+from souron.data.dataset import ListColumn
 from souron.evaluation import written
 from souron.kinds.text import Text
 from souron.metrics.summary import rouge_l, rouge_n, units

@@ -17,7 +17,7 @@ from torch import Tensor
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.sentences import LONGEST, Sentence, sentences
 from souron.data.texts import language
-from souron.data.tokenizer import SIZE
+from souron.data.tokenizer import SIZE, Tokenizer
 from souron.evaluation import complete, written
 from souron.evaluation.answers import Setup, dense, stacked
 from souron.evaluation.written import WrittenResult
@@ -217,7 +217,7 @@ def check_pairs(data: Dataset, found: str, expected: str, fix: str) -> None:
 
 def texts_of(data: Dataset) -> list[str]:
     """The second text of each pair."""
-    return list(data.target)  # type: ignore[arg-type]
+    return list(data.target)
 
 
 def _usual(texts: Sequence[str]) -> str:
@@ -225,4 +225,15 @@ def _usual(texts: Sequence[str]) -> str:
     return name
 
 
-__all__ = ["FURTHER", "Spec", "Translation", "Translator", "check_pairs", "texts_of"]
+__all__ = [
+    "Dataset",
+    "ListColumn",
+    "Loader",
+    "Rows",
+    "Spec",
+    "Tokenizer",
+    "Translation",
+    "Translator",
+    "check_pairs",
+    "texts_of",
+]

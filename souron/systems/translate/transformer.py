@@ -29,9 +29,16 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from souron.blocks.muon import MuonAdamW
-from souron.data.dataset import Dataset, ListColumn, Loader, Rows
-from souron.data.tokenizer import Tokenizer
-from souron.tasks.translate import Spec, Translator, texts_of
+from souron.tasks.translate import (
+    Dataset,
+    ListColumn,
+    Loader,
+    Rows,
+    Spec,
+    Tokenizer,
+    Translator,
+    texts_of,
+)  # fmt: skip
 from souron.utils.messages import UserError, _
 
 PAD = -1  # behind the end of a text

@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
+from souron.blocks.letter_runs import Index
 from souron.tasks.translate import Spec, Translator, texts_of
 from souron.training.loop import Progress, Run
 
@@ -71,7 +70,7 @@ class TranslationMemory(Translator):
         """Know these pairs and no others."""
         for name, texts in zip(("first", "second"), zip(*pairs, strict=True), strict=True):
             raws = [text.encode("utf-8", "replace") for text in texts]
-            joined = torch.from_numpy(np.frombuffer(b"".join(raws), np.uint8).copy())
+            joined = torch.tensor(list(b"".join(raws)), dtype=torch.uint8)
             setattr(self, name, joined.to(self.first.device))
             setattr(self, f"{name}_ends", torch.tensor([len(raw) for raw in raws]).cumsum(0))
         self._forget()
@@ -86,17 +85,21 @@ class TranslationMemory(Translator):
 
     def known(self, side: str) -> list[str]:
         """The texts of one language."""
-        raw, ends = bytes(getattr(self, side).cpu().numpy()), getattr(self, f"{side}_ends").tolist()
+        raw, ends = bytes(getattr(self, side).tolist()), getattr(self, f"{side}_ends").tolist()
         starts = [0, *ends][: len(ends)]
         return [raw[a:b].decode("utf-8", "replace") for a, b in zip(starts, ends, strict=True)]
 
     @cached_property
-    def _forth(self) -> "Index":
-        return Index(self.known("first"), self.known("second"), self.config)
+    def _forth(self) -> Index:
+        return self._index("first", "second")
 
     @cached_property
-    def _back(self) -> "Index":
-        return Index(self.known("second"), self.known("first"), self.config)
+    def _back(self) -> Index:
+        return self._index("second", "first")
+
+    def _index(self, asked: str, told: str) -> Index:
+        c = self.config
+        return Index(self.known(asked), self.known(told), c.shortest, c.longest, c.numbers)
 
     def nearest(self, texts: Sequence[str], back: bool) -> tuple[list[str], Tensor]:
         """The translation of the nearest known text, and how like it is, 0..1."""
@@ -110,50 +113,3 @@ class TranslationMemory(Translator):
 
     def translate(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[str]:
         return self.nearest(texts, back)[0]
-
-
-class Index:
-    """Texts by the runs of letters in them, each with its translation."""
-
-    def __init__(self, texts: Sequence[str], translations: Sequence[str], config: Config) -> None:
-        self.config, self.translations = config, translations
-        counts = self._counts(texts)
-        there = np.bincount(counts.indices, minlength=config.numbers)
-        self.rarity = np.log((1 + len(texts)) / (1 + there)) + 1
-        self.vectors = self._weighed(counts).T.tocsr()
-
-    def nearest(self, texts: Sequence[str]) -> tuple[list[str], Tensor]:
-        if not self.translations:
-            return [""] * len(texts), torch.zeros(len(texts))
-        like = (self._weighed(self._counts(texts)) @ self.vectors).toarray()  # (B, N)
-        best = like.argmax(1)
-        return (
-            [self.translations[place] for place in best.tolist()],
-            torch.from_numpy(like[np.arange(len(best)), best]).float(),
-        )
-
-    def _counts(self, texts: Sequence[str]) -> Any:
-        """(N, numbers): how often each run of letters comes."""
-        rows, columns = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for row, text in enumerate(texts):
-            raw = f" {' '.join(text.lower().split())} ".encode("utf-32-le", "replace")
-            letters = np.frombuffer(raw, np.uint32).astype(np.uint64)
-            number = np.zeros(len(letters), np.uint64)
-            for n in range(1, min(self.config.longest, len(letters)) + 1):
-                count = len(letters) - n + 1
-                number = number[:count] * np.uint64(1_000_003) + letters[n - 1 :] + np.uint64(1)
-                if n >= self.config.shortest:
-                    mixed = (number * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
-                    columns.append((mixed % np.uint64(self.config.numbers)).astype(np.int64))
-                    rows.append(np.full(count, row))
-        row, column = np.concatenate(rows), np.concatenate(columns)
-        shape = (len(texts), self.config.numbers)
-        found = sparse.csr_matrix((np.ones(len(row), np.float32), (row, column)), shape=shape)
-        found.sum_duplicates()
-        return found
-
-    def _weighed(self, counts: Any) -> Any:
-        found = counts.copy()
-        found.data = ((1 + np.log(found.data)) * self.rarity[found.indices]).astype(np.float32)
-        length = np.sqrt(np.asarray(found.multiply(found).sum(1)).ravel())
-        return sparse.diags(1 / np.maximum(length, 1e-9).astype(np.float32)) @ found
