@@ -76,8 +76,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """(B, T, C); ``keys`` and ``values`` (B, heads, S, C / heads); ``mask`` True: it sees."""
-        q = self.apart(self.query(x))
-        seen = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
+        seen = F.scaled_dot_product_attention(self.apart(self.query(x)), keys, values, mask)
         return self.out(seen.transpose(1, 2).flatten(2))
 
     def apart(self, x: Tensor) -> Tensor:
@@ -205,11 +204,10 @@ class Transformer(Translator):
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean surprise of a token in nats, smoothed."""
-        logits = self(batch.source, batch.target[:, :-1])
-        return F.cross_entropy(
-            logits.transpose(1, 2).float(), batch.target[:, 1:], ignore_index=PAD,
-            label_smoothing=SMOOTHED if self.training else 0.0,
-        )  # fmt: skip
+        logits = self(batch.source, batch.target[:, :-1]).transpose(1, 2).float()
+        smoothed = SMOOTHED if self.training else 0.0
+        right = batch.target[:, 1:]
+        return F.cross_entropy(logits, right, ignore_index=PAD, label_smoothing=smoothed)
 
     @torch.inference_mode()
     def surprise(self, data: Dataset) -> Tensor:
@@ -262,8 +260,6 @@ class Transformer(Translator):
     @torch.inference_mode()
     def translate(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[str]:
         given = [self.asked(ids.to(self.device), back) for ids, _bytes in self.encoded(texts)]
-        if not given:
-            return []
         source = pad_sequence(given, True, PAD)
         return [self.tokenizer.decode(ids).strip() for ids in self.search(source, beams)]
 
