@@ -156,6 +156,8 @@ MADE = {  # by what a task wants of a case
     "questions": lambda count: asked(count),
     "classified_texts": lambda count: sorted_texts(count),
     "tags": lambda count: tagged(count),
+    "translations": lambda count: translations(count),
+    "summaries": lambda count: summaries(count),
 }
 
 WORDS = (
@@ -273,6 +275,58 @@ def tagged(count=200, seed=0) -> Dataset:
     return Dataset(
         "tagged", ListColumn(sentences), ListColumn(tags),
         ("O", "B-LOC", "I-LOC", "B-PER", "I-PER"), [f"{i:04d}" for i in range(count)],
+        augment=(), licence="CC0",
+        columns={"language": ["ja" if i % 2 else "en" for i in range(count)]},
+    )  # fmt: skip
+
+
+ENGLISH = (
+    ("The patient", "The nurse", "A doctor", "The pupil", "My brother", "The driver"),
+    ("reads", "takes", "writes", "wants", "buys", "loses"),
+    ("the file", "a tablet", "two letters", "the key", "a book", "three tickets"),
+)
+JAPANESE = (
+    ("患者が", "看護師が", "医師が", "生徒が", "兄が", "運転手が"),
+    ("読む", "とる", "書く", "ほしがる", "買う", "なくす"),
+    ("書類を", "錠剤を", "手紙を二通", "鍵を", "本を", "切符を三枚"),
+)
+
+
+def translations(count=200, seed=0) -> Dataset:
+    """Two English sentences of three words, and the Japanese ones, whose verb comes last; blocks of
+    five."""
+    generator = np.random.default_rng(seed)
+    rows = generator.integers(6, size=(count, 2, 3)).tolist()
+    english = [" ".join(_english(row) for row in pair) for pair in rows]
+    japanese = ["".join(_japanese(row) for row in pair) for pair in rows]
+    return Dataset(
+        "translations", ListColumn(english), ListColumn(japanese), (),
+        [f"{i:04d}" for i in range(count)], [f"block {i // 5}" for i in range(count)],
+        augment=(), licence="CC0",
+        columns={"language": ["en"] * count, "target language": ["ja"] * count},
+    )  # fmt: skip
+
+
+def _english(row):
+    return " ".join(ENGLISH[i][k] for i, k in enumerate(row)) + "."
+
+
+def _japanese(row):
+    return "".join(JAPANESE[i][row[i]] for i in (0, 2, 1)) + "。"
+
+
+def summaries(count=200, seed=0) -> Dataset:
+    """Five sentences about different things, and what the first of them says again; English and
+    Japanese in turn."""
+    generator = np.random.default_rng(seed)
+    texts, leads = [], []
+    for number in range(count):
+        rows = zip(*(generator.permutation(6)[:5] for _part in range(3)), strict=True)
+        told = [_japanese(row) if number % 2 else _english(row) for row in rows]
+        texts.append(("" if number % 2 else " ").join(told))
+        leads.append(told[0])
+    return Dataset(
+        "summaries", ListColumn(texts), ListColumn(leads), (), [f"{i:04d}" for i in range(count)],
         augment=(), licence="CC0",
         columns={"language": ["ja" if i % 2 else "en" for i in range(count)]},
     )  # fmt: skip

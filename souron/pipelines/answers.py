@@ -144,8 +144,14 @@ def _is_talk(given: Any) -> bool:
     return bool(given) and isinstance(given[0], Mapping) and "role" in given[0]
 
 
+def _told(answer: Any) -> str:
+    """A text, or the sentences that were taken from one."""
+    quotes = getattr(answer, "quotes", None)
+    return answer.text if quotes is None else "\n".join(quote.text for quote in quotes)
+
+
 def _written(system: Any, texts: Any, key: str) -> Rows:
-    return _each(texts, lambda text: {key: system.predict(_text(text)).text})
+    return _each(texts, lambda text: {key: _told(system.predict(_text(text)))})
 
 
 def rewritten(system: Any, texts: Any, *, max_new_tokens: int = 128) -> Rows:
@@ -164,8 +170,8 @@ def rewritten(system: Any, texts: Any, *, max_new_tokens: int = 128) -> Rows:
 
 
 def summarised(system: Any, texts: Any) -> Rows:
-    """``[{"summary_text"}]``"""
-    return _written(system, texts, "summary_text")
+    """``[{"summary_text"}]``: sentences of the text, one a line."""
+    return _each(texts, lambda text: {"summary_text": _told(system.predict(_text(text)))})
 
 
 def translated(system: Any, texts: Any) -> Rows:

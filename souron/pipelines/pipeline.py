@@ -43,7 +43,7 @@ KNOWN = {
     "text2text-generation": Known(
         ("complete", "translate", "summarise"), answers.rewritten, (USUAL,), "manners"
     ),
-    "summarization": Known(("summarise",), answers.summarised, ("central", "centroid"), "manuals"),
+    "summarization": Known(("summarise",), answers.summarised, ("central",), "manual_leads"),
     "translation": Known(("translate",), answers.translated, data="manual_pairs"),
     "question-answering": Known(("retrieve",), answers.found, ("encoder",), "help_questions"),
     "zero-shot-classification": Known(("sentences",), answers.compared, ("sentences",)),

@@ -1,5 +1,6 @@
 """Texts and their translations: TSV, CSV or JSONL with ``source`` and ``target``, or two columns
-named ``en`` and ``ja``; JSONL may say ``{"translation": {"en": "...", "ja": "..."}}``, too.
+named ``en`` and ``ja``; JSONL may say ``{"translation": {"en": "...", "ja": "..."}}``, too. Texts
+and their summaries stand in columns of these names, or in ``document`` and ``summary``.
 """
 
 from collections.abc import Mapping
@@ -28,8 +29,19 @@ from souron.kinds.codecs.limits import readable
 from souron.utils.messages import _
 
 DEFAULT = Reading()
-SOURCE = ("source", "src", "en", "english", "原文", "英語")
-TARGET = ("target", "tgt", "ja", "japanese", "訳文", "訳", "日本語")
+SOURCE = ("source", "src", "en", "english", "document", "article", "原文", "英語", "本文")
+TARGET = (
+    "target",
+    "tgt",
+    "ja",
+    "japanese",
+    "summary",
+    "highlights",
+    "訳文",
+    "訳",
+    "日本語",
+    "要約",
+)
 
 
 def describes(path: Path) -> bool:

@@ -1,0 +1,107 @@
+"""Texts that systems wrote about test cases, kept with a run, and figures by language."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from souron.data.dataset import Dataset
+from souron.evaluation.answers import Answers, Sparse, Trainings, stacked
+from souron.stats import intervals
+from souron.stats.records import Measure
+
+SHOWN = 12  # test cases whose texts are kept
+BYTES = 1_200  # of such a text
+LETTERS = 1_200  # of a test text beside it
+
+
+@dataclass(frozen=True)
+class WrittenResult:
+    """What a run's report shows."""
+
+    by_language: dict[str, dict[str, Measure]]  # language -> metric -> measure
+    shown: list[tuple[int, list[str]]]  # row of a test case, what the system wrote of it
+    further: dict[str, Measure]  # what only some systems have
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "by_language": {
+                language: {name: measure.value for name, measure in measures.items()}
+                for language, measures in self.by_language.items()
+            },
+            **{name: measure.value for name, measure in self.further.items()},
+        }
+
+
+def shown_rows(test: Dataset) -> list[int]:
+    """Some test cases, evenly drawn, of each language."""
+    count = min(SHOWN, len(test))
+    language = test.columns.get("language") or [""] * len(test)
+    order = sorted(range(len(test)), key=lambda row: language[row])
+    return [order[int((k + 0.5) * len(order) / count)] for k in range(count)]
+
+
+def shortened(text: str) -> str:
+    """A text's beginning, to be shown."""
+    return text if len(text) <= LETTERS else text[:LETTERS] + "…"
+
+
+def kept(rows: Sequence[int], texts: Sequence[str]) -> Sparse:
+    """Texts as a tensor (n, BYTES) of bytes, 0 behind their ends."""
+    values = torch.zeros(len(rows), BYTES, dtype=torch.uint8)
+    for row, text in enumerate(texts):
+        raw = text.replace("\0", "").encode("utf-8", "replace")
+        if len(raw) > BYTES:
+            raw = raw[: BYTES - 3].decode("utf-8", "ignore").encode() + "…".encode()
+        values[row, : len(raw)] = torch.from_numpy(np.frombuffer(raw, np.uint8).copy())
+    return Sparse(torch.tensor(list(rows), dtype=torch.long), values)
+
+
+def read(values: Tensor) -> str:
+    """A row of ``kept`` as a text."""
+    return bytes(values.tolist()).rstrip(b"\0").decode("utf-8", "replace")
+
+
+def texts(answers: Answers, name: str) -> dict[int, str]:
+    """Row of a test case -> what was written of it."""
+    found = answers.get(name)
+    if not isinstance(found, Sparse):
+        return {}
+    pairs = zip(found.rows.tolist(), found.values, strict=True)
+    return {row: read(values) for row, values in pairs}
+
+
+def result(
+    trainings: Trainings,
+    test: Dataset,
+    metrics: Sequence[str],
+    written: Sequence[str],
+    further: Sequence[str] = (),
+) -> WrittenResult:
+    known = list(test.columns.get("language") or [""] * len(test))
+    names, answers = sorted(set(known)), trainings.answers
+    by_language: dict[str, dict[str, Measure]] = {}
+    for language in names if len(names) > 1 else ():
+        rows = [row for row, own in enumerate(known) if own == language]
+        some, training = test.only(rows), trainings.training_of
+        by_language[language] = {
+            name: intervals.interval(
+                stacked(answers, name)[:, rows],
+                some.units,
+                trainings=None if training is None else training[:, rows],
+            )
+            for name in metrics
+        }
+    told = [texts(answers[0], name) for name in written]
+    shown = [(row, [each.get(row, "") for each in told]) for row in sorted(told[0])]
+    others = {
+        name: intervals.interval(
+            stacked(answers, name), test.units, trainings=trainings.training_of
+        )
+        for name in further
+        if name in answers[0]
+    }
+    return WrittenResult(by_language, shown, others)

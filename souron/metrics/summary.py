@@ -1,0 +1,47 @@
+"""How much of a person's summary stands in another one.
+
+Lin: ROUGE: A Package for Automatic Evaluation of Summaries (2004).
+https://aclanthology.org/W04-1013/
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+UNIT = re.compile(r"[぀-ヿ㐀-鿿々ｦ-ﾟ]|[a-z0-9]+")
+LONGEST = 2_000  # units of a text that are compared in their order
+
+
+def units(text: str) -> list[str]:
+    """Words in small letters; of Japanese, which has no spaces, each letter."""
+    return UNIT.findall(text.lower())
+
+
+def rouge_n(said: Sequence[str], right: Sequence[str], n: int) -> float:
+    """The F-score of runs of ``n`` units.
+
+    Example:
+        >>> rouge_n(["a", "b", "c"], ["a", "b"], 1)
+        0.8
+    """
+    ours, theirs = (
+        Counter(tuple(text[i : i + n]) for i in range(len(text) - n + 1)) for text in (said, right)
+    )
+    return f_score((ours & theirs).total(), ours.total(), theirs.total())
+
+
+def rouge_l(said: Sequence[str], right: Sequence[str]) -> float:
+    """The F-score of the longest common subsequence: what both say in the same order."""
+    said, right = said[:LONGEST], right[:LONGEST]
+    row = [0] * (len(right) + 1)
+    for unit in said:
+        before = 0
+        for j, other in enumerate(right, 1):
+            above = row[j]
+            row[j] = before + 1 if unit == other else max(above, row[j - 1])
+            before = above
+    return f_score(row[-1], len(said), len(right))
+
+
+def f_score(shared: int, ours: int, theirs: int) -> float:
+    return 2 * shared / (ours + theirs) if shared else 0.0

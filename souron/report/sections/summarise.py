@@ -1,0 +1,81 @@
+"""What the reports say of summaries."""
+
+from typing import TYPE_CHECKING, Any
+
+from souron import registry
+from souron.evaluation.written import WrittenResult
+from souron.evaluation.written import shortened as shown
+from souron.report.page import Section, figure, filled, section
+from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "written.html"
+NAMES = ("ROUGE-1", "ROUGE-2", "ROUGE-L")
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says."""
+    result, test = record.details, record.test
+    assert isinstance(result, WrittenResult) and test is not None
+    rows = [
+        (test.file[row], [
+            (_("text"), shown(test.input[row])),
+            (_("by a person"), shown(test.target[row])),
+            (_("by the system"), said),
+        ])
+        for row, (said,) in result.shown
+    ]  # fmt: skip
+    part = {
+        "told": _("Some test texts, drawn evenly, none chosen; long ones are shown by their "
+                  "beginning."),
+        "texts": rows,
+    }  # fmt: skip
+    parts = (
+        ("languages", _("By language"), _languages(result)),
+        ("written", _("Summaries to read"), part if rows else None),
+    )
+    return [one for name, title, each in parts for one in section(name, title, TEMPLATE, each)]
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    return []
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    text = _(
+        "{system} took the most telling sentences of {test} test texts of {data}. With what a "
+        "person wrote they share {value} (ROUGE-1, 95 % interval {interval})."
+    )
+    return filled(record, text, "ROUGE-1")
+
+
+def limits(record: "RunRecord") -> list[str]:
+    """What the figures do not say."""
+    return [
+        _("ROUGE counts words (in Japanese: letters) that a summary shares with a person's. It "
+          "does not know whether what matters is there: another good choice of sentences scores "
+          "low."),
+        _("Sentences are taken word for word. Out of its place a sentence may say something "
+          "else: read it there."),
+    ]  # fmt: skip
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    text = _("Showing the sentences of a long text that are worth reading first.")
+    return text, 'print(model("text.txt"))'
+
+
+def _languages(result: WrittenResult) -> Any:
+    names = {"en": _("English"), "ja": _("Japanese")}
+    return {
+        "metrics": [registry.metric(name).title for name in NAMES],
+        "rows": [
+            (names.get(language, language), measures[NAMES[0]].n,
+             [figure(name, measures[name]) for name in NAMES])
+            for language, measures in result.by_language.items()
+        ],
+    } if result.by_language else None  # fmt: skip

@@ -1,0 +1,63 @@
+"""What the reports say of translations."""
+
+from typing import TYPE_CHECKING, Any
+
+from souron.evaluation.written import WrittenResult
+from souron.evaluation.written import shortened as shown
+from souron.report.page import Section, filled, section
+from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "written.html"
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says."""
+    result, test = record.details, record.test
+    assert isinstance(result, WrittenResult) and test is not None
+    rows: list[Any] = []
+    for row, (said, back) in result.shown:
+        rows.append((test.file[row], [
+            (_("text"), shown(test.input[row])),
+            (_("by a person"), shown(test.target[row])),
+            (_("by the system"), said),
+            (_("by the system, backwards"), back),
+        ]))  # fmt: skip
+    part = {
+        "told": _("Some test texts, drawn evenly, none chosen. Each was translated in both "
+                  "directions: backwards means from the person's translation."),
+        "texts": rows,
+    }  # fmt: skip
+    return section("written", _("Translations to read"), TEMPLATE, part if rows else None)
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    return []
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    text = _(
+        "{system} learnt from {train} pairs of {data} in {time}. Its translations of {test} test "
+        "texts that it never saw have a chrF of {value} (95 % interval {interval})."
+    )
+    return filled(record, text, "chrF")
+
+
+def limits(record: "RunRecord") -> list[str]:
+    """What the figures do not say."""
+    return [
+        _("chrF counts runs of letters that a translation shares with one by a person. It does not "
+          "know whether the sense is right: a wrong number or a lost \"not\" costs next to "
+          "nothing, and a good translation in other words costs much."),
+        _("Of other subjects than those of the training texts it knows no words."),
+    ]  # fmt: skip
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    text = _("Translating texts like those of {data}, to be checked by someone who knows both "
+             "languages.").format(data=record.data)  # fmt: skip
+    return text, 'print(model("text.txt"))'

@@ -1,0 +1,300 @@
+"""An encoder reads the whole text; a decoder writes its translation, looking back at it.
+
+Vaswani, Shazeer, Parmar and others: Attention Is All You Need (2017).
+https://arxiv.org/abs/1706.03762
+
+    attention(Q, K, V) = softmax(Q K^T / sqrt(d)) V
+    encoder  x = x + attention(x, x, x)            x = x + mlp(x)
+    decoder  y = y + attention(y, y before it, ..)  y = y + attention(y, x, x)   y = y + mlp(y)
+    p(next token) = softmax(E y),   E the tokens' embedding, which both sides share
+
+One network learns both directions: the first token of a text says into which language it goes.
+Beams: of all beginnings the likeliest few are followed, and of whole translations that with the
+best log p / ((5 + n) / 6)^0.6 of n tokens is given (Wu and others 2016,
+https://arxiv.org/abs/1609.08144).
+
+Differs from the paper: norms before the layers in place of behind them, and one at each end (Xiong
+and others 2020, https://arxiv.org/abs/2002.04745); matrices learn by Muon, the rest by AdamW, with
+one cycle of the rate; byte pairs of both languages together.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from souron.blocks.muon import MuonAdamW
+from souron.tasks.translate import (
+    Dataset,
+    ListColumn,
+    Loader,
+    Rows,
+    Spec,
+    Tokenizer,
+    Translator,
+    texts_of,
+)  # fmt: skip
+from souron.utils.messages import UserError, _
+
+PAD = -1  # behind the end of a text
+AT_ONCE = 24  # texts of a step
+LENGTH_PENALTY = 0.6
+SMOOTHED = 0.1  # of the right token's weight that all tokens share
+MATRICES = 2.0  # times the rate, of Muon
+Cache = dict[str, Tensor]  # keys and values of what one layer of the decoder has seen
+
+
+@dataclass(frozen=True)
+class Config:
+    width: int = 128
+    depth: int = 2  # layers of the encoder, and of the decoder
+    heads: int = 4
+    hidden: int = 512  # width of the small networks
+    drop: float = 0.1
+    context: int = 96  # tokens of a text that is learnt from; a longer one is cut there
+    rate: float = 3e-3
+
+
+class Batch(NamedTuple):
+    source: Tensor  # (B, S) int64, ``PAD`` behind the end
+    target: Tensor  # (B, T + 1) int64: the end token, the text, the end token
+    bytes: Tensor  # (B,) of the target's text
+
+
+class Attention(nn.Module):
+    """Several heads that look from ``x`` at ``memory``."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, C); ``keys`` and ``values`` (B, heads, S, C / heads); ``mask`` True: it sees."""
+        seen = F.scaled_dot_product_attention(self.apart(self.query(x)), keys, values, mask)
+        return self.out(seen.transpose(1, 2).flatten(2))
+
+    def apart(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, heads, T, C / heads)"""
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+    def look(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Its keys and values of what it looks at."""
+        return self.apart(self.key(memory)), self.apart(self.value(memory))
+
+
+class Layer(nn.Module):
+    """Of the encoder; with ``across`` of the decoder."""
+
+    def __init__(self, config: Config, across: bool) -> None:
+        super().__init__()
+        width = config.width
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, config.heads)
+        self.norm3 = nn.LayerNorm(width) if across else None
+        self.across = Attention(width, config.heads) if across else None
+        self.up, self.down = nn.Linear(width, config.hidden), nn.Linear(config.hidden, width)
+        self.drop = nn.Dropout(config.drop)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None, memory: Tensor | None = None,
+        memory_mask: Tensor | None = None, cache: Cache | None = None,
+    ) -> Tensor:  # fmt: skip
+        """(B, T, C). With a ``cache`` x is what follows what was seen before."""
+        h = self.norm1(x)
+        keys, values = self.attention.look(h)
+        if cache is not None:
+            keys = torch.cat([cache["keys"], keys], 2) if cache else keys
+            values = torch.cat([cache["values"], values], 2) if cache else values
+            cache |= {"keys": keys, "values": values}
+        x = x + self.drop(self.attention(h, keys, values, mask))
+        if self.across is not None and self.norm3 is not None and memory is not None:
+            known = {} if cache is None else cache
+            if "across keys" not in known:
+                keys, values = self.across.look(memory)
+                known |= {"across keys": keys, "across values": values}
+            keys, values = known["across keys"], known["across values"]
+            x = x + self.drop(self.across(self.norm3(x), keys, values, memory_mask))
+        return x + self.drop(self.down(self.drop(F.relu(self.up(self.norm2(x))))))
+
+
+class Transformer(Translator):
+    year = 2017
+    ja = "原文全体を読むエンコーダと、それを見ながら訳文を一語ずつ書くデコーダ"
+    clip = 1.0
+    SIZES = {
+        "tiny": Config(32, 1, 2, 64, 0.0, 64, 1e-2),
+        "small": Config(),
+        "medium": Config(256, 3, 4, 1024, context=128, rate=2e-3),
+        "base": Config(512, 6, 8, 2048, context=256, rate=1e-3),
+    }
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        if config.width % (2 * config.heads):
+            told = _("width={width} does not divide by heads={heads}")
+            raise UserError("config", told.format(width=config.width, heads=2 * config.heads))
+        self.token = nn.Embedding(spec.vocabulary, config.width)
+        self.encoder = nn.ModuleList(Layer(config, False) for _ in range(config.depth))
+        self.decoder = nn.ModuleList(Layer(config, True) for _ in range(config.depth))
+        self.read, self.wrote = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
+        self.drop = nn.Dropout(config.drop)
+        nn.init.normal_(self.token.weight, std=config.width**-0.5)
+        for name, weight in self.named_parameters():
+            if name.endswith(("out.weight", "down.weight")):  # a layer begins by changing nothing
+                nn.init.zeros_(weight)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.unpacked(self.spec.tokenizer)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        layers = [*self.encoder.parameters(), *self.decoder.parameters()]
+        matrices = [weight for weight in layers if weight.ndim == 2 and weight.requires_grad]
+        known = {id(weight) for weight in matrices}
+        others = [w for w in self.parameters() if w.requires_grad and id(w) not in known]
+        rate = self.config.rate
+        return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.01)}
+
+    def loader(
+        self, data: Dataset, augment: Any = None, seed: int = 0, device: Any = None
+    ) -> Loader:
+        """Each pair as (first text, second text), two tensors of tokens and two counts of bytes."""
+        columns = [self.encoded(list(data.input)), self.encoded(texts_of(data))]
+        kept = replace(data, input=ListColumn(columns[0]), target=ListColumn(columns[1]))
+        return Loader(kept, self.batch, augment, seed, device or self.device)
+
+    def encoded(self, texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+        """Each text as its tokens (n,), and how many bytes it has."""
+        found = self.tokenizer.encode_many(list(texts))
+        sizes = [len(text.encode("utf-8", "replace")) for text in texts]
+        pairs = zip(found, sizes, strict=True)
+        return [(torch.tensor(ids, dtype=torch.long), torch.tensor(size)) for ids, size in pairs]
+
+    def batch(self, rows: Rows) -> Batch:
+        """The pairs forwards, then the same pairs backwards."""
+        first, second = list(rows.input), list(rows.target)
+        most = self.config.context if self.training else None
+        both = [(*pair, False) for pair in zip(first, second, strict=True)]
+        both += [(*pair, True) for pair in zip(second, first, strict=True)]
+        end = torch.tensor([self.end], device=self.device)
+        source = [self.asked(ids[:most], back) for (ids, _n), _target, back in both]
+        target = [torch.cat([end, ids[:most], end]) for _source, (ids, _n), _back in both]
+        sizes = torch.stack([count for _source, (_ids, count), _back in both])
+        return Batch(pad_sequence(source, True, PAD), pad_sequence(target, True, PAD), sizes)
+
+    @property
+    def end(self) -> int:
+        return self.tokenizer.start if self.spec.tokenizer else 0
+
+    def asked(self, ids: Tensor, back: bool) -> Tensor:
+        """A source's tokens after that of the direction, one of the last two of the vocabulary."""
+        return F.pad(ids, (1, 0), value=self.spec.vocabulary - 1 - back)
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        """A batch in parts of texts of like length, which makes more steps."""
+        order = (batch.target >= 0).sum(1).argsort(stable=True)
+        for rows in order.split(AT_ONCE):
+            yield "model", self.loss(shortened(Batch(*(part[rows] for part in batch))))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean surprise of a token in nats, smoothed."""
+        logits = self(batch.source, batch.target[:, :-1]).transpose(1, 2).float()
+        smoothed = SMOOTHED if self.training else 0.0
+        right = batch.target[:, 1:]
+        return F.cross_entropy(logits, right, ignore_index=PAD, label_smoothing=smoothed)
+
+    @torch.inference_mode()
+    def surprise(self, data: Dataset) -> Tensor:
+        """(cases,) bits per byte of the second text after the first."""
+        pairs = data if isinstance(next(iter(data.input)), tuple) else self.loader(data).cases
+        bits = []
+        for batch in Loader(pairs, self.batch, device=self.device).once(AT_ONCE):
+            forth = shortened(Batch(*(part[: len(part) // 2] for part in batch)))
+            logits = self(forth.source, forth.target[:, :-1]).transpose(1, 2).float()
+            nats = F.cross_entropy(logits, forth.target[:, 1:], ignore_index=PAD, reduction="none")
+            bits.append((nats.sum(1) / math.log(2) / forth.bytes.clamp(min=1)).cpu())
+        return torch.cat(bits)
+
+    def example(self) -> None:
+        tokens = torch.zeros(1, self.config.context, dtype=torch.long, device=self.device)
+        self(tokens, tokens)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """(B, S) and (B, T) -> (B, T, vocabulary): what follows each token of the target."""
+        memory, mask = self.understood(source)
+        ahead = torch.ones(target.shape[1], target.shape[1], dtype=torch.bool, device=self.device)
+        return self.follow(target, memory, mask, ahead.tril())
+
+    def understood(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, C), and which places hold a token, (B, 1, 1, S)."""
+        mask = (source >= 0)[:, None, None]
+        x = self.placed(source, 0)
+        for layer in self.encoder:
+            x = layer(x, mask)
+        return self.read(x), mask
+
+    def follow(
+        self, target: Tensor, memory: Tensor, memory_mask: Tensor, mask: Tensor | None,
+        caches: list[Cache] | None = None, place: int = 0,
+    ) -> Tensor:  # fmt: skip
+        """What follows each of these tokens, the first of which stands at ``place``."""
+        y = self.placed(target, place)
+        for number, layer in enumerate(self.decoder):
+            y = layer(y, mask, memory, memory_mask, None if caches is None else caches[number])
+        return F.linear(self.wrote(y), self.token.weight)
+
+    def placed(self, tokens: Tensor, first: int) -> Tensor:
+        """Embeddings with sines of their places, which have no end."""
+        width, device = self.config.width, tokens.device
+        place = torch.arange(first, first + tokens.shape[1], device=device)[:, None]
+        speed = 10_000 ** (-torch.arange(0, width, 2, device=device) / width)
+        waves = torch.stack([(place * speed).sin(), (place * speed).cos()], 2).flatten(1)
+        return self.drop(self.token(tokens.clamp(min=0)) * width**0.5 + waves)
+
+    @torch.inference_mode()
+    def translate(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[str]:
+        given = [self.asked(ids.to(self.device), back) for ids, _bytes in self.encoded(texts)]
+        source = pad_sequence(given, True, PAD)
+        return [self.tokenizer.decode(ids).strip() for ids in self.search(source, beams)]
+
+    def search(self, source: Tensor, beams: int = 1, most: int | None = None) -> list[list[int]]:
+        """The tokens of the best translation of each source (B, S) that is found with so many
+        beams, of ``most`` tokens at most; 1 is greedy."""
+        memory, mask = (part.repeat_interleave(beams, 0) for part in self.understood(source))
+        count, size = len(source), self.spec.vocabulary
+        written = torch.full((count * beams, 1), self.end, device=source.device)
+        score = torch.full((count, beams), -torch.inf, device=source.device)
+        score[:, 0] = 0.0
+        length = torch.zeros(count, beams, device=source.device)
+        ended = torch.zeros(count, beams, dtype=torch.bool, device=source.device)
+        caches: list[Cache] = [{} for _layer in self.decoder]
+        for place in range(most or 2 * source.shape[1] + 16):
+            logits = self.follow(written[:, -1:], memory, mask, None, caches, place)[:, -1]
+            chance = logits.float().log_softmax(1).view(count, beams, size)
+            chance[ended] = -torch.inf  # an ended one goes on with its end, which costs nothing
+            chance[..., self.end] = chance[..., self.end].masked_fill(ended, 0.0)
+            score, chosen = (score[..., None] + chance).flatten(1).topk(beams)
+            parent, token = chosen // size, chosen % size
+            row = (parent + torch.arange(count, device=source.device)[:, None] * beams).flatten()
+            written = torch.cat([written[row], token.view(-1, 1)], 1)
+            caches = [{name: part[row] for name, part in cache.items()} for cache in caches]
+            ended, length = ended.gather(1, parent), length.gather(1, parent)
+            length = length + ~ended
+            ended = ended | (token == self.end)
+            if ended.all():
+                break
+        best = (score / ((5 + length) / 6) ** LENGTH_PENALTY).argmax(1)
+        rows = written.view(count, beams, -1)[torch.arange(count), best]
+        return [ids[: [*ids, self.end].index(self.end)] for ids in rows[:, 1:].tolist()]
+
+
+def shortened(batch: Batch) -> Batch:
+    """Without the columns that no text of it reaches."""
+    wide, high = (int((part >= 0).sum(1).max()) for part in batch[:2])
+    return Batch(batch.source[:, :wide], batch.target[:, :high], batch.bytes)

@@ -1,0 +1,115 @@
+"""Gives the translation of the known text that looks most like the one asked for.
+
+Nagao: A Framework of a Mechanical Translation between Japanese and English by Analogy Principle
+(1984). https://dl.acm.org/doi/10.5555/2927.2938
+
+    translation(x) = t_i,   i = argmax <v(x), v(s_i)>,   v = (1 + ln n) ln((1 + N) / (1 + N_g)) + 1
+    n how often a run of letters g comes in a text, N_g of N texts have it; v has length 1
+
+Offices translate so: what was translated before is looked up. It writes no broken sentence, and
+never one that nobody wrote; of what was not there before it gives something that looks like it.
+
+Differs from the paper: the whole translation is taken as it is, no part of it is exchanged, and
+likeness is that of runs of two to four letters.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from souron.blocks.letter_runs import Index
+from souron.tasks.translate import Spec, Translator, texts_of
+from souron.training.loop import Progress, Run
+
+TOGETHER = 256  # texts that are compared with all known ones at once
+
+
+@dataclass(frozen=True)
+class Config:
+    shortest: int = 2  # letters in a row
+    longest: int = 4
+    numbers: int = 262_144  # that runs of letters have, by a hash function
+
+
+class TranslationMemory(Translator):
+    year = 1984
+    ja = "知っている文のうち最も似た文の訳を、そのまま返す。翻訳のものさし"
+    full_batch = True
+    SIZES = {"tiny": Config(), "small": Config()}
+    sized_by_data = ("first", "first_ends", "second", "second_ends")
+
+    first: Tensor  # (bytes,) uint8: all texts of the first language, one after the other
+    first_ends: Tensor  # (N,) int64: where each ends
+    second: Tensor
+    second_ends: Tensor
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.most_steps = 2
+        for name in ("first", "second"):
+            self.register_buffer(name, torch.zeros(0, dtype=torch.uint8))
+            self.register_buffer(f"{name}_ends", torch.zeros(0, dtype=torch.long))
+
+    def example(self) -> None:
+        """It has no layers whose shapes a table could show."""
+
+    def fit(self, data: Any, run: Run) -> Iterator[Progress]:
+        """Half of the pairs, then all; the loss is how far training texts are from known ones."""
+        pairs = list(zip(data.cases.input, texts_of(data.cases), strict=True))
+        for step, known in enumerate((pairs[: -(-len(pairs) // 2)], pairs)):
+            self.keep(known)
+            asked = [source for source, _target in pairs[-TOGETHER:]]
+            if step >= run.start:
+                yield Progress(step, {"distance": 1 - self.nearest(asked, False)[1].mean()})
+
+    def keep(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Know these pairs and no others."""
+        for name, texts in zip(("first", "second"), zip(*pairs, strict=True), strict=True):
+            raws = [text.encode("utf-8", "replace") for text in texts]
+            joined = torch.tensor(list(b"".join(raws)), dtype=torch.uint8)
+            setattr(self, name, joined.to(self.first.device))
+            setattr(self, f"{name}_ends", torch.tensor([len(raw) for raw in raws]).cumsum(0))
+        self._forget()
+
+    def _forget(self) -> None:
+        for name in ("_forth", "_back"):
+            self.__dict__.pop(name, None)
+
+    def load_state_dict(self, *given: Any, **how: Any) -> Any:
+        self._forget()
+        return super().load_state_dict(*given, **how)
+
+    def known(self, side: str) -> list[str]:
+        """The texts of one language."""
+        raw, ends = bytes(getattr(self, side).tolist()), getattr(self, f"{side}_ends").tolist()
+        starts = [0, *ends][: len(ends)]
+        return [raw[a:b].decode("utf-8", "replace") for a, b in zip(starts, ends, strict=True)]
+
+    @cached_property
+    def _forth(self) -> Index:
+        return self._index("first", "second")
+
+    @cached_property
+    def _back(self) -> Index:
+        return self._index("second", "first")
+
+    def _index(self, asked: str, told: str) -> Index:
+        c = self.config
+        return Index(self.known(asked), self.known(told), c.shortest, c.longest, c.numbers)
+
+    def nearest(self, texts: Sequence[str], back: bool) -> tuple[list[str], Tensor]:
+        """The translation of the nearest known text, and how like it is, 0..1."""
+        index = self._back if back else self._forth
+        told, like = [], [torch.zeros(0)]
+        for start in range(0, len(texts), TOGETHER):
+            some, best = index.nearest(texts[start : start + TOGETHER])
+            told += some
+            like.append(best)
+        return told, torch.cat(like)
+
+    def translate(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[str]:
+        return self.nearest(texts, back)[0]

@@ -1,0 +1,239 @@
+"""Translate: a text in, the same in another language out (Hugging Face: translation).
+
+Every system learns both directions from the same pairs; which one is asked for follows from the
+language of the text, or is said.
+"""
+
+import re
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from souron.data.dataset import Dataset, ListColumn, Loader, Rows
+from souron.data.sentences import LONGEST, Sentence, sentences
+from souron.data.texts import language
+from souron.data.tokenizer import SIZE, Tokenizer
+from souron.evaluation import complete, written
+from souron.evaluation.answers import Setup, dense, stacked
+from souron.evaluation.written import WrittenResult
+from souron.kinds.signature import Choice
+from souron.kinds.text import Text
+from souron.metrics.metric import Metric
+from souron.metrics.translation import chrf
+from souron.system import System
+from souron.task import Answers, Scores, Step, Task, Trainings
+from souron.utils.messages import N_, UserError, _
+
+CHRF, BACK, BITS = "chrF", "chrF, backwards", "bits per byte of the translation"
+LINE = re.compile(r"[^\w\n\r]*(\w[^\n\r]*)")
+TOGETHER = 32  # texts that are translated at once
+FURTHER = 2  # special tokens beside the tokenizer's: into which language
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a system must know of its pairs before it is built."""
+
+    tokenizer: str  # ``Tokenizer.packed``, of both languages
+    vocabulary: int = SIZE + FURTHER  # tokens
+    languages: tuple[str, ...] = ("en", "ja")  # of the first and of the second text of a pair
+
+
+class Translator(System):
+    """``translate`` puts texts into the other language."""
+
+    task = "translate"
+    spec: Spec
+
+    @abstractmethod
+    def translate(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[str]:
+        """Each text in the second language of the pairs; ``back``: in the first one."""
+
+    def surprise(self, data: Dataset) -> Tensor | None:
+        """(cases,) bits per byte of the right translation; None where it has no probabilities."""
+        return None
+
+    def is_back(self, text: str, into: str = "") -> bool:
+        """Whether a text is to be put into the first language of the pairs. Raises UserError."""
+        first, second = self.spec.languages
+        if into not in ("", first, second):
+            raise UserError(
+                "value",
+                _("{name}={value} is not understood").format(name="into", value=into),
+                expected=f"{first}, {second}",
+            )
+        return into == first if into else language(text) == second != first
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        text: Text,
+        *,
+        into: Annotated[
+            str, Choice(N_("language that is wanted, such as ja; else what the text is not in"))
+        ] = "",
+        beams: Annotated[
+            int, Choice(N_("how many translations are followed at once"), low=1, high=16)
+        ] = 4,
+    ) -> Text:
+        """Line by line, the long ones by sentences; what stands between them stays as it is."""
+        back = self.is_back(text.text, into)
+        found = pieces(text.text)
+        told: list[str] = []
+        for start in range(0, len(found), TOGETHER):
+            some = [" ".join(each.text.split()) for each in found[start : start + TOGETHER]]
+            told += self.translate(some, back, beams)
+        made, place = "", 0
+        for each, said in zip(found, told, strict=True):
+            made += text.text[place : each.start] + said
+            place = each.end
+        return Text(made + text.text[place:])
+
+
+class Translation(Task):
+    """How near the translations of test texts are to those of people, in both directions."""
+
+    title = N_("translation")
+    takes = Text
+    gives = Text
+    metrics = (
+        Metric(N_("chrF"), unit="share", headline=True),
+        Metric(N_("chrF, backwards"), unit="share", headline=True),
+        Metric(N_("bits per byte of the translation"), higher_is_better=False, unit="bits"),
+    )
+    default_data = "manual_pairs"
+    target = "translations"
+    formats = ("text_pairs",)
+    fewest_classes = 0
+    inherits = ("tokenizer", "vocabulary", "languages")
+
+    def check(self, data: Dataset, options: Any) -> None:
+        check_pairs(
+            data,
+            _("{data} holds no pairs of texts").format(data=data.name),
+            _("a CSV, TSV or JSONL with source and target"),
+            "data=manual_pairs",
+        )
+
+    def spec(self, train: Dataset) -> Spec:
+        both = replace(train, input=ListColumn([*train.input, *texts_of(train)]), target=None)
+        tokenizer = complete.tokenizer_for(both)
+        return Spec(
+            tokenizer.packed(),
+            len(tokenizer) + FURTHER,
+            (_usual(list(train.input)), _usual(texts_of(train))),
+        )
+
+    def example(self, system: type[System], size: str) -> Spec:
+        return Spec("")
+
+    def batch(self, rows: Rows, spec: Spec) -> Any:
+        return rows
+
+    def renumbered(self, target: Any, number: Tensor) -> Any:
+        return target
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        assert isinstance(system, Translator)
+        bits = system.surprise(data.cases)
+        return {} if bits is None else {BITS: bits}
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: Setup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        """Greedily: of several translations none is chosen."""
+        assert isinstance(system, Translator)
+        sides = (list(test.input), texts_of(test))
+        told: tuple[list[str], list[str]] = ([], [])
+        for back in (False, True):
+            given = sides[back]
+            for start in range(0, len(given), TOGETHER):
+                told[back].extend(system.translate(given[start : start + TOGETHER], back))
+                done = (back + min(1.0, (start + TOGETHER) / len(given))) / 2
+                yield Step(0.99 * done, _("translating"))
+        found: Answers = {
+            name: torch.tensor([chrf(*pair) for pair in zip(said, right, strict=True)])
+            for name, said, right in ((CHRF, told[0], sides[1]), (BACK, told[1], sides[0]))
+        }
+        bits = system.surprise(test)
+        if bits is not None:
+            found[BITS] = bits.float()
+        rows = written.shown_rows(test)
+        for name, said in (("said", told[0]), ("said back", told[1])):
+            found[name] = written.kept(rows, [said[row] for row in rows])
+        yield Step(1.0, result=found)
+
+    def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
+        return {name: stacked(seeds, name) for name in (CHRF, BACK)}
+
+    def result(self, trainings: Trainings, setup: Setup) -> WrittenResult:
+        return written.result(
+            trainings, setup.test, (CHRF, BACK), ("said", "said back"), further=(BITS,)
+        )
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        yield "file", CHRF, BACK
+        columns = [dense(answers, name).tolist() for name in (CHRF, BACK)]
+        for file, *values in zip(test.file, *columns, strict=True):
+            yield file, *(round(value, 4) for value in values)
+
+    def next_command(self, run: str) -> str:
+        return f"souron predict {run} text.txt"
+
+
+def pieces(text: str) -> list[Sentence]:
+    """A text's lines without the signs before their first letter; of long ones the sentences."""
+    found = []
+    for line in LINE.finditer(text):
+        start, end = line.span(1)
+        if end - start <= LONGEST:
+            found.append(Sentence(text[start:end], start, end))
+            continue
+        for each in sentences(text[start:end]):
+            found.append(Sentence(each.text, start + each.start, start + each.end))
+    return found
+
+
+def check_pairs(data: Dataset, found: str, expected: str, fix: str) -> None:
+    """Raises UserError where the cases are not a text and another text each."""
+    columns = (data.input, data.target)
+    if not all(
+        isinstance(column, ListColumn) and len(column) and all(isinstance(e, str) for e in column)
+        for column in columns
+    ):
+        raise UserError("no pairs", found, expected=expected, fix=fix, exit=3)
+
+
+def texts_of(data: Dataset) -> list[str]:
+    """The second text of each pair."""
+    return list(data.target)
+
+
+def _usual(texts: Sequence[str]) -> str:
+    [(name, _count)] = Counter(map(language, texts)).most_common(1)
+    return name
+
+
+__all__ = [
+    "Dataset",
+    "ListColumn",
+    "Loader",
+    "Rows",
+    "Spec",
+    "Tokenizer",
+    "Translation",
+    "Translator",
+    "check_pairs",
+    "texts_of",
+]
