@@ -482,11 +482,11 @@ def in_domain(folder, systems):
     shelf = Shelf([pair[2] for pair in there])
     chosen = rng.sample(range(len(there)), 400)
     for name, system in systems.items():
-        ranks, best = system.asked(retrieve.Batch(
+        ranks, best, _found = system.asked(retrieve.Batch(
             [Search(there[k][3], shelf.text) for k in chosen],
             [places(shelf.spans[k]) for k in chosen],
         ))  # fmt: skip
-        _rank, none = system.asked(retrieve.Batch(
+        _rank, none, _found = system.asked(retrieve.Batch(
             [Search(ja, shelf.text) for _p, _i, _e, ja, _t in absent], [places()] * len(absent)
         ))  # fmt: skip
         groups = [there[k][0] for k in chosen]
