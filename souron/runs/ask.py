@@ -197,12 +197,13 @@ def _scored(
     """How much of a text is done, 0..1, and the scores of its sentences with the last step."""
     index, score = None, torch.zeros(0)
     share = INDEXING if system.reads_for_each else 1.0
-    for part, index in passage_index.indexed(system, text, [one.text for one in cut], keep):
+    steps = passage_index.indexed(system, text, [one.text for one in cut], keep)
+    for part, index in steps:  # noqa: B007
         yield share * part, score
-    steps = system.ranking(index, question) if cut else iter(())
+    ranks = system.ranking(index, question) if cut else iter(())
     while True:
         with torch.inference_mode():
-            step = next(steps, None)
+            step = next(ranks, None)
         if step is None:
             return
         yield share + (1 - share) * step[0], step[1]

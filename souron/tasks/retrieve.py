@@ -8,7 +8,7 @@ import re
 import unicodedata
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ from souron.metrics.metric import Metric
 from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.system import System
-from souron.task import Answers, Scores, Step, Task
+from souron.task import Answers, Scores, Step, Task, Trainings
 from souron.training.loop import Data, Progress, Run
 from souron.utils.messages import N_, UserError, _
 
@@ -156,6 +156,29 @@ class Retriever(System):
         )
 
 
+class OfLanguage(NamedTuple):
+    """What was measured on the questions of one language."""
+
+    asked: int
+    there: int  # of them the text answers
+    measures: dict[str, Measure]
+
+
+@dataclass(frozen=True)
+class RetrieveResult:
+    """What a run's report shows."""
+
+    by_language: dict[str, OfLanguage]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "by_language": {
+                language: {name: measure.value for name, measure in found.measures.items()}
+                for language, found in self.by_language.items()
+            }
+        }
+
+
 class Retrieval(Task):
     """How often the right passage is among the first, and whether it is told that there is none."""
 
@@ -234,6 +257,24 @@ class Retrieval(Task):
             name: intervals.share_interval(table, setup.test.units, trainings=training)
             for name, table in self.scores(seeds, setup).items()
         }
+
+    def result(self, trainings: Trainings, setup: Setup) -> RetrieveResult:
+        test = trainings.test
+        languages = test.columns.get("language", ())
+        found = {}
+        for language in sorted(set(languages)):
+            rows = [row for row, each in enumerate(languages) if each == language]
+            seeds: list[Answers] = [
+                {name: dense(answers, name)[rows] for name in ("rank", "found")}
+                for answers in trainings.answers
+            ]
+            part = replace(setup, test=test.only(rows))
+            answered = there(part.test)
+            measures = self.measures(seeds, part, trainings.training[:, rows].numpy())
+            if not answered.any():
+                measures = {TOLD: measures[TOLD]}
+            found[language] = OfLanguage(len(rows), int(answered.sum()), measures)
+        return RetrieveResult(found)
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "question", "rank", "score", "found"

@@ -43,7 +43,7 @@ class Config:
     model: str = "smollm2"  # or a file, a folder, a run of gpt; "": counts of letters
     window: int = 256  # tokens
     together: int = 8  # windows at once
-    again: int = 8  # windows whose sentences are read alone
+    again: int = 4  # windows whose sentences are read alone
     least: float = 0.42  # nats a token from which on the answer is there
 
 
