@@ -47,9 +47,16 @@ def headline(record: "RunRecord") -> str:
 
 def notes(record: "RunRecord") -> list[str]:
     """What is to be known before the figures are believed."""
-    if record.data != "help_questions":
-        return []
-    return [_("Paragraphs and titles stand for questions here: people ask otherwise.")]
+    told = []
+    if record.data == "help_questions":
+        told.append(_("Paragraphs and titles stand for questions here: people ask otherwise."))
+    measure = record.measures.get("told whether it is there")
+    if measure is not None and record.test is not None:
+        there = sum(len(target) > 0 for target in record.test.target) / len(record.test)
+        if measure.low <= max(there, 1 - there):
+            told.append(_("Whether the text answers is told no better than by always saying the "
+                          "same."))  # fmt: skip
+    return told
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
