@@ -377,6 +377,8 @@ def test_the_report_shows_what_was_found_and_missed(help_pages, tmp_path):
     worst = missed["items"][0]
     assert worst["rank"] == str(int(ranks.max())) and missed["count"] == int((ranks > 1).sum())
     assert worst["wanted"] or any(right for _text, right in worst["passages"])
+    moved = record.answers[0] | {"rank": torch.where(ranks > 1, 2, ranks)}
+    assert section.missed(moved, record.test)["count"] == missed["count"]
     for item in section.questions(record.answers[0], record.test):
         first = item["passages"][0][1]
         assert first == (item["rank"] == "1") or item["rank"] not in ("1", "")
