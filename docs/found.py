@@ -17,7 +17,7 @@ def main() -> None:
     PLACE.mkdir(exist_ok=True)
     for name in map(registry.find, zoo.names()):
         folder = run_folder.ready(registry.full_name(*name))
-        if folder is None or name[0].task in ("classify", "generate"):
+        if folder is None or name[0].task in ("classify", "generate", "complete"):
             continue
         system = run_folder.load(folder)
         asked = signature.signature(type(system))

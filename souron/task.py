@@ -74,6 +74,7 @@ class Task(ABC):
     needs_training_data: ClassVar[bool] = False  # ``setup`` learns something from it
     inherits: ClassVar[tuple[str, ...]] = ()  # fields of the ``Spec`` that go with weights: a run
     # that starts from another's takes them over
+    begins_with: ClassVar[tuple[str, ...]] = ()  # other tasks, whose runs a run may start from
     augments: ClassVar[bool] = False  # training cases are changed unless ``augment=none``
 
     def __init_subclass__(cls) -> None:

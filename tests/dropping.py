@@ -157,6 +157,11 @@ BODIES = {  # what comes out -> from what, and how
         "return LabelledVolume(given, (given.values > 0).astype(int), ['', word])",
     ),
     "table": ("table", "return Table([*given.columns, word], [[*r, least] for r in given.rows])"),
+    "spans": (
+        "text",
+        "marks = [Span(given.text[:1], word, 0, 1, least)] if given.text else []\n"
+        "        return Spans(given.text, marks, given.file)",
+    ),
     "plot": ("sound", "return Plot([Series(word, range(5), given.mono[:5])], 'time (s)', '音圧')"),
     "passages": (
         "text",
@@ -174,7 +179,9 @@ def source(kind: str) -> str:
 def written(given: str, gives: str, body: str) -> str:
     """The file of a system from the names of its kinds and what its ``predict`` does."""
     kind = "".join(part.capitalize() for part in gives.split("_"))
-    names = {"plot": "Plot, Series", "passages": "Passage, Passages"}.get(gives, kind)
+    names = {
+        "plot": "Plot, Series", "passages": "Passage, Passages", "spans": "Span, Spans",
+    }.get(gives, kind)  # fmt: skip
     return SOURCE.format(
         given=given.capitalize(), given_file=given, gives=kind, gives_file=gives,
         gives_names=names, body=body,

@@ -155,6 +155,7 @@ MADE = {  # by what a task wants of a case
     "passages": lambda count: searches(count),
     "questions": lambda count: asked(count),
     "classified_texts": lambda count: sorted_texts(count),
+    "tags": lambda count: tagged(count),
 }
 
 WORDS = (
@@ -252,6 +253,31 @@ def sentences(count=200, seed=0) -> Dataset:
     )  # fmt: skip
 
 
+def tagged(count=200, seed=0) -> Dataset:
+    """Sentences with the names of persons and places, English and Japanese in turn."""
+    generator = np.random.default_rng(seed)
+    people = (("Ann", "Lee"), ("Bob",), ("Eve", "Stone")), (("田中",), ("山", "田"), ("佐藤",))
+    places = (("Paris",), ("New", "York"), ("Oslo",)), (("東京",), ("大", "阪"), ("京都",))
+    sentences, tags = [], []
+    for number in range(count):
+        spoken = number % 2
+        person, place = (names[spoken][generator.integers(3)] for names in (people, places))
+        before, after = (("went", "to"), (".",)), (("は",), ("へ", "行く", "。"))
+        middle, end = before if not spoken else after
+        words = [*person, *middle, *place, *end]
+        sentences.append(tuple(words))
+        tags.append(torch.tensor([
+            *([3] + [4] * (len(person) - 1)), *[0] * len(middle),
+            *([1] + [2] * (len(place) - 1)), *[0] * len(end),
+        ]))  # fmt: skip
+    return Dataset(
+        "tagged", ListColumn(sentences), ListColumn(tags),
+        ("O", "B-LOC", "I-LOC", "B-PER", "I-PER"), [f"{i:04d}" for i in range(count)],
+        augment=(), licence="CC0",
+        columns={"language": ["ja" if i % 2 else "en" for i in range(count)]},
+    )  # fmt: skip
+
+
 BAR = Skeleton(("left end", "right end", "middle"), ((0, 2), (2, 1)), (1, 0, 2))
 
 
@@ -314,7 +340,8 @@ def published(kind, folder, tokenizer):
             vocab_size=len(tokenizer), n_positions=64, n_embd=32, n_layer=2, n_head=4
         )
     else:
-        made = {"llama": transformers.LlamaConfig, "qwen2": transformers.Qwen2Config}[kind]
+        made = {"llama": transformers.LlamaConfig, "qwen2": transformers.Qwen2Config,
+                "qwen3": transformers.Qwen3Config}[kind]  # fmt: skip
         config = made(
             vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
             num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,

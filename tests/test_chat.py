@@ -67,29 +67,30 @@ def test_the_same_seed_gives_the_same_answer_also_with_the_prefix_in_memory(run,
     assert whole(voice.answer(turns, 20, Sampling(1.0, 1.0, seed=5)))[0] != told
 
 
-def test_what_was_interrupted_while_it_read_is_no_false_memory(voice, monkeypatch):
-    tokens = list(range(4, 60)) * 3
-    other = tokens[:10] + tokens[20:] + tokens
-    right = [one.token for one in Writer(voice.reader).write(other[-60:], 5, Sampling(0))]
+@pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize("again", [0, 1])
+def test_what_was_interrupted_while_it_read_is_no_false_memory(voice, monkeypatch, at, again):
     monkeypatch.setattr("souron.evaluation.text_generation.CHUNK", 8)
-    reference = [one.token for one in Writer(voice.reader).write(other[-60:], 5, Sampling(0))]
-    writer = Writer(voice.reader)
-    list(writer.write(other[-60:], 5, Sampling(0)))
-    read, count = voice.reader.read, 0
+    texts = list(range(4, 64)), [*range(4, 20), *range(80, 124)]
+
+    def written(writer, tokens):
+        return [one.bits for one in writer.write(tokens, 5, Sampling(0))]
+
+    writer, read, count = Writer(voice.reader), voice.reader.read, 0
+    written(writer, texts[0])
 
     def stops(tokens, memory):
         nonlocal count
         count += 1
-        if count == 3:
+        if count == at:
             raise KeyboardInterrupt
         return read(tokens, memory)
 
     monkeypatch.setattr(voice.reader, "read", stops)
     with pytest.raises(KeyboardInterrupt):
-        list(writer.write(tokens[-60:], 5, Sampling(0)))
+        written(writer, texts[1])
     monkeypatch.setattr(voice.reader, "read", read)
-    assert [one.token for one in writer.write(other[-60:], 5, Sampling(0))] == reference
-    assert len(right) == len(reference)
+    assert written(writer, texts[again]) == written(Writer(voice.reader), texts[again])
 
 
 def test_the_oldest_turns_are_left_out_counted_and_nothing_else(voice):
@@ -112,7 +113,7 @@ def test_the_oldest_turns_are_left_out_counted_and_nothing_else(voice):
 
 
 def test_a_question_that_alone_is_too_long_is_refused_with_the_figures(voice):
-    with pytest.raises(UserError, match=r"needs \d{3,} tokens.* context is 128 tokens") as error:
+    with pytest.raises(UserError, match=r"need \d{3,} tokens.* context is 128 tokens") as error:
         voice.answer((*long_talk(voice)[:-1], *ask("water " * 300)), 16)
     assert error.value.expected == "at most 112 tokens"
 
@@ -278,6 +279,40 @@ def test_one_question_a_line_and_a_bad_one_stops_no_other(run, capsys, monkeypat
     assert ["error" in one for one in told] == [False, True, False, True, False]
     assert "line 3:" in err
     assert "line 5:" in err
+
+
+def test_a_conversation_in_a_terminal(run, capsys, monkeypatch, tmp_path):
+    place, other = tmp_path / "a.json", tmp_path / "b.json"
+    typed = iter([
+        "What is water?", "/seed 7", "/regenerate", "/edit 1 What is bread?", "/system Be short.",
+        "What is a pill?", "/questions", "/nope", "/etc/passwd?", f"/save {place}",
+        f"/load {other}", f"/load {place}", f"/save {place}", KeyboardInterrupt,
+    ])  # fmt: skip
+    answers = iter([False])  # may the file be replaced?
+
+    def entered(_prompt):
+        word = next(typed)
+        if word is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return word
+
+    monkeypatch.setattr("builtins.input", entered)
+    monkeypatch.setattr("typer.confirm", lambda _text: next(answers))
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    code, out, err = said(capsys, run, "length=4")
+    assert code == 0
+    assert [turn.text for turn in Chat.read(place).turns if turn.role != "assistant"] == [
+        "Be short.", "What is bread?", "What is a pill?", "/etc/passwd?",
+    ]  # fmt: skip
+    assert "2  What is a pill?" in out
+    assert "seed 7" not in err
+    assert "seed 8" in err
+    assert "no command is named '/nope'" in err
+    assert "b.json" in err  # there is no such file
+    assert "7 messages" in out
+    assert next(answers, None) is None
+    assert "was not saved" not in err
 
 
 def test_ctrl_c_stops_an_answer_and_keeps_what_came(run, capsys, monkeypatch, tmp_path):

@@ -99,6 +99,24 @@ def test_published_weights_answer_as_in_transformers(kind, tokenizer, tmp_path, 
 
 
 @torch.inference_mode()
+def test_another_decoder_runs_by_transformers(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    reference = published("qwen3", tmp_path / "qwen3", tokenizer)
+    kind, config = registry.load_system("open_model")
+    model = kind(replace(config, model=str(tmp_path / "qwen3"), context=60), None)
+    assert open_models.describe(tmp_path / "qwen3").structure is None
+    tokens = torch.tensor([model.tokenizer.encode("The patient takes a tablet.")])
+    expected = reference(tokens).logits[0, -1]
+    assert torch.allclose(model.read(tokens[0], model.memory()).float(), expected, atol=0.5)
+    writer, how = Writer(model), Sampling(0)
+    first = [each.token for each in writer.write(tokens[0].tolist(), 6, how, stop=False)]
+    again = [each.token for each in writer.write(tokens[0].tolist(), 6, how, stop=False)]
+    assert first == again and first[0] == int(expected.argmax())
+    with pytest.raises(UserError, match="no decoder qwen3"):
+        open_models.load(str(tmp_path / "qwen3"))
+
+
+@torch.inference_mode()
 def test_a_gguf_answers_as_the_folder_it_was_made_from(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
     reference = published("llama", tmp_path / "llama", tokenizer)
@@ -291,6 +309,14 @@ def test_preferences_are_learnt_as_the_paper_has_it(tokenizer):
     margins = [(now[i] - before[i]) - (now[i + 2] - before[i + 2]) for i in range(2)]
     expected = sum(-math.log(1 / (1 + math.exp(-BETA * m.item()))) for m in margins) / 2
     assert model.loss(batch).item() == pytest.approx(expected + KEPT * kept.item(), rel=1e-5)
+
+
+def test_later_lessons_change_little(tokenizer):
+    rates = [
+        made("gpt_tiny", tokenizer, lesson).optimizers()["model"].param_groups[1]["lr"]
+        for lesson in ("text", "messages", "preferences")
+    ]
+    assert rates == pytest.approx([rates[0], rates[0] / 5, rates[0] / 10])
 
 
 def test_learning_what_is_preferred_makes_it_likelier(tokenizer):

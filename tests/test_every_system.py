@@ -128,7 +128,7 @@ def test_learning_lowers_the_loss(entry, digits):
     ]
     if entry.task in FINDERS:  # without learning the last ones are as high as the first
         assert sum(losses[-5:]) / 5 < 0.9 * sum(losses[:2]) / 2
-    else:
+    elif model.needs_fit:  # the others answer as they are
         assert min(losses[-5:]) < losses[0]
 
 

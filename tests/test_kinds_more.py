@@ -36,6 +36,7 @@ from souron.kinds.poses import Poses
 from souron.kinds.question import Question
 from souron.kinds.segments import Segments
 from souron.kinds.sound import Sound
+from souron.kinds.spans import Span, Spans
 from souron.kinds.table import Table
 from souron.kinds.text import Text
 from souron.kinds.tokens import Tokens
@@ -70,6 +71,7 @@ ALL = {
     ),
     "table": Table(["名前", HOSTILE], [["a", HOSTILE]]),
     "plot": Plot([Series(HOSTILE, [0, 1], [1, 2])], "時間 (s)", HOSTILE, HOSTILE),
+    "spans": Spans(f"猫{HOSTILE}", [Span(HOSTILE, HOSTILE, 1, 1 + len(HOSTILE), 0.5)]),
 }
 READ = [name for name, thing in ALL.items() if thing.formats]
 

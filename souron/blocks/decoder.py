@@ -11,7 +11,7 @@ small networks are.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -227,6 +227,11 @@ class Decoder(nn.Module):
         if cache is not None:
             cache.length += tokens.shape[1]
         return self.norm(x)
+
+    def memory(self, rows: int = 1, context: int = 0) -> Cache:
+        """Room for what it reads of so many texts, of a shorter context where one is given."""
+        context = context or self.structure.context
+        return Cache(replace(self.structure, context=context), rows, self.embedding.weight)
 
     def logits(self, features: Tensor) -> Tensor:
         if self.structure.tied:

@@ -37,7 +37,7 @@ def arena(
     ] = None,
     votes: Annotated[
         str | None,
-        Option(metavar="FILE", help=N_("where votes are kept (default runs/arena/QUESTIONS.jsonl)")),
+        Option(metavar="FILE", help=N_("the file of votes (default runs/arena/QUESTIONS.jsonl)")),
     ] = None,
     judge: Annotated[
         str | None,

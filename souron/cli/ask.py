@@ -19,7 +19,7 @@ EXAMPLE = 'souron ask guide.txt "When is the ward open?"'
     N_("Ask a question of long texts: the sentences that answer it, with their places."),
     'souron ask guide.txt "When is the ward open?"\n'
     'souron ask notes/ more.md "患者のアレルギーは何ですか" passages=8\n'
-    'cat guide.txt | souron ask - "When is the ward open?" --json\n'
+    'souron ask - "When is the ward open?" --json\n'
     'souron ask guide.txt "When is the ward open?" model=runs/complete/gpt-manuals',
 )
 def ask(

@@ -14,7 +14,6 @@ from souron.cli import console
 from souron.cli import options as cli_options
 from souron.cli.app import command
 from souron.cli.console import note, print_json, screen, show
-from souron.kinds.chat import Chat
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
@@ -39,12 +38,12 @@ HELP = (
     "chat",
     N_("Ask a language model: a published one in a file, or a run of your own."),
     "souron chat smollm2                      (Ctrl-C stops an answer, /help lists the rest)\n"
-    'souron chat smollm2 "What is anaesthesia?" length=60 seed=1\n'
-    'souron chat smollm2 "What is anaesthesia?" --json\n'
+    'souron chat smollm2 "What does a nurse do?" length=60 seed=1\n'
+    'souron chat smollm2 "What does a nurse do?" --json\n'
     'souron chat model.gguf "Hello" system="You answer in one sentence." context=4096\n'
     "souron chat runs/complete/gpt-manuals    (completes text, as it learnt no conversations)\n"
     'souron chat smollm2 "And in children?" load=talk.json save=talk2.json\n'
-    "souron chat smollm2 < questions.txt      (one question a line)\n"
+    "souron chat smollm2 < questions.txt      (a question on each line)\n"
     "souron chat smollm2 --template",
 )
 def chat(
@@ -92,7 +91,9 @@ def chat(
     ] = False,
 ) -> None:  # fmt: skip
     place = None if save is None else new_file(save)
-    before = Chat((), "") if load is None else Chat.read(Path(load))
+    from souron.kinds.chat import Chat
+
+    before = Chat(()) if load is None else Chat.read(Path(load))
     hardware.calm_allocator()
     with screen.err.status(_("loading {name}").format(name=run)):
         from souron import model as models_api
@@ -257,11 +258,15 @@ class Session:
 
     def do_save(self, rest: str) -> None:
         place = Path(rest).expanduser()
-        if place.exists() and not agreed(_("{path} is there already. Replace it?"), place):
+        if place.exists() and not sys.stdin.isatty():
             raise taken(place)
+        if place.exists() and not agreed(_("{path} is there already. Replace it?"), place):
+            return
         self.write(place)
 
     def do_load(self, rest: str) -> None:
+        from souron.kinds.chat import Chat
+
         chat = Chat.read(Path(rest).expanduser())
         lost = self.talk.chat.turns and self.talk.chat != self.saved
         if lost and not agreed(_("This chat was not saved. Go on with {path}?"), Path(rest)):

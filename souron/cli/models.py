@@ -26,15 +26,12 @@ def models(
     with screen.err.status(_("measuring this computer's memory for a second")):
         from souron.hub import model_table
 
-        found, broken = [], []
-        if model is None:
-            found, broken = model_table.local(Path())
-        else:
-            one = model_table.find(model)
+        one = None if model is None else model_table.find(model)
+        found, broken = ([], []) if one else model_table.local(Path())
         speed, free = model_table.here()
     for path, error in broken:
         console.warn(f"{path}: {error.found}")
-    if model is not None:
+    if one is not None:
         whole(one, speed, free)
         return
     rows = [*found, *model_table.published()]
@@ -45,27 +42,25 @@ def models(
         if some:
             show(listed(some, speed, free, title), "")
     show(
-        _(
-            "Memory and speed are forecasts at 4 bits: {free:.1f} GB are free here, and {speed:.0f} "
-            "GB a second come from memory. souron itself holds weights in 16 bits, which takes 3.6 "
-            "times as much."
-        ).format(free=free / 1e9, speed=speed / 1e9),
+        model_table.remark(speed, free),
         _("one of them, with its sources: {command}").format(command="souron models smollm2"),
     )
 
 
 def listed(rows: Any, speed: float, free: float, title: str) -> Any:
-    from souron.hub import model_table
-
-    size, memory, rate = _("parameters"), _("memory"), _("tokens/s")
-    context = _("context")
-    table = console.table(
-        _("name"), _("year"), size, _("licence"), _("commercial"), _("safety-tuned"), context,
-        _("languages"), memory, rate, title=title, right=(size, context, memory, rate),
-    )  # fmt: skip
+    names = heads()
+    table = console.table(*names, title=title, right=[names[i] for i in (2, 6, 8, 9)])
     for row in rows:
         table.add_row(*cells(row, speed, free), style=None if row.memory <= free else "dim")
-    return table if rows else model_table.UNKNOWN
+    return table
+
+
+def heads() -> list[str]:
+    """Of the columns that ``cells`` fills."""
+    return [
+        _("name"), _("year"), _("parameters"), _("licence"), _("commercial"), _("safety-tuned"),
+        _("context"), _("languages"), _("memory"), _("tokens/s"),
+    ]  # fmt: skip
 
 
 def cells(row: Any, speed: float, free: float) -> list[str]:
@@ -83,7 +78,7 @@ def cells(row: Any, speed: float, free: float) -> list[str]:
         f"{row.context:,}" if row.context else "–",
         model_table.languages(row),
         f"{row.memory / 1e9:.1f} GB" if known else "–",
-        (f"{row.tokens_per_second(speed):.0f}" if row.memory <= free else _("does not fit"))
+        (model_table.rate(row, speed) if row.memory <= free else _("does not fit"))
         if known else "–",
     ]  # fmt: skip
 
@@ -103,7 +98,7 @@ def whole(row: Any, speed: float, free: float) -> None:
     if told:
         show(_("Its licence: {text}").format(text=told))
     if row.runs is False:
-        show(_("souron has no decoder of its structure; other programs run it."))
+        show(_("souron has no decoder of its structure; it runs by that of transformers."))
     if row.template:
         from souron.report.arena import printable
 
@@ -117,7 +112,8 @@ def about(row: Any) -> list[tuple[str, str]]:
     def sourced(value: str, cell: str) -> str:
         source = row.source(cell)
         where = _("its own file") if source == model_table.IN_FILE else source
-        return f"{value}  ({where})" if where and value != "–" else value
+        known = value not in ("–", model_table.word(model_table.UNKNOWN))
+        return f"{value}  ({where})" if where and known else value
 
     texts = cells(row, 1.0, 0.0)
     rows = [

@@ -164,11 +164,17 @@ class Voice:
     def _too_long(self, turns: Sequence[Turn], count: int, length: int) -> UserError:
         context, room = self.reader.context, self.room(length)
         prompts = [turn for turn in turns if turn.role == "system"]
-        own = len(self.tokens((*prompts, Turn("user", "")))) if prompts else 0
         found = _(
-            "the last question needs {count} tokens, {own} of them for the system prompt; the "
-            "model's context is {context} tokens, of which {room} are kept for the answer"
-        ).format(count=count, own=own, context=context, room=room)
+            "the last question needs {count} tokens; the model's context is {context} tokens, of "
+            "which {room} are kept for the answer"
+        ).format(count=count, context=context, room=room)
+        if prompts:
+            own = len(self.tokens((*prompts, Turn("user", ""))))
+            found = _(
+                "the system prompt and the last question need {count} tokens, {own} of them for "
+                "the system prompt; the model's context is {context} tokens, of which {room} are "
+                "kept for the answer"
+            ).format(count=count, own=own, context=context, room=room)
         return UserError(
             "context",
             found,

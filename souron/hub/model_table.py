@@ -25,6 +25,7 @@ PROBE = 1.0  # seconds
 MOST_LOCAL = 50  # models that are looked for on this computer
 UNKNOWN = "unknown"
 IN_FILE = "file"  # the source of what a model's own files say
+QUANTISED = re.compile(r"[.-](i?q\d\w*|f16|bf16|f32)$", re.IGNORECASE)  # ends a GGUF file's name
 WORDS = {"yes": N_("yes"), "no": N_("no"), "conditions": N_("with conditions"),
          "limited": N_("a little"), UNKNOWN: N_("unknown")}  # fmt: skip
 # how a licence begins, in small letters -> commercial use, what it says
@@ -157,8 +158,8 @@ def described(path: Path) -> Row:
     from souron.hub import open_models
 
     about = open_models.glance(path)
-    row = next((row for row in published() if _plain(row.name) == _plain(about.name)), None)
-    row = row or Row(about.name)
+    called = {_plain(about.name), _plain(QUANTISED.sub("", path.stem if path.is_file() else ""))}
+    row = next((row for row in published() if _plain(row.name) in called), Row(about.name))
     at = dict(row.at)
     said: dict[str, Any] = {
         "parameters": about.parameters / 1e9,
@@ -179,7 +180,7 @@ def described(path: Path) -> Row:
 
 
 def _plain(name: str) -> str:
-    """SmolLM2 135M Instruct and smollm2-135m-instruct alike; "8k" and the like stay."""
+    """SmolLM2 135M Instruct and smollm2-135m-instruct alike."""
     return re.sub(r"[\W_]+", "", name).lower()
 
 
@@ -248,9 +249,16 @@ def here() -> tuple[float, float]:
     return bandwidth(), float(hardware.memory()[1])
 
 
+def rate(row: Row, speed: float) -> str:
+    """Tokens a second, at most."""
+    value = row.tokens_per_second(speed)
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
+
+
 def word(value: str) -> str:
     """A cell's word in the reader's language."""
-    return _(WORDS.get(value, value))
+    known = WORDS.get(value, value)
+    return _(known)
 
 
 def languages(row: Row) -> str:
@@ -267,13 +275,22 @@ def forecast(row: Row, speed: float, free: float) -> str:
     if row.memory <= free:
         return _(
             "At 4 bits it needs {memory:.1f} GB of memory, {free:.1f} GB are free; forecast: at "
-            "most {speed:.0f} tokens a second."
-        ).format(memory=row.memory / 1e9, free=free / 1e9, speed=row.tokens_per_second(speed))
+            "most {speed} tokens a second."
+        ).format(memory=row.memory / 1e9, free=free / 1e9, speed=rate(row, speed))
     size = fitting(free)
     return _(
         "It does not fit: at 4 bits it needs {memory:.1f} GB of memory, {free:.1f} GB are free. A "
-        "model of {size:.1f} billion parameters fits; forecast: at most {speed:.0f} tokens a second."
+        "model of {size:.1f} billion parameters fits; forecast: at most {speed} tokens a second."
     ).format(
         memory=row.memory / 1e9, free=free / 1e9, size=size,
-        speed=Row("", parameters=size).tokens_per_second(speed),
+        speed=rate(Row("", parameters=size), speed),
     )  # fmt: skip
+
+
+def remark(speed: float, free: float) -> str:
+    """What is to be known of the table's forecasts."""
+    return _(
+        "Memory and speed are forecasts at 4 bits: {free:.1f} GB are free here, and {speed:.0f} GB "
+        "a second come from memory. souron itself holds weights in 16 bits, which takes 3.6 times "
+        "as much."
+    ).format(free=free / 1e9, speed=speed / 1e9)

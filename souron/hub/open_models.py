@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch import Tensor
 from souron.blocks.decoder import Decoder, Structure, named
 from souron.data.tokenizer import Tokenizer
 from souron.hub import fetch, packages, zoo
+from souron.hub.other_decoders import OtherDecoder
 from souron.utils import files, hardware
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
@@ -346,6 +347,24 @@ def refuse_too_large(about: Described) -> None:
     )
 
 
+def no_decoder(about: Described) -> UserError:
+    return _no_model(about.path, _("souron has no decoder {kind}").format(kind=about.architecture))
+
+
+def load_any(name: str) -> tuple[Described, Tokenizer, Any]:
+    """As ``load``; where souron has no such decoder, that of transformers."""
+    about = glance(find(name))
+    if about.structure is not None:
+        return load(name)
+    refuse_too_large(about)
+    try:
+        return about, tokenizer_of(about.path, about), OtherDecoder(about.path, about.context)
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file can raise anything in its reader
+        raise _no_model(about.path, f"{type(error).__name__}: {error}") from error
+
+
 def load(name: str) -> tuple[Described, Tokenizer, Decoder]:
     """A model ready to answer, its weights in bf16. Raises UserError where it cannot be read, does
     not fit into memory, or has another structure."""
@@ -358,7 +377,7 @@ def load(name: str) -> tuple[Described, Tokenizer, Decoder]:
         return about, tokenizer, filled(about.structure, weights)
     about = describe(path)
     if about.structure is None:
-        raise _no_model(path, _("souron has no decoder {kind}").format(kind=about.architecture))
+        raise no_decoder(about)
     refuse_too_large(about)
     tokenizer = tokenizer_of(path, about)
     try:
@@ -573,9 +592,3 @@ def shape_of(name: str) -> Decoder | None:
         return None
     with torch.device("meta"):
         return None if structure is None else Decoder(structure).eval()
-
-
-def with_context(about: Described, context: int) -> Described:
-    """The same with another context."""
-    assert about.structure is not None
-    return replace(about, structure=replace(about.structure, context=context))

@@ -83,7 +83,8 @@ def judged(result: Any) -> Iterator[str]:
         if judge.compared:
             yield _(
                 "It chose what it read first in {share} of its answers ({low} to {high}; fair: "
-                "50 %), and on {undecided} of {compared} pairs another one once they changed places."
+                "50 %). On {undecided} of {compared} pairs it changed its mind when the answers "
+                "changed places."
             ).format(
                 share=percent(first.value), low=percent(first.low), high=percent(first.high),
                 undecided=judge.undecided, compared=judge.compared,

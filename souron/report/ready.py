@@ -29,7 +29,7 @@ def ready_page(record: "ReadyRecord") -> Path:
     headings = {
         "classifiers": _("What they say"),
         "finders": _("What they find"),
-        "writers": _("What they answer"),
+        "writers": _("What they write"),
         "generators": _("What they draw"),
     }
     there = {
@@ -78,9 +78,10 @@ def _found(record: "ReadyRecord", name: str) -> list[Plot]:
 
 
 def _said(record: "ReadyRecord", name: str) -> list[tuple[str, str]]:
-    """Each question, and its answer."""
+    """Each beginning, and how the system goes on."""
     asked = [file.read_text(encoding="utf-8").strip() for file in record.examples[name]]
-    return list(zip(asked, map(str, record.answers[name]), strict=True))
+    answers = [str(answer) for answer in record.answers[name]]
+    return [(one, said.removeprefix(one)) for one, said in zip(asked, answers, strict=True)]
 
 
 def _drawn(record: "ReadyRecord", name: str) -> list[Tile]:

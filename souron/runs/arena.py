@@ -22,7 +22,8 @@ from typing import Any
 from souron import registry
 from souron.data.dataset import Skipped
 from souron.evaluation.answer_judge import Comparer, compared
-from souron.evaluation.text_generation import Sampling, Writer
+from souron.evaluation.conversation import Voice
+from souron.evaluation.text_generation import Sampling
 from souron.kinds.chat import Turn
 from souron.runs import folder as run_folder
 from souron.runs import votes
@@ -117,41 +118,19 @@ def _judge_json(judge: JudgeResult) -> dict[str, Any]:
 
 
 class Rival:
-    """A language model that answers questions one by one."""
+    """A language model that answers questions one by one, as in a chat."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.model = language_model(name)
-        self.writer = Writer(self.model)
-
-    def prompt(self, question: str) -> list[int]:
-        """The question as the model's template has it; of a model without one, plain text that it
-        goes on with."""
-        tokenizer = self.model.tokenizer
-        if tokenizer.template:
-            return tokenizer.conversation([Turn("user", question)], answer=True)[0]
-        return [tokenizer.start, *tokenizer.encode(question + "\n")]
+        self.voice = Voice(language_model(name))
 
     def answer(self, question: str, length: int, sampling: Sampling) -> Answer:
-        """Raises UserError where the question and half of the answer do not fit."""
-        tokens = self.prompt(question)
-        room = self.model.context - len(tokens)
-        if room < min(length, self.model.context // 2):
-            raise UserError(
-                "context",
-                _("a question of {count} tokens, where the model sees {context}").format(
-                    count=len(tokens), context=self.model.context
-                ),
-                expected=_("room for an answer"),
-                fix=_("a shorter question, or a shorter answer: length=N"),
-                exit=3,
-            )
+        """Raises UserError where the question does not fit."""
         begun = time.perf_counter()
-        most = min(length, room)
-        words = [each.text for each in self.writer.write(tokens, most, sampling)]
-        seconds = time.perf_counter() - begun
-        stopped = "end" if len(words) < most else "length"
-        return Answer(question, "", "".join(words).strip(), len(words), seconds, stopped)
+        written = self.voice.answer([Turn("user", question)], length, sampling)
+        text = "".join(written).strip()
+        seconds, reply = time.perf_counter() - begun, written.reply
+        return Answer(question, "", text, reply.tokens, seconds, reply.stopped_by)
 
 
 def language_model(name: str) -> Any:
@@ -183,7 +162,7 @@ class Arena:
     held: Votes
     questions: list[str]
     settings: Settings
-    loads: Callable[[str], Any] = Rival
+    loads: Callable[[str], Any] = Rival  # a model's name -> who answers
     rivals: dict[str, Any] = field(default_factory=dict)
     unfit: dict[str, str] = field(default_factory=dict)  # questions -> why they were left out
 
@@ -256,7 +235,7 @@ def begin(
     seed: int = 0,
     length: int = 256,
     temperature: float = 0.7,
-    loads: Callable[[str], Any] = Rival,
+    loads: Callable[[str], Any] | None = None,
 ) -> Arena:
     """An arena, or the one of that file where it has begun already. Raises UserError where that was
     another one."""
@@ -276,6 +255,7 @@ def begin(
             )  # fmt: skip
     else:
         held = Votes(file)
+    loads = loads or Rival
     arena = Arena(held, list(questions), settings, loads)
     if held.settings is None:
         for name in dict.fromkeys(name.partition(AGAIN)[0] for name in settings.models):

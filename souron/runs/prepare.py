@@ -198,7 +198,8 @@ def _from_published(system: str, kind: Any, config: Any, spec: Any) -> Any:
 def _from_run(folder: Path, kind: Any, config: Any, spec: Any) -> Any:
     """The weights of another run, all but the task's new layers; pictures as that run saw them."""
     other = run_folder.load(folder)
-    if other.task != kind.task:
+    task = registry.load_task(kind.task)
+    if other.task not in (kind.task, *task.begins_with):
         raise UserError(
             "pretrained",
             _("{folder} is a run of {task}").format(
@@ -207,11 +208,13 @@ def _from_run(folder: Path, kind: Any, config: Any, spec: Any) -> Any:
             expected=_("a run of {task}").format(task=registry.task_name(kind.task)),
             exit=3,
         )
-    task = registry.load_task(kind.task)
     inherited = {name: getattr(other.spec, name) for name in task.inherits}
     model = kind(config, replace(spec, **inherited))
-    new = task.head(model)
-    checkpoint.fill(model, other.state_dict(), folder, but=new)
+    new, weights = task.head(model), other.state_dict()
+    if other.task != kind.task:  # its own last layers answer another question
+        known = model.state_dict()
+        weights = {name: weight for name, weight in weights.items() if name in known}
+    checkpoint.fill(model, weights, folder, but=new)
     return model
 
 

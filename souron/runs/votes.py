@@ -40,7 +40,7 @@ class Answer:
     text: str
     tokens: int
     seconds: float
-    stopped_by: str  # "end" or "length"
+    stopped_by: str  # "end", "length" or "context"
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,9 @@ _NAMES: dict[type, str] = {Settings: "arena", Answer: "answer", Vote: "vote", Ju
 _KINDS = {name: kind for kind, name in _NAMES.items()}
 
 
-def read(file: Path) -> Votes:
+def read(file: str | Path) -> Votes:
     """Raises UserError where there is no such file, or nothing of an arena in it."""
+    file = Path(file)
     faults, found = Faults(), Votes(file)
     for place, thing in _objects(file, faults):
         try:

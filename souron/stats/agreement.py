@@ -33,7 +33,7 @@ def agreement(one: Sequence[str], other: Sequence[str], level: float = 0.95) -> 
     share = table / n
     rows, columns = share.sum(1), share.sum(0)
     alike, chance = float(share.trace()), float(rows @ columns)
-    if chance >= 1 - 1e-12:
+    if max(rows.max(), columns.max()) > 1 - 1e-12:
         return Agreement(same, Measure(math.nan, -1.0, 1.0, n))
     kappa = (alike - chance) / (1 - chance)
     both = columns[:, None] + rows  # of the cell (i, j): columns[i] + rows[j]

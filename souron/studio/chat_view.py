@@ -18,7 +18,6 @@ from souron import registry
 from souron.hub import packages, zoo
 from souron.kinds.chat import Chat
 from souron.studio import run_list
-from souron.studio.answers import told
 from souron.studio.shared import Studio, remarks
 from souron.utils.files import as_json
 from souron.utils.messages import N_, UserError, _, again
@@ -158,6 +157,8 @@ def _turn(role: str, text: str, mark: str = "") -> Markup:
 def coming(talk: Talk) -> Markup:
     """What is being written, and what went wrong."""
     if talk.error is not None:
+        from souron.studio.answers import told
+
         error = talk.error
         said = UserError(error.code, again(error.found), expected=again(error.expected),
                          fix=again(error.fix), exit=error.exit)  # fmt: skip

@@ -56,6 +56,7 @@ NAMES = {
     "table": N_("table"),
     "plot": N_("plot"),
     "passages": N_("passages"),
+    "spans": N_("spans"),
 }
 KEPT = 3600  # seconds that a browser's last result is kept in memory
 STEPS = 100  # of a slider, about
@@ -534,6 +535,11 @@ def _shown_chat(kept: Any, label: str) -> Built:
     return [_html(label, CHAT, autoscroll=True, max_height=600)], fill
 
 
+def _shown_spans(kept: Any, label: str) -> Built:
+    """The text with its marks."""
+    return [_html(label, TABLES)], lambda value: [value._repr_html_()]
+
+
 def _shown_table(kept: Any, label: str) -> Built:
     import gradio as gr
 
@@ -616,4 +622,5 @@ SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "table": _shown_table,
     "plot": _shown_plot,
     "passages": _shown_passages,
+    "spans": _shown_spans,
 }

@@ -19,7 +19,7 @@ from souron.data.texts import Preference
 from souron.data.tokenizer import SIZE, Tokenizer
 from souron.evaluation import complete, manners
 from souron.evaluation.answers import Setup, Sparse, dense, stacked
-from souron.evaluation.complete import CompleteResult, CompleteSetup
+from souron.evaluation.complete import CompleteResult, CompleteSetup, lesson_of
 from souron.evaluation.text_generation import Sampling, Writer
 from souron.kinds.chat import Turn
 from souron.kinds.signature import Choice
@@ -324,13 +324,8 @@ class Complete(Task):
             )
 
     def spec(self, train: Dataset) -> Spec:
-        first = train.input[0]
-        lesson = (
-            "text" if isinstance(first, str)
-            else "preferences" if isinstance(first, Preference) else "messages"
-        )  # fmt: skip
         tokenizer = complete.tokenizer_for(train)
-        return Spec(tokenizer.packed(), len(tokenizer), lesson)
+        return Spec(tokenizer.packed(), len(tokenizer), lesson_of(train))
 
     def example(self, system: type[System], size: str) -> Spec:
         assert issubclass(system, LanguageModel)
@@ -393,7 +388,7 @@ class Complete(Task):
         }
 
     def ranks(self, setup: Any) -> str:
-        if complete.lesson_of(setup.test) != "preferences":
+        if lesson_of(setup.test) != "preferences":
             return BITS
         return manners.IMPROPER if manners.may_judge(setup.test) else PREFERRED
 

@@ -1,4 +1,4 @@
-"""Questions to pages of LibreOffice's help, asked in Japanese and English; some it cannot answer.
+"""Questions to pages of help, asked in Japanese and English; some have no answer there.
 
 The help has the same paragraphs in both languages, each with the same id. A text is the English
 paragraphs of many pages, of about 50 000 characters; a question is the Japanese paragraph of one of

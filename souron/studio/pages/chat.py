@@ -1,6 +1,6 @@
 """Chat with a language model: what it answers is written while one looks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -100,10 +100,10 @@ class Chatting:
             info=_("Enter sends it, Shift and Enter begin a new line"),
         )  # fmt: skip
         with gr.Row():
-            self.ask = gr.Button(_("Send"), variant="primary")
-            self.stop = gr.Button(_("Stop"), interactive=False)
-            self.again = gr.Button(_("Answer again"), interactive=False)
-            self.clear = gr.Button(_("New chat"))
+            self.ask = gr.Button(_("Send"), variant="primary", min_width=120)
+            self.stop = gr.Button(_("Stop"), interactive=False, min_width=120)
+            self.again = gr.Button(_("Answer again"), interactive=False, min_width=120)
+            self.clear = gr.Button(_("New chat"), min_width=120)
         self.save = gr.HTML()
 
     def _connect(self) -> None:
@@ -184,7 +184,7 @@ class Chatting:
         same[2:4] = [chat_view.coming(talk), chat_view.figures(talk)]
         return same
 
-    def draw(self, talk: Talk, settings: Any, text: str | None = None) -> list[Any]:
+    def draw(self, talk: Talk, settings: Sequence[Any], text: str | None = None) -> list[Any]:
         """Values for ``drawn``; ``text`` for the field of the question, which gets a refused one
         back."""
         import gradio as gr
@@ -204,7 +204,7 @@ class Chatting:
             gr.update(choices=asked, value=0),
             "" if writing else chat_view.saved(talk),
             gr.Timer(OFTEN, active=writing),
-            self.the_same(*settings, talk=talk),
+            self.the_same(*settings, talk),
             gr.skip() if text is None else text,
         ]
 
@@ -232,11 +232,11 @@ class Chatting:
     def show_template(self, talk: Talk | None, name: str | None) -> Markup:
         return chat_view.template(chat_view.model_name(self.studio, name), talk or Talk())
 
-    def the_same(
-        self, name: Any, system: Any, length: Any, temperature: Any, seed: Any,
-        talk: Talk | None = None,
-    ) -> Markup:  # fmt: skip
-        """The same as a command line, in Python, and over HTTP."""
+    def the_same(self, *values: Any) -> Markup:
+        """The same as a command line, in Python, and over HTTP: of the settings, and the chat
+        where there is one."""
+        name, system, length, temperature, seed, *rest = values
+        talk: Talk | None = rest[0] if rest else None
         model = str(name or "smollm2")
         asked = [turn.text for turn in talk.chat.turns if turn.role == "user"] if talk else []
         last = asked[-1] if asked else _("What is anaesthesia?")

@@ -4,13 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from markupsafe import Markup
 
 from souron import registry
 from souron.data import load
-from souron.data.papers import LETTERS
 from souron.studio import run_list
 from souron.studio.shared import QUIET, Studio, command, same_thing, status, words
 from souron.utils import units
@@ -184,7 +184,7 @@ def picked(model: str, item: Any) -> tuple[int, float]:
 
 
 def lines(options: Sequence[str]) -> list[str]:
-    return [f"{letter}) {option}" for letter, option in zip(LETTERS, options, strict=False)]
+    return [f"{letter}) {option}" for letter, option in zip(ascii_uppercase, options, strict=False)]
 
 
 def tally(state: Mapping[str, Any]) -> Markup:

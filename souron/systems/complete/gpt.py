@@ -26,6 +26,11 @@ from souron.blocks.muon import MuonAdamW
 from souron.tasks.complete import LanguageModel, Spec
 
 MATRICES = 2.0  # times the rate, of Muon
+LESSONS = {
+    "text": 1.0,
+    "messages": 0.2,
+    "preferences": 0.1,
+}  # of the rate: later ones change little
 SPREAD = 0.5  # of an embedding that is not the head too
 
 
@@ -74,11 +79,11 @@ class GPT(LanguageModel):
         matrices = [weight for weight in self.decoder.matrices() if weight.requires_grad]
         known = {id(weight) for weight in matrices}
         others = [w for w in self.parameters() if w.requires_grad and id(w) not in known]
-        rate = self.config.rate
+        rate = self.config.rate * LESSONS[self.spec.lesson]
         return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.01)}
 
     def memory(self, rows: int = 1) -> Cache:
-        return Cache(self.decoder.structure, rows, self.decoder.embedding.weight)
+        return self.decoder.memory(rows)
 
     def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
         return self.decoder(tokens.to(self.device), memory, last=True)[:, -1]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from souron.blocks.decoder import Cache, Decoder
 from souron.hub import open_models
-from souron.tasks.complete import LanguageModel, Spec
+from souron.tasks.complete import LanguageModel, Spec, lesson_of
 from souron.training import checkpoint
 from souron.utils import files
 
@@ -65,7 +65,8 @@ class LoRA(LanguageModel):
         super().__init__(config, spec)
         self.frozen = Frozen(config.model)
         about = open_models.describe(open_models.find(config.model))
-        assert about.structure is not None
+        if about.structure is None:
+            raise open_models.no_decoder(about)
         self.places = places(about.structure)
         self.a, self.b = nn.ParameterDict(), nn.ParameterDict()
         for layer in range(about.structure.layers):
@@ -77,7 +78,7 @@ class LoRA(LanguageModel):
 
     @classmethod
     def spec_for(cls, train: Any) -> Spec:
-        return Spec("", 0, super().spec_for(train).lesson)
+        return Spec("", 0, lesson_of(train))
 
     @property
     def tokenizer(self) -> Any:
@@ -130,7 +131,7 @@ class LoRA(LanguageModel):
         return Without(self)
 
     def memory(self, rows: int = 1) -> Cache:
-        return beside(self, rows)
+        return self.frozen.held[2].memory(rows, self.context)
 
     def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
         return self.frozen.held[2](tokens, memory, last=True, change=self.change)[:, -1]
@@ -151,18 +152,10 @@ class Without(LanguageModel):
         return self.frozen.held[1]
 
     def memory(self, rows: int = 1) -> Cache:
-        return beside(self, rows)
+        return self.frozen.held[2].memory(rows, self.context)
 
     def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
         return self.frozen.held[2](tokens, memory, last=True)[:, -1]
-
-
-def beside(model: Any, rows: int) -> Cache:
-    """A memory for so many texts."""
-    about, _tokenizer, decoder = model.frozen.held
-    structure = open_models.with_context(about, model.context).structure
-    assert structure is not None
-    return Cache(structure, rows, decoder.embedding.weight)
 
 
 def places(structure: Any) -> dict[str, tuple[str, slice, int]]:

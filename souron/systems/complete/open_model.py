@@ -1,4 +1,4 @@
-"""A published language model as it is, from a file on this computer. It learns nothing more.
+"""A published language model as it is, from a file here. It learns nothing more.
 
 Allal and others: SmolLM2: When Smol Goes Big (2025). https://arxiv.org/abs/2502.02737
 
@@ -6,7 +6,7 @@ Allal and others: SmolLM2: When Smol Goes Big (2025). https://arxiv.org/abs/2502
 
 ``smollm2`` can be fetched; larger ones are files that the reader brings. Decoders as Llama,
 Mistral, Qwen2 and GPT-2 have them run here: prompts are read in bf16, and tokens are written with
-matrices in 8 bits.
+matrices in 8 bits. Others run through the library transformers, in bf16.
 
 Differs from the paper: nothing is learnt, and the weights are those of the file, which may have
 fewer bits than were published.
@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from souron.blocks.decoder import Cache, Decoder
+from souron.blocks.decoder import Decoder
 from souron.blocks.int8 import Int8Decoder
 from souron.hub import open_models
 from souron.hub.open_models import Described
-from souron.tasks.complete import LanguageModel, Spec
+from souron.tasks.complete import LanguageModel, Spec, lesson_of
 from souron.training.loop import Data, Progress, Run
 
 
@@ -47,19 +47,20 @@ class OpenModel(LanguageModel):
         super().__init__(config, spec)
 
     @cached_property
-    def held(self) -> tuple[Described, Any, Decoder]:
+    def held(self) -> tuple[Described, Any, Any]:
         """The model itself, which is no part of what is saved with a run."""
-        return open_models.load(self.config.model)
+        return open_models.load_any(self.config.model)
 
     @cached_property
     def quick(self) -> Decoder:
         """The same for single tokens."""
-        return Int8Decoder(self.held[2]) if self.config.bits == 8 else self.held[2]
+        decoder = self.held[2]
+        own = isinstance(decoder, Decoder) and self.config.bits == 8
+        return Int8Decoder(decoder) if own else decoder
 
     @classmethod
     def spec_for(cls, train: Any) -> Spec:
-        spec = super().spec_for(train)
-        return Spec("", 0, spec.lesson)
+        return Spec("", 0, lesson_of(train))
 
     @property
     def tokenizer(self) -> Any:
@@ -90,12 +91,9 @@ class OpenModel(LanguageModel):
         with torch.inference_mode():
             return self.held[2](tokens)
 
-    def memory(self, rows: int = 1) -> Cache:
-        decoder = self.held[2]
-        structure = open_models.with_context(self.held[0], self.context).structure
-        assert structure is not None
-        return Cache(structure, rows, decoder.embedding.weight)
+    def memory(self, rows: int = 1) -> Any:
+        return self.held[2].memory(rows, self.context)
 
-    def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
+    def read_many(self, tokens: Tensor, memory: Any) -> Tensor:
         decoder = self.quick if tokens.numel() == 1 else self.held[2]
         return decoder(tokens, memory, last=True)[:, -1]

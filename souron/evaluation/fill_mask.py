@@ -1,0 +1,134 @@
+"""Which tokens of test texts are masked, and what systems guess there."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from souron.data.dataset import Dataset
+from souron.evaluation.answers import Answers, Setup, Sparse, Trainings, stacked
+from souron.evaluation.complete import shown_rows
+from souron.metrics.fill_mask import BITS, FIRST, FIVE
+from souron.stats import intervals
+from souron.stats.records import Measure
+
+SHARE = 0.15  # of the tokens that are to be guessed
+HIDDEN, OTHER = 0.8, 0.1  # of those: shown as a mask, shown as any token; the rest stays
+SEED = 0
+SHOWN_TOKENS, SHOWN_MASKS, GUESSES = 120, 8, 3
+NAMES = (FIRST, FIVE, BITS)
+
+
+class Masked(NamedTuple):
+    """A text as tokens, some of which are to be guessed."""
+
+    given: Tensor  # (n,) int64, what a system sees
+    true: Tensor  # (n,) int64
+    asked: Tensor  # (n,) bool: which are to be guessed
+
+
+@dataclass(frozen=True)
+class FillResult:
+    """What a run's report shows."""
+
+    by_language: dict[str, dict[str, Measure]]  # language -> metric -> measure
+    guessed: list[tuple[int, list["Guess"]]]  # row of a test case, some of its masks
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "by_language": {
+                name: {metric: measure.value for metric, measure in measures.items()}
+                for name, measures in self.by_language.items()
+            }
+        }
+
+
+class Guess(NamedTuple):
+    """What was guessed for a mask."""
+
+    place: int  # tokens before it
+    true: int
+    guesses: list[tuple[int, float]]  # the likeliest tokens and their chances
+
+
+def places(count: int, generator: Generator) -> Tensor:
+    """(count,) bool: 15 % of the places, one at least."""
+    asked = torch.zeros(count, dtype=torch.bool)
+    asked[torch.randperm(count, generator=generator)[: max(1, round(SHARE * count))]] = True
+    return asked
+
+
+def for_test(ids: Tensor, text: str, mask: int) -> Masked:
+    """The places follow from the text alone, so that all systems are asked the same."""
+    number = zlib.crc32(text.encode("utf-8", "surrogatepass")) + SEED
+    asked = places(len(ids), torch.Generator().manual_seed(number))
+    return Masked(ids.masked_fill(asked, mask), ids, asked)
+
+
+def for_training(ids: Tensor, mask: int, vocabulary: int, generator: Generator) -> Masked:
+    """As in BERT: most become the mask, some any token, some stay and are guessed all the same."""
+    asked = places(len(ids), generator)
+    chance = torch.rand(len(ids), generator=generator)
+    other = torch.randint(vocabulary - 1, (len(ids),), generator=generator)
+    given = torch.where(asked & (chance < HIDDEN), mask, ids)
+    swapped = asked & (chance >= HIDDEN) & (chance < HIDDEN + OTHER)
+    return Masked(torch.where(swapped, other, given), ids, asked)
+
+
+def guessed(system: Any, test: Dataset) -> Answers:
+    """Of some test texts what is guessed for the first masks."""
+    rows, tables = shown_rows(test), []
+    for row in rows:
+        one = system.masked(test.input[row])
+        window = Masked(*(part[:SHOWN_TOKENS] for part in one))
+        logits = system.guesses(window.given[None], window.asked[None])
+        at = window.asked.nonzero().flatten()[:SHOWN_MASKS]
+        chance, token = logits[:SHOWN_MASKS].softmax(1).cpu().topk(GUESSES)
+        table = torch.full((SHOWN_MASKS, 2 + 2 * GUESSES), -1.0, dtype=torch.float64)
+        for i, place in enumerate(at.tolist()):
+            told = [
+                float(place),
+                float(window.true[place]),
+                *token[i].tolist(),
+                *chance[i].tolist(),
+            ]
+            table[i] = torch.tensor(told, dtype=torch.float64)
+        tables.append(table)
+    return {"guessed": Sparse(torch.tensor(rows), torch.stack(tables))}
+
+
+def _of_table(table: Tensor) -> list[Guess]:
+    return [
+        Guess(
+            int(row[0]), int(row[1]),
+            list(zip(map(int, row[2 : 2 + GUESSES]), row[2 + GUESSES :], strict=True)),
+        )
+        for row in table.tolist() if row[0] >= 0
+    ]  # fmt: skip
+
+
+def result(trainings: Trainings, setup: Setup) -> FillResult:
+    test, answers = setup.test, trainings.answers
+    language = test.columns.get("language") or [""] * len(test)
+    return FillResult(
+        {name: _measures(answers, test, [i for i, one in enumerate(language) if one == name])
+         for name in sorted(set(language) - {""})},
+        samples(answers[0]),
+    )  # fmt: skip
+
+
+def samples(answers: Answers) -> list[tuple[int, list[Guess]]]:
+    found = answers.get("guessed")
+    if not isinstance(found, Sparse):
+        return []
+    pairs = zip(found.rows.tolist(), found.values, strict=True)
+    return [(row, _of_table(table)) for row, table in pairs]
+
+
+def _measures(answers: Sequence[Answers], test: Dataset, rows: list[int]) -> dict[str, Measure]:
+    units = test.units
+    groups = [units[i] for i in rows] if units else None
+    return {name: intervals.interval(stacked(answers, name)[:, rows], groups) for name in NAMES}

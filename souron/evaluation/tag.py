@@ -1,0 +1,169 @@
+"""Sentences with spans, what systems found in them, and how that is told."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from souron.data.dataset import Dataset
+from souron.data.texts import plain
+from souron.evaluation.answers import Answers, Setup, Sparse, Trainings
+from souron.kinds.spans import Span
+from souron.metrics import tag as metrics
+from souron.stats import intervals
+from souron.stats.records import Measure
+
+UNIT = re.compile(r"[A-Za-z\u00c0-\u024f\u0370-\u058f]+|\S")  # a word of an alphabet, or a letter
+READ = 12  # test sentences to read
+
+
+class Sentence(NamedTuple):
+    """A text and what is marked in it."""
+
+    text: str
+    spans: Tensor  # (n, 3) int64: label, start, end in characters
+
+
+@dataclass(frozen=True)
+class TagResult:
+    """What a run's report shows."""
+
+    by_label: dict[str, dict[str, Measure]]  # label -> metric -> measure
+    counts: dict[str, int]  # label -> spans of the test
+    read: list[tuple[int, NDArray[np.float64]]]  # row, what was found: label, start, end, score
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "by_label": {
+                label: {name: measure.value for name, measure in measures.items()}
+                for label, measures in self.by_label.items()
+            }
+        }
+
+
+def labels_of(classes: Sequence[str]) -> tuple[str, ...]:
+    """``("O", "B-LOC", "I-LOC")`` -> ``("LOC",)``"""
+    return tuple(name[2:] for name in classes[1::2])
+
+
+def sentences(data: Dataset) -> list[Sentence]:
+    """Words and tags as texts and spans."""
+    targets = data.target if data.target is not None else [None] * len(data)
+    return [sentence(words, tags) for words, tags in zip(data.input, targets, strict=True)]
+
+
+def sentence(words: Sequence[str], tags: Tensor | None = None) -> Sentence:
+    """The words of a sentence as its text, and tags (words,) as spans in it: 0 outside, 1 + 2 l
+    begins label l, 2 + 2 l continues it."""
+    text, ends, at = plain(tuple(words)), [], 0
+    for word in words:
+        start = text.index(word, at)
+        at = start + len(word)
+        ends.append((start, at))
+    found: list[list[int]] = []
+    for (start, end), tag in zip(ends, [] if tags is None else tags.tolist(), strict=False):
+        label, continues = (tag - 1) // 2, tag % 2 == 0
+        if tag and not continues:
+            found.append([label, start, end])
+        elif tag and found:
+            found[-1][2] = end
+    return Sentence(text, torch.tensor(found, dtype=torch.long).reshape(-1, 3))
+
+
+def units(text: str) -> list[tuple[int, int]]:
+    """Where each word of an alphabet, and each other letter, begins and ends: spans are made of
+    these, for Japanese has no spaces between words."""
+    return [match.span() for match in UNIT.finditer(text)]
+
+
+def tags_of(places: Sequence[tuple[int, int]], spans: Tensor) -> Tensor:
+    """(units,) int64: the tag of each unit."""
+    tags = torch.zeros(len(places), dtype=torch.long)
+    for label, start, end in spans[:, :3].tolist():
+        inside = [i for i, (first, last) in enumerate(places) if first < end and last > start]
+        for i in inside:
+            tags[i] = 1 + 2 * label + (i > inside[0])
+    return tags
+
+
+def spans_of(
+    places: Sequence[tuple[int, int]], tags: Sequence[int], chance: Sequence[float]
+) -> list[list[float]]:
+    """Tags of units, each with its chance, as spans: label, start, end, score, the mean chance."""
+    found: list[list[float]] = []
+    for (start, end), tag, share in zip(places, tags, chance, strict=True):
+        if tag and tag % 2:
+            found.append([(tag - 1) // 2, start, end, share, 1])
+        elif tag and found:
+            span = found[-1]
+            span[2], span[3], span[4] = end, span[3] + share, span[4] + 1
+    return [[label, start, end, total / count] for label, start, end, total, count in found]
+
+
+def packed(found: Sequence[Sequence[Sequence[float]]]) -> Answers:
+    """Spans of each case as answers."""
+    rows = [row for row, spans in enumerate(found) for _span in spans]
+    values = [list(span) for spans in found for span in spans]
+    table = torch.tensor(values, dtype=torch.float64).reshape(-1, 4)
+    return {"spans": Sparse(torch.tensor(rows, dtype=torch.long), table)}
+
+
+def unpacked(answers: Answers, cases: int) -> list[NDArray[np.float64]]:
+    """(n, 4) of each case: label, start, end, score."""
+    spans = answers["spans"]
+    assert isinstance(spans, Sparse)
+    order = spans.rows.argsort(stable=True)
+    counts = spans.rows.bincount(minlength=cases).tolist()
+    return [part.numpy() for part in spans.values[order].split(counts)]
+
+
+def named(text: str, spans: Any, labels: Sequence[str], least: float = 0.0) -> list[Span]:
+    """Rows label, start, end and perhaps score as ``Span``."""
+    found = []
+    for row in spans:
+        label, start, end = map(int, row[:3])
+        score = float(row[3]) if len(row) > 3 else 1.0
+        if score >= least:
+            found.append(Span(text[start:end], labels[label], start, end, score))
+    return found
+
+
+def result(trainings: Trainings, setup: Setup) -> TagResult:
+    test, labels = setup.test, labels_of(setup.test.classes)
+    true = [one.spans.numpy() for one in sentences(test)]
+    every = [unpacked(answers, len(test)) for answers in trainings.answers]
+    by_label, number = {}, {}
+    for label, name in enumerate(labels):
+        there = [spans[spans[:, 0] == label] for spans in true]
+        if not sum(map(len, there)):
+            continue
+        found = [
+            metrics.scores(metrics.counts([s[s[:, 0] == label] for s in said], there), test.units)
+            for said in every
+        ]
+        number[name] = sum(map(len, there))
+        by_label[name] = {
+            metric: intervals.share_interval(
+                np.stack([scores[metric] for scores in found]), test.units
+            )
+            for metric in found[0]
+        }
+    said = every[0]
+    counted = metrics.counts(said, true)
+    wrong = (counted[:, 1] + counted[:, 2] - 2 * counted[:, 0]) > 0
+    order = sorted(range(len(test)), key=lambda row: not wrong[row])
+    return TagResult(by_label, number, [(row, said[row]) for row in order[:READ]])
+
+
+def differing(answers: dict[str, Answers], test: Dataset) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows where systems found other spans, each with what each found."""
+    found = {name: unpacked(one, len(test)) for name, one in answers.items()}
+    for row in range(len(test)):
+        each = {name: spans[row] for name, spans in found.items()}
+        if len({tuple(map(tuple, spans[:, :3])) for spans in each.values()}) > 1:
+            yield row, each

@@ -1,0 +1,69 @@
+"""Published language models whose structure souron does not have itself, by transformers.
+
+Weights are read from ``.safetensors`` or GGUF alone, code beside them is not run, and nothing is
+looked for on the network.
+"""
+
+import inspect
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MOST_CONTEXT = 8192  # tokens
+
+
+class OtherDecoder:
+    """Answers as ``blocks.decoder.Decoder`` does: tokens (B, T) -> logits (B, T, vocabulary)."""
+
+    def __init__(self, path: Path, context: int) -> None:
+        from transformers import AutoModelForCausalLM
+
+        folder = path if path.is_dir() else path.parent
+        self.model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            gguf_file=None if path.is_dir() else path.name,
+            local_files_only=True,
+            use_safetensors=path.is_dir() or None,
+            dtype=torch.bfloat16,
+        ).eval()
+        takes = inspect.signature(self.model.forward).parameters
+        self.cache = "cache" if "cache" in takes else "past_key_values"  # since transformers 5.24
+        self.structure = SimpleNamespace(context=min(context or MOST_CONTEXT, MOST_CONTEXT))
+
+    def memory(self, rows: int = 1, context: int = 0) -> "OtherMemory":
+        return OtherMemory()
+
+    @torch.inference_mode()
+    def __call__(
+        self, tokens: Tensor, memory: "OtherMemory | None" = None, last: bool = False
+    ) -> Tensor:
+        kept = {} if memory is None else {self.cache: memory.held}
+        keep = 1 if last else 0
+        out = self.model(tokens, use_cache=memory is not None, logits_to_keep=keep, **kept)
+        if memory is not None:
+            memory.length += tokens.shape[1]
+        return out.logits
+
+
+class OtherMemory:
+    """Keys and values as transformers keeps them."""
+
+    def __init__(self) -> None:
+        self.held, self.length = _nothing(), 0
+
+    def back_to(self, length: int) -> None:
+        """Forget what stands after so many tokens."""
+        if length == 0:
+            self.held = _nothing()
+        elif length < self.length:
+            self.held.crop(length)
+        self.length = min(length, self.length)
+
+
+def _nothing() -> Any:
+    from transformers import DynamicCache
+
+    return DynamicCache()

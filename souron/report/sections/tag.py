@@ -1,0 +1,82 @@
+"""What the reports say of marked spans."""
+
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from souron import registry
+from souron.data.dataset import Dataset
+from souron.evaluation import tag
+from souron.evaluation.tag import TagResult
+from souron.kinds.spans import marked
+from souron.metrics.tag import F1, PRECISION, RECALL
+from souron.report.page import Section, figure, filled, section
+from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "tag.html"
+NAMES = (F1, PRECISION, RECALL)
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says."""
+    result, test = record.details, record.test
+    assert isinstance(result, TagResult) and test is not None
+    parts = (
+        ("read", _("Sentences to read"), _read(result, test)),
+        ("labels", _("By label"), _labels(result)),
+    )
+    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    """Sentences in which the systems found other spans."""
+    if not record.details or record.test is None:
+        return []
+    labels, every = tag.labels_of(record.test.classes), tag.sentences(record.test)
+    rows = [
+        (_html(every[row].text, every[row].spans.tolist(), labels),
+         [(name, _html(every[row].text, spans, labels)) for name, spans in each.items()])
+        for row, each in record.details
+    ]  # fmt: skip
+    return section("differing", _("Where they disagree"), TEMPLATE, rows)
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    text = _(
+        "{system} learnt from {train} sentences of {data} in {time}. On {test} test sentences that "
+        "it never saw the F1 of its spans is {value} (95 % interval {interval})."
+    )
+    return filled(record, text, F1)
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    text = _("Marking in texts what is marked in {data}.").format(data=record.data)
+    return text, 'print(model(Text("...")))'
+
+
+def _html(text: str, spans: Any, labels: tuple[str, ...]) -> Markup:
+    return Markup(marked(text, tag.named(text, spans, labels), labels))  # it escapes the text
+
+
+def _read(result: TagResult, test: Dataset) -> Any:
+    labels, every = tag.labels_of(test.classes), tag.sentences(test)
+    return [
+        (test.file[row], _html(every[row].text, every[row].spans.tolist(), labels),
+         _html(every[row].text, spans, labels))
+        for row, spans in result.read
+    ]  # fmt: skip
+
+
+def _labels(result: TagResult) -> Any:
+    return {
+        "metrics": [registry.metric(name).title for name in NAMES],
+        "rows": [
+            (label, result.counts[label], [figure(name, measures[name]) for name in NAMES])
+            for label, measures in result.by_label.items()
+        ],
+    }

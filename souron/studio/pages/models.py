@@ -1,0 +1,87 @@
+"""Open language models: which there are, who may use them, whether they fit here."""
+
+from pathlib import Path
+
+from markupsafe import Markup
+
+from souron.cli import models
+from souron.hub import model_table
+from souron.studio.shared import QUIET, Studio, remarks, same_thing, table
+from souron.utils.messages import N_, _
+
+TITLE = N_("Models")
+
+
+def page(studio: Studio) -> None:
+    import gradio as gr
+
+    gr.HTML(
+        Markup("<h1>{}</h1><p>{}</p>").format(
+            _("Open language models"),
+            _("What their publishers say of them, and what this computer can do with them. Nothing "
+              "is downloaded; larger ones are files that you bring."),
+        )
+    )  # fmt: skip
+    listed = gr.HTML(elem_id="models")
+    chosen = gr.Dropdown([], value=None, label=_("one of them, with its sources"))
+    one = gr.HTML()
+    gr.HTML(same_thing("souron models", "from souron.hub import model_table\n"
+                       "model_table.published()"))  # fmt: skip
+
+    def offer(_query: dict[str, str]) -> list[object]:
+        names = [row.path or row.name for row in rows()]
+        return [shown(), gr.update(choices=names)]
+
+    studio.opened(offer, [listed, chosen])
+    chosen.change(studio.says(whole), chosen, one, **QUIET)
+
+
+def rows() -> list[model_table.Row]:
+    return [*model_table.local(Path())[0], *model_table.published()]
+
+
+def shown() -> Markup:
+    """The table; those on this computer first."""
+    found, broken = model_table.local(Path())
+    speed, free = model_table.here()
+    told = remarks(f"{path}: {error.found}" for path, error in broken)
+    parts = []
+    for title, some in ((_("on this computer"), found), (_("published"), model_table.published())):
+        if some:
+            lines = [_linked(row, models.cells(row, speed, free)) for row in some]
+            parts.append(table(models.heads(), lines, title))
+    note = Markup("<p>{}</p>").format(model_table.remark(speed, free))
+    return told + Markup("").join(parts) + note
+
+
+def _linked(row: model_table.Row, cells: list[str]) -> list[str]:
+    """The name leads to the page where the facts stand."""
+    if not row.page:
+        return cells
+    link = Markup('<a href="{}" target="_blank" rel="noopener">{}</a>').format(row.page, cells[0])
+    return [link, *cells[1:]]
+
+
+def whole(name: str | None) -> Markup:
+    """All about one, each cell with its source."""
+    if not name:
+        return Markup("")
+    row = model_table.find(name)
+    speed, free = model_table.here()
+    lines = Markup("").join(
+        Markup("<dt>{}</dt><dd>{}</dd>").format(title, value) for title, value in models.about(row)
+    )
+    told = [model_table.forecast(row, speed, free), model_table.says(row.licence)]
+    if row.runs is False:
+        told.append(_("souron has no decoder of its structure; it runs by that of transformers."))
+    said = Markup("").join(Markup("<p>{}</p>").format(text) for text in told if text)
+    template = (
+        Markup('<details><summary>{}</summary><pre class="log">{}</pre></details>').format(
+            _("Its template for conversations:"), row.template
+        )
+        if row.template
+        else ""
+    )
+    return Markup('<div role="status"><dl class="facts">{}</dl>{}{}</div>').format(
+        lines, said, template
+    )

@@ -1,0 +1,216 @@
+"""Every token looks at all others and says whether a span begins there or goes on.
+
+Devlin, Chang, Lee, Toutanova: BERT: Pre-training of Deep Bidirectional Transformers (2018).
+https://arxiv.org/abs/1810.04805
+
+    p(tag of a unit) = softmax(W encoder(tokens) at the unit's first token)
+    the likeliest tags in which no span goes on that did not begin (Viterbi)
+
+A unit is a word of an alphabet, or one letter of Japanese, which has no spaces between words. With
+``pretrained=RUN`` it begins with what ``bert_mask`` learnt from texts without tags; else by chance.
+While it learns, spans are exchanged with others of their label (Dai, Adel 2020,
+https://doi.org/10.18653/v1/2020.coling-main.343).
+
+Differs from the paper: matrices learn by Muon (Jordan and others 2024), the rest by AdamW, with one
+cycle of the rate; exchanged spans; tags that cannot follow each other are ruled out.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from souron.blocks.encoder import PAD, Encoder, begin
+from souron.blocks.muon import MuonAdamW
+from souron.tasks.tag import Sentence, Spec, Tagger, spans_of, tags_of, units
+
+MATRICES = 10.0  # times the rate, of Muon
+ENDS = "。．.！!？?\n"
+AT_ONCE = 16  # parts of a step
+
+
+@dataclass(frozen=True)
+class Config:
+    layers: int = 3
+    width: int = 128
+    heads: int = 4
+    context: int = 128  # tokens; longer texts are cut, after a sentence where that can be
+    drop: float = 0.2
+    rate: float = 1e-3
+    swap: float = 0.5  # chance that a training sentence gets other spans
+
+
+class Batch(NamedTuple):
+    """Parts of some sentences, ``PAD`` behind their ends."""
+
+    tokens: Tensor  # (R, T) int64
+    tags: Tensor  # (R, T) int64, -1 at all but the first tokens of units
+
+
+class BERTTag(Tagger):
+    year = 2018
+    ja = "前後すべてのトークンを見て、各文字や単語に名前の始まりと続きの印をつける Transformer"
+    clip = 1.0
+    NEW = ("fc",)
+    SIZES = {
+        "tiny": Config(layers=2, width=64, heads=2, context=64, rate=2e-3),
+        "small": Config(),
+        "base": Config(12, 768, 12, 512, 0.1, 5e-5),
+    }
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.encoder = Encoder(
+            spec.vocabulary, config.context, config.layers, config.width, config.heads, config.drop
+        )
+        self.drop = nn.Dropout(config.drop)
+        self.fc = nn.Linear(config.width, 1 + 2 * len(spec.labels))
+        begin(self.fc)
+        self.pieces: dict[str, list[int]] = {}
+
+    def example(self) -> None:
+        self(torch.zeros(1, self.config.context, dtype=torch.long, device=self.device))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.fc(self.drop(self.encoder(tokens)))  # (B, T, tags)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        matrices = self.encoder.matrices()
+        known = {id(weight) for weight in matrices}
+        others = [weight for weight in self.parameters() if id(weight) not in known]
+        rate = self.config.rate
+        return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.05)}
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        """A batch in parts of about one length, which makes more steps."""
+        length = (batch.tokens >= 0).sum(1)
+        for rows in length.argsort(stable=True).split(AT_ONCE):
+            longest = int(length[rows].max())
+            part = Batch(*(each[rows, :longest] for each in batch))
+            if (part.tags >= 0).any():
+                yield "model", self.loss(part)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean surprise at a unit's tag, in nats."""
+        logits = self(batch.tokens).float().transpose(1, 2)
+        return F.cross_entropy(logits, batch.tags, ignore_index=PAD)
+
+    def batch(self, rows: Any) -> Batch:
+        tokens, tags = [], []
+        for text, spans in rows.input:
+            places = units(text)
+            own = tags_of(places, spans)
+            for start, part in self.parts(text, places):
+                tokens.append([token for unit in part for token in unit])
+                tags.append([
+                    int(own[start + i]) if first else PAD
+                    for i, unit in enumerate(part) for first in (True, *[False] * (len(unit) - 1))
+                ])  # fmt: skip
+        return Batch(padded(tokens).to(self.device), padded(tags).to(self.device))
+
+    def parts(self, text: str, places: Sequence[tuple[int, int]]) -> list[tuple[int, list[Any]]]:
+        """The tokens of each unit, in parts that the context has room for, each with the number of
+        its first unit."""
+        found: list[tuple[int, list[Any]]] = [(0, [])]
+        length, context = 0, self.config.context
+        for number, (start, end) in enumerate(places):
+            unit = self.tokens(text[start - (text[start - 1 : start] == " ") : end])[:context]
+            ended = length > context // 2 and text[start - 1 : start] in ENDS
+            if length + len(unit) > context or ended:
+                found.append((number, []))
+                length = 0
+            found[-1][1].append(unit)
+            length += len(unit)
+        return [each for each in found if each[1]]
+
+    def tokens(self, piece: str) -> list[int]:
+        if piece not in self.pieces:
+            self.pieces[piece] = self.tokenizer.encode(piece) or [self.tokenizer.start]
+        return self.pieces[piece]
+
+    def found(self, texts: Sequence[str]) -> list[list[list[float]]]:
+        every = [units(text) for text in texts]
+        parts = [self.parts(text, places) for text, places in zip(texts, every, strict=True)]
+        rows = [[t for unit in part for t in unit] for each in parts for _start, part in each]
+        if not rows:
+            return [[] for _text in texts]
+        logits = self(padded(rows).to(self.device)).float().log_softmax(2).cpu()
+        row = 0
+        said: list[list[list[float]]] = []
+        for places, each in zip(every, parts, strict=True):
+            chances = []
+            for _start, part in each:
+                sizes = torch.tensor([len(unit) for unit in part])
+                chances.append(logits[row, sizes.cumsum(0) - sizes])
+                row += 1
+            if not chances:
+                said.append([])
+                continue
+            chance = torch.cat(chances)  # (units, tags)
+            tags = likeliest(chance)
+            shares = chance[torch.arange(len(tags)), tags].exp()
+            said.append(spans_of(places, tags.tolist(), shares.tolist()))
+        return said
+
+    def changes(self, read: Sequence[Sentence]) -> Any:
+        """Spans of training sentences become others of their label."""
+        pool: dict[int, list[str]] = defaultdict(list)
+        for text, spans in read:
+            for label, start, end in spans.tolist():
+                pool[label].append(text[start:end])
+
+        def change(rows: Any, generator: Generator) -> Any:
+            chance = torch.rand(len(rows.input), generator=generator)
+            return rows._replace(input=type(rows.input)([
+                swapped(each, pool, generator) if share < self.config.swap else each
+                for each, share in zip(rows.input, chance.tolist(), strict=True)
+            ]))  # fmt: skip
+
+        return change
+
+
+def swapped(sentence: Sentence, pool: dict[int, list[str]], generator: Generator) -> Sentence:
+    """Half of the spans of a sentence in other words."""
+    text, spans, end, read = "", [], 0, sentence.text
+    for label, start, last in sentence.spans.tolist():
+        told = read[start:last]
+        if torch.rand((), generator=generator) < 0.5:
+            told = pool[label][int(torch.randint(len(pool[label]), (), generator=generator))]
+        text += read[end:start]
+        spans.append([label, len(text), len(text) + len(told)])
+        text, end = text + told, last
+    return Sentence(text + read[end:], torch.tensor(spans, dtype=torch.long).reshape(-1, 3))
+
+
+def padded(rows: Sequence[Sequence[int]]) -> Tensor:
+    """(R, T) int64"""
+    table = torch.full((len(rows), max(map(len, rows), default=1)), PAD)
+    for row, values in enumerate(rows):
+        table[row, : len(values)] = torch.tensor(values, dtype=torch.long)
+    return table
+
+
+def likeliest(chance: Tensor) -> Tensor:
+    """Logarithms of chances (units, tags) -> (units,): the likeliest tags of which each that
+    continues a span stands behind its label. Viterbi: Error Bounds for Convolutional Codes (1967),
+    https://doi.org/10.1109/TIT.1967.1054010."""
+    count = chance.shape[1]
+    after = torch.zeros(count, count)  # [before, tag]
+    for tag in range(2, count, 2):
+        after[:, tag] = -torch.inf
+        after[[tag - 1, tag], tag] = 0
+    best = chance[0].clone()
+    best[2::2] = -torch.inf
+    back = []
+    for each in chance[1:]:
+        total, before = (best[:, None] + after).max(0)
+        back.append(before)
+        best = total + each
+    tags = [int(best.argmax())]
+    for before in reversed(back):
+        tags.append(int(before[tags[-1]]))
+    return torch.tensor(tags[::-1])

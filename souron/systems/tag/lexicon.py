@@ -1,0 +1,113 @@
+"""Marks what was marked before: the longest known span wins. The yardstick for networks.
+
+Tjong Kim Sang, De Meulder: Introduction to the CoNLL-2003 Shared Task (2003), its baseline.
+https://aclanthology.org/W03-0419
+
+    a text is known if it was marked in half of the places where it stands, with its usual label
+
+Differs from the paper: parts that were marked with several labels keep the usual one, and parts
+that stand unmarked more often than marked are left out.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from souron.tasks.tag import Spec, Tagger, units
+from souron.training.loop import Data, Progress, Run
+
+LONGEST = 60  # letters of a span that is remembered
+
+
+@dataclass(frozen=True)
+class Config:
+    share: float = 0.5  # of the places where a text stands in which it is marked, at least
+
+
+class Lexicon(Tagger):
+    year = 2003
+    ja = "訓練データで印のついた語句を覚え、最も長く一致するものに印をつける、比較の基準となる方法"
+    full_batch = True
+    SIZES = {"tiny": Config(), "small": Config()}
+    sized_by_data = ("letters", "lengths", "labels", "shares")
+
+    letters: Tensor  # code points of all known spans, one after the other
+    lengths: Tensor  # (spans,) letters of each
+    labels: Tensor  # (spans,)
+    shares: Tensor  # (spans,) of its places that are marked
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        for name in ("letters", "lengths", "labels"):
+            self.register_buffer(name, torch.zeros(0, dtype=torch.long))
+        self.register_buffer("shares", torch.zeros(0))
+        self.known: dict[str, tuple[int, float]] | None = None
+
+    def example(self) -> None:
+        """It has no layers whose shapes a table could show."""
+
+    def fit(self, data: Data, run: Run) -> Iterator[Progress]:
+        """The marked spans of all training sentences, and how often each stands anywhere."""
+        read = list(data.cases.input)  # type: ignore[attr-defined]
+        yield Progress(0, {"model": torch.tensor(1.0)})
+        marked: dict[str, Counter[int]] = defaultdict(Counter)
+        for text, spans in read:
+            for label, start, end in spans.tolist():
+                if end - start <= LONGEST:
+                    marked[text[start:end]][label] += 1
+        every = Counter(
+            text[start:end] for text, _spans in read for start, end in candidates(text)
+            if text[start:end] in marked
+        )  # fmt: skip
+        kept = {
+            part: (labels.most_common(1)[0][0], min(1.0, labels.total() / max(1, every[part])))
+            for part, labels in sorted(marked.items())
+        }
+        self.remember({p: told for p, told in kept.items() if told[1] >= self.config.share})
+        said = sum(len(spans) for spans in self.found([text for text, _spans in read]))
+        true = sum(len(spans) for _text, spans in read)
+        yield Progress(1, {"model": torch.tensor(abs(true - said) / max(1, true + said))})
+
+    def remember(self, known: dict[str, tuple[int, float]]) -> None:
+        device = self.shares.device
+        self.known = known
+        codes = [ord(letter) for part in known for letter in part]
+        self.letters = torch.tensor(codes, dtype=torch.long, device=device)
+        self.lengths = torch.tensor(list(map(len, known)), dtype=torch.long, device=device)
+        told: Sequence[Any] = list(known.values())
+        self.labels = torch.tensor([label for label, _share in told], dtype=torch.long).to(device)
+        self.shares = torch.tensor([share for _label, share in told]).to(device)
+
+    def lookup(self) -> dict[str, tuple[int, float]]:
+        """Span -> label and share, of the buffers."""
+        if self.known is None:
+            parts = self.letters.split(self.lengths.tolist())
+            told = zip(self.labels.tolist(), self.shares.tolist(), strict=True)
+            texts = ("".join(map(chr, part.tolist())) for part in parts)
+            self.known = dict(zip(texts, told, strict=True))
+        return self.known
+
+    def found(self, texts: Sequence[str]) -> list[list[list[float]]]:
+        known, every = self.lookup(), []
+        for text in texts:
+            spans: list[list[float]] = []
+            end = 0
+            for first, last in candidates(text):  # from left to right, the longest first
+                told = known.get(text[first:last]) if first >= end else None
+                if told is not None:
+                    spans.append([told[0], first, last, told[1]])
+                    end = last
+            every.append(spans)
+        return every
+
+
+def candidates(text: str) -> Iterator[tuple[int, int]]:
+    """Beginnings and ends of all parts that are whole words or letters."""
+    places = units(text)
+    for i, (start, _end) in enumerate(places):
+        ends = [end for _start, end in places[i : i + LONGEST] if end - start <= LONGEST]
+        yield from ((start, end) for end in reversed(ends))

@@ -1,0 +1,291 @@
+"""Fill masks: a text with ``[MASK]`` in, the likeliest words for it out. Hugging Face calls it
+fill-mask."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from souron.blocks.encoder import PAD
+from souron.data.dataset import Dataset, ListColumn, Loader, Rows
+from souron.data.tokenizer import SIZE, Tokenizer
+from souron.evaluation import complete, fill_mask
+from souron.evaluation.answers import Setup, dense, stacked
+from souron.evaluation.fill_mask import NAMES, FillResult, Masked
+from souron.kinds.labels import Labels
+from souron.kinds.signature import Choice
+from souron.kinds.text import Text
+from souron.metrics.fill_mask import scores as scored
+from souron.metrics.metric import Metric
+from souron.system import System
+from souron.task import Answers, Augment, Scores, Step, Task, Trainings
+from souron.utils.messages import N_, UserError, _
+
+MASK = re.compile(r"\s*(?:\[MASK\]|<mask>)")  # a token holds the space before its word
+ASKED_AT_ONCE = 32  # windows that are only read
+AT_ONCE = 16  # windows of a step
+PART = "\ufffd"  # stands for a token that is a part of a letter
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a system must know of its data before it is built."""
+
+    tokenizer: str  # ``Tokenizer.packed``
+    vocabulary: int = SIZE + 1  # tokens; the last one is the mask
+
+
+class Batch(NamedTuple):
+    """Windows of some cases, ``PAD`` behind their ends."""
+
+    given: Tensor  # (R, T) int64, what the system sees
+    true: Tensor  # (R, T) int64
+    asked: Tensor  # (R, T) bool: which are to be guessed
+    case: Tensor  # (R,) int64: which case of the batch a window is of
+
+
+class MaskFiller(System):
+    """``guesses`` says which tokens are likely at masked places."""
+
+    task = "fill_mask"
+    spec: Spec
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.unpacked(self.spec.tokenizer)
+
+    @property
+    def mask(self) -> int:
+        return self.spec.vocabulary - 1
+
+    @property
+    def context(self) -> int:
+        """Tokens that it sees at most."""
+        return self.config.context
+
+    def guesses(self, given: Tensor, asked: Tensor) -> Tensor:
+        """Tokens (R, T) and which of them are asked, M in all -> logits (M, vocabulary), window by
+        window. The mask itself is never likely."""
+        raise NotImplementedError
+
+    def masked(self, text: str) -> Masked:
+        """A test text."""
+        return fill_mask.for_test(torch.tensor(self.tokenizer.encode(text)), text, self.mask)
+
+    def loader(
+        self,
+        data: Dataset,
+        augment: Augment | None = None,
+        seed: int = 0,
+        device: torch.device | None = None,
+    ) -> Loader:
+        """The cases as tokens with masks; ``augment`` stands for windows and masks drawn anew."""
+        texts = list(data.input)
+        found = self.tokenizer.encode_many(texts)
+        entries = [
+            fill_mask.for_test(torch.tensor(ids, dtype=torch.long), text, self.mask)
+            for ids, text in zip(found, texts, strict=True)
+        ]
+        cut = None if augment is None else self._window
+        return Loader(
+            replace(data, input=ListColumn(entries)), self.batch, cut, seed, device or self.device
+        )
+
+    def _window(self, rows: Rows, generator: Generator) -> Rows:
+        return Rows(ListColumn([self._drawn(each.true, generator) for each in rows.input]), None)
+
+    def _drawn(self, ids: Tensor, generator: Generator) -> Masked:
+        """A window of a text, and masks in it."""
+        spare = max(0, len(ids) - self.context)
+        start = int(torch.randint(spare + 1, (), generator=generator))
+        ids = ids[start : start + self.context]
+        return fill_mask.for_training(ids, self.mask, self.spec.vocabulary, generator)
+
+    def batch(self, rows: Rows) -> Batch:
+        return windows(list(rows.input), self.context)
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        """A batch in parts, which makes more steps."""
+        for rows in torch.arange(len(batch.given)).split(AT_ONCE):
+            part = Batch(*(each[rows] for each in batch))
+            if part.asked.any():
+                yield "model", self.loss(part)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean surprise at a masked token, in nats."""
+        logits = self.guesses(batch.given, batch.asked)
+        return F.cross_entropy(logits.float(), batch.true[batch.asked])
+
+    @torch.inference_mode()
+    def scores(self, batch: Batch) -> dict[str, Tensor]:
+        """Metric -> (cases,), its mean over the masked tokens of a case."""
+        cases, total = int(batch.case.max()) + 1, dict.fromkeys((*NAMES, "count"), torch.zeros(1))
+        for rows in torch.arange(len(batch.given)).split(ASKED_AT_ONCE):
+            given, true, asked, case = (each[rows] for each in batch)
+            owner = case[:, None].expand_as(asked)[asked]
+            some = scored(self.guesses(given, asked), true[asked], owner, cases)
+            total = {name: total[name] + some[name].cpu() for name in total}
+        return {name: total[name] / total["count"].clamp(min=1) for name in NAMES}
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        text: Text,
+        *,
+        place: Annotated[int, Choice(N_("which mask, where there are several"), low=1)] = 1,
+    ) -> Labels:
+        """The likeliest words, or parts of words, for a ``[MASK]`` of the text."""
+        tokenizer, parts = self.tokenizer, MASK.split(text.text.strip())
+        if not 1 <= place < len(parts):
+            raise UserError(
+                "no mask",
+                _("the text has {count} masks").format(count=len(parts) - 1),
+                expected=_("[MASK] in place of a word, and place=1 for the first"),
+                fix='"The patient takes a [MASK]."',
+                exit=3,
+            )
+        ids, masks = tokenizer.encode(parts[0]), []
+        for found in tokenizer.encode_many(parts[1:]):
+            masks.append(len(ids))
+            ids += [self.mask, *found]
+        at = masks[place - 1]
+        begin = max(0, min(at - self.context // 2, len(ids) - self.context))
+        given = torch.tensor([ids[begin : begin + self.context]], device=self.device)
+        asked = torch.zeros_like(given, dtype=torch.bool)
+        asked[0, at - begin] = True
+        return Labels(text.file, *words(tokenizer, self.guesses(given, asked)[0].softmax(0)))
+
+
+def words(tokenizer: Tokenizer, chance: Tensor) -> tuple[list[str], list[float]]:
+    """Tokens as texts without the space before them, the likeliest first, each text once. Parts of
+    letters are one."""
+    found: dict[str, float] = {}
+    for token in range(len(tokenizer)):
+        text = tokenizer.decode([token])
+        text = PART if PART in text else text.strip() or text
+        found[text] = found.get(text, 0.0) + float(chance[token])
+    ordered = sorted(found.items(), key=lambda pair: -pair[1])
+    return [word for word, _chance in ordered], [share for _word, share in ordered]
+
+
+def windows(entries: Sequence[Masked], context: int) -> Batch:
+    """Texts in windows that follow one another."""
+    rows: list[tuple[int, Masked]] = []
+    for case, each in enumerate(entries):
+        for start in range(0, max(1, len(each.true)), context):
+            part = slice(start, start + context)
+            rows.append((case, Masked(*(tensor[part] for tensor in each))))
+    longest = max((len(each.true) for _case, each in rows), default=1)
+    given, true = torch.full((2, len(rows), max(1, longest)), PAD)
+    asked = torch.zeros(given.shape, dtype=torch.bool)
+    for row, (_case, each) in enumerate(rows):
+        end = len(each.true)
+        given[row, :end], true[row, :end], asked[row, :end] = each
+    device = entries[0].true.device if entries else None
+    owner = torch.tensor([number for number, _each in rows])
+    return Batch(*(part.to(device) for part in (given, true, asked, owner)))
+
+
+class FillMask(Task):
+    """What stands at masked places of every test text."""
+
+    title = N_("filling of masks")
+    takes = Text
+    gives = Labels
+    metrics = (
+        Metric(N_("accuracy"), unit="share", headline=True),
+        Metric(N_("accuracy in five guesses"), unit="share", headline=True),
+        Metric(N_("bits per masked token"), higher_is_better=False, unit="bits", headline=True),
+    )
+    watches = "bits per masked token"
+    default_data = "manuals"
+    target = "texts"
+    formats = ("texts",)
+    fewest_classes = 0
+    augments = True
+    inherits = ("tokenizer", "vocabulary")
+
+    def check(self, data: Dataset, options: Any) -> None:
+        first = next(iter(data.input), None) if isinstance(data.input, ListColumn) else None
+        if not isinstance(first, str):
+            raise UserError(
+                "no texts",
+                _("{data} holds no texts").format(data=data.name),
+                expected=_("a folder of .txt or .md files"),
+                fix="data=manuals",
+                exit=3,
+            )
+
+    def spec(self, train: Dataset) -> Spec:
+        tokenizer = complete.tokenizer_for(train)
+        return Spec(tokenizer.packed(), len(tokenizer) + 1)
+
+    def example(self, system: type[System], size: str) -> Spec:
+        return Spec("")
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        entries = list(rows.input)
+        return windows(entries, max(len(each.true) for each in entries))
+
+    def augmentation(self, names: Sequence[str]) -> Augment | None:
+        if names:
+            super().augmentation(names)
+        return _as_it_is
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        assert isinstance(system, MaskFiller)
+        found = [system.scores(batch) for batch in data.once()]
+        return {name: torch.cat([each[name] for each in found]) for name in NAMES}
+
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: Setup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        assert isinstance(system, MaskFiller)
+        found: list[dict[str, Tensor]] = []
+        for batch in system.loader(test).once(8):
+            found.append(system.scores(batch))
+            done = min(1.0, len(found) * 8 / len(test))
+            yield Step(done, _("measuring on {n} cases it never saw").format(n=len(test)))
+        joined = {name: torch.cat([each[name] for each in found]) for name in NAMES}
+        yield Step(1.0, result=joined)
+
+    def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
+        return {name: stacked(seeds, name) for name in NAMES}
+
+    @torch.inference_mode()
+    def details(
+        self, system: System, answers: Answers, setup: Setup, trainings: int = 1
+    ) -> Iterator[Step]:
+        """What is guessed in some test texts."""
+        assert isinstance(system, MaskFiller)
+        yield Step(1.0, result=fill_mask.guessed(system, setup.test))
+
+    def result(self, trainings: Trainings, setup: Setup) -> FillResult:
+        return fill_mask.result(trainings, setup)
+
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> dict[str, Any]:
+        """System -> what its first seed guesses in some test texts."""
+        return {name: fill_mask.samples(seeds[0]) for name, seeds in answers.items()}
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        yield "file", "language", *NAMES
+        languages = test.columns.get("language") or [""] * len(test)
+        columns = [dense(answers, name).tolist() for name in NAMES]
+        for file, language, *values in zip(test.file, languages, *columns, strict=True):
+            yield file, language, *(round(value, 4) for value in values)
+
+    def next_command(self, run: str) -> str:
+        return f"souron predict {run} FILE"
+
+
+def _as_it_is(rows: Rows, generator: Generator) -> Rows:
+    return rows

@@ -1,0 +1,229 @@
+"""Tag: a text in, its marked spans out: persons, places, dates, ... Hugging Face calls it
+token-classification, or ner."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from souron.data.dataset import Dataset, ListColumn, Loader, Rows
+from souron.data.tokenizer import SIZE, Tokenizer
+from souron.evaluation import complete, tag
+from souron.evaluation.answers import Setup
+from souron.evaluation.tag import Sentence, TagResult, spans_of, tags_of, units
+from souron.kinds.signature import Choice
+from souron.kinds.spans import Spans
+from souron.kinds.text import Text
+from souron.metrics import tag as metrics
+from souron.metrics.metric import Metric
+from souron.system import System
+from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings
+from souron.utils.messages import N_, UserError, _
+
+AT_ONCE = 32  # sentences that are only read
+MOST_SHOWN = 12  # sentences of a comparison
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a system must know of its sentences before it is built."""
+
+    labels: tuple[str, ...]
+    tokenizer: str  # ``Tokenizer.packed``
+    vocabulary: int = SIZE + 1  # tokens, and one for what is masked
+
+
+class Tagger(System):
+    """``found`` says which spans a text has."""
+
+    task = "tag"
+    spec: Spec
+
+    NEW: ClassVar[tuple[str, ...]] = ()  # layers that are new where another run's weights begin it
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.unpacked(self.spec.tokenizer)
+
+    def found(self, texts: Sequence[str]) -> list[list[list[float]]]:
+        """Of each text its spans in order: label, start, end, score."""
+        raise NotImplementedError
+
+    def loader(
+        self,
+        data: Dataset,
+        augment: Augment | None = None,
+        seed: int = 0,
+        device: torch.device | None = None,
+    ) -> Loader:
+        """The cases as ``Sentence``; ``augment`` stands for what a system changes in them."""
+        read = tag.sentences(data)
+        change = None if augment is None else self.changes(read)
+        kept = replace(data, input=ListColumn(read), target=None)
+        return Loader(kept, self.batch, change, seed, device or self.device)
+
+    def changes(self, read: Sequence[Sentence]) -> Augment | None:
+        """What is changed in training sentences ``read``, each time they are learnt from."""
+        return None
+
+    def batch(self, rows: Rows) -> Any:
+        return rows.input
+
+    def freeze(self) -> None:
+        raise UserError(
+            "option",
+            _("a tagger's layers learn together"),
+            expected="freeze=false",
+            exit=2,
+        )
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        text: Text,
+        *,
+        least: Annotated[float, Choice(N_("how sure it must be"), low=0, high=1)] = 0.0,
+    ) -> Spans:
+        """What is marked in the text."""
+        [spans] = self.found([text.text])
+        return Spans(text.text, tag.named(text.text, spans, self.spec.labels, least), text.file)
+
+
+class Tagging(Jackknifed, Task):
+    """The spans of every test sentence, as CoNLL counts them."""
+
+    title = N_("tagging of words")
+    takes = Text
+    gives = Spans
+    metrics = (
+        Metric(N_("span F1"), unit="share", headline=True),
+        Metric(N_("span precision"), unit="share", headline=True),
+        Metric(N_("span recall"), unit="share", headline=True),
+    )
+    watches = "span F1"
+    default_data = "entities"
+    target = "tags"
+    formats = ("tagged_texts",)
+    augments = True
+    inherits = ("tokenizer", "vocabulary")
+    begins_with = ("fill_mask",)
+
+    def check(self, data: Dataset, options: Any) -> None:
+        words = data.input.entries if isinstance(data.input, ListColumn) else []
+        tags = data.target.entries if isinstance(data.target, ListColumn) else []
+        paired = zip(words, tags, strict=False)
+        if not tags or not all(isinstance(w, tuple) and len(w) == len(t) for w, t in paired):
+            raise UserError(
+                "no tags",
+                _("{data} holds no sentences with tags").format(data=data.name),
+                expected=_("a word and its tag a line, as CoNLL files have it"),
+                fix="data=entities",
+                exit=3,
+            )
+        if not any(bool(t.any()) for t in tags):
+            raise UserError(
+                "no tags",
+                _("nothing is marked in {data}").format(data=data.name),
+                expected=_("tags such as B-LOC and I-LOC"),
+                exit=3,
+            )
+
+    def spec(self, train: Dataset) -> Spec:
+        texts = [one.text for one in tag.sentences(train)]
+        tokenizer = complete.tokenizer_for(replace(train, input=ListColumn(texts)))
+        labels = tag.labels_of(train.classes)
+        return Spec(labels, tokenizer.packed(), len(tokenizer) + 1)
+
+    def example(self, system: type[System], size: str) -> Spec:
+        return Spec(("LOC", "ORG", "PER", "MISC"), "")
+
+    def batch(self, rows: Rows, spec: Spec) -> Any:
+        return rows.input
+
+    def augmentation(self, names: Sequence[str]) -> Augment | None:
+        if names:
+            super().augmentation(names)
+        return _as_it_is
+
+    def renumbered(self, target: Any, number: Tensor) -> ListColumn:
+        return ListColumn([number[tags] for tags in target])
+
+    def head(self, system: System) -> tuple[str, ...]:
+        return system.NEW if isinstance(system, Tagger) else ()
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        assert isinstance(system, Tagger)
+        read = list(data.cases.input)
+        said = found(system, [one.text for one in read])
+        counted = metrics.counts(said, [one.spans.numpy() for one in read])
+        scores = metrics.scores(counted, data.cases.units)
+        return {name: torch.from_numpy(values) for name, values in scores.items()}
+
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: Setup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        assert isinstance(system, Tagger)
+        texts, said = [one.text for one in tag.sentences(test)], []
+        for start in range(0, len(texts), AT_ONCE):
+            said += found(system, texts[start : start + AT_ONCE])
+            done = len(said) / len(texts)
+            yield Step(done, _("measuring on {n} cases it never saw").format(n=len(test)))
+        yield Step(1.0, result=tag.packed(said))
+
+    def judge(self, answers: Answers, setup: Setup) -> dict[str, NDArray[np.float64]]:
+        said = tag.unpacked(answers, len(setup.test))
+        true = [one.spans.numpy() for one in tag.sentences(setup.test)]
+        return metrics.scores(metrics.counts(said, true), setup.test.units)
+
+    def details(
+        self, system: System, answers: Answers, setup: Setup, trainings: int = 1
+    ) -> Iterator[Step]:
+        yield Step(1.0, result={})
+
+    def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
+        return 0.0
+
+    def result(self, trainings: Trainings, setup: Setup) -> TagResult:
+        return tag.result(trainings, setup)
+
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> list[Any]:
+        """Sentences in which the first seeds of the systems found other spans."""
+        first = {name: seeds[0] for name, seeds in answers.items()}
+        return list(islice(tag.differing(first, setup.test), MOST_SHOWN))
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        yield "file", "label", "text", "start", "end", "score"
+        labels, said = tag.labels_of(test.classes), tag.unpacked(answers, len(test))
+        for file, one, spans in zip(test.file, tag.sentences(test), said, strict=True):
+            for span in tag.named(one.text, spans, labels):
+                yield file, span.label, span.text, span.start, span.end, round(span.score, 4)
+
+    def next_command(self, run: str) -> str:
+        return f"souron predict {run} FILE"
+
+
+@torch.inference_mode()
+def found(system: Tagger, texts: Sequence[str]) -> list[Any]:
+    """Spans of texts, some at a time."""
+    return [
+        spans
+        for start in range(0, len(texts), AT_ONCE)
+        for spans in system.found(texts[start : start + AT_ONCE])
+    ]
+
+
+def _as_it_is(rows: Rows, generator: Generator) -> Rows:
+    return rows
+
+
+__all__ = ["Sentence", "Spec", "Tagger", "Tagging", "spans_of", "tags_of", "units"]
