@@ -1,6 +1,7 @@
 """Reading 100 000 tokens: how quick, and how often the right sentence is found.
 
     python benchmarks/reading.py FOLDER [--rounds 20]
+    python benchmarks/reading.py FOLDER --windows 10000
 
 FOLDER holds what was unpacked from Debian's packages debian-handbook, libreoffice-help-en-us and
 libreoffice-help-ja (``apt-get download``, then ``dpkg-deb -x``).
@@ -11,9 +12,13 @@ put between two sentences of the manual, in one tenth of it; the templates that 
 language: in its own words, and in words that it does not have.
 Unanswerable are the same questions put to the manual without those facts. Help: the Japanese
 paragraph as question, the English pages as text.
+
+``--windows LETTERS`` measures ``windows`` beside the others on the beginning of the manual alone,
+since it reads all of the text for each question: every fact once, asked in English.
 """
 
 import argparse
+import dataclasses
 import html
 import json
 import random
@@ -25,6 +30,7 @@ import numpy as np
 import torch
 
 import souron
+from souron import registry
 from souron.data.searching import Search, Shelf, places
 from souron.data.sentences import sentences
 from souron.data.sets import help_questions
@@ -417,13 +423,63 @@ def speed(base):
                       "index": wall, "index cpu": cpu, "question": asked}))  # fmt: skip
 
 
+def through_windows(base, letters, templates, seed, model):
+    """``windows`` beside the others: the facts of all templates put into one short text, and asked
+    of it and of the text without them. The seconds are those of one thread's processor time."""
+    systems = {name: souron.load(name).system for name in ("encoder", "bm25")}
+    kind, config = registry.load_system("windows")
+    systems["windows"] = kind(dataclasses.replace(config, model=model), None).eval()
+    rng = random.Random(f"{seed} windows")
+    cut = [one.text for one in sentences(base[:letters])]
+    made = [filled(template, rng) for template in templates]
+    places_of = sorted(rng.sample(range(len(cut)), len(made)))
+    mixed = list(cut)
+    for k, place in reversed(list(enumerate(places_of))):
+        mixed.insert(place, made[k][0])
+    where = [mixed.index(fact[0]) for fact in made]
+    for name, system in systems.items():
+        index, bare = last(system.index(mixed)), last(system.index(cut))
+        found = {asked: [] for asked in (2, 4)}
+        begun = time.process_time()
+        for asked, rows in found.items():
+            for k, fact in enumerate(made):
+                score = system.rank(index, fact[asked]).numpy()
+                rank = retrieval.rank(score, np.arange(len(score)) == where[k])
+                rows.append((rank, float(score.max())))
+        spent = (time.process_time() - begun) / (len(found) * len(made))
+        without = [float(system.rank(bare, fact[4]).max()) for fact in made]
+        for asked, rows in found.items():
+            for most in retrieval.HITS:
+                hit = retrieval.hits([rank for rank, _best in rows], most)
+                told(f"{name}, {letters} letters, {ASKED[asked]}, hit@{most}", hit)
+        best = [best for rows in found.values() for _rank, best in rows]
+        tried = retrieval.best_threshold(
+            [*best, *without], [True] * len(best) + [False] * len(made)
+        )
+        least, wrong = min(tried, key=lambda pair: pair[1])
+        print(f"{name}: {spent:.3f} processor seconds a question; least {least:.3f} would tell "
+              f"{wrong:.3f} wrongly, the config has {float(system.least):.3f}")  # fmt: skip
+        told(f"{name}, there: told so", [one >= float(system.least) for one in best])
+        told(f"{name}, not there: told so", [one < float(system.least) for one in without])
+    tokens = sum(map(len, last(systems["windows"].index(mixed))))
+    print(f"{len(mixed)} sentences, {tokens} tokens")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--windows", type=int, default=0, metavar="LETTERS")
+    parser.add_argument("--model", default="smollm2", help="that windows read with")
+    parser.add_argument("--development", action="store_true", help="the facts that chose limits")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.windows:
+        base = manual(given.folder, "en")
+        templates = DEVELOPMENT if given.development else TEST
+        through_windows(base, given.windows, templates, given.seed, given.model)
+        return
     systems = {name: souron.load(name).system for name in ("encoder", "bm25")}
     bases = {language: manual(given.folder, language) for language in ("en", "ja")}
     for language, base in bases.items():
@@ -482,11 +538,11 @@ def in_domain(folder, systems):
     shelf = Shelf([pair[2] for pair in there])
     chosen = rng.sample(range(len(there)), 400)
     for name, system in systems.items():
-        ranks, best = system.asked(retrieve.Batch(
+        ranks, best, _found = system.asked(retrieve.Batch(
             [Search(there[k][3], shelf.text) for k in chosen],
             [places(shelf.spans[k]) for k in chosen],
         ))  # fmt: skip
-        _rank, none = system.asked(retrieve.Batch(
+        _rank, none, _found = system.asked(retrieve.Batch(
             [Search(ja, shelf.text) for _p, _i, _e, ja, _t in absent], [places()] * len(absent)
         ))  # fmt: skip
         groups = [there[k][0] for k in chosen]

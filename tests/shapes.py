@@ -382,3 +382,29 @@ def overlap(first, second):
     high = min(first[3], second[3]) - max(first[1], second[1])
     area = min((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second))
     return max(wide, 0) * max(high, 0) / area
+
+
+def published(kind, folder, tokenizer):
+    """A small model of transformers with weights that bf16 holds, saved as models are."""
+    import transformers
+
+    torch.manual_seed(1)
+    if kind == "gpt2":
+        config = transformers.GPT2Config(
+            vocab_size=len(tokenizer), n_positions=64, n_embd=32, n_layer=2, n_head=4
+        )
+    else:
+        made = {"llama": transformers.LlamaConfig, "qwen2": transformers.Qwen2Config,
+                "qwen3": transformers.Qwen3Config}[kind]  # fmt: skip
+        config = made(
+            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
+            tie_word_embeddings=kind == "qwen2",
+        )  # fmt: skip
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+        weight.data = weight.data.bfloat16().float()
+    model.save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(tokenizer.backend.to_str(), encoding="utf-8")
+    return model.eval()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from shapes import sentences
+from shapes import published, sentences
 
 from souron import registry
 from souron.blocks.decoder import Cache, Decoder, Structure, named
@@ -82,32 +82,6 @@ def test_published_sizes_have_the_published_parameters(size, count):
 
     model, _spec = summary.drawn(registry.entries()["gpt"], size)
     assert summary.parameters(model) == count
-
-
-def published(kind, folder, tokenizer):
-    """A small model of transformers with weights that bf16 holds, saved as models are."""
-    import transformers
-
-    torch.manual_seed(1)
-    if kind == "gpt2":
-        config = transformers.GPT2Config(
-            vocab_size=len(tokenizer), n_positions=64, n_embd=32, n_layer=2, n_head=4
-        )
-    else:
-        made = {"llama": transformers.LlamaConfig, "qwen2": transformers.Qwen2Config,
-                "qwen3": transformers.Qwen3Config}[kind]  # fmt: skip
-        config = made(
-            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
-            tie_word_embeddings=kind == "qwen2",
-        )  # fmt: skip
-    model = transformers.AutoModelForCausalLM.from_config(config)
-    for weight in model.parameters():
-        torch.nn.init.normal_(weight, std=0.2)
-        weight.data = weight.data.bfloat16().float()
-    model.save_pretrained(folder)
-    (folder / "tokenizer.json").write_text(tokenizer.backend.to_str(), encoding="utf-8")
-    return model.eval()
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2"])

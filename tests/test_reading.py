@@ -3,16 +3,20 @@
 import io
 import json
 import math
-import socket
+import random
 import sys
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
+import shapes
 import torch
+from shapes import published
 
 import souron
+from souron import registry
 from souron.cli import main
 from souron.data.searching import Search, Shelf, places
 from souron.data.sentences import LONGEST, sentences
@@ -23,8 +27,9 @@ from souron.evaluation.speaking import LENGTH, Speaker, Spoken
 from souron.kinds.passages import Passage, Passages
 from souron.kinds.text import Text
 from souron.metrics import retrieval
+from souron.report.sections import retrieve as section
 from souron.runs import ask as runs_ask
-from souron.runs import passage_index
+from souron.runs import passage_index, train
 from souron.tasks.retrieve import missing_numbers
 from souron.utils.messages import UserError
 
@@ -252,14 +257,6 @@ def test_the_command_prints_what_programs_read(tmp_path, capsys, monkeypatch):
     assert "手術は金曜日に行われます。" in capsys.readouterr().out
 
 
-def test_nothing_touches_the_network(monkeypatch):
-    def refuse(*_given, **_more):
-        raise AssertionError("a socket was opened")
-
-    monkeypatch.setattr(socket, "socket", refuse)
-    assert souron.ask(Text(WARD), "Is he allergic?").found
-
-
 @pytest.mark.parametrize(
     "content, question, code",
     [
@@ -319,7 +316,9 @@ def page(folder, language, name, rows):
     file.write_text(f"<title>About page {name}</title><body>{said}</body>", encoding="utf-8")
 
 
-def test_help_questions_and_their_places(tmp_path, monkeypatch):
+@pytest.fixture
+def help_pages(tmp_path, monkeypatch):
+    """36 pages of two paragraphs in both languages."""
     folder = tmp_path / "data" / "help_questions"
     for number in range(36):
         said = "Paragraph {k} of page {number} tells how to open a file."
@@ -330,6 +329,9 @@ def test_help_questions_and_their_places(tmp_path, monkeypatch):
         page(folder, "en-US", f"p{number}", english)
         page(folder, "ja", f"p{number}", japanese)
     monkeypatch.setenv("SOURON_DATA", str(tmp_path / "data"))
+
+
+def test_help_questions_and_their_places(help_pages):
     data = help_questions.load()
     pages = {"train": set(), "val": set(), "test": set()}
     for search, right, language, part, group in zip(
@@ -354,3 +356,141 @@ def test_a_shelf_knows_where_its_paragraphs_lie():
     shelf = Shelf(["one", "two。", ""])
     assert [shelf.text[a:b] for a, b in shelf.spans] == ["one", "two。", ""]
     assert places().shape == (0, 2) and Search("q", "d") == ("q", "d")
+
+
+def test_the_report_shows_what_was_found_and_missed(help_pages, tmp_path):
+    record = train.train("bm25", "help_questions", budget="1ep", project=str(tmp_path / "runs"))
+    found = record.details.by_language
+    assert sum(each.asked for each in found.values()) == len(record.test)
+    ranks = record.answers[0]["rank"]
+    for language, each in found.items():
+        rows = [row for row, said in enumerate(record.test.columns["language"]) if said == language]
+        there = ranks[rows][ranks[rows] > 0]
+        assert each.there == len(there)
+        assert each.measures["hit@1"].value == pytest.approx(float((there == 1).float().mean()))
+    always = (ranks > 0).float().mean()
+    same = record.measures["told whether it is there"].low <= max(always, 1 - always)
+    page = (record.folder / "report.html").read_text("utf-8")
+    assert ("no better than by always saying the same" in page) == bool(same)
+    assert "Questions and what was found" in page and "The worst misses" in page
+    missed = section.missed(record.answers[0], record.test)
+    worst = missed["items"][0]
+    assert worst["rank"] == str(int(ranks.max())) and missed["count"] == int((ranks > 1).sum())
+    assert worst["wanted"] or any(right for _text, right in worst["passages"])
+    moved = record.answers[0] | {"rank": torch.where(ranks > 1, 2, ranks)}
+    assert section.missed(moved, record.test)["count"] == missed["count"]
+    for item in section.questions(record.answers[0], record.test):
+        first = item["passages"][0][1]
+        assert first == (item["rank"] == "1") or item["rank"] not in ("1", "")
+
+
+# every token through a language model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A folder with a published model's files, its weights drawn by chance."""
+    folder = tmp_path_factory.mktemp("model")
+    published("llama", folder, Tokenizer.learn([*shapes.sentences(60).input], 300))
+    return str(folder)
+
+
+def windows_of(model="", **changes):
+    kind, config = registry.load_system("windows")
+    return kind(replace(config, model=model, **changes), None).eval()
+
+
+def indexed(system, texts):
+    *_before, (_done, index) = system.index(texts)
+    return index
+
+
+def test_windows_hold_every_token_and_each_sentence_whole_where_it_fits():
+    cut = windows_module().cut
+    rng = random.Random(0)
+    for room in (16, 40):
+        index = [[1000 * row + k for k in range(rng.randint(1, 50))] for row in range(60)]
+        found = cut(index, room)
+        assert {t for window in found for t in window.tokens} == {t for row in index for t in row}
+        for row, tokens in enumerate(index):
+            held = [w for w in found if w.first <= row <= w.last and set(tokens) <= {*w.tokens}]
+            assert held or len(tokens) > room
+        assert max(len(window.tokens) for window in found) <= room
+        assert sum(len(w.tokens) for w in found) < 2.5 * sum(map(len, index))
+    assert cut([], 16) == []
+
+
+def test_windows_score_by_the_likelihood_of_the_question(model):
+    """The whole text in one window: what transformers says of window and sentences, a token."""
+    import transformers
+
+    texts = ["The nurse reads.", "A doctor needs a tablet.", "患者が飲む。"]
+    system = windows_of(model, window=256, together=2)
+    _about, tokenizer, decoder = windows_module().loaded(model)
+    decoder.float()
+    score = system.rank(indexed(system, texts), "Who reads?")
+    other = transformers.AutoModelForCausalLM.from_pretrained(model).float().eval()
+    said = tokenizer.encode(" Who reads?")
+    lines = [tokenizer.encode(f"{text}\n") for text in texts]
+
+    def nats(passage):
+        ids = torch.tensor([[tokenizer.start, *passage, *tokenizer.encode("Question:"), *said]])
+        with torch.inference_mode():
+            chance = other(ids).logits[0].log_softmax(-1)
+        return float(chance[-len(said) - 1 : -1].gather(1, torch.tensor(said)[:, None]).sum())
+
+    room = 64 - 1 - len(tokenizer.encode("Question:")) - len(said)
+    assert sum(map(len, lines)) <= room, "one window"
+    window = nats([token for line in lines for token in line])
+    expected = [((window + nats(line)) / 2 - nats([])) / len(said) for line in lines]
+    assert score.tolist() == pytest.approx(expected, abs=1e-5)
+    assert max(expected) - min(expected) > 1e-3
+
+
+def windows_module():
+    return sys.modules[registry.load_system("windows")[0].__module__]
+
+
+def test_what_fills_short_rows_changes_nothing(model):
+    reader = windows_module().Model(model, "Who reads?")
+    reader.decoder.float()
+    long, short = list(range(20, 50)), list(range(20, 25))
+    together = reader.nats([short, long])
+    alone = torch.stack([reader.nats([each])[0] for each in (short, long)])
+    assert torch.allclose(together, alone, atol=1e-3)
+    assert abs(float(alone[0] - alone[1])) > 0.02
+
+
+def test_windows_find_where_the_words_of_the_question_stand():
+    text = "\n".join([*(f"Line {k} tells of rooms and keys." for k in range(80)), WARD])
+    quotes = souron.ask(Text(text), "allergic to penicillin", retriever="windows_letters").passages
+    assert quotes.quotes[0].text == "Patient 0417 is allergic to penicillin." and quotes.found
+
+
+def test_the_language_model_that_reads_all_is_told(model):
+    events = list(runs_ask.asking(Text(WARD), "Who reads?", retriever="windows", model=model))
+    reading = events[-1].record
+    done = [event.fraction for event in events if event.phase == "read"]
+    assert done == sorted(done) and len(done) > 2
+    assert reading.as_json()["seen"] == {"encoder": 0.0, "model": 1.0}
+    assert "a language model read 100 % of the text" in str(reading)
+    long = windows_of(model)
+    with pytest.raises(UserError) as caught:
+        long.rank(indexed(long, ["The nurse reads."]), "Who reads this? " * 20)
+    assert caught.value.code == "question" and "tokens" in caught.value.found
+
+
+def test_ctrl_c_while_windows_read_ends_at_once(tmp_path, monkeypatch, capsys):
+    kind = registry.load_system("windows")[0]
+    real, steps = kind.ranking, []
+
+    def stopped(self, index, question):
+        for step in real(self, index, question):
+            steps.append(step)
+            yield step
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(kind, "ranking", stopped)
+    (tmp_path / "ward.txt").write_text(WARD, encoding="utf-8")
+    said = ["ask", str(tmp_path / "ward.txt"), "Who?", "retriever=windows_letters"]
+    assert main.run(said) == 130 and len(steps) == 1

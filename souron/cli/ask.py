@@ -38,7 +38,10 @@ def ask(
     ] = "",
     retriever: Annotated[
         str,
-        Option(metavar="SYSTEM|RUN", help=N_("who finds passages: encoder (default), bm25, a run")),
+        Option(
+            metavar="SYSTEM|RUN",
+            help=N_("who finds passages: encoder (default), bm25, windows, a run"),
+        ),
     ] = "encoder",
     forget: Annotated[
         bool, Option("--forget", help=N_("keep no index of the texts in the cache"))

@@ -33,6 +33,7 @@ from souron.utils.messages import UserError, _
 MOST_FILES = 1_000
 SHOWN = 3  # passages that are shown unless more are asked for
 TOLD = 3  # passages that a language model sees
+INDEXING = 0.005  # of the work, where a language model reads all of the text for each question
 STDIN = "-"
 
 
@@ -42,6 +43,7 @@ class Seen:
 
     encoder: float
     model: float
+    told: float = 0.0  # of it what the answer was made from
 
     def as_json(self) -> dict[str, float]:
         return {"encoder": round(self.encoder, 6), "model": round(self.model, 6)}
@@ -59,6 +61,7 @@ class Reading:
     seconds_to_read: float  # of it until the index was there
     model: str = ""
     texts: Sequence[Text] = field(default=(), repr=False)
+    windows: bool = False  # a language model read all of the text to find them
 
     @property
     def found(self) -> bool:
@@ -93,14 +96,22 @@ class Reading:
 
     def share(self) -> str:
         """Who has seen how much."""
-        read = _("The sentences that were compared are {share} of the text.").format(
-            share=units.percent(self.seen.encoder, 0)
-        )
+        if self.windows:
+            read = _("To find the passages, a language model read {share} of the text.").format(
+                share=units.percent(self.seen.model, 0)
+            )
+        else:
+            read = _("The sentences that were compared are {share} of the text.").format(
+                share=units.percent(self.seen.encoder, 0)
+            )
         if not self.model:
             return read
-        return f"{read} " + _("The language model saw {share}.").format(
-            share=units.percent(self.seen.model, 2)
+        said = (
+            _("For its answer the language model saw {share}.")
+            if self.windows
+            else _("The language model saw {share}.")
         )
+        return f"{read} " + said.format(share=units.percent(self.seen.told, 2))
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -114,9 +125,9 @@ class Reading:
 def ask(source: Any, question: str, **options: Any) -> Reading:
     """The answer of ``source`` to a question: a file, a folder, several of them, or a ``Text``.
 
-    ``passages`` are how many to quote; ``retriever`` is who finds them, ``encoder``, ``bm25`` or a
-    run; ``model`` is a run of a language model that says it in words; ``keep`` says whether the
-    index stays in the cache. Raises UserError.
+    ``passages`` are how many to quote; ``retriever`` is who finds them, ``encoder``, ``bm25``,
+    ``windows`` or a run; ``model`` is a run of a language model that says it in words, and that
+    ``windows`` read with; ``keep`` says whether the index stays in the cache. Raises UserError.
 
     Example:
         >>> import souron
@@ -146,7 +157,7 @@ def asking(
         )
     yield Event("data", text=_("reading the text"))
     texts = documents(source)
-    system = retriever_of(retriever)
+    system = retriever_of(retriever, model)
     speaker = None
     if model:
         yield Event("data", text=_("loading {name}").format(name=model))
@@ -157,14 +168,12 @@ def asking(
         raise no_sentence(", ".join(text.file for text in texts[:3]))
     started, before, scores = time.monotonic(), 0, []
     for text, each in zip(texts, cut, strict=True):
-        index = None
-        steps = passage_index.indexed(system, text.text, [one.text for one in each], keep)
-        for part, index in steps:  # noqa: B007
+        score = torch.zeros(0)
+        for part, score in _scored(system, text.text, each, question, keep):  # noqa: B007
             done = (before + part * len(each)) / count
             yield Event("read", done, left(started, done), _("reading the text"))
         before += len(each)
-        with torch.inference_mode():
-            scores.append(system.rank(index, question) if each else torch.zeros(0))
+        scores.append(score)
     read = time.monotonic() - begun
     found = _passages(question, texts, cut, scores, passages, float(system.least))
     told, answer = [quote for quote in found.quotes[:TOLD] if speaker and found.found], ""
@@ -172,12 +181,32 @@ def asking(
         yield Event("answer", text=_("the language model is writing"))
         answer, count = speaker.answer(question, [quote.line() for quote in told], seed)
         told = told[:count]
-    seen = Seen(_share(texts, cut), _letters(quote.text for quote in told) / _all(texts))
+    read_all, told_share = _share(texts, cut), _letters(q.text for q in told) / _all(texts)
+    windows = system.reads_for_each
+    seen = Seen(0.0, read_all, told_share) if windows else Seen(read_all, told_share, told_share)
     against = [*(quote.text for quote in told), question]
     yield Event("done", 1.0, record=Reading(
         found, answer, support.unsupported(answer, against), seen,
-        time.monotonic() - begun, read, model, texts,
+        time.monotonic() - begun, read, model, texts, windows,
     ))  # fmt: skip
+
+
+def _scored(
+    system: Retriever, text: str, cut: Sequence[Sentence], question: str, keep: bool
+) -> Iterator[tuple[float, torch.Tensor]]:
+    """How much of a text is done, 0..1, and the scores of its sentences with the last step."""
+    index, score = None, torch.zeros(0)
+    share = INDEXING if system.reads_for_each else 1.0
+    steps = passage_index.indexed(system, text, [one.text for one in cut], keep)
+    for part, index in steps:  # noqa: B007
+        yield share * part, score
+    ranks = system.ranking(index, question) if cut else iter(())
+    while True:
+        with torch.inference_mode():
+            step = next(ranks, None)
+        if step is None:
+            return
+        yield share + (1 - share) * step[0], step[1]
 
 
 def _passages(
@@ -260,8 +289,9 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def retriever_of(name: str) -> Retriever:
-    """Who finds passages: ``encoder``, ``bm25``, or a run of one. Raises UserError."""
+def retriever_of(name: str, model: str = "") -> Retriever:
+    """Who finds passages: ``encoder``, ``bm25``, ``windows``, or a run of one. ``windows`` read
+    with ``model`` where one is named. Raises UserError."""
     folder = Path(name)
     if folder.exists():
         system = run_folder.load(folder)
@@ -269,6 +299,8 @@ def retriever_of(name: str) -> Retriever:
         kind, config = registry.load_system(name)
         if kind.task != "retrieve":
             raise _other(name, kind.task, "retrieve")
+        if model and hasattr(config, "model"):
+            config = replace(config, model=model)
         system = kind(config, None).eval()
     if not isinstance(system, Retriever):
         raise _other(name, system.task, "retrieve")

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ from souron.metrics.metric import Metric
 from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.system import System
-from souron.task import Answers, Scores, Step, Task
+from souron.task import Answers, Scores, Step, Task, Trainings
 from souron.training.loop import Data, Progress, Run
 from souron.utils.messages import N_, UserError, _
 
@@ -36,6 +36,7 @@ LONGEST_QUESTION = 2_000  # characters
 NUMBER = re.compile(r"\d[\d,]*\d\d")
 EVERY = 10**9  # cases of a batch: all
 MOST_PARTS = 8  # sentences of a question that are asked one by one
+FOUND = 3  # passages that are kept of each test question, for the report
 KEPT = 2  # documents whose index stays in memory
 TOLD = "told whether it is there"
 
@@ -60,6 +61,8 @@ class Retriever(System):
     needs_fit = False
     full_batch = True
     slow_index = False  # True: tensors that are worth keeping in a file
+    reads_for_each = False  # True: a language model reads all of the text for each question
+    learns_from = EVERY  # training questions, at most
     spec: Spec
 
     least: Tensor  # ()
@@ -80,6 +83,10 @@ class Retriever(System):
     def rank(self, index: Any, question: str) -> Tensor:
         """(sentences,) float32: how well each answers."""
 
+    def ranking(self, index: Any, question: str) -> Iterator[tuple[float, Tensor]]:
+        """How much is done, 0..1, and ``rank`` with the last step."""
+        yield 1.0, self.rank(index, question)
+
     def found_in(self, document: str) -> tuple[list[Sentence], Any]:
         """A document's sentences and their index, which stay in memory for the next question."""
         if document not in self._indexed:
@@ -96,22 +103,26 @@ class Retriever(System):
         cut, index = self.found_in(search.document)
         return cut, self.rank(index, search.question) if cut else torch.zeros(0)
 
-    def asked(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def asked(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """(B,) int64 the right passage's place from 1, 0 where there is none; (B,) best score, 0
-        where a number of the question stands nowhere in the text."""
+        where a number of the question stands nowhere in the text; (B, FOUND, 2) int64 where the
+        best passages lie, -1 where there are not so many."""
         ranks, best = [], []
-        for search, target in zip(batch.search, batch.target, strict=True):
+        found = torch.full((len(batch.search), FOUND, 2), -1)
+        for row, (search, target) in enumerate(zip(batch.search, batch.target, strict=True)):
             cut, score = self.scores_of(search)
             spans = torch.tensor([each[1:] for each in cut], dtype=torch.int64).reshape(-1, 2)
             ranks.append(retrieval.rank(score, overlapping(spans, target.cpu())))
             nowhere = missing_numbers(search.question, [search.document])
             best.append(float(score.max()) if len(score) and not nowhere else 0.0)
-        return torch.tensor(ranks), torch.tensor(best)
+            places = top(score, [each.text for each in cut], FOUND)
+            found[row, : len(places)] = spans[places]
+        return torch.tensor(ranks), torch.tensor(best), found
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         """Of all thresholds, the one that tells the training questions best; one a step."""
-        batch: Batch = next(iter(data.endless(EVERY)))
-        _rank, best = self.asked(batch)
+        batch: Batch = next(iter(data.endless(self.learns_from)))
+        _rank, best, _found = self.asked(batch)
         there = torch.tensor([len(target) > 0 for target in batch.target])
         tried = retrieval.best_threshold(best.numpy(), there.numpy())
         wrong = 1.0
@@ -143,6 +154,29 @@ class Retriever(System):
         return Passages(
             question, quotes, quotes[0].score >= float(self.least), text.text, text.file
         )
+
+
+class OfLanguage(NamedTuple):
+    """What was measured on the questions of one language."""
+
+    asked: int
+    there: int  # of them the text answers
+    measures: dict[str, Measure]
+
+
+@dataclass(frozen=True)
+class RetrieveResult:
+    """What a run's report shows."""
+
+    by_language: dict[str, OfLanguage]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "by_language": {
+                language: {name: measure.value for name, measure in found.measures.items()}
+                for language, found in self.by_language.items()
+            }
+        }
 
 
 class Retrieval(Task):
@@ -193,15 +227,17 @@ class Retrieval(Task):
         seed: int = 0,
     ) -> Iterator[Step]:
         assert isinstance(system, Retriever)
-        ranks, best = [], []
+        ranks, best, places = [], [], []
         for done, batch in enumerate(system.loader(test).once(16)):
             some = system.asked(batch)
             ranks.append(some[0])
             best.append(some[1])
+            places.append(some[2])
             yield Step(min(0.99, 16 * (done + 1) / len(test)), _("asking"))
         score = torch.cat(best)
         found = (score >= system.least.cpu()).float()
-        yield Step(1.0, result={"rank": torch.cat(ranks), "score": score, "found": found})
+        yield Step(1.0, result={"rank": torch.cat(ranks), "score": score, "found": found,
+                                "places": torch.cat(places)})  # fmt: skip
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, Retriever)
@@ -221,6 +257,24 @@ class Retrieval(Task):
             name: intervals.share_interval(table, setup.test.units, trainings=training)
             for name, table in self.scores(seeds, setup).items()
         }
+
+    def result(self, trainings: Trainings, setup: Setup) -> RetrieveResult:
+        test = trainings.test
+        languages = test.columns.get("language", ())
+        found = {}
+        for language in sorted(set(languages)):
+            rows = [row for row, each in enumerate(languages) if each == language]
+            seeds: list[Answers] = [
+                {name: dense(answers, name)[rows] for name in ("rank", "found")}
+                for answers in trainings.answers
+            ]
+            part = replace(setup, test=test.only(rows))
+            answered = there(part.test)
+            measures = self.measures(seeds, part, trainings.training[:, rows].numpy())
+            if not answered.any():
+                measures = {TOLD: measures[TOLD]}
+            found[language] = OfLanguage(len(rows), int(answered.sum()), measures)
+        return RetrieveResult(found)
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "question", "rank", "score", "found"

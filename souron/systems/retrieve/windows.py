@@ -1,0 +1,230 @@
+"""Reads all of the text: where the question becomes likely, there the answer stands.
+
+Sachan, Lewis, Joshi and others: Improving Passage Retrieval with Zero-Shot Question Generation
+(2022). https://arxiv.org/abs/2204.07496
+
+    score = (log P(question | passage) - log P(question)) / tokens of the question
+
+Every token of the text goes through a language model, in windows that begin with a sentence. Then
+each sentence of the best windows is read alone, and counts half; one of another window counts as if
+it said nothing alone. Of a text its tokens are kept, and nothing else: each question reads all of
+the text again, since what follows a window depends on the question, and what the model keeps of a
+window would fill gigabytes. ``model=`` names an open model or a run of ``gpt``; without one, which
+letters follow each other in a window is counted, as in Ponte, Croft: A Language Modeling Approach
+to Information Retrieval (1998), https://doi.org/10.1145/290941.291008.
+
+Differs from the paper: no other system picks passages before; what the question scores without a
+passage is taken off, and windows stand above sentences; the model is smaller and gets no
+instruction; what is learnt here is one threshold, from which on a text answers at all.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from souron.hub import open_models
+from souron.tasks.retrieve import Retriever, Spec
+from souron.utils.messages import UserError, _
+
+FEWEST = 16  # tokens of a window
+TOGETHER = 512  # sentences between two looks at how much is tokenised
+LEAST = 1.0  # of counts: how much the text as a whole is believed before the window
+ASKED = "Question:"  # what stands between a passage and the question
+
+
+@dataclass(frozen=True)
+class Config:
+    model: str = "smollm2"  # or a file, a folder, a run of gpt; "": counts of letters
+    window: int = 256  # tokens
+    together: int = 8  # windows at once
+    again: int = 4  # windows whose sentences are read alone
+    least: float = 0.87  # nats a token from which on the answer is there, by 18 questions
+
+
+class Window(NamedTuple):
+    first: int  # sentence
+    last: int  # sentence, of which it may hold the beginning alone
+    tokens: list[int]
+
+
+class Windows(Retriever):
+    year = 2022
+    ja = "文章の全トークンを窓に分けて言語モデルに読ませ、質問が最も出やすくなる所を答えとする"
+    reads_for_each = True
+    learns_from = 60
+    SIZES = {
+        "tiny": Config(model="", window=64, least=0.1),
+        "small": Config(),
+        "letters": Config(model="", least=0.1),
+    }
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+
+    def index(self, texts: Sequence[str]) -> Iterator[tuple[float, list[list[int]]]]:
+        """The tokens of each sentence."""
+        encode = self._encode
+        tokens: list[list[int]] = []
+        for text in texts:
+            tokens.append(encode(" ".join(text.split()) + "\n"))
+            if len(tokens) % TOGETHER == 0:
+                yield len(tokens) / len(texts), tokens
+        yield 1.0, tokens
+
+    def ranking(self, index: list[list[int]], question: str) -> Iterator[tuple[float, Tensor]]:
+        """Nats a token of the question that a sentence saves, (sentences,), with the last step."""
+        reader = self._reader(index, question)
+        said = len(reader.question)
+        room = min(self.config.window, reader.room)
+        if room < FEWEST:
+            raise UserError(
+                "question",
+                _("a question of {count} tokens").format(count=said),
+                expected=_("at most {count} tokens, beside which a window has room").format(
+                    count=max(0, said + reader.room - FEWEST)
+                ),
+                fix='souron ask FILE "..." retriever=encoder',
+            )
+        windows = cut(index, room)
+        alone = float(reader.nats([[]])[0])
+        work = sum(len(window.tokens) + said for window in windows)
+        whole, read = torch.empty(0), 0
+        score = torch.full((len(index),), -torch.inf)
+        for some in batches(windows, self.config.together):
+            nats = (reader.nats([window.tokens for window in some]) - alone) / said
+            whole = torch.cat([whole, nats])
+            read += sum(len(window.tokens) + said for window in some)
+            yield 0.95 * read / work, score
+        for window, gain in zip(windows, whole, strict=True):
+            part = slice(window.first, window.last + 1)
+            score[part] = score[part].clamp(min=float(gain))
+        rows = set()
+        for place in whole.argsort(descending=True, stable=True)[: self.config.again].tolist():
+            rows |= set(range(windows[place].first, windows[place].last + 1))
+        long = torch.tensor([len(tokens) > room for tokens in index], dtype=torch.bool)
+        score = torch.where(long, score, score / 2)  # long ones were alone in their windows
+        short = sorted((row for row in rows if not long[row]), key=lambda row: len(index[row]))
+        for batch in batches(short, 4 * self.config.together):
+            nats = (reader.nats([index[row] for row in batch]) - alone) / said
+            score[batch] += nats / 2
+            yield 0.99, score
+        yield 1.0, score
+
+    def rank(self, index: list[list[int]], question: str) -> Tensor:
+        score = torch.zeros(0)
+        for _done, score in self.ranking(index, question):  # noqa: B007
+            pass
+        return score
+
+    def _encode(self, text: str) -> list[int]:
+        if not self.config.model:
+            return list(text.casefold().encode("utf-8", "replace"))
+        return loaded(self.config.model)[1].encode(text)
+
+    def _reader(self, index: Sequence[list[int]], question: str) -> "Model | Counts":
+        if not self.config.model:
+            return Counts(index, self._encode(question))
+        return Model(self.config.model, question)
+
+
+@lru_cache(maxsize=1)
+def loaded(name: str) -> Any:
+    """What a model's files say of it, its tokenizer and its decoder."""
+    return open_models.load(name)
+
+
+class Model:
+    """How likely a language model finds a question after passages."""
+
+    def __init__(self, name: str, question: str) -> None:
+        _about, tokenizer, self.decoder = loaded(name)
+        self.start = tokenizer.start
+        self.between = tokenizer.encode(ASKED)
+        self.question = tokenizer.encode(f" {question}")
+        around = 1 + len(self.between) + len(self.question)
+        self.room = self.decoder.structure.context - around
+
+    @torch.inference_mode()
+    def nats(self, passages: Sequence[list[int]]) -> Tensor:
+        """(passages,): of each the logarithm of the question's chance after it. What fills shorter
+        rows stands behind the question, where no token sees it; the head looks at the question
+        alone."""
+        rows = [[self.start, *passage, *self.between] for passage in passages]
+        said = len(self.question)
+        tokens = torch.full((len(rows), max(map(len, rows)) + said), self.start)
+        where = torch.empty(len(rows), said, dtype=torch.int64)
+        asked = torch.tensor(self.question)
+        for place, row in enumerate(rows):
+            tokens[place, : len(row)] = torch.tensor(row)
+            tokens[place, len(row) : len(row) + said] = asked
+            where[place] = torch.arange(said) + len(row) - 1
+        with torch.autocast("cpu", enabled=False):
+            seen = self.decoder.features(tokens)
+            seen = seen.gather(1, where[..., None].expand(-1, -1, seen.shape[-1]))
+            found = self.decoder.logits(seen).float().log_softmax(-1)
+        return found.gather(2, asked.expand(len(rows), -1)[..., None]).sum((1, 2))
+
+
+class Counts:
+    """The same by letters, as UTF-8: how often each follows another in a passage, and in all."""
+
+    room = 1 << 30
+
+    def __init__(self, index: Sequence[list[int]], question: list[int]) -> None:
+        self.question = question
+        self.pairs: Counter[tuple[int, int]] = Counter()
+        for tokens in index:
+            self.pairs.update(pairwise(tokens))
+        self.firsts = _firsts(self.pairs)
+
+    def nats(self, passages: Sequence[list[int]]) -> Tensor:
+        return torch.tensor([self._after(passage) for passage in passages])
+
+    def _after(self, passage: list[int]) -> float:
+        pairs = Counter(pairwise(passage))
+        firsts = _firsts(pairs)
+        chances = [
+            (pairs[pair] + LEAST * (self.pairs[pair] + 1) / (self.firsts[pair[0]] + 256))
+            / (firsts[pair[0]] + LEAST)
+            for pair in pairwise(self.question)
+        ]
+        return float(torch.tensor(chances or [1.0]).log().sum())
+
+
+def _firsts(pairs: Counter[tuple[int, int]]) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for (first, _second), count in pairs.items():
+        found[first] += count
+    return found
+
+
+def cut(index: Sequence[list[int]], room: int) -> list[Window]:
+    """Windows of at most ``room`` tokens that together hold every token. Each begins with the first
+    sentence that the one before it does not hold whole; a sentence that is longer than a window
+    goes through several."""
+    windows: list[Window] = []
+    row = 0
+    while row < len(index):
+        tokens: list[int] = []
+        last = row
+        while last < len(index) and len(tokens) < room:
+            tokens += index[last]
+            last += 1
+        if last - row == 1 and len(tokens) > room:
+            windows += [Window(row, row, tokens[k : k + room]) for k in range(0, len(tokens), room)]
+            row += 1
+            continue
+        windows.append(Window(row, last - 1, tokens[:room]))
+        row = last if len(tokens) <= room else last - 1
+    return windows
+
+
+def batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
