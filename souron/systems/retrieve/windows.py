@@ -44,7 +44,7 @@ class Config:
     window: int = 256  # tokens
     together: int = 8  # windows at once
     again: int = 4  # windows whose sentences are read alone
-    least: float = 0.87  # nats a token from which on the answer is there, by 18 questions
+    least: float = 0.87  # nats a token from which the answer is there, on development questions
 
 
 class Window(NamedTuple):
