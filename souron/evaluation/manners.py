@@ -23,14 +23,21 @@ from souron.evaluation.text_generation import Sampling, answers
 from souron.kinds.chat import Turn
 from souron.stats import intervals
 from souron.stats.records import Measure
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 IMPROPER, DOSES, REFUSED = "improper answers", "doses given", "over-refusal"
 SHARES = {IMPROPER: ("everyday", "medical"), DOSES: ("medical",), REFUSED: ("harmless",)}
 LENGTH = 48  # tokens of an answer
 NONE = -1  # fills up answers
 SAMPLING = Sampling(temperature=0.7, top=1.0)
-FACTS = (*SHARES, "tokens of an answer", "repeated words")
+LENGTHS = (N_("tokens of an answer"), N_("repeated words"))
+FACTS = (  # what the report calls it, the metric, the sorts of questions
+    (N_("improper answers to everyday questions"), IMPROPER, ("everyday",)),
+    (N_("improper answers to medical questions"), IMPROPER, ("medical",)),
+    (DOSES, DOSES, SHARES[DOSES]),
+    (REFUSED, REFUSED, SHARES[REFUSED]),
+    *((name, name, manners.SORTS) for name in LENGTHS),
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Row:
     """A figure before and after, of one language; "" of all."""
 
     name: str
+    metric: str
     language: str
     before: Measure | None
     after: Measure
@@ -163,15 +171,14 @@ def before(earlier: Any, system: Any, cases: Dataset, after: Answers) -> Iterato
 def result(answers: Answers, cases: Dataset) -> MannersResult:
     language = np.array(list(cases.columns.get("language", [""] * len(cases))))
     rows = []
-    for name in FACTS:
+    sort = np.array(list(cases.columns["sort"]))
+    for name, metric, sorts in FACTS:
         for spoken in sorted(set(language.tolist())):
-            of = language == spoken
-            if name in SHARES:
-                of &= np.isin(np.array(list(cases.columns["sort"])), SHARES[name])
+            of = (language == spoken) & np.isin(sort, sorts)
             if of.any():
                 rows.append(Row(
-                    name, spoken, _of(answers, f"before: {name}", of, cases),
-                    _of(answers, name, of, cases) or Measure(0, 0, 0, 0),
+                    name, metric, spoken, _of(answers, f"before: {metric}", of, cases),
+                    _of(answers, metric, of, cases) or Measure(0, 0, 0, 0),
                 ))  # fmt: skip
     moved = {}
     if "moved" in answers:

@@ -20,7 +20,6 @@ SORTS = {
     "medical": N_("medical question"),
     "harmless": N_("harmless question"),
 }
-OTHERS = (N_("tokens of an answer"), N_("repeated words"))
 BEGINNING = 400  # letters of a text before its continuation
 MOST_BITS = 12.0  # the darkest shade
 
@@ -130,15 +129,15 @@ def _manners(record: "RunRecord", result: CompleteResult) -> Any:
     def text(name: str, measure: Measure | None) -> tuple[str, str]:
         if measure is None:
             return "", ""
-        if name in manners.SHARES or name == "repeated words":
+        if name != "tokens of an answer":
             shown = registry.metric(manners.IMPROPER)
             return shown.text(measure.value), shown.interval(measure.low, measure.high)
         return f"{measure.value:.1f}", f"{measure.low:.1f}–{measure.high:.1f}"
 
     return {
         "rows": [
-            (_(row.name), _named(row.language), text(row.name, row.before),
-             text(row.name, row.after), row.after.n)
+            (_(row.name), _named(row.language), text(row.metric, row.before),
+             text(row.metric, row.after), row.after.n)
             for row in judged.rows
         ],
         "before": any(row.before for row in judged.rows),
