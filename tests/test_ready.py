@@ -273,7 +273,8 @@ def test_the_tour_and_its_chapters_begin_with_them(monkeypatch):
     assert titles[4:8] == ["detection", "detectors", "segmentation", "segmenters"]
     assert "detect" in what["detection"] and "yolo_lite" in what["detectors"]
     assert "segment_volume" in what["segmentation"] and "unet_lite" in what["segmenters"]
+    assert titles[8:10] == ["language", "language models"] and "gpt_tiny" in what["language models"]
     monkeypatch.setattr(zoo, "root", lambda: None)
     without = [event.text.partition(": ")[0] for event in tour.touring(data="digits")]
-    assert without == [title for title in titles
-                       if title not in ("ready trained", "detection", "segmentation")]  # fmt: skip
+    shown = ("ready trained", "detection", "segmentation", "language")
+    assert without == [title for title in titles if title not in shown]

@@ -95,7 +95,8 @@ def watched(model: Any, seen: Any) -> dict[str, Call]:
 
     hooks = [part.register_forward_hook(watch(name)) for name, part in model.named_modules()]
     summary.try_once(model, seen)
-    if type(model).updates is not System.updates and len(model.optimizers()) > 1:
+    learns = any(True for _weight in model.parameters())
+    if learns and type(model).updates is not System.updates and len(model.optimizers()) > 1:
         learn_once(model, seen)
     for hook in hooks:
         hook.remove()

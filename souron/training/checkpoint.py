@@ -48,7 +48,7 @@ def fill(system: Any, weights: dict[str, Tensor], path: Path, but: Sequence[str]
 
 def _make_room(system: Any, weights: dict[str, Tensor]) -> None:
     """Buffers whose length what was learnt decides take on that of the saved ones."""
-    for name in system.sized_by_data:
+    for name in getattr(system, "sized_by_data", ()):
         own, given = system.get_buffer(name), weights.get(name)
         if given is not None and given.shape[1:] == own.shape[1:]:
             setattr(system, name, own.new_zeros(given.shape))

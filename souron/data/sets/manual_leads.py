@@ -1,4 +1,4 @@
-"""Pages of LibreOffice's help in English and Japanese, each with what it says of itself first.
+"""Pages of LibreOffice's help, English and Japanese, each with its own first paragraph.
 
 The Document Foundation: LibreOffice Help 25.2. https://help.libreoffice.org/
 

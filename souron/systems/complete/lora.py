@@ -64,12 +64,12 @@ class LoRA(LanguageModel):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.frozen = Frozen(config.model)
-        about = open_models.describe(open_models.find(config.model))
-        if about.structure is None:
-            raise open_models.no_decoder(about)
-        self.places = places(about.structure)
+        structure = open_models.structure_by(config.model)
+        if structure is None:
+            raise open_models.no_decoder(open_models.describe(open_models.find(config.model)))
+        self.places = places(structure)
         self.a, self.b = nn.ParameterDict(), nn.ParameterDict()
-        for layer in range(about.structure.layers):
+        for layer in range(structure.layers):
             for target in config.targets:
                 _matrix, rows, inward = self.places[target]
                 name = f"{layer}_{target}"
