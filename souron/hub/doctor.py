@@ -31,7 +31,7 @@ def diagnosis(machine: dict[str, Any]) -> list[tuple[str, str]]:
             total=units.size(machine["memory"]), free=units.size(machine["memory_free"]))),
         (_("run folder"), _("{folder}, {free} free").format(
             folder=machine["folder"], free=units.size(machine["disk_free"]))),
-        (_("Japanese"), machine["japanese_font"] or _(
+        (_("Japanese font"), machine["japanese_font"] or _(
             "no Japanese font: pictures show boxes; try: pip install matplotlib-fontja")),
         (_("network"), _("forbidden by SOURON_OFFLINE") if machine["offline"] else _(
             "used by souron fetch alone")),
