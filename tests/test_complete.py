@@ -283,6 +283,13 @@ def test_only_what_the_assistant_says_counts(tokenizer):
     assert entry.bytes == len("A nurse reads.患者が読む。".encode())
 
 
+def test_of_a_preference_only_the_two_answers_count(tokenizer):
+    """Not what the assistant said earlier, which both have in common."""
+    [pair] = complete.encoded(tokenizer, [Preference(TALK[:3], "A doctor reads.", "No.")])
+    said = [tokenizer.decode(each.ids[each.counts].tolist()) for each in pair]
+    assert said == ["A doctor reads.", "No."]
+
+
 PAIRS = [
     Preference((Turn("user", "The file?"),), "A nurse reads.", "Two letters!"),
     Preference((Turn("user", "The tablet?"),), "患者が飲む。", "No."),
