@@ -22,7 +22,7 @@ from souron.evaluation.text_generation import Sampling, Writer
 from souron.hub import open_models
 from souron.kinds.chat import Turn
 from souron.kinds.text import Text
-from souron.runs import train
+from souron.runs import evaluate, train
 from souron.tasks import complete
 from souron.tasks.complete import BETA, KEPT, Spec, windows
 from souron.utils.messages import UserError
@@ -373,6 +373,19 @@ def test_from_letters_to_manners(tmp_path):
     page = (third.folder / "report.html").read_text(encoding="utf-8")
     assert "better answer" in page and "How it goes on" in page
     assert "によると" not in page
+
+
+def test_a_run_is_measured_on_texts_of_another_language(tmp_path):
+    made = sentences(60)
+    for language in ("en", "ja"):
+        (tmp_path / language).mkdir()
+        for number, text in enumerate(made.input):
+            if made.columns["language"][number] == language:
+                (tmp_path / language / f"{number}.txt").write_text(text, encoding="utf-8")
+    run = train.train("ngram_tiny", tmp_path / "en", project=tmp_path / "runs")
+    assert list(run.details.by_language) == ["en"]
+    again = evaluate.examine(run.folder, tmp_path / "ja")
+    assert list(again.details.by_language) == ["ja"]
 
 
 # writing

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from souron.data.dataset import Dataset, digest
-from souron.data.splits import Split
 from souron.data.texts import Preference
 from souron.data.tokenizer import Tokenizer
 from souron.evaluation import manners
@@ -29,13 +28,6 @@ SHOWN = 4  # test texts whose continuations are shown
 BEGINNING, WRITTEN = 48, 64  # tokens
 MARKED = 300  # tokens whose bits are shown
 MOST_PACKED = 4_000_000  # bytes
-
-
-@dataclass
-class CompleteSetup(Setup):
-    """With the languages of the test cases, where they are known."""
-
-    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,12 +81,6 @@ def tokenizer_for(train: Dataset) -> Tokenizer:
     kept.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(kept, tokenizer.packed())
     return tokenizer
-
-
-def setup(data: Dataset, split: Split, options: Any) -> CompleteSetup:
-    test = data.only(split.test)
-    languages = sorted(set(test.columns.get("language", ())) - {""})
-    return CompleteSetup(options, test, languages=tuple(languages))
 
 
 def shown_rows(test: Dataset) -> list[int]:
@@ -161,13 +147,14 @@ def token_bits(system: Any, tokens: Tensor) -> Tensor:
     return torch.cat(found).cpu() / torch.log(torch.tensor(2.0))
 
 
-def result(trainings: Trainings, setup: CompleteSetup) -> CompleteResult:
+def result(trainings: Trainings, setup: Setup) -> CompleteResult:
     answers, test = trainings.answers, setup.test
     names = [name for name in (BITS, "preference accuracy") if name in answers[0]]
     language = test.columns.get("language") or [""] * len(test)
     tables = {name: stacked(answers, name) for name in names}
     groups = {
-        name: [i for i, one in enumerate(language) if one == name] for name in setup.languages
+        name: [i for i, one in enumerate(language) if one == name]
+        for name in sorted(set(language) - {""})
     }
     units = test.units
     by_language = {

@@ -14,12 +14,11 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
-from souron.data.splits import Split
 from souron.data.texts import Preference
 from souron.data.tokenizer import SIZE, Tokenizer
 from souron.evaluation import complete, manners
 from souron.evaluation.answers import Setup, Sparse, dense, stacked
-from souron.evaluation.complete import CompleteResult, CompleteSetup, lesson_of
+from souron.evaluation.complete import CompleteResult, lesson_of
 from souron.evaluation.text_generation import Sampling, Writer
 from souron.kinds.chat import Turn
 from souron.kinds.signature import Choice
@@ -341,9 +340,6 @@ class Complete(Task):
             super().augmentation(names)
         return _as_it_is
 
-    def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
-        yield Step(1.0, result=complete.setup(data, split, options))
-
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, LanguageModel)
         found = [_scores(system, batch) for batch in data.once()]
@@ -393,7 +389,7 @@ class Complete(Task):
         return manners.IMPROPER if manners.may_judge(setup.test) else PREFERRED
 
     def details(
-        self, system: System, answers: Answers, setup: CompleteSetup, trainings: int = 1
+        self, system: System, answers: Answers, setup: Setup, trainings: int = 1
     ) -> Iterator[Step]:
         """How it goes on after the beginnings of some test texts, with the bits of each token."""
         assert isinstance(system, LanguageModel)
@@ -416,7 +412,7 @@ class Complete(Task):
     def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
         return look * complete.SHOWN * 4
 
-    def result(self, trainings: Trainings, setup: CompleteSetup) -> CompleteResult:
+    def result(self, trainings: Trainings, setup: Setup) -> CompleteResult:
         return complete.result(trainings, setup)
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Any) -> dict[str, Any]:
