@@ -184,8 +184,7 @@ def alpha(path: Path, inside: Path | None = None) -> Image.Image | None:
     """How opaque each pixel of what ``read`` gives is, in mode ``"L"``; None where all are. Raises
     UserError."""
     with opened(path, inside) as file:
-        clear = isinstance(file, Image.Image) and file.has_transparency_data and not _deep(file)
-        if not clear:
+        if not isinstance(file, Image.Image) or not file.has_transparency_data or _deep(file):
             return None
         found = ImageOps.exif_transpose(file).convert("RGBA").getchannel("A")
         return found if found.getextrema() != (255, 255) else None
