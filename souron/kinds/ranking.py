@@ -22,8 +22,8 @@ MOST_LETTERS = 10_000  # of a text
 BAR, WIDTH = "█", 20  # of the longest bar, letters
 HEAD = ("text", "score")
 STYLE = """<style>
-.ranking th { text-align: left; overflow-wrap: anywhere }
-.ranking th[scope=row] { font-weight: normal }
+.ranking th { text-align: left }
+.ranking th[scope=row] { font-weight: normal; overflow-wrap: anywhere }
 .ranking td:nth-child(3) { width: 25% }
 .ranking td:last-child { text-align: right; white-space: nowrap }
 .ranking .bar { background: #0072b2; height: 0.8em; min-width: 1px }
