@@ -244,7 +244,7 @@ def _in_bytes(deep: np.ndarray) -> np.ndarray:
     return deep.astype(np.float32) / 257
 
 
-def square(image: Image.Image, side: int, channels: int) -> Tensor:
+def square(image: Image.Image, side: int, channels: int, bicubic: bool = False) -> Tensor:
     """(channels, side, side): the middle square, smoothly resized; 1 channel grey, 3 RGB.
 
     uint8, or float32 on the same scale where the picture's mode is ``"F"``.
@@ -253,7 +253,7 @@ def square(image: Image.Image, side: int, channels: int) -> Tensor:
     left, top = (image.width - short) / 2, (image.height - short) / 2
     image = image.resize(
         (side, side),
-        Image.Resampling.BILINEAR,
+        Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR,
         (left, top, left + short, top + short),
         reducing_gap=3.0,
     )
