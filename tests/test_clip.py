@@ -15,7 +15,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
 
 from souron import model
 from souron.blocks.clip import CLIP, PAD, TextTransformer, published_names
-from souron.cli.main import main
+from souron.cli.main import run
 from souron.hub import clip_weights, weights
 from souron.systems.match import clip
 from souron.utils.messages import UserError
@@ -223,7 +223,7 @@ def test_a_published_clip_ranks_texts_as_open_clip_does(folder, photo, reference
     assert [s.score for s in again.texts] == pytest.approx(
         [s.score for s in ranking.texts], abs=2e-3
     )
-    assert main(["predict", "clip_vit_b_32", str(photo), f"texts={'|'.join(texts)}", "--json"]) == 0
+    assert run(["predict", "clip_vit_b_32", str(photo), f"texts={'|'.join(texts)}", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [row["text"] for row in told["ranking"]] == [scored.text for scored in ranking.texts]
 
@@ -253,7 +253,7 @@ def test_weights_load_from_every_form_of_file(folder, tmp_path, reference, sort,
     for place in (file, other):
         assert same(model.load("clip_vit_b_32", pretrained=str(place)).system, expected)
     words = ["predict", "clip_vit_b_32", str(photo), f"pretrained={other}", "texts=a|b"]
-    assert main(words) == 0 and "1." in capsys.readouterr().out
+    assert run(words) == 0 and "1." in capsys.readouterr().out
 
 
 def test_the_configuration_beside_the_weights_says_which_gelu_they_want(folder):
