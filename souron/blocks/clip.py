@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 PAD = -1  # behind the end of a shorter text
 CONTEXT = 77  # tokens of a text at most
-POOLED = 128  # pixels a side from which on the ResNet's stem pools, too
+POOLED = 64  # pixels a side from which on the ResNet's stem pools, too
 HEAD = 64  # numbers of a head of attention
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the pictures that the published networks saw
 STD = (0.26862954, 0.26130258, 0.27577711)

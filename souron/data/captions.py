@@ -1,10 +1,12 @@
 """What a picture shows, in words: one or several captions, each in a language."""
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 LONGEST = 1_000  # letters of a caption; what follows is cut off
+WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[ァ-ヺー]+|[一-鿿々]+|[ぁ-ゖ]+|\d+", re.IGNORECASE)
 
 
 class Caption(NamedTuple):
@@ -34,3 +36,12 @@ def are_captions(target: Any) -> bool:
 def in_language(captions: Sequence[Caption], language: str) -> tuple[Caption, ...]:
     """Those in that language."""
     return tuple(caption for caption in captions if caption.language == language)
+
+
+def words(text: str) -> list[str]:
+    """Its words in lower case; of Japanese, runs of letters of one sort.
+
+    >>> words("A red bird. 草の上の赤いペンギン")
+    ['a', 'red', 'bird', '草', 'の', '上', 'の', '赤', 'い', 'ペンギン']
+    """
+    return WORD.findall(text.lower())

@@ -75,11 +75,7 @@ class Matcher(System):
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """(B, T) int64, ``PAD`` behind the end of each text; what is too long is cut off."""
-        end = (*self.tokenizer.end, 0)[0]
-        found = [[*ids[: LONGEST - 1], end] for ids in self.tokenizer.encode_many(list(texts))]
-        longest = max(map(len, found))
-        rows = [ids + [PAD] * (longest - len(ids)) for ids in found]
-        return torch.tensor(rows, device=self.device)
+        return padded(self.tokenizer, texts).to(self.device)
 
     def example(self) -> None:
         side = self.spec.side
@@ -110,6 +106,14 @@ class Matcher(System):
     def pixels(self, picture: Picture) -> Tensor:
         """(C, H, W) in -1..1, as ``see`` wants it."""
         return picture.square(self.spec.side, self.spec.channels).float() / 127.5 - 1
+
+
+def padded(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
+    """(B, T) int64: each text's tokens and its end, ``PAD`` behind it; what is too long is cut."""
+    end = (*tokenizer.end, 0)[0]
+    found = [[*ids[: LONGEST - 1], end] for ids in tokenizer.encode_many(list(texts))]
+    longest = max(map(len, found))
+    return torch.tensor([ids + [PAD] * (longest - len(ids)) for ids in found])
 
 
 def texts_of(told: str) -> list[str]:
