@@ -30,8 +30,8 @@ STYLE = """<style>
 .before-after .upper { clip-path: inset(0 0 0 var(--at, 50%)) }
 .before-after .edge { position: absolute; top: 0; bottom: 0; left: var(--at, 50%); width: 2px;
   margin-left: -1px; background: #fff; box-shadow: 0 0 3px #000; pointer-events: none }
-.before-after b { position: absolute; top: 8px; padding: 2px 8px; border-radius: 4px;
-  font: 13px sans-serif; color: #fff; background: #000b; pointer-events: none }
+.before-after .both > span { position: absolute; bottom: 8px; padding: 2px 8px; font-size: 13px;
+  border-radius: 4px; color: #fff !important; background: #000b; pointer-events: none }
 .before-after :is(label, figcaption) { display: block; margin-top: 6px; font-size: 14px }
 .before-after input { display: block; width: 100%; margin: 4px 0; overflow: hidden; cursor: grab }
 .before-after input::-webkit-slider-thumb { view-timeline: --thumb inline }
@@ -148,8 +148,8 @@ class BeforeAfter(Kind):
             )
         )  # fmt: skip
         names = (
-            f"<b style='left:8px' aria-hidden='true'>{escape(_('before'))}</b>"
-            f"<b style='right:8px' aria-hidden='true'>{escape(_('after'))}</b>"
+            f"<span style='left:8px' aria-hidden='true'>{escape(_('before'))}</span>"
+            f"<span style='right:8px' aria-hidden='true'>{escape(_('after'))}</span>"
         )
         lines = "".join(f"<div>{escape(line)}</div>" for line in (str(self), *more))
         wide = min(WIDE, max(LEAST, wide))
