@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -60,6 +60,7 @@ class Matcher(System):
 
     task = "match"
     spec: Spec
+    PUBLISHED: ClassVar[dict[str, tuple[int, int]]] = {}  # size -> side in pixels, tokens
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -186,7 +187,9 @@ class Matching(Task):
         return Spec(train.channels, train.side, tokenizer.packed(), len(tokenizer))
 
     def example(self, system: type[System], size: str) -> Spec:
-        return Spec(3, 64, "", SIZE)
+        assert issubclass(system, Matcher)
+        side, vocabulary = system.PUBLISHED.get(size, (64, SIZE))
+        return Spec(3, side, "", vocabulary)
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
         """Pictures (B, C, H, W) in 0..255 -> -1..1."""
