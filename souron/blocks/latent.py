@@ -13,12 +13,23 @@ The modules are named as in diffusers' ``UNet2DConditionModel``, so that its wei
 import math
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.blocks.clip import attended
 from souron.blocks.unet import Double, nothing_at_first
+
+FEW = 256 * 256  # places times tokens: up to so many, attention that is written out is faster
+
+
+class Words(NamedTuple):
+    """The tokens of each picture's text."""
+
+    tokens: Tensor  # (B, T, text)
+    mask: Tensor | None = None  # (B, 1, 1, T), added to how much each is looked at: 0 or -inf
 
 
 class Residual(nn.Module):
@@ -50,12 +61,13 @@ class Attention(nn.Module):
         self.to_k, self.to_v = (nn.Linear(asked, width, bias=False) for _each in range(2))
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
-    def forward(self, x: Tensor, asked: Tensor) -> Tensor:
+    def forward(self, x: Tensor, asked: Tensor, mask: Tensor | None = None) -> Tensor:
         q, k, v = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, heads, N, width / heads)
             for part in (self.to_q(x), self.to_k(asked), self.to_v(asked))
         )
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        few = q.shape[2] * k.shape[2] <= FEW
+        mixed = attended(q, k, v, mask) if few else F.scaled_dot_product_attention(q, k, v, mask)
         return self.to_out[0](mixed.transpose(1, 2).flatten(2))
 
 
@@ -91,15 +103,15 @@ class Layer(nn.Module):
         self.attn2 = Attention(width, text, heads)
         self.ff = FeedForward(width)
 
-    def forward(self, x: Tensor, text: Tensor) -> Tensor:
+    def forward(self, x: Tensor, words: Words) -> Tensor:
         own = self.norm1(x)
         x = x + self.attn1(own, own)
-        x = x + self.attn2(self.norm2(x), text)
+        x = x + self.attn2(self.norm2(x), words.tokens, words.mask)
         return x + self.ff(self.norm3(x))
 
 
 class SpatialTransformer(nn.Module):
-    """A map (B, C, H, W) and a text's tokens (B, T, text) -> (B, C, H, W)."""
+    """A map (B, C, H, W) and a text -> (B, C, H, W)."""
 
     def __init__(self, width: int, text: int, heads: int, groups: int):
         super().__init__()
@@ -108,10 +120,10 @@ class SpatialTransformer(nn.Module):
         self.transformer_blocks = nn.ModuleList([Layer(width, text, heads)])
         self.proj_out = nothing_at_first(nn.Conv2d(width, width, 1))
 
-    def forward(self, x: Tensor, text: Tensor) -> Tensor:
+    def forward(self, x: Tensor, words: Words) -> Tensor:
         places = self.proj_in(self.norm(x)).flatten(2).transpose(1, 2)  # (B, H W, C)
         for layer in self.transformer_blocks:
-            places = layer(places, text)
+            places = layer(places, words)
         return x + self.proj_out(places.transpose(1, 2).reshape(x.shape))
 
 
@@ -132,18 +144,18 @@ class Level(nn.Module):
         self.resnets = nn.ModuleList(blocks)
         self.attentions = nn.ModuleList(attentions)
 
-    def block(self, i: int, x: Tensor, time: Tensor, text: Tensor) -> Tensor:
+    def block(self, i: int, x: Tensor, time: Tensor, words: Words) -> Tensor:
         x = self.resnets[i](x, time)
-        return self.attentions[i](x, text) if i < len(self.attentions) else x
+        return self.attentions[i](x, words) if i < len(self.attentions) else x
 
 
 class Down(Level):
     downsamplers: nn.ModuleList
 
-    def forward(self, x: Tensor, time: Tensor, text: Tensor, kept: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, words: Words, kept: list[Tensor]) -> Tensor:
         """Adds to ``kept`` what the way up will see again."""
         for i in range(len(self.resnets)):
-            x = self.block(i, x, time, text)
+            x = self.block(i, x, time, words)
             kept.append(x)
         for shrink in self.downsamplers:
             x = shrink(x)
@@ -152,17 +164,17 @@ class Down(Level):
 
 
 class Middle(Level):
-    def forward(self, x: Tensor, time: Tensor, text: Tensor) -> Tensor:
-        return self.resnets[1](self.block(0, x, time, text), time)
+    def forward(self, x: Tensor, time: Tensor, words: Words) -> Tensor:
+        return self.resnets[1](self.block(0, x, time, words), time)
 
 
 class Up(Level):
     upsamplers: nn.ModuleList
 
-    def forward(self, x: Tensor, time: Tensor, text: Tensor, kept: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, words: Words, kept: list[Tensor]) -> Tensor:
         """Takes from ``kept`` what the way down saw."""
         for i in range(len(self.resnets)):
-            x = self.block(i, torch.cat([x, kept.pop()], 1), time, text)
+            x = self.block(i, torch.cat([x, kept.pop()], 1), time, words)
         for double in self.upsamplers:
             x = double(x, kept[-1].shape[-2:])
         return x
@@ -170,6 +182,8 @@ class Up(Level):
 
 class TextUNet(nn.Module):
     """(B, channels, H, W), steps (B,) and tokens (B, T, text) -> (B, out, H, W); any sides.
+
+    ``mask`` (B, 1, 1, T) is 0 where a token is one of the text, else -inf.
 
     ``widths`` are the channels of each level from the map inwards; ``attended`` the numbers of
     those with spatial transformers, the innermost point always has one.
@@ -222,17 +236,18 @@ class TextUNet(nn.Module):
         self.conv_norm_out = nn.GroupNorm(groups, first, eps=1e-5)
         self.conv_out = nothing_at_first(nn.Conv2d(first, out, 3, padding=1))
 
-    def forward(self, x: Tensor, step: Tensor, text: Tensor) -> Tensor:
+    def forward(self, x: Tensor, step: Tensor, text: Tensor, mask: Tensor | None = None) -> Tensor:
+        words = Words(text, mask)
         time = waves(step, self.width).to(x.dtype)  # (B, width)
         time = self.time_embedding["linear_2"](F.silu(self.time_embedding["linear_1"](time)))
         time = F.silu(time)  # (B, 4 width)
         x = self.conv_in(x)
         kept = [x]
         for level in self.down_blocks:
-            x = level(x, time, text, kept)
-        x = self.mid_block(x, time, text)
+            x = level(x, time, words, kept)
+        x = self.mid_block(x, time, words)
         for level in self.up_blocks:
-            x = level(x, time, text, kept)
+            x = level(x, time, words, kept)
         return self.conv_out(F.silu(self.conv_norm_out(x)))
 
 
