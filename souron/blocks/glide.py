@@ -87,7 +87,7 @@ class Level(nn.Module):
         """Adds to ``kept`` what the way up will see again, or takes it from there."""
         for i, block in enumerate(self.blocks):
             x = block(torch.cat([x, kept.pop()], 1) if up else x, time)
-            x = x if told is None else self.attentions[i](x, *told)
+            x = self.attentions[i](x, *told) if told and self.attentions else x
             if not up:
                 kept.append(x)
         return x
@@ -97,8 +97,9 @@ class GlideUNet(nn.Module):
     """(B, channels, side, side) and steps (B,) -> (B, out, side, side), of any side.
 
     ``widths`` are the channels of each level from the picture inwards. Where ``tokens`` is their
-    width, it takes tokens (B, T, tokens) and a vector (B, 4 widths[0]) that is added to the step's;
-    without, it is made of convolutions alone, so that it may learn from parts of pictures.
+    width, it takes tokens (B, T, tokens), which all levels but the first look at, and a vector
+    (B, 4 widths[0]) that is added to the step's. Without, it is made of convolutions alone, so that
+    it may learn from parts of pictures.
     """
 
     def __init__(
@@ -111,15 +112,16 @@ class GlideUNet(nn.Module):
         self.first = nn.Conv2d(channels, first, 3, padding=1)
         kept, now = [first], first
         self.down = nn.ModuleList()
-        for wide in widths:
-            self.down.append(Level([now] + [wide] * (layers - 1), wide, time, tokens))
+        for i, wide in enumerate(widths):
+            inputs = [now] + [wide] * (layers - 1)
+            self.down.append(Level(inputs, wide, time, tokens if i else 0))
             kept += [wide] * layers
             now = wide
         self.middle = Level([now], now, time, tokens)
         self.up = nn.ModuleList()
-        for wide in reversed(widths):
-            inputs = [kept.pop() + (wide if i else now) for i in range(layers)]
-            self.up.append(Level(inputs, wide, time, tokens))
+        for i, wide in reversed(list(enumerate(widths))):
+            inputs = [kept.pop() + (wide if j else now) for j in range(layers)]
+            self.up.append(Level(inputs, wide, time, tokens if i else 0))
             now = wide
         self.last = nn.Sequential(
             norm(2 * first), nn.SiLU(), nothing_at_first(nn.Conv2d(2 * first, out, 3, padding=1))

@@ -22,8 +22,8 @@ CLIP's encoder, not with one of its own; variances are not learnt.
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
@@ -32,25 +32,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.averaging import follower, lead
-from souron.blocks.clip import CLIP, PAD
+from souron.blocks.clip import CLIP, MEAN, PAD, STD, contrast, equal
 from souron.blocks.glide import GlideUNet, PointDecoder, Told, blurred, in_patches, resized
 from souron.blocks.prior import PriorTransformer, Text, between, drawn_points
 from souron.blocks.samplers import cosine
 from souron.blocks.velocity import drawn, mixed
 from souron.kinds.signature import Choice
 from souron.tasks.text_to_image import Batch, Noise, PromptedGenerator, Spec
-from souron.training.budget import one_cycle, set_rate
-from souron.training.loop import Data, Progress, Run, descend
+from souron.training import stages
 from souron.utils.messages import N_, UserError, _
 
-SHARES = {"clip": 0.25, "prior": 0.15, "decoder": 0.45, "enlarger": 0.15}  # of the budget
+SHARES = {N_("CLIP"): 0.25, N_("prior"): 0.1, N_("decoder"): 0.5, N_("enlarger"): 0.15}
+GUIDE, PRIOR, DECODER, ENLARGER = SHARES
 HIDDEN_POINT, HIDDEN_WORDS = 0.1, 0.5  # in training: of the decoder's points and texts
 HIDDEN_TEXT = 0.1  # of the prior's texts
 CANDIDATES = 2  # points that the prior draws; the one nearer to the text is taken
 ENLARGER_STEPS = 8
+AT_ONCE = 32  # pictures of a batch that all but CLIP learn from
 COUNTED = 50  # batches whose points say where all of them lie
 PATCH = 2  # pixels a side that the networks of pictures take as one
 MOST_SCALE = 100.0  # that cosines are multiplied by
+LENGTH = 32  # tokens, of which the length of texts is a multiple
 TEXT_LAYERS, PRIOR_LAYERS, HEADS = 2, 4, 4
 SHOWN_STOPS = 20  # on the way to a picture, about
 
@@ -73,11 +75,14 @@ class DALLE2(PromptedGenerator):
     clip = 1.0
     grows = True
     used = 0.5  # until training begins: the decoder needs the most memory
+    in_stages: Mapping[str, float] = SHARES
     SIZES = {
         "tiny": Config(16, (16, 24), (16,), (1, 1), 32, "diffusion", 5e-3),
         "small": Config(),
     }
-    counts: Tensor  # (stages,) updates of each network so far
+    counts: Tensor  # (stages,) updates of each network that draws
+    mean: Tensor  # (C, 1, 1), of pictures in 0..1, as CLIP sees them
+    std: Tensor
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -90,94 +95,90 @@ class DALLE2(PromptedGenerator):
         dims, pixels = config.dims, spec.channels * PATCH**2
         self.kept = cosine().tolist()  # a_t^2
         self.low = max(1, min(config.low, spec.side // 2))
-        self.guide = CLIP(
+        self.network = CLIP(
             spec.channels, spec.side, config.depths, max(8, dims * 3 // 16), 0, spec.vocabulary,
             (TEXT_LAYERS, dims, HEADS), dims,
         )  # fmt: skip
         self.prior: PriorTransformer | None = None
         if config.prior == "diffusion":
-            context = len(self.guide.positional_embedding)
+            context = len(self.network.positional_embedding)
             self.prior = PriorTransformer(dims, dims, context, dims, HEADS, PRIOR_LAYERS)
         self.decoder = PointDecoder(pixels, config.widths, dims)
         self.enlarger = GlideUNet(2 * pixels, pixels, config.finer)
-        self.stages = [name for name in SHARES if name != "prior" or self.prior]
+        self.in_stages = {
+            name: share for name, share in SHARES.items() if name != PRIOR or self.prior
+        }
         self.averages = nn.ModuleDict({
-            name: follower(self.get_submodule(name)) for name in self.stages[1:]
+            name: follower(self.get_submodule(name)) for name in self.in_stages if name != GUIDE
         })  # fmt: skip
-        self.register_buffer("counts", torch.zeros(len(self.stages), dtype=torch.long))
-
-    def stage(self) -> tuple[str, float]:
-        """Which network learns now, and how much of its own share is used, 0..1."""
-        whole, begun = sum(SHARES[name] for name in self.stages), 0.0
-        for name in self.stages:
-            within = (self.used - begun) * whole / SHARES[name]
-            if within < 1:
-                break
-            begun += SHARES[name] / whole
-        return name, min(1.0, within)
-
-    def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        def schedule(optimizer: torch.optim.Optimizer, step: int) -> None:
-            set_rate(optimizer, one_cycle(self.stage()[1]))
-
-        return descend(self, data, replace(run, schedule=schedule))
+        mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (MEAN, STD))
+        grey = spec.channels == 1
+        self.register_buffer("mean", mean.mean(0, True) if grey else mean, persistent=False)
+        self.register_buffer("std", std.mean(0, True) if grey else std, persistent=False)
+        self.register_buffer("counts", torch.zeros(len(SHARES), dtype=torch.long))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Gains, biases and the temperature do not decay, nor does what draws."""
-        rate, guide = self.config.rate, list(self.guide.parameters())
+        guide, adam = list(self.network.parameters()), partial(torch.optim.AdamW, fused=True)
         groups = [
             {"params": [weight for weight in guide if weight.ndim > 1], "weight_decay": 0.1},
             {"params": [weight for weight in guide if weight.ndim < 2], "weight_decay": 0.0},
         ]
-        adam = partial(torch.optim.AdamW, lr=rate, weight_decay=0.0, fused=True)
+        rate = self.config.rate
         made: dict[str, torch.optim.Optimizer]
-        made = {"clip": adam(groups, betas=(0.9, 0.98), eps=1e-6)}
-        for name in self.stages[1:]:
-            made[name] = adam(self.get_submodule(name).parameters())
+        made = {GUIDE: adam(groups, 1.5 * rate, betas=(0.9, 0.98), eps=1e-6)}
+        for name in self.averages:
+            weights = self.get_submodule(name).parameters()
+            made[name] = adam(weights, rate, weight_decay=0.0)
         return made
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        name, _within = self.stage()
-        self.guide.train(name == "clip")
-        if name == "enlarger":
-            yield name, self.enlarging(batch.image)
-            return
+        stage, _part = stages.at(self.in_stages, self.used)
+        self.network.train(stage == GUIDE)
         chance = torch.rand(len(batch.captions)).tolist()
         pairs = zip(batch.captions, chance, strict=True)
-        told = [captions[int(share * len(captions))].text for captions, share in pairs]
-        with torch.set_grad_enabled(name == "clip"):
-            text, seen = self.read(told), self.see(batch.image)
-        if name == "clip":
-            yield name, contrast(seen, F.normalize(text.point, dim=1), self.scale, told)
-        elif name == "prior":
-            yield name, self.foretelling(seen, text)
-        else:
-            yield name, self.decoding(batch.image, seen, text)
+        tokens = self.tokens([each[int(share * len(each))].text for each, share in pairs])
+        if stage == GUIDE:
+            text, seen = self.read(tokens), self.see(batch.image)
+            point = F.normalize(text.point, dim=1)
+            yield stage, contrast(seen, point, self.scale, equal(tokens))
+            return
+        place, network = [*SHARES].index(stage), self.get_submodule(stage)
+        # many small updates teach more than one large one
+        for some in torch.arange(len(tokens), device=self.device).split(AT_ONCE):
+            yield stage, self.of_stage(stage, batch.image[some], tokens[some])
+            lead(self.averages[stage], network, 0.9999, int(self.counts[place]))
+            self.counts[place] += 1
 
-    def after_update(self, step: int) -> None:
-        name, _within = self.stage()
-        place = self.stages.index(name)
-        if name != "clip":
-            network = self.get_submodule(name)
-            lead(self.averages[name], network, 0.9999, int(self.counts[place]))
-        self.counts[place] += 1
+    def of_stage(self, stage: str, image: Tensor, tokens: Tensor) -> Tensor:
+        """The loss of prior, decoder or enlarger."""
+        if stage == ENLARGER:
+            return self.enlarging(image)
+        with torch.no_grad():
+            text, seen = self.read(tokens), self.see(image)
+        return self.foretelling(seen, text) if stage == PRIOR else self.decoding(image, seen, text)
 
     # CLIP
 
     @property
     def scale(self) -> Tensor:
         """What cosines are multiplied by before they become probabilities."""
-        return self.guide.logit_scale.clamp(max=math.log(MOST_SCALE)).exp()
+        return self.network.logit_scale.clamp(max=math.log(MOST_SCALE)).exp()
 
     def see(self, image: Tensor) -> Tensor:
         """(B, C, side, side) in -1..1 -> (B, dims), of length 1."""
-        return F.normalize(self.guide.image(2 * image).float(), dim=-1)
+        seen = self.network.image(((image + 1) / 2 - self.mean) / self.std)
+        return F.normalize(seen.float(), dim=-1)
 
-    def read(self, texts: Sequence[str]) -> Text:
-        tokens = self.tokens([text.lower() for text in texts])
-        words, known = self.guide.features(tokens), tokens != PAD
-        end = words[torch.arange(len(texts), device=words.device), known.sum(1) - 1]
-        point = F.normalize((end @ self.guide.text_projection).float(), dim=-1)
+    def tokens(self, texts: Sequence[str]) -> Tensor:
+        """(B, T), ``PAD`` behind the end, as many for most: other texts change no picture."""
+        tokens = super().tokens([text.lower() for text in texts])
+        return F.pad(tokens, (0, -tokens.shape[1] % LENGTH), value=PAD)
+
+    def read(self, tokens: Tensor) -> Text:
+        words, known = self.network.features(tokens), tokens != PAD
+        end = words[torch.arange(len(tokens), device=words.device), known.sum(1) - 1]
+        point = F.normalize((end @ self.network.text_projection).float(), dim=-1)
         return Text(point * self.config.dims**0.5, words, known)
 
     # learning
@@ -185,7 +186,7 @@ class DALLE2(PromptedGenerator):
     def foretelling(self, seen: Tensor, text: Text) -> Tensor:
         """The prior's loss: how far it is from the clean point itself."""
         assert self.prior is not None
-        count = int(self.counts[self.stages.index("prior")])
+        count = int(self.counts[1])
         if count < COUNTED:
             self.prior.learn(seen, 1 / (1 + count))
         clean = self.prior.normal(seen)
@@ -219,10 +220,10 @@ class DALLE2(PromptedGenerator):
 
     def told(self, start: Tensor, texts: Sequence[str], guidance: float) -> Told:
         """What the decoder is told of texts; ``start`` (B, candidates, dims) is noise."""
-        text = self.read(texts)
+        text = self.read(self.tokens(texts))
         point = text.point
-        if "prior" in self.averages:
-            prior: Any = self.averages["prior"]
+        if self.prior:
+            prior: Any = self.averages[PRIOR]
             point = drawn_points(prior, self.kept, start, text, guidance)
         return Told(point, torch.ones_like(text.known[:, 0]), text.words, text.known)
 
@@ -252,7 +253,7 @@ class DALLE2(PromptedGenerator):
         guidance: Annotated[
             float, Choice(N_("how strongly the prompt is insisted on; 1 is as learnt"), 1, 20)
         ] = 4.0,
-        image: Annotated[Tensor | None, Choice(N_("a picture that is to be varied"))] = None,
+        image: Annotated[Tensor | None, Choice(N_("the picture to start from"))] = None,
         strength: Annotated[
             float, Choice(N_("how far to go from the picture to the prompt"), 0, 1)
         ] = 0.5,
@@ -262,7 +263,7 @@ class DALLE2(PromptedGenerator):
         if image is not None:
             told = self.varied(told, image, strength)
         free = self.told(start, [negative] * len(condition), guidance) if negative else None
-        decoder, free = partial(in_patches, PATCH, self.averages["decoder"]), free or told.hidden()
+        decoder, free = partial(in_patches, PATCH, self.averages[DECODER]), free or told.hidden()
 
         def find(noisy: Tensor, step: Tensor) -> Tensor:
             without = decoder(noisy, step, free).float()
@@ -277,20 +278,10 @@ class DALLE2(PromptedGenerator):
             if stop % every == 0:
                 yield resized(small, self.spec.side)
         coarse = resized(small, self.spec.side)
-        enlarger = partial(in_patches, PATCH, self.averages["enlarger"])
+        enlarger = partial(in_patches, PATCH, self.averages[ENLARGER])
 
         def finer(noisy: Tensor, step: Tensor) -> Tensor:
             return enlarger(torch.cat([noisy, coarse], 1), step)
 
         way = drawn(finer, self.kept, "dpm", ENLARGER_STEPS, partial(normal, self.spec.side))
         yield from deque(way, maxlen=1)
-
-
-def contrast(image: Tensor, text: Tensor, scale: Tensor, texts: Sequence[str]) -> Tensor:
-    """CLIP's loss of points (B, dims) of length 1; equal texts are not each other's rivals."""
-    first = torch.tensor([texts.index(each) for each in texts], device=image.device)
-    own = torch.arange(len(texts), device=image.device)
-    rivals = (first[:, None] == first) & (own[:, None] != own)
-    with torch.autocast(image.device.type, enabled=False):
-        logits = (scale.float() * image @ text.T).masked_fill(rivals, -torch.inf)
-    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
