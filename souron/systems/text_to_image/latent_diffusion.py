@@ -98,8 +98,8 @@ class LatentDiffusion(PromptedGenerator):
             self.network = TextTransformer(spec.vocabulary, *config.text)
         else:
             self.network = CLIP(
-                spec.channels, min(spec.side, READ_AT), (1, 1, 1, 1), 24, 0, spec.vocabulary,
-                config.text, width,
+                spec.channels, min(spec.side, READ_AT), (1, 1, 1, 1), 3 * width // 16, 0,
+                spec.vocabulary, config.text, width,
             )  # fmt: skip
             self.empty = torch.nn.Parameter(torch.randn(width))
         layers, coder = config.layers, config.coder
