@@ -4,6 +4,7 @@ Every question is asked twice: about its own picture, and about that of another 
 subset. What is right the second time, the question alone gives away.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -82,17 +83,18 @@ def most_questions(data: Dataset) -> int:
 
 
 def strangers(data: Dataset) -> Tensor:
-    """(N,) of each case another one of its subset, whose picture is shown instead; where they are
-    known, one of another group."""
-    found = torch.arange(len(data))
-    names, units = subsets(data), data.units or [str(row) for row in range(len(data))]
-    generator = torch.Generator().manual_seed(0)
+    """(N,) of each case another one whose picture is shown instead: of its subset, and of another
+    group, as long as there are such."""
+    found = torch.arange(len(data)).roll(1)
+    names = subsets(data)
+    units = data.units or [str(row) for row in range(len(data))]
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0)).tolist()
     for name in dict.fromkeys(names):
-        rows = torch.tensor([row for row, each in enumerate(names) if each == name])
-        rows = rows[torch.randperm(len(rows), generator=generator)]
-        rows = torch.tensor(sorted(rows.tolist(), key=lambda row: units[row]))  # stable
-        most = max(units[: len(units)].count(unit) for unit in {units[r] for r in rows.tolist()})
-        found[rows] = rows.roll(min(most, len(rows) - 1) if len(rows) > 1 else 0)
+        rows = sorted((row for row in order if names[row] == name), key=lambda row: units[row])
+        if len(rows) > 1:  # as far as the largest group is long
+            most = max(Counter(units[row] for row in rows).values())
+            there = torch.tensor(rows)
+            found[there] = there.roll(min(most, len(rows) - 1))
     return found
 
 
