@@ -6,7 +6,7 @@ subset. What is right the second time, the question alone gives away.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.picture_questions import PictureQuestion
-from souron.evaluation.answers import Answers, Sparse, dense
+from souron.evaluation.answers import Answers, Setup, Sparse, dense
 from souron.evaluation.matching import subsets
 from souron.metrics import answer as metrics
 from souron.stats.records import Measure
@@ -22,6 +22,13 @@ from souron.stats.records import Measure
 TOGETHER = 64  # pictures
 SHOWN = 24  # right answers, and wrong ones, of which a report shows where it looked
 NONE = -1
+
+
+@dataclass
+class AnswerSetup(Setup):
+    """With the answers that ``chosen`` counts, the same for all systems and folds."""
+
+    known: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 class Flat(NamedTuple):
@@ -49,6 +56,7 @@ class AnswerResult:
     """What the report shows of one run."""
 
     parts: tuple[OfQuestions, ...]
+    known: tuple[str, ...]  # answers, which ``chosen`` counts
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -77,6 +85,44 @@ def flat(asked: Sequence[Sequence[PictureQuestion]], answers: Sequence[str]) -> 
     )
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of each question of each case."""
+
+    names: list[str]  # of each case, its subset
+    questions: list[tuple[PictureQuestion, ...]]
+
+    @classmethod
+    def of(cls, data: Dataset) -> "Known":
+        return cls(subsets(data), list(data.target))
+
+    @property
+    def subsets(self) -> list[str]:
+        return list(dict.fromkeys(self.names))
+
+    @property
+    def sorts(self) -> list[str]:
+        return list(dict.fromkeys(one.sort for some in self.questions for one in some))
+
+    @property
+    def languages(self) -> list[str]:
+        return sorted({one.language for some in self.questions for one in some})
+
+    def where(self, width: int, subset: str = "", language: str = "", sort: str = "") -> Tensor:
+        """(N, ``width``) bool: the questions of that subset, language and sort; "" any."""
+        found = torch.zeros(len(self.questions), width, dtype=torch.bool)
+        for row, (name, some) in enumerate(zip(self.names, self.questions, strict=True)):
+            if subset in ("", name):
+                for place, one in enumerate(some):
+                    found[row, place] = language in ("", one.language) and sort in ("", one.sort)
+        return found
+
+
+def every_answer(data: Dataset) -> tuple[str, ...]:
+    """Sorted."""
+    return tuple(sorted({one.answer for some in data.target for one in some}))
+
+
 def most_questions(data: Dataset) -> int:
     """Of one picture."""
     return max((len(some) for some in data.target), default=0)
@@ -98,18 +144,23 @@ def strangers(data: Dataset) -> Tensor:
     return found
 
 
-def asked(system: Any, data: Dataset, most: int) -> Iterator[tuple[float, Answers | None]]:
+def asked(
+    system: Any, data: Dataset, most: int, known: Sequence[str]
+) -> Iterator[tuple[float, Answers | None]]:
     """How much is done, 0..1, and at the end answers about all cases.
 
     Of each case and question, (N, ``most``): ``right`` and ``others``, whether the answer is right
     about the own picture and about another's, not a number where there is no question; ``log loss``
-    about the own; ``chosen``, the number of the most probable answer, and its ``probability``.
+    about the own; ``chosen``, the number of the most probable answer among the ``known``, and its
+    ``probability``.
     """
     count = len(data)
     found = {name: torch.full((count, most), torch.nan)
              for name in ("right", "others", "log loss", "probability")}  # fmt: skip
     found["chosen"] = torch.full((count, most), NONE)
     stranger = strangers(data)
+    place_of = {answer: number for number, answer in enumerate(known)}
+    number = torch.tensor([place_of.get(answer, NONE) for answer in system.spec.answers])
     for start in range(0, count, TOGETHER):
         rows = torch.arange(start, min(start + TOGETHER, count))
         some = data.only(rows)
@@ -122,7 +173,7 @@ def asked(system: Any, data: Dataset, most: int) -> Iterator[tuple[float, Answer
             found["right"][place] = metrics.right(own, questions.answer)
             found["others"][place] = metrics.right(other, questions.answer)
             found["log loss"][place] = metrics.log_loss(own, questions.answer)
-            found["probability"][place], found["chosen"][place] = probability, chosen
+            found["probability"][place], found["chosen"][place] = probability, number[chosen]
         yield min(1.0, (start + TOGETHER) / count), None
     yield 1.0, dict(found)
 

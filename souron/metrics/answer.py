@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron.utils.messages import N_
-
-ACCURACY = N_("accuracy")
-OTHERS = N_("accuracy with other pictures")
-GAIN = N_("gain from the picture")
-LOG_LOSS = N_("log loss")
+ACCURACY = "accuracy"
+OTHERS = "accuracy with other pictures"
+GAIN = "gain from the picture"
+LOG_LOSS = "log loss"
 LEAST = 1e-6  # the probability of an answer that is not known
 
 

@@ -7,7 +7,7 @@ of those that training knows, in the language of the question.
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -18,11 +18,11 @@ from torch.nn import functional as F
 from souron.data.captions import words
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.picture_questions import LONGEST, PictureQuestion, known_answers
+from souron.data.splits import Split
 from souron.data.tokenizer import Tokenizer
 from souron.evaluation import answering
-from souron.evaluation.answering import AnswerResult, OfQuestions
+from souron.evaluation.answering import AnswerResult, AnswerSetup, OfQuestions
 from souron.evaluation.answers import Setup, dense, stacked
-from souron.evaluation.matching import subsets
 from souron.kinds.picture import Picture
 from souron.kinds.ranking import Ranking
 from souron.kinds.signature import Choice
@@ -195,10 +195,10 @@ class Answering(Task):
     takes = Picture
     gives = Ranking
     metrics = (
-        Metric(metrics.ACCURACY, unit="share", headline=True),
-        Metric(metrics.OTHERS, unit="share", headline=True),
-        Metric(metrics.GAIN, unit="share", headline=True),
-        Metric(metrics.LOG_LOSS, higher_is_better=False),
+        Metric(N_("accuracy"), unit="share", headline=True),
+        Metric(N_("accuracy with other pictures"), unit="share", headline=True),
+        Metric(N_("gain from the picture"), unit="share"),
+        Metric(N_("log loss"), higher_is_better=False),
     )
     watches = "accuracy"
     default_data = "scene_questions"
@@ -230,6 +230,14 @@ class Answering(Task):
     def renumbered(self, target: Any, number: Tensor) -> Any:
         return target  # answers are texts
 
+    def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
+        test = data.only(split.test)
+        yield Step(1.0, result=AnswerSetup(options, test, known=answering.every_answer(data)))
+
+    def against(self, cases: Dataset, setup: AnswerSetup) -> AnswerSetup:
+        known = dict.fromkeys([*setup.known, *answering.every_answer(cases)])
+        return replace(setup, test=cases, known=tuple(known))
+
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, Answerer)
         found: dict[str, list[Tensor]] = {metrics.ACCURACY: [], metrics.LOG_LOSS: []}
@@ -249,13 +257,14 @@ class Answering(Task):
         system: System,
         test: Dataset,
         decision: Mapping[str, float],
-        setup: Setup,
+        setup: AnswerSetup,
         seed: int = 0,
     ) -> Iterator[Step]:
         assert isinstance(system, Answerer)
         system.eval()
         answers: Any = None
-        for done, answers in answering.asked(system, test, answering.most_questions(setup.test)):
+        most = answering.most_questions(setup.test)
+        for done, answers in answering.asked(system, test, most, setup.known):
             if answers is None:
                 yield Step(0.99 * done, _("asking"))
         yield Step(1.0, result=answers)
@@ -276,8 +285,14 @@ class Answering(Task):
     ) -> dict[str, Measure]:
         return measured(self.scores(seeds, setup), setup.test.units, training)
 
-    def result(self, trainings: Trainings, setup: Setup) -> AnswerResult:
-        return AnswerResult(tuple(parts(trainings)))
+    def result(self, trainings: Trainings, setup: AnswerSetup) -> AnswerResult:
+        return AnswerResult(tuple(parts(trainings)), setup.known)
+
+    def compared(
+        self, answers: Mapping[str, Sequence[Answers]], setup: AnswerSetup
+    ) -> dict[str, dict[str, Measure]]:
+        """System -> sort of question -> accuracy."""
+        return {name: by_sort(seeds, setup.test) for name, seeds in answers.items()}
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "language", "sort", "question", "answer", "right", "probability"
@@ -318,27 +333,16 @@ def measured(scores: Scores, groups: Any, training: Any) -> dict[str, Measure]:
 
 def parts(trainings: Trainings) -> Iterator[OfQuestions]:
     """Figures by sort, by subset and language, and by sort within each subset."""
-    test = trainings.test
-    width = dense(trainings.answers[0], "right").shape[1]
-    names, everything = subsets(test), list(test.target)
-    sorts = list(dict.fromkeys(one.sort for some in everything for one in some))
-    languages = sorted({one.language for some in everything for one in some})
-    several = list(dict.fromkeys(names)) if len(set(names)) > 1 else []
-    wanted = [("", "", sort) for sort in sorts]
-    wanted += [("", language, "") for language in languages if len(languages) > 1]
+    test, known = trainings.test, answering.Known.of(trainings.test)
+    several = known.subsets if len(known.subsets) > 1 else []
+    languages = known.languages if len(known.languages) > 1 else []
+    wanted = [("", "", sort) for sort in known.sorts]
+    wanted += [("", language, "") for language in languages]
     wanted += [(subset, language, "") for subset in several for language in ("", *languages)]
-    wanted += [(subset, "", sort) for subset in several for sort in sorts]
+    wanted += [(subset, "", sort) for subset in several for sort in known.sorts]
+    width = dense(trainings.answers[0], "right").shape[1]
     for subset, language, sort in wanted:
-        kept = torch.tensor([
-            [
-                place < len(some)
-                and names[row] in (subset or names[row],)
-                and some[place].language in (language or some[place].language,)
-                and some[place].sort in (sort or some[place].sort,)
-                for place in range(width)
-            ]
-            for row, some in enumerate(everything)
-        ])  # fmt: skip
+        kept = known.where(width, subset, language, sort)
         rows = kept.any(1).nonzero()[:, 0].tolist()
         if not rows:
             continue
@@ -346,6 +350,19 @@ def parts(trainings: Trainings) -> Iterator[OfQuestions]:
         of = None if trainings.training_of is None else trainings.training_of[:, rows]
         measures = measured(scores, test.only(rows).units, of)
         yield OfQuestions(subset, language, sort, int(kept.sum()), len(rows), measures)
+
+
+def by_sort(seeds: Sequence[Answers], test: Dataset) -> dict[str, Measure]:
+    """Accuracy of each sort of question."""
+    known = answering.Known.of(test)
+    width = dense(seeds[0], "right").shape[1]
+    found = {}
+    for sort in known.sorts:
+        kept = known.where(width, sort=sort)
+        rows = kept.any(1).nonzero()[:, 0].tolist()
+        table = scores_of(seeds, rows, kept[rows])[metrics.ACCURACY]
+        found[sort] = intervals.share_interval(table, test.only(rows).units)
+    return found
 
 
 def check_questions(data: Dataset) -> None:

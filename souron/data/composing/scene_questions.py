@@ -51,7 +51,7 @@ def _all_asked(
     scenes: Sequence[Attributes], rng: np.random.Generator
 ) -> Iterator[tuple[int, int, Row]]:
     """Row of the scene, number of the wording, and what is asked."""
-    for sort, (truth, question) in OPEN.items():
+    for truth, question in OPEN.values():
         values = [truth(scene) for scene in scenes]
         for row in equally_often(values, rng):
             yield row, int(rng.integers(WORDINGS)), question(scenes[row])
@@ -142,7 +142,8 @@ def _count(scene: Attributes) -> Row:
 def _place(scene: Attributes) -> Row:
     word = _word(scene)
     return "place", [
-        (f"Where in the picture is the {word.one}?", f"{word.ja}は画像のどこに{_is(scene)}ますか。"),
+        (f"Where in the picture is the {word.one}?",
+         f"{word.ja}は画像のどこに{_is(scene)}ますか。"),
         (f"In which part of the picture is the {word.one}?", f"{word.ja}の位置はどこですか。"),
     ], PLACES[scene.place]  # fmt: skip
 
@@ -189,13 +190,15 @@ def _are(scene: Attributes, count: int) -> Pairs:
 def _lies(scene: Attributes, place: str) -> Pairs:
     word, (english, japanese) = _word(scene), PLACES[place]
     return [(f"Is the {word.one} {english}?", f"{word.ja}は{japanese}に{_is(scene)}ますか。"),
-            (f"Does the {word.one} lie {english}?", f"{word.ja}の位置は{japanese}ですか。")]  # fmt: skip
+            (f"Does the {word.one} lie {english}?",
+             f"{word.ja}の位置は{japanese}ですか。")]  # fmt: skip
 
 
 def _lies_on(scene: Attributes, ground: str) -> Pairs:
     word, (english, japanese) = _word(scene), GROUND_NAMES[ground]
     return [(f"Is the background {english}?", f"背景は{japanese}ですか。"),
-            (f"Is there {english} behind the {word.one}?", f"{word.ja}の後ろは{japanese}ですか。")]  # fmt: skip
+            (f"Is there {english} behind the {word.one}?",
+             f"{word.ja}の後ろは{japanese}ですか。")]  # fmt: skip
 
 
 def _a(noun: str) -> str:

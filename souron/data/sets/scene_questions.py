@@ -21,7 +21,7 @@ from souron.data.composing.captioned_words import NAMES, Attributes
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.sets import captioned_scenes
 
-ja = "物・色・数・位置・背景を問う、日本語と英語の質問と、その場面の画像。「はい・いいえ」の質問も含む"
+ja = "場面の画像と、その物・色・数・位置・背景を問う日本語と英語の質問（はい・いいえの質問も含む）"
 task = "answer"
 targets = ("picture_questions",)
 licence = "GPL-2.0"

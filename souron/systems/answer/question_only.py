@@ -10,7 +10,7 @@ Whoever asks "What colour is the banana?" has all but answered. A system that is
 one has learnt a language, not to see: ``souron compare visual_qa question_only``.
 
 Differs from the paper: its blind model reads with an LSTM; this one reads as ``visual_qa`` does, so
-that the comparison tells of the picture alone. One cycle of the rate with AdamW.
+that the comparison tells of the picture alone, with one cycle of the rate and AdamW.
 """
 
 from dataclasses import dataclass

@@ -15,8 +15,8 @@ read from. They say where it looked, not that it looked for the right reason.
 Differs from the paper: what is seen is joined with the question by a product, as in Kim and others:
 Multimodal Residual Learning for Visual QA (2016), https://arxiv.org/abs/1606.01455, rather than
 added: of "is it red" and "red" a sum cannot tell whether they fit. A hidden layer before the
-answers. The places know where they are. Words are tokens of all languages together. One cycle of
-the rate with AdamW. Reduced: the picture's network is small and learns from the questions alone,
+answers. The places know where they are. Words are tokens of all languages together, and one cycle
+of the rate with AdamW. Reduced: the picture's network is small and learns from the questions alone,
 where the paper takes the features of VGGNet.
 """
 
