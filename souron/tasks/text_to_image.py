@@ -280,6 +280,11 @@ class TextToImage(Task):
         drawn = GenerationResult(setup.reference, near, image, seconds, measures)
         return PromptedResult(drawn, tuple(parts(trainings.answers, setup)), tuple(setup.prompts))
 
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: PromptSet) -> Any:
+        """What each system drew for the same prompts."""
+        drawn = {name: dense(seeds[0], "image") for name, seeds in answers.items()}
+        return obedience.PromptedGallery(setup.prompts, drawn)
+
     def ranks(self, setup: Any) -> str:
         reads = getattr(setup, "reader", None) is not None or not hasattr(setup, "reader")
         return metrics.ACCURACY if reads else metrics.CAPTION
