@@ -18,7 +18,7 @@ from souron.cli import arguments, console
 from souron.cli import options as cli_options
 from souron.cli.app import command
 from souron.cli.console import follow, note, print_json, screen, show
-from souron.cli.train import given_options, use_cores
+from souron.cli.train import given_options, use_cores, yes_or_no
 from souron.runs.options import EvaluateOptions
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
@@ -73,6 +73,7 @@ def val(
     "souron predict runs/classify/resnet-photos cat.jpg\n"
     'souron predict runs/classify/resnet-photos holidays/ "more/*.png" --csv > labels.csv\n'
     "souron predict resnet50 cat.jpg pretrained=true\n"
+    'souron predict clip_vit_b_32 cat.jpg texts="a cat|a dog"\n'
     "souron predict runs/detect/yolo-scenes street.mp4 classes=vehicle\n"
     "souron predict runs/detect/yolo-scenes source=0     (a camera, until Ctrl-C)\n"
     "souron predict runs/detect/yolo-scenes slide.svs tile=512\n"
@@ -96,8 +97,12 @@ def predict(
     ] = None,
     model: cli_options.Model = None,
     pretrained: Annotated[
-        bool, Option("--pretrained", help=N_("use the system's published weights"))
-    ] = False,
+        str | None,
+        Option(
+            metavar="true|PATH",
+            help=N_("use the system's published weights; of clip also a file's or folder's"),
+        ),
+    ] = None,
     top: Annotated[
         int, Option(min=1, metavar="N", help=N_("labels for each file (default 5)"))
     ] = 5,
@@ -148,7 +153,7 @@ def predict(
         from souron.runs.annotations import Annotations
 
         with console.warning_lines():
-            loaded = models_api.load(name, pretrained)
+            loaded = models_api.load(name, yes_or_no(pretrained) or False)
     if to is not None and "to" in loaded.asked.options:  # forms of its own
         chosen, to = {**chosen, "to": to}, None
     elif to is not None and to not in FORMS:

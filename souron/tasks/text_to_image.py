@@ -160,9 +160,13 @@ class TextToImage(Task):
     takes = Text
     gives = Picture
     metrics = (
-        Metric(metrics.ACCURACY, unit="share", headline=True),
-        *(Metric(name, unit="share") for name in metrics.ATTRIBUTES.values()),
-        Metric(metrics.CAPTION, unit="share", headline=True),
+        Metric(N_("attribute accuracy"), unit="share", headline=True),
+        Metric(N_("object accuracy"), unit="share"),
+        Metric(N_("colour accuracy"), unit="share"),
+        Metric(N_("count accuracy"), unit="share"),
+        Metric(N_("place accuracy"), unit="share"),
+        Metric(N_("ground accuracy"), unit="share"),
+        Metric(N_("caption found"), unit="share", headline=True),
         Metric(N_("Fréchet distance"), higher_is_better=False, headline=True),
         Metric(N_("kernel distance"), higher_is_better=False),
         Metric(N_("precision"), unit="share"),
