@@ -137,7 +137,8 @@ class Answerer(System):
         shown = picture
         if looked.shape[1]:
             grid = round(looked.shape[1] ** 0.5)
-            shown = over(picture.square(SIDE, channels), looked[0].view(grid, grid), picture.file)
+            places = looked[0].view(grid, grid)
+            shown = Picture(over(picture.square(SIDE, channels), places), picture.file)
         return Ranking.of(
             [self.spec.answers[place] for place in best.indices.tolist()], best.values.tolist(),
             shown, probabilities=True, notes=self.notes(asked, float(best.values[0])),
@@ -174,11 +175,13 @@ class Answerer(System):
         return text
 
 
-def over(image: Tensor, looked: Tensor, file: str = "") -> Picture:
-    """A picture (C, H, W) in 0..255 with where a system looked, (h, w) in shares of 1."""
+def over(image: Tensor, looked: Tensor) -> Any:
+    """A picture (C, H, W) in 0..255 with where a system looked, (h, w) in shares of 1; as a
+    ``PIL.Image``."""
     from souron.report import plots
 
-    return Picture(plots.overlay(image, heat(looked)), file)
+    wide = F.interpolate(heat(looked)[None, None], image.shape[1:], mode="bilinear")[0, 0]
+    return plots.overlay(image, wide)
 
 
 def heat(looked: Tensor) -> Tensor:

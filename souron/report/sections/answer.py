@@ -9,10 +9,9 @@ from souron.data.picture_questions import NUMBER, OTHER, YES_NO
 from souron.evaluation.answering import OfQuestions
 from souron.evaluation.answers import Sparse, dense
 from souron.metrics import answer as metrics
-from souron.report import plots
 from souron.report.page import Section, Tile, figure, filled, section, tile
 from souron.report.sections.match import ATTRIBUTES, SUBSETS
-from souron.tasks.answer import heat
+from souron.tasks.answer import over
 from souron.utils import units
 from souron.utils.messages import LANGUAGE_NAMES, N_, _
 
@@ -154,8 +153,7 @@ def _tiles(record: "RunRecord") -> Iterator[tuple[bool, Tile]]:
         lines = [one.question, told]
         if not right:
             lines.append(_("right: {answer}").format(answer=one.answer))
-        picture = plots.overlay(test.input[row], heat(looked_at))
-        yield right, tile(picture, f"{one.question} {told}", lines, test.file[row])
+        yield right, tile(over(test.input[row], looked_at), f"{one.question} {told}", lines, test.file[row])
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
