@@ -444,6 +444,21 @@ def test_a_video_keeps_its_frames_and_its_rate(suffix, tmp_path):
     assert read.picture(2).size == (16, 12)
 
 
+def test_a_video_is_saved_as_mp4_where_that_can_be_written(tmp_path, monkeypatch):
+    odd = Video(np.repeat(np.repeat(film().frames, 3, 1), 3, 2)[:, :35, :47], 8.0)
+    odd.save(tmp_path / "動画.mp4")
+    read = Video.read(tmp_path / "動画.mp4")
+    assert read.frames.shape == (4, 34, 46, 3) and read.rate == pytest.approx(8)
+    assert np.abs(read.frames.astype(int) - odd.frames[:, :34, :46]).max() < 12
+    assert [tmp_path / "動画.mp4"] == list(tmp_path.iterdir())
+    thin = Video(odd.frames[:, :1], 8.0)
+    assert refused(lambda: thin.save(tmp_path / "a.mp4")).code == "numbers"
+    monkeypatch.setattr(moving, "decodes", lambda: False)
+    with pytest.raises(UserError) as trouble:
+        odd.save(tmp_path / "b.mp4")
+    assert trouble.value.code == "no decoder" and not (tmp_path / "b.mp4").exists()
+
+
 def test_a_still_picture_is_a_video_of_one_frame(tmp_path):
     ramp().save(tmp_path / "a.png")
     read = Video.read(tmp_path / "a.png")

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from souron.data import instances, panoptic, texts
+from souron.data.captions import Caption, in_language
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.poses import Figures
 from souron.kinds import boxes, mask, overlay, points, segments
@@ -23,7 +24,7 @@ from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.picture import Picture
 from souron.kinds.volume import Volume, window_of
 from souron.metrics.segmentation import UNKNOWN
-from souron.utils.messages import N_, _
+from souron.utils.messages import N_, _, language
 
 AROUND = 4  # a landmark is shown in so many parts of the side
 
@@ -51,6 +52,11 @@ class Target:
     def of_class(self, label: int) -> Iterator[int]:
         """Rows of the cases that show a class."""
         yield from (self.cases.target == label).nonzero().flatten().tolist()
+
+    @property
+    def number(self) -> int:
+        """Of what ``heading`` names."""
+        return len(self.cases.classes)
 
     def rows(self, count: int) -> dict[int, list[int]]:
         """The first ``count`` cases of each class that has any."""
@@ -345,6 +351,35 @@ class Poses(Objects):
         return canvas.image, self.words(row)
 
 
+class Captions(Target):
+    """What each picture shows, in words; where the data set says it, of one class each."""
+
+    heading = N_("Captions")
+    one_class = False
+    every_class = True
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        return cases.has_captions
+
+    @property
+    def number(self) -> int:
+        return sum(map(len, self.cases.target))
+
+    def counts(self) -> list[int]:
+        return [sum(1 for _row in self.of_class(k)) for k in range(len(self.cases.classes))]
+
+    def of_class(self, label: int) -> Iterator[int]:
+        objects = self.cases.columns.get("object")
+        name = self.cases.classes[label]
+        yield from (row for row in range(len(self.cases)) if not objects or objects[row] == name)
+
+    def words(self, row: int) -> str:
+        """A caption, in the reader's language where there is one."""
+        told: tuple[Caption, ...] = self.cases.target[row]
+        return texts.shown((*in_language(told, language()), *told)[0].text)
+
+
 class Texts(Target):
     """Texts: what is known of each is a text, tags, or nothing."""
 
@@ -419,6 +454,7 @@ KINDS = (
     LabelledTexts,
     TaggedTexts,
     Texts,
+    Captions,
     Landmarks,
     Areas,
     Voxels,

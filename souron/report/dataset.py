@@ -1,5 +1,6 @@
 """What a data set looks like: ``data.html`` and ``data.png``."""
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -39,6 +40,8 @@ def data_page(cases: Dataset, folder: Path) -> Path:
     UserError."""
     if texts.holds(cases):
         return texts_page(cases, folder)
+    if cases.has_captions and not cases.classes:
+        cases = replace(cases, classes=(cases.name,))  # nothing says of what sort they are
     target = targets.of(cases)
     counts, rows = target.counts(), target.rows(SHOWN)
     largest = sorted(sorted(rows, key=lambda k: -counts[k])[:MOST_CLASSES])
@@ -72,7 +75,7 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         eyebrow=_("data"),
         facts=[
             Fact(_("cases"), units.whole(len(cases))),
-            Fact(headings["classes"], units.whole(len(cases.classes)), _uneven(target, sizes)),
+            Fact(headings["classes"], units.whole(target.number), _uneven(target, sizes)),
             Fact(*shape_of(cases)),
             Fact(_("files skipped"), units.whole(len(cases.skipped))),
         ],

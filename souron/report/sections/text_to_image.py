@@ -1,5 +1,5 @@
-"""What the reports say of pictures drawn for prompts: what was asked for and what can be read off,
-between shuffled captions (floor) and real pictures (ceiling), and how near they are to real ones."""
+"""What the reports say of pictures drawn for prompts: what can be read off them, between shuffled
+captions (floor) and real pictures (ceiling), and how near they are to real ones."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -59,9 +59,9 @@ def headline(record: "RunRecord") -> str:
     """What stands on top of a run's report."""
     name = next(iter(record.measures))
     text = _(
-        "{system} learnt from {train} pictures with captions of {data} in {time}. Of the attributes "
-        "that {test} test prompts ask for, {value} can be read off its pictures (95 % interval "
-        "{interval})."
+        "{system} learnt from {train} pictures with captions of {data} in {time}. Of the "
+        "attributes that {test} test prompts ask for, {value} can be read off its pictures (95 % "
+        "interval {interval})."
     ) if name == metrics.ACCURACY else _(
         "{system} learnt from {train} pictures with captions of {data} in {time}. Of {test} "
         "pictures drawn for test captions, the caption is found for {value} (95 % interval "
