@@ -52,7 +52,7 @@ class Config:
 
 
 class Answerer(System):
-    task = "answer"
+    task = "respond"
     year = 2020
     ja = "答えを返す"
     SIZES = {{"tiny": Config(), "small": Config()}}
@@ -200,7 +200,7 @@ def written(given: str, gives: str, body: str) -> str:
 
 
 @contextmanager
-def dropped(folder: Path, sources: dict[str, str], task: str = "answer") -> Iterator[None]:
+def dropped(folder: Path, sources: dict[str, str], task: str = "respond") -> Iterator[None]:
     """Within the block, souron finds these files (name -> source) as its own systems."""
     place = folder / "elsewhere" / "souron" / "systems" / task
     place.mkdir(parents=True)

@@ -11,9 +11,11 @@ from souron import registry
 from souron.data.composing.captioned import TINTS
 from souron.data.composing.captioned_grounds import ground as painted_ground
 from souron.data.composing.captioned_words import NAMES, Attributes, captions
+from souron.data.composing.scene_questions import OPEN, POLAR, STATEMENTS
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.instances import numbered
 from souron.data.panoptic import divided
+from souron.data.picture_questions import PictureQuestion
 from souron.data.poses import HIDDEN, SEEN, Figures, Skeleton, area_of
 from souron.data.searching import Search, Shelf, places
 from souron.data.texts import Question
@@ -162,6 +164,7 @@ MADE = {  # by what a task wants of a case
     "translations": lambda count: translations(count),
     "summaries": lambda count: summaries(count),
     "captions": lambda count: captioned(count),
+    "picture_questions": lambda count: questioned(count),
 }
 
 WORDS = (
@@ -444,3 +447,22 @@ def captioned(count=200, side=32, seed=0) -> Dataset:
         licence="CC0",
         columns={name: [str(getattr(each, name)) for each in asked] for name in NAMES},
     )  # fmt: skip
+
+
+def questioned(count=200, side=32, seed=0) -> Dataset:
+    """The pictures of ``captioned`` with four questions each, in English and Japanese."""
+    drawn = captioned(count, side, seed)
+    every = []
+    for number in range(count):
+        thing, colour, _one, place, ground = (drawn.columns[name][number] for name in NAMES)
+        scene = Attributes(thing, colour, 1, place, ground)
+        rows = [OPEN[name][1](scene) for name in ("object", "colour", "place")]
+        rows.append(("yes/no", STATEMENTS[3][2](scene, "left"), POLAR[place == "left"]))
+        every.append(tuple(
+            PictureQuestion(text, answer, language, sort)
+            for sort, wordings, answers in rows
+            for text, answer, language in zip(
+                wordings[number % 2], answers, ("en", "ja"), strict=True
+            )
+        ))  # fmt: skip
+    return replace(drawn, name="questioned", target=ListColumn(every), classes=())
