@@ -18,7 +18,6 @@ import numpy as np
 
 from souron.kinds import files
 from souron.kinds.codecs import midi, musicxml
-from souron.kinds.codecs.limits import trouble
 from souron.kinds.codecs.notation import MOST_NOTES, MOST_PARTS, TEMPO, Notation, Note
 from souron.kinds.kind import Kind
 from souron.kinds.sound import Sound
@@ -59,6 +58,8 @@ class Score(Kind):
     file: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", tuple(Note(*note) for note in self.notes))
+        object.__setattr__(self, "parts", tuple(map(str, self.parts)))
         if len(self.notes) > MOST_NOTES or len(self.parts) > MOST_PARTS:
             raise files.wrong(
                 _("{notes} notes in {parts} parts").format(
@@ -92,12 +93,9 @@ class Score(Kind):
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
-        """A MIDI or a MusicXML file. Raises UserError."""
-        known = midi.SUFFIXES + musicxml.SUFFIXES
-        suffix = path.suffix.lower()
-        if suffix not in known:
-            raise trouble(path, "not music", _("not a score that is read here"), ", ".join(known))
-        return cls.of((midi if suffix in midi.SUFFIXES else musicxml).read(path), str(path))
+        """A MIDI or a MusicXML file, told apart by what it holds. Raises UserError."""
+        raw = files.content(path, musicxml.MOST_BYTES)
+        return cls.of((midi if raw[:4] == b"MThd" else musicxml).parsed(raw, path), str(path))
 
     @classmethod
     def of(cls, piece: Notation, file: str = "", **about: Any) -> Self:
@@ -178,7 +176,9 @@ class Score(Kind):
     def _draw_line(self, axes: Any, start: float, low: int, high: int) -> None:
         end = start + self._line
         first = self.pickup - self.bar if self.pickup else 0.0
-        bars = range(math.ceil((start - first) / self.bar - 1e-6), 1 + int((end - first) / self.bar))
+        bars = range(
+            math.ceil((start - first) / self.bar - 1e-6), 1 + int((end - first) / self.bar)
+        )
         for bar in bars:
             axes.axvline(first + bar * self.bar, color="#9aa2ab", linewidth=0.8, zorder=0)
         octaves = [pitch for pitch in range(low, high + 1) if pitch % 12 in (0, 4, 7)]

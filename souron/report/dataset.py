@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from souron import registry
-from souron.data import targets, texts, transforms
+from souron.data import targets, texts, transforms, voices
 from souron.data.dataset import Dataset
 from souron.data.targets import Target
 from souron.kinds.codecs import image
@@ -24,6 +24,7 @@ from souron.report.page import (
     tile,
     write,
 )
+from souron.report.pieces import pieces_page
 from souron.report.texts import texts_page
 from souron.utils import files, units
 from souron.utils.messages import _
@@ -39,6 +40,8 @@ def data_page(cases: Dataset, folder: Path) -> Path:
     UserError."""
     if texts.holds(cases):
         return texts_page(cases, folder)
+    if voices.holds(cases):
+        return pieces_page(cases, folder)
     target = targets.of(cases)
     counts, rows = target.counts(), target.rows(SHOWN)
     largest = sorted(sorted(rows, key=lambda k: -counts[k])[:MOST_CLASSES])

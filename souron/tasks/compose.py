@@ -36,7 +36,7 @@ TOKENS = 128  # 0 goes on, 1 silence, else the pitch of MIDI
 TOKEN, OWN, VOICE, PLACE, LEFT = range(5)  # columns of ``encoded``
 PLACES, LEFTS = 32, 64  # sixteenths of a bar, and of what is left, that are told apart
 FURTHEST = 6  # semitones that a piece is moved
-WRITTEN = 256  # sixteenths of a test piece, at most
+WRITTEN = 128  # sixteenths of a test piece, at most
 TEMPERATURE = 0.9
 SHOWN = 3  # pieces that a report shows
 NAMES = (CONSONANT, PARALLELS, CROSSINGS, COPIED)
@@ -92,7 +92,9 @@ class Composer(System):
         def cut(given: Rows, generator: Generator) -> Rows:
             assert augment is not None
             moved = augment(given, generator).input
-            return Rows(ListColumn([_window(each, self.context, generator) for each in moved]), None)
+            return Rows(
+                ListColumn([_window(each, self.context, generator) for each in moved]), None
+            )
 
         changed = cut if augment else None
         kept = replace(data, input=rows, target=None)
@@ -197,7 +199,9 @@ class Composer(System):
         new = [note for note in from_grid(_apart(written, known)) if note.pitch != REST]
         order = voices.by_height(given.notes)
         old = [note._replace(part=order[note.part]) for note in given.notes]
-        both = sorted([(n, True) for n in old] + [(n, False) for n in new], key=lambda one: one[0][1])
+        both = sorted(
+            [(n, True) for n in old] + [(n, False) for n in new], key=lambda one: one[0][1]
+        )
         about = (("souron", _shown_options(type(self).__name__, bars, temperature, seed)),)
         return Score(
             [note for note, _g in both], voices.VOICES, given.tempo, piece.bar / STEPS,
@@ -485,7 +489,7 @@ def _transpose(rows: Rows, generator: Generator) -> Rows:
     moved = []
     for piece in rows.input:
         away = int(torch.randint(-FURTHEST + 1, FURTHEST + 1, (), generator=generator))
-        pitches = piece[:, :OWN + 1]
+        pitches = piece[:, : OWN + 1]
         changed = torch.where(pitches > REST, pitches + away, pitches).clamp(0, TOKENS - 1)
         moved.append(torch.cat([changed.to(piece.dtype), piece[:, OWN + 1 :]], 1))
     return Rows(ListColumn(moved), None)

@@ -11,13 +11,13 @@ from souron.data.formats.folder import missing, natural, walk
 from souron.data.reading import Reading
 from souron.data.text_files import Faults, part_of
 from souron.data.voices import MOST_STEPS, Voices, by_height, of, tunes
-from souron.kinds.codecs import midi, musicxml
 from souron.kinds.codecs.limits import readable
 from souron.kinds.codecs.notation import Notation
+from souron.kinds.score import Score
 from souron.utils.messages import UserError, _
 
 DEFAULT = Reading()
-SUFFIXES = (*midi.SUFFIXES, *musicxml.SUFFIXES)
+SUFFIXES = Score.formats
 MOST_FILES = 5_000
 
 
@@ -43,7 +43,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         try:
             if len(names) == MOST_FILES:
                 raise UserError("too many", _("beyond the first {count}").format(count=MOST_FILES))
-            pieces.append(of(four_parts(read(file))))
+            pieces.append(of(four_parts(Score.read(file).notation)))
         except UserError as trouble:
             faults.add(readable(name), trouble.code, trouble.found)
         else:
@@ -64,11 +64,6 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         part=[part_of(PurePosixPath(name).parts[0]) for name in names],
         skipped=faults.told(), augment=("transpose",), source=readable(path),
     )  # fmt: skip
-
-
-def read(path: Path) -> Notation:
-    """A file of either format. Raises UserError."""
-    return (midi if path.suffix.lower() in midi.SUFFIXES else musicxml).read(path)
 
 
 def four_parts(piece: Notation) -> Notation:

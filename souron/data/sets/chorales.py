@@ -13,7 +13,7 @@ from hashlib import blake2b
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.load import found
 from souron.data.voices import of, tunes
-from souron.kinds.codecs import musicxml
+from souron.kinds.score import Score
 from souron.utils.messages import _
 
 ja = "バッハの四声コラール。十六分音符ごとに四つの声部"
@@ -37,7 +37,7 @@ TEST, VAL = 0.14, 0.1  # of the tunes
 def load(side: int | None = None) -> Dataset:
     folder = found("chorales")
     files = sorted(folder.glob("*.mxl"))
-    pieces = {file.stem: musicxml.read(file) for file in files}
+    pieces = {file.stem: Score.read(file).notation for file in files}
     four = {name: of(piece) for name, piece in pieces.items() if len(piece.parts) == 4}
     names = list(four)
     tune = tunes(list(four.values()), names)

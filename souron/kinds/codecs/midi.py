@@ -12,7 +12,6 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from souron.kinds import files
 from souron.kinds.codecs.limits import readable, trouble
 from souron.kinds.codecs.notation import (
     MOST_NOTES,
@@ -39,16 +38,20 @@ class _Damaged(Exception):
     """The file says what cannot be."""
 
 
-def read(path: Path) -> Notation:
-    """Raises UserError: "not music", "truncated", "no notes", "too long", "too large"."""
-    raw = files.content(path, MOST_BYTES)
+def parsed(raw: bytes, path: Path) -> Notation:
+    """The piece in a file's content. Raises UserError: "not music", "truncated", "no notes", "too
+    long", "too large"."""
+    if len(raw) > MOST_BYTES:
+        raise too_many(path)
     if raw[:4] != b"MThd" or len(raw) < 14:
         raise trouble(path, "not music", _("not a MIDI file"), "MThd")
     size, _kind, tracks, division = struct.unpack(">IHHh", raw[4:14])
     if division == 0 or not 6 <= size <= 1000:
         raise trouble(path, "unreadable", _("its header makes no sense"))
     if division < 0:
-        raise trouble(path, "not music", _("its times are frames of a film"), _("times in quarters"))
+        raise trouble(
+            path, "not music", _("its times are frames of a film"), _("times in quarters")
+        )
     try:
         found = _pieces(raw, 8 + size, tracks, division)
     except (_Damaged, IndexError, struct.error) as error:
@@ -104,7 +107,8 @@ def _pieces(raw: bytes, place: int, tracks: int, division: int) -> Notation:
     bars = [(place, bar) for place, bar in sorted(bars) if 0 < bar <= 64] or [(0.0, 4.0)]
     pickup = bars[1][0] if len(bars) > 1 and bars[1][0] == bars[0][1] < bars[1][1] else 0.0
     tempo = min(max(tempo, 10.0), 500.0) if tempo else TEMPO
-    return Notation(notes, called, tempo, bars[pickup > 0][1], pickup)
+    title = "" if any(track == 0 for track, _channel in order) else names.get(0, "")
+    return Notation(notes, called, tempo, bars[pickup > 0][1], pickup, title)
 
 
 def _events(content: bytes) -> Iterator[tuple[int, int, bytes]]:
@@ -133,7 +137,10 @@ def _events(content: bytes) -> Iterator[tuple[int, int, bytes]]:
             size = DATA.get(status >> 4, 0)
             if not size or place + size > len(content):
                 raise _Damaged
-            yield tick, status, content[place : place + size]
+            data = content[place : place + size]
+            if max(data) > 127:
+                raise _Damaged
+            yield tick, status, data
             place += size
 
 
@@ -203,5 +210,3 @@ def _coded(number: int) -> bytes:
     while number := number >> 7:
         found.insert(0, number & 0x7F | 0x80)
     return bytes(found)
-
-

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from souron.kinds import files
 from souron.kinds.codecs.limits import trouble
 from souron.kinds.codecs.notation import (
     MOST_NOTES,
@@ -38,9 +37,10 @@ TYPES = {0.25: ("16th", 0), 0.5: ("eighth", 0), 0.75: ("eighth", 1), 1.0: ("quar
 DIVISIONS = 4  # of a quarter, where it is written
 
 
-def read(path: Path) -> Notation:
-    """Raises UserError: "not music", "no notes", "too long", "too large", and of the file itself."""
-    raw = _text(path, files.content(path, MOST_BYTES))
+def parsed(raw: bytes, path: Path) -> Notation:
+    """The piece in a file's content. Raises UserError: "not music", "unreadable", "no notes", "too
+    long", "too large"."""
+    raw = _text(path, raw)
     # an entity may stand for millions of letters
     if b"<!ENTITY" in raw.replace(b"\0", b"").upper():
         raise _not_music(path)
@@ -53,7 +53,9 @@ def read(path: Path) -> Notation:
     try:
         return bounded(_notation(root, path), path)
     except (ArithmeticError, ValueError, TypeError, KeyError) as error:
-        raise trouble(path, "unreadable", _("cannot be decoded: {why}").format(why=error)) from error
+        raise trouble(
+            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
+        ) from error
 
 
 def _not_music(path: Path) -> Exception:
@@ -75,7 +77,9 @@ def _text(path: Path, raw: bytes) -> bytes:
                         raise too_many(path)
                     return text
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
-        raise trouble(path, "unreadable", _("cannot be decoded: {why}").format(why=error)) from error
+        raise trouble(
+            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
+        ) from error
     raise _not_music(path)
 
 

@@ -1,4 +1,4 @@
-"""Attention that knows how far back each token lies: motifs and cadences return at a distance.
+"""Attention that knows how far back each token lies: motifs return at a distance.
 
 Huang, Vaswani, Uszkoreit and others: Music Transformer: Generating Music with Long-Term Structure
 (2018). https://arxiv.org/abs/1809.04281
@@ -47,9 +47,9 @@ Cache = dict[str, Tensor]  # keys and values of what one layer has seen
 class Config:
     layers: int = 4
     width: int = 160
-    heads: int = 5
+    heads: int = 4
     hidden: int = 640  # width of the small networks
-    context: int = 512  # tokens: 128 sixteenths, eight bars of four quarters
+    context: int = 256  # tokens: 64 sixteenths, four bars of four quarters
     drop: float = 0.1
     rate: float = 3e-3
 
@@ -75,12 +75,13 @@ class RelativeAttention(nn.Module):
         # the last vectors, for distances T - 1 ... 0
         near = self.distance[:, self.distance.shape[1] - keys.shape[2] :].to(queries.dtype)
         relative = queries @ near.transpose(1, 2)  # (B, heads, T, S)
+        score = queries @ keys.transpose(2, 3)
         if queries.shape[2] > 1:
-            relative = skewed(relative)
-            ahead = torch.ones_like(relative[0, 0], dtype=torch.bool).triu(1)
-            relative = relative.masked_fill(ahead, -torch.inf)
-        bias = relative * queries.shape[3] ** -0.5
-        seen = F.scaled_dot_product_attention(queries, keys, values, bias)
+            ahead = torch.ones_like(score[0, 0]).triu(1) * -1e4
+            score = score + skewed(relative) + ahead
+        else:
+            score = score + relative
+        seen = (score * queries.shape[3] ** -0.5).softmax(3).to(values.dtype) @ values
         return self.out(seen.transpose(1, 2).flatten(2))
 
 

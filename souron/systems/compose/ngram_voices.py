@@ -1,4 +1,4 @@
-"""Counts of what came next after the same few tones: no network, and the yardstick for those.
+"""Counts of what came next after the same few tones: no network, but the yardstick of one.
 
 Conklin, Witten: Multiple Viewpoint Systems for Music Prediction (1995).
 https://doi.org/10.1080/09298219508570672
