@@ -136,6 +136,8 @@ class Score(Kind):
     def roll(self) -> bytes:
         """The piano roll as PNG: pitches upwards, bars from left to right, a colour for each part.
         Notes that were given are darker at their edge."""
+        from matplotlib.text import Text
+
         from souron.utils import fonts, plotting
 
         lines = max(1, min(MOST_LINES, math.ceil((self.quarters - 1e-6) / self._line)))
@@ -148,7 +150,7 @@ class Score(Kind):
             plotting.style_axes(axes, "", "")
             self._draw_line(axes, line * self._line, low, high)
         shown[-1].set_xlabel(_("bar"), color=plotting.INK, fontsize=9)
-        for text in figure.findobj(lambda each: hasattr(each, "set_fontfamily")):
+        for text in figure.findobj(Text):
             text.set_fontfamily(fonts.families())
         names = [fonts.short(called(name), 20) for name in self.parts[:24]]
         if names:
@@ -179,6 +181,7 @@ class Score(Kind):
         bars = range(
             math.ceil((start - first) / self.bar - 1e-6), 1 + int((end - first) / self.bar)
         )
+        bars = [bar for bar in bars if first + (bar - 1) * self.bar < self.quarters - 1e-6]
         for bar in bars:
             axes.axvline(first + bar * self.bar, color="#9aa2ab", linewidth=0.8, zorder=0)
         octaves = [pitch for pitch in range(low, high + 1) if pitch % 12 in (0, 4, 7)]

@@ -7,6 +7,7 @@ move, and which intervals are dissonant, is counterpoint's oldest lesson (Fux: G
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +23,11 @@ SILENT = 1  # see ``notation.REST``
 Array = NDArray[np.int64]
 
 
-def consonant(tones: Array) -> NDArray[np.bool_]:
+def consonant(tones: Array) -> NDArray[Any]:
     """(M, voices) -> (M,): whether no tone stands in a dissonant interval above the last voice."""
     bass = tones[:, -1:]
     dissonant = np.isin(np.abs(tones - bass) % 12, DISSONANT) & (tones > SILENT) & (bass > SILENT)
-    return ~dissonant.any(1)
+    return np.logical_not(dissonant.any(axis=1))
 
 
 def parallels(tones: Array) -> tuple[int, int]:

@@ -361,8 +361,8 @@ def order(length: int, lead: int) -> Tensor:
 
 
 def encoded(piece: Voices, lead: int) -> Tensor:
-    """(4 T, 5) int16, a row for each token in the order of ``order``: the token, what sounded in its
-    voice before, the voice, the place in the bar, how many sixteenths are left."""
+    """(4 T, 5) int16, a row for each token in the order of ``order``: the token, what sounded in
+    its voice before, the voice, the place in the bar, how many sixteenths are left."""
     grid = piece.grid.numpy()
     places = order(len(grid), lead)
     time, voice = places.T

@@ -10,6 +10,7 @@ bounded before they are unpacked, and one that defines entities is not parsed.
 import io
 import zipfile
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -218,7 +219,7 @@ def _write_part(part: Any, notes: Sequence[Note], piece: Notation) -> None:
     bar, pickup = max(1, round(4 * piece.bar)), round(4 * piece.pickup)
     lines = [0, *range(pickup or bar, end, bar), end]
     low = sum(note.pitch for note in notes) < 58 * max(1, len(notes))
-    for number, (start, stop) in enumerate(zip(lines, lines[1:], strict=False)):
+    for number, (start, stop) in enumerate(pairwise(lines)):
         measure = ElementTree.SubElement(part, "measure", number=str(number + (not pickup)))
         if number == 0:
             _write_head(measure, piece, low)
