@@ -20,6 +20,7 @@ from scipy.io import wavfile
 
 from souron.data import outlines
 from souron.kinds import contour, files, gallery, mesh, video
+from souron.kinds.before_after import BeforeAfter
 from souron.kinds.boxes import Boxes
 from souron.kinds.chat import Chat, Turn
 from souron.kinds.codecs import grid, limits, moving
@@ -35,6 +36,7 @@ from souron.kinds.plot import Plot, Series
 from souron.kinds.points import Points
 from souron.kinds.poses import Poses
 from souron.kinds.question import Question
+from souron.kinds.ranking import Ranking
 from souron.kinds.score import Score
 from souron.kinds.segments import Segments
 from souron.kinds.sound import Sound
@@ -76,6 +78,8 @@ ALL = {
     "passages": Passages("猫", [Passage(HOSTILE, 1, 1 + len(HOSTILE), 0.5)], True, f"猫{HOSTILE}"),
     "spans": Spans(f"猫{HOSTILE}", [Span(HOSTILE, HOSTILE, 1, 1 + len(HOSTILE), 0.5)]),
     "score": tune(),
+    "ranking": Ranking.of([HOSTILE, "猫"], [0.25, 0.5], ramp()),
+    "before_after": BeforeAfter(ramp(), ramp(80, 60)),
 }
 READ = [name for name, thing in ALL.items() if thing.formats]
 
@@ -118,7 +122,8 @@ def test_a_kind_is_saved_under_any_name(name, tmp_path):
     if not thing.suffix:
         assert len(list(path.iterdir())) == 2
         return
-    assert path.stat().st_size > 0 and [path] == list(path.parent.iterdir())  # nothing beside it
+    assert path.stat().st_size > 0
+    assert {path, *map(Path, getattr(thing, "also", ()))} == set(path.parent.iterdir())
     if name not in ("text",):
         assert refused(lambda: thing.save(tmp_path / "a.exe")).code == "format"
 
@@ -147,7 +152,8 @@ def same(first, second) -> bool:
 
 ROUND = [
     ("picture", ".png"), ("gallery", ""), ("video", ".png"), ("sound", ".wav"), ("text", ".txt"),
-    ("chat", ".json"), ("question", ".json"), ("mesh", ".obj"), ("mesh", ".stl"), ("mesh", ".ply"),
+    ("chat", ".json"), ("question", ".json"), ("ranking", ".json"),
+    ("ranking", ".csv"), ("mesh", ".obj"), ("mesh", ".stl"), ("mesh", ".ply"),
     ("table", ".csv"), ("score", ".mid"), ("score", ".musicxml"),
     ("volume", ".nii"), ("volume", ".nii.gz"),
 ]  # fmt: skip
@@ -197,7 +203,7 @@ def test_too_many_bytes_are_refused_before_they_are_read(name, tmp_path, monkeyp
 KNOWN = {
     "truncated", "unreadable", "not an image", "too large", "not a sound", "not a text", "not JSON",
     "not a chat", "not a mesh", "numbers", "empty file", "no decoder", "not a volume",
-    "no geometry", "not music", "no notes", "too long",
+    "no geometry", "not a ranking", "not music", "no notes", "too long",
 }  # fmt: skip
 
 

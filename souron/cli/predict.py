@@ -315,7 +315,10 @@ def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
     "souron generate runs/generate/dcgan-digits n=64 seed=1\n"
     "souron generate runs/generate/ddpm-fashion sampler=dpm steps=15 label=Coat\n"
     "souron generate runs/generate/stylegan-fashion truncation=0.7 walk=8\n"
-    "souron generate runs/generate/image_gpt-fashion given=photo.png kept=0.5",
+    "souron generate runs/generate/image_gpt-fashion given=photo.png kept=0.5\n"
+    'souron generate latent_diffusion prompt="a red bird on the left, on grass"\n'
+    "souron generate latent_diffusion prompt=雪の上に、二羽の青い鳥 guidance=5 seed=3\n"
+    "souron generate --like picture.png       (the same again)",
 )
 def generate(
     run: Annotated[
@@ -335,8 +338,20 @@ def generate(
     label: Annotated[
         str | None, Option(metavar="CLASS", help=N_("draw this class; several with commas"))
     ] = None,
+    prompt: Annotated[
+        str | None, Option(metavar="TEXT", help=N_("draw what it says; several with |"))
+    ] = None,
     given: Annotated[
         str | None, Option(metavar="FILE", help=N_("a picture, folder or glob to complete"))
+    ] = None,
+    image: Annotated[
+        str | None, Option(metavar="FILE", help=N_("a picture, folder or glob to start from"))
+    ] = None,
+    mask: Annotated[
+        str | None, Option(metavar="FILE", help=N_("white where the picture is drawn anew"))
+    ] = None,
+    like: Annotated[
+        str | None, Option(metavar="FILE", help=N_("draw again what this file says of itself"))
     ] = None,
     walk: Annotated[
         int | None, Option(metavar="N", help=N_("also a moving picture that walks between N"))
@@ -349,18 +364,23 @@ def generate(
     fields: cli_options.Fields = None,
 ) -> None:
     folder = run or model
-    if folder is None:
-        raise arguments.missing("RUN", "souron generate runs/generate/dcgan-digits n=64")
     options = given_options(
-        n=n, seed=seed, first=first, label=label, given=given, walk=walk, out=out,
-        device=device, **dict(field.split("=", 1) for field in fields or []),
+        n=n, seed=seed, first=first, label=label, prompt=prompt, given=given, image=image,
+        mask=mask, walk=walk, out=out, device=device,
+        **dict(field.split("=", 1) for field in fields or []),
     )  # fmt: skip
     hardware.calm_allocator()
     hardware.share_cores()
     use_cores(workers)
     from souron.runs import generate as run_generate
 
-    [record] = follow(run_generate.generating(folder, **options))
+    if like is not None:
+        drawing = run_generate.like(like, **({"run": folder} if folder else {}), **options)
+    elif folder is None:
+        raise arguments.missing("RUN", "souron generate runs/generate/dcgan-digits n=64")
+    else:
+        drawing = run_generate.generating(folder, **options)
+    [record] = follow(drawing)
     if screen.json:
         print_json(record.as_json())
     else:
