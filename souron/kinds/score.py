@@ -7,23 +7,27 @@ which is no organ and no choir, but needs no recordings.
 import base64
 import functools
 import io
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
+from souron import __version__
 from souron.kinds import files
-from souron.kinds.codecs import midi, musicxml
+from souron.kinds.codecs import midi, musicxml, provenance
 from souron.kinds.codecs.notation import MOST_NOTES, MOST_PARTS, TEMPO, Notation, Note
+from souron.kinds.codecs.provenance import Mark
 from souron.kinds.kind import Kind
 from souron.kinds.sound import Sound
 from souron.utils import units
 from souron.utils.messages import N_, _
 
+WRITTEN = (".mid", ".midi", ".musicxml", ".xml", ".wav", ".png")
 RATE = 22_050  # samples a second of what is heard
 PARTIALS = (1.0, 0.45, 0.22, 0.1, 0.05)  # loudness of the tone's multiples
 ATTACK, RELEASE = 0.03, 0.12  # seconds
@@ -46,6 +50,7 @@ class Score(Kind):
     suffix = ".mid"
     formats = (*midi.SUFFIXES, *musicxml.SUFFIXES)
     kept = True
+    blank = True
 
     notes: Sequence[Note] = ()
     parts: Sequence[str] = ()
@@ -54,8 +59,9 @@ class Score(Kind):
     pickup: float = 0.0  # quarters before the first bar line
     title: str = ""
     given: Sequence[bool] = ()  # of each note, whether it was there before a system went on
-    remarks: Sequence[tuple[str, str]] = ()  # kept in the file: name and text, how it came to be
+    mark: Mark | None = None  # of what a system wrote: it is kept in each file
     file: str = ""
+    also: list[str] = field(default_factory=list, init=False)  # files beside the one that was saved
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "notes", tuple(Note(*note) for note in self.notes))
@@ -202,7 +208,7 @@ class Score(Kind):
 
     def save(self, path: Path) -> None:
         """MIDI, MusicXML, the sound as ``.wav``, or the piano roll as ``.png``."""
-        suffix = files.ending(path, (".mid", ".midi", ".musicxml", ".xml", ".wav", ".png"))
+        suffix = files.ending(path, WRITTEN)
         if suffix == ".wav":
             if not self.notes:
                 raise files.wrong(_("a score without notes"), _("a piece with notes"))
@@ -210,13 +216,21 @@ class Score(Kind):
         elif suffix == ".png":
             files.write(path, self.roll())
         elif suffix in midi.SUFFIXES:
-            told = [f"{name}: {text}" for name, text in self.remarks]
-            files.write(path, midi.write(self.notation, told))
+            files.write(path, midi.write(self.notation))
         else:
-            from souron import __version__
+            told = [("souron", json.dumps(self.mark.as_json()))] if self.mark else []
+            files.write(path, musicxml.write(self.notation, f"souron {__version__}", told))
+            return
+        if self.mark:
+            provenance.add(path, self.mark)
 
-            written = musicxml.write(self.notation, f"souron {__version__}", self.remarks)
-            files.write(path, written)
+    def write_beside(self, path: Path) -> None:
+        """The same to be heard, to be seen and to be edited, beside a MIDI file."""
+        for suffix in (".wav", ".musicxml", ".png") if self.notes else ():
+            beside = path.with_suffix(suffix)
+            if not beside.exists():
+                self.save(beside)
+                self.also.append(str(beside))
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -228,7 +242,8 @@ class Score(Kind):
             "bars": self.bars,
             "seconds": self.seconds,
             "notes": [list(note) for note in self.notes],
-            **({"made": dict(self.remarks)} if self.remarks else {}),
+            **({"mark": self.mark.as_json()} if self.mark else {}),
+            **({"also": self.also} if self.also else {}),
         }
 
     def __str__(self) -> str:

@@ -202,10 +202,9 @@ class Composer(System):
         both = sorted(
             [(n, True) for n in old] + [(n, False) for n in new], key=lambda one: one[0][1]
         )
-        about = (("souron", _shown_options(type(self).__name__, bars, temperature, seed)),)
         return Score(
             [note for note, _g in both], voices.VOICES, given.tempo, piece.bar / STEPS,
-            piece.pickup / STEPS, given.title, [was for _n, was in both], about, given.file,
+            piece.pickup / STEPS, given.title, [was for _n, was in both], None, given.file,
         )  # fmt: skip
 
 
@@ -466,10 +465,6 @@ def _apart(written: Tensor, known: Tensor) -> np.ndarray:
     """The grid with silence where something was known, so that new notes end there."""
     silent = torch.where(known, torch.full_like(written, REST), written)
     return silent.numpy()
-
-
-def _shown_options(system: str, bars: int, temperature: float, seed: int) -> str:
-    return f"system={system} bars={bars} temperature={temperature:g} seed={seed}"
 
 
 def _words(piece: Voices) -> list[tuple[int, ...]]:

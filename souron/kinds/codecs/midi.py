@@ -9,7 +9,7 @@ checked against what is there.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from souron.kinds.codecs.limits import readable, trouble
@@ -29,7 +29,7 @@ MOST_BYTES = 5_000_000
 MOST_EVENTS = 1_000_000
 DRUMS = 9  # the channel, from 0
 TICKS = 480  # of a quarter, where it is written
-NAME, TEXT, END, TEMPO_EVENT, TIME = 0x03, 0x01, 0x2F, 0x51, 0x58
+NAME, END, TEMPO_EVENT, TIME = 0x03, 0x2F, 0x51, 0x58
 DATA = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2}  # bytes of each sort of event
 LOUDNESS = 80  # 0..127
 
@@ -164,11 +164,9 @@ def _words(data: bytes) -> str:
     return ""
 
 
-def write(piece: Notation, remarks: Sequence[str] = ()) -> bytes:
-    """The piece as a file with a track for each part; ``remarks`` stand in it as texts."""
-    head = [(0, _meta(TEXT, text.encode())) for text in remarks]
-    if piece.title:
-        head.insert(0, (0, _meta(NAME, piece.title.encode())))
+def write(piece: Notation) -> bytes:
+    """The piece as a file with a track for each part."""
+    head = [(0, _meta(NAME, piece.title.encode()))] if piece.title else []
     head.append((0, _meta(TEMPO_EVENT, round(6e7 / piece.tempo).to_bytes(3, "big"))))
     if piece.pickup:
         head.append((0, _meta(TIME, _time(piece.pickup))))
