@@ -165,7 +165,7 @@ BODIES = {  # what comes out -> from what, and how
         "marks = [Span(given.text[:1], word, 0, 1, least)] if given.text else []\n"
         "        return Spans(given.text, marks, given.file)",
     ),
-    "score": ("score", "return replace(given, title=word, given=[loud] * len(given.notes))"),
+    "score": ("score", "return replace(given, title=word, given=[loud] * len(given.tones))"),
     "plot": ("sound", "return Plot([Series(word, range(5), given.mono[:5])], 'time (s)', '音圧')"),
     "ranking": (
         "picture",

@@ -52,7 +52,7 @@ class Score(Kind):
     kept = True
     blank = True
 
-    notes: Sequence[Note] = ()
+    tones: Sequence[Note] = ()
     parts: Sequence[str] = ()
     tempo: float = TEMPO  # quarters a minute
     bar: float = 4.0  # quarters in a bar
@@ -64,25 +64,25 @@ class Score(Kind):
     also: list[str] = field(default_factory=list, init=False)  # files beside the one that was saved
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "notes", tuple(Note(*note) for note in self.notes))
+        object.__setattr__(self, "tones", tuple(Note(*note) for note in self.tones))
         object.__setattr__(self, "parts", tuple(map(str, self.parts)))
-        if len(self.notes) > MOST_NOTES or len(self.parts) > MOST_PARTS:
+        if len(self.tones) > MOST_NOTES or len(self.parts) > MOST_PARTS:
             raise files.wrong(
                 _("{notes} notes in {parts} parts").format(
-                    notes=len(self.notes), parts=len(self.parts)
+                    notes=len(self.tones), parts=len(self.parts)
                 ),
                 _("at most {notes} notes in {parts} parts").format(
                     notes=MOST_NOTES, parts=MOST_PARTS
                 ),
             )
-        if self.given and len(self.given) != len(self.notes):
+        if self.given and len(self.given) != len(self.tones):
             raise files.wrong(
                 _("{names} names for {count} things").format(
-                    names=len(self.given), count=len(self.notes)
+                    names=len(self.given), count=len(self.tones)
                 ),
                 _("a name for each"),
             )
-        for note in self.notes:
+        for note in self.tones:
             numbers = 0 <= note.part < len(self.parts) and 0 <= note.pitch < 128
             if not numbers or not 0 <= note.start < 1e6 or not 0 < note.length < 1e6:
                 raise files.wrong(
@@ -111,12 +111,12 @@ class Score(Kind):
     @property
     def notation(self) -> Notation:
         return Notation(
-            self.notes, self.parts, self.tempo, self.bar, self.pickup, self.title
+            self.tones, self.parts, self.tempo, self.bar, self.pickup, self.title
         )  # fmt: skip
 
     @property
     def quarters(self) -> float:
-        return max((note.start + note.length for note in self.notes), default=0.0)
+        return max((note.start + note.length for note in self.tones), default=0.0)
 
     @property
     def seconds(self) -> float:
@@ -125,14 +125,14 @@ class Score(Kind):
     @property
     def bars(self) -> int:
         """Bars, the last one counted where it has begun; a pickup is none."""
-        return math.ceil((self.quarters - self.pickup) / self.bar - 1e-6) if self.notes else 0
+        return math.ceil((self.quarters - self.pickup) / self.bar - 1e-6) if self.tones else 0
 
     def sound(self, most: float = MOST_HEARD) -> Sound:
         """The score as it might be sung to a vowel, its first ``most`` seconds."""
         second = 60 / self.tempo
         heard = min(self.seconds, most)
         samples = np.zeros(int((heard + RELEASE) * RATE) + 1, np.float32)
-        for note in self.notes:
+        for note in self.tones:
             first = int(note.start * second * RATE)
             length = min(int((note.length * second + RELEASE) * RATE), len(samples) - first)
             if length > 0:
@@ -147,7 +147,7 @@ class Score(Kind):
         from souron.utils import fonts, plotting
 
         lines = max(1, min(MOST_LINES, math.ceil((self.quarters - 1e-6) / self._line)))
-        pitches = [note.pitch for note in self.notes] or [60]
+        pitches = [note.pitch for note in self.tones] or [60]
         low, high = min(pitches) - 2, max(pitches) + 2
         height = 0.45 + lines * max(1.3, 0.055 * (high - low))
         figure = plotting.new_figure(9.6, min(height, 30.0))
@@ -197,7 +197,7 @@ class Score(Kind):
         axes.set_xlim(start - 0.05, end + 0.05)
         axes.set_ylim(low - 0.5, high + 0.5)
         axes.grid(visible=False, axis="x")
-        for place, note in enumerate(self.notes):
+        for place, note in enumerate(self.tones):
             if note.start < end and note.start + note.length > start:
                 known = bool(self.given) and self.given[place]
                 axes.broken_barh(
@@ -210,7 +210,7 @@ class Score(Kind):
         """MIDI, MusicXML, the sound as ``.wav``, or the piano roll as ``.png``."""
         suffix = files.ending(path, WRITTEN)
         if suffix == ".wav":
-            if not self.notes:
+            if not self.tones:
                 raise files.wrong(_("a score without notes"), _("a piece with notes"))
             self.sound().save(path)
         elif suffix == ".png":
@@ -226,7 +226,7 @@ class Score(Kind):
 
     def write_beside(self, path: Path) -> None:
         """The same to be heard, to be seen and to be edited, beside a MIDI file."""
-        for suffix in (".wav", ".musicxml", ".png") if self.notes else ():
+        for suffix in (".wav", ".musicxml", ".png") if self.tones else ():
             beside = path.with_suffix(suffix)
             if not beside.exists():
                 self.save(beside)
@@ -241,22 +241,22 @@ class Score(Kind):
             "pickup": self.pickup,
             "bars": self.bars,
             "seconds": self.seconds,
-            "notes": [list(note) for note in self.notes],
+            "notes": [list(note) for note in self.tones],
             **({"mark": self.mark.as_json()} if self.mark else {}),
             **({"also": self.also} if self.also else {}),
         }
 
     def __str__(self) -> str:
-        if not self.notes:
+        if not self.tones:
             return _("a score without notes")
         return _("score, parts: {parts}, notes: {notes}, bars: {bars}, {time}").format(
-            parts=len(self.parts), notes=len(self.notes), bars=self.bars,
+            parts=len(self.parts), notes=len(self.tones), bars=self.bars,
             time=units.seconds(self.seconds),
         )  # fmt: skip
 
     def _repr_html_(self) -> str:
         words = escape(str(self))
-        if not self.notes:
+        if not self.tones:
             return f"<p>{words}</p>"
         drawn = base64.b64encode(self.roll()).decode()
         heard = base64.b64encode(self.sound(IN_HTML).encoded()).decode()

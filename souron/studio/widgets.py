@@ -616,7 +616,7 @@ def _shown_score(kept: Any, label: str) -> Built:
     saved = gr.File(label=_("files"), file_count="multiple", interactive=False)
 
     def fill(value: Any) -> list[Any]:
-        ends = (".mid", ".musicxml", ".wav", ".png") if value.notes else (".mid",)
+        ends = (".mid", ".musicxml", ".wav", ".png") if value.tones else (".mid",)
         return [value._repr_html_(), [str(_written(saved, value, end)) for end in ends]]
 
     return [view, saved], fill

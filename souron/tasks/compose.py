@@ -197,8 +197,8 @@ class Composer(System):
         grid = voices.transposed(grid, -moved)
         written = torch.where(known, torch.full_like(grid, HOLD), grid)
         new = [note for note in from_grid(_apart(written, known)) if note.pitch != REST]
-        order = voices.by_height(given.notes)
-        old = [note._replace(part=order[note.part]) for note in given.notes]
+        order = voices.by_height(given.tones)
+        old = [note._replace(part=order[note.part]) for note in given.tones]
         both = sorted(
             [(n, True) for n in old] + [(n, False) for n in new], key=lambda one: one[0][1]
         )
@@ -401,7 +401,7 @@ def asked(given: Score, bars: int, spec: Spec) -> tuple[Voices, Tensor, int]:
     """The grid to be filled, which of its places (T, 4) are known, and how many semitones it was
     moved to where the voices lie. Raises UserError."""
     bar, pickup = max(1, round(STEPS * given.bar)), round(STEPS * given.pickup)
-    used = sorted({note.part for note in given.notes})
+    used = sorted({note.part for note in given.tones})
     if len(used) not in (0, 1, 4):
         raise UserError(
             "voices",
@@ -414,9 +414,9 @@ def asked(given: Score, bars: int, spec: Spec) -> tuple[Voices, Tensor, int]:
     if not used:
         free = torch.zeros(bars * bar + pickup, 4, dtype=torch.uint8)
         return Voices(free, bar, pickup), torch.zeros_like(free, dtype=torch.bool), 0
-    place = voices.by_height(given.notes)
+    place = voices.by_height(given.tones)
     there = given.notation._replace(
-        notes=[note._replace(part=place[note.part]) for note in given.notes],
+        notes=[note._replace(part=place[note.part]) for note in given.tones],
         parts=voices.VOICES[: len(used)],
     )
     own = torch.from_numpy(on_grid(there))
