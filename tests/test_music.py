@@ -17,12 +17,12 @@ from souron.cli import main
 from souron.data import load, voices
 from souron.data.dataset import ListColumn
 from souron.data.voices import Voices
+from souron.evaluation.compose import words as written_words
 from souron.kinds.codecs import midi, musicxml, notation, provenance
 from souron.kinds.codecs.notation import Notation, Note, from_grid, heard, on_grid
 from souron.kinds.score import Score, pitch_name
 from souron.metrics import compose as counted
 from souron.system import System
-from souron.tasks import compose as composing
 from souron.tasks.compose import OWN, TOKEN, encoded
 from souron.training.loop import Run
 from souron.utils.messages import UserError, use_language
@@ -43,11 +43,11 @@ XML = """<?xml version="1.0"?>{head}
 <tie type="start"/></note></measure>
 <measure number="2"><note><pitch><step>F</step><alter>1</alter><octave>4</octave></pitch>
 <duration>6</duration><tie type="stop"/></note></measure></part>
-<part id="B"><measure number="0"><attributes><divisions>2</divisions></attributes></measure><measure number="1"><forward><duration>1</duration></forward>
+<part id="B"><measure number="0"><attributes><divisions>2</divisions></attributes></measure>
+<measure number="1"><forward><duration>1</duration></forward>
 <note><pitch><step>C</step><octave>3</octave></pitch><duration>1</duration></note>
 <backup><duration>2</duration></backup>
-<note><rest/><duration>2</duration></note></measure></part>
-<part id="C"/></score-partwise>"""
+<note><rest/><duration>2</duration></note></measure></part><part id="C"/></score-partwise>"""
 
 
 def written(path: Path, content: str | bytes) -> Path:
@@ -195,10 +195,10 @@ def test_a_beat_is_consonant_where_nothing_rubs_against_the_bass():
 
 def test_the_longest_copied_run_is_found_in_any_key():
     grid = made(2, seed=3).input
-    words = [composing._words(piece) for piece in grid]
+    words = [written_words(piece) for piece in grid]
     runs = counted.Runs([words[0]])
     assert runs.longest(words[0]) == 32
-    moved = composing._words(grid[0]._replace(grid=voices.transposed(grid[0].grid, 5)))
+    moved = written_words(grid[0]._replace(grid=voices.transposed(grid[0].grid, 5)))
     assert runs.longest(moved) >= 31  # nothing but how the first bass tone was reached
     part = [*words[1][:10], *words[0][8:20], *words[1][22:]]
     assert runs.longest(part) >= 12 > runs.longest([(9,)] * 30)

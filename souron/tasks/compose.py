@@ -20,14 +20,21 @@ from souron.data import voices
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.voices import MOST_STEPS, Voices
 from souron.evaluation.answers import Setup, Sparse, dense, stacked
+from souron.evaluation.compose import (
+    NAMES,
+    WRITTEN,
+    ComposeResult,
+    ComposeSetup,
+    composed,
+    told,
+    words,
+)
 from souron.kinds.codecs.notation import HOLD, REST, STEPS, from_grid, heard, on_grid
 from souron.kinds.score import Score
 from souron.kinds.signature import Choice
 from souron.metrics import compose as counted
-from souron.metrics.compose import BITS, CONSONANT, COPIED, CROSSINGS, PARALLELS
+from souron.metrics.compose import BITS
 from souron.metrics.metric import Metric
-from souron.stats import intervals
-from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Augment, Scores, Step, Task, Trainings
 from souron.utils.messages import N_, UserError, _
@@ -36,10 +43,8 @@ TOKENS = 128  # 0 goes on, 1 silence, else the pitch of MIDI
 TOKEN, OWN, VOICE, PLACE, LEFT = range(5)  # columns of ``encoded``
 PLACES, LEFTS = 32, 64  # sixteenths of a bar, and of what is left, that are told apart
 FURTHEST = 6  # semitones that a piece is moved
-WRITTEN = 128  # sixteenths of a test piece, at most
 TEMPERATURE = 0.9
 SHOWN = 3  # pieces that a report shows
-NAMES = (CONSONANT, PARALLELS, CROSSINGS, COPIED)
 
 
 @dataclass(frozen=True)
@@ -295,33 +300,15 @@ class Composition(Task):
         yield Step(1.0, result={**found, "pieces": Sparse(rows, kept)})
 
     def setup(self, data: Dataset, split: Any, options: Any) -> Iterator[Step]:
-        runs = counted.Runs(_words(piece) for piece in data.only(split.train).input)
+        runs = counted.Runs(words(piece) for piece in data.only(split.train).input)
         yield Step(1.0, result=ComposeSetup(options, data.only(split.test), runs=runs))
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         return {name: stacked(seeds, name) for name in (BITS, *NAMES)}
 
-    def result(self, trainings: Trainings, setup: Setup) -> "ComposeResult":
+    def result(self, trainings: Trainings, setup: Setup) -> ComposeResult:
         assert isinstance(setup, ComposeSetup)
-        test = list(setup.test.input)
-        beside = {
-            "test pieces": told(test, setup.runs),
-            "voices put together": told(voices.mixed(test), setup.runs),
-        }
-        measures = {
-            who: {
-                name: intervals.interval(np.asarray([values]), setup.test.units)
-                for name, values in each.items()
-            }
-            for who, each in beside.items()
-        }
-        kept = trainings.answers[0].get("pieces")
-        shown = []
-        if isinstance(kept, Sparse):
-            for row, grid in zip(kept.rows.tolist(), kept.values, strict=True):
-                length = min(WRITTEN, len(test[row].grid))
-                shown.append((row, test[row]._replace(grid=grid[:length])))
-        return ComposeResult(measures, shown)
+        return composed(trainings, setup)
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", BITS, *NAMES
@@ -331,25 +318,6 @@ class Composition(Task):
 
     def next_command(self, run: str) -> str:
         return f"souron predict {run} melody.mid"
-
-
-@dataclass
-class ComposeSetup(Setup):
-    runs: Any = None  # ``counted.Runs`` of the training pieces
-
-
-@dataclass(frozen=True)
-class ComposeResult:
-    """What a run's report shows."""
-
-    beside: dict[str, dict[str, Measure]]  # of whom -> figure -> measure
-    shown: list[tuple[int, Voices]]  # row of a test case, the piece that was written for it
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            who: {name: measure.value for name, measure in measures.items()}
-            for who, measures in self.beside.items()
-        }
 
 
 def order(length: int, lead: int) -> Tensor:
@@ -384,17 +352,6 @@ def drawn(logits: Tensor, temperature: float, chance: Tensor) -> Tensor:
     share = (logits / temperature).softmax(1).cumsum(1)
     place = torch.searchsorted(share, (chance * share[:, -1])[:, None], right=True)[:, 0]
     return place.clamp(max=TOKENS - 1)
-
-
-def told(pieces: Sequence[Voices], runs: counted.Runs) -> dict[str, list[float]]:
-    """Figure -> of each piece."""
-    found: dict[str, list[float]] = {name: [] for name in NAMES}
-    for piece in pieces:
-        figures = counted.figures(heard(piece.grid.numpy()), piece.pickup)
-        figures[COPIED] = float(runs.longest(_words(piece)))
-        for name in NAMES:
-            found[name].append(figures[name])
-    return found
 
 
 def asked(given: Score, bars: int, spec: Spec) -> tuple[Voices, Tensor, int]:
@@ -465,11 +422,6 @@ def _apart(written: Tensor, known: Tensor) -> np.ndarray:
     """The grid with silence where something was known, so that new notes end there."""
     silent = torch.where(known, torch.full_like(written, REST), written)
     return silent.numpy()
-
-
-def _words(piece: Voices) -> list[tuple[int, ...]]:
-    grid = piece.grid.numpy()
-    return counted.words(grid, heard(grid))
 
 
 def _window(piece: Tensor, length: int, generator: Generator) -> Tensor:

@@ -3,17 +3,16 @@
 from typing import TYPE_CHECKING, Any
 
 from souron import registry
-from souron.metrics.compose import BITS, CONSONANT, COPIED, CROSSINGS, PARALLELS
+from souron.evaluation.compose import NAMES, ComposeResult
+from souron.metrics.compose import BITS
 from souron.report.page import Section, figure, filled, section
 from souron.report.pieces import shown
-from souron.tasks.compose import ComposeResult
 from souron.utils.messages import N_, _
 
 if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "compose.html"
-NAMES = (CONSONANT, PARALLELS, CROSSINGS, COPIED)
 WHO = {"test pieces": N_("the test pieces themselves"),
        "voices put together": N_("voices of different test pieces put together")}  # fmt: skip
 
