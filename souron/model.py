@@ -15,9 +15,11 @@ from souron.evaluation.text_generation import Sampling
 from souron.hub import clip_weights, open_models, weights
 from souron.kinds import signature
 from souron.kinds.chat import Chat, Turn
+from souron.kinds.codecs import provenance
 from souron.kinds.kind import Kind
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.picture import Picture
+from souron.kinds.score import Score
 from souron.report import labelled
 from souron.runs import evaluate as run_evaluate
 from souron.runs import folder as run_folder
@@ -142,7 +144,12 @@ class Model:
                 ),
                 expected=takes.__name__.lower(),
             )
-        return self.system.eval().predict(given, **options)
+        said = self.system.eval().predict(given, **options)
+        if isinstance(said, Score) and self.folder is not None:
+            seed = int(options.get("seed", 0))
+            args = run_folder.read_args(self.folder)
+            return replace(said, mark=provenance.mark(self.folder, args, seed, options))
+        return said
 
     def for_many(self) -> "Model":
         """The same for many answers in a row, as of a video's frames: normalisations are taken into
@@ -242,12 +249,18 @@ def predict(
     model: Model, files: Sequence[str | Path], **options: Any
 ) -> Iterator[tuple[Path, Kind | UserError]]:
     """What ``model`` says of each file; an unreadable one gets its UserError and stops nothing.
-    Each frame of a DICOM file with several gets an answer of its own, ``scan.dcm#3``."""
+    Each frame of a DICOM file with several gets an answer of its own, ``scan.dcm#3``. Without a
+    file, a system that begins with an empty sheet is asked once, about ``new``."""
     asked = model.asked
     known = asked.options | asked.reading
     told = signature.read_options(known, options, "souron predict --help")
     own = {name: told.pop(name) for name in [*told] if name in asked.reading}
     reading = model.reading | own
+    if not files and asked.given.blank:
+        try:
+            yield Path("new"), model.answer(asked.given(), **told)
+        except UserError as trouble:
+            yield Path("new"), trouble
     for path in find_files(files, asked.given.folders):
         try:
             for given in asked.given.each(path, **reading):
@@ -265,4 +278,6 @@ def keep(answer: Kind, file: Path, folder: Path, suffix: str = "") -> Path:
     answer.save(path)
     if isinstance(answer, LabelledVolume):
         labelled.write_beside(answer, path)
+    if isinstance(answer, Score):
+        answer.write_beside(path)
     return path

@@ -19,6 +19,7 @@ from souron.data.picture_questions import PictureQuestion
 from souron.data.poses import HIDDEN, SEEN, Figures, Skeleton, area_of
 from souron.data.searching import Search, Shelf, places
 from souron.data.texts import Question
+from souron.data.voices import Voices
 
 LABELS = ("square", "disc", "wedge")
 
@@ -163,6 +164,7 @@ MADE = {  # by what a task wants of a case
     "tags": lambda count: tagged(count),
     "translations": lambda count: translations(count),
     "summaries": lambda count: summaries(count),
+    "scores": lambda count: tunes(count),
     "captions": lambda count: captioned(count),
     "picture_questions": lambda count: questioned(count),
 }
@@ -336,6 +338,28 @@ def summaries(count=200, seed=0) -> Dataset:
         "summaries", ListColumn(texts), ListColumn(leads), (), [f"{i:04d}" for i in range(count)],
         augment=(), licence="CC0",
         columns={"language": ["ja" if i % 2 else "en" for i in range(count)]},
+    )  # fmt: skip
+
+
+def tunes(count=200, seed=0) -> Dataset:
+    """Two bars of triads, each a quarter long, in a key of chance; the tune is the chords' top, and
+    the third goes on where the chord stays. Blocks of five."""
+    generator = np.random.default_rng(seed)
+    chords = ((12, 7, 4, -12), (12, 9, 5, -7), (11, 7, 2, -5))  # tonic, subdominant, dominant
+    pieces = []
+    for _piece in range(count):
+        grid = torch.zeros(32, 4, dtype=torch.uint8)
+        key, before = 55 + int(generator.integers(6)), -1
+        for beat in range(8):
+            chord = 0 if beat in (0, 7) else int(generator.integers(3))
+            grid[4 * beat] = torch.tensor(chords[chord]) + key
+            if chord == before:
+                grid[4 * beat, 2] = 0
+            before = chord
+        pieces.append(Voices(grid, 16, 0))
+    return Dataset(
+        "tunes", ListColumn(pieces), None, (), [f"{i:04d}" for i in range(count)],
+        [f"block {i // 5}" for i in range(count)], augment=("transpose",), licence="CC0",
     )  # fmt: skip
 
 

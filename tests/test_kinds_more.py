@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dropping import film, pyramid, ramp, scanned, tone
+from dropping import film, pyramid, ramp, scanned, tone, tune
 from PIL import Image
 from pycocotools import mask as pycocotools
 from scipy.io import wavfile
@@ -37,6 +37,7 @@ from souron.kinds.points import Points
 from souron.kinds.poses import Poses
 from souron.kinds.question import Question
 from souron.kinds.ranking import Ranking
+from souron.kinds.score import Score
 from souron.kinds.segments import Segments
 from souron.kinds.sound import Sound
 from souron.kinds.spans import Span, Spans
@@ -76,6 +77,7 @@ ALL = {
     "plot": Plot([Series(HOSTILE, [0, 1], [1, 2])], "時間 (s)", HOSTILE, HOSTILE),
     "passages": Passages("猫", [Passage(HOSTILE, 1, 1 + len(HOSTILE), 0.5)], True, f"猫{HOSTILE}"),
     "spans": Spans(f"猫{HOSTILE}", [Span(HOSTILE, HOSTILE, 1, 1 + len(HOSTILE), 0.5)]),
+    "score": tune(),
     "ranking": Ranking.of([HOSTILE, "猫"], [0.25, 0.5], ramp()),
     "before_after": BeforeAfter(ramp(), ramp(80, 60)),
 }
@@ -152,7 +154,7 @@ ROUND = [
     ("picture", ".png"), ("gallery", ""), ("video", ".png"), ("sound", ".wav"), ("text", ".txt"),
     ("chat", ".json"), ("question", ".json"), ("ranking", ".json"),
     ("ranking", ".csv"), ("mesh", ".obj"), ("mesh", ".stl"), ("mesh", ".ply"),
-    ("table", ".csv"),
+    ("table", ".csv"), ("score", ".mid"), ("score", ".musicxml"),
     ("volume", ".nii"), ("volume", ".nii.gz"),
 ]  # fmt: skip
 
@@ -180,7 +182,7 @@ def test_what_is_no_such_file_ends_in_trouble(name, tmp_path):
         ("missing", {"missing"}), ("empty", {"empty file"}), ("closed", {"unreadable"}),
         ("folder", {"unreadable", "not an image", "no files"}),
         ("zeros", {"not an image", "not a sound", "not a text", "not JSON", "not a mesh",
-                   "not a volume"}),
+                   "not a volume", "not music"}),
     ):  # fmt: skip
         with pytest.raises(UserError) as trouble:
             kind.read(tmp_path / path)
@@ -201,7 +203,7 @@ def test_too_many_bytes_are_refused_before_they_are_read(name, tmp_path, monkeyp
 KNOWN = {
     "truncated", "unreadable", "not an image", "too large", "not a sound", "not a text", "not JSON",
     "not a chat", "not a mesh", "numbers", "empty file", "no decoder", "not a volume",
-    "no geometry", "not a ranking",
+    "no geometry", "not a ranking", "not music", "no notes", "too long",
 }  # fmt: skip
 
 
@@ -272,6 +274,8 @@ def test_a_picture_has_a_size_and_a_mode():
         lambda: Mesh([[0, 0, float("inf")]], []),
         lambda: Table([], []),
         lambda: Table(["a", "b"], [["1"]]),
+        lambda: Score([(1, 0.0, 1.0, 60)], ["a"]),
+        lambda: Score([], [], tempo=0),
         lambda: Plot([], "x", "y"),
         lambda: Plot([Series("a", [1, 2], [1])], "x", "y"),
     ],

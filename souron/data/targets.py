@@ -3,6 +3,7 @@
 One class for each kind; the first of ``KINDS`` that ``holds`` is the data set's.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from souron.data import instances, panoptic, texts
+from souron.data import instances, panoptic, texts, voices
 from souron.data.captions import Caption, in_language
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.poses import Figures
@@ -22,6 +23,7 @@ from souron.kinds import boxes, mask, overlay, points, segments
 from souron.kinds.codecs.grid import upright
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.picture import Picture
+from souron.kinds.score import Score
 from souron.kinds.volume import Volume, window_of
 from souron.metrics.segmentation import UNKNOWN
 from souron.utils.messages import N_, _, language
@@ -450,7 +452,34 @@ class LabelledTexts(Texts):
         return self.cases.classes[self.cases.target[row]]
 
 
+class Pieces(Target):
+    """Pieces in four voices, of which nothing more is known."""
+
+    heading = N_("Pieces")
+    one_class = False
+    every_class = True
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        return voices.holds(cases)
+
+    def counts(self) -> list[int]:
+        return [0] * len(self.cases.classes)
+
+    def of_class(self, label: int) -> Iterator[int]:
+        yield from range(len(self.cases))
+
+    def words(self, row: int) -> str:
+        return str(Score.of(voices.notation(self.cases.input[row])))
+
+    def drawn(self, row: int) -> tuple[Image.Image, str]:
+        """The piano roll."""
+        score = Score.of(voices.notation(self.cases.input[row]))
+        return Image.open(io.BytesIO(score.roll())).convert("RGB"), str(score)
+
+
 KINDS = (
+    Pieces,
     LabelledTexts,
     TaggedTexts,
     Texts,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from souron import registry
-from souron.data import targets, texts, transforms
+from souron.data import targets, texts, transforms, voices
 from souron.data.dataset import Dataset
 from souron.data.targets import Target
 from souron.kinds.codecs import image
@@ -25,6 +25,7 @@ from souron.report.page import (
     tile,
     write,
 )
+from souron.report.pieces import pieces_page
 from souron.report.texts import texts_page
 from souron.utils import files, units
 from souron.utils.messages import _
@@ -42,6 +43,8 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         return texts_page(cases, folder)
     if cases.has_captions and not cases.classes:
         cases = replace(cases, classes=(cases.name,))  # nothing says of what sort they are
+    if voices.holds(cases):
+        return pieces_page(cases, folder)
     target = targets.of(cases)
     counts, rows = target.counts(), target.rows(SHOWN)
     largest = sorted(sorted(rows, key=lambda k: -counts[k])[:MOST_CLASSES])
