@@ -18,6 +18,7 @@ from souron.kinds.chat import Chat, Turn
 from souron.kinds.kind import Kind
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.picture import Picture
+from souron.kinds.text import Text
 from souron.report import labelled
 from souron.runs import evaluate as run_evaluate
 from souron.runs import folder as run_folder
@@ -28,6 +29,9 @@ from souron.training import checkpoint
 from souron.training.trainer import autocast
 from souron.utils.files import find_files, free
 from souron.utils.messages import UserError, _
+
+NAMED = 40  # letters of a text that its answer is named by
+ENDING = re.compile(r"\.\w{1,5}$", re.ASCII)  # of a file's name
 
 
 def load(name: str | Path, pretrained: bool = False, context: int | None = None) -> "Model":
@@ -245,12 +249,34 @@ def predict(
     told = signature.read_options(known, options, "souron predict --help")
     own = {name: told.pop(name) for name in [*told] if name in asked.reading}
     reading = model.reading | own
-    for path in find_files(files, asked.given.folders):
-        try:
-            for given in asked.given.each(path, **reading):
-                yield Path(given.file), model.answer(given, **told)
-        except UserError as trouble:
-            yield path, trouble
+    for name in files:
+        if asked.given is Text and is_typed(str(name)):
+            typed = Path(re.sub(r"[\s/\\]+", " ", str(name))[:NAMED].strip())
+            try:
+                yield typed, model.answer(Text(str(name)), **told)
+            except UserError as trouble:
+                yield typed, trouble
+            continue
+        for path in find_files([name], asked.given.folders):
+            try:
+                for given in asked.given.each(path, **reading):
+                    yield Path(given.file), model.answer(given, **told)
+            except UserError as trouble:
+                yield path, trouble
+
+
+def is_typed(word: str) -> bool:
+    """Whether a word of the command line is a text itself, and no file: it has several words, or
+    letters beyond ASCII, no file has its name, and it does not end as files do."""
+    several = " " in word.strip()
+    if word.lower().endswith(Text.formats) or (word.isascii() and not several):
+        return False
+    if ENDING.search(word) and not several:
+        return False
+    try:
+        return not Path(word).exists() and not any(find_files([word]) if "*" in word else ())
+    except (OSError, ValueError):  # longer than a name may be
+        return True
 
 
 def keep(answer: Kind, file: Path, folder: Path, suffix: str = "") -> Path:

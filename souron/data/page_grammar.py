@@ -147,11 +147,11 @@ def _told(part: Part) -> list[int | tuple[str]]:
     """Tokens, and labels, each as a tuple of one."""
     colour: list[int | tuple[str]] = [NUMBER_OF[part.colour]] if part.colour in COLOURS else []
     counted = part.kind in ("menu", "list", "form", "cards") or (
-        part.kind == "text" and part.count > 1
+        part.kind == "text" and part.many > 1
     )
-    number = [NUMBER_OF[str(min(max(1, part.count), MOST))]] if counted and not part.words else []
+    number = [NUMBER_OF[str(min(max(1, part.many), MOST))]] if counted and not part.words else []
     if part.kind == "table":
-        number = [NUMBER_OF[str(min(max(1, part.count), MOST))]]
+        number = [NUMBER_OF[str(min(max(1, part.many), MOST))]]
         number += [] if part.words else [NUMBER_OF[str(min(max(1, part.across), MOST))]]
     labels: list[int | tuple[str]] = [(word,) for word in part.words]
     mark = [NUMBER_OF[MARK]] if part.numbered else []
@@ -198,9 +198,7 @@ def read(tokens: Sequence[int], request: str) -> tuple[tuple[Part, ...], list[bo
     return tuple(parts), copied
 
 
-def _part(
-    said: Sequence[int], request: str, found: Sequence[Piece], copied: list[bool]
-) -> Part:
+def _part(said: Sequence[int], request: str, found: Sequence[Piece], copied: list[bool]) -> Part:
     kind = NAMES[said[0]]
     colour, press = "", ""
     numbers: list[int] = []

@@ -73,7 +73,7 @@ class Part(NamedTuple):
 
     kind: str
     colour: str = ""
-    count: int = 1  # links, items, rows, fields, cards, paragraphs
+    many: int = 1  # links, items, rows, fields, cards, paragraphs
     across: int = 0  # columns of a table
     words: tuple[str, ...] = ()
     numbered: bool = False  # a list
@@ -88,14 +88,17 @@ def written(parts: Sequence[Part], language: str = "en", title: str = "") -> str
     for number, part in enumerate(parts[:MOST_PARTS]):
         first = part.kind == "heading" and not any(p.kind == "heading" for p in parts[:number])
         made.append((part.kind, _element(part, words, number, "h1" if first else "h2")))
-    before, after = [], []
+    before: list[str] = []
+    after: list[str] = []
     while made and made[0][0] == "menu":
         before.append(made.pop(0)[1])
     while made and made[-1][0] == "footer":
         after.insert(0, made.pop()[1])
+    inner = [html.replace("<footer", '<footer role="contentinfo"') if kind == "footer" else html
+             for kind, html in made]  # fmt: skip
     heading = next((p.words[0] for p in parts if p.kind == "heading" and p.words), "")
     name = escape(title or heading or words["page"])
-    inside = "\n".join([*before, "<main>", *(html for _kind, html in made), "</main>", *after])
+    inside = "\n".join([*before, "<main>", *inner, "</main>", *after])
     return (
         f'<!DOCTYPE html>\n<html lang="{"ja" if language == "ja" else "en"}">\n<head>\n'
         f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
@@ -108,7 +111,7 @@ def written(parts: Sequence[Part], language: str = "en", title: str = "") -> str
 def _element(part: Part, words: dict[str, str], number: int, level: str) -> str:
     colour = f' class="{part.colour}"' if part.colour in COLOURS else ""
     told = [escape(word[:LONGEST]) for word in part.words]
-    count = min(max(1, len(told) or part.count), MOST)
+    count = min(max(1, len(told) or part.many), MOST)
 
     def labels(name: str, many: int = count) -> list[str]:
         return told or [f"{words[name]} {k}" for k in range(1, many + 1)]
@@ -155,7 +158,7 @@ def _element(part: Part, words: dict[str, str], number: int, level: str) -> str:
 def _table(part: Part, words: dict[str, str], columns: list[str]) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in columns)
     row = "".join(f"<td>{words['cell']}</td>" for _name in columns)
-    rows = f"<tr>{row}</tr>" * min(max(1, part.count), MOST)
+    rows = f"<tr>{row}</tr>" * min(max(1, part.many), MOST)
     return (
         f"<table><caption>{words['table']}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{rows}</tbody></table>"
@@ -191,7 +194,7 @@ def read(page: str) -> tuple[Part, ...]:
         if part.kind == "text" and found and found[-1].kind == "text" and not part.words:
             before = found[-1]
             if not before.words:
-                found[-1] = before._replace(count=before.count + part.count)
+                found[-1] = before._replace(many=before.many + part.many)
                 continue
         found.append(part)
     return tuple(found)
@@ -215,7 +218,7 @@ def _part(node: Node) -> Part | None:
             columns = [head.name for head in node.told("columnheader")]
             rows = sum(bool(row.told("cell")) for row in node.told("row"))
             made = _many("table", "", columns, "column")
-            return made._replace(count=rows, across=len(columns))
+            return made._replace(many=rows, across=len(columns))
         case "form":
             fields = [n.name for n in node.every() if n.role in ("textbox", "spinbutton")]
             buttons = node.told("button")
@@ -249,7 +252,7 @@ def outline(parts: Sequence[Part]) -> list[str]:
     """A line for each part, for people: ``menu: 3 (Home, Shop, Contact), blue``."""
     lines = []
     for part in parts:
-        size = f"{part.count} x {part.across}" if part.kind == "table" else str(part.count)
+        size = f"{part.many} x {part.across}" if part.kind == "table" else str(part.many)
         many = part.kind in ("text", "menu", "list", "table", "form", "cards")
         told = f": {size}" if many else ""
         told += f" ({', '.join(part.words)})" if part.words else ""

@@ -6,7 +6,7 @@ from typing import Any
 
 from souron.data.dataset import Dataset
 from souron.evaluation import written
-from souron.evaluation.answers import Answers, Setup, Trainings
+from souron.evaluation.answers import Answers, Setup, Trainings, dense
 from souron.stats import intervals
 from souron.stats.records import Measure
 
@@ -33,7 +33,6 @@ def compared_by(
     trainings: Trainings, test: Dataset, scores: Callable[[Sequence[Answers], Setup], Any]
 ) -> PageResult:
     """Each metric with its interval, of each subset and of each language in it."""
-    tables = scores(trainings.answers, Setup(None, test))
     subset, spoken = (list(test.columns.get(name) or [""] * len(test)) for name in BY)
     names: dict[str, list[int]] = {}
     for row in range(len(test)):
@@ -49,7 +48,7 @@ def compared_by(
         training = None if of is None else of[:, rows]
         part = replace(
             Trainings.empty(some, {}, len(trainings.answers)),
-            answers=[{"tally": answers["tally"][rows]} for answers in trainings.answers],  # type: ignore[index]
+            answers=[{"tally": dense(answers, "tally")[rows]} for answers in trainings.answers],
         )
         tables = scores(part.answers, Setup(None, some))
         apart[name] = {

@@ -49,9 +49,9 @@ def tally(said: Sequence[Any], asked: Sequence[Any], valid: bool = True) -> Tall
         if part.colour:
             coloured += 1
             colours += own is not None and own.colour == part.colour
-        if part.count > 1 or part.across:
+        if part.many > 1 or part.across:
             counted += 1
-            counts += own is not None and (own.count, own.across) == (part.count, part.across)
+            counts += own is not None and (own.many, own.across) == (part.many, part.across)
         for number, word in enumerate([*part.words, *([part.press] if part.press else [])]):
             labelled += 1
             last = number == len(part.words)
@@ -87,7 +87,5 @@ def ratio(right: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
         return np.ones(count)
     value = right.sum() / total
     rest = total - whole
-    without = np.divide(
-        right.sum() - right, rest, out=np.full(count, value), where=rest > 0
-    )
+    without = np.divide(right.sum() - right, rest, out=np.full(count, value), where=rest > 0)
     return count * value - (count - 1) * without

@@ -2,19 +2,20 @@
 
 A wording is a text with fields: {noun} the part's name, {colour} an adjective, {shade} the colour's
 name, {n} and {m} numbers, {text} one label, {texts} several, {press} what a button says. Of each
-list the last entries, ``HELD`` of them, are for the test alone.
+list the last one or the last few are for the test alone.
 """
 
-HELD = {"frames": 2, "wordings": 1, "words": 0.2}  # of words a share
+HELD_FRAMES, HELD_WORDS = 2, 0.2  # ways to word a request; a share of the words on labels
 
 NUMBERS = {
     "en": ("one", "two", "three", "four", "five", "six", "seven", "eight"),
     "ja": ("一つ", "二つ", "三つ", "四つ", "五つ", "六つ", "七つ", "八つ"),
 }
 KANJI = ("一", "二", "三", "四", "五", "六", "七", "八")
-COLOURS = {
-    "en": {name: ((name,), name) for name in (
-        "red", "blue", "green", "orange", "purple", "pink", "brown", "grey", "black", "yellow")},
+NAMES = ("red", "blue", "green", "orange", "purple", "pink", "brown", "grey", "black", "yellow")
+Shades = dict[str, tuple[tuple[str, ...], str]]  # colour -> (adjectives, its name)
+COLOURS: dict[str, Shades] = {
+    "en": {name: ((name,), name) for name in NAMES},
     "ja": {
         "red": (("赤い", "赤の", "赤色の"), "赤"), "blue": (("青い", "青の", "青色の"), "青"),
         "green": (("緑の", "緑色の"), "緑"),
@@ -163,7 +164,8 @@ TITLES = {
            ("Garden", "Clinic", "Library", "Bakery", "School", "Museum", "Hospital", "Kitchen",
             "Studio", "Market", "Club", "Theatre", "Workshop", "Choir", "Farm", "Station",
             "Laboratory", "Festival", "Orchard", "Harbour")),
-    "ja": (("私たちの", "町の", "夏の", "冬の", "小さな", "静かな", "春の", "森の", "海辺の", "夜の",
+    "ja": (("私たちの", "町の", "夏の", "冬の", "小さな", "静かな", "春の", "森の", "海辺の",
+            "夜の",
             "みんなの", "駅前の", "新しい", "古い"),
            ("庭", "診療所", "図書館", "パン屋", "学校", "美術館", "病院", "台所", "工房", "市場",
             "クラブ", "劇場", "合唱団", "牧場", "研究室", "祭り", "果樹園", "港")),
@@ -217,7 +219,8 @@ SENTENCES = {
             "time flies.", "the door opens.", "a bird sings.")),
     "ja": (("毎日", "水がなければ", "最後には", "雨のあとは", "根気よく", "家では", "年に一度",
             "時には"),
-           ("学びます。", "何も育ちません。", "うまくいきます。", "暖かくなります。", "人は笑います。",
+           ("学びます。", "何も育ちません。", "うまくいきます。", "暖かくなります。",
+            "人は笑います。",
             "時が過ぎます。", "扉が開きます。", "鳥が鳴きます。")),
 }  # fmt: skip
 FOOTERS = {

@@ -9,6 +9,7 @@ request, and a fifth of the words on labels.
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from souron.data.composing import page_words as words
@@ -74,7 +75,7 @@ def kinds_for(chance: random.Random, subset: str) -> list[str]:
             chosen.sort(key="footer".__eq__)
         if "menu" in chosen and chance.random() < 0.5:
             chosen.sort(key="menu".__ne__)
-        if any(a == b or (a, b) == ("form", "button") for a, b in zip(chosen, chosen[1:])):
+        if any(a == b or (a, b) == ("form", "button") for a, b in pairwise(chosen)):
             continue
         own = {v: k for k, v in TENTHS.items()}.get(tenth(chosen)) if len(set(chosen)) > 1 else None
         if subset == "new pairs" or (
@@ -96,7 +97,7 @@ class _Composer:
         made = [self.part(kind) for kind in kinds_for(self.chance, self.subset)]
         phrases = [phrase for phrase, _part in made]
         parts = self.joined(phrases)
-        text = self.pick(words.FRAMES[self.language], words.HELD["frames"], "frame").format(
+        text = self.pick(words.FRAMES[self.language], words.HELD_FRAMES, "frame").format(
             parts=parts
         )
         if self.language == "en" and self.chance.random() < 0.3:
@@ -135,7 +136,7 @@ class _Composer:
         count, across = chance.randint(2, MOST - 2), chance.randint(2, 5)
         named = chance.random() < 0.5
         can_colour = kind in ("heading", "menu", "button", "cards", "footer")
-        colour = chance.choice([*words.COLOURS["en"]]) if chance.random() < 0.45 else ""
+        colour = chance.choice(words.NAMES) if chance.random() < 0.45 else ""
         noun_of = kind
         numbered = kind == "list" and chance.random() < 0.4
         if numbered:
@@ -146,8 +147,12 @@ class _Composer:
         own = colour if can_colour else ""
         match kind:
             case "heading" | "button" | "quote" | "footer":
-                listed = {"heading": self.title, "button": lambda: self.label(words.PRESSES),
-                          "quote": self.sentence, "footer": lambda: self.label(words.FOOTERS)}
+                listed = {
+                    "heading": self.title,
+                    "button": lambda: self.label(words.PRESSES),
+                    "quote": self.sentence,
+                    "footer": lambda: self.label(words.FOOTERS),
+                }
                 if not named:
                     return self.article(self.say("plain", noun=noun)), Part(kind, own)
                 text = listed[kind]()  # fmt: skip
@@ -160,7 +165,7 @@ class _Composer:
                     return self.article(said), Part(kind, words=(text,))
                 if chance.random() < 0.5:
                     many = chance.randint(2, 4)
-                    return self.say("paragraphs", n=self.number(many)), Part(kind, count=many)
+                    return self.say("paragraphs", n=self.number(many)), Part(kind, many=many)
                 return self.article(self.say("plain", noun=noun)), Part(kind)
             case "picture":
                 if not named:
@@ -200,7 +205,7 @@ class _Composer:
         )
         colour = press = ""
         if chance.random() < 0.6:
-            colour = chance.choice([*words.COLOURS["en"], "", ""])
+            colour = chance.choice([*words.NAMES, "", ""])
             button = words.NOUNS[self.language]["button"][0]
             button = self.coloured(button, colour, simple=True) if colour else button
             if chance.random() < 0.5:
@@ -244,7 +249,7 @@ class _Composer:
     def words_of(self, listed: Mapping[str, Sequence[str]]) -> Sequence[str]:
         """In training without the last ones."""
         every = listed[self.language]
-        return every[: round(len(every) * (1 - words.HELD["words"]))] if self.learnt else every
+        return every[: round(len(every) * (1 - words.HELD_WORDS))] if self.learnt else every
 
     def label(self, listed: Mapping[str, Sequence[str]]) -> str:
         self.used.append(self.chance.choice(self.words_of(listed)))

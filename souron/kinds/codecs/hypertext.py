@@ -34,7 +34,7 @@ ATTRIBUTES = {
     "lang", "class", "id", "role", "aria-label", "charset", "name", "content", "http-equiv",
     "scope", "for", "type", "href", "autocomplete",
 }  # fmt: skip
-SAFE_ROLES = {"img", "search", "note", "list", "group"}
+SAFE_ROLES = {"img", "search", "note", "list", "group", "contentinfo"}
 HARMFUL_STYLE = re.compile(r"[\\<@]|url|expression|image|import|behavior|binding", re.IGNORECASE)
 
 

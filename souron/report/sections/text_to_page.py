@@ -58,8 +58,8 @@ def headline(record: "RunRecord") -> str:
 def limits(record: "RunRecord") -> list[str]:
     """What the figures do not say."""
     return [
-        _("Requests and pages were composed from lists of wordings. People ask in other words: what "
-          "it never learnt it names, and leaves out."),
+        _("Requests and pages were composed from lists of wordings. People ask in other words: "
+          "what it never learnt it names, and leaves out."),
         _("Counted is what stands on the page, not how it looks. What fills a part is a "
           "placeholder."),
     ]  # fmt: skip
@@ -67,7 +67,9 @@ def limits(record: "RunRecord") -> list[str]:
 
 def use(record: "RunRecord") -> tuple[str, str]:
     """What the model is for, and the Python line that uses it, for the model card."""
-    text = _("Drafting the parts of a web page from one sentence, to be filled and checked by hand.")
+    text = _(
+        "Drafting the parts of a web page from one sentence, to be filled and checked by hand."
+    )
     return text, 'print(model("request.txt"))'
 
 

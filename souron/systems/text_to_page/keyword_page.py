@@ -1,9 +1,10 @@
-"""Each word that nearly always asks for a part gives that part; what stands nearest is its own.
+"""A word that nearly always goes with a part gives that part, and takes what is nearest.
 
 Weizenbaum: ELIZA - A Computer Program for the Study of Natural Language Communication between Man
 and Machine (1966). https://doi.org/10.1145/365153.365168
 
-    w is a keyword of c   where   P(page has c | request has w) >= certain,  c a part, colour, number
+    w is a keyword of c   where   P(page has c | request has w) >= certain
+    c is a part, a colour or a number
     page = the parts whose keywords stand in the request, by their first place
 
 Colours, numbers and what stands between quotation marks go to the nearest keyword of a part that
@@ -146,8 +147,8 @@ def _told(part: Part) -> Iterator[str]:
     """The classes that a part stands for."""
     yield part.kind
     yield part.colour
-    yield str(len(part.words) or part.count)
-    yield str(part.count)
+    yield str(len(part.words) or part.many)
+    yield str(part.many)
     yield str(part.across)
 
 
