@@ -137,3 +137,57 @@ def cleaned(text: str, japanese: bool) -> str:
     found = re.fullmatch(r"an? ([a-z][a-z' -]*)", name, re.IGNORECASE)  # no "some", no plural
     name = found[1].strip().lower() if found else ""
     return name if len(name.split()) <= MOST_WORDS else ""
+
+
+def asked_for(prompt: str) -> dict[str, str]:
+    """Which attributes a prompt names, in English or Japanese, each with its value.
+
+    >>> asked_for("two red birds on grass")
+    {'object': 'bird', 'colour': 'red', 'count': '2', 'ground': 'grass'}
+    """
+    text = prompt.lower()
+    found: dict[str, str] = {}
+    for name, table in _SPELLINGS.items():
+        for spelling, value in table:
+            pattern = rf"\b{re.escape(spelling)}\b" if spelling.isascii() else re.escape(spelling)
+            if re.search(pattern, text):
+                found[name] = value
+                text = re.sub(pattern, " ", text)  # the blue of the sky is no colour of a thing
+                break
+    return {name: found[name] for name in NAMES if name in found}
+
+
+def _spellings() -> dict[str, list[tuple[str, str]]]:
+    """Attribute -> spellings and values, the longest first, in the order they are looked for."""
+    things = [
+        (spelling, name)
+        for name, word in THINGS.items()
+        for spelling in {word.one, word.many, word.ja}
+    ]
+    counted = {word.counter for word in THINGS.values()}
+    counts = [(ENGLISH[number], str(number)) for number in (2, 3)]
+    counts += [(JAPANESE[n] + counter, str(n)) for n in (1, 2, 3) for counter in sorted(counted)]
+    grounds = [
+        (spelling, name) for name, (english, ja) in GROUNDS.items() for spelling in (
+            english, ja, english.rpartition(" ")[2] if name not in ("sky", "night") else english,
+            ja.removesuffix("の上"),
+        )
+    ]  # fmt: skip
+    places = [
+        (spelling, name) for name, (english, ja) in PLACES.items() for spelling in (
+            english, ja, name if name in ("left", "right", "middle") else english,
+            ja.removesuffix("側"),
+        )
+    ]  # fmt: skip
+    colours = [(spelling, name) for name, ja in COLOURS.items() for spelling in (name, ja[:-1])]
+    tables = {
+        "ground": [*grounds, ("night sky", "night"), ("blue sky", "sky"), ("夜", "night")],
+        "place": places, "count": counts, "colour": colours, "object": things,
+    }  # fmt: skip
+    return {
+        name: sorted(set(table), key=lambda pair: (-len(pair[0]), pair[0]))
+        for name, table in tables.items()
+    }
+
+
+_SPELLINGS = _spellings()
