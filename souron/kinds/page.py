@@ -47,8 +47,8 @@ class Page(Kind):
         return self.roles.name
 
     def screenshot(self, width: int = 900, height: int = 1200) -> bytes:
-        """A PNG of it, drawn by Chromium without a network and without scripts. Raises UserError
-        where there is no Chromium, or where it takes too long."""
+        """A PNG of it, drawn by Chromium without a network. Raises UserError where there is no
+        Chromium, or where it takes too long."""
         return browser.screenshot(self.html, width, height)
 
     def save(self, path: Path) -> None:

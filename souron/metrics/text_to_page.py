@@ -81,11 +81,12 @@ def scores(table: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
 
 
 def ratio(right: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pseudo-values (cases,) of sum(right) / sum(whole); 1 where nothing was asked for."""
+    """Pseudo-values (cases,) of sum(right) / sum(whole), whose mean it is; 1 where nothing was
+    asked for."""
     count, total = len(right), whole.sum()
     if total == 0:
         return np.ones(count)
-    value = right.sum() / total
-    rest = total - whole
+    value, rest = right.sum() / total, total - whole
     without = np.divide(right.sum() - right, rest, out=np.full(count, value), where=rest > 0)
-    return count * value - (count - 1) * without
+    each = -(count - 1) * without
+    return value + each - each.mean()

@@ -14,8 +14,7 @@ MOST_SIDE = 4000  # pixels
 FLAGS = (
     "--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-extensions", "--hide-scrollbars",
-    "--host-resolver-rules=MAP * ~NOTFOUND", "--blink-settings=scriptEnabled=false",
-    "--proxy-server=127.0.0.1:9",
+    "--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:9",
 )  # fmt: skip
 
 
@@ -25,8 +24,8 @@ def found() -> str:
 
 
 def screenshot(html: str, width: int, height: int) -> bytes:
-    """A PNG of a page that is so many pixels wide. Nothing is run, no network is there. Raises
-    UserError where there is no Chromium, where it fails or takes too long."""
+    """A PNG of a page that is so many pixels wide; there is no network. Raises UserError where
+    there is no Chromium, where it fails or takes too long."""
     program = found()
     if not program:
         raise _failed(_("there is no Chromium on this computer"), "apt-get install chromium")
