@@ -12,7 +12,7 @@ from souron import registry
 from souron.blocks.fusing import fused
 from souron.evaluation.conversation import LENGTH, Conversation, Reply, Voice
 from souron.evaluation.text_generation import Sampling
-from souron.hub import open_models, weights
+from souron.hub import clip_weights, open_models, weights
 from souron.kinds import signature
 from souron.kinds.chat import Chat, Turn
 from souron.kinds.kind import Kind
@@ -34,9 +34,10 @@ NAMED = 40  # letters of a text that its answer is named by
 ENDING = re.compile(r"\.\w{1,5}$", re.ASCII)  # of a file's name
 
 
-def load(name: str | Path, pretrained: bool = False, context: int | None = None) -> "Model":
+def load(name: str | Path, pretrained: bool | str = False, context: int | None = None) -> "Model":
     """A run's folder, or a system's name: as it comes ready trained, else without having learnt;
-    ``pretrained`` brings its published weights. Or a published language model: ``smollm2``, a
+    ``pretrained`` brings its published weights, of CLIP also those of a file or a folder; at a
+    published size CLIP has them anyway. Or a published language model: ``smollm2``, a
     .gguf file, a folder as models are published in; it sees so many tokens of ``context``. Warns
     where a file is not the one that the run ended with. Raises UserError."""
     folder = Path(name)
@@ -56,9 +57,11 @@ def load(name: str | Path, pretrained: bool = False, context: int | None = None)
     kind, config = registry.load_system(str(name))
     if not kind.needs_fit:
         return Model(str(name), kind(config, None).eval())
+    if kind.task == "match" and (pretrained or kind.published(registry.find(str(name))[1], config)):
+        return Model(str(name), clip_weights.system(str(name), pretrained or True).eval())
     if not pretrained:
         return Model(str(name))
-    if kind.task != "classify":
+    if kind.task != "classify" or pretrained is not True:
         raise UserError("task", _("{name} has no published weights").format(name=name))
     from torchvision.models._meta import _IMAGENET_CATEGORIES
 

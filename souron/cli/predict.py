@@ -18,7 +18,7 @@ from souron.cli import arguments, console
 from souron.cli import options as cli_options
 from souron.cli.app import command
 from souron.cli.console import follow, note, print_json, screen, show
-from souron.cli.train import given_options, use_cores
+from souron.cli.train import given_options, use_cores, yes_or_no
 from souron.runs.options import EvaluateOptions
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
@@ -73,6 +73,7 @@ def val(
     "souron predict runs/classify/resnet-photos cat.jpg\n"
     'souron predict runs/classify/resnet-photos holidays/ "more/*.png" --csv > labels.csv\n'
     "souron predict resnet50 cat.jpg pretrained=true\n"
+    'souron predict clip_vit_b_32 cat.jpg texts="a cat|a dog"\n'
     "souron predict runs/detect/yolo-scenes street.mp4 classes=vehicle\n"
     "souron predict runs/detect/yolo-scenes source=0     (a camera, until Ctrl-C)\n"
     "souron predict runs/detect/yolo-scenes slide.svs tile=512\n"
@@ -96,8 +97,12 @@ def predict(
     ] = None,
     model: cli_options.Model = None,
     pretrained: Annotated[
-        bool, Option("--pretrained", help=N_("use the system's published weights"))
-    ] = False,
+        str | None,
+        Option(
+            metavar="true|PATH",
+            help=N_("use the system's published weights; of clip also a file's or folder's"),
+        ),
+    ] = None,
     top: Annotated[
         int, Option(min=1, metavar="N", help=N_("labels for each file (default 5)"))
     ] = 5,
@@ -148,7 +153,7 @@ def predict(
         from souron.runs.annotations import Annotations
 
         with console.warning_lines():
-            loaded = models_api.load(name, pretrained)
+            loaded = models_api.load(name, yes_or_no(pretrained) or False)
     if to is not None and "to" in loaded.asked.options:  # forms of its own
         chosen, to = {**chosen, "to": to}, None
     elif to is not None and to not in FORMS:
@@ -315,7 +320,10 @@ def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
     "souron generate runs/generate/dcgan-digits n=64 seed=1\n"
     "souron generate runs/generate/ddpm-fashion sampler=dpm steps=15 label=Coat\n"
     "souron generate runs/generate/stylegan-fashion truncation=0.7 walk=8\n"
-    "souron generate runs/generate/image_gpt-fashion given=photo.png kept=0.5",
+    "souron generate runs/generate/image_gpt-fashion given=photo.png kept=0.5\n"
+    'souron generate latent_diffusion prompt="a red bird on the left, on grass"\n'
+    "souron generate latent_diffusion prompt=雪の上に、二羽の青い鳥 guidance=5 seed=3\n"
+    "souron generate --like picture.png       (the same again)",
 )
 def generate(
     run: Annotated[
@@ -335,8 +343,20 @@ def generate(
     label: Annotated[
         str | None, Option(metavar="CLASS", help=N_("draw this class; several with commas"))
     ] = None,
+    prompt: Annotated[
+        str | None, Option(metavar="TEXT", help=N_("draw what it says; several with |"))
+    ] = None,
     given: Annotated[
         str | None, Option(metavar="FILE", help=N_("a picture, folder or glob to complete"))
+    ] = None,
+    image: Annotated[
+        str | None, Option(metavar="FILE", help=N_("a picture, folder or glob to start from"))
+    ] = None,
+    mask: Annotated[
+        str | None, Option(metavar="FILE", help=N_("white where the picture is drawn anew"))
+    ] = None,
+    like: Annotated[
+        str | None, Option(metavar="FILE", help=N_("draw again what this file says of itself"))
     ] = None,
     walk: Annotated[
         int | None, Option(metavar="N", help=N_("also a moving picture that walks between N"))
@@ -349,18 +369,23 @@ def generate(
     fields: cli_options.Fields = None,
 ) -> None:
     folder = run or model
-    if folder is None:
-        raise arguments.missing("RUN", "souron generate runs/generate/dcgan-digits n=64")
     options = given_options(
-        n=n, seed=seed, first=first, label=label, given=given, walk=walk, out=out,
-        device=device, **dict(field.split("=", 1) for field in fields or []),
+        n=n, seed=seed, first=first, label=label, prompt=prompt, given=given, image=image,
+        mask=mask, walk=walk, out=out, device=device,
+        **dict(field.split("=", 1) for field in fields or []),
     )  # fmt: skip
     hardware.calm_allocator()
     hardware.share_cores()
     use_cores(workers)
     from souron.runs import generate as run_generate
 
-    [record] = follow(run_generate.generating(folder, **options))
+    if like is not None:
+        drawing = run_generate.like(like, **({"run": folder} if folder else {}), **options)
+    elif folder is None:
+        raise arguments.missing("RUN", "souron generate runs/generate/dcgan-digits n=64")
+    else:
+        drawing = run_generate.generating(folder, **options)
+    [record] = follow(drawing)
     if screen.json:
         print_json(record.as_json())
     else:

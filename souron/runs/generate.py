@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from souron.evaluation import sampling
+from souron.evaluation import obedience, sampling
 from souron.evaluation.sampling import Noise
 from souron.hub import zoo
 from souron.kinds import signature
@@ -28,6 +28,7 @@ from souron.runs import folder as run_folder
 from souron.runs import generate as run_generate
 from souron.runs.events import Event, Interrupted
 from souron.runs.record import DrawnRecord
+from souron.tasks.text_to_image import checked
 from souron.utils import files, hardware
 from souron.utils.messages import UserError, _
 
@@ -39,7 +40,7 @@ MOMENTS = 10  # of that way
 BETWEEN = 12  # steps of a walk between two pictures
 FRAME = 80  # milliseconds
 DRAWN_READY = Path("runs/ready")  # what a system draws that came ready trained
-BETWEEN = "|"  # several prompts
+OR = "|"  # between several prompts
 LONG_SIDE = 256  # pixels, to which small moving pictures are enlarged
 
 
@@ -145,7 +146,7 @@ def generating(
             if "condition" in asked:
                 asked["condition"] = asked["condition"][0]
             steps = sampling.walk(system, seed, range(first, first + walk), BETWEEN, **asked)
-            frames = [pictures.picture(image) for image in steps]
+            frames = [pictures.picture(frame) for frame in steps]
             write_moving(place / "walk.webp", frames, mark.of(None), record)
 
     try:
@@ -156,8 +157,8 @@ def generating(
                 if numbers[0] == first:
                     way.append(last[:STEPS_OF])
                 yield Event("draw", record.count / n, text=str(place))
-            for number, image in zip(numbers, last, strict=True):
-                picture = pictures.picture(image)
+            for number, drawn in zip(numbers, last, strict=True):
+                picture = pictures.picture(drawn)
                 write(file_of(place, number, every), picture, mark.of(number), record)
             if sum(map(len, on_sheet)) < ON_A_SHEET:
                 on_sheet.append(last)
@@ -165,6 +166,9 @@ def generating(
             record.seconds = time.perf_counter() - begun
             left = record.seconds * (n - record.count) / record.count
             yield Event("draw", record.count / n, left, str(place))
+            if prompts and numbers[0] == first:
+                data = Path(str(args["data"])).name
+                record.obedience = obedience.read_off(data, last[:1], prompts[0])
         yield from sheets()
     except KeyboardInterrupt as stop:
         raise Interrupted(place, rest(place if record.count < n else "FOLDER")) from stop
@@ -227,9 +231,8 @@ def prompts_of(system: Any, prompt: str) -> list[str]:
             expected=_("a system that draws what a sentence says, such as latent_diffusion"),
             fix="souron train latent_diffusion data=captioned_scenes",
         )
-    from souron.tasks.text_to_image import checked
 
-    return [checked(each) for each in prompt.split(BETWEEN)]
+    return [checked(each) for each in prompt.split(OR)]
 
 
 def pictures_of(system: Any, name: str, path: str | Path) -> Tensor:
@@ -283,7 +286,7 @@ def check_together(
 def like(path: str | Path, **changed: Any) -> Iterator[Event]:
     """Draw again what a file's mark says, picture by picture the same; ``changed`` options
     otherwise. Raises UserError for a file without a mark, and where its run is not found."""
-    said = provenance.read(Path(path)).mark
+    said = provenance.read(Path(path))
     if said is None:
         raise UserError(
             "no mark",

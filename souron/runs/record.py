@@ -110,7 +110,10 @@ class DrawnRecord:
             "seconds": round(self.seconds, 3),
             "folder": str(self.folder),
             "files": [str(file) for file in self.files],
-            **{name: _plain(value) for name, value in self.settings.items()},
+            **{
+                name: str(value) if isinstance(value, Path) else value
+                for name, value in self.settings.items()
+            },
             **({"notes": self.notes} if self.notes else {}),
             **({"obedience": self.obedience} if self.obedience else {}),
         }

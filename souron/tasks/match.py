@@ -159,11 +159,11 @@ class Matching(Task):
     takes = Picture
     gives = Ranking
     metrics = (
-        Metric(match.RECALL[1], unit="share", headline=True),
-        Metric(match.RECALL[5], unit="share", headline=True),
-        Metric(match.OF_PICTURES, unit="share"),
-        Metric(match.SWAPS, unit="share", headline=True),
-        Metric(match.ZERO_SHOT, unit="share"),
+        Metric(N_("recall@1"), unit="share", headline=True),
+        Metric(N_("recall@5"), unit="share", headline=True),
+        Metric(N_("recall@1 of pictures"), unit="share"),
+        Metric(N_("swaps told apart"), unit="share", headline=True),
+        Metric(N_("zero-shot accuracy"), unit="share"),
     )
     watches = "recall@1"
     default_data = "captioned_scenes"

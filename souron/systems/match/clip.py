@@ -41,7 +41,7 @@ class Config:
         1,
         1,
         1,
-    )  # blocks of a ResNet's stages; one number: a ViT's layers
+    )  # blocks of a ResNet's stages; of one: a ViT's layers
     width: int = 24  # maps of the ResNet's first stage; numbers of a ViT's token
     patch: int = 0  # pixels a side, of a ViT
     text: tuple[int, int, int] = (2, 128, 4)  # layers, width and heads of the text's Transformer
@@ -61,6 +61,10 @@ class CLIP(Matcher):
         "small_vit": Config((4,), 128, 8, rate=1e-3),
         "rn50": Config((3, 4, 6, 3), 64, 0, (12, 512, 8), 1024, True, 5e-4),
         "vit_b_32": Config((12,), 768, 32, (12, 512, 8), 512, True, 5e-4),
+    }
+    WEIGHTS = {
+        "rn50": "open_clip:timm/resnet50_clip.openai",
+        "vit_b_32": "open_clip:timm/vit_base_patch32_clip_224.openai",
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:
