@@ -15,8 +15,10 @@ from souron.evaluation.text_generation import Sampling
 from souron.hub import clip_weights, open_models, weights
 from souron.kinds import signature
 from souron.kinds.chat import Chat, Turn
+from souron.kinds.codecs import provenance
 from souron.kinds.kind import Kind
 from souron.kinds.labelled_volume import LabelledVolume
+from souron.kinds.page import Page
 from souron.kinds.picture import Picture
 from souron.kinds.text import Text
 from souron.report import labelled
@@ -282,13 +284,19 @@ def is_typed(word: str) -> bool:
         return True
 
 
-def keep(answer: Kind, file: Path, folder: Path, suffix: str = "") -> Path:
+def keep(
+    answer: Kind, file: Path, folder: Path, suffix: str = "", by: "Model | None" = None
+) -> Path:
     """Save an answer under the name of the file that was asked about, in its kind's own form or in
-    that of another ``suffix``; nothing is overwritten."""
+    that of another ``suffix``; nothing is overwritten. A page carries the mark of the run that
+    wrote it, ``by``."""
     name = Path(file.name.removesuffix(".gz")).stem  # of ct.nii.gz, too
     stem = re.sub(r"[^\w.#\-]+", "-", name).strip("-.") or "answer"
     path = free(folder, stem, suffix or answer.suffix)
     answer.save(path)
     if isinstance(answer, LabelledVolume):
         labelled.write_beside(answer, path)
+    if isinstance(answer, Page) and by is not None and by.folder is not None:
+        args = run_folder.read_args(by.folder)
+        provenance.add(path, provenance.mark(by.folder, args, 0, {"prompt": answer.request}))
     return path

@@ -1,5 +1,6 @@
 """Pages from texts: the grammar, harmless HTML, what a screen reader gets, and what is learnt."""
 
+import json
 import random
 import re
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from browsing import CHROMIUM
+from dropping import made_run
 from shapes import requested
 
 from souron import model as models_api
@@ -17,7 +19,7 @@ from souron.data.composing import pages as composing
 from souron.data.pages import KINDS, Part
 from souron.data.sets import page_requests
 from souron.evaluation.pages import PageResult
-from souron.kinds.codecs import browser, hypertext
+from souron.kinds.codecs import browser, hypertext, provenance
 from souron.kinds.page import Page
 from souron.kinds.text import Text
 from souron.metrics.text_to_page import ratio, scores, tally
@@ -351,13 +353,25 @@ def test_a_request_is_typed_or_read_from_a_file(tmp_path, monkeypatch):
         assert not models_api.is_typed(name), name
 
 
+def test_a_typed_request_becomes_a_page_that_is_marked(keyed, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_LANG", "en")
+    folder = made_run(tmp_path / "run", "keyword_page", keyed, keyed.config, keyed.spec)
+    model = models_api.load(folder)
+    [(name, page)] = models_api.predict(model, ["a menu with 3 links"])
+    path = models_api.keep(page, name, tmp_path / "out", "", model)
+    assert path.name == "a-menu-with-3-links.html"
+    found = provenance.look(path)
+    assert found.mark.settings == {"prompt": "a menu with 3 links"}
+    assert pages.read(path.read_text(encoding="utf-8")) == (Part("menu", many=3),)
+    [(_name, trouble)] = models_api.predict(model, ["🎈 🎈"])
+    assert trouble.code == "empty request"
+
+
 def test_own_requests_with_their_pages(tmp_path):
     good = pages.written([Part("heading", words=("Hello",)), Part("menu", many=3)])
     bad = "<p onclick='x()'>a</p>"
     lines = [("a heading Hello and a menu with three links", good), ("a text", bad),
              ("a heading", good)]  # fmt: skip
-    import json
-
     file = tmp_path / "own.jsonl"
     file.write_text("\n".join(json.dumps({"request": a, "html": b}) for a, b in lines))
     data = load.load(str(file), formats=registry.load_task("text_to_page").formats)
