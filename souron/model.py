@@ -18,8 +18,10 @@ from souron.kinds.chat import Chat, Turn
 from souron.kinds.codecs import provenance
 from souron.kinds.kind import Kind
 from souron.kinds.labelled_volume import LabelledVolume
+from souron.kinds.page import Page
 from souron.kinds.picture import Picture
 from souron.kinds.score import Score
+from souron.kinds.text import Text
 from souron.report import labelled
 from souron.runs import evaluate as run_evaluate
 from souron.runs import folder as run_folder
@@ -30,6 +32,9 @@ from souron.training import checkpoint
 from souron.training.trainer import autocast
 from souron.utils.files import find_files, free
 from souron.utils.messages import UserError, _
+
+NAMED = 40  # letters of a text that its answer is named by
+ENDING = re.compile(r"\.\w{1,5}$", re.ASCII)  # of a file's name
 
 
 def load(name: str | Path, pretrained: bool | str = False, context: int | None = None) -> "Model":
@@ -261,17 +266,42 @@ def predict(
             yield Path("new"), model.answer(asked.given(), **told)
         except UserError as trouble:
             yield Path("new"), trouble
-    for path in find_files(files, asked.given.folders):
-        try:
-            for given in asked.given.each(path, **reading):
-                yield Path(given.file), model.answer(given, **told)
-        except UserError as trouble:
-            yield path, trouble
+    for name in files:
+        if asked.given is Text and is_typed(str(name)):
+            typed = Path(re.sub(r"[\s/\\]+", " ", str(name))[:NAMED].strip())
+            try:
+                yield typed, model.answer(Text(str(name)), **told)
+            except UserError as trouble:
+                yield typed, trouble
+            continue
+        for path in find_files([name], asked.given.folders):
+            try:
+                for given in asked.given.each(path, **reading):
+                    yield Path(given.file), model.answer(given, **told)
+            except UserError as trouble:
+                yield path, trouble
 
 
-def keep(answer: Kind, file: Path, folder: Path, suffix: str = "") -> Path:
+def is_typed(word: str) -> bool:
+    """Whether a word of the command line is a text itself, and no file: it has several words, or
+    letters beyond ASCII, no file has its name, and it does not end as files do."""
+    several = " " in word.strip()
+    if word.lower().endswith(Text.formats) or (word.isascii() and not several):
+        return False
+    if ENDING.search(word) and not several:
+        return False
+    try:
+        return not Path(word).exists() and not any(find_files([word]) if "*" in word else ())
+    except (OSError, ValueError):  # longer than a name may be
+        return True
+
+
+def keep(
+    answer: Kind, file: Path, folder: Path, suffix: str = "", by: "Model | None" = None
+) -> Path:
     """Save an answer under the name of the file that was asked about, in its kind's own form or in
-    that of another ``suffix``; nothing is overwritten."""
+    that of another ``suffix``; nothing is overwritten. A page carries the mark of the run that
+    wrote it, ``by``."""
     name = Path(file.name.removesuffix(".gz")).stem  # of ct.nii.gz, too
     stem = re.sub(r"[^\w.#\-]+", "-", name).strip("-.") or "answer"
     path = free(folder, stem, suffix or answer.suffix)
@@ -280,4 +310,7 @@ def keep(answer: Kind, file: Path, folder: Path, suffix: str = "") -> Path:
         labelled.write_beside(answer, path)
     if isinstance(answer, Score):
         answer.write_beside(path)
+    if isinstance(answer, Page) and by is not None and by.folder is not None:
+        args = run_folder.read_args(by.folder)
+        provenance.add(path, provenance.mark(by.folder, args, 0, {"prompt": answer.request}))
     return path

@@ -160,6 +160,11 @@ BODIES = {  # what comes out -> from what, and how
         "return LabelledVolume(given, (given.values > 0).astype(int), ['', word])",
     ),
     "table": ("table", "return Table([*given.columns, word], [[*r, least] for r in given.rows])"),
+    "page": (
+        "text",
+        "said = word.replace('<', '&lt;')\n"
+        "        return Page(f'<h1>{said}</h1>', [f'heading ({word})'], given.text, (word,))",
+    ),
     "spans": (
         "text",
         "marks = [Span(given.text[:1], word, 0, 1, least)] if given.text else []\n"

@@ -14,6 +14,7 @@ from souron.data.composing.captioned_words import NAMES, Attributes, captions
 from souron.data.composing.scene_questions import OPEN, POLAR, STATEMENTS
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.instances import numbered
+from souron.data.pages import Part
 from souron.data.panoptic import divided
 from souron.data.picture_questions import PictureQuestion
 from souron.data.poses import HIDDEN, SEEN, Figures, Skeleton, area_of
@@ -165,6 +166,7 @@ MADE = {  # by what a task wants of a case
     "translations": lambda count: translations(count),
     "summaries": lambda count: summaries(count),
     "scores": lambda count: tunes(count),
+    "pages": lambda count: requested(count),
     "captions": lambda count: captioned(count),
     "picture_questions": lambda count: questioned(count),
 }
@@ -360,6 +362,27 @@ def tunes(count=200, seed=0) -> Dataset:
     return Dataset(
         "tunes", ListColumn(pieces), None, (), [f"{i:04d}" for i in range(count)],
         [f"block {i // 5}" for i in range(count)], augment=("transpose",), licence="CC0",
+    )  # fmt: skip
+
+
+def requested(count=200, seed=0) -> Dataset:
+    """Requests for pages of one or two parts, English and Japanese in turn."""
+    generator = np.random.default_rng(seed)
+    said = {"menu": ("a menu with {} links", "リンクが{}のメニュー"), "list": ("a list of {} items",
+            "項目が{}のリスト"), "form": ("a form with {} fields", "欄が{}のフォーム"),
+            "cards": ("{} cards", "カード{}枚")}  # fmt: skip
+    requests, parts = [], []
+    for case in range(count):
+        chosen = generator.permutation(list(said))[: generator.integers(1, 3)].tolist()
+        counts = generator.integers(2, 6, len(chosen)).tolist()
+        told = [said[kind][case % 2].format(n) for kind, n in zip(chosen, counts, strict=True)]
+        requests.append(("、" if case % 2 else " and ").join(told))
+        parts.append(tuple(Part(kind, "", n) for kind, n in zip(chosen, counts, strict=True)))
+    return Dataset(
+        "requested", ListColumn(requests), ListColumn(parts), (),
+        [f"{i:04d}" for i in range(count)], augment=(), licence="CC0",
+        columns={"language": ["ja" if i % 2 else "en" for i in range(count)],
+                 "subset": ["new pairs" if i % 3 else "new wordings" for i in range(count)]},
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.labels import Labels
 from souron.kinds.mask import NAMES, Mask
 from souron.kinds.mesh import Mesh
+from souron.kinds.page import Page
 from souron.kinds.passages import Passage, Passages
 from souron.kinds.picture import Picture
 from souron.kinds.plot import Plot, Series
@@ -76,6 +77,7 @@ ALL = {
     "table": Table(["名前", HOSTILE], [["a", HOSTILE]]),
     "plot": Plot([Series(HOSTILE, [0, 1], [1, 2])], "時間 (s)", HOSTILE, HOSTILE),
     "passages": Passages("猫", [Passage(HOSTILE, 1, 1 + len(HOSTILE), 0.5)], True, f"猫{HOSTILE}"),
+    "page": Page("<h1>猫&lt;script&gt;'&quot;&amp;</h1>", ["猫", HOSTILE], HOSTILE, (HOSTILE,)),
     "spans": Spans(f"猫{HOSTILE}", [Span(HOSTILE, HOSTILE, 1, 1 + len(HOSTILE), 0.5)]),
     "score": tune(),
     "ranking": Ranking.of([HOSTILE, "猫"], [0.25, 0.5], ramp()),

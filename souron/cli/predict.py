@@ -190,7 +190,7 @@ def predict(
                 together.add(answer, file)
             elif place or to or getattr(answer, "kept", False):
                 place = place or place_of_answers(name)
-                saved = models_api.keep(answer, file, place, FORMS[to] if to else "")
+                saved = models_api.keep(answer, file, place, FORMS[to] if to else "", loaded)
         tell(str(file), answer, top, saved)
     if not total:
         raise UserError(

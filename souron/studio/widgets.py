@@ -56,6 +56,7 @@ NAMES = {
     "table": N_("table"),
     "plot": N_("plot"),
     "passages": N_("passages"),
+    "page": N_("web page"),
     "spans": N_("spans"),
     "score": N_("score"),
     "ranking": N_("ranking"),
@@ -603,6 +604,15 @@ def _shown_before_after(kept: Any, label: str) -> Built:
     return [view, saved], fill
 
 
+def _shown_page(kept: Any, label: str) -> Built:
+    """In a frame that may do nothing, and as a file."""
+    import gradio as gr
+
+    view = _html(label, TABLES)
+    saved = gr.File(label=_("files"), interactive=False)
+    return [view, saved], lambda value: [value._repr_html_(), str(_written(saved, value))]
+
+
 def _shown_volume(kept: Any, label: str) -> Built:
     """The slice in the middle."""
     return [_html(label, TABLES)], lambda value: [value._repr_html_()]
@@ -662,6 +672,7 @@ SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "table": _shown_table,
     "plot": _shown_plot,
     "passages": _shown_passages,
+    "page": _shown_page,
     "spans": _shown_spans,
     "score": _shown_score,
     "ranking": _shown_ranking,

@@ -153,7 +153,8 @@ def _tiles(record: "RunRecord") -> Iterator[tuple[bool, Tile]]:
         lines = [one.question, told]
         if not right:
             lines.append(_("right: {answer}").format(answer=one.answer))
-        yield right, tile(over(test.input[row], looked_at), f"{one.question} {told}", lines, test.file[row])
+        shown, words = over(test.input[row], looked_at), f"{one.question} {told}"
+        yield right, tile(shown, words, lines, test.file[row])
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
