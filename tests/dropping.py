@@ -18,6 +18,7 @@ from souron.kinds.chat import Chat
 from souron.kinds.mesh import Mesh
 from souron.kinds.picture import Picture
 from souron.kinds.question import Question
+from souron.kinds.ranking import Ranking, Scored
 from souron.kinds.sound import Sound
 from souron.kinds.table import Table
 from souron.kinds.text import Text
@@ -163,6 +164,15 @@ BODIES = {  # what comes out -> from what, and how
         "        return Spans(given.text, marks, given.file)",
     ),
     "plot": ("sound", "return Plot([Series(word, range(5), given.mono[:5])], 'time (s)', '音圧')"),
+    "ranking": (
+        "picture",
+        "return Ranking.of([word, '猫', 'a'][:count + 1], [least, 0.9, 0.1][:count + 1], given)",
+    ),
+    "before_after": (
+        "picture",
+        "return BeforeAfter(given, Picture(given.image.resize(\n"
+        "            (given.size[0] * count, given.size[1] * count))))",
+    ),
     "passages": (
         "text",
         "quote = Passage(given.text[:3], 0, len(given.text[:3]), least)\n"
@@ -181,6 +191,7 @@ def written(given: str, gives: str, body: str) -> str:
     kind = "".join(part.capitalize() for part in gives.split("_"))
     names = {
         "plot": "Plot, Series", "passages": "Passage, Passages", "spans": "Span, Spans",
+        "before_after": "BeforeAfter, Picture",
     }.get(gives, kind)  # fmt: skip
     return SOURCE.format(
         given=given.capitalize(), given_file=given, gives=kind, gives_file=gives,
@@ -262,5 +273,6 @@ EXAMPLES: dict[str, Callable[[], Any]] = {  # of what goes in
     "question": lambda: Question("骨は?", ("femur", "肝臓")),
     "mesh": pyramid,
     "volume": scanned,
+    "ranking": lambda: Ranking([Scored("猫", 0.3), Scored("犬", 0.2)]),
     "table": lambda: Table(["名前", "x"], [["あ, b", "1"], ["c", "2"]]),
 }

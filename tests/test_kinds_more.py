@@ -20,6 +20,7 @@ from scipy.io import wavfile
 
 from souron.data import outlines
 from souron.kinds import contour, files, gallery, mesh, video
+from souron.kinds.before_after import BeforeAfter
 from souron.kinds.boxes import Boxes
 from souron.kinds.chat import Chat, Turn
 from souron.kinds.codecs import grid, limits, moving
@@ -35,6 +36,7 @@ from souron.kinds.plot import Plot, Series
 from souron.kinds.points import Points
 from souron.kinds.poses import Poses
 from souron.kinds.question import Question
+from souron.kinds.ranking import Ranking
 from souron.kinds.segments import Segments
 from souron.kinds.sound import Sound
 from souron.kinds.spans import Span, Spans
@@ -74,6 +76,8 @@ ALL = {
     "plot": Plot([Series(HOSTILE, [0, 1], [1, 2])], "時間 (s)", HOSTILE, HOSTILE),
     "passages": Passages("猫", [Passage(HOSTILE, 1, 1 + len(HOSTILE), 0.5)], True, f"猫{HOSTILE}"),
     "spans": Spans(f"猫{HOSTILE}", [Span(HOSTILE, HOSTILE, 1, 1 + len(HOSTILE), 0.5)]),
+    "ranking": Ranking.of([HOSTILE, "猫"], [0.25, 0.5], ramp()),
+    "before_after": BeforeAfter(ramp(), ramp(80, 60)),
 }
 READ = [name for name, thing in ALL.items() if thing.formats]
 
@@ -116,7 +120,8 @@ def test_a_kind_is_saved_under_any_name(name, tmp_path):
     if not thing.suffix:
         assert len(list(path.iterdir())) == 2
         return
-    assert path.stat().st_size > 0 and [path] == list(path.parent.iterdir())  # nothing beside it
+    assert path.stat().st_size > 0
+    assert {path, *map(Path, getattr(thing, "also", ()))} == set(path.parent.iterdir())
     if name not in ("text",):
         assert refused(lambda: thing.save(tmp_path / "a.exe")).code == "format"
 
@@ -145,7 +150,8 @@ def same(first, second) -> bool:
 
 ROUND = [
     ("picture", ".png"), ("gallery", ""), ("video", ".png"), ("sound", ".wav"), ("text", ".txt"),
-    ("chat", ".json"), ("question", ".json"), ("mesh", ".obj"), ("mesh", ".stl"), ("mesh", ".ply"),
+    ("chat", ".json"), ("question", ".json"), ("ranking", ".json"),
+    ("ranking", ".csv"), ("mesh", ".obj"), ("mesh", ".stl"), ("mesh", ".ply"),
     ("table", ".csv"),
     ("volume", ".nii"), ("volume", ".nii.gz"),
 ]  # fmt: skip
@@ -195,7 +201,7 @@ def test_too_many_bytes_are_refused_before_they_are_read(name, tmp_path, monkeyp
 KNOWN = {
     "truncated", "unreadable", "not an image", "too large", "not a sound", "not a text", "not JSON",
     "not a chat", "not a mesh", "numbers", "empty file", "no decoder", "not a volume",
-    "no geometry",
+    "no geometry", "not a ranking",
 }  # fmt: skip
 
 

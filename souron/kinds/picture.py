@@ -32,6 +32,7 @@ class Picture(Kind):
 
     image: Image.Image
     file: str = ""
+    alpha: Image.Image | None = None  # how opaque each pixel was, ``"L"``; None where all were
 
     def __post_init__(self) -> None:
         size, mode = self.image.size, self.image.mode
@@ -42,18 +43,25 @@ class Picture(Kind):
             )
         if mode not in ("L", "F", "RGB"):
             raise files.wrong(_("a picture in mode {mode}").format(mode=mode), "L, F, RGB")
+        if self.alpha is not None and (self.alpha.size, self.alpha.mode) != (size, "L"):
+            raise files.wrong(
+                _("a picture in mode {mode}").format(mode=self.alpha.mode),
+                "L, {} x {}".format(*size),
+            )
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
         """``how`` is what ``image.read`` takes."""
-        return cls(image_codec.read(path, **how), str(path))
+        return cls(image_codec.read(path, **how), str(path), image_codec.alpha(path))
 
     @classmethod
     def each(cls, path: Path, **how: Any) -> Iterator[Self]:
         """Each frame of a DICOM file with several, as ``scan.dcm#3``; else the picture."""
-        several = image_codec.look(path).frames > 1
+        if image_codec.look(path).frames == 1:
+            yield cls.read(path, **how)
+            return
         for number, frame in enumerate(image_codec.frames(path, **how), 1):
-            yield cls(frame, f"{path}#{number}" if several else str(path))
+            yield cls(frame, f"{path}#{number}")
 
     @classmethod
     def of(cls, pixels: Tensor) -> Self:

@@ -57,6 +57,8 @@ NAMES = {
     "plot": N_("plot"),
     "passages": N_("passages"),
     "spans": N_("spans"),
+    "ranking": N_("ranking"),
+    "before_after": N_("before and after"),
 }
 KEPT = 3600  # seconds that a browser's last result is kept in memory
 STEPS = 100  # of a slider, about
@@ -174,6 +176,7 @@ GIVEN: dict[str, Callable[[type[Kind], str], Any]] = {
     "volume": _given_file,
     "table": _given_file,
     "video": _given_file,
+    "ranking": _given_file,
 }
 
 
@@ -577,6 +580,25 @@ def _shown_passages(kept: Any, label: str) -> Built:
     return [_html(label, QUOTES)], lambda value: [value._repr_html_()]
 
 
+def _shown_ranking(kept: Any, label: str) -> Built:
+    """The picture that was asked about, and a bar for each text."""
+    return [_html(label, TABLES)], lambda value: [value._repr_html_()]
+
+
+def _shown_before_after(kept: Any, label: str) -> Built:
+    """A slider between both pictures, and both as files."""
+    import gradio as gr
+
+    view = _html(label, "")
+    saved = gr.File(label=_("files"), file_count="multiple", interactive=False)
+
+    def fill(value: Any) -> list[Any]:
+        path = _written(saved, value)
+        return [value.slider(), [str(path), *value.also]]
+
+    return [view, saved], fill
+
+
 def _shown_volume(kept: Any, label: str) -> Built:
     """The slice in the middle."""
     return [_html(label, TABLES)], lambda value: [value._repr_html_()]
@@ -623,4 +645,6 @@ SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "plot": _shown_plot,
     "passages": _shown_passages,
     "spans": _shown_spans,
+    "ranking": _shown_ranking,
+    "before_after": _shown_before_after,
 }

@@ -180,6 +180,17 @@ def upright(image: Image.Image, about: int | None = None) -> Image.Image:
     return plain(ImageOps.exif_transpose(image))
 
 
+def alpha(path: Path, inside: Path | None = None) -> Image.Image | None:
+    """How opaque each pixel of what ``read`` gives is, in mode ``"L"``; None where all are. Raises
+    UserError."""
+    with opened(path, inside) as file:
+        clear = isinstance(file, Image.Image) and file.has_transparency_data and not _deep(file)
+        if not clear:
+            return None
+        found = ImageOps.exif_transpose(file).convert("RGBA").getchannel("A")
+        return found if found.getextrema() != (255, 255) else None
+
+
 class CaseFile(NamedTuple):
     path: Path
     frame: int  # from 0

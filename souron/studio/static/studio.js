@@ -102,6 +102,13 @@
     return answered;
   };
 
+  // where a browser's own style sheet cannot follow a slider
+  document.documentElement.classList.add("sliders");
+  document.addEventListener("input", (event) => {
+    const figure = event.target.matches("input[type=range]") && event.target.closest(".before-after");
+    if (figure) figure.style.setProperty("--at", `${event.target.value}%`);
+  });
+
   // what a screen reader needs and Gradio's components leave out
   const mend = () => {
     for (const table of document.querySelectorAll(".scroll[tabindex]")) {

@@ -1,0 +1,191 @@
+"""A picture before and after: what was given, and what a system made of it, one over the other."""
+
+import io
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from souron.kinds import files
+from souron.kinds.codecs import image as image_codec
+from souron.kinds.kind import Kind
+from souron.kinds.picture import FORMATS, SHOWN, Picture
+from souron.utils.files import atomically, free
+from souron.utils.messages import UserError, _
+
+SMALL = 128  # pixels: below, each one is to be seen
+LEAST, WIDE = 320, 1024  # pixels of the shown width, where there is room
+# The thumb of the slider is a timeline, on which the upper picture is uncovered: no script is
+# needed. A browser without timelines sets the pictures side by side, unless the page's own script
+# (class ``sliders`` of the root) sets ``--at``.
+STYLE = """<style>
+.before-after { margin: 0; timeline-scope: --thumb }
+.before-after .both { position: relative; display: grid; overflow: hidden; border-radius: 6px }
+.before-after .both > img { grid-area: 1/1; display: block; width: 100%; height: auto; margin: 0 }
+.before-after .upper { clip-path: inset(0 0 0 var(--at, 50%)) }
+.before-after .edge { position: absolute; top: 0; bottom: 0; left: var(--at, 50%); width: 2px;
+  margin-left: -1px; background: #fff; box-shadow: 0 0 3px #000; pointer-events: none }
+.before-after b { position: absolute; top: 8px; padding: 2px 8px; border-radius: 4px;
+  font: 13px sans-serif; color: #fff; background: #000b; pointer-events: none }
+.before-after label { display: block; margin-top: 6px; font-size: 14px }
+.before-after input { display: block; width: 100%; margin: 4px 0; overflow: hidden; cursor: grab }
+.before-after input::-webkit-slider-thumb { view-timeline: --thumb inline }
+@keyframes souron-uncover {
+  from { clip-path: inset(0 0 0 100%) } to { clip-path: inset(0) } }
+@keyframes souron-edge { from { left: 100% } to { left: 0 } }
+@supports (animation-timeline: view()) {
+  .before-after .upper, .before-after .edge { animation: linear both souron-uncover;
+    animation-timeline: --thumb; animation-range: entry 100% exit 0% }
+  .before-after .edge { animation-name: souron-edge } }
+@supports not (animation-timeline: view()) {
+  :root:not(.sliders) .before-after .both { grid-template-columns: 1fr 1fr; gap: 4px }
+  :root:not(.sliders) .before-after .both > img { grid-area: auto; clip-path: none }
+  :root:not(.sliders) .before-after :is(.edge, label) { display: none } }
+</style>"""
+
+
+@dataclass(frozen=True, eq=False)
+class BeforeAfter(Kind):
+    """Two pictures of one size; the second may be larger by a whole factor. It is the second that
+    is saved; the first stays as it was, and lies beside it."""
+
+    widget = "before_after"
+    suffix = ".png"
+    kept = True
+
+    before: Picture
+    after: Picture
+    beside: dict[str, str] = field(default_factory=dict, init=False)  # "out" and "original", saved
+
+    def __post_init__(self) -> None:
+        (wide, high), (wider, higher) = self.before.size, self.after.size
+        if wider % wide or higher % high or wider // wide != higher // high:
+            raise files.wrong(
+                _("pictures of {first} and of {second} pixels").format(
+                    first=f"{wide} x {high}", second=f"{wider} x {higher}"
+                ),
+                _("pictures of one size, or the second larger by a whole factor"),
+            )
+
+    @property
+    def file(self) -> str:  # type: ignore[override]
+        """Where the first picture was read from."""
+        return self.before.file
+
+    @property
+    def times(self) -> int:
+        """How many pixels of the second stand for one of the first, along a side."""
+        return self.after.size[0] // self.before.size[0]
+
+    @property
+    def also(self) -> list[str]:
+        """What was saved beside it."""
+        return [self.beside["original"]] if "original" in self.beside else []
+
+    def save(self, path: Path) -> None:
+        """The second picture; grey in finer steps as a PNG of 16 bits, what was transparent as it
+        was (PNG, WebP). The first picture's file lies beside it, unchanged: ``a.original.jpg``; of
+        what has no file (a frame, an upload) the picture. Raises UserError, also where the second
+        would take the place of the first."""
+        kind = FORMATS[files.ending(path, FORMATS)]
+        source = Path(self.before.file) if self.before.file else None
+        source = source if source is not None and source.is_file() else None
+        if source is not None and path.exists() and path.samefile(source):
+            raise UserError(
+                "exists",
+                _("{path} is the picture that was given").format(path=path),
+                expected=_("another name: what was given is kept"),
+                fix=str(path.with_stem(f"{path.stem}-2").name),
+                exit=5,
+            )
+        files.write(path, _coded(self.after.image, self.before.alpha, kind))
+        self.beside["out"] = str(path)
+        self.beside["original"] = str(self._keep(path, source))
+
+    def _keep(self, path: Path, source: Path | None) -> Path:
+        """Where the first picture lies, beside the second."""
+        if source is not None and source.parent.absolute() == path.parent.absolute():
+            return source
+        suffix = source.suffix.lower() if source else ".png"
+        kept = free(path.parent, f"{path.stem}.original", suffix)
+        if source is None:
+            files.write(kept, _coded(self.before.image, self.before.alpha, "PNG"))
+            return kept
+        with atomically(kept) as beside:
+            shutil.copyfile(source, beside)
+        return kept
+
+    def as_json(self) -> dict[str, Any]:
+        width, height = self.after.size
+        return {"file": self.file, "out": self.beside.get("out", ""), "width": width,
+                "height": height}  # fmt: skip
+
+    def __str__(self) -> str:
+        first, second = (f"{p.size[0]} x {p.size[1]}" for p in (self.before, self.after))
+        if first == second:
+            return _("picture before and after, {size} pixels").format(size=first)
+        return _("picture before and after, {first} and {second} pixels").format(
+            first=first, second=second
+        )
+
+    def _repr_html_(self) -> str:
+        return self.slider()
+
+    def slider(self, more: Sequence[str] = ()) -> str:
+        """Both pictures, one over the other, and a slider between them. ``more``: lines below."""
+        wide, small = self.after.size[0], max(self.after.size) < SMALL
+        look = "image-rendering:pixelated" if small else ""
+        pictures = "".join(
+            f"<img class='{place}' src='{_small(each)}' alt='{escape(f'{word}: {each}')}' "
+            f"style='{look}'>"
+            for each, place, word in (
+                (self.before, "lower", _("before")), (self.after, "upper", _("after")),
+            )
+        )  # fmt: skip
+        names = (
+            f"<b style='left:8px' aria-hidden='true'>{escape(_('before'))}</b>"
+            f"<b style='right:8px' aria-hidden='true'>{escape(_('after'))}</b>"
+        )
+        lines = "".join(f"<div>{escape(line)}</div>" for line in (str(self), *more))
+        wide = min(WIDE, max(LEAST, wide))
+        return (
+            f"{STYLE}<figure class='before-after' style='max-width:{wide}px'>"
+            f"<div class='both'>{pictures}<i class='edge'></i>{names}</div>"
+            f"<label>{escape(_('Slide between before and after'))}"
+            "<input type='range' min='0' max='100' value='50'></label>"
+            f"<figcaption>{lines}</figcaption></figure>"
+        )
+
+
+def _small(picture: Picture) -> str:
+    shown = image_codec.rounded(picture.image).copy()
+    shown.thumbnail((SHOWN, SHOWN))
+    return image_codec.data_uri(shown)
+
+
+def _uncovered(made: Image.Image, alpha: Image.Image) -> Image.Image:
+    """What over white gives ``made`` again, where it is as opaque as ``alpha`` says."""
+    share = np.asarray(alpha, np.float32)[..., None] / 255
+    colour = np.asarray(made.convert("RGB"), np.float32)
+    own = (colour - 255 * (1 - share)) / np.maximum(share, 1 / 255)
+    whole = np.concatenate([own.clip(0, 255), share * 255], 2).round().astype(np.uint8)
+    return Image.fromarray(whole)
+
+
+def _coded(image: Image.Image, alpha: Image.Image | None, kind: str) -> bytes:
+    """A picture as a file, with all that the format holds of its steps and what is transparent."""
+    if image.mode == "F" and kind == "PNG":
+        deep = np.asarray(image).clip(0, 255) * 257
+        image = Image.fromarray(deep.round().astype(np.uint16))
+    else:
+        image = image_codec.rounded(image)
+        if alpha is not None and kind in ("PNG", "WEBP"):
+            image = _uncovered(image, alpha.resize(image.size, Image.Resampling.BICUBIC))
+    stream = io.BytesIO()
+    image.save(stream, kind, quality=95)
+    return stream.getvalue()
