@@ -6,18 +6,20 @@ twin, whose file its column ``twin`` names; training cases have none. Some figur
 how near a picture comes to itself, there and back.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from souron.data.dataset import Dataset
 from souron.evaluation import perceptual
 from souron.evaluation.answers import Answers, Setup, Sparse, Trainings, dense
+from souron.kinds.codecs.image import rounded
 from souron.metrics import image_to_image as figures
 from souron.stats import intervals
 from souron.stats.records import Measure
@@ -90,6 +92,11 @@ def as_share(pictures: Any) -> Tensor:
 def as_bytes(pictures: Tensor) -> Tensor:
     """0..1 -> uint8, as a file would hold them."""
     return (pictures.float().clamp(0, 1) * 255).round().byte().cpu()
+
+
+def in_bytes(image: Image.Image) -> Image.Image:
+    """Any picture that was read as RGB bytes."""
+    return rounded(image).convert("RGB")
 
 
 def twins(cases: Dataset) -> list[int] | None:
@@ -209,7 +216,7 @@ def measures(
         if known.any():
             made[name] = intervals.interval(
                 table[:, known],
-                None if units is None else [units[i] for i in np.flatnonzero(known)],
+                None if units is None else [units[i] for i in np.flatnonzero(known).tolist()],
                 trainings=None if trainings is None else trainings[:, known],
             )
     return made
@@ -275,5 +282,3 @@ def said_of(rival: str) -> str:
         "untrained": _("the same network untrained"),
         "given": _("what it was given"),
     }.get(rival, rival)
-
-

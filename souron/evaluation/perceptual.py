@@ -3,7 +3,7 @@
 Zhang, Isola, Efros, Shechtman, Wang: The Unreasonable Effectiveness of Deep Features as a
 Perceptual Metric (2018). https://arxiv.org/abs/1801.03924
 
-    d(x, y) = mean over the stages of  mean over places |f(x) - f(y)|^2     f: of length 1 at a place
+    d(x, y) = mean over stages and places of  |f(x) - f(y)|^2     f: of length 1 at a place
 
 Differs from the paper: the ImageNet network that comes with souron, EfficientNet-Lite0, in place of
 AlexNet or VGG; all features of a stage weigh the same, since no opinions of people were at hand to
@@ -30,8 +30,7 @@ def network(device: torch.device) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         made = Backbone(NAME, 3, STAGES)
     made.load_published()
-    made.requires_grad_(False).eval().to(device)
-    return made.to(memory_format=torch.channels_last)
+    return made.requires_grad_(False).eval().to(device)
 
 
 def features(image: Tensor) -> list[Tensor]:

@@ -21,6 +21,8 @@ from souron.utils.messages import UserError, _
 if TYPE_CHECKING:
     from torch import Tensor
 
+INSIDE = ("params_ema", "params", "state_dict")  # where a file keeps its tensors beside others
+
 
 def weights(system: str, source: str) -> "dict[str, Tensor]":
     """Published weights of a system, by the publisher's own names.
@@ -71,6 +73,8 @@ def read_weights(file: Path) -> "dict[str, Tensor]":
         if file.suffix == ".safetensors":
             return load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
+        inside = [state[name] for name in INSIDE if isinstance(state, dict) and name in state]
+        state = next((held for held in inside if isinstance(held, dict)), state)
     except Exception as error:  # damaged bytes can raise anything in the reader
         raise _unreadable(file, str(error).partition("\n")[0]) from error
     if not (isinstance(state, dict) and all(torch.is_tensor(value) for value in state.values())):

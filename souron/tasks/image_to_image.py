@@ -6,20 +6,26 @@ data to another. So one data set of photographs teaches to enlarge and to colour
 with two classes, or ``trainA`` and ``trainB``, to translate.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from souron.blocks import tiling
 from souron.data import transforms
 from souron.data.dataset import Dataset, Loader, Rows, check_classes
 from souron.evaluation import image_to_image as evaluation
 from souron.evaluation import perceptual
 from souron.evaluation.image_to_image import CYCLE, ImageResult, as_bytes
+from souron.kinds.before_after import BeforeAfter
 from souron.kinds.picture import Picture
+from souron.metrics import image_to_image as figures
 from souron.metrics.metric import Metric
 from souron.stats.records import Measure
 from souron.system import System
@@ -29,6 +35,8 @@ from souron.utils.messages import N_, UserError, _
 SHOWN = (3, 96)  # channels and pixels a side that ``souron show`` builds with
 SMALLEST = 8  # pixels a side
 FEWEST = 8  # pictures
+TILE = 256  # pixels a side of what a network sees at once
+MOST_MADE = 200_000_000  # pixels of an answer
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,57 @@ class Spec:
 class Batch(NamedTuple):
     image: Tensor  # (B, C, H, W) in 0..1
     label: Tensor  # (B,) int64, the domain
+
+
+@dataclass(frozen=True, eq=False)
+class Large(Picture):
+    """A picture that was made, which may have more pixels than one that is read."""
+
+    most = MOST_MADE
+
+
+@dataclass(frozen=True, eq=False)
+class Made(BeforeAfter):
+    """What was given and what was made of it, how long that took, and how near it is to a picture
+    that it should be, once it is ``judged``."""
+
+    tiles: int = 1
+    seconds: float = 0.0
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def judged(self, reference: Picture) -> None:
+        """Compares it with the picture that it should be. Raises UserError where that has another
+        size."""
+        if reference.size != self.after.size:
+            size = "{} x {}".format(*self.after.size)
+            raise UserError(
+                "size",
+                _("the reference has {width} x {height} pixels").format(
+                    width=reference.size[0], height=reference.size[1]
+                ),
+                expected=_("{size} pixels, as what was made").format(size=size),
+                exit=3,
+            )
+        one, other = (
+            np.asarray(evaluation.in_bytes(picture.image))[None].transpose(0, 3, 1, 2)
+            for picture in (self.after, reference)
+        )
+        self.figures.update(
+            psnr=round(float(figures.psnr(figures.luma(one), figures.luma(other))[0]), 3),
+            ssim=round(float(figures.ssim(one, other)[0]), 4),
+            delta_e=round(float(figures.colour_difference(one, other)[0]), 3),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        told = {"tiles": self.tiles, "seconds": round(self.seconds, 3)}
+        return super().as_json() | told | self.figures
+
+    def __str__(self) -> str:
+        if not self.figures:
+            return super().__str__()
+        return _("{made}; PSNR of luma {psnr} dB, SSIM {ssim}, colour difference {delta_e}").format(
+            made=super().__str__(), **self.figures
+        )
 
 
 class ImageTranslator(System):
@@ -76,6 +135,62 @@ class ImageTranslator(System):
         """Trivial answers to the same, by name, see ``evaluation.said_of``."""
         return {}
 
+    def made(
+        self,
+        picture: Picture,
+        network: Callable[[Tensor], Tensor],
+        scale: int = 1,
+        tile: int = TILE,
+        overlap: float = 0.125,
+        coloured: bool = False,
+    ) -> Made:
+        """What a network (1, C, h, w) -> (1, C', scale h, scale w) makes of a picture of any size,
+        tile by tile. Grey stays grey unless it is ``coloured``, and its finer steps stay, too.
+        Raises UserError where that is too large."""
+        begun = time.perf_counter()
+        width, height = (scale * length for length in picture.size)
+        if width * height > MOST_MADE:
+            raise UserError(
+                "too large",
+                _("{width} x {height} pixels would be made").format(width=width, height=height),
+                expected=_("at most {count} million pixels").format(count=MOST_MADE // 1_000_000),
+                fix=_("a smaller scale, or a part of the picture"),
+                exit=3,
+            )
+        grey, deep = picture.image.mode != "RGB", picture.image.mode == "F"
+        pixels = torch.from_numpy(np.array(picture.image))
+        pixels = pixels[None] if grey else pixels.permute(2, 0, 1)
+        colours = 3 if coloured or not grey else 1
+        made = np.empty((height, width, colours), np.float32 if deep and not coloured else np.uint8)
+        asked = min(tile, max(picture.size))
+        strip, top = round(overlap * asked), 0
+        for rows in tiling.rows(self._seeing(network, colours), pixels, asked, strip, scale):
+            values = (rows.clamp(0, 1) * 255).permute(1, 2, 0).numpy()
+            if made.dtype == np.uint8:
+                values = values.round()
+            made[top : top + len(values)] = values
+            top += len(values)
+        image = Image.fromarray(made if colours == 3 else made[..., 0])
+        count = tiling.count(picture.size, asked, strip)
+        return Made(picture, Large(image), count, time.perf_counter() - begun)
+
+    def _seeing(self, network: Callable[[Tensor], Tensor], colours: int) -> Callable:
+        """The network of one tile (C, h, w), whatever its channels are."""
+        wanted = self.spec.channels
+
+        def see(tile: Tensor) -> Tensor:
+            given = tile[None].to(self.device)
+            if len(tile) == wanted:
+                said = network(given)
+            elif wanted == 3:
+                said = network(given.expand(-1, 3, -1, -1))
+            else:  # a grey network sees each colour as a grey picture
+                said = torch.cat([network(part) for part in given.split(1, 1)], 1)
+            said = said[0].float().cpu()
+            return said.mean(0, keepdim=True) if len(said) > colours else said
+
+        return see
+
     def further(self, batch: Batch, given: Tensor, output: Tensor) -> dict[str, Tensor]:
         """Figures that only it has, metric or ``rival:metric`` -> (B,)."""
         return {}
@@ -105,6 +220,20 @@ def whole(image: Tensor, scale: int) -> Tensor:
     return image[:, :, :high, :wide]
 
 
+def passes(scale: int, own: int) -> int:
+    """How often a network that enlarges by ``own`` is asked for a ``scale``; 0 is its own. Raises
+    UserError where no number of times makes it."""
+    able = [own**times for times in range(1, 5) if own > 1 and own**times <= 16] or [own]
+    if scale and scale not in able:
+        raise UserError(
+            "value",
+            _("{name}={value} is not understood").format(name="scale", value=scale),
+            expected=", ".join(map(str, able)),
+            fix=f"scale={able[0]}",
+        )
+    return able.index(scale) + 1 if scale else 1
+
+
 features = perceptual.features
 
 
@@ -113,7 +242,7 @@ class ImageToImage(Task):
 
     title = N_("picture to picture")
     takes = Picture
-    gives = Picture
+    gives = BeforeAfter
     metrics = (
         Metric(N_("PSNR"), unit="dB", headline=True),
         Metric(N_("PSNR of luma"), unit="dB", headline=True),
@@ -238,5 +367,17 @@ class ImageToImage(Task):
         return f"souron predict {run} photo.jpg"
 
 
-__all__ = ["Batch", "ImageToImage", "ImageTranslator", "Spec", "as_bytes", "enlarged", "features",
-           "lowered", "whole"]  # fmt: skip
+__all__ = [
+    "TILE",
+    "Batch",
+    "ImageToImage",
+    "ImageTranslator",
+    "Made",
+    "Spec",
+    "as_bytes",
+    "enlarged",
+    "features",
+    "lowered",
+    "passes",
+    "whole",
+]

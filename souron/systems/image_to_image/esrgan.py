@@ -26,6 +26,7 @@ Reduced: the features are EfficientNet-Lite0's, whose weights come with souron, 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -33,15 +34,22 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from souron.blocks.averaging import in_a_row, unrolled
+from souron.blocks.esrgan_names import renamed
+from souron.kinds.picture import Picture
+from souron.kinds.signature import Choice
 from souron.tasks.image_to_image import (
+    TILE,
     Batch,
     ImageTranslator,
+    Made,
     Spec,
     enlarged,
     features,
     lowered,
+    passes,
     whole,
 )
+from souron.utils.messages import N_
 
 STAGE = 2  # of the features: maps of an eighth of the side
 CONTENT, ADVERSARIAL, PIXEL = 1.0, 5e-3, 1.0  # weights of the GAN stage's losses
@@ -156,7 +164,9 @@ class ESRGAN(ImageTranslator):
         super().__init__(config, spec)
         folded = 1 if config.lean else max(1, 4 // config.scale)
         self.generator = RRDBNet(config, spec.channels, folded)
-        self.critic = Critic(spec.channels, config.width, spec.side // config.scale * config.scale)
+        self.critic: nn.Module = Critic(
+            spec.channels, config.width, spec.side // config.scale * config.scale
+        )
         for layer in self.generator.body.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight)
@@ -170,6 +180,33 @@ class ESRGAN(ImageTranslator):
             nn.init.zeros_(self.generator.conv_last.bias)
         self.register_buffer("before", in_a_row(self.generator))
         self.register_buffer("begun", torch.tensor(False))
+
+    @classmethod
+    def of_published(cls, weights: Mapping[str, Tensor]) -> "ESRGAN | None":
+        """Ready to enlarge, with published weights; None where they are of another network."""
+        named = renamed(weights)
+        first, last = named.get("conv_first.weight"), named.get("conv_last.weight")
+        grown = named.get("body.0.rdb1.conv1.bias")
+        if first is None or last is None or grown is None or min(first.ndim, last.ndim) < 4:
+            return None
+        ups = sum(name.startswith("conv_up") and name.endswith("weight") for name in named)
+        blocks = len({m[1] for name in named if (m := re.match(r"body\.(\d{1,3})\.", name))})
+        folded = {len(last) * fold**2: fold for fold in (1, 2, 4)}.get(first.shape[1], 0)
+        if not folded or 2**ups < folded:
+            return None
+        config = Config(len(first), blocks, 2**ups // folded)
+        with torch.device("meta"):
+            model = cls(config, Spec(len(last), 64))
+            network = RRDBNet(config, len(last), folded, len(grown))
+        wanted = network.state_dict()
+        if wanted.keys() != named.keys() or any(
+            wanted[name].shape != named[name].shape for name in wanted
+        ):
+            return None
+        network.load_state_dict({n: w.float() for n, w in named.items()}, assign=True)
+        model.generator, model.critic = network, nn.Identity()
+        model.before, model.begun = torch.zeros(0), torch.tensor(False)
+        return model.requires_grad_(False).eval()
 
     def forward(self, low: Tensor) -> Tensor:
         return self.generator(low)
@@ -192,6 +229,27 @@ class ESRGAN(ImageTranslator):
             return self(low)
         weights = torch.lerp(self.before, in_a_row(self.generator), sharpness)
         return functional_call(self.generator, unrolled(weights, self.generator), low)
+
+    def predict(
+        self,
+        picture: Picture,
+        *,
+        scale: Annotated[int, Choice(N_("times as many pixels a side; 0 is its own"), 0, 16)] = 0,
+        sharpness: Annotated[
+            float, Choice(N_("0: most faithful; 1: as the GAN stage draws it"), 0, 1)
+        ] = 1.0,
+        tile: Annotated[int, Choice(N_("pixels a side that it sees at once"), 16, 4096)] = TILE,
+        overlap: Annotated[float, Choice(N_("share of a tile's side"), 0, 0.5)] = 0.125,
+    ) -> Made:
+        """A larger picture. Raises UserError where the network cannot make that scale."""
+        times = passes(scale, self.config.scale)
+
+        def network(tile: Tensor) -> Tensor:
+            for _pass in range(times):
+                tile = self.between(tile, sharpness).clamp(0, 1)
+            return tile
+
+        return self.made(picture, network, self.config.scale**times, tile, overlap)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         rate = self.config.rate
@@ -228,62 +286,3 @@ def relative(real: Tensor, drawn: Tensor) -> Tensor:
     generator's."""
     ahead, behind = real - drawn.mean(), drawn - real.mean()
     return F.softplus(-ahead).mean() + F.softplus(behind).mean()
-
-
-def generator_of(weights: Mapping[str, Tensor]) -> RRDBNet | None:
-    """The network that published weights are of, filled; None where they are of another one.
-
-    Names of the authors' first program (``model.1.sub.0.RDB1.conv1.0``), of its published copy
-    (``RRDB_trunk.0.RDB1.conv1``) and of the later one (``body.0.rdb1.conv1``) are known, within
-    ``params_ema`` or ``params`` or alone.
-    """
-    named = renamed(weights)
-    first, last = named.get("conv_first.weight"), named.get("conv_last.weight")
-    if first is None or last is None or first.ndim != 4 or last.ndim != 4:
-        return None
-    ups = len({name for name in named if name.startswith("conv_up") and name.endswith("weight")})
-    blocks = {int(m[1]) for name in named if (m := re.match(r"body\.(\d{1,3})\.", name))}
-    width, channels = first.shape[0], last.shape[0]
-    folded = {channels * fold**2: fold for fold in (1, 2, 4)}.get(first.shape[1])
-    grown = named.get("body.0.rdb1.conv1.bias")
-    if folded is None or grown is None or grown.ndim != 1 or 2**ups < folded or max(blocks) + 1 != len(blocks):
-        return None
-    config = Config(width, len(blocks), 2**ups // folded)
-    with torch.device("meta"):
-        network = RRDBNet(config, channels, folded, len(grown))
-    wanted = network.state_dict()
-    fits = wanted.keys() == named.keys() and all(
-        wanted[name].shape == named[name].shape for name in wanted
-    )
-    if not fits:
-        return None
-    network.load_state_dict(dict(named), assign=True)
-    return network.float().eval().requires_grad_(False)
-
-
-def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Each by its name in the authors' later program."""
-    found = dict(weights)
-    for outer in ("params_ema.", "params."):
-        inside = {n.removeprefix(outer): w for n, w in found.items() if n.startswith(outer)}
-        found = inside or found
-    ends = sorted(
-        int(m[1]) for name in found if (m := re.fullmatch(r"model\.(\d{1,2})\.weight", name))
-    )
-    names = dict(zip(
-        map(str, ends),
-        ["conv_first", *(f"conv_up{i}" for i in range(1, len(ends) - 2)), "conv_hr", "conv_last"],
-        strict=False,
-    )) if len(ends) > 2 else {}  # fmt: skip
-    made = {}
-    for name, weight in found.items():
-        name = re.sub(
-            r"^model\.1\.sub\.(\d{1,3})\.RDB(\d)\.conv(\d)\.0\.", r"body.\1.rdb\2.conv\3.", name
-        )
-        name = re.sub(r"^model\.1\.sub\.\d{1,3}\.(weight|bias)$", r"conv_body.\1", name)
-        name = re.sub(r"^model\.(\d{1,2})\.", lambda m: f"{names.get(m[1], m[0])}.", name)
-        name = re.sub(r"^RRDB_trunk\.(\d{1,3})\.RDB(\d)\.", r"body.\1.rdb\2.", name)
-        name = re.sub(r"^upconv(\d)\.", r"conv_up\1.", name)
-        name = re.sub(r"^trunk_conv\.", "conv_body.", name)
-        made[re.sub(r"^HRconv\.", "conv_hr.", name)] = weight
-    return made

@@ -1,7 +1,7 @@
 """Enlarges with a residual network; a critic then teaches it to draw what looks sharp.
 
-Ledig, Theis, Huszár, Caballero, Cunningham, Acosta, Aitken, Tejani, Totz, Wang, Shi: Photo-Realistic
-Single Image Super-Resolution Using a Generative Adversarial Network (2016).
+Ledig, Theis, Huszár, Caballero, Cunningham, Acosta, Aitken, Tejani, Totz, Wang, Shi:
+Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network (2016).
 https://arxiv.org/abs/1609.04802
 
     SRResNet: 9x9 convolution; blocks x + W2 PReLU(W1 x); one more and the long skip;
@@ -24,6 +24,7 @@ EfficientNet-Lite0's, whose weights come with souron, not VGG19's.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -31,15 +32,21 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from souron.blocks.averaging import in_a_row, unrolled
+from souron.kinds.picture import Picture
+from souron.kinds.signature import Choice
 from souron.tasks.image_to_image import (
+    TILE,
     Batch,
     ImageTranslator,
+    Made,
     Spec,
     enlarged,
     features,
     lowered,
+    passes,
     whole,
 )
+from souron.utils.messages import N_
 
 STAGE = 2  # of the features: maps of an eighth of the side
 CONTENT, ADVERSARIAL, PIXEL = 1.0, 5e-3, 1.0  # weights of the GAN stage's losses
@@ -160,6 +167,27 @@ class SRGAN(ImageTranslator):
             return self(low)
         weights = torch.lerp(self.before, in_a_row(self.generator), sharpness)
         return functional_call(self.generator, unrolled(weights, self.generator), low)
+
+    def predict(
+        self,
+        picture: Picture,
+        *,
+        scale: Annotated[int, Choice(N_("times as many pixels a side; 0 is its own"), 0, 16)] = 0,
+        sharpness: Annotated[
+            float, Choice(N_("0: most faithful; 1: as the GAN stage draws it"), 0, 1)
+        ] = 1.0,
+        tile: Annotated[int, Choice(N_("pixels a side that it sees at once"), 16, 4096)] = TILE,
+        overlap: Annotated[float, Choice(N_("share of a tile's side"), 0, 0.5)] = 0.125,
+    ) -> Made:
+        """A larger picture. Raises UserError where the network cannot make that scale."""
+        times = passes(scale, self.config.scale)
+
+        def network(tile: Tensor) -> Tensor:
+            for _pass in range(times):
+                tile = self.between(tile, sharpness).clamp(0, 1)
+            return tile
+
+        return self.made(picture, network, self.config.scale**times, tile, overlap)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         rate = self.config.rate
