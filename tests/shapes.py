@@ -162,6 +162,7 @@ MADE = {  # by what a task wants of a case
     "summaries": lambda count: summaries(count),
 }
 
+
 def coats(count=200, side=64, seed=0) -> Dataset:
     """Discs on coloured grounds, plain and striped in turn: each is the other's twin, and both are
     of one group."""

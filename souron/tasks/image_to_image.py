@@ -135,6 +135,7 @@ class ImageTranslator(System):
         """Trivial answers to the same, by name, see ``evaluation.said_of``."""
         return {}
 
+    @torch.no_grad()
     def made(
         self,
         picture: Picture,
@@ -218,6 +219,13 @@ def whole(image: Tensor, scale: int) -> Tensor:
     """Without the last rows and columns that ``scale`` does not divide."""
     high, wide = (length // scale * scale for length in image.shape[2:])
     return image[:, :, :high, :wide]
+
+
+def cropped(image: Tensor, side: int) -> Tensor:
+    """One square, somewhere by chance, of all pictures (B, C, H, W), where they are larger."""
+    high, wide = (max(length - side, 0) for length in image.shape[2:])
+    top, left = (int(torch.randint(room + 1, ())) for room in (high, wide))
+    return image[:, :, top : top + side, left : left + side]
 
 
 def passes(scale: int, own: int) -> int:
@@ -375,6 +383,7 @@ __all__ = [
     "Made",
     "Spec",
     "as_bytes",
+    "cropped",
     "enlarged",
     "features",
     "lowered",

@@ -43,6 +43,7 @@ from souron.tasks.image_to_image import (
     ImageTranslator,
     Made,
     Spec,
+    cropped,
     enlarged,
     features,
     lowered,
@@ -52,7 +53,9 @@ from souron.tasks.image_to_image import (
 from souron.utils.messages import N_
 
 STAGE = 2  # of the features: maps of an eighth of the side
-CONTENT, ADVERSARIAL, PIXEL = 1.0, 5e-3, 1.0  # weights of the GAN stage's losses
+CONTENT, ADVERSARIAL, PIXEL = 0.03, 1e-3, 1.0  # weights of the GAN stage's losses
+CROP = 48  # pixels a side that the pixel stage learns from
+CALM = 0.1  # of the rate that the GAN stage learns with
 SCALE = 0.2  # of what is added to x
 
 
@@ -252,22 +255,23 @@ class ESRGAN(ImageTranslator):
         return self.made(picture, network, self.config.scale**times, tile, overlap)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        rate = self.config.rate
+        rate, betas = self.config.rate, (0.9, 0.999)
         return {
-            "critic": torch.optim.Adam(self.critic.parameters(), rate, (0.9, 0.999)),
-            "generator": torch.optim.Adam(self.generator.parameters(), rate, (0.9, 0.999)),
+            "pixels": torch.optim.Adam(self.generator.parameters(), rate, betas),
+            "critic": torch.optim.Adam(self.critic.parameters(), CALM * rate, betas),
+            "generator": torch.optim.Adam(self.generator.parameters(), CALM * rate, betas),
         }
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         for image in batch.image.split(self.config.part):
-            high, low = self.truth(image), self.given(image)
             if self.used < self.config.pixel:
-                yield "generator", F.l1_loss(self.generator(low), high)
+                part = cropped(image, CROP)
+                yield "pixels", F.l1_loss(self.generator(self.given(part)), self.truth(part))
             else:
                 if not self.begun:
                     self.before.copy_(in_a_row(self.generator))
                     self.begun.fill_(True)
-                yield from self.adversarial(low, high)
+                yield from self.adversarial(self.given(image), self.truth(image))
 
     def adversarial(self, low: Tensor, high: Tensor) -> Iterator[tuple[str, Tensor]]:
         drawn = self.generator(low).detach()
