@@ -8,6 +8,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from souron import registry
+from souron.data.composing.captioned import TINTS
+from souron.data.composing.captioned_grounds import ground as painted_ground
+from souron.data.composing.captioned_words import NAMES, Attributes, captions
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.instances import numbered
 from souron.data.panoptic import divided
@@ -160,6 +163,7 @@ MADE = {  # by what a task wants of a case
     "tags": lambda count: tagged(count),
     "translations": lambda count: translations(count),
     "summaries": lambda count: summaries(count),
+    "captions": lambda count: captioned(count),
 }
 
 
@@ -439,3 +443,35 @@ def published(kind, folder, tokenizer):
     model.save_pretrained(folder)
     (folder / "tokenizer.json").write_text(tokenizer.backend.to_str(), encoding="utf-8")
     return model.eval()
+
+
+def captioned(count=200, side=32, seed=0) -> Dataset:
+    """A coin (disc), a road sign (square) or a building (wedge) in one of three colours, left or
+    right, on sand or at night, with captions in English and Japanese."""
+    generator = np.random.default_rng(seed)
+    pictures, asked = [], []
+    for _case in range(count):
+        thing = str(generator.choice(["coin", "sign", "building"]))
+        colour = str(generator.choice(["red", "green", "blue"]))
+        place = str(generator.choice(["left", "right"]))
+        ground = str(generator.choice(["sand", "night"]))
+        behind = painted_ground(ground, side, generator).clip(0, 255).astype(np.uint8)
+        picture = Image.fromarray(behind)
+        draw = ImageDraw.Draw(picture)
+        half, x = side // 4, side * (3 if place == "left" else 7) // 10
+        box = (x - half, side // 2 - half, x + half, side // 2 + half)
+        fill = TINTS[colour]
+        if thing == "coin":
+            draw.ellipse(box, fill=fill)
+        elif thing == "sign":
+            draw.rectangle(box, fill=fill)
+        else:
+            draw.polygon([(box[0], box[3]), (box[2], box[3]), (x, box[1])], fill=fill)
+        pictures.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1))
+        asked.append(Attributes(thing, colour, 1, place, ground))
+    return Dataset(
+        "captioned", torch.stack(pictures), ListColumn(list(map(captions, asked))),
+        ("coin", "sign", "building"), [f"{case}.png" for case in range(count)], augment=(),
+        licence="CC0",
+        columns={name: [str(getattr(each, name)) for each in asked] for name in NAMES},
+    )  # fmt: skip

@@ -147,7 +147,7 @@ GOOD = {"software": "souron", "version": "1", "system": "a", "data": "b", "run":
         json.dumps({**GOOD, "seed": 2**64}),
         json.dumps({**GOOD, "seed": None}),
         json.dumps({**GOOD, "seed": float("inf")}),
-        json.dumps({**GOOD, "more": "x" * 5000}),
+        json.dumps({**GOOD, "more": "x" * 50_000}),
         json.dumps([GOOD]),
         'souron:seed="1" souron:system="a"',
     ],

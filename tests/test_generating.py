@@ -93,7 +93,7 @@ def test_a_walk_ends_where_it_should_and_stays_noise_on_the_way():
 
 def test_classes_come_as_often_as_the_data_has_them():
     painter = Painter((0.9, 0.1))
-    labels = painter.labels(Noise(0, range(2000)))
+    labels = painter.conditions(Noise(0, range(2000)))
     assert abs((labels == 0).double().mean() - 0.9) < 0.03
 
 

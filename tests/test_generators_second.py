@@ -431,7 +431,7 @@ def test_truncation_bounds_the_noise_as_drawing_again_would(monkeypatch):
     assert one.std() == pytest.approx(0.5396, abs=0.01)
     assert usual.std() == pytest.approx(1, abs=0.02) and usual.abs().max() > 3
     again = Noise(0, range(2000))
-    model.labels(again)
+    model.conditions(again)
     torch.testing.assert_close(usual, again.normal(model.numbers), atol=5e-3, rtol=0)
     assert (one.sign() == usual.sign()).all()
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from souron.data.captions import are_captions
 from souron.data.column import LazyColumn
 from souron.data.instances import boxes_of
 from souron.utils.messages import UserError, _
@@ -153,6 +154,11 @@ class Dataset:
         """Whether the target is boxes (n, 5) of each case: label, left, top, right, bottom."""
         entries = self.target.entries if isinstance(self.target, ListColumn) else []
         return bool(entries) and isinstance(entries[0], Tensor) and entries[0].shape[1:] == (5,)
+
+    @property
+    def has_captions(self) -> bool:
+        """Whether the target is what each picture shows in words, a tuple of ``Caption``."""
+        return isinstance(self.target, ListColumn) and are_captions(next(iter(self.target), None))
 
     @property
     def volumes(self) -> bool:

@@ -76,18 +76,20 @@ def chunks(system: Any, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 @torch.no_grad()
-def draw(
-    system: Any, noise: Noise, label: Tensor | None = None, **options: Any
-) -> Iterator[Tensor]:
+def draw(system: Any, noise: Noise, condition: Any = None, **options: Any) -> Iterator[Tensor]:
     """Pictures (B, C, H, W) uint8 on their way, the last are done; bfloat16 where it is fast.
 
-    ``label`` (B,) asks for classes; without it they come as often as the data has them.
+    ``condition`` is what each picture is to show: classes (B,), or a prompt each; without it they
+    come as the data has them.
     """
     system.eval()
-    own = system.labels(noise)  # asked for or not, so that the rest of the noise stays the same
-    label = own if label is None else label.to(system.device)
+    own = system.conditions(noise)  # asked for or not, so that the rest of the noise stays the same
+    if condition is None:
+        condition = own
+    elif isinstance(condition, Tensor):
+        condition = condition.to(system.device)
     with trainer.autocast(system.device)():
-        for drawn in system.drawing(noise, label, **options):
+        for drawn in system.drawing(noise, condition, **options):
             yield as_bytes(drawn)
 
 
@@ -126,14 +128,14 @@ def walk(
     seed: int,
     stations: Sequence[int],
     between: int,
-    label: Tensor | None = None,
+    condition: Any = None,
     **options: Any,
 ) -> Iterator[Tensor]:
     """Frames (C, H, W) uint8 of a way from picture to picture, ``between`` steps each, and back to
-    the first. ``stations`` are the pictures' numbers; ``label`` () is one class for the whole way,
-    by default that of the first picture."""
-    if label is None:
-        label = system.labels(Noise(seed, stations[:1], system.device))[0]
+    the first. ``stations`` are the pictures' numbers; ``condition`` is one class () or prompt for
+    the whole way, by default that of the first picture."""
+    if condition is None:
+        condition = system.conditions(Noise(seed, stations[:1], system.device))[0]
     steps = [
         (here, there, i / between)
         for here, there in zip(stations, [*stations[1:], stations[0]], strict=True)
@@ -142,7 +144,12 @@ def walk(
     for rows in chunks(system, range(len(steps))):
         here, there, way = zip(*(steps[row] for row in rows), strict=True)
         start, end = Noise(seed, here, system.device), Noise(seed, there, system.device)
-        yield from done(draw(system, Walk(start, end, way), label.expand(len(rows)), **options))
+        same = (
+            condition.expand(len(rows))
+            if isinstance(condition, Tensor)
+            else [condition] * len(rows)
+        )
+        yield from done(draw(system, Walk(start, end, way), same, **options))
 
 
 @dataclass

@@ -32,7 +32,7 @@ STYLE = """<style>
   margin-left: -1px; background: #fff; box-shadow: 0 0 3px #000; pointer-events: none }
 .before-after b { position: absolute; top: 8px; padding: 2px 8px; border-radius: 4px;
   font: 13px sans-serif; color: #fff; background: #000b; pointer-events: none }
-.before-after label { display: block; margin-top: 6px; font-size: 14px }
+.before-after :is(label, figcaption) { display: block; margin-top: 6px; font-size: 14px }
 .before-after input { display: block; width: 100%; margin: 4px 0; overflow: hidden; cursor: grab }
 .before-after input::-webkit-slider-thumb { view-timeline: --thumb inline }
 @keyframes souron-uncover {

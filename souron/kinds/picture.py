@@ -75,9 +75,9 @@ class Picture(Kind):
         """Width and height in pixels."""
         return self.image.size
 
-    def square(self, side: int, channels: int) -> Tensor:
+    def square(self, side: int, channels: int, bicubic: bool = False) -> Tensor:
         """(channels, side, side): see ``image.square``."""
-        return image_codec.square(self.image, side, channels)
+        return image_codec.square(self.image, side, channels, bicubic)
 
     def letterbox(
         self, side: int, channels: int, step: int = 0

@@ -21,6 +21,13 @@ MOST = 10_000  # texts
 MOST_LETTERS = 10_000  # of a text
 BAR, WIDTH = "█", 20  # of the longest bar, letters
 HEAD = ("text", "score")
+STYLE = """<style>
+.ranking th { text-align: left }
+.ranking th[scope=row] { font-weight: normal; overflow-wrap: anywhere }
+.ranking td:nth-child(3) { width: 25% }
+.ranking td:last-child { text-align: right; white-space: nowrap }
+.ranking .bar { background: #0072b2; height: 0.8em; min-width: 1px }
+</style>"""
 EXAMPLE = '{"ranking": [{"text": "...", "score": 0.5}]}'
 
 
@@ -129,22 +136,18 @@ class Ranking(Kind):
     def bars(self) -> str:
         """A table with a bar for each text."""
         rows = "".join(
-            f"<tr><td style='text-align:right'>{number}</td>"
-            f"<th scope='row' style='text-align:left;font-weight:normal'>{escape(one.text)}</th>"
-            f"<td aria-hidden='true' style='width:8em'><div class='bar' style='background:#0072b2;"
-            f"height:0.8em;min-width:1px;width:{share:.1%}'></div></td>"
-            f"<td style='text-align:right;white-space:nowrap'>{escape(self.told(one.score))}</td>"
-            "</tr>"
+            f"<tr><td>{number}</td><th scope='row'>{escape(one.text)}</th>"
+            f"<td aria-hidden='true'><div class='bar' style='width:{share:.1%}'></div></td>"
+            f"<td>{escape(self.told(one.score))}</td></tr>"
             for number, (one, share) in enumerate(zip(self.texts, self.shares(), strict=True), 1)
         )
         measure = _("probability") if self.sure else _("cosine similarity")
-        named, bare = "<th scope='col'>{}</th>", "<td aria-hidden='true'></td>"
         head = (
-            named.format(escape(_("rank"))) + named.format(escape(_("text"))) + bare
-            + named.format(escape(measure))
-        )  # fmt: skip
-        caption = escape(Path(self.file).name)
-        return f"<table class='ranking'><caption>{caption}</caption><tr>{head}</tr>{rows}</table>"
+            f"<tr><th scope='col'>{escape(_('rank'))}</th><th scope='col'>{escape(_('text'))}</th>"
+            f"<td aria-hidden='true'></td><th scope='col'>{escape(measure)}</th></tr>"
+        )
+        caption = f"<caption>{escape(Path(self.file).name)}</caption>"
+        return f"{STYLE}<table class='ranking'>{caption}{head}{rows}</table>"
 
     def _repr_html_(self) -> str:
         """The picture, where there is one, and beside it the texts with a bar each."""

@@ -39,6 +39,7 @@ MOMENTS = 10  # of that way
 BETWEEN = 12  # steps of a walk between two pictures
 FRAME = 80  # milliseconds
 DRAWN_READY = Path("runs/ready")  # what a system draws that came ready trained
+BETWEEN = "|"  # several prompts
 LONG_SIDE = 256  # pixels, to which small moving pictures are enlarged
 
 
@@ -54,7 +55,10 @@ def generating(
     *,
     first: int = 0,
     label: str = "",
+    prompt: str = "",
     given: str | Path = "",
+    image: str | Path = "",
+    mask: str | Path = "",
     walk: int = 0,
     out: str | Path = "",
     device: str = "auto",
@@ -64,9 +68,11 @@ def generating(
     name as it comes ready trained.
 
     ``first`` is the first picture's number, ``label`` the class asked for (several with commas
-    take turns), ``given`` a picture, folder or glob to be completed, ``walk`` a number of pictures
-    to walk between, ``out`` the folder to write to (by default a new one in the run's); further
-    ``options`` are those of the system's ``drawing``. Raises UserError.
+    take turns), ``prompt`` the sentence to draw (several with | take turns), ``given`` a picture,
+    folder or glob to be completed, ``image`` one to start from and ``mask`` where it is drawn anew
+    (white), ``walk`` a number of pictures to walk between, ``out`` the folder to write to (by
+    default a new one in the run's); further ``options`` are those of the system's ``drawing``.
+    All of it stands in each file, see ``like``. Raises UserError.
     """
     folder = run_folder.find(run)
     args = run_folder.read_args(folder)
@@ -76,27 +82,44 @@ def generating(
     known = signature.options_of(type(system).drawing)
     options = signature.read_options(known, options, "souron generate --help")
     classes = numbers_of(system, label)
-    shown = completed(system, given)
-    if shown is None and "given" in known and "kept" in options:
-        raise UserError("option", _("kept without given"), expected="given=photo.png kept=0.5")
+    prompts = prompts_of(system, prompt)
+    shown = {
+        name: pictures_of(system, name, path)
+        for name, path in (("given", given), ("image", image), ("mask", mask))
+        if path
+    }
+    check_together(known, options, shown)
     base = DRAWN_READY / folder.name if zoo.holds(folder) else folder
     place = Path(out) if out else files.new_folder(base / "pictures", f"seed{seed}")
-    mark = provenance.mark(folder, args, seed)
+    plain = {name: option.default for name, option in known.items() if option.default is not None}
+    asked_by = {"label": label, "prompt": prompt, "given": given, "image": image, "mask": mask}
+    settings = plain | options | {name: value for name, value in asked_by.items() if value}
+    mark = provenance.mark(folder, args, seed, settings)
     record = DrawnRecord(place, folder, str(args["system"]), seed, 0, 0.0, [])
+    record.settings = settings
+    unknown = [word for each in prompts for word in system.unknown_words(each)]
+    if unknown:
+        record.notes.append(
+            _("No training caption has: {words}. It cannot know what that means.").format(
+                words=", ".join(dict.fromkeys(unknown))
+            )
+        )
 
     def of(numbers: Sequence[int]) -> dict[str, Any]:
         """What those pictures are asked to be."""
         asked = dict(options)
         if classes:
-            asked["label"] = torch.tensor([classes[i % len(classes)] for i in numbers])
-        if shown is not None:
-            asked["given"] = shown[[i % len(shown) for i in numbers]].to(system.device)
+            asked["condition"] = torch.tensor([classes[i % len(classes)] for i in numbers])
+        if prompts:
+            asked["condition"] = [prompts[i % len(prompts)] for i in numbers]
+        for name, pixels in shown.items():
+            asked[name] = pixels[[i % len(pixels) for i in numbers]].to(system.device)
         return asked
 
     def rest(place: str | Path) -> str:
         """The command that draws what is not drawn yet; all of it where only sheets are lacking."""
         done = record.count if record.count < n else 0
-        asked = {"n": n - done, "seed": seed, "first": first + done, "label": label, "given": given,
+        asked = {"n": n - done, "seed": seed, "first": first + done, **asked_by,
                  "walk": walk if walk and not done else "", "out": place, **options}  # fmt: skip
         words = [f"{name}={value}" for name, value in asked.items() if value != ""]
         return shlex.join(["souron", "generate", str(run), *words])
@@ -119,8 +142,8 @@ def generating(
         if walk:
             yield Event("draw", 0.0, text=_("walk"))
             asked = of([first])
-            if classes:
-                asked["label"] = asked["label"][0]
+            if "condition" in asked:
+                asked["condition"] = asked["condition"][0]
             steps = sampling.walk(system, seed, range(first, first + walk), BETWEEN, **asked)
             frames = [pictures.picture(image) for image in steps]
             write_moving(place / "walk.webp", frames, mark.of(None), record)
@@ -176,7 +199,7 @@ def check(n: int, seed: int, first: int, walk: int) -> None:
 def numbers_of(system: Any, label: str) -> list[int]:
     """The classes asked for. Raises UserError where the system knows none of that name."""
     names = [name.strip() for name in label.split(",") if name.strip()]
-    if names and not system.conditional:
+    if names and not getattr(system, "conditional", False):
         raise UserError(
             "label",
             _("{system} draws without being told a class").format(system=type(system).__name__),
@@ -193,25 +216,113 @@ def numbers_of(system: Any, label: str) -> list[int]:
     return [system.spec.labels.index(name) for name in names]
 
 
-def completed(system: Any, given: str | Path) -> Tensor | None:
-    """Pictures (N, C, H, W) in -1..1 that are to be completed."""
-    if not given:
-        return None
-    if not system.completes:
+def prompts_of(system: Any, prompt: str) -> list[str]:
+    """The prompts asked for. Raises UserError where the system takes none, or one is empty."""
+    if not prompt:
+        return []
+    if system.task != "text_to_image":
         raise UserError(
-            "given",
-            _("{system} cannot complete a picture").format(system=type(system).__name__),
-            expected="image_gpt",
-            fix="souron train image_gpt data=digits",
+            "prompt",
+            _("{system} draws without being told a sentence").format(system=type(system).__name__),
+            expected=_("a system that draws what a sentence says, such as latent_diffusion"),
+            fix="souron train latent_diffusion data=captioned_scenes",
         )
-    side, channels = system.spec.side, system.spec.channels
+    from souron.tasks.text_to_image import checked
+
+    return [checked(each) for each in prompt.split(BETWEEN)]
+
+
+def pictures_of(system: Any, name: str, path: str | Path) -> Tensor:
+    """Pictures (N, C, H, W) in -1..1 that are to be completed or started from; of a ``mask``
+    (N, 1, H, W), 1 where it is white. Raises UserError."""
+    known = signature.options_of(type(system).drawing)
+    if name not in known:
+        takes = {"given": "image_gpt", "image": "latent_diffusion", "mask": "latent_diffusion"}
+        raise UserError(
+            name,
+            _("{system} takes no {name}").format(system=type(system).__name__, name=name),
+            expected=takes[name],
+            fix="souron list",
+        )
+    side = system.spec.side
+    channels = 1 if name == "mask" else system.spec.channels
     read = [
-        pictures.square(pictures.read(path, about=side), side, channels)
-        for path in files.find_files([given])
+        pictures.square(pictures.read(file, about=side), side, channels)
+        for file in files.find_files([path])
     ]
     if not read:
-        raise UserError("no files", _("nothing was found at {files}").format(files=given), exit=3)
-    return torch.stack(read).float() / 127.5 - 1
+        raise UserError("no files", _("nothing was found at {files}").format(files=path), exit=3)
+    values = torch.stack(read).float()
+    return (values > 127.5).float() if name == "mask" else values / 127.5 - 1
+
+
+def check_together(
+    known: Mapping[str, Any], options: Mapping[str, Any], shown: Mapping[str, Tensor]
+) -> None:
+    """Raises UserError for an option that needs a picture, and for a mask that says nothing."""
+    for name, needs in (("kept", "given"), ("strength", "image")):
+        if name in options and needs in known and needs not in shown:
+            raise UserError(
+                "option",
+                _("{name} without {needs}").format(name=name, needs=needs),
+                expected=f"{needs}=photo.png {name}=0.5",
+            )
+    if "mask" not in shown:
+        return
+    if "image" not in shown:
+        raise UserError("mask", _("{name} without {needs}").format(name="mask", needs="image"),
+                        expected="image=photo.png mask=mask.png")  # fmt: skip
+    if not shown["mask"].any():
+        raise UserError(
+            "mask",
+            _("the mask is black throughout: nothing would be drawn"),
+            expected=_("white where the picture is to be drawn anew"),
+        )
+
+
+def like(path: str | Path, **changed: Any) -> Iterator[Event]:
+    """Draw again what a file's mark says, picture by picture the same; ``changed`` options
+    otherwise. Raises UserError for a file without a mark, and where its run is not found."""
+    said = provenance.read(Path(path)).mark
+    if said is None:
+        raise UserError(
+            "no mark",
+            _("{file} does not say how it was drawn").format(file=path),
+            expected=_("a picture that souron generate wrote"),
+            exit=3,
+        )
+    own = dict(said.settings)
+    for name in ("given", "image", "mask"):  # a file says what a picture was called, not where
+        if name in own and name not in changed and not Path(str(own[name])).exists():
+            raise UserError(
+                "no files",
+                _("{file} was drawn from {name}={path}, which is not here").format(
+                    file=path, name=name, path=own[name]
+                ),
+                expected=_("that picture, in the folder you are in or named"),
+                fix=f"{name}=PATH",
+                exit=3,
+            )
+    asked = {
+        "run": run_of(said), "n": 1, "seed": said.seed, "first": said.number or 0, **own, **changed,
+    }  # fmt: skip
+    yield from generating(**asked)
+
+
+def run_of(mark: provenance.Mark) -> str | Path:
+    """The run on this computer whose weights drew it. Raises UserError."""
+    ready = run_folder.ready(mark.system.partition("_")[0]) if mark.system else None
+    near = sorted(Path("runs").glob("*/*/weights/best.safetensors"))
+    for folder in [*([ready] if ready else []), *(file.parent.parent for file in near)]:
+        if provenance.run_hash(folder) == mark.run:
+            return folder
+    raise UserError(
+        "no run",
+        _("no run here has the weights that drew it ({hash})").format(hash=mark.run),
+        expected=_("the run of {system} in {folder}").format(system=mark.system, folder="runs/"),
+        fix=f"model=RUN, or souron train {mark.system}",
+        exit=3,
+    )
 
 
 def file_of(place: Path, number: int, every: range) -> Path:
@@ -249,7 +360,7 @@ def enlarged(image: Image.Image) -> Image.Image:
 def generator(folder: Path, args: Mapping[str, Any]) -> Any:
     """The system that a run has trained to draw. Raises UserError where it does something else."""
     system = run_folder.load(folder)
-    if system.task != "generate":
+    if not hasattr(system, "drawing"):
         raise UserError(
             "task",
             _("{run} holds {system}, which does not draw").format(

@@ -90,6 +90,10 @@ class DrawnRecord:
     count: int
     seconds: float  # of drawing and writing
     files: list[Path]  # the pictures', and what else was made of them
+    settings: dict[str, Any] = field(default_factory=dict)  # prompt, steps, guidance, ...
+    notes: list[str] = field(default_factory=list)
+    obedience: dict[str, Any] = field(default_factory=dict)  # attribute -> asked, and its
+    # probability as a network reads it off the first picture
 
     def _repr_html_(self) -> str:
         from souron.report.report import drawn_html
@@ -106,6 +110,9 @@ class DrawnRecord:
             "seconds": round(self.seconds, 3),
             "folder": str(self.folder),
             "files": [str(file) for file in self.files],
+            **{name: _plain(value) for name, value in self.settings.items()},
+            **({"notes": self.notes} if self.notes else {}),
+            **({"obedience": self.obedience} if self.obedience else {}),
         }
 
 

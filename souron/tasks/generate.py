@@ -72,13 +72,15 @@ class Generator(System):
         numbers come from ``noise``.
         """
 
-    def labels(self, noise: Noise) -> Tensor:
+    def conditions(self, noise: Noise) -> Tensor:
         """(B,) classes, as often as the training pictures have them."""
         return noise.choose(torch.tensor(self.spec.shares).expand(len(noise), -1).to(noise.device))
 
     def draw(self, noise: Noise, label: Tensor | None = None, **options: Any) -> Tensor:
         """(B, C, H, W) in -1..1, done; of the classes ``label`` (B,), else as the data has them."""
-        own = self.labels(noise)  # asked for or not, so that the rest of the noise stays the same
+        own = self.conditions(
+            noise
+        )  # asked for or not, so that the rest of the noise stays the same
         label = own if label is None else label.to(self.device)
         [drawn] = deque(self.drawing(noise, label, **options), maxlen=1)
         return drawn.clamp(-1, 1)

@@ -5,7 +5,7 @@ things, parts of things (wheels, emblems), and a few that show another category 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -101,13 +101,14 @@ class Stamp(NamedTuple):
     caption: str  # of a mirror image, that of what it mirrors
 
 
-def stamps(folder: Path) -> list[Stamp]:
-    """The stamps of all categories, sorted by file. Opens captions, but no picture."""
-    return sorted(_stamps(folder))
+def stamps(folder: Path, kinds: Mapping[str, Kind] | None = None) -> list[Stamp]:
+    """The stamps of all categories, or of those ``kinds``, sorted by file. Opens captions, but no
+    picture."""
+    return sorted(_stamps(folder, KINDS if kinds is None else kinds))
 
 
-def _stamps(folder: Path) -> Iterator[Stamp]:
-    for category, kind in KINDS.items():
+def _stamps(folder: Path, kinds: Mapping[str, Kind]) -> Iterator[Stamp]:
+    for category, kind in kinds.items():
         without = set(kind.without.split())
         for file in (file for part in kind.folders for file in (folder / part).rglob("*.png")):
             stem = MIRRORED.sub("", file.stem)

@@ -115,6 +115,13 @@ def of_stamps(here: Places) -> Stock:
     return _of_stamps(here.stamps, tuple(stamps), tuple(photos.items()), key)
 
 
+def cut_outs(folder: Path, stamps: Sequence[cutouts.Stamp]) -> tuple[tuple[Cutout, ...], str]:
+    """Those stamps' cut-outs, and a digest that is another where a file is."""
+    key = _key([folder / stamp.file for stamp in stamps], [stamp.caption for stamp in stamps])
+    found = _of_stamps(folder, tuple(stamps), (), key)
+    return tuple(held.cutout for held in found.held), key
+
+
 @lru_cache(maxsize=2)
 def _of_stamps(
     folder: Path,

@@ -43,7 +43,8 @@ def describes(path: Path) -> bool:
 
 def _plain(path: Path) -> bool:
     found = keys(path)
-    return "text" in found and not found & {"label", "class", "messages", "chosen", "source"}
+    others = {"label", "class", "messages", "chosen", "source", "file_name"}
+    return "text" in found and not found & others
 
 
 def has_texts(folder: Path) -> bool:

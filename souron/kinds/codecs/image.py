@@ -184,8 +184,7 @@ def alpha(path: Path, inside: Path | None = None) -> Image.Image | None:
     """How opaque each pixel of what ``read`` gives is, in mode ``"L"``; None where all are. Raises
     UserError."""
     with opened(path, inside) as file:
-        clear = isinstance(file, Image.Image) and file.has_transparency_data and not _deep(file)
-        if not clear:
+        if not isinstance(file, Image.Image) or not file.has_transparency_data or _deep(file):
             return None
         found = ImageOps.exif_transpose(file).convert("RGBA").getchannel("A")
         return found if found.getextrema() != (255, 255) else None
@@ -245,7 +244,7 @@ def _in_bytes(deep: np.ndarray) -> np.ndarray:
     return deep.astype(np.float32) / 257
 
 
-def square(image: Image.Image, side: int, channels: int) -> Tensor:
+def square(image: Image.Image, side: int, channels: int, bicubic: bool = False) -> Tensor:
     """(channels, side, side): the middle square, smoothly resized; 1 channel grey, 3 RGB.
 
     uint8, or float32 on the same scale where the picture's mode is ``"F"``.
@@ -254,7 +253,7 @@ def square(image: Image.Image, side: int, channels: int) -> Tensor:
     left, top = (image.width - short) / 2, (image.height - short) / 2
     image = image.resize(
         (side, side),
-        Image.Resampling.BILINEAR,
+        Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR,
         (left, top, left + short, top + short),
         reducing_gap=3.0,
     )

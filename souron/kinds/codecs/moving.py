@@ -83,10 +83,13 @@ def length(path: Path) -> float | None:
 class Writer:
     """Writes frames to an MP4 as they come; whole when the ``with`` ends, also by an error."""
 
-    def __init__(self, path: Path, rate: float) -> None:
+    def __init__(self, path: Path, rate: float, comment: str = "") -> None:
+        """``comment``: what players show of the file, such as ``provenance``'s mark."""
         import av
 
         self.container: Any = av.open(str(path), "w")
+        if comment:
+            self.container.metadata["comment"] = comment
         self.rate = Fraction(rate).limit_denominator(1000)
         self.stream: Any = None
 

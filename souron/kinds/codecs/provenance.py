@@ -1,43 +1,53 @@
-"""Where a picture comes from: the mark that each generated picture carries, and how it is read.
+"""Where a file comes from: the mark that all that is generated carries, and how it is read.
 
 The mark stands in the file's metadata, where common tools show it: as JSON in a PNG text chunk, in
 Exif's ImageDescription (JPEG, WebP) or in a GIF's comment, and in all four as XMP with IPTC's
 DigitalSourceType, by which search engines and social networks know generated pictures
-(https://cv.iptc.org/newscodes/digitalsourcetype/).
+(https://cv.iptc.org/newscodes/digitalsourcetype/). Sounds, scores, videos and pages carry the same,
+see ``containers``. It also says how the thing was asked for, so that it can be drawn again.
 
-It is a label, no proof. Whoever saves a picture anew may lose it, whoever wants to can take it off
-or write a false one; a picture without it may be generated all the same.
+It is a label, no proof. Whoever saves a file anew may lose it, whoever wants to can take it off or
+write a false one; what is without it may be generated all the same.
 """
 
 import hashlib
 import html
 import io
 import json
+import math
 import re
+import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import ExifTags, Image, PngImagePlugin
 
 import souron
+from souron.kinds.codecs import containers
 from souron.kinds.codecs.image import opened
+from souron.kinds.codecs.limits import trouble
+from souron.utils.files import atomically
 from souron.utils.messages import UserError, _
 
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 SPACE = "urn:souron:mark/"  # of the names of our own fields in XMP
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
-LONGEST = 4096  # characters of a mark
+LONGEST = 32_768  # characters of a mark
 LONGEST_FIELD = 200
-LONGEST_XMP = 65_536  # bytes that are looked through
+LONGEST_SETTINGS = 24_000  # characters of all of them, as JSON
+LONGEST_IN_XMP = 40_000  # bytes of settings that an XMP packet takes: JPEG has room for 65 502
+LONGEST_XMP = containers.LONGEST  # bytes that are looked through
+MOST_SETTINGS, MOST_ITEMS = 100, 1000
+SETTING = re.compile(r"[a-z]\w{0,39}", re.ASCII)  # the name of one
 PNG_KEY = "souron"
 TEXTS = ("software", "version", "system", "data", "run")  # fields of a mark
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What is said of one picture."""
+    """What is said of one picture, or of something else that was generated."""
 
     software: str
     version: str
@@ -48,6 +58,12 @@ class Mark:
     number: int | None = None  # of the picture within its seed; None where several are shown
     generated: bool = True
     digital_source_type: str = GENERATED
+    settings: Mapping[str, Any] = field(default_factory=dict)  # what it was asked for with
+
+    def as_json(self) -> dict[str, Any]:
+        """Its fields; no settings where there are none."""
+        told = asdict(self)
+        return told if self.settings else {n: v for n, v in told.items() if n != "settings"}
 
     def of(self, number: int | None) -> "Mark":
         return replace(self, number=number)
@@ -60,8 +76,12 @@ class Reading(NamedTuple):
     source_type: str  # IPTC's word for it, whoever wrote it; "" where there is none
 
 
-def mark(folder: Path, args: Mapping[str, Any], seed: int) -> Mark:
-    """The mark of a run's pictures; ``mark(...).of(7)`` is that of picture 7."""
+def mark(
+    folder: Path, args: Mapping[str, Any], seed: int, settings: Mapping[str, Any] | None = None
+) -> Mark:
+    """The mark of what a run makes; ``mark(...).of(7)`` is that of picture 7. ``settings``: what it
+    was asked for with, such as ``prompt`` and ``steps``; of a ``Path`` the name alone is kept.
+    Raises UserError for settings that no file has room for."""
     return Mark(
         "souron",
         souron.__version__,
@@ -69,7 +89,32 @@ def mark(folder: Path, args: Mapping[str, Any], seed: int) -> Mark:
         _clean(Path(str(args["data"])).name),
         run_hash(folder),
         seed,
+        settings=kept_settings(settings or {}),
     )
+
+
+def kept_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON holds them. Raises UserError for too long ones."""
+    kept = {name: _plain(value) for name, value in settings.items()}
+    long = len(json.dumps(kept))
+    if long > LONGEST_SETTINGS:
+        longest = max(kept, key=lambda name: len(json.dumps(kept[name])))
+        raise UserError(
+            "too large",
+            _("{name} is too long to be kept in the file").format(name=longest),
+            expected=_("all settings in at most {count} characters").format(count=LONGEST_SETTINGS),
+        )
+    return kept
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value.name if isinstance(value, Path) else str(value)
 
 
 def run_hash(folder: Path) -> str:
@@ -84,7 +129,7 @@ def save(image: Image.Image, path: Path, mark: Mark, **options: Any) -> None:
     known = Image.registered_extensions()
     kind = str(options.pop("format", None) or known.get(path.suffix.lower(), "")).upper()
     kind = {"JPG": "JPEG"}.get(kind, kind)
-    text = json.dumps(asdict(mark))  # ASCII: Exif and GIF know no other letters
+    text = json.dumps(mark.as_json())  # ASCII: Exif and GIF know no other letters
     if kind == "PNG":
         about = PngImagePlugin.PngInfo()
         about.add_itxt("Software", f"{mark.software} {mark.version}")
@@ -109,13 +154,50 @@ def save(image: Image.Image, path: Path, mark: Mark, **options: Any) -> None:
         )
 
 
+def add(path: Path, mark: Mark) -> None:
+    """Put the mark into a sound (WAV), score (MIDI), video (MP4), page (HTML) or PNG that is
+    written already. Raises UserError for other files, and for those that are cut short."""
+    text = json.dumps(mark.as_json())
+    kind = containers.kind_of(path)
+    if kind:
+        containers.add(path, kind, text, xmp(mark), mark.digital_source_type)
+        return
+    look(path)  # a picture that can be read
+    raw = path.read_bytes()
+    if not raw.startswith(b"\x89PNG\r\n\x1a\n"):
+        raise trouble(
+            path,
+            "format",
+            _("a mark is not added to files of this kind"),
+            ", ".join(("PNG", *containers.READERS)),
+        )
+    told = {"Software": f"{mark.software} {mark.version}", PNG_KEY: text,
+            "XML:com.adobe.xmp": xmp(mark)}  # fmt: skip
+    begin = 8 + 12 + int.from_bytes(raw[8:12])  # behind its header
+    chunks = b"".join(_png_text(name, value) for name, value in told.items())
+    with atomically(path) as beside:
+        beside.write_bytes(raw[:begin] + chunks + raw[begin:])
+
+
+def _png_text(name: str, text: str) -> bytes:
+    """A chunk of PNG, not compressed, in no language."""
+    body = b"iTXt" + name.encode() + b"\0\0\0\0\0" + text.encode()
+    return (len(body) - 4).to_bytes(4) + body + zlib.crc32(body).to_bytes(4)
+
+
 def xmp(mark: Mark) -> str:
     """The mark as an XMP packet (ISO 16684-1)."""
+    fields = {**mark.as_json(), "settings": None}
     own = "".join(
         f' souron:{name}="{html.escape(str(value))}"'
-        for name, value in asdict(mark).items()
+        for name, value in fields.items()
         if value is not None and name != "digital_source_type"
     )
+    if mark.settings:
+        whole = json.dumps(dict(mark.settings), ensure_ascii=False).encode("utf-8", "replace")
+        text = html.escape(whole.decode())
+        if len(text.encode()) <= LONGEST_IN_XMP:
+            own += f' souron:settings="{text}"'
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -144,17 +226,39 @@ def read(path: Path) -> Mark | None:
     return look(path).mark
 
 
+def settings_of(path: Path) -> dict[str, Any]:
+    """What a file that souron made was asked for with, its seed among it. Raises UserError, also
+    where the file carries no mark."""
+    found = read(path)
+    if found is None:
+        raise trouble(
+            path,
+            "no mark",
+            _("it does not say how it was made"),
+            _("a file that souron generated, as it was saved"),
+        )
+    return {"seed": found.seed, **found.settings}
+
+
 def look(path: Path) -> Reading:
-    """What a file says of its origin. Its pixels are not decoded. Raises UserError."""
-    with opened(path) as image:
-        if not isinstance(image, Image.Image):  # DICOM
-            return Reading(None, "")
-        packet = _xmp_of(image)
-        marks = (read_mark(text) for text in (*_texts(image), packet))
-        found = next((one for one in marks if one is not None), None)
+    """What a file says of its origin. It is not decoded. Raises UserError."""
+    kind = containers.kind_of(path)
+    texts, packet = containers.read(path, kind) if kind else _of_picture(path)
+    marks = (read_mark(text) for text in (*texts, packet))
+    found = next((one for one in marks if one is not None), None)
     said = re.search(r"DigitalSourceType\W[^<>]{0,80}?(https?://[\w.:/#-]{1,150})", packet)
-    kind = found.digital_source_type if found else said[1] if said else ""
-    return Reading(found, kind)
+    source = found.digital_source_type if found else said[1] if said else ""
+    return Reading(found, source)
+
+
+def _of_picture(path: Path) -> containers.Texts:
+    try:
+        with opened(path) as image:
+            if isinstance(image, Image.Image):
+                return containers.Texts(list(_texts(image)), _xmp_of(image))
+            return containers.Texts([], "")  # DICOM
+    except UserError as error:
+        raise containers.unknown(path) if error.code == "not an image" else error from error
 
 
 def _texts(image: Image.Image) -> Iterator[str]:
@@ -185,7 +289,7 @@ def read_mark(text: str) -> Mark | None:
         except (ValueError, RecursionError):
             return None
     else:
-        pairs = re.findall(r'souron:(\w{1,40})="([^"]{0,1000})"', text[:LONGEST_XMP])
+        pairs = re.findall(r'souron:(\w{1,40})="([^"]{0,130000})"', text[:LONGEST_XMP])
         fields = {name: html.unescape(value) for name, value in pairs}
     try:
         number = fields.get("number")
@@ -195,9 +299,33 @@ def read_mark(text: str) -> Mark | None:
             seed=_whole(fields["seed"]),
             number=None if number is None else _whole(number),
             generated=str(fields["generated"]).lower() == "true",
+            settings=_settings(fields.get("settings")),
         )
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
         return None
+
+
+def _settings(given: Any) -> dict[str, Any]:
+    """Those of a stranger's file that may be settings; of the others none."""
+    if isinstance(given, str):  # of XMP
+        try:
+            given = json.loads(given) if len(given) <= LONGEST else {}
+        except (ValueError, RecursionError):
+            return {}
+    if not isinstance(given, dict):
+        return {}
+    rows = list(given.items())[:MOST_SETTINGS]
+    return {name: _value(value) for name, value in rows if SETTING.fullmatch(name)}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_value(each) for each in value[:MOST_ITEMS] if not isinstance(each, list | dict)]
+    if isinstance(value, dict):
+        return None
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in value)
+    return value
 
 
 def _clean(value: Any) -> str:

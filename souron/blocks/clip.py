@@ -1,0 +1,334 @@
+"""CLIP's two encoders: pictures and texts become points of one space.
+
+Radford and others: Learning Transferable Visual Models From Natural Language Supervision (2021).
+https://arxiv.org/abs/2103.00020
+
+    picture -> ResNet, attention pools its map     or  patches -> Transformer, its first token
+    text    -> Transformer that looks back only, the token at the text's end
+    both    -> linear map into the shared space
+
+Parameters are named as OpenAI and open_clip publish them; ``published_names`` maps those of the
+library transformers, which Stable Diffusion's text encoder has, to the same.
+"""
+
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from math import ceil, log
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+PAD = -1  # behind the end of a shorter text
+CONTEXT = 77  # tokens of a text at most
+POOLED = 64  # pixels a side from which on the ResNet's stem pools, too
+HEAD = 64  # numbers of a head of attention
+MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the pictures that the published networks saw
+STD = (0.26862954, 0.26130258, 0.27577711)
+UNUSED = ("input_resolution", "context_length", "vocab_size")  # numbers in OpenAI's own files
+
+
+class QuickGELU(nn.Module):
+    """x sigmoid(1.702 x), which OpenAI's weights were trained with."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+class Attention(nn.Module):
+    """Every token of (B, T, width) asks (q), answers (k) and gives (v)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))  # of q, k and v, stacked
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.normal_(self.in_proj_weight, std=width**-0.5)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        stacked = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # (B, T, 3 width)
+        q, k, v = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, T, d)
+            for part in stacked.chunk(3, -1)
+        )
+        return self.out_proj(attended(q, k, v, mask).transpose(1, 2).flatten(2))
+
+
+def attended(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Written out, since the fused form is slow in bfloat16 on a processor for narrow heads."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, heads, T, T)
+    return (scores if mask is None else scores + mask).softmax(-1).to(v.dtype) @ v
+
+
+class Block(nn.Module):
+    """x = x + attention(norm(x));  x = x + mlp(norm(x))"""
+
+    def __init__(self, width: int, heads: int, layers: int, quick: bool) -> None:
+        super().__init__()
+        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attn = Attention(width, heads)
+        widen, narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        between = QuickGELU() if quick else nn.GELU()
+        self.mlp = nn.Sequential(OrderedDict(c_fc=widen, gelu=between, c_proj=narrow))
+        nn.init.normal_(widen.weight, std=(2 * width) ** -0.5)
+        for last in (self.attn.out_proj, narrow):
+            nn.init.normal_(last.weight, std=width**-0.5 * (2 * layers) ** -0.5)
+        for linear in (self.attn.out_proj, widen, narrow):
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = x + self.attn(self.ln_1(x), mask)
+        return x + self.mlp(self.ln_2(x))
+
+
+class Transformer(nn.Module):
+    """(B, T, width) -> (B, T, width); ``mask`` (T, T) is added to what tokens ask of each other."""
+
+    def __init__(self, width: int, heads: int, layers: int, quick: bool) -> None:
+        super().__init__()
+        made = (Block(width, heads, layers, quick) for _layer in range(layers))
+        self.resblocks = nn.ModuleList(made)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        for block in self.resblocks:
+            x = block(x, mask)
+        return x
+
+
+class TextTransformer(nn.Module):
+    """Tokens (B, T), ``PAD`` behind the end of a text -> (B, dims); each looks back only.
+
+    Args:
+        dims: of the shared space; 0: no map into it, as in Stable Diffusion.
+        quick: QuickGELU, as OpenAI's weights want it, else GELU.
+    """
+
+    def __init__(
+        self, vocabulary: int, layers: int, width: int, heads: int, dims: int = 0,
+        quick: bool = True, context: int = CONTEXT,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.transformer = Transformer(width, heads, layers, quick)
+        self.token_embedding = nn.Embedding(vocabulary, width)
+        self.positional_embedding = nn.Parameter(torch.empty(context, width).normal_(std=0.01))
+        self.ln_final = nn.LayerNorm(width)
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        if dims:
+            self.text_projection = nn.Parameter(torch.empty(width, dims).normal_(std=width**-0.5))
+
+    def features(self, tokens: Tensor) -> Tensor:
+        """(B, T, width): each token with what it has seen before it."""
+        length = tokens.shape[1]
+        x = self.token_embedding(tokens.clamp(min=0)) + self.positional_embedding[:length]
+        ahead = torch.full((length, length), float("-inf"), device=x.device).triu(1)
+        return self.ln_final(self.transformer(x, ahead))
+
+    def pooled(self, tokens: Tensor) -> Tensor:
+        """(B, width): the last token of each text."""
+        end = (tokens != PAD).sum(1).sub(1).clamp(min=0)
+        return self.features(tokens)[torch.arange(len(tokens), device=tokens.device), end]
+
+    def text(self, tokens: Tensor) -> Tensor:
+        """(B, dims), of any length."""
+        return self.pooled(tokens) @ self.text_projection
+
+    forward = text
+
+
+class CLIP(TextTransformer):
+    """``image`` (B, C, side, side) -> (B, dims), ``text`` (B, T) -> (B, dims), ``logit_scale``.
+
+    Args:
+        side: of the pictures, in pixels.
+        depths: blocks of each stage of a ResNet; one number: layers of a ViT.
+        width: maps of the ResNet's first stage, numbers of a ViT's token.
+        patch: pixels a side of a ViT's patches.
+        text: layers, width and heads of the text's Transformer.
+    """
+
+    def __init__(
+        self, channels: int, side: int, depths: tuple[int, ...], width: int, patch: int,
+        vocabulary: int, text: tuple[int, int, int], dims: int, quick: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(vocabulary, *text, dims, quick)
+        self.visual: nn.Module
+        if len(depths) == 1:
+            self.visual = VisionTransformer(channels, side, patch, depths[0], width, dims, quick)
+        else:
+            self.visual = ModifiedResNet(channels, side, depths, width, dims)
+        self.logit_scale = nn.Parameter(torch.tensor(log(1 / 0.07)))
+
+    def image(self, image: Tensor) -> Tensor:
+        """(B, C, side, side), normalised -> (B, dims), of any length."""
+        return self.visual(image)
+
+
+def convolution(inward: int, outward: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False)
+
+
+class Bottleneck(nn.Module):
+    """(B, inward, H, W) -> (B, 4 width, H/stride, W/stride), made smaller by averaging."""
+
+    widens = 4
+
+    def __init__(self, inward: int, width: int, stride: int) -> None:
+        super().__init__()
+        outward = self.widens * width
+        self.conv1, self.bn1 = convolution(inward, width, 1), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = convolution(width, width, 3), nn.BatchNorm2d(width)
+        self.conv3, self.bn3 = convolution(width, outward, 1), nn.BatchNorm2d(outward)
+        nn.init.zeros_(self.bn3.weight)  # a block begins by changing nothing
+        self.pool: nn.Module = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
+        self.downsample: nn.Module = nn.Identity()
+        if stride > 1 or inward != outward:
+            self.downsample = nn.Sequential(
+                convolution(inward, outward, 1), nn.BatchNorm2d(outward)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.pool(F.relu(self.bn2(self.conv2(y))))
+        y = self.bn3(self.conv3(y))
+        return F.relu(y + self.downsample(self.pool(x)))
+
+
+class AttentionPool(nn.Module):
+    """A map (B, width, H, W) -> (B, dims): its mean asks all places what matters."""
+
+    def __init__(self, grid: int, width: int, heads: int, dims: int) -> None:
+        super().__init__()
+        self.heads = heads
+        start = torch.randn(grid**2 + 1, width) / width**0.5
+        self.positional_embedding = nn.Parameter(start)
+        self.q_proj, self.k_proj = nn.Linear(width, width), nn.Linear(width, width)
+        self.v_proj, self.c_proj = nn.Linear(width, width), nn.Linear(width, dims)
+        for part in (self.q_proj, self.k_proj, self.v_proj, self.c_proj):
+            nn.init.normal_(part.weight, std=width**-0.5)
+            nn.init.zeros_(part.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(2).transpose(1, 2)  # (B, H W, width)
+        x = torch.cat([x.mean(1, keepdim=True), x], 1) + self.positional_embedding
+        q, k, v = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (self.q_proj(x[:, :1]), self.k_proj(x), self.v_proj(x))
+        )
+        return self.c_proj(attended(q, k, v).transpose(1, 2).flatten(1))
+
+
+class ModifiedResNet(nn.Module):
+    """Pictures (B, C, side, side) -> (B, dims): a stem of three convolutions, averages in place of
+    strides, attention as the last pooling."""
+
+    def __init__(
+        self, channels: int, side: int, depths: tuple[int, ...], width: int, dims: int
+    ) -> None:
+        super().__init__()
+        half = max(1, width // 2)
+        self.conv1, self.bn1 = convolution(channels, half, 3, 2), nn.BatchNorm2d(half)
+        self.conv2, self.bn2 = convolution(half, half, 3), nn.BatchNorm2d(half)
+        self.conv3, self.bn3 = convolution(half, width, 3), nn.BatchNorm2d(width)
+        grid = (side + 1) // 2
+        self.pool: nn.Module = nn.AvgPool2d(2) if side >= POOLED else nn.Identity()
+        grid = grid // 2 if side >= POOLED else grid
+        inward = width
+        for stage, depth in enumerate(depths):
+            stride = 2 if stage and grid >= 4 else 1
+            grid //= stride
+            layer = nn.Sequential()
+            for place in range(depth):
+                layer.append(Bottleneck(inward, width << stage, 1 if place else stride))
+                inward = Bottleneck.widens * width << stage
+            self.add_module(f"layer{stage + 1}", layer)
+        self.stages = [f"layer{stage + 1}" for stage in range(len(depths))]
+        self.attnpool = AttentionPool(grid, inward, max(1, inward // HEAD), dims)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(image)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        x = self.pool(F.relu(self.bn3(self.conv3(x))))
+        for stage in self.stages:
+            x = self.get_submodule(stage)(x)
+        return self.attnpool(x)
+
+
+class VisionTransformer(nn.Module):
+    """Pictures (B, C, side, side) -> (B, dims): patches as tokens, a first one that gathers."""
+
+    def __init__(
+        self, channels: int, side: int, patch: int, layers: int, width: int, dims: int, quick: bool
+    ) -> None:
+        super().__init__()
+        patch = min(patch, max(1, side // 4))
+        grid = ceil(side / patch)
+        self.border = grid * patch - side
+        self.conv1 = nn.Conv2d(channels, width, patch, patch, bias=False)
+        std = width**-0.5
+        self.class_embedding = nn.Parameter(std * torch.randn(width))
+        self.positional_embedding = nn.Parameter(std * torch.randn(grid**2 + 1, width))
+        self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.transformer = Transformer(width, max(1, width // HEAD), layers, quick)
+        self.proj = nn.Parameter(std * torch.randn(width, dims))
+
+    def forward(self, image: Tensor) -> Tensor:
+        image = F.pad(image, (0, self.border, 0, self.border))
+        patches = self.conv1(image).flatten(2).transpose(1, 2)  # (B, T, width)
+        first = self.class_embedding.to(patches.dtype).expand(len(image), 1, -1)
+        x = self.ln_pre(torch.cat([first, patches], 1) + self.positional_embedding)
+        return self.ln_post(self.transformer(x)[:, 0]) @ self.proj
+
+
+ELSEWHERE = (  # names of the library transformers, as they begin -> ours
+    (r"(text_model\.)?embeddings\.token_embedding\.", "token_embedding."),
+    (r"(text_model\.)?embeddings\.position_embedding\.weight", "positional_embedding"),
+    (r"(text_model\.)?final_layer_norm\.", "ln_final."),
+    (r"(text_model\.)?encoder\.layers\.", "transformer.resblocks."),
+    (r"vision_model\.embeddings\.patch_embedding\.", "visual.conv1."),
+    (r"vision_model\.embeddings\.class_embedding", "visual.class_embedding"),
+    (r"vision_model\.embeddings\.position_embedding\.weight", "visual.positional_embedding"),
+    (r"vision_model\.pre_layrnorm\.", "visual.ln_pre."),
+    (r"vision_model\.post_layernorm\.", "visual.ln_post."),
+    (r"vision_model\.encoder\.layers\.", "visual.transformer.resblocks."),
+    (r"visual_projection\.weight", "visual.proj"),
+    (r"text_projection\.weight", "text_projection"),
+    (r"text\.", ""),  # open_clip, where the text has a network of its own
+)
+INSIDE = (  # of a layer
+    (".self_attn.", ".attn."),
+    (".layer_norm1.", ".ln_1."),
+    (".layer_norm2.", ".ln_2."),
+    (".mlp.fc1.", ".mlp.c_fc."),
+    (".mlp.fc2.", ".mlp.c_proj."),
+)
+QUERY = re.compile(r"(.*resblocks\.\d+\.attn\.)q_proj\.(weight|bias)")
+
+
+def published_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of CLIP, or of its text encoder alone, by OpenAI's names and in 32 bits; given by
+    those, by open_clip's, or by those of the library transformers, whose q, k and v are joined."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        name = name.removeprefix("module.")
+        if name in UNUSED or name.endswith("position_ids"):
+            continue
+        new = name
+        for pattern, ours in ELSEWHERE:
+            new, count = re.subn(f"^{pattern}", ours, name)
+            if count:
+                break
+        if name in ("visual_projection.weight", "text_projection.weight") and tensor.ndim == 2:
+            tensor = tensor.T
+        if "resblocks." in new:
+            for theirs, ours in INSIDE:
+                new = new.replace(theirs, ours)
+        found[new] = tensor.float() if tensor.is_floating_point() else tensor
+    for name in [*found]:
+        if match := QUERY.fullmatch(name):
+            start, sort = match.groups()
+            parts = [f"{start}{letter}_proj.{sort}" for letter in "qkv"]
+            if all(part in found for part in parts):
+                found[f"{start}in_proj_{sort}"] = torch.cat([found.pop(part) for part in parts])
+    return found

@@ -1,0 +1,188 @@
+"""Pictures with captions: a ``metadata.jsonl`` that names them, or a ``.txt`` beside each picture.
+
+    metadata.jsonl        {"file_name": "1.jpg", "text": "a red bird on grass"}
+                          {"file_name": "1.jpg", "text_ja": "草の上の赤い鳥", "caption_en": "..."}
+                          {"file_name": "2.jpg", "captions": ["...", "..."], "language": "en"}
+    3.jpg  3.txt          several lines are several captions
+    train/  val/  test/   parts, each with its own files, or one metadata.jsonl above them
+
+A caption's language is what its column or ``language`` says, else what its letters tell. What
+cannot be used stands in ``Dataset.skipped`` by the name of its file and line.
+"""
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from souron.data import picture_rows
+from souron.data.boxed import is_picture
+from souron.data.captions import LONGEST, Caption, language_of
+from souron.data.dataset import Dataset, ListColumn, Skipped
+from souron.data.decoding import Listed
+from souron.data.picture_rows import Found
+from souron.data.reading import Reading
+from souron.data.text_files import beginning
+from souron.data.text_files import read as text_in
+from souron.data.texts import Fault, worded
+from souron.kinds.codecs.limits import check_file, readable
+from souron.utils.messages import UserError, _
+
+DEFAULT = Reading()
+COLUMNS = ("text", "caption", "captions", "texts", "prompt", "sentence", "sentences", "alt",
+           "キャプション", "説明")  # fmt: skip
+LANGUAGES = {"en": "en", "eng": "en", "english": "en", "英語": "en", "ja": "ja", "jp": "ja",
+             "jpn": "ja", "japanese": "ja", "日本語": "ja"}  # fmt: skip
+SPOKEN = {f"{column}{ending}": code
+          for column in (*COLUMNS, "") for ending, code in LANGUAGES.items()}  # fmt: skip
+MOST = 100  # captions of a picture
+MOST_BYTES = 1_000_000  # of a text beside a picture
+OTHERS = (
+    "classes",
+    "labels",
+    "readme",
+    "license",
+    "licence",
+    "requirements",
+)  # texts of no picture
+
+
+def describes(path: Path) -> bool:
+    """A folder, or a ``metadata.jsonl``, with captions."""
+    if picture_rows.has_metadata(path, (*COLUMNS, *SPOKEN)):
+        return True
+    if not path.is_dir():
+        return False
+    there = list(picture_rows.entries(path))
+    texts = {file.with_suffix("") for file in there if file.suffix.lower() == ".txt"}
+    beside = (
+        f.with_suffix(".txt") for f in there if is_picture(f.name) and f.with_suffix("") in texts
+    )
+    text = next((file for file in beside if file.is_file()), None)
+    return text is not None and any(map(str.isalpha, beginning(text)))  # numbers are boxes
+
+
+def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
+    """Pictures in the order of their names, each with its captions. A picture without one, a
+    caption without a picture, an empty one, a broken line are skipped and reported; too long ones
+    are cut. Raises UserError where no picture with a caption can be used."""
+    found = picture_rows.look(path)
+    captions, groups, parts = _told(found)
+    for file, text in _beside(found):
+        captions.setdefault(file, []).extend(_in_text(file, text, found))
+    captions = {file: kept for file, given in captions.items() if (kept := _once(given))}
+    without = [file for file in found.pictures if file not in captions]
+    known = {skip.file for skip in found.skipped}
+    found.skipped += [
+        Skipped(file, "no caption", _("no caption")) for file in without if file not in known
+    ]
+    listed = [
+        Listed(found.below[file], file, "", groups.get(file, ""),
+               parts.get(file) or picture_rows.part_of(file))
+        for file in found.pictures
+        if file in captions
+    ]  # fmt: skip
+    cases = picture_rows.read(path, listed, found.skipped, reading, lambda why: _nothing(path, why))
+    target = [tuple(captions[_picture(file, captions)]) for file in cases.file]
+    return replace(cases, target=ListColumn(target))
+
+
+def _picture(file: str, captions: Mapping[str, Any]) -> str:
+    """Without the number of a frame."""
+    return file if file in captions else file.rpartition("#")[0]
+
+
+def _told(
+    found: Found,
+) -> tuple[dict[str, list[Caption]], dict[str, str], dict[str, str]]:
+    """What metadata files say of each picture: captions, group, part."""
+    captions: dict[str, list[Caption]] = {}
+    groups: dict[str, str] = {}
+    parts: dict[str, str] = {}
+    for row in found.rows:
+        groups.setdefault(row.file, picture_rows.group_of(row.values))
+        parts.setdefault(row.file, row.part)
+        given = list(_given(row.values))
+        if not given:
+            found.skipped.append(Skipped(row.place, "no caption", _("no caption: text")))
+        for text, language in given:
+            captions.setdefault(row.file, []).extend(_caption(text, language, row.place, found))
+    return captions, groups, parts
+
+
+def _given(values: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
+    """What a line gives as captions, each with the language that it says."""
+    wide = LANGUAGES.get(str(values.get("language") or "").strip().lower()[:40], "")
+    for name in (*COLUMNS, *SPOKEN):
+        value = values.get(name)
+        every = value if isinstance(value, list) else [value]
+        for each in every[: MOST + 1]:
+            language = SPOKEN.get(name, wide)
+            if isinstance(each, dict):
+                language = LANGUAGES.get(str(each.get("language", ""))[:40].lower(), language)
+                each = each.get("text", each.get("caption"))
+            if each is not None:
+                yield each, language
+
+
+def _caption(text: Any, language: str, place: str, found: Found) -> Iterator[Caption]:
+    """The caption, in one line; what is wrong with it is told."""
+    try:
+        line = " ".join(worded(text).split())
+    except Fault as fault:
+        code = "no caption" if fault.code == "empty" else fault.code
+        found.skipped.append(Skipped(place, code, fault.reason))
+        return
+    if len(line) > LONGEST:
+        found.skipped.append(Skipped(place, "cut", _("a caption of {count} letters, cut to {most}")
+                                     .format(count=len(line), most=LONGEST)))  # fmt: skip
+        line = line[:LONGEST].strip()
+    yield Caption(line, language or language_of(line))
+
+
+def _once(captions: list[Caption]) -> list[Caption]:
+    """Each text once, at most ``MOST``."""
+    return list({caption.text: caption for caption in reversed(captions)}.values())[::-1][:MOST]
+
+
+def _beside(found: Found) -> Iterator[tuple[str, str]]:
+    """Each picture's name and the name of the text beside it; a text without a picture is told."""
+    stems = {posixpath.splitext(file)[0]: file for file in reversed(found.pictures)}
+    texts = [file for file in found.below if file.lower().endswith(".txt")]
+    for text in sorted(texts):
+        stem = posixpath.splitext(text)[0]
+        if stem in stems:
+            yield stems[stem], text
+        elif PurePosixPath(stem).name.lower() not in OTHERS:
+            found.skipped.append(Skipped(text, "missing", _("no picture has this name")))
+
+
+def _in_text(file: str, text: str, found: Found) -> Iterator[Caption]:
+    path = found.below[text]
+    try:
+        check_file(path, found.folder, MOST_BYTES, "unreadable")
+        lines = [line for line in text_in(path).splitlines() if line.strip()]
+    except UserError as trouble:
+        why = trouble.found.removeprefix(f"{readable(path)}: ")
+        code = "no caption" if trouble.code == "empty file" else trouble.code
+        found.skipped.append(Skipped(text, code, why))
+        return
+    if not lines:
+        found.skipped.append(Skipped(text, "no caption", _("the file is empty")))
+    for number, line in enumerate(lines[:MOST], 1):
+        yield from _caption(line, "", f"{text}:{number}", found)
+
+
+def _nothing(path: Path, why: str) -> UserError:
+    return UserError(
+        "no captions",
+        _("{folder} holds no picture with a caption ({first})").format(
+            folder=readable(path), first=why
+        )
+        if why
+        else _("{folder} holds no picture with a caption").format(folder=readable(path)),
+        expected=_("pictures with a metadata.jsonl, or a .txt beside each"),
+        fix='{"file_name": "1.jpg", "text": "..."}',
+        exit=3,
+    )

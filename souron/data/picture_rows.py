@@ -1,0 +1,189 @@
+"""Pictures, and what ``metadata.jsonl`` says of each: what formats of captions and questions share.
+
+    metadata.jsonl             {"file_name": "a/1.jpg", "text": "..."} a line, as Hugging Face's
+    a/1.jpg                    imagefolder has it; ``metadata.csv`` and ``.json`` as well
+    train/metadata.jsonl       or one for each part: train, val, test
+    train/1.jpg
+
+https://huggingface.co/docs/datasets/image_dataset
+"""
+
+import posixpath
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from souron.data.boxed import files_below, is_picture
+from souron.data.dataset import Dataset, Skipped
+from souron.data.decoding import Listed
+from souron.data.formats.folder import PARTS, gather, missing, natural
+from souron.data.reading import Reading
+from souron.data.text_files import (
+    RECORDS,
+    Faults,
+    Located,
+    columns,
+    keys,
+    name_of,
+    records,
+    table,
+)
+from souron.data.texts import shown
+from souron.kinds.codecs.limits import check_file, readable
+from souron.utils.messages import UserError, _
+
+NAME = "metadata"
+SUFFIXES = (*RECORDS, ".csv")
+FILE = ("filename", "file", "image", "imagefile", "ファイル", "画像")
+GROUP = ("group", "patient", "patientid", "患者")
+MOST_LETTERS = 200  # of a file's name in a message
+MOST_LOOKED_AT = 500  # entries of a folder, to tell what it holds
+
+
+@dataclass
+class Row:
+    """What a line says of a picture."""
+
+    file: str  # relative to the folder
+    values: Mapping[str, Any]  # by name, as ``name_of`` writes it
+    place: str  # "train/metadata.jsonl:3"
+    part: str
+
+
+@dataclass
+class Found:
+    """The files below a folder, the lines about its pictures, and what is wrong."""
+
+    folder: Path
+    below: dict[str, Path]  # name relative to the folder -> file
+    rows: list[Row] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @property
+    def pictures(self) -> list[str]:
+        return sorted((file for file in self.below if is_picture(file)), key=natural)
+
+
+def is_metadata(path: Path, wanted: Sequence[str]) -> bool:
+    """Whether it names pictures and has one of these columns."""
+    if path.stem.lower() != NAME or path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return False
+    names = {*map(name_of, keys(path)), *map(name_of, columns(path))}
+    return bool(names & set(FILE)) and bool(names & set(wanted))
+
+
+def has_metadata(path: Path, wanted: Sequence[str]) -> bool:
+    """Whether the file is such a one, or one lies in the folder, or in one directly below."""
+    if not path.is_dir():
+        return is_metadata(path, wanted)
+    return any(is_metadata(file, wanted) for file in entries(path))
+
+
+def entries(folder: Path) -> Iterator[Path]:
+    """The first files in a folder, and in those directly below it that are parts, or any."""
+    count, waiting = 0, [folder]
+    for place in waiting:
+        try:
+            inside = sorted(place.iterdir())
+        except OSError:
+            continue
+        for each in inside:
+            count += 1
+            if count > MOST_LOOKED_AT:
+                return
+            if each.is_dir() and place == folder and not each.is_symlink():
+                waiting.append(each)
+            elif each.is_file():
+                yield each
+
+
+def look(path: Path) -> Found:
+    """What lies in a folder, or beside a metadata file. Raises UserError where it is missing."""
+    if not path.exists():
+        raise missing(path)
+    folder = path if path.is_dir() else path.parent
+    found = Found(folder, {})
+    found.below = files_below(folder, found.skipped)
+    own = [name for name in found.below if _is_named(name)]
+    if not path.is_dir():
+        own = [readable(path.name)]
+    for name in sorted(own, key=natural):
+        found.rows += _rows(folder, name, found)
+    return found
+
+
+def _is_named(file: str) -> bool:
+    place = PurePosixPath(file)
+    return place.stem.lower() == NAME and place.suffix.lower() in SUFFIXES
+
+
+def _rows(folder: Path, name: str, found: Found) -> Iterator[Row]:
+    """The lines of a file whose pictures are there; the others are told."""
+    faults, here = Faults(), posixpath.dirname(name)
+    for one in _lines(found.below[name], folder, faults):
+        values = {name_of(str(key)): value for key, value in one.thing.items()}
+        place = posixpath.join(here, one.place)
+        given = next((values[key] for key in FILE if values.get(key)), None)
+        if isinstance(given, dict):  # as the hub's viewer writes it
+            given = given.get("path")
+        if not isinstance(given, str):
+            faults.add(one.place, "no file", _("no picture is named: file_name"))
+            continue
+        file = posixpath.normpath(posixpath.join(here, unicodedata.normalize("NFC", given)))
+        file = file if file in found.below else file.replace("\\", "/")
+        if posixpath.isabs(given) or file.startswith("../") or file == "..":
+            faults.add(one.place, "outside", _("leads out of the folder: {file}").format(
+                file=shown(given)))  # fmt: skip
+        elif file not in found.below:
+            faults.add(one.place, "missing", _("there is no picture {file}").format(
+                file=shown(given)))  # fmt: skip
+        elif not is_picture(file):
+            faults.add(one.place, "not an image", _("not a picture: {file}").format(
+                file=shown(given)))  # fmt: skip
+        else:
+            yield Row(file, values, place, one.part or part_of(file))
+    told = faults.told()
+    found.skipped += [
+        replace(skip, file=posixpath.join(here, skip.file)) if skip.file != "…" else skip
+        for skip in told
+    ]
+
+
+def _lines(path: Path, folder: Path, faults: Faults) -> Iterator[Located]:
+    """Its records, or rows; a file that cannot be read as text is told."""
+    try:
+        check_file(path, folder, otherwise="unreadable")
+        yield from table(path, faults) if path.suffix.lower() == ".csv" else records(path, faults)
+    except UserError as trouble:
+        faults.add(readable(path.name), trouble.code, trouble.found)
+
+
+def part_of(file: str) -> str:
+    """train, val or test, where the first folder says so."""
+    first, slash, _rest = file.partition("/")
+    return PARTS.get(first.lower(), "") if slash else ""
+
+
+def group_of(values: Mapping[str, Any]) -> str:
+    given = next((values[key] for key in GROUP if values.get(key)), "")
+    return str(given)[:MOST_LETTERS] if isinstance(given, str | int) else ""
+
+
+def read(
+    path: Path,
+    listed: Sequence[Listed],
+    skipped: Sequence[Skipped],
+    reading: Reading,
+    nothing: Callable[[str], UserError],
+) -> Dataset:
+    """The pictures, decoded, without a target. ``nothing`` makes the error for a folder of which
+    none can be used, from the first reason. Raises UserError."""
+    folder = path if path.is_dir() else path.parent
+    if not listed:
+        raise nothing(next((f"{skip.file}: {skip.reason}" for skip in skipped), ""))
+    cases = gather(folder, folder, listed, skipped, replace(reading, fewest_classes=0))
+    if not len(cases):
+        raise nothing(next((f"{skip.file}: {skip.reason}" for skip in cases.skipped), ""))
+    return replace(cases, target=None, classes=())

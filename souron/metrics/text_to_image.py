@@ -1,0 +1,27 @@
+"""Whether drawn pictures show what their prompts ask for.
+
+Ghosh, Hajishirzi, Schmidt: GenEval: An Object-Focused Framework for Evaluating Text-to-Image
+Alignment (2023). https://arxiv.org/abs/2310.11513   (there a published detector reads the pictures)
+"""
+
+from souron.utils.messages import N_
+
+ACCURACY = N_("attribute accuracy")
+ATTRIBUTES = {
+    "object": N_("object accuracy"),
+    "colour": N_("colour accuracy"),
+    "count": N_("count accuracy"),
+    "place": N_("place accuracy"),
+    "ground": N_("ground accuracy"),
+}
+CAPTION = N_("caption found")
+
+
+def share_of_the_way(value: float, floor: float, ceiling: float) -> float:
+    """0 where it is as with shuffled captions, 1 where it is as of real pictures; not a number
+    where the two are the same.
+
+    >>> share_of_the_way(0.6, 0.2, 0.8)
+    0.6666666666666666
+    """
+    return (value - floor) / (ceiling - floor) if ceiling > floor else float("nan")

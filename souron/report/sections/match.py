@@ -1,0 +1,125 @@
+"""What the reports say of pictures and sentences that find each other: by subset and language, word
+by word, and the pictures whose caption stands furthest down."""
+
+from typing import TYPE_CHECKING, Any
+
+from souron import registry
+from souron.evaluation import matching
+from souron.evaluation.answers import dense
+from souron.evaluation.matching import OfSubset
+from souron.metrics import match
+from souron.report.page import Section, figure, filled, section, tile
+from souron.utils import units
+from souron.utils.messages import LANGUAGE_NAMES, N_, _
+
+if TYPE_CHECKING:
+    from souron.runs.record import RunRecord
+
+TEMPLATE = "match.html"
+WORST = 16  # pictures
+FIGURES = (match.RECALL[1], match.RECALL[5], match.OF_PICTURES, match.ZERO_SHOT)
+SUBSETS = {
+    "new scenes": N_("new scenes"),
+    "new pairs": N_("new pairs of object and colour"),
+    "unseen stamps": N_("things never seen in training"),
+}
+ATTRIBUTES = {
+    "object": N_("object"),
+    "colour": N_("colour"),
+    "count": N_("count"),
+    "place": N_("place"),
+    "ground": N_("ground"),
+}
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says of one that matches pictures and sentences."""
+    parts = (
+        ("subsets", _("By subset and language"), _table(record, FIGURES)),
+        ("swaps", _("One word swapped"), _table(record, tuple(ATTRIBUTES))),
+        ("missed", _("The worst misses"), missed(record)),
+    )
+    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    text = _(
+        "{system} learnt from {train} pictures with captions of {data} in {time}. Of {test} test "
+        "pictures, the right caption is the nearest for {value} (95 % interval {interval})."
+    )
+    return filled(record, text, match.RECALL[1])
+
+
+def notes(record: "RunRecord") -> list[str]:
+    """What is to be known before the figures are believed."""
+    told = []
+    if record.data.endswith("captioned_scenes"):
+        told.append(_("The scenes are put together by a program: photographs and what people write "
+                      "about them are harder."))  # fmt: skip
+    return told
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    text = _("Telling which sentence fits a picture like those of {data}.")
+    return text.format(data=record.data), 'model("photo.jpg", texts="a red bird|a blue fish")'
+
+
+def _parts(record: "RunRecord") -> tuple[OfSubset, ...]:
+    return getattr(record.details, "parts", ())
+
+
+def _table(record: "RunRecord", names: tuple[str, ...]) -> Any:
+    """Subset and language -> these figures; only those that there are."""
+    parts = _parts(record)
+    known = [name for name in names if any(name in part.measures for part in parts)]
+    return {
+        "gallery": matching.GALLERY,
+        "names": [_title(name) for name in known],
+        "rows": [
+            {
+                "subset": _(SUBSETS[part.subset]) if part.subset in SUBSETS else part.subset,
+                "language": LANGUAGE_NAMES.get(part.language, part.language),
+                "cases": part.cases,
+                "figures": [_share(part, name) for name in known],
+            }
+            for part in parts
+        ],
+    } if known else {}  # fmt: skip
+
+
+def _share(part: OfSubset, name: str) -> dict[str, Any]:
+    return figure(match.SWAPS, part.measures.get(name))  # which is a share as all of them are
+
+
+def _title(name: str) -> str:
+    return _(ATTRIBUTES[name]) if name in ATTRIBUTES else registry.metric(name).title
+
+
+def missed(record: "RunRecord") -> dict[str, Any]:
+    """The pictures whose caption stands furthest down, with the caption that was preferred."""
+    assert record.test is not None
+    answers, test = record.answers[0], record.test
+    if "preferred" not in answers:
+        return {}
+    rank, preferred = dense(answers, "rank"), dense(answers, "preferred")
+    languages = matching.languages(test)
+    places = [divmod(place, rank.shape[1]) for place in rank.flatten().argsort(descending=True)
+              .tolist()[: 4 * WORST]]  # fmt: skip
+    shown: dict[int, Any] = {}
+    for row, number in places:
+        if rank[row, number] > 1 and row not in shown and len(shown) < WORST:
+            language = languages[number]
+            own = matching.spoken(test, row, language)
+            other = matching.spoken(test, int(preferred[row, number]), language)
+            shown[row] = tile(
+                test.input[row], own, (
+                    own, _("preferred: {text}").format(text=other),
+                    _("rank {rank}").format(rank=units.whole(int(rank[row, number]))),
+                ), test.file[row],
+            )  # fmt: skip
+    count = int((rank > 1).sum())
+    return {
+        "count": count, "all": int((rank > 0).sum()), "tiles": list(shown.values()),
+    } if shown else {}  # fmt: skip

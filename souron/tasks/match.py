@@ -1,0 +1,320 @@
+"""Match: a picture and sentences in, the sentences ranked by how well they fit out.
+
+Hugging Face calls it zero-shot-image-classification. Pictures and sentences become points of one
+space, so that a picture is found by a sentence as well.
+"""
+
+import itertools
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from souron.data.captions import Caption
+from souron.data.dataset import Dataset, Loader, Rows
+from souron.data.tokenizer import Tokenizer
+from souron.evaluation import matching
+from souron.evaluation.answers import Setup, dense, stacked
+from souron.evaluation.matching import MatchResult, OfSubset
+from souron.kinds.picture import Picture
+from souron.kinds.ranking import Ranking
+from souron.kinds.signature import Choice
+from souron.metrics import match
+from souron.metrics.metric import Metric
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.system import System
+from souron.task import Answers, Scores, Step, Task, Trainings
+from souron.utils.messages import N_, UserError, _
+
+PAD = -1  # behind the end of a shorter text
+SIZE = 1024  # tokens that are learnt at most
+LONGEST = 64  # tokens of a sentence; the rest is cut off
+MOST_TEXTS = 1000
+MOST_LETTERS = 1000  # of one of them
+BETWEEN = "|"  # texts on a command line
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a system must know of its pictures and captions before it is built."""
+
+    channels: int
+    side: int  # pixels
+    tokenizer: str = ""  # a ``Tokenizer``, packed
+    vocabulary: int = 0  # its tokens
+
+
+class Batch(NamedTuple):
+    image: Tensor  # (B, C, H, W) in -1..1
+    captions: list[tuple[Caption, ...]]  # of each picture
+
+
+class Matcher(System):
+    """``see`` and ``read`` map pictures and tokens to points of length 1; nearness is a cosine."""
+
+    task = "match"
+    spec: Spec
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.unpacked(self.spec.tokenizer)
+
+    @abstractmethod
+    def see(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) in -1..1 -> (B, D), of length 1."""
+
+    @abstractmethod
+    def read(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, T), ``PAD`` behind the end -> (B, D), of length 1."""
+
+    def tokens(self, texts: Sequence[str]) -> Tensor:
+        """(B, T) int64, ``PAD`` behind the end of each text; what is too long is cut off."""
+        return padded(self.tokenizer, texts).to(self.device)
+
+    def example(self) -> None:
+        side = self.spec.side
+        self.see(torch.zeros(1, self.spec.channels, side, side, device=self.device))
+        self.read(torch.zeros(1, 8, dtype=torch.long, device=self.device))
+
+    def read_texts(self, texts: list[str]) -> Tensor:
+        """(B, D) on the processor, of sentences."""
+        return self.read(self.tokens(texts)).float().cpu()
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        picture: Picture,
+        *,
+        texts: Annotated[
+            str, Choice(N_("sentences with | between, or a .txt file with one a line"))
+        ] = "",
+    ) -> Ranking:
+        """The sentences, the one that fits best first, with cosines. Raises UserError where there
+        is none, or one is too long."""
+        self.eval()
+        wanted = texts_of(texts)
+        pixels = self.pixels(picture)[None].to(self.device)
+        scores = self.read_texts(wanted) @ self.see(pixels).float().cpu()[0]
+        return Ranking.of(wanted, scores.tolist(), picture)
+
+    def pixels(self, picture: Picture) -> Tensor:
+        """(C, H, W) in -1..1, as ``see`` wants it."""
+        return picture.square(self.spec.side, self.spec.channels).float() / 127.5 - 1
+
+
+def padded(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
+    """(B, T) int64: each text's tokens and its end, ``PAD`` behind it; what is too long is cut."""
+    end = (*tokenizer.end, 0)[0]
+    found = [[*ids[: LONGEST - 1], end] for ids in tokenizer.encode_many(list(texts))]
+    longest = max(map(len, found))
+    return torch.tensor([ids + [PAD] * (longest - len(ids)) for ids in found])
+
+
+def texts_of(told: str) -> list[str]:
+    """The sentences of an option. Raises UserError."""
+    if told.lower().endswith(".txt") and BETWEEN not in told:
+        lines = _lines(Path(told))
+    else:
+        lines = told.replace("\n", BETWEEN).split(BETWEEN)
+    texts = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    wrong = not 1 <= len(texts) <= MOST_TEXTS or max(map(len, texts)) > MOST_LETTERS
+    if wrong:
+        found = _("{count} sentences").format(count=len(texts))
+        if 1 <= len(texts) <= MOST_TEXTS:
+            found = _("a sentence of {count} letters").format(count=max(map(len, texts)))
+        raise UserError(
+            "texts",
+            found,
+            expected=_("1 to {most} sentences of at most {letters} letters").format(
+                most=MOST_TEXTS, letters=MOST_LETTERS
+            ),
+            fix='texts="a red bird|a blue fish"',
+        )
+    return texts
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            return [line[: MOST_LETTERS + 1] for line in itertools.islice(file, MOST_TEXTS + 1)]
+    except OSError as error:
+        raise UserError(
+            "no files",
+            _("nothing was found at {files}").format(files=path),
+            expected=_("a text file with a sentence a line"),
+            exit=3,
+        ) from error
+
+
+class Matching(Task):
+    """How often a picture finds its caption among those of 500, and a caption its picture."""
+
+    title = N_("matching pictures and sentences")
+    takes = Picture
+    gives = Ranking
+    metrics = (
+        Metric(match.RECALL[1], unit="share", headline=True),
+        Metric(match.RECALL[5], unit="share", headline=True),
+        Metric(match.OF_PICTURES, unit="share"),
+        Metric(match.SWAPS, unit="share", headline=True),
+        Metric(match.ZERO_SHOT, unit="share"),
+    )
+    watches = "recall@1"
+    default_data = "captioned_scenes"
+    target = "captions"
+    formats = ("captions",)
+    fewest_classes = 0
+    inherits = ("tokenizer", "vocabulary")
+
+    def check(self, data: Dataset, options: Any) -> None:
+        check_captions(data)
+
+    def spec(self, train: Dataset) -> Spec:
+        texts = (caption.text for captions in train.target for caption in captions)
+        tokenizer = Tokenizer.learn(texts, SIZE)
+        return Spec(train.channels, train.side, tokenizer.packed(), len(tokenizer))
+
+    def example(self, system: type[System], size: str) -> Spec:
+        return Spec(3, 64, "", SIZE)
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        """Pictures (B, C, H, W) in 0..255 -> -1..1."""
+        return Batch(rows.input.float() / 127.5 - 1, list(rows.target or ()))
+
+    def renumbered(self, target: Any, number: Tensor) -> Any:
+        return target
+
+    @torch.inference_mode()
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        """Recall among the first of these pictures."""
+        assert isinstance(system, Matcher)
+        few = replace(data, cases=data.cases.only(range(min(len(data), matching.GALLERY))))
+        image = seen(system, few)
+        texts = [matching.usual(captions) for captions in few.cases.target]
+        features = matching.in_batches(system.read_texts, texts)
+        rank = match.ranks(image @ features.T, matching.equal(texts))
+        return {name: match.found(rank, most) for most, name in match.RECALL.items()}
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: Setup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        assert isinstance(system, Matcher)
+        system.eval()
+        image = seen(system, system.loader(test))
+        answers: Any = None
+        for done, answers in matching.asked(image, test, test.classes, system.read_texts):
+            if answers is None:
+                yield Step(0.3 + 0.69 * done, _("asking"))
+        yield Step(1.0, result=answers)
+
+    def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
+        ranks = torch.from_numpy(stacked(seeds, "rank"))
+        found: Scores = {
+            name: match.where(match.found(ranks, most)) for most, name in match.RECALL.items()
+        }
+        back = torch.from_numpy(stacked(seeds, "back"))
+        found[match.OF_PICTURES] = match.where(match.found(back, 1))
+        for name, answer in ((match.SWAPS, "swap"), (match.ZERO_SHOT, "zero")):
+            values = stacked(seeds, answer)
+            if np.isfinite(values).any():
+                found[name] = match.where(values)
+        return found
+
+    def measures(
+        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
+    ) -> dict[str, Measure]:
+        return {
+            name: intervals.share_interval(table, setup.test.units, trainings=training)
+            for name, table in self.scores(seeds, setup).items()
+        }
+
+    def result(self, trainings: Trainings, setup: Setup) -> MatchResult:
+        test = trainings.test
+        names, parts = matching.subsets(test), []
+        for number, language in enumerate(matching.languages(test)):
+            for subset in dict.fromkeys(names):
+                rows = [row for row, name in enumerate(names) if name == subset]
+                seeds: list[Answers] = [
+                    {
+                        name: dense(answers, name)[rows, number : number + 1]
+                        for name in ("rank", "back", "swap", "zero")
+                    }
+                    for answers in trainings.answers
+                ]
+                if not any(bool((dense(answers, "rank") > 0).any()) for answers in seeds):
+                    continue
+                part = replace(setup, test=test.only(rows))
+                of = trainings.training[:, rows].numpy()
+                measures = self.measures(seeds, part, of)
+                swaps = stacked(seeds, "swap")
+                for place, name in enumerate(matching.ATTRIBUTES):
+                    table = match.where(swaps[..., place])
+                    if np.isfinite(table).all():
+                        measures[name] = intervals.share_interval(
+                            table, part.test.units, trainings=of
+                        )
+                parts.append(OfSubset(subset, language, len(rows), measures))
+        return MatchResult(tuple(parts))
+
+    def called(self, metric: str, setup: Setup) -> str:
+        """With the number of captions that recall depends on."""
+        name = super().called(metric, setup)
+        if "recall" not in metric:
+            return name
+        most = max(map(len, matching.galleries(setup.test)))
+        return _("{name} of {count}").format(name=name, count=most)
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        yield "file", "language", "rank", "picture_rank", "caption", "preferred"
+        rank, back, preferred = (dense(answers, name) for name in ("rank", "back", "preferred"))
+        for number, language in enumerate(matching.languages(test)):
+            for row, file in enumerate(test.file):
+                if rank[row, number] > 0:
+                    other = int(preferred[row, number])
+                    own, nearest = (matching.spoken(test, each, language) for each in (row, other))
+                    places = int(rank[row, number]), int(back[row, number])
+                    yield file, language, *places, own, nearest
+
+    def next_command(self, run: str) -> str:
+        return f'souron predict {run} PICTURE texts="...|..."'
+
+
+def seen(system: Matcher, data: Loader) -> Tensor:
+    """(N, D) on the processor, of all pictures."""
+    return torch.cat([system.see(batch.image).float().cpu() for batch in data.once()])
+
+
+def check_captions(data: Dataset) -> None:
+    """Raises UserError for pictures without captions, and where all have the same."""
+    if not data.has_captions or not data.pictures:
+        raise UserError(
+            "no captions",
+            _("{data} has no pictures with captions").format(data=data.name),
+            expected=_("pictures with a metadata.jsonl, or a .txt beside each"),
+            fix="data=captioned_scenes",
+            exit=3,
+        )
+    if len(data) > 1 and len(set(data.target)) == 1:
+        raise UserError(
+            "one caption",
+            _("all {count} pictures of {data} have the same caption").format(
+                count=len(data), data=data.name
+            ),
+            expected=_("captions that say in what pictures differ"),
+            exit=3,
+        )
+
+
+__all__ = ["PAD", "Batch", "Matcher", "Matching", "Spec", "check_captions", "seen"]

@@ -1,0 +1,365 @@
+"""Text to image: a sentence in, a picture of what it says out.
+
+Hugging Face has it in diffusers. Whether a picture shows what was asked for is read off by a
+network that never saw a drawn picture, see ``evaluation/obedience``.
+"""
+
+import time
+from abc import abstractmethod
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from souron.data.captions import Caption, words
+from souron.data.dataset import Dataset, Rows
+from souron.data.splits import Split
+from souron.data.tokenizer import Tokenizer
+from souron.evaluation import generation, obedience
+from souron.evaluation.answers import dense, stacked
+from souron.evaluation.generation import GenerationResult
+from souron.evaluation.obedience import OfPart, PromptedResult, PromptSet
+from souron.evaluation.sampling import Film, Noise, Sample, chunks, done, draw
+from souron.kinds.picture import Picture
+from souron.kinds.signature import Choice
+from souron.kinds.text import Text
+from souron.metrics import match
+from souron.metrics import text_to_image as metrics
+from souron.metrics.metric import Metric
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.system import System
+from souron.task import Answers, Scores, Setup, Step, Task, Trainings
+from souron.tasks import match as matching
+from souron.training.trainer import Trainer
+from souron.utils.messages import N_, UserError, _
+
+PAD = matching.PAD
+MOST_LETTERS = 1000  # of a prompt
+EXAMPLES = 32  # captions that stand for all where no prompt is given
+MOST_WORDS = 5000  # of the training captions that a run remembers
+DISTANCES = ("Fréchet distance", "kernel distance", "precision", "recall")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a system must know of its pictures and captions before it is built."""
+
+    channels: int
+    side: int  # pixels
+    tokenizer: str = ""  # a ``Tokenizer``, packed
+    vocabulary: int = 0  # its tokens
+    prompts: tuple[str, ...] = ("",)  # some of the training captions
+    words: tuple[str, ...] = ()  # of the training captions, the most frequent first
+
+
+class Batch(NamedTuple):
+    image: Tensor  # (B, C, H, W) in -1..1
+    captions: list[tuple[Caption, ...]]  # of each picture
+
+
+class PromptedGenerator(System):
+    """``drawing`` makes pictures in -1..1 from noise, one for each prompt."""
+
+    task = "text_to_image"
+    spec: Spec
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.unpacked(self.spec.tokenizer)
+
+    @abstractmethod
+    def drawing(
+        self,
+        noise: Noise,
+        condition: Sequence[str],
+        *,
+        negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
+        steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
+        guidance: Annotated[
+            float, Choice(N_("how strongly the prompt is insisted on; 1 is as learnt"), 1, 20)
+        ] = 4.0,
+    ) -> Iterator[Tensor]:
+        """Yield pictures (B, C, H, W) in -1..1 on their way from ``noise``; the last are done.
+
+        ``condition`` (B) is the prompt of each. Further options are keywords with a default,
+        annotated with a ``signature.Choice``. Where a system starts from pictures, it takes
+        ``image`` (B, C, H, W) in -1..1 with ``strength`` 0..1, and ``mask`` (B, 1, H, W), 1 where
+        it draws anew. All random numbers come from ``noise``.
+        """
+
+    def conditions(self, noise: Noise) -> list[str]:
+        """A prompt for each picture, from the training captions."""
+        known = self.spec.prompts
+        chance = torch.ones(len(noise), len(known), device=noise.device)
+        return [known[place] for place in noise.choose(chance).tolist()]
+
+    def tokens(self, texts: Sequence[str]) -> Tensor:
+        """(B, T) int64, ``PAD`` behind the end of each text; what is too long is cut off."""
+        return matching.padded(self.tokenizer, texts).to(self.device)
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """The words of a prompt that no training caption has: it cannot know what they mean."""
+        known = set(self.spec.words)
+        return [word for word in dict.fromkeys(words(prompt)) if word not in known] if known else []
+
+    def example(self) -> None:
+        """One pass of what draws, for the table of its layers' shapes and operations."""
+        deque(self.drawing(Noise(0, [0], self.device), [self.spec.prompts[0]], steps=1), maxlen=0)
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        text: Text,
+        *,
+        negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
+        steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
+        guidance: Annotated[
+            float, Choice(N_("how strongly the prompt is insisted on; 1 is as learnt"), 1, 20)
+        ] = 4.0,
+        seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
+    ) -> Picture:
+        """A picture of what the text says. Raises UserError for a text that is empty or endless."""
+        prompt = checked(text.text)
+        frames = draw(
+            self, Noise(seed, [0], self.device), [prompt],
+            negative=negative, steps=steps, guidance=guidance,
+        )  # fmt: skip
+        return Picture.of(done(frames)[0])
+
+
+def checked(prompt: str) -> str:
+    """A prompt without space around it. Raises UserError for one that is empty or endless."""
+    prompt = " ".join(prompt.split())
+    if prompt and len(prompt) <= MOST_LETTERS:
+        return prompt
+    raise UserError(
+        "prompt",
+        _("a prompt of {count} letters").format(count=len(prompt)),
+        expected=_("1 to {count} letters").format(count=MOST_LETTERS),
+        fix='prompt="a red bird on the left, on grass"',
+    )
+
+
+@dataclass(frozen=True)
+class Options:
+    samples: Annotated[
+        int | None, Choice(N_("pictures that a generator is judged by (default 300)"), low=8)
+    ] = None
+
+
+class TextToImage(Task):
+    """Pictures for the captions of test pictures, read by a network that never saw a drawn one."""
+
+    title = N_("text to image")
+    takes = Text
+    gives = Picture
+    metrics = (
+        Metric(metrics.ACCURACY, unit="share", headline=True),
+        *(Metric(name, unit="share") for name in metrics.ATTRIBUTES.values()),
+        Metric(metrics.CAPTION, unit="share", headline=True),
+        Metric(N_("Fréchet distance"), higher_is_better=False, headline=True),
+        Metric(N_("kernel distance"), higher_is_better=False),
+        Metric(N_("precision"), unit="share"),
+        Metric(N_("recall"), unit="share"),
+    )
+    default_data = "captioned_scenes"
+    target = "captions"
+    formats = ("captions",)
+    fewest_classes = 0
+    inherits = ("tokenizer", "vocabulary", "words")
+    begins_with = ("match",)
+    needs_training_data = True
+
+    def check(self, data: Dataset, options: Options) -> None:
+        matching.check_captions(data)
+
+    def spec(self, train: Dataset) -> Spec:
+        known = matching.Matching().spec(train)
+        texts = [caption.text for captions in train.target for caption in captions]
+        count = Counter(word for text in texts for word in words(text))
+        step = max(1, len(texts) // EXAMPLES)
+        common = tuple(word for word, _count in count.most_common(MOST_WORDS))
+        return Spec(
+            train.channels, train.side, known.tokenizer, known.vocabulary,
+            tuple(dict.fromkeys(texts[::step]))[:EXAMPLES], common,
+        )  # fmt: skip
+
+    def example(self, system: type[System], size: str) -> Spec:
+        return Spec(3, 64, "", matching.SIZE)
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        """Pictures (B, C, H, W) in 0..255 -> -1..1."""
+        return Batch(rows.input.float() / 127.5 - 1, list(rows.target or ()))
+
+    def renumbered(self, target: Any, number: Tensor) -> Any:
+        return target
+
+    def setup(self, data: Dataset, split: Split, options: Options) -> Iterator[Step]:
+        count = options.samples or obedience.SAMPLE
+        if not isinstance(data.input, Tensor):  # a sketch: enough to foretell drawing
+            yield Step(1.0, result=Setup(options, data.only(split.test[:count])))
+            return
+        for share, made in obedience.prompt_set(data, split, count, options):
+            yield Step(share, _("the network that reads pictures"), made)
+
+    def against(self, cases: Dataset, setup: PromptSet) -> PromptSet:
+        cases = cases.only(obedience.chosen(cases, range(len(cases)), len(setup.test)))
+        plain = obedience.with_classes(cases)
+        none = plain.only([])
+        parts = obedience.Parts(none, none, plain)
+        reference = generation.ReferenceSet.of(
+            setup.reference.extractor, parts, len(cases), setup.options
+        )
+        cases = cases.only(torch.randperm(len(cases), generator=torch.Generator().manual_seed(0)))
+        reader = setup.reader if obedience.readable(cases) else None
+        made = replace(
+            setup, test=cases, prompts=obedience.prompts(cases), reference=reference, reader=reader
+        )
+        made.ceiling = made.judged(cases.input[:])
+        return made
+
+    @torch.no_grad()
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: PromptSet,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        assert isinstance(system, PromptedGenerator)
+        text = _("drawing {n} pictures").format(n=len(setup.prompts))
+        for share, sample in drawn_for(system, setup.prompts, seed):  # noqa: B007
+            yield Step(0.9 * share, text)
+        answers = generation.answers_of(sample, setup.reference)
+        answers.pop("probability", None)
+        yield Step(1.0, text, answers | setup.judged(sample.image))
+
+    def scores(self, seeds: Sequence[Answers], setup: PromptSet) -> Scores:
+        found: Scores = {}
+        if "right" in seeds[0]:
+            right = stacked(seeds, "right")
+            found[metrics.ACCURACY] = match.where(right)
+            for place, name in enumerate(metrics.ATTRIBUTES.values()):
+                if np.isfinite(right[..., place]).any(1).all():
+                    found[name] = match.where(right[..., place])
+        if "caption" in seeds[0]:
+            ranks = torch.from_numpy(stacked(seeds, "caption"))
+            found[metrics.CAPTION] = match.where(match.found(ranks, 1))
+        near = [setup.reference.resemblance(answers) for answers in seeds]
+        for name in DISTANCES:
+            if name in near[0].measures:
+                found[name] = generation.generation.table(near, name)
+        return found
+
+    def measures(
+        self, seeds: Sequence[Answers], setup: PromptSet, training: Any = None
+    ) -> dict[str, Measure]:
+        near = setup.reference.resemblance(seeds[0]).measures
+        found = {}
+        for name, table in self.scores(seeds, setup).items():
+            if name not in DISTANCES:
+                found[name] = intervals.share_interval(table, setup.test.units, trainings=training)
+            elif len(seeds) == 1:
+                found[name] = near[name]
+            else:
+                found[name] = intervals.interval(table, setup.test.units, trainings=training)
+        return found
+
+    def result(self, trainings: Trainings, setup: PromptSet) -> PromptedResult:
+        answers = trainings.answers[0]
+        image, seconds = dense(answers, "image"), float(dense(answers, "seconds")[0])
+        near = setup.reference.resemblance(answers)
+        measures = self.measures(trainings.answers, setup)
+        drawn = GenerationResult(setup.reference, near, image, seconds, measures)
+        return PromptedResult(drawn, tuple(parts(trainings.answers, setup)), tuple(setup.prompts))
+
+    def ranks(self, setup: Any) -> str:
+        reads = getattr(setup, "reader", None) is not None or not hasattr(setup, "reader")
+        return metrics.ACCURACY if reads else metrics.CAPTION
+
+    def called(self, metric: str, setup: PromptSet) -> str:
+        """With the number of pictures or captions that a figure depends on."""
+        name, count = super().called(metric, setup), len(setup.test)
+        if metric == metrics.CAPTION:
+            among = min(obedience.AMONG, count)
+            return _("{name} among {count}").format(name=name, count=among)
+        if metric in DISTANCES:
+            return _("{name}, {n} pictures").format(name=name, n=f"{count:,}")
+        return name
+
+    def rehearse(self, system: System, setup: Any) -> None:
+        assert isinstance(system, PromptedGenerator)
+        next(Sample.growing(system, len(setup.test), seed=0))
+
+    def seconds(self, trainer: Trainer, setup: Any, training: float) -> float:
+        [few] = Sample.growing(trainer.system, 8, seed=0)
+        return few.seconds * len(setup.test)
+
+    def film(self, path: Path) -> Film:
+        return Film(path)
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        """What was asked for and what was read, a prompt a row; in the order of drawing."""
+        if "right" in answers:
+            yield ("number", *obedience.ATTRIBUTES)
+            for number, row in enumerate(dense(answers, "right").tolist()):
+                yield number, *("" if value != value else int(value) for value in row)
+
+    def next_command(self, run: str) -> str:
+        return f'souron generate {run} prompt="..."'
+
+
+def drawn_for(
+    system: PromptedGenerator, prompts: Sequence[str], seed: int, **options: Any
+) -> Iterator[tuple[float, Sample]]:
+    """How much is done, 0..1, and the pictures so far, one for each prompt."""
+    images: list[Tensor] = []
+    begun = time.perf_counter()
+    for numbers in chunks(system, range(len(prompts))):
+        some = [prompts[number] for number in numbers]
+        images.append(done(draw(system, Noise(seed, numbers, system.device), some, **options)))
+        so_far = torch.cat(images)
+        took = (time.perf_counter() - begun) / len(so_far)
+        yield len(so_far) / len(prompts), Sample(so_far, took)
+
+
+def parts(seeds: Sequence[Answers], setup: PromptSet) -> Iterator[OfPart]:
+    """All prompts, those of each subset, and those of each language."""
+    subsets, languages = obedience.matching.subsets(setup.test), obedience.languages(setup.test)
+    everything = list(range(len(setup.test)))
+    wanted = [("", "", everything)]
+    for names, which in ((subsets, 0), (languages, 1)):
+        for name in dict.fromkeys(names) if len(set(names)) > 1 else ():
+            rows = [row for row in everything if names[row] == name]
+            wanted.append(("" if which else name, name if which else "", rows))
+    for subset, language, rows in wanted:
+        units = setup.test.only(rows).units
+        measures, floor, ceiling = {}, {}, {}
+        if "right" in seeds[0]:
+            right = stacked(seeds, "right")[:, rows]
+            shuffled = stacked(seeds, "shuffled")[:, rows]
+            real = dense(setup.ceiling, "right")[rows].double().numpy()
+            for place, name in enumerate(obedience.ATTRIBUTES):
+                if np.isfinite(right[..., place]).any(1).all():
+                    table = match.where(right[..., place])
+                    measures[name] = intervals.share_interval(table, units)
+                    floor[name] = float(np.nanmean(shuffled[..., place]))
+                    ceiling[name] = float(np.nanmean(real[:, place]))
+        if "caption" in seeds[0]:
+            hit = match.found(torch.from_numpy(stacked(seeds, "caption")[:, rows]), 1)
+            measures["caption"] = intervals.share_interval(match.where(hit), units)
+            other = match.found(torch.from_numpy(stacked(seeds, "stranger")[:, rows]), 1)
+            floor["caption"] = float(other.double().mean())
+            real_rank = dense(setup.ceiling, "caption")[rows]
+            ceiling["caption"] = float(match.found(real_rank, 1).mean())
+        yield OfPart(subset, language, len(rows), measures, floor, ceiling)
+
+
+__all__ = ["PAD", "Batch", "Noise", "PromptedGenerator", "Spec", "TextToImage"]
