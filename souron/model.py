@@ -35,6 +35,7 @@ from souron.utils.messages import UserError, _
 
 NAMED = 40  # letters of a text that its answer is named by
 ENDING = re.compile(r"\.\w{1,5}$", re.ASCII)  # of a file's name
+PUBLISHED = (".pth", ".safetensors")  # files of weights alone
 
 
 def load(name: str | Path, pretrained: bool | str = False, context: int | None = None) -> "Model":
@@ -44,6 +45,8 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
     .gguf file, a folder as models are published in; it sees so many tokens of ``context``. Warns
     where a file is not the one that the run ended with. Raises UserError."""
     folder = Path(name)
+    if folder.suffix in PUBLISHED and folder.is_file():
+        return _published_file(folder)
     if open_models.is_model(name):
         return _open_model(str(name), context)
     if context is not None:
@@ -77,6 +80,34 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
     system = kind(config, seen)
     checkpoint.fill(system, published, Path(str(name)))
     return Model(str(name), system.eval())
+
+
+def _published_file(file: Path) -> "Model":
+    """The system whose published weights a file holds, such as ESRGAN's. Raises UserError."""
+    held = weights.read_weights(file)
+    able = published_systems()
+    for kind in able.values():
+        system = kind.of_published(held)
+        if system is not None:
+            return Model(str(file), system)
+    raise UserError(
+        "other system",
+        _("{path} holds weights whose names or sizes no system here has, as {first}").format(
+            path=file, first=next(iter(held), "-")
+        ),
+        expected=_("published weights of {systems}").format(systems=", ".join(able)),
+        exit=3,
+    )
+
+
+def published_systems() -> dict[str, Any]:
+    """The systems that read files of weights as they are published, by name."""
+    found = {
+        entry.name: registry.load_system(entry.name)[0]
+        for entry in registry.entries().values()
+        if entry.task == "image_to_image"
+    }
+    return {name: kind for name, kind in found.items() if hasattr(kind, "of_published")}
 
 
 def _open_model(name: str, context: int | None) -> "Model":
