@@ -2,9 +2,9 @@
 
 It learns from real training scenes alone, never from drawn pictures, and is the same for every
 system on the same data, as the feature extractor of ``embedding`` is. What it reads off real test
-scenes is the ceiling that drawn pictures are held against: where it errs there, it errs here. Half
-of its pictures have their colours exchanged, and teach no colour and no ground: or it would learn
-that a pair of object and colour that training lacks does not exist.
+scenes is the ceiling that drawn pictures are held against: where it errs there, it errs here. The
+object is learnt and read without colours, or the reader would learn that a pair of object and
+colour which training lacks does not exist.
 """
 
 import hashlib
@@ -24,12 +24,12 @@ from souron.training.trainer import autocast
 from souron.utils import files
 from souron.utils.messages import UserError
 
-VERSION = 2  # of how it learns: another reader is another version
+VERSION = 3  # of how it learns: another reader is another version
 EXAMPLES, BATCH, RATE = 64_000, 128, 4e-3
 AT_MOST = 16  # times that a picture is shown
 SHIFT = 2  # pixels that a picture is moved by chance
 WIDTHS = (32, 64, 128, 256)
-OF_COLOURS = ("colour", "ground")
+OF_SHAPE = ("object", "count")
 AT_ONCE = 256  # pictures that are read
 ANSWERS = {"colour": (OWN, *COLOURS), "count": ("1", "2", "3"), "place": ("", *PLACES),
            "ground": tuple(GROUNDS)}  # fmt: skip
@@ -66,8 +66,14 @@ class AttributeReader(nn.Module):
     def read(self, image: Tensor) -> dict[str, Tensor]:
         """Probabilities (N, values) of each attribute, of pictures (N, 3, H, W) in 0..255."""
         self.eval()
-        found = [self(some.float() / 127.5 - 1) for some in image.split(AT_ONCE)]
-        return {name: torch.cat([each[name] for each in found]).softmax(1) for name in self.answers}
+        found: dict[str, list[Tensor]] = {name: [] for name in self.answers}
+        for some in image.split(AT_ONCE):
+            shown = some.float() / 127.5 - 1
+            told, of_shape = self(shown), self(grey(shown))
+            for name in self.answers:
+                logits = of_shape[name] if name in OF_SHAPE else told[name]
+                found[name].append(logits.softmax(1))
+        return {name: torch.cat(each) for name, each in found.items()}
 
     def wanted(self, columns: Any, rows: Sequence[int]) -> dict[str, Tensor]:
         """(n,) the number of each attribute's value, of these cases."""
@@ -106,13 +112,13 @@ def attribute_reader(train: Dataset) -> Iterator[tuple[float, AttributeReader | 
             reader.train()
             image = _shifted(train.input[rows].float() / 127.5 - 1, generator)
             half = BATCH // 2
-            image[half:] = _exchanged(image[half:], generator)
+            image[half:] = grey(image[half:])
             with autocast(torch.device("cpu"))():
                 told = reader(image.contiguous(memory_format=torch.channels_last))
                 missed = [
-                    F.cross_entropy(told[name][:most], wanted[name][rows[:most]])
+                    F.cross_entropy(told[name][of], wanted[name][rows[of]])
                     for name in wanted
-                    for most in (half if name in OF_COLOURS else BATCH,)
+                    for of in (slice(half, None) if name in OF_SHAPE else slice(half),)
                 ]
                 loss = torch.stack(missed).sum()
             descent.zero_grad()
@@ -139,10 +145,9 @@ def kept_reader(data: str) -> AttributeReader | None:
     return None
 
 
-def _exchanged(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Red, green and blue of each picture (B, 3, H, W) in another order."""
-    order = torch.rand(len(image), 3, generator=generator).argsort(1)
-    return image.gather(1, order[:, :, None, None].expand_as(image))
+def grey(image: Tensor) -> Tensor:
+    """(B, 3, H, W) without colours."""
+    return image.mean(1, keepdim=True).expand_as(image)
 
 
 def _folder() -> Path:

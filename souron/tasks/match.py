@@ -74,6 +74,11 @@ class Matcher(System):
     def read(self, tokens: Tensor) -> Tensor:
         """Tokens (B, T), ``PAD`` behind the end -> (B, D), of length 1."""
 
+    @property
+    @abstractmethod
+    def scale(self) -> Tensor:
+        """(), what cosines are multiplied by before they become probabilities."""
+
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """(B, T) int64, ``PAD`` behind the end of each text; what is too long is cut off."""
         return padded(self.tokenizer, texts).to(self.device)
@@ -217,7 +222,8 @@ class Matching(Task):
         system.eval()
         image = seen(system, system.loader(test))
         answers: Any = None
-        for done, answers in matching.asked(image, test, test.classes, system.read_texts):
+        scale = float(system.scale)
+        for done, answers in matching.asked(image, test, test.classes, system.read_texts, scale):
             if answers is None:
                 yield Step(0.3 + 0.69 * done, _("asking"))
         yield Step(1.0, result=answers)

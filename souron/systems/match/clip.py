@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from souron.blocks.clip import CLIP as Network
-from souron.blocks.clip import CONTEXT, MEAN, PAD, STD
+from souron.blocks.clip import CONTEXT, MEAN, PAD, STD, contrast, equal
 from souron.kinds.picture import Picture
 from souron.tasks.match import Batch, Matcher, Spec
 
@@ -128,18 +128,3 @@ class CLIP(Matcher):
         ]
         betas = (0.9, 0.98)
         return {"model": torch.optim.AdamW(groups, self.config.rate, betas, 1e-6, fused=True)}
-
-
-def equal(tokens: Tensor) -> Tensor:
-    """(B, B) bool: which texts are the same."""
-    _texts, number = tokens.unique(dim=0, return_inverse=True)
-    return number[:, None] == number
-
-
-def contrast(image: Tensor, text: Tensor, scale: Tensor, same: Tensor) -> Tensor:
-    """The loss of points (B, D) of length 1; texts that are the ``same`` (B, B) do not compete."""
-    own = torch.eye(len(image), dtype=torch.bool, device=image.device)
-    with torch.autocast(image.device.type, enabled=False):
-        logits = (scale.float() * image @ text.T).masked_fill(same & ~own, -torch.inf)
-    row = torch.arange(len(image), device=image.device)
-    return (F.cross_entropy(logits, row) + F.cross_entropy(logits.T, row)) / 2
