@@ -49,6 +49,9 @@ KNOWN = {
     "zero-shot-classification": Known(("sentences",), answers.compared, ("sentences",)),
     "feature-extraction": Known(("sentences",), answers.vectors, ("sentences",)),
     "image-classification": Known(("classify",), answers.labelled, ("resnet",)),
+    "zero-shot-image-classification": Known(
+        ("match",), answers.matched, ("clip",), "captioned_scenes"
+    ),
     "object-detection": Known(("detect",), answers.boxed, ("yolo",)),
     "image-segmentation": Known(
         ("segment", "segment_instances", "segment_panoptic"), answers.masked, ("deeplab", "unet")
