@@ -113,7 +113,8 @@ def test_pairs_that_training_never_shows_are_not_asked_for_there():
 
 
 def test_the_set_has_questions_for_every_subset_and_the_pictures_of_the_captions(monkeypatch):
-    monkeypatch.setattr(captioned_scenes, "COUNTS", dict.fromkeys(captioned.SUBSETS, 60))
+    monkeypatch.setattr(captioned_scenes, "COUNTS", dict.fromkeys(captioned.SUBSETS, 40))
+    monkeypatch.setattr(captioned, "drawn", lambda: COMPOSER.source)
     data = load.load("drawn_scene_questions", target="picture_questions")
     assert data.has_picture_questions and not data.has_captions
     assert {name for name in data.columns["subset"] if name} == set(captioned.SUBSETS[2:])
@@ -189,19 +190,39 @@ def test_with_the_picture_it_is_twenty_points_better_than_without(learnt):
     assert torch.equal(blind["right"], blind["others"])  # it never saw them
 
 
-def test_it_looks_at_the_thing_that_is_asked_about(learnt):
+def test_a_look_is_the_equations_of_its_docstring(learnt):
+    look = learnt["visual_qa"][0].looks[0]
+    torch.manual_seed(0)
+    v, u = torch.randn(2, 9, 32).tanh(), torch.randn(2, 32)
+    with torch.inference_mode():
+        after, p = look(v, u)
+        for row in range(2):
+            h = [torch.tanh(look.place.weight @ place + look.asks.weight @ u[row] + look.asks.bias)
+                 for place in v[row]]  # fmt: skip
+            share = torch.stack([look.attention.weight[0] @ each for each in h]).exp()
+            share = share / share.sum()
+            seen = sum(s * place for s, place in zip(share, v[row], strict=True))
+            joined = torch.tanh(look.found.weight @ seen + look.found.bias) * torch.tanh(
+                look.asked.weight @ u[row] + look.asked.bias
+            )
+            torch.testing.assert_close(p[row], share)
+            torch.testing.assert_close(after[row], u[row] + joined)
+
+
+def test_where_it_looked_is_shown_row_by_row_and_only_above_its_share(learnt):
     system, _answers, test = learnt["visual_qa"]
-    questions = ["What colour is the coin?"] * len(test)
     with torch.inference_mode():
         [batch] = system.loader(test).once(len(test))
-        _logits, looked = system.respond(system.see(batch.image), system.tokens(questions))
-    torch.testing.assert_close(looked.sum(1), torch.ones(len(test)))
-    side = round(looked.shape[1] ** 0.5)
-    left = looked.view(-1, side, side)[:, :, : side // 2].sum((1, 2))
-    on_left = torch.tensor([place == "left" for place in test.columns["place"]])
-    assert left[on_left].mean() > left[~on_left].mean() + 0.1
-    heat = task.heat(torch.tensor([[0.7, 0.1], [0.1, 0.1]]))
-    assert heat.tolist() == [[1, 0], [0, 0]]
+        seen = system.see(batch.image)
+        looked = system.respond(seen, system.tokens(["What is shown?"] * len(test)))[1]
+    assert looked.shape[1] == 16 and looked.sum(1).allclose(torch.ones(len(test)))
+    assert task.heat(torch.tensor([[0.7, 0.1], [0.1, 0.1]])).tolist() == [[1, 0], [0, 0]]
+    place = torch.zeros(4, 4)
+    place[0, 3] = 1  # above on the right
+    shown = np.asarray(task.over(torch.full((3, 64, 64), 90), place)).astype(int).sum(2)
+    half = shown.shape[0] // 2
+    corners = [shown[:half, :half], shown[:half, half:], shown[half:, :half], shown[half:, half:]]
+    assert [int(corner.std() > 5) for corner in corners] == [0, 1, 0, 0]
 
 
 def test_what_stands_behind_the_end_of_a_question_changes_nothing(learnt):
