@@ -14,7 +14,7 @@ from shapes import questioned
 
 from souron import model, registry
 from souron.cli.main import run
-from souron.data import load
+from souron.data import check, load, targets
 from souron.data.composing import captioned, scene_questions
 from souron.data.composing.captioned_words import COLOURS, PLACES, THINGS
 from souron.data.composing.words import ENGLISH
@@ -25,6 +25,7 @@ from souron.data.sets import captioned_scenes
 from souron.evaluation import answering
 from souron.kinds.ranking import Ranking
 from souron.metrics import answer as metrics
+from souron.report import plots
 from souron.tasks import answer as task
 from souron.training.loop import Run
 from souron.utils.messages import UserError, use_language
@@ -216,10 +217,9 @@ def test_where_it_looked_is_shown_row_by_row_and_only_above_its_share(learnt):
         seen = system.see(batch.image)
         looked = system.respond(seen, system.tokens(["What is shown?"] * len(test)))[1]
     assert looked.shape[1] == 16 and looked.sum(1).allclose(torch.ones(len(test)))
-    assert task.heat(torch.tensor([[0.7, 0.1], [0.1, 0.1]])).tolist() == [[1, 0], [0, 0]]
-    place = torch.zeros(4, 4)
-    place[0, 3] = 1  # above on the right
-    shown = np.asarray(task.over(torch.full((3, 64, 64), 90), place)).astype(int).sum(2)
+    place = torch.full((4, 4), 0.02)
+    place[0, 3] = 0.7  # above on the right; the others get less than an equal share
+    shown = np.asarray(plots.overlay_of_shares(torch.full((3, 64, 64), 90), place)).astype(int).sum(2)
     half = shown.shape[0] // 2
     corners = [shown[:half, :half], shown[:half, half:], shown[half:, :half], shown[half:, half:]]
     assert [int(corner.std() > 5) for corner in corners] == [0, 1, 0, 0]
@@ -271,6 +271,15 @@ def test_data_without_questions_or_with_one_answer_is_refused():
     with pytest.raises(UserError) as caught:
         task.check_questions(replace(data, target=same))
     assert caught.value.code == "one answer"
+
+
+def test_the_check_of_data_names_questions_that_give_their_answers_away():
+    fair = questioned(60)
+    assert "language bias" not in {one.code for one in check.check(fair).findings}
+    always = tuple(PictureQuestion("Is it a banana?", "yes", "en") for _each in range(2))
+    data = replace(fair, target=ListColumn([always] * 60))
+    assert "language bias" in {one.code for one in check.check(data).findings}
+    assert targets.of(data).words(0) == "Is it a banana? yes"
 
 
 def write(folder, lines, pictures=("1.png", "2.png", "sub/3.png")):

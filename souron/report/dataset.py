@@ -40,7 +40,7 @@ def data_page(cases: Dataset, folder: Path) -> Path:
     UserError."""
     if texts.holds(cases):
         return texts_page(cases, folder)
-    if cases.has_captions and not cases.classes:
+    if (cases.has_captions or cases.has_picture_questions) and not cases.classes:
         cases = replace(cases, classes=(cases.name,))  # nothing says of what sort they are
     target = targets.of(cases)
     counts, rows = target.counts(), target.rows(SHOWN)
