@@ -219,7 +219,8 @@ def test_where_it_looked_is_shown_row_by_row_and_only_above_its_share(learnt):
     assert looked.shape[1] == 16 and looked.sum(1).allclose(torch.ones(len(test)))
     place = torch.full((4, 4), 0.02)
     place[0, 3] = 0.7  # above on the right; the others get less than an equal share
-    shown = np.asarray(plots.overlay_of_shares(torch.full((3, 64, 64), 90), place)).astype(int).sum(2)
+    drawn = plots.overlay_of_shares(torch.full((3, 64, 64), 90), place)
+    shown = np.asarray(drawn).astype(int).sum(2)
     half = shown.shape[0] // 2
     corners = [shown[:half, :half], shown[:half, half:], shown[half:, :half], shown[half:, half:]]
     assert [int(corner.std() > 5) for corner in corners] == [0, 1, 0, 0]
