@@ -25,6 +25,7 @@ from souron.data.sets import captioned_scenes
 from souron.evaluation import answering
 from souron.kinds.ranking import Ranking
 from souron.metrics import answer as metrics
+from souron.pipelines.pipeline import pipeline
 from souron.report import plots
 from souron.tasks import answer as task
 from souron.training.loop import Run
@@ -353,4 +354,8 @@ def test_a_run_on_a_folder_of_ones_own_is_reported_and_answers(tmp_path, monkeyp
     assert len(found["ranking"]) == task.NEAREST
     answers = model.load(str(folder))(picture, question="鳥は何色ですか。")
     assert "鳥" in " ".join(answers.notes)  # the folder asks about coins, signs and buildings
+    ask = pipeline("vqa", model=str(folder))
+    [first, second] = ask(image=picture, question="What is shown?", top_k=2)
+    assert first["score"] >= second["score"] and first["answer"] == found["ranking"][0]["text"]
+    assert ask([{"image": picture, "question": "What is shown?"}])[0][:2] == [first, second]
     assert run(["predict", str(folder), picture]) == 2
