@@ -217,7 +217,7 @@ def test_where_it_looked_is_shown_row_by_row_and_only_above_its_share(learnt):
         [batch] = system.loader(test).once(len(test))
         seen = system.see(batch.image)
         looked = system.respond(seen, system.tokens(["What is shown?"] * len(test)))[1]
-    assert looked.shape[1] == 16 and looked.sum(1).allclose(torch.ones(len(test)))
+    assert looked.shape[1] == 64 and looked.sum(1).allclose(torch.ones(len(test)))
     place = torch.full((4, 4), 0.02)
     place[0, 3] = 0.7  # above on the right; the others get less than an equal share
     drawn = plots.overlay_of_shares(torch.full((3, 64, 64), 90), place)
@@ -318,6 +318,13 @@ def test_questions_of_a_folder(tmp_path):
     assert ("metadata.jsonl:3", "not a text") in codes and ("metadata.jsonl:5", "too long") in codes
     assert any(place.startswith("metadata.jsonl:6") for place, _code in codes)
     assert any(place.startswith("metadata.jsonl:7") for place, _code in codes)
+
+
+def test_a_folder_of_many_pictures_is_known_by_its_metadata(tmp_path):
+    write(tmp_path, [{"file_name": "1.png", "question": "What?", "answer": "a"}])
+    for number in range(600):  # before it in the order of names
+        (tmp_path / f"a{number}.png").touch()
+    assert files.describes(tmp_path)
 
 
 def test_a_folder_without_one_usable_question_is_refused(tmp_path):

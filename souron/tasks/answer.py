@@ -144,7 +144,7 @@ class Answerer(System):
             shown = Picture(drawn, picture.file)
         return Ranking.of(
             [self.spec.answers[place] for place in best.indices.tolist()], best.values.tolist(),
-            shown, probabilities=True, notes=self.notes(asked, float(best.values[0])),
+            shown, partial=True, notes=self.notes(asked, float(best.values[0])),
         )  # fmt: skip
 
     def notes(self, question: str, probability: float) -> list[str]:
