@@ -137,7 +137,7 @@ HARMFUL = [
 @pytest.mark.parametrize("html", HARMFUL)
 def test_html_that_could_do_something_is_no_page(html):
     with pytest.raises(UserError) as caught:
-        Page(html)
+        Page(html, ["a heading"])
     assert caught.value.code == "unsafe page" and caught.value.exit == 3
     assert hypertext.read("<p>a</p><a href='#top'>b</a>").told("link")[0].name == "b"
 
