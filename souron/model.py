@@ -20,7 +20,11 @@ from souron.kinds.kind import Kind
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.page import Page
 from souron.kinds.picture import Picture
+<<<<<<< HEAD
 from souron.kinds.text import Text
+=======
+from souron.kinds.score import Score
+>>>>>>> main
 from souron.report import labelled
 from souron.runs import evaluate as run_evaluate
 from souron.runs import folder as run_folder
@@ -148,7 +152,12 @@ class Model:
                 ),
                 expected=takes.__name__.lower(),
             )
-        return self.system.eval().predict(given, **options)
+        said = self.system.eval().predict(given, **options)
+        if isinstance(said, Score) and self.folder is not None:
+            seed = int(options.get("seed", 0))
+            args = run_folder.read_args(self.folder)
+            return replace(said, mark=provenance.mark(self.folder, args, seed, options))
+        return said
 
     def for_many(self) -> "Model":
         """The same for many answers in a row, as of a video's frames: normalisations are taken into
@@ -248,12 +257,14 @@ def predict(
     model: Model, files: Sequence[str | Path], **options: Any
 ) -> Iterator[tuple[Path, Kind | UserError]]:
     """What ``model`` says of each file; an unreadable one gets its UserError and stops nothing.
-    Each frame of a DICOM file with several gets an answer of its own, ``scan.dcm#3``."""
+    Each frame of a DICOM file with several gets an answer of its own, ``scan.dcm#3``. Without a
+    file, a system that begins with an empty sheet is asked once, about ``new``."""
     asked = model.asked
     known = asked.options | asked.reading
     told = signature.read_options(known, options, "souron predict --help")
     own = {name: told.pop(name) for name in [*told] if name in asked.reading}
     reading = model.reading | own
+<<<<<<< HEAD
     for name in files:
         if asked.given is Text and is_typed(str(name)):
             typed = Path(re.sub(r"[\s/\\]+", " ", str(name))[:NAMED].strip())
@@ -268,6 +279,19 @@ def predict(
                     yield Path(given.file), model.answer(given, **told)
             except UserError as trouble:
                 yield path, trouble
+=======
+    if not files and asked.given.blank:
+        try:
+            yield Path("new"), model.answer(asked.given(), **told)
+        except UserError as trouble:
+            yield Path("new"), trouble
+    for path in find_files(files, asked.given.folders):
+        try:
+            for given in asked.given.each(path, **reading):
+                yield Path(given.file), model.answer(given, **told)
+        except UserError as trouble:
+            yield path, trouble
+>>>>>>> main
 
 
 def is_typed(word: str) -> bool:
@@ -296,7 +320,12 @@ def keep(
     answer.save(path)
     if isinstance(answer, LabelledVolume):
         labelled.write_beside(answer, path)
+<<<<<<< HEAD
     if isinstance(answer, Page) and by is not None and by.folder is not None:
         args = run_folder.read_args(by.folder)
         provenance.add(path, provenance.mark(by.folder, args, 0, {"prompt": answer.request}))
+=======
+    if isinstance(answer, Score):
+        answer.write_beside(path)
+>>>>>>> main
     return path

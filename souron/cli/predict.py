@@ -79,6 +79,7 @@ def val(
     "souron predict runs/detect/yolo-scenes slide.svs tile=512\n"
     "souron predict runs/detect/yolo-scenes new/ to=coco out=new    (labels to correct)\n"
     "souron predict resnet shoe.png           (as it comes ready trained)\n"
+    "souron predict runs/compose/music_transformer-chorales bars=8     (a new piece)\n"
     "souron predict runs/classify/resnet-photos -- -odd-name-.jpg",
 )
 def predict(
@@ -143,7 +144,7 @@ def predict(
     name = model or system
     wanted = [system, *(files or [])] if model else files or []
     wanted, chosen = chosen_options(name, wanted, fields or [], context)
-    if not wanted and source is None:
+    if not wanted and source is None and not begins_anew(name):
         raise arguments.missing("FILES", f"souron predict {name} cat.jpg")
     hardware.calm_allocator()
     hardware.share_cores()
@@ -236,16 +237,28 @@ def chosen_options(
 
 def own_options(name: str) -> dict[str, Any]:
     """What the system of that run, or of that name, can be told when it predicts."""
+    asked = signature_of(name)
+    return asked.options | asked.reading if asked else {}
+
+
+def begins_anew(name: str) -> bool:
+    """Whether that system can be asked without a file."""
+    asked = signature_of(name)
+    return asked is not None and asked.given.blank
+
+
+def signature_of(name: str) -> Any:
+    """What the system of that run, or of that name, takes, gives and can be told; None where it
+    cannot be asked."""
     from souron.kinds import signature
     from souron.runs import folder as run_folder
 
     if (Path(name) / "args.yaml").exists():
         name = str(run_folder.read_args(Path(name))["system"])
     try:
-        asked = signature.signature(registry.load_system(name)[0])
+        return signature.signature(registry.load_system(name)[0])
     except UserError:  # loading it says what is wrong
-        return {}
-    return asked.options | asked.reading if asked else {}
+        return None
 
 
 def place_of_answers(name: str) -> Path:
