@@ -15,9 +15,9 @@ from souron.data.dataset import Dataset, ListColumn
 from souron.data.instances import numbered
 from souron.data.panoptic import divided
 from souron.data.poses import HIDDEN, SEEN, Figures, Skeleton, area_of
+from souron.data.run_lengths import lengths_of
 from souron.data.searching import Search, Shelf, places
 from souron.data.texts import Question
-from souron.evaluation.image_to_image import lengths_of
 
 LABELS = ("square", "disc", "wedge")
 

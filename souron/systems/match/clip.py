@@ -36,7 +36,12 @@ PUBLISHED = 49_408  # tokens of the published networks
 
 @dataclass(frozen=True)
 class Config:
-    depths: tuple[int, ...] = (1, 1, 1, 1)  # blocks of a ResNet's stages; one number: a ViT's layers
+    depths: tuple[int, ...] = (
+        1,
+        1,
+        1,
+        1,
+    )  # blocks of a ResNet's stages; one number: a ViT's layers
     width: int = 24  # maps of the ResNet's first stage; numbers of a ViT's token
     patch: int = 0  # pixels a side, of a ViT
     text: tuple[int, int, int] = (2, 128, 4)  # layers, width and heads of the text's Transformer
