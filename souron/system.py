@@ -1,7 +1,7 @@
 """The contract that every system keeps."""
 
 from abc import ABC
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -44,6 +44,8 @@ class System(nn.Module, ABC):
     full_batch: ClassVar[bool] = False  # True where each step sees every case
     grows: ClassVar[bool] = False  # True where later steps cost more: see ``used``
     BEFORE: ClassVar[dict[str, Any]] = {}  # field of the config -> what runs from before it had
+    in_stages: Mapping[str, float] = {}  # of what learns in stages, which share the budget: ``N_``
+    # name of each -> its share; the rate has a cycle in each
     sized_by_data: ClassVar[
         tuple[str, ...]
     ] = ()  # buffers whose length is known once it has learnt

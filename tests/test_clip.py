@@ -1,11 +1,27 @@
 """CLIP: its two encoders beside open_clip's and transformers', and what learns with them."""
 
+import json
+import shutil
+
+import numpy as np
+import open_clip
 import pytest
 import torch
+from open_clip.loss import ClipLoss
 from open_clip.model import CLIP as OpenCLIP
+from open_clip.tokenizer import SimpleTokenizer, default_bpe
+from PIL import Image
+from safetensors.torch import save_file
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
 
+from souron import model, registry
 from souron.blocks.clip import CLIP, PAD, TextTransformer, published_names
+from souron.cli.main import run
+from souron.data.tokenizer import Tokenizer
+from souron.hub import clip_weights, weights
+from souron.systems.match import clip
+from souron.tasks.match import Spec
+from souron.utils.messages import UserError
 
 PUBLISHED = {  # open_clip's configuration of the pictures' network -> ours, size of the space
     "rn50": ({"layers": [3, 4, 6, 3], "width": 64}, ((3, 4, 6, 3), 64, 0), 1024),
@@ -131,3 +147,244 @@ def test_a_whole_clip_loads_by_the_names_of_transformers():
 def test_pictures_of_any_side_are_seen(name, side):
     model = CLIP(1, side, *SMALL[name][1], 99, (1, 64, 1), 48).eval()
     assert model.image(torch.randn(2, 1, side, side)).shape == (2, 48)
+
+
+def points(*shape):
+    return torch.nn.functional.normalize(torch.randn(*shape), dim=-1)
+
+
+def test_the_loss_is_that_of_open_clip_where_all_captions_differ():
+    torch.manual_seed(0)
+    image, text, scale = points(6, 8), points(6, 8), torch.tensor(9.0)
+    own = torch.eye(6, dtype=torch.bool)
+    expected = ClipLoss()(image, text, scale)
+    torch.testing.assert_close(clip.contrast(image, text, scale, own), expected)
+
+
+def test_equal_captions_do_not_compete():
+    """Else both pictures of "a red bird" would be driven apart for nothing."""
+    torch.manual_seed(0)
+    tokens = torch.tensor([[1, 2, PAD], [3, 4, 5], [1, 2, PAD]])
+    same = clip.equal(tokens)
+    assert same.tolist() == [[True, False, True], [False, True, False], [True, False, True]]
+    image, text, scale = points(3, 8), points(3, 8), torch.tensor(9.0)
+    text[2] = text[0]
+    logits = scale * image @ text.T
+    pairs = [logits[[0, 1]][:, [0, 1]], logits[[1, 2]][:, [1, 2]]]
+    rows = [pairs[0][0], pairs[1][1], logits[1]]  # the middle one competes with both
+    columns = [pairs[0][:, 0], pairs[1][:, 1], logits[:, 1]]
+    places = [0, 1, 1]
+    losses = [
+        -part.log_softmax(0)[place]
+        for parts in (rows, columns)
+        for part, place in zip(parts, places, strict=True)
+    ]
+    found = clip.contrast(image, text, scale, same)
+    torch.testing.assert_close(found, torch.stack(losses).mean())
+
+
+def small(channels=3, side=32):
+    words = Tokenizer.learn(["a red bird on grass"] * 9, 300)
+    spec = Spec(channels, side, words.packed(), len(words))
+    return clip.CLIP(clip.CLIP.SIZES["tiny"], spec).eval()
+
+
+def test_the_tables_show_the_published_sizes_as_they_are():
+    spec = registry.load_task("match").example(clip.CLIP, "rn50")
+    assert spec == Spec(3, 224, "", 49_408)
+    with torch.device("meta"):
+        model = clip.CLIP(clip.CLIP.SIZES["rn50"], spec)
+    assert sum(weight.numel() for weight in model.parameters()) == 102_007_137
+
+
+def test_the_temperature_has_a_bound():
+    model = small()
+    assert model.scale.item() == pytest.approx(1 / 0.07)
+    model.network.logit_scale.data.fill_(50.0)
+    assert model.scale.item() == pytest.approx(100)
+
+
+def test_capital_letters_and_what_follows_the_end_change_nothing():
+    model = small()
+    with torch.inference_mode():
+        one = model.read(model.tokens(["a red bird", "a red bird on grass and more of it"]))
+        other = model.read(model.tokens(["A Red BIRD"]))
+    torch.testing.assert_close(one[:1], other)
+    assert model.tokens(["word " * 200]).shape == (1, 77)
+    assert model.tokens(["", "é☕"]).shape[0] == 2
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_are_normalised_as_the_published_networks_saw_them(channels):
+    model = small(channels)
+    given = []
+    model.network.image = lambda image: given.append(image) or torch.ones(1, 4)
+    model.see(torch.zeros(1, channels, 32, 32))  # the middle grey
+    mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+    expected = [(0.5 - m) / s for m, s in zip(mean, std, strict=True)]
+    if channels == 1:
+        expected = [(0.5 - np.mean(mean)) / np.mean(std)]
+    assert given[0].mean((0, 2, 3)).tolist() == pytest.approx(expected, abs=1e-6)
+
+
+SAYINGS = (
+    "a photo of a cat", "A  Red Bird's 12 wings!!", "鳥が二羽", "naïve café ☕", "don't 3.14 a_b",
+    "<|endoftext|> x", "a" * 50, "word " * 99, "",
+)  # fmt: skip
+NARROW = clip.Config((2,), 64, 32, (1, 64, 1), 48, quick=True)
+FEW = {"context_length": 77, "vocab_size": 49_408, "width": 64, "heads": 1, "layers": 1}
+EYES = {"layers": 2, "width": 64, "patch_size": 32, "image_size": 224}
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """open_clip's network of few weights, but of the published side and tokens."""
+    return moved(OpenCLIP(48, EYES, FEW, quick_gelu=True))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, reference):
+    """Its weights as open_clip publishes them; ``clip_vit_b_32`` is as narrow meanwhile."""
+    monkeypatch.setitem(clip.CLIP.SIZES, "vit_b_32", NARROW)
+    monkeypatch.setenv("SOURON_WEIGHTS", str(tmp_path))
+    folder = tmp_path / "vit_base_patch32_clip_224.openai"
+    folder.mkdir()
+    shutil.copy(default_bpe(), folder / clip_weights.MERGES)
+    save_file(reference.state_dict(), folder / weights.OPEN_CLIP)
+    return folder
+
+
+@pytest.fixture
+def photo(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (30, 30, 3), np.uint8)
+    Image.fromarray(noise).resize((300, 300)).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def test_texts_become_the_tokens_of_open_clip(folder):
+    (folder / "config.json").write_text(json.dumps({"hidden_act": "gelu"}))
+    model = clip_weights.system("clip_vit_b_32")
+    assert NARROW.quick and not model.config.quick  # as the file beside the weights says
+    expected = SimpleTokenizer()(list(SAYINGS))
+    found = model.tokens(SAYINGS)
+    assert found.shape == (len(SAYINGS), 77)
+    assert torch.equal(found.clamp(min=0), expected)
+
+
+@pytest.mark.parametrize("files", [("tokenizer.json",), ("vocab.json", "merges.txt")])
+def test_a_tokenizer_is_read_in_every_form_that_is_published(folder, tmp_path, files):
+    first = clip_weights.tokenizer(folder)
+    told = json.loads(first.backend.to_str())
+    other = tmp_path / "other" / "tokenizer"  # where Stable Diffusion has it
+    other.mkdir(parents=True)
+    if files == ("tokenizer.json",):
+        (other / files[0]).write_text(first.backend.to_str(), encoding="utf-8")
+    else:
+        merges = ["#version: 0.2", *(" ".join(pair) for pair in told["model"]["merges"])]
+        (other / "vocab.json").write_text(json.dumps(told["model"]["vocab"]), encoding="utf-8")
+        (other / "merges.txt").write_text("\n".join(merges), encoding="utf-8")
+    second = clip_weights.tokenizer(tmp_path / "other")
+    assert [second.encode(text) for text in SAYINGS] == [first.encode(text) for text in SAYINGS]
+    assert (second.start, second.end) == (first.start, first.end) == (49_406, (49_407,))
+
+
+def test_a_published_clip_ranks_texts_as_open_clip_does(folder, photo, reference, capsys):
+    texts = ["a cat", "a dog", "二羽の鳥"]
+    change = open_clip.image_transform(224, is_train=False)
+    with torch.inference_mode():
+        seen = reference.encode_image(change(Image.open(photo))[None], normalize=True)
+        read = reference.encode_text(SimpleTokenizer()(texts), normalize=True)
+    expected = dict(zip(texts, (seen @ read.T)[0].tolist(), strict=True))
+
+    ranking = model.load("clip_vit_b_32")(photo, texts="|".join(texts))
+    for scored in ranking.texts:
+        assert scored.score == pytest.approx(expected[scored.text], abs=1e-4)
+    wide = Image.new("RGB", (500, 300))
+    wide.paste(Image.open(photo), (100, 0))  # the middle square is seen
+    wide.save(photo)
+    again = model.load("clip_vit_b_32")(photo, texts="|".join(texts))
+    assert [s.score for s in again.texts] == pytest.approx(
+        [s.score for s in ranking.texts], abs=2e-3
+    )
+    words = ["predict", "clip_vit_b_32", str(photo), f"texts={'|'.join(texts)}", "--json"]
+    assert run([*words, f"pretrained={folder}"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [row["text"] for row in told["ranking"]] == [scored.text for scored in ranking.texts]
+
+
+@pytest.mark.parametrize("sort", ["a file", "half precision", "a training's checkpoint"])
+def test_weights_load_from_every_form_of_file(folder, tmp_path, reference, sort):
+    state = reference.state_dict()
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(folder / clip_weights.MERGES, other)
+    file = other / "mine.safetensors"
+    if sort == "a file":
+        shutil.copy(folder / weights.OPEN_CLIP, file)
+    elif sort == "half precision":
+        half = {name: tensor.half() for name, tensor in state.items()}
+        save_file(half, file := other / "model.safetensors")
+        state = {name: tensor.float() for name, tensor in half.items()}
+    else:
+        held = {"epoch": 3, "state_dict": {f"module.{n}": t for n, t in state.items()}}
+        torch.save(held, file := other / "open_clip_pytorch_model.bin")
+    for place in (file, other):
+        found = clip_weights.read(place).weights
+        assert found.keys() == state.keys()
+        assert all(torch.equal(found[name], state[name]) for name in state)
+
+
+def test_the_configuration_beside_the_weights_says_which_gelu_they_want(folder):
+    def wanted(name="", told=""):
+        if name:
+            (folder / name).write_text(told)
+        return clip_weights.read(folder).quick
+
+    assert wanted() is None  # as the size says
+    assert wanted("config.json", json.dumps({"text_config": {"hidden_act": "gelu"}})) is False
+    assert wanted("config.json", json.dumps({"hidden_act": "quick_gelu"})) is True
+    assert wanted("open_clip_config.json", json.dumps({"model_cfg": {"embed_dim": 48}})) is False
+    assert wanted("open_clip_config.json", "[") is None  # damaged
+
+
+def refused(path):
+    with pytest.raises(UserError) as trouble:
+        model.load("clip_vit_b_32", pretrained=str(path))
+    assert trouble.value.exit in (3, 4)
+    return trouble.value
+
+
+def test_what_is_no_clip_says_why(folder, tmp_path, reference):
+    missing = refused(tmp_path / "nothing")
+    assert "no weights at" in missing.found and weights.OPEN_CLIP in missing.expected
+    state = reference.state_dict()
+    save_file({f"other.{n}": t for n, t in state.items()}, folder / weights.OPEN_CLIP)
+    other = refused(folder)
+    assert other.code == "other system" and "do not fit" in other.found
+    (folder / weights.OPEN_CLIP).write_bytes(b"not it")
+    assert refused(folder).code == "corrupt"
+    save_file(state, folder / weights.OPEN_CLIP)
+    (folder / clip_weights.MERGES).write_bytes(b"not it")
+    assert "is no tokenizer" in refused(folder).found
+    (folder / clip_weights.MERGES).unlink()
+    assert "have no tokenizer beside them" in refused(folder).found
+
+
+def test_openais_own_file_is_a_program_and_runs_nothing(tmp_path):
+    class Own(torch.nn.Module):
+        def forward(self, x):
+            return x
+
+    with pytest.warns(DeprecationWarning):
+        torch.jit.script(Own()).save(str(tmp_path / "ViT-B-32.pt"))
+    trouble = refused(tmp_path / "ViT-B-32.pt")
+    assert "TorchScript" in trouble.found and "souron fetch clip_vit_b_32" in trouble.fix
+
+
+def test_without_its_weights_the_name_says_how_to_get_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UserError) as trouble:
+        model.load("clip_rn50")
+    assert trouble.value.fix == "souron fetch clip_rn50"
+    assert "resnet50_clip.openai/open_clip_model.safetensors" in trouble.value.expected

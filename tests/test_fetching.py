@@ -481,6 +481,26 @@ def test_timms_weights_come_with_their_checksum(cache, tmp_path, site, monkeypat
     assert trouble.value.code == "checksum" and leftovers(cache) == []
 
 
+def test_open_clips_weights_come_with_their_tokenizer(cache, tmp_path, site, monkeypatch):
+    save_file({"logit_scale": torch.tensor(2.5)}, tmp_path / "model")
+    content = (tmp_path / "model").read_bytes()
+    pointer = f"oid sha256:{hashlib.sha256(content).hexdigest()}\nsize 1\n"
+    base = "/timm/vit_base_patch32_clip_224.openai"
+    site.pages[f"{base}/resolve/main/{weights.OPEN_CLIP}"] = content
+    site.pages[f"{base}/raw/main/{weights.OPEN_CLIP}"] = pointer.encode()
+    site.pages[f"{base}/resolve/main/tokenizer.json"] = b"{}"
+    monkeypatch.setenv("HF_ENDPOINT", site.address)
+    monkeypatch.setattr(fetch, "ENCRYPTED", "http:")
+    with pytest.raises(UserError, match=r"open_clip_config\.json"):
+        fetch.fetch("clip_vit_b_32")
+    assert leftovers(cache) == []
+    site.pages[f"{base}/resolve/main/open_clip_config.json"] = b"{}"
+    file = fetch.fetch("clip_vit_b_32")
+    assert load_file(file)["logit_scale"] == 2.5 and fetch.where("clip_vit_b_32") == file
+    beside = {"open_clip_config.json", weights.OPEN_CLIP, "tokenizer.json"}
+    assert {each.name for each in file.parent.iterdir()} == beside
+
+
 def test_weights_of_a_package_that_is_missing_name_the_package(cache, monkeypatch):
     monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError) as trouble:

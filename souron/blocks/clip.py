@@ -165,6 +165,21 @@ class CLIP(TextTransformer):
         return self.visual(image)
 
 
+def equal(tokens: Tensor) -> Tensor:
+    """(B, B) bool: which texts are the same."""
+    _texts, number = tokens.unique(dim=0, return_inverse=True)
+    return number[:, None] == number
+
+
+def contrast(image: Tensor, text: Tensor, scale: Tensor, same: Tensor) -> Tensor:
+    """The loss of points (B, D) of length 1; texts that are the ``same`` (B, B) do not compete."""
+    own = torch.eye(len(image), dtype=torch.bool, device=image.device)
+    with torch.autocast(image.device.type, enabled=False):
+        logits = (scale.float() * image @ text.T).masked_fill(same & ~own, -torch.inf)
+    row = torch.arange(len(image), device=image.device)
+    return (F.cross_entropy(logits, row) + F.cross_entropy(logits.T, row)) / 2
+
+
 def convolution(inward: int, outward: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False)
 

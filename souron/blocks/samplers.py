@@ -25,6 +25,13 @@ def linear(steps: int = 1000) -> Tensor:
     return (1 - betas).cumprod(0)
 
 
+def scaled_linear(steps: int = 1000) -> Tensor:
+    """a_t^2 (steps,) in float64: the roots of beta in even steps, from 0.00085 to 0.012, as Stable
+    Diffusion has them (Rombach and others 2022)."""
+    roots = torch.linspace(0.00085**0.5, 0.012**0.5, steps, dtype=torch.float64, device="cpu")
+    return (1 - roots.square()).cumprod(0)
+
+
 def cosine(steps: int = 1000) -> Tensor:
     """a_t^2 (steps,) in float64, in proportion to cos^2 (Nichol, Dhariwal 2021).
 

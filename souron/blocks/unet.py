@@ -66,8 +66,8 @@ class Double(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, padding=1)
 
-    def forward(self, x: Tensor, side: int) -> Tensor:
-        return self.conv(F.interpolate(x, size=(side, side)))
+    def forward(self, x: Tensor, sides: Sequence[int]) -> Tensor:
+        return self.conv(F.interpolate(x, size=tuple(sides)))
 
 
 class Level(nn.Module):
@@ -116,7 +116,7 @@ class Up(Level):
         for block, attention in zip(self.resnets, self.attentions, strict=True):
             x = attention(block(torch.cat([x, kept.pop()], 1), time))
         for double in self.upsamplers:
-            x = double(x, kept[-1].shape[-1])
+            x = double(x, kept[-1].shape[-2:])
         return x
 
 

@@ -254,6 +254,16 @@ def drawn(record: Any) -> None:
     )  # fmt: skip
     for file in record.files[record.count :]:
         show(f"  {file.name}")
+    from souron.data.composing.captioned_words import TITLES
+
+    for name, read in record.obedience.items():
+        show(
+            _("{attribute}: {value} asked for, read off the first picture with {share}").format(
+                attribute=_(TITLES[name]), value=read["asked"], share=f"{read['p']:.0%}"
+            )
+        )
+    for text in record.notes:
+        warn(text)
 
 
 def forecast(found: Any) -> None:

@@ -18,7 +18,7 @@ from souron.cli import arguments, console
 from souron.cli import options as cli_options
 from souron.cli.app import command
 from souron.cli.console import follow, note, print_json, screen, show
-from souron.cli.train import given_options, use_cores
+from souron.cli.train import given_options, use_cores, yes_or_no
 from souron.runs.options import EvaluateOptions
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
@@ -73,6 +73,7 @@ def val(
     "souron predict runs/classify/resnet-photos cat.jpg\n"
     'souron predict runs/classify/resnet-photos holidays/ "more/*.png" --csv > labels.csv\n'
     "souron predict resnet50 cat.jpg pretrained=true\n"
+    'souron predict clip_vit_b_32 cat.jpg texts="a cat|a dog"\n'
     "souron predict runs/detect/yolo-scenes street.mp4 classes=vehicle\n"
     "souron predict runs/detect/yolo-scenes source=0     (a camera, until Ctrl-C)\n"
     "souron predict runs/detect/yolo-scenes slide.svs tile=512\n"
@@ -80,6 +81,7 @@ def val(
     "souron predict runs/image_to_image/srgan-photos photo.jpg scale=4\n"
     "souron predict RealESRGAN_x4plus.pth photo.jpg tile=256\n"
     "souron predict resnet shoe.png           (as it comes ready trained)\n"
+    "souron predict runs/compose/music_transformer-chorales bars=8     (a new piece)\n"
     "souron predict runs/classify/resnet-photos -- -odd-name-.jpg",
 )
 def predict(
@@ -98,8 +100,12 @@ def predict(
     ] = None,
     model: cli_options.Model = None,
     pretrained: Annotated[
-        bool, Option("--pretrained", help=N_("use the system's published weights"))
-    ] = False,
+        str | None,
+        Option(
+            metavar="true|PATH",
+            help=N_("use the system's published weights; of clip also a file's or folder's"),
+        ),
+    ] = None,
     top: Annotated[
         int, Option(min=1, metavar="N", help=N_("labels for each file (default 5)"))
     ] = 5,
@@ -144,7 +150,7 @@ def predict(
     name = model or system
     wanted = [system, *(files or [])] if model else files or []
     wanted, chosen = chosen_options(name, wanted, fields or [], context)
-    if not wanted and source is None:
+    if not wanted and source is None and not begins_anew(name):
         raise arguments.missing("FILES", f"souron predict {name} cat.jpg")
     hardware.calm_allocator()
     hardware.share_cores()
@@ -154,7 +160,7 @@ def predict(
         from souron.runs.annotations import Annotations
 
         with console.warning_lines():
-            loaded = models_api.load(name, pretrained)
+            loaded = models_api.load(name, yes_or_no(pretrained) or False)
     if to is not None and "to" in loaded.asked.options:  # forms of its own
         chosen, to = {**chosen, "to": to}, None
     elif to is not None and to not in FORMS:
@@ -197,7 +203,7 @@ def predict(
                 together.add(answer, file)
             elif place or to or getattr(answer, "kept", False):
                 place = place or place_of_answers(name)
-                saved = models_api.keep(answer, file, place, FORMS[to] if to else "")
+                saved = models_api.keep(answer, file, place, FORMS[to] if to else "", loaded)
         tell(str(file), answer, top, saved)
     if not total:
         raise UserError(
@@ -266,6 +272,19 @@ def chosen_options(
 
 def own_options(name: str) -> dict[str, Any]:
     """What the system of that run, or of that name, can be told when it predicts."""
+    asked = signature_of(name)
+    return asked.options | asked.reading if asked else {}
+
+
+def begins_anew(name: str) -> bool:
+    """Whether that system can be asked without a file."""
+    asked = signature_of(name)
+    return asked is not None and asked.given.blank
+
+
+def signature_of(name: str) -> Any:
+    """What the system of that run, or of that name, takes, gives and can be told; None where it
+    cannot be asked."""
     from souron.kinds import signature
     from souron.runs import folder as run_folder
 
@@ -277,10 +296,9 @@ def own_options(name: str) -> dict[str, Any]:
     if (Path(name) / "args.yaml").exists():
         name = str(run_folder.read_args(Path(name))["system"])
     try:
-        asked = signature.signature(registry.load_system(name)[0])
+        return signature.signature(registry.load_system(name)[0])
     except UserError:  # loading it says what is wrong
-        return {}
-    return asked.options | asked.reading if asked else {}
+        return None
 
 
 def place_of_answers(name: str) -> Path:
@@ -355,7 +373,10 @@ def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
     "souron generate runs/generate/dcgan-digits n=64 seed=1\n"
     "souron generate runs/generate/ddpm-fashion sampler=dpm steps=15 label=Coat\n"
     "souron generate runs/generate/stylegan-fashion truncation=0.7 walk=8\n"
-    "souron generate runs/generate/image_gpt-fashion given=photo.png kept=0.5",
+    "souron generate runs/generate/image_gpt-fashion given=photo.png kept=0.5\n"
+    'souron generate latent_diffusion prompt="a red bird on the left, on grass"\n'
+    "souron generate latent_diffusion prompt=雪の上に、二羽の青い鳥 guidance=5 seed=3\n"
+    "souron generate --like picture.png       (the same again)",
 )
 def generate(
     run: Annotated[
@@ -375,8 +396,20 @@ def generate(
     label: Annotated[
         str | None, Option(metavar="CLASS", help=N_("draw this class; several with commas"))
     ] = None,
+    prompt: Annotated[
+        str | None, Option(metavar="TEXT", help=N_("draw what it says; several with |"))
+    ] = None,
     given: Annotated[
         str | None, Option(metavar="FILE", help=N_("a picture, folder or glob to complete"))
+    ] = None,
+    image: Annotated[
+        str | None, Option(metavar="FILE", help=N_("a picture, folder or glob to start from"))
+    ] = None,
+    mask: Annotated[
+        str | None, Option(metavar="FILE", help=N_("white where the picture is drawn anew"))
+    ] = None,
+    like: Annotated[
+        str | None, Option(metavar="FILE", help=N_("draw again what this file says of itself"))
     ] = None,
     walk: Annotated[
         int | None, Option(metavar="N", help=N_("also a moving picture that walks between N"))
@@ -389,18 +422,23 @@ def generate(
     fields: cli_options.Fields = None,
 ) -> None:
     folder = run or model
-    if folder is None:
-        raise arguments.missing("RUN", "souron generate runs/generate/dcgan-digits n=64")
     options = given_options(
-        n=n, seed=seed, first=first, label=label, given=given, walk=walk, out=out,
-        device=device, **dict(field.split("=", 1) for field in fields or []),
+        n=n, seed=seed, first=first, label=label, prompt=prompt, given=given, image=image,
+        mask=mask, walk=walk, out=out, device=device,
+        **dict(field.split("=", 1) for field in fields or []),
     )  # fmt: skip
     hardware.calm_allocator()
     hardware.share_cores()
     use_cores(workers)
     from souron.runs import generate as run_generate
 
-    [record] = follow(run_generate.generating(folder, **options))
+    if like is not None:
+        drawing = run_generate.like(like, **({"run": folder} if folder else {}), **options)
+    elif folder is None:
+        raise arguments.missing("RUN", "souron generate runs/generate/dcgan-digits n=64")
+    else:
+        drawing = run_generate.generating(folder, **options)
+    [record] = follow(drawing)
     if screen.json:
         print_json(record.as_json())
     else:

@@ -2,10 +2,13 @@
 
 It learns from real training scenes alone, never from drawn pictures, and is the same for every
 system on the same data, as the feature extractor of ``embedding`` is. What it reads off real test
-scenes is the ceiling that drawn pictures are held against: where it errs there, it errs here.
+scenes is the ceiling that drawn pictures are held against: where it errs there, it errs here. The
+object is learnt and read without colours, or the reader would learn that a pair of object and
+colour which training lacks does not exist.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,11 +24,12 @@ from souron.training.trainer import autocast
 from souron.utils import files
 from souron.utils.messages import UserError
 
-VERSION = 1  # of how it learns: another reader is another version
-EXAMPLES, BATCH, RATE = 32_000, 128, 4e-3
+VERSION = 3  # of how it learns: another reader is another version
+EXAMPLES, BATCH, RATE = 64_000, 128, 4e-3
 AT_MOST = 16  # times that a picture is shown
 SHIFT = 2  # pixels that a picture is moved by chance
 WIDTHS = (32, 64, 128, 256)
+OF_SHAPE = ("object", "count")
 AT_ONCE = 256  # pictures that are read
 ANSWERS = {"colour": (OWN, *COLOURS), "count": ("1", "2", "3"), "place": ("", *PLACES),
            "ground": tuple(GROUNDS)}  # fmt: skip
@@ -62,8 +66,14 @@ class AttributeReader(nn.Module):
     def read(self, image: Tensor) -> dict[str, Tensor]:
         """Probabilities (N, values) of each attribute, of pictures (N, 3, H, W) in 0..255."""
         self.eval()
-        found = [self(some.float() / 127.5 - 1) for some in image.split(AT_ONCE)]
-        return {name: torch.cat([each[name] for each in found]).softmax(1) for name in self.answers}
+        found: dict[str, list[Tensor]] = {name: [] for name in self.answers}
+        for some in image.split(AT_ONCE):
+            shown = some.float() / 127.5 - 1
+            told, of_shape = self(shown), self(grey(shown))
+            for name in self.answers:
+                logits = of_shape[name] if name in OF_SHAPE else told[name]
+                found[name].append(logits.softmax(1))
+        return {name: torch.cat(each) for name, each in found.items()}
 
     def wanted(self, columns: Any, rows: Sequence[int]) -> dict[str, Tensor]:
         """(n,) the number of each attribute's value, of these cases."""
@@ -78,9 +88,7 @@ def readable(data: Dataset) -> bool:
     return set(NAMES) <= set(data.columns) and data.pictures and data.channels == 3
 
 
-def attribute_reader(
-    train: Dataset, threads: int = 0
-) -> Iterator[tuple[float, AttributeReader | None]]:
+def attribute_reader(train: Dataset) -> Iterator[tuple[float, AttributeReader | None]]:
     """How much is done, 0..1, and at the end the reader, from the cache where it has learnt."""
     place = _place(train)
     with torch.random.fork_rng(devices=[]):
@@ -103,9 +111,15 @@ def attribute_reader(
             torch.set_rng_state(state)
             reader.train()
             image = _shifted(train.input[rows].float() / 127.5 - 1, generator)
+            half = BATCH // 2
+            image[half:] = grey(image[half:])
             with autocast(torch.device("cpu"))():
                 told = reader(image.contiguous(memory_format=torch.channels_last))
-                missed = [F.cross_entropy(told[name], wanted[name][rows]) for name in wanted]
+                missed = [
+                    F.cross_entropy(told[name][of], wanted[name][rows[of]])
+                    for name in wanted
+                    for of in (slice(half, None) if name in OF_SHAPE else slice(half),)
+                ]
                 loss = torch.stack(missed).sum()
             descent.zero_grad()
             loss.backward()
@@ -116,6 +130,33 @@ def attribute_reader(
                 yield (step + 1) / steps * 0.99, None
     files.write_tensors(place, reader.state_dict(), {"classes": list(train.classes)})
     yield 1.0, reader.eval()
+
+
+def kept_reader(data: str) -> AttributeReader | None:
+    """The newest reader of data of that name; None where none has learnt here, or it is damaged."""
+    found = _folder().glob(f"{_named(data)}-*.safetensors")
+    for place in sorted(found, key=lambda file: -file.stat().st_mtime)[:1]:
+        with suppress(UserError, RuntimeError, KeyError):
+            tensors, about = files.read_tensors(place)
+            with torch.random.fork_rng(devices=[]):
+                reader = AttributeReader([str(name) for name in about["classes"]])
+            reader.load_state_dict(tensors)
+            return reader.eval()
+    return None
+
+
+def grey(image: Tensor) -> Tensor:
+    """(B, 3, H, W) without colours."""
+    return image.mean(1, keepdim=True).expand_as(image)
+
+
+def _folder() -> Path:
+    return files.cache_folder() / "readers"
+
+
+def _named(data: str) -> str:
+    """A data set's name as a file may have it."""
+    return re.sub(r"\W", "_", data)[:60]
 
 
 def _shifted(image: Tensor, generator: torch.Generator) -> Tensor:
@@ -131,4 +172,4 @@ def _place(train: Dataset) -> Path:
         digest.update(repr(train.columns[name]).encode())
     for some in train.input.split(1024):
         digest.update(some.contiguous().numpy().data)
-    return files.cache_folder() / "readers" / f"{digest.hexdigest()}.safetensors"
+    return _folder() / f"{_named(train.name)}-{digest.hexdigest()}.safetensors"

@@ -16,11 +16,17 @@ from torch import Tensor
 
 from souron import registry
 from souron.data.captions import in_language
+from souron.data.composing import captioned_words
 from souron.data.dataset import Dataset, digest
 from souron.data.splits import Parts, Split
 from souron.evaluation import embedding, matching
 from souron.evaluation.answers import Answers, Setup
-from souron.evaluation.attribute_reader import AttributeReader, attribute_reader, readable
+from souron.evaluation.attribute_reader import (
+    AttributeReader,
+    attribute_reader,
+    kept_reader,
+    readable,
+)
 from souron.evaluation.generation import ReferenceSet
 from souron.stats.records import Measure
 from souron.training.budget import Budget
@@ -104,6 +110,14 @@ class PromptedResult:
                 for part in self.parts
             ]
         }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PromptedGallery:
+    """What compared systems drew for the same prompts."""
+
+    prompts: list[str]
+    drawn: dict[str, Tensor]  # system -> (N, C, H, W) uint8, of its first training
 
 
 def languages(data: Dataset) -> list[str]:
@@ -245,3 +259,21 @@ def among(near: Tensor, texts: Sequence[str], own: Tensor) -> Tensor:
         rivals = [each for each in rivals if not same[own[row], each]]
         ranks.append(1 + int((near[row, rivals] >= near[row, own[row]]).sum()))
     return torch.tensor(ranks)
+
+
+def read_off(data: str, image: Tensor, prompt: str) -> dict[str, Any]:
+    """What a prompt asks of each attribute, and its probability as the reader of that data reads it
+    off the picture (1, 3, H, W) in 0..255; nothing where no reader has learnt on this computer."""
+    asked = captioned_words.asked_for(prompt)
+    reader = kept_reader(data)
+    if reader is None or not asked:
+        return {}
+    read = reader.read(image)
+    return {
+        name: {
+            "asked": value,
+            "p": round(float(read[name][0, reader.answers[name].index(value)]), 4),
+        }
+        for name, value in asked.items()
+        if value in reader.answers[name]
+    }

@@ -32,7 +32,7 @@ from souron import registry
 from souron.data import load
 from souron.hub import packages
 from souron.hub.packages import Package
-from souron.hub.weights import by_hand, file_name, find, folders, read_weights
+from souron.hub.weights import OPEN_CLIP, by_hand, file_name, find, folders, read_weights
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 
@@ -41,6 +41,7 @@ Progress = Callable[[int, int], None]  # bytes done, bytes in all (0: unknown)
 TIMEOUT = 30  # seconds without an answer
 PACKAGE_TIMEOUT = 900  # seconds for a Debian package
 MOST_BYTES = 4 << 30  # of a file of weights
+MOST_BESIDE = 64 << 20  # of a tokenizer or a configuration
 CHUNK = 1 << 18
 STALE = 24 * 3600  # seconds after which a work folder belongs to nobody
 ENCRYPTED = "https:"
@@ -96,7 +97,7 @@ def item(name: str) -> Item:
     everything = fetchable()
     if name in everything:
         return everything[name]
-    if name.partition(":")[0] in ("timm", "torchvision", "pip"):
+    if name.partition(":")[0] in ("timm", "torchvision", "pip", "open_clip"):
         return Item(name, "weights", "", "", name)
     near = difflib.get_close_matches(name, everything, 3, 0.5)
     raise UserError(
@@ -367,17 +368,15 @@ def _published_weights(source: str, work: Path, progress: Progress) -> Path:
         )
     _check_online()
     made = work / "files" / f"{name}.safetensors"
-    made.parent.mkdir()
+    (work / "files").mkdir()
     if maker == "timm":
-        root = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-        # the pointer of Git LFS, some lines of text with the checksum
-        raw = f"{root}/timm/{name}/raw/main/model.safetensors"
-        text = _download(raw, work / "pointer", limit=4096).read_text("ascii", "replace")
-        digest = re.search(r"oid (sha256:[0-9a-f]{64})", text)
-        if digest is None:
-            raise Failed(_("{root} did not name a checksum").format(root=root))
-        url = f"{root}/timm/{name}/resolve/main/model.safetensors"
-        _download(url, made, progress, digest[1])
+        _from_hub(f"timm/{name}", "model.safetensors", made, progress)
+    elif maker == "open_clip":
+        folder = work / "files" / name.rpartition("/")[2]
+        folder.mkdir()
+        _from_hub(name, OPEN_CLIP, folder / OPEN_CLIP, progress)
+        for beside in ("tokenizer.json", "open_clip_config.json"):
+            _download(f"{_hub()}/{name}/resolve/main/{beside}", folder / beside, limit=MOST_BESIDE)
     else:
         import pooch
         import torchvision
@@ -389,7 +388,23 @@ def _published_weights(source: str, work: Path, progress: Progress) -> Path:
             raise _not_as_published(url)
         state = read_weights(file)
         save_file({key: value.clone().contiguous() for key, value in state.items()}, made)
-    return made.parent
+    return work / "files"
+
+
+def _hub() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+
+
+def _from_hub(repository: str, name: str, file: Path, progress: Progress) -> None:
+    """A large file of Hugging Face, whose checksum stands in the pointer of Git LFS, some lines of
+    text."""
+    raw = f"{_hub()}/{repository}/raw/main/{name}"
+    text = _download(raw, file.with_name("pointer"), limit=4096).read_text("ascii", "replace")
+    file.with_name("pointer").unlink()
+    digest = re.search(r"oid (sha256:[0-9a-f]{64})", text)
+    if digest is None:
+        raise Failed(_("{root} did not name a checksum").format(root=_hub()))
+    _download(f"{_hub()}/{repository}/resolve/main/{name}", file, progress, digest[1])
 
 
 def _download(

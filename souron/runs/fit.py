@@ -84,7 +84,8 @@ def learn(
             film.keep()
 
     def event(values: dict[str, float], left: float | None = None, frame: Any = None) -> Event:
-        return Event("train", (number + fit.fraction) / trainings, left, text, values, frame)
+        told = ", ".join(filter(None, (text, fit.stage)))
+        return Event("train", (number + fit.fraction) / trainings, left, told, values, frame)
 
     yield from map(event, fit.curve)
     while not fit.done:

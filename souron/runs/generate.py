@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from souron.evaluation import sampling
+from souron.evaluation import obedience, sampling
 from souron.evaluation.sampling import Noise
 from souron.hub import zoo
 from souron.kinds import signature
@@ -28,6 +28,7 @@ from souron.runs import folder as run_folder
 from souron.runs import generate as run_generate
 from souron.runs.events import Event, Interrupted
 from souron.runs.record import DrawnRecord
+from souron.tasks.text_to_image import checked
 from souron.utils import files, hardware
 from souron.utils.messages import UserError, _
 
@@ -39,7 +40,8 @@ MOMENTS = 10  # of that way
 BETWEEN = 12  # steps of a walk between two pictures
 FRAME = 80  # milliseconds
 DRAWN_READY = Path("runs/ready")  # what a system draws that came ready trained
-BETWEEN = "|"  # several prompts
+NEEDS = {"kept": "given", "strength": "image"}  # options that say something of a picture
+OR = "|"  # between several prompts
 LONG_SIDE = 256  # pixels, to which small moving pictures are enlarged
 
 
@@ -91,7 +93,11 @@ def generating(
     check_together(known, options, shown)
     base = DRAWN_READY / folder.name if zoo.holds(folder) else folder
     place = Path(out) if out else files.new_folder(base / "pictures", f"seed{seed}")
-    plain = {name: option.default for name, option in known.items() if option.default is not None}
+    plain = {
+        name: option.default
+        for name, option in known.items()
+        if option.default is not None and (name not in NEEDS or NEEDS[name] in shown)
+    }
     asked_by = {"label": label, "prompt": prompt, "given": given, "image": image, "mask": mask}
     settings = plain | options | {name: value for name, value in asked_by.items() if value}
     mark = provenance.mark(folder, args, seed, settings)
@@ -145,7 +151,7 @@ def generating(
             if "condition" in asked:
                 asked["condition"] = asked["condition"][0]
             steps = sampling.walk(system, seed, range(first, first + walk), BETWEEN, **asked)
-            frames = [pictures.picture(image) for image in steps]
+            frames = [pictures.picture(frame) for frame in steps]
             write_moving(place / "walk.webp", frames, mark.of(None), record)
 
     try:
@@ -156,8 +162,8 @@ def generating(
                 if numbers[0] == first:
                     way.append(last[:STEPS_OF])
                 yield Event("draw", record.count / n, text=str(place))
-            for number, image in zip(numbers, last, strict=True):
-                picture = pictures.picture(image)
+            for number, drawn in zip(numbers, last, strict=True):
+                picture = pictures.picture(drawn)
                 write(file_of(place, number, every), picture, mark.of(number), record)
             if sum(map(len, on_sheet)) < ON_A_SHEET:
                 on_sheet.append(last)
@@ -165,6 +171,9 @@ def generating(
             record.seconds = time.perf_counter() - begun
             left = record.seconds * (n - record.count) / record.count
             yield Event("draw", record.count / n, left, str(place))
+            if prompts and numbers[0] == first:
+                data = Path(str(args["data"])).name
+                record.obedience = obedience.read_off(data, last[:1], prompts[0])
         yield from sheets()
     except KeyboardInterrupt as stop:
         raise Interrupted(place, rest(place if record.count < n else "FOLDER")) from stop
@@ -227,9 +236,8 @@ def prompts_of(system: Any, prompt: str) -> list[str]:
             expected=_("a system that draws what a sentence says, such as latent_diffusion"),
             fix="souron train latent_diffusion data=captioned_scenes",
         )
-    from souron.tasks.text_to_image import checked
 
-    return [checked(each) for each in prompt.split(BETWEEN)]
+    return [checked(each) for each in prompt.split(OR)]
 
 
 def pictures_of(system: Any, name: str, path: str | Path) -> Tensor:
@@ -260,7 +268,7 @@ def check_together(
     known: Mapping[str, Any], options: Mapping[str, Any], shown: Mapping[str, Tensor]
 ) -> None:
     """Raises UserError for an option that needs a picture, and for a mask that says nothing."""
-    for name, needs in (("kept", "given"), ("strength", "image")):
+    for name, needs in NEEDS.items():
         if name in options and needs in known and needs not in shown:
             raise UserError(
                 "option",
@@ -283,7 +291,7 @@ def check_together(
 def like(path: str | Path, **changed: Any) -> Iterator[Event]:
     """Draw again what a file's mark says, picture by picture the same; ``changed`` options
     otherwise. Raises UserError for a file without a mark, and where its run is not found."""
-    said = provenance.read(Path(path)).mark
+    said = provenance.read(Path(path))
     if said is None:
         raise UserError(
             "no mark",
@@ -303,10 +311,9 @@ def like(path: str | Path, **changed: Any) -> Iterator[Event]:
                 fix=f"{name}=PATH",
                 exit=3,
             )
-    asked = {
-        "run": run_of(said), "n": 1, "seed": said.seed, "first": said.number or 0, **own, **changed,
-    }  # fmt: skip
-    yield from generating(**asked)
+    run = changed.pop("run", None) or run_of(said)
+    asked = {"n": 1, "seed": said.seed, "first": said.number or 0, **own, **changed}
+    yield from generating(run, **asked)
 
 
 def run_of(mark: provenance.Mark) -> str | Path:

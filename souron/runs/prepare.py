@@ -13,7 +13,7 @@ from souron.data.column import Sketch
 from souron.data.dataset import Dataset
 from souron.data.reading import Large
 from souron.data.splits import Parts, Plan
-from souron.hub import zoo
+from souron.hub import clip_weights, zoo
 from souron.hub.backbones import Backbone
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
@@ -135,6 +135,8 @@ def build(args: dict[str, Any], train: Dataset) -> Any:
         for part in model.modules():
             if isinstance(part, Backbone):
                 part.load_published()
+    elif kind.task == "match" and not (Path(pretrained) / "args.yaml").exists():
+        model = _published_clip(args["system"], pretrained == "True" or pretrained, config, spec)
     elif pretrained == "True":
         model = _from_published(args["system"], kind, config, spec)
     else:
@@ -162,6 +164,18 @@ def _freeze(model: Any, pretrained: str) -> None:
             exit=2,
         )
     model.freeze()
+
+
+def _published_clip(system: str, pretrained: bool | str, config: Any, spec: Any) -> Any:
+    side = clip_weights.SIDE
+    if (spec.channels, spec.side) != (3, side):
+        raise UserError(
+            "imgsz",
+            _("published weights want colour pictures of {side} pixels a side").format(side=side),
+            expected=f"imgsz={side}",
+            fix=f"imgsz={side}",
+        )
+    return clip_weights.system(system, pretrained, config)
 
 
 def _from_published(system: str, kind: Any, config: Any, spec: Any) -> Any:

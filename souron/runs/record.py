@@ -110,7 +110,10 @@ class DrawnRecord:
             "seconds": round(self.seconds, 3),
             "folder": str(self.folder),
             "files": [str(file) for file in self.files],
-            **{name: _plain(value) for name, value in self.settings.items()},
+            **{
+                name: str(value) if isinstance(value, Path) else value
+                for name, value in self.settings.items()
+            },
             **({"notes": self.notes} if self.notes else {}),
             **({"obedience": self.obedience} if self.obedience else {}),
         }
@@ -126,6 +129,7 @@ class ReadyRecord:
     answers: dict[str, list[Any]] = field(default_factory=dict)  # system -> of each example
     # labels, boxes, a mask, ...
     drawings: dict[str, Tensor] = field(default_factory=dict)  # generator -> (B, C, H, W) uint8
+    prompts: dict[str, list[str]] = field(default_factory=dict)  # what each was asked for, if told
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:

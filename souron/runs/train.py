@@ -6,7 +6,7 @@ the end.
 
 import hashlib
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,8 +31,8 @@ from souron.training.budget import Budget
 from souron.training.forecast import probe
 from souron.training.frozen import Features
 from souron.training.trainer import LOOKS, Trainer
-from souron.utils import files, hardware
-from souron.utils.messages import UserError, _
+from souron.utils import files, hardware, units
+from souron.utils.messages import Message, UserError, _, sentences
 
 REPORT_SECONDS = 4.0  # in two languages
 
@@ -137,7 +137,8 @@ def training(
     if isinstance(everything.input, Sketch):  # the pictures are still to be decoded
         decoding = Cost(everything.input.seconds, everything.input.bytes)
         values |= {f"decoding {name}": value for name, value in asdict(decoding).items()}
-    note = crossval.described(plan, training, less)
+    notes = [crossval.described(plan, training, less), staged(model.in_stages, training[0])]
+    note = sentences([text for text in notes if text])
     told = Forecast(asked, forecast, counts, testing=testing, note=note, decoding=decoding)
     yield Event("forecast", 1.0, values=values, forecast=told)
     if decoding is not None:
@@ -220,6 +221,18 @@ def _ready(
         setup.test = everything  # each case is tested by the fold that never saw it
     entrant.trainer.setup = setup
     return _Ready(plan, model, computed, entrant.trainer, entrant.parts)
+
+
+def staged(stages: Mapping[str, float], seconds: float) -> str:
+    """How long each stage of a training of so many ``seconds`` takes; "" where it has none."""
+    if not stages:
+        return ""
+    total = sum(stages.values())
+    each = [
+        _("{name} {time}").format(name=_(name), time=units.seconds(seconds * share / total))
+        for name, share in stages.items()
+    ]
+    return _("It learns in stages: {stages}.").format(stages=Message(", ").join(each))
 
 
 def _testing_seconds(

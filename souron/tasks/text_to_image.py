@@ -160,9 +160,13 @@ class TextToImage(Task):
     takes = Text
     gives = Picture
     metrics = (
-        Metric(metrics.ACCURACY, unit="share", headline=True),
-        *(Metric(name, unit="share") for name in metrics.ATTRIBUTES.values()),
-        Metric(metrics.CAPTION, unit="share", headline=True),
+        Metric(N_("attribute accuracy"), unit="share", headline=True),
+        Metric(N_("object accuracy"), unit="share"),
+        Metric(N_("colour accuracy"), unit="share"),
+        Metric(N_("count accuracy"), unit="share"),
+        Metric(N_("place accuracy"), unit="share"),
+        Metric(N_("ground accuracy"), unit="share"),
+        Metric(N_("caption found"), unit="share", headline=True),
         Metric(N_("Fréchet distance"), higher_is_better=False, headline=True),
         Metric(N_("kernel distance"), higher_is_better=False),
         Metric(N_("precision"), unit="share"),
@@ -279,6 +283,11 @@ class TextToImage(Task):
         measures = self.measures(trainings.answers, setup)
         drawn = GenerationResult(setup.reference, near, image, seconds, measures)
         return PromptedResult(drawn, tuple(parts(trainings.answers, setup)), tuple(setup.prompts))
+
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: PromptSet) -> Any:
+        """What each system drew for the same prompts."""
+        drawn = {name: dense(seeds[0], "image") for name, seeds in answers.items()}
+        return obedience.PromptedGallery(setup.prompts, drawn)
 
     def ranks(self, setup: Any) -> str:
         reads = getattr(setup, "reader", None) is not None or not hasattr(setup, "reader")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from souron.data.dataset import Loader
-from souron.training import checkpoint
+from souron.training import checkpoint, stages
 from souron.training.budget import Budget, one_cycle, set_rate
 from souron.training.loop import Progress, Run
 from souron.utils import files, hardware
@@ -82,6 +82,12 @@ class Trainer:
         return bool(self.stopped)
 
     @property
+    def stage(self) -> str:
+        """The name of the stage that it is in, of a system that learns in stages; else ""."""
+        name, _part = stages.at(self.system.in_stages, self.fraction)
+        return _(name) if name and not self.done else ""
+
+    @property
     def seconds_left(self) -> float | None:
         fraction = self.fraction
         return self.seconds * (1 - fraction) / fraction if fraction > 0.01 else None
@@ -130,9 +136,14 @@ class Trainer:
             start=self.step,
             resumed=self._resumed,
             autocast=autocast(self.data.device),
-            schedule=lambda optimizer, step: set_rate(optimizer, one_cycle(self._used)),
+            schedule=self._set_rate,
             used=lambda step: self._used,
         )
+
+    def _set_rate(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """One cycle of the budget, or of each stage."""
+        _name, part = stages.at(self.system.in_stages, self._used)
+        set_rate(optimizer, one_cycle(part))
 
     def _due(self) -> bool:
         """At every epoch's end where few epochs are counted, else at every tenth of the budget."""

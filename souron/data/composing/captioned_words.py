@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 
 from souron.data.captions import Caption
 from souron.data.composing.words import ENGLISH, JAPANESE, Word
+from souron.utils.messages import N_
 
 THINGS = {
     "bird": Word("bird", "birds", "鳥", "羽"),
@@ -76,6 +77,13 @@ class Attributes:
     ground: str  # of ``GROUNDS``
 
 
+TITLES = {
+    "object": N_("object"),
+    "colour": N_("colour"),
+    "count": N_("count"),
+    "place": N_("place"),
+    "ground": N_("ground"),
+}
 NAMES = tuple(each.name for each in fields(Attributes))
 
 

@@ -4,6 +4,7 @@ by word, and the pictures whose caption stands furthest down."""
 from typing import TYPE_CHECKING, Any
 
 from souron import registry
+from souron.data.composing.captioned_words import TITLES
 from souron.evaluation import matching
 from souron.evaluation.answers import dense
 from souron.evaluation.matching import OfSubset
@@ -23,20 +24,13 @@ SUBSETS = {
     "new pairs": N_("new pairs of object and colour"),
     "unseen stamps": N_("things never seen in training"),
 }
-ATTRIBUTES = {
-    "object": N_("object"),
-    "colour": N_("colour"),
-    "count": N_("count"),
-    "place": N_("place"),
-    "ground": N_("ground"),
-}
 
 
 def run(record: "RunRecord") -> list[Section]:
     """What the report of a run says of one that matches pictures and sentences."""
     parts = (
         ("subsets", _("By subset and language"), _table(record, FIGURES)),
-        ("swaps", _("One word swapped"), _table(record, tuple(ATTRIBUTES))),
+        ("swaps", _("One word swapped"), _table(record, tuple(TITLES))),
         ("missed", _("The worst misses"), missed(record)),
     )
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
@@ -94,7 +88,7 @@ def _share(part: OfSubset, name: str) -> dict[str, Any]:
 
 
 def _title(name: str) -> str:
-    return _(ATTRIBUTES[name]) if name in ATTRIBUTES else registry.metric(name).title
+    return _(TITLES[name]) if name in TITLES else registry.metric(name).title
 
 
 def missed(record: "RunRecord") -> dict[str, Any]:

@@ -26,12 +26,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from souron.blocks.clip import CLIP as Network
-from souron.blocks.clip import CONTEXT, MEAN, PAD, STD
+from souron.blocks.clip import CONTEXT, MEAN, PAD, STD, contrast, equal
 from souron.kinds.picture import Picture
 from souron.tasks.match import Batch, Matcher, Spec
 
 MOST_SCALE = 100.0
-PUBLISHED = 49_408  # tokens of the published networks
+TOKENS = 49_408  # of the published networks
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Config:
         1,
         1,
         1,
-    )  # blocks of a ResNet's stages; one number: a ViT's layers
+    )  # blocks of a ResNet's stages; of one: a ViT's layers
     width: int = 24  # maps of the ResNet's first stage; numbers of a ViT's token
     patch: int = 0  # pixels a side, of a ViT
     text: tuple[int, int, int] = (2, 128, 4)  # layers, width and heads of the text's Transformer
@@ -61,6 +61,11 @@ class CLIP(Matcher):
         "small_vit": Config((4,), 128, 8, rate=1e-3),
         "rn50": Config((3, 4, 6, 3), 64, 0, (12, 512, 8), 1024, True, 5e-4),
         "vit_b_32": Config((12,), 768, 32, (12, 512, 8), 512, True, 5e-4),
+    }
+    PUBLISHED = {"rn50": (224, TOKENS), "vit_b_32": (224, TOKENS)}
+    WEIGHTS = {
+        "rn50": "open_clip:timm/resnet50_clip.openai",
+        "vit_b_32": "open_clip:timm/vit_base_patch32_clip_224.openai",
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -102,7 +107,7 @@ class CLIP(Matcher):
         return torch.tensor(rows, device=self.device)
 
     def pixels(self, picture: Picture) -> Tensor:
-        bicubic = self.spec.vocabulary == PUBLISHED
+        bicubic = self.spec.vocabulary == TOKENS
         return picture.square(self.spec.side, self.spec.channels, bicubic).float() / 127.5 - 1
 
     def loss(self, batch: Batch) -> Tensor:
@@ -123,18 +128,3 @@ class CLIP(Matcher):
         ]
         betas = (0.9, 0.98)
         return {"model": torch.optim.AdamW(groups, self.config.rate, betas, 1e-6, fused=True)}
-
-
-def equal(tokens: Tensor) -> Tensor:
-    """(B, B) bool: which texts are the same."""
-    _texts, number = tokens.unique(dim=0, return_inverse=True)
-    return number[:, None] == number
-
-
-def contrast(image: Tensor, text: Tensor, scale: Tensor, same: Tensor) -> Tensor:
-    """The loss of points (B, D) of length 1; texts that are the ``same`` (B, B) do not compete."""
-    own = torch.eye(len(image), dtype=torch.bool, device=image.device)
-    with torch.autocast(image.device.type, enabled=False):
-        logits = (scale.float() * image @ text.T).masked_fill(same & ~own, -torch.inf)
-    row = torch.arange(len(image), device=image.device)
-    return (F.cross_entropy(logits, row) + F.cross_entropy(logits.T, row)) / 2

@@ -1,0 +1,300 @@
+"""Noise becomes a small map of numbers that fits a text; a decoder makes it a picture.
+
+Rombach, Blattmann, Lorenz, Esser, Ommer: High-Resolution Image Synthesis with Latent Diffusion
+Models (2022). https://arxiv.org/abs/2112.10752
+
+    text encoder    text -> tokens c (the text half of CLIP)
+    autoencoder     picture -> z, a map of few uncertain numbers -> picture
+    UNet            z_t = a_t z + s_t noise;  minimise |v - network(z_t, t, c)|^2,
+                    v = a_t noise - s_t z (Salimans, Ho 2022, https://arxiv.org/abs/2202.00512)
+    draw            z_T = noise, then z_t -> (a_t z_t - s_t v) -> z_(t-1) -> ... z -> picture
+
+The three learn one after another, out of one budget, as the last one needs what the others have
+learnt. One caption in ten is hidden and stands as one learnt token; so drawing can lead away from
+pictures of no caption, or of another one, ``negative`` (classifier-free guidance; Ho, Salimans
+2022, https://arxiv.org/abs/2207.12598). From ``image`` it starts with that picture's z and as much
+noise as ``strength`` asks for; outside of ``mask`` the picture stays.
+
+Size ``sd15`` is Stable Diffusion 1.5: its weights load by diffusers' names, or by those of a single
+file. It finds the noise in place of v, and its betas are those of its publishers.
+
+Differs from the paper: the text encoder is CLIP's, as in Stable Diffusion; it is first learnt from
+the same captions. The autoencoder learns an absolute difference without a critic, from pieces; the
+network finds v, over a cosine's betas; AdamW, one cycle of the rate for each of the three. An
+average of the UNet's weights draws. ``patch`` by ``patch`` pixels enter the autoencoder as one.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from souron.blocks.autoencoder import Autoencoder, divergence
+from souron.blocks.averaging import follower, lead
+from souron.blocks.clip import CLIP, CONTEXT, TextTransformer, contrast, equal
+from souron.blocks.latent import TextUNet
+from souron.blocks.samplers import SAMPLERS, cosine, scaled_linear
+from souron.kinds.signature import Choice
+from souron.tasks.text_to_image import PAD, Batch, Noise, PromptedGenerator, Spec
+from souron.training import stages
+from souron.utils.messages import N_
+
+HIDDEN = 0.1  # of the captions, in training
+LATENT = 4  # numbers of a place
+LENGTH = 32  # tokens: texts are padded to a multiple, so that no other one changes a picture
+AT_ONCE = 32  # pictures of a batch that the autoencoder and the UNet learn from
+PIECE = 32  # pixels a side, from which the autoencoder learns
+READ_AT = 32  # pixels a side at which CLIP sees pictures
+NARROW = 1e-3  # weight of the divergence of z from a standard normal number
+SETTLES = 0.02  # how fast the known mean and spread of z follow
+SHOWN_STOPS = 20  # on the way to a picture, about
+SMALL = 128  # pixels a side up to which the way is shown; drawing it takes long for larger ones
+PUBLISHED = 49_408  # tokens of Stable Diffusion
+SD_SCALE = 0.18215  # of its z
+SHARES = {N_("text encoder"): 0.2, N_("autoencoder"): 0.2, N_("UNet"): 0.6}
+TEXT, CODER, UNET = SHARES
+RATES = {TEXT: 3.0, CODER: 2.0, UNET: 1.0}  # times the config's
+
+
+@dataclass(frozen=True)
+class Config:
+    widths: tuple[int, ...] = (64, 128)  # channels of the UNet's levels, from the map inwards
+    attended: tuple[int, ...] = (1,)  # levels that look at the text; the innermost point does
+    layers: int = 1  # residual blocks of a level
+    coder: tuple[int, ...] = (32, 64)  # channels of the autoencoder's levels
+    patch: int = 2  # pixels a side that the autoencoder takes as one
+    text: tuple[int, int, int] = (2, 128, 4)  # layers, width and heads of the text's Transformer
+    rate: float = 1e-3
+
+
+class LatentDiffusion(PromptedGenerator):
+    year = 2022
+    ja = "画像を小さな数の地図に縮め、文の言葉を見ながらその地図を雑音から取り出し、画像に戻す"
+    clip = 1.0
+    grows = True
+    used = 1.0  # until training begins: the memory that a step needs is that of the last stage
+    in_stages = SHARES
+    SIZES = {
+        "tiny": Config((16, 16), (1,), 1, (8, 8), 2, (1, 32, 2), 5e-3),
+        "small": Config(),
+        "sd15": Config(
+            (320, 640, 1280, 1280), (0, 1, 2), 2, (128, 256, 512, 512), 1, (12, 768, 12), 1e-4
+        ),
+    }
+    shift: Tensor  # (1, LATENT, 1, 1), mean of z, and
+    spread: Tensor  # its standard deviation
+    drawn: Tensor  # (), how often the UNet's average has followed
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        first, width = config.widths[0], config.text[1]
+        self.of_sd = spec.vocabulary == PUBLISHED
+        self.network: TextTransformer
+        if self.of_sd:
+            self.network = TextTransformer(spec.vocabulary, *config.text)
+        else:
+            self.network = CLIP(
+                spec.channels, min(spec.side, READ_AT), (1, 1, 1, 1), 3 * width // 16, 0,
+                spec.vocabulary, config.text, width,
+            )  # fmt: skip
+            self.empty = torch.nn.Parameter(torch.randn(width))
+        layers, coder = config.layers, config.coder
+        self.coder = Autoencoder(
+            spec.channels * config.patch**2, coder, layers, LATENT, min(32, coder[0] // 4)
+        )
+        self.unet = TextUNet(
+            LATENT, LATENT, config.widths, layers, config.attended, width,
+            max(1, min(8, first // 16)), min(32, first // 4),
+        )  # fmt: skip
+        self.average = self.unet if self.of_sd else follower(self.unet)
+        self.kept = (scaled_linear() if self.of_sd else cosine()).tolist()  # a_t^2
+        self.finest = config.patch * 2 ** (len(coder) - 1)  # pixels a side of a place of z
+        ones = torch.ones(1, LATENT, 1, 1)
+        self.register_buffer("shift", torch.zeros_like(ones))
+        self.register_buffer("spread", ones / SD_SCALE if self.of_sd else ones)
+        self.register_buffer("drawn", torch.tensor(0))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        learning = {
+            TEXT: [*self.network.parameters()],
+            CODER: [*self.coder.parameters()],
+            UNET: [*self.unet.parameters(), *([] if self.of_sd else [self.empty])],
+        }
+        return {
+            name: torch.optim.AdamW(
+                weights, RATES[name] * self.config.rate, weight_decay=0.01, fused=True
+            )
+            for name, weights in learning.items()
+        }
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        stage, _part = stages.at(self.in_stages, self.used)
+        texts = [
+            captions[int(chance * len(captions))].text
+            for captions, chance in zip(
+                batch.captions, torch.rand(len(batch.captions)).tolist(), strict=True
+            )
+        ]
+        if stage == TEXT:
+            yield TEXT, self.contrast(batch.image, texts)
+            return
+        # many small updates teach more than one large one
+        for begin in range(0, len(texts), AT_ONCE):
+            image = batch.image[begin : begin + AT_ONCE]
+            if stage == CODER:
+                yield CODER, self.coder_loss(self.piece(image))
+                continue
+            yield UNET, self.unet_loss(image, texts[begin : begin + AT_ONCE])
+            self.drawn += 1
+            lead(self.average, self.unet, 0.999, int(self.drawn))
+
+    def contrast(self, image: Tensor, texts: Sequence[str]) -> Tensor:
+        """CLIP's loss, see ``match/clip``."""
+        assert isinstance(self.network, CLIP)
+        side, tokens = min(self.spec.side, READ_AT), self.tokens(texts)
+        seen = self.network.image(F.interpolate(image, (side, side), mode="area"))
+        points = F.normalize(seen.float(), dim=1), F.normalize(self.network(tokens).float(), dim=1)
+        scale = self.network.logit_scale.clamp(max=math.log(100)).exp()
+        return contrast(*points, scale, equal(tokens))
+
+    def piece(self, image: Tensor) -> Tensor:
+        """A part of larger pictures: from many small ones more is learnt."""
+        side = PIECE // self.finest * self.finest
+        if image.shape[-1] <= side:
+            return image
+        top, left = torch.randint(image.shape[-1] - side + 1, (2,)).tolist()
+        return image[..., top : top + side, left : left + side]
+
+    def coder_loss(self, image: Tensor) -> Tensor:
+        mean, log_variance = self.encode(image)
+        z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+        with torch.no_grad():
+            every = (0, 2, 3)
+            variance = mean.var(every, correction=0) + log_variance.exp().mean(every)
+            self.shift.lerp_(mean.mean(every).view_as(self.shift), SETTLES)
+            self.spread.lerp_(variance.sqrt().view_as(self.spread), SETTLES)
+        missed = (self.decode(z, image.shape[-1]) - image).abs().mean()
+        return missed + NARROW * divergence(mean, log_variance).mean() / mean[0].numel()
+
+    def unet_loss(self, image: Tensor, texts: Sequence[str]) -> Tensor:
+        with torch.no_grad():
+            mean, log_variance = self.encode(image)
+            z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+            z = (z - self.shift) / self.spread
+        hidden = (torch.rand(len(texts)) < HIDDEN).tolist()
+        words = self.read(["" if hide else text for text, hide in zip(texts, hidden, strict=True)])
+        step = torch.randint(len(self.kept), (len(z),), device=z.device)
+        # the schedule in float32: bfloat16 cannot tell the first steps from none
+        kept = torch.tensor(self.kept, device=z.device, dtype=z.dtype)[step].view(-1, 1, 1, 1)
+        noise = torch.randn_like(z)
+        noisy = kept.sqrt() * z + (1 - kept).sqrt() * noise
+        wanted = noise if self.of_sd else kept.sqrt() * noise - (1 - kept).sqrt() * z
+        return F.mse_loss(self.unet(noisy, step, *words).float(), wanted)
+
+    def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) in -1..1 -> mean and log variance of z, (B, LATENT, h, w) each"""
+        high, wide = (-side % self.finest for side in image.shape[2:])
+        whole = F.pad(image, (0, wide, 0, high), mode="replicate")
+        mean, log_variance = self.coder.encode(F.pixel_unshuffle(whole, self.config.patch))
+        return mean.float(), log_variance.float()
+
+    def decode(self, z: Tensor, side: int) -> Tensor:
+        """(B, LATENT, h, w) -> (B, C, side, side), about -1..1"""
+        drawn = F.pixel_shuffle(self.coder.decode(z).float(), self.config.patch)
+        return drawn[..., :side, :side]
+
+    def tokens(self, texts: Sequence[str]) -> Tensor:
+        if not self.of_sd:
+            return super().tokens(texts)
+        known = self.tokenizer
+        found = [[known.start, *ids[: CONTEXT - 2]] for ids in known.encode_many(list(texts))]
+        rows = [ids + [known.end[0]] * (CONTEXT - len(ids)) for ids in found]
+        return torch.tensor(rows, device=self.device)
+
+    def read(self, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
+        """What the UNet looks at: tokens (B, T, width), and their mask (B, 1, 1, T). Of an empty
+        text it is the learnt token alone."""
+        tokens = self.tokens(texts)
+        if self.of_sd:
+            with torch.no_grad():
+                return self.network.features(tokens), None
+        tokens = F.pad(tokens, (0, -tokens.shape[1] % LENGTH), value=PAD)
+        with torch.no_grad():
+            features = self.network.features(tokens).float()
+        none = torch.tensor([not text.strip() for text in texts], device=tokens.device)
+        there = tokens != PAD
+        there[none] = torch.arange(tokens.shape[1], device=tokens.device) == 0
+        features = torch.where(none[:, None, None], self.empty, features)
+        mask = torch.zeros(there.shape, device=tokens.device).masked_fill(~there, -torch.inf)
+        return features, mask[:, None, None]
+
+    def clean(self, noisy: Tensor, t: int, words: tuple, guidance: float) -> Tensor:
+        """The z that the average sees in the noisy one; ``words`` are those wanted, then those to
+        lead away from."""
+        step = torch.full((2 * len(noisy),), t, device=noisy.device)
+        both = self.average(noisy.repeat(2, 1, 1, 1), step, *words).float()
+        wanted, free = both.chunk(2)
+        found, kept = free + guidance * (wanted - free), self.kept[t]
+        a, s = math.sqrt(kept), math.sqrt(1 - kept)
+        return (noisy - s * found) / a if self.of_sd else a * noisy - s * found
+
+    @torch.no_grad()
+    def drawing(
+        self,
+        noise: Noise,
+        condition: Sequence[str],
+        *,
+        negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
+        steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
+        guidance: Annotated[
+            float, Choice(N_("how strongly the prompt is insisted on; 1 is as learnt"), 1, 20)
+        ] = 4.0,
+        sampler: Annotated[
+            str, Choice(N_("the way from noise to picture"), among=("dpm", "ddim", "ddpm"))
+        ] = "dpm",
+        image: Annotated[Tensor | None, Choice(N_("the picture to start from"))] = None,
+        strength: Annotated[
+            float, Choice(N_("how much of that picture is drawn anew: 0 nothing, 1 all"), 0, 1)
+        ] = 0.7,
+        mask: Annotated[Tensor | None, Choice(N_("where it is drawn anew"))] = None,
+    ) -> Iterator[Tensor]:
+        side, texts = self.spec.side, [*condition, *[negative] * len(condition)]
+        words = self.read(texts)
+        places = -(-side // self.finest)
+        shape = (LATENT, places, places)
+        x, kept, start = noise.normal(*shape), self.kept, None
+        if image is not None:
+            start = (self.encode(image)[0] - self.shift) / self.spread
+            kept = kept[: max(1, round(len(kept) * strength))]
+            steps = min(max(1, round(steps * strength)), len(kept))
+            x = math.sqrt(kept[-1]) * start + math.sqrt(1 - kept[-1]) * x
+            if strength == 0:
+                yield image
+                return
+        anew = None if mask is None else F.adaptive_max_pool2d(mask.float(), places)
+
+        def denoise(noisy: Tensor, t: int) -> Tensor:
+            found = self.clean(noisy, t, words, guidance)
+            return found if anew is None or start is None else torch.where(anew > 0, found, start)
+
+        way = SAMPLERS[sampler](denoise, kept, steps, x, lambda: noise.normal(*shape))
+        every = max(1, round(steps / SHOWN_STOPS)) if side <= SMALL else steps
+        for stop, z in enumerate(way):
+            if (stop and stop % every == 0) or stop == steps or (stop == 0 and side <= SMALL):
+                picture = self.decode(z * self.spread + self.shift, side)
+                if mask is not None and image is not None:
+                    picture = torch.where(mask > 0.5, picture, image)
+                yield picture
+
+    def example(self) -> None:
+        side, device = self.spec.side, self.device
+        z, _log_variance = self.encode(
+            torch.zeros(1, self.spec.channels, side, side, device=device)
+        )
+        text = self.network.features(torch.zeros(1, 8, dtype=torch.long, device=device))
+        self.average(z, torch.zeros(1, dtype=torch.long, device=device), text)
+        self.decode(z, side)
