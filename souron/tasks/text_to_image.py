@@ -142,7 +142,7 @@ def checked(prompt: str) -> str:
         "prompt",
         _("a prompt of {count} letters").format(count=len(prompt)),
         expected=_("1 to {count} letters").format(count=MOST_LETTERS),
-        fix='prompt="a red bird on the left, on grass"',
+        fix='prompt="a blue bird on the left, on grass"',
     )
 
 

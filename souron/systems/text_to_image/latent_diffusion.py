@@ -21,7 +21,7 @@ file. It finds the noise in place of v, and its betas are those of its publisher
 Differs from the paper: the text encoder is CLIP's, as in Stable Diffusion; it is first learnt from
 the same captions. The autoencoder learns an absolute difference without a critic, from pieces; the
 network finds v, over a cosine's betas; AdamW, one cycle of the rate for each of the three. An
-average of the UNet's weights draws. ``patch`` by ``patch`` pixels enter the autoencoder as one.
+average of the UNet draws, and knows where each number lies. ``patch`` squared pixels enter as one.
 """
 
 import math
@@ -108,7 +108,7 @@ class LatentDiffusion(PromptedGenerator):
         )
         self.unet = TextUNet(
             LATENT, LATENT, config.widths, layers, config.attended, width,
-            max(1, min(8, first // 16)), min(32, first // 4),
+            max(1, min(8, first // 16)), min(32, first // 4), not self.of_sd,
         )  # fmt: skip
         self.average = self.unet if self.of_sd else follower(self.unet)
         self.kept = (scaled_linear() if self.of_sd else cosine()).tolist()  # a_t^2
