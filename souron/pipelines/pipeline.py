@@ -50,6 +50,9 @@ KNOWN = {
     "feature-extraction": Known(("sentences",), answers.vectors, ("sentences",)),
     "visual-question-answering": Known(("answer",), answers.asked, data="scene_questions"),
     "image-classification": Known(("classify",), answers.labelled, ("resnet",)),
+    "zero-shot-image-classification": Known(
+        ("match",), answers.matched, ("clip",), "captioned_scenes"
+    ),
     "object-detection": Known(("detect",), answers.boxed, ("yolo",)),
     "image-segmentation": Known(
         ("segment", "segment_instances", "segment_panoptic"), answers.masked, ("deeplab", "unet")
