@@ -15,9 +15,13 @@ from souron.evaluation.text_generation import Sampling
 from souron.hub import clip_weights, open_models, weights
 from souron.kinds import signature
 from souron.kinds.chat import Chat, Turn
+from souron.kinds.codecs import provenance
 from souron.kinds.kind import Kind
 from souron.kinds.labelled_volume import LabelledVolume
+from souron.kinds.page import Page
 from souron.kinds.picture import Picture
+from souron.kinds.score import Score
+from souron.kinds.text import Text
 from souron.report import labelled
 from souron.runs import evaluate as run_evaluate
 from souron.runs import folder as run_folder
@@ -29,6 +33,10 @@ from souron.training.trainer import autocast
 from souron.utils.files import find_files, free
 from souron.utils.messages import UserError, _
 
+NAMED = 40  # letters of a text that its answer is named by
+ENDING = re.compile(r"\.\w{1,5}$", re.ASCII)  # of a file's name
+PUBLISHED = (".pth", ".safetensors")  # files of weights alone
+
 
 def load(name: str | Path, pretrained: bool | str = False, context: int | None = None) -> "Model":
     """A run's folder, or a system's name: as it comes ready trained, else without having learnt;
@@ -37,6 +45,8 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
     .gguf file, a folder as models are published in; it sees so many tokens of ``context``. Warns
     where a file is not the one that the run ended with. Raises UserError."""
     folder = Path(name)
+    if folder.suffix in PUBLISHED and folder.is_file():
+        return _published_file(folder)
     if open_models.is_model(name):
         return _open_model(str(name), context)
     if context is not None:
@@ -70,6 +80,34 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
     system = kind(config, seen)
     checkpoint.fill(system, published, Path(str(name)))
     return Model(str(name), system.eval())
+
+
+def _published_file(file: Path) -> "Model":
+    """The system whose published weights a file holds, such as ESRGAN's. Raises UserError."""
+    held = weights.read_weights(file)
+    able = published_systems()
+    for kind in able.values():
+        system = kind.of_published(held)
+        if system is not None:
+            return Model(str(file), system)
+    raise UserError(
+        "other system",
+        _("{path} holds weights whose names or sizes no system here has, as {first}").format(
+            path=file, first=next(iter(held), "-")
+        ),
+        expected=_("published weights of {systems}").format(systems=", ".join(able)),
+        exit=3,
+    )
+
+
+def published_systems() -> dict[str, Any]:
+    """The systems that read files of weights as they are published, by name."""
+    found = {
+        entry.name: registry.load_system(entry.name)[0]
+        for entry in registry.entries().values()
+        if entry.task == "image_to_image"
+    }
+    return {name: kind for name, kind in found.items() if hasattr(kind, "of_published")}
 
 
 def _open_model(name: str, context: int | None) -> "Model":
@@ -142,7 +180,12 @@ class Model:
                 ),
                 expected=takes.__name__.lower(),
             )
-        return self.system.eval().predict(given, **options)
+        said = self.system.eval().predict(given, **options)
+        if isinstance(said, Score) and self.folder is not None:
+            seed = int(options.get("seed", 0))
+            args = run_folder.read_args(self.folder)
+            return replace(said, mark=provenance.mark(self.folder, args, seed, options))
+        return said
 
     def for_many(self) -> "Model":
         """The same for many answers in a row, as of a video's frames: normalisations are taken into
@@ -242,27 +285,63 @@ def predict(
     model: Model, files: Sequence[str | Path], **options: Any
 ) -> Iterator[tuple[Path, Kind | UserError]]:
     """What ``model`` says of each file; an unreadable one gets its UserError and stops nothing.
-    Each frame of a DICOM file with several gets an answer of its own, ``scan.dcm#3``."""
+    Each frame of a DICOM file with several gets an answer of its own, ``scan.dcm#3``. Without a
+    file, a system that begins with an empty sheet is asked once, about ``new``."""
     asked = model.asked
     known = asked.options | asked.reading
     told = signature.read_options(known, options, "souron predict --help")
     own = {name: told.pop(name) for name in [*told] if name in asked.reading}
     reading = model.reading | own
-    for path in find_files(files, asked.given.folders):
+    if not files and asked.given.blank:
         try:
-            for given in asked.given.each(path, **reading):
-                yield Path(given.file), model.answer(given, **told)
+            yield Path("new"), model.answer(asked.given(), **told)
         except UserError as trouble:
-            yield path, trouble
+            yield Path("new"), trouble
+    for name in files:
+        if asked.given is Text and is_typed(str(name)):
+            typed = Path(re.sub(r"[\s/\\]+", " ", str(name))[:NAMED].strip())
+            try:
+                yield typed, model.answer(Text(str(name)), **told)
+            except UserError as trouble:
+                yield typed, trouble
+            continue
+        for path in find_files([name], asked.given.folders):
+            try:
+                for given in asked.given.each(path, **reading):
+                    yield Path(given.file), model.answer(given, **told)
+            except UserError as trouble:
+                yield path, trouble
 
 
-def keep(answer: Kind, file: Path, folder: Path, suffix: str = "") -> Path:
+def is_typed(word: str) -> bool:
+    """Whether a word of the command line is a text itself, and no file: it has several words, or
+    letters beyond ASCII, no file has its name, and it does not end as files do."""
+    several = " " in word.strip()
+    if word.lower().endswith(Text.formats) or (word.isascii() and not several):
+        return False
+    if ENDING.search(word) and not several:
+        return False
+    try:
+        return not Path(word).exists() and not any(find_files([word]) if "*" in word else ())
+    except (OSError, ValueError):  # longer than a name may be
+        return True
+
+
+def keep(
+    answer: Kind, file: Path, folder: Path, suffix: str = "", by: "Model | None" = None
+) -> Path:
     """Save an answer under the name of the file that was asked about, in its kind's own form or in
-    that of another ``suffix``; nothing is overwritten."""
+    that of another ``suffix``; nothing is overwritten. A page carries the mark of the run that
+    wrote it, ``by``."""
     name = Path(file.name.removesuffix(".gz")).stem  # of ct.nii.gz, too
     stem = re.sub(r"[^\w.#\-]+", "-", name).strip("-.") or "answer"
     path = free(folder, stem, suffix or answer.suffix)
     answer.save(path)
     if isinstance(answer, LabelledVolume):
         labelled.write_beside(answer, path)
+    if isinstance(answer, Score):
+        answer.write_beside(path)
+    if isinstance(answer, Page) and by is not None and by.folder is not None:
+        args = run_folder.read_args(by.folder)
+        provenance.add(path, provenance.mark(by.folder, args, 0, {"prompt": answer.request}))
     return path

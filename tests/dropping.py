@@ -15,10 +15,12 @@ from PIL import Image
 import souron
 from souron import registry
 from souron.kinds.chat import Chat
+from souron.kinds.codecs.notation import Note
 from souron.kinds.mesh import Mesh
 from souron.kinds.picture import Picture
 from souron.kinds.question import Question
 from souron.kinds.ranking import Ranking, Scored
+from souron.kinds.score import Score
 from souron.kinds.sound import Sound
 from souron.kinds.table import Table
 from souron.kinds.text import Text
@@ -33,7 +35,7 @@ Somebody: A Paper (2020).
 https://example.org/paper
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
@@ -52,7 +54,7 @@ class Config:
 
 
 class Answerer(System):
-    task = "answer"
+    task = "respond"
     year = 2020
     ja = "答えを返す"
     SIZES = {{"tiny": Config(), "small": Config()}}
@@ -158,11 +160,17 @@ BODIES = {  # what comes out -> from what, and how
         "return LabelledVolume(given, (given.values > 0).astype(int), ['', word])",
     ),
     "table": ("table", "return Table([*given.columns, word], [[*r, least] for r in given.rows])"),
+    "page": (
+        "text",
+        "said = word.replace('<', '&lt;')\n"
+        "        return Page(f'<h1>{said}</h1>', [f'heading ({word})'], given.text, (word,))",
+    ),
     "spans": (
         "text",
         "marks = [Span(given.text[:1], word, 0, 1, least)] if given.text else []\n"
         "        return Spans(given.text, marks, given.file)",
     ),
+    "score": ("score", "return replace(given, title=word, given=[loud] * len(given.tones))"),
     "plot": ("sound", "return Plot([Series(word, range(5), given.mono[:5])], 'time (s)', '音圧')"),
     "ranking": (
         "picture",
@@ -200,7 +208,7 @@ def written(given: str, gives: str, body: str) -> str:
 
 
 @contextmanager
-def dropped(folder: Path, sources: dict[str, str], task: str = "answer") -> Iterator[None]:
+def dropped(folder: Path, sources: dict[str, str], task: str = "respond") -> Iterator[None]:
     """Within the block, souron finds these files (name -> source) as its own systems."""
     place = folder / "elsewhere" / "souron" / "systems" / task
     place.mkdir(parents=True)
@@ -264,6 +272,14 @@ def scanned() -> Volume:
     return Volume(values, [[0, 0, 0.7, -3], [0, 0.8, 0, 4], [1.5, 0, 0, 5], [0, 0, 0, 1]])
 
 
+def tune() -> Score:
+    """Two bars of three quarters in two parts, after a pickup."""
+    low = [(1, 1.0 + 3 * bar, 3.0, 48 + 7 * bar) for bar in range(2)]
+    high = [(0, float(place), 1.0, 67 + place) for place in range(7)]
+    notes = [Note(*each) for each in sorted([*high, *low], key=lambda n: (n[1], n[0]))]
+    return Score(notes, ("メロディー", "Bass"), 96.0, 3.0, 1.0, "調べ")
+
+
 EXAMPLES: dict[str, Callable[[], Any]] = {  # of what goes in
     "picture": ramp,
     "video": film,
@@ -273,6 +289,7 @@ EXAMPLES: dict[str, Callable[[], Any]] = {  # of what goes in
     "question": lambda: Question("骨は?", ("femur", "肝臓")),
     "mesh": pyramid,
     "volume": scanned,
+    "score": tune,
     "ranking": lambda: Ranking([Scored("猫", 0.3), Scored("犬", 0.2)]),
     "table": lambda: Table(["名前", "x"], [["あ, b", "1"], ["c", "2"]]),
 }

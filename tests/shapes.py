@@ -11,12 +11,17 @@ from souron import registry
 from souron.data.composing.captioned import TINTS
 from souron.data.composing.captioned_grounds import ground as painted_ground
 from souron.data.composing.captioned_words import NAMES, Attributes, captions
+from souron.data.composing.scene_questions import OPEN, POLAR, STATEMENTS
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.instances import numbered
+from souron.data.pages import Part
 from souron.data.panoptic import divided
+from souron.data.picture_questions import PictureQuestion
 from souron.data.poses import HIDDEN, SEEN, Figures, Skeleton, area_of
 from souron.data.searching import Search, Shelf, places
 from souron.data.texts import Question
+from souron.data.voices import Voices
+from souron.evaluation.image_to_image import lengths_of
 
 LABELS = ("square", "disc", "wedge")
 
@@ -154,6 +159,7 @@ MADE = {  # by what a task wants of a case
     "classes_of_voxels": scans,
     "points": lambda count: marks(count, 32),
     "poses": lambda count: posed(count, 32),
+    "pictures": lambda count: coats(count, 32),
     "texts": lambda count: sentences(count),
     "passages": lambda count: searches(count),
     "questions": lambda count: asked(count),
@@ -161,8 +167,40 @@ MADE = {  # by what a task wants of a case
     "tags": lambda count: tagged(count),
     "translations": lambda count: translations(count),
     "summaries": lambda count: summaries(count),
+    "scores": lambda count: tunes(count),
+    "pages": lambda count: requested(count),
     "captions": lambda count: captioned(count),
+    "picture_questions": lambda count: questioned(count),
 }
+
+
+def coats(count=200, side=64, seed=0) -> Dataset:
+    """Discs on coloured grounds, plain and striped in turn: each is the other's twin, and both are
+    of one group."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side]
+    pictures, areas = [], []
+    for case in range(count):
+        if case % 2 == 0:
+            ground, colour = random.integers(30, 226, (2, 3))
+            reach = random.integers(side // 5, side // 3)
+            middle = random.integers(reach, side - reach, 2)
+            inside = (x - middle[0]) ** 2 + (y - middle[1]) ** 2 < reach**2
+            noise = random.integers(-6, 7, (side, side, 1))
+        coat = inside & ((y // 3) % 2 == 0) if case % 2 else np.zeros_like(inside)
+        shown = np.where(inside[..., None], colour, ground) + noise
+        shown = np.where(coat[..., None], shown // 3, shown)
+        pictures.append(shown.clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
+        areas.append(lengths_of(inside))
+    names = [f"{case}.png" for case in range(count)]
+    return Dataset(
+        "coats", torch.from_numpy(np.stack(pictures)), torch.arange(count) % 2,
+        ("plain", "striped"), names, [f"pair {case // 2}" for case in range(count)],
+        augment=("mirror",), licence="CC0",
+        columns={"twin": [f"{min(case ^ 1, count - 1)}.png" for case in range(count)],
+                 "object": areas},
+    )  # fmt: skip
+
 
 WORDS = (
     ("犬", "dog"), ("猫", "cat"), ("魚", "fish"), ("本", "book"), ("雨", "rain"), ("心臓", "heart"),
@@ -336,6 +374,49 @@ def summaries(count=200, seed=0) -> Dataset:
     )  # fmt: skip
 
 
+def tunes(count=200, seed=0) -> Dataset:
+    """Two bars of triads, each a quarter long, in a key of chance; the tune is the chords' top, and
+    the third goes on where the chord stays. Blocks of five."""
+    generator = np.random.default_rng(seed)
+    chords = ((12, 7, 4, -12), (12, 9, 5, -7), (11, 7, 2, -5))  # tonic, subdominant, dominant
+    pieces = []
+    for _piece in range(count):
+        grid = torch.zeros(32, 4, dtype=torch.uint8)
+        key, before = 55 + int(generator.integers(6)), -1
+        for beat in range(8):
+            chord = 0 if beat in (0, 7) else int(generator.integers(3))
+            grid[4 * beat] = torch.tensor(chords[chord]) + key
+            if chord == before:
+                grid[4 * beat, 2] = 0
+            before = chord
+        pieces.append(Voices(grid, 16, 0))
+    return Dataset(
+        "tunes", ListColumn(pieces), None, (), [f"{i:04d}" for i in range(count)],
+        [f"block {i // 5}" for i in range(count)], augment=("transpose",), licence="CC0",
+    )  # fmt: skip
+
+
+def requested(count=200, seed=0) -> Dataset:
+    """Requests for pages of one or two parts, English and Japanese in turn."""
+    generator = np.random.default_rng(seed)
+    said = {"menu": ("a menu with {} links", "リンクが{}のメニュー"), "list": ("a list of {} items",
+            "項目が{}のリスト"), "form": ("a form with {} fields", "欄が{}のフォーム"),
+            "cards": ("{} cards", "カード{}枚")}  # fmt: skip
+    requests, parts = [], []
+    for case in range(count):
+        chosen = generator.permutation(list(said))[: generator.integers(1, 3)].tolist()
+        counts = generator.integers(2, 6, len(chosen)).tolist()
+        told = [said[kind][case % 2].format(n) for kind, n in zip(chosen, counts, strict=True)]
+        requests.append(("、" if case % 2 else " and ").join(told))
+        parts.append(tuple(Part(kind, "", n) for kind, n in zip(chosen, counts, strict=True)))
+    return Dataset(
+        "requested", ListColumn(requests), ListColumn(parts), (),
+        [f"{i:04d}" for i in range(count)], augment=(), licence="CC0",
+        columns={"language": ["ja" if i % 2 else "en" for i in range(count)],
+                 "subset": ["new pairs" if i % 3 else "new wordings" for i in range(count)]},
+    )  # fmt: skip
+
+
 BAR = Skeleton(("left end", "right end", "middle"), ((0, 2), (2, 1)), (1, 0, 2))
 
 
@@ -444,3 +525,22 @@ def captioned(count=200, side=32, seed=0) -> Dataset:
         licence="CC0",
         columns={name: [str(getattr(each, name)) for each in asked] for name in NAMES},
     )  # fmt: skip
+
+
+def questioned(count=200, side=32, seed=0) -> Dataset:
+    """The pictures of ``captioned`` with four questions each, in English and Japanese."""
+    drawn = captioned(count, side, seed)
+    every = []
+    for number in range(count):
+        thing, colour, _one, place, ground = (drawn.columns[name][number] for name in NAMES)
+        scene = Attributes(thing, colour, 1, place, ground)
+        rows = [OPEN[name][1](scene) for name in ("object", "colour", "place")]
+        rows.append(("yes/no", STATEMENTS[3][2](scene, "left"), POLAR[place == "left"]))
+        every.append(tuple(
+            PictureQuestion(text, answer, language, sort)
+            for sort, wordings, answers in rows
+            for text, answer, language in zip(
+                wordings[number % 2], answers, ("en", "ja"), strict=True
+            )
+        ))  # fmt: skip
+    return replace(drawn, name="questioned", target=ListColumn(every), classes=())

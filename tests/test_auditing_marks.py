@@ -5,6 +5,7 @@ import json
 import random
 import struct
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,7 @@ from dropping import ramp, tone
 from PIL import Image
 
 from souron.cli import main
+from souron.kinds.before_after import BeforeAfter
 from souron.kinds.codecs import containers, moving, provenance
 from souron.kinds.codecs.provenance import GENERATED, Mark
 from souron.kinds.picture import Picture
@@ -93,6 +95,18 @@ def test_pictures_say_how_they_were_asked_for(kind, tmp_path):
     packet = provenance.xmp(MARK)
     assert provenance.read_mark(packet) == MARK
     ElementTree.fromstring(packet[packet.index("<x:") : packet.index("<?xpacket end")])
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp"])
+def test_a_photograph_that_was_changed_is_told_from_a_generated_one(kind, tmp_path):
+    path = tmp_path / f"a.{kind}"
+    BeforeAfter(ramp(), ramp(80, 60), mark=MARK).save(path)
+    edited = replace(MARK, digital_source_type=provenance.EDITED)
+    assert provenance.look(path) == (edited, provenance.EDITED)
+    assert provenance.read_mark(provenance.xmp(edited)) == edited
+    with Image.open(path) as image:
+        assert image.size == (80, 60)
+    assert provenance.look(tmp_path / "a.original.png") == (None, "")
 
 
 def test_a_sound_is_heard_as_before_and_other_programs_see_the_mark(tmp_path):
@@ -350,6 +364,9 @@ def test_the_command_reads_all_of_them(tmp_path, capsys):
     rows = json.loads(capsys.readouterr().out)["files"]
     assert sum(row["mark"] is not None for row in rows) == 5
     assert next(row for row in rows if row["mark"])["mark"]["settings"] == SETTINGS
+    BeforeAfter(ramp(), ramp(), mark=MARK).save(tmp_path / "z" / "c.png")
+    assert main.run(["audit", "provenance", str(tmp_path / "z" / "c.png")]) == 0
+    assert "edited by latent_diffusion_small" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_gif_says_it_in_its_comment_too(tmp_path):

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
 
-from souron import model
+from souron import model, registry
 from souron.blocks.clip import CLIP, PAD, TextTransformer, published_names
 from souron.cli.main import run
 from souron.data.tokenizer import Tokenizer
@@ -187,6 +187,14 @@ def small(channels=3, side=32):
     words = Tokenizer.learn(["a red bird on grass"] * 9, 300)
     spec = Spec(channels, side, words.packed(), len(words))
     return clip.CLIP(clip.CLIP.SIZES["tiny"], spec).eval()
+
+
+def test_the_tables_show_the_published_sizes_as_they_are():
+    spec = registry.load_task("match").example(clip.CLIP, "rn50")
+    assert spec == Spec(3, 224, "", 49_408)
+    with torch.device("meta"):
+        model = clip.CLIP(clip.CLIP.SIZES["rn50"], spec)
+    assert sum(weight.numel() for weight in model.parameters()) == 102_007_137
 
 
 def test_the_temperature_has_a_bound():

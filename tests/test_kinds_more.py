@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dropping import film, pyramid, ramp, scanned, tone
+from dropping import film, pyramid, ramp, scanned, tone, tune
 from PIL import Image
 from pycocotools import mask as pycocotools
 from scipy.io import wavfile
@@ -30,6 +30,7 @@ from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.labels import Labels
 from souron.kinds.mask import NAMES, Mask
 from souron.kinds.mesh import Mesh
+from souron.kinds.page import Page
 from souron.kinds.passages import Passage, Passages
 from souron.kinds.picture import Picture
 from souron.kinds.plot import Plot, Series
@@ -37,6 +38,7 @@ from souron.kinds.points import Points
 from souron.kinds.poses import Poses
 from souron.kinds.question import Question
 from souron.kinds.ranking import Ranking
+from souron.kinds.score import Score
 from souron.kinds.segments import Segments
 from souron.kinds.sound import Sound
 from souron.kinds.spans import Span, Spans
@@ -75,7 +77,9 @@ ALL = {
     "table": Table(["名前", HOSTILE], [["a", HOSTILE]]),
     "plot": Plot([Series(HOSTILE, [0, 1], [1, 2])], "時間 (s)", HOSTILE, HOSTILE),
     "passages": Passages("猫", [Passage(HOSTILE, 1, 1 + len(HOSTILE), 0.5)], True, f"猫{HOSTILE}"),
+    "page": Page("<h1>猫&lt;script&gt;'&quot;&amp;</h1>", ["猫", HOSTILE], HOSTILE, (HOSTILE,)),
     "spans": Spans(f"猫{HOSTILE}", [Span(HOSTILE, HOSTILE, 1, 1 + len(HOSTILE), 0.5)]),
+    "score": tune(),
     "ranking": Ranking.of([HOSTILE, "猫"], [0.25, 0.5], ramp()),
     "before_after": BeforeAfter(ramp(), ramp(80, 60)),
 }
@@ -152,7 +156,7 @@ ROUND = [
     ("picture", ".png"), ("gallery", ""), ("video", ".png"), ("sound", ".wav"), ("text", ".txt"),
     ("chat", ".json"), ("question", ".json"), ("ranking", ".json"),
     ("ranking", ".csv"), ("mesh", ".obj"), ("mesh", ".stl"), ("mesh", ".ply"),
-    ("table", ".csv"),
+    ("table", ".csv"), ("score", ".mid"), ("score", ".musicxml"),
     ("volume", ".nii"), ("volume", ".nii.gz"),
 ]  # fmt: skip
 
@@ -180,7 +184,7 @@ def test_what_is_no_such_file_ends_in_trouble(name, tmp_path):
         ("missing", {"missing"}), ("empty", {"empty file"}), ("closed", {"unreadable"}),
         ("folder", {"unreadable", "not an image", "no files"}),
         ("zeros", {"not an image", "not a sound", "not a text", "not JSON", "not a mesh",
-                   "not a volume"}),
+                   "not a volume", "not music"}),
     ):  # fmt: skip
         with pytest.raises(UserError) as trouble:
             kind.read(tmp_path / path)
@@ -201,7 +205,7 @@ def test_too_many_bytes_are_refused_before_they_are_read(name, tmp_path, monkeyp
 KNOWN = {
     "truncated", "unreadable", "not an image", "too large", "not a sound", "not a text", "not JSON",
     "not a chat", "not a mesh", "numbers", "empty file", "no decoder", "not a volume",
-    "no geometry", "not a ranking",
+    "no geometry", "not a ranking", "not music", "no notes", "too long",
 }  # fmt: skip
 
 
@@ -272,6 +276,8 @@ def test_a_picture_has_a_size_and_a_mode():
         lambda: Mesh([[0, 0, float("inf")]], []),
         lambda: Table([], []),
         lambda: Table(["a", "b"], [["1"]]),
+        lambda: Score([(1, 0.0, 1.0, 60)], ["a"]),
+        lambda: Score([], [], tempo=0),
         lambda: Plot([], "x", "y"),
         lambda: Plot([Series("a", [1, 2], [1])], "x", "y"),
     ],
@@ -442,6 +448,21 @@ def test_a_video_keeps_its_frames_and_its_rate(suffix, tmp_path):
     assert read.rate == pytest.approx(8, abs=0.5) and read.seconds == pytest.approx(0.5, abs=0.05)
     assert np.abs(read.frames.astype(int) - film().frames).max() < 12
     assert read.picture(2).size == (16, 12)
+
+
+def test_a_video_is_saved_as_mp4_where_that_can_be_written(tmp_path, monkeypatch):
+    odd = Video(np.repeat(np.repeat(film().frames, 3, 1), 3, 2)[:, :35, :47], 8.0)
+    odd.save(tmp_path / "動画.mp4")
+    read = Video.read(tmp_path / "動画.mp4")
+    assert read.frames.shape == (4, 34, 46, 3) and read.rate == pytest.approx(8)
+    assert np.abs(read.frames.astype(int) - odd.frames[:, :34, :46]).max() < 12
+    assert [tmp_path / "動画.mp4"] == list(tmp_path.iterdir())
+    thin = Video(odd.frames[:, :1], 8.0)
+    assert refused(lambda: thin.save(tmp_path / "a.mp4")).code == "numbers"
+    monkeypatch.setattr(moving, "decodes", lambda: False)
+    with pytest.raises(UserError) as trouble:
+        odd.save(tmp_path / "b.mp4")
+    assert trouble.value.code == "no decoder" and not (tmp_path / "b.mp4").exists()
 
 
 def test_a_still_picture_is_a_video_of_one_frame(tmp_path):

@@ -83,7 +83,7 @@ def data_(
             fix=f"souron data check {folder}",
         )
     with screen.err.status(_("reading data")) as status:
-        from souron.data import called, deidentify, load, targets, texts
+        from souron.data import called, deidentify, load, targets, texts, voices
         from souron.report import report
 
         def told(done: int, total: int) -> None:
@@ -93,7 +93,7 @@ def data_(
         cases = load.load(data, imgsz, group, window, progress=told, formats=formats, target=target)
         held = deidentify.held(cases) if cases.pictures else {}
         place = Path(project or "runs") / "data" / (Path(called.folder(data)).stem or "data")
-        shown = cases.pictures or cases.volumes or texts.holds(cases)
+        shown = any((cases.pictures, cases.volumes, texts.holds(cases), voices.holds(cases)))
         page = report.data_page(cases, place) if shown else None
     known = cases.target is not None and cases.classes
     labels = dict(zip(cases.classes, targets.of(cases).counts(), strict=True)) if known else {}
@@ -124,6 +124,8 @@ def data_(
             if cases.pictures
             else (_("volumes"), " x ".join(map(str, cases.input.shape[2:])))
             if cases.volumes
+            else (_("bars"), units.whole(shape_of(cases)["bars"]))
+            if voices.holds(cases)
             else (_("columns"), units.whole(cases.input.shape[1])),
             (_("parts"), ", ".join(f"{part} {units.whole(n)}" for part, n in parts.items())),
             (
@@ -151,8 +153,10 @@ def data_(
 
 
 def shape_of(cases: "Dataset") -> dict[str, int]:
-    from souron.data import texts
+    from souron.data import texts, voices
 
+    if voices.holds(cases):
+        return {"voices": 4, "bars": round(sum(len(p.grid) / p.bar for p in cases.input))}
     if texts.holds(cases):
         return {"characters": sum(len(texts.plain(entry)) for entry in cases.input)}
     if cases.volumes:

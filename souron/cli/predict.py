@@ -78,7 +78,10 @@ def val(
     "souron predict runs/detect/yolo-scenes source=0     (a camera, until Ctrl-C)\n"
     "souron predict runs/detect/yolo-scenes slide.svs tile=512\n"
     "souron predict runs/detect/yolo-scenes new/ to=coco out=new    (labels to correct)\n"
+    "souron predict runs/image_to_image/srgan-photos photo.jpg scale=4\n"
+    "souron predict RealESRGAN_x4plus.pth photo.jpg tile=256\n"
     "souron predict resnet shoe.png           (as it comes ready trained)\n"
+    "souron predict runs/compose/music_transformer-chorales bars=8     (a new piece)\n"
     "souron predict runs/classify/resnet-photos -- -odd-name-.jpg",
 )
 def predict(
@@ -131,6 +134,10 @@ def predict(
             help=N_("save the answers there; pictures, sounds and the like are saved anyway"),
         ),
     ] = None,
+    reference: Annotated[
+        str | None,
+        Option(metavar="FILE", help=N_("the picture that should come out, to compare with")),
+    ] = None,
     to: Annotated[
         str | None,
         Option(
@@ -143,7 +150,7 @@ def predict(
     name = model or system
     wanted = [system, *(files or [])] if model else files or []
     wanted, chosen = chosen_options(name, wanted, fields or [], context)
-    if not wanted and source is None:
+    if not wanted and source is None and not begins_anew(name):
         raise arguments.missing("FILES", f"souron predict {name} cat.jpg")
     hardware.calm_allocator()
     hardware.share_cores()
@@ -158,6 +165,11 @@ def predict(
         chosen, to = {**chosen, "to": to}, None
     elif to is not None and to not in FORMS:
         raise UserError("option", f"to={to}", expected=", ".join(FORMS), fix="to=coco")
+    if "tile" in loaded.asked.options:  # a network that puts its tiles together again
+        sizes = {"tile": tile, "overlap": overlap}
+        told = {key: str(value) for key, value in sizes.items() if value is not None}
+        chosen, tile = {**chosen, **told}, None
+    truth = read_reference(loaded, reference)
     video = watch.video_of(loaded, wanted, source)
     if video is not None or tile is not None:
         if to is not None:
@@ -181,6 +193,8 @@ def predict(
     for file, answer in answers:
         if isinstance(answer, UserError) and answer.code == "option":  # not this file's fault
             raise answer
+        if truth is not None and not isinstance(answer, UserError):
+            told_beside(answer, truth)
         total += 1
         failed += isinstance(answer, UserError)
         saved = None
@@ -189,7 +203,7 @@ def predict(
                 together.add(answer, file)
             elif place or to or getattr(answer, "kept", False):
                 place = place or place_of_answers(name)
-                saved = models_api.keep(answer, file, place, FORMS[to] if to else "")
+                saved = models_api.keep(answer, file, place, FORMS[to] if to else "", loaded)
         tell(str(file), answer, top, saved)
     if not total:
         raise UserError(
@@ -206,6 +220,28 @@ def predict(
     if failed:
         note(_("{failed} of {total} files could not be read").format(failed=failed, total=total))
         raise typer.Exit(3)
+
+
+def told_beside(answer: Any, truth: Any) -> None:
+    """Compares a picture with the one that should have come out. Raises UserError."""
+    answer.judged(truth)
+
+
+def read_reference(loaded: Any, file: str | None) -> Any:
+    """The picture that should come out; None where none was named. Raises UserError."""
+    if file is None:
+        return None
+    from souron.kinds.before_after import BeforeAfter
+    from souron.kinds.picture import Picture
+
+    if not hasattr(loaded.asked.gives, "judged") or not issubclass(loaded.asked.gives, BeforeAfter):
+        raise UserError(
+            "option",
+            _("{name} makes no pictures that could be compared").format(name=loaded.name),
+            expected=_("a system that makes a picture of a picture"),
+            exit=2,
+        )
+    return Picture.read(Path(file))
 
 
 def chosen_options(
@@ -236,16 +272,33 @@ def chosen_options(
 
 def own_options(name: str) -> dict[str, Any]:
     """What the system of that run, or of that name, can be told when it predicts."""
+    asked = signature_of(name)
+    return asked.options | asked.reading if asked else {}
+
+
+def begins_anew(name: str) -> bool:
+    """Whether that system can be asked without a file."""
+    asked = signature_of(name)
+    return asked is not None and asked.given.blank
+
+
+def signature_of(name: str) -> Any:
+    """What the system of that run, or of that name, takes, gives and can be told; None where it
+    cannot be asked."""
     from souron.kinds import signature
     from souron.runs import folder as run_folder
 
+    if Path(name).suffix in (".pth", ".safetensors") and Path(name).is_file():
+        from souron import model as models_api
+
+        able = map(signature.signature, models_api.published_systems().values())
+        return {key: option for one in able if one for key, option in one.options.items()}
     if (Path(name) / "args.yaml").exists():
         name = str(run_folder.read_args(Path(name))["system"])
     try:
-        asked = signature.signature(registry.load_system(name)[0])
+        return signature.signature(registry.load_system(name)[0])
     except UserError:  # loading it says what is wrong
-        return {}
-    return asked.options | asked.reading if asked else {}
+        return None
 
 
 def place_of_answers(name: str) -> Path:

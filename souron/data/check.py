@@ -122,7 +122,9 @@ def check(
     ]  # fmt: skip
     if cases.labels is not None:
         parts += [_spellings(cases), _balance(cases), _shortcuts(cases, about, watch)]
-    if isinstance(cases.target, ListColumn):
+    if cases.has_captions:
+        parts.append(_captions(cases))
+    elif isinstance(cases.target, ListColumn):
         parts.append(_boxes(cases))
         parts.append(_masks(cases))
     found.findings = in_order(parts)
@@ -183,6 +185,8 @@ def _broken(cases: Dataset) -> Iterator[Finding]:
         "no label": _("a label for each; what has none is left out"),
         "duplicate": _("nothing: each counts once"),
         "label conflict": _("look at them and decide; the first label counts until then"),
+        "no caption": _("a caption for each; what has none is left out"),
+        "cut": _("a shorter caption: the first words tell most"),
         **dict.fromkeys(BROKEN, _("copy them again from where they came, or take them out")),
     }
     for code, files in sorted(by_code.items()):
@@ -334,6 +338,26 @@ def _balance(cases: Dataset) -> Iterator[Finding]:
             _("the largest class has {most} pictures, the smallest {least}").format(
                 most=most, least=least),
             _("read sensitivity class by class, not accuracy"),
+        )  # fmt: skip
+
+
+def _captions(cases: Dataset) -> Iterator[Finding]:
+    """Captions that say nothing of what a picture shows, since all have them."""
+    said = Counter(caption.text for captions in cases.target for caption in {*captions})
+    if len(cases) > 1 and len(set(cases.target)) == 1:
+        yield Finding(
+            "one caption", "warning", (),
+            _("all {count} pictures have the same caption").format(count=len(cases)),
+            _("captions that say in what pictures differ"),
+        )  # fmt: skip
+        return
+    text, most = said.most_common(1)[0]
+    if most > max(TINY, MANY * len(cases)):
+        yield Finding(
+            "one caption", "warning", (),
+            _("{count} of {all} pictures have the caption {text!r}").format(
+                count=most, all=len(cases), text=texts.shown(text)),
+            _("captions that say in what pictures differ"),
         )  # fmt: skip
 
 

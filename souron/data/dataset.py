@@ -12,6 +12,7 @@ from torch import Tensor
 from souron.data.captions import are_captions
 from souron.data.column import LazyColumn
 from souron.data.instances import boxes_of
+from souron.data.picture_questions import are_picture_questions
 from souron.utils.messages import UserError, _
 
 MOST_VALUES = 2_500_000  # of pictures that a network sees at once: 16 of 224 x 224 in colour
@@ -159,6 +160,12 @@ class Dataset:
     def has_captions(self) -> bool:
         """Whether the target is what each picture shows in words, a tuple of ``Caption``."""
         return isinstance(self.target, ListColumn) and are_captions(next(iter(self.target), None))
+
+    @property
+    def has_picture_questions(self) -> bool:
+        """Whether the target is what each picture is asked, a tuple of ``PictureQuestion``."""
+        listed = isinstance(self.target, ListColumn)
+        return listed and are_picture_questions(next(iter(self.target), None))
 
     @property
     def volumes(self) -> bool:

@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from statistics import median
 from typing import NamedTuple
 
-from souron.data import texts
+from souron.data import texts, voices
 from souron.data.dataset import Dataset
 from souron.utils.messages import UserError, _, sentences
 
@@ -152,6 +152,8 @@ def about(cases: Dataset) -> str:
     in the reader's language."""
     if texts.holds(cases):
         return _about_texts(cases)
+    if voices.holds(cases):
+        return _about_pieces(cases)
     alone = [file for file, name in zip(cases.file, cases.group, strict=False) if not name]
     if not cases.group:
         parts = [
@@ -178,6 +180,14 @@ def _about_texts(cases: Dataset) -> str:
         return _("Which texts belong together is not known, so each counts by itself.")
     return _("{count} groups of texts that belong together, known by: {how}.").format(
         count=len(set(cases.group) - {""}), how=cases.grouped or _("the data set itself")
+    )
+
+
+def _about_pieces(cases: Dataset) -> str:
+    if not cases.group:
+        return _("No two pieces share their tune, so each counts by itself.")
+    return _("{count} tunes, some of several pieces; those of one tune stay together.").format(
+        count=len(set(cases.group))
     )
 
 

@@ -3,6 +3,7 @@
 One class for each kind; the first of ``KINDS`` that ``holds`` is the data set's.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,16 +15,18 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from souron.data import instances, panoptic, texts
+from souron.data import instances, panoptic, texts, voices
+from souron.data.captions import Caption, in_language
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.poses import Figures
 from souron.kinds import boxes, mask, overlay, points, segments
 from souron.kinds.codecs.grid import upright
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.picture import Picture
+from souron.kinds.score import Score
 from souron.kinds.volume import Volume, window_of
 from souron.metrics.segmentation import UNKNOWN
-from souron.utils.messages import N_, _
+from souron.utils.messages import N_, _, language
 
 AROUND = 4  # a landmark is shown in so many parts of the side
 
@@ -51,6 +54,11 @@ class Target:
     def of_class(self, label: int) -> Iterator[int]:
         """Rows of the cases that show a class."""
         yield from (self.cases.target == label).nonzero().flatten().tolist()
+
+    @property
+    def number(self) -> int:
+        """Of what ``heading`` names."""
+        return len(self.cases.classes)
 
     def rows(self, count: int) -> dict[int, list[int]]:
         """The first ``count`` cases of each class that has any."""
@@ -345,6 +353,35 @@ class Poses(Objects):
         return canvas.image, self.words(row)
 
 
+class Captions(Target):
+    """What each picture shows, in words; where the data set says it, of one class each."""
+
+    heading = N_("Captions")
+    one_class = False
+    every_class = True
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        return cases.has_captions
+
+    @property
+    def number(self) -> int:
+        return sum(map(len, self.cases.target))
+
+    def counts(self) -> list[int]:
+        return [sum(1 for _row in self.of_class(k)) for k in range(len(self.cases.classes))]
+
+    def of_class(self, label: int) -> Iterator[int]:
+        objects = self.cases.columns.get("object")
+        name = self.cases.classes[label]
+        yield from (row for row in range(len(self.cases)) if not objects or objects[row] == name)
+
+    def words(self, row: int) -> str:
+        """A caption, in the reader's language where there is one."""
+        told: tuple[Caption, ...] = self.cases.target[row]
+        return texts.shown((*in_language(told, language()), *told)[0].text)
+
+
 class Texts(Target):
     """Texts: what is known of each is a text, tags, or nothing."""
 
@@ -415,10 +452,38 @@ class LabelledTexts(Texts):
         return self.cases.classes[self.cases.target[row]]
 
 
+class Pieces(Target):
+    """Pieces in four voices, of which nothing more is known."""
+
+    heading = N_("Pieces")
+    one_class = False
+    every_class = True
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        return voices.holds(cases)
+
+    def counts(self) -> list[int]:
+        return [0] * len(self.cases.classes)
+
+    def of_class(self, label: int) -> Iterator[int]:
+        yield from range(len(self.cases))
+
+    def words(self, row: int) -> str:
+        return str(Score.of(voices.notation(self.cases.input[row])))
+
+    def drawn(self, row: int) -> tuple[Image.Image, str]:
+        """The piano roll."""
+        score = Score.of(voices.notation(self.cases.input[row]))
+        return Image.open(io.BytesIO(score.roll())).convert("RGB"), str(score)
+
+
 KINDS = (
+    Pieces,
     LabelledTexts,
     TaggedTexts,
     Texts,
+    Captions,
     Landmarks,
     Areas,
     Voxels,

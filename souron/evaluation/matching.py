@@ -8,6 +8,7 @@ one word of its caption is swapped for another, and the system must prefer the t
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,6 @@ from souron.stats.records import Measure
 
 GALLERY = 500  # pictures
 AT_ONCE = 256  # texts
-PROMPTS = 24  # captions of a class whose mean names it
 ATTRIBUTES = captioned_words.NAMES
 
 
@@ -108,10 +108,14 @@ def swapped(
 
 
 def asked(
-    image: Tensor, data: Dataset, classes: Sequence[str], read: Callable[[list[str]], Tensor]
+    image: Tensor,
+    data: Dataset,
+    classes: Sequence[str],
+    read: Callable[[list[str]], Tensor],
+    scale: float,
 ) -> Iterator[tuple[float, Answers | None]]:
     """How much is done, 0..1, and at the end answers about pictures whose features are ``image``
-    (N, D); ``read`` maps texts to (n, D).
+    (N, D); ``read`` maps texts to (n, D); ``scale`` makes cosines to logits.
 
     Of each case and language, (N, L): ``rank`` of its caption, ``back`` the rank of the picture for
     the caption, ``preferred`` the case whose caption was nearest, ``zero`` whether its class was
@@ -141,7 +145,7 @@ def asked(
         yield (number + 0.5) / len(spoken), None
         if attributes is not None:
             swap[:, number] = _swaps(image, attributes, features, classes, language, read)
-            zero[:, number] = _named(image, attributes, classes, language, read)
+            zero[:, number] = _named(image, attributes, classes, language, read, scale)
         yield (number + 1) / len(spoken) * 0.99, None
     yield 1.0, {"rank": rank, "back": back, "preferred": preferred, "swap": swap, "zero": zero}
 
@@ -185,21 +189,20 @@ def _swaps(
 
 def _named(
     image: Tensor, attributes: Sequence[Attributes], classes: Sequence[str], language: str,
-    read: Callable[[list[str]], Tensor],
+    read: Callable[[list[str]], Tensor], scale: float,
 ) -> Tensor:  # fmt: skip
-    """(N,): 1 where the nearest class is the true one. A class is the mean of several captions that
-    say everything else by chance, as prompts are put together in the paper."""
-    random = np.random.default_rng(0)
+    """(N,): 1 where the true class is the likeliest. A class is as likely as all captions that name
+    it together, whatever else they say: prompts are many, as in the paper."""
+    arranged = [*((1, place) for place in PLACES), (2, ""), (3, "")]
     frames = [
-        Attributes("", str(random.choice([OWN, *COLOURS])), 1, str(random.choice([*PLACES])),
-                   str(random.choice([*GROUNDS])))
-        for _prompt in range(PROMPTS)
-    ]  # fmt: skip
-    means = []
+        Attributes("", colour, count, place, ground)
+        for colour, (count, place), ground in product([OWN, *COLOURS], arranged, GROUNDS)
+    ]
+    found = []
     for name in classes:
         texts = [caption_of(replace(frame, object=name), language) for frame in frames]
-        means.append(torch.nn.functional.normalize(in_batches(read, texts).mean(0), dim=0))
-    nearest = (image @ torch.stack(means).T).argmax(1)
+        found.append((scale * image @ in_batches(read, texts).T).logsumexp(1))
+    nearest = torch.stack(found, 1).argmax(1)
     truth = torch.tensor([list(classes).index(each.object) for each in attributes])
     return (nearest == truth).float()
 

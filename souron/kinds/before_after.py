@@ -3,7 +3,7 @@
 import io
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from PIL import Image
 
 from souron.kinds import files
 from souron.kinds.codecs import image as image_codec
+from souron.kinds.codecs import provenance
+from souron.kinds.codecs.provenance import Mark
 from souron.kinds.kind import Kind
 from souron.kinds.picture import FORMATS, SHOWN, Picture
 from souron.utils.files import atomically, free
@@ -30,8 +32,8 @@ STYLE = """<style>
 .before-after .upper { clip-path: inset(0 0 0 var(--at, 50%)) }
 .before-after .edge { position: absolute; top: 0; bottom: 0; left: var(--at, 50%); width: 2px;
   margin-left: -1px; background: #fff; box-shadow: 0 0 3px #000; pointer-events: none }
-.before-after b { position: absolute; top: 8px; padding: 2px 8px; border-radius: 4px;
-  font: 13px sans-serif; color: #fff; background: #000b; pointer-events: none }
+.before-after .both > span { position: absolute; bottom: 8px; padding: 2px 8px; font-size: 13px;
+  border-radius: 4px; color: #fff !important; background: #000b; pointer-events: none }
 .before-after :is(label, figcaption) { display: block; margin-top: 6px; font-size: 14px }
 .before-after input { display: block; width: 100%; margin: 4px 0; overflow: hidden; cursor: grab }
 .before-after input::-webkit-slider-thumb { view-timeline: --thumb inline }
@@ -60,6 +62,7 @@ class BeforeAfter(Kind):
 
     before: Picture
     after: Picture
+    mark: Mark | None = field(default=None, kw_only=True)  # of the run that made the second
     beside: dict[str, str] = field(default_factory=dict, init=False)  # "out" and "original", saved
 
     def __post_init__(self) -> None:
@@ -103,7 +106,13 @@ class BeforeAfter(Kind):
                 fix=str(path.with_stem(f"{path.stem}-2").name),
                 exit=5,
             )
-        files.write(path, _coded(self.after.image, self.before.alpha, kind))
+        image = _whole(self.after.image, self.before.alpha, kind)
+        if self.mark is None or kind not in provenance.FORMATS:
+            files.write(path, _coded(image, kind))
+        else:
+            mark = replace(self.mark, digital_source_type=provenance.EDITED)
+            with atomically(path) as beside:
+                provenance.save(image, beside, mark, format=kind, quality=95)
         self.beside["out"] = str(path)
         self.beside["original"] = str(self._keep(path, source))
 
@@ -114,7 +123,8 @@ class BeforeAfter(Kind):
         suffix = source.suffix.lower() if source else ".png"
         kept = free(path.parent, f"{path.stem}.original", suffix)
         if source is None:
-            files.write(kept, _coded(self.before.image, self.before.alpha, "PNG"))
+            before = _whole(self.before.image, self.before.alpha, "PNG")
+            files.write(kept, _coded(before, "PNG"))
             return kept
         with atomically(kept) as beside:
             shutil.copyfile(source, beside)
@@ -148,8 +158,8 @@ class BeforeAfter(Kind):
             )
         )  # fmt: skip
         names = (
-            f"<b style='left:8px' aria-hidden='true'>{escape(_('before'))}</b>"
-            f"<b style='right:8px' aria-hidden='true'>{escape(_('after'))}</b>"
+            f"<span style='left:8px' aria-hidden='true'>{escape(_('before'))}</span>"
+            f"<span style='right:8px' aria-hidden='true'>{escape(_('after'))}</span>"
         )
         lines = "".join(f"<div>{escape(line)}</div>" for line in (str(self), *more))
         wide = min(WIDE, max(LEAST, wide))
@@ -177,15 +187,18 @@ def _uncovered(made: Image.Image, alpha: Image.Image) -> Image.Image:
     return Image.fromarray(whole)
 
 
-def _coded(image: Image.Image, alpha: Image.Image | None, kind: str) -> bytes:
-    """A picture as a file, with all that the format holds of its steps and what is transparent."""
+def _whole(image: Image.Image, alpha: Image.Image | None, kind: str) -> Image.Image:
+    """A picture with all that a format holds of its steps and of what is transparent."""
     if image.mode == "F" and kind == "PNG":
         deep = np.asarray(image).clip(0, 255) * 257
-        image = Image.fromarray(deep.round().astype(np.uint16))
-    else:
-        image = image_codec.rounded(image)
-        if alpha is not None and kind in ("PNG", "WEBP"):
-            image = _uncovered(image, alpha.resize(image.size, Image.Resampling.BICUBIC))
+        return Image.fromarray(deep.round().astype(np.uint16))
+    image = image_codec.rounded(image)
+    if alpha is None or kind not in ("PNG", "WEBP"):
+        return image
+    return _uncovered(image, alpha.resize(image.size, Image.Resampling.BICUBIC))
+
+
+def _coded(image: Image.Image, kind: str) -> bytes:
     stream = io.BytesIO()
     image.save(stream, kind, quality=95)
     return stream.getvalue()

@@ -21,6 +21,7 @@ class Kind(ABC):
     ] = ()  # ends of names that ``read`` takes; none: it only comes out
     kept: ClassVar[bool] = False  # words cannot tell it, so that an answer is saved unasked
     folders: ClassVar[bool] = False  # a folder is one of it, not many
+    blank: ClassVar[bool] = False  # it can be made of nothing: a system begins anew without a file
 
     file: str  # where it was read from; what only comes out has none
 

@@ -51,6 +51,8 @@ class Ranking(Kind):
     texts: Sequence[Scored]
     picture: Picture | None = None  # that was asked about
     file: str = ""
+    probabilities: bool = False  # though they do not sum to 1: others were left out
+    notes: Sequence[str] = ()  # what is to be known of it, in the reader's language
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.texts) <= MOST:
@@ -69,11 +71,13 @@ class Ranking(Kind):
 
     @classmethod
     def of(
-        cls, texts: Sequence[str], scores: Iterable[float], picture: Picture | None = None
-    ) -> Self:
-        """From texts and a score for each, in any order. Raises UserError."""
+        cls, texts: Sequence[str], scores: Iterable[float], picture: Picture | None = None,
+        **told: Any,
+    ) -> Self:  # fmt: skip
+        """From texts and a score for each, in any order; ``told`` are further fields. Raises
+        UserError."""
         pairs = [Scored(*pair) for pair in zip(texts, map(float, scores), strict=True)]
-        return cls(pairs, picture, picture.file if picture else "")
+        return cls(pairs, picture, picture.file if picture else "", **told)
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
@@ -93,7 +97,9 @@ class Ranking(Kind):
 
     @property
     def sure(self) -> bool:
-        """Are the scores probabilities, that sum to 1?"""
+        """Are the scores probabilities?"""
+        if self.probabilities:
+            return True
         scores = [one.score for one in self.texts]
         return min(scores) >= 0 and abs(sum(scores) - 1) < 1e-3
 
@@ -120,18 +126,20 @@ class Ranking(Kind):
         files.write(path, written)
 
     def as_json(self) -> dict[str, Any]:
-        return {"ranking": [{"text": _whole(t), "score": score} for t, score in self.texts]}
+        told = {"ranking": [{"text": _whole(t), "score": score} for t, score in self.texts]}
+        return told | ({"notes": list(self.notes)} if self.notes else {})
 
     def __str__(self) -> str:
-        """A numbered line for each text: its score, a bar, the text."""
+        """A numbered line for each text: its score, a bar, the text; then the notes."""
         digits = len(str(len(self.texts)))
         scores = [self.told(one.score) for one in self.texts]
         wide = max(map(len, scores))
         rows = zip(self.texts, scores, self.shares(), strict=True)
-        return "\n".join(
+        lines = [
             f"{number:>{digits}}. {score:>{wide}} {BAR * round(WIDTH * share):{WIDTH}} {one.line()}"
             for number, (one, score, share) in enumerate(rows, 1)
-        )
+        ]
+        return "\n".join([*lines, *self.notes])
 
     def bars(self) -> str:
         """A table with a bar for each text."""
@@ -147,7 +155,8 @@ class Ranking(Kind):
             f"<td aria-hidden='true'></td><th scope='col'>{escape(measure)}</th></tr>"
         )
         caption = f"<caption>{escape(Path(self.file).name)}</caption>"
-        return f"{STYLE}<table class='ranking'>{caption}{head}{rows}</table>"
+        notes = "".join(f"<p class='note'>{escape(note)}</p>" for note in self.notes)
+        return f"{STYLE}<table class='ranking'>{caption}{head}{rows}</table>{notes}"
 
     def _repr_html_(self) -> str:
         """The picture, where there is one, and beside it the texts with a bar each."""

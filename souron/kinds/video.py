@@ -15,6 +15,7 @@ from souron.kinds import files
 from souron.kinds.codecs import limits, moving
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
+from souron.utils.files import atomically
 from souron.utils.messages import _
 
 MOST_FRAMES = 5000
@@ -67,12 +68,29 @@ class Video(Kind):
         return Picture(Image.fromarray(self.frames[number]), self.file)
 
     def save(self, path: Path) -> None:
-        kind = moving.FORMATS[files.ending(path, moving.FORMATS)]
+        """As WebP, GIF or PNG that moves, or, where ``av`` is there, as MP4: an odd last row or
+        column is then left out."""
+        suffix = files.ending(path, (*moving.FORMATS, ".mp4"))
+        if suffix == ".mp4":
+            self._save_mp4(path)
+            return
+        kind = moving.FORMATS[suffix]
         first, *rest = (Image.fromarray(frame) for frame in self.frames)
         stream = io.BytesIO()
         first.save(stream, kind, save_all=True, append_images=rest, loop=0, quality=85,
                    duration=round(1000 / self.rate))  # fmt: skip
         files.write(path, stream.getvalue())
+
+    def _save_mp4(self, path: Path) -> None:
+        moving.check_decodes(path)
+        if min(self.frames.shape[1:3]) < 2:
+            raise files.wrong(
+                _("frames in the shape {shape}").format(shape=self.frames.shape),
+                _("at least 2 pixels a side"),
+            )
+        with atomically(path) as beside, moving.Writer(beside, self.rate) as writer:
+            for frame in self.frames:
+                writer.write(frame)
 
     def as_json(self) -> dict[str, Any]:
         count, height, width, _channels = self.frames.shape

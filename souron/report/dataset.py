@@ -1,5 +1,6 @@
 """What a data set looks like: ``data.html`` and ``data.png``."""
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from souron import registry
-from souron.data import targets, texts, transforms
+from souron.data import targets, texts, transforms, voices
 from souron.data.dataset import Dataset
 from souron.data.targets import Target
 from souron.kinds.codecs import image
@@ -24,6 +25,7 @@ from souron.report.page import (
     tile,
     write,
 )
+from souron.report.pieces import pieces_page
 from souron.report.texts import texts_page
 from souron.utils import files, units
 from souron.utils.messages import _
@@ -39,6 +41,10 @@ def data_page(cases: Dataset, folder: Path) -> Path:
     UserError."""
     if texts.holds(cases):
         return texts_page(cases, folder)
+    if cases.has_captions and not cases.classes:
+        cases = replace(cases, classes=(cases.name,))  # nothing says of what sort they are
+    if voices.holds(cases):
+        return pieces_page(cases, folder)
     target = targets.of(cases)
     counts, rows = target.counts(), target.rows(SHOWN)
     largest = sorted(sorted(rows, key=lambda k: -counts[k])[:MOST_CLASSES])
@@ -72,7 +78,7 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         eyebrow=_("data"),
         facts=[
             Fact(_("cases"), units.whole(len(cases))),
-            Fact(headings["classes"], units.whole(len(cases.classes)), _uneven(target, sizes)),
+            Fact(headings["classes"], units.whole(target.number), _uneven(target, sizes)),
             Fact(*shape_of(cases)),
             Fact(_("files skipped"), units.whole(len(cases.skipped))),
         ],

@@ -40,6 +40,7 @@ MOMENTS = 10  # of that way
 BETWEEN = 12  # steps of a walk between two pictures
 FRAME = 80  # milliseconds
 DRAWN_READY = Path("runs/ready")  # what a system draws that came ready trained
+NEEDS = {"kept": "given", "strength": "image"}  # options that say something of a picture
 OR = "|"  # between several prompts
 LONG_SIDE = 256  # pixels, to which small moving pictures are enlarged
 
@@ -92,7 +93,11 @@ def generating(
     check_together(known, options, shown)
     base = DRAWN_READY / folder.name if zoo.holds(folder) else folder
     place = Path(out) if out else files.new_folder(base / "pictures", f"seed{seed}")
-    plain = {name: option.default for name, option in known.items() if option.default is not None}
+    plain = {
+        name: option.default
+        for name, option in known.items()
+        if option.default is not None and (name not in NEEDS or NEEDS[name] in shown)
+    }
     asked_by = {"label": label, "prompt": prompt, "given": given, "image": image, "mask": mask}
     settings = plain | options | {name: value for name, value in asked_by.items() if value}
     mark = provenance.mark(folder, args, seed, settings)
@@ -263,7 +268,7 @@ def check_together(
     known: Mapping[str, Any], options: Mapping[str, Any], shown: Mapping[str, Tensor]
 ) -> None:
     """Raises UserError for an option that needs a picture, and for a mask that says nothing."""
-    for name, needs in (("kept", "given"), ("strength", "image")):
+    for name, needs in NEEDS.items():
         if name in options and needs in known and needs not in shown:
             raise UserError(
                 "option",
@@ -306,10 +311,9 @@ def like(path: str | Path, **changed: Any) -> Iterator[Event]:
                 fix=f"{name}=PATH",
                 exit=3,
             )
-    asked = {
-        "run": run_of(said), "n": 1, "seed": said.seed, "first": said.number or 0, **own, **changed,
-    }  # fmt: skip
-    yield from generating(**asked)
+    run = changed.pop("run", None) or run_of(said)
+    asked = {"n": 1, "seed": said.seed, "first": said.number or 0, **own, **changed}
+    yield from generating(run, **asked)
 
 
 def run_of(mark: provenance.Mark) -> str | Path:

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from PIL import ImageChops
 
 from souron.cli import predict
 from souron.kinds import signature
+from souron.kinds.codecs import image as pictures
 from souron.studio import forms, sent
 from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
@@ -17,7 +19,11 @@ from souron.utils.messages import UserError, _
 
 MOST_SHOWN = 64  # pictures of those that were drawn
 COUNT, SEED = 16, 1  # that the form proposes
-SAID_HERE = ("run", "n", "seed", "label", "given", "out")  # of generate, in widgets of their own
+MOST_LETTERS = 1000  # of a prompt
+PAINT = "#ff00ff"  # what is drawn anew
+SAID_HERE = (  # of generate, in widgets of their own
+    "run", "n", "seed", "label", "prompt", "given", "image", "mask", "like", "out",
+)  # fmt: skip
 
 
 class Drawing:
@@ -33,10 +39,15 @@ class Drawing:
 
         self.studio, self.run = studio, run
         options = signature.options_of(system.drawing)
+        prompted = getattr(system, "task", "") == "text_to_image"
         self.own = {name: each for name, each in options.items() if each.default is not None}
         known = forms.fields(predict.generate)
         self.counts = [known["n"], known["seed"]]
         self.further = {name: field for name, field in known.items() if name not in SAID_HERE}
+        prompt = gr.Textbox(
+            label=_("Prompt"), lines=2, max_length=MOST_LETTERS, visible=prompted,
+            info=_("what is to be drawn; several with | between take turns"),
+        )  # fmt: skip
         with gr.Row():
             count = known["n"].widget(COUNT, label=_("pictures"), info=_("how many to draw"))
             seed = known["seed"].widget(SEED)
@@ -50,12 +61,20 @@ class Drawing:
             sources=["upload", "clipboard"], visible=bool(getattr(system, "completes", False)),
         )  # fmt: skip
         sent.received(given)
+        brush = gr.Brush(default_size=24, colors=[PAINT], default_color=PAINT, color_mode="fixed")
+        start = gr.ImageEditor(
+            label=_("a picture to start from; paint over what is to be drawn anew"),
+            type="filepath", image_mode="RGBA", height=420, visible="image" in options,
+            sources=["upload", "clipboard"], transforms=(), layers=False,
+            brush=brush,
+        )  # fmt: skip
+        sent.received(start, sent.painted)
         own = [widgets.option(each) for each in self.own.values()]
         with gr.Accordion(_("More options"), open=False):
             more = [field.widget() for field in self.further.values()]
         go = gr.Button(_("Draw"), variant="primary")
 
-        form, says = awake([count, seed, classes, given, *own, *more]), studio.says
+        form, says = awake([prompt, count, seed, classes, given, start, *own, *more]), studio.says
         proposed = self.proposed()
         studio.blocks.load(says(lambda: self.the_same(*proposed)), None, same, **QUIET, **DIRECT)
         for widget in form:
@@ -65,18 +84,20 @@ class Drawing:
     def proposed(self) -> list[Any]:
         """What the form holds at first."""
         own = [option.default for option in self.own.values()]
-        return [COUNT, SEED, [], None, *own, *[None] * len(self.further)]
+        return ["", COUNT, SEED, [], None, None, *own, *[None] * len(self.further)]
 
     def read(self, *values: Any) -> dict[str, Any]:
         """The options that are not as they are by themselves. Raises UserError."""
-        count, seed, labels, given, *rest = values
+        prompt, count, seed, labels, given, start, *rest = values
         own, more = rest[: len(self.own)], rest[len(self.own) :]
         pairs = zip(self.own.values(), own, strict=True)
         read = {option.name: option.read(value) for option, value in pairs}
         return {
             **forms.chosen(self.counts, [count, seed]),
             **({"label": ",".join(labels)} if labels else {}),
+            **({"prompt": prompt} if prompt and prompt.strip() else {}),
             **({"given": given} if given else {}),
+            **started(start),
             **{name: value for name, value in read.items() if value != self.own[name].default},
             **forms.chosen(self.further.values(), more),
         }
@@ -91,10 +112,30 @@ class Drawing:
             said = self.read(*values)
         except UserError:  # somebody is still typing; Draw says what is wrong
             return Markup()
-        if "given" in said:
-            said["given"] = Path(said["given"]).name
+        for name in ("given", "image", "mask"):
+            if name in said:
+                said[name] = Path(said[name]).name
         line = command(words("generate", [self.run], spelt(said)))
         return same_thing(line, forms.python("generate", repr(self.run), said, {}))
+
+
+def started(start: sent.Painted | None) -> dict[str, str]:
+    """The picture to start from, and a mask of what was painted over, as files. Raises UserError
+    for what is no picture."""
+    if start is None:
+        return {}
+    picture = Path(start.picture)
+    covered = [alpha for layer in start.layers if (alpha := pictures.alpha(Path(layer)))]
+    masks = [alpha.point(lambda value: 255 * (value > 127)) for alpha in covered]
+    masks = [mask for mask in masks if mask.getbbox()]
+    if not masks:
+        return {"image": str(picture)}
+    mask = masks[0]
+    for other in masks[1:]:
+        mask = ImageChops.lighter(mask, other)
+    file = picture.with_name(f"{picture.stem[:80]}-mask.png")
+    mask.save(file)
+    return {"image": str(picture), "mask": str(file)}
 
 
 def awake(components: Sequence[Any]) -> list[Any]:

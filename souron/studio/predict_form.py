@@ -91,10 +91,10 @@ def build(studio: Studio, name: str, watch: Watch, same: Any) -> None:
         studio.blocks.load(lambda: "", None, same, **QUIET, **DIRECT)
         return
     gr.HTML(about(studio, source))
-    if asked is not None:
-        Predicting(studio, source, asked, same)
-    elif hasattr(source.system, "drawing"):
+    if hasattr(source.system, "drawing"):
         Drawing(studio, source.name, source.system, source.labels, watch, same)
+    elif asked is not None:
+        Predicting(studio, source, asked, same)
     else:
         gr.HTML(silent(studio))
         studio.blocks.load(lambda: "", None, same, **QUIET, **DIRECT)
@@ -165,7 +165,7 @@ class Predicting:
                 self.ask_one = gr.Button(_("Predict"), variant="primary", interactive=False)
             with gr.Tab(_("files"), id="files"):
                 self.files = gr.File(label=", ".join(kind.formats), file_count="multiple")
-                sent.received(self.files, many=True)
+                sent.received(self.files, sent.places)
                 self.ask_files = gr.Button(_("Predict each"), variant="primary")
             with gr.Tab(_("a folder"), id="folder"):
                 self.folder = gr.Textbox(

@@ -7,26 +7,34 @@ take; what people see is to be called as they call it.
 import os
 import unicodedata
 from abc import ABCMeta
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 LONGEST = 255  # bytes of a name
 
 
-def received(component: Any, many: bool = False) -> Any:
+class Painted(NamedTuple):
+    """A picture and what was painted on it."""
+
+    picture: str  # its file
+    layers: tuple[str, ...]  # of each layer a file, clear where nothing was painted
+
+
+def received(component: Any, read: Callable[[Any], Any] | None = None) -> Any:
     """The component, which from here on hands over where what was sent lies: Gradio itself would
     open it, without limits. A class, since Gradio makes a component anew when it is updated."""
     kind: Any = type(component)
-    component.__class__ = _receiving(kind, many)
+    component.__class__ = _receiving(kind, read or place)
     return component
 
 
 @lru_cache
-def _receiving(kind: Any, many: bool) -> Any:
+def _receiving(kind: Any, read: Callable[[Any], Any]) -> Any:
     def preprocess(_self: Any, payload: Any) -> Any:
-        return places(payload) if many else place(payload)
+        return read(payload)
 
     about = {"preprocess": preprocess, "__module__": kind.__module__}
     return ABCMeta.__new__(type(kind), kind.__name__, (kind,), about)  # writes no .pyi beside it
@@ -50,6 +58,14 @@ def place(sent: Any) -> str | None:
 def places(sent: Any) -> list[str]:
     """Of several."""
     return [path for each in sent or [] if (path := place(each))]
+
+
+def painted(sent: Any) -> Painted | None:
+    """Of an editor of pictures; None where it holds none."""
+    if sent is None or not getattr(sent, "background", None):
+        return None
+    layers = (place(layer) for layer in sent.layers or ())
+    return Painted(place(sent.background) or "", tuple(path for path in layers if path))
 
 
 def can_be_kept(name: str) -> bool:

@@ -56,7 +56,9 @@ NAMES = {
     "table": N_("table"),
     "plot": N_("plot"),
     "passages": N_("passages"),
+    "page": N_("web page"),
     "spans": N_("spans"),
+    "score": N_("score"),
     "ranking": N_("ranking"),
     "before_after": N_("before and after"),
 }
@@ -176,6 +178,7 @@ GIVEN: dict[str, Callable[[type[Kind], str], Any]] = {
     "volume": _given_file,
     "table": _given_file,
     "video": _given_file,
+    "score": _given_file,
     "ranking": _given_file,
 }
 
@@ -186,6 +189,8 @@ def taken(kind: type[Kind], value: Any, before: Kind | None = None, **reading: A
     ``before`` is the chat so far, to which a message is added; ``reading`` is what the kind's
     ``read`` takes. Raises UserError, also where there is nothing yet.
     """
+    if kind.widget == "score" and value is None:
+        return kind()  # an empty sheet
     if value is None or (isinstance(value, str) and not value.strip()) or value == []:
         raise UserError(
             "nothing given",
@@ -599,9 +604,32 @@ def _shown_before_after(kept: Any, label: str) -> Built:
     return [view, saved], fill
 
 
+def _shown_page(kept: Any, label: str) -> Built:
+    """In a frame that may do nothing, and as a file."""
+    import gradio as gr
+
+    view = _html(label, TABLES)
+    saved = gr.File(label=_("files"), interactive=False)
+    return [view, saved], lambda value: [value._repr_html_(), str(_written(saved, value))]
+
+
 def _shown_volume(kept: Any, label: str) -> Built:
     """The slice in the middle."""
     return [_html(label, TABLES)], lambda value: [value._repr_html_()]
+
+
+def _shown_score(kept: Any, label: str) -> Built:
+    """The piano roll, the piece to be heard, and it as files."""
+    import gradio as gr
+
+    view = _html(label, TABLES)
+    saved = gr.File(label=_("files"), file_count="multiple", interactive=False)
+
+    def fill(value: Any) -> list[Any]:
+        ends = (".mid", ".musicxml", ".wav", ".png") if value.tones else (".mid",)
+        return [value._repr_html_(), [str(_written(saved, value, end)) for end in ends]]
+
+    return [view, saved], fill
 
 
 def _shown_labelled_volume(kept: Any, label: str) -> Built:
@@ -644,7 +672,9 @@ SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "table": _shown_table,
     "plot": _shown_plot,
     "passages": _shown_passages,
+    "page": _shown_page,
     "spans": _shown_spans,
+    "score": _shown_score,
     "ranking": _shown_ranking,
     "before_after": _shown_before_after,
 }

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -60,6 +60,7 @@ class Matcher(System):
 
     task = "match"
     spec: Spec
+    PUBLISHED: ClassVar[dict[str, tuple[int, int]]] = {}  # size -> side in pixels, tokens
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -72,6 +73,11 @@ class Matcher(System):
     @abstractmethod
     def read(self, tokens: Tensor) -> Tensor:
         """Tokens (B, T), ``PAD`` behind the end -> (B, D), of length 1."""
+
+    @property
+    @abstractmethod
+    def scale(self) -> Tensor:
+        """(), what cosines are multiplied by before they become probabilities."""
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """(B, T) int64, ``PAD`` behind the end of each text; what is too long is cut off."""
@@ -181,7 +187,9 @@ class Matching(Task):
         return Spec(train.channels, train.side, tokenizer.packed(), len(tokenizer))
 
     def example(self, system: type[System], size: str) -> Spec:
-        return Spec(3, 64, "", SIZE)
+        assert issubclass(system, Matcher)
+        side, vocabulary = system.PUBLISHED.get(size, (64, SIZE))
+        return Spec(3, side, "", vocabulary)
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
         """Pictures (B, C, H, W) in 0..255 -> -1..1."""
@@ -214,7 +222,8 @@ class Matching(Task):
         system.eval()
         image = seen(system, system.loader(test))
         answers: Any = None
-        for done, answers in matching.asked(image, test, test.classes, system.read_texts):
+        scale = float(system.scale)
+        for done, answers in matching.asked(image, test, test.classes, system.read_texts, scale):
             if answers is None:
                 yield Step(0.3 + 0.69 * done, _("asking"))
         yield Step(1.0, result=answers)

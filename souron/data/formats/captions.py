@@ -85,7 +85,8 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     ]  # fmt: skip
     cases = picture_rows.read(path, listed, found.skipped, reading, lambda why: _nothing(path, why))
     target = [tuple(captions[_picture(file, captions)]) for file in cases.file]
-    return replace(cases, target=ListColumn(target))
+    # a mirrored picture would not be what "left" says
+    return replace(cases, target=ListColumn(target), augment=("shift",))
 
 
 def _picture(file: str, captions: Mapping[str, Any]) -> str:
@@ -143,7 +144,10 @@ def _caption(text: Any, language: str, place: str, found: Found) -> Iterator[Cap
 
 def _once(captions: list[Caption]) -> list[Caption]:
     """Each text once, at most ``MOST``."""
-    return list({caption.text: caption for caption in reversed(captions)}.values())[::-1][:MOST]
+    seen: dict[str, Caption] = {}
+    for caption in captions:
+        seen.setdefault(caption.text, caption)
+    return list(seen.values())[:MOST]
 
 
 def _beside(found: Found) -> Iterator[tuple[str, str]]:

@@ -87,7 +87,7 @@ class Writer:
         """``comment``: what players show of the file, such as ``provenance``'s mark."""
         import av
 
-        self.container: Any = av.open(str(path), "w")
+        self.container: Any = av.open(str(path), "w", format="mp4")
         if comment:
             self.container.metadata["comment"] = comment
         self.rate = Fraction(rate).limit_denominator(1000)

@@ -32,6 +32,8 @@ from souron.utils.files import atomically
 from souron.utils.messages import UserError, _
 
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+# of what was given to a generative network that changed it: enlarged, coloured, completed
+EDITED = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 SPACE = "urn:souron:mark/"  # of the names of our own fields in XMP
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 LONGEST = 32_768  # characters of a mark
@@ -42,6 +44,7 @@ LONGEST_XMP = containers.LONGEST  # bytes that are looked through
 MOST_SETTINGS, MOST_ITEMS = 100, 1000
 SETTING = re.compile(r"[a-z]\w{0,39}", re.ASCII)  # the name of one
 PNG_KEY = "souron"
+SOURCE_TYPE = "digital_source_type"
 TEXTS = ("software", "version", "system", "data", "run")  # fields of a mark
 
 
@@ -191,7 +194,7 @@ def xmp(mark: Mark) -> str:
     own = "".join(
         f' souron:{name}="{html.escape(str(value))}"'
         for name, value in fields.items()
-        if value is not None and name != "digital_source_type"
+        if value is not None and name != SOURCE_TYPE
     )
     if mark.settings:
         whole = json.dumps(dict(mark.settings), ensure_ascii=False).encode("utf-8", "replace")
@@ -206,7 +209,7 @@ def xmp(mark: Mark) -> str:
         ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
         f' xmlns:souron="{SPACE}"'
         f' xmp:CreatorTool="{html.escape(f"{mark.software} {mark.version}")}"'
-        f' Iptc4xmpExt:DigitalSourceType="{GENERATED}"{own}/>'
+        f' Iptc4xmpExt:DigitalSourceType="{html.escape(mark.digital_source_type)}"{own}/>'
         '</rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
     )
 
@@ -291,6 +294,7 @@ def read_mark(text: str) -> Mark | None:
     else:
         pairs = re.findall(r'souron:(\w{1,40})="([^"]{0,130000})"', text[:LONGEST_XMP])
         fields = {name: html.unescape(value) for name, value in pairs}
+        fields[SOURCE_TYPE] = EDITED if f'DigitalSourceType="{EDITED}"' in text else ""
     try:
         number = fields.get("number")
         texts = {name: _clean(fields[name]) for name in TEXTS}
@@ -299,6 +303,7 @@ def read_mark(text: str) -> Mark | None:
             seed=_whole(fields["seed"]),
             number=None if number is None else _whole(number),
             generated=str(fields["generated"]).lower() == "true",
+            digital_source_type=EDITED if fields.get(SOURCE_TYPE) == EDITED else GENERATED,
             settings=_settings(fields.get("settings")),
         )
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError):

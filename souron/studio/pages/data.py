@@ -58,7 +58,7 @@ def page(studio: Studio) -> None:
                 file_count="multiple", label=_("a zip of a folder, or pictures and tables"),
                 height=140,
             )  # fmt: skip
-            sent.received(files, many=True)
+            sent.received(files, sent.places)
             came = gr.HTML()
             data = gr.Dropdown(
                 [], value=DEFAULT, allow_custom_value=True, label=_("data"),

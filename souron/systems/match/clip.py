@@ -31,7 +31,7 @@ from souron.kinds.picture import Picture
 from souron.tasks.match import Batch, Matcher, Spec
 
 MOST_SCALE = 100.0
-PUBLISHED = 49_408  # tokens of the published networks
+TOKENS = 49_408  # of the published networks
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class CLIP(Matcher):
         "rn50": Config((3, 4, 6, 3), 64, 0, (12, 512, 8), 1024, True, 5e-4),
         "vit_b_32": Config((12,), 768, 32, (12, 512, 8), 512, True, 5e-4),
     }
+    PUBLISHED = {"rn50": (224, TOKENS), "vit_b_32": (224, TOKENS)}
     WEIGHTS = {
         "rn50": "open_clip:timm/resnet50_clip.openai",
         "vit_b_32": "open_clip:timm/vit_base_patch32_clip_224.openai",
@@ -106,7 +107,7 @@ class CLIP(Matcher):
         return torch.tensor(rows, device=self.device)
 
     def pixels(self, picture: Picture) -> Tensor:
-        bicubic = self.spec.vocabulary == PUBLISHED
+        bicubic = self.spec.vocabulary == TOKENS
         return picture.square(self.spec.side, self.spec.channels, bicubic).float() / 127.5 - 1
 
     def loss(self, batch: Batch) -> Tensor:

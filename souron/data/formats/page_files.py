@@ -1,0 +1,74 @@
+"""Requests and their pages: CSV, TSV or JSONL with ``request`` and ``html``.
+
+A page is read as a screen reader would, by the roles of its elements; what runs, loads or sends
+anything is left out and named. Labels that do not stand in the request cannot be learnt: such rows
+are left out, too.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from souron.data import page_grammar, pages
+from souron.data.dataset import ListColumn
+from souron.data.formats.folder import missing
+from souron.data.reading import Reading
+from souron.data.text_files import (
+    RECORDS,
+    TABLES,
+    Dataset,
+    Faults,
+    any_file,
+    columns,
+    gathered,
+    keys,
+    made,
+    name_of,
+    rows,
+    value,
+)
+from souron.data.texts import Fault, worded
+from souron.kinds.codecs.limits import readable
+from souron.utils.messages import UserError, _
+
+DEFAULT = Reading()
+REQUEST = ("request", "prompt", "instruction", "text", "依頼", "要求")
+PAGE = ("html", "page", "ページ")
+
+
+def describes(path: Path) -> bool:
+    return any_file(path, (*RECORDS, *TABLES), _paired)
+
+
+def _paired(path: Path) -> bool:
+    names = {*map(name_of, columns(path)), *map(name_of, keys(path))}
+    return bool(names & set(REQUEST) and names & set(PAGE))
+
+
+def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
+    """Raises UserError where no row can be used."""
+    if not path.exists():
+        raise missing(path)
+    faults = Faults()
+    found = made(rows(path, faults), _pair, faults)
+    targets = [one.thing[1] for one in found]
+    return gathered(
+        readable(path.name),
+        [one._replace(thing=one.thing[0]) for one in found],
+        faults,
+        ListColumn(targets),
+        source=readable(path),
+    )
+
+
+def _pair(row: Mapping[str, Any]) -> tuple[str, tuple[pages.Part, ...]]:
+    request = " ".join(worded(value(row, REQUEST), "request").split())
+    try:
+        parts = pages.read(worded(value(row, PAGE), "html"))
+    except UserError as error:
+        raise Fault(error.code, error.found) from error
+    if not parts:
+        raise Fault("no parts", _("a page without a part that is known"))
+    if page_grammar.written(parts, request) is None:
+        raise Fault("other words", _("a label that does not stand in the request"))
+    return request, parts

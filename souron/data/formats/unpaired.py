@@ -1,0 +1,106 @@
+"""Pictures of two domains without pairs, as CycleGAN's data sets have them.
+
+    trainA/1.jpg  trainB/8.jpg        pictures to learn from, of two sorts: horses and zebras
+    testA/2.jpg   testB/9.jpg         others to test with; valA, valB: others to choose with
+
+The domain is the class, "A" or "B", and the column ``domain``.
+
+Zhu, Park, Isola, Efros: Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial
+Networks (2017). https://arxiv.org/abs/1703.10593
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from souron.data.boxed import is_picture
+from souron.data.dataset import Dataset, Skipped, digests
+from souron.data.decoding import Listed
+from souron.data.formats.folder import PARTS, gather, missing, natural, walk
+from souron.data.reading import Reading
+from souron.kinds.codecs.limits import readable
+from souron.utils.messages import UserError, _
+
+DEFAULT = Reading()
+PLACE = re.compile(rf"({'|'.join(PARTS)})[ _-]?([AB])", re.IGNORECASE)
+DOMAINS = ("A", "B")
+
+
+def describes(path: Path) -> bool:
+    """A folder with ``trainA`` or ``trainB`` in it; ``load`` refuses one without the other."""
+    return path.is_dir() and any(
+        place.is_dir() and (found := PLACE.fullmatch(place.name)) and _part(found[1]) == "train"
+        for place in path.iterdir()
+    )
+
+
+def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
+    """The pictures of both domains; what is none, or lies elsewhere, is skipped and reported.
+    Raises UserError where a domain has none to learn from, and where one's are all the other's."""
+    if not path.is_dir():
+        raise missing(path)
+    skipped: list[Skipped] = []
+    listed = list(_listed(sorted(walk(path, skipped), key=lambda one: natural(one[1])), skipped))
+    _check(path, [(item.part, item.label) for item in listed], skipped)
+    cases = gather(path, path, listed, skipped, replace(reading, fewest_classes=0))
+    domain = [cases.classes[label] for label in cases.target.tolist()]
+    _check(path, list(zip(cases.part, domain, strict=True)), cases.skipped)
+    _check_different(path, cases)
+    return replace(cases, columns={**cases.columns, "domain": domain})
+
+
+def _part(name: str) -> str:
+    return PARTS[name.lower()]
+
+
+def _listed(files: Sequence[tuple[Path, str]], skipped: list[Skipped]) -> Iterator[Listed]:
+    for place, file in files:
+        found = PLACE.fullmatch(PurePosixPath(file).parts[0])
+        if not is_picture(file):
+            skipped.append(Skipped(file, "not an image", _("not a picture")))
+        elif found is None or "/" not in file:
+            skipped.append(Skipped(file, "no domain", _("not in trainA, trainB, testA or testB")))
+        else:
+            yield Listed(place, file, found[2].upper(), part=_part(found[1]))
+
+
+def _check(path: Path, there: Sequence[tuple[str, str]], skipped: Sequence[Skipped]) -> None:
+    """Raises UserError where a domain has no picture to learn from."""
+    for domain in DOMAINS:
+        if ("train", domain) not in there:
+            first = next((f" ({skip.file}: {skip.reason})" for skip in skipped
+                          if skip.file.lower().startswith("train")
+                          and PurePosixPath(skip.file).parts[0].upper().endswith(domain)),
+                         "")  # fmt: skip
+            raise UserError(
+                "empty domain",
+                _("{folder} holds no picture that can be used{first}").format(
+                    folder=readable(path / f"train{domain}"), first=first
+                ),
+                expected=_("pictures in trainA and in trainB"),
+                exit=3,
+            )
+
+
+def _check_different(path: Path, cases: Dataset) -> None:
+    """Raises UserError where all pictures of a domain are in the other, too: there is nothing to
+    translate then."""
+    of: dict[str, set[bytes]] = {name: set() for name in cases.classes}
+    for label, part, digest in zip(
+        cases.target.tolist(), cases.part, digests(cases.input), strict=True
+    ):
+        if part == "train":
+            of[cases.classes[label]].add(digest)
+    first, second = (of[name] for name in DOMAINS)
+    if first <= second or second <= first:
+        raise UserError(
+            "same domains",
+            _("all pictures of {first} are in {second}, too").format(
+                first="trainA" if first <= second else "trainB",
+                second="trainB" if first <= second else "trainA",
+            ),
+            expected=_("two sorts of pictures, such as photographs and paintings"),
+            fix=f"souron data check {readable(path)}",
+            exit=3,
+        )

@@ -1,0 +1,78 @@
+"""Pieces that were composed, and what they are like beside those of people and those of chance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from souron.data import voices
+from souron.data.voices import Voices
+from souron.evaluation.answers import Setup, Sparse, Trainings
+from souron.kinds.codecs.notation import heard
+from souron.metrics import compose as counted
+from souron.metrics.compose import CONSONANT, COPIED, CROSSINGS, PARALLELS
+from souron.stats import intervals
+from souron.stats.records import Measure
+
+NAMES = (CONSONANT, PARALLELS, CROSSINGS, COPIED)
+WRITTEN = 128  # sixteenths of a test piece, at most
+
+
+@dataclass
+class ComposeSetup(Setup):
+    runs: Any = None  # ``counted.Runs`` of the training pieces
+
+
+@dataclass(frozen=True)
+class ComposeResult:
+    """What a run's report shows."""
+
+    beside: dict[str, dict[str, Measure]]  # of whom -> figure -> measure
+    shown: list[tuple[int, Voices]]  # row of a test case, the piece that was written for it
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            who: {name: measure.value for name, measure in measures.items()}
+            for who, measures in self.beside.items()
+        }
+
+
+def composed(trainings: Trainings, setup: ComposeSetup) -> ComposeResult:
+    """What the report of a run shows."""
+    test = list(setup.test.input)
+    beside = {
+        "test pieces": told(test, setup.runs),
+        "voices put together": told(voices.mixed(test), setup.runs),
+    }
+    measures = {
+        who: {
+            name: intervals.interval(np.asarray([values]), setup.test.units)
+            for name, values in each.items()
+        }
+        for who, each in beside.items()
+    }
+    kept = trainings.answers[0].get("pieces")
+    shown = []
+    if isinstance(kept, Sparse):
+        for row, grid in zip(kept.rows.tolist(), kept.values, strict=True):
+            length = min(WRITTEN, len(test[row].grid))
+            shown.append((row, test[row]._replace(grid=grid[:length])))
+    return ComposeResult(measures, shown)
+
+
+def told(pieces: Sequence[Voices], runs: counted.Runs) -> dict[str, list[float]]:
+    """Figure -> of each piece."""
+    found: dict[str, list[float]] = {name: [] for name in NAMES}
+    for piece in pieces:
+        figures = counted.figures(heard(piece.grid.numpy()), piece.pickup)
+        figures[COPIED] = float(runs.longest(words(piece)))
+        for name in NAMES:
+            found[name].append(figures[name])
+    return found
+
+
+def words(piece: Voices) -> list[tuple[int, ...]]:
+    """``counted.words`` of a piece."""
+    grid = piece.grid.numpy()
+    return counted.words(grid, heard(grid))

@@ -1,0 +1,59 @@
+"""Figures of written pages apart by what was held out of training, and by language."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from souron.data.dataset import Dataset
+from souron.evaluation import written
+from souron.evaluation.answers import Answers, Setup, Trainings, dense
+from souron.stats import intervals
+from souron.stats.records import Measure
+
+BY = ("subset", "language")  # columns of the data
+
+
+@dataclass(frozen=True)
+class PageResult:
+    """What a run's report shows."""
+
+    apart: dict[str, dict[str, Measure]]  # "new pairs", "new pairs, ja" -> metric -> measure
+    shown: list[tuple[int, str]]  # row of a test case, the parts that the system wrote
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "apart": {
+                name: {metric: [m.value, m.low, m.high] for metric, m in measures.items()}
+                for name, measures in self.apart.items()
+            }
+        }
+
+
+def compared_by(
+    trainings: Trainings, test: Dataset, scores: Callable[[Sequence[Answers], Setup], Any]
+) -> PageResult:
+    """Each metric with its interval, of each subset and of each language in it."""
+    subset, spoken = (list(test.columns.get(name) or [""] * len(test)) for name in BY)
+    names: dict[str, list[int]] = {}
+    for row in range(len(test)):
+        if subset[row]:
+            names.setdefault(subset[row], []).append(row)
+        if spoken[row]:
+            both = ", ".join(filter(None, (subset[row], spoken[row])))
+            names.setdefault(both, []).append(row)
+    apart: dict[str, dict[str, Measure]] = {}
+    for name, rows in sorted(names.items()):
+        some = test.only(rows)
+        of = trainings.training_of
+        training = None if of is None else of[:, rows]
+        part = replace(
+            Trainings.empty(some, {}, len(trainings.answers)),
+            answers=[{"tally": dense(answers, "tally")[rows]} for answers in trainings.answers],
+        )
+        tables = scores(part.answers, Setup(None, some))
+        apart[name] = {
+            metric: intervals.interval(table, some.units, trainings=training)
+            for metric, table in tables.items()
+        }
+    told = written.texts(trainings.answers[0], "said")
+    return PageResult(apart, [(row, told[row]) for row in sorted(told)])

@@ -1,0 +1,89 @@
+"""Pages: HTML that was written, which runs, loads and sends nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from souron.kinds import files
+from souron.kinds.codecs import browser, hypertext
+from souron.kinds.kind import Kind
+from souron.utils.messages import _
+
+SHOWN = 200  # lines of its parts
+SIDE = 480  # CSS pixels, the height of the frame that shows it
+
+
+@dataclass(frozen=True)
+class Page(Kind):
+    """A whole page in HTML. One that exists is harmless: only elements and attributes of a list,
+    no script, no event handler, no address outside of itself."""
+
+    widget = "page"
+    suffix = ".html"
+    kept = True
+
+    html: str
+    parts: Sequence[str] = ()  # a line each, by who wrote it; () by the roles of its elements
+    request: str = ""  # what was asked for
+    notes: tuple[str, ...] = ()  # what the reader should know, such as words that were not known
+    file: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(self.parts or self._outline()))
+
+    def _outline(self) -> list[str]:
+        return hypertext.outline(hypertext.parts(self.roles))
+
+    @cached_property
+    def roles(self) -> hypertext.Node:
+        """What it is to a screen reader. Raises UserError for a page that is not harmless."""
+        return hypertext.read(self.html)
+
+    @property
+    def title(self) -> str:
+        return self.roles.name
+
+    def screenshot(self, width: int = 900, height: int = 1200) -> bytes:
+        """A PNG of it, drawn by Chromium without a network. Raises UserError where there is no
+        Chromium, or where it takes too long."""
+        return browser.screenshot(self.html, width, height)
+
+    def save(self, path: Path) -> None:
+        """As ``.html``, or as the ``.png`` that Chromium draws."""
+        if files.ending(path, (".html", ".htm", ".png")) == ".png":
+            files.write(path, self.screenshot())
+        else:
+            files.write(path, self.html.encode("utf-8", "replace"))
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "request": self.request,
+            "parts": list(self.parts),
+            "notes": list(self.notes),
+            "html": self.html,
+        }
+
+    def __str__(self) -> str:
+        left = len(self.parts) - SHOWN
+        more = [_("and {n} more").format(n=left)] if left > 0 else []
+        return "\n".join([*self.parts[:SHOWN], *more]) or _("an empty page")
+
+    def _repr_html_(self) -> str:
+        """In a frame that may do nothing; its parts and its text below."""
+        items = "".join(f"<li>{escape(line)}</li>" for line in self.parts[:SHOWN])
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        return (
+            f"{notes}<iframe sandbox srcdoc='{escape(self.html)}' title='{escape(self._named)}' "
+            f"style='width:100%;height:{SIDE}px;border:1px solid #575b60;background:#fff' "
+            "loading='lazy' referrerpolicy='no-referrer'></iframe>"
+            f"<details><summary>{escape(_('The parts of the page'))}</summary><ol>{items}</ol>"
+            f"</details><details><summary>HTML</summary><pre style='white-space:pre-wrap;"
+            f"overflow-wrap:anywhere'>{escape(self.html)}</pre></details>"
+        )
+
+    @property
+    def _named(self) -> str:
+        return _("the page {title}").format(title=self.title)

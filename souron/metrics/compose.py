@@ -1,0 +1,101 @@
+"""What a piece in four voices sounds like, counted: consonances, parallels, crossings, copies.
+
+A *moment* is a sixteenth. That fifths and octaves must not follow one another in two voices that
+move, and which intervals are dissonant, is counterpoint's oldest lesson (Fux: Gradus ad Parnassum,
+1725. https://www.loc.gov/item/2008561283/).
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+BITS, CONSONANT = "bits per token", "consonant beats"
+PARALLELS, CROSSINGS = "parallel fifths and octaves per 100 moments", "crossings per 100 moments"
+COPIED = "longest copied run"
+DISSONANT = (1, 2, 6, 10, 11)  # semitones above the bass, octaves left out: seconds, sevenths and
+# the tritone
+FIFTH = 7
+BEAT = 4  # moments
+SILENT = 1  # see ``notation.REST``
+Array = NDArray[np.int64]
+
+
+def consonant(tones: Array) -> NDArray[Any]:
+    """(M, voices) -> (M,): whether no tone stands in a dissonant interval above the last voice."""
+    bass = tones[:, -1:]
+    dissonant = np.isin(np.abs(tones - bass) % 12, DISSONANT) & (tones > SILENT) & (bass > SILENT)
+    return np.logical_not(dissonant.any(axis=1))
+
+
+def parallels(tones: Array) -> tuple[int, int]:
+    """Fifths, and octaves or unisons, that follow one another in two voices that both move."""
+    fifths = octaves = 0
+    for a, b in combinations(range(tones.shape[1]), 2):
+        pair = tones[:, [a, b]]
+        sounding = np.asarray((pair > SILENT).all(1))
+        interval = np.abs(pair[:, 0] - pair[:, 1]) % 12
+        moved = (np.diff(pair, axis=0) != 0).all(1) & sounding[:-1] & sounding[1:]
+        fifths += int((moved & (interval[:-1] == FIFTH) & (interval[1:] == FIFTH)).sum())
+        octaves += int((moved & (interval[:-1] == 0) & (interval[1:] == 0)).sum())
+    return fifths, octaves
+
+
+def crossings(tones: Array) -> int:
+    """Moments at which a voice lies below the next lower one."""
+    upper, lower = tones[:, :-1], tones[:, 1:]
+    return int(((upper < lower) & (upper > SILENT)).any(1).sum())
+
+
+def figures(tones: Array, pickup: int = 0) -> dict[str, float]:
+    """Of a piece, (T, voices) pitches that sound; ``pickup`` moments before the first bar line."""
+    fifths, octaves = parallels(tones)
+    beats = tones[pickup % BEAT :: BEAT]
+    return {
+        CONSONANT: float(consonant(beats).mean()) if len(beats) else 0.0,
+        PARALLELS: 100 * (fifths + octaves) / len(tones),
+        CROSSINGS: 100 * crossings(tones) / len(tones),
+    }
+
+
+def words(grid: np.ndarray, heard: Array) -> list[tuple[int, ...]]:
+    """A word for each sixteenth that is the same in every key: how far each tone lies above the
+    lowest voice's, how far that moved, and which tones begin."""
+    low = heard[:, -1]
+    moved = np.diff(low, prepend=low[:1])
+    above = np.where(heard > SILENT, heard - low[:, None], 99)
+    return [tuple(row) for row in np.column_stack([above, moved, grid != 0]).tolist()]
+
+
+class Runs:
+    """Runs of words of many pieces, to find out how long a run of another is among them."""
+
+    def __init__(self, pieces: Iterable[Sequence[tuple[int, ...]]]) -> None:
+        self.number: dict[tuple[int, ...], int] = {}
+        self.pieces = [
+            [self.number.setdefault(word, len(self.number)) for word in piece] for piece in pieces
+        ]
+        self.known: dict[int, set[tuple[int, ...]]] = {}  # length -> runs of that length
+
+    def longest(self, piece: Sequence[tuple[int, ...]]) -> int:
+        """Words of the longest run that stands in one of the pieces as well."""
+        own = [self.number.get(word, -1) for word in piece]
+        low, high = 0, len(own)  # a part of a run that is known is known too
+        while low < high:
+            length = (low + high + 1) // 2
+            if self.of(length).isdisjoint(_runs(own, length)):
+                high = length - 1
+            else:
+                low = length
+        return low
+
+    def of(self, length: int) -> set[tuple[int, ...]]:
+        if length not in self.known:
+            self.known[length] = {run for piece in self.pieces for run in _runs(piece, length)}
+        return self.known[length]
+
+
+def _runs(piece: Sequence[int], length: int) -> Iterable[tuple[int, ...]]:
+    return (tuple(piece[k : k + length]) for k in range(len(piece) - length + 1))

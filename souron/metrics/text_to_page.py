@@ -1,0 +1,92 @@
+"""How much of a page is what was asked for: parts, colours, counts and labels.
+
+Parts are compared by what stands in the page that was written. F1: van Rijsbergen: Information
+Retrieval (1979), http://www.dcs.gla.ac.uk/Keith/Preface.html
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Tally(NamedTuple):
+    """Of one page, what was asked, and what of it is there."""
+
+    right: float  # 1 where all is as it was asked for, in its order, and nothing else is there
+    matched: float  # parts that are there as they were asked for, by their sort
+    said: float  # parts of the page
+    asked: float  # parts of the request
+    colours: float  # right ones
+    coloured: float  # that were asked for
+    counts: float
+    counted: float
+    labels: float
+    labelled: float
+    valid: float = 1.0  # whether the page is one
+
+
+RATIOS = {  # metric -> (right, of how many) as names of a tally, sums over all pages
+    "F1 of parts": ("matched", ("said", "asked")),
+    "precision of parts": ("matched", ("said",)),
+    "recall of parts": ("matched", ("asked",)),
+    "colours right": ("colours", ("coloured",)),
+    "counts right": ("counts", ("counted",)),
+    "labels right": ("labels", ("labelled",)),
+}
+
+
+def tally(said: Sequence[Any], asked: Sequence[Any], valid: bool = True) -> Tally:
+    """Compares the parts of a page with those of the request: the first of a sort with the first
+    of that sort, the second with the second."""
+    left = list(said)
+    matched = colours = coloured = counts = counted = labels = labelled = 0
+    for part in asked:
+        place = next((k for k, one in enumerate(left) if one.kind == part.kind), None)
+        own = None if place is None else left.pop(place)
+        matched += own is not None
+        if part.colour:
+            coloured += 1
+            colours += own is not None and own.colour == part.colour
+        if part.many > 1 or part.across:
+            counted += 1
+            counts += own is not None and (own.many, own.across) == (part.many, part.across)
+        for number, word in enumerate([*part.words, *([part.press] if part.press else [])]):
+            labelled += 1
+            last = number == len(part.words)
+            if own is None:
+                continue
+            there = own.press if last else (own.words[number : number + 1] or ("",))[0]
+            labels += there == word
+    right = valid and tuple(said) == tuple(asked)
+    return Tally(float(right), *map(float, (
+        matched, len(said), len(asked), colours, coloured, counts, counted, labels, labelled, valid,
+    )))  # fmt: skip
+
+
+def scores(table: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """(cases, fields of a ``Tally``) -> metric -> (cases,) whose mean is the metric.
+
+    Ratios of sums get the jackknife's pseudo-values (Efron, Stein: The Jackknife Estimate of
+    Variance, 1981, https://doi.org/10.1214/aos/1176345462).
+    """
+    column = {name: table[:, place] for place, name in enumerate(Tally._fields)}
+    found = {"all right": column["right"]}
+    for name, (right, of) in RATIOS.items():
+        whole = np.sum([column[each] for each in of], axis=0)
+        found[name] = ratio(column[right] * len(of), whole)
+    found["valid pages"] = column["valid"]
+    return found
+
+
+def ratio(right: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pseudo-values (cases,) of sum(right) / sum(whole), whose mean it is; 1 where nothing was
+    asked for."""
+    count, total = len(right), whole.sum()
+    if total == 0:
+        return np.ones(count)
+    value, rest = right.sum() / total, total - whole
+    without = np.divide(right.sum() - right, rest, out=np.full(count, value), where=rest > 0)
+    each = -(count - 1) * without
+    return value + each - each.mean()

@@ -1,0 +1,173 @@
+"""What the reports say of questions about pictures: by sort, subset and language, beside the same
+questions with other pictures; and where the system looked, right and wrong."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from souron import registry
+from souron.data.composing.captioned_words import TITLES
+from souron.data.picture_questions import NUMBER, OTHER, YES_NO
+from souron.evaluation.answering import OfQuestions
+from souron.evaluation.answers import Sparse, dense
+from souron.metrics import answer as metrics
+from souron.report.page import Section, Tile, figure, filled, section, tile
+from souron.report.sections.match import SUBSETS
+from souron.tasks.answer import over
+from souron.utils import units
+from souron.utils.messages import LANGUAGE_NAMES, N_, _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "answer.html"
+FIGURES = (metrics.ACCURACY, metrics.OTHERS, metrics.GAIN)
+SORTS = TITLES | {YES_NO: N_("yes or no"), NUMBER: N_("a number"), OTHER: N_("other")}
+SHOWN = 12  # tiles of right answers, and of wrong ones
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says of one that answers questions about pictures."""
+    sorts = [part for part in _parts(record) if part.sort and not part.subset]
+    others = [part for part in _parts(record) if not part.sort]
+    parts = (
+        ("sorts", _("By sort of question"), _table(sorts)),
+        ("subsets", _("By subset and language"), _table(others)),
+        ("both", _("Each sort in each subset"), _matrix(record)),
+        ("looked", _("Where it looked"), looked(record)),
+    )
+    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    text = _(
+        "{system} learnt from the questions about {train} pictures of {data} in {time}. Of the "
+        "questions about {test} test pictures it answers {value} rightly (95 % interval "
+        "{interval})."
+    )
+    return filled(record, text, metrics.ACCURACY)
+
+
+def notes(record: "RunRecord") -> list[str]:
+    """What is to be known before the figures are believed."""
+    told = []
+    if record.data.endswith("scene_questions"):
+        told.append(_("The scenes are put together by a program, and so are the questions: what "
+                      "people ask about photographs is harder."))  # fmt: skip
+    gain = record.measures.get(metrics.GAIN)
+    if gain is not None and gain.low <= 0:
+        told.append(_("With other pictures it answers as well: it does not use the picture, as far "
+                      "as it can be told."))  # fmt: skip
+    return told
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    text = _("Answering questions about pictures like those of {data}, with answers it knows.")
+    return text.format(data=record.data), 'model("photo.jpg", question="What is shown?")'
+
+
+def _parts(record: "RunRecord") -> tuple[OfQuestions, ...]:
+    return getattr(record.details, "parts", ())
+
+
+def _table(parts: list[OfQuestions]) -> Any:
+    """Figures of some questions a row."""
+    return {
+        "names": [registry.metric(name).title for name in FIGURES],
+        "by_sort": any(part.sort for part in parts),
+        "rows": [
+            {
+                "sort": _sort(part.sort),
+                "subset": _subset(part.subset),
+                "language": LANGUAGE_NAMES.get(part.language, part.language) or _("all"),
+                "questions": part.questions,
+                "figures": [figure(name, part.measures.get(name)) for name in FIGURES],
+            }
+            for part in parts
+        ],
+    } if parts else {}  # fmt: skip
+
+
+def _matrix(record: "RunRecord") -> Any:
+    """Sort -> subset -> accuracy, and with other pictures."""
+    parts = [part for part in _parts(record) if part.sort and part.subset]
+    subsets = list(dict.fromkeys(part.subset for part in parts))
+    return {
+        "subsets": [_subset(name) for name in subsets],
+        "rows": [
+            {
+                "sort": _sort(sort),
+                "cells": [_cell(parts, sort, subset) for subset in subsets],
+            }
+            for sort in dict.fromkeys(part.sort for part in parts)
+        ],
+    } if parts else {}  # fmt: skip
+
+
+def _cell(parts: list[OfQuestions], sort: str, subset: str) -> dict[str, Any]:
+    found = next((p for p in parts if (p.sort, p.subset) == (sort, subset)), None)
+    measures = found.measures if found else {}
+    return {
+        "own": figure(metrics.ACCURACY, measures.get(metrics.ACCURACY)),
+        "other": figure(metrics.OTHERS, measures.get(metrics.OTHERS))["text"],
+    }
+
+
+def _sort(name: str) -> str:
+    return _(SORTS[name]) if name in SORTS else name
+
+
+def _subset(name: str) -> str:
+    return _(SUBSETS[name]) if name in SUBSETS else name or _("all")
+
+
+def looked(record: "RunRecord") -> dict[str, Any]:
+    """Right and wrong answers, each with where it looked."""
+    if record.test is None or not record.answers or "looked" not in record.answers[0]:
+        return {}
+    every = list(_tiles(record))
+    found = {
+        name: [shown for right, shown in every if right is wanted][:SHOWN]
+        for name, wanted in (("right", True), ("wrong", False))
+    }
+    return found if every else {}
+
+
+def _tiles(record: "RunRecord") -> Iterator[tuple[bool, Tile]]:
+    answers, test = record.answers[0], record.test
+    assert test is not None
+    maps, places = answers["looked"], answers["question"]
+    assert isinstance(maps, Sparse) and isinstance(places, Sparse)
+    chosen, sure = dense(answers, "chosen"), dense(answers, "probability")
+    known = getattr(record.details, "known", ())
+    for row, looked_at, place in zip(
+        maps.rows.tolist(), maps.values, places.values.tolist(), strict=True
+    ):
+        one = test.target[row][place]
+        number = int(chosen[row, place])
+        said = known[number] if 0 <= number < len(known) else "?"
+        right = said == one.answer
+        told = _("{answer} ({share})").format(
+            answer=said, share=units.percent(float(sure[row, place]))
+        )
+        lines = [one.question, told]
+        if not right:
+            lines.append(_("right: {answer}").format(answer=one.answer))
+        shown, words = over(test.input[row], looked_at), f"{one.question} {told}"
+        yield right, tile(shown, words, lines, test.file[row])
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    """What the report of a comparison says: every sort of question, system by system."""
+    compared = record.details or {}
+    sorts = list(dict.fromkeys(sort for figures in compared.values() for sort in figures))
+    part = {
+        "sorts": [_sort(sort) for sort in sorts],
+        "rows": [
+            {"system": system,
+             "figures": [figure(metrics.ACCURACY, figures.get(sort)) for sort in sorts]}
+            for system, figures in compared.items()
+        ],
+    } if sorts else {}  # fmt: skip
+    return section("compared", _("By sort of question"), TEMPLATE, part)

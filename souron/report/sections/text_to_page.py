@@ -1,0 +1,89 @@
+"""What the reports say of written pages."""
+
+from typing import TYPE_CHECKING, Any
+
+from souron import registry
+from souron.data import pages
+from souron.evaluation.pages import PageResult
+from souron.evaluation.written import shortened as shown
+from souron.report.page import Section, figure, filled, section
+from souron.utils.messages import N_, _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "text_to_page.html"
+NAMES = ("all right", "F1 of parts", "colours right", "counts right", "labels right")
+SUBSETS = {
+    "new combinations": N_("combinations of parts that were not in training"),
+    "new pairs": N_("pairs of parts that never stood on one page in training"),
+    "new wordings": N_("wordings that were never used in training"),
+}
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says."""
+    result, test = record.details, record.test
+    assert isinstance(result, PageResult) and test is not None
+    rows = [
+        (test.file[row], [
+            (_("request"), shown(test.input[row])),
+            (_("asked for"), "\n".join(pages.outline(test.target[row]))),
+            (_("by the system"), said),
+        ])
+        for row, said in result.shown
+    ]  # fmt: skip
+    told = _("Some test requests, drawn evenly, none chosen, with the parts of the page that was "
+             "written, read from its HTML.")  # fmt: skip
+    parts = (
+        ("apart", _("What was held out of training"), _apart(result)),
+        ("written", _("Pages to read"), {"told": told, "texts": rows} if rows else None),
+    )
+    return [one for name, title, each in parts for one in section(name, title, TEMPLATE, each)]
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    return []
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    text = _(
+        "{system} wrote a page for each of {test} test requests of {data}. All parts, colours, "
+        "counts, labels and their order are as asked for in {value} (95 % interval {interval})."
+    )
+    return filled(record, text, "all right")
+
+
+def limits(record: "RunRecord") -> list[str]:
+    """What the figures do not say."""
+    return [
+        _("Requests and pages were composed from lists of wordings. People ask in other words: "
+          "what it never learnt it names, and leaves out."),
+        _("Counted is what stands on the page, not how it looks. What fills a part is a "
+          "placeholder."),
+    ]  # fmt: skip
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    text = _(
+        "Drafting the parts of a web page from one sentence, to be filled and checked by hand."
+    )
+    return text, 'print(model("request.txt"))'
+
+
+def _apart(result: PageResult) -> Any:
+    names = {"en": _("English"), "ja": _("Japanese")}
+
+    def called(name: str) -> str:
+        return ", ".join(_(SUBSETS[each]) if each in SUBSETS else names.get(each, each)
+                         for each in name.split(", "))  # fmt: skip
+
+    return {
+        "metrics": [registry.metric(name).title for name in NAMES],
+        "rows": [
+            (called(name), measures[NAMES[0]].n, [figure(each, measures[each]) for each in NAMES])
+            for name, measures in result.apart.items()
+        ],
+    } if result.apart else None  # fmt: skip

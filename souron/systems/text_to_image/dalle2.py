@@ -1,0 +1,287 @@
+"""A text becomes a point of CLIP's space, a small picture shows the point, and is enlarged.
+
+Ramesh, Dhariwal, Nichol, Chu, Chen: Hierarchical Text-Conditional Image Generation with CLIP
+Latents (2022). https://arxiv.org/abs/2204.06125
+
+    CLIP      picture -> z_i, text -> z_t: points of one space
+    prior     noise, text -> z_i      diffusion of points, a Transformer that looks back only
+    decoder   noise, z_i, text -> a small picture      diffusion, GLIDE's UNet
+    enlarger  noise, the small picture -> the picture      diffusion, convolutions alone
+
+The four learn one after the other and share the budget. A point keeps what a picture shows, not
+how: with ``image=`` the decoder draws the point of a given picture anew, without words, and
+``strength`` turns it towards the point of the prompt.
+
+``prior=none`` asks what the prior is good for: the decoder learns from texts' points instead.
+
+Differs from the paper: one cycle of the rate for each network, with AdamW. CLIP learns from the
+same pictures. The networks of pictures find a noise - s picture in place of the noise, and see two
+by two pixels as one. Reduced: one enlarger, where the paper has two; the decoder reads words with
+CLIP's encoder, not with one of its own; variances are not learnt.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.blocks.averaging import follower, lead
+from souron.blocks.clip import CLIP, MEAN, PAD, STD, contrast, equal
+from souron.blocks.glide import GlideUNet, PointDecoder, Told, blurred, in_patches, resized
+from souron.blocks.prior import PriorTransformer, Text, between, drawn_points
+from souron.blocks.samplers import cosine
+from souron.blocks.velocity import drawn, mixed
+from souron.kinds.signature import Choice
+from souron.tasks.text_to_image import Batch, Noise, PromptedGenerator, Spec
+from souron.training import stages
+from souron.utils.messages import N_, UserError, _
+
+SHARES = {N_("CLIP"): 0.25, N_("prior"): 0.1, N_("decoder"): 0.5, N_("enlarger"): 0.15}
+GUIDE, PRIOR, DECODER, ENLARGER = SHARES
+HIDDEN_POINT, HIDDEN_WORDS = 0.1, 0.5  # in training: of the decoder's points and texts
+HIDDEN_TEXT = 0.1  # of the prior's texts
+CANDIDATES = 2  # points that the prior draws; the one nearer to the text is taken
+ENLARGER_STEPS = 8
+AT_ONCE = 32  # pictures of a batch that all but CLIP learn from
+COUNTED = 50  # batches whose points say where all of them lie
+PATCH = 2  # pixels a side that the networks of pictures take as one
+MOST_SCALE = 100.0  # that cosines are multiplied by
+LENGTH = 32  # tokens, of which the length of texts is a multiple
+TEXT_LAYERS, PRIOR_LAYERS, HEADS = 2, 4, 4
+SHOWN_STOPS = 20  # on the way to a picture, about
+
+
+@dataclass(frozen=True)
+class Config:
+    low: int = 32  # pixels a side of the decoder's pictures; half the data's at most
+    widths: tuple[int, ...] = (64, 96, 128)  # channels of the decoder's levels
+    finer: tuple[int, ...] = (48, 64)  # of the enlarger's
+    depths: tuple[int, ...] = (1, 1, 1, 1)  # blocks of the stages of CLIP's ResNet
+    dims: int = 128  # of CLIP's space, and of a token
+    prior: str = "diffusion"  # or "none"
+    rate: float = 2e-3
+
+
+class DALLE2(PromptedGenerator):
+    year = 2022
+    ja = "文をCLIPの空間の点に移し、その点を小さな画像に描いてから拡大する"
+    status = "reduced"
+    clip = 1.0
+    grows = True
+    used = 0.5  # until training begins: the decoder needs the most memory
+    in_stages: Mapping[str, float] = SHARES
+    SIZES = {
+        "tiny": Config(16, (16, 24), (16,), (1, 1), 32, "diffusion", 5e-3),
+        "small": Config(),
+    }
+    counts: Tensor  # (stages,) updates of each network that draws
+    mean: Tensor  # (C, 1, 1), of pictures in 0..1, as CLIP sees them
+    std: Tensor
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        if config.prior not in ("diffusion", "none"):
+            raise UserError(
+                "value",
+                _("{name}={value} is not understood").format(name="prior", value=config.prior),
+                expected="diffusion, none",
+            )
+        dims, pixels = config.dims, spec.channels * PATCH**2
+        self.kept = cosine().tolist()  # a_t^2
+        self.low = max(1, min(config.low, spec.side // 2))
+        self.network = CLIP(
+            spec.channels, spec.side, config.depths, max(8, dims * 3 // 16), 0, spec.vocabulary,
+            (TEXT_LAYERS, dims, HEADS), dims,
+        )  # fmt: skip
+        self.prior: PriorTransformer | None = None
+        if config.prior == "diffusion":
+            context = len(self.network.positional_embedding)
+            self.prior = PriorTransformer(dims, dims, context, dims, HEADS, PRIOR_LAYERS)
+        self.decoder = PointDecoder(pixels, config.widths, dims)
+        self.enlarger = GlideUNet(2 * pixels, pixels, config.finer)
+        self.in_stages = {
+            name: share for name, share in SHARES.items() if name != PRIOR or self.prior
+        }
+        self.averages = nn.ModuleDict({
+            name: follower(self.get_submodule(name)) for name in self.in_stages if name != GUIDE
+        })  # fmt: skip
+        mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (MEAN, STD))
+        grey = spec.channels == 1
+        self.register_buffer("mean", mean.mean(0, True) if grey else mean, persistent=False)
+        self.register_buffer("std", std.mean(0, True) if grey else std, persistent=False)
+        self.register_buffer("counts", torch.zeros(len(SHARES), dtype=torch.long))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Gains, biases and the temperature do not decay, nor does what draws."""
+        guide, adam = list(self.network.parameters()), partial(torch.optim.AdamW, fused=True)
+        groups = [
+            {"params": [weight for weight in guide if weight.ndim > 1], "weight_decay": 0.1},
+            {"params": [weight for weight in guide if weight.ndim < 2], "weight_decay": 0.0},
+        ]
+        rate = self.config.rate
+        made: dict[str, torch.optim.Optimizer]
+        made = {GUIDE: adam(groups, 1.5 * rate, betas=(0.9, 0.98), eps=1e-6)}
+        for name in self.averages:
+            weights = self.get_submodule(name).parameters()
+            made[name] = adam(weights, rate, weight_decay=0.0)
+        return made
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        stage, _part = stages.at(self.in_stages, self.used)
+        self.network.train(stage == GUIDE)
+        chance = torch.rand(len(batch.captions)).tolist()
+        pairs = zip(batch.captions, chance, strict=True)
+        tokens = self.tokens([each[int(share * len(each))].text for each, share in pairs])
+        if stage == GUIDE:
+            text, seen = self.read(tokens), self.see(batch.image)
+            point = F.normalize(text.point, dim=1)
+            yield stage, contrast(seen, point, self.scale, equal(tokens))
+            return
+        place, network = [*SHARES].index(stage), self.get_submodule(stage)
+        # many small updates teach more than one large one
+        for some in torch.arange(len(tokens), device=self.device).split(AT_ONCE):
+            yield stage, self.of_stage(stage, batch.image[some], tokens[some])
+            lead(self.averages[stage], network, 0.9999, int(self.counts[place]))
+            self.counts[place] += 1
+
+    def of_stage(self, stage: str, image: Tensor, tokens: Tensor) -> Tensor:
+        """The loss of prior, decoder or enlarger."""
+        if stage == ENLARGER:
+            return self.enlarging(image)
+        with torch.no_grad():
+            text, seen = self.read(tokens), self.see(image)
+        return self.foretelling(seen, text) if stage == PRIOR else self.decoding(image, seen, text)
+
+    # CLIP
+
+    @property
+    def scale(self) -> Tensor:
+        """What cosines are multiplied by before they become probabilities."""
+        return self.network.logit_scale.clamp(max=math.log(MOST_SCALE)).exp()
+
+    def see(self, image: Tensor) -> Tensor:
+        """(B, C, side, side) in -1..1 -> (B, dims), of length 1."""
+        seen = self.network.image(((image + 1) / 2 - self.mean) / self.std)
+        return F.normalize(seen.float(), dim=-1)
+
+    def tokens(self, texts: Sequence[str]) -> Tensor:
+        """(B, T), ``PAD`` behind the end, as many for most: other texts change no picture."""
+        tokens = super().tokens([text.lower() for text in texts])
+        return F.pad(tokens, (0, -tokens.shape[1] % LENGTH), value=PAD)
+
+    def read(self, tokens: Tensor) -> Text:
+        words, known = self.network.features(tokens), tokens != PAD
+        end = words[torch.arange(len(tokens), device=words.device), known.sum(1) - 1]
+        point = F.normalize((end @ self.network.text_projection).float(), dim=-1)
+        return Text(point * self.config.dims**0.5, words, known)
+
+    # learning
+
+    def foretelling(self, seen: Tensor, text: Text) -> Tensor:
+        """The prior's loss: how far it is from the clean point itself."""
+        assert self.prior is not None
+        count = int(self.counts[1])
+        if count < COUNTED:
+            self.prior.learn(seen, 1 / (1 + count))
+        clean = self.prior.normal(seen)
+        step, noisy, _target = mixed(clean, self.kept)
+        told = torch.rand(len(seen), 1, device=seen.device) >= HIDDEN_TEXT
+        text = Text(text.point * told, text.words, text.known & told)
+        return F.mse_loss(self.prior(noisy, step, text).float(), clean)
+
+    def decoding(self, image: Tensor, seen: Tensor, text: Text) -> Tensor:
+        """The decoder's loss."""
+        point = text.point if self.prior is None else self.prior.normal(seen)
+        shown, read = torch.rand(2, len(seen), device=seen.device)
+        known = text.known & (read >= HIDDEN_WORDS)[:, None]
+        step, noisy, target = mixed(resized(image, self.low), self.kept)
+        told = Told(point, shown >= HIDDEN_POINT, text.words, known)
+        found = in_patches(PATCH, self.decoder, noisy, step, told)
+        return F.mse_loss(found.float(), target)
+
+    def enlarging(self, image: Tensor) -> Tensor:
+        """The enlarger's loss, on a part of each picture, half as high and wide."""
+        coarse = resized(blurred(resized(image, self.low)), self.spec.side)
+        side = math.ceil(self.spec.side / 2)
+        top, left = torch.randint(self.spec.side - side + 1, (2,)).tolist()
+        part = ..., slice(top, top + side), slice(left, left + side)
+        step, noisy, target = mixed(image[part], self.kept)
+        given = torch.cat([noisy, coarse[part]], 1)
+        found = in_patches(PATCH, self.enlarger, given, step)
+        return F.mse_loss(found.float(), target)
+
+    # drawing
+
+    def told(self, start: Tensor, texts: Sequence[str], guidance: float) -> Told:
+        """What the decoder is told of texts; ``start`` (B, candidates, dims) is noise."""
+        text = self.read(self.tokens(texts))
+        point = text.point
+        if self.prior:
+            prior: Any = self.averages[PRIOR]
+            point = drawn_points(prior, self.kept, start, text, guidance)
+        return Told(point, torch.ones_like(text.known[:, 0]), text.words, text.known)
+
+    def varied(self, told: Told, image: Tensor, strength: float) -> Told:
+        """Pictures' own points, turned towards those of ``told``; no words. Raises UserError."""
+        if self.prior is None:
+            raise UserError(
+                "image",
+                _("without its prior the decoder knows the points of texts alone"),
+                expected="dalle2:prior=diffusion",
+            )
+        seen = self.see(image.to(self.device).expand(len(told.point), -1, -1, -1))
+        point = between(seen, self.prior.point(told.point), strength)
+        return told._replace(point=self.prior.normal(point), known=told.known & False)
+
+    @torch.no_grad()
+    def drawing(
+        self,
+        noise: Noise,
+        condition: Sequence[str],
+        *,
+        negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
+        sampler: Annotated[
+            str, Choice(N_("the way from noise to picture"), among=("dpm", "ddim", "ddpm"))
+        ] = "dpm",
+        steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
+        guidance: Annotated[
+            float, Choice(N_("how strongly the prompt is insisted on; 1 is as learnt"), 1, 20)
+        ] = 4.0,
+        image: Annotated[Tensor | None, Choice(N_("the picture to start from"))] = None,
+        strength: Annotated[
+            float, Choice(N_("how far to go from the picture to the prompt"), 0, 1)
+        ] = 0.5,
+    ) -> Iterator[Tensor]:
+        start = noise.normal(CANDIDATES, self.config.dims)
+        told = self.told(start, condition, guidance)
+        if image is not None:
+            told = self.varied(told, image, strength)
+        free = self.told(start, [negative] * len(condition), guidance) if negative else None
+        decoder, free = partial(in_patches, PATCH, self.averages[DECODER]), free or told.hidden()
+
+        def find(noisy: Tensor, step: Tensor) -> Tensor:
+            without = decoder(noisy, step, free).float()
+            return without + guidance * (decoder(noisy, step, told).float() - without)
+
+        def normal(side: int) -> Tensor:
+            return noise.normal(self.spec.channels, side, side)
+
+        every = max(1, round(steps / SHOWN_STOPS))
+        way = drawn(find, self.kept, sampler, steps, partial(normal, self.low))
+        for stop, small in enumerate(way):
+            if stop % every == 0:
+                yield resized(small, self.spec.side)
+        coarse = resized(small, self.spec.side)
+        enlarger = partial(in_patches, PATCH, self.averages[ENLARGER])
+
+        def finer(noisy: Tensor, step: Tensor) -> Tensor:
+            return enlarger(torch.cat([noisy, coarse], 1), step)
+
+        way = drawn(finer, self.kept, "dpm", ENLARGER_STEPS, partial(normal, self.spec.side))
+        yield from deque(way, maxlen=1)

@@ -1,0 +1,164 @@
+"""A word that nearly always goes with a part gives that part, and takes what is nearest.
+
+Weizenbaum: ELIZA - A Computer Program for the Study of Natural Language Communication between Man
+and Machine (1966). https://doi.org/10.1145/365153.365168
+
+    w is a keyword of c   where   P(page has c | request has w) >= certain
+    c is a part, a colour or a number
+    page = the parts whose keywords stand in the request, by their first place
+
+Colours, numbers and what stands between quotation marks go to the nearest keyword of a part that
+takes them. No sentence is understood: this is the yardstick of those that read one.
+
+Differs from the paper: keywords are counted in training pairs in place of being written by hand;
+there is no rank of keywords.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from souron.tasks.text_to_page import (
+    PageSystem,
+    Part,
+    Spec,
+    Written,
+    grammar,
+    pages,
+    requests_of,
+    tallies,
+)
+from souron.training.loop import Progress, Run
+
+SHARES = (1 / 16, 1 / 4, 1.0)  # of the training pairs, one after the other
+TRIED = 64  # training requests that the loss is measured on
+CLASSES = (*pages.KINDS, *pages.COLOURS, *map(str, range(1, pages.MOST + 1)))
+QUOTED = re.compile(r"「([^」]+)」|『([^』]+)』|“([^”]+)”|\"([^\"]+)\"|(?<!\w)'([^']+)'")
+MANY = ("menu", "list", "table", "form", "cards")
+
+
+@dataclass(frozen=True)
+class Config:
+    certain: float = 0.95  # of pages with a word, how many have what it is a keyword of
+    fewest: int = 5  # pages that the word was met on
+
+
+class KeywordPage(PageSystem):
+    year = 1966
+    ja = "部品をほぼ必ず伴う語を手掛かりに部品を並べる。ページ作りのものさし"
+    full_batch = True
+    SIZES = {"tiny": Config(), "small": Config()}
+
+    together: Tensor  # (words, classes): requests with the word whose page has the class
+    met: Tensor  # (words,): requests with the word
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.most_steps = len(SHARES)
+        words = max(1, len(spec.vocabulary.split()))
+        self.register_buffer("together", torch.zeros(words, len(CLASSES)))
+        self.register_buffer("met", torch.zeros(words))
+
+    @cached_property
+    def number(self) -> dict[str, int]:
+        return {word: k for k, word in enumerate(self.spec.vocabulary.split())}
+
+    def example(self) -> None:
+        """It has no layers whose shapes a table could show."""
+
+    def fit(self, data: Any, run: Run) -> Iterator[Progress]:
+        """A sixteenth of the pairs, a quarter, all; the loss is the share of parts not found."""
+        requests, asked = requests_of(data.cases), list(data.cases.target)
+        for step, share in enumerate(SHARES):
+            count = max(1, round(share * len(requests)))
+            self.count(requests[:count], asked[:count])
+            found = torch.tensor(list(tallies(self, requests[-TRIED:], asked[-TRIED:]))).sum(0)
+            if step >= run.start:
+                yield Progress(step, {"parts not found": 1 - found[1] / found[3]})
+
+    def count(self, requests: Sequence[str], asked: Sequence[Sequence[Part]]) -> None:
+        """How often words stand in requests for what."""
+        self.together.zero_()
+        self.met.zero_()
+        for request, parts in zip(requests, asked, strict=True):
+            told = {name for part in parts for name in _told(part)}
+            has = torch.tensor([name in told for name in CLASSES], dtype=torch.float32)
+            rows = {self.number.get(piece.text, -1) for piece in grammar.pieces(request)} - {-1}
+            chosen = torch.tensor(sorted(rows), dtype=torch.long)
+            self.together[chosen] += has.to(self.together.device)
+            self.met[chosen] += 1
+        self.__dict__.pop("keywords", None)
+
+    def load_state_dict(self, *given: Any, **how: Any) -> Any:
+        self.__dict__.pop("keywords", None)
+        return super().load_state_dict(*given, **how)
+
+    @cached_property
+    def keywords(self) -> dict[str, str]:
+        """Word -> what it is a keyword of, of several that which it goes with most often."""
+        share = self.together / self.met.clamp(min=1)[:, None]
+        best, which = share.max(1)
+        sure = (best >= self.config.certain) & (self.met >= self.config.fewest)
+        words = self.spec.vocabulary.split()
+        return {words[k]: CLASSES[which[k]] for k in sure.nonzero().flatten().tolist()}
+
+    def write(self, requests: Sequence[str]) -> list[Written]:
+        return [self.page(request) for request in requests]
+
+    def page(self, request: str) -> Written:
+        found = grammar.pieces(request)
+        labels = [(each.start(), each.end(), next(filter(None, each.groups())))
+                  for each in QUOTED.finditer(request)]  # fmt: skip
+        copied = [any(a <= p.start and p.end <= b for a, b, _text in labels) for p in found]
+        places: dict[str, int] = {}
+        others: list[tuple[int, str]] = []
+        for piece, used in zip(found, copied, strict=True):
+            name = "" if used else self.keywords.get(piece.text, "")
+            if name in pages.KINDS:
+                places.setdefault(name, piece.start)
+            elif name:
+                others.append((piece.start, name))
+        given: dict[str, dict[str, list[str]]] = {kind: {} for kind in places}
+        for place, name in others:
+            what = grammar.COLOUR if name in pages.COLOURS else grammar.NUMBER
+            self.give(given, places, place, what, name)
+        for start, _end, text in labels:
+            self.give(given, places, start, grammar.WORD, text)
+        order = sorted(places, key=places.__getitem__)
+        return Written(tuple(_part(kind, given[kind]) for kind in order), copied)
+
+    def give(
+        self, given: dict[str, dict[str, list[str]]], places: dict[str, int], place: int,
+        what: str, name: str,
+    ) -> None:  # fmt: skip
+        """To the nearest part that takes such a thing."""
+        takers = [kind for kind in places if what in dict(grammar.SLOTS[kind])]
+        if takers:
+            nearest = min(takers, key=lambda kind: abs(places[kind] - place))
+            given[nearest].setdefault(what, []).append(name)
+
+
+def _told(part: Part) -> Iterator[str]:
+    """The classes that a part stands for."""
+    yield part.kind
+    yield part.colour
+    yield str(len(part.words) or part.many)
+    yield str(part.many)
+    yield str(part.across)
+
+
+def _part(kind: str, given: dict[str, list[str]]) -> Part:
+    colour = (*given.get(grammar.COLOUR, ()), "")[0]
+    numbers = [int(name) for name in given.get(grammar.NUMBER, ())]
+    words = tuple(text[: pages.LONGEST] for text in given.get(grammar.WORD, ()))
+    words = words[: pages.MOST if kind in MANY else 1]
+    count = numbers[0] if numbers else 1
+    across = (len(words) or (numbers[1] if len(numbers) > 1 else 1)) if kind == "table" else 0
+    if words and kind != "table":
+        count = len(words)
+    return Part(kind, colour, count, across, words)

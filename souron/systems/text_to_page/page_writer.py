@@ -1,0 +1,294 @@
+"""Writes a page as tokens of a grammar; labels are copied from the request, place by place.
+
+Yin, Neubig: A Syntactic Neural Model for General-Purpose Code Generation (2017).
+https://arxiv.org/abs/1704.01696
+
+    memory = encoder(request)                        y = decoder(tokens before, memory)
+    p(token) = softmax([E y ; (A memory) . (B y)])   over the tokens that the grammar allows
+
+A token is a word of the grammar (a part, a colour, a number) or points at a place of the request
+(Vinyals, Fortunato, Jaitly: Pointer Networks 2015, https://arxiv.org/abs/1506.03134): a label is
+the place where it begins and the place where it ends. The grammar says at each step what may
+follow, so that every page is whole and holds nothing but what the grammar has: no script can be
+written, whatever is asked for. Words that were on labels alone have no embedding of their own: what
+is copied is told by where it stands.
+
+Differs from the paper: Transformers in place of LSTMs, which know places by turning queries and
+keys (Su and others: RoFormer 2021, https://arxiv.org/abs/2104.09864); matrices learn by Muon, the
+rest by AdamW, with one cycle of the rate. Reduced: a grammar of pages of one level, so that nothing
+is fed from a parent's rule; the likeliest token is taken, without a beam.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from souron.blocks.muon import MuonAdamW
+from souron.tasks.text_to_page import (
+    Dataset,
+    ListColumn,
+    Loader,
+    PageSystem,
+    Rows,
+    Spec,
+    Written,
+    grammar,
+    requests_of,
+)
+from souron.utils.messages import UserError, _
+
+PAD = -1  # behind the end of a request or a page
+UNKNOWN = 0  # the embedding of all words that it does not know
+AT_ONCE = 32  # requests of a step
+MATRICES = 2.0  # times the rate, of Muon
+MOST_TOKENS = 160  # of a page
+Known = dict[str, Tensor]  # keys and values of what a layer of the decoder has seen
+
+
+@dataclass(frozen=True)
+class Config:
+    width: int = 128
+    encoder: int = 3  # layers
+    decoder: int = 2
+    heads: int = 4
+    drop: float = 0.1
+    strange: float = 0.02  # of the request's words that count as unknown in training
+    rate: float = 3e-3
+
+
+class Batch(NamedTuple):
+    source: Tensor  # (B, S) int64, words of the request, ``PAD`` behind the end
+    target: Tensor  # (B, T + 1) int64: the end token, the page, ``PAD`` behind its own end token
+
+
+class Attention(nn.Module):
+    """Several heads that look from one sequence at another."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+
+    def apart(self, x: Tensor, place: int | None = None) -> Tensor:
+        """(B, T, C) -> (B, heads, T, C / heads), turned by where each stands."""
+        x = x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return x if place is None else turned(x, place)
+
+    def forward(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        seen = F.scaled_dot_product_attention(query, keys, values, mask)
+        return self.out(seen.transpose(1, 2).flatten(2))
+
+
+def turned(x: Tensor, place: int) -> Tensor:
+    """(B, heads, T, D): pairs of numbers turned by angles that grow with the place."""
+    half = x.shape[3] // 2
+    speed = 1000.0 ** (-torch.arange(half, device=x.device) / half)
+    angle = torch.arange(place, place + x.shape[2], device=x.device)[:, None] * speed
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], 3)
+
+
+def waves(length: int, like: Tensor) -> Tensor:
+    """(length, C): sines of the places, by which the decoder finds what comes next."""
+    speed = 1000.0 ** (-torch.arange(0, like.shape[2], 2, device=like.device) / like.shape[2])
+    angle = torch.arange(length, device=like.device)[:, None] * speed
+    return torch.cat([angle.sin(), angle.cos()], 1).to(like.dtype)
+
+
+class Layer(nn.Module):
+    """Of the encoder; with ``across`` of the decoder."""
+
+    def __init__(self, config: Config, across: bool) -> None:
+        super().__init__()
+        width = config.width
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, config.heads)
+        self.norm3 = nn.LayerNorm(width) if across else None
+        self.across = Attention(width, config.heads) if across else None
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.drop = nn.Dropout(config.drop)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None, memory: Tensor | None = None,
+        memory_mask: Tensor | None = None, known: Known | None = None, place: int = 0,
+    ) -> Tensor:  # fmt: skip
+        """(B, T, C). With ``known`` x is what follows, from ``place`` on."""
+        h, own = self.norm1(x), self.attention
+        keys, values = own.apart(own.key(h), place), own.apart(own.value(h))
+        if known is not None:
+            if "keys" in known:
+                keys = torch.cat([known["keys"], keys], 2)
+                values = torch.cat([known["values"], values], 2)
+            known |= {"keys": keys, "values": values}
+        x = x + self.drop(own(own.apart(own.query(h), place), keys, values, mask))
+        if self.across is not None and self.norm3 is not None and memory is not None:
+            look = self.across
+            query = look.apart(look.query(self.norm3(x)))
+            seen = {} if known is None else known
+            if "memory keys" not in seen:
+                seen["memory keys"] = look.apart(look.key(memory))
+                seen["memory values"] = look.apart(look.value(memory))
+            found = look(query, seen["memory keys"], seen["memory values"], memory_mask)
+            x = x + self.drop(found)
+        return x + self.drop(self.down(F.gelu(self.up(self.norm2(x)))))
+
+
+class PageWriter(PageSystem):
+    year = 2017
+    ja = "文法が許すトークンだけでページを書き、ラベルは依頼文の位置を指して写す"
+    status = "reduced"
+    clip = 1.0
+    SIZES = {
+        "tiny": Config(32, 1, 1, 2, 0.0, 0.0, 1e-2),
+        "small": Config(),
+        "medium": Config(256, 4, 3, 8, rate=2e-3),
+    }
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        if config.width % (4 * config.heads):
+            told = _("width={width} does not divide by heads={heads}")
+            raise UserError("config", told.format(width=config.width, heads=4 * config.heads))
+        width = config.width
+        self.word = nn.Embedding(1 + len(spec.vocabulary.split()), width)
+        self.token = nn.Embedding(grammar.TOKENS, width)
+        self.copied = nn.Linear(width, width)  # of a place that was pointed at
+        self.encoder = nn.ModuleList(Layer(config, False) for _ in range(config.encoder))
+        self.decoder = nn.ModuleList(Layer(config, True) for _ in range(config.decoder))
+        self.read, self.wrote = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.point, self.pointed = nn.Linear(width, width), nn.Linear(width, width)
+        self.drop = nn.Dropout(config.drop)
+        for table in (self.word, self.token):
+            nn.init.normal_(table.weight, std=width**-0.5)
+        for name, weight in self.named_parameters():
+            if name.endswith(("out.weight", "down.weight")):  # a layer begins by changing nothing
+                nn.init.zeros_(weight)
+
+    @cached_property
+    def number(self) -> dict[str, int]:
+        return {word: 1 + k for k, word in enumerate(self.spec.vocabulary.split())}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        layers = [*self.encoder.parameters(), *self.decoder.parameters()]
+        matrices = [weight for weight in layers if weight.ndim == 2 and weight.requires_grad]
+        known = {id(weight) for weight in matrices}
+        others = [w for w in self.parameters() if w.requires_grad and id(w) not in known]
+        rate = self.config.rate
+        return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.01)}
+
+    def loader(
+        self, data: Dataset, augment: Any = None, seed: int = 0, device: Any = None
+    ) -> Loader:
+        """Each request as (words, its text), beside the parts; those of a page that cannot be
+        written with the request's own words are left out of learning."""
+        inputs = ListColumn([(self.words(text), text) for text in requests_of(data)])
+        return Loader(replace(data, input=inputs), self.batch, augment, seed, device or self.device)
+
+    def words(self, request: str) -> Tensor:
+        """(S,) int64"""
+        found = grammar.pieces(request)[: grammar.MOST_PIECES]
+        numbers = [self.number.get(piece.text, UNKNOWN) for piece in found]
+        return torch.tensor(numbers or [UNKNOWN], device=self.device)
+
+    def batch(self, rows: Rows) -> Batch:
+        end = grammar.NUMBER_OF[grammar.END]
+        target = []
+        for (_words, text), parts in zip(rows.input, rows.target, strict=True):
+            tokens = grammar.written(parts, text) or [end]
+            target.append(torch.tensor([end, *tokens], device=self.device))
+        source = [words.to(self.device) for words, _text in rows.input]
+        return Batch(pad_sequence(source, True, PAD), pad_sequence(target, True, PAD))
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        """A batch in parts of requests of like length, which makes more steps."""
+        order = (batch.source >= 0).sum(1).argsort(stable=True)
+        for rows in order.split(AT_ONCE):
+            some = [part[rows] for part in batch]
+            wide = [int((part >= 0).sum(1).max()) for part in some]
+            yield "model", self.loss(Batch(some[0][:, : wide[0]], some[1][:, : wide[1]]))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean surprise of a token in nats."""
+        source = batch.source
+        if self.training and self.config.strange:
+            gone = torch.rand(source.shape, device=source.device) < self.config.strange
+            source = source.masked_fill(gone & (source >= 0), UNKNOWN)
+        logits = self(source, batch.target[:, :-1]).transpose(1, 2).float()
+        return F.cross_entropy(logits, batch.target[:, 1:], ignore_index=PAD)
+
+    def example(self) -> None:
+        words = torch.zeros(1, 24, dtype=torch.long, device=self.device)
+        self(words, words[:, :12])
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """(B, S) and (B, T) -> (B, T, tokens + S): what follows each token of the page."""
+        memory, mask = self.understood(source)
+        size = target.shape[1]
+        before = torch.ones(size, size, dtype=torch.bool, device=target.device).tril()
+        return self.follow(target, memory, mask, before)
+
+    def understood(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, C), and which places hold a word, (B, 1, 1, S)."""
+        mask = (source >= 0)[:, None, None]
+        x = self.word(source.clamp(min=0)) * self.config.width**0.5
+        x = self.drop(x + waves(source.shape[1], x))
+        for layer in self.encoder:
+            x = layer(x, mask)
+        return self.read(x), mask
+
+    def follow(
+        self, target: Tensor, memory: Tensor, mask: Tensor, before: Tensor | None,
+        known: list[Known] | None = None, place: int = 0,
+    ) -> Tensor:  # fmt: skip
+        """Scores of what follows each of these tokens, the first of which stands at ``place``."""
+        spot = (target - grammar.TOKENS).clamp(min=0)[..., None].expand(-1, -1, memory.shape[2])
+        pointed = self.copied(memory.gather(1, spot))
+        own = self.token(target.clamp(0, grammar.TOKENS - 1)) * self.config.width**0.5
+        y = self.drop(torch.where((target >= grammar.TOKENS)[..., None], pointed, own))
+        for number, layer in enumerate(self.decoder):
+            y = layer(y, before, memory, mask, None if known is None else known[number], place)
+        y = self.wrote(y)
+        places = self.point(y) @ self.pointed(memory).transpose(1, 2) / math.sqrt(y.shape[2])
+        places = places.masked_fill(~mask[:, 0], -torch.inf)
+        return torch.cat([F.linear(y, self.token.weight), places], 2)
+
+    @torch.inference_mode()
+    def write(self, requests: Sequence[str], bounded: bool = True) -> list[Written]:
+        tokens = self.search(requests, bounded)
+        return [Written(*grammar.read(*each)) for each in zip(tokens, requests, strict=True)]
+
+    @torch.inference_mode()
+    def search(self, requests: Sequence[str], bounded: bool = True) -> list[list[int]]:
+        """The tokens of each page, the likeliest at each step; ``bounded``: that the grammar
+        allows."""
+        source = pad_sequence([self.words(text) for text in requests], True, PAD)
+        memory, mask = self.understood(source)
+        states = [grammar.State(count) for count in (source >= 0).sum(1).tolist()]
+        last = torch.full((len(requests), 1), grammar.NUMBER_OF[grammar.END], device=self.device)
+        known: list[Known] = [{} for _layer in self.decoder]
+        found: list[list[int]] = [[] for _request in requests]
+        ended = [False] * len(requests)
+        for place in range(MOST_TOKENS):
+            logits = self.follow(last, memory, mask, None, known, place)[:, -1].float()
+            if bounded:
+                allowed = torch.zeros_like(logits, dtype=torch.bool)
+                for row, state in enumerate(states):
+                    allowed[row, state.allowed() or [0]] = True
+                logits = logits.masked_fill(~allowed, -torch.inf)
+            last = logits.argmax(1, keepdim=True)
+            for row, token in enumerate(last[:, 0].tolist()):
+                if not ended[row]:
+                    found[row].append(token)
+                    states[row].follow(token)
+                    ended[row] = token == grammar.NUMBER_OF[grammar.END]
+            if all(ended):
+                break
+        return found

@@ -1,0 +1,393 @@
+"""Answer: a picture and a question about it in, the answer out.
+
+Hugging Face calls it visual-question-answering. As in VQA (Antol and others 2015), an answer is one
+of those that training knows, in the language of the question.
+"""
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from souron.data.captions import words
+from souron.data.dataset import Dataset, Loader, Rows
+from souron.data.picture_questions import LONGEST, PictureQuestion, known_answers
+from souron.data.splits import Split
+from souron.data.tokenizer import Tokenizer
+from souron.evaluation import answering
+from souron.evaluation.answering import AnswerResult, AnswerSetup, OfQuestions
+from souron.evaluation.answers import Setup, dense, stacked
+from souron.kinds.picture import Picture
+from souron.kinds.ranking import Ranking
+from souron.kinds.signature import Choice
+from souron.metrics import answer as metrics
+from souron.metrics.match import where
+from souron.metrics.metric import Metric
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.system import System
+from souron.task import Answers, Scores, Step, Task, Trainings
+from souron.tasks import match
+from souron.utils import units
+from souron.utils.messages import N_, UserError, _
+
+PAD = match.PAD
+SIZE = 1024  # tokens that are learnt at most
+MOST_TOKENS = match.LONGEST  # of a question, its end counted
+MOST_WORDS = 5000  # of the training questions that a run remembers
+MOST_ANSWERS = 1000  # that it chooses among
+ASKED = 8  # questions of a picture in one step of training
+NEAREST = 5  # answers that are told
+SURE = 0.5  # a probability below it is told to be low
+SIDE = 256  # pixels of the picture that shows where it looked
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a system must know of its pictures and questions before it is built."""
+
+    channels: int
+    side: int  # pixels
+    answers: tuple[str, ...]  # that it chooses among
+    tokenizer: str = ""  # a ``Tokenizer``, packed
+    vocabulary: int = 0  # its tokens
+    words: tuple[str, ...] = ()  # of the training questions, the most frequent first
+
+
+class Batch(NamedTuple):
+    image: Tensor  # (B, C, H, W) in -1..1
+    questions: list[tuple[PictureQuestion, ...]]  # of each picture
+
+
+class Answerer(System):
+    """``see`` looks at pictures once, ``respond`` answers questions about what was seen."""
+
+    task = "answer"
+    spec: Spec
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.unpacked(self.spec.tokenizer)
+
+    @abstractmethod
+    def see(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) in -1..1 -> (B, places, D), row by row of a square grid; without places
+        where it does not look."""
+
+    @abstractmethod
+    def respond(self, seen: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """What was seen of each question's picture (n, places, D), and the question's tokens
+        (n, T), ``PAD`` behind the end -> logits (n, answers), and where it looked (n, places), in
+        shares of 1."""
+
+    def tokens(self, texts: Sequence[str]) -> Tensor:
+        """(n, T) int64, in small letters, ``PAD`` behind the end of each text."""
+        return match.padded(self.tokenizer, [text.lower() for text in texts]).to(self.device)
+
+    def example(self) -> None:
+        side = self.spec.side
+        image = torch.zeros(1, self.spec.channels, side, side, device=self.device)
+        self.respond(self.see(image), torch.zeros(1, 8, dtype=torch.long, device=self.device))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The cross entropy of some questions of each picture, drawn by chance."""
+        seen = self.see(batch.image)
+        order = torch.rand(len(batch.questions), max(map(len, batch.questions))).argsort(1).tolist()
+        drawn = [
+            [some[place] for place in places if place < len(some)][:ASKED]
+            for some, places in zip(batch.questions, order, strict=True)
+        ]
+        questions = answering.flat(drawn, self.spec.answers)
+        row, answer = questions.row.to(seen.device), questions.answer.to(seen.device)
+        logits, _looked = self.respond(seen[row], self.tokens(questions.texts))
+        losses = F.cross_entropy(logits.float(), answer, ignore_index=answering.NONE,
+                                 reduction="sum")  # fmt: skip
+        return losses / (answer >= 0).sum().clamp(min=1)
+
+    def unknown_words(self, question: str) -> list[str]:
+        """The words of a question that no training question has: it cannot know what they mean."""
+        known = set(self.spec.words)
+        return [word for word in dict.fromkeys(words(question)) if word not in known]
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        picture: Picture,
+        *,
+        question: Annotated[
+            str, Choice(N_('what is asked about the picture, such as "What is shown?"'))
+        ] = "",
+    ) -> Ranking:
+        """The most probable answers, and the picture with where it looked. Raises UserError for a
+        question that is empty or endless."""
+        self.eval()
+        asked = self.checked(question)
+        side, channels = self.spec.side, self.spec.channels
+        pixels = picture.square(side, channels)[None].to(self.device)
+        seen = self.see(pixels.float() / 127.5 - 1)
+        logits, looked = self.respond(seen, self.tokens([asked]))
+        probability = logits.float().softmax(1)[0].cpu()
+        best = probability.topk(min(NEAREST, len(probability)))
+        shown = picture
+        if looked.shape[1]:
+            grid = round(looked.shape[1] ** 0.5)
+            places = looked[0].view(grid, grid)
+            shown = Picture(over(picture.square(SIDE, channels), places), picture.file)
+        return Ranking.of(
+            [self.spec.answers[place] for place in best.indices.tolist()], best.values.tolist(),
+            shown, probabilities=True, notes=self.notes(asked, float(best.values[0])),
+        )  # fmt: skip
+
+    def notes(self, question: str, probability: float) -> list[str]:
+        """What is to be known of an answer, in the reader's language."""
+        told = []
+        if unknown := self.unknown_words(question):
+            named = ", ".join(word[:40] for word in unknown[:10])
+            told.append(_("No question that it learnt from has these words: {words}. It answers as "
+                          "if they were not there or by chance.").format(words=named))  # fmt: skip
+        if probability < SURE:
+            told.append(_("It is not sure: the most probable answer has {share}.").format(
+                share=units.percent(probability)
+            ))  # fmt: skip
+        return told
+
+    def checked(self, question: str) -> str:
+        """In one line. Raises UserError."""
+        text = " ".join(question[: 2 * LONGEST].split())
+        expected = _("a question of 1 to {letters} letters, {tokens} tokens").format(
+            letters=LONGEST, tokens=MOST_TOKENS - 1
+        )
+        found = ""
+        if not text:
+            found = _("no question")
+        elif len(question) > LONGEST:
+            found = _("a question of {count} letters").format(count=units.count(len(question)))
+        elif len(tokens := self.tokenizer.encode(text.lower())) >= MOST_TOKENS:
+            found = _("a question of {count} tokens").format(count=units.count(len(tokens)))
+        if found:
+            raise UserError("question", found, expected=expected, fix='question="What is shown?"')
+        return text
+
+
+def over(image: Tensor, looked: Tensor) -> Any:
+    """A picture (C, H, W) in 0..255 with where a system looked, (h, w) in shares of 1; as a
+    ``PIL.Image``."""
+    from souron.report import plots
+
+    wide = F.interpolate(heat(looked)[None, None], image.shape[1:], mode="bilinear")[0, 0]
+    return plots.overlay(image, wide)
+
+
+def heat(looked: Tensor) -> Tensor:
+    """Shares (h, w) as colours show them, 0..1: 0 what gets no more than its share."""
+    least = 1 / looked.numel()
+    above = (looked.float().cpu() - least).clamp(min=0)
+    return above / above.max().clamp(min=least)
+
+
+class Answering(Task):
+    """How often the most probable answer is the right one; beside it with another picture."""
+
+    title = N_("answering questions about pictures")
+    takes = Picture
+    gives = Ranking
+    metrics = (
+        Metric(N_("accuracy"), unit="share", headline=True),
+        Metric(N_("accuracy with other pictures"), unit="share", headline=True),
+        Metric(N_("gain from the picture"), unit="share"),
+        Metric(N_("log loss"), higher_is_better=False),
+    )
+    watches = "accuracy"
+    default_data = "scene_questions"
+    target = "picture_questions"
+    formats = ("picture_questions",)
+    fewest_classes = 0
+    inherits = ("answers", "tokenizer", "vocabulary", "words")
+
+    def check(self, data: Dataset, options: Any) -> None:
+        check_questions(data)
+
+    def spec(self, train: Dataset) -> Spec:
+        texts = [one.question for some in train.target for one in some]
+        tokenizer = Tokenizer.learn((text.lower() for text in texts), SIZE)
+        count = Counter(word for text in texts for word in words(text))
+        return Spec(
+            train.channels, train.side, known_answers(train.target, MOST_ANSWERS),
+            tokenizer.packed(), len(tokenizer),
+            tuple(word for word, _times in count.most_common(MOST_WORDS)),
+        )  # fmt: skip
+
+    def example(self, system: type[System], size: str) -> Spec:
+        return Spec(3, 64, ("yes", "no", "1", "2"), "", SIZE)
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        """Pictures (B, C, H, W) in 0..255 -> -1..1."""
+        return Batch(rows.input.float() / 127.5 - 1, list(rows.target or ()))
+
+    def renumbered(self, target: Any, number: Tensor) -> Any:
+        return target  # answers are texts
+
+    def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
+        test = data.only(split.test)
+        yield Step(1.0, result=AnswerSetup(options, test, known=answering.every_answer(data)))
+
+    def against(self, cases: Dataset, setup: AnswerSetup) -> AnswerSetup:
+        known = dict.fromkeys([*setup.known, *answering.every_answer(cases)])
+        return replace(setup, test=cases, known=tuple(known))
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        assert isinstance(system, Answerer)
+        found: dict[str, list[Tensor]] = {metrics.ACCURACY: [], metrics.LOG_LOSS: []}
+        for batch in data.once(answering.TOGETHER):
+            questions = answering.flat(batch.questions, system.spec.answers)
+            seen = system.see(batch.image)[questions.row.to(batch.image.device)]
+            logits = system.respond(seen, system.tokens(questions.texts))[0].float().cpu()
+            for name, score in ((metrics.ACCURACY, metrics.right),
+                                (metrics.LOG_LOSS, metrics.log_loss)):  # fmt: skip
+                each = score(logits, questions.answer)
+                found[name].append(metrics.means(each, questions.row, len(batch.questions)))
+        return {name: torch.cat(parts) for name, parts in found.items()}
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: AnswerSetup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        assert isinstance(system, Answerer)
+        system.eval()
+        answers: Any = None
+        most = answering.most_questions(setup.test)
+        for done, answers in answering.asked(system, test, most, setup.known):
+            if answers is None:
+                yield Step(0.99 * done, _("asking"))
+        yield Step(1.0, result=answers)
+
+    @torch.inference_mode()
+    def details(
+        self, system: System, answers: Answers, setup: Setup, trainings: int = 1
+    ) -> Iterator[Step]:
+        assert isinstance(system, Answerer)
+        looked = answering.looked_at(system, answers, setup.test) if trainings == 1 else {}
+        yield Step(1.0, _("where it looked"), looked)
+
+    def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
+        return scores_of(seeds, slice(None), None)
+
+    def measures(
+        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
+    ) -> dict[str, Measure]:
+        return measured(self.scores(seeds, setup), setup.test.units, training)
+
+    def result(self, trainings: Trainings, setup: AnswerSetup) -> AnswerResult:
+        return AnswerResult(tuple(parts(trainings)), setup.known)
+
+    def compared(
+        self, answers: Mapping[str, Sequence[Answers]], setup: AnswerSetup
+    ) -> dict[str, dict[str, Measure]]:
+        """System -> sort of question -> accuracy."""
+        return {name: by_sort(seeds, setup.test) for name, seeds in answers.items()}
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        yield "file", "language", "sort", "question", "answer", "right", "probability"
+        right, sure = dense(answers, "right"), dense(answers, "probability")
+        for row, (file, some) in enumerate(zip(test.file, test.target, strict=True)):
+            for place, one in enumerate(some):
+                told = int(right[row, place]), f"{float(sure[row, place]):.4f}"
+                yield file, one.language, one.sort, one.question, one.answer, *told
+
+    def next_command(self, run: str) -> str:
+        return f'souron predict {run} PICTURE question="..."'
+
+
+def scores_of(seeds: Sequence[Answers], rows: Any, kept: Tensor | None) -> Scores:
+    """Of some cases, and of those of their questions that are ``kept`` (cases, questions)."""
+    tables = {name: stacked(seeds, name)[:, rows] for name in ("right", "others", "log loss")}
+    if kept is not None:
+        tables = {name: np.where(kept.numpy(), table, np.nan) for name, table in tables.items()}
+    return {
+        metrics.ACCURACY: where(tables["right"]),
+        metrics.OTHERS: where(tables["others"]),
+        metrics.GAIN: where(tables["right"] - tables["others"]),
+        metrics.LOG_LOSS: where(tables["log loss"]),
+    }
+
+
+def measured(scores: Scores, groups: Any, training: Any) -> dict[str, Measure]:
+    """With intervals; those of shares stay in 0..1."""
+    return {
+        name: (
+            intervals.share_interval
+            if name in (metrics.ACCURACY, metrics.OTHERS)
+            else intervals.interval
+        )(table, groups, trainings=training)
+        for name, table in scores.items()
+    }
+
+
+def parts(trainings: Trainings) -> Iterator[OfQuestions]:
+    """Figures by sort, by subset and language, and by sort within each subset."""
+    test, known = trainings.test, answering.Known.of(trainings.test)
+    several = known.subsets if len(known.subsets) > 1 else []
+    languages = known.languages if len(known.languages) > 1 else []
+    wanted = [("", "", sort) for sort in known.sorts]
+    wanted += [("", language, "") for language in languages]
+    wanted += [(subset, language, "") for subset in several for language in ("", *languages)]
+    wanted += [(subset, "", sort) for subset in several for sort in known.sorts]
+    width = dense(trainings.answers[0], "right").shape[1]
+    for subset, language, sort in wanted:
+        kept = known.where(width, subset, language, sort)
+        rows = kept.any(1).nonzero()[:, 0].tolist()
+        if not rows:
+            continue
+        scores = scores_of(trainings.answers, rows, kept[rows])
+        of = None if trainings.training_of is None else trainings.training_of[:, rows]
+        measures = measured(scores, test.only(rows).units, of)
+        yield OfQuestions(subset, language, sort, int(kept.sum()), len(rows), measures)
+
+
+def by_sort(seeds: Sequence[Answers], test: Dataset) -> dict[str, Measure]:
+    """Accuracy of each sort of question."""
+    known = answering.Known.of(test)
+    width = dense(seeds[0], "right").shape[1]
+    found = {}
+    for sort in known.sorts:
+        kept = known.where(width, sort=sort)
+        rows = kept.any(1).nonzero()[:, 0].tolist()
+        table = scores_of(seeds, rows, kept[rows])[metrics.ACCURACY]
+        found[sort] = intervals.share_interval(table, test.only(rows).units)
+    return found
+
+
+def check_questions(data: Dataset) -> None:
+    """Raises UserError for pictures without questions, and where all have the same answer."""
+    if not data.has_picture_questions or not data.pictures:
+        raise UserError(
+            "no questions",
+            _("{data} has no pictures with questions and answers").format(data=data.name),
+            expected=_("pictures with a metadata.jsonl of file_name, question and answer"),
+            fix="data=scene_questions",
+            exit=3,
+        )
+    answers = {one.answer for some in data.target for one in some}
+    if len(answers) < 2:
+        raise UserError(
+            "one answer",
+            _("all questions of {data} have the answer {answer!r}").format(
+                data=data.name, answer=next(iter(answers))[:60]
+            ),
+            expected=_("questions whose answers differ"),
+            exit=3,
+        )
+
+
+__all__ = ["PAD", "Answerer", "Answering", "Batch", "Spec", "check_questions"]

@@ -1,0 +1,446 @@
+"""Compose: a melody, some bars or nothing in, a piece in four voices out.
+
+A piece is a grid: sixteenths down, voices across. It is written token by token, each either a tone
+that begins, silence, or "what was there goes on". The length is known in advance, so that a piece
+can come to its end.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from souron.data import voices
+from souron.data.dataset import Dataset, ListColumn, Loader, Rows
+from souron.data.voices import MOST_STEPS, Voices
+from souron.evaluation.answers import Setup, Sparse, dense, stacked
+from souron.evaluation.compose import (
+    NAMES,
+    WRITTEN,
+    ComposeResult,
+    ComposeSetup,
+    composed,
+    told,
+    words,
+)
+from souron.kinds.codecs.notation import HOLD, REST, STEPS, from_grid, heard, on_grid
+from souron.kinds.score import Score
+from souron.kinds.signature import Choice
+from souron.metrics import compose as counted
+from souron.metrics.compose import BITS
+from souron.metrics.metric import Metric
+from souron.system import System
+from souron.task import Answers, Augment, Scores, Step, Task, Trainings
+from souron.utils.messages import N_, UserError, _
+
+TOKENS = 128  # 0 goes on, 1 silence, else the pitch of MIDI
+TOKEN, OWN, VOICE, PLACE, LEFT = range(5)  # columns of ``encoded``
+PLACES, LEFTS = 32, 64  # sixteenths of a bar, and of what is left, that are told apart
+FURTHEST = 6  # semitones that a piece is moved
+TEMPERATURE = 0.9
+SHOWN = 3  # pieces that a report shows
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a system must know of its pieces before it is built: how far each voice reaches."""
+
+    low: tuple[int, ...] = (57, 53, 48, 36)  # the lowest pitch of each voice
+    high: tuple[int, ...] = (81, 74, 69, 64)
+
+
+class Batch(NamedTuple):
+    """Windows of pieces in the order in which they are written."""
+
+    rows: Tensor  # (R, n, 5) int64, see ``encoded``
+    counts: Tensor  # (R, n) bool: what is no padding
+
+
+class Composer(System):
+    """``forward`` maps what is known (R, n, 5) to the logits (R, n, TOKENS) of each token: of row k
+    it may use its ``OWN``, ``VOICE``, ``PLACE`` and ``LEFT``, and all of the rows before."""
+
+    task = "compose"
+    spec: Spec
+    clip = 1.0
+    lead = 0  # sixteenths that the highest voice is written ahead of the others
+
+    @property
+    @abstractmethod
+    def context(self) -> int:
+        """Rows that it sees at most."""
+
+    @abstractmethod
+    def following(self, rows: Tensor, memory: dict[str, Any]) -> Tensor:
+        """Logits (R, TOKENS) of the last of the rows (R, k + 1, 5), whose token is not known.
+        ``memory`` is one dictionary for a piece, called for k = 0, 1, 2, ..."""
+
+    def example(self) -> None:
+        self(torch.zeros(1, self.context, 5, dtype=torch.long, device=self.device))
+
+    def loader(
+        self,
+        data: Dataset,
+        augment: Augment | None = None,
+        seed: int = 0,
+        device: torch.device | None = None,
+    ) -> Loader:
+        """The pieces as rows, and of each a window, drawn by chance where training changes them."""
+        rows = ListColumn([encoded(piece, self.lead) for piece in data.input])
+
+        def cut(given: Rows, generator: Generator) -> Rows:
+            assert augment is not None
+            moved = augment(given, generator).input
+            return Rows(
+                ListColumn([_window(each, self.context, generator) for each in moved]), None
+            )
+
+        changed = cut if augment else None
+        kept = replace(data, input=rows, target=None)
+        return Loader(kept, self.batch, changed, seed, device or self.device)
+
+    def batch(self, rows: Rows) -> Batch:
+        """Pieces that are longer than the context in several windows."""
+        pieces = [part for piece in rows.input for part in piece.split(self.context)]
+        longest = max(map(len, pieces))
+        padded = [F.pad(piece, (0, 0, 0, longest - len(piece))) for piece in pieces]
+        length = torch.tensor([len(piece) for piece in pieces], device=self.device)
+        counts = torch.arange(longest, device=self.device) < length[:, None]
+        return Batch(torch.stack(padded).long(), counts)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean surprise of a token in nats."""
+        logits = self(batch.rows)[batch.counts].float()
+        return F.cross_entropy(logits, batch.rows[..., TOKEN][batch.counts])
+
+    @torch.inference_mode()
+    def surprise(self, data: Dataset) -> Tensor:
+        """(cases,) bits per token of pieces, in windows that overlap by half."""
+        kept = not voices.holds(data)
+        pieces = list(data.input) if kept else [encoded(each, self.lead) for each in data.input]
+        found = []
+        for piece in pieces:
+            half = self.context // 2
+            starts = range(0, max(1, len(piece) - half), half)
+            nats = 0.0
+            for start in starts:
+                window = piece[start : start + self.context].long().to(self.device)
+                skipped = half if start else 0
+                right = window[skipped:, TOKEN]
+                logits = self(window[None])[0, skipped:].float()
+                nats += float(F.cross_entropy(logits, right, reduction="sum"))
+            found.append(nats / math.log(2) / len(piece))
+        return torch.tensor(found)
+
+    @torch.inference_mode()
+    def write(
+        self,
+        wanted: Sequence[Voices],
+        known: Sequence[Tensor],
+        temperature: float,
+        seeds: Sequence[Sequence[int]],
+    ) -> list[Tensor]:
+        """Grids (T, 4) in the shape of ``wanted``, whose tokens are kept where ``known`` (T, 4) is
+        true. What a row becomes follows from its seed alone."""
+        orders = [order(len(piece.grid), self.lead) for piece in wanted]
+        longest = max(len(places) for places in orders)
+        rows = torch.zeros(len(wanted), longest, 5, dtype=torch.long)
+        forced = torch.zeros(len(wanted), longest, dtype=torch.bool)
+        chance = torch.zeros(len(wanted), longest)
+        for row, (piece, places) in enumerate(zip(wanted, orders, strict=True)):
+            rows[row, : len(places)] = encoded(piece, self.lead).long()
+            forced[row, : len(places)] = known[row][places[:, 0], places[:, 1]]
+            random = np.random.default_rng([*seeds[row]])
+            chance[row, : len(places)] = torch.from_numpy(random.random(len(places))).float()
+        every = torch.arange(len(wanted))
+        sounding = torch.zeros(len(wanted), 4, dtype=torch.long)  # of each voice; 0 nothing yet
+        begun = torch.zeros(len(wanted), 4, dtype=torch.bool)  # by the system, not by what is known
+        memory: dict[str, Any] = {}
+        for k in range(longest):
+            voice = rows[:, k, VOICE]
+            rows[:, k, OWN] = sounding[every, voice]
+            logits = self.following(rows[:, : k + 1].to(self.device), memory).float().cpu()
+            free = ~forced[:, k]
+            first = free & ~begun[every, voice]
+            logits[first, HOLD] = -torch.inf  # what was given ends as it was given
+            token = drawn(logits, temperature, chance[:, k])
+            rows[free, k, TOKEN] = token[free]
+            begun[every, voice] |= free
+            token = rows[:, k, TOKEN]
+            sounding[every, voice] = torch.where(token == HOLD, sounding[every, voice], token)
+        grids = []
+        for row, places in enumerate(orders):
+            grid = torch.zeros_like(wanted[row].grid)
+            grid[places[:, 0], places[:, 1]] = rows[row, : len(places), TOKEN].to(torch.uint8)
+            grids.append(grid)
+        return grids
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        given: Score,
+        *,
+        bars: Annotated[
+            int, Choice(N_("bars that are written; a melody gets voices to its end"), 1, 64)
+        ] = 8,
+        temperature: Annotated[
+            float,
+            Choice(N_("0 takes the likeliest token, 1 draws as the model says"), low=0, high=2),
+        ] = TEMPERATURE,
+        seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
+    ) -> Score:
+        """A melody with three voices below it, a piece in four parts and how it goes on, or of an
+        empty score a new piece. What was given stays as it is. Raises UserError."""
+        piece, known, moved = asked(given, bars, self.spec)
+        [grid] = self.write([piece], [known], temperature, [(seed,)])
+        grid = voices.transposed(grid, -moved)
+        written = torch.where(known, torch.full_like(grid, HOLD), grid)
+        new = [note for note in from_grid(_apart(written, known)) if note.pitch != REST]
+        order = voices.by_height(given.tones)
+        old = [note._replace(part=order[note.part]) for note in given.tones]
+        both = sorted(
+            [(n, True) for n in old] + [(n, False) for n in new], key=lambda one: one[0][1]
+        )
+        return Score(
+            [note for note, _g in both], voices.VOICES, given.tempo, piece.bar / STEPS,
+            piece.pickup / STEPS, given.title, [was for _n, was in both], None, given.file,
+        )  # fmt: skip
+
+
+class Composition(Task):
+    """How well test pieces are foretold, and what the pieces that a system writes are like."""
+
+    title = N_("composition")
+    takes = Score
+    gives = Score
+    metrics = (
+        Metric(N_("bits per token"), higher_is_better=False, unit="bits", headline=True),
+        Metric(N_("consonant beats"), unit="share", headline=True),
+        Metric(N_("parallel fifths and octaves per 100 moments"), higher_is_better=False),
+        Metric(N_("crossings per 100 moments"), higher_is_better=False),
+        Metric(N_("longest copied run"), higher_is_better=False),
+    )
+    watches = "bits per token"
+    default_data = "chorales"
+    target = "scores"
+    formats = ("scores",)
+    fewest_classes = 0
+    needs_training_data = True
+    inherits = ("low", "high")
+    augments = True
+
+    def check(self, data: Dataset, options: Any) -> None:
+        if not voices.holds(data):
+            raise UserError(
+                "no pieces",
+                _("{data} holds no pieces in four voices").format(data=data.name),
+                expected=_("MIDI or MusicXML files of four parts, such as a choir's"),
+                fix="data=chorales",
+                exit=3,
+            )
+
+    def spec(self, train: Dataset) -> Spec:
+        tones = torch.cat([piece.grid for piece in train.input])
+        reach = [column[column > REST] for column in tones.T]
+        return Spec(
+            tuple(int(column.min()) if len(column) else 60 for column in reach),
+            tuple(int(column.max()) if len(column) else 60 for column in reach),
+        )
+
+    def example(self, system: type[System], size: str) -> Spec:
+        return Spec()
+
+    def batch(self, rows: Rows, spec: Spec) -> Any:
+        return rows
+
+    def augmentation(self, names: Sequence[str]) -> Augment | None:
+        if set(names) - {"transpose"}:
+            return super().augmentation(names)
+        return _transpose if names else None
+
+    def renumbered(self, target: Any, number: Tensor) -> Any:
+        return target
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        assert isinstance(system, Composer)
+        return {BITS: system.surprise(data.cases)}
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: Setup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        """A piece for each test case, as long and with the same bars, from nothing."""
+        assert isinstance(system, Composer) and isinstance(setup, ComposeSetup)
+        found: Answers = {BITS: system.surprise(test)}
+        yield Step(0.1, _("composing"))
+        wanted = [
+            piece._replace(grid=torch.zeros_like(piece.grid[:WRITTEN])) for piece in test.input
+        ]
+        nothing = [torch.zeros_like(piece.grid, dtype=torch.bool) for piece in wanted]
+        # a row's name, not its place, decides: the same piece in any batch
+        seeds = [(seed, *name.encode()) for name in test.file]
+        grids = system.write(wanted, nothing, TEMPERATURE, seeds)
+        pieces = [old._replace(grid=grid) for old, grid in zip(wanted, grids, strict=True)]
+        found |= {name: torch.tensor(each) for name, each in told(pieces, setup.runs).items()}
+        rows = torch.arange(min(SHOWN, len(test)))
+        kept = torch.zeros(len(rows), WRITTEN, 4, dtype=torch.uint8)
+        for row, grid in zip(rows.tolist(), grids, strict=False):
+            kept[row, : len(grid)] = grid
+        yield Step(1.0, result={**found, "pieces": Sparse(rows, kept)})
+
+    def setup(self, data: Dataset, split: Any, options: Any) -> Iterator[Step]:
+        runs = counted.Runs(words(piece) for piece in data.only(split.train).input)
+        yield Step(1.0, result=ComposeSetup(options, data.only(split.test), runs=runs))
+
+    def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
+        return {name: stacked(seeds, name) for name in (BITS, *NAMES)}
+
+    def result(self, trainings: Trainings, setup: Setup) -> ComposeResult:
+        assert isinstance(setup, ComposeSetup)
+        return composed(trainings, setup)
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        yield "file", BITS, *NAMES
+        columns = [dense(answers, name).tolist() for name in (BITS, *NAMES)]
+        for file, *values in zip(test.file, *columns, strict=True):
+            yield file, *(round(value, 4) for value in values)
+
+    def next_command(self, run: str) -> str:
+        return f"souron predict {run} melody.mid"
+
+
+def order(length: int, lead: int) -> Tensor:
+    """(4 T, 2) sixteenth and voice of each token in the order in which they are written."""
+    places = [(time + (lead if voice else 0), voice, time)
+              for time in range(length) for voice in range(4)]  # fmt: skip
+    return torch.tensor([(time, voice) for _at, voice, time in sorted(places)])
+
+
+def encoded(piece: Voices, lead: int) -> Tensor:
+    """(4 T, 5) int16, a row for each token in the order of ``order``: the token, what sounded in
+    its voice before, the voice, the place in the bar, how many sixteenths are left."""
+    grid = piece.grid.numpy()
+    places = order(len(grid), lead)
+    time, voice = places.T
+    last = heard(grid)
+    before = np.vstack([np.zeros((1, 4), np.int64), last[:-1]])
+    columns = [
+        piece.grid[time, voice].long(),
+        torch.from_numpy(before)[time, voice],
+        voice,
+        (time - piece.pickup) % piece.bar % PLACES,
+        (len(grid) - time).clamp(max=LEFTS),
+    ]
+    return torch.stack(columns, 1).to(torch.int16)
+
+
+def drawn(logits: Tensor, temperature: float, chance: Tensor) -> Tensor:
+    """A token of each row (R, TOKENS): where ``chance`` (R,) of 0..1 falls among their chances."""
+    if temperature == 0:
+        return logits.argmax(1)
+    share = (logits / temperature).softmax(1).cumsum(1)
+    place = torch.searchsorted(share, (chance * share[:, -1])[:, None], right=True)[:, 0]
+    return place.clamp(max=TOKENS - 1)
+
+
+def asked(given: Score, bars: int, spec: Spec) -> tuple[Voices, Tensor, int]:
+    """The grid to be filled, which of its places (T, 4) are known, and how many semitones it was
+    moved to where the voices lie. Raises UserError."""
+    bar, pickup = max(1, round(STEPS * given.bar)), round(STEPS * given.pickup)
+    used = sorted({note.part for note in given.tones})
+    if len(used) not in (0, 1, 4):
+        raise UserError(
+            "voices",
+            _("{file} has {count} parts with notes").format(
+                file=given.file or _("the score"), count=len(used)
+            ),
+            expected=_("one part, which is a melody, or four, which are a piece"),
+            exit=3,
+        )
+    if not used:
+        free = torch.zeros(bars * bar + pickup, 4, dtype=torch.uint8)
+        return Voices(free, bar, pickup), torch.zeros_like(free, dtype=torch.bool), 0
+    place = voices.by_height(given.tones)
+    there = given.notation._replace(
+        notes=[note._replace(part=place[note.part]) for note in given.tones],
+        parts=voices.VOICES[: len(used)],
+    )
+    own = torch.from_numpy(on_grid(there))
+    length = len(own) + (bars * bar if len(used) == 4 else 0)
+    if length > MOST_STEPS:
+        raise UserError(
+            "too long",
+            _("{file} has {bars} bars").format(
+                file=given.file or _("the score"), bars=math.ceil(len(own) / bar)
+            ),
+            expected=_("at most {bars} bars").format(bars=MOST_STEPS // bar),
+            exit=3,
+        )
+    moved = _into_reach(own, spec)
+    grid = torch.zeros(length, 4, dtype=torch.uint8)
+    grid[: len(own), : len(used)] = voices.transposed(own, moved)
+    known = torch.zeros(length, 4, dtype=torch.bool)
+    known[: len(own), : len(used)] = True
+    return Voices(grid, bar, pickup), known, moved
+
+
+def _into_reach(grid: Tensor, spec: Spec) -> int:
+    """The fewest semitones that bring voices (T, V) to where they lay in training. Raises
+    UserError."""
+    lowest, highest = -127, 127
+    for voice, column in enumerate(grid.T):
+        tones = column[column > REST].int()
+        if len(tones):
+            lowest = max(lowest, spec.low[voice] - FURTHEST - int(tones.min()))
+            highest = min(highest, spec.high[voice] + FURTHEST - int(tones.max()))
+    if lowest > highest:
+        if grid.shape[1] == 4:
+            return 0  # voices that cross far are continued as they are
+        raise UserError(
+            "reach",
+            _("the melody reaches over more semitones than a voice"),
+            expected=_("at most {count} semitones").format(
+                count=spec.high[0] - spec.low[0] + 2 * FURTHEST
+            ),
+            exit=3,
+        )
+    return min(max(0, lowest), highest)
+
+
+def _apart(written: Tensor, known: Tensor) -> np.ndarray:
+    """The grid with silence where something was known, so that new notes end there."""
+    silent = torch.where(known, torch.full_like(written, REST), written)
+    return silent.numpy()
+
+
+def _window(piece: Tensor, length: int, generator: Generator) -> Tensor:
+    """So many rows of a piece (n, 5), from a whole sixteenth on."""
+    spare = max(0, len(piece) - length) // 4
+    start = 4 * int(torch.randint(spare + 1, (), generator=generator))
+    return piece[start : start + length]
+
+
+def _transpose(rows: Rows, generator: Generator) -> Rows:
+    """Each piece moved by as many semitones as chance says."""
+    moved = []
+    for piece in rows.input:
+        away = int(torch.randint(-FURTHEST + 1, FURTHEST + 1, (), generator=generator))
+        pitches = piece[:, : OWN + 1]
+        changed = torch.where(pitches > REST, pitches + away, pitches).clamp(0, TOKENS - 1)
+        moved.append(torch.cat([changed.to(piece.dtype), piece[:, OWN + 1 :]], 1))
+    return Rows(ListColumn(moved), None)
+
+
+__all__ = ["HOLD", "LEFT", "LEFTS", "OWN", "PLACE", "PLACES", "REST", "TOKEN", "TOKENS", "VOICE",
+           "Batch", "Composer", "Composition", "Spec"]  # fmt: skip

@@ -1,0 +1,290 @@
+"""Text to page: a request in, a whole page in HTML out, of parts that are counted.
+
+What is asked for is known as parts, and what was written is read again from the page's own HTML, as
+a screen reader would: by the roles of its elements. So the figures hold whoever wrote the page.
+"""
+
+import re
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from souron.data import page_grammar as grammar
+from souron.data import pages
+from souron.data.dataset import Dataset, ListColumn, Loader, Rows
+from souron.data.pages import KINDS, Part
+from souron.data.texts import language
+from souron.evaluation import written
+from souron.evaluation.answers import Setup, dense, stacked
+from souron.evaluation.pages import PageResult, compared_by
+from souron.kinds.page import Page
+from souron.kinds.signature import Choice
+from souron.kinds.text import Text
+from souron.metrics import text_to_page as metrics_of
+from souron.metrics.metric import Metric
+from souron.system import System
+from souron.task import Answers, Scores, Step, Task, Trainings
+from souron.utils.messages import N_, UserError, _
+
+FEWEST = 3  # times that a word must ask for something in training, to be known
+MOST_LETTERS = 1_000  # of a request
+MOST_NAMED = 12  # unknown words
+TOGETHER = 64  # requests that are answered at once
+LETTER = re.compile(r"\w")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a system must know of its requests before it is built."""
+
+    vocabulary: str = ""  # the pieces of requests that it knows, with spaces between them
+
+
+class Written(NamedTuple):
+    """The parts that a system wrote for a request."""
+
+    parts: tuple[Part, ...]
+    copied: Sequence[bool] = ()  # which pieces of the request stand on a label
+
+
+class PageSystem(System):
+    """``write`` says which parts the page has that is asked for; the HTML is made of them."""
+
+    task = "text_to_page"
+    spec: Spec
+
+    @abstractmethod
+    def write(self, requests: Sequence[str]) -> list[Written]:
+        """The parts for each request, as long as it may be."""
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The pieces that it met as words that ask for something."""
+        return frozenset(self.spec.vocabulary.split())
+
+    def strange(self, request: str, copied: Sequence[bool]) -> list[str]:
+        """Words of the request that are neither known nor on a label, once each."""
+        found = grammar.pieces(request)
+        marks = [*copied, *[False] * len(found)]
+        said = [
+            request[piece.start : piece.end]
+            for piece, used in zip(found, marks, strict=False)
+            if not used and piece.text not in self.known and not _is_mark(piece.text)
+        ]
+        return list(dict.fromkeys(said))
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        text: Text,
+        *,
+        title: Annotated[
+            str, Choice(N_("the page's title, as a browser shows it; else its first heading"))
+        ] = "",
+    ) -> Page:
+        """The page that is asked for. Words that it does not know are named. Raises UserError for
+        an empty request, one that is too long, and one of which it knows no word."""
+        request = " ".join(text.text.split())
+        self.check(request)
+        [found] = self.write([request])
+        notes = []
+        strange = self.strange(request, found.copied)
+        if strange:
+            notes.append(_("not understood, since it never learnt them: {words}").format(
+                words=_listed(strange)))  # fmt: skip
+        if not found.parts:
+            notes.append(_("no part of a page was found in the request"))
+        html = pages.written(found.parts, language(request), title[: pages.LONGEST])
+        return Page(html, pages.outline(found.parts), request, tuple(notes), text.file)
+
+    def check(self, request: str) -> None:
+        """Raises UserError for a request that cannot be answered."""
+        example = _("such as: a page with a heading and a menu with three links")
+        if not LETTER.search(request):
+            raise UserError(
+                "empty request",
+                _("a request without a letter"),
+                expected=example,
+                exit=3,
+            )
+        if len(request) > MOST_LETTERS:
+            raise UserError(
+                "long request",
+                _("a request of {count} letters").format(count=len(request)),
+                expected=_("at most {most} letters").format(most=MOST_LETTERS),
+                exit=3,
+            )
+        if not self.known & {p.text for p in grammar.pieces(request) if not _is_mark(p.text)}:
+            raise UserError(
+                "unknown words",
+                _("it knows none of the words: {words}").format(
+                    words=_listed(self.strange(request, ()))
+                ),
+                expected=example,
+                exit=3,
+            )
+
+
+class PageWriting(Task):
+    """How much of each test page is as it was asked for."""
+
+    title = N_("pages from texts")
+    takes = Text
+    gives = Page
+    metrics = (
+        Metric(N_("all right"), unit="share", headline=True),
+        Metric(N_("F1 of parts"), unit="share", headline=True),
+        Metric(N_("precision of parts"), unit="share"),
+        Metric(N_("recall of parts"), unit="share"),
+        Metric(N_("colours right"), unit="share"),
+        Metric(N_("counts right"), unit="share"),
+        Metric(N_("labels right"), unit="share"),
+        Metric(N_("valid pages"), unit="share"),
+    )
+    default_data = "page_requests"
+    target = "pages"
+    formats = ("page_files",)
+    fewest_classes = 0
+    inherits = ("vocabulary",)
+
+    def check(self, data: Dataset, options: Any) -> None:
+        columns = (data.input, data.target)
+        fits = all(isinstance(column, ListColumn) and len(column) for column in columns)
+        if not fits or not isinstance(data.target[0], tuple):
+            raise UserError(
+                "no pages",
+                _("{data} holds no requests with pages").format(data=data.name),
+                expected=_("a CSV, TSV or JSONL with request and html"),
+                fix="data=page_requests",
+                exit=3,
+            )
+
+    def spec(self, train: Dataset) -> Spec:
+        """The words that ask for something: those that stand outside of labels."""
+        seen: Counter[str] = Counter()
+        for request, parts in zip(train.input, train.target, strict=True):
+            found = grammar.pieces(request)
+            tokens = grammar.written(parts, request) or []
+            _parts, copied = grammar.read(tokens, request)
+            seen.update({p.text for p, used in zip(found, copied, strict=True) if not used})
+        fewest = FEWEST if len(train) >= 500 else 1
+        return Spec(" ".join(sorted(word for word, count in seen.items() if count >= fewest)))
+
+    def example(self, system: type[System], size: str) -> Spec:
+        return Spec(" ".join(["page", "with", *KINDS]))
+
+    def batch(self, rows: Rows, spec: Spec) -> Any:
+        return rows
+
+    def renumbered(self, target: Any, number: Tensor) -> Any:
+        return target
+
+    def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
+        assert isinstance(system, PageSystem)
+        found = torch.tensor(list(tallies(system, requests_of(data.cases), data.cases.target)))
+        return {"all right": found[:, 0]}
+
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: Setup,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        assert isinstance(system, PageSystem)
+        asked = requests_of(test)
+        found: list[metrics_of.Tally] = []
+        said: list[tuple[Part, ...]] = []
+        for start in range(0, len(asked), TOGETHER):
+            some = slice(start, start + TOGETHER)
+            made = list(read_again(system, asked[some]))
+            said += [parts for parts, _valid in made]
+            found += [
+                metrics_of.tally(parts, right, valid)
+                for (parts, valid), right in zip(made, test.target[some], strict=True)
+            ]
+            yield Step(0.99 * len(found) / len(asked), _("writing pages"))
+        rows = written.shown_rows(test)
+        yield Step(1.0, result={
+            "tally": torch.tensor(found),
+            "said": written.kept(rows, ["\n".join(pages.outline(said[row])) for row in rows]),
+        })  # fmt: skip
+
+    def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
+        each = [metrics_of.scores(dense(answers, "tally").double().numpy()) for answers in seeds]
+        return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
+
+    def result(self, trainings: Trainings, setup: Setup) -> PageResult:
+        return compared_by(trainings, setup.test, self.scores)
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        yield "file", *metrics_of.Tally._fields
+        for file, row in zip(test.file, dense(answers, "tally").tolist(), strict=True):
+            yield file, *map(int, row)
+
+    def next_command(self, run: str) -> str:
+        return f'souron predict {run} "a page with a heading and a red button"'
+
+
+def requests_of(data: Dataset) -> list[str]:
+    """The requests of cases, also where a system keeps them encoded beside their words."""
+    return [entry if isinstance(entry, str) else entry[-1] for entry in data.input]
+
+
+def read_again(
+    system: PageSystem, requests: Sequence[str]
+) -> Iterator[tuple[tuple[Part, ...], bool]]:
+    """The parts of each page by its own HTML, and whether that is a page."""
+    for request, made in zip(requests, system.write(requests), strict=True):
+        html = pages.written(made.parts, language(request))
+        try:
+            yield pages.read(html), True
+        except UserError:
+            yield (), False
+
+
+def tallies(
+    system: PageSystem, requests: Sequence[str], asked: Iterable[Sequence[Part]]
+) -> Iterator[metrics_of.Tally]:
+    made = [
+        pair
+        for start in range(0, len(requests), TOGETHER)
+        for pair in read_again(system, requests[start : start + TOGETHER])
+    ]
+    for (said, valid), right in zip(made, asked, strict=True):
+        yield metrics_of.tally(said, right, valid)
+
+
+def _is_mark(text: str) -> bool:
+    """Quotation marks, commas, hyphens and the like, which nobody misses; pictures are no marks."""
+    return len(text) == 1 and not text.isalnum() and ord(text) < 0x1F000 and text not in "<>&#"
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = len(words) - MOST_NAMED
+    return ", ".join(words[:MOST_NAMED]) + (f" (+{more})" if more > 0 else "")
+
+
+__all__ = [
+    "Dataset",
+    "ListColumn",
+    "Loader",
+    "PageSystem",
+    "PageWriting",
+    "Part",
+    "Rows",
+    "Spec",
+    "Written",
+    "grammar",
+    "pages",
+    "requests_of",
+    "stacked",
+    "tallies",
+]

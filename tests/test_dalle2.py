@@ -1,0 +1,303 @@
+"""DALL-E 2: CLIP, prior, decoder and enlarger, each alone and together."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers import PriorTransformer as Published
+from shapes import captioned
+from torchvision.transforms.functional import gaussian_blur
+
+from souron.blocks import glide, velocity
+from souron.blocks.glide import GlideUNet, PointDecoder, Told
+from souron.blocks.prior import PriorTransformer, Text, between, drawn_points
+from souron.blocks.samplers import SAMPLERS, cosine
+from souron.evaluation.sampling import Noise, done, draw
+from souron.systems.text_to_image.dalle2 import DALLE2, DECODER, ENLARGER, GUIDE, PRIOR
+from souron.training import stages
+from souron.training.loop import Run
+from souron.utils.messages import UserError
+
+PROMPTS = ["a red coin on the left", "夜の青い標識", "a green building", "a coin on sand"]
+SMALL = {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 2, "embedding_dim": 12,
+         "num_embeddings": 6}  # fmt: skip
+
+
+def shaken(module):
+    """Small random weights everywhere: the last layers of blocks begin with zeros."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.copy_(torch.randn_like(weight) / max(1, weight[0].numel()) ** 0.5)
+    return module.eval()
+
+
+def told_texts(count=2, length=6, known=(6, 3), dims=12):
+    there = torch.arange(length) < torch.tensor(known)[:, None]
+    return Text(torch.randn(count, dims), torch.randn(count, length, dims), there)
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return captioned(96, 32)
+
+
+def made(cases, **config):
+    torch.manual_seed(0)
+    return DALLE2(replace(DALLE2.SIZES["tiny"], **config), DALLE2.spec_for(cases))
+
+
+@pytest.fixture(scope="module")
+def learnt(cases):
+    """A few steps of each stage: nothing in it is zero any more."""
+    model = made(cases)
+    for _progress in model.fit(model.loader(cases, seed=1), Run(24, 64)):
+        pass
+    return model
+
+
+def pictures(model, numbers, prompts, **options):
+    return done(draw(model, Noise(3, numbers), prompts, **{"steps": 3, **options}))
+
+
+# the prior
+
+
+def test_karlos_prior_has_the_published_tensors():
+    with torch.device("meta"):
+        ours, theirs = PriorTransformer(), Published()
+    shapes = {name: weight.shape for name, weight in ours.state_dict().items()}
+    assert shapes == {name: weight.shape for name, weight in theirs.state_dict().items()}
+    assert round(sum(shape.numel() for shape in shapes.values()) / 1e6, 1) == 1022.0
+
+
+def test_the_prior_computes_what_diffusers_does():
+    theirs = shaken(Published(**SMALL))
+    ours = PriorTransformer(12, 12, 6, 16, 2, 2).eval()
+    ours.load_state_dict(theirs.state_dict())
+    noisy, step, text = torch.randn(2, 12), torch.tensor([3, 700]), told_texts()
+    with torch.no_grad():
+        expected = theirs(noisy, step, text.point, text.words, text.known)
+        expected = expected.predicted_image_embedding
+        assert expected.std() > 0.1
+        assert torch.allclose(ours(noisy, step, text), expected, rtol=0, atol=1e-5)
+        assert torch.allclose(ours.point(noisy), theirs.post_process_latents(noisy))
+
+
+def test_the_prior_sees_what_is_known_of_a_text_and_nothing_else():
+    prior, noisy, step = shaken(PriorTransformer(12, 12, 8, 16, 2, 2)), torch.randn(2, 12), [9, 99]
+    step, text = torch.tensor(step), told_texts()
+    with torch.no_grad():
+        found = prior(noisy, step, text)
+        longer = text._replace(
+            words=torch.cat([text.words, torch.randn(2, 2, 12)], 1),
+            known=torch.cat([text.known, torch.zeros(2, 2, dtype=torch.bool)], 1),
+        )
+        torch.testing.assert_close(prior(noisy, step, longer), found)
+        other = told_texts()
+        assert not torch.allclose(prior(noisy, step, text._replace(words=other.words)), found)
+        assert not torch.allclose(prior(noisy, step, text._replace(point=other.point)), found)
+        free = prior(noisy, step, text.hidden())
+        torch.testing.assert_close(prior(noisy, step, other.hidden()), free)
+        assert not torch.allclose(free, found)
+
+
+class Known:
+    """A prior that finds the point of a text that is shown, and zero of one that is hidden; with
+    ``own`` the signs of the noise that it is given."""
+
+    def __init__(self, own=False):
+        self.own = own
+
+    def __call__(self, noisy, step, text):
+        return noisy.sign() if self.own else text.point
+
+    def point(self, normal):
+        return normal
+
+
+def test_of_two_points_the_one_nearer_to_the_text_is_taken():
+    torch.manual_seed(0)
+    text, start = told_texts(8, known=[6] * 8), torch.randn(8, 2, 12)
+    found = drawn_points(Known(own=True), cosine().tolist(), start, text, 1.0, steps=3)
+    near = torch.cosine_similarity(start.sign(), text.point[:, None], dim=2)
+    assert (near.argmax(1) == 1).any() and (near.argmax(1) == 0).any()
+    assert torch.equal(found, start.sign()[torch.arange(8), near.argmax(1)])
+
+
+def test_guidance_leads_away_from_points_of_no_text():
+    text, start = told_texts(), torch.randn(2, 2, 12)
+    for guidance in (1.0, 3.0):
+        found = drawn_points(Known(), cosine().tolist(), start, text, guidance, steps=3)
+        torch.testing.assert_close(found, guidance * text.point)
+
+
+def test_points_turn_on_an_arc():
+    torch.manual_seed(0)
+    start, end = torch.nn.functional.normalize(torch.randn(2, 5, 12), dim=2)
+    torch.testing.assert_close(between(start, 3 * end, 0.0), start)
+    torch.testing.assert_close(between(start, 3 * end, 1.0), end)
+    third = between(start, end, 1 / 3)
+    torch.testing.assert_close(third.norm(dim=1), torch.ones(5))
+    angle = (start * end).sum(1).acos()
+    torch.testing.assert_close((start * third).sum(1).acos(), angle / 3)
+
+
+# networks of pictures
+
+
+def test_v_tells_the_picture_and_every_sampler_finds_it():
+    torch.manual_seed(0)
+    kept, clean = cosine().tolist(), torch.rand(3, 2, 4, 4) * 2 - 1
+    step, noisy, v = velocity.mixed(clean, kept)
+    square = torch.tensor(kept)[step].view(-1, 1, 1, 1)
+    torch.testing.assert_close(square.sqrt() * noisy - (1 - square).sqrt() * v, clean)
+
+    def find(noisy, step):  # v, where ``clean`` is the picture
+        square = torch.tensor(kept)[step].view(-1, 1, 1, 1)
+        return (square.sqrt() * noisy - clean) / (1 - square).sqrt()
+
+    for name in SAMPLERS:
+        way = velocity.drawn(find, kept, name, 5, lambda: torch.randn(3, 2, 4, 4))
+        torch.testing.assert_close([*way][-1], clean, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("side", [8, 7])
+def test_the_decoder_looks_at_the_point_and_at_words_that_are_shown(side):
+    decoder, step = shaken(PointDecoder(3, (8, 16), 12)), torch.tensor([9, 99])
+    text, yes = told_texts(), torch.ones(2, dtype=torch.bool)
+    x, told = torch.randn(2, 3, side, side), Told(text.point, yes, text.words, text.known)
+    other = told._replace(point=torch.randn(2, 12), words=torch.randn(2, 6, 12))
+    with torch.no_grad():
+        found = decoder(x, step, told)
+        assert found.shape == x.shape
+        for name in ("point", "words"):
+            changed = told._replace(**{name: getattr(other, name)})
+            assert not torch.allclose(decoder(x, step, changed), found, atol=1e-4), name
+        beyond = torch.where(told.known[..., None], told.words, other.words)
+        torch.testing.assert_close(decoder(x, step, told._replace(words=beyond)), found)
+        free = decoder(x, step, told.hidden())
+        torch.testing.assert_close(decoder(x, step, other.hidden()), free)
+        # the point reaches places by two ways: in the step's vector, and as tokens
+        decoder.vector.weight.zero_()
+        tokens = decoder(x, step, told._replace(point=other.point))
+        assert not torch.allclose(decoder(x, step, told), tokens, atol=1e-4)
+
+
+def test_an_enlarger_is_made_of_convolutions_alone():
+    """What is far from a place does not change it."""
+    unet, step = shaken(GlideUNet(2, 1, (8,))), torch.tensor([9])
+    x = torch.randn(1, 2, 24, 24, requires_grad=True)
+    # normalisation sees the whole map: what is left is how far weights reach
+    for part in unet.modules():
+        if isinstance(part, torch.nn.GroupNorm):
+            part.forward = lambda x: x
+    [slope] = torch.autograd.grad(unet(x, step)[0, 0, 0, 0], x)
+    assert slope[..., :2, :2].abs().amin() > 0 and not slope[..., 16:, :].any()
+
+
+def test_small_pictures_are_blurred_by_gaussians_of_their_own():
+    torch.manual_seed(0)
+    image = torch.rand(4, 3, 9, 9)
+    torch.manual_seed(5)
+    found = glide.blurred(image)
+    torch.manual_seed(5)
+    width = glide.BLUR * torch.rand(4, 1, 1, 1).clamp(min=0.1)
+    for one, seen, sigma in zip(image, found, width.flatten().tolist(), strict=True):
+        expected = gaussian_blur(one, [3, 3], [sigma, sigma])
+        torch.testing.assert_close(seen[:, 1:-1, 1:-1], expected[:, 1:-1, 1:-1])
+    torch.testing.assert_close(glide.blurred(torch.ones(2, 3, 5, 5)), torch.ones(2, 3, 5, 5))
+
+
+# together
+
+
+def test_each_stage_moves_its_own_network_and_clip_stays_as_it_has_learnt(cases):
+    model, moved, steps = made(cases), {}, 16
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for progress in model.fit(model.loader(cases), Run(steps, 64)):
+        stage, _part = stages.at(model.in_stages, progress.step / steps)
+        assert [*progress.losses] == [stage]
+        for name, value in model.state_dict().items():
+            if not torch.equal(value, before[name]):
+                place = 2 if name.startswith("averages") else 1
+                moved.setdefault(stage, set()).add(".".join(name.split(".")[:place]))
+                before[name] = value.clone()
+    assert moved == {GUIDE: {"network"}} | {
+        name: {name, f"averages.{name}", "counts"} for name in (PRIOR, DECODER, ENLARGER)
+    }
+    model.train()
+    model.used = 0.6
+    [_update] = model.updates(next(model.loader(cases).once(8)), 0)
+    assert not model.network.training  # its statistics stay, too
+
+
+def test_the_priors_points_lie_around_zero(learnt, cases):
+    with torch.no_grad():
+        points = learnt.see(real(learnt, cases))
+    normal = learnt.prior.normal(points)
+    assert normal.mean(0).abs().max() < 0.5 and 0.7 < normal.std(0).mean() < 1.3
+    torch.testing.assert_close(learnt.prior.point(normal), points)
+
+
+def real(model, cases):
+    return next(model.loader(cases).once(len(cases))).image
+
+
+def test_a_picture_of_a_seed_is_the_same_in_any_batch(learnt):
+    several = pictures(learnt, range(4), PROMPTS)
+    assert several.shape == (4, 3, 32, 32)
+    assert torch.equal(pictures(learnt, [1], PROMPTS[1:2])[0], several[1])
+    assert not torch.equal(pictures(learnt, [2], PROMPTS[1:2])[0], several[1])
+
+
+def test_prompt_guidance_and_what_is_not_wanted_change_the_picture(learnt):
+    plain = pictures(learnt, [0], PROMPTS[:1]).int()
+    for changed in (
+        pictures(learnt, [0], PROMPTS[1:2]),
+        pictures(learnt, [0], PROMPTS[:1], guidance=1.0),
+        pictures(learnt, [0], PROMPTS[:1], negative="a green building"),
+    ):
+        assert (changed.int() - plain).abs().max() > 2
+    same = pictures(learnt, [0], PROMPTS[:1], negative="night", guidance=1.0)
+    assert torch.equal(same, pictures(learnt, [0], PROMPTS[:1], guidance=1.0))
+
+
+def test_a_picture_is_varied_by_its_own_point(learnt, cases):
+    first, second = real(learnt, cases)[:2]
+    own = pictures(learnt, [0], PROMPTS[:1], image=first[None], strength=0.0)
+    assert torch.equal(pictures(learnt, [0], PROMPTS[1:2], image=first[None], strength=0.0), own)
+    assert not torch.equal(
+        pictures(learnt, [0], PROMPTS[:1], image=second[None], strength=0.0), own
+    )
+    ends = [
+        pictures(learnt, [0], PROMPTS[:1], image=each[None], strength=1.0).int()
+        for each in (first, second)
+    ]
+    assert (ends[0] - ends[1]).abs().max() <= 2  # the prompt's point alone
+    assert not torch.equal(ends[0], own.int())
+
+
+def test_without_a_prior_the_decoder_gets_the_points_of_texts(cases):
+    model = made(cases, prior="none")
+    assert [*model.in_stages] == [GUIDE, DECODER, ENLARGER] and PRIOR not in model.optimizers()
+    told = model.told(torch.randn(4, 2, 32), PROMPTS, 4.0)
+    assert torch.equal(told.point, model.read(model.tokens(PROMPTS)).point)
+    assert pictures(model, [0], PROMPTS[:1]).shape == (1, 3, 32, 32)
+    with pytest.raises(UserError, match="prior"):
+        pictures(model, [0], PROMPTS[:1], image=torch.zeros(1, 3, 32, 32))
+
+
+def test_a_prior_that_is_not_known_is_refused(cases):
+    with pytest.raises(UserError, match="prior=magic"):
+        made(cases, prior="magic")
+
+
+def test_grey_pictures_of_an_odd_side_are_drawn():
+    cases = captioned(16, 31)
+    cases = replace(cases, input=cases.input[:].float().mean(1, keepdim=True).byte())
+    model = made(cases)
+    assert model.low == 15
+    for _progress in model.fit(model.loader(cases), Run(8, 8)):
+        pass
+    assert pictures(model, [0], [""]).shape == (1, 1, 31, 31)

@@ -1,0 +1,390 @@
+"""Pages from texts: the grammar, harmless HTML, what a screen reader gets, and what is learnt."""
+
+import json
+import random
+import re
+
+import numpy as np
+import pytest
+import torch
+from browsing import CHROMIUM
+from dropping import made_run
+from shapes import requested
+
+from souron import model as models_api
+from souron import registry
+from souron.data import load, page_grammar, pages
+from souron.data.composing import page_words
+from souron.data.composing import pages as composing
+from souron.data.pages import KINDS, Part
+from souron.data.sets import page_requests
+from souron.evaluation.pages import PageResult
+from souron.kinds.codecs import browser, hypertext, provenance
+from souron.kinds.page import Page
+from souron.kinds.text import Text
+from souron.metrics.text_to_page import ratio, scores, tally
+from souron.systems.text_to_page.keyword_page import Config as OfKeywords
+from souron.systems.text_to_page.keyword_page import KeywordPage
+from souron.systems.text_to_page.page_writer import PAD, Config, PageWriter
+from souron.tasks.text_to_page import Spec
+from souron.training.loop import Run
+from souron.utils.messages import UserError
+
+SMALL = {"train": 300, "val": 40, **dict.fromkeys(composing.SUBSETS, 60)}
+EVERY = (
+    Part("menu", "blue", 3, 0, ("Home", "Shop", "A & <b>")),
+    Part("heading", "red", words=("<script>alert(1)</script>",)),
+    Part("text", many=2),
+    Part("list", many=3, numbered=True),
+    Part("table", many=4, across=2, words=("Price", "Year")),
+    Part("form", "green", 3, 0, ("name", "email", "message"), press="Go"),
+    Part("picture", words=('a "cat"',)),
+    Part("cards", "yellow", 3),
+    Part("quote", words=("To be.",)),
+    Part("search"),
+    Part("button", "pink"),
+    Part("footer", "black", words=("Bye",)),
+)
+
+
+@pytest.fixture(scope="module")
+def made():
+    return list(composing.requests(counts=SMALL))
+
+
+def wandering(request, chance):
+    """Tokens that the grammar allows, drawn blindly."""
+    state = page_grammar.State(len(page_grammar.pieces(request)))
+    tokens = []
+    while not state.ended:
+        tokens.append(chance.choice(state.allowed()))
+        assert state.follow(tokens[-1])
+    return tokens
+
+
+def test_whatever_the_grammar_allows_is_a_harmless_page_of_these_parts():
+    chance = random.Random(0)
+    request = (
+        "<script>alert('x')</script> onclick=\"a\" javascript:b <img src=http://x.y> 見出し &lt;"
+    )
+    for _page in range(150):
+        tokens = wandering(request, chance)
+        assert page_grammar.is_valid(tokens, len(page_grammar.pieces(request)))
+        parts, _copied = page_grammar.read(tokens, request)
+        html = pages.written(parts, chance.choice(("en", "ja")))
+        found = pages.read(html)  # which refuses all that is not harmless
+        assert Page(html).title
+        kinds = [part.kind for part in parts]
+        merged = [k for n, k in enumerate(kinds) if k != "text" or kinds[n - 1 : n] != ["text"]]
+        assert sorted(part.kind for part in found) == sorted(merged) or kinds.count("text") > 1
+
+
+def test_the_grammar_ends_and_refuses_what_does_not_fit():
+    of = page_grammar.NUMBER_OF
+    assert not page_grammar.is_valid([of["end"]], 5)  # a page has a part
+    assert page_grammar.is_valid([of["search"], of["end"]], 5)
+    assert not page_grammar.is_valid([of["search"], of["red"], of["end"]], 5)
+    assert not page_grammar.is_valid([of["heading"], page_grammar.TOKENS + 1, of["end"]], 5)
+    backwards = [of["heading"], page_grammar.TOKENS + 3, page_grammar.TOKENS + 2, of["end"]]
+    assert not page_grammar.is_valid(backwards, 5)
+    assert not page_grammar.is_valid([of["search"]] * 17 + [of["end"]], 5)
+    assert not page_grammar.is_valid([of["search"]], 5)
+
+
+def test_requests_become_tokens_and_html_and_come_back(made):
+    for one in made:
+        tokens = page_grammar.written(one.parts, one.text)
+        assert tokens and page_grammar.is_valid(tokens, len(page_grammar.pieces(one.text)))
+        assert page_grammar.read(tokens, one.text)[0] == one.parts
+        assert pages.read(pages.written(one.parts, one.language)) == one.parts
+
+
+def test_what_the_test_holds_out_is_not_in_training(made):
+    """And what the subsets are of is in them."""
+    by = {name: [one for one in made if one.subset == name] for name in SMALL}
+    kinds = {name: [tuple(part.kind for part in one.parts) for one in some]
+             for name, some in by.items()}  # fmt: skip
+    known = {frozenset(some) for some in kinds["train"]}
+    assert not any(composing.has_pair(some) for some in kinds["train"] + kinds["new wordings"])
+    assert all(composing.has_pair(some) for some in kinds["new pairs"])
+    assert not known & set(map(frozenset, kinds["new combinations"]))
+    joined = {part for pair in composing.PAIRS for part in pair}
+    assert joined == set(KINDS)  # each part has one that it never met
+    words = page_words.TITLES["en"][1]
+    last = words[round(len(words) * (1 - page_words.HELD_WORDS)) :]
+    assert not any(word in one.text for one in by["train"] for word in last)
+    assert any(word in one.text for one in made for word in last)
+    frames = [frame.partition("{parts}")[0] for frame in page_words.FRAMES["en"][-2:]]
+    new = [one.text for one in by["new wordings"] if one.language == "en"]
+    assert all(text.startswith(tuple(frames)) for text in new)
+    assert not any(one.text.startswith(tuple(frames)) for one in by["train"])
+    assert len({one.text for one in made}) == len(made)
+    again = list(composing.requests(counts=SMALL))
+    assert again == made
+
+
+HARMFUL = [
+    "<script>1</script>", "<p onclick='x'>a</p>", "<a href='http://x.y'>a</a>",
+    "<a href='javascript:x'>a</a>", "<a href='//x.y'>a</a>", "<img src=x>", "<iframe></iframe>",
+    "<style>p { background: url(//x.y) }</style>", "<style>@import 'x'</style>",
+    "<meta http-equiv='refresh' content='0;url=http://x.y'>", "<p style='color:red'>a</p>",
+    "<form action='http://x.y'></form>", "<button type='submit'>a</button>", "<p>a",
+    "<!-- a -->", "<svg></svg>", "</p>", "<base href='#'>", "<div>" * 100, "<?xml ?>",
+    "<link href='#'>", "<input type='image'>", "<div role='application'></div>", "<object>",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("html", HARMFUL)
+def test_html_that_could_do_something_is_no_page(html):
+    with pytest.raises(UserError) as caught:
+        Page(html)
+    assert caught.value.code == "unsafe page" and caught.value.exit == 3
+    assert hypertext.read("<p>a</p><a href='#top'>b</a>").told("link")[0].name == "b"
+
+
+def test_a_page_is_shown_in_a_frame_that_may_do_nothing():
+    page = Page(pages.written(EVERY), pages.outline(EVERY))
+    shown = page._repr_html_()
+    frame = re.search(r"<iframe ([^>]*?)srcdoc='([^']*)'", shown)
+    assert frame and frame[1].strip() == "sandbox"
+    assert "<script" not in shown and "<b>" not in shown
+    assert str(page).splitlines()[0] == "menu: 3 (Home, Shop, A & <b>), blue"
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here: apt-get install chromium")
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_chromium_has_the_same_roles_and_axe_finds_nothing(language):
+    from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import sync_playwright
+
+    html = pages.written(EVERY, language)
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = chromium.new_page()
+        tab.set_content(html)
+        told = tab.locator("body").aria_snapshot()
+        tab.close()
+        bare = html.replace(pages.POLICY, "img-src data:")  # axe is a script
+        tab = chromium.new_page()
+        tab.set_content(bare)
+        found = Axe().run(tab).response["violations"]
+        chromium.close()
+    root = hypertext.read(html)
+    for role in ("heading", "navigation", "link", "list", "listitem", "table", "columnheader",
+                 "cell", "textbox", "searchbox", "button", "img", "article", "blockquote",
+                 "search", "contentinfo", "form"):  # fmt: skip
+        theirs = len(re.findall(rf"^\s*- '?{role}\b", told, re.MULTILINE))
+        assert theirs == len(root.told(role)), role
+    assert 'button "Go"' in told and "alert(1)" in told
+    assert [each["id"] for each in found] == []
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here: apt-get install chromium")
+def test_a_page_is_drawn(tmp_path):
+    from PIL import Image
+
+    Page(pages.written([Part("footer", "red")])).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert (0xB3, 0x26, 0x1E) in {c for _n, c in image.convert("RGB").getcolors(100_000)}
+
+
+def test_without_a_chromium_it_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(browser, "found", lambda: "")
+    with pytest.raises(UserError, match="no Chromium"):
+        Page("<p>a</p>").save(tmp_path / "a.png")
+
+
+def test_parts_colours_counts_and_labels_are_counted():
+    asked = (Part("heading", "red"), Part("menu", "", 3), Part("list", "", 2, 0, ("a", "b")))
+    said = (Part("heading", "blue"), Part("list", "", 2, 0, ("a", "c")), Part("search"))
+    assert tally(asked, asked)[:4] == (1, 3, 3, 3)
+    assert tally(asked[::-1], asked).right == 0  # another order
+    found = tally(said, asked)
+    assert (found.matched, found.said, found.asked) == (2, 3, 3)
+    assert (found.colours, found.coloured, found.counts, found.counted) == (0, 1, 1, 2)
+    assert (found.labels, found.labelled) == (1, 2)
+    form = Part("form", words=("a",), press="Go")
+    assert tally([form._replace(press="")], [form])[-3:] == (1, 2, 1)
+    table = scores(np.array([tally(said, asked), tally(asked, asked)], float))
+    assert table["F1 of parts"].mean() == pytest.approx(2 * 5 / (2 * 6))
+    assert table["colours right"].mean() == pytest.approx(0.5)
+
+
+def test_pseudo_values_vary_as_the_ratio_does():
+    """Their standard error beside that of many samples drawn anew."""
+    random_ = np.random.default_rng(0)
+    whole = random_.integers(1, 6, (2000, 100)).astype(float)
+    right = random_.binomial(whole.astype(int), 0.8).astype(float)
+    drawn = (right.sum(1) / whole.sum(1)).std()
+    own = np.mean([ratio(a, b).std() / 10 for a, b in zip(right[:50], whole[:50], strict=True)])
+    assert own == pytest.approx(drawn, rel=0.1)
+
+
+def writer(seed=0, **how):
+    torch.manual_seed(seed)
+    model = PageWriter(Config(32, 2, 2, 2, **how), Spec("a and heading menu page with")).eval()
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    return model
+
+
+@torch.inference_mode()
+def test_every_page_of_a_network_that_learnt_nothing_is_valid_by_its_grammar():
+    texts = ["a page with a heading", "メニュー", "x", "a " * 40]
+    lengths = [len(page_grammar.pieces(text)) for text in texts]
+    kept, loose = 0, 0
+    for seed in range(2):
+        bounded, free = (writer(seed).search(texts, bounded) for bounded in (True, False))
+        kept += sum(map(page_grammar.is_valid, bounded, lengths))
+        loose += sum(map(page_grammar.is_valid, free, lengths))
+    assert kept == 8 and loose < 8
+
+
+@torch.inference_mode()
+def test_step_by_step_and_beside_others_it_writes_what_one_pass_does():
+    model = writer()
+    texts = ["a page with a heading and a menu", "menu"]
+    together = model.search(texts)
+    assert together == [model.search([text])[0] for text in texts]
+    words = model.words(texts[0])[None]
+    page = torch.tensor([[0, *together[0]]])
+    state = page_grammar.State(words.shape[1])
+    for place, token in enumerate(together[0]):
+        scores_ = model(words, page[:, :-1])[0, place]
+        assert token == max(state.allowed(), key=lambda k: float(scores_[k]))
+        state.follow(token)
+
+
+def test_the_words_of_labels_are_not_told_apart():
+    """What is copied is told by its place: two labels that nobody knows give the same scores."""
+    model = writer()
+    first, second = (model.words(f'a heading "{name}"') for name in ("Zebra", "Quagga"))
+    assert torch.equal(first, second) and PAD not in first
+
+
+def learnt(kind, config, cases, steps):
+    torch.manual_seed(0)
+    model = kind(config, kind.spec_for(cases))
+    for _progress in model.fit(model.loader(cases, seed=0), Run(steps, 64)):
+        pass
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return requested(700)
+
+
+@pytest.fixture(scope="module")
+def wrote(cases):
+    config = Config(32, 1, 1, 2, 0.0, 0.02, 1e-2)
+    return learnt(PageWriter, config, cases.only(range(600)), 60)
+
+
+@pytest.fixture(scope="module")
+def keyed(cases):
+    return learnt(KeywordPage, OfKeywords(), cases.only(range(600)), 3)
+
+
+def test_it_learns_to_write_what_it_never_saw(wrote, cases):
+    test = cases.only(range(600, 700))
+    said = [made.parts for made in wrote.write(list(test.input))]
+    assert sum(map(tuple.__eq__, said, test.target)) >= 85
+
+
+def test_keywords_find_the_parts_and_what_stands_nearest(keyed, cases):
+    test = cases.only(range(600, 700))
+    found = [tally(m.parts, t) for m, t in zip(keyed.write(list(test.input)), test.target,
+                                               strict=True)]  # fmt: skip
+    assert sum(each.matched for each in found) > 0.9 * sum(each.asked for each in found)
+    [parts] = [made.parts for made in keyed.write(["a menu with 3 links and a list of 5 items"])]
+    assert parts == (Part("menu", "", 3), Part("list", "", 5))
+    assert keyed.write(["nothing there"])[0].parts == ()
+
+
+def test_figures_stand_apart_by_what_was_held_out(keyed, cases, tmp_path):
+    task = registry.load_task("text_to_page")
+    test = cases.only(range(600, 640))
+    from souron.evaluation.answers import Setup, Trainings
+
+    setup = Setup(None, test)
+    [*_steps, last] = task.answer(keyed, test, {}, setup)
+    result = task.result(Trainings.of_one(test, last.result, {}), setup)
+    assert isinstance(result, PageResult)
+    assert {"new pairs", "new pairs, ja", "new wordings"} <= set(result.apart)
+    rows = [k for k, name in enumerate(test.columns["subset"]) if name == "new pairs"]
+    right = last.result["tally"][rows, 0].mean().item()
+    assert result.apart["new pairs"]["all right"].value == pytest.approx(right)
+    whole = task.measures([last.result], setup)
+    assert whole["F1 of parts"].low <= whole["F1 of parts"].value <= whole["F1 of parts"].high
+
+
+def test_unknown_words_are_named_and_harmless(wrote, keyed):
+    for model in (wrote, keyed):
+        page = model.predict(
+            Text("a menu with 3 links and a <script>alert(1)</script> hologram 🎈")
+        )
+        assert (
+            "hologram" in page.notes[0] and "🎈" in page.notes[0] and "links" not in page.notes[0]
+        )
+        assert "<script" not in page.html.lower()
+    assert not wrote.predict(Text("a menu with 3 links")).notes
+    assert "Mine" in wrote.predict(Text("a menu with 3 links"), title="Mine").html
+
+
+BAD = [("", "empty request"), ("  \n", "empty request"), ("!?…", "empty request"),
+       ("🎈🎈", "empty request"), ("hologram xyzzy", "unknown words"),
+       ("a menu " * 200, "long request")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "code"), BAD)
+def test_requests_that_cannot_be_answered(keyed, text, code):
+    with pytest.raises(UserError) as caught:
+        keyed.predict(Text(text))
+    assert caught.value.code == code and caught.value.exit == 3 and caught.value.expected
+
+
+def test_a_request_is_typed_or_read_from_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my request").write_text("a", encoding="utf-8")
+    assert models_api.is_typed("a page with a menu") and models_api.is_typed("メニュー")
+    assert models_api.is_typed("a page " * 500)
+    for name in ("my request", "my request.txt", "text.txt", "menu", "表.csv"):
+        assert not models_api.is_typed(name), name
+
+
+def test_a_typed_request_becomes_a_page_that_is_marked(keyed, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_LANG", "en")
+    folder = made_run(tmp_path / "run", "keyword_page", keyed, keyed.config, keyed.spec)
+    model = models_api.load(folder)
+    [(name, page)] = models_api.predict(model, ["a menu with 3 links"])
+    path = models_api.keep(page, name, tmp_path / "out", "", model)
+    assert path.name == "a-menu-with-3-links.html"
+    found = provenance.look(path)
+    assert found.mark.settings == {"prompt": "a menu with 3 links"}
+    assert pages.read(path.read_text(encoding="utf-8")) == (Part("menu", many=3),)
+    [(_name, trouble)] = models_api.predict(model, ["🎈 🎈"])
+    assert trouble.code == "empty request"
+
+
+def test_own_requests_with_their_pages(tmp_path):
+    good = pages.written([Part("heading", words=("Hello",)), Part("menu", many=3)])
+    bad = "<p onclick='x()'>a</p>"
+    lines = [("a heading Hello and a menu with three links", good), ("a text", bad),
+             ("a heading", good)]  # fmt: skip
+    file = tmp_path / "own.jsonl"
+    file.write_text("\n".join(json.dumps({"request": a, "html": b}) for a, b in lines))
+    data = load.load(str(file), formats=registry.load_task("text_to_page").formats)
+    assert list(data.target) == [(Part("heading", words=("Hello",)), Part("menu", many=3))]
+    assert [skip.code for skip in data.skipped] == ["unsafe page", "other words"]
+
+
+def test_the_data_set_has_its_parts_apart(made):
+    data = page_requests.of(made)
+    assert set(data.part) == {"train", "val", "test"}
+    assert {s for s, p in zip(data.columns["subset"], data.part, strict=True) if p != "test"} == {
+        ""
+    }
+    registry.load_task("text_to_page").check(data, None)
+    with pytest.raises(UserError, match="no requests with pages"):
+        registry.load_task("text_to_page").check(load.load("digits"), None)
