@@ -7,11 +7,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import souron
 from souron.blocks.autoencoder import Autoencoder, autoencoder_name, flat
 from souron.blocks.latent import TextUNet, unet_name
 from souron.evaluation.sampling import Noise, done, draw
 from souron.hub import diffusion_weights
-from souron.systems.text_to_image.latent_diffusion import Config
+from souron.kinds.codecs import provenance
+from souron.kinds.text import Text
+from souron.runs import generate as run_generate
+from souron.systems.text_to_image.latent_diffusion import Config, LatentDiffusion
 from souron.utils.messages import UserError
 
 SMALL_UNET = {"widths": (16, 32, 32), "attended": (0, 1), "text": 12, "heads": 2, "groups": 8}
@@ -341,3 +345,29 @@ def test_what_a_picture_takes_is_reckoned_without_weights(monkeypatch):
     monkeypatch.setattr(diffusion_weights.hardware, "memory", lambda: (4 << 30, 1 << 30))
     with pytest.raises(UserError, match="GB of memory"):
         diffusion_weights.refuse_too_large(Path("sd"), large.bytes)
+
+
+def test_a_published_model_draws_by_the_command_and_from_python(folder, monkeypatch, tmp_path):
+    monkeypatch.setitem(LatentDiffusion.SIZES, "sd15", SMALL)
+    monkeypatch.setattr(diffusion_weights, "speed", lambda: 1e9)
+    events = list(run_generate.generating(folder, prompt="ab", steps="2", imgsz="64"))
+    [foretold] = [event.note for event in events if event.note]
+    assert foretold.startswith("a picture of 64 pixels a side takes about ")
+    record = events[-1].record
+    assert record.count == 1 and record.run == folder
+    [file] = [file for file in record.files if file.name == "00000.png"]
+    said = provenance.read(file).mark
+    assert said.system == "latent_diffusion_sd15" and said.settings["prompt"] == "ab"
+    one = provenance.weights_hash(folder / "unet/diffusion_pytorch_model.safetensors")
+    assert said.run == one
+    again = list(run_generate.like(file, run=folder, out=tmp_path / "again"))[-1].record
+    assert file.read_bytes() == (tmp_path / "again" / "00000.png").read_bytes()
+    assert again.settings["steps"] == 2
+    for options, code in (({"imgsz": "63"}, "value"), ({"prompt": " "}, "prompt")):
+        with pytest.raises(UserError) as caught:
+            list(run_generate.generating(folder, **{"prompt": "ab", "imgsz": "64", **options}))
+        assert caught.value.code == code
+    monkeypatch.setattr(diffusion_weights, "SIDE", 64)
+    monkeypatch.setattr(diffusion_weights.system, "__defaults__", (64, None))
+    picture = souron.load(str(folder))(Text("ab"), steps=2)
+    assert picture.image.size == (64, 64)

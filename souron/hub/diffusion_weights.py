@@ -126,6 +126,11 @@ def _files(place: Path) -> dict[str, Path]:
     return found
 
 
+def file_of(place: Path) -> Path:
+    """The file that its mark names it by: that of the UNet. Raises UserError."""
+    return _files(place)["unet"]
+
+
 def _weights(part: str, file: Path) -> Iterator[tuple[str, Tensor]]:
     """Name in that part of the system -> bf16 tensor. Raises UserError."""
     from safetensors import SafetensorError, safe_open
