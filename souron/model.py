@@ -1,7 +1,7 @@
 """Use a system: any run or published weights, on one's own files."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from souron.evaluation.conversation import LENGTH, Conversation, Reply, Voice
 from souron.evaluation.text_generation import Sampling
 from souron.hub import clip_weights, diffusion_weights, open_models, weights
 from souron.kinds import signature
+from souron.kinds.before_after import BeforeAfter
 from souron.kinds.chat import Chat, Turn
 from souron.kinds.codecs import provenance
 from souron.kinds.kind import Kind
@@ -186,11 +187,22 @@ class Model:
                 expected=takes.__name__.lower(),
             )
         said = self.system.eval().predict(given, **options)
-        if isinstance(said, Score) and self.folder is not None:
-            seed = int(options.get("seed", 0))
-            args = run_folder.read_args(self.folder)
-            return replace(said, mark=provenance.mark(self.folder, args, seed, options))
+        if isinstance(said, Score | BeforeAfter):
+            return replace(said, mark=self._mark(options))
         return said
+
+    def _mark(self, options: Mapping[str, Any]) -> provenance.Mark | None:
+        """Of what it makes of those options; None where nothing was learnt that makes it."""
+        if not self.system.needs_fit:
+            return None
+        seed = int(options.get("seed", 0))
+        asked = {
+            name: Path(value.file) if isinstance(value, Kind) else value
+            for name, value in options.items()
+        }
+        if self.folder is None:
+            return provenance.of_published(self.name, seed, asked)
+        return provenance.mark(self.folder, run_folder.read_args(self.folder), seed, asked)
 
     def for_many(self) -> "Model":
         """The same for many answers in a row, as of a video's frames: normalisations are taken into

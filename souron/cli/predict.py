@@ -317,7 +317,7 @@ def best(answer: Any, top: int) -> list[tuple[str, float]]:
 
 def are_labels(answer: Any) -> bool:
     """Of labels the reader says how many; other kinds tell themselves."""
-    return hasattr(answer, "probabilities")
+    return hasattr(answer, "labels") and hasattr(answer, "probabilities")
 
 
 def tell_json(file: str, answer: Any, top: int, saved: Path | None) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from souron.data.dataset import Dataset
+from souron.data.run_lengths import area_of
 from souron.evaluation import perceptual
 from souron.evaluation.answers import Answers, Setup, Sparse, Trainings, dense
 from souron.kinds.codecs.image import rounded
@@ -116,20 +117,6 @@ def areas(cases: Dataset) -> NDArray[np.bool_] | None:
         return None
     side = cases.side
     return np.stack([area_of(text, side) for text in told])
-
-
-def area_of(text: str, side: int) -> NDArray[np.bool_]:
-    """(side, side) of lengths of runs, ``"12 3 ..."``, outside and inside in turn, row by row."""
-    lengths = np.array(text.split(), dtype=np.int64)
-    inside = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
-    return inside[: side * side].reshape(side, side)
-
-
-def lengths_of(area: NDArray[np.bool_]) -> str:
-    """What ``area_of`` reads."""
-    flat = np.concatenate([[False], area.ravel()])
-    ends = np.flatnonzero(flat[1:] != flat[:-1])
-    return " ".join(map(str, np.diff(np.concatenate([[0], ends, [area.size]]))))
 
 
 def truth_of(system: Any, cases: Dataset) -> Tensor | None:

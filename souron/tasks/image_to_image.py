@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from souron.blocks import tiling
 from souron.data import transforms
-from souron.data.dataset import Dataset, Loader, Rows, check_classes
+from souron.data.dataset import Dataset, Loader, Rows, check_classes, digests
 from souron.evaluation import image_to_image as evaluation
 from souron.evaluation import perceptual
 from souron.evaluation.image_to_image import CYCLE, ImageResult, as_bytes
@@ -35,6 +35,7 @@ from souron.utils.messages import N_, UserError, _
 SHOWN = (3, 96)  # channels and pixels a side that ``souron show`` builds with
 SMALLEST = 8  # pixels a side
 FEWEST = 8  # pictures
+MOST_COMPARED = 20_000  # pictures that are looked through for some in both domains
 TILE = 256  # pixels a side of what a network sees at once
 MOST_MADE = 200_000_000  # pixels of an answer
 
@@ -228,6 +229,35 @@ def cropped(image: Tensor, side: int) -> Tensor:
     return image[:, :, top : top + side, left : left + side]
 
 
+def check_domains(train: Dataset) -> None:
+    """Raises UserError where there are not two domains, or one picture is in both."""
+    labels = train.target.tolist()
+    counts = [labels.count(domain) for domain in range(len(train.classes))]
+    if len(counts) != 2 or not all(counts):
+        raise UserError(
+            "domains",
+            _("{data} has {count} domains with pictures").format(
+                data=train.name, count=sum(map(bool, counts))
+            ),
+            expected=_("two: a folder with two sub-folders of pictures"),
+            fix="data=coats",
+            exit=3,
+        )
+    if not isinstance(train.input, Tensor) or len(train) > MOST_COMPARED:
+        return
+    pictures: list[set[bytes]] = [set(), set()]
+    for label, digest in zip(labels, digests(train.input), strict=True):
+        pictures[label].add(digest)
+    both = len(pictures[0] & pictures[1])
+    if both:
+        raise UserError(
+            "same pictures",
+            _("{count} pictures are in both domains of {data}").format(count=both, data=train.name),
+            expected=_("pictures that are of one domain each"),
+            exit=3,
+        )
+
+
 def passes(scale: int, own: int) -> int:
     """How often a network that enlarges by ``own`` is asked for a ``scale``; 0 is its own. Raises
     UserError where no number of times makes it."""
@@ -383,6 +413,7 @@ __all__ = [
     "Made",
     "Spec",
     "as_bytes",
+    "check_domains",
     "cropped",
     "enlarged",
     "features",

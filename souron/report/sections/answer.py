@@ -10,9 +10,9 @@ from souron.data.picture_questions import NUMBER, OTHER, YES_NO
 from souron.evaluation.answering import OfQuestions
 from souron.evaluation.answers import Sparse, dense
 from souron.metrics import answer as metrics
+from souron.report import plots
 from souron.report.page import Section, Tile, figure, filled, section, tile
 from souron.report.sections.match import SUBSETS
-from souron.tasks.answer import over
 from souron.utils import units
 from souron.utils.messages import LANGUAGE_NAMES, N_, _
 
@@ -154,8 +154,8 @@ def _tiles(record: "RunRecord") -> Iterator[tuple[bool, Tile]]:
         lines = [one.question, told]
         if not right:
             lines.append(_("right: {answer}").format(answer=one.answer))
-        shown, words = over(test.input[row], looked_at), f"{one.question} {told}"
-        yield right, tile(shown, words, lines, test.file[row])
+        shown = plots.overlay_of_shares(test.input[row], looked_at)
+        yield right, tile(shown, f"{one.question} {told}", lines, test.file[row])
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
