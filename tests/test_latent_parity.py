@@ -356,7 +356,7 @@ def test_a_published_model_draws_by_the_command_and_from_python(folder, monkeypa
     record = events[-1].record
     assert record.count == 1 and record.run == folder
     [file] = [file for file in record.files if file.name == "00000.png"]
-    said = provenance.read(file).mark
+    said = provenance.read(file)
     assert said.system == "latent_diffusion_sd15" and said.settings["prompt"] == "ab"
     one = provenance.weights_hash(folder / "unet/diffusion_pytorch_model.safetensors")
     assert said.run == one

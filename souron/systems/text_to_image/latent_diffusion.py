@@ -209,7 +209,7 @@ class LatentDiffusion(PromptedGenerator):
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         if not self.of_sd:
-            return super().tokens(texts)
+            return super().tokens([text.lower() for text in texts])
         known = self.tokenizer
         found = [[known.start, *ids[: CONTEXT - 2]] for ids in known.encode_many(list(texts))]
         rows = [ids + [known.end[0]] * (CONTEXT - len(ids)) for ids in found]
