@@ -96,7 +96,8 @@ def watched(model: Any, seen: Any) -> dict[str, Call]:
     hooks = [part.register_forward_hook(watch(name)) for name, part in model.named_modules()]
     summary.try_once(model, seen)
     learns = any(True for _weight in model.parameters())
-    if learns and type(model).updates is not System.updates and len(model.optimizers()) > 1:
+    several = type(model).updates is not System.updates and len(model.optimizers()) > 1
+    if learns and several and not model.in_stages:  # a step of those is one network's alone
         learn_once(model, seen)
     for hook in hooks:
         hook.remove()
