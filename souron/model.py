@@ -20,11 +20,8 @@ from souron.kinds.kind import Kind
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.page import Page
 from souron.kinds.picture import Picture
-<<<<<<< HEAD
-from souron.kinds.text import Text
-=======
 from souron.kinds.score import Score
->>>>>>> main
+from souron.kinds.text import Text
 from souron.report import labelled
 from souron.runs import evaluate as run_evaluate
 from souron.runs import folder as run_folder
@@ -264,7 +261,11 @@ def predict(
     told = signature.read_options(known, options, "souron predict --help")
     own = {name: told.pop(name) for name in [*told] if name in asked.reading}
     reading = model.reading | own
-<<<<<<< HEAD
+    if not files and asked.given.blank:
+        try:
+            yield Path("new"), model.answer(asked.given(), **told)
+        except UserError as trouble:
+            yield Path("new"), trouble
     for name in files:
         if asked.given is Text and is_typed(str(name)):
             typed = Path(re.sub(r"[\s/\\]+", " ", str(name))[:NAMED].strip())
@@ -279,19 +280,6 @@ def predict(
                     yield Path(given.file), model.answer(given, **told)
             except UserError as trouble:
                 yield path, trouble
-=======
-    if not files and asked.given.blank:
-        try:
-            yield Path("new"), model.answer(asked.given(), **told)
-        except UserError as trouble:
-            yield Path("new"), trouble
-    for path in find_files(files, asked.given.folders):
-        try:
-            for given in asked.given.each(path, **reading):
-                yield Path(given.file), model.answer(given, **told)
-        except UserError as trouble:
-            yield path, trouble
->>>>>>> main
 
 
 def is_typed(word: str) -> bool:
@@ -320,12 +308,9 @@ def keep(
     answer.save(path)
     if isinstance(answer, LabelledVolume):
         labelled.write_beside(answer, path)
-<<<<<<< HEAD
     if isinstance(answer, Page) and by is not None and by.folder is not None:
         args = run_folder.read_args(by.folder)
         provenance.add(path, provenance.mark(by.folder, args, 0, {"prompt": answer.request}))
-=======
     if isinstance(answer, Score):
         answer.write_beside(path)
->>>>>>> main
     return path

@@ -18,10 +18,10 @@ from souron.data.pages import Part
 from souron.data.panoptic import divided
 from souron.data.picture_questions import PictureQuestion
 from souron.data.poses import HIDDEN, SEEN, Figures, Skeleton, area_of
+from souron.data.run_lengths import lengths_of
 from souron.data.searching import Search, Shelf, places
 from souron.data.texts import Question
 from souron.data.voices import Voices
-from souron.evaluation.image_to_image import lengths_of
 
 LABELS = ("square", "disc", "wedge")
 
@@ -167,7 +167,6 @@ MADE = {  # by what a task wants of a case
     "tags": lambda count: tagged(count),
     "translations": lambda count: translations(count),
     "summaries": lambda count: summaries(count),
-    "pages": lambda count: requested(count),
     "scores": lambda count: tunes(count),
     "pages": lambda count: requested(count),
     "captions": lambda count: captioned(count),
@@ -394,27 +393,6 @@ def tunes(count=200, seed=0) -> Dataset:
     return Dataset(
         "tunes", ListColumn(pieces), None, (), [f"{i:04d}" for i in range(count)],
         [f"block {i // 5}" for i in range(count)], augment=("transpose",), licence="CC0",
-    )  # fmt: skip
-
-
-def requested(count=200, seed=0) -> Dataset:
-    """Requests for pages of one or two parts, English and Japanese in turn."""
-    generator = np.random.default_rng(seed)
-    said = {"menu": ("a menu with {} links", "リンクが{}のメニュー"), "list": ("a list of {} items",
-            "項目が{}のリスト"), "form": ("a form with {} fields", "欄が{}のフォーム"),
-            "cards": ("{} cards", "カード{}枚")}  # fmt: skip
-    requests, parts = [], []
-    for case in range(count):
-        chosen = generator.permutation(list(said))[: generator.integers(1, 3)].tolist()
-        counts = generator.integers(2, 6, len(chosen)).tolist()
-        told = [said[kind][case % 2].format(n) for kind, n in zip(chosen, counts, strict=True)]
-        requests.append(("、" if case % 2 else " and ").join(told))
-        parts.append(tuple(Part(kind, "", n) for kind, n in zip(chosen, counts, strict=True)))
-    return Dataset(
-        "requested", ListColumn(requests), ListColumn(parts), (),
-        [f"{i:04d}" for i in range(count)], augment=(), licence="CC0",
-        columns={"language": ["ja" if i % 2 else "en" for i in range(count)],
-                 "subset": ["new pairs" if i % 3 else "new wordings" for i in range(count)]},
     )  # fmt: skip
 
 
