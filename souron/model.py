@@ -1,7 +1,7 @@
 """Use a system: any run or published weights, on one's own files."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from souron.evaluation.conversation import LENGTH, Conversation, Reply, Voice
 from souron.evaluation.text_generation import Sampling
 from souron.hub import clip_weights, open_models, weights
 from souron.kinds import signature
+from souron.kinds.before_after import BeforeAfter
 from souron.kinds.chat import Chat, Turn
 from souron.kinds.codecs import provenance
 from souron.kinds.kind import Kind
@@ -35,6 +36,7 @@ from souron.utils.messages import UserError, _
 
 NAMED = 40  # letters of a text that its answer is named by
 ENDING = re.compile(r"\.\w{1,5}$", re.ASCII)  # of a file's name
+PUBLISHED = (".pth", ".safetensors")  # files of weights alone
 
 
 def load(name: str | Path, pretrained: bool | str = False, context: int | None = None) -> "Model":
@@ -44,6 +46,8 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
     .gguf file, a folder as models are published in; it sees so many tokens of ``context``. Warns
     where a file is not the one that the run ended with. Raises UserError."""
     folder = Path(name)
+    if folder.suffix in PUBLISHED and folder.is_file():
+        return _published_file(folder)
     if open_models.is_model(name):
         return _open_model(str(name), context)
     if context is not None:
@@ -77,6 +81,34 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
     system = kind(config, seen)
     checkpoint.fill(system, published, Path(str(name)))
     return Model(str(name), system.eval())
+
+
+def _published_file(file: Path) -> "Model":
+    """The system whose published weights a file holds, such as ESRGAN's. Raises UserError."""
+    held = weights.read_weights(file)
+    able = published_systems()
+    for kind in able.values():
+        system = kind.of_published(held)
+        if system is not None:
+            return Model(str(file), system)
+    raise UserError(
+        "other system",
+        _("{path} holds weights whose names or sizes no system here has, as {first}").format(
+            path=file, first=next(iter(held), "-")
+        ),
+        expected=_("published weights of {systems}").format(systems=", ".join(able)),
+        exit=3,
+    )
+
+
+def published_systems() -> dict[str, Any]:
+    """The systems that read files of weights as they are published, by name."""
+    found = {
+        entry.name: registry.load_system(entry.name)[0]
+        for entry in registry.entries().values()
+        if entry.task == "image_to_image"
+    }
+    return {name: kind for name, kind in found.items() if hasattr(kind, "of_published")}
 
 
 def _open_model(name: str, context: int | None) -> "Model":
@@ -150,11 +182,22 @@ class Model:
                 expected=takes.__name__.lower(),
             )
         said = self.system.eval().predict(given, **options)
-        if isinstance(said, Score) and self.folder is not None:
-            seed = int(options.get("seed", 0))
-            args = run_folder.read_args(self.folder)
-            return replace(said, mark=provenance.mark(self.folder, args, seed, options))
+        if isinstance(said, Score | BeforeAfter):
+            return replace(said, mark=self._mark(options))
         return said
+
+    def _mark(self, options: Mapping[str, Any]) -> provenance.Mark | None:
+        """Of what it makes of those options; None where nothing was learnt that makes it."""
+        if not self.system.needs_fit:
+            return None
+        seed = int(options.get("seed", 0))
+        asked = {
+            name: Path(value.file) if isinstance(value, Kind) else value
+            for name, value in options.items()
+        }
+        if self.folder is None:
+            return provenance.of_published(self.name, seed, asked)
+        return provenance.mark(self.folder, run_folder.read_args(self.folder), seed, asked)
 
     def for_many(self) -> "Model":
         """The same for many answers in a row, as of a video's frames: normalisations are taken into
@@ -308,9 +351,9 @@ def keep(
     answer.save(path)
     if isinstance(answer, LabelledVolume):
         labelled.write_beside(answer, path)
+    if isinstance(answer, Score):
+        answer.write_beside(path)
     if isinstance(answer, Page) and by is not None and by.folder is not None:
         args = run_folder.read_args(by.folder)
         provenance.add(path, provenance.mark(by.folder, args, 0, {"prompt": answer.request}))
-    if isinstance(answer, Score):
-        answer.write_beside(path)
     return path

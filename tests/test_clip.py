@@ -262,10 +262,13 @@ def photo(tmp_path):
 
 
 def test_texts_become_the_tokens_of_open_clip(folder):
+    reference = SimpleTokenizer()
     (folder / "config.json").write_text(json.dumps({"hidden_act": "gelu"}))
     model = clip_weights.system("clip_vit_b_32")
     assert NARROW.quick and not model.config.quick  # as the file beside the weights says
-    expected = SimpleTokenizer()(list(SAYINGS))
+    own = clip_weights.tokenizer(folder)
+    assert all(own.encode(text) == reference.encode(text) for text in SAYINGS)
+    expected = reference(list(SAYINGS))
     found = model.tokens(SAYINGS)
     assert found.shape == (len(SAYINGS), 77)
     assert torch.equal(found.clamp(min=0), expected)

@@ -122,6 +122,16 @@ def test_learning_lowers_the_loss(entry, digits):
         learn(model, data, 40)
         assert distance() < 0.9 * before
         return
+    if entry.task == "image_to_image" and len(model.optimizers()) > 1:
+        # their stages minimise different losses, but what they make comes nearer to what it should
+
+        def nearness():
+            return max(values.mean().item() for values in model.eval().validate(data).values())
+
+        before = nearness()
+        learn(model, data, 40)
+        assert nearness() > before
+        return
     run = Run(30, 16) if entry.task in FINDERS else Run(40, 64)
     if entry.task in ("complete", "compose"):  # a step of theirs is many
         run = Run(8, 64)

@@ -78,6 +78,8 @@ def val(
     "souron predict runs/detect/yolo-scenes source=0     (a camera, until Ctrl-C)\n"
     "souron predict runs/detect/yolo-scenes slide.svs tile=512\n"
     "souron predict runs/detect/yolo-scenes new/ to=coco out=new    (labels to correct)\n"
+    "souron predict runs/image_to_image/srgan-photos photo.jpg scale=4\n"
+    "souron predict RealESRGAN_x4plus.pth photo.jpg tile=256\n"
     "souron predict resnet shoe.png           (as it comes ready trained)\n"
     "souron predict runs/compose/music_transformer-chorales bars=8     (a new piece)\n"
     "souron predict runs/classify/resnet-photos -- -odd-name-.jpg",
@@ -132,6 +134,10 @@ def predict(
             help=N_("save the answers there; pictures, sounds and the like are saved anyway"),
         ),
     ] = None,
+    reference: Annotated[
+        str | None,
+        Option(metavar="FILE", help=N_("the picture that should come out, to compare with")),
+    ] = None,
     to: Annotated[
         str | None,
         Option(
@@ -159,6 +165,11 @@ def predict(
         chosen, to = {**chosen, "to": to}, None
     elif to is not None and to not in FORMS:
         raise UserError("option", f"to={to}", expected=", ".join(FORMS), fix="to=coco")
+    if "tile" in loaded.asked.options:  # a network that puts its tiles together again
+        sizes = {"tile": tile, "overlap": overlap}
+        told = {key: str(value) for key, value in sizes.items() if value is not None}
+        chosen, tile = {**chosen, **told}, None
+    truth = read_reference(loaded, reference)
     video = watch.video_of(loaded, wanted, source)
     if video is not None or tile is not None:
         if to is not None:
@@ -182,6 +193,8 @@ def predict(
     for file, answer in answers:
         if isinstance(answer, UserError) and answer.code == "option":  # not this file's fault
             raise answer
+        if truth is not None and not isinstance(answer, UserError):
+            told_beside(answer, truth)
         total += 1
         failed += isinstance(answer, UserError)
         saved = None
@@ -207,6 +220,28 @@ def predict(
     if failed:
         note(_("{failed} of {total} files could not be read").format(failed=failed, total=total))
         raise typer.Exit(3)
+
+
+def told_beside(answer: Any, truth: Any) -> None:
+    """Compares a picture with the one that should have come out. Raises UserError."""
+    answer.judged(truth)
+
+
+def read_reference(loaded: Any, file: str | None) -> Any:
+    """The picture that should come out; None where none was named. Raises UserError."""
+    if file is None:
+        return None
+    from souron.kinds.before_after import BeforeAfter
+    from souron.kinds.picture import Picture
+
+    if not hasattr(loaded.asked.gives, "judged") or not issubclass(loaded.asked.gives, BeforeAfter):
+        raise UserError(
+            "option",
+            _("{name} makes no pictures that could be compared").format(name=loaded.name),
+            expected=_("a system that makes a picture of a picture"),
+            exit=2,
+        )
+    return Picture.read(Path(file))
 
 
 def chosen_options(
@@ -253,6 +288,11 @@ def signature_of(name: str) -> Any:
     from souron.kinds import signature
     from souron.runs import folder as run_folder
 
+    if Path(name).suffix in (".pth", ".safetensors") and Path(name).is_file():
+        from souron import model as models_api
+
+        able = map(signature.signature, models_api.published_systems().values())
+        return {key: option for one in able if one for key, option in one.options.items()}
     if (Path(name) / "args.yaml").exists():
         name = str(run_folder.read_args(Path(name))["system"])
     try:
@@ -277,7 +317,7 @@ def best(answer: Any, top: int) -> list[tuple[str, float]]:
 
 def are_labels(answer: Any) -> bool:
     """Of labels the reader says how many; other kinds tell themselves."""
-    return hasattr(answer, "probabilities")
+    return hasattr(answer, "labels") and hasattr(answer, "probabilities")
 
 
 def tell_json(file: str, answer: Any, top: int, saved: Path | None) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OPEN_CLIP = "open_clip_model.safetensors"
+INSIDE = ("params_ema", "params", "state_dict")  # where a file keeps its tensors beside others
 
 
 def weights(system: str, source: str) -> "dict[str, Tensor]":
@@ -80,6 +81,8 @@ def read_weights(file: Path, inside: str = "") -> "dict[str, Tensor]":
         if file.suffix == ".safetensors":
             return load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
+        known = [state[name] for name in INSIDE if isinstance(state, dict) and name in state]
+        state = next((held for held in known if isinstance(held, dict)), state)
     except Exception as error:  # damaged bytes can raise anything in the reader
         raise unreadable(file, str(error).partition("\n")[0]) from error
     if inside and isinstance(state, dict):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from PIL import Image
 from torch import Tensor
@@ -30,16 +30,18 @@ class Picture(Kind):
                ".dcm", ".dicom")  # fmt: skip
     kept = True
 
+    most: ClassVar[int] = limits.MOST_PIXELS
+
     image: Image.Image
     file: str = ""
     alpha: Image.Image | None = None  # how opaque each pixel was, ``"L"``; None where all were
 
     def __post_init__(self) -> None:
         size, mode = self.image.size, self.image.mode
-        if min(size) < 1 or size[0] * size[1] > limits.MOST_PIXELS:
+        if min(size) < 1 or size[0] * size[1] > self.most:
             raise files.wrong(
                 _("a picture of {width} x {height} pixels").format(width=size[0], height=size[1]),
-                _("at most {count} million pixels").format(count=limits.MOST_PIXELS // 1_000_000),
+                _("at most {count} million pixels").format(count=self.most // 1_000_000),
             )
         if mode not in ("L", "F", "RGB"):
             raise files.wrong(_("a picture in mode {mode}").format(mode=mode), "L, F, RGB")

@@ -184,10 +184,10 @@ class Score(Kind):
     def _draw_line(self, axes: Any, start: float, low: int, high: int) -> None:
         end = start + self._line
         first = self.pickup - self.bar if self.pickup else 0.0
-        bars = range(
+        there = range(
             math.ceil((start - first) / self.bar - 1e-6), 1 + int((end - first) / self.bar)
         )
-        bars = [bar for bar in bars if first + (bar - 1) * self.bar < self.quarters - 1e-6]
+        bars = [bar for bar in there if first + (bar - 1) * self.bar < self.quarters - 1e-6]
         for bar in bars:
             axes.axvline(first + bar * self.bar, color="#9aa2ab", linewidth=0.8, zorder=0)
         octaves = [pitch for pitch in range(low, high + 1) if pitch % 12 in (0, 4, 7)]

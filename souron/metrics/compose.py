@@ -35,7 +35,7 @@ def parallels(tones: Array) -> tuple[int, int]:
     fifths = octaves = 0
     for a, b in combinations(range(tones.shape[1]), 2):
         pair = tones[:, [a, b]]
-        sounding = (pair > SILENT).all(1)
+        sounding = np.asarray((pair > SILENT).all(1))
         interval = np.abs(pair[:, 0] - pair[:, 1]) % 12
         moved = (np.diff(pair, axis=0) != 0).all(1) & sounding[:-1] & sounding[1:]
         fifths += int((moved & (interval[:-1] == FIFTH) & (interval[1:] == FIFTH)).sum())

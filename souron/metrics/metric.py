@@ -6,7 +6,7 @@ from typing import Literal
 from souron.utils import units
 from souron.utils.messages import _
 
-Unit = Literal["share", "bits", "px", "mm", ""]
+Unit = Literal["share", "bits", "dB", "px", "mm", ""]
 
 
 @dataclass(frozen=True)

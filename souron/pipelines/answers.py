@@ -253,12 +253,26 @@ def vectors(system: Any, texts: Any) -> list[Any]:
     return found if isinstance(texts, list) else found[0]
 
 
-def _seen(system: Any, given: Any) -> Any:
+def asked(
+    system: Any, given: Any = None, *, image: Any = None, question: Any = None, top_k: int = 5
+) -> Any:
+    """``[{"score", "answer"}]`` of a picture and a question about it, the most probable first; of a
+    list of ``{"image", "question"}`` a list of them."""
+    if given is None or isinstance(given, Mapping):
+        told = given or {"image": image, "question": question}
+        ranking = _seen(system, told["image"], question=_text(told["question"]).text)
+        return [{"score": one.score, "answer": one.text} for one in ranking.texts[:top_k]]
+    if question is not None:
+        return asked(system, image=given, question=question, top_k=top_k)
+    return [asked(system, each, top_k=top_k) for each in given]
+
+
+def _seen(system: Any, given: Any, **options: Any) -> Any:
     """The answer about a path or a ``PIL.Image``. Nothing is fetched from an address."""
     if isinstance(given, Picture):
-        return system.predict(given)
+        return system.predict(given, **options)
     if hasattr(given, "convert"):
-        return system.predict(Picture(given.convert("RGB")))
+        return system.predict(Picture(given.convert("RGB")), **options)
     if "://" in str(given):
         raise UserError(
             "address",
@@ -266,7 +280,7 @@ def _seen(system: Any, given: Any) -> Any:
             expected=_("a file on this computer, or a PIL.Image"),
             exit=3,
         )
-    return system.predict(Picture.read(Path(given), **system.reading()))
+    return system.predict(Picture.read(Path(given), **system.reading()), **options)
 
 
 def _of_images(images: Any, answer: Callable[[Any], Any]) -> Any:

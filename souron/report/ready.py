@@ -85,7 +85,10 @@ def _said(record: "ReadyRecord", name: str) -> list[tuple[str, str]]:
 
 
 def _drawn(record: "ReadyRecord", name: str) -> list[Tile]:
+    prompts = record.prompts.get(name) or [""] * len(record.drawings[name])
     return [
-        tile(picture, _("drawn by {system}").format(system=name))
-        for picture in record.drawings[name]
+        tile(
+            picture, prompt or _("drawn by {system}").format(system=name), [prompt][: bool(prompt)]
+        )
+        for picture, prompt in zip(record.drawings[name], prompts, strict=True)
     ]

@@ -18,6 +18,7 @@ from souron.utils import files
 from souron.utils.messages import _
 
 DRAWN = 10  # pictures of each generator
+PROMPTS = ("a red bird on the left, on grass", "草の上の左側に、一羽の赤い鳥")  # in turn
 
 
 @torch.no_grad()
@@ -37,13 +38,16 @@ def showing(
         yield Event("test", number / len(found), text=name)
         system = run_folder.load(folder)
         asked = signature.signature(type(system))
-        if asked is not None:
+        if hasattr(system, "drawing"):
+            prompted = system.task == "text_to_image"
+            sentences = [PROMPTS[i % len(PROMPTS)] for i in range(DRAWN)] if prompted else None
+            noise = sampling.Noise(1, range(DRAWN))
+            record.drawings[name] = sampling.done(sampling.draw(system, noise, sentences))
+            record.prompts[name] = sentences or []
+        elif asked is not None:
             record.examples[name] = zoo.examples(folder)
             given = map(asked.given.read, record.examples[name])
             record.answers[name] = [system.predict(one) for one in given]
-        elif hasattr(system, "drawing"):
-            *_before, drawn = sampling.draw(system, sampling.Noise(1, range(DRAWN)))
-            record.drawings[name] = drawn
     yield Event("report", text=str(record.folder))
     report.ready_page(record)
     record.seconds = time.perf_counter() - begun

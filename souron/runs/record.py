@@ -129,6 +129,7 @@ class ReadyRecord:
     answers: dict[str, list[Any]] = field(default_factory=dict)  # system -> of each example
     # labels, boxes, a mask, ...
     drawings: dict[str, Tensor] = field(default_factory=dict)  # generator -> (B, C, H, W) uint8
+    prompts: dict[str, list[str]] = field(default_factory=dict)  # what each was asked for, if told
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import numpy as np
 from souron.data.composing import captioned, scene_questions
 from souron.data.composing.captioned_words import NAMES, Attributes
 from souron.data.dataset import Dataset, ListColumn
+from souron.data.picture_questions import PictureQuestion
 from souron.data.sets import captioned_scenes
 
 ja = "場面の画像と、その物・色・数・位置・背景を問う日本語と英語の質問（はい・いいえの質問も含む）"
@@ -45,12 +46,12 @@ def of(made_of: captioned.Source, side: int | None) -> Dataset:
         )
     ]
     parts = [subset or part for subset, part in zip(data.columns["subset"], data.part, strict=True)]
-    asked = [()] * len(data)
+    asked: list[tuple[PictureQuestion, ...]] = [()] * len(data)
     for number, part in enumerate(dict.fromkeys(parts)):
         rows = [row for row, each in enumerate(parts) if each == part]
         random = np.random.default_rng([captioned_scenes.SEED, number])
         some = scene_questions.asked([told[row] for row in rows], random)
         for row, questions in zip(rows, some, strict=True):
             asked[row] = questions
-    data = replace(data, name=name, target=ListColumn(asked), classes=())
+    data = replace(data, name=name, target=ListColumn(asked))
     return data.only([row for row, questions in enumerate(asked) if questions])

@@ -44,6 +44,7 @@ LONGEST_XMP = containers.LONGEST  # bytes that are looked through
 MOST_SETTINGS, MOST_ITEMS = 100, 1000
 SETTING = re.compile(r"[a-z]\w{0,39}", re.ASCII)  # the name of one
 PNG_KEY = "souron"
+PUBLISHED = "published weights"  # in place of the data and of the hash of a run's own
 SOURCE_TYPE = "digital_source_type"
 TEXTS = ("software", "version", "system", "data", "run")  # fields of a mark
 
@@ -93,6 +94,14 @@ def mark(
         run_hash(folder),
         seed,
         settings=kept_settings(settings or {}),
+    )
+
+
+def of_published(system: str, seed: int, settings: Mapping[str, Any]) -> Mark:
+    """The mark of what a system makes with its published weights. Raises as ``mark`` does."""
+    kept = kept_settings(settings)
+    return Mark(
+        "souron", souron.__version__, _clean(system), PUBLISHED, PUBLISHED, seed, settings=kept
     )
 
 

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from souron import registry
+from souron.data.composing.captioned_words import TITLES
 from souron.data.picture_questions import NUMBER, OTHER, YES_NO
 from souron.evaluation.answering import OfQuestions
 from souron.evaluation.answers import Sparse, dense
 from souron.metrics import answer as metrics
+from souron.report import plots
 from souron.report.page import Section, Tile, figure, filled, section, tile
-from souron.report.sections.match import ATTRIBUTES, SUBSETS
-from souron.tasks.answer import over
+from souron.report.sections.match import SUBSETS
 from souron.utils import units
 from souron.utils.messages import LANGUAGE_NAMES, N_, _
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "answer.html"
 FIGURES = (metrics.ACCURACY, metrics.OTHERS, metrics.GAIN)
-SORTS = ATTRIBUTES | {YES_NO: N_("yes or no"), NUMBER: N_("a number"), OTHER: N_("other")}
+SORTS = TITLES | {YES_NO: N_("yes or no"), NUMBER: N_("a number"), OTHER: N_("other")}
 SHOWN = 12  # tiles of right answers, and of wrong ones
 
 
@@ -153,7 +154,8 @@ def _tiles(record: "RunRecord") -> Iterator[tuple[bool, Tile]]:
         lines = [one.question, told]
         if not right:
             lines.append(_("right: {answer}").format(answer=one.answer))
-        yield right, tile(over(test.input[row], looked_at), f"{one.question} {told}", lines, test.file[row])
+        shown = plots.overlay_of_shares(test.input[row], looked_at)
+        yield right, tile(shown, f"{one.question} {told}", lines, test.file[row])
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:

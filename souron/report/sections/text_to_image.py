@@ -11,7 +11,7 @@ from souron.metrics import text_to_image as metrics
 from souron.report.page import Section, figure, filled, plot, section, tile
 from souron.report.sections import match
 from souron.utils import units
-from souron.utils.messages import LANGUAGE_NAMES, _
+from souron.utils.messages import LANGUAGE_NAMES, N_, _
 
 if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TEMPLATE = "text_to_image.html"
 SHOWN = 32  # prompts
 IN_A_ROW = 10  # prompts of a comparison
+OF_A_PROMPT = TITLES | {"caption": N_("caption found")}
 
 
 def run(record: "RunRecord") -> list[Section]:
@@ -117,7 +118,7 @@ def obedience(result: PromptedResult) -> dict[str, Any]:
     """Attribute by attribute, of each subset and language."""
     rows = [
         {
-            "of": _named(part), "attribute": _(TITLES.get(name, "caption found")),
+            "of": _named(part), "attribute": _(OF_A_PROMPT[name]),
             "cases": part.cases, "floor": units.percent(part.floor[name]),
             "ceiling": units.percent(part.ceiling[name]), "way": _way(part, name),
             "figures": [figure(metrics.ACCURACY, measure)],

@@ -1,0 +1,39 @@
+"""The names that ESRGAN's published weights go by, as one sort of them.
+
+Files of the authors' first program (``model.1.sub.0.RDB1.conv1.0``), of its published copy
+(``RRDB_trunk.0.RDB1.conv1``) and of the later one (``body.0.rdb1.conv1``) are about, the tensors
+within ``params_ema`` or ``params``, or alone.
+"""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+
+def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each by its name in the authors' later program."""
+    found = dict(weights)
+    for outer in ("params_ema.", "params."):
+        inside = {n.removeprefix(outer): w for n, w in found.items() if n.startswith(outer)}
+        found = inside or found
+    ends = sorted(
+        int(m[1]) for name in found if (m := re.fullmatch(r"model\.(\d{1,2})\.weight", name))
+    )
+    names = dict(zip(
+        map(str, ends),
+        ["conv_first", *(f"conv_up{i}" for i in range(1, len(ends) - 2)), "conv_hr", "conv_last"],
+        strict=False,
+    )) if len(ends) > 2 else {}  # fmt: skip
+    made = {}
+    for name, weight in found.items():
+        name = re.sub(
+            r"^model\.1\.sub\.(\d{1,3})\.RDB(\d)\.conv(\d)\.0\.", r"body.\1.rdb\2.conv\3.", name
+        )
+        name = re.sub(r"^model\.1\.sub\.\d{1,3}\.(weight|bias)$", r"conv_body.\1", name)
+        name = re.sub(r"^model\.(\d{1,2})\.", lambda m: f"{names.get(m[1], m[0])}.", name)
+        name = re.sub(r"^RRDB_trunk\.(\d{1,3})\.RDB(\d)\.", r"body.\1.rdb\2.", name)
+        name = re.sub(r"^upconv(\d)\.", r"conv_up\1.", name)
+        name = re.sub(r"^trunk_conv\.", "conv_body.", name)
+        made[re.sub(r"^HRconv\.", "conv_hr.", name)] = weight
+    return made

@@ -1,0 +1,271 @@
+"""What systems made of test pictures beside what they should be, and beside trivial answers.
+
+The truth is the test picture itself where a system sees less than it: a smaller picture, its grey
+values. Where pictures of one domain are to become pictures of another, it is the test picture's
+twin, whose file its column ``twin`` names; training cases have none. Some figures need no truth:
+how near a picture comes to itself, there and back.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from souron.data.dataset import Dataset
+from souron.data.run_lengths import area_of
+from souron.evaluation import perceptual
+from souron.evaluation.answers import Answers, Setup, Sparse, Trainings, dense
+from souron.kinds.codecs.image import rounded
+from souron.metrics import image_to_image as figures
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.utils.messages import _
+
+TWIN, AREA = "twin", "object"  # columns: the file of a case's twin; where its object is
+SHOWN = 9  # pictures of a report, each of another group
+CYCLE = "cycle PSNR"
+
+Array = NDArray[Any]
+FIGURES: dict[str, Callable[[Array, Array, Array | None], Array]] = {
+    "PSNR": lambda found, truth, area: figures.psnr(found, truth),
+    "PSNR of luma": lambda found, truth, area: figures.psnr(
+        figures.luma(found), figures.luma(truth)
+    ),
+    "SSIM": lambda found, truth, area: figures.ssim(found, truth),
+    "sharpness": lambda found, truth, area: figures.sharpness(found, truth),
+    "colour difference": lambda found, truth, area: figures.colour_difference(found, truth),
+    "object colour difference": figures.colour_difference,
+    "ground colour difference": lambda found, truth, area: figures.colour_difference(
+        found, truth, None if area is None else ~area
+    ),
+    "object PSNR": figures.psnr,
+    "ground PSNR": lambda found, truth, area: figures.psnr(
+        found, truth, None if area is None else ~area
+    ),
+    "feature distance": lambda found, truth, area: perceptual.distance(
+        as_share(found), as_share(truth)
+    ).numpy(),
+}
+OF_AREAS = ("object colour difference", "ground colour difference", "object PSNR", "ground PSNR")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """How a system's pictures compare with another answer to the same cases."""
+
+    measures: dict[str, Measure]
+    better: dict[str, tuple[int, int]]  # metric -> groups in which the system is better, of all
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What a run's report shows."""
+
+    output: Tensor  # (cases, C, H, W) uint8
+    truth: Tensor | None  # the same; None where it is not known
+    rivals: dict[str, Beside]
+    shown: tuple[int, ...]  # rows
+    panes: dict[str, Tensor]  # name -> (shown, C, h, w) uint8
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "rivals": {
+                name: {metric: measure.value for metric, measure in one.measures.items()}
+                for name, one in self.rivals.items()
+            },
+            "better": {
+                name: {metric: list(won) for metric, won in one.better.items()}
+                for name, one in self.rivals.items()
+            },
+        }
+
+
+def as_share(pictures: Any) -> Tensor:
+    """uint8 -> 0..1"""
+    return torch.as_tensor(pictures).float() / 255
+
+
+def as_bytes(pictures: Tensor) -> Tensor:
+    """0..1 -> uint8, as a file would hold them."""
+    return (pictures.float().clamp(0, 1) * 255).round().byte().cpu()
+
+
+def in_bytes(image: Image.Image) -> Image.Image:
+    """Any picture that was read as RGB bytes."""
+    return rounded(image).convert("RGB")
+
+
+def twins(cases: Dataset) -> list[int] | None:
+    """The row of each case's twin; None where one of them has none here."""
+    row = {file: number for number, file in enumerate(cases.file)}
+    names = cases.columns.get(TWIN, ())
+    if not names or any(name not in row for name in names):
+        return None
+    return [row[name] for name in names]
+
+
+def areas(cases: Dataset) -> NDArray[np.bool_] | None:
+    """(cases, H, W): where the object of each is, by COCO's run lengths; None where it is not
+    known."""
+    told = cases.columns.get(AREA, ())
+    if not told or not all(told):
+        return None
+    side = cases.side
+    return np.stack([area_of(text, side) for text in told])
+
+
+def truth_of(system: Any, cases: Dataset) -> Tensor | None:
+    """(cases, C, H, W) uint8, as large as what the system gives; None where it is not known."""
+    if not system.translates:
+        return torch.cat([system.truth(part) for part in cases.input.split(256)]).cpu()
+    rows = twins(cases)
+    return None if rows is None else cases.input[torch.tensor(rows)]
+
+
+@torch.inference_mode()
+def answers_of(
+    system: Any, cases: Dataset, names: Sequence[str] = (), beside: bool = True
+) -> Answers:
+    """What it makes of the cases, the figures ``names`` of that (all that it has by default), and
+    ``beside`` it those of trivial answers."""
+    wanted = [name for name in system.measures if not names or name in names]
+    shown = rows_shown(cases)
+    made: dict[str, list[Tensor]] = {}
+    told: dict[str, list[Tensor]] = {}
+    for batch in system.loader(cases).once():
+        given = system.given(batch.image)
+        output = system.translated(given, batch.label)
+        made.setdefault("", []).append(as_bytes(output))
+        if beside:
+            made.setdefault("given", []).append(as_bytes(system.visible(given)))
+            for name, one in system.rivals(given, batch.label).items():
+                made.setdefault(name, []).append(as_bytes(one))
+        for name, value in system.further(batch, given, output).items():
+            told.setdefault(name, []).append(value.float().cpu())
+    every = {name: torch.cat(parts) for name, parts in made.items()}
+    truth, area = truth_of(system, cases), areas(cases)
+    answers: Answers = {"output": every[""]}
+    for name, pictures in every.items():
+        if beside and name:
+            answers[f"shown:{name}"] = Sparse(shown, pictures[shown])
+        if truth is not None and name != "given":
+            scores = measured(pictures, truth, area, wanted)
+            answers |= {f"{name}:{key}" if name else key: values for key, values in scores.items()}
+    return answers | {
+        name: torch.cat(parts).double()
+        for name, parts in told.items()
+        if name.rpartition(":")[2] in wanted
+    }
+
+
+def measured(
+    found: Tensor, truth: Tensor, area: Array | None, names: Sequence[str]
+) -> dict[str, Tensor]:
+    """Metric -> (cases,) of pictures (cases, C, H, W) uint8."""
+    one, other = found.numpy(), truth.numpy()
+    known = area is not None and area.shape[1:] == one.shape[2:]
+    return {
+        name: torch.from_numpy(FIGURES[name](one, other, area if known else None))
+        for name in names
+        if name in FIGURES and (known or name not in OF_AREAS)
+    }
+
+
+def rows_shown(cases: Dataset) -> Tensor:
+    """One case of each group, spread over the groups."""
+    units = cases.units or [str(row) for row in range(len(cases))]
+    firsts = list({unit: row for row, unit in reversed(list(enumerate(units)))}.values())
+    chosen = np.linspace(0, len(firsts) - 1, min(SHOWN, len(firsts))).round().astype(int)
+    return torch.tensor(sorted(firsts)).long()[torch.from_numpy(chosen)]
+
+
+def tables(seeds: Sequence[Answers], names: Sequence[str]) -> dict[str, Array]:
+    """Metric -> (seeds, cases) of those that the answers have."""
+    there = [name for name in names if name in seeds[0]]
+    return {
+        name: torch.stack([dense(answers, name) for answers in seeds]).double().numpy()
+        for name in there
+    }
+
+
+def measures(
+    found: Mapping[str, Array], units: Sequence[str] | None, trainings: Any = None
+) -> dict[str, Measure]:
+    """Each with its interval; cases without a figure do not count."""
+    made = {}
+    for name, table in found.items():
+        known = np.isfinite(table).all(0)
+        if known.any():
+            made[name] = intervals.interval(
+                table[:, known],
+                None if units is None else [units[i] for i in np.flatnonzero(known).tolist()],
+                trainings=None if trainings is None else trainings[:, known],
+            )
+    return made
+
+
+def result(trainings: Trainings, setup: Setup, names: Sequence[str], better: Any) -> ImageResult:
+    """``better`` says of a metric's name whether more of it is better."""
+    [answers] = trainings.answers
+    test = setup.test
+    units = test.units
+    rivals = list(dict.fromkeys(
+        name.partition(":")[0] for name in answers
+        if ":" in name and not name.startswith("shown:")
+    ))  # fmt: skip
+    own = tables([answers], names)
+    found = {}
+    for rival in rivals:
+        table = tables([answers], [f"{rival}:{name}" for name in names])
+        table = {name.partition(":")[2]: values for name, values in table.items()}
+        won = {
+            name: _won(own[name][0], values[0], units, better(name))
+            for name, values in table.items()
+            if name in own
+        }
+        found[rival] = Beside(measures(table, units), won)
+    shown = {
+        name.removeprefix("shown:"): held
+        for name, held in answers.items()
+        if isinstance(held, Sparse)
+    }
+    rows = next(iter(shown.values())).rows.tolist() if shown else []
+    rows_of = twins(test)
+    truth = test.input if rows_of is None else test.input[torch.tensor(rows_of)]
+    panes = {name: held.values for name, held in shown.items()}
+    return ImageResult(
+        dense(answers, "output"),
+        truth if rows_of is not None or len(test.classes) == 1 else None,
+        found,
+        tuple(rows),
+        panes,
+    )
+
+
+def _won(own: Array, other: Array, units: Sequence[str] | None, higher: bool) -> tuple[int, int]:
+    """In how many groups the mean is better, of all that have one."""
+    names = np.asarray(units if units is not None else range(len(own)))
+    known = np.isfinite(own) & np.isfinite(other)
+    lead = (own - other) * (1 if higher else -1)
+    each = [lead[known & (names == name)].mean() for name in np.unique(names[known])]
+    return sum(one > 0 for one in each), len(each)
+
+
+def said_of(rival: str) -> str:
+    """The name of a trivial answer, in the reader's language."""
+    return {
+        "bicubic": _("bicubic interpolation"),
+        "pixel stage": _("the same network before its GAN stage"),
+        "grey": _("grey"),
+        "mean colour": _("the mean colour of that brightness"),
+        "regression": _("regression in place of classes"),
+        "identity": _("the picture as it was"),
+        "histograms": _("histogram matching"),
+        "untrained": _("the same network untrained"),
+        "given": _("what it was given"),
+    }.get(rival, rival)

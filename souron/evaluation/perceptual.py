@@ -1,0 +1,58 @@
+"""How alike two pictures look to a network that learnt to tell things apart.
+
+Zhang, Isola, Efros, Shechtman, Wang: The Unreasonable Effectiveness of Deep Features as a
+Perceptual Metric (2018). https://arxiv.org/abs/1801.03924
+
+    d(x, y) = mean over stages and places of  |f(x) - f(y)|^2     f: of length 1 at a place
+
+Differs from the paper: the ImageNet network that comes with souron, EfficientNet-Lite0, in place of
+AlexNet or VGG; all features of a stage weigh the same, since no opinions of people were at hand to
+learn weights from. So a distance is to be compared with others of this measure alone.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from souron.hub.backbones import Backbone
+
+NAME = "efficientnet_lite"
+STAGES = 5  # to 1/2, 1/4, ..., 1/32 of the side
+SMALLEST = 32  # pixels a side; smaller pictures are enlarged
+AT_ONCE = 16  # pictures
+
+
+@lru_cache(maxsize=2)
+def network(device: torch.device) -> Backbone:
+    """The network with its published weights, which never learns on."""
+    with torch.random.fork_rng(devices=[]):
+        made = Backbone(NAME, 3, STAGES)
+    made.load_published()
+    return made.requires_grad_(False).eval().to(device)
+
+
+def features(image: Tensor) -> list[Tensor]:
+    """Of pictures (B, 1 or 3, H, W) in 0..1 the maps of each stage, the finest first."""
+    short = min(image.shape[2:])
+    if short < SMALLEST:
+        image = F.interpolate(image, scale_factor=float(-(-SMALLEST // short)), mode="nearest")
+    image = image.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+    return network(image.device)(image)
+
+
+@torch.no_grad()
+def distance(found: Tensor, truth: Tensor) -> Tensor:
+    """(B,) between pictures (B, C, H, W) in 0..1; 0 for equal ones."""
+    total = []
+    for one, other in zip(found.split(AT_ONCE), truth.split(AT_ONCE), strict=True):
+        stages = zip(features(one), features(other), strict=True)
+        each = [(_unit(a) - _unit(b)).square().sum(1).mean((1, 2)) for a, b in stages]
+        total.append(torch.stack(each).mean(0))
+    return torch.cat(total) if total else torch.zeros(0)
+
+
+def _unit(maps: Tensor) -> Tensor:
+    maps = maps.float()
+    return maps / (maps.square().sum(1, keepdim=True).sqrt() + 1e-6)

@@ -1,0 +1,189 @@
+"""What the reports say of systems that make pictures of pictures."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from souron import registry
+from souron.data.dataset import Dataset
+from souron.evaluation.image_to_image import ImageResult, said_of
+from souron.kinds.codecs.image import picture as as_picture
+from souron.report.page import Plot, Section, embedded, figure, filled, section
+from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "image_to_image.html"
+PANE = 256  # pixels a side of a picture in the report
+SIDE_BY_SIDE = 6  # pictures
+LOUD = 4.0  # times that differences are brightened in the map of inventions
+AHEAD = ("PSNR of luma", "PSNR", "colour difference", "cycle PSNR")  # for the headline
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says of its pictures."""
+    result, test = record.details, record.test
+    assert isinstance(result, ImageResult) and test is not None
+    parts = (
+        ("beside", _("Beside trivial answers"), _beside(record, result)),
+        ("pictures", _("Test pictures"), _pictures(test, result)),
+        ("invented", _("What the GAN stage made up"), _invented(test, result)),
+    )
+    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    """The same pictures from each system."""
+    test, found = record.test, record.details
+    if test is None or not found:
+        return []
+    rows = np.linspace(0, len(test) - 1, min(SIDE_BY_SIDE, len(test))).astype(int).tolist()
+    drawn = []
+    for row in dict.fromkeys(rows):
+        panes = {test.file[row]: test.input[row]}
+        panes |= {name: output[row] for name, output in found.items()}
+        drawn.append(_row(panes))
+    return section("side_by_side", _("Side by side"), TEMPLATE, drawn)
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    name = next((name for name in AHEAD if name in record.measures), "")
+    text = _(
+        "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
+        "it never saw its {metric} is {value} (95 % interval {interval})."
+    )
+    return filled(record, text.replace("{metric}", _(name)), name) if name else ""
+
+
+def notes(record: "RunRecord") -> list[str]:
+    """Where a trivial answer is as good, and what the GAN stage cost and won."""
+    result = record.details
+    if not isinstance(result, ImageResult):
+        return []
+    told = []
+    name = next((name for name in AHEAD if name in record.measures), "")
+    for rival, beside in result.rivals.items():
+        if rival in ("untrained", "pixel stage") or name not in beside.measures:
+            continue
+        won, of = beside.better[name]
+        if won <= of / 2:
+            told.append(
+                _("{rival} has the better {metric} in {lost} of {all} groups of test pictures.")
+                .format(rival=said_of(rival), metric=_(name), lost=of - won, all=of)
+            )  # fmt: skip
+    stage = result.rivals.get("pixel stage")
+    if stage is not None:
+        told.append(_stage(record, stage))
+    return told
+
+
+def _stage(record: "RunRecord", stage: Any) -> str:
+    def difference(name: str) -> str:
+        change = record.measures[name].value - stage.measures[name].value
+        return registry.metric(name).difference(change)
+
+    won, of = stage.better["feature distance"]
+    return _(
+        "The GAN stage changed PSNR of luma by {psnr} and sharpness by {sharpness}; in features it "
+        "is nearer to the truth in {won} of {all} groups ({distance} in the mean). The judge of "
+        "features is the network whose features the stage learnt by."
+    ).format(
+        psnr=difference("PSNR of luma"), sharpness=difference("sharpness"),
+        distance=difference("feature distance"), won=won, all=of,
+    )  # fmt: skip
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    text = _("Making pictures of pictures like those of {data}.").format(data=record.data)
+    return text, 'model("photo.jpg").save(Path("made.png"))'
+
+
+def _beside(record: "RunRecord", result: ImageResult) -> dict[str, Any]:
+    names = list(record.measures)
+    rows = [{"name": record.system, "figures": [figure(n, record.measures[n]) for n in names]}]
+    rows += [
+        {"name": said_of(rival), "figures": [figure(n, one.measures.get(n)) for n in names]}
+        for rival, one in result.rivals.items()
+    ]
+    won = []
+    for rival, one in result.rivals.items():
+        told = ", ".join(
+            _("{metric} in {won} of {all}").format(metric=_(name), won=count, all=of)
+            for name, (count, of) in one.better.items()
+        )
+        won.append(
+            _("Better than {rival}, by groups: {told}.").format(rival=said_of(rival), told=told)
+        )
+    return {
+        "text": _(
+            "PSNR and SSIM compare pixels, and reward what is blurred where it is unsure. The "
+            "feature distance compares what an ImageNet network sees; sharpness is the slope from "
+            "pixel to pixel, as a share of the truth's."
+        ),
+        "names": [_(name) for name in names],
+        "rows": rows,
+        "groups": next((m.groups for m in record.measures.values()), None),
+        "won": won,
+    }
+
+
+def _pictures(test: Dataset, result: ImageResult) -> dict[str, Any] | None:
+    if not result.shown:
+        return None
+    drawn = []
+    for place, row in enumerate(result.shown):
+        panes = {said_of(name): held[place] for name, held in result.panes.items()}
+        panes[_("found")] = result.output[row]
+        if result.truth is not None:
+            panes[_("truth")] = result.truth[row]
+        drawn.append(_row(panes, test.file[row]))
+    text = _("One test picture of each group: what was given, trivial answers, what was found and, "
+             "where it is known, the truth.")  # fmt: skip
+    return {"text": text, "pictures": drawn}
+
+
+def _invented(test: Dataset, result: ImageResult) -> dict[str, Any] | None:
+    """How the pictures differ before and after the GAN stage."""
+    before = result.panes.get("pixel stage")
+    if before is None:
+        return None
+    drawn = []
+    for place, row in enumerate(result.shown):
+        after = result.output[row]
+        apart = (after.int() - before[place].int()).abs().float().mean(0, keepdim=True)
+        panes = {
+            said_of("pixel stage"): before[place],
+            _("after it"): after,
+            _("what it made up"): (LOUD * apart).clamp(0, 255).byte().expand(3, -1, -1),
+        }
+        drawn.append(_row(panes, test.file[row]))
+    text = _("Bright is where the GAN stage changed most. These details are likely, not known: do "
+             "not read writing, faces or findings from them.")  # fmt: skip
+    return {"text": text, "pictures": drawn}
+
+
+def _row(panes: dict[str, Tensor], file: str = "") -> Plot:
+    """Pictures beside each other, in one size."""
+    shown = [_pane(pixels) for pixels in panes.values()]
+    wide, high = shown[0].size
+    sheet = Image.new("RGB", (len(shown) * (wide + 8) - 8, high), "white")
+    for place, pane in enumerate(shown):
+        sheet.paste(pane, (place * (wide + 8), 0))
+    return embedded(sheet, _listed(file, list(panes)))
+
+
+def _listed(file: str, names: Sequence[str]) -> str:
+    told = ", ".join(names)
+    return f"{file}: {told}" if file else told
+
+
+def _pane(pixels: Tensor) -> Image.Image:
+    image = as_picture(torch.as_tensor(pixels)).convert("RGB")
+    return image.resize((PANE, PANE), Image.Resampling.NEAREST)

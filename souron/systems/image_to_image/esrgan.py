@@ -1,0 +1,292 @@
+"""Enlarges with dense residual blocks; the critic says which of two pictures is more real.
+
+Wang, Yu, Wu, Gu, Liu, Dong, Qiao, Loy: ESRGAN: Enhanced Super-Resolution Generative Adversarial
+Networks (2018).
+https://arxiv.org/abs/1809.00219
+
+    dense block:  x + 0.2 W5 [x, x1, x2, x3, x4],   xi = lrelu(Wi [x, x1, ..])
+    RRDB:         x + 0.2 D3 D2 D1 x                 no normalisation anywhere
+    pixel stage:  min_G  |G(low) - high|
+    GAN stage:    D_Ra(a, b) = sigmoid(C(a) - mean C(b)):  is a more real than b are in the mean?
+                  min_D  -log D_Ra(high, G(low)) - log(1 - D_Ra(G(low), high))
+                  min_G  |f(G) - f(high)| - w log D_Ra(G, high) - w log(1 - D_Ra(high, G)) + pixels
+
+Between the weights of both stages lies every mixture of faithful and sharp (network interpolation,
+section 3.4 of the paper): `sharpness` chooses it. Enlarging doubles by repeating pixels, and a
+convolution looks after them. The modules have the names of the authors' later program, so that
+published files of ESRGAN and Real-ESRGAN load; those of the first program are translated.
+
+Differs from the paper: one cycle of the rate over both stages, in one budget; a batch is learnt
+from in parts; `tiny`, `small` and `x4` are narrower and shorter, and add to bicubic interpolation
+what it lacks; twice the size sees 2x2 pixels as one, as Real-ESRGAN does (Wang, Xie, Dong, Shan,
+2021, https://arxiv.org/abs/2107.10833), or doubles once where a file is of the first program.
+Reduced: the features are EfficientNet-Lite0's, whose weights come with souron, not VGG19's.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from souron.blocks.averaging import in_a_row, unrolled
+from souron.blocks.esrgan_names import renamed
+from souron.kinds.picture import Picture
+from souron.kinds.signature import Choice
+from souron.tasks.image_to_image import (
+    TILE,
+    Batch,
+    ImageTranslator,
+    Made,
+    Spec,
+    cropped,
+    enlarged,
+    features,
+    lowered,
+    passes,
+    whole,
+)
+from souron.utils.messages import N_
+
+STAGE = 2  # of the features: maps of an eighth of the side
+CONTENT, ADVERSARIAL, PIXEL = 0.03, 1e-3, 1.0  # weights of the GAN stage's losses
+CROP = 48  # pixels a side that the pixel stage learns from
+CALM = 0.1  # of the rate that the GAN stage learns with
+SCALE = 0.2  # of what is added to x
+
+
+@dataclass(frozen=True)
+class Config:
+    width: int = 64  # maps; each convolution of a dense block adds half as many
+    blocks: int = 23
+    scale: int = 4  # times as many pixels a side: 1, 2 or 4
+    lean: bool = False  # added to bicubic interpolation
+    pixel: float = 0.6  # share of the budget that goes to the pixel stage
+    part: int = 16  # pictures of a batch that are learnt from at once
+    rate: float = 2e-4
+
+
+class Dense(nn.Module):
+    def __init__(self, width: int, growth: int) -> None:
+        super().__init__()
+        for number in range(1, 6):
+            out = growth if number < 5 else width
+            conv = nn.Conv2d(width + (number - 1) * growth, out, 3, padding=1)
+            self.add_module(f"conv{number}", conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = [x]
+        for number in range(1, 5):
+            conv = self.get_submodule(f"conv{number}")
+            seen.append(F.leaky_relu(conv(torch.cat(seen, 1)), 0.2))
+        return x + SCALE * self.get_submodule("conv5")(torch.cat(seen, 1))
+
+
+class RRDB(nn.Module):
+    def __init__(self, width: int, growth: int) -> None:
+        super().__init__()
+        self.rdb1, self.rdb2, self.rdb3 = (Dense(width, growth) for _dense in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + SCALE * self.rdb3(self.rdb2(self.rdb1(x)))
+
+
+class RRDBNet(nn.Module):
+    """(B, C, H, W) in 0..1 -> (B, C, scale H, scale W)
+
+    ``folded`` is how many pixels a side it sees as one place, before it doubles twice."""
+
+    def __init__(self, config: Config, channels: int, folded: int = 1, growth: int = 0) -> None:
+        super().__init__()
+        growth = growth or config.width // 2  # maps that each convolution of a block adds
+        width, self.scale, self.lean, self.folded = config.width, config.scale, config.lean, folded
+        self.doublings = (config.scale * folded).bit_length() - 1
+        self.conv_first = nn.Conv2d(channels * folded**2, width, 3, padding=1)
+        self.body = nn.Sequential(*(RRDB(width, growth) for _block in range(config.blocks)))
+        self.conv_body = nn.Conv2d(width, width, 3, padding=1)
+        for number in range(1, self.doublings + 1):
+            self.add_module(f"conv_up{number}", nn.Conv2d(width, width, 3, padding=1))
+        self.conv_hr = nn.Conv2d(width, width, 3, padding=1)
+        self.conv_last = nn.Conv2d(width, channels, 3, padding=1)
+
+    def forward(self, low: Tensor) -> Tensor:
+        high, wide = low.shape[2:]
+        short = [-length % self.folded for length in (wide, high)]
+        x = F.pad(low, (0, short[0], 0, short[1]), mode="replicate") if any(short) else low
+        x = self.conv_first(F.pixel_unshuffle(x, self.folded))
+        x = x + self.conv_body(self.body(x))
+        for number in range(1, self.doublings + 1):
+            x = F.interpolate(x, scale_factor=2, mode="nearest")
+            x = F.leaky_relu(self.get_submodule(f"conv_up{number}")(x), 0.2)
+        x = self.conv_last(F.leaky_relu(self.conv_hr(x), 0.2)).float()
+        x = x[:, :, : self.scale * high, : self.scale * wide]
+        return x + enlarged(low, self.scale) if self.lean else x
+
+
+class Critic(nn.Sequential):
+    """(B, C, side, side) -> (B, 1): how real a picture looks, on no scale of its own."""
+
+    def __init__(self, channels: int, width: int, side: int) -> None:
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
+        maps = width
+        for wide, stride in zip((1, 2, 2, 4, 4, 8, 8), (2, 1, 2, 1, 2, 1, 2), strict=True):
+            layers += [
+                nn.Conv2d(maps, wide * width, 3, stride, 1),
+                nn.BatchNorm2d(wide * width),
+                nn.LeakyReLU(0.2),
+            ]
+            maps, side = wide * width, -(-side // stride)
+        hidden = 16 * width
+        super().__init__(
+            *layers, nn.Flatten(), nn.Linear(maps * side**2, hidden), nn.LeakyReLU(0.2),
+            nn.Linear(hidden, 1),
+        )  # fmt: skip
+
+
+class ESRGAN(ImageTranslator):
+    year = 2018
+    ja = "密につないだ残差ブロックで拡大し、二枚のどちらが本物らしいかを比べる網と競う"
+    status = "reduced"
+    channels_last = True
+    measures = ("PSNR", "PSNR of luma", "SSIM", "feature distance", "sharpness")
+    SIZES = {
+        "tiny": Config(8, 1, 2, True, 0.5, 32, 1e-3),
+        "small": Config(32, 3, 2, True, 0.6, 16, 5e-4),
+        "x4": Config(32, 3, 4, True, 0.6, 16, 5e-4),
+        "paper": Config(),
+        "x2": Config(scale=2),
+    }
+    before: Tensor  # the weights after the pixel stage, in a row
+    begun: Tensor  # (), whether the GAN stage has begun
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        folded = 1 if config.lean else max(1, 4 // config.scale)
+        self.generator = RRDBNet(config, spec.channels, folded)
+        self.critic: nn.Module = Critic(
+            spec.channels, config.width, spec.side // config.scale * config.scale
+        )
+        for layer in self.generator.body.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight)
+                assert layer.bias is not None
+                with torch.no_grad():
+                    layer.weight.mul_(0.1)
+                    layer.bias.zero_()
+        if config.lean:
+            assert self.generator.conv_last.bias is not None
+            nn.init.zeros_(self.generator.conv_last.weight)
+            nn.init.zeros_(self.generator.conv_last.bias)
+        self.register_buffer("before", in_a_row(self.generator))
+        self.register_buffer("begun", torch.tensor(False))
+
+    @classmethod
+    def of_published(cls, weights: Mapping[str, Tensor]) -> "ESRGAN | None":
+        """Ready to enlarge, with published weights; None where they are of another network."""
+        named = renamed(weights)
+        first, last = named.get("conv_first.weight"), named.get("conv_last.weight")
+        grown = named.get("body.0.rdb1.conv1.bias")
+        if first is None or last is None or grown is None or min(first.ndim, last.ndim) < 4:
+            return None
+        ups = sum(name.startswith("conv_up") and name.endswith("weight") for name in named)
+        blocks = len({m[1] for name in named if (m := re.match(r"body\.(\d{1,3})\.", name))})
+        folded = {len(last) * fold**2: fold for fold in (1, 2, 4)}.get(first.shape[1], 0)
+        if not folded or 2**ups < folded:
+            return None
+        config = Config(len(first), blocks, 2**ups // folded)
+        with torch.device("meta"):
+            model = cls(config, Spec(len(last), 64))
+            network = RRDBNet(config, len(last), folded, len(grown))
+        wanted = network.state_dict()
+        if wanted.keys() != named.keys() or any(
+            wanted[name].shape != named[name].shape for name in wanted
+        ):
+            return None
+        network.load_state_dict({n: w.float() for n, w in named.items()}, assign=True)
+        model.generator, model.critic = network, nn.Identity()
+        model.before, model.begun = torch.zeros(0), torch.tensor(False)
+        return model.requires_grad_(False).eval()
+
+    def forward(self, low: Tensor) -> Tensor:
+        return self.generator(low)
+
+    def given(self, image: Tensor) -> Tensor:
+        return lowered(image, self.config.scale)
+
+    def truth(self, image: Tensor) -> Tensor:
+        return whole(image, self.config.scale)
+
+    def rivals(self, given: Tensor, label: Tensor) -> dict[str, Tensor]:
+        found = {"bicubic": enlarged(given, self.config.scale)}
+        if self.begun:
+            found["pixel stage"] = self.between(given, 0.0)
+        return found
+
+    def between(self, low: Tensor, sharpness: float) -> Tensor:
+        """By weights between those after the pixel stage (0) and those after the GAN stage (1)."""
+        if sharpness == 1 or not self.begun:
+            return self(low)
+        weights = torch.lerp(self.before, in_a_row(self.generator), sharpness)
+        return functional_call(self.generator, unrolled(weights, self.generator), low)
+
+    def predict(
+        self,
+        picture: Picture,
+        *,
+        scale: Annotated[int, Choice(N_("times as many pixels a side; 0 is its own"), 0, 16)] = 0,
+        sharpness: Annotated[
+            float, Choice(N_("0: most faithful; 1: as the GAN stage draws it"), 0, 1)
+        ] = 1.0,
+        tile: Annotated[int, Choice(N_("pixels a side that it sees at once"), 16, 4096)] = TILE,
+        overlap: Annotated[float, Choice(N_("share of a tile's side"), 0, 0.5)] = 0.125,
+    ) -> Made:
+        """A larger picture. Raises UserError where the network cannot make that scale."""
+        times = passes(scale, self.config.scale)
+
+        def network(tile: Tensor) -> Tensor:
+            for _pass in range(times):
+                tile = self.between(tile, sharpness).clamp(0, 1)
+            return tile
+
+        return self.made(picture, network, self.config.scale**times, tile, overlap)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        rate, betas = self.config.rate, (0.9, 0.999)
+        return {
+            "pixels": torch.optim.Adam(self.generator.parameters(), rate, betas),
+            "critic": torch.optim.Adam(self.critic.parameters(), CALM * rate, betas),
+            "generator": torch.optim.Adam(self.generator.parameters(), CALM * rate, betas),
+        }
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        for image in batch.image.split(self.config.part):
+            if self.used < self.config.pixel:
+                part = cropped(image, CROP)
+                yield "pixels", F.l1_loss(self.generator(self.given(part)), self.truth(part))
+            else:
+                if not self.begun:
+                    self.before.copy_(in_a_row(self.generator))
+                    self.begun.fill_(True)
+                yield from self.adversarial(self.given(image), self.truth(image))
+
+    def adversarial(self, low: Tensor, high: Tensor) -> Iterator[tuple[str, Tensor]]:
+        drawn = self.generator(low).detach()
+        yield "critic", relative(self.critic(high), self.critic(drawn))
+        drawn = self.generator(low)
+        with torch.no_grad():
+            true, real = features(high)[STAGE].float(), self.critic(high)
+        content = F.l1_loss(features(drawn)[STAGE].float(), true) / true.abs().mean()
+        fooled = relative(self.critic(drawn), real)
+        pixels = F.l1_loss(drawn, high)
+        yield "generator", CONTENT * content + ADVERSARIAL * fooled + PIXEL * pixels
+
+
+def relative(real: Tensor, drawn: Tensor) -> Tensor:
+    """-log D_Ra(real, drawn) - log(1 - D_Ra(drawn, real)) of scores (B, 1); exchanged, it is the
+    generator's."""
+    ahead, behind = real - drawn.mean(), drawn - real.mean()
+    return F.softplus(-ahead).mean() + F.softplus(behind).mean()

@@ -1,0 +1,230 @@
+"""Enlarges with a residual network; a critic then teaches it to draw what looks sharp.
+
+Ledig, Theis, Huszár, Caballero, Cunningham, Acosta, Aitken, Tejani, Totz, Wang, Shi:
+Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network (2016).
+https://arxiv.org/abs/1609.04802
+
+    SRResNet: 9x9 convolution; blocks x + W2 PReLU(W1 x); one more and the long skip;
+              a 3x3 convolution to 4 times the maps, whose values become 2x2 pixels (sub-pixel), ...
+    pixel stage:  min_G  |G(low) - high|                   best PSNR, but blurred where it is unsure
+    GAN stage:    min_D  -log D(high) - log(1 - D(G(low)))
+                  min_G  |f(G(low)) - f(high)|^2 - w log D(G(low))          f: features of ImageNet
+
+Of all sharp pictures that a small one may come from the first stage gives the mean, the second one
+that looks real: details that it draws are likely, not known. Both stages share one budget, and the
+weights of the first are kept, so that what the second costs in PSNR, wins for the eye and has made
+up can be told apart; `sharpness` goes from the one to the other.
+
+Differs from the paper: one cycle of the rate over both stages; the pixel stage learns by absolute
+differences (Zhao, Gallo, Frosio, Kautz, 2015, https://arxiv.org/abs/1511.08861); the GAN stage
+keeps a share of it; a batch is learnt from in parts; `tiny`, `small` and `x4` have narrower layers
+without normalisation, and add to bicubic interpolation what it lacks. Reduced: the features are
+EfficientNet-Lite0's, whose weights come with souron, not VGG19's.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from souron.blocks.averaging import in_a_row, unrolled
+from souron.kinds.picture import Picture
+from souron.kinds.signature import Choice
+from souron.tasks.image_to_image import (
+    TILE,
+    Batch,
+    ImageTranslator,
+    Made,
+    Spec,
+    cropped,
+    enlarged,
+    features,
+    lowered,
+    passes,
+    whole,
+)
+from souron.utils.messages import N_
+
+STAGE = 2  # of the features: maps of an eighth of the side
+CONTENT, ADVERSARIAL, PIXEL = 0.03, 1e-3, 1.0  # weights of the GAN stage's losses
+CROP = 48  # pixels a side that the pixel stage learns from
+CALM = 0.1  # of the rate that the GAN stage learns with
+
+
+@dataclass(frozen=True)
+class Config:
+    width: int = 64  # maps
+    blocks: int = 16
+    scale: int = 4  # times as many pixels a side: 2 or 4
+    lean: bool = False  # without normalisation, added to bicubic interpolation
+    pixel: float = 0.6  # share of the budget that goes to the pixel stage
+    part: int = 16  # pictures of a batch that are learnt from at once
+    rate: float = 1e-4
+
+
+class Block(nn.Module):
+    def __init__(self, width: int, lean: bool) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(width, width, 3, padding=1), norm(width, lean)
+        self.prelu = nn.PReLU()
+        self.conv2, self.bn2 = nn.Conv2d(width, width, 3, padding=1), norm(width, lean)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bn2(self.conv2(self.prelu(self.bn1(self.conv1(x)))))
+
+
+class SRResNet(nn.Module):
+    """(B, C, H, W) in 0..1 -> (B, C, scale H, scale W)"""
+
+    def __init__(self, config: Config, channels: int) -> None:
+        super().__init__()
+        width, self.scale, self.lean = config.width, config.scale, config.lean
+        self.first = nn.Sequential(nn.Conv2d(channels, width, 9, padding=4), nn.PReLU())
+        self.blocks = nn.Sequential(*(Block(width, config.lean) for _block in range(config.blocks)))
+        self.after = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), norm(width, config.lean))
+        ups: list[nn.Module] = []
+        for _doubling in range(config.scale.bit_length() - 1):
+            ups += [nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2), nn.PReLU()]
+        self.up = nn.Sequential(*ups)
+        self.last = nn.Conv2d(width, channels, 9, padding=4)
+
+    def forward(self, low: Tensor) -> Tensor:
+        x = self.first(low)
+        x = self.last(self.up(x + self.after(self.blocks(x)))).float()
+        return x + enlarged(low, self.scale) if self.lean else x
+
+
+class Critic(nn.Sequential):
+    """(B, C, side, side) -> (B, 1): high for real pictures."""
+
+    def __init__(self, channels: int, width: int, side: int) -> None:
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
+        maps = width
+        for wide, stride in zip((1, 2, 2, 4, 4, 8, 8), (2, 1, 2, 1, 2, 1, 2), strict=True):
+            layers += [
+                nn.Conv2d(maps, wide * width, 3, stride, 1),
+                nn.BatchNorm2d(wide * width),
+                nn.LeakyReLU(0.2),
+            ]
+            maps, side = wide * width, -(-side // stride)
+        hidden = 16 * width
+        super().__init__(
+            *layers, nn.Flatten(), nn.Linear(maps * side**2, hidden), nn.LeakyReLU(0.2),
+            nn.Linear(hidden, 1),
+        )  # fmt: skip
+
+
+def norm(width: int, lean: bool) -> nn.Module:
+    return nn.Identity() if lean else nn.BatchNorm2d(width)
+
+
+class SRGAN(ImageTranslator):
+    year = 2016
+    ja = "画素の平均誤差で拡大を学んだ後、批評する網と競い、本物らしい細部を描き足す"
+    status = "reduced"
+    channels_last = True
+    measures = ("PSNR", "PSNR of luma", "SSIM", "feature distance", "sharpness")
+    SIZES = {
+        "tiny": Config(8, 2, 2, True, 0.5, 32, 3e-4),
+        "small": Config(32, 8, 2, True, 0.6, 16, 5e-4),
+        "x4": Config(32, 8, 4, True, 0.6, 16, 5e-4),
+        "paper": Config(),
+    }
+    before: Tensor  # the weights after the pixel stage, in a row
+    begun: Tensor  # (), whether the GAN stage has begun
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.generator = SRResNet(config, spec.channels)
+        side = spec.side // config.scale * config.scale
+        self.critic = Critic(spec.channels, config.width, side)
+        if config.lean:
+            nn.init.zeros_(self.generator.last.weight)
+            assert self.generator.last.bias is not None
+            nn.init.zeros_(self.generator.last.bias)
+        self.register_buffer("before", in_a_row(self.generator))
+        self.register_buffer("begun", torch.tensor(False))
+
+    def forward(self, low: Tensor) -> Tensor:
+        return self.generator(low)
+
+    def given(self, image: Tensor) -> Tensor:
+        return lowered(image, self.config.scale)
+
+    def truth(self, image: Tensor) -> Tensor:
+        return whole(image, self.config.scale)
+
+    def rivals(self, given: Tensor, label: Tensor) -> dict[str, Tensor]:
+        found = {"bicubic": enlarged(given, self.config.scale)}
+        if self.begun:
+            found["pixel stage"] = self.between(given, 0.0)
+        return found
+
+    def between(self, low: Tensor, sharpness: float) -> Tensor:
+        """By weights between those after the pixel stage (0) and those after the GAN stage (1)."""
+        if sharpness == 1 or not self.begun:
+            return self(low)
+        weights = torch.lerp(self.before, in_a_row(self.generator), sharpness)
+        return functional_call(self.generator, unrolled(weights, self.generator), low)
+
+    def predict(
+        self,
+        picture: Picture,
+        *,
+        scale: Annotated[int, Choice(N_("times as many pixels a side; 0 is its own"), 0, 16)] = 0,
+        sharpness: Annotated[
+            float, Choice(N_("0: most faithful; 1: as the GAN stage draws it"), 0, 1)
+        ] = 1.0,
+        tile: Annotated[int, Choice(N_("pixels a side that it sees at once"), 16, 4096)] = TILE,
+        overlap: Annotated[float, Choice(N_("share of a tile's side"), 0, 0.5)] = 0.125,
+    ) -> Made:
+        """A larger picture. Raises UserError where the network cannot make that scale."""
+        times = passes(scale, self.config.scale)
+
+        def network(tile: Tensor) -> Tensor:
+            for _pass in range(times):
+                tile = self.between(tile, sharpness).clamp(0, 1)
+            return tile
+
+        return self.made(picture, network, self.config.scale**times, tile, overlap)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        rate, betas = self.config.rate, (0.9, 0.999)
+        return {
+            "pixels": torch.optim.Adam(self.generator.parameters(), rate, betas),
+            "critic": torch.optim.Adam(self.critic.parameters(), CALM * rate, betas),
+            "generator": torch.optim.Adam(self.generator.parameters(), CALM * rate, betas),
+        }
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        for image in batch.image.split(self.config.part):
+            if self.used < self.config.pixel:
+                part = cropped(image, CROP)
+                yield "pixels", F.l1_loss(self.generator(self.given(part)), self.truth(part))
+            else:
+                self.begin()
+                yield from self.adversarial(self.given(image), self.truth(image))
+
+    def begin(self) -> None:
+        if not self.begun:
+            self.before.copy_(in_a_row(self.generator))
+            self.begun.fill_(True)
+
+    def adversarial(self, low: Tensor, high: Tensor) -> Iterator[tuple[str, Tensor]]:
+        drawn = self.generator(low).detach()
+        # softplus(-a) = -log D and softplus(a) = -log(1 - D), where D = sigmoid(a)
+        yield (
+            "critic",
+            F.softplus(-self.critic(high)).mean() + F.softplus(self.critic(drawn)).mean(),
+        )
+        drawn = self.generator(low)
+        with torch.no_grad():
+            true = features(high)[STAGE].float()
+        content = F.mse_loss(features(drawn)[STAGE].float(), true) / true.square().mean()
+        fooled = F.softplus(-self.critic(drawn)).mean()
+        pixels = F.l1_loss(drawn, high)
+        yield "generator", CONTENT * content + ADVERSARIAL * fooled + PIXEL * pixels
