@@ -46,9 +46,8 @@ def test_every_name_before_transformers_5_is_there():
         "summarization", "question-answering", "text-generation", "text2text-generation",
         "zero-shot-classification", "feature-extraction", "translation",
     }  # fmt: skip
-    assert text | {"image-classification", "object-detection", "image-segmentation"} == set(
-        KNOWN
-    ) | set(ALSO)
+    pictures = {"image-classification", "object-detection", "image-segmentation", "image-to-image"}
+    assert text | pictures == set(KNOWN) | set(ALSO)
 
 
 def test_labels():

@@ -53,6 +53,7 @@ KNOWN = {
     "image-segmentation": Known(
         ("segment", "segment_instances", "segment_panoptic"), answers.masked, ("deeplab", "unet")
     ),
+    "image-to-image": Known(("image_to_image",), answers.remade, data="photos"),
 }
 ALSO = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
 PAIR = re.compile(r"translation_(\w\w)_to_(\w\w)")
