@@ -1,4 +1,4 @@
-"""Translates between two sorts of pictures without pairs: there and back must be where it began.
+"""Translates between two sorts of pictures without pairs: there and back must meet.
 
 Zhu, Park, Isola, Efros: Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial
 Networks (2017).
