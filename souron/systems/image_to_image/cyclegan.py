@@ -190,7 +190,7 @@ class CycleGAN(ImageTranslator):
                     for critic, true, made in zip(self.critics, (a, b), drawn, strict=True)
                 )
                 / 2,
-            ) 
+            )
             yield "generators", self.generators_loss(a, b)
 
     def generators_loss(self, a: Tensor, b: Tensor) -> Tensor:
