@@ -317,6 +317,8 @@ def test_figures_stand_apart_by_what_was_held_out(keyed, cases, tmp_path):
     rows = [k for k, name in enumerate(test.columns["subset"]) if name == "new pairs"]
     right = last.result["tally"][rows, 0].mean().item()
     assert result.apart["new pairs"]["all right"].value == pytest.approx(right)
+    assert all(0 <= m.low <= m.value <= m.high <= 1 for s in result.apart.values()
+               for m in s.values())  # fmt: skip
     whole = task.measures([last.result], setup)
     assert whole["F1 of parts"].low <= whole["F1 of parts"].value <= whole["F1 of parts"].high
 

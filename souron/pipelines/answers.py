@@ -322,6 +322,11 @@ def matched(
     return _of_images(images, one)
 
 
+def remade(system: Any, images: Any) -> Any:
+    """A ``PIL.Image``, such as the picture enlarged; one for each of several."""
+    return _of_images(images, lambda image: _seen(system, image).after.image)
+
+
 def boxed(system: Any, images: Any, *, threshold: float = 0.5) -> Any:
     """``[{"score", "label", "box": {"xmin", "ymin", "xmax", "ymax"}}]``"""
 
