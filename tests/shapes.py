@@ -18,10 +18,10 @@ from souron.data.pages import Part
 from souron.data.panoptic import divided
 from souron.data.picture_questions import PictureQuestion
 from souron.data.poses import HIDDEN, SEEN, Figures, Skeleton, area_of
+from souron.data.run_lengths import lengths_of
 from souron.data.searching import Search, Shelf, places
 from souron.data.texts import Question
 from souron.data.voices import Voices
-from souron.evaluation.image_to_image import lengths_of
 
 LABELS = ("square", "disc", "wedge")
 

@@ -21,6 +21,7 @@ from souron.blocks import tiling
 from souron.blocks.averaging import in_a_row
 from souron.cli.main import run as souron
 from souron.data import load
+from souron.data.run_lengths import area_of, lengths_of
 from souron.evaluation import image_to_image as evaluation
 from souron.evaluation import perceptual, summary
 from souron.kinds.picture import Picture
@@ -86,8 +87,8 @@ def test_an_area_alone_is_measured_and_none_is_not_a_number():
     area[0, :4] = True
     inside, outside = figures.psnr(found, truth, area), figures.psnr(found, truth, ~area)
     assert inside[0] == 0 and outside[0] > 58 and np.isnan(inside[1])
-    assert (evaluation.area_of(evaluation.lengths_of(area[0]), 8) == area[0]).all()
-    assert (evaluation.area_of(evaluation.lengths_of(~area[0]), 8) == ~area[0]).all()
+    assert (area_of(lengths_of(area[0]), 8) == area[0]).all()
+    assert (area_of(lengths_of(~area[0]), 8) == ~area[0]).all()
 
 
 def test_pictures_become_smaller_and_larger_as_pillow_makes_them(photo):

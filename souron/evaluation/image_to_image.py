@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from souron.data.dataset import Dataset
+from souron.data.run_lengths import area_of
 from souron.evaluation import perceptual
 from souron.evaluation.answers import Answers, Setup, Sparse, Trainings, dense
 from souron.kinds.codecs.image import rounded
@@ -37,11 +38,6 @@ FIGURES: dict[str, Callable[[Array, Array, Array | None], Array]] = {
     ),
     "SSIM": lambda found, truth, area: figures.ssim(found, truth),
     "sharpness": lambda found, truth, area: figures.sharpness(found, truth),
-    "colour difference": lambda found, truth, area: figures.colour_difference(found, truth),
-    "object colour difference": figures.colour_difference,
-    "ground colour difference": lambda found, truth, area: figures.colour_difference(
-        found, truth, None if area is None else ~area
-    ),
     "object PSNR": figures.psnr,
     "ground PSNR": lambda found, truth, area: figures.psnr(
         found, truth, None if area is None else ~area
@@ -50,7 +46,7 @@ FIGURES: dict[str, Callable[[Array, Array, Array | None], Array]] = {
         as_share(found), as_share(truth)
     ).numpy(),
 }
-OF_AREAS = ("object colour difference", "ground colour difference", "object PSNR", "ground PSNR")
+OF_AREAS = ("object PSNR", "ground PSNR")
 
 
 @dataclass(frozen=True)
@@ -116,20 +112,6 @@ def areas(cases: Dataset) -> NDArray[np.bool_] | None:
         return None
     side = cases.side
     return np.stack([area_of(text, side) for text in told])
-
-
-def area_of(text: str, side: int) -> NDArray[np.bool_]:
-    """(side, side) of lengths of runs, ``"12 3 ..."``, outside and inside in turn, row by row."""
-    lengths = np.array(text.split(), dtype=np.int64)
-    inside = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
-    return inside[: side * side].reshape(side, side)
-
-
-def lengths_of(area: NDArray[np.bool_]) -> str:
-    """What ``area_of`` reads."""
-    flat = np.concatenate([[False], area.ravel()])
-    ends = np.flatnonzero(flat[1:] != flat[:-1])
-    return " ".join(map(str, np.diff(np.concatenate([[0], ends, [area.size]]))))
 
 
 def truth_of(system: Any, cases: Dataset) -> Tensor | None:
@@ -274,9 +256,6 @@ def said_of(rival: str) -> str:
     return {
         "bicubic": _("bicubic interpolation"),
         "pixel stage": _("the same network before its GAN stage"),
-        "grey": _("grey"),
-        "mean colour": _("the mean colour of that brightness"),
-        "regression": _("regression in place of classes"),
         "identity": _("the picture as it was"),
         "histograms": _("histogram matching"),
         "untrained": _("the same network untrained"),

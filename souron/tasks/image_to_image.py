@@ -1,9 +1,9 @@
-"""Image to image: a picture in, a picture out: larger, coloured, or of another domain.
+"""Image to image: a picture in, a picture out: larger, or of another domain.
 
-What a system is asked follows from what it sees of a picture. One that sees it smaller, or without
-its colours, is to give it back; one that sees it whole translates it from the domain (class) of its
-data to another. So one data set of photographs teaches to enlarge and to colour, and a folder
-with two classes, or ``trainA`` and ``trainB``, to translate.
+What a system is asked follows from what it sees of a picture. One that sees it smaller is to give
+it back; one that sees it whole translates it from the domain (class) of its data to another. So any
+pictures teach to enlarge, and a folder with two classes, or ``trainA`` and ``trainB``, to
+translate.
 """
 
 import time
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from souron.blocks import tiling
 from souron.data import transforms
-from souron.data.dataset import Dataset, Loader, Rows, check_classes
+from souron.data.dataset import Dataset, Loader, Rows, check_classes, digests
 from souron.evaluation import image_to_image as evaluation
 from souron.evaluation import perceptual
 from souron.evaluation.image_to_image import CYCLE, ImageResult, as_bytes
@@ -35,6 +35,7 @@ from souron.utils.messages import N_, UserError, _
 SHOWN = (3, 96)  # channels and pixels a side that ``souron show`` builds with
 SMALLEST = 8  # pixels a side
 FEWEST = 8  # pictures
+MOST_COMPARED = 20_000  # pictures that are looked through for some in both domains
 TILE = 256  # pixels a side of what a network sees at once
 MOST_MADE = 200_000_000  # pixels of an answer
 
@@ -228,6 +229,35 @@ def cropped(image: Tensor, side: int) -> Tensor:
     return image[:, :, top : top + side, left : left + side]
 
 
+def check_domains(train: Dataset) -> None:
+    """Raises UserError where there are not two domains, or one picture is in both."""
+    labels = train.target.tolist()
+    counts = [labels.count(domain) for domain in range(len(train.classes))]
+    if len(counts) != 2 or not all(counts):
+        raise UserError(
+            "domains",
+            _("{data} has {count} domains with pictures").format(
+                data=train.name, count=sum(map(bool, counts))
+            ),
+            expected=_("two: a folder with two sub-folders of pictures"),
+            fix="data=coats",
+            exit=3,
+        )
+    if not isinstance(train.input, Tensor) or len(train) > MOST_COMPARED:
+        return
+    pictures: list[set[bytes]] = [set(), set()]
+    for label, digest in zip(labels, digests(train.input), strict=True):
+        pictures[label].add(digest)
+    both = len(pictures[0] & pictures[1])
+    if both:
+        raise UserError(
+            "same pictures",
+            _("{count} pictures are in both domains of {data}").format(count=both, data=train.name),
+            expected=_("pictures that are of one domain each"),
+            exit=3,
+        )
+
+
 def passes(scale: int, own: int) -> int:
     """How often a network that enlarges by ``own`` is asked for a ``scale``; 0 is its own. Raises
     UserError where no number of times makes it."""
@@ -257,17 +287,13 @@ class ImageToImage(Task):
         Metric(N_("SSIM")),
         Metric(N_("feature distance"), higher_is_better=False, headline=True),
         Metric(N_("sharpness"), unit="share"),
-        Metric(N_("colour difference"), higher_is_better=False),
-        Metric(N_("object colour difference"), higher_is_better=False),
-        Metric(N_("ground colour difference"), higher_is_better=False),
-        Metric(N_("bits per pixel of colour"), higher_is_better=False, unit="bits"),
         Metric(N_("object PSNR"), unit="dB"),
         Metric(N_("ground PSNR"), unit="dB"),
         Metric(N_("cycle PSNR"), unit="dB"),
     )
     default_data = "photos"
     target = "pictures"
-    formats = ("folder",)
+    formats = ("unpaired", "folder")
     augments = True
 
     def check(self, data: Dataset, options: Any) -> None:
@@ -383,6 +409,7 @@ __all__ = [
     "Made",
     "Spec",
     "as_bytes",
+    "check_domains",
     "cropped",
     "enlarged",
     "features",

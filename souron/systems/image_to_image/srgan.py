@@ -129,9 +129,9 @@ class SRGAN(ImageTranslator):
     channels_last = True
     measures = ("PSNR", "PSNR of luma", "SSIM", "feature distance", "sharpness")
     SIZES = {
-        "tiny": Config(8, 2, 2, True, 0.5, 32, 1e-2),
-        "small": Config(32, 8, 2, True, 0.6, 16, 2e-3),
-        "x4": Config(32, 8, 4, True, 0.6, 16, 2e-3),
+        "tiny": Config(8, 2, 2, True, 0.5, 32, 3e-4),
+        "small": Config(32, 8, 2, True, 0.6, 16, 5e-4),
+        "x4": Config(32, 8, 4, True, 0.6, 16, 5e-4),
         "paper": Config(),
     }
     before: Tensor  # the weights after the pixel stage, in a row

@@ -1,0 +1,98 @@
+"""One thing on a ground, in two coats: pictures whose twin in the other domain is known.
+
+    A   the thing's own brightness in the first coat          B   in the second
+
+What a thing shows is its brightness alone, in one of two coats. Pictures of one domain that are
+learnt from show things of other cut-outs than those of the other domain, so that none has its twin
+among them; of validation and test scenes both twins are there, which nothing learns from.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from souron.data.composing.composer import LUMA, Composer
+from souron.data.run_lengths import lengths_of
+
+SIZES = (0.5, 0.85)  # of the side: the thing's longer edge
+Coat = Callable[[np.ndarray, np.ndarray], np.ndarray]  # brightness (H, W) in 0..1 and the mask ->
+# colours (H, W, 3) in 0..255
+
+
+@dataclass(frozen=True)
+class Coats:
+    """Names of the two domains, and how a thing looks in each."""
+
+    names: tuple[str, str]
+    coats: tuple[Coat, Coat]
+
+
+class Worn(NamedTuple):
+    """A case."""
+
+    picture: Tensor  # (3, side, side) uint8
+    domain: int
+    file: str
+    twin: str  # the file of its twin; "" of what is learnt from
+    area: str  # where the thing is, see ``lengths_of``
+    group: str
+    part: str
+
+
+def cases(coats: Coats, side: int, seed: int, counts: dict[str, int]) -> Iterator[Worn]:
+    """So many scenes of each part: of training scenes one domain each, of others both."""
+    for part, count in counts.items():
+        composer = Composer(side, seed, part, counts=(1,), sizes=SIZES)
+        for number in range(count):
+            scene = composer.scene(number)
+            if not len(scene.masks):
+                continue
+            block = composer.block(number)
+            area = scene.masks[0].numpy()
+            both = part != "train"
+            for domain in (0, 1) if both else (block % 2,):
+                files = [f"{part}/{number:05d}{letter}" for letter in "AB"]
+                yield Worn(
+                    dressed(scene.picture, area, coats.coats[domain]),
+                    domain,
+                    files[domain],
+                    files[1 - domain] if both else "",
+                    lengths_of(area),
+                    f"{part} block {block}",
+                    part,
+                )
+
+
+def dressed(picture: Tensor, area: np.ndarray, coat: Coat) -> Tensor:
+    """The thing in that coat, the ground as it was."""
+    pixels = picture.permute(1, 2, 0).numpy()
+    bright = pixels.astype(np.float32) @ LUMA / 255
+    inside = bright[area]
+    spread = max(float(inside.std()), 0.02)
+    even = (0.55 + 0.16 * (bright - inside.mean()) / spread).clip(0.15, 0.95)
+    worn = np.where(area[..., None], coat(even, area), pixels)
+    return torch.from_numpy(worn.round().clip(0, 255).astype(np.uint8)).permute(2, 0, 1)
+
+
+def tinted(colour: tuple[int, int, int]) -> Coat:
+    """The brightness of a thing in one colour."""
+    tint = np.array(colour, np.float32)
+    return lambda bright, area: bright[..., None] * tint / tint.max() * 255
+
+
+def striped(bright: np.ndarray, area: np.ndarray) -> np.ndarray:
+    """Grey with dark stripes, three to a quarter of the thing's height, from its upper edge on."""
+    rows = np.flatnonzero(area.any(1))
+    wide = max(2, (rows[-1] - rows[0] + 1) // 12)
+    dark = ((np.arange(len(area)) - rows[0]) // wide) % 2 == 1
+    shade = np.where(dark[:, None], 0.25 * bright, bright)
+    return np.repeat(shade[..., None], 3, 2) * 255
+
+
+def plain(bright: np.ndarray, area: np.ndarray) -> np.ndarray:
+    """Grey."""
+    return np.repeat(bright[..., None], 3, 2) * 255

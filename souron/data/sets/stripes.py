@@ -1,0 +1,51 @@
+"""Plain things, and other things with stripes, whose twins are known and hidden.
+
+Zhu, Park, Isola, Efros: Unpaired Image-to-Image Translation (2017).
+https://arxiv.org/abs/1703.10593
+
+One grey thing on a photograph or on noise, plain or with dark stripes that begin at its upper edge:
+1 400 pictures of one domain or the other without a common cut-out to learn from, and 400 scenes of
+other cut-outs in both coats. What a stripe covers, and where it begins, follows from the picture
+only as far as the thing's edge can be seen: a translation towards stripes may be right, and yet
+differ from the twin.
+"""
+
+import torch
+
+from souron.data.composing import coats as composing
+from souron.data.composing.cutouts import CATEGORIES
+from souron.data.composing.stock import stocked
+from souron.data.dataset import Dataset
+from souron.utils.messages import _
+
+ja = "無地の物と縞模様の物。対になる画像は隠され、テストだけで使う"
+task = "image_to_image"
+licence = "GPL-2.0, CC-BY-SA-4.0"
+source = "https://tuxpaint.org/stamps/"
+cases = 2_200
+ships_with = "souron"
+
+SIDE = 64
+SEED = 12
+COUNTS = {"train": 1_400, "val": 100, "test": 300}
+DRAWN_LICENCE = "Apache-2.0"
+COATS = composing.Coats(("plain", "striped"), (composing.plain, composing.striped))
+
+
+def load(side: int | None = None) -> Dataset:
+    drawn = stocked(CATEGORIES).name == "drawn"
+    made = list(composing.cases(COATS, side or SIDE, SEED, COUNTS))
+    return Dataset(
+        name="stripes",
+        input=torch.stack([one.picture for one in made]),
+        target=torch.tensor([one.domain for one in made]),
+        classes=COATS.names,
+        file=[one.file for one in made],
+        group=[one.group for one in made],
+        part=[one.part for one in made],
+        augment=("mirror",),
+        source="" if drawn else source,
+        licence=DRAWN_LICENCE if drawn else licence,
+        grouped=_("blocks of cut-outs"),
+        columns={"twin": [one.twin for one in made], "object": [one.area for one in made]},
+    )
