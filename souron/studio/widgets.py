@@ -189,7 +189,7 @@ def taken(kind: type[Kind], value: Any, before: Kind | None = None, **reading: A
     ``before`` is the chat so far, to which a message is added; ``reading`` is what the kind's
     ``read`` takes. Raises UserError, also where there is nothing yet.
     """
-    if kind.widget == "score" and value is None:
+    if kind.blank and value is None:
         return kind()  # an empty sheet
     if value is None or (isinstance(value, str) and not value.strip()) or value == []:
         raise UserError(
