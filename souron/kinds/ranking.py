@@ -23,6 +23,7 @@ BAR, WIDTH = "█", 20  # of the longest bar, letters
 HEAD = ("text", "score")
 STYLE = """<style>
 .ranking th { text-align: left }
+.ranking th[scope=col] { overflow-wrap: normal; white-space: nowrap }
 .ranking th[scope=row] { font-weight: normal; overflow-wrap: anywhere }
 .ranking td:nth-child(3) { width: 25% }
 .ranking td:last-child { text-align: right; white-space: nowrap }

@@ -31,7 +31,7 @@ from souron.tasks.answer import Answerer, Spec
 
 PLACES = 8  # a side of the grid, about
 SPANS = (1, 2, 3)  # tokens that a convolution of the question sees
-BEGINNING = 0.02  # standard deviation of embeddings before learning
+BEGINNING = 0.3  # standard deviation of what tells the places of the grid apart, before learning
 
 
 @dataclass(frozen=True)
