@@ -48,7 +48,7 @@ def test_every_name_before_transformers_5_is_there():
     }  # fmt: skip
     seen = {
         "image-classification", "object-detection", "image-segmentation",
-        "visual-question-answering", "vqa",
+        "visual-question-answering", "vqa", "zero-shot-image-classification", "image-to-image",
     }  # fmt: skip
     assert text | seen == set(KNOWN) | set(ALSO)
 

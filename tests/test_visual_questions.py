@@ -261,7 +261,7 @@ def test_predict_names_unknown_words_and_says_when_it_is_not_sure(learnt):
 def test_an_empty_or_endless_question_is_refused(learnt, question):
     with pytest.raises(UserError) as caught:
         learnt["visual_qa"][0].predict(ramp(), question=question)
-    assert caught.value.code == "question" and caught.value.expected and caught.value.fix
+    assert caught.value.code == "option" and caught.value.expected and caught.value.fix
 
 
 def test_data_without_questions_or_with_one_answer_is_refused():

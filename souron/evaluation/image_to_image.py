@@ -38,11 +38,6 @@ FIGURES: dict[str, Callable[[Array, Array, Array | None], Array]] = {
     ),
     "SSIM": lambda found, truth, area: figures.ssim(found, truth),
     "sharpness": lambda found, truth, area: figures.sharpness(found, truth),
-    "colour difference": lambda found, truth, area: figures.colour_difference(found, truth),
-    "object colour difference": figures.colour_difference,
-    "ground colour difference": lambda found, truth, area: figures.colour_difference(
-        found, truth, None if area is None else ~area
-    ),
     "object PSNR": figures.psnr,
     "ground PSNR": lambda found, truth, area: figures.psnr(
         found, truth, None if area is None else ~area
@@ -51,7 +46,7 @@ FIGURES: dict[str, Callable[[Array, Array, Array | None], Array]] = {
         as_share(found), as_share(truth)
     ).numpy(),
 }
-OF_AREAS = ("object colour difference", "ground colour difference", "object PSNR", "ground PSNR")
+OF_AREAS = ("object PSNR", "ground PSNR")
 
 
 @dataclass(frozen=True)
@@ -261,9 +256,6 @@ def said_of(rival: str) -> str:
     return {
         "bicubic": _("bicubic interpolation"),
         "pixel stage": _("the same network before its GAN stage"),
-        "grey": _("grey"),
-        "mean colour": _("the mean colour of that brightness"),
-        "regression": _("regression in place of classes"),
         "identity": _("the picture as it was"),
         "histograms": _("histogram matching"),
         "untrained": _("the same network untrained"),

@@ -222,11 +222,7 @@ def compared(
     """``{"sequence", "labels", "scores"}``: how near each label's sentence is to the text. The
     scores are shares among the labels; with ``multi_label`` each is a cosine in 0..1 by itself."""
     wanted = candidate_labels if labels is None else labels
-    names = [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else wanted
-    if not names:
-        raise UserError(
-            "option", _("no labels to choose from"), expected='candidate_labels=["...", "..."]'
-        )
+    names = _names(wanted)
     sentences = vectors_of(system, [hypothesis_template.format(name) for name in names])
 
     def one(text: str) -> dict[str, Any]:
@@ -241,6 +237,16 @@ def compared(
 
     found = _each(texts, one)
     return found if isinstance(texts, list) else found[0]
+
+
+def _names(wanted: Any) -> Sequence[str]:
+    """The labels to choose from. Raises UserError where there is none."""
+    names = [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else wanted
+    if not names:
+        raise UserError(
+            "option", _("no labels to choose from"), expected='candidate_labels=["...", "..."]'
+        )
+    return names
 
 
 def vectors_of(system: SentenceEncoder, texts: list[str]) -> NDArray[np.float32]:
@@ -268,11 +274,16 @@ def asked(
 
 
 def _seen(system: Any, given: Any, **options: Any) -> Any:
-    """The answer about a path or a ``PIL.Image``. Nothing is fetched from an address."""
+    """The answer about a path or a ``PIL.Image``."""
+    return system.predict(_picture(system, given), **options)
+
+
+def _picture(system: Any, given: Any) -> Picture:
+    """Of a path or a ``PIL.Image``. Nothing is fetched from an address."""
     if isinstance(given, Picture):
-        return system.predict(given, **options)
+        return given
     if hasattr(given, "convert"):
-        return system.predict(Picture(given.convert("RGB")), **options)
+        return Picture(given.convert("RGB"))
     if "://" in str(given):
         raise UserError(
             "address",
@@ -280,7 +291,7 @@ def _seen(system: Any, given: Any, **options: Any) -> Any:
             expected=_("a file on this computer, or a PIL.Image"),
             exit=3,
         )
-    return system.predict(Picture.read(Path(given), **system.reading()), **options)
+    return Picture.read(Path(given), **system.reading())
 
 
 def _of_images(images: Any, answer: Callable[[Any], Any]) -> Any:
@@ -291,6 +302,29 @@ def _of_images(images: Any, answer: Callable[[Any], Any]) -> Any:
 def labelled(system: Any, images: Any, *, top_k: int = 5) -> Any:
     """``[{"score", "label"}]``"""
     return _of_images(images, lambda image: _pairs(_seen(system, image), top_k))
+
+
+@torch.inference_mode()
+def matched(
+    system: Any, images: Any, *, candidate_labels: Any = None,
+    hypothesis_template: str = "This is a photo of {}.",
+) -> Any:  # fmt: skip
+    """``[{"score", "label"}]``, the scores shares among the labels."""
+    names = _names(candidate_labels)
+    sentences = system.read_texts([hypothesis_template.format(name) for name in names])
+
+    def one(image: Any) -> Rows:
+        pixels = system.pixels(_picture(system, image))[None].to(system.device)
+        scores = (system.scale.cpu() * sentences @ system.see(pixels).float().cpu()[0]).softmax(0)
+        order = scores.argsort(descending=True, stable=True).tolist()
+        return [{"score": float(scores[i]), "label": names[i]} for i in order]
+
+    return _of_images(images, one)
+
+
+def remade(system: Any, images: Any) -> Any:
+    """A ``PIL.Image``, such as the picture enlarged; one for each of several."""
+    return _of_images(images, lambda image: _seen(system, image).after.image)
 
 
 def boxed(system: Any, images: Any, *, threshold: float = 0.5) -> Any:

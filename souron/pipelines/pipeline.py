@@ -50,10 +50,14 @@ KNOWN = {
     "feature-extraction": Known(("sentences",), answers.vectors, ("sentences",)),
     "visual-question-answering": Known(("answer",), answers.asked, data="scene_questions"),
     "image-classification": Known(("classify",), answers.labelled, ("resnet",)),
+    "zero-shot-image-classification": Known(
+        ("match",), answers.matched, ("clip",), "captioned_scenes"
+    ),
     "object-detection": Known(("detect",), answers.boxed, ("yolo",)),
     "image-segmentation": Known(
         ("segment", "segment_instances", "segment_panoptic"), answers.masked, ("deeplab", "unet")
     ),
+    "image-to-image": Known(("image_to_image",), answers.remade, data="photos"),
 }
 ALSO = {"sentiment-analysis": "text-classification", "ner": "token-classification",
         "vqa": "visual-question-answering"}  # fmt: skip

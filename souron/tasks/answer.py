@@ -174,7 +174,7 @@ class Answerer(System):
         elif len(tokens := self.tokenizer.encode(text.lower())) >= MOST_TOKENS:
             found = _("a question of {count} tokens").format(count=units.count(len(tokens)))
         if found:
-            raise UserError("question", found, expected=expected, fix='question="What is shown?"')
+            raise UserError("option", found, expected=expected, fix='question="What is shown?"')
         return text
 
 

@@ -1,9 +1,9 @@
-"""Image to image: a picture in, a picture out: larger, coloured, or of another domain.
+"""Image to image: a picture in, a picture out: larger, or of another domain.
 
-What a system is asked follows from what it sees of a picture. One that sees it smaller, or without
-its colours, is to give it back; one that sees it whole translates it from the domain (class) of its
-data to another. So one data set of photographs teaches to enlarge and to colour, and a folder
-with two classes, or ``trainA`` and ``trainB``, to translate.
+What a system is asked follows from what it sees of a picture. One that sees it smaller is to give
+it back; one that sees it whole translates it from the domain (class) of its data to another. So any
+pictures teach to enlarge, and a folder with two classes, or ``trainA`` and ``trainB``, to
+translate.
 """
 
 import time
@@ -287,17 +287,13 @@ class ImageToImage(Task):
         Metric(N_("SSIM")),
         Metric(N_("feature distance"), higher_is_better=False, headline=True),
         Metric(N_("sharpness"), unit="share"),
-        Metric(N_("colour difference"), higher_is_better=False),
-        Metric(N_("object colour difference"), higher_is_better=False),
-        Metric(N_("ground colour difference"), higher_is_better=False),
-        Metric(N_("bits per pixel of colour"), higher_is_better=False, unit="bits"),
         Metric(N_("object PSNR"), unit="dB"),
         Metric(N_("ground PSNR"), unit="dB"),
         Metric(N_("cycle PSNR"), unit="dB"),
     )
     default_data = "photos"
     target = "pictures"
-    formats = ("folder",)
+    formats = ("unpaired", "folder")
     augments = True
 
     def check(self, data: Dataset, options: Any) -> None:

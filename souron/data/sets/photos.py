@@ -1,13 +1,11 @@
-"""Squares of 32 photographs at full sharpness, nine for testing: to enlarge and to colour.
+"""Squares of 34 photographs at full sharpness, of which nine are for testing: to enlarge.
 
 The photographs of three Debian packages (``souron fetch photographs``), two that come with
-scikit-learn and five with scikit-image; without the package's only these. Each is made smaller
+scikit-learn and six with scikit-image; without the package's only these. Each is made smaller
 first, to 640 pixels of the shorter side at most, since the pixels of large photographs are
 interpolated: what is cut from it is as sharp as a screen shows it. Patterns and drawings are left
 out. Squares of one photograph resemble each other, so that the photograph is the group: intervals
 count photographs, and no photograph is on two sides of the split.
-
-Photographs of landscapes and plants teach sharpness soon, but hardly what has which colour.
 """
 
 from importlib.util import find_spec
@@ -24,11 +22,11 @@ from souron.data.dataset import Dataset, Skipped
 from souron.kinds.codecs import image as pictures
 from souron.utils.messages import UserError, _
 
-ja = "写真 32 枚 (うち 9 枚はテスト用) から解像度を保って切り出した正方形。拡大と着色のためのデータ"
+ja = "写真 34 枚 (うち 9 枚はテスト用) から鮮明さを保って切り出した正方形。拡大のためのデータ"
 task = "image_to_image"
 licence = "CC-BY-4.0, CC-BY-SA-4.0, CC0-1.0, GPL-2.0+"
 source = "https://packages.debian.org/source/sid/lomiri-wallpapers"
-cases = 1_600
+cases = 1_672
 ships_with = "souron"
 
 SIDE = 96

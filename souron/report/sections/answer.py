@@ -13,6 +13,7 @@ from souron.metrics import answer as metrics
 from souron.report import plots
 from souron.report.page import Section, Tile, figure, filled, section, tile
 from souron.report.sections.match import SUBSETS
+from souron.stats.records import Measure
 from souron.utils import units
 from souron.utils.messages import LANGUAGE_NAMES, N_, _
 
@@ -82,11 +83,24 @@ def _table(parts: list[OfQuestions]) -> Any:
                 "subset": _subset(part.subset),
                 "language": LANGUAGE_NAMES.get(part.language, part.language) or _("all"),
                 "questions": part.questions,
-                "figures": [figure(name, part.measures.get(name)) for name in FIGURES],
+                "figures": [_figure(name, part.measures.get(name)) for name in FIGURES],
             }
             for part in parts
         ],
     } if parts else {}  # fmt: skip
+
+
+def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
+    """A gain in points, with its sign."""
+    shown = figure(name, measure)
+    if name != metrics.GAIN or measure is None:
+        return shown
+    metric = registry.metric(name)
+    return {
+        "text": metric.difference(measure.value),
+        "interval": metric.differences(measure.low, measure.high),
+        "place": None,
+    }
 
 
 def _matrix(record: "RunRecord") -> Any:

@@ -293,8 +293,8 @@ class DALLE2(PromptedGenerator):
         shape = (1, self.spec.channels, self.spec.side, self.spec.side)
         point = self.see(zeros(shape))
         if self.prior:
-            self.averages[PRIOR](point, step, text)
+            self.prior(point, step, text)
         told = Told(point, zeros(1, dtype=torch.bool), text.words, text.known)
         small = resized(zeros(shape), self.low)
-        in_patches(PATCH, self.averages[DECODER], small, step, told)
-        in_patches(PATCH, self.averages[ENLARGER], zeros(1, 2 * shape[1], *shape[2:]), step)
+        in_patches(PATCH, self.decoder, small, step, told)
+        in_patches(PATCH, self.enlarger, zeros(1, 2 * shape[1], *shape[2:]), step)

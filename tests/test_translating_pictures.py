@@ -1,0 +1,159 @@
+"""Translations between two sorts of pictures: the networks as published, the hidden twins, each
+term of the loss, and runs from a folder to a report."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from shapes import coats
+from skimage import exposure
+
+from souron import registry
+from souron.data import load
+from souron.data.composing.composer import Composer
+from souron.data.run_lengths import area_of
+from souron.data.sets import coats as coats_set
+from souron.evaluation import image_to_image as evaluation
+from souron.evaluation import summary
+from souron.kinds.picture import Picture
+from souron.runs import train
+from souron.systems.image_to_image.cyclegan import CycleGAN, Generator
+from souron.tasks.image_to_image import Spec
+from souron.utils.messages import UserError
+
+TASK = registry.load_task("image_to_image")
+
+
+def made(size="tiny", **changes):
+    torch.manual_seed(0)
+    config = dataclasses.replace(CycleGAN.SIZES[size], **changes)
+    return CycleGAN(config, Spec(3, 32, ("plain", "striped"))).eval()
+
+
+def test_the_networks_are_as_large_as_those_published():
+    with torch.device("meta"):
+        model = CycleGAN(CycleGAN.SIZES["paper"], Spec(3, 256, ("A", "B")))
+    assert summary.parameters(model.forth) == 11_378_179
+    assert summary.parameters(model.critics[0]) == 2_764_737
+
+
+def test_domains_share_no_thing_and_twins_are_known_of_test_pictures_alone(monkeypatch):
+    monkeypatch.setattr(coats_set, "COUNTS", {"train": 40, "val": 4, "test": 12})
+    data = load.load("coats", 32)
+    learnt = [i for i, part in enumerate(data.part) if part == "train"]
+    groups = [{data.group[i] for i in learnt if data.target[i] == domain} for domain in (0, 1)]
+    assert all(groups) and not groups[0] & groups[1]
+    assert not any(data.columns["twin"][i] for i in learnt)
+    composer = Composer(32, coats_set.SEED, "train", counts=(1,))
+    things = [{cutout.name for cutout in block} for block in composer.blocks]
+    assert not any(things[i] & things[j] for i in range(len(things)) for j in range(i))
+
+    test = data.only([i for i, part in enumerate(data.part) if part == "test"])
+    rows, areas = evaluation.twins(test), evaluation.areas(test)
+    assert [test.file[row][-1] for row in rows] == ["A" if f[-1] == "B" else "B" for f in test.file]
+    apart = (test.input[rows].int() - test.input.int()).abs().amax(1).numpy() > 0
+    assert not (apart & ~areas).any() and apart[areas].mean() > 0.9
+    assert evaluation.twins(test.only(range(3))) is None
+
+
+def test_every_term_of_the_loss_pulls_on_both_generators():
+    model = made().train()
+    image = coats(8, 32).input.float() / 255
+    a, b = image[::2], image[1::2]
+    for generator in (model.forth, model.back):
+        [last] = [generator.layers[-1].weight]
+        whole = torch.autograd.grad(model.generators_loss(a, b), last)[0]
+        for name in ("cycle", "identity"):
+            other = made(**{name: 0.0}).train()
+            other.load_state_dict(model.state_dict())
+            twin = (other.forth if generator is model.forth else other.back).layers[-1].weight
+            assert not torch.allclose(
+                torch.autograd.grad(other.generators_loss(a, b), twin)[0], whole
+            )
+    # where nothing is lost there and back, and nothing is changed, the critics alone are left
+    model.forth = model.back = torch.nn.Identity()
+    alone = sum(
+        (critic(one) - 1).square().mean() for critic, one in zip(model.critics, (b, a), strict=True)
+    )
+    assert float(model.generators_loss(a, b)) == pytest.approx(float(alone), rel=1e-5)
+
+
+def test_histogram_matching_is_that_of_scikit_image():
+    model = made()
+    image = coats(12, 32).input.float() / 255
+    model.count(image[::2], image[1::2])
+    label = torch.zeros(1, dtype=torch.long)
+    found = model.matched(image[:1], label)[0].permute(1, 2, 0).numpy()
+    target = np.concatenate(list(image[1::2].permute(0, 2, 3, 1).numpy()))
+    expected = exposure.match_histograms(image[0].permute(1, 2, 0).numpy(), target, channel_axis=2)
+    assert np.abs(found - expected).mean() < 0.03
+    assert np.abs(image[0].permute(1, 2, 0).numpy() - expected).mean() > 0.05
+
+
+def test_there_and_back_is_measured_where_no_twin_is_known():
+    cases = dataclasses.replace(coats(8, 32), columns={})
+    answers = evaluation.answers_of(made(), cases)
+    assert "cycle PSNR" in answers and "PSNR" not in answers
+    setup = next(TASK.setup(cases, type("S", (), {"test": torch.arange(8)}), None)).result
+    assert TASK.ranks(setup) == "cycle PSNR"
+    known = evaluation.answers_of(made(), coats(8, 32))
+    assert {"PSNR", "object PSNR", "ground PSNR", "identity:PSNR", "histograms:PSNR"} <= set(known)
+    area = area_of(coats(8, 32).columns["object"][0], 32)
+    assert 0.05 < area.mean() < 0.6
+    # the ground of a twin is the same, so that leaving it as it is cannot be beaten there
+    assert known["identity:ground PSNR"].min() > 58
+
+
+def test_what_has_not_two_domains_is_refused():
+    data = coats(16, 32)
+    with pytest.raises(UserError) as caught:
+        CycleGAN.spec_for(data.only(range(0, 16, 2)))
+    assert caught.value.code == "domains" and caught.value.fix
+    twice = dataclasses.replace(data, input=data.input[torch.arange(16) // 2 * 2])
+    with pytest.raises(UserError) as caught:
+        CycleGAN.spec_for(twice)
+    assert caught.value.code == "same pictures" and "8" in caught.value.found
+
+
+def test_a_picture_is_translated_either_way():
+    model = made()
+    picture = Picture.of(coats(1, 32).input[0, :, :29, :22])
+    there, back = model.predict(picture), model.predict(picture, to="plain")
+    assert there.after.size == (22, 29) and there.after.image.mode == "RGB"
+    assert (
+        np.abs(np.asarray(there.after.image).astype(int) - np.asarray(back.after.image)).max() > 0
+    )
+    with pytest.raises(UserError) as caught:
+        model.predict(picture, to="green")
+    assert "plain, striped" in caught.value.expected
+    with torch.no_grad():
+        assert Generator(3, 4, 1)(torch.rand(1, 3, 1, 1)).shape == (1, 3, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two sorts of pictures, as CycleGAN's data sets lie."""
+    place = tmp_path_factory.mktemp("coats")
+    data = coats(48, 32)
+    for number, (pixels, label) in enumerate(zip(data.input, data.target.tolist(), strict=True)):
+        part = "test" if number >= 36 else "train"
+        file = place / f"{part}{'AB'[label]}" / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file)
+    return place
+
+
+@pytest.mark.parametrize("system, expected", [
+    ("cyclegan_tiny", "cycle PSNR"), ("srgan_tiny", "PSNR of luma"),
+])  # fmt: skip
+def test_a_run_from_a_folder_to_a_report(system, expected, folder, tmp_path):
+    record = train.train(system, folder, budget="160ex", batch=32, imgsz=32, project=tmp_path)
+    assert expected in record.measures and record.measures[expected].n == 12
+    report = (record.folder / "report.html").read_text(encoding="utf-8")
+    assert "bicubic" in report if system == "srgan_tiny" else "cycle PSNR" in report
+    if system == "srgan_tiny":
+        assert "What the GAN stage made up" in report
+        assert record.details.as_json()["better"]["bicubic"]["PSNR of luma"][1] == 12
+        assert any("GAN stage" in note for note in record.notes)
