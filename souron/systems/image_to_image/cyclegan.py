@@ -22,7 +22,7 @@ not also earlier ones from a pool of 50.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,7 @@ class Block(nn.Module):
 
 
 def convolution(inward: int, outward: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    mode = "reflect" if stride == 1 else "zeros"
+    mode: Literal["reflect", "zeros"] = "reflect" if stride == 1 else "zeros"
     return nn.Conv2d(inward, outward, kernel, stride, kernel // 2, padding_mode=mode)
 
 
@@ -192,7 +192,7 @@ class CycleGAN(ImageTranslator):
                     for critic, true, made in zip(self.critics, (a, b), drawn, strict=True)
                 )
                 / 2,
-            )  # type: ignore[misc]
+            )
             yield "generators", self.generators_loss(a, b)
 
     def generators_loss(self, a: Tensor, b: Tensor) -> Tensor:
