@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 from playwright.sync_api import sync_playwright
@@ -40,7 +41,7 @@ def tree(tab, parts, spoken):
 def main():
     run, *rest = sys.argv[1:]
     count = int(dict(word.split("=") for word in rest).get("n", 100))
-    system, data = folder.load(run), page_requests.load()
+    system, data = folder.load(Path(run)), page_requests.load()
     with sync_playwright() as play:
         chromium = play.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]

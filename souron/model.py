@@ -1,7 +1,7 @@
 """Use a system: any run or published weights, on one's own files."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from souron import registry
 from souron.blocks.fusing import fused
 from souron.evaluation.conversation import LENGTH, Conversation, Reply, Voice
 from souron.evaluation.text_generation import Sampling
-from souron.hub import clip_weights, open_models, weights
+from souron.hub import clip_weights, diffusion_weights, open_models, weights
 from souron.kinds import signature
+from souron.kinds.before_after import BeforeAfter
 from souron.kinds.chat import Chat, Turn
 from souron.kinds.codecs import provenance
 from souron.kinds.kind import Kind
@@ -42,9 +43,12 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
     """A run's folder, or a system's name: as it comes ready trained, else without having learnt;
     ``pretrained`` brings its published weights, of CLIP also those of a file or a folder; at a
     published size CLIP has them anyway. Or a published language model: ``smollm2``, a
-    .gguf file, a folder as models are published in; it sees so many tokens of ``context``. Warns
-    where a file is not the one that the run ended with. Raises UserError."""
+    .gguf file, a folder as models are published in; it sees so many tokens of ``context``. Or
+    Stable Diffusion 1.5, a folder or a .safetensors file, see ``diffusion_weights``. Warns where a
+    file is not the one that the run ended with. Raises UserError."""
     folder = Path(name)
+    if diffusion_weights.is_model(name):
+        return Model(str(name), diffusion_weights.system(name))
     if folder.suffix in PUBLISHED and folder.is_file():
         return _published_file(folder)
     if open_models.is_model(name):
@@ -67,6 +71,8 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
         return Model(str(name), clip_weights.system(str(name), pretrained or True).eval())
     if not pretrained:
         return Model(str(name))
+    if kind.task == "text_to_image" and pretrained is not True:
+        return Model(str(name), diffusion_weights.system(str(pretrained)))
     if kind.task != "classify" or pretrained is not True:
         raise UserError("task", _("{name} has no published weights").format(name=name))
     from torchvision.models._meta import _IMAGENET_CATEGORIES
@@ -181,11 +187,22 @@ class Model:
                 expected=takes.__name__.lower(),
             )
         said = self.system.eval().predict(given, **options)
-        if isinstance(said, Score) and self.folder is not None:
-            seed = int(options.get("seed", 0))
-            args = run_folder.read_args(self.folder)
-            return replace(said, mark=provenance.mark(self.folder, args, seed, options))
+        if isinstance(said, Score | BeforeAfter):
+            return replace(said, mark=self._mark(options))
         return said
+
+    def _mark(self, options: Mapping[str, Any]) -> provenance.Mark | None:
+        """Of what it makes of those options; None where nothing was learnt that makes it."""
+        if not self.system.needs_fit:
+            return None
+        seed = int(options.get("seed", 0))
+        asked = {
+            name: Path(value.file) if isinstance(value, Kind) else value
+            for name, value in options.items()
+        }
+        if self.folder is None:
+            return provenance.of_published(self.name, seed, asked)
+        return provenance.mark(self.folder, run_folder.read_args(self.folder), seed, asked)
 
     def for_many(self) -> "Model":
         """The same for many answers in a row, as of a video's frames: normalisations are taken into

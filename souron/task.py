@@ -105,6 +105,11 @@ class Task(ABC):
     def example(self, system: type[System], size: str) -> Any:
         """The ``Spec`` that ``souron show`` builds a system of that size with."""
 
+    def example_rows(self, spec: Any) -> Rows | None:
+        """Some cases without numbers, on the meta device, with which the blueprint of several
+        networks shows what each is given while they learn; None where one pass shows it all."""
+        return None
+
     @abstractmethod
     def batch(self, rows: Rows, spec: Any) -> Any:
         """What ``System.loss`` takes, of some cases."""

@@ -13,9 +13,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from dropping import ramp, tone
+from dropping import dropped, made_run, ramp, source, tone
 from PIL import Image
 
+from souron import model as models_api
+from souron import registry
 from souron.cli import main
 from souron.kinds.before_after import BeforeAfter
 from souron.kinds.codecs import containers, moving, provenance
@@ -373,3 +375,22 @@ def test_a_gif_says_it_in_its_comment_too(tmp_path):
     provenance.save(ramp().image, tmp_path / "a.gif", MARK)
     with Image.open(io.BytesIO((tmp_path / "a.gif").read_bytes())) as image:
         assert json.loads(image.info["comment"])["settings"] == SETTINGS
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_a_picture_that_a_trained_system_changed_is_marked_when_it_is_saved(learns, tmp_path):
+    text = source("before_after").replace("needs_fit = False", f"needs_fit = {learns}")
+    with dropped(tmp_path, {"editor": text}):
+        kind, config = registry.load_system("editor_tiny")
+        system = kind(config, kind.spec_for(None))
+        place = made_run(tmp_path / "run", "editor_tiny", system, config, system.spec)
+        ramp().save(tmp_path / "a.png")
+        loaded = models_api.load(place)
+        [(file, said)] = models_api.predict(loaded, [tmp_path / "a.png"], count=3, way="up")
+        saved = models_api.keep(said, file, tmp_path / "out")
+    found, kind = provenance.look(saved)
+    if not learns:
+        assert (found, kind) == (None, "")
+        return
+    assert (found.system, found.seed, kind) == ("editor_tiny", 0, provenance.EDITED)
+    assert provenance.settings_of(saved) == {"seed": 0, "count": 3, "way": "up"}

@@ -203,3 +203,9 @@ def test_a_ramp_is_no_caption(tmp_path):
     ramp().save(tmp_path / "1.png")
     with pytest.raises(UserError):
         captions.load(tmp_path)
+
+
+def test_pictures_with_questions_are_not_mirrored_either(folder):
+    written(folder, [{"file_name": "1.png", "question": "Where is the bird?", "answer": "left"}])
+    cases = load.load(folder, 8, formats=("picture_questions",))
+    assert cases.has_picture_questions and "mirror" not in cases.augment

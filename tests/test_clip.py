@@ -19,6 +19,7 @@ from souron.blocks.clip import CLIP, PAD, TextTransformer, published_names
 from souron.cli.main import run
 from souron.data.tokenizer import Tokenizer
 from souron.hub import clip_weights, weights
+from souron.pipelines import answers
 from souron.systems.match import clip
 from souron.tasks.match import Spec
 from souron.utils.messages import UserError
@@ -227,6 +228,23 @@ def test_pictures_are_normalised_as_the_published_networks_saw_them(channels):
     assert given[0].mean((0, 2, 3)).tolist() == pytest.approx(expected, abs=1e-6)
 
 
+def test_the_pipeline_gives_each_label_its_share():
+    system = small()
+    names = ["red bird", "blue fish"]
+    picture = Image.fromarray(np.full((32, 32, 3), 99, np.uint8))
+    found = answers.matched(system, picture, candidate_labels=names)
+    with torch.inference_mode():
+        seen = system.see(torch.full((1, 3, 32, 32), 99 / 127.5 - 1))
+        read = system.read(system.tokens([f"This is a photo of {name}." for name in names]))
+        shares = (system.scale * seen @ read.T)[0].softmax(0).tolist()
+    assert {row["label"]: row["score"] for row in found} == pytest.approx(
+        dict(zip(names, shares, strict=True))
+    )
+    assert [row["score"] for row in found] == sorted(shares, reverse=True)
+    with pytest.raises(UserError, match="no labels"):
+        answers.matched(system, picture)
+
+
 SAYINGS = (
     "a photo of a cat", "A  Red Bird's 12 wings!!", "鳥が二羽", "naïve café ☕", "don't 3.14 a_b",
     "<|endoftext|> x", "a" * 50, "word " * 99, "",
@@ -262,10 +280,13 @@ def photo(tmp_path):
 
 
 def test_texts_become_the_tokens_of_open_clip(folder):
+    reference = SimpleTokenizer()
     (folder / "config.json").write_text(json.dumps({"hidden_act": "gelu"}))
     model = clip_weights.system("clip_vit_b_32")
     assert NARROW.quick and not model.config.quick  # as the file beside the weights says
-    expected = SimpleTokenizer()(list(SAYINGS))
+    own = clip_weights.tokenizer(folder)
+    assert all(own.encode(text) == reference.encode(text) for text in SAYINGS)
+    expected = reference(list(SAYINGS))
     found = model.tokens(SAYINGS)
     assert found.shape == (len(SAYINGS), 77)
     assert torch.equal(found.clamp(min=0), expected)

@@ -238,6 +238,7 @@ def test_the_priors_points_lie_around_zero(learnt, cases):
     normal = learnt.prior.normal(points)
     assert normal.mean(0).abs().max() < 0.5 and 0.7 < normal.std(0).mean() < 1.3
     torch.testing.assert_close(learnt.prior.point(normal), points)
+    torch.testing.assert_close(learnt.averages[PRIOR].point(normal), points)  # which draws
 
 
 def real(model, cases):

@@ -9,6 +9,7 @@ from shapes import captioned
 
 from souron import registry
 from souron.evaluation.sampling import Noise, done, draw
+from souron.runs import folder, prepare
 from souron.runs.train import staged
 from souron.systems.text_to_image import latent_diffusion
 from souron.systems.text_to_image.latent_diffusion import CODER, TEXT, UNET, LatentDiffusion
@@ -17,6 +18,8 @@ from souron.training import stages
 from souron.training.budget import Budget, one_cycle
 from souron.training.loop import Run
 from souron.training.trainer import Trainer
+from souron.utils import files
+from souron.utils.messages import UserError
 
 PROMPTS = ["a red coin on the left", "夜の青い標識", "a green building", "a coin on sand"]
 
@@ -226,3 +229,32 @@ def test_stable_diffusion_has_its_betas_and_its_text_encoder():
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
     )
     assert torch.allclose(torch.tensor(model.kept).float(), theirs.alphas_cumprod, atol=1e-6)
+
+
+def test_a_text_encoder_of_another_run_is_taken_over_and_its_stage_left_out(cases, tmp_path):
+    kind, config = registry.load_system("clip_tiny")
+    torch.manual_seed(7)
+    clip = kind(replace(config, text=(1, 48, 3)), kind.spec_for(cases))
+    args = {
+        "system": "clip_tiny", "config": folder.as_plain(clip.config),
+        "seen": folder.as_plain(clip.spec), "data": "captioned",
+    }  # fmt: skip
+    folder.write_args(tmp_path, args)
+    files.write_tensors(tmp_path / "weights" / "best.safetensors", clip.state_dict(), {})
+    spec = LatentDiffusion.spec_for(captioned(40, 32, seed=5))  # other captions, other tokens
+    model = prepare._from_run(tmp_path, LatentDiffusion, LatentDiffusion.SIZES["tiny"], spec)
+    assert list(model.in_stages) == [CODER, UNET] and model.config.text == (1, 48, 3)
+    assert model.spec.tokenizer == clip.spec.tokenizer
+    tokens = model.tokens(["A RED coin"])
+    assert torch.equal(tokens, clip.tokens(["a red coin"]))
+    with torch.no_grad():
+        own, other = model.network.features(tokens), clip.network.features(tokens)
+    assert torch.equal(own, other)
+    before = model.network.state_dict()
+    for _progress in model.fit(model.loader(cases, seed=1), Run(2, 16)):
+        pass
+    assert all(torch.equal(before[name], each) for name, each in model.network.state_dict().items())
+    args["config"] = folder.as_plain(replace(clip.config, quick=True))
+    folder.write_args(tmp_path, args)
+    with pytest.raises(UserError, match="is another one"):
+        prepare._from_run(tmp_path, LatentDiffusion, LatentDiffusion.SIZES["tiny"], spec)

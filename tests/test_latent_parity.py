@@ -1,10 +1,22 @@
 """The blocks of latent diffusion beside diffusers' own, with random weights."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+import souron
 from souron.blocks.autoencoder import Autoencoder, autoencoder_name, flat
 from souron.blocks.latent import TextUNet, unet_name
+from souron.evaluation.sampling import Noise, done, draw
+from souron.hub import diffusion_weights
+from souron.kinds.codecs import provenance
+from souron.kinds.text import Text
+from souron.runs import generate as run_generate
+from souron.systems.text_to_image.latent_diffusion import Config, LatentDiffusion
+from souron.utils.messages import UserError
 
 SMALL_UNET = {"widths": (16, 32, 32), "attended": (0, 1), "text": 12, "heads": 2, "groups": 8}
 SMALL_VAE = {"widths": (8, 16, 16), "groups": 4}
@@ -183,3 +195,179 @@ def test_names_and_shapes_of_older_files_of_an_autoencoder_lead_to_todays():
     weight = torch.randn(8, 8, 1, 1)
     assert torch.equal(flat(weight, (8, 8)), weight[..., 0, 0])
     assert flat(weight, (8, 8, 1, 1)) is weight
+
+
+SMALL = Config((16, 32, 64, 64), (0, 1, 2), 2, (16, 32, 64, 64), 1, (1, 32, 2))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Stable Diffusion's parts as diffusers and transformers write them, small and random."""
+    import diffusers
+    import transformers
+
+    place = tmp_path_factory.mktemp("published")
+    unet = diffusers.UNet2DConditionModel(
+        block_out_channels=SMALL.widths, cross_attention_dim=32, attention_head_dim=1,
+        norm_num_groups=4,
+    )  # fmt: skip
+    vae = diffusers.AutoencoderKL(
+        block_out_channels=SMALL.coder, layers_per_block=2, norm_num_groups=4,
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+    )  # fmt: skip
+    text = transformers.CLIPTextModel(transformers.CLIPTextConfig(
+        hidden_size=32, intermediate_size=128, num_hidden_layers=1, num_attention_heads=2,
+        projection_dim=32,
+    ))  # fmt: skip
+    for part, model in {"unet": unet, "vae": vae, "text_encoder": text}.items():
+        shaken(model)
+        (place / part).mkdir()
+        name = "model" if part == "text_encoder" else "diffusion_pytorch_model"
+        begin = "text_model." if part == "text_encoder" else ""
+        state = {
+            begin + key.removeprefix("text_model."): weight.clone()
+            for key, weight in model.state_dict().items()
+        }
+        save_file(state, place / part / f"{name}.safetensors")
+    pairs = ["a b</w>", "c d</w>"]
+    letters = ["a", "b</w>", "c", "d</w>", "ab</w>", "cd</w>", "a</w>", "b", "c</w>", "d"]
+    words = [*letters, "<|startoftext|>", "<|endoftext|>"]
+    (place / "tokenizer").mkdir()
+    merges = "\n".join(["#version: 0.2", *pairs])
+    (place / "tokenizer" / "merges.txt").write_text(merges, encoding="utf-8")
+    vocabulary = json.dumps({word: number for number, word in enumerate(words)})
+    (place / "tokenizer" / "vocab.json").write_text(vocabulary, encoding="utf-8")
+    (place / "model_index.json").write_text("{}")
+    return place
+
+
+def packed_into_one(folder, file):
+    """The same weights by the names of a single file; what it holds besides is passed over."""
+    weights = {"model_ema.decay": torch.ones(1), "alphas_cumprod": torch.ones(4)}
+    unet = load_file(folder / "unet/diffusion_pytorch_model.safetensors")
+    vae = load_file(folder / "vae/diffusion_pytorch_model.safetensors")
+    for module in ldm_unet():
+        for kind in ("weight", "bias"):
+            if (ours := unet_name(f"{module}.{kind}")) in unet:
+                weights[f"model.diffusion_model.{module}.{kind}"] = unet[ours]
+    for module in ldm_autoencoder():
+        for kind in ("weight", "bias"):
+            tensor = vae[autoencoder_name(f"{module}.{kind}")]
+            turned = ".attn_1." in module and tensor.ndim == 2
+            weights[f"first_stage_model.{module}.{kind}"] = (
+                tensor[..., None, None] if turned else tensor
+            )
+    begin = "cond_stage_model.transformer."
+    text = load_file(folder / "text_encoder/model.safetensors")
+    weights |= {begin + name: tensor for name, tensor in text.items()}
+    weights[begin + "text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, file)
+
+
+def test_a_folder_and_a_single_file_draw_the_same(folder, tmp_path):
+    file = folder / "one.safetensors"
+    packed_into_one(folder, file)
+    assert diffusion_weights.is_model(folder) and diffusion_weights.is_model(file)
+    assert not diffusion_weights.is_model(tmp_path)
+    assert not diffusion_weights.is_model(folder / "unet/diffusion_pytorch_model.safetensors")
+    drawn = []
+    for path in (folder, file):
+        model = diffusion_weights.system(path, 64, SMALL)
+        assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+        drawn.append(done(draw(model, Noise(0, [0]), ["ab cd"], steps=3)))
+    assert torch.equal(*drawn) and drawn[0].shape == (1, 3, 64, 64)
+    assert drawn[0].float().std() > 1
+    other = done(draw(model, Noise(0, [0]), ["cd"], steps=3, guidance=8.0))
+    assert not torch.equal(other, drawn[0])
+
+
+def test_words_are_read_as_transformers_reads_them(folder):
+    import transformers
+
+    model = diffusion_weights.system(folder, 64, SMALL)
+    theirs = transformers.CLIPTextModel(transformers.CLIPTextConfig(
+        hidden_size=32, intermediate_size=128, num_hidden_layers=1, num_attention_heads=2,
+    )).eval()  # fmt: skip
+    state = load_file(folder / "text_encoder/model.safetensors")
+    today = {name: state["text_model." + name.removeprefix("text_model.")]
+             for name in theirs.state_dict()}  # fmt: skip
+    theirs.load_state_dict(today)
+    tokens = model.tokens(["ab CD", ""])
+    assert tokens.shape == (2, 77)
+    assert tokens[0, :5].tolist() == [10, 4, 5, 11, 11] and tokens[1, :3].tolist() == [10, 11, 11]
+    with torch.no_grad():
+        expected = theirs(tokens).last_hidden_state
+        words, mask = model.read(["ab CD", ""])
+    assert mask is None
+    assert (words.float() - expected).abs().max() < 0.1  # bf16 beside float32
+    assert (words.float() - expected).abs().mean() < 0.02
+
+
+def test_what_is_no_stable_diffusion_is_said(folder, tmp_path):
+    def refused(path, code="model"):
+        with pytest.raises(UserError) as caught:
+            diffusion_weights.system(path, 64, SMALL)
+        assert caught.value.code == code
+        return str(caught.value.found)
+
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "tokenizer").mkdir()
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / "tokenizer" / name).write_bytes((folder / "tokenizer" / name).read_bytes())
+    assert "unet/diffusion_pytorch_model.safetensors is missing" in refused(tmp_path)
+    for part in ("unet", "vae", "text_encoder"):
+        (tmp_path / part).mkdir(exist_ok=True)
+        for file in (folder / part).iterdir():
+            (tmp_path / part / file.name).write_bytes(file.read_bytes())
+    file = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
+    whole = load_file(file)
+    wrong = {name: weight for name, weight in whole.items() if name != "conv_in.bias"}
+    save_file(wrong, file)
+    assert "1 weights do not fit, as" in refused(tmp_path)
+    file.write_bytes(b"\xff" * 64)
+    assert "head is damaged" in refused(tmp_path)
+    bare = tmp_path / "alone" / "one.safetensors"
+    bare.parent.mkdir()
+    packed_into_one(folder, bare)
+    refused(bare, "tokenizer")
+
+
+def test_what_a_picture_takes_is_reckoned_without_weights(monkeypatch):
+    monkeypatch.setattr(diffusion_weights, "speed", lambda: 1e12)
+    large, text = diffusion_weights.told("x", 512)
+    small, _text = diffusion_weights.told("x", 256)
+    # 40 calls of the UNet, 0.80 million million operations each (ptflops and fvcore count 0.40
+    # multiplications with an addition), and one of the decoder
+    assert large.seconds == pytest.approx(40 * 0.80 + 2.5, rel=0.1)
+    assert 3.5 < large.seconds / small.seconds < 6
+    assert 2.4e9 < large.bytes < 3.2e9 and small.bytes < large.bytes
+    assert "512 pixels" in text and "GB" in text
+    monkeypatch.setattr(diffusion_weights.hardware, "memory", lambda: (4 << 30, 1 << 30))
+    with pytest.raises(UserError, match="GB of memory"):
+        diffusion_weights.refuse_too_large(Path("sd"), large.bytes)
+
+
+def test_a_published_model_draws_by_the_command_and_from_python(folder, monkeypatch, tmp_path):
+    monkeypatch.setitem(LatentDiffusion.SIZES, "sd15", SMALL)
+    monkeypatch.setattr(diffusion_weights, "speed", lambda: 1e9)
+    events = list(run_generate.generating(folder, prompt="ab", steps="2", imgsz="64"))
+    [foretold] = [event.note for event in events if event.note]
+    assert foretold.startswith("a picture of 64 pixels a side takes about ")
+    record = events[-1].record
+    assert record.count == 1 and record.run == folder
+    [file] = [file for file in record.files if file.name == "00000.png"]
+    said = provenance.read(file)
+    assert said.system == "latent_diffusion_sd15" and said.settings["prompt"] == "ab"
+    one = provenance.weights_hash(folder / "unet/diffusion_pytorch_model.safetensors")
+    assert said.run == one
+    again = list(run_generate.like(file, run=folder, out=tmp_path / "again"))[-1].record
+    assert file.read_bytes() == (tmp_path / "again" / "00000.png").read_bytes()
+    assert again.settings["steps"] == 2
+    for options, code in (({"imgsz": "63"}, "value"), ({"prompt": " "}, "prompt")):
+        with pytest.raises(UserError) as caught:
+            list(run_generate.generating(folder, **{"prompt": "ab", "imgsz": "64", **options}))
+        assert caught.value.code == code
+    monkeypatch.setattr(diffusion_weights, "SIDE", 64)
+    monkeypatch.setattr(diffusion_weights.system, "__defaults__", (64, None))
+    picture = souron.load(str(folder))(Text("ab"), steps=2)
+    assert picture.image.size == (64, 64)

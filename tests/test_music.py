@@ -23,7 +23,7 @@ from souron.kinds.codecs.notation import Notation, Note, from_grid, heard, on_gr
 from souron.kinds.score import Score, pitch_name
 from souron.metrics import compose as counted
 from souron.system import System
-from souron.tasks.compose import OWN, TOKEN, encoded
+from souron.tasks.compose import OWN, TOKEN, asked, encoded
 from souron.training.loop import Run
 from souron.utils.messages import UserError, use_language
 
@@ -336,7 +336,10 @@ def test_a_piece_follows_from_its_seed_in_any_batch(transformer, cases):
 @pytest.mark.parametrize("name", ["music_transformer", "ngram_voices"])
 def test_what_was_given_is_kept_note_for_note(name, cases):
     system = system_of(name, cases, steps=2)
-    triplets = [Note(0, k / 3, 1 / 3, 84 + k % 3) for k in range(12)]  # between the sixteenths
+    triplets = [Note(0, k / 3, 1 / 3, 100 + k % 3) for k in range(12)]  # between the sixteenths
+    lowered, known, moved = asked(Score(triplets, ["melody"]), 8, system.spec)
+    assert moved < 0 and known[:, 0].all() and not known[:, 1:].any()
+    assert lowered.grid[:, 0].max() <= system.spec.high[0] + 6  # where training pieces were moved
     told = system.predict(Score(triplets, ["melody"], 72.0), seed=1)
     assert [n for n, was in zip(told.tones, told.given, strict=True) if was] == triplets
     assert {note.part for note in told.tones} == {0, 1, 2, 3} and told.tempo == 72.0

@@ -137,7 +137,7 @@ HARMFUL = [
 @pytest.mark.parametrize("html", HARMFUL)
 def test_html_that_could_do_something_is_no_page(html):
     with pytest.raises(UserError) as caught:
-        Page(html)
+        Page(html, ["a heading"])
     assert caught.value.code == "unsafe page" and caught.value.exit == 3
     assert hypertext.read("<p>a</p><a href='#top'>b</a>").told("link")[0].name == "b"
 
@@ -248,11 +248,13 @@ def test_step_by_step_and_beside_others_it_writes_what_one_pass_does():
     assert together == [model.search([text])[0] for text in texts]
     words = model.words(texts[0])[None]
     page = torch.tensor([[0, *together[0]]])
-    state = page_grammar.State(words.shape[1])
-    for place, token in enumerate(together[0]):
-        scores_ = model(words, page[:, :-1])[0, place]
-        assert token == max(state.allowed(), key=lambda k: float(scores_[k]))
-        state.follow(token)
+    whole = model(words, page)
+    memory, mask = model.understood(words)
+    known = [{} for _layer in model.decoder]
+    for place in range(page.shape[1]):
+        token = page[:, place : place + 1]
+        step = model.follow(token, memory, mask, None, known, place)
+        assert torch.allclose(step[:, 0], whole[:, place], atol=1e-4)
 
 
 def test_the_words_of_labels_are_not_told_apart():
@@ -315,6 +317,8 @@ def test_figures_stand_apart_by_what_was_held_out(keyed, cases, tmp_path):
     rows = [k for k, name in enumerate(test.columns["subset"]) if name == "new pairs"]
     right = last.result["tally"][rows, 0].mean().item()
     assert result.apart["new pairs"]["all right"].value == pytest.approx(right)
+    assert all(0 <= m.low <= m.value <= m.high <= 1 for s in result.apart.values()
+               for m in s.values())  # fmt: skip
     whole = task.measures([last.result], setup)
     assert whole["F1 of parts"].low <= whole["F1 of parts"].value <= whole["F1 of parts"].high
 
@@ -329,6 +333,7 @@ def test_unknown_words_are_named_and_harmless(wrote, keyed):
         )
         assert "<script" not in page.html.lower()
     assert not wrote.predict(Text("a menu with 3 links")).notes
+    assert not keyed.predict(Text('a menu "Zebra" with 3 links')).notes  # it stands on a label
     assert "Mine" in wrote.predict(Text("a menu with 3 links"), title="Mine").html
 
 

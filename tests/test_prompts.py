@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from shapes import captioned as captioned_shapes
 
+from souron.audit import memorization
 from souron.evaluation import obedience
 from souron.kinds.codecs import provenance
 from souron.runs import events as runs_events
@@ -165,6 +166,13 @@ def test_after_ctrl_c_the_rest_is_drawn_with_the_same_prompt(run, tmp_path):
     with pytest.raises(runs_events.Interrupted) as stopped:
         steps.throw(KeyboardInterrupt)
     assert shlex.quote(f"prompt={PROMPT}") in stopped.value.command
+
+
+def test_copies_of_training_pictures_are_looked_for_here_too(run):
+    *_before, last = memorization.auditing(run, n=16)
+    told = last.record.as_json()
+    assert told["samples"] == 16 and told["control"] > 0
+    assert {one["name"] for one in told["distances"]} == {"pixels", "features"}
 
 
 def test_a_file_without_a_mark_is_no_pattern(tmp_path):

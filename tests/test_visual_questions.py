@@ -14,7 +14,7 @@ from shapes import questioned
 
 from souron import model, registry
 from souron.cli.main import run
-from souron.data import load
+from souron.data import check, load, targets
 from souron.data.composing import captioned, scene_questions
 from souron.data.composing.captioned_words import COLOURS, PLACES, THINGS
 from souron.data.composing.words import ENGLISH
@@ -25,6 +25,8 @@ from souron.data.sets import captioned_scenes
 from souron.evaluation import answering
 from souron.kinds.ranking import Ranking
 from souron.metrics import answer as metrics
+from souron.pipelines.pipeline import pipeline
+from souron.report import plots
 from souron.tasks import answer as task
 from souron.training.loop import Run
 from souron.utils.messages import UserError, use_language
@@ -113,7 +115,8 @@ def test_pairs_that_training_never_shows_are_not_asked_for_there():
 
 
 def test_the_set_has_questions_for_every_subset_and_the_pictures_of_the_captions(monkeypatch):
-    monkeypatch.setattr(captioned_scenes, "COUNTS", dict.fromkeys(captioned.SUBSETS, 60))
+    monkeypatch.setattr(captioned_scenes, "COUNTS", dict.fromkeys(captioned.SUBSETS, 40))
+    monkeypatch.setattr(captioned, "drawn", lambda: COMPOSER.source)
     data = load.load("drawn_scene_questions", target="picture_questions")
     assert data.has_picture_questions and not data.has_captions
     assert {name for name in data.columns["subset"] if name} == set(captioned.SUBSETS[2:])
@@ -189,19 +192,39 @@ def test_with_the_picture_it_is_twenty_points_better_than_without(learnt):
     assert torch.equal(blind["right"], blind["others"])  # it never saw them
 
 
-def test_it_looks_at_the_thing_that_is_asked_about(learnt):
+def test_a_look_is_the_equations_of_its_docstring(learnt):
+    look = learnt["visual_qa"][0].looks[0]
+    torch.manual_seed(0)
+    v, u = torch.randn(2, 9, 32).tanh(), torch.randn(2, 32)
+    with torch.inference_mode():
+        after, p = look(v, u)
+        for row in range(2):
+            h = [torch.tanh(look.place.weight @ place + look.asks.weight @ u[row] + look.asks.bias)
+                 for place in v[row]]  # fmt: skip
+            share = torch.stack([look.attention.weight[0] @ each for each in h]).exp()
+            share = share / share.sum()
+            seen = sum(s * place for s, place in zip(share, v[row], strict=True))
+            joined = torch.tanh(look.found.weight @ seen + look.found.bias) * torch.tanh(
+                look.asked.weight @ u[row] + look.asked.bias
+            )
+            torch.testing.assert_close(p[row], share)
+            torch.testing.assert_close(after[row], u[row] + joined)
+
+
+def test_where_it_looked_is_shown_row_by_row_and_only_above_its_share(learnt):
     system, _answers, test = learnt["visual_qa"]
-    questions = ["What colour is the coin?"] * len(test)
     with torch.inference_mode():
         [batch] = system.loader(test).once(len(test))
-        _logits, looked = system.respond(system.see(batch.image), system.tokens(questions))
-    torch.testing.assert_close(looked.sum(1), torch.ones(len(test)))
-    side = round(looked.shape[1] ** 0.5)
-    left = looked.view(-1, side, side)[:, :, : side // 2].sum((1, 2))
-    on_left = torch.tensor([place == "left" for place in test.columns["place"]])
-    assert left[on_left].mean() > left[~on_left].mean() + 0.1
-    heat = task.heat(torch.tensor([[0.7, 0.1], [0.1, 0.1]]))
-    assert heat.tolist() == [[1, 0], [0, 0]]
+        seen = system.see(batch.image)
+        looked = system.respond(seen, system.tokens(["What is shown?"] * len(test)))[1]
+    assert looked.shape[1] == 64 and looked.sum(1).allclose(torch.ones(len(test)))
+    place = torch.full((4, 4), 0.02)
+    place[0, 3] = 0.7  # above on the right; the others get less than an equal share
+    drawn = plots.overlay_of_shares(torch.full((3, 64, 64), 90), place)
+    shown = np.asarray(drawn).astype(int).sum(2)
+    half = shown.shape[0] // 2
+    corners = [shown[:half, :half], shown[:half, half:], shown[half:, :half], shown[half:, half:]]
+    assert [int(corner.std() > 5) for corner in corners] == [0, 1, 0, 0]
 
 
 def test_what_stands_behind_the_end_of_a_question_changes_nothing(learnt):
@@ -238,7 +261,7 @@ def test_predict_names_unknown_words_and_says_when_it_is_not_sure(learnt):
 def test_an_empty_or_endless_question_is_refused(learnt, question):
     with pytest.raises(UserError) as caught:
         learnt["visual_qa"][0].predict(ramp(), question=question)
-    assert caught.value.code == "question" and caught.value.expected and caught.value.fix
+    assert caught.value.code == "option" and caught.value.expected and caught.value.fix
 
 
 def test_data_without_questions_or_with_one_answer_is_refused():
@@ -250,6 +273,15 @@ def test_data_without_questions_or_with_one_answer_is_refused():
     with pytest.raises(UserError) as caught:
         task.check_questions(replace(data, target=same))
     assert caught.value.code == "one answer"
+
+
+def test_the_check_of_data_names_questions_that_give_their_answers_away():
+    fair = questioned(60)
+    assert "language bias" not in {one.code for one in check.check(fair).findings}
+    always = tuple(PictureQuestion("Is it a banana?", "yes", "en") for _each in range(2))
+    data = replace(fair, target=ListColumn([always] * 60))
+    assert "language bias" in {one.code for one in check.check(data).findings}
+    assert targets.of(data).words(0) == "Is it a banana? yes"
 
 
 def write(folder, lines, pictures=("1.png", "2.png", "sub/3.png")):
@@ -288,6 +320,13 @@ def test_questions_of_a_folder(tmp_path):
     assert any(place.startswith("metadata.jsonl:7") for place, _code in codes)
 
 
+def test_a_folder_of_many_pictures_is_known_by_its_metadata(tmp_path):
+    write(tmp_path, [{"file_name": "1.png", "question": "What?", "answer": "a"}])
+    for number in range(600):  # before it in the order of names
+        (tmp_path / f"a{number}.png").touch()
+    assert files.describes(tmp_path)
+
+
 def test_a_folder_without_one_usable_question_is_refused(tmp_path):
     write(tmp_path, [{"file_name": "1.png", "question": "What?", "answer": "  "}])
     with pytest.raises(UserError) as caught:
@@ -322,4 +361,8 @@ def test_a_run_on_a_folder_of_ones_own_is_reported_and_answers(tmp_path, monkeyp
     assert len(found["ranking"]) == task.NEAREST
     answers = model.load(str(folder))(picture, question="鳥は何色ですか。")
     assert "鳥" in " ".join(answers.notes)  # the folder asks about coins, signs and buildings
+    ask = pipeline("vqa", model=str(folder))
+    [first, second] = ask(image=picture, question="What is shown?", top_k=2)
+    assert first["score"] >= second["score"] and first["answer"] == found["ranking"][0]["text"]
+    assert ask([{"image": picture, "question": "What is shown?"}])[0][:2] == [first, second]
     assert run(["predict", str(folder), picture]) == 2

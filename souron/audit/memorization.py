@@ -37,7 +37,7 @@ from torch.nn import functional as F
 from souron.audit import datasheet as ledgers
 from souron.data import duplicates, splits
 from souron.data.dataset import Dataset
-from souron.evaluation import embedding, sampling
+from souron.evaluation import embedding, obedience, sampling
 from souron.runs import folder as run_folder
 from souron.runs import generate, prepare, train
 from souron.runs.events import Event
@@ -278,7 +278,8 @@ def auditing(run: str | Path, n: int = 256, seed: int = 0, device: str = "auto")
         left = sample.seconds * (n - len(image))
         yield Event("draw", len(image) / n, left)
     eye = None
-    for done, made in embedding.feature_extractor(cases, split.train):
+    known = obedience.with_classes(cases) if cases.has_captions else cases
+    for done, made in embedding.feature_extractor(known, split.train):
         eye = made
         yield Event("features", done, text=_("the network that compares learns to see"))
     assert eye is not None

@@ -186,7 +186,9 @@ class TextUNet(nn.Module):
     ``mask`` (B, 1, 1, T) is 0 where a token is one of the text, else -inf.
 
     ``widths`` are the channels of each level from the map inwards; ``attended`` the numbers of
-    those with spatial transformers, the innermost point always has one.
+    those with spatial transformers, the innermost point always has one. With ``places`` it is told
+    x and y of each number, as left and right look alike to convolutions (Liu and others 2018,
+    https://arxiv.org/abs/1807.03247).
     """
 
     def __init__(
@@ -199,11 +201,12 @@ class TextUNet(nn.Module):
         text: int = 768,
         heads: int = 8,
         groups: int = 32,
+        places: bool = False,
     ):
         super().__init__()
         first, last = widths[0], widths[-1]
-        self.width, time = first, 4 * first
-        self.conv_in = nn.Conv2d(channels, first, 3, padding=1)
+        self.width, time, self.places = first, 4 * first, places
+        self.conv_in = nn.Conv2d(channels + 2 * places, first, 3, padding=1)
         self.time_embedding = nn.ModuleDict(
             {"linear_1": nn.Linear(first, time), "linear_2": nn.Linear(time, time)}
         )
@@ -241,6 +244,10 @@ class TextUNet(nn.Module):
         time = waves(step, self.width).to(x.dtype)  # (B, width)
         time = self.time_embedding["linear_2"](F.silu(self.time_embedding["linear_1"](time)))
         time = F.silu(time)  # (B, 4 width)
+        if self.places:
+            axes = (torch.linspace(-1, 1, side, device=x.device) for side in x.shape[2:])
+            place = torch.stack(torch.meshgrid(*axes, indexing="ij")).to(x.dtype)
+            x = torch.cat([x, place.expand(len(x), -1, -1, -1)], 1)
         x = self.conv_in(x)
         kept = [x]
         for level in self.down_blocks:

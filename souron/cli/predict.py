@@ -317,7 +317,7 @@ def best(answer: Any, top: int) -> list[tuple[str, float]]:
 
 def are_labels(answer: Any) -> bool:
     """Of labels the reader says how many; other kinds tell themselves."""
-    return hasattr(answer, "probabilities")
+    return hasattr(answer, "labels") and hasattr(answer, "probabilities")
 
 
 def tell_json(file: str, answer: Any, top: int, saved: Path | None) -> None:
@@ -374,9 +374,9 @@ def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
     "souron generate runs/generate/ddpm-fashion sampler=dpm steps=15 label=Coat\n"
     "souron generate runs/generate/stylegan-fashion truncation=0.7 walk=8\n"
     "souron generate runs/generate/image_gpt-fashion given=photo.png kept=0.5\n"
-    'souron generate latent_diffusion prompt="a red bird on the left, on grass"\n'
+    'souron generate latent_diffusion prompt="a blue bird on the left, on grass"\n'
     "souron generate latent_diffusion prompt=雪の上に、二羽の青い鳥 guidance=5 seed=3\n"
-    "souron generate --like picture.png       (the same again)",
+    "souron generate --like picture.png       (once more)",
 )
 def generate(
     run: Annotated[

@@ -36,6 +36,7 @@ from souron.data.findings import Checkup, Finding, differing, in_order, of_rows,
 from souron.data.instances import Instances
 from souron.kinds.codecs import image as pictures
 from souron.utils import files as file_utils
+from souron.utils import units
 from souron.utils.messages import UserError, _
 
 SIDE = 64  # pixels at which pictures are compared
@@ -45,6 +46,7 @@ UNEVEN = 10.0  # times as many cases in the largest class as in the smallest
 ODD = 4.0  # times larger or smaller than the middle picture
 LARGE = 16  # pixels of a mask that shows a shape
 FULL, TWICE = 0.98, 0.9  # of a box that its mask fills; IoU of two masks that draw one object
+OFTEN, GIVEN_AWAY = 5, 0.75  # times a question is asked, and the share that its words answer
 MANY, SPECK = 0.5, 0.02  # share of boxes that are alike wrong, and of the side that is a speck
 TELLS = 0.6  # of the way from chance to certainty: from there on a feature alone is suspicious
 FOLDS = 5
@@ -124,6 +126,8 @@ def check(
         parts += [_spellings(cases), _balance(cases), _shortcuts(cases, about, watch)]
     if cases.has_captions:
         parts.append(_captions(cases))
+    elif cases.has_picture_questions:
+        parts.append(_questions(cases))
     elif isinstance(cases.target, ListColumn):
         parts.append(_boxes(cases))
         parts.append(_masks(cases))
@@ -358,6 +362,26 @@ def _captions(cases: Dataset) -> Iterator[Finding]:
             _("{count} of {all} pictures have the caption {text!r}").format(
                 count=most, all=len(cases), text=texts.shown(text)),
             _("captions that say in what pictures differ"),
+        )  # fmt: skip
+
+
+def _questions(cases: Dataset) -> Iterator[Finding]:
+    """Questions whose words give their answers away."""
+    answers: dict[str, Counter[str]] = {}
+    for some in cases.target:
+        for one in some:
+            answers.setdefault(one.question, Counter())[one.answer] += 1
+    often = [count for count in answers.values() if count.total() >= OFTEN]
+    asked = sum(count.total() for count in often)
+    told = sum(count.most_common(1)[0][1] for count in often)
+    if asked and told > GIVEN_AWAY * asked:
+        yield Finding(
+            "language bias", "warning", (),
+            _("of the questions that are asked {often} times or more, always the usual answer is "
+              "right for {share}: the words alone tell as much").format(
+                often=OFTEN, share=units.percent(told / asked)),
+            _("the same questions about pictures with other answers, and question_only beside "
+              "every system"),
         )  # fmt: skip
 
 

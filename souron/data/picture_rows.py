@@ -12,6 +12,7 @@ import posixpath
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -78,7 +79,9 @@ def has_metadata(path: Path, wanted: Sequence[str]) -> bool:
     """Whether the file is such a one, or one lies in the folder, or in one directly below."""
     if not path.is_dir():
         return is_metadata(path, wanted)
-    return any(is_metadata(file, wanted) for file in entries(path))
+    places = (path, *(path / part for part in PARTS))
+    named = (place / f"{NAME}{suffix}" for place in places for suffix in SUFFIXES)
+    return any(is_metadata(file, wanted) for file in chain(named, entries(path)))
 
 
 def entries(folder: Path) -> Iterator[Path]:

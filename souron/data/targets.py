@@ -382,6 +382,21 @@ class Captions(Target):
         return texts.shown((*in_language(told, language()), *told)[0].text)
 
 
+class Questions(Captions):
+    """What each picture is asked; where the data set says it, of one class each."""
+
+    heading = N_("Questions")
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        return cases.has_picture_questions
+
+    def words(self, row: int) -> str:
+        """A question and its answer, in the reader's language where there is one."""
+        asked = sorted(self.cases.target[row], key=lambda one: one.language != language())
+        return texts.shown(f"{asked[0].question} {asked[0].answer}")
+
+
 class Texts(Target):
     """Texts: what is known of each is a text, tags, or nothing."""
 
@@ -484,6 +499,7 @@ KINDS = (
     TaggedTexts,
     Texts,
     Captions,
+    Questions,
     Landmarks,
     Areas,
     Voxels,

@@ -1,12 +1,13 @@
 """Figures of written pages apart by what was held out of training, and by language."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from souron.data.dataset import Dataset
 from souron.evaluation import written
 from souron.evaluation.answers import Answers, Setup, Trainings, dense
+from souron.metrics.text_to_page import RATIOS
 from souron.stats import intervals
 from souron.stats.records import Measure
 
@@ -51,9 +52,17 @@ def compared_by(
             answers=[{"tally": dense(answers, "tally")[rows]} for answers in trainings.answers],
         )
         tables = scores(part.answers, Setup(None, some))
-        apart[name] = {
-            metric: intervals.interval(table, some.units, trainings=training)
-            for metric, table in tables.items()
-        }
+        apart[name] = measured(tables, some, training)
     told = written.texts(trainings.answers[0], "said")
     return PageResult(apart, [(row, told[row]) for row in sorted(told)])
+
+
+def measured(tables: Mapping[str, Any], cases: Dataset, training: Any = None) -> dict[str, Measure]:
+    """Each metric with its interval, which stays within 0..1: those that are right or wrong for
+    each case, and ratios of sums."""
+    return {
+        name: (intervals.share_interval if name in RATIOS else intervals.interval)(
+            table, cases.units, trainings=training
+        )
+        for name, table in tables.items()
+    }

@@ -32,10 +32,8 @@ class Page(Kind):
     file: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "parts", tuple(self.parts or self._outline()))
-
-    def _outline(self) -> list[str]:
-        return hypertext.outline(hypertext.parts(self.roles))
+        told = hypertext.outline(hypertext.parts(self.roles))  # and whether it is harmless
+        object.__setattr__(self, "parts", tuple(self.parts or told))
 
     @cached_property
     def roles(self) -> hypertext.Node:

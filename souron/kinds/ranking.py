@@ -51,7 +51,7 @@ class Ranking(Kind):
     texts: Sequence[Scored]
     picture: Picture | None = None  # that was asked about
     file: str = ""
-    probabilities: bool = False  # though they do not sum to 1: others were left out
+    partial: bool = False  # the scores are probabilities, of which the least are left out
     notes: Sequence[str] = ()  # what is to be known of it, in the reader's language
 
     def __post_init__(self) -> None:
@@ -98,7 +98,7 @@ class Ranking(Kind):
     @property
     def sure(self) -> bool:
         """Are the scores probabilities?"""
-        if self.probabilities:
+        if self.partial:
             return True
         scores = [one.score for one in self.texts]
         return min(scores) >= 0 and abs(sum(scores) - 1) < 1e-3

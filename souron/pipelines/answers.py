@@ -222,11 +222,7 @@ def compared(
     """``{"sequence", "labels", "scores"}``: how near each label's sentence is to the text. The
     scores are shares among the labels; with ``multi_label`` each is a cosine in 0..1 by itself."""
     wanted = candidate_labels if labels is None else labels
-    names = [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else wanted
-    if not names:
-        raise UserError(
-            "option", _("no labels to choose from"), expected='candidate_labels=["...", "..."]'
-        )
+    names = _names(wanted)
     sentences = vectors_of(system, [hypothesis_template.format(name) for name in names])
 
     def one(text: str) -> dict[str, Any]:
@@ -243,6 +239,16 @@ def compared(
     return found if isinstance(texts, list) else found[0]
 
 
+def _names(wanted: Any) -> Sequence[str]:
+    """The labels to choose from. Raises UserError where there is none."""
+    names = [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else wanted
+    if not names:
+        raise UserError(
+            "option", _("no labels to choose from"), expected='candidate_labels=["...", "..."]'
+        )
+    return names
+
+
 def vectors_of(system: SentenceEncoder, texts: list[str]) -> NDArray[np.float32]:
     return np.asarray(system.encode(texts), np.float32)
 
@@ -253,12 +259,31 @@ def vectors(system: Any, texts: Any) -> list[Any]:
     return found if isinstance(texts, list) else found[0]
 
 
-def _seen(system: Any, given: Any) -> Any:
-    """The answer about a path or a ``PIL.Image``. Nothing is fetched from an address."""
+def asked(
+    system: Any, given: Any = None, *, image: Any = None, question: Any = None, top_k: int = 5
+) -> Any:
+    """``[{"score", "answer"}]`` of a picture and a question about it, the most probable first; of a
+    list of ``{"image", "question"}`` a list of them."""
+    if given is None or isinstance(given, Mapping):
+        told = given or {"image": image, "question": question}
+        ranking = _seen(system, told["image"], question=_text(told["question"]).text)
+        return [{"score": one.score, "answer": one.text} for one in ranking.texts[:top_k]]
+    if question is not None:
+        return asked(system, image=given, question=question, top_k=top_k)
+    return [asked(system, each, top_k=top_k) for each in given]
+
+
+def _seen(system: Any, given: Any, **options: Any) -> Any:
+    """The answer about a path or a ``PIL.Image``."""
+    return system.predict(_picture(system, given), **options)
+
+
+def _picture(system: Any, given: Any) -> Picture:
+    """Of a path or a ``PIL.Image``. Nothing is fetched from an address."""
     if isinstance(given, Picture):
-        return system.predict(given)
+        return given
     if hasattr(given, "convert"):
-        return system.predict(Picture(given.convert("RGB")))
+        return Picture(given.convert("RGB"))
     if "://" in str(given):
         raise UserError(
             "address",
@@ -266,7 +291,7 @@ def _seen(system: Any, given: Any) -> Any:
             expected=_("a file on this computer, or a PIL.Image"),
             exit=3,
         )
-    return system.predict(Picture.read(Path(given), **system.reading()))
+    return Picture.read(Path(given), **system.reading())
 
 
 def _of_images(images: Any, answer: Callable[[Any], Any]) -> Any:
@@ -277,6 +302,24 @@ def _of_images(images: Any, answer: Callable[[Any], Any]) -> Any:
 def labelled(system: Any, images: Any, *, top_k: int = 5) -> Any:
     """``[{"score", "label"}]``"""
     return _of_images(images, lambda image: _pairs(_seen(system, image), top_k))
+
+
+@torch.inference_mode()
+def matched(
+    system: Any, images: Any, *, candidate_labels: Any = None,
+    hypothesis_template: str = "This is a photo of {}.",
+) -> Any:  # fmt: skip
+    """``[{"score", "label"}]``, the scores shares among the labels."""
+    names = _names(candidate_labels)
+    sentences = system.read_texts([hypothesis_template.format(name) for name in names])
+
+    def one(image: Any) -> Rows:
+        pixels = system.pixels(_picture(system, image))[None].to(system.device)
+        scores = (system.scale.cpu() * sentences @ system.see(pixels).float().cpu()[0]).softmax(0)
+        order = scores.argsort(descending=True, stable=True).tolist()
+        return [{"score": float(scores[i]), "label": names[i]} for i in order]
+
+    return _of_images(images, one)
 
 
 def remade(system: Any, images: Any) -> Any:

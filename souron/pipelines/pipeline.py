@@ -48,14 +48,19 @@ KNOWN = {
     "question-answering": Known(("retrieve",), answers.found, ("encoder",), "help_questions"),
     "zero-shot-classification": Known(("sentences",), answers.compared, ("sentences",)),
     "feature-extraction": Known(("sentences",), answers.vectors, ("sentences",)),
+    "visual-question-answering": Known(("answer",), answers.asked, data="scene_questions"),
     "image-classification": Known(("classify",), answers.labelled, ("resnet",)),
+    "zero-shot-image-classification": Known(
+        ("match",), answers.matched, ("clip",), "captioned_scenes"
+    ),
     "object-detection": Known(("detect",), answers.boxed, ("yolo",)),
     "image-segmentation": Known(
         ("segment", "segment_instances", "segment_panoptic"), answers.masked, ("deeplab", "unet")
     ),
     "image-to-image": Known(("image_to_image",), answers.remade, data="photos"),
 }
-ALSO = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
+ALSO = {"sentiment-analysis": "text-classification", "ner": "token-classification",
+        "vqa": "visual-question-answering"}  # fmt: skip
 PAIR = re.compile(r"translation_(\w\w)_to_(\w\w)")
 
 
@@ -89,7 +94,8 @@ def pipeline(
         task: ``"sentiment-analysis"``, ``"summarization"``, ``"translation_en_to_ja"``, ``"ner"``,
             ``"question-answering"``, ``"fill-mask"``, ``"text-generation"``,
             ``"text2text-generation"``, ``"zero-shot-classification"``, ``"feature-extraction"``,
-            ``"image-classification"``, ``"object-detection"``, ``"image-segmentation"``, ...
+            ``"image-classification"``, ``"object-detection"``, ``"image-segmentation"``,
+            ``"visual-question-answering"``, ...
         model: a run's folder, or a system by name; without one your newest run of that task, else
             what souron comes with.
         project: where your runs are.

@@ -41,7 +41,7 @@ def data_page(cases: Dataset, folder: Path) -> Path:
     UserError."""
     if texts.holds(cases):
         return texts_page(cases, folder)
-    if cases.has_captions and not cases.classes:
+    if (cases.has_captions or cases.has_picture_questions) and not cases.classes:
         cases = replace(cases, classes=(cases.name,))  # nothing says of what sort they are
     if voices.holds(cases):
         return pieces_page(cases, folder)

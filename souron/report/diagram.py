@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import torch
 from torch import Tensor, nn
 
+from souron import registry
 from souron.data.dataset import Rows
 from souron.evaluation import summary
 from souron.system import System
 from souron.utils.messages import _
 
-BATCH = 32  # cases of an update: some systems learn from parts of them
 MOST = 26  # boxes on one line; deeper systems are drawn by their blocks
 
 COLOURS = {
@@ -71,7 +70,7 @@ def boxes(model: Any, seen: Any) -> list[list[Box]]:
     networks = [name for name, _part in model.named_children() if name in optimizers]
     if not networks:
         return [[Box("", "input", summary.describe(seen)), *line(model, calls, "")]]
-    lines = [line(model, calls, f"{name}.") for name in networks]
+    lines = [row for name in networks if (row := line(model, calls, f"{name}."))]
     return [[Box("", "input", calls[row[0].name].taken), *row] for row in lines]
 
 
@@ -96,17 +95,18 @@ def watched(model: Any, seen: Any) -> dict[str, Call]:
     hooks = [part.register_forward_hook(watch(name)) for name, part in model.named_modules()]
     summary.try_once(model, seen)
     learns = any(True for _weight in model.parameters())
-    if learns and type(model).updates is not System.updates and len(model.optimizers()) > 1:
-        learn_once(model, seen)
+    rows = registry.load_task(model.task).example_rows(seen)
+    take_turns = type(model).updates is not System.updates and len(model.optimizers()) > 1
+    if rows is not None and learns and take_turns:
+        learn_once(model, rows)
     for hook in hooks:
         hook.remove()
     return calls
 
 
-def learn_once(model: Any, seen: Any) -> None:
+def learn_once(model: Any, rows: Rows) -> None:
     """One round of updates without numbers, so that each network is called by itself."""
-    picture = torch.zeros(BATCH, seen.channels, seen.side, seen.side, device="meta")
-    batch = model.batch(Rows(picture, torch.zeros(BATCH, dtype=torch.long, device="meta")))
+    batch = model.batch(rows)
     # autocast does not know the meta device
     with mock.patch("torch.autocast", lambda *_about, **_more: nullcontext()):
         for _update in model.train().updates(batch, 0):

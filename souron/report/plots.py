@@ -576,6 +576,17 @@ def overlay(image: Tensor, heat: Tensor) -> Image.Image:
     return picture(mixed.permute(2, 0, 1).round().clamp(0, 255).to(torch.uint8))
 
 
+def overlay_of_shares(image: Tensor, shares: Tensor) -> Image.Image:
+    """A picture (C, H, W) in 0..255 and over it how attention is shared out among the places of a
+    coarse grid (h, w), shares that sum to 1. What gets no more than an equal share is left as it
+    is."""
+    equal = 1 / shares.numel()
+    above = (shares.float().cpu() - equal).clamp(min=0)
+    heat = above / above.max().clamp(min=equal)
+    wide = torch.nn.functional.interpolate(heat[None, None], image.shape[1:], mode="bilinear")
+    return overlay(image, wide[0, 0])
+
+
 def robustness(lines: Mapping[str, Sequence[Measure]], measure: str = "accuracy") -> bytes:
     """A measure against the strength of each disturbance, with 95 % intervals.
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from souron.evaluation import obedience, sampling
 from souron.evaluation.sampling import Noise
-from souron.hub import zoo
+from souron.hub import diffusion_weights, zoo
 from souron.kinds import signature
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import provenance
@@ -30,7 +30,7 @@ from souron.runs.events import Event, Interrupted
 from souron.runs.record import DrawnRecord
 from souron.tasks.text_to_image import checked
 from souron.utils import files, hardware
-from souron.utils.messages import UserError, _
+from souron.utils.messages import N_, UserError, _
 
 MOST = 1_000_000  # pictures of one command
 A_FOLDER = 1000  # pictures; more get folders of so many
@@ -39,20 +39,26 @@ STEPS_OF = 8  # pictures whose way out of the noise is shown
 MOMENTS = 10  # of that way
 BETWEEN = 12  # steps of a walk between two pictures
 FRAME = 80  # milliseconds
+DRAWN_PUBLISHED = Path("runs/published")  # what a published model draws
+MANY = 64  # pictures, where nobody says how many
+STEPS = 20  # of a published model, where nobody says how many
+IMGSZ = signature.Option(
+    "imgsz", diffusion_weights.SIDE, signature.Choice(N_("pixels a side"), 64, 1024)
+)
 DRAWN_READY = Path("runs/ready")  # what a system draws that came ready trained
 NEEDS = {"kept": "given", "strength": "image"}  # options that say something of a picture
 OR = "|"  # between several prompts
 LONG_SIDE = 256  # pixels, to which small moving pictures are enlarged
 
 
-def generate(run: str | Path, n: int = 64, seed: int = 0, **options: Any) -> DrawnRecord:
+def generate(run: str | Path, n: int | None = None, seed: int = 0, **options: Any) -> DrawnRecord:
     """Run ``generating`` to its end. Takes the same options."""
     return events.last(generating(run, n, seed, **options))
 
 
 def generating(
     run: str | Path,
-    n: int = 64,
+    n: int | None = None,
     seed: int = 0,
     *,
     first: int = 0,
@@ -66,8 +72,9 @@ def generating(
     device: str = "auto",
     **options: Any,
 ) -> Iterator[Event]:
-    """Draw ``n`` pictures of the generator trained in the folder ``run``, or of the system of that
-    name as it comes ready trained.
+    """Draw ``n`` pictures (64) of the generator trained in the folder ``run``, or of the system of
+    that name as it comes ready trained; or one of a published model, a folder or a file as
+    ``diffusion_weights`` reads it, ``imgsz`` pixels a side.
 
     ``first`` is the first picture's number, ``label`` the class asked for (several with commas
     take turns), ``prompt`` the sentence to draw (several with | take turns), ``given`` a picture,
@@ -76,10 +83,24 @@ def generating(
     default a new one in the run's); further ``options`` are those of the system's ``drawing``.
     All of it stands in each file, see ``like``. Raises UserError.
     """
-    folder = run_folder.find(run)
-    args = run_folder.read_args(folder)
-    system = run_generate.generator(folder, args)
+    published = diffusion_weights.is_model(run)
+    n = (1 if published else MANY) if n is None else n
     check(n, seed, first, walk)
+    weights: Path | None = None
+    if published:
+        folder, args = Path(run), {"system": diffusion_weights.SYSTEM, "data": ""}
+        side = IMGSZ.read(options.pop("imgsz", IMGSZ.default))
+        steps = options.get("steps", STEPS)
+        _cost, text = diffusion_weights.told(
+            run, side, int(steps) if str(steps).isdigit() else STEPS
+        )
+        yield Event("forecast", text=text, note=text)
+        yield Event("data", text=_("loading {name}").format(name=folder.name))
+        system, weights = diffusion_weights.system(run, side), diffusion_weights.file_of(folder)
+    else:
+        folder = run_folder.find(run)
+        args = run_folder.read_args(folder)
+        system = run_generate.generator(folder, args)
     system.to(hardware.device(device))
     known = signature.options_of(type(system).drawing)
     options = signature.read_options(known, options, "souron generate --help")
@@ -92,15 +113,17 @@ def generating(
     }
     check_together(known, options, shown)
     base = DRAWN_READY / folder.name if zoo.holds(folder) else folder
+    base = DRAWN_PUBLISHED / folder.stem if published else base
     place = Path(out) if out else files.new_folder(base / "pictures", f"seed{seed}")
     plain = {
         name: option.default
         for name, option in known.items()
         if option.default is not None and (name not in NEEDS or NEEDS[name] in shown)
     }
-    asked_by = {"label": label, "prompt": prompt, "given": given, "image": image, "mask": mask}
+    asked_by = {"label": label, "prompt": prompt, "given": given, "image": image, "mask": mask,
+                "imgsz": system.spec.side if published else ""}  # fmt: skip
     settings = plain | options | {name: value for name, value in asked_by.items() if value}
-    mark = provenance.mark(folder, args, seed, settings)
+    mark = provenance.mark(folder, args, seed, settings, weights)
     record = DrawnRecord(place, folder, str(args["system"]), seed, 0, 0.0, [])
     record.settings = settings
     unknown = [word for each in prompts for word in system.unknown_words(each)]

@@ -222,7 +222,13 @@ def _from_run(folder: Path, kind: Any, config: Any, spec: Any) -> Any:
             expected=_("a run of {task}").format(task=registry.task_name(kind.task)),
             exit=3,
         )
-    inherited = {name: getattr(other.spec, name) for name in task.inherits}
+    inherited = {
+        name: getattr(other.spec, name) for name in task.inherits if hasattr(other.spec, name)
+    }
+    if other.task != kind.task and hasattr(kind, "begin_with"):
+        model = kind(kind.sized_for(config, other), replace(spec, **inherited))
+        model.begin_with(other, folder)
+        return model
     model = kind(config, replace(spec, **inherited))
     new, weights = task.head(model), other.state_dict()
     if other.task != kind.task:  # its own last layers answer another question

@@ -18,7 +18,7 @@ from souron.utils import files
 from souron.utils.messages import _
 
 DRAWN = 10  # pictures of each generator
-PROMPTS = ("a red bird on the left, on grass", "草の上の左側に、一羽の赤い鳥")  # in turn
+PROMPTS = ("a blue bird on the left, on grass", "草の上の左側に、一羽の青い鳥")  # in turn
 
 
 @torch.no_grad()

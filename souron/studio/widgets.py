@@ -58,7 +58,7 @@ NAMES = {
     "passages": N_("passages"),
     "page": N_("web page"),
     "spans": N_("spans"),
-    "score": N_("score"),
+    "score": N_("sheet music"),
     "ranking": N_("ranking"),
     "before_after": N_("before and after"),
 }

@@ -136,12 +136,15 @@ class Answerer(System):
         best = probability.topk(min(NEAREST, len(probability)))
         shown = picture
         if looked.shape[1]:
+            from souron.report import plots
+
             grid = round(looked.shape[1] ** 0.5)
             places = looked[0].view(grid, grid)
-            shown = Picture(over(picture.square(SIDE, channels), places), picture.file)
+            drawn = plots.overlay_of_shares(picture.square(SIDE, channels), places)
+            shown = Picture(drawn, picture.file)
         return Ranking.of(
             [self.spec.answers[place] for place in best.indices.tolist()], best.values.tolist(),
-            shown, probabilities=True, notes=self.notes(asked, float(best.values[0])),
+            shown, partial=True, notes=self.notes(asked, float(best.values[0])),
         )  # fmt: skip
 
     def notes(self, question: str, probability: float) -> list[str]:
@@ -171,24 +174,8 @@ class Answerer(System):
         elif len(tokens := self.tokenizer.encode(text.lower())) >= MOST_TOKENS:
             found = _("a question of {count} tokens").format(count=units.count(len(tokens)))
         if found:
-            raise UserError("question", found, expected=expected, fix='question="What is shown?"')
+            raise UserError("option", found, expected=expected, fix='question="What is shown?"')
         return text
-
-
-def over(image: Tensor, looked: Tensor) -> Any:
-    """A picture (C, H, W) in 0..255 with where a system looked, (h, w) in shares of 1; as a
-    ``PIL.Image``."""
-    from souron.report import plots
-
-    wide = F.interpolate(heat(looked)[None, None], image.shape[1:], mode="bilinear")[0, 0]
-    return plots.overlay(image, wide)
-
-
-def heat(looked: Tensor) -> Tensor:
-    """Shares (h, w) as colours show them, 0..1: 0 what gets no more than its share."""
-    least = 1 / looked.numel()
-    above = (looked.float().cpu() - least).clamp(min=0)
-    return above / above.max().clamp(min=least)
 
 
 class Answering(Task):

@@ -29,6 +29,7 @@ from souron.task import Answers, Scores, Setup, Step, Task, Trainings
 from souron.training.trainer import LOOKS, Trainer
 from souron.utils.messages import N_, UserError, _
 
+EXAMPLES = 32  # pictures of a batch without numbers: some systems learn from parts of it
 FEWEST_DRAWN_FROM = 20  # pictures; with fewer no part can be compared with another
 
 
@@ -148,6 +149,10 @@ class Generation(Task):
         assert issubclass(system, Generator)
         channels, side, labels = system.SHOWN.get(size, summary.GENERATED)
         return Spec(channels, side, tuple(map(str, range(labels))), (1 / labels,) * labels)
+
+    def example_rows(self, spec: Spec) -> Rows:
+        picture = torch.zeros(EXAMPLES, spec.channels, spec.side, spec.side, device="meta")
+        return Rows(picture, torch.zeros(EXAMPLES, dtype=torch.long, device="meta"))
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
         """Pictures (B, C, H, W) in 0..255 -> -1..1."""

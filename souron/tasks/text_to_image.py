@@ -103,6 +103,34 @@ class PromptedGenerator(System):
         """(B, T) int64, ``PAD`` behind the end of each text; what is too long is cut off."""
         return matching.padded(self.tokenizer, texts).to(self.device)
 
+    @classmethod
+    def sized_for(cls, config: Any, other: System) -> Any:
+        """The configuration with a text encoder as large as that of a run of ``match``."""
+        return replace(config, text=other.config.text) if hasattr(config, "text") else config
+
+    def begin_with(self, other: System, folder: Path) -> None:
+        """Take over the text encoder of a run of ``match``; the first stage, which would learn
+        one, is left out. Raises UserError where it does not fit."""
+        network, begin = self.get_submodule("network"), "network."
+        given = {name.removeprefix(begin): each for name, each in other.state_dict().items()}
+        own = {
+            name: weight
+            for name, weight in network.state_dict().items()
+            if not name.startswith(("visual.", "logit_scale", "text_projection"))
+        }
+        fits = all(name in given and given[name].shape == own[name].shape for name in own)
+        if not fits or getattr(other.config, "quick", False):
+            raise UserError(
+                "pretrained",
+                _("the text encoder of {folder} is another one").format(folder=folder),
+                expected=_("a run of {system}").format(system="clip, clip_small_vit"),
+                fix="souron train clip data=captioned_scenes",
+                exit=3,
+            )
+        network.load_state_dict({name: given[name] for name in own}, strict=False)
+        _first, *rest = self.in_stages
+        self.in_stages = {name: self.in_stages[name] for name in rest}
+
     def unknown_words(self, prompt: str) -> list[str]:
         """The words of a prompt that no training caption has: it cannot know what they mean."""
         known = set(self.spec.words)
@@ -142,7 +170,7 @@ def checked(prompt: str) -> str:
         "prompt",
         _("a prompt of {count} letters").format(count=len(prompt)),
         expected=_("1 to {count} letters").format(count=MOST_LETTERS),
-        fix='prompt="a red bird on the left, on grass"',
+        fix='prompt="a blue bird on the left, on grass"',
     )
 
 

@@ -1,8 +1,8 @@
 """Ways to ask for the parts of a page, in English and Japanese, and words to put into them.
 
 A wording is a text with fields: {noun} the part's name, {colour} an adjective, {shade} the colour's
-name, {n} and {m} numbers, {text} one label, {texts} several, {press} what a button says. Of each
-list the last one or the last few are for the test alone.
+name, {n} and {m} numbers, {text} one label, {texts} several, {fields} several with the word for a
+field, {press} what a button says. Of each list the last one or the last few are for the test alone.
 """
 
 HELD_FRAMES, HELD_WORDS = 2, 0.2  # ways to word a request; a share of the words on labels
@@ -90,6 +90,7 @@ WORDINGS = {  # of a noun that may have its colour
                    "{noun} that has {n} fields"),
         "form": ("{noun} with fields for {texts}", "{noun} asking for {texts}",
                  "{noun} with the fields {texts}", "{noun} for {texts}",
+                 "{noun} with {fields}", "{noun} that has {fields}",
                  "{noun} that has fields for {texts}"),
         "press": ("{form} and a {button} that says {press}", "{form} and a {press} {button}",
                   "{form} and a {button} saying {press}", "{form} plus a {button} {press}",
@@ -122,7 +123,7 @@ WORDINGS = {  # of a noun that may have its colour
         "form n": ("欄が{n}ある{noun}", "入力欄{n}の{noun}", "{n}の欄がある{noun}",
                    "欄を{n}もつ{noun}"),
         "form": ("{texts}の欄がある{noun}", "{texts}を入力する{noun}", "{texts}の入力欄の{noun}",
-                 "{noun}（{texts}）", "{texts}の入力欄がある{noun}"),
+                 "{noun}（{texts}）", "{fields}のある{noun}", "{texts}の入力欄がある{noun}"),
         "press": ("{press}という{button}付きの{form}", "{press}と書かれた{button}の付いた{form}",
                   "{press}の{button}がある{form}"),
         "press plain": ("{button}付きの{form}", "{button}の付いた{form}", "{button}がある{form}"),

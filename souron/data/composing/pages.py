@@ -197,9 +197,9 @@ class _Composer:
 
     def form(self, noun: str, count: int, named: bool) -> tuple[str, Part]:
         chance = self.chance
-        texts = self.labels(words.FIELDS, min(count, 4)) if named else ()
+        texts = self.labels(words.FIELDS, min(count, 4), 1) if named else ()
         said = (
-            self.say("form", noun=noun, texts=self.series(texts))
+            self.say("form", noun=noun, texts=self.series(texts), fields=self.fields(texts))
             if named
             else self.say("form n", noun=noun, n=self.number(count))
         )
@@ -255,10 +255,19 @@ class _Composer:
         self.used.append(self.chance.choice(self.words_of(listed)))
         return self.used[-1]
 
-    def labels(self, listed: Mapping[str, Sequence[str]], count: int) -> tuple[str, ...]:
-        chosen = self.chance.sample(self.words_of(listed), max(2, count))
+    def labels(
+        self, listed: Mapping[str, Sequence[str]], count: int, fewest: int = 2
+    ) -> tuple[str, ...]:
+        chosen = self.chance.sample(self.words_of(listed), max(fewest, count - (fewest == 1)))
         self.used += chosen
         return tuple(chosen)
+
+    def fields(self, texts: Sequence[str]) -> str:
+        """``a name field and an email field``, 「名前欄とメール欄」"""
+        if self.language == "ja":
+            return "と".join(f"{text}欄" for text in texts)
+        told = [f"{'an' if text[0] in 'aeiou' else 'a'} {text} field" for text in texts]
+        return " and ".join([", ".join(told[:-1]), told[-1]]) if len(told) > 1 else told[0]
 
     def title(self) -> str:
         first, second = words.TITLES[self.language]
@@ -281,4 +290,4 @@ class _Composer:
         between, last = self.chance.choice(words.SERIES[self.language])
         if self.chance.random() < 0.3:
             texts = [self.quoted(text) for text in texts]
-        return last.join([between.join(texts[:-1]), texts[-1]])
+        return last.join([between.join(texts[:-1]), texts[-1]]) if len(texts) > 1 else texts[0]

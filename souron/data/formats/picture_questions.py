@@ -71,7 +71,8 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     ]  # fmt: skip
     cases = picture_rows.read(path, listed, found.skipped, reading, lambda why: _nothing(path, why))
     target = [kept[file if file in kept else file.rpartition("#")[0]] for file in cases.file]
-    return replace(cases, target=ListColumn(target))
+    # a mirrored picture would not be what "left" says
+    return replace(cases, target=ListColumn(target), augment=("shift",))
 
 
 def _each(values: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -53,5 +53,5 @@ def of(made_of: captioned.Source, side: int | None) -> Dataset:
         some = scene_questions.asked([told[row] for row in rows], random)
         for row, questions in zip(rows, some, strict=True):
             asked[row] = questions
-    data = replace(data, name=name, target=ListColumn(asked), classes=())
+    data = replace(data, name=name, target=ListColumn(asked))
     return data.only([row for row, questions in enumerate(asked) if questions])

@@ -44,6 +44,7 @@ LONGEST_XMP = containers.LONGEST  # bytes that are looked through
 MOST_SETTINGS, MOST_ITEMS = 100, 1000
 SETTING = re.compile(r"[a-z]\w{0,39}", re.ASCII)  # the name of one
 PNG_KEY = "souron"
+PUBLISHED = "published weights"  # in place of the data and of the hash of a run's own
 SOURCE_TYPE = "digital_source_type"
 TEXTS = ("software", "version", "system", "data", "run")  # fields of a mark
 
@@ -80,19 +81,29 @@ class Reading(NamedTuple):
 
 
 def mark(
-    folder: Path, args: Mapping[str, Any], seed: int, settings: Mapping[str, Any] | None = None
-) -> Mark:
+    folder: Path, args: Mapping[str, Any], seed: int, settings: Mapping[str, Any] | None = None,
+    weights: Path | None = None,
+) -> Mark:  # fmt: skip
     """The mark of what a run makes; ``mark(...).of(7)`` is that of picture 7. ``settings``: what it
     was asked for with, such as ``prompt`` and ``steps``; of a ``Path`` the name alone is kept.
+    ``weights``: the file of a published model, in place of the run's.
     Raises UserError for settings that no file has room for."""
     return Mark(
         "souron",
         souron.__version__,
         _clean(args["system"]),
         _clean(Path(str(args["data"])).name),
-        run_hash(folder),
+        weights_hash(weights) if weights else run_hash(folder),
         seed,
         settings=kept_settings(settings or {}),
+    )
+
+
+def of_published(system: str, seed: int, settings: Mapping[str, Any]) -> Mark:
+    """The mark of what a system makes with its published weights. Raises as ``mark`` does."""
+    kept = kept_settings(settings)
+    return Mark(
+        "souron", souron.__version__, _clean(system), PUBLISHED, PUBLISHED, seed, settings=kept
     )
 
 
@@ -122,7 +133,11 @@ def _plain(value: Any) -> Any:
 
 def run_hash(folder: Path) -> str:
     """Of the weights that a run draws with, 16 hexadecimal digits."""
-    with (folder / "weights" / "best.safetensors").open("rb") as file:
+    return weights_hash(folder / "weights" / "best.safetensors")
+
+
+def weights_hash(weights: Path) -> str:
+    with weights.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
 
 

@@ -10,9 +10,10 @@ from souron.data.picture_questions import NUMBER, OTHER, YES_NO
 from souron.evaluation.answering import OfQuestions
 from souron.evaluation.answers import Sparse, dense
 from souron.metrics import answer as metrics
+from souron.report import plots
 from souron.report.page import Section, Tile, figure, filled, section, tile
 from souron.report.sections.match import SUBSETS
-from souron.tasks.answer import over
+from souron.stats.records import Measure
 from souron.utils import units
 from souron.utils.messages import LANGUAGE_NAMES, N_, _
 
@@ -82,11 +83,24 @@ def _table(parts: list[OfQuestions]) -> Any:
                 "subset": _subset(part.subset),
                 "language": LANGUAGE_NAMES.get(part.language, part.language) or _("all"),
                 "questions": part.questions,
-                "figures": [figure(name, part.measures.get(name)) for name in FIGURES],
+                "figures": [_figure(name, part.measures.get(name)) for name in FIGURES],
             }
             for part in parts
         ],
     } if parts else {}  # fmt: skip
+
+
+def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
+    """A gain in points, with its sign."""
+    shown = figure(name, measure)
+    if name != metrics.GAIN or measure is None:
+        return shown
+    metric = registry.metric(name)
+    return {
+        "text": metric.difference(measure.value),
+        "interval": metric.differences(measure.low, measure.high),
+        "place": None,
+    }
 
 
 def _matrix(record: "RunRecord") -> Any:
@@ -154,8 +168,8 @@ def _tiles(record: "RunRecord") -> Iterator[tuple[bool, Tile]]:
         lines = [one.question, told]
         if not right:
             lines.append(_("right: {answer}").format(answer=one.answer))
-        shown, words = over(test.input[row], looked_at), f"{one.question} {told}"
-        yield right, tile(shown, words, lines, test.file[row])
+        shown = plots.overlay_of_shares(test.input[row], looked_at)
+        yield right, tile(shown, f"{one.question} {told}", lines, test.file[row])
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:

@@ -21,8 +21,8 @@ WORST = 16  # pictures
 FIGURES = (match.RECALL[1], match.RECALL[5], match.OF_PICTURES, match.ZERO_SHOT)
 SUBSETS = {
     "new scenes": N_("new scenes"),
-    "new pairs": N_("new pairs of object and colour"),
-    "unseen stamps": N_("things never seen in training"),
+    "new pairs": N_("new pairs"),
+    "unseen stamps": N_("unseen things"),
 }
 
 
@@ -31,7 +31,7 @@ def run(record: "RunRecord") -> list[Section]:
     parts = (
         ("subsets", _("By subset and language"), _table(record, FIGURES)),
         ("swaps", _("One word swapped"), _table(record, tuple(TITLES))),
-        ("missed", _("The worst misses"), missed(record)),
+        ("missed", _("The worst ranks"), missed(record)),
     )
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
@@ -70,6 +70,7 @@ def _table(record: "RunRecord", names: tuple[str, ...]) -> Any:
     known = [name for name in names if any(name in part.measures for part in parts)]
     return {
         "gallery": matching.GALLERY,
+        "divided": any(part.subset in SUBSETS for part in parts),
         "names": [_title(name) for name in known],
         "rows": [
             {

@@ -92,7 +92,7 @@ def notes(record: "RunRecord") -> list[str]:
 def use(record: "RunRecord") -> tuple[str, str]:
     """What the model is for, and the Python line that uses it, for the model card."""
     text = _("Drawing what a sentence says, of things like those of {data}.")
-    return text.format(data=record.data), 'model.generate(4, prompt="a red bird on grass").folder'
+    return text.format(data=record.data), 'model.generate(4, prompt="a blue bird on grass").folder'
 
 
 def prompts(record: "RunRecord") -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Config:
     text: tuple[int, int, int] = (2, 128, 4)  # layers, width and heads of the text's Transformer
     dims: int = 128  # of the shared space
     quick: bool = False  # QuickGELU, as in OpenAI's weights, rather than GELU
-    rate: float = 3e-3
+    rate: float = 2e-3
 
 
 class CLIP(Matcher):

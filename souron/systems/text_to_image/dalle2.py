@@ -124,12 +124,11 @@ class DALLE2(PromptedGenerator):
             {"params": [weight for weight in guide if weight.ndim > 1], "weight_decay": 0.1},
             {"params": [weight for weight in guide if weight.ndim < 2], "weight_decay": 0.0},
         ]
-        rate = self.config.rate
         made: dict[str, torch.optim.Optimizer]
-        made = {GUIDE: adam(groups, 1.5 * rate, betas=(0.9, 0.98), eps=1e-6)}
+        made = {GUIDE: adam(groups, 1.5 * self.config.rate, betas=(0.9, 0.98), eps=1e-6)}
         for name in self.averages:
             weights = self.get_submodule(name).parameters()
-            made[name] = adam(weights, rate, weight_decay=0.0)
+            made[name] = adam(weights, self.config.rate, weight_decay=0.0)
         return made
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
@@ -185,10 +184,12 @@ class DALLE2(PromptedGenerator):
 
     def foretelling(self, seen: Tensor, text: Text) -> Tensor:
         """The prior's loss: how far it is from the clean point itself."""
+        prior: Any
         assert self.prior is not None
         count = int(self.counts[1])
         if count < COUNTED:
-            self.prior.learn(seen, 1 / (1 + count))
+            for prior in (self.prior, self.averages[PRIOR]):
+                prior.learn(seen, 1 / (1 + count))
         clean = self.prior.normal(seen)
         step, noisy, _target = mixed(clean, self.kept)
         told = torch.rand(len(seen), 1, device=seen.device) >= HIDDEN_TEXT
@@ -285,3 +286,15 @@ class DALLE2(PromptedGenerator):
 
         way = drawn(finer, self.kept, "dpm", ENLARGER_STEPS, partial(normal, self.spec.side))
         yield from deque(way, maxlen=1)
+
+    def example(self) -> None:
+        zeros = partial(torch.zeros, device=self.device)
+        text, step = self.read(zeros(1, LENGTH, dtype=torch.long)), zeros(1, dtype=torch.long)
+        shape = (1, self.spec.channels, self.spec.side, self.spec.side)
+        point = self.see(zeros(shape))
+        if self.prior:
+            self.prior(point, step, text)
+        told = Told(point, zeros(1, dtype=torch.bool), text.words, text.known)
+        small = resized(zeros(shape), self.low)
+        in_patches(PATCH, self.decoder, small, step, told)
+        in_patches(PATCH, self.enlarger, zeros(1, 2 * shape[1], *shape[2:]), step)

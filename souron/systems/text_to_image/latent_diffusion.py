@@ -9,19 +9,17 @@ Models (2022). https://arxiv.org/abs/2112.10752
                     v = a_t noise - s_t z (Salimans, Ho 2022, https://arxiv.org/abs/2202.00512)
     draw            z_T = noise, then z_t -> (a_t z_t - s_t v) -> z_(t-1) -> ... z -> picture
 
-The three learn one after another, out of one budget, as the last one needs what the others have
-learnt. One caption in ten is hidden and stands as one learnt token; so drawing can lead away from
-pictures of no caption, or of another one, ``negative`` (classifier-free guidance; Ho, Salimans
-2022, https://arxiv.org/abs/2207.12598). From ``image`` it starts with that picture's z and as much
-noise as ``strength`` asks for; outside of ``mask`` the picture stays.
+The three learn one after another, out of one budget. One caption in ten is hidden and stands as one
+learnt token; so drawing can lead away from pictures of no caption, or of another, ``negative``
+(classifier-free guidance; Ho, Salimans 2022, https://arxiv.org/abs/2207.12598). From ``image`` it
+starts with that picture's z and some noise, ``strength``; outside of ``mask`` the picture stays.
 
-Size ``sd15`` is Stable Diffusion 1.5: its weights load by diffusers' names, or by those of a single
-file. It finds the noise in place of v, and its betas are those of its publishers.
+Size ``sd15`` is Stable Diffusion 1.5: published weights load by name, and find the noise, not v.
 
 Differs from the paper: the text encoder is CLIP's, as in Stable Diffusion; it is first learnt from
 the same captions. The autoencoder learns an absolute difference without a critic, from pieces; the
 network finds v, over a cosine's betas; AdamW, one cycle of the rate for each of the three. An
-average of the UNet's weights draws. ``patch`` by ``patch`` pixels enter the autoencoder as one.
+average of the UNet draws, and knows where each number lies. ``patch`` squared pixels enter as one.
 """
 
 import math
@@ -62,13 +60,13 @@ RATES = {TEXT: 3.0, CODER: 2.0, UNET: 1.0}  # times the config's
 
 @dataclass(frozen=True)
 class Config:
-    widths: tuple[int, ...] = (64, 128)  # channels of the UNet's levels, from the map inwards
-    attended: tuple[int, ...] = (1,)  # levels that look at the text; the innermost point does
-    layers: int = 1  # residual blocks of a level
-    coder: tuple[int, ...] = (32, 64)  # channels of the autoencoder's levels
-    patch: int = 2  # pixels a side that the autoencoder takes as one
-    text: tuple[int, int, int] = (2, 128, 4)  # layers, width and heads of the text's Transformer
-    rate: float = 1e-3
+    widths: tuple[int, ...] = (320, 640, 1280, 1280)  # channels of the UNet's levels, inwards
+    attended: tuple[int, ...] = (0, 1, 2)  # levels that look at the text; the innermost point does
+    layers: int = 2  # residual blocks of a level
+    coder: tuple[int, ...] = (128, 256, 512, 512)  # channels of the autoencoder's levels
+    patch: int = 1  # pixels a side that the autoencoder takes as one
+    text: tuple[int, int, int] = (12, 768, 12)  # layers, width and heads of the text's Transformer
+    rate: float = 1e-4
 
 
 class LatentDiffusion(PromptedGenerator):
@@ -80,10 +78,8 @@ class LatentDiffusion(PromptedGenerator):
     in_stages = SHARES
     SIZES = {
         "tiny": Config((16, 16), (1,), 1, (8, 8), 2, (1, 32, 2), 5e-3),
-        "small": Config(),
-        "sd15": Config(
-            (320, 640, 1280, 1280), (0, 1, 2), 2, (128, 256, 512, 512), 1, (12, 768, 12), 1e-4
-        ),
+        "small": Config((64, 128), (1,), 1, (32, 64), 2, (2, 128, 4), 1e-3),
+        "sd15": Config(),
     }
     shift: Tensor  # (1, LATENT, 1, 1), mean of z, and
     spread: Tensor  # its standard deviation
@@ -108,15 +104,16 @@ class LatentDiffusion(PromptedGenerator):
         )
         self.unet = TextUNet(
             LATENT, LATENT, config.widths, layers, config.attended, width,
-            max(1, min(8, first // 16)), min(32, first // 4),
+            max(1, min(8, first // 16)), min(32, first // 4), not self.of_sd,
         )  # fmt: skip
-        self.average = self.unet if self.of_sd else follower(self.unet)
+        if not self.of_sd:
+            self.average = follower(self.unet)
         self.kept = (scaled_linear() if self.of_sd else cosine()).tolist()  # a_t^2
         self.finest = config.patch * 2 ** (len(coder) - 1)  # pixels a side of a place of z
-        ones = torch.ones(1, LATENT, 1, 1)
+        ones = torch.ones(1, LATENT, 1, 1, device="cpu")
         self.register_buffer("shift", torch.zeros_like(ones))
         self.register_buffer("spread", ones / SD_SCALE if self.of_sd else ones)
-        self.register_buffer("drawn", torch.tensor(0))
+        self.register_buffer("drawn", torch.tensor(0, device="cpu"))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         learning = {
@@ -133,12 +130,9 @@ class LatentDiffusion(PromptedGenerator):
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         stage, _part = stages.at(self.in_stages, self.used)
-        texts = [
-            captions[int(chance * len(captions))].text
-            for captions, chance in zip(
-                batch.captions, torch.rand(len(batch.captions)).tolist(), strict=True
-            )
-        ]
+        chances = torch.rand(len(batch.captions)).tolist()
+        told = zip(batch.captions, chances, strict=True)
+        texts = [captions[int(chance * len(captions))].text for captions, chance in told]
         if stage == TEXT:
             yield TEXT, self.contrast(batch.image, texts)
             return
@@ -162,7 +156,7 @@ class LatentDiffusion(PromptedGenerator):
         return contrast(*points, scale, equal(tokens))
 
     def piece(self, image: Tensor) -> Tensor:
-        """A part of larger pictures: from many small ones more is learnt."""
+        """A part of larger pictures: as many small ones teach more."""
         side = PIECE // self.finest * self.finest
         if image.shape[-1] <= side:
             return image
@@ -195,21 +189,27 @@ class LatentDiffusion(PromptedGenerator):
         wanted = noise if self.of_sd else kept.sqrt() * noise - (1 - kept).sqrt() * z
         return F.mse_loss(self.unet(noisy, step, *words).float(), wanted)
 
+    @property
+    def kind(self) -> torch.dtype:
+        """Of its weights: published ones are kept in bfloat16."""
+        return next(self.unet.parameters()).dtype
+
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) in -1..1 -> mean and log variance of z, (B, LATENT, h, w) each"""
         high, wide = (-side % self.finest for side in image.shape[2:])
         whole = F.pad(image, (0, wide, 0, high), mode="replicate")
-        mean, log_variance = self.coder.encode(F.pixel_unshuffle(whole, self.config.patch))
+        folded = F.pixel_unshuffle(whole, self.config.patch).to(self.kind)
+        mean, log_variance = self.coder.encode(folded)
         return mean.float(), log_variance.float()
 
     def decode(self, z: Tensor, side: int) -> Tensor:
         """(B, LATENT, h, w) -> (B, C, side, side), about -1..1"""
-        drawn = F.pixel_shuffle(self.coder.decode(z).float(), self.config.patch)
+        drawn = F.pixel_shuffle(self.coder.decode(z.to(self.kind)).float(), self.config.patch)
         return drawn[..., :side, :side]
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         if not self.of_sd:
-            return super().tokens(texts)
+            return super().tokens([text.lower() for text in texts])
         known = self.tokenizer
         found = [[known.start, *ids[: CONTEXT - 2]] for ids in known.encode_many(list(texts))]
         rows = [ids + [known.end[0]] * (CONTEXT - len(ids)) for ids in found]
@@ -236,7 +236,8 @@ class LatentDiffusion(PromptedGenerator):
         """The z that the average sees in the noisy one; ``words`` are those wanted, then those to
         lead away from."""
         step = torch.full((2 * len(noisy),), t, device=noisy.device)
-        both = self.average(noisy.repeat(2, 1, 1, 1), step, *words).float()
+        network = self.unet if self.of_sd else self.average
+        both = network(noisy.repeat(2, 1, 1, 1).to(self.kind), step, *words).float()
         wanted, free = both.chunk(2)
         found, kept = free + guidance * (wanted - free), self.kept[t]
         a, s = math.sqrt(kept), math.sqrt(1 - kept)
@@ -262,19 +263,18 @@ class LatentDiffusion(PromptedGenerator):
         ] = 0.7,
         mask: Annotated[Tensor | None, Choice(N_("where it is drawn anew"))] = None,
     ) -> Iterator[Tensor]:
-        side, texts = self.spec.side, [*condition, *[negative] * len(condition)]
-        words = self.read(texts)
-        places = -(-side // self.finest)
+        side, places = self.spec.side, -(-self.spec.side // self.finest)
+        words = self.read([*condition, *[negative] * len(condition)])
         shape = (LATENT, places, places)
         x, kept, start = noise.normal(*shape), self.kept, None
+        if image is not None and strength == 0:
+            yield image
+            return
         if image is not None:
             start = (self.encode(image)[0] - self.shift) / self.spread
             kept = kept[: max(1, round(len(kept) * strength))]
             steps = min(max(1, round(steps * strength)), len(kept))
             x = math.sqrt(kept[-1]) * start + math.sqrt(1 - kept[-1]) * x
-            if strength == 0:
-                yield image
-                return
         anew = None if mask is None else F.adaptive_max_pool2d(mask.float(), places)
 
         def denoise(noisy: Tensor, t: int) -> Tensor:
@@ -284,7 +284,7 @@ class LatentDiffusion(PromptedGenerator):
         way = SAMPLERS[sampler](denoise, kept, steps, x, lambda: noise.normal(*shape))
         every = max(1, round(steps / SHOWN_STOPS)) if side <= SMALL else steps
         for stop, z in enumerate(way):
-            if (stop and stop % every == 0) or stop == steps or (stop == 0 and side <= SMALL):
+            if stop % every == 0 or stop == steps:
                 picture = self.decode(z * self.spread + self.shift, side)
                 if mask is not None and image is not None:
                     picture = torch.where(mask > 0.5, picture, image)
@@ -296,5 +296,5 @@ class LatentDiffusion(PromptedGenerator):
             torch.zeros(1, self.spec.channels, side, side, device=device)
         )
         text = self.network.features(torch.zeros(1, 8, dtype=torch.long, device=device))
-        self.average(z, torch.zeros(1, dtype=torch.long, device=device), text)
+        self.unet(z, torch.zeros(1, dtype=torch.long, device=device), text)
         self.decode(z, side)

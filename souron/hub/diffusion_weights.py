@@ -1,0 +1,247 @@
+"""Stable Diffusion 1.5 as it is published: a folder as diffusers has it, or a single file.
+
+    folder/unet, vae, text_encoder (.safetensors each), tokenizer (vocab.json, merges.txt)
+    file.safetensors with model.diffusion_model..., first_stage_model..., cond_stage_model...
+
+The single file has no tokenizer: it is looked for beside it. Weights are read one by one and kept
+in bf16; what a picture will take is said before. No pickle is read, and no code of a file is run.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from souron import registry
+from souron.blocks.autoencoder import autoencoder_name, flat
+from souron.blocks.clip import CONTEXT, published_names
+from souron.blocks.latent import Residual, SpatialTransformer, Words, unet_name
+from souron.hub import clip_weights
+from souron.utils import hardware, units
+from souron.utils.messages import UserError, _
+
+SYSTEM = "latent_diffusion_sd15"
+SIDE = 512  # pixels, of the pictures that it learnt from
+PARTS = {"unet": "unet", "coder": "vae", "network": "text_encoder"}  # ours -> diffusers' folder
+SINGLE = {  # ours -> how a single file's names begin
+    "unet": "model.diffusion_model.",
+    "coder": "first_stage_model.",
+    "network": "cond_stage_model.transformer.",
+}
+MOST_HEAD = 64 << 20  # bytes of a file's list of tensors
+MOST_BYTES = 16 << 30  # of a file of weights
+HELD_A_PIXEL = 2600  # bytes, while the autoencoder draws: about five maps of 256 channels in bf16
+LATENT = 4  # numbers of a place
+ENDINGS = (".safetensors", ".fp16.safetensors")  # of a part's file, the first that is there
+
+
+class Cost(NamedTuple):
+    """What a picture will take."""
+
+    seconds: float  # on the processor, loading not counted
+    bytes: int
+
+
+def is_model(path: str | Path) -> bool:
+    """Is it such a folder, or a single file with such names? Reads no weights."""
+    place = Path(path).expanduser()
+    if place.is_dir():
+        return (place / "unet").is_dir() and not (place / "args.yaml").exists()
+    if place.suffix.lower() != ".safetensors" or not place.is_file():
+        return False
+    try:
+        return any(name.startswith(SINGLE["unet"]) for name in _head(place))
+    except (UserError, OSError, ValueError):
+        return False
+
+
+def system(path: str | Path, side: int = SIDE, size: Any = None) -> Any:
+    """The system with those weights in bf16, ready to draw. ``size``: another configuration of it.
+    Raises UserError where the weights cannot be read, do not fit, or have no room in memory."""
+    place = Path(path).expanduser()
+    files = _files(place)
+    kind, config = registry.load_system(SYSTEM)
+    tokenizer = clip_weights.tokenizer(place if place.is_dir() else place.parent)
+    task = registry.load_task(kind.task)
+    spec = task.Spec(3, side, tokenizer.packed(), clip_weights.TOKENS)
+    with torch.device("meta"):
+        made = kind(size or config, spec)
+    refuse_too_large(place, needed(made))
+    found = {
+        f"{part}.{name}": nn.Parameter(tensor, requires_grad=False)
+        for part, file in files.items()
+        for name, tensor in _weights(part, file)
+    }
+    wanted = {name: tuple(weight.shape) for name, weight in made.named_parameters()}
+    given = {name: tuple(weight.shape) for name, weight in found.items()}
+    if wanted != given:
+        differ = sorted(dict(wanted.items() ^ given.items()))
+        raise _wrong(
+            place,
+            _("{count} weights do not fit, as {first}").format(count=len(differ), first=differ[0]),
+        )
+    made.load_state_dict(found, strict=False, assign=True)
+    return made.eval()
+
+
+def needed(made: Any) -> int:
+    """Bytes of memory while a picture is drawn: the weights, and maps of the autoencoder."""
+    weights = sum(2 * weight.numel() for weight in made.parameters())
+    return weights + HELD_A_PIXEL * made.spec.side**2
+
+
+def refuse_too_large(place: Path, wanted: int) -> None:
+    """Raises UserError where so many bytes have no room in memory."""
+    _total, free = hardware.memory()
+    if wanted <= free:
+        return
+    raise UserError(
+        "memory",
+        _("{name} needs {needed:.1f} GB of memory, {free:.1f} GB are free").format(
+            name=place.name, needed=wanted / 1e9, free=free / 1e9
+        ),
+        expected=_("a picture that fits into memory"),
+        fix="imgsz=256",
+        exit=4,
+    )
+
+
+def _files(place: Path) -> dict[str, Path]:
+    """The file of each part. Raises UserError where one is missing."""
+    if place.is_file():
+        return dict.fromkeys(PARTS, place)
+    found = {}
+    for part, folder in PARTS.items():
+        stem = "model" if part == "network" else "diffusion_pytorch_model"
+        held = [place / folder / (stem + ending) for ending in ENDINGS]
+        there = [file for file in held if file.is_file()]
+        if not there:
+            raise _wrong(place, _("{file} is missing").format(file=held[0].relative_to(place)))
+        found[part] = there[0]
+    return found
+
+
+def file_of(place: Path) -> Path:
+    """The file that its mark names it by: that of the UNet. Raises UserError."""
+    return _files(place)["unet"]
+
+
+def _weights(part: str, file: Path) -> Iterator[tuple[str, Tensor]]:
+    """Name in that part of the system -> bf16 tensor. Raises UserError."""
+    from safetensors import SafetensorError, safe_open
+
+    begin = SINGLE[part] if any(name.startswith(SINGLE["unet"]) for name in _head(file)) else ""
+    try:
+        with safe_open(file, "pt") as opened:
+            names = [name for name in opened.keys() if name.startswith(begin)]  # noqa: SIM118
+            read = ((name.removeprefix(begin), opened.get_tensor(name)) for name in names)
+            if part == "network":
+                given = dict(read)
+                yield from ((n, tensor.bfloat16()) for n, tensor in published_names(given).items())
+                return
+            for name, tensor in read:
+                if part == "unet":
+                    yield (unet_name(name) if begin else name) or name, tensor.bfloat16()
+                else:
+                    name = autoencoder_name(name)
+                    attends = ".attentions." in name and name.endswith(".weight")
+                    linear = attends and "group_norm" not in name
+                    yield name, flat(tensor, (0, 0) if linear else ()).bfloat16()
+    except (SafetensorError, OSError) as error:
+        raise _wrong(file, str(error).partition("\n")[0]) from error
+
+
+def _head(file: Path) -> dict[str, Any]:
+    """The list of tensors of a .safetensors file. Raises UserError."""
+    if file.stat().st_size > MOST_BYTES:
+        raise _wrong(file, _("larger than {size} MB").format(size=MOST_BYTES // 10**6))
+    return _head_as_it_is(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _head_as_it_is(file: Path, changed: int) -> dict[str, Any]:
+    with file.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        if size > MOST_HEAD:
+            raise _wrong(file, _("its head is damaged"))
+        try:
+            head = json.loads(stream.read(size))
+        except ValueError as error:
+            raise _wrong(file, _("its head is damaged")) from error
+    if not isinstance(head, dict):
+        raise _wrong(file, _("its head is damaged"))
+    return head
+
+
+def _wrong(path: Path, why: str) -> UserError:
+    return UserError(
+        "model",
+        _("{path} is not Stable Diffusion 1.5: {why}").format(path=path, why=why),
+        expected=_(
+            "a folder with unet, vae, text_encoder and tokenizer, or a single .safetensors file"
+        ),
+        fix="souron show latent_diffusion_sd15",
+        exit=3,
+    )
+
+
+def cost(made: Any, steps: int = 20, guided: bool = True) -> Cost:
+    """Seconds and bytes of one picture by a system on the meta device: its operations are counted,
+    and a block of the UNet is timed here."""
+    places, width = made.spec.side // made.finest, made.config.text[1]
+    z = torch.zeros(1, LATENT, places, places, device="meta")
+    step = torch.zeros(1, dtype=torch.long, device="meta")
+    words = torch.zeros(1, CONTEXT, width, device="meta")
+    asked = steps * (2 if guided else 1)
+    operations = asked * counted(made.unet, z, step, words) + counted(made.coder.decode, z)
+    return Cost(operations / speed(), needed(made))
+
+
+def told(path: str | Path, side: int = SIDE, steps: int = 20) -> tuple[Cost, str]:
+    """What a picture of that model will take, and a sentence that says so; no weights are read."""
+    kind, config = registry.load_system(SYSTEM)
+    with torch.device("meta"):
+        made = kind(config, registry.load_task(kind.task).Spec(3, side, "", clip_weights.TOKENS))
+    wanted = cost(made, steps)
+    text = _("a picture of {side} pixels a side takes about {time} and {memory} of memory").format(
+        side=side, time=units.seconds(wanted.seconds), memory=units.size(wanted.bytes)
+    )
+    return wanted, text
+
+
+def counted(network: Any, *given: Tensor) -> int:
+    """Operations of a network on the meta device."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(*given)
+    return counter.get_total_flops()
+
+
+@lru_cache(maxsize=1)
+def speed() -> float:
+    """Operations of such a UNet a second here, in bf16: of its first blocks, at 512 pixels."""
+    with torch.device("meta"):
+        layers = Residual(320, 320, 1280, 32, 1e-5), SpatialTransformer(320, 768, 8, 32)
+    x, time_, words = (torch.zeros(1, 320, 64, 64), torch.zeros(1, 1280), torch.zeros(1, 77, 768))
+
+    def run(x: Tensor, time_: Tensor, words: Tensor) -> Tensor:
+        return layers[1](layers[0](x, time_), Words(words))
+
+    operations = counted(run, *(each.to("meta") for each in (x, time_, words)))
+    for layer in layers:
+        layer.to_empty(device="cpu").bfloat16()
+        for weight in layer.parameters():
+            nn.init.normal_(weight, std=0.02)
+    took = []
+    with torch.no_grad():
+        for _time in range(2):  # the first one sets up
+            begun = time.perf_counter()
+            run(x.bfloat16(), time_.bfloat16(), words.bfloat16())
+            took.append(time.perf_counter() - begun)
+    return operations / took[-1]
