@@ -200,7 +200,7 @@ def test_tiles_put_together_are_the_whole(kind, photo):
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_stages_share_the_budget_and_the_first_ones_weights_are_kept(kind):
     cases = coats(32, 32)
-    model = made(kind)
+    model = made(kind, pixel=0.5)
     names = []
     for progress in model.fit(model.loader(cases), Run(6, 32)):
         names.append(tuple(progress.losses))

@@ -47,7 +47,16 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     domain = [cases.classes[label] for label in cases.target.tolist()]
     _check(path, list(zip(cases.part, domain, strict=True)), cases.skipped)
     _check_different(path, cases)
-    return replace(cases, columns={**cases.columns, "domain": domain})
+    cases = replace(cases, columns={**cases.columns, "domain": domain})
+    if reading.group is None and _folders_alone(cases):
+        return replace(cases, group=(), grouped="", question="")
+    return cases
+
+
+def _folders_alone(cases: Dataset) -> bool:
+    """Whether groups say no more than in which of the folders a picture lies."""
+    folders = [PurePosixPath(file).parts[0] for file in cases.file]
+    return bool(cases.group) and list(cases.group) == folders
 
 
 def _part(name: str) -> str:

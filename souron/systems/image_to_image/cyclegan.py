@@ -178,6 +178,8 @@ class CycleGAN(ImageTranslator):
         domains = [batch.image[batch.label == domain] for domain in (0, 1)]
         for real in zip(*(images.split(self.config.part) for images in domains), strict=False):
             count = min(map(len, real))
+            if not count:  # a batch of one domain alone teaches nothing
+                continue
             a, b = (images[:count] for images in real)
             self.count(a, b)
             with torch.no_grad():

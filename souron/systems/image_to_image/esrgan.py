@@ -154,7 +154,7 @@ class ESRGAN(ImageTranslator):
     channels_last = True
     measures = ("PSNR", "PSNR of luma", "SSIM", "feature distance", "sharpness")
     SIZES = {
-        "tiny": Config(8, 1, 2, True, 0.5, 32, 1e-3),
+        "tiny": Config(8, 1, 2, True, 0.8, 32, 1e-3),
         "small": Config(32, 3, 2, True, 0.6, 16, 5e-4),
         "x4": Config(32, 3, 4, True, 0.6, 16, 5e-4),
         "paper": Config(),

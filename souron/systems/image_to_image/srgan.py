@@ -129,7 +129,7 @@ class SRGAN(ImageTranslator):
     channels_last = True
     measures = ("PSNR", "PSNR of luma", "SSIM", "feature distance", "sharpness")
     SIZES = {
-        "tiny": Config(8, 2, 2, True, 0.5, 32, 3e-4),
+        "tiny": Config(8, 2, 2, True, 0.8, 32, 3e-4),
         "small": Config(32, 8, 2, True, 0.6, 16, 5e-4),
         "x4": Config(32, 8, 4, True, 0.6, 16, 5e-4),
         "paper": Config(),
