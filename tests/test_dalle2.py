@@ -178,10 +178,12 @@ def test_the_decoder_looks_at_the_point_and_at_words_that_are_shown(side):
         torch.testing.assert_close(decoder(x, step, told._replace(words=beyond)), found)
         free = decoder(x, step, told.hidden())
         torch.testing.assert_close(decoder(x, step, other.hidden()), free)
-        # the point reaches places by two ways: in the step's vector, and as tokens
-        decoder.vector.weight.zero_()
-        tokens = decoder(x, step, told._replace(point=other.point))
-        assert not torch.allclose(decoder(x, step, told), tokens, atol=1e-4)
+        for way in (decoder.vector, decoder.extra):  # the point reaches places by both
+            kept = way.weight.clone()
+            way.weight.zero_()
+            changed = decoder(x, step, told._replace(point=other.point))
+            assert not torch.allclose(decoder(x, step, told), changed, atol=1e-4)
+            way.weight.copy_(kept)
 
 
 def test_an_enlarger_is_made_of_convolutions_alone():
