@@ -253,6 +253,10 @@ def test_predict_names_unknown_words_and_says_when_it_is_not_sure(learnt):
     assert system.notes("What is shown?", 0.51) == []
     with use_language("ja"):
         assert system.unknown_words("シマウマは何色ですか。") == ["シマウマ"]
+    japanese = system.predict(picture, question="シマウマは何色ですか。").texts
+    english = set(BOTH) - set(BOTH.values())
+    assert not {one.text for one in japanese} & english
+    assert {one.text for one in asked.texts} <= english
     blind = learnt["question_only"][0].predict(picture, question="What is shown?")
     assert blind.picture is picture
 

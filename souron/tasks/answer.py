@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron.data.captions import words
+from souron.data.captions import language_of, words
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.picture_questions import LONGEST, PictureQuestion, known_answers
 from souron.data.splits import Split
@@ -55,6 +55,7 @@ class Spec:
     channels: int
     side: int  # pixels
     answers: tuple[str, ...]  # that it chooses among
+    languages: tuple[str, ...] = ()  # of the questions that each answers: "en", "en ja", ...
     tokenizer: str = ""  # a ``Tokenizer``, packed
     vocabulary: int = 0  # its tokens
     words: tuple[str, ...] = ()  # of the training questions, the most frequent first
@@ -132,8 +133,9 @@ class Answerer(System):
         pixels = picture.square(side, channels)[None].to(self.device)
         seen = self.see(pixels.float() / 127.5 - 1)
         logits, looked = self.respond(seen, self.tokens([asked]))
-        probability = logits.float().softmax(1)[0].cpu()
-        best = probability.topk(min(NEAREST, len(probability)))
+        spoken = self.speaks(language_of(asked))
+        probability = logits[0].float().cpu().masked_fill(~spoken, -torch.inf).softmax(0)
+        best = probability.topk(min(NEAREST, int(spoken.sum())))
         shown = picture
         if looked.shape[1]:
             from souron.report import plots
@@ -146,6 +148,11 @@ class Answerer(System):
             [self.spec.answers[place] for place in best.indices.tolist()], best.values.tolist(),
             shown, partial=True, notes=self.notes(asked, float(best.values[0])),
         )  # fmt: skip
+
+    def speaks(self, language: str) -> Tensor:
+        """(answers,) bool: those that questions in that language have; all where none has."""
+        found = torch.tensor([language in known.split() for known in self.spec.languages])
+        return found if found.any() else torch.ones(len(self.spec.answers), dtype=torch.bool)
 
     def notes(self, question: str, probability: float) -> list[str]:
         """What is to be known of an answer, in the reader's language."""
@@ -195,7 +202,7 @@ class Answering(Task):
     target = "picture_questions"
     formats = ("picture_questions",)
     fewest_classes = 0
-    inherits = ("answers", "tokenizer", "vocabulary", "words")
+    inherits = ("answers", "languages", "tokenizer", "vocabulary", "words")
 
     def check(self, data: Dataset, options: Any) -> None:
         check_questions(data)
@@ -204,14 +211,19 @@ class Answering(Task):
         texts = [one.question for some in train.target for one in some]
         tokenizer = Tokenizer.learn((text.lower() for text in texts), SIZE)
         count = Counter(word for text in texts for word in words(text))
+        answers = known_answers(train.target, MOST_ANSWERS)
+        spoken: dict[str, set[str]] = {answer: set() for answer in answers}
+        for one in (one for some in train.target for one in some):
+            spoken.get(one.answer, set()).add(one.language)
         return Spec(
-            train.channels, train.side, known_answers(train.target, MOST_ANSWERS),
+            train.channels, train.side, answers,
+            tuple(" ".join(sorted(spoken[answer])) for answer in answers),
             tokenizer.packed(), len(tokenizer),
             tuple(word for word, _times in count.most_common(MOST_WORDS)),
         )  # fmt: skip
 
     def example(self, system: type[System], size: str) -> Spec:
-        return Spec(3, 64, ("yes", "no", "1", "2"), "", SIZE)
+        return Spec(3, 64, ("yes", "no", "1", "2"), vocabulary=SIZE)
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
         """Pictures (B, C, H, W) in 0..255 -> -1..1."""
