@@ -8,6 +8,7 @@ from PIL import Image
 from shapes import captioned as captioned_shapes
 
 from souron.audit import memorization
+from souron.cli import main
 from souron.evaluation import obedience
 from souron.kinds.codecs import provenance
 from souron.runs import events as runs_events
@@ -180,3 +181,10 @@ def test_a_file_without_a_mark_is_no_pattern(tmp_path):
     with pytest.raises(UserError) as told:
         list(generate.like(tmp_path / "plain.png"))
     assert told.value.code == "no mark"
+
+
+def test_a_prompt_longer_than_a_name_may_be_is_no_file(run, tmp_path, capsys):
+    long = "|".join(["a red coin on the left, on sand"] * 12)
+    assert len(long) > 255
+    words = ["generate", str(run), f"prompt={long}", "n=1", "steps=2", f"out={tmp_path / 'out'}"]
+    assert main.run(words) == 0

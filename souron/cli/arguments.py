@@ -7,6 +7,7 @@ from typing import Any
 
 from souron.cli.console import screen
 from souron.runs.journal import Journal
+from souron.utils import files
 from souron.utils.messages import UserError, _, set_language, unknown_option
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -100,7 +101,7 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
                 fix=_("put names that begin with a dash behind --"),
             )
         elif not dashed and (
-            not given or not (name in known or name.isidentifier()) or Path(word).exists()
+            not given or not (name in known or name.isidentifier()) or files.there(word)
         ):
             rest.append(word)
         elif name in known and known[name].is_flag:

@@ -20,6 +20,7 @@ from souron.cli.app import command
 from souron.cli.console import follow, note, print_json, screen, show
 from souron.cli.train import given_options, use_cores, yes_or_no
 from souron.runs.options import EvaluateOptions
+from souron.utils import files as file_utils
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
 
@@ -249,7 +250,7 @@ def chosen_options(
 ) -> tuple[list[str], dict[str, str]]:
     """The files among the words, and the system's own options, which may stand among them."""
     told = dict(field.split("=", 1) for field in fields)
-    maybe = [word for word in words if "=" in word and not Path(word).exists()]
+    maybe = [word for word in words if "=" in word and not file_utils.there(word)]
     if not told and not maybe:
         return words, {}
     own = own_options(name)
@@ -303,7 +304,6 @@ def signature_of(name: str) -> Any:
 
 def place_of_answers(name: str) -> Path:
     """A new folder, within the run where there is one."""
-    from souron.utils import files as file_utils
 
     run = Path(name)
     return file_utils.new_folder(run if (run / "args.yaml").exists() else Path(), "answers")

@@ -46,6 +46,14 @@ def _finite(thing: Any) -> Any:
     return None if isinstance(thing, float) and not math.isfinite(thing) else thing
 
 
+def there(name: str) -> bool:
+    """Whether a file or folder is called so; a whole sentence is no name of one."""
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):  # longer than a name may be
+        return False
+
+
 def find_files(files: Sequence[str | Path], folders: bool = False) -> Iterator[Path]:
     """Files as they are, all files of a folder, what a glob matches; sorted within each.
     ``folders``: a folder stands for itself."""
