@@ -281,10 +281,10 @@ def test_data_without_questions_or_with_one_answer_is_refused():
 
 def test_the_check_of_data_names_questions_that_give_their_answers_away():
     fair = questioned(60)
-    assert "language bias" not in {one.code for one in check.check(fair).findings}
+    assert list(check._questions(fair)) == []
     always = tuple(PictureQuestion("Is it a banana?", "yes", "en") for _each in range(2))
     data = replace(fair, target=ListColumn([always] * 60))
-    assert "language bias" in {one.code for one in check.check(data).findings}
+    assert [one.code for one in check._questions(data)] == ["language bias"]
     assert targets.of(data).words(0) == "Is it a banana? yes"
 
 
