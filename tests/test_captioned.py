@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import shapes
 import torch
 
 from souron.data.captions import Caption, are_captions, in_language, language_of
 from souron.data.composing import captioned, captioned_words
 from souron.data.composing.captioned_words import Attributes, captions, cleaned
 from souron.data.composing.composer import LUMA
+from souron.evaluation.answers import Setup, Trainings
+from souron.tasks.match import Matching
 from souron.utils.messages import UserError
 
 SOURCE = captioned.drawn()
@@ -147,3 +150,20 @@ def test_scenes_of_impossible_sizes_are_refused():
     with pytest.raises(UserError) as told:
         captioned.scenes(captioned.Recipe(4096, 0, {"train": 1}), SOURCE)
     assert "4096" in told.value.found
+
+
+def test_intervals_of_unseen_stamps_are_those_of_their_stamps():
+    """Not those of a case whose answer came from a training of its own."""
+    cases = shapes.captioned(60, 32)
+    cases = replace(cases, group=[f"stamp {row // 4}" for row in range(60)], columns={
+        **cases.columns, "subset": ["unseen stamps"] * 60,
+    })  # fmt: skip
+    rank = torch.ones(60, 2, dtype=torch.long)
+    rank[::3] = 2
+    none = torch.full((60, 2), torch.nan)
+    answers = {"rank": rank, "back": rank, "zero": none, "swap": none[..., None].expand(-1, -1, 5)}
+    result = Matching().result(Trainings.of_one(cases, answers, {}), Setup(None, cases))
+    for part in result.parts:
+        measure = part.measures["recall@1"]
+        assert measure.value == pytest.approx(2 / 3)
+        assert 0.4 < measure.low < measure.high < 0.9 and measure.groups == 15

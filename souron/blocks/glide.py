@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from souron.blocks.clip import attended
 from souron.blocks.latent import waves
-from souron.blocks.unet import nothing_at_first
+from souron.blocks.unet import nothing_at_first, with_places
 
 HEAD = 32  # numbers of a head of attention, about
 EXTRA = 4  # tokens that a point becomes
@@ -98,8 +98,8 @@ class GlideUNet(nn.Module):
 
     ``widths`` are the channels of each level from the picture inwards. Where ``tokens`` is their
     width, it takes tokens (B, T, tokens), which all levels but the first look at, and a vector
-    (B, 4 widths[0]) that is added to the step's. Without, it is made of convolutions alone, so that
-    it may learn from parts of pictures.
+    (B, 4 widths[0]) that is added to the step's, and knows where each number lies. Without, it is
+    made of convolutions alone, so that it may learn from parts of pictures.
     """
 
     def __init__(
@@ -109,7 +109,8 @@ class GlideUNet(nn.Module):
         first = widths[0]
         self.width, time = first, 4 * first
         self.step = nn.Sequential(nn.Linear(first, time), nn.SiLU(), nn.Linear(time, time))
-        self.first = nn.Conv2d(channels, first, 3, padding=1)
+        self.places = tokens > 0
+        self.first = nn.Conv2d(channels + 2 * self.places, first, 3, padding=1)
         kept, now = [first], first
         self.down = nn.ModuleList()
         for i, wide in enumerate(widths):
@@ -134,7 +135,7 @@ class GlideUNet(nn.Module):
         """``told``: tokens (B, T, tokens), and a mask (B, 1, 1, T), 0 or below all else."""
         time = self.step(waves(step, self.width).to(x.dtype))
         time = F.silu(time if vector is None else time + vector)  # (B, 4 width)
-        x = self.first(x)
+        x = self.first(with_places(x) if self.places else x)
         kept = [x]
         for level in self.down:
             if len(kept) > 1:

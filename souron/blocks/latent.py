@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.clip import attended
-from souron.blocks.unet import Double, nothing_at_first
+from souron.blocks.unet import Double, nothing_at_first, with_places
 
 FEW = 256 * 256  # places times tokens: up to so many, attention that is written out is faster
 
@@ -187,8 +187,7 @@ class TextUNet(nn.Module):
 
     ``widths`` are the channels of each level from the map inwards; ``attended`` the numbers of
     those with spatial transformers, the innermost point always has one. With ``places`` it is told
-    x and y of each number, as left and right look alike to convolutions (Liu and others 2018,
-    https://arxiv.org/abs/1807.03247).
+    where each number lies.
     """
 
     def __init__(
@@ -244,11 +243,7 @@ class TextUNet(nn.Module):
         time = waves(step, self.width).to(x.dtype)  # (B, width)
         time = self.time_embedding["linear_2"](F.silu(self.time_embedding["linear_1"](time)))
         time = F.silu(time)  # (B, 4 width)
-        if self.places:
-            axes = (torch.linspace(-1, 1, side, device=x.device) for side in x.shape[2:])
-            place = torch.stack(torch.meshgrid(*axes, indexing="ij")).to(x.dtype)
-            x = torch.cat([x, place.expand(len(x), -1, -1, -1)], 1)
-        x = self.conv_in(x)
+        x = self.conv_in(with_places(x) if self.places else x)
         kept = [x]
         for level in self.down_blocks:
             x = level(x, time, words, kept)

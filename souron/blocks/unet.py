@@ -197,6 +197,14 @@ def waves(step: Tensor, width: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], 1)
 
 
+def with_places(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, C + 2, H, W): y and x of each number beside it, -1..1, as left and right
+    look alike to convolutions (Liu and others 2018, https://arxiv.org/abs/1807.03247)."""
+    axes = (torch.linspace(-1, 1, side, device=x.device) for side in x.shape[2:])
+    place = torch.stack(torch.meshgrid(*axes, indexing="ij")).to(x.dtype)
+    return torch.cat([x, place.expand(len(x), -1, -1, -1)], 1)
+
+
 def nothing_at_first(layer: nn.Conv2d | nn.Linear) -> nn.Module:
     """A block whose last layer gives out zeros hands on its input, and training starts calmly."""
     nn.init.zeros_(layer.weight)

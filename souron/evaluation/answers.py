@@ -132,6 +132,11 @@ class Trainings:
         """(repeats, cases) array: the training of each answer; None where there was only one."""
         return self.training.numpy() if int(self.training.max()) > 1 else None
 
+    def training_of_rows(self, rows: Sequence[int]) -> Any:
+        """The same of some cases, (repeats, n)."""
+        every = self.training_of
+        return None if every is None else every[:, list(rows)]
+
     def write(self, path: Path) -> None:
         tensors = {"training": self.training}
         for repeat, answers in enumerate(self.answers):

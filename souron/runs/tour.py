@@ -27,8 +27,8 @@ def touring(
     *, budget: str = "4s", seeds: int = 3, data: str = "", project: str | Path = "runs"
 ) -> Iterator[Event]:
     """What comes ready trained, at work; then, trained live, groups and names of real digits and
-    three ways to draw; then detection, segmentation and language, ready trained and live; one
-    sentence in two languages, drawn; at last the history of classification.
+    three ways to draw; then detection, segmentation, one sentence in two languages drawn, and
+    language, ready trained and live; at last the history of classification.
 
     Where the package ``souron-zoo`` is not installed, nothing is shown ready trained. The last
     comparison runs on Fashion-MNIST where it is there, else on scikit-learn's digits. Each
@@ -62,8 +62,8 @@ def touring(
             project,
         ),
         (_("segmenters:"), _fight(SEGMENTERS, "tour-segment", project)),
-        *_ready(_("language:"), ("complete",), "ready-language", project),
         *_ready(_("words and pictures:"), ("text_to_image",), "ready-words", project),
+        *_ready(_("language:"), ("complete",), "ready-language", project),
         (
             _("language models:"),
             compare.comparing(

@@ -265,7 +265,7 @@ class Matching(Task):
                 if not any(bool((dense(answers, "rank") > 0).any()) for answers in seeds):
                     continue
                 part = replace(setup, test=test.only(rows))
-                of = trainings.training[:, rows].numpy()
+                of = trainings.training_of_rows(rows)
                 measures = self.measures(seeds, part, of)
                 swaps = stacked(seeds, "swap")
                 for place, name in enumerate(matching.ATTRIBUTES):

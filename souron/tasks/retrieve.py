@@ -270,7 +270,7 @@ class Retrieval(Task):
             ]
             part = replace(setup, test=test.only(rows))
             answered = there(part.test)
-            measures = self.measures(seeds, part, trainings.training[:, rows].numpy())
+            measures = self.measures(seeds, part, trainings.training_of_rows(rows))
             if not answered.any():
                 measures = {TOLD: measures[TOLD]}
             found[language] = OfLanguage(len(rows), int(answered.sum()), measures)
