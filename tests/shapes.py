@@ -545,7 +545,9 @@ def filmed(count=200, side=16, frames=4, seed=0) -> Dataset:
         ):
             half = round(size * side / 2)
             left, top = (round(place * side) for place in (x, y))
-            frame[max(0, top - half) : top + half, max(0, left - half) : left + half] = TINTS[colour]
+            frame[max(0, top - half) : top + half, max(0, left - half) : left + half] = TINTS[
+                colour
+            ]
         strips.append(torch.from_numpy(film.reshape(-1, side, 3)).permute(2, 0, 1))
         asked.append(moving.Moving("sign", colour, behind, motion))
     return Dataset(

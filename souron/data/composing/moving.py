@@ -1,9 +1,9 @@
 """Short films of one thing that moves, of which everything is said.
 
-Object, colour, ground and motion are known. The ground stands still. The thing goes to one of four sides, grows, shrinks, turns, or stays as it
-is. One motion of each object is never in a training film, so that new films can be told from new
-pairs. A film is a strip of frames, one below the other; it follows from the seed,
-its subset and its number alone.
+Object, colour, ground and motion are known. The ground stands still; the thing goes to one of four
+sides, grows, shrinks, turns, or stays as it is. One motion of each object is never in a training
+film, so that new films can be told from new pairs. A film is a strip of frames, one below the
+other; it follows from the seed, its subset and its number alone.
 """
 
 import json

@@ -92,8 +92,7 @@ class FilmUNet(nn.Module):
 
     def __init__(self, channels: int, out: int, frames: int, config: Config):
         super().__init__()
-        first, *rest = config.widths
-        last = config.widths[-1]
+        first, last = config.widths[0], config.widths[-1]
         groups, told = max(1, first // 8), 4 * first
         self.width = first
         self.frame = nn.Embedding(frames, config.text)
