@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from souron.data.captions import Caption
+from souron.data.captions import Caption, words
 from souron.data.dataset import Dataset, Rows
 from souron.data.splits import Split
 from souron.evaluation import obedience
@@ -270,4 +270,4 @@ def _mean(values: Tensor) -> float:
     return float(values.nanmean())
 
 
-__all__ = ["PAD", "Batch", "FilmGenerator", "Noise", "Spec", "TextToVideo", "video"]
+__all__ = ["PAD", "Batch", "FilmGenerator", "Noise", "Spec", "TextToVideo", "video", "words"]

@@ -21,9 +21,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from souron.data.captions import words
 from souron.kinds.signature import Choice
-from souron.tasks.text_to_video import Batch, FilmGenerator, Noise, Spec
+from souron.tasks.text_to_video import Batch, FilmGenerator, Noise, Spec, words
 from souron.training.loop import Data, Progress, Run
 from souron.utils.messages import N_
 
