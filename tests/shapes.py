@@ -8,6 +8,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from souron import registry
+from souron.data.composing import moving
 from souron.data.composing.captioned import TINTS
 from souron.data.composing.captioned_grounds import ground as painted_ground
 from souron.data.composing.captioned_words import NAMES, Attributes, captions
@@ -170,6 +171,7 @@ MADE = {  # by what a task wants of a case
     "scores": lambda count: tunes(count),
     "pages": lambda count: requested(count),
     "captions": lambda count: captioned(count),
+    "film_captions": lambda count: filmed(count),
     "picture_questions": lambda count: questioned(count),
 }
 
@@ -524,6 +526,34 @@ def captioned(count=200, side=32, seed=0) -> Dataset:
         ("coin", "sign", "building"), [f"{case}.png" for case in range(count)], augment=(),
         licence="CC0",
         columns={name: [str(getattr(each, name)) for each in asked] for name in NAMES},
+    )  # fmt: skip
+
+
+def filmed(count=200, side=16, frames=4, seed=0) -> Dataset:
+    """A red, green or blue square on sand or at night that moves to one of four sides or stays, in
+    strips of frames, with captions in English and Japanese."""
+    generator = np.random.default_rng(seed)
+    strips, asked = [], []
+    for _case in range(count):
+        colour = str(generator.choice(["red", "green", "blue"]))
+        behind = str(generator.choice(["sand", "night"]))
+        motion = str(generator.choice(["left", "right", "up", "down", "still"]))
+        canvas = painted_ground(behind, side, generator).clip(0, 255).astype(np.uint8)
+        film = np.stack([canvas] * frames)
+        for frame, (x, y, size, _turn) in zip(
+            film, moving.way(motion, frames, generator), strict=True
+        ):
+            half = round(size * side / 2)
+            left, top = (round(place * side) for place in (x, y))
+            frame[max(0, top - half) : top + half, max(0, left - half) : left + half] = TINTS[
+                colour
+            ]
+        strips.append(torch.from_numpy(film.reshape(-1, side, 3)).permute(2, 0, 1))
+        asked.append(moving.Moving("sign", colour, behind, motion))
+    return Dataset(
+        "filmed", torch.stack(strips), ListColumn(list(map(moving.captions, asked))), ("sign",),
+        [f"{case}.webp" for case in range(count)], augment=(), licence="CC0",
+        columns={name: [str(getattr(each, name)) for each in asked] for name in moving.NAMES},
     )  # fmt: skip
 
 

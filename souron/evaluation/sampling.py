@@ -70,7 +70,8 @@ class Walk(Noise):
 
 def chunks(system: Any, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
     """The pictures' numbers, as many at a time as memory bears."""
-    size = max(1, min(MOST_AT_ONCE, MOST_VALUES // (system.spec.channels * system.spec.side**2)))
+    values = system.spec.channels * system.spec.side**2 * getattr(system.spec, "frames", 1)
+    size = max(1, min(MOST_AT_ONCE, MOST_VALUES // values))
     for start in range(0, len(numbers), size):
         yield numbers[start : start + size]
 

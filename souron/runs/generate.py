@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -23,12 +24,15 @@ from souron.kinds import signature
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import provenance
 from souron.kinds.codecs.animation import moving, sheet
+from souron.kinds.codecs.moving import decodes
+from souron.kinds.video import Video
 from souron.runs import events
 from souron.runs import folder as run_folder
 from souron.runs import generate as run_generate
 from souron.runs.events import Event, Interrupted
 from souron.runs.record import DrawnRecord
 from souron.tasks.text_to_image import checked
+from souron.tasks.text_to_video import video
 from souron.utils import files, hardware
 from souron.utils.messages import N_, UserError, _
 
@@ -48,6 +52,7 @@ IMGSZ = signature.Option(
 DRAWN_READY = Path("runs/ready")  # what a system draws that came ready trained
 NEEDS = {"kept": "given", "strength": "image"}  # options that say something of a picture
 OR = "|"  # between several prompts
+PROMPTED = ("text_to_image", "text_to_video")  # tasks whose systems draw what a sentence says
 LONG_SIDE = 256  # pixels, to which small moving pictures are enlarged
 
 
@@ -186,6 +191,9 @@ def generating(
                     way.append(last[:STEPS_OF])
                 yield Event("draw", record.count / n, text=str(place))
             for number, drawn in zip(numbers, last, strict=True):
+                if system.task == "text_to_video":
+                    write_film(file_of(place, number, every), drawn, mark.of(number), record)
+                    continue
                 picture = pictures.picture(drawn)
                 write(file_of(place, number, every), picture, mark.of(number), record)
             if sum(map(len, on_sheet)) < ON_A_SHEET:
@@ -194,7 +202,7 @@ def generating(
             record.seconds = time.perf_counter() - begun
             left = record.seconds * (n - record.count) / record.count
             yield Event("draw", record.count / n, left, str(place))
-            if prompts and numbers[0] == first:
+            if prompts and numbers[0] == first and system.task == "text_to_image":
                 data = Path(str(args["data"])).name
                 record.obedience = obedience.read_off(data, last[:1], prompts[0])
         yield from sheets()
@@ -252,7 +260,7 @@ def prompts_of(system: Any, prompt: str) -> list[str]:
     """The prompts asked for. Raises UserError where the system takes none, or one is empty."""
     if not prompt:
         return []
-    if system.task != "text_to_image":
+    if system.task not in PROMPTED:
         raise UserError(
             "prompt",
             _("{system} draws without being told a sentence").format(system=type(system).__name__),
@@ -379,6 +387,20 @@ def write(path: Path, image: Image.Image, mark: Any, record: DrawnRecord, **opti
 def write_moving(path: Path, frames: Sequence[Image.Image], mark: Any, record: DrawnRecord) -> None:
     first, options = moving([enlarged(frame) for frame in frames], FRAME)
     write(path, first, mark, record, **options)
+
+
+def write_film(path: Path, strip: Tensor, mark: Any, record: DrawnRecord) -> None:
+    """A drawn strip of frames as moving WebP, and as MP4 where ``av`` is there; both marked."""
+    film = video(strip)
+    frames = [enlarged(Image.fromarray(frame)) for frame in film.frames]
+    options = {"save_all": True, "append_images": frames[1:], "loop": 0, "lossless": True,
+               "duration": round(1000 / film.rate)}  # fmt: skip
+    write(path.with_suffix(".webp"), frames[0], mark, record, **options)
+    if decodes():
+        large = Video(np.stack([np.asarray(frame) for frame in frames]), film.rate)
+        large.save(path.with_suffix(".mp4"))
+        provenance.add(path.with_suffix(".mp4"), mark)
+        record.files.append(path.with_suffix(".mp4"))
 
 
 def enlarged(image: Image.Image) -> Image.Image:

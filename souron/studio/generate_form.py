@@ -39,7 +39,7 @@ class Drawing:
 
         self.studio, self.run = studio, run
         options = signature.options_of(system.drawing)
-        prompted = getattr(system, "task", "") == "text_to_image"
+        prompted = getattr(system, "task", "") in ("text_to_image", "text_to_video")
         self.own = {name: each for name, each in options.items() if each.default is not None}
         known = forms.fields(predict.generate)
         self.counts = [known["n"], known["seed"]]

@@ -1,0 +1,304 @@
+"""Short films of one thing that moves, of which everything is said.
+
+Object, colour, ground and motion are known. The ground stands still; the thing goes to one of four
+sides, grows, shrinks, turns, or stays as it is. One motion of each object is never in a training
+film, so that new films can be told from new pairs. A film is a strip of frames, one below the
+other; it follows from the seed, its subset and its number alone.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from functools import partial
+from hashlib import blake2b
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from souron.data.captions import Caption
+from souron.data.composing import captioned, pooled
+from souron.data.composing.captioned import VANISHES, Cut, Source, tinted
+from souron.data.composing.captioned_grounds import ground
+from souron.data.composing.captioned_words import COLOURS, GROUNDS, OWN, THINGS
+from souron.data.composing.composer import NEVER_MIRRORED, stands_out
+from souron.utils.files import cache_folder
+from souron.utils.messages import N_, UserError, _
+
+MODULE = "souron.data.composing.moving"
+VERSION = 1  # of how films are made: other films of the same numbers are another version
+SIDES = (16, 64)  # pixels
+FRAMES = (2, 32)
+NEW = "new pairs of object and motion"
+SUBSETS = ("train", "val", "new films", NEW)
+TRIES = 30  # cut-outs and places until the thing stands out
+OF_ITS_OWN = 2  # how much oftener a thing keeps its own colour than it is red
+SIZE = (0.42, 0.52)  # of the side: the thing's longer edge
+REACH = (0.20, 0.25)  # of the side: from the middle to both ends of a way
+SMALL, LARGE = (0.26, 0.32), (0.58, 0.66)  # of the side, where a thing grows from and to
+QUARTERS = (100, 140)  # degrees that a thing turns
+SHAKE = 0.04  # of the side: how far from the middle a way may lie
+
+MOTIONS = {
+    "left": ("moves to the left", "左へ動く"),
+    "right": ("moves to the right", "右へ動く"),
+    "up": ("moves up", "上へ動く"),
+    "down": ("moves down", "下へ動く"),
+    "grow": ("grows", "大きくなる"),
+    "shrink": ("shrinks", "小さくなる"),
+    "turn": ("turns", "回る"),
+    "still": ("stays still", "止まっている"),
+}
+GOES = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+
+
+@dataclass(frozen=True)
+class Moving:
+    """All that a caption says of a film."""
+
+    object: str  # of ``captioned_words.THINGS``
+    colour: str  # of ``captioned_words.COLOURS``; ``OWN``
+    ground: str  # of ``captioned_words.GROUNDS``
+    motion: str  # of ``MOTIONS``
+
+
+NAMES = tuple(each.name for each in fields(Moving))
+TITLES = {
+    "object": N_("object"),
+    "colour": N_("colour"),
+    "ground": N_("ground"),
+    "motion": N_("motion"),
+}
+
+
+class Film(NamedTuple):
+    strip: Tensor  # (3, frames * side, side) uint8
+    attributes: Moving
+    captions: tuple[Caption, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What films are wanted."""
+
+    side: int  # pixels
+    frames: int
+    seed: int
+    counts: Mapping[str, int]  # subset -> films, in the order of the rows
+
+    @property
+    def rows(self) -> list[tuple[str, int]]:
+        """Subset and number of each film."""
+        return [(name, number) for name, count in self.counts.items() for number in range(count)]
+
+
+class Made(NamedTuple):
+    """Films of all subsets, one after the other."""
+
+    strips: Tensor  # (N, 3, frames * side, side) uint8
+    attributes: list[Moving]
+    captions: list[tuple[Caption, ...]]
+
+
+def captions(asked: Moving) -> tuple[Caption, ...]:
+    """Two wordings in each language.
+
+    >>> [each.text for each in captions(Moving("bird", "red", "grass", "left"))][::2]
+    ['a red bird on grass moves to the left', '草の上を左へ動く赤い鳥']
+    """
+    word, (does, ja) = THINGS[asked.object], MOTIONS[asked.motion]
+    thing = " ".join(filter(None, [asked.colour, word.one]))
+    thing = f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}"
+    spoken = COLOURS.get(asked.colour, "") + word.ja
+    place, where = GROUNDS[asked.ground]
+    over = f"{where}{'を' if asked.motion in GOES else 'で'}"
+    return (
+        Caption(f"{thing} {place} {does}", "en"),
+        Caption(f"{place}, {thing} {does}", "en"),
+        Caption(f"{over}{ja}{spoken}", "ja"),
+        Caption(f"{spoken}が{over}{ja}", "ja"),
+    )
+
+
+def new_pairs(classes: Sequence[str]) -> set[tuple[str, str]]:
+    """Object and motion that are never in a training film: one motion of each class."""
+    motions = list(MOTIONS)
+    return {(name, motions[i % len(motions)]) for i, name in enumerate(classes)}
+
+
+class Composer:
+    """``film(subset, number)`` is the same for the same source, side, frames and seed."""
+
+    def __init__(self, source: Source, side: int, frames: int, seed: int = 0) -> None:
+        self.side, self.frames, self.seed = side, frames, seed
+        self.cuts: dict[str, list[Cut]] = defaultdict(list)
+        for cut in source.cuts:
+            if not cut.unseen:
+                self.cuts[cut.name].append(cut)
+        self.classes = tuple(name for name in source.classes if self.cuts[name])
+        self.pairs = new_pairs(self.classes)
+        self.listed: dict[str, list[Moving]] = {}
+
+    def attributes(self, subset: str, number: int) -> Moving:
+        """What that film is asked to show. Within a test subset no two are alike as long as there
+        are others."""
+        if subset in ("train", "val"):
+            return self._drawn_by_chance(self._rng(subset, number, 0))
+        if subset not in self.listed:
+            every = [
+                Moving(*each)
+                for each in product(self.classes, [OWN, *COLOURS], GROUNDS, MOTIONS)
+                if each[2] not in VANISHES.get(each[1], ())
+                and ((each[0], each[3]) in self.pairs) == (subset == NEW)
+            ]
+            order = self._rng(subset, 0, 1).permutation(len(every))
+            self.listed[subset] = [every[i] for i in order]
+        return self.listed[subset][number % len(self.listed[subset])]
+
+    def film(self, subset: str, number: int) -> Film:
+        asked = self.attributes(subset, number)
+        rng = self._rng(subset, number, 2)
+        frames = None
+        for last in range(TRIES):
+            frames = self._shot(asked, rng, careful=last < TRIES - 1)
+            if frames is not None:
+                break
+        assert frames is not None  # the last try is not careful
+        pixels = np.concatenate(frames).round().clip(0, 255).astype(np.uint8).transpose(2, 0, 1)
+        return Film(torch.from_numpy(np.ascontiguousarray(pixels)), asked, captions(asked))
+
+    def _rng(self, subset: str, number: int, use: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, SUBSETS.index(subset), number, use])
+
+    def _drawn_by_chance(self, rng: np.random.Generator) -> Moving:
+        colours = [OWN] * OF_ITS_OWN + list(COLOURS)
+        while True:
+            name, colour, behind, motion = (
+                among[int(rng.integers(len(among)))]
+                for among in (self.classes, colours, list(GROUNDS), list(MOTIONS))
+            )
+            if (name, motion) not in self.pairs and behind not in VANISHES.get(colour, ()):
+                return Moving(name, colour, behind, motion)
+
+    def _shot(
+        self, asked: Moving, rng: np.random.Generator, careful: bool
+    ) -> list[np.ndarray] | None:
+        """Frames (side, side, 3) in 0..255; None where the thing does not stand out in each."""
+        canvas = ground(asked.ground, self.side, rng)
+        among = self.cuts[asked.object]
+        thing = self._thing(among[int(rng.integers(len(among)))], asked.colour, rng)
+        frames = []
+        for x, y, size, turned in way(asked.motion, self.frames, rng):
+            pixels = _placed(thing, size * self.side, turned)
+            solid = pixels[..., 3] >= 128
+            height, width = solid.shape
+            left = int(np.clip(round(x * self.side - width / 2), 0, max(0, self.side - width)))
+            top = int(np.clip(round(y * self.side - height / 2), 0, max(0, self.side - height)))
+            frame = canvas.copy()
+            window = frame[top : top + height, left : left + width]
+            pixels, solid = (each[: window.shape[0], : window.shape[1]] for each in (pixels, solid))
+            colours = pixels[..., :3].astype(np.float32)
+            if careful and not stands_out(colours, solid, window):
+                return None
+            window += pixels[..., 3:].astype(np.float32) / 255 * (colours - window)
+            frames.append(frame)
+        return frames
+
+    def _thing(self, cut: Cut, colour: str, rng: np.random.Generator) -> Image.Image:
+        """As large as it is ever shown, and in its colour: the same in every frame."""
+        image = Image.fromarray(cut.cutout.pixels)
+        share = self.side / max(image.size)
+        size = (max(2, round(share * image.width)), max(2, round(share * image.height)))
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        if cut.name not in NEVER_MIRRORED and rng.random() < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if not colour:
+            return image
+        pixels = np.asarray(image)
+        painted = tinted(pixels[..., :3].astype(np.float32), pixels[..., 3] >= 128, colour, rng)
+        return Image.fromarray(
+            np.concatenate([painted.round().astype(np.uint8), pixels[..., 3:]], 2)
+        )
+
+
+def way(
+    motion: str, frames: int, rng: np.random.Generator
+) -> Iterator[tuple[float, float, float, float]]:
+    """Of each frame the thing's middle, x and y, and its longer edge, in shares of the side, and
+    how far it is turned, in degrees."""
+    x, y = (0.5 + rng.uniform(-SHAKE, SHAKE) for _axis in range(2))
+    size, reach = rng.uniform(*SIZE), rng.uniform(*REACH)
+    small, large = rng.uniform(*SMALL), rng.uniform(*LARGE)
+    turn = rng.uniform(*QUARTERS) * (1 if rng.random() < 0.5 else -1)
+    right, down = GOES.get(motion, (0, 0))
+    for frame in range(frames):
+        done = frame / (frames - 1)
+        along = reach * (2 * done - 1)
+        edge = {"grow": small + done * (large - small), "shrink": large - done * (large - small)}
+        yield (
+            x + along * right, y + along * down, edge.get(motion, size),
+            turn * done if motion == "turn" else 0.0,
+        )  # fmt: skip
+
+
+def _placed(thing: Image.Image, longest: float, turned: float) -> np.ndarray:
+    """(h, w, 4) uint8, its longer edge ``longest`` pixels before it is turned."""
+    share = longest / max(thing.size)
+    size = (max(2, round(share * thing.width)), max(2, round(share * thing.height)))
+    image = thing.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    if turned:
+        image = image.rotate(turned, Image.Resampling.BILINEAR, expand=True)
+    return np.asarray(image)
+
+
+def films(recipe: Recipe, source: Source) -> Made:
+    """The films of ``recipe``, from the cache if they were made before. Raises UserError."""
+    for option, value, (low, high), text in (
+        ("imgsz", recipe.side, SIDES, N_("films of {count} pixels a side")),
+        ("frames", recipe.frames, FRAMES, N_("films of {count} frames")),
+    ):
+        if not low <= value <= high:
+            raise UserError(
+                option,
+                _(text).format(count=value),
+                expected=f"{low}..{high}",
+                fix=f"{option}={min(max(value, low), high)}",
+            )
+    told = json.dumps([VERSION, asdict(recipe), source.digest], sort_keys=True)
+    key = blake2b(told.encode(), digest_size=8).hexdigest()
+    place = cache_folder() / "scenes" / f"moving-{source.name}-{recipe.side}-{key}.safetensors"
+    return pooled.kept(place, lambda: _make(recipe, source, place), partial(_unpacked, recipe))
+
+
+def _make(recipe: Recipe, source: Source, place: Any) -> pooled.Pieces:
+    told = {"recipe": asdict(recipe), "source": source.name}
+    rows = recipe.rows
+    return pooled.shared(MODULE, told, len(rows), lambda: _some(recipe, source, rows), place)
+
+
+def _some(recipe: Recipe, source: Source, rows: Sequence[tuple[str, int]]) -> pooled.Pieces:
+    composer = Composer(source, recipe.side, recipe.frames, recipe.seed)
+    made = [composer.film(subset, number) for subset, number in rows]
+    about = {"attributes": [list(astuple(film.attributes)) for film in made]}
+    return {"strips": torch.stack([film.strip for film in made])}, about
+
+
+def _unpacked(recipe: Recipe, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> Made:
+    attributes = [Moving(*one) for one in about["attributes"]]
+    if not len(recipe.rows) == len(tensors["strips"]) == len(attributes):
+        raise ValueError("not of this recipe")
+    return Made(tensors["strips"], attributes, list(map(captions, attributes)))
+
+
+def _told(told: dict[str, Any], begin: int, end: int) -> pooled.Pieces:
+    recipe = Recipe(**told["recipe"])
+    source = captioned.drawn() if told["source"] == "drawn" else captioned.sourced()
+    return _some(recipe, source, recipe.rows[begin:end])
+
+
+if __name__ == "__main__":
+    pooled.work(_told)

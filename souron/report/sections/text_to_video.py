@@ -1,0 +1,125 @@
+"""What the reports say of films drawn for prompts: what can be read off them, between shuffled
+captions (floor) and real films (ceiling), and whether what should stand still does."""
+
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+from torch import Tensor
+
+from souron.data.composing.moving import NEW, TITLES
+from souron.evaluation.film_reader import ATTRIBUTES, FilmResult, OfPart, frames_of
+from souron.evaluation.obedience import PromptedGallery
+from souron.kinds.codecs import animation
+from souron.metrics import text_to_video as metrics
+from souron.report.page import Section, figure, filled, section, tile
+from souron.utils import units
+from souron.utils.messages import LANGUAGE_NAMES, N_, _
+
+if TYPE_CHECKING:
+    from souron.runs.record import ComparisonRecord, RunRecord
+
+TEMPLATE = "text_to_video.html"
+SHOWN = 24  # prompts
+COMPARED = 10  # prompts
+SUBSETS = {"new films": N_("new films"), NEW: N_("new pairs of object and motion")}
+
+
+def run(record: "RunRecord") -> list[Section]:
+    """What the report of a run says of one that draws films."""
+    result: FilmResult = record.details
+    parts = (
+        ("prompts", _("Prompts and films"), prompts(record)),
+        ("obedience", _("What was asked for, and what can be read off"), obedience(result)),
+    )
+    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+
+def comparison(record: "ComparisonRecord") -> list[Section]:
+    """What compared systems drew for the same prompts."""
+    found: PromptedGallery = record.details
+    names = [row.system for row in record.rows]
+    rows = [
+        (prompt, [tile(shown(found.drawn[name][row]), prompt) for name in names])
+        for row, prompt in enumerate(found.prompts[:COMPARED])
+    ]
+    part = {"names": names, "rows": rows}
+    return section("gallery", _("The same prompts"), TEMPLATE, part)
+
+
+def headline(record: "RunRecord") -> str:
+    """What stands on top of a run's report."""
+    text = _(
+        "{system} learnt from {train} films with captions of {data} in {time}. Of the motions that "
+        "{test} test prompts ask for, {value} can be read off its films (95 % interval {interval})."
+    )
+    return filled(record, text, "motion accuracy")
+
+
+def notes(record: "RunRecord") -> list[str]:
+    """What is to be known before the figures are believed."""
+    result: FilmResult = record.details
+    whole = result.parts[0]
+    blind = [
+        _(TITLES[name])
+        for name in ATTRIBUTES
+        if name in whole.measures and whole.measures[name].low <= whole.floor[name]
+    ]
+    if not blind:
+        return []
+    return [
+        _("No better than with shuffled captions: {attributes}.").format(
+            attributes=", ".join(blind)
+        )
+    ]
+
+
+def use(record: "RunRecord") -> tuple[str, str]:
+    """What the model is for, and the Python line that uses it, for the model card."""
+    text = _("Drawing short films of what a sentence says, of things like those of {data}.")
+    line = 'model.generate(4, prompt="a red bird on grass moves to the left").folder'
+    return text.format(data=record.data), line
+
+
+def shown(strip: Tensor) -> Image.Image:
+    """A strip (C, T * side, side) with its frames side by side."""
+    film = frames_of(strip[None])[0].transpose(0, 1)  # (T, C, H, W)
+    return animation.sheet(film, len(film))
+
+
+def prompts(record: "RunRecord") -> dict[str, Any]:
+    """The first prompts with what was drawn for them, none chosen; what was missed is said."""
+    result: FilmResult = record.details
+    right: Any = record.answers[0]["right"]
+    tiles = []
+    for row, prompt in enumerate(result.prompts[:SHOWN]):
+        wrong = [
+            _(TITLES[name])
+            for place, name in enumerate(ATTRIBUTES)
+            if float(right[row, place]) == 0
+        ]
+        told = _("missed: {names}").format(names=", ".join(wrong)) if wrong else "✓"
+        tiles.append(tile(shown(result.strips[row]), prompt, [prompt, told]))
+    return {"each": units.seconds(result.seconds), "tiles": tiles}
+
+
+def obedience(result: FilmResult) -> dict[str, Any]:
+    """Attribute by attribute, and flicker, of each subset and language."""
+    rows = []
+    for part in result.parts:
+        for name, measure in part.measures.items():
+            level = name == metrics.FLICKER
+            metric = metrics.FLICKER if level else metrics.ATTRIBUTES[name]
+            ceiling = part.ceiling[name]
+            rows.append({
+                "of": _named(part), "attribute": _(metrics.FLICKER if level else TITLES[name]),
+                "cases": part.cases, "figures": [figure(metric, measure)],
+                "floor": "" if level else units.percent(part.floor[name]),
+                "ceiling": f"{ceiling:.2f}" if level else units.percent(ceiling),
+            })  # fmt: skip
+    return {"rows": rows}
+
+
+def _named(part: OfPart) -> str:
+    if part.subset:
+        return _(SUBSETS.get(part.subset, part.subset))
+    return LANGUAGE_NAMES.get(part.language, part.language) or _("all prompts")

@@ -1,0 +1,112 @@
+"""The first frame of the training film whose caption fits best, without any motion.
+
+Manning, Raghavan, Schütze: Introduction to Information Retrieval (2008), chapter 6.
+https://nlp.stanford.edu/IR-book/
+
+    film -> its first frame and the words of its captions
+    prompt -> the film whose captions share most of its words, rare words weighing more (idf)
+
+The yardstick of films: object, colour and ground are as right as can be, since they are real; the
+motion is not, save for what stays still. A system of films that moves no better than this one has
+learnt pictures.
+
+Differs from the paper: a film is the document; words count once; of those that fit equally well
+chance takes one.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from souron.kinds.signature import Choice
+from souron.tasks.text_to_video import Batch, FilmGenerator, Noise, Spec, words
+from souron.training.loop import Data, Progress, Run
+from souron.utils.messages import N_
+
+MOST_WORDS = 500  # the most frequent ones of the training captions
+
+
+@dataclass(frozen=True)
+class Config:
+    films: int = 2_048  # that it remembers at most
+
+
+class StillPicture(FilmGenerator):
+    year = 2008
+    ja = "説明文の言葉がいちばん合う訓練動画の最初のフレームを、動かさずに見せる"
+    full_batch = True
+    SIZES = {"tiny": Config(256), "small": Config()}
+    sized_by_data = ("frames", "told")
+
+    frames: Tensor  # (films, C, side, side) uint8
+    told: Tensor  # (films, words) uint8, 1 where a caption has the word
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.known = {word: place for place, word in enumerate(spec.words[:MOST_WORDS])}
+        shape = (0, spec.channels, spec.side, spec.side)
+        self.register_buffer("frames", torch.zeros(shape, dtype=torch.uint8))
+        self.register_buffer("told", torch.zeros(0, len(self.known), dtype=torch.uint8))
+
+    def fit(self, data: Data, run: Run) -> Iterator[Progress]:
+        """One pass; the loss is how unlike the captions are to those remembered before."""
+        if run.start:
+            return
+        for step, batch in enumerate(data.once(64)):  # type: ignore[attr-defined]
+            told = self.words_of([[each.text for each in some] for some in batch.captions])
+            loss = 1 - self.likeness(told.float()).amax(1).mean() if step else torch.ones(())
+            self.remember(batch, told)
+            yield Progress(step, {"unlike": loss})
+            if len(self.frames) >= self.config.films or step + 1 >= run.steps:
+                return
+
+    def remember(self, batch: Batch, told: Tensor) -> None:
+        first = ((batch.film[:, :, 0] + 1) * 127.5).round().to(torch.uint8)
+        room = self.config.films - len(self.frames)
+        self.frames = torch.cat([self.frames, first[:room]])
+        self.told = torch.cat([self.told, told[:room]])
+
+    def words_of(self, texts: Sequence[Sequence[str]]) -> Tensor:
+        """(B, words) uint8 of some texts each, 1 where one of them has the word."""
+        found = torch.zeros(len(texts), len(self.known), dtype=torch.uint8)
+        for row, some in enumerate(texts):
+            for word in {word for text in some for word in words(text)} & self.known.keys():
+                found[row, self.known[word]] = 1
+        return found.to(self.frames.device)
+
+    def likeness(self, asked: Tensor) -> Tensor:
+        """Words asked for (B, words) -> (B, films) in 0..1: the weight of those shared."""
+        there = self.told.float()
+        weight = ((1 + len(there)) / (1 + there.sum(0))).log() + 1e-3
+        whole = (asked * weight).sum(1, keepdim=True).clamp(min=1e-6)
+        return (asked * weight) @ there.T / whole
+
+    @torch.no_grad()
+    def drawing(
+        self,
+        noise: Noise,
+        condition: Sequence[str],
+        *,
+        negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
+        steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
+        guidance: Annotated[
+            float, Choice(N_("how strongly the prompt is insisted on; 1 is as learnt"), 1, 20)
+        ] = 2.0,
+    ) -> Iterator[Tensor]:
+        side = self.spec.side
+        if not len(self.frames):  # nothing is remembered yet
+            yield torch.zeros(len(condition), self.spec.channels, self.spec.frames * side, side)
+            return
+        asked = self.words_of([[prompt] for prompt in condition]).float()
+        near = self.likeness(asked)
+        if negative:
+            near = near - self.likeness(self.words_of([[negative]]).float())
+        best = near >= near.amax(1, keepdim=True) - 1e-6
+        first = self.frames[noise.choose(best.float())]
+        yield first.repeat(1, 1, self.spec.frames, 1).float() / 127.5 - 1
+
+    def example(self) -> None:
+        self.likeness(torch.zeros(1, len(self.known), device=self.frames.device))

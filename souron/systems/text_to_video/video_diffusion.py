@@ -1,0 +1,275 @@
+"""Noise becomes a short film: every frame looks around itself and at the other frames.
+
+Ho, Salimans, Gritsenko, Chan, Norouzi, Fleet: Video Diffusion Models (2022).
+https://arxiv.org/abs/2204.03458
+
+    block: convolutions on each frame of its own, then each place looks at itself in all frames,
+           with a learnt bias for how many frames lie between
+    minimise |v - network(film_t, t, text)|^2,  film_t = a film + s noise,  v = a noise - s film
+    draw     film_T = noise, then film_t -> (a film_t - s v) -> film_(t-1) -> ... film
+
+One caption in ten is hidden, so that drawing can lead away from films of no caption, or of another,
+``negative`` (Ho, Salimans 2022, https://arxiv.org/abs/2207.12598). From a first frame, ``image``,
+it draws those that follow.
+
+Differs from the paper: in one film of five the first frame stays clean while it learns, and what
+follows is learnt from it, where the paper leads drawing towards given frames; ``patch`` squared
+pixels enter as one; the number of a frame is told beside the text; AdamW, one cycle of the rate; an
+average of the weights draws. Reduced: a text is the mean of its tokens, learnt from the captions,
+without BERT; no second network enlarges the film.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.blocks.averaging import follower, lead
+from souron.blocks.samplers import SAMPLERS, cosine
+from souron.blocks.unet import Attention, Double, Halve, Residual, nothing_at_first, waves
+from souron.kinds.signature import Choice
+from souron.tasks.text_to_video import PAD, Batch, FilmGenerator, Noise, Spec
+from souron.utils.messages import N_
+
+HIDDEN = 0.1  # of the captions, in training
+GIVEN = 0.2  # of the films, whose first frame is given
+AT_ONCE = 16  # films of a batch that are learnt from
+
+
+@dataclass(frozen=True)
+class Config:
+    widths: tuple[int, ...] = (64, 128)  # channels of the UNet's levels, inwards
+    patch: int = 4  # pixels a side that enter as one
+    text: int = 128  # features of a text
+    heads: int = 4  # of the attention over time
+    rate: float = 2e-3
+
+
+class OverTime(nn.Module):
+    """Each place of a frame looks at the same place of all frames of its film."""
+
+    def __init__(self, width: int, heads: int, frames: int, groups: int):
+        super().__init__()
+        self.frames, self.heads = frames, heads
+        self.norm = nn.GroupNorm(groups, width, eps=1e-6)
+        self.to_qkv = nn.Linear(width, 3 * width, bias=False)
+        self.apart = nn.Parameter(torch.zeros(heads, 2 * frames - 1))
+        self.to_out = nothing_at_first(nn.Linear(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B T, C, H, W) -> (B T, C, H, W)"""
+        frames, (high, wide) = self.frames, x.shape[-2:]
+        seen = self.norm(x).unflatten(0, (-1, frames)).permute(0, 3, 4, 1, 2)  # (B, H, W, T, C)
+        q, k, v = (
+            self.to_qkv(seen.flatten(0, 2)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # (B H W, heads, T, C / heads) each
+        place = torch.arange(frames, device=x.device)
+        bias = self.apart[:, place[:, None] - place + frames - 1]  # (heads, T, T)
+        weight = (q @ k.transpose(2, 3) / math.sqrt(q.shape[-1]) + bias).softmax(3)
+        mixed = self.to_out((weight.to(v.dtype) @ v).transpose(1, 2).flatten(2))
+        mixed = mixed.unflatten(0, (-1, high, wide)).permute(0, 3, 4, 1, 2)  # (B, T, C, H, W)
+        return x + mixed.flatten(0, 1)
+
+
+class Block(nn.Module):
+    """What happens on each frame, and then over time."""
+
+    def __init__(self, narrow: int, wide: int, told: int, heads: int, frames: int, groups: int):
+        super().__init__()
+        self.space = Residual(narrow, wide, told, groups, 0.0)
+        self.time = OverTime(wide, heads, frames, groups)
+
+    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+        return self.time(self.space(x, told))
+
+
+class FilmUNet(nn.Module):
+    """Films (B, T, C, H, W), steps (B,) and texts (B, text) -> (B, T, out, H, W)."""
+
+    def __init__(self, channels: int, out: int, frames: int, config: Config):
+        super().__init__()
+        first, last = config.widths[0], config.widths[-1]
+        groups, told = max(1, first // 8), 4 * first
+        self.width = first
+        self.frame = nn.Embedding(frames, config.text)
+        self.told = nn.Sequential(
+            nn.Linear(first + 2 * config.text, told), nn.SiLU(), nn.Linear(told, told), nn.SiLU()
+        )
+        common = (told, config.heads, frames, groups)
+        self.enter = nn.Conv2d(channels, first, 3, padding=1)
+        self.down = nn.ModuleList(
+            Block(narrow, wide, *common)
+            for narrow, wide in zip((first, *config.widths), config.widths, strict=False)
+        )
+        self.reduce = nn.ModuleList(Halve(wide) for wide in config.widths[:-1])
+        self.middle = Block(last, last, *common)
+        self.around = Attention(last, groups)
+        self.again = Block(last, last, *common)
+        self.up = nn.ModuleList(
+            Block(2 * wide, narrow, *common)
+            for narrow, wide in zip((first, *config.widths), config.widths, strict=False)
+        )
+        self.enlarge = nn.ModuleList(Double(wide) for wide in config.widths[:-1])
+        self.norm = nn.GroupNorm(groups, first, eps=1e-6)
+        self.leave = nothing_at_first(nn.Conv2d(first, out, 3, padding=1))
+
+    def forward(self, film: Tensor, step: Tensor, text: Tensor) -> Tensor:
+        count, frames = film.shape[:2]
+        number = self.frame.weight.expand(count, -1, -1)
+        whole = torch.cat([waves(step, self.width), text], 1)
+        told = self.told(torch.cat([whole[:, None].expand(-1, frames, -1), number], 2))
+        told = told.flatten(0, 1)  # (B T, told)
+        x = self.enter(film.flatten(0, 1))
+        kept = []
+        for place, block in enumerate(self.down):
+            x = block(x, told)
+            kept.append(x)
+            if place < len(self.reduce):
+                x = self.reduce[place](x)
+        x = self.again(self.around(self.middle(x, told)), told)
+        for place in reversed(range(len(self.up))):
+            x = self.up[place](torch.cat([x, kept[place]], 1), told)
+            if place:
+                x = self.enlarge[place - 1](x, kept[place - 1].shape[-2:])
+        return self.leave(F.silu(self.norm(x))).unflatten(0, (count, frames))
+
+
+class VideoDiffusion(FilmGenerator):
+    year = 2022
+    ja = "各フレームの中と、フレームどうしを交互に見ながら、文に合う短い動画を雑音から取り出す"
+    status = "reduced"
+    clip = 1.0
+    SIZES = {"tiny": Config((16, 16), 2, 32, 2, 5e-3), "small": Config()}
+    drawn: Tensor  # (), how often the average has followed
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        inner = spec.channels * config.patch**2
+        self.words = nn.Embedding(spec.vocabulary + 1, config.text)  # the last: no text
+        self.norm = nn.LayerNorm(config.text)
+        self.unet = FilmUNet(inner + 1, inner, spec.frames, config)
+        self.average = follower(self.unet)
+        self.kept = cosine().tolist()  # a_t^2
+        self.register_buffer("drawn", torch.tensor(0, device="cpu"))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        weights = [weight for weight in self.parameters() if weight.requires_grad]
+        return {
+            "model": torch.optim.AdamW(weights, self.config.rate, weight_decay=0.01, fused=True)
+        }
+
+    def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
+        # many small updates teach more than one large one
+        for begin in range(0, len(batch.captions), AT_ONCE):
+            some = batch.captions[begin : begin + AT_ONCE]
+            yield "model", self.loss(Batch(batch.film[begin : begin + AT_ONCE], some))
+            self.drawn += 1
+            lead(self.average, self.unet, 0.995, int(self.drawn))
+
+    def loss(self, batch: Batch) -> Tensor:
+        film = self.folded(batch.film)
+        count = len(film)
+        choice, hidden = torch.rand(2, count).tolist()
+        texts = [
+            "" if hide < HIDDEN else captions[int(chance * len(captions))].text
+            for captions, chance, hide in zip(batch.captions, choice, hidden, strict=True)
+        ]
+        step = torch.randint(len(self.kept), (count,), device=film.device)
+        # the schedule in float32: bfloat16 cannot tell the first steps from none
+        kept = torch.tensor(self.kept, device=film.device, dtype=film.dtype)[step]
+        kept = kept.view(-1, 1, 1, 1, 1)
+        noise = torch.randn_like(film)
+        noisy = kept.sqrt() * film + (1 - kept).sqrt() * noise
+        wanted = kept.sqrt() * noise - (1 - kept).sqrt() * film
+        given = (torch.rand(count) < GIVEN).to(film.device)
+        found = self.unet(self.with_first(noisy, film[:, 0], given), step, self.read(texts)).float()
+        missed = (found - wanted).square().mean((2, 3, 4))  # (B, T)
+        counts = torch.ones_like(missed)
+        counts[:, 0] = (~given).float()
+        return (missed * counts).sum() / counts.sum()
+
+    def folded(self, film: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> (B, T, C patch^2, H / patch, W / patch), edges repeated"""
+        high, wide = (-side % self.config.patch for side in film.shape[-2:])
+        frames = F.pad(film.transpose(1, 2).flatten(0, 1), (0, wide, 0, high), mode="replicate")
+        return F.pixel_unshuffle(frames, self.config.patch).unflatten(0, (-1, film.shape[2]))
+
+    def strips(self, film: Tensor) -> Tensor:
+        """What ``folded`` made -> strips (B, C, T side, side)"""
+        side = self.spec.side
+        frames = F.pixel_shuffle(film.flatten(0, 1), self.config.patch)[..., :side, :side]
+        return frames.unflatten(0, film.shape[:2]).transpose(1, 2).flatten(2, 3)
+
+    @staticmethod
+    def with_first(film: Tensor, first: Tensor, given: Tensor) -> Tensor:
+        """(B, T, C, H, W), where ``given`` (B,) with that first frame (B, C, H, W) -> one channel
+        more, which says where a frame is given"""
+        told = torch.zeros_like(film[:, :, :1])
+        told[:, 0] = given[:, None, None, None].to(film.dtype)
+        return torch.cat([torch.where(told > 0, first[:, None], film), told], 2)
+
+    def read(self, texts: Sequence[str]) -> Tensor:
+        """(B, text): the mean of each text's tokens; of an empty one the token that says so."""
+        tokens = self.tokens([text.lower() for text in texts])
+        none = torch.tensor([not text.strip() for text in texts], device=tokens.device)
+        tokens[none] = PAD
+        tokens[none, 0] = self.spec.vocabulary
+        there = (tokens != PAD)[..., None]
+        seen = self.words(tokens.clamp(min=0)) * there
+        return self.norm(seen.sum(1) / there.sum(1))
+
+    @torch.no_grad()
+    def drawing(
+        self,
+        noise: Noise,
+        condition: Sequence[str],
+        *,
+        negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
+        steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
+        guidance: Annotated[
+            float, Choice(N_("how strongly the prompt is insisted on; 1 is as learnt"), 1, 20)
+        ] = 2.0,
+        sampler: Annotated[
+            str, Choice(N_("the way from noise to picture"), among=("dpm", "ddim", "ddpm"))
+        ] = "dpm",
+        image: Annotated[Tensor | None, Choice(N_("the first frame"))] = None,
+    ) -> Iterator[Tensor]:
+        side = -(-self.spec.side // self.config.patch)
+        shape = (self.spec.frames, self.spec.channels * self.config.patch**2, side, side)
+        words = self.read([*condition, *[negative] * len(condition)])
+        count = len(condition)
+        given = torch.full((2 * count,), image is not None, device=self.device)
+        first = torch.zeros(count, *shape[1:], device=self.device)
+        if image is not None:
+            first = self.folded(image[:, :, None])[:, 0]
+        x = noise.normal(*shape)
+
+        def denoise(noisy: Tensor, t: int) -> Tensor:
+            both = self.with_first(noisy.repeat(2, 1, 1, 1, 1), first.repeat(2, 1, 1, 1), given)
+            step = torch.full((2 * count,), t, device=noisy.device)
+            wanted, free = self.average(both, step, words).float().chunk(2)
+            found = free + guidance * (wanted - free)
+            a, s = math.sqrt(self.kept[t]), math.sqrt(1 - self.kept[t])
+            clean = (a * noisy - s * found).clamp(-1, 1)
+            if image is not None:
+                clean[:, 0] = first
+            return clean
+
+        way = SAMPLERS[sampler](denoise, self.kept, steps, x, lambda: noise.normal(*shape))
+        every = max(1, steps // 10)
+        for stop, film in enumerate(way):
+            if stop % every == 0 or stop == steps:
+                yield self.strips(film)
+
+    def example(self) -> None:
+        frames, side = self.spec.frames, self.spec.side
+        film = torch.zeros(1, self.spec.channels, frames, side, side, device=self.device)
+        inner: Any = self.folded(film)
+        none = torch.zeros(1, dtype=torch.bool, device=self.device)
+        text = self.norm(self.words(torch.zeros(1, dtype=torch.long, device=self.device)))
+        step = torch.zeros(1, dtype=torch.long, device=self.device)
+        self.unet(self.with_first(inner, inner[:, 0], none), step, text)

@@ -1,0 +1,275 @@
+"""Text to video: a sentence in, a short film of what it says out.
+
+Hugging Face has it in diffusers. A film is held as a strip, its frames one below the other. Whether
+it shows what was asked for is read off by networks that never saw a drawn film, see
+``evaluation/film_reader``.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from souron.data.captions import Caption, words
+from souron.data.dataset import Dataset, Rows
+from souron.data.splits import Split
+from souron.evaluation import obedience
+from souron.evaluation.answers import Setup, dense, stacked
+from souron.evaluation.film_reader import (
+    ATTRIBUTES,
+    FilmResult,
+    FilmSet,
+    OfPart,
+    film_reader,
+    frames_of,
+    readable,
+)
+from souron.evaluation.obedience import PromptedGallery
+from souron.evaluation.sampling import Noise, Sample, done, draw
+from souron.kinds.signature import Choice
+from souron.kinds.text import Text
+from souron.kinds.video import Video
+from souron.metrics import match
+from souron.metrics import text_to_video as metrics
+from souron.metrics.metric import Metric
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.system import System
+from souron.task import Answers, Scores, Step, Task, Trainings
+from souron.tasks import match as matching
+from souron.tasks import text_to_image as drawing
+from souron.tasks.text_to_image import PAD, PromptedGenerator
+from souron.training.trainer import Trainer
+from souron.utils.messages import N_, UserError, _
+
+RATE = 6.0  # frames a second
+MOST_FRAMES = 64
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a system must know of its films and captions before it is built."""
+
+    channels: int
+    side: int  # pixels
+    frames: int
+    tokenizer: str = ""  # a ``Tokenizer``, packed
+    vocabulary: int = 0  # its tokens
+    prompts: tuple[str, ...] = ("",)  # some of the training captions
+    words: tuple[str, ...] = ()  # of the training captions, the most frequent first
+
+
+class Batch(NamedTuple):
+    film: Tensor  # (B, C, T, H, W) in -1..1
+    captions: list[tuple[Caption, ...]]  # of each film
+
+
+class FilmGenerator(PromptedGenerator):
+    """``drawing`` makes films from noise, strips (B, C, T * side, side) in -1..1, one a prompt."""
+
+    task = "text_to_video"
+    spec: Any  # Spec
+
+    @torch.inference_mode()
+    def predict(  # type: ignore[override]
+        self,
+        text: Text,
+        *,
+        negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
+        steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
+        guidance: Annotated[
+            float, Choice(N_("how strongly the prompt is insisted on; 1 is as learnt"), 1, 20)
+        ] = 2.0,
+        seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
+    ) -> Video:
+        """A film of what the text says. Raises UserError for a text that is empty or endless."""
+        prompt = drawing.checked(text.text)
+        strips = draw(
+            self, Noise(seed, [0], self.device), [prompt],
+            negative=negative, steps=steps, guidance=guidance,
+        )  # fmt: skip
+        return video(done(strips)[0])
+
+
+def video(strip: Tensor) -> Video:
+    """A strip (C, T * side, side) in 0..255 as a video."""
+    film = frames_of(strip[None])[0]  # (C, T, H, W)
+    return Video(film.expand(3, *film.shape[1:]).permute(1, 2, 3, 0).contiguous().numpy(), RATE)
+
+
+@dataclass(frozen=True)
+class Options:
+    samples: Annotated[
+        int | None, Choice(N_("films that a generator is judged by (default: all)"), low=8)
+    ] = None
+
+
+class TextToVideo(Task):
+    """Films for the captions of test films, read by networks that never saw a drawn one."""
+
+    title = N_("text to video")
+    takes = Text
+    gives = Video
+    metrics = (
+        Metric(N_("motion accuracy"), unit="share", headline=True),
+        Metric(N_("object accuracy"), unit="share", headline=True),
+        Metric(N_("colour accuracy"), unit="share", headline=True),
+        Metric(N_("ground accuracy"), unit="share"),
+        Metric(N_("flicker"), higher_is_better=False, headline=True),
+    )
+    default_data = "moving_scenes"
+    target = "film_captions"
+    formats = ()
+    fewest_classes = 0
+    inherits = ("tokenizer", "vocabulary", "words")
+    needs_training_data = True
+
+    def check(self, data: Dataset, options: Options) -> None:
+        matching.check_captions(data)
+        frames, odd = divmod(data.input.shape[2], data.side)
+        if odd or not 2 <= frames <= MOST_FRAMES or not readable(data):
+            raise UserError(
+                "no films",
+                _("{data} has no films whose motion is known").format(data=data.name),
+                expected=_("films of 2 to {count} frames with captions").format(count=MOST_FRAMES),
+                fix="data=moving_scenes",
+                exit=3,
+            )
+
+    def spec(self, train: Dataset) -> Spec:
+        known = asdict(drawing.TextToImage().spec(train))
+        return Spec(frames=train.input.shape[2] // train.side, **known)
+
+    def example(self, system: type[System], size: str) -> Spec:
+        return Spec(3, 32, 8, "", matching.SIZE)
+
+    def batch(self, rows: Rows, spec: Spec) -> Batch:
+        """Strips (B, C, T * side, side) in 0..255 -> films in -1..1."""
+        return Batch(frames_of(rows.input.float() / 127.5 - 1), list(rows.target or ()))
+
+    def renumbered(self, target: Any, number: Tensor) -> Any:
+        return target
+
+    def setup(self, data: Dataset, split: Split, options: Options) -> Iterator[Step]:
+        test = torch.as_tensor(split.test)
+        if options.samples and options.samples < len(test):  # evenly, so that no subset is left out
+            test = test[torch.linspace(0, len(test) - 1, options.samples).round().long()]
+        cases = data.only(test.tolist())
+        if not isinstance(data.input, Tensor):  # a sketch: enough to foretell drawing
+            yield Step(1.0, result=Setup(options, cases))
+            return
+        reader = None
+        for share, reader in film_reader(data.only(split.train)):  # noqa: B007
+            yield Step(0.98 * share, _("the networks that read films"))
+        assert reader is not None
+        yield Step(1.0, result=_set(options, cases, reader))
+
+    def against(self, cases: Dataset, setup: FilmSet) -> FilmSet:
+        return _set(setup.options, cases, setup.reader)
+
+    @torch.no_grad()
+    def answer(
+        self,
+        system: System,
+        test: Dataset,
+        decision: Mapping[str, float],
+        setup: FilmSet,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        assert isinstance(system, FilmGenerator)
+        text = _("drawing {n} films").format(n=len(setup.prompts))
+        for share, sample in drawing.drawn_for(system, setup.prompts, seed):  # noqa: B007
+            yield Step(0.95 * share, text)
+        seconds = torch.full((len(sample.image),), sample.seconds)
+        answers = {"strip": sample.image, "seconds": seconds}
+        yield Step(1.0, text, answers | setup.judged(sample.image))
+
+    def scores(self, seeds: Sequence[Answers], setup: FilmSet) -> Scores:
+        right = stacked(seeds, "right")
+        found: Scores = {
+            name: match.where(right[..., place])
+            for place, name in enumerate(metrics.ATTRIBUTES.values())
+        }
+        return found | {metrics.FLICKER: stacked(seeds, "flicker")}
+
+    def measures(
+        self, seeds: Sequence[Answers], setup: FilmSet, training: Any = None
+    ) -> dict[str, Measure]:
+        return {
+            name: (intervals.interval if name == metrics.FLICKER else intervals.share_interval)(
+                table, setup.test.units, trainings=training
+            )
+            for name, table in self.scores(seeds, setup).items()
+        }
+
+    def result(self, trainings: Trainings, setup: FilmSet) -> FilmResult:
+        answers = trainings.answers[0]
+        return FilmResult(
+            tuple(parts(trainings.answers, setup)), tuple(setup.prompts),
+            dense(answers, "strip"), float(dense(answers, "seconds")[0]),
+        )  # fmt: skip
+
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: FilmSet) -> Any:
+        """What each system drew for the same prompts."""
+        drawn = {name: dense(seeds[0], "strip") for name, seeds in answers.items()}
+        return PromptedGallery(setup.prompts, drawn)
+
+    def rehearse(self, system: System, setup: Any) -> None:
+        assert isinstance(system, FilmGenerator)
+        next(Sample.growing(system, len(setup.test), seed=0))
+
+    def seconds(self, trainer: Trainer, setup: Any, training: float) -> float:
+        [few] = Sample.growing(trainer.system, 2, seed=0)
+        return few.seconds * len(setup.test)
+
+    def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
+        """What was asked for and what was read, a prompt a row."""
+        yield ("number", *ATTRIBUTES, "flicker")
+        rows = zip(dense(answers, "right").tolist(), dense(answers, "flicker").tolist(),
+                   strict=True)  # fmt: skip
+        for number, (row, level) in enumerate(rows):
+            yield number, *("" if value != value else int(value) for value in row), f"{level:.3f}"
+
+    def next_command(self, run: str) -> str:
+        return f'souron generate {run} prompt="..."'
+
+
+def _set(options: Options, cases: Dataset, reader: Any) -> FilmSet:
+    made = FilmSet(options, cases, prompts=obedience.prompts(cases), reader=reader)
+    made.ceiling = made.judged(cases.input[:])
+    return made
+
+
+def parts(seeds: Sequence[Answers], setup: FilmSet) -> Iterator[OfPart]:
+    """All prompts, those of each subset, and those of each language."""
+    subsets, languages = obedience.matching.subsets(setup.test), obedience.languages(setup.test)
+    wanted = [("", "", list(range(len(setup.test))))]
+    for names, which in ((subsets, 0), (languages, 1)):
+        for name in dict.fromkeys(names) if len(set(names)) > 1 else ():
+            rows = [row for row in wanted[0][2] if names[row] == name]
+            wanted.append(("" if which else name, name if which else "", rows))
+    for subset, language, rows in wanted:
+        some = replace(setup, test=setup.test.only(rows))
+        answers: list[Answers] = [
+            {name: dense(each, name)[rows] for name in each} for each in seeds
+        ]
+        measures = {
+            name.removesuffix(" accuracy"): measure
+            for name, measure in TextToVideo().measures(answers, some).items()
+            if measure.value == measure.value
+        }
+        floor = {name: _mean(dense(answers[0], "shuffled")[:, place])
+                 for place, name in enumerate(ATTRIBUTES)}  # fmt: skip
+        real = {name: dense(setup.ceiling, name)[rows] for name in ("right", "flicker")}
+        ceiling = {name: _mean(real["right"][:, place]) for place, name in enumerate(ATTRIBUTES)}
+        ceiling[metrics.FLICKER] = _mean(real["flicker"])
+        yield OfPart(subset, language, len(rows), measures, floor, ceiling)
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.nanmean())
+
+
+__all__ = ["PAD", "Batch", "FilmGenerator", "Noise", "Spec", "TextToVideo", "video", "words"]
