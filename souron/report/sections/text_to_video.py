@@ -18,6 +18,7 @@ from souron.utils.messages import LANGUAGE_NAMES, N_, _
 if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
 
+OF_A_FILM = TITLES | {metrics.FLICKER: metrics.FLICKER}
 TEMPLATE = "text_to_video.html"
 SHOWN = 24  # prompts
 COMPARED = 10  # prompts
@@ -111,7 +112,7 @@ def obedience(result: FilmResult) -> dict[str, Any]:
             metric = metrics.FLICKER if level else metrics.ATTRIBUTES[name]
             ceiling = part.ceiling[name]
             rows.append({
-                "of": _named(part), "attribute": _(metrics.FLICKER if level else TITLES[name]),
+                "of": _named(part), "attribute": _(OF_A_FILM[name]),
                 "cases": part.cases, "figures": [figure(metric, measure)],
                 "floor": "" if level else units.percent(part.floor[name]),
                 "ceiling": f"{ceiling:.2f}" if level else units.percent(ceiling),
@@ -121,5 +122,5 @@ def obedience(result: FilmResult) -> dict[str, Any]:
 
 def _named(part: OfPart) -> str:
     if part.subset:
-        return _(SUBSETS.get(part.subset, part.subset))
+        return _(SUBSETS[part.subset]) if part.subset in SUBSETS else part.subset
     return LANGUAGE_NAMES.get(part.language, part.language) or _("all prompts")
