@@ -95,10 +95,11 @@ class TextDiT(nn.Module):
         for part in self.t_embedder:
             if isinstance(part, nn.Linear):
                 nn.init.normal_(part.weight, std=0.02)
-        for block in self.blocks:
-            nn.init.xavier_uniform_(block.attn.in_proj_weight)
-            nothing_at_first(block.adaLN_modulation)
-            nothing_at_first(block.cross_attn.to_out[0])
+        for part in self.modules():
+            if isinstance(part, Block):
+                nn.init.xavier_uniform_(part.attn.in_proj_weight)
+                nn.init.zeros_(part.cross_attn.to_out.get_parameter("0.weight"))
+                nothing_at_first(part.adaLN_modulation)
         nothing_at_first(self.modulation_final)
         nothing_at_first(self.linear_final)
 
@@ -107,7 +108,7 @@ class TextDiT(nn.Module):
         c = F.silu(self.t_embedder(waves(step, STEP).to(x.dtype)))  # (B, width)
         x = self.x_embedder(F.pad(x, (0, -wide % self.patch, 0, -high % self.patch)))
         grid = x.shape[2:]
-        known = sine_places(*grid, self.width, x.device).to(x.dtype)
+        known = sine_places(grid[0], grid[1], self.width, x.device).to(x.dtype)
         x = x.flatten(2).transpose(1, 2) + known  # (B, N, width)
         for block in self.blocks:
             x = block(x, c, words)
