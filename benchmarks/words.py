@@ -125,7 +125,7 @@ COMMANDS = {
     "clip": clip,
     "encoders": lambda told: compared(told, "clip", "clip_small_vit"),
     "draw": draw,
-    "networks": lambda told: compared(told, "latent_diffusion", "latent_diffusion:network=dit"),
+    "networks": lambda told: compared(told, "latent_diffusion", "latent_diffusion_small_dit"),
     "prior": lambda told: compared(told, "dalle2", "dalle2:prior=none"),
     "guidance": guidance,
 }

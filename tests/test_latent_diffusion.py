@@ -12,7 +12,7 @@ from souron.evaluation.sampling import Noise, done, draw
 from souron.runs import folder, prepare
 from souron.runs.train import staged
 from souron.systems.text_to_image import latent_diffusion
-from souron.systems.text_to_image.latent_diffusion import CODER, TEXT, UNET, LatentDiffusion
+from souron.systems.text_to_image.latent_diffusion import CODER, DENOISER, TEXT, LatentDiffusion
 from souron.tasks.text_to_image import PAD, Spec
 from souron.training import stages
 from souron.training.budget import Budget, one_cycle
@@ -80,9 +80,9 @@ def test_each_stage_moves_its_own_network_and_has_a_cycle_of_the_rate(cases):
     assert seen == {
         TEXT: {"network"},
         CODER: {"coder", "shift", "spread"},
-        UNET: {"unet", "average", "drawn", "empty"},
+        DENOISER: {"unet", "average", "drawn", "empty"},
     }
-    assert names == sorted(names, key=[TEXT, CODER, UNET].index) and set(names) == set(seen)
+    assert names == sorted(names, key=[TEXT, CODER, DENOISER].index) and set(names) == set(seen)
     for rate in rates.values():  # up, then down
         assert rate[0] < max(rate) > rate[-1]
 
@@ -90,7 +90,8 @@ def test_each_stage_moves_its_own_network_and_has_a_cycle_of_the_rate(cases):
 def test_a_forecast_says_how_long_each_stage_takes():
     assert staged({}, 100) == ""
     said = staged(LatentDiffusion.in_stages, 1200)
-    assert str(said) == "It learns in stages: text encoder 4 min, autoencoder 4 min, UNet 12 min."
+    parts = "text encoder 4 min, autoencoder 4 min, denoiser 12 min"
+    assert str(said) == f"It learns in stages: {parts}."
 
 
 def test_a_resumed_run_ends_in_the_weights_of_an_unbroken_one(cases, tmp_path):
@@ -243,7 +244,7 @@ def test_a_text_encoder_of_another_run_is_taken_over_and_its_stage_left_out(case
     files.write_tensors(tmp_path / "weights" / "best.safetensors", clip.state_dict(), {})
     spec = LatentDiffusion.spec_for(captioned(40, 32, seed=5))  # other captions, other tokens
     model = prepare._from_run(tmp_path, LatentDiffusion, LatentDiffusion.SIZES["tiny"], spec)
-    assert list(model.in_stages) == [CODER, UNET] and model.config.text == (1, 48, 3)
+    assert list(model.in_stages) == [CODER, DENOISER] and model.config.text == (1, 48, 3)
     assert model.spec.tokenizer == clip.spec.tokenizer
     tokens = model.tokens(["A RED coin"])
     assert torch.equal(tokens, clip.tokens(["a red coin"]))

@@ -5,21 +5,22 @@ Models (2022). https://arxiv.org/abs/2112.10752
 
     text encoder    text -> tokens c (the text half of CLIP)
     autoencoder     picture -> z, a map of few uncertain numbers -> picture
-    UNet            z_t = a_t z + s_t noise;  minimise |v - network(z_t, t, c)|^2,
+    denoiser        z_t = a_t z + s_t noise;  minimise |v - network(z_t, t, c)|^2,
                     v = a_t noise - s_t z (Salimans, Ho 2022, https://arxiv.org/abs/2202.00512)
     draw            z_T = noise, then z_t -> (a_t z_t - s_t v) -> z_(t-1) -> ... z -> picture
 
-The three learn one after another, out of one budget. One caption in ten is hidden and stands as one
-learnt token; so drawing can lead away from pictures of no caption, or of another, ``negative``
-(classifier-free guidance; Ho, Salimans 2022, https://arxiv.org/abs/2207.12598). From ``image`` it
-starts with that picture's z and some noise, ``strength``; outside of ``mask`` the picture stays.
+The three learn one after another, out of one budget. The denoiser is a UNet or, where ``widths`` is
+one number, a DiT (``blocks.dit``). One caption in ten is hidden and stands as one learnt token; so
+drawing can lead away from pictures of no caption, or of another, ``negative`` (classifier-free
+guidance; Ho, Salimans 2022, https://arxiv.org/abs/2207.12598). From ``image`` it starts with that
+picture's z and some noise, ``strength``; outside of ``mask`` the picture stays.
 
 Size ``sd15`` is Stable Diffusion 1.5: published weights load by name, and find the noise, not v.
 
 Differs from the paper: the text encoder is CLIP's, as in Stable Diffusion; it is first learnt from
 the same captions. The autoencoder learns an absolute difference without a critic, from pieces; the
-network finds v, over a cosine's betas; AdamW, one cycle of the rate for each of the three. An
-average of the UNet draws, and knows where each number lies. ``patch`` squared pixels enter as one.
+denoiser finds v, over a cosine's betas; AdamW, one cycle of the rate for each of the three. Its
+average draws, and knows where each number lies. ``patch`` squared pixels enter as one.
 """
 
 import math
@@ -34,7 +35,7 @@ from torch.nn import functional as F
 from souron.blocks.autoencoder import Autoencoder, divergence
 from souron.blocks.averaging import follower, lead
 from souron.blocks.clip import CLIP, CONTEXT, TextTransformer, contrast, equal
-from souron.blocks.latent import TextUNet
+from souron.blocks.dit import text_network
 from souron.blocks.samplers import SAMPLERS, cosine, scaled_linear
 from souron.kinds.signature import Choice
 from souron.tasks.text_to_image import PAD, Batch, Noise, PromptedGenerator, Spec
@@ -44,7 +45,7 @@ from souron.utils.messages import N_
 HIDDEN = 0.1  # of the captions, in training
 LATENT = 4  # numbers of a place
 LENGTH = 32  # tokens: texts are padded to a multiple, so that no other one changes a picture
-AT_ONCE = 32  # pictures of a batch that the autoencoder and the UNet learn from
+AT_ONCE = 32  # pictures of a batch that the autoencoder and the denoiser learn from
 PIECE = 32  # pixels a side, from which the autoencoder learns
 READ_AT = 32  # pixels a side at which CLIP sees pictures
 NARROW = 1e-3  # weight of the divergence of z from a standard normal number
@@ -53,16 +54,16 @@ SHOWN_STOPS = 20  # on the way to a picture, about
 SMALL = 128  # pixels a side up to which the way is shown; drawing it takes long for larger ones
 PUBLISHED = 49_408  # tokens of Stable Diffusion
 SD_SCALE = 0.18215  # of its z
-SHARES = {N_("text encoder"): 0.2, N_("autoencoder"): 0.2, N_("UNet"): 0.6}
-TEXT, CODER, UNET = SHARES
-RATES = {TEXT: 3.0, CODER: 2.0, UNET: 1.0}  # times the config's
+SHARES = {N_("text encoder"): 0.2, N_("autoencoder"): 0.2, N_("denoiser"): 0.6}
+TEXT, CODER, DENOISER = SHARES
+RATES = {TEXT: 3.0, CODER: 2.0, DENOISER: 1.0}  # times the config's
 
 
 @dataclass(frozen=True)
 class Config:
-    widths: tuple[int, ...] = (320, 640, 1280, 1280)  # channels of the UNet's levels, inwards
+    widths: tuple[int, ...] = (320, 640, 1280, 1280)  # channels of levels, inwards; one: a DiT's
     attended: tuple[int, ...] = (0, 1, 2)  # levels that look at the text; the innermost point does
-    layers: int = 2  # residual blocks of a level
+    layers: int = 2  # residual blocks of a level; a DiT's, whose autoencoder has 1 a level
     coder: tuple[int, ...] = (128, 256, 512, 512)  # channels of the autoencoder's levels
     patch: int = 1  # pixels a side that the autoencoder takes as one
     text: tuple[int, int, int] = (12, 768, 12)  # layers, width and heads of the text's Transformer
@@ -79,15 +80,16 @@ class LatentDiffusion(PromptedGenerator):
     SIZES = {
         "tiny": Config((16, 16), (1,), 1, (8, 8), 2, (1, 32, 2), 5e-3),
         "small": Config((64, 128), (1,), 1, (32, 64), 2, (2, 128, 4), 1e-3),
+        "small_dit": Config((192,), (), 5, (32, 64), 2, (2, 128, 4), 1e-3),
         "sd15": Config(),
     }
     shift: Tensor  # (1, LATENT, 1, 1), mean of z, and
     spread: Tensor  # its standard deviation
-    drawn: Tensor  # (), how often the UNet's average has followed
+    drawn: Tensor  # (), how often the denoiser's average has followed
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        first, width = config.widths[0], config.text[1]
+        width, coder = config.text[1], config.coder
         self.of_sd = spec.vocabulary == PUBLISHED
         self.network: TextTransformer
         if self.of_sd:
@@ -98,14 +100,11 @@ class LatentDiffusion(PromptedGenerator):
                 spec.vocabulary, config.text, width,
             )  # fmt: skip
             self.empty = torch.nn.Parameter(torch.randn(width))
-        layers, coder = config.layers, config.coder
-        self.coder = Autoencoder(
-            spec.channels * config.patch**2, coder, layers, LATENT, min(32, coder[0] // 4)
+        layers, inputs = config.layers if config.widths[1:] else 1, spec.channels * config.patch**2
+        self.coder = Autoencoder(inputs, coder, layers, LATENT, min(32, coder[0] // 4))
+        self.unet = text_network(
+            LATENT, config.widths, config.layers, config.attended, width, not self.of_sd
         )
-        self.unet = TextUNet(
-            LATENT, LATENT, config.widths, layers, config.attended, width,
-            max(1, min(8, first // 16)), min(32, first // 4), not self.of_sd,
-        )  # fmt: skip
         if not self.of_sd:
             self.average = follower(self.unet)
         self.kept = (scaled_linear() if self.of_sd else cosine()).tolist()  # a_t^2
@@ -119,7 +118,7 @@ class LatentDiffusion(PromptedGenerator):
         learning = {
             TEXT: [*self.network.parameters()],
             CODER: [*self.coder.parameters()],
-            UNET: [*self.unet.parameters(), *([] if self.of_sd else [self.empty])],
+            DENOISER: [*self.unet.parameters(), *([] if self.of_sd else [self.empty])],
         }
         return {
             name: torch.optim.AdamW(
@@ -142,7 +141,7 @@ class LatentDiffusion(PromptedGenerator):
             if stage == CODER:
                 yield CODER, self.coder_loss(self.piece(image))
                 continue
-            yield UNET, self.unet_loss(image, texts[begin : begin + AT_ONCE])
+            yield DENOISER, self.unet_loss(image, texts[begin : begin + AT_ONCE])
             self.drawn += 1
             lead(self.average, self.unet, 0.999, int(self.drawn))
 
@@ -216,8 +215,8 @@ class LatentDiffusion(PromptedGenerator):
         return torch.tensor(rows, device=self.device)
 
     def read(self, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
-        """What the UNet looks at: tokens (B, T, width), and their mask (B, 1, 1, T). Of an empty
-        text it is the learnt token alone."""
+        """What is looked at: tokens (B, T, width), and their mask (B, 1, 1, T). Of an empty text it
+        is the learnt token alone."""
         tokens = self.tokens(texts)
         if self.of_sd:
             with torch.no_grad():
