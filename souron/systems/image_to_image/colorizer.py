@@ -115,7 +115,9 @@ class Colorizer(ImageTranslator):
 
     def forward(self, given: Tensor) -> Tensor:
         """L (B, 1, H, W) in 0..1 -> logits of the classes (B, Q, ceil(H/8) 2, ceil(W/8) 2); with
-        ``regression`` what ``model_out`` makes ab of."""
+        ``regression`` what ``model_out`` makes ab of. Of pictures (B, 3, H, W) it sees L alone."""
+        if given.shape[1] == 3:
+            given = self.given(given)
         x = self._padded(100 * given - 50) / 100
         for number in range(1, 9):
             x = getattr(self, f"model{number}")(x)
