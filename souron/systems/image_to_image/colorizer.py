@@ -18,18 +18,18 @@ is learnt from, by chance; the histogram is that of the pictures seen so far; th
 313 bins whose centres lie nearest to colours of sRGB; `tiny` and `small` have narrower layers.
 """
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.colour_hints import hinted, read_hints
-from souron.blocks.lab import bins, lab, srgb
+from souron.blocks.lab import bins, lab
+from souron.blocks.recolouring import coloured, recoloured, smaller
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
 from souron.tasks.image_to_image import Batch, ImageTranslator, Large, Made, Spec
@@ -41,8 +41,6 @@ SPREAD = 5.0  # the deviation by which a colour is spread over its classes, and 
 NEAREST = 5  # classes
 SCALE = 110.0  # of a and b, for the network
 STEP = 4  # pixels a side that share an answer
-STRIP = 256  # rows of an answer that are made at once
-VIVID = 12.0  # levels between channels of a pixel that is not grey
 
 
 @dataclass(frozen=True)
@@ -221,7 +219,7 @@ class Colorizer(ImageTranslator):
         high, wide = ab.shape[2:]
         often = self.frequencies().log2()[true]
         return {
-            "colour bits": -found[:, :high, :wide] / np.log(2),
+            "colour bits": -found[:, :high, :wide] / math.log(2),
             "histogram:colour bits": -often[:, :high, :wide],
         }
 
@@ -246,40 +244,14 @@ class Colorizer(ImageTranslator):
         points = read_hints(hints, picture.size)
         share = min(1.0, (size or self.spec.side) / min(picture.size))
         wide, high = (max(1, round(share * length)) for length in picture.size)
-        small = picture.image.resize((wide, high), Image.Resampling.BOX)
-        light = self.given(as_tensor(small)).to(self.device)
+        light = self.given(smaller(picture.image, (wide, high))).to(self.device)
         ab = self.colours(light, temperature).cpu()
         ab = hinted(ab, 100 * light.cpu(), [
             (x * wide // picture.size[0], y * high // picture.size[1], colour)
             for x, y, colour in points
         ])  # fmt: skip
-        planes = [
-            Image.fromarray(plane.numpy()).resize(picture.size, Image.Resampling.BILINEAR)
-            for plane in ab[0]
-        ]
-        made = np.empty((picture.size[1], picture.size[0], 3), np.uint8)
-        vivid = 0
-        for top in range(0, picture.size[1], STRIP):
-            box = (0, top, picture.size[0], min(top + STRIP, picture.size[1]))
-            image = as_tensor(picture.image.crop(box))
-            part = torch.stack([torch.from_numpy(np.array(p.crop(box))) for p in planes])[None]
-            rows = (coloured(self.given(image), part)[0] * 255).round().byte()
-            made[top : box[3]] = rows.permute(1, 2, 0).numpy()
-            vivid += int((image.amax(1) - image.amin(1) > VIVID / 255).sum())
+        made, vivid = recoloured(picture.image, ab)
         note = ""
-        if vivid > made[..., 0].size / 100:
+        if vivid > 0.01:
             note = _("the picture had colours: only its lightness was used")
-        image = Large(Image.fromarray(made))
-        return Made(picture, image, 1, time.perf_counter() - begun, note=note)
-
-
-def coloured(given: Tensor, ab: Tensor) -> Tensor:
-    """L in 0..1 and ab as sRGB."""
-    return srgb(torch.cat([100 * given.float(), ab.float()], 1))
-
-
-def as_tensor(image: Image.Image) -> Tensor:
-    """(1, 3, H, W) in 0..1 of a picture in any mode."""
-    pixels = torch.from_numpy(np.array(image)).float() / 255
-    pixels = pixels[None].expand(3, -1, -1) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
-    return pixels[None].clamp(0, 1)
+        return Made(picture, Large(made), 1, time.perf_counter() - begun, note=note)
