@@ -45,8 +45,10 @@ FIGURES: dict[str, Callable[[Array, Array, Array | None], Array]] = {
     "feature distance": lambda found, truth, area: perceptual.distance(
         as_share(found), as_share(truth)
     ).numpy(),
+    "chroma": lambda found, truth, area: figures.chroma(found, truth),
 }
 OF_AREAS = ("object PSNR", "ground PSNR")
+COLOUR = "colour difference"
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ def answers_of(
     shown = rows_shown(cases)
     made: dict[str, list[Tensor]] = {}
     told: dict[str, list[Tensor]] = {}
+    truth, area = truth_of(system, cases), areas(cases)
+    seen = 0
     for batch in system.loader(cases).once():
         given = system.given(batch.image)
         output = system.translated(given, batch.label)
@@ -140,10 +144,17 @@ def answers_of(
             made.setdefault("given", []).append(as_bytes(system.visible(given)))
             for name, one in system.rivals(given, batch.label).items():
                 made.setdefault(name, []).append(as_bytes(one))
+        part = None if area is None else area[seen : seen + len(output)]
+        seen += len(output)
         for name, value in system.further(batch, given, output).items():
-            told.setdefault(name, []).append(value.float().cpu())
+            values = {name: value.float().cpu()}
+            if value.ndim == 3:
+                rival, colon, metric = name.rpartition(":")
+                by_area = figures.by_area(values[name].numpy(), part, metric)
+                values = {rival + colon + key: torch.from_numpy(v) for key, v in by_area.items()}
+            for key, each in values.items():
+                told.setdefault(key, []).append(each)
     every = {name: torch.cat(parts) for name, parts in made.items()}
-    truth, area = truth_of(system, cases), areas(cases)
     answers: Answers = {"output": every[""]}
     for name, pictures in every.items():
         if beside and name:
@@ -164,11 +175,15 @@ def measured(
     """Metric -> (cases,) of pictures (cases, C, H, W) uint8."""
     one, other = found.numpy(), truth.numpy()
     known = area is not None and area.shape[1:] == one.shape[2:]
-    return {
-        name: torch.from_numpy(FIGURES[name](one, other, area if known else None))
+    found_of = {
+        name: FIGURES[name](one, other, area if known else None)
         for name in names
         if name in FIGURES and (known or name not in OF_AREAS)
     }
+    if COLOUR in names:
+        apart = figures.differences(one, other)
+        found_of |= figures.by_area(apart, area if known else None, COLOUR)
+    return {name: torch.from_numpy(found_of[name]) for name in names if name in found_of}
 
 
 def rows_shown(cases: Dataset) -> Tensor:
@@ -260,4 +275,7 @@ def said_of(rival: str) -> str:
         "histograms": _("histogram matching"),
         "untrained": _("the same network untrained"),
         "given": _("what it was given"),
+        "grey": _("grey"),
+        "mean colour": _("the mean colour of that lightness"),
+        "histogram": _("how often each colour is"),
     }.get(rival, rival)

@@ -71,6 +71,30 @@ def differences(found: Array, truth: Array) -> NDArray[np.float64]:
     ])  # fmt: skip
 
 
+def by_area(values: Array, area: Array | None, name: str) -> dict[str, Array]:
+    """Means (N,) of the values (N, H, W) of pixels, called ``name``, and where the area of the
+    object is known, also of the object and of its ground."""
+    made = {name: _mean(values, None)}
+    if area is not None:
+        made |= {f"object {name}": _mean(values, area), f"ground {name}": _mean(values, ~area)}
+    return made
+
+
+def chroma(found: Array, truth: Array) -> NDArray[np.float64]:
+    """(N,) how far colours are from grey, over that of the truth: 0 is grey, 1 as vivid."""
+    one, other = (_chroma(pictures) for pictures in (found, truth))
+    return one / np.maximum(other, 1.0)
+
+
+def _chroma(pictures: Array) -> NDArray[np.float64]:
+    from skimage.color import rgb2lab
+
+    if pictures.shape[1] == 1:
+        return np.zeros(len(pictures))
+    every = (rgb2lab(one.transpose(1, 2, 0)) for one in pictures)
+    return np.array([np.hypot(each[..., 1], each[..., 2]).mean() for each in every])
+
+
 def sharpness(found: Array, truth: Array) -> NDArray[np.float64]:
     """(N,) the mean slope of luma from pixel to pixel over that of the truth: 1 is as sharp, less
     is blurred, more is grainy."""

@@ -69,6 +69,7 @@ class Made(BeforeAfter):
     tiles: int = 1
     seconds: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
+    note: str = ""  # what a reader should know of it
 
     def judged(self, reference: Picture) -> None:
         """Compares it with the picture that it should be. Raises UserError where that has another
@@ -95,14 +96,16 @@ class Made(BeforeAfter):
 
     def as_json(self) -> dict[str, Any]:
         told = {"tiles": self.tiles, "seconds": round(self.seconds, 3)}
-        return super().as_json() | told | self.figures
+        note = {"note": self.note} if self.note else {}
+        return super().as_json() | told | self.figures | note
 
     def __str__(self) -> str:
-        if not self.figures:
-            return super().__str__()
-        return _("{made}; PSNR of luma {psnr} dB, SSIM {ssim}, colour difference {delta_e}").format(
-            made=super().__str__(), **self.figures
-        )
+        made = super().__str__()
+        if self.figures:
+            made = _(
+                "{made}; PSNR of luma {psnr} dB, SSIM {ssim}, colour difference {delta_e}"
+            ).format(made=made, **self.figures)
+        return f"{made}; {self.note}" if self.note else made
 
 
 class ImageTranslator(System):
@@ -194,7 +197,8 @@ class ImageTranslator(System):
         return see
 
     def further(self, batch: Batch, given: Tensor, output: Tensor) -> dict[str, Tensor]:
-        """Figures that only it has, metric or ``rival:metric`` -> (B,)."""
+        """Figures that only it has, metric or ``rival:metric`` -> (B,); of each pixel (B, H, W),
+        which become those of the picture, of its object and of its ground."""
         return {}
 
 
@@ -290,6 +294,13 @@ class ImageToImage(Task):
         Metric(N_("object PSNR"), unit="dB"),
         Metric(N_("ground PSNR"), unit="dB"),
         Metric(N_("cycle PSNR"), unit="dB"),
+        Metric(N_("colour difference"), higher_is_better=False, headline=True),
+        Metric(N_("object colour difference"), higher_is_better=False),
+        Metric(N_("ground colour difference"), higher_is_better=False),
+        Metric(N_("colour bits"), unit="bits", higher_is_better=False, headline=True),
+        Metric(N_("object colour bits"), unit="bits", higher_is_better=False),
+        Metric(N_("ground colour bits"), unit="bits", higher_is_better=False),
+        Metric(N_("chroma"), unit="share"),
     )
     default_data = "photos"
     target = "pictures"
@@ -406,6 +417,7 @@ __all__ = [
     "Batch",
     "ImageToImage",
     "ImageTranslator",
+    "Large",
     "Made",
     "Spec",
     "as_bytes",

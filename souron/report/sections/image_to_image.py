@@ -1,6 +1,7 @@
 """What the reports say of systems that make pictures of pictures."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,11 @@ TEMPLATE = "image_to_image.html"
 PANE = 256  # pixels a side of a picture in the report
 SIDE_BY_SIDE = 6  # pictures
 LOUD = 4.0  # times that differences are brightened in the map of inventions
-AHEAD = ("PSNR of luma", "PSNR", "cycle PSNR")  # for the headline
+AHEAD = ("PSNR of luma", "colour difference", "PSNR", "cycle PSNR")  # for the headline
+OF_COLOURS = (  # where a trivial answer that wins is told, too
+    "object colour difference", "ground colour difference", "colour bits", "object colour bits",
+    "ground colour bits",
+)  # fmt: skip
 
 
 def run(record: "RunRecord") -> list[Section]:
@@ -68,8 +73,9 @@ def notes(record: "RunRecord") -> list[str]:
     if not isinstance(result, ImageResult):
         return []
     told = []
-    name = next((name for name in AHEAD if name in record.measures), "")
-    for rival, beside in result.rivals.items():
+    ahead = next((name for name in AHEAD if name in record.measures), "")
+    names = [name for name in record.measures if name == ahead or name in OF_COLOURS]
+    for (rival, beside), name in product(result.rivals.items(), names):
         if rival in ("untrained", "pixel stage") or name not in beside.measures:
             continue
         won, of = beside.better[name]
@@ -135,12 +141,18 @@ def _beside(record: "RunRecord", result: ImageResult) -> dict[str, Any]:
         won.append(
             _("Better than {rival}, by groups: {told}.").format(rival=said_of(rival), told=told)
         )
+    colours = _(
+        "The colour difference is CIEDE2000: 1 is just noticed, 20 another colour. It punishes "
+        "every guess at a colour that cannot be known, so that grey is hard to beat. Bits measure "
+        "the probabilities themselves. Chroma is how vivid colours are, as a share of the truth's."
+    )
+    pixels = _(
+        "PSNR and SSIM compare pixels, and reward what is blurred where it is unsure. The "
+        "feature distance compares what an ImageNet network sees; sharpness is the slope from "
+        "pixel to pixel, as a share of the truth's."
+    )
     return {
-        "text": _(
-            "PSNR and SSIM compare pixels, and reward what is blurred where it is unsure. The "
-            "feature distance compares what an ImageNet network sees; sharpness is the slope from "
-            "pixel to pixel, as a share of the truth's."
-        ),
+        "text": colours if "colour difference" in record.measures else pixels,
         "names": [_(name) for name in names],
         "rows": rows,
         "groups": next((m.groups for m in record.measures.values()), None),

@@ -1,0 +1,257 @@
+"""Colours a grey picture: of each place it says how likely each of 313 colours is.
+
+Zhang, Isola, Efros: Colorful Image Colorization (2016).
+https://arxiv.org/abs/1603.08511
+
+    L (B, 1, H, W) -> eight stacks of convolutions -> logits of Q = 313 classes of ab
+    loss  -v(q*) sum_q z(q) log p(q)            z: the true ab, spread over its five nearest classes
+    v     1 / ((1 - u) h(q) + u / Q), whose mean over pixels is 1        h: the histogram, smoothed
+    ab    the mean of the classes' centres by p^(1/T), T = 0.38: from the mean (1) to the mode (0)
+
+A mean of all colours that a thing may have is brownish grey; rare, vivid colours would be lost
+beside walls and skies. So the network tells apart classes, and errors at rare colours cost more
+(``u``). Divided by ``v``, its probabilities are honest ones again, which bits a pixel are measured
+with. With ``regression`` the same network gives ab itself, by squared errors, as the paper's rival.
+
+Differs from the paper: one cycle of the rate, AdamW; of the 4 x 4 pixels that share an answer one
+is learnt from, by chance; the histogram is that of the pictures seen so far; the classes are those
+313 bins whose centres lie nearest to colours of sRGB; `tiny` and `small` have narrower layers.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from souron.blocks.colour_hints import hinted, read_hints
+from souron.blocks.lab import bins, lab
+from souron.blocks.recolouring import coloured, recoloured, smaller
+from souron.kinds.picture import Picture
+from souron.kinds.signature import Choice
+from souron.tasks.image_to_image import Batch, ImageTranslator, Large, Made, Spec
+from souron.utils.messages import N_, UserError, _
+
+CLASSES = 313
+BIN = 10.0  # of a and b: a class's width
+SPREAD = 5.0  # the deviation by which a colour is spread over its classes, and the histogram
+NEAREST = 5  # classes
+SCALE = 110.0  # of a and b, for the network
+STEP = 4  # pixels a side that share an answer
+
+
+@dataclass(frozen=True)
+class Config:
+    width: int = 64  # maps of the first stack
+    regression: bool = False
+    balance: float = 0.5  # u: the share of evenness; 1 treats all colours alike
+    temperature: float = 0.38
+    rate: float = 3e-5
+
+
+def stack(*layers: tuple[int, int, int, int], norm: bool = True) -> nn.Sequential:
+    """3x3 convolutions of (maps in, maps out, stride, dilation), ReLU after each."""
+    made: list[nn.Module] = []
+    for inward, outward, stride, apart in layers:
+        made += [nn.Conv2d(inward, outward, 3, stride, apart, apart), nn.ReLU(inplace=True)]
+    return nn.Sequential(*made, *([nn.BatchNorm2d(layers[-1][1])] if norm else []))
+
+
+class Colorizer(ImageTranslator):
+    year = 2016
+    ja = "白黒画像の各点の色を多数の色の分類とみなして予測し、珍しい色を重くみて学ぶ"
+    channels_last = True
+    measures = (
+        "PSNR", "colour difference", "object colour difference", "ground colour difference",
+        "colour bits", "object colour bits", "ground colour bits", "chroma",
+    )  # fmt: skip
+    SIZES = {
+        "tiny": Config(4, rate=3e-3),
+        "small": Config(12, rate=3e-3),
+        "paper": Config(),
+    }
+    histogram: Tensor  # (CLASSES,) float64: pixels of each class that were learnt from
+    total: Tensor  # (3, 101) float64: for each whole L the sums of a and b, and how many pixels
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        w = config.width
+        self.model1 = stack((1, w, 1, 1), (w, w, 2, 1))
+        self.model2 = stack((w, 2 * w, 1, 1), (2 * w, 2 * w, 2, 1))
+        self.model3 = stack((2 * w, 4 * w, 1, 1), (4 * w, 4 * w, 1, 1), (4 * w, 4 * w, 2, 1))
+        self.model4 = stack((4 * w, 8 * w, 1, 1), *2 * [(8 * w, 8 * w, 1, 1)])
+        self.model5 = stack(*3 * [(8 * w, 8 * w, 1, 2)])
+        self.model6 = stack(*3 * [(8 * w, 8 * w, 1, 2)])
+        self.model7 = stack(*3 * [(8 * w, 8 * w, 1, 1)])
+        self.model8 = nn.Sequential(
+            nn.ConvTranspose2d(8 * w, 4 * w, 4, 2, 1), nn.ReLU(inplace=True),
+            *stack(*2 * [(4 * w, 4 * w, 1, 1)], norm=False), nn.Conv2d(4 * w, CLASSES, 1),
+        )  # fmt: skip
+        self.model_out = nn.Conv2d(CLASSES, 2, 1, bias=False)
+        if not config.regression:
+            self.model_out.weight = nn.Parameter(
+                (bins(BIN, CLASSES).T / SCALE)[:, :, None, None].contiguous(), requires_grad=False
+            )
+        self.register_buffer("histogram", torch.zeros(CLASSES, dtype=torch.float64))
+        self.register_buffer("total", torch.zeros(3, 101, dtype=torch.float64))
+
+    @classmethod
+    def spec_for(cls, train: Any) -> Spec:
+        """Raises UserError where pictures have no colours."""
+        if train.channels != 3:
+            raise UserError(
+                "grey",
+                _("the pictures of {data} are grey").format(data=train.name),
+                expected=_("pictures with colours, to learn them"),
+                fix="data=photo_scenes",
+                exit=3,
+            )
+        return super().spec_for(train)
+
+    def forward(self, given: Tensor) -> Tensor:
+        """L (B, 1, H, W) in 0..1 -> logits of the classes (B, Q, ceil(H/8) 2, ceil(W/8) 2); with
+        ``regression`` what ``model_out`` makes ab of. Of pictures (B, 3, H, W) it sees L alone."""
+        if given.shape[1] == 3:
+            given = self.given(given)
+        x = self._padded(100 * given - 50) / 100
+        for number in range(1, 9):
+            x = getattr(self, f"model{number}")(x)
+        return x.float()
+
+    def _padded(self, maps: Tensor) -> Tensor:
+        """Sides that 8 divides."""
+        right, down = -maps.shape[3] % 8, -maps.shape[2] % 8
+        return F.pad(maps, (0, right, 0, down), mode="replicate") if right or down else maps
+
+    def given(self, image: Tensor) -> Tensor:
+        return lab(image)[:, :1] / 100
+
+    def visible(self, given: Tensor) -> Tensor:
+        return coloured(given, given.new_zeros(len(given), 2, *given.shape[2:]))
+
+    def translated(self, given: Tensor, label: Tensor) -> Tensor:
+        return coloured(given, self.colours(given, self.config.temperature))
+
+    def colours(self, given: Tensor, temperature: float) -> Tensor:
+        """ab (B, 2, H, W)"""
+        found = self(given)
+        if not self.config.regression:
+            found = (found / temperature).softmax(1)
+        ab = SCALE * F.conv2d(found, self.model_out.weight.float())
+        high, wide = given.shape[2:]
+        return F.interpolate(ab, scale_factor=STEP, mode="bilinear")[:, :, :high, :wide]
+
+    def rivals(self, given: Tensor, label: Tensor) -> dict[str, Tensor]:
+        light = (100 * given[:, 0]).round().clamp(0, 100).long()
+        mean = (self.total[:2] / self.total[2].clamp(min=1)).float()[:, light]  # (2, B, H, W)
+        return {
+            "grey": self.visible(given), "mean colour": coloured(given, mean.transpose(0, 1)),
+        }  # fmt: skip
+
+    @property
+    def centres(self) -> Tensor:
+        """(Q, 2): a and b of each class."""
+        return SCALE * self.model_out.weight[:, :, 0, 0].T.float()
+
+    def classes(self, ab: Tensor) -> Tensor:
+        """(B, 2, H, W) -> the class of each pixel (B, H, W)."""
+        reach = torch.arange(-12, 13, device=ab.device) * BIN
+        table = torch.cdist(torch.cartesian_prod(reach, reach), self.centres).argmin(1)
+        place = (ab / BIN).round().clamp(-12, 12).long() + 12
+        return table[25 * place[:, 0] + place[:, 1]]
+
+    def frequencies(self) -> Tensor:
+        """(Q,): how often each class was seen, of all its pixels and one more, spread evenly."""
+        return ((self.histogram + 1 / CLASSES) / (self.histogram.sum() + 1)).float()
+
+    def weights(self) -> Tensor:
+        """(Q,): v"""
+        near = torch.exp(-torch.cdist(self.centres, self.centres).square() / (2 * SPREAD**2))
+        often = (near / near.sum(0)) @ self.frequencies()
+        even = self.config.balance
+        weight = 1 / ((1 - even) * often + even / CLASSES)
+        return weight / (self.frequencies() * weight).sum()
+
+    def spread(self, ab: Tensor) -> Tensor:
+        """(N, 2) -> z (N, Q)"""
+        far, place = torch.cdist(ab, self.centres).topk(NEAREST, largest=False)
+        share = torch.softmax(-far.square() / (2 * SPREAD**2), 1)
+        return torch.zeros(len(ab), CLASSES, device=ab.device).scatter(1, place, share)
+
+    def loss(self, batch: Batch) -> Tensor:
+        every = lab(batch.image)
+        light, ab = every[:, :1] / 100, every[:, 1:]
+        self.count(light, ab)
+        found = self(light)
+        down, right = (int(torch.randint(STEP, ())) for _axis in range(2))
+        ab = self._padded(ab)[:, :, down::STEP, right::STEP]
+        if self.config.regression:
+            return F.mse_loss(self.model_out(found).float(), ab / SCALE)
+        true = self.spread(ab.permute(0, 2, 3, 1).reshape(-1, 2))
+        weight = self.weights()[true.argmax(1)]
+        logs = found.permute(0, 2, 3, 1).reshape(-1, CLASSES).log_softmax(1)
+        return -(weight * (true * logs).sum(1)).mean()
+
+    @torch.no_grad()
+    def count(self, light: Tensor, ab: Tensor) -> None:
+        """Enter pictures into the histogram and the mean colours."""
+        if not self.training:
+            return
+        if not self.config.regression:
+            self.histogram += self.classes(ab).flatten().bincount(minlength=CLASSES)
+        row = (100 * light).round().clamp(0, 100).long().flatten()
+        ones = torch.ones(1, len(row), device=row.device)
+        values = torch.cat([ab.transpose(0, 1).flatten(1), ones]).double()
+        self.total.index_add_(1, row, values)
+
+    def further(self, batch: Batch, given: Tensor, output: Tensor) -> dict[str, Tensor]:
+        """Bits that the true class of each pixel costs (B, H, W), beside the histogram's."""
+        if self.config.regression:
+            return {}
+        ab = lab(batch.image)[:, 1:]
+        logs = (self(given) - self.weights().log()[:, None, None]).log_softmax(1)
+        true = self.classes(self._padded(ab))
+        cells = F.pixel_unshuffle(true[:, None], STEP)  # (B, 16, h, w)
+        found = F.pixel_shuffle(logs.gather(1, cells), STEP)[:, 0]
+        high, wide = ab.shape[2:]
+        often = self.frequencies().log2()[true]
+        return {
+            "colour bits": -found[:, :high, :wide] / math.log(2),
+            "histogram:colour bits": -often[:, :high, :wide],
+        }
+
+    @torch.no_grad()
+    def predict(
+        self,
+        picture: Picture,
+        *,
+        temperature: Annotated[
+            float, Choice(N_("from the likeliest colours to their mean (1)"), 0.05, 1)
+        ] = 0.38,
+        size: Annotated[
+            int, Choice(N_("pixels of the shorter side that it sees; 0: as it learnt"), 0, 1024)
+        ] = 0,
+        hints: Annotated[
+            str, Choice(N_("colours of points, x,y,#rrggbb;..."), metavar="x,y,#rrggbb;...")
+        ] = "",
+    ) -> Made:
+        """The picture in colours; its lightness stays. Raises UserError for hints that are not
+        understood."""
+        begun = time.perf_counter()
+        points = read_hints(hints, picture.size)
+        share = min(1.0, (size or self.spec.side) / min(picture.size))
+        wide, high = (max(1, round(share * length)) for length in picture.size)
+        light = self.given(smaller(picture.image, (wide, high))).to(self.device)
+        ab = self.colours(light, temperature).cpu()
+        ab = hinted(ab, 100 * light.cpu(), [
+            (x * wide // picture.size[0], y * high // picture.size[1], colour)
+            for x, y, colour in points
+        ])  # fmt: skip
+        made, vivid = recoloured(picture.image, ab)
+        note = ""
+        if vivid > 0.01:
+            note = _("the picture had colours: only its lightness was used")
+        return Made(picture, Large(made), 1, time.perf_counter() - begun, note=note)

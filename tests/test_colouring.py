@@ -1,0 +1,245 @@
+"""Colouring: Lab against scikit-image, the network's names and shapes as published, each mechanism
+against what happens without it, object and ground apart, hints, and a run to its report."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from shapes import coats
+from skimage.color import deltaE_ciede2000, rgb2lab
+
+from souron.blocks.lab import bins, lab, srgb
+from souron.data.composing import stock
+from souron.data.composing.cutouts import CATEGORIES
+from souron.data.run_lengths import area_of
+from souron.data.sets import photo_scenes
+from souron.evaluation import image_to_image as evaluation
+from souron.kinds.picture import Picture
+from souron.runs import train
+from souron.systems.image_to_image import colorizer
+from souron.systems.image_to_image.colorizer import CLASSES, SCALE, Colorizer
+from souron.tasks.image_to_image import Batch, Spec
+from souron.utils.messages import UserError
+
+PUBLISHED = {  # of eccv16 in github.com/richzhang/colorization: the weights of convolutions
+    "model1.0": (64, 1, 3, 3), "model1.2": (64, 64, 3, 3), "model1.4": (64,),
+    "model2.0": (128, 64, 3, 3), "model2.2": (128, 128, 3, 3), "model2.4": (128,),
+    "model3.0": (256, 128, 3, 3), "model3.2": (256, 256, 3, 3), "model3.4": (256, 256, 3, 3),
+    "model3.6": (256,),
+    "model4.0": (512, 256, 3, 3), "model4.2": (512, 512, 3, 3), "model4.4": (512, 512, 3, 3),
+    "model4.6": (512,),
+    **{f"model{stack}.{layer}": (512, 512, 3, 3) for stack in (5, 6, 7) for layer in (0, 2, 4)},
+    "model5.6": (512,), "model6.6": (512,), "model7.6": (512,),
+    "model8.0": (512, 256, 4, 4), "model8.2": (256, 256, 3, 3), "model8.4": (256, 256, 3, 3),
+    "model8.6": (313, 256, 1, 1), "model_out": (2, 313, 1, 1),
+}  # fmt: skip
+
+
+def made(size="tiny", side=32, **changes):
+    torch.manual_seed(0)
+    config = dataclasses.replace(Colorizer.SIZES[size], **changes)
+    return Colorizer(config, Spec(3, side)).eval()
+
+
+def taught(model, cases):
+    """As after it has seen these pictures, its weights as they were."""
+    colours = lab(cases.input.float() / 255)
+    model.train().count(colours[:, :1] / 100, colours[:, 1:])
+    return model.eval()
+
+
+def test_lab_is_that_of_scikit_image_and_comes_back():
+    image = torch.rand(2, 3, 9, 7)
+    expected = rgb2lab(image.permute(0, 2, 3, 1).numpy())
+    assert np.abs(lab(image).permute(0, 2, 3, 1).numpy() - expected).max() < 1e-3
+    assert (srgb(lab(image)) - image).abs().max() < 1e-4
+
+
+def test_names_and_shapes_are_those_published():
+    with torch.device("meta"):
+        reference = Colorizer(Colorizer.SIZES["paper"], Spec(3, 256))
+    weights = {
+        name.removesuffix(".weight"): tuple(weight.shape)
+        for name, weight in reference.state_dict().items()
+        if name.endswith(".weight")
+    }
+    assert weights == PUBLISHED
+    apart = {n: m.dilation for n, m in reference.named_modules() if hasattr(m, "dilation")}
+    assert [apart[f"model{stack}.0"] for stack in (4, 5, 6, 7)] == [(1, 1), (2, 2), (2, 2), (1, 1)]
+    with torch.inference_mode():
+        assert made()(torch.rand(1, 1, 256, 256)).shape == (1, CLASSES, 64, 64)
+
+
+def test_every_colour_of_srgb_has_a_class_near_it():
+    model = made()
+    ab = lab(torch.rand(1, 3, 60, 60))[:, 1:]
+    found = model.centres[model.classes(ab)].permute(0, 3, 1, 2)
+    assert (found - ab).abs().max() <= colorizer.BIN
+    far = torch.cdist(ab[0].flatten(1).T, model.centres).argmin(1)
+    assert (far == model.classes(ab).flatten()).float().mean() > 0.95
+    assert torch.equal(bins(10.0, CLASSES), bins(10.0, CLASSES).unique(dim=0))
+
+
+def test_rare_colours_weigh_more_and_pixels_one_in_the_mean():
+    cases = coats(64, 32)
+    model = taught(made(), cases)
+    weights, often = model.weights(), model.frequencies()
+    assert float((weights * often).sum()) == pytest.approx(1, abs=1e-4)
+    common, rare = often.argmax(), model.histogram.argmin()
+    assert weights[rare] > 1.5 * weights[common]
+    even = taught(made(balance=1.0), cases).weights()
+    assert torch.allclose(even, torch.ones(CLASSES), atol=1e-3)
+
+
+def test_a_colour_is_spread_over_its_five_nearest_classes():
+    model = made()
+    share = model.spread(torch.tensor([[0.0, 0.0], [14.0, 21.0]]))
+    assert torch.allclose(share.sum(1), torch.ones(2))
+    assert ((share > 0).sum(1) == 5).all()
+    assert model.centres[share.argmax(1)].tolist() == [[0, 0], [10, 20]]
+
+
+def test_bits_are_those_of_honest_probabilities():
+    """A network whose answers are the histogram by its weights costs what the histogram costs."""
+    cases = coats(32, 32)
+    model = taught(made(), cases)
+    last = model.model8[-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.copy_((model.frequencies() * model.weights()).log())
+        image = cases.input.float() / 255
+        given = model.given(image)
+        told = model.further(Batch(image, torch.zeros(32).long()), given, given)
+    own, beside = told["colour bits"], told["histogram:colour bits"]
+    assert own.shape == (32, 32, 32) and torch.allclose(own, beside, atol=1e-3)
+    share = model.histogram / model.histogram.sum()
+    entropy = -(share[share > 0] * share[share > 0].log2()).sum()
+    assert float(beside.mean()) == pytest.approx(float(entropy), abs=0.02)
+
+
+def test_a_colder_answer_is_more_vivid_and_its_lightness_stays():
+    model = made()
+    given = torch.rand(1, 1, 16, 24) * 0.4 + 0.3
+    torch.nn.init.normal_(model.model8[-1].bias)
+    with torch.inference_mode():
+        spread = [model.colours(given, t).square().mean() for t in (0.05, 0.38, 1.0)]
+        assert spread[0] > spread[1] > spread[2]
+        answer = model.translated(given, torch.zeros(1))
+        inside = (answer > 0.01).all(1) & (answer < 0.99).all(1)
+        assert (lab(answer)[:, 0] / 100 - given[:, 0]).abs()[inside].max() < 1e-3
+
+
+def test_what_it_sees_has_no_colours():
+    image = torch.rand(2, 3, 16, 16)
+    model = made()
+    other = srgb(torch.cat([lab(image)[:, :1], torch.zeros(2, 2, 16, 16)], 1))
+    assert torch.allclose(model.given(image), model.given(other), atol=1e-4)
+    grey = model.visible(model.given(image))
+    assert (grey.amax(1) - grey.amin(1)).max() < 1e-2
+
+
+def test_object_and_ground_are_measured_apart_beside_grey_and_mean_colours():
+    cases = coats(16, 32)
+    answers = evaluation.answers_of(taught(made(), cases), cases)
+    for name in ("colour difference", "grey:colour difference", "mean colour:colour difference",
+                 "colour bits", "histogram:colour bits"):  # fmt: skip
+        rival, colon, metric = name.rpartition(":")
+        whole, thing, ground = (
+            answers[f"{rival}{colon}{of}{metric}"].numpy() for of in ("", "object ", "ground ")
+        )
+        share = np.array([area_of(text, 32).mean() for text in cases.columns["object"]])
+        assert np.allclose(share * thing + (1 - share) * ground, whole, rtol=1e-5)
+    one = cases.input[3].permute(1, 2, 0).numpy()
+    grey = evaluation.as_bytes(made().visible(made().given(cases.input[3:4] / 255)))
+    apart = deltaE_ciede2000(rgb2lab(grey[0].permute(1, 2, 0).numpy()), rgb2lab(one))
+    inside = area_of(cases.columns["object"][3], 32)
+    found = answers["grey:object colour difference"][3]
+    assert float(found) == pytest.approx(apart[inside].mean(), abs=1e-6)
+    assert float(answers["grey:chroma"].max()) < 0.05
+
+
+def test_regression_learns_colours_by_the_same_network():
+    cases = coats(64, 32)
+    image = cases.input.float() / 255
+    batch = Batch(image, torch.zeros(64).long())
+    model = made(regression=True).train()
+    loss = model.loss(batch)
+    loss.backward()
+    assert loss.ndim == 0 and model.model_out.weight.grad.abs().sum() > 0
+    assert not made().model_out.weight.requires_grad
+    assert model.eval().further(batch, model.given(image), image) == {}
+    found = model.colours(model.given(image), 0.38)
+    with torch.no_grad():
+        expected = SCALE * model.model_out(model(model.given(image)))
+    assert torch.allclose(found[:, :, ::4, ::4].mean(), expected.mean(), atol=1.0)
+
+
+def test_pictures_of_any_sort_are_coloured_and_coloured_ones_noted():
+    model = made()
+    ramp = np.linspace(0, 255, 20 * 12).reshape(12, 20)
+    for image in (Image.fromarray(ramp.astype(np.uint8)), Image.fromarray(ramp.astype(np.float32))):
+        answer = model.predict(Picture(image))
+        assert answer.after.image.mode == "RGB" and answer.after.size == (20, 12)
+        assert not answer.note and "note" not in answer.as_json()
+    dot = model.predict(Picture(Image.new("RGB", (1, 1), (200, 30, 30))))
+    assert "lightness" in dot.note and dot.note in str(dot) and dot.as_json()["note"] == dot.note
+    fine = np.asarray(model.predict(Picture(Image.new("L", (700, 600), 120))).after.image)
+    assert fine.shape == (600, 700, 3)
+
+
+def test_a_hint_colours_what_is_near_and_as_light():
+    model = made()
+    grey = np.full((32, 32), 90, np.uint8)
+    grey[:, 16:] = 190
+    picture = Picture(Image.fromarray(grey))
+    before = np.asarray(model.predict(picture).after.image).astype(int)
+    after = np.asarray(model.predict(picture, hints="8,16,#b03020").after.image).astype(int)
+    moved = np.abs(after - before).sum(2)
+    assert moved[16, 8] > 30 and moved[16, 8] > 5 * moved[16, 22]
+    wanted = lab(torch.tensor([176.0, 48, 32]).view(1, 3, 1, 1) / 255)[0, 1:, 0, 0].numpy()
+    assert np.abs(rgb2lab(after.astype(np.uint8))[16, 8, 1:] - wanted).max() < 12
+    for wrong in ("8,16", "40,1,red", "1,1,#zzz", "a,b,red", ";".join(["1,1,red"] * 65)):
+        with pytest.raises(UserError) as caught:
+            model.predict(picture, hints=wrong)
+        assert caught.value.code == "value" and caught.value.fix
+
+
+def test_grey_pictures_teach_nothing():
+    grey = dataclasses.replace(coats(16, 32), input=coats(16, 32).input[:, :1])
+    with pytest.raises(UserError) as caught:
+        Colorizer.spec_for(grey)
+    assert caught.value.code == "grey" and caught.value.fix
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(photo_scenes, "COUNTS", {"train": 48, "val": 8, "test": 16})
+        return photo_scenes.of(stock.drawn(CATEGORIES), 32)
+
+
+def test_scenes_show_one_thing_and_share_none_between_parts(scenes):
+    assert set(scenes.part) == {"train", "val", "test"}
+    sides = {}
+    for group, part in zip(scenes.group, scenes.part, strict=True):
+        sides.setdefault(group, set()).add(part)
+    assert all(len(parts) == 1 for parts in sides.values())
+    assert {"noise", "grass"} <= set(scenes.columns["ground"])
+    shares = [area_of(text, 32).mean() for text in scenes.columns["object"]]
+    assert min(shares) > 0.03 and max(shares) < 0.75
+
+
+def test_a_run_to_its_report_says_where_grey_is_better(tmp_path, monkeypatch):
+    monkeypatch.setattr(photo_scenes, "COUNTS", {"train": 48, "val": 8, "test": 16})
+    record = train.train(
+        "colorizer_tiny", "drawn_photo_scenes", budget="64ex", batch=16, side=32, project=tmp_path
+    )
+    assert {"colour difference", "object colour bits", "chroma"} <= set(record.measures)
+    assert {"grey", "mean colour", "histogram"} <= set(record.details.rivals)
+    grey = record.details.rivals["grey"]
+    won, of = grey.better["object colour difference"]
+    assert any(f"in {of - won} of {of}" in note for note in record.notes) == (won <= of / 2)
+    report = (record.folder / "report.html").read_text(encoding="utf-8")
+    assert "CIEDE2000" in report and "the mean colour of that lightness" in report
