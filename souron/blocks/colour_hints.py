@@ -20,7 +20,7 @@ REACH, ALIKE = 0.15, 8.0  # in shares of the longer side, and in L
 
 def read_hints(text: str, size: tuple[int, int]) -> list[tuple[int, int, Tensor]]:
     """x, y and ab (2,) of each. Raises UserError."""
-    found = []
+    found: list[tuple[int, int, Tensor]] = []
     for one in filter(None, (part.strip() for part in text.split(";"))):
         try:
             x, y, name = one.split(",", 2)
