@@ -8,6 +8,7 @@ from diffusers import PriorTransformer as Published
 from shapes import captioned
 from torchvision.transforms.functional import gaussian_blur
 
+from souron import registry
 from souron.blocks import glide, velocity
 from souron.blocks.glide import GlideUNet, PointDecoder, Told
 from souron.blocks.prior import PriorTransformer, Text, between, drawn_points
@@ -304,3 +305,17 @@ def test_grey_pictures_of_an_odd_side_are_drawn():
     for _progress in model.fit(model.loader(cases), Run(8, 8)):
         pass
     assert pictures(model, [0], [""]).shape == (1, 1, 31, 31)
+
+
+def test_all_of_a_run_of_clip_is_taken_over(tmp_path):
+    """Its eyes too, as the points that are drawn from are those of pictures."""
+    kind, config = registry.load_system("clip")
+    cases = captioned(40, 64)
+    torch.manual_seed(7)
+    clip = kind(config, kind.spec_for(cases))
+    dalle = DALLE2(DALLE2.SIZES["small"], DALLE2.spec_for(cases))
+    dalle.begin_with(clip, tmp_path)
+    theirs = clip.state_dict()
+    for name, weight in dalle.network.state_dict().items():
+        assert torch.equal(weight, theirs[f"network.{name}"]), name
+    assert len(dalle.in_stages) == 3 and GUIDE not in dalle.in_stages

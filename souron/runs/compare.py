@@ -88,7 +88,7 @@ def comparing(
         comparison = Comparison({
             "systems": list(systems), "data": str(data or "digits"),
             **{n: value for n, value in common.items() if n not in run_options.NOT_KEPT},
-            "pretrained": str(common["pretrained"] or False), **own,
+            "pretrained": str(common["pretrained"] or own.get("clip") or False), **own,
         })  # fmt: skip
         comparison.check()
         folder = Path(common["project"]) / "compare"

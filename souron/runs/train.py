@@ -84,7 +84,7 @@ def training(
             "system": system,
             "data": str(data or _default_data(system)),
             **{n: value for n, value in common.items() if n not in run_options.NOT_KEPT},
-            "pretrained": str(common["pretrained"] or False),
+            "pretrained": str(common["pretrained"] or own.get("clip") or False),
             "changes": config or {},
             **own,
         }

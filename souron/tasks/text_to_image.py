@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -67,6 +67,7 @@ class PromptedGenerator(System):
     """``drawing`` makes pictures in -1..1 from noise, one for each prompt."""
 
     task = "text_to_image"
+    sees: ClassVar[bool] = False  # draws from what CLIP makes of pictures, not of texts alone
     spec: Spec
 
     @property
@@ -109,14 +110,15 @@ class PromptedGenerator(System):
         return replace(config, text=other.config.text) if hasattr(config, "text") else config
 
     def begin_with(self, other: System, folder: Path) -> None:
-        """Take over the text encoder of a run of ``match``; the first stage, which would learn
-        one, is left out. Raises UserError where it does not fit."""
+        """Take over the text encoder of a run of ``match``, and all of it where pictures are seen
+        by it too (``sees``); the first stage, which would learn it, is left out. Raises UserError
+        where it does not fit."""
         network, begin = self.get_submodule("network"), "network."
         given = {name.removeprefix(begin): each for name, each in other.state_dict().items()}
         own = {
             name: weight
             for name, weight in network.state_dict().items()
-            if not name.startswith(("visual.", "logit_scale", "text_projection"))
+            if self.sees or not name.startswith(("visual.", "logit_scale", "text_projection"))
         }
         fits = all(name in given and given[name].shape == own[name].shape for name in own)
         if not fits or getattr(other.config, "quick", False):
@@ -178,6 +180,9 @@ def checked(prompt: str) -> str:
 class Options:
     samples: Annotated[
         int | None, Choice(N_("pictures that a generator is judged by (default 300)"), low=8)
+    ] = None
+    clip: Annotated[
+        str | None, Choice(N_("a run of clip to be taken over in place of its own"), metavar="RUN")
     ] = None
 
 

@@ -15,9 +15,8 @@ how: with ``image=`` the decoder draws the point of a given picture anew, withou
 ``prior=none`` asks what the prior is good for: the decoder learns from texts' points instead.
 
 Differs from the paper: one cycle of the rate for each network, with AdamW. CLIP learns from the
-same pictures. The networks of pictures find a noise - s picture in place of the noise, and see two
-by two pixels as one. Reduced: one enlarger, where the paper has two; the decoder reads words with
-CLIP's encoder, not with one of its own; variances are not learnt.
+same pictures. Networks of pictures find a noise - s picture, and see two by two pixels as one.
+Reduced: one enlarger, where the paper has two; words are read by CLIP alone; fixed variances.
 """
 
 import math
@@ -76,6 +75,7 @@ class DALLE2(PromptedGenerator):
     grows = True
     used = 0.5  # until training begins: the decoder needs the most memory
     in_stages: Mapping[str, float] = SHARES
+    sees = True
     SIZES = {
         "tiny": Config(16, (16, 24), (16,), (1, 1), 32, "diffusion", 5e-3),
         "small": Config(),
