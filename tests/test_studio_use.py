@@ -568,8 +568,8 @@ class Named:
 
 def test_what_is_changed_is_said_as_text_that_the_command_takes(draws):
     values = draws.proposed()
-    values[2], values[3] = ["3", "7"], "/tmp/somewhere/given.png"
-    place = 4 + list(draws.own).index("steps")
+    values[3], values[4] = ["3", "7"], "/tmp/somewhere/given.png"
+    place = 6 + list(draws.own).index("steps")
     values[place] = 5
     read = draws.read(*values)
     assert read["label"] == "3,7" and read["steps"] == 5
@@ -582,7 +582,7 @@ def test_what_is_changed_is_said_as_text_that_the_command_takes(draws):
 
 def test_it_draws(draws):
     values = draws.proposed()
-    values[0] = 2
+    values[1] = 2
     job = draws.studio.jobs.get(draws.begin(*values))
     deadline = time.monotonic() + PATIENCE
     while job.process() is not None and time.monotonic() < deadline:

@@ -53,7 +53,7 @@ def shaken(model):
 
 @pytest.fixture(scope="module")
 def photo():
-    return np.asarray(load.load("photos").input[700].permute(1, 2, 0))
+    return np.asarray(load.load("photo_patches").input[700].permute(1, 2, 0))
 
 
 def test_figures_are_those_of_scikit_image(photo):
@@ -101,7 +101,7 @@ def test_pictures_become_smaller_and_larger_as_pillow_makes_them(photo):
 
 
 def test_photographs_lie_on_one_side_each_and_nine_are_for_testing():
-    data = load.load("photos")
+    data = load.load("photo_patches")
     sides = {}
     for group, part in zip(data.group, data.part, strict=True):
         sides.setdefault(group, set()).add(part)
@@ -310,7 +310,7 @@ def test_a_reference_is_compared_and_another_size_told(tmp_path, capsys, photo):
     model = made(SRGAN)
     folder.write_args(run, {
         "system": "srgan_tiny", "config": folder.as_plain(model.config),
-        "seen": folder.as_plain(model.spec), "data": "photos",
+        "seen": folder.as_plain(model.spec), "data": "photo_patches",
     })  # fmt: skip
     files.write_tensors(run / "weights" / "best.safetensors", model.state_dict(), {})
     high = Image.fromarray(photo)

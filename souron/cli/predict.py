@@ -79,7 +79,7 @@ def val(
     "souron predict runs/detect/yolo-scenes source=0     (a camera, until Ctrl-C)\n"
     "souron predict runs/detect/yolo-scenes slide.svs tile=512\n"
     "souron predict runs/detect/yolo-scenes new/ to=coco out=new    (labels to correct)\n"
-    "souron predict runs/image_to_image/srgan-photos photo.jpg scale=4\n"
+    "souron predict runs/image_to_image/srgan-photo_patches photo.jpg scale=4\n"
     "souron predict RealESRGAN_x4plus.pth photo.jpg tile=256\n"
     "souron predict resnet shoe.png           (as it comes ready trained)\n"
     "souron predict runs/compose/music_transformer-chorales bars=8     (a new piece)\n"
@@ -166,7 +166,9 @@ def predict(
         chosen, to = {**chosen, "to": to}, None
     elif to is not None and to not in FORMS:
         raise UserError("option", f"to={to}", expected=", ".join(FORMS), fix="to=coco")
-    if "tile" in loaded.asked.options:  # a network that puts its tiles together again
+    if (
+        (tile or overlap) is not None and "tile" in loaded.asked.options
+    ):  # a network that puts its tiles together again
         sizes = {"tile": tile, "overlap": overlap}
         told = {key: str(value) for key, value in sizes.items() if value is not None}
         chosen, tile = {**chosen, **told}, None
@@ -273,6 +275,12 @@ def chosen_options(
 
 def own_options(name: str) -> dict[str, Any]:
     """What the system of that run, or of that name, can be told when it predicts."""
+    if Path(name).suffix in (".pth", ".safetensors") and Path(name).is_file():
+        from souron import model as models_api
+        from souron.kinds import signature
+
+        able = map(signature.signature, models_api.published_systems().values())
+        return {key: option for one in able if one for key, option in one.options.items()}
     asked = signature_of(name)
     return asked.options | asked.reading if asked else {}
 
@@ -289,11 +297,6 @@ def signature_of(name: str) -> Any:
     from souron.kinds import signature
     from souron.runs import folder as run_folder
 
-    if Path(name).suffix in (".pth", ".safetensors") and Path(name).is_file():
-        from souron import model as models_api
-
-        able = map(signature.signature, models_api.published_systems().values())
-        return {key: option for one in able if one for key, option in one.options.items()}
     if (Path(name) / "args.yaml").exists():
         name = str(run_folder.read_args(Path(name))["system"])
     try:
@@ -304,7 +307,6 @@ def signature_of(name: str) -> Any:
 
 def place_of_answers(name: str) -> Path:
     """A new folder, within the run where there is one."""
-
     run = Path(name)
     return file_utils.new_folder(run if (run / "args.yaml").exists() else Path(), "answers")
 

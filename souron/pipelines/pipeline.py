@@ -57,7 +57,7 @@ KNOWN = {
     "image-segmentation": Known(
         ("segment", "segment_instances", "segment_panoptic"), answers.masked, ("deeplab", "unet")
     ),
-    "image-to-image": Known(("image_to_image",), answers.remade, data="photos"),
+    "image-to-image": Known(("image_to_image",), answers.remade, data="photo_patches"),
 }
 ALSO = {"sentiment-analysis": "text-classification", "ner": "token-classification",
         "vqa": "visual-question-answering"}  # fmt: skip

@@ -63,7 +63,8 @@ def boxes(model: Any, seen: Any) -> list[list[Box]]:
     """The lines to draw of a blueprint: one, or one for each network that has its own optimizer."""
     calls = watched(model, seen)
     if not any(True for _weight in model.parameters()):
-        kept = [Box(name, "kept", tuple(held.shape)) for name, held in model.named_buffers()]
+        named = ((name, tuple(held.shape)) for name, held in model.named_buffers())
+        kept = [Box(name, "kept", shape) for name, shape in named if 0 not in shape]
         return [[Box("", "input", summary.describe(seen)), *kept]]
     optimizers = model.optimizers()
     # the order of the definition, which is the order of reading
@@ -71,6 +72,7 @@ def boxes(model: Any, seen: Any) -> list[list[Box]]:
     if not networks:
         return [[Box("", "input", summary.describe(seen)), *line(model, calls, "")]]
     lines = [row for name in networks if (row := line(model, calls, f"{name}."))]
+    lines = lines or [line(model, calls, "")]
     return [[Box("", "input", calls[row[0].name].taken), *row] for row in lines]
 
 
@@ -94,14 +96,19 @@ def watched(model: Any, seen: Any) -> dict[str, Call]:
 
     hooks = [part.register_forward_hook(watch(name)) for name, part in model.named_modules()]
     summary.try_once(model, seen)
-    learns = any(True for _weight in model.parameters())
     rows = registry.load_task(model.task).example_rows(seen)
-    take_turns = type(model).updates is not System.updates and len(model.optimizers()) > 1
-    if rows is not None and learns and take_turns:
+    if rows is not None and take_turns(model):
         learn_once(model, rows)
     for hook in hooks:
         hook.remove()
     return calls
+
+
+def take_turns(model: Any) -> bool:
+    """Whether several networks learn, each by an optimizer of its own."""
+    learns = any(True for _weight in model.parameters())
+    several = type(model).updates is not System.updates
+    return learns and several and len(model.optimizers()) > 1
 
 
 def learn_once(model: Any, rows: Rows) -> None:

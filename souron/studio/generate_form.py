@@ -9,7 +9,6 @@ from PIL import ImageChops
 
 from souron.cli import predict
 from souron.kinds import signature
-from souron.kinds.codecs import image as pictures
 from souron.studio import forms, sent
 from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
@@ -124,6 +123,8 @@ def started(start: sent.Painted | None) -> dict[str, str]:
     for what is no picture."""
     if start is None:
         return {}
+    from souron.kinds.codecs import image as pictures
+
     picture = Path(start.picture)
     covered = [alpha for layer in start.layers if (alpha := pictures.alpha(Path(layer)))]
     masks = [alpha.point(lambda value: 255 * (value > 127)) for alpha in covered]

@@ -302,7 +302,7 @@ class ImageToImage(Task):
         Metric(N_("ground colour bits"), unit="bits", higher_is_better=False),
         Metric(N_("chroma"), unit="share"),
     )
-    default_data = "photos"
+    default_data = "photo_patches"
     target = "pictures"
     formats = ("unpaired", "folder")
     augments = True
@@ -314,7 +314,7 @@ class ImageToImage(Task):
                 "no pictures",
                 _("{data} holds no pictures of one size").format(data=data.name),
                 expected=_("a folder of pictures"),
-                fix="data=photos",
+                fix="data=photo_patches",
                 exit=3,
             )
         if data.side < SMALLEST or len(data) < FEWEST:
@@ -326,7 +326,7 @@ class ImageToImage(Task):
                 expected=_("{count} or more pictures of {side} pixels a side or more").format(
                     count=FEWEST, side=SMALLEST
                 ),
-                fix="data=photos",
+                fix="data=photo_patches",
                 exit=3,
             )
 

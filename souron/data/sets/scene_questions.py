@@ -1,4 +1,4 @@
-"""Questions about scenes in English and Japanese: object, colour, count, place, ground, yes or no.
+"""Questions about scenes in English and Japanese: what, which colour, how many, where.
 
 Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
 

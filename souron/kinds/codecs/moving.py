@@ -87,7 +87,8 @@ class Writer:
         """``comment``: what players show of the file, such as ``provenance``'s mark."""
         import av
 
-        self.container: Any = av.open(str(path), "w", format="mp4")
+        known = path.suffix.lower() in BY_AV
+        self.container: Any = av.open(str(path), "w", format=None if known else "mp4")
         if comment:
             self.container.metadata["comment"] = comment
         self.rate = Fraction(rate).limit_denominator(1000)

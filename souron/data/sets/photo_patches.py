@@ -75,7 +75,7 @@ def load(side: int | None = None) -> Dataset:
         seen[name] = seen.get(name, -1) + 1
         files.append(f"{name}#{seen[name]:02d}")
     return Dataset(
-        name="photos",
+        name="photo_patches",
         input=image,
         target=torch.zeros(len(image), dtype=torch.int64),
         classes=("photograph",),
