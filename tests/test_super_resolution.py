@@ -329,3 +329,13 @@ def test_a_reference_is_compared_and_another_size_told(tmp_path, capsys, photo):
     )
     assert souron([*ask, f"reference={tmp_path / 'low.png'}"]) != 0
     assert "96" in capsys.readouterr().err
+
+
+def test_features_that_were_first_asked_while_predicting_can_teach():
+    perceptual.network.cache_clear()
+    image = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        perceptual.features(image)
+    image.requires_grad_()
+    perceptual.features(image)[-1].square().mean().backward()
+    assert image.grad is not None and image.grad.abs().sum() > 0

@@ -26,11 +26,12 @@ AT_ONCE = 16  # pictures
 
 @lru_cache(maxsize=2)
 def network(device: torch.device) -> Backbone:
-    """The network with its published weights, which never learns on."""
-    with torch.random.fork_rng(devices=[]):
+    """The network with its published weights, which never learns on. Losses may be computed with
+    it, also where it was made while something was only predicted."""
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         made = Backbone(NAME, 3, STAGES)
-    made.load_published()
-    return made.requires_grad_(False).eval().to(device)
+        made.load_published()
+        return made.requires_grad_(False).eval().to(device)
 
 
 def features(image: Tensor) -> list[Tensor]:
