@@ -61,8 +61,14 @@ class Drawing:
         )  # fmt: skip
         sent.received(given)
         brush = gr.Brush(default_size=24, colors=[PAINT], default_color=PAINT, color_mode="fixed")
+        gr.HTML(
+            Markup("<p>{}</p>").format(
+                _("a picture to start from; paint over what is to be drawn anew")
+            ),
+            visible="image" in options,
+        )
         start = gr.ImageEditor(
-            label=_("a picture to start from; paint over what is to be drawn anew"),
+            label=_("picture"),
             type="filepath", image_mode="RGBA", height=420, visible="image" in options,
             sources=["upload", "clipboard"], transforms=(), layers=False,
             brush=brush,
