@@ -8,6 +8,7 @@ import torch
 from shapes import captioned
 
 from souron import registry
+from souron.blocks.unet import with_places
 from souron.evaluation.sampling import Noise, done, draw
 from souron.runs import folder, prepare
 from souron.runs.train import staged
@@ -259,3 +260,11 @@ def test_a_text_encoder_of_another_run_is_taken_over_and_its_stage_left_out(case
     folder.write_args(tmp_path, args)
     with pytest.raises(UserError, match="is another one"):
         prepare._from_run(tmp_path, LatentDiffusion, LatentDiffusion.SIZES["tiny"], spec)
+
+
+def test_each_number_is_told_where_it_lies():
+    told = with_places(torch.full((2, 3, 4, 6), 7.0))
+    assert told.shape == (2, 5, 4, 6) and (told[:, :3] == 7).all()
+    y, x = told[1, 3:]
+    assert torch.allclose(y[:, 0], torch.linspace(-1, 1, 4)) and (y == y[:, :1]).all()
+    assert torch.allclose(x[0], torch.linspace(-1, 1, 6)) and (x == x[:1]).all()

@@ -198,8 +198,8 @@ def waves(step: Tensor, width: int) -> Tensor:
 
 
 def with_places(x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, C + 2, H, W): y and x of each number beside it, -1..1, as left and right
-    look alike to convolutions (Liu and others 2018, https://arxiv.org/abs/1807.03247)."""
+    """(B, C, H, W) -> (B, C + 2, H, W): y and x of each number beside it, -1..1 (Liu and others
+    2018, https://arxiv.org/abs/1807.03247)."""
     axes = (torch.linspace(-1, 1, side, device=x.device) for side in x.shape[2:])
     place = torch.stack(torch.meshgrid(*axes, indexing="ij")).to(x.dtype)
     return torch.cat([x, place.expand(len(x), -1, -1, -1)], 1)

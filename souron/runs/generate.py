@@ -52,7 +52,6 @@ IMGSZ = signature.Option(
 DRAWN_READY = Path("runs/ready")  # what a system draws that came ready trained
 NEEDS = {"kept": "given", "strength": "image"}  # options that say something of a picture
 OR = "|"  # between several prompts
-PROMPTED = ("text_to_image", "text_to_video")  # tasks whose systems draw what a sentence says
 LONG_SIDE = 256  # pixels, to which small moving pictures are enlarged
 
 
@@ -191,7 +190,7 @@ def generating(
                     way.append(last[:STEPS_OF])
                 yield Event("draw", record.count / n, text=str(place))
             for number, drawn in zip(numbers, last, strict=True):
-                if system.task == "text_to_video":
+                if system.moves:
                     write_film(file_of(place, number, every), drawn, mark.of(number), record)
                     continue
                 picture = pictures.picture(drawn)
@@ -202,7 +201,7 @@ def generating(
             record.seconds = time.perf_counter() - begun
             left = record.seconds * (n - record.count) / record.count
             yield Event("draw", record.count / n, left, str(place))
-            if prompts and numbers[0] == first and system.task == "text_to_image":
+            if prompts and numbers[0] == first and not system.moves:
                 data = Path(str(args["data"])).name
                 record.obedience = obedience.read_off(data, last[:1], prompts[0])
         yield from sheets()
@@ -260,7 +259,7 @@ def prompts_of(system: Any, prompt: str) -> list[str]:
     """The prompts asked for. Raises UserError where the system takes none, or one is empty."""
     if not prompt:
         return []
-    if system.task not in PROMPTED:
+    if not system.prompted:
         raise UserError(
             "prompt",
             _("{system} draws without being told a sentence").format(system=type(system).__name__),

@@ -39,8 +39,8 @@ def showing(
         system = run_folder.load(folder)
         asked = signature.signature(type(system))
         if hasattr(system, "drawing"):
-            prompted = system.task == "text_to_image"
-            sentences = [PROMPTS[i % len(PROMPTS)] for i in range(DRAWN)] if prompted else None
+            turns = [PROMPTS[i % len(PROMPTS)] for i in range(DRAWN)]
+            sentences = turns if system.prompted else None
             noise = sampling.Noise(1, range(DRAWN))
             record.drawings[name] = sampling.done(sampling.draw(system, noise, sentences))
             record.prompts[name] = sentences or []

@@ -38,13 +38,12 @@ class Drawing:
 
         self.studio, self.run = studio, run
         options = signature.options_of(system.drawing)
-        prompted = getattr(system, "task", "") in ("text_to_image", "text_to_video")
         self.own = {name: each for name, each in options.items() if each.default is not None}
         known = forms.fields(predict.generate)
         self.counts = [known["n"], known["seed"]]
         self.further = {name: field for name, field in known.items() if name not in SAID_HERE}
         prompt = gr.Textbox(
-            label=_("Prompt"), lines=2, max_length=MOST_LETTERS, visible=prompted,
+            label=_("Prompt"), lines=2, max_length=MOST_LETTERS, visible=system.prompted,
             info=_("what is to be drawn; several with | between take turns"),
         )  # fmt: skip
         with gr.Row():

@@ -57,6 +57,8 @@ class Generator(System):
 
     task = "generate"
     default_data = "digits"
+    prompted: ClassVar[bool] = False  # draws what a sentence says
+    moves: ClassVar[bool] = False  # draws films, a strip of frames each
     conditional: ClassVar[bool] = False  # draws a picture of a class that is asked for
     completes: ClassVar[bool] = False  # ``drawing`` takes ``given``, a picture to be completed
     likelihood: ClassVar[Literal["", "exact", "bound"]] = ""

@@ -67,6 +67,8 @@ class PromptedGenerator(System):
     """``drawing`` makes pictures in -1..1 from noise, one for each prompt."""
 
     task = "text_to_image"
+    prompted: ClassVar[bool] = True  # draws what a sentence says
+    moves: ClassVar[bool] = False  # draws films, a strip of frames each
     sees: ClassVar[bool] = False  # draws from what CLIP makes of pictures, not of texts alone
     spec: Spec
 

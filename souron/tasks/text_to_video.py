@@ -70,6 +70,7 @@ class FilmGenerator(PromptedGenerator):
     """``drawing`` makes films from noise, strips (B, C, T * side, side) in -1..1, one a prompt."""
 
     task = "text_to_video"
+    moves = True
     spec: Any  # Spec
 
     @torch.inference_mode()
