@@ -82,13 +82,13 @@ def test_only_the_true_labels_mask_of_regions_that_are_objects_learns():
 
     model.drawer.forward = draw
     levels = [torch.randn(1, 32, n, n) for n in (4, 2, 1, 1)]
-    loss = model.drawing(levels, [region], [torch.tensor([0, -1])], batch)
+    loss = model.mask_loss(levels, [region], [torch.tensor([0, -1])], batch)
     assert asked == [(1, 32, 14, 14)] and loss.item() == pytest.approx(np.log(2), rel=1e-5)
     loss.backward()
     pull = -logit.grad[0]
     assert not pull[[0, 2]].any()
     assert (pull[1, :, :14] > 0).all() and (pull[1, :, 14:] < 0).all()  # half of the region
-    none = model.drawing(levels, [region], [torch.tensor([-1, -1])], batch)
+    none = model.mask_loss(levels, [region], [torch.tensor([-1, -1])], batch)
     assert none.item() == 0
 
 
@@ -98,7 +98,7 @@ def test_mask_rcnn_adds_the_loss_of_masks_to_those_of_boxes(monkeypatch):
     batch = batch_of(model, cases)
     torch.manual_seed(1)
     whole = model.loss(batch)
-    monkeypatch.setattr(model, "drawing", lambda *_given: torch.tensor(0.0))
+    monkeypatch.setattr(model, "mask_loss", lambda *_given: torch.tensor(0.0))
     torch.manual_seed(1)
     boxes_alone = model.loss(batch)
     assert 0.3 < (whole - boxes_alone).item() < 3

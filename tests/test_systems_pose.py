@@ -79,19 +79,19 @@ def test_only_marked_points_in_regions_that_are_objects_learn(monkeypatch):
 
     monkeypatch.setattr(model, "drawn", drawn)
     level = torch.zeros(1, 32, 4, 4)
-    loss = model.drawing(level, [region], [torch.tensor([0, -1])], batch)
+    loss = model.heatmap_loss(level, [region], [torch.tensor([0, -1])], batch)
     assert loss.item() == pytest.approx(np.log(ACROSS**2), rel=1e-5)
     assert [each.tolist() for each in asked] == [[[4, 4, 20, 20]]]
     loss.backward()
     assert not logit.grad[0, 1:].any() and (logit.grad[0, 0] < 0).nonzero().tolist() == [[7, 3]]
-    none = model.drawing(level, [region], [torch.tensor([-1, -1])], batch)
+    none = model.heatmap_loss(level, [region], [torch.tensor([-1, -1])], batch)
     assert none.item() == 0
 
 
 def test_both_add_the_loss_of_points_to_those_of_boxes(monkeypatch):
     cases = posed(8, 32)
     for kind, part, name in (
-        (KeypointRCNN, "drawer", "drawing"), (YOLOPose, "network.points", "pose_loss")
+        (KeypointRCNN, "drawer", "heatmap_loss"), (YOLOPose, "network.points", "pose_loss")
     ):  # fmt: skip
         model = made(kind, cases)
         batch = model.batch(Rows(cases.input, cases.target))

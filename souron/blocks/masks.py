@@ -63,7 +63,7 @@ class MaskedRCNN(RCNN):
             masks.append(mask)
         return masks
 
-    def drawing(
+    def mask_loss(
         self, levels: Sequence[Tensor], box: Sequence[Tensor], owner: Sequence[Tensor], batch: Any
     ) -> Tensor:
         """The loss of the masks, of the regions that are objects: how far each pixel of the true

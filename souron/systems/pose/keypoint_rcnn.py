@@ -148,9 +148,9 @@ class KeypointRCNN(RCNN, Poser):
         levels, regions, loss = self.first(batch.image, batch.target)
         box, owner = self.learning(regions, batch.target)
         loss = loss + self.judging(levels, box, owner, batch.target)
-        return loss + self.drawing(levels[0], box, owner, batch)
+        return loss + self.heatmap_loss(levels[0], box, owner, batch)
 
-    def drawing(
+    def heatmap_loss(
         self, level: Tensor, box: Sequence[Tensor], owner: Sequence[Tensor], batch: Batch
     ) -> Tensor:
         """The loss of the maps, of the regions that are objects: how unlikely each marked point's

@@ -108,7 +108,7 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
         levels, regions, loss = self.first(batch.image, batch.target)
         box, owner = self.learning(regions, batch.target)
         loss = loss + self.judging(levels, box, owner, batch.target)
-        return loss + self.drawing(levels, box, owner, batch)
+        return loss + self.mask_loss(levels, box, owner, batch)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """A batch in parts, which makes more steps."""

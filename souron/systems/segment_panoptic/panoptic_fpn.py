@@ -205,7 +205,7 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
         levels, regions, loss = self.first(batch.image, known.target)
         box, owner = self.learning(regions, known.target)
         loss = loss + self.judging(levels, box, owner, known.target)
-        loss = loss + self.drawing(levels, box, owner, known)
+        loss = loss + self.mask_loss(levels, box, owner, known)
         return loss + OF_PIXELS * self.naming(levels, known.pixel)
 
     def naming(self, levels: Sequence[Tensor], pixel: Tensor) -> Tensor:
