@@ -17,7 +17,7 @@ SYSTEMS = [p for p in FILES if p.parent.parent == HOUSE / "systems"]
 FLOORS = (  # each imports only what stands before it
     "stats", "utils", "metrics", "kinds", "data", "registry", "blocks", "training", "hub",
     "evaluation", "system", "task", "report", "tasks", "systems", "runs", "audit", "model",
-    "pipelines", "serve", "cli", "studio",
+    "society", "lecture", "pipelines", "serve", "cli", "studio",
 )  # fmt: skip
 MACHINERY = {"torch", "torchvision", "timm"}
 
