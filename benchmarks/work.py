@@ -44,14 +44,16 @@ def figures(table: work_table.Table) -> None:
     print("| tasks, each with the same weight | people | GPT-4 |\n|---|---|---|")
     for name in work.FIGURES:
         print(f"| {name} | {' | '.join(spoken(found.means[who][name]) for who in found.means)} |")
-    print(
-        "\n| workers whose occupation has a beta of at least | rule | occupations | people | GPT-4 |"
-    )
+    print("\n| workers with a beta of at least | rule | occupations | people | GPT-4 |")
     print("|---|---|---|---|---|")
     for threshold in work.THRESHOLDS:
         for rule in work.RULES:
             told = " | ".join(spoken(found.shares[who][rule][threshold]) for who in found.shares)
             print(f"| {threshold} | {work.told_rule(rule)} | {found.matched[rule][0]} | {told} |")
+    least, more = (
+        work.share_of_workers(table, "people", "list", edge).value for edge in (0.5, 0.5 + 1e-6)
+    )
+    print(f"\nAt exactly 0.5, by the authors' list: {least - more:.3f} of the workers")
     if found.agreement and found.nearness:
         near = found.nearness
         print(f"\nPeople beside GPT-4: the same label {spoken(found.agreement.same)}, kappa "

@@ -82,8 +82,9 @@ def tell_occupation(answer: Any) -> None:
     if not found.exact and found.near:
         show(_("It would also fit: {names}").format(names="; ".join(found.near)))
     tell_table(work_page.figures_of(answer))
-    table = console.table("", _("task at work"), _("people"), *([_("GPT-4")] if answer.gpt4 else []),
-                          _("counts"), right=(_("counts"),))  # fmt: skip
+    judges = [_("people"), *([_("GPT-4")] if answer.gpt4 else [])]
+    counts = _("counts")
+    table = console.table("", _("task at work"), *judges, counts, right=(counts,))
     for task in found.occupation.tasks[:MOST_ROWS]:
         table.add_row(
             work_tiles.label_sign(task.people), task.text, task.people,

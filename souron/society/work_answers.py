@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from souron.data import text_files
+from souron.evaluation.answers import Step
 from souron.kinds.codecs.limits import readable
 from souron.society import work, work_names, work_own, work_table
 from souron.society.work import Exposure, Whole
@@ -13,7 +14,6 @@ from souron.society.work_names import Found
 from souron.society.work_own import OwnTasks
 from souron.society.work_table import Table
 from souron.stats.agreement import Agreement
-from souron.evaluation.answers import Step
 from souron.utils import files
 from souron.utils.messages import UserError, _
 
@@ -121,11 +121,12 @@ def answering(
             labelled = work_table.read(path)
             answer = WholeAnswer(work.whole(labelled))
         else:
-            own = None
-            for done, own in work_own.rating(work_own.read(path), readable(path.name)):
-                yield Step(0.9 * done, _("rating tasks"))
-            assert own is not None, "the last has it"
-            answer, labelled = own, None
+            rated = None
+            for step in work_own.rating(work_own.read(path), readable(path.name)):
+                yield Step(0.9 * step[0], _("rating tasks"))
+                rated = step[1]
+            assert rated is not None, "the last has it"
+            answer, labelled = rated, None
     elif what is None:
         labelled = labelled or work_table.usual()
         answer = WholeAnswer(work.whole(labelled))
@@ -185,7 +186,7 @@ def has_labels(path: Path) -> bool:
 
 
 def _refuse_missing(what: str) -> None:
-    if Path(what).suffix.lower() in TEXTS or "/" in what.strip("/") and " " not in what:
+    if Path(what).suffix.lower() in TEXTS or ("/" in what.strip("/") and " " not in what):
         raise UserError(
             "missing",
             _("{path}: there is no such file").format(path=what[:200]),

@@ -11,7 +11,7 @@ import numpy as np
 from souron.report import page as pages
 from souron.report.page import Fact, Section, plot, section
 from souron.society import work, work_tiles
-from souron.society.work import FIGURES, Whole, Who
+from souron.society.work import FIGURES, Who, Whole
 from souron.society.work_own import OwnTasks
 from souron.society.work_table import Table
 from souron.stats.records import Measure
@@ -19,7 +19,7 @@ from souron.utils import plotting, units
 from souron.utils.messages import _
 
 if TYPE_CHECKING:
-    from souron.society.work_answers import OccupationAnswer, WholeAnswer
+    from souron.society.work_answers import OccupationAnswer
 
 TEMPLATE = "work_parts.html"  # the macros of the sections
 
@@ -33,8 +33,8 @@ def headline(answer: Any) -> str:
     """What is found, in a sentence."""
     if isinstance(answer, OwnTasks):
         beta = answer.figures["beta"]
-        return _("{count} tasks: their expected exposure beta is {beta} (95 % interval {interval}), "
-                 "as people would label them.").format(
+        return _("{count} tasks: their expected exposure beta is {beta} (95 % interval "
+                 "{interval}), as people would label them.").format(
             count=len(answer.tasks), beta=f"{beta.value:.2f}", interval=span(beta))  # fmt: skip
     if hasattr(answer, "whole"):
         return headline_of_all(answer.whole)
@@ -148,8 +148,10 @@ def _own(answer: OwnTasks) -> tuple[str, list[Fact], list[Section]]:
             low=f"{one.low:.2f}", high=f"{one.high:.2f}"))
         for name, one in answer.figures.items()
     ]  # fmt: skip
-    text = _("Each tile's colour and sign say the expected beta; E0, E1 and E2 how likely each "
-             "label is. A single task is rated roughly; many together are rated better.")  # fmt: skip
+    text = _(
+        "Each tile's colour and sign say the expected beta; E0, E1 and E2 how likely each label "
+        "is. A single task is rated roughly; many together are rated better."
+    )
     part = {"text": text, "legend": work_tiles.legend(), "tiles": work_tiles.of_own(answer.tasks)}
     sections = [
         *section("tasks", _("The tasks"), TEMPLATE, part),
