@@ -21,6 +21,7 @@ MOST_LINES = 2_000
 MOST_BYTES = 2_000_000
 MOST_LETTERS = 500  # of a line that are read
 TOGETHER = 64
+STOPS = tuple(".。．!！?？")
 NAMED = 3  # lines that a remark names
 BULLET = re.compile(r"^\s*([-*+•‣◦・●○■□◆◇※]+|\(?\d{1,3}[.)、．）]|[①-⑳])\s*")
 LETTER = re.compile(r"[^\W\d_]")
@@ -125,7 +126,7 @@ def rating(found: list[tuple[int, str]], name: str) -> Iterator[tuple[float, Own
     parts: list[NDArray[np.float64]] = []
     for start in range(0, len(texts), TOGETHER):
         yield start / len(texts), None
-        parts.append(rater.rate(texts[start : start + TOGETHER]))
+        parts.append(rater.rate(list(map(ended, texts[start : start + TOGETHER]))))
     probabilities = np.concatenate(parts)
     tasks = tuple(
         Own(line, text, (float(p[0]), float(p[1]), float(p[2])), has_verb(text))
@@ -133,6 +134,13 @@ def rating(found: list[tuple[int, str]], name: str) -> Iterator[tuple[float, Own
     )
     learnt = int(rater.about.get("tasks", 0))
     yield 1.0, OwnTasks(name, tasks, rater.figures(probabilities), learnt)
+
+
+def ended(text: str) -> str:
+    """With a full stop, as the sentences have that the rater learnt from."""
+    if text.endswith(STOPS):
+        return text
+    return text + ("。" if JAPANESE.search(text) else ".")
 
 
 def rate(text: str, name: str = "") -> OwnTasks:

@@ -82,18 +82,18 @@ def one(studio: Studio, name: str | None) -> list[Markup]:
     title = found.found.occupation.title
     figures = work_page.figures_of(found)
     html = Markup(
-        '<section role="status"><h2>{}</h2><p class="lead">{}</p>{}{}{}</section>'
+        '<section><h2>{}</h2><p class="lead" role="status">{}</p>{}{}{}</section>'
     ).format(
         title,
         work_page.headline(found),
-        work_tiles.legend(),
+        remarks(work.cautions(found.table)) + work_tiles.legend(),
         work_tiles.of_labels(found.found.occupation.tasks),
         table(figures["heads"], figures["rows"], figures["text"]),
     )
     near = [_("It would also fit: {names}").format(names="; ".join(found.found.near))]
     if found.found.near and not found.found.exact:
         html = remarks(near) + html
-    html += _source(work.cautions(found.table)) + here(studio.url("work", occupation=title))
+    html += _source() + here(studio.url("work", occupation=title))
     return [html, _same(title)]
 
 
@@ -105,25 +105,27 @@ def whole() -> list[Markup]:
     workers, means = work_page.workers_table(found), work_page.means_table(found)
     drawn = work_page.curve_plot(found)
     html = Markup(
-        '<section role="status"><h2>{}</h2><p class="lead">{}</p>'
+        '<section><h2>{}</h2><p class="lead" role="status">{}</p>{}'
         '<img class="curve" src="{}" alt="{}" width="{}">{}{}</section>'
     ).format(
         _("Workers against exposed share"),
         work_page.headline_of_all(found),
+        remarks(work.cautions(found.table)),
         drawn.uri,
         drawn.alt,
         drawn.width,
         table(workers["heads"], workers["rows"], workers["text"]),
         table(means["heads"], means["rows"], means["text"]),
     )
-    return [html + _source(work.cautions(found.table)), _same("")]
+    return [html + _source(), _same("")]
 
 
 def rated(text: str | None) -> list[Markup]:
     """One's own tasks. Raises UserError."""
     from souron.society import work, work_page, work_tiles
 
-    typed = work_own.lines((text or "")[:MOST_LETTERS], _("the field"))
+    text = (text or "")[:MOST_LETTERS]
+    typed = work_own.lines(text, _("the field"))
     if len(typed) > MOST_TASKS:
         raise UserError(
             "too many",
@@ -131,29 +133,29 @@ def rated(text: str | None) -> list[Markup]:
             expected=_("at most {count}; the command line rates more").format(count=MOST_TASKS),
         )
     with _one_at_a_time:
-        found = work_own.rate(text or "", _("the field"))
+        found = work_own.rate(text, _("the field"))
     heads = [_("figure"), _("what it counts"), _("expected value"), _("95 % interval")]
     rows = [
         (name, work_page.meaning(name), f"{each.value:.2f}", work_page.span(each))
         for name, each in found.figures.items()
     ]
     html = Markup(
-        '<section role="status"><h2>{}</h2><p class="lead">{}</p>{}{}{}{}</section>'
+        '<section><h2>{}</h2><p class="lead" role="status">{}</p>{}{}{}{}</section>'
     ).format(
         _("Your own tasks"),
         work_page.headline(found),
-        remarks(found.remarks()),
+        remarks([*found.remarks(), *work.cautions(None)]),
         work_tiles.legend(),
         work_tiles.of_own(found.tasks),
         table(heads, rows),
     )
-    return [html + _source(work.cautions(None)), _same("tasks.txt")]
+    return [html + _source(), _same("tasks.txt")]
 
 
-def _source(cautions: list[str]) -> Markup:
+def _source() -> Markup:
     from souron.society import work
 
-    return remarks(cautions) + Markup('<p class="faint">{}</p>').format(work.attribution())
+    return Markup('<p class="faint">{}</p>').format(work.attribution())
 
 
 def _same(what: str) -> Markup:
