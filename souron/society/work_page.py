@@ -39,12 +39,16 @@ def headline(answer: Any) -> str:
     if hasattr(answer, "whole"):
         return headline_of_all(answer.whole)
     one = answer.found.occupation
-    by_gpt4 = "" if answer.gpt4 is None else _(" (GPT-4: {beta})").format(
-        beta=f"{answer.gpt4.beta:.2f}")  # fmt: skip
-    return _("{title} ({code}), {count} tasks: exposure beta {beta} by the labels of people"
-             "{gpt4}.").format(
+    told = (
+        _("{title} ({code}), {count} tasks: exposure beta {beta} by the labels of people.")
+        if answer.gpt4 is None
+        else _("{title} ({code}), {count} tasks: exposure beta {beta} by the labels of people, "
+               "{gpt4} by those of GPT-4.")
+    )  # fmt: skip
+    return told.format(
         title=one.title, code=one.code, count=len(one.tasks), beta=f"{answer.people.beta:.2f}",
-        gpt4=by_gpt4)  # fmt: skip
+        gpt4="" if answer.gpt4 is None else f"{answer.gpt4.beta:.2f}",
+    )  # fmt: skip
 
 
 def headline_of_all(found: Whole) -> str:
