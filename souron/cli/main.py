@@ -36,6 +36,7 @@ from souron.cli import (
     surface,
     tokens,
     train,
+    work,
 )
 from souron.cli import options as cli_options
 from souron.cli.app import UsageError, app, command
@@ -48,7 +49,7 @@ from souron.utils.messages import N_, UserError, _, near
 # each registers its own
 COMMANDS = (
     inspect, data, fetch, train, predict, chat, ask, exam, arena, models, tokens, skill, surface,
-    audit,
+    audit, work,
 )  # fmt: skip
 
 
