@@ -115,9 +115,7 @@ def html(name: str, heading: str = "h2") -> Markup:
     )
 
 
-def slider(
-    name: str, label: str, low: float, high: float, value: float, step: float = 1
-) -> Markup:
+def slider(name: str, label: str, low: float, high: float, value: float, step: float = 1) -> Markup:
     return Markup(
         '<label class="slide">{} <output></output><input type="range" name="{}" min="{}" max="{}" '
         'step="{}" value="{}"></label>'

@@ -1,7 +1,7 @@
 """A GAN in slow motion: the critic's step, the generator's step, and what each of them changes.
 
-souron's ``gan`` (Goodfellow and others 2014) learns digits, and each ``yield`` of its ``updates`` is
-one frame: whose step it was, its loss, how likely the critic takes real and drawn pictures for
+souron's ``gan`` (Goodfellow and others 2014) learns digits, and each ``yield`` of its ``updates``
+is one frame: whose step it was, its loss, how likely the critic takes real and drawn pictures for
 real, and what the generator now draws from the same noise.
 
 After the idea of Kahng, Thorat, Chau, Viegas, Wattenberg: GAN Lab (2018),
@@ -21,27 +21,28 @@ from souron.utils.messages import N_, _
 TITLE = N_("A GAN in slow motion")
 ABOUT = N_(
     "A GAN (generative adversarial network) is a game of two networks. The discriminator, here "
-    "called critic, learns to tell real digits from drawn ones; the generator learns to draw what the "
-    "critic takes for real. They move in turns. Each frame is one step of one of them."
+    "called critic, learns to tell real digits from drawn ones; the generator learns to draw what "
+    "the critic takes for real. They move in turns. Each frame is one step of one of them."
 )
 QUESTION = N_("Right after a step of the generator, what does the critic say of its drawn digits?")
 CHOICES = (N_("More likely real than before"), N_("Less likely real than before"),
            N_("The same: the critic has not moved"))  # fmt: skip
 RIGHT = 0
 ANSWER = N_(
-    "More likely real: the step was made against this very critic. Then the critic's step takes it "
-    "back, and so on. The losses therefore do not fall as in other trainings; they say who is ahead, "
-    "not how good the pictures are. The line below counts how often each step did what it is for."
+    "More likely real: the step was made against this very critic. Then the critic's step takes it"
+    " back, and so on. The losses therefore do not fall as in other trainings; they say who is "
+    "ahead, not how good the pictures are. The line below counts how often each step did what it "
+    "is for."
 )
 WORDS = {
     "frame": N_("round {round}, {who}: loss {loss}"),
     "critic": N_("the critic's step"),
     "generator": N_("the generator's step"),
-    "start": N_("before the first step"),
+    "start": N_("before its steps"),
     "trust": N_("The critic gives real digits {real} % and drawn ones {drawn} % to be real "
                 "(before this step {before} %)."),
-    "count": N_("Of the steps shown, the generator's raised what the critic says of drawn digits in "
-                "{up} of {ups}, the critic's lowered it in {down} of {downs}."),
+    "count": N_("Of the steps shown, the generator's raised what the critic says of drawn digits "
+                "in {up} of {ups}, the critic's lowered it in {down} of {downs}."),
 }  # fmt: skip
 ROUNDS, SLOW, EVERY = 300, 12, 12  # the first SLOW rounds are shown, then one in EVERY
 DRAWN, JUDGED, BATCH = 16, 64, 32

@@ -17,9 +17,9 @@ from souron.utils.messages import N_, _
 
 TITLE = N_("Inside a CNN")
 ABOUT = N_(
-    "A CNN (convolutional neural network) slides small kernels over a picture. Each kernel writes a "
-    "feature map, and the next layer slides its kernels over all of these maps. Choose a picture or "
-    "draw one, then press a pixel of a map to see what it was computed from."
+    "A CNN (convolutional neural network) slides small kernels over a picture. Each kernel writes "
+    "a feature map, and the next layer slides its kernels over all of these maps. Choose a picture"
+    " or draw one, then press a pixel of a map to see what it was computed from."
 )
 QUESTION = N_("How many weights does the first layer use to compute one pixel of a map?")
 CHOICES = (N_("9, a window of 3 × 3"), N_("784, the whole picture"),
@@ -67,10 +67,12 @@ def stage() -> Markup:
                464, 232, _("32 feature maps of the first layer. Press a pixel; or arrow keys and "
                            "Enter."), keys=True),
         canvas("second", _("maps of the second layer: arrow keys move, Enter chooses a pixel"),
-               464, 232, _("64 feature maps of the second layer"), keys=True),
+               464, 116, _("64 feature maps of the second layer"), keys=True),
     ) + interactive.part("says") + Markup('<h3 data-part="map"></h3>') + pictures(
         canvas("window", _("window, kernel and product"), 420, 150),
-    ) + Markup('<pre data-part="numbers" tabindex="0" hidden></pre>') + interactive.part(
+    ) + Markup(
+        '<details><summary>{}</summary><pre data-part="numbers" tabindex="0"></pre></details>'
+    ).format(_("the same as numbers")) + interactive.part(
         "sum"
     ) + interactive.part("after") + interactive.part("below")  # fmt: skip
 
@@ -97,38 +99,31 @@ def pixels(asked: Mapping[str, Any]) -> Any:
     return interactive.example("cnn", asked)
 
 
-def layers(system: Any) -> list[tuple[Any, Any]]:
-    """Each convolution with the normalisation behind it."""
-    from torch import nn
-
-    parts = list(system.features)
-    return [(part, parts[i + 1]) for i, part in enumerate(parts) if isinstance(part, nn.Conv2d)]
-
-
 def looked_at(system: Any, image: Any) -> dict[str, Any]:
+    """The picture, the maps behind each ReLU, the first layer's kernels, and the answer."""
     import torch
 
     from souron.data.dataset import Rows
+    from souron.evaluation import feature_maps
 
-    with torch.no_grad():
-        value = system.batch(Rows(image, None)).image
-        maps = []
-        for part in system.features:
-            value = part(value)
-            if isinstance(part, torch.nn.ReLU):
-                maps.append(value[0])  # (maps, H, W)
-        probability = system(system.batch(Rows(image, None)).image).softmax(1)[0]
-    kernels = layers(system)[0][0].weight[:, 0].detach()  # (maps, size, size)
+    given = system.batch(Rows(image, None)).image
+    bent = [each.maps for each in feature_maps.feature_maps(system, given) if each.kind == "ReLU"]
+    kernels = feature_maps.kernels(system)[:, 0]  # (maps, size, size)
     most = float(kernels.abs().max())
+    with torch.no_grad():
+        probability = system(given).softmax(1)[0]
     best = probability.argsort(descending=True)[:3]
     return {
         "image": interactive.packed(image[0, 0].numpy()),
         "maps": [
             {
-                "count": len(each), "side": each.shape[-1],
-                "values": interactive.packed(interactive.as_bytes(each, 0, float(each.max()))),
+                "count": len(maps), "side": maps.shape[-1],
+                "values": interactive.packed(
+                    interactive.as_bytes(maps, 0, max(float(maps.max()), 1e-6))
+                ),
             }
-            for each in maps
+            for maps in bent
+            if maps.ndim == 3
         ],
         "kernels": interactive.packed(interactive.as_bytes(kernels, -most, most)),
         "size": kernels.shape[-1],
@@ -139,44 +134,34 @@ def looked_at(system: Any, image: Any) -> dict[str, Any]:
 def explained(system: Any, image: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
     """One pixel of one map: its window, the kernel, and the sum of their products, beside what the
     layer itself computes."""
-    import torch
-    from torch.nn import functional as F
-
     from souron.data.dataset import Rows
+    from souron.evaluation import feature_maps
 
-    both = layers(system)
-    layer = interactive.whole(asked, "layer", 0, len(both) - 1, 0)
-    convolution, norm = both[layer]
-    number = interactive.whole(asked, "map", 0, convolution.out_channels - 1, 0)
-    with torch.no_grad():
-        value = system.batch(Rows(image, None)).image.float()
-        for part in system.features:
-            if part is convolution:
-                break
-            value = part(value)
-        side = value.shape[-1]
-        y = interactive.whole(asked, "y", 0, side - 1, 0)
-        x = interactive.whole(asked, "x", 0, side - 1, 0)
-        size = convolution.kernel_size[0]
-        border = convolution.padding[0]
-        window = F.pad(value, (border,) * 4)[0, :, y : y + size, x : x + size]  # (in, size, size)
-        kernel = convolution.weight[number].float()
-        products = window * kernel
-        strongest = int(products.sum((1, 2)).abs().argmax())
-        own = convolution(value)
-        normal = norm(own)
+    names = list(feature_maps.convolutions(system))
+    name = names[interactive.whole(asked, "layer", 0, len(names) - 1, 0)]
+    given = system.batch(Rows(image, None)).image
+    computed = feature_maps.feature_maps(system, given)
+    place = [each.name for each in computed].index(name)
+    count, height, width = computed[place].maps.shape
+    number = interactive.whole(asked, "map", 0, count - 1, 0)
+    y = interactive.whole(asked, "y", 0, height - 1, 0)
+    x = interactive.whole(asked, "x", 0, width - 1, 0)
+    pixel = feature_maps.one_pixel(system, given, y, x, number, name)
+    parts = pixel.product.sum((1, 2))  # of each map below
+    strongest = int(parts.abs().argmax())
+    normal, relu = (float(each.maps[number, y, x]) for each in computed[place + 1 : place + 3])
     return {
-        "window": rounded(window[strongest]),
-        "kernel": rounded(kernel[strongest]),
-        "product": rounded(products[strongest]),
+        "window": rounded(pixel.window[strongest]),
+        "kernel": rounded(pixel.kernel[strongest]),
+        "product": rounded(pixel.product[strongest]),
         "below": strongest,
-        "inward": len(window),
-        "part": round(float(products[strongest].sum()), 4),
-        "sum": round(float(products.sum()), 4),
-        "layer": round(float(own[0, number, y, x]), 4),
-        "normal": round(float(normal[0, number, y, x]), 4),
-        "relu": round(float(normal[0, number, y, x].relu()), 4),
-        "size": size,
+        "inward": len(parts),
+        "part": round(float(parts[strongest]), 4),
+        "sum": round(pixel.value, 4),
+        "layer": round(pixel.layer, 4),
+        "normal": round(normal, 4),
+        "relu": round(relu, 4),
+        "size": pixel.kernel.shape[-1],
     }
 
 

@@ -15,9 +15,9 @@ from souron.utils.messages import N_, _
 
 TITLE = N_("Noise slider: diffusion there and back")
 ABOUT = N_(
-    "A diffusion model learns from pictures to which noise was added, step by step, until nothing of "
-    "the picture is left. It learns to say which part of them is noise. Add noise with the slider, "
-    "then let the network take it away from there."
+    "A diffusion model learns from pictures to which noise was added, step by step, until nothing "
+    "of the picture is left. It learns to say which part of them is noise. Add noise with the "
+    "slider, then let the network take it away from there."
 )
 QUESTION = N_("From pure noise (the last step), does the same picture come back?")
 CHOICES = (N_("Yes, the network remembers it"), N_("No, another picture comes"),
@@ -25,9 +25,9 @@ CHOICES = (N_("Yes, the network remembers it"), N_("No, another picture comes"),
 RIGHT = 1
 ANSWER = N_(
     "Another picture comes. With little noise the outline still decides and the same piece comes "
-    "back, smoother than it was; with more only the kind may stay; at the end nothing of the picture "
-    "is left that could decide, and the network makes one up. That is how it draws: it begins at pure "
-    "noise. What it makes of a noisy picture of yours is likewise partly made up."
+    "back, smoother than it was; with more only the kind may stay; at the end nothing of the "
+    "picture is left that could decide, and the network makes one up. That is how it draws: it "
+    "begins at pure noise. What it makes of a noisy picture of yours is likewise partly made up."
 )
 WORDS = {
     "step": N_("step {step} of {steps}: {share} % of the variance is noise"),

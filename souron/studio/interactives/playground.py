@@ -1,7 +1,7 @@
 """A small MLP learns points on a plane: surface, hidden units and weights, step by step.
 
-The network is souron's ``mlp``, given two coordinates in place of pixels. Sixteen of them learn side
-by side from different random weights, since what one start does not reach another may.
+The network is souron's ``mlp``, given two coordinates in place of pixels. Sixteen of them learn
+side by side from different random weights, since what one start does not reach another may.
 
 After the idea of Smilkov, Carter, Sculley, Viegas, Wattenberg: Direct-Manipulation Visualization of
 Deep Networks (2017), https://arxiv.org/abs/1708.03788.
@@ -19,10 +19,10 @@ from souron.utils.messages import N_, _
 
 TITLE = N_("Playground: a network learns a plane")
 ABOUT = N_(
-    "Points of two sorts lie on a plane. An MLP (multi-layer perceptron) learns to tell them apart: "
-    "each hidden unit bends the plane along one straight line, and the output adds the bends up. "
-    "The background shows the network's answer everywhere, blue for one sort and orange for the "
-    "other."
+    "Points of two sorts lie on a plane. An MLP (multi-layer perceptron) learns to tell them "
+    "apart: each hidden unit bends the plane along one straight line, and the output adds the "
+    "bends up. The background shows the network's answer everywhere, blue for one sort and orange "
+    "for the other."
 )
 QUESTION = N_("In xor, opposite corners belong together. Can one hidden unit tell them apart?")
 CHOICES = (N_("Yes, if it learns long enough"), N_("No, however long it learns"),
@@ -58,7 +58,7 @@ def stage() -> Markup:
         slider("width", _("hidden units"), 1, 8, 1),
         slider("depth", _("hidden layers"), 1, 3, 1),
         slider("noise", _("noise"), 0, 50, 10),
-        slider("start", _("which random start"), 1, STARTS, 1),
+        slider("start", _("which random start"), 1, STARTS, 3),
         button("learn", _("Learn"), first=True),
     ) + player(_("steps of learning")) + pictures(
         canvas("surface", _("the points and the network's answer"), 320, 320,
@@ -171,7 +171,9 @@ def stacked(networks: list[Any]) -> list[Any]:
     import torch
 
     each = [list(network.parameters()) for network in networks]
-    together = [torch.stack([value.detach() for value in values]) for values in zip(*each)]
+    together = [
+        torch.stack([value.detach() for value in values]) for values in zip(*each, strict=True)
+    ]
     return [(v if v.ndim == 3 else v[:, None]).requires_grad_() for v in together]
 
 

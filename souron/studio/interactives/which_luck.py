@@ -18,21 +18,22 @@ TITLE = N_("Which luck?")
 ABOUT = N_(
     "Two systems are trained and compared on the same test cases. Both are about 80 % right. Two "
     "sorts of luck play along: the random seed of each training, and which cases happen to be in "
-    "the test set. Here the whole comparison is repeated 200 times, and three ways to judge it stand "
-    "side by side."
+    "the test set. Here the whole comparison is repeated 200 times, and three ways to judge it "
+    "stand side by side."
 )
 QUESTION = N_(
-    "Two systems are equally good. Each is trained with 3 seeds and tested on 1000 cases. How often "
-    "does the usual paired bootstrap over cases call one better?"
+    "Two systems are equally good. Each is trained with 3 seeds and tested on 1000 cases. How "
+    "often does the usual paired bootstrap over cases call one better?"
 )
 CHOICES = (N_("In 5 % of comparisons, as it promises"), N_("In about 20 %"),
            N_("In about half of them or more"))  # fmt: skip
 RIGHT = 2
 ANSWER = N_(
-    "In about half of them or more, where trainings differ as much as here. The bootstrap draws cases "
-    "anew but takes the trainings as they are, so more cases make it surer of what the seeds' luck "
-    "made. souron's verdict counts both, stays near 5 % or below, and says whether more seeds or more "
-    "cases would help. Move the true difference away from 0 to see what caution costs."
+    "In about half of them or more, where trainings differ as much as here. The bootstrap draws "
+    "cases anew but takes the trainings as they are, so more cases make it surer of what the "
+    "seeds' luck made. souron's verdict counts both, stays near 5 % or below, and says whether "
+    "more seeds or more cases would help. Move the true difference away from 0 to see what caution"
+    " costs."
 )
 WORDS = {
     "mean": N_("the higher mean wins"),
@@ -119,9 +120,7 @@ def repeated(
     return {"ways": ways, "first": first, "repeats": repeats, "equal": points == 0}
 
 
-def scores(
-    drawn: Any, seeds: int, cases: int, points: float, luck: float
-) -> tuple[Any, Any]:
+def scores(drawn: Any, seeds: int, cases: int, points: float, luck: float) -> tuple[Any, Any]:
     """Right or wrong, 1 or 0, (seeds, cases) of A and of B, A the better by ``points``."""
     import numpy as np
     from scipy.special import expit

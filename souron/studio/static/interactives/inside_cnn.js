@@ -100,7 +100,6 @@ export const start = async (root, { ask, canvas, field, on, part, show, words })
       }));
     });
     const numbers = part("numbers");
-    numbers.hidden = false;
     numbers.textContent = ["window", "kernel", "product"].map((name) => `${words[name]}\n${told[name].map((row) => row.map((value) => value.toFixed(3).padStart(8)).join("")).join("\n")}`).join("\n");
   };
 
