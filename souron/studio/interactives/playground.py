@@ -37,7 +37,6 @@ ANSWER = N_(
 WORDS = {
     "now": N_("step {step}: loss {loss}, {train} % of these points right, {test} % of new ones"),
     "starts": N_("From {starts} random starts, {good} told at least 95 % of the points apart."),
-    "unit": N_("layer {layer}, unit {unit}; the weight that leads on: {weight}"),
 }
 KINDS = ("xor", "moons", "circle", "spiral")
 POINTS, STARTS, STEPS, FRAMES = 200, 16, 400, 30

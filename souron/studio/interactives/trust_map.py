@@ -39,7 +39,7 @@ WORDS = {
     "brush": N_("{count} cases under the brush: {classes}. Of their five true neighbours, {near} % "
                 "are under the brush, too."),
     "none": N_("No case is under the brush."),
-    "one": N_("{count} of {name}"),
+    "one": N_("{count} times {name}"),
 }  # fmt: skip
 CASES, NEAR = 400, 5
 STEPS = 300  # of t-SNE

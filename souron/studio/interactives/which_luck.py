@@ -37,12 +37,8 @@ ANSWER = N_(
 )
 WORDS = {
     "mean": N_("the higher mean wins"),
-    "bootstrap": N_("interval that counts cases only"),
+    "bootstrap": N_("paired bootstrap: the interval counts cases only"),
     "souron": N_("souron's verdict: seeds and cases"),
-    "right": N_("calls the better one better"),
-    "wrong": N_("calls the worse one better"),
-    "false": N_("calls one better, though both are equal"),
-    "tell": N_("cannot tell"),
     "said": N_("{way}: one called better in {called} % of {repeats} comparisons (interval {low} to "
                "{high} %), wrongly in {wrong} %."),
     "one": N_("The first of them: difference {difference} points, interval {low} to {high}: "
