@@ -32,6 +32,7 @@ from souron.cli import (
     inspect,
     models,
     predict,
+    sign,
     skill,
     surface,
     tokens,
@@ -48,7 +49,7 @@ from souron.utils.messages import N_, UserError, _, near
 # each registers its own
 COMMANDS = (
     inspect, data, fetch, train, predict, chat, ask, exam, arena, models, tokens, skill, surface,
-    audit,
+    audit, sign,
 )  # fmt: skip
 
 
