@@ -2,6 +2,7 @@
 
 import base64
 import json
+from itertools import pairwise
 
 import browsing
 import pytest
@@ -16,11 +17,16 @@ from souron.studio.interactives import (
     noise_slider,
     occupations_day,
     playground,
+    real_or_drawn,
     trust_map,
     which_luck,
 )
 from souron.utils.messages import LANGUAGES, UserError, use_language
 
+NONSENSE = {
+    "seeds": "x", "points": 1, "width": 10**9, "picture": -1, "noise": float("nan"), "seed": 1e99,
+    "way": "?", "occupation": "?",
+}  # fmt: skip
 MOST = 4_000_000  # bytes of a page
 
 
@@ -42,9 +48,7 @@ def test_each_is_whole(name):
 
 
 @pytest.mark.parametrize("name", interactive.names())
-@pytest.mark.parametrize("asked", [[], 3, None, {"seeds": "x", "points": 1, "width": 10**9,
-                                                 "picture": -1, "noise": float("nan"),
-                                                 "seed": 1e99, "way": "?", "occupation": "?"}])  # fmt: skip
+@pytest.mark.parametrize("asked", [[], 3, None, NONSENSE])
 def test_nonsense_is_refused(name, asked):
     with pytest.raises(UserError):
         interactive.answer(name, asked)
@@ -119,7 +123,7 @@ def test_kmeans_by_hand_ends_badly_from_bad_centres():
                 break
             before = found["nearest"]
     assert turn < 59
-    assert all(b <= a + 1e-7 for a, b in zip(inertias, inertias[1:], strict=False))
+    assert all(b <= a + 1e-7 for a, b in pairwise(inertias))
     rivals = kmeans_by_hand.rivals("groups", 3)
     assert inertias[-1] > 2 * rivals["best"]  # as the answer says
     assert rivals["times"] >= 15
@@ -183,6 +187,24 @@ def test_an_occupation_is_judged_as_souron_work_does():
     found = occupations_day.answer({"occupation": "Dentists, General", "guess": every})
     assert found["agree"]["people"] == found["agree"]["count"]
     assert "people" not in occupations_day.answer({})["tasks"][0]  # not before the guess
+
+
+@pytest.mark.skipif(not real_or_drawn.ready(), reason="souron-zoo is not installed")
+def test_a_detector_is_weak_on_generators_that_it_never_met():
+    unseen, seen = [0, 0], [0, 0]
+    for seed in (1, 2, 3):
+        images, who = real_or_drawn.quiz(seed)
+        for sums, met in ((unseen, False), (seen, True)):
+            scores = real_or_drawn.judged(images, who, met)
+            found = real_or_drawn.told([score > 0.5 for score in scores], who)
+            sums[0] += found["found"]
+            sums[1] += found["false"]
+    assert unseen[0] <= 15  # of 30, as the answer says
+    assert seen[0] > unseen[0]
+    everything = [[i] for i in range(20)]
+    told = real_or_drawn.answer({"seed": 1, "guess": everything})
+    assert (told["you"]["found"], told["you"]["false"], told["you"]["right"]) == (10, 10, 10)
+    assert "who" not in real_or_drawn.answer({"seed": 1})  # not before the guess
 
 
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
