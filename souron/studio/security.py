@@ -85,7 +85,8 @@ OF_GRADIO = (  # below /en/ and /ja/
     Route(r"gradio_api/file=.+", sort="file"),
 )
 OF_THE_STUDIO = (
-    Route(r"/static/[\w.-]+", sort="static"),
+    Route(r"/static/(?:interactives/)?[\w.-]+", sort="static"),
+    Route(rf"/interactive/(?:{'|'.join(LANGUAGES)})/\w+", WRITE, "call"),
     Route(r"/favicon\.ico", sort="static"),
     Route(r"/(?:picture|job|runs|export|report|volume)/.+", sort="own"),
 )
