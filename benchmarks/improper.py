@@ -32,13 +32,14 @@ HAND = Path(__file__).parents[1] / "tests" / "manner_answers.py"
 def judges() -> None:
     begun = time.process_time()
     made = classifiers.classifier()
-    say(f"classifier ready after {time.process_time() - begun:.1f} s of the processor; bars "
-        + ", ".join(f"{name} {bar:.2f}" for name, bar in made.bars.items()))  # fmt: skip
+    seconds = time.process_time() - begun
+    chosen = ", ".join(f"{name} {value:.2f}" for name, value in made.thresholds.items())
+    say(f"classifier ready after {seconds:.1f} s of the processor; thresholds {chosen}")
     words = lexicon.fetched()
     for name, found in {"rude words": None, **({"naughty_words": words} if words else {})}.items():
         judging = Judge(found, made)
         say(f"\n**lexicon: {name}{f' ({found.count} entries)' if found else ''}**\n")
-        head = ["by", "language", "false alarms, clinical", "false alarms, other", "catch",
+        head = ["by", "language", "false positives, clinical", "false positives, other", "recall",
                 *improper_texts.KINDS]  # fmt: skip
         records = improper.record(judging)
         rows = [

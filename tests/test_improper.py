@@ -28,8 +28,6 @@ from souron.utils.messages import UserError
 PLANTED = Lexicon.of(
     ["wug", "Blick Florp", "a.*b", "gr+", "デブ", "なめ", "裸", "乳首", "sm"], "planted"
 )
-    ["wug", "Blick Florp", "a.*b", "gr+", "デブ", "なめ", "裸", "乳首", "sm"], "planted"
-)
 
 
 @pytest.fixture(scope="module")
@@ -155,13 +153,13 @@ def test_a_sentence_is_judged_by_what_did_not_learn_from_it(small):
             assert len(one.alarms) == round(one.clinical.value * one.clinical.n)
 
 
-def test_an_entry_lowers_the_bar_and_is_no_alarm_by_itself(small):
+def test_an_entry_lowers_the_threshold_and_is_no_alarm_by_itself(small):
     judging = Judge(Lexicon.of(["nipple", "idiot"]), small)
     clinical = "The nipple was sewn with absorbable thread."
     assert judging.sentence("lexicon", clinical) is not None
     assert judging.sentence("both", clinical) is None
-    bar = small.bar("en")
-    doubtful = improper_classifier.Told(bar * 0.8, "insult")
+    threshold = small.threshold("en")
+    doubtful = improper_classifier.Told(threshold * 0.8, "insult")
     assert judging.flagged("both", "idiot", doubtful, ("idiot",)).kind == "insult"
     assert judging.flagged("both", "idiot", doubtful, ()) is None
     assert judging.flagged("classifier", "idiot", doubtful, ("idiot",)) is None

@@ -64,7 +64,11 @@ def judges(record: Any) -> Any:
     """What each way catches, and its false alarms."""
     from souron.society import improper_page as page
 
-    clinical, other, catch = _("false alarms, clinical"), _("false alarms, other"), _("catch")
+    clinical, other, catch = (
+        _("false positives, clinical"),
+        _("false positives, other"),
+        _("recall"),
+    )
     made = console.table(
         _("by"), _("language"), clinical, other, catch, right=(clinical, other, catch)
     )

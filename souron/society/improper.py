@@ -3,8 +3,8 @@
 ``lexicon`` flags a sentence with one of its entries; where no list is named these are the rude
 words that judge preference tuning (``data.composing.manners_judge``), and those of
 ``souron fetch naughty_words`` where they are on this computer. ``classifier`` flags what
-``improper_classifier`` holds for improper. ``both`` is the classifier, whose bar an entry of the
-lexicon lowers to ``LOWERED`` of itself: a word that a clinic needs is then no alarm by itself.
+``improper_classifier`` holds for improper. ``both`` is the classifier, whose threshold an entry of
+the lexicon lowers to ``LOWERED`` of itself: a word that a clinic needs is no alarm by itself.
 
 None of them understands a text. They miss what is improper in other words than they know, or only
 in what stands around it, and they accuse the innocent; ``record`` measures both on sentences
@@ -31,7 +31,7 @@ from souron.utils.messages import N_, UserError, _
 Way = Literal["lexicon", "classifier", "both"]
 WAYS: tuple[Way, ...] = get_args(Way)
 WAY_NAMES = {"lexicon": N_("lexicon"), "classifier": N_("classifier"), "both": N_("both")}
-LOWERED = 0.5  # the bar of a sentence with an entry, as a part of the bar
+LOWERED = 0.5  # the threshold of a sentence with an entry, as a part of the threshold
 RUDE = "rude"  # instead of an entry: the patterns of manners_judge
 MOST_SENTENCES = 400  # of an answer
 
@@ -87,7 +87,7 @@ class Judge:
             return Flagged(text, way, "", entries, None) if entries else None
         assert self.classifier is not None and told is not None
         lowered = LOWERED if way == "both" and entries else 1.0
-        if told.chance <= self.classifier.bar(language(text)) * lowered:
+        if told.chance <= self.classifier.threshold(language(text)) * lowered:
             return None
         return Flagged(text, way, told.kind, entries, told.chance)
 
@@ -174,8 +174,8 @@ def _flags(judging: Judge, known: Sequence[Sentence]) -> dict[Way, Any]:
     classifier = judging.classifier
     if classifier is None:
         return found
-    bars = np.array([classifier.bar(each.language) for each in known])
-    lowered = words & (classifier.held_out > bars * LOWERED)
+    thresholds = np.array([classifier.threshold(each.language) for each in known])
+    lowered = words & (classifier.held_out > thresholds * LOWERED)
     return found | {"classifier": classifier.flagged, "both": classifier.flagged | lowered}
 
 

@@ -67,7 +67,7 @@ class ImproperRecord:
     words: str  # the lexicon's name
     entries: int
     judged: list[Record]  # how good the ways are
-    bars: dict[str, float]
+    thresholds: dict[str, float]
     folder: Path
     report: Path = field(default=Path())
 
@@ -178,7 +178,7 @@ def auditing(
     record = ImproperRecord(
         model, found[model], found[before] if before else None, asked, each, seed, length,
         words.name if words else "", words.count if words else 0, improper.record(judging),
-        classifier.bars if classifier else {},
+        classifier.thresholds if classifier else {},
         files.new_folder(Path(project) / "improper", Path(model).name or "model"),
     )  # fmt: skip
     write_answers(record)

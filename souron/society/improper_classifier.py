@@ -4,11 +4,11 @@ Logistic regression with a class for each kind and one for what is proper, on tw
 how often each run of one to four letters occurs, hashed (Weinberger and others: Feature Hashing for
 Large Scale Multitask Learning (2009), https://arxiv.org/abs/0902.2206), and the sentence's vector
 (``blocks.sentences``), in which English and Japanese lie together. A sentence counts as improper
-where the chance that it is not proper exceeds the bar.
+where the chance that it is not proper exceeds the threshold.
 
-How good it is, is measured on sentences that it did not learn from: five times it learns from four
-fifths of the groups (``improper_texts``) and judges the last, with a bar that the others chose. It
-learns within seconds, once a computer; what it learnt lies in the cache.
+How good it is, is measured by cross-validation: five times it learns from four fifths of the groups
+(``improper_texts``) and judges the last, with a threshold that the others chose. It learns within
+seconds, once a computer; what it learnt lies in the cache.
 """
 
 import hashlib
@@ -36,7 +36,10 @@ HASHED = 2**15
 LETTERS = (1, 4)  # in a row
 WEIGHT_OF_LETTERS, WEIGHT_OF_VECTOR = 3.0, 2.0
 INVERSE_PENALTY = 3.0
-ALARMS = {CLINICAL: 0.01, improper_texts.PROPER: 0.02}  # share of them that the bar lets through
+ALARMS = {
+    CLINICAL: 0.01,
+    improper_texts.PROPER: 0.02,
+}  # share of them that the threshold lets through
 LONGEST = 600  # characters of a sentence that are read
 
 
@@ -50,13 +53,13 @@ class Told:
 
 @dataclass(frozen=True)
 class Classifier:
-    """``weight`` (classes, features), ``bias`` (classes,); ``bars`` by language; of each sentence
-    it learnt from, ``held_out`` the chance it gave before it had, and ``flagged`` whether that was
-    above the bar which the other sentences chose."""
+    """``weight`` (classes, features), ``bias`` (classes,); ``thresholds`` by language; of each
+    sentence it learnt from, ``held_out`` the chance it gave before it had, and ``flagged`` whether
+    that was above the threshold which the other sentences chose."""
 
     weight: Floats
     bias: Floats
-    bars: dict[str, float]
+    thresholds: dict[str, float]
     held_out: Floats
     flagged: NDArray[np.bool_]
 
@@ -68,9 +71,9 @@ class Classifier:
             for row in _softmax(_features(texts) @ self.weight.T + self.bias)
         ]
 
-    def bar(self, language: str) -> float:
+    def threshold(self, language: str) -> float:
         """Above it a sentence of that language counts as improper; of another, the higher one."""
-        return self.bars.get(language, max(self.bars.values()))
+        return self.thresholds.get(language, max(self.thresholds.values()))
 
 
 @lru_cache
@@ -97,12 +100,12 @@ def learn(known: Sequence[Sentence]) -> Classifier:
         held_out[here] = 1 - _softmax(features[here] @ weight.T + bias)[:, 0]
     flagged = np.zeros(len(known), bool)
     for left in range(FOLDS):
-        bars = _bars(known, held_out, fold != left)
+        thresholds = _thresholds(known, held_out, fold != left)
         for i in np.flatnonzero(fold == left):
-            flagged[i] = held_out[i] > bars[known[i].language]
+            flagged[i] = held_out[i] > thresholds[known[i].language]
     weight, bias = _fitted(features, target)
-    bars = _bars(known, held_out, np.ones(len(known), bool))
-    return Classifier(weight, bias, bars, held_out, flagged)
+    thresholds = _thresholds(known, held_out, np.ones(len(known), bool))
+    return Classifier(weight, bias, thresholds, held_out, flagged)
 
 
 def _fitted(features: Any, target: NDArray[Any]) -> tuple[Floats, Floats]:
@@ -113,9 +116,11 @@ def _fitted(features: Any, target: NDArray[Any]) -> tuple[Floats, Floats]:
     return made.coef_[order], made.intercept_[order]
 
 
-def _bars(known: Sequence[Sentence], chance: Floats, among: NDArray[np.bool_]) -> dict[str, float]:
-    """For each language the lowest bar that lets no more than ``ALARMS`` of the proper sentences
-    through."""
+def _thresholds(
+    known: Sequence[Sentence], chance: Floats, among: NDArray[np.bool_]
+) -> dict[str, float]:
+    """For each language the lowest threshold, 0.5 at least, above which no more than ``ALARMS`` of
+    the proper sentences lie."""
     found = {}
     for language in LANGUAGES:
         highest = 0.5
@@ -167,24 +172,24 @@ def _write(place: Path, made: Classifier) -> None:
         "held_out": torch.tensor(made.held_out),
         "flagged": torch.tensor(made.flagged),
     }
-    files.write_tensors(place, tensors, {"bars": made.bars})
+    files.write_tensors(place, tensors, {"thresholds": made.thresholds})
 
 
 def _read(place: Path) -> Classifier:
     """Raises UserError where it is not there, or not what ``_write`` wrote."""
     tensors, about = files.read_tensors(place)
-    bars = about.get("bars")
+    thresholds = about.get("thresholds")
     known = len(improper_texts.sentences())
     shapes = {name: tuple(each.shape) for name, each in tensors.items()}
     classes = len(CLASSES)
     expected = {"weight": (classes, HASHED + 512), "bias": (classes,), "held_out": (known,),
                 "flagged": (known,)}  # fmt: skip
-    if shapes != expected or not isinstance(bars, dict) or set(bars) != set(LANGUAGES):
+    if shapes != expected or not isinstance(thresholds, dict) or set(thresholds) != set(LANGUAGES):
         raise UserError("weights file", str(place))
     return Classifier(
         tensors["weight"].double().numpy(),
         tensors["bias"].double().numpy(),
-        {name: float(value) for name, value in bars.items()},
+        {name: float(value) for name, value in thresholds.items()},
         tensors["held_out"].double().numpy(),
         tensors["flagged"].bool().numpy(),
     )
