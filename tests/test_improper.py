@@ -11,7 +11,7 @@ import souron
 from souron.cli import main
 from souron.evaluation.conversation import Conversation
 from souron.evaluation.text_generation import Written
-from souron.hub import fetch
+from souron.hub import bundle, fetch
 from souron.kinds.chat import Turn
 from souron.society import (
     filtering,
@@ -120,6 +120,8 @@ def test_the_lists_of_words_are_fetched_and_never_shipped(tmp_path, monkeypatch)
     (folder / "ja.json").write_text('["乳首"]', "utf-8")
     from souron.society import lexicon
 
+    carried = bundle._files(fetch.item("naughty_words"))
+    assert set(carried) == {"data/naughty_words/en.json", "data/naughty_words/ja.json"}
     found = lexicon.fetched()
     assert found is not None and found.count == 2 and found.name == "naughty_words"
 
@@ -149,7 +151,7 @@ def test_a_sentence_is_judged_by_what_did_not_learn_from_it(small):
     assert wrong.mean() < 0.02 < held_out.mean() < 0.3  # else it knew them
     for one in improper.record(Judge(PLANTED, small)):
         if one.way == "classifier":
-            assert one.catch.value > 0.3 and one.clinical.value < 0.06
+            assert one.catch.value > 0.2 and one.clinical.value < 0.06
             assert len(one.alarms) == round(one.clinical.value * one.clinical.n)
 
 
@@ -197,13 +199,18 @@ def test_nothing_improper_is_shown_before_it_is_judged(run, monkeypatch):
 
 def test_the_end_of_a_stopped_answer_is_judged_too(run, monkeypatch):
     voice, found = souron.load(run).voice, planted()
-    saying(monkeypatch, voice, "Good day. You are a wug and more")
     answer = voice.answer((Turn("user", "Hello"),), 40, screen=found.screen())
-    told = []
-    for part in answer:
-        told.append(part)
-        answer.stop()
-    assert "".join(told) == "Good day. [withheld: a word of the lexicon]" or told == ["Good day. "]
+
+    def write(*given):
+        said = ""
+        for letter in "Good day. You are a wug and more":
+            said += letter
+            if said.endswith("wug"):
+                answer.stop()
+            yield Written(0, letter, 0.0)
+
+    monkeypatch.setattr(voice.writer, "write", write)
+    assert "".join(answer) == "Good day. [withheld: a word of the lexicon]"
     assert "wug" not in answer.text and not voice.busy.locked()
 
 

@@ -1,9 +1,10 @@
 """A small classifier of improper sentences, learnt from the sentences of ``improper_texts``.
 
-Logistic regression with a class for each kind and one for what is proper, on two sorts of features:
-how often each run of one to four letters occurs, hashed (Weinberger and others: Feature Hashing for
-Large Scale Multitask Learning (2009), https://arxiv.org/abs/0902.2206), and the sentence's vector
-(``blocks.sentences``), in which English and Japanese lie together. A sentence counts as improper
+Logistic regression with a class for each kind and one for what is proper, on three sorts of
+features: how often each run of one to four letters occurs, hashed (Weinberger and others: Feature
+Hashing for Large Scale Multitask Learning (2009), https://arxiv.org/abs/0902.2206), the sentence's
+vector (``blocks.sentences``), in which English and Japanese lie together, and some signs: rude
+words, who is spoken to, long numbers, addresses of mail. A sentence counts as improper
 where the chance that it is not proper exceeds the threshold.
 
 How good it is, is measured by cross-validation: five times it learns from four fifths of the groups
@@ -12,6 +13,7 @@ seconds, once a computer; what it learnt lies in the cache.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +24,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from souron.blocks.sentences import SentenceEncoder
+from souron.blocks.sentences import DIMS, SentenceEncoder
+from souron.data.composing import manners_judge
 from souron.society import improper_texts
 from souron.society.improper_texts import CLINICAL, FOLDS, IMPROPER, KINDS, LANGUAGES, Sentence
 from souron.utils import files
@@ -34,7 +37,14 @@ VERSION = 1  # of what is computed below
 CLASSES = ("", *KINDS)  # "" is proper
 HASHED = 2**15
 LETTERS = (1, 4)  # in a row
-WEIGHT_OF_LETTERS, WEIGHT_OF_VECTOR = 3.0, 2.0
+SIGNS = (  # beside the rude words of manners_judge
+    re.compile(r"\b(?:you|your|yourself)\b|お前|おまえ|あなた|君[のはがを]", re.IGNORECASE),
+    re.compile(r"\b(?:i|my|me)\b|私|俺", re.IGNORECASE),
+    re.compile(r"(?:\d[ -]?){7,}"),
+    re.compile(r"[\w.]+@\w+\."),
+    re.compile(r"\b(?:mr|mrs|ms) [A-Z]|さん[のはがを]|氏[のはがを]", re.IGNORECASE),
+)
+WEIGHT_OF_LETTERS, WEIGHT_OF_VECTOR, WEIGHT_OF_SIGN = 3.0, 2.0, 0.7
 INVERSE_PENALTY = 3.0
 ALARMS = {
     CLINICAL: 0.01,
@@ -133,7 +143,7 @@ def _thresholds(
 
 
 def _features(texts: Sequence[str]) -> Any:
-    """(N, HASHED + 512), a sparse matrix."""
+    """(N, HASHED + 512 + signs), a sparse matrix."""
     from scipy.sparse import csr_matrix, hstack
     from sklearn.feature_extraction.text import HashingVectorizer
 
@@ -142,7 +152,16 @@ def _features(texts: Sequence[str]) -> Any:
         analyzer="char", ngram_range=LETTERS, n_features=HASHED, alternate_sign=False
     ).transform(short)
     vectors = _encoder().encode(short).astype(np.float64)
-    return hstack([hashed * WEIGHT_OF_LETTERS, csr_matrix(vectors * WEIGHT_OF_VECTOR)]).tocsr()
+    dense = np.hstack([vectors * WEIGHT_OF_VECTOR, _signs(short) * WEIGHT_OF_SIGN])
+    return hstack([hashed * WEIGHT_OF_LETTERS, csr_matrix(dense)]).tocsr()
+
+
+def _signs(texts: Sequence[str]) -> Floats:
+    """(N, 1 + SIGNS), 0 or 1."""
+    return np.array([
+        [float(manners_judge.improper(text)), *(float(bool(s.search(text))) for s in SIGNS)]
+        for text in texts
+    ])  # fmt: skip
 
 
 @lru_cache
@@ -158,8 +177,8 @@ def _softmax(logits: Any) -> Floats:
 
 def _digest() -> str:
     """Of all that it learns from, and how."""
-    how = (VERSION, CLASSES, HASHED, LETTERS, WEIGHT_OF_LETTERS, WEIGHT_OF_VECTOR, INVERSE_PENALTY,
-           ALARMS)  # fmt: skip
+    how = (VERSION, CLASSES, HASHED, LETTERS, WEIGHT_OF_LETTERS, WEIGHT_OF_VECTOR, WEIGHT_OF_SIGN,
+           INVERSE_PENALTY, ALARMS, [sign.pattern for sign in SIGNS])  # fmt: skip
     text = repr((how, improper_texts.sentences()))
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
@@ -181,9 +200,12 @@ def _read(place: Path) -> Classifier:
     thresholds = about.get("thresholds")
     known = len(improper_texts.sentences())
     shapes = {name: tuple(each.shape) for name, each in tensors.items()}
-    classes = len(CLASSES)
-    expected = {"weight": (classes, HASHED + 512), "bias": (classes,), "held_out": (known,),
-                "flagged": (known,)}  # fmt: skip
+    expected = {
+        "weight": (len(CLASSES), HASHED + DIMS + 1 + len(SIGNS)),
+        "bias": (len(CLASSES),),
+        "held_out": (known,),
+        "flagged": (known,),
+    }
     if shapes != expected or not isinstance(thresholds, dict) or set(thresholds) != set(LANGUAGES):
         raise UserError("weights file", str(place))
     return Classifier(
