@@ -74,7 +74,7 @@ _PLACES = {
     ),
     "isbn": (
         re.compile(
-            r"\bISBN(?:-?1[03])?\s*[:=]?\s*\{?"
+            r"\bISBN(?:[-\s]?1[03](?![\dX-])\)?)?\s*[:=]?\s*\{?"
             r"(?P<id>\d[\dX]{0,20}(?:-[\dX]{1,20}){1,9}|\d[\dX]{0,20}(?: [\dX]{1,20}){0,5})(?!\w)",
             _HOW,
         ),
@@ -165,9 +165,12 @@ def _inside(suffix: str, registrant: str, today: date) -> str:
     if registrant == "48550" and (number := re.fullmatch(r"arxiv\.(.+)", suffix)):
         return _arxiv(number[1], today)[1]
     isbn = re.match(r"(97[89]-\d+-\d+-\d+-\d|97[89]\d{10})(?![\d-])", suffix)
+    if isbn is None and registrant == "1007":  # Springer's books before 2007
+        isbn = re.match(r"(\d-\d{2,7}-\d{1,6}-[\dx])(?![\d-])", suffix)
     if isbn and (why := _isbn(isbn[1], today)[1]):
         return _("the ISBN within the DOI: {why}").format(why=why)
-    issn = re.match(r"(?:s|\(sici\))(\d{4}-?\d{3}[\dx])(?=\()", suffix)
+    before = "s?" if registrant == "1016" else "(?:s|\\(sici\\))"
+    issn = re.match(rf"{before}(\d{{4}}-?\d{{3}}[\dx])(?=\()", suffix)
     if issn and (why := _issn(issn[1], today)[1]):
         return _("the ISSN within the DOI: {why}").format(why=why)
     return ""
