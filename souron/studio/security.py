@@ -87,6 +87,7 @@ OF_GRADIO = (  # below /en/ and /ja/
 OF_THE_STUDIO = (
     Route(r"/static/[\w.-]+", sort="static"),
     Route(r"/favicon\.ico", sort="static"),
+    Route(rf"/teach/(?:{'|'.join(LANGUAGES)})/[\w/]+", (*READ, *WRITE), sort="own"),
     Route(r"/(?:picture|job|runs|export|report|volume)/.+", sort="own"),
 )
 APPS = "|".join(LANGUAGES)
