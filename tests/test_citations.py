@@ -100,6 +100,9 @@ def test_full_width_digits_and_what_follows_in_japanese():
         ("doi", "10.1038/nature14539"), ("pmid", "31978945")]  # fmt: skip
     found = find('See [a](https://doi.org/10.1/x), "10.1038/a.b.", 10.5/20', TODAY)
     assert [one.value for one in found] == ["10.1/x", "10.1038/a.b"]
+    text = "(doi:10.1016/S0140-6736(20)30183-5), as ever"
+    (one,) = find(text, TODAY)
+    assert text[one.start : one.end] == "10.1016/S0140-6736(20)30183-5"
 
 
 def test_a_year_that_has_not_come():
