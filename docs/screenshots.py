@@ -149,8 +149,8 @@ def teach(page: Any, studio: str, language: str) -> None:
 
 
 VISITS: dict[str, Callable[[Any, str, str], None]] = {
-    "lecture": lecture, "teach": teach, "data": data, "train": train, "compare": compare, "use": use,
-    "runs": runs, "machine": machine,
+    "lecture": lecture, "teach": teach, "data": data, "train": train, "compare": compare,
+    "use": use, "runs": runs, "machine": machine,
 }  # fmt: skip
 
 
