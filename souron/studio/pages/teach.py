@@ -89,7 +89,8 @@ def said() -> dict[str, str]:
     return {
         "class": _("class {number}"),
         "called": _("name of the class"),
-        "person": _("who is on these pictures? (may stay empty)"),
+        "whose": _("Several people or patients?"),
+        "person": _("who is on the pictures that you bring next"),
         "why": _("Pictures of one person or patient then never lie on both sides: it is tested on "
                  "others than those that it has learnt from. Change it before you bring the next "
                  "person's pictures."),

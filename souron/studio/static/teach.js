@@ -181,23 +181,21 @@ const added = () => {
   const files = make("input", { type: "file", accept: "image/*", multiple: true });
   const button = make("button", { type: "button", textContent: said.film });
   const video = make("video", { muted: true, playsInline: true, hidden: true });
-  const remove = make("button", { type: "button", textContent: "×" });
+  const remove = make("button", { type: "button", textContent: "×", className: "gone" });
   const box = make("fieldset", {},
     make("legend", { textContent: fill(said.class, { number }) }),
     make("label", {}, said.called, name),
-    make("p", { className: "buttons" }, make("label", { className: "button" }, said.choose, files), button),
-    make("p", { className: "faint", textContent: said.drop }), video,
-    make("p", { className: "count" }), make("ul", { className: "thumbs" }),
-    make("label", {}, said.person, person),
-    make("details", {}, make("summary", { textContent: "?" }), said.why),
-    make("p", { className: "buttons" }, remove));
+    make("details", {}, make("summary", { textContent: said.whose }),
+      make("label", {}, said.person, person), make("p", { textContent: said.why })),
+    make("p", { className: "buttons" }, make("label", { className: "button" }, said.choose, files), button,
+      make("span", { className: "faint", textContent: said.drop })), video,
+    make("p", { className: "count" }), make("ul", { className: "thumbs" }), remove);
   const one = { box, name, person, pictures: [] };
   const called = () => {
     remove.ariaLabel = fill(said.drop_class, { label: name.value });
     files.ariaLabel = `${said.choose}: ${name.value}`;
     button.ariaLabel = `${button.textContent}: ${name.value}`;
   };
-  find("details summary", box).ariaLabel = said.person;
   button.ariaPressed = "false";
   name.addEventListener("input", () => { called(); changed(); });
   name.addEventListener("focus", () => name.select());
