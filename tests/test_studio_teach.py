@@ -31,7 +31,7 @@ class InTurn:
     """Jobs that are done at once, in this process."""
 
     def __init__(self, capsys):
-        self.capsys, self.words = capsys, []
+        self.capsys, self.words, self.dropped = capsys, [], 0
 
     def start(self, words, language, *, queued=True):
         self.words = words
@@ -41,12 +41,18 @@ class InTurn:
         found = json.loads(told.out)
         self.job = SimpleNamespace(
             id="1", state="failed" if code else "done", result=found, last={},
-            trouble=found.get("error"), drop=lambda: None,
+            trouble=found.get("error"), drop=self.drop, words=words,
         )  # fmt: skip
         return self.job
 
+    def drop(self):
+        self.dropped += 1
+
     def get(self, id):
         return self.job
+
+    def all(self):
+        return [self.job] if self.words else []
 
 
 @pytest.fixture
@@ -94,6 +100,7 @@ def test_from_pictures_to_a_run_that_is_kept(page, tmp_path):
     args = run_folder.read_args(kept)
     assert len(load(args["data"])) == 20 and str(spare[0]["number"]) not in args["data"]
     taught.end(id)
+    assert taught.jobs.dropped == 1  # its record leads nowhere any more
     assert not (tmp_path / "runs/.studio/teach" / id).exists()
     assert len(load(args["data"])) == 20
     file = tmp_path / "new.jpg"

@@ -69,7 +69,10 @@ class Teaching:
         self.place = project.absolute() / ".studio" / "teach"
         self.sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
-        shutil.rmtree(self.place, ignore_errors=True)  # of a studio that has ended
+        for job in jobs.all():  # of a studio that has ended
+            if any(spelt(self.place) in word for word in job.words):
+                job.drop()
+        shutil.rmtree(self.place, ignore_errors=True)
 
     def begin(self) -> str:
         """The id of a new session. The oldest ends where there are too many."""
@@ -100,7 +103,7 @@ class Teaching:
     def _end(self, id: str) -> None:
         session = self.sessions.pop(id, None)
         if session is not None:
-            if (job := self._job(session)) is not None and job.state in ALIVE:
+            if (job := self._job(session)) is not None:
                 job.drop()
             shutil.rmtree(session.folder, ignore_errors=True)
 
@@ -154,9 +157,9 @@ class Teaching:
         """Begin to learn. Raises UserError."""
         session = self.find(id)
         with session.lock:
-            if (job := self._job(session)) is not None and job.state in ALIVE:
-                job.drop()
             pictures = read(session, asked)
+            if (job := self._job(session)) is not None:
+                job.drop()
             write(session, pictures)
             shutil.rmtree(session.folder / "runs", ignore_errors=True)
             session.labels = tuple(dict.fromkeys(each.label for each in pictures))
@@ -166,6 +169,7 @@ class Teaching:
                      f"batch={min(128, len(pictures))}", "name=taught",
                      f"group={'patient' if grouped(pictures) else 'none'}",
                      f"project={spelt(session.folder / 'runs')}"]  # fmt: skip
+            session.job = ""
             session.job = self.jobs.start(words, language, queued=False).id
 
     def state(self, id: str) -> dict[str, Any]:
