@@ -97,7 +97,7 @@ def application(
     import gradio as gr
     from fastapi import FastAPI
 
-    from souron.studio import files
+    from souron.studio import files, teach_routes, teaching
 
     jobs = Jobs(project)
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -115,6 +115,8 @@ def application(
             max_file_size=security.MOST_UPLOADED, show_error=True,
         )  # fmt: skip
     files.add(outer, project, jobs)
+    lessons = teaching.Teaching(project, jobs)
+    teach_routes.add(outer, lessons, lambda language: Studio(project, places, jobs, language))
     return security.Guard(outer, port=port, token=token, lan=lan, place=place), jobs
 
 

@@ -88,6 +88,7 @@ OF_THE_STUDIO = (
     Route(r"/static/(?:interactives/)?[\w.-]+", sort="static"),
     Route(rf"/interactive/(?:{'|'.join(LANGUAGES)})/\w+", WRITE, "call"),
     Route(r"/favicon\.ico", sort="static"),
+    Route(rf"/teach/(?:{'|'.join(LANGUAGES)})/[\w/]+", (*READ, *WRITE), sort="own"),
     Route(r"/(?:picture|job|runs|export|report|volume)/.+", sort="own"),
 )
 APPS = "|".join(LANGUAGES)
