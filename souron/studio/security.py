@@ -87,7 +87,8 @@ OF_GRADIO = (  # below /en/ and /ja/
 OF_THE_STUDIO = (
     Route(r"/static/[\w.-]+", sort="static"),
     Route(r"/favicon\.ico", sort="static"),
-    Route(r"/(?:picture|job|runs|export|report|volume)/.+", sort="own"),
+    Route(r"/(?:picture|job|runs|export|report|volume|lecture)/.+", sort="own"),
+    Route(rf"/lecture/(?:{'|'.join(LANGUAGES)})/(?:course|\w+/train)", WRITE, "call"),
 )
 APPS = "|".join(LANGUAGES)
 ROUTES = [
