@@ -1,11 +1,14 @@
 """The lecture's rows: whole, of a length to be read aloud, and naming what exists."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from souron import registry
+from souron.cli import main
+from souron.lecture import course as courses
 from souron.lecture import rows
 from souron.studio.shared import PAGES
 from souron.utils.messages import UserError, use_language
@@ -92,3 +95,61 @@ def test_a_row_of_another_name_or_size_is_refused(tmp_path):
     for name in ("Z9", "V2"):
         with pytest.raises(UserError, match=name):
             rows.read(tmp_path / f"{name}.toml")
+
+
+def test_a_course_comes_back_from_its_file_as_it_was(tmp_path):
+    course = courses.checked({"title": "AI \"総論\" \\ \x7f", "parts": [
+        {"row": "g10", "before": "a\r\nb\ttab", "after": "''' \U0001f600"},
+        {"heading": "A break"},
+    ]})  # fmt: skip
+    assert course.title == 'AI "総論" \\' and course.parts[0].row == "G10"
+    assert course.parts[0].before == "a\nb\ttab" and course.parts[1].title == "A break"
+    assert courses.read(course.as_toml()) == course
+    name = courses.save(course, tmp_path)
+    assert courses.save(course, tmp_path) == f"{name}-2"
+    assert courses.bring(tmp_path / f"{name}.toml", tmp_path) == name
+    assert set(courses.saved(tmp_path)) == {name, f"{name}-2"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[", 'title = "x"', 'title = "x"\npart = []', 'title = ""\n[[part]]\nrow = "V1"',
+        'title = "x"\n[[part]]', 'title = "x"\n[[part]]\nrow = "V99"',
+        'title = "x"\n[[part]]\nrow = 1', 'title = "x"\npart = ["V1"]',
+        'title = "x"\nmore = 1\n[[part]]\nrow = "V1"', 'title = "x"\n[[part]]\nhtml = "x"',
+        'title = "x"' + '\n[[part]]\nrow = "V1"' * 101,
+        'title = "x"\n[[part]]\nbefore = "' + "x" * 5001 + '"',
+        'title = "' + "x" * 201 + '"\n[[part]]\nrow = "V1"',
+        "title = " + "[" * 5000, "title = " + "9" * 5000, "#" * 500_001,
+    ],
+)  # fmt: skip
+def test_a_course_that_is_none_says_what_is_wrong(text):
+    with pytest.raises(UserError) as error:
+        courses.read(text)
+    assert error.value.code in ("course", "row") and error.value.expected
+    assert len(error.value.found) < 300
+
+
+def test_markdown_of_a_course_holds_no_html():
+    made = courses.markdown(
+        "**bold** <b onclick=x>\n\n<script>x</script>\n\n- [a](https://a.example)\n"
+        "- [b](javascript:x) [c](data:text/html,x) ![d](https://a.example/x.png)\n\n# e\n\n---"
+    )
+    assert "<strong>bold</strong> &lt;b onclick" in made and "&lt;script&gt;" in made
+    assert re.findall(r"<(\w+)", made) == ["p", "strong", "p", "ul", "li", "a", "li", "a", "p", "p"]
+    assert re.findall('href="([^"]*)"', made) == ["https://a.example", "https://a.example/x.png"]
+
+
+def test_the_command_tells_rows_and_courses(tmp_path, capsys):
+    assert main.run(["lecture"]) == 0
+    assert "AlexNet" in capsys.readouterr().out
+    assert main.run(["lecture", "v1", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["id"] == "V1" and told["spoken"]["ja"]
+    file = tmp_path / "my.toml"
+    file.write_text('title = "Mine"\n[[part]]\nrow = "G10"\nbefore = "First this."')
+    assert main.run(["lecture", f"course={file}"]) == 0
+    told = capsys.readouterr().out
+    assert "Mine" in told and "1. Diffusion  (G10)" in told and "First this." in told
+    assert main.run(["lecture", "V99"]) == 2 and main.run(["lecture", "course=none.toml"]) == 3

@@ -30,6 +30,7 @@ from souron.utils.messages import UserError, _
 
 MOST_BYTES = 500_000  # of a file
 MOST_PARTS = 100
+MOST_COURSES = 500  # in a folder
 LONGEST_TITLE = 200  # characters
 LONGEST_TEXT = 5_000
 FIELDS = ("row", "heading", "before", "after")
@@ -192,7 +193,7 @@ def save(course: Course, folder: Path, name: str = "") -> str:
 def saved(folder: Path) -> dict[str, Course]:
     """Those in a folder, by name; what cannot be read is left out."""
     there = {}
-    for path in sorted(folder.glob("*.toml"))[:MOST_PARTS]:
+    for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)[:MOST_COURSES]:
         try:
             there[path.stem] = load(path)
         except UserError:

@@ -20,7 +20,8 @@ LIGHT = {"front": 1.0, "top": 1.25, "side": 0.78}
 def drawn(seen: Layers, name: str) -> Markup:
     """SVG whose layers are buttons; ``name`` says what it shows, ``data-layer`` which layer."""
     number = 0
-    groups, height, widest = [], 0.0, 0.0
+    groups: list[Markup] = []
+    height, widest = 0.0, 0.0
     for line in seen.lines:
         parts, width, deepest = _line(line, number, height)
         groups += parts
@@ -38,7 +39,7 @@ def _line(line: Sequence[Layer], number: int, above: float) -> tuple[list[Markup
     largest = max((_side(layer) for layer in line), default=1)
     longest = max((layer.shape[0] for layer in line if len(layer.shape) == 1), default=1)
     middle, x = above + 0.95 * UNIT, 0.55 * UNIT
-    groups = []
+    groups: list[Markup] = []
     for layer in line:
         width, height, depth = _size(layer, largest, longest)
         step = width + max(0.26 * UNIT, depth * 0.75)

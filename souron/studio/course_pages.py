@@ -115,6 +115,7 @@ def maker(studio: Studio, name: str = "") -> str:
     said = {
         "up": _("up"), "down": _("down"), "remove": _("remove"), "heading": _("own heading"),
         "before": _("text before it"), "after": _("text after it"), "text": _("own text"),
+        "texts": _("heading and texts"),
         "moved": _("{title} is now step {number}"), "added": _("{title} was added"),
         "removed": _("{title} was removed"),
     }  # fmt: skip

@@ -96,7 +96,7 @@ def lesson(
 ) -> Markup:
     """The parts of a page, each of which fills the screen in large type."""
     row = rows.find(part.row) if part.row else None
-    sections = [opening(part, row)]
+    sections = [opening(part, row, way[-1][1])]
     if part.before and row is not None:
         sections.append(own_text(part.before, "before"))
     if row is not None:
@@ -129,10 +129,10 @@ def lesson(
 def bar() -> Markup:
     """What stands below in large type, for those without a keyboard."""
     keys = (
-        ("back", _("back")),
-        ("on", _("on")),
-        ("notes", _("notes")),
-        ("leave", _("leave")),
+        ("back", _("part before")),
+        ("on", _("next part")),
+        ("notes", _("speaker notes")),
+        ("leave", _("end")),
     )
     buttons = Markup("").join(
         Markup('<button type="button" data-do="{}">{}</button>').format(does, text)
@@ -149,9 +149,9 @@ def section(name: str, title: str, inside: Markup) -> Markup:
     ).format(name, title, inside)
 
 
-def opening(part: Part, row: Row | None) -> Markup:
-    """The title, and what it is."""
-    title = part.title
+def opening(part: Part, row: Row | None, course: str) -> Markup:
+    """The title, which is the course's where a part has none, and what it is."""
+    title = part.title or course
     if row is None:
         return Markup('<section class="part" data-part="what"><h1>{}</h1>{}</section>').format(
             title, Markup(courses.markdown(part.before))
@@ -183,7 +183,7 @@ def content(studio: Studio, row: Row) -> list[Markup]:
     paragraph = Markup("<p>{}</p>")
     parts.append(section("used", _("Where it is used"), paragraph.format(row.text.used)))
     parts.append(section("fails", _("Where it fails"), paragraph.format(row.text.fails)))
-    parts.append(section("more", _("Go on"), more(studio, row)))
+    parts.append(section("more", _("Where to go on"), more(studio, row)))
     return parts
 
 

@@ -146,9 +146,11 @@
         button.setAttribute("aria-label", `${title}: ${words[does]}`);
         return button;
       })),
-      field("heading", "input", part.heading),
-      field("before", "textarea", part.before),
-      field("after", "textarea", part.after));
+      make("details", { open: !part.row || Boolean(part.heading || part.before || part.after) },
+        make("summary", { textContent: words.texts }),
+        field("heading", "input", part.heading),
+        field("before", "textarea", part.before),
+        ...(part.row || part.after ? [field("after", "textarea", part.after)] : [])));
     Object.assign(item.dataset, { row: part.row ?? "", title });
     chosen.append(item);
     return item;
