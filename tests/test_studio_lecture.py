@@ -87,7 +87,7 @@ def test_the_picture_has_a_button_for_each_layer_with_its_source(client):
     assert "class Pool" in html.unescape(told[2][1])
 
 
-def test_what_is_stored_of_layers_is_what_is_found(monkeypatch):
+def test_what_is_stored_of_layers_is_what_is_found():
     for name in ("alexnet", "kmeans"):
         entry = registry.entries()[name]
         stored, found = layers.kept(entry), layers.found(entry)
@@ -111,7 +111,7 @@ def test_layers_of_a_changed_file_are_found_anew(client, monkeypatch, tmp_path):
     monkeypatch.setattr(layers, "STORED", tmp_path / "nothing")
     monkeypatch.setattr(layers.kept, "__defaults__", (tmp_path / "nothing",))
     row = replace(rows.find("V1"), systems=("mlp",))
-    monkeypatch.setattr(rows, "find", lambda _id: row)
+    monkeypatch.setitem(rows.rows(), "V1", row)
     assert "data-picture=" in page(client, "/lecture/en/V1")
     found = client.get("/lecture/en/V1/layers").json()["html"]
     assert found.count('role="button"') == 4

@@ -34,6 +34,7 @@ MOST_COURSES = 500  # in a folder
 LONGEST_TITLE = 200  # characters
 LONGEST_TEXT = 5_000
 FIELDS = ("row", "heading", "before", "after")
+NAME = re.compile(r"[\w-]{1,60}")  # of a saved course
 LINK = re.compile(r"https?://[^\s<>\"']+")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # but tab and line end
 
@@ -180,12 +181,16 @@ def called(title: str) -> str:
     return re.sub(r"[^\w]+", "-", title.lower())[:40].strip("-_") or "course"
 
 
+def place(folder: Path, name: str) -> Path | None:
+    """Where the course of that name lies; None where there is none."""
+    path = folder / f"{name}.toml"
+    return path if NAME.fullmatch(name) and path.is_file() else None
+
+
 def save(course: Course, folder: Path, name: str = "") -> str:
     """Write it whole, in place of the course of that name, else beside all that are there; the
     name that it has. Raises UserError."""
-    if name and not (folder / f"{name}.toml").is_file():
-        name = ""
-    path = folder / f"{name}.toml" if name else files.free(folder, called(course.title), ".toml")
+    path = place(folder, name) or files.free(folder, called(course.title), ".toml")
     files.write_text(path, course.as_toml())
     return path.stem
 

@@ -22,15 +22,16 @@ def folder(studio: Studio) -> Path:
 
 def find(studio: Studio, name: str) -> Course:
     """The course of that name. Raises UserError."""
-    there = courses.saved(folder(studio))
-    if name not in there:
+    path = courses.place(folder(studio), name)
+    if path is None:
+        there = ", ".join(courses.saved(folder(studio)))
         raise UserError(
             "course",
             _("there is no course {name!r}").format(name=name[:40]),
-            expected=", ".join(there) or _("a course that was made or opened here"),
+            expected=there or _("a course that was made or opened here"),
             exit=3,
         )
-    return there[name]
+    return courses.load(path)
 
 
 def overview(studio: Studio, name: str) -> str:
@@ -81,13 +82,12 @@ def saved(studio: Studio, asked: Any) -> dict[str, Any]:
     ``name`` is the course that is changed. Where it is from then on. Raises UserError."""
     if not isinstance(asked, dict):
         raise UserError("course", repr(asked)[:80], expected="title, parts", exit=3)
-    name = asked.get("name") or ""
     if "toml" in asked:
         course, name = courses.read(str(asked["toml"])), ""
     else:
         course = courses.checked({key: asked.get(key) for key in ("title", "parts")})
-    known = courses.saved(folder(studio))
-    kept = courses.save(course, folder(studio), name if name in known else "")
+        name = str(asked.get("name") or "")
+    kept = courses.save(course, folder(studio), name)
     return {"address": address(studio.language, "course", kept)}
 
 

@@ -58,11 +58,11 @@ def whole(studio: Studio, title: str, body: Markup, *path: str | int) -> str:
 
 def page(studio: Studio, row: Row) -> str:
     """The page of a row, between its neighbours in the lecture."""
-    order = list(rows.rows().values())
-    place = order.index(row)
-    before = order[place - 1] if place else None
-    after = order[place + 1] if place + 1 < len(order) else None
-    chapter = next(each for each in rows.chapters() if row in each.rows)
+    order = list(rows.rows())
+    place = order.index(row.id)
+    before = rows.find(order[place - 1]) if place else None
+    after = rows.find(order[place + 1]) if place + 1 < len(order) else None
+    chapter = next(each for each in rows.chapters() if each.name == row.chapter)
     way = [(studio.url("lecture"), _("Lecture")), (studio.url("lecture") + f"#{chapter.name}",
                                                    _(chapter.title))]  # fmt: skip
     body = lesson(
@@ -216,7 +216,7 @@ def picture(held: layers.Layers) -> Markup:
     return Markup(
         '<p class="faint">{hint}</p><div class="plotted" tabindex="0" role="region" '
         'aria-label="{name}">{svg}</div><ul class="legend">{legend}</ul>'
-        '<div class="layer" role="status"></div><div class="told" hidden>{told}</div>'
+        '<div class="layer"></div><div class="told" hidden>{told}</div>'
     ).format(
         hint=_("{system}, from left to right. Press a layer to see its shape, its parameters and "
                "the lines that make it.").format(system=named),

@@ -65,11 +65,14 @@ def cards(studio: Studio) -> Markup:
 
 
 def card(studio: Studio, entry: registry.Entry) -> Markup:
+    """A system; where the lecture explains it, with a way there."""
+    row = rows.of_system(entry.name)
+    told = (_("How it works"), f"/lecture/{studio.language}/{row.id}", "") if row else None
     links = Markup("").join(
         Markup('<a class="{}" href="{}" aria-label="{}: {}">{}</a>').format(
             kind, address, entry.name, text, text
         )
-        for text, address, kind in actions(studio, entry)
+        for text, address, kind in [*actions(studio, entry), *([told] if told else [])]
     )
     return Markup('<li class="card">{}<p class="actions">{}</p></li>').format(about(entry), links)
 
