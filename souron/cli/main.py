@@ -25,6 +25,7 @@ from souron.cli import (
     ask,
     audit,
     chat,
+    check,
     console,
     data,
     exam,
@@ -47,8 +48,8 @@ from souron.utils.messages import N_, UserError, _, near
 
 # each registers its own
 COMMANDS = (
-    inspect, data, fetch, train, predict, chat, ask, exam, arena, models, tokens, skill, surface,
-    audit,
+    inspect, data, fetch, train, predict, chat, ask, check, exam, arena, models, tokens, skill,
+    surface, audit,
 )  # fmt: skip
 
 
