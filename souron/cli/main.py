@@ -25,6 +25,7 @@ from souron.cli import (
     ask,
     audit,
     chat,
+    check,
     console,
     data,
     exam,
@@ -50,8 +51,8 @@ from souron.utils.messages import N_, UserError, _, near
 
 # each registers its own
 COMMANDS = (
-    inspect, data, fetch, train, predict, chat, ask, exam, arena, models, tokens, skill, surface,
-    audit, sign, work, lecture,
+    inspect, data, fetch, train, predict, chat, ask, check, exam, arena, models, tokens, skill,
+    surface, audit, sign, work, lecture,
 )  # fmt: skip
 
 
