@@ -87,10 +87,11 @@ def photograph(width: int, height: int) -> Image.Image:
 def tiles(told: argparse.Namespace) -> None:
     """One photograph by tiles and as a whole."""
     model = souron.load(told.systems[0])
-    picture = photograph(320, 214)
-    whole, parts = (
-        np.asarray(model(picture, tile=tile).after.image, float) for tile in (1024, TILE)
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        photograph(320, 214).save(given := Path(folder) / "photo.png")
+        whole, parts = (
+            np.asarray(model(given, tile=tile).after.image, float) for tile in (1024, TILE)
+        )
     apart = np.abs(whole - parts)
     print(f"320 x 214 pixels, tiles of {TILE}: at most {apart.max():.0f} / 255, "
           f"{(apart > 0).mean():.2%} of the values differ")  # fmt: skip
