@@ -112,7 +112,7 @@ def learn(known: Sequence[Sentence]) -> Classifier:
     for left in range(FOLDS):
         thresholds = _thresholds(known, held_out, fold != left)
         for i in np.flatnonzero(fold == left):
-            flagged[i] = held_out[i] > thresholds[known[i].language]
+            flagged[i] = held_out[i] > thresholds[known[int(i)].language]
     weight, bias = _fitted(features, target)
     thresholds = _thresholds(known, held_out, np.ones(len(known), bool))
     return Classifier(weight, bias, thresholds, held_out, flagged)
