@@ -48,7 +48,7 @@ WEIGHT_OF_LETTERS, WEIGHT_OF_VECTOR, WEIGHT_OF_SIGN = 3.0, 2.0, 0.7
 INVERSE_PENALTY = 3.0
 ALARMS = {
     CLINICAL: 0.01,
-    improper_texts.PROPER: 0.02,
+    improper_texts.PROPER: 0.04,
 }  # share of them that the threshold lets through
 LONGEST = 600  # characters of a sentence that are read
 
