@@ -49,7 +49,7 @@ INVERSE_PENALTY = 3.0
 ALARMS = {
     CLINICAL: 0.01,
     improper_texts.PROPER: 0.04,
-}  # share of them that the threshold lets through
+}  # share of the proper sentences that may lie above the threshold
 LONGEST = 600  # characters of a sentence that are read
 
 
