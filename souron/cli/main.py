@@ -25,17 +25,21 @@ from souron.cli import (
     ask,
     audit,
     chat,
+    check,
     console,
     data,
     exam,
     fetch,
     inspect,
+    lecture,
     models,
     predict,
+    sign,
     skill,
     surface,
     tokens,
     train,
+    work,
 )
 from souron.cli import options as cli_options
 from souron.cli.app import UsageError, app, command
@@ -47,8 +51,8 @@ from souron.utils.messages import N_, UserError, _, near
 
 # each registers its own
 COMMANDS = (
-    inspect, data, fetch, train, predict, chat, ask, exam, arena, models, tokens, skill, surface,
-    audit,
+    inspect, data, fetch, train, predict, chat, ask, check, exam, arena, models, tokens, skill,
+    surface, audit, sign, work, lecture,
 )  # fmt: skip
 
 
@@ -194,13 +198,17 @@ def studio(
         bool,
         Option("--share-lan", help=N_("also for other devices here, with the token that is shown")),
     ] = False,
+    course: Annotated[
+        str | None, Option(metavar="FILE", help=N_("open this course of the lecture's rows"))
+    ] = None,
 ) -> None:
     studio_app = importlib.import_module("souron.studio.app")  # a form over these commands
 
     roots = [Path(folder) for folder in root or []]
     studio_app.start(
-        Path(project or "runs"), port, roots, browser=not no_browser, share_lan=share_lan
-    )
+        Path(project or "runs"), port, roots, browser=not no_browser, share_lan=share_lan,
+        course=Path(course) if course else None,
+    )  # fmt: skip
 
 
 @command("version", N_("souron's version."), "souron version\nsouron version --json")

