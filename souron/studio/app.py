@@ -98,7 +98,7 @@ def application(
     import gradio as gr
     from fastapi import FastAPI
 
-    from souron.studio import files, lecture_routes
+    from souron.studio import files, lecture_routes, teach_routes, teaching
 
     jobs = Jobs(project)
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -117,6 +117,8 @@ def application(
         )  # fmt: skip
     files.add(outer, project, jobs)
     lecture_routes.add(outer, lambda language: Studio(project, places, jobs, language))
+    lessons = teaching.Teaching(project, jobs)
+    teach_routes.add(outer, lessons, lambda language: Studio(project, places, jobs, language))
     return security.Guard(outer, port=port, token=token, lan=lan, place=place), jobs
 
 

@@ -35,6 +35,7 @@ def phase_name(phase: str) -> str:
         "draw": _("drawing"),
         "report": _("writing the report"),
         "read": _("reading"),
+        "check": _("checking"),
         "answer": _("answering"),
         "done": _("done"),
     }.get(phase, phase)
