@@ -2,10 +2,11 @@
 
     python benchmarks/pages.py RUN [n=100]         (a run of text_to_page; about a minute)
 
-First each figure of the run, by subset and language. Then, for each subset of the test, ``n`` pages are written, opened in Chromium without scripts and without
-a network, and the roles of its accessibility tree are counted beside those of the page that was
-asked for. Then what the grammar is worth: how many token sequences of an unbounded network are
-pages at all. Needs Chromium and playwright.
+First each figure of the run, by subset and language. Then, for each subset of the test, ``n`` pages
+are written, opened in Chromium without scripts and without a network, and the roles of its
+accessibility tree are counted beside those of the page that was asked for. Then what the grammar is
+worth: how many token sequences of an unbounded network are pages at all. Needs Chromium and
+playwright.
 """
 
 import re
