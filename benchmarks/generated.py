@@ -155,6 +155,18 @@ def with_pixel(raw: bytes, number: int) -> bytes:
     return bytes(out)
 
 
+def own_bytes(plain: bytes, signed: bytes, kind: str) -> np.ndarray:
+    """(bytes,) which bytes of a signed file were in the picture before; the signature is one block
+    that was put in."""
+    start = 12 if kind == "webp" else 0  # behind the length of the whole file
+    same = [one == other for one, other in zip(plain[start:], signed[start:], strict=False)]
+    before = start + (same.index(False) if False in same else len(same))
+    own = np.zeros(len(signed), dtype=bool)
+    own[:before] = True
+    own[len(signed) - (len(plain) - before) :] = len(plain) > before
+    return own
+
+
 def the_flips(n: int) -> None:
     random = np.random.default_rng(0)
     rows = []
@@ -180,12 +192,15 @@ def the_flips(n: int) -> None:
             if kind == "png":
                 told = [state(with_pixel(raw, int(i))) for i in random.integers(0, 2**31, n)]
                 rows.append([kind, "one pixel, checksums right", *counts(told)])
-            told = []
-            for i in random.permutation(len(raw))[:n].tolist():
-                flipped = bytearray(raw)
-                flipped[i] ^= 1 << int(random.integers(8))
-                told.append(state(bytes(flipped)))
-            rows.append([kind, "one bit of the file", *counts(told)])
+            outside = own_bytes(plain.read_bytes(), raw, kind)
+            for name, places in (("one bit of the picture's own bytes", outside),
+                                 ("one bit of the signature", ~outside)):  # fmt: skip
+                told = []
+                for i in random.permutation(np.flatnonzero(places))[:n].tolist():
+                    flipped = bytearray(raw)
+                    flipped[i] ^= 1 << int(random.integers(8))
+                    told.append(state(bytes(flipped)))
+                rows.append([kind, name, *counts(told)])
             told = []
             for quality in range(50, 50 + min(n, 46)):
                 stream = io.BytesIO()
