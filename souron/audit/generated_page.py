@@ -134,7 +134,7 @@ def limits() -> str:
 
 
 def seen_name(seen: bool) -> str:
-    return _("has seen it") if seen else _("has not seen it")
+    return _("seen") if seen else _("unseen")
 
 
 def change_name(change: str) -> str:
