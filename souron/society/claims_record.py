@@ -30,6 +30,7 @@ KINDS = {
     "name": N_("name"),
     "swap": N_("exchanged"),
     "comparison": N_("at least or at most"),
+    "word": N_("word"),
 }
 
 
