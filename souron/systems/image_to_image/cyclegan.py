@@ -132,8 +132,9 @@ class CycleGAN(ImageTranslator):
                 nn.init.normal_(layer.weight, 0, 0.02)
         for way in (self.forth, self.back) if config.added else ():
             last = way.layers[-1]
-            assert isinstance(last, nn.Conv2d)
+            assert isinstance(last, nn.Conv2d) and last.bias is not None
             nn.init.zeros_(last.weight)  # each begins with the picture as it was
+            nn.init.zeros_(last.bias)
         self.register_buffer("histogram", torch.zeros(2, spec.channels, STEPS))
         self.register_buffer("seen", torch.tensor(0))
 
