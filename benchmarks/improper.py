@@ -49,7 +49,7 @@ def judges() -> None:
             for one in records
         ]  # fmt: skip
         say(table(head, rows + _either(judging)))
-        say("\n" + table(["by", "texts", "flagged"], list(_others(judging))))
+    say("\n" + table(["by", "texts", "flagged"], list(_others(Judge(words, made)))))
 
 
 def _either(judging: Judge) -> list[list[str]]:
