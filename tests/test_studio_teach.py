@@ -222,7 +222,7 @@ def test_the_page_by_keyboard_and_on_a_telephone(tmp_path):
                 }
             ),
         )
-        page.route("**/train", lambda route: route.fulfill(json={"begun": True}))
+        page.route("**/train", lambda route: route.fulfill(json={"done": True}))
         page.route("**/answer", lambda route: route.fulfill(json={"shares": [0.25, 0.75]}))
         boxes = page.locator("#teach fieldset")
         for k, name in enumerate(("赤", "blue")):
@@ -243,7 +243,8 @@ def test_the_page_by_keyboard_and_on_a_telephone(tmp_path):
         page.wait_for_selector(".tried li")
         assert page.inner_text(".bars .most") == "blue: 75 %"
         boxes.nth(0).locator(".thumbs button").first.focus()
-        page.keyboard.press("Enter")  # a picture is removed
+        with page.expect_response("**/remove/*"):
+            page.keyboard.press("Enter")  # a picture is removed
         page.wait_for_selector("[data-do=train]:disabled")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert "souron train" not in page.inner_text("#page")
