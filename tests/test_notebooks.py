@@ -4,10 +4,9 @@ import ast
 import json
 import re
 
-import lessons
 import nbclient
 import pytest
-from lessons import build, played, shown, told
+from playing import NOTEBOOKS, build, played, shown, told
 
 SMALL = {
     "1_first_run": {"BUDGET": "1ep"},
@@ -80,7 +79,7 @@ def test_the_network_is_shut_in_the_kernel(folder):
 @pytest.mark.parametrize("name", LESSONS)
 def test_the_notebooks_are_those_of_the_text(name):
     for language in build.LANGUAGES:
-        file = lessons.NOTEBOOKS / language / f"{name}.ipynb"
+        file = NOTEBOOKS / language / f"{name}.ipynb"
         assert file.read_text(encoding="utf-8") == build.text(name, language), "make notebooks"
 
 
