@@ -1,6 +1,7 @@
 """Pictures of every page of the studio, in both languages, light and dark.
 
     .venv/bin/python docs/screenshots.py
+    .venv/bin/python docs/screenshots.py lesson    that page alone
 
 In an empty folder for each language it trains, compares and draws for some seconds, on digits and
 on a folder with things wrong in it; then a real Chromium visits each page. The pictures go to
@@ -8,6 +9,7 @@ on a folder with things wrong in it; then a real Chromium visits each page. The 
 ``train.dark.ja.jpg``.
 """
 
+import argparse
 import io
 import shutil
 import subprocess
@@ -29,17 +31,23 @@ WIDTH, HIGHEST = 1280, 1500  # pixels of a picture
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pages", nargs="*", choices=[[], *VISITS])
+    wanted = parser.parse_args().pages or list(VISITS)
     place = ROOT / "docs" / "_static" / "studio"
     place.mkdir(parents=True, exist_ok=True)
     for language in ("en", "ja"):
         with tempfile.TemporaryDirectory() as folder:
-            prepare(Path(folder), language)
+            if set(wanted) - NEED_NOTHING:
+                prepare(Path(folder), language)
             with browsing.serving(Path(folder)) as server:
                 for dark in (False, True):
                     with browsing.visiting(language, dark) as visit:
                         visit.page.set_viewport_size({"width": WIDTH, "height": HIGHEST})
-                        for name, visits in VISITS.items():
-                            visits(visit.page, f"{server.address}/{language}/", language)
+                        for name in wanted:
+                            VISITS[name](visit.page, f"{server.address}/{language}/", language)
                             ends = [name, *(["dark"] if dark else []),
                                     *(["ja"] if language == "ja" else []), "jpg"]  # fmt: skip
                             shoot(visit.page, place / ".".join(ends))
@@ -80,6 +88,13 @@ def lecture(page: Any, studio: str, language: str) -> None:
     page.goto(studio)
     page.wait_for_selector("li.card")
     page.wait_for_timeout(4000)  # the pictures of the layers
+
+
+def lesson(page: Any, studio: str, language: str) -> None:
+    """A row of the lecture with a layer that was pressed."""
+    page.goto(studio.replace(f"/{language}/", f"/lecture/{language}/V1"))
+    page.click("[data-layer='4'][role=button]")
+    page.wait_for_selector(".layer pre")
 
 
 def data(page: Any, studio: str, language: str) -> None:
@@ -149,9 +164,10 @@ def teach(page: Any, studio: str, language: str) -> None:
 
 
 VISITS: dict[str, Callable[[Any, str, str], None]] = {
-    "lecture": lecture, "teach": teach, "data": data, "train": train, "compare": compare,
-    "use": use, "runs": runs, "machine": machine,
+    "lecture": lecture, "lesson": lesson, "teach": teach, "data": data, "train": train,
+    "compare": compare, "use": use, "runs": runs, "machine": machine,
 }  # fmt: skip
+NEED_NOTHING = {"lecture", "lesson", "teach", "machine"}  # pages without runs
 
 
 if __name__ == "__main__":
