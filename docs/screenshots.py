@@ -1,7 +1,7 @@
 """Pictures of every page of the studio, in both languages, light and dark.
 
     .venv/bin/python docs/screenshots.py
-    .venv/bin/python docs/screenshots.py lesson    that page alone
+    .venv/bin/python docs/screenshots.py teach --languages ja
 
 In an empty folder for each language it trains, compares and draws for some seconds, on digits and
 on a folder with things wrong in it; then a real Chromium visits each page. The pictures go to
@@ -31,23 +31,23 @@ WIDTH, HIGHEST = 1280, 1500  # pixels of a picture
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("pages", nargs="*", choices=[[], *VISITS])
-    wanted = parser.parse_args().pages or list(VISITS)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("pages", nargs="*", help="all where none is named")
+    parser.add_argument("--languages", nargs="+", default=["en", "ja"])
+    chosen = parser.parse_args()
+    visited = {name: VISITS[name] for name in chosen.pages or VISITS}
     place = ROOT / "docs" / "_static" / "studio"
     place.mkdir(parents=True, exist_ok=True)
-    for language in ("en", "ja"):
+    for language in chosen.languages:
         with tempfile.TemporaryDirectory() as folder:
-            if set(wanted) - NEED_NOTHING:
+            if visited.keys() - BEGIN_WITH_NOTHING:
                 prepare(Path(folder), language)
             with browsing.serving(Path(folder)) as server:
                 for dark in (False, True):
                     with browsing.visiting(language, dark) as visit:
                         visit.page.set_viewport_size({"width": WIDTH, "height": HIGHEST})
-                        for name in wanted:
-                            VISITS[name](visit.page, f"{server.address}/{language}/", language)
+                        for name, visits in visited.items():
+                            visits(visit.page, f"{server.address}/{language}/", language)
                             ends = [name, *(["dark"] if dark else []),
                                     *(["ja"] if language == "ja" else []), "jpg"]  # fmt: skip
                             shoot(visit.page, place / ".".join(ends))
@@ -167,7 +167,7 @@ VISITS: dict[str, Callable[[Any, str, str], None]] = {
     "lecture": lecture, "lesson": lesson, "teach": teach, "data": data, "train": train,
     "compare": compare, "use": use, "runs": runs, "machine": machine,
 }  # fmt: skip
-NEED_NOTHING = {"lecture", "lesson", "teach", "machine"}  # pages without runs
+BEGIN_WITH_NOTHING = {"lecture", "lesson", "teach", "machine"}
 
 
 if __name__ == "__main__":
