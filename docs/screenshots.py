@@ -122,9 +122,35 @@ def machine(page: Any, studio: str, language: str) -> None:
     page.wait_for_selector("#page table")
 
 
+def teach(page: Any, studio: str, language: str) -> None:
+    """Two photographs that scikit-learn brings along, in pieces."""
+    from sklearn.datasets import load_sample_images
+
+    page.goto(f"{studio}teach")
+    page.wait_for_selector("#teach fieldset >> nth=1")
+    names = {"en": ("temple", "flower"), "ja": ("寺", "花")}[language]
+    with tempfile.TemporaryDirectory() as folder:
+        for label, whole in enumerate(map(Image.fromarray, load_sample_images().images)):
+            files = []
+            for number in range(21):
+                left, top = 20 * number, 10 * (number % 13)
+                files.append(Path(folder) / f"{label}-{number}.jpg")
+                whole.crop((left, top, left + 220, top + 220)).save(files[-1])
+            box = page.locator("#teach fieldset").nth(label)
+            box.locator("input[type=text]").first.fill(names[label])
+            box.locator("input[type=file]").set_input_files(files[:20])
+        page.wait_for_function("document.querySelectorAll('.thumbs li').length == 40")
+        page.wait_for_selector("[data-do=train]:enabled")
+        page.click("[data-do=train]")
+        page.wait_for_selector(".trying:not([hidden])", timeout=600_000)
+        page.set_input_files("[data-try]", files[20])
+        page.wait_for_selector(".tried li")
+    page.evaluate("window.scrollTo(0, 0)")
+
+
 VISITS: dict[str, Callable[[Any, str, str], None]] = {
-    "lecture": lecture, "data": data, "train": train, "compare": compare, "use": use,
-    "runs": runs, "machine": machine,
+    "lecture": lecture, "teach": teach, "data": data, "train": train, "compare": compare,
+    "use": use, "runs": runs, "machine": machine,
 }  # fmt: skip
 
 

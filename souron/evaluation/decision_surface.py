@@ -50,7 +50,8 @@ class Moment:
     step: int
     loss: float  # cross-entropy over all points
     accuracy: float  # over all points
-    surface: Tensor  # (classes, side, side): probabilities over the plane, rows from below
+    surface: Tensor  # (classes, side, side): probabilities over the plane, rows from below; of
+    # pictures, which lie in no plane, (classes, 0, 0)
     units: Tensor  # (units, side, side): what the first hidden layer's units answer there
     weights: dict[str, Tensor]  # every weight and bias by name
 
@@ -159,13 +160,15 @@ def learn(
     where: Plane | None = None,
 ) -> Iterator[Moment]:
     """The system learns, by the loop that every training uses; a ``Moment`` at each step in ``at``
-    (see ``moments``). Stop iterating to stop learning. Raises UserError for too many steps."""
+    (see ``moments``). ``data`` are points, or any pictures that the system takes. Stop iterating to
+    stop learning. Raises UserError for too many steps."""
     if not 1 <= steps <= MOST_STEPS:
         raise UserError(
             "steps", f"steps={steps}", expected=_("1 to {most} steps").format(most=MOST_STEPS)
         )
     wanted = set(moments(steps) if at is None else at)
-    where = plane(data) if where is None else where
+    if where is None and data.input.shape[1:] == (2, 1, 1):
+        where = plane(data)
     if 0 in wanted:
         yield look(system, data, where, 0)
     loader = system.loader(data, seed=seed)
@@ -176,33 +179,37 @@ def learn(
             system.train()
 
 
-def look(system: Any, data: Dataset, where: Plane, step: int = 0) -> Moment:
-    """The network as it is now: over the points and over the plane."""
-    answers, units = _asked(system, where.grid)
-    logits = _asked(system, data.input.flatten(1))[0]
-    side = where.side
+def look(system: Any, data: Dataset, where: Plane | None = None, step: int = 0) -> Moment:
+    """The network as it is now: over its cases and, of points, over the plane."""
+    logits = _asked(system, data)[0]
+    answers, units, side = logits[:0], logits[:0, :0], 0
+    if where is not None:
+        nothing = torch.zeros(len(where.grid), dtype=torch.long)
+        answers, units = _asked(system, dataset("", where.grid, nothing, ()))
+        side = where.side
     return Moment(
         step=step,
         loss=F.cross_entropy(logits, data.target).item(),
         accuracy=(logits.argmax(1) == data.target).float().mean().item(),
-        surface=answers.softmax(1).T.reshape(-1, side, side),
-        units=units.T.reshape(-1, side, side),
+        surface=answers.softmax(1).T.reshape(logits.shape[1], side, side),
+        units=units.T.reshape(units.shape[1], side, side),
         weights={n: weight.detach().clone() for n, weight in system.named_parameters()},
     )
 
 
 @torch.no_grad()
-def _asked(system: Any, place: Tensor) -> tuple[Tensor, Tensor]:
+def _asked(system: Any, data: Dataset) -> tuple[Tensor, Tensor]:
     """Logits (N, classes) and the first hidden layer's answers (N, units)."""
     found: list[Tensor] = []
     bend = next((part for part in system.modules() if isinstance(part, BENDS)), None)
-    hook = bend and bend.register_forward_hook(lambda _part, _given, made: found.append(made))
+    hook = bend and bend.register_forward_hook(
+        lambda _part, _given, made: found.append(made.flatten(1))
+    )
     system.eval()
     try:
-        rows = dataset("", place, torch.zeros(len(place), dtype=torch.long), ())
-        batches = [system(batch.image) for batch in system.loader(rows).once(4096)]
+        logits = [system(batch.image) for batch in system.loader(data).once(1024)]
     finally:
         if hook:
             hook.remove()
-    units = torch.cat(found).flatten(1) if found else torch.zeros(len(place), 0)
-    return torch.cat(batches).float(), units.float()
+    units = torch.cat(found) if found else torch.zeros(len(data), 0)
+    return torch.cat(logits).float(), units.float()

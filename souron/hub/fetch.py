@@ -93,7 +93,11 @@ def fetchable() -> dict[str, Item]:
         Item(name, "data", t.idea, t.ja, t.url, t.licence, t.megabytes)
         for name, t in tables.TABLES.items()
     ]
-    return {item.name: item for item in [*data, *single, *published, *models]}
+    lists = [
+        Item(name, "data", m.idea, m.ja, m.package.source, m.licence, m.megabytes)
+        for name, m in packages.LISTS.items()
+    ]
+    return {item.name: item for item in [*data, *single, *lists, *published, *models]}
 
 
 def item(name: str) -> Item:
@@ -118,7 +122,17 @@ def where(name: str) -> Path | None:
         return load.names()[name].where()
     if name in tables.TABLES:
         return tables.where(name)
+    if name in packages.LISTS:
+        file = packages.LISTS[name].file
+        return next((place for place in _places(name) if (place / file).is_file()), None)
     return find(item(name).source)
+
+
+def _places(name: str) -> list[Path]:
+    """Where a list of words is looked for, first the reader's own folder, then the cache."""
+    own = os.environ.get("SOURON_DATA")
+    places = [Path(own).expanduser() / name] if own else []
+    return [*places, cache_folder() / "data" / name]
 
 
 def fetch(name: str, progress: Progress = no_progress) -> Path:
@@ -132,9 +146,14 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
         return here
     wanted = item(name)
     cache = cache_folder() / wanted.sort
+    sources: list[Source]
     if name in tables.TABLES:
         table = tables.TABLES[name]
         folder, files, sources = cache / name, table.file, [partial(_single_file, table)]
+    elif name in packages.LISTS:
+        words = packages.LISTS[name]
+        folder, files = cache / name, _packed(words.package, words.file)
+        sources = [partial(_package, words.package, _places(name))]
     elif wanted.sort == "data":
         entry = load.names()[name]
         folder, files, sources = cache / name, _files_of(entry), _data_sources(entry)

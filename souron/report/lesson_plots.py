@@ -50,7 +50,11 @@ def preparation(steps: Sequence[PreparationStep], row: int = 0) -> Drawing:
     for number, step in enumerate(steps):
         upper, lower = panels[0][number], panels[1][number]
         upper.axis("off")
-        upper.set_title(step.title.replace(": ", ":\n", 1), fontsize=8, color=INK)
+        upper.set_title(
+            step.title.replace(": ", ":\n", 1).replace(", ", ",\n").replace("、", "、\n"),
+            fontsize=8,
+            color=INK,
+        )
         _show(upper, step.values[row], step.centred)
         style_axes(lower, "", "")
         shares, edges = step.histogram()

@@ -1,5 +1,6 @@
 """Pictures of networks for lessons: decision surfaces, units, weights, kernels, feature maps."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,12 +68,12 @@ def weights(moments: Sequence[Moment], layer: str = "") -> Drawing:
     return _rows(rows, moments, high or 1.0, _("{count} layers of weights"), origin="upper")
 
 
-def weight_pictures(moments: Sequence[Moment], side: int, most: int = 8) -> Drawing:
-    """The weights of the first layer's units as pictures: what each unit looks for, at each
-    moment; for networks that saw grey pictures of that side."""
+def weight_pictures(moments: Sequence[Moment], most: int = 8) -> Drawing:
+    """The weights of the first layer's units as pictures, what each looks for, at each moment: of
+    a network that saw grey square pictures, or whose first layer slides kernels over them."""
     moments = _few(moments)
-    name = next(n for n, w in moments[0].weights.items() if w.ndim == 2)
-    first = [moment.weights[name].view(-1, side, side) for moment in moments]
+    name = next(n for n, w in moments[0].weights.items() if w.ndim in (2, 4))
+    first = [_as_pictures(moment.weights[name]) for moment in moments]
     count = min(most, MOST_UNITS, len(first[0]))
     high = max(float(each[:count].abs().max()) for each in first) or 1.0
     rows = [
@@ -80,6 +81,14 @@ def weight_pictures(moments: Sequence[Moment], side: int, most: int = 8) -> Draw
         for number in range(count)
     ]
     return _rows(rows, moments, high, _("what {count} units look for"), origin="upper")
+
+
+def _as_pictures(weight: Tensor) -> Tensor:
+    """(units, h, w): kernels as they are, rows of weights as the square that they look at."""
+    if weight.ndim == 4:
+        return weight.mean(1)
+    side = math.isqrt(weight.shape[1])
+    return weight[:, : side**2].view(-1, side, side)
 
 
 def learning(moments: Sequence[Moment]) -> Drawing:

@@ -140,9 +140,9 @@ def nearness(one: NDArray[np.float64], other: NDArray[np.float64]) -> Nearness:
     )
 
 
-def betas(table: Table, who: Who = "people") -> NDArray[np.float64]:
-    """beta of each occupation, (N,)."""
-    return np.array([exposure(one.tasks, who).beta for one in table.occupations])
+def betas(table: Table, who: Who = "people", name: str = "beta") -> NDArray[np.float64]:
+    """beta of each occupation, (N,), or alpha, or zeta."""
+    return np.array([getattr(exposure(one.tasks, who), name) for one in table.occupations])
 
 
 def workers(table: Table, rule: Rule) -> NDArray[np.float64]:
@@ -180,9 +180,9 @@ def share_of_workers(table: Table, who: Who, rule: Rule, threshold: float) -> Me
     return share_interval(scores, groups)
 
 
-def curve(table: Table, who: Who, rule: Rule) -> NDArray[np.float64]:
+def curve(table: Table, who: Who, rule: Rule, name: str = "beta") -> NDArray[np.float64]:
     """Share of workers, (101,), whose occupation has a beta of at least 0, 0.01, ... 1."""
-    there, found = workers(table, rule), betas(table, who)
+    there, found = workers(table, rule), betas(table, who, name)
     steps = np.linspace(0, 1, STEPS + 1)[:, None]
     return (there * (found >= steps - EXACT)).sum(1) / max(there.sum(), 1.0)
 
@@ -196,15 +196,20 @@ def told_rule(rule: Rule) -> str:
     }[rule]
 
 
-def cautions(table: Table) -> list[str]:
-    """What stands on every page and below every output."""
+def cautions(table: Table | None) -> list[str]:
+    """What stands on every page and below every output; ``None``: of one's own tasks."""
     texts = [
         _("Exposure says that a language model might halve the time of a task at equal quality. "
           "It does not say that a job is lost, nor that anybody uses it so."),
         _("These are occupations of the United States, as they were counted in 2021; the labels "
           "are judgements of what language models could do in 2023."),
     ]  # fmt: skip
-    if table.shipped:
+    if table is None:
+        texts.append(
+            _("The figures of your own tasks are expected values of a model that learnt from the "
+              "labels of people; the interval is that of occupations which it had not seen.")
+        )  # fmt: skip
+    elif table.shipped:
         texts.append(
             _("This is the half of the occupations that comes with souron: {count} of {all}. The "
               "figures of the whole table differ somewhat: {command}").format(

@@ -5,8 +5,14 @@ https://arxiv.org/abs/2204.03458
 
     block: convolutions on each frame of its own, then each place looks at itself in all frames,
            with a learnt bias for how many frames lie between
-    minimise |v - network(film_t, t, text)|^2,  film_t = a film + s noise,  v = a noise - s film
-    draw     film_T = noise, then film_t -> (a film_t - s v) -> film_(t-1) -> ... film
+    minimise min(1 / s^2, 5) |film - network(film_t, t, text)|^2,    film_t = a film + s noise
+    draw     film_T = noise, then film_t -> network(film_t, t, text) -> film_(t-1) -> ... film
+
+The network says the film itself rather than its noise: a film has few degrees of freedom, noise has
+all of them, and a patch of it would not pass through a narrow network (Li, He 2025,
+https://arxiv.org/abs/2511.13720). Errors weigh as those of v = a noise - s film do, of little noise
+five times as much as of noise alone at most (Hang and others 2023,
+https://arxiv.org/abs/2303.09556).
 
 One caption in ten is hidden, so that drawing can lead away from films of no caption, or of another,
 ``negative`` (Ho, Salimans 2022, https://arxiv.org/abs/2207.12598). From a first frame, ``image``,
@@ -37,6 +43,7 @@ from souron.utils.messages import N_
 
 HIDDEN = 0.1  # of the captions, in training
 GIVEN = 0.2  # of the films, whose first frame is given
+HEAVIEST = 5.0  # weight of an error
 AT_ONCE = 16  # films of a batch that are learnt from
 
 
@@ -184,10 +191,10 @@ class VideoDiffusion(FilmGenerator):
         kept = kept.view(-1, 1, 1, 1, 1)
         noise = torch.randn_like(film)
         noisy = kept.sqrt() * film + (1 - kept).sqrt() * noise
-        wanted = kept.sqrt() * noise - (1 - kept).sqrt() * film
+        weight = (1 / (1 - kept)).clamp(max=HEAVIEST)
         given = (torch.rand(count) < GIVEN).to(film.device)
         found = self.unet(self.with_first(noisy, film[:, 0], given), step, self.read(texts)).float()
-        missed = (found - wanted).square().mean((2, 3, 4))  # (B, T)
+        missed = (weight * (found - film).square()).mean((2, 3, 4))  # (B, T)
         counts = torch.ones_like(missed)
         counts[:, 0] = (~given).float()
         return (missed * counts).sum() / counts.sum()
@@ -252,9 +259,7 @@ class VideoDiffusion(FilmGenerator):
             both = self.with_first(noisy.repeat(2, 1, 1, 1, 1), first.repeat(2, 1, 1, 1), given)
             step = torch.full((2 * count,), t, device=noisy.device)
             wanted, free = self.average(both, step, words).float().chunk(2)
-            found = free + guidance * (wanted - free)
-            a, s = math.sqrt(self.kept[t]), math.sqrt(1 - self.kept[t])
-            clean = (a * noisy - s * found).clamp(-1, 1)
+            clean = (free + guidance * (wanted - free)).clamp(-1, 1)
             if image is not None:
                 clean[:, 0] = first
             return clean
