@@ -1,6 +1,7 @@
 """Pictures of every page of the studio, in both languages, light and dark.
 
     .venv/bin/python docs/screenshots.py
+    .venv/bin/python docs/screenshots.py teach --languages ja
 
 In an empty folder for each language it trains, compares and draws for some seconds, on digits and
 on a folder with things wrong in it; then a real Chromium visits each page. The pictures go to
@@ -8,6 +9,7 @@ on a folder with things wrong in it; then a real Chromium visits each page. The 
 ``train.dark.ja.jpg``.
 """
 
+import argparse
 import io
 import shutil
 import subprocess
@@ -29,16 +31,22 @@ WIDTH, HIGHEST = 1280, 1500  # pixels of a picture
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("pages", nargs="*", help="all where none is named")
+    parser.add_argument("--languages", nargs="+", default=["en", "ja"])
+    chosen = parser.parse_args()
+    visited = {name: VISITS[name] for name in chosen.pages or VISITS}
     place = ROOT / "docs" / "_static" / "studio"
     place.mkdir(parents=True, exist_ok=True)
-    for language in ("en", "ja"):
+    for language in chosen.languages:
         with tempfile.TemporaryDirectory() as folder:
-            prepare(Path(folder), language)
+            if visited.keys() - {"teach"}:  # which begins with nothing
+                prepare(Path(folder), language)
             with browsing.serving(Path(folder)) as server:
                 for dark in (False, True):
                     with browsing.visiting(language, dark) as visit:
                         visit.page.set_viewport_size({"width": WIDTH, "height": HIGHEST})
-                        for name, visits in VISITS.items():
+                        for name, visits in visited.items():
                             visits(visit.page, f"{server.address}/{language}/", language)
                             ends = [name, *(["dark"] if dark else []),
                                     *(["ja"] if language == "ja" else []), "jpg"]  # fmt: skip

@@ -88,7 +88,7 @@ def test_from_pictures_to_a_run_that_is_kept(page, tmp_path):
         and "group=patient" in taught.jobs.words
     )
     red, blue = (taught.answer(id, picture(200 + k, c)) for k, c in enumerate((RED, BLUE)))
-    assert red[0] > 0.8 and blue[1] > 0.8 and sum(red) == pytest.approx(1, abs=1e-3)
+    assert red[0] > 0.6 and blue[1] > 0.6 and sum(red) == pytest.approx(1, abs=1e-3)
     split = (taught.find(id).folder / "runs/classify/taught/split.csv").read_text(encoding="utf-8")
     parts = {}
     for line in split.splitlines()[1:]:

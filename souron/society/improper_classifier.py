@@ -48,8 +48,8 @@ WEIGHT_OF_LETTERS, WEIGHT_OF_VECTOR, WEIGHT_OF_SIGN = 3.0, 2.0, 0.7
 INVERSE_PENALTY = 3.0
 ALARMS = {
     CLINICAL: 0.01,
-    improper_texts.PROPER: 0.02,
-}  # share of them that the threshold lets through
+    improper_texts.PROPER: 0.04,
+}  # share of the proper sentences that may lie above the threshold
 LONGEST = 600  # characters of a sentence that are read
 
 
@@ -112,7 +112,7 @@ def learn(known: Sequence[Sentence]) -> Classifier:
     for left in range(FOLDS):
         thresholds = _thresholds(known, held_out, fold != left)
         for i in np.flatnonzero(fold == left):
-            flagged[i] = held_out[i] > thresholds[known[i].language]
+            flagged[i] = held_out[i] > thresholds[known[int(i)].language]
     weight, bias = _fitted(features, target)
     thresholds = _thresholds(known, held_out, np.ones(len(known), bool))
     return Classifier(weight, bias, thresholds, held_out, flagged)

@@ -5,8 +5,6 @@ script (``static/lecture.js``) presses layers, starts the training, and steps th
 parts in large type.
 """
 
-import importlib
-import importlib.util
 from collections.abc import Sequence
 from urllib.parse import quote
 
@@ -20,7 +18,7 @@ from souron.lecture.course import Course, Part
 from souron.lecture.rows import Row
 from souron.report import layers, pressable
 from souron.report.layer_kinds import COLOURS, meaning
-from souron.studio import layout
+from souron.studio import interactive, layout
 from souron.studio.pages import lecture
 from souron.studio.shared import PAGES, Studio, same_thing, words
 from souron.utils import units
@@ -296,15 +294,12 @@ def training_words(row: Row) -> list[str]:
 
 def interactives(row: Row) -> list[Markup]:
     """Those of the row that there are."""
-    if importlib.util.find_spec("souron.studio.interactive") is None:
-        return []
-    module = importlib.import_module("souron.studio.interactive")
     return [
         Markup('<section class="part" data-part="interactive">{}</section>').format(
-            module.html(name)
+            interactive.html(name)
         )
         for name in row.interactive
-        if name in module.names()
+        if name in interactive.names()
     ]
 
 

@@ -23,7 +23,7 @@ from souron.studio.own_data import spelt
 from souron.utils.messages import UserError, _
 
 SYSTEM = "efficientnet_lite"  # comes with souron, so that nothing is to be fetched
-BUDGET = "120ep"  # of a last layer alone
+BUDGET = "400ep"  # of a last layer alone
 FOLDS = 1  # a figure within seconds; more come with the pages Train and Compare
 MOST_SESSIONS = 20
 MOST_CLASSES, MOST_PICTURES = 8, 2000
@@ -191,18 +191,19 @@ class Teaching:
 
     def answer(self, id: str, content: bytes) -> list[float]:
         """The probability of each class of the training, in the page's order. Raises UserError."""
-        import tempfile
-
         from souron.studio.model_cache import models
 
         session = self.find(id)
         run = Path(session.kept) if session.kept else session.folder / "runs/classify/taught"
         if len(content) > LARGEST:
             raise UserError("picture", _("this is no picture that can be used"), exit=3)
-        with tempfile.NamedTemporaryFile(suffix=".jpg", dir=session.folder) as file:
-            file.write(content)
-            file.flush()
-            [(_path, said)] = models.predict(str(run), [file.name])
+        file = session.folder / f"asked-{secrets.token_hex(8)}.jpg"
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+            [(_path, said)] = models.predict(str(run), [file])
+        finally:
+            file.unlink(missing_ok=True)
         if isinstance(said, UserError):
             raise said
         shares = dict(zip(map(str, said.labels), map(float, said.probabilities), strict=True))
