@@ -119,7 +119,7 @@ def noise(page: Any) -> None:
 
 def gan(page: Any) -> None:
     page.wait_for_function("Number(document.querySelector('[name=frame]').max) > 0")
-    slide(page, "frame", 60)
+    slide(page, "frame", 62)  # a step of the generator
 
 
 def occupations(page: Any) -> None:
