@@ -196,7 +196,7 @@ def _answer(told: Any, here: bool) -> Answer:
     signer = _clean(about.get("common_name") or about.get("issuer") or "")
     grave = sorted(code for code in failed if not code.startswith(CERTIFICATE))
     whole = passed.issuperset(WHOLE) and bool(passed.intersection(HASHED)) and not grave
-    said = {
+    said: dict[str, Any] = {
         "signer": signer,
         "made": _clean(_source_type(active)),
         "software": _clean(_software(active)),

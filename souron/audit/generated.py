@@ -137,7 +137,8 @@ def compare(
     few."""
     sources = [real, *drawn]
     pipeline = picture_sources.one_pipeline(sources)
-    images, seen = [], []
+    images: list[Tensor] = []
+    seen: list[Seen] = []
     steps = len(sources) + 2 * len(drawn) + 2
     for number, source in enumerate(sources):
         made = []
@@ -165,7 +166,8 @@ def compare(
     train = [one.features[CHANGES[0]][half[0]] for one, half in zip(seen[1:], halves, strict=True)]
     every = drawn_detector.learn(judge.train, train)
     yield (len(sources) + 1) / steps, None
-    rows, unseen = [], {}
+    rows: list[Row] = []
+    unseen: dict[int, Detector] = {}
     for number, name in enumerate(names):
         test = {change: found[halves[number][1]]
                 for change, found in seen[number + 1].features.items()}  # fmt: skip

@@ -102,7 +102,7 @@ def twins(image: Tensor, real: Tensor) -> NDArray[np.int64]:
     would take the copy for what the original was."""
     small = [F.adaptive_avg_pool2d(one.float().mean(1, keepdim=True), THUMB).flatten(1)
              for one in (image, real)]  # fmt: skip
-    apart, row = torch.cdist(*small).min(1)
+    apart, row = torch.cdist(small[0], small[1]).min(1)
     return torch.where(apart / THUMB < ALIKE, row, -1).numpy()
 
 
