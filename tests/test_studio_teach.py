@@ -250,4 +250,5 @@ def test_the_page_by_keyboard_and_on_a_telephone(tmp_path):
         assert "souron train" not in page.inner_text("#page")
         assert visit.outside == [] and not [e for e in visit.errors if "400" not in e]
         stored = list((tmp_path / "runs/.studio/teach").rglob("*.jpg"))
-        assert len(stored) == 3 and max(Image.open(stored[0]).size) == 320
+        with Image.open(stored[0]) as small:
+            assert len(stored) == 3 and max(small.size) == 320
