@@ -2,24 +2,34 @@
 
     .venv/bin/python benchmarks/studio.py
     .venv/bin/python benchmarks/studio.py --only jobs
+    .venv/bin/python benchmarks/studio.py --only lecture
+    .venv/bin/python benchmarks/studio.py --only taught
 
 Each start is a process of its own with an empty cache, looked at by a real Chromium that runs
 already. Jobs (drawing, an estimate) are asked for on the page, with the worker and without it by
-turns, from the click to what stands there. Scrolling is traced with sixty systems on the first
-page; axe-core looks at every page in both languages, light and dark.
+turns, from the click to what stands there. Of the lecture every row with a system is opened, from
+the address to a picture whose layers can be pressed. Scrolling is traced with sixty systems on the
+first page; axe-core looks at every page in both languages, light and dark. Two classes of twenty
+pictures each, pieces of scikit-learn's two photographs, are taught on the page "Teach it yourself",
+to the first answer about a new piece.
 """
 
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
+from PIL import Image
 from printing import HERE, say, spread, table, watched, where
 
 sys.path.insert(0, str(HERE.parent / "tests"))
@@ -27,12 +37,15 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 import browsing
 
 from souron import registry
+from souron.lecture import rows
+from souron.report import layers
 from souron.studio.shared import PAGES
 from souron.utils import hardware
 
 CARDS = 60
 STEPS, PIXELS = 40, 600  # of scrolling
 SETTLED = 25.0  # seconds after which everything is imported
+TAUGHT = 20  # pictures of each of two classes
 LOOKED = 30.0  # seconds that an idle page is looked at
 ALONE = """
 from souron.studio.worker import Worker
@@ -69,6 +82,89 @@ def first_result(folder: Path) -> tuple[int, float]:
         page.click("button:text-is('Predict')")
         page.wait_for_selector(".answer .shares")
         return 2, time.perf_counter() - begun
+
+
+@contextmanager
+def worked(server: Any) -> Iterator[dict[int, float]]:
+    """Processor seconds of the studio and of what it starts, by process, as they are at the end."""
+    used: dict[int, float] = {}
+    over = threading.Event()
+    studio = psutil.Process(server.process.pid)
+    before = {}
+
+    def look() -> None:
+        while not over.wait(0.2):
+            with suppress(psutil.Error):
+                for each in (studio, *studio.children(recursive=True)):
+                    with suppress(psutil.Error):
+                        used[each.pid] = sum(each.cpu_times()[:2])
+
+    for each in (studio, *studio.children(recursive=True)):
+        before[each.pid] = sum(each.cpu_times()[:2])
+    thread = threading.Thread(target=look)
+    thread.start()
+    yield used
+    over.set()
+    thread.join()
+    for pid, seconds in before.items():
+        used[pid] = used.get(pid, seconds) - seconds
+
+
+def taught(folder: Path) -> dict[str, float]:
+    """Seconds from opening the beginner's page: to the form, to forty pictures, to the answer about
+    a new one; and processor seconds of the studio meanwhile."""
+    from sklearn.datasets import load_sample_images
+
+    luck, whole = random.Random(0), [Image.fromarray(one) for one in load_sample_images().images]
+    for label, image in enumerate(whole):
+        (folder / f"class {label}").mkdir()
+        for number in range(TAUGHT + 1):
+            side = luck.randrange(150, 300)
+            left, top = luck.randrange(image.width - side), luck.randrange(image.height - side)
+            piece = image.crop((left, top, left + side, top + side))
+            piece.save(folder / f"class {label}" / f"{number:02}.jpg")
+    found = {}
+    with browsing.serving(folder) as server, browsing.visiting() as visit:
+        page = visit.page
+        page.set_default_timeout(600_000)
+        page.goto(server.address + "/en/")  # the studio is there, as when somebody begins
+        page.wait_for_selector("li.card")
+        page.wait_for_timeout(1000 * SETTLED)
+        with worked(server) as used:
+            begun = time.perf_counter()
+            page.goto(server.address + "/en/teach")
+            page.wait_for_selector("#teach fieldset >> nth=1")
+            found["form"] = time.perf_counter() - begun
+            for label in range(2):
+                box = page.locator("#teach fieldset").nth(label)
+                box.locator("input[type=text]").first.fill(f"photograph {label}")
+                files = sorted((folder / f"class {label}").iterdir())
+                box.locator("input[type=file]").set_input_files(files[:TAUGHT])
+            page.wait_for_function(
+                f"document.querySelectorAll('.thumbs li').length == {2 * TAUGHT}"
+            )
+            page.wait_for_selector("[data-do=train]:enabled")
+            found["pictures"] = time.perf_counter() - begun
+            page.click("[data-do=train]")
+            page.wait_for_selector(".trying:not([hidden])")
+            found["learnt"] = time.perf_counter() - begun
+            page.set_input_files("[data-try]", files[TAUGHT])
+            page.wait_for_selector(".tried li")
+            found["answer"] = time.perf_counter() - begun
+        found["processor"] = sum(used.values())
+        assert "photograph 1" in page.inner_text(".bars .most")
+    return found
+
+
+def report_taught() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        found = taught(Path(folder))
+    names = {"form": "the form", "pictures": f"{2 * TAUGHT} pictures", "learnt": "it has learnt",
+             "answer": "the answer about a new picture",
+             "processor": "(processor seconds of the studio until then)"}  # fmt: skip
+    rows = [[names[key], f"{value:.1f}", "under 60" if key == "answer" else ""]
+            for key, value in found.items()]  # fmt: skip
+    print(table(["Teach it yourself, seconds from opening it to", "figure", "goal"], rows))
 
 
 def tried(folder: Path, after: float) -> float:
@@ -151,6 +247,33 @@ def idle(folder: Path, name: str) -> float:
         return (used() - before) / LOOKED
 
 
+def pictured(folder: Path) -> tuple[list[float], int]:
+    """Seconds from the address of a row to its picture, once the first page is there; and how many
+    of the pictures have to be drawn anew, since what was stored no longer fits."""
+    shown = [row for row in rows.rows().values() if row.systems]
+    found, stale = [], 0
+    with browsing.serving(folder) as server, browsing.visiting() as visit:
+        visit.page.goto(server.address + "/en/")
+        visit.page.wait_for_selector("li.card")
+        for row in shown:
+            entry, _size = registry.find(row.systems[0])
+            stale += layers.kept(entry) is None
+            begun = time.perf_counter()
+            visit.page.goto(f"{server.address}/lecture/en/{row.id}", wait_until="commit")
+            visit.page.wait_for_selector("svg.layers [role=button]")
+            found.append(time.perf_counter() - begun)
+    return found, stale
+
+
+def report_lecture() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        found, stale = pictured(Path(folder))
+    print("\n" + table(["the lecture", "figure", "goal"], [
+        [f"seconds to the picture of a row, {len(found)} rows", spread(found, 2), "under 1"],
+        ["pictures that had to be drawn anew", str(stale), "0"],
+    ]))  # fmt: skip
+
+
 def scrolling(folder: Path) -> tuple[int, float]:
     """Cards, and the longest layout in milliseconds while they scroll by."""
     made = folder / "more" / "systems" / "classify"
@@ -192,7 +315,7 @@ def scrolling(folder: Path) -> tuple[int, float]:
 
 def accessibility(folder: Path) -> list[list[str]]:
     """Findings of axe-core by impact, page by page."""
-    rows = []
+    counted = []
     with browsing.serving(folder) as server:
         for language in ("en", "ja"):
             for dark in (False, True):
@@ -204,11 +327,11 @@ def accessibility(folder: Path) -> list[list[str]]:
                             for impact in ("critical", "serious", "moderate", "minor")
                         ]
                         shade = "dark" if dark else "light"
-                        rows.append([f"{name} ({language}, {shade})", *map(str, count)])
+                        counted.append([f"{name} ({language}, {shade})", *map(str, count)])
                         for one in found:
                             say(f"{name} {language} {one['impact']} {one['id']}: "
                                 f"{json.dumps(one['nodes'][0]['html'])[:160]}")  # fmt: skip
-    return rows
+    return counted
 
 
 def rest() -> None:
@@ -254,11 +377,18 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=5)
     parser.add_argument("--times", type=int, default=5, help="of each job, in each turn")
     parser.add_argument("--turns", type=int, default=2, help="with the worker and without")
-    parser.add_argument("--only", choices=["jobs"])
+    parts = {
+        "jobs": lambda: report_jobs(chosen.times, chosen.turns),
+        "lecture": report_lecture,
+        "taught": report_taught,
+    }
+    parser.add_argument("--only", choices=list(parts))
     chosen = parser.parse_args()
     starts = []
-    rest()
-    report_jobs(chosen.times, chosen.turns)
+    for name, report in parts.items():
+        if chosen.only in (None, name):
+            rest()
+            report()
     rest()
     if chosen.only:
         print("\n" + where(hardware.cores(), "souron", "gradio"))

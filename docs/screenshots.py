@@ -1,6 +1,7 @@
 """Pictures of every page of the studio, in both languages, light and dark.
 
     .venv/bin/python docs/screenshots.py
+    .venv/bin/python docs/screenshots.py teach --languages ja
 
 In an empty folder for each language it trains, compares and draws for some seconds, on digits and
 on a folder with things wrong in it; then a real Chromium visits each page. The pictures go to
@@ -8,6 +9,7 @@ on a folder with things wrong in it; then a real Chromium visits each page. The 
 ``train.dark.ja.jpg``.
 """
 
+import argparse
 import io
 import shutil
 import subprocess
@@ -29,16 +31,22 @@ WIDTH, HIGHEST = 1280, 1500  # pixels of a picture
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("pages", nargs="*", help="all where none is named")
+    parser.add_argument("--languages", nargs="+", default=["en", "ja"])
+    chosen = parser.parse_args()
+    visited = {name: VISITS[name] for name in chosen.pages or VISITS}
     place = ROOT / "docs" / "_static" / "studio"
     place.mkdir(parents=True, exist_ok=True)
-    for language in ("en", "ja"):
+    for language in chosen.languages:
         with tempfile.TemporaryDirectory() as folder:
-            prepare(Path(folder), language)
+            if visited.keys() - BEGIN_WITH_NOTHING:
+                prepare(Path(folder), language)
             with browsing.serving(Path(folder)) as server:
                 for dark in (False, True):
                     with browsing.visiting(language, dark) as visit:
                         visit.page.set_viewport_size({"width": WIDTH, "height": HIGHEST})
-                        for name, visits in VISITS.items():
+                        for name, visits in visited.items():
                             visits(visit.page, f"{server.address}/{language}/", language)
                             ends = [name, *(["dark"] if dark else []),
                                     *(["ja"] if language == "ja" else []), "jpg"]  # fmt: skip
@@ -82,6 +90,13 @@ def lecture(page: Any, studio: str, language: str) -> None:
     page.wait_for_timeout(4000)  # the pictures of the layers
 
 
+def lesson(page: Any, studio: str, language: str) -> None:
+    """A row of the lecture with a layer that was pressed."""
+    page.goto(studio.replace(f"/{language}/", f"/lecture/{language}/V1"))
+    page.click("[data-layer='4'][role=button]")
+    page.wait_for_selector(".layer pre")
+
+
 def data(page: Any, studio: str, language: str) -> None:
     page.goto(f"{studio}data?data=photos")
     page.click(f"button:text-is('{said('Check', language)}'):not([disabled])")
@@ -122,10 +137,37 @@ def machine(page: Any, studio: str, language: str) -> None:
     page.wait_for_selector("#page table")
 
 
+def teach(page: Any, studio: str, language: str) -> None:
+    """Two photographs that scikit-learn brings along, in pieces."""
+    from sklearn.datasets import load_sample_images
+
+    page.goto(f"{studio}teach")
+    page.wait_for_selector("#teach fieldset >> nth=1")
+    names = {"en": ("temple", "flower"), "ja": ("寺", "花")}[language]
+    with tempfile.TemporaryDirectory() as folder:
+        for label, whole in enumerate(map(Image.fromarray, load_sample_images().images)):
+            files = []
+            for number in range(21):
+                left, top = 20 * number, 10 * (number % 13)
+                files.append(Path(folder) / f"{label}-{number}.jpg")
+                whole.crop((left, top, left + 220, top + 220)).save(files[-1])
+            box = page.locator("#teach fieldset").nth(label)
+            box.locator("input[type=text]").first.fill(names[label])
+            box.locator("input[type=file]").set_input_files(files[:20])
+        page.wait_for_function("document.querySelectorAll('.thumbs li').length == 40")
+        page.wait_for_selector("[data-do=train]:enabled")
+        page.click("[data-do=train]")
+        page.wait_for_selector(".trying:not([hidden])", timeout=600_000)
+        page.set_input_files("[data-try]", files[20])
+        page.wait_for_selector(".tried li")
+    page.evaluate("window.scrollTo(0, 0)")
+
+
 VISITS: dict[str, Callable[[Any, str, str], None]] = {
-    "lecture": lecture, "data": data, "train": train, "compare": compare, "use": use,
-    "runs": runs, "machine": machine,
+    "lecture": lecture, "lesson": lesson, "teach": teach, "data": data, "train": train,
+    "compare": compare, "use": use, "runs": runs, "machine": machine,
 }  # fmt: skip
+BEGIN_WITH_NOTHING = {"lecture", "lesson", "teach", "machine"}
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from souron.cli import console, options
+from souron.cli import console, options, references
 from souron.cli.app import command
 from souron.cli.console import print_json, screen, show
 from souron.utils import units
@@ -18,7 +18,8 @@ from souron.utils.messages import N_, UserError, _
     "fetch",
     N_("Get data sets and published weights; the only command that uses the network."),
     "souron fetch --list\nsouron fetch fashion\nsouron fetch --where\n"
-    "souron fetch --bundle usb/ fashion resnet50\nsouron fetch --verify usb/",
+    "souron fetch --bundle usb/ fashion resnet50\nsouron fetch --verify usb/\n"
+    "souron fetch references answer.txt",
 )
 def fetch(
     names: Annotated[
@@ -37,10 +38,19 @@ def fetch(
     verify: Annotated[
         str | None, Option(metavar="DIR", help=N_("check such a folder by its checksums"))
     ] = None,
+    out: Annotated[
+        str | None, Option(metavar="FILE", help=N_("where the answers about references are kept"))
+    ] = None,
+    yes: Annotated[
+        bool, Option("--yes", help=N_("references: their identifiers may leave this computer"))
+    ] = False,
 ) -> None:  # fmt: skip
     from souron.hub import bundle as hub_bundle
     from souron.hub import fetch as hub_fetch
 
+    if names and names[0] == "references":
+        references.fetch(names[1:], out, yes)
+        return
     if verify is not None:
         verify_bundle(Path(verify))
         return
