@@ -4,7 +4,6 @@ import ast
 import json
 import re
 
-import nbclient
 import pytest
 from playing import NOTEBOOKS, build, played, shown, told
 
@@ -65,15 +64,23 @@ def test_augmentation_is_measured_and_slides(folder):
     assert "application/vnd.jupyter.widget-view+json" in kinds
 
 
-def test_where_nothing_may_be_written_runs_go_elsewhere(folder):
-    lesson = played("first_cell", folder, before="import os\nos.access = lambda *given: False")
-    assert "souron-" in told(lesson) and not any(folder.iterdir())
+REFUSED = """
+import os
+import urllib.error
+import urllib.request
+os.access = lambda *given: False
+try:
+    urllib.request.urlopen("http://127.0.0.1:9")
+except urllib.error.URLError as refused:
+    print(refused, len(asked))
+asked.clear()
+"""
 
 
-def test_the_network_is_shut_in_the_kernel(folder):
-    with pytest.raises(nbclient.exceptions.CellExecutionError, match="no network here"):
-        asks = "import urllib.request\nurllib.request.urlopen('http://127.0.0.1:9')"
-        played("first_cell", folder, before=asks)
+def test_where_nothing_may_be_written_runs_go_elsewhere_and_the_network_is_shut(folder):
+    lesson = played("first_cell", folder, before=REFUSED)
+    assert re.search(r"no network here.* [1-9]", told(lesson))
+    assert "/souron-" in told(lesson) and not any(folder.iterdir())
 
 
 @pytest.mark.parametrize("name", LESSONS)
