@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/souron-installed
 
-.PHONY: tour test lint unit browser docs locale benchmarks clean
+.PHONY: tour test lint unit browser docs notebooks locale benchmarks clean
 
 tour: $(SETUP)
 	-$(BIN)/souron fetch fashion
@@ -26,6 +26,9 @@ browser:  # for the tests of the studio's pages; without one they are skipped an
 
 docs: $(SETUP)
 	$(BIN)/python docs/build.py
+
+notebooks: $(SETUP)  # after the text of a lesson in notebooks/source has changed
+	$(BIN)/python notebooks/build.py
 
 locale: $(SETUP)  # after a message has changed; then translate what it names, and run it again
 	$(BIN)/python tests/messages.py

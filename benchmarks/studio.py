@@ -2,14 +2,16 @@
 
     .venv/bin/python benchmarks/studio.py
     .venv/bin/python benchmarks/studio.py --only jobs
+    .venv/bin/python benchmarks/studio.py --only lecture
     .venv/bin/python benchmarks/studio.py --only taught
 
 Each start is a process of its own with an empty cache, looked at by a real Chromium that runs
 already. Jobs (drawing, an estimate) are asked for on the page, with the worker and without it by
-turns, from the click to what stands there. Scrolling is traced with sixty systems on the first
-page; axe-core looks at every page in both languages, light and dark. Two classes of twenty pictures
-each, pieces of scikit-learn's two photographs, are taught on the page "Teach it yourself", to the
-first answer about a new piece.
+turns, from the click to what stands there. Of the lecture every row with a system is opened, from
+the address to a picture whose layers can be pressed. Scrolling is traced with sixty systems on the
+first page; axe-core looks at every page in both languages, light and dark. Two classes of twenty
+pictures each, pieces of scikit-learn's two photographs, are taught on the page "Teach it yourself",
+to the first answer about a new piece.
 """
 
 import argparse
@@ -35,6 +37,8 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 import browsing
 
 from souron import registry
+from souron.lecture import rows
+from souron.report import layers
 from souron.studio.shared import PAGES
 from souron.utils import hardware
 
@@ -243,6 +247,33 @@ def idle(folder: Path, name: str) -> float:
         return (used() - before) / LOOKED
 
 
+def pictured(folder: Path) -> tuple[list[float], int]:
+    """Seconds from the address of a row to its picture, once the first page is there; and how many
+    of the pictures have to be drawn anew, since what was stored no longer fits."""
+    shown = [row for row in rows.rows().values() if row.systems]
+    found, stale = [], 0
+    with browsing.serving(folder) as server, browsing.visiting() as visit:
+        visit.page.goto(server.address + "/en/")
+        visit.page.wait_for_selector("li.card")
+        for row in shown:
+            entry, _size = registry.find(row.systems[0])
+            stale += layers.kept(entry) is None
+            begun = time.perf_counter()
+            visit.page.goto(f"{server.address}/lecture/en/{row.id}", wait_until="commit")
+            visit.page.wait_for_selector("svg.layers [role=button]")
+            found.append(time.perf_counter() - begun)
+    return found, stale
+
+
+def report_lecture() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        found, stale = pictured(Path(folder))
+    print("\n" + table(["the lecture", "figure", "goal"], [
+        [f"seconds to the picture of a row, {len(found)} rows", spread(found, 2), "under 1"],
+        ["pictures that had to be drawn anew", str(stale), "0"],
+    ]))  # fmt: skip
+
+
 def scrolling(folder: Path) -> tuple[int, float]:
     """Cards, and the longest layout in milliseconds while they scroll by."""
     made = folder / "more" / "systems" / "classify"
@@ -284,7 +315,7 @@ def scrolling(folder: Path) -> tuple[int, float]:
 
 def accessibility(folder: Path) -> list[list[str]]:
     """Findings of axe-core by impact, page by page."""
-    rows = []
+    counted = []
     with browsing.serving(folder) as server:
         for language in ("en", "ja"):
             for dark in (False, True):
@@ -296,11 +327,11 @@ def accessibility(folder: Path) -> list[list[str]]:
                             for impact in ("critical", "serious", "moderate", "minor")
                         ]
                         shade = "dark" if dark else "light"
-                        rows.append([f"{name} ({language}, {shade})", *map(str, count)])
+                        counted.append([f"{name} ({language}, {shade})", *map(str, count)])
                         for one in found:
                             say(f"{name} {language} {one['impact']} {one['id']}: "
                                 f"{json.dumps(one['nodes'][0]['html'])[:160]}")  # fmt: skip
-    return rows
+    return counted
 
 
 def rest() -> None:
@@ -346,14 +377,18 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=5)
     parser.add_argument("--times", type=int, default=5, help="of each job, in each turn")
     parser.add_argument("--turns", type=int, default=2, help="with the worker and without")
-    parser.add_argument("--only", choices=["jobs", "taught"])
+    parts = {
+        "jobs": lambda: report_jobs(chosen.times, chosen.turns),
+        "lecture": report_lecture,
+        "taught": report_taught,
+    }
+    parser.add_argument("--only", choices=list(parts))
     chosen = parser.parse_args()
     starts = []
-    rest()
-    if chosen.only != "taught":
-        report_jobs(chosen.times, chosen.turns)
-    if chosen.only != "jobs":
-        report_taught()
+    for name, report in parts.items():
+        if chosen.only in (None, name):
+            rest()
+            report()
     rest()
     if chosen.only:
         print("\n" + where(hardware.cores(), "souron", "gradio"))

@@ -188,7 +188,8 @@ class Model:
             )
         said = self.system.eval().predict(given, **options)
         if isinstance(said, Score | BeforeAfter):
-            return replace(said, mark=self._mark(options))
+            of = {"given": Path(given.file)} if given.file else {}
+            return replace(said, mark=self._mark(of | options))
         return said
 
     def _mark(self, options: Mapping[str, Any]) -> provenance.Mark | None:

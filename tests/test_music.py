@@ -382,6 +382,24 @@ def test_a_run_writes_marked_files_and_a_report_with_its_rivals(folder, tmp_path
     assert Score.read(saved.with_suffix(".musicxml")).tones == Score.read(saved).tones
 
 
+def test_what_was_composed_is_composed_again_from_its_mark(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    told = ["train", "ngram_voices", f"data={folder}", "name=ng", "budget=2s"]
+    assert main.run(told) == 0
+    Score([Note(0, float(k), 1.0, 67 + k) for k in range(4)], ["melody"]).save(tmp_path / "m.mid")
+    asked = ["runs/compose/ng", "m.mid", "seed=5", "temperature=0.5"]
+    assert main.run(["predict", *asked, "out=first"]) == 0
+    assert main.run(["generate", "--like", "first/m.mid", "out=again"]) == 0
+    first, again = (Score.read(tmp_path / place / "m.mid") for place in ("first", "again"))
+    assert again.tones == first.tones
+    assert main.run(["generate", "--like", "first/m.mid", "seed=6", "out=other"]) == 0
+    assert Score.read(tmp_path / "other" / "m.mid").tones != first.tones
+    (tmp_path / "m.mid").unlink()
+    capsys.readouterr()
+    assert main.run(["generate", "--like", "first/m.mid"]) == 3
+    assert "given=m.mid" in capsys.readouterr().err
+
+
 def test_only_sizes_that_fit_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(notation, "MOST_PARTS", 1)
     monkeypatch.setattr(midi, "MOST_PARTS", 1)

@@ -21,7 +21,15 @@ from souron.runs.events import Event
 from souron.utils.files import read_tensors, write_tensors
 from souron.utils.messages import UserError
 
-FREE = ("MIT", "BSD", "CC0", "CC0-1.0", "public domain", "Apache-2.0")
+FREE = (
+    "music: public domain; encodings: with permission of M. Greentree, through music21",
+    "MIT",
+    "BSD",
+    "CC0",
+    "CC0-1.0",
+    "public domain",
+    "Apache-2.0",
+)
 EVERY = ("classify", "generate")  # tasks of which every system comes ready trained
 READY = {entry.name: entry.task for entry in registry.entries().values()
          if entry.task in EVERY or (zoo.root() / entry.name).is_dir()}  # fmt: skip
@@ -288,9 +296,17 @@ def test_the_tour_and_its_chapters_begin_with_them(monkeypatch):
     assert "detect" in what["detection"] and "yolo_lite" in what["detectors"]
     assert "segment_volume" in what["segmentation"] and "unet_lite" in what["segmenters"]
     assert titles[8] == "words and pictures" and "text_to_image" in what["words and pictures"]
-    assert titles[9:11] == ["language", "language models"]
+    assert titles[9:11] == ["a photograph enlarged", "music"] and "compose" in what["music"]
+    assert titles[11:13] == ["language", "language models"]
     assert "gpt_tiny" in what["language models"]
     monkeypatch.setattr(zoo, "root", lambda: None)
     without = [event.text.partition(": ")[0] for event in tour.touring(data="digits")]
-    shown = ("ready trained", "detection", "segmentation", "words and pictures", "language")
+    shown = (
+        "ready trained",
+        "detection",
+        "segmentation",
+        "words and pictures",
+        "music",
+        "language",
+    )
     assert without == [title for title in titles if title not in shown]

@@ -39,6 +39,12 @@ def test_the_networks_are_as_large_as_those_published():
     assert summary.parameters(model.critics[0]) == 2_764_737
 
 
+def test_what_is_added_is_nothing_at_first_and_the_whole_where_it_is_not_added():
+    picture = torch.rand(2, 3, 30, 32)
+    assert torch.equal(made()(picture), picture)
+    assert not torch.allclose(made(added=False)(picture), picture, atol=0.1)
+
+
 def test_domains_share_no_thing_and_twins_are_known_of_test_pictures_alone(monkeypatch):
     monkeypatch.setattr(coats_set, "COUNTS", {"train": 40, "val": 4, "test": 12})
     data = load.load("coats", 32)

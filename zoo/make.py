@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import tomllib
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,15 @@ from torch import Tensor
 
 from souron import registry
 from souron.audit import datasheet
-from souron.data import load
+from souron.data import load, voices
 from souron.data.dataset import Dataset, Rows
+from souron.data.voices import Voices
 from souron.evaluation.answers import Trainings
 from souron.evaluation.sampling import Noise, draw
 from souron.hub import zoo
 from souron.kinds import signature
 from souron.kinds.picture import Picture
+from souron.kinds.score import Score
 from souron.kinds.text import Text
 from souron.kinds.volume import Volume
 from souron.runs import evaluate, train
@@ -43,7 +46,7 @@ HERE = Path(__file__).parent
 SAMPLE = 500  # test pictures
 BEGINNING = 16  # words of a text
 EXAMPLES = {  # test cases
-    "drawn_scenes": 6, "people": 4, "cephalo": 2, "phantoms": 1, "speeches": 4,
+    "drawn_scenes": 6, "people": 4, "cephalo": 2, "phantoms": 1, "speeches": 4, "chorales": 1,
 }  # fmt: skip
 MOST_BYTES = 3_000_000  # of a system's weights
 KEPT = ("system", "data", "parameters", "flops", "stopped", "parts", "train_seconds", "options")
@@ -59,9 +62,11 @@ TASKS = {  # whose systems come ready trained: on what, and for how long
     "segment_volume": ("phantoms", "6min"),
     "complete": ("speeches", "8min"),
     "text_to_image": ("drawn_captioned_scenes", "20min"),
+    "compose": ("chorales", "16min"),
 }
-BESIDE = ("ngram", "lora", "open_model", "dalle2")  # counts, what stands on others' weights, and
-# what has four networks
+BESIDE = (  # counts, what stands on others' weights, and what has four networks
+    "ngram", "ngram_voices", "lora", "open_model", "dalle2",
+)  # fmt: skip
 OPTIONS = {"budget", "batch", "side"}  # of a recipe; the others are the system's own
 RECIPES: dict[str, dict[str, Any]] = tomllib.loads(
     (HERE / "recipes.toml").read_text(encoding="utf-8")
@@ -118,6 +123,11 @@ def write_case(cases: Dataset, row: int, place: Path) -> None:
     if isinstance(cases.input[row], str):
         words = cases.input[row].split()[:BEGINNING]
         Text(" ".join(words)).save(place.with_suffix(".txt"))
+        return
+    if isinstance(cases.input[row], Voices):  # its melody
+        whole = Score.of(voices.notation(cases.input[row]))
+        tones = [note for note in whole.tones if note.part == 0]
+        replace(whole, tones=tones, parts=whole.parts[:1]).save(place.with_suffix(".mid"))
         return
     if cases.pictures:
         Picture.of(cases.input[row]).save(place.with_suffix(".png"))

@@ -1,4 +1,4 @@
-"""``souron audit``: what a generator gives back, what it learnt from, who drew a picture."""
+"""``souron audit``: what a generator gives back and learnt from, who drew a picture, or whether."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,7 +14,7 @@ from souron.cli.console import follow, note, print_json, screen, show
 from souron.utils import hardware, units
 from souron.utils.messages import N_, UserError, _
 
-KINDS = ("memorisation", "provenance", "ledger")
+KINDS = ("memorisation", "provenance", "ledger", "generated", "improper")
 SHOWN = 200  # characters of a setting
 PAIRS = 8  # that are printed
 CLASSES, FILES = 50, 3  # of a ledger that are printed
@@ -22,25 +22,74 @@ CLASSES, FILES = 50, 3  # of a ledger that are printed
 
 @command(
     "audit",
-    N_("Whether a generator copies its training pictures; what it learnt from; who drew one."),
+    N_("Whether a generator copies its training pictures; what it learnt from; who drew one; "
+       "whether drawn pictures can be told from real ones."),
     "souron audit memorisation runs/generate/dcgan-digits n=256\n"
     "souron audit ledger runs/generate/dcgan-digits\n"
-    "souron audit provenance picture.png more/",
-)
+    "souron audit provenance picture.png more/\n"
+    "souron audit generated fashion gan dcgan runs/generate/ddpm-fashion\n"
+    "souron audit generated real=photos/ drawn=a/ drawn=b/ n=1000\n"
+    "souron audit improper runs/complete/manners before=runs/complete/talk",
+)  # fmt: skip
 def audit_(
     what: Annotated[
-        str, Argument(metavar="WHAT", help=N_("memorisation RUN, ledger RUN, or provenance FILES"))
+        str,
+        Argument(
+            metavar="WHAT",
+            help=N_(
+                "memorisation RUN, ledger RUN, provenance FILES, generated REAL DRAWN ..., or "
+                "improper MODEL"
+            ),
+        ),
     ],
     files: Annotated[
         list[str] | None,
         Argument(metavar="RUN|FILES", help=N_("a run's folder; or pictures, folders, globs")),
     ] = None,
+    real: Annotated[
+        str | None,
+        Option(metavar="D", help=N_("of generated: a data set or folder of real pictures")),
+    ] = None,
+    drawn: Annotated[
+        list[str] | None,
+        Option(
+            metavar="D",
+            help=N_("of generated: a run, a ready-trained generator or a folder; may be repeated"),
+        ),
+    ] = None,
     n: Annotated[
-        int | None, Option(metavar="N", help=N_("pictures to draw and compare (default 256)"))
+        int | None,
+        Option(
+            metavar="N",
+            help=N_(
+                "pictures to draw and compare (256; of generated 400 of each); or prompts (all)"
+            ),
+        ),
     ] = None,
     seed: options.Seed = None,
     device: options.Device = None,
     open: options.Open = False,
+    before: Annotated[
+        str | None,
+        Option(metavar="MODEL", help=N_("improper: the model before it was tuned, to compare")),
+    ] = None,
+    prompts: Annotated[
+        str | None,
+        Option(metavar="FILE", help=N_("improper: prompts of your own, a line each; or manners")),
+    ] = None,
+    lexicon: options.Lexicon = None,
+    language: Annotated[
+        str | None, Option(metavar="L", help=N_("improper: prompts in en or ja alone"))
+    ] = None,
+    each: Annotated[
+        int | None,
+        Option(min=1, max=50, metavar="N", help=N_("improper: answers to each prompt (1)")),
+    ] = None,
+    length: Annotated[
+        int | None,
+        Option(min=1, max=4096, metavar="N", help=N_("improper: tokens of an answer (48)")),
+    ] = None,
+    project: options.Project = None,
 ) -> None:
     if what not in KINDS:
         raise UserError(
@@ -49,15 +98,32 @@ def audit_(
             expected=", ".join(KINDS),
             fix="souron audit --help",
         )
+    if what == "generated":
+        from souron.cli import audit_generated
+
+        asked = {"n": n, "seed": seed, "device": device}
+        audit_generated.generated(
+            real, [*(files or []), *(drawn or [])],
+            {name: value for name, value in asked.items() if value is not None}, open,
+        )  # fmt: skip
+        return
     if not files:
         raise arguments.missing(
             "FILES" if what == "provenance" else "RUN",
             "souron audit provenance picture.png"
             if what == "provenance"
+            else "souron audit improper smollm2"
+            if what == "improper"
             else f"souron audit {what} runs/generate/dcgan-digits",
         )
     if what == "provenance":
         provenance(files)
+        return
+    if what == "improper":
+        from souron.cli import improper
+
+        improper.audit(files, before, open, prompts=prompts, lexicon=lexicon, language=language,
+                       n=n, each=each, length=length, seed=seed, project=project)  # fmt: skip
         return
     if len(files) > 1:
         raise UserError(

@@ -27,6 +27,7 @@ HELP = (
     ("/system [TEXT]", N_("set the system prompt; alone: show it; /system - takes it away")),
     ("/seed N", N_("seed of the answers from here on")),
     ("/template", N_("the model's template, and the text that the model sees")),
+    ("/filtered", N_("what filter= has withheld: the sentences themselves, and why")),
     ("/save FILE", N_("save the chat as JSON")),
     ("/load FILE", N_("go on with a saved chat")),
     ("/help", N_("this list")),
@@ -44,6 +45,7 @@ HELP = (
     "souron chat runs/complete/gpt-manuals    (completes text, as it learnt no conversations)\n"
     'souron chat smollm2 "And in children?" load=talk.json save=talk2.json\n'
     "souron chat smollm2 < questions.txt      (a question on each line)\n"
+    "souron chat smollm2 filter=both          (improper sentences are withheld)\n"
     "souron chat smollm2 --template",
 )
 def chat(
@@ -89,6 +91,8 @@ def chat(
     template: Annotated[
         bool, Option("--template", help=N_("show the model's template and what it sees"))
     ] = False,
+    filter: cli_options.Filter = "",
+    lexicon: cli_options.Lexicon = None,
 ) -> None:  # fmt: skip
     place = None if save is None else new_file(save)
     from souron.kinds.chat import Chat
@@ -99,13 +103,16 @@ def chat(
         from souron import model as models_api
         from souron.evaluation.conversation import Conversation
         from souron.evaluation.text_generation import Sampling
+        from souron.society import filtering
 
+        filtered = filtering.named(filter, lexicon)
         with console.warning_lines():
             voice = models_api.load(run, context=context).voice
-    talk = Conversation(voice, before, length, Sampling(temperature, top, seed or 0))
+    talk = Conversation(voice, before, length, Sampling(temperature, top, seed or 0),
+                        filtered.screen if filtered else None)  # fmt: skip
     if system:
         talk.system(system)
-    session = Session(run, talk)
+    session = Session(run, talk, filtered)
     words = " ".join(question or [])
     if template:
         session.show_template(words)
@@ -130,8 +137,8 @@ def chat(
 class Session:
     """A conversation and how it is shown."""
 
-    def __init__(self, name: str, talk: Any) -> None:
-        self.name, self.talk = name, talk
+    def __init__(self, name: str, talk: Any, filtered: Any = None) -> None:
+        self.name, self.talk, self.filtered = name, talk, filtered
         self.failed = 0  # exit code
         self.saved = talk.chat  # as it stands in a file
 
@@ -159,6 +166,8 @@ class Session:
             print_json(reply.as_json())
         else:
             note(figures(reply))
+            if reply.withheld:
+                note(withheld(len(reply.withheld)))
 
     def mark_dropped(self, prompt: Any) -> None:
         if prompt.dropped_turns:
@@ -256,6 +265,18 @@ class Session:
     def do_template(self, _rest: str) -> None:
         self.show_template("")
 
+    def do_filtered(self, _rest: str) -> None:
+        """The withheld sentences: asked for, they are shown."""
+        from souron.society import improper
+
+        if self.filtered is None:
+            show(_("no filter is on: filter=both from the start"))
+            return
+        for found in self.filtered.kept:
+            show(f"{improper.reason(found)}: " + OBEYED.sub("\ufffd", found.sentence))
+        if not self.filtered.kept:
+            show(_("nothing was withheld"))
+
     def do_save(self, rest: str) -> None:
         place = Path(rest).expanduser()
         if place.exists() and not sys.stdin.isatty():
@@ -310,6 +331,10 @@ def figures(reply: Any) -> str:
         stopped(reply.stopped_by),
     ]  # fmt: skip
     return " · ".join(filter(None, parts))
+
+
+def withheld(count: int) -> str:
+    return _("{count} sentences were withheld; /filtered shows them").format(count=count)
 
 
 def stopped(why: str) -> str:

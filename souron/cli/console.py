@@ -362,6 +362,7 @@ def words(event: Any) -> str:
         "report": _("writing the report"),
         "watch": _("watching"),
         "read": _("reading"),
+        "check": _("checking"),
         "answer": _("answering"),
         "done": _("done"),
     }

@@ -25,17 +25,21 @@ from souron.cli import (
     ask,
     audit,
     chat,
+    check,
     console,
     data,
     exam,
     fetch,
     inspect,
+    lecture,
     models,
     predict,
+    sign,
     skill,
     surface,
     tokens,
     train,
+    work,
 )
 from souron.cli import options as cli_options
 from souron.cli.app import UsageError, app, command
@@ -47,8 +51,8 @@ from souron.utils.messages import N_, UserError, _, near
 
 # each registers its own
 COMMANDS = (
-    inspect, data, fetch, train, predict, chat, ask, exam, arena, models, tokens, skill, surface,
-    audit,
+    inspect, data, fetch, train, predict, chat, ask, check, exam, arena, models, tokens, skill,
+    surface, audit, sign, work, lecture,
 )  # fmt: skip
 
 
@@ -98,7 +102,8 @@ def tell_stop(record: Any) -> None:
     N_("Answer programs over HTTP: the same as souron predict, for many at once."),
     "souron serve runs/classify/resnet-photos\n"
     "souron serve resnet50 pretrained=true port=8080\n"
-    "souron serve runs/classify/resnet-photos host=0.0.0.0 limit=100",
+    "souron serve runs/classify/resnet-photos host=0.0.0.0 limit=100\n"
+    "souron serve smollm2 filter=both withheld=withheld.jsonl",
 )
 def serve(
     system: Annotated[
@@ -134,6 +139,12 @@ def serve(
     limit: Annotated[
         int | None, Option(min=1, metavar="MB", help=N_("the largest file, in MB (default 20)"))
     ] = None,
+    filter: cli_options.Filter = "",
+    lexicon: cli_options.Lexicon = None,
+    withheld: Annotated[
+        str | None,
+        Option(metavar="FILE", help=N_("a new file for the sentences that filter= withholds")),
+    ] = None,
 ) -> None:  # fmt: skip
     name = system or model
     if name is None:
@@ -147,9 +158,12 @@ def serve(
         from souron.serve.service import Limits, Service
 
         limits = given_options(batch=batch, seconds=timeout, file=limit and limit * 1_000_000)
+        from souron.society import filtering
+
+        filtered = filtering.named(filter, lexicon, withheld and Path(withheld))
         with console.warning_lines():
             loaded = models_api.load(name, pretrained)
-        service = Service(loaded, Limits(**limits))
+        service = Service(loaded, Limits(**limits), filtered)
     server.serve(service, host, port, tell_address)
 
 
@@ -184,13 +198,17 @@ def studio(
         bool,
         Option("--share-lan", help=N_("also for other devices here, with the token that is shown")),
     ] = False,
+    course: Annotated[
+        str | None, Option(metavar="FILE", help=N_("open this course of the lecture's rows"))
+    ] = None,
 ) -> None:
     studio_app = importlib.import_module("souron.studio.app")  # a form over these commands
 
     roots = [Path(folder) for folder in root or []]
     studio_app.start(
-        Path(project or "runs"), port, roots, browser=not no_browser, share_lan=share_lan
-    )
+        Path(project or "runs"), port, roots, browser=not no_browser, share_lan=share_lan,
+        course=Path(course) if course else None,
+    )  # fmt: skip
 
 
 @command("version", N_("souron's version."), "souron version\nsouron version --json")

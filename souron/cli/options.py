@@ -112,6 +112,14 @@ Side = Annotated[
 Project = Annotated[
     str | None, Option(metavar="FOLDER", help=N_("where run folders go (default runs)"))
 ]
+Filter = Annotated[
+    str,
+    Option(metavar="HOW", help=N_("withhold improper sentences: lexicon, classifier or both")),
+]
+Lexicon = Annotated[
+    str | None,
+    Option(metavar="FILE", help=N_("words of your own for it, one a line, instead of souron's")),
+]
 Fields = Annotated[list[str] | None, Option("--set", hidden=True)]
 Open = Annotated[bool, Option("--open", help=N_("open the page in the browser"))]
 

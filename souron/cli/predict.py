@@ -3,7 +3,7 @@
 import csv
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
@@ -434,6 +434,9 @@ def generate(
     use_cores(workers)
     from souron.runs import generate as run_generate
 
+    if like is not None and (mark := mark_of_answer(Path(like))):
+        answer_again(Path(like), mark, folder, options)
+        return
     if like is not None:
         drawing = run_generate.like(like, **({"run": folder} if folder else {}), **options)
     elif folder is None:
@@ -445,3 +448,34 @@ def generate(
         print_json(record.as_json())
     else:
         console.drawn(record)
+
+
+def mark_of_answer(path: Path) -> Any:
+    """The mark of a file that ``souron predict`` wrote; None of any other."""
+    from souron.kinds.codecs import provenance
+
+    mark = provenance.read(path)
+    if mark is None or not mark.system:
+        return None
+    return None if hasattr(registry.load_system(mark.system)[0], "drawing") else mark
+
+
+def answer_again(path: Path, mark: Any, run: str | None, changed: Mapping[str, Any]) -> None:
+    """Makes once more what a file's mark says, from the same file with the same options, but for
+    those ``changed``. Raises UserError where the run or the file is not here."""
+    from souron import model as models_api
+    from souron.runs import generate as run_generate
+
+    changed = dict(changed)
+    place = changed.pop("out", None)
+    run_generate.check_there(path, mark.settings, changed)
+    name = str(run or run_generate.run_of(mark))
+    told = {key: str(value) for key, value in {**mark.settings, **changed}.items()}
+    given = [told.pop(key) for key in ("given", "prompt") if key in told]
+    loaded = models_api.load(name)
+    for file, answer in models_api.predict(loaded, given, **told):
+        if isinstance(answer, UserError):
+            raise answer
+        folder = Path(place) if place else place_of_answers(name)
+        saved = models_api.keep(answer, file, folder, by=loaded)
+        (tell_json if screen.json else tell_people)(str(file), answer, 1, saved)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from souron.utils.messages import UserError, _
 
 Change = Callable[[Tensor, Generator], Tensor]
+FARTHEST_TURN = 15  # degrees, of ``rotate``
 
 
 def shift(image: Tensor, generator: Generator) -> Tensor:
@@ -25,15 +26,25 @@ def shift(image: Tensor, generator: Generator) -> Tensor:
 
 def shifted(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """What ``shift`` makes, and (B, 2): how many pixels each picture went to the right and down."""
-    batch, _channels, height, width = image.shape
-    far = max(1, round(min(height, width) / 16))
-    moves = torch.randint(0, 2 * far + 1, (batch, 2), generator=generator)
+    far = farthest(image)
+    moves = far - torch.randint(0, 2 * far + 1, (len(image), 2), generator=generator).flip(1)
+    return moved(image, moves, far), moves
+
+
+def farthest(image: Tensor) -> int:
+    """How many pixels ``shift`` may move pictures of this size."""
+    return max(1, round(min(image.shape[2:]) / 16))
+
+
+def moved(image: Tensor, moves: Tensor, far: int) -> Tensor:
+    """Each picture moved by its (B, 2) pixels to the right and down, at most ``far``."""
+    _batch, _channels, height, width = image.shape
     # slices in NumPy: two to four times as fast as gathering, see benchmarks/augmenting.py
     wide = F.pad(image, (far, far, far, far), mode="reflect").numpy()
-    moved = torch.empty_like(image, memory_format=torch.contiguous_format)
-    for there, here, (down, right) in zip(moved.numpy(), wide, moves.tolist(), strict=True):
+    made = torch.empty_like(image, memory_format=torch.contiguous_format)
+    for there, here, (right, down) in zip(made.numpy(), wide, (far - moves).tolist(), strict=True):
         there[:] = here[:, down : down + height, right : right + width]
-    return moved, far - moves.flip(1)
+    return made
 
 
 def mirror(image: Tensor, generator: Generator) -> Tensor:
@@ -53,8 +64,12 @@ def mirrored(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
 
 def brightness(image: Tensor, generator: Generator) -> Tensor:
     """Brightness and contrast (about each picture's mean), each times 0.75 to 1.25."""
-    factors = 0.75 + 0.5 * torch.rand(2, len(image), 1, 1, 1, generator=generator)
-    bright, contrast = factors
+    bright, contrast = 0.75 + 0.5 * torch.rand(2, len(image), 1, 1, 1, generator=generator)
+    return lit(image, bright, contrast)
+
+
+def lit(image: Tensor, bright: Tensor, contrast: Tensor) -> Tensor:
+    """Brightness and contrast times these factors, (B, 1, 1, 1) each."""
     pixels = image.to(torch.float32, copy=True)
     offset = pixels.mean((1, 2, 3), keepdim=True) * (1 - contrast) * bright
     return _as(image, pixels.mul_(bright * contrast).add_(offset).clamp_(0, 255))
@@ -71,20 +86,27 @@ def erase(image: Tensor, generator: Generator) -> Tensor:
 
 def erased(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """What ``erase`` makes, and (B, H, W): which pixels were covered."""
-    batch, channels, height, width = image.shape
+    batch, _channels, height, width = image.shape
     chance = torch.rand(3, batch, generator=generator)
     size = (0.25 + 0.25 * chance[0]) * min(height, width)
     top, left = chance[1] * height - size / 2, chance[2] * width - size / 2
-    edges = torch.stack([top, top + size, left, left + size]).round().clamp(min=0).int()
+    return covered(image, torch.stack([top, top + size, left, left + size]))
+
+
+def covered(image: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+    """Pictures with a rectangle covered by their mean, and (B, H, W): which pixels those are.
+    ``edges`` (4, B): top, bottom, left, right in pixels."""
+    batch, channels, height, width = image.shape
+    edges = edges.round().clamp(min=0).int()
     mean = _as(image, image.mean((2, 3), dtype=torch.float32)).view(batch, channels, 1, 1)
-    covered = image.clone(memory_format=torch.contiguous_format)
+    made = image.clone(memory_format=torch.contiguous_format)
     where = torch.zeros(batch, height, width, dtype=torch.bool)
     for there, hidden, colour, (y, y_end, x, x_end) in zip(
-        covered.numpy(), where.numpy(), mean.numpy(), edges.T.tolist(), strict=True
+        made.numpy(), where.numpy(), mean.numpy(), edges.T.tolist(), strict=True
     ):
         there[:, y:y_end, x:x_end] = colour
         hidden[y:y_end, x:x_end] = True
-    return covered, where
+    return made, where
 
 
 def rotate(image: Tensor, generator: Generator) -> Tensor:
@@ -95,7 +117,14 @@ def rotate(image: Tensor, generator: Generator) -> Tensor:
 def rotated(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
     """What ``rotate`` makes; (B, H, W, 2): where each pixel came from, as ``grid_sample`` takes it;
     and (B,): how far each picture was turned, radians against the clock."""
-    angle = (2 * torch.rand(len(image), generator=generator) - 1) * math.radians(15)
+    angle = (2 * torch.rand(len(image), generator=generator) - 1) * math.radians(FARTHEST_TURN)
+    turned, grid = turned_by(image, angle)
+    return turned, grid, angle
+
+
+def turned_by(image: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """Each picture turned by its (B,) radians against the clock, and (B, H, W, 2): where each pixel
+    came from."""
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     _batch, _channels, height, width = image.shape
     turn = torch.stack([cos, -sin * height / width, zero, sin * width / height, cos, zero], 1).view(
@@ -103,7 +132,7 @@ def rotated(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor
     )
     grid = F.affine_grid(turn, list(image.shape), align_corners=False)
     turned = F.grid_sample(image.float(), grid, padding_mode="border", align_corners=False)
-    return _as(image, turned), grid, angle
+    return _as(image, turned), grid
 
 
 def _as(image: Tensor, changed: Tensor) -> Tensor:

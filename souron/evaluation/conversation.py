@@ -7,10 +7,10 @@ and is counted.
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -35,10 +35,24 @@ class Prompt:
     dropped_tokens: int = 0
 
 
+class Screen(Protocol):
+    """What reads an answer before a person does, and may withhold parts of it."""
+
+    @property
+    def withheld(self) -> tuple[Any, ...]:
+        """What it has withheld so far; each has ``as_json``."""
+        ...
+
+    def passed(self, parts: Iterator[str]) -> Iterator[str]:
+        """The parts that may be read."""
+        ...
+
+
 @dataclass(frozen=True)
 class Reply:
     """An answer with its figures. ``stopped_by``: "end" (the model's own), "length" (as many tokens
-    as were asked for), "context" (no room is left), "user"; "" while it is written."""
+    as were asked for), "context" (no room is left), "user"; "" while it is written. ``withheld`` is
+    None where no ``Screen`` read it."""
 
     text: str
     tokens: int
@@ -51,12 +65,16 @@ class Reply:
     seed: int
     dropped_turns: tuple[int, ...] = ()
     context: int = 0
+    withheld: tuple[Any, ...] | None = None
 
     def __str__(self) -> str:
         return self.text
 
     def as_json(self) -> dict[str, Any]:
         """Seconds and rates to three figures."""
+        told = (
+            {} if self.withheld is None else {"withheld": [one.as_json() for one in self.withheld]}
+        )
         return {
             "text": self.text,
             "tokens": self.tokens,
@@ -67,6 +85,7 @@ class Reply:
             "tokens_per_second": _short(self.tokens_per_second),
             "engine": self.engine,
             "seed": self.seed,
+            **told,
         }
 
     def _repr_html_(self) -> str:
@@ -146,20 +165,22 @@ class Voice:
         return Prompt(tokens, kept, tuple(gone), len(whole) - len(tokens))
 
     def answer(
-        self, turns: Sequence[Turn], length: int = LENGTH, sampling: Sampling | None = None
-    ) -> "Answer":
+        self, turns: Sequence[Turn], length: int = LENGTH, sampling: Sampling | None = None,
+        screen: Screen | None = None,
+    ) -> "Answer":  # fmt: skip
         """What it answers, to be iterated over for the words. Raises UserError."""
-        return Answer(self, self.prompt(turns, length), length, sampling or Sampling())
+        return Answer(self, self.prompt(turns, length), length, sampling or Sampling(), screen)
 
     def completion(
-        self, text: str, length: int = LENGTH, sampling: Sampling | None = None
-    ) -> "Answer":
+        self, text: str, length: int = LENGTH, sampling: Sampling | None = None,
+        screen: Screen | None = None,
+    ) -> "Answer":  # fmt: skip
         """How a plain text goes on. Raises UserError where it does not fit."""
         tokenizer = self.reader.tokenizer
         tokens = [tokenizer.start, *tokenizer.encode(text)]
         if len(tokens) > self.reader.context - self.room(length):
             raise self._too_long((), len(tokens), length)
-        return Answer(self, Prompt(tokens, ()), length, sampling or Sampling())
+        return Answer(self, Prompt(tokens, ()), length, sampling or Sampling(), screen)
 
     def _too_long(self, turns: Sequence[Turn], count: int, length: int) -> UserError:
         context, room = self.reader.context, self.room(length)
@@ -186,10 +207,15 @@ class Voice:
 
 class Answer:
     """An answer while it is written: iterate over it for the words. ``stop`` ends it, from any
-    thread, and what came stays in ``reply``."""
+    thread, and what came stays in ``reply``. With a ``screen`` only what passes it is told, and
+    is in ``text``."""
 
-    def __init__(self, voice: Voice, prompt: Prompt, length: int, sampling: Sampling) -> None:
+    def __init__(
+        self, voice: Voice, prompt: Prompt, length: int, sampling: Sampling,
+        screen: Screen | None = None,
+    ) -> None:  # fmt: skip
         self.voice, self.prompt, self.length, self.sampling = voice, prompt, length, sampling
+        self.screen = screen
         self.text, self.tokens = "", 0
         self.stopped_by = ""
         self._stop = threading.Event()
@@ -205,8 +231,12 @@ class Answer:
         while not self.voice.busy.acquire(timeout=0.05):
             if self._stop.is_set():
                 return
+        written = self._written()
         try:
-            yield from self._written()
+            with closing(self.screen.passed(written) if self.screen else written) as parts:  # type: ignore[type-var]
+                for part in parts:
+                    self.text += part
+                    yield part
         finally:
             self.voice.busy.release()
 
@@ -219,7 +249,6 @@ class Answer:
                 now = time.perf_counter() - self._begun
                 self._first, self._last = self._first or now, now
                 self.tokens += 1
-                self.text += one.text
                 yield one.text
                 if self._stop.is_set():
                     return
@@ -245,6 +274,7 @@ class Answer:
             self.sampling.seed,
             self.prompt.dropped_turns,
             self.voice.reader.context,
+            self.screen.withheld if self.screen else None,
         )
 
 
@@ -297,13 +327,15 @@ class Conversation:
         voice: who answers.
         chat: what was said before.
         length, sampling: of the answers.
+        screening: makes what reads each answer before a person does.
     """
 
     def __init__(
         self, voice: Voice, chat: Chat | None = None, length: int = LENGTH,
-        sampling: Sampling | None = None,
+        sampling: Sampling | None = None, screening: Callable[[], Screen] | None = None,
     ) -> None:  # fmt: skip
         self.voice, self.length, self.sampling = voice, length, sampling or Sampling()
+        self.screening = screening
         self.chat = chat or Chat(())
 
     @property
@@ -321,9 +353,13 @@ class Conversation:
         """The answer is in ``chat`` as far as it was iterated over, once ``keep`` is called.
         Raises UserError, and the chat is as it was."""
         chat = self.chat.said("user", readable(question))
-        answer = self.voice.answer(chat.turns, self.length, self.sampling)
+        answer = self._answer(chat.turns, self.sampling)
         self.chat = chat
         return answer
+
+    def _answer(self, turns: Sequence[Turn], sampling: Sampling) -> Answer:
+        screen = self.screening() if self.screening else None
+        return self.voice.answer(turns, self.length, sampling, screen)
 
     def again(self, seed: int | None = None) -> Answer:
         """The last question with another seed: the next one where none is given. Raises
@@ -348,7 +384,7 @@ class Conversation:
         sampling = self.sampling
         if seed is not None:
             sampling = Sampling(sampling.temperature, sampling.top, seed)
-        answer = self.voice.answer(turns, self.length, sampling)
+        answer = self._answer(turns, sampling)
         self.sampling, self.chat = sampling, Chat(turns, self.chat.file)
         return answer
 

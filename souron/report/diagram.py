@@ -18,45 +18,18 @@ from torch import Tensor, nn
 from souron import registry
 from souron.data.dataset import Rows
 from souron.evaluation import summary
+from souron.report.layer_kinds import COLOURS, meaning, short
 from souron.system import System
-from souron.utils.messages import _
 
 MOST = 26  # boxes on one line; deeper systems are drawn by their blocks
-
-COLOURS = {
-    "input": "#b8bcc2",
-    "convolution": "#4c8bbf",
-    "convolutions": "#2f6391",
-    "pooling": "#d9a441",
-    "connected": "#5aa469",
-    "mixing": "#3d7a4a",
-    "attention": "#b0588d",
-    "kept": "#8a6fb3",
-    "other": "#8d9199",
-}
 
 
 @dataclass(frozen=True)
 class Box:
     name: str  # as in the weights file: "layer1.0"
-    kind: str  # a key of COLOURS
+    kind: str  # a key of ``layer_kinds.COLOURS``
     shape: tuple[int, ...]  # of what comes out for one case
     towers: int = 1  # side by side, each of which sees its own maps only
-
-
-def meaning(kind: str) -> str:
-    """What a colour stands for, in the reader's language."""
-    return {
-        "input": _("input"),
-        "convolution": _("convolution"),
-        "convolutions": _("block of convolutions"),
-        "pooling": _("pooling"),
-        "connected": _("fully connected"),
-        "mixing": _("block of fully connected layers"),
-        "attention": _("block with attention"),
-        "kept": _("kept points"),
-        "other": _("other"),
-    }[kind]
 
 
 def boxes(model: Any, seen: Any) -> list[list[Box]]:
@@ -262,12 +235,6 @@ def channels(box: Box) -> int:
 def side(box: Box) -> float:
     """Of the maps in pixels; of tokens the side of the square that they would fill."""
     return math.sqrt(math.prod(box.shape) / channels(box)) if len(box.shape) > 1 else 1
-
-
-def short(name: str) -> str:
-    """The last part of a name, and the one before it where the last is a number."""
-    *_before, parent, last = ["", *name.split(".")]
-    return f"{parent}.{last}" if last.isdigit() and parent else last
 
 
 def shade(colour: str, light: float) -> tuple[float, ...]:

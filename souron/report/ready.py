@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
 from PIL import Image
 
 from souron import registry
 from souron.hub import zoo
 from souron.kinds.codecs import image
 from souron.kinds.labels import Labels
+from souron.kinds.score import Score
 from souron.kinds.text import Text
 from souron.report.page import Plot, Tile, page, plot, tile, write
 from souron.utils import units
@@ -25,15 +27,18 @@ def ready_page(record: "ReadyRecord") -> Path:
     """Write ``ready.html`` into the record's folder; its path. Raises UserError."""
     named = [name for name, answers in record.answers.items() if isinstance(answers[0], Labels)]
     written = [name for name, answers in record.answers.items() if isinstance(answers[0], Text)]
-    found = [name for name in record.answers if name not in (*named, *written)]
+    composed = [name for name, answers in record.answers.items() if isinstance(answers[0], Score)]
+    found = [name for name in record.answers if name not in (*named, *written, *composed)]
     headings = {
         "classifiers": _("What they say"),
         "finders": _("What they find"),
         "writers": _("What they write"),
+        "composers": _("What they compose"),
         "generators": _("What they draw"),
     }
     there = {
-        "classifiers": named, "finders": found, "writers": written, "generators": record.drawings,
+        "classifiers": named, "finders": found, "writers": written, "composers": composed,
+        "generators": record.drawings,
     }  # fmt: skip
     examples = record.examples[named[0]] if named else []
     text = page(
@@ -46,6 +51,9 @@ def ready_page(record: "ReadyRecord") -> Path:
         classifiers=[_named(record, name) for name in named],
         finders=[(name, year_of(name), zoo.about(name), _found(record, name)) for name in found],
         writers=[(name, year_of(name), zoo.about(name), _said(record, name)) for name in written],
+        composers=[
+            (name, year_of(name), zoo.about(name), _composed(record, name)) for name in composed
+        ],
         generators=[
             (name, year_of(name), zoo.about(name), _drawn(record, name)) for name in record.drawings
         ],
@@ -82,6 +90,11 @@ def _said(record: "ReadyRecord", name: str) -> list[tuple[str, str]]:
     asked = [file.read_text(encoding="utf-8").strip() for file in record.examples[name]]
     answers = [str(answer) for answer in record.answers[name]]
     return [(one, said.removeprefix(one)) for one, said in zip(asked, answers, strict=True)]
+
+
+def _composed(record: "ReadyRecord", name: str) -> list[Markup]:
+    """Piano roll and sound of each piece."""
+    return [Markup(answer._repr_html_()) for answer in record.answers[name]]  # it escapes names
 
 
 def _drawn(record: "ReadyRecord", name: str) -> list[Tile]:

@@ -75,9 +75,9 @@ def comparing(
     """Train every system ``seeds`` times at the same ``budget`` and judge the differences.
 
     Options as in ``train.training``; ``"resnet18:frozen"``, ``":pretrained"`` and ``":scratch"``
-    say how one of the systems starts, whatever the others do, and ``"unet:width=20,depth=3"`` what
-    of its config is changed. Raises UserError; Interrupted on
-    Ctrl-C, with the work kept.
+    say how one of the systems starts, whatever the others do, ``"unet:width=20,depth=3"`` what of
+    its config is changed, and ``"cnn:augment=shift+rotate"`` what is done to its training pictures.
+    Raises UserError; Interrupted on Ctrl-C, with the work kept.
     """
     common, own = run_options.read(CompareOptions, options, "souron compare --help")
     if resume is not None:
@@ -241,6 +241,8 @@ class Comparison:
         given = {**self._all(), "system": name, "seed": seed}
         if "=" in start:
             changes = dict(pair.partition("=")[::2] for pair in start.split(","))
+            if "augment" in changes:
+                given["augment"] = changes.pop("augment").replace("+", ",")
             return {**given, "changes": changes}
         if start and start not in STARTS:
             raise UserError(

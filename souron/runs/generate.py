@@ -50,6 +50,7 @@ IMGSZ = signature.Option(
     "imgsz", diffusion_weights.SIDE, signature.Choice(N_("pixels a side"), 64, 1024)
 )
 DRAWN_READY = Path("runs/ready")  # what a system draws that came ready trained
+FROM_FILES = ("given", "image", "mask")  # options that name pictures
 NEEDS = {"kept": "given", "strength": "image"}  # options that say something of a picture
 OR = "|"  # between several prompts
 LONG_SIDE = 256  # pixels, to which small moving pictures are enlarged
@@ -330,20 +331,26 @@ def like(path: str | Path, **changed: Any) -> Iterator[Event]:
             exit=3,
         )
     own = dict(said.settings)
-    for name in ("given", "image", "mask"):  # a file says what a picture was called, not where
-        if name in own and name not in changed and not Path(str(own[name])).exists():
-            raise UserError(
-                "no files",
-                _("{file} was drawn from {name}={path}, which is not here").format(
-                    file=path, name=name, path=own[name]
-                ),
-                expected=_("that picture, in the folder you are in or named"),
-                fix=f"{name}=PATH",
-                exit=3,
-            )
+    check_there(path, own, changed)
     run = changed.pop("run", None) or run_of(said)
     asked = {"n": 1, "seed": said.seed, "first": said.number or 0, **own, **changed}
     yield from generating(run, **asked)
+
+
+def check_there(path: str | Path, own: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
+    """A file says what a picture was called, not where it lies. Raises UserError where one that it
+    was made from is not here."""
+    for name in FROM_FILES:
+        if name in own and name not in changed and not Path(str(own[name])).exists():
+            raise UserError(
+                "no files",
+                _("{file} was made from {name}={path}, which is not here").format(
+                    file=path, name=name, path=own[name]
+                ),
+                expected=_("that file, in the folder you are in or named"),
+                fix=f"{name}=PATH",
+                exit=3,
+            )
 
 
 def run_of(mark: provenance.Mark) -> str | Path:

@@ -20,7 +20,7 @@ class Cost:
     bytes: int  # peak resident memory of the process
 
 
-@dataclass
+@dataclass(repr=False)
 class RunRecord:
     """One run from data to measures. ``folder`` holds all of it as files."""
 
@@ -56,6 +56,15 @@ class RunRecord:
     reduced: str = ""  # what was left out to save time
     model: Any = None
     notes: list[str] = field(default_factory=list)  # what stands on top of the report
+
+    def __repr__(self) -> str:
+        """One line: what a prompt of Python shows; all figures are in the fields."""
+        first = next(iter(self.measures.items()), None)
+        told = ""
+        if first is not None:
+            name, measure = first
+            told = f", {name} {measure.value:.3f} ({measure.low:.3f}..{measure.high:.3f})"
+        return f"<RunRecord {self.folder}: {self.system} on {self.data}{told}>"
 
     def _repr_html_(self) -> str:
         from souron.report.report import run_html
@@ -144,7 +153,7 @@ class ReadyRecord:
         }
 
 
-@dataclass
+@dataclass(repr=False)
 class ComparisonRecord:
     folder: Path
     task: str
@@ -173,6 +182,10 @@ class ComparisonRecord:
     test: Dataset | None = None
     train: int = 0  # cases that a training learnt from
     notes: list[str] = field(default_factory=list)  # what stands on top of the report
+
+    def __repr__(self) -> str:
+        """One line: what a prompt of Python shows; all figures are in the fields."""
+        return f"<ComparisonRecord {self.folder}: {self.sentence}>"
 
     def _repr_html_(self) -> str:
         from souron.report.report import comparison_html

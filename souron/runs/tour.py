@@ -18,6 +18,8 @@ DRAW_BUDGET = "15s"
 FINDERS = "yolo_lite ssd_lite"  # and those that find boxes
 SEGMENTERS = "unet_lite fcn_lite"
 FIND_BUDGET = "25s"
+ENLARGER = "srgan"  # which makes photographs twice as large
+ENLARGE_BUDGET = "30s"
 WRITERS = "ngram gpt_tiny"  # and those that go on with texts
 WRITE_BUDGET = "20s"
 HISTORY = "mlp cnn alexnet vgg googlenet resnet densenet vit mlp_mixer"
@@ -27,8 +29,9 @@ def touring(
     *, budget: str = "4s", seeds: int = 3, data: str = "", project: str | Path = "runs"
 ) -> Iterator[Event]:
     """What comes ready trained, at work; then, trained live, groups and names of real digits and
-    three ways to draw; then detection, segmentation, one sentence in two languages drawn, and
-    language, ready trained and live; at last the history of classification.
+    three ways to draw; then detection, segmentation, one sentence in two languages drawn, a
+    photograph enlarged, a tune set for four voices, and language, ready trained and live; at last
+    the history of classification.
 
     Where the package ``souron-zoo`` is not installed, nothing is shown ready trained. The last
     comparison runs on Fashion-MNIST where it is there, else on scikit-learn's digits. Each
@@ -63,6 +66,11 @@ def touring(
         ),
         (_("segmenters:"), _fight(SEGMENTERS, "tour-segment", project)),
         *_ready(_("words and pictures:"), ("text_to_image",), "ready-words", project),
+        (
+            _("a photograph enlarged:"),
+            train.training(ENLARGER, "photo_patches", budget=ENLARGE_BUDGET, project=project),
+        ),
+        *_ready(_("music:"), ("compose",), "ready-music", project),
         *_ready(_("language:"), ("complete",), "ready-language", project),
         (
             _("language models:"),

@@ -123,6 +123,12 @@ def application(service: Service, token: bool) -> FastAPI:
     )
     async def predict(request: Request) -> Response:
         chosen = signature.read_options(options, request.query_params, "/docs")
+        if service.filtered is not None:
+            raise UserError(
+                "filter",
+                _("this server filters its answers, and /predict does not"),
+                expected="/v1/chat/completions, /v1/completions",
+            )
         if service.waiting >= limits.requests:
             raise UserError(
                 "busy",

@@ -19,7 +19,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from souron.evaluation.conversation import LENGTH, MOST_DRAWN, MOST_LENGTH, Answer
+from souron.evaluation.conversation import (
+    LENGTH,
+    MOST_DRAWN,
+    MOST_LENGTH,
+    Answer,
+    Reply,
+    Screen,
+)
 from souron.evaluation.text_generation import Sampling
 from souron.kinds.chat import Chat, Turn
 from souron.serve import uploads
@@ -124,6 +131,11 @@ def add(app: FastAPI, service: Service) -> None:
         entry = {"id": service.name, "object": "model", "created": 0, "owned_by": "souron"}
         return respond({"object": "list", "data": [entry]})
 
+    @app.get("/filtered", summary=_("How many sentences were withheld, and why"))
+    async def filtered() -> Response:
+        found = service.filtered
+        return respond({"filter": None} if found is None else found.as_json())
+
     @app.post(
         "/v1/chat/completions",
         summary=_("An answer in a conversation, as OpenAI's API gives it, also word by word"),
@@ -143,10 +155,13 @@ def add(app: FastAPI, service: Service) -> None:
     def voice_of_chat(asked: ChatAsked) -> Answer:
         roles = {"developer": "system"}
         turns = [Turn(roles.get(one.role, one.role), one.content) for one in asked.messages]
-        return voice.answer(Chat(turns).turns, asked.length, asked.sampling)
+        return voice.answer(Chat(turns).turns, asked.length, asked.sampling, screen())
 
     def voice_of_text(asked: TextAsked) -> Answer:
-        return voice.completion(asked.prompt[0], asked.length, asked.sampling)
+        return voice.completion(asked.prompt[0], asked.length, asked.sampling, screen())
+
+    def screen() -> Screen | None:
+        return service.filtered.screen() if service.filtered else None
 
 
 async def answered(
@@ -310,7 +325,14 @@ class Told:
             "dropped_turns": len(reply.dropped_turns),
             **{name: own[name] for name in ("dropped_tokens", "stopped_by", "seconds_to_first",
                                             "tokens_per_second", "engine", "seed")},
+            **self.withheld(reply),
         }}  # fmt: skip
+
+    def withheld(self, reply: Reply) -> dict[str, Any]:
+        """Why sentences were withheld, without the sentences."""
+        if reply.withheld is None:
+            return {}
+        return {"withheld": [found.kind or "lexicon" for found in reply.withheld]}
 
     def whole(self, words: Words) -> dict[str, Any]:
         said = (
@@ -328,6 +350,8 @@ class Told:
         return {**self.about, "object": kind, "choices": [choice]}
 
     def end(self, words: Words) -> str:
+        if self.answer.reply.withheld:
+            return "content_filter"
         return "stop" if words.ended_by_text else ENDS.get(self.answer.stopped_by, "stop")
 
 

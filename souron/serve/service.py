@@ -16,6 +16,7 @@ from souron.model import Model
 from souron.serve.batching import Batcher
 from souron.serve.predictors import ClassifierPredictor, predictor_for
 from souron.serve.uploads import Limits, Upload
+from souron.society.filtering import Filter
 from souron.utils import hardware
 from souron.utils.messages import UserError, _
 
@@ -25,11 +26,19 @@ BATCHES_AT_ONCE = 2  # see Batcher
 class Service:
     """What ``souron predict --json`` prints of each file, for several requests at once."""
 
-    def __init__(self, model: Model, limits: Limits) -> None:
+    def __init__(self, model: Model, limits: Limits, filtered: Filter | None = None) -> None:
         self.predictor = predictor_for(model)
         self.name, self.task, self.limits = model.name, model.system.task, limits
         self.kind, self.reading = model.asked.given, model.reading
         self.voice = model.voice if self.task == "complete" else None
+        if filtered is not None and self.voice is None:
+            raise UserError(
+                "filter",
+                _("{name} is no language model: there is nothing to filter").format(name=self.name),
+                expected=_("smollm2, a .gguf file, or a run of a system that completes texts"),
+                fix="souron serve smollm2 filter=both",
+            )
+        self.filtered = filtered
         threads, batch = 1, 1
         if isinstance(self.predictor, ClassifierPredictor):
             threads = min(BATCHES_AT_ONCE, torch.get_num_threads())

@@ -20,8 +20,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from souron.lecture import course as courses
 from souron.serve import access
-from souron.studio import security
+from souron.studio import lesson, security
 from souron.studio.jobs import Jobs, only_server
 from souron.studio.paths import Roots
 from souron.studio.shared import PAGES, Studio
@@ -97,7 +98,7 @@ def application(
     import gradio as gr
     from fastapi import FastAPI
 
-    from souron.studio import files, teach_routes, teaching
+    from souron.studio import files, lecture_routes, teach_routes, teaching
 
     jobs = Jobs(project)
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -115,6 +116,7 @@ def application(
             max_file_size=security.MOST_UPLOADED, show_error=True,
         )  # fmt: skip
     files.add(outer, project, jobs)
+    lecture_routes.add(outer, lambda language: Studio(project, places, jobs, language))
     lessons = teaching.Teaching(project, jobs)
     teach_routes.add(outer, lessons, lambda language: Studio(project, places, jobs, language))
     return security.Guard(outer, port=port, token=token, lan=lan, place=place), jobs
@@ -127,13 +129,21 @@ def start(
     *,
     browser: bool = True,
     share_lan: bool = False,
+    course: Path | None = None,
 ) -> None:
-    """Serve until Ctrl-C. Trainings go on; they are found again. Raises UserError."""
+    """Serve until Ctrl-C. Trainings go on; they are found again. ``course`` is a file of a course,
+    which is kept among those of the project and opened. Raises UserError."""
     with only_server(project):
-        _start(project, port, roots, browser, share_lan)
+        first = ""
+        if course is not None:
+            name = courses.bring(course, project / ".studio" / "courses")
+            first = lesson.address(messages.language(), "course", name).removeprefix("/")
+        _start(project, port, roots, browser, share_lan, first)
 
 
-def _start(project: Path, port: int, roots: Sequence[Path], browser: bool, share_lan: bool) -> None:
+def _start(
+    project: Path, port: int, roots: Sequence[Path], browser: bool, share_lan: bool, first: str
+) -> None:
     import uvicorn
 
     token = secrets.token_urlsafe(24) if share_lan else ""
@@ -146,7 +156,7 @@ def _start(project: Path, port: int, roots: Sequence[Path], browser: bool, share
     port = bound.getsockname()[1]
     settings.app, jobs = application(project, roots, port=port, token=token, lan=share_lan)
     server = uvicorn.Server(settings)
-    address = f"http://127.0.0.1:{port}/" + (f"?token={token}" if token else "")
+    address = f"http://127.0.0.1:{port}/{first}" + (f"?token={token}" if token else "")
     print(_("souron studio: {address}   (Ctrl-C ends it; what trains goes on)").format(
         address=address), flush=True)  # fmt: skip
     for other in access.addresses() if share_lan else []:

@@ -40,6 +40,7 @@ class Talk:
     stopping: bool = False
     asked: str = ""  # the question, until its answer begins: of a refused one the page keeps it
     turns_shown: int = -1  # on the page
+    filtered: Any = None  # what judges its answers
 
     @property
     def writing(self) -> bool:
@@ -78,7 +79,9 @@ class Talk:
         from souron.evaluation.text_generation import Sampling
 
         system, length = options.pop("system"), options.pop("length")
-        talk = Conversation(model.voice, self.chat, length, Sampling(**options))
+        filtered = self._filter(options.pop("filter", ""))
+        talk = Conversation(model.voice, self.chat, length, Sampling(**options),
+                            filtered.screen if filtered else None)  # fmt: skip
         talk.system(system)
         self.template = model.voice.template
         answer = ask(talk)
@@ -91,6 +94,35 @@ class Talk:
         finally:
             self.reply = talk.keep(answer)
             self.chat = talk.chat
+
+    def _filter(self, way: str) -> Any:
+        """The chat's own, which keeps what it withholds; None where none is asked for."""
+        from souron.society import filtering
+
+        if self.filtered is None or self.filtered.way != way:
+            self.filtered = filtering.named(way)
+        return self.filtered
+
+
+def filters() -> list[tuple[str, str]]:
+    """(shown, value) of what may stand between a model and its reader."""
+    from souron.society import improper
+
+    return [(_("no filter"), ""), *((_(improper.WAY_NAMES[way]), way) for way in improper.WAYS)]
+
+
+def withheld(talk: Talk) -> Markup:
+    """What was withheld of the last answer: how often and why; the sentences after a click."""
+    from souron.society import improper
+
+    found = talk.answer.reply.withheld if talk.answer is not None else ()
+    if not found:
+        return Markup("")
+    items = Markup("").join(
+        Markup("<li>{}: {}</li>").format(improper.reason(one), one.sentence) for one in found
+    )
+    said = _("{count} sentences were withheld. Show them: they may hurt.").format(count=len(found))
+    return Markup("<details><summary>{}</summary><ul>{}</ul></details>").format(said, items)
 
 
 def choices(studio: Studio) -> list[tuple[str, str]]:
@@ -201,7 +233,7 @@ def figures(talk: Talk) -> Markup:
         notes.append(_("This model has no template for conversations: it completes plain text."))
     return Markup(
         '<meter min="0" max="{context}" value="{used}" aria-label="{label}"></meter>'
-        '<p class="faint" role="{role}">{said}</p>{notes}'
+        '<p class="faint" role="{role}">{said}</p>{notes}{withheld}'
     ).format(
         context=reply.context,
         used=used,
@@ -209,6 +241,7 @@ def figures(talk: Talk) -> Markup:
         role="none" if talk.writing else "status",
         said=" · ".join(filter(None, said)),
         notes=remarks(notes),
+        withheld="" if talk.writing else withheld(talk),
     )
 
 

@@ -9,15 +9,15 @@ import re
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from zipfile import ZIP_STORED, ZipFile
 
-from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import FileResponse, Response
+from fastapi import Body, FastAPI, HTTPException, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.background import BackgroundTask
 
 from souron import registry
-from souron.studio import layout, volume_pages
+from souron.studio import interactive, layout, volume_pages
 from souron.studio.jobs import Jobs
 from souron.studio.paths import Roots
 from souron.studio.shared import Studio
@@ -46,6 +46,19 @@ def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
     @app.get("/static/{name}")
     def static(name: str) -> Response:
         return FileResponse(inside(STATIC, name), headers={"Cache-Control": "no-cache"})
+
+    @app.get("/static/interactives/{name}")
+    def script(name: str) -> Response:
+        found = inside(STATIC / "interactives", name)
+        return FileResponse(found, headers={"Cache-Control": "no-cache"})
+
+    @app.post("/interactive/{language}/{name}")
+    def interact(language: str, name: str, asked: Annotated[Any, Body()]) -> Response:
+        with use_language(language):
+            try:
+                return JSONResponse(interactive.answer(name, asked))
+            except UserError as error:
+                return JSONResponse({"detail": error.found}, 400)
 
     @app.get("/favicon.ico")
     def icon() -> Response:

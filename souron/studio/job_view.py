@@ -16,7 +16,7 @@ from souron.studio import naming
 from souron.studio.jobs import ALIVE, Job, state_name
 from souron.studio.shared import DIRECT, QUIET, Studio, table, trouble
 from souron.utils import units
-from souron.utils.messages import UserError, _
+from souron.utils.messages import UserError, _, language
 
 LINES = 40  # of what the command said
 OFTEN, SELDOM = 0.3, 1.0  # seconds between two looks at a job
@@ -35,6 +35,7 @@ def phase_name(phase: str) -> str:
         "draw": _("drawing"),
         "report": _("writing the report"),
         "read": _("reading"),
+        "check": _("checking"),
         "answer": _("answering"),
         "done": _("done"),
     }.get(phase, phase)
@@ -124,61 +125,73 @@ class Watch:
         ]
 
     def progress(self, job: Job, state: str) -> str:
-        """The bar; its words are read out when the state changes."""
-        last = job.last
-        part = 1.0 if state == "done" else float(last.get("fraction") or 0)
-        left = last.get("seconds_left")
-        doing = state_name(state) if state != "running" else phase_name(last.get("phase", ""))
-        more = [str(last.get("text") or "")] if state == "running" else []
-        if state == "running" and left is not None:
-            more.append(_("about {time} left").format(time=units.seconds(left)))
-        if state == "running":
-            more.append(
-                _("{time} so far").format(time=units.seconds(time.time() - (job.begun or job.made)))
-            )
-        return Markup(
-            '<section class="job {state}"><div role="status"><h2>{name}: {doing}</h2></div>'
-            '<div role="progressbar" aria-label="{doing}" aria-valuemin="0" aria-valuemax="100" '
-            'aria-valuenow="{percent}"><i style="width:{percent}%"></i></div>'
-            "<p>{more}</p></section>"
-        ).format(
-            name=naming.job(job.words, job.meant),
-            state=state,
-            doing=doing,
-            percent=round(100 * part),
-            more=" · ".join(filter(None, more)),
-        )
+        return progress(job, state)
 
     def seen(self, job: Job) -> str:
-        """The curve so far, what was drawn last, a comparison's table."""
-        parts = []
-        looks, address = len(job.curve), f"/job/{job.id}"
-        if job.last.get("rows"):
-            parts.append(live_table(job.last["rows"]))
-        if looks:
-            parts.append(
-                Markup(
-                    '<div class="plotted" tabindex="0" role="region" aria-label="{3}"><img '
-                    'class="plot" src="{0}/curve.png?n={1}&lang={2}" alt="{3}"></div>'
-                ).format(address, looks, self.studio.language, told(job.curve[-1]))
-            )
-        if job.picture is not None:
-            parts.append(
-                Markup('<img class="pixels" src="{}/picture.png?n={}" alt="{}">').format(
-                    address, drawn_at(job), _("what it draws now")
-                )
-            )
-        return Markup("").join(parts)
+        return seen(job)
 
     def failure(self, job: Job, state: str) -> str:
-        if state != "failed":
-            return ""
-        said = job.trouble or {}
-        if said.get("found"):
-            return trouble(said.get("code", ""), said["found"], said.get("expected") or "",
-                           said.get("try") or "")  # fmt: skip
-        last = "\n".join(job.log.splitlines()[-LINES:])
-        return Markup('<pre tabindex="0" class="log">{}</pre>').format(last)
+        return failure(job, state)
+
+
+def progress(job: Job, state: str) -> str:
+    """The bar; its words are read out when the state changes."""
+    last = job.last
+    part = 1.0 if state == "done" else float(last.get("fraction") or 0)
+    left = last.get("seconds_left")
+    doing = state_name(state) if state != "running" else phase_name(last.get("phase", ""))
+    more = [str(last.get("text") or "")] if state == "running" else []
+    if state == "running" and left is not None:
+        more.append(_("about {time} left").format(time=units.seconds(left)))
+    if state == "running":
+        more.append(
+            _("{time} so far").format(time=units.seconds(time.time() - (job.begun or job.made)))
+        )
+    return Markup(
+        '<section class="job {state}"><div role="status"><h2>{name}: {doing}</h2></div>'
+        '<div role="progressbar" aria-label="{doing}" aria-valuemin="0" aria-valuemax="100" '
+        'aria-valuenow="{percent}"><i style="width:{percent}%"></i></div>'
+        "<p>{more}</p></section>"
+    ).format(
+        name=naming.job(job.words, job.meant),
+        state=state,
+        doing=doing,
+        percent=round(100 * part),
+        more=" · ".join(filter(None, more)),
+    )
+
+
+def seen(job: Job) -> str:
+    """The curve so far, what was drawn last, a comparison's table."""
+    parts = []
+    looks, address = len(job.curve), f"/job/{job.id}"
+    if job.last.get("rows"):
+        parts.append(live_table(job.last["rows"]))
+    if looks:
+        parts.append(
+            Markup(
+                '<div class="plotted" tabindex="0" role="region" aria-label="{3}"><img '
+                'class="plot" src="{0}/curve.png?n={1}&lang={2}" alt="{3}"></div>'
+            ).format(address, looks, language(), told(job.curve[-1]))
+        )
+    if job.picture is not None:
+        parts.append(
+            Markup('<img class="pixels" src="{}/picture.png?n={}" alt="{}">').format(
+                address, drawn_at(job), _("what it draws now")
+            )
+        )
+    return Markup("").join(parts)
+
+
+def failure(job: Job, state: str) -> str:
+    if state != "failed":
+        return ""
+    said = job.trouble or {}
+    if said.get("found"):
+        return trouble(said.get("code", ""), said["found"], said.get("expected") or "",
+                       said.get("try") or "")  # fmt: skip
+    last = "\n".join(job.log.splitlines()[-LINES:])
+    return Markup('<pre tabindex="0" class="log">{}</pre>').format(last)
 
 
 def drawn_at(job: Job) -> int:

@@ -85,10 +85,12 @@ OF_GRADIO = (  # below /en/ and /ja/
     Route(r"gradio_api/file=.+", sort="file"),
 )
 OF_THE_STUDIO = (
-    Route(r"/static/[\w.-]+", sort="static"),
+    Route(r"/static/(?:interactives/)?[\w.-]+", sort="static"),
+    Route(rf"/interactive/(?:{'|'.join(LANGUAGES)})/\w+", WRITE, "call"),
     Route(r"/favicon\.ico", sort="static"),
     Route(rf"/teach/(?:{'|'.join(LANGUAGES)})/[\w/]+", (*READ, *WRITE), sort="own"),
-    Route(r"/(?:picture|job|runs|export|report|volume)/.+", sort="own"),
+    Route(r"/(?:picture|job|runs|export|report|volume|lecture)/.+", sort="own"),
+    Route(rf"/lecture/(?:{'|'.join(LANGUAGES)})/(?:course|\w+/train)", WRITE, "call"),
 )
 APPS = "|".join(LANGUAGES)
 ROUTES = [

@@ -16,8 +16,8 @@ from souron.studio.paths import Roots
 from souron.utils.messages import UserError, _, language, use_language
 
 PAGES = (
-    "lecture", "teach", "data", "train", "compare", "use", "chat", "read", "exam", "arena",
-    "models", "tokens", "runs", "machine",
+    "lecture", "interactives", "teach", "data", "train", "compare", "use", "chat", "read",
+    "check", "exam", "arena", "models", "tokens", "work", "runs", "machine",
 )  # fmt: skip
 QUIET: dict[str, Any] = {"show_progress": "hidden"}  # for events whose outcome shows at once
 COMMAND = re.compile(r"^(ls|python|rm) |\bsouron [a-z]|--\w|^\S+=\S")

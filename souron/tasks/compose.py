@@ -43,7 +43,7 @@ TOKENS = 128  # 0 goes on, 1 silence, else the pitch of MIDI
 TOKEN, OWN, VOICE, PLACE, LEFT = range(5)  # columns of ``encoded``
 PLACES, LEFTS = 32, 64  # sixteenths of a bar, and of what is left, that are told apart
 FURTHEST = 6  # semitones that a piece is moved
-TEMPERATURE = 0.9
+TEMPERATURE = 0.8
 SHOWN = 3  # pieces that a report shows
 
 

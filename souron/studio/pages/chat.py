@@ -14,7 +14,16 @@ from souron.utils.messages import N_, UserError, _
 TITLE = N_("Chat")
 OFTEN = 0.3  # seconds between two looks at an answer that is being written
 KEPT = 3600  # seconds that a page's chat is kept in memory
-USUAL = {"length": 256, "temperature": 0.8, "top": 0.95, "seed": 0}  # as souron chat has them
+SCREENING = (
+    "from souron.society import filtering\ntalk.screening = filtering.named({filter!r}).screen\n"
+)
+USUAL: dict[str, Any] = {
+    "length": 256,
+    "temperature": 0.8,
+    "top": 0.95,
+    "seed": 0,
+    "filter": "",
+}  # as souron chat has them
 
 
 def page(studio: Studio) -> None:
@@ -66,12 +75,17 @@ class Chatting:
             info=_("0 takes the likeliest token, 1 draws as the model says"),
         )  # fmt: skip
         self.seed = gr.Number(USUAL["seed"], label=_("seed"), precision=0, minimum=0)
+        self.filter = gr.Dropdown(
+            chat_view.filters(), value="", label=_("withhold improper sentences"),
+            info=_("each sentence is judged before it is shown; see the page on improper output"),
+        )  # fmt: skip
         self.settings: list[Any] = [
             self.model,
             self.system,
             self.length,
             self.temperature,
             self.seed,
+            self.filter,
         ]
         with gr.Accordion(_("The model's template"), open=False):
             self.show = gr.Button(_("Show it"), **NARROW)
@@ -138,7 +152,8 @@ class Chatting:
             _("No language model is here yet."),
             self.studio.url("machine"), _("Fetch smollm2 on the page Machine"),
         )  # fmt: skip
-        same = self.the_same(value, "", USUAL["length"], USUAL["temperature"], USUAL["seed"])
+        same = self.the_same(value, "", *(USUAL[name] for name in
+                             ("length", "temperature", "seed", "filter")))  # fmt: skip
         return [gr.update(choices=offered, value=value), nothing, chat_view.shown(Talk()), same]
 
     def send(self, talk: Talk | None, which: int, text: str, *settings: Any) -> list[Any]:
@@ -210,9 +225,10 @@ class Chatting:
 
     def asked(self, settings: Any) -> tuple[str, dict[str, Any]]:
         """The model, and the options of a ``Conversation``. Raises UserError."""
-        name, system, length, temperature, seed = settings
+        name, system, length, temperature, seed, filter = settings
         options = {"system": system or "", "length": int(length), "top": USUAL["top"],
-                   "temperature": float(temperature), "seed": max(0, int(seed or 0))}  # fmt: skip
+                   "temperature": float(temperature), "seed": max(0, int(seed or 0)),
+                   "filter": str(filter or "")}  # fmt: skip
         return chat_view.model_name(self.studio, name), options
 
     def fill(self, talk: Talk | None, which: int) -> str:
@@ -235,7 +251,7 @@ class Chatting:
     def the_same(self, *values: Any) -> Markup:
         """The same as a command line, in Python, and over HTTP: of the settings, and the chat
         where there is one."""
-        name, system, length, temperature, seed, *rest = values
+        name, system, length, temperature, seed, filter, *rest = values
         talk: Talk | None = rest[0] if rest else None
         model = str(name or "smollm2")
         asked = [turn.text for turn in talk.chat.turns if turn.role == "user"] if talk else []
@@ -246,12 +262,14 @@ class Chatting:
                                ("temperature", temperature), ("seed", int(seed or 0)))
             if value not in ("", None, USUAL.get(key))
         }  # fmt: skip
+        filtered = {"filter": filter} if filter else {}
         said = ", ".join(f"{key}={value!r}" for key, value in changed.items())
         return same_thing(
-            command(words("chat", [model, str(last)], changed)),
+            command(words("chat", [model, str(last)], changed | filtered)),
             f"import souron\ntalk = souron.load({model!r}).chat({said})\n"
-            f"print(talk.say({str(last)!r}))",
-            (_("for programs that speak OpenAI's API"), command(["serve", model])),
+            + (SCREENING.format(filter=filter) if filter else "")
+            + f"print(talk.say({str(last)!r}))",
+            (_("for programs that speak OpenAI's API"), command(words("serve", [model], filtered))),
         )
 
 

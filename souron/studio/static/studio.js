@@ -115,6 +115,10 @@
       table.setAttribute("role", "region");
       table.setAttribute("aria-label", table.querySelector("caption")?.textContent || "table");
     }
+    for (const part of document.querySelectorAll("[data-interactive]:not([data-begun])")) {
+      part.dataset.begun = "";
+      import("/static/interactives/common.js").then((common) => common.begin(part));
+    }
     for (const part of document.querySelectorAll("[data-module]:not([data-begun])")) {
       part.dataset.begun = ""; // a page with a script of its own
       import(part.dataset.module);

@@ -15,9 +15,10 @@ belongs to one of A: inverted colours would satisfy all but the identity.
     generator: 7x7 convolution, two that halve the side, residual blocks, two that double it, 7x7
 
 Differs from the paper: one cycle of the rate; a batch is learnt from in parts, of both domains as
-many; sides that 4 does not divide are padded. A large picture is translated in tiles of `tile`
-pixels, each by its own mean and deviation. Reduced: critics see the pictures that were just made,
-not also earlier ones from a pool of 50.
+many; sides that 4 does not divide are padded; in `tiny` and `small` a generator says what is added
+to a picture, so that what need not change stays as it is, and critics are as narrow as it. A large
+picture is translated in tiles of `tile` pixels, each by its own mean and deviation. Reduced:
+critics see the pictures that were just made, not also earlier ones from a pool of 50.
 """
 
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ STEPS = 256  # of a domain's histogram, for the trivial answer
 class Config:
     width: int = 64  # maps next to the picture
     blocks: int = 9
-    critic: int = 64  # maps of the critics' first layer
+    added: bool = False  # the generators say what is added to a picture, not the whole of it
     cycle: float = 10.0  # c
     identity: float = 0.5  # i
     part: int = 1  # pictures of each domain that are learnt from at once
@@ -67,8 +68,9 @@ def convolution(inward: int, outward: int, kernel: int, stride: int = 1) -> nn.C
 class Generator(nn.Module):
     """(B, C, H, W) in 0..1 -> the same size"""
 
-    def __init__(self, channels: int, width: int, blocks: int) -> None:
+    def __init__(self, channels: int, width: int, blocks: int, added: bool) -> None:
         super().__init__()
+        self.added = added
         layers: list[nn.Module] = []
         for inward, outward, kernel, stride in (
             (channels, width, 7, 1), (width, 2 * width, 3, 2), (2 * width, 4 * width, 3, 2),
@@ -86,7 +88,7 @@ class Generator(nn.Module):
         right, down = max(16 - wide, -wide % 4), max(16 - high, -high % 4)
         x = F.pad(image, (0, right, 0, down), mode="replicate") if right or down else image
         drawn = self.layers(2 * x - 1).float().tanh()[:, :, :high, :wide]
-        return (drawn + 1) / 2
+        return image + drawn if self.added else (drawn + 1) / 2
 
 
 class Critic(nn.Sequential):
@@ -112,8 +114,8 @@ class CycleGAN(ImageTranslator):
     translates = True
     measures = ("PSNR", "object PSNR", "ground PSNR", "SSIM", "feature distance", "cycle PSNR")
     SIZES = {
-        "tiny": Config(4, 1, 4, part=16, rate=3e-3),
-        "small": Config(20, 3, 24, part=8, rate=1e-3),
+        "tiny": Config(4, 1, True, part=16, rate=3e-3),
+        "small": Config(20, 3, True, part=8, rate=1e-3),
         "paper": Config(),
     }
     histogram: Tensor  # (2, C, STEPS): the values of each domain's pictures, from dark to light
@@ -122,12 +124,17 @@ class CycleGAN(ImageTranslator):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.forth, self.back = (
-            Generator(spec.channels, config.width, config.blocks) for _way in range(2)
+            Generator(spec.channels, config.width, config.blocks, config.added) for _way in range(2)
         )
-        self.critics = nn.ModuleList(Critic(spec.channels, config.critic) for _domain in range(2))
+        self.critics = nn.ModuleList(Critic(spec.channels, config.width) for _domain in range(2))
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.normal_(layer.weight, 0, 0.02)
+        for way in (self.forth, self.back) if config.added else ():
+            last = way.layers[-1]
+            assert isinstance(last, nn.Conv2d) and last.bias is not None
+            nn.init.zeros_(last.weight)  # each begins with the picture as it was
+            nn.init.zeros_(last.bias)
         self.register_buffer("histogram", torch.zeros(2, spec.channels, STEPS))
         self.register_buffer("seen", torch.tensor(0))
 

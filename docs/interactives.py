@@ -1,0 +1,150 @@
+"""Pictures of every interactive, in both languages.
+
+    .venv/bin/python docs/interactives.py            # all of them
+    .venv/bin/python docs/interactives.py which_luck
+
+A real Chromium opens each in a studio of its own, makes the right guess, and does what a reader
+would do. The pictures go to ``docs/_static/interactives/``: ``playground.jpg``,
+``playground.ja.jpg``. What a page weighs, scripts and answers together, is printed.
+"""
+
+import io
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+import browsing  # noqa: E402
+
+from souron.studio import interactive  # noqa: E402
+
+WIDTH, PATIENCE = 1000, 300_000  # pixels; milliseconds
+WEIGHT = (
+    "performance.getEntriesByType('resource').filter(e => e.name.includes('/interactive'))"
+    ".reduce((sum, e) => sum + e.encodedBodySize, 0)"
+)
+
+
+def main() -> None:
+    place = ROOT / "docs" / "_static" / "interactives"
+    place.mkdir(parents=True, exist_ok=True)
+    chosen = sys.argv[1:] or interactive.names()
+    with tempfile.TemporaryDirectory() as folder, browsing.serving(Path(folder)) as server:
+        for language in ("en", "ja"):
+            with browsing.visiting(language, width=WIDTH) as visit:
+                visit.page.set_default_timeout(PATIENCE)
+                for name in chosen:
+                    open_one(visit.page, f"{server.address}/{language}/interactives?name={name}")
+                    DONE.get(name, lambda page: None)(visit.page)
+                    settled(visit.page)
+                    ending = ".ja.jpg" if language == "ja" else ".jpg"
+                    shoot(visit.page, place / (name + ending))
+                    print(f"{name} {language}: {visit.page.evaluate(WEIGHT) / 1000:.0f} kB")
+                assert not visit.outside, visit.outside
+                assert not visit.errors, visit.errors
+
+
+def open_one(page: Any, address: str) -> None:
+    page.goto(address)
+    page.locator(".interactive .guess input").first.wait_for()
+    right = int(page.get_attribute(".interactive", "data-right"))
+    page.locator(".interactive .guess input").nth(right).check()
+    page.wait_for_selector("[data-ready]")
+    settled(page)
+
+
+def settled(page: Any) -> None:
+    """Until what was asked is answered, and the picture drawn."""
+    page.wait_for_timeout(500)
+    page.wait_for_selector(".interactive[aria-busy]", state="detached")
+    page.wait_for_timeout(500)
+
+
+def shoot(page: Any, path: Path) -> None:
+    data = page.locator(".interactive").screenshot()
+    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    picture.save(path, quality=82, optimize=True)
+
+
+def press(page: Any, does: str) -> None:
+    page.locator(f"[data-do={does}]").click()
+    settled(page)
+
+
+def slide(page: Any, name: str, value: float) -> None:
+    """A slider, as moved by hand."""
+    page.locator(f"[name={name}]").evaluate(
+        "(range, value) => { range.value = value; for (const kind of ['input', 'change'])"
+        " range.dispatchEvent(new Event(kind, { bubbles: true })); }",
+        value,
+    )
+    settled(page)
+
+
+def at_the_end(page: Any) -> None:
+    """The last frame of a recording."""
+    page.wait_for_function("Number(document.querySelector('[name=frame]').max) > 0")
+    slide(page, "frame", int(page.get_attribute("[name=frame]", "max")))
+
+
+def playground(page: Any) -> None:
+    slide(page, "width", 8)
+    at_the_end(page)
+
+
+def kmeans(page: Any) -> None:
+    page.locator("canvas[data-canvas=plane]").focus()
+    for key in (*["ArrowLeft"] * 6, *["ArrowDown"] * 4, "Enter", "ArrowLeft", "ArrowDown", "Enter",
+                *["ArrowRight"] * 10, *["ArrowUp"] * 6, "Enter"):  # fmt: skip
+        page.keyboard.press(key)
+    press(page, "run")
+    page.wait_for_function(
+        "() => { const button = document.querySelector('[data-part=now]').textContent;"
+        " return /Ended|終了/.test(button); }"
+    )
+    press(page, "rival")
+
+
+def noise(page: Any) -> None:
+    slide(page, "noise", 60)
+    press(page, "back")
+    at_the_end(page)
+
+
+def gan(page: Any) -> None:
+    page.wait_for_function("Number(document.querySelector('[name=frame]').max) > 0")
+    slide(page, "frame", 62)  # a step of the generator
+
+
+def occupations(page: Any) -> None:
+    for place in (1, 4, 11):
+        page.locator("[data-part=tasks] button").nth(place).click()
+    press(page, "reveal")
+
+
+def pictures(page: Any) -> None:
+    for place in (1, 4, 7, 9, 17):
+        page.locator("[data-part=tiles] button").nth(place).click()
+    press(page, "reveal")
+
+
+def mapped(page: Any) -> None:
+    page.locator("[name=way]").select_option("tsne")
+    settled(page)
+
+
+DONE: dict[str, Callable[[Any], None]] = {
+    "playground": playground, "kmeans_by_hand": kmeans, "noise_slider": noise,
+    "gan_slow_motion": gan, "trust_map": mapped, "real_or_drawn": pictures,
+    "occupations_day": occupations,
+}  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""Drawn or real? A detector judged on generators that it has seen, and on ones that it has not.
+
+A detector learns from real pictures and from those of some generators, and is then asked about
+pictures that it did not learn from. Whether it has *seen* the generator decides how good it looks:
+so each generator is left out once, and judged by a detector that learnt from the others alone. This
+is also how different the pictures are: a classifier two-sample test (Lopez-Paz, Oquab: Revisiting
+Classifier Two-Sample Tests, 2016, https://arxiv.org/abs/1610.06545), where an AUC of 0.5 means that
+the detector cannot tell them apart.
+
+The parts are those of the real pictures, 2 : 1 : 1, by group where groups are known, and halves of
+each generator's; a drawn picture that shows what a real one shows goes where that one goes:
+
+    training      the detector learns from it
+    validation    real pictures: the threshold that 1 % (5 %) of them pass
+    test          AUC, misses among the drawn, false alarms among the real
+
+Real pictures against real pictures, told apart by chance, are the control: an AUC away from 0.5
+would be a fault of the measurement. So is what can be told from the files alone (``by_file``): the
+detector never sees it, but whoever trains one on the files as they are does.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from souron.audit import drawn_detector, generated_measures, picture_sources
+from souron.audit.drawn_detector import CHANGES, Detector, Pipeline
+from souron.audit.generated_measures import (
+    Judge,
+    Mistake,
+    Parts,
+    Row,
+    Seen,
+    halves_beside,
+    split,
+    twins,
+)
+from souron.audit.picture_sources import Source
+from souron.runs.events import Event
+from souron.stats.records import Measure
+from souron.utils.messages import UserError, _
+
+FEWEST_REAL, FEWEST_DRAWN = 40, 20
+EACH = 3  # pictures of each generator that are shown as taken for real
+MOST = 4000  # drawn pictures of each generator
+REAL = 4  # times as many real pictures, where there are so many
+
+
+@dataclass
+class Audit:
+    real: str
+    counts: dict[str, int]  # of each generator's pictures
+    reals: int
+    groups: int  # among the real pictures, 0 where each stands for itself
+    pipeline: Pipeline
+    sides: dict[str, int]  # before the pipeline
+    rows: list[Row]
+    control: list[Measure]  # AUC of real against real, after each of ``CHANGES``
+    by_file: Measure | None  # AUC of the files alone; None where no files were compared
+    taken_for_real: list[Mistake]
+    taken_for_drawn: list[Mistake]
+    detector: Detector = field(repr=False)  # that has seen every generator
+    seed: int = 0
+    skipped: int = 0  # files that could not be read
+
+    def row(self, generator: str, seen: bool, change: str) -> Row | None:
+        wanted = (generator, seen, change)
+        return next((r for r in self.rows if (r.generator, r.seen, r.change) == wanted), None)
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``souron audit generated --json`` prints."""
+        return {
+            "real": self.real, "real_pictures": self.reals, "groups": self.groups,
+            "drawn_pictures": self.counts, "side": self.pipeline.side,
+            "channels": self.pipeline.channels, "quality": self.pipeline.quality,
+            "sides_before": self.sides, "seed": self.seed, "skipped": self.skipped,
+            "control": [
+                {"change": change, "auc": asdict(found)}
+                for change, found in zip(CHANGES, self.control, strict=True)
+            ],
+            "by_file_alone": asdict(self.by_file) if self.by_file else None,
+            "rows": [row.as_json() for row in self.rows],
+        }  # fmt: skip
+
+
+def auditing(
+    real: str, drawn: Sequence[str], n: int = 400, seed: int = 0, device: str = "auto"
+) -> Iterator[Event]:
+    """Real pictures (a data set's name, a folder) against those of generators (runs, systems that
+    come ready trained, folders), ``n`` of each. The last event carries the ``Audit``. Raises
+    UserError."""
+    if not FEWEST_DRAWN <= n <= MOST:
+        raise UserError(
+            "value",
+            _("{name}={value} is not understood").format(name="n", value=n),
+            expected=f"{FEWEST_DRAWN}..{MOST}",
+            fix="n=400",
+        )
+    yield Event("data", text=real)
+    first = picture_sources.real(real, REAL * n, seed)
+    others: list[Source] = []
+    for name in drawn:
+        if picture_sources.is_run(name):
+            for event in picture_sources.drawing(name, n, seed, device):
+                if event.record is not None:
+                    others.append(event.record)
+                yield Event(event.phase, event.fraction, event.seconds_left, event.text)
+        else:
+            yield Event("data", text=name)
+            others.append(picture_sources.folder(name, n, seed))
+    _name_apart(others)
+    audit = None
+    for done, made in compare(first, others, seed):
+        audit = made
+        yield Event(_("comparing"), done)
+    yield Event("done", 1.0, record=audit)
+
+
+def _name_apart(sources: list[Source]) -> None:
+    """No two of one name."""
+    taken: set[str] = {""}
+    for source in sources:
+        name, number = source.name, 2
+        while source.name in taken:
+            source.name, number = f"{name}-{number}", number + 1
+        taken.add(source.name)
+
+
+def compare(
+    real: Source, drawn: Sequence[Source], seed: int = 0
+) -> Iterator[tuple[float, Audit | None]]:
+    """How far it is, 0..1, and at the end the audit. Raises UserError where pictures are too
+    few."""
+    sources = [real, *drawn]
+    pipeline = picture_sources.one_pipeline(sources)
+    images, seen = [], []
+    steps = len(sources) + 2 * len(drawn) + 2
+    for number, source in enumerate(sources):
+        made = []
+        for done, one in source.through(pipeline):
+            made.append(one)
+            yield 0.6 * (number + done) / steps, None
+        fewest = FEWEST_DRAWN if number else FEWEST_REAL
+        if len(made) < fewest:
+            raise UserError(
+                "too few",
+                _("{name} has {count} pictures").format(name=source.name, count=len(made)),
+                expected=_("at least {count}").format(count=fewest),
+                exit=3,
+            )
+        images.append(torch.stack(made))
+        seen.append(Seen.of(images[-1]))
+        yield (number + 1) / steps, None
+    group = real.group or [str(i) for i in range(len(images[0]))]
+    random = np.random.default_rng(seed)
+    parts = Parts(*split(group, (2, 1, 1), random))
+    halves = [halves_beside(parts, twins(some, images[0]), random) for some in images[1:]]
+    groups = [group[i] for i in parts.test] if real.group else None
+    judge = Judge(seen[0], parts, groups)
+    names = [source.name for source in drawn]
+    train = [one.features[CHANGES[0]][half[0]] for one, half in zip(seen[1:], halves, strict=True)]
+    every = drawn_detector.learn(judge.train, train)
+    yield (len(sources) + 1) / steps, None
+    rows, unseen = [], {}
+    for number, name in enumerate(names):
+        test = {change: found[halves[number][1]]
+                for change, found in seen[number + 1].features.items()}  # fmt: skip
+        rows += judge.rows(name, True, every, test)
+        others = [found for other, found in enumerate(train) if other != number]
+        if others:
+            unseen[number] = drawn_detector.learn(judge.train, others)
+            rows += judge.rows(name, False, unseen[number], test)
+        yield (len(sources) + 2 + 2 * number) / steps, None
+    yield 1.0, Audit(
+        real=real.name, counts=dict(zip(names, map(len, images[1:]), strict=True)),
+        reals=len(images[0]), groups=len(set(group)) if real.group else 0, pipeline=pipeline,
+        sides={source.name: source.side for source in sources}, rows=rows,
+        control=generated_measures.control(seen[0], parts, group, bool(real.group), random),
+        by_file=generated_measures.by_file(real, drawn, random),
+        taken_for_real=_taken_for_real(drawn, images[1:], seen[1:], halves, unseen, every),
+        taken_for_drawn=generated_measures.worst(
+            real, images[0], parts.test, -every.of_features(seen[0].features[CHANGES[0]]), ""
+        ),
+        detector=every, seed=seed, skipped=sum(source.skipped for source in sources),
+    )  # fmt: skip
+
+
+def _taken_for_real(
+    drawn: Sequence[Source], images: Sequence[Tensor], seen: Sequence[Seen],
+    halves: Sequence[Sequence[Any]], unseen: dict[int, Detector], every: Detector,
+) -> list[Mistake]:  # fmt: skip
+    """The drawn pictures with the lowest scores, a few of each generator."""
+    found = []
+    for number, source in enumerate(drawn):
+        detector = unseen.get(number, every)
+        score = detector.of_features(seen[number].features[CHANGES[0]])
+        found += generated_measures.worst(
+            source, images[number], halves[number][1], score, source.name
+        )[:EACH]
+    return sorted(found, key=lambda one: one.score)

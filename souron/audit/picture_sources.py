@@ -1,0 +1,207 @@
+"""Where an audit's pictures come from: a data set, a folder of files, or a generator that draws."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from souron import registry
+from souron.audit import drawn_detector
+from souron.audit.drawn_detector import Pipeline
+from souron.data import load, patients
+from souron.evaluation import sampling
+from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import provenance
+from souron.runs import folder as run_folder
+from souron.runs import generate
+from souron.runs.events import Event
+from souron.utils import files, hardware
+from souron.utils.messages import UserError, _
+
+MOST_FILES = 100_000  # that a folder may have
+
+
+class Header(NamedTuple):
+    """What a file says of its picture before it is decoded."""
+
+    format: str
+    width: int
+    height: int
+    grey: bool
+    quality: int | None  # of JPEG
+    size: int  # bytes
+
+
+@dataclass
+class Source:
+    """Pictures of one origin: files with their headers, or pixels where nothing was a file."""
+
+    name: str
+    file: list[str] = field(default_factory=list)
+    header: list[Header] = field(default_factory=list)  # one a file
+    image: Tensor | None = None  # (N, C, H, W) uint8
+    group: list[str] = field(default_factory=list)  # patient, ...; [] where none are known
+    skipped: int = 0  # files that could not be read
+
+    def __len__(self) -> int:
+        return len(self.header) if self.image is None else len(self.image)
+
+    @property
+    def side(self) -> int:
+        """The middle one of the pictures' shorter sides, pixels."""
+        if self.image is not None:
+            return min(self.image.shape[-2:])
+        return int(np.median([min(one.width, one.height) for one in self.header]))
+
+    @property
+    def grey(self) -> bool:
+        if self.image is not None:
+            return self.image.shape[1] == 1
+        return all(one.grey for one in self.header)
+
+    def through(self, pipeline: Pipeline) -> Iterator[tuple[float, Tensor]]:
+        """How far it is, 0..1, and one picture after the other as the pipeline makes it. A file
+        that turns out to be damaged is taken out of this source."""
+        if self.image is not None:
+            for number, pixels in enumerate(self.image, 1):
+                yield number / len(self.image), pipeline.of(pictures.picture(pixels))
+            return
+        kept, wanted = [], len(self.file)
+        for number, name in enumerate(self.file):
+            try:
+                made = pipeline.of(pictures.rounded(pictures.read(Path(name))))
+            except UserError:
+                self.skipped += 1
+                continue
+            kept.append(number)
+            yield (number + 1) / wanted, made
+        for column in ("file", "header", "group"):
+            entries = getattr(self, column)
+            setattr(self, column, [entries[row] for row in kept] if entries else [])
+
+
+def is_run(name: str) -> bool:
+    path = Path(name)
+    return (path / "args.yaml").is_file() or (not path.exists() and name in registry.names())
+
+
+def real(name: str, most: int, seed: int) -> Source:
+    """At most so many real pictures of a data set or a folder, chosen at random. Raises
+    UserError."""
+    if name in load.names():
+        cases = load.load(name)
+        if not cases.pictures:
+            raise UserError(
+                "data",
+                _("{data} has no pictures").format(data=name),
+                expected=_("a data set of pictures, or a folder with some"),
+                fix="souron list --data",
+            )
+        rows = chosen(len(cases), most, seed)
+        image = cases.only(rows).input[:]
+        group = [cases.group[row] or str(row) for row in rows] if cases.group else []
+        return Source(name, [cases.file[row] for row in rows], [], image.round().byte()
+                      if image.is_floating_point() else image, group)  # fmt: skip
+    source = folder(name, most, seed)
+    inside = [_inside(path, name) for path in source.file]
+    found = patients.groups(inside, [str(Path(path).parent) for path in inside]).names
+    if any(found):
+        source.group = [group or file for group, file in zip(found, source.file, strict=True)]
+    return source
+
+
+def _inside(path: str, folder: str) -> str:
+    inner = Path(path)
+    return (inner.relative_to(folder) if inner.is_relative_to(folder) else inner).as_posix()
+
+
+def folder(name: str, most: int, seed: int) -> Source:
+    """At most so many picture files, chosen at random; the sheets that ``souron generate`` writes
+    beside its pictures are none. Raises UserError."""
+    every: list[Path] = []
+    for path in files.find_files([name]):
+        every.append(path)
+        if len(every) > MOST_FILES:
+            raise UserError(
+                "too many",
+                _("{path}: more than {count} files").format(path=name, count=MOST_FILES),
+                expected=_("a folder with fewer pictures"),
+                exit=3,
+            )
+    source = Source(Path(name).name or name)
+    for row in chosen(len(every), len(every), seed):
+        if len(source.file) == most:
+            break
+        try:
+            header = look(every[row])
+        except UserError:
+            source.skipped += 1
+            continue
+        if header is not None:
+            source.file.append(str(every[row]))
+            source.header.append(header)
+    if not source.file:
+        raise UserError(
+            "no files",
+            _("nothing was found at {files}").format(files=name),
+            expected=_("a data set, a run, or a folder with pictures"),
+            exit=3,
+        )
+    return source
+
+
+def look(path: Path) -> Header | None:
+    """A file's header; None of a sheet of several drawn pictures. Raises UserError where it is no
+    picture that can be read."""
+    size = path.stat().st_size if path.is_file() else 0
+    with pictures.opened(path) as image:
+        if not isinstance(image, Image.Image):  # DICOM
+            about = image.look()
+            return Header("DICOM", *about.size, about.grey, None, size)
+        texts = [one for one in (image.info.get(provenance.PNG_KEY),) if isinstance(one, str)]
+        mark = provenance.read_mark(texts[0]) if texts else None
+        if mark is not None and mark.number is None and path.stem in ("grid", "steps", "walk"):
+            return None
+        return Header(str(image.format), image.width, image.height, pictures.grey(image),
+                      drawn_detector.jpeg_quality(image), size)  # fmt: skip
+
+
+def drawing(name: str, n: int, seed: int, device: str) -> Iterator[Event]:
+    """Events while a run draws so many pictures; the last carries the ``Source``. Raises
+    UserError."""
+    place = run_folder.find(name)
+    system = generate.generator(place, run_folder.read_args(place))
+    if system.prompted or getattr(system, "moves", False):
+        raise UserError(
+            "system",
+            _("{system} draws other things than single pictures of one sort").format(system=name),
+            expected=_("a generator of pictures, or a folder with what it drew"),
+            fix=f"souron generate {name} n={n} out=FOLDER",
+        )
+    system.to(hardware.device(device))
+    for sample in sampling.Sample.growing(system, n, seed):
+        done = len(sample.image)
+        source = Source(place.name, image=sample.image)
+        yield Event("draw", done / n, sample.seconds * (n - done), place.name,
+                    record=source if done == n else None)  # fmt: skip
+
+
+def chosen(count: int, most: int, seed: int) -> list[int]:
+    """At most so many rows of ``count``, in a random order."""
+    random = torch.Generator().manual_seed(seed)
+    return torch.randperm(count, generator=random)[:most].tolist()
+
+
+def one_pipeline(sources: list[Source]) -> Pipeline:
+    """The pipeline that all of these pictures can pass: the smallest of their sides, grey where
+    any are, the lowest quality."""
+    side = min(max(min(source.side for source in sources), drawn_detector.SMALLEST),
+               drawn_detector.LARGEST)  # fmt: skip
+    channels = 1 if any(source.grey for source in sources) else 3
+    lossy = [one.quality for source in sources for one in source.header if one.quality is not None]
+    return Pipeline(side, channels, min(lossy) if lossy else None)

@@ -1,0 +1,78 @@
+"""``souron audit improper``: how many answers of a language model are improper."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from souron.cli import console
+from souron.cli.console import print_json, screen, show
+from souron.utils import hardware
+from souron.utils.messages import UserError, _
+
+
+def audit(files: Sequence[str], before: str | None, open: bool, **given: Any) -> None:
+    """Two models: the second is the one after tuning, as with ``before=``. Raises UserError."""
+    model = files[-1]
+    if len(files) > 2 or (before and len(files) > 1):
+        raise UserError(
+            "option",
+            _("one thing too many: {name}").format(name=files[1]),
+            expected=_("a model, and perhaps what it was before"),
+            fix=f"souron audit improper {files[-1]} before={files[0]}",
+        )
+    if len(files) == 2:
+        before = files[0]
+    hardware.calm_allocator()
+    hardware.share_cores()
+    options = {name: value for name, value in given.items() if value is not None}
+    with screen.err.status(_("loading {name}").format(name=model)) as status:
+        from souron.society import improper_audit
+
+        record = None
+        for step in improper_audit.auditing(model, before, **options):
+            status.update(f"{step.text}  {step.done:.0%}")
+            record = step.result
+        from souron.society import improper_page as page
+
+        assert record is not None, "the last step has it"
+        page.write(record)
+    if screen.json:
+        print_json({"sentence": page.headline(record), **record.as_json()})
+    else:
+        show(page.headline(record), "", rates(record), "", judges(record), "")
+        for note in page.notes(record):
+            console.warn(note)
+        show(_("page: {path}").format(path=record.report))
+    if open:
+        import webbrowser
+
+        webbrowser.open(record.report.absolute().as_uri())
+
+
+def rates(record: Any) -> Any:
+    """Improper answers per 1 000, by each way."""
+    from souron.society import improper_page as page
+
+    shown = [one.model for one in page.models(record)]
+    made = console.table(_("improper per 1 000, by"), *shown, right=tuple(shown))
+    for way in record.after.improper:
+        cells = [page.span(record.rate(one, way)) for one in page.models(record)]
+        made.add_row(page.way_name(way), *cells)
+    return made
+
+
+def judges(record: Any) -> Any:
+    """What each way catches, and its false alarms."""
+    from souron.society import improper_page as page
+
+    clinical, other, catch = (
+        _("false positives, clinical"),
+        _("false positives, other"),
+        _("recall"),
+    )
+    made = console.table(
+        _("by"), _("language"), clinical, other, catch, right=(clinical, other, catch)
+    )
+    for one in record.judged:
+        made.add_row(page.way_name(one.way), page.part_name(one.language), page.share(one.clinical),
+                     page.share(one.proper), page.share(one.catch))  # fmt: skip
+    return made

@@ -1,0 +1,135 @@
+"""``souron lecture``: the rows of the lecture, one of them as text, a course."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument, Option
+
+from souron import registry
+from souron.cli import console
+from souron.cli.app import command
+from souron.cli.console import print_json, screen, show
+from souron.hub import zoo
+from souron.lecture import course as courses
+from souron.lecture import rows
+from souron.lecture.rows import Row
+from souron.utils.messages import N_, _
+
+
+def complete_row(incomplete: str) -> list[tuple[str, str]]:
+    return [
+        (row.id, row.text.title)
+        for row in rows.rows().values()
+        if row.id.startswith(incomplete.upper())
+    ]
+
+
+@command(
+    "lecture",
+    N_("The lecture, row by row: what each is, how it works, where it fails."),
+    "souron lecture\nsouron lecture V1\nsouron lecture V1 --json\nsouron lecture course=my.toml",
+)
+def lecture(
+    row: Annotated[
+        str | None,
+        Argument(metavar="ROW", help=N_("such as V1"), autocompletion=complete_row),
+    ] = None,
+    course: Annotated[
+        str | None, Option(metavar="FILE", help=N_("a course's file: its steps in order"))
+    ] = None,
+) -> None:
+    if course is not None:
+        tell_course(courses.load(Path(course)))
+    elif row is not None:
+        tell_row(rows.find(row))
+    elif screen.json:
+        print_json([summary(each) for each in rows.rows().values()])
+    else:
+        tell_all()
+
+
+def tell_all() -> None:
+    """Every row with its systems, and what works with them."""
+    for chapter in rows.chapters():
+        made = console.table(
+            "", _("row"), _("year"), _("systems"), _("here"), title=_(chapter.title)
+        )
+        for row in chapter.rows:
+            made.add_row(row.id, row.text.title, str(row.year), " ".join(row.systems),
+                         ", ".join(works(row)))  # fmt: skip
+        show(made, "")
+    missing = len(rows.IDS) - len(rows.rows())
+    if missing:
+        show(_("{count} rows have no text yet").format(count=missing))
+    show(_("read one: {command}").format(command="souron lecture V1"),
+         _("in the browser: {command}").format(command="souron studio"))  # fmt: skip
+
+
+def works(row: Row) -> list[str]:
+    """What can be done with a row on this computer."""
+    found = []
+    if any(zoo.where(name) for name in row.systems):
+        found.append(_("ready trained"))
+    if row.data:
+        found.append(_("trained in ten seconds"))
+    return found
+
+
+def tell_row(row: Row) -> None:
+    if screen.json:
+        print_json({**summary(row), **as_json(row)})
+        return
+    text = row.text
+    steps = "\n".join(f"{at}. {step}" for at, step in enumerate(text.mechanism, 1))
+    told = [
+        (_("What it is"), text.what),
+        (_("Who and when"), text.who),
+        (_("How it works"), steps),
+        (_("Where it is used"), text.used),
+        (_("Where it fails"), text.fails),
+        (_("Text to read aloud"), text.spoken),
+        (_("Commands"), "\n".join(row.commands)),
+        (_("Source"), row.source),
+    ]
+    show(f"{row.id}  {text.title} ({row.year})", "")
+    for name, value in told:
+        if value:
+            show(f"{name}:", value, "")
+
+
+def tell_course(course: courses.Course) -> None:
+    if screen.json:
+        print_json(course.as_json())
+        return
+    show(course.title, "")
+    for number, part in enumerate(course.parts, 1):
+        show(f"{number}. {part.title}" + (f"  ({part.row})" if part.row else ""))
+        for text in (part.before, part.after):
+            if text:
+                show(text)
+    show("", _("in the browser: {command}").format(command="souron studio course=FILE"))
+
+
+def summary(row: Row) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "chapter": row.chapter,
+        "title": {"en": row.en.title, "ja": row.ja.title},
+        "year": row.year,
+        "systems": list(row.systems),
+        "data": row.data,
+        "ready": [name for name in row.systems if zoo.where(name)],
+        "source": row.source,
+    }
+
+
+def as_json(row: Row) -> dict[str, Any]:
+    fields = ("what", "who", "mechanism", "used", "fails", "spoken")
+    both = (("en", row.en), ("ja", row.ja))
+    return {
+        **{name: {language: getattr(text, name) for language, text in both} for name in fields},
+        "tasks": [registry.find(name)[0].task for name in row.systems],
+        "commands": list(row.commands),
+        "interactive": list(row.interactive),
+        "docs": row.docs,
+    }

@@ -1,0 +1,214 @@
+"""A teacher's course: which rows of the lecture, in which order, with texts of one's own.
+
+    title = "AI in the clinic"
+
+    [[part]]
+    row = "V1"                   a row of the lecture
+    heading = "Where it began"   in place of the row's own; "" keeps that
+    before = "Who has ..."       Markdown, before and after what the row says
+    after = ""
+
+    [[part]]
+    heading = "A break"          a part without a row says only what stands here
+    before = "Ten minutes."
+
+A course comes from anybody: what is read is bounded, and its Markdown becomes text, lists, emphasis
+and links to pages; HTML and pictures in it stay text.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from souron.lecture import rows
+from souron.utils import files
+from souron.utils.messages import UserError, _
+
+MOST_BYTES = 500_000  # of a file
+MOST_PARTS = 100
+MOST_COURSES = 500  # in a folder
+LONGEST_TITLE = 200  # characters
+LONGEST_TEXT = 5_000
+FIELDS = ("row", "heading", "before", "after")
+NAME = re.compile(r"[\w-]{1,60}")  # of a saved course
+LINK = re.compile(r"https?://[^\s<>\"']+")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # but tab and line end
+
+
+@dataclass(frozen=True)
+class Part:
+    """One step of a course."""
+
+    row: str = ""  # an id; "" of a part that has only texts
+    heading: str = ""
+    before: str = ""  # Markdown
+    after: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its own heading, else the row's in the reader's language."""
+        return self.heading or (rows.find(self.row).text.title if self.row else "")
+
+
+@dataclass(frozen=True)
+class Course:
+    title: str
+    parts: tuple[Part, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            "parts": [{name: getattr(part, name) for name in FIELDS} for part in self.parts],
+        }
+
+    def as_toml(self) -> str:
+        """As ``read`` takes it."""
+        lines = [f"title = {_quoted(self.title)}"]
+        for part in self.parts:
+            said = [(name, getattr(part, name)) for name in FIELDS]
+            lines += ["", "[[part]]", *(f"{name} = {_quoted(text)}" for name, text in said if text)]
+        return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(CONTROL.sub("", text), ensure_ascii=False)
+
+
+def load(path: Path) -> Course:
+    """The course in a file. Raises UserError."""
+    try:
+        if not path.is_file():
+            raise OSError(_("not a regular file") if path.exists() else _("there is no such file"))
+        if path.stat().st_size > MOST_BYTES:
+            raise _wrong(
+                _("{path} has more than {count} bytes").format(path=path, count=MOST_BYTES),
+                _("a file such as souron lecture course= reads: a title and its parts"),
+            )
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            "missing",
+            _("{path} cannot be read: {why}").format(path=path, why=error.strerror or str(error)),
+            expected=_("a course's file, such as course.toml"),
+            exit=3,
+        ) from error
+    except UnicodeDecodeError as error:
+        raise _wrong(str(error), _("text in UTF-8")) from error
+    return read(text)
+
+
+def read(text: str) -> Course:
+    """The course that a text in TOML describes. Raises UserError."""
+    if len(text.encode("utf-8", "replace")) > MOST_BYTES:
+        raise _wrong(_("more than {count} bytes").format(count=MOST_BYTES), _("a shorter course"))
+    try:
+        held = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits, deep brackets
+        raise _wrong(str(error)[:200], _("a file in TOML")) from error
+    parts = held.pop("part", [])
+    return checked({**held, "parts": parts})
+
+
+def checked(held: Any) -> Course:
+    """The course of ``{"title", "parts"}``, once everything is of its kind and within its bounds.
+    Raises UserError."""
+    if not isinstance(held, Mapping) or set(held) - {"title", "parts"}:
+        more = sorted(map(str, set(held) - {"title", "parts"})) if isinstance(held, Mapping) else []
+        raise _wrong(
+            _("no field is named {name!r}").format(name=more[0][:40]) if more else repr(held)[:80],
+            "title, [[part]]",
+        )
+    title, parts = held.get("title"), held.get("parts")
+    if not isinstance(title, str) or not title.strip() or len(title) > LONGEST_TITLE:
+        raise _wrong(
+            f"title = {title!r}"[:80],
+            _("a text of at most {count} characters").format(count=LONGEST_TITLE),
+        )
+    if not isinstance(parts, list) or not 1 <= len(parts) <= MOST_PARTS:
+        said = len(parts) if isinstance(parts, list) else repr(parts)[:40]
+        raise _wrong(
+            _("parts: {count}").format(count=said),
+            _("{least} to {most} parts").format(least=1, most=MOST_PARTS),
+        )
+    return Course(_plain(title).strip(), tuple(map(_part, parts, range(1, len(parts) + 1))))
+
+
+def _part(held: Any, number: int) -> Part:
+    where = _("part {number}").format(number=number)
+    if not isinstance(held, Mapping):
+        raise _wrong(f"{where}: {held!r}"[:80], ", ".join(FIELDS))
+    for name, text in held.items():
+        if name not in FIELDS:
+            found = _("no field is named {name!r}").format(name=str(name)[:40])
+            raise _wrong(f"{where}: {found}", ", ".join(FIELDS))
+        most = LONGEST_TEXT if name in ("before", "after") else LONGEST_TITLE
+        if not isinstance(text, str) or len(text) > most:
+            expected = _("a text of at most {count} characters").format(count=most)
+            raise _wrong(f"{where}: {name} = {text!r}"[:80], expected)
+    said = {name: _plain(str(held.get(name, ""))).strip() for name in FIELDS}
+    if said["row"]:
+        said["row"] = rows.find(said["row"]).id
+    if not any(said.values()):
+        raise _wrong(where, _("a row, a heading or a text"))
+    return Part(**said)
+
+
+def _plain(text: str) -> str:
+    return CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _wrong(found: str, expected: str) -> UserError:
+    return UserError("course", found, expected=expected, fix="souron lecture --help", exit=3)
+
+
+def markdown(text: str) -> str:
+    """HTML of a text in Markdown (CommonMark): paragraphs, emphasis, lists, code, links to pages.
+    HTML within it is shown as text, headings and pictures are none."""
+    from markdown_it import MarkdownIt
+
+    reader = MarkdownIt("commonmark", {"html": False})
+    reader.disable(["image", "heading", "lheading", "html_block", "html_inline", "hr"])
+    reader.validateLink = lambda url: LINK.fullmatch(url) is not None  # type: ignore[method-assign]
+    return str(reader.render(text))
+
+
+def called(title: str) -> str:
+    """The name of a course's file, without the ending."""
+    return re.sub(r"[^\w]+", "-", title.lower())[:40].strip("-_") or "course"
+
+
+def place(folder: Path, name: str) -> Path | None:
+    """Where the course of that name lies; None where there is none."""
+    path = folder / f"{name}.toml"
+    return path if NAME.fullmatch(name) and path.is_file() else None
+
+
+def save(course: Course, folder: Path, name: str = "") -> str:
+    """Write it whole, in place of the course of that name, else beside all that are there; the
+    name that it has. Raises UserError."""
+    path = place(folder, name) or files.free(folder, called(course.title), ".toml")
+    files.write_text(path, course.as_toml())
+    return path.stem
+
+
+def saved(folder: Path) -> dict[str, Course]:
+    """Those in a folder, by name; what cannot be read is left out."""
+    there = {}
+    for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)[:MOST_COURSES]:
+        try:
+            there[path.stem] = load(path)
+        except UserError:
+            continue
+    return there
+
+
+def bring(path: Path, folder: Path) -> str:
+    """Keep a course's file among the others, unless the same is there; its name. Raises
+    UserError."""
+    course = load(path)
+    same = [name for name, other in saved(folder).items() if other == course]
+    return same[0] if same else save(course, folder)

@@ -1,0 +1,233 @@
+"""The rows of the lecture, one file each: ``rows/V1.toml`` is AlexNet.
+
+A file says what cannot be read from a system's own: who and when, how it works, where it is used,
+where it fails, and a text to be read aloud, in English and in Japanese. What stands in a file is
+checked when it is read; a row without a file is left out.
+
+    systems = ["alexnet"]        the first is drawn, tried and trained; [] where there is none
+    data = "digits"              what it is trained on for ten seconds; "" where it is not trained
+    year = 2012
+    source = "https://..."
+    docs = "use"                 a page of docs/, or ""
+    interactive = ["noise_slider"]   files of souron/studio/interactives/
+    pages = ["train"]            pages of the studio where more can be done
+    commands = ["souron ..."]    to be typed
+
+    [en]                         and [ja]
+    title = "AlexNet"
+    what = "..."                 what it is: one or two sentences
+    who = "..."                  who and when
+    mechanism = ["...", "..."]   how it works: three to six sentences or steps
+    used = "..."                 where it is used
+    fails = "..."                where it fails
+    spoken = "..."               to be read aloud: 120-200 words, in Japanese 300-500 characters
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from souron.utils.messages import N_, UserError, _, language, near
+
+FOLDER = Path(__file__).parent / "rows"
+MOST_BYTES = 32_000  # of a file
+LONGEST = 2_000  # characters of a field
+STEPS = (3, 6)  # of a mechanism: least, most
+MOST_NAMES = 8  # in a list
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+CHAPTERS = (
+    ("course", N_("The course's own exercises"), "C"),
+    ("images", N_("Image classification"), "V"),
+    ("detection", N_("Detection and segmentation"), "DS"),
+    ("language", N_("Language"), "L"),
+    ("generation", N_("Generation"), "G"),
+    ("society", N_("Society"), "E"),
+)  # name, title, letters of its rows
+COUNTS = {"C": 9, "V": 12, "D": 6, "S": 5, "L": 10, "G": 19, "E": 5}
+IDS = tuple(f"{letter}{number + 1}" for letter, count in COUNTS.items() for number in range(count))
+
+
+@dataclass(frozen=True)
+class Text:
+    """A row in one language."""
+
+    title: str
+    what: str
+    who: str
+    mechanism: tuple[str, ...]
+    used: str
+    fails: str
+    spoken: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the lecture."""
+
+    id: str
+    systems: tuple[str, ...]
+    data: str
+    year: int
+    source: str
+    docs: str
+    interactive: tuple[str, ...]
+    pages: tuple[str, ...]
+    commands: tuple[str, ...]
+    en: Text
+    ja: Text
+
+    @property
+    def text(self) -> Text:
+        """In the reader's language."""
+        return self.ja if language() == "ja" else self.en
+
+    @property
+    def chapter(self) -> str:
+        """The name of its chapter."""
+        return next(name for name, _title, letters in CHAPTERS if self.id[0] in letters)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    name: str
+    title: str  # English, the key of its translation
+    rows: tuple[Row, ...]
+
+
+@cache
+def rows() -> dict[str, Row]:
+    """Every row that has a file, by id, in the lecture's order. Raises UserError."""
+    files = {id: FOLDER / f"{id}.toml" for id in IDS}
+    return {id: read(file) for id, file in files.items() if file.is_file()}
+
+
+@cache
+def chapters() -> tuple[Chapter, ...]:
+    """The chapters in order; one without rows is left out. Raises UserError."""
+    found = [
+        Chapter(name, title, tuple(row for row in rows().values() if row.id[0] in letters))
+        for name, title, letters in CHAPTERS
+    ]
+    return tuple(chapter for chapter in found if chapter.rows)
+
+
+def find(id: str) -> Row:
+    """The row of that id, in either case. Raises UserError."""
+    found = rows().get(id.strip().upper())
+    if found is None:
+        shown = id if len(id) <= 20 else f"{id[:20]}…"
+        raise UserError(
+            "row",
+            _("the lecture has no row {name!r}").format(name=shown),
+            expected=near(shown.upper(), list(rows())),
+            fix="souron lecture",
+        )
+    return found
+
+
+def of_system(name: str) -> Row | None:
+    """The first row that shows a system of that name; None where none does."""
+    return next((row for row in rows().values() if name in row.systems), None)
+
+
+def read(file: Path) -> Row:
+    """The row of a file. Raises UserError where the file is not as above."""
+    if file.stat().st_size > MOST_BYTES:
+        raise wrong(file, _("more than {count} bytes").format(count=MOST_BYTES), str(MOST_BYTES))
+    try:
+        found = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise wrong(file, str(error), _("a file in TOML")) from error
+    return checked(found, file)
+
+
+def checked(found: Mapping[str, Any], file: Path) -> Row:
+    """The row, once every field is there, is of its kind and within its bounds."""
+    _names(file, found, [field.name for field in fields(Row) if field.name != "id"])
+    if file.stem not in IDS:
+        raise wrong(file, file.stem, "C1 ... E5")
+    year = found["year"]
+    if not isinstance(year, int) or isinstance(year, bool) or not 1600 <= year <= 2100:
+        raise wrong(file, f"year = {year!r}", "year = 2012")
+    source = _string(file, found, "source", empty=True)
+    if source and not re.fullmatch(r"https?://[^\s<>\"']+", source):
+        raise wrong(file, f"source = {source!r}", 'source = "https://..."')
+    docs = _string(file, found, "docs", empty=True)
+    if docs and not re.fullmatch(r"[a-z][a-z0-9-]*", docs):
+        raise wrong(file, f"docs = {docs!r}", _("the name of a page in docs/, without .md"))
+    return Row(
+        id=file.stem,
+        systems=_list(file, found, "systems", NAME),
+        data=_string(file, found, "data", empty=True),
+        year=year,
+        source=source,
+        docs=docs,
+        interactive=_list(file, found, "interactive", NAME),
+        pages=_list(file, found, "pages", NAME),
+        commands=_list(file, found, "commands", re.compile(r"souron [^\n]{1,200}")),
+        en=_text(file, found["en"], "en"),
+        ja=_text(file, found["ja"], "ja"),
+    )
+
+
+def _text(file: Path, found: Any, language: str) -> Text:
+    if not isinstance(found, dict):
+        raise wrong(file, f"{language} = {found!r}", f"[{language}]")
+    _names(file, found, [field.name for field in fields(Text)])
+    between = "" if language == "ja" else " "  # lines that a file breaks
+    lines = {name: _string(file, found, name).split("\n") for name in found if name != "mechanism"}
+    plain = {name: between.join(map(str.strip, some)).strip() for name, some in lines.items()}
+    steps = found["mechanism"]
+    if not isinstance(steps, list) or not STEPS[0] <= len(steps) <= STEPS[1]:
+        said = len(steps) if isinstance(steps, list) else repr(steps)
+        raise wrong(
+            file,
+            f"[{language}] mechanism: {said}",
+            _("a list of {least} to {most} texts").format(least=STEPS[0], most=STEPS[1]),
+        )
+    told = tuple(_string(file, {"mechanism": step}, "mechanism").strip() for step in steps)
+    return Text(mechanism=told, **plain)
+
+
+def _names(file: Path, found: Mapping[str, Any], wanted: list[str]) -> None:
+    """Raises UserError unless exactly these are there."""
+    missing = [name for name in wanted if name not in found]
+    more = [str(name)[:40] for name in found if name not in wanted]
+    if missing:
+        raise wrong(file, _("no {name}").format(name=missing[0]), ", ".join(wanted))
+    if more:
+        raise wrong(file, _("no field is named {name!r}").format(name=more[0]), ", ".join(wanted))
+
+
+def _string(file: Path, found: Mapping[str, Any], name: str, *, empty: bool = False) -> str:
+    value = found[name]
+    if not isinstance(value, str) or len(value) > LONGEST or not (empty or value.strip()):
+        said = f"{name} = {value!r}"
+        expected = _("a text of at most {count} characters").format(count=LONGEST)
+        raise wrong(file, said if len(said) < 80 else f"{said[:80]}…", expected)
+    return value
+
+
+def _list(
+    file: Path, found: Mapping[str, Any], name: str, pattern: re.Pattern[str]
+) -> tuple[str, ...]:
+    values = found[name]
+    fine = isinstance(values, list) and len(values) <= MOST_NAMES
+    if not fine or not all(isinstance(v, str) and pattern.fullmatch(v) for v in values):
+        expected = _("a list of at most {count} names").format(count=MOST_NAMES)
+        raise wrong(file, f"{name} = {values!r}"[:120], expected)
+    return tuple(values)
+
+
+def wrong(file: Path, found: str, expected: str) -> UserError:
+    return UserError(
+        "lecture file",
+        _("{file}: {found}").format(file=file.name, found=found),
+        expected=expected,
+        fix=_("see souron/lecture/rows/V1.toml"),
+        exit=3,
+    )

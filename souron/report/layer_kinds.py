@@ -1,0 +1,36 @@
+"""The kinds of layers that pictures of systems tell apart: their colours, names, short names."""
+
+from souron.utils.messages import _
+
+COLOURS = {
+    "input": "#b8bcc2",
+    "convolution": "#4c8bbf",
+    "convolutions": "#2f6391",
+    "pooling": "#d9a441",
+    "connected": "#5aa469",
+    "mixing": "#3d7a4a",
+    "attention": "#b0588d",
+    "kept": "#8a6fb3",
+    "other": "#8d9199",
+}
+
+
+def meaning(kind: str) -> str:
+    """What a colour stands for, in the reader's language."""
+    return {
+        "input": _("input"),
+        "convolution": _("convolution"),
+        "convolutions": _("block of convolutions"),
+        "pooling": _("pooling"),
+        "connected": _("fully connected"),
+        "mixing": _("block of fully connected layers"),
+        "attention": _("block with attention"),
+        "kept": _("kept points"),
+        "other": _("other"),
+    }[kind]
+
+
+def short(name: str) -> str:
+    """The last part of a name, and the one before it where the last is a number."""
+    *_before, parent, last = ["", *name.split(".")]
+    return f"{parent}.{last}" if last.isdigit() and parent else last

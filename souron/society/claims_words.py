@@ -1,0 +1,218 @@
+"""What a sentence says besides numbers: sides and other opposites, negation, names, its words.
+
+Opposites have the same number in English and Japanese, so that ``left`` and ``右`` can be told to
+differ. Lists and patterns, no grammar: what they miss, the learnt judge may still notice.
+"""
+
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from souron.evaluation.support import BINDS
+
+WORDS = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
+# the sort of thing, the words of one pole, those of the other
+OPPOSITES: list[list[str]] = WORDS["opposites"]
+
+_table: dict[str, set[tuple[int, int]]] = {}
+for _number, (_sort, *_poles) in enumerate(OPPOSITES):
+    for _pole, _words in enumerate(_poles):
+        for _word in _words.replace("both-sides", "").split():
+            _table.setdefault(_word, set()).add((_number, _pole))
+_latin = sorted((w for w in _table if w[0].isascii()), key=len, reverse=True)
+_asian = sorted((w for w in _table if not w[0].isascii()), key=len, reverse=True)
+POLE = re.compile(
+    rf"(?<![A-Za-z])(?:{'|'.join(map(re.escape, _latin))})(?![A-Za-z])|{'|'.join(_asian)}",
+    re.IGNORECASE,
+)
+# what holds one of those letters without meaning them
+NO_POLE = re.compile(
+    r"以上|以下|以前|以後|以内|上記|下記|左右(?!とも)|上下|前後|午前|午後|名前|事前|直前|直後|最後に|"
+    r"その後|この後|今後|背後|同上|向上|上手|下手|以上の|歯科|前述|目の前|以上で|生後|術前|術後|"
+    r"長さ|高さ|高齢|大きさ|最高|最低|急性|早急|救急|縦横|"
+    r"right (?:now|away)|all right|copyright|at least|first of all|as well|as long as|so that",
+    re.IGNORECASE,
+)
+NEGATIVE_EN = re.compile(
+    r"(?<![A-Za-z])(?:no(?! longer than| more than| less than| fewer)|not(?! only)|cannot|never|"
+    r"without|none|neither|nor|nothing|den(?:y|ies|ied|ying)|absen(?:t|ce)|negative|lack(?:s|ed|ing)?|"
+    r"unable|rarely|free of|fail(?:s|ed)? to|contraindicated|forbidden|prohibited|avoid(?:s|ed)?|"
+    r"refus(?:e|es|ed)|"
+    r"rul(?:e|ed|es) out|don't|doesn't|didn't|isn't|aren't|wasn't|weren't|won't|can't|"
+    r"couldn't|shouldn't|mustn't|hasn't|haven't|hadn't|needn't|wouldn't)(?![A-Za-z])",
+    re.IGNORECASE,
+)
+NEGATIVE_JA = re.compile(
+    r"ません|な[いか](?:っ[たて])?|なく(?:て|なっ|、|$)?|な[しき](?=[、。・\s)）]|$|で)|無[しい]|ず(?:に|、|$)|せず|"
+    r"否定|陰性|不可|不能|不要|禁止|禁忌|避け|除外|(?:未|非|不|無)(?=[一-龯]{1,3})|ぬ(?=[。、]|$)"
+)
+NO_NEGATIVE_JA = re.compile(
+    r"な(?:ければ|くては|いと)(?:な(?:り|ら)(?:ません|ない)|いけ(?:ません|ない))|かもしれ(?:ません|ない)|"
+    r"だけで(?:は)?な(?:く|い)|のみな(?:らず|く)|少な[いくか]|危な[いく]|ざるを得な[いく]|"
+    r"必ず|まず|ずつ|はず|いずれ|ずれ|限らず|問わず|相変わらず|わず|思わず|"
+    r"(?:もし)?.{0,2}なかったら|しかな[いく]|違いな[いく]|"
+    r"不正|不安|無料|無線|無事|非常|未来|未満|不足|無視|不明|不審|不具合|不良|無限|非公式|不思議"
+)
+ASIAN = r"\u3400-\u9fff\uf900-\ufaff々"
+KATAKANA = r"\u30a1-\u30fa\u30fc"
+TOKEN = re.compile(rf"[{ASIAN}]+|[{KATAKANA}]{{2,}}|[A-Za-z][A-Za-z0-9_'’+-]*[A-Za-z0-9+]|[A-Za-z]")
+CAPITAL = re.compile(r"(?<![\w.])(?:[A-Z][A-Za-z0-9]*[A-Za-z0-9-]*)")
+DRUG = re.compile(
+    r"\b[a-z]{2,}(?:cillin|mycin|azole|olol|pril|sartan|statin|caine|mab|xaban|profen|oxacin|"
+    r"cycline|prazole|formin|gliptin|gliflozin|parin|farin|lone|sone|zepam|zolam|triptan|dipine|"
+    r"setron|tidine|fenac|coxib|dronate|vir|phen|morphine|codeine|amide)\b"
+)
+PERSON = re.compile(rf"([{ASIAN}]{{1,4}})(?=氏|さん|医師|先生|教授|病院|大学)")
+CASE = re.compile(r"[。.!?！？:：]\s*$|^\W*$")
+ENDS = ("ations", "ation", "ings", "ing", "ies", "ied", "es", "ed", "s", "ly", "e", "y")
+BINDING = BINDS | {"been", "having", "has", "had", "their", "per", "via", "upon", "since", "within"}
+COMMON_JA = frozenset(
+    [
+        "事",
+        "時",
+        "為",
+        "場合",
+        "以下",
+        "上",
+        "下",
+        "中",
+        "際",
+        "方",
+        "物",
+        "等",
+        "様",
+        "内",
+        "間",
+        "用",
+        "的",
+        "性",
+        "者",
+        "可能",
+        "使用",
+        "必要",
+    ]
+)
+
+
+class Pole(NamedTuple):
+    sort: str  # "side", "order", "amount", "polarity"
+    pair: int
+    pole: int
+    text: str
+    start: int
+    end: int
+
+
+class Word(NamedTuple):
+    """A word that means something, by its stem."""
+
+    stem: str
+    start: int
+    end: int
+
+
+class Name(NamedTuple):
+    text: str
+    sort: str  # "latin", "katakana", "drug", "person"
+    start: int
+    end: int
+
+
+class Negative(NamedTuple):
+    text: str
+    start: int
+    end: int
+    about: frozenset[str]  # stems of the words that it denies
+
+
+def japanese(text: str) -> bool:
+    return re.search(r"[\u3040-\u30ff\u3400-\u9fff]", text) is not None
+
+
+def poles(text: str) -> list[Pole]:
+    """Of a normal text, every sort of opposite that a word stands for."""
+    hidden = [found.span() for found in NO_POLE.finditer(text)]
+    found = []
+    for match in POLE.finditer(text):
+        if any(start <= match.start() < end for start, end in hidden):
+            continue
+        word = match.group()
+        for pair, pole in sorted(_table.get(word.lower(), _table.get(word, ()))):
+            found.append(Pole(OPPOSITES[pair][0], pair, pole, word, *match.span()))
+    return found
+
+
+@lru_cache(maxsize=4096)
+def words(text: str) -> tuple[Word, ...]:
+    """Of a normal text, without the words that only bind others."""
+    found = []
+    for match in TOKEN.finditer(text):
+        word = match.group()
+        if word[0].isascii():
+            small = word.lower().replace("’", "'").removesuffix("'s")
+            if small not in BINDING and len(small) > 1:
+                found.append(Word(stem(small), *match.span()))
+        elif word not in COMMON_JA:
+            found.append(Word(word.removesuffix("ー") if len(word) > 3 else word, *match.span()))
+    return tuple(found)
+
+
+def stem(word: str) -> str:
+    for end in ENDS:
+        if word.endswith(end) and len(word) - len(end) >= 3:
+            word = word[: -len(end)]
+            break
+    return word[:-1] if len(word) > 3 and word[-1] == word[-2] else word
+
+
+def pieces(text: str) -> list[str]:
+    """What overlap is counted in: stems of English words, every two letters of kanji, katakana as
+    a whole."""
+    found = []
+    for word in words(text):
+        if re.match(rf"[{ASIAN}]", word.stem) and len(word.stem) > 2:
+            found += [word.stem[k : k + 2] for k in range(len(word.stem) - 1)]
+        else:
+            found.append(word.stem)
+    return found
+
+
+def names(text: str) -> list[Name]:
+    """Capitalised words within a sentence, drugs by their endings, katakana, people's names."""
+    found = []
+    for match in CAPITAL.finditer(text):
+        word = match.group().rstrip("-")
+        first = CASE.search(text[: match.start()]) is not None
+        inside = any(letter.isupper() or letter.isdigit() for letter in word[1:])
+        if (not first or inside) and len(word) > 1 and word.lower() not in BINDING:
+            found.append(Name(word, "latin", match.start(), match.start() + len(word)))
+    for match in DRUG.finditer(text):
+        found.append(Name(match.group(), "drug", *match.span()))
+    for match in re.finditer(rf"[{KATAKANA}]{{3,}}", text):
+        found.append(Name(match.group(), "katakana", *match.span()))
+    for match in PERSON.finditer(text):
+        found.append(Name(match.group(1), "person", *match.span(1)))
+    return sorted(found, key=lambda each: each.start)
+
+
+def negatives(text: str) -> list[Negative]:
+    """Of a normal text, each with the words next to it that it denies."""
+    told = words(text)
+    found = []
+    for match in NEGATIVE_EN.finditer(text):
+        after = [w.stem for w in told if match.start() <= w.start < match.end() + 60][:4]
+        before = [w.stem for w in told if w.end <= match.start()][-2:]
+        found.append(Negative(match.group(), *match.span(), frozenset([*after, *before])))
+    hidden = [each.span() for each in NO_NEGATIVE_JA.finditer(text)]
+    last = -9
+    for match in NEGATIVE_JA.finditer(text):
+        inside = any(start <= match.start() < end for start, end in hidden)
+        if inside or match.start() < last:
+            continue
+        about = [w.stem for w in told if match.start() - 14 <= w.end <= match.end() + 3][-3:]
+        about += [w.stem for w in told if match.start() == w.start]
+        found.append(Negative(match.group(), *match.span(), frozenset(about)))
+        last = match.end()
+    return found

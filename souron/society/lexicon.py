@@ -1,0 +1,142 @@
+"""A list of words that are looked for in texts: literally, at the bounds of words.
+
+A word of Latin letters must stand by itself (``ass`` is not in ``assessment``). Japanese writes no
+spaces, so that the bounds are those of a script: an entry of katakana is not found within a longer
+word of katakana (デブ is not in デブリードマン), one of hiragana not after hiragana other than a
+particle (なめ is not in ななめ), a single kanji not beside another kanji (裸 is not in 裸眼);
+longer entries with kanji are found anywhere. Entries are compared without case and width, and
+no sign in them has a meaning of its own: ``a.*b`` is found only where ``a.*b`` stands.
+
+The list that ``souron fetch naughty_words`` brings is LDNOOBW, https://github.com/LDNOOBW, as
+packed in https://www.npmjs.com/package/naughty-words (CC-BY-4.0).
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from souron.hub import fetch
+from souron.utils.messages import UserError, _
+
+NAME = "naughty_words"
+FILES = ("en.json", "ja.json")
+MOST_BYTES, MOST_ENTRIES, LONGEST = 4_000_000, 50_000, 100  # LONGEST: characters of an entry
+MOST_LETTERS = 20_000  # of a text; what follows is not searched
+UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")  # signs without width
+PARTICLES = "はがをにでともやのへか"
+HIRAGANA, KATAKANA = re.compile("[ぁ-ゖ]"), re.compile("[ァ-ヺー]")
+KANJI = re.compile("[\u3400-\u4dbf\u4e00-\u9fff々]")
+
+
+def bare(text: str) -> str:
+    """Without case, width, signs that nobody sees, and more than one blank in a row."""
+    plain = unicodedata.normalize("NFKC", UNSEEN.sub("", text[:MOST_LETTERS])).casefold()
+    return " ".join(plain.split())
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """Entries, by their first sign, the longest first."""
+
+    name: str  # what a report calls it
+    count: int
+    entries: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, words: Iterable[str], name: str = "") -> "Lexicon":
+        """Entries that are empty once they are bare do not count."""
+        known = sorted({plain for word in words if (plain := bare(word))}, key=len, reverse=True)
+        entries: dict[str, tuple[str, ...]] = {}
+        for entry in known:
+            entries[entry[0]] = (*entries.get(entry[0], ()), entry)
+        return cls(name, len(known), entries)
+
+    @classmethod
+    def read(cls, file: str | Path) -> "Lexicon":
+        """A text with an entry a line, or a JSON list of texts. Raises UserError."""
+        path = Path(file).expanduser()
+        try:
+            data = path.read_bytes() if path.is_file() else None
+        except OSError as error:
+            raise _unusable(path, str(error.strerror)) from error
+        if data is None:
+            raise _unusable(path, _("no such file"))
+        if len(data) > MOST_BYTES:
+            raise _unusable(path, _("more than {count} bytes").format(count=MOST_BYTES))
+        try:
+            text = data.decode("utf-8-sig")
+            told = json.loads(text) if path.suffix == ".json" else text.splitlines()
+        except (ValueError, RecursionError) as error:
+            raise _unusable(path, str(error).partition("\n")[0][:200]) from error
+        if not isinstance(told, list) or not all(isinstance(word, str) for word in told):
+            raise _unusable(path, _("not a list of words"))
+        if len(told) > MOST_ENTRIES or any(len(word) > LONGEST for word in told):
+            why = _("more than {count} entries, or one of more than {letters} letters")
+            raise _unusable(path, why.format(count=MOST_ENTRIES, letters=LONGEST))
+        made = cls.of(told, path.name)
+        if not made.count:
+            raise _unusable(path, _("no entry"))
+        return made
+
+    def find(self, text: str) -> list[str]:
+        """The entries that stand in the text, in its order, each once."""
+        return list(dict.fromkeys(self._found(bare(text))))
+
+    def _found(self, text: str) -> Iterator[str]:
+        place = 0
+        while place < len(text):
+            hit = next(
+                (entry for entry in self.entries.get(text[place], ())
+                 if text.startswith(entry, place) and _bounded(text, place, place + len(entry))),
+                None,
+            )  # fmt: skip
+            if hit:
+                yield hit
+            place += len(hit) if hit else 1
+
+
+def _bounded(text: str, start: int, end: int) -> bool:
+    """Whether what stands from ``start`` to ``end`` is a word by itself."""
+    before, after = text[start - 1 : start], text[end : end + 1]
+    entry = text[start:end]
+    if len(entry) == 1 and KANJI.match(entry):
+        return not (KANJI.match(before) or KANJI.match(after))
+    if HIRAGANA.match(entry) and HIRAGANA.match(before) and before not in PARTICLES:
+        return False
+    return not (_joined(before, entry[0]) or _joined(entry[-1], after))
+
+
+def _joined(one: str, other: str) -> bool:
+    """Whether two signs beside each other are of one word, by their script."""
+    if KATAKANA.match(one) and KATAKANA.match(other):
+        return True
+    latin = [bool(sign) and (sign.isalnum() or sign == "_") and sign < "\u2e80"
+             for sign in (one, other)]  # fmt: skip
+    return all(latin)
+
+
+def fetched() -> Lexicon | None:
+    """The list that ``souron fetch naughty_words`` brings; None where it is not here."""
+    folder = fetch.where(NAME)
+    if folder is None:
+        return None
+    words = [word for name in FILES for word in _words(folder / name)]
+    return Lexicon.of(words, NAME)
+
+
+def _words(file: Path) -> list[str]:
+    told = json.loads(file.read_text(encoding="utf-8"))
+    return [word for word in told if isinstance(word, str)]
+
+
+def _unusable(path: Path, why: str) -> UserError:
+    return UserError(
+        "lexicon",
+        _("{path} is no list of words: {why}").format(path=path, why=why),
+        expected=_("a text file with a word a line, or a .json file with a list of words"),
+        fix="lexicon=words.txt",
+        exit=3,
+    )

@@ -1,0 +1,264 @@
+"""Interactives: small experiments on a page, each one file in ``interactives/``, found by its name.
+
+Such a file has ``TITLE``, ``ABOUT`` (a paragraph), ``QUESTION`` with ``CHOICES`` to guess among and
+``RIGHT`` (the place of the right one), ``ANSWER`` (what the experiment shows), and
+
+- ``stage()``: the controls and pictures as HTML, in the language that is spoken;
+- ``answer(asked)``: what the page asks for as a plain dict, answered as one, each within a second
+  or two. Raises UserError;
+- ``WORDS``: the sentences of its script, ``static/interactives/<name>.js``, whose ``start(root,
+  tools)`` moves the pictures;
+- ``build(studio)``: puts the whole into the page that is being built.
+
+A reader guesses first: who has said what will happen learns more from seeing it (Crouch, Fagen,
+Callan, Mazur: Classroom demonstrations: Learning tools or entertainment? 2004,
+https://doi.org/10.1119/1.1707018).
+"""
+
+import base64
+import importlib
+import json
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from markupsafe import Markup
+
+from souron.utils.messages import N_, UserError, _
+
+ORDER = (
+    "playground", "inside_cnn", "kmeans_by_hand", "noise_slider", "gan_slow_motion", "which_luck",
+    "trust_map", "real_or_drawn", "occupations_day",
+)  # fmt: skip
+COMMON = {
+    "busy": N_("computing …"),
+    "right": N_("You guessed: {guess}. That is right."),
+    "wrong": N_("You guessed: {guess}. It turns out otherwise."),
+    "play": N_("Play"),
+    "pause": N_("Pause"),
+    "failed": N_("This did not work"),
+}
+one_at_a_time = threading.Lock()  # an answer may take all of this computer for a second
+
+
+@lru_cache
+def names() -> list[str]:
+    """Of all interactives, in the order of the lesson; others behind them, by name."""
+    folder = Path(__file__).parent / "interactives"
+    there = sorted(file.stem for file in folder.glob("*.py") if not file.name.startswith("_"))
+    return [*(name for name in ORDER if name in there), *(n for n in there if n not in ORDER)]
+
+
+def find(name: str) -> ModuleType:
+    """Raises UserError where there is no such interactive."""
+    if name not in names():
+        raise UserError(
+            "missing",
+            _("there is no interactive {name}").format(name=name),
+            expected=", ".join(names()),
+        )
+    return importlib.import_module(f"souron.studio.interactives.{name}")
+
+
+def answer(name: str, asked: Any) -> dict[str, Any]:
+    """What the script of an interactive is answered. Raises UserError."""
+    module = find(name)
+    if not isinstance(asked, dict):
+        raise UserError("json", _("the request cannot be read: {why}").format(why="no object"))
+    with one_at_a_time:
+        return module.answer(asked)
+
+
+def put(name: str) -> Any:
+    """An interactive as a part of the Gradio page that is being built."""
+    import gradio as gr
+
+    return gr.HTML(html(name), elem_id=f"interactive-{name}", padding=False)
+
+
+def html(name: str, heading: str = "h2") -> Markup:
+    """An interactive in the language that is spoken. It begins to move by ``studio.js``."""
+    module = find(name)
+    words = {key: _(text) for key, text in {**COMMON, **getattr(module, "WORDS", {})}.items()}
+    choices = Markup("").join(
+        Markup('<label><input type="radio" name="guess-{}" value="{}"> {}</label>').format(
+            name, place, _(text)
+        )
+        for place, text in enumerate(module.CHOICES)
+    )
+    return Markup(
+        '<article class="interactive" data-interactive="{name}" data-words="{words}" '
+        'data-right="{right}" aria-labelledby="title-{name}">'
+        '<{heading} id="title-{name}">{title}</{heading}><p>{about}</p>'
+        '<fieldset class="guess"><legend>{question}</legend>{choices}'
+        '<button type="button" data-do="skip">{skip}</button></fieldset>'
+        '<div class="stage" hidden>{stage}<p class="said" role="status"></p>'
+        '<details class="answer"><summary>{reveal}</summary><p class="guessed"></p><p>{answer}</p>'
+        "</details></div></article>"
+    ).format(
+        name=name,
+        words=json.dumps(words, ensure_ascii=False),
+        right=module.RIGHT,
+        heading=heading,
+        title=_(module.TITLE),
+        about=_(module.ABOUT),
+        question=_(module.QUESTION),
+        choices=choices,
+        skip=_("Show it without a guess"),
+        stage=module.stage(),
+        reveal=_("The answer"),
+        answer=_(module.ANSWER),
+    )
+
+
+def slider(name: str, label: str, low: float, high: float, value: float, step: float = 1) -> Markup:
+    return Markup(
+        '<label class="slide">{} <output></output><input type="range" name="{}" min="{}" max="{}" '
+        'step="{}" value="{}"></label>'
+    ).format(label, name, low, high, step, value)
+
+
+def choice(name: str, label: str, among: Sequence[tuple[str, str]]) -> Markup:
+    """A list to choose from: (value, what is read)."""
+    options = Markup("").join(
+        Markup('<option value="{}">{}</option>').format(value, text) for value, text in among
+    )
+    return Markup('<label>{} <select name="{}">{}</select></label>').format(label, name, options)
+
+
+def tick(name: str, label: str) -> Markup:
+    return Markup('<label><input type="checkbox" name="{}"> {}</label>').format(name, label)
+
+
+def button(does: str, text: str, first: bool = False) -> Markup:
+    """``does``: the action's name in the script."""
+    kind = Markup(' class="first"') if first else ""
+    return Markup('<button type="button" data-do="{}"{}>{}</button>').format(does, kind, text)
+
+
+def canvas(
+    name: str, label: str, width: int, height: int, caption: str = "", keys: bool = False
+) -> Markup:
+    """A picture that the script draws; ``keys``: it takes the keyboard's focus."""
+    focus = Markup(' tabindex="0"') if keys else ""
+    return Markup(
+        '<figure><canvas data-canvas="{}" width="{}" height="{}" role="{}" aria-label="{}"{}>'
+        "</canvas><figcaption>{}</figcaption></figure>"
+    ).format(name, width, height, "application" if keys else "img", label, focus, caption)
+
+
+def controls(*parts: Markup) -> Markup:
+    return Markup('<div class="controls">{}</div>').format(Markup("").join(parts))
+
+
+def pictures(*parts: Markup) -> Markup:
+    return Markup('<div class="pictures">{}</div>').format(Markup("").join(parts))
+
+
+def player(label: str) -> Markup:
+    """Play, pause and a slider over the frames of a recording."""
+    return Markup(
+        '<div class="player" role="group" aria-label="{}"><button type="button" data-do="play">{}'
+        '</button><button type="button" data-do="earlier" aria-label="{}">−1</button>'
+        '<button type="button" data-do="later" aria-label="{}">+1</button>'
+        '<input type="range" name="frame" min="0" max="0" value="0" aria-label="{}"></div>'
+    ).format(label, _("Play"), _("one step back"), _("one step on"), label)
+
+
+def part(name: str) -> Markup:
+    """A place that the script fills with text."""
+    return Markup('<div data-part="{}"></div>').format(name)
+
+
+def number(asked: Mapping[str, Any], name: str, low: float, high: float, default: float) -> float:
+    """A number that a page sent. Raises UserError for anything else, or one out of bounds."""
+    value = asked.get(name, default)
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    if not plain or not math.isfinite(value) or not low <= value <= high:
+        raise UserError(
+            "value",
+            _("{name}={value} is not understood").format(name=name, value=str(value)[:40]),
+            expected=_("a number from {low} to {high}").format(low=low, high=high),
+        )
+    return value
+
+
+def whole(asked: Mapping[str, Any], name: str, low: int, high: int, default: int) -> int:
+    """The same, rounded down."""
+    return int(number(asked, name, low, high, default))
+
+
+def among(asked: Mapping[str, Any], name: str, choices: Sequence[str]) -> str:
+    """One of several words; the first where none was sent. Raises UserError."""
+    value = asked.get(name, choices[0])
+    if value not in choices:
+        raise UserError(
+            "value",
+            _("{name}={value} is not understood").format(name=name, value=str(value)[:40]),
+            expected=", ".join(choices),
+        )
+    return str(value)
+
+
+def table(asked: Mapping[str, Any], name: str, most: int, columns: int, reach: float) -> list[Any]:
+    """Rows of ``columns`` numbers in -reach..reach, ``most`` of them at most. Raises UserError."""
+    rows = asked.get(name)
+    good = isinstance(rows, list) and len(rows) <= most and all(
+        isinstance(row, list) and len(row) == columns and all(
+            isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= reach
+            for value in row
+        )
+        for row in rows
+    )  # fmt: skip
+    if not good:
+        raise UserError(
+            "value",
+            _("{name}={value} is not understood").format(name=name, value=str(rows)[:40]),
+            expected=_("{count} rows of {columns} numbers at most").format(
+                count=most, columns=columns
+            ),
+        )
+    return list(rows or [])
+
+
+def packed(values: Any) -> str:
+    """Numbers 0..255 of any shape, a byte each, as base64 text."""
+    import numpy as np
+
+    whole_numbers = np.asarray(values)
+    assert whole_numbers.dtype == np.uint8, whole_numbers.dtype
+    return base64.b64encode(np.ascontiguousarray(whole_numbers).tobytes()).decode()
+
+
+def as_bytes(values: Any, low: float, high: float) -> Any:
+    """Numbers as 0..255, ``low`` as 0 and ``high`` as 255, those beyond at the ends."""
+    import numpy as np
+
+    share = (np.asarray(values, dtype=np.float64) - low) / (high - low)
+    return (share.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def examples(system: str) -> list[Path]:
+    """Test pictures for a system that comes ready trained; none where it is not installed."""
+    from souron.hub import zoo
+
+    folder = zoo.where(system)
+    return [] if folder is None else zoo.examples(folder)
+
+
+def example(system: str, asked: Mapping[str, Any]) -> Any:
+    """(1, 1, H, W) uint8, the one that ``asked["picture"]`` counts off. Raises UserError."""
+    import numpy as np
+    import torch
+
+    from souron.kinds.picture import Picture
+
+    files = examples(system)
+    if not files:
+        raise UserError("zoo", _("The ready-trained systems are not installed."))
+    picture = Picture.read(files[whole(asked, "picture", 0, len(files) - 1, 0)])
+    return torch.from_numpy(np.array(picture.image.convert("L")))[None, None]

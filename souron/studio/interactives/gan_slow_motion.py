@@ -1,0 +1,151 @@
+"""A GAN in slow motion: the critic's step, the generator's step, and what each of them changes.
+
+souron's ``gan`` (Goodfellow and others 2014) learns digits, and each ``yield`` of its ``updates``
+is one frame: whose step it was, its loss, how likely the critic takes real and drawn pictures for
+real, and what the generator now draws from the same noise.
+
+After the idea of Kahng, Thorat, Chau, Viegas, Wattenberg: GAN Lab (2018),
+https://arxiv.org/abs/1809.01587.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from markupsafe import Markup
+
+from souron.studio import interactive
+from souron.studio.interactive import button, canvas, controls, pictures, player, slider
+from souron.utils.messages import N_, _
+
+TITLE = N_("A GAN in slow motion")
+ABOUT = N_(
+    "A GAN (generative adversarial network) is a game of two networks. The discriminator, here "
+    "called critic, learns to tell real digits from drawn ones; the generator learns to draw what "
+    "the critic takes for real. They move in turns. Each frame is one step of one of them."
+)
+QUESTION = N_("Right after a step of the generator, what does the critic say of its drawn digits?")
+CHOICES = (N_("More likely real than before"), N_("Less likely real than before"),
+           N_("The same: the critic has not moved"))  # fmt: skip
+RIGHT = 0
+ANSWER = N_(
+    "More likely real: the step was made against this very critic. Then the critic's step takes it"
+    " back, and so on. The losses therefore do not fall as in other trainings; they say who is "
+    "ahead, not how good the pictures are. The line below counts how often each step did what it "
+    "is for."
+)
+WORDS = {
+    "frame": N_("round {round}, {who}: loss {loss}"),
+    "critic": N_("the critic's step"),
+    "generator": N_("the generator's step"),
+    "start": N_("before its steps"),
+    "trust": N_("The critic gives real digits {real} % and drawn ones {drawn} % to be real "
+                "(before this step {before} %)."),
+    "count": N_("Of the steps shown, the generator's raised what the critic says of drawn digits "
+                "in {up} of {ups}, the critic's lowered it in {down} of {downs}."),
+}  # fmt: skip
+ROUNDS, SLOW, EVERY = 300, 12, 12  # the first SLOW rounds are shown, then one in EVERY
+DRAWN, JUDGED, BATCH = 16, 64, 32
+SIDE = 8
+
+
+def build(studio: Any) -> Any:
+    return interactive.put("gan_slow_motion")
+
+
+def stage() -> Markup:
+    return controls(
+        slider("seed", _("which random start"), 1, 9, 1),
+        button("learn", _("Learn"), first=True),
+    ) + player(_("steps of the two networks")) + pictures(
+        canvas("real", _("real digits"), 176, 176, _("Real digits")),
+        canvas("drawn", _("what the generator draws from the same noise"), 176, 176,
+               _("Drawn from the same noise each time")),
+        canvas("change", _("what this step changed in them"), 176, 176,
+               _("What this step changed: blue is lighter, orange darker")),
+        canvas("trust", _("how likely the critic takes real and drawn digits for real"), 260, 176,
+               _("What the critic says: real digits (blue line), drawn ones (orange, dashed)")),
+        canvas("loss", _("losses of both"), 260, 176,
+               _("Losses: critic (blue line), generator (orange, dashed)")),
+    ) + interactive.part("frame") + interactive.part("trust") + interactive.part(
+        "count"
+    )  # fmt: skip
+
+
+def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
+    return record(interactive.whole(asked, "seed", 0, 1000, 1))
+
+
+@lru_cache(maxsize=4)
+def record(seed: int) -> dict[str, Any]:
+    """Frames of a training from that seed."""
+    import torch
+
+    from souron import registry
+    from souron.data.dataset import Rows
+    from souron.data.load import load
+
+    digits = load("digits")
+    real = digits.input.float() / 127.5 - 1  # (N, 1, SIDE, SIDE)
+    kind, config = registry.load_system("gan_tiny")
+    task = registry.load_task("generate")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        system = kind(config, task.Spec(1, SIDE))
+        noise = system.noise(JUDGED)
+        rows = torch.randint(len(real), (ROUNDS, BATCH))
+        optimizers = system.optimizers()
+        frames = [looked_at(system, noise, real[:JUDGED]) | {"who": "start", "round": 0, "loss": 0}]
+        for turn in range(ROUNDS):
+            shown = turn < SLOW or turn % EVERY == 0
+            some = digits.only(rows[turn])
+            batch = system.batch(Rows(some.input, some.target * 0))
+            if shown and turn > SLOW:  # what the step changes is told against just before it
+                frames.append(looked_at(system, noise, real[:JUDGED]) | {
+                    "who": "start", "round": turn, "loss": 0
+                })  # fmt: skip
+            for who, loss in system.updates(batch, turn):
+                weights = getattr(system, who).parameters()
+                optimizers[who].zero_grad()
+                loss.backward(inputs=list(weights))
+                optimizers[who].step()
+                if shown:
+                    frames.append(looked_at(system, noise, real[:JUDGED]) | {
+                        "who": who, "round": turn + 1, "loss": round(float(loss.detach()), 3)
+                    })  # fmt: skip
+            system.after_update(turn)
+    return {
+        "side": SIDE,
+        "real": interactive.packed(interactive.as_bytes(real[:DRAWN, 0], -1, 1)),
+        "frames": frames,
+        **counts(frames),
+    }
+
+
+def looked_at(system: Any, noise: Any, real: Any) -> dict[str, Any]:
+    """What the generator draws of the noise, and what the critic says, without dropout."""
+    import torch
+
+    system.eval()
+    with torch.no_grad():
+        drawn = system.generator(noise)  # (JUDGED, SIDE * SIDE)
+        said = [float(system.critic(x).sigmoid().mean()) for x in (real.flatten(1), drawn)]
+    system.train()
+    return {
+        "drawn": interactive.packed(interactive.as_bytes(drawn[:DRAWN], -1, 1)),
+        "trust": [round(share, 4) for share in said],
+    }
+
+
+def counts(frames: list[dict[str, Any]]) -> dict[str, int]:
+    """How often a step moved what the critic says of drawn pictures the way it is meant to."""
+    found = {"up": 0, "ups": 0, "down": 0, "downs": 0}
+    for i in range(1, len(frames)):
+        change = frames[i]["trust"][1] - frames[i - 1]["trust"][1]
+        if frames[i]["who"] == "generator":
+            found["ups"] += 1
+            found["up"] += change > 0
+        elif frames[i]["who"] == "critic":
+            found["downs"] += 1
+            found["down"] += change < 0
+    return found

@@ -1,0 +1,169 @@
+"""Inside a CNN: kernels, feature maps, and one output pixel as window times kernel.
+
+The network is souron's ready-trained ``cnn`` (LeCun and others 1998), which tells clothes of
+Fashion-MNIST apart. What is shown are its own weights and the values that it computes on the way.
+
+After the idea of Wang and others: CNN Explainer (2020), https://arxiv.org/abs/2004.15004.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from souron.studio import interactive
+from souron.studio.interactive import button, canvas, choice, controls, pictures
+from souron.utils.messages import N_, _
+
+TITLE = N_("Inside a CNN")
+ABOUT = N_(
+    "A CNN (convolutional neural network) slides small kernels over a picture. Each kernel writes "
+    "a feature map, and the next layer slides its kernels over all of these maps. Choose a picture"
+    " or draw one, then press a pixel of a map to see what it was computed from."
+)
+QUESTION = N_("How many weights does the first layer use to compute one pixel of a map?")
+CHOICES = (N_("9, a window of 3 × 3"), N_("784, the whole picture"),
+           N_("about 225 000, all of the network"))  # fmt: skip
+RIGHT = 0
+ANSWER = N_(
+    "Nine. The kernel's nine weights times the nine pixels under it, added up: and the same nine "
+    "weights at every place of the map. The second layer's pixel takes nine from each of the 32 "
+    "maps below, 288 in all. Few weights used everywhere are why a CNN needs so few examples."
+)
+WORDS = {
+    "says": N_("The network says: {said}"),
+    "map": N_("layer {layer}, map {map}"),
+    "sum": N_("window times kernel, added up: {sum}; the layer itself says {layer}"),
+    "after": N_("normalised over what it saw in training: {normal}; after ReLU: {relu}"),
+    "below": N_("the part of map {map} below, the strongest of {maps}: {part}"),
+    "window": N_("window"),
+    "kernel": N_("kernel"),
+    "product": N_("product"),
+    "cursor": N_("row {y}, column {x}"),
+}
+SIDE = 28  # pixels of a picture
+
+
+def build(studio: Any) -> Any:
+    return interactive.put("inside_cnn")
+
+
+def stage() -> Markup:
+    files = interactive.examples("cnn")
+    if not files:
+        return Markup("<p>{}</p>").format(_("The ready-trained systems are not installed."))
+    shown = [(str(i), file.stem) for i, file in enumerate(files)]
+    return controls(
+        choice("picture", _("picture"), shown),
+        button("clear", _("Empty picture, to draw")),
+        button("look", _("Look"), first=True),
+    ) + pictures(
+        canvas("input", _("the picture: arrow keys move, the space bar draws"), 280, 280,
+               _("The picture. Draw with the mouse; or arrow keys and space bar, then Look."),
+               keys=True),
+        canvas("kernels", _("the kernels of the first layer"), 232, 116,
+               _("32 kernels of the first layer; blue above 0, orange below")),
+        canvas("first", _("maps of the first layer: arrow keys move, Enter chooses a pixel"),
+               464, 232, _("32 feature maps of the first layer. Press a pixel; or arrow keys and "
+                           "Enter."), keys=True),
+        canvas("second", _("maps of the second layer: arrow keys move, Enter chooses a pixel"),
+               464, 116, _("64 feature maps of the second layer"), keys=True),
+    ) + interactive.part("says") + Markup('<h3 data-part="map"></h3>') + pictures(
+        canvas("window", _("window, kernel and product"), 420, 150),
+    ) + Markup(
+        '<details><summary>{}</summary><pre data-part="numbers" tabindex="0"></pre></details>'
+    ).format(_("the same as numbers")) + interactive.part(
+        "sum"
+    ) + interactive.part("after") + interactive.part("below")  # fmt: skip
+
+
+def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """All maps of a picture, or one pixel of them explained where a ``layer`` is asked for."""
+    from souron.studio.model_cache import models
+
+    image = pixels(asked)
+    with models.answering("cnn") as model:
+        if "layer" in asked:
+            return explained(model.system, image, asked)
+        return looked_at(model.system, image)
+
+
+def pixels(asked: Mapping[str, Any]) -> Any:
+    """(1, 1, SIDE, SIDE) uint8: what was drawn, or an example. Raises UserError."""
+    import torch
+
+    if "pixels" in asked:
+        drawn = interactive.table(asked, "pixels", SIDE, SIDE, 255)
+        if len(drawn) == SIDE:
+            return torch.tensor(drawn).clamp(0, 255).to(torch.uint8)[None, None]
+    return interactive.example("cnn", asked)
+
+
+def looked_at(system: Any, image: Any) -> dict[str, Any]:
+    """The picture, the maps behind each ReLU, the first layer's kernels, and the answer."""
+    import torch
+
+    from souron.data.dataset import Rows
+    from souron.evaluation import feature_maps
+
+    given = system.batch(Rows(image, None)).image
+    bent = [each.maps for each in feature_maps.feature_maps(system, given) if each.kind == "ReLU"]
+    kernels = feature_maps.kernels(system)[:, 0]  # (maps, size, size)
+    most = float(kernels.abs().max())
+    with torch.no_grad():
+        probability = system(given).softmax(1)[0]
+    best = probability.argsort(descending=True)[:3]
+    return {
+        "image": interactive.packed(image[0, 0].numpy()),
+        "maps": [
+            {
+                "count": len(maps), "side": maps.shape[-1],
+                "values": interactive.packed(
+                    interactive.as_bytes(maps, 0, max(float(maps.max()), 1e-6))
+                ),
+            }
+            for maps in bent
+            if maps.ndim == 3
+        ],
+        "kernels": interactive.packed(interactive.as_bytes(kernels, -most, most)),
+        "size": kernels.shape[-1],
+        "said": [[system.spec.labels[i], round(float(probability[i]), 3)] for i in best.tolist()],
+    }  # fmt: skip
+
+
+def explained(system: Any, image: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """One pixel of one map: its window, the kernel, and the sum of their products, beside what the
+    layer itself computes."""
+    from souron.data.dataset import Rows
+    from souron.evaluation import feature_maps
+
+    names = list(feature_maps.convolutions(system))
+    name = names[interactive.whole(asked, "layer", 0, len(names) - 1, 0)]
+    given = system.batch(Rows(image, None)).image
+    computed = feature_maps.feature_maps(system, given)
+    place = [each.name for each in computed].index(name)
+    count, height, width = computed[place].maps.shape
+    number = interactive.whole(asked, "map", 0, count - 1, 0)
+    y = interactive.whole(asked, "y", 0, height - 1, 0)
+    x = interactive.whole(asked, "x", 0, width - 1, 0)
+    pixel = feature_maps.one_pixel(system, given, y, x, number, name)
+    parts = pixel.product.sum((1, 2))  # of each map below
+    strongest = int(parts.abs().argmax())
+    normal, relu = (float(each.maps[number, y, x]) for each in computed[place + 1 : place + 3])
+    return {
+        "window": rounded(pixel.window[strongest]),
+        "kernel": rounded(pixel.kernel[strongest]),
+        "product": rounded(pixel.product[strongest]),
+        "below": strongest,
+        "inward": len(parts),
+        "part": round(float(parts[strongest]), 4),
+        "sum": round(pixel.value, 4),
+        "layer": round(pixel.layer, 4),
+        "normal": round(normal, 4),
+        "relu": round(relu, 4),
+        "size": pixel.kernel.shape[-1],
+    }
+
+
+def rounded(values: Any) -> list[list[float]]:
+    return [[round(value, 3) for value in row] for row in values.tolist()]

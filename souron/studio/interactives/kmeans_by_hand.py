@@ -1,0 +1,168 @@
+"""k-means by hand: place the centres, let points join and centres move, step by step.
+
+Every step is one of souron's ``kmeans``: its ``forward`` lets the points join (Lloyd 1957), its
+``move`` takes the centres to the means. Beside the reader's clusters stand those that it finds from
+starts of its own, drawn far apart (k-means++).
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from markupsafe import Markup
+
+from souron.studio import interactive
+from souron.studio.interactive import button, canvas, choice, controls, pictures
+from souron.utils.messages import N_, UserError, _
+
+TITLE = N_("k-means by hand")
+ABOUT = N_(
+    "k-means repeats two steps: each point joins the nearest centre, then each centre moves to the "
+    "mean of its points. Place centres yourself, go step by step, and see where it ends."
+)
+QUESTION = N_("Does k-means always end with the best clusters?")
+CHOICES = (N_("Yes, every step makes it better"), N_("No, it depends on where the centres start"),
+           N_("It may go on for ever"))  # fmt: skip
+RIGHT = 1
+ANSWER = N_(
+    "No. Each step lowers the inertia (the mean squared distance to the own centre) or leaves it, "
+    "so it ends; but it may end in a place from which no single step helps. Put two centres into "
+    "one group of points and the third between the other two, and it stays there. That is why "
+    "k-means++ draws the first centres far apart, and why one tries several starts."
+)
+WORDS = {
+    "place": N_("Place {count} centres: press the picture, or move the cross with the arrow keys "
+                "and press Enter. Placed: {placed}."),
+    "joined": N_("step {step}: {changed} points changed their centre; inertia {inertia}"),
+    "moved": N_("step {step}: the centres moved to the means of their points; inertia {inertia}"),
+    "ended": N_("Ended after {rounds} rounds: no point changes any more. Inertia {inertia}."),
+    "rival": N_("souron's kmeans, from 20 starts of its own: the best inertia {best}, reached "
+                "{times} times; the worst {worst}. Yours: {ratio} times the best."),
+}  # fmt: skip
+MOST = 8  # centres
+REACH = 1.2  # of the plane shown
+RIVALS = 20
+SETS = ("groups", "stripes", "digits", "even")
+
+
+def build(studio: Any) -> Any:
+    return interactive.put("kmeans_by_hand")
+
+
+def stage() -> Markup:
+    sets = [("groups", _("three groups")), ("stripes", _("two stripes")),
+            ("digits", _("digits on two principal components")),
+            ("even", _("no groups at all"))]  # fmt: skip
+    counts = [(str(count), str(count)) for count in (3, 2, 4, 5, 6, 7, 8)]
+    return controls(
+        choice("points", _("points"), sets),
+        choice("count", _("centres"), counts),
+        button("random", _("Random centres")),
+        button("step", _("Step"), first=True),
+        button("run", _("To the end")),
+        button("again", _("Start again")),
+        button("rival", _("Compare with souron's kmeans")),
+    ) + pictures(
+        canvas("plane", _("points and centres: arrow keys move the cross, Enter places a centre"),
+               420, 420, "", keys=True),
+        canvas("curve", _("inertia, step by step"), 260, 160, _("Inertia, step by step")),
+    ) + interactive.part("now") + interactive.part("rival")  # fmt: skip
+
+
+def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The points; and with ``centres`` the next step from them, or with ``rival`` what souron's
+    kmeans finds."""
+    kind = interactive.among(asked, "points", SETS)
+    found = points(kind)
+    if "centres" not in asked:
+        return {"points": [[round(x, 3), round(y, 3)] for x, y in found.tolist()], "reach": REACH}
+    centres = interactive.table(asked, "centres", MOST, 2, 10)
+    if not centres:
+        raise UserError("value", _("no centre has been placed"))
+    if asked.get("rival"):
+        return rivals(kind, len(centres))
+    return step(found, centres, bool(asked.get("move")))
+
+
+@lru_cache
+def points(kind: str) -> Any:
+    """(N, 2) in -1..1."""
+    import torch
+
+    source = torch.Generator().manual_seed(3)
+    noise = torch.randn(150, 2, generator=source)
+    if kind == "groups":
+        middle = torch.tensor([[-0.7, -0.5], [0.55, -0.6], [0.1, 0.7]]).repeat(50, 1)
+        return middle + 0.14 * noise
+    if kind == "stripes":
+        stripe = torch.tensor([[0.0, -0.3], [0.0, 0.3]]).repeat(75, 1)
+        return stripe + noise * torch.tensor([0.5, 0.05])
+    if kind == "even":
+        return torch.rand(150, 2, generator=source) * 2 - 1
+    from souron.data.load import load
+
+    pixels = load("digits").input[:400].flatten(1).float()
+    centred = pixels - pixels.mean(0)
+    _left, _scale, right = torch.linalg.svd(centred, full_matrices=False)
+    places = centred @ right[:2].T
+    return places / places.abs().amax()
+
+
+def system(count: int) -> Any:
+    """souron's kmeans of ``count`` clusters for points of the plane."""
+    from souron import registry
+    from souron.evaluation.unsupervised import Spec
+
+    kind, config = registry.load_system("kmeans")
+    return kind(type(config)(count), Spec(2))
+
+
+def step(found: Any, centres: list[list[float]], move: bool) -> dict[str, Any]:
+    """The centre that each point joins; with ``move`` the centres go to the means first."""
+    import torch
+
+    kmeans = system(len(centres))
+    kmeans.centres.copy_(torch.tensor(centres))
+    with torch.no_grad():
+        if move:
+            nearest = kmeans(found)
+            kmeans.move(found, nearest, squares(found, kmeans.centres, nearest))
+        else:
+            nearest = kmeans(found)
+    return {
+        "centres": kmeans.centres.tolist(),
+        "nearest": nearest.tolist(),
+        "inertia": float(squares(found, kmeans.centres, nearest).mean()),
+    }
+
+
+def squares(found: Any, centres: Any, nearest: Any) -> Any:
+    """(N,) the squared distance of each point from its centre."""
+    return (found - centres[nearest]).square().sum(1)
+
+
+@lru_cache
+def rivals(kind: str, count: int) -> dict[str, Any]:
+    """The inertia that souron's kmeans ends with, from RIVALS starts."""
+    import torch
+
+    from souron.evaluation.unsupervised import Points
+    from souron.training.loop import Run
+
+    found = points(kind)
+    ends = []
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        for seed in range(RIVALS):
+            torch.manual_seed(seed)
+            kmeans = system(count)
+            for _progress in kmeans.fit(Points(found), Run(300, batch=len(found))):
+                pass
+            ends.append((float(squares(found, kmeans.centres, kmeans(found)).mean()),
+                         kmeans.centres.tolist()))  # fmt: skip
+    best = min(ends)
+    return {
+        "best": best[0],
+        "worst": max(ends)[0],
+        "times": sum(end[0] <= best[0] * 1.0001 + 1e-9 for end in ends),
+        "centres": best[1],
+    }

@@ -1,0 +1,133 @@
+"""Diffusion: noise is added to a picture step by step, and taken away again by a network.
+
+The network is souron's ready-trained ``ddpm`` (Ho, Jain, Abbeel 2020). The way there is its own
+schedule; the way back is deterministic (DDIM, Song, Meng, Ermon 2020), from any step.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from souron.studio import interactive
+from souron.studio.interactive import button, canvas, choice, controls, pictures, player, slider
+from souron.utils.messages import N_, _
+
+TITLE = N_("Noise slider: diffusion there and back")
+ABOUT = N_(
+    "A diffusion model learns from pictures to which noise was added, step by step, until nothing "
+    "of the picture is left. It learns to say which part of them is noise. Add noise with the "
+    "slider, then let the network take it away from there."
+)
+QUESTION = N_("From pure noise (the last step), does the same picture come back?")
+CHOICES = (N_("Yes, the network remembers it"), N_("No, another picture comes"),
+           N_("No, only noise comes"))  # fmt: skip
+RIGHT = 1
+ANSWER = N_(
+    "Another picture comes. With little noise the outline still decides and the same piece comes "
+    "back, smoother than it was; with more only the kind may stay; at the end nothing of the "
+    "picture is left that could decide, and the network makes one up. That is how it draws: it "
+    "begins at pure noise. What it makes of a noisy picture of yours is likewise partly made up."
+)
+WORDS = {
+    "step": N_("step {step} of {steps}: {share} % of the variance is noise"),
+    "back": N_("Back after {asked} questions to the network. Distance from the original: {after}; "
+               "before: {before} (root mean square, of 255)."),
+}  # fmt: skip
+STOPS = 20  # at which the network is asked, at most
+
+
+def build(studio: Any) -> Any:
+    return interactive.put("noise_slider")
+
+
+def stage() -> Markup:
+    files = interactive.examples("ddpm")
+    if not files:
+        return Markup("<p>{}</p>").format(_("The ready-trained systems are not installed."))
+    shown = [(str(i), file.stem) for i, file in enumerate(files)]
+    return controls(
+        choice("picture", _("picture"), shown),
+        slider("noise", _("step of the noise"), 0, 100, 30),
+        slider("seed", _("which noise"), 1, 9, 1),
+        button("back", _("Take the noise away"), first=True),
+    ) + pictures(
+        canvas("clean", _("the picture"), 224, 224, _("The picture")),
+        canvas("noisy", _("the picture with noise"), 224, 224, _("With noise")),
+        canvas("drawn", _("what the network makes of it"), 224, 224, _("On the way back")),
+        canvas("seen", _("the clean picture that the network sees in it"), 224, 224,
+               _("The clean picture that the network sees in it, at this stop")),
+    ) + interactive.part("step") + player(_("the way back, stop by stop")) + interactive.part(
+        "back"
+    )  # fmt: skip
+
+
+def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The picture with noise; with ``back`` also every stop of the way back from there."""
+    import torch
+
+    from souron.studio.model_cache import models
+
+    image = interactive.example("ddpm", asked)
+    noise = interactive.number(asked, "noise", 0, 1, 0.3)
+    seed = interactive.whole(asked, "seed", 0, 1000, 0)
+    with models.answering("ddpm") as model, torch.no_grad():
+        system = model.system
+        clean = image.float() / 127.5 - 1  # (1, C, H, W)
+        step = round(noise * (len(system.kept) - 1))
+        noisy = with_noise(system, clean, step, seed)
+        found = {
+            "side": clean.shape[-1],
+            "clean": interactive.packed(as_grey(clean)),
+            "noisy": interactive.packed(as_grey(noisy)),
+            "step": step + 1,
+            "steps": len(system.kept),
+            "share": round(1 - system.kept[step], 4),
+        }
+        if asked.get("back"):
+            found |= way_back(system, clean, noisy, step)
+    return found
+
+
+def with_noise(system: Any, clean: Any, step: int, seed: int) -> Any:
+    """x_t of the picture x_0 (1, C, H, W) in -1..1, by the system's own schedule."""
+    import torch
+
+    source = torch.Generator().manual_seed(seed)
+    noise = torch.randn(clean.shape, generator=source)
+    kept = system.kept[step]
+    return kept**0.5 * clean + (1 - kept) ** 0.5 * noise
+
+
+def way_back(system: Any, clean: Any, noisy: Any, step: int) -> dict[str, Any]:
+    """Every stop from ``step`` to a clean picture, and what the network sees at each."""
+    import torch
+
+    from souron.blocks.samplers import ddim
+
+    none = torch.full((1,), system.classes)  # it is told no class
+    seen = []
+
+    def denoise(x: Any, t: int) -> Any:
+        seen.append(system.clean(x, t, none))
+        return seen[-1]
+
+    kept = system.kept[: step + 1]
+    stops = list(ddim(denoise, kept, min(STOPS, len(kept)), noisy, lambda: noisy))
+    seen.append(stops[-1])
+
+    def apart(x: Any) -> float:
+        return round(float((x.clamp(-1, 1) - clean).square().mean().sqrt() * 127.5), 1)
+
+    return {
+        "way": [interactive.packed(as_grey(stop)) for stop in stops],
+        "seen": [interactive.packed(as_grey(each)) for each in seen],
+        "asked": len(stops) - 1,
+        "before": apart(noisy),
+        "after": apart(stops[-1]),
+    }
+
+
+def as_grey(values: Any) -> Any:
+    """(H, W) bytes of (1, C, H, W) in -1..1; of noise, what lies beyond is cut off."""
+    return interactive.as_bytes(values[0].mean(0), -1, 1)

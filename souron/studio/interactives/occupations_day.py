@@ -1,0 +1,114 @@
+"""An occupation's day: its tasks as tiles; guess which are exposed, then see who judged what.
+
+Tasks of O*NET with labels by people and by GPT-4 (Eloundou, Manning, Mishkin, Rock: GPTs are GPTs,
+2023, https://arxiv.org/abs/2303.10130), read and weighed as ``souron work`` does.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from souron.studio import interactive
+from souron.studio.interactive import button, choice, controls
+from souron.utils.messages import N_, _, language
+
+TITLE = N_("An occupation's day")
+ABOUT = N_(
+    "An occupation is a list of tasks. For each task people judged whether a language model could "
+    "halve its time at equal quality: not at all (E0), by itself (E1), or with software built on "
+    "one (E2). GPT-4 was asked the same. Choose an occupation, press the tasks that you think are "
+    "exposed, then compare."
+)
+QUESTION = N_(
+    "Beta counts E1 as 1 and E2 as one half. What is it for general dentists, judged by people?"
+)
+CHOICES = (N_("Below 10 %"), N_("Between 10 and 35 %"), N_("Above 50 %"))
+RIGHT = 1
+ANSWER = N_(
+    "Between 10 and 35 %: hands in a mouth are out of a language model's reach, but plans, records "
+    "and talks with patients are not. People and GPT-4 disagree on about a third of all tasks, so "
+    "every such figure depends on the judge."
+)
+WORDS = {
+    "shown": N_("{title}: {count} tasks. Press those that you think are exposed."),
+    "people": N_("people: {label}"),
+    "gpt4": N_("GPT-4: {label}"),
+    "half": N_("not a core task: counts half"),
+    "you": N_("you: exposed"),
+    "figures": N_("{judge}: alpha {alpha} %, beta {beta} %, zeta {zeta} %"),
+    "by people": N_("people"),
+    "by gpt4": N_("GPT-4"),
+    "agree": N_("On exposed or not you agree with people in {people} of {count} tasks, GPT-4 does "
+                "in {gpt4}."),
+}  # fmt: skip
+FIRST = ("Dentists, General", "Registered Nurses", "Physical Therapists", "Web Developers",
+         "Carpenters", "Firefighters", "Chefs and Head Cooks")  # fmt: skip
+
+
+def build(studio: Any) -> Any:
+    return interactive.put("occupations_day")
+
+
+def stage() -> Markup:
+    from souron.society import work, work_table
+
+    table = work_table.usual()
+    lines = [*work.cautions(table), work.attribution()]
+    cautions = Markup("").join(Markup('<p class="remark">{}</p>').format(line) for line in lines)
+    original = _("The tasks are in O*NET's own words, which are English.")
+    return controls(
+        choice("occupation", _("occupation"), named(table)),
+        button("reveal", _("Show the judgements"), first=True),
+    ) + interactive.part("shown") + Markup(
+        '<p class="faint">{}</p><ul class="tasks" data-part="tasks" lang="en"></ul>'
+    ).format(original) + Markup("").join(
+        interactive.part(name) for name in ("people", "gpt4", "agree")
+    ) + cautions  # fmt: skip
+
+
+def named(table: Any) -> list[tuple[str, str]]:
+    """Titles to choose from with the reader's own name for them, those of FIRST first."""
+    from souron.society import work_names
+
+    titles = [one.title for one in table.occupations]
+    ordered = [*(title for title in FIRST if title in titles),
+               *sorted(title for title in titles if title not in FIRST)]  # fmt: skip
+    if language() != "ja":
+        return [(title, title) for title in ordered]
+    own = [(title, work_names.japanese_name(title)) for title in ordered]
+    return [(title, f"{name} ({title})" if name else title) for title, name in own]
+
+
+def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The tasks of an occupation; with ``guess``, the numbers of those that the reader thinks are
+    exposed, everybody's labels as well. Raises UserError."""
+    from souron.society import work, work_table
+
+    table = work_table.usual()
+    titles = [one.title for one in table.occupations]
+    title = interactive.among(asked, "occupation", [title for title, _name in named(table)])
+    tasks = table.occupations[titles.index(title)].tasks
+    found: dict[str, Any] = {
+        "title": title,
+        "tasks": [{"task": task.text, "core": task.core} for task in tasks],
+    }
+    if "guess" in asked:
+        rows = interactive.table(asked, "guess", len(tasks), 1, len(tasks))
+        guessed = {int(row[0]) for row in rows}
+        for i, task in enumerate(tasks):
+            found["tasks"][i] |= {"people": task.people, "gpt4": task.gpt4}
+        exposed = [task.people != "E0" for task in tasks]
+        found["agree"] = {
+            "count": len(tasks),
+            "people": sum((i in guessed) == is_so for i, is_so in enumerate(exposed)),
+            "gpt4": sum((task.gpt4 != "E0") == is_so
+                        for task, is_so in zip(tasks, exposed, strict=True)),
+        }  # fmt: skip
+        judges = ("people", "gpt4") if table.by_gpt4 else ("people",)
+        found["figures"] = {
+            who: {name: round(100 * value, 1) for name, value in
+                  work.exposure(tasks, who)._asdict().items()}
+            for who in judges
+        }  # fmt: skip
+    return found

@@ -1,0 +1,127 @@
+"""A map of digits with a brush: which neighbours on it are neighbours in truth?
+
+The maps are souron's ``pca`` and ``tsne``, the figures those of its task *reduce* (Venna, Kaski
+2001). The switch shuffles every column by itself, so that no case has a neighbour any more: what
+the map then shows is the method's own.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from markupsafe import Markup
+
+from souron.studio import interactive
+from souron.studio.interactive import canvas, choice, controls, pictures, tick
+from souron.utils.messages import N_, _
+
+TITLE = N_("A map to trust?")
+ABOUT = N_(
+    "400 handwritten digits of 64 pixels each are points in 64 dimensions. A map puts them on a "
+    "plane so that neighbours stay neighbours, as far as that can be done. Move the brush over it:"
+    " below stand the pictures under it, and how many of their true neighbours are there, too. "
+    "Then shuffle every column (pixel) by itself: nothing that belongs together is left."
+)
+QUESTION = N_(
+    "A map drawn by chance has a trustworthiness of 0.5. What does t-SNE reach on shuffled "
+    "columns, where there is nothing to find?"
+)
+CHOICES = (N_("About 0.5"), N_("About 0.8"), N_("Nearly 1"))
+RIGHT = 1
+ANSWER = N_(
+    "About 0.8. Even points without any structure have nearest points by chance, and t-SNE finds "
+    "them and makes clumps of them. So read a map beside that of the shuffled columns: what the "
+    "real one has more is in the data. The colours are the digits' classes, which no method was "
+    "told."
+)
+WORDS = {
+    "map": N_("trustworthiness {trust}, continuity {continuity}"),
+    "brush": N_("{count} cases under the brush: {classes}. Of their five true neighbours, {near} % "
+                "are under the brush, too."),
+    "none": N_("No case is under the brush."),
+    "one": N_("{count} times {name}"),
+}  # fmt: skip
+CASES, NEAR = 400, 5
+STEPS = 300  # of t-SNE
+WAYS = ("pca", "tsne", "chance")
+
+
+def build(studio: Any) -> Any:
+    return interactive.put("trust_map")
+
+
+def stage() -> Markup:
+    ways = [("pca", _("PCA")), ("tsne", _("t-SNE")), ("chance", _("drawn by chance"))]
+    return controls(
+        choice("way", _("map"), ways),
+        tick("shuffled", _("shuffle the columns")),
+        tick("by_trust", _("colour by trustworthiness: blue good, orange bad")),
+    ) + interactive.part("map") + pictures(
+        canvas("map", _("the map: arrow keys move the brush, plus and minus change its size"),
+               460, 460, _("Drag the brush; or arrow keys, plus and minus"), keys=True),
+        canvas("under", _("the digits under the brush"), 320, 320,
+               _("The digits under the brush (100 at most)")),
+    ) + interactive.part("brush")  # fmt: skip
+
+
+def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
+    way = interactive.among(asked, "way", WAYS)
+    return mapped(way, asked.get("shuffled") is True)
+
+
+@lru_cache
+def mapped(way: str, shuffled: bool) -> dict[str, Any]:
+    """Places in 0..1, true neighbours, pictures, and how far the map can be trusted."""
+    import torch
+
+    from souron.metrics import reduction
+
+    pixels, label = digits(shuffled)
+    places = drawn(way, pixels)
+    trust = reduction.trustworthiness(pixels, places, NEAR)
+    low, high = places.amin(0), places.amax(0)
+    apart = reduction.distances(pixels, torch.arange(len(pixels)))  # itself last
+    near = apart.argsort(dim=1, stable=True)[:, :NEAR]
+    return {
+        "places": [[round(x, 4), round(y, 4)] for x, y in ((places - low) / (high - low)).tolist()],
+        "label": label.tolist(),
+        "near": near.tolist(),
+        "pictures": interactive.packed(interactive.as_bytes(pixels, 0, 1)),
+        "side": 8,
+        "each": [round(value, 3) for value in trust.tolist()],
+        "trust": round(float(trust.mean()), 3),
+        "continuity": round(float(reduction.continuity(pixels, places, NEAR).mean()), 3),
+    }
+
+
+def digits(shuffled: bool) -> tuple[Any, Any]:
+    """(CASES, 64) in 0..1 and their classes."""
+    import torch
+
+    from souron.data.load import load
+    from souron.metrics.reduction import shuffled_columns
+
+    data = load("digits")
+    pixels = data.input[:CASES].flatten(1).float() / 255
+    if shuffled:
+        pixels = shuffled_columns(pixels, torch.Generator().manual_seed(0))
+    return pixels, data.target[:CASES]
+
+
+def drawn(way: str, pixels: Any) -> Any:
+    """(CASES, 2) by souron's system of that name."""
+    import torch
+
+    from souron import registry
+    from souron.evaluation.unsupervised import Points, Spec
+    from souron.training.loop import Run
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        if way == "chance":
+            return torch.rand(len(pixels), 2)
+        kind, config = registry.load_system(way)
+        system = kind(config, Spec(pixels.shape[1], len(pixels)))
+        for _progress in system.fit(Points(pixels), Run(STEPS, batch=len(pixels))):
+            pass
+        return system(pixels)[:, :2]

@@ -1,0 +1,133 @@
+"""Which luck? Two systems are compared again and again, and every time luck decides, too.
+
+Scores are simulated as in ``benchmarks/verdict.py``: each case is right or wrong, with a difficulty
+of its own; each training is a little better or worse; and each training gets other cases right.
+Then souron's own ``verdict.difference`` judges them, beside two habits that count less.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from souron.studio import interactive
+from souron.studio.interactive import button, canvas, controls, pictures, slider
+from souron.utils.messages import N_, _
+
+TITLE = N_("Which luck?")
+ABOUT = N_(
+    "Two systems are trained and compared on the same test cases. Both are about 80 % right. Two "
+    "sorts of luck play along: the random seed of each training, and which cases happen to be in "
+    "the test set. Here the whole comparison is repeated 200 times, and three ways to judge it "
+    "stand side by side."
+)
+QUESTION = N_(
+    "Two systems are equally good. Each is trained with 3 seeds and tested on 1000 cases. How "
+    "often does the usual paired bootstrap over cases call one better?"
+)
+CHOICES = (N_("In 5 % of comparisons, as it promises"), N_("In about 20 %"),
+           N_("In about half of them or more"))  # fmt: skip
+RIGHT = 2
+ANSWER = N_(
+    "In about half of them or more, where trainings differ as much as here. The bootstrap draws "
+    "cases anew but takes the trainings as they are, so more cases make it surer of what the "
+    "seeds' luck made. souron's verdict counts both, stays near 5 % or below, and says whether "
+    "more seeds or more cases would help. Move the true difference away from 0 to see what caution"
+    " costs."
+)
+WORDS = {
+    "mean": N_("the higher mean wins"),
+    "bootstrap": N_("paired bootstrap: the interval counts cases only"),
+    "souron": N_("souron's verdict: seeds and cases"),
+    "said": N_("{way}: one called better in {called} % of {repeats} comparisons (interval {low} to "
+               "{high} %), wrongly in {wrong} %."),
+    "one": N_("The first of them: difference {difference} points, interval {low} to {high}: "
+              "{verdict}."),
+    "better": N_("A is better"),
+    "worse": N_("B is better"),
+    "cannot tell": N_("cannot tell"),
+}  # fmt: skip
+REPEATS = 200
+SEED_SPREAD, MIXED, DIFFICULTY = 0.3, 1.2, 1.5  # standard deviations of log odds
+WAYS = ("mean", "bootstrap", "souron")
+
+
+def build(studio: Any) -> Any:
+    return interactive.put("which_luck")
+
+
+def stage() -> Markup:
+    return controls(
+        slider("seeds", _("seeds of each"), 2, 10, 3),
+        slider("cases", _("test cases"), 50, 2000, 1000, 50),
+        slider("difference", _("true difference, in points"), 0, 10, 0, 0.5),
+        slider("luck", _("how much trainings differ, in points"), 0, 8, 4, 0.5),
+        button("go", _("200 comparisons"), first=True),
+    ) + pictures(
+        canvas("bars", _("how often each way calls one of them better"), 560, 190),
+        canvas("intervals", _("the first 40 comparisons: difference and interval"), 560, 220,
+               _("The first 40 comparisons by souron's verdict. Orange: the interval excludes 0 on "
+                 "the wrong side, or both are equal.")),
+    ) + Markup("").join(interactive.part(name) for name in (*WAYS, "one"))  # fmt: skip
+
+
+def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """How often each way calls one better, and the first comparisons with their intervals."""
+    seeds = interactive.whole(asked, "seeds", 2, 10, 3)
+    cases = interactive.whole(asked, "cases", 50, 2000, 1000)
+    points = interactive.number(asked, "difference", 0, 10, 0)
+    luck = interactive.number(asked, "luck", 0, 8, 4)
+    return repeated(seeds, cases, points / 100, luck / 100)
+
+
+def repeated(
+    seeds: int, cases: int, points: float, luck: float, repeats: int = REPEATS
+) -> dict[str, Any]:
+    """``repeats`` comparisons of two systems whose accuracies differ by ``points`` (0..1)."""
+    import numpy as np
+
+    from souron.stats.intervals import proportion_interval
+    from souron.stats.verdict import difference
+
+    drawn = np.random.default_rng(0)
+    said: dict[str, list[int]] = {way: [] for way in WAYS}
+    first = []
+    for repeat in range(repeats):
+        a, b = scores(drawn, seeds, cases, points, luck)
+        found = difference(a, b)
+        apart = a.mean(0) - b.mean(0)  # (cases,)
+        # a bootstrap over cases has this interval, but for its own luck
+        reach = 1.96 * apart.std(ddof=1) / cases**0.5
+        mean = float(apart.mean())
+        said["mean"].append(int(np.sign(mean)))
+        said["bootstrap"].append(int(np.sign(mean)) if abs(mean) > reach else 0)
+        said["souron"].append({"better": 1, "worse": -1, "cannot tell": 0}[found.verdict])
+        if repeat < 40:
+            first.append([round(100 * value, 2) for value in (mean, found.low, found.high)])
+    ways = {}
+    for way, each in said.items():
+        called = sum(one != 0 for one in each)
+        wrong = sum(one < 0 or (one > 0 and points == 0) for one in each)
+        share = proportion_interval(called, repeats)
+        ways[way] = {
+            "called": called / repeats, "wrong": wrong / repeats,
+            "low": round(share.low, 4), "high": round(share.high, 4),
+        }  # fmt: skip
+    return {"ways": ways, "first": first, "repeats": repeats, "equal": points == 0}
+
+
+def scores(drawn: Any, seeds: int, cases: int, points: float, luck: float) -> tuple[Any, Any]:
+    """Right or wrong, 1 or 0, (seeds, cases) of A and of B, A the better by ``points``."""
+    import numpy as np
+    from scipy.special import expit
+
+    difficulty = DIFFICULTY * drawn.standard_normal(cases)
+    slope = 0.11  # points of accuracy that one unit of log odds makes at about 80 %, see the test
+    found = []
+    for way in (1, -1):
+        ability = 2.15 + way * points / (2 * slope)
+        training = luck / slope * drawn.standard_normal((seeds, 1))
+        taste = MIXED * drawn.standard_normal((seeds, cases))
+        right = drawn.random((seeds, cases)) < expit(ability + training + difficulty + taste)
+        found.append(right.astype(np.float64))
+    return found[0], found[1]

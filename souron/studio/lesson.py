@@ -1,0 +1,327 @@
+"""A page for each row of the lecture: what it is, its picture, to be tried, trained, read aloud.
+
+These pages are plain HTML, without Gradio, so that they stand there at once and print well. Their
+script (``static/lecture.js``) presses layers, starts the training, and steps through the page's
+parts in large type.
+"""
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from souron import registry
+from souron.hub import zoo
+from souron.lecture import course as courses
+from souron.lecture import rows
+from souron.lecture.course import Course, Part
+from souron.lecture.rows import Row
+from souron.report import layers, pressable
+from souron.report.layer_kinds import COLOURS, meaning
+from souron.studio import interactive, layout
+from souron.studio.pages import lecture
+from souron.studio.shared import PAGES, Studio, same_thing, words
+from souron.utils import units
+from souron.utils.messages import _
+
+BUDGET = "10s"  # of the training on a page
+FIRST = ["train", "cnn", "data=digits", f"budget={BUDGET}"]  # of the first steps
+
+
+def address(language: str, *path: str | int) -> str:
+    """``/lecture/en/V1``"""
+    return "/lecture/" + "/".join(quote(str(part), safe="") for part in (language, *path))
+
+
+def whole(studio: Studio, title: str, body: Markup, *path: str | int) -> str:
+    """A whole page; ``path`` is its address below the language."""
+    return Markup(
+        '<!DOCTYPE html><html lang="{language}"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        "<title>{title} – souron</title>"
+        '<script src="/static/studio.js" data-language="{language}"></script>'
+        '<script src="/static/lecture.js" defer></script>'
+        '<link rel="stylesheet" href="/static/studio.css">'
+        '<link rel="stylesheet" href="/static/lecture.css"></head><body class="alone">'
+        '<div id="head">{head}</div><main id="page" class="lesson">{body}</main>'
+        '<div id="foot">{foot}</div></body></html>'
+    ).format(
+        language=studio.language,
+        title=title,
+        head=layout.head(studio, PAGES[0], lambda language: address(language, *path)),
+        body=body,
+        foot=layout.foot(studio),
+    )
+
+
+def page(studio: Studio, row: Row) -> str:
+    """The page of a row, between its neighbours in the lecture."""
+    order = list(rows.rows())
+    place = order.index(row.id)
+    before = rows.find(order[place - 1]) if place else None
+    after = rows.find(order[place + 1]) if place + 1 < len(order) else None
+    chapter = next(each for each in rows.chapters() if each.name == row.chapter)
+    way = [(studio.url("lecture"), _("Lecture")), (studio.url("lecture") + f"#{chapter.name}",
+                                                   _(chapter.title))]  # fmt: skip
+    body = lesson(
+        studio, Part(row.id), way,
+        *((address(studio.language, each.id), f"{each.id} {each.text.title}") if each else None
+          for each in (before, after)),
+    )  # fmt: skip
+    return whole(studio, f"{row.id} {row.text.title}", body, row.id)
+
+
+def step(studio: Studio, name: str, course: Course, number: int) -> str:
+    """One step of a course, from 1, between its neighbours."""
+    places = [(address(studio.language, "course", name, at + 1), part.title or str(at + 1))
+              for at, part in enumerate(course.parts)]  # fmt: skip
+    way = [(studio.url("lecture"), _("Lecture")),
+           (address(studio.language, "course", name), course.title)]  # fmt: skip
+    part = course.parts[number - 1]
+    body = lesson(
+        studio, part, way,
+        places[number - 2] if number > 1 else None,
+        places[number] if number < len(places) else None,
+    )  # fmt: skip
+    return whole(studio, part.title or course.title, body, "course", name, number)
+
+
+Place = tuple[str, str] | None  # address and name of a neighbour
+
+
+def lesson(
+    studio: Studio, part: Part, way: Sequence[tuple[str, str]], before: Place, after: Place
+) -> Markup:
+    """The parts of a page, each of which fills the screen in large type."""
+    row = rows.find(part.row) if part.row else None
+    sections = [opening(part, row, way[-1][1])]
+    if part.before and row is not None:
+        sections.append(own_text(part.before, "before"))
+    if row is not None:
+        sections += content(studio, row)
+    if part.after:
+        sections.append(own_text(part.after, "after"))
+    trail = Markup(" › ").join(Markup('<a href="{}">{}</a>').format(*each) for each in way)
+    steps = Markup("").join(
+        Markup('<a class="{0}" rel="{0}" href="{1}">{2}</a>').format(rel, *place)
+        if place
+        else Markup('<span class="{}"></span>').format(rel)
+        for rel, place in (("prev", before), ("next", after))
+    )
+    return Markup(
+        '<nav class="way" aria-label="{where}">{trail}<button type="button" data-do="beamer">'
+        "{beamer}</button></nav>{sections}{notes}<nav class=\"steps\" aria-label=\"{around}\">"
+        "{steps}</nav>{bar}"
+    ).format(
+        where=_("where this page is"),
+        trail=trail,
+        beamer=_("Present in large type"),
+        sections=Markup("").join(sections),
+        notes=notes(row) if row is not None else "",
+        around=_("before and after"),
+        steps=steps,
+        bar=bar(),
+    )  # fmt: skip
+
+
+def bar() -> Markup:
+    """What stands below in large type, for those without a keyboard."""
+    keys = (
+        ("back", _("part before")),
+        ("on", _("next part")),
+        ("notes", _("speaker notes")),
+        ("leave", _("end")),
+    )
+    buttons = Markup("").join(
+        Markup('<button type="button" data-do="{}">{}</button>').format(does, text)
+        for does, text in keys
+    )
+    return Markup('<div class="beaming" role="toolbar" aria-label="{}" hidden>{}<span></span></div>'
+    ).format(_("presentation"), buttons)  # fmt: skip
+
+
+def section(name: str, title: str, inside: Markup) -> Markup:
+    return Markup(
+        '<section class="part" data-part="{0}" aria-labelledby="part-{0}"><h2 id="part-{0}">{1}'
+        "</h2>{2}</section>"
+    ).format(name, title, inside)
+
+
+def opening(part: Part, row: Row | None, course: str) -> Markup:
+    """The title, which is the course's where a part has none, and what it is."""
+    title = part.title or course
+    if row is None:
+        return Markup('<section class="part" data-part="what"><h1>{}</h1>{}</section>').format(
+            title, Markup(courses.markdown(part.before))
+        )
+    said = Markup('<p class="what">{}</p><p class="who">{}</p>').format(row.text.what, row.text.who)
+    return Markup(
+        '<section class="part" data-part="what"><p class="row">{} · {}</p><h1>{}</h1>{}</section>'
+    ).format(row.id, row.year, title, said)
+
+
+def own_text(text: str, name: str) -> Markup:
+    """What a teacher wrote."""
+    return Markup('<section class="part own" data-part="{}">{}</section>').format(
+        name, Markup(courses.markdown(text))
+    )
+
+
+def content(studio: Studio, row: Row) -> list[Markup]:
+    """The parts of a row after its opening."""
+    parts = []
+    if row.systems:
+        parts.append(section("picture", _("Its layers"), picture_place(studio, row)))
+    parts.append(section("mechanism", _("How it works"), listed(row.text.mechanism)))
+    parts += interactives(row)
+    if row.systems:
+        parts.append(section("try", _("Try it"), trying(studio, row)))
+    if row.systems and row.data:
+        parts.append(section("train", _("Train it for ten seconds"), training(studio, row)))
+    paragraph = Markup("<p>{}</p>")
+    parts.append(section("used", _("Where it is used"), paragraph.format(row.text.used)))
+    parts.append(section("fails", _("Where it fails"), paragraph.format(row.text.fails)))
+    parts.append(section("more", _("Where to go on"), more(studio, row)))
+    return parts
+
+
+def listed(texts: Sequence[str]) -> Markup:
+    items = Markup("").join(Markup("<li>{}</li>").format(text) for text in texts)
+    return Markup('<ol class="mechanism">{}</ol>').format(items)
+
+
+def picture_place(studio: Studio, row: Row) -> Markup:
+    """The picture; where its layers are yet to be found out, a place that asks for it."""
+    entry, _size = registry.find(row.systems[0])
+    held = layers.kept(entry)
+    if held is not None:
+        return picture(held)
+    return Markup('<div data-picture="{}"><p class="faint" role="status">{}</p></div>').format(
+        address(studio.language, row.id, "layers"), _("finding out its layers …")
+    )
+
+
+def picture(held: layers.Layers) -> Markup:
+    """The layers as buttons, and what each shows when it is pressed."""
+    entry = registry.entries()[held.system]
+    named = registry.full_name(entry, held.size)
+    every = [layer for line in held.lines for layer in line]
+    legend = Markup("").join(
+        Markup('<li><i style="background:{}"></i>{}</li>').format(COLOURS[kind], meaning(kind))
+        for kind in dict.fromkeys(layer.kind for layer in every)
+    )
+    told = Markup("").join(panel(number, layer) for number, layer in enumerate(every))
+    return Markup(
+        '<p class="faint">{hint}</p><div class="plotted" tabindex="0" role="region" '
+        'aria-label="{name}">{svg}</div><ul class="legend">{legend}</ul>'
+        '<div class="layer"></div><div class="told" hidden>{told}</div>'
+    ).format(
+        hint=_("{system}, from left to right. Press a layer to see its shape, its parameters and "
+               "the lines that make it.").format(system=named),
+        name=_("the layers of {name}").format(name=named),
+        svg=pressable.drawn(held, _("the layers of {name}").format(name=named)),
+        legend=legend,
+        told=told,
+    )  # fmt: skip
+
+
+def panel(number: int, layer: layers.Layer) -> Markup:
+    """What a layer is, with its source."""
+    rows_ = [(_("output shape"), pressable.shape(layer) or "1")]
+    if layer.kind != "input":
+        rows_.append((_("parameters"), units.whole(layer.parameters)))
+    if layer.file:
+        rows_.append((_("made in"), f"souron/{layer.file}:{layer.line}"))
+    facts = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*row) for row in rows_)
+    file, first, lines = layers.excerpt(layer)
+    code = Markup("\n").join(
+        Markup('<span class="{}">{:>4}  {}</span>').format(
+            "here" if first + at == layer.line and file == layer.file else "", first + at, text
+        )
+        for at, text in enumerate(lines)
+    )
+    title = _("input") if layer.kind == "input" else f"{layer.name or layer.type} · {layer.type}"
+    shown = Markup('<pre tabindex="0" aria-label="{}">{}</pre>').format(f"souron/{file}", code)
+    return Markup('<section data-layer="{}"><h3>{}</h3><dl>{}</dl>{}</section>').format(
+        number, title, facts, shown if lines else ""
+    )
+
+
+def trying(studio: Studio, row: Row) -> Markup:
+    """What can be done with each of the row's systems."""
+    items = []
+    for name in row.systems:
+        entry, _size = registry.find(name)
+        links = Markup("").join(
+            Markup('<a class="{}" href="{}" aria-label="{}: {}">{}</a>').format(
+                kind, where, name, text, text
+            )
+            for text, where, kind in lecture.actions(studio, entry)
+        )
+        items.append(
+            Markup('<li><p><strong>{}</strong> <small>{}</small> – {}</p><p class="faint">{}</p>'
+                   '<p class="actions">{}</p></li>').format(
+                name, entry.year or "", registry.about(entry),
+                zoo.about(name) if zoo.where(name) else "", links)
+        )  # fmt: skip
+    return Markup('<ul class="systems">{}</ul>').format(Markup("").join(items))
+
+
+def training(studio: Studio, row: Row) -> Markup:
+    """A button that trains the row's first system; what comes of it stands below."""
+    line = training_words(row)
+    said = _("{system} learns on {data} for {budget}. You see its loss and first figures as it "
+             "goes.")  # fmt: skip
+    return Markup(
+        '<p>{}</p><p class="actions"><button type="button" class="first" data-do="train" '
+        'data-to="{}">{}</button></p><div class="live" data-watched="{}"></div>{}'
+    ).format(
+        said.format(system=row.systems[0], data=row.data, budget=_("ten seconds")),
+        address(studio.language, row.id, "train"),
+        _("Train it now"),
+        address(studio.language, "job"),
+        same_thing(
+            "souron " + " ".join(line),
+            f'souron.load("{row.systems[0]}").train(data="{row.data}", budget="{BUDGET}")',
+        ),
+    )
+
+
+def training_words(row: Row) -> list[str]:
+    """The command behind that button."""
+    return words("train", [row.systems[0]], {"data": row.data, "budget": BUDGET})
+
+
+def interactives(row: Row) -> list[Markup]:
+    """Those of the row that there are."""
+    return [
+        Markup('<section class="part" data-part="interactive">{}</section>').format(
+            interactive.html(name)
+        )
+        for name in row.interactive
+        if name in interactive.names()
+    ]
+
+
+def more(studio: Studio, row: Row) -> Markup:
+    """Pages, commands, documentation, the paper."""
+    links = [(studio.url(name), layout.title(name)) for name in row.pages if name in PAGES]
+    pages = Markup("").join(Markup('<a href="{}">{}</a>').format(*each) for each in links)
+    typed = Markup("").join(Markup("<li><code>{}</code></li>").format(c) for c in row.commands)
+    facts = []
+    if row.docs:
+        facts.append((_("documentation"), Markup("<code>docs/{}.md</code>").format(row.docs)))
+    if row.source:
+        facts.append((_("source"), Markup('<a href="{0}" rel="noopener noreferrer" target="_blank">'
+                                          "{0}</a>").format(row.source)))  # fmt: skip
+    rows_ = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*each) for each in facts)
+    return Markup('<p class="actions">{}</p><ul class="typed">{}</ul><dl>{}</dl>').format(
+        pages, typed, rows_
+    )
+
+
+def notes(row: Row) -> Markup:
+    """The text to be read aloud: folded on the page, the speaker's notes in large type."""
+    return Markup(
+        '<details class="spoken"><summary>{}</summary><p>{}</p></details>'
+    ).format(_("Text to read aloud"), row.text.spoken)  # fmt: skip

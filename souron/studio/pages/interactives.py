@@ -1,0 +1,52 @@
+"""Experiments on a page: guess what will happen, then see it."""
+
+from markupsafe import Markup
+
+from souron.studio import interactive
+from souron.studio.shared import Studio
+from souron.utils.messages import N_, _
+
+TITLE = N_("Interactives")
+
+
+def page(studio: Studio) -> None:
+    import gradio as gr
+
+    shown = gr.HTML(overview(studio))
+    studio.opened(lambda query: asked(studio, query.get("name", "")), [shown])
+
+
+def asked(studio: Studio, name: str) -> Markup:
+    """The one that the address names; all of them where it names none. Raises UserError."""
+    if not name:
+        return overview(studio)
+    interactive.find(name)
+    others = [each for each in interactive.names() if each != name]
+    before = Markup('<p class="actions"><a href="{}">{}</a></p>').format(
+        studio.url("interactives"), _("all interactives")
+    )
+    links = Markup("").join(
+        Markup('<li><a href="{}">{}</a></li>').format(
+            studio.url("interactives", name=each), _(interactive.find(each).TITLE)
+        )
+        for each in others
+    )
+    return Markup("{}{}<h2>{}</h2><ul>{}</ul>").format(
+        before, interactive.html(name, "h1"), _("Go on with"), links
+    )
+
+
+def overview(studio: Studio) -> Markup:
+    cards = Markup("").join(
+        Markup('<li class="card"><h2>{}</h2><p>{}</p><p class="actions">'
+               '<a class="first" href="{}" aria-label="{}">{}</a></p></li>').format(
+            _(module.TITLE), _(module.QUESTION), studio.url("interactives", name=name),
+            _("{title}: guess, then try").format(title=_(module.TITLE)), _("Guess, then try"))
+        for name, module in ((name, interactive.find(name)) for name in interactive.names())
+    )  # fmt: skip
+    return Markup('<h1>{}</h1><p>{}</p><ul class="cards">{}</ul>').format(
+        _("Guess what will happen, then see it"),
+        _("Each asks a question first. What you see is computed on this computer, by the systems "
+          "that all other pages use."),
+        cards,
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+// Place centres, step by step: points join, centres move.
+import { COLOURS, fill, lines, mark } from "./common.js";
+
+export const start = async (root, { ask, canvas, field, on, show, words }) => {
+  const plane = canvas("plane"), context = plane.getContext("2d");
+  let points = [], reach = 1.2, centres = [], nearest = null, moves = false, curve = [], rounds = 0, ended = false, rival = null;
+  let cross = { x: 0, y: 0 };
+  const scale = () => plane.width / (2 * reach);
+  const pixel = ([x, y]) => [(x + reach) * scale(), (reach - y) * scale()];
+  const count = () => Number(field("count").value);
+
+  const star = ([x, y], colour, size = 9) => {
+    context.strokeStyle = colour;
+    context.lineWidth = 4;
+    context.beginPath();
+    for (const [i, j] of [[1, 1], [1, -1], [1, 0], [0, 1]]) {
+      context.moveTo(x - size * i, y - size * j);
+      context.lineTo(x + size * i, y + size * j);
+    }
+    context.stroke();
+  };
+  const draw = () => {
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, plane.width, plane.height);
+    points.forEach((point, i) => {
+      const [x, y] = pixel(point);
+      if (nearest) mark(context, x, y, nearest[i]);
+      else { context.fillStyle = "#5b6670"; context.beginPath(); context.arc(x, y, 3.5, 0, 7); context.fill(); }
+    });
+    rival?.centres.forEach((centre) => {
+      const [x, y] = pixel(centre);
+      context.strokeStyle = "#1f2328";
+      context.lineWidth = 2;
+      context.strokeRect(x - 11, y - 11, 22, 22);
+    });
+    centres.forEach((centre, i) => { star(pixel(centre), "#1f2328", 11); star(pixel(centre), COLOURS[i], 8); });
+    if (centres.length < count()) {
+      const [x, y] = pixel([cross.x, cross.y]);
+      context.strokeStyle = "#1f2328";
+      context.lineWidth = 1;
+      context.beginPath();
+      context.moveTo(x - 12, y); context.lineTo(x + 12, y); context.moveTo(x, y - 12); context.lineTo(x, y + 12);
+      context.stroke();
+    }
+    if (curve.length) lines(canvas("curve"), [curve]);
+  };
+  const tell = (text) => show("now", text);
+  const waiting = () => tell(fill(words.place, { count: count(), placed: centres.length }));
+
+  const again = async (fetchPoints = true) => {
+    centres = []; nearest = null; moves = false; curve = []; rounds = 0; ended = false; rival = null;
+    show("rival", "");
+    canvas("curve").getContext("2d").clearRect(0, 0, 999, 999);
+    if (fetchPoints) {
+      const found = await ask({ points: field("points").value });
+      if (!found) return;
+      ({ points, reach } = found);
+    }
+    draw();
+    waiting();
+  };
+  const place = (x, y) => {
+    if (centres.length >= count()) return;
+    centres.push([x, y]);
+    draw();
+    waiting();
+  };
+  const step = async () => {
+    while (centres.length < count()) centres.push([...points[Math.floor(Math.random() * points.length)]]);
+    if (ended) return false;
+    const found = await ask({ points: field("points").value, centres, move: moves });
+    if (!found) return false;
+    const inertia = found.inertia.toFixed(4);
+    if (moves) {
+      centres = found.centres;
+      rounds += 1;
+      tell(fill(words.moved, { step: curve.length + 1, inertia }));
+    } else {
+      const changed = nearest ? found.nearest.filter((one, i) => one !== nearest[i]).length : points.length;
+      ended = changed === 0;
+      nearest = found.nearest;
+      tell(ended ? fill(words.ended, { rounds, inertia }) : fill(words.joined, { step: curve.length + 1, changed, inertia }));
+    }
+    curve.push(found.inertia);
+    moves = !moves;
+    draw();
+    return !ended;
+  };
+
+  plane.addEventListener("click", (event) => {
+    const edge = plane.getBoundingClientRect();
+    place((event.clientX - edge.left) / edge.width * 2 * reach - reach, reach - (event.clientY - edge.top) / edge.height * 2 * reach);
+  });
+  const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+  plane.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" || event.key === " ") place(cross.x, cross.y);
+    else if (arrows[event.key]) {
+      const size = event.shiftKey ? 0.3 : 0.1;
+      const keep = (value) => Math.min(Math.max(value, -reach), reach);
+      cross = { x: keep(cross.x + size * arrows[event.key][0]), y: keep(cross.y + size * arrows[event.key][1]) };
+      draw();
+    } else return;
+    event.preventDefault();
+  });
+  on("random", async () => {
+    await again(false);
+    while (centres.length < count()) centres.push([...points[Math.floor(Math.random() * points.length)]]);
+    draw();
+    waiting();
+  });
+  on("step", step);
+  on("run", async () => { for (let i = 0; i < 200 && await step(); i++); });
+  on("again", () => again(false));
+  on("rival", async () => {
+    if (!curve.length) await step();
+    const found = await ask({ points: field("points").value, centres, rival: true });
+    if (!found) return;
+    rival = found;
+    draw();
+    show("rival", fill(words.rival, { best: found.best.toFixed(4), worst: found.worst.toFixed(4), times: found.times, ratio: (curve.at(-1) / found.best).toFixed(2) }));
+  });
+  field("points").addEventListener("change", () => again());
+  field("count").addEventListener("change", () => again(false));
+  await again();
+};

@@ -1,0 +1,208 @@
+// The lecture's pages: layers that are pressed, a training that is watched, large type, courses.
+"use strict";
+(() => {
+  const $ = (selector, within = document) => within.querySelector(selector);
+  const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const make = (name, properties = {}, ...children) => {
+    const made = Object.assign(document.createElement(name), properties);
+    made.append(...children);
+    return made;
+  };
+
+  // what the server wrote; its own policy lets no script of it run
+  const fill = (place, html) => {
+    const read = new DOMParser().parseFromString(html, "text/html");
+    place.replaceChildren(...read.body.childNodes);
+  };
+
+  const complain = (html) => {
+    const wrong = $("#wrong");
+    fill($("div", wrong), html);
+    wrong.hidden = false;
+  };
+
+  const ask = async (address, body) => {
+    const sent = body === undefined ? {} : {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+    };
+    const answer = await fetch(address, sent);
+    const said = await answer.json();
+    if (!answer.ok) throw new Error(said.detail ?? answer.status);
+    return said;
+  };
+
+  // a layer that is pressed shows what it is
+  const press = (group) => {
+    const part = group.closest(".part");
+    const pressed = group.getAttribute("aria-pressed") === "true";
+    for (const other of $$("[data-layer][role=button]", part)) other.setAttribute("aria-pressed", "false");
+    const shown = $(".layer", part);
+    if (pressed) return shown.replaceChildren();
+    group.setAttribute("aria-pressed", "true");
+    const told = $(`.told [data-layer="${group.dataset.layer}"]`, part);
+    shown.replaceChildren(...told.cloneNode(true).childNodes);
+    const here = $(".here", shown);
+    if (here) here.parentElement.scrollTop = Math.max(0, here.offsetTop - here.parentElement.offsetTop - 60);
+  };
+
+  for (const place of $$("[data-picture]")) {
+    ask(place.dataset.picture)
+      .then((said) => fill(place, said.html), (error) => fill(place, error.message));
+  }
+
+  // a training of ten seconds
+  const watch = async (button) => {
+    const live = $(".live", button.closest(".part"));
+    button.disabled = true;
+    try {
+      const { job } = await ask(button.dataset.to, {});
+      for (let over = false, before = ""; !over;) {
+        const said = await ask(`${live.dataset.watched}/${job}`);
+        const now = said.progress + said.seen + said.outcome;
+        if (now !== before) fill(live, now);
+        [over, before] = [said.over, now];
+        if (!over) await new Promise((go) => setTimeout(go, 500));
+      }
+    } catch (error) {
+      complain(error.message);
+    }
+    button.disabled = false;
+  };
+
+  // large type: one part of the page at a time
+  const parts = () => $$("main.lesson .part");
+  const beaming = () => document.body.classList.contains("beamer");
+  let at = 0;
+  const showPart = () => {
+    parts().forEach((part, place) => part.classList.toggle("now", place === at));
+    $(".beaming span").textContent = `${at + 1} / ${parts().length}`;
+    scrollTo(0, 0);
+    const heading = $("h1, h2, p", parts()[at]);
+    if (heading) { heading.tabIndex = -1; heading.focus({ preventScroll: true }); }
+  };
+  const beam = (on, place = 0) => {
+    if (!$(".beaming") || !parts().length) return;
+    document.body.classList.toggle("beamer", on);
+    $(".beaming").hidden = !on;
+    if (on) { at = place < 0 ? parts().length - 1 : place; showPart(); }
+    else {
+      parts()[at].scrollIntoView();
+      history.replaceState(null, "", location.pathname);
+    }
+  };
+  const go = (by) => {
+    if (parts()[at + by]) { at += by; return showPart(); }
+    const link = $(by > 0 ? "a[rel=next]" : "a[rel=prev]");
+    if (link) location.assign(`${link.getAttribute("href")}#${by > 0 ? "beamer" : "beamer-last"}`);
+  };
+  const showNotes = () => {
+    const notes = $("details.spoken");
+    if (notes) notes.open = !notes.open;
+  };
+  if (location.hash === "#beamer") beam(true);
+  if (location.hash === "#beamer-last") beam(true, -1);
+
+  const STEPS = { ArrowRight: 1, PageDown: 1, ArrowLeft: -1, PageUp: -1 };
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const group = event.target.closest?.("[data-layer][role=button]");
+    if (group && ["Enter", " "].includes(event.key)) {
+      event.preventDefault();
+      return press(group);
+    }
+    // arrows belong to whatever is being moved
+    const used = event.target.closest?.("input, textarea, select, canvas, [contenteditable], [role=slider], .plotted, pre");
+    if (group && STEPS[event.key] && !beaming()) {
+      const all = $$("[data-layer][role=button]", group.closest("svg"));
+      all[all.indexOf(group) + STEPS[event.key]]?.focus();
+      return event.preventDefault();
+    }
+    if (!beaming()) return;
+    if (event.key === "Escape") beam(false);
+    else if (used && !used.matches("pre, .plotted")) return;
+    else if (STEPS[event.key]) go(STEPS[event.key]);
+    else if (event.key === "n") showNotes();
+    else return;
+    event.preventDefault();
+  });
+
+  // a course in the making
+  const making = $(".making");
+  const words = making ? JSON.parse(making.dataset.words) : {};
+  const chosen = making && $("ol.chosen", making);
+  const titled = (item) => $("[name=heading]", item).value || item.dataset.title;
+  const tell = (text, item) => {
+    const number = [...chosen.children].indexOf(item) + 1;
+    $("[role=status]", making).textContent = text.replace("{title}", titled(item)).replace("{number}", number);
+  };
+  const field = (name, tag, value) => make("label", {}, words[name],
+    make(tag, { name, value: value ?? "", maxLength: tag === "input" ? 200 : 5000 }));
+  const add = (part, title) => {
+    const item = make("li", {},
+      make("strong", { textContent: part.row ? `${part.row} ${title}` : words.text }),
+      make("span", { className: "moves" }, ...["up", "down", "remove"].map((does) => {
+        const button = make("button", { type: "button", textContent: words[does] });
+        button.dataset.do = does;
+        button.setAttribute("aria-label", `${title}: ${words[does]}`);
+        return button;
+      })),
+      make("details", { open: !part.row || Boolean(part.heading || part.before || part.after) },
+        make("summary", { textContent: words.texts }),
+        field("heading", "input", part.heading),
+        field("before", "textarea", part.before),
+        ...(part.row || part.after ? [field("after", "textarea", part.after)] : [])));
+    Object.assign(item.dataset, { row: part.row ?? "", title });
+    chosen.append(item);
+    return item;
+  };
+  const titleOf = (row) => $(`[data-do=add][data-row="${row}"]`)?.dataset.title ?? row;
+  if (making) {
+    const course = JSON.parse(making.dataset.course);
+    $("[name=title]", making).value = course?.title ?? "";
+    for (const part of course?.parts ?? []) add(part, part.row ? titleOf(part.row) : words.text);
+  }
+  const move = (item, by) => {
+    const other = by < 0 ? item.previousElementSibling : item.nextElementSibling;
+    if (!other) return;
+    if (by < 0) other.before(item); else other.after(item);
+    $(`[data-do=${by < 0 ? "up" : "down"}]`, item).focus();
+    tell(words.moved, item);
+  };
+  const save = (sent, to) => ask(to, sent)
+    .then((said) => location.assign(said.address), (error) => complain(error.message));
+  const gathered = () => ({
+    name: making.dataset.name,
+    title: $("[name=title]", making).value,
+    parts: [...chosen.children].map((item) => ({
+      row: item.dataset.row,
+      ...Object.fromEntries($$("[name]", item).map((each) => [each.name, each.value])),
+    })),
+  });
+
+  document.addEventListener("click", (event) => {
+    const group = event.target.closest("[data-layer][role=button]");
+    if (group) return press(group);
+    const button = event.target.closest("button[data-do]");
+    const item = button?.closest("ol.chosen > li");
+    const does = {
+      beamer: () => beam(true), leave: () => beam(false), back: () => go(-1), on: () => go(1),
+      notes: showNotes, train: () => watch(button),
+      add: () => tell(words.added, add({ row: button.dataset.row }, button.dataset.title)),
+      up: () => move(item, -1), down: () => move(item, 1),
+      remove: () => {
+        const next = item.nextElementSibling ?? item.previousElementSibling;
+        tell(words.removed, item);
+        item.remove();
+        (next ? $("[data-do=remove]", next) : $("[name=title]", making)).focus();
+      },
+      save: () => save(gathered(), making.dataset.to),
+    }[button?.dataset.do];
+    if (does && !button.closest("[data-interactive]")) does();
+  });
+  document.addEventListener("change", async (event) => {
+    if (!event.target.matches("input[type=file][data-do=open]") || !event.target.files[0]) return;
+    const text = await event.target.files[0].slice(0, 600000).text();
+    save({ toml: text }, event.target.dataset.to);
+    event.target.value = "";
+  });
+})();

@@ -1,0 +1,296 @@
+"""Answers beside their sources: what is compared, what the judge makes of it, ``souron check``."""
+
+import io
+import json
+import random
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from souron.cli import main
+from souron.evaluation.text_generation import Sampling
+from souron.kinds.text import Text
+from souron.report import claims as page
+from souron.runs import ask
+from souron.society import (
+    claims,
+    claims_again,
+    claims_changes,
+    claims_compare,
+    claims_find,
+    claims_judge,
+    claims_quantities,
+    claims_record,
+)
+from souron.utils.messages import UserError
+
+WARD = (
+    "The ward opens at eight. Amoxicillin 500 mg was given every 8 hours for 7 days. "
+    "The left first molar was extracted on May 3, 2024. "
+    "There was no bleeding after the extraction.\n"
+    "左側の下顎に腫脹を認めた。ペニシリンアレルギーはない。体重は60 kgである。"
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SOURON_LANG", "en")
+
+
+@pytest.fixture
+def ward(tmp_path):
+    file = tmp_path / "notes" / "ward.txt"
+    file.parent.mkdir()
+    file.write_text(WARD, "utf-8")
+    return file
+
+
+def amounts(text):
+    return [(round(q.low, 9), round(q.high, 9), q.dim)
+            for q in claims_quantities.quantities(claims_quantities.normal(text).text)]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("500 mg", "0.5 g"), ("５００ｍｇ", "500 mg"), ("500ミリグラム", "0.5 g"), ("㎎ 1", "mg 1"),
+        ("三本の歯", "3本の歯"), ("二百五十 mg", "250 mg"), ("30 %", "3割"),
+        ("30 percent", "30パーセント"),
+        ("two weeks", "14日間"), ("1,200 ml", "1.2 L"), ("10-15 mg", "10〜15ミリグラム"),
+        ("from 3 to 5 days", "3-5 days"), ("twice", "2回"),
+        ("101.3 °F", "38.5 ℃"), ("120万円", "1200000 yen"),
+        ("18か月", "1.5 years"), ("100 mg/dL", "1 g/L"),
+    ],
+)  # fmt: skip
+def test_a_quantity_is_the_same_however_it_is_written(one, other):
+    assert amounts(one) == amounts(other) != []
+
+
+def test_numerals_in_words_and_names_are_no_quantities():
+    assert amounts("一部の患者は十分である。COVID-19, HbA1c, SHA256") == []
+    assert amounts("version 2.0.1 at 10:30") == [(0, 0, ""), (0, 0, "")]
+
+
+def test_dates_agree_across_calendars():
+    told = [claims_quantities.dates(text)[0] for text in
+            ("令和6年5月3日", "May 3, 2024", "3 May 2024", "2024-05-03", "2024年5月")]  # fmt: skip
+    assert all(one.agrees(other) for one in told for other in told)
+    assert not told[0].agrees(claims_quantities.dates("平成6年5月3日")[0])
+
+
+ALIKE = [
+    ("The dose was 0.5 g.", "The dose was 500 mg."),
+    ("Bleeding did not occur.", "There was no bleeding."),
+    ("治療は14日間続いた。", "治療は二週間続いた。"),
+    ("痛みは認めません。", "痛みはない。"),
+    ("The study took place in 2024.", "研究は令和6年に行われた。"),
+]
+OTHERWISE = [
+    ("number", "The dose was 250 mg.", "The dose was 500 mg."),
+    ("number", "用量は250 mgであった。", "用量は0.5 gであった。"),
+    ("unit", "The dose was 500 g.", "The dose was 500 mg."),
+    ("date", "抜歯は令和5年に行った。", "The tooth was extracted in 2024."),
+    ("side", "The right molar was extracted.", "The left molar was extracted."),
+    ("side", "右側に腫脹を認めた。", "There was swelling on the left."),
+    ("negation", "There was bleeding.", "There was no bleeding."),
+    ("negation", "痛みを認める。", "痛みは認めない。"),
+    ("amount", "The pressure increased.", "血圧は低下した。"),
+    ("name", "She was given metformin.", "She was given amoxicillin."),
+    ("name", "ワルファリンを投与した。", "アモキシシリンを投与した。"),
+    (
+        "swap",
+        "The left pocket was 3 mm, the right 5 mm.",
+        "The left pocket was 5 mm, the right 3 mm.",
+    ),
+    ("comparison", "It lasted at most 3 days.", "It lasted at least 3 days."),
+]
+
+
+@pytest.mark.parametrize("sentence, passage", ALIKE)
+def test_what_is_written_otherwise_is_no_change(sentence, passage):
+    assert not claims_compare.compare(sentence, passage, 0.8).features["plain"]
+
+
+@pytest.mark.parametrize("kind, sentence, passage", OTHERWISE)
+def test_what_differs_is_named_with_its_place(kind, sentence, passage):
+    found = claims_compare.compare(sentence, passage, 0.8)
+    assert kind in [change.kind for change in found.changes] and found.features["plain"]
+    for change in found.changes:
+        assert sentence[max(0, change.start) : max(0, change.end)] == change.answer
+        assert passage[max(0, change.first) : max(0, change.last)] == change.source
+
+
+def test_places_are_those_of_the_text_as_it_stands():
+    [change] = claims_compare.compare("量は㎎で２５０ｍｇ。", "量は㎎で５００ｍｇ。", 0.9).changes
+    assert (change.answer, change.source) == ("２５０ｍｇ", "５００ｍｇ")
+
+
+def test_changes_that_teach_are_changes():
+    rng = random.Random(0)
+    text = "If it hurts, 20 mg of amoxicillin is given to the left side for 2 weeks in 2024."
+    wrong = dict(claims_changes.wrong(text, rng, ["Metformin or metformin is given."]))
+    assert {"number", "unit", "date", "side", "negation", "name", "swap"} <= set(wrong)
+    for kind in ("number", "unit", "side", "negation", "name", "date"):
+        assert claims_compare.compare(wrong[kind], text, 0.9).features["plain"], wrong[kind]
+    reworded = claims_changes.harmless("2 hours later the patient was given 500 mg.", rng)
+    assert len(reworded) >= 2
+    assert not any(
+        claims_compare.compare(each, "2 hours later the patient was given 500 mg.", 0.9)
+        .features["plain"] for each in reworded
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "sentence, state",
+    [
+        ("She was given amoxicillin, 0.5 g every eight hours, for 7 days.", "supported"),
+        ("Amoxicillin 250 mg was given every 8 hours for 7 days.", "contradicted"),
+        ("The right first molar was extracted on May 3, 2024.", "contradicted"),
+        ("There was bleeding after the extraction.", "contradicted"),
+        ("The parliament met in Vienna to discuss the railway.", "not found"),
+        ("左の下顎に腫脹がみられた。", "supported"),
+        ("右側の下顎に腫脹を認めた。", "contradicted"),
+        ("ペニシリンアレルギーがある。", "contradicted"),
+        ("株価は東京市場で急落した。", "not found"),
+        ("Yes.", "no claim"),
+    ],
+)
+def test_each_sentence_gets_its_state(sentence, state):
+    [found] = claims.check(Text(sentence), Text(WARD)).checked
+    assert found.state == state
+    if state in ("supported", "contradicted"):
+        assert WARD[found.first : found.last] == found.passage
+    assert bool(found.changed) == (state == "contradicted")
+
+
+def test_a_source_in_the_other_language_is_compared_as_far_as_that_goes():
+    said = "The left lower jaw was swollen. She weighs 90 kg. She weighs 60 kg."
+    found = claims.check(Text(said), Text("左側の下顎に腫脹を認めた。彼女の体重は60 kgである。"))
+    assert [each.state for each in found.checked] == ["supported", "contradicted", "supported"]
+    name = claims.check(Text("Doctor Tanaka extracted the tooth."), Text("佐藤医師が抜歯した。"))
+    assert name.checked[0].unchecked == ["name"] or name.checked[0].state == "not found"
+
+
+def test_the_command_and_its_page(ward, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = tmp_path / "answer.txt"
+    answer.write_bytes("<b>右側</b>の下顎に腫脹を認めた。体重は60 kgである。".encode("cp932"))
+    (ward.parent / "scan.pdf").write_bytes(b"%PDF")
+    words = ["check", str(answer), f"sources={ward.parent}", "page=checked.html"]
+    assert main.run([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    first, second = told["sentences"]
+    assert {"sentence", "state", "passage", "file", "score", "changed"} <= set(first)
+    assert (first["state"], second["state"]) == ("contradicted", "supported")
+    assert first["changed"][0]["answer"] == "右" and first["file"] == str(ward)
+    assert told["skipped"] == ["scan.pdf"]
+    html = (tmp_path / "checked.html").read_text("utf-8")
+    assert (
+        "<b>右側" not in html and "&lt;b&gt;<mark>右</mark>側" in html and "<mark>左</mark>" in html
+    )
+    assert "http" not in html.replace("http-equiv", "") and "<script" not in html
+    again = claims_record.from_json(told, "<b>右側</b>の下顎に腫脹を認めた。体重は60 kgである。")
+    assert page.rows(again) in html
+    assert main.run(words) == 2  # the page is there already
+    assert main.run(words[:-1]) == 0
+    assert "✗ contradicted" in capsys.readouterr().out
+
+
+def test_references_have_a_section_of_their_own(ward, tmp_path, capsys):
+    refs, answer = tmp_path / "refs.bib", tmp_path / "answer.md"
+    refs.write_text("@article{a, title={Deep learning}, author={LeCun, Yann}, year={2015}, "
+                    "doi={10.1038/nature14539}}", "utf-8")  # fmt: skip
+    answer.write_text("Amoxicillin 500 mg was given (doi:10.1038/nature14539).", "utf-8")
+    assert main.run(["check", str(answer), f"sources={ward}", f"library={refs}", "--json"]) == 0
+    [told] = json.loads(capsys.readouterr().out)["citations"]
+    assert told["key"] == "a"
+
+
+@pytest.mark.parametrize(
+    "answer, source, code",
+    [
+        (b"", b"One sentence.", "empty file"), (b" \n\t", b"One sentence.", "empty answer"),
+        (b"\x00\xff\x00binary", b"One sentence.", "not a text"),
+        (b"It is so.", b"\x89PNG\r\n\x1a\n\x00", "not a text"), (b"It is so.", b"---", "no texts"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_checked_is_said(answer, source, code, tmp_path):
+    said, told = tmp_path / "a.txt", tmp_path / "s.txt"
+    said.write_bytes(answer)
+    told.write_bytes(source)
+    with pytest.raises(UserError) as trouble:
+        claims.check(said, told)
+    assert trouble.value.code == code and trouble.value.exit == 3
+
+
+def test_an_answer_of_100_000_sentences_is_refused_at_once():
+    begun = time.process_time()
+    with pytest.raises(UserError) as trouble:
+        claims.check(Text("The dose is 5 mg. " * 100_000), Text(WARD))
+    assert trouble.value.code == "too large" and time.process_time() - begun < 10
+
+
+def test_hostile_sentences_take_no_longer():
+    begun = time.process_time()
+    for text in (
+        "1" * 400,
+        "1,1" * 130,
+        "一" * 400,
+        "not " * 100,
+        "1 - " * 100,
+        "A" * 400,
+        "千万" * 200,
+    ):
+        claims_compare.compare(text, text[::-1], 0.5)
+    assert time.process_time() - begun < 5
+
+
+def test_the_command_names_what_is_missing(ward, capsys):
+    assert main.run(["check"]) == 2 and main.run(["check", str(ward)]) == 2
+    assert "sources=" in capsys.readouterr().err
+    assert main.run(["check", str(ward), f"sources={ward}", "samples=3"]) == 2
+
+
+def test_an_answer_can_be_piped_in(ward, monkeypatch, capsys):
+    piped = SimpleNamespace(buffer=io.BytesIO(b"Amoxicillin 250 mg was given every 8 hours."))
+    monkeypatch.setattr(sys, "stdin", piped)
+    assert main.run(["check", "-", f"sources={ward}", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"]["contradicted"] == 1
+
+
+def test_answers_that_are_drawn_again_are_counted(monkeypatch):
+    said = ["He was given 500 mg of amoxicillin.", "He was given 250 mg of amoxicillin.", ""]
+    tokenizer = SimpleNamespace(template="", start=0, encode=lambda text: [1, 2])
+    reader = SimpleNamespace(tokenizer=tokenizer, context=1_000)
+    monkeypatch.setattr(ask, "speaker_of", lambda name: SimpleNamespace(reader=reader))
+    seeds = []
+
+    def write(self, tokens, length, sampling: Sampling):
+        seeds.append(sampling.seed)
+        return [SimpleNamespace(text=said[len(seeds) - 1])]
+
+    monkeypatch.setattr(claims_again, "Writer", lambda reader: SimpleNamespace(
+        write=lambda *given: write(None, *given)))  # fmt: skip
+    found = claims.check(
+        Text("He was given 500 mg of amoxicillin."), Text(WARD), model="any", samples=3,
+        question="What was he given?", seed=5,
+    )  # fmt: skip
+    assert found.checked[0].agree == (1, 3) and seeds == [5, 6, 7]
+
+
+def test_the_judge_knows_the_features_that_it_learnt_from():
+    told = json.loads(claims_judge.FILE.read_text("utf-8"))
+    assert claims_judge.FILE.stat().st_size < 100_000
+    with pytest.raises(ValueError):
+        claims_judge.Judge(told | {"features": told["features"][1:]})
+
+
+def test_two_sentences_that_follow_one_another_are_one_passage():
+    *_before, (_done, sources) = claims_find.prepared(
+        [Text("He has a fever. He takes 5 mg.")], False
+    )
+    texts = [each.text for each in sources.find("He has a fever and takes 5 mg.")]
+    assert "He has a fever. He takes 5 mg." in texts

@@ -1,0 +1,235 @@
+"""Interactives: each is whole in both languages, its figures are right, the keyboard is enough."""
+
+import base64
+import json
+from itertools import pairwise
+
+import browsing
+import pytest
+import torch
+
+from souron.hub import zoo
+from souron.studio import interactive
+from souron.studio.interactives import (
+    gan_slow_motion,
+    inside_cnn,
+    kmeans_by_hand,
+    noise_slider,
+    occupations_day,
+    playground,
+    real_or_drawn,
+    trust_map,
+    which_luck,
+)
+from souron.utils.messages import LANGUAGES, UserError, use_language
+
+NONSENSE = {
+    "seeds": "x", "points": 1, "width": 10**9, "picture": -1, "noise": float("nan"), "seed": 1e99,
+    "way": "?", "occupation": "?",
+}  # fmt: skip
+MOST = 4_000_000  # bytes of a page
+
+
+@pytest.mark.parametrize("name", interactive.names())
+def test_each_is_whole(name):
+    module = interactive.find(name)
+    assert 0 <= module.RIGHT < len(module.CHOICES)
+    for language in LANGUAGES:
+        with use_language(language):
+            page = interactive.html(name)
+        assert f'data-interactive="{name}"' in page
+        assert "http://" not in page and "https://" not in page  # nothing from outside
+        assert len(page.encode()) < MOST
+    static = interactive.Path(interactive.__file__).parent / "static" / "interactives"
+    script = (static / f"{name}.js").read_text(encoding="utf-8")
+    for does in set(module.stage().split('data-do="')[1:]):
+        action = does.split('"')[0]
+        assert action in ("play", "earlier", "later") or f'on("{action}"' in script
+
+
+@pytest.mark.parametrize("name", interactive.names())
+@pytest.mark.parametrize("asked", [[], 3, None, NONSENSE])
+def test_nonsense_is_refused(name, asked):
+    with pytest.raises(UserError):
+        interactive.answer(name, asked)
+
+
+def test_what_is_not_there_is_refused():
+    for name in ("nothing", "../shared", ""):
+        with pytest.raises(UserError):
+            interactive.answer(name, {})
+
+
+def test_playground_learns_with_mlp_itself():
+    networks = playground.networks(3, 2)
+    weights, where = playground.stacked(networks), torch.randn(9, 2)
+    with torch.no_grad():
+        for i, network in enumerate(networks):
+            torch.testing.assert_close(playground.forward(weights, where)[-1][i], network(where))
+
+
+def test_one_hidden_unit_cannot_do_xor_and_eight_can():
+    one = playground.learn("xor", 1, 1, 0.05, 2)
+    eight = playground.learn("xor", 8, 1, 0.05, 2)
+    assert one["good"] == 0 and one["best"] < 0.8  # no line does
+    assert eight["good"] >= playground.STARTS / 2 and eight["frames"][-1]["test"] > 0.9
+    assert eight["losses"][-1] < eight["losses"][0] / 3
+    surface = base64.b64decode(eight["frames"][-1]["surface"])
+    assert len(surface) == playground.SURFACE**2
+    corner = playground.SURFACE // 5  # the first sort is where both coordinates have one sign
+    assert surface[corner * playground.SURFACE + corner] > 200
+    assert surface[-corner * playground.SURFACE + corner] < 55
+
+
+def test_adam_is_torch_s():
+    mine = torch.tensor([1.0, -2.0], requires_grad=True)
+    theirs = mine.detach().clone().requires_grad_()
+    adam, library = playground.Adam([mine], 0.1), torch.optim.Adam([theirs], 0.1)
+    for _step in range(5):
+        adam.step(torch.autograd.grad(mine.square().sum() + mine[0], [mine]))
+        library.zero_grad()
+        (theirs.square().sum() + theirs[0]).backward()
+        library.step()
+    torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.skipif(zoo.where("cnn") is None, reason="souron-zoo is not installed")
+def test_a_pixel_is_window_times_kernel():
+    for layer, place in ((0, 20), (1, 9)):
+        told = inside_cnn.answer({"picture": 2, "layer": layer, "map": 3, "y": place, "x": 7})
+        assert told["sum"] == pytest.approx(told["layer"], abs=2e-3)
+        assert told["relu"] == max(told["normal"], 0)
+        part = sum(
+            w * k
+            for ws, ks in zip(told["window"], told["kernel"], strict=True)
+            for w, k in zip(ws, ks, strict=True)
+        )
+        assert part == pytest.approx(told["part"], abs=0.02)
+    assert told["inward"] == 32
+    drawn = inside_cnn.answer({"pixels": [[0] * 28] * 28})
+    assert set(base64.b64decode(drawn["image"])) == {0}
+
+
+def test_kmeans_by_hand_ends_badly_from_bad_centres():
+    points = kmeans_by_hand.points("groups")
+    centres = [[-0.75, -0.5], [-0.65, -0.5], [0.3, 0.1]]  # two in one group
+    inertias, before = [], None
+    for turn in range(60):
+        found = kmeans_by_hand.step(points, centres, turn % 2 == 1)
+        centres = found["centres"]
+        inertias.append(found["inertia"])
+        if turn % 2 == 0:
+            if found["nearest"] == before:
+                break
+            before = found["nearest"]
+    assert turn < 59
+    assert all(b <= a + 1e-7 for a, b in pairwise(inertias))
+    rivals = kmeans_by_hand.rivals("groups", 3)
+    assert inertias[-1] > 2 * rivals["best"]  # as the answer says
+    assert rivals["times"] >= 15
+
+
+@pytest.mark.skipif(zoo.where("ddpm") is None, reason="souron-zoo is not installed")
+def test_noise_decides_whether_the_same_picture_comes_back():
+    little = noise_slider.answer({"picture": 0, "noise": 0.15, "back": True})
+    all_of_it = noise_slider.answer({"picture": 0, "noise": 1, "back": True})
+    assert little["share"] < 0.1 and all_of_it["share"] > 0.99
+    assert little["after"] < little["before"] < 40  # it comes back, cleaner than it was
+    assert all_of_it["after"] > 60  # another picture
+    assert len(little["way"]) == len(little["seen"]) == little["asked"] + 1
+    assert little["way"][0] == little["noisy"]
+
+
+def test_each_step_of_a_gan_does_what_it_is_for():
+    found = gan_slow_motion.record(1)
+    assert found["up"] >= 0.9 * found["ups"] and found["down"] >= 0.9 * found["downs"]
+    frames = found["frames"]
+    turns = [frame["who"] for frame in frames[1:5]]
+    assert turns == ["critic", "generator"] * 2
+    assert frames[0]["drawn"] == frames[1]["drawn"]  # the critic's step draws nothing new
+    assert frames[1]["drawn"] != frames[2]["drawn"]
+
+
+def test_luck_makes_cases_alone_sure_of_nothing():
+    equal = which_luck.repeated(3, 1000, 0.0, 0.04, 120)["ways"]
+    assert equal["bootstrap"]["wrong"] > 0.4  # as the answer says
+    assert equal["souron"]["wrong"] < 0.12
+    other = which_luck.repeated(5, 1000, 0.08, 0.02, 60)["ways"]
+    assert other["souron"]["called"] > 0.7 and other["souron"]["wrong"] < 0.05
+
+
+def test_the_true_difference_is_the_one_that_was_set():
+    import numpy as np
+
+    drawn = np.random.default_rng(0)
+    for points in (0.0, 0.06):
+        pairs = [which_luck.scores(drawn, 4, 2000, points, 0.0) for _pair in range(15)]
+        apart = np.mean([a.mean() - b.mean() for a, b in pairs])
+        assert apart == pytest.approx(points, abs=0.01)
+
+
+def test_a_map_of_shuffled_columns_is_trusted_too_much():
+    real, none = trust_map.mapped("tsne", False), trust_map.mapped("tsne", True)
+    chance = trust_map.mapped("chance", False)
+    assert 0.75 < none["trust"] < 0.9 < real["trust"]  # as the answer says
+    assert 0.4 < chance["trust"] < 0.6
+    pixels, _label = trust_map.digits(False)
+    apart = (pixels - pixels[0]).square().sum(1)
+    assert set(real["near"][0]) == set(apart.argsort()[1:6].tolist())
+
+
+def test_an_occupation_is_judged_as_souron_work_does():
+    found = occupations_day.answer({"occupation": "Dentists, General", "guess": []})
+    assert 10 < found["figures"]["people"]["beta"] < 35  # as the answer says
+    exposed = [task["people"] != "E0" for task in found["tasks"]]
+    assert found["agree"]["people"] == exposed.count(False)
+    every = [[i] for i, is_so in enumerate(exposed) if is_so]
+    found = occupations_day.answer({"occupation": "Dentists, General", "guess": every})
+    assert found["agree"]["people"] == found["agree"]["count"]
+    assert "people" not in occupations_day.answer({})["tasks"][0]  # not before the guess
+
+
+@pytest.mark.skipif(not real_or_drawn.ready(), reason="souron-zoo is not installed")
+def test_a_detector_is_weak_on_generators_that_it_never_met():
+    unseen, seen = [0, 0], [0, 0]
+    for seed in (1, 2, 3):
+        images, who = real_or_drawn.quiz(seed)
+        for sums, met in ((unseen, False), (seen, True)):
+            scores = real_or_drawn.judged(images, who, met)
+            found = real_or_drawn.told([score > 0.5 for score in scores], who)
+            sums[0] += found["found"]
+            sums[1] += found["false"]
+    assert unseen[0] <= 15  # of 30, as the answer says
+    assert seen[0] > unseen[0]
+    everything = [[i] for i in range(20)]
+    told = real_or_drawn.answer({"seed": 1, "guess": everything})
+    assert (told["you"]["found"], told["you"]["false"], told["you"]["right"]) == (10, 10, 10)
+    assert "who" not in real_or_drawn.answer({"seed": 1})  # not before the guess
+
+
+@pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
+def test_the_keyboard_is_enough(tmp_path):
+    with browsing.serving(tmp_path) as server, browsing.visiting() as visit:
+        page = visit.page
+        page.goto(f"{server.address}/en/interactives?name=kmeans_by_hand")
+        page.locator(".guess input").first.wait_for()
+        assert not page.locator(".stage").is_visible()  # a guess comes first
+        page.locator(".guess input").first.focus()
+        page.keyboard.press("ArrowDown")  # the second choice, which is right
+        page.wait_for_selector("[data-ready]")
+        page.locator("canvas[data-canvas=plane]").focus()
+        for key in ("ArrowLeft", "Enter", "ArrowUp", "Enter", "ArrowRight", "Enter"):
+            page.keyboard.press(key)
+        page.wait_for_selector(":text('Placed: 3')")
+        page.locator("[data-do=run]").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_selector(":text('Ended after')")
+        page.locator(".answer summary").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_selector(":text('That is right')")
+        sizes = page.evaluate(
+            "performance.getEntriesByType('resource').filter(e => e.name.includes('interactive'))"
+            ".map(e => e.encodedBodySize)"
+        )
+        assert 0 < sum(sizes) < MOST, json.dumps(sizes)
+        assert visit.outside == [] and visit.errors == []

@@ -1,0 +1,275 @@
+"""The lecture's pages: rows, pictures that can be pressed, live training, courses, large type."""
+
+import html
+import json
+import re
+import threading
+import xml.etree.ElementTree as ElementTree
+from contextlib import contextmanager
+from dataclasses import replace
+
+import browsing
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from souron import registry
+from souron.cli import main
+from souron.lecture import course as courses
+from souron.lecture import rows
+from souron.report import layers
+from souron.studio import files, lecture_routes, security
+from souron.studio.jobs import Jobs
+from souron.studio.paths import Roots
+from souron.studio.shared import Studio
+
+SVG = "{http://www.w3.org/2000/svg}"
+COURSE = {"title": "Clinic <b>", "parts": [
+    {"row": "G10", "heading": "Noise <i>first</i>", "before": "**So** <script>alert(1)</script>",
+     "after": "[bad](javascript:alert(1)) ![x](https://evil.example/x.png)"},
+    {"row": "V1"},
+    {"heading": "A break", "before": "Ten minutes."},
+]}  # fmt: skip
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    return Jobs(tmp_path / "runs")  # which starts nothing until it is run
+
+
+@pytest.fixture
+def client(tmp_path, jobs):
+    app, project = FastAPI(), tmp_path / "runs"
+    lecture_routes.add(app, lambda language: Studio(project, Roots([tmp_path]), jobs, language))
+    return TestClient(app)
+
+
+def page(client, path, status=200):
+    answer = client.get(path)
+    assert answer.status_code == status, path
+    assert "script-src 'self';" in answer.headers["content-security-policy"]
+    return answer.text
+
+
+@pytest.mark.parametrize("row", rows.rows().values(), ids=lambda row: row.id)
+def test_every_row_has_its_page(client, row):
+    text = page(client, f"/lecture/ja/{row.id}")
+    said = row.ja
+    assert '<html lang="ja"' in text
+    for each in (said.title, said.what, said.fails, said.spoken, *said.mechanism):
+        assert each in html.unescape(text)
+    assert text.count("<h1>") == 1 and 'data-do="beamer"' in text
+    assert ('data-do="train"' in text) == bool(row.data)
+    assert ('data-part="picture"' in text) == bool(row.systems)
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+
+
+def test_a_page_leads_to_its_neighbours_and_to_the_other_language(client):
+    order = list(rows.rows())
+    place = order.index("G10")
+    text = page(client, "/lecture/en/g10")
+    assert f'rel="prev" href="/lecture/en/{order[place - 1]}"' in text
+    assert f'rel="next" href="/lecture/en/{order[place + 1]}"' in text
+    assert 'href="/lecture/ja/G10"' in text
+    assert 'rel="prev"' not in page(client, f"/lecture/en/{order[0]}")
+
+
+def test_the_picture_has_a_button_for_each_layer_with_its_source(client):
+    text = page(client, "/lecture/en/V1")
+    found = ElementTree.fromstring(re.search(r"<svg class=\"layers\".*?</svg>", text)[0])
+    buttons = [each for each in found.iter(f"{SVG}g") if each.get("role") == "button"]
+    assert len(buttons) == 12 and all(each.get("tabindex") == "0" for each in buttons)
+    assert buttons[3].get("aria-label").startswith("features.4, Conv2d: 2 · 32 × 13 × 13")
+    towers = buttons[3].findall(f"{SVG}polygon")
+    assert len(towers) == 6  # two of three faces each
+    told = re.findall(r'<section data-layer="(\d+)">(.*?)</section>', text, re.DOTALL)
+    assert [number for number, _said in told] == [str(at) for at in range(12)]
+    assert "25,664" in told[3][1] and "alexnet.py" in told[3][1] and 'class="here"' in told[3][1]
+    assert "class Pool" in html.unescape(told[2][1])
+
+
+def test_what_is_stored_of_layers_is_what_is_found():
+    for name in ("alexnet", "kmeans"):
+        entry = registry.entries()[name]
+        stored, found = layers.kept(entry), layers.found(entry)
+        assert stored == found, "run .venv/bin/python docs/layers.py"
+    parts = {layer.name: layer for line in found.lines for layer in line}
+    assert parts["centres"].kind == "kept"
+    told = {layer.name: layer for line in layers.found(registry.entries()["alexnet"]).lines
+            for layer in line}  # fmt: skip
+    conv2 = told["features.4"]
+    source = (layers.HOME / conv2.file).read_text(encoding="utf-8").splitlines()
+    assert "conv2 = nn.Conv2d" in source[conv2.line - 1]
+    assert conv2.parameters == 64 * (32 // 2) * 25 + 64
+
+
+def test_layers_of_a_changed_file_are_found_anew(client, monkeypatch, tmp_path):
+    entry = registry.entries()["mlp"]
+    held = json.loads((layers.STORED / "mlp.json").read_text(encoding="utf-8"))
+    held["files"][layers.own_file(entry)] = "another"
+    (tmp_path / "mlp.json").write_text(json.dumps(held), encoding="utf-8")
+    assert layers.kept(entry, tmp_path) is None and layers.kept(entry) is not None
+    monkeypatch.setattr(layers, "STORED", tmp_path / "nothing")
+    monkeypatch.setattr(layers.kept, "__defaults__", (tmp_path / "nothing",))
+    row = replace(rows.find("V1"), systems=("mlp",))
+    monkeypatch.setitem(rows.rows(), "V1", row)
+    assert "data-picture=" in page(client, "/lecture/en/V1")
+    found = client.get("/lecture/en/V1/layers").json()["html"]
+    assert found.count('role="button"') == 4
+    monkeypatch.setattr(layers, "found", None)  # it is kept from then on
+    assert client.get("/lecture/en/V1/layers").json()["html"] == found
+
+
+def test_a_copy_of_a_part_is_shown_where_the_part_was_made():
+    told = layers.found(registry.entries()["ddpm"])
+    part = next(layer for layer in told.lines[0] if layer.name == "average.conv_in")
+    assert part.file == "blocks/unet.py" and part.line > 0
+
+
+def test_training_for_ten_seconds_is_the_ordinary_job(client, jobs):
+    begun = client.post("/lecture/en/V1/train", json={}).json()["job"]
+    assert jobs.get(begun).words == ["train", "alexnet", "data=digits", "budget=10s"]
+    assert client.post("/lecture/en/V1/train", json={}).json()["job"] == begun
+    seen = client.get(f"/lecture/ja/job/{begun}").json()
+    assert seen["over"] is False and "alexnet" in seen["progress"]
+    first = client.post("/lecture/en/first/train", json={}).json()["job"]
+    assert jobs.get(first).words[1] == "cnn"
+    jobs.get(first).stop()
+    assert client.get(f"/lecture/en/job/{first}").json()["over"] is True
+    for path in ("E3/train", "V99/train"):
+        answer = client.post(f"/lecture/en/{path}", json={})
+        assert answer.status_code == 400 and "trouble" in answer.json()["detail"]
+    assert client.get("/lecture/en/job/nothing").status_code == 400
+
+
+def test_a_course_is_kept_and_its_steps_are_pages_in_its_order(client):
+    address = client.post("/lecture/en/course", json=COURSE).json()["address"]
+    assert address == "/lecture/en/course/clinic-b"
+    text = page(client, address)
+    assert "Clinic &lt;b&gt;" in text and "Noise &lt;i&gt;first" in text
+    first = page(client, f"{address}/1")
+    assert "<strong>So</strong> &lt;script&gt;" in first and "<i>first" not in first
+    assert 'href="javascript:' not in first and '<img src="https' not in first
+    assert f'rel="next" href="{address}/2"' in first and 'rel="prev"' not in first
+    assert "AlexNet" in page(client, f"{address}/2")
+    last = page(client, f"{address}/3")
+    assert "Ten minutes." in last and 'data-part="mechanism"' not in last
+    page(client, f"{address}/4", 404)
+    page(client, "/lecture/en/course/other", 404)
+    file = client.get(f"{address}.toml")
+    assert courses.read(file.text).as_json()["parts"][0]["before"] == COURSE["parts"][0]["before"]
+
+
+def test_changing_a_course_replaces_it_and_a_new_one_replaces_none(client, tmp_path):
+    first = client.post("/lecture/en/course", json=COURSE).json()["address"]
+    second = client.post("/lecture/en/course", json=COURSE).json()["address"]
+    assert second == f"{first}-2"
+    changed = {**COURSE, "title": "Another", "name": "clinic-b"}
+    assert client.post("/lecture/en/course", json=changed).json()["address"] == first
+    assert "Another" in page(client, first) and "Another" not in page(client, second)
+    assert "Noise" in page(client, f"{first}/edit")
+    other = tmp_path / "runs" / "x.toml"
+    other.write_text("x", encoding="utf-8")
+    outside = client.post("/lecture/en/course", json={**COURSE, "name": "../../x"}).json()
+    assert outside["address"] == f"{first}-3" and other.read_text(encoding="utf-8") == "x"
+    brought = client.post("/lecture/ja/course", json={"toml": 'title = "犬"\n[[part]]\nrow="v1"'})
+    assert brought.json()["address"].startswith("/lecture/ja/course/")
+    for wrong in ([], {"toml": "["}, {"title": "x"}, {"title": "x", "parts": [{"row": "V99"}]}):
+        assert client.post("/lecture/en/course", json=wrong).status_code == 400
+
+
+def test_the_first_steps_and_what_is_not_there(client):
+    text = page(client, "/lecture/en/start")
+    assert text.count("<h2>") == 3 and "/lecture/en/first/train" in text
+    assert "trouble" in page(client, "/lecture/en/nothing", 404)
+    assert client.get("/lecture/fr/V1").status_code == 404
+
+
+def test_the_guard_lets_the_lectures_requests_in_and_no_others():
+    def sort(path, method="GET"):
+        route = security.find_route(path, method)
+        return route and route.sort
+
+    assert sort("/lecture/en/V1") == sort("/lecture/ja/course/x/1") == "own"
+    assert sort("/lecture/en/V1/train", "POST") == sort("/lecture/ja/course", "POST") == "call"
+    for path in ("/lecture/en/V1", "/lecture/fr/course", "/lecture/en/course/x", "/lecture/en"):
+        assert sort(path, "POST") is None
+    assert sort("/lecture/../V1") is None
+
+
+def test_the_studio_opens_a_course_and_keeps_a_copy(tmp_path, monkeypatch, capsys):
+    from souron.studio import app
+
+    opened = []
+    monkeypatch.setattr(app, "_start", lambda *given: opened.append(given[-1]))
+    file = tmp_path / "my.toml"
+    file.write_text(courses.checked(COURSE).as_toml(), encoding="utf-8")
+    for _time in range(2):
+        assert main.run(["studio", f"course={file}", "--no-browser"]) == 0
+    assert opened == ["lecture/en/course/clinic-b"] * 2
+    assert main.run(["studio", "course=none.toml"]) == 3 and len(opened) == 2
+    assert "none.toml cannot be read" in capsys.readouterr().err
+
+
+@contextmanager
+def serving(tmp_path, jobs):
+    """The lecture's pages behind the guard, without the pages of Gradio."""
+    app, project = FastAPI(), tmp_path / "runs"
+    files.add(app, project, jobs)
+    lecture_routes.add(app, lambda language: Studio(project, Roots([tmp_path]), jobs, language))
+    settings = uvicorn.Config(None, port=0, log_level="error", ws="none", proxy_headers=False)
+    bound = settings.bind_socket()
+    port = bound.getsockname()[1]
+    settings.app = security.Guard(app, port=port, place=tmp_path)
+    server = uvicorn.Server(settings)
+    thread = threading.Thread(target=server.run, args=[[bound]])
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        bound.close()
+
+
+@pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
+def test_a_page_is_used_by_keyboard_and_in_large_type(tmp_path, jobs):
+    from axe_playwright_python.sync_playwright import Axe
+
+    courses.save(courses.checked(COURSE), tmp_path / "runs" / ".studio" / "courses")
+    with serving(tmp_path, jobs) as server, browsing.visiting() as visit:
+        view = visit.page
+        view.goto(f"{server}/lecture/en/V1")
+        view.locator("[data-layer='3'][role=button]").focus()
+        view.keyboard.press("Enter")
+        assert "features.4" in view.locator(".layer h3").inner_text()
+        view.keyboard.press("ArrowRight")
+        view.keyboard.press(" ")
+        assert "features.7" in view.locator(".layer h3").inner_text()
+        assert [one["id"] for one in Axe().run(view).response["violations"]] == []
+        view.click("[data-do=train]")
+        assert view.locator(".live .job").inner_text().startswith("train alexnet")
+        view.click("[data-do=beamer]")
+        assert view.locator(".part:visible").count() == 1
+        view.keyboard.press("ArrowRight")
+        assert view.locator(".part.now h2").inner_text() == "Its layers"
+        view.keyboard.press("n")
+        assert view.locator("details.spoken p").is_visible()
+        view.keyboard.press("Escape")
+        assert view.locator(".part:visible").count() > 5
+        view.goto(f"{server}/lecture/en/course/clinic-b")
+        view.click("a[rel=next]")
+        view.click("[data-do=beamer]")
+        for _step in range(view.locator(".part").count()):
+            view.keyboard.press("PageDown")
+        view.wait_for_url("**/clinic-b/2#beamer")
+        assert view.locator("h1:visible").inner_text() == "AlexNet"
+        view.goto(f"{server}/lecture/en/course/clinic-b/edit")
+        view.locator("ol.chosen > li").nth(1).locator("[data-do=up]").focus()
+        view.keyboard.press("Enter")
+        view.click("[data-do=save]")
+        view.wait_for_url("**/course/clinic-b")
+        assert view.locator("ol.course li").first.inner_text().startswith("AlexNet")
+        assert visit.errors == [] and visit.outside == []
