@@ -8,7 +8,7 @@ Classifier Two-Sample Tests, 2016, https://arxiv.org/abs/1610.06545), where an A
 the detector cannot tell them apart.
 
 The parts are those of the real pictures, 2 : 1 : 1, by group where groups are known, and halves of
-each generator's:
+each generator's; a drawn picture that shows what a real one shows goes where that one goes:
 
     training      the detector learns from it
     validation    real pictures: the threshold that 1 % (5 %) of them pass
@@ -29,7 +29,16 @@ from torch import Tensor
 
 from souron.audit import drawn_detector, generated_measures, picture_sources
 from souron.audit.drawn_detector import CHANGES, Detector, Pipeline
-from souron.audit.generated_measures import Judge, Mistake, Parts, Row, Seen, split
+from souron.audit.generated_measures import (
+    Judge,
+    Mistake,
+    Parts,
+    Row,
+    Seen,
+    halves_beside,
+    split,
+    twins,
+)
 from souron.audit.picture_sources import Source
 from souron.runs.events import Event
 from souron.stats.records import Measure
@@ -128,7 +137,8 @@ def compare(
     few."""
     sources = [real, *drawn]
     pipeline = picture_sources.one_pipeline(sources)
-    images, seen = [], []
+    images: list[Tensor] = []
+    seen: list[Seen] = []
     steps = len(sources) + 2 * len(drawn) + 2
     for number, source in enumerate(sources):
         made = []
@@ -149,14 +159,15 @@ def compare(
     group = real.group or [str(i) for i in range(len(images[0]))]
     random = np.random.default_rng(seed)
     parts = Parts(*split(group, (2, 1, 1), random))
-    halves = [split([str(i) for i in range(len(some))], (1, 1), random) for some in images[1:]]
+    halves = [halves_beside(parts, twins(some, images[0]), random) for some in images[1:]]
     groups = [group[i] for i in parts.test] if real.group else None
     judge = Judge(seen[0], parts, groups)
     names = [source.name for source in drawn]
     train = [one.features[CHANGES[0]][half[0]] for one, half in zip(seen[1:], halves, strict=True)]
     every = drawn_detector.learn(judge.train, train)
     yield (len(sources) + 1) / steps, None
-    rows, unseen = [], {}
+    rows: list[Row] = []
+    unseen: dict[int, Detector] = {}
     for number, name in enumerate(names):
         test = {change: found[halves[number][1]]
                 for change, found in seen[number + 1].features.items()}  # fmt: skip

@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from souron.audit import drawn_detector
 from souron.audit.drawn_detector import CHANGES, Detector, Floats
@@ -19,6 +21,7 @@ from souron.stats.records import Measure
 Scores = NDArray[np.float64]
 
 ALARMS = (0.01, 0.05)  # of the real pictures that may pass a threshold
+THUMB, ALIKE = 8, 3.0  # pixels a side and levels, within which two pictures show the same
 SHOWN = 12  # pictures of each mistake
 FOLDS, FEWEST = 5, 10  # of what is told from the files alone; pictures of each side
 
@@ -91,6 +94,27 @@ def split(
     part = np.empty(len(names), dtype=int)
     part[order] = np.searchsorted(ends, middle)
     return [np.flatnonzero(part[inverse] == number) for number in range(len(weights))]
+
+
+def twins(image: Tensor, real: Tensor) -> NDArray[np.int64]:
+    """Of each picture (N, C, S, S) the row of a real one (M, C, S, S) that shows the same, -1 where
+    none does. With one in training and the other in the test, a detector that remembers pictures
+    would take the copy for what the original was."""
+    small = [F.adaptive_avg_pool2d(one.float().mean(1, keepdim=True), THUMB).flatten(1)
+             for one in (image, real)]  # fmt: skip
+    apart, row = torch.cdist(small[0], small[1]).min(1)
+    return torch.where(apart / THUMB < ALIKE, row, -1).numpy()
+
+
+def halves_beside(
+    parts: Parts, twin: NDArray[np.int64], random: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Rows of drawn pictures for training and for the test, each on the side of its twin."""
+    learns = np.zeros(len(twin), dtype=bool)
+    learns[random.permutation(len(twin))[: len(twin) // 2]] = True
+    has = twin >= 0
+    learns[has] = np.isin(twin[has], parts.train)
+    return [np.flatnonzero(learns), np.flatnonzero(~learns)]
 
 
 @dataclass(frozen=True)

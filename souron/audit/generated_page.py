@@ -134,7 +134,7 @@ def limits() -> str:
 
 
 def seen_name(seen: bool) -> str:
-    return _("has seen it") if seen else _("has not seen it")
+    return _("seen") if seen else _("unseen")
 
 
 def change_name(change: str) -> str:
@@ -186,7 +186,7 @@ def pipeline_told(audit: Audit) -> str:
         if made.quality is not None else ""
     )  # fmt: skip
     return first + _(
-        "Then the middle square was taken from every picture, brought to {side} x {side} pixels, "
+        "The middle square of every picture was brought to {side} x {side} pixels, "
         "in {colour}, and compressed as JPEG of quality 95."
     ).format(side=made.side, colour=colour)
 

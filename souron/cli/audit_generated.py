@@ -45,7 +45,7 @@ def table(audit: Any) -> Any:
     """A generator a line, as it is seen and unseen, of unchanged pictures."""
     from souron.audit.generated_page import change_name, figure, seen_name
 
-    generator, detector, pictures = _("generator"), _("detector"), _("pictures")
+    generator, detector, pictures = _("generator"), _("by the detector"), _("pictures")
     auc, one, five = _("AUC"), _("misses at 1 %"), _("misses at 5 %")
     made = console.table(generator, detector, pictures, auc, one, five, right=(auc, one, five))
     for row in audit.rows:

@@ -77,7 +77,8 @@ def verify(
 
     credentials.library()
     roots = [signing_keys.read_pem(Path(name)) for name in root or []]
-    paths, rows = listed(files), []
+    paths = listed(files)
+    rows: list[dict[str, Any]] = []
     with screen.err.status(_("verifying")):
         for path in paths:
             try:
