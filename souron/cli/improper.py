@@ -73,6 +73,11 @@ def judges(record: Any) -> Any:
         _("by"), _("language"), clinical, other, catch, right=(clinical, other, catch)
     )
     for one in record.judged:
-        made.add_row(page.way_name(one.way), page.part_name(one.language), page.share(one.clinical),
-                     page.share(one.proper), page.share(one.catch))  # fmt: skip
+        shares = map(_brief, (one.clinical, one.proper, one.catch))
+        made.add_row(page.way_name(one.way), page.part_name(one.language), *shares)
     return made
+
+
+def _brief(found: Any) -> str:
+    """A share with its interval, short enough for a terminal of 80 columns."""
+    return f"{100 * found.value:.1f} % ({100 * found.low:.0f}–{100 * found.high:.0f})"
