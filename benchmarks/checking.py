@@ -28,11 +28,11 @@ from souron.blocks.sentences import SentenceEncoder
 from souron.data import load
 from souron.kinds.text import Text
 from souron.society import (
-    claims,
     claims_changes,
     claims_compare,
     claims_find,
     claims_judge,
+    claims_sentence,
     claims_words,
 )
 from souron.society.claims_compare import FEATURES
@@ -102,7 +102,7 @@ def claims_from(rows, language, most, rng, change):
         for one in rng.sample(good, min(most, len(good))):
             others = [each.text for each in good if each.text != one.text]
             for kind, wrong, claim in change(one.text, rng, others, language):
-                found, made = claims.compared(claim, sources.find(claim), sources)
+                found, made = claims_sentence.compared(claim, sources.find(claim), sources)
                 own = [each.start <= one.start and each.end >= one.end for each in found]
                 if made:
                     yield group, kind, wrong, claim, made, own
@@ -303,7 +303,7 @@ def _notes(judge, most, each):
             sources = sources_of(["\n".join(pair[0] for pair in doc["pairs"])])
             for _source, honest, false, kind in doc["pairs"]:
                 for claim, bad, name in ((honest, 0, "reworded: paraphrase"), (false, 1, kind)):
-                    _found, made = claims.compared(claim, sources.find(claim), sources)
+                    _found, made = claims_sentence.compared(claim, sources.find(claim), sources)
                     told.append((number, name, bad, judge.verdict(made, language)))
         table("notes", language, told)
 

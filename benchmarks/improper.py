@@ -6,8 +6,9 @@
 ``judges``: the lexicon, the classifier and both on the sentences written for souron, the classifier
 on those that it has not learnt from; with souron's rude words alone, and with naughty_words where
 ``souron fetch naughty_words`` has brought it; ``either`` flags what the lexicon or the classifier
-flags. Then on texts that neither was mended on: the 100 answers of ``tests/manner_answers.py``
-that the words of manners were not mended on, and the test answers of ``manner_pairs``.
+flags. Then, with the rude words alone, on texts that neither was mended on: the 100 answers of
+``tests/manner_answers.py`` that the words of manners were not mended on, and the test answers of
+``manner_pairs``.
 
 ``answers``: improper answers per 1 000 before and after, with the verdict.
 """
@@ -49,7 +50,7 @@ def judges() -> None:
             for one in records
         ]  # fmt: skip
         say(table(head, rows + _either(judging)))
-        say("\n" + table(["by", "texts", "flagged"], list(_others(judging))))
+    say("\n" + table(["by", "texts", "flagged"], list(_others(Judge(None, made)))))
 
 
 def _either(judging: Judge) -> list[list[str]]:

@@ -41,12 +41,14 @@ def figures():
                f"95 % of the points apart; the best start {100 * found['best']:.0f} %")  # fmt: skip
     for kind in ("groups", "digits"):
         found = kmeans_by_hand.rivals(kind, 3)
-        yield (f"kmeans, 3 centres, {kind}", f"{found['times']} of {kmeans_by_hand.RIVALS} starts "
-               f"reach the best inertia {found['best']:.4f}; the worst {found['worst']:.4f}")  # fmt: skip
+        yield (f"kmeans, 3 centres, {kind}",
+               f"{found['times']} of {kmeans_by_hand.RIVALS} starts reach the best inertia "
+               f"{found['best']:.4f}; the worst {found['worst']:.4f}")  # fmt: skip
     for noise in (0.15, 0.3, 0.6, 1):
         found = noise_slider.answer({"noise": noise, "back": True})
-        yield (f"boot, step {found['step']} of {found['steps']}", f"root mean square from the "
-               f"original: {found['before']} with noise, {found['after']} after the way back")  # fmt: skip
+        yield (f"boot, step {found['step']} of {found['steps']}",
+               f"root mean square from the original: {found['before']} with noise, "
+               f"{found['after']} after the way back")  # fmt: skip
     found = gan_slow_motion.record(1)
     yield ("GAN, steps shown", f"generator raised what the critic says of drawn digits in "
            f"{found['up']} of {found['ups']}, critic lowered it in {found['down']} of "
@@ -73,9 +75,9 @@ def figures():
                 told = real_or_drawn.told([score > 0.5 for score in scores], who)
                 sums = {key: value + told[key] for key, value in sums.items()}
             met = "met VAE, GAN and DCGAN" if seen else "never met the generator"
-            yield (f"real or drawn, {QUIZZES} quizzes, detector {met}", f"{sums['found']} of "
-                   f"{sums['drawn']} drawn found, {sums['false']} of {sums['real']} real ones taken "
-                   "for drawn")  # fmt: skip
+            yield (f"real or drawn, {QUIZZES} quizzes, detector {met}",
+                   f"{sums['found']} of {sums['drawn']} drawn found, {sums['false']} of "
+                   f"{sums['real']} real ones taken for drawn")  # fmt: skip
     found = occupations_day.answer({"guess": []})
     yield (f"{found['title']}, beta", ", ".join(
         f"{who} {each['beta']} %" for who, each in found["figures"].items()))  # fmt: skip

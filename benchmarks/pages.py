@@ -2,10 +2,11 @@
 
     python benchmarks/pages.py RUN [n=100]         (a run of text_to_page; about a minute)
 
-For each subset of the test, ``n`` pages are written, opened in Chromium without scripts and without
-a network, and the roles of its accessibility tree are counted beside those of the page that was
-asked for. Then what the grammar is worth: how many token sequences of an unbounded network are
-pages at all. Needs Chromium and playwright.
+First each figure of the run, by subset and language. Then, for each subset of the test, ``n`` pages
+are written, opened in Chromium without scripts and without a network, and the roles of its
+accessibility tree are counted beside those of the page that was asked for. Then what the grammar is
+worth: how many token sequences of an unbounded network are pages at all. Needs Chromium and
+playwright.
 """
 
 import re
@@ -21,7 +22,8 @@ from souron.data import page_grammar, pages
 from souron.data.composing.pages import SUBSETS
 from souron.data.sets import page_requests
 from souron.data.texts import language
-from souron.runs import folder
+from souron.evaluation.pages import PageResult
+from souron.runs import evaluate, folder
 from souron.stats import intervals
 from souron.tasks.text_to_page import read_again
 
@@ -38,9 +40,20 @@ def tree(tab, parts, spoken):
     return {role: found[role] for role in ROLES}
 
 
+def figures(run):
+    """What the report says of each subset and language."""
+    found = evaluate.examine(run).details
+    assert isinstance(found, PageResult)
+    for name, measures in found.apart.items():
+        told = (f"{metric} {m.value:.1%} [{m.low:.1%}, {m.high:.1%}]"
+                for metric, m in measures.items())  # fmt: skip
+        print(f"{name}: " + ", ".join(told))
+
+
 def main():
     run, *rest = sys.argv[1:]
     count = int(dict(word.split("=") for word in rest).get("n", 100))
+    figures(Path(run))
     system, data = folder.load(Path(run)), page_requests.load()
     with sync_playwright() as play:
         chromium = play.chromium.launch(

@@ -119,7 +119,7 @@ def noise(page: Any) -> None:
 
 def gan(page: Any) -> None:
     page.wait_for_function("Number(document.querySelector('[name=frame]').max) > 0")
-    slide(page, "frame", 60)
+    slide(page, "frame", 62)  # a step of the generator
 
 
 def occupations(page: Any) -> None:
@@ -129,7 +129,7 @@ def occupations(page: Any) -> None:
 
 
 def pictures(page: Any) -> None:
-    for place in (2, 3, 8, 13):
+    for place in (1, 4, 7, 9, 17):
         page.locator("[data-part=tiles] button").nth(place).click()
     press(page, "reveal")
 

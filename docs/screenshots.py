@@ -40,7 +40,7 @@ def main() -> None:
     place.mkdir(parents=True, exist_ok=True)
     for language in chosen.languages:
         with tempfile.TemporaryDirectory() as folder:
-            if visited.keys() - {"teach"}:  # which begins with nothing
+            if visited.keys() - BEGIN_WITH_NOTHING:
                 prepare(Path(folder), language)
             with browsing.serving(Path(folder)) as server:
                 for dark in (False, True):
@@ -88,6 +88,13 @@ def lecture(page: Any, studio: str, language: str) -> None:
     page.goto(studio)
     page.wait_for_selector("li.card")
     page.wait_for_timeout(4000)  # the pictures of the layers
+
+
+def lesson(page: Any, studio: str, language: str) -> None:
+    """A row of the lecture with a layer that was pressed."""
+    page.goto(studio.replace(f"/{language}/", f"/lecture/{language}/V1"))
+    page.click("[data-layer='4'][role=button]")
+    page.wait_for_selector(".layer pre")
 
 
 def data(page: Any, studio: str, language: str) -> None:
@@ -157,9 +164,10 @@ def teach(page: Any, studio: str, language: str) -> None:
 
 
 VISITS: dict[str, Callable[[Any, str, str], None]] = {
-    "lecture": lecture, "teach": teach, "data": data, "train": train, "compare": compare,
-    "use": use, "runs": runs, "machine": machine,
+    "lecture": lecture, "lesson": lesson, "teach": teach, "data": data, "train": train,
+    "compare": compare, "use": use, "runs": runs, "machine": machine,
 }  # fmt: skip
+BEGIN_WITH_NOTHING = {"lecture", "lesson", "teach", "machine"}
 
 
 if __name__ == "__main__":

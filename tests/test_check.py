@@ -97,6 +97,7 @@ OTHERWISE = [
     ("side", "右側に腫脹を認めた。", "There was swelling on the left."),
     ("negation", "There was bleeding.", "There was no bleeding."),
     ("negation", "痛みを認める。", "痛みは認めない。"),
+    ("negation", "You can never save files without a name.", "You can save files without a name."),
     ("amount", "The pressure increased.", "血圧は低下した。"),
     ("name", "She was given metformin.", "She was given amoxicillin."),
     ("name", "ワルファリンを投与した。", "アモキシシリンを投与した。"),
@@ -185,12 +186,11 @@ def test_the_command_and_its_page(ward, tmp_path, capsys, monkeypatch):
     first, second = told["sentences"]
     assert {"sentence", "state", "passage", "file", "score", "changed"} <= set(first)
     assert (first["state"], second["state"]) == ("contradicted", "supported")
-    assert first["changed"][0]["answer"] == "右" and first["file"] == str(ward)
+    assert first["changed"][0]["answer"] == "右側" and first["file"] == str(ward)
     assert told["skipped"] == ["scan.pdf"]
     html = (tmp_path / "checked.html").read_text("utf-8")
-    assert (
-        "<b>右側" not in html and "&lt;b&gt;<mark>右</mark>側" in html and "<mark>左</mark>" in html
-    )
+    assert "<b>右側" not in html and "&lt;b&gt;<mark>右側</mark>" in html
+    assert "<mark>左側</mark>" in html
     assert "http" not in html.replace("http-equiv", "") and "<script" not in html
     again = claims_record.from_json(told, "<b>右側</b>の下顎に腫脹を認めた。体重は60 kgである。")
     assert page.rows(again) in html

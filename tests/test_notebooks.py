@@ -4,10 +4,8 @@ import ast
 import json
 import re
 
-import lessons
-import nbclient
 import pytest
-from lessons import build, played, shown, told
+from playing import NOTEBOOKS, build, played, shown, told
 
 SMALL = {
     "1_first_run": {"BUDGET": "1ep"},
@@ -66,21 +64,29 @@ def test_augmentation_is_measured_and_slides(folder):
     assert "application/vnd.jupyter.widget-view+json" in kinds
 
 
-def test_where_nothing_may_be_written_runs_go_elsewhere(folder):
-    lesson = played("first_cell", folder, before="import os\nos.access = lambda *given: False")
-    assert "souron-" in told(lesson) and not any(folder.iterdir())
+REFUSED = """
+import os
+import urllib.error
+import urllib.request
+os.access = lambda *given: False
+try:
+    urllib.request.urlopen("http://127.0.0.1:9")
+except urllib.error.URLError as refused:
+    print(refused, len(asked))
+asked.clear()
+"""
 
 
-def test_the_network_is_shut_in_the_kernel(folder):
-    with pytest.raises(nbclient.exceptions.CellExecutionError, match="no network here"):
-        asks = "import urllib.request\nurllib.request.urlopen('http://127.0.0.1:9')"
-        played("first_cell", folder, before=asks)
+def test_where_nothing_may_be_written_runs_go_elsewhere_and_the_network_is_shut(folder):
+    lesson = played("first_cell", folder, before=REFUSED)
+    assert re.search(r"no network here.* [1-9]", told(lesson))
+    assert "/souron-" in told(lesson) and not any(folder.iterdir())
 
 
 @pytest.mark.parametrize("name", LESSONS)
 def test_the_notebooks_are_those_of_the_text(name):
     for language in build.LANGUAGES:
-        file = lessons.NOTEBOOKS / language / f"{name}.ipynb"
+        file = NOTEBOOKS / language / f"{name}.ipynb"
         assert file.read_text(encoding="utf-8") == build.text(name, language), "make notebooks"
 
 

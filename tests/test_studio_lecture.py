@@ -123,7 +123,7 @@ def test_layers_of_a_changed_file_are_found_anew(client, monkeypatch, tmp_path):
 
 
 def test_a_copy_of_a_part_is_shown_where_the_part_was_made():
-    told = layers.kept(registry.entries()["ddpm"])
+    told = layers.found(registry.entries()["ddpm"])
     part = next(layer for layer in told.lines[0] if layer.name == "average.conv_in")
     assert part.file == "blocks/unet.py" and part.line > 0
 
@@ -162,7 +162,7 @@ def test_a_course_is_kept_and_its_steps_are_pages_in_its_order(client):
     assert courses.read(file.text).as_json()["parts"][0]["before"] == COURSE["parts"][0]["before"]
 
 
-def test_changing_a_course_replaces_it_and_a_new_one_replaces_none(client):
+def test_changing_a_course_replaces_it_and_a_new_one_replaces_none(client, tmp_path):
     first = client.post("/lecture/en/course", json=COURSE).json()["address"]
     second = client.post("/lecture/en/course", json=COURSE).json()["address"]
     assert second == f"{first}-2"
@@ -170,8 +170,10 @@ def test_changing_a_course_replaces_it_and_a_new_one_replaces_none(client):
     assert client.post("/lecture/en/course", json=changed).json()["address"] == first
     assert "Another" in page(client, first) and "Another" not in page(client, second)
     assert "Noise" in page(client, f"{first}/edit")
+    other = tmp_path / "runs" / "x.toml"
+    other.write_text("x", encoding="utf-8")
     outside = client.post("/lecture/en/course", json={**COURSE, "name": "../../x"}).json()
-    assert outside["address"] == f"{first}-3"
+    assert outside["address"] == f"{first}-3" and other.read_text(encoding="utf-8") == "x"
     brought = client.post("/lecture/ja/course", json={"toml": 'title = "犬"\n[[part]]\nrow="v1"'})
     assert brought.json()["address"].startswith("/lecture/ja/course/")
     for wrong in ([], {"toml": "["}, {"title": "x"}, {"title": "x", "parts": [{"row": "V99"}]}):

@@ -222,7 +222,7 @@ def test_the_page_by_keyboard_and_on_a_telephone(tmp_path):
                 }
             ),
         )
-        page.route("**/train", lambda route: route.fulfill(json={"begun": True}))
+        page.route("**/train", lambda route: route.fulfill(json={"done": True}))
         page.route("**/answer", lambda route: route.fulfill(json={"shares": [0.25, 0.75]}))
         boxes = page.locator("#teach fieldset")
         for k, name in enumerate(("赤", "blue")):
@@ -243,10 +243,12 @@ def test_the_page_by_keyboard_and_on_a_telephone(tmp_path):
         page.wait_for_selector(".tried li")
         assert page.inner_text(".bars .most") == "blue: 75 %"
         boxes.nth(0).locator(".thumbs button").first.focus()
-        page.keyboard.press("Enter")  # a picture is removed
+        with page.expect_response("**/remove/*"):
+            page.keyboard.press("Enter")  # a picture is removed
         page.wait_for_selector("[data-do=train]:disabled")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert "souron train" not in page.inner_text("#page")
         assert visit.outside == [] and not [e for e in visit.errors if "400" not in e]
         stored = list((tmp_path / "runs/.studio/teach").rglob("*.jpg"))
-        assert len(stored) == 3 and max(Image.open(stored[0]).size) == 320
+        with Image.open(stored[0]) as small:
+            assert len(stored) == 3 and max(small.size) == 320

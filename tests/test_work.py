@@ -5,12 +5,13 @@ import gzip
 import hashlib
 import json
 import re
+import socket
 
 import numpy as np
 import pytest
 
 from souron.cli import main
-from souron.hub import fetch, tables
+from souron.hub import bundle, fetch, tables
 from souron.society import (
     work,
     work_answers,
@@ -325,7 +326,8 @@ def test_tiles_say_in_words_what_the_colour_says():
 
 
 @pytest.mark.parametrize("words", [[], ["dentist"], ["tasks.txt"]])
-def test_the_command_says_what_the_figures_are_not(words, tmp_path, capsys):
+def test_the_command_says_what_the_figures_are_not(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(socket.socket, "connect", None)  # nobody is asked
     table_file(tmp_path, OWN, "tasks.txt")
     assert main.run(["work", *words]) == 0
     told = capsys.readouterr()
@@ -382,6 +384,8 @@ def test_the_whole_is_fetched_and_then_used(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "_download", download)
     folder = fetch.fetch("work")
     assert folder == fetch.where("work")
+    carried = bundle.bundle(tmp_path / "usb", ["work"])
+    assert carried.files == 2 and (tmp_path / "usb/data/work/full_labelset.tsv").is_file()
     table = work_table.usual()
     assert table.whole and work_names.find("矯正歯科医").occupation.title == "Orthodontists"
     assert not any("half" in text for text in work.cautions(table))

@@ -48,7 +48,8 @@ assert np.allclose(y, of_network, atol=1e-4)
 np.abs(y - of_network).max()
 
 # %%
-dict(zip(digits.classes, p.round(3).tolist(), strict=True)), digits.classes[digits.target[3]]
+print(*(f"{name}: {share:.3f}" for name, share in zip(digits.classes, p, strict=True)), sep="\n")
+digits.classes[digits.target[3]]
 
 # %% [markdown] lang="en"
 # ## Learning, moment by moment

@@ -31,7 +31,7 @@ def tell(findings: Sequence[Any]) -> None:
             *([Text(f"    {each.reason()}", "dim")] if each.reason() else []),
         )
     counted = [
-        f"{_(citations.STATES[state])}: {count}"  # type: ignore[index]
+        f"{_(citations.STATES[state])}: {count}"
         for state, count in citations.counts(findings).items()
     ]
     show(Text("\n" + ", ".join(counted), "dim"))

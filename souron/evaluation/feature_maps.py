@@ -155,8 +155,9 @@ def _border(part: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
         whole = [d * (k - 1) for d, k in zip(part.dilation, part.kernel_size, strict=True)]
         above, before = (size // 2 for size in whole)
         return (above, whole[0] - above), (before, whole[1] - before)
+    assert not isinstance(part.padding, str)
     above, before = part.padding
-    return (int(above), int(above)), (int(before), int(before))
+    return (above, above), (before, before)
 
 
 def _passed(system: Any, image: Tensor) -> list[tuple[str, nn.Module, Tensor, Tensor]]:

@@ -161,9 +161,7 @@ def one_pixel(pixel: OnePixel, image: Tensor, channel: int = 0) -> Drawing:
     for axes in panels:
         axes.set(xticks=[], yticks=[])
     channels = len(pixel.window)
-    total = _(
-        "sum over {channels} channels {sum}, bias {bias}: {value}; the layer: {layer}"
-    ).format(
+    total = _("channels: {channels}, sum {sum}, bias {bias}: {value}; the layer: {layer}").format(
         channels=channels,
         sum=f"{pixel.value - pixel.bias:.4f}",
         bias=f"{pixel.bias:.4f}",

@@ -26,7 +26,7 @@ def augmentations(image: Tensor, names: Sequence[str] = ()) -> Any:
     for name in names:
         slider = ipywidgets.FloatSlider(
             value=0, min=lowest(name), max=1, step=0.25, description=name, continuous_update=True,
-            description_tooltip=told[name],
+            tooltip=told[name],
         )  # fmt: skip
         shown = ipywidgets.Image(value=_png(image, name, 0.0), format="png", width=SHOWN)
         slider.observe(_follow(shown, image, name), names="value")

@@ -96,7 +96,7 @@ def check(
     return [_finding(piece, shelf, day) for piece in references(text, shelf.people, day)[:most]]
 
 
-def counts(findings: Iterable[Finding]) -> dict[str, int]:
+def counts(findings: Iterable[Finding]) -> dict[State, int]:
     """How many of each state; those that do not occur are left out."""
     found = Counter(finding.state for finding in findings)
     return {state: found[state] for state in STATES if found[state]}

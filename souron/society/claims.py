@@ -16,20 +16,15 @@ from souron.kinds import files as kind_files
 from souron.kinds.text import Text
 from souron.runs import ask
 from souron.runs.events import Event, last, left
-from souron.society import claims_compare, claims_find, claims_judge, claims_parts, claims_words
-from souron.society.claims_compare import Comparison
-from souron.society.claims_find import Candidate, Sources
+from souron.society import claims_again, claims_find, claims_sentence
 from souron.society.claims_record import Check, Checked
 from souron.utils import units
 from souron.utils.messages import UserError, _
 
 MOST_SENTENCES = 2_000  # of an answer
 MOST_SAMPLES = 20  # answers that are drawn again
-MORE = 0.2  # share of a sentence's words that two sentences must have more than one
-ENDS = ".!?。．！？"
 STDIN = ask.STDIN
 UNREAD = (".pdf", ".docx", ".doc", ".odt", ".rtf", ".html", ".htm", ".pptx", ".xlsx")
-HERE = ("supported", "contradicted")
 
 
 def check(answer: Any, sources: Any, **options: Any) -> Check:
@@ -80,12 +75,10 @@ def checking(
         raise no_sources(", ".join(text.file for text in texts[:3]))
     checked, started = [], time.monotonic()
     for number, sentence in enumerate(cut, 1):
-        checked.append(judged(sentence, made))
+        checked.append(claims_sentence.judged(sentence, made))
         done = number / len(cut)
         yield Event("check", done, left(started, done))
     if model and samples:
-        from souron.society import claims_again
-
         steps = claims_again.agreeing(checked, model, samples, question, seed)
         for done, checked in steps:  # noqa: B007
             yield Event("answer", done, text=_("the language model is writing"))
@@ -147,48 +140,6 @@ def unread(sources: Any) -> list[str]:
             found += [path.name for path in sorted(Path(one).rglob("*"))
                       if path.suffix.lower() in UNREAD]  # fmt: skip
     return found
-
-
-def judged(sentence: Sentence, sources: Sources) -> Checked:
-    """One sentence of an answer."""
-    if not says_something(sentence.text):
-        return Checked(*sentence, "no claim")
-    found = sources.find(sentence.text)
-    if not found:
-        return Checked(*sentence, "not found")
-    found, made = compared(sentence.text, found, sources)
-    language = "ja" if claims_words.japanese(sentence.text) else "en"
-    best, state, score, _against = claims_judge.shipped().verdict(made, language)
-    passage, told = found[best], made[best]
-    return Checked(
-        *sentence, state, passage.text, passage.file, passage.start, passage.end, score,
-        told.changes if state in HERE else (), told.unchecked if state in HERE else (),
-    )  # fmt: skip
-
-
-def says_something(sentence: str) -> bool:
-    """Whether there is something to check: not a greeting, nor a heading of one word."""
-    words = claims_parts.parts(sentence).words
-    return len(words) > 1 or (len(words) == 1 and sentence.rstrip()[-1:] in ENDS)
-
-
-def compared(
-    sentence: str, found: Sequence[Candidate], sources: Sources
-) -> tuple[list[Candidate], list[Comparison]]:
-    """The passages that are worth a comparison, and how they compare. Two sentences together count
-    only where they have more of the words than any one."""
-    kept: list[Candidate] = []
-    made: list[Comparison] = []
-    most = 0.0
-    for each in sorted(found, key=lambda each: each.wide):
-        one = claims_compare.compare(sentence, each.text, each.cosine, sources.knows)
-        if not each.wide:
-            most = max(most, one.features["recall"])
-        elif one.features["recall"] < most + MORE:
-            continue
-        kept.append(each)
-        made.append(one)
-    return kept, made
 
 
 def _citations(answer: str, library: Sequence[str]) -> Sequence[Any]:

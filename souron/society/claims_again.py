@@ -18,7 +18,7 @@ from souron.evaluation.text_generation import Sampling, Writer
 from souron.kinds.chat import Turn
 from souron.kinds.text import Text
 from souron.runs import ask
-from souron.society import claims, claims_find
+from souron.society import claims_find, claims_sentence
 from souron.society.claims_record import Checked
 from souron.utils.messages import UserError, _
 
@@ -67,7 +67,7 @@ def _stands(checked: Sequence[Checked], answer: str) -> list[bool]:
     *_before, (_done, sources) = claims_find.prepared([Text(answer)], keep=False)
     assert sources is not None
     return [
-        claims.judged(sentence, sources).state == "supported"
+        claims_sentence.judged(sentence, sources).state == "supported"
         for each in checked
         for sentence in [Sentence(each.sentence, each.start, each.end)]
     ]

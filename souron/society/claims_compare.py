@@ -18,6 +18,7 @@ from souron.society.claims_words import Pole
 
 KINDS = ("number", "unit", "date", "side", "order", "amount", "polarity", "negation", "name",
          "swap", "comparison")  # fmt: skip
+ALIKE = 0.7  # share of words from which on texts differ by a negation alone
 MOST_PIECES = 160  # of a sentence that are compared in their order
 
 
@@ -44,6 +45,8 @@ def compare(
     unchecked = _names(claim, source, changes, count, across, known)
     if not across:
         _negation(claim, source, changes, count)
+        if not count["negation added"] and not count["negation lost"]:
+            _odd_one(claim, source, changes, count)
     elif claim.negatives or source.negatives:  # 13 % of honest translations deny otherwise
         unchecked.append("negation")
     _overlap(claim, source, count, across)
@@ -127,6 +130,22 @@ def _negation(claim: Parts, source: Parts, changes: list[Change], count: dict[st
                 span = (each.start, each.end)
                 changes.append(changed("negation", claim, source, span if added else None,
                                        None if added else span))  # fmt: skip
+
+
+def _odd_one(claim: Parts, source: Parts, changes: list[Change], count: dict[str, float]) -> None:
+    """Texts that are otherwise alike, one of which denies once more."""
+    more = len(claim.negatives) - len(source.negatives)
+    mine, its = set(claim.pieces), set(source.pieces)
+    shared = len(mine & its) / max(1, len(mine), len(its))
+    if abs(more) != 1 or shared < ALIKE:
+        return
+    one, other = (claim, source) if more > 0 else (source, claim)
+    told = [each.text.lower() for each in other.negatives]
+    extra = [each for each in one.negatives if each.text.lower() not in told] or one.negatives
+    span = (extra[0].start, extra[0].end)
+    count["negation added" if more > 0 else "negation lost"] += 1
+    changes.append(changed("negation", claim, source, span if more > 0 else None,
+                           None if more > 0 else span))  # fmt: skip
 
 
 def _names(

@@ -100,7 +100,8 @@ class Normal(NamedTuple):
 def normal(text: str) -> Normal:
     if text.isascii():
         return Normal(text, tuple(range(len(text) + 1)))
-    letters, origin = [], []
+    letters: list[str] = []
+    origin: list[int] = []
     for place, letter in enumerate(text):
         made = letter if letter in "℃℉µ…" else unicodedata.normalize("NFKC", letter)
         if letter in "\uff9e\uff9f" and letters:  # half-width marks of voiced kana

@@ -23,13 +23,14 @@ KINDS = {
     "unit": N_("unit"),
     "date": N_("date"),
     "side": N_("side"),
-    "order": N_("order"),
+    "order": N_("before or after"),
     "amount": N_("more or less"),
     "polarity": N_("opposite"),
     "negation": N_("negation"),
     "name": N_("name"),
     "swap": N_("exchanged"),
-    "comparison": N_("limit"),
+    "comparison": N_("at least or at most"),
+    "word": N_("word"),
 }
 
 

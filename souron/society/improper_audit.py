@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from souron import model as models
 from souron.data.composing import manners
 from souron.data.texts import language
+from souron.data.tokenizer import readable
 from souron.evaluation.answers import Step
 from souron.evaluation.conversation import Voice
 from souron.evaluation.text_generation import Sampling, answers
@@ -189,7 +190,7 @@ def answering(
     voice: Voice, asked: Sequence[Prompt], each: int, seed: int, length: int = LENGTH
 ) -> Iterator[Step]:
     """``each`` answers to every prompt, in their order, at the end."""
-    one = [voice.prompt((Turn("user", prompt.text),), length).tokens for prompt in asked]
+    one = [_tokens(voice, prompt.text, length) for prompt in asked]
     tokens = [row for row in one for _time in range(each)]
     texts = [""] * len(tokens)
     sampling = Sampling(*SAMPLING, seed=seed)
@@ -199,6 +200,14 @@ def answering(
         if done % 8 == 0:
             yield Step(done / len(tokens), _("answering {n} prompts").format(n=len(asked)))
     yield Step(1.0, result=texts)
+
+
+def _tokens(voice: Voice, prompt: str, length: int) -> list[int]:
+    """A prompt that leaves less room than ``length`` gets a shorter answer. Raises UserError where
+    it leaves none."""
+    turns = (Turn("user", readable(prompt)),)
+    tokens = voice.tokens(turns)
+    return tokens if len(tokens) < voice.reader.context else voice.prompt(turns, length).tokens
 
 
 def judged(
@@ -238,7 +247,7 @@ def own_prompts(file: Path) -> list[Prompt]:
         lines = file.read_bytes().decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise _no_prompts(file, str(error)[:200]) from error
-    made = []
+    made: list[Prompt] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

@@ -25,6 +25,10 @@ def add(app: FastAPI, teaching: Teaching, studio: Callable[[str], Studio]) -> No
                 told = " ".join(f"{part}." for part in map(str, parts) if part)
                 return JSONResponse({"code": error.code, "error": told}, 400)
 
+    def done(do: Callable[..., None], *given: Any) -> dict[str, bool]:
+        do(*given)
+        return {"done": True}
+
     @app.post("/teach/{language}/begin")
     def begin(language: str) -> JSONResponse:
         return said(language, lambda: {"id": teaching.begin()})
@@ -38,7 +42,7 @@ def add(app: FastAPI, teaching: Teaching, studio: Callable[[str], Studio]) -> No
 
     @app.post("/teach/{language}/{id}/remove/{number}")
     def remove(language: str, id: str, number: int) -> JSONResponse:
-        return said(language, lambda: {"removed": teaching.remove(id, number) is None})
+        return said(language, lambda: done(teaching.remove, id, number))
 
     @app.post("/teach/{language}/{id}/check")
     def check(language: str, id: str, asked: Annotated[Any, Body()]) -> JSONResponse:
@@ -46,7 +50,7 @@ def add(app: FastAPI, teaching: Teaching, studio: Callable[[str], Studio]) -> No
 
     @app.post("/teach/{language}/{id}/train")
     def train(language: str, id: str, asked: Annotated[Any, Body()]) -> JSONResponse:
-        return said(language, lambda: {"begun": teaching.train(id, asked, language) is None})
+        return said(language, lambda: done(teaching.train, id, asked, language))
 
     @app.get("/teach/{language}/{id}/state")
     def state(language: str, id: str) -> JSONResponse:
@@ -72,7 +76,7 @@ def add(app: FastAPI, teaching: Teaching, studio: Callable[[str], Studio]) -> No
 
     @app.post("/teach/{language}/{id}/end")
     def end(language: str, id: str) -> JSONResponse:
-        return said(language, lambda: {"ended": teaching.end(id) is None})
+        return said(language, lambda: done(teaching.end, id))
 
     added = app.router.routes[known:]
     app.router.routes[:] = [*added, *app.router.routes[:known]]

@@ -346,8 +346,8 @@ def copies(session: Session, pictures: Sequence[Taught]) -> list[str]:
     for each in pictures:
         with Image.open(session.file(each.number)) as image:
             small.append(np.asarray(image.resize((SIDE, SIDE))))
-    image = torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2)  # (N, 3, 64, 64)
-    pairs = duplicates.near(image)
+    pixels = torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2)  # (N, 3, 64, 64)
+    pairs = duplicates.near(pixels)
     across = sum(pictures[one].label != pictures[other].label for one, other in pairs)
     told = []
     if across:

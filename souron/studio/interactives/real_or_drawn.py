@@ -26,12 +26,13 @@ QUESTION = N_(
     "The detector judges each generator's pictures without having learnt from that generator. How "
     "many of ten drawn pictures does it find?"
 )
-CHOICES = (N_("Nine or ten"), N_("Seven or eight"), N_("Half of them or fewer"))
+CHOICES = (N_("Nine or ten"), N_("Six to eight"), N_("Half of them or fewer"))
 RIGHT = 2
 ANSWER = N_(
     "Half of them or fewer, mostly. What gives a generator away differs from one to the next, so a "
-    "detector is weak on those it never met; once it has learnt from them it finds more. Every new "
-    "generator makes it unmeasured again. And twenty pictures say little: look at the intervals."
+    "detector is weak on those it never met; once it has learnt from them it finds more, and takes "
+    "more real ones for drawn, too. Every new generator makes it unmeasured again. And twenty "
+    "pictures say little: look at the intervals."
 )
 WORDS = {
     "picture": N_("picture {number}"),

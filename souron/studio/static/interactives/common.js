@@ -14,20 +14,21 @@ export const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.ch
 
 const grey = (value) => [value, value, value];
 // 0 is orange, the middle white, 255 blue: seen with every sort of colour blindness
-const both = (value) => {
-  const share = Math.abs(value - 127.5) / 127.5;
+const both = (value, pale) => {
+  const share = pale * Math.abs(value - 127.5) / 127.5;
   const end = value < 127.5 ? [213, 94, 0] : [0, 90, 146];
   return end.map((part) => Math.round(255 + (part - 255) * share));
 };
 
-// bytes of (height, width) as a picture that fills the canvas, or the box {x, y, width, height} in it
-export const paint = (canvas, values, width, height, { signed = false, box = null } = {}) => {
+// bytes of (height, width) as a picture that fills the canvas, or the box {x, y, width, height} in it;
+// ``pale`` below 1 leaves what is drawn over it to be seen
+export const paint = (canvas, values, width, height, { signed = false, pale = 1, box = null } = {}) => {
   const small = new OffscreenCanvas(width, height);
   const context = small.getContext("2d");
   const image = context.createImageData(width, height);
   const colour = signed ? both : grey;
   for (let i = 0; i < width * height; i++) {
-    image.data.set([...colour(values[i]), 255], 4 * i);
+    image.data.set([...colour(values[i], pale), 255], 4 * i);
   }
   context.putImageData(image, 0, 0);
   const place = box ?? { x: 0, y: 0, width: canvas.width, height: canvas.height };

@@ -8,7 +8,7 @@ export const start = async (root, { ask, canvas, field, on, player, show, words 
   const draw = (place) => {
     if (!found) return;
     const now = found.frames[place];
-    paint(surface, bytes(now.surface), found.surface, found.surface, { signed: true });
+    paint(surface, bytes(now.surface), found.surface, found.surface, { signed: true, pale: 0.55 });
     const context = surface.getContext("2d");
     const scale = surface.width / (2 * found.reach);
     found.points.forEach(([x, y], i) => mark(context, (x + found.reach) * scale, (found.reach - y) * scale, 1 - found.sort[i], 3));
@@ -23,10 +23,12 @@ export const start = async (root, { ask, canvas, field, on, player, show, words 
     context.fillStyle = "#fff";
     context.fillRect(0, 0, units.width, units.height);
     const all = bytes(now.units), cells = found.unit ** 2;
-    const side = Math.min(units.width / found.width, units.height / found.depth, 110);
+    const columns = Math.min(found.width, found.depth === 1 ? 4 : 8), rows = Math.ceil(found.width / columns);
+    const side = Math.min(units.width / columns, units.height / (rows * found.depth));
     now.leads.forEach((leads, layer) => leads.forEach((lead, unit) => {
       const number = layer * found.width + unit;
-      const box = { x: unit * side + 5, y: layer * side + 5, width: side - 10, height: side - 10 };
+      const row = layer * rows + Math.floor(unit / columns);
+      const box = { x: (unit % columns) * side + 4, y: row * side + 4, width: side - 8, height: side - 8 };
       paint(units, all.subarray(number * cells, (number + 1) * cells), found.unit, found.unit, { box });
       context.lineWidth = Math.min(5, 1 + 2 * Math.abs(lead));
       context.strokeStyle = lead < 0 ? "#d55e00" : "#005a92";

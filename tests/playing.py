@@ -1,7 +1,7 @@
 """What runs a notebook in a test: a kernel of its own, no network, small budgets."""
 
+import importlib.util
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ import nbclient
 import nbformat
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
-sys.path.insert(0, str(NOTEBOOKS))
-
-import build  # noqa: E402
+_found = importlib.util.spec_from_file_location("notebooks_build", NOTEBOOKS / "build.py")
+assert _found is not None and _found.loader is not None
+build: Any = importlib.util.module_from_spec(_found)
+_found.loader.exec_module(build)
 
 SHUT = """
 import socket
