@@ -61,18 +61,18 @@ def rates(record: Any) -> Any:
 
 
 def judges(record: Any) -> Any:
-    """What each way catches, and its false alarms."""
+    """What each way flags of improper, clinical and other proper sentences."""
     from souron.society import improper_page as page
 
-    clinical, other, catch = (
-        _("false positives, clinical"),
-        _("false positives, other"),
-        _("recall"),
-    )
-    made = console.table(
-        _("by"), _("language"), clinical, other, catch, right=(clinical, other, catch)
-    )
+    figures = _("clinical"), _("other proper"), _("recall")
+    title = _("Flagged: of clinical and other proper sentences by mistake (95 % interval)")
+    made = console.table(_("by"), _("language"), *figures, title=title, right=figures)
     for one in record.judged:
-        made.add_row(page.way_name(one.way), page.part_name(one.language), page.share(one.clinical),
-                     page.share(one.proper), page.share(one.catch))  # fmt: skip
+        shares = map(_brief, (one.clinical, one.proper, one.catch))
+        made.add_row(page.way_name(one.way), page.part_name(one.language), *shares)
     return made
+
+
+def _brief(found: Any) -> str:
+    """A share with its interval, short enough for a terminal of 80 columns."""
+    return f"{100 * found.value:.1f} % ({100 * found.low:.0f}–{100 * found.high:.0f})"

@@ -160,7 +160,7 @@ def serve(
         limits = given_options(batch=batch, seconds=timeout, file=limit and limit * 1_000_000)
         from souron.society import filtering
 
-        filtered = filtering.named(filter, lexicon, withheld and Path(withheld))
+        filtered = filtering.named(filter, lexicon, Path(withheld) if withheld else None)
         with console.warning_lines():
             loaded = models_api.load(name, pretrained)
         service = Service(loaded, Limits(**limits), filtered)

@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from souron.society.claims_compare import FEATURES, LEXICAL, Comparison
+from souron.society.claims_compare import DOUBTFUL, FEATURES, LEXICAL, PLAIN, Comparison
 
 FILE = Path(__file__).with_name("claims.json")
 ALIKE = ("cosine", "recall")
 RIVAL = 1.0  # logits: a passage that is so much less alike than the best one cannot support
+AGAINST = {*PLAIN, *DOUBTFUL, "plain", "doubtful", "findings", "doubtful x alike"}
 STRENGTH = 0.3  # C of the regressions
 Rows = NDArray[np.float64]
 
@@ -89,9 +90,13 @@ def learn(rows: Rows, wrong: NDArray[np.int64], weights: Rows, blind: bool = Fal
         standard[:, [k for k, name in enumerate(FEATURES) if name in LEXICAL[3:-1]]] = 0
     fitted = LogisticRegression(C=STRENGTH, max_iter=2_000)
     fitted.fit(standard, wrong, sample_weight=weights)
+    coefficients = fitted.coef_[0]
+    if len(coefficients) == len(FEATURES):  # what differs never speaks for a passage
+        against = [name in AGAINST for name in FEATURES]
+        coefficients = np.where(against, np.maximum(coefficients, 0), coefficients)
     return {
         "mean": np.round(mean, 5).tolist(), "spread": np.round(spread, 5).tolist(),
-        "weight": np.round(fitted.coef_[0], 4).tolist(),
+        "weight": np.round(coefficients, 4).tolist(),
         "bias": round(float(fitted.intercept_[0]), 4),
     }  # fmt: skip
 

@@ -32,7 +32,8 @@ NO_POLE = re.compile(
     r"以上|以下|以前|以後|以内|上記|下記|左右(?!とも)|上下|前後|午前|午後|名前|事前|直前|直後|最後に|"
     r"その後|この後|今後|背後|同上|向上|上手|下手|以上の|歯科|前述|目の前|以上で|生後|術前|術後|"
     r"長さ|高さ|高齢|大きさ|最高|最低|急性|早急|救急|縦横|"
-    r"right (?:now|away)|all right|copyright|at least|first of all|as well|as long as|so that",
+    r"right (?:now|away)|all right|copyright|no longer|at least|first of all|as well|as long as|"
+    r"so that",
     re.IGNORECASE,
 )
 NEGATIVE_EN = re.compile(

@@ -133,7 +133,7 @@ def way_named(text: str) -> Way | None:
             expected=", ".join(WAYS),
             fix="filter=both",
         )
-    return plain or None  # type: ignore[return-value]
+    return plain or None
 
 
 @dataclass(frozen=True)

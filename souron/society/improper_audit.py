@@ -247,7 +247,7 @@ def own_prompts(file: Path) -> list[Prompt]:
         lines = file.read_bytes().decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise _no_prompts(file, str(error)[:200]) from error
-    made = []
+    made: list[Prompt] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

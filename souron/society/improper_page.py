@@ -79,7 +79,7 @@ def notes(record: ImproperRecord) -> list[str]:
 
 
 def way_name(way: str) -> str:
-    return _("the judge of manners") if way == MANNERS else _(WAY_NAMES[way])  # type: ignore[index]
+    return _("the judge of manners") if way == MANNERS else _(WAY_NAMES[way])
 
 
 def part_name(name: str) -> str:

@@ -105,7 +105,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
             "gpt4": sum((task.gpt4 != "E0") == is_so
                         for task, is_so in zip(tasks, exposed, strict=True)),
         }  # fmt: skip
-        judges = ("people", "gpt4") if table.by_gpt4 else ("people",)
+        judges: tuple[work.Who, ...] = ("people", "gpt4") if table.by_gpt4 else ("people",)
         found["figures"] = {
             who: {name: round(100 * value, 1) for name, value in
                   work.exposure(tasks, who)._asdict().items()}

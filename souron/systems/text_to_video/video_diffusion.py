@@ -3,29 +3,32 @@
 Ho, Salimans, Gritsenko, Chan, Norouzi, Fleet: Video Diffusion Models (2022).
 https://arxiv.org/abs/2204.03458
 
-    block: convolutions on each frame, then each place looks at itself in all frames, with a learnt
-           bias for how many frames lie between; in the middle at all places of all frames
+    block: convolutions on each frame of its own, then each place looks at itself in all frames,
+           with a learnt bias for how many frames lie between
     minimise min(1 / s^2, 5) |film - network(film_t, t, text)|^2,    film_t = a film + s noise
     draw     film_T = noise, then film_t -> network(film_t, t, text) -> film_(t-1) -> ... film
 
-The network says the film itself: a film has few degrees of freedom, while noise would not pass
-through a narrow network (Li, He 2025, https://arxiv.org/abs/2511.13720). Errors weigh 1 / s^2, as
-those of v = a noise - s film do, at most 5 (Hang and others 2023, arXiv:2303.09556).
+The network says the film itself rather than its noise: a film has few degrees of freedom, noise has
+all of them, and a patch of it would not pass through a narrow network (Li, He 2025,
+https://arxiv.org/abs/2511.13720). Errors weigh as those of v = a noise - s film do, of little noise
+five times as much as of noise alone at most (Hang and others 2023,
+https://arxiv.org/abs/2303.09556).
 
-One caption in ten is hidden, to lead away from (Ho, Salimans 2022,
-https://arxiv.org/abs/2207.12598). After a given ``image`` it draws on.
+One caption in ten is hidden, so that drawing can lead away from films of no caption, or of another,
+``negative`` (Ho, Salimans 2022, https://arxiv.org/abs/2207.12598). From a first frame, ``image``,
+it draws those that follow.
 
 Differs from the paper: in one film of five the first frame stays clean while it learns, and what
 follows is learnt from it, where the paper leads drawing towards given frames; ``patch`` squared
-pixels enter as one; in the middle it looks at all frames, not within one; the number of a frame is
-told beside the text; AdamW, one cycle of the rate; an average of the weights draws. Reduced: a text
-is the mean of its tokens, learnt from the captions, without BERT; no second network enlarges.
+pixels enter as one; the number of a frame is told beside the text; AdamW, one cycle of the rate; an
+average of the weights draws. Reduced: a text is the mean of its tokens, learnt from the captions,
+without BERT; no second network enlarges the film.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +36,7 @@ from torch.nn import functional as F
 
 from souron.blocks.averaging import follower, lead
 from souron.blocks.samplers import SAMPLERS, cosine
-from souron.blocks.unet import Double, Halve, Residual, nothing_at_first, waves
+from souron.blocks.unet import Attention, Double, Halve, Residual, nothing_at_first, waves
 from souron.kinds.signature import Choice
 from souron.tasks.text_to_video import PAD, Batch, FilmGenerator, Noise, Spec
 from souron.utils.messages import N_
@@ -53,11 +56,6 @@ class Config:
     rate: float = 2e-3
 
 
-def split(x: Tensor, heads: int) -> Tensor:
-    """(N, L, 3 C) -> queries, keys and values (3, N, heads, L, C / heads)"""
-    return x.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
-
-
 class OverTime(nn.Module):
     """Each place of a frame looks at the same place of all frames of its film."""
 
@@ -73,37 +71,15 @@ class OverTime(nn.Module):
         """(B T, C, H, W) -> (B T, C, H, W)"""
         frames, (high, wide) = self.frames, x.shape[-2:]
         seen = self.norm(x).unflatten(0, (-1, frames)).permute(0, 3, 4, 1, 2)  # (B, H, W, T, C)
-        q, k, v = split(self.to_qkv(seen.flatten(0, 2)), self.heads)  # (B H W, heads, T, .)
+        q, k, v = (
+            self.to_qkv(seen.flatten(0, 2)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # (B H W, heads, T, C / heads) each
         place = torch.arange(frames, device=x.device)
         bias = self.apart[:, place[:, None] - place + frames - 1]  # (heads, T, T)
         weight = (q @ k.transpose(2, 3) / math.sqrt(q.shape[-1]) + bias).softmax(3)
         mixed = self.to_out((weight.to(v.dtype) @ v).transpose(1, 2).flatten(2))
         mixed = mixed.unflatten(0, (-1, high, wide)).permute(0, 3, 4, 1, 2)  # (B, T, C, H, W)
         return x + mixed.flatten(0, 1)
-
-
-class Everywhere(nn.Module):
-    """Each place of each frame looks at all places of all frames of its film."""
-
-    def __init__(self, width: int, heads: int, frames: int, side: int, groups: int):
-        super().__init__()
-        self.frames, self.heads = frames, heads
-        self.norm = nn.GroupNorm(groups, width, eps=1e-6)
-        self.when = nn.Parameter(0.02 * torch.randn(frames, 1, 1, width))
-        self.row = nn.Parameter(0.02 * torch.randn(side, 1, width))
-        self.column = nn.Parameter(0.02 * torch.randn(side, width))
-        self.to_qkv = nn.Linear(width, 3 * width)
-        self.to_out = nothing_at_first(nn.Linear(width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B T, C, side, side) -> (B T, C, side, side)"""
-        seen = self.norm(x).unflatten(0, (-1, self.frames)).permute(0, 1, 3, 4, 2)
-        seen = seen + self.when + self.row + self.column  # (B, T, H, W, C)
-        shape = seen.shape
-        q, k, v = split(self.to_qkv(seen.flatten(1, 3)), self.heads)  # (B, heads, T H W, .)
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        mixed = self.to_out(mixed.transpose(1, 2).flatten(2)).view(shape)
-        return x + mixed.permute(0, 1, 4, 2, 3).flatten(0, 1)
 
 
 class Block(nn.Module):
@@ -121,7 +97,7 @@ class Block(nn.Module):
 class FilmUNet(nn.Module):
     """Films (B, T, C, H, W), steps (B,) and texts (B, text) -> (B, T, out, H, W)."""
 
-    def __init__(self, channels: int, out: int, frames: int, side: int, config: Config):
+    def __init__(self, channels: int, out: int, frames: int, config: Config):
         super().__init__()
         first, last = config.widths[0], config.widths[-1]
         groups, told = max(1, first // 8), 4 * first
@@ -138,8 +114,7 @@ class FilmUNet(nn.Module):
         )
         self.reduce = nn.ModuleList(Halve(wide) for wide in config.widths[:-1])
         self.middle = Block(last, last, *common)
-        side //= 2 ** (len(config.widths) - 1)
-        self.around = Everywhere(last, config.heads, frames, side, groups)
+        self.around = Attention(last, groups)
         self.again = Block(last, last, *common)
         self.up = nn.ModuleList(
             Block(2 * wide, narrow, *common)
@@ -183,8 +158,7 @@ class VideoDiffusion(FilmGenerator):
         inner = spec.channels * config.patch**2
         self.words = nn.Embedding(spec.vocabulary + 1, config.text)  # the last: no text
         self.norm = nn.LayerNorm(config.text)
-        side = -(-spec.side // config.patch)
-        self.unet = FilmUNet(inner + 1, inner, spec.frames, side, config)
+        self.unet = FilmUNet(inner + 1, inner, spec.frames, config)
         self.average = follower(self.unet)
         self.kept = cosine().tolist()  # a_t^2
         self.register_buffer("drawn", torch.tensor(0, device="cpu"))
@@ -213,7 +187,8 @@ class VideoDiffusion(FilmGenerator):
         ]
         step = torch.randint(len(self.kept), (count,), device=film.device)
         # the schedule in float32: bfloat16 cannot tell the first steps from none
-        kept = film.new_tensor(self.kept)[step].view(-1, 1, 1, 1, 1)
+        kept = torch.tensor(self.kept, device=film.device, dtype=film.dtype)[step]
+        kept = kept.view(-1, 1, 1, 1, 1)
         noise = torch.randn_like(film)
         noisy = kept.sqrt() * film + (1 - kept).sqrt() * noise
         weight = (1 / (1 - kept)).clamp(max=HEAVIEST)
@@ -270,12 +245,14 @@ class VideoDiffusion(FilmGenerator):
         ] = "dpm",
         image: Annotated[Tensor | None, Choice(N_("the first frame"))] = None,
     ) -> Iterator[Tensor]:
-        side, count = -(-self.spec.side // self.config.patch), len(condition)
+        side = -(-self.spec.side // self.config.patch)
         shape = (self.spec.frames, self.spec.channels * self.config.patch**2, side, side)
-        words = self.read([*condition, *[negative] * count])
+        words = self.read([*condition, *[negative] * len(condition)])
+        count = len(condition)
         given = torch.full((2 * count,), image is not None, device=self.device)
         first = torch.zeros(count, *shape[1:], device=self.device)
-        first = first if image is None else self.folded(image[:, :, None])[:, 0]
+        if image is not None:
+            first = self.folded(image[:, :, None])[:, 0]
         x = noise.normal(*shape)
 
         def denoise(noisy: Tensor, t: int) -> Tensor:
@@ -288,13 +265,16 @@ class VideoDiffusion(FilmGenerator):
             return clean
 
         way = SAMPLERS[sampler](denoise, self.kept, steps, x, lambda: noise.normal(*shape))
+        every = max(1, steps // 10)
         for stop, film in enumerate(way):
-            if stop % max(1, steps // 10) == 0 or stop == steps:
+            if stop % every == 0 or stop == steps:
                 yield self.strips(film)
 
     def example(self) -> None:
-        spec, zero = self.spec, torch.zeros(1, dtype=torch.long, device=self.device)
-        film = torch.zeros(1, spec.channels, spec.frames, spec.side, spec.side, device=self.device)
-        inner = self.folded(film)
-        text = self.norm(self.words(zero))
-        self.unet(self.with_first(inner, inner[:, 0], zero.bool()), zero, text)
+        frames, side = self.spec.frames, self.spec.side
+        film = torch.zeros(1, self.spec.channels, frames, side, side, device=self.device)
+        inner: Any = self.folded(film)
+        none = torch.zeros(1, dtype=torch.bool, device=self.device)
+        text = self.norm(self.words(torch.zeros(1, dtype=torch.long, device=self.device)))
+        step = torch.zeros(1, dtype=torch.long, device=self.device)
+        self.unet(self.with_first(inner, inner[:, 0], none), step, text)
