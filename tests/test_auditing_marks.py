@@ -393,4 +393,4 @@ def test_a_picture_that_a_trained_system_changed_is_marked_when_it_is_saved(lear
         assert (found, kind) == (None, "")
         return
     assert (found.system, found.seed, kind) == ("editor_tiny", 0, provenance.EDITED)
-    assert provenance.settings_of(saved) == {"seed": 0, "count": 3, "way": "up"}
+    assert provenance.settings_of(saved) == {"given": "a.png", "seed": 0, "count": 3, "way": "up"}
