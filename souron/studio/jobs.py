@@ -32,7 +32,10 @@ from souron.utils import files
 from souron.utils.messages import LANGUAGES, UserError, _, near, unknown_option
 
 COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "souron")  # -P: no module from this folder
-VERBS = ("train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour", "ask")
+VERBS = (
+    "train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour", "ask",
+    "check",
+)  # fmt: skip
 ALIVE = ("waiting", "running")
 OVER = ("done", "failed", "stopped", "killed")
 LONGEST = 100_000  # characters of a command line
