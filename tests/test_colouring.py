@@ -10,6 +10,7 @@ from PIL import Image
 from shapes import coats
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+import souron
 from souron.blocks.lab import bins, lab, srgb
 from souron.data.composing import stock
 from souron.data.composing.cutouts import CATEGORIES
@@ -70,6 +71,19 @@ def test_names_and_shapes_are_those_published():
     assert [apart[f"model{stack}.0"] for stack in (4, 5, 6, 7)] == [(1, 1), (2, 2), (2, 2), (1, 1)]
     with torch.inference_mode():
         assert made()(torch.rand(1, 1, 256, 256)).shape == (1, CLASSES, 64, 64)
+
+
+def test_the_authors_file_answers_as_it_is(tmp_path):
+    torch.manual_seed(1)
+    model = Colorizer(Colorizer.SIZES["paper"], Spec(3, 256)).eval()
+    published = {n: w for n, w in model.state_dict().items() if n not in ("histogram", "total")}
+    torch.save(published, tmp_path / "colorizer.pth")
+    Image.fromarray(np.full((40, 56), 90, np.uint8)).save(tmp_path / "grey.png")
+    said = souron.load(tmp_path / "colorizer.pth")(tmp_path / "grey.png")
+    expected = model.predict(Picture.read(tmp_path / "grey.png"), size=256)
+    assert np.array_equal(said.after.image, expected.after.image)
+    assert Colorizer.of_published({**published, "more": torch.zeros(1)}) is None
+    assert Colorizer.of_published({**published, "model1.0.weight": torch.zeros(1)}) is None
 
 
 def test_every_colour_of_srgb_has_a_class_near_it():

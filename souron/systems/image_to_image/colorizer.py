@@ -20,6 +20,7 @@ is learnt from, by chance; the histogram is that of the pictures seen so far; th
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -110,6 +111,19 @@ class Colorizer(ImageTranslator):
                 exit=3,
             )
         return super().spec_for(train)
+
+    @classmethod
+    def of_published(cls, weights: Mapping[str, Tensor]) -> "Colorizer | None":
+        """Ready to colour, with the authors' weights ``eccv16``; None of another network."""
+        model = cls(cls.SIZES["paper"], Spec(3, 256, ("photograph",)))
+        own = {n: w for n, w in model.state_dict().items() if n not in ("histogram", "total")}
+        counts = {name for name in own if name.endswith("num_batches_tracked")}  # older files: none
+        if not own.keys() - counts <= weights.keys() <= own.keys() or any(
+            weights[name].shape != own[name].shape for name in weights
+        ):
+            return None
+        model.load_state_dict(dict(weights), strict=False)
+        return model.requires_grad_(False).eval()
 
     def forward(self, given: Tensor) -> Tensor:
         """L (B, 1, H, W) in 0..1 -> logits of the classes (B, Q, ceil(H/8) 2, ceil(W/8) 2); with
