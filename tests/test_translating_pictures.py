@@ -41,8 +41,8 @@ def test_the_networks_are_as_large_as_those_published():
 
 def test_what_is_added_is_nothing_at_first_and_the_whole_where_it_is_not_added():
     picture = torch.rand(2, 3, 30, 32)
-    assert torch.equal(made()(picture), picture)
-    assert not torch.allclose(made(added=False)(picture), picture, atol=0.1)
+    assert torch.equal(made(added=True)(picture), picture)
+    assert not torch.allclose(made()(picture), picture, atol=0.1)
 
 
 def test_domains_share_no_thing_and_twins_are_known_of_test_pictures_alone(monkeypatch):
@@ -137,7 +137,7 @@ def test_a_picture_is_translated_either_way():
         model.predict(picture, to="green")
     assert "plain, striped" in caught.value.expected
     with torch.no_grad():
-        assert Generator(3, 4, 1)(torch.rand(1, 3, 1, 1)).shape == (1, 3, 1, 1)
+        assert Generator(3, 4, 1, False)(torch.rand(1, 3, 1, 1)).shape == (1, 3, 1, 1)
 
 
 @pytest.fixture(scope="module")

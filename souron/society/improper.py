@@ -13,7 +13,7 @@ written for souron.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
@@ -23,14 +23,12 @@ from souron.data.texts import language
 from souron.society import improper_classifier, improper_texts, lexicon
 from souron.society.improper_classifier import Classifier, Told
 from souron.society.improper_texts import CLINICAL, IMPROPER, LANGUAGES, PROPER, Sentence
+from souron.society.improper_ways import WAYS, Way
 from souron.society.lexicon import Lexicon
 from souron.stats import intervals
 from souron.stats.records import Measure
-from souron.utils.messages import N_, UserError, _
+from souron.utils.messages import UserError, _
 
-Way = Literal["lexicon", "classifier", "both"]
-WAYS: tuple[Way, ...] = get_args(Way)
-WAY_NAMES = {"lexicon": N_("lexicon"), "classifier": N_("classifier"), "both": N_("both")}
 LOWERED = 0.5  # the threshold of a sentence with an entry, as a part of the threshold
 RUDE = "rude"  # instead of an entry: the patterns of manners_judge
 MOST_SENTENCES = 400  # of an answer

@@ -8,8 +8,9 @@ from typing import Any
 from souron.report import page as pages
 from souron.report.page import Fact, plot
 from souron.society import improper, improper_texts
-from souron.society.improper import WAY_NAMES, Flagged, Record
+from souron.society.improper import Flagged, Record
 from souron.society.improper_audit import MANNERS, Answered, ImproperRecord
+from souron.society.improper_ways import WAY_NAMES
 from souron.stats.records import Measure, Verdict
 from souron.utils import plotting, units
 from souron.utils.messages import N_, _

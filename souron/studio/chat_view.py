@@ -106,9 +106,9 @@ class Talk:
 
 def filters() -> list[tuple[str, str]]:
     """(shown, value) of what may stand between a model and its reader."""
-    from souron.society import improper
+    from souron.society.improper_ways import WAY_NAMES, WAYS
 
-    return [(_("no filter"), ""), *((_(improper.WAY_NAMES[way]), way) for way in improper.WAYS)]
+    return [(_("no filter"), ""), *((_(WAY_NAMES[way]), way) for way in WAYS)]
 
 
 def withheld(talk: Talk) -> Markup:

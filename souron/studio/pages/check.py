@@ -7,8 +7,6 @@ from markupsafe import Markup
 
 from souron.kinds import files
 from souron.kinds.text import Text
-from souron.report import claims as report
-from souron.society import claims_record
 from souron.studio import sent
 from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
@@ -70,6 +68,9 @@ def checking(answer: str, source: str, more: list[str]) -> list[str]:
 
 def outcome(studio: Studio, job: Job) -> Markup:
     """What ``souron check`` found."""
+    from souron.report import claims as report
+    from souron.society import claims_record
+
     told: dict[str, Any] = job.result or {}
     if "counts" not in told:
         return Markup("")

@@ -15,8 +15,8 @@ belongs to one of A: inverted colours would satisfy all but the identity.
     generator: 7x7 convolution, two that halve the side, residual blocks, two that double it, 7x7
 
 Differs from the paper: one cycle of the rate; a batch is learnt from in parts, of both domains as
-many; sides that 4 does not divide are padded; in `tiny` and `small` a generator says what is added
-to a picture, so that what need not change stays as it is, and critics are as narrow as it. A large
+many; sides that 4 does not divide are padded; in `small` a generator says what is added to
+a picture, so that what need not change stays as it is, and critics are as narrow as it. A large
 picture is translated in tiles of `tile` pixels, each by its own mean and deviation. Reduced:
 critics see the pictures that were just made, not also earlier ones from a pool of 50.
 """
@@ -114,7 +114,7 @@ class CycleGAN(ImageTranslator):
     translates = True
     measures = ("PSNR", "object PSNR", "ground PSNR", "SSIM", "feature distance", "cycle PSNR")
     SIZES = {
-        "tiny": Config(4, 1, True, part=16, rate=3e-3),
+        "tiny": Config(4, 1, part=16, rate=3e-3),
         "small": Config(20, 3, True, part=8, rate=1e-3),
         "paper": Config(),
     }
