@@ -339,3 +339,13 @@ def test_features_that_were_first_asked_while_predicting_can_teach():
     image.requires_grad_()
     perceptual.features(image)[-1].square().mean().backward()
     assert image.grad is not None and image.grad.abs().sum() > 0
+
+
+def test_an_enlarger_is_measured_on_pictures_of_any_class():
+    from shapes import coats
+
+    from souron.runs import evaluate
+
+    cases = coats(4, 32)
+    assert set(cases.classes) - set(made(SRGAN).spec.labels)
+    assert evaluate._with_classes_of(made(SRGAN), cases) is cases
