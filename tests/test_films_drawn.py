@@ -10,6 +10,7 @@ from shapes import filmed
 
 from souron.data.composing import captioned, moving
 from souron.data.composing.moving import Composer, Moving
+from souron.data.dataset import Rows
 from souron.data.splits import Split
 from souron.evaluation import film_reader
 from souron.evaluation.film_reader import ATTRIBUTES, frames_of, moved
@@ -18,6 +19,7 @@ from souron.kinds.codecs import provenance
 from souron.metrics import text_to_video as metrics
 from souron.runs import generate as run_generate
 from souron.runs.record import DrawnRecord
+from souron.systems.text_to_video import video_diffusion
 from souron.systems.text_to_video.still_picture import StillPicture
 from souron.systems.text_to_video.video_diffusion import OverTime, VideoDiffusion
 from souron.tasks.text_to_video import FilmGenerator, Options, TextToVideo, parts, video
@@ -199,3 +201,16 @@ def test_pictures_without_motion_are_refused(digits):
         TASK.check(digits, Options())
     assert caught.value.code == "no captions"
     assert tuple(ATTRIBUTES) == tuple(metrics.ATTRIBUTES)
+
+
+@pytest.mark.parametrize("kept, weight", [(0.5, 2.0), (0.2, 1.25), (0.99, 5.0)])
+def test_errors_weigh_as_those_of_v_but_five_times_at_most(kept, weight, monkeypatch):
+    monkeypatch.setattr(video_diffusion, "GIVEN", 0.0)
+    torch.manual_seed(0)
+    model = VideoDiffusion(VideoDiffusion.SIZES["tiny"], TASK.spec(LEARNT))
+    torch.nn.init.zeros_(model.unet.leave.weight)
+    torch.nn.init.zeros_(model.unet.leave.bias)  # it says 0
+    model.kept = [kept] * len(model.kept)
+    batch = TASK.batch(Rows(LEARNT.input[:4], LEARNT.target[:4]), model.spec)
+    expected = weight * float(model.folded(batch.film).square().mean())
+    assert model.loss(batch).item() == pytest.approx(expected, rel=1e-4)
