@@ -81,8 +81,7 @@ class Drawing:
         form, says = awake([prompt, count, seed, classes, given, start, *own, *more]), studio.says
         proposed = self.proposed()
         studio.blocks.load(says(lambda: self.the_same(*proposed)), None, same, **QUIET, **DIRECT)
-        for widget in form:
-            widget.change(says(self.the_same), form, same, **QUIET, **DIRECT)
+        studio.on_change(form, self.the_same, form, same, **DIRECT)
         watch.follow(go.click(says(self.begin), form, watch.job, **QUIET, **DIRECT))
 
     def proposed(self) -> list[Any]:

@@ -216,8 +216,7 @@ class Predicting:
             says(answers.cards), shown, self.cards, trigger_mode="always_last", **QUIET, **DIRECT
         )
         self.look.input(says(self.look_again), shown, [self.answers, self.cards], **DIRECT)
-        for widget in own:
-            widget.change(says(self.told_again), own, self.same, **QUIET, **DIRECT)
+        self.studio.on_change(own, self.told_again, own, self.same, **DIRECT)
 
     def sampled(self) -> list[Any]:
         """Something to try it on; then the button is armed."""

@@ -75,6 +75,17 @@ class Studio:
 
         return self.blocks.load(ask, None, outputs, show_progress="hidden")
 
+    def on_change(
+        self, widgets: Sequence[Any], handler: Callable, inputs: Any, outputs: Any, **how: Any
+    ) -> Any:
+        """What to do when any of the widgets changes: one event for all, so that the answer to the
+        last change is the one that stays."""
+        import gradio as gr
+
+        changes = [widget.change for widget in widgets]
+        return gr.on(changes, self.says(handler), inputs, outputs, trigger_mode="always_last",
+                     show_progress="hidden", **how)  # fmt: skip
+
     def find(self, id: str) -> Job | None:
         """The job of that id; None where there is none, as when it was forgotten elsewhere."""
         try:

@@ -135,8 +135,7 @@ class Chatting:
                          [self.system, *self.drawn], **QUIET)  # fmt: skip
         self.show.click(says(self.show_template), [self.talk, self.model], self.template)
         self.model.change(says(lambda: ""), None, self.template, **QUIET)
-        for part in self.settings:
-            part.change(says(self.the_same), [*self.settings, self.talk], self.same, **QUIET)
+        self.studio.on_change(self.settings, self.the_same, [*self.settings, self.talk], self.same)
         self.studio.opened(self.offer, [self.model, self.nothing, self.chat, self.same])
 
     def offer(self, query: Mapping[str, str]) -> list[Any]:

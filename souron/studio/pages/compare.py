@@ -82,8 +82,7 @@ def page(studio: Studio) -> None:
         return same_thing(command(words("compare", names, options)), python)
 
     says = studio.says
-    for widget in form:
-        widget.change(says(changed), form, same, show_progress="hidden")
+    studio.on_change(form, changed, form, same)
     estimate.connect(read, form, watch)
 
     def opened(query: dict[str, str]) -> list[Any]:

@@ -113,8 +113,7 @@ def page(studio: Studio) -> None:
             chosen, what = gr.skip(), refused(error)
         return [None, chosen, what, *uploads.draw()]
 
-    for widget in form:
-        widget.change(says(chosen), form, [about, same, *buttons], **QUIET)
+    studio.on_change(form, chosen, form, [about, same, *buttons])
     files.upload(says(bring), files, [files, data, came, *uploads.parts], show_progress_on=came)
     opened = studio.opened(
         lambda query: [

@@ -60,8 +60,7 @@ def page(studio: Studio) -> None:
         [state, model, options], [state, options, answer, following, outcome], **QUIET,
     )  # fmt: skip
     following.click(says(lambda state: asked(state)), [state], shown, **QUIET)
-    for part in (data, seed, model):
-        part.change(says(same_as), [model, data, seed], same, **QUIET)
+    studio.on_change([data, seed, model], same_as, [model, data, seed], same)
     studio.opened(lambda query: opened(studio, query), [model])
 
 

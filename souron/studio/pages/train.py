@@ -82,8 +82,7 @@ def page(studio: Studio) -> None:
         return shown(values, further)
 
     says = studio.says
-    for widget in form:
-        widget.change(says(changed), form, same, show_progress="hidden")
+    studio.on_change(form, changed, form, same)
     system.input(says(sized), [system, size], size, show_progress="hidden")
     system.change(says(described), system, idea, show_progress="hidden")
     for widget in (system, size):
