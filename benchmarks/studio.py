@@ -103,9 +103,11 @@ def worked(server: Any) -> Iterator[dict[int, float]]:
         before[each.pid] = sum(each.cpu_times()[:2])
     thread = threading.Thread(target=look)
     thread.start()
-    yield used
-    over.set()
-    thread.join()
+    try:
+        yield used
+    finally:
+        over.set()
+        thread.join()
     for pid, seconds in before.items():
         used[pid] = used.get(pid, seconds) - seconds
 
@@ -126,7 +128,7 @@ def taught(folder: Path) -> dict[str, float]:
     found = {}
     with browsing.serving(folder) as server, browsing.visiting() as visit:
         page = visit.page
-        page.set_default_timeout(600_000)
+        page.set_default_timeout(120_000)
         page.goto(server.address + "/en/")  # the studio is there, as when somebody begins
         page.wait_for_selector("li.card")
         page.wait_for_timeout(1000 * SETTLED)

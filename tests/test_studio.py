@@ -162,7 +162,7 @@ def test_nothing_starts_before_the_form_holds_what_the_address_asks_for(looked_a
         page.wait_for_selector(button(start))
         if "nonsense" not in path:
             for name in path.partition("=")[2].split(","):
-                page.wait_for_selector(f"#page .same pre:has-text('{name}')")
+                page.wait_for_selector(f"#page .same pre:has-text('{name}')", state="attached")
 
 
 def test_the_first_result_takes_two_clicks(server):

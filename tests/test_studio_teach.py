@@ -202,6 +202,27 @@ def test_pages_that_were_left_leave_nothing(tmp_path, page, monkeypatch):
 
 
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium: apt-get install chromium")
+def test_the_page_begins_though_its_script_comes_last(tmp_path):
+    held = []
+    with browsing.serving(tmp_path) as server, browsing.visiting() as visit:
+        visit.page.route("**/static/studio.js", lambda route: held.append(route))
+        visit.page.goto(f"{server.address}/en/teach", wait_until="commit")
+        visit.page.wait_for_selector("#teach [data-do=class]")
+        visit.page.wait_for_timeout(1000)  # nothing else is drawn by now
+        assert visit.page.locator("#teach fieldset").count() == 0
+        held[0].continue_()
+        visit.page.wait_for_selector("#teach fieldset >> nth=1")
+
+
+AGAIN = """
+const part = document.getElementById("teach"), anew = part.cloneNode(true);
+anew.querySelector(".classes").replaceChildren();
+anew.removeAttribute("data-begun");
+part.replaceWith(anew);
+"""  # what Gradio does when it draws a part a second time
+
+
+@pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium: apt-get install chromium")
 def test_the_page_by_keyboard_and_on_a_telephone(tmp_path):
     files = []
     for k, colour in enumerate((RED, RED, BLUE, BLUE)):
@@ -211,6 +232,8 @@ def test_the_page_by_keyboard_and_on_a_telephone(tmp_path):
     with browsing.serving(tmp_path) as server, browsing.visiting("en", width=390) as visit:
         page = visit.page
         page.goto(f"{server.address}/en/teach")
+        page.wait_for_selector("#teach fieldset >> nth=1")
+        page.evaluate(AGAIN)
         page.wait_for_selector("#teach fieldset >> nth=1")
         page.route(
             "**/state",

@@ -91,8 +91,9 @@ def html(name: str, heading: str = "h2") -> Markup:
         for place, text in enumerate(module.CHOICES)
     )
     return Markup(
-        '<article class="interactive" data-interactive="{name}" data-words="{words}" '
-        'data-right="{right}" aria-labelledby="title-{name}">'
+        '<article class="interactive" data-interactive="{name}" data-right="{right}" '
+        'data-module="/static/interactives/common.js" data-words="{words}" '
+        'aria-labelledby="title-{name}">'
         '<{heading} id="title-{name}">{title}</{heading}><p>{about}</p>'
         '<fieldset class="guess"><legend>{question}</legend>{choices}'
         '<button type="button" data-do="skip">{skip}</button></fieldset>'

@@ -115,13 +115,9 @@
       table.setAttribute("role", "region");
       table.setAttribute("aria-label", table.querySelector("caption")?.textContent || "table");
     }
-    for (const part of document.querySelectorAll("[data-interactive]:not([data-begun])")) {
-      part.dataset.begun = "";
-      import("/static/interactives/common.js").then((common) => common.begin(part));
-    }
     for (const part of document.querySelectorAll("[data-module]:not([data-begun])")) {
-      part.dataset.begun = ""; // a page with a script of its own
-      import(part.dataset.module);
+      part.dataset.begun = ""; // Gradio may draw a part a second time, and then it begins anew
+      import(part.dataset.module).then((module) => module.begin(part));
     }
     const address = document.querySelector("[data-address]")?.dataset.address;
     if (address && address !== location.pathname + location.search) {
@@ -129,4 +125,5 @@
     }
   };
   new MutationObserver(mend).observe(document.documentElement, { childList: true, subtree: true });
+  mend(); // the page may have been drawn before this script came
 })();
