@@ -645,7 +645,7 @@ def test_tour_shows_each_stop_as_it_comes(souron_says: Said, pretend: Any) -> No
         yield Event("train", 0.5)
         yield Event("done", 1.0, record=a_comparison())
 
-    pretend("runs.tour", touring=touring)
+    pretend("lecture.tour", touring=touring)
     code, out, _err = souron_says("tour")
     assert code == 0
     assert out.index("91.2 %") < out.index("cnn is better than mlp.")

@@ -15,7 +15,8 @@ from souron.data.dataset import Rows
 from souron.evaluation import sampling
 from souron.hub import zoo
 from souron.kinds import signature
-from souron.runs import compare, evaluate, ready, tour, train
+from souron.lecture import society_tour, tour
+from souron.runs import compare, evaluate, ready, train
 from souron.runs import folder as run_folder
 from souron.runs.events import Event
 from souron.utils.files import read_tensors, write_tensors
@@ -288,6 +289,9 @@ def test_the_tour_and_its_chapters_begin_with_them(monkeypatch):
 
     for place, name in ((ready, "showing"), (train, "training"), (compare, "comparing")):
         monkeypatch.setattr(place, name, pretend)
+    for name in ("drawn_or_real", "checked", "occupation", "improper_output"):
+        monkeypatch.setattr(society_tour, name, pretend)
+    monkeypatch.setattr(type(load.names()["fashion"]), "where", lambda _entry: True)
     stops = [event.text.partition(": ") for event in tour.touring(data="digits")]
     titles = [title for title, _colon, _what in stops]
     what = {title: what for title, _colon, what in stops}
@@ -299,6 +303,8 @@ def test_the_tour_and_its_chapters_begin_with_them(monkeypatch):
     assert titles[9:11] == ["a photograph enlarged", "music"] and "compose" in what["music"]
     assert titles[11:13] == ["language", "language models"]
     assert "gpt_tiny" in what["language models"]
+    society = ["drawn or real", "an answer checked", "an occupation", "improper output"]
+    assert titles[13:] == [*society, "fair fight"]
     monkeypatch.setattr(zoo, "root", lambda: None)
     without = [event.text.partition(": ")[0] for event in tour.touring(data="digits")]
     shown = (
@@ -308,5 +314,7 @@ def test_the_tour_and_its_chapters_begin_with_them(monkeypatch):
         "words and pictures",
         "music",
         "language",
+        "drawn or real",
+        "improper output",
     )
     assert without == [title for title in titles if title not in shown]

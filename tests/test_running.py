@@ -12,7 +12,8 @@ from interrupting import stop_after
 
 from souron import registry
 from souron.data import load
-from souron.runs import evaluate, prepare, tour, train
+from souron.lecture import tour
+from souron.runs import evaluate, prepare, train
 from souron.runs import events as runs_events
 from souron.runs import folder as run_folder
 from souron.stats.records import Measure

@@ -18,7 +18,6 @@ import typer.main
 from typer import Argument, Option
 
 import souron
-from souron import registry
 from souron.cli import (
     arena,
     arguments,
@@ -38,63 +37,22 @@ from souron.cli import (
     skill,
     surface,
     tokens,
+    tour,
     train,
     work,
 )
 from souron.cli import options as cli_options
 from souron.cli.app import UsageError, app, command
-from souron.cli.console import follow, note, print_json, screen, show
+from souron.cli.console import note, print_json, screen, show
 from souron.cli.train import given_options, use_cores
-from souron.runs.options import TourOptions
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
 # each registers its own
 COMMANDS = (
     inspect, data, fetch, train, predict, chat, ask, check, exam, arena, models, tokens, skill,
-    surface, audit, sign, work, lecture,
+    surface, audit, sign, work, lecture, tour,
 )  # fmt: skip
-
-
-@command(
-    "tour",
-    N_("The lecture in minutes: digits grouped and named, generators and classifiers compared."),
-    "souron tour\nsouron tour data=photos/ budget=30s seeds=3",
-)
-@cli_options.takes(TourOptions)
-def tour(data: cli_options.Data = None, **options: Any) -> None:
-    hardware.calm_allocator()
-    hardware.share_cores()
-    from souron.runs import tour as runs_tour
-
-    given = cli_options.given({"data": data, **options})
-    record = None
-    for record in follow(runs_tour.touring(**given)):
-        if not screen.json:
-            tell_stop(record)
-    if screen.json and record is not None:
-        print_json(record.as_json())
-
-
-def tell_stop(record: Any) -> None:
-    """One stop of the tour: in short for a run, in full for the comparison."""
-    if hasattr(record, "verdicts"):
-        console.comparison(record)
-        return
-    if hasattr(record, "drawings"):
-        show(
-            _("ready trained: {systems}").format(
-                systems=", ".join([*record.answers, *record.drawings])
-            )
-            + f"  {record.folder / 'ready.html'}",
-            _("What follows is trained live, for a few seconds each."),
-        )
-        return
-    figures = ", ".join(
-        f"{registry.metric(name).title} {registry.metric(name).text(found.value)}"
-        for name, found in record.measures.items()
-    )
-    show(f"{record.system}: {figures or _('drawn')}  {record.folder / 'report.html'}")
 
 
 @command(

@@ -19,7 +19,7 @@ STATES = {
 }
 SIGNS = {"supported": "✓", "contradicted": "✗", "not found": "?", "no claim": "·"}
 KINDS = {
-    "number": N_("number"),
+    "number": N_("value"),
     "unit": N_("unit"),
     "date": N_("date"),
     "side": N_("side"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from souron.data import load
 from souron.hub import zoo
+from souron.lecture import society_tour
 from souron.runs import compare, ready, train
 from souron.runs import events as runs_events
 from souron.runs.events import Event
@@ -30,8 +31,9 @@ def touring(
 ) -> Iterator[Event]:
     """What comes ready trained, at work; then, trained live, groups and names of real digits and
     three ways to draw; then detection, segmentation, one sentence in two languages drawn, a
-    photograph enlarged, a tune set for four voices, and language, ready trained and live; at last
-    the history of classification.
+    photograph enlarged, a tune set for four voices, and language, ready trained and live; then
+    society: drawn or real, an answer checked, an occupation, improper output; at last the history
+    of classification.
 
     Where the package ``souron-zoo`` is not installed, nothing is shown ready trained. The last
     comparison runs on Fashion-MNIST where it is there, else on scikit-learn's digits. Each
@@ -83,6 +85,7 @@ def touring(
                 project=project,
             ),
         ),
+        *society_tour.stops(project),
         (
             _("fair fight:"),
             compare.comparing(

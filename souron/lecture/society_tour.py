@@ -1,0 +1,114 @@
+"""Society's stops of the tour: drawn or real, an answer checked, an occupation, improper output.
+
+Each ends with an event that carries a ``Finding``.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from souron.audit import generated, generated_page
+from souron.data import load
+from souron.evaluation.answers import Step
+from souron.hub import zoo
+from souron.report import claims as claims_page
+from souron.runs.events import Event
+from souron.society import (
+    claims,
+    improper,
+    improper_audit,
+    improper_page,
+    work_answers,
+    work_page,
+)
+from souron.utils import files, units
+from souron.utils.messages import _, language
+
+GENERATORS = ("gan", "vae")  # which are told from real pictures
+PICTURES = 100  # of each
+OCCUPATION = "Dentists, General"
+WRITER = "gpt"
+PROMPTS = 20  # that it answers
+EXAMPLES = Path(claims.__file__).parent  # an answer with errors, and its source
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a stop came to."""
+
+    sentences: tuple[str, ...]
+    page: Path
+
+    def as_json(self) -> dict[str, Any]:
+        return {"sentence": " ".join(self.sentences), "page": self.page}
+
+
+def stops(project: str | Path) -> list[tuple[str, Iterator[Event]]]:
+    """(title, events) of each stop. Those that need ready-trained systems, or Fashion-MNIST, are
+    left out where these are not there."""
+    ready = zoo.root() is not None
+    known = ready and load.names()["fashion"].where()
+    return [
+        *([(_("drawn or real:"), drawn_or_real(Path(project)))] if known else []),
+        (_("an answer checked:"), checked(Path(project))),
+        (_("an occupation:"), occupation(project)),
+        *([(_("improper output:"), improper_output(project))] if ready else []),
+    ]
+
+
+def drawn_or_real(project: Path) -> Iterator[Event]:
+    for event in generated.auditing("fashion", GENERATORS, n=PICTURES):
+        if event.record is None:
+            yield event
+            continue
+        folder = files.new_folder(project / "audit", f"generated-{event.record.real}")
+        page = generated_page.audit_page(event.record, folder)
+        yield _done(Finding(tuple(generated_page.sentences(event.record)), page))
+
+
+def checked(project: Path) -> Iterator[Event]:
+    answer, source = (
+        EXAMPLES / f"example_{name}.{language()}.txt" for name in ("answer", "source")
+    )
+    for event in claims.checking(answer, source, keep=False):
+        if event.record is None:
+            yield event
+            continue
+        page = files.new_folder(project / "check", answer.stem) / "report.html"
+        claims_page.write(event.record, page)
+        told = (f"{one.sign} {one.state_name}  {one.sentence}" for one in event.record.checked)
+        yield _done(Finding((*told, event.record.headline()), page))
+
+
+def occupation(project: str | Path) -> Iterator[Event]:
+    for step in work_answers.answering(OCCUPATION, project=project):
+        yield _event(step, lambda found: Finding(
+            (work_page.headline(found.answer), *found.notes()), found.report
+        ))  # fmt: skip
+
+
+def improper_output(project: str | Path) -> Iterator[Event]:
+    for step in improper_audit.auditing(WRITER, n=PROMPTS, project=project):
+        yield _event(step, lambda found: Finding(
+            (improper_page.headline(found), judge(found.judged)), improper_page.write(found)
+        ))  # fmt: skip
+
+
+def judge(records: Sequence[improper.Record]) -> str:
+    """What the judge itself is worth in the reader's language, in a sentence."""
+    [both] = [one for one in records if (one.way, one.language) == ("both", language())]
+    return _(
+        "The judge itself flags {recall} of improper sentences, and {clinical} of clinical ones by "
+        "mistake."
+    ).format(recall=units.percent(both.catch.value), clinical=units.percent(both.clinical.value))
+
+
+def _event(step: Step, finding: Any) -> Event:
+    if step.result is None:
+        return Event("answer", step.done, text=step.text)
+    return _done(finding(step.result))
+
+
+def _done(finding: Finding) -> Event:
+    return Event("done", 1.0, record=finding)
