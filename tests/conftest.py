@@ -36,6 +36,16 @@ def same_eyes(own_folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def looked_at(tmp_path_factory):
+    """A studio for tests that look, and leave nothing behind that another test would see."""
+    import browsing
+
+    with browsing.serving(tmp_path_factory.mktemp("studio")) as started:
+        yield started
+    assert not any("Traceback" in line for line in started.lines), "".join(started.lines)
+
+
+@pytest.fixture(scope="session")
 def digits() -> Dataset:
     """1 797 real digits, (N, 1, 8, 8)."""
     from souron.data.load import load

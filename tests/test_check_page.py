@@ -10,10 +10,10 @@ ANSWER = "The <b>right</b> first molar was extracted. 体重は60 kgである。
 
 
 @pytest.mark.parametrize("language, width", [("en", 1280), ("ja", 390)])
-def test_an_answer_is_checked(language, width, tmp_path):
-    with browsing.serving(tmp_path) as server, browsing.visiting(language, width=width) as visit:
+def test_an_answer_is_checked(language, width, looked_at, tmp_path):
+    with browsing.visiting(language, width=width) as visit:
         page = visit.page
-        page.goto(f"{server.address}/{language}/check")
+        page.goto(f"{looked_at.address}/{language}/check")
         for name, text in (("answer", ANSWER), ("source", SOURCE)):
             page.get_by_label(browsing.said(name, language), exact=True).first.fill(text)
         page.locator(f"button:text-is('{browsing.said('Check', language)}')").click()

@@ -217,10 +217,10 @@ def test_a_detector_is_weak_on_generators_that_it_never_met():
 
 
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
-def test_the_keyboard_is_enough(tmp_path):
-    with browsing.serving(tmp_path) as server, browsing.visiting() as visit:
+def test_the_keyboard_is_enough(looked_at):
+    with browsing.visiting() as visit:
         page = visit.page
-        page.goto(f"{server.address}/en/interactives?name=kmeans_by_hand")
+        page.goto(f"{looked_at.address}/en/interactives?name=kmeans_by_hand")
         page.locator(".guess input").first.wait_for()
         assert not page.locator(".stage").is_visible()  # a guess comes first
         page.locator(".guess input").first.focus()

@@ -12,10 +12,10 @@ TEXT = (
 
 
 @pytest.mark.parametrize("language, width", [("en", 1280), ("ja", 390)])
-def test_a_typed_text_answers(language, width, tmp_path):
-    with browsing.serving(tmp_path) as server, browsing.visiting(language, width=width) as visit:
+def test_a_typed_text_answers(language, width, looked_at, tmp_path):
+    with browsing.visiting(language, width=width) as visit:
         page = visit.page
-        page.goto(f"{server.address}/{language}/read")
+        page.goto(f"{looked_at.address}/{language}/read")
         page.get_by_label(browsing.said("text", language), exact=True).first.fill(TEXT)
         page.get_by_label(browsing.said("question", language), exact=True).first.fill(
             "What must patient 0417 not be given?"

@@ -29,14 +29,6 @@ def server(tmp_path):
     assert not any("Traceback" in line for line in started.lines), "".join(started.lines)
 
 
-@pytest.fixture(scope="module")
-def looked_at(tmp_path_factory):
-    """Of the tests that look and start nothing."""
-    with browsing.serving(tmp_path_factory.mktemp("studio")) as started:
-        yield started
-    assert not any("Traceback" in line for line in started.lines), "".join(started.lines)
-
-
 def button(text: str, language: str = "en") -> str:
     """The button that says so, once it can be pressed."""
     return f"button:text-is('{said(text, language)}'):not([disabled])"

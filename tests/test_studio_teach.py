@@ -202,11 +202,11 @@ def test_pages_that_were_left_leave_nothing(tmp_path, page, monkeypatch):
 
 
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium: apt-get install chromium")
-def test_the_page_begins_though_its_script_comes_last(tmp_path):
+def test_the_page_begins_though_its_script_comes_last(looked_at):
     held = []
-    with browsing.serving(tmp_path) as server, browsing.visiting() as visit:
+    with browsing.visiting() as visit:
         visit.page.route("**/static/studio.js", lambda route: held.append(route))
-        visit.page.goto(f"{server.address}/en/teach", wait_until="commit")
+        visit.page.goto(f"{looked_at.address}/en/teach", wait_until="commit")
         visit.page.wait_for_selector("#teach [data-do=class]")
         visit.page.wait_for_timeout(1000)  # nothing else is drawn by now
         assert visit.page.locator("#teach fieldset").count() == 0
@@ -223,15 +223,15 @@ part.replaceWith(anew);
 
 
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium: apt-get install chromium")
-def test_the_page_by_keyboard_and_on_a_telephone(tmp_path):
+def test_the_page_by_keyboard_and_on_a_telephone(looked_at, tmp_path):
     files = []
     for k, colour in enumerate((RED, RED, BLUE, BLUE)):
         files.append(tmp_path / f"{k}.jpg")
         files[-1].write_bytes(picture(k, colour, 640))
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    with browsing.serving(tmp_path) as server, browsing.visiting("en", width=390) as visit:
+    with browsing.visiting("en", width=390) as visit:
         page = visit.page
-        page.goto(f"{server.address}/en/teach")
+        page.goto(f"{looked_at.address}/en/teach")
         page.wait_for_selector("#teach fieldset >> nth=1")
         page.evaluate(AGAIN)
         page.wait_for_selector("#teach fieldset >> nth=1")
@@ -272,6 +272,6 @@ def test_the_page_by_keyboard_and_on_a_telephone(tmp_path):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert "souron train" not in page.inner_text("#page")
         assert visit.outside == [] and not [e for e in visit.errors if "400" not in e]
-        stored = list((tmp_path / "runs/.studio/teach").rglob("*.jpg"))
+        stored = list((looked_at.folder / "runs/.studio/teach").rglob("*.jpg"))
         with Image.open(stored[0]) as small:
             assert len(stored) == 3 and max(small.size) == 320
