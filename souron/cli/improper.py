@@ -25,13 +25,13 @@ def audit(files: Sequence[str], before: str | None, open: bool, **given: Any) ->
     hardware.share_cores()
     options = {name: value for name, value in given.items() if value is not None}
     with screen.err.status(_("loading {name}").format(name=model)) as status:
-        from souron.society import improper_audit
+        from souron.society.improper import audit as improper_audit
 
         record = None
         for step in improper_audit.auditing(model, before, **options):
             status.update(f"{step.text}  {step.done:.0%}")
             record = step.result
-        from souron.society import improper_page as page
+        from souron.society.improper import page
 
         assert record is not None, "the last step has it"
         page.write(record)
@@ -50,7 +50,7 @@ def audit(files: Sequence[str], before: str | None, open: bool, **given: Any) ->
 
 def rates(record: Any) -> Any:
     """Improper answers per 1 000, by each way."""
-    from souron.society import improper_page as page
+    from souron.society.improper import page
 
     shown = [one.model for one in page.models(record)]
     made = console.table(_("improper per 1 000, by"), *shown, right=tuple(shown))
@@ -62,7 +62,7 @@ def rates(record: Any) -> Any:
 
 def judges(record: Any) -> Any:
     """What each way flags of improper, clinical and other proper sentences."""
-    from souron.society import improper_page as page
+    from souron.society.improper import page
 
     figures = _("clinical"), _("other proper"), _("recall")
     title = _("Flagged: of clinical and other proper sentences by mistake (95 % interval)")

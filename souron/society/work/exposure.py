@@ -16,8 +16,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from souron.society import work_names, work_table
-from souron.society.work_table import Occupation, Table, Task
+from souron.society.work import tables, titles
+from souron.society.work.tables import Occupation, Table, Task
 from souron.stats.agreement import Agreement
 from souron.stats.agreement import agreement as agree
 from souron.stats.intervals import interval, share_interval
@@ -83,7 +83,7 @@ def tasks_of(name: str, table: Table | None = None) -> list[dict[str, Any]]:
 
     Each ``{"task", "core", "weight", "people", "gpt4"}``. Raises UserError.
     """
-    return [as_json(task) for task in work_names.find(name, table).occupation.tasks]
+    return [as_json(task) for task in titles.find(name, table).occupation.tasks]
 
 
 def as_json(task: Task) -> dict[str, Any]:
@@ -153,13 +153,13 @@ def workers(table: Table, rule: Rule) -> NDArray[np.float64]:
     where the titles are equal. ``soc``: by the six digits; several occupations share the workers
     evenly.
     """
-    employed = work_table.employment()
+    employed = tables.employment()
     if rule == "soc":
         by_code = {one.code: one.workers for one in employed}
         several = Counter(one.soc for one in table.occupations)
         return np.array([by_code.get(o.soc, 0) / several[o.soc] for o in table.occupations])
     by_title = {one.title: one.workers for one in employed}
-    called = {one.title: one.counted_as for one in work_names.titles()}
+    called = {one.title: one.counted_as for one in titles.titles()}
     return np.array([
         float(by_title.get(called.get(o.title, "") if rule == "list" else o.title, 0))
         for o in table.occupations
@@ -213,7 +213,7 @@ def cautions(table: Table | None) -> list[str]:
         texts.append(
             _("This is the half of the occupations that comes with souron: {count} of {all}. The "
               "figures of the whole table differ somewhat: {command}").format(
-                count=len(table.occupations), all=len(work_names.titles()),
+                count=len(table.occupations), all=len(titles.titles()),
                 command="souron fetch work")
         )  # fmt: skip
     return texts

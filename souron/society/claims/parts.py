@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from souron.society import claims_quantities, claims_words
-from souron.society.claims_quantities import Day, Quantity
-from souron.society.claims_words import Name, Negative, Pole, Word
+from souron.society.claims import quantities, words
+from souron.society.claims.quantities import Day, Quantity
+from souron.society.claims.words import Name, Negative, Pole, Word
 
 NEAR = 36  # characters around a finding that tell what it is about
 
@@ -32,7 +32,7 @@ class Parts:
     """A text taken apart."""
 
     text: str
-    normal: claims_quantities.Normal
+    normal: quantities.Normal
     quantities: Sequence[Quantity]
     dates: Sequence[Day]
     poles: Sequence[Pole]
@@ -49,12 +49,12 @@ class Parts:
 
 @lru_cache(maxsize=8192)
 def parts(text: str) -> Parts:
-    normal = claims_quantities.normal(text)
+    normal = quantities.normal(text)
     plain = normal.text
     return Parts(
-        text, normal, claims_quantities.quantities(plain), claims_quantities.dates(plain),
-        claims_words.poles(plain), claims_words.negatives(plain), claims_words.names(plain),
-        claims_words.words(plain), claims_words.pieces(plain), claims_words.japanese(plain),
+        text, normal, quantities.quantities(plain), quantities.dates(plain),
+        words.poles(plain), words.negatives(plain), words.names(plain),
+        words.words(plain), words.pieces(plain), words.japanese(plain),
     )  # fmt: skip
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from souron.report import page as pages
 from souron.report.page import Fact, plot
-from souron.society import improper, improper_texts
-from souron.society.improper import Flagged, Record
-from souron.society.improper_audit import MANNERS, Answered, ImproperRecord
-from souron.society.improper_ways import WAY_NAMES
+from souron.society.improper import corpus, judges
+from souron.society.improper.audit import MANNERS, Answered, ImproperRecord
+from souron.society.improper.judges import Flagged, Record
+from souron.society.improper.ways import WAY_NAMES
 from souron.stats.records import Measure, Verdict
 from souron.utils import plotting, units
 from souron.utils.messages import N_, _
@@ -85,7 +85,7 @@ def way_name(way: str) -> str:
 
 def part_name(name: str) -> str:
     """Of a sort of prompts, or a language."""
-    known = {**improper_texts.SORTS, **MANNERS_SORTS, "en": N_("English"), "ja": N_("Japanese")}
+    known = {**corpus.SORTS, **MANNERS_SORTS, "en": N_("English"), "ja": N_("Japanese")}
     return _(known[name]) if name in known else name or _("not known")
 
 
@@ -134,7 +134,7 @@ def _page(record: ImproperRecord, elsewhere: Sequence[Any]) -> str:
         models=[one.model for one in models(record)],
         rates=_rates(record),
         judges=[_judge(one) for one in record.judged],
-        kinds=[_(improper_texts.KINDS[kind]) for kind in improper_texts.KINDS],
+        kinds=[_(corpus.KINDS[kind]) for kind in corpus.KINDS],
         alarms=_alarms(record.judged),
         examples=[_examples(record, one) for one in models(record)],
     )  # fmt: skip
@@ -221,4 +221,4 @@ def _examples(record: ImproperRecord, one: Answered) -> dict[str, Any]:
 
 
 def _reasons(found: Sequence[Flagged]) -> str:
-    return ", ".join(dict.fromkeys(improper.reason(each) for each in found))
+    return ", ".join(dict.fromkeys(judges.reason(each) for each in found))

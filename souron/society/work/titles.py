@@ -8,8 +8,8 @@ import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
-from souron.society import work_table
-from souron.society.work_table import Occupation, Table
+from souron.society.work import tables
+from souron.society.work.tables import Occupation, Table
 from souron.utils.messages import UserError, _
 
 MOST_LETTERS = 200  # of what is asked for
@@ -46,7 +46,7 @@ class Found(NamedTuple):
 @lru_cache(maxsize=1)
 def titles() -> tuple[Called, ...]:
     """All occupations of the authors' table, with their list of how employment names them."""
-    path = work_table.folder() / "titles.csv"
+    path = tables.folder() / "titles.csv"
     with path.open(encoding="utf-8", newline="") as stream:
         return tuple(Called(*row) for row in csv.reader(stream))[1:]
 
@@ -54,7 +54,7 @@ def titles() -> tuple[Called, ...]:
 @lru_cache(maxsize=1)
 def japanese() -> dict[str, str]:
     """Common Japanese names -> titles."""
-    text = (work_table.folder() / "japanese.json").read_text(encoding="utf-8")
+    text = (tables.folder() / "japanese.json").read_text(encoding="utf-8")
     return json.loads(text)
 
 
@@ -66,7 +66,7 @@ def japanese_name(title: str) -> str:
 def find(asked: str, table: Table | None = None) -> Found:
     """The occupation of that name, or nearly that. Raises UserError: ``fetch`` where its tasks are
     in the whole table only, ``occupation`` where nothing is near."""
-    table = table or work_table.usual()
+    table = table or tables.usual()
     name = " ".join(unicodedata.normalize("NFKC", asked[:MOST_LETTERS]).split())
     here = {one.title: one for one in table.occupations}
     if CODE.fullmatch(name):
@@ -98,7 +98,7 @@ def _ranked(name: str, known: list[str]) -> list[tuple[float, str]]:
                 scores[title] = max(alike, scores.get(title, 0.0))
     else:
         scores = {title: _nearness(name.casefold(), title.casefold()) for title in known}
-    many = {one.title: one.workers for one in work_table.employment()}
+    many = {one.title: one.workers for one in tables.employment()}
     order = sorted(scores, key=lambda title: (-scores[title], -many.get(title, 0), title))
     return [(scores[title], title) for title in order if scores[title] >= NAMED]
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from souron.society import claims_quantities, claims_words
+from souron.society.claims import quantities, words
 
 LISTS: dict[str, list[tuple[str, str]]] = {
     name: [(one, other) for one, other in pairs]
@@ -41,7 +41,7 @@ DENIALS = (
     (r"\b(is|are|was|were|do|does|did|would|should|could)n't\b", r"\1"), (r"\bwithout\b", "with"),
     (r"\bno (?=[a-z])", ""), (r"\bnever\b", "always"),
 )  # fmt: skip
-WORDS_OF = {value: word for word, value in claims_quantities.ENGLISH.items() if 2 <= value <= 12}
+WORDS_OF = {value: word for word, value in quantities.ENGLISH.items() if 2 <= value <= 12}
 WORDS_OF |= {2: "two", 3: "three"}
 KANJI_OF = dict(enumerate("〇一二三四五六七八九"))
 Change = Callable[[str, random.Random, Sequence[str]], str]
@@ -84,8 +84,8 @@ def _unit(text: str, rng: random.Random, others: Sequence[str]) -> str:
 
 
 def _date(text: str, rng: random.Random, others: Sequence[str]) -> str:
-    normal = claims_quantities.normal(text)
-    days = [day for day in claims_quantities.dates(normal.text) if day.year]
+    normal = quantities.normal(text)
+    days = [day for day in quantities.dates(normal.text) if day.year]
     if not days:
         return ""
     year = str(rng.choice(days).year)
@@ -98,7 +98,7 @@ def _opposite(text: str, rng: random.Random, others: Sequence[str]) -> str:
     for word in OTHER:
         pattern = rf"\b{word}\b" if word.isascii() else word
         there += [(m, OTHER[word]) for m in re.finditer(pattern, text)]
-    poles = {(pole.start, pole.end) for pole in claims_words.poles(text)}
+    poles = {(pole.start, pole.end) for pole in words.poles(text)}
     there = [(m, other) for m, other in there if any(s <= m.start() < e for s, e in poles)]
     if not there:
         return ""
@@ -107,7 +107,7 @@ def _opposite(text: str, rng: random.Random, others: Sequence[str]) -> str:
 
 
 def _negate(text: str, rng: random.Random, others: Sequence[str]) -> str:
-    if claims_words.japanese(text):
+    if words.japanese(text):
         tail = len(text) - 30
         if re.search(r"(いけ|なり|なら|かまい|かもしれ)(ません|ない).{0,4}$", text):
             return ""
@@ -132,11 +132,11 @@ def _negate(text: str, rng: random.Random, others: Sequence[str]) -> str:
 
 
 def _name(text: str, rng: random.Random, others: Sequence[str]) -> str:
-    own = claims_words.names(text)
+    own = words.names(text)
     if not own:
         return ""
     at = rng.choice(own)
-    there = [name.text for other in others for name in claims_words.names(other)
+    there = [name.text for other in others for name in words.names(other)
              if name.sort == at.sort and name.text.lower() not in text.lower()
              and at.text.lower() not in name.text.lower()]  # fmt: skip
     return text[: at.start] + rng.choice(there) + text[at.end :] if there else ""
@@ -155,12 +155,12 @@ def _swap(text: str, rng: random.Random, others: Sequence[str]) -> str:
 
 def _word(text: str, rng: random.Random, others: Sequence[str]) -> str:
     """Another thing in the place of one."""
-    own = [w for w in claims_words.words(text) if len(w.stem) > 1]
+    own = [w for w in words.words(text) if len(w.stem) > 1]
     if len(own) < 4 or not others:
         return ""
     at = rng.choice(own)
     there = [other[w.start : w.end] for other in rng.sample(others, min(8, len(others)))
-             for w in claims_words.words(other)
+             for w in words.words(other)
              if abs(len(w.stem) - len(at.stem)) <= 2 and w.stem not in text.lower()
              and w.stem[0].isascii() == at.stem[0].isascii()]  # fmt: skip
     return text[: at.start] + rng.choice(there) + text[at.end :] if there else ""
@@ -211,7 +211,7 @@ def _half(text: str, rng: random.Random, others: Sequence[str]) -> str:
     ):
         return ""
     halves = re.split(r", (?:and|but|which) |; |が、|し、|て、|り、", text)
-    said = [half for half in halves if len(claims_words.words(half)) >= 4]
+    said = [half for half in halves if len(words.words(half)) >= 4]
     return said[0] if len(halves) > 1 and said else ""
 
 
@@ -224,11 +224,11 @@ def _digits(text: str, rng: random.Random, others: Sequence[str]) -> str:
 
 def _wide(text: str) -> str:
     table = {ord("0") + k: ord("０") + k for k in range(10)}
-    return text.translate(table) if claims_words.japanese(text) else ""
+    return text.translate(table) if words.japanese(text) else ""
 
 
 def _spelled(text: str) -> str:
-    if claims_words.japanese(text):
+    if words.japanese(text):
         return re.sub(r"(?<![\d.])([2-9])(?=つ|日|回|本|個|人|週間|か月|年)",
                       lambda m: KANJI_OF[int(m[1])], text, count=1)  # fmt: skip
     return re.sub(
@@ -238,7 +238,7 @@ def _spelled(text: str) -> str:
 
 def _percent(text: str) -> str:
     return re.sub(
-        r"(?<=\d) ?%", "パーセント" if claims_words.japanese(text) else " percent", text, count=1
+        r"(?<=\d) ?%", "パーセント" if words.japanese(text) else " percent", text, count=1
     )
 
 

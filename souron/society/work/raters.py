@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, softmax
 
 from souron.blocks.sentences import SentenceEncoder
-from souron.society import work_table
-from souron.society.work import FIGURES, VALUES, Exposure
-from souron.society.work_table import LABELS, Table
+from souron.society.work import tables
+from souron.society.work.exposure import FIGURES, VALUES, Exposure
+from souron.society.work.tables import LABELS, Table
 from souron.stats.records import Measure
 
 PENALTY = 1.0  # C of scikit-learn's logistic regression: its default, not tuned
@@ -81,7 +81,7 @@ def _encoder() -> SentenceEncoder:
 
 
 def weights_file() -> Path:
-    return work_table.folder() / "rater.safetensors"
+    return tables.folder() / "rater.safetensors"
 
 
 @lru_cache(maxsize=1)
@@ -117,7 +117,7 @@ def learn(table: Table, vectors: NDArray[Any], about: dict[str, str]) -> tuple[R
     """A rater from the labels of people, with its spread on unseen occupations, and what it said of
     each task (N, 3) while it had not seen the task's occupation. ``vectors`` (N, 512)."""
     unseen = predictions(table, vectors)
-    model = _model().fit(vectors, _labels(table))
+    model = new_model().fit(vectors, _labels(table))
     assert list(model.classes_) == [0, 1, 2], "every label is there"
     return Rater(model.coef_.T, model.intercept_, spread(table, unseen), about), unseen
 
@@ -129,7 +129,7 @@ def predictions(table: Table, vectors: NDArray[Any], folds: int = FOLDS) -> Arra
     labels, found = _labels(table), np.zeros((len(table.tasks), len(LABELS)))
     groups = [one.soc for one in table.occupations for _task in one.tasks]
     for known, new in GroupKFold(folds).split(vectors, labels, groups):
-        found[new] = _model().fit(vectors[known], labels[known]).predict_proba(vectors[new])
+        found[new] = new_model().fit(vectors[known], labels[known]).predict_proba(vectors[new])
     return found
 
 
@@ -172,7 +172,7 @@ def _labels(table: Table) -> NDArray[np.int64]:
     return np.array([LABELS.index(task.people) for task in table.tasks])
 
 
-def _model() -> Any:
+def new_model() -> Any:
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(C=PENALTY, max_iter=ITERATIONS)

@@ -1,4 +1,4 @@
-"""A small classifier of improper sentences, learnt from the sentences of ``improper_texts``.
+"""A small classifier of improper sentences, learnt from the sentences of ``corpus``.
 
 Logistic regression with a class for each kind and one for what is proper, on three sorts of
 features: how often each run of one to four letters occurs, hashed (Weinberger and others: Feature
@@ -8,7 +8,7 @@ words, who is spoken to, long numbers, addresses of mail. A sentence counts as i
 where the chance that it is not proper exceeds the threshold.
 
 How good it is, is measured by cross-validation: five times it learns from four fifths of the groups
-(``improper_texts``) and judges the last, with a threshold that the others chose. It learns within
+(``corpus``) and judges the last, with a threshold that the others chose. It learns within
 seconds, once a computer; what it learnt lies in the cache.
 """
 
@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from souron.blocks.sentences import DIMS, SentenceEncoder
 from souron.data.composing import manners_judge
-from souron.society import improper_texts
-from souron.society.improper_texts import CLINICAL, FOLDS, IMPROPER, KINDS, LANGUAGES, Sentence
+from souron.society.improper import corpus
+from souron.society.improper.corpus import CLINICAL, FOLDS, IMPROPER, KINDS, LANGUAGES, Sentence
 from souron.utils import files
 from souron.utils.messages import UserError
 
@@ -48,7 +48,7 @@ WEIGHT_OF_LETTERS, WEIGHT_OF_VECTOR, WEIGHT_OF_SIGN = 3.0, 2.0, 0.7
 INVERSE_PENALTY = 3.0
 ALARMS = {
     CLINICAL: 0.01,
-    improper_texts.PROPER: 0.04,
+    corpus.PROPER: 0.04,
 }  # share of the proper sentences that may lie above the threshold
 LONGEST = 600  # characters of a sentence that are read
 
@@ -93,7 +93,7 @@ def classifier() -> Classifier:
     try:
         return _read(place)
     except UserError:  # not yet there, or damaged
-        learnt = learn(improper_texts.sentences())
+        learnt = learn(corpus.sentences())
         _write(place, learnt)
         return learnt
 
@@ -151,7 +151,7 @@ def _features(texts: Sequence[str]) -> Any:
     hashed = HashingVectorizer(
         analyzer="char", ngram_range=LETTERS, n_features=HASHED, alternate_sign=False
     ).transform(short)
-    vectors = _encoder().encode(short).astype(np.float64)
+    vectors = encoder().encode(short).astype(np.float64)
     dense = np.hstack([vectors * WEIGHT_OF_VECTOR, _signs(short) * WEIGHT_OF_SIGN])
     return hstack([hashed * WEIGHT_OF_LETTERS, csr_matrix(dense)]).tocsr()
 
@@ -165,7 +165,7 @@ def _signs(texts: Sequence[str]) -> Floats:
 
 
 @lru_cache
-def _encoder() -> SentenceEncoder:
+def encoder() -> SentenceEncoder:
     return SentenceEncoder()
 
 
@@ -179,7 +179,7 @@ def _digest() -> str:
     """Of all that it learns from, and how."""
     how = (VERSION, CLASSES, HASHED, LETTERS, WEIGHT_OF_LETTERS, WEIGHT_OF_VECTOR, WEIGHT_OF_SIGN,
            INVERSE_PENALTY, ALARMS, [sign.pattern for sign in SIGNS])  # fmt: skip
-    text = repr((how, improper_texts.sentences()))
+    text = repr((how, corpus.sentences()))
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
@@ -198,7 +198,7 @@ def _read(place: Path) -> Classifier:
     """Raises UserError where it is not there, or not what ``_write`` wrote."""
     tensors, about = files.read_tensors(place)
     thresholds = about.get("thresholds")
-    known = len(improper_texts.sentences())
+    known = len(corpus.sentences())
     shapes = {name: tuple(each.shape) for name, each in tensors.items()}
     expected = {
         "weight": (len(CLASSES), HASHED + DIMS + 1 + len(SIGNS)),

@@ -10,16 +10,16 @@ import numpy as np
 
 from souron.report import page as pages
 from souron.report.page import Fact, Section, plot, section
-from souron.society import work, work_tiles
-from souron.society.work import FIGURES, Who, Whole
-from souron.society.work_own import OwnTasks
-from souron.society.work_table import Table
+from souron.society.work import exposure, tiles
+from souron.society.work.exposure import FIGURES, Who, Whole
+from souron.society.work.own_tasks import OwnTasks
+from souron.society.work.tables import Table
 from souron.stats.records import Measure
 from souron.utils import plotting, units
 from souron.utils.messages import _
 
 if TYPE_CHECKING:
-    from souron.society.work_answers import OccupationAnswer
+    from souron.society.work.answers import OccupationAnswer
 
 TEMPLATE = "work_parts.html"  # the macros of the sections
 
@@ -53,7 +53,7 @@ def headline(answer: Any) -> str:
 
 def headline_of_all(found: Whole) -> str:
     """What is found of all occupations together, in a sentence."""
-    least, most = (found.shares["people"]["list"][each] for each in work.THRESHOLDS)
+    least, most = (found.shares["people"]["list"][each] for each in exposure.THRESHOLDS)
     return _(
         "{least} of workers have an occupation with at least 10 % of its tasks exposed (beta), "
         "{most} one with at least 50 %: by the labels of people, on {count} occupations."
@@ -91,7 +91,7 @@ def _page(answer: Any, table: Table | None, elsewhere: Sequence[Any]) -> str:
         title=title,
         eyebrow=_("Work"),
         headline=headline(answer),
-        notes=[*remarks, *work.cautions(table)],
+        notes=[*remarks, *exposure.cautions(table)],
         facts=facts,
         contents=[(one.name, one.title) for one in sections],
         sections=sections,
@@ -110,7 +110,7 @@ def _occupation(answer: "OccupationAnswer") -> tuple[str, list[Fact], list[Secti
         facts.append(Fact(_("workers in the United States"), units.whole(answer.workers),
                           _("May 2021")))  # fmt: skip
     text = _("The most exposed first. The label is that of people; GPT-4's stands below it.")
-    part = {"text": text, "legend": work_tiles.legend(), "tiles": work_tiles.of_labels(one.tasks)}
+    part = {"text": text, "legend": tiles.legend(), "tiles": tiles.of_labels(one.tasks)}
     sections = [
         *section("tasks", _("The tasks"), TEMPLATE, part),
         *section("figures", _("Figures"), TEMPLATE, figures_of(answer)),
@@ -156,7 +156,7 @@ def _own(answer: OwnTasks) -> tuple[str, list[Fact], list[Section]]:
         "Each tile's colour and sign say the expected beta; E0, E1 and E2 how likely each label "
         "is. A single task is rated roughly; many together are rated better."
     )
-    part = {"text": text, "legend": work_tiles.legend(), "tiles": work_tiles.of_own(answer.tasks)}
+    part = {"text": text, "legend": tiles.legend(), "tiles": tiles.of_own(answer.tasks)}
     sections = [
         *section("tasks", _("The tasks"), TEMPLATE, part),
         *_method(shlex.join(["souron", "work", answer.name])),
@@ -193,13 +193,13 @@ def workers_table(found: Whole) -> dict[str, Any]:
     rows = [
         [
             _("beta ≥ {least}").format(least=units.percent(least, 0)),
-            work.told_rule(rule),
+            exposure.told_rule(rule),
             units.whole(found.matched[rule][0]),
             *(f"{units.percent(rules[rule][least].value)} "
               f"({units.interval('share', rules[rule][least].low, rules[rule][least].high)})"
               for rules in found.shares.values()),
         ]
-        for least in work.THRESHOLDS for rule in work.RULES
+        for least in exposure.THRESHOLDS for rule in exposure.RULES
     ]  # fmt: skip
     text = _(
         "How occupations are matched with employment moves these figures, so that the rule stands "
@@ -235,8 +235,8 @@ def means_table(found: Whole) -> dict[str, Any]:
 
 def occupations_table(table: Table) -> dict[str, Any]:
     judges: list[Who] = ["people", "gpt4"] if table.by_gpt4 else ["people"]
-    found = [work.betas(table, who) for who in judges]
-    there = work.workers(table, "list")
+    found = [exposure.betas(table, who) for who in judges]
+    there = exposure.workers(table, "list")
     rows = [
         [table.occupations[n].title, units.whole(len(table.occupations[n].tasks)),
          *(f"{betas[n]:.2f}" for betas in found),
@@ -262,7 +262,7 @@ def _method(command: str) -> list[Section]:
           "quality. E2: software that is built on one does. alpha = E1, beta = E1 + E2/2, "
           "zeta = E1 + E2."),
     ]  # fmt: skip
-    part = {"texts": texts, "command": command, "source": work.attribution()}
+    part = {"texts": texts, "command": command, "source": exposure.attribution()}
     return section("method", _("What the figures are"), TEMPLATE, part)
 
 
@@ -280,13 +280,13 @@ def curves(table: Table, judges: Sequence[Who]) -> bytes:
     figure = plotting.new_figure(7.2, 3.6)
     axes = figure.subplots()
     plotting.style_axes(axes, _("share of tasks exposed, at least"), _("workers"))
-    steps = np.linspace(0, 1, work.STEPS + 1)
+    steps = np.linspace(0, 1, exposure.STEPS + 1)
     for number, who in enumerate(judges):
         for colour, name in enumerate(FIGURES):
             style = plotting.line_style(colour + len(plotting.COLOURS) * number)
-            axes.plot(steps, work.curve(table, who, "list", name), linewidth=1.6,
+            axes.plot(steps, exposure.curve(table, who, "list", name), linewidth=1.6,
                       label=f"{name}, {judge(who)}", **style)  # fmt: skip
-    for least in work.THRESHOLDS:
+    for least in exposure.THRESHOLDS:
         axes.axvline(least, color=plotting.FAINT, linewidth=0.7)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     for axis in (axes.xaxis, axes.yaxis):

@@ -1,7 +1,7 @@
 """How many of a language model's answers are improper, before and after it was tuned.
 
 Each prompt is answered, each answer is cut into sentences, and each sentence is judged in three
-ways (``improper``): an answer is improper where a sentence of it is. Prompts are what is resampled,
+ways (``judges``): an answer is improper where a sentence of it is. Prompts are what is resampled,
 so that several answers to one prompt do not pass for several prompts. Two models get the same
 prompts, and their difference is judged pair by pair (``stats.verdict``); it is one between these
 two trained networks. Gehman and others: RealToxicityPrompts (2020),
@@ -28,9 +28,9 @@ from souron.evaluation.answers import Step
 from souron.evaluation.conversation import Voice
 from souron.evaluation.text_generation import Sampling, answers
 from souron.kinds.chat import Turn
-from souron.society import improper, improper_texts
-from souron.society.improper import WAYS, Flagged, Judge, Record, Way
-from souron.society.improper_texts import LANGUAGES, Prompt
+from souron.society.improper import corpus, judges
+from souron.society.improper.corpus import LANGUAGES, Prompt
+from souron.society.improper.judges import WAYS, Flagged, Judge, Record, Way
 from souron.stats import intervals, verdict
 from souron.stats.records import Measure, Verdict
 from souron.utils import files
@@ -163,7 +163,7 @@ def auditing(
         raise UserError("value", _("{count} answers to a prompt").format(count=each),
                         expected=_("1 to {most}").format(most=MOST_EACH))  # fmt: skip
     yield Step(0.0, _("learning what is improper"))
-    judging = improper.judge(words=lexicon)
+    judging = judges.judge(words=lexicon)
     found: dict[str, Answered] = {}
     names = [model, *([before] if before else [])]
     for number, name in enumerate(names):
@@ -178,7 +178,7 @@ def auditing(
     words, classifier = judging.words, judging.classifier
     record = ImproperRecord(
         model, found[model], found[before] if before else None, asked, each, seed, length,
-        words.name if words else "", words.count if words else 0, improper.record(judging),
+        words.name if words else "", words.count if words else 0, judges.record(judging),
         classifier.thresholds if classifier else {},
         files.new_folder(Path(project) / "improper", Path(model).name or "model"),
     )  # fmt: skip
@@ -227,7 +227,7 @@ def judged(
 def prompts_of(name: str | None) -> list[Prompt]:
     """Souron's own, ``manners``, or those of a file. Raises UserError."""
     if name is None:
-        return improper_texts.prompts()
+        return corpus.prompts()
     if name == MANNERS:
         counts = {"train": 0, "val": 0, "test": manners.COUNTS["test"]}
         return [

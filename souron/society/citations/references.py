@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 
-from souron.society import comparing
-from souron.society.identifiers import TITLES, WIDE, Identifier, find
-from souron.society.library import Entry, isbn13
+from souron.society.citations import comparison
+from souron.society.citations.identifiers import TITLES, WIDE, Identifier, find
+from souron.society.citations.library import Entry, isbn13
 from souron.utils.messages import N_, _
 
 State = Literal["impossible", "agrees", "differs", "absent", "possible"]
@@ -230,7 +230,7 @@ _MENTION_JA = re.compile(
 def _mentions(block: str, start: int, people: Container[str]) -> Iterator[Reference]:
     for pattern in (_MENTION, _MENTION_JA):
         for match in pattern.finditer(block.translate(WIDE)):
-            if match["more"] or comparing.folded(match["name"]) in people:
+            if match["more"] or comparison.folded(match["name"]) in people:
                 yield Reference(block[slice(*match.span())], start + match.start(), (), False)
 
 
@@ -241,7 +241,7 @@ class Shelf:
         self.entries = library
         self.numbers: dict[tuple[str, str], Entry] = {}
         self.words: defaultdict[str, list[int]] = defaultdict(list)
-        self.titles = [comparing.tokens(entry.title) for entry in library]
+        self.titles = [comparison.tokens(entry.title) for entry in library]
         self.people: defaultdict[str, list[Entry]] = defaultdict(list)
         for place, entry in enumerate(library):
             for kind in SAME_WORK:
@@ -250,7 +250,7 @@ class Shelf:
             for word in set(self.titles[place]):
                 self.words[word].append(place)
             if entry.authors:
-                self.people[comparing.folded(entry.authors[0])].append(entry)
+                self.people[comparison.folded(entry.authors[0])].append(entry)
 
     def by_number(self, identifiers: Sequence[Identifier]) -> Entry | None:
         for one in identifiers:
@@ -263,7 +263,7 @@ class Shelf:
 
     def by_title(self, text: str) -> Entry | None:
         """The entry whose title stands in the text, with its first author or its year."""
-        words = comparing.tokens(text)
+        words = comparison.tokens(text)
         hits: Counter[int] = Counter()
         for word in set(words):
             places = self.words.get(word, ())
@@ -274,8 +274,8 @@ class Shelf:
             entry, title = self.entries[place], self.titles[place]
             if count < LIKE * len(set(title)) - 2:  # two words may be too frequent to be looked up
                 continue
-            like = comparing.contained(title, words) if len(title) >= 3 else 0.0
-            near = comparing.author_in(entry, text) or (entry.year and str(entry.year) in text)
+            like = comparison.contained(title, words) if len(title) >= 3 else 0.0
+            near = comparison.author_in(entry, text) or (entry.year and str(entry.year) in text)
             if like >= most and near and (best is None or like > most):
                 best, most = entry, like
         return best
@@ -311,7 +311,7 @@ def _finding(piece: Reference, shelf: Shelf, today: date) -> Finding:
         return found("absent", _("{who} did not know it").format(who=entry.missing), entry.key)
     differs = [*_numbers(works, entry)]
     if piece.full:
-        differs += [Differs(*each) for each in comparing.fields(plain, entry)]
+        differs += [Differs(*each) for each in comparison.fields(plain, entry)]
     untold = [TITLES[one.kind] for one in works if one.kind not in entry.identifiers]
     why = _("your library does not say its {kinds}").format(kinds=", ".join(untold))
     return found("differs" if differs else "agrees", why if untold else "", entry.key, differs)
@@ -332,7 +332,7 @@ def _of_mention(piece: Reference, shelf: Shelf, found: Any) -> Finding:
     plain = piece.text.translate(WIDE)
     match = _MENTION.match(plain) or _MENTION_JA.match(plain)
     assert match is not None
-    entries = shelf.people.get(comparing.folded(match["name"]), [])
+    entries = shelf.people.get(comparison.folded(match["name"]), [])
     year = int(match["a"] or match["b"])
     same = next((entry for entry in entries if entry.year == year), None)
     if same is not None:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from souron.data.sentences import Sentence
-from souron.society import claims_compare, claims_judge, claims_parts, claims_words
-from souron.society.claims_compare import Comparison
-from souron.society.claims_find import Candidate, Sources
-from souron.society.claims_parts import Change
-from souron.society.claims_record import Checked
+from souron.society.claims import comparison, judges, parts
+from souron.society.claims.comparison import Comparison
+from souron.society.claims.parts import Change
+from souron.society.claims.passages import Candidate, Sources
+from souron.society.claims.record import Checked
+from souron.society.claims.words import japanese
 
 MORE = 0.2  # share of a sentence's words that two sentences must have more than one
 ENDS = ".!?。．！？"
@@ -22,8 +23,8 @@ def judged(sentence: Sentence, sources: Sources) -> Checked:
     if not found:
         return Checked(*sentence, "not found")
     found, made = compared(sentence.text, found, sources)
-    language = "ja" if claims_words.japanese(sentence.text) else "en"
-    best, state, score, _against = claims_judge.shipped().verdict(made, language)
+    language = "ja" if japanese(sentence.text) else "en"
+    best, state, score, _against = judges.shipped().verdict(made, language)
     passage, told = found[best], made[best]
     changes: Sequence[Change] = ()
     if state == "contradicted":
@@ -36,10 +37,10 @@ def judged(sentence: Sentence, sources: Sources) -> Checked:
 
 def lacking(sentence: str, passage: str) -> list[Change]:
     """The first words that the passage does not have."""
-    claim, source = claims_parts.parts(sentence), claims_parts.parts(passage)
+    claim, source = parts.parts(sentence), parts.parts(passage)
     told = {word.stem for word in source.words}
     return [
-        claims_parts.changed("word", claim, source, (word.start, word.end), None)
+        parts.changed("word", claim, source, (word.start, word.end), None)
         for word in claim.words
         if word.stem not in told and word.stem not in source.normal.text
     ][:WORDS]
@@ -47,7 +48,7 @@ def lacking(sentence: str, passage: str) -> list[Change]:
 
 def says_something(sentence: str) -> bool:
     """Whether there is something to check: not a greeting, nor a heading of one word."""
-    words = claims_parts.parts(sentence).words
+    words = parts.parts(sentence).words
     return len(words) > 1 or (len(words) == 1 and sentence.rstrip()[-1:] in ENDS)
 
 
@@ -60,7 +61,7 @@ def compared(
     made: list[Comparison] = []
     most = 0.0
     for each in sorted(found, key=lambda each: each.wide):
-        one = claims_compare.compare(sentence, each.text, each.cosine, sources.knows)
+        one = comparison.compare(sentence, each.text, each.cosine, sources.knows)
         if not each.wide:
             most = max(most, one.features["recall"])
         elif one.features["recall"] < most + MORE:

@@ -242,7 +242,7 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity:
     end = unit.end() if unit else match.end()
     name = unit["unit"] if unit else ""
     money = not unit and text[max(0, match.start() - 1) : match.start()] in ("$", "¥")
-    dim, factor = ("repeats", 1.0) if often else _dimension(name)
+    dim, factor = ("repeats", 1.0) if often else dimension_of(name)
     if money:
         dim = "dollar" if text[match.start() - 1] == "$" else "yen"
     if dim == "fahrenheit":
@@ -267,7 +267,7 @@ def _english(word: str, second: str | None) -> float:
 
 
 @lru_cache(maxsize=1024)
-def _dimension(name: str) -> tuple[str, float]:
+def dimension_of(name: str) -> tuple[str, float]:
     """(dimension, factor) of ``mg/dL``; counters have none."""
     dims, factor = [], 1.0
     for place, part in enumerate(re.split(r"\s?/\s?", name)):
@@ -286,10 +286,10 @@ def _one_range(text: str, first: Quantity, second: Quantity) -> bool:
 
 
 def _scaled(first: Quantity, second: Quantity) -> float:
-    return second.low if first.dim else second.low / (_dimension(second.unit)[1] or 1)
+    return second.low if first.dim else second.low / (dimension_of(second.unit)[1] or 1)
 
 
 def _range(first: Quantity, second: Quantity) -> Quantity:
-    factor = 1.0 if first.dim else _dimension(second.unit)[1]
+    factor = 1.0 if first.dim else dimension_of(second.unit)[1]
     return Quantity(first.low * factor, second.high, second.dim, second.unit, first.start,
                     second.end, first.about, "")  # fmt: skip

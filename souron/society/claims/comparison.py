@@ -2,7 +2,7 @@
 
 Rules find numbers, units, dates, sides and other opposites, negation and names that differ; the
 features count what they found and how far the words agree. What follows from them is learnt
-(``claims_judge``). The kinds of error are those of Kryscinski and others (2020),
+(``judges``). The kinds of error are those of Kryscinski and others (2020),
 https://arxiv.org/abs/1910.12840, with units, dates, sides and comparisons added.
 """
 
@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from souron.society import claims_numbers
-from souron.society.claims_numbers import MOVED
-from souron.society.claims_parts import Change, Parts, around, changed, parts, shared
-from souron.society.claims_words import Pole
+from souron.society.claims import numbers
+from souron.society.claims.numbers import MOVED
+from souron.society.claims.parts import Change, Parts, around, changed, parts, shared
+from souron.society.claims.words import Pole
 
 KINDS = ("number", "unit", "date", "side", "order", "amount", "polarity", "negation", "name",
          "swap", "comparison")  # fmt: skip
@@ -39,8 +39,8 @@ def compare(
     across = claim.japanese != source.japanese
     changes: list[Change] = []
     count = dict.fromkeys(FEATURES, 0.0)
-    claims_numbers.numbers(claim, source, changes, count)
-    claims_numbers.dates(claim, source, changes, count)
+    numbers.numbers(claim, source, changes, count)
+    numbers.dates(claim, source, changes, count)
     _poles(claim, source, changes, count)
     unchecked = _names(claim, source, changes, count, across, known)
     if not across:

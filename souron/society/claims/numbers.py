@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from souron.society import claims_quantities
-from souron.society.claims_parts import Change, Parts, around, changed, shared
-from souron.society.claims_quantities import Day, Quantity
+from souron.society.claims import quantities
+from souron.society.claims.parts import Change, Parts, around, changed, shared
+from souron.society.claims.quantities import Day, Quantity
 
 CLOSE, ABOUT = 2e-3, 0.06  # relative differences of numbers that are the same, or nearly
 MOVED = 0.5  # words nearer to another number or side by so much: it was exchanged
@@ -50,7 +50,7 @@ def _same(mine: Quantity, its: Quantity) -> bool:
 
 
 def _bare(one: Quantity, value: float) -> float:
-    return value / (claims_quantities._dimension(one.unit)[1] or 1)
+    return value / (quantities.dimension_of(one.unit)[1] or 1)
 
 
 def _within(mine: Quantity, its: Quantity) -> bool:

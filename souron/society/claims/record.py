@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from souron.kinds.text import Text
-from souron.society.claims_parts import Change
+from souron.society.claims.parts import Change
 from souron.utils import units
 from souron.utils.messages import N_, _
 

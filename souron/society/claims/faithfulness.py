@@ -1,7 +1,7 @@
 """Does an answer stand in its sources? Each sentence: supported, contradicted, or not found.
 
-Vectors and BM25 find passages (``claims_find``), rules say what differs (``claims_compare``), and
-what follows is learnt (``claims_judge``). A passage that agrees says that the sources say so, not
+Vectors and BM25 find passages (``passages``), rules say what differs (``comparison``), and
+what follows is learnt (``judges``). A passage that agrees says that the sources say so, not
 that it is true.
 """
 
@@ -16,8 +16,8 @@ from souron.kinds import files as kind_files
 from souron.kinds.text import Text
 from souron.runs import ask
 from souron.runs.events import Event, last, left
-from souron.society import claims_again, claims_find, claims_sentence
-from souron.society.claims_record import Check, Checked
+from souron.society.claims import passages, self_consistency, verdicts
+from souron.society.claims.record import Check, Checked
 from souron.utils import units
 from souron.utils.messages import UserError, _
 
@@ -34,8 +34,8 @@ def check(answer: Any, sources: Any, **options: Any) -> Check:
 
     Example:
         >>> from souron.kinds.text import Text
-        >>> from souron.society import claims
-        >>> found = claims.check(Text("He took 250 mg."), Text("He took 0.5 g."))
+        >>> from souron.society.claims import faithfulness
+        >>> found = faithfulness.check(Text("He took 250 mg."), Text("He took 0.5 g."))
         >>> found.checked[0].state
         'contradicted'
     """
@@ -68,18 +68,18 @@ def checking(
     skipped = unread(sources)
     findings = _citations(said, library) if library else ()
     started, made = time.monotonic(), None
-    for done, made in claims_find.prepared(texts, keep):  # noqa: B007
+    for done, made in passages.prepared(texts, keep):  # noqa: B007
         yield Event("read", done, left(started, done), _("reading the text"))
     assert made is not None
     if not made.cut:
         raise no_sources(", ".join(text.file for text in texts[:3]))
     checked, started = [], time.monotonic()
     for number, sentence in enumerate(cut, 1):
-        checked.append(claims_sentence.judged(sentence, made))
+        checked.append(verdicts.judged(sentence, made))
         done = number / len(cut)
         yield Event("check", done, left(started, done))
     if model and samples:
-        steps = claims_again.agreeing(checked, model, samples, question, seed)
+        steps = self_consistency.agreeing(checked, model, samples, question, seed)
         for done, checked in steps:  # noqa: B007
             yield Event("answer", done, text=_("the language model is writing"))
     yield Event("done", 1.0, record=Check(
@@ -144,10 +144,10 @@ def unread(sources: Any) -> list[str]:
 
 def _citations(answer: str, library: Sequence[str]) -> Sequence[Any]:
     """What can be said of the answer's references, beside the reader's own library."""
-    from souron.society import citations
-    from souron.society import library as shelf
+    from souron.society.citations import library as shelf
+    from souron.society.citations import references
 
-    return citations.check(answer, shelf.read(library))
+    return references.check(answer, shelf.read(library))
 
 
 __all__ = ["Check", "Checked", "check", "checking"]

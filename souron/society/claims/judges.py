@@ -1,10 +1,10 @@
 """Whether a passage supports a sentence, contradicts it, or is about something else: learnt.
 
 Two logistic regressions one after the other: from the cosine of the vectors and the share of common
-words follows whether sentence and passage are about the same; from what ``claims_compare`` counts,
+words follows whether sentence and passage are about the same; from what ``comparison`` counts,
 whether they contradict each other. Both learnt from true sentences and from changes of them
-(``claims_changes``, the recipe of FactCC, https://arxiv.org/abs/1910.12840).
-``python benchmarks/checking.py learn`` learns them again and writes ``claims.json``: means,
+(``changes``, the recipe of FactCC, https://arxiv.org/abs/1910.12840).
+``python benchmarks/checking.py learn`` learns them again and writes ``judges.json``: means,
 spreads, weights and thresholds, apart for passages in the other language.
 """
 
@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from souron.society.claims_compare import DOUBTFUL, FEATURES, LEXICAL, PLAIN, Comparison
+from souron.society.claims.comparison import DOUBTFUL, FEATURES, LEXICAL, PLAIN, Comparison
 
-FILE = Path(__file__).with_name("claims.json")
+FILE = Path(__file__).with_suffix(".json")
 ALIKE = ("cosine", "recall")
 RIVAL = 1.0  # logits: a passage that is so much less alike than the best one cannot support
 AGAINST = {*PLAIN, *DOUBTFUL, "plain", "doubtful", "findings", "doubtful x alike"}
@@ -39,7 +39,7 @@ class Judge:
 
     def __init__(self, told: dict[str, Any]) -> None:
         if told["features"] != list(FEATURES):
-            raise ValueError("claims.json was learnt from other features")
+            raise ValueError("judges.json was learnt from other features")
         self.parts: dict[str, dict[str, Any]] = told["models"]
         self.thresholds: dict[str, float] = told["thresholds"]
 

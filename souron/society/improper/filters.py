@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from souron.data.sentences import sentences
-from souron.society import improper
-from souron.society.improper import Flagged, Judge, Way
+from souron.society.improper import judges
+from souron.society.improper.judges import Flagged, Judge, Way
 from souron.utils import files
 from souron.utils.messages import UserError, _
 
@@ -95,23 +95,23 @@ class Screen:
 
 def notice(found: Flagged) -> str:
     """What stands in the place of a sentence."""
-    return _("[withheld: {reason}]").format(reason=improper.reason(found))
+    return _("[withheld: {reason}]").format(reason=judges.reason(found))
 
 
 def named(text: str, words: str | None = None, log: Path | None = None) -> Filter | None:
     """The filter that ``filter=`` names; None for none. ``words`` is a file with a lexicon, ``log``
     a new file that gets a line of JSON for each withheld sentence. Raises UserError."""
-    way = improper.way_named(text)
+    way = judges.way_named(text)
     if way is None:
         if words or log:
             raise UserError(
                 "filter",
                 _("a lexicon or a log was named, but no filter"),
-                expected=", ".join(improper.WAYS),
+                expected=", ".join(judges.WAYS),
                 fix="filter=both",
             )
         return None
-    return Filter(improper.judge(way, words), way, log=None if log is None else _new(log))
+    return Filter(judges.judge(way, words), way, log=None if log is None else _new(log))
 
 
 def _new(log: Path) -> TextIO:

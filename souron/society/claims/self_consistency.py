@@ -6,7 +6,7 @@ Generative Large Language Models (2023). https://arxiv.org/abs/2303.08896
 The model answers the question again several times at temperature 1; of each sentence is counted in
 how many of these answers it stands.
 
-Differs from the paper: whether an answer supports a sentence is told by ``claims_judge`` in place
+Differs from the paper: whether an answer supports a sentence is told by ``judges`` in place
 of a network for inference or a second language model.
 """
 
@@ -18,8 +18,8 @@ from souron.evaluation.text_generation import Sampling, Writer
 from souron.kinds.chat import Turn
 from souron.kinds.text import Text
 from souron.runs import ask
-from souron.society import claims_find, claims_sentence
-from souron.society.claims_record import Checked
+from souron.society.claims import passages, verdicts
+from souron.society.claims.record import Checked
 from souron.utils.messages import UserError, _
 
 LENGTH = 160  # tokens of an answer at most
@@ -64,10 +64,10 @@ def _stands(checked: Sequence[Checked], answer: str) -> list[bool]:
     """Whether another answer says each sentence, too."""
     if not sentences(answer):
         return [False] * len(checked)
-    *_before, (_done, sources) = claims_find.prepared([Text(answer)], keep=False)
+    *_before, (_done, sources) = passages.prepared([Text(answer)], keep=False)
     assert sources is not None
     return [
-        claims_sentence.judged(sentence, sources).state == "supported"
+        verdicts.judged(sentence, sources).state == "supported"
         for each in checked
         for sentence in [Sentence(each.sentence, each.start, each.end)]
     ]

@@ -3,7 +3,7 @@
 ``lexicon`` flags a sentence with one of its entries; where no list is named these are the rude
 words that judge preference tuning (``data.composing.manners_judge``), and those of
 ``souron fetch naughty_words`` where they are on this computer. ``classifier`` flags what
-``improper_classifier`` holds for improper. ``both`` is the classifier, whose threshold an entry of
+``classifiers`` holds for improper. ``both`` is the classifier, whose threshold an entry of
 the lexicon lowers to ``LOWERED`` of itself: a word that a clinic needs is no alarm by itself.
 
 None of them understands a text. They miss what is improper in other words than they know, or only
@@ -20,11 +20,11 @@ import numpy as np
 from souron.data.composing import manners_judge
 from souron.data.sentences import sentences
 from souron.data.texts import language
-from souron.society import improper_classifier, improper_texts, lexicon
-from souron.society.improper_classifier import Classifier, Told
-from souron.society.improper_texts import CLINICAL, IMPROPER, LANGUAGES, PROPER, Sentence
-from souron.society.improper_ways import WAYS, Way
-from souron.society.lexicon import Lexicon
+from souron.society.improper import classifiers, corpus, lexicon
+from souron.society.improper.classifiers import Classifier, Told
+from souron.society.improper.corpus import CLINICAL, IMPROPER, LANGUAGES, PROPER, Sentence
+from souron.society.improper.lexicon import Lexicon
+from souron.society.improper.ways import WAYS, Way
 from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.utils.messages import UserError, _
@@ -54,7 +54,7 @@ def reason(flagged: Flagged) -> str:
     """Why, in the reader's language."""
     if not flagged.kind:
         return _("a word of the lexicon")
-    return _(improper_texts.KINDS[flagged.kind])
+    return _(corpus.KINDS[flagged.kind])
 
 
 class Judge:
@@ -117,7 +117,7 @@ def judge(way: str = "both", words: str | None = None) -> Judge:
     """The judge of this computer; ``words`` is a file with a lexicon of one's own. Raises
     UserError."""
     own = Lexicon.read(words) if words else None
-    classifier = None if way == "lexicon" else improper_classifier.classifier()
+    classifier = None if way == "lexicon" else classifiers.classifier()
     return Judge(own or lexicon.fetched(), classifier, own=own is not None)
 
 
@@ -159,14 +159,14 @@ class Record:
 
 
 def record(judging: Judge) -> list[Record]:
-    """Of each way and language, on the sentences of ``improper_texts``: the classifier on those
+    """Of each way and language, on the sentences of ``corpus``: the classifier on those
     that it did not learn from. Groups of lines, and topics, are resampled."""
-    known = improper_texts.sentences()
-    flags = _flags(judging, known)
-    return [_record(way, spoken, known, flags[way]) for way in flags for spoken in LANGUAGES]
+    known = corpus.sentences()
+    flags = flags_of(judging, known)
+    return [record_of(way, spoken, known, flags[way]) for way in flags for spoken in LANGUAGES]
 
 
-def _flags(judging: Judge, known: Sequence[Sentence]) -> dict[Way, Any]:
+def flags_of(judging: Judge, known: Sequence[Sentence]) -> dict[Way, Any]:
     words = np.array([bool(judging.entries(each.text)) for each in known])
     found: dict[Way, Any] = {"lexicon": words}
     classifier = judging.classifier
@@ -177,7 +177,7 @@ def _flags(judging: Judge, known: Sequence[Sentence]) -> dict[Way, Any]:
     return found | {"classifier": classifier.flagged, "both": classifier.flagged | lowered}
 
 
-def _record(way: Way, spoken: str, known: Sequence[Sentence], flags: Any) -> Record:
+def record_of(way: Way, spoken: str, known: Sequence[Sentence], flags: Any) -> Record:
     def share(sort: str, topic: str = "") -> Measure:
         of = [
             i for i, each in enumerate(known)
@@ -190,7 +190,7 @@ def _record(way: Way, spoken: str, known: Sequence[Sentence], flags: Any) -> Rec
         way,
         spoken,
         share(IMPROPER),
-        {kind: share(IMPROPER, kind) for kind in improper_texts.KINDS},
+        {kind: share(IMPROPER, kind) for kind in corpus.KINDS},
         share(CLINICAL),
         share(PROPER),
         tuple(

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from souron.kinds import files
 from souron.kinds.codecs.limits import check_file, printable, readable
-from souron.society import work_rater, work_table
-from souron.society.work_table import LABELS
+from souron.society.work import raters, tables
+from souron.society.work.tables import LABELS
 from souron.stats.records import Measure
 from souron.utils.messages import UserError, _
 
@@ -48,7 +48,7 @@ class Own:
 
     def value(self, name: str) -> float:
         """Expected alpha, beta or zeta of this task alone."""
-        return float(np.dot(self.probabilities, work_rater.SCORES[name]))
+        return float(np.dot(self.probabilities, raters.SCORES[name]))
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class OwnTasks:
             "intervals": {name: [one.low, one.high] for name, one in self.figures.items()},
             "tasks": [
                 {"task": task.text, "line": task.line, "verb": task.verb,
-                 **{name: task.value(name) for name in work_rater.SCORES},
+                 **{name: task.value(name) for name in raters.SCORES},
                  "probabilities": dict(zip(LABELS, task.probabilities, strict=True))}
                 for task in self.tasks
             ],
@@ -121,7 +121,7 @@ def lines(text: str, name: str) -> list[tuple[int, str]]:
 
 def rating(found: list[tuple[int, str]], name: str) -> Iterator[tuple[float, OwnTasks | None]]:
     """The share that is done, at the end 1 with the rated tasks."""
-    rater = work_rater.shipped()
+    rater = raters.shipped()
     texts = [text for _line, text in found]
     parts: list[NDArray[np.float64]] = []
     for start in range(0, len(texts), TOGETHER):
@@ -170,7 +170,7 @@ def has_verb(text: str) -> bool:
 @lru_cache(maxsize=1)
 def verbs() -> frozenset[str]:
     """The words that O*NET's tasks begin with."""
-    tasks = work_table.kept(work_table.shipped()).tasks
+    tasks = tables.kept(tables.shipped()).tasks
     first = (re.match(r"[A-Za-z]+", task.text) for task in tasks)
     return frozenset(word[0].casefold() for word in first if word)
 

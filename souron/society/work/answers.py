@@ -8,11 +8,11 @@ from typing import Any
 from souron.data import text_files
 from souron.evaluation.answers import Step
 from souron.kinds.codecs.limits import readable
-from souron.society import work, work_names, work_own, work_table
-from souron.society.work import Exposure, Whole
-from souron.society.work_names import Found
-from souron.society.work_own import OwnTasks
-from souron.society.work_table import Table
+from souron.society.work import exposure, own_tasks, tables, titles
+from souron.society.work.exposure import Exposure, Whole
+from souron.society.work.own_tasks import OwnTasks
+from souron.society.work.tables import Table
+from souron.society.work.titles import Found
 from souron.stats.agreement import Agreement
 from souron.utils import files
 from souron.utils.messages import UserError, _
@@ -42,7 +42,7 @@ class OccupationAnswer:
             "gpt4": self.gpt4._asdict() if self.gpt4 else None,
             "agreement": asdict(self.agreement) if self.agreement else None,
             "workers": self.workers or None,
-            "tasks": [work.as_json(task) for task in one.tasks],
+            "tasks": [exposure.as_json(task) for task in one.tasks],
             "near": list(self.found.near),
         }
 
@@ -58,14 +58,14 @@ class Record:
     def notes(self) -> list[str]:
         """What is to be known before the figures are believed."""
         own = self.answer.remarks() if isinstance(self.answer, OwnTasks) else []
-        return [*own, *work.cautions(self.table)]
+        return [*own, *exposure.cautions(self.table)]
 
     def as_json(self) -> dict[str, Any]:
         told = self.answer.as_json()
         return {
             **told,
             "notes": self.notes(),
-            "source": work.attribution(),
+            "source": exposure.attribution(),
             "table": self.table.name if self.table else None,
             "report": str(self.report),
         }
@@ -99,7 +99,7 @@ class WholeAnswer:
             "tasks": [],
             "occupations": [
                 {"occupation": one.title, "code": one.code,
-                 **work.exposure(one.tasks)._asdict(), "tasks": len(one.tasks)}
+                 **exposure.exposure(one.tasks)._asdict(), "tasks": len(one.tasks)}
                 for one in found.table.occupations
             ],
         }  # fmt: skip
@@ -111,32 +111,32 @@ def answering(
     """Answer an occupation's name, a file of tasks, or (None) all occupations; how far it is, with
     a ``Record`` at the end, whose page is written to ``project/work``. ``table``: another than
     souron's. Raises UserError."""
-    from souron.society import work_page
+    from souron.society.work import page
 
-    labelled = work_table.read(Path(table)) if table else None
+    labelled = tables.read(Path(table)) if table else None
     answer: OccupationAnswer | OwnTasks | WholeAnswer
     if what is not None and files.there(what) and Path(what).is_file():
         path = Path(what)
         if has_labels(path):
-            labelled = work_table.read(path)
-            answer = WholeAnswer(work.whole(labelled))
+            labelled = tables.read(path)
+            answer = WholeAnswer(exposure.whole(labelled))
         else:
             rated = None
-            for step in work_own.rating(work_own.read(path), readable(path.name)):
+            for step in own_tasks.rating(own_tasks.read(path), readable(path.name)):
                 yield Step(0.9 * step[0], _("rating tasks"))
                 rated = step[1]
             assert rated is not None, "the last has it"
             answer, labelled = rated, None
     elif what is None:
-        labelled = labelled or work_table.usual()
-        answer = WholeAnswer(work.whole(labelled))
+        labelled = labelled or tables.usual()
+        answer = WholeAnswer(exposure.whole(labelled))
     else:
         _refuse_missing(what)
-        labelled = labelled or work_table.usual()
+        labelled = labelled or tables.usual()
         answer = occupation(what, labelled)
     yield Step(0.9, _("writing the page"))
     folder = files.new_folder(Path(project) / "work", name_of(answer))
-    record = Record(answer, work_page.write(answer, labelled, folder), labelled)
+    record = Record(answer, page.write(answer, labelled, folder), labelled)
     yield Step(1.0, result=record)
 
 
@@ -150,19 +150,19 @@ def answer(
 
 def occupation(name: str, table: Table) -> OccupationAnswer:
     """Raises UserError."""
-    found = work_names.find(name, table)
+    found = titles.find(name, table)
     tasks = found.occupation.tasks
     labelled = all(task.gpt4 for task in tasks)
-    people = work.exposure(tasks)
-    there, betas = work.workers(table, "list"), work.betas(table)
+    people = exposure.exposure(tasks)
+    there, betas = exposure.workers(table, "list"), exposure.betas(table)
     own = table.occupations.index(found.occupation)
-    less = float(there[betas < people.beta - work.EXACT].sum())
+    less = float(there[betas < people.beta - exposure.EXACT].sum())
     return OccupationAnswer(
         found,
         table,
         people,
-        work.exposure(tasks, "gpt4") if labelled else None,
-        work.agreement(tasks) if labelled else None,
+        exposure.exposure(tasks, "gpt4") if labelled else None,
+        exposure.agreement(tasks) if labelled else None,
         round(float(there[own])),
         less / float(there.sum()) if there.sum() > 0 else None,
     )
@@ -182,7 +182,7 @@ def has_labels(path: Path) -> bool:
     if path.suffix == ".gz":
         return True
     first = text_files.beginning(path).partition("\n")[0]
-    return any(name in first for name in (work_table.CODE, *work_table.PEOPLE))
+    return any(name in first for name in (tables.CODE, *tables.PEOPLE))
 
 
 def _refuse_missing(what: str) -> None:
