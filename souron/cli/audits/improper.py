@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from souron.cli import console
+from souron.cli import arguments, console
 from souron.cli.console import print_json, screen, show
 from souron.utils import hardware
 from souron.utils.messages import UserError, _
 
+OPTIONS = ("before", "prompts", "lexicon", "language", "n", "each", "length", "seed", "project")
 
-def audit(files: Sequence[str], before: str | None, open: bool, **given: Any) -> None:
+
+def audit(files: Sequence[str], open: bool, before: str | None = None, **given: Any) -> None:
     """Two models: the second is the one after tuning, as with ``before=``. Raises UserError."""
+    if not files:
+        raise arguments.missing("RUN", "souron audit improper smollm2")
     model = files[-1]
     if len(files) > 2 or (before and len(files) > 1):
         raise UserError(
@@ -23,12 +27,11 @@ def audit(files: Sequence[str], before: str | None, open: bool, **given: Any) ->
         before = files[0]
     hardware.calm_allocator()
     hardware.share_cores()
-    options = {name: value for name, value in given.items() if value is not None}
     with screen.err.status(_("loading {name}").format(name=model)) as status:
-        from souron.society.improper import audit as improper_audit
+        from souron.society.improper.audit import auditing
 
         record = None
-        for step in improper_audit.auditing(model, before, **options):
+        for step in auditing(model, before, **given):
             status.update(f"{step.text}  {step.done:.0%}")
             record = step.result
         from souron.society.improper import page
