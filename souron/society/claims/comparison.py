@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from souron.society.claims import numbers
-from souron.society.claims.numbers import MOVED
+from souron.society.claims import amounts
+from souron.society.claims.amounts import MOVED
 from souron.society.claims.parts import Change, Parts, around, changed, parts, shared
 from souron.society.claims.words import Pole
 
@@ -39,8 +39,8 @@ def compare(
     across = claim.japanese != source.japanese
     changes: list[Change] = []
     count = dict.fromkeys(FEATURES, 0.0)
-    numbers.numbers(claim, source, changes, count)
-    numbers.dates(claim, source, changes, count)
+    amounts.numbers(claim, source, changes, count)
+    amounts.dates(claim, source, changes, count)
     _poles(claim, source, changes, count)
     unchecked = _names(claim, source, changes, count, across, known)
     if not across:
