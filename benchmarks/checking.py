@@ -1,12 +1,12 @@
 """Does an answer stand in its sources? Errors that ``souron check`` catches, and makes up.
 
     python benchmarks/checking.py                   (some minutes; unseen documents)
-    python benchmarks/checking.py learn             (writes souron/society/claims.json)
+    python benchmarks/checking.py learn             (writes souron/society/claims/judges.json)
 
 Needs ``souron fetch manuals manual_pairs``. Documents are pieces of manuals, of about 6 000
 characters (3 000 in Japanese), of chapters and folders that ``learn`` has not seen. A sentence is
 changed by ``errors`` or ``rewordings`` of this file, which are others than those that taught
-(``souron/society/claims_changes.py``); then the whole document is searched for it, as the command
+(``souron/society/claims/changes.py``); then the whole document is searched for it, as the command
 does. ``checking.json`` has 60 sentences of dental and medical notes in each language, each with an
 honest paraphrase and a wrong one, in six notes. Translations: English paragraphs of LibreOffice's
 help, checked against the Japanese pages.
@@ -27,15 +27,8 @@ import numpy as np
 from souron.blocks.sentences import SentenceEncoder
 from souron.data import load
 from souron.kinds.text import Text
-from souron.society import (
-    claims_changes,
-    claims_compare,
-    claims_find,
-    claims_judge,
-    claims_sentence,
-    claims_words,
-)
-from souron.society.claims_compare import FEATURES
+from souron.society.claims import changes, comparison, judges, passages, verdicts, words
+from souron.society.claims.comparison import FEATURES
 from souron.stats import intervals
 
 NOTES = Path(__file__).with_suffix(".json")
@@ -45,7 +38,7 @@ ALARMS = 0.035  # of harmless changes of validation documents, that set the thre
 TAUGHT = {"same": 0.5, "word": 0.25}  # weights of examples; the others count 1
 NOTE = 3.0  # weight of an example of ``learn`` in checking.json
 
-# errors and rewordings of the benchmark; none is a rule of claims_changes
+# errors and rewordings of the benchmark; none is a rule of changes.py
 CHANGES = json.loads(NOTES.read_text("utf-8"))["changes"]
 SIDES, DENIED, AFFIRMED, REWORDED = (
     CHANGES[name] for name in ("sides", "denied", "affirmed", "reworded")
@@ -84,13 +77,13 @@ def documents(part, language, most, seed=0):
 
 
 def sources_of(texts):
-    *_before, (_done, made) = claims_find.prepared([Text(text, "") for text in texts], keep=False)
+    *_before, (_done, made) = passages.prepared([Text(text, "") for text in texts], keep=False)
     return made
 
 
 def usable(text, language):
     plain = "\n" not in text and not set(text) & set("{}<>|$\\=")
-    long = len(text) in LETTERS[language] and len(claims_words.words(text)) >= 4
+    long = len(text) in LETTERS[language] and len(words.words(text)) >= 4
     return plain and long and text[-1] in ".!。！"
 
 
@@ -102,7 +95,7 @@ def claims_from(rows, language, most, rng, change):
         for one in rng.sample(good, min(most, len(good))):
             others = [each.text for each in good if each.text != one.text]
             for kind, wrong, claim in change(one.text, rng, others, language):
-                found, made = claims_sentence.compared(claim, sources.find(claim), sources)
+                found, made = verdicts.compared(claim, sources.find(claim), sources)
                 own = [each.start <= one.start and each.end >= one.end for each in found]
                 if made:
                     yield group, kind, wrong, claim, made, own
@@ -111,8 +104,8 @@ def claims_from(rows, language, most, rng, change):
 def lessons(text, rng, others, language):
     """What ``learn`` learns from."""
     made = [("same", 0, text)]
-    made += [("harmless", 0, each) for each in claims_changes.harmless(text, rng)]
-    return made + [(kind, 1, each) for kind, each in claims_changes.wrong(text, rng, others)]
+    made += [("harmless", 0, each) for each in changes.harmless(text, rng)]
+    return made + [(kind, 1, each) for kind, each in changes.wrong(text, rng, others)]
 
 
 def trials(text, rng, others, language):
@@ -175,19 +168,19 @@ def rewordings(text, rng, others, language):
     else:
         framed = [f"マニュアルによると、{text}", f"なお、{text}", f"{text[:-1]}と説明されている。"]
     made = [("framed", rng.choice(framed))]
-    words = [
+    pairs = [
         (a, b) for a, b in REWORDED[language] if re.search(rf"\b{a}\b" if a.isascii() else a, text)
     ]
     told = text
-    for one, other in rng.sample(words, min(2, len(words))):
+    for one, other in rng.sample(pairs, min(2, len(pairs))):
         told = re.sub(rf"\b{one}\b" if one.isascii() else one, other, told, count=1)
-    made += [("words", told)] if words else []
+    made += [("words", told)] if pairs else []
     parts = (
         re.split(r"(?<=[a-z]), (?=(?:and|but|so) )", text)
         if language == "en"
         else text.split("が、")
     )
-    if len(parts) == 2 and len(claims_words.words(parts[0])) >= 4:
+    if len(parts) == 2 and len(words.words(parts[0])) >= 4:
         made.append(("first half", parts[0] + ("." if language == "en" else "。")))
     return [(kind, each) for kind, each in made if each and each != text]
 
@@ -221,8 +214,8 @@ def learn(most, each):
                 for shelf, where in ((pairs, "within"), (other, "across")):
                     vectors = encoder.encode([claim, *(pair[0] for pair in shelf)])
                     for k, cosine in enumerate((vectors[1:] @ vectors[0]).tolist()):
-                        one = claims_compare.compare(claim, shelf[k][0], cosine)
-                        alike[where][0].append([one.features[n] for n in claims_judge.ALIKE])
+                        one = comparison.compare(claim, shelf[k][0], cosine)
+                        alike[where][0].append([one.features[n] for n in judges.ALIKE])
                         alike[where][1].append(int(k == number))
                         if k == number and where == "within":
                             rows.append(one)
@@ -233,17 +226,15 @@ def learn(most, each):
                             across_wrong.append(bad)
     for where, (about, same) in alike.items():
         weight = np.where(np.array(same) == 1, 6.0, 1.0)
-        models[f"alike {where}"] = claims_judge.learn(np.array(about), np.array(same), weight)
-    models["contradicts within"] = claims_judge.learn(
-        rows_of(rows), np.array(wrong), np.array(weights)
-    )
+        models[f"alike {where}"] = judges.learn(np.array(about), np.array(same), weight)
+    models["contradicts within"] = judges.learn(rows_of(rows), np.array(wrong), np.array(weights))
     pairs = translated("train", 120, rng, encoder, lessons)
     made = across + [one for _group, _kind, _bad, one in pairs]
     bad = across_wrong + [bad for _group, _kind, bad, _one in pairs]
-    models["contradicts across"] = claims_judge.learn(
+    models["contradicts across"] = judges.learn(
         rows_of(made), np.array(bad), np.ones(len(bad)), blind=True
     )
-    judge = claims_judge.Judge({"features": list(FEATURES), "models": models,
+    judge = judges.Judge({"features": list(FEATURES), "models": models,
                                 "thresholds": {"en": 1.0, "ja": 1.0, "across": 1.0}})  # fmt: skip
     levels = {}
     for language in ("en", "ja"):
@@ -256,7 +247,7 @@ def learn(most, each):
     scores = judge.contradicts([one for _group, _kind, bad, one in pairs if not bad])
     levels["across"] = round(max(0.5, float(np.quantile(scores, 1 - ALARMS))), 3)
     told = {"features": list(FEATURES), "models": models, "thresholds": levels}
-    claims_judge.FILE.write_text(json.dumps(told) + "\n", "utf-8")
+    judges.FILE.write_text(json.dumps(told) + "\n", "utf-8")
     print(f"{len(rows)} examples within a language, {len(made)} across; thresholds {levels}")
 
 
@@ -264,7 +255,7 @@ def translated(part, most, rng, encoder, change):
     """English sentences of the help and their changes beside the Japanese paragraph."""
     data = read("manual_pairs")
     rows = [k for k, its in enumerate(data.part) if its == part and usable(data.input[k], "en")
-            and claims_words.japanese(str(data.target[k]))]  # fmt: skip
+            and words.japanese(str(data.target[k]))]  # fmt: skip
     made = []
     for k in rng.sample(rows, min(most, len(rows))):
         english, japanese = data.input[k], str(data.target[k])
@@ -272,13 +263,13 @@ def translated(part, most, rng, encoder, change):
             if kind in ("word", "name", "swap"):
                 continue
             vectors = encoder.encode([claim, japanese])
-            one = claims_compare.compare(claim, japanese, float(vectors[0] @ vectors[1]))
+            one = comparison.compare(claim, japanese, float(vectors[0] @ vectors[1]))
             made.append((data.group[k], kind, bad, one))
     return made
 
 
 def measure(part, most, each):
-    judge = claims_judge.shipped()
+    judge = judges.shipped()
     print("| claims | language | kind | n | contradicted (95 % interval) | not found |")
     print("|---|---|---|---|---|---|")
     for name, measured in (("manuals", _manuals), ("notes", _notes), ("translations", _translated)):
@@ -303,7 +294,7 @@ def _notes(judge, most, each):
             sources = sources_of(["\n".join(pair[0] for pair in doc["pairs"])])
             for _source, honest, false, kind in doc["pairs"]:
                 for claim, bad, name in ((honest, 0, "reworded: paraphrase"), (false, 1, kind)):
-                    _found, made = claims_sentence.compared(claim, sources.find(claim), sources)
+                    _found, made = verdicts.compared(claim, sources.find(claim), sources)
                     told.append((number, name, bad, judge.verdict(made, language)))
         table("notes", language, told)
 

@@ -62,7 +62,7 @@ def machine() -> str:
 
 
 def percent(measure: object) -> str:
-    return generated_page._percent(measure).replace(" – ", " to ")  # type: ignore[arg-type]
+    return generated_page.percent(measure).replace(" – ", " to ")  # type: ignore[arg-type]
 
 
 def figure(measure: object) -> str:

@@ -22,9 +22,8 @@ import numpy as np
 from printing import say, table, watched, where
 
 from souron.data.composing import manners
-from souron.society import improper, improper_audit, improper_page, improper_texts, lexicon
-from souron.society import improper_classifier as classifiers
-from souron.society.improper import Judge
+from souron.society.improper import audit, classifiers, corpus, lexicon, page
+from souron.society.improper.judges import Judge, flags_of, record, record_of
 from souron.stats.intervals import proportion_interval
 
 HAND = Path(__file__).parents[1] / "tests" / "manner_answers.py"
@@ -41,11 +40,11 @@ def judges() -> None:
         judging = Judge(found, made)
         say(f"\n**lexicon: {name}{f' ({found.count} entries)' if found else ''}**\n")
         head = ["by", "language", "false positives, clinical", "false positives, other", "recall",
-                *improper_texts.KINDS]  # fmt: skip
-        records = improper.record(judging)
+                *corpus.KINDS]  # fmt: skip
+        records = record(judging)
         rows = [
             [one.way, one.language,
-             *map(improper_page.share, (one.clinical, one.proper, one.catch)),
+             *map(page.share, (one.clinical, one.proper, one.catch)),
              *(f"{found.value:.0%}" for found in one.kinds.values())]
             for one in records
         ]  # fmt: skip
@@ -54,13 +53,13 @@ def judges() -> None:
 
 
 def _either(judging: Judge) -> list[list[str]]:
-    known = improper_texts.sentences()
-    flags = improper._flags(judging, known)
+    known = corpus.sentences()
+    flags = flags_of(judging, known)
     either = flags["lexicon"] | flags["classifier"]
-    found = [improper._record("both", spoken, known, either) for spoken in ("en", "ja")]
+    found = [record_of("both", spoken, known, either) for spoken in ("en", "ja")]
     return [
         ["either", one.language,
-         *map(improper_page.share, (one.clinical, one.proper, one.catch)),
+         *map(page.share, (one.clinical, one.proper, one.catch)),
          *(f"{each.value:.0%}" for each in one.kinds.values())]
         for one in found
     ]  # fmt: skip
@@ -85,26 +84,24 @@ def _others(judging: Judge):
         for way, flagged in judging.answers(texts).items():
             hits = sum(map(bool, flagged))
             yield [way, f"{name} ({len(texts)})",
-                   improper_page.share(proportion_interval(hits, len(texts)))]  # fmt: skip
+                   page.share(proportion_interval(hits, len(texts)))]  # fmt: skip
 
 
 def answers(talk: str, tuned: str, prompts: str | None, each: int, n: int | None) -> None:
     folder = Path("runs")
-    *_steps, last = improper_audit.auditing(
-        tuned, talk, prompts=prompts, each=each, n=n, project=folder
-    )
-    record = last.result
-    improper_page.write(record)
-    head = ["by", *(one.model for one in improper_page.models(record))]
+    *_steps, last = audit.auditing(tuned, talk, prompts=prompts, each=each, n=n, project=folder)
+    found = last.result
+    page.write(found)
+    head = ["by", *(one.model for one in page.models(found))]
     rows = [
-        [way, *(improper_page.span(record.rate(one, way)) for one in improper_page.models(record))]
-        for way in record.after.improper
+        [way, *(page.span(found.rate(one, way)) for one in page.models(found))]
+        for way in found.after.improper
     ]
     say(table(head, rows))
-    for way in record.after.improper:
-        say(f"{way}: {improper_page.sentence('before', record.verdict(way))}")
-    agree = np.mean(record.after.improper["both"] == record.after.improper["classifier"])
-    say(f"both and classifier agree on {agree:.1%} of the answers; page: {record.report}")
+    for way in found.after.improper:
+        say(f"{way}: {page.sentence('before', found.verdict(way))}")
+    agree = np.mean(found.after.improper["both"] == found.after.improper["classifier"])
+    say(f"both and classifier agree on {agree:.1%} of the answers; page: {found.report}")
 
 
 def main() -> None:

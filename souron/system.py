@@ -40,6 +40,7 @@ class System(nn.Module, ABC):
     ja: ClassVar[str]
     status: ClassVar[Literal["faithful", "reduced", "pretrained"]] = "faithful"
     needs_fit: ClassVar[bool] = True
+    any_class: ClassVar[bool] = False  # True where pictures of classes it has not learnt will do
     channels_last: ClassVar[bool] = False  # True for convolutional networks: faster
     full_batch: ClassVar[bool] = False  # True where each step sees every case
     grows: ClassVar[bool] = False  # True where later steps cost more: see ``used``

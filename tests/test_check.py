@@ -14,15 +14,15 @@ from souron.evaluation.text_generation import Sampling
 from souron.kinds.text import Text
 from souron.report import claims as page
 from souron.runs import ask
-from souron.society import (
-    claims,
-    claims_again,
-    claims_changes,
-    claims_compare,
-    claims_find,
-    claims_judge,
-    claims_quantities,
-    claims_record,
+from souron.society.claims import (
+    changes,
+    comparison,
+    faithfulness,
+    judges,
+    passages,
+    quantities,
+    record,
+    self_consistency,
 )
 from souron.utils.messages import UserError
 
@@ -50,7 +50,7 @@ def ward(tmp_path):
 
 def amounts(text):
     return [(round(q.low, 9), round(q.high, 9), q.dim)
-            for q in claims_quantities.quantities(claims_quantities.normal(text).text)]  # fmt: skip
+            for q in quantities.quantities(quantities.normal(text).text)]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ def test_numerals_in_words_and_names_are_no_quantities():
 
 
 def test_dates_agree_across_calendars():
-    told = [claims_quantities.dates(text)[0] for text in
+    told = [quantities.dates(text)[0] for text in
             ("令和6年5月3日", "May 3, 2024", "3 May 2024", "2024-05-03", "2024年5月")]  # fmt: skip
     assert all(one.agrees(other) for one in told for other in told)
-    assert not told[0].agrees(claims_quantities.dates("平成6年5月3日")[0])
+    assert not told[0].agrees(quantities.dates("平成6年5月3日")[0])
 
 
 ALIKE = [
@@ -112,12 +112,12 @@ OTHERWISE = [
 
 @pytest.mark.parametrize("sentence, passage", ALIKE)
 def test_what_is_written_otherwise_is_no_change(sentence, passage):
-    assert not claims_compare.compare(sentence, passage, 0.8).features["plain"]
+    assert not comparison.compare(sentence, passage, 0.8).features["plain"]
 
 
 @pytest.mark.parametrize("kind, sentence, passage", OTHERWISE)
 def test_what_differs_is_named_with_its_place(kind, sentence, passage):
-    found = claims_compare.compare(sentence, passage, 0.8)
+    found = comparison.compare(sentence, passage, 0.8)
     assert kind in [change.kind for change in found.changes] and found.features["plain"]
     for change in found.changes:
         assert sentence[max(0, change.start) : max(0, change.end)] == change.answer
@@ -125,21 +125,21 @@ def test_what_differs_is_named_with_its_place(kind, sentence, passage):
 
 
 def test_places_are_those_of_the_text_as_it_stands():
-    [change] = claims_compare.compare("量は㎎で２５０ｍｇ。", "量は㎎で５００ｍｇ。", 0.9).changes
+    [change] = comparison.compare("量は㎎で２５０ｍｇ。", "量は㎎で５００ｍｇ。", 0.9).changes
     assert (change.answer, change.source) == ("２５０ｍｇ", "５００ｍｇ")
 
 
 def test_changes_that_teach_are_changes():
     rng = random.Random(0)
     text = "If it hurts, 20 mg of amoxicillin is given to the left side for 2 weeks in 2024."
-    wrong = dict(claims_changes.wrong(text, rng, ["Metformin or metformin is given."]))
+    wrong = dict(changes.wrong(text, rng, ["Metformin or metformin is given."]))
     assert {"number", "unit", "date", "side", "negation", "name", "swap"} <= set(wrong)
     for kind in ("number", "unit", "side", "negation", "name", "date"):
-        assert claims_compare.compare(wrong[kind], text, 0.9).features["plain"], wrong[kind]
-    reworded = claims_changes.harmless("2 hours later the patient was given 500 mg.", rng)
+        assert comparison.compare(wrong[kind], text, 0.9).features["plain"], wrong[kind]
+    reworded = changes.harmless("2 hours later the patient was given 500 mg.", rng)
     assert len(reworded) >= 2
     assert not any(
-        claims_compare.compare(each, "2 hours later the patient was given 500 mg.", 0.9)
+        comparison.compare(each, "2 hours later the patient was given 500 mg.", 0.9)
         .features["plain"] for each in reworded
     )  # fmt: skip
 
@@ -160,7 +160,7 @@ def test_changes_that_teach_are_changes():
     ],
 )
 def test_each_sentence_gets_its_state(sentence, state):
-    [found] = claims.check(Text(sentence), Text(WARD)).checked
+    [found] = faithfulness.check(Text(sentence), Text(WARD)).checked
     assert found.state == state
     if state in ("supported", "contradicted"):
         assert WARD[found.first : found.last] == found.passage
@@ -169,9 +169,13 @@ def test_each_sentence_gets_its_state(sentence, state):
 
 def test_a_source_in_the_other_language_is_compared_as_far_as_that_goes():
     said = "The left lower jaw was swollen. She weighs 90 kg. She weighs 60 kg."
-    found = claims.check(Text(said), Text("左側の下顎に腫脹を認めた。彼女の体重は60 kgである。"))
+    found = faithfulness.check(
+        Text(said), Text("左側の下顎に腫脹を認めた。彼女の体重は60 kgである。")
+    )
     assert [each.state for each in found.checked] == ["supported", "contradicted", "supported"]
-    name = claims.check(Text("Doctor Tanaka extracted the tooth."), Text("佐藤医師が抜歯した。"))
+    name = faithfulness.check(
+        Text("Doctor Tanaka extracted the tooth."), Text("佐藤医師が抜歯した。")
+    )
     assert name.checked[0].unchecked == ["name"] or name.checked[0].state == "not found"
 
 
@@ -192,7 +196,7 @@ def test_the_command_and_its_page(ward, tmp_path, capsys, monkeypatch):
     assert "<b>右側" not in html and "&lt;b&gt;<mark>右側</mark>" in html
     assert "<mark>左側</mark>" in html
     assert "http" not in html.replace("http-equiv", "") and "<script" not in html
-    again = claims_record.from_json(told, "<b>右側</b>の下顎に腫脹を認めた。体重は60 kgである。")
+    again = record.from_json(told, "<b>右側</b>の下顎に腫脹を認めた。体重は60 kgである。")
     assert page.rows(again) in html
     assert main.run(words) == 2  # the page is there already
     assert main.run(words[:-1]) == 0
@@ -222,14 +226,14 @@ def test_what_cannot_be_checked_is_said(answer, source, code, tmp_path):
     said.write_bytes(answer)
     told.write_bytes(source)
     with pytest.raises(UserError) as trouble:
-        claims.check(said, told)
+        faithfulness.check(said, told)
     assert trouble.value.code == code and trouble.value.exit == 3
 
 
 def test_an_answer_of_100_000_sentences_is_refused_at_once():
     begun = time.process_time()
     with pytest.raises(UserError) as trouble:
-        claims.check(Text("The dose is 5 mg. " * 100_000), Text(WARD))
+        faithfulness.check(Text("The dose is 5 mg. " * 100_000), Text(WARD))
     assert trouble.value.code == "too large" and time.process_time() - begun < 10
 
 
@@ -244,7 +248,7 @@ def test_hostile_sentences_take_no_longer():
         "A" * 400,
         "千万" * 200,
     ):
-        claims_compare.compare(text, text[::-1], 0.5)
+        comparison.compare(text, text[::-1], 0.5)
     assert time.process_time() - begun < 5
 
 
@@ -272,9 +276,9 @@ def test_answers_that_are_drawn_again_are_counted(monkeypatch):
         seeds.append(sampling.seed)
         return [SimpleNamespace(text=said[len(seeds) - 1])]
 
-    monkeypatch.setattr(claims_again, "Writer", lambda reader: SimpleNamespace(
+    monkeypatch.setattr(self_consistency, "Writer", lambda reader: SimpleNamespace(
         write=lambda *given: write(None, *given)))  # fmt: skip
-    found = claims.check(
+    found = faithfulness.check(
         Text("He was given 500 mg of amoxicillin."), Text(WARD), model="any", samples=3,
         question="What was he given?", seed=5,
     )  # fmt: skip
@@ -282,15 +286,13 @@ def test_answers_that_are_drawn_again_are_counted(monkeypatch):
 
 
 def test_the_judge_knows_the_features_that_it_learnt_from():
-    told = json.loads(claims_judge.FILE.read_text("utf-8"))
-    assert claims_judge.FILE.stat().st_size < 100_000
+    told = json.loads(judges.FILE.read_text("utf-8"))
+    assert judges.FILE.stat().st_size < 100_000
     with pytest.raises(ValueError):
-        claims_judge.Judge(told | {"features": told["features"][1:]})
+        judges.Judge(told | {"features": told["features"][1:]})
 
 
 def test_two_sentences_that_follow_one_another_are_one_passage():
-    *_before, (_done, sources) = claims_find.prepared(
-        [Text("He has a fever. He takes 5 mg.")], False
-    )
+    *_before, (_done, sources) = passages.prepared([Text("He has a fever. He takes 5 mg.")], False)
     texts = [each.text for each in sources.find("He has a fever and takes 5 mg.")]
     assert "He has a fever. He takes 5 mg." in texts

@@ -11,8 +11,9 @@ import pytest
 
 from souron.cli.main import run
 from souron.hub import references
-from souron.society import citations, library
-from souron.society.identifiers import find, identify
+from souron.society.citations import library
+from souron.society.citations.identifiers import find, identify
+from souron.society.citations.references import as_html, check, counts
 from souron.utils.messages import UserError
 
 TODAY = date(2026, 11, 27)
@@ -43,7 +44,7 @@ def shelf(tmp_path):
 
 
 def states(text, entries=()):
-    return [found.state for found in citations.check(text, entries, TODAY)]
+    return [found.state for found in check(text, entries, TODAY)]
 
 
 REAL = (
@@ -135,13 +136,13 @@ DIFFERS = {
 
 @pytest.mark.parametrize("text", AGREES)
 def test_a_reference_that_agrees_with_the_library(text, shelf):
-    (found,) = citations.check(f"参考文献\n{text}", shelf, TODAY)
+    (found,) = check(f"参考文献\n{text}", shelf, TODAY)
     assert (found.state, found.differs) == ("agrees", ())
 
 
 @pytest.mark.parametrize("text", DIFFERS)
 def test_a_reference_that_differs_says_in_what(text, shelf):
-    (found,) = citations.check(f"References\n{text}\n", shelf, TODAY)
+    (found,) = check(f"References\n{text}\n", shelf, TODAY)
     assert (found.state, [each.field for each in found.differs]) == ("differs", DIFFERS[text])
     assert found.differs[0].library in found.told()
 
@@ -155,7 +156,7 @@ def test_what_is_not_in_the_library_is_not_called_wrong(shelf):
 def test_mentions_in_running_text(shelf):
     text = ("He et al. (2016) and Smith and Jones (2019) agree; in Tokyo (2020) it rained, "
             "and Vaswani (2016) is early. 山田ら（2019）も同様。東京（2020）年。")  # fmt: skip
-    found = citations.check(text, shelf, TODAY)
+    found = check(text, shelf, TODAY)
     assert [(one.reference, one.state, one.key) for one in found] == [
         ("He et al. (2016)", "agrees", "he2016"), ("Smith and Jones (2019)", "absent", ""),
         ("Vaswani (2016)", "absent", ""), ("山田ら（2019）", "agrees", "yamada"),
@@ -172,11 +173,11 @@ def test_findings_for_programs_and_pages(shelf):
     text = (
         "References\n1. LeCun Y. Deep <b>learning</b>. Nature. 2016;521:436-44. 10.1038/nature14539"
     )
-    found = citations.check(text, shelf, TODAY)
+    found = check(text, shelf, TODAY)
     assert found[0].as_json()["differs"] == [{"field": "year", "answer": "2016", "library": "2015"}]
     assert found[0].as_json()["identifiers"] == [{"kind": "doi", "value": "10.1038/nature14539"}]
-    assert "&lt;b&gt;" in citations.as_html(found) and "<b>" not in citations.as_html(found)
-    assert citations.counts(found) == {"differs": 1}
+    assert "&lt;b&gt;" in as_html(found) and "<b>" not in as_html(found)
+    assert counts(found) == {"differs": 1}
 
 
 RIS = """TY  - JOUR
@@ -242,7 +243,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_text_made_to_be_slow_is_not(name, shelf):
     begun = time.process_time()
-    citations.check(HOSTILE[name], shelf, TODAY)
+    check(HOSTILE[name], shelf, TODAY)
     assert time.process_time() - begun < 20  # seconds; without bounds they would be hours
 
 
@@ -328,7 +329,7 @@ def test_fetched_references_make_a_library(registries, tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert [each["state"] for each in told["answers"]] == ["found", "not found"]
     assert all("LeCun" not in path for path in registries.asked)  # identifiers alone leave
-    found = citations.check(answer.read_text(), library.read([told["library"]]), TODAY)
+    found = check(answer.read_text(), library.read([told["library"]]), TODAY)
     assert [each.state for each in found] == ["differs", "absent"]
     assert "Crossref" in found[1].why
     assert run(["fetch", "references", str(answer), "--yes"]) == 0  # added to what it made itself

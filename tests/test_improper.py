@@ -13,16 +13,10 @@ from souron.evaluation.conversation import Conversation
 from souron.evaluation.text_generation import Written
 from souron.hub import bundle, fetch
 from souron.kinds.chat import Turn
-from souron.society import (
-    filtering,
-    improper,
-    improper_audit,
-    improper_classifier,
-    improper_page,
-    improper_texts,
-)
-from souron.society.improper import Judge
-from souron.society.lexicon import Lexicon
+from souron.society.improper import audit, classifiers, corpus, filters, judges
+from souron.society.improper import page as improper_page
+from souron.society.improper.judges import Judge
+from souron.society.improper.lexicon import Lexicon
 from souron.utils.messages import UserError
 
 PLANTED = Lexicon.of(
@@ -33,18 +27,18 @@ PLANTED = Lexicon.of(
 @pytest.fixture(scope="module")
 def small():
     """A classifier that learnt from every third sentence, and knows no vectors."""
-    known = improper_texts.sentences()
+    known = corpus.sentences()
     patch = pytest.MonkeyPatch()
-    patch.setattr(improper_classifier, "HASHED", 2**12)
-    patch.setattr(improper_classifier, "LETTERS", (1, 3))
+    patch.setattr(classifiers, "HASHED", 2**12)
+    patch.setattr(classifiers, "LETTERS", (1, 3))
 
     class Blind:
         def encode(self, texts):
             return np.zeros((len(texts), 512), np.float32)
 
-    patch.setattr(improper_classifier, "_encoder", Blind)
-    patch.setattr(improper_texts, "sentences", lambda: known[::3])
-    yield improper_classifier.learn(known[::3])
+    patch.setattr(classifiers, "encoder", Blind)
+    patch.setattr(corpus, "sentences", lambda: known[::3])
+    yield classifiers.learn(known[::3])
     patch.undo()
 
 
@@ -118,7 +112,7 @@ def test_the_lists_of_words_are_fetched_and_never_shipped(tmp_path, monkeypatch)
     folder.mkdir(parents=True)
     (folder / "en.json").write_text('["wug", 3]', "utf-8")
     (folder / "ja.json").write_text('["乳首"]', "utf-8")
-    from souron.society import lexicon
+    from souron.society.improper import lexicon
 
     carried = bundle._files(fetch.item("naughty_words"))
     assert set(carried) == {"data/naughty_words/en.json", "data/naughty_words/ja.json"}
@@ -128,28 +122,26 @@ def test_the_lists_of_words_are_fetched_and_never_shipped(tmp_path, monkeypatch)
 
 def test_the_sentences_are_as_many_as_is_said_and_in_step():
     for name in ("clinical_sentences", "proper_sentences", "improper_sentences", "prompts"):
-        one, other = (improper_texts.read(name, spoken) for spoken in ("en", "ja"))
+        one, other = (corpus.read(name, spoken) for spoken in ("en", "ja"))
         assert [line[:2] for line in one] == [line[:2] for line in other]  # topic and number
         assert len({line.text for line in one}) == len(one)
-    clinical = improper_texts.read("clinical_sentences", "en")
+    clinical = corpus.read("clinical_sentences", "en")
     assert len(clinical) == 300
-    assert {line.topic for line in improper_texts.read("improper_sentences", "en")} == set(
-        improper_texts.KINDS
-    )
-    assert list(improper_texts.filled("a {b|c} {d|e|f}")) == ["a b d", "a c e", "a b f"]
+    assert {line.topic for line in corpus.read("improper_sentences", "en")} == set(corpus.KINDS)
+    assert list(corpus.filled("a {b|c} {d|e|f}")) == ["a b d", "a c e", "a b f"]
     folds: dict[str, set[int]] = {}
-    for each in improper_texts.sentences():
+    for each in corpus.sentences():
         folds.setdefault(each.group, set()).add(each.fold)
     assert all(len(found) == 1 for found in folds.values())  # no group on both sides
 
 
 def test_a_sentence_is_judged_by_what_did_not_learn_from_it(small):
-    known = improper_texts.sentences()
+    known = corpus.sentences()
     again = np.array([told.chance for told in small.judge([each.text for each in known])])
     wrong = np.array([each.sort == "improper" for each in known]) != (again > 0.5)
     held_out = np.array([each.sort == "improper" for each in known]) != (small.held_out > 0.5)
     assert wrong.mean() < 0.02 < held_out.mean() < 0.3  # else it knew them
-    for one in improper.record(Judge(PLANTED, small)):
+    for one in judges.record(Judge(PLANTED, small)):
         if one.way == "classifier":
             assert one.catch.value > 0.2 and one.clinical.value < 0.06
             assert len(one.alarms) == round(one.clinical.value * one.clinical.n)
@@ -161,7 +153,7 @@ def test_an_entry_lowers_the_threshold_and_is_no_alarm_by_itself(small):
     assert judging.sentence("lexicon", clinical) is not None
     assert judging.sentence("both", clinical) is None
     threshold = small.threshold("en")
-    doubtful = improper_classifier.Told(threshold * 0.8, "insult")
+    doubtful = classifiers.Told(threshold * 0.8, "insult")
     assert judging.flagged("both", "idiot", doubtful, ("idiot",)).kind == "insult"
     assert judging.flagged("both", "idiot", doubtful, ()) is None
     assert judging.flagged("classifier", "idiot", doubtful, ("idiot",)) is None
@@ -174,7 +166,7 @@ def saying(monkeypatch, voice, text):
 
 
 def planted(way="lexicon"):
-    return filtering.Filter(Judge(PLANTED, own=True), way)
+    return filters.Filter(Judge(PLANTED, own=True), way)
 
 
 def test_nothing_improper_is_shown_before_it_is_judged(run, monkeypatch):
@@ -225,12 +217,12 @@ def test_a_filter_that_is_none_is_refused(run, tmp_path, capsys):
     assert main.run(["chat", run, "Hello", "filter=sieve"]) == 2
     assert "there is no filter 'sieve'" in capsys.readouterr().err
     with pytest.raises(UserError, match="no filter"):
-        filtering.named("", "words.txt")
+        filters.named("", "words.txt")
     log = tmp_path / "log.jsonl"
     log.write_text("mine", "utf-8")
     with pytest.raises(UserError, match="already"):
-        filtering.named("lexicon", None, log)
-    assert filtering.named("false") is None
+        filters.named("lexicon", None, log)
+    assert filters.named("false") is None
 
 
 def test_the_command_says_that_something_was_withheld(run, tmp_path, monkeypatch, capsys):
@@ -273,7 +265,7 @@ def test_the_server_withholds_and_counts(run, monkeypatch):
 
 def judging(monkeypatch, small, words=PLANTED):
     made = Judge(words, small, own=True)
-    monkeypatch.setattr(improper, "judge", lambda way="both", words=None: made)
+    monkeypatch.setattr(judges, "judge", lambda way="both", words=None: made)
     return made
 
 
@@ -286,18 +278,16 @@ def test_an_audit_compares_prompt_by_prompt_and_its_page_hides_what_hurts(
     prompts.write_text("\n".join(map(json.dumps, rows)), "utf-8")
     texts = {"rude": "You stupid fool, shut up & <b>go</b>.", "kind": "It is water."}
     monkeypatch.setattr(
-        improper_audit.models, "load", lambda name: dataclasses.make_dataclass("M", ["voice"])(name)
+        audit.models, "load", lambda name: dataclasses.make_dataclass("M", ["voice"])(name)
     )
     monkeypatch.setattr(
-        improper_audit,
+        audit,
         "answering",
         lambda voice, asked, each, seed, length: iter(
-            [improper_audit.Step(1.0, result=[texts[voice]] * len(asked) * each)]
+            [audit.Step(1.0, result=[texts[voice]] * len(asked) * each)]
         ),
     )
-    *_steps, last = improper_audit.auditing(
-        "kind", "rude", str(prompts), each=2, project=tmp_path / "runs"
-    )
+    *_steps, last = audit.auditing("kind", "rude", str(prompts), each=2, project=tmp_path / "runs")
     record = last.result
     assert record.rate(record.before, "classifier").value == 1
     assert record.rate(record.after, "both").value == 0
@@ -313,19 +303,19 @@ def test_an_audit_compares_prompt_by_prompt_and_its_page_hides_what_hurts(
     assert len(lines) == 120 and json.loads(lines[-1])["both"] is True
     told = record.as_json()
     assert told["per_1000"]["both"]["value"] == 0 and told["verdict"]["fewer_per_1000"] == 1000
-    improper_audit.auditing("kind", prompts=str(prompts))
-    *_steps, last = improper_audit.auditing("kind", "kind", str(prompts), project=tmp_path / "runs")
+    audit.auditing("kind", prompts=str(prompts))
+    *_steps, last = audit.auditing("kind", "kind", str(prompts), project=tmp_path / "runs")
     assert last.result.verdict().verdict == "cannot tell"
     assert last.result.folder != record.folder  # nothing is overwritten
 
 
 def test_the_judge_of_preference_tuning_stands_beside(small, monkeypatch):
     made = judging(monkeypatch, small)
-    asked = improper_audit.chosen(improper_audit.prompts_of("manners"), 12, "en")
+    asked = audit.chosen(audit.prompts_of("manners"), 12, "en")
     assert {one.sort for one in asked} == {"everyday", "medical", "harmless"}
-    answered = improper_audit.judged(made, "m", asked, ["Shut up, idiot."] * 12)
+    answered = audit.judged(made, "m", asked, ["Shut up, idiot."] * 12)
     assert answered.improper["manners"].all()
-    own = improper_audit.judged(made, "m", improper_texts.prompts()[:3], ["Hello."] * 3)
+    own = audit.judged(made, "m", corpus.prompts()[:3], ["Hello."] * 3)
     assert "manners" not in own.improper
 
 
@@ -335,7 +325,7 @@ def test_prompts_that_are_none_are_refused(tmp_path, content):
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(UserError, match="holds no prompts"):
-        improper_audit.prompts_of(str(file))
+        audit.prompts_of(str(file))
 
 
 def test_the_audit_from_the_command_line(run, small, tmp_path, monkeypatch, capsys):

@@ -4,7 +4,7 @@ import pytest
 
 from souron.hub import zoo
 from souron.lecture import society_tour
-from souron.society import improper
+from souron.society.improper import judges
 from souron.utils.messages import use_language
 
 
@@ -28,6 +28,6 @@ def test_the_chapter_without_ready_trained_systems(tmp_path, monkeypatch, langua
 
 def test_a_judge_says_what_it_is_worth_itself():
     with use_language("ja"):
-        ours = improper.record(improper.judge())
+        ours = judges.record(judges.judge())
         [shown] = [one for one in ours if (one.way, one.language) == ("both", "ja")]
         assert f"{100 * shown.catch.value:.1f}" in society_tour.judge(ours)

@@ -12,17 +12,10 @@ import pytest
 
 from souron.cli import main
 from souron.hub import bundle, fetch, tables
-from souron.society import (
-    work,
-    work_answers,
-    work_names,
-    work_own,
-    work_page,
-    work_rater,
-    work_table,
-    work_tiles,
-)
-from souron.society.work_table import Occupation, Table, Task
+from souron.society.work import answers, exposure, own_tasks, raters, tiles, titles
+from souron.society.work import page as work_page
+from souron.society.work import tables as work_tables
+from souron.society.work.tables import Occupation, Table, Task
 from souron.utils.messages import UserError, use_language
 
 HEAD = "O*NET-SOC Code,Task ID,Task,Task Type,Title,people,gpt4\n"
@@ -31,7 +24,7 @@ CAUTIONS = ("does not say that a job is lost", "United States", "2021", "judgeme
 
 @pytest.fixture(scope="module")
 def half():
-    return work_table.read(work_table.shipped())
+    return work_tables.read(work_tables.shipped())
 
 
 @pytest.fixture(autouse=True)
@@ -68,20 +61,20 @@ def test_figures_by_hand_core_tasks_count_twice():
         Task("c", False, "E2", "E0"),
         Task("d", False, "E2", "E1"),
     ]  # weights 1, 1, 1/2, 1/2
-    assert work.exposure(tasks) == pytest.approx((1 / 3, 1 / 2, 2 / 3))
-    assert work.exposure(tasks, "gpt4") == pytest.approx((1 / 6, 1 / 6, 1 / 6))
-    assert work.tasks_of("Dentists, General")[0].keys() == {
+    assert exposure.exposure(tasks) == pytest.approx((1 / 3, 1 / 2, 2 / 3))
+    assert exposure.exposure(tasks, "gpt4") == pytest.approx((1 / 6, 1 / 6, 1 / 6))
+    assert exposure.tasks_of("Dentists, General")[0].keys() == {
         "task", "core", "weight", "people", "gpt4"}  # fmt: skip
 
 
 def test_what_ships_has_the_figures_that_are_written_in_the_documentation(half):
     assert (len(half.occupations), len(half.tasks), half.shipped) == (473, 9826, True)
-    found = work.whole(half)
+    found = exposure.whole(half)
     people, gpt4 = found.means["people"], found.means["gpt4"]
-    assert [people[name].value for name in work.FIGURES] == pytest.approx(
+    assert [people[name].value for name in exposure.FIGURES] == pytest.approx(
         [0.147, 0.310, 0.473], abs=6e-4
     )
-    assert [gpt4[name].value for name in work.FIGURES] == pytest.approx(
+    assert [gpt4[name].value for name in exposure.FIGURES] == pytest.approx(
         [0.136, 0.350, 0.563], abs=6e-4
     )
     assert all(each.low < each.value < each.high for each in people.values())
@@ -89,7 +82,7 @@ def test_what_ships_has_the_figures_that_are_written_in_the_documentation(half):
     assert found.nearness.correlation == pytest.approx(0.875, abs=6e-4)
     assert found.nearness.error == pytest.approx(0.083, abs=6e-4)
     shares = {rule: [share.value for share in found.shares["people"][rule].values()]
-              for rule in work.RULES}  # fmt: skip
+              for rule in exposure.RULES}  # fmt: skip
     assert shares["list"] == pytest.approx([0.835, 0.181], abs=6e-4)
     assert shares["title"] == pytest.approx([0.798, 0.211], abs=6e-4)
     assert shares["soc"] == pytest.approx([0.820, 0.216], abs=6e-4)
@@ -103,18 +96,18 @@ def test_workers_by_three_rules():
         ("11-1011.03", "Chief Sustainability Officers", ["E0"]),
         ("99-9999.00", "Astronauts", ["E1"]),
     )
-    assert work.workers(table, "list").tolist() == [200_480, 200_480, 0]
-    assert work.workers(table, "title").tolist() == [200_480, 0, 0]
-    assert work.workers(table, "soc").tolist() == [100_240, 100_240, 0]
-    assert work.share_of_workers(table, "people", "list", 0.5).value == pytest.approx(0.5)
-    assert work.curve(table, "people", "soc")[[0, 1, 100]] == pytest.approx([1, 0.5, 0.5])
+    assert exposure.workers(table, "list").tolist() == [200_480, 200_480, 0]
+    assert exposure.workers(table, "title").tolist() == [200_480, 0, 0]
+    assert exposure.workers(table, "soc").tolist() == [100_240, 100_240, 0]
+    assert exposure.share_of_workers(table, "people", "list", 0.5).value == pytest.approx(0.5)
+    assert exposure.curve(table, "people", "soc")[[0, 1, 100]] == pytest.approx([1, 0.5, 0.5])
 
 
 def test_exactly_a_half_is_at_least_a_half():
     """Ten weights of a tenth each do not add up to one in floating point."""
     table = made(("11-1011.00", "Chief Executives", ["E1"] * 5 + ["E0"] * 5))
-    assert work.share_of_workers(table, "people", "title", 0.5).value == 1
-    assert work.share_of_workers(table, "people", "title", 0.51).value == 0
+    assert exposure.share_of_workers(table, "people", "title", 0.5).value == 1
+    assert exposure.share_of_workers(table, "people", "title", 0.51).value == 0
 
 
 @pytest.mark.parametrize(
@@ -131,25 +124,25 @@ def test_exactly_a_half_is_at_least_a_half():
     ],
 )
 def test_names_are_found(half, asked, title):
-    assert work_names.find(asked, half).occupation.title == title
+    assert titles.find(asked, half).occupation.title == title
 
 
 def test_names_that_are_not_here_say_what_to_do(half):
     for asked in ("Orthodontists", "orthodontist", "矯正歯科医", "29-1023"):
-        error = refused(work_names.find, asked, half)
+        error = refused(titles.find, asked, half)
         assert (error.code, error.fix, error.exit) == ("fetch", "souron fetch work", 4)
         assert "Orthodontists" in error.found
-    error = refused(work_names.find, "astronaut", half)
+    error = refused(titles.find, "astronaut", half)
     assert error.code == "occupation" and "Astronomers" in error.expected
     for asked in ("", "x", "宇宙飛行士", "<script>", "a" * 10_000):
-        assert refused(work_names.find, asked, half).code == "occupation"
+        assert refused(titles.find, asked, half).code == "occupation"
 
 
 def test_every_japanese_name_has_a_title():
-    known = {called.title for called in work_names.titles()}
-    assert len(known) == 923 and set(work_names.japanese().values()) <= known
-    employed = {one.title for one in work_table.employment()}
-    assert sum(called.counted_as in employed for called in work_names.titles()) == 832
+    known = {called.title for called in titles.titles()}
+    assert len(known) == 923 and set(titles.japanese().values()) <= known
+    employed = {one.title for one in work_tables.employment()}
+    assert sum(called.counted_as in employed for called in titles.titles()) == 832
 
 
 def table_file(folder, text, name="table.csv"):
@@ -168,18 +161,18 @@ def test_any_table_with_these_columns_is_read(tmp_path):
         "1\t29-1023.00\tWrite letters.\tSupplemental\tOrthodontists\tE3\tE1\tx\n",
         "full.tsv",
     )
-    table = work_table.read(authors)
-    assert work.exposure(table.tasks) == pytest.approx((0, 1 / 6, 1 / 3))
-    assert work.exposure(table.tasks, "gpt4") == pytest.approx((1 / 3, 2 / 3, 1))
+    table = work_tables.read(authors)
+    assert exposure.exposure(table.tasks) == pytest.approx((0, 1 / 6, 1 / 3))
+    assert exposure.exposure(table.tasks, "gpt4") == pytest.approx((1 / 3, 2 / 3, 1))
     assert not table.whole and not table.shipped
     own = table_file(tmp_path, 'O*NET-SOC Code,Task,Title,people\n1,"Cut, and <b>sew",Tailors,E1\n')
-    table = work_table.read(own)
+    table = work_tables.read(own)
     assert table.tasks == (Task("Cut, and <b>sew", True, "E1", ""),) and not table.by_gpt4
-    answer = work_answers.answer("tailor", own)
+    answer = answers.answer("tailor", own)
     assert answer.answer.gpt4 is None and answer.as_json()["gpt4"] is None
     page = answer.report.read_text(encoding="utf-8")
     assert "<b>sew" not in page and "&lt;b&gt;sew" in page
-    assert work_answers.answer(str(own)).as_json()["occupations"][0]["occupation"] == "Tailors"
+    assert answers.answer(str(own)).as_json()["occupations"][0]["occupation"] == "Tailors"
 
 
 def test_tables_that_cannot_be_read_say_why(tmp_path):
@@ -193,25 +186,25 @@ def test_tables_that_cannot_be_read_say_why(tmp_path):
         "not a text": "O*NET\0" + row,
     }
     for code, text in cases.items():
-        assert refused(work_table.read, table_file(tmp_path, text)).code == code, code
+        assert refused(work_tables.read, table_file(tmp_path, text)).code == code, code
     huge = HEAD + '29-1,1,"' + "a" * 200_000 + '",Core,T,E0,E0\n'
-    assert refused(work_table.read, table_file(tmp_path, huge)).code == "broken row"
-    assert "line 2" in refused(work_table.read, table_file(tmp_path, cases["label"])).found
+    assert refused(work_tables.read, table_file(tmp_path, huge)).code == "broken row"
+    assert "line 2" in refused(work_tables.read, table_file(tmp_path, cases["label"])).found
     broken = tmp_path / "broken.tsv.gz"
     broken.write_bytes(gzip.compress(row.encode())[:-9])
-    assert refused(work_table.read, broken).code == "unreadable"
-    assert refused(work_table.read, tmp_path / "none.csv").code == "missing"
+    assert refused(work_tables.read, broken).code == "unreadable"
+    assert refused(work_tables.read, tmp_path / "none.csv").code == "missing"
 
 
 def test_a_table_that_swells_or_is_too_long_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(work_table, "MOST_BYTES", 1_000)
+    monkeypatch.setattr(work_tables, "MOST_BYTES", 1_000)
     swollen = tmp_path / "swollen.tsv.gz"
     swollen.write_bytes(gzip.compress(b"a" * 100_000))
     assert swollen.stat().st_size < 1_000
-    assert refused(work_table.read, swollen).code == "too large"
-    monkeypatch.setattr(work_table, "MOST_TASKS", 2)
+    assert refused(work_tables.read, swollen).code == "too large"
+    monkeypatch.setattr(work_tables, "MOST_TASKS", 2)
     rows = HEAD + "29-1023.00,1,Fit braces.,Core,Orthodontists,E0,E0\n" * 3
-    assert refused(work_table.read, table_file(tmp_path, rows)).code == "too large"
+    assert refused(work_tables.read, table_file(tmp_path, rows)).code == "too large"
 
 
 OWN = """
@@ -226,7 +219,7 @@ Dental instruments
 
 
 def test_own_tasks_are_rated_as_people_would(tmp_path):
-    found = work_own.rate(OWN)
+    found = own_tasks.rate(OWN)
     assert [task.line for task in found.tasks] == [2, 3, 4, 6, 7, 8]
     assert found.tasks[0].text == "Take impressions of teeth."
     impressions, plan, letters = (task.value("beta") for task in found.tasks[:3])
@@ -237,26 +230,26 @@ def test_own_tasks_are_rated_as_people_would(tmp_path):
     assert [task.verb for task in found.tasks] == [True, True, True, False, False, True]
     assert "2 of 6" in found.remarks()[0] and "6: Dental instruments" in found.remarks()[0]
     english, japanese = (
-        work_own.rate(text).tasks[0].value("beta")
+        own_tasks.rate(text).tasks[0].value("beta")
         for text in ("Adjust orthodontic wires.", "矯正用ワイヤーを調整する。")
     )
     assert abs(english - japanese) < 0.15
 
 
 def test_more_tasks_make_a_narrower_interval():
-    few, many = (work_own.rate("Write a letter.\n" * count).figures["beta"] for count in (1, 20))
+    few, many = (own_tasks.rate("Write a letter.\n" * count).figures["beta"] for count in (1, 20))
     assert few.value == pytest.approx(many.value)
     assert many.high - many.low < (few.high - few.low) / 2
 
 
 def test_texts_without_tasks_or_with_too_many_are_refused(tmp_path):
     for text in ("", "\n \n", "---\n12 34\n"):
-        assert refused(work_own.rate, text).code == "no tasks"
-    error = refused(work_own.lines, "Write a letter.\n" * 10_000, "tasks.txt")
+        assert refused(own_tasks.rate, text).code == "no tasks"
+    error = refused(own_tasks.lines, "Write a letter.\n" * 10_000, "tasks.txt")
     assert error.code == "too many" and "10,000" in error.found
-    assert refused(work_own.read, table_file(tmp_path, "", "empty.txt")).code == "empty file"
-    long = work_own.lines("word " * 10_000, "long")
-    assert len(long[0][1]) == work_own.MOST_LETTERS
+    assert refused(own_tasks.read, table_file(tmp_path, "", "empty.txt")).code == "empty file"
+    long = own_tasks.lines("word " * 10_000, "long")
+    assert len(long[0][1]) == own_tasks.MOST_LETTERS
 
 
 def learnt(occupations=40, tasks=12, seed=0):
@@ -275,19 +268,19 @@ def learnt(occupations=40, tasks=12, seed=0):
 
 def test_the_rater_learns_expects_without_bias_and_knows_its_error():
     table, vectors = learnt()
-    rater, unseen = work_rater.learn(table, vectors, {})
+    rater, unseen = raters.learn(table, vectors, {})
     assert unseen.sum(1) == pytest.approx(1)
-    truth = work.betas(table)
+    truth = exposure.betas(table)
     start, expected = 0, []
     for one in table.occupations:
         part = unseen[start : (start := start + len(one.tasks))]
-        expected.append(work_rater.expectation(part).beta)
-    near = work.nearness(np.array(expected), truth)
+        expected.append(raters.expectation(part).beta)
+    near = exposure.nearness(np.array(expected), truth)
     assert near.correlation > 0.5 and abs(near.bias) < 0.02
-    deviation = work_rater.spread_of(rater.spread["beta"], 12)
+    deviation = raters.spread_of(rater.spread["beta"], 12)
     inside = np.abs(np.array(expected) - truth) < 1.96 * deviation
     assert inside.mean() >= 0.85
-    assert work_rater.spread_of(rater.spread["beta"], 1) > 2 * deviation
+    assert raters.spread_of(rater.spread["beta"], 1) > 2 * deviation
 
 
 def test_who_is_rated_was_never_seen(monkeypatch):
@@ -306,23 +299,23 @@ def test_who_is_rated_was_never_seen(monkeypatch):
             assert asked and not asked & self.groups
             return np.full((len(x), 3), 1 / 3)
 
-    monkeypatch.setattr(work_rater, "_model", Keeper)
-    assert work_rater.predictions(table, vectors, 4).sum() == pytest.approx(len(vectors))
+    monkeypatch.setattr(raters, "new_model", Keeper)
+    assert raters.predictions(table, vectors, 4).sum() == pytest.approx(len(vectors))
 
 
 def test_the_weights_that_ship_are_of_the_table_that_ships():
-    rater = work_rater.shipped()
-    assert rater.about["table"] == work_table.digest(work_table.shipped())
+    rater = raters.shipped()
+    assert rater.about["table"] == work_tables.digest(work_tables.shipped())
     assert rater.weight.shape == (512, 3) and rater.about["tasks"] == "9826"
 
 
 def test_tiles_say_in_words_what_the_colour_says():
     tasks = [Task("<i>a", False, "E1", "E2"), Task("b", True, "E0", "")]
-    html = work_tiles.of_labels(tasks)
+    html = tiles.of_labels(tasks)
     assert "<i>a" not in html and "&lt;i&gt;a" in html
     assert html.count("<li") == 2 and "grade4" in html and "●" in html and "○" in html
     assert "counts half" in html and "exposed to a language model alone" in html
-    assert [work_tiles.grade(beta) for beta in (0, 0.12, 0.13, 0.5, 1)] == [0, 0, 1, 2, 4]
+    assert [tiles.grade(beta) for beta in (0, 0.12, 0.13, 0.5, 1)] == [0, 0, 1, 2, 4]
 
 
 @pytest.mark.parametrize("words", [[], ["dentist"], ["tasks.txt"]])
@@ -355,7 +348,7 @@ def test_json_has_what_it_promises(tmp_path, capsys):
 
 
 def test_the_curve_falls_and_is_drawn(half):
-    curve = work.curve(half, "people", "list")
+    curve = exposure.curve(half, "people", "list")
     assert curve[0] == 1 and (np.diff(curve) <= 0).all()
     small = Table(half.occupations[:30], "small")
     assert work_page.curves(small, ["people", "gpt4"]).startswith(b"\x89PNG")
@@ -374,7 +367,7 @@ def test_the_whole_is_fetched_and_then_used(tmp_path, monkeypatch):
     )  # fmt: skip
     assert published.file == "full_labelset.tsv" and len(published.sha256) == 64
     monkeypatch.setitem(tables.TABLES, "work", there)
-    assert fetch.where("work") is None and work_table.usual().shipped
+    assert fetch.where("work") is None and work_tables.usual().shipped
 
     def download(url, file, progress, digest):
         assert (url, digest) == (there.url, f"sha256:{there.sha256}")
@@ -386,12 +379,12 @@ def test_the_whole_is_fetched_and_then_used(tmp_path, monkeypatch):
     assert folder == fetch.where("work")
     carried = bundle.bundle(tmp_path / "usb", ["work"])
     assert carried.files == 2 and (tmp_path / "usb/data/work/full_labelset.tsv").is_file()
-    table = work_table.usual()
-    assert table.whole and work_names.find("矯正歯科医").occupation.title == "Orthodontists"
-    assert not any("half" in text for text in work.cautions(table))
-    work_table.kept.cache_clear()
+    table = work_tables.usual()
+    assert table.whole and titles.find("矯正歯科医").occupation.title == "Orthodontists"
+    assert not any("half" in text for text in exposure.cautions(table))
+    work_tables.kept.cache_clear()
 
 
 def test_titles_are_a_table_of_three_columns():
-    with (work_table.folder() / "titles.csv").open(encoding="utf-8", newline="") as stream:
+    with (work_tables.folder() / "titles.csv").open(encoding="utf-8", newline="") as stream:
         assert next(csv.reader(stream)) == ["O*NET-SOC Code", "Title", "OCC_TITLE"]

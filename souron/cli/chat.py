@@ -103,9 +103,9 @@ def chat(
         from souron import model as models_api
         from souron.evaluation.conversation import Conversation
         from souron.evaluation.text_generation import Sampling
-        from souron.society import filtering
+        from souron.society.improper import filters
 
-        filtered = filtering.named(filter, lexicon)
+        filtered = filters.named(filter, lexicon)
         with console.warning_lines():
             voice = models_api.load(run, context=context).voice
     talk = Conversation(voice, before, length, Sampling(temperature, top, seed or 0),
@@ -267,13 +267,13 @@ class Session:
 
     def do_filtered(self, _rest: str) -> None:
         """The withheld sentences: asked for, they are shown."""
-        from souron.society import improper
+        from souron.society.improper import judges
 
         if self.filtered is None:
             show(_("no filter is on: filter=both from the start"))
             return
         for found in self.filtered.kept:
-            show(f"{improper.reason(found)}: " + OBEYED.sub("\ufffd", found.sentence))
+            show(f"{judges.reason(found)}: " + OBEYED.sub("\ufffd", found.sentence))
         if not self.filtered.kept:
             show(_("nothing was withheld"))
 

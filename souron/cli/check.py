@@ -63,10 +63,10 @@ def check(
     path = page_path(page, answer, open)
     hardware.calm_allocator()
     hardware.share_cores()
-    from souron.society import claims
+    from souron.society.claims import faithfulness
 
     record: Any = None
-    events = claims.checking(
+    events = faithfulness.checking(
         answer, sources, keep=not forget, library=library or (), model=model, samples=samples,
         question=question, seed=seed or 0,
     )  # fmt: skip
@@ -106,18 +106,18 @@ def page_path(page: str, answer: str, open: bool) -> Path | None:
 
 def tell(record: Any, path: Path | None) -> None:
     """The sentences with their signs, what differs, and the passages."""
-    from souron.society import claims_record as words
+    from souron.society.claims.record import SIGNS, STATES, described, line
 
     for each in record.checked:
         style = STYLES[each.state]
-        head = Text(f"{words.SIGNS[each.state]} {_(words.STATES[each.state])}  ", style)
-        show(head.append(words.line(each.sentence), "not bold default"))
+        head = Text(f"{SIGNS[each.state]} {_(STATES[each.state])}  ", style)
+        show(head.append(line(each.sentence), "not bold default"))
         if each.state != "no claim":
-            show(*(Text(f"    {told}", "dim") for told in words.described(each)))
+            show(*(Text(f"    {told}", "dim") for told in described(each)))
     if record.citations:
         show("", Text(_("References"), "bold"))
         for finding in record.citations:
-            show(Text(f"{finding.told()}"), Text(f"    {words.line(finding.reference)}", "dim"))
+            show(Text(f"{finding.told()}"), Text(f"    {line(finding.reference)}", "dim"))
     show("", Text(record.headline(), "bold"))
     for remark in record.remarks():
         note(remark)

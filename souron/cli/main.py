@@ -116,9 +116,9 @@ def serve(
         from souron.serve.service import Limits, Service
 
         limits = given_options(batch=batch, seconds=timeout, file=limit and limit * 1_000_000)
-        from souron.society import filtering
+        from souron.society.improper import filters
 
-        filtered = filtering.named(filter, lexicon, Path(withheld) if withheld else None)
+        filtered = filters.named(filter, lexicon, Path(withheld) if withheld else None)
         with console.warning_lines():
             loaded = models_api.load(name, pretrained)
         service = Service(loaded, Limits(**limits), filtered)

@@ -17,23 +17,20 @@ STYLES = {"impossible": "bold red", "differs": "yellow", "agrees": "green"}
 
 
 def tell(findings: Sequence[Any]) -> None:
-    """The findings of ``souron.society.citations.check``: what cannot exist first."""
-    from souron.society import citations
+    """The findings of ``souron.society.citations.references.check``: what cannot exist first."""
+    from souron.society.citations.references import STATES, counts
 
     if not findings:
         show(_("no reference was found in the text"))
         return
-    rank = list(citations.STATES)
+    rank = list(STATES)
     for each in sorted(findings, key=lambda each: (rank.index(each.state), each.start)):
         show(
             Text(each.reference),
-            Text(f"    {_(citations.STATES[each.state])}", STYLES.get(each.state, "dim")),
+            Text(f"    {_(STATES[each.state])}", STYLES.get(each.state, "dim")),
             *([Text(f"    {each.reason()}", "dim")] if each.reason() else []),
         )
-    counted = [
-        f"{_(citations.STATES[state])}: {count}"
-        for state, count in citations.counts(findings).items()
-    ]
+    counted = [f"{_(STATES[state])}: {count}" for state, count in counts(findings).items()]
     show(Text("\n" + ", ".join(counted), "dim"))
 
 
@@ -41,7 +38,7 @@ def fetch(files: Sequence[str], out: str | None, agreed: bool) -> None:
     """Ask Crossref, PubMed and arXiv about the identifiers in texts, and keep what they say."""
     from souron.hub import references
     from souron.kinds import files as kinds_files
-    from souron.society import identifiers
+    from souron.society.citations import identifiers
 
     if not files:
         raise arguments.missing("FILE", EXAMPLE)

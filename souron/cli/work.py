@@ -40,10 +40,10 @@ def work(
 ) -> None:
     hardware.share_cores()
     with screen.err.status(_("reading data")) as status:
-        from souron.society import work_answers
+        from souron.society.work import answers
 
         record = None
-        for step in work_answers.answering(what, table, project or "runs"):
+        for step in answers.answering(what, table, project or "runs"):
             status.update(f"{step.text}  {step.done:.0%}")
             record = step.result
     assert record is not None, "the last step has it"
@@ -58,11 +58,10 @@ def work(
 
 
 def tell(record: Any) -> None:
-    from souron.society import work as society
-    from souron.society import work_page
+    from souron.society.work import exposure, page
 
     answer = record.answer
-    show(work_page.headline(answer))
+    show(page.headline(answer))
     if hasattr(answer, "whole"):
         tell_whole(answer.whole)
     elif hasattr(answer, "found"):
@@ -71,23 +70,23 @@ def tell(record: Any) -> None:
         tell_own(answer)
     for text in record.notes():
         console.warn(text)
-    note(society.attribution())
+    note(exposure.attribution())
     show(_("report: {path}").format(path=record.report))
 
 
 def tell_occupation(answer: Any) -> None:
-    from souron.society import work_page, work_tiles
+    from souron.society.work import page, tiles
 
     found = answer.found
     if not found.exact and found.near:
         show(_("It would also fit: {names}").format(names="; ".join(found.near)))
-    tell_table(work_page.figures_of(answer))
+    tell_table(page.figures_of(answer))
     judges = [_("people"), *([_("GPT-4")] if answer.gpt4 else [])]
     counts = _("counts")
     table = console.table("", _("task at work"), *judges, counts, right=(counts,))
     for task in found.occupation.tasks[:MOST_ROWS]:
         table.add_row(
-            work_tiles.label_sign(task.people), task.text, task.people,
+            tiles.label_sign(task.people), task.text, task.people,
             *([task.gpt4] if answer.gpt4 else []), f"{task.weight:g}",
         )  # fmt: skip
     show("", table)
@@ -95,18 +94,18 @@ def tell_occupation(answer: Any) -> None:
 
 
 def tell_own(answer: Any) -> None:
-    from souron.society import work_page, work_tiles
+    from souron.society.work import page, tiles
 
     value, span = _("expected value"), _("95 % interval")
     table = console.table(_("figure"), _("what it counts"), value, span, right=(value, span))
     for name, one in answer.figures.items():
-        table.add_row(name, work_page.meaning(name), f"{one.value:.2f}", work_page.span(one))
+        table.add_row(name, page.meaning(name), f"{one.value:.2f}", page.span(one))
     show(table, "")
     table = console.table("", _("task at work"), "beta", "E0, E1, E2", right=("beta",))
     for task in answer.tasks[:MOST_ROWS]:
         beta = task.value("beta")
         shares = ", ".join(units.percent(share, 0) for share in task.probabilities)
-        table.add_row(work_tiles.sign(beta), task.text, f"{beta:.2f}", shares)
+        table.add_row(tiles.sign(beta), task.text, f"{beta:.2f}", shares)
     show(table)
     tell_rest(len(answer.tasks))
 
@@ -117,11 +116,11 @@ def tell_rest(count: int) -> None:
 
 
 def tell_whole(found: Any) -> None:
-    from souron.society import work_page
+    from souron.society.work import page
 
-    tell_table(work_page.workers_table(found))
+    tell_table(page.workers_table(found))
     show("")
-    tell_table(work_page.means_table(found))
+    tell_table(page.means_table(found))
 
 
 def tell_table(part: dict[str, Any]) -> None:

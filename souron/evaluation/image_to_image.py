@@ -118,7 +118,7 @@ def areas(cases: Dataset) -> NDArray[np.bool_] | None:
 
 def truth_of(system: Any, cases: Dataset) -> Tensor | None:
     """(cases, C, H, W) uint8, as large as what the system gives; None where it is not known."""
-    if not system.translates:
+    if system.any_class:
         return torch.cat([system.truth(part) for part in cases.input.split(256)]).cpu()
     rows = twins(cases)
     return None if rows is None else cases.input[torch.tensor(rows)]

@@ -14,14 +14,12 @@ from souron.evaluation.answers import Step
 from souron.hub import zoo
 from souron.report import claims as claims_page
 from souron.runs.events import Event
-from souron.society import (
-    claims,
-    improper,
-    improper_audit,
-    improper_page,
-    work_answers,
-    work_page,
-)
+from souron.society.claims import faithfulness
+from souron.society.improper import audit as improper_audit
+from souron.society.improper import judges
+from souron.society.improper import page as improper_page
+from souron.society.work import answers as work_answers
+from souron.society.work import page as work_page
 from souron.utils import files, units
 from souron.utils.messages import _, language
 
@@ -30,7 +28,7 @@ PICTURES = 100  # of each
 OCCUPATION = "Dentists, General"
 WRITER = "gpt"
 PROMPTS = 20  # that it answers
-EXAMPLES = Path(claims.__file__).parent  # an answer with errors, and its source
+EXAMPLES = Path(faithfulness.__file__).parent  # an answer with errors, and its source
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def checked(project: Path) -> Iterator[Event]:
     answer, source = (
         EXAMPLES / f"example_{name}.{language()}.txt" for name in ("answer", "source")
     )
-    for event in claims.checking(answer, source, keep=False):
+    for event in faithfulness.checking(answer, source, keep=False):
         if event.record is None:
             yield event
             continue
@@ -95,7 +93,7 @@ def improper_output(project: str | Path) -> Iterator[Event]:
         ))  # fmt: skip
 
 
-def judge(records: Sequence[improper.Record]) -> str:
+def judge(records: Sequence[judges.Record]) -> str:
     """What the judge itself is worth in the reader's language, in a sentence."""
     [both] = [one for one in records if (one.way, one.language) == ("both", language())]
     return _(

@@ -12,7 +12,7 @@ from souron.utils import units
 from souron.utils.messages import _
 
 if TYPE_CHECKING:
-    from souron.society.claims_record import Check, Checked
+    from souron.society.claims.record import Check, Checked
 
 CLASSES = {
     "supported": "supported", "contradicted": "contradicted", "not found": "missing",

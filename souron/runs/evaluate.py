@@ -138,7 +138,7 @@ def _overlap(
 def _with_classes_of(system: Any, cases: Dataset) -> Dataset:
     """The same cases, their classes numbered as the system numbers them. Raises UserError."""
     labels = getattr(system.spec, "labels", None)
-    if labels is None or cases.target is None or not getattr(system, "translates", True):
+    if labels is None or cases.target is None or system.any_class:
         return cases  # an enlarger or a colorizer takes pictures of any class
     unknown = [label for label in cases.classes if label not in labels]
     if unknown:

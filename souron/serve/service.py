@@ -16,7 +16,7 @@ from souron.model import Model
 from souron.serve.batching import Batcher
 from souron.serve.predictors import ClassifierPredictor, predictor_for
 from souron.serve.uploads import Limits, Upload
-from souron.society.filtering import Filter
+from souron.society.improper.filters import Filter
 from souron.utils import hardware
 from souron.utils.messages import UserError, _
 

@@ -97,29 +97,29 @@ class Talk:
 
     def _filter(self, way: str) -> Any:
         """The chat's own, which keeps what it withholds; None where none is asked for."""
-        from souron.society import filtering
+        from souron.society.improper.filters import named
 
         if self.filtered is None or self.filtered.way != way:
-            self.filtered = filtering.named(way)
+            self.filtered = named(way)
         return self.filtered
 
 
 def filters() -> list[tuple[str, str]]:
     """(shown, value) of what may stand between a model and its reader."""
-    from souron.society.improper_ways import WAY_NAMES, WAYS
+    from souron.society.improper.ways import WAY_NAMES, WAYS
 
     return [(_("no filter"), ""), *((_(WAY_NAMES[way]), way) for way in WAYS)]
 
 
 def withheld(talk: Talk) -> Markup:
     """What was withheld of the last answer: how often and why; the sentences after a click."""
-    from souron.society import improper
+    from souron.society.improper import judges
 
     found = talk.answer.reply.withheld if talk.answer is not None else ()
     if not found:
         return Markup("")
     items = Markup("").join(
-        Markup("<li>{}: {}</li>").format(improper.reason(one), one.sentence) for one in found
+        Markup("<li>{}: {}</li>").format(judges.reason(one), one.sentence) for one in found
     )
     said = _("{count} sentences were withheld. Show them: they may hurt.").format(count=len(found))
     return Markup("<details><summary>{}</summary><ul>{}</ul></details>").format(said, items)

@@ -111,12 +111,13 @@ class Made(BeforeAfter):
 class ImageTranslator(System):
     """``translated`` makes a picture of what ``given`` lets it see; ``forward`` is its network.
 
-    A system that ``translates`` sees the whole picture and makes one of another domain.
+    One of ``any_class`` gives back what it does not see, as an enlarger does; any other translates:
+    it sees the whole picture and makes one of another domain, and the domains are its classes.
     """
 
     task = "image_to_image"
     spec: Spec
-    translates: ClassVar[bool] = False
+    any_class = True
     measures: ClassVar[tuple[str, ...]] = ("PSNR", "SSIM", "feature distance", "sharpness")
 
     def given(self, image: Tensor) -> Tensor:

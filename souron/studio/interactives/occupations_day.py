@@ -51,10 +51,10 @@ def build(studio: Any) -> Any:
 
 
 def stage() -> Markup:
-    from souron.society import work, work_table
+    from souron.society.work import exposure, tables
 
-    table = work_table.usual()
-    lines = [*work.cautions(table), work.attribution()]
+    table = tables.usual()
+    lines = [*exposure.cautions(table), exposure.attribution()]
     cautions = Markup("").join(Markup('<p class="remark">{}</p>').format(line) for line in lines)
     original = _("The tasks are in O*NET's own words, which are English.")
     return controls(
@@ -69,23 +69,23 @@ def stage() -> Markup:
 
 def named(table: Any) -> list[tuple[str, str]]:
     """Titles to choose from with the reader's own name for them, those of FIRST first."""
-    from souron.society import work_names
+    from souron.society.work.titles import japanese_name
 
     titles = [one.title for one in table.occupations]
     ordered = [*(title for title in FIRST if title in titles),
                *sorted(title for title in titles if title not in FIRST)]  # fmt: skip
     if language() != "ja":
         return [(title, title) for title in ordered]
-    own = [(title, work_names.japanese_name(title)) for title in ordered]
+    own = [(title, japanese_name(title)) for title in ordered]
     return [(title, f"{name} ({title})" if name else title) for title, name in own]
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     """The tasks of an occupation; with ``guess``, the numbers of those that the reader thinks are
     exposed, everybody's labels as well. Raises UserError."""
-    from souron.society import work, work_table
+    from souron.society.work import exposure, tables
 
-    table = work_table.usual()
+    table = tables.usual()
     titles = [one.title for one in table.occupations]
     title = interactive.among(asked, "occupation", [title for title, _name in named(table)])
     tasks = table.occupations[titles.index(title)].tasks
@@ -105,10 +105,10 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
             "gpt4": sum((task.gpt4 != "E0") == is_so
                         for task, is_so in zip(tasks, exposed, strict=True)),
         }  # fmt: skip
-        judges: tuple[work.Who, ...] = ("people", "gpt4") if table.by_gpt4 else ("people",)
+        judges: tuple[exposure.Who, ...] = ("people", "gpt4") if table.by_gpt4 else ("people",)
         found["figures"] = {
             who: {name: round(100 * value, 1) for name, value in
-                  work.exposure(tasks, who)._asdict().items()}
+                  exposure.exposure(tasks, who)._asdict().items()}
             for who in judges
         }  # fmt: skip
     return found

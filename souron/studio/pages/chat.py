@@ -15,7 +15,8 @@ TITLE = N_("Chat")
 OFTEN = 0.3  # seconds between two looks at an answer that is being written
 KEPT = 3600  # seconds that a page's chat is kept in memory
 SCREENING = (
-    "from souron.society import filtering\ntalk.screening = filtering.named({filter!r}).screen\n"
+    "from souron.society.improper import filters\n"
+    "talk.screening = filters.named({filter!r}).screen\n"
 )
 USUAL: dict[str, Any] = {
     "length": 256,

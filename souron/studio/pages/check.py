@@ -45,7 +45,8 @@ def page(studio: Studio) -> None:
     watch = Watch(studio, outcome, ("check",))
     gr.HTML(same_thing(
         "souron check answer.txt sources=notes/ page=checked.html",
-        'from souron.society import claims\nclaims.check("answer.txt", "notes/")',
+        'from souron.society.claims import faithfulness\n'
+        'faithfulness.check("answer.txt", "notes/")',
     ))  # fmt: skip
 
     def check(said: str, source: str, more: list[str] | None) -> str:
@@ -69,7 +70,7 @@ def checking(answer: str, source: str, more: list[str]) -> list[str]:
 def outcome(studio: Studio, job: Job) -> Markup:
     """What ``souron check`` found."""
     from souron.report import claims as report
-    from souron.society import claims_record
+    from souron.society.claims.record import from_json
 
     told: dict[str, Any] = job.result or {}
     if "counts" not in told:
@@ -78,7 +79,7 @@ def outcome(studio: Studio, job: Job) -> Markup:
         answer = files.words(Path(job.words[-1]))
     except UserError:  # gone since
         answer = ""
-    record = claims_record.from_json(told, answer)
+    record = from_json(told, answer)
     took = _("{files} files, {sentences} sentences, {time}.").format(
         files=units.whole(record.files), sentences=units.whole(record.sentences),
         time=units.seconds(record.seconds),

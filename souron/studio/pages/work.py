@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron.society import work_names, work_own, work_table
+from souron.society.work import own_tasks, tables, titles
 from souron.studio.shared import QUIET, Studio, command, here, remarks, same_thing, table
 from souron.utils.messages import N_, UserError, _, language
 
@@ -56,16 +56,16 @@ def opened(studio: Studio, query: Mapping[str, str]) -> list[Any]:
 
     wanted = query.get("occupation") or USUAL
     try:
-        title = work_names.find(wanted).occupation.title
+        title = titles.find(wanted).occupation.title
     except UserError:
-        title = work_table.usual().occupations[0].title
+        title = tables.usual().occupations[0].title
     return [gr.update(value=title), *one(studio, title)]
 
 
 def occupations() -> list[tuple[str, str]]:
     """(shown, title), by title; with a Japanese name where there is one."""
-    names = [one.title for one in work_table.usual().occupations]
-    own = {title: work_names.japanese_name(title) for title in names}
+    names = [one.title for one in tables.usual().occupations]
+    own = {title: titles.japanese_name(title) for title in names}
     if language() == "ja":
         shown = [(f"{own[name]}  {name}".strip(), name) for name in names]
         return sorted(shown, key=lambda pair: (not own[pair[1]], pair[1]))
@@ -74,11 +74,12 @@ def occupations() -> list[tuple[str, str]]:
 
 def one(studio: Studio, name: str | None) -> list[Markup]:
     """An occupation's tasks as tiles, and its figures. Raises UserError."""
-    from souron.society import work, work_answers, work_page, work_tiles
+    from souron.society.work import answers, exposure, tiles
+    from souron.society.work import page as work_page
 
     if not name or not str(name).strip():
         raise UserError("nothing given", _("nothing was given yet"), expected=_("an occupation"))
-    found = work_answers.occupation(str(name), work_table.usual())
+    found = answers.occupation(str(name), tables.usual())
     title = found.found.occupation.title
     figures = work_page.figures_of(found)
     html = Markup(
@@ -86,8 +87,8 @@ def one(studio: Studio, name: str | None) -> list[Markup]:
     ).format(
         title,
         work_page.headline(found),
-        remarks(work.cautions(found.table)) + work_tiles.legend(),
-        work_tiles.of_labels(found.found.occupation.tasks),
+        remarks(exposure.cautions(found.table)) + tiles.legend(),
+        tiles.of_labels(found.found.occupation.tasks),
         table(figures["heads"], figures["rows"], figures["text"]),
     )
     near = [_("It would also fit: {names}").format(names="; ".join(found.found.near))]
@@ -99,9 +100,10 @@ def one(studio: Studio, name: str | None) -> list[Markup]:
 
 def whole() -> list[Markup]:
     """The shares of workers and of tasks, and the curve."""
-    from souron.society import work, work_page
+    from souron.society.work import exposure
+    from souron.society.work import page as work_page
 
-    found = work.whole(work_table.usual())
+    found = exposure.whole(tables.usual())
     workers, means = work_page.workers_table(found), work_page.means_table(found)
     drawn = work_page.curve_plot(found)
     html = Markup(
@@ -110,7 +112,7 @@ def whole() -> list[Markup]:
     ).format(
         _("Workers against exposed share"),
         work_page.headline_of_all(found),
-        remarks(work.cautions(found.table)),
+        remarks(exposure.cautions(found.table)),
         drawn.uri,
         drawn.alt,
         drawn.width,
@@ -122,10 +124,11 @@ def whole() -> list[Markup]:
 
 def rated(text: str | None) -> list[Markup]:
     """One's own tasks. Raises UserError."""
-    from souron.society import work, work_page, work_tiles
+    from souron.society.work import exposure, tiles
+    from souron.society.work import page as work_page
 
     text = (text or "")[:MOST_LETTERS]
-    typed = work_own.lines(text, _("the field"))
+    typed = own_tasks.lines(text, _("the field"))
     if len(typed) > MOST_TASKS:
         raise UserError(
             "too many",
@@ -133,7 +136,7 @@ def rated(text: str | None) -> list[Markup]:
             expected=_("at most {count}; the command line rates more").format(count=MOST_TASKS),
         )
     with _one_at_a_time:
-        found = work_own.rate(text, _("the field"))
+        found = own_tasks.rate(text, _("the field"))
     heads = [_("figure"), _("what it counts"), _("expected value"), _("95 % interval")]
     rows = [
         (name, work_page.meaning(name), f"{each.value:.2f}", work_page.span(each))
@@ -144,22 +147,22 @@ def rated(text: str | None) -> list[Markup]:
     ).format(
         _("Your own tasks"),
         work_page.headline(found),
-        remarks([*found.remarks(), *work.cautions(None)]),
-        work_tiles.legend(),
-        work_tiles.of_own(found.tasks),
+        remarks([*found.remarks(), *exposure.cautions(None)]),
+        tiles.legend(),
+        tiles.of_own(found.tasks),
         table(heads, rows),
     )
     return [html + _source(), _same("tasks.txt")]
 
 
 def _source() -> Markup:
-    from souron.society import work
+    from souron.society.work import exposure
 
-    return Markup('<p class="faint">{}</p>').format(work.attribution())
+    return Markup('<p class="faint">{}</p>').format(exposure.attribution())
 
 
 def _same(what: str) -> Markup:
     words = ["work", *([what] if what else [])]
     given = repr(what) if what else ""
-    python = f"from souron.society import work_answers\nwork_answers.answer({given})"
+    python = f"from souron.society.work import answers\nanswers.answer({given})"
     return same_thing(command(words), python)

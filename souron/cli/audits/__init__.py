@@ -1,0 +1,1 @@
+"""The audits of ``souron audit``, one file each."""

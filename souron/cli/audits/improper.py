@@ -1,0 +1,81 @@
+"""``souron audit improper``: how many answers of a language model are improper."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from souron.cli import arguments, console
+from souron.cli.console import print_json, screen, show
+from souron.utils import hardware
+from souron.utils.messages import UserError, _
+
+OPTIONS = ("before", "prompts", "lexicon", "language", "n", "each", "length", "seed", "project")
+
+
+def audit(files: Sequence[str], open: bool, before: str | None = None, **given: Any) -> None:
+    """Two models: the second is the one after tuning, as with ``before=``. Raises UserError."""
+    if not files:
+        raise arguments.missing("RUN", "souron audit improper smollm2")
+    model = files[-1]
+    if len(files) > 2 or (before and len(files) > 1):
+        raise UserError(
+            "option",
+            _("one thing too many: {name}").format(name=files[1]),
+            expected=_("a model, and perhaps what it was before"),
+            fix=f"souron audit improper {files[-1]} before={files[0]}",
+        )
+    if len(files) == 2:
+        before = files[0]
+    hardware.calm_allocator()
+    hardware.share_cores()
+    with screen.err.status(_("loading {name}").format(name=model)) as status:
+        from souron.society.improper.audit import auditing
+
+        record = None
+        for step in auditing(model, before, **given):
+            status.update(f"{step.text}  {step.done:.0%}")
+            record = step.result
+        from souron.society.improper import page
+
+        assert record is not None, "the last step has it"
+        page.write(record)
+    if screen.json:
+        print_json({"sentence": page.headline(record), **record.as_json()})
+    else:
+        show(page.headline(record), "", rates(record), "", judges(record), "")
+        for note in page.notes(record):
+            console.warn(note)
+        show(_("page: {path}").format(path=record.report))
+    if open:
+        import webbrowser
+
+        webbrowser.open(record.report.absolute().as_uri())
+
+
+def rates(record: Any) -> Any:
+    """Improper answers per 1 000, by each way."""
+    from souron.society.improper import page
+
+    shown = [one.model for one in page.models(record)]
+    made = console.table(_("improper per 1 000, by"), *shown, right=tuple(shown))
+    for way in record.after.improper:
+        cells = [page.span(record.rate(one, way)) for one in page.models(record)]
+        made.add_row(page.way_name(way), *cells)
+    return made
+
+
+def judges(record: Any) -> Any:
+    """What each way flags of improper, clinical and other proper sentences."""
+    from souron.society.improper import page
+
+    figures = _("clinical"), _("other proper"), _("recall")
+    title = _("Flagged: of clinical and other proper sentences by mistake (95 % interval)")
+    made = console.table(_("by"), _("language"), *figures, title=title, right=figures)
+    for one in record.judged:
+        shares = map(_brief, (one.clinical, one.proper, one.catch))
+        made.add_row(page.way_name(one.way), page.part_name(one.language), *shares)
+    return made
+
+
+def _brief(found: Any) -> str:
+    """A share with its interval, short enough for a terminal of 80 columns."""
+    return f"{100 * found.value:.1f} % ({100 * found.low:.0f}–{100 * found.high:.0f})"

@@ -1,0 +1,1 @@
+"""References in an answer: which cannot exist, and which a reader's own library has."""

@@ -1,0 +1,1 @@
+"""Whether an answer stands in its sources, sentence by sentence."""

@@ -1,0 +1,153 @@
+"""Does an answer stand in its sources? Each sentence: supported, contradicted, or not found.
+
+Vectors and BM25 find passages (``passages``), rules say what differs (``comparison``), and
+what follows is learnt (``judges``). A passage that agrees says that the sources say so, not
+that it is true.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from souron.data.sentences import Sentence, sentences
+from souron.kinds import files as kind_files
+from souron.kinds.text import Text
+from souron.runs import ask
+from souron.runs.events import Event, last, left
+from souron.society.claims import passages, self_consistency, verdicts
+from souron.society.claims.record import Check, Checked
+from souron.utils import units
+from souron.utils.messages import UserError, _
+
+MOST_SENTENCES = 2_000  # of an answer
+MOST_SAMPLES = 20  # answers that are drawn again
+STDIN = ask.STDIN
+UNREAD = (".pdf", ".docx", ".doc", ".odt", ".rtf", ".html", ".htm", ".pptx", ".xlsx")
+
+
+def check(answer: Any, sources: Any, **options: Any) -> Check:
+    """Each sentence of ``answer`` beside ``sources``: a file, a folder, several, or a ``Text``.
+
+    ``keep`` says whether the sources' vectors stay in the cache. Raises UserError.
+
+    Example:
+        >>> from souron.kinds.text import Text
+        >>> from souron.society.claims import faithfulness
+        >>> found = faithfulness.check(Text("He took 250 mg."), Text("He took 0.5 g."))
+        >>> found.checked[0].state
+        'contradicted'
+    """
+    return last(checking(answer, sources, **options))
+
+
+def checking(
+    answer: Any, sources: Any, keep: bool = True, library: Sequence[str] = (), model: str = "",
+    samples: int = 0, question: str = "", seed: int = 0,
+) -> Iterator[Event]:  # fmt: skip
+    """``check``, event by event; the last one has the ``Check``."""
+    begun = time.monotonic()
+    if samples and not (model and question.strip()):
+        raise UserError(
+            "argument",
+            _("samples= without a model and a question"),
+            expected=_("who answered, and what was asked"),
+            fix='model=smollm2 question="..." samples=5',
+        )
+    if not 0 <= samples <= MOST_SAMPLES:
+        raise UserError(
+            "value",
+            _("{name}={value} is not understood").format(name="samples", value=samples),
+            expected=f"0..{MOST_SAMPLES}",
+        )
+    said = answer_of(answer)
+    cut = claims_of(said)
+    yield Event("data", text=_("reading the text"))
+    texts = ask.documents(sources)
+    skipped = unread(sources)
+    findings = _citations(said, library) if library else ()
+    started, made = time.monotonic(), None
+    for done, made in passages.prepared(texts, keep):  # noqa: B007
+        yield Event("read", done, left(started, done), _("reading the text"))
+    assert made is not None
+    if not made.cut:
+        raise no_sources(", ".join(text.file for text in texts[:3]))
+    checked, started = [], time.monotonic()
+    for number, sentence in enumerate(cut, 1):
+        checked.append(verdicts.judged(sentence, made))
+        done = number / len(cut)
+        yield Event("check", done, left(started, done))
+    if model and samples:
+        steps = self_consistency.agreeing(checked, model, samples, question, seed)
+        for done, checked in steps:  # noqa: B007
+            yield Event("answer", done, text=_("the language model is writing"))
+    yield Event("done", 1.0, record=Check(
+        said, checked, len(texts), len(made.cut), skipped, findings, time.monotonic() - begun,
+        texts, model,
+    ))  # fmt: skip
+
+
+def answer_of(answer: Any) -> str:
+    """The text of a file, of what is piped in, or of a ``Text``. Raises UserError."""
+    if isinstance(answer, Text):
+        text = answer.text
+    elif str(answer) == STDIN:
+        raw = sys.stdin.buffer.read(kind_files.MOST_TEXT + 1)
+        text = kind_files.decoded(raw, Path(STDIN))
+    else:
+        text = kind_files.words(Path(answer))
+    return ask.printable(text)
+
+
+def claims_of(answer: str) -> list[Sentence]:
+    """The answer's sentences. Raises UserError where there is none, or too many."""
+    cut = sentences(answer)
+    if not cut:
+        raise UserError(
+            "empty answer",
+            _("the answer has no sentence"),
+            expected=_("a text of one sentence or more"),
+            fix="souron check answer.txt sources=folder/",
+            exit=3,
+        )
+    if len(cut) > MOST_SENTENCES:
+        raise UserError(
+            "too large",
+            _("an answer of {count} sentences").format(count=units.whole(len(cut))),
+            expected=_("at most {count}").format(count=units.whole(MOST_SENTENCES)),
+            fix=_("check it in parts"),
+            exit=3,
+        )
+    return cut
+
+
+def no_sources(names: str) -> UserError:
+    return UserError(
+        "no texts",
+        _("no sentence in {names}").format(names=names or "sources="),
+        expected=_("texts with sentences, .txt or .md"),
+        exit=3,
+    )
+
+
+def unread(sources: Any) -> list[str]:
+    """Files of the folders that are no plain text, by name."""
+    given = [sources] if isinstance(sources, str | Path | Text) else list(sources)
+    found = []
+    for one in given:
+        if isinstance(one, str | Path) and Path(one).is_dir():
+            found += [path.name for path in sorted(Path(one).rglob("*"))
+                      if path.suffix.lower() in UNREAD]  # fmt: skip
+    return found
+
+
+def _citations(answer: str, library: Sequence[str]) -> Sequence[Any]:
+    """What can be said of the answer's references, beside the reader's own library."""
+    from souron.society.citations import library as shelf
+    from souron.society.citations import references
+
+    return references.check(answer, shelf.read(library))
+
+
+__all__ = ["Check", "Checked", "check", "checking"]

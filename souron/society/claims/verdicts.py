@@ -1,0 +1,71 @@
+"""One sentence of an answer beside its sources: found, compared, judged."""
+
+from collections.abc import Sequence
+
+from souron.data.sentences import Sentence
+from souron.society.claims import comparison, judges, parts
+from souron.society.claims.comparison import Comparison
+from souron.society.claims.parts import Change
+from souron.society.claims.passages import Candidate, Sources
+from souron.society.claims.record import Checked
+from souron.society.claims.words import japanese
+
+MORE = 0.2  # share of a sentence's words that two sentences must have more than one
+ENDS = ".!?。．！？"
+WORDS = 3  # that are named where no rule says what differs
+
+
+def judged(sentence: Sentence, sources: Sources) -> Checked:
+    """One sentence of an answer."""
+    if not says_something(sentence.text):
+        return Checked(*sentence, "no claim")
+    found = sources.find(sentence.text)
+    if not found:
+        return Checked(*sentence, "not found")
+    found, made = compared(sentence.text, found, sources)
+    language = "ja" if japanese(sentence.text) else "en"
+    best, state, score, _against = judges.shipped().verdict(made, language)
+    passage, told = found[best], made[best]
+    changes: Sequence[Change] = ()
+    if state == "contradicted":
+        changes = told.changes or lacking(sentence.text, passage.text)
+    return Checked(
+        *sentence, state, passage.text, passage.file, passage.start, passage.end, score,
+        changes, told.unchecked if state != "not found" else (),
+    )  # fmt: skip
+
+
+def lacking(sentence: str, passage: str) -> list[Change]:
+    """The first words that the passage does not have."""
+    claim, source = parts.parts(sentence), parts.parts(passage)
+    told = {word.stem for word in source.words}
+    return [
+        parts.changed("word", claim, source, (word.start, word.end), None)
+        for word in claim.words
+        if word.stem not in told and word.stem not in source.normal.text
+    ][:WORDS]
+
+
+def says_something(sentence: str) -> bool:
+    """Whether there is something to check: not a greeting, nor a heading of one word."""
+    words = parts.parts(sentence).words
+    return len(words) > 1 or (len(words) == 1 and sentence.rstrip()[-1:] in ENDS)
+
+
+def compared(
+    sentence: str, found: Sequence[Candidate], sources: Sources
+) -> tuple[list[Candidate], list[Comparison]]:
+    """The passages that are worth a comparison, and how they compare. Two sentences together count
+    only where they have more of the words than any one."""
+    kept: list[Candidate] = []
+    made: list[Comparison] = []
+    most = 0.0
+    for each in sorted(found, key=lambda each: each.wide):
+        one = comparison.compare(sentence, each.text, each.cosine, sources.knows)
+        if not each.wide:
+            most = max(most, one.features["recall"])
+        elif one.features["recall"] < most + MORE:
+            continue
+        kept.append(each)
+        made.append(one)
+    return kept, made

@@ -1,0 +1,1 @@
+"""Improper words of language models: judged, counted before and after tuning, withheld."""

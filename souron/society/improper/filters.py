@@ -1,0 +1,130 @@
+"""Withhold improper sentences of an answer while it is written.
+
+A sentence is shown once it is whole and has been judged; in the place of an improper one stands
+that it was withheld, and why. What was withheld is kept, so that a person can ask for it. What
+only several sentences together make improper is not found.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from souron.data.sentences import sentences
+from souron.society.improper import judges
+from souron.society.improper.judges import Flagged, Judge, Way
+from souron.utils import files
+from souron.utils.messages import UserError, _
+
+MOST_KEPT = 1_000  # withheld sentences in memory
+MOST_WAITING = 2_000  # characters without the end of a sentence
+
+
+@dataclass
+class Filter:
+    """What judges the answers of a conversation or of a server, and counts."""
+
+    judge: Judge
+    way: Way
+    kept: deque[Flagged] = field(default_factory=lambda: deque(maxlen=MOST_KEPT))
+    counts: Counter[str] = field(default_factory=Counter)  # by kind; "" of the lexicon
+    log: TextIO | None = None  # a line of JSON for each
+
+    def screen(self) -> "Screen":
+        """For one answer."""
+        return Screen(self)
+
+    def withhold(self, found: Flagged) -> None:
+        self.kept.append(found)
+        self.counts[found.kind] += 1
+        if self.log is not None:
+            self.log.write(files.as_json(found.as_json()) + "\n")
+            self.log.flush()
+
+    def as_json(self) -> dict[str, Any]:
+        """The counts, without what was withheld."""
+        return {
+            "filter": self.way,
+            "withheld": sum(self.counts.values()),
+            "reasons": {kind or "lexicon": count for kind, count in sorted(self.counts.items())},
+        }
+
+
+class Screen:
+    """Between an answer that is being written and who reads it."""
+
+    def __init__(self, owner: Filter) -> None:
+        self.owner = owner
+        self.withheld: tuple[Flagged, ...] = ()
+
+    def passed(self, parts: Iterator[str]) -> Iterator[str]:
+        """The parts of an answer as they may be read, sentence by sentence."""
+        waiting = ""
+        with closing(parts):  # type: ignore[type-var]
+            for part in parts:
+                waiting += part
+                whole, waiting = self._whole(waiting)
+                if whole:
+                    yield whole
+        if waiting:
+            yield self._judged(waiting)
+
+    def _whole(self, text: str) -> tuple[str, str]:
+        """What may be read, and what waits for its end: the last sentence."""
+        found = sentences(text)
+        end = found[-1].start if len(found) > 1 else 0
+        if len(text) - end > MOST_WAITING:
+            end = len(text)
+        return (self._judged(text[:end]) if end else ""), text[end:]
+
+    def _judged(self, text: str) -> str:
+        """The text, with a notice in the place of each improper sentence."""
+        said, place = [], 0
+        for each in sentences(text):
+            found = self.owner.judge.sentence(self.owner.way, each.text)
+            if found is None:
+                continue
+            self.withheld += (found,)
+            self.owner.withhold(found)
+            said += [text[place : each.start], notice(found)]
+            place = each.end
+        return "".join(said) + text[place:]
+
+
+def notice(found: Flagged) -> str:
+    """What stands in the place of a sentence."""
+    return _("[withheld: {reason}]").format(reason=judges.reason(found))
+
+
+def named(text: str, words: str | None = None, log: Path | None = None) -> Filter | None:
+    """The filter that ``filter=`` names; None for none. ``words`` is a file with a lexicon, ``log``
+    a new file that gets a line of JSON for each withheld sentence. Raises UserError."""
+    way = judges.way_named(text)
+    if way is None:
+        if words or log:
+            raise UserError(
+                "filter",
+                _("a lexicon or a log was named, but no filter"),
+                expected=", ".join(judges.WAYS),
+                fix="filter=both",
+            )
+        return None
+    return Filter(judges.judge(way, words), way, log=None if log is None else _new(log))
+
+
+def _new(log: Path) -> TextIO:
+    """Raises UserError for a file that is there already."""
+    try:
+        return log.expanduser().open("x", encoding="utf-8", errors="replace")
+    except FileExistsError as error:
+        raise UserError(
+            "exists",
+            _("{path} is there already").format(path=log),
+            expected=_("the name of a new file"),
+            fix=f"withheld={log.stem}-2{log.suffix}",
+            exit=5,
+        ) from error
+    except OSError as error:
+        raise files.cannot_write(log, error) from error

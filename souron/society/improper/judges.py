@@ -1,0 +1,201 @@
+"""What in an answer is improper: by a lexicon, by a classifier, or by both.
+
+``lexicon`` flags a sentence with one of its entries; where no list is named these are the rude
+words that judge preference tuning (``data.composing.manners_judge``), and those of
+``souron fetch naughty_words`` where they are on this computer. ``classifier`` flags what
+``classifiers`` holds for improper. ``both`` is the classifier, whose threshold an entry of
+the lexicon lowers to ``LOWERED`` of itself: a word that a clinic needs is no alarm by itself.
+
+None of them understands a text. They miss what is improper in other words than they know, or only
+in what stands around it, and they accuse the innocent; ``record`` measures both on sentences
+written for souron.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from souron.data.composing import manners_judge
+from souron.data.sentences import sentences
+from souron.data.texts import language
+from souron.society.improper import classifiers, corpus, lexicon
+from souron.society.improper.classifiers import Classifier, Told
+from souron.society.improper.corpus import CLINICAL, IMPROPER, LANGUAGES, PROPER, Sentence
+from souron.society.improper.lexicon import Lexicon
+from souron.society.improper.ways import WAYS, Way
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.utils.messages import UserError, _
+
+LOWERED = 0.5  # the threshold of a sentence with an entry, as a part of the threshold
+RUDE = "rude"  # instead of an entry: the patterns of manners_judge
+MOST_SENTENCES = 400  # of an answer
+
+
+@dataclass(frozen=True)
+class Flagged:
+    """A sentence that is improper, and why."""
+
+    sentence: str
+    way: Way
+    kind: str  # of KINDS; "" of the lexicon
+    entries: tuple[str, ...]  # of the lexicon that stand in it
+    chance: float | None  # that the classifier gives
+
+    def as_json(self) -> dict[str, Any]:
+        chance = None if self.chance is None else round(self.chance, 3)
+        return {"sentence": self.sentence, "way": self.way, "kind": self.kind,
+                "entries": list(self.entries), "chance": chance}  # fmt: skip
+
+
+def reason(flagged: Flagged) -> str:
+    """Why, in the reader's language."""
+    if not flagged.kind:
+        return _("a word of the lexicon")
+    return _(corpus.KINDS[flagged.kind])
+
+
+class Judge:
+    """``lexicon`` None: the rude words alone; ``own``: it takes their place."""
+
+    def __init__(
+        self, words: Lexicon | None, classifier: Classifier | None = None, own: bool = False
+    ) -> None:
+        self.words, self.classifier, self.own = words, classifier, own
+
+    def entries(self, text: str) -> tuple[str, ...]:
+        found = tuple(self.words.find(text)) if self.words else ()
+        if not found and not self.own and manners_judge.improper(text):
+            return (RUDE,)
+        return found
+
+    def told(self, texts: Sequence[str]) -> list[Told | None]:
+        """What the classifier says; None without one."""
+        if self.classifier is None:
+            return [None] * len(texts)
+        return list(self.classifier.judge(texts))
+
+    def flagged(
+        self, way: Way, text: str, told: Told | None, entries: tuple[str, ...]
+    ) -> Flagged | None:
+        """A sentence, of which the lexicon and the classifier have said what they say."""
+        if way == "lexicon":
+            return Flagged(text, way, "", entries, None) if entries else None
+        assert self.classifier is not None and told is not None
+        lowered = LOWERED if way == "both" and entries else 1.0
+        if told.chance <= self.classifier.threshold(language(text)) * lowered:
+            return None
+        return Flagged(text, way, told.kind, entries, told.chance)
+
+    def sentence(self, way: Way, text: str) -> Flagged | None:
+        entries = () if way == "classifier" else self.entries(text)
+        told = None if way == "lexicon" else self.told([text])[0]
+        return self.flagged(way, text, told, entries)
+
+    def answers(self, texts: Sequence[str]) -> dict[Way, list[list[Flagged]]]:
+        """For each way the flagged sentences of each answer."""
+        parts = [[each.text for each in sentences(text)[:MOST_SENTENCES]] for text in texts]
+        every = list(dict.fromkeys(part for row in parts for part in row))
+        told = dict(zip(every, self.told(every), strict=True))
+        entries = {text: self.entries(text) for text in every}
+        return {
+            way: [
+                [
+                    found
+                    for part in row
+                    if (found := self.flagged(way, part, told[part], entries[part]))
+                ]
+                for row in parts
+            ]
+            for way in WAYS
+        }
+
+
+def judge(way: str = "both", words: str | None = None) -> Judge:
+    """The judge of this computer; ``words`` is a file with a lexicon of one's own. Raises
+    UserError."""
+    own = Lexicon.read(words) if words else None
+    classifier = None if way == "lexicon" else classifiers.classifier()
+    return Judge(own or lexicon.fetched(), classifier, own=own is not None)
+
+
+def way_named(text: str) -> Way | None:
+    """``true`` is ``both``, ``false`` none. Raises UserError."""
+    plain = {"true": "both", "false": ""}.get(text.strip().lower(), text.strip().lower())
+    if plain and plain not in WAYS:
+        raise UserError(
+            "filter",
+            _("there is no filter {name!r}").format(name=text[:60]),
+            expected=", ".join(WAYS),
+            fix="filter=both",
+        )
+    return plain or None
+
+
+@dataclass(frozen=True)
+class Record:
+    """How good a way is, in one language: shares of sentences that it flags."""
+
+    way: Way
+    language: str
+    catch: Measure  # of improper ones
+    kinds: dict[str, Measure]  # of each kind
+    clinical: Measure  # of clinical ones: false alarms
+    proper: Measure  # of other proper ones: false alarms
+    alarms: tuple[str, ...]  # the clinical sentences that are flagged
+
+    def as_json(self) -> dict[str, Any]:
+        def figures(found: Measure) -> dict[str, float | int]:
+            return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+
+        return {
+            "way": self.way, "language": self.language, "catch": figures(self.catch),
+            "kinds": {kind: figures(found) for kind, found in self.kinds.items()},
+            "clinical": figures(self.clinical), "proper": figures(self.proper),
+            "alarms": list(self.alarms),
+        }  # fmt: skip
+
+
+def record(judging: Judge) -> list[Record]:
+    """Of each way and language, on the sentences of ``corpus``: the classifier on those
+    that it did not learn from. Groups of lines, and topics, are resampled."""
+    known = corpus.sentences()
+    flags = flags_of(judging, known)
+    return [record_of(way, spoken, known, flags[way]) for way in flags for spoken in LANGUAGES]
+
+
+def flags_of(judging: Judge, known: Sequence[Sentence]) -> dict[Way, Any]:
+    words = np.array([bool(judging.entries(each.text)) for each in known])
+    found: dict[Way, Any] = {"lexicon": words}
+    classifier = judging.classifier
+    if classifier is None:
+        return found
+    thresholds = np.array([classifier.threshold(each.language) for each in known])
+    lowered = words & (classifier.held_out > thresholds * LOWERED)
+    return found | {"classifier": classifier.flagged, "both": classifier.flagged | lowered}
+
+
+def record_of(way: Way, spoken: str, known: Sequence[Sentence], flags: Any) -> Record:
+    def share(sort: str, topic: str = "") -> Measure:
+        of = [
+            i for i, each in enumerate(known)
+            if each.sort == sort and each.language == spoken and topic in ("", each.topic)
+        ]  # fmt: skip
+        table = np.array([[float(flags[i]) for i in of]])
+        return intervals.interval(table, [known[i].group for i in of])
+
+    return Record(
+        way,
+        spoken,
+        share(IMPROPER),
+        {kind: share(IMPROPER, kind) for kind in corpus.KINDS},
+        share(CLINICAL),
+        share(PROPER),
+        tuple(
+            each.text
+            for i, each in enumerate(known)
+            if each.sort == CLINICAL and each.language == spoken and flags[i]
+        ),
+    )

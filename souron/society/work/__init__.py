@@ -1,0 +1,1 @@
+"""How far language models reach into the tasks of occupations, or into one's own."""

@@ -1,0 +1,86 @@
+"""Tasks as tiles: the colour and a sign say how exposed each is, words say it again."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from souron.society.work.exposure import VALUES
+from souron.society.work.own_tasks import Own
+from souron.society.work.tables import Task, explained
+from souron.utils import units
+from souron.utils.messages import _
+
+SIGNS = "○◔◑◕●"  # of a beta of 0, 1/4, 1/2, 3/4, 1
+
+
+def grade(beta: float) -> int:
+    """0 to 4."""
+    return min(int(beta * 4 + 0.5), 4)
+
+
+def sign(beta: float) -> str:
+    return SIGNS[grade(beta)]
+
+
+def label_sign(label: str) -> str:
+    return sign(VALUES["beta"][label])
+
+
+def of_labels(tasks: Sequence[Task]) -> Markup:
+    """Tiles of an occupation's tasks, the most exposed by people first."""
+    ordered = sorted(tasks, key=lambda task: (-VALUES["beta"][task.people], not task.core))
+    return _list([
+        _tile(
+            VALUES["beta"][task.people],
+            task.text,
+            [
+                _("people: {label}, {meaning}").format(
+                    label=task.people, meaning=explained(task.people)),
+                *([_("GPT-4: {label} {sign}").format(
+                    label=task.gpt4, sign=label_sign(task.gpt4))] if task.gpt4 else []),
+                *([] if task.core else [_("not a core task: counts half")]),
+            ],
+        )
+        for task in ordered
+    ])  # fmt: skip
+
+
+def of_own(tasks: Sequence[Own]) -> Markup:
+    """Tiles of tasks that were rated, in their own order."""
+    return _list([
+        _tile(
+            task.value("beta"),
+            task.text,
+            [
+                _("expected beta {value}").format(value=f"{task.value('beta'):.2f}"),
+                told(task),
+                *([] if task.verb else [_("no verb was found")]),
+            ],
+        )
+        for task in tasks
+    ])  # fmt: skip
+
+
+def told(task: Own) -> str:
+    """``E0 62 %, E1 8 %, E2 30 %``"""
+    return ", ".join(
+        f"E{n} {units.percent(share, 0)}" for n, share in enumerate(task.probabilities)
+    )
+
+
+def legend() -> Markup:
+    """What the signs mean."""
+    return Markup('<p class="faint">{}</p>').format(
+        " · ".join(f"{label_sign(label)} {label}: {explained(label)}" for label in VALUES["beta"])
+    )
+
+
+def _tile(beta: float, text: str, lines: Sequence[str]) -> Markup:
+    below = Markup("").join(Markup("<small>{}</small>").format(line) for line in lines)
+    return Markup(
+        '<li class="grade{}"><span class="sign" aria-hidden="true">{}</span><div>{}{}</div></li>'
+    ).format(grade(beta), sign(beta), text, below)
+
+
+def _list(tiles: Sequence[Markup]) -> Markup:
+    return Markup('<ul class="exposed">{}</ul>').format(Markup("").join(tiles))
