@@ -638,6 +638,14 @@ def test_val_measures_a_run(souron_says: Said, pretend: Any) -> None:
     assert (found["run"], found["data"]) == ("runs/x", "d")
 
 
+def test_a_forecast_of_a_system_in_two_ways(souron_says: Said) -> None:
+    code, out, _err = souron_says(
+        "compare", "mlp_tiny:rate=0.1", "mlp_tiny", "data=digits", "budget=1s", "--forecast"
+    )
+    assert code == 0
+    assert "mlp_tiny:rate=0.1, mlp_tiny on digits" in out
+
+
 def test_tour_shows_each_stop_as_it_comes(souron_says: Said, pretend: Any) -> None:
     def touring(**options: Any) -> Any:
         yield Event("train", 0.5)

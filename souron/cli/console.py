@@ -269,7 +269,7 @@ def drawn(record: Any) -> None:
 def forecast(found: Any) -> None:
     """What a run or a comparison would take."""
     systems = found.asked.get("systems") or [found.asked["system"]]
-    task = registry.find(systems[0])[0].task
+    task = registry.find(systems[0].partition(":")[0])[0].task
     show(
         _cases(", ".join(systems), found.asked["data"], found.cases, task),
         foretold(found),
