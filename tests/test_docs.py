@@ -11,6 +11,7 @@ from babel.messages.pofile import read_po
 
 from souron import registry
 from souron.cli import main
+from souron.evaluation import summary
 from souron.kinds.codecs.image import picture
 from souron.report import diagram
 
@@ -76,6 +77,15 @@ def test_a_system_has_its_page_in_both_languages(name, docs, monkeypatch, tmp_pa
         assert f"[{name}]({name}.md)" in pages.systems([entry])
     diagram.draw(described.lines, tmp_path / "layers.svg")
     assert (tmp_path / "layers.svg").stat().st_size > 2500
+
+
+@pytest.mark.parametrize(
+    "name, parts", [("vae", ["encoder.0", "decoder.6"]), ("glow", ["levels.0", "levels.2"])]
+)
+def test_a_picture_has_what_learns_and_not_only_what_draws(name, parts):
+    [line] = diagram.boxes(*summary.drawn(*registry.find(name)))
+    assert line[0].kind == "input"
+    assert [line[1].name, line[-1].name] == parts
 
 
 def test_a_picture_shows_the_layers_in_order_with_their_shapes(docs):

@@ -6,7 +6,7 @@ so that a pixel and a thousand channels fit on one line. Vectors are bars as hig
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,24 +57,50 @@ class Call:
 
 def watched(model: Any, seen: Any) -> dict[str, Call]:
     """What each part takes and gives for one case, in the order in which the parts finish."""
+    calls = noted(model, lambda: summary.try_once(model, seen))
+    rows = registry.load_task(model.task).example_rows(seen)
+    if rows is None:
+        return calls
+    if take_turns(model):
+        return calls | {
+            name: call
+            for name, call in noted(model, lambda: learn_once(model, rows)).items()
+            if name not in calls
+        }
+    if unused(model, calls):  # as the encoder of a VAE, which draws by its decoder alone
+        learning = noted(model, lambda: learn_once(model, rows))
+        if not unused(model, learning):
+            return {name: calls.get(name, call) for name, call in learning.items()}
+    return calls
+
+
+def noted(model: Any, use: Callable[[], object]) -> dict[str, Call]:
+    """What each part takes and gives at its first call while the model is used."""
     calls: dict[str, Call] = {}
 
     def watch(name: str) -> Any:
         def note(part: nn.Module, taken: Any, given: Any) -> None:
-            if isinstance(given, Tensor) and isinstance(taken[0], Tensor):
+            given = given[0] if isinstance(given, tuple) and given else given
+            if isinstance(given, Tensor) and taken and isinstance(taken[0], Tensor):
                 shapes = (tuple(value.shape[1:]) or (1,) for value in (taken[0], given))
                 calls.setdefault(name, Call(*shapes))
 
         return note
 
     hooks = [part.register_forward_hook(watch(name)) for name, part in model.named_modules()]
-    summary.try_once(model, seen)
-    rows = registry.load_task(model.task).example_rows(seen)
-    if rows is not None and take_turns(model):
-        learn_once(model, rows)
-    for hook in hooks:
-        hook.remove()
+    try:
+        use()
+    finally:
+        for hook in hooks:
+            hook.remove()
     return calls
+
+
+def unused(model: Any, calls: Mapping[str, Call]) -> bool:
+    """Whether a linear layer or a convolution was never called."""
+    kinds = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
+    return any(isinstance(part, kinds) and name not in calls
+               for name, part in model.named_modules())  # fmt: skip
 
 
 def take_turns(model: Any) -> bool:
