@@ -270,8 +270,11 @@ def trying(studio: Studio, row: Row) -> Markup:
 def training(studio: Studio, row: Row) -> Markup:
     """A button that trains the row's first system; what comes of it stands below."""
     line = training_words(row)
-    said = _("{system} learns on {data} for {budget}. You see its loss and first figures as it "
-             "goes.")  # fmt: skip
+    said = _(
+        "{system} learns on {data} for {budget}. You see its loss and first figures as it goes. "
+        "Reading the data before, and measuring on the test data afterwards, can take longer: a "
+        "minute or two for detection and language."
+    )
     return Markup(
         '<p>{}</p><p class="actions"><button type="button" class="first" data-do="train" '
         'data-to="{}">{}</button></p><div class="live" data-watched="{}"></div>{}'
