@@ -3,7 +3,7 @@
 Each ends with an event that carries a ``Finding``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ def judge(records: Sequence[judges.Record]) -> str:
     ).format(recall=units.percent(both.catch.value), clinical=units.percent(both.clinical.value))
 
 
-def _event(step: Step, finding: Any) -> Event:
+def _event(step: Step, finding: Callable[[Any], Finding]) -> Event:
     if step.result is None:
         return Event("answer", step.done, text=step.text)
     return _done(finding(step.result))
