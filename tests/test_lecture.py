@@ -8,9 +8,10 @@ import pytest
 
 import souron
 from souron import registry
-from souron.cli import main
+from souron.cli import main, train
 from souron.lecture import course as courses
 from souron.lecture import rows
+from souron.studio import forms
 from souron.studio.shared import PAGES
 from souron.utils.messages import UserError, use_language
 
@@ -28,6 +29,7 @@ def test_a_row_names_what_exists(row):
     if row.data:
         assert row.systems, "what is trained is the first system"
         assert row.data in load.names()
+    assert set(row.training) <= set(forms.fields(train.train))
     if row.docs:
         assert (DOCS / f"{row.docs}.md").is_file(), row.docs
     assert set(row.pages) <= set(PAGES)
@@ -77,6 +79,7 @@ def test_a_row_speaks_the_readers_language():
     [
         ("year = 2012", "year = true"),
         ("year = 2012", 'year = 2012\nyaer = ""'),
+        ("year = 2012", "year = 2012\ntraining = {imgsz = '64'}"),
         ("https://papers", "javascript:papers"),
         ('docs = "use"', 'docs = "../../secret"'),
         ('["inside_cnn"]', '["../inside"]'),

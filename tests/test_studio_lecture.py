@@ -66,6 +66,17 @@ def test_every_row_has_its_page(client, row):
     assert len(ids) == len(set(ids))
 
 
+def test_a_row_may_say_how_it_is_trained(client):
+    assert lecture_routes.training("V9") == [
+        "train", "efficientnet_lite", "data=digits", "imgsz=64", "pretrained=true", "freeze=true",
+        "budget=10s",
+    ]  # fmt: skip
+    text = html.unescape(page(client, "/lecture/en/V9"))
+    assert "souron train efficientnet_lite data=digits imgsz=64 pretrained=true freeze=true" in text
+    python = "'efficientnet_lite', data='digits', side=64, pretrained=True, freeze=True"
+    assert f"souron.train({python}" in text
+
+
 def test_a_page_leads_to_its_neighbours_and_to_the_other_language(client):
     order = list(rows.rows())
     place = order.index("G10")

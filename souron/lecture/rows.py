@@ -6,6 +6,7 @@ checked when it is read; a row without a file is left out.
 
     systems = ["alexnet"]        the first is drawn, tried and trained; [] where there is none
     data = "digits"              what it is trained on for ten seconds; "" where it is not trained
+    training = {imgsz = 64}      further options of that training; may be left out
     year = 2012
     source = "https://..."
     docs = "use"                 a page of docs/, or ""
@@ -71,6 +72,7 @@ class Row:
     id: str
     systems: tuple[str, ...]
     data: str
+    training: Mapping[str, int | bool]
     year: int
     source: str
     docs: str
@@ -147,6 +149,7 @@ def read(file: Path) -> Row:
 
 def checked(found: Mapping[str, Any], file: Path) -> Row:
     """The row, once every field is there, is of its kind and within its bounds."""
+    found = {"training": {}, **found}
     _names(file, found, [field.name for field in fields(Row) if field.name != "id"])
     if file.stem not in IDS:
         raise wrong(file, file.stem, "C1 ... E5")
@@ -159,10 +162,14 @@ def checked(found: Mapping[str, Any], file: Path) -> Row:
     docs = _string(file, found, "docs", empty=True)
     if docs and not re.fullmatch(r"[a-z][a-z0-9-]*", docs):
         raise wrong(file, f"docs = {docs!r}", _("the name of a page in docs/, without .md"))
+    training = found["training"]
+    if not isinstance(training, dict) or not all(isinstance(v, int) for v in training.values()):
+        raise wrong(file, f"training = {training!r}"[:120], "training = {imgsz = 64}")
     return Row(
         id=file.stem,
         systems=_list(file, found, "systems", NAME),
         data=_string(file, found, "data", empty=True),
+        training=training,
         year=year,
         source=source,
         docs=docs,

@@ -6,6 +6,7 @@ parts in large type.
 """
 
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -18,8 +19,8 @@ from souron.lecture.course import Course, Part
 from souron.lecture.rows import Row
 from souron.report import layers, pressable
 from souron.report.layer_kinds import COLOURS, meaning
-from souron.studio import interactive, layout
-from souron.studio.pages import lecture
+from souron.studio import forms, interactive, layout
+from souron.studio.pages import lecture, train
 from souron.studio.shared import PAGES, Studio, same_thing, words
 from souron.utils import units
 from souron.utils.messages import _
@@ -285,14 +286,18 @@ def training(studio: Studio, row: Row) -> Markup:
         address(studio.language, "job"),
         same_thing(
             "souron " + " ".join(line),
-            f'souron.load("{row.systems[0]}").train(data="{row.data}", budget="{BUDGET}")',
+            forms.python("train", repr(row.systems[0]), training_options(row), train.PYTHON),
         ),
     )
 
 
 def training_words(row: Row) -> list[str]:
     """The command behind that button."""
-    return words("train", [row.systems[0]], {"data": row.data, "budget": BUDGET})
+    return words("train", [row.systems[0]], training_options(row))
+
+
+def training_options(row: Row) -> dict[str, Any]:
+    return {"data": row.data, **row.training, "budget": BUDGET}
 
 
 def interactives(row: Row) -> list[Markup]:
