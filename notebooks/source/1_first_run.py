@@ -10,8 +10,8 @@
 # # 1. ノートブックと最初の実行
 #
 # ノートブックは**セル**の並びです。文章のセルと Python のセルがあります。*実行*（`Shift` + `Enter`）するとセルのコードが動き、最後の行の値が
-# その下に表示されます。Google Colab は Google のコンピュータで、JupyterLab（`pip install jupyterlab` のあと `jupyter lab`）や VS Code は
-# 自分のコンピュータで実行します。この授業にはネットワークも GPU もアカウントも要りません。開いたデータは手元に残ります。
+# その下に表示されます。Google Colab は Google のコンピューターで、JupyterLab（`pip install jupyterlab` のあと `jupyter lab`）や VS Code は
+# 自分のコンピューターで実行します。この授業にはネットワークも GPU もアカウントも要りません。開いたデータは手元に残ります。
 # この回は約 1 分で終わります。
 
 # %% first_cell

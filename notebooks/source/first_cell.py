@@ -4,7 +4,7 @@
 # Results go into the folder `runs` beside the notebook, or into a temporary folder where nothing may be written.
 
 # %% [markdown] lang="ja"
-# 最初のセルは準備をするだけなので、そのまま実行してください。自分のコンピュータでは何もインストールしません。Google Colab では、*ファイル*欄に
+# 最初のセルは準備をするだけなので、そのまま実行してください。自分のコンピューターでは何もインストールしません。Google Colab では、*ファイル*欄に
 # 置いた souron の wheel（`pip wheel --no-deps . ./zoo` で作れます）、または `SOURON` で指定したものをインストールします。
 # 結果はノートブックと同じ場所の `runs` フォルダに入ります。書き込めない場所では、一時フォルダに入ります。
 

@@ -42,9 +42,9 @@ Copy this folder to the other computer, and name it there:
 Or copy the folders `data` and `weights` into souron's cache (Linux: ~/.cache/souron).
 Each thing has its own licence, which its source tells in full; keep to it when you pass it on.
 
-# souron: ネットワークのないコンピュータのためのデータと重み
+# souron: ネットワークのないコンピューターのためのデータと重み
 
-このフォルダを使う先のコンピュータにコピーし、場所を指定します。
+このフォルダを使う先のコンピューターにコピーし、場所を指定します。
 
     export SOURON_CACHE=/このフォルダの場所          （Windows: set SOURON_CACHE=D:\\フォルダ）
     souron fetch --verify /このフォルダの場所

@@ -37,7 +37,7 @@ class Config:
 
 class OpenModel(LanguageModel):
     year = 2025
-    ja = "公開された言語モデルを、このコンピュータにあるファイルからそのまま使う"
+    ja = "公開された言語モデルを、このコンピューターにあるファイルからそのまま使う"
     needs_fit = False
     full_batch = True
     SIZES = {"tiny": Config("gpt", context=64), "small": Config(), "large": Config(context=8192)}

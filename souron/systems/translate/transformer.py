@@ -125,7 +125,7 @@ class Layer(nn.Module):
 
 class Transformer(Translator):
     year = 2017
-    ja = "原文全体を読むエンコーダと、それを見ながら訳文を一語ずつ書くデコーダ"
+    ja = "原文全体を読むエンコーダーと、それを見ながら訳文を一語ずつ書くデコーダー"
     clip = 1.0
     SIZES = {
         "tiny": Config(32, 1, 2, 64, 0.0, 64, 1e-2),
