@@ -1,10 +1,13 @@
 """Society's chapter of the tour, as it is without ready-trained systems."""
 
+from functools import partial
+
 import pytest
 
 from souron.hub import zoo
 from souron.lecture import society_tour
 from souron.society.improper import judges
+from souron.stats.records import Measure
 from souron.utils.messages import use_language
 
 
@@ -27,7 +30,11 @@ def test_the_chapter_without_ready_trained_systems(tmp_path, monkeypatch, langua
 
 
 def test_a_judge_says_what_it_is_worth_itself():
+    def record(way, language, catch):
+        share = partial(Measure, low=0.0, high=1.0, n=100)
+        return judges.Record(way, language, share(catch), {}, share(0.02), share(0.0), ())
+
+    records = [record("both", "en", 0.5), record("both", "ja", 0.7), record("lexicon", "ja", 0.1)]
     with use_language("ja"):
-        ours = judges.record(judges.judge())
-        [shown] = [one for one in ours if (one.way, one.language) == ("both", "ja")]
-        assert f"{100 * shown.catch.value:.1f}" in society_tour.judge(ours)
+        told = society_tour.judge(records)
+    assert "70.0 %" in told and "2.0 %" in told
