@@ -312,3 +312,16 @@ def test_what_was_sent_is_not_opened_also_after_an_update():
     assert again.preprocess(SimpleNamespace(path="x.png", orig_name="x.png")) == "x.png"
     assert isinstance(again, gr.Image) and again.get_block_name() == "image"
     assert gr.Image(render=False).preprocess(None) is None and type(again) is not gr.Image
+
+
+def test_the_fields_of_a_form_share_one_event(studio):
+    """With an event each, the answer to an earlier change could come last and stay."""
+
+    def form(blocks):
+        fields, same = [gr.Textbox(), gr.Textbox()], gr.HTML()
+        studio.on_change(fields, lambda *values: "", fields, same)
+        return fields, list(blocks.fns.values())
+
+    fields, [event] = built(form)
+    assert [of for of, _name in event.targets] == [field._id for field in fields]
+    assert event.trigger_mode == "always_last"

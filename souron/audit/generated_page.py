@@ -15,13 +15,21 @@ from souron.metrics import classification
 from souron.report import plots
 from souron.report.page import Fact, page, plot, write
 from souron.stats.records import Measure
-from souron.utils import units
+from souron.utils import files, units
 from souron.utils.messages import _
 
 NAME = "audit-generated.html"
 WIDE = 96  # pixels of a shown picture
 CURVES = 12  # generators in the plot
 NEAR = 0.9  # times as large, from which on sizes count as one
+
+
+def write_report(audit: Audit, project: Path) -> Path:
+    """Write page and figures into a new folder of ``project/audit``; the page's path. Raises
+    UserError."""
+    folder = files.new_folder(project / "audit", f"generated-{audit.real}")
+    files.write_json(folder / "audit.json", audit.as_json())
+    return audit_page(audit, folder)
 
 
 def audit_page(audit: Audit, folder: Path) -> Path:

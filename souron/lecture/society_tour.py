@@ -60,8 +60,7 @@ def drawn_or_real(project: Path) -> Iterator[Event]:
         if event.record is None:
             yield event
             continue
-        folder = files.new_folder(project / "audit", f"generated-{event.record.real}")
-        page = generated_page.audit_page(event.record, folder)
+        page = generated_page.write_report(event.record, project)
         yield _done(Finding(tuple(generated_page.sentences(event.record)), page))
 
 

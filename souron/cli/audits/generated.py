@@ -6,12 +6,10 @@ from typing import Any
 
 from souron.cli import arguments, console
 from souron.cli.console import follow, note, print_json, screen, show
-from souron.utils import files as file_utils
 from souron.utils import hardware, units
 from souron.utils.messages import _
 
 OPTIONS = ("real", "drawn", "n", "seed", "device")
-PLACE = Path("runs/audit")
 EXAMPLE = "souron audit generated real=photos/ drawn=a/ drawn=b/"
 
 
@@ -32,9 +30,7 @@ def audit(
     from souron.audit import generated_page
 
     [found] = follow(audits.auditing(names[0], names[1:], **given))
-    folder = file_utils.new_folder(PLACE, f"generated-{found.real}")
-    page = generated_page.audit_page(found, folder)
-    file_utils.write_json(folder / "audit.json", found.as_json())
+    page = generated_page.write_report(found, Path("runs"))
     if screen.json:
         sentences = generated_page.sentences(found)
         print_json({**found.as_json(), "sentence": " ".join(sentences), "page": page})
