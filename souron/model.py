@@ -12,7 +12,7 @@ from souron import registry
 from souron.blocks.fusing import fused
 from souron.evaluation.conversation import LENGTH, Conversation, Reply, Voice
 from souron.evaluation.text_generation import Sampling
-from souron.hub import clip_weights, diffusion_weights, open_models, weights
+from souron.hub import clip_weights, diffusion_weights, open_models, weights, zoo
 from souron.kinds import signature
 from souron.kinds.before_after import BeforeAfter
 from souron.kinds.chat import Chat, Turn
@@ -69,7 +69,7 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
         return Model(str(name), kind(config, None).eval())
     if kind.task == "match" and (pretrained or kind.published(registry.find(str(name))[1], config)):
         return Model(str(name), clip_weights.system(str(name), pretrained or True).eval())
-    if not pretrained:
+    if not (pretrained := pretrained or published_here(str(name))):
         return Model(str(name))
     if kind.task == "text_to_image" and pretrained is not True:
         return Model(str(name), diffusion_weights.system(str(pretrained)))
@@ -104,6 +104,13 @@ def _published_file(file: Path) -> "Model":
         expected=_("published weights of {systems}").format(systems=", ".join(able)),
         exit=3,
     )
+
+
+def published_here(name: str) -> bool:
+    """Whether a classifier's published weights are on this computer, so that it can answer."""
+    kind, config = registry.load_system(name)
+    source = kind.published(registry.find(name)[1], config) if kind.task == "classify" else ""
+    return bool(source) and weights.find(source) is not None
 
 
 def published_systems() -> dict[str, Any]:
@@ -147,6 +154,17 @@ class Model:
                     raise answer
                 answers.append(answer)
         return answers[0] if len(answers) == 1 else answers
+
+    @property
+    def learnt_from(self) -> str:
+        """The data that it was trained on, by name: ``fashion``, ``ImageNet-1k``; "" where that is
+        not known."""
+        if self.folder is not None:
+            receipt = zoo.receipt(self.folder).get("data")
+            named = receipt.get("name") if isinstance(receipt, dict) else ""
+            return str(named or run_folder.read_args(self.folder)["data"])
+        published = getattr(self.system, "task", "") == "classify"
+        return "ImageNet-1k" if published else ""
 
     @property
     def asked(self) -> signature.Signature:

@@ -60,6 +60,7 @@ class TaskEntry:
 
     name: str
     title: str  # English, the key of its translation
+    takes: str  # the kind of its input, as "Picture"; "None" of what begins with noise
     metrics: tuple[Metric, ...]  # the first decides rankings
     watches: str  # the metric of validation looks
     default_data: str
@@ -103,6 +104,7 @@ def describe_task(file: Path) -> TaskEntry:
         return TaskEntry(
             name=file.stem,
             title=_literal(values["title"]),
+            takes=ast.unparse(values["takes"]),
             metrics=_literal(values["metrics"]),
             watches=_literal(values["watches"]) if "watches" in values else "",
             default_data=_literal(values["default_data"]) if "default_data" in values else "digits",

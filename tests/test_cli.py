@@ -646,19 +646,23 @@ def test_a_forecast_of_a_system_in_two_ways(souron_says: Said) -> None:
     assert "mlp_tiny:rate=0.1, mlp_tiny on digits" in out
 
 
-def test_tour_shows_each_stop_as_it_comes(souron_says: Said, pretend: Any) -> None:
-    def touring(**options: Any) -> Any:
+def test_a_chapter_of_the_tour_shows_each_stop_as_it_comes(
+    souron_says: Said, pretend: Any
+) -> None:
+    def touring(name: str, given: Any) -> Any:
+        assert name == "fair-fight" and given == {"budget": "1s"}
         yield Event("train", 0.5)
         yield Event("done", 1.0, record=a_run(Path("runs/classify/cnn-digits")))
         yield Event("train", 0.5)
         yield Event("done", 1.0, record=a_comparison())
 
-    pretend("lecture.tour", touring=touring)
-    code, out, _err = souron_says("tour")
+    pretend("lecture.chapters", touring=touring, Given=dict)
+    code, out, _err = souron_says("tour", "fair-fight", "budget=1s")
     assert code == 0
     assert out.index("91.2 %") < out.index("cnn is better than mlp.")
     assert out.rstrip().endswith("runs/compare/x/report.html")
-    assert json.loads(souron_says("tour", "--json")[1])["sentence"] == "cnn is better than mlp."
+    told = json.loads(souron_says("tour", "budget=1s", "--json")[1])
+    assert told["chapter"] == "fair-fight" and told["sentence"] == "cnn is better than mlp."
 
 
 def test_fetch_goes_on_after_a_failure_and_says_so(

@@ -15,7 +15,7 @@ from souron.data.dataset import Rows
 from souron.evaluation import sampling
 from souron.hub import zoo
 from souron.kinds import signature
-from souron.lecture import society_tour, tour
+from souron.lecture import chapters, society_tour
 from souron.runs import compare, evaluate, ready, train
 from souron.runs import folder as run_folder
 from souron.runs.events import Event
@@ -283,7 +283,7 @@ def test_only_systems_of_the_tasks_that_are_asked_for_are_shown(packed, tmp_path
     assert list(last.record.answers) == ["yolo_tiny"] and not last.record.drawings
 
 
-def test_the_tour_and_its_chapters_begin_with_them(monkeypatch):
+def test_the_chapters_of_the_tour_begin_with_them(monkeypatch):
     def pretend(*given, **_options):
         yield Event("done", text=str(given[0]))
 
@@ -292,29 +292,28 @@ def test_the_tour_and_its_chapters_begin_with_them(monkeypatch):
     for name in ("drawn_or_real", "checked", "occupation", "improper_output"):
         monkeypatch.setattr(society_tour, name, pretend)
     monkeypatch.setattr(type(load.names()["fashion"]), "where", lambda _entry: True)
-    stops = [event.text.partition(": ") for event in tour.touring(data="digits")]
-    titles = [title for title, _colon, _what in stops]
-    what = {title: what for title, _colon, what in stops}
-    assert titles[:2] == ["ready trained", "clustering digits"]
-    assert titles[4:8] == ["detection", "detectors", "segmentation", "segmenters"]
-    assert "detect" in what["detection"] and "yolo_lite" in what["detectors"]
-    assert "segment_volume" in what["segmentation"] and "unet_lite" in what["segmenters"]
-    assert titles[8] == "words and pictures" and "text_to_image" in what["words and pictures"]
-    assert titles[9:11] == ["a photograph enlarged", "music"] and "compose" in what["music"]
-    assert titles[11:13] == ["language", "language models"]
-    assert "gpt_tiny" in what["language models"]
+
+    def stops(chapter):
+        events = chapters.touring(chapter, chapters.Given(data="digits"))
+        return dict(event.text.split(": ", 1) for event in events)
+
+    whole = {name: stops(name) for name in chapters.CHAPTERS}
+    titles = {name: list(told) for name, told in whole.items()}
+    assert titles["classification"] == ["ready trained", "clustering digits", "naming digits"]
+    assert titles["generation"] == ["ready trained", "GAN or diffusion"]
+    assert "detect" in whole["detection"]["detection"]
+    assert "yolo_lite" in whole["detection"]["detectors"]
+    assert "segment_volume" in whole["segmentation"]["segmentation"]
+    assert "unet_lite" in whole["segmentation"]["segmenters"]
+    assert titles["language"] == ["language", "language models"]
+    assert "gpt_tiny" in whole["language"]["language models"]
+    assert titles["words"] == ["words and pictures", "a photograph enlarged", "music"]
     society = ["drawn or real", "an answer checked", "an occupation", "improper output"]
-    assert titles[13:] == [*society, "fair fight"]
+    assert titles["society"] == society and titles["fair-fight"] == ["fair fight"]
     monkeypatch.setattr(zoo, "root", lambda: None)
-    without = [event.text.partition(": ")[0] for event in tour.touring(data="digits")]
-    shown = (
-        "ready trained",
-        "detection",
-        "segmentation",
-        "words and pictures",
-        "music",
-        "language",
-        "drawn or real",
-        "improper output",
-    )
-    assert without == [title for title in titles if title not in shown]
+    without = {name: list(stops(name)) for name in chapters.CHAPTERS}
+    shown = {"ready trained", "detection", "segmentation", "words and pictures", "music",
+             "language", "drawn or real", "improper output"}  # fmt: skip
+    assert without == {
+        name: [title for title in told if title not in shown] for name, told in titles.items()
+    }

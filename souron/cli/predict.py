@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,12 +20,17 @@ from souron.cli import options as cli_options
 from souron.cli.app import command
 from souron.cli.console import follow, note, print_json, screen, show
 from souron.cli.train import given_options, use_cores, yes_or_no
+from souron.hub import packages
 from souron.runs.options import EvaluateOptions
 from souron.utils import files as file_utils
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
 
 OPTION = re.compile(r"[a-z_]+=(-?[\d.]+|[\w, -]*)", re.ASCII)  # rather than a file: ``size=3``
+ENDING = re.compile(r"\w\.[a-zA-Z]\w{1,4}$", re.ASCII)  # of a file's name
+WEIGHTS = (".pth", ".safetensors", ".gguf")  # files that are a system by themselves
+OF_A_MODEL = ("args.yaml", "config.json", "unet")  # in the folder of a run or a published model
+MOST_OTHERS = 6  # systems that are named beside the one that answers
 FORMS = {"coco": ".coco.json", "yolo": ".txt", "json": ".json", "csv": ".csv", "png": ".png"}
 
 
@@ -71,6 +77,7 @@ def val(
 @command(
     "predict",
     N_("Ask a trained system about files: label pictures, or whatever it has learnt."),
+    "souron predict cat.jpg                   (the best system here for a photograph)\n"
     "souron predict runs/classify/resnet-photos cat.jpg\n"
     'souron predict runs/classify/resnet-photos holidays/ "more/*.png" --csv > labels.csv\n'
     "souron predict resnet50 cat.jpg pretrained=true\n"
@@ -148,8 +155,7 @@ def predict(
     ] = None,
     fields: cli_options.Fields = None,
 ) -> None:  # fmt: skip
-    name = model or system
-    wanted = [system, *(files or [])] if model else files or []
+    name, wanted, unnamed = asked_system(system, files or [], model)
     wanted, chosen = chosen_options(name, wanted, fields or [], context)
     if not wanted and source is None and not begins_anew(name):
         raise arguments.missing("FILES", f"souron predict {name} cat.jpg")
@@ -158,6 +164,7 @@ def predict(
     with screen.err.status(_("loading {name}").format(name=name)):
         from souron import model as models_api
         from souron.cli import watch
+        from souron.pipelines import best as best_system
         from souron.runs.annotations import Annotations
 
         with console.warning_lines():
@@ -173,7 +180,7 @@ def predict(
         told = {key: str(value) for key, value in sizes.items() if value is not None}
         chosen, tile = {**chosen, **told}, None
     truth = read_reference(loaded, reference)
-    video = watch.video_of(loaded, wanted, source)
+    video = None if unnamed else watch.video_of(loaded, wanted, source)
     if video is not None or tile is not None:
         if to is not None:
             raise UserError(
@@ -188,8 +195,12 @@ def predict(
             watch.look_in_tiles(many, wanted, folder, tile, overlap, chosen)
         return
     with screen.err.status(_("loading {name}").format(name=name)):
-        answers = models_api.predict(loaded, wanted, **chosen)
-    tell = tell_json if screen.json else tell_csv() if csv else tell_people
+        ask = best_system.predict if unnamed else models_api.predict
+        answers = ask(loaded, wanted, **chosen)
+    source_told = tell_who(loaded, unnamed)
+    tell: Any = (
+        partial(tell_json, more=source_told) if screen.json else tell_csv() if csv else tell_people
+    )
     place = Path(out) if out else None
     together = Annotations() if to == "coco" else None
     failed = total = 0
@@ -223,6 +234,47 @@ def predict(
     if failed:
         note(_("{failed} of {total} files could not be read").format(failed=failed, total=total))
         raise typer.Exit(3)
+
+
+def asked_system(system: str, files: list[str], model: str | None) -> tuple[str, list[str], Any]:
+    """The system's name, the files, and the ``Choice`` where the user named no system. Raises
+    UserError where nothing here has learnt from such files."""
+    if model is not None:
+        return model, [system, *files], None
+    if not names_files(system):
+        return system, files, None
+    from souron.pipelines import best
+
+    choice = best.choose(system)
+    return choice.system, [system, *files], choice
+
+
+def names_files(word: str) -> bool:
+    """Whether a word is a file, a folder of files, a glob or a text, rather than the name of a
+    system, a run or a published model. Imports nothing heavy."""
+    path = Path(word)
+    if word in registry.names() or word in packages.MODELS or path.suffix.lower() in WEIGHTS:
+        return False
+    if any(file_utils.there(str(path / inside)) for inside in OF_A_MODEL):
+        return False
+    return (
+        file_utils.there(word) or "*" in word or " " in word.strip() or not word.isascii()
+        or bool(ENDING.search(word))
+    )  # fmt: skip
+
+
+def tell_who(loaded: Any, choice: Any) -> dict[str, str]:
+    """Which system answers and what it has learnt from, for JSON; where the user named none, also
+    in words, with those that could answer too."""
+    who = {"system": loaded.name, "learnt_from": loaded.learnt_from}
+    if choice is not None:
+        note(_("answered by {system}, which has learnt from {learnt_from}").format(**who))
+        named, more = choice.others[:MOST_OTHERS], len(choice.others[MOST_OTHERS:])
+        if named:
+            text = _("others that take such files: {names}") if not more else _(
+                "others that take such files: {names} and {more} more (souron list)")  # fmt: skip
+            note(text.format(names=", ".join(named), more=more))
+    return who
 
 
 def told_beside(answer: Any, truth: Any) -> None:
@@ -322,7 +374,9 @@ def are_labels(answer: Any) -> bool:
     return hasattr(answer, "labels") and hasattr(answer, "probabilities")
 
 
-def tell_json(file: str, answer: Any, top: int, saved: Path | None) -> None:
+def tell_json(
+    file: str, answer: Any, top: int, saved: Path | None, more: Mapping[str, Any] | None = None
+) -> None:
     told: dict[str, Any]
     if isinstance(answer, UserError):
         told = {"error": f"[{answer.code}] {answer.found}"}
@@ -330,7 +384,7 @@ def tell_json(file: str, answer: Any, top: int, saved: Path | None) -> None:
         told = {"labels": [{"label": label, "probability": p} for label, p in best(answer, top)]}
     else:
         told = answer.as_json()
-    print_json({"file": file, **told, **({"saved": str(saved)} if saved else {})})
+    print_json({"file": file, **(more or {}), **told, **({"saved": str(saved)} if saved else {})})
 
 
 def tell_csv() -> Callable:

@@ -1,39 +1,123 @@
-"""``souron tour``: the lecture in minutes."""
+"""``souron tour``: the highlights in ninety seconds, or the lecture chapter by chapter."""
 
-from typing import Any
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer import Argument
 
 from souron import registry
 from souron.cli import console
 from souron.cli import options as cli_options
 from souron.cli.app import command
-from souron.cli.console import follow, print_json, screen, show
+from souron.cli.console import follow, note, print_json, screen, show
 from souron.runs.options import TourOptions
-from souron.utils import hardware
+from souron.utils import hardware, units
 from souron.utils.messages import N_, _
+
+NAMES = ("classification", "generation", "detection", "segmentation", "language", "words",
+         "society", "fair-fight")  # fmt: skip
 
 
 @command(
     "tour",
-    N_("The lecture in minutes: digits grouped and named, generators and classifiers compared."),
-    "souron tour\nsouron tour data=photos/ budget=30s seeds=3",
+    N_("See souron at work: eight short demonstrations in 90 seconds, or one chapter."),
+    "souron tour\n"
+    "souron tour detection\n"
+    "souron tour fair-fight data=photos/ budget=30s seeds=3\n"
+    "souron tour all",
 )
 @cli_options.takes(TourOptions)
-def tour(data: cli_options.Data = None, **options: Any) -> None:
+def tour(
+    chapter: Annotated[
+        str | None,
+        Argument(
+            metavar="CHAPTER",
+            help=N_(
+                "classification, generation, detection, segmentation, language, words, society, "
+                "fair-fight, or all; without one the highlights"
+            ),
+            autocompletion=lambda incomplete: [n for n in NAMES if n.startswith(incomplete)],
+        ),
+    ] = None,
+    data: cli_options.Data = None,
+    **options: Any,
+) -> None:
     hardware.calm_allocator()
     hardware.share_cores()
+    given = cli_options.given({"data": data, **options})
+    if chapter is None and given.keys() - {"project"}:
+        chapter = "fair-fight"  # what these options are for
+    if chapter is None:
+        highlights(**given)
+    elif chapter == "all":
+        in_turn(given)
+    else:
+        one(chapter, given)
+
+
+def highlights(**given: Any) -> None:
+    """All parts of the first tour, with a line for each, and where the page is."""
     from souron.lecture import tour as touring
 
-    given = cli_options.given({"data": data, **options})
-    record = None
+    record: Any = None
     for record in follow(touring.touring(**given)):
-        if not screen.json:
-            tell_stop(record)
-    if screen.json and record is not None:
+        if not screen.json and hasattr(record, "name"):
+            part(record)
+    if screen.json:
         print_json(record.as_json())
+    else:
+        show(
+            "",
+            _("{seconds} in all. Everything on one page: {path}").format(
+                seconds=units.seconds(record.seconds), path=record.page.resolve()
+            ),
+            _("Next: {command}").format(command="souron studio"),
+        )
+    if any(outcome.error for outcome in record.parts):
+        raise typer.Exit(1)
 
 
-def tell_stop(record: Any) -> None:
-    """One stop of the tour: in short for a run, in full for the comparison."""
+def part(outcome: Any) -> None:
+    """One part in a few lines."""
+    show(f"{outcome.title}  ({units.seconds(outcome.seconds)})")
+    if outcome.error is not None:
+        console.warn(f"  [{outcome.error.code}] {outcome.error.found}")
+        if outcome.error.fix:
+            note(f"  {outcome.error.fix}")
+        return
+    show(*(f"  {sentence}" for sentence in outcome.highlight.sentences))
+
+
+def one(chapter: str, given: dict[str, Any]) -> None:
+    from souron.lecture import chapters
+
+    record = None
+    for record in follow(chapters.touring(chapter, chapters.Given(**given))):
+        if not screen.json:
+            stop(record)
+    if screen.json and record is not None:
+        print_json({"chapter": chapter, **record.as_json()})
+
+
+def in_turn(given: dict[str, Any], names: Sequence[str] = NAMES) -> None:
+    """Every chapter. Ctrl-C ends one and offers the next."""
+    for number, name in enumerate(names):
+        if not screen.json:
+            show("", f"{number + 1}/{len(names)} {name}")
+        try:
+            one(name, given)
+        except typer.Exit as ended:
+            following = names[number + 1 :]
+            if ended.exit_code != 130 or not following or not sys.stdin.isatty():
+                raise
+            if not typer.confirm(_("Go on with {chapter}?").format(chapter=following[0]), True):
+                raise
+
+
+def stop(record: Any) -> None:
+    """One stop of a chapter: in short for a run, in full for a comparison."""
     if hasattr(record, "verdicts"):
         console.comparison(record)
         return
@@ -42,15 +126,14 @@ def tell_stop(record: Any) -> None:
             _("ready trained: {systems}").format(
                 systems=", ".join([*record.answers, *record.drawings])
             )
-            + f"  {record.folder / 'ready.html'}",
-            _("What follows is trained live, for a few seconds each."),
+            + f"  {record.folder / 'ready.html'}"
         )
         return
     if hasattr(record, "sentences"):
         show(*record.sentences, str(record.page))
         return
     figures = ", ".join(
-        f"{registry.metric(name).title} {registry.metric(name).text(found.value)}"
-        for name, found in record.measures.items()
+        f"{registry.metric(name).title} {registry.metric(name).text(measure.value)}"
+        for name, measure in record.measures.items()
     )
     show(f"{record.system}: {figures or _('drawn')}  {record.folder / 'report.html'}")

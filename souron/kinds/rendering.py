@@ -17,8 +17,8 @@ AT_ONCE = 1_000_000  # pixels of the triangles' frames that are looked at togeth
 class View(NamedTuple):
     """Directions in the patient: (left, back, head)."""
 
-    right: tuple[int, int, int]  # of the picture
-    up: tuple[int, int, int]
+    right: tuple[float, float, float]  # of the picture
+    up: tuple[float, float, float]
 
     @property
     def axes(self) -> np.ndarray:
@@ -37,10 +37,14 @@ VIEWS = {
 }
 
 
-def render(vertices: np.ndarray, faces: np.ndarray, view: View, side: int = 400) -> np.ndarray:
+def render(
+    vertices: np.ndarray, faces: np.ndarray, view: View, side: int = 400,
+    colour: np.ndarray = COLOUR,
+) -> np.ndarray:  # fmt: skip
     """(side, side, 3) uint8 on white: parallel light and rays, the whole surface in view.
 
-    ``vertices`` (V, 3) in mm towards left, back and head; ``faces`` (F, 3).
+    ``vertices`` (V, 3) in mm towards left, back and head; ``faces`` (F, 3); ``colour`` (3,), or
+    (F, 3) for a colour of each triangle, 0..255.
     """
     fine = 2 * side
     middle = (vertices.min(0) + vertices.max(0)) / 2
@@ -51,7 +55,10 @@ def render(vertices: np.ndarray, faces: np.ndarray, view: View, side: int = 400)
     nearest = _nearest(places.astype(np.float32), seen[:, 2].astype(np.float32), faces, fine)
     shown = np.full((fine * fine, 3), 255.0, np.float32)
     hit = nearest >= 0
-    shown[hit] = _shades(seen, faces)[nearest[hit], None] * COLOUR
+    number = nearest[hit]
+    shown[hit] = _shades(seen, faces)[number, None] * (
+        colour[number] if colour.ndim > 1 else colour
+    )
     made = shown.reshape(side, 2, side, 2, 3).mean((1, 3))
     return made.round().astype(np.uint8)
 

@@ -1,123 +1,110 @@
-"""The tour: the lecture's chapters in a few minutes, on the data that is there."""
+"""The first tour: all parts of ``highlights`` in turn, and one page that shows them.
 
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
+A part that fails is named, and the others go on.
+"""
+
+import os
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from souron.data import load
-from souron.hub import zoo
-from souron.lecture import society_tour
-from souron.runs import compare, ready, train
-from souron.runs import events as runs_events
-from souron.runs.events import Event
-from souron.utils.messages import _
-
-SAMPLES = 200  # pictures that each generator is judged by
-DRAW = "vae dcgan ddpm"  # those that draw digits after so short a training
-DRAW_BUDGET = "15s"
-FINDERS = "yolo_lite ssd_lite"  # and those that find boxes
-SEGMENTERS = "unet_lite fcn_lite"
-FIND_BUDGET = "25s"
-ENLARGER = "srgan"  # which makes photographs twice as large
-ENLARGE_BUDGET = "30s"
-WRITERS = "ngram gpt_tiny"  # and those that go on with texts
-WRITE_BUDGET = "20s"
-HISTORY = "mlp cnn alexnet vgg googlenet resnet densenet vit mlp_mixer"
+from souron.lecture.highlights import PARTS, Highlight, Part
+from souron.report import tour as tour_page
+from souron.runs.events import Event, Interrupted
+from souron.utils import files
+from souron.utils.messages import UserError, _
 
 
-def touring(
-    *, budget: str = "4s", seeds: int = 3, data: str = "", project: str | Path = "runs"
-) -> Iterator[Event]:
-    """What comes ready trained, at work; then, trained live, groups and names of real digits and
-    three ways to draw; then detection, segmentation, one sentence in two languages drawn, a
-    photograph enlarged, a tune set for four voices, and language, ready trained and live; then
-    society: drawn or real, an answer checked, an occupation, improper output; at last the history
-    of classification.
+@dataclass(frozen=True)
+class Outcome:
+    """One part of a tour: its result, or why there is none."""
 
-    Where the package ``souron-zoo`` is not installed, nothing is shown ready trained. The last
-    comparison runs on Fashion-MNIST where it is there, else on scikit-learn's digits. Each
-    stop of the tour ends with an event that carries its record; the last one is the comparison's.
+    name: str
+    title: str
+    seconds: float
+    highlight: Highlight | None = None
+    error: UserError | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        shared = {"name": self.name, "title": self.title, "seconds": round(self.seconds, 2)}
+        if self.highlight is None:
+            assert self.error is not None
+            return shared | {"error": {"code": self.error.code, "found": self.error.found,
+                                       "try": self.error.fix}}  # fmt: skip
+        page = {"page": str(self.highlight.page)} if self.highlight.page else {}
+        return shared | {"sentences": list(self.highlight.sentences)} | page
+
+
+@dataclass
+class Tour:
+    """A finished tour. ``page`` shows all of it."""
+
+    folder: Path
+    parts: list[Outcome] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def page(self) -> Path:
+        return self.folder / "tour.html"
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``souron tour --json`` prints."""
+        last = self.parts[-1].highlight if self.parts else None
+        return {
+            "sentence": last.sentences[0] if last else "",
+            "parts": [part.as_json() for part in self.parts],
+            "seconds": round(self.seconds, 2),
+            "page": str(self.page),
+        }
+
+
+def touring(project: str | Path = "runs", parts: Sequence[Part] = PARTS) -> Iterator[Event]:
+    """Run each part. Each ends with an event that carries its ``Outcome``, the tour with one that
+    carries a ``Tour``.
+
+    After Ctrl-C the page shows the parts that were finished. Raises UserError where ``project``
+    cannot be written, and Interrupted.
     """
-    stops = (
-        *_ready(_("ready trained:"), ("classify", "generate"), "ready", project),
-        (
-            _("clustering digits:"),
-            train.training("kmeans", "digits", budget="30ep", project=project),
-        ),
-        (_("naming digits:"), train.training("mlp", "digits", budget="3s", project=project)),
-        (
-            _("GAN or diffusion:"),
-            compare.comparing(
-                DRAW.split(),
-                "digits",
-                budget=DRAW_BUDGET,
-                seeds=1,
-                samples=SAMPLES,
-                name="tour-generate",
-                project=project,
-            ),
-        ),
-        *_ready(_("detection:"), ("detect", "pose", "keypoints"), "ready-detection", project),
-        (_("detectors:"), _fight(FINDERS, "tour-detect", project)),
-        *_ready(
-            _("segmentation:"),
-            ("segment", "segment_instances", "segment_panoptic", "segment_volume"),
-            "ready-segmentation",
-            project,
-        ),
-        (_("segmenters:"), _fight(SEGMENTERS, "tour-segment", project)),
-        *_ready(_("words and pictures:"), ("text_to_image",), "ready-words", project),
-        (
-            _("a photograph enlarged:"),
-            train.training(ENLARGER, "photo_patches", budget=ENLARGE_BUDGET, project=project),
-        ),
-        *_ready(_("music:"), ("compose",), "ready-music", project),
-        *_ready(_("language:"), ("complete",), "ready-language", project),
-        (
-            _("language models:"),
-            compare.comparing(
-                WRITERS.split(),
-                "manners",
-                budget=WRITE_BUDGET,
-                seeds=1,
-                name="tour-language",
-                project=project,
-            ),
-        ),
-        *society_tour.stops(project),
-        (
-            _("fair fight:"),
-            compare.comparing(
-                HISTORY.split(),
-                data or default_data(),
-                budget=budget,
-                seeds=seeds,
-                name="tour",
-                project=project,
-            ),
-        ),
-    )
-    for title, events in stops:
-        yield from runs_events.changed(events, partial(titled, title))
+    begun = time.perf_counter()
+    tour = Tour(files.new_folder(Path(project), "tour"))
+    try:
+        for number, part in enumerate(parts, 1):
+            heading = f"{number}/{len(parts)} {_(part.title)}"
+            yield from _part(part, tour, heading)
+    except KeyboardInterrupt as stop:
+        _finish(tour, begun)
+        raise Interrupted(tour.folder, "souron tour") from stop
+    _finish(tour, begun)
+    yield Event("done", 1.0, text=_("done"), record=tour, folder=tour.folder)
 
 
-def _ready(
-    title: str, tasks: tuple[str, ...], name: str, project: str | Path
-) -> list[tuple[str, Iterator[Event]]]:
-    return [(title, ready.showing(tasks, project, name))] if zoo.root() else []
+def _part(part: Part, tour: Tour, heading: str) -> Iterator[Event]:
+    begun = time.perf_counter()
+    highlight, error = None, None
+    events = part.run(tour.folder)
+    try:
+        for event in events:
+            highlight = event.record or highlight
+            try:
+                yield replace(event, text=heading, record=None, rows=[], folder=tour.folder)
+            except KeyboardInterrupt as stop:  # of whoever watches: the part ends in order
+                events.throw(stop)  # type: ignore[attr-defined]
+                raise
+    except UserError as trouble:
+        error = trouble
+    except Exception as trouble:  # a mistake in one part must not hide the others
+        if os.environ.get("SOURON_DEBUG"):
+            traceback.print_exc()
+        error = UserError("bug", f"{type(trouble).__name__}: {trouble}",
+                          fix="SOURON_DEBUG=1 souron tour")  # fmt: skip
+    outcome = Outcome(part.name, _(part.title), time.perf_counter() - begun, highlight, error)
+    tour.parts.append(outcome)
+    yield Event("done", 1.0, text=heading, record=outcome, folder=tour.folder)
 
 
-def _fight(systems: str, name: str, project: str | Path) -> Iterator[Event]:
-    return compare.comparing(
-        systems.split(), "drawn_scenes", budget=FIND_BUDGET, seeds=1, name=name, project=project
-    )
-
-
-def titled(title: str, event: Event) -> Event:
-    return replace(event, text=f"{title} {event.text}".strip())
-
-
-def default_data() -> str:
-    """``fashion`` where it is there, else ``digits``."""
-    return "fashion" if load.names()["fashion"].where() else "digits"
+def _finish(tour: Tour, begun: float) -> None:
+    tour.seconds = time.perf_counter() - begun
+    tour_page.write_page(tour)

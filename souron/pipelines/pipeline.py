@@ -49,7 +49,7 @@ KNOWN = {
     "zero-shot-classification": Known(("sentences",), answers.compared, ("sentences",)),
     "feature-extraction": Known(("sentences",), answers.vectors, ("sentences",)),
     "visual-question-answering": Known(("answer",), answers.asked, data="scene_questions"),
-    "image-classification": Known(("classify",), answers.labelled, ("resnet",)),
+    "image-classification": Known(("classify",), answers.labelled, ("efficientnet_lite",)),
     "zero-shot-image-classification": Known(
         ("match",), answers.matched, ("clip",), "captioned_scenes"
     ),
@@ -188,7 +188,9 @@ def _answers(name: str) -> bool:
 
     kind = registry.load_system(name)[0]
     return signature(kind) is not None and (
-        not kind.needs_fit or run_folder.ready(name) is not None
+        not kind.needs_fit
+        or run_folder.ready(name) is not None
+        or models_api.published_here(name)
     )
 
 

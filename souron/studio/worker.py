@@ -31,7 +31,7 @@ from souron.utils import hardware
 
 COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "souron.studio.worker")  # as jobs.COMMAND
 MODULES = (  # what takes long, or imports what does
-    "souron.cli.main", "souron.model", "souron.lecture.tour", "souron.runs.generate",
+    "souron.cli.main", "souron.model", "souron.lecture.chapters", "souron.runs.generate",
     "souron.audit.page", "souron.data.check",
     "torch._dynamo",  # of every optimizer
     "sklearn.datasets",  # of digits

@@ -1,0 +1,327 @@
+"""What souron can do, in eight short parts: each shows one ready-trained system at work.
+
+Each part is a generator of events; the last event carries a ``Highlight``. No part needs a network
+connection. The last part trains: two classifiers compete live for ten seconds.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from souron import model as models_api
+from souron.data.dataset import Rows
+from souron.hub import zoo
+from souron.kinds import overlay, rendering
+from souron.kinds.labelled_volume import LabelledVolume
+from souron.kinds.picture import Picture
+from souron.kinds.rendering import View
+from souron.kinds.text import Text
+from souron.kinds.volume import Volume
+from souron.report.page import Plot
+from souron.runs.events import Event, changed
+from souron.utils import units
+from souron.utils.messages import N_, UserError, _, language
+from souron.utils.plotting import uri
+
+PHOTOGRAPHS = {"chelsea": N_("a cat"), "coffee": N_("a cup of coffee"), "rocket": N_("a rocket")}
+CLASSIFIER = "efficientnet_lite"
+DETECTOR = "yolo"
+SCENES = 3  # in which things are detected
+ORGANS = "unet_3d"
+TURNS = 24  # images of one turn around the organs
+PAINTER = "latent_diffusion"
+PROMPTS = {"en": "a red bird on the right, on grass", "ja": "草の上の右側に、一羽の赤い鳥"}
+PAINTED = 3
+WRITER = "gpt"
+LENGTH = 48  # tokens that it continues with
+GENERATORS = ("gan", "vae")  # whose images are detected
+GENERATED = 100  # images of each
+SHOWN = 4  # images of each, on the page
+RACERS = ("mlp", "cnn")
+RACE = {"budget": "2.5s", "seeds": 2}  # two systems, two seeds: ten seconds of training
+WIDTH = 320  # pixels of an image on the page
+
+
+@dataclass(frozen=True)
+class Highlight:
+    """The result of one part.
+
+    Example:
+        >>> Highlight(("Egyptian cat: 74 %",)).sentences[0]
+        'Egyptian cat: 74 %'
+    """
+
+    sentences: tuple[str, ...]  # the result first
+    images: tuple[Plot, ...] = ()
+    limits: str = ""  # what the system does not know
+    command: str = ""  # shows the same again
+    page: Path | None = None  # a longer report of it
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    title: str  # English, the key of its translation
+    run: Callable[[Path], Iterator[Event]] = field(repr=False)
+
+
+def classify(_project: Path) -> Iterator[Event]:
+    """Name the content of photographs with published ImageNet weights."""
+    from skimage import data as photographs
+
+    from souron.evaluation import gradcam
+    from souron.report.plots import overlay as heated
+
+    yield Event("answer", text=CLASSIFIER)
+    model = models_api.load(CLASSIFIER, pretrained=True)
+    sentences, images = [], []
+    for number, (name, content) in enumerate(PHOTOGRAPHS.items()):
+        yield Event("answer", number / len(PHOTOGRAPHS), text=CLASSIFIER)
+        photograph = Picture(Image.fromarray(getattr(photographs, name)()))
+        answer = model.answer(photograph)
+        pixels = photograph.square(model.system.spec.side, model.system.spec.channels)
+        best = torch.tensor([model.system.spec.labels.index(answer.best[0])])
+        heat = gradcam.heat(model.system, model.system.batch(Rows(pixels[None], None)).image, best)
+        label, share = answer.best
+        sentences.append(f"{_(content)}: {label}, {units.percent(share, 0)}")
+        images.append(_plot(photograph.image, f"{label} {units.percent(share, 0)}"))
+        images.append(_plot(heated(pixels, heat[0]), _("where the evidence lies (Grad-CAM)")))
+    yield _done(Highlight(
+        tuple(sentences), tuple(images),
+        _("EfficientNet-Lite0 knows the 1,000 classes of ImageNet, and nothing else: whatever it "
+          "sees, it answers with one of them."),
+        "souron predict photo.jpg",
+    ))  # fmt: skip
+
+
+def detect(_project: Path) -> Iterator[Event]:
+    """Find objects in scenes that the detector has never seen."""
+    yield Event("answer", text=DETECTOR)
+    model, scenes = _ready(DETECTOR)
+    images, counts = [], []
+    for number, file in enumerate(scenes[:SCENES]):
+        yield Event("answer", number / SCENES, text=DETECTOR)
+        answer = model.answer(Picture.read(file))
+        counts.append(str(answer))
+        images.append(_plot(answer.drawn(), str(answer)))
+    yield _done(Highlight(
+        tuple(counts), tuple(images),
+        _("This small YOLO was trained for minutes on scenes that souron composes from cut-outs. "
+          "It knows {count} kinds of objects ({kinds}), and no photographs.").format(
+              count=len(model.system.spec.labels), kinds=", ".join(model.system.spec.labels)),
+        f"souron predict {DETECTOR} scene.png",
+    ))  # fmt: skip
+
+
+def segment(_project: Path) -> Iterator[Event]:
+    """Segment organs in a CT volume, and turn their surfaces."""
+    yield Event("answer", text=ORGANS)
+    model, [file, *_more] = _ready(ORGANS)
+    answer = model.answer(Volume.read(file))
+    yield Event("draw", 0.5, text=ORGANS)
+    yield _done(Highlight(
+        (str(answer),),
+        (_wide(answer.planes(), _("from above, from the front, from the side")), turning(answer)),
+        _("This 3D U-Net was trained for minutes on synthetic CT volumes. It is no medical device, "
+          "and has never seen a patient."),
+        f"souron predict {ORGANS} volume.nii.gz",
+    ))  # fmt: skip
+
+
+def generate(_project: Path) -> Iterator[Event]:
+    """Generate images from a sentence."""
+    prompt = PROMPTS[language()]
+    yield Event("draw", text=PAINTER)
+    model, _none = _ready(PAINTER)
+    images = []
+    for seed in range(PAINTED):
+        yield Event("draw", seed / PAINTED, text=PAINTER)
+        images.append(_plot(model.answer(Text(prompt), seed=seed).image, prompt))
+    yield _done(Highlight(
+        (prompt,), tuple(images),
+        _("This latent diffusion model knows some hundred words in two languages, for objects, "
+          "colours, positions and backgrounds, and generates images of 64 pixels a side."),
+        f'souron generate {PAINTER} prompt="{prompt}"',
+    ))  # fmt: skip
+
+
+def write(_project: Path) -> Iterator[Event]:
+    """Continue the beginning of a speech."""
+    yield Event("answer", text=WRITER)
+    model, [file, *_more] = _ready(WRITER)
+    beginning = file.read_text(encoding="utf-8").strip()
+    answer = str(model.answer(Text(beginning), length=LENGTH, seed=0))
+    parameters = units.count(sum(weight.numel() for weight in model.system.parameters()))
+    yield _done(Highlight(
+        (f"{beginning} [...]{answer.removeprefix(beginning)}",), (),
+        _("A very small language model: {parameters} parameters, trained for minutes on speeches. "
+          "It has learnt their manner, not facts. Larger published models: souron models.").format(
+              parameters=parameters),
+        f'souron predict {WRITER} "{" ".join(beginning.split()[:4])}"',
+    ))  # fmt: skip
+
+
+def check(project: Path) -> Iterator[Event]:
+    """Check each sentence of an answer against its source."""
+    from souron.lecture import society_tour
+
+    for event in society_tour.checked(project):
+        if event.record is None:
+            yield event
+            continue
+        yield _done(Highlight(
+            (event.record.sentences[-1], *event.record.sentences[:-1]), (),
+            _("Rules and small classifiers compare each sentence with the nearest passage. "
+              "\"Supported\" means that the source says so, not that it is true."),
+            "souron check answer.txt sources=source.txt", event.record.page,
+        ))  # fmt: skip
+
+
+def detect_generated(_project: Path) -> Iterator[Event]:
+    """Train a detector of generated images, and test it on images that it has not seen."""
+    from souron.audit import generated, generated_page, picture_sources
+    from souron.audit.picture_sources import Source
+    from souron.kinds.codecs.image import picture
+
+    if zoo.root() is None:
+        raise not_installed()
+    real = Source("fashion", image=zoo.sample()[0])
+    sources = []
+    for name in GENERATORS:
+        for event in picture_sources.drawing(name, GENERATED, seed=0, device="cpu"):
+            if event.record is not None:
+                sources.append(event.record)
+            yield Event("draw", event.fraction, text=name)
+    audit = None
+    for done, result in generated.compare(real, sources):
+        audit = result
+        yield Event("check", done, text=" ".join(GENERATORS))
+    assert audit is not None
+    images = [
+        _plot(picture(image), f"{_(source.name) if source is real else source.name}: "
+              + _("probability of being generated {share}").format(
+                  share=units.percent(float(score), 0)), True)
+        for source in (real, *sources)
+        for image, score in _scored(audit, source)
+    ]  # fmt: skip
+    yield _done(Highlight(
+        tuple(generated_page.sentences(audit)), tuple(images),
+        _("A detector is only as good as the generators that it has met: of a new one it misses "
+          "far more."),
+        f"souron audit generated {' '.join(GENERATORS)} real=fashion",
+    ))  # fmt: skip
+
+
+def _scored(audit: Any, source: Any) -> Iterator[tuple[Any, float]]:
+    """Some images of a source, each with the probability that it is generated."""
+    some = source.image[:SHOWN]
+    passed = [one for _done, one in replace(source, image=some).through(audit.pipeline)]
+    yield from zip(some, audit.detector.scores(torch.stack(passed)), strict=True)
+
+
+def race(project: Path) -> Iterator[Event]:
+    """Train two classifiers at an equal budget, and give the verdict."""
+    from souron.runs import compare
+
+    events = compare.comparing(RACERS, "digits", name="tour-race", project=project, **RACE)
+    for event in changed(events, lambda one: one):
+        if event.record is None:
+            yield event
+            continue
+        record = event.record
+        rows = [
+            f"{row.system}: {units.percent(row.value)} ({units.percent(row.low)} – "
+            f"{units.percent(row.high)})"
+            for row in record.rows
+        ]
+        yield _done(Highlight(
+            (record.sentence, *rows), (),
+            _("Ten seconds of training in all, on 1,797 handwritten digits: the same cases, the "
+              "same time and the same seeds for both."),
+            f"souron compare {' '.join(RACERS)} data=digits budget=2.5s seeds=2", record.report,
+        ))  # fmt: skip
+
+
+PARTS = (
+    Part("photograph", N_("A photograph is named"), classify),
+    Part("detection", N_("Objects are found"), detect),
+    Part("organs", N_("Organs are segmented"), segment),
+    Part("sentence", N_("A sentence becomes an image"), generate),
+    Part("language", N_("A language model continues a text"), write),
+    Part("sources", N_("An answer is checked against its source"), check),
+    Part("generated", N_("Generated images are detected"), detect_generated),
+    Part("race", N_("Two systems compete, with a verdict"), race),
+)
+
+
+def turning(found: LabelledVolume) -> Plot:
+    """A moving image of one turn around the surfaces of all labels, each in its colour."""
+    vertices, faces, colours, count = [], [], [], 0
+    for label, (name, voxels) in enumerate(zip(found.names, found.voxels, strict=True)):
+        if not name or not voxels:
+            continue
+        shape = found.surface(label)
+        vertices.append(shape.vertices)
+        faces.append(shape.faces + count)
+        colours.append(np.tile(overlay.colour(label - 1), (len(shape.faces), 1)))
+        count += len(shape.vertices)
+    points, triangles = np.concatenate(vertices), np.concatenate(faces)
+    colour = np.concatenate(colours).astype(float)
+    images = []
+    for turn in range(TURNS):
+        angle = 2 * np.pi * turn / TURNS
+        view = View((float(np.cos(angle)), float(np.sin(angle)), 0.0), (0.0, 0.0, 1.0))
+        images.append(Image.fromarray(rendering.render(points, triangles, view, WIDTH, colour)))
+    stream = BytesIO()
+    images[0].save(stream, "WEBP", save_all=True, append_images=images[1:], duration=120,
+                   loop=0, quality=70)  # fmt: skip
+    return Plot(uri(stream.getvalue()), _("the organs, turning"), WIDTH)
+
+
+def not_installed() -> UserError:
+    """The error where the package of ready-trained systems is missing."""
+    return UserError(
+        "ready trained",
+        _("the package souron-zoo is not installed"),
+        expected=_("ready-trained systems"),
+        fix="pip install souron-zoo",
+        exit=4,
+    )
+
+
+def _ready(name: str) -> tuple[models_api.Model, list[Path]]:
+    """A ready-trained system, and test cases for it. Raises UserError where none is installed."""
+    folder = zoo.where(name)
+    if folder is None:
+        raise not_installed()
+    return models_api.load(name), zoo.examples(folder)
+
+
+def _plot(image: Image.Image, words: str, small: bool = False) -> Plot:
+    """An image of the page, at most ``WIDTH`` pixels wide; a ``small`` one with its pixels to be
+    seen."""
+    shown = image.convert("RGB")
+    if small:
+        factor = max(1, WIDTH // 2 // shown.width)
+        size = (shown.width * factor, shown.height * factor)
+        shown = shown.resize(size, Image.Resampling.NEAREST)
+    else:
+        shown.thumbnail((2 * WIDTH, 2 * WIDTH))
+    stream = BytesIO()
+    shown.save(stream, "PNG" if small else "JPEG", quality=88)
+    return Plot(uri(stream.getvalue()), words, min(shown.width, WIDTH))
+
+
+def _wide(image: Image.Image, words: str) -> Plot:
+    """An image that takes the width of the page."""
+    return replace(_plot(image, words), width=2 * WIDTH)
+
+
+def _done(highlight: Highlight) -> Event:
+    return Event("done", 1.0, record=highlight)

@@ -1,0 +1,154 @@
+"""The best system for a file, where the user names none.
+
+The end of a file's name says what kind of thing it is; for each kind one ready-trained system
+answers first. Systems of one's own, in ``runs/``, are named beside it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from PIL import Image
+
+from souron import model as models_api
+from souron import registry
+from souron.hub import zoo
+from souron.kinds.codecs import limits, moving
+from souron.kinds.kind import Kind
+from souron.kinds.picture import Picture
+from souron.kinds.score import Score
+from souron.kinds.table import Table
+from souron.kinds.text import Text
+from souron.kinds.volume import Volume
+from souron.utils.files import find_files, there
+from souron.utils.messages import UserError, _
+
+FIRST = {  # kind -> the system that answers
+    "Picture": "efficientnet_lite",
+    "Volume": "unet_3d",
+    "Text": "gpt",
+    "Score": "music_transformer",
+}
+KINDS = (Picture, Volume, Text, Score, Table)
+SERIES = "CT"  # the modality of DICOM that a ready-trained system has learnt from
+SAMPLED = 5  # frames of a video, evenly spaced
+MOST_SECONDS = 600  # of a video whose length is unknown
+MOST_RUNS = 5  # of one's own that are named
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A system for some files, and what else could answer."""
+
+    system: str
+    others: tuple[str, ...] = ()  # ready-trained systems and runs of one's own
+
+
+def kind_of(path: Path) -> type[Kind] | None:
+    """The kind of thing that a file's name promises; None of an unknown ending."""
+    name = path.name.lower()
+    return next((kind for kind in KINDS if name.endswith(tuple(kind.formats))), None)
+
+
+def choose(word: str, project: Path = Path("runs")) -> Choice:
+    """The best system here for a file, a folder, a glob or a text. Raises UserError where nothing
+    here has learnt from such files."""
+    if not there(word) and models_api.is_typed(word):
+        return _choice("Text", project)
+    path = _first(word)
+    if path.suffix.lower() in limits.DICOM:
+        modality = _modality(path)
+        if modality == SERIES and Path(word).is_dir():
+            return _choice("Volume", project)
+        raise _nothing(
+            path, _("DICOM images of modality {modality}").format(modality=modality or "?"), project
+        )
+    if moving.is_video(path):
+        return _choice("Picture", project)
+    kind = kind_of(path)
+    if kind is None or kind.__name__ not in FIRST:
+        raise _nothing(path, _("files such as {name}").format(name=path.name), project)
+    return _choice(kind.__name__, project)
+
+
+def predict(
+    model: models_api.Model, files: list[str], **options: str
+) -> Iterator[tuple[Path, Kind | UserError]]:
+    """As ``model.predict``; a video is answered by some of its frames, ``clip.mp4#12.0s``."""
+    for name in files:
+        path = Path(name)
+        if there(name) and path.is_file() and moving.is_video(path):
+            yield from _frames(model, path)
+        else:
+            yield from models_api.predict(model, [name], **options)
+
+
+def _frames(model: models_api.Model, path: Path) -> Iterator[tuple[Path, Kind | UserError]]:
+    length = moving.length(path)
+    step = (length or 0.0) / SAMPLED
+    wanted = 0.0
+    try:
+        for frame in islice(moving.frames(path), moving.MOST):
+            if frame.at > MOST_SECONDS:
+                return
+            if frame.at >= wanted:
+                named = f"{path}#{frame.at:.1f}s"
+                yield Path(named), model.answer(Picture(Image.fromarray(frame.pixels), named))
+                wanted = frame.at + max(step, 1.0)
+    except UserError as trouble:
+        yield path, trouble
+
+
+def _first(word: str) -> Path:
+    """The first file that a word stands for. Raises UserError where there is none."""
+    path = next(iter(find_files([word])), None)
+    if path is None or not there(str(path)):
+        raise UserError(
+            "no files",
+            _("nothing was found at {files}").format(files=word),
+            expected=_("pictures, folders with pictures, or globs that match some"),
+            exit=3,
+        )
+    return path
+
+
+def _modality(path: Path) -> str:
+    """Of a DICOM file, as ``CT``. Raises UserError where it cannot be read."""
+    from souron.kinds.codecs import dicom
+
+    return str(getattr(dicom.read(path, pixels=False), "Modality", ""))
+
+
+def _choice(kind: str, project: Path) -> Choice:
+    system = FIRST[kind]
+    entries = [registry.find(name)[0] for name in zoo.names()]
+    others = [
+        entry.name for entry in entries
+        if registry.tasks()[entry.task].takes == kind and entry.name != system
+    ]  # fmt: skip
+    return Choice(system, (*_own_runs(kind, project), *others))
+
+
+def _own_runs(kind: str, project: Path) -> list[str]:
+    """Runs of one's own that take such a thing, the newest first."""
+    runs = [
+        file.parent
+        for file in project.glob("*/*/args.yaml")
+        if (task := registry.tasks().get(file.parent.parent.name)) and task.takes == kind
+    ]
+    return [str(run) for run in sorted(runs, key=lambda run: -run.stat().st_mtime)[:MOST_RUNS]]
+
+
+def _nothing(path: Path, things: str, project: Path) -> UserError:
+    kind = kind_of(path)
+    own = _own_runs(kind.__name__, project) if kind else []
+    train = f"mlp data={path}" if kind is Table else "efficientnet_lite data=FOLDER"
+    able = _("a photograph, a NIfTI volume, a folder with a CT series, a video, a text or a score")
+    return UserError(
+        "nothing learnt",
+        _("no ready-trained system here has learnt from {things}").format(things=things),
+        expected=_("a run of your own: {runs}").format(runs=", ".join(own)) if own else able,
+        fix=f"souron predict {own[0]} {path}" if own else f"souron train {train}",
+        exit=5,
+    )

@@ -1,0 +1,104 @@
+"""``souron predict photo.jpg``: the best system here for a file, where none is named."""
+
+import json
+import shutil
+
+import pydicom.data
+import pytest
+from PIL import Image
+from skimage import data as photographs
+
+from souron import model as models_api
+from souron.cli import main
+from souron.cli import predict as command
+from souron.pipelines import best, pipeline
+from souron.utils.messages import UserError
+
+
+@pytest.fixture
+def cat(own_folder):
+    Image.fromarray(photographs.chelsea()).save("a cat 猫.jpg")
+    return "a cat 猫.jpg"
+
+
+def test_a_photograph_is_answered_by_the_imagenet_weights(cat, capsys):
+    assert main.run(["predict", cat]) == 0
+    out, err = capsys.readouterr()
+    assert "Egyptian cat" in out
+    assert "answered by efficientnet_lite, which has learnt from ImageNet-1k" in err
+    assert "others that take such files" in err
+    assert main.run(["predict", cat, "--json", "top=1"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["system"] == "efficientnet_lite" and printed["learnt_from"] == "ImageNet-1k"
+    assert printed["labels"][0]["label"] == "Egyptian cat"
+
+
+def test_published_weights_that_are_here_answer_without_pretrained(cat):
+    assert models_api.load("efficientnet_lite")(cat).best[0] == "Egyptian cat"
+    assert pipeline.pipeline("image-classification")(cat)[0]["label"] == "Egyptian cat"
+
+
+def test_a_named_system_says_what_it_has_learnt_from(cat, capsys):
+    assert main.run(["predict", "resnet", cat, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["system"] == "resnet" and printed["learnt_from"] == "fashion"
+
+
+def test_some_frames_of_a_video_are_answered(cat, capsys):
+    cat, coffee = (Image.fromarray(getattr(photographs, name)()).resize((224, 150))
+                   for name in ("chelsea", "coffee"))  # fmt: skip
+    cat.save("film.gif", save_all=True, append_images=[cat, coffee], duration=700)
+    assert main.run(["predict", "film.gif"]) == 0
+    out = capsys.readouterr().out
+    assert "film.gif#0.0s" in out and "film.gif#1.4s" in out and "film.gif#0.7s" not in out
+    assert "Egyptian cat" in out and "espresso" in out
+
+
+def test_a_text_and_a_volume_have_systems_of_their_own(own_folder):
+    (own_folder / "a.txt").write_text("Good evening")
+    (own_folder / "v.nii.gz").write_bytes(b"")
+    assert best.choose("Good evening, ladies").system == "gpt"
+    assert best.choose("a.txt").system == "gpt"
+    choice = best.choose("v.nii.gz")
+    assert choice.system == "unet_3d" and "resnet" not in choice.others
+
+
+def test_where_nothing_has_learnt_from_such_a_file_that_is_said(own_folder):
+    shutil.copy(pydicom.data.get_testdata_file("CT_small.dcm"), "slice.dcm")
+    (own_folder / "t.csv").write_text("a,b\n1,2\n")
+    for name, words in (("slice.dcm", "modality CT"), ("t.csv", "t.csv")):
+        with pytest.raises(UserError) as trouble:
+            best.choose(name)
+        assert trouble.value.code == "nothing learnt" and words in trouble.value.found
+    assert "data=t.csv" in trouble.value.fix
+
+
+def test_runs_of_ones_own_are_named_first(own_folder):
+    (own_folder / "runs" / "classify" / "mine").mkdir(parents=True)
+    (own_folder / "runs" / "classify" / "mine" / "args.yaml").write_text("system: mlp")
+    Image.new("RGB", (8, 8)).save("a.png")
+    assert best.choose("a.png").others[0].endswith("mine")
+    shutil.copy(pydicom.data.get_testdata_file("CT_small.dcm"), "slice.dcm")
+    with pytest.raises(UserError) as trouble:
+        best.choose("slice.dcm")
+    assert "mine" in trouble.value.expected and trouble.value.fix.endswith("mine slice.dcm")
+
+
+@pytest.mark.parametrize(
+    ("word", "names"),
+    [
+        ("resnet", False), ("resnet18", False), ("nosuch", False), ("smollm2", False),
+        ("model.gguf", False), ("weights.safetensors", False), ("folder/run", False),
+        ("photo.jpg", True), ("*.png", True), ("two words", True), ("猫", True), ("photos", True),
+    ],
+)  # fmt: skip
+def test_a_file_is_told_from_the_name_of_a_system(own_folder, word, names):
+    (own_folder / "folder" / "run").mkdir(parents=True)
+    (own_folder / "folder" / "run" / "args.yaml").write_text("")
+    (own_folder / "photos").mkdir()
+    assert command.names_files(word) is names
+
+
+def test_a_missing_file_is_named(capsys):
+    assert main.run(["predict", "missing.jpg"]) == 3
+    assert "missing.jpg" in capsys.readouterr().err

@@ -1,0 +1,212 @@
+"""The first tour: eight parts, one page; what fails is named, and Ctrl-C keeps what is done."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from souron.cli import main
+from souron.cli import tour as command
+from souron.hub import zoo
+from souron.lecture import chapters, highlights, tour
+from souron.lecture.highlights import Highlight, Part
+from souron.report.page import Plot
+from souron.runs.events import Event, Interrupted
+from souron.utils.messages import UserError, use_language
+
+IMAGE = Plot("data:image/png;base64,AAAA", "a <cat>", 320)
+
+
+def quick(project):
+    yield Event("answer")
+    yield Event("done", 1.0, record=Highlight(("a <b>result</b>",), (IMAGE,), "small", "souron x"))
+
+
+def longer(project):
+    page = project / "more" / "report.html"
+    page.parent.mkdir()
+    page.write_text("more")
+    yield Event("done", 1.0, record=Highlight(("with a report",), page=page))
+
+
+def refused(project):
+    yield Event("answer")
+    raise UserError("ready trained", "not there", fix="pip install souron-zoo")
+
+
+def broken(project):
+    raise ZeroDivisionError("by zero")
+    yield
+
+
+def parts(*runs):
+    return tuple(Part(run.__name__, run.__name__, run) for run in runs)
+
+
+def test_each_part_is_told_as_it_ends_and_the_page_shows_all(tmp_path):
+    events = list(tour.touring(tmp_path / "runs", parts(quick, longer)))
+    outcomes = [event.record for event in events if hasattr(event.record, "name")]
+    assert [one.name for one in outcomes] == ["quick", "longer"]
+    last = events[-1].record
+    page = last.page.read_text("utf-8")
+    assert "a &lt;b&gt;result&lt;/b&gt;" in page and 'alt="a &lt;cat&gt;"' in page
+    assert 'href="more/report.html"' in page and "souron studio" in page
+    assert last.as_json()["parts"][1]["page"].endswith("report.html")
+    assert last.as_json()["sentence"] == "with a report"
+    assert last.seconds >= sum(one.seconds for one in outcomes) > 0
+
+
+def test_what_fails_is_named_and_the_rest_goes_on(tmp_path):
+    *_before, last = tour.touring(tmp_path, parts(refused, broken, quick))
+    refusal, bug, fine = last.record.as_json()["parts"]
+    assert refusal["error"]["try"] == "pip install souron-zoo"
+    assert bug["error"] == {
+        "code": "bug", "found": "ZeroDivisionError: by zero", "try": "SOURON_DEBUG=1 souron tour",
+    }  # fmt: skip
+    assert fine["sentences"] == ["a <b>result</b>"]
+    page = last.record.page.read_text("utf-8")
+    assert "not there" in page and "pip install souron-zoo" in page
+
+
+@pytest.mark.parametrize("where", ["inside", "outside"])
+def test_ctrl_c_keeps_the_finished_parts_on_the_page(tmp_path, where):
+    closed = []
+
+    def waits(project):
+        try:
+            yield Event("answer")
+            if where == "inside":
+                raise KeyboardInterrupt
+            yield Event("answer")
+        finally:
+            closed.append(True)
+
+    events = tour.touring(tmp_path, parts(quick, waits, quick))
+    with pytest.raises(Interrupted) as interrupted:
+        for event in events:
+            if where == "outside" and event.text.startswith("2/3"):
+                events.throw(KeyboardInterrupt())
+    assert closed == [True]
+    page = (interrupted.value.folder / "tour.html").read_text("utf-8")
+    assert page.count("a &lt;b&gt;result") == 1
+    assert interrupted.value.command == "souron tour"
+
+
+def test_two_tours_at_once_have_folders_of_their_own(tmp_path):
+    first, second = (tour.touring(tmp_path, parts(quick)) for _number in range(2))
+    next(first), next(second)
+    pages = {list(events)[-1].record.page for events in (first, second)}
+    assert len(pages) == 2 and all(page.exists() for page in pages)
+
+
+def test_a_project_that_cannot_be_written_is_said_before_anything_runs(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(UserError):
+        next(tour.touring(tmp_path / "runs", parts(quick)))
+
+
+def test_the_command_prints_a_line_a_part_and_where_the_page_is(monkeypatch, capsys):
+    monkeypatch.setattr(tour.touring, "__defaults__", ("runs", parts(quick, refused)))
+    assert main.run(["tour"]) == 1  # as one part failed
+    out, err = capsys.readouterr()
+    assert "quick  (" in out and "a <b>result</b>" in out and "runs/tour/tour.html" in out
+    assert "souron studio" in out and "[ready trained] not there" in err
+    monkeypatch.setattr(tour.touring, "__defaults__", ("runs", parts(quick)))
+    assert main.run(["tour", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [part["name"] for part in printed["parts"]] == ["quick"]
+    assert Path(printed["page"]).exists() and printed["seconds"] >= 0
+
+
+def test_the_highlights_are_those_of_the_lecture():
+    names = [part.name for part in highlights.PARTS]
+    assert names == ["photograph", "detection", "organs", "sentence", "language", "sources",
+                     "generated", "race"]  # fmt: skip
+    with use_language("ja"):
+        assert all(tour._(part.title) != part.title for part in highlights.PARTS)
+
+
+@pytest.mark.parametrize("name", ["detection", "organs", "sentence", "language", "generated"])
+def test_without_the_ready_trained_systems_a_part_says_what_to_install(monkeypatch, name):
+    monkeypatch.setattr(zoo, "root", lambda: None)
+    [part] = [part for part in highlights.PARTS if part.name == name]
+    with pytest.raises(UserError, match="souron-zoo"):
+        list(part.run(Path()))
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_sentence_becomes_an_image_in_the_readers_language(monkeypatch, language, tmp_path):
+    monkeypatch.setattr(highlights, "PAINTED", 1)
+    with use_language(language):
+        *_before, last = highlights.generate(tmp_path)
+    assert last.record.sentences == (highlights.PROMPTS[language],)
+    assert len(last.record.images) == 1
+
+
+def test_photographs_are_named_with_published_weights(tmp_path):
+    *_before, last = highlights.classify(tmp_path)
+    cat, coffee, _rocket = last.record.sentences
+    assert "cat" in cat.partition(":")[2] and "espresso" in coffee
+    assert len(last.record.images) == 6
+
+
+def test_organs_turn(monkeypatch, tmp_path):
+    import base64
+    import io
+
+    monkeypatch.setattr(highlights, "TURNS", 3)
+    *_before, last = highlights.segment(tmp_path)
+    planes, turning = last.record.images
+    assert planes.width > turning.width and "liver" in last.record.sentences[0]
+    moving = Image.open(io.BytesIO(base64.b64decode(turning.uri.partition(",")[2])))
+    assert moving.n_frames == 3
+    colours = moving.convert("RGB").resize((80, 80)).getcolors(10_000)
+    hues = {tuple(channel // 64 for channel in colour) for _count, colour in colours}
+    assert len(hues) > 6  # white, and shades of several organs
+
+
+def test_the_race_is_fair_and_ends_in_a_verdict(monkeypatch, tmp_path):
+    monkeypatch.setattr(highlights, "RACE", {"budget": "256ex", "seeds": 2})
+    *_before, last = highlights.race(tmp_path)
+    assert "mlp" in last.record.sentences[0] and len(last.record.sentences) == 3
+    assert last.record.page.exists()
+
+
+def test_the_command_names_every_chapter():
+    assert command.NAMES == tuple(chapters.CHAPTERS)
+
+
+def test_an_unknown_chapter_is_named_with_those_that_are():
+    with pytest.raises(UserError) as trouble:
+        next(chapters.touring("detecton"))
+    assert "detection" in trouble.value.expected and trouble.value.fix == "souron tour detection"
+
+
+def test_data_budget_and_seeds_are_for_the_fair_fight(monkeypatch):
+    asked = []
+    monkeypatch.setattr(command, "one", lambda chapter, given: asked.append((chapter, given)))
+    assert main.run(["tour", "data=digits", "seeds=2"]) == 0
+    assert asked == [("fair-fight", {"data": "digits", "seeds": 2})]
+
+
+@pytest.mark.parametrize("answer", ["n", "y"])
+def test_ctrl_c_ends_one_chapter_and_offers_the_next(monkeypatch, answer, capsys):
+    import typer
+
+    played = []
+
+    def one(chapter, given):
+        played.append(chapter)
+        if chapter == "first":
+            raise typer.Exit(130)
+
+    monkeypatch.setattr(command, "one", one)
+    monkeypatch.setattr(command.sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(command.typer, "confirm", lambda text, default: answer == "y")
+    if answer == "y":
+        command.in_turn({}, ("first", "second"))
+    else:
+        with pytest.raises(typer.Exit):
+            command.in_turn({}, ("first", "second"))
+    assert played == ["first", "second"][: 1 + (answer == "y")]
