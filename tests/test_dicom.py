@@ -530,7 +530,10 @@ def test_patients_and_columns_without_names(tmp_path):
 def test_the_same_patient_has_the_same_pseudonym_everywhere():
     assert dicom.pseudonym("a") == dicom.pseudonym("a") != dicom.pseudonym("b")
     assert dicom.pseudonym(dicom.pseudonym("a")) == dicom.pseudonym("a")
-    assert dicom.pseudonym("") == ""
+    assert dicom.pseudonym("") == "" == dicom.pseudonym(" ^")
+    spellings = ("P001", "p001 ", " P 001", "Ｐ００１", "P001^")
+    assert len({dicom.pseudonym(spelling) for spelling in spellings}) == 1
+    assert dicom.pseudonym("P001") != dicom.pseudonym("P0010")
 
 
 def test_each_frame_is_a_case(tmp_path):

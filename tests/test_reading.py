@@ -89,6 +89,23 @@ def test_places_count_characters_of_files_in_shift_jis_and_with_crlf(tmp_path):
         assert WARD[quote.start : quote.end] == quote.text == "手術は金曜日に行われます。"
 
 
+def test_a_text_that_is_indented_as_a_whole_keeps_its_sentences():
+    """As licences, manual pages and letters are; a list and code within it stay apart."""
+    text = (
+        '      "Work" shall mean the work of authorship, whether in Source or\n'
+        "      Object form, made available under the License.\n\n"
+        "      (a) You must give any other recipients of the Work or\n"
+        "          Derivative Works a copy of this License; and\n"
+        "      (b) You must cause any modified files to carry notices.\n\n"
+        "    values = np.array([1, 2, 3, 4]) + np.array([5, 6, 7, 8])\n"
+        "    total = sum(values) / len(values); print(total, values)\n"
+    )
+    work, first, second, code, more = (" ".join(one.text.split()) for one in sentences(text))
+    assert work.startswith('"Work"') and work.endswith("under the License.")
+    assert first.endswith("a copy of this License; and") and second.startswith("(b)")
+    assert code.startswith("values") and more.startswith("total")
+
+
 def test_the_sentence_is_found_in_the_other_language():
     for question, answer in (
         ("When are visiting hours?", "面会時間は午後二時からです。"),

@@ -174,7 +174,7 @@ def test_the_race_is_fair_and_ends_in_a_verdict(monkeypatch, tmp_path):
 
 
 def test_the_command_names_every_chapter():
-    assert command.NAMES == tuple(chapters.CHAPTERS)
+    assert tuple(chapters.CHAPTERS) == command.NAMES
 
 
 def test_an_unknown_chapter_is_named_with_those_that_are():

@@ -17,8 +17,10 @@ WRAPPED = range(45, 131)  # columns of a line that may go on in the next
 LINE = re.compile(r"[^\r\n\f\v\x1c-\x1e\x85\u2028\u2029]+")
 FENCE = re.compile(r"\s*(```|~~~)")
 ITEM = re.compile(
-    r"(\s{4,}|\t|\s*([-*+•‣◦・●○■□◆◇※>|]|#{1,6}\s|\(?\d{1,3}[.)、．）]|[a-zA-Z][.)]\s|[①-⑳]))"
+    r"\s*([-*+•‣◦・●○■□◆◇※>|]|#{1,6}\s|\(?\d{1,3}[.)、．）]|\(?[a-zA-Z][.)]\s|[①-⑳])\s*"
 )
+DEEPER = 4  # columns that a line of code, or of a list, stands further in
+PROSE = 0.85  # share of letters and blanks in a line that is no code
 END = re.compile(r"[。！？!?．.…]+[」』）】〉》)\]\"'”’]*")
 ASIAN = "。！？．"
 ABBREVIATED = re.compile(
@@ -74,7 +76,30 @@ def _goes_on(text: str, start: int, end: int, first: int, last: int) -> bool:
     line = max(text.rfind("\n", start, end), text.rfind("\r", start, end), start - 1) + 1
     if text.startswith("#", line) or not text[first:last].strip():
         return False
+    if not _beside(text[line:end], text[first:last]):
+        return False
     return columns(text[line:end]) in WRAPPED
+
+
+def _beside(before: str, line: str) -> bool:
+    """Whether a line stands where one that continues ``before`` may stand: not further in, unless
+    below the text of a list's item, and not in a block of code."""
+    item = ITEM.match(before)
+    starts = {_indentation(before), item.end() if item else 0}
+    inner = _indentation(line)
+    if inner >= max(starts) + DEEPER:
+        return False
+    return inner < DEEPER or _is_prose(before)
+
+
+def _indentation(line: str) -> int:
+    line = line.expandtabs(DEEPER)
+    return len(line) - len(line.lstrip())
+
+
+def _is_prose(line: str) -> bool:
+    text = line.strip()
+    return sum(letter.isalpha() or letter.isspace() for letter in text) >= PROSE * len(text)
 
 
 def columns(line: str) -> int:

@@ -15,6 +15,7 @@ import io
 import math
 import re
 import struct
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # an item's tag, little and 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 RUNS = "1.2.840.10008.1.2.5"
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # the tags that hold float, double or whole pixels
+BETWEEN = re.compile(r"[\s^]+")  # within a PatientID
 PSEUDONYM = re.compile(r"souron-[0-9a-f]{12}")
 COLUMNS = ("sex", "device", "date", "modality")
 
@@ -270,11 +272,26 @@ def text(dataset: Any, keyword: str, most: int = 64) -> str:
 
 
 def pseudonym(identity: str, secret: bytes = b"") -> str:
-    """The same short name for the same PatientID everywhere. Without a ``secret`` (64 bytes at
-    most), whoever guesses an identity can check the guess. A pseudonym stays as it is."""
-    if not identity or PSEUDONYM.fullmatch(identity):
+    """The same short name for the same PatientID everywhere, in whichever spelling. Without a
+    ``secret`` (64 bytes at most), whoever guesses an identity can check the guess. A pseudonym
+    stays as it is.
+
+    >>> pseudonym("P001") == pseudonym(" p001^ ")
+    True
+    """
+    if PSEUDONYM.fullmatch(identity):
         return identity
+    identity = one_spelling(identity)
+    if not identity:
+        return ""
     return f"souron-{blake2b(identity.encode(), digest_size=6, key=secret).hexdigest()}"
+
+
+def one_spelling(identity: str) -> str:
+    """A PatientID without blanks and empty components, in upper case and in half-width letters:
+    ``P001`` of `` p 001^``. Two patients whose numbers differ in that alone become one, which
+    keeps a split from leaking."""
+    return BETWEEN.sub("", unicodedata.normalize("NFKC", identity)).upper()
 
 
 def syntax(dataset: Any) -> str:
