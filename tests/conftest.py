@@ -1,10 +1,6 @@
 """What tests share: a folder of their own, English, a small set of real cases."""
 
-import os
-
-os.environ["SOURON_LANG"] = "en"
-os.environ["SOURON_OFFLINE"] = "1"
-
+import isolation  # noqa: F401 - an own home, before souron is imported and workers are made
 import pytest
 import torch
 
