@@ -30,9 +30,10 @@ FORMS = {"coco": ".coco.json", "yolo": ".txt", "json": ".json", "csv": ".csv", "
 
 @command(
     "val",
-    N_("Measure a finished run again, on its own test cases or on other data."),
+    N_("Measure a trained system again, on its test cases or others."),
     "souron val runs/classify/cnn-digits\nsouron val runs/classify/resnet-photos data=others/\n"
     "souron val resnet                        (as it comes ready trained)",
+    group="train",
 )
 @cli_options.takes(EvaluateOptions)
 def val(
@@ -70,7 +71,7 @@ def val(
 
 @command(
     "predict",
-    N_("Ask a trained system about files: label pictures, or whatever it has learnt."),
+    N_("Apply a trained system to your files: images, texts, tables ..."),
     "souron predict runs/classify/resnet-photos cat.jpg\n"
     'souron predict runs/classify/resnet-photos holidays/ "more/*.png" --csv > labels.csv\n'
     "souron predict resnet50 cat.jpg pretrained=true\n"
@@ -84,6 +85,7 @@ def val(
     "souron predict resnet shoe.png           (as it comes ready trained)\n"
     "souron predict runs/compose/music_transformer-chorales bars=8     (a new piece)\n"
     "souron predict runs/classify/resnet-photos -- -odd-name-.jpg",
+    group="use",
 )
 def predict(
     context: typer.Context,
@@ -370,7 +372,7 @@ def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
 
 @command(
     "generate",
-    N_("Draw pictures with a trained generator; the same seed gives the same pictures."),
+    N_("Generate images with a trained model; a seed repeats them."),
     "souron generate ddpm n=16                (as it comes ready trained)\n"
     "souron generate runs/generate/dcgan-digits n=64 seed=1\n"
     "souron generate runs/generate/ddpm-fashion sampler=dpm steps=15 label=Coat\n"
@@ -379,6 +381,7 @@ def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
     'souron generate latent_diffusion prompt="a blue bird on the left, on grass"\n'
     "souron generate latent_diffusion prompt=雪の上に、二羽の青い鳥 guidance=5 seed=3\n"
     "souron generate --like picture.png       (once more)",
+    group="use",
 )
 def generate(
     run: Annotated[

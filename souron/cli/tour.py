@@ -14,8 +14,9 @@ from souron.utils.messages import N_, _
 
 @command(
     "tour",
-    N_("The lecture in minutes: digits grouped and named, generators and classifiers compared."),
+    N_("See what souron can do, with ready-trained systems."),
     "souron tour\nsouron tour data=photos/ budget=30s seeds=3",
+    group="start",
 )
 @cli_options.takes(TourOptions)
 def tour(data: cli_options.Data = None, **options: Any) -> None:
