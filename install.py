@@ -7,6 +7,7 @@ Only the standard library is used, and this file can be read by Python 3.6, so t
 can say what is missing. A ``.venv`` that works is kept; one that does not is made anew.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -158,6 +159,25 @@ def up_to_date(venv, dev, build):
     return done in (state(dev, build), state(True, build)) and flaw(venv) is None
 
 
+@contextlib.contextmanager
+def alone():
+    """Wait while another installation into this folder runs, and let the next one wait."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with (HERE / "pyproject.toml").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another installation is at work here: waiting for it.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
 def install(dev=False, torch=""):
     """Install souron, souron-zoo and what they need. Exits with a sentence where that fails."""
     venv = HERE / ".venv"
@@ -194,8 +214,12 @@ def main(words):
             )
         sys.exit(subprocess.call([other, str(HERE / "install.py"), *words]))
     torch = [word.partition("=")[2] for word in words if word.startswith("--torch=")]
-    install("--dev" in words, torch[-1] if torch else "")
+    with alone():
+        install("--dev" in words, torch[-1] if torch else "")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit("interrupted")

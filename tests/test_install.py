@@ -179,6 +179,24 @@ def test_an_interrupted_pip_leaves_its_mark_and_a_failed_one_does_not(tmp_path, 
     assert (tmp_path / "souron-installing").exists()
 
 
+def test_a_second_installation_waits_for_the_first(clone, monkeypatch, capsys):
+    fcntl = pytest.importorskip("fcntl")
+    asked = []
+
+    def flock(lock, how):
+        asked.append(how)
+        if how & fcntl.LOCK_NB:
+            raise BlockingIOError
+
+    with install.alone():
+        pass
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with install.alone():
+        assert asked == [fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_EX]
+    assert "waiting" in capsys.readouterr().out
+
+
 def test_an_old_python_looks_for_a_newer_one_and_otherwise_says_what_to_do(monkeypatch):
     monkeypatch.setattr(install.sys, "version_info", (3, 10, 1))
     monkeypatch.setattr(install.shutil, "which", lambda name: None)
