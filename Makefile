@@ -1,13 +1,13 @@
 # make tour: install and see it work.  make test: install and check everything.
 # make check: lint, and the tests that the last changes can break, in under three minutes.
+# TORCH=cpu or TORCH=cuda chooses PyTorch's build; without it the CPU build where no NVIDIA card is.
 PYTHON ?= python3
+TORCH ?=
 BIN := .venv/bin
-SETUP := .venv/souron-installed
 
-.PHONY: tour test check begin lint unit browser docs notebooks locale benchmarks clean
+.PHONY: tour test check begin lint unit browser docs notebooks locale wheels benchmarks clean install install-dev
 
-tour: $(SETUP)
-	-$(BIN)/souron fetch fashion
+tour: install
 	$(BIN)/souron tour
 
 test: begin lint unit docs
@@ -16,15 +16,20 @@ test: begin lint unit docs
 check: lint
 	$(BIN)/python tests/affected.py
 
-begin: $(SETUP)
+begin: install-dev
 	@$(BIN)/python tests/affected.py begin
 
-lint: $(SETUP)
+install install-dev:
+	@command -v "$(PYTHON)" >/dev/null || { echo "souron needs Python 3.11 or later, and no $(PYTHON) is here:" \
+	  "install it from https://www.python.org/downloads/ or with your system's packages."; exit 1; }
+	@"$(PYTHON)" install.py --torch=$(TORCH) $(if $(filter install-dev,$@),--dev)
+
+lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: $(SETUP) browser
+unit: install-dev browser
 	$(BIN)/pytest
 
 browser:  # for the tests of the studio's pages; without one they are skipped and say so
@@ -32,22 +37,20 @@ browser:  # for the tests of the studio's pages; without one they are skipped an
 	  && apt-get update --quiet >/dev/null && apt-get install --yes --quiet --no-install-recommends chromium fonts-noto-cjk >/dev/null; } \
 	  || echo "no chromium: the tests in a browser will be skipped (apt-get install chromium)"
 
-docs: $(SETUP)
+docs: install-dev
 	$(BIN)/python docs/build.py
 
-notebooks: $(SETUP)  # after the text of a lesson in notebooks/source has changed
+notebooks: install-dev  # after the text of a lesson in notebooks/source has changed
 	$(BIN)/python notebooks/build.py
 
-locale: $(SETUP)  # after a message has changed; then translate what it names, and run it again
+locale: install-dev  # after a message has changed; then translate what it names, and run it again
 	$(BIN)/python tests/messages.py
 
-benchmarks: .venv-bench/souron-installed
+wheels: install-dev  # souron and souron-zoo, into dist/
+	rm -rf build zoo/build dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./zoo
 
-$(SETUP): pyproject.toml constraints.txt zoo/pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]' --editable zoo
-	touch $@
+benchmarks: .venv-bench/souron-installed
 
 .venv-bench/souron-installed: benchmarks/requirements.txt pyproject.toml
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
@@ -55,4 +58,4 @@ $(SETUP): pyproject.toml constraints.txt zoo/pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv .venv-bench build *.egg-info docs/_build docs/systems docs/reference
+	rm -rf .venv .venv-bench build zoo/build dist *.egg-info docs/_build docs/systems docs/reference

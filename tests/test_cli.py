@@ -239,6 +239,62 @@ def test_exit_codes_are_in_the_help(souron_says: Said) -> None:
         assert all(name in out for name in COMMANDS.commands)
 
 
+def test_help_lists_the_commands_in_groups(souron_says: Said) -> None:
+    lines = souron_says("--help", "--lang", "en")[1].splitlines()
+    headings = [
+        "Start",
+        "Data",
+        "Train and compare",
+        "Use",
+        "Language",
+        "Trust and society",
+        "Teach",
+    ]
+    at = [lines.index(heading) for heading in headings]
+    assert at == sorted(at) and lines.index("Begin with:") < at[0]
+    ends = [*at[1:], lines.index("With every command:")]
+    names = [
+        [line.split()[0] for line in lines[start + 1 : end] if line[:3].strip()]
+        for start, end in zip(at, ends, strict=True)
+    ]
+    assert sorted(name for group in names for name in group) == sorted(COMMANDS.commands)
+    assert [names[0][:2], names[2][:2], names[3][0]] == [
+        ["tour", "studio"],
+        ["train", "compare"],
+        "predict",
+    ]
+    first = lines[lines.index("Begin with:") + 1 :][:5]
+    assert [line.split()[1] for line in first] == ["tour", "studio", "predict", "train", "compare"]
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_help_fits_the_terminal(
+    souron_says: Said, monkeypatch: pytest.MonkeyPatch, columns: str, language: str
+) -> None:
+    from rich.cells import cell_len
+
+    monkeypatch.setenv("COLUMNS", columns)
+    _code, out, _err = souron_says("--help", "--lang", language)
+    assert max(map(cell_len, out.splitlines())) <= int(columns)
+
+
+def test_a_command_is_one_file(tmp_path: Path) -> None:
+    (tmp_path / "greet.py").write_text(
+        "from souron.cli.app import command\n\n\n"
+        '@command("greet", "Greet the reader.", "souron greet", group="teach")\n'
+        "def greet() -> None:\n"
+        '    print("hello")\n'
+    )
+    done = fresh(
+        f"import souron.cli; souron.cli.__path__.append({str(tmp_path)!r}); "
+        "from souron.cli.main import run; run(['--help']); run(['greet'])",
+        SOURON_LANG="en",
+    )
+    assert "Teach\n  greet     Greet the reader.\n  lecture" in done.stdout, done.stderr
+    assert done.stdout.endswith("hello\n")
+
+
 @pytest.mark.parametrize("name", COMMANDS.commands)
 def test_every_command_explains_itself(souron_says: Said, name: str) -> None:
     code, out, err = souron_says(name, "--help")

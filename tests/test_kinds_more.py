@@ -205,7 +205,7 @@ def test_too_many_bytes_are_refused_before_they_are_read(name, tmp_path, monkeyp
 KNOWN = {
     "truncated", "unreadable", "not an image", "too large", "not a sound", "not a text", "not JSON",
     "not a chat", "not a mesh", "numbers", "empty file", "no decoder", "not a volume",
-    "no geometry", "not a ranking", "not music", "no notes", "too long",
+    "no geometry", "not a ranking", "not music", "no notes", "too long", "extra",
 }  # fmt: skip
 
 
@@ -226,7 +226,7 @@ def test_damaged_files_end_in_trouble_and_nothing_else(name, suffix, tmp_path):
             type(ALL[name]).read(path)
             outcomes.add("read")
         except UserError as trouble:
-            assert trouble.exit == (4 if trouble.code == "no decoder" else 3)
+            assert trouble.exit == (4 if trouble.code == "extra" else 3)
             outcomes.add(trouble.code)
     assert outcomes <= KNOWN | {"read"} and len(outcomes) >= 2
 
@@ -462,7 +462,7 @@ def test_a_video_is_saved_as_mp4_where_that_can_be_written(tmp_path, monkeypatch
     monkeypatch.setattr(moving, "decodes", lambda: False)
     with pytest.raises(UserError) as trouble:
         odd.save(tmp_path / "b.mp4")
-    assert trouble.value.code == "no decoder" and not (tmp_path / "b.mp4").exists()
+    assert trouble.value.code == "extra" and not (tmp_path / "b.mp4").exists()
 
 
 def test_a_still_picture_is_a_video_of_one_frame(tmp_path):
@@ -505,8 +505,8 @@ def test_without_a_decoder_a_video_says_what_is_missing(begins, tmp_path, monkey
     (tmp_path / "a.mp4").write_bytes(begins)
     with pytest.raises(UserError) as trouble:
         Video.read(tmp_path / "a.mp4")
-    assert (trouble.value.code, trouble.value.exit) == ("no decoder", 4)
-    assert "av" in trouble.value.fix
+    assert (trouble.value.code, trouble.value.exit) == ("extra", 4)
+    assert trouble.value.fix == 'pip install "souron[video]"'
 
 
 class Stream:

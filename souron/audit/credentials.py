@@ -27,7 +27,7 @@ import souron
 from souron.audit import signing_keys
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import limits, provenance
-from souron.utils import files
+from souron.utils import extras, files
 from souron.utils.messages import UserError, _
 
 TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
@@ -57,17 +57,9 @@ class Answer:
 
 def library() -> Any:
     """``c2pa``. Raises UserError where it is not installed."""
-    try:
-        import c2pa
-        import cryptography  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            "package",
-            _("signing and verifying want the packages c2pa-python and cryptography"),
-            expected=_("the extra named credentials"),
-            fix='pip install "souron[credentials]"',
-            exit=4,
-        ) from error
+    extras.check("credentials", _("signing and verifying need c2pa-python and cryptography"))
+    import c2pa
+
     return c2pa
 
 

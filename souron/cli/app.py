@@ -15,12 +15,6 @@ app = typer.Typer(
     cls=console.Commands,
     help=N_("Every AI system of an overview lecture on your own computer."),
     epilog=N_(
-        "Examples:\n"
-        "  souron tour\n"
-        "  souron train resnet data=photos/ budget=5min\n"
-        "  souron predict runs/classify/resnet-photos cat.jpg\n"
-        "  souron compare mlp cnn vit data=digits budget=10s seeds=3\n"
-        "\n"
         "Exit codes:\n"
         "  0    fine\n"
         "  1    an error inside souron; SOURON_DEBUG=1 shows where\n"
@@ -30,8 +24,10 @@ app = typer.Typer(
         "  5    refused, and why\n"
         "  130  interrupted; the work is kept\n"
         "\n"
-        "Environment: SOURON_LANG (en, ja), SOURON_DATA (your data sets), SOURON_CACHE (what was "
-        "fetched)"
+        "Environment:\n"
+        "  SOURON_LANG   the language: en, ja\n"
+        "  SOURON_DATA   the folder of your data sets\n"
+        "  SOURON_CACHE  the folder of what was fetched"
     ),
     pretty_exceptions_enable=False,
 )
@@ -46,6 +42,15 @@ def everywhere() -> None:
     pass
 
 
-def command(name: str, help: str, examples: str) -> Callable:
+def command(name: str, help: str, examples: str, *, group: str) -> Callable:
+    """Register a command: one line of help, examples (one a line), its group in ``GROUPS``."""
+    assert group in console.GROUPS, f"{name}: no group is named {group}"
     # without typer's own --help, for which it would import pydantic; ``obey`` answers it
-    return app.command(name, cls=console.Command, help=help, epilog=examples, add_help_option=False)
+    return app.command(
+        name,
+        cls=console.Command,
+        help=help,
+        epilog=examples,
+        add_help_option=False,
+        rich_help_panel=group,
+    )

@@ -19,10 +19,11 @@ KEYS = {"1": "first", "2": "second", "3": "good", "4": "bad"}
 
 @command(
     "arena",
-    N_("Ask two to four language models the same, vote blind, see who is better and how sure."),
+    N_("Compare two to four language models by blind votes."),
     "souron arena smollm2 model.gguf questions.txt\n"
     "souron arena smollm2 runs/complete/gpt questions.jsonl judge=smollm2 seed=1\n"
     "souron arena --results runs/arena/questions.jsonl --json",
+    group="language",
 )
 def arena(
     models: Annotated[

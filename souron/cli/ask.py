@@ -16,11 +16,12 @@ EXAMPLE = 'souron ask guide.txt "When is the ward open?"'
 
 @command(
     "ask",
-    N_("Ask a question of long texts: the sentences that answer it, with their places."),
+    N_("Ask long texts a question: answers are quoted with positions."),
     'souron ask guide.txt "When is the ward open?"\n'
     'souron ask notes/ more.md "患者のアレルギーは何ですか" passages=8\n'
     'souron ask - "When is the ward open?" --json\n'
     'souron ask guide.txt "When is the ward open?" model=runs/complete/gpt-manuals',
+    group="language",
 )
 def ask(
     files: Annotated[

@@ -20,15 +20,15 @@ AUDITS = {  # each has the names of its OPTIONS, and ``audit``
 
 @command(
     "audit",
-    N_("Whether a generator copies its training pictures; what it learnt from; who drew one; "
-       "whether drawn pictures can be told from real ones."),
+    N_("Audit a generative model: memorisation, training data, provenance, detectability."),
     "souron audit memorisation runs/generate/dcgan-digits n=256\n"
     "souron audit ledger runs/generate/dcgan-digits\n"
     "souron audit provenance picture.png more/\n"
     "souron audit generated fashion gan dcgan runs/generate/ddpm-fashion\n"
     "souron audit generated real=photos/ drawn=a/ drawn=b/ n=1000\n"
     "souron audit improper runs/complete/manners before=runs/complete/talk",
-)  # fmt: skip
+    group="society",
+)
 def audit_(
     what: Annotated[
         str,

@@ -37,7 +37,7 @@ HELP = (
 
 @command(
     "chat",
-    N_("Ask a language model: a published one in a file, or a run of your own."),
+    N_("Chat with a language model, a published one or your own."),
     "souron chat smollm2                      (Ctrl-C stops an answer, /help lists the rest)\n"
     'souron chat smollm2 "What does a nurse do?" length=60 seed=1\n'
     'souron chat smollm2 "What does a nurse do?" --json\n'
@@ -47,6 +47,7 @@ HELP = (
     "souron chat smollm2 < questions.txt      (a question on each line)\n"
     "souron chat smollm2 filter=both          (improper sentences are withheld)\n"
     "souron chat smollm2 --template",
+    group="language",
 )
 def chat(
     run: Annotated[

@@ -23,11 +23,12 @@ STYLES = {
 
 @command(
     "check",
-    N_("Check an answer against its sources: each sentence supported, contradicted, not found."),
+    N_("Check an answer against its sources, sentence by sentence."),
     "souron check answer.txt sources=notes/\n"
     "souron check - sources=guide.txt page=checked.html\n"
     "souron check answer.txt sources=notes/ library=refs.bib --json\n"
     'souron check answer.txt sources=notes/ model=smollm2 question="..." samples=5',
+    group="society",
 )
 def check(
     answer: Annotated[

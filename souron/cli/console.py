@@ -22,8 +22,24 @@ from souron import registry
 from souron.runs.journal import Journal
 from souron.utils import units
 from souron.utils.files import as_json
-from souron.utils.messages import Caution, UserError, _
+from souron.utils.messages import N_, Caution, UserError, _
 
+GROUPS = {  # of commands, in the order of ``souron --help``
+    "start": N_("Start"),
+    "data": N_("Data"),
+    "train": N_("Train and compare"),
+    "use": N_("Use"),
+    "language": N_("Language"),
+    "society": N_("Trust and society"),
+    "teach": N_("Teach"),
+}
+FIRST = {  # the commands that a beginner needs, each with an example
+    "tour": "souron tour",
+    "studio": "souron studio",
+    "predict": "souron predict photo.jpg",
+    "train": "souron train resnet data=photos/ budget=5min",
+    "compare": "souron compare mlp cnn vit data=digits budget=10s seeds=3",
+}
 BAR = "█"
 SECONDS_BETWEEN_LINES = 10  # where stderr is no terminal and a bar cannot be drawn
 
@@ -551,17 +567,30 @@ class Command(typer.core.TyperCommand):
 
 
 class Commands(typer.core.TyperGroup):
-    """The help of ``souron`` itself."""
+    """The help of ``souron`` itself: how to begin, then the commands by group."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        rows = [(name, command.get_short_help_str()) for name, command in self.commands.items()]
         own: list[Any] = [p for p in self.params if p.name.endswith("completion")]
         parts: list[RenderableType] = [
             Text(_("souron COMMAND ... [option=value ...]"), "bold"), "", _(self.help or " "), "",
-            Text(_("Commands:"), "bold"), _indented(pairs(rows)), "",
-            _everywhere(own), "", _(self.epilog or " "), "",
+            Text(_("Begin with:"), "bold"), _indented("\n".join(FIRST.values())), "",
+            *self._groups(), _everywhere(own), "", _(self.epilog or " "), "",
         ]  # fmt: skip
         formatter.write("\n".join(map(_drawn, parts)))
+
+    def _groups(self) -> Iterator[RenderableType]:
+        """The heading and commands of each group; what ``FIRST`` names comes first."""
+        places = {name: place for place, name in enumerate(FIRST)}
+        names = sorted(self.commands, key=lambda name: (places.get(name, len(places)), name))
+        column = max(map(len, names))
+        for group, title in GROUPS.items():
+            rows = [
+                (name.ljust(column), command.get_short_help_str())
+                for name in names
+                if (command := self.commands[name]).rich_help_panel == group  # type: ignore[attr-defined]
+            ]
+            if rows:
+                yield from (Text(_(title), "bold"), _indented(pairs(rows)), "")
 
 
 def _row(option: Any) -> tuple[str, str]:

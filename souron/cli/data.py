@@ -23,13 +23,11 @@ if TYPE_CHECKING:
 
 @command(
     "data",
-    N_(
-        "One data set: counts, class balance, samples, what augmentation does; with check, what "
-        "is wrong with it."
-    ),
+    N_("Describe a data set; souron data check finds its problems."),
     "souron data digits\nsouron data photos/ --open\nsouron data list.csv --json\n"
     "souron data check photos/\nsouron data check photos/ --fix photos/checked.csv\n"
     "souron data cells/ task=segment_instances",
+    group="data",
 )
 def data_(
     data: Annotated[

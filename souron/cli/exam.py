@@ -15,10 +15,11 @@ from souron.utils.messages import N_, _
 
 @command(
     "exam",
-    N_("Examine a model: questions with options, with controls; another paper for each seed."),
+    N_("Give a model a multiple-choice exam, with controls."),
     "souron exam nearest data=terms seed=3\n"
     "souron exam runs/choose/nearest-terms data=glosses questions=300\n"
     "souron exam nearest data=medqa.jsonl --json",
+    group="language",
 )
 def exam(
     model: Annotated[

@@ -16,10 +16,11 @@ from souron.utils.messages import N_, UserError, _
 
 @command(
     "fetch",
-    N_("Get data sets and published weights; the only command that uses the network."),
+    N_("Download data and weights; no other command uses the network."),
     "souron fetch --list\nsouron fetch fashion\nsouron fetch --where\n"
     "souron fetch --bundle usb/ fashion resnet50\nsouron fetch --verify usb/\n"
     "souron fetch references answer.txt",
+    group="data",
 )
 def fetch(
     names: Annotated[

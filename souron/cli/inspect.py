@@ -25,8 +25,9 @@ ROWS = 40  # of a structure table, at most
 
 @command(
     "list",
-    N_("Every system, by task: year, sizes, idea."),
+    N_("List every system by task: year, sizes, idea."),
     "souron list\nsouron list --json\nsouron list --data",
+    group="start",
 )
 def list_(
     data: Annotated[bool, Option("--data", help=N_("the data sets instead"))] = False,
@@ -76,12 +77,12 @@ def list_data() -> None:
 
 @command(
     "show",
-    N_("One system: idea, paper, sizes, structure with shapes, parameters and FLOPs; or its way to "
-       "an answer about a picture."),
+    N_("Explain a system: idea, paper, layers and FLOPs, or one answer."),
     "souron show resnet\nsouron show resnet50 depth=2\nsouron show vit_b16 --json\n"
     "souron show yolo picture=photo.jpg           (as it comes ready trained)\n"
     "souron show runs/detect/ssd-photos picture=photo.jpg",
-)  # fmt: skip
+    group="start",
+)
 def show_(
     system: options.System,
     depth: Annotated[
@@ -220,8 +221,9 @@ def shape(sides: Sequence[int] | None) -> str:
 
 @command(
     "doctor",
-    N_("This machine: processor, memory, disk, versions, data, weights, what can run."),
+    N_("Check this computer: processor, memory, disk, data, weights."),
     "souron doctor\nsouron doctor --json",
+    group="start",
 )
 def doctor(project: options.Project = None) -> None:
     with screen.err.status(_("looking at this machine")):

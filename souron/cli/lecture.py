@@ -26,8 +26,9 @@ def complete_row(incomplete: str) -> list[tuple[str, str]]:
 
 @command(
     "lecture",
-    N_("The lecture, row by row: what each is, how it works, where it fails."),
+    N_("Read the lecture row by row: ideas, mechanisms, failures."),
     "souron lecture\nsouron lecture V1\nsouron lecture V1 --json\nsouron lecture course=my.toml",
+    group="teach",
 )
 def lecture(
     row: Annotated[

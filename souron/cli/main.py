@@ -11,170 +11,21 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 import typer.main
-from typer import Argument, Option
 
-import souron
-from souron.cli import (
-    arena,
-    arguments,
-    ask,
-    audit,
-    chat,
-    check,
-    console,
-    data,
-    exam,
-    fetch,
-    inspect,
-    lecture,
-    models,
-    predict,
-    sign,
-    skill,
-    surface,
-    tokens,
-    tour,
-    train,
-    work,
-)
-from souron.cli import options as cli_options
-from souron.cli.app import UsageError, app, command
-from souron.cli.console import note, print_json, screen, show
-from souron.cli.train import given_options, use_cores
-from souron.utils import hardware
-from souron.utils.messages import N_, UserError, _, near
+import souron.cli
+from souron.cli import arguments, console
+from souron.cli.app import UsageError, app
+from souron.cli.console import screen
+from souron.utils.messages import UserError, _, near
 
-# each registers its own
-COMMANDS = (
-    inspect, data, fetch, train, predict, chat, ask, check, exam, arena, models, tokens, skill,
-    surface, audit, sign, work, lecture, tour,
-)  # fmt: skip
-
-
-@command(
-    "serve",
-    N_("Answer programs over HTTP: the same as souron predict, for many at once."),
-    "souron serve runs/classify/resnet-photos\n"
-    "souron serve resnet50 pretrained=true port=8080\n"
-    "souron serve runs/classify/resnet-photos host=0.0.0.0 limit=100\n"
-    "souron serve smollm2 filter=both withheld=withheld.jsonl",
-)
-def serve(
-    system: Annotated[
-        str | None,
-        Argument(
-            metavar="RUN|SYSTEM",
-            help=N_("a run's folder, or a system: ready trained, or with pretrained=true"),
-            autocompletion=cli_options.complete_system_or_run,
-        ),
-    ] = None,
-    model: cli_options.Model = None,
-    pretrained: Annotated[
-        bool, Option("--pretrained", help=N_("use the system's published weights"))
-    ] = False,
-    host: Annotated[
-        str,
-        Option(metavar="ADDRESS", help=N_("default 127.0.0.1: this computer alone; others need "
-                                          "the token that is shown")),
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, Option(min=0, max=65535, metavar="N", help=N_("default 8000; 0: any"))
-    ] = 8000,
-    workers: cli_options.Workers = None,
-    batch: Annotated[
-        int | None,
-        Option(min=1, metavar="N", help=N_("cases through the network together (default 32)")),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        Option(min=0.1, metavar="S",
-               help=N_("seconds for a request to arrive, and for its answer (default 30)")),
-    ] = None,
-    limit: Annotated[
-        int | None, Option(min=1, metavar="MB", help=N_("the largest file, in MB (default 20)"))
-    ] = None,
-    filter: cli_options.Filter = "",
-    lexicon: cli_options.Lexicon = None,
-    withheld: Annotated[
-        str | None,
-        Option(metavar="FILE", help=N_("a new file for the sentences that filter= withholds")),
-    ] = None,
-) -> None:  # fmt: skip
-    name = system or model
-    if name is None:
-        raise arguments.missing("RUN|SYSTEM", "souron serve runs/classify/resnet-photos")
-    hardware.calm_allocator()
-    hardware.share_cores()
-    use_cores(workers)
-    with screen.err.status(_("loading {name}").format(name=name)):
-        from souron import model as models_api
-        from souron.serve import server
-        from souron.serve.service import Limits, Service
-
-        limits = given_options(batch=batch, seconds=timeout, file=limit and limit * 1_000_000)
-        from souron.society.improper import filters
-
-        filtered = filters.named(filter, lexicon, Path(withheld) if withheld else None)
-        with console.warning_lines():
-            loaded = models_api.load(name, pretrained)
-        service = Service(loaded, Limits(**limits), filtered)
-    server.serve(service, host, port, tell_address)
-
-
-def tell_address(addresses: list[str], token: str) -> None:
-    """Where a server answers, once it does."""
-    if screen.json:
-        print_json({"addresses": addresses, "token": token})
-        return
-    for address in addresses:
-        show(address + (f"?token={token}" if token else ""))
-    if token:
-        show(_("programs send: {header}").format(header=f"Authorization: Bearer {token}"))
-    note(_("Ctrl-C ends it, once what it has accepted is answered"))
-
-
-@command(
-    "studio",
-    N_("All of it in the browser, on this computer alone: look, train, compare, use."),
-    "souron studio\nsouron studio port=8000 root=/data/xrays\nsouron studio --share-lan",
-)
-def studio(
-    port: Annotated[
-        int, Option(min=0, max=65535, metavar="N", help=N_("default 7860; 0: any"))
-    ] = 7860,
-    root: Annotated[
-        list[str] | None,
-        Option(metavar="FOLDER", help=N_("a further folder that may be read; may be repeated")),
-    ] = None,
-    project: cli_options.Project = None,
-    no_browser: Annotated[bool, Option("--no-browser", help=N_("only say the address"))] = False,
-    share_lan: Annotated[
-        bool,
-        Option("--share-lan", help=N_("also for other devices here, with the token that is shown")),
-    ] = False,
-    course: Annotated[
-        str | None, Option(metavar="FILE", help=N_("open this course of the lecture's rows"))
-    ] = None,
-) -> None:
-    studio_app = importlib.import_module("souron.studio.app")  # a form over these commands
-
-    roots = [Path(folder) for folder in root or []]
-    studio_app.start(
-        Path(project or "runs"), port, roots, browser=not no_browser, share_lan=share_lan,
-        course=Path(course) if course else None,
-    )  # fmt: skip
-
-
-@command("version", N_("souron's version."), "souron version\nsouron version --json")
-def version() -> None:
-    if screen.json:
-        print_json({name: hardware.installed(name) for name in hardware.PACKAGES})
-    else:
-        show(f"souron {souron.__version__}")
+for folder in souron.cli.__path__:  # each file that has a command registers it
+    for file in sorted(Path(folder).glob("*.py")):
+        if "\n@command(" in file.read_text(encoding="utf-8"):
+            importlib.import_module(f"souron.cli.{file.stem}")
 
 
 def run(words: Sequence[str]) -> int:

@@ -14,8 +14,9 @@ from souron.utils.messages import N_, _
 
 @command(
     "models",
-    N_("Open language models: licence, commercial use, safety, memory and speed here."),
+    N_("List open language models: licence, safety, memory, speed."),
     "souron models\nsouron models smollm2\nsouron models model.gguf\nsouron models --json",
+    group="language",
 )
 def models(
     model: Annotated[

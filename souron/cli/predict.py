@@ -36,9 +36,10 @@ FORMS = {"coco": ".coco.json", "yolo": ".txt", "json": ".json", "csv": ".csv", "
 
 @command(
     "val",
-    N_("Measure a finished run again, on its own test cases or on other data."),
+    N_("Measure a trained system again, on its test cases or others."),
     "souron val runs/classify/cnn-digits\nsouron val runs/classify/resnet-photos data=others/\n"
     "souron val resnet                        (as it comes ready trained)",
+    group="train",
 )
 @cli_options.takes(EvaluateOptions)
 def val(
@@ -76,7 +77,7 @@ def val(
 
 @command(
     "predict",
-    N_("Ask a trained system about files: label pictures, or whatever it has learnt."),
+    N_("Apply a trained system to your files: images, texts, tables ..."),
     "souron predict cat.jpg                   (the best system here for a photograph)\n"
     "souron predict runs/classify/resnet-photos cat.jpg\n"
     'souron predict runs/classify/resnet-photos holidays/ "more/*.png" --csv > labels.csv\n'
@@ -91,6 +92,7 @@ def val(
     "souron predict resnet shoe.png           (as it comes ready trained)\n"
     "souron predict runs/compose/music_transformer-chorales bars=8     (a new piece)\n"
     "souron predict runs/classify/resnet-photos -- -odd-name-.jpg",
+    group="use",
 )
 def predict(
     context: typer.Context,
@@ -424,7 +426,7 @@ def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
 
 @command(
     "generate",
-    N_("Draw pictures with a trained generator; the same seed gives the same pictures."),
+    N_("Generate images with a trained model; a seed repeats them."),
     "souron generate ddpm n=16                (as it comes ready trained)\n"
     "souron generate runs/generate/dcgan-digits n=64 seed=1\n"
     "souron generate runs/generate/ddpm-fashion sampler=dpm steps=15 label=Coat\n"
@@ -433,6 +435,7 @@ def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
     'souron generate latent_diffusion prompt="a blue bird on the left, on grass"\n'
     "souron generate latent_diffusion prompt=雪の上に、二羽の青い鳥 guidance=5 seed=3\n"
     "souron generate --like picture.png       (once more)",
+    group="use",
 )
 def generate(
     run: Annotated[

@@ -19,8 +19,9 @@ Files = Annotated[list[str], Argument(metavar="FILES", help=N_("pictures, folder
 
 @command(
     "sign",
-    N_("Sign pictures, so that every later change of them shows (Content Credentials)."),
+    N_("Sign images, so that later changes show (Content Credentials)."),
     "souron sign picture.png\nsouron sign runs/generate/dcgan-digits/pictures/seed0/",
+    group="society",
 )
 def sign(
     files: Files,
@@ -62,8 +63,9 @@ def sign(
 
 @command(
     "verify",
-    N_("Whether a picture is signed, by whom, and was changed since (Content Credentials)."),
+    N_("Verify who signed an image and whether it was changed since."),
     "souron verify picture.signed.png\nsouron verify photos/ root=school.pem",
+    group="society",
 )
 def verify(
     files: Files,

@@ -13,8 +13,9 @@ from souron.utils.messages import N_, _
 
 @command(
     "skill",
-    N_("Figures of motion against scores of skill, operators never on both sides."),
+    N_("Relate measures of motion to ratings of skill, by operator."),
     "souron skill videos/scores.csv",
+    group="use",
 )
 def skill(
     scores: Annotated[

@@ -13,10 +13,11 @@ from souron.utils.messages import N_, UserError, _
 
 @command(
     "surface",
-    N_("A volume's surface in millimetres: STL, PLY, GLB, pictures, a page with slices."),
+    N_("Extract a surface from a CT or MR volume, in mm: STL, PLY, GLB."),
     "souron surface series/\nsouron surface head_ct faces=200000\n"
     "souron surface ct.nii.gz level=-200 part=all out=skin\n"
     "souron surface series/ series=2 resample=true",
+    group="use",
 )
 def surface(
     volume: Annotated[

@@ -25,12 +25,13 @@ MOST_TYPED = 1_000_000  # letters from stdin
 
 @command(
     "tokens",
-    N_("See how a text is cut into tokens: in colours, with numbers, bytes and bits."),
+    N_("Show how a text is split into tokens, with IDs and bits."),
     'souron tokens "The patient has a fever."\n'
     'souron tokens "I have a toothache." "歯が痛いです。"       (side by side)\n'
     'souron tokens "歯周病" runs/tokenize/bpe-manuals smollm2\n'
     "souron tokens letter.txt runs/complete/gpt-manuals out=letter.html\n"
     'souron tokens "..." tokenizer.json --json',
+    group="language",
 )
 def tokens(
     files: Annotated[

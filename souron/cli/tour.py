@@ -27,6 +27,7 @@ NAMES = ("classification", "generation", "detection", "segmentation", "language"
     "souron tour detection\n"
     "souron tour fair-fight data=photos/ budget=30s seeds=3\n"
     "souron tour all",
+    group="start",
 )
 @cli_options.takes(TourOptions)
 def tour(

@@ -24,7 +24,7 @@ SHIPPED = "efficientnet_lite"  # its weights come with souron
 
 @command(
     "train",
-    N_("Train a system on data, measure it on cases it never saw, write a report."),
+    N_("Train a system, test it on unseen cases, write a report."),
     "souron train data=photos/              (transfer learning with the weights that are here)\n"
     "souron train cnn data=digits budget=10s\n"
     "souron train resnet18 data=photos/ epochs=5 imgsz=64\n"
@@ -32,6 +32,7 @@ SHIPPED = "efficientnet_lite"  # its weights come with souron
     "souron train cnn data=digits rate=0.01     (any field of the system's Config)\n"
     "souron train cnn data=digits epochs=20 --forecast\n"
     "souron train --resume",
+    group="train",
 )
 @cli_options.takes(TrainOptions)
 def train(
@@ -170,12 +171,12 @@ def use_cores(workers: int | None) -> None:
 
 @command(
     "compare",
-    N_("Train systems at an equal budget on the same data; say which is better, or that it "
-       "cannot be told."),
+    N_("Train systems at equal budgets and test which is better."),
     "souron compare mlp cnn resnet data=digits budget=10s seeds=3\n"
     "souron compare resnet18 vit data=photos/ budget=5min seeds=5 --json\n"
     "souron compare --resume",
-)  # fmt: skip
+    group="train",
+)
 @cli_options.takes(CompareOptions)
 def compare(
     systems: Annotated[

@@ -16,9 +16,10 @@ MOST_ROWS = 40  # of a table in the terminal
 
 @command(
     "work",
-    N_("Tasks of an occupation, or your own, and how exposed they are to language models."),
+    N_("Estimate the exposure of an occupation to language models."),
     'souron work\nsouron work "Registered Nurses"\nsouron work 歯科医師\n'
     "souron work tasks.txt\nsouron work --json",
+    group="society",
 )
 def work(
     what: Annotated[

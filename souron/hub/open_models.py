@@ -23,7 +23,7 @@ from souron.blocks.decoder import Decoder, Structure, named
 from souron.data.tokenizer import Tokenizer
 from souron.hub import fetch, packages, zoo
 from souron.hub.other_decoders import OtherDecoder
-from souron.utils import files, hardware
+from souron.utils import extras, files, hardware
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 
@@ -357,6 +357,12 @@ def load_any(name: str) -> tuple[Described, Tokenizer, Any]:
     if about.structure is not None:
         return load(name)
     refuse_too_large(about)
+    extras.check(
+        "models",
+        _("{name}: its structure, {kind}, is read with the package transformers").format(
+            name=about.name, kind=about.architecture
+        ),
+    )
     try:
         return about, tokenizer_of(about.path, about), OtherDecoder(about.path, about.context)
     except UserError:

@@ -51,7 +51,7 @@ class Video(Kind):
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
-        """``how``: a ``window`` for DICOM. Raises UserError, also "no decoder"."""
+        """``how``: a ``window`` for DICOM. Raises UserError, also "extra"."""
         frames = list(_within_limits(path, moving.frames(path, **how)))
         if not frames:
             raise limits.trouble(path, "unreadable", _("there is no frame in it"))

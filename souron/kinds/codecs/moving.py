@@ -4,7 +4,6 @@ Moving WebP, GIF and PNG are read by Pillow. Other files (MP4, WebM), cameras, a
 MP4 want the package ``av``.
 """
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from souron.kinds.codecs import image, limits
+from souron.utils import extras
 from souron.utils.messages import UserError, _
 
 FORMATS = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
@@ -166,19 +166,14 @@ def _colour(frame: Image.Image) -> np.ndarray:
 
 def decodes() -> bool:
     """Whether MP4 and WebM can be read here."""
-    return importlib.util.find_spec("av") is not None
+    return extras.installed("video")
 
 
 def check_decodes(path: Path) -> None:
     """Raises UserError."""
     if not decodes():
-        raise UserError(
-            "no decoder",
-            _("{path}: nothing here reads such videos").format(path=limits.readable(path)),
-            expected=", ".join(FORMATS),
-            fix="pip install av",
-            exit=4,
-        )
+        need = _("{path}: nothing here reads such videos").format(path=limits.readable(path))
+        raise extras.missing("video", need)
 
 
 def _by_av(path: Path, kind: str | None = None) -> Iterator[Frame]:

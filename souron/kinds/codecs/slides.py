@@ -5,7 +5,6 @@ write (SVS, NDPI, MRXS, tiled TIFF, ...) without decoding all of it. What it doe
 decoded whole by Pillow, up to ``MOST_WHOLE`` pixels.
 """
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from souron.kinds.codecs import image, limits
+from souron.utils import extras
 from souron.utils.messages import UserError, _
 
 MOST_WHOLE = 150_000_000  # pixels
@@ -51,12 +51,19 @@ def opened(path: Path) -> Iterator[Slide]:
                 why = _("cannot be decoded: {why}").format(why=error)
                 raise limits.trouble(path, "unreadable", why) from error
             return
-    yield _Whole(_read(path))
+    try:
+        whole = _read(path)
+    except UserError as error:
+        if path.suffix.lower() not in SUFFIXES or reads():
+            raise
+        need = _("{path}: nothing here reads such slides").format(path=limits.readable(path))
+        raise extras.missing("slides", need) from error
+    yield _Whole(whole)
 
 
 def reads() -> bool:
     """Whether OpenSlide is here."""
-    return importlib.util.find_spec("openslide") is not None
+    return extras.installed("slides")
 
 
 def _read(path: Path) -> Image.Image:

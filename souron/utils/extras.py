@@ -1,0 +1,41 @@
+"""Packages that only one side of souron needs: the extras of ``pip install "souron[NAME]"``."""
+
+import importlib.util
+
+from souron.utils.messages import UserError, _
+
+EXTRAS = {  # name -> the modules that it brings
+    "video": ("av",),
+    "slides": ("openslide",),
+    "credentials": ("c2pa", "cryptography"),
+    "models": ("transformers",),
+}
+
+
+def installed(extra: str) -> bool:
+    """Whether the modules of an extra are there. Imports none of them."""
+    return all(_there(module) for module in EXTRAS[extra])
+
+
+def _there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:  # a stand-in without a spec, or None in ``sys.modules``
+        return False
+
+
+def missing(extra: str, need: str) -> UserError:
+    """Return the error of a missing extra; ``need`` says, translated, what cannot be done."""
+    return UserError(
+        "extra",
+        need,
+        expected=_("the optional packages named {extra}").format(extra=extra),
+        fix=f'pip install "souron[{extra}]"',
+        exit=4,
+    )
+
+
+def check(extra: str, need: str) -> None:
+    """Raise ``missing`` where an extra is not installed."""
+    if not installed(extra):
+        raise missing(extra, need)
