@@ -75,14 +75,12 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
         return Model(str(name), diffusion_weights.system(str(pretrained)))
     if kind.task != "classify" or pretrained is not True:
         raise UserError("task", _("{name} has no published weights").format(name=name))
-    from torchvision.models._meta import _IMAGENET_CATEGORIES
-
     from souron.tasks.classify import Spec
 
     source = kind.published(registry.find(str(name))[1], config)
     published = weights.weights(str(name), source)
     mean, std = weights.normalisation(source)
-    seen = Spec(3, 224, tuple(_IMAGENET_CATEGORIES), mean, std)
+    seen = Spec(3, 224, weights.imagenet_labels(), mean, std)
     system = kind(config, seen)
     checkpoint.fill(system, published, Path(str(name)))
     return Model(str(name), system.eval())
