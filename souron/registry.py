@@ -222,13 +222,23 @@ def section(task: str) -> ModuleType | None:
 @lru_cache
 def entries() -> dict[str, Entry]:
     """Every system, by name, in the order of task and year."""
-    found = [
-        describe(file)
+    found = [_described(file, file.stat().st_mtime_ns) for file in _system_files()]
+    return {entry.name: entry for entry in sorted(found, key=lambda e: (e.task, e.year, e.name))}
+
+
+def _system_files() -> list[Path]:
+    return [
+        file
         for folder in package_folders("systems")
         for file in sorted(folder.glob("*/*.py"))
         if not file.name.startswith("_")
     ]
-    return {entry.name: entry for entry in sorted(found, key=lambda e: (e.task, e.year, e.name))}
+
+
+@lru_cache
+def _described(file: Path, changed: int) -> Entry:
+    """``describe`` of a file as it was ``changed`` last, in nanoseconds."""
+    return describe(file)
 
 
 def describe(file: Path) -> Entry:
@@ -269,20 +279,33 @@ def describe(file: Path) -> Entry:
 
 def find(name: str) -> tuple[Entry, str]:
     """``"resnet152"`` -> the entry ``resnet`` and its size ``"152"``; ``"small"`` without one."""
-    everything = entries()
-    if name in everything:
-        return everything[name], "small"
-    for entry in sorted(everything.values(), key=lambda e: -len(e.name)):
-        size = name.removeprefix(entry.name).lstrip("_-")
-        if name.startswith(entry.name) and size in entry.sizes:
-            return entry, size
+    match = _match(name)
+    if match is not None:
+        return match
     near = difflib.get_close_matches(name, names(), 3, 0.5)
     raise UserError(
         "system",
         _("no system is named {name!r}").format(name=name),
-        expected=", ".join(near or everything),
+        expected=", ".join(near or entries()),
         fix=f"souron show {near[0]}" if near else "souron list",
     )
+
+
+def is_system(name: str) -> bool:
+    """Whether a system has that name, with or without a size."""
+    return _match(name) is not None
+
+
+def _match(name: str) -> tuple[Entry, str] | None:
+    """The entry and the size of a name. Only files that it may mean are read, the longest first."""
+    for file in sorted(_system_files(), key=lambda file: -len(file.stem)):
+        if not name.startswith(file.stem):
+            continue
+        entry = _described(file, file.stat().st_mtime_ns)
+        size = name.removeprefix(entry.name).lstrip("_-")
+        if name == entry.name or size in entry.sizes:
+            return entry, size or "small"
+    return None
 
 
 def names() -> list[str]:

@@ -42,7 +42,7 @@ from souron.cli import (
     work,
 )
 from souron.cli import options as cli_options
-from souron.cli.app import UsageError, app, command
+from souron.cli.app import UsageError, command, parser
 from souron.cli.console import note, print_json, screen, show
 from souron.cli.train import given_options, use_cores
 from souron.utils import hardware
@@ -214,11 +214,11 @@ def attempt(words: Sequence[str]) -> tuple[int, UserError | None]:
 
 
 def obey(words: list[str]) -> int:
-    command: Any = typer.main.get_command(app)
     if os.environ.get("_SOURON_COMPLETE"):
-        command.main([], prog_name="souron")  # a shell asks for completions; does not return
+        parser().main([], prog_name="souron")  # a shell asks for completions; does not return
     words = ["version", *words[1:]] if words[:1] == ["--version"] else words or ["--help"]
     verb, rest, name = words[0], words[1:], "souron"
+    command = parser(verb)
     if verb in command.commands:
         # not through the group, for whose own options typer would import pydantic
         command, name = command.commands[verb], f"souron {verb}"

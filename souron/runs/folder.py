@@ -21,7 +21,7 @@ def find(run: str | Path) -> Path:
     """A run's folder; for a system's name the run of it that comes ready trained. Raises UserError
     where none does."""
     folder, name = Path(run), str(run)
-    if folder.exists() or name not in registry.names():
+    if folder.exists() or not registry.is_system(name):
         return folder
     found = ready(name)
     if found is None:
