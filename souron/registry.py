@@ -227,12 +227,8 @@ def entries() -> dict[str, Entry]:
 
 
 def _system_files() -> list[Path]:
-    return [
-        file
-        for folder in package_folders("systems")
-        for file in sorted(folder.glob("*/*.py"))
-        if not file.name.startswith("_")
-    ]
+    files = [file for folder in package_folders("systems") for file in folder.glob("*/*.py")]
+    return [file for file in files if not file.name.startswith("_")]
 
 
 @lru_cache
@@ -298,9 +294,8 @@ def is_system(name: str) -> bool:
 
 def _match(name: str) -> tuple[Entry, str] | None:
     """The entry and the size of a name. Only files that it may mean are read, the longest first."""
-    for file in sorted(_system_files(), key=lambda file: -len(file.stem)):
-        if not name.startswith(file.stem):
-            continue
+    meant = [file for file in _system_files() if name.startswith(file.stem)]
+    for file in sorted(meant, key=lambda file: -len(file.stem)):
         entry = _described(file, file.stat().st_mtime_ns)
         size = name.removeprefix(entry.name).lstrip("_-")
         if name == entry.name or size in entry.sizes:
