@@ -222,11 +222,13 @@ def section(task: str) -> ModuleType | None:
 @lru_cache
 def entries() -> dict[str, Entry]:
     """Every system, by name, in the order of task and year."""
-    found = [_described(file, file.stat().st_mtime_ns) for file in _system_files()]
+    found = [_described(file, file.stat().st_mtime_ns) for file in system_files()]
     return {entry.name: entry for entry in sorted(found, key=lambda e: (e.task, e.year, e.name))}
 
 
-def _system_files() -> list[Path]:
+@lru_cache
+def system_files() -> list[Path]:
+    """The file of every system."""
     files = [file for folder in package_folders("systems") for file in folder.glob("*/*.py")]
     return [file for file in files if not file.name.startswith("_")]
 
@@ -294,7 +296,7 @@ def is_system(name: str) -> bool:
 
 def _match(name: str) -> tuple[Entry, str] | None:
     """The entry and the size of a name. Only files that it may mean are read, the longest first."""
-    meant = [file for file in _system_files() if name.startswith(file.stem)]
+    meant = [file for file in system_files() if name.startswith(file.stem)]
     for file in sorted(meant, key=lambda file: -len(file.stem)):
         entry = _described(file, file.stat().st_mtime_ns)
         size = name.removeprefix(entry.name).lstrip("_-")
