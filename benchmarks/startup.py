@@ -125,7 +125,7 @@ def ended(child: subprocess.Popen, errors: str = "") -> float:
     _pid, status, used = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if errors and child.returncode:
-        raise SystemExit(f"{' '.join(map(str, child.args))}\n{errors}")
+        raise SystemExit(f"{child.args!r}\n{errors}")
     return used.ru_utime + used.ru_stime
 
 
@@ -187,7 +187,8 @@ def tour(folder: Path) -> None:
 
 def parts(text: str) -> list[tuple[str, float]]:
     """``"parts"`` of the last JSON object that has them, in one line or in many; [] without."""
-    decoder, place, last = json.JSONDecoder(), text.find("{"), []
+    decoder, place = json.JSONDecoder(), text.find("{")
+    last: list[tuple[str, float]] = []
     while place >= 0:
         try:
             thing, end = decoder.raw_decode(text, place)

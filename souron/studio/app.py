@@ -60,9 +60,8 @@ def build(studio: Studio) -> Any:
 def unserved() -> Iterator[None]:
     """Without the server that Gradio makes after each page: ``mount_gradio_app`` makes the one that
     is used."""
-    from gradio import blocks
-
-    kept: Any = blocks.App
+    blocks: Any = importlib.import_module("gradio.blocks")
+    kept = blocks.App
     blocks.App = SimpleNamespace(create_app=lambda *_words, **_named: None)
     try:
         yield
