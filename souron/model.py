@@ -23,10 +23,7 @@ from souron.kinds.page import Page
 from souron.kinds.picture import Picture
 from souron.kinds.score import Score
 from souron.kinds.text import Text
-from souron.report import labelled
-from souron.runs import evaluate as run_evaluate
 from souron.runs import folder as run_folder
-from souron.runs import train as run_train
 from souron.runs.record import DrawnRecord, RunRecord
 from souron.stats.records import Measure
 from souron.training import checkpoint
@@ -75,14 +72,12 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
         return Model(str(name), diffusion_weights.system(str(pretrained)))
     if kind.task != "classify" or pretrained is not True:
         raise UserError("task", _("{name} has no published weights").format(name=name))
-    from torchvision.models._meta import _IMAGENET_CATEGORIES
-
     from souron.tasks.classify import Spec
 
     source = kind.published(registry.find(str(name))[1], config)
     published = weights.weights(str(name), source)
     mean, std = weights.normalisation(source)
-    seen = Spec(3, 224, tuple(_IMAGENET_CATEGORIES), mean, std)
+    seen = Spec(3, 224, weights.imagenet_labels(), mean, std)
     system = kind(config, seen)
     checkpoint.fill(system, published, Path(str(name)))
     return Model(str(name), system.eval())
@@ -282,12 +277,16 @@ class Model:
 
     def train(self, data: str | Path | None = None, **options: Any) -> RunRecord:
         """``train.train`` of this system; the model is the trained one afterwards."""
+        from souron.runs import train as run_train
+
         record = run_train.train(self.name, data, **options)
         self.system, self.folder = record.model, record.folder
         return record
 
     def val(self, data: str | Path | None = None) -> dict[str, Measure]:
         """``evaluate.evaluate`` of this run. Raises UserError before it was trained."""
+        from souron.runs import evaluate as run_evaluate
+
         return run_evaluate.evaluate(self._trained(), data)
 
     def generate(self, n: int = 64, seed: int = 0, **options: Any) -> DrawnRecord:
@@ -374,6 +373,8 @@ def keep(
     path = free(folder, stem, suffix or answer.suffix)
     answer.save(path)
     if isinstance(answer, LabelledVolume):
+        from souron.report import labelled
+
         labelled.write_beside(answer, path)
     if isinstance(answer, Score):
         answer.write_beside(path)

@@ -224,13 +224,21 @@ def section(task: str) -> ModuleType | None:
 @lru_cache
 def entries() -> dict[str, Entry]:
     """Every system, by name, in the order of task and year."""
-    found = [
-        describe(file)
-        for folder in package_folders("systems")
-        for file in sorted(folder.glob("*/*.py"))
-        if not file.name.startswith("_")
-    ]
+    found = [_described(file, file.stat().st_mtime_ns) for file in system_files()]
     return {entry.name: entry for entry in sorted(found, key=lambda e: (e.task, e.year, e.name))}
+
+
+@lru_cache
+def system_files() -> list[Path]:
+    """The file of every system."""
+    files = [file for folder in package_folders("systems") for file in folder.glob("*/*.py")]
+    return [file for file in files if not file.name.startswith("_")]
+
+
+@lru_cache
+def _described(file: Path, changed: int) -> Entry:
+    """``describe`` of a file as it was ``changed`` last, in nanoseconds."""
+    return describe(file)
 
 
 def describe(file: Path) -> Entry:
@@ -271,20 +279,32 @@ def describe(file: Path) -> Entry:
 
 def find(name: str) -> tuple[Entry, str]:
     """``"resnet152"`` -> the entry ``resnet`` and its size ``"152"``; ``"small"`` without one."""
-    everything = entries()
-    if name in everything:
-        return everything[name], "small"
-    for entry in sorted(everything.values(), key=lambda e: -len(e.name)):
-        size = name.removeprefix(entry.name).lstrip("_-")
-        if name.startswith(entry.name) and size in entry.sizes:
-            return entry, size
+    match = _match(name)
+    if match is not None:
+        return match
     near = difflib.get_close_matches(name, names(), 3, 0.5)
     raise UserError(
         "system",
         _("no system is named {name!r}").format(name=name),
-        expected=", ".join(near or everything),
+        expected=", ".join(near or entries()),
         fix=f"souron show {near[0]}" if near else "souron list",
     )
+
+
+def is_system(name: str) -> bool:
+    """Whether a system has that name, with or without a size."""
+    return _match(name) is not None
+
+
+def _match(name: str) -> tuple[Entry, str] | None:
+    """The entry and the size of a name. Only files that it may mean are read, the longest first."""
+    meant = [file for file in system_files() if name.startswith(file.stem)]
+    for file in sorted(meant, key=lambda file: -len(file.stem)):
+        entry = _described(file, file.stat().st_mtime_ns)
+        size = name.removeprefix(entry.name).lstrip("_-")
+        if name == entry.name or size in entry.sizes:
+            return entry, size or "small"
+    return None
 
 
 def names() -> list[str]:

@@ -232,7 +232,8 @@ def dropped(folder: Path, sources: dict[str, str], task: str = "respond") -> Ite
 
 def forget() -> None:
     """Let the registry look at the folders anew."""
-    for known in (registry.entries, registry.tasks, registry.metrics, registry.load_task):
+    for known in (registry.system_files, registry.entries, registry.tasks, registry.metrics,
+                  registry.load_task):  # fmt: skip
         known.cache_clear()
 
 

@@ -702,9 +702,7 @@ def test_a_forecast_of_a_system_in_two_ways(souron_says: Said) -> None:
     assert "mlp_tiny:rate=0.1, mlp_tiny on digits" in out
 
 
-def test_a_chapter_of_the_tour_shows_each_stop_as_it_comes(
-    souron_says: Said, pretend: Any
-) -> None:
+def test_a_chapter_of_the_tour_shows_each_stop_as_it_comes(souron_says: Said, pretend: Any) -> None:
     def touring(name: str, given: Any) -> Any:
         assert name == "fair-fight" and given == {"budget": "1s"}
         yield Event("train", 0.5)

@@ -32,11 +32,13 @@ def example(tmp_path, monkeypatch):
     file.write_text(code[1], encoding="utf-8")
 
     monkeypatch.setattr(souron, "__path__", [*souron.__path__, str(extra)])
+    registry.system_files.cache_clear()
     registry.entries.cache_clear()
     importlib.invalidate_caches()
     yield registry.entries()[NAME]
     sys.modules.pop(f"souron.systems.classify.{NAME}", None)
     monkeypatch.undo()
+    registry.system_files.cache_clear()
     registry.entries.cache_clear()
 
 

@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.fft import dctn
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -134,7 +134,7 @@ def frequencies(image: Tensor) -> Floats:
     start = (side - across * block) // 2
     middle = grey[:, start : start + across * block, start : start + across * block]
     blocks = middle.unfold(1, block, block).unfold(2, block, block)  # (N, a, a, block, block)
-    found = np.log(np.abs(dctn(blocks.numpy(), axes=(3, 4), norm="ortho")) + 1)
+    found = np.log(np.abs(scipy.fft.dctn(blocks.numpy(), axes=(3, 4), norm="ortho")) + 1)
     return found.mean((1, 2)).reshape(len(grey), block * block)
 
 

@@ -128,7 +128,7 @@ def _examinee(model: str, task: Task) -> tuple[Any, dict[str, float], Path | Non
     if model == OPEN or folder.suffix == ".gguf" or (folder / "config.json").is_file():
         kind, config = registry.load_system("open_model")
         return _reading(kind(replace(config, model=model), None).eval()), {}, None, "open_model"
-    if not folder.exists() and model in registry.names():
+    if not folder.exists() and registry.is_system(model):
         kind, config = registry.load_system(model)
         _check_task(kind.task, model)
         if not kind.needs_fit:

@@ -29,8 +29,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import scipy
 import torch
-from scipy.stats import betabinom
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -164,7 +164,7 @@ class Found:
     def chance(self) -> float:
         """How likely so many flagged are, if the drawn were as far from training as the real."""
         n, m, rank = len(self.flagged), len(self.real), rank_of(len(self.real))
-        return float(betabinom.sf(int(self.flagged.sum()) - 1, n, rank, m + 1 - rank))
+        return float(scipy.stats.betabinom.sf(int(self.flagged.sum()) - 1, n, rank, m + 1 - rank))
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ class Source:
 
 def is_run(name: str) -> bool:
     path = Path(name)
-    return (path / "args.yaml").is_file() or (not path.exists() and name in registry.names())
+    return (path / "args.yaml").is_file() or (not path.exists() and registry.is_system(name))
 
 
 def real(name: str, most: int, seed: int) -> Source:

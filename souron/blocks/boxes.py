@@ -7,16 +7,66 @@ semantic segmentation (2013). https://arxiv.org/abs/1311.2524
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from math import log
+from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms as local_maxima
-from torchvision.ops import box_iou as overlaps
-from torchvision.ops import roi_pool
 
 NOTHING = -1  # the object of a box that learns background
 LARGEST = log(1000 / 16)  # of a logarithm of sizes, so that its exponential stays finite
+MOST_AT_ONCE = 1000  # boxes of all labels; more are quicker label by label
+
+
+def overlaps(one: Tensor, other: Tensor) -> Tensor:
+    """Intersection over union of boxes (n, 4) with boxes (m, 4): (n, m)."""
+    area, other_area = ((box[:, 2:] - box[:, :2]).prod(1) for box in (one, other))
+    start = torch.maximum(one[:, None, :2], other[:, :2])
+    end = torch.minimum(one[:, None, 2:], other[:, 2:])
+    shared = (end - start).clamp(min=0).prod(2)
+    return shared / (area[:, None] + other_area - shared)
+
+
+def local_maxima(box: Tensor, score: Tensor, label: Tensor, overlap: float) -> Tensor:
+    """Rows of boxes (n, 4) that no surer box of their label overlaps by more than ``overlap``
+    (non-maximum suppression), the surest first."""
+    suppress = _operators().nms
+    if len(box) > MOST_AT_ONCE:
+        kept = torch.cat([
+            rows[suppress(box[rows], score[rows], overlap)]
+            for rows in ((label == one).nonzero().flatten() for one in label.unique())
+        ]).sort().values  # fmt: skip
+        return kept[score[kept].argsort(descending=True)]
+    if not len(box):
+        return label.new_empty(0, dtype=torch.long)
+    apart = label.to(box) * (box.max() + 1)  # boxes of two labels never meet
+    return suppress(box + apart[:, None], score, overlap)
+
+
+def roi_pool(x: Tensor, boxes: Sequence[Tensor], places: int, scale: float) -> Tensor:
+    """The largest value in each of ``places`` times ``places`` parts of boxes (n, 4), a tensor for
+    each of the maps (B, maps, H, W) -> (all boxes, maps, places, places)."""
+    from torchvision.ops import roi_pool  # it has the gradient, which the operator alone has not
+
+    return roi_pool(x, list(boxes), places, scale)
+
+
+@lru_cache
+def _operators() -> Any:
+    """torchvision's compiled operators. They are loaded without torchvision itself, which also
+    imports torch's compiler: that takes as long as torch."""
+    package = find_spec("torchvision")
+    library = PathFinder.find_spec("_C", package.submodule_search_locations) if package else None
+    try:
+        if library is None or library.origin is None:
+            raise OSError("torchvision/_C")
+        torch.ops.load_library(library.origin)
+    except OSError:
+        from torchvision import ops  # noqa: F401  (loads them from where this version has them)
+    return torch.ops.torchvision
 
 
 def encode(box: Tensor, anchor: Tensor, scale: Sequence[float]) -> Tensor:
@@ -94,9 +144,3 @@ def pasted(mask: Tensor, box: Tensor, height: int, width: int) -> Tensor:
         weights.append(near * ((share >= 0) & (share < 1))[..., None])
     across, down = weights  # (n, W, places), (n, H, places)
     return down @ mask.to(down.dtype) @ across.transpose(1, 2)
-
-
-__all__ = [
-    "NOTHING", "around", "cropped", "decode", "drawn", "encode", "local_maxima", "overlaps",
-    "pasted", "roi_align", "roi_pool",
-]  # fmt: skip

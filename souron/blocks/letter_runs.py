@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy import sparse
 from torch import Tensor
 
 
@@ -54,7 +54,7 @@ class Index:
                     rows.append(np.full(count, row))
         place = np.concatenate(rows), np.concatenate(columns)
         shape = (len(texts), self.numbers)
-        found = sparse.csr_matrix((np.ones(len(place[0]), np.float32), place), shape=shape)
+        found = scipy.sparse.csr_matrix((np.ones(len(place[0]), np.float32), place), shape=shape)
         found.sum_duplicates()
         return found
 
@@ -62,4 +62,4 @@ class Index:
         found = counts.copy()
         found.data = ((1 + np.log(found.data)) * self.rarity[found.indices]).astype(np.float32)
         length = np.sqrt(np.asarray(found.multiply(found).sum(1)).ravel())
-        return sparse.diags(1 / np.maximum(length, 1e-9).astype(np.float32)) @ found
+        return scipy.sparse.diags(1 / np.maximum(length, 1e-9).astype(np.float32)) @ found

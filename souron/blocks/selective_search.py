@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
@@ -131,7 +131,7 @@ def search(pixels: Tensor) -> Tensor:
 def segments(colours: Array, k: float) -> NDArray[np.int64]:
     """Regions (H, W) of a picture (H, W, C), numbered from 0."""
     height, width = colours.shape[:2]
-    smooth = ndimage.gaussian_filter(colours, (SMOOTH, SMOOTH, 0))
+    smooth = scipy.ndimage.gaussian_filter(colours, (SMOOTH, SMOOTH, 0))
     number = np.arange(height * width).reshape(height, width)
     pairs = [(number[:, :-1], number[:, 1:]), (number[:-1], number[1:])]
     flat = smooth.reshape(-1, colours.shape[2])
@@ -186,7 +186,7 @@ def merged(region: NDArray[np.int64], colours: Array) -> NDArray[np.int64]:
     count, area = int(region.max()) + 1, region.size
     size = np.bincount(region.ravel()).astype(float)
     box = np.array(
-        [[x.start, y.start, x.stop, y.stop] for y, x in ndimage.find_objects(region + 1)]
+        [[x.start, y.start, x.stop, y.stop] for y, x in scipy.ndimage.find_objects(region + 1)]
     )
     bins = 256 // BINS
     colour = (colours // BINS).astype(int).reshape(area, -1)

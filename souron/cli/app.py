@@ -54,3 +54,13 @@ def command(name: str, help: str, examples: str, *, group: str) -> Callable:
         add_help_option=False,
         rich_help_panel=group,
     )
+
+
+def parser(name: str = "") -> Any:
+    """What reads the command of that name; without a known name, every command in a group."""
+    alone = [one for one in app.registered_commands if one.name == name]
+    if not alone:
+        return typer.main.get_command(app)
+    narrow = typer.Typer(cls=console.Commands, pretty_exceptions_enable=False)
+    narrow.registered_callback, narrow.registered_commands = app.registered_callback, alone
+    return typer.main.get_command(narrow)

@@ -104,9 +104,12 @@ def chat(
         from souron import model as models_api
         from souron.evaluation.conversation import Conversation
         from souron.evaluation.text_generation import Sampling
-        from souron.society.improper import filters
 
-        filtered = filters.named(filter, lexicon)
+        filtered = None
+        if filter or lexicon:
+            from souron.society.improper import filters
+
+            filtered = filters.named(filter, lexicon)
         with console.warning_lines():
             voice = models_api.load(run, context=context).voice
     talk = Conversation(voice, before, length, Sampling(temperature, top, seed or 0),

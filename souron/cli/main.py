@@ -18,7 +18,7 @@ import typer.main
 
 import souron.cli
 from souron.cli import arguments, console
-from souron.cli.app import UsageError, app
+from souron.cli.app import UsageError, parser
 from souron.cli.console import screen
 from souron.utils.messages import UserError, _, near
 
@@ -65,11 +65,11 @@ def attempt(words: Sequence[str]) -> tuple[int, UserError | None]:
 
 
 def obey(words: list[str]) -> int:
-    command: Any = typer.main.get_command(app)
     if os.environ.get("_SOURON_COMPLETE"):
-        command.main([], prog_name="souron")  # a shell asks for completions; does not return
+        parser().main([], prog_name="souron")  # a shell asks for completions; does not return
     words = ["version", *words[1:]] if words[:1] == ["--version"] else words or ["--help"]
     verb, rest, name = words[0], words[1:], "souron"
+    command = parser(verb)
     if verb in command.commands:
         # not through the group, for whose own options typer would import pydantic
         command, name = command.commands[verb], f"souron {verb}"

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -127,19 +128,32 @@ Open = Annotated[bool, Option("--open", help=N_("open the page in the browser"))
 def takes(options: type) -> Callable[[Callable], Callable]:
     """Give a command the options of a dataclass and of the tasks, after its own; it gets them as
     keywords, None where they were not given."""
+    return lambda command: _Extended(command, options)
 
-    def extended(command: Callable) -> Callable:
-        own = [
-            parameter
-            for parameter in inspect.signature(command).parameters.values()
-            if parameter.kind is not parameter.VAR_KEYWORD
-        ]
-        further = [_parameter(field) for field in all_fields(options)]
-        command.__signature__ = inspect.Signature([*own, *further])  # type: ignore[attr-defined]
-        command.__annotations__ = {one.name: one.annotation for one in [*own, *further]}
-        return command
 
-    return extended
+class _Extended:
+    """A command whose further options are read when they are asked for, so that other commands do
+    not wait for them."""
+
+    def __init__(self, command: Callable, options: type) -> None:
+        self.command, self.options = command, options
+        self.__name__, self.__doc__ = command.__name__, command.__doc__
+        self.__module__ = command.__module__
+
+    def __call__(self, *words: Any, **named: Any) -> Any:
+        return self.command(*words, **named)
+
+    @cached_property
+    def __signature__(self) -> inspect.Signature:
+        own = inspect.signature(self.command).parameters.values()
+        further = map(_parameter, all_fields(self.options))
+        return inspect.Signature(
+            [*(one for one in own if one.kind is not one.VAR_KEYWORD), *further]
+        )
+
+    @property
+    def __annotations__(self) -> dict[str, Any]:  # type: ignore[override]
+        return {one.name: one.annotation for one in self.__signature__.parameters.values()}
 
 
 def _parameter(field: Field) -> inspect.Parameter:

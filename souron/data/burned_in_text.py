@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from PIL import Image
-from scipy import ndimage
 
 SIDE = 512  # pixels of the longer side that is looked at
 STROKE = 1 / 40  # of the side; wider strokes are no letters
@@ -73,12 +73,12 @@ def _strokes(level: np.ndarray, bright: bool) -> list[Mark]:
     """Narrow shapes of one brightness that stand out of ``level`` (H, W) uint8."""
     side = max(level.shape)
     wide, tall = max(3, round(STROKE * side)), HIGHEST * side
-    around = ndimage.grey_opening(level, (wide, wide))  # nowhere brighter than ``level``
-    places, count = ndimage.label(level - around > STANDS_OUT, np.ones((3, 3)))
+    around = scipy.ndimage.grey_opening(level, (wide, wide))  # nowhere brighter than ``level``
+    places, count = scipy.ndimage.label(level - around > STANDS_OUT, np.ones((3, 3)))
     if count > MOST:
         return []
     found = []
-    for number, (rows, columns) in enumerate(ndimage.find_objects(places), 1):
+    for number, (rows, columns) in enumerate(scipy.ndimage.find_objects(places), 1):
         height, width = rows.stop - rows.start, columns.stop - columns.start
         if not (LOWEST <= height <= tall and 2 <= width <= 1.5 * height):
             continue

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import scipy
 import torch
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -60,7 +60,7 @@ def resampled_labels(area: Tensor, size: Sequence[int], classes: int) -> Tensor:
     ground = torch.ones(tuple(size))
     best = torch.zeros(tuple(size))
     said = torch.zeros(tuple(size), dtype=torch.uint8)
-    parts = ndimage.find_objects(area.numpy(), max_label=classes - 1)
+    parts = scipy.ndimage.find_objects(area.numpy(), max_label=classes - 1)
     for label, cut in enumerate(parts, 1):
         if cut is None:
             continue

@@ -22,7 +22,7 @@ def language_model(folder: str) -> Any:
     """The language model of a run of text completion, ready to be asked. Raises UserError."""
     path = Path(folder)
     try:
-        args = yaml.safe_load((path / "args.yaml").read_text(encoding="utf-8"))
+        args = files.parse_yaml((path / "args.yaml").read_text(encoding="utf-8"))
         kind, config = registry.load_system(str(args["system"]))
         if kind.task != "complete":
             raise ValueError(_("its task is {task}").format(task=registry.task_name(kind.task)))

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import spearmanr, t
 
 from souron.data.formats.csv_table import key_of
 from souron.stats import intervals
@@ -146,7 +146,7 @@ def _correlation(figure: Array, score: Array, operator: Any) -> Measure | None:
     without = np.array([_fisher(figure[operator != n], score[operator != n]) for n in names])
     count = len(names)
     error = math.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())
-    half = float(t.ppf(0.975, count - 1)) * error
+    half = float(scipy.stats.t.ppf(0.975, count - 1)) * error
     low, value, high = (math.tanh(each) for each in (whole - half, whole, whole + half))
     return Measure(value, low, high, len(figure), count)
 
@@ -154,7 +154,7 @@ def _correlation(figure: Array, score: Array, operator: Any) -> Measure | None:
 def _fisher(figure: Array, score: Array) -> float:
     if np.ptp(figure) == 0 or np.ptp(score) == 0:
         return 0.0
-    return math.atanh(float(np.clip(spearmanr(figure, score).statistic, -0.999, 0.999)))
+    return math.atanh(float(np.clip(scipy.stats.spearmanr(figure, score).statistic, -0.999, 0.999)))
 
 
 def _figures(path: Path) -> list[float]:

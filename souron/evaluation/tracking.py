@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from souron.metrics.detection import overlaps
 
@@ -121,7 +121,7 @@ class Tracker:
         if not len(found) or not tracks:
             return found, list(tracks)
         shared = overlaps(np.stack([track.box for track in tracks]), found[:, 1:5])
-        rows, places = linear_sum_assignment(-shared)
+        rows, places = scipy.optimize.linear_sum_assignment(-shared)
         pairs = [(r, p) for r, p in zip(rows, places, strict=True) if shared[r, p] >= least]
         for row, place in pairs:
             tracks[row].correct(found[place])

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from souron.data.dataset import Dataset
@@ -120,7 +120,7 @@ def largest(area: Array, parts: Sequence[int]) -> Array:
 
 def _sizes(where: Array) -> tuple[Array, Array]:
     """(slices, rows, columns) the number of each part from 1 on, and the voxels of each."""
-    solid, count = ndimage.label(where)
+    solid, count = scipy.ndimage.label(where)
     return solid, np.bincount(solid.ravel(), minlength=count + 1)[1:]
 
 

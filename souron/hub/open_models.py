@@ -232,9 +232,7 @@ def _described_folder(path: Path) -> Described:
 
 def _run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Config and ``Spec`` of a run of ``gpt``."""
-    import yaml
-
-    args = yaml.safe_load((path / "args.yaml").read_text(encoding="utf-8"))
+    args = files.parse_yaml((path / "args.yaml").read_text(encoding="utf-8"))
     if not str(args["system"]).startswith("gpt"):
         raise _no_model(path, _("it is a run of {system}").format(system=args["system"]))
     return args["config"], args["seen"]

@@ -7,6 +7,7 @@ a language model (``packages.MODELS``). A file is looked for in the reader's own
 an installed Python package.
 """
 
+import ast
 import importlib.util
 import os
 import re
@@ -126,6 +127,20 @@ def normalisation(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
     transforms = torchvision.models.get_weight(name).transforms()
     return tuple(transforms.mean), tuple(transforms.std)
+
+
+def imagenet_labels() -> tuple[str, ...]:
+    """The 1000 classes of ImageNet in their published order, from torchvision's list, which is read
+    without importing torchvision."""
+    package = importlib.util.find_spec("torchvision")
+    assert package is not None and package.origin, "torchvision is a dependency"
+    source = (Path(package.origin).parent / "models" / "_meta.py").read_text(encoding="utf-8")
+    [labels] = (
+        ast.literal_eval(node.value)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_IMAGENET_CATEGORIES"
+    )
+    return tuple(labels)
 
 
 def folders() -> list[Path]:

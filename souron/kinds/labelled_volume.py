@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import scipy
 from PIL import Image
-from scipy import ndimage
 
 from souron.kinds import files, overlay
 from souron.kinds import surface as surfaces
@@ -142,7 +142,7 @@ class LabelledVolume(Kind):
         inside = self.area == label
         cut = (slice(0, 1),) * 3
         if inside.any():
-            [cut] = ndimage.find_objects(inside.astype(np.uint8))
+            [cut] = scipy.ndimage.find_objects(inside.astype(np.uint8))
         affine = self.volume.affine.copy()
         affine[:3, 3] = self.volume.placed([[part.start - 1 for part in cut]])[0]
         around = np.pad(inside[cut].astype(np.int16), 1)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy import ndimage, sparse
+import scipy
 
 from souron.kinds.mesh import MOST, Mesh
 from souron.kinds.volume import Volume
@@ -109,7 +109,7 @@ def surface(volume: Volume, level: float, mask: Any = None) -> tuple[Shape, Part
         )
     around = np.pad(values.astype(np.float32), 1, constant_values=np.float32(low))
     vertices, faces, _normals, _values = marching_cubes(around, level)
-    solid, _count = ndimage.label(around > level)
+    solid, _count = scipy.ndimage.label(around > level)
     owner = _owners(solid, vertices)
     made = Shape(volume.placed(vertices.astype(np.float64) - 1), faces.astype(np.int64))
     if made.millilitres < 0:
@@ -146,8 +146,8 @@ def _parts(shape: Shape, owner: np.ndarray, solid: np.ndarray) -> Parts:
     start = np.concatenate([corners[:, 0], corners[:, 1], known])
     end = np.concatenate([corners[:, 1], corners[:, 2], count + owner[known]])
     nodes = count + int(solid.max()) + 1
-    graph = sparse.coo_matrix((np.ones(len(start), np.int8), (start, end)), (nodes, nodes))
-    _number, label = sparse.csgraph.connected_components(graph, directed=False)
+    graph = scipy.sparse.coo_matrix((np.ones(len(start), np.int8), (start, end)), (nodes, nodes))
+    _number, label = scipy.sparse.csgraph.connected_components(graph, directed=False)
     names, part = np.unique(label[corners[:, 0]], return_inverse=True)
     amount = np.bincount(part, six_volumes(shape), len(names)) / 6000
     order = np.argsort(-amount, kind="stable")

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 from souron.stats import intervals
 from souron.stats.variance import Scores
@@ -48,12 +47,14 @@ def temperature(probability: ArrayLike, label: ArrayLike) -> float:
     row = np.arange(len(y_true))
 
     def loss(log_t: float) -> float:
-        log_likelihood = log_softmax(logits / np.exp(log_t), axis=1)[row, y_true].sum()
-        return (log_t / SPREAD) ** 2 / 2 - float(log_likelihood)
+        log_p = scipy.special.log_softmax(logits / np.exp(log_t), axis=1)
+        return (log_t / SPREAD) ** 2 / 2 - float(log_p[row, y_true].sum())
 
     # both parts are convex in 1 / T down to T = 1 / e: there is one minimum above it
     ends = float(np.log(COLDEST)), float(np.log(HOTTEST))
-    found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6})
+    found = scipy.optimize.minimize_scalar(
+        loss, bounds=ends, method="bounded", options={"xatol": 1e-6}
+    )
     return float(np.exp(found.x))
 
 
@@ -65,7 +66,7 @@ def cool(probability: ArrayLike, t: float) -> Scores:
     if not t > 0:
         raise ValueError(f"a temperature is above 0, not {t}")
     logits = np.log(np.maximum(np.asarray(probability, dtype=np.float64), LEAST))
-    return np.exp(log_softmax(logits / t, axis=-1))
+    return np.exp(scipy.special.log_softmax(logits / t, axis=-1))
 
 
 def brier(probability: ArrayLike, label: ArrayLike) -> Scores:

@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -245,13 +244,19 @@ def roc(y_true: ArrayLike, score: ArrayLike) -> tuple[Scores, Scores]:
 
 def _components(score: Scores, y_true: Truth, groups: Sequence[Any] | None) -> Scores:
     """(cases,): DeLong's structural components, stretched to a mean over all cases."""
-    above = rankdata(score)
-    above[y_true] -= rankdata(score[y_true])  # negatives below each positive
-    above[~y_true] -= rankdata(score[~y_true])  # positives below each negative
+    above = _ranks(score)
+    above[y_true] -= _ranks(score[y_true])  # negatives below each positive
+    above[~y_true] -= _ranks(score[~y_true])  # positives below each negative
     share = np.where(y_true, above / (~y_true).sum(), 1 - above / y_true.sum())
     value = share[y_true].mean()
     factor = np.where(y_true, _factor(y_true, groups), _factor(~y_true, groups))
     return value + factor * (share - value)
+
+
+def _ranks(score: Scores) -> Scores:
+    """(cases,): 1 for the lowest; what is equal shares the mean of its ranks."""
+    _values, place, count = np.unique(score, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place]
 
 
 def _stretched(values: Scores, chosen: Truth) -> Scores:

@@ -37,8 +37,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, stdtrit
 
 from souron.stats import intervals
 from souron.stats.records import Measure
@@ -169,7 +169,7 @@ def measure(
     named = None if groups is None else [*((0, g) for g in groups), *((1, j) for j in range(m))]
     together = None if named is None else _numbered(named)
     if key in OF_BLOCKS:
-        level = 2 * float(ndtr(stdtrit(FREEDOM, (1 + level) / 2))) - 1
+        level = 2 * float(scipy.special.ndtr(scipy.special.stdtrit(FREEDOM, (1 + level) / 2))) - 1
     if key in SHARES:
         found = intervals.share_interval(scores, together, level, units=min(n, m))
     else:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.signal import savgol_filter
 
 Array = NDArray[np.float64]
 
@@ -81,6 +81,9 @@ def smooth(place: Any, at: Any) -> tuple[Array, Array, Array, Array, float]:
         return even, path, speed, np.zeros(count), float(step)
     window = max(FEWEST, 2 * round(SMOOTHED / step / 2) + 1)
     window = min(window, count if count % 2 else count - 1)
-    each = [savgol_filter(path, window, 3, deriv=order, delta=step, axis=0) for order in (0, 1, 3)]
+    each = [
+        scipy.signal.savgol_filter(path, window, 3, deriv=order, delta=step, axis=0)
+        for order in (0, 1, 3)
+    ]
     speed, jerk = (np.linalg.norm(part, axis=1) for part in each[1:])
     return even, each[0], speed, jerk, float(step)

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -157,7 +157,7 @@ def boundary(maps: NDArray[np.uint8]) -> NDArray[np.bool_]:
     a square around it, ``reach`` to each side, something is of another class."""
     far = reach(*maps.shape[1:])
     size = (1, 2 * far + 1, 2 * far + 1)
-    near = ndimage.maximum_filter(maps, size) != ndimage.minimum_filter(maps, size)
+    near = scipy.ndimage.maximum_filter(maps, size) != scipy.ndimage.minimum_filter(maps, size)
     near[:, :far] = near[:, -far:] = True
     near[:, :, :far] = near[:, :, -far:] = True
     return near

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Mask = NDArray[np.bool_]
 
@@ -76,7 +76,7 @@ def diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
 
 def surface(mask: Mask) -> Mask:
     """The voxels with a face towards the outside; beyond the volume is outside."""
-    return mask & ~ndimage.binary_erosion(mask)
+    return mask & ~scipy.ndimage.binary_erosion(mask)
 
 
 def distances(
@@ -84,7 +84,7 @@ def distances(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Millimetres from each surface voxel of ``found`` to the nearest of ``truth``, and back;
     infinite where the other one has none."""
-    both = ndimage.find_objects((found | truth).astype(np.uint8))
+    both = scipy.ndimage.find_objects((found | truth).astype(np.uint8))
     if not both:
         return np.zeros(0), np.zeros(0)
     a, b = surface(found[both[0]]), surface(truth[both[0]])
@@ -94,7 +94,7 @@ def distances(
 def _to(start: Mask, end: Mask, spacing: Sequence[float]) -> NDArray[np.float64]:
     if not end.any():
         return np.full(int(start.sum()), np.inf)
-    return ndimage.distance_transform_edt(~end, sampling=spacing)[start]
+    return scipy.ndimage.distance_transform_edt(~end, sampling=spacing)[start]
 
 
 def _hausdorff(

@@ -188,9 +188,7 @@ def _answers(name: str) -> bool:
 
     kind = registry.load_system(name)[0]
     return signature(kind) is not None and (
-        not kind.needs_fit
-        or run_folder.ready(name) is not None
-        or models_api.published_here(name)
+        not kind.needs_fit or run_folder.ready(name) is not None or models_api.published_here(name)
     )
 
 

@@ -77,8 +77,7 @@ def names_a_model(word: str) -> bool:
     path = Path(word)
     if path.suffix in FILES and path.is_file():
         return True
-    entry = registry.entries().get(word)
-    known = entry is not None and entry.task in TASKS
+    known = registry.is_system(word) and registry.find(word)[0].task in TASKS
     folder = any((path / name).is_file() for name in ("args.yaml", "config.json"))
     return folder or known or word == USUAL
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jinja2
 from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
@@ -30,6 +29,8 @@ from souron.utils import files, plotting, units
 from souron.utils.messages import LANGUAGE_NAMES, LANGUAGES, _, again, language, use_language
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from souron.runs.record import ComparisonRecord, RunRecord
 
 SMALL_TEST = 100  # cases; fewer say little
@@ -147,16 +148,18 @@ def receipt(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
 
 
 @lru_cache
-def _pages() -> jinja2.Environment:
+def _pages() -> "Environment":
     return _environment(autoescape=True, finalize=_unbroken)
 
 
 @lru_cache
-def _cards() -> jinja2.Environment:
+def _cards() -> "Environment":
     return _environment(autoescape=False, finalize=_plain)
 
 
-def _environment(**options: Any) -> jinja2.Environment:
+def _environment(**options: Any) -> "Environment":
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=jinja2.StrictUndefined,

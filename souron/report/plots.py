@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from souron import registry
-from souron.kinds.codecs.animation import _bytes, _show, sheet
+from souron.kinds.codecs.animation import _bytes, sheet
 from souron.kinds.codecs.image import picture
 from souron.stats.records import Measure, Row, Verdict
 from souron.utils import fonts, units
@@ -444,7 +444,8 @@ def grid(
     for place, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.axis("off")
         if place < len(images):
-            _show(axes, images[place])
+            grey = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
+            axes.imshow(picture(images[place]), **grey)
             if captions:
                 axes.set_title(label(captions[place], 13), fontsize=7, color=INK, pad=3)
     return as_png(figure)

@@ -13,7 +13,7 @@ import yaml
 from souron import registry
 from souron.hub import zoo
 from souron.kinds.signature import typed_as
-from souron.utils.files import read_tensors, write_text
+from souron.utils.files import parse_yaml, read_tensors, write_text
 from souron.utils.messages import Caution, UserError, _, unknown_option
 
 
@@ -21,7 +21,7 @@ def find(run: str | Path) -> Path:
     """A run's folder; for a system's name the run of it that comes ready trained. Raises UserError
     where none does."""
     folder, name = Path(run), str(run)
-    if folder.exists() or name not in registry.names():
+    if folder.exists() or not registry.is_system(name):
         return folder
     found = ready(name)
     if found is None:
@@ -64,7 +64,7 @@ def read_args(folder: Path, wanted: tuple[str, ...] = OF_A_RUN) -> dict[str, Any
     """What a run or comparison was made with. Raises UserError where ``folder`` is none."""
     path = folder / "args.yaml"
     try:
-        args = yaml.safe_load(path.read_text(encoding="utf-8"))
+        args = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(
             "not a run",

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from souron.evaluation import obedience, sampling
+from souron.evaluation import sampling
 from souron.evaluation.sampling import Noise
 from souron.hub import diffusion_weights, zoo
 from souron.kinds import signature
@@ -31,8 +31,6 @@ from souron.runs import folder as run_folder
 from souron.runs import generate as run_generate
 from souron.runs.events import Event, Interrupted
 from souron.runs.record import DrawnRecord
-from souron.tasks.text_to_image import checked
-from souron.tasks.text_to_video import video
 from souron.utils import files, hardware
 from souron.utils.messages import N_, UserError, _
 
@@ -203,6 +201,8 @@ def generating(
             left = record.seconds * (n - record.count) / record.count
             yield Event("draw", record.count / n, left, str(place))
             if prompts and numbers[0] == first and not system.moves:
+                from souron.evaluation import obedience
+
                 data = Path(str(args["data"])).name
                 record.obedience = obedience.read_off(data, last[:1], prompts[0])
         yield from sheets()
@@ -267,6 +267,7 @@ def prompts_of(system: Any, prompt: str) -> list[str]:
             expected=_("a system that draws what a sentence says, such as latent_diffusion"),
             fix="souron train latent_diffusion data=captioned_scenes",
         )
+    from souron.tasks.text_to_image import checked
 
     return [checked(each) for each in prompt.split(OR)]
 
@@ -397,6 +398,8 @@ def write_moving(path: Path, frames: Sequence[Image.Image], mark: Any, record: D
 
 def write_film(path: Path, strip: Tensor, mark: Any, record: DrawnRecord) -> None:
     """A drawn strip of frames as moving WebP, and as MP4 where ``av`` is there; both marked."""
+    from souron.tasks.text_to_video import video
+
     film = video(strip)
     frames = [enlarged(Image.fromarray(frame)) for frame in film.frames]
     options = {"save_all": True, "append_images": frames[1:], "loop": 0, "lossless": True,

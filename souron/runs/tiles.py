@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torchvision.ops import batched_nms
 
+from souron.blocks.boxes import local_maxima
 from souron.kinds.boxes import Boxes
 from souron.kinds.codecs import slides
 from souron.kinds.kind import Kind
@@ -220,7 +220,7 @@ def merged(rows: np.ndarray, iou: float) -> np.ndarray:
         held.append(bool((share >= WHOLE).any()))
     rows = np.concatenate([whole, doubtful[~np.array(held, bool)]])
     table = torch.from_numpy(rows)
-    return rows[batched_nms(table[:, 1:5], table[:, 5], table[:, 0].long(), iou).numpy()]
+    return rows[local_maxima(table[:, 1:5], table[:, 5], table[:, 0].long(), iou).numpy()]
 
 
 def _touch(rows: np.ndarray, row: np.ndarray) -> Any:

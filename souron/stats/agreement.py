@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
+import scipy
 
 from souron.stats.intervals import proportion_interval
 from souron.stats.records import Measure
@@ -40,5 +40,6 @@ def agreement(one: Sequence[str], other: Sequence[str], level: float = 0.95) -> 
     on = (np.diag(share) * (1 - both.diagonal() * (1 - kappa)) ** 2).sum()
     off = (1 - kappa) ** 2 * ((share - np.diag(np.diag(share))) * both**2).sum()
     variance = on + off - (kappa - chance * (1 - kappa)) ** 2
-    reach = float(ndtri((1 + level) / 2)) * math.sqrt(max(variance, 0.0) / n) / (1 - chance)
+    normal = float(scipy.special.ndtri((1 + level) / 2))
+    reach = normal * math.sqrt(max(variance, 0.0) / n) / (1 - chance)
     return Agreement(same, Measure(kappa, max(kappa - reach, -1.0), min(kappa + reach, 1.0), n))

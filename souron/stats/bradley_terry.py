@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, ndtri, stdtr, stdtrit
 
 from souron.stats.records import Verdict
 
@@ -86,7 +86,8 @@ class Ratings:
         error = max(error for error, _freedom in self._errors(weights))
         if self.votes == 0 or value == 0:
             return None
-        wanted = (float(ndtri((1 + level) / 2)) + float(ndtri(power))) * error / value
+        reach = float(scipy.special.ndtri((1 + level) / 2)) + float(scipy.special.ndtri(power))
+        wanted = reach * error / value
         further = math.ceil(self.votes * (wanted**2 - 1))
         return max(further, 1) if further <= MOST_VOTES * self.votes else None
 
@@ -126,12 +127,12 @@ def fit(
     apart = 1 - np.eye(rivals)
     rating, shrunk = _likeliest(wins + prior * apart), _likeliest(wins + SHRUNK * apart)
     together = wins + wins.T + 2 * prior * apart
-    covariance = _inverse(_information(together, expit(shrunk[:, None] - shrunk)))
+    covariance = _inverse(_information(together, scipy.special.expit(shrunk[:, None] - shrunk)))
     names, number = np.unique([str(each) for each in questions or range(len(a))],
                               return_inverse=True)  # fmt: skip
     clustered = None
     if 1 < len(names) < len(a):
-        residual = outcome - expit(rating[a] - rating[b])
+        residual = outcome - scipy.special.expit(rating[a] - rating[b])
         sums = np.zeros((len(names), rivals))
         np.add.at(sums, (number, a), residual)
         np.add.at(sums, (number, b), -residual)
@@ -164,7 +165,7 @@ def _likeliest(wins: Floats) -> Floats:
     """The ratings (rivals,) that make those wins (rivals, rivals) likeliest, by Newton's method."""
     together, rating = wins + wins.T, np.zeros(len(wins))
     for _step in range(STEPS):
-        chance = expit(rating[:, None] - rating)
+        chance = scipy.special.expit(rating[:, None] - rating)
         change = _inverse(_information(together, chance)) @ (wins - together * chance).sum(1)
         rating = rating + change / max(1.0, float(np.abs(change).max()))
         if np.abs(change).max() < 1e-10:
@@ -174,7 +175,7 @@ def _likeliest(wins: Floats) -> Floats:
 
 def share(log_odds: float) -> float:
     """The share of votes that such a difference wins."""
-    return float(expit(log_odds))
+    return float(scipy.special.expit(log_odds))
 
 
 def _information(together: Floats, chance: Floats) -> Floats:
@@ -190,8 +191,8 @@ def _inverse(information: Floats) -> Floats:
 
 def _quantile(level: float, freedom: float) -> float:
     share = (1 + level) / 2
-    return float(stdtrit(freedom, share))
+    return float(scipy.special.stdtrit(freedom, share))
 
 
 def _tail(value: float, freedom: float) -> float:
-    return float(stdtr(freedom, -value))
+    return float(scipy.special.stdtr(freedom, -value))

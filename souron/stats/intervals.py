@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import chdtri, ndtri
 
 from souron.stats.records import Measure
 from souron.stats.variance import (
@@ -185,12 +185,12 @@ def proportion_interval(successes: int, n: int, level: float = 0.95) -> Measure:
     """
     if n == 0:
         return Measure(math.nan, 0.0, 1.0, 0)
-    low, high = _wilson(successes / n, n, float(ndtri((1 + level) / 2)))
+    low, high = _wilson(successes / n, n, float(scipy.special.ndtri((1 + level) / 2)))
     failures = n - successes
     if 1 <= successes <= FEW:
-        low = min(low, float(chdtri(2 * successes, level)) / (2 * n))
+        low = min(low, float(scipy.special.chdtri(2 * successes, level)) / (2 * n))
     if 1 <= failures <= FEW:
-        high = max(high, 1 - float(chdtri(2 * failures, level)) / (2 * n))
+        high = max(high, 1 - float(scipy.special.chdtri(2 * failures, level)) / (2 * n))
     return Measure(successes / n, low, high, n)
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 LENT = 5  # groups that another label's count as, where they tell how alike cases are
 MOST_FREEDOM = 1e9  # from here on Student's t is the normal distribution
@@ -280,4 +280,4 @@ def _binary(scores: Scores) -> bool:
 
 
 def _quantile(level: float, freedom: float) -> float:
-    return float(stdtrit(freedom, (1 + level) / 2))
+    return float(scipy.special.stdtrit(freedom, (1 + level) / 2))

@@ -50,8 +50,8 @@ from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import nctdtr, stdtr, stdtrit
 
 from souron.stats.intervals import _interval
 from souron.stats.records import Verdict
@@ -139,7 +139,7 @@ def difference(
     found = float(a.mean() - b.mean())
     variance, freedom = variation.total()
     if variance > 0:
-        p = 2 * float(stdtr(freedom, -abs(found) / math.sqrt(variance)))
+        p = 2 * float(scipy.special.stdtr(freedom, -abs(found) / math.sqrt(variance)))
     else:
         p = 0.0 if found else 1.0
     return Difference(
@@ -245,7 +245,7 @@ def _verdict(a: str, b: str, found: Difference, size: float) -> Verdict:
 def _chance(found: Difference, n: Counts, more_seeds: Counts) -> Scores:
     """To find this difference, if it is true, with so many units and further seeds."""
     variance, freedom = found.variation.expected(n, more_seeds)
-    reach = stdtrit(freedom, (1 + found.level) / 2)
+    reach = scipy.special.stdtrit(freedom, (1 + found.level) / 2)
     # a difference without variance is found for certain, and so is one far out of reach
     away = abs(found.difference) / np.sqrt(np.maximum(variance, 1e-30))
-    return 1 - nctdtr(freedom, np.minimum(away, 2 * reach + 10), reach)
+    return 1 - scipy.special.nctdtr(freedom, np.minimum(away, 2 * reach + 10), reach)

@@ -8,6 +8,7 @@ on the disk, so that ending it loses nothing.
 import asyncio
 import contextlib
 import functools
+import gc
 import importlib
 import io
 import logging
@@ -15,9 +16,10 @@ import secrets
 import threading
 import warnings
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from souron.lecture import course as courses
@@ -41,15 +43,30 @@ def build(studio: Studio) -> Any:
     """The Gradio app of one language, a route for each page."""
     import gradio as gr
 
-    with use_language(studio.language):
+    with use_language(studio.language), unserved():
         with gr.Blocks(title="souron", analytics_enabled=False) as blocks:
+            blocks.get_config_file = dict  # else all pages so far are described after each page
             _fill(replace(studio, blocks=blocks), PAGES[0])
         blocks.pages[0] = ("", "", False)  # the frame has a navigation of its own
         for name in PAGES[1:]:
             with blocks.route(name, f"/{name}", show_in_navbar=False):
                 _fill(replace(studio, blocks=blocks), name)
+    del blocks.get_config_file
     directly(blocks)
     return blocks
+
+
+@contextlib.contextmanager
+def unserved() -> Iterator[None]:
+    """Without the server that Gradio makes after each page: ``mount_gradio_app`` makes the one that
+    is used."""
+    blocks: Any = importlib.import_module("gradio.blocks")
+    kept = blocks.App
+    blocks.App = SimpleNamespace(create_app=lambda *_words, **_named: None)
+    try:
+        yield
+    finally:
+        blocks.App = kept
 
 
 def directly(blocks: Any) -> None:
@@ -154,7 +171,10 @@ def _start(
     logging.getLogger("uvicorn.error").addFilter(unless_cancelled)
     bound = listen(settings)
     port = bound.getsockname()[1]
+    gc.disable()  # nothing of all that is made now can be thrown away
     settings.app, jobs = application(project, roots, port=port, token=token, lan=share_lan)
+    gc.freeze()
+    gc.enable()
     server = uvicorn.Server(settings)
     address = f"http://127.0.0.1:{port}/{first}" + (f"?token={token}" if token else "")
     print(_("souron studio: {address}   (Ctrl-C ends it; what trains goes on)").format(

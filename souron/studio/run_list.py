@@ -20,7 +20,7 @@ import yaml
 from souron import registry
 from souron.runs import folder as run_folder
 from souron.studio.paths import folder_size, is_folder
-from souron.utils import units
+from souron.utils import files, units
 from souron.utils.messages import UserError, _, language
 
 MOST_BYTES = {".yaml": 10**6, ".json": 2 * 10**7}  # of a file
@@ -201,7 +201,7 @@ def _parsed(path: Path, size: int, *_mark: int) -> Mapping[str, Any]:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(_("{file} is no text").format(file=path.name)) from error
-    content = yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text)
+    content = files.parse_yaml(text) if path.suffix == ".yaml" else json.loads(text)
     if not isinstance(content, dict):
         raise ValueError(_("{file} does not describe a run").format(file=path.name))
     return {name: content[name] for name in WANTED if name in content}

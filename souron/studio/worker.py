@@ -32,9 +32,11 @@ from souron.utils import hardware
 COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "souron.studio.worker")  # as jobs.COMMAND
 MODULES = (  # what takes long, or imports what does
     "souron.cli.main", "souron.model", "souron.lecture.chapters", "souron.runs.generate",
-    "souron.audit.page", "souron.data.check",
+    "souron.runs.compare", "souron.runs.evaluate", "souron.audit.page", "souron.data.check",
+    "souron.report.run",
     "torch._dynamo",  # of every optimizer
-    "sklearn.datasets",  # of digits
+    "matplotlib.backends.backend_agg", "scipy.special", "scipy.stats",  # of reports
+    "sklearn.model_selection",  # of groups that a split keeps together
     "pydantic.type_adapter",  # of typer
 )  # fmt: skip
 READY, GO = b"ready\n", b"go\n"

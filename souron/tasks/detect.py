@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
-from torchvision.ops import batched_nms
 
+from souron.blocks.boxes import local_maxima
 from souron.data import transforms
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.instances import boxes_of
@@ -161,7 +161,7 @@ def chosen(box: Tensor, score: Tensor, conf: float, iou: float) -> tuple[Tensor,
         sure, order = sure.topk(MOST_CANDIDATES)
         place, label = place[order], label[order]
     edges = box[place] if box.ndim == 2 else box[place, label]
-    kept = batched_nms(edges, sure, label, iou)[: detection.MOST]
+    kept = local_maxima(edges, sure, label, iou)[: detection.MOST]
     found = torch.cat([label[kept, None].float(), edges[kept], sure[kept, None]], 1)
     return found, place[kept]
 

@@ -5,9 +5,6 @@ import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
-from matplotlib import font_manager
-from matplotlib.ft2font import FT2Font
-
 LATIN = "DejaVu Sans"  # comes with matplotlib
 INSTALLED = (
     "Noto Sans CJK JP",
@@ -37,6 +34,9 @@ def shipped() -> Path | None:
 @lru_cache
 def _files() -> tuple[tuple[str, Path], ...]:
     """The fonts to draw with, (family, file), in the order of preference."""
+    from matplotlib import font_manager
+    from matplotlib.ft2font import FT2Font
+
     manager = font_manager.fontManager
     known = {entry.name: Path(entry.fname) for entry in manager.ttflist}
     chosen = [(LATIN, known[LATIN])]
@@ -57,6 +57,8 @@ def families() -> list[str]:
 
 @lru_cache
 def _characters() -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
     return frozenset[int]().union(*(FT2Font(str(file)).get_charmap() for _name, file in _files()))
 
 

@@ -2,14 +2,13 @@
 
 import base64
 import io
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
+from typing import TYPE_CHECKING, Any
 
 from souron.utils import fonts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK, FAINT, GRID, PAPER = "#1f2328", "#6a737d", "#e7e9ec", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
@@ -35,11 +34,13 @@ def label(name: str, columns: int = 20) -> str:
     return fonts.drawable(fonts.short(name, columns))
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
     return Figure((width, height), dpi=DOTS, facecolor=PAPER, layout="constrained")
 
 
-def style_axes(axes: Axes, x: str, y: str) -> None:
+def style_axes(axes: "Axes", x: str, y: str) -> None:
     """Everything that would come from the reader's own matplotlib settings is said here."""
     axes.set_facecolor(PAPER)
     axes.spines[["top", "right"]].set_visible(False)
@@ -53,7 +54,7 @@ def style_axes(axes: Axes, x: str, y: str) -> None:
     axes.set_ylabel(y, color=INK, fontsize=9)
 
 
-def add_legend(figure: Figure, axes: Axes, columns: int) -> None:
+def add_legend(figure: "Figure", axes: "Axes", columns: int) -> None:
     handles, names = axes.get_legend_handles_labels()
     figure.legend(
         handles,
@@ -67,12 +68,16 @@ def add_legend(figure: Figure, axes: Axes, columns: int) -> None:
     )
 
 
-def choose_fonts(figure: Figure) -> None:
+def choose_fonts(figure: "Figure") -> None:
+    from matplotlib.text import Text
+
     for text in figure.findobj(Text):
         text.set_fontfamily(fonts.families())
 
 
-def as_png(figure: Figure) -> bytes:
+def as_png(figure: "Figure") -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     choose_fonts(figure)
     file = io.BytesIO()
     FigureCanvasAgg(figure).print_png(file)  # drawn once; ``savefig`` draws twice for the layout

@@ -13,10 +13,10 @@ ear rods, a ruler or a letter. See ``heads`` for the anatomy. The films are SYNT
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from souron.data.composing import heads
@@ -111,7 +111,9 @@ class Sheet:
     def blurred(self, mask: Array, far: float) -> Array:
         """By so many millimetres."""
         return np.asarray(
-            gaussian_filter(mask, far * self.per_mm * FINE, mode="nearest", truncate=2.5)
+            scipy.ndimage.gaussian_filter(
+                mask, far * self.per_mm * FINE, mode="nearest", truncate=2.5
+            )
         )
 
 
@@ -272,7 +274,7 @@ def _developed(
     grey = sheet.blurred(grey, random.uniform(0.25, 0.8))
     grey = grey.reshape(sheet.side, FINE, sheet.side, FINE).mean((1, 3))
     level = random.uniform(0.008, 0.035)
-    coarse = gaussian_filter(random.normal(0, 1, grey.shape), 0.7)
+    coarse = scipy.ndimage.gaussian_filter(random.normal(0, 1, grey.shape), 0.7)
     noise = random.normal(0, 1, grey.shape) + coarse / max(float(coarse.std()), 1e-6)
     grey = grey + level * noise * (0.5 + 0.5 * np.sqrt(grey.clip(0, 1)))
     return (grey.clip(0, 1) * 255).round().astype(np.uint8)

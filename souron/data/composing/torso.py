@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 ORGANS = ("liver", "spleen", "kidneys", "spine", "aorta", "lungs")
@@ -312,10 +312,10 @@ def majority(organ: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def scanned(values: Grid, random: Generator) -> NDArray[np.int16]:
     """HU with what a scanner adds: beam hardening, the blur of its kernel and noise."""
     body = (values > -500).astype(np.float32)
-    depth = ndimage.gaussian_filter(body, (0, 9, 9))
-    bone = ndimage.gaussian_filter(np.clip(values - 250, 0, 400), (0, 3, 3))
+    depth = scipy.ndimage.gaussian_filter(body, (0, 9, 9))
+    bone = scipy.ndimage.gaussian_filter(np.clip(values - 250, 0, 400), (0, 3, 3))
     shown = values - body * (random.uniform(4, 14) * depth + random.uniform(0.05, 0.2) * bone)
-    shown = ndimage.gaussian_filter(shown, (0, 0.45, 0.45))
-    noise = ndimage.gaussian_filter(random.standard_normal(values.shape), (0, 0.6, 0.6))
+    shown = scipy.ndimage.gaussian_filter(shown, (0, 0.45, 0.45))
+    noise = scipy.ndimage.gaussian_filter(random.standard_normal(values.shape), (0, 0.6, 0.6))
     shown = shown + noise / noise.std() * random.uniform(11, 22)
     return shown.clip(LOWEST, 3071).round().astype(np.int16)

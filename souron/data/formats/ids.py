@@ -13,8 +13,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import scipy
 from PIL.Image import Image
-from scipy import ndimage
 
 from souron.data import objects
 from souron.data.dataset import Dataset, Skipped
@@ -78,7 +78,7 @@ def _marks(
     told: list[Skipped],
 ) -> Iterator[Marked]:
     numbers, _names = masks.numbers_in(pair.mask, pair.mask_file, root, size, MOST)
-    for number, place in enumerate(ndimage.find_objects(numbers), 1):
+    for number, place in enumerate(scipy.ndimage.find_objects(numbers), 1):
         if place is None:
             continue
         name = _("{file}, number {n}").format(file=pair.mask_file, n=number)

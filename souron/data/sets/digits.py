@@ -6,6 +6,10 @@ https://doi.org/10.24432/C50P49
 The 1 797 test pictures of that set, 8x8 pixels of 17 greys, as scikit-learn ships them.
 """
 
+import importlib.util
+from pathlib import Path
+
+import numpy as np
 import torch
 
 from souron.data.dataset import Dataset
@@ -20,14 +24,16 @@ ships_with = "sklearn"
 
 
 def load(side: int | None = None) -> Dataset:
-    from sklearn.datasets import load_digits
-
-    pixels, label = load_digits(return_X_y=True)  # (N, 64) in 0..16, (N,)
-    image = torch.tensor(pixels).view(-1, 1, 8, 8) * (255 / 16)
+    package = importlib.util.find_spec("sklearn")  # its import takes longer than torch's
+    assert package is not None and package.origin, "scikit-learn is a dependency"
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    table = torch.from_numpy(np.loadtxt(file, np.int64, delimiter=","))
+    pixels, label = table[:, :-1], table[:, -1]  # (N, 64) in 0..16, (N,)
+    image = pixels.view(-1, 1, 8, 8) * (255 / 16)
     return Dataset(
         name="digits",
         input=resized(image.round().to(torch.uint8), side),
-        target=torch.tensor(label),
+        target=label.clone(),
         classes=tuple("0123456789"),
         file=[f"{i:05d}" for i in range(len(label))],
         augment=("shift",),

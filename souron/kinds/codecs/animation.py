@@ -4,7 +4,6 @@ import io
 import math
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
 from PIL import Image
 from torch import Tensor
 
@@ -39,10 +38,6 @@ def _bytes(image: Image.Image) -> bytes:
     else:
         image.save(file, "JPEG", quality=88)
     return file.getvalue()
-
-
-def _show(axes: Axes, image: Tensor) -> None:
-    axes.imshow(picture(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
 
 
 def frames(film: Sequence[Tensor], columns: int = 4, width: int = 360) -> list[Image.Image]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 APART = 0.1  # voxels that grids of one place may lie apart
 
@@ -21,7 +21,7 @@ def along(affine: Any, other: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     way, wanted = (np.asarray(each)[:3, :3] for each in (affine, other))
     way, wanted = (each / np.linalg.norm(each, axis=0) for each in (way, wanted))
     alike = wanted.T @ way  # cosines: axes of the other one x axes of the volume
-    _other, order = linear_sum_assignment(-np.abs(alike))
+    _other, order = scipy.optimize.linear_sum_assignment(-np.abs(alike))
     signs = alike[range(3), order]
     return tuple(order.tolist()), tuple(np.flatnonzero(signs < 0).tolist())
 

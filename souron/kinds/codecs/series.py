@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from souron.kinds.codecs import dicom, grid, limits
 from souron.kinds.codecs.grid import Grid, Placed
@@ -344,7 +344,7 @@ def _resampled(slices: Sequence[Slice], values: np.ndarray) -> tuple[np.ndarray,
     for number, (one, moved) in enumerate(zip(values, aside - least, strict=True)):
         upright[number, : one.shape[0], : one.shape[1]] = one
         if np.abs(moved).max() > 0:
-            upright[number] = ndimage.shift(
+            upright[number] = scipy.ndimage.shift(
                 upright[number], moved, order=1, mode="constant", cval=outside
             )
     unique, where, times = np.unique(

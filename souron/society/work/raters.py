@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import ndtri, softmax
 
 from souron.blocks.sentences import SentenceEncoder
 from souron.society.work import tables
@@ -44,7 +44,7 @@ class Rater:
 
     def probabilities(self, vectors: NDArray[Any]) -> Array:
         """(N, 3) of E0, E1, E2, from sentence vectors (N, 512)."""
-        return softmax(vectors @ self.weight + self.bias, axis=1)
+        return scipy.special.softmax(vectors @ self.weight + self.bias, axis=1)
 
     def rate(self, texts: Sequence[str]) -> Array:
         """(N, 3) of E0, E1, E2."""
@@ -61,7 +61,7 @@ class Rater:
 
 
 def around(value: float, deviation: float, n: int) -> Measure:
-    reach = float(ndtri(0.975)) * deviation
+    reach = float(scipy.special.ndtri(0.975)) * deviation
     return Measure(value, max(value - reach, 0.0), min(value + reach, 1.0), n)
 
 

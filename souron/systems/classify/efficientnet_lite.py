@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import stochastic_depth
 
 from souron.tasks.classify import Classifier, Spec
 
@@ -82,7 +81,9 @@ class Block(nn.Module):
         y = self.bn2(self.project_conv(y))
         if not self.residual:
             return y
-        return x + stochastic_depth(y, self.skipped, "row", self.training)
+        if self.training:
+            y = y * F.dropout(y.new_ones(len(y), 1, 1, 1), self.skipped)
+        return x + y
 
 
 class EfficientNetLite(Classifier):

@@ -135,7 +135,7 @@ class FastRCNN(Detector):
 
     def said(self, x: Tensor, regions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """What is said of each picture's regions (n, 4), all in one row."""
-        return self.judge(roi_pool(x.float(), list(regions), PLACES, 1 / STRIDE))
+        return self.judge(roi_pool(x.float(), regions, PLACES, 1 / STRIDE))
 
     def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Of each picture its regions as each label has them, (n, labels, 4), and its scores
