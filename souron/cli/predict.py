@@ -255,7 +255,7 @@ def names_files(word: str) -> bool:
     """Whether a word is a file, a folder of files, a glob or a text, rather than the name of a
     system, a run or a published model. Imports nothing heavy."""
     path = Path(word)
-    if word in registry.names() or word in packages.MODELS or path.suffix.lower() in WEIGHTS:
+    if registry.is_system(word) or word in packages.MODELS or path.suffix.lower() in WEIGHTS:
         return False
     if any(file_utils.there(str(path / inside)) for inside in OF_A_MODEL):
         return False
