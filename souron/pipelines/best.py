@@ -122,11 +122,15 @@ def _modality(path: Path) -> str:
 
 def _choice(kind: str, project: Path) -> Choice:
     system = FIRST[kind]
-    entries = [registry.find(name)[0] for name in zoo.names()]
+    ready = zoo.root()
     others = [
-        entry.name for entry in entries
-        if registry.tasks()[entry.task].takes == kind and entry.name != system
-    ]  # fmt: skip
+        file.stem
+        for file in registry.system_files()
+        if ready is not None
+        and file.stem != system
+        and registry.takes(file.parent.name) == kind
+        and (ready / file.stem / "args.yaml").is_file()
+    ]
     return Choice(system, (*_own_runs(kind, project), *others))
 
 
@@ -135,7 +139,7 @@ def _own_runs(kind: str, project: Path) -> list[str]:
     runs = [
         file.parent
         for file in project.glob("*/*/args.yaml")
-        if (task := registry.tasks().get(file.parent.parent.name)) and task.takes == kind
+        if registry.takes(file.parent.parent.name) == kind
     ]
     return [str(run) for run in sorted(runs, key=lambda run: -run.stat().st_mtime)[:MOST_RUNS]]
 
