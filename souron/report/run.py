@@ -183,9 +183,18 @@ def _run_facts(record: "RunRecord") -> list[Fact]:
             units.seconds(record.outcome.seconds),
             _training_detail(record, examples),
         ),
+        *_unlike(record),
         Fact(_("parameters"), units.count(record.parameters)),
         Fact(_("one forward pass"), units.operations(record.flops)),
     ]
+
+
+def _unlike(record: "RunRecord") -> list[Fact]:
+    """How often the check of answers speaks up on the run's own test cases."""
+    if record.unlike is None:
+        return []
+    detail = _("of test cases; the threshold lets 5 % of validation cases be")
+    return [Fact(_("unlike its training cases"), units.percent(record.unlike), detail)]
 
 
 def _training_detail(record: "RunRecord", examples: float | None) -> str:

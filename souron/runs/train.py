@@ -22,7 +22,7 @@ from souron.runs import crossval, fingerprints, prepare
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
 from souron.runs.events import Event, Forecast, Interrupted, in_folder, last
-from souron.runs.fit import answer, features, follow, learn, write_results
+from souron.runs.fit import answer, check, features, follow, learn, write_results
 from souron.runs.options import TrainOptions
 from souron.runs.reading import reading
 from souron.runs.record import Cost, RunRecord
@@ -260,6 +260,10 @@ def _test(
     setup = fit.setup
     setup.steps = fit.step
     decision = task.decide(fit.system, parts.val, setup)
+    seen = fit.curve[-1].get("examples", 0) if fit.curve else 0
+    record.unlike = yield from check(
+        record.folder, task, record.model.whole, everything, plan.kept, seen
+    )
     if plan.repeats:
         trainings = Trainings.empty(everything, decision, len(plan.repeats))
         spent = yield from crossval.rounds(record.folder, trainings, args, plan, computed, setup)
