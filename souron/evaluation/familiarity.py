@@ -37,7 +37,8 @@ from souron.utils.messages import UserError, _
 FILE = "weights/familiar.safetensors"
 ALARMS = 0.05  # of validation cases
 FEWEST = 20  # validation cases: with fewer no threshold has so few false alarms
-MOST = 1000  # training cases; half as many to set the threshold
+MOST = 600  # training cases
+MOST_VALIDATION = 500
 LAYERS = 5
 RANK = 32
 WIDTH = 256  # features of a layer's means, and of its deviations; neighbours are averaged
@@ -232,7 +233,7 @@ def fit(system: Any, train: Dataset, validation: Dataset, most: int = MOST) -> G
     if not names:
         return None
     gauge = gaussian(features(system, sampled(train, most), names))
-    far = distances(gauge, system, sampled(validation, MOST // 2))
+    far = distances(gauge, system, sampled(validation, MOST_VALIDATION))
     return replace(gauge, threshold=threshold(far), cases=len(far))
 
 
