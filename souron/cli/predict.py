@@ -19,7 +19,7 @@ from souron.cli import options as cli_options
 from souron.cli.app import command
 from souron.cli.console import follow, note, print_json, screen, show
 from souron.cli.train import given_options, use_cores, yes_or_no
-from souron.kinds.finding import unlike
+from souron.kinds import finding
 from souron.runs.options import EvaluateOptions
 from souron.utils import files as file_utils
 from souron.utils import hardware
@@ -62,7 +62,8 @@ def val(
         measures = {name: asdict(measure) for name, measure in record.measures.items()}
         told = record.details.as_json() if hasattr(record.details, "as_json") else {}
         notes = {"notes": record.notes} if record.notes else {}
-        print_json({"run": folder, "data": data, "measures": measures, **notes, **told})
+        unlike = {} if record.unlike is None else {"unlike": record.unlike}
+        print_json({"run": folder, "data": data, "measures": measures, **unlike, **notes, **told})
     else:
         for note in record.notes:
             console.warn(note)
@@ -360,7 +361,7 @@ def tell_csv() -> Callable:
 
 def warn_unlike(file: str, answer: Any) -> None:
     """A line where the case is unlike those of training."""
-    if text := unlike(answer):
+    if text := finding.unlike(answer):
         console.warn(f"{file}: {text}")
 
 

@@ -243,6 +243,14 @@ def distances(gauge: Gauge, system: Any, cases: Dataset) -> Tensor:
     return gauge.distance(torch.cat([*rows.values()], 1))
 
 
+def share(gauge: Gauge, system: Any, cases: Dataset) -> float | None:
+    """Of some of the cases, those beyond the threshold; None where there are none."""
+    if not len(cases):
+        return None
+    far = distances(gauge, system, sampled(cases, MOST_VALIDATION)) > gauge.threshold
+    return float(far.double().mean())
+
+
 def threshold(distance: Tensor) -> float:
     """The distance that another case exceeds with a probability of ``ALARMS`` at most: of n
     validation cases the one at place (n + 1) (1 - ``ALARMS``)."""

@@ -70,9 +70,7 @@ def check(
     if gauge is None:
         return None
     gauge.write(folder / familiarity.FILE)
-    test = familiarity.sampled(data.only(split.test), familiarity.MOST_VALIDATION)
-    far = familiarity.distances(gauge, system, test) > gauge.threshold
-    return float(far.double().mean()) if len(test) else None
+    return familiarity.share(gauge, system, data.only(split.test))
 
 
 def features(
