@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def row(name: str, data: str, count: int) -> list[str]:
-    model = models_api.load(name)
+    model = models_api.load((zoo.root() or Path()) / name)
     energy = Energy(model)
     own = [energy.ask(case) for case in cases(data, count)]
     cells = [name, f"{flagged(own):.0%}"]

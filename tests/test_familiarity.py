@@ -115,7 +115,7 @@ def test_too_few_validation_cases_set_no_threshold(record):
 
 def test_the_report_says_how_many_test_cases_are_flagged(record):
     page = (record.folder / "report.html").read_text(encoding="utf-8")
-    assert "unlike its training cases" in page and f"{100 * record.unlike:.1f} %" in page
+    assert "unlike the training data" in page and f"{100 * record.unlike:.1f} %" in page
 
 
 def test_the_command_warns_and_json_has_the_check(run, tmp_path, capsys):
@@ -195,7 +195,7 @@ def test_a_hostile_file_is_refused(run, noise, name):
 def test_a_file_that_is_too_large_is_not_read(run):
     with (run / familiarity.FILE).open("ab") as file:
         file.truncate(familiarity.MOST_BYTES + 1)
-    with pytest.raises(UserError, match="no check of familiarity"):
+    with pytest.raises(UserError, match="no familiarity check"):
         Gauge.read(run / familiarity.FILE)
 
 

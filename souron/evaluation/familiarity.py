@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.data.dataset import Dataset, Loader
+from souron.data.splits import Split
 from souron.kinds.finding import Familiarity
 from souron.utils.files import read_tensors, write_tensors
 from souron.utils.messages import UserError, _
@@ -44,6 +45,7 @@ RANK = 32
 WIDTH = 256  # features of a layer's means, and of its deviations; neighbours are averaged
 BATCH = 50  # cases at a time
 MOST_BYTES = 4_000_000  # of the file
+PARTS = ("mean", "scale", "basis", "variance")  # of the file
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 FARTHEST = 1e9  # distance
@@ -75,7 +77,7 @@ class Gauge:
         return (total / (self.scale > 0).sum()).sqrt()
 
     def write(self, path: Path) -> None:
-        tensors = {name: getattr(self, name) for name in ("mean", "scale", "basis", "variance")}
+        tensors = {name: getattr(self, name) for name in PARTS}
         about = {name: getattr(self, name) for name in ("layers", "rest", "threshold", "cases")}
         write_tensors(path, tensors, about)
 
@@ -88,11 +90,10 @@ class Gauge:
         try:
             layers = {str(name): int(width) for name, width in about["layers"].items()}
             rest, threshold, cases = (about[name] for name in ("rest", "threshold", "cases"))
+            mean, scale, basis, variance = (tensors[name] for name in PARTS)
             gauge = cls(
-                layers,
-                *(tensors[name] for name in ("mean", "scale", "basis", "variance")),
-                float(rest), float(threshold), int(cases),
-            )  # fmt: skip
+                layers, mean, scale, basis, variance, float(rest), float(threshold), int(cases)
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _foreign(path) from error
         if not gauge.sound:
@@ -118,7 +119,7 @@ class Gauge:
 def _foreign(path: Path) -> UserError:
     return UserError(
         "weights file",
-        _("{path} is no check of familiarity").format(path=path),
+        _("{path} is no familiarity check").format(path=path),
         expected=_("the file that souron train wrote beside the weights"),
         fix=_("delete it: the run answers without the check"),
         exit=3,
@@ -142,7 +143,8 @@ class Sensor:
     @contextmanager
     def listening(self) -> Iterator[Heard]:
         """The features of each layer that is passed meanwhile, in the order of passing."""
-        self.heard.features = features = {}
+        features: Heard = {}
+        self.heard.features = features
         try:
             yield features
         finally:
@@ -215,7 +217,7 @@ class Check:
 def _of_another(layers: Iterable[str]) -> UserError:
     return UserError(
         "weights file",
-        _("the check of familiarity belongs to another network: {layers}").format(
+        _("the familiarity check belongs to another network: {layers}").format(
             layers=", ".join(sorted(layers))
         ),
         expected=_("the file that souron train wrote beside the weights"),
@@ -234,7 +236,15 @@ def fit(system: Any, train: Dataset, validation: Dataset, most: int = MOST) -> G
         return None
     gauge = gaussian(features(system, sampled(train, most), names))
     far = distances(gauge, system, sampled(validation, MOST_VALIDATION))
-    return replace(gauge, threshold=threshold(far), cases=len(far))
+    gauge = replace(gauge, threshold=threshold(far), cases=len(far))
+    return gauge if gauge.sound else None
+
+
+def cases(split: Split) -> int:
+    """How many are looked at, at most, to fit the check and to say how often it speaks up."""
+    return min(MOST, len(split.train)) + sum(
+        min(MOST_VALIDATION, len(part)) for part in (split.val, split.test)
+    )
 
 
 def distances(gauge: Gauge, system: Any, cases: Dataset) -> Tensor:

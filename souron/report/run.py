@@ -190,11 +190,11 @@ def _run_facts(record: "RunRecord") -> list[Fact]:
 
 
 def _unlike(record: "RunRecord") -> list[Fact]:
-    """How often the check of answers speaks up on the run's own test cases."""
+    """The share of test cases that the check of answers flags."""
     if record.unlike is None:
         return []
-    detail = _("of test cases; the threshold lets 5 % of validation cases be")
-    return [Fact(_("unlike its training cases"), units.percent(record.unlike), detail)]
+    detail = _("of test cases; 5 % of validation cases exceed the threshold")
+    return [Fact(_("unlike the training data"), units.percent(record.unlike), detail)]
 
 
 def _training_detail(record: "RunRecord", examples: float | None) -> str:

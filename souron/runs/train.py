@@ -16,8 +16,9 @@ from souron.data import called, splits
 from souron.data.column import Sketch
 from souron.data.dataset import Dataset, digest
 from souron.data.splits import Plan
-from souron.evaluation import summary
+from souron.evaluation import familiarity, summary
 from souron.evaluation.answers import Trainings
+from souron.kinds.finding import Finding
 from souron.runs import crossval, fingerprints, prepare
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
@@ -243,7 +244,8 @@ def _testing_seconds(
     watched = LOOKS * len(fit.val or ()) * len(training)
     answers = sum(task.seconds(fit, fit.setup, seconds) for seconds in training)
     details = task.details_seconds(fit, fit.setup, training[0], look)
-    return look * (tested + watched) + answers + details + REPORT_SECONDS
+    checked = familiarity.cases(plan.kept) if issubclass(task.gives, Finding) else 0
+    return look * (tested + watched + checked) + answers + details + REPORT_SECONDS
 
 
 def _test(
