@@ -76,6 +76,10 @@ class Gauge:
         total = (along.square() / self.variance).sum(1) + beyond / self.rest
         return (total / (self.scale > 0).sum()).sqrt()
 
+    def means(self) -> dict[str, Tensor]:
+        """The mean features of each layer."""
+        return dict(zip(self.layers, self.mean.split([*self.layers.values()]), strict=True))
+
     def write(self, path: Path) -> None:
         tensors = {name: getattr(self, name) for name in PARTS}
         about = {name: getattr(self, name) for name in ("layers", "rest", "threshold", "cases")}
@@ -205,11 +209,13 @@ class Check:
 
     def judge(self, heard: Heard, cases: int = 1) -> list[Familiarity]:
         """One for each case that was answered meanwhile. Raises UserError."""
-        rows = joined(heard, cases)
-        widths = {name: rows[name].shape[1] for name in self.gauge.layers if name in rows}
-        if widths != self.gauge.layers:
-            raise _of_another(self.gauge.layers)
-        distance = self.gauge.distance(torch.cat([rows[name] for name in widths], 1))
+        rows, means = joined(heard, cases), self.gauge.means()
+        for name, row in rows.items():
+            if row.shape[1] != self.gauge.layers[name]:
+                raise _of_another([name])
+        usual = {name: mean.expand(cases, -1) for name, mean in means.items()}
+        features = usual | rows  # a layer that an answer does without is as usual
+        distance = self.gauge.distance(torch.cat([*features.values()], 1))
         finite = distance.nan_to_num(FARTHEST).clamp(max=FARTHEST)
         return [Familiarity(score, self.gauge.threshold) for score in finite.tolist()]
 
@@ -308,7 +314,12 @@ def features(system: Any, cases: Dataset, names: Sequence[str] | None = None) ->
 
 def _layers(system: Any, cases: Dataset) -> list[str]:
     """The layers to look at: evenly from the first to the last, and the last."""
-    passed = list(features(system, cases.only(range(min(BATCH, len(cases))))))
+    first = cases.only(range(min(BATCH, len(cases))))
+    blank = replace(
+        first.only([0]), input=torch.zeros_like(first.input[0])[None]
+    )  # nothing is there
+    always = features(system, blank)
+    passed = [name for name in features(system, first) if name in always]
     count = min(LAYERS, len(passed))
     return [passed[(number + 1) * len(passed) // count - 1] for number in range(count)]
 
