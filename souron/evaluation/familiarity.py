@@ -25,13 +25,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.data.dataset import Dataset, Loader
+from souron.data.dataset import Dataset
 from souron.data.splits import Split
 from souron.kinds.finding import Familiarity
+from souron.kinds.volume import Volume
 from souron.utils.files import read_tensors, write_tensors
 from souron.utils.messages import UserError, _
 
@@ -40,6 +42,7 @@ ALARMS = 0.05  # of validation cases
 FEWEST = 20  # validation cases: with fewer no threshold has so few false alarms
 MOST = 600  # training cases
 MOST_VALIDATION = 500
+MOST_VOLUMES = 40  # of either
 LAYERS = 5
 RANK = 32
 WIDTH = 256  # features of a layer's means, and of its deviations; neighbours are averaged
@@ -305,7 +308,7 @@ def features(system: Any, cases: Dataset, names: Sequence[str] | None = None) ->
     try:
         for rows in torch.arange(len(cases)).split(size):
             with sensor.listening() as heard:
-                answer(system.loader(cases.only(rows)))
+                answer(cases.only(rows))
             parts.append(joined(heard, len(rows)))
     finally:
         sensor.remove()
@@ -325,14 +328,32 @@ def _layers(system: Any, cases: Dataset) -> list[str]:
 
 
 def sampled(cases: Dataset, most: int) -> Dataset:
-    """At most so many of the cases, the same ones each time."""
+    """At most so many of the cases, the same ones each time; fewer volumes."""
+    most = min(most, MOST_VOLUMES) if cases.volumes else most
     order = torch.randperm(len(cases), generator=torch.Generator().manual_seed(0))
     return cases.only(order[:most].sort().values)
 
 
-def _answer(system: Any) -> Callable[[Loader], Any] | None:
-    """What answers about all cases of a loader; None of a system that finds nothing."""
-    return getattr(system, "found", None) or getattr(system, "probabilities", None)
+def _answer(system: Any) -> Callable[[Dataset], Any] | None:
+    """What answers about some cases; None of a system that finds nothing."""
+    answer = getattr(system, "found", None) or getattr(system, "probabilities", None)
+    if answer is None:
+        return None
+
+    def answer_all(cases: Dataset) -> Any:
+        if cases.volumes:  # each resampled, as a file is
+            return [system.predict(one) for one in volumes(cases)]
+        return answer(system.loader(cases))
+
+    return answer_all
+
+
+def volumes(cases: Dataset) -> Iterator[Volume]:
+    """Each case as its file would be read: slices towards the head, rows to the back."""
+    for values, steps in zip(cases.input, cases.spacing, strict=True):
+        affine = np.zeros((4, 4))
+        affine[[2, 1, 0], [0, 1, 2]], affine[3, 3] = steps, 1
+        yield Volume(values[0].numpy(), affine)
 
 
 def _shown(cases: Dataset) -> bool:
