@@ -25,13 +25,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.data.dataset import Dataset
 from souron.data.splits import Split
+from souron.kinds.codecs import grid
 from souron.kinds.finding import Familiarity
 from souron.kinds.volume import Volume
 from souron.utils.files import read_tensors, write_tensors
@@ -350,10 +350,8 @@ def _answer(system: Any) -> Callable[[Dataset], Any] | None:
 
 def volumes(cases: Dataset) -> Iterator[Volume]:
     """Each case as its file would be read: slices towards the head, rows to the back."""
-    for values, steps in zip(cases.input, cases.spacing, strict=True):
-        affine = np.zeros((4, 4))
-        affine[[2, 1, 0], [0, 1, 2]], affine[3, 3] = steps, 1
-        yield Volume(values[0].numpy(), affine)
+    for values, (slices, rows, columns) in zip(cases.input, cases.spacing, strict=True):
+        yield Volume(values[0].numpy(), grid.upright((columns, rows, slices)))
 
 
 def _shown(cases: Dataset) -> bool:
