@@ -10,13 +10,16 @@ import torch
 
 from souron import registry
 from souron.blocks.fusing import fused
+from souron.evaluation import familiarity
 from souron.evaluation.conversation import LENGTH, Conversation, Reply, Voice
+from souron.evaluation.familiarity import Check, Gauge
 from souron.evaluation.text_generation import Sampling
 from souron.hub import clip_weights, diffusion_weights, open_models, weights, zoo
 from souron.kinds import signature
 from souron.kinds.before_after import BeforeAfter
 from souron.kinds.chat import Chat, Turn
 from souron.kinds.codecs import provenance
+from souron.kinds.finding import Finding
 from souron.kinds.kind import Kind
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.page import Page
@@ -133,6 +136,7 @@ class Model:
     system: Any = field(default=None, repr=False)  # None: nothing learnt yet
     folder: Path | None = None
     spoken: Voice | None = field(default=None, repr=False)  # see ``voice``
+    checked: Check | None = field(default=None, repr=False)  # see ``check``
 
     def __call__(self, *given: str | Path | Kind, **options: Any) -> Any:
         """What it says of each file, or of what is in memory: a ``Labels`` of a classifier for one,
@@ -199,11 +203,35 @@ class Model:
                 ),
                 expected=takes.__name__.lower(),
             )
-        said = self.system.eval().predict(given, **options)
+        said = self._said(self.system.eval(), given, options)
         if isinstance(said, Score | BeforeAfter):
             of = {"given": Path(given.file)} if given.file else {}
             return replace(said, mark=self._mark(of | options))
         return said
+
+    def _said(self, system: Any, given: Kind, options: Mapping[str, Any]) -> Kind:
+        """The answer, with how far the case lies from those of training."""
+        check = self.check
+        if check is None:
+            said: Kind = system.predict(given, **options)
+            return said
+        with check.listening() as heard:
+            said = system.predict(given, **options)
+        [familiar] = check.judge(heard)
+        return said.judged(familiar) if isinstance(said, Finding) else said
+
+    @property
+    def check(self) -> Check | None:
+        """How an answer is checked to be about a case like those of training; None where the run
+        keeps no such check. Raises UserError where its file is damaged."""
+        if self.folder is None or self.system is None:
+            return None
+        if self.checked is None or self.checked.network is not self.system:
+            file = self.folder / familiarity.FILE
+            if not file.is_file():
+                return None
+            self.checked = Check(Gauge.read(file), self.system)
+        return self.checked
 
     def _mark(self, options: Mapping[str, Any]) -> provenance.Mark | None:
         """Of what it makes of those options; None where nothing was learnt that makes it."""
@@ -313,7 +341,7 @@ class _Many(Model):
     @torch.no_grad()
     def answer(self, given: Kind, **options: Any) -> Kind:
         with autocast(self.system.device)():
-            return self.system.predict(given, **options)
+            return self._said(self.system, given, options)
 
 
 def predict(

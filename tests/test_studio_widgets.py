@@ -27,6 +27,7 @@ from souron.kinds import signature
 from souron.kinds.boxes import Boxes
 from souron.kinds.chat import Chat
 from souron.kinds.codecs.grid import upright
+from souron.kinds.finding import Finding
 from souron.kinds.gallery import Gallery
 from souron.kinds.kind import Kind
 from souron.kinds.labelled_volume import LabelledVolume
@@ -41,7 +42,11 @@ from souron.utils.messages import UserError, use_language
 
 for name in BODIES:
     importlib.import_module(f"souron.kinds.{name}")
-KINDS = {kind.widget: kind for kind in Kind.__subclasses__()}
+KINDS = {
+    kind.widget: kind
+    for kind in (*Kind.__subclasses__(), *Finding.__subclasses__())
+    if kind != Finding
+}
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
     python zoo/make.py                     every system that is not there yet
     python zoo/make.py ddpm resnet         these again
     python zoo/make.py --pack runs/ ddpm   of a run that is there: runs/generate/ddpm-zoo
+    python zoo/make.py --familiar resnet   how answers are checked, of the weights that are there
     python zoo/make.py --table             the table of zoo/README.md
 
 Beside the runs stand cases of the data's test parts: ``examples/``, of Fashion-MNIST one of each
@@ -27,17 +28,20 @@ from torch import Tensor
 from souron import registry
 from souron.audit import datasheet
 from souron.data import load, voices
+from souron.data.composing import torsos
 from souron.data.dataset import Dataset, Rows
 from souron.data.voices import Voices
+from souron.evaluation import familiarity
 from souron.evaluation.answers import Trainings
 from souron.evaluation.sampling import Noise, draw
 from souron.hub import zoo
 from souron.kinds import signature
+from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture
 from souron.kinds.score import Score
 from souron.kinds.text import Text
 from souron.kinds.volume import Volume
-from souron.runs import evaluate, train
+from souron.runs import evaluate, prepare, train
 from souron.runs import folder as run_folder
 from souron.utils import files, units
 from souron.utils.messages import UserError
@@ -64,6 +68,7 @@ TASKS = {  # whose systems come ready trained: on what, and for how long
     "text_to_image": ("drawn_captioned_scenes", "20min"),
     "compose": ("chorales", "16min"),
 }
+FURTHER, FURTHER_SEED = 40, 1  # phantoms, for the threshold of the check of answers
 BESIDE = (  # counts, what stands on others' weights, and what has four networks
     "ngram", "ngram_voices", "lora", "open_model", "dalle2",
 )  # fmt: skip
@@ -83,6 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("names", nargs="*", choices=[[], *NAMES], metavar="NAME")
     parser.add_argument("--pack", type=Path, metavar="PROJECT")
+    parser.add_argument("--familiar", action="store_true")
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
     package = zoo.root()
@@ -90,6 +96,11 @@ def main() -> None:
     torch.set_num_threads(1)
     if asked.table:
         print(table(package))
+        return
+    if asked.familiar:
+        for name in asked.names or sorted(NAMES):
+            if (package / name).exists() and write_check(package / name):
+                print(name, flush=True)
         return
     write_examples(package)
     for name in asked.names or [name for name in NAMES if not (package / name).exists()]:
@@ -170,6 +181,7 @@ def packed(name: str, run: Path, place: Path) -> Path:
     cases = load.load(TASKS[system.task][0], target=registry.load_task(system.task).target).only([])
     decision = Trainings.read(run / "answers.safetensors", cases).decision
     Trainings.empty(cases, decision).write(place / "answers.safetensors")
+    write_check(place)
 
     told = json.loads((run / "receipt.json").read_text(encoding="utf-8"))
     receipt = {key: told[key] for key in KEPT} | {
@@ -194,6 +206,37 @@ def packed(name: str, run: Path, place: Path) -> Path:
         "run": name, "parts": parts,
     })  # fmt: skip
     return place
+
+
+def write_check(place: Path) -> bool:
+    """How its answers are checked to be about cases like those of training, see
+    ``evaluation.familiarity``; False for what finds nothing."""
+    system = run_folder.load(place)
+    task = registry.load_task(system.task)
+    if task.takes is None or not issubclass(task.gives, Finding):
+        return False
+    data = TASKS[system.task][0]
+    side = getattr(system.spec, "side", None)
+    cases = load.load(data, side, formats=task.formats, target=task.target)
+    cases = prepare.coloured(cases, getattr(system.spec, "channels", 0))
+    split = prepare.read_split(place, cases, task)
+    gauge = familiarity.fit(system, cases.only(split.train), validation(cases.only(split.val)))
+    assert gauge is not None, place
+    gauge.write(place / familiarity.FILE)
+    receipt = zoo.receipt(place)
+    if receipt:
+        files.write_json(place / "receipt.json", receipt | {"files": run_folder.hashes(place)})
+    return True
+
+
+def validation(cases: Dataset) -> Dataset:
+    """The validation cases; of phantoms, which are too few for a threshold, further patients."""
+    if not cases.volumes:
+        return cases
+    made = torsos.torsos(torsos.Recipe(FURTHER_SEED, {"val": FURTHER}))
+    names = [str(number) for number in range(FURTHER)]
+    return replace(cases, input=made.volumes, target=made.organs, spacing=made.spacing, file=names,
+                   part=(), columns={})  # fmt: skip
 
 
 def halved(weight: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from souron.cli.app import command
 from souron.cli.console import follow, note, print_json, screen, show
 from souron.cli.train import given_options, use_cores, yes_or_no
 from souron.hub import packages
+from souron.kinds import finding
 from souron.runs.options import EvaluateOptions
 from souron.utils import files as file_utils
 from souron.utils import hardware
@@ -68,7 +69,8 @@ def val(
         measures = {name: asdict(measure) for name, measure in record.measures.items()}
         told = record.details.as_json() if hasattr(record.details, "as_json") else {}
         notes = {"notes": record.notes} if record.notes else {}
-        print_json({"run": folder, "data": data, "measures": measures, **notes, **told})
+        unlike = {} if record.unlike is None else {"unlike": record.unlike}
+        print_json({"run": folder, "data": data, "measures": measures, **unlike, **notes, **told})
     else:
         for note in record.notes:
             console.warn(note)
@@ -386,6 +388,8 @@ def tell_json(
         told = {"labels": [{"label": label, "probability": p} for label, p in best(answer, top)]}
     else:
         told = answer.as_json()
+    familiar = getattr(answer, "familiar", None)
+    told = told if familiar is None else {**told, "familiar": familiar.as_json()}
     print_json({"file": file, **(more or {}), **told, **({"saved": str(saved)} if saved else {})})
 
 
@@ -406,8 +410,15 @@ def tell_csv() -> Callable:
             )
         for rank, (label, probability) in enumerate(best(answer, top), 1):
             writer.writerow([file, rank, label, f"{probability:.6f}"])
+        warn_unlike(file, answer)
 
     return tell
+
+
+def warn_unlike(file: str, answer: Any) -> None:
+    """A line where the case is unlike those of training."""
+    if text := finding.unlike(answer):
+        console.warn(f"{file}: {text}")
 
 
 def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
@@ -418,6 +429,7 @@ def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
             note(line)
         return
     show(file, console.likelihoods(best(answer, top)) if are_labels(answer) else str(answer))
+    warn_unlike(file, answer)
     for text in getattr(answer, "notes", ()):
         console.warn(text)
     for path in [saved, *getattr(answer, "also", [])] if saved else []:

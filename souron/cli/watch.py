@@ -8,6 +8,7 @@ from souron.cli import console
 from souron.cli.console import print_json, screen, show
 from souron.kinds.boxes import Boxes, counted
 from souron.kinds.codecs import moving
+from souron.kinds.finding import unlike
 from souron.kinds.picture import Picture
 from souron.kinds.signature import read_options
 from souron.utils.messages import UserError, _
@@ -46,19 +47,27 @@ def watch(
     told = read_options(model.asked.options, dict(chosen), "souron predict --help")
     conf = told.pop("conf", model.asked.options["conf"].default)
 
+    strange: list[bool] = []
+
     def look(picture: Picture, least: float) -> Boxes:
-        return model.answer(picture, conf=least, **told)
+        boxes = model.answer(picture, conf=least, **told)
+        strange.append(bool(unlike(boxes)))
+        return boxes
 
     events = runs_watch.watching(
         look, source, folder, classes=model.system.spec.labels, conf=conf, live=live, mm=mm
     )
     record = _record(events)
     if screen.json:
-        print_json(record.as_json())
+        checked = {"unlike": sum(strange)} if model.check else {}
+        print_json({**record.as_json(), **checked})
         return
     text = _("{frames} frames, {fps:.1f} a second (the video has {rate:.3g}), {dropped} dropped")
     show(text.format(frames=record.frames, fps=record.fps, rate=record.rate,
                      dropped=record.dropped))  # fmt: skip
+    if any(strange):
+        text = _("{count} of {total} frames are unlike anything it has learnt from")
+        console.warn(text.format(count=sum(strange), total=len(strange)))
     if record.broken:
         console.warn(record.broken)
     if record.tracks:

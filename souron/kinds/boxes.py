@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from souron.kinds import files, overlay
-from souron.kinds.kind import Kind
+from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture, html
 from souron.utils.messages import _
 
@@ -18,7 +18,7 @@ EDGES = ("left", "top", "right", "bottom")
 
 
 @dataclass(frozen=True, eq=False)
-class Boxes(Kind):
+class Boxes(Finding):
     """A box around each thing that was found, with its label and how sure it is."""
 
     widget = "boxes"
@@ -125,6 +125,7 @@ class Boxes(Kind):
                 }
                 for i, name in enumerate(self.found.names)
             ],
+            **super().as_json(),
         }
 
     def __str__(self) -> str:

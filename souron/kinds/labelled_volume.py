@@ -14,7 +14,7 @@ from PIL import Image
 from souron.kinds import files, overlay
 from souron.kinds import surface as surfaces
 from souron.kinds.codecs import axes, nifti, segmentation
-from souron.kinds.kind import Kind
+from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture, html
 from souron.kinds.surface import Shape
 from souron.kinds.volume import SUFFIXES, Volume, window_of
@@ -27,7 +27,7 @@ FORMS = {"nifti": ".nii.gz", "dicom": ".dcm"}
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledVolume(Kind):
+class LabelledVolume(Finding):
     """A class for every voxel of a volume. A class without a name is ground and is not told."""
 
     widget = "labelled_volume"
@@ -203,6 +203,7 @@ class LabelledVolume(Kind):
             "meshes": [],
             **({"notes": list(self.notes)} if self.notes else {}),
             **self.beside,
+            **super().as_json(),
         }
 
     @property

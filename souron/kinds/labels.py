@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from souron.kinds import files
-from souron.kinds.kind import Kind
+from souron.kinds.finding import Finding
 
 
 @dataclass(frozen=True)
-class Labels(Kind):
+class Labels(Finding):
     """A probability for each label."""
 
     widget = "labels"
@@ -43,6 +43,7 @@ class Labels(Kind):
         return {
             "file": self.file,
             "labels": [{"label": label, "probability": p} for label, p in self.top5],
+            **super().as_json(),
         }
 
     def __str__(self) -> str:

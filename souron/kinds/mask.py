@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 
 from souron.kinds import contour, files, overlay
 from souron.kinds.boxes import counted
-from souron.kinds.kind import Kind
+from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture, html
 from souron.utils.messages import _
 
@@ -23,7 +23,7 @@ NAMES = "souron:names"  # of the PNG's text
 
 
 @dataclass(frozen=True, eq=False)
-class Mask(Kind):
+class Mask(Finding):
     """A class for every pixel, or a mask for each object.
 
     ``area`` (H, W) holds class numbers, and ``names`` is by class; a class without a name is ground
@@ -191,6 +191,7 @@ class Mask(Kind):
                 }
                 for i, name in enumerate(self.found.names)
             ],
+            **super().as_json(),
         }
 
     def __str__(self) -> str:

@@ -9,13 +9,13 @@ from PIL import Image
 
 from souron.kinds import files, overlay
 from souron.kinds.boxes import save_marked
-from souron.kinds.kind import Kind
+from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture, html
 from souron.utils.messages import _
 
 
 @dataclass(frozen=True, eq=False)
-class Points(Kind):
+class Points(Finding):
     """A place for each name, and lines between some of them."""
 
     widget = "points"
@@ -84,6 +84,7 @@ class Points(Kind):
                 }
                 for i, name in enumerate(self.found.names)
             ],
+            **super().as_json(),
         }
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from souron.kinds import files, overlay
 from souron.kinds.boxes import Boxes, counted, save_marked
-from souron.kinds.kind import Kind
+from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture, html
 from souron.utils.messages import _
 
@@ -19,7 +19,7 @@ MARKED = 2  # of a point in COCO's files: it can be seen
 
 
 @dataclass(frozen=True, eq=False)
-class Poses(Kind):
+class Poses(Finding):
     """A box around each figure, and the places of its points."""
 
     widget = "poses"
@@ -151,6 +151,7 @@ class Poses(Kind):
                 for i in range(len(self.box))
                 for name, (x, y), sure in self._points(i)
             ],
+            **super().as_json(),
         }
 
     def __str__(self) -> str:

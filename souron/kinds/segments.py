@@ -14,7 +14,7 @@ from PIL import Image
 from souron.kinds import files, overlay
 from souron.kinds.boxes import counted, save_marked
 from souron.kinds.contour import runs
-from souron.kinds.kind import Kind
+from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture, html
 from souron.utils.messages import _
 
@@ -24,7 +24,7 @@ COCO, PIXELS = ".coco.json", ".coco.png"
 
 
 @dataclass(frozen=True, eq=False)
-class Segments(Kind):
+class Segments(Finding):
     """Of every pixel which segment it is of, 0 where it is of none; of every segment what it is,
     and whether it is a thing or stuff."""
 
@@ -161,6 +161,7 @@ class Segments(Kind):
                 }
                 for i, name in enumerate(self.found.names)
             ],
+            **super().as_json(),
         }
 
     def __str__(self) -> str:

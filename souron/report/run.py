@@ -183,9 +183,18 @@ def _run_facts(record: "RunRecord") -> list[Fact]:
             units.seconds(record.outcome.seconds),
             _training_detail(record, examples),
         ),
+        *_unlike(record),
         Fact(_("parameters"), units.count(record.parameters)),
         Fact(_("one forward pass"), units.operations(record.flops)),
     ]
+
+
+def _unlike(record: "RunRecord") -> list[Fact]:
+    """The share of test cases that the check of answers flags."""
+    if record.unlike is None:
+        return []
+    detail = _("of test cases; 5 % of validation cases exceed the threshold")
+    return [Fact(_("unlike the training data"), units.percent(record.unlike), detail)]
 
 
 def _training_detail(record: "RunRecord", examples: float | None) -> str:

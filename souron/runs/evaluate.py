@@ -10,7 +10,9 @@ import torch
 from souron import registry
 from souron.data import load, splits
 from souron.data.dataset import Dataset
+from souron.evaluation import familiarity
 from souron.evaluation.answers import Trainings
+from souron.evaluation.familiarity import Gauge
 from souron.runs import fingerprints, prepare
 from souron.runs import fit as run_fit
 from souron.runs import folder as run_folder
@@ -19,9 +21,11 @@ from souron.runs.options import EvaluateOptions
 from souron.runs.record import Cost, RunRecord
 from souron.stats.records import Measure
 from souron.task import Task
+from souron.utils import units
 from souron.utils.messages import UserError, _
 
 ANSWERS = "answers.safetensors"
+NOTED = 0.2  # share of cases unlike those of training, from which other data gets a note
 
 
 def evaluate(
@@ -85,10 +89,24 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
         trainings = Trainings.read(folder / ANSWERS, setup.test)
     else:
         trainings = _answered_again(folder, task, system, setup, args)
+    record.unlike = unlike(folder, system, setup.test)
+    if not same and record.unlike is not None and record.unlike > NOTED:
+        record.notes.append(
+            _(
+                "{share} of these cases are unlike anything it has learnt from (5 % of its "
+                "validation cases are)"
+            ).format(share=units.percent(record.unlike))
+        )
     record.test = setup.test
     record.answers, record.details = trainings.answers, task.result(trainings, setup)
     record.measures = task.measures(trainings.answers, setup, trainings.training_of)
     return record
+
+
+def unlike(folder: Path, system: Any, cases: Dataset) -> float | None:
+    """The share of cases beyond the threshold of the run's check; None where it has none."""
+    file = folder / familiarity.FILE
+    return familiarity.share(Gauge.read(file), system, cases) if file.is_file() else None
 
 
 def _cases(args: dict[str, Any], data: str, system: Any, task: Task) -> Dataset:

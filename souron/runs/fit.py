@@ -11,7 +11,10 @@ from typing import Any
 
 from souron.data.column import Sketch
 from souron.data.dataset import Dataset
+from souron.data.splits import Split
+from souron.evaluation import familiarity
 from souron.evaluation.answers import Answers, Step
+from souron.kinds.finding import Finding
 from souron.runs import prepare
 from souron.runs.events import Event, Interrupted, left
 from souron.task import Task
@@ -21,6 +24,7 @@ from souron.utils import files
 from souron.utils.messages import UserError, _
 
 SLICE = 0.25  # seconds between two events
+FEWEST_SEEN = 200  # training cases, for the check of answers
 KEEP_EVERY = 20.0  # seconds between two checkpoints, at least
 
 
@@ -50,6 +54,23 @@ def follow(phase: str, steps: Iterator[Step]) -> Generator[Event, None, Any]:
         if step.text:
             yield Event(phase, step.done, left(begun, step.done), step.text)
     return result
+
+
+def check(
+    folder: Path, task: Task, system: Any, data: Dataset, split: Split, seen: float
+) -> Generator[Event, None, float | None]:
+    """Keep with a run how its answers are checked to be about cases like those of training, and
+    return the share of test cases beyond the threshold; None where there is no check. A tenth of
+    the ``seen`` training examples is looked at for it, ``FEWEST_SEEN`` at least."""
+    if not issubclass(task.gives, Finding):
+        return None
+    yield Event("test", text=_("measuring the distance of cases from the training data"))
+    most = min(familiarity.MOST, max(FEWEST_SEEN, int(seen) // 10))
+    gauge = familiarity.fit(system, data.only(split.train), data.only(split.val), most)
+    if gauge is None:
+        return None
+    gauge.write(folder / familiarity.FILE)
+    return familiarity.share(gauge, system, data.only(split.test))
 
 
 def features(

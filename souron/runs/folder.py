@@ -182,8 +182,8 @@ def load(folder: Path, which: str = "best") -> Any:
     return system.eval()
 
 
-HASHED = ("weights/best.safetensors", "weights/last.safetensors", "split.csv",
-          "fingerprints.safetensors")  # fmt: skip
+HASHED = ("weights/best.safetensors", "weights/last.safetensors", "weights/familiar.safetensors",
+          "split.csv", "fingerprints.safetensors")  # fmt: skip
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -54,6 +54,8 @@ class RunRecord:
     folds: int = 1  # of cross-validation, where cases are few
     trainings: int = 1  # that cross-validation took, with the network that is kept
     reduced: str = ""  # what was left out to save time
+    unlike: float | None = None  # share of test cases beyond the check's threshold, see
+    # ``evaluation.familiarity``; None where there is no check
     model: Any = None
     notes: list[str] = field(default_factory=list)  # what stands on top of the report
 
@@ -84,6 +86,7 @@ class RunRecord:
             "skipped": [asdict(skipped) for skipped in self.skipped],
             **({"patients": self.patients} if self.patients else {}),
             "notes": self.notes,
+            **({} if self.unlike is None else {"unlike": self.unlike}),
             **(self.details.as_json() if hasattr(self.details, "as_json") else {}),
         }
 

@@ -16,13 +16,14 @@ from souron.data import called, splits
 from souron.data.column import Sketch
 from souron.data.dataset import Dataset, digest
 from souron.data.splits import Plan
-from souron.evaluation import summary
+from souron.evaluation import familiarity, summary
 from souron.evaluation.answers import Trainings
+from souron.kinds.finding import Finding
 from souron.runs import crossval, fingerprints, prepare
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
 from souron.runs.events import Event, Forecast, Interrupted, in_folder, last
-from souron.runs.fit import answer, features, follow, learn, write_results
+from souron.runs.fit import answer, check, features, follow, learn, write_results
 from souron.runs.options import TrainOptions
 from souron.runs.reading import reading
 from souron.runs.record import Cost, RunRecord
@@ -243,7 +244,8 @@ def _testing_seconds(
     watched = LOOKS * len(fit.val or ()) * len(training)
     answers = sum(task.seconds(fit, fit.setup, seconds) for seconds in training)
     details = task.details_seconds(fit, fit.setup, training[0], look)
-    return look * (tested + watched) + answers + details + REPORT_SECONDS
+    checked = familiarity.cases(plan.kept) if issubclass(task.gives, Finding) else 0
+    return look * (tested + watched + checked) + answers + details + REPORT_SECONDS
 
 
 def _test(
@@ -260,6 +262,10 @@ def _test(
     setup = fit.setup
     setup.steps = fit.step
     decision = task.decide(fit.system, parts.val, setup)
+    seen = fit.curve[-1].get("examples", 0) if fit.curve else 0
+    record.unlike = yield from check(
+        record.folder, task, record.model.whole, everything, plan.kept, seen
+    )
     if plan.repeats:
         trainings = Trainings.empty(everything, decision, len(plan.repeats))
         spent = yield from crossval.rounds(record.folder, trainings, args, plan, computed, setup)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from souron.data.dataset import Rows
+from souron.evaluation.familiarity import Check
+from souron.kinds.finding import Familiarity
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice, Option
@@ -40,33 +42,44 @@ class ClassifierPredictor:
 
     options = {"top": Option("top", 5, Choice(N_("labels for each file (default 5)"), low=1))}
 
-    def __init__(self, system: Any) -> None:
-        self.system = system.eval()
+    def __init__(self, model: Model) -> None:
+        self.system = model.system.eval()
         if self.system.channels_last:
             self.system.to(memory_format=torch.channels_last)
         self.labels = tuple(self.system.spec.labels)
         self.network = fused(self.system)
+        self.check = Check(model.check.gauge, self.network) if model.check else None
 
     def preprocess(self, item: Picture, options: dict[str, Any]) -> Tensor:
         """(C, H, W), uint8 or float32 in 0..255"""
         return item.square(self.system.spec.side, self.system.spec.channels)
 
     @torch.inference_mode()
-    def predict(self, batch: list[Tensor]) -> list[Tensor]:
-        """Probabilities, (labels,) each."""
+    def predict(self, batch: list[Tensor]) -> list[tuple[Tensor, Familiarity | None]]:
+        """Probabilities, (labels,) each, with how far each picture lies from those of training."""
         images = torch.stack([image.float() for image in batch])  # (B, C, H, W)
         prepared = self.system.batch(Rows(images, None))
-        return list(self.network(prepared.image).float().softmax(1))
+        if self.check is None:
+            return [(each, None) for each in self._probabilities(prepared.image)]
+        with self.check.listening() as heard:
+            probabilities = self._probabilities(prepared.image)
+        return list(zip(probabilities, self.check.judge(heard, len(batch)), strict=True))
 
-    def encode(self, output: Tensor, options: dict[str, Any]) -> dict[str, Any]:
+    def _probabilities(self, image: Tensor) -> list[Tensor]:
+        return list(self.network(image).float().softmax(1))
+
+    def encode(
+        self, output: tuple[Tensor, Familiarity | None], options: dict[str, Any]
+    ) -> dict[str, Any]:
         """The most likely first; equal ones stay in the order of the labels."""
-        values, order = output.sort(descending=True, stable=True)
+        probabilities, familiar = output
+        values, order = probabilities.sort(descending=True, stable=True)
         top = options.get("top", self.options["top"].default)
         labels = [
             {"label": self.labels[row], "probability": value}
             for row, value in zip(order[:top].tolist(), values[:top].tolist(), strict=True)
         ]
-        return {"labels": labels}
+        return {"labels": labels} | ({"familiar": familiar.as_json()} if familiar else {})
 
 
 def fused(system: Any) -> Any:
@@ -127,5 +140,5 @@ def predictor_for(model: Model) -> Predictor:
         )
     options = model.asked.options
     if model.system.task == "classify":
-        return ClassifierPredictor(model.system)
+        return ClassifierPredictor(model)
     return SystemPredictor(model, options)

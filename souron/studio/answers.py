@@ -11,12 +11,13 @@ from souron import model as models_api
 from souron.data.dataset import Rows
 from souron.evaluation import gradcam
 from souron.kinds.codecs import image, limits
+from souron.kinds.finding import unlike
 from souron.kinds.kind import Kind
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.labels import Labels
 from souron.kinds.picture import Picture
 from souron.studio import volume_pages
-from souron.studio.shared import trouble
+from souron.studio.shared import remarks, trouble
 from souron.utils import units
 from souron.utils.messages import UserError, _
 
@@ -135,11 +136,16 @@ def said(answer: Answer, top: int) -> Markup:
     if isinstance(answer.said, UserError):
         return told(answer.said, answer.file)
     if isinstance(answer.said, Labels):
-        return bars(answer.said, top)
-    shown = Markup(answer.said._repr_html_())  # a kind escapes what it shows
+        return doubt(answer.said) + bars(answer.said, top)
+    shown = doubt(answer.said) + Markup(answer.said._repr_html_())  # a kind escapes what it shows
     if isinstance(answer.said, LabelledVolume):
         return volume_pages.frame(answer.said) + shown
     return shown
+
+
+def doubt(said: Kind) -> Markup:
+    """The warning where a case is unlike those of training."""
+    return remarks(filter(None, [unlike(said)]))
 
 
 def bars(labels: Labels, top: int) -> Markup:

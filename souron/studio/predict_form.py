@@ -16,7 +16,7 @@ from souron.kinds import signature
 from souron.kinds.picture import Picture
 from souron.runs import folder as run_folder
 from souron.studio import answers, run_list, samples, sent, widgets
-from souron.studio.answers import Answer, told
+from souron.studio.answers import Answer, doubt, told
 from souron.studio.generate_form import Drawing, awake, spelt
 from souron.studio.job_view import Watch
 from souron.studio.model_cache import is_path, models
@@ -249,7 +249,7 @@ class Predicting:
                 given, chosen = self.form.read([value, *own], known, **model.reading)
                 said = model.answer(given, **chosen)
             if self.view:
-                return [[], "", self.the_same(self.changed(own)), *self.view.update(said)]
+                return [[], doubt(said), self.the_same(self.changed(own)), *self.view.update(said)]
             found = answers.beside(given, said)
             if isinstance(given, Picture):  # its name alone is known, and it may be read again
                 found = replace(found, file=str(value))
