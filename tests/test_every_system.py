@@ -21,8 +21,9 @@ from souron.utils import files
 ENTRIES = registry.entries()
 
 
-@pytest.fixture(params=list(ENTRIES))
+@pytest.fixture(params=list(ENTRIES), scope="module")
 def entry(request):
+    """A system; all checks of one follow each other, so that they share what is costly."""
     return ENTRIES[request.param]
 
 
@@ -41,6 +42,18 @@ def learn(model, data, steps, **run):
     for progress in model.fit(data, Run(steps, 32, **run)):
         assert all(loss.isfinite() for loss in progress.losses.values())
     return model
+
+
+def after_four_steps(entry, digits):
+    model, data = make(entry, cases_for(entry.task, digits, 256))
+    torch.manual_seed(5)
+    return learn(model, data, 4)
+
+
+@pytest.fixture(scope="module")
+def fitted(entry, digits):
+    """The system after four steps; a check that changes it takes a copy."""
+    return after_four_steps(entry, digits)
 
 
 def weights(model):
@@ -151,19 +164,15 @@ def test_stopping_leaves_it_ready_to_answer(entry, digits):
     assert model.full_batch or not model.training
 
 
-def test_two_fits_with_one_seed_are_equal_to_the_bit(entry, digits):
-    cases = cases_for(entry.task, digits, 256)
-    (first, data), (second, same) = make(entry, cases), make(entry, cases)
-    for model, feed in ((first, data), (second, same)):
-        torch.manual_seed(5)
-        learn(model, feed, 4)
-    for name, tensor in first.state_dict().items():
-        assert torch.equal(tensor, second.state_dict()[name]), name
+def test_two_fits_with_one_seed_are_equal_to_the_bit(entry, digits, fitted):
+    first, second = fitted.state_dict(), after_four_steps(entry, digits).state_dict()
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
 
 
-def test_what_it_learns_survives_saving(entry, digits, tmp_path):
-    model, data = make(entry, cases_for(entry.task, digits, 256))
-    learn(model, data, 3)
+def test_what_it_learns_survives_saving(fitted, entry, tmp_path):
+    model = copy.deepcopy(fitted)
     args = {
         "system": registry.full_name(entry, "tiny"),
         "config": folder.as_plain(model.config),
@@ -174,14 +183,14 @@ def test_what_it_learns_survives_saving(entry, digits, tmp_path):
     files.write_tensors(tmp_path / "weights" / "best.safetensors", model.state_dict(), {})
     again = folder.load(tmp_path)
     assert type(again) is type(model) and not again.training
+    kept = again.state_dict()
     for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, again.state_dict()[name]), name
+        assert torch.equal(tensor, kept[name]), name
 
 
-def test_it_measures_case_by_case(entry, digits):
-    model, data = make(entry, cases_for(entry.task, digits, 64))
-    learn(model, data, 2)
-    scores = model.validate(data)
+def test_it_measures_case_by_case(entry, digits, fitted):
+    model = copy.deepcopy(fitted)
+    scores = model.validate(model.loader(cases_for(entry.task, digits, 64), seed=1))
     assert set(scores) <= {metric.name for metric in registry.load_task(entry.task).metrics}
     assert all(values.shape == (64,) for values in scores.values())
 
