@@ -1,15 +1,23 @@
 # make tour: install and see it work.  make test: install and check everything.
+# make check: lint, and the tests that the last changes can break, in under three minutes.
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/souron-installed
 
-.PHONY: tour test lint unit browser docs notebooks locale benchmarks clean
+.PHONY: tour test check begin lint unit browser docs notebooks locale benchmarks clean
 
 tour: $(SETUP)
 	-$(BIN)/souron fetch fashion
 	$(BIN)/souron tour
 
-test: lint unit docs
+test: begin lint unit docs
+	@$(BIN)/python tests/affected.py green
+
+check: lint
+	$(BIN)/python tests/affected.py
+
+begin: $(SETUP)
+	@$(BIN)/python tests/affected.py begin
 
 lint: $(SETUP)
 	$(BIN)/ruff check .

@@ -1,10 +1,6 @@
 """What tests share: a folder of their own, English, a small set of real cases."""
 
-import os
-
-os.environ["SOURON_LANG"] = "en"
-os.environ["SOURON_OFFLINE"] = "1"
-
+import isolation  # noqa: F401 - an own home, before souron is imported and workers are made
 import pytest
 import torch
 
@@ -66,3 +62,17 @@ def photos(tmp_path, digits):
             big = digits.input[row].repeat_interleave(3, 1).repeat_interleave(3, 2)
             picture(big).save(folder / name / f"{i} 写真.png")
     return folder
+
+
+SECONDS: dict[str, float] = {}  # of each test that ran: ``make check`` knows what fits
+
+
+def pytest_runtest_logreport(report) -> None:
+    if not report.skipped:
+        SECONDS[report.nodeid] = SECONDS.get(report.nodeid, 0) + report.duration
+
+
+def pytest_sessionfinish(session) -> None:
+    cache = getattr(session.config, "cache", None)
+    if cache is not None and not hasattr(session.config, "workerinput"):
+        cache.set("souron/seconds", cache.get("souron/seconds", {}) | SECONDS)

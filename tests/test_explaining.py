@@ -69,7 +69,13 @@ def test_every_system_shows_where_it_looks_and_stays_as_it_was(name, size, froze
 @pytest.mark.parametrize("side, channels", [(8, 1), (28, 1), (64, 3)])
 def test_pictures_of_any_side(name, side, channels):
     system = make(name, side, channels)
-    assert heat(system, *batch(system, 2)).shape == (2, side, side)
+    image, label = batch(system, 6)
+    found = heat(system, image, label)
+    assert found.shape == (6, side, side)
+    speaking = found[found.amax((1, 2)) > 0]  # nothing may speak for a class that was drawn by lot
+    assert len(speaking) >= 3 and torch.allclose(speaking.amax((1, 2)), torch.ones(1))
+    assert (speaking.amax((1, 2)) > speaking.amin((1, 2))).all()
+    assert not torch.equal(speaking[0], speaking[1])
 
 
 def test_a_picture_alone_is_explained_as_in_a_batch():

@@ -66,12 +66,19 @@ def test_the_published_networks_have_as_many_weights(name, generator, critic):
 @pytest.mark.parametrize("channels, side", [(1, 8), (3, 9), (1, 28), (3, 45), (3, 64)])
 def test_any_picture_is_learnt_and_drawn(name, size, channels, side):
     model = make(f"{name}_{size}", Spec(channels, side))
+    optimizers = model.optimizers()
     for count in (1, 2):
-        for _network, loss in model.updates(pictures(count, channels, side), 0):
+        for network, loss in model.updates(pictures(count, channels, side), 0):
+            model.zero_grad()
             loss.backward()
-            assert loss.isfinite()
+            groups = optimizers[network].param_groups
+            grads = [w.grad for group in groups for w in group["params"] if w.grad is not None]
+            assert loss.isfinite() and all(grad.isfinite().all() for grad in grads)
+            assert sum(grad.abs().sum() for grad in grads) > 0, network
     drawn = model.draw(Noise(0, range(2)))
     assert drawn.shape == (2, channels, side, side) and drawn.isfinite().all()
+    assert not torch.allclose(drawn[0], drawn[1], atol=1e-3)  # each noise another picture
+    assert torch.allclose(model.draw(Noise(0, [1]))[0], drawn[1], atol=1e-4)  # whoever is beside
 
 
 @pytest.mark.parametrize("name", ["progan", "stylegan", "stylegan2"])

@@ -310,7 +310,19 @@ def test_ddpm_takes_any_picture(size, channels, side, labels):
     assert drawn.shape == (1, channels, side, side) and drawn.isfinite().all()
     model.train()
     batch = Batch(torch.rand(1, channels, side, side), torch.zeros(1, dtype=torch.long))
-    assert model.loss(batch).item() == pytest.approx(1, abs=0.5)  # the network begins with zeros
+    loss = model.loss(batch)
+    loss.backward()
+    assert all(weight.grad is not None for weight in model.network.parameters())
+
+
+@pytest.mark.parametrize("labels", [1, 3])
+def test_the_first_loss_of_ddpm_is_the_variance_of_its_noise(labels):
+    """The network begins with zeros: the mean square of 256 x 64 normal numbers, 1 +- 0.011."""
+    names = tuple("abc"[:labels])
+    model = make("ddpm_tiny", Spec(1, 8, names, (1 / labels,) * labels)).train()
+    batch = Batch(torch.rand(256, 1, 8, 8), torch.zeros(256, dtype=torch.long))
+    torch.manual_seed(0)
+    assert model.loss(batch).item() == pytest.approx(1, abs=0.05)
 
 
 def test_ddpm_learns_and_its_average_follows(digits):

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 import yaml
+from isolation import fetched
 
 import souron
 from souron import registry
@@ -38,7 +39,6 @@ CLASSIFIERS = [name for name, task in READY.items() if task == "classify"]
 GENERATORS = [name for name, task in READY.items() if task == "generate"]
 FINDERS = [name for name, task in READY.items() if task not in (*EVERY, "text_to_image")]
 LEFT_OUT = ["critic", "generator"]  # of what draws with an average of the generator
-FASHION = load.names()["fashion"].where()  # before a test has an empty cache
 
 
 def folder_of(name):
@@ -120,14 +120,13 @@ def test_what_it_draws_is_no_noise(name):
     assert len({each.numpy().tobytes() for each in drawn}) == 8
 
 
-@pytest.mark.skipif(FASHION is None, reason="souron fetch fashion")
 @pytest.mark.parametrize("name", ["mlp", "resnet", "dcgan"])
 def test_its_figure_on_all_test_pictures_is_found_again(name, monkeypatch):
-    monkeypatch.setenv("SOURON_DATA", str(FASHION.parent))
+    """Within its interval: a processor without bfloat16 rounds otherwise."""
+    monkeypatch.setenv("SOURON_DATA", str(fetched("fashion").parent))
     found = evaluate.evaluate(name)
     for measure, known in zoo.receipt(folder_of(name))["measures"].items():
-        metric = registry.metric(measure)
-        assert metric.text(found[measure].value) == metric.text(known["value"]), measure
+        assert known["low"] <= found[measure].value <= known["high"], measure
 
 
 def test_a_system_answers_by_its_name(capsys):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from isolation import fetched
 from PIL import Image
 
 from souron.data import load
@@ -30,7 +31,6 @@ from souron.data.sets import photographs as photographs_set
 from souron.data.sets import scenes
 from souron.utils.messages import UserError
 
-FETCHED = load.names()["stamps"].where()  # before a test has an empty cache
 FOLDERS = {
     "bird": "animals/birds", "mammal": "animals/mammals/cats", "flower": "plants/flowers",
     "fruit": "food/fruit", "vehicle": "vehicles/auto", "coin": "symbols/money/{}/coins",
@@ -607,9 +607,8 @@ def test_photographs_are_a_data_set(photographs):
     assert all(len(found) == 1 for found in parts.values())
 
 
-@pytest.mark.skipif(FETCHED is None, reason="needs the stamps: souron fetch stamps")
 def test_the_real_stamps_suffice():
-    source = stock.of_stamps(stock.Places(FETCHED, ()))
+    source = stock.of_stamps(stock.Places(fetched("stamps"), ()))
     count = Counter(one.cutout.category for one in source.held)
     assert set(CATEGORIES) <= set(source.categories) and not source.skipped
     assert all(count[name] >= 15 for name in CATEGORIES) and sum(count.values()) > 250

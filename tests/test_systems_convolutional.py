@@ -96,11 +96,17 @@ def test_weights_are_offered_only_where_outputs_were_compared(family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("side", [8, 28, 33, 64])
+@torch.inference_mode()
 def test_small_sizes_take_any_side(family, side):
     for name in (family, f"{family}_tiny"):
-        with torch.device("meta"):
-            model = build(name, Spec(2, side, DIGITS))
-            assert model(torch.randn(2, 2, side, side)).shape == (2, 10)
+        torch.manual_seed(0)
+        model = build(name, Spec(2, side, DIGITS))
+        image = torch.randn(2, 2, side, side)
+        logits = model(image)
+        assert logits.shape == (2, 10) and logits.isfinite().all()
+        assert not torch.allclose(logits[0], logits[1], rtol=1e-3)  # it saw the picture
+        image[:, :, -1:, -1:] += 9
+        assert not torch.equal(model(image), logits)  # to its last pixel
 
 
 @pytest.mark.parametrize(
@@ -108,10 +114,23 @@ def test_small_sizes_take_any_side(family, side):
     ["alexnet_paper", "alexnet_merged", "vgg16", "googlenet_paper", "resnet50", "densenet121"],
 )
 def test_paper_sizes_take_small_pictures(name):
+    """All layers that have weights are passed, and none of their maps is without a place."""
     for side in (8, 28, 32, 63, 64, 96):
         with torch.device("meta"):
             model = build(name, Spec(1, side, DIGITS))
+            sizes = sizes_of_outputs(model)
             assert model(torch.randn(2, 1, side, side)).shape == (2, 10)
+        assert all(sizes.values()), [layer for layer, size in sizes.items() if not size]
+
+
+def sizes_of_outputs(model: nn.Module) -> dict[nn.Module, int]:
+    """Each layer that has weights -> numbers of its last output, 0 before it has one."""
+    sizes = {}
+    for layer in model.modules():
+        if any(True for _own in layer.parameters(recurse=False)):
+            sizes[layer] = 0
+            layer.register_forward_hook(lambda one, _given, out: sizes.update({one: out.numel()}))
+    return sizes
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 FORMATS = ("yolo", "folder", "csv_table")  # data/formats/<name>.py, in the order of asking
 # of texts, those that need more of a file first
 TEXTS = ("questions", "chats", "text_pairs", "tagged_texts", "classified_texts", "texts")
-INSTALLED = Path("/")  # where Debian's packages lie once they are installed
+# where Debian's packages lie once they are installed
+INSTALLED = Path(os.environ.get("SOURON_SYSTEM_ROOT", "/"))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,69 @@
+"""A machine that has nothing of souron: one empty home for a whole run of the tests.
+
+What somebody has fetched, installed or set must neither make a test pass nor make it fail. So the
+variables that lead to caches and settings are dropped before anything of souron is imported, and
+HOME lies in a new folder. The workers of pytest-xdist inherit all of it.
+
+A test that needs fetched data asks ``fetched("fashion")``, and is skipped unless SOURON_TEST_DATA
+names the folder where ``souron fetch`` puts it.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+OWN = ("SOURON_", "XDG_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "TORCH_HOME", "MPL", "GRADIO_",
+       "LC_", "LANGUAGE", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR")  # fmt: skip
+LOCAL = "127.0.0.1,localhost"
+
+
+def isolate() -> None:
+    """Give this run a home of its own; the workers of a run keep that of their controller."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    home = Path(tempfile.mkdtemp(prefix="souron-tests-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    data = os.environ.get("SOURON_TEST_DATA")
+    for name in [name for name in os.environ if name.startswith(OWN)]:
+        del os.environ[name]
+    folders = {
+        "HOME": home,
+        "USERPROFILE": home,
+        "XDG_CACHE_HOME": home / "cache",
+        "XDG_CONFIG_HOME": home / "config",
+        "XDG_DATA_HOME": home / "share",
+        "XDG_STATE_HOME": home / "state",
+        "MPLCONFIGDIR": home / "matplotlib",
+        "HF_HOME": home / "huggingface",
+        "TORCH_HOME": home / "torch",
+        "SOURON_CACHE": home / "souron",
+        "SOURON_DATA": home / "data",
+        "SOURON_SYSTEM_ROOT": home / "installed",
+    }
+    for name, folder in folders.items():
+        folder.mkdir(exist_ok=True)
+        os.environ[name] = str(folder)
+    os.environ |= {"SOURON_LANG": "en", "SOURON_OFFLINE": "1", "LC_ALL": "C.UTF-8"}
+    for name in ("no_proxy", "NO_PROXY"):  # the tests' own servers are not behind a proxy
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), LOCAL)))
+    if data:
+        os.environ["SOURON_TEST_DATA"] = str(Path(data).expanduser().absolute())
+
+
+def fetched(name: str) -> Path:
+    """The folder of a fetched data set, complete; without it the test is skipped."""
+    from souron.data import load
+
+    place = os.environ.get("SOURON_TEST_DATA")
+    folders = [Path(place) / name / part for part in load.names()[name].inside] if place else []
+    complete = [folder for folder in folders if load.names()[name].complete(folder)]
+    if not complete:
+        pytest.skip(f"souron fetch {name}; SOURON_TEST_DATA=~/.cache/souron/data make test")
+    return complete[0]
+
+
+isolate()
