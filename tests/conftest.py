@@ -1,5 +1,10 @@
 """What tests share: a folder of their own, English, a small set of real cases."""
 
+import os
+
+# two workers share two cores, and what a test starts inherits it: before NumPy and PyTorch begin
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
 import isolation  # noqa: F401 - an own home, before souron is imported and workers are made
 import pytest
 import torch

@@ -154,9 +154,9 @@ def test_learning_lowers_the_loss(entry, digits):
         learn(model, data, 40)
         assert nearness() > before
         return
-    run = Run(30, 16) if entry.task in FINDERS else Run(40, 64)
+    run = Run(30, 8) if entry.task in FINDERS else Run(40, 24)
     if entry.task in ("complete", "compose"):  # a step of theirs is many
-        run = Run(8, 64)
+        run = Run(8, 16)
     if model.full_batch:  # each loss is that of all cases
         losses = [sum(progress.losses.values()).item() for progress in model.fit(data, run)]
         assert not model.needs_fit or sum(losses[-10:]) / len(losses[-10:]) < losses[0]
