@@ -151,10 +151,10 @@ def test_learning_lowers_the_loss(entry, digits):
             return max(values.mean().item() for values in model.eval().validate(data).values())
 
         before = nearness()
-        learn(model, data, 40)
+        learn(model, data, 40, batch=12)
         assert nearness() > before
         return
-    run = Run(30, 8) if entry.task in FINDERS else Run(40, 24)
+    run = Run(30, 16) if entry.task in FINDERS else Run(40, 24)
     if entry.task in ("complete", "compose"):  # a step of theirs is many
         run = Run(8, 16)
     if model.full_batch:  # each loss is that of all cases
