@@ -6,6 +6,7 @@ import os
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 import isolation  # noqa: F401 - an own home, before souron is imported and workers are made
+import plots_once
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from souron.utils import plotting
 
 torch.set_num_threads(1)  # the tests themselves run side by side
 plotting.DOTS = 48  # reports with coarse plots are written in half the time
+EACH_DRAWN, plotting.draw = plotting.draw, plots_once.once(plotting.draw)
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +27,12 @@ def own_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("SOURON_DATA", raising=False)
     monkeypatch.setenv("SOURON_LANG", "en")
     return tmp_path
+
+
+@pytest.fixture
+def each_drawn(monkeypatch):
+    """Each plot is drawn, also one that looks like another; see ``plots_once``."""
+    monkeypatch.setattr(plotting, "draw", EACH_DRAWN)
 
 
 @pytest.fixture

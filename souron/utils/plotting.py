@@ -73,6 +73,10 @@ def choose_fonts(figure: Figure) -> None:
 
 
 def as_png(figure: Figure) -> bytes:
+    return draw(figure)
+
+
+def draw(figure: Figure) -> bytes:
     choose_fonts(figure)
     file = io.BytesIO()
     FigureCanvasAgg(figure).print_png(file)  # drawn once; ``savefig`` draws twice for the layout
