@@ -1,6 +1,8 @@
 """What tests share: a folder of their own, English, a small set of real cases."""
 
+import ctypes
 import os
+import sys
 
 # two workers share two cores, and what a test starts inherits it: before NumPy and PyTorch begin
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -27,6 +29,14 @@ def own_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("SOURON_DATA", raising=False)
     monkeypatch.setenv("SOURON_LANG", "en")
     return tmp_path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def freed():
+    """What a file's tests gave back goes back to the machine: glibc keeps it, and workers grow."""
+    yield
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 @pytest.fixture
