@@ -1,21 +1,29 @@
 """A studio in a process of its own and a real Chromium to look at it, for tests and screenshots."""
 
+import atexit
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from souron.utils.messages import _translations, use_language
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
-FLAGS = ("--disable-gpu", "--no-first-run", "--disable-background-networking",
+FLAGS = ("--headless", "--hide-scrollbars", "--mute-audio", "--force-color-profile=srgb",
+         "--disable-dev-shm-usage", "--disable-extensions", "--disable-popup-blocking",
+         "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
+         "--disable-background-timer-throttling", "--disable-ipc-flooding-protection",
+         "--disable-gpu", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-quic",
          "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost")  # fmt: skip
 KEPT = Path(__file__).parent.parent / "build" / "studio"
@@ -94,13 +102,35 @@ class Visit:
     errors: list[str] = field(default_factory=list)
 
 
+@cache
+def chromium() -> str:
+    """Start the one Chromium of this process, and return the address by which it is steered."""
+    profile = tempfile.mkdtemp()
+    flags = [*FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}"]
+    flags += ["--no-sandbox"] if os.getuid() == 0 else []
+    log = Path(profile) / "log"
+    with log.open("w") as written:
+        browser = subprocess.Popen([CHROMIUM, *flags], stdout=written, stderr=written)
+
+    def end() -> None:
+        browser.terminate()
+        browser.wait(20)
+        shutil.rmtree(profile, ignore_errors=True)
+
+    atexit.register(end)
+    limit = time.monotonic() + PATIENCE / 1000
+    while not (found := re.search(r"DevTools listening on (ws://\S+)", log.read_text())):
+        assert browser.poll() is None and time.monotonic() < limit, log.read_text()
+        time.sleep(0.02)
+    return found[1]
+
+
 @contextmanager
 def visiting(language: str = "en", dark: bool = False, width: int = 1280) -> Iterator[Visit]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as player:
-        flags = [*FLAGS, *(["--no-sandbox"] if os.getuid() == 0 else [])]
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=flags)
+        browser = player.chromium.connect_over_cdp(chromium())
         context = browser.new_context(
             locale={"en": "en-US", "ja": "ja-JP"}[language],
             color_scheme="dark" if dark else "light",
@@ -108,6 +138,7 @@ def visiting(language: str = "en", dark: bool = False, width: int = 1280) -> Ite
             viewport={"width": width, "height": 900},
             accept_downloads=True,
         )
+        context.add_init_script(PENDING)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
         visit = Visit(page)
@@ -132,6 +163,42 @@ def visiting(language: str = "en", dark: bool = False, width: int = 1280) -> Ite
             browser.close()
 
 
+PENDING = """
+const ask = window.fetch;
+window.pending = 0;
+window.fetch = async (address, asked) => {
+  if (!String(address).includes("/run/predict")) return ask(address, asked);
+  window.pending += 1;
+  return ask(address, asked).finally(() => { window.pending -= 1; });
+};
+"""  # how many of the page's questions the studio has not yet answered
+
+SETTLED = """
+([still, most]) => new Promise((done) => {
+  const begun = performance.now();
+  let changed = begun;
+  const watch = new MutationObserver(() => { changed = performance.now(); });
+  watch.observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
+  const look = setInterval(() => {
+    const now = performance.now();
+    if (window.pending > 0) changed = now;
+    if (now - changed < still && now - begun < most) return;
+    clearInterval(look);
+    watch.disconnect();
+    done(now - changed >= still);
+  }, 50);
+})
+"""
+
+
+ESTIMATED = "document.querySelector('.estimate')?.innerText.trim() !== ''"  # or there is no form
+
+
+def settle(page: Any) -> None:
+    """Wait until every question of the page is answered and nothing is drawn any more."""
+    assert page.evaluate(SETTLED, [300, 20_000]), "the page never comes to rest"
+
+
 def keep(page: Any, name: str) -> None:
     """A picture of the page in ``build/studio``."""
     KEPT.mkdir(parents=True, exist_ok=True)
@@ -145,5 +212,6 @@ def axe(visit: Visit, server: Server, language: str, name: str) -> list[dict[str
     path = "" if name == "lecture" else name
     visit.page.goto(f"{server.address}/{language}/{path}")
     visit.page.wait_for_selector("h1")
-    visit.page.wait_for_timeout(1500)  # what comes after the first drawing
+    settle(visit.page)
+    visit.page.wait_for_function(ESTIMATED)
     return Axe().run(visit.page).response["violations"]

@@ -1,6 +1,14 @@
 """What tests share: a folder of their own, English, a small set of real cases."""
 
+import ctypes
+import os
+import sys
+
+# two workers share two cores, and what a test starts inherits it: before NumPy and PyTorch begin
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
 import isolation  # noqa: F401 - an own home, before souron is imported and workers are made
+import plots_once
 import pytest
 import torch
 
@@ -9,6 +17,7 @@ from souron.utils import plotting
 
 torch.set_num_threads(1)  # the tests themselves run side by side
 plotting.DOTS = 48  # reports with coarse plots are written in half the time
+EACH_DRAWN, plotting.draw = plotting.draw, plots_once.once(plotting.draw)
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +29,20 @@ def own_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("SOURON_DATA", raising=False)
     monkeypatch.setenv("SOURON_LANG", "en")
     return tmp_path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def freed():
+    """What a file's tests gave back goes back to the machine: glibc keeps it, and workers grow."""
+    yield
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
+
+
+@pytest.fixture
+def each_drawn(monkeypatch):
+    """Each plot is drawn, also one that looks like another; see ``plots_once``."""
+    monkeypatch.setattr(plotting, "draw", EACH_DRAWN)
 
 
 @pytest.fixture

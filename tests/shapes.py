@@ -2,6 +2,7 @@
 whose middles are landmarks; and volumes with bright solids."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -458,9 +459,14 @@ def posed(count=200, side=64, most=2, seed=0) -> Dataset:
 
 
 def cases_for(task, digits, count):
-    """So many cases of what a task takes."""
-    make = MADE.get(registry.load_task(task).target)
-    return make(count) if make else digits.only(range(count))
+    """So many cases of what a task takes; the same object each time, which nothing changes."""
+    target = registry.load_task(task).target
+    return made(target, count) if target in MADE else digits.only(range(count))
+
+
+@lru_cache(maxsize=4)
+def made(target, count):
+    return MADE[target](count)
 
 
 def overlap(first, second):

@@ -279,8 +279,9 @@ def test_an_interrupted_run_of_it_goes_on_to_the_same_weights(task, monkeypatch)
         patch.setattr(Trainer, "go", stopped)
         train.train("liner", budget="20ep", batch=16, name="broken")
     again = events.last(train.training(resume="runs/locate/broken"))
+    kept = again.model.state_dict()
     for name, tensor in whole.model.state_dict().items():
-        assert torch.equal(tensor, again.model.state_dict()[name])
+        assert torch.equal(tensor, kept[name])
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,9 @@ def test_what_it_learnt_is_in_its_state_and_is_learnt_again_the_same(kind):
     system, second = learn(kind, points), learn(kind, points)
     again = kind(system.config, system.spec)
     again.load_state_dict(system.state_dict())
+    kept = system.state_dict()
     for name, tensor in second.state_dict().items():
-        assert torch.equal(tensor, system.state_dict()[name]), name
+        assert torch.equal(tensor, kept[name]), name
     new = blobs(50, seed=3)[0]
     assert torch.equal(again(points), system(points)) and torch.equal(again(new), system(new))
 

@@ -16,6 +16,8 @@ from souron.stats import verdict
 from souron.stats.records import Measure
 from souron.utils.messages import UserError
 
+pytestmark = pytest.mark.usefixtures("each_drawn")
+
 
 def noise(*shape):
     return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(1)).byte()

@@ -42,6 +42,7 @@ PAGES = [
 ]
 
 
+@pytest.mark.usefixtures("same_eyes")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_shows_works(page, photos, digits, capsys):
     """Its blocks run in order, beside a folder ``photos/`` and a digit in ``photo.png``. What

@@ -23,8 +23,9 @@ from souron.utils import files
 ENTRIES = registry.entries()
 
 
-@pytest.fixture(params=list(ENTRIES))
+@pytest.fixture(params=list(ENTRIES), scope="module")
 def entry(request):
+    """A system; all checks of one follow each other, so that they share what is costly."""
     return ENTRIES[request.param]
 
 
@@ -50,6 +51,18 @@ def learn(model, data, steps, batch=32):
     for progress in model.fit(data, Run(steps, batch)):
         assert all(loss.isfinite() for loss in progress.losses.values())
     return model
+
+
+def after_four_steps(entry, digits):
+    model, data = make(entry, cases_for(entry.task, digits, 256))
+    torch.manual_seed(5)
+    return learn(model, data, 4)
+
+
+@pytest.fixture(scope="module")
+def fitted(entry, digits):
+    """The system after four steps; a check that changes it takes a copy."""
+    return after_four_steps(entry, digits)
 
 
 def weights(model):
@@ -138,12 +151,12 @@ def test_learning_lowers_the_loss(entry, digits):
             return max(values.mean().item() for values in model.eval().validate(data).values())
 
         before = nearness()
-        learn(model, data, 40)
+        learn(model, data, 40, batch=12)
         assert nearness() > before
         return
-    run = Run(30, 16) if entry.task in FINDERS else Run(40, 64)
+    run = Run(30, 16) if entry.task in FINDERS else Run(40, 24)
     if entry.task in ("complete", "compose"):  # a step of theirs is many
-        run = Run(8, 64)
+        run = Run(8, 16)
     if model.full_batch:  # each loss is that of all cases
         losses = [sum(progress.losses.values()).item() for progress in model.fit(data, run)]
         assert not model.needs_fit or sum(losses[-10:]) / len(losses[-10:]) < losses[0]
@@ -188,19 +201,15 @@ def test_stopping_leaves_it_ready_to_answer(entry, digits):
     assert all(len(values) == 32 and values.isfinite().all() for values in scores.values())
 
 
-def test_two_fits_with_one_seed_are_equal_to_the_bit(entry, digits):
-    cases = cases_for(entry.task, digits, 256)
-    (first, data), (second, same) = make(entry, cases), make(entry, cases)
-    for model, feed in ((first, data), (second, same)):
-        torch.manual_seed(5)
-        learn(model, feed, 4)
-    for name, tensor in first.state_dict().items():
-        assert torch.equal(tensor, second.state_dict()[name]), name
+def test_two_fits_with_one_seed_are_equal_to_the_bit(entry, digits, fitted):
+    first, second = fitted.state_dict(), after_four_steps(entry, digits).state_dict()
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
 
 
-def test_what_it_learns_survives_saving(entry, digits, tmp_path):
-    model, data = make(entry, cases_for(entry.task, digits, 256))
-    learn(model, data, 3)
+def test_what_it_learns_survives_saving(fitted, entry, tmp_path):
+    model = copy.deepcopy(fitted)
     args = {
         "system": registry.full_name(entry, "tiny"),
         "config": folder.as_plain(model.config),
@@ -211,14 +220,14 @@ def test_what_it_learns_survives_saving(entry, digits, tmp_path):
     files.write_tensors(tmp_path / "weights" / "best.safetensors", model.state_dict(), {})
     again = folder.load(tmp_path)
     assert type(again) is type(model) and not again.training
+    kept = again.state_dict()
     for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, again.state_dict()[name]), name
+        assert torch.equal(tensor, kept[name]), name
 
 
-def test_it_measures_case_by_case(entry, digits):
-    model, data = make(entry, cases_for(entry.task, digits, 64))
-    learn(model, data, 2)
-    scores, task = model.validate(data), registry.load_task(entry.task)
+def test_it_measures_case_by_case(entry, digits, fitted):
+    model, task = copy.deepcopy(fitted), registry.load_task(entry.task)
+    scores = model.validate(model.loader(cases_for(entry.task, digits, 64), seed=1))
     assert set(scores) <= {metric.name for metric in task.metrics}
     assert all(values.shape == (64,) for values in scores.values())
     assert all(values.isfinite().all() for values in scores.values())

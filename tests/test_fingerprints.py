@@ -22,6 +22,8 @@ from souron.runs import train as run_train
 from souron.serve import server
 from souron.utils.messages import UserError
 
+pytestmark = pytest.mark.usefixtures("same_eyes")
+
 
 def jpeg(image, path):
     image.save(path.with_suffix(".jpg"), quality=90)

@@ -314,8 +314,9 @@ def test_an_interrupted_generator_goes_on_to_the_same_weights_and_film(tmp_path,
         with pytest.raises(runs_events.Interrupted) as interrupted:
             train.train("dcgan_tiny", "digits", **options, project=parts)
     resumed = train.train(resume=interrupted.value.folder)
+    kept = resumed.model.state_dict()
     for name, tensor in unbroken.model.state_dict().items():
-        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+        assert torch.equal(tensor, kept[name]), name
     assert not (resumed.folder / "weights" / "film.safetensors").exists()
     with Image.open(resumed.folder / "timelapse.webp") as film:
         assert 1 < film.n_frames <= len(resumed.film)  # frames that are alike become one

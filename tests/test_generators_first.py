@@ -391,8 +391,9 @@ def test_going_on_after_a_stop_ends_where_an_unbroken_run_does(kind, digits):
     torch.set_rng_state(random)
     for _progress in again.fit(feed, Run(6, 64, 3, saved)):
         pass
+    kept = again.state_dict()
     for name, tensor in unbroken.state_dict().items():
-        assert torch.equal(tensor, again.state_dict()[name]), name
+        assert torch.equal(tensor, kept[name]), name
 
 
 class Linear(nn.Module):

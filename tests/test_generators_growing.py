@@ -569,6 +569,7 @@ def test_the_mean_style_is_followed_in_training(name):
     torch.testing.assert_close(model.mean, (1 - 0.995**100) * styles, rtol=0, atol=0.1)
 
 
+@pytest.mark.usefixtures("same_eyes")
 def test_a_forecast_tries_every_stage(monkeypatch):
     """The first one costs least: a probe that saw no other would promise too much."""
     kind = registry.load_system("progan_tiny")[0]

@@ -15,6 +15,8 @@ from souron.report import lesson_plots, network_plots, sliders
 from souron.runs.compare import Comparison
 from souron.utils.messages import UserError
 
+pytestmark = pytest.mark.usefixtures("each_drawn")
+
 
 class Net(nn.Module):
     """Convolutions with all that changes where a window lies."""

@@ -34,6 +34,8 @@ from souron.stats.records import Measure, Row, Verdict
 from souron.utils import fonts, plotting, units
 from souron.utils.messages import UserError
 
+pytestmark = pytest.mark.usefixtures("each_drawn")
+
 HOSTILE = "<script>alert('x')</script>"
 LABELS = ("猫", HOSTILE, "$x^2$ & co", "とても長い名前のクラスですから省かれます")
 SYSTEMS = ("resnet18", "cnn", "<b>mlp</b>")

@@ -327,7 +327,7 @@ def test_a_page_fits_a_telephone(looked_at):
         for name in ("", *PAGES[1:]):
             visit.page.goto(f"{looked_at.address}/en/{name}")
             visit.page.wait_for_selector("h1")
-            visit.page.wait_for_timeout(800)
+            browsing.settle(visit.page)
             wide = visit.page.evaluate("document.documentElement.scrollWidth")
             assert wide <= 390, f"{name} is {wide} pixels wide"
 

@@ -24,6 +24,8 @@ from souron.runs import surface as runs_surface
 from souron.utils import plotting
 from souron.utils.messages import UserError
 
+pytestmark = pytest.mark.usefixtures("each_drawn")
+
 WHOLE = 4 / 3 * np.pi * RADII.prod() / 1000
 STEPS = tuple(np.arange(-16, 17, 2.0))
 

@@ -271,8 +271,9 @@ def test_airbench_resumed_equals_unbroken():
     run = Run(6, 64, 3, saved, schedule=lambda o, step: set_rate(o, one_cycle(step / 6)))
     for _progress in again.fit(again.loader(known), run):
         pass
+    kept = again.state_dict()
     for name, tensor in unbroken.state_dict().items():
-        assert torch.equal(tensor, again.state_dict()[name]), name
+        assert torch.equal(tensor, kept[name]), name
 
 
 def test_airbench_at_the_papers_size_has_its_1970000_parameters():

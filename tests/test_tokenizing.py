@@ -106,8 +106,9 @@ def test_a_run_taken_up_again_ends_where_an_unbroken_one_does(systems):
                 break
         for progress in resumed.fit(Texts(prose()), Run(10**9, start=3)):
             assert progress.step >= 3
+        kept = systems[kind].state_dict()
         for name, tensor in resumed.state_dict().items():
-            assert torch.equal(tensor, systems[kind].state_dict()[name]), (kind, name)
+            assert torch.equal(tensor, kept[name]), (kind, name)
 
 
 def test_what_a_long_word_takes_does_not_grow_as_its_square(systems):

@@ -31,6 +31,8 @@ from souron.tasks import answer as task
 from souron.training.loop import Run
 from souron.utils.messages import UserError, use_language
 
+pytestmark = pytest.mark.usefixtures("each_drawn")
+
 COMPOSER = captioned.Composer(captioned.drawn(), 64)
 SCENES = [COMPOSER.attributes("train", number) for number in range(3000)]
 ASKED = scene_questions.asked(SCENES, np.random.default_rng(0))

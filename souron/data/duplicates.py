@@ -44,6 +44,7 @@ CUT_OFF = 4.0, 251.0  # levels; beyond them a pixel may be cut off
 FEWEST = 0.01  # of the pixels must be cut off in neither picture, or no line is fitted
 CONTRAST = 2.5  # times more, or less, is no copy
 BLOCK = 2048
+AT_ONCE = 256  # pairs of a second look: with their fitted copies they take 100 MB
 
 
 def near(image: Tensor) -> list[tuple[int, int]]:
@@ -57,7 +58,7 @@ def near(image: Tensor) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     family = torch.arange(len(image))
     for pairs in _candidates(image, left, scale):  # (candidates, 2)
-        pairs = pairs[family[pairs[:, 0]] != family[pairs[:, 1]]]
+        pairs = pairs[family[pairs[:, 0]] != family[pairs[:, 1]]]  # else they are joined by now
         if len(pairs):
             one, other = (_rows(image, rows, scale) for rows in pairs.T)
             for i, j in pairs[same(one, other, left)].tolist():
@@ -124,7 +125,7 @@ def pairs_between(
     looks = _look(known, left), _look(image, left)
     for start in range(0, len(known), BLOCK):
         for below in range(0, len(image), BLOCK):
-            for pairs in _close(looks[0], start, looks[1], below).split(BLOCK):
+            for pairs in _close(looks[0], start, looks[1], below).split(AT_ONCE):
                 pairs = pairs[torch.tensor(wanted(pairs), dtype=torch.bool)]
                 if len(pairs):
                     alike = same(known[pairs[:, 0]], image[pairs[:, 1]], left)
@@ -250,7 +251,7 @@ def _close(one: _Look, start: int, other: _Look, below: int) -> Tensor:
 
 
 def _candidates(image: Tensor, left: float, scale: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
-    """Pairs (n, 2) that are alike at a coarse look, at most ``BLOCK`` at once."""
+    """Pairs (n, 2) that are alike at a coarse look, at most ``AT_ONCE``."""
     if not len(image):
         return
     look = _look(image, left, scale)
@@ -259,4 +260,4 @@ def _candidates(image: Tensor, left: float, scale: Callable[[Tensor], Tensor]) -
             pairs = _close(look, start, look, below)
             pairs = pairs[pairs[:, 0] < pairs[:, 1]]
             if len(pairs):
-                yield from pairs.split(BLOCK)
+                yield from pairs.split(AT_ONCE)

@@ -76,6 +76,10 @@ def choose_fonts(figure: "Figure") -> None:
 
 
 def as_png(figure: "Figure") -> bytes:
+    return draw(figure)
+
+
+def draw(figure: "Figure") -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     choose_fonts(figure)
