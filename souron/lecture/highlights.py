@@ -18,6 +18,7 @@ from souron import model as models_api
 from souron.data.dataset import Rows
 from souron.hub import zoo
 from souron.kinds import overlay, rendering
+from souron.kinds.finding import unlike
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.picture import Picture
 from souron.kinds.rendering import View
@@ -101,7 +102,10 @@ def classify(_project: Path) -> Iterator[Event]:
 
 
 def detect(_project: Path) -> Iterator[Event]:
-    """Find objects in scenes that the detector has never seen."""
+    """Find objects in scenes that the detector has never seen, and refuse to be sure of a
+    photograph."""
+    from skimage import data as photographs
+
     yield Event("answer", text=DETECTOR)
     model, scenes = _ready(DETECTOR)
     images, counts = [], []
@@ -110,6 +114,9 @@ def detect(_project: Path) -> Iterator[Event]:
         answer = model.answer(Picture.read(file))
         counts.append(str(answer))
         images.append(_plot(answer.drawn(), str(answer)))
+    cat = model.answer(Picture(Image.fromarray(photographs.chelsea())))
+    images.append(_plot(cat.drawn(), _("a photograph: {answer}").format(answer=cat)))
+    counts.append(_("a photograph: {answer}").format(answer=cat) + f" – {unlike(cat)}")
     yield _done(Highlight(
         tuple(counts), tuple(images),
         _("This small YOLO was trained for minutes on scenes that souron composes from cut-outs. "
