@@ -342,3 +342,22 @@ def test_nothing_is_asked_offline(tmp_path, capsys):
     (tmp_path / "a.txt").write_text("PMID 31978945", encoding="utf-8")
     assert run(["fetch", "references", str(tmp_path / "a.txt"), "--yes"]) == 4
     assert "SOURON_OFFLINE" in capsys.readouterr().err
+
+
+def test_the_command_checks_references_without_sources_and_without_a_library(tmp_path, capsys):
+    answer, refs = tmp_path / "answer.txt", tmp_path / "refs.bib"
+    answer.write_text("Carry on, see ISBN 978-3-16-148410-1 and https://doi.org/10.1000/182.\n")
+    refs.write_text("@article{a, title={Another thing}, author={Doe, Jane}, year={2015}}\n")
+    assert run(["check", str(answer)]) == 0
+    assert "cannot exist" in capsys.readouterr().out
+    assert run(["check", str(answer), f"library={refs}", "--json"]) == 0
+    states = {one["state"] for one in json.loads(capsys.readouterr().out)["citations"]}
+    assert "impossible" in states
+
+
+def test_a_check_against_sources_names_a_wrong_check_digit_as_well(tmp_path, capsys):
+    answer, source = tmp_path / "answer.txt", tmp_path / "source.txt"
+    answer.write_text("The book is ISBN 978-3-16-148410-1.\n")
+    source.write_text("A book is named here, and nothing else of it is known.\n")
+    assert run(["check", str(answer), f"sources={source}", "--forget"]) == 0
+    assert "cannot exist" in capsys.readouterr().out

@@ -26,6 +26,7 @@ STYLES = {
     N_("Check an answer against its sources, sentence by sentence."),
     "souron check answer.txt sources=notes/\n"
     "souron check - sources=guide.txt page=checked.html\n"
+    "souron check answer.txt library=refs.bib          (its references alone)\n"
     "souron check answer.txt sources=notes/ library=refs.bib --json\n"
     'souron check answer.txt sources=notes/ model=smollm2 question="..." samples=5',
     group="society",
@@ -37,7 +38,7 @@ def check(
     ] = None,
     sources: Annotated[
         list[str] | None,
-        Option(metavar="FILE|FOLDER", help=N_("the texts that it should stand in; repeatable")),
+        Option(metavar="FILE|FOLDER", help=N_("the texts that should support it; repeatable")),
     ] = None,
     library: Annotated[
         list[str] | None,
@@ -60,7 +61,8 @@ def check(
     if not answer:
         raise arguments.missing("ANSWER", EXAMPLE)
     if not sources:
-        raise arguments.missing("sources=", EXAMPLE)
+        check_references(answer, library or [])
+        return
     path = page_path(page, answer, open)
     hardware.calm_allocator()
     hardware.share_cores()
@@ -88,6 +90,22 @@ def check(
         import webbrowser
 
         webbrowser.open(path.absolute().as_uri())
+
+
+def check_references(answer: str, library: list[str]) -> None:
+    """The references of an answer alone, where no sources were named."""
+    from souron.cli import references as shown
+    from souron.society.citations import library as shelf
+    from souron.society.citations import references
+    from souron.society.claims import faithfulness
+
+    findings = references.check(faithfulness.answer_of(answer), shelf.read(library))
+    if screen.json:
+        print_json({"citations": [finding.as_json() for finding in findings]})
+        return
+    shown.tell(findings)
+    note(_("only the references were checked; for the sentences: {command}").format(
+        command=f"souron check {answer} sources=notes/"))  # fmt: skip
 
 
 def page_path(page: str, answer: str, open: bool) -> Path | None:

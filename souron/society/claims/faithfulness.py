@@ -66,7 +66,7 @@ def checking(
     yield Event("data", text=_("reading the text"))
     texts = ask.documents(sources)
     skipped = unread(sources)
-    findings = _citations(said, library) if library else ()
+    findings = _citations(said, library)
     started, made = time.monotonic(), None
     for done, made in passages.prepared(texts, keep):  # noqa: B007
         yield Event("read", done, left(started, done), _("reading the text"))
