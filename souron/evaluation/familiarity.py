@@ -165,7 +165,7 @@ class Sensor:
 def _listener(heard: threading.local, name: str) -> Callable[[nn.Module, tuple], None]:
     def listen(layer: nn.Module, given: tuple) -> None:
         features = getattr(heard, "features", None)
-        if features is not None and given and given[0].ndim > 1:
+        if features is not None and given and isinstance(given[0], Tensor) and given[0].ndim > 1:
             features.setdefault(name, []).append(
                 pooled(given[0].detach(), isinstance(layer, CONVOLUTIONS))
             )
