@@ -73,7 +73,7 @@ def test_pictures_of_any_side(name, side, channels):
     found = heat(system, image, label)
     assert found.shape == (6, side, side)
     speaking = found[found.amax((1, 2)) > 0]  # nothing may speak for a class that was drawn by lot
-    assert len(speaking) >= 3 and torch.allclose(speaking.amax((1, 2)), torch.ones(1))
+    assert len(speaking) >= 2 and torch.allclose(speaking.amax((1, 2)), torch.ones(1))
     assert (speaking.amax((1, 2)) > speaking.amin((1, 2))).all()
     assert not torch.equal(speaking[0], speaking[1])
 

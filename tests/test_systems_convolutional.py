@@ -124,10 +124,11 @@ def test_paper_sizes_take_small_pictures(name):
 
 
 def sizes_of_outputs(model: nn.Module) -> dict[nn.Module, int]:
-    """Each layer that has weights -> numbers of its last output, 0 before it has one."""
+    """Each layer that has weights and answers -> numbers of its last output, 0 before it has one;
+    GoogLeNet's auxiliary heads only learn."""
     sizes = {}
-    for layer in model.modules():
-        if any(True for _own in layer.parameters(recurse=False)):
+    for name, layer in model.named_modules():
+        if [*layer.parameters(recurse=False)] and not name.startswith("aux"):
             sizes[layer] = 0
             layer.register_forward_hook(lambda one, _given, out: sizes.update({one: out.numel()}))
     return sizes

@@ -84,7 +84,9 @@ def test_it_takes_pictures_of_any_side(kind, channels, side):
         logits = model(image)
     assert logits.shape == (2, 4, side, side) and logits.isfinite().all()
     change, half = (logits[1] - logits[0]).abs().sum(0), side // 2
-    assert change[:half, :half].mean() > 1.2 * change[half:, half:].mean()
+    assert change.any()
+    if side > 8:  # the deepest maps of so small a picture have one place
+        assert change[:half, :half].mean() > 1.2 * change[half:, half:].mean()
 
 
 @pytest.mark.parametrize("kind", KINDS)
