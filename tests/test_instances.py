@@ -368,5 +368,5 @@ def test_it_trains_reports_predicts_is_measured_again_and_compared(pieces, tmp_p
     assert len(asked(tmp_path / "wide.png", conf=0.999).area) == 0
 
     both = ["yolo_seg_tiny", "mask_rcnn_tiny"]
-    fought = compare.compare(both, pieces, budget="1ep", seeds=1, batch=32)
+    fought = compare.compare(both, pieces, budget="32ex", seeds=1, batch=8)
     assert "mask AP" in fought.sentence and {row.system for row in fought.rows} == set(both)

@@ -365,5 +365,5 @@ def test_it_trains_reports_predicts_is_measured_again_and_compared(pieces, tmp_p
     assert len(model.load(record.folder)(tmp_path / "wide.png", conf=1.0).names) <= 1
 
     both = ["panoptic_fpn_tiny", "panoptic_fpn_small"]
-    fought = compare.compare(both, pieces, budget="1ep", seeds=1, batch=32)
+    fought = compare.compare(both, pieces, budget="32ex", seeds=1, batch=8)
     assert "PQ" in fought.sentence and {row.system for row in fought.rows} == set(both)

@@ -370,6 +370,6 @@ def test_it_trains_reports_predicts_is_measured_again_and_compared(bars, tmp_pat
         TASK._found(asked.system, setup.test, setup)
 
     both = ["keypoint_rcnn_tiny", "yolo_pose_tiny"]
-    fought = compare.compare(both, bars, budget="1ep", seeds=1, batch=32)
+    fought = compare.compare(both, bars, budget="32ex", seeds=1, batch=8)
     assert "OKS AP" in fought.sentence and {row.system for row in fought.rows} == set(both)
     assert "side_by_side" in (fought.folder / "report.html").read_text(encoding="utf-8")

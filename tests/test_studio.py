@@ -29,6 +29,14 @@ def server(tmp_path):
     assert not any("Traceback" in line for line in started.lines), "".join(started.lines)
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """Of tests that train nothing and do not mind what another one left."""
+    with browsing.serving(tmp_path_factory.mktemp("shared")) as started:
+        yield started
+    assert not any("Traceback" in line for line in started.lines), "".join(started.lines)
+
+
 def button(text: str, language: str = "en") -> str:
     """The button that says so, once it can be pressed."""
     return f"button:text-is('{said(text, language)}'):not([disabled])"
@@ -110,12 +118,12 @@ window.fetch = async (address, asked) => {
 """  # what the page asks about the data that it opens with is held back until the test lets it go
 
 
-def test_an_older_answer_does_not_take_the_place_of_a_newer_one(server, photos):
+def test_an_older_answer_does_not_take_the_place_of_a_newer_one(shared, photos):
     with browsing.visiting() as visit:
         page = visit.page
         page.add_init_script(HELD)
         archive = shutil.make_archive("photos", "zip", photos.parent, photos.name)
-        page.goto(f"{server.address}/en/data")
+        page.goto(f"{shared.address}/en/data")
         page.wait_for_function("window.held > 0")
         with page.expect_response(lambda answer: "/upload" in answer.url):
             page.locator("input[type=file]").first.set_input_files(archive)
@@ -157,10 +165,10 @@ def test_nothing_starts_before_the_form_holds_what_the_address_asks_for(looked_a
                 page.wait_for_selector(f"#page .same pre:has-text('{name}')", state="attached")
 
 
-def test_the_first_result_takes_two_clicks(server):
+def test_the_first_result_takes_two_clicks(shared):
     with browsing.visiting() as visit:
         page = visit.page
-        page.goto(server.address)  # which leads to the browser's language
+        page.goto(shared.address)  # which leads to the browser's language
         assert page.url.endswith("/en/")
         page.click('a[aria-label="efficientnet_lite: Try"]')
         page.click(button("Predict"))
@@ -168,11 +176,11 @@ def test_the_first_result_takes_two_clicks(server):
         nothing_wrong(visit)
 
 
-def test_every_classifier_and_generator_can_be_tried_at_once(server):
+def test_every_classifier_and_generator_can_be_tried_at_once(shared):
     ready = [e.name for e in registry.entries().values() if e.task in ("classify", "generate")]
     with browsing.visiting() as visit:
         page = visit.page
-        page.goto(f"{server.address}/en/")
+        page.goto(f"{shared.address}/en/")
         page.wait_for_selector(".card")
         tries = [f"{name}: Try" for name in ready]
         assert [
@@ -183,12 +191,12 @@ def test_every_classifier_and_generator_can_be_tried_at_once(server):
         page.click(button("Predict"))
         page.wait_for_selector(".result :text('ankle boot')")
         keep(page, "en-try-resnet")
-        page.goto(f"{server.address}/en/")
+        page.goto(f"{shared.address}/en/")
         page.click('a[aria-label="dcgan: Try"]')
         page.click(button("Draw"))
         page.wait_for_selector(".drawn img")
         keep(page, "en-try-dcgan")
-        page.goto(f"{server.address}/en/runs")
+        page.goto(f"{shared.address}/en/runs")
         page.wait_for_selector("h1")
         assert not page.locator("text=ready/dcgan").count()  # what it drew is no run
         nothing_wrong(visit)
@@ -263,8 +271,8 @@ def test_what_went_wrong_is_said_until_it_is_closed_or_done_better(language, loo
         wrong.wait_for(state="hidden")
 
 
-def test_light_or_dark_is_that_of_the_report_too(server):
-    place = server.folder / "runs" / "classify" / "some"
+def test_light_or_dark_is_that_of_the_report_too(shared):
+    place = shared.folder / "runs" / "classify" / "some"
     place.mkdir(parents=True)
     (place / "args.yaml").write_text("system: cnn\ndata: digits\n")
     style = Path(souron.__file__).parent / "report" / "templates" / "style.css"
@@ -273,7 +281,7 @@ def test_light_or_dark_is_that_of_the_report_too(server):
     )
     with browsing.visiting() as visit:
         page = visit.page
-        page.goto(f"{server.address}/en/runs?run=classify/some")
+        page.goto(f"{shared.address}/en/runs?run=classify/some")
         with page.expect_popup() as opened:
             page.click("a:text-is('The report on a page of its own')")
         alone = opened.value
@@ -394,10 +402,10 @@ def test_ctrl_c_ends_the_server_at_once_and_says_nothing_of_what_it_cuts_off(tmp
     assert not any("Traceback" in line for line in server.lines), "".join(server.lines)
 
 
-def test_a_port_or_a_folder_that_is_taken_is_said(server, tmp_path):
-    port = server.address.rpartition(":")[2]
+def test_a_port_or_a_folder_that_is_taken_is_said(looked_at, tmp_path):
+    port = looked_at.address.rpartition(":")[2]
     with pytest.raises(AssertionError, match="another studio is open for runs"):
-        browsing.Server(tmp_path).start()
+        browsing.Server(looked_at.folder).start()
     (tmp_path / "other").mkdir()
     with pytest.raises(AssertionError, match=f"port {port}: "):
         browsing.Server(tmp_path / "other", (f"port={port}",)).start()
