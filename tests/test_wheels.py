@@ -17,15 +17,13 @@ import venv
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 TREES = {"souron": ROOT, "souron_zoo": ROOT / "zoo"}  # package -> folder of its pyproject.toml
 SECONDS = 600  # after which something hangs
-
-pytestmark = pytest.mark.xdist_group("wheels")
 
 
 def sources(folder: Path) -> list[Path]:
@@ -41,22 +39,38 @@ def sources(folder: Path) -> list[Path]:
     return [file.relative_to(ROOT) for file in files if file.is_file()]
 
 
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Both, built from a copy of the tree, so that nothing left over in it gets in."""
-    copy = tmp_path_factory.mktemp("tree")
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run of the tests share."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "wheels"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheels(shared: Path) -> dict[str, Path]:
+    """Both, built once from a copy of the tree, so that nothing left over in it gets in."""
+    with FileLock(shared / "wheels.lock"):
+        built = shared / "tree" / "dist"
+        if not built.exists():
+            build(shared / "tree", built)
+    return {name: next(built.glob(f"{name}-*.whl")) for name in TREES}
+
+
+def build(copy: Path, built: Path) -> None:
     beside = [Path(name) for name in ("pyproject.toml", "README.md", "LICENSE")]
     beside += [Path("zoo", "pyproject.toml"), Path("zoo", "README.md")]
     for file in [*beside, *sources(ROOT / "souron"), *sources(ROOT / "zoo" / "souron_zoo")]:
         (copy / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / file, copy / file)
-    built = copy / "dist"
+    place = copy / "building"
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
-         "--no-index", "--wheel-dir", built, copy, copy / "zoo"],
+         "--no-index", "--wheel-dir", place, copy, copy / "zoo"],
         check=True, timeout=SECONDS,
     )  # fmt: skip
-    return {name: next(built.glob(f"{name}-*.whl")) for name in TREES}
+    place.rename(built)
 
 
 @dataclass
@@ -80,11 +94,21 @@ class Installed:
         return done.stdout
 
 
-@pytest.fixture(scope="module")
-def installed(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    base = tmp_path_factory.mktemp("alone")
-    venv.create(base / "venv", with_pip=False)
+@pytest.fixture(scope="session")
+def installed(wheels: dict[str, Path], shared: Path) -> Installed:
+    base = shared / "alone"
     scripts = base / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    with FileLock(shared / "alone.lock"):
+        if not (base / "empty").exists():
+            install(wheels, base, scripts)
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "SOURON_"))}
+    own = {"HOME": str(base / "home"), "SOURON_CACHE": str(base / "cache"), "SOURON_LANG": "en",
+           "SOURON_DATA": str(base / "data"), "SOURON_OFFLINE": "1"}  # fmt: skip
+    return Installed(scripts / "python", base / "empty", {**inherited, **own})
+
+
+def install(wheels: dict[str, Path], base: Path, scripts: Path) -> None:
+    venv.create(base / "venv", with_pip=False)
     subprocess.run(
         [sys.executable, "-m", "pip", "--python", scripts / "python", "install", "--quiet",
          "--no-deps", "--no-index", *wheels.values()],
@@ -93,10 +117,6 @@ def installed(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
     packages = next((base / "venv").glob("[Ll]ib*/**/site-packages"))
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     (base / "empty").mkdir()
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "SOURON_"))}
-    own = {"HOME": str(base / "home"), "SOURON_CACHE": str(base / "cache"), "SOURON_LANG": "en",
-           "SOURON_DATA": str(base / "data"), "SOURON_OFFLINE": "1"}  # fmt: skip
-    return Installed(scripts / "python", base / "empty", {**inherited, **own})
 
 
 @pytest.mark.parametrize("package", TREES)
@@ -165,7 +185,9 @@ def _address(process: "subprocess.Popen[str]") -> str:
     return match[0]
 
 
-@pytest.mark.skip(reason="the tour takes a quarter of an hour")
 def test_without_a_clone_the_tour_shows_all(installed: Installed) -> None:
-    result: Any = json.loads(installed("tour", "--json"))
-    assert result
+    result = json.loads(installed("tour", "--json"))
+    assert [part["name"] for part in result["parts"] if "error" in part] == []
+    assert len(result["parts"]) == 8 and result["sentence"]
+    page = Path(installed.folder, result["page"]).read_text(encoding="utf-8")
+    assert "souron studio" in page and page.count("<img") > 15
