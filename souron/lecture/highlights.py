@@ -85,7 +85,7 @@ def classify(_project: Path) -> Iterator[Event]:
     for number, (name, content) in enumerate(PHOTOGRAPHS.items()):
         yield Event("answer", number / len(PHOTOGRAPHS), text=CLASSIFIER)
         photograph = Picture(Image.fromarray(getattr(photographs, name)()))
-        answer = model.answer(photograph)
+        answer = model(photograph)
         pixels = photograph.square(model.system.spec.side, model.system.spec.channels)
         best = torch.tensor([model.system.spec.labels.index(answer.best[0])])
         heat = gradcam.heat(model.system, model.system.batch(Rows(pixels[None], None)).image, best)
@@ -111,10 +111,10 @@ def detect(_project: Path) -> Iterator[Event]:
     images, counts = [], []
     for number, file in enumerate(scenes[:SCENES]):
         yield Event("answer", number / SCENES, text=DETECTOR)
-        answer = model.answer(Picture.read(file))
+        answer = model(Picture.read(file))
         counts.append(str(answer))
         images.append(_plot(answer.drawn(), str(answer)))
-    cat = model.answer(Picture(Image.fromarray(photographs.chelsea())))
+    cat = model(Picture(Image.fromarray(photographs.chelsea())))
     images.append(_plot(cat.drawn(), _("a photograph: {answer}").format(answer=cat)))
     counts.append(_("a photograph: {answer}").format(answer=cat) + f" – {unlike(cat)}")
     yield _done(Highlight(
@@ -130,7 +130,7 @@ def segment(_project: Path) -> Iterator[Event]:
     """Segment organs in a CT volume, and turn their surfaces."""
     yield Event("answer", text=ORGANS)
     model, [file, *_more] = _ready(ORGANS)
-    answer = model.answer(Volume.read(file))
+    answer = model(Volume.read(file))
     yield Event("draw", 0.5, text=ORGANS)
     yield _done(Highlight(
         (str(answer),),
@@ -149,7 +149,7 @@ def generate(_project: Path) -> Iterator[Event]:
     images = []
     for seed in range(PAINTED):
         yield Event("draw", seed / PAINTED, text=PAINTER)
-        images.append(_plot(model.answer(Text(prompt), seed=seed).image, prompt))
+        images.append(_plot(model(Text(prompt), seed=seed).image, prompt))
     yield _done(Highlight(
         (prompt,), tuple(images),
         _("This latent diffusion model knows some hundred words in two languages, for objects, "
@@ -163,7 +163,7 @@ def write(_project: Path) -> Iterator[Event]:
     yield Event("answer", text=WRITER)
     model, [file, *_more] = _ready(WRITER)
     beginning = file.read_text(encoding="utf-8").strip()
-    answer = str(model.answer(Text(beginning), length=LENGTH, seed=0))
+    answer = str(model(Text(beginning), length=LENGTH, seed=0))
     parameters = units.count(sum(weight.numel() for weight in model.system.parameters()))
     yield _done(Highlight(
         (f"{beginning} [...]{answer.removeprefix(beginning)}",), (),
