@@ -144,7 +144,7 @@ def test_every_predict_of_the_house_can_be_read():
 def test_every_kind_of_the_house_is_answered_by_a_dropped_file():
     files = {file.stem for file in (HOUSE / "kinds").glob("*.py")}
     shared = {"__init__", "kind", "files", "signature", "overlay", "surface", "rendering",
-              "contour"}  # fmt: skip
+              "contour", "finding"}  # fmt: skip
     assert files - shared == set(BODIES)
 
 
@@ -243,6 +243,8 @@ def test_predict_tells_the_boxes_of_a_run(bright, spot, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told == {
         "file": str(spot),
+        "system": str(bright),
+        "learnt_from": "digits",
         "width": 20,
         "height": 20,
         "boxes": [{"label": "bright", "score": 1.0, "xyxy": [6.0, 4.0, 12.0, 9.0]}],
@@ -282,7 +284,10 @@ def test_predict_tells_texts_and_keeps_them_on_request(systems, tmp_path, capsys
     assert not list(tmp_path.glob("answers*"))
     assert main.run(["predict", "texter", "a.txt", "--json", "out=here"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told == {"file": "a.txt", "text": "やあやあ", "saved": str(Path("here") / "a.txt")}
+    assert told == {
+        "file": "a.txt", "system": "texter", "learnt_from": "", "text": "やあやあ",
+        "saved": str(Path("here") / "a.txt"),
+    }  # fmt: skip
     assert (tmp_path / "here" / "a.txt").read_text(encoding="utf-8") == "やあやあ"
 
 
@@ -306,7 +311,8 @@ def test_a_folder_is_one_gallery(tmp_path, capsys):
     counter = written("gallery", "text", "return Text(str(given))")
     with dropped(tmp_path, {"counter": counter}):
         assert main.run(["predict", "counter", "photos", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"file": "photos", "text": "3 pictures"}
+    told = json.loads(capsys.readouterr().out)
+    assert (told["file"], told["text"]) == ("photos", "3 pictures")
 
 
 def test_show_says_what_predict_can_be_told(bright, capsys):

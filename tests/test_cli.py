@@ -649,7 +649,8 @@ def predictor(pretend: Any) -> None:
             broken = UserError("truncated", f"{file}: ends too early", exit=3)
             yield Path(file), broken if "bad" in file else Answer()
 
-    pretend("model", load=lambda name, pretrained: name, predict=predict)
+    loaded = SimpleNamespace(name="m", learnt_from="fashion")
+    pretend("model", load=lambda name, pretrained: loaded, predict=predict)
 
 
 def test_predict_json_is_one_object_a_line(souron_says: Said, predictor: None) -> None:
@@ -676,7 +677,8 @@ def test_predict_csv_and_table(souron_says: Said, predictor: None) -> None:
 
 
 def test_predict_says_when_a_glob_matches_nothing(souron_says: Said, pretend: Any) -> None:
-    pretend("model", load=lambda *given: None, predict=lambda *given: iter(()))
+    loaded = SimpleNamespace(name="m", learnt_from="fashion")
+    pretend("model", load=lambda *given: loaded, predict=lambda *given: iter(()))
     code, _out, err = souron_says("predict", "m", "*.png")
     assert code == 3
     assert "[no files]" in err

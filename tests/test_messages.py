@@ -22,7 +22,7 @@ from souron.utils.messages import UserError
 pytestmark = pytest.mark.usefixtures("each_drawn")
 
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
-COMMANDS = list(typer.main.get_command(souron.cli.main.app).commands)
+COMMANDS = list(typer.main.get_command(souron.cli.app.app).commands)
 CATALOGUE = {message.id: message for message in messages.translated() if message.id}
 
 

@@ -381,16 +381,19 @@ def are_labels(answer: Any) -> bool:
 def tell_json(
     file: str, answer: Any, top: int, saved: Path | None, more: Mapping[str, Any] | None = None
 ) -> None:
-    told: dict[str, Any]
+    """One object on a line; ``more`` of each answer: which system gave it."""
     if isinstance(answer, UserError):
-        told = {"error": f"[{answer.code}] {answer.found}"}
-    elif are_labels(answer):
-        told = {"labels": [{"label": label, "probability": p} for label, p in best(answer, top)]}
+        print_json({"file": file, "error": f"[{answer.code}] {answer.found}"})
+        return
+    told: dict[str, Any] = {"file": file, **(more or {})}
+    if are_labels(answer):
+        told["labels"] = [{"label": name, "probability": p} for name, p in best(answer, top)]
     else:
-        told = answer.as_json()
+        told |= answer.as_json()
     familiar = getattr(answer, "familiar", None)
-    told = told if familiar is None else {**told, "familiar": familiar.as_json()}
-    print_json({"file": file, **(more or {}), **told, **({"saved": str(saved)} if saved else {})})
+    if familiar is not None:
+        told["familiar"] = familiar.as_json()
+    print_json(told | ({"saved": str(saved)} if saved else {}))
 
 
 def tell_csv() -> Callable:
