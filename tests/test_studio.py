@@ -221,7 +221,7 @@ def test_a_training_outlives_the_page_and_the_server(tmp_path):
 
 def everything_open(page) -> None:
     """Every part of the form that is folded."""
-    page.wait_for_timeout(500)
+    browsing.settle(page)
     for folded in page.locator("#page button.label-wrap:not(.open)").all():
         folded.click()
 

@@ -475,9 +475,9 @@ def test_in_a_browser_every_kind_is_given_and_shown_and_nothing_leaves(all_of_th
 
 def several_colours(page, element) -> bool:
     """Whether something comes to be drawn there."""
-    for _trial in range(60):
+    for _trial in range(300):
         with Image.open(io.BytesIO(element.screenshot())) as drawn:
             if len(drawn.convert("RGB").getcolors(100_000) or ()) > 5:
                 return True
-        page.wait_for_timeout(500)
+        page.wait_for_timeout(100)
     return False
