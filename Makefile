@@ -5,12 +5,13 @@ PYTHON ?= python3
 TORCH ?=
 BIN := .venv/bin
 
-.PHONY: tour test check begin lint unit browser docs notebooks locale wheels benchmarks clean install install-dev
+.PHONY: tour test check begin lint unit browser docs notebooks locale mutants wheels benchmarks clean install install-dev
 
 tour: install
 	$(BIN)/souron tour
 
 test: begin lint unit docs
+	$(BIN)/python tests/mutants/run.py --some 3
 	@$(BIN)/python tests/affected.py green
 
 check: lint
@@ -42,6 +43,9 @@ docs: install-dev
 
 notebooks: install-dev  # after the text of a lesson in notebooks/source has changed
 	$(BIN)/python notebooks/build.py
+
+mutants: install-dev  # make mutants NAME=tour, or all: each removes a mechanism, and a test must fail
+	$(BIN)/python tests/mutants/run.py $(or $(NAME),all)
 
 locale: install-dev  # after a message has changed; then translate what it names, and run it again
 	$(BIN)/python tests/messages.py

@@ -49,7 +49,8 @@ def test_a_named_system_says_what_it_has_learnt_from(cat, capsys):
 def test_some_frames_of_a_video_are_answered(cat, capsys):
     cat, coffee = (Image.fromarray(getattr(photographs, name)()).resize((224, 150))
                    for name in ("chelsea", "coffee"))  # fmt: skip
-    cat.save("film.gif", save_all=True, append_images=[cat, coffee], duration=700)
+    turned = cat.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    cat.save("film.gif", save_all=True, append_images=[turned, coffee], duration=700)
     assert main.run(["predict", "film.gif"]) == 0
     out = capsys.readouterr().out
     assert "film.gif#0.0s" in out and "film.gif#1.4s" in out and "film.gif#0.7s" not in out

@@ -141,6 +141,23 @@ def test_a_run_interrupted_again_before_its_first_step_loses_nothing(monkeypatch
     assert fast(resume=folder).measures == whole.measures
 
 
+@pytest.mark.parametrize("best", [0, 4, 9])
+def test_the_network_that_is_kept_is_the_best_on_validation(monkeypatch, best):
+    """Of ten looks at the validation cases, whatever the last one was."""
+    weights, figures = [], iter([0.5 + 0.4 * (look == best) for look in range(10)])
+
+    def watch(_task, trainer, _setup, _last):
+        weights.append(trainer._weights())
+        return {"accuracy": next(figures)}
+
+    monkeypatch.setattr(type(registry.load_task("classify")), "watch", watch)
+    record = train.train("mlp_tiny", "digits", budget="1280ex", batch=32)
+    assert len(weights) == 10
+    kept = record.model.state_dict()
+    equal = [all(torch.equal(kept[n], w) for n, w in one.items()) for one in weights]
+    assert equal == [look == best for look in range(10)]
+
+
 def test_ctrl_c_on_a_chapter_keeps_the_work_of_the_stop(monkeypatch):
     monkeypatch.setattr(chapters.zoo, "root", lambda: None)
     events = chapters.touring("classification")

@@ -1,0 +1,71 @@
+"""The mutants themselves: each applies, each names a test that there is; survivors are told."""
+
+import ast
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+_spec = importlib.util.spec_from_file_location("mutants", ROOT / "tests" / "mutants" / "run.py")
+assert _spec is not None and _spec.loader is not None
+mutants = importlib.util.module_from_spec(_spec)
+sys.modules["mutants"] = mutants
+_spec.loader.exec_module(mutants)
+
+
+def test_each_mutant_applies_once_and_names_a_test_that_there_is():
+    for mutant in mutants.mutants():
+        text = (ROOT / mutant.file).read_text(encoding="utf-8")
+        assert text.count(mutant.old) == 1, (mutant.name, mutant.removes)
+        ast.parse(text.replace(mutant.old, mutant.new))
+        file, _colons, test = mutant.test.partition("::")
+        name = test.partition("[")[0]
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), mutant.test
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A project of one function with a test that looks at it, and one that does not."""
+    (tmp_path / "souron").mkdir()
+    (tmp_path / "souron" / "double.py").write_text("def double(n):\n    return 2 * n\n")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_double.py").write_text(
+        "from souron.double import double\n\n"
+        "def test_two():\n    assert double(2) == 4\n\n"
+        "def test_nothing():\n    assert callable(double)\n"
+    )
+    return tmp_path
+
+
+def mutant(test, old="2 * n", new="n"):
+    return mutants.Mutant("double", "the factor", "souron/double.py", old, new, test)
+
+
+def test_a_mutant_is_found_or_survives_and_the_file_is_restored(toy):
+    assert not mutants.survives(mutant("tests/test_double.py::test_two"), toy)
+    assert mutants.survives(mutant("tests/test_double.py::test_nothing"), toy)
+    assert (toy / "souron" / "double.py").read_text() == "def double(n):\n    return 2 * n\n"
+
+
+def test_a_mutant_that_does_not_apply_or_a_test_that_is_not_there_is_an_error(toy):
+    with pytest.raises(ValueError, match="0 times"):
+        mutants.survives(mutant("tests/test_double.py::test_two", old="3 * n"), toy)
+    with pytest.raises(ValueError, match="test_gone"):
+        mutants.survives(mutant("tests/test_double.py::test_gone"), toy)
+
+
+def test_each_commit_has_mutants_of_its_own():
+    every = list(mutants.mutants())
+    chosen = [tuple(one.removes for one in mutants.some(every, 3, commit)) for commit in "abcdef"]
+    assert all(len(set(three)) == 3 for three in chosen)
+    assert len(set(chosen)) > 1 and chosen[0] == tuple(
+        one.removes for one in mutants.some(every, 3, "a")
+    )
+
+
+def test_a_file_that_is_not_complete_is_refused(tmp_path):
+    (tmp_path / "a.toml").write_text('[[mutant]]\nremoves = "x"\n')
+    with pytest.raises(ValueError, match=r"a\.toml"):
+        list(mutants.mutants(tmp_path))
