@@ -1,12 +1,14 @@
 """Tokenizers, and templates of conversations."""
 
 import json
+import resource
 
 import pytest
 
 from souron.data import chat_template
 from souron.data.tokenizer import Tokenizer
 from souron.kinds.chat import Turn
+from souron.utils import hardware
 from souron.utils.messages import UserError
 
 TALK = (Turn("system", "Be kind."), Turn("user", "to be<|end|>?"), Turn("assistant", "not to be"))
@@ -76,7 +78,7 @@ def test_without_a_template_there_is_no_conversation(tokenizer):
     [
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
         "{{ 'x' * 99999999999 }}",
-        "{{ 9 ** 9 ** 9 }}",
+        "{{ 9 ** (9 ** 9) }}",
         "{{ ''.__class__.__mro__[1].__subclasses__() }}",
         "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
         "{% for m in messages %}{{ m.update({'role': 'x'}) }}{% endfor %}",
@@ -89,6 +91,65 @@ def test_without_a_template_there_is_no_conversation(tokenizer):
 def test_a_templates_tricks_are_refused(template):
     with pytest.raises(UserError, match="template for conversations fails"):
         list(chat_template.parts(template, TALK))
+
+
+DOUBLED = (
+    "{{% set ns = namespace(x={start}) %}}"
+    "{{% for i in range(60) %}}{{% set ns.x = {grown} %}}{{% endfor %}}"
+)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        DOUBLED.format(start="'aaaa'", grown="ns.x ~ ns.x"),
+        DOUBLED.format(start="'aaaa'", grown="ns.x + ns.x"),
+        DOUBLED.format(start="[1]", grown="ns.x + ns.x"),
+        DOUBLED.format(start="'a'", grown="ns.x | replace('a', 'aaaa')"),
+        DOUBLED.format(start="'a'", grown="ns.x.replace('a', 'aaaa')"),
+        DOUBLED.format(start="7", grown="ns.x * ns.x"),
+        "{% set x = 'a' | center(2000000000) %}",
+        "{% set x = 'a\n' | indent(2000000000, true) %}",
+        "{% set x = '%2000000000d' | format(1) %}",
+        "{% set x = '{:2000000000d}'.format(1) %}",
+        "{% set x = [[1]] | tojson(indent=2000000000) %}",
+        "{% set x = lipsum(n=90000000) %}",
+        "{% set x = 'x' * 99999999999 %}",
+    ],
+)
+def test_a_templates_memory_and_time_are_bounded(template):
+    own, before = hardware.peak(), largest_child()
+    with pytest.raises(UserError, match=r"takes more than|Limit|not allowed|cannot fit"):
+        list(chat_template.parts(template, TALK))
+    assert chat_template.shown("{{ messages[0].content }}", TALK[:1]) == "Be kind.", "it goes on"
+    chat_template.stop()
+    assert largest_child() <= max(before, 2 * chat_template.MEMORY)
+    assert hardware.peak() < own + chat_template.MEMORY
+
+
+def largest_child():
+    """The most memory that a process which this one started has held, of those that ended."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
+def test_memory_is_bounded_where_the_system_does_not_do_it(monkeypatch):
+    """As on Windows and macOS: the process that asks looks at the one that renders."""
+    monkeypatch.setattr(chat_template, "KEEPS_MEMORY", False)
+    monkeypatch.setattr(chat_template, "SECONDS", 60.0)
+    longer = "{% set ns = namespace(x=[]) %}{% for i in range(9) %}{% for i in range(99999) %}"
+    longer += "{% set ns.x = [ns.x, (i ~ 'a') * 999] %}{% endfor %}{% endfor %}"
+    with pytest.raises(UserError, match="MB of memory"):
+        chat_template.shown(longer, TALK)
+
+
+def test_one_process_renders_many_templates():
+    chat_template.stop()
+    chat_template.shown("{{ messages[0].content }}", TALK)
+    first = chat_template._idle[0].process.pid
+    with pytest.raises(UserError):
+        chat_template.shown("{{ raise_exception('no') }}", TALK)
+    chat_template.shown("{{ messages[1].content }}", TALK)
+    assert [worker.process.pid for worker in chat_template._idle] == [first]
 
 
 def test_a_published_template_is_shown():
