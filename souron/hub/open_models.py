@@ -9,6 +9,7 @@ Nothing of a model is run: no pickle, no code beside the weights.
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from souron.blocks.decoder import Decoder, Structure, named
 from souron.data.tokenizer import Tokenizer
-from souron.hub import fetch, packages, zoo
+from souron.hub import fetch, gguf_head, packages, zoo
 from souron.hub.other_decoders import OtherDecoder
 from souron.utils import extras, files, hardware
 from souron.utils.files import cache_folder
@@ -42,6 +43,12 @@ PRE_TOKENIZERS = {  # what llama.cpp calls them -> digits stand alone, the patte
         r"|\s*[\r\n]+|\s+(?!\S)|\s+",
     ),
 }
+LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")  # a tensor each, at least
+SIZES = (  # at most as many as all weights together
+    "vocab_size", "hidden_size", "intermediate_size", "n_embd", "n_inner", "head_dim",
+    "num_attention_heads", "num_key_value_heads", "n_head", "num_experts", "num_local_experts",
+    "n_routed_experts",
+)  # fmt: skip
 NATIVE = ("llama", "mistral", "qwen2", "gpt2")
 
 
@@ -148,6 +155,7 @@ def _gguf_as_it_is(path: Path, changed: int) -> Any:
         raise _no_model(path, _("it does not begin as a GGUF file does"))
     if int.from_bytes(start[4:], "little") > 0xFFFF:
         raise _no_model(path, _("its numbers are written back to front (big-endian)"))
+    gguf_head.check(path)
     return gguf.GGUFReader(str(path))
 
 
@@ -183,13 +191,15 @@ def _described_gguf(path: Path) -> Described:
     }
     if architecture == "gpt2":  # its names in GGUF are others, and nobody has asked for it
         config["model_type"] = "gpt2 in GGUF"
+    parameters = sum(int(tensor.n_elements) for tensor in reader.tensors)
+    _compare(config, len(names), parameters)
     sort = value("general.file_type", None)
     return Described(
         name=str(value("general.name", path.stem)),
         path=path,
         architecture=architecture,
         context=int(number("context_length")),
-        parameters=sum(int(tensor.n_elements) for tensor in reader.tensors),
+        parameters=parameters,
         bytes=path.stat().st_size,
         licence=str(value("general.license", "")),
         languages=tuple(map(str, value("general.languages", ()) or ())),
@@ -214,13 +224,15 @@ def _described_folder(path: Path) -> Described:
     if isinstance(template, list):  # several, by name
         template = next((t["template"] for t in template if t.get("name") == "default"), "")
     size = sum(file.stat().st_size for file in held)
+    tensors = [count for file in held for count in _tensors(file)]
+    _compare(config, len(tensors), sum(tensors))
     kind = str(config.get("dtype") or config.get("torch_dtype") or "")
     return Described(
         name=path.resolve().name,
         path=path,
         architecture=str(config.get("model_type", "")),
         context=int(config.get("max_position_embeddings") or config.get("n_positions") or 0),
-        parameters=sum(_parameters(file) for file in held),
+        parameters=sum(tensors),
         bytes=size,
         licence=_front_matter(path / "README.md").get("license", ""),
         languages=(),
@@ -248,7 +260,7 @@ def _described_run(path: Path) -> Described:
     talks = seen.get("lesson") != "text"
     template = Tokenizer.unpacked(seen["tokenizer"]).template if talks else ""
     return Described(
-        path.resolve().name, path, "gpt", structure.context, _parameters(file),
+        path.resolve().name, path, "gpt", structure.context, sum(_tensors(file)),
         file.stat().st_size, "", (), template, "", structure,
     )  # fmt: skip
 
@@ -264,15 +276,27 @@ def _json(path: Path, otherwise: dict[str, Any] | None = None) -> dict[str, Any]
     return found
 
 
-def _parameters(file: Path) -> int:
-    """Numbers in a .safetensors file, by its head alone."""
-    with file.open("rb") as stream:
-        size = int.from_bytes(stream.read(8), "little")
-        if size > 100_000_000:
-            raise ValueError(_("its head is damaged"))
-        head = json.loads(stream.read(size))
-    shapes = [entry["shape"] for name, entry in head.items() if name != "__metadata__"]
-    return sum(int(torch.Size(shape).numel()) for shape in shapes)
+def _tensors(file: Path) -> list[int]:
+    """How many numbers each tensor of a .safetensors file has, by its head alone."""
+    from safetensors import safe_open
+
+    with safe_open(file, "pt") as opened:  # compares the head with the file's size
+        return [math.prod(opened.get_slice(name).get_shape()) for name in opened.keys()]  # noqa: SIM118
+
+
+def _compare(config: Any, tensors: int, parameters: int) -> None:
+    """Raises ValueError where a config claims what so many weights cannot hold, before anything is
+    built as it says."""
+    for name, value in config.items():
+        if isinstance(value, dict):  # such as "text_config"
+            _compare(value, tensors, parameters)
+        most = tensors if name in LAYERS else parameters if name in SIZES else None
+        if most is not None and isinstance(value, int) and value > most:
+            raise ValueError(
+                _("{name} is {value}, its weights hold {count}").format(
+                    name=name, value=value, count=most
+                )
+            )
 
 
 def _front_matter(path: Path) -> dict[str, str]:
@@ -290,14 +314,15 @@ def _front_matter(path: Path) -> dict[str, str]:
 
 
 def structure_of(config: dict[str, Any]) -> Structure | None:
-    """The decoder that a ``config.json`` describes; None where souron has no such one."""
+    """The decoder that a ``config.json`` describes; None where souron has no such one. Raises
+    ValueError where its sizes do not fit together."""
     kind = config.get("model_type")
     if kind == "gpt2":
-        return Structure(
-            config["vocab_size"], config["n_positions"], config["n_layer"], config["n_embd"],
-            config["n_head"], norm="layer", mlp="gelu", rotary=0.0, bias=True,
-            epsilon=config.get("layer_norm_epsilon", 1e-5),
-        )  # fmt: skip
+        return _consistent(Structure(
+            int(config["vocab_size"]), int(config["n_positions"]), int(config["n_layer"]),
+            int(config["n_embd"]), int(config["n_head"]), norm="layer", mlp="gelu", rotary=0.0,
+            bias=True, epsilon=float(config.get("layer_norm_epsilon", 1e-5)),
+        ))  # fmt: skip
     heads = config.get("num_attention_heads")
     scaled = config.get("rope_scaling") or config.get("rope_parameters") or {}
     scaled = scaled if isinstance(scaled, dict) else {"rope_type": scaled}
@@ -312,7 +337,7 @@ def structure_of(config: dict[str, Any]) -> Structure | None:
         or config.get("hidden_act", "silu") != "silu"
     ):  # fmt: skip
         return None
-    return Structure(
+    structure = Structure(
         int(config["vocab_size"]),
         min(MOST_CONTEXT, int(config["max_position_embeddings"])),
         int(config["num_hidden_layers"]),
@@ -325,6 +350,20 @@ def structure_of(config: dict[str, Any]) -> Structure | None:
         tied=bool(config.get("tie_word_embeddings", kind == "gemma")),
         epsilon=float(config.get("rms_norm_eps", 1e-6)),
     )
+    return _consistent(structure)
+
+
+def _consistent(structure: Structure) -> Structure:
+    s = structure
+    sizes = (s.vocabulary, s.context, s.width, s.heads, s.shared, s.hidden + 1, s.layers + 1)
+    whole = min(sizes) > 0 and s.width % s.heads == 0 and s.heads % s.shared == 0
+    if not whole or (s.rotary and s.head_width % 2) or not 0 <= s.rotary < math.inf:
+        raise ValueError(
+            _("its sizes do not fit together: {sizes}").format(
+                sizes=f"width {s.width}, {s.heads} heads, {s.shared} groups, {s.layers} layers"
+            )
+        )
+    return structure
 
 
 def refuse_too_large(about: Described) -> None:
