@@ -477,7 +477,7 @@ def overlap(first, second):
     return max(wide, 0) * max(high, 0) / area
 
 
-def published(kind, folder, tokenizer):
+def published(kind, folder, tokenizer, **more):
     """A small model of transformers with weights that bf16 holds, saved as models are."""
     import transformers
 
@@ -492,7 +492,7 @@ def published(kind, folder, tokenizer):
         config = made(
             vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
             num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
-            tie_word_embeddings=kind == "qwen2",
+            tie_word_embeddings=kind == "qwen2", **more,
         )  # fmt: skip
     model = transformers.AutoModelForCausalLM.from_config(config)
     for weight in model.parameters():

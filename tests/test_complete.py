@@ -129,11 +129,36 @@ def test_a_gguf_answers_as_the_folder_it_was_made_from(tokenizer, tmp_path, monk
     assert torch.allclose(decoder.float()(tokens), reference(tokens).logits, atol=1e-3)
 
 
-def gguf_of(model, tokenizer, file):
+@torch.inference_mode()
+def test_a_gguf_keeps_the_position_scaling_of_the_folder(tokenizer, tmp_path, monkeypatch):
+    """Of Llama 3.1 to 3.3. transformers reads the same GGUF without it, so only the folder tells:
+    as the rotations differ most far from the beginning, the last places tell it best."""
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    scaling = {"rope_type": "llama3", "rope_theta": 10_000.0, "factor": 8.0,
+               "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+               "original_max_position_embeddings": 16}  # fmt: skip
+    reference = published("llama", tmp_path / "llama", tokenizer, rope_parameters=scaling)
+    speeds = reference.model.rotary_emb.inv_freq
+    factors = 10_000.0 ** (-torch.arange(len(speeds)) / len(speeds)) / speeds
+    assert factors.max() == pytest.approx(8) and factors.min() < 2
+    file = gguf_of(reference, tokenizer, tmp_path / "model.gguf", factors)
+    tokens = torch.arange(60)[None] % len(tokenizer)
+    for _time in range(2):  # from the cache, too
+        decoder = open_models.load(str(file))[2]
+        given = decoder.float()(tokens)
+        assert torch.allclose(given, reference(tokens).logits, atol=1e-3)
+    other = gguf_of(reference, tokenizer, tmp_path / "other.gguf", factors, "qwen3")
+    with pytest.raises(UserError, match="position scaling"):
+        open_models.load_any(str(other))
+
+
+def gguf_of(model, tokenizer, file, factors=None, architecture="llama"):
     """As llama.cpp writes it, where the two halves of a head stand in turn."""
     import gguf
 
-    config, writer = model.config, gguf.GGUFWriter(str(file), "llama")
+    config, writer = model.config, gguf.GGUFWriter(str(file), architecture)
+    if factors is not None:
+        writer.add_tensor("rope_freqs.weight", factors.float().numpy())
     writer.add_license("mit")
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)

@@ -42,6 +42,7 @@ class Structure:
     learnt_norm: bool = True  # whether a norm has a weight
     mlp: Literal["relu2", "gelu", "swiglu"] = "swiglu"
     rotary: float = 10_000.0  # the base of the rotations; 0: places are embedded instead
+    slowing: tuple[float, ...] = ()  # how much slower each rotation is, for a longer context
     norm_queries: bool = False  # norms of queries and keys, without a weight
     bias: bool = False
     bias_queries: bool = False  # of queries, keys and values alone
@@ -242,6 +243,8 @@ class Decoder(nn.Module):
         """Cosine and sine (T, head width / 2) of the angles of each place."""
         half = self.structure.head_width // 2
         speed = self.structure.rotary ** (-torch.arange(half, device=place.device) / half)
+        if self.structure.slowing:
+            speed = speed / torch.tensor(self.structure.slowing, device=place.device)
         angle = place[:, None] * speed
         return angle.cos().to(dtype), angle.sin().to(dtype)
 

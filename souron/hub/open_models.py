@@ -188,6 +188,7 @@ def _described_gguf(path: Path) -> Described:
         "rms_norm_eps": number("attention.layer_norm_rms_epsilon", 1e-5),
         "rope_scaling": value(f"{architecture}.rope.scaling.type", None),
         "tie_word_embeddings": "output.weight" not in names,
+        "slowing": _slowing(reader),
     }
     if architecture == "gpt2":  # its names in GGUF are others, and nobody has asked for it
         config["model_type"] = "gpt2 in GGUF"
@@ -209,6 +210,13 @@ def _described_gguf(path: Path) -> Described:
         else re.sub("^(MOSTLY|ALL)_", "", gguf.LlamaFileType(sort).name),
         structure=structure_of(config),
     )
+
+
+def _slowing(reader: Any) -> tuple[float, ...]:
+    """What llama.cpp keeps of the position scaling of Llama 3.1 to 3.3: a divisor of each
+    rotation's speed, which no field of the file mentions."""
+    found = [tensor for tensor in reader.tensors if tensor.name == "rope_freqs.weight"]
+    return tuple(map(float, found[0].data)) if found else ()
 
 
 def _described_folder(path: Path) -> Described:
@@ -349,6 +357,7 @@ def structure_of(config: dict[str, Any]) -> Structure | None:
         bias_queries=kind == "qwen2" or bool(config.get("attention_bias")),
         tied=bool(config.get("tie_word_embeddings", kind == "gemma")),
         epsilon=float(config.get("rms_norm_eps", 1e-6)),
+        slowing=config.get("slowing", ()),
     )
     return _consistent(structure)
 
@@ -357,7 +366,9 @@ def _consistent(structure: Structure) -> Structure:
     s = structure
     sizes = (s.vocabulary, s.context, s.width, s.heads, s.shared, s.hidden + 1, s.layers + 1)
     whole = min(sizes) > 0 and s.width % s.heads == 0 and s.heads % s.shared == 0
-    if not whole or (s.rotary and s.head_width % 2) or not 0 <= s.rotary < math.inf:
+    turns = not s.rotary or (s.head_width % 2 == 0 and 0 < s.rotary < math.inf)
+    turns &= not s.slowing or (len(s.slowing) * 2 == s.head_width and min(s.slowing) > 0)
+    if not whole or not turns:
         raise ValueError(
             _("its sizes do not fit together: {sizes}").format(
                 sizes=f"width {s.width}, {s.heads} heads, {s.shared} groups, {s.layers} layers"
@@ -394,6 +405,7 @@ def load_any(name: str) -> tuple[Described, Tokenizer, Any]:
     if about.structure is not None:
         return load(name)
     refuse_too_large(about)
+    _refuse_scaling(about.path)
     extras.check(
         "models",
         _("{name}: its structure, {kind}, is read with the package transformers").format(
@@ -406,6 +418,15 @@ def load_any(name: str) -> tuple[Described, Tokenizer, Any]:
         raise
     except Exception as error:  # a damaged file can raise anything in its reader
         raise _no_model(about.path, f"{type(error).__name__}: {error}") from error
+
+
+def _refuse_scaling(path: Path) -> None:
+    """transformers reads a GGUF file without the tensors of its position scaling."""
+    if path.is_file() and any(t.name.startswith("rope_") for t in _gguf(path).tensors):
+        raise _no_model(
+            path,
+            _("its position scaling is not read from GGUF: take its folder of .safetensors"),
+        )
 
 
 def load(name: str) -> tuple[Described, Tokenizer, Decoder]:
@@ -444,7 +465,7 @@ def _kept(path: Path) -> Path:
     hasher = hashlib.blake2b(digest_size=16)
     for file in held:
         state = file.stat()
-        hasher.update(f"1 {file.resolve()} {state.st_size} {state.st_mtime_ns}\n".encode())
+        hasher.update(f"2 {file.resolve()} {state.st_size} {state.st_mtime_ns}\n".encode())
     return cache_folder() / "models" / hasher.hexdigest()
 
 
@@ -454,7 +475,7 @@ def _as_json(about: Described) -> dict[str, Any]:
 
 def _told(values: dict[str, Any], path: Path) -> Described:
     held = values.pop("structure")
-    structure = None if held is None else Structure(**held)
+    structure = None if held is None else Structure(**{**held, "slowing": tuple(held["slowing"])})
     languages = tuple(values.pop("languages"))
     return Described(**{**values, "path": path}, languages=languages, structure=structure)
 
