@@ -152,6 +152,47 @@ def test_one_process_renders_many_templates():
     assert [worker.process.pid for worker in chat_template._idle] == [first]
 
 
+PUBLISHED = {  # as the models have them, shortened; what comes out, of "Hi" and "Yes."
+    "llama 3": (
+        "{% for m in messages %}{% set c = '<|start|>' + m['role'] + '\n\n' + m['content'] | trim "
+        "+ eos_token %}{% if loop.index0 == 0 %}{% set c = bos_token + c %}{% endif %}{{ c }}"
+        "{% endfor %}",
+        "<s><|start|>user\n\nHi</s><|start|>assistant\n\nYes.</s>",
+    ),
+    "mistral": (
+        "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}"
+        "{{ '[INST] ' + m['content'] + ' [/INST]' }}{% else %}{{ m['content'] + eos_token }}"
+        "{% endif %}{% endfor %}",
+        "<s>[INST] Hi [/INST]Yes.</s>",
+    ),
+    "tinyllama": (
+        "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + eos_token + '\n' }}"
+        "{% endfor %}",
+        "<|user|>\nHi</s>\n<|assistant|>\nYes.</s>\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(PUBLISHED))
+def test_a_template_names_the_first_and_the_last_token(name):
+    """Without them a model sees what it never saw, and one that is tuned never learns to stop."""
+    template, expected = PUBLISHED[name]
+    backend = Tokenizer.learn(["Hi? Yes."] * 9, 280).backend
+    backend.add_special_tokens(["<s>", "</s>"])
+    tokenizer = Tokenizer(backend, template, ["</s>"], "<s>")
+    turns = [Turn("user", "Hi"), Turn("assistant", "Yes.")]
+    for each in (tokenizer, Tokenizer.unpacked(tokenizer.packed())):
+        assert chat_template.shown(template, turns, names=each.names) == expected
+        ids, said = each.conversation(turns)
+        own = [token for token, mine in zip(ids, said, strict=True) if mine]
+        assert ids.count(each.start) == expected.count("<s>") and own[-1] == each.end[0]
+
+
+def test_what_no_tokenizer_names_is_empty(tokenizer):
+    assert tokenizer.names == {"bos_token": "", "eos_token": "<|end|>"}
+    assert Tokenizer(tokenizer.backend, "", ()).names["eos_token"] == ""
+
+
 def test_a_published_template_is_shown():
     template = (
         "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "

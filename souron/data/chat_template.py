@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,21 @@ SECONDS = 2.0  # of the processor
 PATIENCE = 20.0  # seconds that are waited for it, on a busy machine too
 
 
-def parts(template: str, turns: Sequence[Turn], answer: bool = False) -> Iterator[str | Turn]:
+def parts(
+    template: str,
+    turns: Sequence[Turn],
+    answer: bool = False,
+    names: Mapping[str, str] | None = None,
+) -> Iterator[str | Turn]:
     """A conversation as the template arranges it: its own texts, which may hold special tokens, and
-    between them the turns. ``answer``: it ends where the assistant is to go on. Raises UserError.
+    between them the turns. ``answer``: it ends where the assistant is to go on; ``names``: the
+    special tokens that the template calls ``bos_token`` and ``eos_token``. Raises UserError.
     """
     mark = uuid.uuid4().hex  # nobody can have written it
     messages = [
         {"role": turn.role, "content": f"{mark}:{number}:"} for number, turn in enumerate(turns)
     ]
-    text = _rendered(template, messages, answer)
+    text = _rendered(template, messages, answer, names or {})
     end = 0
     for found in re.finditer(f"{mark}:(\\d+):", text):
         if found.start() > end:
@@ -51,17 +57,25 @@ def parts(template: str, turns: Sequence[Turn], answer: bool = False) -> Iterato
         yield text[end:]
 
 
-def shown(template: str, turns: Sequence[Turn], answer: bool = False) -> str:
+def shown(
+    template: str,
+    turns: Sequence[Turn],
+    answer: bool = False,
+    names: Mapping[str, str] | None = None,
+) -> str:
     """The text that a model sees."""
     return "".join(
-        part.text if isinstance(part, Turn) else part for part in parts(template, turns, answer)
+        part.text if isinstance(part, Turn) else part
+        for part in parts(template, turns, answer, names)
     )
 
 
-def _rendered(template: str, messages: list[dict[str, str]], answer: bool) -> str:
+def _rendered(
+    template: str, messages: list[dict[str, str]], answer: bool, names: Mapping[str, str]
+) -> str:
     given = {
-        "messages": messages, "add_generation_prompt": answer, "bos_token": "", "eos_token": "",
-        "tools": None,
+        "messages": messages, "add_generation_prompt": answer, "tools": None, "bos_token": "",
+        "eos_token": "", **names,
     }  # fmt: skip
     if len(template) > MOST_TEMPLATE:
         raise _failure(_("over {count} letters").format(count=MOST_TEMPLATE))

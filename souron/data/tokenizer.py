@@ -64,6 +64,10 @@ class Tokenizer:
         self.end = tuple(i for name in end if (i := backend.token_to_id(name)) is not None)
         known = backend.token_to_id(start) if start else None
         self.start = known if known is not None else (*self.end, 0)[0]
+        self.names = {  # as templates call them
+            "bos_token": "" if known is None else start,
+            "eos_token": backend.id_to_token(self.end[0]) if self.end else "",
+        }
         backend.no_padding()
         backend.no_truncation()
 
@@ -109,7 +113,7 @@ class Tokenizer:
             "backend": json.loads(self.backend.to_str()),
             "template": self.template,
             "end": [self.backend.id_to_token(i) for i in self.end],
-            "start": self.backend.id_to_token(self.start),
+            "start": self.names["bos_token"],
         }
         text = json.dumps(about, ensure_ascii=False, separators=(",", ":"))
         return base64.b85encode(zlib.compress(text.encode(), 9)).decode()
@@ -184,7 +188,7 @@ class Tokenizer:
         ids: list[int] = []
         said: list[bool] = []
         after = False
-        for part in chat_template.parts(self.template, turns, answer):
+        for part in chat_template.parts(self.template, turns, answer, self.names):
             if isinstance(part, Turn):
                 found, own = self.encode(part.text), part.role == "assistant"
             else:

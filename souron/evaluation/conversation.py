@@ -129,7 +129,8 @@ class Voice:
         """The text that the model sees, or has seen where the last turn is its own."""
         if self.template:
             answer = turns[-1].role != "assistant"
-            return chat_template.shown(self.template, turns, answer)
+            names = self.reader.tokenizer.names
+            return chat_template.shown(self.template, turns, answer, names)
         return _plain(turns)
 
     def room(self, length: int) -> int:
