@@ -18,6 +18,7 @@ from souron.data.dataset import Dataset, ListColumn
 from souron.data.texts import Preference
 from souron.data.tokenizer import Tokenizer
 from souron.evaluation.complete import token_bits
+from souron.evaluation.conversation import Voice
 from souron.evaluation.text_generation import Sampling, Writer
 from souron.hub import open_models
 from souron.kinds.chat import Turn
@@ -96,6 +97,36 @@ def test_published_weights_answer_as_in_transformers(kind, tokenizer, tmp_path, 
     assert torch.allclose(decoder.float()(tokens), expected, atol=1e-3)
     again = open_models.load(str(folder))[2]  # from the cache
     assert torch.allclose(again.float()(tokens), expected, atol=1e-3)
+
+
+def test_a_model_ends_and_draws_as_its_publishers_say(tokenizer, tmp_path, monkeypatch):
+    """Gemma ends an answer by a token that only generation_config.json names."""
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    published("llama", tmp_path / "llama", tokenizer)
+    how = {"eos_token_id": [5, 7, 10**9], "temperature": 0.3, "top_p": 0.5, "top_k": 4}
+    (tmp_path / "llama" / "generation_config.json").write_text(json.dumps(how))
+    about = json.dumps({"eos_token": "<|end|>"})
+    (tmp_path / "llama" / "tokenizer_config.json").write_text(about)
+    kind, config = registry.load_system("open_model")
+    for _time in range(2):  # from the cache, too
+        model = kind(replace(config, model=str(tmp_path / "llama"), context=60), None)
+        assert model.tokenizer.end == (tokenizer.end[0], 5, 7)
+        voice = Voice(model)
+        assert voice.sampling(seed=3) == Sampling(0.3, 0.5, 3)
+        assert voice.sampling(0.0, 1.0) == Sampling(0.0, 1.0)
+    monkeypatch.setattr(model, "read_many", lambda tokens, memory: 9.0 * torch.eye(300)[[7]])
+    written = Writer(model).write([1, 2], 9, Sampling(0))
+    assert list(written) == [], "the second of its ends ends it"
+    assert Voice(made("gpt_tiny", tokenizer)).sampling() == Sampling()
+    assert open_models.own_sampling("smollm2") == (0.2, 0.9)
+
+
+@pytest.mark.parametrize("how", [{"temperature": 99}, {"temperature": "hot", "top_p": -1}, {}])
+def test_sampling_that_nobody_can_mean_is_left_out(how, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    published("llama", tmp_path / "llama", tokenizer)
+    (tmp_path / "llama" / "generation_config.json").write_text(json.dumps(how))
+    assert open_models.own_sampling(str(tmp_path / "llama")) == (None, None)
 
 
 @torch.inference_mode()

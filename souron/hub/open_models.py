@@ -67,6 +67,9 @@ class Described:
     template: str  # of conversations
     quantised: str  # "Q4_1", "bf16"
     structure: Structure | None  # None where souron has no such decoder
+    ends: tuple[int, ...] = ()  # more tokens that end an answer
+    temperature: float | None = None  # that its publishers answer with
+    top: float | None = None
 
 
 def find(name: str) -> Path:
@@ -209,7 +212,14 @@ def _described_gguf(path: Path) -> Described:
         if sort is None
         else re.sub("^(MOSTLY|ALL)_", "", gguf.LlamaFileType(sort).name),
         structure=structure_of(config),
+        temperature=_within(value("general.sampling.temp", None), 0, 2),
+        top=_within(value("general.sampling.top_p", None), 0.01, 1),
     )
+
+
+def _within(value: Any, low: float, high: float) -> float | None:
+    fits = isinstance(value, int | float) and low <= value <= high
+    return float(value) if fits else None
 
 
 def _slowing(reader: Any) -> tuple[float, ...]:
@@ -235,6 +245,9 @@ def _described_folder(path: Path) -> Described:
     tensors = [count for file in held for count in _tensors(file)]
     _compare(config, len(tensors), sum(tensors))
     kind = str(config.get("dtype") or config.get("torch_dtype") or "")
+    how = _json(path / "generation_config.json", {})
+    ends = how.get("eos_token_id", config.get("eos_token_id"))
+    ends = ends if isinstance(ends, list) else [ends]
     return Described(
         name=path.resolve().name,
         path=path,
@@ -247,6 +260,9 @@ def _described_folder(path: Path) -> Described:
         template=str(template),
         quantised={"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}.get(kind, kind),
         structure=structure_of(config),
+        ends=tuple(end for end in ends if isinstance(end, int)),
+        temperature=_within(how.get("temperature"), 0, 2),
+        top=_within(how.get("top_p"), 0.01, 1),
     )
 
 
@@ -476,8 +492,8 @@ def _as_json(about: Described) -> dict[str, Any]:
 def _told(values: dict[str, Any], path: Path) -> Described:
     held = values.pop("structure")
     structure = None if held is None else Structure(**{**held, "slowing": tuple(held["slowing"])})
-    languages = tuple(values.pop("languages"))
-    return Described(**{**values, "path": path}, languages=languages, structure=structure)
+    lists = {name: tuple(values[name]) for name in ("languages", "ends")}
+    return Described(**{**values, **lists, "path": path}, structure=structure)
 
 
 def filled(
@@ -509,7 +525,9 @@ def tokenizer_of(path: Path, about: Described) -> Tokenizer:
         ends = [_text(config.get(name)) for name in ("eos_token", "pad_token")]
         ends = list(dict.fromkeys([*filter(None, ends), "<|im_end|>", "<|endoftext|>"]))
         start = _text(config.get("bos_token"))
-        return Tokenizer.of_file(path / "tokenizer.json", about.template, ends, start)
+        made = Tokenizer.of_file(path / "tokenizer.json", about.template, ends, start)
+        made.end = tuple(dict.fromkeys((*made.end, *(i for i in about.ends if 0 <= i < len(made)))))
+        return made
     reader = _gguf(path)
     fields = reader.fields
     kind = fields["tokenizer.ggml.model"].contents()
@@ -649,6 +667,23 @@ class _Folder:
 
 
 KNOWN = {"smollm2": named("smollm2", 49_152, 8192, 30, 576, 9)}  # without its file, too
+
+
+CARDS = {  # temperature and top of the page of a model whose file does not say
+    "smollm2": (0.2, 0.9),  # https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct
+}
+
+
+def own_sampling(name: str) -> tuple[float | None, float | None]:
+    """The temperature and the share of the likeliest tokens that a model's publishers answer with;
+    None where they do not say, or where there is no such model."""
+    if name in CARDS:
+        return CARDS[name]
+    try:
+        about = glance(find(name)) if is_model(name) else None
+    except UserError:
+        about = None
+    return (about.temperature, about.top) if about else (None, None)
 
 
 def structure_by(name: str) -> Structure | None:

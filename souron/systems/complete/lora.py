@@ -84,6 +84,10 @@ class LoRA(LanguageModel):
     def tokenizer(self) -> Any:
         return self.frozen.held[1]
 
+    @cached_property
+    def own_sampling(self) -> tuple[float | None, float | None]:
+        return open_models.own_sampling(self.config.model)
+
     def example(self) -> None:
         decoder = open_models.shape_of(self.config.model)
         if decoder is not None:

@@ -70,6 +70,10 @@ class OpenModel(LanguageModel):
     def template(self) -> str:
         return self.held[0].template
 
+    @cached_property
+    def own_sampling(self) -> tuple[float | None, float | None]:
+        return open_models.own_sampling(self.config.model)
+
     @property
     def context(self) -> int:
         structure = self.held[2].structure
