@@ -16,7 +16,7 @@ from souron.blocks.int8 import Int8Decoder
 from souron.blocks.muon import MuonAdamW
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.texts import Preference
-from souron.data.tokenizer import Tokenizer
+from souron.data.tokenizer import TEMPLATE, Tokenizer
 from souron.evaluation.complete import token_bits
 from souron.evaluation.conversation import Voice
 from souron.evaluation.text_generation import Sampling, Writer
@@ -602,10 +602,32 @@ def test_lora_begins_as_the_model_and_saves_its_thin_matrices_alone(
         for weight in model.b.values():
             torch.nn.init.normal_(weight)
         assert not torch.allclose(model(tokens), base)
-        assert torch.equal(model.before()(tokens), base)
     assert set(model.state_dict()) == {
         f"{part}.{layer}_{target}" for part in "ab" for layer in (0, 1) for target in config.targets
     }
+
+
+def test_lora_learns_what_is_preferred_from_where_it_began(tokenizer, tmp_path, monkeypatch):
+    """After conversations that is the tuned model, not the published one: the loss of preferences
+    begins at log 2."""
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    published("llama", tmp_path / "llama", tokenizer)
+    kind, config = registry.load_system("lora")
+    config = replace(config, model=str(tmp_path / "llama"), context=32)
+    model = kind(config, Spec("", 0, "preferences"))
+    model.frozen.held[1].template = TEMPLATE
+    for weight in model.b.values():  # as conversations have left it
+        torch.nn.init.normal_(weight, std=0.1)
+    data = Dataset("pairs", ListColumn(PAIRS), None, (), ["1", "2"], augment=())
+    [batch] = model.loader(data, lambda rows, generator: rows).once()
+    said = (model.log_likelihoods(batch.tokens) * batch.counts).sum(1)
+    kept = -said[:2].sum() / batch.counts[:2].sum()
+    expected = math.log(2) + KEPT * kept.item()
+    assert model.loss(batch).item() == pytest.approx(expected, rel=1e-4)
+    with torch.no_grad():
+        for weight in model.b.values():
+            weight += 0.1
+    assert torch.equal((model.before().log_likelihoods(batch.tokens) * batch.counts).sum(1), said)
 
 
 @pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")  # of peft with transformers
@@ -622,12 +644,14 @@ def test_lora_is_that_of_peft(tokenizer, tmp_path, monkeypatch):
         torch.nn.init.normal_(weight, std=0.1)
     folder = tmp_path / "adapter"
     model.write_adapter(folder)
-    adapted = peft.PeftModel.from_pretrained(reference, folder).eval()
     tokens = torch.randint(50, (2, 10))
+    with torch.inference_mode():
+        reference_before = reference(tokens).logits
+    adapted = peft.PeftModel.from_pretrained(reference, folder).eval()
     with torch.inference_mode():
         expected = adapted(tokens).logits
         assert torch.allclose(model(tokens), expected, atol=1e-3)
-        assert not torch.allclose(model.before()(tokens), expected, atol=1e-2)
+        assert not torch.allclose(reference_before, expected, atol=1e-2)
     again = kind(config, Spec("", 0, "messages"))
     again.read_adapter(folder)
     kept = model.state_dict()

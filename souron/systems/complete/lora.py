@@ -130,36 +130,11 @@ class LoRA(LanguageModel):
         own = {name: given[theirs] for name, theirs in names.items() if theirs in given}
         checkpoint.fill(self, own, folder)
 
-    def before(self) -> LanguageModel:
-        """The published model: the thin matrices left out."""
-        return Without(self)
-
     def memory(self, rows: int = 1) -> Cache:
         return self.frozen.held[2].memory(rows, self.context)
 
     def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
         return self.frozen.held[2](tokens, memory, last=True, change=self.change)[:, -1]
-
-
-class Without(LanguageModel):
-    """The model that a LoRA stands beside, as it was published."""
-
-    def __init__(self, lora: LoRA) -> None:
-        super().__init__(lora.config, lora.spec)
-        self.frozen = lora.frozen
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.frozen.held[2](tokens)
-
-    @property
-    def tokenizer(self) -> Any:
-        return self.frozen.held[1]
-
-    def memory(self, rows: int = 1) -> Cache:
-        return self.frozen.held[2].memory(rows, self.context)
-
-    def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
-        return self.frozen.held[2](tokens, memory, last=True)[:, -1]
 
 
 def places(structure: Any) -> dict[str, tuple[str, slice, int]]:
