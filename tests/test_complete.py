@@ -183,7 +183,54 @@ def test_a_gguf_keeps_the_position_scaling_of_the_folder(tokenizer, tmp_path, mo
         open_models.load_any(str(other))
 
 
-def gguf_of(model, tokenizer, file, factors=None, architecture="llama"):
+def pieces_learnt(text):
+    """A tokenizer like Llama 2's, as the library of that name learns it."""
+    import tokenizers
+    from tokenizers import decoders, models, normalizers, trainers
+
+    backend = tokenizers.Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    blanks = [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    backend.normalizer = normalizers.Sequence(blanks)
+    signs = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=signs, show_progress=False)
+    backend.train_from_iterator([text] * 20, trainer)
+    backend.decoder = decoders.Sequence([
+        decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(),
+        decoders.Strip(" ", 1, 0),
+    ])  # fmt: skip
+    return Tokenizer(backend, "", ["</s>"], "<s>")
+
+
+def test_a_gguf_has_sentencepieces_tokenizer(tmp_path, monkeypatch):
+    """As Llama 2 and Mistral have it: no merges, but a score for each token."""
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    tokenizer = pieces_learnt(
+        "The patient takes a tablet. The tablets are patient. 患者が薬を飲む。"
+    )
+    reference = published("llama", tmp_path / "llama", tokenizer)
+    file = gguf_of(reference, tokenizer, tmp_path / "model.gguf", pieces=True)
+    _about, own, _decoder = open_models.load(str(file))
+    assert own.names == {"bos_token": "<s>", "eos_token": "</s>"}
+    for text in ("The patient takes  two tablets.", "患者が薬を飲む。 歯 🦷", " a\n b", "<s>", ""):
+        assert own.encode(text) == tokenizer.encode(text), text
+        assert own.decode(own.encode(text)) == text
+    assert own.encode("<s>", special=True)[-1] == own.start
+
+
+@pytest.mark.parametrize("form", ["folder", "gguf"])
+@torch.inference_mode()
+def test_a_llama_with_biases_answers_as_in_transformers(form, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    reference = published("llama", tmp_path / "llama", tokenizer, attention_bias=True)
+    file = gguf_of(reference, tokenizer, tmp_path / "model.gguf")
+    decoder = open_models.load(str(file if form == "gguf" else tmp_path / "llama"))[2]
+    tokens = torch.arange(40)[None]
+    assert torch.allclose(decoder.float()(tokens), reference(tokens).logits, atol=1e-3)
+    published("llama", tmp_path / "mlp", tokenizer, mlp_bias=True)
+    assert open_models.describe(tmp_path / "mlp").structure is None, "transformers has it"
+
+
+def gguf_of(model, tokenizer, file, factors=None, architecture="llama", pieces=False):
     """As llama.cpp writes it, where the two halves of a head stand in turn."""
     import gguf
 
@@ -200,13 +247,20 @@ def gguf_of(model, tokenizer, file, factors=None, architecture="llama"):
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_freq_base(10_000.0)
     writer.add_file_type(0)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    writer.add_tokenizer_model("llama" if pieces else "gpt2")
+    writer.add_tokenizer_pre("default" if pieces else "gpt-2")
     words = [tokenizer.backend.id_to_token(i) for i in range(len(tokenizer))]
     writer.add_token_list(words)
-    writer.add_token_types([3 if word.startswith("<|") else 1 for word in words])
     merges = json.loads(tokenizer.backend.to_str())["model"]["merges"]
-    writer.add_token_merges([" ".join(pair) for pair in merges])
+    if pieces:
+        special, rank = ("<s>", "</s>"), {"".join(pair): n for n, pair in enumerate(merges)}
+        sorts = [6 if word.startswith("<0x") else 3 if word in special else 1 for word in words]
+        writer.add_token_types([2, *sorts[1:]])
+        writer.add_token_scores([-float(rank.get(word, 10**6)) for word in words])
+        writer.add_bos_token_id(tokenizer.start)
+    else:
+        writer.add_token_types([3 if word.startswith("<|") else 1 for word in words])
+        writer.add_token_merges([" ".join(pair) for pair in merges])
     writer.add_eos_token_id(tokenizer.end[0])
     names = {
         "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",

@@ -45,7 +45,8 @@ class Structure:
     slowing: tuple[float, ...] = ()  # how much slower each rotation is, for a longer context
     norm_queries: bool = False  # norms of queries and keys, without a weight
     bias: bool = False
-    bias_queries: bool = False  # of queries, keys and values alone
+    bias_queries: bool = False  # of queries, keys and values
+    bias_out: bool = False  # of what attention has mixed
     tied: bool = True  # the head is the embedding
     epsilon: float = 1e-5
 
@@ -96,7 +97,8 @@ class Attention(nn.Module):
         both = structure.heads + 2 * structure.shared
         bias = structure.bias or structure.bias_queries
         self.qkv = nn.Linear(structure.width, both * structure.head_width, bias=bias)
-        self.out = nn.Linear(structure.width, structure.width, bias=structure.bias)
+        bias = structure.bias or structure.bias_out
+        self.out = nn.Linear(structure.width, structure.width, bias=bias)
 
     def forward(self, x: Tensor, turn: Turn | None, cache: Cache | None, layer: int,
                 change: Change) -> Tensor:  # fmt: skip

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from souron.blocks.decoder import Decoder, Structure, named
 from souron.data.tokenizer import Tokenizer
-from souron.hub import fetch, gguf_head, packages, zoo
+from souron.hub import fetch, gguf_head, gguf_tokenizer, packages, zoo
 from souron.hub.other_decoders import OtherDecoder
 from souron.utils import extras, files, hardware
 from souron.utils.files import cache_folder
@@ -192,6 +192,8 @@ def _described_gguf(path: Path) -> Described:
         "rope_scaling": value(f"{architecture}.rope.scaling.type", None),
         "tie_word_embeddings": "output.weight" not in names,
         "slowing": _slowing(reader),
+        "attention_bias": "blk.0.attn_q.bias" in names,
+        "bias_out": "blk.0.attn_output.bias" in names,
     }
     if architecture == "gpt2":  # its names in GGUF are others, and nobody has asked for it
         config["model_type"] = "gpt2 in GGUF"
@@ -359,8 +361,10 @@ def structure_of(config: dict[str, Any]) -> Structure | None:
         or (config.get("sliding_window") and config.get("use_sliding_window", kind == "mistral"))
         or (own_width and own_width * heads != config["hidden_size"])
         or config.get("hidden_act", "silu") != "silu"
+        or config.get("mlp_bias")
     ):  # fmt: skip
         return None
+    biased = kind == "llama" and bool(config.get("attention_bias"))
     structure = Structure(
         int(config["vocab_size"]),
         min(MOST_CONTEXT, int(config["max_position_embeddings"])),
@@ -370,7 +374,8 @@ def structure_of(config: dict[str, Any]) -> Structure | None:
         groups=int(config.get("num_key_value_heads") or heads),
         hidden=int(config["intermediate_size"]),
         rotary=float(config.get("rope_theta") or scaled.get("rope_theta") or 10_000.0),
-        bias_queries=kind == "qwen2" or bool(config.get("attention_bias")),
+        bias_queries=kind == "qwen2" or biased,
+        bias_out=bool(config.get("bias_out", biased)),
         tied=bool(config.get("tie_word_embeddings", kind == "gemma")),
         epsilon=float(config.get("rms_norm_eps", 1e-6)),
         slowing=config.get("slowing", ()),
@@ -528,45 +533,39 @@ def tokenizer_of(path: Path, about: Described) -> Tokenizer:
         made = Tokenizer.of_file(path / "tokenizer.json", about.template, ends, start)
         made.end = tuple(dict.fromkeys((*made.end, *(i for i in about.ends if 0 <= i < len(made)))))
         return made
-    reader = _gguf(path)
-    fields = reader.fields
-    kind = fields["tokenizer.ggml.model"].contents()
-    pre = fields["tokenizer.ggml.pre"].contents() if "tokenizer.ggml.pre" in fields else "gpt-2"
-    if kind != "gpt2" or pre not in PRE_TOKENIZERS:
-        raise _no_model(path, _("its tokenizer {kind} is not known").format(kind=f"{kind} {pre}"))
-    words = fields["tokenizer.ggml.tokens"].contents()
-    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"].contents()]
-    sorts = fields["tokenizer.ggml.token_type"].contents()
+    return _tokenizer_of_gguf(path, about)
+
+
+def _tokenizer_of_gguf(path: Path, about: Described) -> Tokenizer:
+    fields = _gguf(path).fields
+
+    def value(key: str, default: Any = None) -> Any:
+        field = fields.get(f"tokenizer.ggml.{key}")
+        return default if field is None else field.contents()
+
+    kind, pre = value("model"), value("pre", "gpt-2")
+    words, sorts = value("tokens"), value("token_type")
     special = [word for word, sort in zip(words, sorts, strict=True) if sort == 3]
+    if kind == "llama":
+        scores, first = value("scores"), value("add_space_prefix", True)
+        whole = [word for word, sort in zip(words, sorts, strict=True) if sort == 4]
+        backend = gguf_tokenizer.sentence_pieces(words, scores, special, whole, bool(first))
+    elif kind == "gpt2" and pre in PRE_TOKENIZERS:
+        merges = [tuple(merge.split(" ")) for merge in value("merges")]
+        backend = gguf_tokenizer.byte_pairs(words, merges, special, *PRE_TOKENIZERS[pre])
+    else:
+        raise _no_model(path, _("its tokenizer {kind} is not known").format(kind=f"{kind} {pre}"))
 
     def named(key: str) -> str:
-        field = fields.get(f"tokenizer.ggml.{key}_token_id")
-        return words[field.contents()] if field is not None else ""
+        number = value(f"{key}_token_id")
+        return "" if number is None else str(words[number])
 
     ends = list(dict.fromkeys(filter(None, [named("eos"), named("eot"), "<|endoftext|>"])))
-    backend = _backend(words, merges, special, *PRE_TOKENIZERS[pre])
     return Tokenizer(backend, about.template, ends, named("bos"))
 
 
 def _text(token: Any) -> str:
     return token.get("content", "") if isinstance(token, dict) else str(token or "")
-
-
-def _backend(words: list[str], merges: list[Any], special: list[str], digits: bool,
-             pattern: str) -> Any:  # fmt: skip
-    import tokenizers
-    from tokenizers import decoders, models, pre_tokenizers
-
-    vocabulary = {word: number for number, word in enumerate(words)}
-    backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
-    before: list[Any] = [pre_tokenizers.Digits(individual_digits=True)] if digits else []
-    if pattern:
-        before.append(pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated"))
-    before.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not pattern))
-    backend.pre_tokenizer = pre_tokenizers.Sequence(before)
-    backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens(special)
-    return backend
 
 
 def _weights(path: Path, structure: Structure) -> Iterator[tuple[str, Tensor]]:
