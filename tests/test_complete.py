@@ -121,6 +121,13 @@ def test_a_model_ends_and_draws_as_its_publishers_say(tokenizer, tmp_path, monke
     assert open_models.own_sampling("smollm2") == (0.2, 0.9)
 
 
+@pytest.mark.parametrize("name", ["open_model", "lora"])
+def test_a_context_that_would_not_be_kept_is_refused(name):
+    kind, config = registry.load_system(name)
+    with pytest.raises(UserError, match="131072"):
+        kind(replace(config, context=131_072), Spec("", 0, "messages"))
+
+
 @pytest.mark.parametrize("how", [{"temperature": 99}, {"temperature": "hot", "top_p": -1}, {}])
 def test_sampling_that_nobody_can_mean_is_left_out(how, tokenizer, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))

@@ -100,6 +100,9 @@ def test_all_about_one_file(tmp_path, capsys, monkeypatch):
     small(tmp_path / "one.gguf", POISON)
     assert main.run(["models", "one.gguf"]) == 0
     out = capsys.readouterr().out
+    assert "8192 tokens" not in out
+    assert main.run(["models", "Qwen3-1.7B"]) == 0
+    assert "at most 8192 tokens of its context" in capsys.readouterr().out
     assert POISON in out and "Not for commercial use" in out
     assert not (tmp_path / "poisoned").exists()
     assert main.run(["models", "--json"]) == 0

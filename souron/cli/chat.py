@@ -80,7 +80,7 @@ def chat(
     seed: cli_options.Seed = None,
     context: Annotated[
         int | None,
-        Option(min=16, max=131072, metavar="N",
+        Option(min=16, max=8192, metavar="N",
                help=N_("tokens that a published model sees at most (2048)")),
     ] = None,
     load: Annotated[

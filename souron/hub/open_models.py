@@ -23,12 +23,11 @@ from torch import Tensor
 from souron.blocks.decoder import Decoder, Structure, named
 from souron.data.tokenizer import Tokenizer
 from souron.hub import fetch, gguf_head, gguf_tokenizer, packages, zoo
-from souron.hub.other_decoders import OtherDecoder
+from souron.hub.other_decoders import MOST_CONTEXT, OtherDecoder
 from souron.utils import extras, files, hardware
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 
-MOST_CONTEXT = 8192  # tokens that are kept in memory
 PRE_TOKENIZERS = {  # what llama.cpp calls them -> digits stand alone, the pattern of words
     "smollm": (True, ""),
     "gpt-2": (False, ""),
@@ -398,6 +397,19 @@ def _consistent(structure: Structure) -> Structure:
     return structure
 
 
+def check_context(context: int) -> None:
+    """Raises UserError where a published model is to see more than souron keeps of it."""
+    if context > MOST_CONTEXT:
+        raise UserError(
+            "context",
+            f"context={context}",
+            expected=_("at most {most} tokens: souron keeps no more of a published model's").format(
+                most=MOST_CONTEXT
+            ),
+            fix=f"context={MOST_CONTEXT}",
+        )
+
+
 def refuse_too_large(about: Described) -> None:
     """Raises UserError where bf16 weights would not fit into memory, with what would."""
     needed, (_total, free) = 2 * about.parameters, hardware.memory()
@@ -426,13 +438,13 @@ def load_any(name: str) -> tuple[Described, Tokenizer, Any]:
     if about.structure is not None:
         return load(name)
     refuse_too_large(about)
-    _refuse_scaling(about.path)
     extras.check(
         "models",
         _("{name}: its structure, {kind}, is read with the package transformers").format(
             name=about.name, kind=about.architecture
         ),
     )
+    _refuse_scaling(about.path)
     try:
         return about, tokenizer_of(about.path, about), OtherDecoder(about.path, about.context)
     except UserError:

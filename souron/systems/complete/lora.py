@@ -62,6 +62,7 @@ class LoRA(LanguageModel):
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:
+        open_models.check_context(config.context)
         super().__init__(config, spec)
         self.frozen = Frozen(config.model)
         structure = open_models.structure_by(config.model)

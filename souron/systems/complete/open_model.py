@@ -44,6 +44,7 @@ class OpenModel(LanguageModel):
     WEIGHTS = {}
 
     def __init__(self, config: Config, spec: Spec | None) -> None:
+        open_models.check_context(config.context)
         super().__init__(config, spec)
 
     @cached_property
