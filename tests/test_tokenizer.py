@@ -1,12 +1,15 @@
 """Tokenizers, and templates of conversations."""
 
+import base64
 import json
 import resource
+import zlib
 
 import pytest
 
-from souron.data import chat_template
+from souron.data import chat_template, tokenizer_limits
 from souron.data.tokenizer import Tokenizer
+from souron.hub import open_models
 from souron.kinds.chat import Turn
 from souron.utils import hardware
 from souron.utils.messages import UserError
@@ -54,6 +57,86 @@ def test_a_tokenizers_file_is_read(tokenizer, tmp_path):
     file.write_text(json.dumps({"model": "no"}))
     with pytest.raises(UserError, match="no tokenizer"):
         Tokenizer.of_file(file)
+
+
+def grown(count, content, pattern):
+    step = {"type": "Replace", "pattern": pattern, "content": content}
+    return {"normalizer": {"type": "Sequence", "normalizers": [step] * count}}
+
+
+def split(pattern):
+    return {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": pattern},
+                              "behavior": "Isolated", "invert": False}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        (grown(4, "a" * 180, {"String": "a"}), "32 times as long"),
+        (grown(1, "a" * 180, {"Regex": "."}), "32 times as long"),
+        (grown(1, "a" * 180, {"String": ""}), "32 times as long"),
+        (grown(9, "aa", {"String": "a"}), "32 times as long"),
+        ({"normalizer": {"type": "Prepend", "prepend": "a" * 10**6}}, "before each word"),
+        (split("(x+x+)+y"), "without end"),
+        (split("((?:x|xx)*)*y"), "without end"),
+        (split("(?:a|b+)+"), "without end"),
+        (split("(x{2,}){9,}"), "without end"),
+        (split("(x{1,900})*y"), "without end"),
+        (split("(x+){90}y"), "without end"),
+        (split(r"\w*\w*\w*!"), "without end"),
+        (split(r"(a|b)\1"), "without end"),
+        ({"decoder": {"type": "Replace", "pattern": {"String": "a"}, "content": "b" * 99}}, "32"),
+    ],
+)
+def test_a_tokenizer_that_grows_or_never_ends_is_refused(change, why, tokenizer, tmp_path):
+    whole = json.loads(tokenizer.backend.to_str()) | change
+    file = tmp_path / "tokenizer.json"
+    file.write_text(json.dumps(whole))
+    with pytest.raises(UserError, match=why):
+        Tokenizer.of_file(file)
+    about = {"backend": whole, "template": "", "end": [], "start": ""}
+    word = base64.b85encode(zlib.compress(json.dumps(about).encode())).decode()
+    with pytest.raises(UserError, match=why):
+        Tokenizer.unpacked(word)
+
+
+PATTERNS = {  # as published models have them
+    "gpt-2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    "o200k": r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+",
+    "deepseek": r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?"
+    r"[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "bloom": r" ?[^(\s|[.,!?…。，、।۔،])]+",
+    "kimi": r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{M}&&[^\p{Han}]]*[\p{Ll}&&[^\p{Han}]]+",
+    **{name: pattern for name, (_digits, pattern) in open_models.PRE_TOKENIZERS.items()},
+}
+
+
+@pytest.mark.parametrize("name", list(PATTERNS))
+def test_patterns_of_published_models_are_taken(name):
+    assert tokenizer_limits.simple(PATTERNS[name])
+
+
+def test_steps_of_published_tokenizers_are_taken(tokenizer, tmp_path):
+    blank = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    steps = [{"type": "Prepend", "prepend": "\u2581"}, blank, {"type": "NFKC"}]
+    change = {"normalizer": {"type": "Sequence", "normalizers": steps}}
+    file = tmp_path / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(tokenizer.backend.to_str()) | change))
+    assert Tokenizer.of_file(file).encode("to be")
+
+
+def test_a_library_that_panics_is_told(tokenizer):
+    """Its exception is no ``Exception``, so that nothing else would catch it."""
+    import tokenizers
+
+    backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
+    slow = tokenizers.Regex("(x+x+)+y")
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Split(slow, "isolated")
+    for method in ("encode", "pieces"):
+        with pytest.raises(UserError, match="broke off"):
+            getattr(Tokenizer(backend), method)("x" * 40)
 
 
 def test_a_conversation_says_what_the_assistant_said(tokenizer):

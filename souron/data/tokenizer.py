@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from souron.data import chat_template
+from souron.data import chat_template, tokenizer_limits
 from souron.kinds.chat import Turn
 from souron.utils.messages import UserError, _
 
@@ -97,7 +97,9 @@ class Tokenizer:
         try:
             if path.stat().st_size > MOST_BYTES:
                 raise ValueError(_("larger than {size} MB").format(size=MOST_BYTES // 10**6))
-            backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            tokenizer_limits.check(json.loads(text))
+            backend = tokenizers.Tokenizer.from_str(text)
         except Exception as error:  # the library raises ``Exception`` itself
             raise UserError(
                 "tokenizer",
@@ -128,6 +130,7 @@ class Tokenizer:
             stream = zlib.decompressobj()
             text = stream.decompress(base64.b85decode(word), MOST_BYTES)
             about = json.loads(text)
+            tokenizer_limits.check(about["backend"])
             backend = tokenizers.Tokenizer.from_str(json.dumps(about["backend"]))
             end = [str(name) for name in about["end"]]
             return Tokenizer(backend, str(about["template"]), end, str(about["start"]))
@@ -145,23 +148,27 @@ class Tokenizer:
     def encode(self, text: str, special: bool = False) -> list[int]:
         """Tokens of a text. What reads like a special token is plain text, unless ``special``."""
         self.backend.encode_special_tokens = not special
-        return self.backend.encode(readable(text), add_special_tokens=False).ids
+        with tokenizer_limits.told():
+            return self.backend.encode(readable(text), add_special_tokens=False).ids
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """The same of many texts, on all processors."""
         self.backend.encode_special_tokens = True
-        found = self.backend.encode_batch(list(map(readable, texts)), add_special_tokens=False)
+        with tokenizer_limits.told():
+            found = self.backend.encode_batch(list(map(readable, texts)), add_special_tokens=False)
         return [each.ids for each in found]
 
     def decode(self, ids: Sequence[int], special: bool = False) -> str:
         """The text of tokens; bytes that make no letter become the sign of replacement."""
-        return self.backend.decode(list(ids), skip_special_tokens=not special)
+        with tokenizer_limits.told():
+            return self.backend.decode(list(ids), skip_special_tokens=not special)
 
     def pieces(self, text: str) -> list[Piece]:
         """Each token with its place in the text."""
         self.backend.encode_special_tokens = True
         text = readable(text)
-        found = self.backend.encode(text, add_special_tokens=False)
+        with tokenizer_limits.told():
+            found = self.backend.encode(text, add_special_tokens=False)
         return [
             Piece(number, text[start:end], start, end)
             for number, (start, end) in zip(found.ids, found.offsets, strict=True)
