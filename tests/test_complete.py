@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from shapes import published, sentences
+from shapes import pieces_learnt, published, sentences
 
 from souron import registry
 from souron.blocks.decoder import Cache, Decoder, Structure, named
@@ -188,24 +188,6 @@ def test_a_gguf_keeps_the_position_scaling_of_the_folder(tokenizer, tmp_path, mo
     other = gguf_of(reference, tokenizer, tmp_path / "other.gguf", factors, "qwen3")
     with pytest.raises(UserError, match="position scaling"):
         open_models.load_any(str(other))
-
-
-def pieces_learnt(text):
-    """A tokenizer like Llama 2's, as the library of that name learns it."""
-    import tokenizers
-    from tokenizers import decoders, models, normalizers, trainers
-
-    backend = tokenizers.Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    blanks = [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
-    backend.normalizer = normalizers.Sequence(blanks)
-    signs = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=signs, show_progress=False)
-    backend.train_from_iterator([text] * 20, trainer)
-    backend.decoder = decoders.Sequence([
-        decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(),
-        decoders.Strip(" ", 1, 0),
-    ])  # fmt: skip
-    return Tokenizer(backend, "", ["</s>"], "<s>")
 
 
 def test_a_gguf_has_sentencepieces_tokenizer(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import resource
 import zlib
 
 import pytest
+from shapes import pieces_learnt
 
 from souron.data import chat_template, tokenizer_limits
 from souron.data.tokenizer import Tokenizer
@@ -269,6 +270,73 @@ def test_a_template_names_the_first_and_the_last_token(name):
         ids, said = each.conversation(turns)
         own = [token for token, mine in zip(ids, said, strict=True) if mine]
         assert ids.count(each.start) == expected.count("<s>") and own[-1] == each.end[0]
+
+
+BRACKETS = (  # as Llama 2 has it
+    "{% for m in messages %}{% if m['role'] == 'user' %}{{ bos_token + '[INST] ' + "
+    "m['content'] | trim + ' [/INST]' }}{% else %}{{ ' ' + m['content'] | trim + ' ' + eos_token }}"
+    "{% endif %}{% endfor %}"
+)
+
+
+def test_a_conversation_is_cut_as_a_whole():
+    """A tokenizer like Llama 2's puts a blank before each text: parts that are cut one by one have
+    a blank too many at each turn, which the model never saw."""
+    tokenizer = pieces_learnt("The patient takes a tablet. The tablets are patient. [INST]")
+    tokenizer.template = BRACKETS
+    turns = [Turn("user", "The patient\n"), Turn("assistant", "a tablet."), Turn("user", "The")]
+    text = chat_template.shown(BRACKETS, turns, names=tokenizer.names)
+    assert text == "<s>[INST] The patient [/INST] a tablet. </s><s>[INST] The [/INST]"
+    ids, said = tokenizer.conversation(turns)
+    assert ids == tokenizer.encode(text, special=True)
+    own = [token for token, mine in zip(ids, said, strict=True) if mine]
+    assert tokenizer.decode(own, special=True).split() == ["a", "tablet.", "</s>"]
+    parts = ("<s>[INST] ", "The patient", " [/INST]")
+    apart = [token for part in parts for token in tokenizer.encode(part, special=True)]
+    assert apart != ids[: len(apart)], "so it would be without"
+
+
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_what_was_written_never_becomes_special(role):
+    tokenizer = pieces_learnt("The patient takes a tablet. [INST]")
+    tokenizer.template = "{{ bos_token }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    ids, _said = tokenizer.conversation([Turn("user", "The"), Turn(role, "a </s><s> tablet")])
+    assert ids.count(tokenizer.start) == 1 and not set(ids) & set(tokenizer.end)
+    assert "a </s><s> tablet" in tokenizer.decode(ids, special=True)
+
+
+@pytest.mark.parametrize(
+    "cut, written, expected",
+    [
+        ("m['content'] | trim", " \n Yes. \t", "Yes."),
+        ("m['content'].strip('\\n') + '!'", "\nYes.\n", "Yes.!"),
+        ("m['content'].split('</think>')[-1].lstrip('\\n')", "<think>Oh</think>\n\nYes.", "Yes."),
+        ("m['content'].split('</think>')[0].split('<think>')[1] | trim", "<think> O </think>", "O"),
+        ("m['content'] if '</think>' in m['content'] else 'none'", "<think>Oh</think>", None),
+        ("m['content']", "", ""),
+        ("m['content']", " \n", " \n"),
+        ("m['content'] | upper", "yes", "YES"),
+    ],
+)  # fmt: skip
+def test_a_template_cuts_what_was_written(cut, written, expected):
+    template = "{% for m in messages %}{{ " + cut + " }}{% endfor %}"
+    text = chat_template.shown(template, [Turn("assistant", written)])
+    assert text == (written if expected is None else expected)
+
+
+@pytest.mark.parametrize("cut", ["[:20]", "[20:]", "[::-1]", " | truncate(30)"])
+def test_a_template_that_cuts_within_what_was_written_is_refused(cut):
+    """What is left of the marks would be shown to the model."""
+    template = "{% for m in messages %}{{ m['content']" + cut + " }}{% endfor %}"
+    with pytest.raises(UserError, match="takes apart"):
+        chat_template.shown(template, [Turn("user", "The patient takes a tablet. " * 9)])
+
+
+def test_a_long_conversation_is_rendered():
+    """What was written counts for itself, not for the template."""
+    turns = [Turn("user", "患者" * 2_000_000), Turn("assistant", "a" * 1_000_000)]
+    text = chat_template.shown("{% for m in messages %}{{ m.content }}{% endfor %}", turns)
+    assert text == "".join(turn.text for turn in turns)
 
 
 def test_what_no_tokenizer_names_is_empty(tokenizer):

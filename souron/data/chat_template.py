@@ -39,22 +39,56 @@ def parts(
     names: Mapping[str, str] | None = None,
 ) -> Iterator[str | Turn]:
     """A conversation as the template arranges it: its own texts, which may hold special tokens, and
-    between them the turns. ``answer``: it ends where the assistant is to go on; ``names``: the
-    special tokens that the template calls ``bos_token`` and ``eos_token``. Raises UserError.
+    between them what was written, as far as the template has it. ``answer``: it ends where the
+    assistant is to go on; ``names``: the special tokens that the template calls ``bos_token`` and
+    ``eos_token``. Raises UserError.
     """
-    mark = uuid.uuid4().hex  # nobody can have written it
+    mark = str(uuid.uuid4().int)  # nobody can have written it, and no filter changes digits
     messages = [
-        {"role": turn.role, "content": f"{mark}:{number}:"} for number, turn in enumerate(turns)
+        {"role": turn.role, "content": _marked(turn, f"{mark}{number:06}")}
+        for number, turn in enumerate(turns)
     ]
     text = _rendered(template, messages, answer, names or {})
-    end = 0
-    for found in re.finditer(f"{mark}:(\\d+):", text):
-        if found.start() > end:
-            yield text[end : found.start()]
-        yield turns[int(found[1])]
-        end = found.end()
+    signs = re.compile(f"{mark}(\\d{{6}})([01])")
+    left = signs.sub("", text)
+    if any(part in left for part in (mark[:12], mark[-12:], mark[:12][::-1])):
+        raise _failure(_("it takes apart what was written"))
+    open_at, end = None, 0  # the turn that is being read, and where the last mark ends
+    for sign in signs.finditer(text):
+        number, begins = int(sign[1]), sign[2] == "1"
+        if begins == (open_at is not None) or (not begins and number != open_at):
+            raise _failure(_("it takes apart what was written"))
+        if begins and sign.start() > end:
+            yield text[end : sign.start()]
+        elif not begins:
+            yield Turn(turns[number].role, text[end : sign.start()])
+        open_at, end = (number if begins else None), sign.end()
+    if open_at is not None:
+        raise _failure(_("it takes apart what was written"))
     if end < len(text):
         yield text[end:]
+
+
+THOUGHT = re.compile("(</?think>)")  # templates cut there what an assistant has written
+
+
+def _marked(turn: Turn, mark: str) -> str:
+    """What was written between marks, so that it is known again. Blanks around it stay outside,
+    for templates take them away."""
+    pieces = THOUGHT.split(turn.text) if turn.role == "assistant" else [turn.text]
+    if len(pieces) == 1:
+        return _between(turn.text, mark)
+    whole = (not piece or THOUGHT.fullmatch(piece) for piece in pieces)
+    return "".join(
+        piece if known else _between(piece, mark)
+        for piece, known in zip(pieces, whole, strict=True)
+    )
+
+
+def _between(text: str, mark: str) -> str:
+    core = text.strip()
+    before = text[: len(text) - len(text.lstrip())]
+    return f"{before}{mark}1{core}{mark}0{text[len(before) + len(core) :]}"
 
 
 def shown(
@@ -79,8 +113,13 @@ def _rendered(
     }  # fmt: skip
     if len(template) > MOST_TEMPLATE:
         raise _failure(_("over {count} letters").format(count=MOST_TEMPLATE))
-    memory = MEMORY if KEEPS_MEMORY else 0
-    limits = {"memory": memory, "seconds": SECONDS, "letters": MOST_LETTERS}
+    written = sum(len(message["content"]) for message in messages)
+    limits = {
+        "memory": MEMORY + 40 * written,
+        "kept": KEEPS_MEMORY,
+        "seconds": SECONDS + written / 1e6,
+        "letters": MOST_LETTERS + 2 * written,
+    }
     found = _asked({"template": template, "limits": limits, "given": given})
     if "text" in found:
         return str(found["text"])
@@ -121,7 +160,8 @@ class Worker:
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None and stdout is not None
         done = threading.Event()
-        watch = threading.Thread(target=self._watch, args=(done,), daemon=True)
+        most = asked["limits"]["memory"]
+        watch = threading.Thread(target=self._watch, args=(done, most), daemon=True)
         watch.start()
         try:
             stdin.write(json.dumps(asked).encode() + b"\n")
@@ -134,13 +174,13 @@ class Worker:
             done.set()
             watch.join()
 
-    def _watch(self, done: threading.Event) -> None:
+    def _watch(self, done: threading.Event, most: int) -> None:
         """End the process where it grows or stays too long, which some systems do not do."""
         end = time.monotonic() + PATIENCE
         with contextlib.suppress(psutil.Error):  # it has ended by itself
             process = psutil.Process(self.process.pid)
             while not done.wait(0.02):
-                self.memory_exceeded = process.memory_info().rss > MEMORY
+                self.memory_exceeded = process.memory_info().rss > most
                 if self.memory_exceeded or time.monotonic() > end:
                     self.process.kill()
                     return

@@ -35,9 +35,9 @@ def _template(source: str) -> Template:
     return made.from_string(source)
 
 
-def _limit(memory: int, seconds: float) -> None:
-    """Allow so much memory in all, 0 for no limit, and so much time of the processor from now on.
-    A system without such limits, as Windows, leaves that to the process which asks."""
+def _limit(memory: int | None, seconds: float) -> None:
+    """Allow so much memory in all, and so much time of the processor from now on. A system without
+    such limits, as Windows, leaves that to the process which asks."""
     if sys.platform == "win32":
         return
     import resource
@@ -46,14 +46,14 @@ def _limit(memory: int, seconds: float) -> None:
     most = int(used.ru_utime + used.ru_stime + seconds + 1)
     resource.setrlimit(resource.RLIMIT_CPU, (most, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if memory:
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    if memory is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def _answer(asked: dict[str, Any]) -> dict[str, Any]:
     limits = asked["limits"]
     try:
-        _limit(limits["memory"], limits["seconds"])
+        _limit(limits["memory"] if limits["kept"] else None, limits["seconds"])
         text, size = [], 0
         for piece in _template(asked["template"]).generate(**asked["given"]):
             text.append(piece)

@@ -13,8 +13,10 @@ conversation: special tokens, and a template as models are published with.
 import base64
 import json
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -192,20 +194,53 @@ class Tokenizer:
                 fix=_("let it complete a plain text"),
                 exit=3,
             )
-        ids: list[int] = []
-        said: list[bool] = []
-        after = False
-        for part in chat_template.parts(self.template, turns, answer, self.names):
-            if isinstance(part, Turn):
-                found, own = self.encode(part.text), part.role == "assistant"
-            else:
-                found, own = self.encode(part, special=True), False
-            ids += found
-            said += [own] * len(found)
-            if after and not own and found:
-                said[-len(found)] = found[0] in self.end  # it says when its turn ends
-            after = own
+        parts = list(chat_template.parts(self.template, turns, answer, self.names))
+        tokens = self._together(parts)
+        if tokens is None:
+            tokens = self._apart(parts)
+        ids, said = [token for token, _own in tokens], [own for _token, own in tokens]
+        for place in range(1, len(ids)):  # it says when its turn ends
+            if said[place] or not said[place - 1]:
+                continue
+            blank = not self.decode(ids[place : place + 1], special=True).strip()
+            follows = place + 1 < len(ids) and ids[place + 1] in self.end
+            said[place] = ids[place] in self.end or (blank and follows)
         return ids, said
+
+    def _together(self, parts: Sequence[str | Turn]) -> list[tuple[int, bool]] | None:
+        """Tokens of the whole text, as the model has learnt it, and which an assistant says; None
+        where what was written would become a special token."""
+        texts = [readable(part.text if isinstance(part, Turn) else part) for part in parts]
+        roles = [part.role if isinstance(part, Turn) else "" for part in parts]
+        ends = list(accumulate(map(len, texts)))
+        self.backend.encode_special_tokens = False
+        with tokenizer_limits.told():
+            found = self.backend.encode("".join(texts), add_special_tokens=False)
+        tokens, part = [], 0
+        for token, (start, end) in zip(found.ids, found.offsets, strict=True):
+            while part + 1 < len(ends) and ends[part] <= start:
+                part += 1
+            last = min(bisect_left(ends, end), len(ends) - 1) if end > start else part
+            over = roles[part : last + 1]  # one may begin with a blank of the template
+            if token in self._special and any(over):
+                return None
+            tokens.append((token, "assistant" in over))
+        return tokens
+
+    def _apart(self, parts: Sequence[str | Turn]) -> list[tuple[int, bool]]:
+        """The same of each part by itself, so that nothing that was written is special."""
+        tokens = []
+        for part in parts:
+            own = isinstance(part, Turn)
+            text = part.text if isinstance(part, Turn) else part
+            said = isinstance(part, Turn) and part.role == "assistant"
+            tokens += [(token, said) for token in self.encode(text, special=not own)]
+        return tokens
+
+    @cached_property
+    def _special(self) -> frozenset[int]:
+        added = self.backend.get_added_tokens_decoder()
+        return frozenset(number for number, token in added.items() if token.special)
 
 
 def readable(text: str) -> str:
