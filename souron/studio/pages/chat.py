@@ -152,8 +152,9 @@ class Chatting:
             _("No language model is here yet."),
             self.studio.url("machine"), _("Fetch smollm2 on the page Machine"),
         )  # fmt: skip
-        same = self.the_same(value, "", *(USUAL[name] for name in
-                             ("length", "temperature", "seed", "filter")))  # fmt: skip
+        same = self.the_same(
+            value, "", USUAL["length"], temperature_of(value), USUAL["seed"], USUAL["filter"]
+        )
         return [gr.update(choices=offered, value=value), nothing, chat_view.shown(Talk()), same]
 
     def send(self, talk: Talk | None, which: int, text: str, *settings: Any) -> list[Any]:
