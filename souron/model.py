@@ -13,7 +13,6 @@ from souron.blocks.fusing import fused
 from souron.evaluation import familiarity
 from souron.evaluation.conversation import LENGTH, Conversation, Reply, Voice
 from souron.evaluation.familiarity import Check, Gauge
-from souron.evaluation.text_generation import Sampling
 from souron.hub import clip_weights, diffusion_weights, open_models, weights, zoo
 from souron.kinds import signature
 from souron.kinds.before_after import BeforeAfter
@@ -278,14 +277,14 @@ class Model:
         self,
         chat: Chat | str,
         length: int = LENGTH,
-        temperature: float = 0.8,
-        top: float = 0.95,
+        temperature: float | None = None,
+        top: float | None = None,
         seed: int = 0,
     ) -> Reply:
-        """What a language model answers to the last question, with its figures. Raises
-        UserError."""
+        """What a language model answers to the last question, with its figures. Where no
+        temperature is given, the model's own is taken, or 0.8. Raises UserError."""
         turns = (Turn("user", chat),) if isinstance(chat, str) else chat.turns
-        answer = self.voice.answer(turns, length, Sampling(temperature, top, seed))
+        answer = self.voice.answer(turns, length, self.voice.sampling(temperature, top, seed))
         for _part in answer:
             pass
         return answer.reply
@@ -294,12 +293,12 @@ class Model:
         self,
         system: str = "",
         length: int = LENGTH,
-        temperature: float = 0.8,
-        top: float = 0.95,
+        temperature: float | None = None,
+        top: float | None = None,
         seed: int = 0,
     ) -> Conversation:
         """A conversation that goes on: ``model.chat().say("Good morning")``. Raises UserError."""
-        talk = Conversation(self.voice, None, length, Sampling(temperature, top, seed))
+        talk = Conversation(self.voice, None, length, self.voice.sampling(temperature, top, seed))
         talk.system(system)
         return talk
 

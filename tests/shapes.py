@@ -23,6 +23,7 @@ from souron.data.poses import HIDDEN, SEEN, Figures, Skeleton, area_of
 from souron.data.run_lengths import lengths_of
 from souron.data.searching import Search, Shelf, places
 from souron.data.texts import Question
+from souron.data.tokenizer import Tokenizer
 from souron.data.voices import Voices
 
 LABELS = ("square", "disc", "wedge")
@@ -477,7 +478,25 @@ def overlap(first, second):
     return max(wide, 0) * max(high, 0) / area
 
 
-def published(kind, folder, tokenizer):
+def pieces_learnt(text):
+    """A tokenizer like Llama 2's, as the library of that name learns it."""
+    import tokenizers
+    from tokenizers import decoders, models, normalizers, trainers
+
+    backend = tokenizers.Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    blanks = [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    backend.normalizer = normalizers.Sequence(blanks)
+    signs = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=signs, show_progress=False)
+    backend.train_from_iterator([text] * 20, trainer)
+    backend.decoder = decoders.Sequence([
+        decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(),
+        decoders.Strip(" ", 1, 0),
+    ])  # fmt: skip
+    return Tokenizer(backend, "", ["</s>"], "<s>")
+
+
+def published(kind, folder, tokenizer, **more):
     """A small model of transformers with weights that bf16 holds, saved as models are."""
     import transformers
 
@@ -492,7 +511,7 @@ def published(kind, folder, tokenizer):
         config = made(
             vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
             num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
-            tie_word_embeddings=kind == "qwen2",
+            tie_word_embeddings=kind == "qwen2", **more,
         )  # fmt: skip
     model = transformers.AutoModelForCausalLM.from_config(config)
     for weight in model.parameters():

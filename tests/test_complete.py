@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from shapes import published, sentences
+from shapes import pieces_learnt, published, sentences
 
 from souron import registry
 from souron.blocks.decoder import Cache, Decoder, Structure, named
@@ -16,8 +16,9 @@ from souron.blocks.int8 import Int8Decoder
 from souron.blocks.muon import MuonAdamW
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.texts import Preference
-from souron.data.tokenizer import Tokenizer
+from souron.data.tokenizer import TEMPLATE, Tokenizer
 from souron.evaluation.complete import token_bits
+from souron.evaluation.conversation import Voice
 from souron.evaluation.text_generation import Sampling, Writer
 from souron.hub import open_models
 from souron.kinds.chat import Turn
@@ -98,6 +99,43 @@ def test_published_weights_answer_as_in_transformers(kind, tokenizer, tmp_path, 
     assert torch.allclose(again.float()(tokens), expected, atol=1e-3)
 
 
+def test_a_model_ends_and_draws_as_its_publishers_say(tokenizer, tmp_path, monkeypatch):
+    """Gemma ends an answer by a token that only generation_config.json names."""
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    published("llama", tmp_path / "llama", tokenizer)
+    how = {"eos_token_id": [5, 7, 10**9], "temperature": 0.3, "top_p": 0.5, "top_k": 4}
+    (tmp_path / "llama" / "generation_config.json").write_text(json.dumps(how))
+    about = json.dumps({"eos_token": "<|end|>"})
+    (tmp_path / "llama" / "tokenizer_config.json").write_text(about)
+    kind, config = registry.load_system("open_model")
+    for _time in range(2):  # from the cache, too
+        model = kind(replace(config, model=str(tmp_path / "llama"), context=60), None)
+        assert model.tokenizer.end == (tokenizer.end[0], 5, 7)
+        voice = Voice(model)
+        assert voice.sampling(seed=3) == Sampling(0.3, 0.5, 3)
+        assert voice.sampling(0.0, 1.0) == Sampling(0.0, 1.0)
+    monkeypatch.setattr(model, "read_many", lambda tokens, memory: 9.0 * torch.eye(300)[[7]])
+    written = Writer(model).write([1, 2], 9, Sampling(0))
+    assert list(written) == [], "the second of its ends ends it"
+    assert Voice(made("gpt_tiny", tokenizer)).sampling() == Sampling()
+    assert open_models.own_sampling("smollm2") == (0.2, 0.9)
+
+
+@pytest.mark.parametrize("name", ["open_model", "lora"])
+def test_a_context_that_would_not_be_kept_is_refused(name):
+    kind, config = registry.load_system(name)
+    with pytest.raises(UserError, match="131072"):
+        kind(replace(config, context=131_072), Spec("", 0, "messages"))
+
+
+@pytest.mark.parametrize("how", [{"temperature": 99}, {"temperature": "hot", "top_p": -1}, {}])
+def test_sampling_that_nobody_can_mean_is_left_out(how, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    published("llama", tmp_path / "llama", tokenizer)
+    (tmp_path / "llama" / "generation_config.json").write_text(json.dumps(how))
+    assert open_models.own_sampling(str(tmp_path / "llama")) == (None, None)
+
+
 @torch.inference_mode()
 def test_another_decoder_runs_by_transformers(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
@@ -129,11 +167,65 @@ def test_a_gguf_answers_as_the_folder_it_was_made_from(tokenizer, tmp_path, monk
     assert torch.allclose(decoder.float()(tokens), reference(tokens).logits, atol=1e-3)
 
 
-def gguf_of(model, tokenizer, file):
+@torch.inference_mode()
+def test_a_gguf_keeps_the_position_scaling_of_the_folder(tokenizer, tmp_path, monkeypatch):
+    """Of Llama 3.1 to 3.3. transformers reads the same GGUF without it, so only the folder tells:
+    as the rotations differ most far from the beginning, the last places tell it best."""
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    scaling = {"rope_type": "llama3", "rope_theta": 10_000.0, "factor": 8.0,
+               "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+               "original_max_position_embeddings": 16}  # fmt: skip
+    reference = published("llama", tmp_path / "llama", tokenizer, rope_parameters=scaling)
+    speeds = reference.model.rotary_emb.inv_freq
+    factors = 10_000.0 ** (-torch.arange(len(speeds)) / len(speeds)) / speeds
+    assert factors.max() == pytest.approx(8) and factors.min() < 2
+    file = gguf_of(reference, tokenizer, tmp_path / "model.gguf", factors)
+    tokens = torch.arange(60)[None] % len(tokenizer)
+    for _time in range(2):  # from the cache, too
+        decoder = open_models.load(str(file))[2]
+        given = decoder.float()(tokens)
+        assert torch.allclose(given, reference(tokens).logits, atol=1e-3)
+    other = gguf_of(reference, tokenizer, tmp_path / "other.gguf", factors, "qwen3")
+    with pytest.raises(UserError, match="position scaling"):
+        open_models.load_any(str(other))
+
+
+def test_a_gguf_has_sentencepieces_tokenizer(tmp_path, monkeypatch):
+    """As Llama 2 and Mistral have it: no merges, but a score for each token."""
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    tokenizer = pieces_learnt(
+        "The patient takes a tablet. The tablets are patient. 患者が薬を飲む。"
+    )
+    reference = published("llama", tmp_path / "llama", tokenizer)
+    file = gguf_of(reference, tokenizer, tmp_path / "model.gguf", pieces=True)
+    _about, own, _decoder = open_models.load(str(file))
+    assert own.names == {"bos_token": "<s>", "eos_token": "</s>"}
+    for text in ("The patient takes  two tablets.", "患者が薬を飲む。 歯 🦷", " a\n b", "<s>", ""):
+        assert own.encode(text) == tokenizer.encode(text), text
+        assert own.decode(own.encode(text)) == text
+    assert own.encode("<s>", special=True)[-1] == own.start
+
+
+@pytest.mark.parametrize("form", ["folder", "gguf"])
+@torch.inference_mode()
+def test_a_llama_with_biases_answers_as_in_transformers(form, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    reference = published("llama", tmp_path / "llama", tokenizer, attention_bias=True)
+    file = gguf_of(reference, tokenizer, tmp_path / "model.gguf")
+    decoder = open_models.load(str(file if form == "gguf" else tmp_path / "llama"))[2]
+    tokens = torch.arange(40)[None]
+    assert torch.allclose(decoder.float()(tokens), reference(tokens).logits, atol=1e-3)
+    published("llama", tmp_path / "mlp", tokenizer, mlp_bias=True)
+    assert open_models.describe(tmp_path / "mlp").structure is None, "transformers has it"
+
+
+def gguf_of(model, tokenizer, file, factors=None, architecture="llama", pieces=False):
     """As llama.cpp writes it, where the two halves of a head stand in turn."""
     import gguf
 
-    config, writer = model.config, gguf.GGUFWriter(str(file), "llama")
+    config, writer = model.config, gguf.GGUFWriter(str(file), architecture)
+    if factors is not None:
+        writer.add_tensor("rope_freqs.weight", factors.float().numpy())
     writer.add_license("mit")
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -144,13 +236,20 @@ def gguf_of(model, tokenizer, file):
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_freq_base(10_000.0)
     writer.add_file_type(0)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    writer.add_tokenizer_model("llama" if pieces else "gpt2")
+    writer.add_tokenizer_pre("default" if pieces else "gpt-2")
     words = [tokenizer.backend.id_to_token(i) for i in range(len(tokenizer))]
     writer.add_token_list(words)
-    writer.add_token_types([3 if word.startswith("<|") else 1 for word in words])
     merges = json.loads(tokenizer.backend.to_str())["model"]["merges"]
-    writer.add_token_merges([" ".join(pair) for pair in merges])
+    if pieces:
+        special, rank = ("<s>", "</s>"), {"".join(pair): n for n, pair in enumerate(merges)}
+        sorts = [6 if word.startswith("<0x") else 3 if word in special else 1 for word in words]
+        writer.add_token_types([2, *sorts[1:]])
+        writer.add_token_scores([-float(rank.get(word, 10**6)) for word in words])
+        writer.add_bos_token_id(tokenizer.start)
+    else:
+        writer.add_token_types([3 if word.startswith("<|") else 1 for word in words])
+        writer.add_token_merges([" ".join(pair) for pair in merges])
     writer.add_eos_token_id(tokenizer.end[0])
     names = {
         "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
@@ -546,10 +645,32 @@ def test_lora_begins_as_the_model_and_saves_its_thin_matrices_alone(
         for weight in model.b.values():
             torch.nn.init.normal_(weight)
         assert not torch.allclose(model(tokens), base)
-        assert torch.equal(model.before()(tokens), base)
     assert set(model.state_dict()) == {
         f"{part}.{layer}_{target}" for part in "ab" for layer in (0, 1) for target in config.targets
     }
+
+
+def test_lora_learns_what_is_preferred_from_where_it_began(tokenizer, tmp_path, monkeypatch):
+    """After conversations that is the tuned model, not the published one: the loss of preferences
+    begins at log 2."""
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    published("llama", tmp_path / "llama", tokenizer)
+    kind, config = registry.load_system("lora")
+    config = replace(config, model=str(tmp_path / "llama"), context=32)
+    model = kind(config, Spec("", 0, "preferences"))
+    model.frozen.held[1].template = TEMPLATE
+    for weight in model.b.values():  # as conversations have left it
+        torch.nn.init.normal_(weight, std=0.1)
+    data = Dataset("pairs", ListColumn(PAIRS), None, (), ["1", "2"], augment=())
+    [batch] = model.loader(data, lambda rows, generator: rows).once()
+    said = (model.log_likelihoods(batch.tokens) * batch.counts).sum(1)
+    kept = -said[:2].sum() / batch.counts[:2].sum()
+    expected = math.log(2) + KEPT * kept.item()
+    assert model.loss(batch).item() == pytest.approx(expected, rel=1e-4)
+    with torch.no_grad():
+        for weight in model.b.values():
+            weight += 0.1
+    assert torch.equal((model.before().log_likelihoods(batch.tokens) * batch.counts).sum(1), said)
 
 
 @pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")  # of peft with transformers
@@ -566,12 +687,14 @@ def test_lora_is_that_of_peft(tokenizer, tmp_path, monkeypatch):
         torch.nn.init.normal_(weight, std=0.1)
     folder = tmp_path / "adapter"
     model.write_adapter(folder)
-    adapted = peft.PeftModel.from_pretrained(reference, folder).eval()
     tokens = torch.randint(50, (2, 10))
+    with torch.inference_mode():
+        reference_before = reference(tokens).logits
+    adapted = peft.PeftModel.from_pretrained(reference, folder).eval()
     with torch.inference_mode():
         expected = adapted(tokens).logits
         assert torch.allclose(model(tokens), expected, atol=1e-3)
-        assert not torch.allclose(model.before()(tokens), expected, atol=1e-2)
+        assert not torch.allclose(reference_before, expected, atol=1e-2)
     again = kind(config, Spec("", 0, "messages"))
     again.read_adapter(folder)
     kept = model.state_dict()

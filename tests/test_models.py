@@ -100,6 +100,9 @@ def test_all_about_one_file(tmp_path, capsys, monkeypatch):
     small(tmp_path / "one.gguf", POISON)
     assert main.run(["models", "one.gguf"]) == 0
     out = capsys.readouterr().out
+    assert "8192 tokens" not in out
+    assert main.run(["models", "Qwen3-1.7B"]) == 0
+    assert "at most 8192 tokens of its context" in capsys.readouterr().out
     assert POISON in out and "Not for commercial use" in out
     assert not (tmp_path / "poisoned").exists()
     assert main.run(["models", "--json"]) == 0
@@ -121,6 +124,11 @@ def damaged(kind, folder):
         path.write_bytes(b"GGUF" + struct.pack(">I", 3) + raw[8:])
     elif kind == "huge":
         path.write_bytes(raw[:8] + struct.pack("<QQ", 2**60, 2**60) + raw[24:])
+    elif kind in ("long list", "long texts"):  # of numbers, or of texts
+        item, claim = (0, 2**40) if kind == "long list" else (8, 2**40)
+        key = struct.pack("<Q", 3) + b"abc" + struct.pack("<IIQ", 9, item, claim)
+        path.write_bytes(raw[:8] + struct.pack("<QQ", 0, 1) + key + b"\0" * 14)
+        assert path.stat().st_size < 70
     elif kind == "pickle":
         path.write_bytes(b"\x80\x04\x95" + b"\0" * 40)
     elif kind == "empty":
@@ -132,7 +140,16 @@ def damaged(kind, folder):
     return path
 
 
-KINDS = ("truncated", "big-endian", "huge", "pickle", "empty", "pickled folder")
+KINDS = (
+    "truncated",
+    "big-endian",
+    "huge",
+    "long list",
+    "long texts",
+    "pickle",
+    "empty",
+    "pickled folder",
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -153,15 +170,48 @@ def test_what_is_no_model_is_told(kind, tmp_path, capsys, monkeypatch):
 def test_a_folder_without_tokenizer_is_told(tmp_path):
     from safetensors.numpy import save_file
 
-    config = {"model_type": "llama", "vocab_size": 3, "num_hidden_layers": 0, "hidden_size": 8,
-              "intermediate_size": 16, "num_attention_heads": 2, "tie_word_embeddings": True,
-              "max_position_embeddings": 64}  # fmt: skip
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     weights = {"model.embed_tokens.weight": np.zeros((3, 8), np.float32)}
     save_file(weights, str(tmp_path / "model.safetensors"))
     assert model_table.described(tmp_path).context == 64
     with pytest.raises(UserError, match="is no tokenizer"):
         open_models.load(str(tmp_path))
+
+
+CONFIG = {
+    "model_type": "llama", "vocab_size": 3, "num_hidden_layers": 0, "hidden_size": 8,
+    "intermediate_size": 16, "num_attention_heads": 2, "tie_word_embeddings": True,
+    "max_position_embeddings": 64,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_hidden_layers": 10**9},
+        {"num_hidden_layers": 10**9, "model_type": "qwen3"},
+        {"text_config": {"num_hidden_layers": 10**9}},
+        {"vocab_size": 10**12},
+        {"num_hidden_layers": -1},
+        {"num_attention_heads": 3},
+        {"num_key_value_heads": 5},
+        {"num_attention_heads": 8},
+        {"vocab_size": "many"},
+        {"hidden_size": None},
+        {"max_position_embeddings": 0},
+        {"rope_theta": -1.0},
+    ],
+)
+def test_sizes_that_its_weights_cannot_have_are_told(change, tmp_path):
+    from safetensors.numpy import save_file
+
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG | change))
+    (tmp_path / "tokenizer.json").write_text("{}")
+    weights = {"model.embed_tokens.weight": np.zeros((3, 8), np.float32)}
+    save_file(weights, str(tmp_path / "model.safetensors"))
+    for opened in (open_models.describe, open_models.structure_by, open_models.load_any):
+        with pytest.raises(UserError, match="is no language model"):
+            opened(tmp_path if opened is open_models.describe else str(tmp_path))
 
 
 def test_an_unknown_name_is_told(capsys):

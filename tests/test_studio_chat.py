@@ -13,7 +13,7 @@ from souron.evaluation.text_generation import Writer, Written
 from souron.studio import chat_view
 from souron.studio.chat_view import Talk
 from souron.studio.jobs import Jobs
-from souron.studio.pages.chat import Chatting
+from souron.studio.pages.chat import Chatting, temperature_of
 from souron.studio.paths import Roots
 from souron.studio.shared import Studio
 from souron.utils.messages import UserError
@@ -124,6 +124,14 @@ def test_the_template_and_the_same_elsewhere(run, studio):
     same = page.the_same(run, "Be short.", 8, 0.8, 3, talk)
     assert "length=8 seed=3" in same
     assert "souron.load(" in same
+
+
+def test_the_temperature_is_the_models_own(run, studio):
+    page = Chatting.__new__(Chatting)
+    page.studio = studio
+    assert (temperature_of("smollm2"), temperature_of(run), temperature_of(None)) == (0.2, 0.8, 0.2)
+    assert "temperature" not in page.the_same("smollm2", "", 256, 0.2, 0, "")
+    assert "temperature=0.8" in page.the_same("smollm2", "", 256, 0.8, 0, "")
 
 
 def test_only_models_within_the_roots_are_asked(studio):

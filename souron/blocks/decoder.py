@@ -42,9 +42,11 @@ class Structure:
     learnt_norm: bool = True  # whether a norm has a weight
     mlp: Literal["relu2", "gelu", "swiglu"] = "swiglu"
     rotary: float = 10_000.0  # the base of the rotations; 0: places are embedded instead
+    slowing: tuple[float, ...] = ()  # how much slower each rotation is, for a longer context
     norm_queries: bool = False  # norms of queries and keys, without a weight
     bias: bool = False
-    bias_queries: bool = False  # of queries, keys and values alone
+    bias_queries: bool = False  # of queries, keys and values
+    bias_out: bool = False  # of what attention has mixed
     tied: bool = True  # the head is the embedding
     epsilon: float = 1e-5
 
@@ -95,7 +97,8 @@ class Attention(nn.Module):
         both = structure.heads + 2 * structure.shared
         bias = structure.bias or structure.bias_queries
         self.qkv = nn.Linear(structure.width, both * structure.head_width, bias=bias)
-        self.out = nn.Linear(structure.width, structure.width, bias=structure.bias)
+        bias = structure.bias or structure.bias_out
+        self.out = nn.Linear(structure.width, structure.width, bias=bias)
 
     def forward(self, x: Tensor, turn: Turn | None, cache: Cache | None, layer: int,
                 change: Change) -> Tensor:  # fmt: skip
@@ -242,6 +245,8 @@ class Decoder(nn.Module):
         """Cosine and sine (T, head width / 2) of the angles of each place."""
         half = self.structure.head_width // 2
         speed = self.structure.rotary ** (-torch.arange(half, device=place.device) / half)
+        if self.structure.slowing:
+            speed = speed / torch.tensor(self.structure.slowing, device=place.device)
         angle = place[:, None] * speed
         return angle.cos().to(dtype), angle.sin().to(dtype)
 

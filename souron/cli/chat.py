@@ -68,19 +68,19 @@ def chat(
         int, Option(min=1, max=4096, metavar="N", help=N_("tokens of an answer at most (256)"))
     ] = 256,
     temperature: Annotated[
-        float,
+        float | None,
         Option(min=0, max=2, metavar="T",
-               help=N_("0 takes the likeliest token, 1 draws as the model says (0.8)")),
-    ] = 0.8,
+               help=N_("0 takes the likeliest token (the model's own temperature, or 0.8)")),
+    ] = None,
     top: Annotated[
-        float,
+        float | None,
         Option(min=0.01, max=1, metavar="P",
-               help=N_("draw among the likeliest that have this chance (0.95)")),
-    ] = 0.95,
+               help=N_("draw among the likeliest that have this chance (its own, or 0.95)")),
+    ] = None,
     seed: cli_options.Seed = None,
     context: Annotated[
         int | None,
-        Option(min=16, max=131072, metavar="N",
+        Option(min=16, max=8192, metavar="N",
                help=N_("tokens that a published model sees at most (2048)")),
     ] = None,
     load: Annotated[
@@ -103,7 +103,6 @@ def chat(
     with screen.err.status(_("loading {name}").format(name=run)):
         from souron import model as models_api
         from souron.evaluation.conversation import Conversation
-        from souron.evaluation.text_generation import Sampling
 
         filtered = None
         if filter or lexicon:
@@ -112,7 +111,7 @@ def chat(
             filtered = filters.named(filter, lexicon)
         with console.warning_lines():
             voice = models_api.load(run, context=context).voice
-    talk = Conversation(voice, before, length, Sampling(temperature, top, seed or 0),
+    talk = Conversation(voice, before, length, voice.sampling(temperature, top, seed or 0),
                         filtered.screen if filtered else None)  # fmt: skip
     if system:
         talk.system(system)

@@ -86,7 +86,7 @@ def cells(row: Any, speed: float, free: float) -> list[str]:
 
 def whole(row: Any, speed: float, free: float) -> None:
     """All about one model, each cell with its source."""
-    from souron.hub import model_table
+    from souron.hub import model_table, open_models
 
     told = model_table.says(row.licence)
     if screen.json:
@@ -96,6 +96,9 @@ def whole(row: Any, speed: float, free: float) -> None:
         return
     show(console.pairs([(name, value) for name, value in about(row)]))
     show("", model_table.forecast(row, speed, free))
+    if row.context > open_models.MOST_CONTEXT:
+        show(_("souron itself keeps at most {most} tokens of its context.").format(
+            most=open_models.MOST_CONTEXT))  # fmt: skip
     if told:
         show(_("Its licence: {text}").format(text=told))
     if row.runs is False:

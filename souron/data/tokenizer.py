@@ -13,12 +13,14 @@ conversation: special tokens, and a template as models are published with.
 import base64
 import json
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from souron.data import chat_template
+from souron.data import chat_template, tokenizer_limits
 from souron.kinds.chat import Turn
 from souron.utils.messages import UserError, _
 
@@ -64,6 +66,10 @@ class Tokenizer:
         self.end = tuple(i for name in end if (i := backend.token_to_id(name)) is not None)
         known = backend.token_to_id(start) if start else None
         self.start = known if known is not None else (*self.end, 0)[0]
+        self.names = {  # as templates call them
+            "bos_token": "" if known is None else start,
+            "eos_token": backend.id_to_token(self.end[0]) if self.end else "",
+        }
         backend.no_padding()
         backend.no_truncation()
 
@@ -93,7 +99,9 @@ class Tokenizer:
         try:
             if path.stat().st_size > MOST_BYTES:
                 raise ValueError(_("larger than {size} MB").format(size=MOST_BYTES // 10**6))
-            backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            tokenizer_limits.check(json.loads(text))
+            backend = tokenizers.Tokenizer.from_str(text)
         except Exception as error:  # the library raises ``Exception`` itself
             raise UserError(
                 "tokenizer",
@@ -109,7 +117,7 @@ class Tokenizer:
             "backend": json.loads(self.backend.to_str()),
             "template": self.template,
             "end": [self.backend.id_to_token(i) for i in self.end],
-            "start": self.backend.id_to_token(self.start),
+            "start": self.names["bos_token"],
         }
         text = json.dumps(about, ensure_ascii=False, separators=(",", ":"))
         return base64.b85encode(zlib.compress(text.encode(), 9)).decode()
@@ -124,6 +132,7 @@ class Tokenizer:
             stream = zlib.decompressobj()
             text = stream.decompress(base64.b85decode(word), MOST_BYTES)
             about = json.loads(text)
+            tokenizer_limits.check(about["backend"])
             backend = tokenizers.Tokenizer.from_str(json.dumps(about["backend"]))
             end = [str(name) for name in about["end"]]
             return Tokenizer(backend, str(about["template"]), end, str(about["start"]))
@@ -141,23 +150,27 @@ class Tokenizer:
     def encode(self, text: str, special: bool = False) -> list[int]:
         """Tokens of a text. What reads like a special token is plain text, unless ``special``."""
         self.backend.encode_special_tokens = not special
-        return self.backend.encode(readable(text), add_special_tokens=False).ids
+        with tokenizer_limits.told():
+            return self.backend.encode(readable(text), add_special_tokens=False).ids
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """The same of many texts, on all processors."""
         self.backend.encode_special_tokens = True
-        found = self.backend.encode_batch(list(map(readable, texts)), add_special_tokens=False)
+        with tokenizer_limits.told():
+            found = self.backend.encode_batch(list(map(readable, texts)), add_special_tokens=False)
         return [each.ids for each in found]
 
     def decode(self, ids: Sequence[int], special: bool = False) -> str:
         """The text of tokens; bytes that make no letter become the sign of replacement."""
-        return self.backend.decode(list(ids), skip_special_tokens=not special)
+        with tokenizer_limits.told():
+            return self.backend.decode(list(ids), skip_special_tokens=not special)
 
     def pieces(self, text: str) -> list[Piece]:
         """Each token with its place in the text."""
         self.backend.encode_special_tokens = True
         text = readable(text)
-        found = self.backend.encode(text, add_special_tokens=False)
+        with tokenizer_limits.told():
+            found = self.backend.encode(text, add_special_tokens=False)
         return [
             Piece(number, text[start:end], start, end)
             for number, (start, end) in zip(found.ids, found.offsets, strict=True)
@@ -181,20 +194,53 @@ class Tokenizer:
                 fix=_("let it complete a plain text"),
                 exit=3,
             )
-        ids: list[int] = []
-        said: list[bool] = []
-        after = False
-        for part in chat_template.parts(self.template, turns, answer):
-            if isinstance(part, Turn):
-                found, own = self.encode(part.text), part.role == "assistant"
-            else:
-                found, own = self.encode(part, special=True), False
-            ids += found
-            said += [own] * len(found)
-            if after and not own and found:
-                said[-len(found)] = found[0] in self.end  # it says when its turn ends
-            after = own
+        parts = list(chat_template.parts(self.template, turns, answer, self.names))
+        tokens = self._together(parts)
+        if tokens is None:
+            tokens = self._apart(parts)
+        ids, said = [token for token, _own in tokens], [own for _token, own in tokens]
+        for place in range(1, len(ids)):  # it says when its turn ends
+            if said[place] or not said[place - 1]:
+                continue
+            blank = not self.decode(ids[place : place + 1], special=True).strip()
+            follows = place + 1 < len(ids) and ids[place + 1] in self.end
+            said[place] = ids[place] in self.end or (blank and follows)
         return ids, said
+
+    def _together(self, parts: Sequence[str | Turn]) -> list[tuple[int, bool]] | None:
+        """Tokens of the whole text, as the model has learnt it, and which an assistant says; None
+        where what was written would become a special token."""
+        texts = [readable(part.text if isinstance(part, Turn) else part) for part in parts]
+        roles = [part.role if isinstance(part, Turn) else "" for part in parts]
+        ends = list(accumulate(map(len, texts)))
+        self.backend.encode_special_tokens = False
+        with tokenizer_limits.told():
+            found = self.backend.encode("".join(texts), add_special_tokens=False)
+        tokens, part = [], 0
+        for token, (start, end) in zip(found.ids, found.offsets, strict=True):
+            while part + 1 < len(ends) and ends[part] <= start:
+                part += 1
+            last = min(bisect_left(ends, end), len(ends) - 1) if end > start else part
+            over = roles[part : last + 1]  # one may begin with a blank of the template
+            if token in self._special and any(over):
+                return None
+            tokens.append((token, "assistant" in over))
+        return tokens
+
+    def _apart(self, parts: Sequence[str | Turn]) -> list[tuple[int, bool]]:
+        """The same of each part by itself, so that nothing that was written is special."""
+        tokens = []
+        for part in parts:
+            own = isinstance(part, Turn)
+            text = part.text if isinstance(part, Turn) else part
+            said = isinstance(part, Turn) and part.role == "assistant"
+            tokens += [(token, said) for token in self.encode(text, special=not own)]
+        return tokens
+
+    @cached_property
+    def _special(self) -> frozenset[int]:
+        added = self.backend.get_added_tokens_decoder()
+        return frozenset(number for number, token in added.items() if token.special)
 
 
 def readable(text: str) -> str:

@@ -118,6 +118,15 @@ class Voice:
         more = f", {bits} bits" if bits else ""
         return f"torch {torch.__version__}, {device}{more}, {torch.get_num_threads()} threads"
 
+    def sampling(
+        self, temperature: float | None = None, top: float | None = None, seed: int = 0
+    ) -> Sampling:
+        """As asked for; where nobody asks as the model's publishers say, or as usual."""
+        own = getattr(self.reader, "own_sampling", (None, None))
+        given = {"temperature": own[0] if temperature is None else temperature,
+                 "top": own[1] if top is None else top}  # fmt: skip
+        return Sampling(seed=seed, **{k: v for k, v in given.items() if v is not None})
+
     def tokens(self, turns: Sequence[Turn]) -> list[int]:
         """A conversation as tokens, open for the next answer."""
         tokenizer = self.reader.tokenizer
@@ -129,7 +138,8 @@ class Voice:
         """The text that the model sees, or has seen where the last turn is its own."""
         if self.template:
             answer = turns[-1].role != "assistant"
-            return chat_template.shown(self.template, turns, answer)
+            names = self.reader.tokenizer.names
+            return chat_template.shown(self.template, turns, answer, names)
         return _plain(turns)
 
     def room(self, length: int) -> int:
@@ -169,7 +179,8 @@ class Voice:
         screen: Screen | None = None,
     ) -> "Answer":  # fmt: skip
         """What it answers, to be iterated over for the words. Raises UserError."""
-        return Answer(self, self.prompt(turns, length), length, sampling or Sampling(), screen)
+        sampling = sampling or self.sampling()
+        return Answer(self, self.prompt(turns, length), length, sampling, screen)
 
     def completion(
         self, text: str, length: int = LENGTH, sampling: Sampling | None = None,
@@ -180,7 +191,7 @@ class Voice:
         tokens = [tokenizer.start, *tokenizer.encode(text)]
         if len(tokens) > self.reader.context - self.room(length):
             raise self._too_long((), len(tokens), length)
-        return Answer(self, Prompt(tokens, ()), length, sampling or Sampling(), screen)
+        return Answer(self, Prompt(tokens, ()), length, sampling or self.sampling(), screen)
 
     def _too_long(self, turns: Sequence[Turn], count: int, length: int) -> UserError:
         context, room = self.reader.context, self.room(length)
@@ -334,7 +345,7 @@ class Conversation:
         self, voice: Voice, chat: Chat | None = None, length: int = LENGTH,
         sampling: Sampling | None = None, screening: Callable[[], Screen] | None = None,
     ) -> None:  # fmt: skip
-        self.voice, self.length, self.sampling = voice, length, sampling or Sampling()
+        self.voice, self.length, self.sampling = voice, length, sampling or voice.sampling()
         self.screening = screening
         self.chat = chat or Chat(())
 

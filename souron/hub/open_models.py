@@ -9,6 +9,7 @@ Nothing of a model is run: no pickle, no code beside the weights.
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -21,13 +22,12 @@ from torch import Tensor
 
 from souron.blocks.decoder import Decoder, Structure, named
 from souron.data.tokenizer import Tokenizer
-from souron.hub import fetch, packages, zoo
-from souron.hub.other_decoders import OtherDecoder
+from souron.hub import fetch, gguf_head, gguf_tokenizer, packages, zoo
+from souron.hub.other_decoders import MOST_CONTEXT, OtherDecoder
 from souron.utils import extras, files, hardware
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 
-MOST_CONTEXT = 8192  # tokens that are kept in memory
 PRE_TOKENIZERS = {  # what llama.cpp calls them -> digits stand alone, the pattern of words
     "smollm": (True, ""),
     "gpt-2": (False, ""),
@@ -42,6 +42,12 @@ PRE_TOKENIZERS = {  # what llama.cpp calls them -> digits stand alone, the patte
         r"|\s*[\r\n]+|\s+(?!\S)|\s+",
     ),
 }
+LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")  # a tensor each, at least
+SIZES = (  # at most as many as all weights together
+    "vocab_size", "hidden_size", "intermediate_size", "n_embd", "n_inner", "head_dim",
+    "num_attention_heads", "num_key_value_heads", "n_head", "num_experts", "num_local_experts",
+    "n_routed_experts",
+)  # fmt: skip
 NATIVE = ("llama", "mistral", "qwen2", "gpt2")
 
 
@@ -60,6 +66,9 @@ class Described:
     template: str  # of conversations
     quantised: str  # "Q4_1", "bf16"
     structure: Structure | None  # None where souron has no such decoder
+    ends: tuple[int, ...] = ()  # more tokens that end an answer
+    temperature: float | None = None  # that its publishers answer with
+    top: float | None = None
 
 
 def find(name: str) -> Path:
@@ -148,6 +157,7 @@ def _gguf_as_it_is(path: Path, changed: int) -> Any:
         raise _no_model(path, _("it does not begin as a GGUF file does"))
     if int.from_bytes(start[4:], "little") > 0xFFFF:
         raise _no_model(path, _("its numbers are written back to front (big-endian)"))
+    gguf_head.check(path)
     return gguf.GGUFReader(str(path))
 
 
@@ -180,16 +190,21 @@ def _described_gguf(path: Path) -> Described:
         "rms_norm_eps": number("attention.layer_norm_rms_epsilon", 1e-5),
         "rope_scaling": value(f"{architecture}.rope.scaling.type", None),
         "tie_word_embeddings": "output.weight" not in names,
+        "slowing": _slowing(reader),
+        "attention_bias": "blk.0.attn_q.bias" in names,
+        "bias_out": "blk.0.attn_output.bias" in names,
     }
     if architecture == "gpt2":  # its names in GGUF are others, and nobody has asked for it
         config["model_type"] = "gpt2 in GGUF"
+    parameters = sum(int(tensor.n_elements) for tensor in reader.tensors)
+    _compare(config, len(names), parameters)
     sort = value("general.file_type", None)
     return Described(
         name=str(value("general.name", path.stem)),
         path=path,
         architecture=architecture,
         context=int(number("context_length")),
-        parameters=sum(int(tensor.n_elements) for tensor in reader.tensors),
+        parameters=parameters,
         bytes=path.stat().st_size,
         licence=str(value("general.license", "")),
         languages=tuple(map(str, value("general.languages", ()) or ())),
@@ -198,7 +213,21 @@ def _described_gguf(path: Path) -> Described:
         if sort is None
         else re.sub("^(MOSTLY|ALL)_", "", gguf.LlamaFileType(sort).name),
         structure=structure_of(config),
+        temperature=_within(value("general.sampling.temp", None), 0, 2),
+        top=_within(value("general.sampling.top_p", None), 0.01, 1),
     )
+
+
+def _within(value: Any, low: float, high: float) -> float | None:
+    fits = isinstance(value, int | float) and low <= value <= high
+    return float(value) if fits else None
+
+
+def _slowing(reader: Any) -> tuple[float, ...]:
+    """What llama.cpp keeps of the position scaling of Llama 3.1 to 3.3: a divisor of each
+    rotation's speed, which no field of the file mentions."""
+    found = [tensor for tensor in reader.tensors if tensor.name == "rope_freqs.weight"]
+    return tuple(map(float, found[0].data)) if found else ()
 
 
 def _described_folder(path: Path) -> Described:
@@ -214,19 +243,27 @@ def _described_folder(path: Path) -> Described:
     if isinstance(template, list):  # several, by name
         template = next((t["template"] for t in template if t.get("name") == "default"), "")
     size = sum(file.stat().st_size for file in held)
+    tensors = [count for file in held for count in _tensors(file)]
+    _compare(config, len(tensors), sum(tensors))
     kind = str(config.get("dtype") or config.get("torch_dtype") or "")
+    how = _json(path / "generation_config.json", {})
+    ends = how.get("eos_token_id", config.get("eos_token_id"))
+    ends = ends if isinstance(ends, list) else [ends]
     return Described(
         name=path.resolve().name,
         path=path,
         architecture=str(config.get("model_type", "")),
         context=int(config.get("max_position_embeddings") or config.get("n_positions") or 0),
-        parameters=sum(_parameters(file) for file in held),
+        parameters=sum(tensors),
         bytes=size,
         licence=_front_matter(path / "README.md").get("license", ""),
         languages=(),
         template=str(template),
         quantised={"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}.get(kind, kind),
         structure=structure_of(config),
+        ends=tuple(end for end in ends if isinstance(end, int)),
+        temperature=_within(how.get("temperature"), 0, 2),
+        top=_within(how.get("top_p"), 0.01, 1),
     )
 
 
@@ -248,7 +285,7 @@ def _described_run(path: Path) -> Described:
     talks = seen.get("lesson") != "text"
     template = Tokenizer.unpacked(seen["tokenizer"]).template if talks else ""
     return Described(
-        path.resolve().name, path, "gpt", structure.context, _parameters(file),
+        path.resolve().name, path, "gpt", structure.context, sum(_tensors(file)),
         file.stat().st_size, "", (), template, "", structure,
     )  # fmt: skip
 
@@ -264,15 +301,27 @@ def _json(path: Path, otherwise: dict[str, Any] | None = None) -> dict[str, Any]
     return found
 
 
-def _parameters(file: Path) -> int:
-    """Numbers in a .safetensors file, by its head alone."""
-    with file.open("rb") as stream:
-        size = int.from_bytes(stream.read(8), "little")
-        if size > 100_000_000:
-            raise ValueError(_("its head is damaged"))
-        head = json.loads(stream.read(size))
-    shapes = [entry["shape"] for name, entry in head.items() if name != "__metadata__"]
-    return sum(int(torch.Size(shape).numel()) for shape in shapes)
+def _tensors(file: Path) -> list[int]:
+    """How many numbers each tensor of a .safetensors file has, by its head alone."""
+    from safetensors import safe_open
+
+    with safe_open(file, "pt") as opened:  # compares the head with the file's size
+        return [math.prod(opened.get_slice(name).get_shape()) for name in opened.keys()]  # noqa: SIM118
+
+
+def _compare(config: Any, tensors: int, parameters: int) -> None:
+    """Raises ValueError where a config claims what so many weights cannot hold, before anything is
+    built as it says."""
+    for name, value in config.items():
+        if isinstance(value, dict):  # such as "text_config"
+            _compare(value, tensors, parameters)
+        most = tensors if name in LAYERS else parameters if name in SIZES else None
+        if most is not None and isinstance(value, int) and value > most:
+            raise ValueError(
+                _("{name} is {value}, its weights hold {count}").format(
+                    name=name, value=value, count=most
+                )
+            )
 
 
 def _front_matter(path: Path) -> dict[str, str]:
@@ -290,14 +339,15 @@ def _front_matter(path: Path) -> dict[str, str]:
 
 
 def structure_of(config: dict[str, Any]) -> Structure | None:
-    """The decoder that a ``config.json`` describes; None where souron has no such one."""
+    """The decoder that a ``config.json`` describes; None where souron has no such one. Raises
+    ValueError where its sizes do not fit together."""
     kind = config.get("model_type")
     if kind == "gpt2":
-        return Structure(
-            config["vocab_size"], config["n_positions"], config["n_layer"], config["n_embd"],
-            config["n_head"], norm="layer", mlp="gelu", rotary=0.0, bias=True,
-            epsilon=config.get("layer_norm_epsilon", 1e-5),
-        )  # fmt: skip
+        return _consistent(Structure(
+            int(config["vocab_size"]), int(config["n_positions"]), int(config["n_layer"]),
+            int(config["n_embd"]), int(config["n_head"]), norm="layer", mlp="gelu", rotary=0.0,
+            bias=True, epsilon=float(config.get("layer_norm_epsilon", 1e-5)),
+        ))  # fmt: skip
     heads = config.get("num_attention_heads")
     scaled = config.get("rope_scaling") or config.get("rope_parameters") or {}
     scaled = scaled if isinstance(scaled, dict) else {"rope_type": scaled}
@@ -310,9 +360,11 @@ def structure_of(config: dict[str, Any]) -> Structure | None:
         or (config.get("sliding_window") and config.get("use_sliding_window", kind == "mistral"))
         or (own_width and own_width * heads != config["hidden_size"])
         or config.get("hidden_act", "silu") != "silu"
+        or config.get("mlp_bias")
     ):  # fmt: skip
         return None
-    return Structure(
+    biased = kind == "llama" and bool(config.get("attention_bias"))
+    structure = Structure(
         int(config["vocab_size"]),
         min(MOST_CONTEXT, int(config["max_position_embeddings"])),
         int(config["num_hidden_layers"]),
@@ -321,10 +373,41 @@ def structure_of(config: dict[str, Any]) -> Structure | None:
         groups=int(config.get("num_key_value_heads") or heads),
         hidden=int(config["intermediate_size"]),
         rotary=float(config.get("rope_theta") or scaled.get("rope_theta") or 10_000.0),
-        bias_queries=kind == "qwen2" or bool(config.get("attention_bias")),
+        bias_queries=kind == "qwen2" or biased,
+        bias_out=bool(config.get("bias_out", biased)),
         tied=bool(config.get("tie_word_embeddings", kind == "gemma")),
         epsilon=float(config.get("rms_norm_eps", 1e-6)),
+        slowing=config.get("slowing", ()),
     )
+    return _consistent(structure)
+
+
+def _consistent(structure: Structure) -> Structure:
+    s = structure
+    sizes = (s.vocabulary, s.context, s.width, s.heads, s.shared, s.hidden + 1, s.layers + 1)
+    whole = min(sizes) > 0 and s.width % s.heads == 0 and s.heads % s.shared == 0
+    turns = not s.rotary or (s.head_width % 2 == 0 and 0 < s.rotary < math.inf)
+    turns &= not s.slowing or (len(s.slowing) * 2 == s.head_width and min(s.slowing) > 0)
+    if not whole or not turns:
+        raise ValueError(
+            _("its sizes do not fit together: {sizes}").format(
+                sizes=f"width {s.width}, {s.heads} heads, {s.shared} groups, {s.layers} layers"
+            )
+        )
+    return structure
+
+
+def check_context(context: int) -> None:
+    """Raises UserError where a published model is to see more than souron keeps of it."""
+    if context > MOST_CONTEXT:
+        raise UserError(
+            "context",
+            f"context={context}",
+            expected=_("at most {most} tokens: souron keeps no more of a published model's").format(
+                most=MOST_CONTEXT
+            ),
+            fix=f"context={MOST_CONTEXT}",
+        )
 
 
 def refuse_too_large(about: Described) -> None:
@@ -361,12 +444,22 @@ def load_any(name: str) -> tuple[Described, Tokenizer, Any]:
             name=about.name, kind=about.architecture
         ),
     )
+    _refuse_scaling(about.path)
     try:
         return about, tokenizer_of(about.path, about), OtherDecoder(about.path, about.context)
     except UserError:
         raise
     except Exception as error:  # a damaged file can raise anything in its reader
         raise _no_model(about.path, f"{type(error).__name__}: {error}") from error
+
+
+def _refuse_scaling(path: Path) -> None:
+    """transformers reads a GGUF file without the tensors of its position scaling."""
+    if path.is_file() and any(t.name.startswith("rope_") for t in _gguf(path).tensors):
+        raise _no_model(
+            path,
+            _("its position scaling is not read from GGUF: take its folder of .safetensors"),
+        )
 
 
 def load(name: str) -> tuple[Described, Tokenizer, Decoder]:
@@ -405,7 +498,7 @@ def _kept(path: Path) -> Path:
     hasher = hashlib.blake2b(digest_size=16)
     for file in held:
         state = file.stat()
-        hasher.update(f"1 {file.resolve()} {state.st_size} {state.st_mtime_ns}\n".encode())
+        hasher.update(f"2 {file.resolve()} {state.st_size} {state.st_mtime_ns}\n".encode())
     return cache_folder() / "models" / hasher.hexdigest()
 
 
@@ -415,9 +508,9 @@ def _as_json(about: Described) -> dict[str, Any]:
 
 def _told(values: dict[str, Any], path: Path) -> Described:
     held = values.pop("structure")
-    structure = None if held is None else Structure(**held)
-    languages = tuple(values.pop("languages"))
-    return Described(**{**values, "path": path}, languages=languages, structure=structure)
+    structure = None if held is None else Structure(**{**held, "slowing": tuple(held["slowing"])})
+    lists = {name: tuple(values[name]) for name in ("languages", "ends")}
+    return Described(**{**values, **lists, "path": path}, structure=structure)
 
 
 def filled(
@@ -449,46 +542,42 @@ def tokenizer_of(path: Path, about: Described) -> Tokenizer:
         ends = [_text(config.get(name)) for name in ("eos_token", "pad_token")]
         ends = list(dict.fromkeys([*filter(None, ends), "<|im_end|>", "<|endoftext|>"]))
         start = _text(config.get("bos_token"))
-        return Tokenizer.of_file(path / "tokenizer.json", about.template, ends, start)
-    reader = _gguf(path)
-    fields = reader.fields
-    kind = fields["tokenizer.ggml.model"].contents()
-    pre = fields["tokenizer.ggml.pre"].contents() if "tokenizer.ggml.pre" in fields else "gpt-2"
-    if kind != "gpt2" or pre not in PRE_TOKENIZERS:
-        raise _no_model(path, _("its tokenizer {kind} is not known").format(kind=f"{kind} {pre}"))
-    words = fields["tokenizer.ggml.tokens"].contents()
-    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"].contents()]
-    sorts = fields["tokenizer.ggml.token_type"].contents()
+        made = Tokenizer.of_file(path / "tokenizer.json", about.template, ends, start)
+        made.end = tuple(dict.fromkeys((*made.end, *(i for i in about.ends if 0 <= i < len(made)))))
+        return made
+    return _tokenizer_of_gguf(path, about)
+
+
+def _tokenizer_of_gguf(path: Path, about: Described) -> Tokenizer:
+    fields = _gguf(path).fields
+
+    def value(key: str, default: Any = None) -> Any:
+        field = fields.get(f"tokenizer.ggml.{key}")
+        return default if field is None else field.contents()
+
+    kind, pre = value("model"), value("pre", "gpt-2")
+    words, sorts = value("tokens"), value("token_type")
     special = [word for word, sort in zip(words, sorts, strict=True) if sort == 3]
+    if kind == "llama":
+        scores, first = value("scores"), value("add_space_prefix", True)
+        whole = [word for word, sort in zip(words, sorts, strict=True) if sort == 4]
+        backend = gguf_tokenizer.sentence_pieces(words, scores, special, whole, bool(first))
+    elif kind == "gpt2" and pre in PRE_TOKENIZERS:
+        merges = [tuple(merge.split(" ")) for merge in value("merges")]
+        backend = gguf_tokenizer.byte_pairs(words, merges, special, *PRE_TOKENIZERS[pre])
+    else:
+        raise _no_model(path, _("its tokenizer {kind} is not known").format(kind=f"{kind} {pre}"))
 
     def named(key: str) -> str:
-        field = fields.get(f"tokenizer.ggml.{key}_token_id")
-        return words[field.contents()] if field is not None else ""
+        number = value(f"{key}_token_id")
+        return "" if number is None else str(words[number])
 
     ends = list(dict.fromkeys(filter(None, [named("eos"), named("eot"), "<|endoftext|>"])))
-    backend = _backend(words, merges, special, *PRE_TOKENIZERS[pre])
     return Tokenizer(backend, about.template, ends, named("bos"))
 
 
 def _text(token: Any) -> str:
     return token.get("content", "") if isinstance(token, dict) else str(token or "")
-
-
-def _backend(words: list[str], merges: list[Any], special: list[str], digits: bool,
-             pattern: str) -> Any:  # fmt: skip
-    import tokenizers
-    from tokenizers import decoders, models, pre_tokenizers
-
-    vocabulary = {word: number for number, word in enumerate(words)}
-    backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
-    before: list[Any] = [pre_tokenizers.Digits(individual_digits=True)] if digits else []
-    if pattern:
-        before.append(pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated"))
-    before.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not pattern))
-    backend.pre_tokenizer = pre_tokenizers.Sequence(before)
-    backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens(special)
-    return backend
 
 
 def _weights(path: Path, structure: Structure) -> Iterator[tuple[str, Tensor]]:
@@ -589,6 +678,23 @@ class _Folder:
 
 
 KNOWN = {"smollm2": named("smollm2", 49_152, 8192, 30, 576, 9)}  # without its file, too
+
+
+CARDS = {  # temperature and top of the page of a model whose file does not say
+    "smollm2": (0.2, 0.9),  # https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct
+}
+
+
+def own_sampling(name: str) -> tuple[float | None, float | None]:
+    """The temperature and the share of the likeliest tokens that a model's publishers answer with;
+    None where they do not say, or where there is no such model."""
+    if name in CARDS:
+        return CARDS[name]
+    try:
+        about = glance(find(name)) if is_model(name) else None
+    except UserError:
+        about = None
+    return (about.temperature, about.top) if about else (None, None)
 
 
 def structure_by(name: str) -> Structure | None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-MOST_CONTEXT = 8192  # tokens
+MOST_CONTEXT = 8192  # tokens that are kept in memory
 
 
 class OtherDecoder:

@@ -26,6 +26,7 @@ from souron.evaluation.conversation import (
     Answer,
     Reply,
     Screen,
+    Voice,
 )
 from souron.evaluation.text_generation import Sampling
 from souron.kinds.chat import Chat, Turn
@@ -89,14 +90,8 @@ class Asked(BaseModel):
     presence_penalty: Literal[0] | None = None
     frequency_penalty: Literal[0] | None = None
 
-    @property
-    def sampling(self) -> Sampling:
-        usual = Sampling()
-        return Sampling(
-            usual.temperature if self.temperature is None else self.temperature,
-            self.top_p or usual.top,
-            self.seed or 0,
-        )
+    def sampling(self, voice: Voice) -> Sampling:
+        return voice.sampling(self.temperature, self.top_p, self.seed or 0)
 
 
 class ChatAsked(Asked):
@@ -155,10 +150,10 @@ def add(app: FastAPI, service: Service) -> None:
     def voice_of_chat(asked: ChatAsked) -> Answer:
         roles = {"developer": "system"}
         turns = [Turn(roles.get(one.role, one.role), one.content) for one in asked.messages]
-        return voice.answer(Chat(turns).turns, asked.length, asked.sampling, screen())
+        return voice.answer(Chat(turns).turns, asked.length, asked.sampling(voice), screen())
 
     def voice_of_text(asked: TextAsked) -> Answer:
-        return voice.completion(asked.prompt[0], asked.length, asked.sampling, screen())
+        return voice.completion(asked.prompt[0], asked.length, asked.sampling(voice), screen())
 
     def screen() -> Screen | None:
         return service.filtered.screen() if service.filtered else None

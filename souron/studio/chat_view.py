@@ -76,11 +76,10 @@ class Talk:
 
     def _ask(self, model: Any, options: dict[str, Any], ask: Callable[[Any], Any]) -> None:
         from souron.evaluation.conversation import Conversation
-        from souron.evaluation.text_generation import Sampling
 
         system, length = options.pop("system"), options.pop("length")
         filtered = self._filter(options.pop("filter", ""))
-        talk = Conversation(model.voice, self.chat, length, Sampling(**options),
+        talk = Conversation(model.voice, self.chat, length, model.voice.sampling(**options),
                             filtered.screen if filtered else None)  # fmt: skip
         talk.system(system)
         self.template = model.voice.template

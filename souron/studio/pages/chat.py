@@ -21,7 +21,6 @@ SCREENING = (
 USUAL: dict[str, Any] = {
     "length": 256,
     "temperature": 0.8,
-    "top": 0.95,
     "seed": 0,
     "filter": "",
 }  # as souron chat has them
@@ -136,6 +135,7 @@ class Chatting:
                          [self.system, *self.drawn], **QUIET)  # fmt: skip
         self.show.click(says(self.show_template), [self.talk, self.model], self.template)
         self.model.change(says(lambda: ""), None, self.template, **QUIET)
+        self.model.change(says(temperature_of), self.model, self.temperature, **QUIET)
         self.studio.on_change(self.settings, self.the_same, [*self.settings, self.talk], self.same)
         self.studio.opened(self.offer, [self.model, self.nothing, self.chat, self.same])
 
@@ -152,8 +152,9 @@ class Chatting:
             _("No language model is here yet."),
             self.studio.url("machine"), _("Fetch smollm2 on the page Machine"),
         )  # fmt: skip
-        same = self.the_same(value, "", *(USUAL[name] for name in
-                             ("length", "temperature", "seed", "filter")))  # fmt: skip
+        same = self.the_same(
+            value, "", USUAL["length"], temperature_of(value), USUAL["seed"], USUAL["filter"]
+        )
         return [gr.update(choices=offered, value=value), nothing, chat_view.shown(Talk()), same]
 
     def send(self, talk: Talk | None, which: int, text: str, *settings: Any) -> list[Any]:
@@ -226,7 +227,7 @@ class Chatting:
     def asked(self, settings: Any) -> tuple[str, dict[str, Any]]:
         """The model, and the options of a ``Conversation``. Raises UserError."""
         name, system, length, temperature, seed, filter = settings
-        options = {"system": system or "", "length": int(length), "top": USUAL["top"],
+        options = {"system": system or "", "length": int(length),
                    "temperature": float(temperature), "seed": max(0, int(seed or 0)),
                    "filter": str(filter or "")}  # fmt: skip
         return chat_view.model_name(self.studio, name), options
@@ -260,7 +261,8 @@ class Chatting:
             key: value
             for key, value in (("system", system), ("length", int(length or 0)),
                                ("temperature", temperature), ("seed", int(seed or 0)))
-            if value not in ("", None, USUAL.get(key))
+            if value not in ("", None, temperature_of(name) if key == "temperature" else
+                             USUAL.get(key))
         }  # fmt: skip
         filtered = {"filter": filter} if filter else {}
         said = ", ".join(f"{key}={value!r}" for key, value in changed.items())
@@ -271,6 +273,14 @@ class Chatting:
             + f"print(talk.say({str(last)!r}))",
             (_("for programs that speak OpenAI's API"), command(words("serve", [model], filtered))),
         )
+
+
+def temperature_of(name: str | None) -> float:
+    """The model's own, or the usual one."""
+    from souron.hub import open_models
+
+    own = open_models.own_sampling(str(name or "smollm2"))[0]
+    return USUAL["temperature"] if own is None else own
 
 
 def end(talk: Talk | None) -> None:

@@ -62,6 +62,7 @@ class LoRA(LanguageModel):
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:
+        open_models.check_context(config.context)
         super().__init__(config, spec)
         self.frozen = Frozen(config.model)
         structure = open_models.structure_by(config.model)
@@ -83,6 +84,10 @@ class LoRA(LanguageModel):
     @property
     def tokenizer(self) -> Any:
         return self.frozen.held[1]
+
+    @cached_property
+    def own_sampling(self) -> tuple[float | None, float | None]:
+        return open_models.own_sampling(self.config.model)
 
     def example(self) -> None:
         decoder = open_models.shape_of(self.config.model)
@@ -126,36 +131,11 @@ class LoRA(LanguageModel):
         own = {name: given[theirs] for name, theirs in names.items() if theirs in given}
         checkpoint.fill(self, own, folder)
 
-    def before(self) -> LanguageModel:
-        """The published model: the thin matrices left out."""
-        return Without(self)
-
     def memory(self, rows: int = 1) -> Cache:
         return self.frozen.held[2].memory(rows, self.context)
 
     def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
         return self.frozen.held[2](tokens, memory, last=True, change=self.change)[:, -1]
-
-
-class Without(LanguageModel):
-    """The model that a LoRA stands beside, as it was published."""
-
-    def __init__(self, lora: LoRA) -> None:
-        super().__init__(lora.config, lora.spec)
-        self.frozen = lora.frozen
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.frozen.held[2](tokens)
-
-    @property
-    def tokenizer(self) -> Any:
-        return self.frozen.held[1]
-
-    def memory(self, rows: int = 1) -> Cache:
-        return self.frozen.held[2].memory(rows, self.context)
-
-    def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
-        return self.frozen.held[2](tokens, memory, last=True)[:, -1]
 
 
 def places(structure: Any) -> dict[str, tuple[str, slice, int]]:

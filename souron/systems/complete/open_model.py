@@ -44,6 +44,7 @@ class OpenModel(LanguageModel):
     WEIGHTS = {}
 
     def __init__(self, config: Config, spec: Spec | None) -> None:
+        open_models.check_context(config.context)
         super().__init__(config, spec)
 
     @cached_property
@@ -69,6 +70,10 @@ class OpenModel(LanguageModel):
     @property
     def template(self) -> str:
         return self.held[0].template
+
+    @cached_property
+    def own_sampling(self) -> tuple[float | None, float | None]:
+        return open_models.own_sampling(self.config.model)
 
     @property
     def context(self) -> int:

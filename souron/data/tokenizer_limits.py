@@ -1,0 +1,122 @@
+"""Limits of tokenizers from strangers: texts grow a little, and patterns are simple.
+
+A ``tokenizer.json`` is a program: what it puts in place of letters may grow a text from four
+letters to gigabytes, and a pattern may take longer than anybody waits.
+"""
+
+import base64
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from souron.utils.messages import UserError, _
+
+MOST_GROWTH = 32.0  # times; a letter of Unicode alone becomes 18 when it is taken apart
+MOST_PREFIX = 64  # letters that are put before a text or a word
+MOST_OPEN = 2  # repetitions without an end in one branch of a pattern; published ones have two
+MOST_REPEATS = 100  # a repetition to more than that counts as one without an end
+
+
+def check(tokenizer: dict[str, Any]) -> None:
+    """Raises ValueError where a ``tokenizer.json`` may grow texts or search without end."""
+    for part in ("normalizer", "pre_tokenizer", "decoder"):
+        growth = 1.0
+        for step in _steps(tokenizer.get(part)):
+            growth *= max(1.0, _growth(step))
+            if growth > MOST_GROWTH:
+                raise ValueError(_("it makes texts over {most:g} times as long").format(
+                    most=MOST_GROWTH))  # fmt: skip
+    for step in _steps({name: part for name, part in tokenizer.items() if name != "added_tokens"}):
+        for name in ("prepend", "prefix", "suffix", "continuing_subword_prefix",
+                     "end_of_word_suffix", "replacement"):  # fmt: skip
+            if isinstance(step.get(name), str) and len(step[name]) > MOST_PREFIX:
+                raise ValueError(_("it puts {count} letters before each word").format(
+                    count=len(step[name])))  # fmt: skip
+        if isinstance(step.get("Regex"), str) and not simple(step["Regex"]):
+            raise ValueError(_("its pattern {pattern} may be searched for without end").format(
+                pattern=step["Regex"][:80]))  # fmt: skip
+
+
+def _steps(thing: Any) -> Iterator[dict[str, Any]]:
+    """Each object in it, but not the tokens themselves."""
+    if isinstance(thing, list):
+        for each in thing:
+            yield from _steps(each)
+    elif isinstance(thing, dict):
+        yield thing
+        for name, each in thing.items():
+            if name not in ("vocab", "merges"):
+                yield from _steps(each)
+
+
+def _growth(step: dict[str, Any]) -> float:
+    """How many letters stand in the place of one, at most."""
+    if step.get("type") == "Replace":
+        pattern = step["pattern"].get("String", "")  # a regular expression may find nothing at all
+        letters = len(step["content"])
+        return letters / len(pattern) if pattern else 1.0 + letters
+    if step.get("type") == "Precompiled":  # a trie, and the texts it leads to
+        content = base64.b64decode(step.get("precompiled_charsmap") or "")
+        texts = content[4 + int.from_bytes(content[:4], "little") :].split(b"\0")
+        return max(len(text.decode("utf-8", "replace")) for text in texts)
+    return 1.0
+
+
+SIGNS = re.compile(r"\\.|\(\?[imsx-]*:|\(\?<?[=!>]|\(\?<\w+>|\{\d*,?\d*\}[?+]?|[*+?][?+]?|.", re.S)
+
+
+def simple(pattern: str) -> bool:
+    """Does it repeat without an end at most ``MOST_OPEN`` times in a branch, never within a
+    repetition, and refer to nothing that it has found?"""
+    if re.search(r"\\[1-9kg]", pattern):
+        return False
+    stack, inside = [0], 0  # open repetitions in the branch of each group; classes around
+    closed, fewest = 0, [0]  # of the group that has just ended; the most of a group's branches
+    for sign in SIGNS.findall(pattern):
+        if inside or sign == "[":
+            inside += (sign == "[") - (sign == "]")
+            closed = 0
+        elif sign.startswith("("):
+            stack.append(0)
+            fewest.append(0)
+        elif sign == ")" and len(stack) > 1:
+            closed = max(stack.pop(), fewest.pop())
+            stack[-1] += closed
+        elif sign == "|":
+            fewest[-1], stack[-1] = max(fewest[-1], stack[-1]), 0
+        elif closed and sign[0] in "*+{":
+            return False
+        elif _endless(sign):
+            stack[-1] += 1
+        elif sign[0] not in "?{":
+            closed = 0
+        if stack[-1] > MOST_OPEN:
+            return False
+    return True
+
+
+def _endless(sign: str) -> bool:
+    if sign[0] in "*+":
+        return True
+    bounds = re.fullmatch(r"\{(\d*)(,?)(\d*)\}[?+]?", sign)
+    if bounds is None:
+        return False
+    most = bounds[3] if bounds[2] else bounds[1]
+    return not most or int(most) > MOST_REPEATS
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What the library breaks off with, which is no ``Exception``, as UserError."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise UserError(
+            "tokenizer",
+            _("the model's tokenizer broke off: {why}").format(why=str(error)[:200]),
+            expected=_("a tokenizer.json of the tokenizers library"),
+            exit=3,
+        ) from None

@@ -1,0 +1,63 @@
+"""Tokenizers as GGUF files hold them, for the ``tokenizers`` library: byte pairs with their merges,
+and SentencePiece's, which has a score for each token instead.
+
+Kudo, Richardson: SentencePiece (2018). https://arxiv.org/abs/1808.06226
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+BLANK = "\u2581"  # stands for a blank in SentencePiece
+
+
+def byte_pairs(
+    words: Sequence[str], merges: list[Any], special: list[str], digits: bool, pattern: str
+) -> Any:
+    """A tokenizer like GPT-2's; ``digits``: each stands alone, ``pattern``: what a word is."""
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers
+
+    vocabulary = {word: number for number, word in enumerate(words)}
+    backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    before: list[Any] = [pre_tokenizers.Digits(individual_digits=True)] if digits else []
+    if pattern:
+        before.append(pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated"))
+    before.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not pattern))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(before)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(special)
+    return backend
+
+
+def sentence_pieces(
+    words: Sequence[str], scores: Sequence[float], special: list[str], whole: list[str], first: bool
+) -> Any:
+    """A tokenizer like Llama 2's. ``whole``: texts that are never cut; ``first``: a blank is put
+    before a text."""
+    import tokenizers
+    from tokenizers import decoders, models, normalizers
+
+    vocabulary = {word: number for number, word in enumerate(words)}
+    unknown = "<unk>" if "<unk>" in vocabulary else None
+    backend = tokenizers.Tokenizer(models.BPE(
+        vocab=vocabulary, merges=list(_merges(vocabulary, scores)), unk_token=unknown,
+        fuse_unk=True, byte_fallback=True,
+    ))  # fmt: skip
+    before = [normalizers.Prepend(BLANK)] if first else []
+    backend.normalizer = normalizers.Sequence([*before, normalizers.Replace(" ", BLANK)])
+    after = [decoders.Strip(" ", 1, 0)] if first else []
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace(BLANK, " "), decoders.ByteFallback(), decoders.Fuse(), *after]
+    )
+    backend.add_special_tokens(special)
+    backend.add_tokens([tokenizers.AddedToken(word, normalized=False) for word in whole])
+    return backend
+
+
+def _merges(vocabulary: dict[str, int], scores: Sequence[float]) -> Iterator[tuple[str, str]]:
+    """Two tokens that become one, those first whose whole has the highest score."""
+    for word in sorted(vocabulary, key=lambda word: (-scores[vocabulary[word]], vocabulary[word])):
+        for place in range(1, len(word)):
+            left, right = word[:place], word[place:]
+            if left in vocabulary and right in vocabulary:
+                yield left, right
