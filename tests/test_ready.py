@@ -166,7 +166,27 @@ def test_another_size_is_another_system():
     assert zoo.where("resnet18") is None and zoo.where("nonsense") is None
     with pytest.raises(UserError) as trouble:
         evaluate.evaluate("resnet18")
-    assert (trouble.value.code, trouble.value.fix) == ("not trained", "souron train resnet18")
+    assert trouble.value.code == "not trained"
+    assert trouble.value.fix == "souron train resnet18 data=digits budget=1min"
+
+
+@pytest.mark.parametrize("name, data, ready, published", [
+    ("resnet18", "digits", True, True), ("clip", "captioned_scenes", False, False),
+    ("faster_rcnn_small", "scenes", True, False),
+])  # fmt: skip
+def test_a_system_that_has_not_learnt_names_data_budget_and_what_answers(
+    name, data, ready, published
+):
+    with pytest.raises(UserError) as trouble:
+        assert souron.load(name).asked
+    found = trouble.value
+    assert found.fix == f"souron train {name} data={data} budget=1min"
+    assert ("ready-trained" in found.expected) == ready
+    assert ("pretrained=true" in found.expected) == published
+    task = registry.find(name)[0].task
+    named = found.expected.partition("system: ")[2].partition(" or ")[0].split(", ")
+    if ready:
+        assert {registry.find(one)[0].task for one in named if one != "..."} == {task}
 
 
 def test_published_weights_that_are_here_go_before_a_smaller_size():
