@@ -198,7 +198,8 @@ def load(folder: Path, which: str = "best") -> Any:
             exit=3,
         )
     tensors, about = read_tensors(path)
-    fill(system, tensors, path, about.get("left_out", ()) if zoo.holds(folder) else ())
+    system.left_out = tuple(about.get("left_out", ())) if zoo.holds(folder) else ()
+    fill(system, tensors, path, system.left_out)
     if text := changed(folder):
         warnings.warn(f"{folder}: {text}", Caution, stacklevel=3)
     return system.eval()
