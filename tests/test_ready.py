@@ -171,6 +171,35 @@ def test_a_system_answers_by_its_name(capsys):
     assert told["labels"][0]["label"] == "trouser"
 
 
+def warns(told):
+    return {word for word in ("Mode collapse suspected", "Weak generator") if word in told}
+
+
+@pytest.mark.parametrize("name, recall, coverage, warned", [
+    ("stylegan", None, None, {"Mode collapse suspected", "Weak generator"}),
+    ("progan", None, None, {"Weak generator"}), ("dcgan", None, None, set()),
+    ("dcgan", 0.05, 0.9, {"Mode collapse suspected"}), ("dcgan", 0.5, 0.2, {"Weak generator"}),
+])  # fmt: skip
+def test_a_weak_generator_is_said_to_be_one_where_it_is_met(
+    name, recall, coverage, warned, tmp_path, monkeypatch, capsys
+):
+    """By the figures of its receipt."""
+    root = tmp_path / "souron_zoo"
+    shutil.copytree(zoo.root() / name, root / name)
+    monkeypatch.setattr(zoo, "root", lambda: root)
+    receipt = zoo.receipt(root / name)
+    for measure, value in (("recall", recall), ("coverage", coverage)):
+        if value is not None:
+            receipt["measures"][measure]["value"] = value
+    (root / name / "receipt.json").write_text(json.dumps(receipt), encoding="utf-8")
+    assert main.run(["generate", name, "n=1", f"out={tmp_path / 'out'}", "--json"]) == 0
+    assert warns(" ".join(json.loads(capsys.readouterr().out).get("notes", []))) == warned
+    assert main.run(["show", name]) == 0
+    assert warns(" ".join(capsys.readouterr().out.split())) == warned
+    assert main.run(["show", name, "--json"]) == 0
+    assert warns(" ".join(json.loads(capsys.readouterr().out)["warnings"])) == warned
+
+
 def test_a_label_that_it_does_not_know_is_no_fault_of_the_file(capsys):
     file = zoo.root() / "examples/drawn_scenes/1.png"
     assert main.run(["predict", "yolo", str(file), "classes=dog"]) == 2

@@ -129,6 +129,7 @@ def generating(
     mark = provenance.mark(folder, args, seed, settings, weights)
     record = DrawnRecord(place, folder, str(args["system"]), seed, 0, 0.0, [])
     record.settings = settings
+    record.notes += [] if published else zoo.weaknesses(folder)
     unknown = [word for each in prompts for word in system.unknown_words(each)]
     if unknown:
         record.notes.append(

@@ -10,6 +10,7 @@ from souron import registry
 from souron.data.called import called
 from souron.evaluation.generation import Gallery, GenerationResult
 from souron.kinds.codecs import animation
+from souron.metrics import generation
 from souron.metrics.generation import Classes
 from souron.report import plots
 from souron.report.page import Plot, Section, plot, section
@@ -90,13 +91,7 @@ def use(record: "RunRecord") -> tuple[str, str]:
 def notes(record: "RunRecord") -> list[str]:
     """What stands on top of the report."""
     result: GenerationResult = record.details
-    texts = []
-    if result.collapsed:
-        texts.append(
-            _("Mode collapse suspected: recall {recall}. It draws few kinds of pictures.").format(
-                recall=units.percent(result.measures["recall"].value)
-            )
-        )
+    texts = generation.weaknesses({name: vars(m) for name, m in result.measures.items()})
     classes = result.resemblance.classes
     if classes is not None and classes.missing:
         texts.append(
