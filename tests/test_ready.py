@@ -157,7 +157,9 @@ def test_what_estimates_a_likelihood_is_packed(monkeypatch):
 def test_its_figures_on_all_test_cases_are_found_again(name, monkeypatch):
     """From a second load, within their intervals: a processor without bfloat16 rounds otherwise.
     Of systems that learnt from drawn cases, where what they find in the examples is not enough."""
-    monkeypatch.setenv("SOURON_DATA", str(fetched("fashion").parent))
+    data = zoo.receipt(folder_of(name))["options"]["data"]
+    place = fetched(data if load.names()[data].needs else "fashion")
+    monkeypatch.setenv("SOURON_DATA", str(place.parent))
     found = evaluate.evaluate(str(folder_of(name)))
     for measure, known in zoo.receipt(folder_of(name))["measures"].items():
         assert known["low"] <= found[measure].value <= known["high"], measure
