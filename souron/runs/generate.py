@@ -115,7 +115,7 @@ def generating(
         if path
     }
     check_together(known, options, shown)
-    base = DRAWN_READY / folder.name if zoo.holds(folder) else folder
+    base = own_place(folder)
     base = DRAWN_PUBLISHED / folder.stem if published else base
     place = Path(out) if out else files.new_folder(base / "pictures", f"seed{seed}")
     plain = {
@@ -216,6 +216,12 @@ def generating(
 
     record.seconds = time.perf_counter() - begun
     yield Event("done", 1.0, record=record)
+
+
+def own_place(folder: Path) -> Path:
+    """The folder for what is made with a run: its own, or one of the project where the run came
+    ready trained in a package."""
+    return DRAWN_READY / folder.name if zoo.holds(folder) else folder
 
 
 def check(n: int, seed: int, first: int, walk: int) -> None:

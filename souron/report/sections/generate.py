@@ -9,6 +9,7 @@ from torch import Tensor
 from souron import registry
 from souron.data.called import called
 from souron.evaluation.generation import Gallery, GenerationResult
+from souron.hub import zoo
 from souron.kinds.codecs import animation
 from souron.metrics import generation
 from souron.metrics.generation import Classes
@@ -61,6 +62,30 @@ def run(record: "RunRecord") -> list[Section]:
 def comparison(record: "ComparisonRecord") -> list[Section]:
     """What compared generators drew, side by side."""
     return section("gallery", _("Side by side"), TEMPLATE, gallery(record))
+
+
+def comparison_notes(record: "ComparisonRecord") -> list[str]:
+    """Say that the order is another one after a longer training, where the systems' ready-trained
+    weights show it."""
+    figures = []  # of each system's ready-trained weights: figure, name, seconds of training
+    for row in record.rows:
+        folder = zoo.where(row.system)
+        held = zoo.receipt(folder) if folder is not None else {}
+        measure, seconds = held.get("measures", {}).get(record.measure), held.get("train_seconds")
+        if measure and seconds and seconds > row.train_seconds:
+            figures.append((float(measure["value"]), row.system, float(seconds)))
+    metric = registry.metric(record.measure)
+    ranked = sorted(figures, reverse=metric.higher_is_better)
+    if not ranked or [name for _value, name, _time in ranked][0] == figures[0][1]:
+        return []
+    return [
+        _("After longer training the order is another one; ready trained: {figures}.").format(
+            figures=_(", ").join(
+                f"{name} {metric.text(value)} ({units.seconds(seconds)})"
+                for value, name, seconds in ranked
+            )
+        )
+    ]
 
 
 def headline(record: "RunRecord") -> str:
