@@ -85,7 +85,7 @@ class PromptedGenerator(System):
         negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
         steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
         guidance: Annotated[
-            float, Choice(N_("how strongly the prompt is insisted on; 1 is as learnt"), 1, 20)
+            float, Choice(N_("how closely to follow the prompt; 1 as learnt (classes: 0)"), 1, 20)
         ] = 4.0,
     ) -> Iterator[Tensor]:
         """Yield pictures (B, C, H, W) in -1..1 on their way from ``noise``; the last are done.
@@ -152,7 +152,7 @@ class PromptedGenerator(System):
         negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
         steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
         guidance: Annotated[
-            float, Choice(N_("how strongly the prompt is insisted on; 1 is as learnt"), 1, 20)
+            float, Choice(N_("how closely to follow the prompt; 1 as learnt (classes: 0)"), 1, 20)
         ] = 4.0,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Picture:

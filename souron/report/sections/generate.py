@@ -76,7 +76,7 @@ def comparison_notes(record: "ComparisonRecord") -> list[str]:
             figures.append((float(measure["value"]), row.system, float(seconds)))
     metric = registry.metric(record.measure)
     ranked = sorted(figures, reverse=metric.higher_is_better)
-    if not ranked or [name for _value, name, _time in ranked][0] == figures[0][1]:
+    if not ranked or ranked[0][1] == figures[0][1]:
         return []
     return [
         _("After longer training the order is another one; ready trained: {figures}.").format(
