@@ -129,7 +129,6 @@ def generating(
     mark = provenance.mark(folder, args, seed, settings, weights)
     record = DrawnRecord(place, folder, str(args["system"]), seed, 0, 0.0, [])
     record.settings = settings
-    record.notes += [] if published else zoo.weaknesses(folder)
     unknown = [word for each in prompts for word in system.unknown_words(each)]
     if unknown:
         record.notes.append(
@@ -137,6 +136,7 @@ def generating(
                 words=", ".join(dict.fromkeys(unknown))
             )
         )
+    record.notes += [] if published else zoo.weaknesses(folder)
 
     def of(numbers: Sequence[int]) -> dict[str, Any]:
         """What those pictures are asked to be."""
@@ -264,7 +264,8 @@ def numbers_of(system: Any, label: str) -> list[int]:
 
 
 def prompts_of(system: Any, prompt: str) -> list[str]:
-    """The prompts asked for. Raises UserError where the system takes none, or one is empty."""
+    """The prompts asked for. Raises UserError where the system takes none, or one is empty or in
+    words that it has not learnt."""
     if not prompt:
         return []
     if not system.prompted:
@@ -276,7 +277,10 @@ def prompts_of(system: Any, prompt: str) -> list[str]:
         )
     from souron.tasks.text_to_image import checked
 
-    return [checked(each) for each in prompt.split(OR)]
+    prompts = [checked(each) for each in prompt.split(OR)]
+    for each in prompts:
+        system.refuse_unknown(each)
+    return prompts
 
 
 def pictures_of(system: Any, name: str, path: str | Path) -> Tensor:

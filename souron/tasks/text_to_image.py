@@ -140,6 +140,22 @@ class PromptedGenerator(System):
         known = set(self.spec.words)
         return [word for word in dict.fromkeys(words(prompt)) if word not in known] if known else []
 
+    def refuse_unknown(self, prompt: str) -> None:
+        """Ask for other words where half of a prompt's words or more were in no training caption:
+        the image would have nothing to do with it. Raises UserError."""
+        unknown, said = self.unknown_words(prompt), dict.fromkeys(words(prompt))
+        if unknown and 2 * len(unknown) >= len(said):
+            raise UserError(
+                "unknown words",
+                _("No training caption has: {words}. It cannot know what that means.").format(
+                    words=", ".join(unknown)
+                ),
+                expected=_("words of its captions, such as: {prompts}").format(
+                    prompts="; ".join(self.spec.prompts[:3])
+                ),
+                fix=f'prompt="{self.spec.prompts[0]}"' if self.spec.prompts else "",
+            )
+
     def example(self) -> None:
         """One pass of what draws, for the table of its layers' shapes and operations."""
         deque(self.drawing(Noise(0, [0], self.device), [self.spec.prompts[0]], steps=1), maxlen=0)
