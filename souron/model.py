@@ -168,12 +168,7 @@ class Model:
     def asked(self) -> signature.Signature:
         """What it takes and gives. Raises UserError where it cannot answer."""
         if self.system is None:
-            raise UserError(
-                "not trained",
-                _("{name} cannot answer: it has not learnt to").format(name=self.name),
-                expected=_("a run, or a system with pretrained=true"),
-                fix=f"souron train {self.name}",
-            )
+            raise run_folder.not_trained(self.name)
         asked = signature.signature(type(self.system))
         if asked is None:
             raise UserError(
@@ -323,11 +318,13 @@ class Model:
         return run_generate.generate(self._trained(), n, seed, **options)
 
     def _trained(self) -> Path:
+        if self.folder is None and self.system is None:
+            raise run_folder.not_trained(self.name)
         if self.folder is None:
             raise UserError(
                 "not trained",
-                _("{name} has not been trained yet").format(name=self.name),
-                fix=f"model.train(data=...), souron train {self.name}",
+                _("{name} was not trained here, and has no folder of a run").format(name=self.name),
+                expected=_("a run's folder"),
             )
         return self.folder
 

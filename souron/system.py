@@ -56,6 +56,8 @@ class System(nn.Module, ABC):
 
     config: Any
     spec: Any
+    left_out: tuple[str, ...] = ()  # parts of a packed system that answering does not need; their
+    # weights are not the learnt ones
     used: float = 0.0  # how much of the budget training has used, 0..1, for what grows or cools
 
     def __init__(self, config: Any, spec: Any) -> None:

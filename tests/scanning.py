@@ -1,6 +1,6 @@
 """CT series drawn by formulas: DICOM slices of an ellipsoid in any direction, with any mistakes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ def scan(
     number: int = 1,
     slopes: Sequence[tuple[float, float]] = ((1.0, -1024.0),),
     drop: Sequence[str] = (),
+    header: Mapping[str, object] | None = None,
 ) -> list[Path]:
     """Names and instance numbers run in no order. Returns the files in the order of ``steps``."""
     row, column = (np.array(way, float) for way in directions)
@@ -63,6 +64,8 @@ def scan(
         stored = np.round((ellipsoid(place) - shift) / slope).astype(np.uint16)
         made.PixelData = stored.tobytes()
         made["PixelData"].VR = "OW"
+        for keyword, value in (header or {}).items():
+            setattr(made, keyword, value)
         for keyword in drop:
             del made[keyword]
         made.file_meta = FileMetaDataset()

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from souron.cli import main
 from souron.data import splits
 from souron.data.dataset import Dataset
 from souron.evaluation import sampling
+from souron.hub import zoo
 from souron.kinds.codecs.image import picture
 from souron.runs import train
 from souron.tasks.generate import Generator
@@ -378,6 +380,23 @@ def test_the_audit_of_a_run_is_json_and_a_page(run, say):
     code, out, err = say("memorisation", str(run), "n=16")
     assert code == 0 and "page of an earlier audit was replaced" in err
     assert "No sign of copying on 16 pictures" in out and "distance by" in out
+
+
+def test_a_ready_trained_system_is_audited_by_its_name_outside_of_the_package(
+    run, say, tmp_path, monkeypatch
+):
+    name = zoo.receipt(run)["system"]
+    entry = registry.find(name)[0]
+    packed = tmp_path / "souron_zoo" / entry.name
+    shutil.copytree(run, packed, ignore=shutil.ignore_patterns("audit-*"))
+    monkeypatch.setattr(zoo, "root", lambda: packed.parent)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(packed.rglob("*"))
+    code, out, err = say("memorisation", name, "n=16", "--json")
+    assert code == 0, err
+    assert json.loads(out)["page"] == f"runs/ready/{entry.name}/audit-memorisation.html"
+    assert (tmp_path / json.loads(out)["page"]).is_file()
+    assert sorted(packed.rglob("*")) == before
 
 
 def test_the_same_seed_gives_the_same_audit(run, say):

@@ -9,6 +9,7 @@ import torch
 from souron import registry
 from souron.data.load import load
 from souron.evaluation.sampling import Noise, Sample
+from souron.report.sections import generate
 from souron.runs import compare
 from souron.systems.generate.dcgan import DCGAN
 
@@ -80,6 +81,22 @@ def test_an_exact_copy_of_the_data_reaches_the_floor_and_one_picture_does_not(
     assert near.rows[0].value < 3 * floor and far.rows[0].value > 10 * floor
     assert near.further["recall"].rows[0].value > 0.6
     assert far.further["recall"].rows[0].value < 0.1
+
+
+@pytest.mark.parametrize("seconds, measure, told", [
+    (15.0, "Fréchet distance", True), (9e3, "Fréchet distance", False),
+    (15.0, "kernel distance", True), (15.0, "precision", False),
+])  # fmt: skip
+def test_an_order_that_longer_training_turns_round_is_said_to_be_one(seconds, measure, told):
+    """By the receipts of what comes ready trained, where ddpm is better than vae."""
+    rows = [SimpleNamespace(system=name, train_seconds=seconds) for name in ("vae", "ddpm")]
+    record = SimpleNamespace(rows=rows, measure=measure)
+    notes = generate.comparison_notes(record)
+    assert bool(notes) == told
+    if told:
+        assert notes[0].index("ddpm") < notes[0].index("vae") and "min" in notes[0]
+    record.rows = rows[::-1]
+    assert not generate.comparison_notes(record) or measure == "precision"
 
 
 @pytest.mark.parametrize("training, looks", [(50, 10), (100_000, 1280)])

@@ -471,6 +471,7 @@ def test_from_letters_to_manners(tmp_path):
     assert third.measures["preference accuracy"].value == 1
     page = (third.folder / "report.html").read_text(encoding="utf-8")
     assert "better answer" in page and "How it goes on" in page
+    assert "not the reward margin" in page
     assert "によると" not in page
 
 

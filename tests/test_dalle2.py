@@ -235,6 +235,35 @@ def test_each_stage_moves_its_own_network_and_clip_stays_as_it_has_learnt(cases)
     assert not model.network.training  # its statistics stay, too
 
 
+def test_texts_and_points_are_hidden_in_training_as_often_as_in_the_paper(cases, monkeypatch):
+    """Of the prior one text in ten; of the decoder one point in ten and half of the texts."""
+    model = made(cases)
+    batch = next(model.loader(cases).once(32))
+    tokens = model.tokens(["a red coin"] * 32)
+    prior, points, words = [], [], []
+
+    def foretells(noisy, _step, text):
+        prior.extend(zip(text.point.abs().sum(1).tolist(), text.known.any(1).tolist(),
+                         strict=True))  # fmt: skip
+        return noisy
+
+    def draws(noisy, _step, told):
+        points.extend(told.shown.tolist())
+        words.extend(told.known.any(1).tolist())
+        return noisy
+
+    monkeypatch.setattr(model.prior, "forward", foretells)
+    monkeypatch.setattr(model.decoder, "forward", draws)
+    torch.manual_seed(0)
+    for _batch in range(20):
+        for stage in (PRIOR, DECODER):
+            model.of_stage(stage, batch.image, tokens)
+    assert all((point > 0) == known for point, known in prior)  # both or none
+    assert sum(not known for _point, known in prior) / 640 == pytest.approx(0.1, abs=0.05)
+    assert 1 - sum(points) / 640 == pytest.approx(0.1, abs=0.05)
+    assert 1 - sum(words) / 640 == pytest.approx(0.5, abs=0.08)
+
+
 def test_the_priors_points_lie_around_zero(learnt, cases):
     with torch.no_grad():
         points = learnt.see(real(learnt, cases))

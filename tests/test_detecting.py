@@ -332,6 +332,7 @@ def test_a_detector_trains_reports_predicts_is_measured_again_and_compared(wedge
     assert baselines["constant"]["AP50"].value < 0.2 < measure.value
     assert record.details.coco["AP50"] == pytest.approx(measure.value, abs=1e-6)
     page = (record.folder / "report.html").read_text(encoding="utf-8")
+    assert f"as the system sees them, {record.test.side} pixels a side" in page
     for part in ("found", "precision", "curves", "confusion"):
         assert f'id="{part}"' in page
     assert "untrained" in page and "wedge" in page and "groups of pictures" in page

@@ -177,6 +177,31 @@ def test_a_first_frame_that_is_given_stays_and_another_prompt_makes_another_film
     assert one.shape == (1, 3, 4 * 16, 16)
 
 
+def test_one_caption_in_ten_is_hidden_in_training_and_guidance_leads_away_from_it(monkeypatch):
+    torch.manual_seed(0)
+    model, read = VideoDiffusion(VideoDiffusion.SIZES["tiny"], TASK.spec(LEARNT)), []
+    monkeypatch.setattr(model, "read", lambda texts: read.extend(texts) or VideoDiffusion.read(
+        model, texts))  # fmt: skip
+    batch = TASK.batch(Rows(LEARNT.input[:64], LEARNT.target[:64]), model.spec)
+    for _batch in range(10):
+        model.loss(batch)
+    hidden = sum(not text for text in read) / len(read)
+    assert len(read) == 640 and hidden == pytest.approx(0.1, abs=0.05)
+
+    class Shows(torch.nn.Module):
+        """A film of one grey: of the text, half as light of none."""
+
+        def forward(self, film, _step, text):
+            light = torch.where((text == none).all(1), 0.1, 0.2).view(-1, 1, 1, 1, 1)
+            return light.expand_as(film[:, :, :-1])
+
+    none = model.read([""])
+    model.average = Shows()
+    for guidance, light in ((1.0, 0.2), (2.0, 0.3), (5.0, 0.6)):
+        *_before, film = model.drawing(Noise(0, [0]), ["a red sign"], guidance=guidance, steps=2)
+        torch.testing.assert_close(film, torch.full_like(film, light), atol=1e-3, rtol=0)
+
+
 def test_a_film_is_folded_and_unfolded_without_loss():
     model = VideoDiffusion(VideoDiffusion.SIZES["tiny"], TASK.spec(LEARNT))
     film = frames_of(LEARNT.input[:2].float())

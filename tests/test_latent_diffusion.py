@@ -143,6 +143,39 @@ def test_an_empty_text_is_the_learnt_token_alone_and_all_hidden_is_no_nan(cases,
     assert loss.isfinite() and model.empty.grad.abs().sum() > 0
 
 
+def test_one_caption_in_ten_is_hidden_in_training(cases, monkeypatch):
+    """Without that, guidance leads away from what was never learnt."""
+    model, read = made(cases), []
+    monkeypatch.setattr(model, "read", lambda texts: read.extend(texts) or LatentDiffusion.read(
+        model, texts))  # fmt: skip
+    image = next(model.loader(cases).once(32)).image
+    for _batch in range(20):
+        model.unet_loss(image, ["a coin"] * 32)
+    hidden = sum(not text for text in read) / len(read)
+    assert len(read) == 640 and set(read) == {"", "a coin"}
+    assert hidden == pytest.approx(0.1, abs=0.05)  # four standard deviations of chance
+
+
+def test_guidance_goes_on_in_a_straight_line_from_no_caption_through_the_prompt(
+    learnt, monkeypatch
+):
+    monkeypatch.setattr(learnt, "decode", lambda z, _side: z)
+
+    def drawn(guidance, negative=""):
+        *_before, z = learnt.drawing(
+            Noise(0, [0, 1]), PROMPTS[:2], guidance=guidance, negative=negative, steps=1
+        )
+        return z
+
+    asked, none = drawn(1.0), drawn(1.0, "夜")
+    torch.testing.assert_close(asked, none, atol=1e-4, rtol=1e-4)  # nothing is led away from
+    leap = drawn(2.0) - asked
+    assert leap.abs().max() > 1e-3
+    for guidance in (1.5, 4.0):
+        expected = asked + (guidance - 1) * leap
+        torch.testing.assert_close(drawn(guidance), expected, atol=1e-4, rtol=1e-3)
+
+
 def test_pictures_are_those_of_their_number_and_prompt_whatever_is_beside_them(learnt):
     together = pictures(learnt, [4, 5, 6, 7], PROMPTS)
     for row, prompt in enumerate(PROMPTS):

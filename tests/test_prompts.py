@@ -156,7 +156,24 @@ def test_what_makes_no_sense_is_refused(run, tmp_path, options, code):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("prompt", ["🐦🌱", "a\x00b", "赤い硬貨", "<script>alert(1)</script>"])
+@pytest.mark.parametrize("prompt", ["a dragon", "竜の絵", "a coin|a castle under the moon"])
+def test_a_prompt_in_words_that_no_caption_has_is_asked_about_and_nothing_is_drawn(
+    run, tmp_path, prompt
+):
+    with pytest.raises(UserError) as told:
+        drawn(run, tmp_path, prompt=prompt, n=1)
+    assert told.value.code == "unknown words" and not (tmp_path / "out").exists()
+    assert any(word in told.value.found for word in ("dragon", "竜", "castle"))
+    fix = told.value.fix.partition('"')[2].rstrip('"')
+    assert drawn(run, tmp_path, prompt=fix, n=1).count == 1
+
+
+def test_one_unknown_word_of_many_is_named_beside_the_picture(run, tmp_path):
+    found = drawn(run, tmp_path, prompt="a red dragon on sand", n=1)
+    assert found.count == 1 and any("dragon" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("prompt", ["🐦🌱", "a\x00coin", "赤い硬貨", "<a>coin(1)</a>"])
 def test_any_letters_are_a_prompt(run, tmp_path, prompt):
     assert drawn(run, tmp_path, prompt=prompt, n=1).count == 1
 

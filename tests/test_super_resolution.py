@@ -255,6 +255,33 @@ def test_the_gan_stage_pulls_on_features_pixels_and_the_critic(kind, monkeypatch
             assert not torch.allclose(gradient(), whole, rtol=1e-6, atol=0), name
 
 
+def test_both_players_of_esrgan_compare_with_the_mean_of_the_other_sort(monkeypatch):
+    for name, weight in (("CONTENT", 0.0), ("ADVERSARIAL", 1.0), ("PIXEL", 0.0)):
+        monkeypatch.setattr(esrgan, name, weight)
+    model = shaken(made(ESRGAN)).train()
+    scale = nn.Parameter(torch.tensor(9.0))
+
+    class Brightness(nn.Module):
+        def forward(self, image):
+            return scale * image.float().mean((1, 2, 3))[:, None] + 2
+
+    model.critic = Brightness()
+    image = coats(4, 32).input.float() / 255
+    high, low = model.truth(image), model.given(image)
+    with torch.no_grad():
+        real, drawn = model.critic(high), model.critic(model.generator(low))
+        assert real.std() > 0.1 and abs(float(real.mean() - drawn.mean())) > 0.1
+        of = {
+            "critic": -(real - drawn.mean()).sigmoid().log().mean()
+            - (1 - (drawn - real.mean()).sigmoid()).log().mean(),
+            "generator": -(drawn - real.mean()).sigmoid().log().mean()
+            - (1 - (real - drawn.mean()).sigmoid()).log().mean(),
+        }
+    losses = dict(model.adversarial(low, high))
+    for player, expected in of.items():
+        assert float(losses[player].detach()) == pytest.approx(float(expected), rel=1e-4), player
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK", "RGBA", "I;16"])
 def test_pictures_of_any_sort_stay_what_they_are(mode, tmp_path):
     ramp = np.linspace(0, 255, 20 * 12).reshape(12, 20)

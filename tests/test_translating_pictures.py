@@ -19,8 +19,8 @@ from souron.evaluation import image_to_image as evaluation
 from souron.evaluation import summary
 from souron.kinds.picture import Picture
 from souron.runs import train
-from souron.systems.image_to_image.cyclegan import CycleGAN, Generator
-from souron.tasks.image_to_image import Spec
+from souron.systems.image_to_image.cyclegan import Critic, CycleGAN, Generator
+from souron.tasks.image_to_image import Batch, Spec
 from souron.utils.messages import UserError
 
 TASK = registry.load_task("image_to_image")
@@ -86,6 +86,62 @@ def test_every_term_of_the_loss_pulls_on_both_generators():
             for critic, one in zip(model.critics, (b, a), strict=True)
         ]
         assert float(model.generators_loss(a, b)) == pytest.approx(sum(alone), rel=1e-5)
+
+
+class By(torch.nn.Module):
+    """A network that computes ``rule``."""
+
+    def __init__(self, rule):
+        super().__init__()
+        self.rule, self.scale = rule, torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.scale * self.rule(x)
+
+
+def test_both_losses_are_those_of_the_paper():
+    """With networks simple enough to compute them by hand."""
+    assert (CycleGAN.SIZES["paper"].cycle, CycleGAN.SIZES["paper"].identity) == (10.0, 0.5)
+    model = made(cycle=10.0, identity=0.5, part=4).train()
+    model.forth, model.back = By(lambda x: 0.5 * x + 0.1), By(lambda x: x**2)
+    model.critics = torch.nn.ModuleList([
+        By(lambda x: 3 * x.mean(1, keepdim=True)), By(lambda x: 1 - x.amax(1, keepdim=True)),
+    ])  # fmt: skip
+    image = coats(8, 32).input.float() / 255
+    a, b = image[::2], image[1::2]
+    to_b, to_a = 0.5 * a + 0.1, b**2
+    of_a, of_b = (critic.rule for critic in model.critics)
+
+    def squares(score, target):
+        return float((score - target).square().mean())
+
+    def apart(one, other):
+        return float((one - other).abs().mean())
+
+    critics = (squares(of_a(a), 1) + squares(of_a(to_a), 0) + squares(of_b(b), 1)
+               + squares(of_b(to_b), 0)) / 2  # fmt: skip
+    fooled = squares(of_b(to_b), 1) + squares(of_a(to_a), 1)
+    cycle = apart(to_b**2, a) + apart(0.5 * to_a + 0.1, b)
+    identity = apart(0.5 * b + 0.1, b) + apart(a**2, a)
+    losses = dict(model.updates(Batch(image, torch.arange(8) % 2), 0))
+    assert float(losses["critics"].detach()) == pytest.approx(critics, rel=1e-5)
+    whole = fooled + 10 * cycle + 5 * identity
+    assert float(losses["generators"].detach()) == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_critic_sees_patches_of_70_pixels():
+    """Without normalisation, which looks at the whole image."""
+    critic = Critic(1, 2)
+    for name, layer in critic.named_children():
+        if isinstance(layer, torch.nn.InstanceNorm2d):
+            setattr(critic, name, torch.nn.Identity())
+        elif isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.constant_(layer.weight, 0.1)
+    image = torch.ones(1, 1, 160, 160, requires_grad=True)
+    score = critic(image)
+    score[0, 0, score.shape[2] // 2, score.shape[3] // 2].backward()
+    for axis in (0, 1):
+        assert int((image.grad[0, 0].abs().sum(axis) > 0).sum()) == 70
 
 
 def test_histogram_matching_is_that_of_scikit_image():

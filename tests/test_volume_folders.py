@@ -233,6 +233,18 @@ def test_a_series_with_its_segmentation(tmp_path):
     assert "Niere 左" in caught.value.found
 
 
+def test_a_series_without_every_second_slice_is_told_and_stays(tmp_path):
+    for name, thickness in (("p0", "2"), ("p1", "1")):
+        header = {"SliceThickness": thickness}
+        named(scan(tmp_path / name / "ct", series=f"1.2.{name[1]}", header=header), **UIDS)
+        volume = Volume.read(tmp_path / name / "ct")
+        made = LabelledVolume(volume, area_of(volume), ["", "liver", "spleen"])
+        made.save(tmp_path / name / "seg.dcm")
+    data = volumes.load(tmp_path)
+    assert len(data) == 2 and told(data) == {("p1/ct", "slices")}
+    assert "lie 2 mm apart" in data.skipped[0].reason
+
+
 def test_a_segmentation_of_another_series_is_refused(tmp_path):
     """Though it lies at the same place."""
     for name in ("p0", "p1"):

@@ -5,6 +5,7 @@ import struct
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from scanning import AXIAL, CENTRE, ellipsoid, scan
 
@@ -111,6 +112,28 @@ def test_slices_at_one_place_are_refused_or_averaged(tmp_path):
     assert "Slices where another one lies: 1, at 104.00 mm" in trouble.found
     volume = Volume.read(tmp_path, resample=True)
     assert len(volume.values) == 4 and as_drawn(volume)
+
+
+def test_two_phases_under_one_uid_are_never_averaged(tmp_path):
+    scan(tmp_path / "a")
+    late = scan(tmp_path / "b", header={"RescaleIntercept": "-924"})  # enhanced: 100 HU more
+    for file in late:
+        file.rename(tmp_path / "a" / f"late-{file.name}")
+    trouble = refused(tmp_path / "a", resample=True)
+    assert trouble.code == "geometry" and "different images at one place: 17" in trouble.found
+    assert "folder" in trouble.fix and "resample" not in trouble.fix
+
+
+@pytest.mark.parametrize("header, warns", [
+    ({"SliceThickness": "2.5"}, True), ({"SpacingBetweenSlices": "-2.5"}, True),
+    ({"SliceThickness": "4"}, False), ({"SliceThickness": ""}, False),
+    ({"SliceThickness": "2.5", "SpacingBetweenSlices": "5"}, False), ({}, False),
+])  # fmt: skip
+def test_every_second_slice_missing_is_noted(tmp_path, header, warns):
+    scan(tmp_path, steps=np.arange(-15, 16, 5.0), header=header)
+    notes = Volume.read(tmp_path).notes
+    assert bool(notes) == warns
+    assert not warns or ("2.5 mm" in notes[0] and "lie 5 mm apart" in notes[0])
 
 
 @pytest.mark.parametrize("tilt", [0.21, -0.4])
@@ -308,6 +331,48 @@ def test_a_nrrd_lies_where_its_directions_say(tmp_path, encoding, endian, space)
          f"space origin: {origin}", encoding=encoding, endian=endian)  # fmt: skip
     volume = Volume.read(tmp_path / "a.nrrd")
     assert as_drawn(volume) and volume.values.std() > 100
+
+
+@pytest.mark.parametrize("encoding, lines, before, behind", [
+    ("raw", ["byte skip: 5"], b"other", b""), ("raw", ["byteskip: -1"], b"anything", b""),
+    ("raw", ["line skip: 2"], b"one\ntwo\n", b""),
+    ("raw", ["lineskip: 1", "byte skip: 3"], b"one\nabc", b"more"),
+    ("gzip", ["line skip: 1"], b"one\n", b""),
+])  # fmt: skip
+def test_a_nrrd_skips_lines_and_bytes(tmp_path, encoding, lines, before, behind):
+    values = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    path = tmp_path / "a.nrrd"
+    nrrd(path, values, *lines, encoding=encoding)
+    head, end, body = path.read_bytes().partition(b"\n\n")
+    path.write_bytes(head + end + before + body + behind)
+    assert np.array_equal(Volume.read(path, spacing=(1, 1, 2)).values, values)
+
+
+def test_a_gzipped_nrrd_skips_bytes_of_what_is_inside(tmp_path):
+    values = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    path = tmp_path / "a.nrrd"
+    nrrd(path, values, "byte skip: 7", encoding="gzip")
+    head, end, body = path.read_bytes().partition(b"\n\n")
+    path.write_bytes(head + end + gzip.compress(b"7 bytes" + gzip.decompress(body)))
+    assert np.array_equal(Volume.read(path, spacing=(1, 1, 2)).values, values)
+
+
+@pytest.mark.parametrize("line", ["byte skip: -2", "line skip: -1", "byte skip: 2", "line skip: 9",
+                                  "byte skip: 1000000000", "byte skip: x"])  # fmt: skip
+def test_a_nrrd_that_skips_what_is_not_there_is_refused(tmp_path, line):
+    nrrd(tmp_path / "a.nrrd", np.zeros((2, 3, 4), np.int16), line)
+    refused(tmp_path / "a.nrrd", spacing=(1, 1, 2))
+
+
+def test_a_slope_that_no_device_has_is_refused(tmp_path):
+    scan(tmp_path, slopes=[(1.0, -1024.0)] * 4 + [(1e30, -1024.0)] + [(1.0, -1024.0)] * 12)
+    files = sorted(tmp_path.glob("*.dcm"))
+    for file in files:
+        slice_ = pydicom.dcmread(file)
+        if float(slice_.RescaleSlope) > 1:
+            slice_.PixelData = np.ones((20, 36), np.uint16).tobytes()
+            slice_.save_as(file)
+    assert "1e+30" in refused(tmp_path).found
 
 
 def test_a_nrrd_without_directions_needs_a_spacing(tmp_path):

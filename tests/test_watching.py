@@ -52,6 +52,16 @@ def test_a_thing_that_is_half_hidden_is_followed_by_its_unsure_box():
     assert not any(followed([frames[0], frames[1], *nothing])[2:])
 
 
+def test_a_pair_that_overlaps_too_little_takes_no_box_from_one_that_fits():
+    """Overlaps .50 and .19 of the first track, .36 and 0 of the second: in sum the misfits win."""
+    tracker = Tracker()
+    first, second = ([0.0, x, 0.0, x + 100.0, 10.0, 0.9] for x in (0.0, 80.3))
+    tracker.update([first, second])
+    near, far = ([0.0, x, 0.0, x + 100.0, 10.0, 0.9] for x in (33.3, -68.0))
+    left, without = tracker._give(np.array([near, far]), tracker.tracks, 0.2)
+    assert left[:, 1].tolist() == [-68.0] and [track.number for track in without] == [2]
+
+
 def test_a_thing_that_comes_back_has_its_number_and_one_that_stays_away_a_new_one():
     there = [[square(10 + 2 * t, 50)] for t in range(60)]
     gap = [frame if t < 10 or t >= 25 else [] for t, frame in enumerate(there)]

@@ -269,13 +269,23 @@ def needless_parts(system: Any) -> set[str]:
 
 
 def answer(system: Any) -> Any:
-    """What it says of four pictures or of the examples, or what it draws first."""
+    """What it says of four pictures or of the examples, or what it draws first and how likely it
+    takes pictures to be."""
     if hasattr(system, "drawing"):
         *_before, drawn = draw(system, Noise(0, range(4)))
-        return drawn.tolist()
+        return drawn.tolist(), bits(system, zoo.sample()[0][:4]) if system.likelihood else []
     if system.task == "classify":
         return scores(system, zoo.sample()[0][:4]).tolist()
     return [one.as_json() for one in answers(system)]
+
+
+def bits(system: Any, picture: Tensor) -> list[float]:
+    """Bits per dimension of pictures (B, C, H, W) uint8; bounds are estimated with one noise."""
+    side = system.spec.side
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        none = torch.zeros(len(picture), dtype=torch.long)
+        return system.bits(system.batch(Rows(picture[..., :side, :side], none))).tolist()
 
 
 def answers(system: Any) -> list[Any]:

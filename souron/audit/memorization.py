@@ -219,6 +219,11 @@ class Audit:
     def copies_too_much(self) -> bool:
         return any(one.chance * len(self.found) < DOUBT for one in self.found)
 
+    @property
+    def place(self) -> Path:
+        """The folder for its page."""
+        return generate.own_place(Path(self.run))
+
     def as_json(self) -> dict[str, Any]:
         """The object that ``souron audit memorisation --json`` prints."""
         drawn, real = self.flagged, self.control
@@ -257,7 +262,7 @@ def auditing(run: str | Path, n: int = 256, seed: int = 0, device: str = "auto")
     """Draw ``n`` pictures of a generator's run and compare each with all that it learnt from,
     pixel by pixel and as the eye for these data sees them (``embedding``). The last event carries
     the ``Audit``. Raises UserError."""
-    folder = Path(run)
+    folder = run_folder.find(run)
     args = run_folder.read_args(folder)
     if not 1 <= n <= MOST:
         raise UserError(

@@ -27,7 +27,8 @@ COUNCIL = "https://www.bunka.go.jp/seisaku/bunkashingikai/chosakuken/pdf/9403790
 
 
 def audit_page(audit: Audit) -> Path:
-    """Write ``audit-memorisation.html`` into the run's folder; its path. Raises UserError."""
+    """Write ``audit-memorisation.html`` into the run's folder, or the project's for a ready-trained
+    system; its path. Raises UserError."""
     headings = {
         "pairs": _("Drawn pictures beside the nearest training pictures"),
         "real": _("The same for real pictures that it never saw"),
@@ -66,7 +67,7 @@ def audit_page(audit: Audit) -> Path:
             ),
         ],
     )
-    return write(Path(audit.run) / NAME, text)
+    return write(audit.place / NAME, text)
 
 
 def _facts(audit: Audit) -> list[Fact]:

@@ -9,7 +9,9 @@ https://doi.org/10.1023/B:VISI.0000022288.19776.77
     k / pixels);  then the most similar neighbours merge, until one region is left
     similarity = shared colours + (1 - both sizes) + (1 - what their box holds beside them)
 
-Large pictures are made smaller first; texture does not count. What was found is kept in the cache.
+Large pictures are made smaller first; texture does not count. Two scales and one colour
+space are searched, where the paper's fast variant has two of each; at ``SIDE`` pixels nothing under
+about a tenth of the side is proposed. What was found is kept in the cache.
 """
 
 import hashlib

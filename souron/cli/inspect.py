@@ -121,7 +121,8 @@ def show_(
         layers = summary.structure(model, seen, depth)
     if screen.json:
         print_json({
-            **entry_as_json(entry), "sizes": sizes, "differs": differs(entry), "file": entry.file,
+            **entry_as_json(entry), "ready": zoo.about(entry.name), "warnings": warned(entry.name),
+            "sizes": sizes, "differs": differs(entry), "file": entry.file,
             "structure": {"size": size, "layers": [asdict(layer) for layer in layers]},
         })  # fmt: skip
         return
@@ -210,9 +211,16 @@ def described(entry: registry.Entry) -> list[tuple[str, str]]:
         (_("status"), status(entry)),
         (_("differs"), differs(entry)),
         (_("ready"), zoo.about(entry.name)),
+        *(("", text) for text in warned(entry.name)),
         (_("file"), str(entry.file)),
     ]
     return [(name, text) for name, text in rows if text]
+
+
+def warned(name: str) -> list[str]:
+    """What to expect of the system as it comes ready trained."""
+    folder = zoo.where(name)
+    return [] if folder is None else zoo.weaknesses(folder)
 
 
 def shape(sides: Sequence[int] | None) -> str:

@@ -25,7 +25,6 @@ from souron.stats.records import Measure
 SAMPLE = 500  # pictures drawn, and real ones beside them
 AT_A_LOOK = 64  # pictures drawn at each look while it learns
 LOOKING = 0.2  # of its training's seconds that these may take
-COLLAPSED = 0.1  # recall; what is less is called a suspected mode collapse
 
 
 @dataclass
@@ -90,7 +89,7 @@ class GenerationResult:
     def collapsed(self) -> bool:
         """Whether mode collapse is suspected."""
         recall = self.measures.get("recall")
-        return recall is not None and recall.value < COLLAPSED
+        return recall is not None and recall.value < generation.COLLAPSED
 
     def as_json(self) -> dict[str, Any]:
         floor, classes = self.reference.floor, self.resemblance.classes

@@ -95,6 +95,17 @@ def about(name: str) -> str:
     return "" if folder is None else of(folder)
 
 
+def weaknesses(folder: Path) -> list[str]:
+    """What the figures in a run's receipt warn of: a generator's suspected mode collapse."""
+    from souron.metrics import generation
+
+    measures = receipt(folder).get("measures")
+    try:
+        return generation.weaknesses(measures) if isinstance(measures, dict) else []
+    except (AttributeError, TypeError, ValueError):  # a receipt that was changed
+        return []
+
+
 def of(folder: Path) -> str:
     """The same of a folder of the package."""
     held = receipt(folder)

@@ -223,7 +223,7 @@ class LabelledVolume(Finding):
             for name, count, amount in self.rows()
             if count
         )
-        return told or _("nothing found")
+        return "\n".join([told or _("nothing found"), *self.notes])
 
     def _repr_html_(self) -> str:
         """Three planes with what was found."""

@@ -16,6 +16,9 @@ Truth is (n, 5) a picture: label, left, top, right, bottom in pixels; a label be
 is a crowd region: finding it counts neither for nor against. What was found is (n, 6): the same and
 a score. Overlaps and areas are those of the boxes, unless they are given as ``Measured``: those of
 masks, from ``of_masks``.
+
+Pixels are those of the images as the system sees them. So AP small, medium and large differ from
+COCO's, which sorts objects by the areas of their masks in the original image.
 """
 
 from collections.abc import Sequence

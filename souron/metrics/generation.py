@@ -32,7 +32,7 @@ intervals cover.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -43,6 +43,7 @@ from numpy.typing import ArrayLike, NDArray
 from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.stats.variance import Scores
+from souron.utils import units
 from souron.utils.messages import N_, _
 
 NEIGHBOURS = 3  # of precision and recall, as in the paper
@@ -53,8 +54,12 @@ BLOCKS, SMALLEST_BLOCK, LARGEST_BLOCK = 3, 20, 1000  # parts of the pictures, an
 MIXED = 8  # times that they are dealt into blocks
 FREEDOM = 12  # degrees of freedom of a variance from them, by simulation
 SURE = 0.8
+COLLAPSED = 0.1  # recall; what is less is called a suspected mode collapse
+SPARSE = 0.25  # coverage; of real images it is near 1
 EXPECTED = 5  # pictures of a class: where none of so many is drawn, that is no chance
 PARTS = 20  # of one training's drawn pictures, to see how they vary
+
+Figures = Mapping[str, Mapping[str, Any]]  # name of a measure -> value, low, high
 
 Matrix = NDArray[np.float64]  # (N, D)
 Index = NDArray[np.int64]
@@ -76,6 +81,34 @@ SHARES = (
 )  # fmt: skip
 OF_BLOCKS = ("precision", "recall", "coverage")
 POSITIVE = ("Fréchet distance", "density")
+
+
+def weaknesses(figures: Figures) -> list[str]:
+    """Say what to expect of a generator whose recall or coverage is low, in the reader's language.
+
+    >>> weaknesses({"recall": {"value": 0.3}, "coverage": {"value": 0.6}})
+    []
+    """
+    texts = []
+    if _value(figures, "recall") < COLLAPSED:
+        texts.append(
+            _("Mode collapse suspected: recall {recall}. It draws few kinds of pictures.").format(
+                recall=units.percent(_value(figures, "recall"))
+            )
+        )
+    if _value(figures, "coverage") < SPARSE:
+        texts.append(
+            _(
+                "Weak generator: only {coverage} of the test images have a generated image near "
+                "them (coverage)."
+            ).format(coverage=units.percent(_value(figures, "coverage")))
+        )
+    return texts
+
+
+def _value(figures: Figures, name: str) -> float:
+    """1 where it was not measured."""
+    return float(figures.get(name, {}).get("value", 1.0))
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,7 @@ def _nothing_learnt(name: str, known: Known) -> UserError:
     able = [entry.name for entry in systems.values() if entry.task == known.tasks[0]]
     expected = _("a run of {task}").format(task=registry.task_name(known.tasks[0]))
     if able:
-        fix = f"souron train {able[-1]} data={known.data}"
+        fix = f"souron train {able[-1]} data={known.data} budget=1min"
     elif known.usual == (USUAL,):
         fix = f"souron fetch {USUAL}"
     else:

@@ -16,6 +16,9 @@ from souron.kinds.signature import typed_as
 from souron.utils.files import parse_yaml, read_tensors, write_text
 from souron.utils.messages import Caution, UserError, _, unknown_option
 
+TRIAL = "1min"  # budget that a message proposes
+MOST_NAMED = 4  # systems that a message names
+
 
 def find(run: str | Path) -> Path:
     """A run's folder; for a system's name the run of it that comes ready trained. Raises UserError
@@ -25,13 +28,32 @@ def find(run: str | Path) -> Path:
         return folder
     found = ready(name)
     if found is None:
-        raise UserError(
-            "not trained",
-            _("{name} has not been trained yet, and does not come ready trained").format(name=name),
-            expected=_("a run's folder, or a system of the package souron-zoo"),
-            fix=f"souron train {name}",
-        )
+        raise not_trained(name)
     return found
+
+
+def not_trained(name: str) -> UserError:
+    """A system that has learnt nothing: how to train it, and which others of its task answer."""
+    entry, size = registry.find(name)
+    ready_ones = [other for other in zoo.names() if registry.find(other)[0].task == entry.task]
+    ways = [_("a run's folder")]
+    if ready_ones:
+        ways.append(_("a ready-trained system: {names}").format(names=_some(ready_ones)))
+    elif zoo.root() is None:
+        ways.append(_("a system of the package souron-zoo, which is not installed"))
+    if size in entry.weights:
+        ways.append(_("its published weights: pretrained=true"))
+    data = registry.tasks()[entry.task].default_data
+    return UserError(
+        "not trained",
+        _("{name} has not been trained yet, and does not come ready trained").format(name=name),
+        expected=_(" or ").join(ways),
+        fix=f"souron train {name} data={data} budget={TRIAL}",
+    )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
 
 
 def ready(name: str) -> Path | None:
@@ -176,7 +198,8 @@ def load(folder: Path, which: str = "best") -> Any:
             exit=3,
         )
     tensors, about = read_tensors(path)
-    fill(system, tensors, path, about.get("left_out", ()) if zoo.holds(folder) else ())
+    system.left_out = tuple(about.get("left_out", ())) if zoo.holds(folder) else ()
+    fill(system, tensors, path, system.left_out)
     if text := changed(folder):
         warnings.warn(f"{folder}: {text}", Caution, stacklevel=3)
     return system.eval()

@@ -115,7 +115,7 @@ def generating(
         if path
     }
     check_together(known, options, shown)
-    base = DRAWN_READY / folder.name if zoo.holds(folder) else folder
+    base = own_place(folder)
     base = DRAWN_PUBLISHED / folder.stem if published else base
     place = Path(out) if out else files.new_folder(base / "pictures", f"seed{seed}")
     plain = {
@@ -136,6 +136,7 @@ def generating(
                 words=", ".join(dict.fromkeys(unknown))
             )
         )
+    record.notes += [] if published else zoo.weaknesses(folder)
 
     def of(numbers: Sequence[int]) -> dict[str, Any]:
         """What those pictures are asked to be."""
@@ -217,6 +218,12 @@ def generating(
     yield Event("done", 1.0, record=record)
 
 
+def own_place(folder: Path) -> Path:
+    """The folder for what is made with a run: its own, or one of the project where the run came
+    ready trained in a package."""
+    return DRAWN_READY / folder.name if zoo.holds(folder) else folder
+
+
 def check(n: int, seed: int, first: int, walk: int) -> None:
     """Raises UserError for numbers that make no sense."""
     for name, value, low, high in (
@@ -257,7 +264,8 @@ def numbers_of(system: Any, label: str) -> list[int]:
 
 
 def prompts_of(system: Any, prompt: str) -> list[str]:
-    """The prompts asked for. Raises UserError where the system takes none, or one is empty."""
+    """The prompts asked for. Raises UserError where the system takes none, or one is empty or in
+    words that it has not learnt."""
     if not prompt:
         return []
     if not system.prompted:
@@ -269,7 +277,10 @@ def prompts_of(system: Any, prompt: str) -> list[str]:
         )
     from souron.tasks.text_to_image import checked
 
-    return [checked(each) for each in prompt.split(OR)]
+    prompts = [checked(each) for each in prompt.split(OR)]
+    for each in prompts:
+        system.refuse_unknown(each)
+    return prompts
 
 
 def pictures_of(system: Any, name: str, path: str | Path) -> Tensor:

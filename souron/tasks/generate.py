@@ -62,6 +62,7 @@ class Generator(System):
     conditional: ClassVar[bool] = False  # draws a picture of a class that is asked for
     completes: ClassVar[bool] = False  # ``drawing`` takes ``given``, a picture to be completed
     likelihood: ClassVar[Literal["", "exact", "bound"]] = ""
+    estimates: ClassVar[tuple[str, ...]] = ()  # parts that ``bits`` needs and drawing does not
     SHOWN: ClassVar[dict[str, tuple[int, int, int]]] = {}  # size -> channels, side, labels of the
     # paper's pictures, for the table of a size's layers
     seen: Spec
@@ -175,9 +176,10 @@ class Generation(Task):
         return ReferenceSet.of(setup.extractor, parts, count, setup.options)
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
-        """Bits per dimension, where there is a likelihood."""
+        """Bits per dimension, where there is a likelihood and the learnt weights that estimate it:
+        a system that was packed to draw may lack them."""
         assert isinstance(system, Generator)
-        if not system.likelihood:
+        if not system.likelihood or set(system.left_out) & set(system.estimates):
             return {}
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # bounds are estimated by chance: always the same

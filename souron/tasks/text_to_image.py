@@ -85,7 +85,7 @@ class PromptedGenerator(System):
         negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
         steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
         guidance: Annotated[
-            float, Choice(N_("how strongly the prompt is insisted on; 1 is as learnt"), 1, 20)
+            float, Choice(N_("how closely to follow the prompt; 1 as learnt (classes: 0)"), 1, 20)
         ] = 4.0,
     ) -> Iterator[Tensor]:
         """Yield pictures (B, C, H, W) in -1..1 on their way from ``noise``; the last are done.
@@ -140,6 +140,22 @@ class PromptedGenerator(System):
         known = set(self.spec.words)
         return [word for word in dict.fromkeys(words(prompt)) if word not in known] if known else []
 
+    def refuse_unknown(self, prompt: str) -> None:
+        """Ask for other words where half of a prompt's words or more were in no training caption:
+        the image would have nothing to do with it. Raises UserError."""
+        unknown, said = self.unknown_words(prompt), dict.fromkeys(words(prompt))
+        if unknown and 2 * len(unknown) >= len(said):
+            raise UserError(
+                "unknown words",
+                _("No training caption has: {words}. It cannot know what that means.").format(
+                    words=", ".join(unknown)
+                ),
+                expected=_("words of its captions, such as: {prompts}").format(
+                    prompts="; ".join(self.spec.prompts[:3])
+                ),
+                fix=f'prompt="{self.spec.prompts[0]}"' if self.spec.prompts else "",
+            )
+
     def example(self) -> None:
         """One pass of what draws, for the table of its layers' shapes and operations."""
         deque(self.drawing(Noise(0, [0], self.device), [self.spec.prompts[0]], steps=1), maxlen=0)
@@ -152,7 +168,7 @@ class PromptedGenerator(System):
         negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
         steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
         guidance: Annotated[
-            float, Choice(N_("how strongly the prompt is insisted on; 1 is as learnt"), 1, 20)
+            float, Choice(N_("how closely to follow the prompt; 1 as learnt (classes: 0)"), 1, 20)
         ] = 4.0,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Picture:

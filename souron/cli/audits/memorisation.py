@@ -21,7 +21,7 @@ def audit(files: Sequence[str], open: bool, **given: Any) -> None:
     from souron.audit import page as audit_page
 
     [found] = follow(memorization.auditing(folder, **given))
-    replaced = (folder / audit_page.NAME).exists()
+    replaced = (found.place / audit_page.NAME).exists()
     page = audit_page.audit_page(found)
     if replaced:
         note(_("the page of an earlier audit was replaced"))

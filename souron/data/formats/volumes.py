@@ -68,6 +68,7 @@ class Read(NamedTuple):
     steps: tuple[float, ...]  # mm
     whole: bool  # whether the file's values are whole numbers
     overlapping: int = 0
+    notes: Sequence[str] = ()
 
 
 def describes(path: Path) -> bool:
@@ -122,6 +123,8 @@ def _dataset(
     both = [pair.labels_file for pair, one in zip(pairs, read, strict=True) if one.overlapping]
     told += many(both, "overlap", _("{count} segmentations with voxels of several segments: the "
                                     "last has them"))  # fmt: skip
+    for pair, one in zip(pairs, read, strict=True):
+        told += [Skipped(pair.file, "slices", note) for note in one.notes]
     whole = all(one.whole for one in read)
     values = torch.stack([one.values for one in read])[:, None]
     names = [pair.file for pair in pairs]
@@ -270,6 +273,7 @@ def _read(one: Looked, known: Names, spacing: Sequence[float], size: Sequence[in
         steps,
         volume.values.dtype == np.int16,
         overlapping,
+        volume.notes,
     )
 
 

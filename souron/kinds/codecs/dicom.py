@@ -35,6 +35,7 @@ MOST_FRAMES = 10_000
 MOST_TOTAL = 20 * MOST_PIXELS  # pixels of all frames
 MOST_ITEMS = 100_000  # of sequences and fragments; each becomes an object in memory
 MOST_ELEMENTS = 20_000  # outside of sequences
+MOST_VALUE = 1e12  # of a rescaled pixel; activities in Bq/ml reach 1e9
 MOST_RUNS = 256_000_000  # bytes that run lengths may unfold to before they are counted
 ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # an item's tag, little and big endian
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -418,7 +419,7 @@ def values(dataset: Any, number: int, path: Path) -> np.ndarray:
     kind, samples = str(dataset.PhotometricInterpretation), dataset.get("SamplesPerPixel", 1)
     array = stored(dataset, number, path)
     if kind in ("MONOCHROME1", "MONOCHROME2") and samples == 1:
-        return apply_modality_lut(array, view(dataset, number))
+        return bounded(apply_modality_lut(array, view(dataset, number)))
     if kind == "PALETTE COLOR" and samples == 1:
         if "SegmentedRedPaletteColorLookupTableData" in dataset:
             raise ValueError(_("its palette is segmented"))  # a few bytes unfold to gigabytes
@@ -426,6 +427,18 @@ def values(dataset: Any, number: int, path: Path) -> np.ndarray:
     if samples == 3 and (kind == "RGB" or kind.startswith("YBR_")):
         return array
     raise ValueError(f"{kind}, {samples}")
+
+
+def bounded(found: np.ndarray) -> np.ndarray:
+    """Refuse values that no device measures, such as those of a slope of 1e30. Raises
+    ValueError."""
+    if found.size and not np.abs((found.min(), found.max())).max() <= MOST_VALUE:
+        raise ValueError(
+            _("values of {low:.3g} to {high:.3g} after its rescale slope and intercept").format(
+                low=found.min(), high=found.max()
+            )
+        )
+    return found
 
 
 def view(dataset: Any, number: int) -> Any:

@@ -16,6 +16,8 @@ from souron.kinds.codecs.limits import trouble
 from souron.utils.messages import _
 
 MOST_HEAD = 100_000  # bytes
+MOST_SKIPPED = 100_000  # lines or bytes before the values
+LAST = -1  # byte skip: the values are the file's last bytes
 TYPES = {
     "i1": ("signed char", "int8", "int8_t"),
     "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
@@ -52,12 +54,16 @@ def read(path: Path, raw: bytes, spacing: Sequence[float] | None = None) -> Grid
         raise trouble(path, "no decoder", _("its encoding is {name}").format(name=encoding),
                       "raw, gzip")  # fmt: skip
     body = raw[start:]
+    for _line in range(_skip(fields, "line skip")):
+        body = body[body.find(b"\n") + 1 :] if b"\n" in body else b""
+    skip = _skip(fields, "byte skip", least=-1 if encoding == "raw" else 0)
     if encoding != "raw" and body[:2] != b"\x1f\x8b":
         raise ValueError(_("its values are not gzipped"))
-    content = body if encoding == "raw" else nifti.unfolded(body, needed)
-    if len(content) < needed:
+    content = body if encoding == "raw" else nifti.unfolded(body, skip + needed)
+    skip = max(len(content) - needed, 0) if skip == LAST else skip
+    if len(content) < skip + needed:
         raise trouble(path, "truncated", _("the file is cut short"))
-    values = np.frombuffer(content, order + code, math.prod(size)).reshape(size[::-1])
+    values = np.frombuffer(content, order + code, math.prod(size), skip).reshape(size[::-1])
     affine, notes = _affine(path, fields, spacing)
     return Grid(grid.stored(values), affine, path.name.partition(".")[0], notes)
 
@@ -79,6 +85,15 @@ def _head(path: Path, raw: bytes) -> tuple[dict[str, str], list[int], int]:
         raise ValueError(f"dimension: {fields['dimension']}, sizes: {fields['sizes']}")
     grid.check_size(path, size)
     return fields, size, end.end()
+
+
+def _skip(fields: dict[str, str], name: str, least: int = 0) -> int:
+    """Lines or bytes between the header and the values; bytes are counted once they are unzipped.
+    Raises ValueError."""
+    count = int(fields.get(name, fields.get(name.replace(" ", ""), "0")))
+    if not least <= count <= MOST_SKIPPED:
+        raise ValueError(f"{name}: {count}")
+    return count
 
 
 def _fields(head: bytes) -> dict[str, str]:

@@ -7,8 +7,10 @@ https://dicom.nema.org/medical/dicom/current/output/html/part03.html#sect_C.7.6.
 
 File names and instance numbers say nothing of the place of a slice. Missing slices, two slices at
 one place, uneven steps and a tilted gantry are refused, or resampled onto an even grid where that
-is asked for; slices of several sizes or directions are refused always. Each slice has its own
-rescale slope and intercept.
+is asked for; slices of several sizes or directions are refused always, and so are different images
+at one place, which are two phases or reconstructions under one UID. Steps that are much longer than
+the headers' slice spacing or thickness are noted. Each slice has its own rescale slope and
+intercept.
 """
 
 import math
@@ -31,6 +33,7 @@ from souron.utils.messages import UserError, _, sentences
 MOST_FILES = 20_000
 UNEVEN = 0.02  # of a step, how far it may be from the usual one
 SAME = 0.01  # mm between slices at one place
+WIDE = 1.5  # slice spacings or thicknesses in a step from which slices may be missing
 SQUARE = 1e-3  # how far directions may be from right angles and length 1
 ASIDE = 0.25  # pixels that all slices together may move sideways
 MAPS = "1.2.840.10008.5.1.4.1.1.66"  # what SOP classes of segmentations begin with
@@ -46,6 +49,7 @@ class Slice:
     directions: tuple[float, ...]  # (6,) of a row and of a column
     position: np.ndarray  # (3,) mm, of the first pixel's centre
     instance: tuple[str, str] = ("", "")  # UIDs of its SOP class and its own
+    pitch: float = 0.0  # mm to the next slice as the header says, else its thickness; 0: unknown
 
     @property
     def row(self) -> np.ndarray:
@@ -73,13 +77,15 @@ def read(folder: Path, series: str | None = None, resample: bool = False) -> Gri
     troubles = _geometry(folder, slices, resample)
     values = _values(slices)
     named = _named(header)
+    notes = tuple(_wide(slices))
     if not troubles:
         affine = _affine(slices[0], _step(slices), slices[0].position)
-        return Grid(values, affine, named, uid=uid)
+        return Grid(values, affine, named, notes, uid)
+    _check_copies(folder, slices, values)
     even, affine = _resampled(slices, values)
     grid.check_size(folder, even.shape)
     note = _("resampled onto an even grid: {why}").format(why=sentences(troubles))
-    return Grid(even, affine, named, (note,), uid)
+    return Grid(even, affine, named, (note, *notes), uid)
 
 
 def look(folder: Path, series: str | None = None) -> Placed:
@@ -216,12 +222,25 @@ def _slice(path: Path, header: Any) -> Slice:
     between, beside = numbers["PixelSpacing"]
     uids = dicom.text(header, "SOPClassUID"), dicom.text(header, "SOPInstanceUID")
     made = Slice(path, size, (between, beside), tuple(numbers["ImageOrientationPatient"]),
-                 np.array(numbers["ImagePositionPatient"]), uids)  # fmt: skip
+                 np.array(numbers["ImagePositionPatient"]), uids, _pitch(header))  # fmt: skip
     axes = np.stack([made.row, made.column])
     if not np.allclose(axes @ axes.T, np.eye(2), atol=SQUARE) or min(between, beside) <= 0:
         raise limits.trouble(path, "no geometry", _("its directions or its spacing make no sense"),
                              _("directions at right angles, a spacing above 0"))  # fmt: skip
     return made
+
+
+def _pitch(header: Any) -> float:
+    """Millimetres to the next slice by the header, else a slice's thickness; 0 where neither is
+    known. Spacings of some devices are negative."""
+    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+        try:
+            length = abs(float(header.get(keyword) or 0))
+        except (TypeError, ValueError):
+            continue
+        if length > 0 and math.isfinite(length):
+            return length
+    return 0.0
 
 
 def _check_alike(folder: Path, slices: Sequence[Slice]) -> None:
@@ -299,6 +318,36 @@ def _troubles(slices: Sequence[Slice]) -> Iterator[str]:
             reach=reach, length=np.ptp(places), angle=angle)  # fmt: skip
 
 
+def _wide(slices: Sequence[Slice]) -> Iterator[str]:
+    """Warn where slices are missing at even distances, which even steps hide."""
+    step, pitch = _step(slices), float(np.median([one.pitch for one in slices]))
+    if pitch and step >= WIDE * pitch:
+        yield _(
+            "The slices are {pitch:.3g} mm apart or thick by their headers, but lie {step:.3g} mm "
+            "apart: slices may be missing, and volumes are measured across the gaps."
+        ).format(pitch=pitch, step=step)
+
+
+def _check_copies(folder: Path, slices: Sequence[Slice], values: np.ndarray) -> None:
+    """Refuse different images at one place: no grid holds both. Raises UserError."""
+    places = _places(slices)
+    different = [
+        f"{places[k]:.2f}"
+        for k in range(len(slices) - 1)
+        if places[k + 1] - places[k] <= SAME and not np.array_equal(values[k], values[k + 1])
+    ]
+    if different:
+        raise UserError(
+            "geometry",
+            _("{path}: different images at one place: {count}, at {places} mm").format(
+                path=limits.readable(folder), count=len(different), places=_listed(different)
+            ),
+            expected=_("one phase and one reconstruction in a series"),
+            fix=_("copy each phase or reconstruction into a folder of its own"),
+            exit=3,
+        )
+
+
 def _listed(places: Sequence[str]) -> str:
     return ", ".join(places[:MOST_NAMED]) + (", ..." if len(places) > MOST_NAMED else "")
 
@@ -350,7 +399,7 @@ def _resampled(slices: Sequence[Slice], values: np.ndarray) -> tuple[np.ndarray,
     unique, where, times = np.unique(
         np.round(places / SAME), return_inverse=True, return_counts=True
     )
-    if len(unique) < len(places):  # slices at one place: their mean
+    if len(unique) < len(places):  # copies at one place: their mean
         sums = np.zeros((len(unique), rows, columns), np.float32)
         np.add.at(sums, where, upright)
         upright = sums / times[:, None, None].astype(np.float32)

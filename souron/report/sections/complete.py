@@ -57,11 +57,18 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """That a packer, which knows no language, does as well."""
+    """That a packer, which knows no language, does as well; what preference accuracy is not."""
     result = record.details
     if not isinstance(result, CompleteResult):
         return []
     told = []
+    if PREFERRED in record.measures:
+        told.append(
+            _(
+                "Preference accuracy compares likelihoods per token. It is not the reward margin "
+                "of DPO, which compares sums, each against the model before this training."
+            )
+        )
     for language, bits in result.packed.items():
         measures = result.by_language.get(language, record.measures)
         measure = measures.get(BITS)

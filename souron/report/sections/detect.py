@@ -199,7 +199,9 @@ def precision(
         "untrained": _("the same network untrained"),
     }
     every = {"": record.measures, **result.baselines}
+    assert record.test is not None
     return {
+        "side": record.test.side,
         "labels": [_label(one) for one in result.labels],
         "systems": [
             {"name": names[name], "figures": [figure(m, measures.get(m)) for m in figures]}

@@ -9,7 +9,9 @@ from torch import Tensor
 from souron import registry
 from souron.data.called import called
 from souron.evaluation.generation import Gallery, GenerationResult
+from souron.hub import zoo
 from souron.kinds.codecs import animation
+from souron.metrics import generation
 from souron.metrics.generation import Classes
 from souron.report import plots
 from souron.report.page import Plot, Section, plot, section
@@ -62,6 +64,30 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
     return section("gallery", _("Side by side"), TEMPLATE, gallery(record))
 
 
+def comparison_notes(record: "ComparisonRecord") -> list[str]:
+    """Say that the order is another one after a longer training, where the systems' ready-trained
+    weights show it."""
+    figures = []  # of each system's ready-trained weights: figure, name, seconds of training
+    for row in record.rows:
+        folder = zoo.where(row.system)
+        held = zoo.receipt(folder) if folder is not None else {}
+        measure, seconds = held.get("measures", {}).get(record.measure), held.get("train_seconds")
+        if measure and seconds and seconds > row.train_seconds:
+            figures.append((float(measure["value"]), row.system, float(seconds)))
+    metric = registry.metric(record.measure)
+    ranked = sorted(figures, reverse=metric.higher_is_better)
+    if not ranked or ranked[0][1] == figures[0][1]:
+        return []
+    return [
+        _("After longer training the order is another one; ready trained: {figures}.").format(
+            figures=_(", ").join(
+                f"{name} {metric.text(value)} ({units.seconds(seconds)})"
+                for value, name, seconds in ranked
+            )
+        )
+    ]
+
+
 def headline(record: "RunRecord") -> str:
     """What stands on top of a run's report."""
     name, measure = next(iter(record.measures.items()))
@@ -90,13 +116,7 @@ def use(record: "RunRecord") -> tuple[str, str]:
 def notes(record: "RunRecord") -> list[str]:
     """What stands on top of the report."""
     result: GenerationResult = record.details
-    texts = []
-    if result.collapsed:
-        texts.append(
-            _("Mode collapse suspected: recall {recall}. It draws few kinds of pictures.").format(
-                recall=units.percent(result.measures["recall"].value)
-            )
-        )
+    texts = generation.weaknesses({name: vars(m) for name, m in result.measures.items()})
     classes = result.resemblance.classes
     if classes is not None and classes.missing:
         texts.append(

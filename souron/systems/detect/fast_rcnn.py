@@ -18,8 +18,11 @@ before it learns it asks for those of all pictures, which no budget counts. Wher
 shifted and mirrored, their regions move with them.
 
 Differs from the paper: AdamW and one cycle of the rate; a batch is learnt from in parts of eight
-pictures, not two. Reduced: the map of an eighth of the side is made of a backbone's last three, and
-no size has the layers of VGG-16.
+pictures, not two, and batch normalisation with it (VGG-16 has none, later ones freeze it).
+Selective search is a small one: pictures of 80 pixels a side at most, two scales and one colour
+space where its paper's fast one has two and two, no texture; things under a tenth of the side are
+not proposed. Reduced: the map of an eighth of the side is made of a backbone's last three, and no
+size has the layers of VGG-16.
 """
 
 from collections.abc import Callable, Iterator, Sequence

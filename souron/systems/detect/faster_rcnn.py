@@ -18,8 +18,9 @@ The pyramid is that of Lin et al.: Feature Pyramid Networks for Object Detection
 https://arxiv.org/abs/1612.03144; RoIAlign, which rounds no edge, is in ``blocks.boxes``.
 
 Differs from the paper: AdamW and one cycle of the rate; both networks learn in one step; anchors
-across the border learn, too; both terms of a loss count as much; a batch is learnt from in parts.
-Reduced: the pyramid has no map of a quarter of the side.
+across the border learn, too; both terms of a loss count as much; a batch is learnt from in parts of
+eight, and so is batch normalisation, which the paper's later program freezes; anchors lie around
+the middle of a cell. Reduced: the pyramid has no map of a quarter of the side.
 """
 
 from collections.abc import Iterator

@@ -19,7 +19,8 @@ reach t = its overlap, the others less. Boxes learn by the overlap, the distance
 aspect (CIoU; Zheng et al. 2019, https://arxiv.org/abs/1911.08287). A moving average answers.
 
 Differs from the paper: AdamW and one cycle of the rate; pictures are shifted and mirrored, not put
-together from four (mosaic); a batch is learnt from in parts, and the average forgets faster.
+together from four (mosaic); a batch is learnt from in parts, and the average forgets faster; labels
+begin with a score of 0.01 on each grid, not with five objects in a picture of 640 pixels.
 """
 
 from collections.abc import Iterator

@@ -10,7 +10,8 @@ The betas grow from 0.0001 to 0.02 in 1000 steps. The network is a UNet (`souron
 its weights' moving average draws, by the paper's sampler or by shorter ways to the same pictures
 (`souron/blocks/samplers.py`). One label in ten is hidden in training, so that the network also
 knows pictures of no class, and drawing can lead away from those (classifier-free guidance; Ho,
-Salimans 2022, https://arxiv.org/abs/2207.12598).
+Salimans 2022, https://arxiv.org/abs/2207.12598). Their ``guidance`` w is counted from 0, as learnt:
+(1 + w) network(label) - w network(none); systems of prompts count from 1, w + 1.
 
 Size `paper` is the published one for CIFAR-10, 35.7 million weights with diffusers' names.
 
@@ -126,7 +127,7 @@ class DDPM(Generator):
         ] = "dpm",
         steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
         guidance: Annotated[
-            float, Choice(N_("how strongly the class is insisted on; 0 is as learnt"), 0, 20)
+            float, Choice(N_("how closely to follow the class; 0 as learnt (prompts: 1)"), 0, 20)
         ] = 3.0,
     ) -> Iterator[Tensor]:
         shape = (self.spec.channels, self.spec.side, self.spec.side)

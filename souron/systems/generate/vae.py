@@ -50,6 +50,7 @@ class VAE(Generator):
     ja = "画像を少数の不確かな数に縮める網と、その数から描き戻す網を、尤度の下界を上げて学ぶ"
     status = "reduced"
     likelihood = "bound"
+    estimates = ("encoder",)
     measures = {"bits per dimension": "lower"}
     SIZES = {
         "tiny": Config(32, 1, 4, 1e-2),

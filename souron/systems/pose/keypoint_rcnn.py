@@ -20,9 +20,10 @@ as they are.
 Differs from the paper: points are looked for in a map of a quarter of the side, made of the picture
 and of the pyramid's finest map, whatever the size of a region; AdamW and one cycle of the rate;
 both networks learn in one step; anchors across the border learn, too; a batch is learnt from in
-parts; small sizes have fewer and narrower convolutions before the maps, not eight of 512; the
-spot's middle answers, not its brightest place; the surest 20 boxes of a picture get points.
-Reduced: the pyramid has no map of a quarter of the side.
+parts, and so is batch normalisation, which the paper freezes; anchors lie around the middle of a
+cell; small sizes have fewer and narrower convolutions before the maps, not eight of 512; the spot's
+middle answers, not its brightest place; the surest 20 boxes of a picture get points. Reduced: the
+pyramid has no map of a quarter of the side.
 """
 
 from collections.abc import Iterator, Sequence

@@ -22,7 +22,7 @@ as they are.
 Differs from the paper: the network of YOLOv8 in place of YOLOv5's, and the weights 12 and 1 of its
 losses; the distance beside the likeness; one s for all points, also COCO's; AdamW and one cycle of
 the rate; pictures are shifted and mirrored, not put together from four (mosaic); a batch is learnt
-from in parts, and the average forgets faster.
+from in parts, and the average forgets faster; labels begin with a score of 0.01 on each grid.
 """
 
 from collections.abc import Iterator

@@ -15,6 +15,8 @@ its maxima replaced by steps (`xception`), a small one of that kind, or a publis
 
 Differs from the paper: the mean of the map is not normalised, so that a batch may be one picture;
 AdamW and one cycle of the rate; Dice beside the cross-entropy; in smaller sizes, smaller rates.
+Reduced: a residual branch of the encoder ends with a ReLU where the paper's begins with one, so
+that a block can add to what passes by it, and not take away.
 """
 
 from collections.abc import Sequence
@@ -132,6 +134,7 @@ class Views(nn.Module):
 class DeepLab(Segmenter):
     year = 2018
     ja = "畳み込みの点どうしの間隔を広げ、同じ場所を近くからも遠くからも見る"
+    status = "reduced"
     channels_last = True
     SIZES = {
         "tiny": Config(0.125, 1, 32, (1, 2), 0.0, rate=1e-2),

@@ -18,8 +18,9 @@ The backbone may be a published classifier (``backbone=``, size ``lite``), whose
 as they are.
 
 Differs from the paper: AdamW and one cycle of the rate; both networks learn in one step; anchors
-across the border learn, too; a batch is learnt from in parts; small sizes have one convolution
-before the mask, not four. Reduced: the pyramid has no map of a quarter of the side.
+across the border learn, too; a batch is learnt from in parts, and so is batch normalisation, which
+the paper freezes; anchors lie around the middle of a cell; small sizes have one convolution before
+the mask, not four. Reduced: the pyramid has no map of a quarter of the side.
 """
 
 from collections.abc import Iterator

@@ -20,7 +20,8 @@ The backbone may be a published classifier (``backbone=``, size ``lite``), whose
 as they are.
 
 Differs from the paper: AdamW and one cycle of the rate; pictures are shifted and mirrored, not put
-together from four (mosaic); a batch is learnt from in parts, and the average forgets faster.
+together from four (mosaic); a batch is learnt from in parts, and the average forgets faster; labels
+begin with a score of 0.01 on each grid, not with five objects in a picture of 640 pixels.
 """
 
 from collections.abc import Iterator

@@ -252,7 +252,7 @@ class DALLE2(PromptedGenerator):
         ] = "dpm",
         steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
         guidance: Annotated[
-            float, Choice(N_("how strongly the prompt is insisted on; 1 is as learnt"), 1, 20)
+            float, Choice(N_("how closely to follow the prompt; 1 as learnt (classes: 0)"), 1, 20)
         ] = 4.0,
         image: Annotated[Tensor | None, Choice(N_("the picture to start from"))] = None,
         strength: Annotated[

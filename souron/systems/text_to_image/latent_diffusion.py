@@ -18,9 +18,10 @@ picture's z and some noise, ``strength``; outside of ``mask`` the picture stays.
 Size ``sd15`` is Stable Diffusion 1.5: published weights load by name, and find the noise, not v.
 
 Differs from the paper: the text encoder is CLIP's, as in Stable Diffusion; it is first learnt from
-the same captions. The autoencoder learns an absolute difference without a critic, from pieces; the
-denoiser finds v, over a cosine's betas; AdamW, one cycle of the rate for each of the three. Its
-average draws, and knows where each number lies. ``patch`` squared pixels enter as one.
+the same captions. The autoencoder learns from pieces; the denoiser finds v, over a cosine's betas;
+AdamW, one cycle of the rate for each of the three. Its average draws, and knows where each number
+lies. ``patch`` squared pixels enter as one. Reduced: the autoencoder learns an absolute difference,
+without the paper's critic and perceptual loss.
 """
 
 import math
@@ -73,6 +74,7 @@ class Config:
 class LatentDiffusion(PromptedGenerator):
     year = 2022
     ja = "画像を小さな数の地図に縮め、文の言葉を見ながらその地図を雑音から取り出し、画像に戻す"
+    status = "reduced"
     clip = 1.0
     grows = True
     used = 1.0  # until training begins: the memory that a step needs is that of the last stage
@@ -251,7 +253,7 @@ class LatentDiffusion(PromptedGenerator):
         negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
         steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
         guidance: Annotated[
-            float, Choice(N_("how strongly the prompt is insisted on; 1 is as learnt"), 1, 20)
+            float, Choice(N_("how closely to follow the prompt; 1 as learnt (classes: 0)"), 1, 20)
         ] = 4.0,
         sampler: Annotated[
             str, Choice(N_("the way from noise to picture"), among=("dpm", "ddim", "ddpm"))

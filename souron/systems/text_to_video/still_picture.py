@@ -93,7 +93,7 @@ class StillPicture(FilmGenerator):
         negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
         steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
         guidance: Annotated[
-            float, Choice(N_("how strongly the prompt is insisted on; 1 is as learnt"), 1, 20)
+            float, Choice(N_("how closely to follow the prompt; 1 as learnt (classes: 0)"), 1, 20)
         ] = 2.0,
     ) -> Iterator[Tensor]:
         side = self.spec.side
