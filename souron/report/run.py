@@ -126,7 +126,21 @@ def notes(record: "RunRecord") -> list[str]:
     cases = record.parts.get("test", 0)
     few = [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
     told = [again(note) for note in (record.patients, record.reduced) if note]
-    return [*leaks(record), *told, *few, *_of_task(record, "notes")]
+    return [*leaks(record), *_barely_trained(record), *told, *few, *_of_task(record, "notes")]
+
+
+def _barely_trained(record: "RunRecord") -> list[str]:
+    """Say so where gradients had one step, or did not go through the training cases once."""
+    last = record.curve[-1] if record.curve else {}
+    learns = any(column.startswith("loss ") for column in last)
+    if not learns or not last["step"] or (last["step"] > 1 and last["epoch"] >= 1):
+        return []
+    return [
+        _(
+            "Barely trained (steps: {steps}): each training case was seen {times} times on "
+            "average. A larger budget may change all figures."
+        ).format(steps=units.whole(last["step"]), times=f"{last['epoch']:.2g}")
+    ]
 
 
 def _headline(record: "RunRecord") -> str:

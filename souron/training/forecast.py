@@ -35,7 +35,8 @@ class Probe:
     def seconds(self, fit: Trainer, cases: int | None = None) -> float:
         """Training seconds in all, with so many ``cases`` where they are not the fit's own."""
         if fit.budget.unit == "seconds":
-            return min(fit.budget.amount, self.whole)
+            least = fit.seconds + self.step * fit.least_steps if fit.least_steps else 0.0
+            return max(min(fit.budget.amount, self.whole), least)
         cases = len(fit.data) if cases is None else cases
         batch = min(fit.batch, cases)
         steps = fit.budget.steps(batch, cases)
