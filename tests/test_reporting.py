@@ -293,7 +293,8 @@ def test_a_comparison_warns_of_few_positive_patients(run, comparison):
 
 
 def test_class_figures_are_sensitivity_and_precision_with_wilsons_interval(run):
-    rows = classify_section._classes(run.test, run.answers[0]["probability"])
+    table = classify_section._classes(run.test, run.answers[0]["probability"], run.details)
+    rows = table["rows"]
     cat = rows[0]
     # of 15 cats two are called otherwise; one other case is called a cat
     assert (cat["name"], cat["n"], cat["recall"]["value"]) == ("猫", 15, 13 / 15)
@@ -309,7 +310,7 @@ def test_a_class_that_never_occurs_has_no_figure(run):
     answers = run.answers[0] | {"probability": probability}
     text = report.run_report(replace(run, test=test, answers=[answers])).read_text("utf-8")
     check_page(text)
-    assert classify_section._classes(test, probability)[-1]["n"] == 0
+    assert classify_section._classes(test, probability, run.details)["rows"][-1]["n"] == 0
 
 
 def test_mistakes_are_the_surest_first(run):
