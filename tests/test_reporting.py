@@ -471,6 +471,19 @@ def test_a_comparisons_report_has_all_sections_and_only_itself(comparison):
     assert "souron compare resnet18 cnn" in reader.text
 
 
+def test_a_test_set_that_is_large_beside_the_training_set_is_warned_of(comparison):
+    different = [replace(comparison.verdicts[0], verdict="better")]
+    large = replace(comparison, sample=100, cases=60, verdicts=different)
+    [told] = comparison_page.large_test(large)
+    assert "60 test cases and 100 for training" in told and told in comparison_page.notes(large)
+    for fine in (
+        replace(large, cases=20),
+        replace(large, sample=0),
+        replace(large, verdicts=[replace(different[0], verdict="cannot tell")]),
+    ):
+        assert comparison_page.large_test(fine) == []
+
+
 def test_a_comparison_of_the_hardly_trained_says_so(comparison):
     """Each has seen 60 000 examples."""
     assert comparison_page.undertrained(replace(comparison, train=6000)) == []
