@@ -118,6 +118,24 @@ def test_a_result_of_one_step_says_so(photos):
     assert not any(note.startswith("Barely trained") for note in longer.notes)
 
 
+def test_a_time_budget_does_not_train_the_last_layer_for_thousands_of_epochs(photos):
+    first = train.train("resnet_tiny", photos, budget="2ep", folds=1)
+    record = train.train(
+        "resnet_tiny", photos, budget="600s", pretrained=str(first.folder), freeze=True, folds=1
+    )
+    assert record.curve[-1]["step"] <= frozen.MOST_STEPS
+    assert record.stopped in ("patience", "budget") and record.outcome.seconds < 600
+
+
+def test_few_cases_from_scratch_are_advised_to_begin_with_published_weights(photos):
+    first = train.train("resnet_tiny", photos, budget="1ep", folds=1)
+    page = (first.folder / "report.html").read_text(encoding="utf-8")
+    assert "pretrained=true freeze=true" in page
+    task = registry.load_task("classify")
+    assert "75 training cases" in task.advice({"pretrained": "False"}, 75)
+    assert task.advice({"pretrained": "True"}, 75) == task.advice({}, 5000) == ""
+
+
 def test_a_network_that_goes_on_after_its_last_layer_is_run_as_a_whole():
     kind, config = registry.load_system("airbench_tiny")
     cases = few()

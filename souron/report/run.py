@@ -154,8 +154,11 @@ def _onward(record: "RunRecord") -> list[tuple[str, str]]:
     if 0 < record.parts.get("test", 0) < SMALL_TEST and record.folds == 1 and _held_out(record):
         steps.append((_("Test on more cases, of other patients: that narrows the interval."), ""))
     task = registry.load_task(record.task)
+    options = record.receipt.get("options", {})
+    if record.test is not None and record.test.pictures:
+        steps.append((task.advice(options, record.parts.get("train", 0)), ""))
     steps.append((_("Try it."), task.next_command(shlex.quote(str(record.folder)))))
-    return steps
+    return [(text, command) for text, command in steps if text]
 
 
 def _headline(record: "RunRecord") -> str:

@@ -27,6 +27,9 @@ KEPT = 30  # files of features in the cache; the oldest make room
 BATCH, BATCH_ON_CARDS = 16, 64
 TIMED = 3  # batches that are timed where the features are kept; the fastest counts
 LEAST_EPOCHS = 5  # that the last layer learns, whatever the features have left of the budget
+# a budget of seconds would take it through few cases thousands of times
+MOST_EPOCHS, MOST_STEPS = 200, 1000  # at most the greater of both
+PATIENCE = 3  # validations without improvement
 
 
 @dataclass(frozen=True)

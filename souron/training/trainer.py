@@ -200,6 +200,8 @@ class Trainer:
             return
         if not earlier or sign * figures[watched.name] > max(earlier):
             self.best = self._weights()
+        elif self.step < self.least_steps:
+            return
         elif self.patience and len(earlier) - earlier.index(max(earlier)) >= self.patience:
             self.stopped = "patience"
 
