@@ -289,6 +289,7 @@ def test_what_waits_can_be_stopped(jobs):
     assert job.state == "stopped"
     jobs.advance()
     assert job.state == "stopped" and job.begun is None
+    assert "stopped before it began" in job_view.progress(job, job.state)
     again = job.resume()
     assert (again.state, again.words) == ("waiting", ["train", "cnn"])
 

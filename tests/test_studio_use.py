@@ -239,6 +239,13 @@ def test_the_newest_run_is_chosen_and_published_weights_stand_below(studio, proj
     assert update["value"] == runs[0] and said == ""
 
 
+def test_a_run_that_was_stopped_is_not_the_one_that_is_chosen(studio, project):
+    runs = [run(project, "cnn"), run(project, "mlp")]
+    (Path(runs[0]) / "receipt.json").unlink()
+    assert [name for _shown, name in use.choices(studio)][:2] == [runs[1], runs[0]]
+    assert use.offer(studio, {})[0]["value"] == runs[1]
+
+
 def test_what_the_address_asks_for_is_chosen(studio, project):
     name = run(project, "mlp")
     for query in ({"run": name}, {"run": str(Path(name).relative_to(project))},

@@ -270,7 +270,7 @@ def _curve(record: "RunRecord") -> dict[str, Any] | None:
         }.get(record.stopped, "")
     seen = _("{examples} examples, {epochs} epochs, {time}.").format(
         examples=units.count(last["examples"]),
-        epochs=f"{last['epoch']:.3g}",
+        epochs=units.count(last["epoch"]) if last["epoch"] >= 100 else f"{last['epoch']:.3g}",
         time=units.seconds(last["seconds"]),
     )
     return {

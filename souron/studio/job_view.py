@@ -140,6 +140,8 @@ def progress(job: Job, state: str) -> str:
     part = 1.0 if state == "done" else float(last.get("fraction") or 0)
     left = last.get("seconds_left")
     doing = state_name(state) if state != "running" else phase_name(last.get("phase", ""))
+    if state == "stopped" and job.begun is None:
+        doing = _("stopped before it began")
     more = [str(last.get("text") or "")] if state == "running" else []
     if state == "waiting":
         more += [behind(other) for other in job.jobs.ahead(job)[:1]]
