@@ -230,6 +230,11 @@ class Task(ABC):
         """What people do next with a trained run, a folder as a command line names it."""
         return f"souron val {run}"
 
+    def advice(self, options: Mapping[str, Any], cases: int) -> str:
+        """Advise on a training with so many ``cases``, in the reader's language; "" where there is
+        nothing better. ``options`` are those of the run."""
+        return ""
+
 
 class Jackknifed(ABC):
     """For a task whose metrics are no means over cases: their scores are the jackknife's pseudo-

@@ -106,6 +106,7 @@ OTHERWISE = [
         "The left pocket was 3 mm, the right 5 mm.",
         "The left pocket was 5 mm, the right 3 mm.",
     ),
+    ("swap", "Mori operated and Sato assisted.", "Sato operated and Mori assisted."),
     ("comparison", "It lasted at most 3 days.", "It lasted at least 3 days."),
 ]
 
@@ -122,6 +123,33 @@ def test_what_differs_is_named_with_its_place(kind, sentence, passage):
     for change in found.changes:
         assert sentence[max(0, change.start) : max(0, change.end)] == change.answer
         assert passage[max(0, change.first) : max(0, change.last)] == change.source
+
+
+def test_a_turned_sentence_exchanges_no_names():
+    pairs = [
+        ("Mori was assisted by Sato.", "Sato assisted Mori."),
+        ("Sato and Mori operated in Kyoto.", "Mori and Sato operated in Kyoto, as planned by all."),
+    ]
+    for sentence, passage in pairs:
+        assert not comparison.compare(sentence, passage, 0.8).features["swap"], sentence
+
+
+def test_a_month_is_no_name_of_a_place():
+    found = comparison.compare("We met in Kyoto again.", "We met again in March.", 0.8)
+    assert [(each.kind, each.source) for each in found.changes if each.kind == "name"] == [
+        ("name", "")
+    ]
+
+
+def test_a_word_that_is_not_in_the_passage_contradicts_nothing(monkeypatch):
+    monkeypatch.setattr(judges.Judge, "verdict", lambda *_given: judges.Verdict(
+        0, "contradicted", 0.1, 0.9))  # fmt: skip
+    said = Text("The study patients received the dose of amoxicillin for 7 days.")
+    [found] = faithfulness.check(said, Text("Patients received amoxicillin for 7 days.")).checked
+    assert (found.state, list(found.changed)) == ("not found", [])
+    said = Text("Patients received amoxicillin for 9 days.")
+    [other] = faithfulness.check(said, Text("Patients received amoxicillin for 7 days.")).checked
+    assert other.state == "contradicted"
 
 
 def test_places_are_those_of_the_text_as_it_stands():

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import shutil
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -15,10 +15,11 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 from sklearn.datasets import load_sample_image
 
 from souron.cli.main import run
-from souron.data import check, duplicates, splits
+from souron.data import check, duplicates, splits, wrong_labels
 from souron.data.formats import csv_table, folder
 from souron.data.patients import groups
 from souron.data.reading import Reading
+from souron.evaluation import perceptual
 from souron.runs import compare, evaluate, prepare
 from souron.runs import train as run_train
 from souron.utils.messages import UserError
@@ -309,6 +310,46 @@ def test_a_clean_folder_is_clean(drawn):
     found = check.check(drawn)
     assert found.clean
     assert {finding.code for finding in found.findings} <= {"no groups"}
+
+
+def test_a_copy_under_two_patients_is_an_error(drawn, tmp_path):
+    lines = ["filename,label,patient"]
+    for name in ("rings", "waves"):
+        (tmp_path / name).mkdir()
+        for i in range(12):
+            shutil.copy(drawn / name / f"{i}.png", tmp_path / name / f"{i}.png")
+            lines.append(f"{name}/{i}.png,{name},{name[0]}{i}")
+    Image.open(drawn / "rings/3.png").save(tmp_path / "rings/other.jpg", quality=90)
+    Image.open(drawn / "rings/4.png").save(tmp_path / "rings/same.jpg", quality=90)
+    lines += ["rings/other.jpg,rings,r99", "rings/same.jpg,rings,r4"]
+    (tmp_path / "list.csv").write_text("\n".join(lines), encoding="utf-8")
+    found = check.check(tmp_path / "list.csv")
+    [leak] = [each for each in found.findings if each.code == "copies of patients"]
+    assert leak.severity == "error" and not found.clean
+    assert set(leak.files) == {"rings/3.png", "rings/other.jpg"}
+
+
+def test_wrong_labels_are_found(drawn, tmp_path):
+    place = tmp_path / "mislabelled"
+    shutil.copytree(drawn, place)
+    names = sorted(path.name for path in place.iterdir())
+    wrong = set()
+    for name, other in pairwise(names[:7]):
+        (place / name / "0.png").rename(place / other / f"from {name}.png")
+        wrong.add(f"{other}/from {name}.png")
+    found = check.check(place, embed=perceptual.pooled)
+    [doubt] = [each for each in found.findings if each.code == "wrong label"]
+    assert doubt.severity == "warning"
+    assert len(wrong & set(doubt.files)) >= 4
+    assert len(set(doubt.files) - wrong) <= 2
+    assert "?" in doubt.message
+
+
+def test_a_confident_prediction_of_another_class_is_a_suspect():
+    """The example of Northcutt et al.: a threshold for each class, not one for all."""
+    probability = np.array([[0.9, 0.1], [0.55, 0.45], [0.3, 0.7], [0.45, 0.55], [0.8, 0.2]])
+    label = np.array([0, 0, 1, 1, 1])  # thresholds .725 and (.7 + .55 + .2) / 3
+    assert wrong_labels.suspects(probability, label) == [(4, 0)]
 
 
 @pytest.mark.parametrize("shortcut", ["size", "kind", "border"])

@@ -131,6 +131,11 @@ DIFFERS = {
     "doi:10.1038/nature14539": ["title"],
     "1. He K. Deep residual learning for image recognition. 2016. doi:10.1109/CVPR.2015.7": ["doi"],
     "1. 山田太郎. 深層学習による画像診断の支援. 日本医学会雑誌 2020; 12: 33-40.": ["year"],
+    "1. He K. Deep residual learning for speech recognition. CVPR. 2016. "
+    "doi:10.1109/CVPR.2016.90": ["title"],
+    # a true reference with the number of another one
+    "1. He K. Deep residual learning for image recognition. CVPR. 2016:770-8. "
+    "doi:10.1038/nature14539": ["doi"],
 }
 
 
@@ -167,6 +172,25 @@ def test_mentions_in_running_text(shelf):
 def test_each_identifier_of_a_sentence_is_judged_by_itself(shelf):
     text = "ResNet (doi:10.1109/CVPR.2016.90) came before arXiv:1706.03762; ISSN 0378-5956 is odd."
     assert states(text, shelf) == ["agrees", "agrees", "impossible"]
+
+
+def test_a_forged_title_in_a_sentence_does_not_agree(shelf):
+    text = 'As "Quantum gravity explained to dogs" (doi:10.1038/nature14539) shows, it works.'
+    [found] = check(text, shelf, TODAY)
+    assert (found.state, [each.field for each in found.differs]) == ("differs", ["title"])
+    [true] = check(text.replace("Quantum gravity explained to dogs", "Deep learning of it"),
+                   shelf, TODAY)  # fmt: skip
+    assert true.state == "differs"
+    [bare] = check("As doi:10.1038/nature14539 shows.", shelf, TODAY)
+    assert bare.state == "agrees" and "only" in bare.why
+
+
+@pytest.mark.parametrize("numbers", ["2019；１２：３３－４０", "第12巻、33～40頁、2019年"])
+def test_a_japanese_reference_without_a_heading_is_listed(shelf, numbers):
+    said = "山田太郎，鈴木花子．深層学習による画像診断の支援．日本医学会雑誌"
+    text = f"次の研究がある。\n\n{said} {numbers}．"
+    found = check(text, shelf, TODAY)
+    assert [one.state for one in found] == ["agrees"] and found[0].key
 
 
 def test_findings_for_programs_and_pages(shelf):

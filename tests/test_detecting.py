@@ -393,3 +393,10 @@ def test_the_ten_pictures_with_most_mistakes_stand_beside_the_truth():
     assert len(report_detect.worst(some, few)["pictures"]) == 2
     none = SimpleNamespace(found=found[17:], conf=0.5)
     assert report_detect.worst(test.only([17, 18, 19]), none) is None
+
+
+def test_an_average_precision_of_few_images_says_so():
+    few = SimpleNamespace(parts={"test": 199})
+    [told] = report_detect.few_images(few)
+    assert "199 test images" in told
+    assert report_detect.few_images(SimpleNamespace(parts={"test": 200})) == []

@@ -13,7 +13,7 @@ from scipy.stats import binom
 from souron.report import wording
 from souron.stats import variance as stats_variance
 from souron.stats import verdict as stats_verdict
-from souron.stats.intervals import interval, proportion_interval
+from souron.stats.intervals import interval, overlap_interval, proportion_interval
 from souron.stats.records import Measure, Row
 from souron.stats.verdict import cases_needed, difference, judge, seeds_needed
 
@@ -728,3 +728,15 @@ def test_a_clear_difference_is_never_shown_as_zero():
 
 def test_a_system_alone_has_no_verdict(rng):
     assert "ran alone" in told(steady(rng, 0.9))
+
+
+@pytest.mark.parametrize("n", [8, 15, 40])
+def test_the_interval_of_a_dice_allows_for_failures_that_a_sample_lacks(n, rng):
+    """One case in ten fails; the others are alike."""
+    held = 0
+    for _again in range(600):
+        dice = rng.normal(0.92, 0.03, n).clip(0, 0.99)
+        dice[rng.random(n) < 0.1] = 0
+        made = overlap_interval(dice)
+        held += made.low <= 0.92 * 0.9 <= made.high
+    assert held >= 0.95 * 600 - 2 * (600 * 0.05 * 0.95) ** 0.5

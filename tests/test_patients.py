@@ -114,6 +114,33 @@ def test_the_folder_of_a_patient_may_hold_folders():
     assert set(groups(files, ["a"] * len(files)).names) == {f"m{i}" for i in range(9)}
 
 
+@pytest.mark.parametrize("date", ["R6.5.{}", "令和6年5月{}日", "R0605{:02}", "H31-04-{:02}"])
+def test_a_date_of_a_japanese_era_hides_no_patient_behind_it(date):
+    files = [f"x/{date.format(3 + v)}_{NUMBER[i]}_{SIDES[v]}.png"
+             for i in range(20) for v in range(3)]  # fmt: skip
+    found = groups(files, ["x"] * 60)
+    assert len(set(found.names)) == 20
+    assert all(len(set(found.names[3 * i : 3 * i + 3])) == 1 for i in range(20))
+
+
+@pytest.mark.parametrize("between", ["_", "-", ""])
+def test_patients_may_be_letters(between):
+    names = [*map(chr, range(65, 91)), "AA", "AB", "AC", "AD"]
+    files = [f"x/{name}{between}{v}.png" for name in names for v in (1, 2)]
+    assert groups(files, ["x"] * 60).names == [name.lower() for name in names for _v in (1, 2)]
+    wells = [f"x/{row}{between}{column}.png" for row in "ABCDEFGH" for column in range(1, 13)]
+    assert not groups(wells, ["x"] * 96).how
+
+
+def test_a_folder_for_each_visit_does_not_hide_the_patients():
+    visits = [f"x/2024-05-0{v}/{{}}.png" for v in (1, 2, 3)]
+    files = [visit.format(f"P{i:03d}") for visit in visits for i in range(20)]
+    found = groups(files, ["x"] * 60)
+    assert len(set(found.names)) == 20 and found.names[0] == "p000"
+    alone = groups([visit.format(f"scan{i}") for visit in visits for i in range(20)], ["x"] * 60)
+    assert not alone.how and "2024-05-01" in alone.question
+
+
 def test_parts_in_a_table_are_no_patients():
     files = [f"{part}/{i}.png" for part in ("train", "val", "test") for i in range(20)]
     assert not any(groups(files, ["x", "y"] * 30).names)

@@ -293,7 +293,8 @@ def test_a_comparison_warns_of_few_positive_patients(run, comparison):
 
 
 def test_class_figures_are_sensitivity_and_precision_with_wilsons_interval(run):
-    rows = classify_section._classes(run.test, run.answers[0]["probability"])
+    table = classify_section._classes(run.test, run.answers[0]["probability"], run.details)
+    rows = table["rows"]
     cat = rows[0]
     # of 15 cats two are called otherwise; one other case is called a cat
     assert (cat["name"], cat["n"], cat["recall"]["value"]) == ("猫", 15, 13 / 15)
@@ -309,7 +310,7 @@ def test_a_class_that_never_occurs_has_no_figure(run):
     answers = run.answers[0] | {"probability": probability}
     text = report.run_report(replace(run, test=test, answers=[answers])).read_text("utf-8")
     check_page(text)
-    assert classify_section._classes(test, probability)[-1]["n"] == 0
+    assert classify_section._classes(test, probability, run.details)["rows"][-1]["n"] == 0
 
 
 def test_mistakes_are_the_surest_first(run):
@@ -468,6 +469,19 @@ def test_a_comparisons_report_has_all_sections_and_only_itself(comparison):
     assert comparison.sentence in reader.text and "<b>mlp</b>" not in text
     assert text.index("resnet18 leads") < text.index("<h2")
     assert "souron compare resnet18 cnn" in reader.text
+
+
+def test_a_test_set_that_is_large_beside_the_training_set_is_warned_of(comparison):
+    different = [replace(comparison.verdicts[0], verdict="better")]
+    large = replace(comparison, sample=100, cases=60, verdicts=different)
+    [told] = comparison_page.large_test(large)
+    assert "60 test cases and 100 for training" in told and told in comparison_page.notes(large)
+    for fine in (
+        replace(large, cases=20),
+        replace(large, sample=0),
+        replace(large, verdicts=[replace(different[0], verdict="cannot tell")]),
+    ):
+        assert comparison_page.large_test(fine) == []
 
 
 def test_a_comparison_of_the_hardly_trained_says_so(comparison):

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +21,7 @@ from typing import Annotated
 import httpx
 import pytest
 import torch
+import uvicorn
 from PIL import Image
 from pydicom.data import get_testdata_file
 from torch import nn
@@ -30,7 +33,7 @@ from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
 from souron.kinds.text import Text
 from souron.runs import train
-from souron.serve import access, predictors, server
+from souron.serve import access, predictors, protocol, server
 from souron.serve.api import Gate
 from souron.serve.batching import Batcher
 from souron.serve.service import Service
@@ -655,3 +658,53 @@ def test_without_accept_language_the_server_s_own_language_is_used(serving, monk
     monkeypatch.setenv("SOURON_LANG", "ja")
     _service, app = serving()
     assert 'lang="ja"' in send(app, "GET", "/").text
+
+
+@pytest.fixture
+def bounded(monkeypatch):
+    """A server with short limits in a thread; its port."""
+    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "MOST_OF_ADDRESS", 5)
+
+    async def hello(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    settings = uvicorn.Config(hello, port=0, http=protocol.BoundedProtocol, lifespan="off",
+                              log_level="critical", ws="none")  # fmt: skip
+    server = uvicorn.Server(settings)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join(30)
+
+
+def test_headers_that_are_never_finished_end_the_connection(bounded):
+    for sent in (b"", b"GET / HTTP/1.1\r\nHost: a\r\n"):
+        with socket.create_connection(("127.0.0.1", bounded), timeout=30) as held:
+            held.sendall(sent)
+            assert held.recv(100) == b""
+    with socket.create_connection(("127.0.0.1", bounded), timeout=30) as kept:
+        for _again in range(2):  # a second request on the same connection
+            kept.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            received = b""
+            while not received.endswith(b"hello\r\n0\r\n\r\n"):
+                received += kept.recv(100)
+        kept.sendall(b"GET / HTTP/1.1\r\n")
+        assert kept.recv(100) == b""
+
+
+def test_unfinished_requests_of_an_address_make_room_for_good_ones(bounded, monkeypatch):
+    monkeypatch.setattr(protocol, "HEADER_SECONDS", 600)
+    held = [socket.create_connection(("127.0.0.1", bounded), timeout=30) for _one in range(20)]
+    for one in held:
+        with contextlib.suppress(OSError):
+            one.sendall(b"GET / HTTP/1.1\r\n")
+    assert httpx.get(f"http://127.0.0.1:{bounded}/").text == "hello"
+    with contextlib.suppress(ConnectionResetError):
+        assert held[0].recv(100) == b"", "the first one made room"
+    for one in held:
+        one.close()

@@ -92,7 +92,7 @@ def test_transfer_is_offered_where_there_are_weights(studio, monkeypatch):
     assert [value for _shown, value in train.starts("resnet", "18")] == list(train.STARTS)
     assert [value for _shown, value in train.starts("resnet", "50")] == ["scratch"]
     assert [value for _shown, value in train.starts("cnn", "small")] == ["scratch"]
-    assert "fetched" in train.whence("resnet", "50") and train.whence("resnet", "18") is None
+    assert "fetched" in train.whence("resnet", "50") and train.whence("resnet", "18") == ""
     assert train.startable("resnet", "50", "transfer")["value"] == "scratch"
     assert train.startable("resnet", "18", "transfer")["value"] == "transfer"
     offered = [value for _shown, value in compare.choices()]
@@ -105,6 +105,19 @@ def test_transfer_is_offered_where_there_are_weights(studio, monkeypatch):
 
 
 # a page opened again
+
+
+def test_more_options_are_those_of_the_task():
+    more = further(commands.train, train.HERE)
+    shown = {
+        system: {name for name, each in zip(more, train.relevant(system, more), strict=True)
+                 if each["visible"]}
+        for system in ("cnn", "ddpm")
+    }  # fmt: skip
+    assert {"batch", "seed", "folds", "positive"} <= shown["cnn"]
+    assert "samples" in shown["ddpm"] and not {"folds", "positive"} & shown["ddpm"]
+    hidden = train.relevant("ddpm", more)[list(more).index("positive")]
+    assert hidden["value"] == "", "what was written for another system is not sent"
 
 
 def further(command, here):

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from souron.studio import job_view
 from souron.studio import jobs as module
 from souron.studio.jobs import Job, Jobs
 from souron.utils import files
@@ -198,6 +199,20 @@ def test_jobs_wait_for_one_another_in_the_order_of_their_making(jobs, tmp_path):
     assert told == [f"{what} {number}" for number in range(4) for what in ("begin", "end")]
 
 
+def test_a_job_of_seconds_does_not_wait_behind_one_of_minutes(jobs):
+    jobs.run()
+    long = holding(jobs, "hold", "budget=20min", queued=True)
+    second = jobs.start(["compare", "mlp", "cnn", "budget=10s"], "en")
+    brief = [jobs.start(["predict", "cnn", "a.png"], "en"),
+             jobs.start(["train", "cnn", "budget=10s"], "en")]  # fmt: skip
+    assert [ended(job) for job in brief] == ["done", "done"]
+    assert (long.state, second.state) == ("running", "waiting")
+    assert jobs.ahead(second) == [long] and jobs.ahead(brief[1]) == []
+    told = job_view.progress(second, "waiting")
+    assert "behind: train hold" in told
+    assert "behind" not in job_view.progress(long, "running")
+
+
 def test_one_server_at_a_time_works_on_a_project(tmp_path):
     """Until it ends, also by kill -9."""
     code = (
@@ -274,6 +289,7 @@ def test_what_waits_can_be_stopped(jobs):
     assert job.state == "stopped"
     jobs.advance()
     assert job.state == "stopped" and job.begun is None
+    assert "stopped before it began" in job_view.progress(job, job.state)
     again = job.resume()
     assert (again.state, again.words) == ("waiting", ["train", "cnn"])
 

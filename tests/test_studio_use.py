@@ -14,6 +14,7 @@ from pathlib import Path
 import dropping
 import gradio as gr
 import pytest
+from PIL import Image
 
 from souron import model as models_api
 from souron.hub import zoo
@@ -236,6 +237,13 @@ def test_the_newest_run_is_chosen_and_published_weights_stand_below(studio, proj
     assert offered[:2] == runs and "efficientnet_lite" in offered[2:]
     update, said = use.offer(studio, {})
     assert update["value"] == runs[0] and said == ""
+
+
+def test_a_run_that_was_stopped_is_not_the_one_that_is_chosen(studio, project):
+    runs = [run(project, "cnn"), run(project, "mlp")]
+    (Path(runs[0]) / "receipt.json").unlink()
+    assert [name for _shown, name in use.choices(studio)][:2] == [runs[1], runs[0]]
+    assert use.offer(studio, {})[0]["value"] == runs[1]
 
 
 def test_what_the_address_asks_for_is_chosen(studio, project):
@@ -646,3 +654,20 @@ def test_the_page_needs_no_torch_before_something_is_chosen():
     code = "import sys, souron.studio.pages.use; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_video_is_looked_at_frame_by_frame(studio, project, tmp_path):
+    """As on the command line: a detector, and one file that moves."""
+    image = Image.new("RGB", (96, 96), (20, 20, 20))
+    frames = [image.copy() for _number in range(4)]
+    for number, frame in enumerate(frames):
+        frame.paste((230, 230, 230), (10 * number, 40, 10 * number + 20, 60))
+    frames[0].save(tmp_path / "clip.gif", save_all=True, append_images=frames[1:], duration=100)
+    form = form_of(studio, "yolo")
+    own = [option.default for option in form.asked.options.values()]
+    _found, card, same, *_rest = form.several([str(tmp_path / "clip.gif")], *own, 5, False)
+    assert "4 frames" in card and "trouble" not in card and "clip.gif" in same
+    [folder] = (project / "watch").iterdir()
+    assert (folder / "tracks.csv").is_file()
+    if (folder / "video.mp4").is_file():
+        assert f'src="{studio.address(folder / "video.mp4")}"' in card

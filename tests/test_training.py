@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from souron.data.dataset import Loader
+from souron.training import forecast
 from souron.training.budget import Budget, one_cycle, set_rate
 from souron.training.loop import Run, descend, load_optimizer_state
 from souron.utils.messages import UserError
@@ -159,3 +160,13 @@ def test_a_fused_step_is_right_after_moments_were_read_in_another_layout():
         step(other, broken)
     assert broken.stride() == unbroken.stride() != broken.contiguous().stride()
     assert torch.equal(broken, unbroken)
+
+
+def test_a_forecast_ends_within_its_share_of_the_budget(monkeypatch):
+    """On a machine where each step takes ten seconds, by a clock that says so."""
+    ticks = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(forecast.time, "perf_counter", lambda: next(ticks))
+    fit = SimpleNamespace(_used=0.0)
+    steps = (SimpleNamespace(step=i, optimizers={}) for i in range(100))
+    took = forecast._tried(fit, steps, 0.0, 50, 1, 12.0)
+    assert fit.step == 2 and took.step == 10 and not took.done

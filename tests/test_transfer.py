@@ -1,5 +1,7 @@
 """Transfer: published weights that come with the installation, a frozen network, its features."""
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
@@ -79,6 +81,59 @@ def test_the_head_over_features_answers_as_the_whole(name):
     assert [done for done, _seen in frozen.features(whole, cases, torch.device("cpu"))] == [1.0]
     other = few()
     assert len(list(frozen.features(whole, other, torch.device("cpu")))) > 1
+
+
+def test_a_slow_first_run_is_not_charged_to_later_budgets(monkeypatch):
+    kind, config = registry.load_system("resnet_tiny")
+    cases = few()
+    system = kind(config, kind.spec_for(cases)).eval()
+    with monkeypatch.context() as slow:
+        slow.setattr(frozen.time, "perf_counter", iter(range(0, 10**9, 1000)).__next__)
+        *_progress, (_done, first) = frozen.features(system, cases, torch.device("cpu"))
+    *_progress, (_done, kept) = frozen.features(system, cases, torch.device("cpu"))
+    assert first.seconds >= 1000 > kept.seconds > 0
+
+
+def test_the_last_layer_learns_some_epochs_though_the_features_took_the_budget(photos, monkeypatch):
+    first = train.train("resnet_tiny", photos, budget="2ep")
+    real = frozen.features
+
+    def slow(*args):
+        for done, seen in real(*args):
+            yield done, seen and replace(seen, seconds=1e6)
+
+    monkeypatch.setattr(frozen, "features", slow)
+    record = train.train(
+        "resnet_tiny", photos, budget="1s", pretrained=str(first.folder), freeze=True, folds=1
+    )
+    assert record.curve[-1]["epoch"] == frozen.LEAST_EPOCHS
+    assert record.forecast.seconds > 1e5
+
+
+def test_a_result_of_one_step_says_so(photos):
+    record = train.train("resnet_tiny", photos, budget="8ex", batch=8, folds=1)
+    assert record.curve[-1]["step"] == 1
+    assert any(note.startswith("Barely trained (steps: 1)") for note in record.notes)
+    longer = train.train("resnet_tiny", photos, budget="2ep", folds=1)
+    assert not any(note.startswith("Barely trained") for note in longer.notes)
+
+
+def test_a_time_budget_does_not_train_the_last_layer_for_thousands_of_epochs(photos):
+    first = train.train("resnet_tiny", photos, budget="2ep", folds=1)
+    record = train.train(
+        "resnet_tiny", photos, budget="600s", pretrained=str(first.folder), freeze=True, folds=1
+    )
+    assert record.curve[-1]["step"] <= frozen.MOST_STEPS
+    assert record.stopped in ("patience", "budget") and record.outcome.seconds < 600
+
+
+def test_few_cases_from_scratch_are_advised_to_begin_with_published_weights(photos):
+    first = train.train("resnet_tiny", photos, budget="1ep", folds=1)
+    page = (first.folder / "report.html").read_text(encoding="utf-8")
+    assert "pretrained=true freeze=true" in page
+    task = registry.load_task("classify")
+    assert "75 training cases" in task.advice({"pretrained": "False"}, 75)
+    assert task.advice({"pretrained": "True"}, 75) == task.advice({}, 5000) == ""
 
 
 def test_a_network_that_goes_on_after_its_last_layer_is_run_as_a_whole():

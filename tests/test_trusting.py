@@ -15,11 +15,13 @@ from souron.data import load, splits
 from souron.data.formats import csv_table
 from souron.data.reading import Reading
 from souron.evaluation import classification
+from souron.report.sections import classify as section
 from souron.runs import compare, crossval, evaluate
 from souron.runs import events as runs_events
 from souron.runs import fit as run_fit
 from souron.runs import train as run_train
 from souron.runs.events import Interrupted
+from souron.stats import intervals
 from souron.training import forecast, trainer
 from souron.utils.messages import UserError
 
@@ -203,7 +205,7 @@ def test_a_resumed_run_says_too_what_was_left_out(clinic, monkeypatch):
     assert record.trainings == 6 and "repeats=2 learning-curve=2" in record.reduced
     assert record.reduced in record.notes
     [told] = [event.forecast for event in events if event.forecast is not None]
-    assert told.note == record.reduced
+    assert told.note.startswith(record.reduced) and "pretrained=true freeze=true" in told.note
     receipt = json.loads((record.folder / "receipt.json").read_text(encoding="utf-8"))
     assert record.reduced in receipt["notes"] and receipt["options"]["reduced"]
     page = (record.folder / "report.html").read_text(encoding="utf-8")
@@ -339,3 +341,22 @@ def test_five_seeds_of_one_system_show_their_spread(tmp_path, monkeypatch):
     assert len(set(row.seeds)) > 1 and len(row.seeds) == 5 and not record.verdicts
     assert row.low < row.value < row.high and min(row.seeds) < row.value < max(row.seeds)
     assert "mlp_tiny" in record.report.read_text(encoding="utf-8")
+
+
+def test_a_report_counts_patients_in_every_interval_of_a_sensitivity(clinic):
+    """Class by class as above it, or one figure would have two intervals."""
+    record = train(clinic, folds=1, positive="caries")
+    test, trust = record.test, record.details
+    # four patients, right on all cases of two of them
+    test = replace(test.only([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]), target=torch.zeros(12).long(),
+                   group=[f"p{i // 3}" for i in range(12)])  # fmt: skip
+    sure = torch.tensor([0.9] * 6 + [0.1] * 6, dtype=torch.double)
+    probability = torch.stack([sure, 1 - sure], 1)
+    part = section._classes(test, probability, trust)
+    recall = part["rows"][0]["recall"]
+    wanted = intervals.interval((sure > 0.5).numpy(), test.group)
+    assert (recall["value"], recall["low"], recall["high"]) == (0.5, wanted.low, wanted.high)
+    assert recall["high"] - recall["low"] > 0.6, "of 12 cases that were independent: .51"
+    assert "caries" in part["rule"] and part["patients"]
+    page = (record.folder / "report.html").read_text(encoding="utf-8")
+    assert "What now?" in page and f"souron predict {record.folder}" in page

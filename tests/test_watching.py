@@ -344,3 +344,10 @@ def test_the_command_line_tells_of_each_frame_and_at_the_end(clip, tmp_path, cap
     cli_watch.watch(model(), clip, tmp_path / "more", False, None, {})
     told = capsys.readouterr().out
     assert "50 frames" in told and "bright" in told and "more" in told
+
+
+def test_a_video_that_would_take_too_long_ends_with_what_was_seen(clip, tmp_path):
+    record = watch.within(-1.0, look, clip, tmp_path / "out", classes=("dark", "bright"))
+    assert record.frames == 1 and "1 frames" in record.broken
+    whole = watch.within(600.0, look, clip, tmp_path / "all", classes=("dark", "bright"))
+    assert whole.frames == 50 and not whole.broken

@@ -252,12 +252,15 @@ def check(
         raise arguments.missing("FOLDER", "souron data check photos/")
     with screen.err.status(_("reading data")) as status:
         from souron.data import check as data_check
+        from souron.evaluation import perceptual
         from souron.report import report
 
         def watch(doing: str, part: float) -> None:
             status.update(f"{doing} {part:.0%}" if part else doing)
 
-        found = data_check.check(folder, group, watch, window, rotations, reading_of(task)[0])
+        found = data_check.check(
+            folder, group, watch, window, rotations, reading_of(task)[0], perceptual.pooled
+        )
         page = report.check_page(
             found, project / "data" / (Path(folder).stem or "data") / "check.html"
         )

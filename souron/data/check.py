@@ -20,6 +20,7 @@ import torch
 from PIL.ExifTags import IFD, Base
 from PIL.Image import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from souron.data import (
     burned_in_text,
@@ -30,6 +31,7 @@ from souron.data import (
     splits,
     text_check,
     texts,
+    wrong_labels,
 )
 from souron.data.dataset import Dataset, ListColumn, digests
 from souron.data.findings import Checkup, Finding, differing, in_order, of_rows, together
@@ -48,6 +50,8 @@ LARGE = 16  # pixels of a mask that shows a shape
 FULL, TWICE = 0.98, 0.9  # of a box that its mask fills; IoU of two masks that draw one object
 OFTEN, GIVEN_AWAY = 5, 0.75  # times a question is asked, and the share that its words answer
 MANY, SPECK = 0.5, 0.02  # share of boxes that are alike wrong, and of the side that is a speck
+COARSE = 12  # pixels a side
+MOST_LABELS = 2000  # images whose labels are looked through; more would take minutes
 TELLS = 0.6  # of the way from chance to certainty: from there on a feature alone is suspicious
 FOLDS = 5
 BROKEN = ("truncated", "unreadable", "empty file", "too large", "missing", "outside",
@@ -72,6 +76,12 @@ class File:
     taken: str  # when, as the file says: "2024:05:01 12:00:00"
 
 
+def coarse_pixels(image: Tensor) -> Tensor:
+    """(N, D) images (N, C, H, W) at a few pixels a side: features where no network is at hand."""
+    size = (COARSE, COARSE)
+    return F.interpolate(image.float(), size, mode="bilinear", antialias=True).flatten(1)
+
+
 def check(
     data: str | Path,
     group: str | None = None,
@@ -79,10 +89,12 @@ def check(
     window: str | None = None,
     rotations: bool = False,
     formats: Sequence[str] = load.FORMATS,
+    embed: Callable[[Tensor], Tensor] = coarse_pixels,
 ) -> Checkup:
     """Look through a folder, a CSV or a ``data.yaml``. ``watch`` hears what is being done and how
     far it is, 0..1; ``window`` is the grey values to look at, for DICOM (see ``dicom.Window``);
-    ``rotations`` also looks for copies that were rotated or mirrored.
+    ``rotations`` also looks for copies that were rotated or mirrored; ``embed`` makes features
+    (N, D) of images (N, C, H, W) in 0..255, by which wrong labels are looked for.
 
     Raises UserError where nothing can be read at all.
     """
@@ -123,7 +135,10 @@ def check(
         _sizes(cases, about), _lettering(cases, watch),
     ]  # fmt: skip
     if cases.labels is not None:
-        parts += [_spellings(cases), _balance(cases), _shortcuts(cases, about, watch)]
+        parts += [
+            _spellings(cases), _balance(cases), _shortcuts(cases, about, watch),
+            _wrong_labels(cases, embed, watch),
+        ]  # fmt: skip
     if cases.has_captions:
         parts.append(_captions(cases))
     elif cases.has_picture_questions:
@@ -214,20 +229,29 @@ def _copies(cases: Dataset, alike: Sequence[tuple[int, int]]) -> Iterator[Findin
     yield from of_rows(
         cases, "duplicates", "warning", same,
         _("{count} pictures are there more than once, the same to the pixel"),
-        _("keep one of each: --fix"), count=sum(len(rows) - 1 for rows in same),
+        _("keep one of each (a cleaned table does)"), count=sum(len(rows) - 1 for rows in same),
         one=_("1 picture is there more than once, the same to the pixel"),
     )  # fmt: skip
     yield from of_rows(
         cases, "near duplicates", "warning", near,
         _("{count} pictures are copies of others, re-encoded, resized or brightened"),
-        _("keep one of each: --fix"), count=sum(len(rows) - 1 for rows in near),
+        _("keep one of each (a cleaned table does)"), count=sum(len(rows) - 1 for rows in near),
         one=_("1 picture is a copy of another, re-encoded, resized or brightened"),
+    )  # fmt: skip
+    named = [tuple(row for row in rows if cases.group[row]) for rows in [*same, *near]
+             if cases.group]  # fmt: skip
+    yield from of_rows(
+        cases, "copies of patients", "error", differing(named, cases.group),
+        _("{count} pictures are there under more than one patient: a leak, or a wrong number"),
+        _("find out whose each is, and give all copies one patient"),
+        one=_("1 picture is there under more than one patient: a leak, or a wrong number"),
     )  # fmt: skip
     conflicts = differing([*same, *near], cases.labels or [0] * len(cases))
     yield from of_rows(
         cases, "label conflict", "error", conflicts,
         _("{count} pictures have copies with another label"),
-        _("look at them and decide; --fix leaves them all out"), count=sum(map(len, conflicts)),
+        _("look at them and decide; a cleaned table leaves them all out"),
+        count=sum(map(len, conflicts)),
     )  # fmt: skip
     yield from of_rows(
         cases, "leak", "error", differing([*same, *near], cases.part),
@@ -613,6 +637,45 @@ def _shortcuts(
               "certainty").format(name=name, classes=", ".join(shown), share=shortcut.share),
             _("make it alike in all classes, else that is what will be learnt"),
         )  # fmt: skip
+
+
+def _wrong_labels(
+    cases: Dataset, embed: Callable[[Tensor], Tensor], watch: Callable[[str, float], None]
+) -> Iterator[Finding]:
+    """Labels that a classifier of the other cases contradicts, where it tells the classes apart:
+    of at most ``MOST_LABELS`` images spread over all."""
+    from sklearn.metrics import balanced_accuracy_score
+
+    watch(_("looking for wrong labels"), 0.0)
+    rows = list(range(0, len(cases), -(-len(cases) // MOST_LABELS)))
+    present, label = np.unique(cases.target.numpy()[rows], return_inverse=True)
+    names = cases.group or [""] * len(cases)
+    groups = [names[row] or f"\0{row}" for row in rows]
+    picked = torch.tensor(rows).split(256)
+    features = torch.cat([embed(cases.input[some]) for some in picked]).double().numpy()
+    probability = wrong_labels.cross_validated(features, label, groups)
+    if probability is None:
+        return
+    chance = 1 / len(present)
+    skill = balanced_accuracy_score(label, probability.argmax(1))
+    if skill < chance + TELLS * (1 - chance):
+        return
+    suspects = wrong_labels.suspects(probability, label)
+    shown = [
+        _("{file} ({label}: {other}?)").format(
+            file=cases.file[rows[i]],
+            label=cases.classes[present[label[i]]],
+            other=cases.classes[present[j]],
+        )
+        for i, j in suspects[:MOST_NAMED]
+    ]
+    yield from of_rows(
+        cases, "wrong label", "warning", [(rows[i],) for i, _other in suspects],
+        _("{count} labels may be wrong ({looked} were looked at): {names}"),
+        _("look at them, the first ones first; a rare view of a class is listed too"),
+        looked=len(rows), names=", ".join(shown) + (", ..." if len(suspects) > MOST_NAMED else ""),
+        one=_("1 label may be wrong ({looked} were looked at): {names}"),
+    )  # fmt: skip
 
 
 def _typical(name: str, values: np.ndarray | Sequence[str], chosen: np.ndarray) -> str:

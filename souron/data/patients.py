@@ -12,7 +12,7 @@ import re
 import shlex
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import PurePosixPath
 from statistics import median
 from typing import NamedTuple
@@ -35,7 +35,11 @@ CAMERAS = {
 }  # fmt: skip
 DATE = re.compile(
     r"(?<!\d)(?:(?:19|20)\d\d([-_./年]?)(?:0?[1-9]|1[0-2])(?:\1|月)(?:0[1-9]|[12]\d|3[01]|[1-9])日?"
-    r"|(?:0[1-9]|[12]\d|3[01])([-_.])(?:0[1-9]|1[0-2])\2(?:19|20)\d\d)"
+    r"|(?:0[1-9]|[12]\d|3[01])([-_.])(?:0[1-9]|1[0-2])\2(?:19|20)\d\d"
+    # years of a Japanese era: 令和6年5月3日, R6.5.3, R060503
+    r"|(?<![A-Za-z])(?:令和|平成|昭和|[RHS])(?:元|\d{1,2})(?:年|([-_./]))(?:0?[1-9]|1[0-2])"
+    r"(?:月|\3)(?:[12]\d|3[01]|0?[1-9])日?"
+    r"|(?<![A-Za-z])[RH]\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))"
     r"(?:[T _\-]*\d\d[-.:_]?\d\d(?:[-.:_]?\d\d)?)?(?!\d)"
 )
 YEAR, A_DAY = r"\d\d", r"(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"  # 24, 0501
@@ -45,6 +49,7 @@ FEWEST = 3  # groups; fewer are more likely a name for something else
 MANY = 5  # groups, from which on names without a word for patients are believed
 SMALL = 50  # pictures of the middle group
 LONG = 5  # digits of a number that cannot count a day's pictures
+SEEN_OF = 8  # tenths of a sequence of letters that must be there; some patients drop out
 NUMBERS = 3  # in a name, that may belong to a patient's
 PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
@@ -226,8 +231,15 @@ def _by_wish(files: Sequence[str], wish: str) -> Groups:
 def _judge(files: Sequence[str], labels: Sequence[str]) -> _Reading:
     stems = [unicodedata.normalize("NFKC", PurePosixPath(file).stem) for file in files]
     folder = _by_folder(files, labels)
+    visits = None  # folders of dates: whose visits they are, the files' names may say
     if folder is not None and all(not DATE.sub("", name) for name in folder.sizes):
-        return _Reading(None, folder)
+        folder, visits = None, folder
+    found = _judge_names(stems, labels, folder)
+    return _Reading(None, visits) if found == _Reading() and visits else found
+
+
+def _judge_names(stems: Sequence[str], labels: Sequence[str], folder: _Way | None) -> _Reading:
+    """By the names of files, beside ``folder``s that may be patients."""
     numbers = [
         way
         for way in _by_first_numbers(stems)
@@ -257,6 +269,9 @@ def _judge(files: Sequence[str], labels: Sequence[str]) -> _Reading:
         return _Reading(folder)
     if number is not None:
         return _Reading(number, named_before)
+    lettered = _by_letters(stems)
+    if lettered.follows(LEAST_NAMED) and _is_sequence(lettered.sizes):
+        return _Reading(lettered)
     return _Reading(None, named_before or _repeated(stems, labels))
 
 
@@ -266,6 +281,24 @@ def _better(way: _Way, *others: _Way | None) -> _Way | None:
         if other is not None and other.many_and_small and way.crosses(other):
             return other
     return None
+
+
+def _by_letters(stems: Sequence[str]) -> _Way:
+    """``A_1``, ``DD2``: one or two letters, then what tells a patient's pictures apart."""
+    pattern = r"^([A-Za-z]{1,2})(?=[\W_\d])"
+    matches = [re.match(pattern, stem) for stem in stems]
+    names = [match[1].lower() if match else "" for match in matches]
+    rests = [stem[match.end() :] if match else stem for stem, match in
+             zip(stems, matches, strict=True)]  # fmt: skip
+    return _Way(names, rests, _("file names"), r"([A-Za-z]{1,2})[\W_\d][^/]*$")
+
+
+def _is_sequence(names: Container[str]) -> bool:
+    """Are they a, b, ..., z, aa, ab, ... and beyond z? Fewer may be rows of a plate, or views."""
+    letters = [chr(97 + i) for i in range(26)]
+    order = [*letters, *(first + second for first in letters for second in letters)]
+    count = sum(name in names for name in order)
+    return count > len(letters) and all(name in names for name in order[: SEEN_OF * count // 10])
 
 
 def _days(way: _Way, pattern: str) -> bool:

@@ -22,6 +22,7 @@ NAME = "efficientnet_lite"
 STAGES = 5  # to 1/2, 1/4, ..., 1/32 of the side
 SMALLEST = 32  # pixels a side; smaller pictures are enlarged
 AT_ONCE = 16  # pictures
+POOLED = 128  # pixels a side
 
 
 @lru_cache(maxsize=2)
@@ -41,6 +42,18 @@ def features(image: Tensor) -> list[Tensor]:
         image = F.interpolate(image, scale_factor=float(-(-SMALLEST // short)), mode="nearest")
     image = image.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
     return network(image.device)(image)
+
+
+@torch.no_grad()
+def pooled(image: Tensor) -> Tensor:
+    """(B, D) the last two stages' mean over all positions, of images (B, C, H, W) in 0..255, which
+    are enlarged to ``POOLED`` pixels a side."""
+    some = []
+    for part in image.split(AT_ONCE):
+        part = part[:, :3].float() / 255 if part.shape[1] >= 3 else part[:, :1].float() / 255
+        part = F.interpolate(part, (POOLED, POOLED), mode="bilinear")
+        some.append(torch.cat([maps.float().mean((2, 3)) for maps in features(part)[-2:]], 1))
+    return torch.cat(some)
 
 
 @torch.no_grad()

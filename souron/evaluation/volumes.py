@@ -182,7 +182,7 @@ def measured(
 ) -> dict[str, Measure]:
     """Each metric with its interval: of (seeds, cases) scores."""
     return {
-        name: (intervals.share_interval if name in (DICE, SURFACE) else intervals.loss_interval)(
+        name: (intervals.overlap_interval if name in (DICE, SURFACE) else intervals.loss_interval)(
             table, units, trainings=trainings
         )
         for name, table in tables.items()
@@ -214,7 +214,7 @@ def _of_organ(name: str, cases: list[volumes.Agreement], test: Dataset) -> OfOrg
     return OfOrgan(
         name,
         len(rows),
-        intervals.share_interval([one.dice for one in there], units),
+        intervals.overlap_interval([one.dice for one in there], units),
         intervals.loss_interval([one.hd95 for one in there], units),
         float(np.mean([one.truth for one in there])),
         float(np.mean([one.found for one in there])),

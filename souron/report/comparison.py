@@ -31,6 +31,7 @@ from souron.utils.messages import N_, _, again
 if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord
 
+LARGE_TEST = 0.2  # of the training cases: beyond, the sample's luck outweighs that of the cases
 FEW_TIMES = 3  # that each training case was seen
 
 AUC = N_(
@@ -159,7 +160,24 @@ def notes(record: "ComparisonRecord") -> list[str]:
     own: list[str] = getattr(module, "comparison_notes", lambda _record: [])(record)
     few = [few_cases(record.cases)] if record.cases < SMALL_TEST else []
     patients = [again(record.patients)] if record.patients else []
-    return [*leaks(record), *patients, *undertrained(record), *own, *few]
+    return [*leaks(record), *patients, *undertrained(record), *large_test(record), *own, *few]
+
+
+def large_test(record: "ComparisonRecord") -> list[str]:
+    """Say so where one split tests on so many cases, beside those of training, that "about 5 %"
+    does not cover another training sample."""
+    if not record.sample or record.cases <= LARGE_TEST * record.sample:
+        return []
+    if all(one.verdict == "cannot tell" for one in record.verdicts):
+        return []
+    return [
+        _(
+            "One split, {test} test cases and {train} for training: counted over training samples, "
+            "equal methods are called different in more than 5 % of such comparisons (13 % with "
+            "twice as many test cases as training cases, 27 % with ten times as many). "
+            "Cross-validation counts that: folds=5."
+        ).format(test=units.whole(record.cases), train=units.whole(record.sample))
+    ]
 
 
 def comparison_translated(record: "ComparisonRecord") -> dict[str, Any]:

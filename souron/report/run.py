@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import partial
@@ -77,6 +78,7 @@ def _page(record: "RunRecord", elsewhere: Sequence[Any]) -> str:
         eyebrow=registry.task_name(record.task),
         headline=_headline(record),
         notes=notes(record),
+        onward=_onward(record),
         facts=_run_facts(record),
         contents=contents,
         sections=sections,
@@ -126,7 +128,37 @@ def notes(record: "RunRecord") -> list[str]:
     cases = record.parts.get("test", 0)
     few = [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
     told = [again(note) for note in (record.patients, record.reduced) if note]
-    return [*leaks(record), *told, *few, *_of_task(record, "notes")]
+    doubts = [*leaks(record), *_barely_trained(record)]  # whether the figures mean anything
+    return [*doubts, *_of_task(record, "notes"), *few, *told]
+
+
+def _barely_trained(record: "RunRecord") -> list[str]:
+    """Say so where gradients had one step, or did not go through the training cases once."""
+    last = record.curve[-1] if record.curve else {}
+    learns = any(column.startswith("loss ") for column in last)
+    if not learns or not last["step"] or (last["step"] > 1 and last["epoch"] >= 1):
+        return []
+    return [
+        _(
+            "Barely trained (steps: {steps}): each training case was seen {times} times on "
+            "average. A larger budget may change all figures."
+        ).format(steps=units.whole(last["step"]), times=f"{last['epoch']:.2g}")
+    ]
+
+
+def _onward(record: "RunRecord") -> list[tuple[str, str]]:
+    """What to do next: a sentence, and the command for it or ""."""
+    steps = []
+    if record.leaking or record.torn:
+        steps.append((_("Mend the data first."), f"souron data check {shlex.quote(record.data)}"))
+    if 0 < record.parts.get("test", 0) < SMALL_TEST and record.folds == 1 and _held_out(record):
+        steps.append((_("Test on more cases, of other patients: that narrows the interval."), ""))
+    task = registry.load_task(record.task)
+    options = record.receipt.get("options", {})
+    if record.test is not None and record.test.pictures:
+        steps.append((task.advice(options, record.parts.get("train", 0)), ""))
+    steps.append((_("Try it."), task.next_command(shlex.quote(str(record.folder)))))
+    return [(text, command) for text, command in steps if text]
 
 
 def _headline(record: "RunRecord") -> str:
@@ -238,7 +270,7 @@ def _curve(record: "RunRecord") -> dict[str, Any] | None:
         }.get(record.stopped, "")
     seen = _("{examples} examples, {epochs} epochs, {time}.").format(
         examples=units.count(last["examples"]),
-        epochs=f"{last['epoch']:.3g}",
+        epochs=units.count(last["epoch"]) if last["epoch"] >= 100 else f"{last['epoch']:.3g}",
         time=units.seconds(last["seconds"]),
     )
     return {

@@ -293,6 +293,10 @@ def enter(
     made = trainer({**args, "augment": "none"}, model.head_alone(), parts)
     learnt_from = (len(parts.train) + len(parts.val)) / len(data)
     made.seconds = computed.seconds * learnt_from / trainings  # part of learning, also where kept
+    made.least_steps = frozen.LEAST_EPOCHS * made.epoch_steps
+    if made.budget.unit == "seconds":
+        made.patience = made.patience or frozen.PATIENCE
+        made.system.most_steps = max(frozen.MOST_STEPS, frozen.MOST_EPOCHS * made.epoch_steps)
     return Entrant(made, parts)
 
 

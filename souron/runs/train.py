@@ -140,7 +140,11 @@ def training(
         values |= {f"decoding {name}": value for name, value in asdict(decoding).items()}
     notes = [crossval.described(plan, training, less), staged(model.in_stages, training[0])]
     note = sentences([text for text in notes if text])
-    told = Forecast(asked, forecast, counts, testing=testing, note=note, decoding=decoding)
+    advice = task.advice(args, len(plan.kept.train)) if everything.pictures else ""
+    told = Forecast(
+        asked, forecast, counts, testing=testing, decoding=decoding,
+        note=sentences([text for text in (note, advice) if text]),
+    )  # fmt: skip
     yield Event("forecast", 1.0, values=values, forecast=told)
     if decoding is not None:
         everything = yield from reading(args)

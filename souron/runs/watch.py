@@ -7,7 +7,7 @@ tracks drawn (where the package ``av`` is installed), ``tracks.csv`` with a line
 
 import csv
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -97,7 +97,7 @@ def watching(
     conf: float = 0.25,
     live: bool = False,
     mm: float | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Look at a file, or at the camera of that number. Events carry a frame's boxes in ``rows``,
     the last one a ``WatchRecord``. Ctrl-C ends it; what was written stays.
 
@@ -169,6 +169,18 @@ def watching(
     record.tracks = paths.tracked()
     _write_motion(record, paths, size)
     yield Event("done", 1.0, record=record, folder=folder)
+
+
+def within(seconds: float, look: Look, source: Path, folder: Path, **options: Any) -> WatchRecord:
+    """Look at a file for so many seconds at most, as ``watching`` does."""
+    begun = time.perf_counter()
+    events = watching(look, source, folder, **options)
+    for event in events:
+        if event.record is None and time.perf_counter() - begun > seconds:
+            event = events.throw(KeyboardInterrupt())
+        if event.record is not None:
+            return event.record
+    raise AssertionError("it ends with a record")
 
 
 def _small(pixels: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import uvicorn
 
 from souron.serve import access
 from souron.serve.api import Gate
+from souron.serve.protocol import BoundedProtocol
 from souron.serve.service import Service
 from souron.utils.messages import UserError, _
 
@@ -35,6 +36,7 @@ def serve(service: Service, host: str, port: int, tell: Callable[[list[str], str
         gate,
         host=host,
         port=port,
+        http=BoundedProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

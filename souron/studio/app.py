@@ -163,10 +163,13 @@ def _start(
 ) -> None:
     import uvicorn
 
+    from souron.serve.protocol import BoundedProtocol
+
     token = secrets.token_urlsafe(24) if share_lan else ""
     settings = uvicorn.Config(
         nobody, host="0.0.0.0" if share_lan else "127.0.0.1", port=port, log_level="warning",
-        server_header=False, ws="none", proxy_headers=False, timeout_graceful_shutdown=2,
+        server_header=False, http=BoundedProtocol, ws="none", proxy_headers=False,
+        timeout_graceful_shutdown=2,
     )  # fmt: skip
     logging.getLogger("uvicorn.error").addFilter(unless_cancelled)
     bound = listen(settings)

@@ -140,7 +140,11 @@ def progress(job: Job, state: str) -> str:
     part = 1.0 if state == "done" else float(last.get("fraction") or 0)
     left = last.get("seconds_left")
     doing = state_name(state) if state != "running" else phase_name(last.get("phase", ""))
+    if state == "stopped" and job.begun is None:
+        doing = _("stopped before it began")
     more = [str(last.get("text") or "")] if state == "running" else []
+    if state == "waiting":
+        more += [behind(other) for other in job.jobs.ahead(job)[:1]]
     if state == "running" and left is not None:
         more.append(_("about {time} left").format(time=units.seconds(left)))
     if state == "running":
@@ -159,6 +163,14 @@ def progress(job: Job, state: str) -> str:
         percent=round(100 * part),
         more=" · ".join(filter(None, more)),
     )
+
+
+def behind(job: Job) -> str:
+    """What another job waits for, and how long that will still take where it is known."""
+    name, left = naming.job(job.words, job.meant), job.last.get("seconds_left")
+    if left is None:
+        return _("behind: {name}").format(name=name)
+    return _("behind: {name} (about {time} left)").format(name=name, time=units.seconds(left))
 
 
 def seen(job: Job) -> str:

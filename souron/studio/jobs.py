@@ -1,5 +1,8 @@
 """The studio's jobs: command lines that run in processes of their own, one after another.
 
+Jobs of seconds, such as an answer, do not wait behind jobs of minutes, such as a training: there
+are two queues (``Job.brief``).
+
 A job is a folder. Its process writes there what happens (``--events``), what came out (``--json``)
 and its log; the server writes ``job.json``, and reads it when it starts. The process leads a
 session of its own, so that it outlives the page and the server: the next server finds the job
@@ -36,6 +39,8 @@ VERBS = (
     "train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour", "ask",
     "check",
 )  # fmt: skip
+LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes; the others take seconds
+BRIEF = 30.0  # seconds of a training's budget that are few
 ALIVE = ("waiting", "running")
 OVER = ("done", "failed", "stopped", "killed")
 LONGEST = 100_000  # characters of a command line
@@ -90,8 +95,8 @@ def only_server(project: Path) -> Iterator[None]:
 
 
 class Jobs:
-    """The jobs of a project. ``run`` starts those that wait, one at a time, in the order of their
-    making."""
+    """The jobs of a project. ``run`` starts those that wait, one brief one and one long one at a
+    time, in the order of their making."""
 
     def __init__(self, project: Path) -> None:
         self.folder = project.absolute() / ".studio" / "jobs"
@@ -183,18 +188,26 @@ class Jobs:
             self._wake.clear()
 
     def advance(self) -> bool:
-        """Start the queued job whose turn it is, unless another one runs; whether a job waits or
-        runs. Estimates that nobody fetched are dropped."""
+        """Start the queued jobs whose turn it is, unless another one of their queue runs; whether
+        a job waits or runs. Estimates that nobody fetched are dropped."""
         with self.changing():
             going = [job for job in self._jobs.values() if not job.settle()]
             for job in list(self._jobs.values()):
                 if job.estimates and job.made < time.time() - LONGEST_ESTIMATE:
                     job.drop()
             queued = [job for job in going if job.queued]
-            waiting = [job for job in queued if job.state == "waiting"]
-            if waiting and not any(job.process() for job in queued):
-                waiting[0].launch()
+            for brief in (True, False):
+                queue = [job for job in queued if job.brief == brief]
+                waiting = [job for job in queue if job.state == "waiting"]
+                if waiting and not any(job.process() for job in queue):
+                    waiting[0].launch()
             return bool(going)
+
+    def ahead(self, job: "Job") -> list["Job"]:
+        """The jobs that ``job`` waits for, the one that runs first."""
+        before = [other for other in self._jobs.values() if place_of(other.id) < place_of(job.id)]
+        same = [other for other in before if other.queued and other.brief == job.brief]
+        return [other for other in same if other.state in ALIVE]
 
 
 class Job:
@@ -233,6 +246,22 @@ class Job:
     def estimates(self) -> bool:
         """Does it only find out what the work would take?"""
         return "--forecast" in self.words
+
+    @property
+    def brief(self) -> bool:
+        """Is it a job of seconds? A training is one where its budget is so many seconds."""
+        if self.words[:1] not in [[verb] for verb in LONG]:
+            return True
+        from souron.training.budget import Budget
+
+        options = [word.partition("=") for word in self.meant]
+        asked = [value for name, _sign, value in options if name.lstrip("-") == "budget"]
+        try:
+            budget = Budget.parse(asked[-1] if asked else "")
+        except UserError:
+            return False
+        alone = self.words[0] == "train" and budget.unit == "seconds"
+        return alone and budget.amount <= BRIEF
 
     @property
     def made(self) -> float:

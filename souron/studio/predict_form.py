@@ -1,6 +1,7 @@
 """The form for what was chosen, built from what its ``predict`` or its ``drawing`` takes
 (``signature``), so that a new system needs nothing here."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -13,6 +14,8 @@ from souron import registry
 from souron.data import called
 from souron.hub import fetch, weights, zoo
 from souron.kinds import signature
+from souron.kinds.boxes import Boxes
+from souron.kinds.codecs import moving
 from souron.kinds.picture import Picture
 from souron.runs import folder as run_folder
 from souron.studio import answers, run_list, samples, sent, widgets
@@ -22,8 +25,10 @@ from souron.studio.job_view import Watch
 from souron.studio.model_cache import is_path, models
 from souron.studio.shared import DIRECT, QUIET, Studio, command, here, remarks, same_thing, words
 from souron.tasks.classify import Classifier
+from souron.utils.files import new_folder
 from souron.utils.messages import UserError, _
 
+MOST_SECONDS = 60.0  # that a video is looked at; the command line has no such limit
 MOST_ANSWERS = 64  # on the page at once
 MOST_NAMED = 3  # files, in the command that does the same
 MOST_BARS, BARS = 20, 5  # labels of an answer
@@ -137,6 +142,20 @@ def silent(studio: Studio) -> Markup:
     )  # fmt: skip
 
 
+def film(studio: Studio, record: Any) -> Markup:
+    """A video that was looked at, with what was followed through it."""
+    counts = Counter(track.label for track in record.tracks)
+    address = studio.address(record.folder / "video.mp4")
+    shown = Markup('<video controls src="{}"></video>').format(address) if address else ""
+    text = _("{frames} frames; followed: {tracks}").format(
+        frames=record.frames,
+        tracks=", ".join(f"{count} {label}" for label, count in counts.items()) or "–",
+    )
+    kept = _("tracks and motion: {folder}").format(folder=record.folder)
+    said = [text, *([record.broken] if record.broken else []), kept]
+    return Markup("{}{}").format(shown, Markup("").join(map(Markup("<p>{}</p>").format, said)))
+
+
 class Predicting:
     """One thing is given, several files, or a folder; and what is said of it."""
 
@@ -244,6 +263,8 @@ class Predicting:
         """The answer about what the form holds; ``before`` is the answer that is shown."""
         *own, top, look = values
         try:
+            if Path(str(value)).suffix.lower() in moving.BY_AV and self.asked.gives is Boxes:
+                return self.watched(Path(str(value)), own)
             with models.answering(self.source.name) as model:
                 known = before if isinstance(before, self.asked.given) else None
                 given, chosen = self.form.read([value, *own], known, **model.reading)
@@ -280,12 +301,33 @@ class Predicting:
                     _("nothing was given yet"),
                     expected=", ".join(self.asked.given.formats),
                 )
+            if len(files) == 1 and self.asked.gives is Boxes and moving.is_video(files[0]):
+                return self.watched(files[0], own)
             chosen = self.chosen(own)
             with models.answering(self.source.name) as model:
                 found = list(islice(answers.answered(model, files, chosen), MOST_ANSWERS))
             return self.shown(found, own, top, look, text, len(files))
         except UserError as error:
             return self.refused(error)
+
+    def watched(self, video: Path, own: Sequence[Any]) -> list[Any]:
+        """Every output, for a video: its frames with boxes and tracks. Raises UserError."""
+        from souron.runs import watch
+
+        chosen = self.chosen(own)
+        least = chosen.pop("conf", 0.25)
+        folder = new_folder(self.studio.project / "watch", video.stem)
+        with models.answering(self.source.name) as model:
+
+            def look(picture: Picture, conf: float) -> Boxes:
+                boxes = model.answer(picture, conf=conf, **chosen)
+                assert isinstance(boxes, Boxes)
+                return boxes
+
+            labels = model.system.spec.labels
+            record = watch.within(MOST_SECONDS, look, video, folder, classes=labels, conf=least)
+        same = self.the_same(self.changed(own), [video.name])
+        return [[], film(self.studio, record), same, *self._cleared()]
 
     def shown(
         self,

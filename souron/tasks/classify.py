@@ -27,6 +27,7 @@ from souron.training.trainer import autocast
 from souron.utils.messages import N_, _
 
 MOST_LOOKED_AT = 60_000_000  # pixel values; more say no more of their mean
+FEW_CASES = 500  # of training, below which published weights are advised
 REHEARSED = 16  # cases
 
 
@@ -277,6 +278,15 @@ class Classification(Task):
         said = {name: torch.from_numpy(stacked(seeds, "probability")).argmax(2)
                 for name, seeds in answers.items()}  # fmt: skip
         return classification.ComparedLabels(said)
+
+    def advice(self, options: Mapping[str, Any], cases: int) -> str:
+        if cases >= FEW_CASES or options.get("pretrained") not in (None, "False"):
+            return ""
+        return _(
+            "{count} training cases are few for a network that begins at random: one that has "
+            "learnt from photographs usually does better. Try: efficientnet_lite imgsz=224 "
+            "pretrained=true freeze=true"
+        ).format(count=cases)
 
     def rehearse(self, system: System, setup: Setup) -> None:
         some = setup.test.only(range(min(REHEARSED, len(setup.test))))

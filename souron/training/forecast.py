@@ -20,6 +20,8 @@ from souron.utils import hardware
 from souron.utils.messages import UserError, _
 
 PROBE_SECONDS = 1.5  # at most, and a quarter of the run's steps
+LONGEST, SHARE = 30.0, 0.2  # seconds that a probe may take, and of a budget of seconds
+FEW_CASES, SOME_CASES = 16, 256  # that are looked at: the more where the few took little
 GROWING = (0.1, 0.3, 0.5, 0.7, 0.9)  # places of the budget where a growing system is tried
 
 
@@ -35,7 +37,8 @@ class Probe:
     def seconds(self, fit: Trainer, cases: int | None = None) -> float:
         """Training seconds in all, with so many ``cases`` where they are not the fit's own."""
         if fit.budget.unit == "seconds":
-            return min(fit.budget.amount, self.whole)
+            least = fit.seconds + self.step * fit.least_steps if fit.least_steps else 0.0
+            return max(min(fit.budget.amount, self.whole), least)
         cases = len(fit.data) if cases is None else cases
         batch = min(fit.batch, cases)
         steps = fit.budget.steps(batch, cases)
@@ -44,23 +47,24 @@ class Probe:
 
 def probe(fit: Trainer) -> Probe:
     """Train a copy for a few steps. Raises UserError where the run will not fit into memory."""
-    some = fit.data.cases.only(range(min(256, len(fit.data))))
-    few = replace(fit.data, cases=some, augment=None)
+    few = _cases(fit, FEW_CASES)
     refuse_what_does_not_fit(fit, few)
     bounded = fit.budget.unit == "seconds"  # then a few steps show the memory, and time is known
+    most_seconds = min(LONGEST, SHARE * fit.budget.amount) if bounded else LONGEST
     with torch.random.fork_rng():
         copied = Trainer(copy.deepcopy(fit.system), fit.data, None, fit.budget, fit.batch)
         # what takes all cases at once may be done before the budget is
         few_steps = 4 if bounded and not fit.system.full_batch else fit.steps // 4
         steps = copied.system.fit(copied.data, copied._run())
         places = GROWING if fit.system.grows else (0.0,)
-        tried = [_tried(copied, steps, place, few_steps, len(places)) for place in places]
-        begun = time.perf_counter()
-        if fit.task is not None:
-            copied.task = fit.task
-            copied.means(few)
+        tried = [
+            _tried(copied, steps, place, few_steps, len(places), most_seconds) for place in places
+        ]
+        copied.task = fit.task
+        seconds_a_case = _look_seconds(copied, few)
+        if seconds_a_case * SOME_CASES < most_seconds:
+            seconds_a_case = _look_seconds(copied, _cases(fit, SOME_CASES))
         kept = held(copied.system, copied.optimizers.values())
-        seconds_a_case = (time.perf_counter() - begun) / len(some)
     known = [took for took in tried if took is not None]
     step = mean(took.step for took in known)
     most, whole = fit.system.most_steps, math.inf
@@ -71,6 +75,19 @@ def probe(fit: Trainer) -> Probe:
     return Probe(step, seconds_a_case, kept, whole)
 
 
+def _cases(fit: Trainer, count: int) -> Loader:
+    cases = fit.data.cases.only(range(min(count, len(fit.data))))
+    return replace(fit.data, cases=cases, augment=None)
+
+
+def _look_seconds(fit: Trainer, cases: Loader) -> float:
+    """Seconds for each case of a look at these."""
+    begun = time.perf_counter()
+    if fit.task is not None:
+        fit.means(cases)
+    return (time.perf_counter() - begun) / len(cases)
+
+
 class Took(NamedTuple):
     first: float  # seconds of the first step, with what goes before it
     step: float  # of one of the later ones
@@ -79,15 +96,22 @@ class Took(NamedTuple):
 
 
 def _tried(
-    fit: Trainer, steps: Iterator[Progress], place: float, most: int, share: int
+    fit: Trainer,
+    steps: Iterator[Progress],
+    place: float,
+    most: int,
+    share: int,
+    most_seconds: float = LONGEST,
 ) -> Took | None:
-    """Seconds of steps at that ``place`` of the budget, 0..1; None where no step is left."""
+    """Seconds of steps at that ``place`` of the budget, 0..1; None where no step is left. Beyond
+    its share of ``most_seconds`` no further step is tried."""
     fit._used, times, done = place, [time.perf_counter()], True
     for progress in steps:
         times.append(time.perf_counter())
         fit.step, fit.optimizers = progress.step + 1, progress.optimizers
-        enough = len(times) > most / share or times[-1] - times[0] > PROBE_SECONDS / share
-        if len(times) > 4 and enough:
+        spent = times[-1] - times[0]
+        enough = len(times) > most / share or spent > PROBE_SECONDS / share
+        if (len(times) > 4 and enough) or spent > most_seconds / share:
             done = False
             break
     took = [after - before for before, after in pairwise(times)]

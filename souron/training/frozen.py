@@ -25,12 +25,17 @@ from souron.utils import files
 KEPT = 30  # files of features in the cache; the oldest make room
 # pictures at once: few, as glibc returns large blocks and 64 then took 1.7 times as long
 BATCH, BATCH_ON_CARDS = 16, 64
+TIMED = 3  # batches that are timed where the features are kept; the fastest counts
+LEAST_EPOCHS = 5  # that the last layer learns, whatever the features have left of the budget
+# a budget of seconds would take it through few cases thousands of times
+MOST_EPOCHS, MOST_STEPS = 200, 1000  # at most the greater of both
+PATIENCE = 3  # validations without improvement
 
 
 @dataclass(frozen=True)
 class Features:
     cases: Dataset  # with features (N, D) in place of pictures
-    seconds: float  # that it took to compute them, today or when they were kept
+    seconds: float  # that computing them takes, on this machine as it is now
 
 
 def features(
@@ -41,21 +46,37 @@ def features(
     ``exact`` asks for float32, as measuring does, where training takes what is fastest.
     """
     file = files.cache_folder() / "features" / f"{_key(system, cases, exact)}.safetensors"
+    size = BATCH if device.type == "cpu" else BATCH_ON_CARDS
     if file.exists():
         file.touch()  # used last
-        tensors, about = files.read_tensors(file)
-        yield 1.0, Features(replace(cases, input=tensors["features"]), about["seconds"])
+        vectors = files.read_tensors(file)[0]["features"]
+        taken = _seconds_now(system, cases, device, exact, size)
+        yield 1.0, Features(replace(cases, input=vectors), taken)
         return
     feed, found, begun = system.loader(cases, device=device), [], time.perf_counter()
-    size = BATCH if device.type == "cpu" else BATCH_ON_CARDS
     for batch in feed.once(size):
         found.append(seen_by_the_head(system, batch.image, exact)[0].cpu())
         yield min(0.99, len(found) * size / len(cases)), None
     image, seconds = torch.cat(found), time.perf_counter() - begun
-    files.write_tensors(file, {"features": image}, {"seconds": seconds})
+    files.write_tensors(file, {"features": image}, {})
     for old in sorted(file.parent.glob("*.safetensors"), key=lambda f: -f.stat().st_mtime)[KEPT:]:
         old.unlink(missing_ok=True)
     yield 1.0, Features(replace(cases, input=image), seconds)
+
+
+def _seconds_now(
+    system: Any, cases: Dataset, device: torch.device, exact: bool, size: int
+) -> float:
+    """Estimate what all cases would take, from batches that are run now: an earlier run may have
+    had a busy machine, and its seconds say nothing of this one."""
+    some = cases.only(range(min(size, len(cases))))
+    batch = next(system.loader(some, device=device).once(size))
+    taken = []
+    for _again in range(TIMED):
+        begun = time.perf_counter()
+        seen_by_the_head(system, batch.image, exact)[0].cpu()
+        taken.append(time.perf_counter() - begun)
+    return min(taken) * len(cases) / len(some)
 
 
 @torch.no_grad()

@@ -46,6 +46,7 @@ class Trainer:
     task: Any = None  # says what a look at the validation cases shows, and which figure picks the
     # checkpoint; None keeps the last weights
     setup: Any = None  # the task's own
+    least_steps: int = 0  # that it takes although a budget of seconds is used up before
     look_seconds: float = 0.0  # that looks have taken, where ``Task.watch`` counts them
 
     step: int = 0  # steps done
@@ -74,6 +75,8 @@ class Trainer:
         if self.stopped:
             return 1.0
         used = self.budget.fraction(self.step, self.seconds, self.steps)
+        if self.budget.unit == "seconds" and self.step < self.least_steps:
+            used = min(used, self.step / self.least_steps)
         most = self.system.most_steps
         return used if most is None else min(1.0, max(used, self.step / max(1, most)))
 
@@ -197,6 +200,8 @@ class Trainer:
             return
         if not earlier or sign * figures[watched.name] > max(earlier):
             self.best = self._weights()
+        elif self.step < self.least_steps:
+            return
         elif self.patience and len(earlier) - earlier.index(max(earlier)) >= self.patience:
             self.stopped = "patience"
 

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,7 +23,7 @@ from souron.evaluation.classification import (
 from souron.kinds.codecs import animation
 from souron.report import plots
 from souron.report.page import Section, Tile, plot, section, tile
-from souron.stats.intervals import proportion_interval
+from souron.stats.intervals import interval, proportion_interval
 from souron.stats.records import Measure
 from souron.utils import fonts, units
 from souron.utils.messages import _
@@ -45,7 +46,7 @@ def run(record: "RunRecord") -> list[Section]:
     parts = (
         ("discrimination", _("Discrimination"), _discrimination(record, result)),
         ("confusion", _("Confusion matrix"), _confusion(test, probability)),
-        ("classes", _("Class by class"), _classes(test, probability)),
+        ("classes", _("Class by class"), _classes(test, probability, result)),
         ("mistakes", _("The most confident mistakes"), _mistakes(test, probability)),
         ("subgroups", _("Subgroups"), _subgroups(result)),
         ("calibration", _("Calibration"), _calibration(result)),
@@ -457,19 +458,39 @@ def _confusion(test: Dataset, probability: Tensor) -> dict[str, Any]:
     return {"picture": plot(plots.confusion(matrix, labels), alt), "caption": caption}
 
 
-def _classes(test: Dataset, probability: Tensor) -> list[dict[str, Any]]:
-    matrix = _table(test, probability)
-    y_true, said, right = matrix.sum(1).tolist(), matrix.sum(0).tolist(), matrix.diag().tolist()
-    return [
+def _classes(test: Dataset, probability: Tensor, trust: ClassificationResult) -> dict[str, Any]:
+    """Sensitivity and precision of each class as the most probable one; intervals count patients
+    where they are known, as those of the section *Discrimination* do."""
+    y_true, said = test.target.numpy(), probability.argmax(1).numpy()
+    right = (said == y_true).astype(float)
+
+    def share(among: Any) -> Measure:
+        if not among.any():
+            return proportion_interval(0, 0)
+        made = interval(right, test.units, among=among)
+        return replace(made, n=int(among.sum()))
+
+    rows = [
         {
             "name": name,
-            "n": y_true[k],
+            "n": int((y_true == k).sum()),
             "doubt": _few(test, few) if (few := few_patients(test, k)) is not None else "",
-            "recall": _share(proportion_interval(right[k], y_true[k])),
-            "precision": _share(proportion_interval(right[k], said[k])),
+            "recall": _share(share(y_true == k)),
+            "precision": _share(share(said == k)),
         }
         for k, name in enumerate(test.classes)
     ]
+    return {"rows": rows, "rule": _rule(trust), "patients": bool(test.units)}
+
+
+def _rule(trust: ClassificationResult) -> str:
+    """Why these figures differ from those of a threshold, where there is one."""
+    if not trust.positive:
+        return ""
+    return _(
+        "Here the most probable class counts. The section above calls a case {label} from its own "
+        "threshold on, so its sensitivity is another figure; that one is what use will show."
+    ).format(label=trust.positive)
 
 
 def _share(share: Measure) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def notes(record: "RunRecord") -> list[str]:
     told = detect.no_better(record, text, "OKS AP50")
     if "(drawn)" in (record.test.name if record.test is not None else ""):
         told.append(_("The figures are drawn: no number here holds for photographs of people."))
-    return [*told, *detect.absent(result)]
+    return [*told, *detect.absent(result), *detect.few_images(record)]
 
 
 def use(record: "RunRecord") -> tuple[str, str]:

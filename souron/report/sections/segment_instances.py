@@ -53,7 +53,8 @@ def notes(record: "RunRecord") -> list[str]:
     if not isinstance(result, DetectionResult):
         return []
     text = _("It cannot be told from always answering one filled box (mask AP50 {value}).")
-    return [*detect.no_better(record, text, "mask AP50"), *detect.absent(result)]
+    return [*detect.no_better(record, text, "mask AP50"), *detect.absent(result),
+            *detect.few_images(record)]  # fmt: skip
 
 
 def use(record: "RunRecord") -> tuple[str, str]:

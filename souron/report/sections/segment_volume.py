@@ -15,6 +15,7 @@ from souron.kinds import overlay
 from souron.kinds.picture import Picture
 from souron.kinds.volume import WINDOW
 from souron.report.page import Plot, Section, figure, filled, section
+from souron.stats.intervals import share_interval, unseen
 from souron.utils import units
 from souron.utils.messages import _
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 TEMPLATE = "segment_volume.html"
 PANE = 320  # pixels that a slice is wide in the report
 SLICES = (0.3, 0.5, 0.7)  # of the height from the lowest voxel of an organ to the highest
+RARE = 0.05  # failures that a test part may miss without a word
 FIGURES = (DICE, HD95, SURFACE, ERROR)
 
 
@@ -66,13 +68,22 @@ def notes(record: "RunRecord") -> list[str]:
         return []
     told = []
     atlas, measure = result.baselines["atlas"].get(DICE), record.measures.get(DICE)
-    if measure and atlas and measure.low <= atlas.value:
+    groups = record.test.units if record.test is not None else None
+    if measure and atlas and share_interval(result.each, groups).low <= atlas.value:
         told.append(
             _("It cannot be told from the mean map of the training volumes (mean Dice {value}).")
             .format(value=registry.metric(DICE).text(atlas.value))
         )  # fmt: skip
     if "synthetic" in (record.test.name if record.test is not None else ""):
         told.append(_("The volumes are synthetic: no figure here holds for patients."))
+    rare = unseen(measure.groups or measure.n) if measure and (result.each > 0).all() else 0
+    if rare > RARE:
+        told.append(
+            _(
+                "No test case failed, but of so few cases up to {share} could fail unseen: the "
+                "interval of the Dice allows for that, the one of HD95 does not."
+            ).format(share=units.percent(rare, 0))
+        )
     off = [
         _("{name} {error} ml").format(name=one.name, error=f"{one.error.value:+.3g}")
         for one in result.organs

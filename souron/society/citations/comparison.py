@@ -13,6 +13,8 @@ from souron.society.citations.library import Entry
 
 _WORD = re.compile(r"[^\W\u3040-\u30ff\u3400-\u9fff_]+|[\u3040-\u30ff\u3400-\u9fff々ー]")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff々ー]")
+SPELLING = 0.7  # alike from which on two words may be one, spelt otherwise
+MOST_EXCHANGED = 3  # words in place of words of a title
 SMALL = {
     "a",
     "an",
@@ -65,6 +67,19 @@ def contained(title: list[str], words: list[str]) -> float:
     return sum(block.size for block in blocks if block.size > 1 or len(title) < 4) / len(title)
 
 
+def exchanged(title: list[str], words: list[str]) -> bool:
+    """Does another word stand in place of one of the title, and no other spelling of it?"""
+    opcodes = SequenceMatcher(None, title, words, autojunk=False).get_opcodes()
+    for number, (tag, a, b, c, d) in enumerate(opcodes):
+        inside = 0 < number < len(opcodes) - 1
+        if tag != "replace" or not inside or b - a > MOST_EXCHANGED or d - c > MOST_EXCHANGED:
+            continue
+        one, other = "".join(title[a:b]), "".join(words[c:d])
+        if SequenceMatcher(None, one, other, autojunk=False).ratio() < SPELLING:
+            return True
+    return False
+
+
 def author_in(entry: Entry, text: str) -> bool:
     """Whether the first author's family name stands in the text."""
     if not entry.authors:
@@ -79,7 +94,7 @@ def fields(text: str, entry: Entry) -> Iterator[tuple[str, str, str]]:
     """(field, as the reference has it, as the library has it) where they differ."""
     words = tokens(text)
     title = tokens(entry.title)
-    same_title = len(title) == 0 or contained(title, words) >= 0.8
+    same_title = len(title) == 0 or (contained(title, words) >= 0.8 and not exchanged(title, words))
     if not same_title:
         yield "title", _title_of(text), entry.title
     if entry.authors and not author_in(entry, text):

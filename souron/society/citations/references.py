@@ -137,6 +137,10 @@ _HEADING = re.compile(
     r"(?:一覧|リスト)?[\s*:：]*$",
     re.I,
 )
+_CITED = re.compile(
+    r"\d\s*(?:\(\d+\))?\s*[:,]\s*(?:pp?\.?\s*)?e?\d+\s*[-–−~〜]\s*\d+"
+    r"|\d\s*巻.{0,12}?\d+\s*[-–−~〜]\s*\d+"
+)
 _YEAR = re.compile(r"(?<![\d./:;-])(?:1[5-9]|2[01])\d\d(?=[a-z]?(?![\d/]))")
 
 
@@ -204,9 +208,7 @@ def _is_full(block: str, listed: bool, inside: Sequence[Identifier]) -> bool:
 
 def _looks_cited(text: str) -> bool:
     """Volume and pages, as only references have them."""
-    return (
-        re.search(r"\d\s*(?:\(\d+\))?\s*[:,]\s*(?:pp?\.?\s*)?e?\d+\s*[-–]\s*\d+", text) is not None
-    )
+    return _CITED.search(text.translate(WIDE)) is not None
 
 
 def _without(block: str) -> str:
@@ -304,7 +306,8 @@ def _finding(piece: Reference, shelf: Shelf, today: date) -> Finding:
         return found("possible")
     if not piece.identifiers and not piece.full:
         return _of_mention(piece, shelf, found)
-    entry = shelf.by_number(works) or (shelf.by_title(piece.text) if piece.full else None)
+    titled = shelf.by_title(piece.text) if piece.full else None
+    entry = titled or shelf.by_number(works)  # a wrong number leads to another paper
     if entry is None:
         return found("absent")
     if entry.missing:
@@ -312,9 +315,26 @@ def _finding(piece: Reference, shelf: Shelf, today: date) -> Finding:
     differs = [*_numbers(works, entry)]
     if piece.full:
         differs += [Differs(*each) for each in comparison.fields(plain, entry)]
+    else:
+        differs += _quoted(plain, entry)
     untold = [TITLES[one.kind] for one in works if one.kind not in entry.identifiers]
     why = _("your library does not say its {kinds}").format(kinds=", ".join(untold))
+    if not untold and not piece.full and not differs:
+        why = _("only what identifies it was compared")
+        untold = [""]
     return found("differs" if differs else "agrees", why if untold else "", entry.key, differs)
+
+
+def _quoted(text: str, entry: Entry) -> Iterator[Differs]:
+    """A title in quotes beside an identifier in a sentence, where it is another."""
+    quoted = re.search(r"[\"“「『*]([^\"”」』*]{8,300})[\"”」』*]", text)
+    title = comparison.tokens(entry.title)
+    words = comparison.tokens(quoted[1]) if quoted else []
+    if len(words) < 3 or not title:
+        return
+    if comparison.contained(words, title) < LIKE or comparison.exchanged(words, title):
+        assert quoted is not None
+        yield Differs("title", quoted[1], entry.title)
 
 
 def _numbers(identifiers: Sequence[Identifier], entry: Entry) -> Iterator[Differs]:

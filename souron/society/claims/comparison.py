@@ -10,15 +10,22 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from typing import NamedTuple
 
 from souron.society.claims import amounts
 from souron.society.claims.amounts import MOVED
 from souron.society.claims.parts import Change, Parts, around, changed, parts, shared
-from souron.society.claims.words import Pole
+from souron.society.claims.words import BINDING, Pole
 
 KINDS = ("number", "unit", "date", "side", "order", "amount", "polarity", "negation", "name",
          "swap", "comparison")  # fmt: skip
 ALIKE = 0.7  # share of words from which on texts differ by a negation alone
+OUTLINE = 0.9  # alike from which on texts differ by their names' order alone
+TURNS = frozenset(re.findall(r"\w+", "by was were is are been being from to than of"))
+CALENDAR = frozenset(re.findall(r"\w+",
+    "january february march april may june july august september october november december monday "
+    "tuesday wednesday thursday friday saturday sunday",
+))  # fmt: skip
 MOST_PIECES = 160  # of a sentence that are compared in their order
 
 
@@ -44,6 +51,7 @@ def compare(
     _poles(claim, source, changes, count)
     unchecked = _names(claim, source, changes, count, across, known)
     if not across:
+        _exchanged(claim, source, changes, count)
         _negation(claim, source, changes, count)
         if not count["negation added"] and not count["negation lost"]:
             _odd_one(claim, source, changes, count)
@@ -163,13 +171,60 @@ def _names(
         if across:
             unchecked = True
             continue
-        other = next((its for its in free if its.sort == mine.sort), None)
+        alike = [its for its in free if its.sort == mine.sort]
+        other = next((its for its in alike if _calendar(its.text) == _calendar(name)), None)
         if other:
             count["name changed"] += 1
         count["name elsewhere" if known(mine.text) else "name unknown"] += 1
         changes.append(changed("name", claim, source, (mine.start, mine.end),
                                (other.start, other.end) if other else None))  # fmt: skip
     return ["name"] if unchecked else []
+
+
+def _calendar(name: str) -> bool:
+    """Is it a month or a day, and no name of something?"""
+    return name.lower() in CALENDAR
+
+
+def _exchanged(claim: Parts, source: Parts, changes: list[Change], count: dict[str, float]) -> None:
+    """Two names in each other's position, the words around them alike."""
+    mine, its = _outline(claim), _outline(source)
+    if len(mine.names) < 2 or set(mine.names) != set(its.names) or mine.names == its.names:
+        return
+    if len(set(mine.names)) < len(mine.names) or len(mine.names) != len(its.names):
+        return
+    bound = [sum(word in TURNS for word in one.words) for one in (mine, its)]
+    alike = SequenceMatcher(None, mine.words, its.words, autojunk=False).ratio()
+    if alike < OUTLINE or bound[0] != bound[1]:
+        return
+    place = next(i for i, name in enumerate(mine.names) if name != its.names[i])
+    count["swap"] += 1
+    changes.append(changed("swap", claim, source, mine.spans[place], its.spans[place]))
+
+
+class _Outline(NamedTuple):
+    """A text with a blank for each name, and the names in their order."""
+
+    words: list[str]
+    names: list[str]
+    spans: list[tuple[int, int]]
+
+
+def _outline(text: Parts) -> _Outline:
+    """A name that opens a sentence is one, too, where it is capitalised in the middle of none."""
+    plain = text.normal.text
+    found = {name.start: name for name in text.names}
+    first = re.match(r"\W*([A-Z][\w-]+)", plain)
+    words, names, spans = [], [], []
+    for match in re.finditer(r"[\w-]+", plain):
+        opens = first is not None and match.start() == first.start(1)
+        if match.start() in found or (opens and match[0].lower() not in BINDING):
+            words.append("")
+            names.append(match[0].lower())
+            spans.append(match.span())
+        else:
+            words.append(match[0].lower())
+    return _Outline(words, names, spans)
 
 
 def _overlap(claim: Parts, source: Parts, count: dict[str, float], across: bool) -> None:

@@ -12,7 +12,6 @@ from souron.society.claims.words import japanese
 
 MORE = 0.2  # share of a sentence's words that two sentences must have more than one
 ENDS = ".!?。．！？"
-WORDS = 3  # that are named where no rule says what differs
 
 
 def judged(sentence: Sentence, sources: Sources) -> Checked:
@@ -26,24 +25,13 @@ def judged(sentence: Sentence, sources: Sources) -> Checked:
     language = "ja" if japanese(sentence.text) else "en"
     best, state, score, _against = judges.shipped().verdict(made, language)
     passage, told = found[best], made[best]
-    changes: Sequence[Change] = ()
-    if state == "contradicted":
-        changes = told.changes or lacking(sentence.text, passage.text)
+    changes: Sequence[Change] = told.changes if state == "contradicted" else ()
+    if state == "contradicted" and not changes:
+        state = "not found"  # words that a passage lacks contradict nothing
     return Checked(
         *sentence, state, passage.text, passage.file, passage.start, passage.end, score,
         changes, told.unchecked if state != "not found" else (),
     )  # fmt: skip
-
-
-def lacking(sentence: str, passage: str) -> list[Change]:
-    """The first words that the passage does not have."""
-    claim, source = parts.parts(sentence), parts.parts(passage)
-    told = {word.stem for word in source.words}
-    return [
-        parts.changed("word", claim, source, (word.start, word.end), None)
-        for word in claim.words
-        if word.stem not in told and word.stem not in source.normal.text
-    ][:WORDS]
 
 
 def says_something(sentence: str) -> bool:

@@ -8,6 +8,8 @@ from markupsafe import Markup
 from souron import registry
 from souron.cli import train
 from souron.hub import fetch
+from souron.runs import options as run_options
+from souron.runs.options import TrainOptions
 from souron.studio import forms, naming, own_data, run_list
 from souron.studio.job_view import Estimate, Watch
 from souron.studio.jobs import Job
@@ -64,7 +66,8 @@ def page(studio: Studio) -> None:
                 info=whence(DEFAULT["system"], "small"),
             )  # fmt: skip
             with gr.Accordion(_("More options"), open=False):
-                more = [field.widget() for field in further.values()]
+                own = taken(DEFAULT["system"], further)
+                more = [field.widget(visible=name in own) for name, field in further.items()]
                 config = gr.Textbox(
                     "", label=_("fields of the system's Config"), placeholder="rate=0.01 width=32"
                 )
@@ -85,6 +88,7 @@ def page(studio: Studio) -> None:
     studio.on_change(form, changed, form, same)
     system.input(says(sized), [system, size], size, show_progress="hidden")
     system.change(says(described), system, idea, show_progress="hidden")
+    system.change(says(lambda name: relevant(name, further)), system, more, show_progress="hidden")
     for widget in (system, size):
         widget.change(says(startable), [system, size, start], start, show_progress="hidden")
     estimate.connect(read, form, watch)
@@ -138,11 +142,11 @@ def starts(name: str, size: str) -> list[tuple[str, str]]:
     return [(start_name(start), start) for start in STARTS if there or start == "scratch"]
 
 
-def whence(name: str, size: str) -> str | None:
-    """Why there is only one place to start from."""
+def whence(name: str, size: str) -> str:
+    """Why there is only one place to start from; "" where there are several."""
     entry, _size = registry.find(name)
     if len(starts(name, size)) > 1:
-        return None
+        return ""
     if size in entry.weights:
         return _("it can start from its published weights once they were fetched: page Machine")
     return _("nobody has published weights for it at this size")
@@ -177,6 +181,25 @@ def sized(name: str, size: str) -> Any:
 
     sizes = sizes_of(name)
     return gr.update(choices=sizes, value=size if size in sizes else "small")
+
+
+def taken(name: str, further: Mapping[str, forms.Field]) -> set[str]:
+    """The options that a system's task takes: the common ones and its own."""
+    task = registry.find(name)[0].task
+    owners = {field.name: field.tasks for field in run_options.task_fields(TrainOptions)}
+    return {option for option in further if task in owners.get(option, (task,))}
+
+
+def relevant(name: str, further: Mapping[str, forms.Field]) -> list[Any]:
+    """For each option's widget: shown where the system's task takes it, else hidden and empty."""
+    import gradio as gr
+
+    own = taken(name, further)
+    empty = {name: False if field.kind is bool else "" for name, field in further.items()}
+    return [
+        gr.update(visible=True) if option in own else gr.update(visible=False, value=empty[option])
+        for option in further
+    ]
 
 
 def described(name: str) -> Markup:

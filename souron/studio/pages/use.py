@@ -74,10 +74,12 @@ def first(studio: Studio, offered: list[tuple[str, str]]) -> str:
 
 
 def choices(studio: Studio) -> list[tuple[str, str]]:
-    """(shown, name) of every run that has learnt, newest first, then of systems that are ready."""
+    """(shown, name) of every run that has learnt, newest first and those that were stopped after
+    the others, then of systems that are ready."""
+    found = sorted(run_list.runs(studio.project), key=lambda run: run.state != "finished")
     runs = [
         (f"{run.name} – {', '.join(filter(None, facts))}", str(run.folder))
-        for run in run_list.runs(studio.project)
+        for run in found
         if not run.compares and run.state != "damaged"
         if (run.folder / "weights" / "best.safetensors").is_file()
         if (facts := (*run.systems, called.called(run.data), str(run.result or "")))
