@@ -22,6 +22,7 @@ from souron.lecture import chapters, society_tour
 from souron.runs import compare, evaluate, ready, train
 from souron.runs import folder as run_folder
 from souron.runs.events import Event
+from souron.studio import generate_form
 from souron.utils.files import read_tensors, write_tensors
 from souron.utils.messages import UserError
 
@@ -200,6 +201,14 @@ def test_a_weak_generator_is_said_to_be_one_where_it_is_met(
     assert warns(" ".join(capsys.readouterr().out.split())) == warned
     assert main.run(["show", name, "--json"]) == 0
     assert warns(" ".join(json.loads(capsys.readouterr().out)["warnings"])) == warned
+    *_before, last = ready.showing(("generate",), tmp_path / "runs")
+    page = (last.record.folder / "ready.html").read_text(encoding="utf-8")
+    assert warns(" ".join(page.split())) == warned
+
+
+def test_the_studio_shows_what_was_noted_beside_the_pictures():
+    job = SimpleNamespace(result={"files": [], "count": 1, "notes": ["Weak <generator>"]})
+    assert "Weak &lt;generator&gt;" in generate_form.outcome(None, job)
 
 
 def test_a_label_that_it_does_not_know_is_no_fault_of_the_file(capsys):

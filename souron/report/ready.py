@@ -55,11 +55,17 @@ def ready_page(record: "ReadyRecord") -> Path:
             (name, year_of(name), zoo.about(name), _composed(record, name)) for name in composed
         ],
         generators=[
-            (name, year_of(name), zoo.about(name), _drawn(record, name)) for name in record.drawings
+            (name, year_of(name), _told(name), _drawn(record, name)) for name in record.drawings
         ],
         count=units.whole(len(examples)),
     )
     return write(record.folder / "ready.html", text)
+
+
+def _told(name: str) -> str:
+    """A generator's figure, and what its figures warn of."""
+    folder = zoo.where(name)
+    return " ".join([zoo.about(name), *([] if folder is None else zoo.weaknesses(folder))])
 
 
 def year_of(name: str) -> int:

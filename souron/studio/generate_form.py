@@ -12,7 +12,7 @@ from souron.kinds import signature
 from souron.studio import forms, sent
 from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
-from souron.studio.shared import DIRECT, QUIET, Studio, command, same_thing, words
+from souron.studio.shared import DIRECT, QUIET, Studio, command, remarks, same_thing, words
 from souron.utils import units
 from souron.utils.messages import UserError, _
 
@@ -177,9 +177,10 @@ def outcome(studio: Studio, job: Job) -> Markup:
     single = [file for file in files if file.stem.isdecimal()]
     together = [file for file in files if file not in single]
     return Markup(
-        '<h2>{}</h2><p>{}</p><div class="drawn large">{}</div><div class="drawn">{}</div>'
+        '<h2>{}</h2>{}<p>{}</p><div class="drawn large">{}</div><div class="drawn">{}</div>'
     ).format(
         _("What it drew"),
+        remarks(result.get("notes") or ()),
         _("{count} pictures in {time}, each marked as generated.").format(
             count=units.whole(result.get("count", 0)),
             time=units.seconds(result.get("seconds", 0)),

@@ -15,10 +15,8 @@ What is drawn is the cluster's own colour. Sizes `s`, `m`, `l` are the paper's f
 
 Differs from the paper: grey pictures have fewer clusters, of grey; attention and the small networks
 have biases, which the paper's code has not; positions begin as sines and cosines of row and column,
-else short training does not find the pixel above; a batch is learnt from in several updates, as
-each picture is as many lessons as it has pixels; one cycle of the rate. Of the paper's two
-objectives it has the one that draws; the other, hidden pixels as in BERT, and the classifiers that
-the paper trains on the features of both are not here.
+else short training does not find the pixel above; a batch is learnt from in several updates; one
+cycle of the rate; no hidden pixels (the paper's other objective, BERT) and no classifiers.
 """
 
 import math

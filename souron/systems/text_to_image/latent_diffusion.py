@@ -19,9 +19,8 @@ Size ``sd15`` is Stable Diffusion 1.5: published weights load by name, and find 
 
 Differs from the paper: the text encoder is CLIP's, as in Stable Diffusion; it is first learnt from
 the same captions. The autoencoder learns from pieces; the denoiser finds v, over a cosine's betas;
-AdamW, one cycle of the rate for each of the three. Its average draws, and knows where each number
-lies. ``patch`` squared pixels enter as one. Reduced: the autoencoder learns an absolute difference,
-without the paper's critic and perceptual loss.
+AdamW, one cycle of the rate for each of the three. Its average draws, and knows places. ``patch``
+squared pixels enter as one. Reduced: the autoencoder has neither critic nor perceptual loss.
 """
 
 import math
