@@ -119,6 +119,18 @@ def test_copies_are_found_and_other_pictures_are_not(photographs, tmp_path, chan
     assert sum(len(pair) == 2 for pair in pairs) == 0
 
 
+def test_grey_copies_among_colour_are_found_within_one_set_and_across_two(photographs):
+    """One rule for the doctor, a split and what a run has learnt from."""
+    colour = folder.load(photographs, Reading(64)).input[:20]
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    grey = (colour.float() * weights).sum(1, keepdim=True).round().byte().expand(-1, 3, -1, -1)
+    expected = [(i, i) for i in range(20)]
+    assert duplicates.near(torch.cat([colour, grey])) == [(i, i + 20) for i in range(20)]
+    for known, other in ((colour, grey), (grey, colour), (colour, grey[:, :1])):
+        assert duplicates.copies(*map(duplicates.reduced, (known, other))) == expected
+    assert duplicates.near(torch.cat([colour[:10], grey[10:]])) == []
+
+
 def test_of_many_copies_as_many_pairs_as_join_them(photographs):
     one, other = folder.load(photographs, Reading(64)).input[:2]
     image = torch.stack([one] * 50 + [other] * 30)

@@ -25,6 +25,7 @@ from souron.evaluation import classification, generation, sampling
 from souron.evaluation.answers import Trainings
 from souron.report import comparison as comparison_page
 from souron.report import plots, report
+from souron.report import run as run_page
 from souron.report.sections import classify as classify_section
 from souron.report.sections import generate as generate_section
 from souron.runs.record import ComparisonRecord, Cost, RunRecord
@@ -469,6 +470,17 @@ def test_a_comparisons_report_has_all_sections_and_only_itself(comparison):
     assert comparison.sentence in reader.text and "<b>mlp</b>" not in text
     assert text.index("resnet18 leads") < text.index("<h2")
     assert "souron compare resnet18 cnn" in reader.text
+
+
+def test_a_run_on_a_busy_machine_says_how_much_of_its_budget_it_had(run):
+    run.receipt["options"] = {**run.receipt.get("options", {}), "budget": "10s"}
+    curve = [{**run.curve[-1], "seconds": 10.0}]
+    busy = replace(run, curve=curve, worked=3.0)
+    assert any(note.startswith("The machine was busy") for note in run_page.notes(busy))
+    for quiet in (replace(busy, worked=9.0), replace(busy, worked=None)):
+        assert not any("busy" in note for note in run_page.notes(quiet))
+    run.receipt["options"]["budget"] = "5ep"
+    assert not any("busy" in note for note in run_page.notes(busy))
 
 
 def test_a_test_set_that_is_large_beside_the_training_set_is_warned_of(comparison):

@@ -65,7 +65,40 @@ def near(image: Tensor) -> list[tuple[int, int]]:
                 if family[i] != family[j]:
                     found.append((i, j))
                     family[family == family[j]] = family[i].item()
+    for i, j in _grey_copies(image, scale):
+        if family[i] != family[j]:
+            found.append((min(i, j), max(i, j)))
+            family[family == family[j]] = family[i].item()
     return sorted(found)
+
+
+def _grey_copies(image: Tensor, scale: Callable[[Tensor], Tensor]) -> Iterator[tuple[int, int]]:
+    """Pairs of a picture in colour and a grey copy of it, which has three equal channels: of them
+    the brightness is compared, as ``copies`` does where one set is grey."""
+    if not len(image) or image.shape[1] != 3 or image.is_floating_point():
+        return
+    grey = torch.cat([is_grey(some) for some in image.split(256)])
+    if grey.all() or not grey.any():
+        return
+    rows = [which.nonzero().flatten() for which in (~grey, grey)]
+    colour, plain = (
+        _brightness(torch.cat([_at_most(FINE, scale(image[some])) for some in part.split(256)]))
+        for part in rows
+    )
+    for i, j in pairs_between(colour, plain, lambda pairs: [True] * len(pairs)):
+        yield int(rows[0][i]), int(rows[1][j])
+
+
+def is_grey(image: Tensor) -> Tensor:
+    """(N,) bool: are all three channels of pictures (N, 3, H, W) in 0..255 the same, but for what
+    JPEG changes?"""
+    pixels = image.float()
+    return (pixels.amax(1) - pixels.amin(1)).flatten(1).mean(1) < FLAT
+
+
+def _brightness(image: Tensor) -> Tensor:
+    """(N, 1, H, W) uint8"""
+    return _grey(image).round().clamp(0, 255).byte()
 
 
 def reduced(image: Tensor) -> Tensor:
@@ -87,7 +120,21 @@ def copies(known: Tensor, image: Tensor) -> list[tuple[int, int]]:
 
     for i, j in pairs_between(known, image, new):
         first.setdefault(j, i)
+    for own, rows in _apart(known, image):
+        mine, yours = _brightness(known[own]), _brightness(image[rows])
+        for i, j in pairs_between(mine, yours, lambda pairs: [True] * len(pairs)):
+            first.setdefault(int(rows[j]), int(own[i]))
     return [(i, j) for j, i in sorted(first.items())]
+
+
+def _apart(known: Tensor, image: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows of colour in one set of three channels beside the grey rows of the other."""
+    if known.shape[1] != 3 or image.shape[1] != 3 or known.is_floating_point():
+        return
+    one, other = is_grey(known), is_grey(image)
+    for own, rows in ((~one, other), (one, ~other)):
+        if own.any() and rows.any():
+            yield own.nonzero().flatten(), rows.nonzero().flatten()
 
 
 def turned(image: Tensor, leader: Sequence[int]) -> list[tuple[int, int]]:

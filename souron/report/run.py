@@ -44,6 +44,7 @@ from souron.utils.messages import UserError, _, again, language
 if TYPE_CHECKING:
     from souron.runs.record import RunRecord
 
+BUSY, LEAST_TIMED = 0.6, 1.0  # share of the seconds, and how many are too few to say
 SAMPLES = 20
 PARTS = ("train", "val", "test")
 
@@ -128,8 +129,28 @@ def notes(record: "RunRecord") -> list[str]:
     cases = record.parts.get("test", 0)
     few = [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
     told = [again(note) for note in (record.patients, record.reduced) if note]
-    doubts = [*leaks(record), *_barely_trained(record)]  # whether the figures mean anything
+    doubts = [
+        *leaks(record),
+        *_barely_trained(record),
+        *_busy(record),
+    ]  # whether the figures mean anything
     return [*doubts, *_of_task(record, "notes"), *few, *told]
+
+
+def _busy(record: "RunRecord") -> list[str]:
+    """Say so where other programs had the processor for much of a budget of seconds."""
+    wish = record.receipt.get("options", {}).get("budget", "1ep")
+    seconds = record.curve[-1]["seconds"] if record.curve else 0.0
+    if record.worked is None or Budget.parse(wish).unit != "seconds" or seconds < LEAST_TIMED:
+        return []
+    if record.worked >= BUSY * seconds:
+        return []
+    return [
+        _(
+            "The machine was busy: of {time} of training the processor had {worked} for it. On a "
+            "quiet machine the same budget trains longer."
+        ).format(time=units.seconds(seconds), worked=units.seconds(record.worked))
+    ]
 
 
 def _barely_trained(record: "RunRecord") -> list[str]:

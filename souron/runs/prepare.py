@@ -293,6 +293,7 @@ def enter(
     made = trainer({**args, "augment": "none"}, model.head_alone(), parts)
     learnt_from = (len(parts.train) + len(parts.val)) / len(data)
     made.seconds = computed.seconds * learnt_from / trainings  # part of learning, also where kept
+    made.worked = made.seconds
     made.least_steps = frozen.LEAST_EPOCHS * made.epoch_steps
     if made.budget.unit == "seconds":
         made.patience = made.patience or frozen.PATIENCE

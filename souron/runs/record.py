@@ -54,6 +54,8 @@ class RunRecord:
     folds: int = 1  # of cross-validation, where cases are few
     trainings: int = 1  # that cross-validation took, with the network that is kept
     reduced: str = ""  # what was left out to save time
+    worked: float | None = None  # seconds of training that the processor had for it; None where
+    # another device computes
     unlike: float | None = None  # share of test cases beyond the check's threshold, see
     # ``evaluation.familiarity``; None where there is no check
     model: Any = None
@@ -81,6 +83,7 @@ class RunRecord:
             "data": self.data,
             "measures": {name: asdict(measure) for name, measure in self.measures.items()},
             "train_seconds": self.outcome.seconds,
+            **({} if self.worked is None else {"processor_seconds": round(self.worked, 3)}),
             "forecast": asdict(self.forecast),
             "outcome": asdict(self.outcome),
             "skipped": [asdict(skipped) for skipped in self.skipped],

@@ -180,6 +180,7 @@ def training(
         forecast=forecast,
         outcome=Cost(fit.seconds, hardware.peak()),
         stopped=fit.stopped,
+        worked=fit.worked if fit.data.device.type == "cpu" else None,
         parts=counts,
         skipped=everything.skipped,
         leaking=plan.kept.leaking,

@@ -22,6 +22,7 @@ from souron.training.loop import Progress, Run
 from souron.utils import files, hardware
 from souron.utils.messages import UserError, _
 
+KEPT = ("step", "seconds", "worked", "curve", "stopped")  # of a trainer, for going on
 LOOKS = 10  # at most, at the validation cases
 
 
@@ -51,6 +52,7 @@ class Trainer:
 
     step: int = 0  # steps done
     seconds: float = 0.0  # of training, without looks
+    worked: float = 0.0  # seconds of these that the processor had for it: fewer on a busy machine
     curve: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, Tensor] | None = None  # the weights of the best look, or of the last one where
     # no measure says which is best
@@ -112,9 +114,10 @@ class Trainer:
             self._progress = self.system.fit(self.data, self._run())
         at_once = self.data.device.type == "cpu"  # elsewhere asking for a loss means waiting
         while self.seconds < until and not asked_to_stop():
-            begun = time.perf_counter()
+            begun, worked = time.perf_counter(), time.thread_time()
             progress = next(self._progress, None)
             self.seconds += time.perf_counter() - begun
+            self.worked += time.thread_time() - worked
             if progress is not None:
                 self.step = progress.step + 1
                 self._losses, self.optimizers = progress.losses, progress.optimizers
@@ -223,7 +226,7 @@ class Trainer:
             return
         random = torch.get_rng_state()
         torch.set_rng_state(self._random)
-        state = {name: getattr(self, name) for name in ("step", "seconds", "curve", "stopped")}
+        state = {name: getattr(self, name) for name in KEPT}
         checkpoint.write_checkpoint(path, self.system, self.optimizers, state)
         torch.set_rng_state(random)
 
