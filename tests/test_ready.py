@@ -258,7 +258,7 @@ def test_a_system_that_has_not_learnt_names_data_budget_and_what_answers(
     assert ("ready-trained" in found.expected) == ready
     assert ("pretrained=true" in found.expected) == published
     task = registry.find(name)[0].task
-    named = found.expected.partition("system: ")[2].partition(" or ")[0].split(", ")
+    named = found.expected.partition("system: ")[2].partition("; ")[0].split(", ")
     if ready:
         assert {registry.find(one)[0].task for one in named if one != "..."} == {task}
 

@@ -173,9 +173,9 @@ def large_test(record: "ComparisonRecord") -> list[str]:
     return [
         _(
             "One split, {test} test cases and {train} for training: counted over training samples, "
-            "equal methods are called different in more than 5 % of such comparisons (13 % with "
-            "twice as many test cases as training cases, 27 % with ten times as many). "
-            "Cross-validation counts that: folds=5."
+            "equal methods are called different in more than 5 % of such comparisons, the more "
+            "often the larger the test set is beside the training set. Cross-validation counts "
+            "that: folds=5."
         ).format(test=units.whole(record.cases), train=units.whole(record.sample))
     ]
 

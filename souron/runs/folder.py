@@ -47,7 +47,7 @@ def not_trained(name: str) -> UserError:
     return UserError(
         "not trained",
         _("{name} has not been trained yet, and does not come ready trained").format(name=name),
-        expected=_(" or ").join(ways),
+        expected="; ".join(ways),
         fix=f"souron train {name} data={data} budget={TRIAL}",
     )
 
