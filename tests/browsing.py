@@ -102,9 +102,23 @@ class Visit:
     errors: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Chromium:
+    """A running browser."""
+
+    address: str  # by which it is steered
+    process: Any
+    profile: str
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait(20)
+        shutil.rmtree(self.profile, ignore_errors=True)
+
+
 @cache
-def chromium() -> str:
-    """Start the one Chromium of this process, and return the address by which it is steered."""
+def chromium() -> Chromium:
+    """Start the one Chromium of this process."""
     profile = tempfile.mkdtemp()
     flags = [*FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}"]
     flags += ["--no-sandbox"] if os.getuid() == 0 else []
@@ -112,17 +126,25 @@ def chromium() -> str:
     with log.open("w") as written:
         browser = subprocess.Popen([CHROMIUM, *flags], stdout=written, stderr=written)
 
-    def end() -> None:
-        browser.terminate()
-        browser.wait(20)
-        shutil.rmtree(profile, ignore_errors=True)
-
-    atexit.register(end)
     limit = time.monotonic() + PATIENCE / 1000
     while not (found := re.search(r"DevTools listening on (ws://\S+)", log.read_text())):
         assert browser.poll() is None and time.monotonic() < limit, log.read_text()
         time.sleep(0.02)
-    return found[1]
+    started = Chromium(found[1], browser, profile)
+    atexit.register(started.end)
+    return started
+
+
+def connected(player: Any) -> Any:
+    """The one Chromium, or a new one where that does not answer any more."""
+    from playwright.sync_api import TimeoutError
+
+    try:
+        return player.chromium.connect_over_cdp(chromium().address)
+    except TimeoutError:
+        chromium().end()
+        chromium.cache_clear()
+        return player.chromium.connect_over_cdp(chromium().address)
 
 
 @contextmanager
@@ -130,7 +152,7 @@ def visiting(language: str = "en", dark: bool = False, width: int = 1280) -> Ite
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as player:
-        browser = player.chromium.connect_over_cdp(chromium())
+        browser = connected(player)
         context = browser.new_context(
             locale={"en": "en-US", "ja": "ja-JP"}[language],
             color_scheme="dark" if dark else "light",

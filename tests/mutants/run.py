@@ -82,6 +82,7 @@ def survives(mutant: Mutant, copy: Path) -> bool:
     mutant.apply(copy)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(copy), str(copy / "zoo")])}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    environment.pop("PYTEST_ADDOPTS", None)
     try:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-n0", "-q", "-x", "-p", "no:cacheprovider",
