@@ -87,6 +87,11 @@ def photos(tmp_path, digits):
     return folder
 
 
+def pytest_xdist_auto_num_workers(config) -> int:
+    """One more than there are cores: tests of the studio wait for half of their time."""
+    return (os.cpu_count() or 1) + 1
+
+
 SECONDS: dict[str, float] = {}  # of each test that ran: ``make check`` knows what fits
 
 

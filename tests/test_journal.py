@@ -44,7 +44,7 @@ def test_every_event_of_a_training_is_a_line_and_the_last_says_how_it_ended(file
     assert (end["ended"], "error" in end) == (0, False)
     assert all(before <= event["time"] <= time.time() for event in events)
     phases = list(dict.fromkeys(event["phase"] for event in events))
-    assert phases == ["data", "forecast", "train", "test", "report", "done"]
+    assert phases == ["data", "forecast", "train", "check", "test", "report", "done"]
     folders = [event.get("folder") for event in events]
     there = folders.index(str(RUN))
     assert folders == [None] * there + [str(RUN)] * (len(folders) - there)
@@ -83,6 +83,15 @@ def test_ctrl_c_is_the_last_line_too(file, monkeypatch):
     assert last["folder"] == str(RUN) and len(slices) == 3
 
 
+@pytest.fixture
+def listening():
+    """Ctrl-C reaches this process, also one that was started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 @pytest.mark.parametrize("verb", ["train", "compare"])
 def test_ctrl_c_that_meets_whoever_watches_loses_nothing(verb, file, monkeypatch, capsys):
     stop_after(10**9, monkeypatch)  # so that a slice is a few steps

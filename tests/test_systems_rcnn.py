@@ -186,7 +186,7 @@ def test_it_learns_to_find_shapes_in_pictures_it_never_saw(kind):
     train, test = shapes(200, 32, 2, seed=0), shapes(60, 32, 2, seed=1)
     model = made(kind, train)
     data = model.loader(train, TASK.augmentation(("shift", "mirror")))
-    training = Trainer(model, data, model.loader(test), Budget.parse("6ep"), 16, 0, TASK)
+    training = Trainer(model, data, model.loader(test), Budget.parse("10ep"), 16, 0, TASK)
     while not training.done:
         training.go(60)
     training.use_best()

@@ -310,7 +310,7 @@ def model(look=look):
     asked = signature.signature(Detector)
     system = SimpleNamespace(spec=SimpleNamespace(labels=("dark", "bright")))
     return SimpleNamespace(
-        name="finder", asked=asked, system=system,
+        name="finder", asked=asked, system=system, check=None,
         answer=lambda picture, conf, **_other: look(picture, conf),
     )  # fmt: skip
 

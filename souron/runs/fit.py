@@ -64,7 +64,7 @@ def check(
     the ``seen`` training examples is looked at for it, ``FEWEST_SEEN`` at least."""
     if not issubclass(task.gives, Finding):
         return None
-    yield Event("test", text=_("measuring the distance of cases from the training data"))
+    yield Event("check", text=_("measuring the distance of cases from the training data"))
     most = min(familiarity.MOST, max(FEWEST_SEEN, int(seen) // 10))
     gauge = familiarity.fit(system, data.only(split.train), data.only(split.val), most)
     if gauge is None:
