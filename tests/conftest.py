@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import sys
 
 # two workers share two cores, and what a test starts inherits it: before NumPy and PyTorch begin
@@ -15,6 +16,8 @@ import torch
 from souron.data.dataset import Dataset
 from souron.utils import plotting
 
+# Ctrl-C is heard also where the tests were started in the background, and by what they start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # the tests themselves run side by side
 plotting.DOTS = 48  # reports with coarse plots are written in half the time
 EACH_DRAWN, plotting.draw = plotting.draw, plots_once.once(plotting.draw)

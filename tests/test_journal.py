@@ -83,15 +83,6 @@ def test_ctrl_c_is_the_last_line_too(file, monkeypatch):
     assert last["folder"] == str(RUN) and len(slices) == 3
 
 
-@pytest.fixture
-def listening():
-    """Ctrl-C reaches this process, also one that was started in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("listening")
 @pytest.mark.parametrize("verb", ["train", "compare"])
 def test_ctrl_c_that_meets_whoever_watches_loses_nothing(verb, file, monkeypatch, capsys):
     stop_after(10**9, monkeypatch)  # so that a slice is a few steps
