@@ -22,7 +22,7 @@ DRAW = "vae dcgan ddpm"  # those that draw digits after so short a training
 DRAW_BUDGET = "15s"
 FINDERS = "yolo_lite ssd_lite"  # and those that find boxes
 SEGMENTERS = "unet_lite fcn_lite"
-FIND_BUDGET = "25s"
+FIND_BUDGET = "20s"
 ENLARGER = "srgan"  # which makes photographs twice as large
 ENLARGE_BUDGET = "30s"
 WRITERS = "ngram gpt_tiny"  # and those that continue texts
@@ -36,7 +36,7 @@ Stop = tuple[str, Iterator[Event]]  # its title, and what happens
 class Given:
     """What the reader may choose."""
 
-    budget: str = "4s"
+    budget: str = "3s"
     seeds: int = 3
     data: str = ""
     project: str | Path = "runs"

@@ -98,7 +98,7 @@ class CompareOptions(_LearningOptions):
 class TourOptions:
     """What ``souron tour`` takes beside data."""
 
-    budget: Budget = "4s"
+    budget: Budget = "3s"
     seeds: Seeds = 3
     project: Project = "runs"
 
