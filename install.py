@@ -95,12 +95,12 @@ def make_venv(venv):
 
 
 def has_nvidia():
-    """Whether an NVIDIA card can be used here."""
+    """Return whether an NVIDIA card can be used here."""
     return Path("/proc/driver/nvidia/version").exists() or bool(shutil.which("nvidia-smi"))
 
 
 def reachable(address):
-    """Whether an address answers within seconds."""
+    """Return whether an address answers within seconds."""
     try:
         with urllib.request.urlopen(address, timeout=SECONDS):
             return True
@@ -145,7 +145,7 @@ def install_torch(venv, build):
 
 
 def state(dev, build):
-    """What decides what is installed, as one line."""
+    """Return the files that decide what is installed, as one hash."""
     digest = hashlib.sha256()
     for name in DECIDES:
         digest.update((HERE / name).read_bytes())
@@ -153,7 +153,7 @@ def state(dev, build):
 
 
 def up_to_date(venv, dev, build):
-    """Whether this, or this and more, is installed already."""
+    """Return whether this, or this and more, is installed already."""
     stamp = venv / "souron-installed"
     done = stamp.read_text() if stamp.exists() else ""
     return done in (state(dev, build), state(True, build)) and flaw(venv) is None

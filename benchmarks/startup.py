@@ -1,4 +1,4 @@
-"""How soon souron answers: from a command to its answer, each in a process of its own.
+"""Measure how soon souron answers: from a command to its answer, each in a process of its own.
 
     .venv/bin/python benchmarks/startup.py            (what looks around, what answers, the studio)
     .venv/bin/python benchmarks/startup.py tour       (souron tour, once, in an empty folder)

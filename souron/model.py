@@ -104,7 +104,7 @@ def _published_file(file: Path) -> "Model":
 
 
 def published_here(name: str) -> bool:
-    """Whether a classifier's published weights are on this computer, so that it can answer."""
+    """Return whether a classifier's published weights are on this computer."""
     kind, config = registry.load_system(name)
     source = kind.published(registry.find(name)[1], config) if kind.task == "classify" else ""
     return bool(source) and weights.find(source) is not None
@@ -216,7 +216,7 @@ class Model:
 
     @property
     def check(self) -> Check | None:
-        """How an answer is checked to be about a case like those of training; None where the run
+        """The check that an answer is about a case like those of training; None where the run
         keeps no such check. Raises UserError where its file is damaged."""
         if self.folder is None or self.system is None:
             return None
@@ -276,7 +276,7 @@ class Model:
         top: float | None = None,
         seed: int = 0,
     ) -> Reply:
-        """What a language model answers to the last question, with its figures. Where no
+        """Answer the last question with a language model, with its figures. Where no
         temperature is given, the model's own is taken, or 0.8. Raises UserError."""
         turns = (Turn("user", chat),) if isinstance(chat, str) else chat.turns
         answer = self.voice.answer(turns, length, self.voice.sampling(temperature, top, seed))

@@ -302,7 +302,7 @@ def find(name: str) -> tuple[Entry, str]:
 
 
 def is_system(name: str) -> bool:
-    """Whether a system has that name, with or without a size."""
+    """Return whether a system has that name, with or without a size."""
     return _match(name) is not None
 
 

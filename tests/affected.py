@@ -116,7 +116,7 @@ class Graph:
         return {test: distance[test] for test in self.tests if test in distance}
 
     def naming(self, words: set[str], files: list[str]) -> list[str]:
-        """Those of the files that have one of these words in a string, a path or a command. A word
+        """Return the files that have one of these words in a string, a path or a command. A word
         that a third of them has says nothing."""
         kept: set[str] = set()
         for word in words:
@@ -126,7 +126,7 @@ class Graph:
         return sorted(kept)
 
     def select(self, changed: list[str]) -> Selection:
-        """What to run after these files have changed, deleted ones too."""
+        """Return the tests to run after these files have changed, deleted ones too."""
         selection = Selection()
         for file in changed:
             known = self._of(file, selection)
@@ -195,7 +195,7 @@ def _imported(tree: ast.AST, module: str) -> Iterator[str]:
 
 
 def git(*words: str) -> str:
-    """What git answers; empty where it cannot."""
+    """Return the output of git; empty where it fails."""
     done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else ""
 
@@ -207,7 +207,7 @@ def state() -> str:
 
 
 def base() -> str:
-    """Where the last green state lies, else where this branch began, else the commit before."""
+    """Return the last green state, else where this branch began, else the commit before."""
     return (
         git("rev-parse", "--verify", "--quiet", GREEN)
         or git("merge-base", "HEAD", "origin/main")

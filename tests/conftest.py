@@ -36,7 +36,7 @@ def own_folder(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True, scope="module")
 def freed():
-    """What a file's tests gave back goes back to the machine: glibc keeps it, and workers grow."""
+    """Return freed memory to the machine after each file: glibc keeps it, and workers grow."""
     yield
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
         trim(0)

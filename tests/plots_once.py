@@ -42,7 +42,7 @@ def make(figure: Figure) -> Hashable:
 
 
 def of(axes: Any) -> Iterator[Hashable]:
-    """What there is in one panel."""
+    """Describe one panel."""
     artists = axes.get_children()
     yield frozenset(Counter(type(one).__name__ for one in artists).items())
     yield frozenset(Counter(oddities(values) for values in map(data, artists)).items())
@@ -75,7 +75,7 @@ def oddities(values: Any) -> Hashable:
 
 
 def words(figure: Figure) -> Iterator[str]:
-    """What is written in it, but for ticks that a formatter writes."""
+    """Return its texts, but for ticks that a formatter writes."""
     for parent in (figure, *figure.axes):
         yield from (one.get_text() for one in parent.get_children() if isinstance(one, Text))
     for axes in figure.axes:

@@ -62,7 +62,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def modules_after(code: str, folder: Path) -> set[str]:
-    """What a fresh Python has imported after ``code``."""
+    """Return the modules that a fresh Python has imported after ``code``."""
     told = folder / "modules.json"
     last = f"import json, sys; open({str(told)!r}, 'w').write(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", f"{code}\n{last}"], cwd=folder,

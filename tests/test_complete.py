@@ -169,7 +169,7 @@ def test_a_gguf_answers_as_the_folder_it_was_made_from(tokenizer, tmp_path, monk
 
 @torch.inference_mode()
 def test_a_gguf_keeps_the_position_scaling_of_the_folder(tokenizer, tmp_path, monkeypatch):
-    """Of Llama 3.1 to 3.3. transformers reads the same GGUF without it, so only the folder tells:
+    """Llama 3.1 to 3.3. transformers reads the same GGUF without it, so only the folder shows it:
     as the rotations differ most far from the beginning, the last places tell it best."""
     monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
     scaling = {"rope_type": "llama3", "rope_theta": 10_000.0, "factor": 8.0,

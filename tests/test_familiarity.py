@@ -1,4 +1,4 @@
-"""How an answer is checked to be about a case like those of training."""
+"""The check that an answer is about a case like those of training."""
 
 import json
 import math

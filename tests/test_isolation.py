@@ -1,4 +1,4 @@
-"""What a machine has fetched, installed or set does not reach the tests."""
+"""Isolate the tests from what a machine has fetched, installed or set."""
 
 import json
 import os

@@ -11,7 +11,7 @@ from skimage import data as photographs
 from souron import model as models_api
 from souron.cli import main
 from souron.cli import predict as command
-from souron.pipelines import best, pipeline
+from souron.pipelines import default_system, pipeline
 from souron.utils.messages import Caution, UserError
 
 
@@ -60,9 +60,9 @@ def test_some_frames_of_a_video_are_answered(cat, capsys):
 def test_a_text_and_a_volume_have_systems_of_their_own(own_folder):
     (own_folder / "a.txt").write_text("Good evening")
     (own_folder / "v.nii.gz").write_bytes(b"")
-    assert best.choose("Good evening, ladies").system == "gpt"
-    assert best.choose("a.txt").system == "gpt"
-    choice = best.choose("v.nii.gz")
+    assert default_system.choose("Good evening, ladies").system == "gpt"
+    assert default_system.choose("a.txt").system == "gpt"
+    choice = default_system.choose("v.nii.gz")
     assert choice.system == "unet_3d" and "resnet" not in choice.others
 
 
@@ -71,7 +71,7 @@ def test_where_nothing_has_learnt_from_such_a_file_that_is_said(own_folder):
     (own_folder / "t.csv").write_text("a,b\n1,2\n")
     for name, words in (("slice.dcm", "modality CT"), ("t.csv", "t.csv")):
         with pytest.raises(UserError) as trouble:
-            best.choose(name)
+            default_system.choose(name)
         assert trouble.value.code == "nothing learnt" and words in trouble.value.found
     assert "data=t.csv" in trouble.value.fix
 
@@ -80,10 +80,10 @@ def test_runs_of_ones_own_are_named_first(own_folder):
     (own_folder / "runs" / "classify" / "mine").mkdir(parents=True)
     (own_folder / "runs" / "classify" / "mine" / "args.yaml").write_text("system: mlp")
     Image.new("RGB", (8, 8)).save("a.png")
-    assert best.choose("a.png").others[0].endswith("mine")
+    assert default_system.choose("a.png").others[0].endswith("mine")
     shutil.copy(pydicom.data.get_testdata_file("CT_small.dcm"), "slice.dcm")
     with pytest.raises(UserError) as trouble:
-        best.choose("slice.dcm")
+        default_system.choose("slice.dcm")
     assert "mine" in trouble.value.expected and trouble.value.fix.endswith("mine slice.dcm")
 
 
@@ -93,6 +93,8 @@ def test_runs_of_ones_own_are_named_first(own_folder):
         ("resnet", False), ("resnet18", False), ("nosuch", False), ("smollm2", False),
         ("model.gguf", False), ("weights.safetensors", False), ("folder/run", False),
         ("photo.jpg", True), ("*.png", True), ("two words", True), ("猫", True), ("photos", True),
+        ("folder/run gone", False), ("folder/猫", False), ("folder/gone.png", True),
+        ("a question and/or two", True),
     ],
 )  # fmt: skip
 def test_a_file_is_told_from_the_name_of_a_system(own_folder, word, names):

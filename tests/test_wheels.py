@@ -85,7 +85,7 @@ class Installed:
         return [str(self.python.with_name("souron")), *words]
 
     def __call__(self, *words: str) -> str:
-        """What ``souron WORDS`` prints."""
+        """Return the output of ``souron WORDS``."""
         done = subprocess.run(
             self.command(*words), cwd=self.folder, env=self.environment, capture_output=True,
             text=True, encoding="utf-8", timeout=SECONDS,

@@ -57,7 +57,7 @@ def command(name: str, help: str, examples: str, *, group: str) -> Callable:
 
 
 def parser(name: str = "") -> Any:
-    """What reads the command of that name; without a known name, every command in a group."""
+    """Return the parser of that command; without a known name, of every command in a group."""
     alone = [one for one in app.registered_commands if one.name == name]
     if not alone:
         return typer.main.get_command(app)

@@ -218,7 +218,7 @@ def described(entry: registry.Entry) -> list[tuple[str, str]]:
 
 
 def warned(name: str) -> list[str]:
-    """What to expect of the system as it comes ready trained."""
+    """Describe what to expect of a ready-trained system."""
     folder = zoo.where(name)
     return [] if folder is None else zoo.weaknesses(folder)
 

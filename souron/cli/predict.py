@@ -159,7 +159,7 @@ def predict(
     ] = None,
     fields: cli_options.Fields = None,
 ) -> None:  # fmt: skip
-    name, wanted, unnamed = asked_system(system, files or [], model)
+    name, wanted, choice = resolve_system(system, files or [], model)
     wanted, chosen = chosen_options(name, wanted, fields or [], context)
     if not wanted and source is None and not begins_anew(name):
         raise arguments.missing("FILES", f"souron predict {name} cat.jpg")
@@ -168,7 +168,7 @@ def predict(
     with screen.err.status(_("loading {name}").format(name=name)):
         from souron import model as models_api
         from souron.cli import watch
-        from souron.pipelines import best as best_system
+        from souron.pipelines import default_system
         from souron.runs.annotations import Annotations
 
         with console.warning_lines():
@@ -184,7 +184,7 @@ def predict(
         told = {key: str(value) for key, value in sizes.items() if value is not None}
         chosen, tile = {**chosen, **told}, None
     truth = read_reference(loaded, reference)
-    video = None if unnamed else watch.video_of(loaded, wanted, source)
+    video = None if choice else watch.video_of(loaded, wanted, source)
     if video is not None or tile is not None:
         if to is not None:
             raise UserError(
@@ -199,11 +199,11 @@ def predict(
             watch.look_in_tiles(many, wanted, folder, tile, overlap, chosen)
         return
     with screen.err.status(_("loading {name}").format(name=name)):
-        ask = best_system.predict if unnamed else models_api.predict
+        ask = default_system.predict if choice else models_api.predict
         answers = ask(loaded, wanted, **chosen)
-    source_told = tell_who(loaded, unnamed)
+    origin = describe_system(loaded, choice)
     tell: Any = (
-        partial(tell_json, more=source_told) if screen.json else tell_csv() if csv else tell_people
+        partial(tell_json, origin=origin) if screen.json else tell_csv() if csv else tell_people
     )
     place = Path(out) if out else None
     together = Annotations() if to == "coco" else None
@@ -240,45 +240,45 @@ def predict(
         raise typer.Exit(3)
 
 
-def asked_system(system: str, files: list[str], model: str | None) -> tuple[str, list[str], Any]:
-    """The system's name, the files, and the ``Choice`` where the user named no system. Raises
-    UserError where nothing here has learnt from such files."""
+def resolve_system(system: str, files: list[str], model: str | None) -> tuple[str, list[str], Any]:
+    """Return the system's name, the files, and the ``Choice`` where the user named no system.
+    Raises UserError where nothing here has learnt from such files."""
     if model is not None:
         return model, [system, *files], None
     if not names_files(system):
         return system, files, None
-    from souron.pipelines import best
+    from souron.pipelines import default_system
 
-    choice = best.choose(system)
+    choice = default_system.choose(system)
     return choice.system, [system, *files], choice
 
 
 def names_files(word: str) -> bool:
-    """Whether a word is a file, a folder of files, a glob or a text, rather than the name of a
-    system, a run or a published model. Imports nothing heavy."""
+    """Return whether a word is a file, a folder of files, a glob or a text, rather than the name of
+    a system, a run or a published model. Imports nothing heavy."""
     path = Path(word)
     if registry.is_system(word) or word in packages.MODELS or path.suffix.lower() in WEIGHTS:
         return False
     if any(file_utils.there(str(path / inside)) for inside in OF_A_MODEL):
         return False
-    return (
-        file_utils.there(word) or "*" in word or " " in word.strip() or not word.isascii()
-        or bool(ENDING.search(word))
-    )  # fmt: skip
+    if file_utils.there(word) or "*" in word or ENDING.search(word):
+        return True
+    inside = len(path.parts) > 1 and file_utils.there(path.parts[0])  # a run that is gone
+    return not inside and (" " in word.strip() or not word.isascii())
 
 
-def tell_who(loaded: Any, choice: Any) -> dict[str, str]:
-    """Which system answers and what it has learnt from, for JSON; where the user named none, also
-    in words, with those that could answer too."""
-    who = {"system": loaded.name, "learnt_from": loaded.learnt_from}
+def describe_system(loaded: Any, choice: Any) -> dict[str, str]:
+    """Return which system answers and what it has learnt from, for JSON. Where the user named none,
+    print it too, with the others that take such files."""
+    origin = {"system": loaded.name, "learnt_from": loaded.learnt_from}
     if choice is not None:
-        note(_("answered by {system}, which has learnt from {learnt_from}").format(**who))
+        note(_("answered by {system}, which has learnt from {learnt_from}").format(**origin))
         named, more = choice.others[:MOST_OTHERS], len(choice.others[MOST_OTHERS:])
         if named:
             text = _("others that take such files: {names}") if not more else _(
                 "others that take such files: {names} and {more} more (souron list)")  # fmt: skip
             note(text.format(names=", ".join(named), more=more))
-    return who
+    return origin
 
 
 def told_beside(answer: Any, truth: Any) -> None:
@@ -379,13 +379,13 @@ def are_labels(answer: Any) -> bool:
 
 
 def tell_json(
-    file: str, answer: Any, top: int, saved: Path | None, more: Mapping[str, Any] | None = None
+    file: str, answer: Any, top: int, saved: Path | None, origin: Mapping[str, Any] | None = None
 ) -> None:
-    """One object on a line; ``more`` of each answer: which system gave it."""
+    """Print one object on a line; ``origin``: the system that answered."""
     if isinstance(answer, UserError):
         print_json({"file": file, "error": f"[{answer.code}] {answer.found}"})
         return
-    told: dict[str, Any] = {"file": file, **(more or {})}
+    told: dict[str, Any] = {"file": file, **(origin or {})}
     if are_labels(answer):
         told["labels"] = [{"label": name, "probability": p} for name, p in best(answer, top)]
     else:

@@ -86,7 +86,7 @@ def serve(
 
 
 def tell_address(addresses: list[str], token: str) -> None:
-    """Where a server answers, once it does."""
+    """Print the addresses of a server, once it answers."""
     if screen.json:
         print_json({"addresses": addresses, "token": token})
         return

@@ -73,7 +73,7 @@ THOUGHT = re.compile("(</?think>)")  # templates cut there what an assistant has
 
 
 def _marked(turn: Turn, mark: str) -> str:
-    """What was written between marks, so that it is known again. Blanks around it stay outside,
+    """Put marks around what was written, so that it is recognised. Blanks around it stay outside,
     for templates take them away."""
     pieces = THOUGHT.split(turn.text) if turn.role == "assistant" else [turn.text]
     if len(pieces) == 1:
@@ -199,7 +199,7 @@ _idle: list[Worker] = []
 
 
 def _asked(asked: dict[str, Any]) -> dict[str, Any]:
-    """What a worker answers; one that exceeded a bound is not asked again."""
+    """Return the answer of a worker; one that exceeded a bound is not used again."""
     with _lock:
         worker = _idle.pop() if _idle else Worker()
         found: dict[str, Any] = {}

@@ -82,7 +82,7 @@ def _goes_on(text: str, start: int, end: int, first: int, last: int) -> bool:
 
 
 def _beside(before: str, line: str) -> bool:
-    """Whether a line stands where one that continues ``before`` may stand: not further in, unless
+    """Return whether a line may continue ``before`` by its indentation: not further in, unless
     below the text of a list's item, and not in a block of code."""
     item = ITEM.match(before)
     starts = {_indentation(before), item.end() if item else 0}

@@ -228,7 +228,7 @@ class Tokenizer:
         return tokens
 
     def _apart(self, parts: Sequence[str | Turn]) -> list[tuple[int, bool]]:
-        """The same of each part by itself, so that nothing that was written is special."""
+        """Encode each part by itself, so that nothing that was written is a special token."""
         tokens = []
         for part in parts:
             own = isinstance(part, Turn)

@@ -51,7 +51,7 @@ def _steps(thing: Any) -> Iterator[dict[str, Any]]:
 
 
 def _growth(step: dict[str, Any]) -> float:
-    """How many letters stand in the place of one, at most."""
+    """Return the largest number of characters that replace one."""
     if step.get("type") == "Replace":
         pattern = step["pattern"].get("String", "")  # a regular expression may find nothing at all
         letters = len(step["content"])
@@ -108,7 +108,7 @@ def _endless(sign: str) -> bool:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """What the library breaks off with, which is no ``Exception``, as UserError."""
+    """Turn a panic of the library, which is no ``Exception``, into a UserError."""
     try:
         yield
     except BaseException as error:

@@ -174,7 +174,7 @@ def _listener(heard: threading.local, name: str) -> Callable[[nn.Module, tuple],
 
 
 def pooled(given: Tensor, channels_first: bool) -> Tensor:
-    """What goes into a layer (B, C, ...), or (B, ..., C), -> (B, features): the mean and the
+    """Pool the input of a layer (B, C, ...), or (B, ..., C), -> (B, features): the mean and the
     standard deviation of each channel, the mean alone where each case has one value."""
     given = given.float()
     if given.ndim == 2:
@@ -250,7 +250,7 @@ def fit(system: Any, train: Dataset, validation: Dataset, most: int = MOST) -> G
 
 
 def cases(split: Split) -> int:
-    """How many are looked at, at most, to fit the check and to say how often it speaks up."""
+    """Return the most cases that fitting the check and measuring its alarms look at."""
     return min(MOST, len(split.train)) + sum(
         min(MOST_VALIDATION, len(part)) for part in (split.val, split.test)
     )
@@ -263,7 +263,7 @@ def distances(gauge: Gauge, system: Any, cases: Dataset) -> Tensor:
 
 
 def share(gauge: Gauge, system: Any, cases: Dataset) -> float | None:
-    """Of some of the cases, those beyond the threshold; None where there are none."""
+    """Return the share of cases beyond the threshold; None where there are no cases."""
     if not len(cases):
         return None
     far = distances(gauge, system, sampled(cases, MOST_VALIDATION)) > gauge.threshold
@@ -335,7 +335,7 @@ def sampled(cases: Dataset, most: int) -> Dataset:
 
 
 def _answer(system: Any) -> Callable[[Dataset], Any] | None:
-    """What answers about some cases; None of a system that finds nothing."""
+    """Return the function that answers about cases; None for a system that finds nothing."""
     answer = getattr(system, "found", None) or getattr(system, "probabilities", None)
     if answer is None:
         return None

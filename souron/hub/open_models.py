@@ -224,7 +224,7 @@ def _within(value: Any, low: float, high: float) -> float | None:
 
 
 def _slowing(reader: Any) -> tuple[float, ...]:
-    """What llama.cpp keeps of the position scaling of Llama 3.1 to 3.3: a divisor of each
+    """Read the position scaling of Llama 3.1 to 3.3 as llama.cpp keeps it: a divisor of each
     rotation's speed, which no field of the file mentions."""
     found = [tensor for tensor in reader.tensors if tensor.name == "rope_freqs.weight"]
     return tuple(map(float, found[0].data)) if found else ()
@@ -302,7 +302,7 @@ def _json(path: Path, otherwise: dict[str, Any] | None = None) -> dict[str, Any]
 
 
 def _tensors(file: Path) -> list[int]:
-    """How many numbers each tensor of a .safetensors file has, by its head alone."""
+    """Return the number of elements of each tensor of a .safetensors file, by its head alone."""
     from safetensors import safe_open
 
     with safe_open(file, "pt") as opened:  # compares the head with the file's size

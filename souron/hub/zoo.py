@@ -96,7 +96,7 @@ def about(name: str) -> str:
 
 
 def weaknesses(folder: Path) -> list[str]:
-    """What the figures in a run's receipt warn of: a generator's suspected mode collapse."""
+    """Return warnings by the figures in a run's receipt: a suspected mode collapse."""
     from souron.metrics import generation
 
     measures = receipt(folder).get("measures")

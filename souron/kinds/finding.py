@@ -43,7 +43,7 @@ class Finding(Kind):
     familiar: Familiarity | None = field(default=None, kw_only=True)  # None: the run has no check
 
     def judged(self, familiar: Familiarity | None) -> "Finding":
-        """The same answer with its check, which is set once, where the answer is made."""
+        """Attach the check to the answer; set once, where the answer is made."""
         object.__setattr__(self, "familiar", familiar)
         return self
 

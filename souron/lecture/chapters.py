@@ -7,7 +7,6 @@ record. Where the package ``souron-zoo`` is not installed, what needs it is left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from souron.data import load
 from souron.hub import zoo
@@ -15,6 +14,7 @@ from souron.lecture import society_tour
 from souron.runs import compare, ready, train
 from souron.runs import events as runs_events
 from souron.runs.events import Event
+from souron.runs.options import TourOptions
 from souron.utils.messages import N_, UserError, _, near
 
 SAMPLES = 200  # images that each generator is judged by
@@ -33,13 +33,10 @@ Stop = tuple[str, Iterator[Event]]  # its title, and what happens
 
 
 @dataclass(frozen=True)
-class Given:
-    """What the reader may choose."""
+class Given(TourOptions):
+    """Options of a chapter."""
 
-    budget: str = "3s"
-    seeds: int = 3
-    data: str = ""
-    project: str | Path = "runs"
+    data: str = ""  # of the fair fight; its default: ``default_data``
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What souron can do, in eight short parts: each shows one ready-trained system at work.
+"""Eight short demonstrations: each shows one ready-trained system at work.
 
 Each part is a generator of events; the last event carries a ``Highlight``. No part needs a network
 connection. The last part trains: two classifiers compete live for ten seconds.

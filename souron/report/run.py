@@ -168,7 +168,7 @@ def _barely_trained(record: "RunRecord") -> list[str]:
 
 
 def _onward(record: "RunRecord") -> list[tuple[str, str]]:
-    """What to do next: a sentence, and the command for it or ""."""
+    """Return next steps: a sentence, and the command for it or ""."""
     steps = []
     if record.leaking or record.torn:
         steps.append((_("Mend the data first."), f"souron data check {shlex.quote(record.data)}"))

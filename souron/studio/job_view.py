@@ -166,7 +166,7 @@ def progress(job: Job, state: str) -> str:
 
 
 def behind(job: Job) -> str:
-    """What another job waits for, and how long that will still take where it is known."""
+    """Say which job is waited for, and how long it will still take where that is known."""
     name, left = naming.job(job.words, job.meant), job.last.get("seconds_left")
     if left is None:
         return _("behind: {name}").format(name=name)

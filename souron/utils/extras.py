@@ -13,7 +13,7 @@ EXTRAS = {  # name -> the modules that it brings
 
 
 def installed(extra: str) -> bool:
-    """Whether the modules of an extra are there. Imports none of them."""
+    """Return whether the modules of an extra are installed. Imports none of them."""
     return all(_there(module) for module in EXTRAS[extra])
 
 

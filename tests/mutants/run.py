@@ -77,7 +77,7 @@ def some(every: list[Mutant], count: int, commit: str) -> list[Mutant]:
 
 
 def survives(mutant: Mutant, copy: Path) -> bool:
-    """Whether the test passes in a copy of the project that has been changed."""
+    """Return whether the test passes in a copy of the project that has been changed."""
     original = (copy / mutant.file).read_bytes()
     mutant.apply(copy)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(copy), str(copy / "zoo")])}

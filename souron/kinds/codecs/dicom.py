@@ -273,7 +273,7 @@ def text(dataset: Any, keyword: str, most: int = 64) -> str:
 
 
 def pseudonym(identity: str, secret: bytes = b"") -> str:
-    """The same short name for the same PatientID everywhere, in whichever spelling. Without a
+    """Return the same short name for the same PatientID, in whichever spelling. Without a
     ``secret`` (64 bytes at most), whoever guesses an identity can check the guess. A pseudonym
     stays as it is.
 

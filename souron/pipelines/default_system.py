@@ -114,7 +114,7 @@ def _first(word: str) -> Path:
 
 
 def _modality(path: Path) -> str:
-    """Of a DICOM file, as ``CT``. Raises UserError where it cannot be read."""
+    """Return the modality of a DICOM file, as ``CT``. Raises UserError where it cannot be read."""
     from souron.kinds.codecs import dicom
 
     return str(getattr(dicom.read(path, pixels=False), "Modality", ""))
