@@ -359,8 +359,10 @@ def test_wrong_labels_are_found(drawn, tmp_path):
 
 def test_a_confident_prediction_of_another_class_is_a_suspect():
     """The example of Northcutt et al.: a threshold for each class, not one for all."""
-    probability = np.array([[0.9, 0.1], [0.55, 0.45], [0.3, 0.7], [0.45, 0.55], [0.8, 0.2]])
-    label = np.array([0, 0, 1, 1, 1])  # thresholds .725 and (.7 + .55 + .2) / 3
+    probability = np.array(
+        [[0.9, 0.1], [0.55, 0.45], [0.3, 0.7], [0.45, 0.55], [0.8, 0.2], [0.6, 0.4]]
+    )
+    label = np.array([0, 0, 1, 1, 1, 1])  # thresholds .725, which .6 misses, and .4625
     assert wrong_labels.suspects(probability, label) == [(4, 0)]
 
 

@@ -58,6 +58,7 @@ def test_a_mutant_that_does_not_apply_or_a_test_that_is_not_there_is_an_error(to
 
 def test_each_commit_has_mutants_of_its_own():
     every = list(mutants.mutants())
+    assert not any(one.slow for one in mutants.some(every, len(every), "a"))
     chosen = [tuple(one.removes for one in mutants.some(every, 3, commit)) for commit in "abcdef"]
     assert all(len(set(three)) == 3 for three in chosen)
     assert len(set(chosen)) > 1 and chosen[0] == tuple(

@@ -3,6 +3,7 @@
 import base64
 import json
 import resource
+import sys
 import zlib
 
 import pytest
@@ -224,6 +225,33 @@ def test_memory_is_bounded_where_the_system_does_not_do_it(monkeypatch):
     longer += "{% set ns.x = [ns.x, (i ~ 'a') * 999] %}{% endfor %}{% endfor %}"
     with pytest.raises(UserError, match="MB of memory"):
         chat_template.shown(longer, TALK)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits that Linux keeps itself")
+@pytest.mark.parametrize(
+    ("template", "bound"),
+    [
+        (DOUBLED.format(start="'aaaa'", grown="ns.x ~ ns.x"), "MB of memory"),
+        (
+            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+            "it takes",
+        ),
+    ],
+)
+def test_linux_ends_what_exceeds_memory_or_time_although_nobody_looks(monkeypatch, template, bound):
+    late = []
+
+    def asleep(worker, done, most):
+        if not done.wait(60):
+            late.append(most)
+            worker.process.kill()
+
+    monkeypatch.setattr(chat_template.Worker, "_watch", asleep)
+    monkeypatch.setattr(chat_template, "SECONDS", 1.0)
+    chat_template.stop()
+    with pytest.raises(UserError, match=bound):
+        chat_template.shown(template, TALK)
+    assert not late
 
 
 def test_one_process_renders_many_templates():

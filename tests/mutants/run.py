@@ -2,7 +2,7 @@
 
     python tests/mutants/run.py NAME ...   the mutants of these files (cyclegan, familiarity, ...)
     python tests/mutants/run.py all        every one; may take hours
-    python tests/mutants/run.py --some 3   three of them, chosen by the commit
+    python tests/mutants/run.py --some 3   three of those that are not slow, chosen by the commit
 
 A file ``tests/mutants/NAME.toml`` holds mutants of one system, task or module:
 
@@ -12,6 +12,7 @@ A file ``tests/mutants/NAME.toml`` holds mutants of one system, task or module:
     old = "a line as it stands there, once"
     new = "what takes its place"
     test = "tests/test_cyclegan.py::test_what_must_fail"
+    slow = true                    (only where finding it takes over twenty seconds)
 
 Each is applied to a copy of the project, never to the project itself. A mutant whose test still
 passes has survived: the exit code is then 1.
@@ -50,6 +51,7 @@ class Mutant:
     old: str
     new: str
     test: str
+    slow: bool = False
 
     def apply(self, root: Path) -> None:
         """Change the file below ``root``. Raises ValueError where ``old`` is not there once."""
@@ -65,13 +67,14 @@ def mutants(folder: Path = HERE) -> Iterator[Mutant]:
     """Every mutant, file by file. Raises ValueError where one is not complete."""
     for file in sorted(folder.glob("*.toml")):
         for entry in tomllib.loads(file.read_text(encoding="utf-8"))["mutant"]:
-            if set(entry) != FIELDS:
+            if set(entry) - {"slow"} != FIELDS:
                 raise ValueError(f"{file.name}: {sorted(entry)}, expected {sorted(FIELDS)}")
             yield Mutant(file.stem, **entry)
 
 
 def some(every: list[Mutant], count: int, commit: str) -> list[Mutant]:
-    """As many of them, others for each commit."""
+    """As many of those that are not slow, others for each commit."""
+    every = [mutant for mutant in every if not mutant.slow]
     seed = int(hashlib.sha256(commit.encode()).hexdigest(), 16)
     return random.Random(seed).sample(every, min(count, len(every)))
 
