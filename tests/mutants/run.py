@@ -1,8 +1,9 @@
 """Mutants: small changes that remove a mechanism, each with the test that must fail.
 
-    python tests/mutants/run.py NAME ...   the mutants of these files (cyclegan, familiarity, ...)
-    python tests/mutants/run.py all        every one; may take hours
-    python tests/mutants/run.py --some 3   three of those that are not slow, chosen by the commit
+    python tests/mutants/run.py NAME ...       the mutants of these files (cyclegan, training, ...)
+    python tests/mutants/run.py all            every one, two at a time; takes about an hour
+    python tests/mutants/run.py all --table F  the same, and a table of what was found into F
+    python tests/mutants/run.py --some 3       three that are not slow, chosen by the commit
 
 A file ``tests/mutants/NAME.toml`` holds mutants of one system, task or module:
 
@@ -14,13 +15,16 @@ A file ``tests/mutants/NAME.toml`` holds mutants of one system, task or module:
     test = "tests/test_cyclegan.py::test_what_must_fail"
     slow = true                    (only where finding it takes over twenty seconds)
 
-Each is applied to a copy of the project, never to the project itself. A mutant whose test still
-passes has survived: the exit code is then 1.
+Each is applied to a copy of the project, never to the project itself, and its test runs in a
+process that has PyTorch already. A mutant whose test still passes has survived: the exit code is
+then 1.
 """
 
 import argparse
 import hashlib
+import multiprocessing
 import os
+import queue
 import random
 import shutil
 import subprocess
@@ -29,6 +33,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +44,10 @@ COPIED = ("souron", "zoo", "tests", "docs", "notebooks", "benchmarks", "pyprojec
           "Makefile", "install.py")  # fmt: skip
 FIELDS = {"removes", "file", "old", "new", "test"}
 SECONDS = 600  # after which a test hangs, which counts as failing
+PRELOADED = ["pytest", "torch", "torchvision", "scipy.stats", "matplotlib.figure"]
+PROCESSES = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+if sys.platform != "win32":
+    PROCESSES.set_forkserver_preload(PRELOADED)  # what most tests import, once for all mutants
 
 
 @dataclass(frozen=True)
@@ -79,25 +88,44 @@ def some(every: list[Mutant], count: int, commit: str) -> list[Mutant]:
     return random.Random(seed).sample(every, min(count, len(every)))
 
 
+def run_test(copy: Path, test: str, output: Path) -> None:
+    """Run one test in a copy, in a process of its own; its exit code is pytest's."""
+    with output.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(copy), str(copy / "zoo")])
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    sys.dont_write_bytecode = True
+    sys.path[:0] = [str(copy), str(copy / "zoo")]
+    os.chdir(copy)
+    import pytest
+
+    os._exit(pytest.main(["-n0", "-q", "-x", "-p", "no:cacheprovider", test]))
+
+
 def survives(mutant: Mutant, copy: Path) -> bool:
-    """Return whether the test passes in a copy of the project that has been changed."""
+    """Return whether the test passes in a copy of the project that has been changed.
+
+    Raises ValueError where no test ran.
+    """
     original = (copy / mutant.file).read_bytes()
+    output = copy / "output.txt"
     mutant.apply(copy)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(copy), str(copy / "zoo")])}
-    environment["PYTHONDONTWRITEBYTECODE"] = "1"
-    environment.pop("PYTEST_ADDOPTS", None)
+    process = PROCESSES.Process(target=run_test, args=(copy, mutant.test, output))
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-n0", "-q", "-x", "-p", "no:cacheprovider",
-             mutant.test], cwd=copy, env=environment, capture_output=True, timeout=SECONDS,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return False
+        process.start()
+        process.join(SECONDS)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            return False
     finally:
         (copy / mutant.file).write_bytes(original)
-    if done.returncode not in (0, 1):  # no test ran
-        raise ValueError(f"{mutant.name}: {mutant.test}\n{done.stdout.decode()[-2000:]}")
-    return done.returncode == 0
+    if process.exitcode in (2, 3, 4, 5):  # pytest's: interrupted, internal error, usage, no test
+        printed = output.read_text(encoding="utf-8", errors="replace")
+        raise ValueError(f"{mutant.name}: {mutant.test}\n{printed[-2000:]}")
+    return process.exitcode == 0
 
 
 def copied(place: Path) -> Path:
@@ -112,12 +140,63 @@ def copied(place: Path) -> Path:
     return place
 
 
+@dataclass(frozen=True)
+class Result:
+    """A mutant, whether a test found it, and how long that took."""
+
+    mutant: Mutant
+    survived: bool
+    seconds: float
+
+
+def try_all(chosen: list[Mutant], at_once: int) -> Iterator[Result]:
+    """Try mutants, as many at once as told, each in a copy that no other uses."""
+    with tempfile.TemporaryDirectory() as folder:
+        copies: queue.Queue[Path] = queue.Queue()
+        for number in range(min(at_once, len(chosen))):
+            place = Path(folder, str(number))
+            place.mkdir()
+            copies.put(copied(place))
+
+        def judge(mutant: Mutant) -> Result:
+            copy = copies.get()
+            begun = time.perf_counter()
+            try:
+                return Result(mutant, survives(mutant, copy), time.perf_counter() - begun)
+            except ValueError as error:  # a test that does not run finds nothing
+                print(error, file=sys.stderr)
+                return Result(mutant, True, time.perf_counter() - begun)
+            finally:
+                copies.put(copy)
+
+        with ThreadPoolExecutor(at_once) as pool:
+            yield from pool.map(judge, chosen)
+
+
+def as_table(results: list[Result]) -> str:
+    """The results as a Markdown table, one row a file of mutants."""
+    by_name: dict[str, list[Result]] = {}
+    for result in results:
+        by_name.setdefault(result.mutant.name, []).append(result)
+    rows = ["| mutants of | removes | found | seconds |", "|---|---|---:|---:|"]
+    for name, those in sorted(by_name.items()):
+        removed = "; ".join(one.mutant.removes.replace("|", "\\|") for one in those)
+        count = sum(not one.survived for one in those)
+        seconds = sum(one.seconds for one in those)
+        rows.append(f"| {name} | {removed} | {count} of {len(those)} | {seconds:.0f} |")
+    found = sum(not one.survived for one in results)
+    rows.append(f"| **all** | | **{found} of {len(results)}** | |")
+    return "\n".join(rows) + "\n"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--some", type=int, metavar="N")
+    parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, metavar="N")
+    parser.add_argument("--table", type=Path, metavar="FILE")
     asked = parser.parse_args()
     every = list(mutants())
     if asked.some:
@@ -128,17 +207,16 @@ def main() -> int:
     if not chosen:
         known = sorted({one.name for one in every})
         parser.error(f"no mutant is named so; there are: {', '.join(known)}")
-    survivors = 0
-    with tempfile.TemporaryDirectory() as folder:
-        copy = copied(Path(folder))
-        for mutant in chosen:
-            begun = time.perf_counter()
-            alive = survives(mutant, copy)
-            survivors += alive
-            state = "SURVIVED" if alive else "found"
-            seconds = time.perf_counter() - begun
-            print(f"{state:9} {mutant.name}: {mutant.removes}  ({seconds:.0f} s)", flush=True)
-    print(f"{len(chosen) - survivors} of {len(chosen)} found")
+    results = []
+    for result in try_all(chosen, asked.at_once):
+        results.append(result)
+        state = "SURVIVED" if result.survived else "found"
+        mutant, seconds = result.mutant, result.seconds
+        print(f"{state:9} {mutant.name}: {mutant.removes}  ({seconds:.0f} s)", flush=True)
+    survivors = sum(result.survived for result in results)
+    print(f"{len(results) - survivors} of {len(results)} found")
+    if asked.table:
+        asked.table.write_text(as_table(results), encoding="utf-8")
     return bool(survivors)
 
 
