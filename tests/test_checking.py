@@ -5,13 +5,14 @@ import io
 import json
 import shutil
 from itertools import pairwise, product
+from pathlib import Path
 
 import numpy as np
 import pytest
 import radiographs
 import torch
 from drawing import PATTERNS, textures
-from PIL import Image, ImageDraw, ImageEnhance, ImageFont
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 from sklearn.datasets import load_sample_image
 
 from souron.cli.main import run
@@ -20,7 +21,7 @@ from souron.data.formats import csv_table, folder
 from souron.data.patients import groups
 from souron.data.reading import Reading
 from souron.evaluation import perceptual
-from souron.runs import compare, evaluate, prepare
+from souron.runs import compare, evaluate, fingerprints, prepare
 from souron.runs import train as run_train
 from souron.utils.messages import UserError
 
@@ -440,19 +441,22 @@ def of_code(findings, code):
     return [finding for finding in findings if finding.code == code]
 
 
-TURNS = {
-    "90": Image.Transpose.ROTATE_90,
-    "180": Image.Transpose.ROTATE_180,
-    "270": Image.Transpose.ROTATE_270,
-    "mirrored": Image.Transpose.FLIP_LEFT_RIGHT,
-    "upside down": Image.Transpose.FLIP_TOP_BOTTOM,
-    "transposed": Image.Transpose.TRANSPOSE,
-    "transverse": Image.Transpose.TRANSVERSE,
+ALTERED = {
+    "90": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "180": lambda image: image.transpose(Image.Transpose.ROTATE_180),
+    "270": lambda image: image.transpose(Image.Transpose.ROTATE_270),
+    "mirrored": ImageOps.mirror,
+    "upside down": ImageOps.flip,
+    "transposed": lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+    "transverse": lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+    "inverted": ImageOps.invert,
+    "inverted and mirrored": lambda image: ImageOps.invert(ImageOps.mirror(image)),
+    "framed": lambda image: ImageOps.expand(image, 12, "white"),
 }
 
 
-@pytest.mark.parametrize("turn", TURNS)
-def test_rotated_and_mirrored_copies_across_parts_are_found_on_request(photographs, tmp_path, turn):
+@pytest.mark.parametrize("change", ALTERED)
+def test_altered_copies_across_parts_are_found(photographs, tmp_path, change):
     for name in ("china", "flower"):
         files = sorted((photographs / name).iterdir())
         for i, file in enumerate(files):
@@ -460,32 +464,52 @@ def test_rotated_and_mirrored_copies_across_parts_are_found_on_request(photograp
             place.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, place)
         for file in files[:2]:
-            image = Image.open(file).transpose(TURNS[turn])
-            image.save(tmp_path / "train" / name / f"turned {file.stem}.jpg", quality=90)
-    plain = check.check(tmp_path)
-    assert not of_code(plain.findings, "rotated copies") and plain.clean
-    asked = check.check(tmp_path, rotations=True)
-    [copies] = of_code(asked.findings, "rotated copies")
-    [leak] = of_code(asked.findings, "rotated leak")
+            image = ALTERED[change](Image.open(file))
+            image.save(tmp_path / "train" / name / f"altered {file.stem}.jpg", quality=90)
+    found = check.check(tmp_path)
+    [copies] = of_code(found.findings, "rotated copies")
+    [leak] = of_code(found.findings, "rotated leak")
     assert len(copies.rows) == len(leak.rows) == 4 and leak.severity == "error"
-    assert sum("turned" in file for file in leak.files) == 4
+    assert sum("altered" in file for file in leak.files) == 4
+    cases = folder.load(tmp_path, Reading(64))
+    with pytest.raises(UserError, match="4 cases outside training"):
+        prepare.divide({"system": "cnn", "data": str(tmp_path)}, cases)
 
 
-def test_the_command_line_asks_for_rotations(photographs, tmp_path, capsys):
+@pytest.mark.parametrize("change", ALTERED)
+def test_altered_copies_of_training_pictures_are_known_again(photographs, tmp_path, change):
+    files = sorted(photographs.rglob("*.png"))
+    for i, file in enumerate(files[-8:]):  # two of them were learnt from
+        place = tmp_path / "others" / "ab"[i % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        ALTERED[change](Image.open(file)).save(place / f"{i}.png")
+    learnt = folder.load(photographs, Reading(64))
+    rows = torch.tensor([i for i, name in enumerate(learnt.file)
+                         if name not in [str(file.relative_to(photographs)) for file in files[-6:]]])  # fmt: skip
+    others = folder.load(tmp_path / "others", Reading(64))
+    shared = fingerprints.overlap(fingerprints.fingerprints(learnt, rows), others)
+    assert {(Path(own).stem, Path(known).name) for own, known in shared.near} == {
+        (str(i), file.name) for i, file in enumerate(files[-8:-6])
+    }
+
+
+def test_photographs_without_copies_have_none_in_any_direction(photographs):
+    assert not of_code(check.check(photographs).findings, "rotated copies")
+
+
+def test_the_command_line_reports_altered_copies(photographs, tmp_path, capsys):
     place = tmp_path / "pieces"
     shutil.copytree(photographs, place)
     file = next((place / "china").iterdir())
     Image.open(file).rotate(180).save(place / "flower" / "turned.png")
-    run(["data", "check", str(place), "--json"])
-    assert "rotated copies" not in capsys.readouterr().out
-    run(["data", "check", str(place), "--rotations", "--json"])
+    run(["data", "check", str(place), "--rotations", "--json"])  # the option does nothing any more
     assert "rotated copies" in capsys.readouterr().out
 
 
 def test_pictures_that_look_the_same_when_turned_are_no_rotated_copies(drawn, tmp_path):
     for name in ("dots", "cross"):
         shutil.copytree(drawn / name, tmp_path / name)
-    assert not of_code(check.check(tmp_path, rotations=True).findings, "rotated copies")
+    assert not of_code(check.check(tmp_path).findings, "rotated copies")
 
 
 def test_patients_and_classes_in_two_spellings_are_findings_with_their_names(drawn, tmp_path):

@@ -35,6 +35,7 @@ from souron.data.formats import csv_table, folder
 from souron.data.reading import Reading
 from souron.kinds.codecs import dicom, dicom_worker
 from souron.kinds.codecs import image as pictures
+from souron.kinds.picture import Picture
 from souron.tasks.classify import Classifier
 from souron.utils.messages import UserError
 
@@ -193,6 +194,20 @@ def test_augmentation_keeps_fine_steps():
         assert changed.min() >= 0 and changed.max() <= 255
         assert not torch.equal(changed, changed.round()), name
         assert torch.equal(image, before), name
+
+
+@pytest.mark.parametrize(
+    "header, spacing",
+    [
+        ({"PixelSpacing": [0.2, 0.2], "ImagerPixelSpacing": [0.3, 0.3]}, 0.2),
+        ({"ImagerPixelSpacing": [0.143, 0.143]}, 0.143),
+        ({"PixelSpacing": [0.2, 0.3]}, 0.0),  # no square pixels
+        ({"PixelSpacing": [0, 0]}, 0.0),
+        ({}, 0.0),
+    ],
+)
+def test_millimetres_a_pixel_are_read(tmp_path, header, spacing):
+    assert Picture.read(write(tmp_path / "film.dcm", **header)).spacing == spacing
 
 
 def test_copies_among_faint_deep_pictures(tmp_path):

@@ -324,6 +324,8 @@ def test_a_landmarker_trains_reports_predicts_is_measured_again_and_compared(spo
     assert (found.point >= 0).all() and (found.point <= (120, 96)).all()
     known = asked(tmp_path / "wide.png", spacing=0.2).as_json()["points"][0]
     assert known["mm"][0] == pytest.approx(0.2 * known["x"], abs=0.01) and 0 <= known["score"] <= 1
+    film = replace(Picture.read(tmp_path / "wide.png"), spacing=0.2)  # as a DICOM file states
+    assert asked(film).as_json()["points"][0]["mm"] == known["mm"]
     true = 3 * record.test.target[0].numpy()
     assert np.nanmin(np.hypot(*(found.point - true).T)) < 12
 

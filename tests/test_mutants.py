@@ -1,18 +1,14 @@
 """The mutants themselves: each applies, each names a test that there is; survivors are told."""
 
 import ast
-import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-_spec = importlib.util.spec_from_file_location("mutants", ROOT / "tests" / "mutants" / "run.py")
-assert _spec is not None and _spec.loader is not None
-mutants = importlib.util.module_from_spec(_spec)
-sys.modules["mutants"] = mutants
-_spec.loader.exec_module(mutants)
+sys.path.insert(0, str(ROOT / "tests" / "mutants"))
+import run as mutants  # noqa: E402 - a script beside the mutants
 
 
 def test_each_mutant_applies_once_and_names_a_test_that_there_is():
@@ -29,6 +25,7 @@ def test_each_mutant_applies_once_and_names_a_test_that_there_is():
 def toy(tmp_path):
     """A project of one function with a test that looks at it, and one that does not."""
     (tmp_path / "souron").mkdir()
+    (tmp_path / "souron" / "__init__.py").touch()
     (tmp_path / "souron" / "double.py").write_text("def double(n):\n    return 2 * n\n")
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_double.py").write_text(

@@ -97,6 +97,25 @@ def test_names_without_patients_are_not_mistaken(style):
     assert groups(files, labels) == ([""] * len(files), "", "")
 
 
+@pytest.mark.parametrize(
+    "name", ["{slide}_x{x}_y{y}", "{slide}-tile-r{x}-c{y}", "{slide}_tile_{x}{y}", "{slide}_row{x}_col{y}"]
+)
+@pytest.mark.parametrize("slide", ["slide{}", "TCGA-3C-AAL{}-01Z", "B{}"])
+def test_tiles_belong_to_their_slide(name, slide):
+    """Neighbouring tiles show one structure: on both sides of a split they leak."""
+    files = [f"tumour/{name.format(slide=slide.format(i), x=x, y=y)}.png"
+             for i in range(7) for x in range(5) for y in range(5)]  # fmt: skip
+    names = groups(files, ["tumour"] * len(files)).names
+    assert together(names, [i for i in range(7) for _tile in range(25)])
+
+
+def test_tiles_of_several_slides_of_a_patient_belong_to_the_patient():
+    files = [f"a/patient-{i}_slide{j}_x{x}_y0.png"
+             for i in range(6) for j in range(2) for x in range(4)]  # fmt: skip
+    names = groups(files, ["a"] * len(files)).names
+    assert together(names, [i for i in range(6) for _tile in range(8)])
+
+
 def test_numbers_of_pictures_are_no_patients():
     """Without a number before them either: three of forty pictures each are not many and small."""
     files = [f"a/p{v + 1}_{i:03d}.png" for v in range(3) for i in range(40)]

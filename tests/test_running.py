@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 import time
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ from souron.runs import evaluate, prepare, train
 from souron.runs import events as runs_events
 from souron.runs import folder as run_folder
 from souron.stats.records import Measure
-from souron.training import checkpoint, forecast
+from souron.training import checkpoint, forecast, trainer
 from souron.utils import files
 from souron.utils.messages import UserError
 
@@ -320,3 +322,21 @@ def test_other_data_is_measured_by_the_labels_names(photos):
     (others / "cat").rename(others / "lion")
     with pytest.raises(UserError, match="does not know the labels lion"):
         evaluate.evaluate(record.folder, others, allow_leak=True)
+
+
+@pytest.mark.parametrize("share, steps", [(1.0, 100), (0.5, 100), (0.1, 30)])
+def test_a_budget_of_seconds_counts_those_that_the_processor_had(monkeypatch, share, steps):
+    """Where other programs have it half of the time, a training takes twice as long and learns as
+    much; it ends where three times the budget is over."""
+    wall, own = count(), count()  # each step takes a tenth of a second of the processor
+    times = SimpleNamespace(
+        perf_counter=lambda: next(wall) * 0.1 / share, thread_time=lambda: next(own) * 0.1
+    )
+    data = load.load("digits")
+    parts = prepare.divide(ARGS, data).kept.deal(data)
+    fit = prepare.trainer({**ARGS, "budget": "10s"}, prepare.build(ARGS, parts.train), parts)
+    monkeypatch.setattr(trainer, "time", times)
+    while not fit.done:
+        fit.go(1.0)
+    assert fit.step == pytest.approx(steps, abs=1)
+    assert fit.seconds == pytest.approx(min(10 / share, 30), rel=0.05)

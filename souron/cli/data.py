@@ -60,7 +60,7 @@ def data_(
     ] = None,
     rotations: Annotated[
         bool,
-        Option("--rotations", help=N_("after check: look for rotated and mirrored copies too")),
+        Option("--rotations", hidden=True),  # accepted of old: they are always looked for
     ] = False,
     project: options.Project = None,
     open: options.Open = False,
@@ -71,7 +71,7 @@ def data_(
         anonymise(folder, out)
         return
     if data == "check" and out is None:
-        check(folder, group, window, fix, Path(project or "runs"), open, rotations, task)
+        check(folder, group, window, fix, Path(project or "runs"), open, task)
         return
     if folder is not None:
         raise UserError(
@@ -244,7 +244,6 @@ def check(
     fix: str | None,
     project: Path,
     open: bool,
-    rotations: bool = False,
     task: str | None = None,
 ) -> None:
     """The doctor of data. Exit code 3 where findings of severity "error" stand."""
@@ -259,7 +258,7 @@ def check(
             status.update(f"{doing} {part:.0%}" if part else doing)
 
         found = data_check.check(
-            folder, group, watch, window, rotations, reading_of(task)[0], perceptual.pooled
+            folder, group, watch, window, reading_of(task)[0], perceptual.pooled
         )
         page = report.check_page(
             found, project / "data" / (Path(folder).stem or "data") / "check.html"

@@ -191,28 +191,35 @@ def _read(
         return Skipped(item.file, "size", why)
     pixels, place = pictures.letterbox(picture, side, channels)
     size = np.array(picture.size * 2, dtype=float)
-    rows, notes = [], []
+    ends = size.tolist()
+    used: list[tuple[int, Box, list[float]]] = []
+    notes = []
     for count, box in enumerate(item.boxes, 1):
-        edges = np.array([number(edge) for edge in box.edges]) * (size if relative else 1.0)
-        fault, edges = _fault(edges, size)
+        edges = [number(edge) for edge in box.edges]
+        if relative:
+            edges = [edge * end for edge, end in zip(edges, ends, strict=True)]
+        fault, cut = _fault(edges, ends)
         if not 0 <= box.label < labels:
             fault = (
                 "class",
                 _("class {number}, where there are {count}").format(number=box.label, count=labels),
             )
-            edges = None
+            cut = None
         if fault is not None:
             notes.append(Skipped(_("{file}, box {n}").format(file=item.file, n=count), *fault))
-        if edges is not None:
-            there = place.within(edges[None])[0].tolist()
-            row = (-1 - box.label if box.crowd else box.label, *there)
-            if skeleton is not None:
-                points, faults = _points(box, size, relative, skeleton)
-                name = _("{file}, box {n}").format(file=item.file, n=count)
-                notes += [Skipped(name, *one) for one in faults]
-                points[:, :2] = place.within(points[:, [0, 1, 0, 1]])[:, :2]
-                row = (*row, box.area * place.wide * place.high, *points.flatten().tolist())
-            rows.append(row)
+        if cut is not None:
+            used.append((count, box, cut))
+    there = place.within(np.array([cut for _count, _box, cut in used]).reshape(-1, 4)).tolist()
+    rows = []
+    for (count, box, _cut), edges in zip(used, there, strict=True):
+        row = (-1 - box.label if box.crowd else box.label, *edges)
+        if skeleton is not None:
+            points, faults = _points(box, size, relative, skeleton)
+            name = _("{file}, box {n}").format(file=item.file, n=count)
+            notes += [Skipped(name, *one) for one in faults]
+            points[:, :2] = place.within(points[:, [0, 1, 0, 1]])[:, :2]
+            row = (*row, box.area * place.wide * place.high, *points.flatten().tolist())
+        rows.append(row)
     once = list(dict.fromkeys(map(str, rows)))
     if len(once) < len(rows):
         why = _("{count} boxes are there twice").format(count=len(rows) - len(once))
@@ -267,20 +274,27 @@ def _points(
     return points, found
 
 
-def _fault(edges: Any, size: Any) -> tuple[tuple[str, str] | None, Any]:
-    """What is wrong with a box (4,) in pixels, if anything, and what is left of it: nothing, or
-    what lies within the picture."""
-    if not np.isfinite(edges).all():
+def _fault(
+    edges: list[float], ends: list[float]
+) -> tuple[tuple[str, str] | None, list[float] | None]:
+    """What is wrong with a box (left, top, right, bottom) in pixels, if anything, and what is left
+    of it: nothing, or what lies within the picture. Plain numbers: a picture may have 200,000."""
+    if not all(map(math.isfinite, edges)):
         return ("no number", _("an edge that is no number")), None
-    if (edges[2:] <= edges[:2]).any():
+    if edges[2] <= edges[0] or edges[3] <= edges[1]:
         return ("no area", _("a box without an area")), None
-    cut = edges.clip(0, size)
-    said = ", ".join(f"{edge:g}" for edge in edges.round(1))
-    if (cut[2:] <= cut[:2]).any():
-        return ("outside", _("a box outside of its picture: {edges}").format(edges=said)), None
-    if (abs(cut - edges) > NEAR * size).any():
-        return ("cut", _("a box cut at the edge of its picture: {edges}").format(edges=said)), cut
+    cut = [min(max(edge, 0.0), end) for edge, end in zip(edges, ends, strict=True)]
+    if cut[2] <= cut[0] or cut[3] <= cut[1]:
+        why = _("a box outside of its picture: {edges}").format(edges=_in_words(edges))
+        return ("outside", why), None
+    if any(abs(a - b) > NEAR * end for a, b, end in zip(cut, edges, ends, strict=True)):
+        why = _("a box cut at the edge of its picture: {edges}").format(edges=_in_words(edges))
+        return ("cut", why), cut
     return None, cut
+
+
+def _in_words(edges: Sequence[float]) -> str:
+    return ", ".join(f"{round(edge, 1):g}" for edge in edges)
 
 
 def _check(

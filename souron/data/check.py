@@ -87,14 +87,13 @@ def check(
     group: str | None = None,
     watch: Callable[[str, float], None] = lambda doing, part: None,
     window: str | None = None,
-    rotations: bool = False,
     formats: Sequence[str] = load.FORMATS,
     embed: Callable[[Tensor], Tensor] = coarse_pixels,
 ) -> Checkup:
     """Look through a folder, a CSV or a ``data.yaml``. ``watch`` hears what is being done and how
     far it is, 0..1; ``window`` is the grey values to look at, for DICOM (see ``dicom.Window``);
-    ``rotations`` also looks for copies that were rotated or mirrored; ``embed`` makes features
-    (N, D) of images (N, C, H, W) in 0..255, by which wrong labels are looked for.
+    ``embed`` makes features (N, D) of images (N, C, H, W) in 0..255, by which wrong labels are
+    looked for.
 
     Raises UserError where nothing can be read at all.
     """
@@ -123,15 +122,15 @@ def check(
     found = Checkup(cases, len(cases) + len(cases.skipped))
     watch(_("looking for copies"), 0.0)
     alike = duplicates.near(cases.stored) if len(cases) <= MOST_COMPARED else []
-    turned: list[tuple[int, int]] = []
-    if rotations and len(cases) <= MOST_COMPARED:
+    altered: list[tuple[int, int]] = []
+    if len(cases) <= MOST_COMPARED:
         watch(_("looking for rotated copies"), 0.0)
-        reduced = duplicates.reduced(cases.stored)
-        turned = duplicates.turned(reduced, splits.same_picture(cases, alike))
+        identical = list(enumerate(splits.same_picture(cases, alike)))
+        altered = duplicates.altered(cases.stored, identical)
     watch(_("reading the files' headers"), 0.0)
     about = list(headers(cases))
     parts: list[Iterable[Finding]] = [
-        _broken(cases), _copies(cases, alike), _turned(cases, turned), _patients(cases),
+        _broken(cases), _copies(cases, alike), _altered(cases, altered), _patients(cases),
         _sizes(cases, about), _lettering(cases, watch),
     ]  # fmt: skip
     if cases.labels is not None:
@@ -261,18 +260,18 @@ def _copies(cases: Dataset, alike: Sequence[tuple[int, int]]) -> Iterator[Findin
     )  # fmt: skip
 
 
-def _turned(cases: Dataset, pairs: Sequence[tuple[int, int]]) -> Iterator[Finding]:
+def _altered(cases: Dataset, pairs: Sequence[tuple[int, int]]) -> Iterator[Finding]:
     yield from of_rows(
         cases, "rotated copies", "warning", pairs,
-        _("{count} pictures are rotated or mirrored copies of others"),
-        _("keep one of each; souron turns training pictures itself: augment=mirror,rotate"),
-        one=_("1 picture is a rotated or mirrored copy of another"),
+        _("{count} pictures are rotated, mirrored, inverted or framed copies of others"),
+        _("keep one of each; souron alters training pictures itself: augment=mirror,rotate"),
+        one=_("1 picture is a rotated, mirrored, inverted or framed copy of another"),
     )  # fmt: skip
     yield from of_rows(
         cases, "rotated leak", "error", differing(pairs, cases.part),
-        _("{count} pictures are in one of train, val and test, rotated or mirrored in another"),
+        _("{count} pictures are in one of train, val and test, and an altered copy in another"),
         _("move each with its copies into one part"),
-        one=_("1 picture is in one of train, val and test, rotated or mirrored in another"),
+        one=_("1 picture is in one of train, val and test, and an altered copy in another"),
     )  # fmt: skip
 
 

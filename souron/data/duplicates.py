@@ -16,12 +16,16 @@ copies where the coarse look leaves no more than ``LEFT`` levels of difference. 
 pictures of 8 bits: those of more have no such levels, and two patients' faint radiographs differ by
 as little.
 
+A copy may also have been rotated by quarter turns, mirrored or inverted, or have got a frame
+(``altered``). Of these the brightness correlates first, then all colours, more strictly than above.
+
 Across two sets the pictures of one may be gone: ``reduced`` is what has to be kept of them.
 
 All pairs are compared, block by block, with no index: twenty thousand pictures are 200 million
 pairs, each some products of 768 numbers, seconds on two cores (``benchmarks/duplicates.py``).
 """
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -33,6 +37,10 @@ COARSE, FINE, FITTED = 16, 32, 64  # pixels a side
 ALIKE_COARSE, ALIKE_FINE = 0.95, 0.97  # correlations
 ALIKE_FAINT = 0.9  # enough at the coarse look where no more than LEFT is left
 LEFT = 4.0  # levels of 256, root mean square; JPEG of quality 50 leaves less
+ALIKE_ALTERED = 0.98  # at the fine look, of what was rotated, mirrored or inverted
+ALIKE_FRAMED = 0.98, 0.95  # at the coarse and the fine look: where a frame ends is not known exactly
+FRAME = 24.0  # levels of 256; a row or column that varies less may belong to a frame
+INSIDE = 0.5  # of a side at least lies within a frame
 FLAT = 2.0  # levels of 256; pictures that vary less are not compared: nothing is on them
 CHANGES = (
     (1.25, 0),
@@ -137,26 +145,116 @@ def _apart(known: Tensor, image: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
             yield own.nonzero().flatten(), rows.nonzero().flatten()
 
 
-def turned(image: Tensor, leader: Sequence[int]) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, of pictures that are copies of one another once one is rotated by 90,
-    180 or 270 degrees, mirrored, or both. ``image`` is a set as ``reduced`` makes it; pictures of
-    one ``leader`` (N,) are known to be copies. As in ``near``, as many pairs as join them."""
-    family = torch.tensor(leader)
+def altered(image: Tensor, alike: Sequence[tuple[int, int]] = ()) -> list[tuple[int, int]]:
+    """Pairs (i, j), i < j, of pictures (N, C, H, W) in 0..255 of which one is a rotated, mirrored,
+    inverted or framed copy of the other.
+
+    Rotations are by quarter turns. Pairs in ``alike`` are known to be copies; as in ``near``, as
+    many pairs are returned as join them.
+    """
+    family = torch.arange(len(image))
+    for i, j in alike:
+        family[family == family[j]] = family[i].item()
+    small = reduced(image)
     joined: list[tuple[int, int]] = []
-
-    def new(pairs: Tensor) -> list[bool]:
-        apart = family[pairs[:, 0]] != family[pairs[:, 1]]
-        return (apart & (pairs[:, 0] < pairs[:, 1])).tolist()
-
-    for quarters in range(8):
-        other = torch.rot90(image, quarters % 4, (2, 3))
-        if quarters >= 4:
-            other = other.flip(3)
-        for i, j in pairs_between(other, image, new) if quarters else ():
-            if family[i] != family[j]:
-                joined.append((i, j))
-                family[family == family[j]] = family[i].item()
+    for i, j in altered_between(small, small, unframed(image)):
+        if family[i] != family[j]:
+            joined.append((min(i, j), max(i, j)))
+            family[family == family[j]] = family[i].item()
     return sorted(joined)
+
+
+def altered_between(
+    known: Tensor, image: Tensor, framed: tuple[Tensor, Tensor]
+) -> Iterator[tuple[int, int]]:
+    """Each pair (known, picture) of which the picture is a rotated, mirrored, inverted or framed
+    copy; both are sets as ``reduced`` makes them, ``framed`` is what ``unframed`` makes of the
+    pictures. Within one set each pair comes at least once, in one order or the other."""
+    rows, inside = framed
+    if len(rows):
+        for i, j in _correlated(known, inside, *ALIKE_FRAMED):
+            yield i, int(rows[j])
+    if min(known.shape[-1], image.shape[-1]) < FINE:
+        return  # the shapes of few pixels resemble each other in some direction
+    for quarters in range(8):
+        either = abs if quarters else operator.neg  # unturned, only inverted ones are new
+        turned = _turn(known, quarters)
+        yield from _correlated(turned, image, ALIKE_COARSE, ALIKE_ALTERED, either)
+
+
+def _correlated(
+    known: Tensor,
+    image: Tensor,
+    coarse: float,
+    fine: float,
+    sign: Callable[[Tensor], Tensor] = lambda correlation: correlation,
+) -> Iterator[tuple[int, int]]:
+    """Each pair (known, picture) whose correlation, once ``sign`` was taken of it, is above
+    ``coarse`` in brightness and above ``fine`` in all colours."""
+    if known.shape[1] != image.shape[1]:
+        known, image = _grey(known), _grey(image)
+    mine, yours = (thumbnails(_grey(some), COARSE) for some in (known, image))
+    for start in range(0, len(known), BLOCK):
+        for below in range(0, len(image), BLOCK):
+            close = sign(mine[start : start + BLOCK] @ yours[below : below + BLOCK].T) > coarse
+            pairs = close.nonzero() + torch.tensor([start, below])
+            for some in pairs.split(AT_ONCE) if len(pairs) else ():
+                found = sign(alike(known[some[:, 0]], image[some[:, 1]], FINE)) > fine
+                yield from map(tuple, some[found].tolist())
+
+
+def _turn(image: Tensor, quarters: int) -> Tensor:
+    """Pictures rotated by 0 to 3 quarter turns; by 4 to 7, mirrored as well."""
+    turned = torch.rot90(image, quarters % 4, (2, 3))
+    return turned.flip(3) if quarters >= 4 else turned
+
+
+def unframed(image: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows of pictures (N, C, H, W) in 0..255 that have a frame of one colour, and what lies
+    inside it, as ``reduced`` makes pictures smaller. Each comes twice, without half a pixel or a
+    whole one beside the frame, which resizing has mixed with it."""
+    scale = _scale(image)
+    found: list[tuple[int, Tensor]] = []
+    row = 0
+    for some in image.split(256):
+        for one in scale(some).float():
+            top, bottom, left, right = _inside(one)
+            high, wide = one.shape[1:]
+            cut = bottom - top < high or right - left < wide
+            if cut and bottom - top >= INSIDE * high and right - left >= INSIDE * wide:
+                for mixed in (0.5, 1.0):
+                    down = (top + mixed * (top > 0), bottom - mixed * (bottom < high))
+                    across = (left + mixed * (left > 0), right - mixed * (right < wide))
+                    found.append((row, _part(one, down, across, min(FINE, high))))
+            row += 1
+    if not found:
+        return torch.empty(0, dtype=torch.long), torch.empty(0)
+    inside = torch.stack([part for _row, part in found])
+    kind = torch.float16 if image.is_floating_point() else torch.uint8
+    return torch.tensor([row for row, _part in found]), inside.to(kind)
+
+
+def _part(
+    one: Tensor, down: tuple[float, float], across: tuple[float, float], side: int
+) -> Tensor:
+    """What lies between fractional rows and columns of a picture (C, H, W), (C, side, side)."""
+    steps = (torch.arange(side) + 0.5) / side
+    y, x = (
+        2 * (low + (high - low) * steps) / size - 1
+        for (low, high), size in zip((down, across), one.shape[1:], strict=True)
+    )
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+    return F.grid_sample(one[None], grid[None], align_corners=False)[0]
+
+
+def _inside(one: Tensor) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of what a frame leaves of a picture (C, H, W)."""
+    ends = []
+    for across in (2, 1):  # rows vary along the width, columns along the height
+        plain = (one.amax(across) - one.amin(across)).amax(0) < FRAME
+        before, behind = (int(side.long().cumprod(0).sum()) for side in (plain, plain.flip(0)))
+        ends += [before, len(plain) - behind]
+    return ends[0], ends[1], ends[2], ends[3]
 
 
 def pairs_between(

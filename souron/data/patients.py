@@ -5,7 +5,8 @@ a number (``p012``), or the number that a name begins with (``001-a``, ``0012L``
 number is a patient's: in ``000_p1.png`` and ``000_p2.png`` ``p1`` numbers the pictures of patient
 000. So each way to read the names is judged by the groups that it makes. Patients are many, and
 each has few pictures. What looks so is believed, what may be so becomes a question; dates, hashes
-and the numbers of cameras are neither.
+and the numbers of cameras are neither. Tiles of a slide (``slide7_x0_y512``, ``a_tile_12``) belong
+to the slide, as neighbours overlap or show one structure.
 """
 
 import re
@@ -33,6 +34,12 @@ CAMERAS = {
     "whatsapp", "frame", "slice", "page", "file", "screenshot", "untitled", "tile", "patch", "crop",
     "cell", "画像", "写真", "無題", "図",
 }  # fmt: skip
+TILES = re.compile(  # of a slide: its name, then a column and a row, or a tile's number
+    r"([^\W_].*?)[\W_]+(?:"
+    r"(?:(?:tile|patch|crop)[\W_]*)?(?:x|y|row|col|r|c|i|j)[\W_]?\d+[\W_]*(?:x|y|row|col|r|c|i|j)[\W_]?\d+"
+    r"|(?:tile|patch|crop)[\W_]?\d+(?:[\W_]+\d+)?)",
+    re.IGNORECASE,
+)
 DATE = re.compile(
     r"(?<!\d)(?:(?:19|20)\d\d([-_./年]?)(?:0?[1-9]|1[0-2])(?:\1|月)(?:0[1-9]|[12]\d|3[01]|[1-9])日?"
     r"|(?:0[1-9]|[12]\d|3[01])([-_.])(?:0[1-9]|1[0-2])\2(?:19|20)\d\d"
@@ -265,6 +272,9 @@ def _judge_names(stems: Sequence[str], labels: Sequence[str], folder: _Way | Non
         if first and enough:
             return _Reading(letters)
         return _Reading(folder or number, letters)
+    tiles = _by_tiles(stems)
+    if folder is None and tiles.follows(LEAST_NAMED) and not tiles.says_class(labels):
+        return _Reading(_better(tiles, number) or tiles)
     if folder is not None and (number is None or folder.many_and_small):
         return _Reading(folder)
     if number is not None:
@@ -316,6 +326,15 @@ def _by_pattern(stems: Sequence[str], pattern: re.Pattern[str]) -> _Way:
         for stem, match in zip(stems, matches, strict=True)
     ]
     return _Way(names, rests, _("file names"), pattern.pattern)
+
+
+def _by_tiles(stems: Sequence[str]) -> _Way:
+    """The slide that tiles were cut from."""
+    matches = [TILES.fullmatch(stem) for stem in stems]
+    names = [match[1].lower() if match else "" for match in matches]
+    rests = [stem[match.end(1) :] if match else stem for stem, match in
+             zip(stems, matches, strict=True)]  # fmt: skip
+    return _Way(names, rests, _("file names"), rf"{TILES.pattern}\.[^./]+$")
 
 
 def _by_first_numbers(stems: Sequence[str]) -> Iterator[_Way]:

@@ -35,6 +35,7 @@ class Picture(Kind):
     image: Image.Image
     file: str = ""
     alpha: Image.Image | None = None  # how opaque each pixel was, ``"L"``; None where all were
+    spacing: float = 0.0  # millimetres a pixel; 0 where not known
 
     def __post_init__(self) -> None:
         size, mode = self.image.size, self.image.mode
@@ -54,16 +55,18 @@ class Picture(Kind):
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
         """``how`` is what ``image.read`` takes."""
-        return cls(image_codec.read(path, **how), str(path), image_codec.alpha(path))
+        image, alpha = image_codec.read(path, **how), image_codec.alpha(path)
+        return cls(image, str(path), alpha, image_codec.spacing(path))
 
     @classmethod
     def each(cls, path: Path, **how: Any) -> Iterator[Self]:
         """Each frame of a DICOM file with several, as ``scan.dcm#3``; else the picture."""
-        if image_codec.look(path).frames == 1:
+        look = image_codec.look(path)
+        if look.frames == 1:
             yield cls.read(path, **how)
             return
         for number, frame in enumerate(image_codec.frames(path, **how), 1):
-            yield cls(frame, f"{path}#{number}")
+            yield cls(frame, f"{path}#{number}", spacing=look.spacing)
 
     @classmethod
     def of(cls, pixels: Tensor) -> Self:

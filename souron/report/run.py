@@ -37,14 +37,14 @@ from souron.report.page import (
     told_again,
     write,
 )
-from souron.training.budget import Budget
+from souron.training.budget import MOST_WAITING, Budget
 from souron.utils import units
 from souron.utils.messages import UserError, _, again, language
 
 if TYPE_CHECKING:
     from souron.runs.record import RunRecord
 
-BUSY, LEAST_TIMED = 0.6, 1.0  # share of the seconds, and how many are too few to say
+LEAST_TIMED = 1.0  # seconds of training; fewer say nothing of the machine
 SAMPLES = 20
 PARTS = ("train", "val", "test")
 
@@ -143,7 +143,7 @@ def _busy(record: "RunRecord") -> list[str]:
     seconds = record.curve[-1]["seconds"] if record.curve else 0.0
     if record.worked is None or Budget.parse(wish).unit != "seconds" or seconds < LEAST_TIMED:
         return []
-    if record.worked >= BUSY * seconds:
+    if record.worked >= seconds / MOST_WAITING:  # the whole budget, in a longer time
         return []
     return [
         _(

@@ -37,7 +37,7 @@ class Overlap:
 
     total: int  # cases of the other data
     exact: list[tuple[str, str]] = field(default_factory=list)  # a file, and the training file
-    near: list[tuple[str, str]] = field(default_factory=list)  # re-encoded, resized or brightened
+    near: list[tuple[str, str]] = field(default_factory=list)  # resized, brightened, rotated, ...
     groups: list[str] = field(default_factory=list)  # patients
     unknown: str = ""  # why copies could not be looked for, in the reader's language
 
@@ -119,12 +119,15 @@ def overlap(learnt: Fingerprints, cases: Dataset) -> Overlap:
         why = text.format(learnt=len(learnt.files), count=len(cases))
         return Overlap(len(cases), exact, unknown=why)
     same = {file for file, _training in exact}
-    near = [
-        (own.files[j], learnt.files[i])
-        for i, j in duplicates.copies(learnt.reduced, own.reduced)
-        if own.files[j] not in same
-    ]
-    return Overlap(len(cases), exact, near)
+    first: dict[str, str] = {}
+    framed = duplicates.unframed(cases.stored)
+    for i, j in (
+        *duplicates.copies(learnt.reduced, own.reduced),
+        *duplicates.altered_between(learnt.reduced, own.reduced, framed),
+    ):
+        if own.files[j] not in same:
+            first.setdefault(own.files[j], learnt.files[i])
+    return Overlap(len(cases), exact, list(first.items()))
 
 
 def refuse(shared: Overlap) -> None:
@@ -161,7 +164,7 @@ def _shared(shared: Overlap) -> str:
     if both := [*shared.exact[:2], *shared.near[:2]]:
         text = _(
             "{count} of {total} pictures show what the run has learnt from ({exact} the same to "
-            "the pixel, {near} re-encoded, resized or brightened): {names}"
+            "the pixel, {near} resized, brightened, rotated or otherwise altered): {names}"
         )
         as_training = _("{file} as {training}")
         names = [as_training.format(file=file, training=training) for file, training in both]

@@ -101,9 +101,10 @@ def divide(args: dict[str, Any], data: Dataset, repeats: int | None = None) -> P
 
 
 def _near_duplicates(data: Dataset) -> Sequence[tuple[int, int]]:
-    """Pairs of rows that show the same picture; none of what is no picture, or of very many, or
-    where pictures are still to be read. Films with landmarks are taken in one pose, so that those
-    of different patients look alike: there only equal pixels count."""
+    """Pairs of rows that show the same picture, also rotated, mirrored, inverted or framed; none of
+    what is no picture, or of very many, or where pictures are still to be read. Films with
+    landmarks are taken in one pose, so that those of different patients look alike: there only
+    equal pixels count."""
     if (
         not data.pictures
         or data.has_points
@@ -111,7 +112,8 @@ def _near_duplicates(data: Dataset) -> Sequence[tuple[int, int]]:
         or len(data) > MOST_COMPARED
     ):
         return ()
-    return duplicates.near(data.stored)
+    near = duplicates.near(data.stored)
+    return [*near, *duplicates.altered(data.stored, near)]
 
 
 def with_strata(data: Dataset, task: Task) -> Dataset:
@@ -293,7 +295,7 @@ def enter(
     made = trainer({**args, "augment": "none"}, model.head_alone(), parts)
     learnt_from = (len(parts.train) + len(parts.val)) / len(data)
     made.seconds = computed.seconds * learnt_from / trainings  # part of learning, also where kept
-    made.worked = made.seconds
+    made.worked = made.charged = made.seconds
     made.least_steps = frozen.LEAST_EPOCHS * made.epoch_steps
     if made.budget.unit == "seconds":
         made.patience = made.patience or frozen.PATIENCE

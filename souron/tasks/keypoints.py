@@ -82,11 +82,13 @@ class Landmarker(System):
         picture: Picture,
         *,
         spacing: Annotated[
-            float, Choice(N_("millimetres a pixel of the picture; 0: not known"), low=0, high=10)
+            float,
+            Choice(N_("millimetres a pixel of the picture; 0: as a DICOM file states"), low=0, high=10),
         ] = 0.0,
     ) -> Points:
         """The landmarks in a picture of any size, in its own pixels, and in millimetres where its
-        spacing is known."""
+        spacing is given or the file states it (of a film, at the detector)."""
+        spacing = spacing or picture.spacing
         pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         points, scores = (part[0].double().cpu() for part in self(batch.image))

@@ -18,6 +18,7 @@ UNITS = {
     "ex": ("examples", 1.0),
     "examples": ("examples", 1.0),
 }
+MOST_WAITING = 3.0  # times the seconds of a budget pass at most where other work has the processor
 
 
 @dataclass(frozen=True)

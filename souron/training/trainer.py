@@ -17,12 +17,12 @@ from torch import Tensor
 
 from souron.data.dataset import Loader
 from souron.training import checkpoint, stages
-from souron.training.budget import Budget, one_cycle, set_rate
+from souron.training.budget import MOST_WAITING, Budget, one_cycle, set_rate
 from souron.training.loop import Progress, Run
 from souron.utils import files, hardware
 from souron.utils.messages import UserError, _
 
-KEPT = ("step", "seconds", "worked", "curve", "stopped")  # of a trainer, for going on
+KEPT = ("step", "seconds", "worked", "charged", "curve", "stopped")  # of a trainer, for going on
 LOOKS = 10  # at most, at the validation cases
 
 
@@ -36,7 +36,11 @@ def autocast(device: torch.device) -> Callable[[], AbstractContextManager]:
 
 @dataclass
 class Trainer:
-    """``go(seconds)`` trains that long, ``done`` says when the budget is used up."""
+    """``go(seconds)`` trains that long, ``done`` says when the budget is used up.
+
+    On a processor a budget of seconds counts those that it had for the training, so that a busy
+    machine learns as much as an idle one and takes longer: up to ``MOST_WAITING`` times.
+    """
 
     system: Any
     data: Loader
@@ -53,6 +57,7 @@ class Trainer:
     step: int = 0  # steps done
     seconds: float = 0.0  # of training, without looks
     worked: float = 0.0  # seconds of these that the processor had for it: fewer on a busy machine
+    charged: float = 0.0  # seconds that count for the budget
     curve: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, Tensor] | None = None  # the weights of the best look, or of the last one where
     # no measure says which is best
@@ -76,7 +81,7 @@ class Trainer:
         """How much of the budget is used, 0..1."""
         if self.stopped:
             return 1.0
-        used = self.budget.fraction(self.step, self.seconds, self.steps)
+        used = self.budget.fraction(self.step, self.charged, self.steps)
         if self.budget.unit == "seconds" and self.step < self.least_steps:
             used = min(used, self.step / self.least_steps)
         most = self.system.most_steps
@@ -104,7 +109,7 @@ class Trainer:
         outer = torch.get_rng_state()
         torch.set_rng_state(self._random)
         try:
-            self._go(self.seconds + seconds, asked_to_stop)
+            self._go(self.charged + seconds, asked_to_stop)
         finally:
             self._random = torch.get_rng_state()
             torch.set_rng_state(outer)
@@ -113,11 +118,10 @@ class Trainer:
         if self._progress is None:
             self._progress = self.system.fit(self.data, self._run())
         at_once = self.data.device.type == "cpu"  # elsewhere asking for a loss means waiting
-        while self.seconds < until and not asked_to_stop():
+        while self.charged < until and not asked_to_stop():
             begun, worked = time.perf_counter(), time.thread_time()
             progress = next(self._progress, None)
-            self.seconds += time.perf_counter() - begun
-            self.worked += time.thread_time() - worked
+            self._count(time.perf_counter() - begun, time.thread_time() - worked)
             if progress is not None:
                 self.step = progress.step + 1
                 self._losses, self.optimizers = progress.losses, progress.optimizers
@@ -133,6 +137,13 @@ class Trainer:
                 self._progress = None
                 self.system.eval()
                 return
+
+    def _count(self, seconds: float, worked: float) -> None:
+        """Of the clock, and of the processor within these."""
+        self.seconds += seconds
+        self.worked += worked
+        on_processor = self.data.device.type == "cpu"
+        self.charged += max(worked, seconds / MOST_WAITING) if on_processor else seconds
 
     def _run(self) -> Run:
         self._used = self.fraction
@@ -235,6 +246,7 @@ class Trainer:
         self._resumed, state, self._random = checkpoint.read_checkpoint(path, self.system)
         for name, value in state.items():
             setattr(self, name, value)
+        self.charged = state.get("charged", self.seconds)
         if best.exists():
             self.best = files.read_tensors(best)[0]
 

@@ -44,6 +44,7 @@ COPIED = ("souron", "zoo", "tests", "docs", "notebooks", "benchmarks", "pyprojec
           "Makefile", "install.py")  # fmt: skip
 FIELDS = {"removes", "file", "old", "new", "test"}
 SECONDS = 600  # after which a test hangs, which counts as failing
+RAN = 100  # added to pytest's exit code, which tells it from that of a process that did not run it
 PRELOADED = ["pytest", "torch", "torchvision", "scipy.stats", "matplotlib.figure"]
 PROCESSES = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
 if sys.platform != "win32":
@@ -89,7 +90,7 @@ def some(every: list[Mutant], count: int, commit: str) -> list[Mutant]:
 
 
 def run_test(copy: Path, test: str, output: Path) -> None:
-    """Run one test in a copy, in a process of its own; its exit code is pytest's."""
+    """Run one test in a copy, in a process of its own; its exit code is ``RAN`` and pytest's."""
     with output.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -101,7 +102,7 @@ def run_test(copy: Path, test: str, output: Path) -> None:
     os.chdir(copy)
     import pytest
 
-    os._exit(pytest.main(["-n0", "-q", "-x", "-p", "no:cacheprovider", test]))
+    os._exit(RAN + pytest.main(["-n0", "-q", "-x", "-p", "no:cacheprovider", test]))
 
 
 def survives(mutant: Mutant, copy: Path) -> bool:
@@ -122,10 +123,11 @@ def survives(mutant: Mutant, copy: Path) -> bool:
             return False
     finally:
         (copy / mutant.file).write_bytes(original)
-    if process.exitcode in (2, 3, 4, 5):  # pytest's: interrupted, internal error, usage, no test
+    code = (process.exitcode or 0) - RAN
+    if process.exitcode is not None and process.exitcode >= 0 and code not in (0, 1):
         printed = output.read_text(encoding="utf-8", errors="replace")
         raise ValueError(f"{mutant.name}: {mutant.test}\n{printed[-2000:]}")
-    return process.exitcode == 0
+    return code == 0  # below zero: the process crashed, which is a failure too
 
 
 def copied(place: Path) -> Path:

@@ -8,7 +8,8 @@
 A file of one part alone may be given. The form: https://cocodataset.org/#format-data
 """
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,15 +115,15 @@ def _parsed(path: Path) -> dict[str, Any]:
 def _categories(about: dict[str, Any], path: Path, classes: list[str]) -> dict[Any, int]:
     """The number of each category -> that of its class; new names are appended to ``classes``."""
     label: dict[Any, int] = {}
+    place = {name: i for i, name in enumerate(classes)}
     named = [entry for entry in about["categories"] if isinstance(entry, dict)]
     for entry in sorted(named, key=lambda entry: (number(entry.get("id")), str(entry))):
-        name = readable(short(entry.get("name", "")))
-        if _key(entry.get("id")) in label:
+        key = _key(entry.get("id"))
+        if key in label:
             why = _("two categories have the number {number}").format(number=entry.get("id"))
             raise _trouble(path, "duplicate", why)
-        if name not in classes:
-            classes.append(name)
-        label[_key(entry.get("id"))] = classes.index(name)
+        label[key] = place.setdefault(readable(short(entry.get("name", ""))), len(place))
+    classes[:] = place
     return label
 
 
@@ -147,8 +148,11 @@ def _pictures(
         else:
             entries[_key(entry.get("id"))] = entry
     boxes = _boxes(about["annotations"], where, label, entries.keys(), told, what)
+    named = defaultdict(list)  # the name of a file -> where files of that name lie
+    for file in below:
+        named[file.rpartition("/")[2]].append(file)
     for key, entry in entries.items():
-        file = _place(entry["file_name"], source, root, below, part)
+        file = _place(entry["file_name"], source, root, below, named, part)
         if file is None:
             told.append(
                 Skipped(readable(entry["file_name"]), "missing", _("there is no such file"))
@@ -228,7 +232,14 @@ def _part(source: Path, root: Path) -> str:
     return ""
 
 
-def _place(name: str, source: Path, root: Path, below: dict[str, Path], part: str) -> str | None:
+def _place(
+    name: str,
+    source: Path,
+    root: Path,
+    below: dict[str, Path],
+    named: Mapping[str, list[str]],
+    part: str,
+) -> str | None:
     """Where a picture lies, relative to the root: beside the JSON file, or in the folder that its
     part's name begins."""
     name = name.replace("\\", "/")
@@ -238,7 +249,7 @@ def _place(name: str, source: Path, root: Path, below: dict[str, Path], part: st
     for file in wanted:
         if readable(file) in below:
             return readable(file)
-    ends = [file for file in below if file.rpartition("/")[2] == readable(stem)]
+    ends = named.get(readable(stem), [])
     of_part = [file for file in ends if part and PARTS.get(_word(file)) == part]
     chosen = of_part or ends
     return chosen[0] if len(chosen) == 1 else None

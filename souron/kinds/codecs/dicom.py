@@ -122,6 +122,7 @@ class File:
             grey = whole_number(dataset, "SamplesPerPixel", 1) == 1
             grey = grey and str(dataset.PhotometricInterpretation) != "PALETTE COLOR"
             deep = grey and whole_number(dataset, "BitsStored", 32) > 8
+            millimetres = spacing(dataset)
         check_pixels(self.path, width, height)
         if frames > MOST_FRAMES or frames * width * height > MOST_TOTAL:
             raise trouble(
@@ -132,7 +133,7 @@ class File:
                     count=MOST_FRAMES, pixels=MOST_TOTAL // 1_000_000
                 ),
             )
-        return Look((width, height), grey, deep, frames)
+        return Look((width, height), grey, deep, frames, millimetres)
 
     def known(self) -> Known:
         dataset = self.dataset
@@ -293,6 +294,21 @@ def one_spelling(identity: str) -> str:
     ``P001`` of `` p 001^``. Two patients whose numbers differ in that alone become one, which
     keeps a split from leaking."""
     return BETWEEN.sub("", unicodedata.normalize("NFKC", identity)).upper()
+
+
+def spacing(dataset: Any) -> float:
+    """Millimetres a pixel of a dataset: PixelSpacing, else ImagerPixelSpacing, which is measured at
+    the detector and so larger than in the patient by the magnification. 0 where neither is there,
+    or rows and columns differ by more than 1 %.
+    """
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        try:
+            down, across = (float(value) for value in dataset.get(keyword) or ())
+        except (TypeError, ValueError):
+            continue
+        if 0.001 <= down <= 10 and abs(down - across) <= 0.01 * down:
+            return down
+    return 0.0
 
 
 def syntax(dataset: Any) -> str:

@@ -190,6 +190,12 @@ def alpha(path: Path, inside: Path | None = None) -> Image.Image | None:
         return found if found.getextrema() != (255, 255) else None
 
 
+def spacing(path: Path, inside: Path | None = None) -> float:
+    """Millimetres a pixel, which a DICOM file may state; 0 where not known. Raises UserError."""
+    with opened(path, inside) as file:
+        return 0.0 if isinstance(file, Image.Image) else file.look().spacing
+
+
 class CaseFile(NamedTuple):
     path: Path
     frame: int  # from 0

@@ -27,6 +27,7 @@ class Look(NamedTuple):
     grey: bool
     deep: bool = False  # finer steps than bytes
     frames: int = 1
+    spacing: float = 0.0  # millimetres a pixel, along rows and columns alike; 0 where not known
 
 
 class _Quiet:
