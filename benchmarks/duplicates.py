@@ -4,9 +4,9 @@
 
 Pictures at 64 pixels a side: the stamps (Tux Paint, ``souron fetch stamps``), cut-outs on white,
 and patches of the photographs that scikit-learn and (where it is installed) scikit-image bring
-along. A copy is made of each: re-encoded as JPEG, resized to 80 % and back, or made brighter or
-darker, by a factor or by adding, cut off at black and white. Any two different originals that end
-in one family are a false pair; drawings of one shape in other colours or mirrored are not copies.
+along. A copy is made of each: re-encoded as JPEG, resized to 80 % and back, made brighter or
+darker, by a factor or by adding, cut off at black and white, or rotated, mirrored, inverted or
+framed. Any two different originals that end in one family are a false pair; drawings of one shape in other colours or mirrored are not copies.
 A copy so bright or dark that nothing is left on it cannot be found, and is counted beside.
 The time and memory are those of 20 000 pictures of noise and of stamps.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from printing import table, watched, where
 from torch import Tensor
 
@@ -59,7 +59,21 @@ CHANGES = {
     **{f"brightness times {f}": partial(times, factor=f) for f in (1.1, 1.25, 1.4, 1.6, 0.75)},
     **{f"brightness {n:+d} levels": partial(plus, levels=n) for n in (64, -64)},
     "a quarter brighter, then JPEG": lambda image: jpeg(times(image, 1.25), 75),
+    "rotated by 90 degrees": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "mirrored, then JPEG": lambda image: jpeg(ImageOps.mirror(image), 75),
+    "inverted": ImageOps.invert,
+    "framed, a tenth of the side": lambda image: framed(image, SIDE // 10),
 }
+
+
+def framed(image: Image.Image, width: int) -> Image.Image:
+    return ImageOps.expand(image, width, "white").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+
+
+def copies_in(image: Tensor) -> list[tuple[int, int]]:
+    """As ``train`` looks for them."""
+    near = duplicates.near(image)
+    return [*near, *duplicates.altered(image, near)]
 
 
 def tensor(image: Image.Image) -> Tensor:
@@ -106,14 +120,14 @@ def families(pairs: Sequence[tuple[int, int]], count: int) -> list[list[int]]:
 
 def false(image: Tensor) -> int:
     """Pairs of different pictures in one family."""
-    found = families(duplicates.near(image), len(image))
+    found = families(copies_in(image), len(image))
     return sum(len(rows) * (len(rows) - 1) // 2 for rows in found)
 
 
 def recall(image: Tensor, copies: Tensor) -> int:
     """How many originals are in one family with their copy."""
     count = len(image)
-    found = families(duplicates.near(torch.cat([image, copies])), 2 * count)
+    found = families(copies_in(torch.cat([image, copies])), 2 * count)
     return sum(i + count in rows for rows in found for i in rows)
 
 
@@ -136,7 +150,7 @@ def main() -> None:
         known = sets["stamps"][: chosen.count]
         many[: len(known)] = known
         begun, used = time.perf_counter(), time.process_time()
-        duplicates.near(many)
+        copies_in(many)
         seconds, used = time.perf_counter() - begun, time.process_time() - used
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # bytes
     rows = []

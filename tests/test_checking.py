@@ -484,8 +484,8 @@ def test_altered_copies_of_training_pictures_are_known_again(photographs, tmp_pa
         place.mkdir(parents=True, exist_ok=True)
         ALTERED[change](Image.open(file)).save(place / f"{i}.png")
     learnt = folder.load(photographs, Reading(64))
-    rows = torch.tensor([i for i, name in enumerate(learnt.file)
-                         if name not in [str(file.relative_to(photographs)) for file in files[-6:]]])  # fmt: skip
+    new = {str(file.relative_to(photographs)) for file in files[-6:]}
+    rows = torch.tensor([i for i, name in enumerate(learnt.file) if name not in new])
     others = folder.load(tmp_path / "others", Reading(64))
     shared = fingerprints.overlap(fingerprints.fingerprints(learnt, rows), others)
     assert {(Path(own).stem, Path(known).name) for own, known in shared.near} == {

@@ -98,7 +98,8 @@ def test_names_without_patients_are_not_mistaken(style):
 
 
 @pytest.mark.parametrize(
-    "name", ["{slide}_x{x}_y{y}", "{slide}-tile-r{x}-c{y}", "{slide}_tile_{x}{y}", "{slide}_row{x}_col{y}"]
+    "name",
+    ["{slide}_x{x}_y{y}", "{slide}-tile-r{x}-c{y}", "{slide}_tile_{x}{y}", "{slide}_row{x}_col{y}"],
 )
 @pytest.mark.parametrize("slide", ["slide{}", "TCGA-3C-AAL{}-01Z", "B{}"])
 def test_tiles_belong_to_their_slide(name, slide):

@@ -38,7 +38,10 @@ ALIKE_COARSE, ALIKE_FINE = 0.95, 0.97  # correlations
 ALIKE_FAINT = 0.9  # enough at the coarse look where no more than LEFT is left
 LEFT = 4.0  # levels of 256, root mean square; JPEG of quality 50 leaves less
 ALIKE_ALTERED = 0.98  # at the fine look, of what was rotated, mirrored or inverted
-ALIKE_FRAMED = 0.98, 0.95  # at the coarse and the fine look: where a frame ends is not known exactly
+ALIKE_FRAMED = (
+    0.98,
+    0.95,
+)  # at the coarse and the fine look: where a frame ends is not known exactly
 FRAME = 24.0  # levels of 256; a row or column that varies less may belong to a frame
 INSIDE = 0.5  # of a side at least lies within a frame
 FLAT = 2.0  # levels of 256; pictures that vary less are not compared: nothing is on them
@@ -234,9 +237,7 @@ def unframed(image: Tensor) -> tuple[Tensor, Tensor]:
     return torch.tensor([row for row, _part in found]), inside.to(kind)
 
 
-def _part(
-    one: Tensor, down: tuple[float, float], across: tuple[float, float], side: int
-) -> Tensor:
+def _part(one: Tensor, down: tuple[float, float], across: tuple[float, float], side: int) -> Tensor:
     """What lies between fractional rows and columns of a picture (C, H, W), (C, side, side)."""
     steps = (torch.arange(side) + 0.5) / side
     y, x = (

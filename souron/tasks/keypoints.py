@@ -83,7 +83,9 @@ class Landmarker(System):
         *,
         spacing: Annotated[
             float,
-            Choice(N_("millimetres a pixel of the picture; 0: as a DICOM file states"), low=0, high=10),
+            Choice(
+                N_("millimetres a pixel of the picture; 0: as a DICOM file states"), low=0, high=10
+            ),
         ] = 0.0,
     ) -> Points:
         """The landmarks in a picture of any size, in its own pixels, and in millimetres where its
