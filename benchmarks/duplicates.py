@@ -6,7 +6,8 @@ Pictures at 64 pixels a side: the stamps (Tux Paint, ``souron fetch stamps``), c
 and patches of the photographs that scikit-learn and (where it is installed) scikit-image bring
 along. A copy is made of each: re-encoded as JPEG, resized to 80 % and back, made brighter or
 darker, by a factor or by adding, cut off at black and white, or rotated, mirrored, inverted or
-framed. Any two different originals that end in one family are a false pair; drawings of one shape in other colours or mirrored are not copies.
+framed. Any two different originals that end in one family are a false pair; drawings of one shape
+in other colours are not copies.
 A copy so bright or dark that nothing is left on it cannot be found, and is counted beside.
 The time and memory are those of 20 000 pictures of noise and of stamps.
 """

@@ -13,7 +13,7 @@ from souron.blocks.fusing import fused
 from souron.evaluation import familiarity
 from souron.evaluation.conversation import LENGTH, Conversation, Reply, Voice
 from souron.evaluation.familiarity import Check, Gauge
-from souron.hub import clip_weights, diffusion_weights, open_models, weights, zoo
+from souron.hub import names, zoo
 from souron.kinds import signature
 from souron.kinds.before_after import BeforeAfter
 from souron.kinds.chat import Chat, Turn
@@ -26,16 +26,15 @@ from souron.kinds.picture import Picture
 from souron.kinds.score import Score
 from souron.kinds.text import Text
 from souron.runs import folder as run_folder
+from souron.runs import loading
 from souron.runs.record import DrawnRecord, RunRecord
 from souron.stats.records import Measure
-from souron.training import checkpoint
 from souron.training.trainer import autocast
 from souron.utils.files import find_files, free
 from souron.utils.messages import UserError, _
 
 NAMED = 40  # letters of a text that its answer is named by
 ENDING = re.compile(r"\.\w{1,5}$", re.ASCII)  # of a file's name
-PUBLISHED = (".pth", ".safetensors")  # files of weights alone
 
 
 def load(name: str | Path, pretrained: bool | str = False, context: int | None = None) -> "Model":
@@ -45,86 +44,13 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
     .gguf file, a folder as models are published in; it sees so many tokens of ``context``. Or
     Stable Diffusion 1.5, a folder or a .safetensors file, see ``diffusion_weights``. Warns where a
     file is not the one that the run ended with. Raises UserError."""
-    folder = Path(name)
-    if diffusion_weights.is_model(name):
-        return Model(str(name), diffusion_weights.system(name))
-    if folder.suffix in PUBLISHED and folder.is_file():
-        return _published_file(folder)
-    if open_models.is_model(name):
-        return _open_model(str(name), context)
-    if context is not None:
-        raise UserError(
-            "option",
-            _("the context of {name} is as it was trained").format(name=name),
-            expected=_("a published language model, for another context"),
-        )
-    if not folder.exists() and not pretrained:
-        folder = run_folder.ready(str(name)) or folder
-    if len(folder.parts) > 1 or (folder / "args.yaml").exists():  # a path is no system's name
-        system = run_folder.load(folder)
-        return Model(str(name), system, folder)
-    kind, config = registry.load_system(str(name))
-    if not kind.needs_fit:
-        return Model(str(name), kind(config, None).eval())
-    if kind.task == "match" and (pretrained or kind.published(registry.find(str(name))[1], config)):
-        return Model(str(name), clip_weights.system(str(name), pretrained or True).eval())
-    if not (pretrained := pretrained or published_here(str(name))):
-        return Model(str(name))
-    if kind.task == "text_to_image" and pretrained is not True:
-        return Model(str(name), diffusion_weights.system(str(pretrained)))
-    if kind.task != "classify" or pretrained is not True:
-        raise UserError("task", _("{name} has no published weights").format(name=name))
-    from souron.tasks.classify import Spec
-
-    source = kind.published(registry.find(str(name))[1], config)
-    published = weights.weights(str(name), source)
-    mean, std = weights.normalisation(source)
-    seen = Spec(3, 224, weights.imagenet_labels(), mean, std)
-    system = kind(config, seen)
-    checkpoint.fill(system, published, Path(str(name)))
-    return Model(str(name), system.eval())
-
-
-def _published_file(file: Path) -> "Model":
-    """The system whose published weights a file holds, such as ESRGAN's. Raises UserError."""
-    held = weights.read_weights(file)
-    able = published_systems()
-    for kind in able.values():
-        system = kind.of_published(held)
-        if system is not None:
-            return Model(str(file), system)
-    raise UserError(
-        "other system",
-        _("{path} holds weights whose names or sizes no system here has, as {first}").format(
-            path=file, first=next(iter(held), "-")
-        ),
-        expected=_("published weights of {systems}").format(systems=", ".join(able)),
-        exit=3,
+    meaning = names.resolve(name)
+    system = loading.load(meaning, pretrained, context)
+    learnt = isinstance(meaning, names.Run) and not (
+        pretrained and isinstance(meaning, names.Ready)
     )
-
-
-def published_here(name: str) -> bool:
-    """Return whether a classifier's published weights are on this computer."""
-    kind, config = registry.load_system(name)
-    source = kind.published(registry.find(name)[1], config) if kind.task == "classify" else ""
-    return bool(source) and weights.find(source) is not None
-
-
-def published_systems() -> dict[str, Any]:
-    """The systems that read files of weights as they are published, by name."""
-    found = {
-        entry.name: registry.load_system(entry.name)[0]
-        for entry in registry.entries().values()
-        if entry.task == "image_to_image"
-    }
-    return {name: kind for name, kind in found.items() if hasattr(kind, "of_published")}
-
-
-def _open_model(name: str, context: int | None) -> "Model":
-    kind, config = registry.load_system("open_model")
-    system = kind(replace(config, model=name, context=context or config.context), None).eval()
-    system.held  # noqa: B018  (what is wrong with its files is said now)
-    return Model(name, system)
+    folder = meaning.folder if isinstance(meaning, names.Run) and learnt else None
+    return Model(str(name), system, folder)
 
 
 @dataclass
@@ -161,8 +87,7 @@ class Model:
             receipt = zoo.receipt(self.folder).get("data")
             named = receipt.get("name") if isinstance(receipt, dict) else ""
             return str(named or run_folder.read_args(self.folder)["data"])
-        published = getattr(self.system, "task", "") == "classify"
-        return "ImageNet-1k" if published else ""
+        return registry.load_task(self.system.task).published_from if self.system else ""
 
     @property
     def asked(self) -> signature.Signature:
@@ -258,7 +183,7 @@ class Model:
     def voice(self) -> Voice:
         """It as a conversation needs it. Raises UserError where it is no language model."""
         if self.spoken is None or self.spoken.reader is not self.system:
-            if self.asked and self.system.task != "complete":
+            if self.asked and not registry.talks(self.system.task):
                 raise UserError(
                     "task",
                     _("{name} is no language model").format(name=self.name),

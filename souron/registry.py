@@ -66,6 +66,7 @@ class TaskEntry:
     options: tuple[OptionEntry, ...]
     not_compared: tuple[str, ...]  # options that ``souron compare`` does not take
     formats: tuple[str, ...]  # of files, that only this task names
+    talks: bool  # its systems continue texts, so that one can talk with them
     file: Path
 
 
@@ -121,6 +122,7 @@ def describe_task(file: Path) -> TaskEntry:
             options=tuple(_options(classes.get("Options"))),
             not_compared=_literal(values["not_compared"]) if "not_compared" in values else (),
             formats=_literal(values["formats"]) if "formats" in values else (),
+            talks=_literal(values["talks"]) if "talks" in values else False,
             file=file,
         )
     except (ValueError, TypeError) as error:
@@ -223,6 +225,12 @@ def load_task(name: str) -> Any:
         and hasattr(thing, "metrics")
     )
     return kind()
+
+
+def talks(task: str) -> bool:
+    """Whether the systems of a task continue texts, so that one can talk with them; not of a name
+    that is no task."""
+    return task in tasks() and tasks()[task].talks
 
 
 def section(task: str) -> ModuleType | None:

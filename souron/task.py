@@ -75,6 +75,9 @@ class Task(ABC):
     inherits: ClassVar[tuple[str, ...]] = ()  # fields of the ``Spec`` that go with weights: a run
     # that starts from another's takes them over
     begins_with: ClassVar[tuple[str, ...]] = ()  # other tasks, whose runs a run may start from
+    published_from: ClassVar[str] = ""  # what published weights have learnt from
+    published_files: ClassVar[bool] = False  # ``published`` takes a file or a folder, too
+    talks: ClassVar[bool] = False  # its systems continue texts, so that one can talk with them
     augments: ClassVar[bool] = False  # training cases are changed unless ``augment=none``
 
     def __init_subclass__(cls) -> None:
@@ -133,6 +136,18 @@ class Task(ABC):
         """The layers that are new in transfer learning; () where there is none to keep the rest
         of: then ``pretrained`` takes all weights, and ``freeze`` is refused."""
         return ()
+
+    def published(
+        self, name: str, source: bool | str, config: Any = None, spec: Any = None
+    ) -> System:
+        """The system of that name with its published weights, or those of a file or a folder,
+        ``source``. ``spec``: it is to learn from such cases, with a new last layer. Raises
+        UserError."""
+        raise UserError("task", _("{name} has no published weights").format(name=name))
+
+    def comes_published(self, name: str) -> bool:
+        """Whether a system of that name is one of a published size, never seen without weights."""
+        return False
 
     # trained system -> figures
 

@@ -11,7 +11,7 @@ import souron
 from souron.blocks.autoencoder import Autoencoder, autoencoder_name, flat
 from souron.blocks.latent import TextUNet, unet_name
 from souron.evaluation.sampling import Noise, done, draw
-from souron.hub import diffusion_weights
+from souron.hub import diffusion_weights, names
 from souron.kinds.codecs import provenance
 from souron.kinds.text import Text
 from souron.runs import generate as run_generate
@@ -267,9 +267,10 @@ def packed_into_one(folder, file):
 def test_a_folder_and_a_single_file_draw_the_same(folder, tmp_path):
     file = folder / "one.safetensors"
     packed_into_one(folder, file)
-    assert diffusion_weights.is_model(folder) and diffusion_weights.is_model(file)
-    assert not diffusion_weights.is_model(tmp_path)
-    assert not diffusion_weights.is_model(folder / "unet/diffusion_pytorch_model.safetensors")
+    assert all(isinstance(names.resolve(one), names.DiffusionModel) for one in (folder, file))
+    assert isinstance(names.resolve(tmp_path), names.Run)
+    part = folder / "unet/diffusion_pytorch_model.safetensors"
+    assert isinstance(names.resolve(part), names.WeightsFile)
     drawn = []
     for path in (folder, file):
         model = diffusion_weights.system(path, 64, SMALL)

@@ -3,7 +3,7 @@ have read before."""
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from souron.data.called import folder as folder_name
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Answers, Setup, Trainings
 from souron.evaluation.exams import ExamResult
+from souron.hub import names
 from souron.report import exam as exam_page
-from souron.runs import evaluate
+from souron.runs import evaluate, loading
 from souron.runs import folder as run_folder
 from souron.task import Step, Task
 from souron.utils import files
@@ -26,8 +27,7 @@ from souron.utils.messages import UserError, _
 
 QUESTIONS = 400  # of a paper, where it is not said
 CHOSEN_ON = 100  # further questions at most, for what no training has chosen
-TASK, MODELS = "choose", "complete"
-OPEN = "smollm2"  # an open model that has a name of its own
+TASK = "choose"
 
 
 @dataclass
@@ -124,23 +124,23 @@ def examining(
 def _examinee(model: str, task: Task) -> tuple[Any, dict[str, float], Path | None, str]:
     """The system, what its training chose, its run's folder, and its name. A language model
     answers by likelihood, also one from a file. Raises UserError."""
-    folder = Path(model)
-    if model == OPEN or folder.suffix == ".gguf" or (folder / "config.json").is_file():
-        kind, config = registry.load_system("open_model")
-        return _reading(kind(replace(config, model=model), None).eval()), {}, None, "open_model"
-    if not folder.exists() and registry.is_system(model):
+    meaning = names.resolve(model)
+    if isinstance(meaning, names.OpenModel):
+        return _reading(loading.open_model(model)), {}, None, "open_model"
+    if isinstance(meaning, names.System):
         kind, config = registry.load_system(model)
         _check_task(kind.task, model)
-        if not kind.needs_fit:
-            system = kind(config, None).eval()
-            return _reading(system) if kind.task == MODELS else system, {}, None, model
-        folder = run_folder.find(model)
+        if kind.needs_fit:
+            raise run_folder.not_trained(model)
+        system = kind(config, None).eval()
+        return _reading(system) if registry.talks(kind.task) else system, {}, None, model
+    folder = run_folder.find(model)
     args = run_folder.read_args(folder)
     run_folder.refuse_changed(folder)
     _check_task(registry.find(str(args["system"]))[0].task, model)
     system = run_folder.load(folder)
     name = str(args["system"])
-    if system.task == MODELS:
+    if registry.talks(system.task):
         return _reading(system), {}, folder, name
     decision: dict[str, float] = {}
     if (folder / evaluate.ANSWERS).exists():
@@ -154,15 +154,14 @@ def _reading(model: Any) -> Any:
 
 
 def _check_task(task: str, model: str) -> None:
-    if task not in (TASK, MODELS):
+    able = [TASK, *(entry.name for entry in registry.tasks().values() if entry.talks)]
+    if task not in able:
         raise UserError(
             "task",
             _("{model} answers no questions with options: its task is {task}").format(
                 model=model, task=registry.task_name(task)
             ),
-            expected=_("a run of {task}").format(
-                task=" / ".join(map(registry.task_name, (TASK, MODELS)))
-            ),
+            expected=_("a run of {task}").format(task=" / ".join(map(registry.task_name, able))),
             fix="souron exam nearest data=terms",
             exit=2,
         )

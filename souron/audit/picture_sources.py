@@ -15,6 +15,7 @@ from souron.audit import drawn_detector
 from souron.audit.drawn_detector import Pipeline
 from souron.data import load, patients
 from souron.evaluation import sampling
+from souron.hub import names
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import provenance
 from souron.runs import folder as run_folder
@@ -86,8 +87,7 @@ class Source:
 
 
 def is_run(name: str) -> bool:
-    path = Path(name)
-    return (path / "args.yaml").is_file() or (not path.exists() and registry.is_system(name))
+    return names.is_run(name) or (not Path(name).exists() and registry.is_system(name))
 
 
 def real(name: str, most: int, seed: int) -> Source:

@@ -20,7 +20,7 @@ from souron.cli import options as cli_options
 from souron.cli.app import command
 from souron.cli.console import follow, note, print_json, screen, show
 from souron.cli.train import given_options, use_cores, yes_or_no
-from souron.hub import packages
+from souron.hub import names
 from souron.kinds import finding
 from souron.runs.options import EvaluateOptions
 from souron.utils import files as file_utils
@@ -29,8 +29,6 @@ from souron.utils.messages import N_, UserError, _, unknown_option
 
 OPTION = re.compile(r"[a-z_]+=(-?[\d.]+|[\w, -]*)", re.ASCII)  # rather than a file: ``size=3``
 ENDING = re.compile(r"\w\.[a-zA-Z]\w{1,4}$", re.ASCII)  # of a file's name
-WEIGHTS = (".pth", ".safetensors", ".gguf")  # files that are a system by themselves
-OF_A_MODEL = ("args.yaml", "config.json", "unet")  # in the folder of a run or a published model
 MOST_OTHERS = 6  # systems that are named beside the one that answers
 FORMS = {"coco": ".coco.json", "yolo": ".txt", "json": ".json", "csv": ".csv", "png": ".png"}
 
@@ -256,11 +254,9 @@ def resolve_system(system: str, files: list[str], model: str | None) -> tuple[st
 def names_files(word: str) -> bool:
     """Return whether a word is a file, a folder of files, a glob or a text, rather than the name of
     a system, a run or a published model. Imports nothing heavy."""
+    if names.is_named(word):
+        return False
     path = Path(word)
-    if registry.is_system(word) or word in packages.MODELS or path.suffix.lower() in WEIGHTS:
-        return False
-    if any(file_utils.there(str(path / inside)) for inside in OF_A_MODEL):
-        return False
     if file_utils.there(word) or "*" in word or ENDING.search(word):
         return True
     inside = len(path.parts) > 1 and file_utils.there(path.parts[0])  # a run that is gone
@@ -331,11 +327,11 @@ def chosen_options(
 
 def own_options(name: str) -> dict[str, Any]:
     """What the system of that run, or of that name, can be told when it predicts."""
-    if Path(name).suffix in (".pth", ".safetensors") and Path(name).is_file():
-        from souron import model as models_api
+    if isinstance(names.resolve(name), names.WeightsFile):
         from souron.kinds import signature
+        from souron.runs import loading
 
-        able = map(signature.signature, models_api.published_systems().values())
+        able = map(signature.signature, loading.published_systems().values())
         return {key: option for one in able if one for key, option in one.options.items()}
     asked = signature_of(name)
     return asked.options | asked.reading if asked else {}
@@ -353,7 +349,7 @@ def signature_of(name: str) -> Any:
     from souron.kinds import signature
     from souron.runs import folder as run_folder
 
-    if (Path(name) / "args.yaml").exists():
+    if names.is_run(name):
         name = str(run_folder.read_args(Path(name))["system"])
     try:
         return signature.signature(registry.load_system(name)[0])
@@ -363,8 +359,7 @@ def signature_of(name: str) -> Any:
 
 def place_of_answers(name: str) -> Path:
     """A new folder, within the run where there is one."""
-    run = Path(name)
-    return file_utils.new_folder(run if (run / "args.yaml").exists() else Path(), "answers")
+    return file_utils.new_folder(Path(name) if names.is_run(name) else Path(), "answers")
 
 
 def best(answer: Any, top: int) -> list[tuple[str, float]]:

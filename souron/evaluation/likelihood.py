@@ -24,7 +24,7 @@ def language_model(folder: str) -> Any:
     try:
         args = files.parse_yaml((path / "args.yaml").read_text(encoding="utf-8"))
         kind, config = registry.load_system(str(args["system"]))
-        if kind.task != "complete":
+        if not registry.talks(kind.task):
             raise ValueError(_("its task is {task}").format(task=registry.task_name(kind.task)))
         known = {name: typed_as(name, value, getattr(config, name))
                  for name, value in args["config"].items()}  # fmt: skip

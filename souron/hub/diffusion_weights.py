@@ -7,7 +7,6 @@ The single file has no tokenizer: it is looked for beside it. Weights are read o
 in bf16; what a picture will take is said before. No pickle is read, and no code of a file is run.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from functools import lru_cache
@@ -21,7 +20,7 @@ from souron import registry
 from souron.blocks.autoencoder import autoencoder_name, flat
 from souron.blocks.clip import CONTEXT, published_names
 from souron.blocks.latent import Residual, SpatialTransformer, Words, unet_name
-from souron.hub import clip_weights
+from souron.hub import clip_weights, names
 from souron.utils import hardware, units
 from souron.utils.messages import UserError, _
 
@@ -29,11 +28,10 @@ SYSTEM = "latent_diffusion_sd15"
 SIDE = 512  # pixels, of the pictures that it learnt from
 PARTS = {"unet": "unet", "coder": "vae", "network": "text_encoder"}  # ours -> diffusers' folder
 SINGLE = {  # ours -> how a single file's names begin
-    "unet": "model.diffusion_model.",
+    "unet": names.STABLE_DIFFUSION,
     "coder": "first_stage_model.",
     "network": "cond_stage_model.transformer.",
 }
-MOST_HEAD = 64 << 20  # bytes of a file's list of tensors
 MOST_BYTES = 16 << 30  # of a file of weights
 HELD_A_PIXEL = 2600  # bytes, while the autoencoder draws: about five maps of 256 channels in bf16
 LATENT = 4  # numbers of a place
@@ -45,19 +43,6 @@ class Cost(NamedTuple):
 
     seconds: float  # on the processor, loading not counted
     bytes: int
-
-
-def is_model(path: str | Path) -> bool:
-    """Is it such a folder, or a single file with such names? Reads no weights."""
-    place = Path(path).expanduser()
-    if place.is_dir():
-        return (place / "unet").is_dir() and not (place / "args.yaml").exists()
-    if place.suffix.lower() != ".safetensors" or not place.is_file():
-        return False
-    try:
-        return any(name.startswith(SINGLE["unet"]) for name in _head(place))
-    except (UserError, OSError, ValueError):
-        return False
 
 
 def system(path: str | Path, side: int = SIDE, size: Any = None) -> Any:
@@ -160,22 +145,10 @@ def _head(file: Path) -> dict[str, Any]:
     """The list of tensors of a .safetensors file. Raises UserError."""
     if file.stat().st_size > MOST_BYTES:
         raise _wrong(file, _("larger than {size} MB").format(size=MOST_BYTES // 10**6))
-    return _head_as_it_is(file, file.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=8)
-def _head_as_it_is(file: Path, changed: int) -> dict[str, Any]:
-    with file.open("rb") as stream:
-        size = int.from_bytes(stream.read(8), "little")
-        if size > MOST_HEAD:
-            raise _wrong(file, _("its head is damaged"))
-        try:
-            head = json.loads(stream.read(size))
-        except ValueError as error:
-            raise _wrong(file, _("its head is damaged")) from error
-    if not isinstance(head, dict):
-        raise _wrong(file, _("its head is damaged"))
-    return head
+    try:
+        return names.head(file)
+    except ValueError as error:
+        raise _wrong(file, _("its head is damaged")) from error
 
 
 def _wrong(path: Path, why: str) -> UserError:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from souron.blocks.decoder import Decoder, Structure, named
 from souron.data.tokenizer import Tokenizer
-from souron.hub import fetch, gguf_head, gguf_tokenizer, packages, zoo
+from souron.hub import fetch, gguf_head, gguf_tokenizer, names, packages
 from souron.hub.other_decoders import MOST_CONTEXT, OtherDecoder
 from souron.utils import extras, files, hardware
 from souron.utils.files import cache_folder
@@ -85,27 +85,16 @@ def find(name: str) -> Path:
             )
         return where
     path = Path(name).expanduser()
-    if not path.exists() and (ready := zoo.where(name)) is not None:
-        path = ready
-    if (path / "args.yaml").is_file():
-        return path
-    if path.is_file() and path.suffix.lower() == ".gguf":
-        return path
-    if (path / "config.json").is_file():
-        return path
-    if path.is_dir() and len(found := sorted(path.glob("*.gguf"))) == 1:
-        return found[0]
+    try:
+        meaning = names.resolve(name)
+    except UserError as error:
+        raise _no_model(path, _("no such file or folder")) from error
+    if isinstance(meaning, names.Run) and names.is_run(meaning.folder):
+        return meaning.folder
+    if isinstance(meaning, names.OpenModel) and path.exists():
+        files = sorted(path.glob("*.gguf")) if not (path / "config.json").is_file() else []
+        return files[0] if files else path
     raise _no_model(path, _("no model there") if path.exists() else _("no such file or folder"))
-
-
-def is_model(name: str | Path) -> bool:
-    """Is it a published model, by its name, its file or the folder of its files?"""
-    path = Path(name).expanduser()
-    return (
-        str(name) in packages.MODELS
-        or path.suffix.lower() == ".gguf"
-        or ((path / "config.json").is_file() and not (path / "args.yaml").exists())
-    )
 
 
 def _no_model(path: Path, why: str) -> UserError:
@@ -691,7 +680,8 @@ def own_sampling(name: str) -> tuple[float | None, float | None]:
     if name in CARDS:
         return CARDS[name]
     try:
-        about = glance(find(name)) if is_model(name) else None
+        known = isinstance(names.resolve(name), names.OpenModel)
+        about = glance(find(name)) if known else None
     except UserError:
         about = None
     return (about.temperature, about.top) if about else (None, None)

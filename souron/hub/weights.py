@@ -23,6 +23,7 @@ from souron.utils.messages import UserError, _
 if TYPE_CHECKING:
     from torch import Tensor
 
+PUBLISHED_SIDE = 224  # pixels, of ImageNet's networks
 OPEN_CLIP = "open_clip_model.safetensors"
 INSIDE = ("params_ema", "params", "state_dict")  # where a file keeps its tensors beside others
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from souron import model as models_api
 from souron import registry
-from souron.hub import fetch
+from souron.hub import fetch, names
 from souron.kinds.signature import signature
 from souron.pipelines import answers
 from souron.pipelines.tokens import USUAL, published
@@ -188,8 +188,13 @@ def _answers(name: str) -> bool:
 
     kind = registry.load_system(name)[0]
     return signature(kind) is not None and (
-        not kind.needs_fit or run_folder.ready(name) is not None or models_api.published_here(name)
+        not kind.needs_fit or run_folder.ready(name) is not None or _published_here(name)
     )
+
+
+def _published_here(name: str) -> bool:
+    meaning = names.resolve(name)
+    return isinstance(meaning, names.System) and meaning.published
 
 
 def _nothing_learnt(name: str, known: Known) -> UserError:

@@ -19,14 +19,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from souron import registry
 from souron.data.dataset import Skipped
 from souron.evaluation.answer_judge import Comparer, compared
 from souron.evaluation.conversation import Voice
 from souron.evaluation.text_generation import Sampling
 from souron.kinds.chat import Turn
-from souron.runs import folder as run_folder
-from souron.runs import votes
+from souron.runs import loading, votes
 from souron.runs.votes import Answer, Judged, Settings, Vote, Votes
 from souron.stats import bradley_terry
 from souron.stats.agreement import Agreement, agreement
@@ -122,7 +120,7 @@ class Rival:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.voice = Voice(language_model(name))
+        self.voice = Voice(loading.language_model(name))
 
     def answer(self, question: str, length: int, sampling: Sampling) -> Answer:
         """Raises UserError where the question does not fit."""
@@ -131,28 +129,6 @@ class Rival:
         text = "".join(written).strip()
         seconds, reply = time.perf_counter() - begun, written.reply
         return Answer(question, "", text, reply.tokens, seconds, reply.stopped_by)
-
-
-def language_model(name: str) -> Any:
-    """A run of a language model, one that comes ready trained, or a model's file. Raises
-    UserError."""
-    path = Path(name)
-    if not path.exists():
-        path = run_folder.ready(name) or path
-    if (path / "args.yaml").is_file():
-        system = run_folder.load(path)
-        if system.task != "complete":
-            raise UserError(
-                "task",
-                _("{name} writes no text").format(name=name),
-                expected=_("a language model"),
-                fix="souron models",
-            )
-        return system
-    kind, config = registry.load_system("open_model")
-    model = kind(run_folder.override(config, {"model": name}), None).eval()
-    assert model.context  # its file is read now, so that a broken one is told before the questions
-    return model
 
 
 @dataclass
@@ -301,7 +277,7 @@ def judge(held: Votes, name: str, comparer: Comparer | None = None) -> Iterator[
         if (one.question, *sorted((one.model, other.model))) not in known and one.text != other.text
     ]
     if waiting and comparer is None:
-        comparer = Comparer(language_model(name))
+        comparer = Comparer(loading.language_model(name))
     for number, (one, other) in enumerate(waiting):
         yield number, len(waiting)
         assert comparer is not None

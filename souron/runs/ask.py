@@ -17,7 +17,7 @@ from souron.kinds import files as kind_files
 from souron.kinds.passages import Passage, Passages
 from souron.kinds.text import MOST_LETTERS, Text
 from souron.runs import folder as run_folder
-from souron.runs import passage_index
+from souron.runs import loading, passage_index
 from souron.runs.events import Event, last, left
 from souron.tasks.retrieve import (
     MOST_PASSAGES,
@@ -230,15 +230,7 @@ def _passages(
 def speaker_of(name: str) -> Speaker:
     """A run of a language model, or an open one: ``smollm2``, a file, a folder. Raises
     UserError."""
-    folder = Path(name)
-    if (folder / "args.yaml").exists():
-        system = run_folder.load(folder)
-    else:
-        kind, config = registry.load_system("open_model")
-        system = kind(replace(config, model=name), None).eval()
-    if system.task != "complete":
-        raise _other(name, system.task, "complete")
-    return Speaker(system, name)
+    return Speaker(loading.language_model(name), name)
 
 
 def documents(source: Any) -> list[Text]:
@@ -297,7 +289,7 @@ def retriever_of(name: str, model: str = "") -> Retriever:
         system = run_folder.load(folder)
     else:
         kind, config = registry.load_system(name)
-        if kind.task != "retrieve":
+        if not issubclass(kind, Retriever):
             raise _other(name, kind.task, "retrieve")
         if model and hasattr(config, "model"):
             config = replace(config, model=model)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from souron.evaluation import sampling
 from souron.evaluation.sampling import Noise
-from souron.hub import diffusion_weights, zoo
+from souron.hub import diffusion_weights, names, zoo
 from souron.kinds import signature
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import provenance
@@ -86,7 +86,7 @@ def generating(
     default a new one in the run's); further ``options`` are those of the system's ``drawing``.
     All of it stands in each file, see ``like``. Raises UserError.
     """
-    published = diffusion_weights.is_model(run)
+    published = isinstance(names.resolve(run), names.DiffusionModel)
     n = (1 if published else MANY) if n is None else n
     check(n, seed, first, walk)
     weights: Path | None = None

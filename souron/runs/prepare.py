@@ -13,8 +13,9 @@ from souron.data.column import Sketch
 from souron.data.dataset import Dataset
 from souron.data.reading import Large
 from souron.data.splits import Parts, Plan
-from souron.hub import clip_weights, zoo
+from souron.hub import names, zoo
 from souron.hub.backbones import Backbone
+from souron.hub.weights import PUBLISHED_SIDE
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
 from souron.task import Task
@@ -27,8 +28,6 @@ from souron.utils.messages import UserError, _
 
 MOST_LOOKED_AT = 500  # validation cases; more would take the time from training
 MOST_COMPARED = 20_000  # pictures that are looked through for copies of one another
-PUBLISHED_SIDE = 224  # pixels, of ImageNet's networks
-FEWEST_PIXELS = 64  # a side, that published weights make sense with
 
 
 def task_of(args: Mapping[str, Any]) -> Task:
@@ -131,16 +130,15 @@ def build(args: dict[str, Any], train: Dataset) -> Any:
     config = run_folder.override(config, changes)
     torch.manual_seed(args["seed"])
     spec = kind.spec_for(train)
-    pretrained = args["pretrained"]
+    task, pretrained = registry.load_task(kind.task), args["pretrained"]
     if pretrained == "False":
         model = kind(config, spec)
         for part in model.modules():
             if isinstance(part, Backbone):
                 part.load_published()
-    elif kind.task == "match" and not (Path(pretrained) / "args.yaml").exists():
-        model = _published_clip(args["system"], pretrained == "True" or pretrained, config, spec)
-    elif pretrained == "True":
-        model = _from_published(args["system"], kind, config, spec)
+    elif pretrained == "True" or (task.published_files and not names.is_run(pretrained)):
+        source = pretrained == "True" or pretrained
+        model = task.published(args["system"], source, config, spec)
     else:
         model = _from_run(Path(pretrained), kind, config, spec)
     if args["freeze"]:
@@ -166,49 +164,6 @@ def _freeze(model: Any, pretrained: str) -> None:
             exit=2,
         )
     model.freeze()
-
-
-def _published_clip(system: str, pretrained: bool | str, config: Any, spec: Any) -> Any:
-    side = clip_weights.SIDE
-    if (spec.channels, spec.side) != (3, side):
-        raise UserError(
-            "imgsz",
-            _("published weights want colour pictures of {side} pixels a side").format(side=side),
-            expected=f"imgsz={side}",
-            fix=f"imgsz={side}",
-        )
-    return clip_weights.system(system, pretrained, config)
-
-
-def _from_published(system: str, kind: Any, config: Any, spec: Any) -> Any:
-    from souron.hub import weights
-
-    entry, size = registry.find(system)
-    source = kind.published(size, config)
-    published = weights.weights(system, source)
-    if spec.side < FEWEST_PIXELS:
-        raise UserError(
-            "imgsz",
-            _(
-                "published weights want pictures of 64 pixels a side or more, these have {side}"
-            ).format(side=spec.side),
-            expected="imgsz=224",
-            fix="imgsz=224",
-        )
-    if spec.channels != 3:
-        raise UserError(
-            "channels",
-            _("published weights want pictures of 3 channels, these have {channels}").format(
-                channels=spec.channels
-            ),
-            expected=_("colour pictures"),
-            exit=3,
-        )
-    mean, std = weights.normalisation(source)
-    model = kind(config, replace(spec, mean=mean, std=std))
-    new = registry.load_task(model.task).head(model)
-    checkpoint.fill(model, published, Path(entry.name), but=new)
-    return model
 
 
 def _from_run(folder: Path, kind: Any, config: Any, spec: Any) -> Any:

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from souron.data.dataset import Rows
 from souron.evaluation.familiarity import Check
+from souron.kinds import signature
 from souron.kinds.finding import Familiarity
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice, Option
 from souron.model import Model
+from souron.tasks.classify import Classifier
 from souron.utils.messages import N_, UserError, _
 
 TOLERANCE = 1e-4  # of the outputs' standard deviation: rounding errors that fusing may cause
@@ -130,7 +132,8 @@ def file_content(output: Kind) -> str:
 
 def predictor_for(model: Model) -> Predictor:
     """Raises UserError for a model that predicts nothing from a file."""
-    if getattr(model.system, "task", None) == "generate":
+    kind = type(model.system)
+    if hasattr(kind, "drawing") and signature.signature(kind) is None:
         raise UserError(
             "task",
             _("{name} is a generator; use souron generate").format(name=model.name),
@@ -139,6 +142,6 @@ def predictor_for(model: Model) -> Predictor:
             exit=5,
         )
     options = model.asked.options
-    if model.system.task == "classify":
+    if isinstance(model.system, Classifier):
         return ClassifierPredictor(model)
     return SystemPredictor(model, options)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from souron import registry
 from souron.model import Model
 from souron.serve.batching import Batcher
 from souron.serve.predictors import ClassifierPredictor, predictor_for
@@ -30,7 +31,7 @@ class Service:
         self.predictor = predictor_for(model)
         self.name, self.task, self.limits = model.name, model.system.task, limits
         self.kind, self.reading = model.asked.given, model.reading
-        self.voice = model.voice if self.task == "complete" else None
+        self.voice = model.voice if registry.talks(self.task) else None
         if filtered is not None and self.voice is None:
             raise UserError(
                 "filter",

@@ -11,7 +11,7 @@ from typing import Any
 from souron import model as models_api
 from souron import registry
 from souron.cli import main
-from souron.hub import fetch, open_models, zoo
+from souron.hub import fetch, names, open_models
 from souron.runs import folder
 from souron.utils.messages import UserError, _
 
@@ -70,11 +70,6 @@ class Loaded:
                 self.places.popitem(last=False)
 
 
-def is_path(name: str) -> bool:
-    """Runs are named by their folders; a system's name is none."""
-    return bool({"/", "\\"} & set(name))
-
-
 def stamp(name: str) -> tuple[Any, ...]:
     """What changes when the files change that a model is read from. Raises UserError for a system
     that there is not."""
@@ -86,13 +81,12 @@ def stamp(name: str) -> tuple[Any, ...]:
 
 
 def files_of(name: str) -> list[Path]:
-    if open_models.is_model(name):
-        where = open_models.find(name)
-        return [where] if where.is_file() else sorted(where.glob("*.safetensors"))
-    if is_path(name):
-        return [Path(name) / "args.yaml", Path(name) / "weights" / "best.safetensors"]
-    if (ready := zoo.where(name)) is not None:
-        return files_of(str(ready))
+    match names.resolve(name):
+        case names.OpenModel():
+            where = open_models.find(name)
+            return [where] if where.is_file() else sorted(where.glob("*.safetensors"))
+        case names.Run(folder=run):
+            return [run / names.RUN, run / "weights" / "best.safetensors"]
     entry, size = registry.find(name)
     weights = fetch.where(entry.weights[size]) if size in entry.weights else None
     return [weights] if weights else []
@@ -101,11 +95,10 @@ def files_of(name: str) -> list[Path]:
 def read(name: str) -> models_api.Model:
     """Load it. Raises UserError, whatever is wrong with the files."""
     try:
-        if open_models.is_model(name):
-            return models_api.load(name)
-        if is_path(name):
-            folder.read_args(Path(name))  # tells what is missing there
-        return models_api.load(name, pretrained=not is_path(name) and zoo.where(name) is None)
+        meaning = names.resolve(name)
+        if isinstance(meaning, names.Run):
+            folder.read_args(meaning.folder)  # tells what is missing there
+        return models_api.load(name, pretrained=isinstance(meaning, names.System))
     except UserError:
         raise
     except Exception as error:  # damaged files can make the reader stumble in any way

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from souron import registry
 from souron.data import called
-from souron.hub import fetch, weights, zoo
+from souron.hub import fetch, names, weights, zoo
 from souron.kinds import signature
 from souron.kinds.boxes import Boxes
 from souron.kinds.codecs import moving
@@ -22,7 +22,7 @@ from souron.studio import answers, run_list, samples, sent, widgets
 from souron.studio.answers import Answer, doubt, told
 from souron.studio.generate_form import Drawing, awake, spelt
 from souron.studio.job_view import Watch
-from souron.studio.model_cache import is_path, models
+from souron.studio.model_cache import models
 from souron.studio.shared import DIRECT, QUIET, Studio, command, here, remarks, same_thing, words
 from souron.tasks.classify import Classifier
 from souron.utils.files import new_folder
@@ -57,11 +57,13 @@ class Source:
 
 def find(project: Path, name: str) -> Source:
     """What a name stands for. Raises UserError."""
-    if not is_path(name):
+    meaning = names.resolve(name)
+    if isinstance(meaning, names.System | names.Ready):
         entry, size = registry.find(name)
         system = registry.load_system(name)[0]
-        if (ready := zoo.where(name)) is not None:
-            return Source(name, system, entry, ready, run_folder.read_args(ready))
+        if isinstance(meaning, names.Ready):
+            args = run_folder.read_args(meaning.folder)
+            return Source(name, system, entry, meaning.folder, args)
         if system.needs_fit:
             source = entry.weights.get(size, "")
             if not source or fetch.where(source) is None:

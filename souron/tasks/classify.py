@@ -1,8 +1,9 @@
 """Classify: a picture in, labels out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from souron import registry
 from souron.data import transforms
 from souron.data.dataset import Dataset, Loader, Rows, check_classes
 from souron.evaluation import classification, corruptions, summary
 from souron.evaluation.answers import stacked
 from souron.evaluation.classification import ClassificationResult
+from souron.hub import weights
 from souron.kinds.labels import Labels
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
@@ -23,9 +26,11 @@ from souron.metrics.metric import Metric
 from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Augment, Scores, Setup, Step, Task, Trainings
+from souron.training import checkpoint
 from souron.training.trainer import autocast
-from souron.utils.messages import N_, _
+from souron.utils.messages import N_, UserError, _
 
+FEWEST_PIXELS = 64  # a side, that published weights make sense with
 MOST_LOOKED_AT = 60_000_000  # pixel values; more say no more of their mean
 FEW_CASES = 500  # of training, below which published weights are advised
 REHEARSED = 16  # cases
@@ -157,6 +162,7 @@ class Classification(Task):
     title = N_("classification")
     takes = Picture
     gives = Labels
+    published_from = "ImageNet-1k"
     metrics = (
         Metric(N_("accuracy"), unit="share", headline=True),
         Metric(N_("AUC"), headline=True, by_label=True),
@@ -209,6 +215,24 @@ class Classification(Task):
         if change is None:
             return None
         return lambda rows, generator: rows._replace(input=change(rows.input, generator))
+
+    def published(
+        self, name: str, source: bool | str, config: Any = None, spec: Any = None
+    ) -> System:
+        """With a ``spec``, all but the last layer is published; without one, it knows the classes
+        of ImageNet. Raises UserError for pictures that the weights are not made for."""
+        kind, sized = registry.load_system(name)
+        config = config or sized
+        entry, size = registry.find(name)
+        origin = kind.published(size, config)
+        held = weights.weights(name, origin)
+        if spec is not None:
+            _check_published(spec)
+        mean, std = weights.normalisation(origin)
+        seen = spec or Spec(3, weights.PUBLISHED_SIDE, weights.imagenet_labels(), mean, std)
+        model = kind(config, replace(seen, mean=mean, std=std))
+        checkpoint.fill(model, held, Path(entry.name), but=self.head(model) if spec else ())
+        return model
 
     def head(self, system: System) -> tuple[str, ...]:
         assert isinstance(system, Classifier)
@@ -323,3 +347,25 @@ def _scaling(spec: Spec, device: torch.device) -> tuple[Tensor, Tensor]:
         torch.tensor(spec.mean, device=device).view(1, -1, 1, 1) * 255,
         torch.tensor(spec.std, device=device).view(1, -1, 1, 1) * 255,
     )
+
+
+def _check_published(spec: Spec) -> None:
+    """Raises UserError for pictures that ImageNet's networks are not made for."""
+    if spec.side < FEWEST_PIXELS:
+        raise UserError(
+            "imgsz",
+            _(
+                "published weights want pictures of 64 pixels a side or more, these have {side}"
+            ).format(side=spec.side),
+            expected="imgsz=224",
+            fix="imgsz=224",
+        )
+    if spec.channels != 3:
+        raise UserError(
+            "channels",
+            _("published weights want pictures of 3 channels, these have {channels}").format(
+                channels=spec.channels
+            ),
+            expected=_("colour pictures"),
+            exit=3,
+        )

@@ -295,6 +295,7 @@ class Complete(Task):
     title = N_("text completion")
     takes = Text
     gives = Text
+    talks = True
     metrics = (
         Metric(N_("bits per byte"), higher_is_better=False, unit="bits", headline=True),
         Metric(N_("preference accuracy"), unit="share", headline=True),

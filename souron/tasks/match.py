@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from souron import registry
 from souron.data.captions import Caption
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.tokenizer import Tokenizer
@@ -173,10 +174,32 @@ class Matching(Task):
     )
     watches = "recall@1"
     default_data = "captioned_scenes"
+    published_files = True
     target = "captions"
     formats = ("captions",)
     fewest_classes = 0
     inherits = ("tokenizer", "vocabulary")
+
+    def published(
+        self, name: str, source: bool | str, config: Any = None, spec: Any = None
+    ) -> System:
+        from souron.hub import clip_weights
+
+        side = clip_weights.SIDE
+        if spec is not None and (spec.channels, spec.side) != (3, side):
+            raise UserError(
+                "imgsz",
+                _("published weights want colour pictures of {side} pixels a side").format(
+                    side=side
+                ),
+                expected=f"imgsz={side}",
+                fix=f"imgsz={side}",
+            )
+        return clip_weights.system(name, source, config)
+
+    def comes_published(self, name: str) -> bool:
+        entry, size = registry.find(name)
+        return size in entry.weights
 
     def check(self, data: Dataset, options: Any) -> None:
         check_captions(data)

@@ -210,6 +210,7 @@ class TextToImage(Task):
     title = N_("text to image")
     takes = Text
     gives = Picture
+    published_files = True
     metrics = (
         Metric(N_("attribute accuracy"), unit="share", headline=True),
         Metric(N_("object accuracy"), unit="share"),
@@ -230,6 +231,15 @@ class TextToImage(Task):
     inherits = ("tokenizer", "vocabulary", "words")
     begins_with = ("match",)
     needs_training_data = True
+
+    def published(
+        self, name: str, source: bool | str, config: Any = None, spec: Any = None
+    ) -> System:
+        if source is True:
+            return super().published(name, source)
+        from souron.hub import diffusion_weights
+
+        return diffusion_weights.system(str(source))
 
     def check(self, data: Dataset, options: Options) -> None:
         matching.check_captions(data)

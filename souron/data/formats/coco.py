@@ -9,7 +9,7 @@ A file of one part alone may be given. The form: https://cocodataset.org/#format
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,9 +148,7 @@ def _pictures(
         else:
             entries[_key(entry.get("id"))] = entry
     boxes = _boxes(about["annotations"], where, label, entries.keys(), told, what)
-    named = defaultdict(list)  # the name of a file -> where files of that name lie
-    for file in below:
-        named[file.rpartition("/")[2]].append(file)
+    named = by_name(below)
     for key, entry in entries.items():
         file = _place(entry["file_name"], source, root, below, named, part)
         if file is None:
@@ -253,6 +251,14 @@ def _place(
     of_part = [file for file in ends if part and PARTS.get(_word(file)) == part]
     chosen = of_part or ends
     return chosen[0] if len(chosen) == 1 else None
+
+
+def by_name(files: Iterable[str]) -> Mapping[str, list[str]]:
+    """The name of a file, without its folders -> where files of that name lie."""
+    found = defaultdict(list)
+    for file in files:
+        found[file.rpartition("/")[2]].append(file)
+    return found
 
 
 def _word(file: str) -> str:

@@ -14,7 +14,7 @@ Every fault is told, none is passed over in silence: what could not be used stan
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -131,12 +131,14 @@ def _listed(
         else:
             told.append(Skipped(where, "unreadable", _("a picture without a name")))
     seen: set[str] = set()
+    named = coco.by_name(below)
     maps = [
-        _map(entry["file_name"], source, root, below)
+        _map(entry["file_name"], source, root, below, named)
         for entry in about["annotations"]
         if isinstance(entry, dict) and isinstance(entry.get("file_name"), str)
     ]
     beside = {file: below[file] for file in below.keys() - set(maps)}
+    named_beside = coco.by_name(beside)
     for place, entry in enumerate(about["annotations"], 1):
         name = _("{file}, annotation {n}").format(file=where, n=place)
         written = entry.get("file_name") if isinstance(entry, dict) else None
@@ -154,8 +156,8 @@ def _listed(
             continue
         seen.add(key)
         shown = entries[key]
-        map_file = _map(written, source, root, below)
-        file = coco._place(shown["file_name"], source, root, beside, part)
+        map_file = _map(written, source, root, below, named)
+        file = coco._place(shown["file_name"], source, root, beside, named_beside, part)
         missing = [
             readable(wanted)
             for wanted, found in ((shown["file_name"], file), (written, map_file))
@@ -174,7 +176,9 @@ def _listed(
             told.append(Skipped(lost, "no segments", _("the file says nothing of this picture")))
 
 
-def _map(name: str, source: Path, root: Path, below: dict[str, Path]) -> str | None:
+def _map(
+    name: str, source: Path, root: Path, below: dict[str, Path], named: Mapping[str, list[str]]
+) -> str | None:
     """Where a map lies, relative to the root: in the folder that is called as the JSON file is, or
     beside it, or else where a file of this name lies alone."""
     name = readable(name.replace("\\", "/"))
@@ -183,7 +187,7 @@ def _map(name: str, source: Path, root: Path, below: dict[str, Path]) -> str | N
     for wanted in (f"{here}/{source.stem}/{name}", f"{here}/{name}", name):
         if wanted.removeprefix("./") in below:
             return wanted.removeprefix("./")
-    ends = [file for file in below if file.rpartition("/")[2] == stem]
+    ends = named.get(stem, [])
     own = [file for file in ends if source.stem in file.split("/")[:-1]] or ends
     return own[0] if len(own) == 1 else None
 

@@ -1,0 +1,98 @@
+"""Load what a name means: a run, a system as it comes, a published model, a file of weights."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from souron import registry
+from souron.hub import names, weights
+from souron.runs import folder as run_folder
+from souron.utils.messages import UserError, _
+
+
+def load(meaning: names.Meaning, pretrained: bool | str = False, context: int | None = None) -> Any:
+    """The system, ready to answer; None of one by whose name nothing here has learnt.
+
+    ``pretrained`` brings a system's published weights, or those of a file or folder; ``context`` is
+    how many tokens a published language model sees. Raises UserError.
+    """
+    if context is not None and not isinstance(meaning, names.OpenModel):
+        raise UserError(
+            "option",
+            _("the context of {name} is as it was trained").format(name=meaning.name),
+            expected=_("a published language model, for another context"),
+        )
+    match meaning:
+        case names.DiffusionModel():
+            from souron.hub import diffusion_weights
+
+            return diffusion_weights.system(meaning.path)
+        case names.WeightsFile():
+            return published_file(meaning.path)
+        case names.OpenModel():
+            return open_model(meaning.name, context)
+        case names.Ready() if not pretrained:
+            return run_folder.load(run_folder.find(meaning.name))
+        case names.Run() if not isinstance(meaning, names.Ready):
+            return run_folder.load(meaning.folder)
+    return _by_name(meaning, pretrained)
+
+
+def _by_name(meaning: names.Meaning, pretrained: bool | str) -> Any:
+    kind, config = registry.load_system(meaning.name)
+    if not kind.needs_fit:
+        return kind(config, None).eval()
+    task = registry.load_task(kind.task)
+    here = isinstance(meaning, names.System) and meaning.published
+    if not (pretrained or here or task.comes_published(meaning.name)):
+        return None
+    return task.published(meaning.name, pretrained or True, config).eval()
+
+
+def open_model(name: str, context: int | None = None) -> Any:
+    """A published language model. Raises UserError where its files are damaged or not here."""
+    kind, config = registry.load_system("open_model")
+    system = kind(replace(config, model=name, context=context or config.context), None).eval()
+    system.held  # noqa: B018  (what is wrong with its files is said now)
+    return system
+
+
+def language_model(name: str) -> Any:
+    """A run of a language model, one that comes ready trained, or a published one. Raises UserError
+    for anything else."""
+    system = load(names.resolve(name))
+    if system is None:
+        raise run_folder.not_trained(name)
+    if not registry.talks(system.task):
+        raise UserError(
+            "task",
+            _("{name} writes no text").format(name=name),
+            expected=_("a language model"),
+            fix="souron models",
+        )
+    return system
+
+
+def published_file(file: Path) -> Any:
+    """The system whose published weights a file holds, such as ESRGAN's. Raises UserError."""
+    held = weights.read_weights(file)
+    able = published_systems()
+    for kind in able.values():
+        system = kind.of_published(held)
+        if system is not None:
+            return system
+    raise UserError(
+        "other system",
+        _("{path} holds weights whose names or sizes no system here has, as {first}").format(
+            path=file, first=next(iter(held), "-")
+        ),
+        expected=_("published weights of {systems}").format(systems=", ".join(able)),
+        exit=3,
+    )
+
+
+def published_systems() -> dict[str, Any]:
+    """The systems that read files of weights as they are published, by name."""
+    able = [file.stem for file in registry.system_files()
+            if "def of_published(" in file.read_text(encoding="utf-8")]  # fmt: skip
+    return {name: registry.load_system(name)[0] for name in sorted(able)}
