@@ -201,6 +201,8 @@ def test_a_crowd_region_counts_neither_for_nor_against():
     matches = detection.match(truth, found, 2)
     assert matches.objects[0].tolist() == [[1, 0]]
     assert detection.scores(matches)["AP"].tolist() == pytest.approx([1])
+    alone = detection.scores(detection.match(truth, [found[0][:2]], 2))["AP"]
+    assert alone.tolist() == [0]  # the object itself is missed
     outside = [found[0] + np.array([0, 60, 60, 60, 60, 0]) * (found[0][:, 5:] > 0.75)]
     alarms = detection.scores(detection.match(truth, outside, 2))["AP"]
     assert alarms.tolist() == pytest.approx([1 / 3])
@@ -209,11 +211,14 @@ def test_a_crowd_region_counts_neither_for_nor_against():
 class Told(Detector):
     """Finds what it was told."""
 
+    overlap = 0.33
+
     def __init__(self, cases, told):
         super().__init__(None, TASK.spec(cases))
-        self.told = told
+        self.told, self.asked = told, []
 
     def found(self, data, conf, iou):
+        self.asked.append((conf, iou))
         return self.told
 
 
@@ -226,6 +231,15 @@ def test_the_score_from_which_boxes_are_shown_is_chosen_on_validation_cases():
     ]  # fmt: skip
     setup = DetectionSetup(TASK.Options(), cases)
     assert TASK.decide(Told(cases, found), cases, setup) == {"conf": pytest.approx(0.6)}
+
+
+def test_a_detector_is_asked_with_its_own_overlap_unless_another_is_given():
+    cases = shapes(6, 32)
+    system = Told(cases, [torch.zeros(0, 6)] * 6)
+    TASK.validate(system, system.loader(cases))
+    for given in ({}, {"conf": 0.2, "iou": 0.6}):
+        TASK.decide(system, cases, DetectionSetup(TASK.Options(**given), cases))
+    assert system.asked == [(0.001, 0.33), (0.001, 0.33), (0.2, 0.6)]
 
 
 def test_a_label_without_objects_has_no_precision_and_a_curve_ends_at_its_recall():

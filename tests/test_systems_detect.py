@@ -10,6 +10,7 @@ from torchvision.ops import complete_box_iou_loss
 
 from souron import registry
 from souron.blocks import yolo
+from souron.blocks.csp import SPPF, Bottleneck
 from souron.data.dataset import Rows
 from souron.evaluation import summary
 from souron.systems.detect.yolo import YOLO
@@ -115,6 +116,42 @@ def test_an_object_is_learnt_by_the_ten_places_inside_it_that_fit_best():
     assert set(((moved[0] == 0) & (moved[1] > 0)).nonzero()[:, 1].tolist()) != set(
         first.nonzero().flatten().tolist()
     )
+
+
+def test_a_place_that_two_objects_want_learns_the_one_that_it_overlaps_most():
+    truth = torch.tensor([[[0.0, 0, 0, 24, 24], [1, 8, 8, 32, 32]]])
+    place = torch.tensor([[16.0, 16.0], [4, 4], [28, 28]])
+    score, there = torch.full((1, 3, 2), 0.5), torch.ones(1, 2, dtype=torch.bool)
+    for own in (0, 1):
+        box = truth[:, [own, 0, 1], 1:]
+        owner, sure = yolo.assign(score, box, place, truth, there)
+        assert owner[0].tolist() == [own, 0, 1] and (sure > 0.9).all()
+
+
+def test_blocks_of_the_backbone_add_to_what_goes_in_and_those_of_the_pyramid_do_not():
+    network = made(shapes(2, 64)).network.eval()
+    blocks = {name: part for name, part in network.named_modules() if isinstance(part, Bottleneck)}
+    for name, block in blocks.items():
+        torch.nn.init.zeros_(block.second.bn.weight)  # so that it gives 0
+        x = torch.randn(1, block.first.conv.in_channels, 5, 5)
+        assert torch.equal(block(x), x if name.startswith("backbone") else torch.zeros_like(x))
+    assert {name.partition(".")[0] for name in blocks} == {
+        "backbone",
+        "down4",
+        "down3",
+        "up4",
+        "up5",
+    }
+
+
+def test_the_largest_values_around_are_of_5_9_and_13_places_a_side():
+    layer, seen = SPPF(16).eval(), []
+    layer.last.register_forward_pre_hook(lambda _layer, given: seen.append(given[0]))
+    with torch.no_grad():
+        layer(torch.randn(1, 16, 20, 20))
+    own, *around = seen[0].chunk(4, 1)
+    for reach, largest in zip((2, 4, 6), around, strict=True):
+        assert torch.equal(largest, F.max_pool2d(own, 2 * reach + 1, 1, reach))
 
 
 def test_its_loss_is_by_hand_what_its_formula_says():
