@@ -27,9 +27,11 @@ from souron.report.sections import detect as report_detect
 from souron.runs import compare, evaluate, train
 from souron.stats import intervals
 from souron.stats.verdict import difference
+from souron.tasks.detect import Detector
 from souron.utils.messages import UserError
 
 LABELS = 3
+TASK = registry.load_task("detect")
 
 
 def drawn(seed, pictures=6, labels=LABELS, crowd=0.15):
@@ -184,6 +186,62 @@ def test_the_threshold_is_where_f1_is_largest():
     assert detection.best_threshold(detection.match(truth, found, 1)) == 0.7
 
 
+def test_detections_of_one_score_count_together_where_the_threshold_is_chosen():
+    """At 0.9 F1 is 2/3; at 0.5 it would be 1 for the first of five detections, and is 1/2."""
+    box, far = [0.0, 0, 9, 9], [50.0, 50, 60, 60]
+    truth = [np.array([[0, *box], [0, *far]])]
+    wrong = [[0, *np.add(box, 100 * n), 0.5] for n in range(1, 5)]
+    found = [np.array([[0, *box, 0.9], [0, *far, 0.5], *wrong])]
+    assert detection.best_threshold(detection.match(truth, found, 1)) == 0.9
+
+
+def test_a_crowd_region_counts_neither_for_nor_against():
+    truth = [np.array([[0.0, 0, 0, 9, 9], [-1, 20, 20, 60, 60]])]
+    found = [np.array([[0, 22, 22, 40, 40, 0.9], [0, 25, 25, 50, 50, 0.8], [0, 0, 0, 9, 9, 0.7]])]
+    matches = detection.match(truth, found, 2)
+    assert matches.objects[0].tolist() == [[1, 0]]
+    assert detection.scores(matches)["AP"].tolist() == pytest.approx([1])
+    alone = detection.scores(detection.match(truth, [found[0][:2]], 2))["AP"]
+    assert alone.tolist() == [0]  # the object itself is missed
+    outside = [found[0] + np.array([0, 60, 60, 60, 60, 0]) * (found[0][:, 5:] > 0.75)]
+    alarms = detection.scores(detection.match(truth, outside, 2))["AP"]
+    assert alarms.tolist() == pytest.approx([1 / 3])
+
+
+class Told(Detector):
+    """Finds what it was told."""
+
+    overlap = 0.33
+
+    def __init__(self, cases, told):
+        super().__init__(None, TASK.spec(cases))
+        self.told, self.asked = told, []
+
+    def found(self, data, conf, iou):
+        self.asked.append((conf, iou))
+        return self.told
+
+
+def test_the_score_from_which_boxes_are_shown_is_chosen_on_validation_cases():
+    cases = shapes(6, 32)
+    found = [
+        torch.cat([torch.cat([box, torch.full((len(box), 1), 0.6)], 1),
+                   torch.tensor([[0.0, 0, 0, 1, 1, 0.4]])])
+        for box in cases.target
+    ]  # fmt: skip
+    setup = DetectionSetup(TASK.Options(), cases)
+    assert TASK.decide(Told(cases, found), cases, setup) == {"conf": pytest.approx(0.6)}
+
+
+def test_a_detector_is_asked_with_its_own_overlap_unless_another_is_given():
+    cases = shapes(6, 32)
+    system = Told(cases, [torch.zeros(0, 6)] * 6)
+    TASK.validate(system, system.loader(cases))
+    for given in ({}, {"conf": 0.2, "iou": 0.6}):
+        TASK.decide(system, cases, DetectionSetup(TASK.Options(**given), cases))
+    assert system.asked == [(0.001, 0.33), (0.001, 0.33), (0.2, 0.6)]
+
+
 def test_a_label_without_objects_has_no_precision_and_a_curve_ends_at_its_recall():
     truth = [np.array([[0, 0, 0, 9, 9], [0, 20, 20, 40, 40]])]
     found = [np.array([[0, 0, 0, 9, 9, 0.9], [1, 0, 0, 9, 9, 0.8], [0, 50, 50, 60, 60, 0.7]])]
@@ -214,7 +272,6 @@ ships_with = "torch"
 def load(side=None):
     return shapes(cases, side or 32, 2)
 '''
-TASK = registry.load_task("detect")
 
 
 @pytest.fixture

@@ -111,6 +111,9 @@ def test_void_and_crowds_count_neither_for_nor_against():
     assert counts(judged(4, 6, 2), 2) == (0, 1, 0)  # which is not of that class
     assert counts(judged(3, 5)) == (0, 1, 1)  # half in it
     assert counts(judged(3, 7)) == (0, 0, 1)  # by more than half in both
+    bare = Divided([3], np.where(ids == 1, 1, 0))
+    wide = Divided([3], (np.arange(100).reshape(10, 10) % 10 < 7).astype(np.uint8))
+    assert panoptic.compare([bare], [wide], CLASSES).overlap[0, 3] == 1  # all but void is right
     none = panoptic.compare([truth], [Divided([], np.zeros((10, 10), np.uint8))], CLASSES)
     assert counts(none) == (0, 0, 1) and none.missed.sum() == 1  # the crowd is of no class
 

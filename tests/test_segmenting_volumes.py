@@ -73,6 +73,8 @@ def test_distances_run_in_the_millimetres_of_each_axis(cases):
     for axis, far in enumerate((4.0, 2.0, 1.5)):
         moved = volumes.scores_of(area.roll(1, axis + 1), test)
         assert moved["HD95"][0] == pytest.approx(far), axis
+        if far >= 2:  # all surface voxels are 4 mm away, or none is farther than 2 mm
+            assert moved["surface Dice at 2 mm"][0] == (far == 2), axis
     double = area.clone()
     double[0, 4, 4:8, 4:8] = 1
     assert volumes.scores_of(double, test)["volume error"][0] == pytest.approx(1)
@@ -206,6 +208,25 @@ def test_a_volume_of_other_spacing_keeps_its_millilitres(windows, cases):
         assert other[2] == pytest.approx(one[2], rel=0.15) and one[2] > 0
 
 
+def test_a_volume_is_asked_at_the_spacing_of_the_training_cases(windows, cases, monkeypatch):
+    asked = []
+
+    def named(volume):
+        asked.append(volume[0])
+        return torch.zeros(volume.shape[1:])
+
+    monkeypatch.setattr(windows, "named", named)
+    volume = placed(cases, 0, windows.spec.spacing)
+    fine = volume.affine.copy()
+    fine[:3, :3] /= 2
+    windows.predict(Volume(volume.values.repeat(2, 0).repeat(2, 1).repeat(2, 2), fine))
+    turned = volume.affine[:, [2, 0, 1, 3]]
+    windows.predict(Volume(volume.values.transpose(2, 0, 1), turned))
+    assert [there.shape for there in asked] == [(8, 12, 16)] * 2
+    for there in asked:
+        assert torch.allclose(there, cases.input[0, 0].float(), atol=1e-3)
+
+
 def test_voxels_that_become_larger_are_averaged():
     peak = torch.tensor([0.0, 0, 0, 8, 0, 0])[None, None, None]
     assert resampling.resampled(peak, (1, 1, 1)).item() == pytest.approx(8 / 6)
@@ -269,6 +290,16 @@ def test_of_windows_that_overlap_the_better_one_has_the_voxel(windows):
     assert other.named(values).flatten().tolist() == [0, 2, 2, 0]
 
 
+def test_what_lies_outside_of_the_scale_counts_as_its_end(windows):
+    other = type(windows)(windows.config, windows.spec)
+    other.window.copy_(torch.tensor([[WINDOWS.LOW, -900], [1000, WINDOWS.HIGH]]))
+    other.dice.fill_(0.9)
+    values = torch.tensor([-3000, -950, 0, 1500, 9000])[None, None, None]
+    assert other.named(values).flatten().tolist() == [1, 1, 0, 2, 2]
+    counted = other.histogram((values[None], torch.zeros(1, 1, 1, 5, dtype=torch.uint8)))
+    assert counted[0, 0] == counted[-1, 0] == 1 and counted.sum() == 5
+
+
 # the network
 
 
@@ -313,6 +344,44 @@ def test_a_patch_knows_where_it_lies(cases):
     assert torch.equal(made.channels(cases.input[0], cut), whole[(slice(None), *cut)])
     assert whole[2:, 0, 0, 0].tolist() == pytest.approx([-7 / 8, -11 / 12, -15 / 16])
     assert whole[2:, -1, -1, -1].tolist() == pytest.approx([7 / 8, 11 / 12, 15 / 16])
+
+
+def test_values_are_seen_through_two_windows(cases):
+    volume = torch.full((1, 8, 12, 16), 40)
+    volume[0, 0, 0, :5] = torch.tensor([240, -160, 1000, -3000, 4000])
+    narrow, wide = network(cases).channels(volume)[:2, 0, 0, :6].tolist()
+    assert narrow == pytest.approx([1, -1, 2, -2, 2, 0])
+    assert wide == pytest.approx([1 / 3, -1 / 3, 1.6, -2, 4, 0])
+
+
+def test_a_patch_is_a_little_brighter_or_paler_and_stays_where_it_is(cases, monkeypatch):
+    made, cut = network(cases), (slice(0, 8),) * 3
+    monkeypatch.setattr(NETWORK, "around", lambda *_given: cut)
+    batch = TASK.batch(Rows(cases.input, cases.target), None)
+    plain, drawn = made.channels(cases.input[0], cut), []
+    low, high = plain[:2].argmin(), plain[:2].argmax()
+    for _draw in range(12):
+        inputs, target = made.patch(batch, 0)
+        assert torch.equal(inputs[2:], plain[2:]) and torch.equal(target, cases.target[0][cut])
+        grey, there = plain[:2].flatten(), inputs[:2].flatten()
+        contrast = (there[high] - there[low]) / (grey[high] - grey[low])
+        drawn.append((contrast - 1, there[low] - contrast * grey[low]))
+        assert torch.allclose(there, contrast * grey + drawn[-1][1], atol=1e-4)
+    each = torch.tensor(drawn)
+    assert (each.std(0) > 0.02).all() and each.abs().max() < 0.1001
+
+
+@torch.no_grad()
+def test_the_way_up_sees_what_each_level_was_on_the_way_down(cases):
+    made = network(cases).eval()
+    kept, seen = [], []
+    for level in made.down:
+        level.register_forward_hook(lambda _level, _given, out: kept.append(out))
+    for up in made.up:
+        up.convs.register_forward_pre_hook(lambda _level, given: seen.append(given[0]))
+    made(torch.rand(1, 5, 8, 12, 16))
+    for before, given in zip(kept[-2::-1], seen, strict=True):
+        assert torch.equal(given[:, : before.shape[1]], before) and before.any()
 
 
 def test_dice_loss_of_known_masks():

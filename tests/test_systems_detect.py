@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torch
 from shapes import shapes
+from torch.nn import functional as F
 from torchvision.ops import complete_box_iou_loss
 
 from souron import registry
 from souron.blocks import yolo
+from souron.blocks.csp import SPPF, Bottleneck
 from souron.data.dataset import Rows
 from souron.evaluation import summary
 from souron.systems.detect.yolo import YOLO
@@ -83,6 +85,8 @@ def test_an_edge_is_the_mean_of_its_distribution_and_learns_both_bins_beside_the
     yolo.distribution_focal(logits, torch.full((1, 4), 2.25)).sum().backward()
     pull = -logits.grad.view(4, 16)[0]
     assert pull.argmax() == 2 and pull[3] > 0 and (pull[[0, 1, 4, 15]] < 0).all()
+    nearness = torch.tensor([0.75, 0.25])  # each bin is to hold as much as the truth is near it
+    assert torch.allclose(pull[2:4], (nearness - 1 / 16) / 4)
 
 
 def test_an_object_is_learnt_by_the_ten_places_inside_it_that_fit_best():
@@ -103,6 +107,8 @@ def test_an_object_is_learnt_by_the_ten_places_inside_it_that_fit_best():
     best = int(overlap.argmax())  # the best place is to be as sure as it overlaps, the others less
     assert sure[0, best] == pytest.approx(float(overlap[best]))
     assert (sure[0, first] <= sure[0, best]).all()
+    fit = (overlap / overlap[best]) ** 6 * overlap[best]  # all are as sure of the label
+    assert torch.allclose(sure[0, first], fit[first])
     assert not (owner[0] == 2)[sure[0] > 0].any()
     surer = score.clone()
     surer[0, :, 1] = torch.where(first, 0.01, 0.9)  # what is surer of the label fits better
@@ -110,6 +116,83 @@ def test_an_object_is_learnt_by_the_ten_places_inside_it_that_fit_best():
     assert set(((moved[0] == 0) & (moved[1] > 0)).nonzero()[:, 1].tolist()) != set(
         first.nonzero().flatten().tolist()
     )
+
+
+def test_a_place_that_two_objects_want_learns_the_one_that_it_overlaps_most():
+    truth = torch.tensor([[[0.0, 0, 0, 24, 24], [1, 8, 8, 32, 32]]])
+    place = torch.tensor([[16.0, 16.0], [4, 4], [28, 28]])
+    score, there = torch.full((1, 3, 2), 0.5), torch.ones(1, 2, dtype=torch.bool)
+    for own in (0, 1):
+        box = truth[:, [own, 0, 1], 1:]
+        owner, sure = yolo.assign(score, box, place, truth, there)
+        assert owner[0].tolist() == [own, 0, 1] and (sure > 0.9).all()
+
+
+def test_blocks_of_the_backbone_add_to_what_goes_in_and_those_of_the_pyramid_do_not():
+    network = made(shapes(2, 64)).network.eval()
+    blocks = {name: part for name, part in network.named_modules() if isinstance(part, Bottleneck)}
+    for name, block in blocks.items():
+        torch.nn.init.zeros_(block.second.bn.weight)  # so that it gives 0
+        x = torch.randn(1, block.first.conv.in_channels, 5, 5)
+        assert torch.equal(block(x), x if name.startswith("backbone") else torch.zeros_like(x))
+    assert {name.partition(".")[0] for name in blocks} == {
+        "backbone",
+        "down4",
+        "down3",
+        "up4",
+        "up5",
+    }
+
+
+def test_the_largest_values_around_are_of_5_9_and_13_places_a_side():
+    layer, seen = SPPF(16).eval(), []
+    layer.last.register_forward_pre_hook(lambda _layer, given: seen.append(given[0]))
+    with torch.no_grad():
+        layer(torch.randn(1, 16, 20, 20))
+    own, *around = seen[0].chunk(4, 1)
+    for reach, largest in zip((2, 4, 6), around, strict=True):
+        assert torch.equal(largest, F.max_pool2d(own, 2 * reach + 1, 1, reach))
+
+
+def test_its_loss_is_by_hand_what_its_formula_says():
+    network = made(shapes(2, 64)).network
+    sizes, true = [(8, 8), (4, 4), (2, 2)], torch.tensor([4.0, 4, 44, 40])
+    place, stride = yolo.places(sizes, torch.device("cpu"))
+    far = torch.cat([place - true[:2], true[2:] - place], 1) / stride
+    random = torch.Generator().manual_seed(0)
+    wide = torch.randn(2, len(place), 4, generator=random).abs()
+    bins = -(torch.arange(16) - (far + wide)[..., None]).abs()  # of boxes that are too large
+    edge, label = bins.flatten(2), torch.randn(2, len(place), 3, generator=random)
+    target = [torch.cat([torch.ones(1), true])[None], torch.zeros(0, 5)]
+    learnt = yolo.learn(network, (edge, label, sizes), target)
+    box = network.boxes(edge, place, stride)
+    truth, there = torch.stack([target[0], torch.zeros(1, 5)]), torch.tensor([[True], [False]])
+    _owner, sure = yolo.assign(label.sigmoid(), box, place, truth, there)
+    on, weight = sure > 0, sure[0][sure[0] > 0]
+    assert torch.equal(learnt.on, on) and len(weight) == 10 and weight.sum() > 1.5
+    wanted = torch.stack([torch.zeros_like(sure), sure, torch.zeros_like(sure)], 2)
+    named = F.binary_cross_entropy_with_logits(label, wanted, reduction="sum")
+    placed = ((1 - yolo.ciou(box[on], true)) * weight).sum()
+    spread = yolo.distribution_focal(edge[on], far[on[0]].clamp(0, 14.99))
+    expected = 7.5 * placed + 0.5 * named + 1.5 * (spread * weight).sum()
+    assert learnt.loss.item() == pytest.approx((expected / weight.sum()).item(), rel=1e-4)
+
+
+def test_the_pyramid_leads_down_and_back_up(monkeypatch):
+    network = made(shapes(2, 64)).network.eval()
+    maps = [
+        torch.rand(1, count, side, side, requires_grad=True)
+        for count, side in zip(network.maps, (8, 4, 2), strict=True)
+    ]
+    monkeypatch.setattr(network.backbone, "forward", lambda _image: maps)
+    for level in network.levels(torch.zeros(1, 3, 64, 64)):
+        slopes = torch.autograd.grad(level.sum(), maps, retain_graph=True)
+        assert all(slope.any() for slope in slopes)
+
+
+def test_every_label_begins_with_a_score_of_one_in_a_hundred():
+    for branch in made(shapes(2, 64)).network.labels:
+        assert branch[2].bias.sigmoid().tolist() == pytest.approx([0.01] * 3)
 
 
 def test_of_boxes_of_one_label_that_overlap_the_surest_stays():

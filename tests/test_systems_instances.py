@@ -131,6 +131,16 @@ def test_a_mask_of_prototypes_learns_in_its_box_alone_each_object_as_much():
     assert coefficient.grad[0].abs().sum(1).bool().tolist() == on[0].tolist()
 
 
+def test_the_loss_of_prototypes_weighs_as_much_as_that_of_boxes(monkeypatch):
+    cases = instanced(4, 32)
+    model = made(YOLOSeg, cases)
+    batch, losses = batch_of(model, cases), []
+    for masks in (0.0, 1.0):
+        monkeypatch.setattr(yolo_seg, "mask_loss", lambda *_given, masks=masks: masks)
+        losses.append(model.loss(batch).item())
+    assert losses[1] - losses[0] == pytest.approx(7.5, abs=0.01)
+
+
 def test_yolo_mixes_each_objects_own_prototypes_and_cuts_at_the_box(monkeypatch):
     cases = instanced(1, 64)
     model = made(YOLOSeg, cases).eval()
@@ -294,3 +304,14 @@ def test_the_average_of_yolos_weights_answers():
         for weight in model.average.parameters():
             weight.zero_()
         assert not torch.equal(model.segment(image, 0.0)[0][0], before[0])
+
+
+def test_the_average_of_yolos_weights_follows_after_each_part():
+    cases = instanced(20, 32)
+    model = made(YOLOSeg, cases)
+    fast, slow = (each.coefficients[0][0].conv.weight for each in (model.network, model.average))
+    before = slow.clone()
+    with torch.no_grad():
+        fast.fill_(1.0)
+    assert len(list(model.updates(batch_of(model, cases), 1000))) == 2
+    assert torch.allclose(slow, 1 + 0.95**2 * (before - 1), atol=1e-5)  # 0.95 stays each time

@@ -119,6 +119,19 @@ def test_a_place_at_the_edge_stays_in_the_picture():
     assert place.tolist() == [[[0.5, 0.5], [8.5, 8.5]]] and held.tolist() == [[1, 1]]
 
 
+@torch.no_grad()
+def test_the_way_up_sees_each_level_of_the_way_down():
+    network = made(marks(2, 32)).network.eval()
+    kept, seen = [], []
+    for level in network.down:
+        level.register_forward_hook(lambda _level, _given, out: kept.append(out))
+    for level in network.up:
+        level.register_forward_pre_hook(lambda _level, given: seen.append(given[0]))
+    network(torch.rand(1, 1, 32, 32))
+    for before, given in zip(kept[-2::-1], seen, strict=True):
+        assert torch.equal(given[:, -before.shape[1] :], before) and before.any()
+
+
 def test_it_is_told_where_each_place_lies():
     """Two landmarks on a picture that is the same everywhere: only coordinates part them."""
     image = torch.zeros(16, 1, 32, 32)

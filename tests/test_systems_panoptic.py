@@ -74,10 +74,14 @@ def test_the_surest_thing_lies_above_and_stuff_fills_the_rest():
         [0, 0, 0, 8, 8, 0.9], [1, 4, 0, 10, 8, 0.8], [0, 0, 0, 8, 8, 0.7], [1, 10, 10, 14, 14, 0.6],
         [1, 0, 12, 4, 16, 0.3],
     ])  # fmt: skip
-    [(one, _score)] = model.merged([said], 0.5)
+    [(one, score)] = model.merged([said], 0.5)
     names = [LABELS[label] for label in one.label.tolist()]
     assert names == ["cat", "dog", "sky", "grass"]
     assert one.thing.tolist() == [True, True, False, False]
+    ids = torch.full((16, 16), 4, dtype=torch.uint8)
+    ids[:8], ids[:8, :8], ids[10:14, 10:14] = 3, 1, 2
+    assert torch.equal(one.ids, ids)
+    assert score.tolist() == pytest.approx([0.9, 0.6, 0.8, 0.7])
 
 
 def test_what_is_hardly_seen_or_hardly_there_is_left_out():
@@ -113,9 +117,13 @@ def test_the_loss_of_pixels_is_added_at_half_its_weight(monkeypatch):
     batch = batch_of(model, cases)
     torch.manual_seed(1)
     whole = model.loss(batch)
-    monkeypatch.setattr(model, "naming", lambda *_given: torch.tensor(2.0))
-    torch.manual_seed(1)
-    assert 0 < (whole - (model.loss(batch) - 1)).item() < 1.5
+    others = []
+    for named in (0.0, 2.0):
+        monkeypatch.setattr(model, "naming", lambda *_given, named=named: named)
+        torch.manual_seed(1)
+        others.append(model.loss(batch).item())
+    assert others[1] - others[0] == pytest.approx(1, abs=1e-3)
+    assert 0 < whole.item() - others[0] < 1.5
     monkeypatch.undo()
     whole.backward()
     for part in (model.namer, model.drawer, model.judge, model.proposer, model.backbone):

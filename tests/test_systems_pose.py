@@ -63,6 +63,33 @@ def test_the_answer_is_the_middle_of_the_brightest_spot():
     assert back.tolist() == [[30 * ACROSS + 10, 55]]
 
 
+def test_the_places_of_a_map_compete_and_the_surest_twenty_boxes_get_points():
+    cases = posed(2, 32)
+    model = made(KeypointRCNN, cases).eval()
+    image = cases.input.float() / 255
+    with torch.inference_mode():
+        mapped, posed_ = model.mapped(image, 0.0, 1.0), model.poses(image, 0.0, 1.0)
+    for (box, maps), (_box, point) in zip(mapped, posed_, strict=True):
+        assert len(box) == 20 and (box[:, 5].diff() <= 0).all()
+        assert torch.allclose(maps.sum((2, 3)), torch.ones(20, 3), atol=1e-4)
+        assert torch.equal(point, keypoint_rcnn.brightest(maps, box[:, 1:5]))
+
+
+def test_points_are_looked_for_in_a_quarter_of_the_side_made_of_picture_and_pyramid(monkeypatch):
+    model = made(KeypointRCNN, posed(1, 64)).eval()
+    image = torch.rand(1, 3, 64, 64, requires_grad=True)
+    level = torch.rand(1, 32, 8, 8, requires_grad=True)
+    finest = model.finest(image, level)
+    assert finest.shape == (1, 32, 16, 16)
+    assert all(slope.any() for slope in torch.autograd.grad(finest.sum(), (image, level)))
+    columns = torch.arange(16.0).expand(1, 1, 16, 16)
+    monkeypatch.setattr(model.finest, "forward", lambda _image, _level: columns)
+    monkeypatch.setattr(model.drawer, "forward", lambda part: part)
+    part = model.drawn(image, level, [torch.tensor([[8.0, 8, 50, 50]])])
+    middle = 2 + 10.5 * (torch.arange(14) + 0.5) / 14 - 0.5
+    assert torch.allclose(part, middle.expand(1, 1, 14, 14))
+
+
 def test_only_marked_points_in_regions_that_are_objects_learn(monkeypatch):
     cases = posed(1, 32, 1)
     model = made(KeypointRCNN, cases)
@@ -143,6 +170,17 @@ def test_yolo_answers_with_the_points_of_the_place_that_found_the_box(monkeypatc
     assert point[0, 0, 1].tolist() == [12, 4, 2] and point[0, 83, 2].tolist() == [48, -16, -2]
     assert torch.equal(own[..., :2], point[0, [20, 83], :, :2]) and found is box
     assert own[1, :, 2].tolist() == pytest.approx([0.5, 0.8808, 0.1192], abs=1e-4)
+
+
+def test_the_average_of_yolos_weights_follows_after_each_part():
+    cases = posed(20, 32)
+    model = made(YOLOPose, cases)
+    fast, slow = (each.points[0][0].conv.weight for each in (model.network, model.average))
+    before = slow.clone()
+    with torch.no_grad():
+        fast.fill_(1.0)
+    assert len(list(model.updates(model.batch(Rows(cases.input, cases.target)), 1000))) == 2
+    assert torch.allclose(slow, 1 + 0.95**2 * (before - 1), atol=1e-5)  # 0.95 stays each time
 
 
 @pytest.mark.parametrize("kind", [KeypointRCNN, YOLOPose])

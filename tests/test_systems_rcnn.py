@@ -157,6 +157,81 @@ def test_the_judge_learns_each_label_with_its_own_offsets_and_from_true_boxes(mo
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_half_of_the_anchors_and_a_quarter_of_the_regions_that_learn_are_objects_at_most():
+    model = made(FasterRCNN, shapes(2, 32))
+    true, far = torch.tensor([4.0, 4, 20, 20]), torch.tensor([24.0, 24, 30, 30])
+    truth = torch.cat([torch.zeros(1), true])[None]
+    sure = torch.cat([torch.zeros(1, 300), torch.full((1, 300), -99.0)], 1)
+    anchor = torch.stack([true] * 300 + [far] * 300)
+    loss = model.proposing((sure, torch.zeros(1, 600, 4)), anchor, [truth])
+    assert loss.item() == pytest.approx(np.log(2) / 2, rel=1e-5)  # 128 of 256 cost log 2
+    _box, [owner] = model.learning([torch.stack([true] * 40 + [far] * 40)], [truth])
+    assert (owner == 0).sum() == 4 and (owner == NOTHING).sum() == 12
+
+
+def test_the_judge_does_not_teach_the_proposer_by_way_of_its_regions():
+    cases = shapes(4, 32)
+    model = made(FasterRCNN, cases)
+    batch = batch_of(model, cases)
+    levels, regions, _loss = model.first(batch.image, batch.target)
+    model.judging(levels, *model.learning(regions, batch.target), batch.target).backward()
+    assert all(weight.grad is None for weight in model.proposer.parameters())
+    assert all(weight.grad.any() for weight in model.judge.parameters())
+
+
+def test_fast_rcnn_learns_what_the_paper_says(monkeypatch):
+    """True boxes are regions, what is far from every object is none; each label has its own
+    offsets."""
+    model = made(FastRCNN, shapes(2, 32)).eval()
+    truth = torch.tensor([[1.0, 4, 4, 20, 20]])
+    region = torch.tensor([[4.0, 4, 20, 16], [4, 4, 20, 10], [22, 22, 30, 30]])
+    logit = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    offset = torch.zeros(3, 3, 4)
+    offset[:, [0, 2]] = 100.0  # of the other labels: not asked
+    seen = []
+
+    def said(_map, chosen):
+        seen.extend(chosen)
+        return logit[: len(chosen[0])], offset[: len(chosen[0])]
+
+    monkeypatch.setattr(model, "said", said)
+    loss = model.loss(fast_rcnn.Proposed(torch.zeros(1, 3, 32, 32), [truth], [region]))
+    [box] = seen
+    assert set(map(tuple, box.tolist())) == {(4, 4, 20, 16), (4, 4, 20, 10), (4, 4, 20, 20)}
+    on = overlaps(truth[:, 1:], box)[0] >= 0.5
+    code = boxes.encode(truth[:, 1:].expand(2, 4), box[on], (10.0, 5.0))
+    edges = F.smooth_l1_loss(torch.zeros(2, 4), code, reduction="sum")
+    expected = F.cross_entropy(logit, torch.where(on, 2, 0)) + edges / 3
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_of_fast_rcnns_regions_that_learn_a_quarter_are_objects_at_most(monkeypatch):
+    model = made(FastRCNN, shapes(2, 32)).eval()
+    truth = torch.tensor([[1.0, 4, 4, 20, 20]])
+    region = torch.tensor([[4.0, 4, 20, 16]] * 40 + [[4, 4, 20, 10]] * 40)
+    seen = []
+
+    def said(_map, chosen):
+        seen.extend(chosen)
+        return torch.zeros(len(chosen[0]), 4), torch.zeros(len(chosen[0]), 3, 4)
+
+    monkeypatch.setattr(model, "said", said)
+    model.loss(fast_rcnn.Proposed(torch.zeros(1, 3, 32, 32), [truth], [region]))
+    on = overlaps(truth[:, 1:], seen[0])[0] >= 0.5
+    assert len(on) == 16 and on.sum() == 4
+
+
+def test_fast_rcnn_sees_the_largest_value_in_each_part_of_a_region(monkeypatch):
+    model = made(FastRCNN, shapes(2, 32))
+    x = torch.rand(1, 32, 14, 14, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(model, "judge", lambda part: part)
+    region = torch.tensor([[0.0, 0, 112, 112], [64, 64, 104, 104]])  # eight pixels a place
+    part = model.said(x, [region])
+    assert part.shape == (2, 32, 7, 7) and torch.isin(part, x).all()  # none is a mean
+    whole, corner = x[0].amax((1, 2)), x[0, :, 8:, 8:].amax((1, 2))
+    assert torch.equal(part.amax((2, 3)), torch.stack([whole, corner]))
+
+
 def test_each_label_may_have_its_own_edges():
     box = torch.tensor([[[0.0, 0, 10, 10], [50, 50, 60, 60]], [[1.0, 0, 11, 10], [0, 0, 9, 9]]])
     score = torch.tensor([[0.9, 0.8], [0.7, 0.1]])

@@ -179,6 +179,15 @@ def test_the_way_up_sees_each_level_of_the_way_down():
     assert [maps.shape[1] for maps in before] == [8, 16, 32, 64]
 
 
+def test_a_coarser_level_sees_the_largest_of_two_by_two_places():
+    down = unet.Down(1, [1, 1], 1)
+    down.levels = nn.ModuleList([nn.Identity(), nn.Identity()])
+    x = torch.rand(1, 1, 5, 4)
+    coarse = down(x)[1][0, 0]
+    expected = [[x[0, 0, y : y + 2, z : z + 2].max().item() for z in (0, 2)] for y in (0, 2, 4)]
+    assert torch.equal(coarse, torch.tensor(expected))
+
+
 def test_blocks_of_pixels_become_places_and_nothing_is_lost():
     image = torch.rand(2, 3, 7, 10)
     packed = unet.blocks(image, 4)
@@ -221,6 +230,17 @@ def test_finer_scores_begin_without_a_say_and_learn_one():
         score.weight.data.zero_()
 
 
+def test_both_layers_that_were_fully_connected_drop_values_while_they_learn():
+    model, seen = made(FCN, 64, dropout=1.0), []
+    nn.init.ones_(model.fc7[1].bias)
+    for layer in (model.fc7, model.score):
+        layer.register_forward_pre_hook(lambda _layer, given: seen.append(given[0].any().item()))
+    with torch.no_grad():
+        model.train()(torch.rand(2, 3, 64, 64))
+        model.eval()(torch.rand(2, 3, 64, 64))
+    assert seen == [False, False, True, True]
+
+
 def reach(layer, side=65):
     """The places that the middle of a map depends on, left to right."""
     x = torch.rand(1, layer[0].in_channels, side, side, requires_grad=True)
@@ -241,6 +261,23 @@ def test_views_see_points_that_are_their_rate_apart():
     assert change[19, 10] > 0  # through the mean alone
     views.mean.weight.data.zero_()
     assert (views(far) - views(x)).abs().sum(1)[0, 19, 10] == 0
+
+
+@pytest.mark.parametrize("maps, stride", [((8, 8, 8, 8), 1), ((8, 16, 16, 16), 2)])
+def test_a_block_of_xception_adds_to_what_passes_by_it(maps, stride):
+    torch.manual_seed(0)
+    block = deeplab.Block(maps, stride).eval()
+    nn.init.zeros_(block.third[1][1].weight)  # so that it adds nothing
+    x = torch.randn(1, 8, 10, 10)
+    with torch.no_grad():
+        assert torch.equal(block(x)[0], block.past(x)) and block.past(x).any()
+
+
+def test_the_published_encoder_of_deeplab_ends_at_a_sixteenth_of_the_side():
+    model = made(DeepLab, 64, "small", backbone="efficientnet_lite").eval()
+    with torch.no_grad():
+        maps = model.encoder(torch.rand(1, 3, 64, 64))
+    assert [each.shape[2] for each in maps] == [16, 8, 4, 4]
 
 
 def test_the_decoder_takes_edges_from_finer_maps():

@@ -86,7 +86,7 @@ def test_its_loss_is_what_the_paper_says():
         background = -logit[row].log_softmax(1)[:, 0]
         total = total - logit[row].log_softmax(1)[on, 1 + int(label)].sum()
         total = total + background[~on].topk(3 * int(on.sum())).values.sum()
-        code = encode(true.expand(int(on.sum()), 4), default[on], ssd.SCALE)
+        code = encode(true.expand(int(on.sum()), 4), default[on], (10.0, 5.0))
         total = total + F.smooth_l1_loss(offset[row][on], code, reduction="sum")
         count += int(on.sum())
     assert model.loss(Batch(image, truth)).item() == pytest.approx((total / count).item(), rel=1e-5)
@@ -129,6 +129,9 @@ def test_its_maps_end_with_one_place_and_its_scales_follow_the_formula(channels,
     size = (default[:, 2:] - default[:, :2]) / side
     assert size[0].tolist() == pytest.approx([0.2, 0.2])
     assert size[-6].tolist() == pytest.approx([0.9, 0.9])
+    second = 0.2 + 0.7 / (maps - 1)  # between two scales lies a square
+    assert size[1].tolist() == pytest.approx([(0.2 * second) ** 0.5] * 2)
+    assert size[-5].tolist() == pytest.approx([(0.9 * 1.07) ** 0.5] * 2)
     assert size[4].tolist() == pytest.approx([0.2 * 3**0.5, 0.2 / 3**0.5])
 
 
