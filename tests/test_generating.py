@@ -1,5 +1,6 @@
 """Drawing: a picture's own noise, options, files, walks, films; what a user may get wrong."""
 
+import dataclasses
 import errno
 import json
 import math
@@ -164,6 +165,24 @@ def test_reports_look_at_test_pictures_training_at_validation_and_the_floor_at_o
     drawn = torch.randint(256, (30, 1, 8, 8))
     expected = kernel(watched.numpy(), drawn.flatten(1).numpy()).value
     assert found.kernel_distance(drawn) == pytest.approx(expected)
+
+
+def test_patients_count_in_every_figure_and_in_the_floor(digits):
+    patients = [f"patient {i // 5}" for i in range(120)]  # twelve have test pictures
+    cases = dataclasses.replace(digits.only(range(120)), group=patients)
+    parts = Parts(cases.only([]), cases.only(range(60)), cases.only(range(60, 120)))
+    reference = generation.ReferenceSet.of(Eye(), parts, 60)
+    torch.manual_seed(0)
+    seeds = [
+        {"features": 5 * torch.randn(60, 64), "bits per dimension": torch.rand(60)}
+        for _training in range(2)
+    ]
+    task = registry.load_task("generate")
+    for measures in (
+        reference.floor.measures, task.measures(seeds[:1], reference),
+        task.measures(seeds, reference),
+    ):  # fmt: skip
+        assert {one.groups for one in measures.values()} == {12}
 
 
 def test_the_eye_learns_from_training_pictures_alone(digits, monkeypatch):

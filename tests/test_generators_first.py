@@ -584,6 +584,12 @@ def test_a_mean_before_the_shortcuts_convolution_equals_the_one_after_it():
     torch.testing.assert_close(block.shortcut(image), mean(convolution(image)))
 
 
+def test_a_block_adds_what_it_changes_to_what_it_lets_through():
+    shortcut, within, x = nn.Linear(3, 3), nn.Linear(3, 3), torch.randn(2, 3)
+    block = wgan_gp.Block(shortcut, nn.ReLU(), within)
+    torch.testing.assert_close(block(x), shortcut(x) + within(x.relu()))
+
+
 def test_no_picture_changes_anothers_score():
     system = made(WGANGP, side=16).train()
     pictures = some(6, 1, 16).image

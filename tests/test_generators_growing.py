@@ -129,6 +129,14 @@ def test_drawn_pictures_come_nearer_to_real_ones(name, digits):
     assert distance() < 0.8 * before
 
 
+@pytest.mark.parametrize("name", ["progan", "stylegan"])
+def test_both_networks_learn_without_momentum(name):
+    """With the published rate; what StyleGAN2's critic does is told below."""
+    for optimizer in blueprint(f"{name}_paper").optimizers().values():
+        [group] = optimizer.param_groups
+        assert group["lr"] == 1e-3 and group["betas"] == (0.0, 0.99)
+
+
 # ProGAN
 
 

@@ -431,6 +431,15 @@ def test_the_critic_adds_how_well_features_fit_the_class():
     torch.testing.assert_close(first - second, kept[0] @ (vectors[0] - vectors[1]))
 
 
+def test_the_critic_scores_the_sum_of_its_features_over_all_places():
+    model, kept = tiny(biggan.BigGAN, Spec(1, 16)).eval(), []
+    model.critic.blocks[-1].register_forward_hook(lambda block, given, out: kept.append(out))
+    model.critic.score.register_forward_pre_hook(lambda layer, given: kept.append(given[0]))
+    model.critic(torch.rand(3, 1, 16, 16) * 2 - 1, torch.zeros(3, dtype=torch.long))
+    features, scored = kept
+    torch.testing.assert_close(scored, features.relu().flatten(2).sum(2))
+
+
 def test_the_losses_are_hinges(monkeypatch):
     model = tiny(biggan.BigGAN, Spec(1, 8)).train()
     batch = Batch(torch.rand(2, 1, 8, 8) * 2 - 1, torch.zeros(2, dtype=torch.long))

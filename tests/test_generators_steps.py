@@ -472,6 +472,25 @@ def test_a_pixel_sees_only_what_came_before():
     assert not torch.allclose(before[:, 31:], after[:, 31:], atol=1e-3)
 
 
+def test_a_layer_adds_attention_and_then_a_network_of_each_place():
+    layer = knowing(Spec(1, 8)).h[0]  # of two heads
+    for norm in (layer.ln_1, layer.ln_2):
+        torch.nn.init.normal_(norm.weight)
+
+    def normed(x, weight):
+        return weight * x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+
+    x, mixed = torch.randn(2, 5, 32), []
+    stacked = layer.attn.c_attn(normed(x, layer.ln_1.weight)).split(16, -1)
+    for q, k, v in zip(stacked[:2], stacked[2:4], stacked[4:], strict=True):
+        unseen = torch.full((5, 5), -math.inf).triu(1)
+        mixed.append((q @ k.mT / 4 + unseen).softmax(-1) @ v)
+    middle = x + layer.attn.c_proj(torch.cat(mixed, -1))
+    wide = layer.c_fc(normed(middle, layer.ln_2.weight))
+    expected = middle + layer.c_proj(wide * (1.702 * wide).sigmoid())
+    torch.testing.assert_close(layer(x, None, 0), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_each_place_adds_its_own_position():
     """To what a token is; with and without the cache, so that drawing and learning agree."""
     model = knowing(Spec(1, 8))

@@ -346,6 +346,16 @@ def test_figures_over_trainings(rng):
     assert generation.over_trainings(found[:1]) == found[0].measures
 
 
+def test_a_generator_of_low_recall_or_coverage_is_called_weak():
+    def told(recall, coverage):
+        figures = {"recall": {"value": recall}, "coverage": {"value": coverage}}
+        return [text.split(" ")[0] for text in generation.weaknesses(figures)]
+
+    assert told(0.1, 0.25) == []
+    assert told(0.09, 0.25) == ["Mode"] and told(0.1, 0.24) == ["Weak"]
+    assert told(0.09, 0.24) == ["Mode", "Weak"]
+
+
 def test_the_number_of_pictures_is_part_of_the_name(rng):
     real, drawn = pair(rng, 40, 40)
     assert generation.resemble(real, drawn).title("recall") == "recall, 40 pictures"
