@@ -1,5 +1,6 @@
 """Drawing: a picture's own noise, options, files, walks, films; what a user may get wrong."""
 
+import dataclasses
 import errno
 import json
 import math
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Annotated
 
 import pytest
@@ -16,12 +18,14 @@ from PIL import Image
 from torch import Tensor
 
 from souron import registry
-from souron.evaluation import sampling
+from souron.data.splits import Parts, Split
+from souron.evaluation import embedding, generation, sampling
 from souron.evaluation.sampling import Noise, Walk
 from souron.kinds import signature
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import provenance
 from souron.kinds.signature import Choice
+from souron.metrics.generation import kernel
 from souron.runs import evaluate, generate, train
 from souron.runs import events as runs_events
 from souron.tasks.generate import Generator, Spec
@@ -102,6 +106,110 @@ def test_asking_for_a_class_leaves_the_rest_of_the_noise():
     free = painter.draw(Noise(2, range(4)))
     asked = painter.draw(Noise(2, range(4)), torch.zeros(4, dtype=torch.long))
     assert torch.equal(free, asked)
+
+
+def test_a_generator_is_told_how_often_each_class_occurs_in_training(digits):
+    rows = [(digits.target == label).nonzero()[:count, 0] for label, count in ((0, 30), (3, 10))]
+    spec = registry.load_task("generate").spec(digits.only(torch.cat(rows)))
+    assert spec.labels == tuple(digits.classes)
+    assert spec.shares == (0.75, 0, 0, 0.25, 0, 0, 0, 0, 0, 0)
+
+
+def test_validation_draws_the_same_chance_each_time_and_leaves_that_of_training(digits):
+    class Guessing(Painter):
+        likelihood = "bound"
+
+        def bits(self, batch):
+            return torch.rand(len(batch.image))
+
+    system = Guessing()
+    data = system.loader(digits.only(range(5)))
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    first = system.validate(data)["bits per dimension"]
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(system.validate(data)["bits per dimension"], first)
+
+
+class Eye:
+    """Sees pixels."""
+
+    name, labels = "eye", ()
+
+    def __init__(self):
+        self.seen = []
+
+    def see(self, images):
+        self.seen.append(images.flatten(1).float())
+        return self.seen[-1], None
+
+
+def rows_of(pictures):
+    return {tuple(values) for values in pictures.flatten(1).tolist()}
+
+
+def test_reports_look_at_test_pictures_training_at_validation_and_the_floor_at_others(digits):
+    """As many of each, in an order that no class decides."""
+    val, test = digits.only(range(100, 120)), digits.only(range(200, 330))
+    eye = Eye()
+    found = generation.ReferenceSet.of(eye, Parts(digits.only(range(100)), val, test), 50)
+    real, watched, others = eye.seen
+    assert torch.equal(found.real[0], real) and torch.equal(found.watched[0], watched)
+    assert len(found.test) == len(real) == len(others) == 50
+    assert rows_of(real) == rows_of(found.test.input) and rows_of(real) < rows_of(test.input)
+    assert not torch.equal(real, test.input[:50].flatten(1).float())
+    assert rows_of(watched) == rows_of(val.input)
+    assert rows_of(val.input) < rows_of(others) and not rows_of(others) & rows_of(real)
+    assert rows_of(others) < rows_of(val.input) | rows_of(test.input)
+    drawn = torch.randint(256, (30, 1, 8, 8))
+    expected = kernel(watched.numpy(), drawn.flatten(1).numpy()).value
+    assert found.kernel_distance(drawn) == pytest.approx(expected)
+
+
+def test_patients_count_in_every_figure_and_in_the_floor(digits):
+    patients = [f"patient {i // 5}" for i in range(120)]  # twelve have test pictures
+    cases = dataclasses.replace(digits.only(range(120)), group=patients)
+    parts = Parts(cases.only([]), cases.only(range(60)), cases.only(range(60, 120)))
+    reference = generation.ReferenceSet.of(Eye(), parts, 60)
+    torch.manual_seed(0)
+    seeds = [
+        {"features": 5 * torch.randn(60, 64), "bits per dimension": torch.rand(60)}
+        for _training in range(2)
+    ]
+    task = registry.load_task("generate")
+    for measures in (
+        reference.floor.measures, task.measures(seeds[:1], reference),
+        task.measures(seeds, reference),
+    ):  # fmt: skip
+        assert {one.groups for one in measures.values()} == {12}
+
+
+def test_the_eye_learns_from_training_pictures_alone(digits, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        embedding, "feature_extractor", lambda data, rows: asked.append(rows) or [(1.0, Eye())]
+    )
+    split = Split(torch.arange(100), torch.arange(100, 120), torch.arange(120, 150))
+    *_before, (done, reference) = generation.reference_set(digits, split, 500)
+    assert done == 1.0 and len(reference.test) == 30
+    [rows] = asked
+    assert torch.equal(rows, split.train)
+
+
+def test_a_look_goes_on_learning_and_takes_a_fifth_of_the_time_at_most(monkeypatch):
+    monkeypatch.setattr(generation, "AT_A_LOOK", 4)
+    task, system = registry.load_task("generate"), Painter()
+    setup = SimpleNamespace(kernel_distance=lambda image: float(len(image)))
+    for learning, spent, last, looks in (
+        (True, 0.0, False, True), (False, 19.0, False, True),
+        (True, 21.0, False, False), (True, 21.0, True, True),
+    ):  # fmt: skip
+        trainer = SimpleNamespace(system=system, val=None, look_seconds=spent, seconds=100.0)
+        system.train(learning)
+        figures = task.watch(trainer, setup, last)
+        assert figures == ({"kernel distance": 4.0} if looks else {})
+        assert system.training is learning and (trainer.look_seconds > spent) is looks
 
 
 def test_options_are_read_from_the_signature():

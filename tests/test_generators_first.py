@@ -211,10 +211,20 @@ def test_more_samples_tighten_the_bound_up_to_the_likelihood(one_number):
     assert (below[2].abs() < 0.1 * gap).all()
 
 
-def test_the_latent_number_passes_its_gradient_to_the_encoder():
+def test_the_latent_number_passes_its_gradient_to_the_encoder(monkeypatch):
+    """What is drawn from it does so, beside the divergence."""
     system = made(VAE)
+    monkeypatch.setattr(vae, "divergence", lambda mean, spread: torch.zeros(len(mean)))
     system.loss(some(8)).backward()
-    assert all(weight.grad.abs().max() > 0 for weight in system.parameters())
+    slopes = [weight.grad for weight in system.parameters()]
+    assert all(slope is not None and slope.abs().max() > 0 for slope in slopes)
+
+
+def test_no_pixels_scale_is_narrower_than_a_grey_value_needs():
+    system = made(VAE)
+    nn.init.constant_(system.decoder[-1].bias, -50)
+    _location, log_scale = system.decode(torch.zeros(3, 4))
+    assert torch.equal(log_scale, torch.full((3, 64), vae.NARROWEST))
 
 
 def test_bits_are_computed_in_full_precision():
@@ -319,6 +329,68 @@ def test_a_critic_that_knows_nothing_loses_two_log_two(kind):
     losses = dict(system.updates(some(4), 0))
     assert losses["critic"].item() == pytest.approx(2 * math.log(2))
     assert losses["generator"].item() == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("kind", [GAN, DCGAN])
+def test_the_losses_are_those_of_the_paper(kind, monkeypatch):
+    system, real, values = made(kind), some(4), torch.randn(4, 1, 8, 8)
+    system.critic = Linear(*(torch.randn(64) / 8).tolist())
+    given = values.flatten(1) if kind is GAN else values
+    monkeypatch.setattr(system.generator, "forward", lambda noise: given)
+    losses = dict(system.updates(real, 0))
+    drawn = values if kind is GAN else values.tanh()  # GAN's own tanh is one of its layers
+    real, drawn = (system.critic(image).sigmoid() for image in (real.image, drawn))  # chances
+    torch.testing.assert_close(losses["critic"], -real.log().mean() - (1 - drawn).log().mean())
+    torch.testing.assert_close(losses["generator"], -drawn.log().mean())
+
+
+@pytest.mark.parametrize("kind", GANS)
+def test_training_draws_from_noise_as_drawing_does(kind):
+    """Normal numbers in WGAN-GP, in the others even ones between -1 and 1."""
+    system, given = made(kind), []
+    system.generator.register_forward_pre_hook(lambda module, noise: given.append(noise[0]))
+    list(system.updates(some(64), 0))
+    learning = torch.cat([noise.flatten() for noise in given])
+    given.clear()
+    system.draw(Noise(0, range(64)))
+    for numbers in (learning, given[0]):
+        assert numbers.mean().item() == pytest.approx(0, abs=0.1)
+        spread = 1 if kind is WGANGP else 1 / math.sqrt(3)
+        assert numbers.std().item() == pytest.approx(spread, abs=0.05)
+
+
+@pytest.mark.parametrize("kind, betas", [(GAN, (0.5, 0.999)), (DCGAN, (0.5, 0.999)),
+                                         (WGANGP, (0.0, 0.9))])  # fmt: skip
+def test_both_networks_learn_with_the_rate_and_momentum_that_are_published(kind, betas):
+    optimizers = at_paper_size(kind).optimizers()
+    assert set(optimizers) == {"critic", "generator"}
+    for optimizer in optimizers.values():
+        [group] = optimizer.param_groups
+        assert group["lr"] == 2e-4 and group["betas"] == betas
+
+
+def test_dcgan_normalises_every_layer_but_the_outermost_ones():
+    """The paper's guidelines: also which network has which bend, and no pooling."""
+    system = at_paper_size(DCGAN)
+    up = ["ConvTranspose2d", "BatchNorm2d", "ReLU"]
+    down = ["Conv2d", "BatchNorm2d", "LeakyReLU"]
+    generator, critic = (
+        [type(layer).__name__ for layer in network] for network in (system.generator, system.critic)
+    )
+    assert generator == [*4 * up, "ConvTranspose2d"]
+    assert critic == ["Conv2d", "LeakyReLU", *3 * down, "Conv2d"]
+    bends = [layer for layer in system.critic if isinstance(layer, nn.LeakyReLU)]
+    assert {layer.negative_slope for layer in bends} == {0.2}
+
+
+def test_dcgans_weights_begin_near_zero():
+    layers = [
+        part for part in made(DCGAN, side=32, size="small").modules() if hasattr(part, "stride")
+    ]
+    assert len(layers) == 8
+    for layer in layers:
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.15)
+        assert layer.weight.mean().item() == pytest.approx(0, abs=0.003)
 
 
 @pytest.mark.parametrize("kind", GANS)
@@ -449,7 +521,7 @@ def test_wgan_gps_critic_is_asked_for_its_slope_between_real_and_drawn_pictures(
 
 
 def test_wgan_gp_fills_each_step_of_grey_evenly():
-    grey = torch.arange(256.0).repeat(200, 1)
+    grey = torch.arange(256.0).double().repeat(200, 1)  # float32 rounds some up to the next step
     filled = (wgan_gp.dequantised(grey / 127.5 - 1) + 1) * 128
     assert torch.equal(filled.floor(), grey)
     within = filled - grey
@@ -492,11 +564,30 @@ def test_each_part_of_a_batch_is_learnt_from_by_itself():
     assert torch.equal(torch.cat(seen[::3]), batch.image)  # then two drawn ones
 
 
+def test_wgan_gps_generator_raises_the_score_of_twice_as_many_pictures(monkeypatch):
+    system = made(WGANGP, turns=1, parts=1)
+    system.critic = Linear(*[0.25] * 64)
+    monkeypatch.setattr(
+        system, "picture", lambda noise, weights=None: noise[:, :1, None, None].expand(-1, 1, 8, 8)
+    )
+    asked = []
+    system.critic.register_forward_hook(lambda module, given, out: asked.append(given[0]))
+    *_critic, (name, loss) = system.updates(some(5), 0)
+    assert name == "generator" and len(asked[-1]) == 10
+    assert loss.item() == pytest.approx(-16 * asked[-1].mean().item())
+
+
 def test_a_mean_before_the_shortcuts_convolution_equals_the_one_after_it():
     block = halving(4, 6)
     mean, convolution = block.shortcut
     image = torch.randn(2, 4, 8, 8)
     torch.testing.assert_close(block.shortcut(image), mean(convolution(image)))
+
+
+def test_a_block_adds_what_it_changes_to_what_it_lets_through():
+    shortcut, within, x = nn.Linear(3, 3), nn.Linear(3, 3), torch.randn(2, 3)
+    block = wgan_gp.Block(shortcut, nn.ReLU(), within)
+    torch.testing.assert_close(block(x), shortcut(x) + within(x.relu()))
 
 
 def test_no_picture_changes_anothers_score():

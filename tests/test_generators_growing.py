@@ -93,6 +93,10 @@ def test_pictures_are_drawn_with_the_mean_of_past_weights(name):
     for old, slow in zip(start, model.average.parameters(), strict=True):
         torch.testing.assert_close(slow, 0.1 * old)  # (1 + 0) / (10 + 0) stays after the first step
         assert not slow.requires_grad
+    start = [weight.clone() for weight in model.average.parameters()]
+    model.after_update(10**6)
+    for old, slow in zip(start, model.average.parameters(), strict=True):
+        torch.testing.assert_close(slow, 0.99 * old)
     assert all(weight.requires_grad for weight in model.generator.parameters())
 
 
@@ -123,6 +127,14 @@ def test_drawn_pictures_come_nearer_to_real_ones(name, digits):
     for _progress in model.fit(data, Run(20, 64)):
         pass
     assert distance() < 0.8 * before
+
+
+@pytest.mark.parametrize("name", ["progan", "stylegan"])
+def test_both_networks_learn_without_momentum(name):
+    """With the published rate; what StyleGAN2's critic does is told below."""
+    for optimizer in blueprint(f"{name}_paper").optimizers().values():
+        [group] = optimizer.param_groups
+        assert group["lr"] == 1e-3 and group["betas"] == (0.0, 0.99)
 
 
 # ProGAN
@@ -270,6 +282,18 @@ def test_pixel_norm_leaves_features_of_unit_size():
     torch.testing.assert_close(out.square().mean(1), torch.ones(2, 3, 3), rtol=1e-4, atol=1e-4)
 
 
+def test_every_layer_of_progans_generator_takes_features_of_unit_size():
+    model, seen = untied(make("progan_tiny", Spec(1, 28))), []
+    for layer in model.generator.modules():
+        if hasattr(layer, "scale"):
+            layer.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
+    model.generator(torch.randn(3, 16), 2.0)
+    assert len(seen) == 7  # two layers in each block, and the colours of the last
+    for x in seen:
+        ones = torch.ones(len(x), *x.shape[2:])
+        torch.testing.assert_close(x.square().mean(1), ones, rtol=1e-4, atol=1e-4)
+
+
 def test_minibatch_deviation_sees_copies():
     see = make("progan_tiny").critic.blocks[0][0]
     same = torch.randn(1, 5, 4, 4).expand(6, -1, -1, -1)
@@ -347,7 +371,49 @@ def test_nine_of_ten_pictures_of_training_have_two_styles(name):
     assert changes.float().mean(0).min() > 0.7 / changes.shape[1]  # anywhere
 
 
+@pytest.mark.parametrize("name", STYLED)
+def test_pictures_of_one_style_differ_by_their_noise_in_training_and_drawing(name):
+    model = untied(make(f"{name}_tiny"))
+    first, second = model.draw(Noise(0, range(2)), truncation=0.0)
+    assert not torch.allclose(first, second, atol=1e-3)
+    model.generator.style = torch.zeros_like
+    first, second = model.picture(2)
+    assert not torch.allclose(first, second, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", STYLED)
+def test_the_mapping_learns_a_hundredth_as_fast_as_other_layers(name):
+    """It gives out as much as they do; what a step of its weights changes is less."""
+    mapping = make(f"{name}_tiny").generator.mapping[0]
+    other, x = type(mapping)(16, 16), torch.randn(1, 16)
+    slopes = [
+        torch.autograd.grad(layer(x).sum(), [layer.weight, layer.bias])
+        for layer in (mapping, other)
+    ]
+    for slow, fast in zip(*slopes, strict=True):
+        torch.testing.assert_close(slow, 0.01 * fast)
+    used = [(layer.weight * layer.scale).std().item() for layer in (mapping, other)]
+    assert used[0] == pytest.approx(used[1], rel=0.2)
+
+
 # StyleGAN
+
+
+def blurred(x: torch.Tensor, line: list[float], padding: int) -> torch.Tensor:
+    """Each channel by itself, in both directions."""
+    kernel = torch.outer(torch.tensor(line), torch.tensor(line))[None, None] / sum(line) ** 2
+    return torch.cat([F.conv2d(channel, kernel, padding=padding) for channel in x.split(1, 1)], 1)
+
+
+def test_stylegans_critic_blurs_before_it_halves():
+    torch.manual_seed(0)
+    block = untied(make("stylegan_tiny")).critic.blocks[0]
+    x, size = torch.randn(2, 8, 8, 8), (2 / (8 * 9)) ** 0.5
+    inner = F.conv2d(x, block.first.weight * size, block.first.bias, padding=1)
+    inner = blurred(F.leaky_relu(inner, 0.2), [1.0, 2.0, 1.0], 1)
+    inner = F.conv2d(inner, block.second.weight * size, block.second.bias, padding=1)
+    expected = F.leaky_relu(F.avg_pool2d(inner, 2), 0.2)
+    torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_adain_sets_each_features_mean_and_spread():
@@ -459,6 +525,53 @@ def test_demodulation_keeps_unit_variance():
     assert plain.std() > 2
 
 
+def test_a_style_of_zeros_leaves_features_as_they_are():
+    conv = make("stylegan2_tiny").generator.layers[0].conv
+    assert torch.equal(conv.style(torch.zeros(2, 16)), torch.ones(2, 16))
+
+
+def test_the_colours_of_every_side_are_added_up_and_not_demodulated():
+    model, still = untied(make("stylegan2_tiny")), lambda side: torch.zeros(2, 1, side, side)
+    styles, colours = torch.randn(2, styles_of(model), 16), model.generator.colours
+    for colour in colours:
+        torch.nn.init.zeros_(colour.bias)
+
+    def alone(number: int) -> torch.Tensor:
+        hooks = [
+            colour.register_forward_hook(lambda layer, given, out: 0 * out)
+            for i, colour in enumerate(colours) if i != number
+        ]  # fmt: skip
+        drawn = model.generator(styles, still)
+        for hook in hooks:
+            hook.remove()
+        return drawn
+
+    with torch.no_grad():
+        whole, parts = model.generator(styles, still), [alone(i) for i in range(len(colours))]
+        assert len(parts) == 2 and min(part.std() for part in parts) > 0.1
+        torch.testing.assert_close(sum(parts), whole, rtol=1e-4, atol=1e-4)
+        for colour in colours:
+            colour.style.weight *= 2
+            colour.style.bias *= 2
+        torch.testing.assert_close(model.generator(styles, still), 2 * whole, rtol=1e-4, atol=1e-4)
+
+
+def test_stylegan2s_critic_blurs_before_it_halves_and_keeps_the_size_of_features():
+    torch.manual_seed(0)
+    block = untied(make("stylegan2_tiny")).critic.blocks[0]
+    x, line = torch.randn(2, 8, 8, 8), [1.0, 3.0, 3.0, 1.0]
+
+    def bent(x: torch.Tensor) -> torch.Tensor:
+        return F.leaky_relu(x, 0.2) * 2**0.5
+
+    first, second = (part.weight / (8 * 9) ** 0.5 for part in (block.first, block.second))
+    inner = bent(F.conv2d(x, first, block.first.bias, padding=1))
+    inner = bent(F.conv2d(blurred(inner, line, 2), second, block.second.bias, stride=2))
+    short = F.conv2d(blurred(x, line, 1), block.short.weight / 8**0.5, stride=2)
+    expected = (inner + short) / 2**0.5
+    torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_the_published_mapping_has_eight_layers_and_eighteen_styles():
     generator = blueprint("stylegan2_paper").generator
     assert [tuple(layer.weight.shape) for layer in generator.mapping] == [(512, 512)] * 8
@@ -558,6 +671,15 @@ def test_the_slope_is_asked_for_in_every_16th_update():
     many = [len(list(model.updates(pictures(4), step))) for step in range(33)]
     assert [step for step, count in enumerate(many) if count == 3] == [0, 16, 32]
     assert set(many) == {2, 3}
+
+
+def test_the_critics_optimizer_allows_for_the_update_that_the_slope_has():
+    """Seventeen updates of it move as far, and remember as long, as sixteen of the generator."""
+    optimizers = make("stylegan2_tiny").optimizers()
+    critic, generator = (optimizers[name].param_groups[0] for name in ("critic", "generator"))
+    assert 17 * critic["lr"] == pytest.approx(16 * generator["lr"])
+    assert generator["betas"] == (0.0, 0.99)
+    assert critic["betas"] == (0.0, pytest.approx(0.99 ** (16 / 17)))
 
 
 @pytest.mark.parametrize("name", STYLED)

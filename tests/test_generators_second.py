@@ -188,6 +188,16 @@ def test_the_first_batch_makes_it_the_normal_distribution_of_that_spread(grey, b
         assert model.eval().bits(other).mean() == pytest.approx(bits, abs=0.03)
 
 
+def test_the_first_batch_leaves_an_actnorm_with_mean_zero_and_variance_one():
+    torch.manual_seed(0)
+    layer = glow.Actnorm(4).train()
+    for mean, variance in ((0.0, 1.0), (2.0, 4.0)):  # the second batch is moved as the first was
+        x = 3 + 0.5 * (mean + variance**0.5 * torch.randn(64, 4, 5, 5))
+        y, _change = layer(x)
+        torch.testing.assert_close(y.mean((0, 2, 3)), torch.full((4,), mean), atol=0.2, rtol=0)
+        torch.testing.assert_close(y.var((0, 2, 3)), torch.full((4,), variance), atol=0.5, rtol=0)
+
+
 def test_only_the_first_batch_starts_it_and_saving_remembers_that(digits):
     model = tiny(glow.Glow, Spec(1, 8))
     batch = next(model.loader(digits).once(64))
@@ -201,6 +211,41 @@ def test_only_the_first_batch_starts_it_and_saving_remembers_that(digits):
     again.load_state_dict(started)
     again.loss(Batch(-batch.image, batch.label))
     assert all(torch.equal(tensor, started[name]) for name, tensor in again.state_dict().items())
+
+
+def test_glow_fills_each_step_of_grey_evenly():
+    model, seen = tiny(glow.Glow, Spec(1, 8)).eval(), []
+    model.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
+    grey = torch.arange(256.0).repeat(50).view(200, 1, 8, 8)
+    model.cost(grey / 127.5 - 1)
+    filled = 256 * (seen[0] + 0.5)
+    assert torch.equal(filled.floor(), grey)
+    within = filled - grey
+    assert within.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert within.var().item() == pytest.approx(1 / 12, rel=0.02)
+
+
+def test_what_scales_in_the_flow_is_bounded():
+    """Else noise far from the training pictures would grow without end."""
+    coupling, rest, x = glow.Coupling(4, 8).eval(), glow.Rest(2), torch.randn(1, 2, 3, 3)
+    for layer, conv, most in ((coupling, coupling.conv3, 2.0), (rest, rest.conv, 4.0)):
+        scales = {glow.Coupling: 0, glow.Rest: 1}[type(layer)]
+        for sign in (-1, 1):
+            nn.init.constant_(conv.bias, 1000.0 * sign)
+            log_scale = layer.told(x)[scales]
+            torch.testing.assert_close(log_scale, torch.full((1, 2, 3, 3), most * sign))
+
+
+def test_the_flow_begins_with_rotations_of_the_channels_and_changes_nothing_else():
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 3, 3)
+    y, change = glow.Coupling(4, 8)(x)
+    assert torch.equal(y, x) and not change.any()
+    normal, change = glow.Rest(2)(x[:, :2], x[:, 2:])
+    assert torch.equal(normal, x[:, :2]) and not change.any()
+    weight = glow.Mixing(12).weight.detach()
+    torch.testing.assert_close(weight @ weight.T, torch.eye(12), atol=1e-5, rtol=0)
+    assert weight.abs().max() < 0.95  # no channel is left as it is
 
 
 def test_learning_lowers_the_bits_and_eight_bit_rounding_does_not_reach_them(flow, digits):
@@ -386,6 +431,15 @@ def test_the_critic_adds_how_well_features_fit_the_class():
     torch.testing.assert_close(first - second, kept[0] @ (vectors[0] - vectors[1]))
 
 
+def test_the_critic_scores_the_sum_of_its_features_over_all_places():
+    model, kept = tiny(biggan.BigGAN, Spec(1, 16)).eval(), []
+    model.critic.blocks[-1].register_forward_hook(lambda block, given, out: kept.append(out))
+    model.critic.score.register_forward_pre_hook(lambda layer, given: kept.append(given[0]))
+    model.critic(torch.rand(3, 1, 16, 16) * 2 - 1, torch.zeros(3, dtype=torch.long))
+    features, scored = kept
+    torch.testing.assert_close(scored, features.relu().flatten(2).sum(2))
+
+
 def test_the_losses_are_hinges(monkeypatch):
     model = tiny(biggan.BigGAN, Spec(1, 8)).train()
     batch = Batch(torch.rand(2, 1, 8, 8) * 2 - 1, torch.zeros(2, dtype=torch.long))
@@ -420,6 +474,39 @@ def test_each_part_of_the_batch_has_its_rounds(monkeypatch):
     assert [name for name, _loss in model.updates(batch, 0)] == 3 * ["critic", "generator"]
     assert torch.equal(torch.cat([image[:2] for image in seen[::2]]), batch.image)
     assert [len(image) for image in seen[1::2]] == [2, 2, 2]
+
+
+def test_each_block_is_told_the_class_and_a_part_of_the_noise_of_its_own():
+    model = tiny(biggan.BigGAN, Spec(1, 16, ("a", "b"), (0.5, 0.5))).eval()
+    begun, told = [], []
+    model.generator.start.register_forward_pre_hook(lambda layer, given: begun.append(given[0]))
+    for block in model.generator.blocks:
+        block.register_forward_pre_hook(lambda block, given: told.append(given[1]))
+    noise, label = torch.randn(3, model.numbers), torch.tensor([0, 1, 1])
+    model.generator(noise, label)
+    first, *parts = noise.split(model.config.noise, 1)
+    assert torch.equal(begun[0], first)
+    vector = model.generator.vector.weight[label]
+    for code, part in zip(told, parts, strict=True):
+        assert torch.equal(code, torch.cat([vector, part], 1))
+
+
+def test_drawn_pictures_have_the_classes_of_the_real_ones():
+    model = tiny(biggan.BigGAN, Spec(1, 8, ("a", "b", "c"), (0.2, 0.4, 0.4))).train()
+    asked, judged = [], []
+    model.generator.register_forward_pre_hook(lambda network, given: asked.append(given[1]))
+    model.critic.register_forward_pre_hook(lambda network, given: judged.append(given[1]))
+    label = torch.tensor([0, 2, 1, 1, 2])
+    list(model.updates(Batch(torch.rand(5, 1, 8, 8) * 2 - 1, label), 0))
+    assert [named.tolist() for named in asked] == [label.tolist()] * 2  # for critic and generator
+    assert [named.tolist() for named in judged] == [2 * label.tolist(), label.tolist()]
+
+
+def test_the_critic_learns_four_times_as_fast_and_without_momentum():
+    optimizers = tiny(biggan.BigGAN, Spec(1, 8)).optimizers()
+    critic, generator = (optimizers[name].param_groups[0] for name in ("critic", "generator"))
+    assert critic["lr"] == 4 * generator["lr"] == 4e-3
+    assert critic["betas"] == generator["betas"] == (0.0, 0.999)
 
 
 def test_truncation_bounds_the_noise_as_drawing_again_would(monkeypatch):
@@ -465,6 +552,15 @@ def test_the_average_draws_with_statistics_of_its_own():
             at_hand = copy.deepcopy(model.average).train()(noise, label)
         off.append((standing - at_hand).abs().mean().item())
     assert max(off[1:]) < 0.08 < off[0] / 4
+
+
+def test_the_averages_statistics_are_of_classes_as_often_as_the_data_has_them():
+    model, seen = tiny(biggan.BigGAN, Spec(1, 8, ("a", "b"), (0.0, 1.0))).train(), []
+    model.average.register_forward_pre_hook(lambda network, given: seen.append(given[1]))
+    for step in range(9):
+        model.after_update(step)
+    assert [len(label) for label in seen] == [64, 64]  # in every eighth step
+    assert all(label.eq(1).all() for label in seen)
 
 
 def test_a_class_asked_for_is_the_class_drawn():

@@ -12,6 +12,7 @@ from souron.blocks import samplers
 from souron.blocks.samplers import SAMPLERS, cosine, linear
 from souron.blocks.unet import UNet
 from souron.evaluation.sampling import Noise
+from souron.systems.generate import image_gpt
 from souron.systems.generate.image_gpt import k_means
 from souron.tasks.generate import Batch, Spec
 from souron.training.loop import Run
@@ -188,10 +189,11 @@ def test_the_loss_is_of_the_noise_that_was_added(monkeypatch):
     """A network that knows the clean picture finds the noise, at every step and label."""
     model = make("ddpm_tiny", GREY).train()
     image = torch.rand(64, 1, 8, 8) * 2 - 1
-    labels = []
+    labels, steps = [], []
 
     def knows(network, noisy, step, label):
         labels.append(label)
+        steps.append(step)
         kept = torch.tensor(model.kept)[step].view(-1, 1, 1, 1)
         return (noisy - kept.sqrt() * image) / (1 - kept).sqrt()
 
@@ -201,6 +203,8 @@ def test_the_loss_is_of_the_noise_that_was_added(monkeypatch):
     hidden = (torch.stack(labels) == 3).float().mean().item()
     assert hidden == pytest.approx(0.1, abs=0.035)
     assert set(torch.stack(labels).unique().tolist()) == {1, 3}
+    quarters = torch.histc(torch.cat(steps).float(), 4, 0, 1000) / (20 * 64)
+    torch.testing.assert_close(quarters, torch.full((4,), 0.25), atol=0.05, rtol=0)
 
 
 def test_the_bound_of_a_network_that_knows_the_picture_is_the_closed_form(monkeypatch):
@@ -218,6 +222,16 @@ def test_the_bound_of_a_network_that_knows_the_picture_is_the_closed_form(monkey
     label_costs = -torch.tensor(model.spec.shares)[label].log() / 64
     expected = (between + end.double() - math.log(piece) + label_costs) / math.log(2)
     assert torch.allclose(found.double(), expected, rtol=0.02)
+
+
+def test_a_label_half_as_frequent_costs_one_bit_more(monkeypatch):
+    model, image = make("ddpm_tiny", GREY), torch.zeros(1, 1, 8, 8)
+    monkeypatch.setattr(model, "clean", lambda noisy, t, label: image)
+    bits = []
+    for label in (0, 1):
+        torch.manual_seed(0)
+        bits.append(model.bits(Batch(image, torch.tensor([label]))).item() * 64)
+    assert bits[1] - bits[0] == pytest.approx(1, abs=1e-3)
 
 
 def test_the_sampled_bound_is_that_of_all_steps():
@@ -281,6 +295,40 @@ def test_guidance_leads_away_from_pictures_of_no_class(monkeypatch):
 
     assert found(0).item() == pytest.approx(0.1)
     assert found(2).item() == pytest.approx(0.1 + 2 * (0.1 - 0.3))  # the label 3 is none
+
+
+def test_what_is_thought_clean_has_grey_values(monkeypatch):
+    model, label = make("ddpm_tiny", GREY), torch.tensor([0])
+    monkeypatch.setattr(model, "find", lambda network, noisy, step, label: 0 * noisy)
+    for grey in (-50.0, 50.0):
+        clean = model.clean(torch.full((1, 1, 8, 8), grey), 500, label)
+        assert torch.equal(clean, torch.full((1, 1, 8, 8), grey / 50))
+
+
+def test_in_the_end_ddpms_average_takes_a_ten_thousandth_of_each_step():
+    model = make("ddpm_tiny", GREY)
+    slow, fast = model.average.conv_in.weight, model.network.conv_in.weight
+    torch.nn.init.zeros_(slow)
+    torch.nn.init.ones_(fast)
+    for step, share in ((0, 0.9), (10**6, 1e-4)):
+        torch.nn.init.zeros_(slow)
+        model.after_update(step)
+        torch.testing.assert_close(slow, torch.full_like(slow, share), rtol=1e-2, atol=0)
+
+
+def test_the_published_size_learns_with_a_tenth_of_the_features_away():
+    with torch.device("meta"):
+        published = make("ddpm_paper", Spec(3, 32)).network
+    away = [part.p for part in published.modules() if isinstance(part, torch.nn.Dropout)]
+    assert len(away) == 22 and set(away) == {0.1}  # in each residual block
+    torch.manual_seed(0)
+    block, taken = UNet(1, 1, (8,), 1, (), 0, 0.1).down_blocks[0].resnets[0], []
+    block.conv2.register_forward_pre_hook(lambda layer, given: taken.append(given[0]))
+    x, time = torch.randn(4, 8, 9, 9), torch.randn(4, 32)
+    block.train()(x, time)
+    block.eval()(x, time)
+    learning, drawing = ((each == 0).float().mean().item() for each in taken)
+    assert learning == pytest.approx(0.1, abs=0.02) and drawing == 0
 
 
 def test_the_class_and_the_samplers_change_the_picture_but_steps_do_not_change_its_beginning():
@@ -424,6 +472,25 @@ def test_a_pixel_sees_only_what_came_before():
     assert not torch.allclose(before[:, 31:], after[:, 31:], atol=1e-3)
 
 
+def test_a_layer_adds_attention_and_then_a_network_of_each_place():
+    layer = knowing(Spec(1, 8)).h[0]  # of two heads
+    for norm in (layer.ln_1, layer.ln_2):
+        torch.nn.init.normal_(norm.weight)
+
+    def normed(x, weight):
+        return weight * x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+
+    x, mixed = torch.randn(2, 5, 32), []
+    stacked = layer.attn.c_attn(normed(x, layer.ln_1.weight)).split(16, -1)
+    for q, k, v in zip(stacked[:2], stacked[2:4], stacked[4:], strict=True):
+        unseen = torch.full((5, 5), -math.inf).triu(1)
+        mixed.append((q @ k.mT / 4 + unseen).softmax(-1) @ v)
+    middle = x + layer.attn.c_proj(torch.cat(mixed, -1))
+    wide = layer.c_fc(normed(middle, layer.ln_2.weight))
+    expected = middle + layer.c_proj(wide * (1.702 * wide).sigmoid())
+    torch.testing.assert_close(layer(x, None, 0), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_each_place_adds_its_own_position():
     """To what a token is; with and without the cache, so that drawing and learning agree."""
     model = knowing(Spec(1, 8))
@@ -492,6 +559,25 @@ def test_the_clusters_are_those_of_the_pictures():
     assert torch.allclose(centres.sort(0).values.flatten(), torch.tensor([0.5, 103.0, 255.0]))
     few = k_means(points, torch.ones(5), 9)  # more clusters than colours
     assert set(few.flatten().tolist()) == set(points.flatten().tolist())
+
+
+def test_a_clusters_histogram_counts_each_value_once_more():
+    """So that no value is impossible in any cluster."""
+    model = knowing(Spec(1, 2))
+    values = image_gpt.bytes_of(noise_pictures(64, 1, 2, 2)).flatten().repeat(image_gpt.LOOKED_AT)
+    cluster = model.nearest(values[:, None].float())
+    for number, shares in enumerate(model.histogram[0]):
+        counted = torch.bincount(values[cluster == number], minlength=256) + 1
+        torch.testing.assert_close(shares, counted / counted.sum())
+
+
+def test_what_is_added_to_the_stream_begins_smaller_the_more_layers_there_are():
+    for name, layers in (("image_gpt_tiny", 1), ("image_gpt_small", 3)):
+        for layer in make(name, Spec(1, 8)).h:
+            spread = 0.02 / math.sqrt(2 * layers)
+            assert layer.attn.c_attn.weight.std().item() == pytest.approx(0.02, rel=0.1)
+            assert layer.attn.c_proj.weight.std().item() == pytest.approx(spread, rel=0.1)
+            assert layer.c_proj.weight.std().item() == pytest.approx(spread, rel=0.1)
 
 
 def test_image_gpt_learns_its_clusters_once(digits):

@@ -262,6 +262,26 @@ def test_both_samples_count_in_an_interval():
     assert half(more) == pytest.approx(1.96 * math.sqrt(1 / 100 + 4 / 400), rel=0.01)
 
 
+def test_what_blocks_estimate_has_the_wider_interval_of_a_student():
+    """Their variance has about 12 degrees of freedom: 2.179 deviations for 95 %, not 1.960."""
+    figure = Figure(0.5, np.tile([-0.5, 0.5], 500), np.zeros(1000))
+    widths = [
+        found.high - found.low
+        for key in ("precision", "recall", "coverage", "certainty")
+        for found in [generation.measure(key, figure)]
+    ]
+    assert [width / widths[-1] for width in widths[:3]] == pytest.approx([2.179 / 1.960] * 3, 0.01)
+
+
+def test_what_cannot_be_negative_has_an_interval_above_zero():
+    figure = Figure(0.2, np.tile([-3.0, 3.0], 50), np.zeros(100))
+    assert generation.measure("kernel distance", figure).low < 0
+    for key in ("Fréchet distance", "density"):
+        found = generation.measure(key, figure)
+        assert found.low > 0
+        assert found.low * found.high == pytest.approx(0.2**2)  # as far each way, in logarithms
+
+
 def test_patients_widen_an_interval():
     """Pictures of a patient that are all alike say no more than one of them."""
     figure = Figure(0.0, np.repeat(np.tile([-1.0, 1.0], 25), 4), np.zeros(300))
@@ -324,6 +344,16 @@ def test_figures_over_trainings(rng):
     width = over["Fréchet distance"].high - over["Fréchet distance"].low
     assert width > max(m.high - m.low for m in (f.measures["Fréchet distance"] for f in found))
     assert generation.over_trainings(found[:1]) == found[0].measures
+
+
+def test_a_generator_of_low_recall_or_coverage_is_called_weak():
+    def told(recall, coverage):
+        figures = {"recall": {"value": recall}, "coverage": {"value": coverage}}
+        return [text.split(" ")[0] for text in generation.weaknesses(figures)]
+
+    assert told(0.1, 0.25) == []
+    assert told(0.09, 0.25) == ["Mode"] and told(0.1, 0.24) == ["Weak"]
+    assert told(0.09, 0.24) == ["Mode", "Weak"]
 
 
 def test_the_number_of_pictures_is_part_of_the_name(rng):
