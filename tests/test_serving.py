@@ -15,7 +15,6 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Annotated
 
 import httpx
@@ -564,9 +563,16 @@ def test_a_predicted_picture_is_sent_as_a_file(serving):
     assert Image.open(io.BytesIO(base64.b64decode(prediction["content"]))).size == (5, 1)
 
 
+class Drawer:
+    """Draws pictures from noise, and answers nothing."""
+
+    def drawing(self):
+        raise AssertionError("not asked")
+
+
 def test_a_model_that_predicts_nothing_is_refused():
     with pytest.raises(UserError) as generator:
-        predictors.predictor_for(model.Model("runs/g", SimpleNamespace(task="generate")))
+        predictors.predictor_for(model.Model("runs/g", Drawer()))
     assert generator.value.fix == "souron generate runs/g"
     with pytest.raises(UserError) as untrained:
         predictors.predictor_for(model.Model("cnn"))
