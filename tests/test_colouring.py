@@ -113,6 +113,65 @@ def test_a_colour_is_spread_over_its_five_nearest_classes():
     assert torch.allclose(share.sum(1), torch.ones(2))
     assert ((share > 0).sum(1) == 5).all()
     assert model.centres[share.argmax(1)].tolist() == [[0, 0], [10, 20]]
+    grey, beside = (
+        model.classes(torch.tensor(ab).view(1, 2, 1, 1)) for ab in ([0.0, 0], [10.0, 0])
+    )
+    ratio = float(share[0, beside] / share[0, grey])  # by a Gaussian of 5, a bin of 10 away
+    assert ratio == pytest.approx(np.exp(-(10**2) / (2 * 5**2)), rel=1e-3)
+
+
+def answering(model, logits):
+    """The same of every place."""
+    model.forward = lambda light: logits.view(1, -1, 1, 1).expand(
+        len(light), -1, light.shape[2] // 4, light.shape[3] // 4
+    )
+    return model
+
+
+def test_the_loss_is_the_surprise_of_spread_colours_by_how_rare_the_nearest_is():
+    model = answering(taught(made(), coats(64, 32)), torch.randn(CLASSES))
+    image = coats(4, 32, seed=1).input.float() / 255
+    torch.manual_seed(3)
+    found = model.loss(Batch(image, torch.zeros(4).long()))
+    torch.manual_seed(3)
+    down, right = (int(torch.randint(4, ())) for _axis in range(2))
+    ab = lab(image)[:, 1:, down::4, right::4].permute(0, 2, 3, 1).reshape(-1, 2)
+    far, which = (ab[:, None] - model.centres).square().sum(2).sort(1)
+    share = torch.softmax(-far[:, :5] / (2 * 5**2), 1)
+    logs = model(torch.zeros(1, 1, 4, 4))[0, :, 0, 0].log_softmax(0)
+    surprise = -(share * logs[which[:, :5]]).sum(1)
+    expected = (model.weights()[which[:, 0]] * surprise).mean()
+    assert float(found) == pytest.approx(float(expected), rel=1e-4)
+    assert float(found) != pytest.approx(float(surprise.mean()), rel=1e-2)
+
+
+def test_any_of_the_pixels_that_share_an_answer_may_be_learnt_from():
+    torch.manual_seed(0)
+    model = answering(made(), torch.randn(CLASSES))
+    image = torch.rand(1, 3, 4, 4).repeat(1, 1, 4, 4)
+    losses = {round(float(model.loss(Batch(image, torch.zeros(1).long()))), 4) for _ in range(60)}
+    assert len(losses) > 10
+
+
+def test_a_colour_beside_a_common_one_is_less_rare():
+    """Neither was seen, but the histogram is smoothed."""
+    model = made()
+    common, beside, far = (
+        int(model.classes(torch.tensor(ab).view(1, 2, 1, 1)))
+        for ab in ([0.0, 0.0], [10.0, 0.0], [60.0, 0.0])
+    )
+    model.histogram[common] = 1000
+    weights = model.weights()
+    assert weights[common] < 0.9 * weights[beside] < 0.9 * 0.9 * weights[far]
+
+
+def test_what_is_validated_on_is_not_counted():
+    cases = coats(4, 32)
+    colours = lab(cases.input.float() / 255)
+    model = made()
+    model.count(colours[:, :1] / 100, colours[:, 1:])
+    assert not model.histogram.any() and not model.total.any()
+    assert taught(model, cases).histogram.sum() == 4 * 32 * 32
 
 
 def test_bits_are_those_of_honest_probabilities():

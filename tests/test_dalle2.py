@@ -14,6 +14,7 @@ from souron.blocks.glide import GlideUNet, PointDecoder, Told
 from souron.blocks.prior import PriorTransformer, Text, between, drawn_points
 from souron.blocks.samplers import SAMPLERS, cosine
 from souron.evaluation.sampling import Noise, done, draw
+from souron.systems.text_to_image import dalle2
 from souron.systems.text_to_image.dalle2 import DALLE2, DECODER, ENLARGER, GUIDE, PRIOR
 from souron.training import stages
 from souron.training.loop import Run
@@ -262,6 +263,89 @@ def test_texts_and_points_are_hidden_in_training_as_often_as_in_the_paper(cases,
     assert sum(not known for _point, known in prior) / 640 == pytest.approx(0.1, abs=0.05)
     assert 1 - sum(points) / 640 == pytest.approx(0.1, abs=0.05)
     assert 1 - sum(words) / 640 == pytest.approx(0.5, abs=0.08)
+
+
+def test_every_caption_of_a_picture_is_read_sooner_or_later(cases, monkeypatch):
+    model, read = made(cases), set()
+    batch = next(model.loader(cases).once(2))
+    monkeypatch.setattr(model, "tokens", lambda texts: read.update(texts) or DALLE2.tokens(
+        model, texts))  # fmt: skip
+    model.used = 0.9  # the enlarger learns, which takes the least time
+    for _time in range(40):
+        next(model.updates(batch, 0))
+    assert read == {each.text for captions in batch.captions for each in captions}
+
+
+def test_the_decoder_is_told_points_as_the_prior_draws_them(cases, monkeypatch):
+    """Around 0 with a deviation of 1, not those that CLIP sees."""
+    model, told = made(cases), []
+    image = real(model, cases)[:8]
+    model.prior.clip_mean.fill_(0.1)
+    model.prior.clip_std.fill_(0.3)
+    monkeypatch.setattr(model.decoder, "forward", lambda x, _step, what: told.append(what) or x)
+    model.of_stage(DECODER, image, model.tokens(["a red coin"] * 8))
+    with torch.no_grad():
+        torch.testing.assert_close(told[0].point, (model.see(image) - 0.1) / 0.3)
+
+
+def test_the_enlarger_learns_from_small_pictures_that_are_blurred(cases, monkeypatch):
+    model, given = made(cases), []
+    image = real(model, cases)[:4]
+    monkeypatch.setattr(dalle2, "blurred", lambda small: torch.full_like(small, 0.25))
+    monkeypatch.setattr(model.enlarger, "forward", lambda x, _step: given.append(x) or x[:, :12])
+    model.of_stage(ENLARGER, image, model.tokens(["a red coin"] * 4))
+    coarse = torch.nn.functional.pixel_shuffle(given[0], dalle2.PATCH)[:, 3:]
+    torch.testing.assert_close(coarse, torch.full_like(coarse, 0.25))
+
+
+@torch.no_grad()
+def test_averages_of_the_weights_draw(cases):
+    model = made(cases)
+    for average in model.averages.values():
+        shaken(average)
+    drawn = pictures(model, [0], PROMPTS[:1])
+    for name in model.averages:
+        for weight in model.get_submodule(name).parameters():
+            weight.normal_(std=0.3)
+    assert torch.equal(pictures(model, [0], PROMPTS[:1]), drawn)
+
+
+def test_an_average_follows_at_first_fast_and_later_slowly(cases):
+    model = made(cases)
+    batch = next(model.loader(cases).once(4))
+    model.used = 0.9
+    weight, average = (each.last[2].weight for each in (model.enlarger, model.averages[ENLARGER]))
+    for count, share in ((0, 0.9), (10**6, 1e-4)):
+        model.counts.fill_(count)
+        for _update in model.updates(batch, 0):
+            with torch.no_grad():
+                average.zero_()
+                weight.fill_(1.0)
+        torch.testing.assert_close(average, torch.full_like(average, share))
+
+
+def test_guidance_is_what_was_asked_for_in_the_prior_and_in_the_decoder(cases, monkeypatch):
+    model, found = made(cases), []
+    prior, decoder = model.averages[PRIOR], model.averages[DECODER]
+    monkeypatch.setattr(prior, "forward", lambda _noisy, _step, text: text.point)
+    monkeypatch.setattr(prior, "point", lambda normal: normal)
+    monkeypatch.setattr(decoder, "forward", lambda x, _step, told: torch.where(
+        told.shown.view(-1, 1, 1, 1), 0.2, 0.1).expand_as(x))  # fmt: skip
+
+    def asks(find, kept, sampler, steps, normal):
+        noisy = normal()
+        found.append(find(noisy, torch.full((len(noisy),), 9)))
+        yield noisy
+
+    monkeypatch.setattr(dalle2, "drawn", asks)
+    with torch.no_grad():
+        point = model.read(model.tokens(PROMPTS)).point
+        for guidance in (1.0, 3.0):
+            told = model.told(torch.randn(4, 2, 32), PROMPTS, guidance)
+            torch.testing.assert_close(told.point, guidance * point)
+            found.clear()
+            [*model.drawing(Noise(0, [0]), PROMPTS[:1], guidance=guidance)]
+            torch.testing.assert_close(found[0], torch.full_like(found[0], 0.1 + 0.1 * guidance))
 
 
 def test_the_priors_points_lie_around_zero(learnt, cases):

@@ -1,6 +1,6 @@
 """Films for prompts: whether they move as asked is told by readers that never saw a drawn one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from shapes import filmed
 
+from souron.data.captions import Caption
 from souron.data.composing import captioned, moving
 from souron.data.composing.moving import Composer, Moving
 from souron.data.dataset import Rows
@@ -16,13 +17,24 @@ from souron.evaluation import film_reader
 from souron.evaluation.film_reader import ATTRIBUTES, frames_of, moved
 from souron.evaluation.sampling import Noise, done, draw
 from souron.kinds.codecs import provenance
+from souron.kinds.text import Text
 from souron.metrics import text_to_video as metrics
 from souron.runs import generate as run_generate
 from souron.runs.record import DrawnRecord
 from souron.systems.text_to_video import video_diffusion
+from souron.systems.text_to_video.still_picture import Config as OfMemory
 from souron.systems.text_to_video.still_picture import StillPicture
 from souron.systems.text_to_video.video_diffusion import OverTime, VideoDiffusion
-from souron.tasks.text_to_video import FilmGenerator, Options, TextToVideo, parts, video
+from souron.tasks import text_to_video as task_file
+from souron.tasks.text_to_video import (
+    Batch,
+    FilmGenerator,
+    Options,
+    Spec,
+    TextToVideo,
+    parts,
+    video,
+)
 from souron.training.loop import Run
 from souron.utils.messages import UserError
 
@@ -151,6 +163,57 @@ def test_the_still_picture_fits_and_does_not_move(asked, films):
     assert scores["motion accuracy"].mean() < 0.5 and scores["flicker"].mean() == 0
 
 
+def remembering(*captions, films=8):
+    """It has seen a film of two frames for each caption; the first is as light as its number."""
+    spec = Spec(1, 2, 2, words=("a", "red", "blue", "coin", "sign"))
+    model = StillPicture(OfMemory(films), spec)
+    light = torch.arange(len(captions)).float() / 10
+    film = torch.stack([light, -torch.ones(len(captions))], 1)[:, None, :, None, None]
+    batch = Batch(film.expand(-1, 1, 2, 2, 2), [(Caption(text, "en"),) for text in captions])
+    model.remember(batch, model.words_of([[text] for text in captions]))
+    return model
+
+
+def shown(model, prompt, **options):
+    """Which of its films it shows for the prompt, in each of forty drawings."""
+    *_before, strip = model.drawing(Noise(0, range(40)), [prompt] * 40, **options)
+    assert (strip == strip[:, :, :1]).all()
+    return {round(10 * light) for light in strip[:, 0, 0, 0].tolist()}
+
+
+def test_rare_words_weigh_more_in_what_is_remembered():
+    model = remembering("a red coin", "a red coin", "a red coin", "a blue sign")
+    [near] = model.likeness(model.words_of([["a red sign"]]).float())
+    red, sign = np.log(5 / 4) + 1e-3, np.log(5 / 2) + 1e-3  # of a word in each film 0.001
+    assert near[0] == pytest.approx((1e-3 + red) / (1e-3 + red + sign))
+    assert near[3] == pytest.approx((1e-3 + sign) / (1e-3 + red + sign))
+    assert shown(model, "a red sign") == {3}
+
+
+def test_chance_takes_one_of_the_films_that_fit_and_leads_away_from_what_is_not_wanted():
+    model = remembering("a red coin", "a blue coin", "a blue sign")
+    assert shown(model, "coin") == {0, 1}
+    assert shown(model, "coin", negative="red") == {1}
+
+
+def test_no_more_films_are_remembered_than_told():
+    model = remembering("a red coin", "a blue coin", "a blue sign", films=2)
+    assert len(model.frames) == len(model.told) == 2
+    assert shown(model, "sign") <= {0, 1}
+
+
+def test_attention_over_time_knows_how_many_frames_lie_between():
+    layer = OverTime(8, 2, 4, 2)
+    with torch.no_grad():
+        layer.to_qkv.weight[:16] = 0  # all frames look alike
+        layer.to_qkv.weight[16:] = torch.eye(8)
+        layer.to_out.weight.copy_(torch.eye(8))
+        layer.to_out.bias.zero_()
+        layer.apart[:, 4] = 50.0  # but the one before is looked at
+        x = torch.randn(4, 8, 3, 3)
+        torch.testing.assert_close((layer(x) - x)[1:], layer.norm(x)[:-1])
+
+
 def test_attention_over_time_joins_the_frames_of_a_film_and_no_others():
     torch.manual_seed(0)
     layer = OverTime(8, 2, 4, 2)
@@ -202,6 +265,67 @@ def test_one_caption_in_ten_is_hidden_in_training_and_guidance_leads_away_from_i
         torch.testing.assert_close(film, torch.full_like(film, light), atol=1e-3, rtol=0)
 
 
+def learning(monkeypatch, **constants):
+    for name, value in constants.items():
+        monkeypatch.setattr(video_diffusion, name, value)
+    torch.manual_seed(0)
+    model = VideoDiffusion(VideoDiffusion.SIZES["tiny"], TASK.spec(LEARNT))
+    return model, TASK.batch(Rows(LEARNT.input[:64], LEARNT.target[:64]), model.spec)
+
+
+def test_a_first_frame_that_is_given_is_clean_and_is_not_learnt(monkeypatch):
+    model, batch = learning(monkeypatch, GIVEN=1.0)
+    film = model.folded(batch.film)
+
+    def finds(seen, _step, _text):
+        """All but the first frame."""
+        assert torch.equal(seen[:, 0, :-1], film[:, 0]) and (seen[:, 0, -1] == 1).all()
+        assert not seen[:, 1:, -1].any()
+        return torch.cat([film[:, :1] + 1, film[:, 1:]], 1)
+
+    monkeypatch.setattr(model.unet, "forward", finds)
+    assert float(model.loss(batch)) == 0
+
+
+def test_the_first_frame_is_given_in_one_film_of_five(monkeypatch):
+    model, batch = learning(monkeypatch)
+    given = []
+
+    def sees(seen, _step, _text):
+        given.extend(seen[:, 0, -1, 0, 0].tolist())
+        return seen[:, :, :-1]
+
+    monkeypatch.setattr(model.unet, "forward", sees)
+    for _batch in range(10):
+        model.loss(batch)
+    assert len(given) == 640 and np.mean(given) == pytest.approx(0.2, abs=0.06)
+
+
+def test_every_caption_of_a_film_is_read_sooner_or_later(monkeypatch):
+    model, batch = learning(monkeypatch, HIDDEN=0.0)
+    few, read = Batch(batch.film[:2], batch.captions[:2]), set()
+    monkeypatch.setattr(model, "read", lambda texts: read.update(texts) or VideoDiffusion.read(
+        model, texts))  # fmt: skip
+    monkeypatch.setattr(model.unet, "forward", lambda seen, _step, _text: seen[:, :, :-1])
+    for _time in range(40):
+        model.loss(few)
+    assert read == {each.text for captions in few.captions for each in captions}
+
+
+def test_the_average_follows_at_first_fast_and_later_slowly(monkeypatch):
+    model, batch = learning(monkeypatch)
+    monkeypatch.setattr(model, "loss", lambda _batch: torch.zeros(()))
+    few = Batch(batch.film[:4], batch.captions[:4])
+    weight, average = (each.enter.weight for each in (model.unet, model.average))
+    for count, share in ((0, 9 / 11), (10**6, 5e-3)):
+        model.drawn.fill_(count)
+        for _update in model.updates(few, 0):
+            with torch.no_grad():
+                average.zero_()
+                weight.fill_(1.0)
+        torch.testing.assert_close(average, torch.full_like(average, share))
+
+
 def test_a_film_is_folded_and_unfolded_without_loss():
     model = VideoDiffusion(VideoDiffusion.SIZES["tiny"], TASK.spec(LEARNT))
     film = frames_of(LEARNT.input[:2].float())
@@ -219,6 +343,53 @@ def test_a_drawn_film_is_written_as_moving_webp_and_mp4_both_marked(tmp_path):
     for path in record.files:
         found = provenance.read(path)
         assert found is not None and found.settings["prompt"] == "a red sign"
+
+
+class Blind:
+    """A reader that has seen nothing."""
+
+    def __init__(self, train):
+        self.train, self.of = train, film_reader.FilmReader(train.classes, 4)
+        self.wanted, self.read = self.of.wanted, self.of.read
+
+
+def test_readers_learn_from_training_films_alone_and_samples_are_even(monkeypatch):
+    def reader(train):
+        yield 1.0, Blind(train)
+
+    monkeypatch.setattr(task_file, "film_reader", reader)
+    films = LEARNT.only(range(60))
+    split = Split(torch.arange(20), torch.arange(20, 30), torch.arange(30, 60))
+    *_steps, last = TASK.setup(films, split, Options(samples=10))
+    assert last.result.reader.train.file == films.file[:20]
+    taken = [films.file.index(name) - 30 for name in last.result.test.file]
+    assert len(taken) == 10 and (taken[0], taken[-1]) == (0, 29)
+    assert {3, 4} >= set(np.diff(taken).tolist())
+
+
+def test_a_single_frame_is_no_film():
+    picture = replace(LEARNT, input=LEARNT.input[:, :, :16])
+    with pytest.raises(UserError) as caught:
+        TASK.check(picture, Options())
+    assert caught.value.code == "no films"
+    TASK.check(replace(LEARNT, input=LEARNT.input[:, :, :32]), Options())
+
+
+def test_one_text_is_drawn_with_the_seed_and_the_options_that_were_asked_for():
+    asked = []
+
+    class Asked(FilmGenerator):
+        def drawing(self, noise, condition, **options):
+            asked.append((condition, options))
+            yield noise.normal(3, 32, 16) / 4
+
+    system = Asked(Config(), Spec(3, 16, 2))
+    first, again, other = (
+        system.predict(Text(" a  coin "), negative="night", steps=3, guidance=7.0, seed=seed).frames
+        for seed in (5, 5, 6)
+    )
+    assert asked[0] == (["a coin"], {"negative": "night", "steps": 3, "guidance": 7.0})
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
 def test_pictures_without_motion_are_refused(digits):

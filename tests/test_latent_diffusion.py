@@ -156,6 +156,58 @@ def test_one_caption_in_ten_is_hidden_in_training(cases, monkeypatch):
     assert hidden == pytest.approx(0.1, abs=0.05)  # four standard deviations of chance
 
 
+def test_every_caption_of_a_picture_is_read_sooner_or_later(cases, monkeypatch):
+    model, read = made(cases), set()
+    monkeypatch.setattr(model, "unet_loss", lambda _image, texts: read.update(texts))
+    batch = next(model.loader(cases).once(2))
+    model.used = 0.9
+    for _time in range(40):
+        next(model.updates(batch, 0))
+    assert read == {each.text for captions in batch.captions for each in captions}
+
+
+def test_the_autoencoders_numbers_are_held_near_normal_ones(cases, monkeypatch):
+    """By a thousandth of the nats that a number is away from them."""
+    model, image = made(cases), torch.rand(2, 3, 32, 32)
+    mean, log_variance = torch.full((2, 4, 8, 8), 3.0), torch.full((2, 4, 8, 8), -2.0)
+    monkeypatch.setattr(model, "encode", lambda _image: (mean, log_variance))
+    monkeypatch.setattr(model, "decode", lambda _z, _side: image + 0.01)
+    nats = (3**2 + math.exp(-2) - 1 + 2) / 2
+    assert float(model.coder_loss(image)) == pytest.approx(0.01 + 1e-3 * nats, rel=1e-4)
+
+
+def test_the_denoiser_learns_v_of_numbers_around_zero(cases, monkeypatch):
+    model, seen = made(cases), []
+    mean = 2 * torch.randn(8, 4, 8, 8) + 0.5
+    model.shift.fill_(0.5)
+    model.spread.fill_(2.0)
+    monkeypatch.setattr(model, "encode", lambda _image: (mean, torch.full_like(mean, -100.0)))
+    monkeypatch.setattr(model.unet, "forward", lambda noisy, step, *_words: seen.append(
+        (noisy, step)) or torch.zeros_like(noisy))  # fmt: skip
+    loss = model.unet_loss(torch.zeros(8, 3, 32, 32), ["a coin"] * 8)
+    [(noisy, step)] = seen
+    square = torch.tensor(model.kept)[step].float().view(-1, 1, 1, 1)
+    a, s, z = square.sqrt(), (1 - square).sqrt(), (mean - 0.5) / 2
+    noise = (noisy - a * z) / s
+    assert float(noise.std()) == pytest.approx(1, abs=0.1)
+    assert float(loss) == pytest.approx(float((a * noise - s * z).square().mean()), rel=1e-3)
+
+
+def test_the_denoisers_average_follows_at_first_fast_and_later_slowly(cases, monkeypatch):
+    model = made(cases)
+    monkeypatch.setattr(model, "unet_loss", lambda _image, _texts: torch.zeros(()))
+    batch = next(model.loader(cases).once(4))
+    model.used = 0.9
+    weight, average = (next(each.parameters()) for each in (model.unet, model.average))
+    for count, share in ((0, 9 / 11), (10**6, 1e-3)):
+        model.drawn.fill_(count)
+        for _update in model.updates(batch, 0):
+            with torch.no_grad():
+                average.zero_()
+                weight.fill_(1.0)
+        torch.testing.assert_close(average, torch.full_like(average, share))
+
+
 def test_guidance_goes_on_in_a_straight_line_from_no_caption_through_the_prompt(
     learnt, monkeypatch
 ):

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from souron import registry
 from souron.data import load, page_grammar, pages
 from souron.data.composing import page_words
 from souron.data.composing import pages as composing
+from souron.data.dataset import ListColumn
 from souron.data.pages import KINDS, Part
 from souron.data.sets import page_requests
 from souron.evaluation.pages import PageResult
@@ -25,8 +27,15 @@ from souron.kinds.text import Text
 from souron.metrics.text_to_page import ratio, scores, tally
 from souron.systems.text_to_page.keyword_page import Config as OfKeywords
 from souron.systems.text_to_page.keyword_page import KeywordPage
-from souron.systems.text_to_page.page_writer import PAD, Config, PageWriter
-from souron.tasks.text_to_page import Spec
+from souron.systems.text_to_page.page_writer import (
+    PAD,
+    UNKNOWN,
+    Attention,
+    Batch,
+    Config,
+    PageWriter,
+)
+from souron.tasks.text_to_page import PageSystem, Spec, Written, read_again
 from souron.training.loop import Run
 from souron.utils.messages import UserError
 
@@ -262,6 +271,129 @@ def test_the_words_of_labels_are_not_told_apart():
     model = writer()
     first, second = (model.words(f'a heading "{name}"') for name in ("Zebra", "Quagga"))
     assert torch.equal(first, second) and PAD not in first
+
+
+@torch.inference_mode()
+def test_places_behind_a_request_cannot_be_pointed_at():
+    model = writer()
+    words = model.words("a menu with")
+    source = torch.cat([words, torch.full((4,), PAD)])[None]
+    scores = model(source, torch.tensor([[0, page_grammar.NUMBER_OF["menu"]]]))
+    there = scores.isfinite()[0]
+    assert there[:, : page_grammar.TOKENS + 3].all()
+    assert not there[:, page_grammar.TOKENS + 3 :].any()
+
+
+@torch.inference_mode()
+def test_which_place_was_pointed_at_is_seen_afterwards():
+    model = writer()
+    words = model.words("a menu with a heading")[None]
+    first, second = (
+        model(words, torch.tensor([[0, page_grammar.NUMBER_OF["menu"], page_grammar.TOKENS + k]]))
+        for k in (1, 4)
+    )
+    torch.testing.assert_close(first[:, :2], second[:, :2])
+    assert not torch.allclose(first[:, 2], second[:, 2], atol=1e-2)
+
+
+@torch.inference_mode()
+def test_some_words_count_as_unknown_while_it_learns():
+    model = writer(strange=1.0, drop=0.0)
+    words = model.words("a menu with a heading")[None]
+    page = torch.tensor([[0, page_grammar.NUMBER_OF["menu"], 0]])
+    known, unknown = (
+        float(model.loss(Batch(source, page)))
+        for source in (words, torch.full_like(words, UNKNOWN))
+    )
+    assert known != pytest.approx(unknown, rel=1e-3)
+    assert float(model.train().loss(Batch(words, page))) == pytest.approx(unknown, rel=1e-5)
+
+
+@torch.inference_mode()
+def test_tokens_look_at_each_other_by_how_far_they_stand_apart():
+    torch.manual_seed(0)
+    attention = Attention(16, 2)
+    one, other = torch.randn(2, 1, 1, 16)
+
+    def near(place, behind):
+        query, key = attention.apart(one, place), attention.apart(other, place - behind)
+        return (query * key).sum(3)
+
+    torch.testing.assert_close(near(9, 2), near(4, 2), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(near(9, 2), near(9, 3), atol=1e-2)
+
+
+@torch.inference_mode()
+def test_a_layer_begins_by_adding_the_same_to_all_that_it_sees():
+    model = PageWriter(Config(32, 2, 2, 2), Spec("a menu")).eval()
+    one, other = torch.randn(2, 1, 5, 32)
+    for layer in [*model.encoder, *model.decoder]:
+        added, again = (layer(x, None, torch.randn(1, 3, 32)) - x for x in (one, other))
+        torch.testing.assert_close(added, again, rtol=0, atol=1e-5)
+
+
+def counted(*pairs):
+    """What five requests of each of these texts teach about keywords."""
+    requests, asked = zip(*pairs, strict=True)
+    words = sorted({piece.text for text in requests for piece in page_grammar.pieces(text)})
+    model = KeywordPage(OfKeywords(), Spec(" ".join(words)))
+    model.count(requests * 5, asked * 5)
+    return model
+
+
+MENU_AND_MORE = (
+    ("a menu of 3", [Part("menu", "", 3)]), ("a list of 3", [Part("list", "", 3)]),
+    ("a search", [Part("search")]), ("a heading", [Part("heading", "", 1)]),
+)  # fmt: skip
+
+
+def test_a_keyword_stands_nearly_always_for_the_same_and_was_met_often():
+    model = counted(*MENU_AND_MORE)
+    assert model.keywords == {
+        "3": "3", "heading": "heading", "list": "list", "menu": "menu", "of": "3",
+        "search": "search",
+    }  # fmt: skip
+    pairs = [(text, tuple(parts)) for text, parts in MENU_AND_MORE]
+    model.count(*zip(*pairs * 4, strict=True))
+    assert model.met.max() == 16 and model.keywords == {"3": "3", "of": "3"}
+
+
+def test_what_stands_between_quotation_marks_is_a_label_and_no_keyword():
+    [made] = counted(*MENU_AND_MORE).write(['a menu "list"'])
+    assert made.parts == (Part("menu", words=("list",)),)
+
+
+def test_a_number_goes_to_the_nearest_part_that_takes_one():
+    [made] = counted(*MENU_AND_MORE).write(["a menu here and there, a search 3"])
+    assert made.parts == (Part("menu", "", 3), Part("search"))
+
+
+class Says(PageSystem):
+    """A page of these parts, whatever is asked for."""
+
+    parts = (Part("heading"), Part("text"), Part("text"))
+
+    def write(self, requests):
+        return [Written(self.parts) for _request in requests]
+
+
+def test_a_page_is_judged_by_its_own_html():
+    [(parts, valid)] = read_again(Says(None, Spec()), ["a heading and two texts"])
+    assert valid and parts == (Part("heading"), Part("text", many=2))
+
+
+def test_words_are_known_that_asked_for_something_often_enough():
+    """And not those that were on labels alone."""
+    cases = requested(600)
+    requests, asked = list(cases.input), list(cases.target)
+    requests[0], asked[0] = 'a splendid menu "Zebra"', (Part("menu", words=("Zebra",)),)
+    cases = replace(cases, input=ListColumn(requests), target=ListColumn(asked))
+    many, few = (
+        set(registry.load_task("text_to_page").spec(cases.only(range(count))).vocabulary.split())
+        for count in (600, 60)
+    )
+    assert {"menu", "list"} <= many & few
+    assert "splendid" in few - many and "zebra" not in few | many
 
 
 def learnt(kind, config, cases, steps):

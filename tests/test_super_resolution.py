@@ -29,8 +29,9 @@ from souron.metrics import image_to_image as figures
 from souron.systems.image_to_image import esrgan
 from souron.systems.image_to_image.esrgan import ESRGAN, RRDBNet
 from souron.systems.image_to_image.srgan import SRGAN
+from souron.task import Setup
 from souron.tasks import image_to_image as task_file
-from souron.tasks.image_to_image import Spec, enlarged, lowered
+from souron.tasks.image_to_image import Spec, cropped, enlarged, lowered
 from souron.training.loop import Run
 from souron.utils.messages import UserError
 
@@ -101,6 +102,27 @@ def test_pictures_become_smaller_and_larger_as_pillow_makes_them(photo):
     assert np.abs(np.asarray(small[0].permute(1, 2, 0) * 255) - np.asarray(reference)).max() <= 1
     back = (enlarged(small, 2)[0].permute(1, 2, 0).clamp(0, 1) * 255).numpy()
     assert np.abs(back - np.asarray(reference.resize((96, 96), Image.Resampling.BICUBIC))).max() < 2
+    assert ((small * 255).round() - small * 255).abs().max() < 1e-3  # as a file would hold it
+
+
+def test_a_crop_is_one_square_of_all_pictures_somewhere_by_chance():
+    torch.manual_seed(0)
+    image = torch.arange(64.0).view(1, 1, 8, 8).expand(2, 1, 8, 8)
+    square = torch.arange(4)[:, None] * 8 + torch.arange(4)
+    corners = set()
+    for _crop in range(60):
+        first, second = cropped(image, 4)
+        corners.add(int(first[0, 0, 0]))
+        assert torch.equal(first, second) and torch.equal(first[0] - first[0, 0, 0], square.float())
+    assert len(corners) > 15
+    assert cropped(image, 9).shape == image.shape
+
+
+def test_the_same_network_untrained_stands_beside_what_has_learnt():
+    cases = coats(8, 32)
+    *_before, last = TASK.details(shaken(made(SRGAN)), {}, Setup(None, cases))
+    expected = evaluation.answers_of(made(SRGAN), cases, beside=False)
+    assert torch.equal(last.result["untrained:PSNR"], expected["PSNR"])
 
 
 def test_photographs_lie_on_one_side_each_and_nine_are_for_testing():
@@ -216,10 +238,13 @@ def test_its_stages_share_the_budget_and_the_first_ones_weights_are_kept(kind):
         after, before = model.between(low, 1.0), model.between(low, 0.0)
         middle = model.between(low, 0.5)
     assert not torch.equal(after, before) and not torch.equal(after, middle)
-    torch.nn.utils.vector_to_parameters(first, model.generator.parameters())
-    with torch.no_grad():
-        assert torch.allclose(model(low), before)
     assert {"bicubic", "pixel stage"} == set(model.rivals(low, None))
+    last = in_a_row(model.generator).clone()
+    for weights, expected in ((first, before), ((first + last) / 2, middle)):
+        nn.utils.vector_to_parameters(weights, model.generator.parameters())
+        with torch.no_grad():
+            assert torch.allclose(model(low), expected, rtol=0, atol=1e-6)
+    assert not torch.allclose(middle, before, rtol=0, atol=1e-5)
 
 
 def test_the_critic_of_esrgan_compares_a_picture_with_the_mean_of_the_others():
@@ -255,16 +280,74 @@ def test_the_gan_stage_pulls_on_features_pixels_and_the_critic(kind, monkeypatch
             assert not torch.allclose(gradient(), whole, rtol=1e-6, atol=0), name
 
 
+class Brightness(nn.Module):
+    """A critic whose score can be computed by hand."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(9.0))
+
+    def forward(self, image):
+        return self.scale * image.float().mean((1, 2, 3))[:, None] - 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gan_stage_weighs_content_critic_and_pixels_as_its_file_says(kind):
+    """0.03, 0.001 and 1, each computed by hand."""
+    model = shaken(made(kind)).train()
+    model.critic = Brightness()
+    image = coats(4, 32).input.float() / 255
+    high, low = model.truth(image), model.given(image)
+    with torch.no_grad():
+        drawn = model.generator(low)
+        real, fake = model.critic(high), model.critic(drawn)
+        seen, true = (perceptual.features(each)[2].float() for each in (drawn, high))
+        critic = -real.sigmoid().log().mean() - (1 - fake.sigmoid()).log().mean()
+        content = (seen - true).square().mean() / true.square().mean()
+        fooled = -fake.sigmoid().log().mean()
+        if kind is ESRGAN:
+            ahead, behind = (real - fake.mean()).sigmoid(), (fake - real.mean()).sigmoid()
+            critic = -ahead.log().mean() - (1 - behind).log().mean()
+            content = (seen - true).abs().mean() / true.abs().mean()
+            fooled = -behind.log().mean() - (1 - ahead).log().mean()
+        whole = 0.03 * content + 0.001 * fooled + (drawn - high).abs().mean()
+    losses = dict(model.adversarial(low, high))
+    assert float(losses["critic"].detach()) == pytest.approx(float(critic), rel=1e-4)
+    assert float(losses["generator"].detach()) == pytest.approx(float(whole), rel=1e-4)
+    assert 0.001 * fooled > 1e-3 * whole  # each term is more than the tolerance
+    assert 0.03 * content > 1e-3 * whole
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gan_stage_learns_with_a_tenth_of_the_rate(kind):
+    made_of = made(kind, rate=1e-3).optimizers().items()
+    rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in made_of}
+    assert rates == pytest.approx({"pixels": 1e-3, "critic": 1e-4, "generator": 1e-4})
+
+
+def test_what_the_blocks_of_srgan_find_is_added_to_the_first_maps():
+    network = shaken(made(SRGAN)).generator
+    for weight in network.after.parameters():
+        nn.init.zeros_(weight)  # they find nothing
+    low = torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        expected = enlarged(low, 2) + network.last(network.up(network.first(low)))
+        torch.testing.assert_close(network(low), expected)
+
+
+def test_the_body_of_esrgan_begins_with_a_tenth_of_the_usual_weights():
+    layers = [each for each in made(ESRGAN).generator.body.modules() if isinstance(each, nn.Conv2d)]
+    assert len(layers) == 15
+    for layer in layers:
+        usual = (2 / layer.weight[0].numel()) ** 0.5
+        assert float(layer.weight.detach().std()) == pytest.approx(0.1 * usual, rel=0.2)
+        assert not layer.bias.any()
+
+
 def test_both_players_of_esrgan_compare_with_the_mean_of_the_other_sort(monkeypatch):
     for name, weight in (("CONTENT", 0.0), ("ADVERSARIAL", 1.0), ("PIXEL", 0.0)):
         monkeypatch.setattr(esrgan, name, weight)
     model = shaken(made(ESRGAN)).train()
-    scale = nn.Parameter(torch.tensor(9.0))
-
-    class Brightness(nn.Module):
-        def forward(self, image):
-            return scale * image.float().mean((1, 2, 3))[:, None] + 2
-
     model.critic = Brightness()
     image = coats(4, 32).input.float() / 255
     high, low = model.truth(image), model.given(image)

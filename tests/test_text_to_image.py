@@ -1,7 +1,7 @@
 """Pictures for prompts: who draws what was asked for is told from who does not."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from souron.data.splits import Split
 from souron.evaluation import attribute_reader, obedience
 from souron.evaluation.attribute_reader import AttributeReader
 from souron.evaluation.sampling import Noise
+from souron.kinds.text import Text
 from souron.metrics import text_to_image as metrics
 from souron.tasks.match import texts_of
 from souron.tasks.text_to_image import (
@@ -23,6 +24,7 @@ from souron.tasks.text_to_image import (
     Spec,
     TextToImage,
     checked,
+    drawn_for,
     parts,
 )
 from souron.utils.messages import UserError
@@ -204,6 +206,57 @@ def test_conditions_come_from_the_training_captions():
     painter.register_buffer("none", torch.zeros(1))
     drawn = painter.conditions(Noise(0, range(300)))
     assert set(drawn) == {"a", "b", "c"} and drawn == painter.conditions(Noise(0, range(300)))
+
+
+class Asked(PromptedGenerator):
+    """Draws noise, and keeps what it was asked for."""
+
+    def drawing(self, noise, condition, **options):
+        self.asked = list(condition), options
+        yield noise.normal(3, 8, 8) / 4
+
+
+def test_each_seed_draws_pictures_of_its_own_for_the_same_prompts():
+    painter = Asked(Config(), Spec(3, 8))
+
+    def drawn(seed, count=3):
+        *_before, (done, sample) = drawn_for(painter, ["a coin"] * count, seed)
+        assert done == 1
+        return sample.image
+
+    assert torch.equal(drawn(1), drawn(1)) and not torch.equal(drawn(1), drawn(2))
+    assert torch.equal(drawn(1, 2), drawn(1)[:2])
+    assert not torch.equal(drawn(1)[0], drawn(1)[1])
+
+
+def test_one_text_is_drawn_with_the_seed_and_the_options_that_were_asked_for():
+    painter = Asked(Config(), Spec(3, 8))
+    first, again, other = (
+        np.asarray(painter.predict(
+            Text(" a  coin "), negative="night", steps=3, guidance=7.0, seed=seed
+        ).image)
+        for seed in (5, 5, 6)
+    )  # fmt: skip
+    assert painter.asked == (["a coin"], {"negative": "night", "steps": 3, "guidance": 7.0})
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_half_of_a_prompts_words_may_not_be_unknown():
+    painter = Asked(Config(), Spec(3, 8, prompts=("a red coin",), words=("a", "red", "coin")))
+    painter.refuse_unknown("a red coin dragon")
+    painter.refuse_unknown("a coin coin dragon dragon")
+    for prompt in ("coin dragon", "a coin dragon hologram", "dragon"):
+        with pytest.raises(UserError) as told:
+            painter.refuse_unknown(prompt)
+        assert told.value.code == "unknown words"
+
+
+def test_examples_of_captions_come_from_all_of_the_training_set():
+    data = captioned_shapes(320, 16)
+    captions = ListColumn([(Caption(f"scene {number}", "en"),) for number in range(320)])
+    spec = TASK.spec(replace(data, target=captions))
+    assert spec.prompts == tuple(f"scene {10 * number}" for number in range(32))
+    assert spec.words[0] == "scene" and len(spec.words) == 321
 
 
 def test_all_with_the_same_caption_are_refused():

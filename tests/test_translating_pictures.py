@@ -19,7 +19,7 @@ from souron.evaluation import image_to_image as evaluation
 from souron.evaluation import summary
 from souron.kinds.picture import Picture
 from souron.runs import train
-from souron.systems.image_to_image.cyclegan import Critic, CycleGAN, Generator
+from souron.systems.image_to_image.cyclegan import Block, Critic, CycleGAN, Generator
 from souron.tasks.image_to_image import Batch, Spec
 from souron.utils.messages import UserError
 
@@ -144,9 +144,47 @@ def test_a_critic_sees_patches_of_70_pixels():
         assert int((image.grad[0, 0].abs().sum(axis) > 0).sum()) == 70
 
 
+def test_both_players_learn_by_adam_with_little_momentum():
+    for optimizer in made().optimizers().values():
+        assert optimizer.param_groups[0]["betas"] == (0.5, 0.999)
+
+
+def test_what_a_residual_block_adds_is_normalised_in_each_map():
+    torch.manual_seed(0)
+    picture = torch.randn(2, 4, 16, 16)
+    with torch.no_grad():
+        added = Block(4)(picture) - picture
+    torch.testing.assert_close(added.mean((2, 3)), torch.zeros(2, 4), rtol=0, atol=1e-4)
+    spread = added.std((2, 3), correction=0)
+    torch.testing.assert_close(spread, torch.ones(2, 4), rtol=0, atol=1e-3)
+
+
+def test_there_and_back_leads_through_the_other_generator():
+    model = made()
+    model.forth, model.back = By(lambda x: x / 2), By(lambda x: x**2)
+    image, label = torch.rand(2, 3, 8, 8), torch.tensor([0, 1])
+    with torch.no_grad():
+        there = model.translated(image, label)
+        found = model.further(Batch(image, label), image, there)["cycle PSNR"]
+    again = torch.stack([(image[0] / 2) ** 2, image[1] ** 2 / 2])
+    torch.testing.assert_close(found, -10 * (again - image).square().mean((1, 2, 3)).log10())
+
+
+def test_a_histogram_is_the_mean_of_all_pictures_of_its_domain():
+    image = coats(8, 32).input.float() / 255
+    together, *apart = made(), made(), made()
+    for model, some in zip(apart, (image[:4], image[4:]), strict=True):
+        for each in (together, model):
+            each.count(some[::2], some[1::2])
+    mean = (apart[0].histogram + apart[1].histogram) / 2
+    assert not torch.allclose(apart[0].histogram, apart[1].histogram, atol=0.05)
+    torch.testing.assert_close(together.histogram, mean)
+
+
 def test_histogram_matching_is_that_of_scikit_image():
     model = made()
     image = coats(12, 32).input.float() / 255
+    image[1::2] /= 2  # of the other domain, which is darker
     model.count(image[::2], image[1::2])
     label = torch.zeros(1, dtype=torch.long)
     found = model.matched(image[:1], label)[0].permute(1, 2, 0).numpy()
